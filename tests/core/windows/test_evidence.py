@@ -31,6 +31,7 @@ def attribute(
     mean=NOTHING,
     novelty=NOTHING,
     changes=(None, None),
+    excess_of_outliers=0.0,
     repeated=(0.0, NOTHING),
     overdispersion=None,
 ):
@@ -42,7 +43,7 @@ def attribute(
         np.array(shift) * REFERENCE.projection.deviations,
         js,
         moved,
-        Novelty(0.0, 0.0, novelty),
+        Novelty(0.0, excess_of_outliers, novelty),
         Spread(*changes),
         Duplicates(*repeated),
     )
@@ -174,6 +175,9 @@ def test_shift_and_spread_that_repeated_item_causes_are_duplicates():
     # No item of a tenth moves the mean by a deviation, or makes all distances twice as long.
     assert attribute(shift=(1.0, 1.0), js=1e-9, mean=1e-60, **item).kind is Kind.SHIFT
     assert attribute(changes=(change(3.0, 0.0, 1e-60), None), repeated=(0.1, 1e-6)).kind is Kind.SPREAD
+    # An item of a tenth is a tenth of the events beyond the radius.
+    assert attribute(novelty=1e-20, excess_of_outliers=0.1, repeated=(0.1, 1e-6)).kind is Kind.DUPLICATES
+    assert attribute(novelty=1e-60, excess_of_outliers=0.4, repeated=(0.1, 1e-6)).kind is Kind.NOVELTY
 
 
 def test_duplicates_that_are_not_seen_explain_nothing():

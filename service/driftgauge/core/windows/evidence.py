@@ -135,21 +135,29 @@ class EvidenceAttribution:
             _strength(each, self._windows) for each in (novelty.p_value, change.p_value)
         )
         repeated = duplicates.share if duplicates.p_value < _SEEN else 0.0
-        shift_of_item = _part(_FAR * len(shift) * repeated**2, mean_shift.excess)
+        of_item = _part(_FAR * len(shift) * repeated**2, mean_shift.excess)
+        beyond_of_item = _part(repeated, novelty.excess)
         spread_of_item = _part(_FAR * repeated, abs(change.change))
         sums = dict.fromkeys(Kind, 0.0)
-        sums[of_mean if has_moved else Kind.MIX] += (1 - shift_of_item) * js
-        sums[of_mean] += (1 - shift_of_item) * mean
-        left = 1 - spread_of_item
+        sums[Kind.DUPLICATES] = math.fsum(
+            [
+                _strength(duplicates.p_value, self._windows),
+                of_item * (js + mean),
+                beyond_of_item * beyond,
+                spread_of_item * spread_strength,
+            ]
+        )
+        sums[of_mean if has_moved else Kind.MIX] += (1 - of_item) * js
+        sums[of_mean] += (1 - of_item) * mean
+        beyond *= 1 - beyond_of_item
+        spread_strength *= 1 - spread_of_item
         if change.p_value < _SEEN:
             # Where all events lie further out, more of them lie beyond the radius.
-            sums[Kind.NOVELTY] += left * from_outliers * (beyond + spread_strength)
-            sums[Kind.SPREAD] += left * (1 - from_outliers) * (beyond + spread_strength)
+            sums[Kind.NOVELTY] += from_outliers * (beyond + spread_strength)
+            sums[Kind.SPREAD] += (1 - from_outliers) * (beyond + spread_strength)
         else:
-            sums[Kind.NOVELTY] += left * beyond
-            sums[Kind.SPREAD] += left * spread_strength
-        of_item = shift_of_item * (js + mean) + spread_of_item * (beyond + spread_strength)
-        sums[Kind.DUPLICATES] += of_item + _strength(duplicates.p_value, self._windows)
+            sums[Kind.NOVELTY] += beyond
+            sums[Kind.SPREAD] += spread_strength
         total = math.fsum(sums.values())
         return Evidence(*(each / total if total else 1 / len(Kind) for each in sums.values()))
 
