@@ -12,7 +12,7 @@ MMD is as in `power.py`. Cases are 200 events a window. Images: CIFAR-10 through
 mean of all images times 1.1 and 0.9, 2 % of events moved five times as far from the mean, noise of half a
 standard deviation along every axis, one image repeated in 5 % of events, a class doubled, and the milder
 published corruptions. Text: BBC paragraphs through MiniLM, a topic that the baseline never saw in 10 and 20 %
-of events, and a topic of the baseline doubled.
+of events, and a topic of the baseline doubled. Both: 3 % of events of a kind that lies beside one cluster.
 """
 
 import argparse
@@ -34,6 +34,7 @@ from tests.output import say  # noqa: E402
 from driftgauge.baseline.artifact import Baseline  # noqa: E402
 from driftgauge.baseline.fitting import fit_baseline, split_indices  # noqa: E402
 from driftgauge.core.statistics.combination import combine  # noqa: E402
+from driftgauge.core.statistics.novelty import NoveltyNull  # noqa: E402
 
 DATA = ROOT / "../shared/data"
 CLUSTERS = 20
@@ -46,6 +47,8 @@ BINS = 16
 MOST_COMPONENTS = 128
 FEATURES = 256
 OUTLIERS = 0.02
+NEW_KIND = 0.03
+NEAR = 100
 FAR = 5.0
 
 Array = NDArray[np.float64]
@@ -104,6 +107,9 @@ class Candidates:
         part = self._slices
         observed, expected = means[:, part["clusters"]], self._expected[part["clusters"]]
         middle = (observed + expected) / 2
+        null = NoveltyNull(self._baseline.counts, 1.0, math.inf)
+        numbers = np.rint(means[:, part["beyond"]] * COUNT), np.rint(observed * COUNT)
+        novelty = [null.test(*each).p_value for each in zip(*numbers, strict=True)]
         divergence = _relative_entropy(observed, middle) + _relative_entropy(expected, middle)
         coordinates, squares = shift[:, part["coordinates"]], shift[:, part["squares"]]
         found = {"JSD": divergence.sum(axis=1)}
@@ -116,6 +122,7 @@ class Candidates:
         return {
             **found,
             "beyond radius": shift[:, part["outliers"]][:, 0],
+            "beyond radius, by cluster": -np.log(novelty),
             "distance, bins": (np.square(bins - share) / share).sum(axis=1),
             "distance, rank": np.abs(ranks - share @ np.arange(BINS)),
             "squares": np.square(squares).sum(axis=1),
@@ -136,9 +143,11 @@ class Candidates:
         distance = self._distances(vectors)
         # What the leading components do not hold: of the total, in the embedding's own units.
         held = np.square(leading / np.linalg.norm(self._axes[:, : leading.shape[1]], axis=0)).sum(axis=1)
+        outliers = (distance > self._baseline.radii[clusters])[:, None]
         parts = {
             "clusters": np.eye(CLUSTERS)[clusters],
-            "outliers": (distance > self._baseline.radii[clusters])[:, None],
+            "beyond": np.eye(CLUSTERS)[clusters] * outliers,
+            "outliers": outliers,
             "bins": np.eye(BINS)[np.searchsorted(self._edges, distance)],
             "coordinates": coordinates,
             "squares": np.square(leading),
@@ -210,6 +219,18 @@ def whole(available: int) -> Callable[[np.random.Generator, int], Windows]:
     )
 
 
+def new_kind(live: NDArray[np.float32], random: np.random.Generator) -> Case:
+    """Return events of which some lie close together, beyond those that are near one of the others."""
+    distances = np.square(live - live[random.integers(len(live))]).sum(axis=1)
+    near = live[distances.argpartition(NEAR)[:NEAR]]
+    middle = near.mean(axis=0)
+    own = near - middle
+    farthest = own[np.square(own).sum(axis=1).argmax()]
+    new = (middle + 2 * farthest + np.float32(0.3) * own).astype(np.float32)
+    weights = np.repeat([(1 - NEW_KIND) / len(live), NEW_KIND / NEAR], [len(live), NEAR])
+    return Case(np.r_[live, new], weighted(weights))
+
+
 def images(splits: int) -> Iterator[Split]:
     with np.load(DATA / "cifar10-resnet18-fc1.npz") as file:
         data = {name: file[name].astype(np.float32) for name in ("test", "blurred_mild", "darkened_mild")}
@@ -234,6 +255,7 @@ def images(splits: int) -> Iterator[Split]:
                     live + (0.5 * deviation * random.standard_normal(live.shape)).astype(np.float32), draw
                 ),
                 "one repeated": Case(repeated, weighted(np.r_[np.full(len(live), 0.95 / len(live)), 0.05])),
+                "a new kind": new_kind(live, random),
                 "class doubled": Case(live, weighted(np.where(labels[rows] == number % 10, 2.0, 1.0))),
                 "blurred mildly": Case(data["blurred_mild"][rows], draw),
                 "darkened mildly": Case(data["darkened_mild"][rows], draw),
@@ -264,6 +286,7 @@ def texts(splits: int) -> Iterator[Split]:
                 "clean": Case(live, whole(len(live))),
                 "unseen topic 10 %": Case(mixed, weighted(mixture(0.1))),
                 "unseen topic 20 %": Case(mixed, weighted(mixture(0.2))),
+                "a new kind": new_kind(live, random),
                 "topic doubled": Case(live, weighted(np.where(doubled, 2.0, 1.0))),
             },
         )
@@ -288,6 +311,7 @@ SHIPPED = ("JSD", "T2 32")
 COMBINATIONS = {
     "as shipped": SHIPPED,
     "+ radius": (*SHIPPED, "beyond radius"),
+    "+ radius by cluster": (*SHIPPED, "beyond radius, by cluster"),
     "+ radius, spread": (*SHIPPED, "beyond radius", "from mean"),
     "+ bins, spread": (*SHIPPED, "distance, bins", "from mean"),
     "+ bins, squares": (*SHIPPED, "distance, bins", "squares", "residual"),

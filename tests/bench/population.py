@@ -88,7 +88,7 @@ class Population:
         )
 
     def tallies(self, reference: Reference) -> NDArray[np.int64]:
-        """Return the tally of each vector by itself, (N, k + 1 + B + r + 4) int64, which windows add."""
+        """Return the tally of each vector by itself, (N, 2 k + B + r + 4) int64, which windows add."""
         coordinates, spreads = reference.projection.measure(self.vectors)
         return tally_batch(
             np.arange(len(self.vectors)),

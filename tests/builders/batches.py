@@ -35,17 +35,21 @@ HOME, AWAY = build_partitions(2)
 
 
 def build_tally(*counts: int, reference: Reference = FIRST, outliers: int = 0) -> NDArray[np.int64]:
-    """Return the tally of this number of unit vectors of each cluster, (k + 1 + B + r + 4,) int64."""
+    """Return the tally of this number of unit vectors of each cluster, (2 k + B + r + 4,) int64.
+
+    The outliers are those of the first cluster.
+    """
     clusters = np.array(counts, dtype=np.int64)
     hashes = np.bincount(hash_vectors(reference.centroids.values), clusters, minlength=HASH_BINS)
     coordinates, spreads = reference.projection.measure(reference.centroids.values)
+    beyond = outliers * np.eye(len(clusters), dtype=np.int64)[0]
     sums = [clusters @ coordinates, clusters @ spreads, [0, 0]]
-    return np.concatenate([clusters, [outliers], hashes.astype(np.int64), *sums])
+    return np.concatenate([clusters, beyond, hashes.astype(np.int64), *sums])
 
 
 def build_segment_tally(*counts: int, reference: Reference = FIRST) -> NDArray[np.int64]:
-    """Return the tally of a segment, which holds no hashes, (k + 1 + r + 4,) int64."""
-    first = len(counts) + 1
+    """Return the tally of a segment, which holds no hashes, (2 k + r + 4,) int64."""
+    first = 2 * len(counts)
     return np.delete(build_tally(*counts, reference=reference), slice(first, first + HASH_BINS))
 
 

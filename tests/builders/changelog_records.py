@@ -46,7 +46,7 @@ RESULT = (
     '"components":[0.75,0.25]},"p_value":1e-11,"calibrated":true,"novelty":0.0625,"novelty_excess":0.046875,"novelty_p_value":1e-7,"spread":{"components":{"change":0.25,"outliers":0.125,"excess":0.1875,"p_value":1e-8},"residual":null},"duplicates":{"share":0.25,"p_value":1e-6},"evidence":{"mix":0.5,"shift":0.25,"novelty":0.125,"spread":0.0625,"duplicates":0.0625},"kind":"mix","detectable":{"js_divergence":0.015625,"mean_shift":null,"novelty":0.03125,"spread":0.0625,"duplicates":0.125},"slow_drift":'
     '{"statistic":4.0,"limit":6.5},"baseline":"sha256:' + IDENTITY + '",'
     '"incomplete":[],"incomplete_reason":null,"events_lost":false,"counted_twice":true,"clusters":[{"id":0,"count":80,"share":0.25,"baseline_share":0.5,'
-    '"js_contribution":0.0625},{"id":1,"count":240,"share":0.75,"baseline_share":0.5,"js_contribution":0.0625}],'
+    '"js_contribution":0.0625,"novelty_contribution":0.0625},{"id":1,"count":240,"share":0.75,"baseline_share":0.5,"js_contribution":0.0625,"novelty_contribution":-0.015625}],'
     '"movers":[0,1],"examples":[{"cluster":1,"event_ids":["0193f3a2","köln"]}],"segments":[{"key":"country",'
     '"value":"other","count":3,"js_divergence":null,"js_excess":null,"mean_shift_excess":null,"p_value":null,'
     '"adjusted_p_value":null,"calibrated":null,"verdict":"insufficient"}]},"baseline_counts":[500,500],'
@@ -120,7 +120,7 @@ GOLDEN = {
                     excess=0.25,
                     shares=np.array([0.75, 0.25]),
                 ),
-                novelty=Novelty(0.0625, 0.046875, 1e-7),
+                novelty=Novelty(0.0625, 0.046875, 1e-7, np.array([0.0625, -0.015625])),
                 spread=Spread(SpreadChange(0.25, 0.125, 0.1875, 1e-8), None),
                 duplicates=Duplicates(0.25, 1e-6),
                 p_value=1e-11,

@@ -19,7 +19,7 @@ from driftgauge.core.counting.partial import (
     Progress,
     StreamTime,
 )
-from driftgauge.core.counting.scheme import CLUSTER_COUNTS, COORDINATE_SUMS, OUTLIERS, Scheme
+from driftgauge.core.counting.scheme import CLUSTER_COUNTS, CLUSTER_OUTLIERS, COORDINATE_SUMS, Scheme
 from driftgauge.core.reference import Segment
 from driftgauge.records.partials import decode_part, encode_commit
 from tests.builders.clocks import MONDAY_MS
@@ -67,14 +67,17 @@ CONTENTS = st.tuples(
 )
 
 SCHEME = Scheme(
-    "0123456789abcdef", 60_000, ("country",), ((CLUSTER_COUNTS, 2), (OUTLIERS, 1), (COORDINATE_SUMS, 1))
+    "0123456789abcdef",
+    60_000,
+    ("country",),
+    ((CLUSTER_COUNTS, 2), (CLUSTER_OUTLIERS, 2), (COORDINATE_SUMS, 1)),
 )
 COMMIT = CommitId("driftgauge-0", 3, 4711)
 
 
 def build_pane(
     stream: str = "resnet18-fc1",
-    values: Sequence[int] = (5, 7, 1, -2),
+    values: Sequence[int] = (5, 7, 1, 0, -2),
     segment: Segment | None = None,
     scheme: Scheme = SCHEME,
 ) -> PaneDelta:
@@ -128,12 +131,12 @@ def join_parts(
 
 GOLDEN = {
     "deltas": (
-        "01 61cad1b2 01 00000000 02000000"
-        "77010000"
+        "01 3a6590a2 01 00000000 02000000"
+        "7f010000"
         + (
             '{"producer":"driftgauge-0","epoch":3,"commit":4711,"shards":16,"streams":["resnet18-fc1"],'
             '"schemes":[{"baseline":"0123456789abcdef","pane_ms":60000,"segment_keys":["country"],'
-            '"statistics":[["cluster_counts",2],["outliers",1],["coordinate_sums",1]]}],'
+            '"statistics":[["cluster_counts",2],["cluster_outliers",2],["coordinate_sums",1]]}],'
             '"segments":[null,["country","de"]],"topics":["embeddings"],"tally_bytes":4,'
             '"examples":[[0,0,1762128000000,[[1,12,"köln"]]]]}'
         )
@@ -142,7 +145,7 @@ GOLDEN = {
         + "28000000  0000000000000000 0000000000000000 0000000001000000 0000000000000000 0300000003000000"
         "30000000  007403479a010000007403479a010000 0c000000000000000100000000000000"
         "70030000000000007503000000000000"
-        "20000000  050000000700000001000000feffffff 010000000000000000000000fbffffff"
+        "28000000  05000000070000000100000000000000feffffff 01000000000000000000000000000000fbffffff"
     ),
     "progress": (
         "01 19776f85 02 01000000 02000000"
@@ -161,7 +164,7 @@ GERMANY = PaneDelta(
     SCHEME,
     MONDAY_MS,
     ("country", "de"),
-    np.array([1, 0, 0, -5]),
+    np.array([1, 0, 0, 0, -5]),
     1,
     (("embeddings", 3), 885),
 )

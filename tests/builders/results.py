@@ -46,7 +46,7 @@ def build_score(counts: ArrayLike, baseline_counts: ArrayLike = BASELINE_COUNTS,
             excess=-0.004,
             shares=np.array([0.75, 0.25]),
         ),
-        "novelty": Novelty(share=0.0125, excess=0.0025, p_value=0.37),
+        "novelty": build_novelty(0.0125, 0.0025, 0.37, clusters=len(contributions)),
         "spread": Spread(SpreadChange(0.06, 0.01, 0.03, 0.41), SpreadChange(-0.07, 0.02, 0.05, 0.43)),
         "duplicates": Duplicates(share=0.015, p_value=0.47),
         "p_value": 0.23,
@@ -56,6 +56,11 @@ def build_score(counts: ArrayLike, baseline_counts: ArrayLike = BASELINE_COUNTS,
         "calibrated": True,
     }
     return Score(**{**fields, **changes})
+
+
+def build_novelty(share: float, excess: float, p_value: float, *, clusters: int = 4) -> Novelty:
+    """Return a novelty with the same part of the excess in each cluster."""
+    return Novelty(share, excess, p_value, np.full(clusters, excess / clusters))
 
 
 def build_description(

@@ -66,7 +66,7 @@ def scores(clusters: int) -> st.SearchStrategy[Score]:
             excess=FLOATS,
             shares=st.integers(1, 4).flatmap(vectors),
         ),
-        novelty=st.builds(Novelty, FLOATS, FLOATS, FLOATS),
+        novelty=st.builds(Novelty, FLOATS, FLOATS, FLOATS, vectors(clusters)),
         spread=st.builds(Spread, CHANGES, CHANGES),
         duplicates=st.builds(Duplicates, FLOATS, FLOATS),
         p_value=FLOATS,

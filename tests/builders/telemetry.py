@@ -13,6 +13,7 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.partial import shard_of
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
+from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.windows.changelog import (
     PaneKey,
     PositionKey,
@@ -130,7 +131,11 @@ def build_busy_shard() -> ShardState:
         build_result(
             missing=(HOME,),
             published_ms=DAY_MS * 2,
-            score=build_score((10, 20, 30, 40), kind=Kind.MIX),
+            score=build_score(
+                (10, 20, 30, 40),
+                kind=Kind.MIX,
+                novelty=Novelty(0.05, 0.04, 1e-4, np.array([0.0, 0.03, 0.01, 0.0])),
+            ),
         ),
         build_result(size_ms=DAY_MS, segments=SEGMENTS, published_ms=DAY_MS * 2),
         panes=[DAY_MS * 2],

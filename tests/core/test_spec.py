@@ -70,7 +70,7 @@ def test_scheme_holds_fields_of_spec_and_baseline():
         ("country", "device"),
         (
             ("cluster_counts", CLUSTERS),
-            ("outliers", 1),
+            ("cluster_outliers", 4),
             ("hash_counts", 128),
             ("coordinate_sums", COMPONENTS),
             ("spread_sums", 2),

@@ -97,6 +97,7 @@ SHOWN = {
     ("Slow drift", "evidence"): (6, "none"),
     ("Slow drift", "warning above"): (8, "none"),
     ("Novelty", "excess"): (2**-10, "percentunit"),
+    ("Novelty", "in cluster {{cluster_id}}"): (2**-16, "percentunit"),
     ("Novelty", "large above"): (2**-12, "percentunit"),
     ("Spread", "{{part}}"): (2**-14, "percentunit"),
     ("Spread", "large above"): (2**-13, "percentunit"),
@@ -159,6 +160,7 @@ def gauges(replica: Mapping[str, str] = REPLICA, **other: float) -> list[dict[st
         series("driftgauge_window_evidence_ratio", 2**-15, **of_window, kind="novelty"),
         series("driftgauge_window_missing_partition", 1, **of_window, topic="embeddings", partition="3"),
         series("driftgauge_window_cluster_signed_js_contribution", -0.25, **of_window, **cluster),
+        series("driftgauge_window_cluster_novelty_contribution", 2**-16, **of_window, **cluster),
         series("driftgauge_window_cluster_ratio", 0.75, **of_window, **cluster),
         series("driftgauge_baseline_cluster_ratio", 0.25, **of_window, **cluster),
         series("driftgauge_window_segment_js_divergence", 0.0625, **of_window, **segment),
@@ -237,7 +239,7 @@ def test_clusters_of_two_deployments_have_no_result(tmp_path: Path):
     found = panels()
     elsewhere = gauges({**REPLICA, "namespace": "staging"})
     by_cluster = [name for name in SHOWN if "cluster_id" in named(found[name[0]])[name[1]]]
-    assert len(by_cluster) == 5
+    assert len(by_cluster) == 6
     of_both = VARIABLES | {"namespace": ".*"}
     expected = [(substitute(named(found[title])[name], of_both), None) for title, name in by_cluster]
     assert_results(tmp_path, [*gauges(), *elsewhere], expected)

@@ -71,6 +71,21 @@ def test_duplicates_are_told_with_share_of_item():
     assert "Duplicates: events repeat as if one item were 12 % of them" in story
 
 
+def test_novelty_is_told_with_its_cluster():
+    record = build_record(0, kind="novelty", novelty=0.03)
+    parts = (0.018, 0.001, *[0.0] * len(record.clusters[2:]))
+    clusters = tuple(
+        cluster.model_copy(update={"novelty_contribution": part})
+        for cluster, part in zip(record.clusters, parts, strict=True)
+    )
+    told = tell(
+        record.model_copy(update={"clusters": clusters}),
+        Run("drift", 1, MONDAY_MS, before=True),
+        HOUR_MS,
+    )
+    assert "the baseline's do, mostly in cluster 0 (" in " ".join(told)
+
+
 def test_drift_from_first_window_on_says_so():
     (since, *_) = tell(build_record(), Run("drift", 1, MONDAY_MS, before=False), HOUR_MS)
     assert since.startswith("Since the first window shown, 3 Nov 2025, 00:00 UTC the events")

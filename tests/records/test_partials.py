@@ -103,17 +103,17 @@ def test_order_of_streams_does_not_change_bytes():
 
 @pytest.mark.parametrize(("number", "size"), [(2**31 - 1, 4), (-(2**31), 4), (2**31, 8), (-(2**31) - 1, 8)])
 def test_tallies_take_four_bytes_if_all_fit(number, size):
-    record = encode_parts([build_pane(values=(1, 2, 3, number))])[0]
+    record = encode_parts([build_pane(values=(1, 2, 3, 4, number))])[0]
     tallies = split_record(record)[3]
-    assert len(tallies) == 4 * size
-    assert decode_part(record).panes[0].values.tolist() == [1, 2, 3, number]
+    assert len(tallies) == 5 * size
+    assert decode_part(record).panes[0].values.tolist() == [1, 2, 3, 4, number]
 
 
 def test_decoded_tally_owns_its_memory():
     first, second = decode_part(encode_parts([build_pane(), build_pane()])[0]).panes
     first.values[:] += 1
     assert first.values.flags.owndata
-    assert second.values.tolist() == [5, 7, 1, -2]
+    assert second.values.tolist() == [5, 7, 1, 0, -2]
     assert second.values.dtype == np.int64
 
 

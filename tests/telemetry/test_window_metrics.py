@@ -10,6 +10,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
+from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.power import Detectable
 from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.windows.evidence import Kind
@@ -185,6 +186,16 @@ def test_evidence_of_significant_window_is_exported(close, exported):
     assert shown() == [None] * 5
     close(score=build_score((10, 20, 30, 40), kind=Kind.MIX), number=2)
     assert shown() == [0.4, 0.25, 0.2, 0.1, 0.05]
+
+
+@pytest.mark.parametrize("kind", [None, Kind.NOVELTY])
+def test_cluster_with_most_novelty_is_exported_of_significant_window(close, exported, kind):
+    novelty = Novelty(0.05, 0.04, 1e-4, np.array([0.02, 0.0, 0.03, -0.01]))
+    close(score=build_score((10, 20, 30, 40), novelty=novelty, kind=kind))
+    shown = [
+        exported("window_cluster_novelty_contribution", **HOURLY, cluster_id=str(each)) for each in range(4)
+    ]
+    assert shown == [None, None, None if kind is None else 0.03, None]
 
 
 @pytest.mark.parametrize("verdict", list(Verdict))

@@ -3,9 +3,8 @@
 from deploy.generate.grafana.drift_details import LATER, UNSCORED
 from deploy.generate.grafana.fields import Panel
 from deploy.generate.grafana.panels import heat_map
-from deploy.generate.grafana.queries import OF_WINDOW, gauge
+from deploy.generate.grafana.queries import OF_WINDOW, by_cluster, gauge
 from deploy.generate.grafana.tables import Column, table_of
-from deploy.generate.labels import by
 from grafana_foundation_sdk.models import common
 
 __all__ = ["contributions", "movers"]
@@ -20,7 +19,7 @@ _NAMES = f"topk by (cluster_id) (1, max by (cluster_id, name) (driftgauge_cluste
 
 def contributions() -> Panel:
     """Return the heat map of each cluster's contribution over time."""
-    contribution = _by_cluster(gauge(_CONTRIBUTION, OF_WINDOW))
+    contribution = by_cluster(gauge(_CONTRIBUTION, OF_WINDOW))
     # Two digits, because Grafana sorts labels as texts.
     root = f"sgn({contribution}) * sqrt(abs({contribution}))"
     padded = f'label_replace({_named(root)}, "cluster_id", "0$1", "cluster_id", "(.)")'
@@ -41,9 +40,9 @@ def contributions() -> Panel:
 
 def movers() -> Panel:
     """Return the table of the newest window's clusters, by contribution."""
-    size = f"abs({_by_cluster(gauge(_CONTRIBUTION, OF_WINDOW))})"
-    ratio = _by_cluster(gauge("driftgauge_window_cluster_ratio", OF_WINDOW))
-    baseline = _by_cluster(gauge("driftgauge_baseline_cluster_ratio", OF_WINDOW))
+    size = f"abs({by_cluster(gauge(_CONTRIBUTION, OF_WINDOW))})"
+    ratio = by_cluster(gauge("driftgauge_window_cluster_ratio", OF_WINDOW))
+    baseline = by_cluster(gauge("driftgauge_baseline_cluster_ratio", OF_WINDOW))
     cell = common.TableBarGaugeCellOptions(mode=common.BarGaugeDisplayMode.BASIC)
     share = {"min": 0, "max": 1, "custom.cellOptions": cell}
     return table_of(
@@ -71,9 +70,3 @@ def _named(by_cluster: str) -> str:
     return (
         f"(({by_cluster})\n* on (cluster_id) group_left (name) {_NAMES}\nor on (cluster_id) ({by_cluster}))"
     )
-
-
-def _by_cluster(series: str) -> str:
-    """Return a series by cluster; no result for several deployments, whose clusters may differ."""
-    one = f"count(count by ({by()}) ({series})) == 1"
-    return f"(max by (cluster_id) ({series})\n  and on () {one})"

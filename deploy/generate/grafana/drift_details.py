@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from deploy.generate.grafana.fields import COLOURS, VERDICT_TEXTS, Panel, fixed, limit
 from deploy.generate.grafana.lines import bars, draw
 from deploy.generate.grafana.panels import states
-from deploy.generate.grafana.queries import OF_STREAM, OF_WINDOW, gauge, growth, verdict_code
+from deploy.generate.grafana.queries import OF_STREAM, OF_WINDOW, by_cluster, gauge, growth, verdict_code
 from deploy.generate.grafana.tables import Column, table_of
 
 __all__ = ["LATER", "SEGMENT_VERDICTS", "SLOW_DRIFT", "UNSCORED", "evidence", "quality", "segments"]
@@ -167,10 +167,15 @@ def _novelty() -> Panel:
     return draw(
         "Novelty",
         "driftgauge_window_novelty_excess_ratio: driftgauge_window_novelty_ratio, the share of events beyond"
-        " the radius of their cluster, less its expectation of about 1 %. A window is large above the dashed"
-        " line, driftgauge_alarm_novelty_excess_ratio." + LATER + UNSCORED,
+        " the radius of their cluster, less its expectation of about 1 %. Where the window is significant and"
+        " one cluster holds most of the excess, its part is drawn too"
+        " (driftgauge_window_cluster_novelty_contribution). A window is large above the dashed line,"
+        " driftgauge_alarm_novelty_excess_ratio." + LATER + UNSCORED,
         {
             "excess": gauge("driftgauge_window_novelty_excess_ratio", OF_WINDOW),
+            "in cluster {{cluster_id}}": by_cluster(
+                gauge("driftgauge_window_cluster_novelty_contribution", OF_WINDOW)
+            ),
             "large above": gauge("driftgauge_alarm_novelty_excess_ratio", OF_STREAM),
         },
         unit="percentunit",

@@ -15,6 +15,7 @@ __all__ = [
     "OF_WINDOW",
     "VERDICT_CODES",
     "age",
+    "by_cluster",
     "firing",
     "gauge",
     "growth",
@@ -66,3 +67,9 @@ def firing(selector: str, *labels: str) -> str:
         f'label_replace({alerts}, "runbook", "runbooks/$1.md", "alertname", "(.+)")\n'
         f'or on () label_replace({none}, "runbook", "runbooks", "", "")'
     )
+
+
+def by_cluster(series: str) -> str:
+    """Return a series by cluster; no result for several deployments, whose clusters may differ."""
+    one = f"count(count by ({by()}) ({series})) == 1"
+    return f"(max by (cluster_id) ({series})\n  and on () {one})"

@@ -7,10 +7,10 @@ from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.counting.projection import SPREADS
 from driftgauge.core.counting.scheme import (
     CLUSTER_COUNTS,
+    CLUSTER_OUTLIERS,
     COORDINATE_SUMS,
     HASH_COUNTS,
     OUTLIER_SPREAD_SUMS,
-    OUTLIERS,
     SPREAD_SUMS,
     Scheme,
 )
@@ -162,7 +162,7 @@ class StreamSpec:
             segment_keys=self.alarm.segment_keys,
             statistics=(
                 (CLUSTER_COUNTS, reference.centroids.clusters),
-                (OUTLIERS, 1),
+                (CLUSTER_OUTLIERS, reference.centroids.clusters),
                 (HASH_COUNTS, HASH_BINS),
                 (COORDINATE_SUMS, reference.components),
                 (SPREAD_SUMS, SPREADS),

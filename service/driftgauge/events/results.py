@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from driftgauge.core.durations import format_duration, parse_duration
 from driftgauge.core.statistics.duplicates import Duplicates
@@ -162,21 +163,29 @@ def _cluster_records(
     result: WindowResult, description: BaselineDescription | None
 ) -> tuple[ClusterRecord, ...]:
     baseline_count = int(result.baseline_counts.sum())
-    contributions = [None] * len(result.counts)
+    of_divergence = of_novelty = [None] * len(result.counts)
     if result.score is not None:
-        contributions = result.score.contributions.tolist()
+        of_divergence = result.score.contributions.tolist()
+        of_novelty = result.score.novelty.contributions.tolist()
     return tuple(
         ClusterRecord(
             id=cluster,
             count=in_window,
             share=in_window / result.count,
             baseline_share=in_baseline / baseline_count,
-            js_contribution=contribution,
+            js_contribution=js_contribution,
+            novelty_contribution=novelty_contribution,
             name=None if description is None else description.names[cluster],
             position=None if description is None else description.positions[cluster],
         )
-        for cluster, (in_window, in_baseline, contribution) in enumerate(
-            zip(result.counts.tolist(), result.baseline_counts.tolist(), contributions, strict=True)
+        for cluster, (in_window, in_baseline, js_contribution, novelty_contribution) in enumerate(
+            zip(
+                result.counts.tolist(),
+                result.baseline_counts.tolist(),
+                of_divergence,
+                of_novelty,
+                strict=True,
+            )
         )
     )
 
@@ -252,22 +261,30 @@ def _score(record: WindowRecord) -> Score | None:
         or None in scored.values()
     ):
         return None
-    contributions = [
-        0.0 if cluster.js_contribution is None else cluster.js_contribution for cluster in record.clusters
-    ]
     return Score(
         **scored,
-        contributions=np.array(contributions, dtype=np.float64),
+        contributions=_contributions(record, "js_contribution"),
         mean_shift=MeanShift(
             **_fields(shift, _OF_SHIFT), shares=np.array(shift.components, dtype=np.float64)
         ),
-        novelty=Novelty(record.novelty, record.novelty_excess, record.novelty_p_value),
+        novelty=Novelty(
+            record.novelty,
+            record.novelty_excess,
+            record.novelty_p_value,
+            _contributions(record, "novelty_contribution"),
+        ),
         spread=_spread(record.spread),
         duplicates=Duplicates(**_fields(record.duplicates, _OF_DUPLICATES)),
         evidence=Evidence(**_fields(record.evidence, _KINDS)),
         kind=None if record.kind is None else Kind(record.kind),
         detectable=_detectable(record.detectable),
     )
+
+
+def _contributions(record: WindowRecord, name: str) -> NDArray[np.float64]:
+    """Return this contribution of each cluster, (k,) float64; 0 where it is null."""
+    parts = (getattr(cluster, name) for cluster in record.clusters)
+    return np.array([0.0 if part is None else part for part in parts], dtype=np.float64)
 
 
 def _segment(record: SegmentRecord) -> SegmentResult:

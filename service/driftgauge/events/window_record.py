@@ -52,6 +52,9 @@ class ClusterRecord(_Record):
     js_contribution: Finite | None
     """The cluster's term of the divergence; all terms sum to it. Null if the window is not scored."""
 
+    novelty_contribution: Finite | None = None
+    """The cluster's part of `novelty_excess`; all parts sum to it. Null if the window is not scored."""
+
     name: str | None = None
     """The cluster's name: its labels, or its terms; 80 bytes at most. Clusters may share a name, and the
     id tells them apart. Null if the baseline has none."""
@@ -293,8 +296,8 @@ class WindowRecord(_Record):
     """The novelty less its expectation without drift. Null if the window is not scored."""
 
     novelty_p_value: Finite | None = None
-    """The probability, without drift, of a higher novelty, and half of that of exactly this one. Null if the
-    window is not scored."""
+    """The combined p-value of more events beyond the radius in the whole window, and in one of the clusters.
+    Null if the window is not scored."""
 
     spread: SpreadRecord | None = None
     """The changes of spread. Null if the window is not scored."""

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.durations import format_duration
+from driftgauge.core.statistics.novelty import main_cluster
 from driftgauge.events.window_record import ClusterRecord, WindowRecord
 from driftgauge.page.summary import VERDICTS
 from driftgauge.page.words import (
@@ -196,6 +197,9 @@ def _what(record: WindowRecord) -> list[str]:
     words = KIND_WORDS[record.kind]
     if record.kind == "novelty":
         words = f"{format_percent(record.novelty)} of the events lie where 1 % of the baseline's do"
+        contributions = [cluster.novelty_contribution or 0.0 for cluster in record.clusters]
+        if (cluster := main_cluster(np.array(contributions))) is not None:
+            words = f"{words}, mostly in {cluster_name(record.clusters[cluster])}"
     if record.kind == "duplicates" and record.duplicates is not None:
         share_of_item = format_percent(record.duplicates.share)
         words = f"events repeat as if one item were {share_of_item} of them"

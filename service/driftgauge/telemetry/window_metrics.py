@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.core.statistics.novelty import main_cluster
 from driftgauge.core.statistics.spread import SpreadChange
 from driftgauge.core.windows.evidence import Kind
 from driftgauge.core.windows.result import Verdict, WindowResult
@@ -77,6 +78,14 @@ def _evidence(view: StreamView) -> Samples:
         if result.score is not None and result.score.kind is not None:
             for kind in Kind:
                 yield (window, kind), getattr(result.score.evidence, kind.value)
+
+
+def _novel_cluster(view: StreamView) -> Samples:
+    for window, result in view.newest():
+        if result.score is not None and result.score.kind is not None:
+            contributions = result.score.novelty.contributions
+            if (cluster := main_cluster(contributions)) is not None:
+                yield (window, str(cluster)), float(contributions[cluster])
 
 
 def _spreads(view: StreamView, value_of: Callable[[SpreadChange], float]) -> Samples:
@@ -192,8 +201,8 @@ _SCORE_METRICS = (
     score_metric(
         "driftgauge_window_novelty_p_value",
         "probability",
-        "p-value of the novelty: the probability of a higher share without drift, and half of that of this"
-        " one.",
+        "Combined p-value of the novelty of the whole window and of each cluster: the probability of more"
+        " events beyond the radius without drift, and half of that of as many.",
         lambda score: score.novelty.p_value,
     ),
     Metric(
@@ -282,6 +291,14 @@ _CLUSTER_METRICS = (
         " values. Negative where the cluster's share is below the baseline's. Absent where the window was"
         " not scored.",
         lambda view: _clusters(view, _signed_contributions),
+    ),
+    Metric(
+        "driftgauge_window_cluster_novelty_contribution",
+        _CLUSTER,
+        "none, 0 to 1",
+        "Part of driftgauge_window_novelty_excess_ratio in the cluster that holds most of it. Absent where no"
+        " cluster does, or the window is not significant.",
+        _novel_cluster,
     ),
     Metric(
         "driftgauge_window_cluster_ratio",

@@ -23,5 +23,5 @@ def tally(*counts, outliers=0, sums=None):
     """A tally of unit vectors, or one with other sums."""
     values = build_tally(*counts, reference=RICH, outliers=outliers)
     if sums is not None:
-        values[CLUSTERS + 1 + HASH_BINS : -4] = sums
+        values[2 * CLUSTERS + HASH_BINS : -4] = sums
     return Tally(values, CLUSTERS)

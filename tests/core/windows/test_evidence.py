@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
-from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.windows.evidence import Evidence, EvidenceAttribution, Kind
 from tests.builders.references import COMPONENTS, RICH
+from tests.builders.results import build_novelty
 
 # Two clusters far from the mean along the first component, two along the second.
 MEANS = RICH.projection.deviations * np.array([[1.5, 0], [-1.5, 0], [0, 1.5], [0, -1.5]])
@@ -43,7 +43,7 @@ def attribute(
         np.array(shift) * REFERENCE.projection.deviations,
         js,
         moved,
-        Novelty(0.0, excess_of_outliers, novelty),
+        build_novelty(0.0, excess_of_outliers, novelty),
         Spread(*changes),
         Duplicates(*repeated),
     )
@@ -117,7 +117,7 @@ def test_students_tails_do_not_hide_novelty():
     """With 20 windows a p-value of 1e-6 is as far out as one of 1e-12 of a normal variable."""
     moved = MeanShift(1.0, 1e-9, 1e-9, 1.0, 1e-9, 0.0, np.ones(COMPONENTS) / COMPONENTS)
     shift = np.array([0.5, 0.5]) * REFERENCE.projection.deviations
-    novelty = Novelty(0.1, 0.09, 1e-6)
+    novelty = build_novelty(0.1, 0.09, 1e-6)
     calibrated = Overdispersion(20, 1.0, np.eye(COMPONENTS))
     for overdispersion, kind in ((calibrated, Kind.NOVELTY), (None, Kind.SHIFT)):
         attribution = EvidenceAttribution(REFERENCE, overdispersion)

@@ -17,7 +17,7 @@ from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import DivergenceNull
 from driftgauge.core.statistics.duplicates import DuplicatesNull
 from driftgauge.core.statistics.mean_shift import MeanShiftNull
-from driftgauge.core.statistics.novelty import Novelty, NoveltyNull
+from driftgauge.core.statistics.novelty import NoveltyNull
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
 from driftgauge.core.statistics.power import Sensitivity
 from driftgauge.core.statistics.spread import Spread, SpreadChange, SpreadMoments
@@ -25,7 +25,7 @@ from driftgauge.core.statistics.target_power import POWER
 from driftgauge.core.windows.distance_tests import DistanceTests
 from driftgauge.core.windows.evidence import Kind
 from tests.builders.references import CLUSTERS, COMPONENTS, FIRST, build_reference
-from tests.builders.results import plain
+from tests.builders.results import build_novelty, plain
 from tests.builders.specs import ALARM
 from tests.core.windows.scorers import build_scorer, tally
 
@@ -54,7 +54,7 @@ def test_score_fields_agree_with_their_definitions(counts, outliers):
     mean_null = MeanShiftNull(np.diag(RICH.projection.variances), BASELINE_COUNT, None)
     assert plain(scored.mean_shift) == plain(mean_null.test(shift, seen.count))
     novelty_null = NoveltyNull(RICH.counts, 1.0, math.inf)
-    assert scored.novelty == novelty_null.test(outliers, seen.counts)
+    assert plain(scored.novelty) == plain(novelty_null.test(seen.outliers, seen.counts))
     assert scored.novelty.share == outliers / seen.count
     assert scored.spread == Spread(None, None)
     assert scored.duplicates == DuplicatesNull(RICH.hash_counts, 1.0, math.inf).test(seen.hash_counts)
@@ -77,8 +77,8 @@ def divergence(counts, baseline_counts):
     reference = replace(
         RICH, counts=baseline_counts, cluster_means=np.zeros((len(baseline_counts), COMPONENTS))
     )
-    hashes = np.pad(counts, (1, HASH_BINS - len(counts)))
-    values = np.concatenate([counts, hashes, np.zeros(COMPONENTS + 4, dtype=np.int64)])
+    hashes = np.pad(counts, (0, HASH_BINS - len(counts)))
+    values = np.concatenate([counts, np.zeros_like(counts), hashes, np.zeros(COMPONENTS + 4, dtype=np.int64)])
     return build_scorer(reference).score(Tally(values, len(counts))).js_divergence
 
 
@@ -162,12 +162,12 @@ def test_novelty_and_spread_are_large_from_their_own_floors():
         here.score(tally(400, 300, 200, 100)),
         p_value=1e-9,
         js_excess=-0.1,
-        novelty=Novelty(0.0, -0.1, 0.5),
+        novelty=build_novelty(0.0, -0.1, 0.5),
         spread=Spread(None, None),
     )
     assert not here.is_significant_and_large(quiet)
     for change, floor in (
-        (lambda size: {"novelty": Novelty(size, size, 1e-9)}, ALARM.novelty / 2),
+        (lambda size: {"novelty": build_novelty(size, size, 1e-9)}, ALARM.novelty / 2),
         (lambda size: {"spread": Spread(None, SpreadChange(size, 0.0, size, 1e-9))}, ALARM.spread / 2),
     ):
         assert here.is_significant_and_large(replace(quiet, **change(floor)))
@@ -190,7 +190,9 @@ def test_overwhelming_window_is_calibrated_rare_and_large(calibrated, rarity, si
     assert here.is_overwhelming(scored) is is_overwhelming
     assert here.is_significant_and_large(scored)
     # Outliers alone, however many, wait for another window.
-    novel = replace(scored, p_value=1e-99, js_p_value=0.5, js_excess=0.0, novelty=Novelty(0.9, 0.9, 1e-99))
+    novel = replace(
+        scored, p_value=1e-99, js_p_value=0.5, js_excess=0.0, novelty=build_novelty(0.9, 0.9, 1e-99)
+    )
     assert not here.is_overwhelming(novel)
     assert here.is_significant_and_large(novel)
 
@@ -280,7 +282,7 @@ def test_repeated_item_is_large_where_it_is_significant():
         seen = tally(400, 300, 200, 100).values.copy()
         even = np.arange(1_000 - round(1_000 * share)) % HASH_BINS
         hashes = np.bincount([*even, *[0] * round(1_000 * share)], minlength=HASH_BINS)
-        seen[CLUSTERS + 1 :][:HASH_BINS] = hashes
+        seen[2 * CLUSTERS :][:HASH_BINS] = hashes
         return here.score(Tally(seen, CLUSTERS))
 
     repeated = score(0.06)

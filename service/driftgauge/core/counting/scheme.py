@@ -7,9 +7,9 @@ from functools import lru_cache
 
 __all__ = [
     "CLUSTER_COUNTS",
+    "CLUSTER_OUTLIERS",
     "COORDINATE_SUMS",
     "HASH_COUNTS",
-    "OUTLIERS",
     "OUTLIER_SPREAD_SUMS",
     "SPREAD_SUMS",
     "Scheme",
@@ -18,8 +18,8 @@ __all__ = [
 
 CLUSTER_COUNTS = "cluster_counts"
 """The number of events of each cluster, k integers."""
-OUTLIERS = "outliers"
-"""The number of events beyond the radius of their cluster, one integer."""
+CLUSTER_OUTLIERS = "cluster_outliers"
+"""The number of events beyond the radius of each cluster, k integers."""
 HASH_COUNTS = "hash_counts"
 """The number of events of each bin of the vectors' hash, 128 integers; a segment's tally has none."""
 COORDINATE_SUMS = "coordinate_sums"

@@ -16,8 +16,8 @@ class Tally:
     """The additive statistics of events: the tallies of any split of the events add up to the same.
 
     Attributes:
-        values: (k + 1 + B + r + 4,) int64: the number of events of each cluster, the number of outliers
-            (events beyond their cluster's radius), the number of events of each hash, the sum of the events'
+        values: (2 k + B + r + 4,) int64: the number of events of each cluster, the number of outliers (events
+            beyond the cluster's radius) of each, the number of events of each hash, the sum of the events'
             coordinates along each component, in fixed point, the sums of their two spreads, and the sums of
             the outliers' spreads.
         clusters: k, the number of clusters.
@@ -39,19 +39,19 @@ class Tally:
         return int(self.counts.sum())
 
     @property
-    def outliers(self) -> int:
-        """The number of events beyond the radius of their cluster."""
-        return int(self.values[self.clusters])
+    def outliers(self) -> NDArray[np.int64]:
+        """(k,) int64, the number of events beyond the radius of each cluster."""
+        return self.values[self.clusters : 2 * self.clusters]
 
     @property
     def hash_counts(self) -> NDArray[np.int64]:
         """(B,) int64, the number of events of each hash; see `hash_vectors`."""
-        return self.values[self.clusters + 1 :][: self.bins]
+        return self.values[2 * self.clusters :][: self.bins]
 
     @property
     def sums(self) -> NDArray[np.int64]:
         """(r,) int64, the sum of the events' coordinates along the components; see `Projection`."""
-        return self.values[self.clusters + 1 + self.bins : -2 * SPREADS]
+        return self.values[2 * self.clusters + self.bins : -2 * SPREADS]
 
     @property
     def spreads(self) -> NDArray[np.int64]:
@@ -75,7 +75,7 @@ def tally_batch(
     spreads: NDArray[np.int64],
     hashes: NDArray[np.intp] | None,
 ) -> NDArray[np.int64]:
-    """Return the values of the tallies of several groups of n events, (groups, k + 1 + B + r + 4) int64.
+    """Return the values of the tallies of several groups of n events, (groups, 2 k + B + r + 4) int64.
 
     Args:
         group: (n,), the group of each event, from 0; none of the groups is empty.
@@ -87,19 +87,17 @@ def tally_batch(
         spreads: (n, 2) int64, the spreads of each event.
         hashes: (n,), the hash of each event's vector; None: the tallies hold none.
     """
+    parts = [
+        _count(group, groups, cluster, clusters),
+        _count(group[outliers], groups, cluster[outliers], clusters),
+    ]
+    if hashes is not None:
+        parts.append(_count(group, groups, hashes, HASH_BINS))
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(groups))
     own = np.hstack([coordinates, spreads, spreads * outliers[:, None]])
-    bins = 0 if hashes is None else HASH_BINS
-    first_sum = clusters + 1 + bins
-    tallies = np.empty((groups, first_sum + own.shape[1]), dtype=np.int64)
-    tallies[:, :clusters] = _count(group, groups, cluster, clusters)
-    tallies[:, clusters] = np.bincount(group[outliers], minlength=groups)
-    if hashes is not None:
-        tallies[:, clusters + 1 : first_sum] = _count(group, groups, hashes, bins)
     # The sums are of integers, so they do not depend on the order.
-    tallies[:, first_sum:] = np.add.reduceat(own[order], starts, axis=0)
-    return tallies
+    return np.hstack([*parts, np.add.reduceat(own[order], starts, axis=0)])
 
 
 def _count(
