@@ -73,7 +73,17 @@ def test_spread_or_few_alarms_have_no_peak_hours(verdicts):
 
 def test_timelines_use_first_complete_revision_and_separate_segments():
     segment = SegmentResult(
-        ("country", "de"), 40, 0.2, 0.19, 0.3, 0.001, 0.002, calibrated=False, verdict=Verdict.DRIFT
+        ("country", "de"),
+        40,
+        0.2,
+        0.19,
+        0.3,
+        0.01,
+        0.02,
+        0.001,
+        0.002,
+        calibrated=False,
+        verdict=Verdict.DRIFT,
     )
     first = build_result(number=1)
     results = [

@@ -52,7 +52,11 @@ def full_baseline(baseline: Baseline) -> Baseline:
             counts=baseline.counts // part,
             mean=np.linspace(-0.1, 0.1, components) * part,
             covariance=np.diag(baseline.variances) / part,
-            overdispersion=Overdispersion(windows=25, counts=3.5, means=2 * means) if value == "de" else None,
+            outliers=7 * part,
+            spreads=(baseline.spreads[0], None) if value == "xl" else baseline.spreads,
+            overdispersion=Overdispersion(25, 3.5, 2 * means, np.array([1.5, 2.0, 2.5]))
+            if value == "de"
+            else None,
         )
         for key, value, part in (("country", "de", 4), ("country", "other", 2), ("größe", "xl", 3))
     )

@@ -8,6 +8,7 @@ import pytest
 from driftgauge.baseline.artifact import Baseline
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.spread import SpreadMoments
 from driftgauge.errors import BaselineError
 
 
@@ -89,6 +90,16 @@ def test_baseline_rejects_too_many_components(baseline: Baseline) -> None:
     ("change", "fault"),
     [
         ({"counts": np.zeros(6, np.int64)}, "counts of a segment must not be negative or all zero"),
+        ({"outliers": -1}, "outliers of a segment must be 0 to its number of vectors"),
+        ({"outliers": 10**6}, "outliers of a segment must be 0 to its number of vectors"),
+        (
+            {"spreads": (SpreadMoments(50, -1.0, 0.5, 1.0, 4.0, 0.03), None)},
+            "of a segment, the spread moments must be",
+        ),
+        (
+            {"overdispersion": Overdispersion(20, 1.0, np.eye(8), np.array([1.0, 0.9, 1.0]))},
+            "overdispersion of a segment's distances must be 1",
+        ),
         ({"covariance": np.ones((8, 8))}, "covariance of a segment must be symmetric and positive definite"),
         (
             {"overdispersion": Overdispersion(-1, 1.0, np.eye(8))},
@@ -133,7 +144,7 @@ def test_baseline_rejects_overdispersion_of_segments_only(full_baseline: Baselin
 
 
 def test_baseline_rejects_too_many_segments(full_baseline: Baseline) -> None:
-    segment = dataclasses.replace(full_baseline.segments[0], counts=full_baseline.counts // 70)
+    segment = dataclasses.replace(full_baseline.segments[0], counts=full_baseline.counts // 70, outliers=1)
     segments = tuple(dataclasses.replace(segment, value=str(number)) for number in range(65))
     with pytest.raises(BaselineError, match="the baseline has 65 segments; the maximum is 64"):
         dataclasses.replace(full_baseline, segments=segments)

@@ -11,9 +11,12 @@ from driftgauge.baseline.segments import (
     parse_choice,
     reference_segments,
 )
+from driftgauge.core.statistics.spread import SpreadMoments
 from driftgauge.errors import BaselineError, InputError
 from tests.builders.baselines import silent
 
+MOMENTS = SpreadMoments(50, 1.0, 0.5, 1.0, 4.0, 0.03), None
+NO_OUTLIERS = np.zeros(1_000, dtype=np.bool_)
 LABELS = (
     {"country": "de", "device": "phone"},
     {"country": "fr"},
@@ -126,8 +129,10 @@ def test_reference_segments_use_vectors_of_segment() -> None:
     random = np.random.default_rng(0)
     ids, coordinates = random.integers(3, size=1_000), random.normal(size=(1_000, 4))
     rows = list(range(0, 1_000, 3))
-    (segment,) = reference_segments(members(a=rows), ids, coordinates, 3, silent)
+    outliers = np.isin(np.arange(1_000), [0, 1, 2, 300])
+    (segment,) = reference_segments(members(a=rows), ids, coordinates, outliers, {"k=a": MOMENTS}, 3, silent)
     assert (segment.key, segment.value) == ("k", "a")
+    assert (segment.outliers, segment.spreads) == (2, MOMENTS)
     assert segment.counts.dtype == np.int64
     assert segment.counts.tolist() == np.bincount(ids[rows]).tolist()
     np.testing.assert_allclose(segment.mean, coordinates[rows].mean(axis=0))
@@ -137,7 +142,15 @@ def test_reference_segments_use_vectors_of_segment() -> None:
 
 def test_reference_segments_with_one_component_have_covariance() -> None:
     coordinates = np.random.default_rng(0).normal(size=(1_000, 1))
-    (segment,) = reference_segments(members(a=list(range(50))), np.zeros(1_000, int), coordinates, 2, silent)
+    (segment,) = reference_segments(
+        members(a=list(range(50))),
+        np.zeros(1_000, int),
+        coordinates,
+        NO_OUTLIERS,
+        {"k=a": (None, None)},
+        2,
+        silent,
+    )
     assert segment.covariance.shape == (1, 1)
     assert segment.counts.tolist() == [50, 0]
 
@@ -147,9 +160,22 @@ def test_reference_segments_reject_segment_without_variation() -> None:
     coordinates[:, 3] = coordinates[:, 1]
     ids = np.zeros(1_000, dtype=np.intp)
     with pytest.raises(BaselineError, match=r"segment k=a do not vary along every .*; leave the segment out"):
-        reference_segments(members(a=list(range(500))), ids, coordinates, 2, silent)
+        reference_segments(
+            members(a=list(range(500))), ids, coordinates, NO_OUTLIERS, {"k=a": (None, None)}, 2, silent
+        )
     lines: list[str] = []
-    assert reference_segments(members(other=list(range(500))), ids, coordinates, 2, lines.append) == ()
+    assert (
+        reference_segments(
+            members(other=list(range(500))),
+            ids,
+            coordinates,
+            NO_OUTLIERS,
+            {"k=other": (None, None)},
+            2,
+            lines.append,
+        )
+        == ()
+    )
     assert lines == [
         "the vectors of segment k=other do not vary along every component: "
         "its events count only in the whole stream"

@@ -1,13 +1,17 @@
 """Tests of `driftgauge.baseline.spreads`."""
 
-from dataclasses import astuple
-
 import numpy as np
 import pytest
 
 from driftgauge.baseline.fitting import split_indices
 from driftgauge.baseline.moments import moments
-from driftgauge.baseline.spreads import measure_spreads, spreads_of
+from driftgauge.baseline.spreads import (
+    from_array,
+    measure_spreads,
+    moments_of,
+    spreads_of,
+    to_array,
+)
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.statistics.spread import SpreadMoments
 from tests.builders.baselines import fit
@@ -46,8 +50,9 @@ def test_moments_are_those_of_given_rows() -> None:
     outliers = centroids.distances(vectors[rows], ids) > 9
     assert 0 < outliers.sum() < 300
     expected = [SpreadMoments.of(column, outliers) for column in spreads.T]
-    found = measure_spreads(vectors, rows, reference, centroids, radii)
-    np.testing.assert_array_equal(found, [astuple(each) for each in expected])
+    found = moments_of(*measure_spreads(vectors, rows, reference, centroids, radii))
+    assert found == tuple(expected)
+    assert from_array(to_array(found)) == found
 
 
 @pytest.mark.parametrize("dimension", [2, 32])
@@ -55,10 +60,14 @@ def test_components_of_all_dimensions_leave_no_residual(dimension: int) -> None:
     vectors = drawn(200, dimension)
     reference = moments(vectors, np.arange(100))
     centroids = Centroids(vectors[:2], DistanceMetric.EUCLIDEAN)
-    found = measure_spreads(vectors, np.arange(100, 200), reference, centroids, np.ones(2, np.float32))
+    components, residual = moments_of(
+        *measure_spreads(vectors, np.arange(100, 200), reference, centroids, np.ones(2, np.float32))
+    )
     assert reference.residual == 0
-    assert found[0, 0] == 100
-    assert not found[1].any()
+    assert components is not None
+    assert components.count == 100
+    assert residual is None
+    assert from_array(to_array((components, residual))) == (components, residual)
 
 
 def test_fit_measures_spreads_on_vectors_that_components_were_not_fitted_on() -> None:
@@ -66,8 +75,8 @@ def test_fit_measures_spreads_on_vectors_that_components_were_not_fitted_on() ->
     baseline = fit(vectors, clusters=3)
     fitted, rows = split_indices(len(vectors), 0)
     reference = moments(vectors, rows, fitted)
-    expected = measure_spreads(vectors, fitted, reference, baseline.centroids, baseline.radii)
-    np.testing.assert_array_equal(baseline.spread_moments, expected)
+    measured = measure_spreads(vectors, fitted, reference, baseline.centroids, baseline.radii)
+    assert baseline.spreads == moments_of(*measured)
     assert baseline.residual.tolist() == [reference.residual]
     along = (vectors[rows] - reference.mean) @ reference.components.T.astype(np.float64)
     ids = baseline.centroids.assign(vectors[rows])

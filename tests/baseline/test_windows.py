@@ -206,15 +206,30 @@ def test_measure_segments_uses_events_and_mean_of_segment() -> None:
     )
     mixing = np.array([[2, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0.5], [0, 0, 0, 1]])
     coordinates = np.where(own[:, None], 3 + np.repeat(burst, 5, axis=0), single) @ mixing
+    outliers = np.zeros(len(ids), dtype=np.bool_)
+    bursts_of, singles = random.random((windows * bursts, 3)), random.random((len(ids), 3))
+    distances = np.where(own[:, None], np.repeat(bursts_of, 5, axis=0), singles)
     parts = [Members("k", "a", own), Members("k", "other", ~own)]
-    segments = reference_segments(parts, ids, coordinates, 3, silent)
-    own_segment, other_segment = measure_segments(segments, parts, numbers, ids, coordinates, 3, silent)
+    segments = reference_segments(
+        parts,
+        ids,
+        coordinates,
+        outliers,
+        dict.fromkeys((part.name for part in parts), (None, None)),
+        3,
+        silent,
+    )
+    own_segment, other_segment = measure_segments(
+        segments, parts, numbers, ids, coordinates, distances, 3, silent
+    )
     assert own_segment.overdispersion is not None
     assert other_segment.overdispersion is not None
     assert own_segment.overdispersion.windows == windows
     assert own_segment.overdispersion.counts == pytest.approx(5, rel=0.25)
     assert np.diag(own_segment.overdispersion.means) == pytest.approx(np.full(4, 5.0), rel=0.5)
+    assert own_segment.overdispersion.distances == pytest.approx([5.0] * 3, rel=0.5)
     assert other_segment.overdispersion.counts < 1.3
+    assert other_segment.overdispersion.distances.max() < 2
 
 
 def test_measure_segments_with_few_windows_returns_no_overdispersion() -> None:
@@ -223,8 +238,17 @@ def test_measure_segments_with_few_windows_returns_no_overdispersion() -> None:
     ids, coordinates = random.integers(3, size=len(numbers)), random.normal(size=(len(numbers), 4))
     lines: list[str] = []
     parts = [Members("k", "a", numbers > 0)]
-    segments = reference_segments(parts, ids, coordinates, 3, silent)
-    (segment,) = measure_segments(segments, parts, numbers, ids, coordinates, 3, lines.append)
+    outliers, distances = np.zeros(len(ids), dtype=np.bool_), np.zeros((len(ids), 3))
+    segments = reference_segments(
+        parts,
+        ids,
+        coordinates,
+        outliers,
+        dict.fromkeys((part.name for part in parts), (None, None)),
+        3,
+        silent,
+    )
+    (segment,) = measure_segments(segments, parts, numbers, ids, coordinates, distances, 3, lines.append)
     assert segment.overdispersion is None
     assert lines == [
         "segment k=a has 15 events or more in 19 held-out windows; 20 are needed: the overdispersion of the "

@@ -1,20 +1,21 @@
 """False pages of a budget shared by segments, streams and sizes: `python tests/bench/budgets.py`, 15 minutes.
 
-The population is the CIFAR-10 embeddings, without drift. It simulates 200 years of hourly windows. Each year
-has its own baselines and its own overdispersion, measured on 200 clean windows. A window is a random sum of
-cells, and each cell is the sum over 50 events drawn once; there are enough cells that windows rarely repeat
-one. A page is a window, or a segment of one, whose verdict becomes drift. Novelty and spread are not tested
-here, since segments have neither; `verdicts.py pages` tests them.
+The population is the CIFAR-10 embeddings, without drift. Each simulated year of hourly windows has its own
+baselines and its own overdispersion, measured on 200 clean windows. A window is a random sum of cells, and
+each cell is the sum over 50 events drawn once; there are enough cells that windows rarely repeat one. A page
+is a window, or a segment of one, whose verdict becomes drift.
 """
 
+import argparse
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
@@ -31,9 +32,10 @@ from tests.bench.population import (  # noqa: E402
 from tests.bench.verdict_pages import (  # noqa: E402
     CLEAN_WINDOWS,
     HOURS_A_YEAR,
-    YEARS,
+    SCREEN,
     Screen,
     count_pages,
+    least_p_value,
     upper_bound,
     whole_stream,
 )
@@ -41,7 +43,9 @@ from tests.output import say  # noqa: E402
 
 from driftgauge.baseline.fitting import fit_baseline  # noqa: E402
 from driftgauge.baseline.moments import moments, project  # noqa: E402
+from driftgauge.baseline.radii import beyond_others  # noqa: E402
 from driftgauge.baseline.segments import Members, reference_segments  # noqa: E402
+from driftgauge.baseline.spreads import measure_spreads, moments_of  # noqa: E402
 from driftgauge.core.counting.tally import Tally  # noqa: E402
 from driftgauge.core.reference import Reference, SegmentReference  # noqa: E402
 from driftgauge.core.spec import StreamSpec  # noqa: E402
@@ -51,6 +55,7 @@ from driftgauge.core.statistics.overdispersion import (  # noqa: E402
     Overdispersion,
     OverdispersionEstimator,
 )
+from driftgauge.core.windows.distance_tests import DistanceTests  # noqa: E402
 from driftgauge.core.windows.result import Verdict  # noqa: E402
 from driftgauge.core.windows.scoring import WindowScorer  # noqa: E402
 from driftgauge.core.windows.verdict import decide  # noqa: E402
@@ -77,59 +82,64 @@ def draw_rows(random: np.random.Generator, weights: Weights, count: int, length:
     return labels * 1_000 + random.integers(0, 1_000, count)
 
 
-@dataclass(frozen=True)
 class Cells:
-    """Sums over the events of each cell: (cells, k) cluster counts and (cells, d) vectors, float64."""
+    """Cells of events: the sum of each one's tallies, drawn once."""
 
-    counts: NDArray[np.int64]
-    vectors: NDArray[np.float64]
-
-    @classmethod
-    def draw(cls, population: Population, weights: Weights, length: int) -> "Cells":
+    def __init__(self, population: Population, weights: Weights, length: int) -> None:
         random = np.random.default_rng([3, length, *np.rint(1_000 * weights).astype(int)])
-        rows = draw_rows(random, weights, CELLS * CELL, length).reshape(CELLS, CELL)
-        slots = population.clusters[rows] + CLUSTERS * np.arange(CELLS)[:, None]
-        counts = np.bincount(slots.ravel(), minlength=CLUSTERS * CELLS).reshape(CELLS, CLUSTERS)
-        vectors = np.stack([population.vectors[own].sum(axis=0, dtype=np.float64) for own in rows])
-        return cls(counts.astype(np.int64), vectors)
+        rows = draw_rows(random, weights, CELLS * CELL, length)
+        ends = np.arange(CELLS + 1) * CELL
+        # Row i counts how often each vector is in cell i.
+        self._members = csr_array(
+            (np.ones(len(rows), np.int64), rows, ends), (CELLS, len(population.vectors))
+        )
 
-    def tallies(self, reference: Reference) -> NDArray[np.int64]:
-        """Return each cell's cluster counts and sums of coordinates, (cells, k + r) int64."""
-        projection = reference.projection
-        coordinates = (self.vectors - CELL * projection.mean) @ projection.components.T.astype(np.float64)
-        return np.concatenate([self.counts, np.rint(coordinates / projection.step).astype(np.int64)], axis=1)
+    def tallies(self, each: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the tally of each cell, (cells, 2 k + r + 4), by those of the vectors."""
+        tallies: NDArray[np.int64] = self._members @ each
+        return tallies
 
 
 def estimate(
-    windows: NDArray[np.int64], part: SegmentReference, reference: Reference, count: int
+    windows: NDArray[np.int64], part: SegmentReference | None, reference: Reference
 ) -> Overdispersion | None:
-    """Return the overdispersion measured on clean windows (windows, k + r) of `count` events."""
+    """Return the overdispersion of clean windows (windows, 2 k + r + 4) of the whole, or of a segment."""
     clean = OverdispersionEstimator.empty(reference.components)
-    shifts = part.standardized(reference.projection.shift(windows[:, CLUSTERS:], count))
-    for counts, shift in zip(windows[:, :CLUSTERS], shifts, strict=True):
-        clean = clean.add(counts, part.counts, shift, int(part.counts.sum()))
+    distances = DistanceTests(reference if part is None else part, None)
+    counts = reference.counts if part is None else part.counts
+    for values in windows:
+        tally = Tally(values, CLUSTERS)
+        shift = reference.projection.shift(tally.sums, tally.count)
+        standardized = shift / reference.projection.deviations if part is None else part.standardized(shift)
+        clean = clean.add(
+            tally.counts, counts, standardized, int(counts.sum()), distances.standardized(tally)
+        )
     return clean.overdispersion()
-
-
-def to_tally(values: NDArray[np.int64]) -> Tally:
-    """Return the tally of cluster counts and sums, (k + r,)."""
-    counts = values[:CLUSTERS]
-    # As many outliers as expected: their p-value of about a half says nothing.
-    return Tally(
-        np.concatenate([counts, [round(0.01 * counts.sum())], values[CLUSTERS:], np.zeros(4, np.int64)]),
-        CLUSTERS,
-    )
 
 
 class PageCounter:
     """Counts the pages of consecutive windows of a stream or segment, and screens the windows."""
 
     def __init__(
-        self, part: SegmentReference, overdispersion: Overdispersion | None, count: int, level: float
+        self,
+        part: Reference | SegmentReference,
+        overdispersion: Overdispersion | None,
+        count: int,
+        level: float,
     ) -> None:
         # The combined p-value is at least the least of the single ones.
-        self.screen = Screen(part, overdispersion, count, 4 * level)
+        self._level = SCREEN * level
+        own = whole_stream(part) if isinstance(part, Reference) else part
+        self._screen = Screen(own, overdispersion, count, self._level)
+        self._distances = DistanceTests(part, overdispersion)
         self.found: list[bool] = []
+
+    def suspects(self, windows: NDArray[np.int64], reference: Reference) -> NDArray[np.bool_]:
+        """Return which windows to score, (windows,), by their tallies (windows, 2 k + r + 4)."""
+        tallies = [Tally(values, CLUSTERS) for values in windows]
+        shift = reference.projection.shift(np.stack([each.sums for each in tallies]), tallies[0].count)
+        near = [least_p_value(self._distances, each) < self._level for each in tallies]
+        return self._screen.suspects(windows[:, :CLUSTERS], shift) | np.array(near)
 
     def pages(self) -> int:
         """Return the number of times the verdict became drift."""
@@ -150,43 +160,43 @@ def simulate_segments(
     """Simulate a year of hourly windows of a stream with two segment keys of four values."""
     random = np.random.default_rng([4, year, length])
     each = SEGMENTS_RATIO * CELL
-    rows = np.concatenate([draw_rows(random, mix, VALUES * each, length) for mix in mixes])
+    rows, fitted = (
+        np.concatenate([draw_rows(random, mix, VALUES * each, length) for mix in mixes]) for _ in range(2)
+    )
     region, device = (
         np.repeat(np.arange(VALUES), VALUES * each),
         np.tile(np.repeat(np.arange(VALUES), each), VALUES),
     )
-    reference = population.reference(rows)
-    coordinates = project(population.vectors, rows, moments(population.vectors, rows))
     members = [
         Members(key, str(value), labels == value)
         for key, labels in (("region", region), ("device", device))
         for value in range(VALUES)
     ]
-    segments = reference_segments(members, population.clusters[rows], coordinates, CLUSTERS, lambda _: None)
-    reference = replace(reference, segments=segments)
-    tallies = [pool.tallies(reference) for pool in cells]
+    reference = with_segments(population, rows, fitted, members)
+    by_vector = population.tallies(reference)
+    tallies = [pool.tallies(by_vector) for pool in cells]
 
     def windows(number: int) -> tuple[NDArray[np.int64], dict[tuple[str, str], NDArray[np.int64]]]:
-        """Return the sums of windows and of each of their segments, (windows, k + r)."""
+        """Return the tallies of windows and of each of their segments, (windows, 2 k + r + 4)."""
         cells = np.stack([own[random.integers(0, CELLS, (number, VALUES))] for own in tallies], axis=1)
         sums = {("region", str(value)): cells[:, value].sum(axis=1) for value in range(VALUES)}
         sums |= {("device", str(value)): cells[:, :, value].sum(axis=1) for value in range(VALUES)}
         return cells.sum(axis=(1, 2)), sums
 
-    whole, count = whole_stream(reference), VALUES * VALUES * CELL
+    count = VALUES * VALUES * CELL
     overdispersion, known = None, {}
     if length > 1:
         clean, parts = windows(CLEAN_WINDOWS)
-        overdispersion = estimate(clean, whole, reference, count)
-        for part in segments:
-            own = estimate(parts[part.key, part.value], part, reference, count // VALUES)
+        overdispersion = estimate(clean, None, reference)
+        for part in reference.segments:
+            own = estimate(parts[part.key, part.value], part, reference)
             assert own is not None
             known[part.key, part.value] = CalibratedOverdispersion(own, calibrated=True)
     stream_spec = spec(reference, HOUR_MS)
     stream_spec = replace(stream_spec, alarm=replace(stream_spec.alarm, segment_keys=("region", "device")))
     scorer = WindowScorer(stream_spec, reference, overdispersion, calibrated=True, segments=known)
     level = stream_spec.alarm.level / 2
-    stream = PageCounter(whole, overdispersion, count, level)
+    stream = PageCounter(reference, overdispersion, count, level)
     counters = {
         (part.key, part.value): PageCounter(
             part,
@@ -194,29 +204,20 @@ def simulate_segments(
             count // VALUES,
             level,
         )
-        for part in segments
+        for part in reference.segments
     }
     for first in range(0, HOURS_A_YEAR, CHUNK):
         sums, parts = windows(min(CHUNK, HOURS_A_YEAR - first))
-        shift = reference.projection.shift
-        suspects = stream.screen.suspects(sums[:, :CLUSTERS], shift(sums[:, CLUSTERS:], count))
-        segment_suspects = np.zeros_like(suspects)
-        for segment, counter in counters.items():
-            values = parts[segment]
-            segment_suspects |= counter.screen.suspects(
-                values[:, :CLUSTERS], shift(values[:, CLUSTERS:], count // VALUES)
-            )
+        suspects = stream.suspects(sums, reference)
+        segment_suspects = np.any(
+            [counter.suspects(parts[segment], reference) for segment, counter in counters.items()], axis=0
+        )
         for window in range(len(sums)):
-            found = False
-            if suspects[window]:
-                score = scorer.score(to_tally(sums[window]))
-                assert score is not None
-                found = scorer.is_significant_and_large(score)
-            stream.found.append(found)
+            stream.found.append(bool(suspects[window]) and is_found(scorer, sums[window]))
             verdicts: dict[tuple[str, str], bool] = {}
             if segment_suspects[window]:
                 verdicts = scorer.judge_segments(
-                    {segment: to_tally(values[window]) for segment, values in parts.items()}, {}
+                    {segment: Tally(values[window], CLUSTERS) for segment, values in parts.items()}, {}
                 )[1]
             for segment, counter in counters.items():
                 counter.found.append(verdicts.get(segment, False))
@@ -225,14 +226,42 @@ def simulate_segments(
     return sum(each.pages() for each in all_counters), int(found.sum())
 
 
+def with_segments(
+    population: Population, rows: NDArray[np.intp], fitted: NDArray[np.intp], members: list[Members]
+) -> Reference:
+    """Return the baseline of some rows with segments; the same members of both sets of rows are theirs."""
+    reference = population.reference(rows, fitted)
+    vectors, clusters = population.vectors, population.clusters[rows]
+    found = moments(vectors, rows)
+    spreads, outliers = measure_spreads(vectors, fitted, found, population.centroids, reference.radii)
+    distances = population.centroids.distances(vectors[rows], clusters)
+    segments = reference_segments(
+        members,
+        clusters,
+        project(vectors, rows, found),
+        beyond_others(distances, clusters),
+        {each.name: moments_of(spreads[each.rows], outliers[each.rows]) for each in members},
+        CLUSTERS,
+        lambda _: None,
+    )
+    return replace(reference, segments=segments)
+
+
+def is_found(scorer: WindowScorer, values: NDArray[np.int64]) -> bool:
+    score = scorer.score(Tally(values, CLUSTERS))
+    assert score is not None
+    return scorer.is_significant_and_large(score)
+
+
 def simulate_streams(population: Population, pool: Cells, mix: Weights, length: int, year: int) -> Outcome:
     """Simulate a year of hourly and daily windows of three streams."""
     level = window_level(1.0, [HOUR_MS, DAY_MS] * STREAMS)
     pages = found = 0
     for stream in range(STREAMS):
         random = np.random.default_rng([5, year, stream, length])
-        reference = population.reference(draw_rows(random, mix, STREAM_BASELINE, length))
-        tallies, whole = pool.tallies(reference), whole_stream(reference)
+        rows, fitted = (draw_rows(random, mix, STREAM_BASELINE, length) for _ in range(2))
+        reference = population.reference(rows, fitted)
+        tallies = pool.tallies(population.tallies(reference))
         count = STREAM_CELLS * CELL
 
         def hours(
@@ -240,7 +269,7 @@ def simulate_streams(population: Population, pool: Cells, mix: Weights, length: 
         ) -> NDArray[np.int64]:
             return tallies[random.integers(0, CELLS, (number, STREAM_CELLS))].sum(axis=1)
 
-        overdispersion = estimate(hours(CLEAN_WINDOWS), whole, reference, count) if length > 1 else None
+        overdispersion = estimate(hours(CLEAN_WINDOWS), None, reference) if length > 1 else None
         by_hour = hours(HOURS_A_YEAR // HOURS_A_DAY * HOURS_A_DAY)
         by_day = by_hour.reshape(-1, HOURS_A_DAY, by_hour.shape[1]).sum(axis=1)
         for sums, window_count, size_ms in (
@@ -250,26 +279,29 @@ def simulate_streams(population: Population, pool: Cells, mix: Weights, length: 
             stream_spec: StreamSpec = spec(reference, size_ms)
             stream_spec = replace(stream_spec, alarm=replace(stream_spec.alarm, level=level))
             scorer = WindowScorer(stream_spec, reference, overdispersion, calibrated=True)
-            counter = PageCounter(whole, overdispersion, window_count, level)
-            shift = reference.projection.shift(sums[:, CLUSTERS:], window_count)
-            for window, suspicious in enumerate(counter.screen.suspects(sums[:, :CLUSTERS], shift)):
-                score = scorer.score(to_tally(sums[window])) if suspicious else None
-                counter.found.append(score is not None and scorer.is_significant_and_large(score))
+            counter = PageCounter(reference, overdispersion, window_count, level)
+            counter.found = [
+                bool(suspicious) and is_found(scorer, values)
+                for values, suspicious in zip(sums, counter.suspects(sums, reference), strict=True)
+            ]
             pages += counter.pages()
             found += sum(counter.found)
     return pages, found
 
 
-def measure(name: str, simulate: Callable[[int], Outcome]) -> None:
+def measure(name: str, years: int, simulate: Callable[[int], Outcome]) -> None:
     started_s = time.monotonic()
-    total, found = np.sum([simulate(year) for year in range(YEARS)], axis=0).tolist()
+    total, found = np.sum([simulate(year) for year in range(years)], axis=0).tolist()
     say(
-        f"  {name:60} {total / YEARS:.3f} pages a year, at most {upper_bound(total):.3f}; "
-        f"{found / YEARS:.2f} windows a year are found ({time.monotonic() - started_s:.0f} s)"
+        f"  {name:60} {total / years:.3f} pages a year, at most {upper_bound(total, years):.3f}; "
+        f"{found / years:.2f} windows a year are found ({time.monotonic() - started_s:.0f} s)"
     )
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--years", type=int, default=20, help="default: 20")
+    years = parser.parse_args().years
     if not EMBEDDINGS.exists():
         sys.exit(f"the CIFAR-10 embeddings are missing: {EMBEDDINGS}")
     with np.load(EMBEDDINGS) as archive:
@@ -283,21 +315,23 @@ def main() -> None:
         progress=lambda _: None,
     )
     population = Population(vectors, fitted.centroids.assign(vectors), fitted.centroids)
-    say(f"False pages, budget 1 a year, without drift, {YEARS} years (mean, upper 95 % bound)")
+    say(f"False pages, budget 1 a year, without drift, {years} years (mean, upper 95 % bound)")
     even = np.full(CLASSES, 1 / CLASSES)
     halves = np.repeat([2.0, 1.0], CLASSES // 2)
     mixes = [np.roll(halves, 2 * value) / halves.sum() for value in range(VALUES)]
     for length, how in ((1, "independent"), (BURST, f"bursts of {BURST}")):
-        cells = [Cells.draw(population, mix, length) for mix in mixes]
+        cells = [Cells(population, mix, length) for mix in mixes]
         measure(
             f"2 keys of {VALUES} values, 1h, n={VALUES * VALUES * CELL}, {how}",
+            years,
             lambda year, cells=cells, length=length: simulate_segments(
                 population, cells, mixes, length, year
             ),
         )
-        pool = Cells.draw(population, even, length)
+        pool = Cells(population, even, length)
         measure(
             f"{STREAMS} streams by 1h and 1d, n={STREAM_CELLS * CELL} an hour, {how}",
+            years,
             lambda year, pool=pool, length=length: simulate_streams(population, pool, even, length, year),
         )
 

@@ -34,7 +34,7 @@ from tests.output import say  # noqa: E402
 from driftgauge.baseline.artifact import Baseline  # noqa: E402
 from driftgauge.baseline.fitting import fit_baseline, split_indices  # noqa: E402
 from driftgauge.core.statistics.combination import combine  # noqa: E402
-from driftgauge.core.statistics.novelty import NoveltyNull  # noqa: E402
+from driftgauge.core.statistics.novelty import NoveltyNull, shares_beyond_own_radius  # noqa: E402
 
 DATA = ROOT / "../shared/data"
 CLUSTERS = 20
@@ -107,7 +107,9 @@ class Candidates:
         part = self._slices
         observed, expected = means[:, part["clusters"]], self._expected[part["clusters"]]
         middle = (observed + expected) / 2
-        null = NoveltyNull(self._baseline.counts, 1.0, math.inf)
+        null = NoveltyNull(
+            self._baseline.counts, shares_beyond_own_radius(self._baseline.counts), 1.0, math.inf
+        )
         numbers = np.rint(means[:, part["beyond"]] * COUNT), np.rint(observed * COUNT)
         novelty = [null.test(*each).p_value for each in zip(*numbers, strict=True)]
         divergence = _relative_entropy(observed, middle) + _relative_entropy(expected, middle)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.baseline.moments import moments, project
-from driftgauge.baseline.spreads import measure_spreads
+from driftgauge.baseline.spreads import measure_spreads, moments_of
 from driftgauge.config.stream import SmallestDrift
 from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors
@@ -68,8 +68,7 @@ class Population:
                 [np.quantile(distances[own == cluster], RADIUS_LEVEL) for cluster in range(CLUSTERS)],
                 np.float32,
             )
-            components, residual = measure_spreads(self.vectors, fitted, found, self.centroids, radii)
-            spreads = _moments(components), _moments(residual)
+            spreads = moments_of(*measure_spreads(self.vectors, fitted, found, self.centroids, radii))
         coordinates = project(self.vectors, rows, found)
         means = [coordinates[self.clusters[rows] == cluster].mean(axis=0) for cluster in range(CLUSTERS)]
         return Reference(
@@ -100,11 +99,6 @@ class Population:
             spreads=spreads,
             hashes=hash_vectors(self.vectors),
         )
-
-
-def _moments(row: NDArray[np.float64]) -> SpreadMoments | None:
-    count, *others = row.tolist()
-    return SpreadMoments(int(count), *others) if count else None
 
 
 def spec(reference: Reference, size_ms: int, budget: float = 1.0) -> StreamSpec:

@@ -4,6 +4,7 @@ Each year has its own baseline, drawn from the same population as its windows, s
 drift is not simulated: it never pages.
 """
 
+import math
 import time
 from collections.abc import Callable
 
@@ -17,9 +18,10 @@ from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.budget import window_level
 from driftgauge.core.statistics.divergence_null import DivergenceNull
+from driftgauge.core.statistics.duplicates import DuplicatesNull
 from driftgauge.core.statistics.mean_shift import LEADING_COMPONENTS, MeanShiftNull
 from driftgauge.core.statistics.overdispersion import Overdispersion, OverdispersionEstimator
-from driftgauge.core.windows.distance_tests import DistanceTests
+from driftgauge.core.windows.distance_tests import DistanceTests, distances_of
 from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.verdict import decide
@@ -77,7 +79,7 @@ def pages(population: Population) -> None:
             found_windows += outcome[1]
             warnings += outcome[2]
         total = sum(found_pages)
-        bound = upper_bound(total)
+        bound = upper_bound(total, YEARS)
         level = window_level(1.0, [size_ms])
         say(
             f"  {name:40} {total / YEARS:.3f} pages a year, at most {bound:.3f}; "
@@ -86,9 +88,9 @@ def pages(population: Population) -> None:
         )
 
 
-def upper_bound(total: int) -> float:
+def upper_bound(total: int, years: int) -> float:
     """Return the upper 95 % bound of the pages a year, exact for a Poisson number; years are independent."""
-    return float(gammaincinv(total + 1, 0.95)) / YEARS
+    return float(gammaincinv(total + 1, 0.95)) / years
 
 
 def one_year(
@@ -108,6 +110,10 @@ def one_year(
     tallies = population.tallies(reference)
     overdispersion = measure(reference, tallies, draw(rng, (CLEAN_WINDOWS, count))) if known else None
     distances = DistanceTests(reference, overdispersion)
+    repetition, known_windows = 1.0, math.inf
+    if overdispersion is not None:
+        repetition, known_windows = float(overdispersion.distances[-1]), overdispersion.windows
+    duplicates = DuplicatesNull(reference.hash_counts, repetition, known_windows)
     stream_spec = spec(reference, size_ms)
     scorer = WindowScorer(stream_spec, reference, overdispersion, calibrated=known)
     screen = Screen(whole_stream(reference), overdispersion, count, SCREEN * stream_spec.alarm.level)
@@ -119,7 +125,7 @@ def one_year(
         suspects = screen.suspects(counts, reference.projection.shift(sums, count))
         for tally, suspicious in zip(windowed, suspects, strict=True):
             found = overwhelming = False
-            if suspicious or least_p_value(distances, tally) < SCREEN * stream_spec.alarm.level:
+            if suspicious or least_p_value(distances, duplicates, tally) < SCREEN * stream_spec.alarm.level:
                 score = scorer.score(tally)
                 assert score is not None
                 found, overwhelming = scorer.is_significant_and_large(score), scorer.is_overwhelming(score)
@@ -132,10 +138,10 @@ def one_year(
     return count_pages(verdicts), number_found, warnings
 
 
-def least_p_value(distances: DistanceTests, tally: Tally) -> float:
-    """Return the least p-value of novelty and spread."""
+def least_p_value(distances: DistanceTests, duplicates: DuplicatesNull, tally: Tally) -> float:
+    """Return the least p-value of novelty, spread and duplicates."""
     changes = [change.p_value for change in distances.spread(tally).changes if change is not None]
-    return min(distances.novelty(tally).p_value, *changes)
+    return min(distances.novelty(tally).p_value, duplicates.test(tally.hash_counts).p_value, *changes)
 
 
 def count_pages(verdicts: list[Verdict]) -> int:
@@ -148,7 +154,7 @@ def measure(
     reference: Reference, tallies: NDArray[np.int64], rows: NDArray[np.intp]
 ) -> Overdispersion | None:
     """Return the overdispersion measured on separate clean windows, rows (windows, n)."""
-    clean, distances = OverdispersionEstimator.empty(reference.components), DistanceTests(reference, None)
+    clean = OverdispersionEstimator.empty(reference.components)
     for window in rows:
         tally = Tally(tallies[window].sum(axis=0), CLUSTERS)
         clean = clean.add(
@@ -156,7 +162,7 @@ def measure(
             reference.counts,
             reference.projection.shift(tally.sums, tally.count) / reference.projection.deviations,
             int(reference.counts.sum()),
-            distances.standardized(tally),
+            distances_of(tally, reference),
         )
     return clean.overdispersion()
 
@@ -206,7 +212,13 @@ class Screen:
 def whole_stream(reference: Reference) -> SegmentReference:
     """Return the baseline of a whole window as that of a segment."""
     return SegmentReference(
-        "", "", reference.counts, np.zeros(reference.components), np.diag(reference.projection.variances)
+        "",
+        "",
+        reference.counts,
+        np.zeros(reference.components),
+        np.diag(reference.projection.variances),
+        0,
+        (None, None),
     )
 
 

@@ -48,7 +48,7 @@ RESULT = (
     '"incomplete":[],"incomplete_reason":null,"events_lost":false,"counted_twice":true,"clusters":[{"id":0,"count":80,"share":0.25,"baseline_share":0.5,'
     '"js_contribution":0.0625,"novelty_contribution":0.0625},{"id":1,"count":240,"share":0.75,"baseline_share":0.5,"js_contribution":0.0625,"novelty_contribution":-0.015625}],'
     '"movers":[0,1],"examples":[{"cluster":1,"event_ids":["0193f3a2","köln"]}],"segments":[{"key":"country",'
-    '"value":"other","count":3,"js_divergence":null,"js_excess":null,"mean_shift_excess":null,"p_value":null,'
+    '"value":"other","count":3,"js_divergence":null,"js_excess":null,"mean_shift_excess":null,"novelty_excess":null,"spread_excess":null,"p_value":null,'
     '"adjusted_p_value":null,"calibrated":null,"verdict":"insufficient"}]},"baseline_counts":[500,500],'
     '"published_ms":1762131600000,"superseded":"incomplete","slow_limit":6.5,"recall":{"recent":[false,true],'
     '"slow":2.5,"segments":[{"key":"country","value":"de","recent":[false]}]}}'

@@ -58,12 +58,12 @@ def build_projection(shift: int = 0) -> Projection:
 
 
 def build_segment_reference(key: str, value: str, *counts: int) -> SegmentReference:
-    """Return a segment with this number of unit vectors of each cluster."""
+    """Return a segment with this number of unit vectors of each cluster, without outliers and spreads."""
     projection = build_projection()
     along = projection.measure(np.eye(CLUSTERS, dtype=np.float32))[0] * projection.step
     mean = np.average(along, axis=0, weights=counts)
     covariance = np.cov(along, rowvar=False, fweights=counts)
-    return SegmentReference(key, value, np.array(counts), mean, covariance)
+    return SegmentReference(key, value, np.array(counts), mean, covariance, 0, (None, None))
 
 
 def build_random_reference(
@@ -74,6 +74,12 @@ def build_random_reference(
     directions, _ = np.linalg.qr(random.standard_normal((dimension, dimension)))
     counts = np.full(clusters, 50_000 // clusters, np.int64)
     values = ["other", *(f"c{number}" for number in range(segments - 1))][:segments]
+    spreads = (
+        SpreadMoments(50_000, 1.0, 2 / components, (8 / components) ** 0.5, 3 + 12 / components, 0.02),
+        SpreadMoments(50_000, 1.0, 2 / dimension, (8 / dimension) ** 0.5, 3 + 12 / dimension, 0.02)
+        if dimension > components
+        else None,
+    )
     return Reference(
         baseline_id=f"sha256:{name}",
         centroids=Centroids(
@@ -89,17 +95,20 @@ def build_random_reference(
             float(dimension - components),
         ),
         cluster_means=np.zeros((clusters, components)),
-        spreads=(
-            SpreadMoments(50_000, 1.0, 2 / components, (8 / components) ** 0.5, 3 + 12 / components, 0.02),
-            SpreadMoments(50_000, 1.0, 2 / dimension, (8 / dimension) ** 0.5, 3 + 12 / dimension, 0.02)
-            if dimension > components
-            else None,
-        ),
+        spreads=spreads,
         hash_counts=np.full(HASH_BINS, 50_000 // HASH_BINS),
         overdispersion=None,
         overdispersion_ms=None,
         segments=tuple(
-            SegmentReference("country", value, counts // segments, np.zeros(components), np.eye(components))
+            SegmentReference(
+                "country",
+                value,
+                counts // segments,
+                np.zeros(components),
+                np.eye(components),
+                500 // segments,
+                spreads,
+            )
             for value in values
         ),
     )

@@ -144,6 +144,8 @@ def build_segment(value: str, count: int = 100, **changes: Any) -> SegmentResult
         "js_divergence": 0.002,
         "js_excess": -0.001,
         "mean_shift_excess": 0.003,
+        "novelty_excess": 0.004,
+        "spread_excess": 0.005,
         "p_value": 0.2,
         "adjusted_p_value": 0.4,
         "calibrated": False,
@@ -155,7 +157,17 @@ def build_segment(value: str, count: int = 100, **changes: Any) -> SegmentResult
 def build_small_segment(value: str, count: int = 3) -> SegmentResult:
     """Return the result of a segment with too few events to be scored."""
     nulls = dict.fromkeys(
-        ("js_divergence", "js_excess", "mean_shift_excess", "p_value", "adjusted_p_value", "calibrated"), None
+        (
+            "js_divergence",
+            "js_excess",
+            "mean_shift_excess",
+            "novelty_excess",
+            "spread_excess",
+            "p_value",
+            "adjusted_p_value",
+            "calibrated",
+        ),
+        None,
     )
     return build_segment(value, count, **nulls, verdict=Verdict.INSUFFICIENT)
 

@@ -104,6 +104,8 @@ def results(clusters: int) -> st.SearchStrategy[WindowResult]:
                 js_divergence=MAYBE_FLOATS,
                 js_excess=MAYBE_FLOATS,
                 mean_shift_excess=MAYBE_FLOATS,
+                novelty_excess=MAYBE_FLOATS,
+                spread_excess=MAYBE_FLOATS,
                 p_value=MAYBE_FLOATS,
                 adjusted_p_value=MAYBE_FLOATS,
                 calibrated=st.none() | st.booleans(),

@@ -30,7 +30,9 @@ def test_outliers_are_beyond_radius_of_own_cluster(distance, outliers):
 
 def test_segments_by_keeps_order_of_keys():
     names = [("device", "phone"), ("country", "de"), ("device", "other"), ("country", "other")]
-    segments = [SegmentReference(*name, np.ones(4), np.zeros(2), np.eye(2)) for name in names]
+    segments = [
+        SegmentReference(*name, np.ones(4), np.zeros(2), np.eye(2), 0, (None, None)) for name in names
+    ]
     reference = build_reference(segments=tuple(segments))
     for keys, expected in {
         (): [],

@@ -38,9 +38,12 @@ SEGMENTS: dict[str, tuple[str, str]] = {
     "segment_counts": ("int64", "sk"),
     "segment_covariances": ("float64", "srr"),
     "segment_dependence_counts": ("float64", "s"),
+    "segment_dependence_distances": ("float64", "s3"),
     "segment_dependence_means": ("float64", "srr"),
     "segment_dependence_windows": ("int64", "s"),
     "segment_means": ("float64", "sr"),
+    "segment_outliers": ("int64", "s"),
+    "segment_spread_moments": ("float64", "s26"),
 }
 
 # Normalising in float32 leaves lengths this close to 1.
@@ -137,6 +140,16 @@ def check_values(arrays: Mapping[str, NDArray[Any]], metric: DistanceMetric) -> 
             "the covariance of a segment must be symmetric and positive definite": _is_covariance(
                 arrays["segment_covariances"]
             ),
+            "the outliers of a segment must be 0 to its number of vectors": (
+                (arrays["segment_outliers"] >= 0).all()
+                and (arrays["segment_outliers"] <= counts.sum(axis=1)).all()
+            ),
+            f"of a segment, {_SPREAD_RULE}": all(
+                _are_moments(row) for row in arrays["segment_spread_moments"].reshape(-1, 6)
+            ),
+            "the overdispersion of a segment's distances must be 1 or more": (
+                arrays["segment_dependence_distances"] >= 1
+            ).all(),
             "the number of windows of a segment must not be negative": (
                 arrays["segment_dependence_windows"] >= 0
             ).all(),

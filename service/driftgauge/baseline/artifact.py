@@ -28,11 +28,11 @@ from driftgauge.baseline.metadata import (
     faults,
 )
 from driftgauge.baseline.segments import check_segments
+from driftgauge.baseline.spreads import SpreadPair, from_array, to_array
 from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.core.reference import SegmentReference
-from driftgauge.core.statistics.overdispersion import DISTANCES, Overdispersion
-from driftgauge.core.statistics.spread import SpreadMoments
+from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.errors import BaselineError
 
 __all__ = ["Baseline", "BaselineMetadata", "ClusterDescription", "load", "parse", "save", "serialize"]
@@ -148,13 +148,9 @@ class Baseline:
         return self.distances(0.99)
 
     @property
-    def spreads(self) -> tuple[SpreadMoments | None, SpreadMoments | None]:
+    def spreads(self) -> SpreadPair:
         """The moments of the spread along the components, and of the residual; None: it does not vary."""
-        components, residual = (
-            SpreadMoments(int(count), *moments) if count else None
-            for count, *moments in self.spread_moments.tolist()
-        )
-        return components, residual
+        return from_array(self.spread_moments)
 
     @property
     def names(self) -> tuple[str | None, ...]:
@@ -295,11 +291,13 @@ def parse(content: bytes) -> Baseline:
             counts=arrays["segment_counts"][index],
             mean=arrays["segment_means"][index],
             covariance=arrays["segment_covariances"][index],
+            outliers=int(arrays["segment_outliers"][index]),
+            spreads=from_array(arrays["segment_spread_moments"][index]),
             overdispersion=_overdispersion(
                 arrays["segment_dependence_windows"][index],
                 arrays["segment_dependence_counts"][index],
                 arrays["segment_dependence_means"][index],
-                np.ones(DISTANCES),
+                arrays["segment_dependence_distances"][index],
             ),
         )
         for index, name in enumerate(header.segments)
@@ -360,11 +358,14 @@ def _arrays(baseline: Baseline) -> dict[str, NDArray[Any]]:
         try:
             arrays["segment_counts"] = np.stack([segment.counts for segment in segments])
             arrays["segment_covariances"] = np.stack([segment.covariance for segment in segments])
+            arrays["segment_outliers"] = np.array([segment.outliers for segment in segments], np.int64)
+            arrays["segment_spread_moments"] = np.stack([to_array(segment.spreads) for segment in segments])
             arrays["segment_means"] = np.stack([segment.mean for segment in segments])
             unknown = Overdispersion(0, 1.0, np.eye(len(baseline.variances)))
             known = [segment.overdispersion or unknown for segment in segments]
             arrays["segment_dependence_windows"] = np.array([each.windows for each in known], np.int64)
             arrays["segment_dependence_counts"] = np.array([each.counts for each in known], np.float64)
+            arrays["segment_dependence_distances"] = np.stack([each.distances for each in known])
             arrays["segment_dependence_means"] = np.stack([each.means for each in known])
         except ValueError as error:
             message = f"the arrays of the segments differ in shape: {error}"

@@ -19,9 +19,10 @@ from driftgauge.baseline.metadata import BaselineMetadata, faults
 from driftgauge.baseline.moments import blocks, moments, project
 from driftgauge.baseline.naming import describe_clusters, report_names
 from driftgauge.baseline.quality import stability_reading
+from driftgauge.baseline.radii import beyond_others
 from driftgauge.baseline.repetition import count_hashes, hashes_of
 from driftgauge.baseline.segments import Members, check_members, reference_segments
-from driftgauge.baseline.spreads import measure_spreads, report_spreads, spreads_of
+from driftgauge.baseline.spreads import measure_spreads, moments_of, report_spreads, spreads_of, to_array
 from driftgauge.baseline.texts import TextSample
 from driftgauge.baseline.windows import (
     Traffic,
@@ -171,7 +172,8 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         radii = quantiles[:, QUANTILE_LEVELS.index(RADIUS_LEVEL)]
         reference = moments(vectors, reference_rows, fit_rows)
         coordinates = project(vectors, reference_rows, reference)
-        spread_moments = measure_spreads(vectors, fit_rows, reference, centroids, radii)
+        spreads, outliers = measure_spreads(vectors, fit_rows, reference, centroids, radii)
+        spread_moments = to_array(moments_of(spreads, outliers))
         report_spreads(spread_moments, reference, progress)
         # From the mean of the reference, which windows of it are compared with.
         standardized = (coordinates - coordinates.mean(axis=0)) / np.sqrt(reference.variances)
@@ -187,10 +189,23 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
                 None if numbers is None else observe(numbers, ids, standardized, clusters, lengths, hashes)
             )
             overdispersion = measure_overdispersion(traffic, windows, clusters, progress)
-        segments = reference_segments(members, ids, coordinates, clusters, progress)
+        segments = reference_segments(
+            members,
+            ids,
+            coordinates,
+            beyond_others(distances, ids),
+            {
+                fitted.name: moments_of(spreads[fitted.rows], outliers[fitted.rows])
+                for fitted in (member.of(fit_rows) for member in provenance.members)
+            },
+            clusters,
+            progress,
+        )
         # Where the whole stream has too few windows of enough events, every segment has too few.
         if numbers is not None and overdispersion is not None:
-            segments = measure_segments(segments, members, numbers, ids, coordinates, clusters, progress)
+            segments = measure_segments(
+                segments, members, numbers, ids, coordinates, lengths, clusters, progress
+            )
         progress("trying other seeds")
         stability = measure_stability(centroids, vectors, fit_rows, reference_rows, seed, track)
         progress(f"stability {stability_reading(stability)}")
@@ -203,13 +218,15 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         texts=provenance.texts,
         event_ids=provenance.event_ids,
     )
-    by = "labels" if provenance.labels is not None else "texts"
-    source = None if provenance.labels is None and provenance.texts is None else by
+    given = {"labels": provenance.labels, "texts": provenance.texts}
+    source = next((name for name, values in given.items() if values is not None), None)
     report_names(descriptions, progress, source=source, has_ids=any(provenance.event_ids or ()))
-    by_windows = None if traffic is None or numbers is None else traffic.window_ms
-    by_groups = None if groups is None or overdispersion is None else overdispersion.windows
-    window_ms = None if overdispersion is None else by_windows
-    measured = {"stability": stability, "window_ms": window_ms, "groups": by_groups}
+    is_of_windows = traffic is not None and numbers is not None and overdispersion is not None
+    measured = {
+        "stability": stability,
+        "window_ms": traffic.window_ms if traffic is not None and is_of_windows else None,
+        "groups": None if groups is None or overdispersion is None else overdispersion.windows,
+    }
     return Baseline(
         metadata=metadata.model_copy(update=measured),
         centroids=centroids,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.baseline.spreads import SpreadPair
 from driftgauge.core.reference import OTHER, SegmentReference
 from driftgauge.errors import BaselineError, InputError
 from driftgauge.events.contract import MAX_TEXT
@@ -158,6 +159,8 @@ def reference_segments(
     members: Iterable[Members],
     ids: NDArray[np.intp],
     coordinates: NDArray[np.float64],
+    outliers: NDArray[np.bool_],
+    spreads: Mapping[str, SpreadPair],
     clusters: int,
     progress: Callable[[str], None],
 ) -> tuple[SegmentReference, ...]:
@@ -167,6 +170,8 @@ def reference_segments(
         members: The segments of m reference vectors.
         ids: (m,), the cluster of each vector.
         coordinates: (m, r) float64, its coordinates along the components, relative to the mean.
+        outliers: (m,), whether it lies beyond the radius of its cluster; see `beyond_others`.
+        spreads: The moments of each segment's spreads, by its name, over other vectors.
         clusters: k.
         progress: Receives a line for each segment that is left out.
 
@@ -188,7 +193,17 @@ def reference_segments(
             progress(f"{message}: its events count only in the whole stream")
             continue
         counts = np.bincount(ids[member.rows], minlength=clusters).astype(np.int64)
-        references.append(SegmentReference(member.key, member.value, counts, own.mean(axis=0), covariance))
+        references.append(
+            SegmentReference(
+                member.key,
+                member.value,
+                counts,
+                own.mean(axis=0),
+                covariance,
+                int(outliers[member.rows].sum()),
+                spreads[member.name],
+            )
+        )
     return tuple(references)
 
 

@@ -11,7 +11,18 @@ from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.counting.projection import SPREAD_STEP, Projection
 from driftgauge.core.statistics.spread import SpreadMoments
 
-__all__ = ["measure_spreads", "report_spreads", "spreads_of"]
+__all__ = [
+    "SpreadPair",
+    "from_array",
+    "measure_spreads",
+    "moments_of",
+    "report_spreads",
+    "spreads_of",
+    "to_array",
+]
+
+SpreadPair = tuple[SpreadMoments | None, SpreadMoments | None]
+"""The moments of the spread along the components, and of the residual; None: it does not vary."""
 
 # From this mean on, the residual of new vectors has little to do with that of the reference.
 _LARGE_MEAN = 4.0
@@ -33,24 +44,40 @@ def measure_spreads(
     reference: Moments,
     centroids: Centroids,
     radii: NDArray[np.float32],
-) -> NDArray[np.float64]:
-    """Return the moments of both spreads over some rows, (2, 6) float64; zeros where one does not vary.
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the spreads of some rows, (m, 2) float64, and which are outliers, (m,).
 
     Args:
         vectors: (n, d) float32.
-        rows: The numbers of rows that the reference was not computed from.
+        rows: The numbers of m rows that the reference was not computed from.
         reference: The mean and the components.
         centroids: The centroids of the k clusters.
         radii: (k,) float32, the radius of each cluster.
     """
-    spreads = spreads_of(vectors, rows, reference)
     are_outliers = []
     for block in blocks(rows):
         ids = centroids.assign(vectors[block])
         are_outliers.append(centroids.distances(vectors[block], ids) > radii[ids])
-    outliers = np.concatenate(are_outliers)
-    found = [SpreadMoments.of(column, outliers) for column in spreads.T]
-    return np.array([np.zeros(6) if each is None else astuple(each) for each in found])
+    return spreads_of(vectors, rows, reference), np.concatenate(are_outliers)
+
+
+def moments_of(spreads: NDArray[np.float64], outliers: NDArray[np.bool_]) -> SpreadPair:
+    """Return the moments of both spreads of m vectors, (m, 2) float64, of which some are outliers, (m,)."""
+    components, residual = (SpreadMoments.of(column, outliers) for column in spreads.T)
+    return components, residual
+
+
+def to_array(spreads: SpreadPair) -> NDArray[np.float64]:
+    """Return the moments as an array, (2, 6) float64; zeros where a spread does not vary."""
+    return np.array([np.zeros(6) if each is None else astuple(each) for each in spreads])
+
+
+def from_array(rows: NDArray[np.float64]) -> SpreadPair:
+    """Return the moments of an array, (2, 6) float64."""
+    components, residual = (
+        SpreadMoments(int(count), *moments) if count else None for count, *moments in rows.tolist()
+    )
+    return components, residual
 
 
 def report_spreads(

@@ -188,6 +188,7 @@ def measure_segments(
     numbers: NDArray[np.intp],
     ids: NDArray[np.intp],
     coordinates: NDArray[np.float64],
+    distances: NDArray[np.float64],
     clusters: int,
     progress: Callable[[str], None],
 ) -> tuple[SegmentReference, ...]:
@@ -199,6 +200,7 @@ def measure_segments(
         numbers: (m,), the window of each vector.
         ids: (m,), the cluster of each vector.
         coordinates: (m, r) float64, its coordinates along the components, relative to the mean.
+        distances: (m, 3) float64, whether it is an outlier, and its spreads.
         clusters: k.
         progress: Receives a line for each segment whose overdispersion is not known.
     """
@@ -206,7 +208,8 @@ def measure_segments(
     measured = []
     for segment in segments:
         own = rows[segment.key, segment.value]
-        windows = observe(numbers[own], ids[own], segment.standardized(coordinates[own]), clusters)
+        standardized = segment.standardized(coordinates[own])
+        windows = observe(numbers[own], ids[own], standardized, clusters, distances[own])
         overdispersion = windows.overdispersion()
         if overdispersion is None:
             progress(

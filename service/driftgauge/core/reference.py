@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.counting.projection import Projection
+from driftgauge.core.statistics.novelty import shares_beyond_own_radius
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.spread import SpreadMoments
 
@@ -32,6 +33,9 @@ class SegmentReference:
         counts: (k,) int64, the histogram of the segment's reference vectors.
         mean: (r,) float64, their mean along the components, relative to the baseline's mean.
         covariance: (r, r) float64, their covariance along the components.
+        outliers: The number of them beyond the radius of their cluster, as it is without each of them.
+        spreads: The moments of their spreads, over vectors of the segment that are not among them; None: a
+            spread does not vary.
         overdispersion: The overdispersion of the segment's windows; None: unknown.
     """
 
@@ -40,7 +44,19 @@ class SegmentReference:
     counts: NDArray[np.int64]
     mean: NDArray[np.float64]
     covariance: NDArray[np.float64]
+    outliers: int
+    spreads: tuple[SpreadMoments | None, SpreadMoments | None]
     overdispersion: Overdispersion | None = None
+
+    @property
+    def outlier_shares(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The number of reference vectors and the share of events beyond the radii, (1,) each.
+
+        Too few of a segment's vectors are outliers for a share by cluster. Half of one is added, which is
+        Jeffreys' prior.
+        """
+        count = self.counts.sum(keepdims=True)
+        return count, (self.outliers + 0.5) / (count + 1)
 
     def standardized(self, shift: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return shifts standardized by the segment's mean and covariance.
@@ -96,6 +112,11 @@ class Reference:
     def key(self) -> str:
         """The short form of the identity for partials and record keys, 16 hex digits."""
         return self.baseline_id.removeprefix("sha256:")[:_KEY_CHARACTERS]
+
+    @property
+    def outlier_shares(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The number of reference vectors and the share of events beyond the radius by cluster, (k,) each."""
+        return self.counts, shares_beyond_own_radius(self.counts)
 
     @property
     def components(self) -> int:

@@ -67,6 +67,8 @@ _OF_SEGMENT = (
     "js_divergence",
     "js_excess",
     "mean_shift_excess",
+    "novelty_excess",
+    "spread_excess",
     "p_value",
     "adjusted_p_value",
     "calibrated",

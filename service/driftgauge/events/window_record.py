@@ -209,6 +209,12 @@ class SegmentRecord(_Record):
     mean_shift_excess: Finite | None
     """As `excess` in the window's mean shift."""
 
+    novelty_excess: Finite | None = None
+    """As in the window."""
+
+    spread_excess: Finite | None = None
+    """The larger `excess` of the changes of spread, as in the window."""
+
     p_value: Finite | None
     """As in the window, for this segment alone."""
 

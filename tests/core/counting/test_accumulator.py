@@ -21,7 +21,7 @@ PARTITIONS = dict(enumerate(build_partitions(2)))
 
 
 def segment(key, value):
-    return SegmentReference(key, value, np.array([4, 3, 2, 1]), np.zeros(2), np.eye(2))
+    return SegmentReference(key, value, np.array([4, 3, 2, 1]), np.zeros(2), np.eye(2), 0, (None, None))
 
 
 SEGMENTS = [("country", "de"), ("country", "fr"), ("country", OTHER), ("device", "phone"), ("device", OTHER)]

@@ -13,6 +13,7 @@ from driftgauge.core.statistics.novelty import (
     NoveltyNull,
     expected_outliers,
     main_cluster,
+    shares_beyond_own_radius,
 )
 from driftgauge.core.statistics.target_power import POWER
 
@@ -20,12 +21,15 @@ TEN = np.full(10, 300, dtype=np.int64)
 
 
 def null(baseline_counts=TEN, overdispersion=1.0, windows=math.inf):
-    return NoveltyNull(baseline_counts, overdispersion, windows)
+    return NoveltyNull(baseline_counts, shares_beyond_own_radius(baseline_counts), overdispersion, windows)
 
 
 def expected(counts, baseline_counts):
     """Mean and variance of the number of all outliers."""
-    return tuple(math.fsum(each) for each in expected_outliers(counts, baseline_counts))
+    return tuple(
+        math.fsum(each)
+        for each in expected_outliers(counts, baseline_counts, shares_beyond_own_radius(baseline_counts))
+    )
 
 
 def draw_outliers(random, baseline_count, count, size):
@@ -149,7 +153,7 @@ def test_p_value_falls_with_outliers(outliers, cluster, count, overdispersion):
 
 def test_contributions_are_shares_less_expectations():
     counts, outliers = np.array([50] * 9 + [0]), np.array([9, *[2] * 8, 0])
-    means, _ = expected_outliers(counts, TEN)
+    means, _ = expected_outliers(counts, TEN, shares_beyond_own_radius(TEN))
     found = null().test(outliers, counts)
     assert found.share == 25 / 450
     assert found.contributions == pytest.approx((outliers - means) / 450)

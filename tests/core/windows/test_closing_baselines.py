@@ -90,7 +90,7 @@ def test_window_over_panes_of_other_length_is_incomplete(sizes_ms):
 
 
 def test_window_under_other_segment_keys_is_incomplete():
-    part = SegmentReference("country", "other", FIRST.counts, np.zeros(2), np.eye(2))
+    part = SegmentReference("country", "other", FIRST.counts, np.zeros(2), np.eye(2), 0, (None, None))
     reference = replace(FIRST, segments=(part,))
     shard = Shard(build_spec(reference=reference))
     read_and_commit(shard, at(0))

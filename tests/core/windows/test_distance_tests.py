@@ -13,8 +13,8 @@ from driftgauge.core.statistics.novelty import NoveltyNull
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.spread import Spread, SpreadMoments, SpreadNull
 from driftgauge.core.statistics.target_power import POWER
-from driftgauge.core.windows.distance_tests import DistanceTests
-from tests.builders.references import COMPONENTS, RICH
+from driftgauge.core.windows.distance_tests import DistanceTests, distances_of
+from tests.builders.references import COMPONENTS, RICH, SEGMENTED
 from tests.builders.results import plain
 
 COUNTS = np.array([400, 300, 200, 100])
@@ -39,8 +39,8 @@ def tally(spreads=(1.1, 1.3), parts=(0.05, 0.06)):
 @pytest.mark.parametrize(("overdispersion", "windows"), [(None, math.inf), (RELATED, 40)])
 def test_tests_read_sums_of_tally(overdispersion, windows):
     here = DistanceTests(REFERENCE, overdispersion)
-    inflations = [1.0] * 4 if overdispersion is None else [2.0, 3.0, 4.0, 5.0]
-    novelty = NoveltyNull(RICH.counts, inflations[0], windows)
+    inflations = [1.0] * 3 if overdispersion is None else [2.0, 3.0, 4.0]
+    novelty = NoveltyNull(*RICH.outlier_shares, inflations[0], windows)
     components, residual = (
         SpreadNull(moments, inflation, windows)
         for moments, inflation in zip(MOMENTS, inflations[1:3], strict=True)
@@ -56,9 +56,6 @@ def test_tests_read_sums_of_tally(overdispersion, windows):
         assert change.outliers == pytest.approx(expected.outliers, abs=1e-6)
         assert change.p_value == pytest.approx(expected.p_value, rel=1e-3)
     assert here.least_novelty(1_000, 1e-4) == novelty.least_excess(1_000, 1e-4)
-    duplicates = DuplicatesNull(REFERENCE.hash_counts, inflations[3], windows)
-    assert here.duplicates(tally()) == duplicates.test(HASHES)
-    assert here.least_duplicates(1_000, 1e-4) == duplicates.least_share(1_000, 1e-4)
     found = here.least_spread(1_000, 1e-4)
     powers = [each.power(found, 1_000, 1e-4) for each in (components, residual)]
     assert 1 - (1 - powers[0]) * (1 - powers[1]) == pytest.approx(POWER, abs=1e-4)
@@ -67,10 +64,18 @@ def test_tests_read_sums_of_tally(overdispersion, windows):
 def test_standardized_values_are_in_standard_errors():
     values = DistanceTests(REFERENCE, None).standardized(tally())
     errors = [math.sqrt(each.variance * (1 / 1_000 + 1 / each.count)) for each in MOMENTS]
-    assert values[1:3] == pytest.approx([0.1 / errors[0], 0.1 / errors[1]], rel=1e-3)
-    assert values[0] == NoveltyNull(RICH.counts, 1.0, math.inf).standardized(OUTLIERS, COUNTS)
+    assert values[1:] == pytest.approx([0.1 / errors[0], 0.1 / errors[1]], rel=1e-3)
+    assert values[0] == NoveltyNull(*RICH.outlier_shares, 1.0, math.inf).standardized(OUTLIERS, COUNTS)
+
+
+def test_distances_hold_repetition_of_whole_but_not_of_segment():
+    values = distances_of(tally(), REFERENCE)
+    assert values[:3].tolist() == DistanceTests(REFERENCE, None).standardized(tally()).tolist()
     ratio = DuplicatesNull(REFERENCE.hash_counts, 1.0, math.inf).ratio(HASHES)
     assert values[3] == pytest.approx(math.sqrt(ratio))
+    part = SEGMENTED.segments[0]
+    values = distances_of(tally(), part)
+    assert values.tolist() == [*DistanceTests(part, None).standardized(tally()), 0.0]
 
 
 def test_baseline_without_spread_has_no_test():

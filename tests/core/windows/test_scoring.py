@@ -53,7 +53,7 @@ def test_score_fields_agree_with_their_definitions(counts, outliers):
     shift = RICH.projection.shift(seen.sums, seen.count)
     mean_null = MeanShiftNull(np.diag(RICH.projection.variances), BASELINE_COUNT, None)
     assert plain(scored.mean_shift) == plain(mean_null.test(shift, seen.count))
-    novelty_null = NoveltyNull(RICH.counts, 1.0, math.inf)
+    novelty_null = NoveltyNull(*RICH.outlier_shares, 1.0, math.inf)
     assert plain(scored.novelty) == plain(novelty_null.test(seen.outliers, seen.counts))
     assert scored.novelty.share == outliers / seen.count
     assert scored.spread == Spread(None, None)
@@ -271,7 +271,8 @@ def test_spreads_count_in_combination_and_detectable():
     tests = DistanceTests(reference, None)
     assert scored.detectable.novelty == tests.least_novelty(1_000, ALARM.level * 0.5 / 5)
     assert scored.detectable.spread == tests.least_spread(1_000, ALARM.level * 0.25 / 5)
-    assert scored.detectable.duplicates == tests.least_duplicates(1_000, ALARM.level * 0.25 / 5)
+    duplicates = DuplicatesNull(reference.hash_counts, 1.0, math.inf)
+    assert scored.detectable.duplicates == duplicates.least_share(1_000, ALARM.level * 0.25 / 5)
 
 
 def test_repeated_item_is_large_where_it_is_significant():

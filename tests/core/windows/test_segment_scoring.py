@@ -6,15 +6,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from driftgauge.core.counting.projection import SPREAD_STEP
+from driftgauge.core.counting.tally import Tally
 from driftgauge.core.statistics.budget import benjamini_hochberg
 from driftgauge.core.statistics.combination import combine
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import DivergenceNull
 from driftgauge.core.statistics.mean_shift import MeanShiftNull
 from driftgauge.core.statistics.overdispersion import CalibratedOverdispersion, Overdispersion
+from driftgauge.core.statistics.spread import SpreadMoments
+from driftgauge.core.windows.distance_tests import DistanceTests
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.scoring import WindowScorer
-from tests.builders.references import COMPONENTS, RICH, build_segment_reference
+from tests.builders.references import CLUSTERS, COMPONENTS, RICH, build_segment_reference
 from tests.builders.specs import ALARM, build_spec
 from tests.core.windows.scorers import build_scorer, tally
 
@@ -69,7 +73,29 @@ def test_segment_score_equals_score_against_own_baseline():
     assert result.js_divergence == divergence
     assert result.js_excess == divergence - null.expected
     assert result.mean_shift_excess == mean_shift.excess
-    assert result.p_value == combine([null.p_value(divergence), *mean_shift.p_values], [0.5, 0.75, 0.5, 2.0])
+    novelty = DistanceTests(part, None).novelty(seen)
+    assert (result.novelty_excess, result.spread_excess) == (novelty.excess, 0)
+    assert result.p_value == combine(
+        [null.p_value(divergence), *mean_shift.p_values, novelty.p_value], [0.5, 0.75, 0.5, 2.0, 0.5]
+    )
+
+
+@pytest.mark.parametrize(
+    ("outliers", "mean", "novelty", "spread"),
+    [(600, 1.5, False, False), (200, 1.5, True, False), (600, 1.0, False, True)],
+)
+def test_segment_is_tested_for_novelty_and_spread_of_its_own(outliers, mean, novelty, spread):
+    name, (part, *others) = NAMES[0], SEGMENTED.segments
+    values = of(name).values.copy()
+    values[CLUSTERS : 2 * CLUSTERS] = [15, 0, 15, 0]
+    values[-4] = round(1_000 * 1.5 / SPREAD_STEP)
+    moments = SpreadMoments(20_000, mean, 0.5, 1.0, 4.0, 0.03)
+    own = replace(part, outliers=outliers, spreads=(moments, None))
+    here = build_scorer(replace(SEGMENTED, segments=(own, *others)), segment_keys=("country",))
+    (found, *_), significant_and_large = here.judge_segments({name: Tally(values, CLUSTERS)}, {})
+    assert significant_and_large[name] is (novelty or spread)
+    assert found.novelty_excess == pytest.approx(0.03 - (outliers + 0.5) / 20_001)
+    assert (found.spread_excess > 0.4) is spread
 
 
 def test_segment_uses_own_overdispersion_or_that_of_whole():

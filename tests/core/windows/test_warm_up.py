@@ -12,7 +12,7 @@ from driftgauge.core.statistics.overdispersion import (
     OverdispersionEstimator,
 )
 from driftgauge.core.windows.completeness import Completeness
-from driftgauge.core.windows.distance_tests import DistanceTests
+from driftgauge.core.windows.distance_tests import distances_of
 from driftgauge.core.windows.judging import WindowJudge
 from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.scoring import WindowScorer
@@ -40,7 +40,7 @@ def expected_estimator(windows, reference=RICH):
     for number in range(2, 2 + windows):
         tally = Tally(build_tally(*build_bursts(number), reference=reference), CLUSTERS)
         shift = reference.projection.shift(tally.sums, tally.count) / reference.projection.deviations
-        distances = DistanceTests(reference, None).standardized(tally)
+        distances = distances_of(tally, reference)
         clean = clean.add(tally.counts, reference.counts, shift, int(reference.counts.sum()), distances)
     return clean
 

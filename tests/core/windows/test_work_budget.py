@@ -64,7 +64,7 @@ def test_restart_during_drift_changes_nothing(restarts):
 )
 def test_round_stops_at_work_budget_and_next_continues(monkeypatch, besides, segment_keys, work, a_round):
     monkeypatch.setattr(work_budget, "_WORK_BESIDES_CLUSTERS", besides)
-    part = SegmentReference("country", "other", RICH.counts, np.zeros(2), np.eye(2))
+    part = SegmentReference("country", "other", RICH.counts, np.zeros(2), np.eye(2), 0, (None, None))
     reference = replace(RICH, segments=(part,))
     windows = (MOVED, QUIET, MOVED, QUIET)
     alarm = replace(ALARM, segment_keys=segment_keys)

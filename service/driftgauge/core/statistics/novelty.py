@@ -18,7 +18,14 @@ from driftgauge.core.statistics.combination import combine
 from driftgauge.core.statistics.student import student_p_value, student_quantile
 from driftgauge.core.statistics.target_power import POWER
 
-__all__ = ["RADIUS_LEVEL", "Novelty", "NoveltyNull", "expected_outliers", "main_cluster"]
+__all__ = [
+    "RADIUS_LEVEL",
+    "Novelty",
+    "NoveltyNull",
+    "expected_outliers",
+    "main_cluster",
+    "shares_beyond_own_radius",
+]
 
 RADIUS_LEVEL = 0.99
 """The share of a cluster's reference vectors within its radius."""
@@ -60,29 +67,40 @@ def main_cluster(contributions: NDArray[np.float64]) -> int | None:
     return largest if contributions[largest] > max(_MOSTLY * excess, 0.0) else None
 
 
-def expected_outliers(
-    counts: NDArray[np.float64 | np.int64], baseline_counts: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean and variance of each cluster's number of events beyond its radius, for independent events.
+def shares_beyond_own_radius(baseline_counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the expected share of each cluster's events beyond the radius that its own vectors gave, (k,).
 
     The radius of a cluster with m reference vectors is a quantile of their distances. So the share of all
     events beyond it is a beta variable, whatever the distribution of the distances, and the number among n
     events is beta-binomial (S. S. Wilks, Annals of Mathematical Statistics 12, 1941). The quantile is
     interpolated, and so are the parameters, which overstates the number of a cluster of 50 vectors by an
-    eighth. The clusters' numbers are independent.
+    eighth.
+
+    Args:
+        baseline_counts: (k,) int64, the baseline's histogram.
+    """
+    return (baseline_counts * (1 - RADIUS_LEVEL) + RADIUS_LEVEL) / (baseline_counts + 1)
+
+
+def expected_outliers(
+    counts: NDArray[np.float64 | np.int64], baseline_counts: NDArray[np.int64], shares: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and variance of each cluster's number of events beyond its radius, for independent events.
+
+    The numbers are beta-binomial, and those of different clusters independent.
 
     Args:
         counts: (k,) float64 or int64, the window's histogram.
-        baseline_counts: (k,) int64, the baseline's.
+        baseline_counts: (k,) int64, the number of vectors by which each share is known.
+        shares: (k,) float64, the expected shares beyond the radius.
 
     Returns:
         (k,) float64 each.
     """
-    beyond = (baseline_counts * (1 - RADIUS_LEVEL) + RADIUS_LEVEL) / (baseline_counts + 1)
     # Any two events of a cluster are correlated by this, since they share the radius.
     related = 1 / (baseline_counts + 2)
-    variances = counts * beyond * (1 - beyond) * (1 + np.maximum(counts - 1, 0) * related)
-    return counts * beyond, variances
+    variances = counts * shares * (1 - shares) * (1 + np.maximum(counts - 1, 0) * related)
+    return counts * shares, variances
 
 
 class NoveltyNull:
@@ -98,21 +116,29 @@ class NoveltyNull:
     so mu is taken as 1.
     """
 
-    def __init__(self, baseline_counts: NDArray[np.int64], overdispersion: float, windows: float) -> None:
+    def __init__(
+        self,
+        baseline_counts: NDArray[np.int64],
+        shares: NDArray[np.float64],
+        overdispersion: float,
+        windows: float,
+    ) -> None:
         """Prepare the distribution.
 
         Args:
             baseline_counts: (k,) int64, the baseline's histogram, above 0.
+            shares: (k,) float64, the expected share of each cluster's events beyond its radius.
             overdispersion: The variance of the number relative to independent events, 1 or more.
             windows: The clean windows behind the overdispersion; infinite where it is known.
         """
         self._baseline_counts = baseline_counts
+        self._shares = shares
         self._overdispersion = overdispersion
         self._degrees = 2 * windows / (2 + overdispersion)
 
     def standardized(self, outliers: NDArray[np.int64], counts: NDArray[np.int64]) -> float:
         """Return the number of outliers less its expectation, in standard errors."""
-        mean, variance = map(math.fsum, expected_outliers(counts, self._baseline_counts))
+        mean, variance = map(math.fsum, expected_outliers(counts, self._baseline_counts, self._shares))
         return (int(outliers.sum()) - mean) / math.sqrt(variance * self._overdispersion)
 
     def test(self, outliers: NDArray[np.int64], counts: NDArray[np.int64]) -> Novelty:
@@ -122,7 +148,7 @@ class NoveltyNull:
             outliers: (k,) int64, the number of events beyond the radius of each cluster.
             counts: (k,) int64, the window's histogram, with one event or more.
         """
-        means, variances = expected_outliers(counts, self._baseline_counts)
+        means, variances = expected_outliers(counts, self._baseline_counts, self._shares)
         count, total = int(counts.sum()), int(outliers.sum())
         (whole,) = self._p_values(
             np.array([total]), *(np.array([math.fsum(each)]) for each in (means, variances))
@@ -151,7 +177,7 @@ class NoveltyNull:
             level: The level of novelty alone.
         """
         counts = count * self._baseline_counts / self._baseline_counts.sum()
-        mean, variance = map(math.fsum, expected_outliers(counts, self._baseline_counts))
+        mean, variance = map(math.fsum, expected_outliers(counts, self._baseline_counts, self._shares))
         variance = max(variance * self._overdispersion, mean * (1 + _LEAST_SURPLUS))
         # The alternative does not lie beside one cluster, so the test of the whole finds it.
         exact = float(ndtr(student_quantile(level * _WHOLE_SHARE, self._degrees)))

@@ -42,12 +42,14 @@ class SpreadMoments:
 
     @classmethod
     def of(cls, spreads: NDArray[np.float64], outliers: NDArray[np.bool_]) -> "SpreadMoments | None":
-        """Return the moments of m vectors; None where all spreads are the same.
+        """Return the moments of m vectors; None where there are fewer than two, or all spreads are the same.
 
         Args:
             spreads: (m,) float64.
             outliers: (m,), which of the vectors lie beyond the radius of their cluster.
         """
+        if len(spreads) < 2:  # noqa: PLR2004 - one vector has no variance
+            return None
         mean, variance = float(spreads.mean()), float(spreads.var(ddof=1))
         if not variance > 0:
             return None

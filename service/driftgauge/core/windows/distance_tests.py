@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 from driftgauge.core.counting.projection import SPREAD_STEP
 from driftgauge.core.counting.tally import Tally
-from driftgauge.core.reference import Reference
-from driftgauge.core.statistics.duplicates import Duplicates, DuplicatesNull
+from driftgauge.core.reference import Reference, SegmentReference
+from driftgauge.core.statistics.duplicates import DuplicatesNull
 from driftgauge.core.statistics.novelty import Novelty, NoveltyNull
 from driftgauge.core.statistics.overdispersion import DISTANCES, Overdispersion
 from driftgauge.core.statistics.spread import Spread, SpreadNull
 from driftgauge.core.statistics.target_power import POWER
 
-__all__ = ["DistanceTests"]
+__all__ = ["DistanceTests", "distances_of"]
 
 # A spread is 16 at most.
 _MOST_GROWTH = 15.0
@@ -22,23 +22,26 @@ _HALVINGS = 30
 
 
 class DistanceTests:
-    """The tests of novelty, spread and duplicates against one baseline."""
+    """The tests of novelty and spread against one baseline, or one of its segments."""
 
-    def __init__(self, reference: Reference, overdispersion: Overdispersion | None) -> None:
+    def __init__(
+        self, reference: Reference | SegmentReference, overdispersion: Overdispersion | None
+    ) -> None:
         """Prepare the null distributions; without overdispersion, events are independent."""
         inflations, windows = [1.0] * DISTANCES, math.inf
         if overdispersion is not None:
             inflations, windows = overdispersion.distances.tolist(), overdispersion.windows
-        self._novelty = NoveltyNull(reference.counts, inflations[0], windows)
+        counts, shares = reference.outlier_shares
+        self._groups = len(counts)
+        self._novelty = NoveltyNull(counts, shares, inflations[0], windows)
         self._spreads = tuple(
             None if moments is None else SpreadNull(moments, inflation, windows)
             for moments, inflation in zip(reference.spreads, inflations[1:3], strict=True)
         )
-        self._duplicates = DuplicatesNull(reference.hash_counts, inflations[3], windows)
 
     def novelty(self, tally: Tally) -> Novelty:
         """Return the novelty of a window."""
-        return self._novelty.test(tally.outliers, tally.counts)
+        return self._novelty.test(*self._grouped(tally))
 
     def spread(self, tally: Tally) -> Spread:
         """Return the changes of a window's spreads."""
@@ -52,27 +55,25 @@ class DistanceTests:
             )
         )
 
-    def duplicates(self, tally: Tally) -> Duplicates:
-        """Return the duplicates of a window."""
-        return self._duplicates.test(tally.hash_counts)
-
     def standardized(self, tally: Tally) -> NDArray[np.float64]:
-        """Return what `OverdispersionEstimator.add` takes as distances, (4,); 0: no test."""
+        """Return outliers and spreads less their expectations, in standard errors, (3,); 0: no test."""
         means = (tally.spreads * SPREAD_STEP / tally.count).tolist()
         spreads = (
             0.0 if null is None else null.standardized(mean, tally.count)
             for null, mean in zip(self._spreads, means, strict=True)
         )
-        repetition = math.sqrt(self._duplicates.ratio(tally.hash_counts))
-        return np.array([self._novelty.standardized(tally.outliers, tally.counts), *spreads, repetition])
+        return np.array([self._novelty.standardized(*self._grouped(tally)), *spreads])
+
+    def _grouped(self, tally: Tally) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return outliers and events, by cluster or of all clusters together."""
+        outliers, counts = (
+            each.reshape(self._groups, -1).sum(axis=1) for each in (tally.outliers, tally.counts)
+        )
+        return outliers, counts
 
     def least_novelty(self, count: int, level: float) -> float:
         """Return the least excess of novelty that a window finds; see `NoveltyNull.least_excess`."""
         return self._novelty.least_excess(count, level)
-
-    def least_duplicates(self, count: int, level: float) -> float:
-        """Return the least share of one repeated item that is found; see `DuplicatesNull.least_share`."""
-        return self._duplicates.least_share(count, level)
 
     def least_spread(self, count: int, level: float) -> float:
         """Return the least growth of all squared distances that a window finds by one of the spreads.
@@ -95,3 +96,11 @@ class DistanceTests:
             middle = (low + high) / 2
             low, high = (middle, high) if missed(middle) > 1 - POWER else (low, middle)
         return high
+
+
+def distances_of(tally: Tally, reference: Reference | SegmentReference) -> NDArray[np.float64]:
+    """Return what `OverdispersionEstimator.add` takes as distances, (4,); the last is 0 for a segment."""
+    repetition = 0.0
+    if isinstance(reference, Reference):
+        repetition = DuplicatesNull(reference.hash_counts, 1.0, math.inf).ratio(tally.hash_counts)
+    return np.append(DistanceTests(reference, None).standardized(tally), math.sqrt(repetition))

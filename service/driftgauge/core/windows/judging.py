@@ -9,7 +9,7 @@ from driftgauge.core.statistics.overdispersion import (
     OverdispersionEstimator,
 )
 from driftgauge.core.windows.completeness import Completeness
-from driftgauge.core.windows.distance_tests import DistanceTests
+from driftgauge.core.windows.distance_tests import distances_of
 from driftgauge.core.windows.result import Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.stream_state import StreamState
@@ -128,7 +128,7 @@ class WindowJudge:
             reference.counts,
             shift / reference.projection.deviations,
             int(reference.counts.sum()),
-            DistanceTests(reference, None).standardized(tally),
+            distances_of(tally, reference),
         )
         segments = dict(history.segments)
         for part in reference.segments_by(self._spec.alarm.segment_keys):
@@ -138,7 +138,13 @@ class WindowJudge:
                 continue
             clean = segments.get(segment, OverdispersionEstimator.empty(reference.components))
             shift = part.standardized(reference.projection.shift(own.sums, own.count))
-            segments[segment] = clean.add(own.counts, part.counts, shift, int(part.counts.sum()))
+            segments[segment] = clean.add(
+                own.counts,
+                part.counts,
+                shift,
+                int(part.counts.sum()),
+                distances_of(own, part),
+            )
         return whole, segments
 
     def _scorer(self, window: Window, reference: Reference, history: VerdictHistory) -> WindowScorer:

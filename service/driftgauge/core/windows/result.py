@@ -112,7 +112,8 @@ class SegmentResult:
     Attributes:
         segment: The segment's key and value.
         count: The number of its events.
-        js_divergence, js_excess, mean_shift_excess, p_value: As in `Score` and `MeanShift`.
+        js_divergence, js_excess, p_value: As in `Score`.
+        mean_shift_excess, novelty_excess, spread_excess: As `excess` in `MeanShift`, `Novelty` and `Spread`.
         adjusted_p_value: The p-value adjusted for the number of segments (Benjamini-Hochberg).
         calibrated: As in `Score`; False where the overdispersion is that of the whole stream.
         verdict: As for a window.
@@ -123,6 +124,8 @@ class SegmentResult:
     js_divergence: float | None
     js_excess: float | None
     mean_shift_excess: float | None
+    novelty_excess: float | None
+    spread_excess: float | None
     p_value: float | None
     adjusted_p_value: float | None
     calibrated: bool | None

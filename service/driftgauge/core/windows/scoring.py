@@ -1,7 +1,7 @@
 """The window scorer: the tests of tallies against one baseline, and their combination."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 
@@ -24,9 +24,12 @@ from driftgauge.core.statistics.combination import (
 from driftgauge.core.statistics.cusum import threshold
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import DivergenceNull
+from driftgauge.core.statistics.duplicates import Duplicates, DuplicatesNull
 from driftgauge.core.statistics.mean_shift import MeanShift, MeanShiftNull
+from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.overdispersion import CalibratedOverdispersion, Overdispersion
 from driftgauge.core.statistics.power import Detectable, Sensitivity
+from driftgauge.core.statistics.spread import Spread
 from driftgauge.core.windows.distance_tests import DistanceTests
 from driftgauge.core.windows.evidence import EvidenceAttribution
 from driftgauge.core.windows.result import HistogramScore, Score, SegmentResult, Verdict
@@ -81,9 +84,13 @@ class WindowScorer:
             np.zeros(reference.components),
             np.diag(reference.projection.variances),
             overdispersion,
+            DistanceTests(reference, overdispersion),
             reference.mean_count,
         )
-        self._distances = DistanceTests(reference, overdispersion)
+        repetition, windows = 1.0, math.inf
+        if overdispersion is not None:
+            repetition, windows = float(overdispersion.distances[-1]), overdispersion.windows
+        self._duplicates = DuplicatesNull(reference.hash_counts, repetition, windows)
         self._attribution = EvidenceAttribution(reference, overdispersion)
         self._overdispersion = overdispersion
         self._segment_overdispersions = segments
@@ -96,29 +103,28 @@ class WindowScorer:
         if tally.count < self._min_events:
             return None
         shift = self._projection.shift(tally.sums, tally.count)
-        histogram = self.score_histogram(tally.counts)
-        mean_shift = self._whole.test_mean(shift, tally.count)
-        novelty, spread = self._distances.novelty(tally), self._distances.spread(tally)
-        duplicates = self._distances.duplicates(tally)
-        weighted = [
-            *_weighted(histogram.js_p_value, mean_shift),
-            (novelty.p_value, NOVELTY_WEIGHT),
-            *((change.p_value, SPREAD_WEIGHT) for change in spread.changes if change is not None),
-            (duplicates.p_value, DUPLICATES_WEIGHT),
-        ]
-        p_value = combine(*zip(*weighted, strict=True))
+        duplicates = self._duplicates.test(tally.hash_counts)
+        found = self._whole.test(
+            tally, shift, [(duplicates.p_value, DUPLICATES_WEIGHT)], calibrated=self._calibrated
+        )
         evidence = self._attribution.evidence(
-            tally.counts, shift, histogram.js_p_value, mean_shift, novelty, spread, duplicates
+            tally.counts,
+            shift,
+            found.histogram.js_p_value,
+            found.mean_shift,
+            found.novelty,
+            found.spread,
+            duplicates,
         )
         return Score(
-            **{each.name: getattr(histogram, each.name) for each in fields(histogram)},
-            mean_shift=mean_shift,
-            novelty=novelty,
-            spread=spread,
+            **{each.name: getattr(found.histogram, each.name) for each in fields(found.histogram)},
+            mean_shift=found.mean_shift,
+            novelty=found.novelty,
+            spread=found.spread,
             duplicates=duplicates,
-            p_value=p_value,
+            p_value=found.p_value,
             evidence=evidence,
-            kind=evidence.kind if p_value < self._level else None,
+            kind=evidence.kind if found.p_value < self._level else None,
             detectable=self._detectable(tally.count),
         )
 
@@ -128,7 +134,8 @@ class WindowScorer:
 
     def is_significant_and_large(self, score: Score) -> bool:
         """Return whether a window is significant and large."""
-        return score.p_value < self._level and self._size(score) >= 1
+        size = self._size(score.js_excess, score.mean_shift, score.novelty, score.spread, score.duplicates)
+        return score.p_value < self._level and size >= 1
 
     def is_overwhelming(self, score: Score) -> bool:
         """Return whether a window's evidence is beyond the alarm budget by itself.
@@ -164,7 +171,7 @@ class WindowScorer:
             for segment in self._segment_references
         }
         scores = {
-            segment: self._score_segment(segment, tallies[segment])
+            segment: self._test_segment(segment, tallies[segment])
             for segment, count in counts.items()
             if count >= self._min_events
         }
@@ -177,7 +184,7 @@ class WindowScorer:
         )
         significant_and_large = {
             segment: adjusted[segment] <= self._level
-            and self._alarm.size(score.js_excess, score.mean_shift.excess) >= 1
+            and self._size(score.histogram.js_excess, score.mean_shift, score.novelty, score.spread) >= 1
             for segment, score in scores.items()
         }
         results = []
@@ -196,26 +203,33 @@ class WindowScorer:
                 SegmentResult(
                     segment=segment,
                     count=count,
-                    js_divergence=None if score is None else score.js_divergence,
-                    js_excess=None if score is None else score.js_excess,
+                    js_divergence=None if score is None else score.histogram.js_divergence,
+                    js_excess=None if score is None else score.histogram.js_excess,
                     mean_shift_excess=None if score is None else score.mean_shift.excess,
+                    novelty_excess=None if score is None else score.novelty.excess,
+                    spread_excess=None if score is None else score.spread.excess,
                     p_value=None if score is None else score.p_value,
                     adjusted_p_value=adjusted.get(segment),
-                    calibrated=None if score is None else score.calibrated,
+                    calibrated=None if score is None else score.histogram.calibrated,
                     verdict=verdict,
                 )
             )
         return tuple(results), significant_and_large
 
-    def _size(self, score: Score) -> float:
+    def _size(
+        self,
+        js_excess: float,
+        mean_shift: MeanShift,
+        novelty: Novelty,
+        spread: Spread,
+        duplicates: Duplicates | None = None,
+    ) -> float:
         # Beyond the radius lie few events, and the noise of few is often large.
-        novelty = score.novelty.excess if score.novelty.p_value < self._level else 0.0
-        spreads = [
-            change.excess for change in score.spread.changes if change and change.p_value < self._level
-        ]
-        duplicates = score.duplicates.share if score.duplicates.p_value < self._level else 0.0
+        novelty_excess = novelty.excess if novelty.p_value < self._level else 0.0
+        spreads = [change.excess for change in spread.changes if change and change.p_value < self._level]
+        share = duplicates.share if duplicates is not None and duplicates.p_value < self._level else 0.0
         return self._alarm.size(
-            score.js_excess, score.mean_shift.excess, novelty, max(spreads, default=0.0), duplicates
+            js_excess, mean_shift.excess, novelty_excess, max(spreads, default=0.0), share
         )
 
     def _detectable(self, count: int) -> Detectable:
@@ -223,31 +237,27 @@ class WindowScorer:
         return Detectable(
             js_divergence=js_divergence if js_divergence <= 1 else math.inf,
             mean_shift=self._whole.sensitivity.least_mean_shift(count, self._level),
-            novelty=self._distances.least_novelty(count, self._level * NOVELTY_WEIGHT / TOTAL_WEIGHT),
-            spread=self._distances.least_spread(count, self._level * SPREAD_WEIGHT / TOTAL_WEIGHT),
-            duplicates=self._distances.least_duplicates(
-                count, self._level * DUPLICATES_WEIGHT / TOTAL_WEIGHT
-            ),
+            novelty=self._whole.distances.least_novelty(count, self._level * NOVELTY_WEIGHT / TOTAL_WEIGHT),
+            spread=self._whole.distances.least_spread(count, self._level * SPREAD_WEIGHT / TOTAL_WEIGHT),
+            duplicates=self._duplicates.least_share(count, self._level * DUPLICATES_WEIGHT / TOTAL_WEIGHT),
         )
 
-    def _score_segment(self, segment: Segment, tally: Tally) -> "_SegmentScore":
+    def _test_segment(self, segment: Segment, tally: Tally) -> "_Findings":
         own = self._segment_overdispersions.get(segment)
         if segment not in self._segment_scorers:
             reference = self._segment_references[segment]
+            overdispersion = self._overdispersion if own is None else own.overdispersion
             self._segment_scorers[segment] = _ReferenceScorer(
                 reference.counts,
                 reference.mean,
                 reference.covariance,
-                self._overdispersion if own is None else own.overdispersion,
+                overdispersion,
+                DistanceTests(reference, overdispersion),
             )
         shift = self._projection.shift(tally.sums, tally.count)
         # The overdispersion of the whole stream may be too low for a segment with longer bursts.
         is_calibrated = own is not None and own.calibrated
-        scorer = self._segment_scorers[segment]
-        histogram = scorer.score_histogram(tally.counts, calibrated=is_calibrated)
-        mean_shift = scorer.test_mean(shift, tally.count)
-        p_value = combine(*zip(*_weighted(histogram.js_p_value, mean_shift), strict=True))
-        return _SegmentScore(histogram.js_divergence, histogram.js_excess, mean_shift, p_value, is_calibrated)
+        return self._segment_scorers[segment].test(tally, shift, calibrated=is_calibrated)
 
 
 def _weighted(js_p_value: float, mean_shift: MeanShift) -> list[tuple[float, float]]:
@@ -255,15 +265,15 @@ def _weighted(js_p_value: float, mean_shift: MeanShift) -> list[tuple[float, flo
     return [(js_p_value, JS_WEIGHT), *zip(mean_shift.p_values, MEAN_WEIGHTS, strict=True)]
 
 
-@dataclass(frozen=True, slots=True)
-class _SegmentScore:
-    """What a segment is judged by: radii, spreads and hashes of its own it has none."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Findings:
+    """The tests of one tally, and their combined p-value."""
 
-    js_divergence: float
-    js_excess: float
+    histogram: HistogramScore
     mean_shift: MeanShift
+    novelty: Novelty
+    spread: Spread
     p_value: float
-    calibrated: bool
 
 
 class _ReferenceScorer:
@@ -275,8 +285,10 @@ class _ReferenceScorer:
         mean: NDArray[np.float64],
         covariance: NDArray[np.float64],
         overdispersion: Overdispersion | None,
+        distances: DistanceTests,
         mean_count: int | None = None,
     ) -> None:
+        self.distances = distances
         self._counts = counts
         self._mean = mean
         inflation = 1.0 if overdispersion is None else overdispersion.inflation(len(counts))
@@ -304,5 +316,23 @@ class _ReferenceScorer:
             calibrated=calibrated,
         )
 
-    def test_mean(self, shift: NDArray[np.float64], count: int) -> MeanShift:
-        return self._mean_null.test(shift - self._mean, count)
+    def test(
+        self,
+        tally: Tally,
+        shift: NDArray[np.float64],
+        others: Sequence[tuple[float, float]] = (),
+        *,
+        calibrated: bool,
+    ) -> _Findings:
+        """Return the tests of a tally; other p-values, each with its weight, count in the combination."""
+        histogram = self.score_histogram(tally.counts, calibrated=calibrated)
+        mean_shift = self._mean_null.test(shift - self._mean, tally.count)
+        novelty, spread = self.distances.novelty(tally), self.distances.spread(tally)
+        weighted = [
+            *_weighted(histogram.js_p_value, mean_shift),
+            (novelty.p_value, NOVELTY_WEIGHT),
+            *((change.p_value, SPREAD_WEIGHT) for change in spread.changes if change is not None),
+            *others,
+        ]
+        p_value = combine(*zip(*weighted, strict=True))
+        return _Findings(histogram, mean_shift, novelty, spread, p_value)
