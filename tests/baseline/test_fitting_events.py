@@ -6,7 +6,9 @@ from numpy.typing import NDArray
 
 from driftgauge.baseline.fitting import Provenance, split_indices
 from driftgauge.baseline.moments import moments, project
+from driftgauge.baseline.radii import beyond_others
 from driftgauge.baseline.segments import SegmentChoice, find_members
+from driftgauge.baseline.spreads import measure_spreads, moments_of
 from driftgauge.baseline.windows import LEAST_WINDOWS, Traffic, observe, split_whole
 from tests.builders.baselines import draw_bursts, fit, traffic_of
 from tests.builders.clocks import HOUR_MS
@@ -81,6 +83,16 @@ def test_segments_are_counted_among_held_out_vectors(blobs: NDArray[np.float32])
         ("side", "other"),
     ]
     assert sum(segment.counts for segment in baseline.segments).tolist() == baseline.counts.tolist()
+    ids = baseline.centroids.assign(blobs[counted])
+    outliers = beyond_others(baseline.centroids.distances(blobs[counted], ids), ids)
+    fitted, _ = split_indices(len(blobs), 0)
+    reference = moments(blobs, counted, fitted)
+    spreads, beyond = measure_spreads(blobs, fitted, reference, baseline.centroids, baseline.radii)
+    for segment, is_left in zip(baseline.segments, (True, False), strict=True):
+        assert segment.outliers == outliers[(blobs[counted][:, 0] < 0) == is_left].sum()
+        own_rows = (blobs[fitted][:, 0] < 0) == is_left
+        assert segment.spreads == moments_of(spreads[own_rows], beyond[own_rows])
+    assert sum(segment.outliers for segment in baseline.segments) > 0
     for segment, is_left in zip(baseline.segments, (True, False), strict=True):
         own = blobs[counted][(blobs[counted][:, 0] < 0) == is_left].astype(float)
         components = baseline.components.astype(float)
