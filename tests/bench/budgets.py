@@ -1,4 +1,4 @@
-"""False pages of a budget shared by segments, streams and sizes: `python tests/bench/budgets.py`, 15 minutes.
+"""False pages of a budget shared by segments, streams and sizes: `python tests/bench/budgets.py`.
 
 The population is the CIFAR-10 embeddings, without drift. Each simulated year of hourly windows has its own
 baselines and its own overdispersion, measured on 200 clean windows. A window is a random sum of cells, and

@@ -24,7 +24,7 @@ def progress(start: int, end: int, *, begins: bool = False, partition: int = 0) 
 def commit(number: int, start: int, end: int, *, producer: str = "a", begins: bool = False) -> list[Part]:
     """Return two parts of a commit: the events of one pane, and the progress."""
     id_ = CommitId(producer, 0, number)
-    values = np.array([9, end - start, 0, -5])
+    values = np.array([9, 8, end - start, 0, -5])
     delta = PaneDelta("alpha", SCHEME, 60_000, None, values, end - start, ((TOPIC, 0), start))
     partial = Partial(id_, 0, 2, 1, (delta,), ())
     return [partial, Progress(id_, 1, 2, 1, (progress(start, end, begins=begins),))]
