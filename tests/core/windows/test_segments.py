@@ -16,6 +16,7 @@ from driftgauge.core.statistics.overdispersion import (
     Overdispersion,
     OverdispersionEstimator,
 )
+from driftgauge.core.windows.distance_tests import DistanceTests
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.scoring import WindowScorer
 from tests.builders.batches import AWAY, build_bursts, build_segment_tally
@@ -55,7 +56,11 @@ def expected_segment_estimator(windows):
         )
         shift = SEGMENTED.projection.shift(tally.sums, tally.count) - part.mean
         clean = clean.add(
-            tally.counts, part.counts, np.linalg.solve(deviations, shift), int(part.counts.sum())
+            tally.counts,
+            part.counts,
+            np.linalg.solve(deviations, shift),
+            int(part.counts.sum()),
+            DistanceTests(part, None).standardized(tally),
         )
     return clean
 
@@ -67,6 +72,8 @@ def test_warm_up_calibrates_segments_with_enough_events():
     assert stream.history.segments[DE].windows == MIN_WINDOWS
     np.testing.assert_allclose(stream.history.segments[DE].products, estimator.products, rtol=1e-9)
     assert stream.history.segments[DE].chi_squared == estimator.chi_squared
+    assert stream.history.segments[DE].distances[0] > 0
+    assert stream.history.segments[DE].distances.tolist() == estimator.distances.tolist()
     stream.restart()
     stream.add_pane(FIRST_AFTER, MOVED, DE)
     stream.add_pane(FIRST_AFTER, QUIET, REST)
