@@ -35,7 +35,6 @@ from tests.bench.verdict_pages import (  # noqa: E402
     SCREEN,
     Screen,
     count_pages,
-    least_p_value,
     upper_bound,
     whole_stream,
 )
@@ -55,7 +54,7 @@ from driftgauge.core.statistics.overdispersion import (  # noqa: E402
     Overdispersion,
     OverdispersionEstimator,
 )
-from driftgauge.core.windows.distance_tests import DistanceTests  # noqa: E402
+from driftgauge.core.windows.distance_tests import distances_of  # noqa: E402
 from driftgauge.core.windows.result import Verdict  # noqa: E402
 from driftgauge.core.windows.scoring import WindowScorer  # noqa: E402
 from driftgauge.core.windows.verdict import decide  # noqa: E402
@@ -95,7 +94,7 @@ class Cells:
         )
 
     def tallies(self, each: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the tally of each cell, (cells, 2 k + r + 4), by those of the vectors."""
+        """Return the tally of each cell, (cells, 2 k + B + r + 4), by those of the vectors."""
         tallies: NDArray[np.int64] = self._members @ each
         return tallies
 
@@ -103,16 +102,19 @@ class Cells:
 def estimate(
     windows: NDArray[np.int64], part: SegmentReference | None, reference: Reference
 ) -> Overdispersion | None:
-    """Return the overdispersion of clean windows (windows, 2 k + r + 4) of the whole, or of a segment."""
+    """Return the overdispersion of clean windows (windows, 2 k + B + r + 4) of the whole, or of a segment."""
     clean = OverdispersionEstimator.empty(reference.components)
-    distances = DistanceTests(reference if part is None else part, None)
     counts = reference.counts if part is None else part.counts
     for values in windows:
         tally = Tally(values, CLUSTERS)
         shift = reference.projection.shift(tally.sums, tally.count)
         standardized = shift / reference.projection.deviations if part is None else part.standardized(shift)
         clean = clean.add(
-            tally.counts, counts, standardized, int(counts.sum()), distances.standardized(tally)
+            tally.counts,
+            counts,
+            standardized,
+            int(counts.sum()),
+            distances_of(tally, reference if part is None else part),
         )
     return clean.overdispersion()
 
@@ -131,14 +133,14 @@ class PageCounter:
         self._level = SCREEN * level
         own = whole_stream(part) if isinstance(part, Reference) else part
         self._screen = Screen(own, overdispersion, count, self._level)
-        self._distances = DistanceTests(part, overdispersion)
+        self._tests = OtherTests(part, overdispersion)
         self.found: list[bool] = []
 
     def suspects(self, windows: NDArray[np.int64], reference: Reference) -> NDArray[np.bool_]:
-        """Return which windows to score, (windows,), by their tallies (windows, 2 k + r + 4)."""
+        """Return which windows to score, (windows,), by their tallies (windows, 2 k + B + r + 4)."""
         tallies = [Tally(values, CLUSTERS) for values in windows]
         shift = reference.projection.shift(np.stack([each.sums for each in tallies]), tallies[0].count)
-        near = [least_p_value(self._distances, each) < self._level for each in tallies]
+        near = [self._tests.least_p_value(each) < self._level for each in tallies]
         return self._screen.suspects(windows[:, :CLUSTERS], shift) | np.array(near)
 
     def pages(self) -> int:
@@ -177,7 +179,7 @@ def simulate_segments(
     tallies = [pool.tallies(by_vector) for pool in cells]
 
     def windows(number: int) -> tuple[NDArray[np.int64], dict[tuple[str, str], NDArray[np.int64]]]:
-        """Return the tallies of windows and of each of their segments, (windows, 2 k + r + 4)."""
+        """Return the tallies of windows and of each of their segments, (windows, 2 k + B + r + 4)."""
         cells = np.stack([own[random.integers(0, CELLS, (number, VALUES))] for own in tallies], axis=1)
         sums = {("region", str(value)): cells[:, value].sum(axis=1) for value in range(VALUES)}
         sums |= {("device", str(value)): cells[:, :, value].sum(axis=1) for value in range(VALUES)}

@@ -109,11 +109,7 @@ def one_year(
     reference = population.reference(rows, fitted)
     tallies = population.tallies(reference)
     overdispersion = measure(reference, tallies, draw(rng, (CLEAN_WINDOWS, count))) if known else None
-    distances = DistanceTests(reference, overdispersion)
-    repetition, known_windows = 1.0, math.inf
-    if overdispersion is not None:
-        repetition, known_windows = float(overdispersion.distances[-1]), overdispersion.windows
-    duplicates = DuplicatesNull(reference.hash_counts, repetition, known_windows)
+    tests = OtherTests(reference, overdispersion)
     stream_spec = spec(reference, size_ms)
     scorer = WindowScorer(stream_spec, reference, overdispersion, calibrated=known)
     screen = Screen(whole_stream(reference), overdispersion, count, SCREEN * stream_spec.alarm.level)
@@ -125,7 +121,7 @@ def one_year(
         suspects = screen.suspects(counts, reference.projection.shift(sums, count))
         for tally, suspicious in zip(windowed, suspects, strict=True):
             found = overwhelming = False
-            if suspicious or least_p_value(distances, duplicates, tally) < SCREEN * stream_spec.alarm.level:
+            if suspicious or tests.least_p_value(tally) < SCREEN * stream_spec.alarm.level:
                 score = scorer.score(tally)
                 assert score is not None
                 found, overwhelming = scorer.is_significant_and_large(score), scorer.is_overwhelming(score)
@@ -138,10 +134,23 @@ def one_year(
     return count_pages(verdicts), number_found, warnings
 
 
-def least_p_value(distances: DistanceTests, duplicates: DuplicatesNull, tally: Tally) -> float:
-    """Return the least p-value of novelty, spread and duplicates."""
-    changes = [change.p_value for change in distances.spread(tally).changes if change is not None]
-    return min(distances.novelty(tally).p_value, duplicates.test(tally.hash_counts).p_value, *changes)
+class OtherTests:
+    """The tests beside those of the divergence and the mean: novelty, spread, and of the whole duplicates."""
+
+    def __init__(self, part: Reference | SegmentReference, overdispersion: Overdispersion | None) -> None:
+        self._distances = DistanceTests(part, overdispersion)
+        self._duplicates: DuplicatesNull | None = None
+        if isinstance(part, Reference):
+            repetition, windows = 1.0, math.inf
+            if overdispersion is not None:
+                repetition, windows = float(overdispersion.distances[-1]), overdispersion.windows
+            self._duplicates = DuplicatesNull(part.hash_counts, repetition, windows)
+
+    def least_p_value(self, tally: Tally) -> float:
+        """Return the least p-value of a tally."""
+        changes = [change.p_value for change in self._distances.spread(tally).changes if change is not None]
+        repeated = [] if self._duplicates is None else [self._duplicates.test(tally.hash_counts).p_value]
+        return min(self._distances.novelty(tally).p_value, *changes, *repeated)
 
 
 def count_pages(verdicts: list[Verdict]) -> int:
