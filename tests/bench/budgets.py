@@ -33,6 +33,7 @@ from tests.bench.verdict_pages import (  # noqa: E402
     CLEAN_WINDOWS,
     HOURS_A_YEAR,
     SCREEN,
+    OtherTests,
     Screen,
     count_pages,
     upper_bound,
