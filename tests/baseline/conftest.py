@@ -54,7 +54,7 @@ def full_baseline(baseline: Baseline) -> Baseline:
             covariance=np.diag(baseline.variances) / part,
             outliers=7 * part,
             spreads=(baseline.spreads[0], None) if value == "xl" else baseline.spreads,
-            overdispersion=Overdispersion(25, 3.5, 2 * means, np.array([1.5, 2.0, 2.5]))
+            overdispersion=Overdispersion(25, 3.5, 2 * means, np.array([1.5, 2.0, 2.5, 1.0]))
             if value == "de"
             else None,
         )

@@ -97,7 +97,7 @@ def test_baseline_rejects_too_many_components(baseline: Baseline) -> None:
             "of a segment, the spread moments must be",
         ),
         (
-            {"overdispersion": Overdispersion(20, 1.0, np.eye(8), np.array([1.0, 0.9, 1.0]))},
+            {"overdispersion": Overdispersion(20, 1.0, np.eye(8), np.array([1.0, 0.9, 1.0, 1.0]))},
             "overdispersion of a segment's distances must be 1",
         ),
         ({"covariance": np.ones((8, 8))}, "covariance of a segment must be symmetric and positive definite"),

@@ -227,7 +227,7 @@ def test_measure_segments_uses_events_and_mean_of_segment() -> None:
     assert own_segment.overdispersion.windows == windows
     assert own_segment.overdispersion.counts == pytest.approx(5, rel=0.25)
     assert np.diag(own_segment.overdispersion.means) == pytest.approx(np.full(4, 5.0), rel=0.5)
-    assert own_segment.overdispersion.distances == pytest.approx([5.0] * 3, rel=0.5)
+    assert own_segment.overdispersion.distances == pytest.approx([5.0, 5.0, 5.0, 1.0], rel=0.5)
     assert other_segment.overdispersion.counts < 1.3
     assert other_segment.overdispersion.distances.max() < 2
 

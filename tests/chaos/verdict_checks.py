@@ -17,7 +17,7 @@ MIN_SHIFT = 0.025
 MIN_NOVELTY = 0.01
 MIN_SPREAD = 0.05
 MIN_DUPLICATES = 0.025
-MEAN_WEIGHTS = 0.75, 0.5, 2.0
+MEAN_WEIGHTS = 0.75, 0.75, 3.0
 
 
 def level_of(streams: Iterable[str]) -> float:
@@ -101,7 +101,7 @@ def _first_size(document: Mapping[str, Any]) -> float:
 def _is_overwhelming(document: Mapping[str, Any], level: float) -> bool:
     shift = document["mean_shift"]
     p_values = shift["p_value"], shift["leading_p_value"], shift["centroid_p_value"]
-    weighted = [(document["js_p_value"], 0.5), *zip(p_values, MEAN_WEIGHTS, strict=True)]
+    weighted = [(document["js_p_value"], 1.0), *zip(p_values, MEAN_WEIGHTS, strict=True)]
     # For small p-values the Cauchy combination is the weighted harmonic mean.
     total = sum(weight for _, weight in weighted)
     combined = total / sum(weight / max(p_value, 1e-300) for p_value, weight in weighted)

@@ -38,7 +38,7 @@ SEGMENTS: dict[str, tuple[str, str]] = {
     "segment_counts": ("int64", "sk"),
     "segment_covariances": ("float64", "srr"),
     "segment_dependence_counts": ("float64", "s"),
-    "segment_dependence_distances": ("float64", "s3"),
+    "segment_dependence_distances": ("float64", "s4"),
     "segment_dependence_means": ("float64", "srr"),
     "segment_dependence_windows": ("int64", "s"),
     "segment_means": ("float64", "sr"),

@@ -144,8 +144,8 @@ def test_combination_has_target_power_if_one_test_sees_drift():
     sensitivity = Sensitivity(clusters=20, components=32)
     count = sensitivity.least_js_divergence_count(HOURLY, 0.01)
     statistics = random.noncentral_chisquare(19, 8 * math.log(2) * count * 0.01, size=20_000)
-    p_values = np.column_stack([chdtrc(19, statistics), random.random((20_000, 6))])
-    weights = np.array([2, 3, 2, 8, 2, 1, 1]) / 19
+    p_values = np.column_stack([chdtrc(19, statistics), random.random((20_000, 7))])
+    weights = np.array([4, 3, 3, 12, 2, 1, 1, 1]) / 27
     combined = 0.5 - np.arctan(np.tan((0.5 - p_values) * np.pi) @ weights) / np.pi
     mean, error = rate(combined < HOURLY)
     assert mean == pytest.approx(POWER, abs=error)
@@ -228,8 +228,8 @@ def test_mean_of_more_events_finds_smaller_shift_only():
 
 def test_least_count_is_none_where_baseline_is_too_small():
     assert Sensitivity(20, 32, baseline_count=960).least_js_divergence_count(HOURLY, 0.01) is not None
-    assert Sensitivity(20, 32, baseline_count=910).least_js_divergence_count(HOURLY, 0.01) is None
-    assert Sensitivity(20, 32, baseline_count=910).least_count(HOURLY, 0.01, 100.0) is None
+    assert Sensitivity(20, 32, baseline_count=880).least_js_divergence_count(HOURLY, 0.01) is None
+    assert Sensitivity(20, 32, baseline_count=880).least_count(HOURLY, 0.01, 100.0) is None
 
 
 @pytest.mark.parametrize("baseline_count", [1, 31, 32])

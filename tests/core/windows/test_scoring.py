@@ -65,7 +65,7 @@ def test_score_fields_agree_with_their_definitions(counts, outliers):
             scored.novelty.p_value,
             scored.duplicates.p_value,
         ],
-        [0.5, 0.75, 0.5, 2.0, 0.5, 0.25],
+        [1.0, 0.75, 0.75, 3.0, 0.5, 0.25],
     )
     is_significant = scored.p_value < ALARM.level
     assert scored.kind == (scored.evidence.kind if is_significant else None)
@@ -184,7 +184,7 @@ def test_overwhelming_window_is_calibrated_rare_and_large(calibrated, rarity, si
         here.score(tally(400, 300, 200, 100)),
         calibrated=calibrated,
         p_value=ALARM.level / rarity,
-        js_p_value=ALARM.level / rarity * 0.5 / 3.75,
+        js_p_value=ALARM.level / rarity / 5.5,
         js_excess=size * ALARM.js_divergence / 2,
     )
     assert here.is_overwhelming(scored) is is_overwhelming
@@ -266,13 +266,13 @@ def test_spreads_count_in_combination_and_detectable():
             residual.p_value,
             scored.duplicates.p_value,
         ],
-        [0.5, 0.75, 0.5, 2.0, 0.5, 0.25, 0.25, 0.25],
+        [1.0, 0.75, 0.75, 3.0, 0.5, 0.25, 0.25, 0.25],
     )
     tests = DistanceTests(reference, None)
-    assert scored.detectable.novelty == tests.least_novelty(1_000, ALARM.level * 0.5 / 5)
-    assert scored.detectable.spread == tests.least_spread(1_000, ALARM.level * 0.25 / 5)
+    assert scored.detectable.novelty == tests.least_novelty(1_000, ALARM.level * 0.5 / 6.75)
+    assert scored.detectable.spread == tests.least_spread(1_000, ALARM.level * 0.25 / 6.75)
     duplicates = DuplicatesNull(reference.hash_counts, 1.0, math.inf)
-    assert scored.detectable.duplicates == duplicates.least_share(1_000, ALARM.level * 0.25 / 5)
+    assert scored.detectable.duplicates == duplicates.least_share(1_000, ALARM.level * 0.25 / 6.75)
 
 
 def test_repeated_item_is_large_where_it_is_significant():

@@ -76,7 +76,7 @@ def test_segment_score_equals_score_against_own_baseline():
     novelty = DistanceTests(part, None).novelty(seen)
     assert (result.novelty_excess, result.spread_excess) == (novelty.excess, 0)
     assert result.p_value == combine(
-        [null.p_value(divergence), *mean_shift.p_values, novelty.p_value], [0.5, 0.75, 0.5, 2.0, 0.5]
+        [null.p_value(divergence), *mean_shift.p_values, novelty.p_value], [1.0, 0.75, 0.75, 3.0, 0.5]
     )
 
 

@@ -16,7 +16,7 @@ from driftgauge.core.statistics.overdispersion import (
     Overdispersion,
     OverdispersionEstimator,
 )
-from driftgauge.core.windows.distance_tests import DistanceTests
+from driftgauge.core.windows.distance_tests import distances_of
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.scoring import WindowScorer
 from tests.builders.batches import AWAY, build_bursts, build_segment_tally
@@ -60,7 +60,7 @@ def expected_segment_estimator(windows):
             part.counts,
             np.linalg.solve(deviations, shift),
             int(part.counts.sum()),
-            DistanceTests(part, None).standardized(tally),
+            distances_of(tally, part),
         )
     return clean
 

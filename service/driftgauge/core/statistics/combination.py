@@ -18,11 +18,11 @@ __all__ = [
 # The weights of a window's p-values. Those of novelty, spread and duplicates are small, so that a slight
 # change of mix or of the mean is found as often as without them. On images and texts novelty and spread cost
 # these 0.01 to 0.04 of power, duplicates up to 0.01.
-# The centroid distance finds a topic that is twice as frequent much more often than the other tests of the
-# mean, and the leading components a class; the divergence is never the best of a change of mix there.
-JS_WEIGHT = 0.5
+# A class or a topic that is twice as frequent is found mostly by the leading components and the centroid
+# distance, one that is missing by the divergence.
+JS_WEIGHT = 1.0
 T2_WEIGHT = 0.75
-MEAN_WEIGHTS = (T2_WEIGHT, 0.5, 2.0)
+MEAN_WEIGHTS = (T2_WEIGHT, 0.75, 3.0)
 """Those of the tests of the mean, in the order of `MeanShift.p_values`."""
 NOVELTY_WEIGHT = 0.5
 SPREAD_WEIGHT = 0.25
