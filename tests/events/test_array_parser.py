@@ -15,10 +15,18 @@ from tests.events.test_native import NUMBERS, STREAMS, VALUES, near_events
 from tests.examples import examples
 
 
-def read(raw):
-    """Return the event with its vector as float32 bytes, None where the fast path is not sure."""
-    # A parser that has met a text without an array does not look at the next ones.
-    document = ArrayParser(["embedding"]).parse(raw)
+def read(raw, before=b""):
+    """Return the event with its vector as float32 bytes, None where the fast path is not sure.
+
+    Args:
+        raw: The text.
+        before: A text that the parser has read before.
+    """
+    parser = ArrayParser(["embedding"])
+    if before and parser.parse(before) is None:
+        # A parser that has met a text without an array does not look at the next ones.
+        parser = ArrayParser(["embedding"])
+    document = parser.parse(raw)
     row = None if document is None else read_fast(document, raw, STREAMS)
     return row and normalize(row)
 
@@ -29,9 +37,9 @@ def normalize(row):
 
 
 @settings(max_examples=examples(1_000))
-@given(near_events())
-def test_exact_path_accepts_events_with_equal_bits(raw):
-    row = read(raw)
+@given(near_events(), near_events())
+def test_exact_path_accepts_events_with_equal_bits(raw, before):
+    row = read(raw, before)
     if row is not None:
         assert row == normalize(read_exact(read_json(raw), STREAMS))
 
@@ -59,10 +67,16 @@ def test_usual_event_is_accepted_with_all_options(numbers):
     assert row[1:] == (1, np.array(numbers, "<f4").tobytes(), "e", {"country": "de"})
 
 
+USUAL = b'{"stream":"images","timestamp":1,"embedding":[1,2,3,4],"note":"a"}'
+
+
 @pytest.mark.parametrize(
     "raw",
     [
         b'{"stream":"images","timestamp":1,"embedding":[1,2,3,4],"embedding":[1,2,3]}',
+        b'{"stream":"images","timestamp":1,"embedding":[1,2,3,4],"embedding":[1,2,3,5]}',
+        b'{"stream":"images","timestamp":1,"timestamp":2,"embedding":[1,2,3,4]}',
+        b'{"stream":"images","timestamp":1,"embedding":[1,2,3,4],"note":"a","note":"a"}',
         b'{"stream":"images","timestamp":1,"embedding":[[1,2],[3,4]]}',
         b'\xef\xbb\xbf{"stream":"images","timestamp":1,"embedding":[1,2,3,4]}',
         b'{"stream":"images","timestamp":1,"embedding":[1,2,3,4],"note":"\\ud800"}',
@@ -75,10 +89,13 @@ def test_usual_event_is_accepted_with_all_options(numbers):
         b'{"stream":"images","timestamp":1,"a"embedding":[1,2,3,4]}',
         b'{"stream":"images","timestamp":1,"embedding":[1,2,3,4]',
         b'[{"stream":"images","timestamp":1,"embedding":[1,2,3,4]}]',
+        b"[5]",
     ],
 )
 def test_text_of_which_only_a_full_parse_can_tell_is_left_to_it(raw):
+    assert read(USUAL) is not None
     assert read(raw) is None
+    assert read(raw, USUAL) is None
 
 
 LISTS = st.lists(st.integers(-9, 9) | st.floats(-9, 9), max_size=3)
@@ -128,28 +145,62 @@ def test_parser_looks_at_every_32nd_text_while_none_has_an_array():
     assert [parser.parse(sound) is None for _ in range(34)] == [True] * 31 + [False] * 3
 
 
-@pytest.fixture
-def parsed(monkeypatch):
-    """Return the texts that are parsed but for their arrays."""
-    texts = []
-
-    def loads(raw):
-        texts.append(raw)
-        return json.loads(raw)
-
-    monkeypatch.setattr("driftgauge.events.array_parser.orjson.loads", loads)
-    return texts
-
-
-def test_array_that_was_right_is_tried_first(parsed):
-    parser = ArrayParser(["after", "v"])
-    change = b'{"before":{"v":[1]},"after":{"v":[2]}}'
-    for number in (2, 3, 4):
-        assert np.frombuffer(parser.parse(change)["after"]["v"]).tolist() == [2]
-        assert len(parsed) == number
+@pytest.mark.parametrize(
+    "other",
+    ['{"a":1,"v":[9]}', '{"v":[9]}', '{"v":[9],"b":1}', '{"v":[9],"c":1,"d":{"e":[1],"f":{}}}', '{"v":9}'],
+)
+def test_names_of_text_before_do_not_matter(other):
+    """Names are looked for as they were in the last text, which may have had as many or others."""
+    parser = ArrayParser(["v"])
+    usual = b'{"a":1,"v":[2]}'
+    for raw in (usual, other.encode(), usual):
+        document = parser.parse(raw)
+        if document is None:
+            assert raw != usual
+            parser = ArrayParser(["v"])
+        else:
+            document["v"] = np.frombuffer(document["v"]).tolist()
+            assert document == json.loads(raw)
 
 
-def test_text_with_many_arrays_of_the_name_is_parsed_a_few_times_only(parsed):
-    nested = b",".join([b'{"embedding":[1]}'] * 1_000)
-    assert ArrayParser(["embedding"]).parse(b'{"a":[' + nested + b"]}") is None
-    assert len(parsed) == 3
+@pytest.mark.parametrize("members", [31, 32])
+def test_text_with_many_names_is_left_to_full_parse(members):
+    """To look for each name takes time with the square of their number."""
+    raw = json.dumps({f"x{number}": number for number in range(members)} | {"v": [1]}).encode()
+    assert (ArrayParser(["v"]).parse(raw) is None) is (members == 32)
+
+
+@pytest.mark.parametrize("levels", [10, 998, 999, 1_022, 1_023, 1_024])
+@pytest.mark.parametrize(("opening", "closing"), [('{"x":', "}"), ("[", "]"), ('[{"x":', "}]")])
+@pytest.mark.parametrize("value", ["1", "{}", "[]"])
+def test_value_nested_too_deep_for_full_parse_is_not_accepted(levels, opening, closing, value):
+    raw = f'{{"v":[1],"x":{opening * levels}{value}{closing * levels}}}'.encode()
+    if ArrayParser(["v"]).parse(raw) is None:
+        assert levels > 10 or "[" in opening
+    else:
+        read_json(raw)
+
+
+@pytest.mark.parametrize("arrays", [64, 65])
+def test_text_with_many_arrays_is_left_to_full_parse(arrays):
+    """Each is searched for, also in a string."""
+    raw = json.dumps({"x": "[]" * (arrays - 1), "v": [1]}).encode()
+    assert (ArrayParser(["v"]).parse(raw) is None) is (arrays == 65)
+
+
+def test_array_in_array_is_left_to_full_parse():
+    """simdjson flattens it, also where it has as many numbers as items."""
+    for array in ("[[1],[2]]", "[1,[2]]", "[[],1,[2,3]]", '[1,2],"y":[[3]]'):
+        assert ArrayParser(["v"]).parse(f'{{"x":[0],"v":{array}}}'.encode()) is None
+
+
+def test_many_arrays_beside_the_path_are_kept():
+    raw = b'{"before":{"v":[1],"u":["]","["]},"after":{"v":[2,3]},"tags":["a",{"b":null}],"n":[]}'
+    document = ArrayParser(["after", "v"]).parse(raw)
+    assert np.frombuffer(document["after"].pop("v")).tolist() == [2, 3]
+    assert document == {
+        "before": {"v": [1], "u": ["]", "["]},
+        "after": {},
+        "tags": ["a", {"b": None}],
+        "n": [],
+    }

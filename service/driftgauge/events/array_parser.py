@@ -1,99 +1,119 @@
-"""Parsing of JSON texts with one long array of numbers: simdjson reads the array, orjson the short rest.
+"""Parsing of JSON texts with one long array of numbers by simdjson, which leaves the numbers as doubles.
 
-Together they take half the time of a parser that makes a Python float of every number. The array's place is
-found without a parse. In JSON, the quote before a name either starts a string or is escaped within one, and
-the quote after the name ends that string. What follows the colon is then a value, so the text with a
-placeholder in its place is JSON exactly if the text is. And that value is the one looked for, not that of a
-nested object, of a duplicate or of a longer name, if the placeholder stands where the value is expected.
+That takes half the time of a parser that makes a Python float of every number. simdjson reads strict JSON as
+orjson does, but refuses whole numbers beyond 64 bits and the 1,024th level of nesting. It skips a byte order
+mark, finds the first of duplicate names, and flattens nested arrays: such texts are left to orjson.
 """
 
-import re
-import secrets
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
-
-import orjson
 
 __all__ = ["IS_AVAILABLE", "ArrayParser"]
 
 IS_AVAILABLE = find_spec("simdjson") is not None
 """Whether simdjson is installed; it is an extra."""
 
-# Each try parses the whole text, so a text with many arrays of the name, made to be slow, is left to orjson.
-_MOST_TRIES = 3
+_BYTE_ORDER_MARK = 0xEF  # its first byte; no other text of JSON begins so
 
-# To look for an array takes a quarter of what a text with base64 takes. Of a topic of such texts only every
-# 32nd is looked at.
+# simdjson looks for each name from the first member on; with more of them orjson is as fast.
+_MOST_NAMES = 32
+
+# A text of nothing but brackets would take a hundred times the time of orjson.
+_MOST_ARRAYS = 64
+
+# Of a topic of texts without an array, which are all parsed again, only every 32nd is looked at.
 _SKIPPED = 31
-
-# The value in place of the array; a producer cannot know it.
-_PLACEHOLDER = secrets.token_hex(16)
-_QUOTED = f'"{_PLACEHOLDER}"'.encode()
 
 
 class ArrayParser:
     """Parses JSON texts with an array at a path of names; one thread's, because simdjson's parser is."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        import simdjson  # noqa: PLC0415 - an extra
+    def __init__(self, path: Sequence[str]) -> None:
+        from simdjson import Array, Object, Parser  # noqa: PLC0415 - an extra
 
-        *self._parents, self._name = names
-        self._quoted = orjson.dumps(self._name)
-        self._to_array = re.compile(rb"[ \t\n\r]*:[ \t\n\r]*\[")
-        self._parser: Any = simdjson.Parser()
-        # The arrays of the name, in the order of tries: what was right last time first. A change of a row
-        # holds the array before and after.
-        self._order = list(range(_MOST_TRIES))
+        self._array, self._object = Array, Object
+        self._parser: Any = Parser()
+        self._path = path
+        # The names in each object on the path, in the last text: those of a topic seldom change.
+        self._names: list[list[str]] = [[] for _ in path]
         self._to_skip = 0
 
     def parse(self, raw: bytes) -> Any | None:
-        """Return the value of a text, with the array as the bytes of little-endian doubles.
+        """Return the object of a text, with the array as the bytes of little-endian doubles.
 
         Returns:
-            None where none of the first three arrays of the name is a flat array of numbers at the path,
-            where the text may be no JSON, and for some texts after one without such an array.
+            None where there is no flat array of numbers at the path, where orjson may read the text
+            otherwise, and for some texts after such a one.
         """
         if self._to_skip:
             self._to_skip -= 1
             return None
-        for index in self._order:
-            start = self._find(raw, index)
-            if start >= 0 and (document := self._parse(raw, start)) is not None:
-                if index != self._order[0]:
-                    self._order.sort(key=index.__ne__)
+        try:
+            document = self._read(self._parser.parse(raw), 0)
+            second = raw.find(b"[", raw.find(b"[") + 1)
+            if raw[0] != _BYTE_ORDER_MARK and (second < 0 or not _may_nest_arrays(raw)):
                 return document
+        # What simdjson raises for texts, without documenting it, and what is raised here.
+        except (ValueError, TypeError, RuntimeError):
+            pass
         self._to_skip = _SKIPPED
         return None
 
-    def _find(self, raw: bytes, index: int) -> int:
-        """Return the start of one of the arrays of the name; -1 where there are not as many."""
-        at = -1
-        # Searching for bytes takes a fraction of searching for a pattern.
-        while (at := raw.find(self._quoted, at + 1)) >= 0:
-            found = self._to_array.match(raw, at + len(self._quoted))
-            if found is not None:
-                if not index:
-                    return found.end() - 1
-                index -= 1
-        return -1
+    def _read(self, found: Any, level: int) -> dict[str, Any]:
+        """Return an object on the path; its values do not need the parser any more.
 
-    def _parse(self, raw: bytes, start: int) -> Any | None:
-        end = raw.find(b"]", start) + 1
+        Raises:
+            ValueError, TypeError: The text is for orjson.
+        """
+        array, object_ = self._array, self._object
+        if type(found) is not object_:
+            raise TypeError
+        own, names = self._path[level], self._names[level]
+        if len(names) != len(found):
+            names = self._learn_names(found, level)
+        members: dict[str, Any] = {}
         try:
-            # A nested array is cut at the first bracket, and is then no array.
-            array = self._parser.parse(raw[start:end])
-            numbers = memoryview(array.as_buffer(of_type="d"))
-            # The parser refuses the next text while the array of the last one exists.
-            del array
-            document = orjson.loads(b"".join((raw[:start], _QUOTED, raw[end:])))
-        # A number beyond 64 bits or a double's range, which orjson may judge otherwise, is a RuntimeError.
-        except (ValueError, TypeError, RuntimeError):
-            return None
-        parent = document
-        for name in self._parents:
-            parent = parent.get(name) if type(parent) is dict else None
-        if type(parent) is not dict or parent.get(self._name) != _PLACEHOLDER:
-            return None
-        parent[self._name] = numbers
-        return document
+            # Where as many names are found, none is there twice.
+            for name in names:
+                value = members[name] = found[name]
+                if type(value) is object_ and name != own:
+                    members[name] = value.as_dict()
+                elif type(value) is array and name != own:
+                    members[name] = value.as_list()
+        except KeyError:
+            self._learn_names(found, level)
+            return self._read(found, level)
+        value = members.get(own)
+        if level + 1 < len(self._path):
+            members[own] = self._read(value, level + 1)
+        elif type(value) is array:
+            members[own] = memoryview(value.as_buffer(of_type="d"))
+        else:
+            raise TypeError
+        return members
+
+    def _learn_names(self, found: Any, level: int) -> list[str]:
+        """Return the names in an object, and expect them in the next text.
+
+        Raises:
+            ValueError: There are too many, or one is there twice.
+        """
+        names = list(found) if len(found) <= _MOST_NAMES else []
+        if not names or len(set(names)) < len(names):
+            raise ValueError
+        self._names[level] = names
+        return names
+
+
+def _may_nest_arrays(raw: bytes) -> bool:
+    """Return whether an array may be within another one; brackets in strings count."""
+    start = raw.find(b"[")
+    for _ in range(_MOST_ARRAYS):
+        following = raw.find(b"[", start + 1)
+        if following < 0:
+            return False
+        if raw.find(b"]", start, following) < 0:
+            return True
+        start = following
+    return True
