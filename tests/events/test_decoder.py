@@ -16,7 +16,7 @@ from driftgauge.events import native as native_module
 from driftgauge.events.decoder import Decoder, ParsedEvent, parse_event
 from driftgauge.events.records import Records, StoredRecord
 from driftgauge.events.rejection import EventError, Reason, SchemaPending
-from driftgauge.events.rows import BaselineContract
+from driftgauge.events.rows import RECORD_ID, BaselineContract, default_id
 from driftgauge.events.vectors import F32
 from tests.builders.events import CONTRACTS, INVALID, LATEST_MS, VALID, build_records, decode, reason
 from tests.events.test_native import near_events
@@ -327,3 +327,29 @@ def test_outcomes_of_all_topics_keep_the_order_of_their_records(plan):
     )
     runs = [list(run) for _, run in groupby(range(len(plan)), lambda row: plan[row][0])]
     assert reader.runs == runs
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("ab"), st.integers(0, 2), st.sampled_from([RECORD_ID, "own", "", None])),
+        min_size=1,
+    )
+)
+def test_events_without_own_id_are_named_by_their_records(plan):
+    raw = [StoredRecord(b"", topic, partition, 7 * row) for row, (topic, partition, _) in enumerate(plan)]
+    offsets = np.array([record.offset() for record in raw])
+    codes = np.array([2 * partition + (topic == "b") for topic, partition, _ in plan], np.int32)
+    ids = {record.offset(): event_id for record, (_, _, event_id) in zip(raw, plan, strict=True)}
+
+    def read(records, schedules):
+        (contract,) = schedules["images"]
+        return [(contract, F32, 1, bytes(8), ids[record.offset()], None) for record in records]
+
+    contract = BaselineContract("images", "first", 2, None, DistanceMetric.EUCLIDEAN)
+    decoder = Decoder([contract], lead_ms=0, readers={"a": read, "b": read})
+    (batch,) = decoder.decode(Records(raw, codes, offsets, np.full(len(raw), 1))).batches
+    expected = [
+        default_id(record) if event_id is RECORD_ID else event_id
+        for record, (_, _, event_id) in zip(raw, plan, strict=True)
+    ]
+    assert list(batch.event_ids) == (expected if any(expected) else [])

@@ -16,7 +16,7 @@ from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.inference import response_class
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.records import StoredRecord
-from driftgauge.events.rows import BaselineContract
+from driftgauge.events.rows import RECORD_ID, BaselineContract
 from driftgauge.events.schemas import Schema
 from tests.events.golden_encodings import (
     BATCH,
@@ -59,7 +59,7 @@ def test_golden_record_behind_registry_is_read(encoding):
     ((_, _, time_ms, vector, event_id, segments),) = read(
         golden_inputs()[encoding], (FOLDER / f"{encoding}.bin").read_bytes()
     )
-    assert (time_ms, vector, event_id) == (NOON_MS, VECTOR.tobytes(), "embeddings-3-880")
+    assert (time_ms, vector, event_id) == (NOON_MS, VECTOR.tobytes(), RECORD_ID)
     assert segments == {"country": "de"}
 
 

@@ -13,7 +13,7 @@ from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.protobuf import ProtobufDeserializer
 from driftgauge.events.rejection import EventError, Reason, SchemaPending
-from driftgauge.events.rows import BaselineContract
+from driftgauge.events.rows import RECORD_ID, BaselineContract
 from driftgauge.events.schemas import Schema
 from driftgauge.events.sources import compile_path
 from tests.events.mapped import read_record
@@ -70,7 +70,7 @@ def test_event_is_read_by_mapping(embedding):
         reader, record(embedded()), {"clicks": (CONTRACT,)}
     )
     assert (contract, time_ms, vector) == (CONTRACT, NOON_MS, VECTOR.tobytes())
-    assert (event_id, segments) == ("embeddings-3-880", {"country": "de"})
+    assert (event_id, segments) == (RECORD_ID, {"country": "de"})
 
 
 def test_list_of_bools_is_invalid():

@@ -1,7 +1,7 @@
 """The decoder of raw records to event batches; checks run per batch wherever possible."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import methodcaller
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.counting.batch import EventBatch
+from driftgauge.core.counting.event_ids import RecordIds
 from driftgauge.errors import ConfigError
 from driftgauge.events.contract import STREAM_NAME, read_json, validate_event
 from driftgauge.events.native import NativeReader
 from driftgauge.events.records import RawRecord, Records
 from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending, precedence
-from driftgauge.events.rows import BaselineContract, Outcome, Reader, Row, Schedule
+from driftgauge.events.rows import BaselineContract, Outcome, Reader, RecordId, Row, Schedule
 from driftgauge.events.vectors import F32, are_finite, to_matrix
 
 __all__ = ["Decoded", "Decoder", "ParsedEvent", "parse_event"]
@@ -194,7 +195,7 @@ class Decoder:
             time_ms=time_ms,
             credible_ms=np.minimum(time_ms, credible_ms),
             vectors=vectors,
-            event_ids=event_ids if any(event_ids) else (),
+            event_ids=_name_events(event_ids, row, records),
             segments=segments if any(segments) else (),
         )
         return batch if valid.all() else batch.filter(valid)
@@ -212,6 +213,24 @@ def parse_event(raw: bytes) -> ParsedEvent | Rejection:
     return ParsedEvent(
         event.stream, event.timestamp, vector, event.model_version, event.segments or {}, event.event_id
     )
+
+
+def _name_events(
+    event_ids: Sequence[str | RecordId | None], row: NDArray[np.intp], records: Records
+) -> Sequence[str | None]:
+    """Return the ids of n events, the rows of whose records are (n,); empty where none has one."""
+    kinds = set(map(type, event_ids))
+    if RecordId not in kinds:
+        return event_ids if any(event_ids) else ()  # type: ignore[return-value]
+    codes, firsts = np.unique(records.partition[row], return_index=True)
+    named = zip(codes.tolist(), (records.raw[first] for first in row[firsts].tolist()), strict=True)
+    prefixes = {code: f"{record.topic()}-{record.partition()}-" for code, record in named}
+    default = RecordIds(prefixes, records.partition[row], records.offset[row])
+    if len(kinds) == 1:
+        return default
+    return [
+        default[i] if isinstance(event_id, RecordId) else event_id for i, event_id in enumerate(event_ids)
+    ]
 
 
 def _refuse_whole_records(

@@ -5,9 +5,8 @@ from itertools import repeat
 from typing import TypeAlias
 
 from driftgauge.config.inputs import InputSettings
-from driftgauge.events.mapped_single import default_id
 from driftgauge.events.records import NO_TIMESTAMP, RawRecord
-from driftgauge.events.rows import Row, Schedule
+from driftgauge.events.rows import RECORD_ID, Row, Schedule
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.events.vectors import to_format
 
@@ -49,7 +48,6 @@ def compile_bytes(settings: InputSettings) -> BytesReader | None:
         size = expected.dimension * number.size
         if None in values or set(map(len, values)) != {size}:  # type: ignore[arg-type]
             return None
-        ids = map(default_id, records)
-        return zip(repeat(expected), repeat(number), times_ms, values, ids, repeat(None))
+        return zip(repeat(expected), repeat(number), times_ms, values, repeat(RECORD_ID), repeat(None))
 
     return read

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from driftgauge.config.inputs import InputSettings
-from driftgauge.events.contract import MAX_TEXT
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rows import (
+    RECORD_ID,
     Row,
     Schedule,
     has_valid_options,
@@ -18,18 +18,10 @@ from driftgauge.events.sources import compile_source, read_time, to_optional_tex
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.events.vectors import F32, F64, read_base64, to_format
 
-__all__ = ["SingleReader", "compile_single", "default_id"]
-
-# An id made of a long topic's name keeps its end, and has room for the number of a vector.
-_LONGEST_ID = MAX_TEXT - 16
+__all__ = ["SingleReader", "compile_single"]
 
 SingleReader: TypeAlias = Callable[[RawRecord, object, Mapping[str, Schedule]], Row | None]
 """Returns the event of a record, given its decoded value, if it certainly is one, else None."""
-
-
-def default_id(record: RawRecord) -> str:
-    """Return the id of a record's event where it has none of its own."""
-    return f"{record.topic()}-{record.partition()}-{record.offset()}"[-_LONGEST_ID:]
 
 
 def compile_single(settings: InputSettings) -> SingleReader:
@@ -88,7 +80,7 @@ def compile_single(settings: InputSettings) -> SingleReader:
             number,
             time_ms,
             vector,
-            default_id(record) if event_id is None else event_id,
+            RECORD_ID if event_id is None else event_id,
             segments,
         )
 

@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.contract import MAX_SEGMENTS, MAX_TEXT
@@ -13,11 +13,14 @@ from driftgauge.events.vectors import VectorFormat
 
 __all__ = [
     "NUMBERS",
+    "RECORD_ID",
     "BaselineContract",
     "Outcome",
     "Reader",
+    "RecordId",
     "Row",
     "Schedule",
+    "default_id",
     "has_valid_options",
     "in_force",
     "may_hold_bool",
@@ -27,6 +30,17 @@ __all__ = [
 
 NUMBERS = frozenset((int, float))
 """The types of a decoded vector's numbers."""
+
+# An id made of a long topic's name keeps its end, and has room for the number of a vector.
+_LONGEST_ID = MAX_TEXT - 16
+
+
+class RecordId:
+    """The type of `RECORD_ID`."""
+
+
+RECORD_ID: Final = RecordId()
+"""Stands for the id of an event that has none of its own: `default_id`, made where it is asked for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +81,12 @@ Schedule: TypeAlias = tuple[BaselineContract, ...]
 """The contracts of a stream's baselines, newest first."""
 
 Row: TypeAlias = tuple[
-    BaselineContract, VectorFormat, int, bytes | memoryview, str | None, dict[str, str] | None
+    BaselineContract,
+    VectorFormat,
+    int,
+    bytes | memoryview,
+    str | RecordId | None,
+    dict[str, str] | None,
 ]
 """A well-formed event: contract, format of the vector, event time in ms, vector, id, segments.
 
@@ -86,6 +105,11 @@ class Reader(Protocol):
 
     def __call__(self, records: Sequence[RawRecord], schedules: Mapping[str, Schedule]) -> Iterable[Outcome]:
         """Return the outcome of each record, in their order."""
+
+
+def default_id(record: RawRecord) -> str:
+    """Return the id of a record's event where it has none of its own."""
+    return f"{record.topic()}-{record.partition()}-{record.offset()}"[-_LONGEST_ID:]
 
 
 def in_force(schedule: Schedule, time_ms: int) -> BaselineContract:

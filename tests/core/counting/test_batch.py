@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from driftgauge.core.counting.event_ids import RecordIds
 from tests.builders.batches import build_batch
 
 EVENTS = [(0, 10, 100, 1), (1, 11, 101, 2), (0, 12, 102, 3)]
@@ -25,6 +26,11 @@ def test_filter_keeps_all_columns(event_ids, segments):
     np.testing.assert_array_equal(some.vectors, batch.vectors[[0, 2]])
     assert list(some.event_ids) == ([event_ids[0], event_ids[2]] if event_ids else [])
     assert list(some.segments) == ([segments[0], segments[2]] if segments else [])
+
+
+def test_filter_keeps_ids_of_records():
+    ids = RecordIds({0: "a-0-", 1: "a-1-"}, np.array([0, 1, 0], np.int32), np.array([10, 11, 12]))
+    assert list(build_batch(EVENTS, event_ids=ids).filter(MASK).event_ids) == ["a-0-10", "a-0-12"]
 
 
 def test_filter_to_nothing_is_empty_batch():

@@ -7,6 +7,8 @@ from itertools import compress
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.core.counting.event_ids import RecordIds
+
 __all__ = ["EventBatch"]
 
 
@@ -24,8 +26,7 @@ class EventBatch:
         credible_ms: (n,) int64, the credible event time, which moves the watermark: the least of event
             time, record time and the reader's clock.
         vectors: (n, d) float32, finite embeddings.
-        event_ids: n producer-assigned event ids, None for an event without one; empty where no event has
-            one.
+        event_ids: n event ids, None for an event without one; empty where no event has one.
         segments: n mappings of segment keys to values, None for an event without any; empty where no event
             has any.
     """
@@ -55,6 +56,8 @@ class EventBatch:
             self.time_ms[mask],
             self.credible_ms[mask],
             self.vectors[mask],
-            list(compress(self.event_ids, mask)),
+            self.event_ids.filter(mask)
+            if isinstance(self.event_ids, RecordIds)
+            else list(compress(self.event_ids, mask)),
             list(compress(self.segments, mask)),
         )

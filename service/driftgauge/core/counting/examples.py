@@ -1,15 +1,15 @@
 """Example events of each cluster: a mergeable bottom-k sample, the same for any split of the events."""
 
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.core.counting.event_ids import rank_ids
+
 __all__ = [
     "MAX_EXAMPLES",
-    "MAX_NAME_BYTES",
     "Example",
     "ExampleSampler",
     "can_be_example",
@@ -19,9 +19,6 @@ __all__ = [
 
 MAX_EXAMPLES = 3
 """The most examples of a cluster in a pane."""
-
-MAX_NAME_BYTES = 64
-"""The longest name of an example in UTF-8, which bounds the state."""
 
 
 class Example(NamedTuple):
@@ -53,7 +50,7 @@ class ExampleSampler:
         self, time_ms: NDArray[np.int64], cluster: NDArray[np.intp], event_ids: Sequence[str | None]
     ) -> None:
         """Sample among n events; the columns are (n,)."""
-        ranks = np.array([_rank(name) for name in event_ids])
+        ranks = rank_ids(event_ids)
         panes = time_ms // self._pane_ms * self._pane_ms
         # Sort by pane, cluster and rank, and drop events that are no examples.
         order = np.lexsort((ranks, cluster, panes))
@@ -81,7 +78,7 @@ class ExampleSampler:
 
 def can_be_example(name: str | None) -> bool:
     """Return whether an event of this name may be an example: printable, and of at most 64 bytes."""
-    return _rank(name) >= 0
+    return bool(rank_ids([name])[0] >= 0)
 
 
 def merge_examples(samples: Iterable[Iterable[Example]]) -> tuple[Example, ...]:
@@ -99,11 +96,3 @@ def name_examples(samples: Iterable[Iterable[Example]]) -> dict[int, tuple[str, 
     for example in merge_examples(samples):
         names[example.cluster] = (*names.get(example.cluster, ()), example.event_id)
     return names
-
-
-def _rank(name: str | None) -> int:
-    """Return the rank of an event by its name; -1 where the event is no example."""
-    if not name or not name.isprintable():
-        return -1
-    encoded = name.encode()
-    return zlib.crc32(encoded) if len(encoded) <= MAX_NAME_BYTES else -1
