@@ -107,15 +107,18 @@ def test_mean_that_outliers_move_is_novelty():
     changes = (change(0.01, 0.0, 0.4), change(0.3, 0.25, 1e-9))
     found = attribute(shift=(0.5, 0.5), js=1e-20, mean=1e-60, novelty=1e-9, changes=changes)
     assert found.kind is Kind.NOVELTY
-    # Where most of the change of spread is that of all events, they moved.
+    # So it is where events lie further out, but not along the components, by which the mean moved.
     changes = (change(0.01, 0.0, 0.4), change(0.3, 0.1, 1e-9))
+    assert attribute(shift=(0.5, 0.5), mean=1e-60, novelty=0.02, changes=changes).kind is Kind.NOVELTY
+    # Where most of the change of spread is that of all events, they moved.
+    changes = (change(0.2, 0.1, 1e-4), change(0.3, 0.1, 1e-9))
     assert attribute(shift=(0.5, 0.5), mean=1e-60, novelty=1e-9, changes=changes).kind is Kind.SHIFT
     assert attribute(shift=(0.5, 0.5), mean=1e-60, novelty=0.02, changes=changes).kind is Kind.SHIFT
 
 
 def test_students_tails_do_not_hide_novelty():
     """With 20 windows a p-value of 1e-6 is as far out as one of 1e-12 of a normal variable."""
-    moved = MeanShift(1.0, 1e-9, 1e-9, 1.0, 1e-9, 0.0, np.ones(COMPONENTS) / COMPONENTS)
+    moved = MeanShift(1.0, 1e-9, 1e-9, 1.0, 1e-9, 9.0, np.ones(COMPONENTS) / COMPONENTS)
     shift = np.array([0.5, 0.5]) * REFERENCE.projection.deviations
     novelty = build_novelty(0.1, 0.09, 1e-6)
     calibrated = Overdispersion(20, 1.0, np.eye(COMPONENTS))
@@ -124,6 +127,13 @@ def test_students_tails_do_not_hide_novelty():
         found = attribution.evidence(
             QUIET, shift, 0.5, moved, novelty, Spread(None, None), Duplicates(0.0, 0.5)
         )
+        assert found.kind is kind
+
+
+def test_mean_that_moved_too_little_for_its_outliers_is_novelty():
+    """A shift of all events by a deviation and a half puts a tenth of them beyond the radius."""
+    for shift, kind in (((0.5, 0.5), Kind.NOVELTY), ((1.2, 1.2), Kind.SHIFT)):
+        found = attribute(shift=shift, js=1e-20, mean=1e-60, novelty=1e-9, excess_of_outliers=0.1)
         assert found.kind is kind
 
 

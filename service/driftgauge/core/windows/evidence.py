@@ -6,11 +6,12 @@ from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
 from driftgauge.core.reference import Reference
 from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
-from driftgauge.core.statistics.novelty import Novelty
+from driftgauge.core.statistics.novelty import RADIUS_LEVEL, Novelty
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.statistics.student import student_quantile
@@ -75,9 +76,10 @@ class EvidenceAttribution:
 
     A test does not name a kind by itself: a change of mix moves the mean, events that move change the mix,
     and outliers do both and spread the events. So the evidence of mean and divergence is that of novelty
-    where the change of spread comes mostly from outliers; else that of a change of mix where the clusters'
-    shares explain the shift; else that of a shift. The evidence of spread and outliers is that of novelty as
-    far as the change of spread comes from outliers.
+    where the change of spread comes mostly from outliers, where the shift is too small to have made most of
+    the outliers, or where events lie further out in all directions but the components; else that of a
+    change of mix where the clusters' shares explain the shift; else that of a shift. The evidence of spread
+    and outliers is that of novelty as far as the change of spread comes from outliers.
 
     A repeated item moves the mean and changes mix and spread, but none of these repeats an item. So where
     duplicates are seen, of all other evidence as much is theirs as one item of their share can cause.
@@ -128,7 +130,9 @@ class EvidenceAttribution:
         changes = [change for change in spread.changes if change is not None]
         change = min(changes, key=lambda each: each.p_value, default=_NO_CHANGE)
         from_outliers = min(max(change.outliers / change.change, 0.0), 1.0) if change.change else 0.0
-        if novelty.p_value < _SEEN and change.p_value < _SEEN and from_outliers >= _MOSTLY:
+        are_far = change.p_value < _SEEN and from_outliers >= _MOSTLY
+        are_more = _outliers_of_shift(mean_shift.excess, len(shift)) < _MOSTLY * novelty.excess
+        if _is_outside(spread) or (novelty.p_value < _SEEN and (are_far or are_more)):
             # Events where the baseline has none also move the mean, and come at the cost of all clusters.
             has_moved, of_mean = True, Kind.NOVELTY
         beyond, spread_strength = (
@@ -170,6 +174,24 @@ class EvidenceAttribution:
         whole = float(standardized @ standardized) - self._whole * noise
         unexplained = float(left @ left) - self._within * noise
         return 1 - unexplained / whole if whole > 0 else 0.0
+
+
+def _is_outside(spread: Spread) -> bool:
+    """Return whether events lie further out in all directions but the components, and not along these."""
+    components, residual = spread.changes
+    if residual is None or residual.p_value >= _SEEN or residual.change <= 0:
+        return False
+    return components is None or components.p_value >= _SEEN
+
+
+def _outliers_of_shift(mean_shift: float, components: int) -> float:
+    """Return the share of normal events that a shift of all moves beyond the radius.
+
+    A shift of this squared length along r components adds it to squared distances, whose deviation is
+    sqrt(2 r).
+    """
+    beyond = 1 - RADIUS_LEVEL
+    return max(float(ndtr(mean_shift / math.sqrt(2 * components) + ndtri(beyond))) - beyond, 0.0)
 
 
 def _part(cause: float, effect: float) -> float:
