@@ -114,7 +114,7 @@ def estimate(
             tally.counts,
             counts,
             standardized,
-            int(counts.sum()),
+            reference.mean_count if part is None else int(counts.sum()),
             distances_of(tally, reference if part is None else part),
         )
     return clean.overdispersion()
@@ -235,7 +235,7 @@ def with_segments(
     """Return the baseline of some rows with segments; the same members of both sets of rows are theirs."""
     reference = population.reference(rows, fitted)
     vectors, clusters = population.vectors, population.clusters[rows]
-    found = moments(vectors, rows)
+    found = moments(vectors, rows, fitted)
     spreads, outliers = measure_spreads(vectors, fitted, found, population.centroids, reference.radii)
     distances = population.centroids.distances(vectors[rows], clusters)
     segments = reference_segments(

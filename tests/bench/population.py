@@ -58,7 +58,7 @@ class Population:
             fitted: The rows that the spreads are measured on; None: without spreads and radii, so that
                 novelty and spread are not tested.
         """
-        found = moments(self.vectors, rows)
+        found = moments(self.vectors, rows, fitted)
         radii = np.full(CLUSTERS, np.inf, dtype=np.float32)
         spreads: tuple[SpreadMoments | None, SpreadMoments | None] = (None, None)
         if fitted is not None:
@@ -75,7 +75,7 @@ class Population:
             baseline_id="sha256:bench",
             centroids=self.centroids,
             counts=np.bincount(self.clusters[rows], minlength=CLUSTERS).astype(np.int64),
-            mean_count=len(rows),
+            mean_count=len(rows) if fitted is None else len(rows) + len(fitted),
             radii=radii,
             projection=Projection(found.mean, found.components, found.variances, found.residual),
             cluster_means=np.stack(means),

@@ -170,7 +170,7 @@ def measure(
             tally.counts,
             reference.counts,
             reference.projection.shift(tally.sums, tally.count) / reference.projection.deviations,
-            int(reference.counts.sum()),
+            reference.mean_count,
             distances_of(tally, reference),
         )
     return clean.overdispersion()

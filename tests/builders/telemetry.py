@@ -133,7 +133,7 @@ def build_busy_shard() -> ShardState:
             published_ms=DAY_MS * 2,
             score=build_score(
                 (10, 20, 30, 40),
-                kind=Kind.MIX,
+                kind=Kind.NOVELTY,
                 novelty=Novelty(0.05, 0.04, 1e-4, np.array([0.0, 0.03, 0.01, 0.0])),
             ),
         ),

@@ -253,6 +253,7 @@ def _score(record: WindowRecord) -> Score | None:
     shift, scored = record.mean_shift, _fields(record, _OF_SCORE)
     if (
         shift is None
+        or shift.leading_p_value is None
         or record.novelty is None
         or record.novelty_excess is None
         or record.novelty_p_value is None

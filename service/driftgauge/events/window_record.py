@@ -73,8 +73,9 @@ class MeanShiftRecord(_Record):
     p_value: Finite
     """The probability, without drift, of a T2 at least as large."""
 
-    leading_p_value: Finite
-    """The probability, without drift, of a T2 at least as large along the leading eight components."""
+    leading_p_value: Finite | None = None
+    """The probability, without drift, of a T2 at least as large along the leading eight components; missing
+    in results of earlier versions."""
 
     excess: Finite
     """The size of the shift, independent of the count: its squared Mahalanobis length less the

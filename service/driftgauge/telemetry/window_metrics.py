@@ -81,7 +81,7 @@ def _evidence(view: StreamView) -> Samples:
 
 def _novel_cluster(view: StreamView) -> Samples:
     for window, result in view.newest():
-        if result.score is not None and result.score.kind is not None:
+        if result.score is not None and result.score.kind is Kind.NOVELTY:
             contributions = result.score.novelty.contributions
             if (cluster := main_cluster(contributions)) is not None:
                 yield (window, str(cluster)), float(contributions[cluster])
@@ -153,7 +153,7 @@ _CLUSTER_METRICS = (
         _CLUSTER,
         "none, 0 to 1",
         "Part of driftgauge_window_novelty_excess_ratio in the cluster that holds most of it. Absent where no"
-        " cluster does, or the window is not significant.",
+        " cluster does, or the drift is of another kind.",
         _novel_cluster,
     ),
     Metric(

@@ -113,10 +113,10 @@ def test_simulated_windows_of_least_count_have_target_power(inflation):
         null = DivergenceNull(baseline_counts, inflation)
         for counts in inflation * random.multinomial(bursts, drifted, size=100):
             divergence = js_contributions(counts, baseline_counts).sum()
-            found.append(null.of(counts).p_value(divergence) < HOURLY / 4)
+            found.append(null.of(counts).p_value(divergence) < HOURLY * JS_SHARE)
     mean, error = rate(found)
     # Windows of one baseline are correlated, which adds about as much as their own sampling.
-    assert mean == pytest.approx(POWER, abs=3 * error)
+    assert mean == pytest.approx(POWER, abs=2 * error)
 
 
 @pytest.mark.parametrize("baseline_count", [60, 600])

@@ -116,7 +116,14 @@ def test_moments_of_two_equal_halves_are_those_of_a_coin():
 
 
 def test_moments_of_equal_spreads_are_none():
-    assert SpreadMoments.of(np.full(10, 0.7), np.zeros(10, bool)) is None
+    assert SpreadMoments.of(np.full(100, 0.7), np.zeros(100, bool)) is None
+
+
+def test_few_vectors_have_no_moments():
+    """Their kurtosis is bounded by their number, so the test would believe their variance."""
+    spreads = np.random.default_rng(3).chisquare(32, 20) / 32
+    assert SpreadMoments.of(spreads[:19], np.zeros(19, bool)) is None
+    assert SpreadMoments.of(spreads, np.zeros(20, bool)) is not None
 
 
 def test_moments_are_those_of_values():

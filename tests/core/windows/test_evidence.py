@@ -75,6 +75,11 @@ def test_strongest_test_names_kind():
     assert attribute(repeated=(0.05, 1e-9)).kind is Kind.DUPLICATES
 
 
+def test_change_of_mix_without_shift_is_not_that_of_an_item():
+    assert attribute(js=1e-20, repeated=(0.03, 0.005)).kind is Kind.MIX
+    assert attribute(js=1e-6, shift=(0.1, 0.1), mean=1e-6, repeated=(0.1, 1e-6)).kind is Kind.DUPLICATES
+
+
 def test_equal_p_values_have_equal_shares():
     changes = (change(0.3, 0.15, 1e-6), change(0.2, 0.0, 1e-3))
     found = attribute(shift=(0.5, 0.5), js=1e-6, mean=1e-6, novelty=1e-6, changes=changes)

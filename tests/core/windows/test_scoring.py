@@ -197,6 +197,18 @@ def test_overwhelming_window_is_calibrated_rare_and_large(calibrated, rarity, si
     assert here.is_significant_and_large(novel)
 
 
+def test_mean_of_more_vectors_makes_its_tests_and_detectable_shift_sharper():
+    seen = tally(430, 280, 200, 90)
+    alike, sharper = (
+        build_scorer(replace(RICH, mean_count=count)).score(seen) for count in (BASELINE_COUNT, 10**9)
+    )
+    noise = [1 / seen.count + 1 / count for count in (BASELINE_COUNT, 10**9)]
+    assert sharper.mean_shift.t2 == pytest.approx(alike.mean_shift.t2 * noise[0] / noise[1])
+    ratio = sharper.detectable.mean_shift / alike.detectable.mean_shift
+    assert ratio == pytest.approx(noise[1] / noise[0])
+    assert sharper.detectable.js_divergence == alike.detectable.js_divergence
+
+
 @pytest.mark.parametrize("overdispersion", [None, RELATED])
 def test_score_states_least_drift_of_its_count(overdispersion):
     here = build_scorer(overdispersion=overdispersion)

@@ -41,7 +41,7 @@ def expected_estimator(windows, reference=RICH):
         tally = Tally(build_tally(*build_bursts(number), reference=reference), CLUSTERS)
         shift = reference.projection.shift(tally.sums, tally.count) / reference.projection.deviations
         distances = distances_of(tally, reference)
-        clean = clean.add(tally.counts, reference.counts, shift, int(reference.counts.sum()), distances)
+        clean = clean.add(tally.counts, reference.counts, shift, reference.mean_count, distances)
     return clean
 
 

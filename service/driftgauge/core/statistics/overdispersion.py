@@ -125,7 +125,7 @@ class OverdispersionEstimator:
         counts: NDArray[np.int64],
         baseline_counts: NDArray[np.int64],
         shift: NDArray[np.float64],
-        baseline_count: int,
+        mean_count: int,
         distances: NDArray[np.float64] | None = None,
     ) -> "OverdispersionEstimator":
         """Return the estimator with one more window.
@@ -138,20 +138,20 @@ class OverdispersionEstimator:
             shift: (r,) float64, the window's mean less the baseline's along the components, in units of
                 the baseline's standard deviations (of its covariance's Cholesky factor, where the
                 covariance is not diagonal).
-            baseline_count: m, the baseline's events.
+            mean_count: M, the events of the baseline's mean.
             distances: (4,) float64, the number of outliers and the mean spreads, each less its expectation,
                 in standard errors for independent events, and the root of Pearson's X2 of the hashes over its
                 mean; None: they are not measured.
         """
         count = int(counts.sum())
-        spread = 1 / count + 1 / baseline_count
-        shares = (baseline_counts + _PRIOR) / (baseline_counts.sum() + _PRIOR * len(baseline_counts))
+        baseline_count = int(baseline_counts.sum())
+        shares = (baseline_counts + _PRIOR) / (baseline_count + _PRIOR * len(baseline_counts))
         # X2 / n, whose expectation is (k - 1) (1/n + 1/m).
         distance = float((np.square(counts / count - shares) / shares).sum())
         return OverdispersionEstimator(
             self.windows + 1,
-            self.chi_squared + distance / ((len(counts) - 1) * spread),
-            self.products + np.outer(shift, shift) / spread,
+            self.chi_squared + distance / ((len(counts) - 1) * (1 / count + 1 / baseline_count)),
+            self.products + np.outer(shift, shift) / (1 / count + 1 / mean_count),
             self.distances if distances is None else self.distances + np.square(distances),
         )
 

@@ -12,6 +12,8 @@ from driftgauge.core.statistics.student import student_p_value, student_quantile
 
 __all__ = ["Spread", "SpreadChange", "SpreadMoments", "SpreadNull"]
 
+# The fewest vectors whose moments describe a spread; of fewer it is not tested.
+_FEWEST = 20
 # The mean absolute value of a standard normal variable.
 _MEAN_ABSOLUTE = math.sqrt(2 / math.pi)
 # Below this the gamma distribution is normal to three digits, and its functions lose as many.
@@ -42,17 +44,19 @@ class SpreadMoments:
 
     @classmethod
     def of(cls, spreads: NDArray[np.float64], outliers: NDArray[np.bool_]) -> "SpreadMoments | None":
-        """Return the moments of m vectors; None where there are fewer than two, or all spreads are the same.
+        """Return the moments of m vectors; None where there are too few, or all spreads are the same.
+
+        The kurtosis of few vectors is bounded by their number, and with it how uncertain the variance is:
+        from 20 vectors on 1.2 % of clean windows are found at 1 %, from 5 vectors 3.5 %.
 
         Args:
             spreads: (m,) float64.
             outliers: (m,), which of the vectors lie beyond the radius of their cluster.
         """
-        if len(spreads) < 2:  # noqa: PLR2004 - one vector has no variance
+        # Of equal spreads rounding makes a variance.
+        if len(spreads) < _FEWEST or spreads.min() == spreads.max():
             return None
         mean, variance = float(spreads.mean()), float(spreads.var(ddof=1))
-        if not variance > 0:
-            return None
         standardized = (spreads - mean) / spreads.std()
         skewness, kurtosis = (float(np.power(standardized, order).mean()) for order in (3, 4))
         # The least kurtosis of any distribution, which rounding may miss.

@@ -93,6 +93,7 @@ class EvidenceAttribution:
         """Prepare the attribution against a baseline; without overdispersion, events are independent."""
         self._windows = math.inf if overdispersion is None else overdispersion.windows
         self._counts = reference.counts
+        self._mean_count = reference.mean_count
         self._shares = reference.counts / reference.counts.sum()
         self._deviations = reference.projection.deviations
         self._cluster_means = reference.cluster_means / self._deviations
@@ -140,18 +141,21 @@ class EvidenceAttribution:
         )
         repeated = duplicates.share if duplicates.p_value < _SEEN else 0.0
         of_item = _part(_FAR * len(shift) * repeated**2, mean_shift.excess)
+        # An item that changes the mix moves the mean as well.
+        of_mix = of_item if has_moved else 0.0
         beyond_of_item = _part(repeated, novelty.excess)
         spread_of_item = _part(_FAR * repeated, abs(change.change))
         sums = dict.fromkeys(Kind, 0.0)
         sums[Kind.DUPLICATES] = math.fsum(
             [
                 _strength(duplicates.p_value, self._windows),
-                of_item * (js + mean),
+                of_mix * js,
+                of_item * mean,
                 beyond_of_item * beyond,
                 spread_of_item * spread_strength,
             ]
         )
-        sums[of_mean if has_moved else Kind.MIX] += (1 - of_item) * js
+        sums[of_mean if has_moved else Kind.MIX] += (1 - of_mix) * js
         sums[of_mean] += (1 - of_item) * mean
         beyond *= 1 - beyond_of_item
         spread_strength *= 1 - spread_of_item
@@ -168,7 +172,7 @@ class EvidenceAttribution:
     def _explained(self, counts: NDArray[np.int64], shift: NDArray[np.float64]) -> float:
         """Return the share of the squared shift that the clusters' shares explain, both less noise."""
         count = int(counts.sum())
-        noise = 1 / count + 1 / int(self._counts.sum())
+        noise = 1 / count + 1 / self._mean_count
         standardized = shift / self._deviations
         left = standardized - (counts / count - self._shares) @ self._cluster_means
         whole = float(standardized @ standardized) - self._whole * noise

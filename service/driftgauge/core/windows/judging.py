@@ -127,7 +127,7 @@ class WindowJudge:
             tally.counts,
             reference.counts,
             shift / reference.projection.deviations,
-            int(reference.counts.sum()),
+            reference.mean_count,
             distances_of(tally, reference),
         )
         segments = dict(history.segments)
