@@ -37,6 +37,7 @@ def test_summary_has_the_numbers_of_the_record():
     assert row["mean_shift"] == pytest.approx(tree["mean_shift"]["excess"])
     assert row["novelty_excess"] == pytest.approx(tree["novelty_excess"])
     assert row["spread"] == pytest.approx(tree["spread"]["components"]["change"])
+    assert row["duplicates"] == pytest.approx(tree["duplicates"]["share"])
     assert row["slow_drift"] == pytest.approx(2.0)
     assert row["detectable_js"] == pytest.approx(0.02)
     assert row["missing"] == 2

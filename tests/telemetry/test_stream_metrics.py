@@ -63,6 +63,7 @@ def test_configuration_is_exported_with_stream(show, exported):
     assert exported("alarm_mean_shift_excess", stream="images") == 0.025
     assert exported("alarm_novelty_excess_ratio", stream="images") == 0.01
     assert exported("alarm_spread_excess_ratio", stream="images") == 0.05
+    assert exported("alarm_duplicates_ratio", stream="images") == 0.025
     assert exported("alarm_severity_info", stream="images", severity="warning") == 1
     assert exported("alarm_severity_info", stream="texts", severity="critical") == 1
     assert exported("baseline_info", stream="images", baseline="sha256:abc", model_version="v7") == 1

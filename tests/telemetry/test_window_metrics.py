@@ -43,6 +43,7 @@ SCORE_GAUGES = {
     "window_mean_shift_t2": lambda score: score.mean_shift.t2,
     "window_mean_shift_excess": lambda score: score.mean_shift.excess,
     "window_mean_shift_p_value": lambda score: score.mean_shift.p_value,
+    "window_mean_shift_leading_p_value": lambda score: score.mean_shift.leading_p_value,
     "window_centroid_distance": lambda score: score.mean_shift.centroid_distance,
     "window_centroid_p_value": lambda score: score.mean_shift.centroid_p_value,
     "window_p_value": lambda score: score.p_value,
@@ -50,6 +51,8 @@ SCORE_GAUGES = {
     "window_novelty_ratio": lambda score: score.novelty.share,
     "window_novelty_excess_ratio": lambda score: score.novelty.excess,
     "window_novelty_p_value": lambda score: score.novelty.p_value,
+    "window_duplicates_ratio": lambda score: score.duplicates.share,
+    "window_duplicates_p_value": lambda score: score.duplicates.p_value,
 }
 SEGMENT_GAUGES = (
     "window_segment_events",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import betabinom, nbinom
+from scipy.stats import betabinom, nbinom, poisson
 
 from driftgauge.core.statistics.novelty import (
     RADIUS_LEVEL,
@@ -119,6 +119,13 @@ def test_outliers_of_one_cluster_tell_more_than_as_many_of_all():
     assert (spread.share, spread.excess) == (one.share, pytest.approx(one.excess))
     assert spread.p_value > 0.05
     assert one.p_value < 2e-3
+
+
+def test_window_with_outliers_of_all_clusters_has_three_quarters_of_weight():
+    here, counts, outliers = null(np.full(10, 10**9)), np.full(10, 100), np.full(10, 3)
+    # No cluster is significant by itself, and outliers this rare are Poisson variables nearly.
+    whole = (poisson.sf(29, 10) + poisson.sf(30, 10)) / 2
+    assert here.test(outliers, counts).p_value == pytest.approx(whole / 0.75, rel=0.02)
 
 
 def test_empty_clusters_are_not_tested():

@@ -15,7 +15,7 @@ from driftgauge.core.statistics.combination import combine
 from driftgauge.core.statistics.cusum import threshold
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import DivergenceNull
-from driftgauge.core.statistics.duplicates import DuplicatesNull
+from driftgauge.core.statistics.duplicates import Duplicates, DuplicatesNull
 from driftgauge.core.statistics.mean_shift import MeanShiftNull
 from driftgauge.core.statistics.novelty import NoveltyNull
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
@@ -156,7 +156,7 @@ def test_each_statistic_is_large_from_its_own_floor():
         )
 
 
-def test_novelty_and_spread_are_large_from_their_own_floors():
+def test_novelty_spread_and_duplicates_are_large_from_their_own_floors():
     here = build_scorer()
     quiet = replace(
         here.score(tally(400, 300, 200, 100)),
@@ -169,6 +169,7 @@ def test_novelty_and_spread_are_large_from_their_own_floors():
     for change, floor in (
         (lambda size: {"novelty": build_novelty(size, size, 1e-9)}, ALARM.novelty / 2),
         (lambda size: {"spread": Spread(None, SpreadChange(size, 0.0, size, 1e-9))}, ALARM.spread / 2),
+        (lambda size: {"duplicates": Duplicates(size, 1e-9)}, ALARM.duplicates / 2),
     ):
         assert here.is_significant_and_large(replace(quiet, **change(floor)))
         assert not here.is_significant_and_large(replace(quiet, **change(0.99 * floor)))
