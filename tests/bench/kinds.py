@@ -1,4 +1,4 @@
-"""Drift of each kind, found and named: `python tests/bench/kinds.py`, three minutes.
+"""Drift of each kind, found and named: `python tests/bench/kinds.py`, seven minutes and more.
 
 The cases of `candidates.py`, windows of 200 events, scored as the service scores them. For each case: the
 share of windows found at p < 0.01 as shipped, with the standard error over splits; the same at the 1 %

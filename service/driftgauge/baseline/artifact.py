@@ -63,8 +63,9 @@ class Baseline:
         distance_quantiles: (k, q) float32, row j the quantiles of the distance between centroid j
             and its reference vectors: the Euclidean distance, or 1 - cosine under that metric.
         hash_counts: (128,) int64, the number of reference vectors of each hash.
-        mean: (d,) float64, of the reference vectors, not normalised under either metric.
-        components: (r, d) float32, unit principal components of the same vectors, the leading first.
+        mean: (d,) float64, of all vectors, those that the centroids were fitted on too; not normalised under
+            either metric.
+        components: (r, d) float32, unit principal components of the reference vectors, the leading first.
         variances: (r,) float64, positive, the variance along each component.
         residual: (1,) float64, the variance in all other directions together.
         cluster_means: (k, r) float64, the mean of each cluster's vectors along the components, relative to
@@ -76,9 +77,9 @@ class Baseline:
         segments: The reference of each segment; at most 64.
         descriptions: The description of each cluster, k of them; empty where none has a name or examples.
         identity: "sha256:" and the hash of everything that decides a result. It covers the format
-            version, the stream, the model version, the metric, the length of the windows behind the
-            overdispersion, the segments' names and all arrays. The seed, the fitted count, the library
-            versions and the time of creation are left out, so repeating a fit gives the same identity.
+            version, the stream, the model version, the metric, the fitted count, the length of the windows
+            behind the overdispersion, the segments' names and all arrays. The seed, the library versions and
+            the time of creation are left out, so repeating a fit gives the same identity.
             The descriptions are left out as well: they decide no result, and a cluster with another name
             is the same cluster.
 

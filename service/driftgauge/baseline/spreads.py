@@ -1,4 +1,4 @@
-"""The spreads of vectors about the reference, and their moments over vectors that it was not fitted on."""
+"""The spreads of vectors about the reference, and their moments over vectors not behind its components."""
 
 from collections.abc import Callable
 from dataclasses import astuple
@@ -49,7 +49,7 @@ def measure_spreads(
 
     Args:
         vectors: (n, d) float32.
-        rows: The numbers of m rows that the reference was not computed from.
+        rows: The numbers of m rows that the components were not computed from. The mean is of these as well.
         reference: The mean and the components.
         centroids: The centroids of the k clusters.
         radii: (k,) float32, the radius of each cluster.

@@ -42,7 +42,7 @@ class Projection:
     by Cauchy-Schwarz, which a double holds exactly in any order of summation.
 
     Attributes:
-        mean: (d,) float64, the mean of the baseline's reference vectors.
+        mean: (d,) float64, the mean of all of the baseline's vectors.
         components: (r, d) float32, of unit length.
         variances: (r,) float64, the baseline's variance along each component, the largest first.
         residual: The mean squared length of what the components leave of the baseline's vectors, less their
