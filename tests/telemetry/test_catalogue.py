@@ -4,11 +4,13 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from prometheus_client import generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.windows.evidence import Kind
 from driftgauge.errors import InputError
 from driftgauge.telemetry.catalogue import METRICS
@@ -95,10 +97,9 @@ def test_replace_changes_only_text_between_markers():
 
 def test_metrics_reference_counts_series_of_stream():
     segments = build_segment("de"), build_segment("other")
-    results = [
-        build_result(size_ms=size_ms, segments=segments, score=build_score((10, 20, 30, 40), kind=Kind.MIX))
-        for size_ms in (HOUR_MS, DAY_MS)
-    ]
+    novelty = Novelty(0.05, 0.04, 1e-4, np.array([0.02, 0.0, 0.03, -0.01]))
+    score = build_score((10, 20, 30, 40), kind=Kind.MIX, novelty=novelty)
+    results = [build_result(size_ms=size_ms, segments=segments, score=score) for size_ms in (HOUR_MS, DAY_MS)]
     telemetry = build_telemetry()
     RoleTelemetry(telemetry, Role.WINDOWS, SHARDS).show(IMAGES, build_shard(*results, watermark_ms=DAY_MS))
     labels = [
@@ -113,13 +114,14 @@ def test_metrics_reference_counts_series_of_stream():
     of_clusters = [names for names in of_windows if "cluster_id" in names and "name" not in names]
     sizes, clusters, segments = 2, 4, 2
     per_window = (len(of_windows) - len(of_segments) - len(of_clusters) - len(named)) // sizes
-    per_cluster = len(of_clusters) // (sizes * clusters)
+    per_cluster, of_novelty = divmod(len(of_clusters), sizes * clusters)
     per_segment = len(of_segments) // (sizes * segments)
     per_stream = len(labels) - len(of_windows)
     assert len(named) == sizes * len([name for name in CLUSTER_NAMES if name is not None])
     document = (Path(__file__).parents[2] / "deploy/README.md").read_text("utf-8")
     stated = " ".join(document.split())
     assert f"Series: {per_window} + {per_cluster}·*k* per stream and window size" in stated
+    assert f"A significant window adds {of_novelty // sizes} where one cluster holds most of" in stated
     assert f"1 for each cluster with a name, and {per_segment} more for each value of each segment" in stated
     assert f"{per_stream} per stream, 2 per partition" in stated
 
