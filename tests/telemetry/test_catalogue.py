@@ -98,7 +98,7 @@ def test_replace_changes_only_text_between_markers():
 def test_metrics_reference_counts_series_of_stream():
     segments = build_segment("de"), build_segment("other")
     novelty = Novelty(0.05, 0.04, 1e-4, np.array([0.02, 0.0, 0.03, -0.01]))
-    score = build_score((10, 20, 30, 40), kind=Kind.MIX, novelty=novelty)
+    score = build_score((10, 20, 30, 40), kind=Kind.NOVELTY, novelty=novelty)
     results = [build_result(size_ms=size_ms, segments=segments, score=score) for size_ms in (HOUR_MS, DAY_MS)]
     telemetry = build_telemetry()
     RoleTelemetry(telemetry, Role.WINDOWS, SHARDS).show(IMAGES, build_shard(*results, watermark_ms=DAY_MS))
@@ -121,7 +121,7 @@ def test_metrics_reference_counts_series_of_stream():
     document = (Path(__file__).parents[2] / "deploy/README.md").read_text("utf-8")
     stated = " ".join(document.split())
     assert f"Series: {per_window} + {per_cluster}·*k* per stream and window size" in stated
-    assert f"A significant window adds {of_novelty // sizes} where one cluster holds most of" in stated
+    assert f"A window of the kind novelty adds {of_novelty // sizes} where one cluster holds most" in stated
     assert f"1 for each cluster with a name, and {per_segment} more for each value of each segment" in stated
     assert f"{per_stream} per stream, 2 per partition" in stated
 
