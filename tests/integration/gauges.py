@@ -111,7 +111,7 @@ def _values(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float
     ):
         yield name, {}, record[name]
     shift = record["mean_shift"] or {}
-    for name in ("t2", "excess", "p_value"):
+    for name in ("t2", "excess", "p_value", "leading_p_value"):
         yield f"mean_shift_{name}", {}, shift.get(name)
     for name in ("centroid_distance", "centroid_p_value"):
         yield name, {}, shift.get(name)
@@ -151,6 +151,11 @@ def _kinds(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float 
     duplicates = record["duplicates"]
     yield "duplicates_ratio", {}, duplicates and duplicates["share"]
     yield "duplicates_p_value", {}, duplicates and duplicates["p_value"]
+    if record["kind"] == "novelty":
+        parts = {cluster["id"]: cluster["novelty_contribution"] for cluster in record["clusters"]}
+        largest = max(parts, key=lambda cluster: parts[cluster])
+        if parts[largest] > max(sum(parts.values()) / 2, 0):
+            yield "cluster_novelty_contribution", {"cluster_id": str(largest)}, parts[largest]
     if record["kind"] is not None:
         for kind, share in record["evidence"].items():
             yield "evidence_ratio", {"kind": kind}, share
