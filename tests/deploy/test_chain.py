@@ -25,6 +25,7 @@ TICKETS, PAGE = "tickets", "page"
 ABSENT_WHERE_ALL_IS_WELL = (
     # No stream is drifting at the end.
     "driftgauge_window_evidence_ratio",
+    "driftgauge_window_cluster_novelty_contribution",
     "driftgauge_schema_waiting_partitions",
     "driftgauge_stable_offset_stalled_seconds",
     "driftgauge_unwritable_partitions",

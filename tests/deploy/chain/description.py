@@ -19,7 +19,7 @@ _NUMBER = r"\d[\d.]*(?:e[-+]\d+)?"
 _DESCRIPTION = re.compile(
     r"Stream (?P<stream>\S+), window of (?P<window>\S+) that ended at (?P<end>[^:]+:\d\d:\d\d \+0000) UTC: "
     rf"divergence (?P<divergence>{_NUMBER}), of which (?P<noise>{_NUMBER}) is noise\. "
-    r"Kind: (?P<kind>\w+) \([^)]+\), [\d.]+% of the evidence\. "
+    r"Kind: (?P<kind>\w+) \((?:[^()]|\([^)]+\))+\), [\d.]+% of the evidence\. "
     r"Top movers:(?P<movers>(?:;? cluster \d+(?: \([^)]+\))? [\d.]+ % to [\d.]+ %)+)\. "
     r"See on the dashboard when the drift began, and look for a change at that time\."
 )
