@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from driftgauge.baseline import windows as module
 from driftgauge.baseline.moments import moments, project
 from driftgauge.baseline.segments import Members, reference_segments
+from driftgauge.baseline.spreads import SpreadPair
 from driftgauge.baseline.windows import (
     LEAST_WINDOWS,
     Traffic,
@@ -20,6 +22,7 @@ from driftgauge.baseline.windows import (
     split_whole,
 )
 from driftgauge.core.counting.hashing import HASH_BINS
+from driftgauge.core.reference import SegmentReference
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion, OverdispersionEstimator
 from tests.builders.baselines import silent
 from tests.builders.clocks import HOUR_MS
@@ -194,6 +197,15 @@ def test_report_ratio_warns_below_twenty_times_median_window() -> None:
     assert "give more events, or use shorter windows" in lines[1]
 
 
+def segments_without_outliers(
+    parts: list[Members], ids: NDArray[np.intp], coordinates: NDArray[np.float64]
+) -> tuple[SegmentReference, ...]:
+    """The references of segments of three clusters, whose spreads do not vary."""
+    outliers = np.zeros(len(ids), dtype=np.bool_)
+    spreads: dict[str, SpreadPair] = dict.fromkeys((part.name for part in parts), (None, None))
+    return reference_segments(parts, ids, coordinates, outliers, spreads, 3, silent)
+
+
 def test_measure_segments_uses_events_and_mean_of_segment() -> None:
     random = np.random.default_rng(0)
     windows, bursts = 60, 30
@@ -206,19 +218,10 @@ def test_measure_segments_uses_events_and_mean_of_segment() -> None:
     )
     mixing = np.array([[2, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0.5], [0, 0, 0, 1]])
     coordinates = np.where(own[:, None], 3 + np.repeat(burst, 5, axis=0), single) @ mixing
-    outliers = np.zeros(len(ids), dtype=np.bool_)
     bursts_of, singles = random.random((windows * bursts, 3)), random.random((len(ids), 3))
     distances = np.where(own[:, None], np.repeat(bursts_of, 5, axis=0), singles)
     parts = [Members("k", "a", own), Members("k", "other", ~own)]
-    segments = reference_segments(
-        parts,
-        ids,
-        coordinates,
-        outliers,
-        dict.fromkeys((part.name for part in parts), (None, None)),
-        3,
-        silent,
-    )
+    segments = segments_without_outliers(parts, ids, coordinates)
     own_segment, other_segment = measure_segments(
         segments, parts, numbers, ids, coordinates, distances, 3, silent
     )
@@ -238,16 +241,8 @@ def test_measure_segments_with_few_windows_returns_no_overdispersion() -> None:
     ids, coordinates = random.integers(3, size=len(numbers)), random.normal(size=(len(numbers), 4))
     lines: list[str] = []
     parts = [Members("k", "a", numbers > 0)]
-    outliers, distances = np.zeros(len(ids), dtype=np.bool_), np.zeros((len(ids), 3))
-    segments = reference_segments(
-        parts,
-        ids,
-        coordinates,
-        outliers,
-        dict.fromkeys((part.name for part in parts), (None, None)),
-        3,
-        silent,
-    )
+    distances = np.zeros((len(ids), 3))
+    segments = segments_without_outliers(parts, ids, coordinates)
     (segment,) = measure_segments(segments, parts, numbers, ids, coordinates, distances, 3, lines.append)
     assert segment.overdispersion is None
     assert lines == [

@@ -4,7 +4,6 @@ Each year has its own baseline, drawn from the same population as its windows, s
 drift is not simulated: it never pages.
 """
 
-import math
 import time
 from collections.abc import Callable
 
@@ -141,10 +140,7 @@ class OtherTests:
         self._distances = DistanceTests(part, overdispersion)
         self._duplicates: DuplicatesNull | None = None
         if isinstance(part, Reference):
-            repetition, windows = 1.0, math.inf
-            if overdispersion is not None:
-                repetition, windows = float(overdispersion.distances[-1]), overdispersion.windows
-            self._duplicates = DuplicatesNull(part.hash_counts, repetition, windows)
+            self._duplicates = DuplicatesNull.of(part.hash_counts, overdispersion)
 
     def least_p_value(self, tally: Tally) -> float:
         """Return the least p-value of a tally."""

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincc, gammaln, rel_entr
+from scipy.special import gammaln, rel_entr
+
+from driftgauge.core.statistics.gamma import gamma_tail
 
 __all__ = ["DivergenceDistribution", "DivergenceNull", "noise_floor"]
-
-# A p-value is never zero.
-_LEAST_P_VALUE = float(np.finfo(np.float64).tiny)
 
 # The grid of a cluster's counts: its size, and its reach to either side of the mean in standard deviations
 # and in counts, which cover the tail of counts of mean 0. With 400 points and a reach of 9, p-values differ
@@ -56,11 +55,8 @@ class DivergenceDistribution:
 
     def p_value(self, js_divergence: float) -> float:
         """Return the probability of a base-2 divergence this large or larger, above 0 and at most 1."""
-        # The chi-squared distribution as a gamma distribution: shape, and distance from the origin in scales.
-        shape = 4 / self.skewness**2
-        scaled = shape + (js_divergence - self.expected) / (self.deviation * self.skewness / 2)
-        tail = float(gammaincc(shape, max(scaled, 0.0)))
-        return max(tail, _LEAST_P_VALUE)
+        # A scaled and shifted chi-squared distribution is a gamma distribution.
+        return gamma_tail((js_divergence - self.expected) / self.deviation, self.skewness)
 
 
 class DivergenceNull:

@@ -6,14 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincc, gammainccinv, ndtr, ndtri
+from scipy.special import ndtr, ndtri
 
+from driftgauge.core.statistics.gamma import gamma_quantile, gamma_tail
+from driftgauge.core.statistics.halving import halve
+from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.student import student_p_value, student_quantile
 from driftgauge.core.statistics.target_power import POWER
 
 __all__ = ["Duplicates", "DuplicatesNull", "repeat_rate"]
-
-_HALVINGS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,13 @@ class DuplicatesNull:
         self._overdispersion = overdispersion
         self._windows = windows
 
+    @classmethod
+    def of(cls, baseline: NDArray[np.int64], overdispersion: Overdispersion | None) -> "DuplicatesNull":
+        """Return the distribution under an overdispersion; None: repetition is that of the baseline."""
+        if overdispersion is None:
+            return cls(baseline, 1.0, math.inf)
+        return cls(baseline, float(overdispersion.distances[-1]), overdispersion.windows)
+
     def ratio(self, hash_counts: NDArray[np.int64]) -> float:
         """Return X2 of (B,) int64 hashes over its mean; a window of one event has the mean."""
         count = int(hash_counts.sum())
@@ -95,7 +103,7 @@ class DuplicatesNull:
         if count == 1:
             return Duplicates(0.0, 1 - sys.float_info.epsilon)
         deviation, skewness = self._moments(count)
-        tail = _tail((self.ratio(hash_counts) - 1) / deviation, skewness)
+        tail = gamma_tail((self.ratio(hash_counts) - 1) / deviation, skewness)
         return Duplicates(
             share=math.sqrt(max(repeat_rate(hash_counts) - self._rate, 0.0)),
             p_value=student_p_value(tail, self._windows),
@@ -114,7 +122,7 @@ class DuplicatesNull:
             return math.inf
         deviation, skewness = self._moments(count)
         exact = float(ndtr(student_quantile(level, self._windows)))
-        critical = 1 + deviation * _quantile(exact, skewness)
+        critical = 1 + deviation * gamma_quantile(exact, skewness)
         by_rate = self._ratio(1, count) - self._ratio(0, count)
 
         def is_found(share: float) -> bool:
@@ -123,13 +131,7 @@ class DuplicatesNull:
             found = self._ratio(min(self._rate + share**2, 1.0), count) - critical
             return found >= float(ndtri(POWER)) * math.hypot(deviation, of_item)
 
-        low, high = 0.0, 1.0
-        if not is_found(high):
-            return math.inf
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            low, high = (low, middle) if is_found(middle) else (middle, high)
-        return high
+        return halve(is_found, 0.0, 1.0) if is_found(1.0) else math.inf
 
     def _ratio(self, rate: float, count: int) -> float:
         """Return X2 over its mean where two of n events are the same item at a rate."""
@@ -158,16 +160,3 @@ def _same_bin(hash_counts: NDArray[np.int64]) -> float:
     """Return the rate at which two of the events with these hashes, (B,) int64, share a bin."""
     count = int(hash_counts.sum())
     return int((hash_counts * (hash_counts - 1)).sum()) / (count * (count - 1))
-
-
-def _tail(standardized: float, skewness: float) -> float:
-    """Return the upper tail probability of a gamma variable with mean 0, variance 1 and this skewness."""
-    shape = 4 / skewness**2
-    tail = float(gammaincc(shape, max(shape + math.sqrt(shape) * standardized, 0.0)))
-    return max(tail, sys.float_info.min)
-
-
-def _quantile(tail: float, skewness: float) -> float:
-    """Return the value that such a variable exceeds with this probability."""
-    shape = 4 / skewness**2
-    return (float(gammainccinv(shape, tail)) - shape) / math.sqrt(shape)

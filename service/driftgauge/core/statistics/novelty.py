@@ -7,7 +7,6 @@ that cluster's among 0.1.
 
 import math
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import betainc, ndtr
 
 from driftgauge.core.statistics.combination import combine
+from driftgauge.core.statistics.halving import halve
 from driftgauge.core.statistics.student import student_p_value, student_quantile
 from driftgauge.core.statistics.target_power import POWER
 
@@ -39,7 +39,6 @@ _MOSTLY = 0.5
 
 # A negative binomial variable whose variance is this little above its mean is a Poisson variable.
 _LEAST_SURPLUS = 1e-9
-_HALVINGS = 30
 
 _Numbers = float | NDArray[np.float64 | np.int64]
 
@@ -182,9 +181,9 @@ class NoveltyNull:
         # The alternative does not lie beside one cluster, so the test of the whole finds it.
         exact = float(ndtr(student_quantile(level * _WHOLE_SHARE, self._degrees)))
         # Half of a number: the p-value counts half of the probability of exactly as many.
-        number = _halve(lambda number: bool(_tail(number + 0.5, mean, variance) <= exact), mean, float(count))
+        number = halve(lambda number: bool(_tail(number + 0.5, mean, variance) <= exact), mean, float(count))
         # The variance stays in proportion to the mean.
-        least = _halve(
+        least = halve(
             lambda mean_with: bool(_tail(number + 0.5, mean_with, variance * mean_with / mean) >= POWER),
             mean,
             float(count),
@@ -206,14 +205,6 @@ class NoveltyNull:
             _tail(outliers, means, variances) + _tail(outliers + 1, means, variances)
         ) / 2
         return p_values
-
-
-def _halve(is_enough: Callable[[float], bool], low: float, high: float) -> float:
-    """Return the least number between two from which on a condition holds; `high` where it never does."""
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if is_enough(middle) else (middle, high)
-    return high
 
 
 def _tail(number: _Numbers, mean: _Numbers, variance: _Numbers) -> NDArray[np.float64]:

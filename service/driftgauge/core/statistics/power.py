@@ -10,6 +10,7 @@ from scipy.special import chdtri, chndtr, fdtri, ncfdtr
 
 from driftgauge.core.statistics.combination import JS_WEIGHT, T2_WEIGHT, TOTAL_WEIGHT
 from driftgauge.core.statistics.divergence_null import noise_floor
+from driftgauge.core.statistics.halving import halve
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.target_power import POWER
 
@@ -221,11 +222,4 @@ def _noncentrality(power: Callable[[float], float]) -> float:
         high *= 2
         if high > _MAX_NONCENTRALITY:
             return math.inf
-    low = 0.0
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        if power(middle) < POWER:
-            low = middle
-        else:
-            high = middle
-    return high
+    return halve(lambda value: not power(value) < POWER, 0.0, high, _HALVINGS)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincc, gammainccinv, ndtr, ndtri
+from scipy.special import ndtr, ndtri
 
+from driftgauge.core.statistics.gamma import gamma_quantile, gamma_tail
 from driftgauge.core.statistics.student import student_p_value, student_quantile
 
 __all__ = ["Spread", "SpreadChange", "SpreadMoments", "SpreadNull"]
@@ -190,14 +191,11 @@ def _tail(standardized: float, skewness: float) -> float:
     """
     if abs(skewness) < _LEAST_SKEWNESS or standardized * skewness <= 0:
         return max(float(ndtr(-abs(standardized))), sys.float_info.min)
-    shape = 4 / skewness**2
-    tail = float(gammaincc(shape, shape + math.sqrt(shape) * abs(standardized)))
-    return max(min(tail, 0.5), sys.float_info.min)
+    return min(gamma_tail(abs(standardized), abs(skewness)), 0.5)
 
 
 def _quantile(tail: float, skewness: float) -> float:
     """Return the value above 0 that such a variable exceeds with this probability."""
     if skewness < _LEAST_SKEWNESS:
         return -float(ndtri(tail))
-    shape = 4 / skewness**2
-    return (float(gammainccinv(shape, tail)) - shape) / math.sqrt(shape)
+    return gamma_quantile(tail, skewness)

@@ -9,6 +9,7 @@ from driftgauge.core.counting.projection import SPREAD_STEP
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.duplicates import DuplicatesNull
+from driftgauge.core.statistics.halving import halve
 from driftgauge.core.statistics.novelty import Novelty, NoveltyNull
 from driftgauge.core.statistics.overdispersion import DISTANCES, Overdispersion
 from driftgauge.core.statistics.spread import Spread, SpreadNull
@@ -18,7 +19,6 @@ __all__ = ["DistanceTests", "distances_of"]
 
 # A spread is 16 at most.
 _MOST_GROWTH = 15.0
-_HALVINGS = 30
 
 
 class DistanceTests:
@@ -86,21 +86,15 @@ class DistanceTests:
         """
         nulls = [null for null in self._spreads if null is not None]
 
-        def missed(change: float) -> float:
-            return math.prod(1 - null.power(change, count, level) for null in nulls)
+        def is_found(change: float) -> bool:
+            return math.prod(1 - null.power(change, count, level) for null in nulls) <= 1 - POWER
 
-        low, high = 0.0, _MOST_GROWTH
-        if missed(high) > 1 - POWER:
-            return math.inf
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            low, high = (middle, high) if missed(middle) > 1 - POWER else (low, middle)
-        return high
+        return halve(is_found, 0.0, _MOST_GROWTH) if is_found(_MOST_GROWTH) else math.inf
 
 
 def distances_of(tally: Tally, reference: Reference | SegmentReference) -> NDArray[np.float64]:
     """Return what `OverdispersionEstimator.add` takes as distances, (4,); the last is 0 for a segment."""
     repetition = 0.0
     if isinstance(reference, Reference):
-        repetition = DuplicatesNull(reference.hash_counts, 1.0, math.inf).ratio(tally.hash_counts)
+        repetition = DuplicatesNull.of(reference.hash_counts, None).ratio(tally.hash_counts)
     return np.append(DistanceTests(reference, None).standardized(tally), math.sqrt(repetition))

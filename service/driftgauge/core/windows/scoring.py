@@ -87,10 +87,7 @@ class WindowScorer:
             DistanceTests(reference, overdispersion),
             reference.mean_count,
         )
-        repetition, windows = 1.0, math.inf
-        if overdispersion is not None:
-            repetition, windows = float(overdispersion.distances[-1]), overdispersion.windows
-        self._duplicates = DuplicatesNull(reference.hash_counts, repetition, windows)
+        self._duplicates = DuplicatesNull.of(reference.hash_counts, overdispersion)
         self._attribution = EvidenceAttribution(reference, overdispersion)
         self._overdispersion = overdispersion
         self._segment_overdispersions = segments
