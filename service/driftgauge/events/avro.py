@@ -7,10 +7,12 @@ from typing import Any
 
 from fastavro import parse_schema, schemaless_reader
 
+from driftgauge.events.avro_shapes import AvroWalk
 from driftgauge.events.readers import ReaderCache, UnusableSchema
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.schemas import PAYLOAD, Schema, SchemaSource, read_schema_id
+from driftgauge.events.shapes import Layout
 
 __all__ = ["AvroDeserializer"]
 
@@ -52,6 +54,11 @@ class AvroDeserializer:
             detail = f"value: {surplus} bytes follow the Avro of schema {read_schema_id(raw)}"
             raise EventError(Reason.UNDECODABLE, detail)
         return value
+
+    def learn(self, layout: Layout) -> None:
+        """Walk over a value that was decoded; a `Learner`."""
+        schema = self._schemas.get(layout.raw)
+        AvroWalk(schema["__named_schemas"], layout).walk(schema["fields"][0]["type"])
 
 
 def _parse(schema: Schema) -> Any:

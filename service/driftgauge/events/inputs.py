@@ -43,10 +43,7 @@ def build_readers(
     if problems := missing_libraries(inputs.values()):
         message = "inputs cannot be read:"
         raise ConfigError(message, problems)
-    return {
-        topic: MappedReader(settings, _deserializer(topic, settings, schemas))
-        for topic, settings in inputs.items()
-    }
+    return {topic: _build_reader(topic, settings, schemas) for topic, settings in inputs.items()}
 
 
 def missing_libraries(inputs: Iterable[InputSettings]) -> list[str]:
@@ -67,16 +64,19 @@ def _is_installed(library: str) -> bool:
         return False
 
 
-def _deserializer(topic: str, settings: InputSettings, schemas: SchemaSource | None) -> Deserializer:
-    """Return the deserializer of an encoding; its library is imported only where it is used."""
+def _build_reader(topic: str, settings: InputSettings, schemas: SchemaSource | None) -> MappedReader:
+    """Return the reader of a topic; a library is imported only where it is used."""
     if settings.encoding == "inference":
         from driftgauge.events.inference import RAW_DATATYPES, deserialize_inference  # noqa: PLC0415
 
         datatypes = {RAW_DATATYPES[vector.embedding.dtype] for vector in settings.vectors}
-        return partial(deserialize_inference, datatypes)
+        return MappedReader(settings, partial(deserialize_inference, datatypes))
     if not settings.needs_registry:
         names = _array_names(settings)
-        return ArrayDeserializer(names) if names and IS_AVAILABLE else _DESERIALIZERS[settings.encoding]
+        is_array = names and IS_AVAILABLE
+        return MappedReader(
+            settings, ArrayDeserializer(names) if is_array else _DESERIALIZERS[settings.encoding]
+        )
     if schemas is None:
         message = (
             f"inputs.{topic}: encoding {settings.encoding} needs a schema registry; set schema_registry.url"
@@ -85,10 +85,12 @@ def _deserializer(topic: str, settings: InputSettings, schemas: SchemaSource | N
     if settings.encoding == "avro":
         from driftgauge.events.avro import AvroDeserializer  # noqa: PLC0415
 
-        return AvroDeserializer(schemas)
+        avro = AvroDeserializer(schemas)
+        return MappedReader(settings, avro, avro.learn)
     from driftgauge.events.protobuf import ProtobufDeserializer  # noqa: PLC0415
 
-    return ProtobufDeserializer(schemas)
+    protobuf = ProtobufDeserializer(schemas)
+    return MappedReader(settings, protobuf, protobuf.learn)
 
 
 def _array_names(settings: InputSettings) -> list[str]:

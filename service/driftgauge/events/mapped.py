@@ -12,10 +12,14 @@ from driftgauge.events.mapped_single import compile_single
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason, SchemaPending, precedence
 from driftgauge.events.rows import Outcome, Row, Schedule, default_id, may_hold_bool
+from driftgauge.events.shapes import Learner, ShapeReader, find_kinds
 from driftgauge.events.sources import compile_source, describe_source, read_time
 from driftgauge.events.vectors import F64
 
 __all__ = ["Deserializer", "MappedReader"]
+
+# Where more of a poll's records match no shape than match one, the others of the poll are not compared.
+_PATIENCE = 50
 
 Deserializer = Callable[[RawRecord], object]
 """Returns a record's decoded value. Raises EventError or SchemaPending, as `Reader`."""
@@ -28,7 +32,16 @@ class MappedReader:
         settings: The mapping.
     """
 
-    def __init__(self, settings: InputSettings, deserialize: Deserializer) -> None:
+    def __init__(
+        self, settings: InputSettings, deserialize: Deserializer, learn: Learner | None = None
+    ) -> None:
+        """Create a reader.
+
+        Args:
+            settings: The mapping.
+            deserialize: The deserializer of its encoding.
+            learn: The learner of its encoding's shapes; None where it has none.
+        """
         self.settings = settings
         self._is_json = settings.encoding == "json"
         self._deserialize = deserialize
@@ -49,6 +62,8 @@ class MappedReader:
         is_single = len(settings.vectors) == 1 and not settings.vectors[0].embedding.may_be_several
         self._bytes = compile_bytes(settings)
         self._single = compile_single(settings) if is_single else None
+        kinds = find_kinds(settings) if is_single and learn is not None else None
+        self._shapes = None if kinds is None or learn is None else ShapeReader(settings, kinds, learn)
 
     def __call__(self, records: Sequence[RawRecord], schedules: Mapping[str, Schedule]) -> Iterable[Outcome]:
         """Return what becomes of each record; see `Reader`."""
@@ -58,16 +73,25 @@ class MappedReader:
     def _read_each(
         self, records: Iterable[RawRecord], schedules: Mapping[str, Schedule]
     ) -> Iterator[Outcome]:
-        decode, single = self.decode, self._single
+        decode, single, shapes = self.decode, self._single, self._shapes
+        misses = 0
         # One value at a time: that of a hostile record may take twenty times the memory of its bytes.
-        for record in records:
+        for number, record in enumerate(records):
             outcome: Outcome
+            if shapes is not None and 2 * misses <= number + _PATIENCE:
+                outcome = shapes.read(record, schedules)
+                if outcome is not None:
+                    yield outcome
+                    continue
+                misses += 1
             try:
                 value = decode(record)
                 if type(value) is Unmet:
                     outcome = None
                 elif single is None or (outcome := single(record, value, schedules)) is None:
                     outcome = self._read(record, value, schedules)
+                if shapes is not None and outcome is not None:
+                    shapes.learn(record)
             except (EventError, SchemaPending) as fault:
                 outcome = fault
             yield outcome

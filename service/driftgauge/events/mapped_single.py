@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from driftgauge.config.inputs import InputSettings
+from driftgauge.config.inputs import InputSettings, Source
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rows import (
     RECORD_ID,
@@ -14,9 +14,9 @@ from driftgauge.events.rows import (
     may_hold_bool,
     pack_list,
 )
-from driftgauge.events.sources import compile_source, read_time, to_optional_text
+from driftgauge.events.sources import Getter, compile_source, read_time, to_optional_text
 from driftgauge.events.timestamps import LAST_MS
-from driftgauge.events.vectors import F32, F64, read_base64, to_format
+from driftgauge.events.vectors import F32, F64, VectorFormat, read_base64, to_format
 
 __all__ = ["SingleReader", "compile_single"]
 
@@ -24,28 +24,37 @@ SingleReader: TypeAlias = Callable[[RawRecord, object, Mapping[str, Schedule]], 
 """Returns the event of a record, given its decoded value, if it certainly is one, else None."""
 
 
-def compile_single(settings: InputSettings) -> SingleReader:
+def compile_single(
+    settings: InputSettings,
+    compile_field: Callable[[Source], Getter] = compile_source,
+    number_format: VectorFormat | None = None,
+) -> SingleReader:
     """Return the function that reads the records of a mapping with one vector, without a shape.
 
     It accepts only records that certainly are an event; the others are for the general path. The settings are
     variables of the function, and the usual types are told apart in place, because each call or attribute
     takes as long as all else that a field needs.
+
+    Args:
+        settings: The mapping.
+        compile_field: Returns the function that gets the field of a source.
+        number_format: The format of numbers in bytes, if it is not that of the mapping.
     """
     (source,) = settings.vectors
-    get_stream, get_vector = compile_source(source.stream), compile_source(source.embedding)
-    get_time, time_source = compile_source(settings.timestamp), settings.timestamp
+    get_stream, get_vector = compile_field(source.stream), compile_field(source.embedding)
+    get_time, time_source = compile_field(settings.timestamp), settings.timestamp
     is_ms, is_json = settings.timestamp.unit == "ms", settings.encoding == "json"
-    own_number = to_format(source.embedding)
-    get_id = None if settings.event_id is None else compile_source(settings.event_id)
-    get_version = None if settings.model_version is None else compile_source(settings.model_version)
-    get_segments = {key: compile_source(each) for key, each in settings.segments.items()}
+    own_number = number_format or to_format(source.embedding)
+    get_id = None if settings.event_id is None else compile_field(settings.event_id)
+    get_version = None if settings.model_version is None else compile_field(settings.model_version)
+    get_segments = {key: compile_field(each) for key, each in settings.segments.items()}
     has_options = bool(get_id or get_version or get_segments)
 
     def read(record: RawRecord, value: object, schedules: Mapping[str, Schedule]) -> Row | None:
         vector, number = get_vector(record, value), own_number
-        stream, time_ms = get_stream(record, value), get_time(record, value)
         event_id = version = segments = None
         try:
+            stream, time_ms = get_stream(record, value), get_time(record, value)
             if type(stream) is not str:
                 stream = to_optional_text(stream)
             if type(time_ms) is not int or not is_ms or not 0 <= time_ms <= LAST_MS:

@@ -21,16 +21,17 @@ from google.protobuf import (
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
+from driftgauge.events.protobuf_shapes import ProtobufWalk
 from driftgauge.events.readers import ReaderCache, UnusableSchema
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.schemas import (
-    AFTER_FIRST,
     Schema,
     SchemaSource,
     read_message_indexes,
     read_schema_id,
 )
+from driftgauge.events.shapes import Layout
 
 __all__ = ["ProtobufDeserializer"]
 
@@ -52,8 +53,6 @@ class ProtobufDeserializer:
 
     def __init__(self, schemas: SchemaSource) -> None:
         self._files: ReaderCache[_File] = ReaderCache(schemas, "PROTOBUF", _File)
-        # The classes of the first messages of their files, which most records have, by schema id and index.
-        self._first: dict[bytes, Any] = {}
 
     def __call__(self, record: RawRecord) -> object:
         """Return a record's message.
@@ -63,15 +62,19 @@ class ProtobufDeserializer:
             SchemaPending: Its schema is not known yet.
         """
         raw = record.value() or b""
-        message_class, start = self._first.get(raw[:AFTER_FIRST]), AFTER_FIRST
-        if message_class is None:
-            message_class, start = self._find(raw)
+        message_class, start = self._find(raw)
         try:
             return message_class.FromString(raw[start:])
         except message.DecodeError as error:
             name = message_class.DESCRIPTOR.full_name
             detail = f"value: no {name} of schema {read_schema_id(raw)} ({error})"
             raise EventError(Reason.UNDECODABLE, detail) from None
+
+    def learn(self, layout: Layout) -> None:
+        """Walk over a value that was decoded; a `Learner`."""
+        message_class, start = self._find(layout.raw)
+        layout.take(start)
+        ProtobufWalk(layout).walk(message_class.DESCRIPTOR, len(layout.raw))
 
     def _find(self, raw: bytes) -> tuple[Any, int]:
         """Return the class of a record's message, and where the payload begins.
@@ -86,8 +89,6 @@ class ProtobufDeserializer:
         if message_class is None:
             detail = f"value: schema {schema_id} has no message {list(indexes)}"
             raise EventError(Reason.UNDECODABLE, detail)
-        if start == AFTER_FIRST:
-            self._first[raw[:start]] = message_class
         return message_class, start
 
 

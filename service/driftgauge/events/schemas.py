@@ -5,9 +5,9 @@ from struct import Struct
 from typing import Literal, Protocol, TypeAlias
 
 from driftgauge.events.rejection import EventError, Reason
+from driftgauge.events.varints import from_zigzag, read_varint
 
 __all__ = [
-    "AFTER_FIRST",
     "PAYLOAD",
     "Schema",
     "SchemaKind",
@@ -22,14 +22,10 @@ SchemaKind: TypeAlias = Literal["AVRO", "PROTOBUF"]
 PAYLOAD = 5
 """Where the payload begins, for Avro; for Protobuf the message indexes are before it."""
 
-AFTER_FIRST = PAYLOAD + 1
-"""Where the payload of a file's first message begins, for which a single 0 stands."""
-
 _FRAME = Struct(">BI")
 # Registries number schemas from 1 with a signed int, and give no error code for an id beyond that.
 _MAX_ID = 2**31 - 1
-# An int64 takes ten bytes of seven bits; messages of Protobuf are nested at most this deep.
-_MAX_VARINT = 10
+# Messages of Protobuf are nested at most this deep.
 _MAX_DEPTH = 100
 
 
@@ -85,8 +81,9 @@ def read_message_indexes(raw: bytes) -> tuple[tuple[int, ...], int]:
     Raises:
         EventError: The record has no such indexes.
     """
-    if raw[PAYLOAD:AFTER_FIRST] == b"\0":
-        return (0,), AFTER_FIRST
+    # A single 0 stands for a file's first message.
+    if raw[PAYLOAD : PAYLOAD + 1] == b"\0":
+        return (0,), PAYLOAD + 1
     count, position = _read_varint(raw, PAYLOAD)
     if not 0 < count <= _MAX_DEPTH:
         raise EventError(Reason.UNDECODABLE, f"value: {count} message indexes")
@@ -101,9 +98,9 @@ def read_message_indexes(raw: bytes) -> tuple[tuple[int, ...], int]:
 
 def _read_varint(raw: bytes, start: int) -> tuple[int, int]:
     """Return a zigzag varint, and the position after it."""
-    value = 0
-    for i, byte in enumerate(raw[start : start + _MAX_VARINT]):
-        value |= (byte & 0x7F) << 7 * i
-        if byte < 0x80:  # noqa: PLR2004 - the bit that says that more bytes follow
-            return (value >> 1) ^ -(value & 1), start + i + 1
-    raise EventError(Reason.UNDECODABLE, "value: ends within its message indexes, or one has over ten bytes")
+    try:
+        number, end = read_varint(raw, start)
+    except ValueError:
+        detail = "value: ends within its message indexes, or one has over ten bytes"
+        raise EventError(Reason.UNDECODABLE, detail) from None
+    return from_zigzag(number), end
