@@ -1,5 +1,7 @@
 """The cases of the throughput benchmark: a topic of events and a baseline for each encoding and dimension."""
 
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +33,7 @@ class Case:
         events: The number of events in the topic.
         folder: Where the baseline and the configuration are.
         registry: The URL of the schema registry, for an encoding of `FRAMED`.
+        before: A checkout of an earlier version to compare with.
     """
 
     encoding: str
@@ -38,6 +41,12 @@ class Case:
     events: int
     folder: Path
     registry: str | None = None
+    before: Path | None = None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether events are in the service's own contract, which all versions read."""
+        return not self.is_framed and ENCODINGS[self.encoding].settings is None
 
     @property
     def is_framed(self) -> bool:
@@ -60,28 +69,35 @@ class Case:
         """The centroids and components, for the engines that do not read baselines."""
         return self.folder / f"{self.dimension}.npz"
 
-    def config(self, bootstrap: str, group: str) -> Path:
-        """Write the service's configuration for one run, and return its file."""
-        settings = (FRAMED if self.is_framed else ENCODINGS)[self.encoding].settings
+    @property
+    def earlier_baseline(self) -> Path:
+        """The baseline as the earlier version fits it."""
+        return self.folder / f"{self.dimension}-before.safetensors"
+
+    def config(self, bootstrap: str, group: str, *, is_before: bool = False) -> Path:
+        """Write the configuration for one run of the service, or of its earlier version; return its file."""
         document = {
-            "schema_registry": {"url": self.registry} if self.is_framed else {},
             "kafka": {"bootstrap.servers": bootstrap, "group.id": group},
             "topics": {
                 "events": [self.topic],
                 "windows": f"{group}.windows",
                 "dead_letters": f"{group}.dead-letters",
             },
-            "inputs": {} if settings is None else {self.topic: settings},
             "streams": [
                 {
                     "name": STREAM,
-                    "baseline": str(self.baseline),
+                    "baseline": str(self.earlier_baseline if is_before else self.baseline),
                     "windows": ["1h", "1d"],
                     "allowed_disorder": "1h",
                 }
             ],
             "http": {"port": 0},
         }
+        if not self.is_own:
+            settings = (FRAMED if self.is_framed else ENCODINGS)[self.encoding].settings
+            document["inputs"] = {self.topic: settings}
+        if self.is_framed:
+            document["schema_registry"] = {"url": self.registry}
         path = self.folder / f"{group}.yaml"
         path.write_text(yaml.safe_dump(document))
         return path
@@ -113,7 +129,17 @@ def _draw(case: Case) -> np.ndarray:
     save(baseline, case.baseline)
     baseline = load(case.baseline)
     np.savez(case.matrices, centroids=baseline.centroids.values, components=baseline.components)
+    if case.before is not None:
+        _fit_before(case, vectors)
     return vectors
+
+
+def _fit_before(case: Case, vectors: np.ndarray) -> None:
+    path = case.folder / f"{case.dimension}.npy"
+    np.save(path, vectors)
+    program = [sys.executable, str(Path(__file__).with_name("input_before.py")), str(case.before)]
+    options = ["--stream", STREAM, "--clusters", str(CLUSTERS), "--out", str(case.earlier_baseline)]
+    subprocess.run([*program, "baseline", "fit", str(path), *options], check=True, capture_output=True)
 
 
 def _publish(bootstrap: str, case: Case, vectors: np.ndarray) -> None:

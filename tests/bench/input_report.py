@@ -13,8 +13,9 @@ ENGINES = {
     "plain": "consumer with scikit-learn",
     "quix": "quix-streams, at least once",
     "quix exactly-once": "quix-streams, exactly once",
-    "quix windows": "with windows, at least once",
-    "quix windows exactly-once": "with windows, exactly once",
+    "quix memory": "in memory, at least once",
+    "quix memory exactly-once": "in memory, exactly once",
+    "before": "driftgauge before",
 }
 COLOURS = {
     "raw": "#c7c7c7",
@@ -23,8 +24,9 @@ COLOURS = {
     "plain": "#7aa6c9",
     "quix": "#1f5f99",
     "quix exactly-once": "#123a5e",
-    "quix windows": "#5c8f6b",
-    "quix windows exactly-once": "#2f5a3c",
+    "quix memory": "#5c8f6b",
+    "quix memory exactly-once": "#2f5a3c",
+    "before": "#e0a29c",
 }
 
 Runs = Mapping[Case, Mapping[str, Sequence[Mapping[str, float]]]]
@@ -74,8 +76,8 @@ def _ratios(runs: Runs) -> list[str]:
     ]
     lines = [
         f"| processor time over driftgauge's | {' | '.join(ENGINES[name] for name in others)} "
-        "| driftgauge above consuming | memory, MiB |",
-        "|---" * (len(others) + 3) + "|",
+        "| driftgauge above consuming, us | over that of before | memory, MiB |",
+        "|---" * (len(others) + 4) + "|",
     ]
     for case, engines in runs.items():
         own = median(engines["service"], "processor")
@@ -84,7 +86,9 @@ def _ratios(runs: Runs) -> list[str]:
             other = median(engines.get(name, ()), "processor")
             cells.append("-" if other is None else f"{other / own:.2f}")
         raw = median(engines["raw"], "processor")
-        cells += [f"{own - raw:.1f} us", f"{max(run['memory'] for run in engines['service']):.0f}"]
+        before = median(engines.get("before", ()), "processor")
+        cells += [f"{own - raw:.1f}", "-" if before is None else f"{(own - raw) / (before - raw):.2f}"]
+        cells.append(f"{max(run['memory'] for run in engines['service']):.0f}")
         lines.append(f"| {case.title} | {' | '.join(cells)} |")
     return lines
 

@@ -8,8 +8,9 @@ The service runs as in production: both roles, transactions, all statistics, win
 - floor: consuming, reading the values into a matrix, its float32 products with centroids and components.
 - consumer with scikit-learn: consuming, reading, `KMeans.predict` a batch, a histogram; no windows, no
   transactions.
-- quix-streams: reading, the nearest centroid of each event, a histogram in memory; on fewer events, without
-  its start and end. With --quix-windows also counts in windows of an hour, in its state.
+- quix-streams: reading, the nearest centroid of each event, counts by cluster in windows of an hour, in its
+  state; and the same with a histogram in memory; on fewer events, without its start and end.
+- an earlier version of the service, in a checkout that --before names, on JSON and base64.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from tests.bench.input_engines import (  # noqa: E402
     QUIX_ENGINES,
     EngineError,
     quix_python,
+    run_before,
     run_consumers,
     run_quix,
     run_service,
@@ -41,9 +43,10 @@ from tests.kafka.registry import Registry  # noqa: E402
 from tests.output import say  # noqa: E402
 
 ALL = [*ENCODINGS, *FRAMED]
-# Some seconds' worth of the service: of JSON, and of what is read faster.
-EVENTS = {128: 160_000, 512: 80_000, 1_536: 32_000}
-FAST_FACTOR = 2.5
+# Several seconds' worth of the service: of JSON, and of what is read faster. In fewer events its start and
+# the windows that it closes would count for much.
+EVENTS = {128: 400_000, 512: 200_000, 1_536: 80_000}
+FAST_FACTOR = 2
 # quix-streams reads a part of the events, since each costs it as much as the last.
 QUIX_SHARE = 10
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "driftgauge"
@@ -57,7 +60,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=9, help="no round starts after them (default: 9)")
     parser.add_argument("--share", type=float, default=1, help="of the events, for a short run (default: 1)")
     parser.add_argument("--no-quix", action="store_true", help="leave quix-streams out")
-    parser.add_argument("--quix-windows", action="store_true", help="also quix-streams with its windows")
+    parser.add_argument("--before", type=Path, help="a checkout of an earlier version, to compare with")
     parser.add_argument("--cache", type=Path, default=CACHE, help=f"for environments (default: {CACHE})")
     parser.add_argument("--out", type=Path, help="folder for the table and the picture")
     return parser.parse_args()
@@ -76,7 +79,14 @@ def main() -> None:
         if FRAMED.keys() & set(options.encodings):
             registry = stack.enter_context(Registry()).url
         cases = [
-            Case(encoding, dimension, int(events_of(encoding, dimension) * options.share), folder, registry)
+            Case(
+                encoding,
+                dimension,
+                int(events_of(encoding, dimension) * options.share),
+                folder,
+                registry,
+                options.before,
+            )
             for dimension in options.dimensions
             for encoding in options.encodings
         ]
@@ -89,7 +99,7 @@ def main() -> None:
                 say(f"only {number} of {options.rounds} rounds fit into {options.minutes:g} minutes")
                 break
             for case in cases:
-                measure(broker.bootstrap, case, f"{number}", python, runs[case], windows=options.quix_windows)
+                measure(broker.bootstrap, case, f"{number}", python, runs[case])
                 if number == 0:
                     say(floor_line(case, runs[case]))
             took = time.monotonic() - started
@@ -104,16 +114,14 @@ def main() -> None:
         draw(runs, options.out / "inputs.png")
 
 
-def measure(
-    bootstrap: str, case: Case, run: str, python: Path | None, engines: dict[str, list], *, windows: bool
-) -> None:
+def measure(bootstrap: str, case: Case, run: str, python: Path | None, engines: dict[str, list]) -> None:
     for name, spent in run_consumers(bootstrap, case, case.events).items():
         engines.setdefault(name, []).append(spent)
     engines.setdefault("service", []).append(run_service(bootstrap, case, run))
+    if case.before is not None and case.is_own:
+        engines.setdefault("before", []).append(run_before(bootstrap, case, run))
     if python is not None and not case.is_framed:
         for engine in QUIX_ENGINES:
-            if "windows" in engine and not windows:
-                continue
             group = f"{case.topic}-{engine.replace(' ', '-')}-{run}"
             events = case.events // QUIX_SHARE
             try:
