@@ -1,12 +1,10 @@
 """Learning the shapes of Avro records."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from driftgauge.config.inputs import TimeSource
 from driftgauge.events.schemas import PAYLOAD
 from driftgauge.events.shapes import Layout, Path, Unshaped
-from driftgauge.events.sources import read_time
 from driftgauge.events.varints import from_zigzag, to_number
 from driftgauge.events.vectors import F32, F64
 
@@ -54,7 +52,7 @@ class AvroWalk:
         if isinstance(kind, dict | list):
             self.walk(kind, path)
         elif kind in {"record", "error"}:
-            self._require_unread(path)
+            self._layout.kind(path)
             for field in schema["fields"]:
                 self.walk(field["type"], (*path, field["name"]))
         elif kind == "array" and self._layout.kinds.get(path) == "vector":
@@ -65,7 +63,7 @@ class AvroWalk:
             self._add_leaf(kind, schema, path)
 
     def _walk_items(self, schema: Any, path: Path) -> None:
-        self._require_unread(path)
+        self._layout.kind(path)
         while count := self._take_number():
             if count < 0:
                 # Their size in bytes follows.
@@ -81,28 +79,29 @@ class AvroWalk:
         if kind in {"int", "long"}:
             self._add_number(kind, logical, path)
         elif kind == "string" and logical == "uuid":
-            self._layout.add(self._take_number(), path, ("text",), _UUID)
+            self._layout.add(self._take_number(), _UUID, path, "text")
         elif logical is not None:
             raise Unshaped
         elif kind in _SIZES:
-            self._layout.add(_SIZES[kind], path)
+            self._layout.add(_SIZES[kind], b".{%d}" % _SIZES[kind], path)
         elif kind == "enum":
-            self._require_unread(path)
+            self._layout.kind(path, "same")
             self._take_number()
         elif kind == "string":
             size = self._take_number()
-            pattern = b"" if path in self._layout.kinds else b"[\x00-\x7f]{%d}" % size
-            self._layout.add(size, path, ("text",), pattern)
+            is_read = path in self._layout.kinds
+            self._layout.add(size, b".{%d}" % size if is_read else b"[\x00-\x7f]{%d}" % size, path, "text")
         else:
             size = schema["size"] if kind == "fixed" else self._take_number()
-            self._layout.add(size, path, ("text", "vector"))
+            self._layout.add(size, b".{%d}" % size, path, "text", "vector")
 
     def _add_number(self, kind: str, logical: str | None, path: Path) -> None:
         if logical not in _LONGS or (kind == "int" and logical is not None):
             raise Unshaped
-        self._layout.add(self._layout.varint_size(), path, ("time",), _LONGS[logical])
-        if path in self._layout.kinds:
-            self._layout.read_time = _time_reader(logical, self._layout.time)
+        self._layout.add(self._layout.varint_size(), _LONGS[logical], path, "time")
+        if self._layout.kinds.get(path) == "time":
+            self._layout.is_in_ms = logical is not None
+            self._layout.readers["time"] = _to_micros_in_ms if logical == "timestamp-micros" else _to_number
 
     def _add_vector(self, items: Any, path: Path) -> None:
         """Pass the numbers of a list in one block."""
@@ -110,22 +109,18 @@ class AvroWalk:
         if kind not in {"float", "double"}:
             raise Unshaped
         self._layout.number = F32 if kind == "float" else F64
-        self._layout.add(self._take_number() * _SIZES[kind], path, ("vector",))
+        size = self._take_number() * _SIZES[kind]
+        self._layout.add(size, b".{%d}" % size, path, "vector")
         if self._take_number():
-            raise Unshaped
-
-    def _require_unread(self, path: Path) -> None:
-        if path in self._layout.kinds:
             raise Unshaped
 
     def _take_number(self) -> int:
         return from_zigzag(self._layout.take_varint())
 
 
-def _time_reader(logical: str | None, source: TimeSource) -> Callable[[bytes], int]:
-    """Return the function that reads the milliseconds of a time; logical types have units of their own."""
-    if logical == "timestamp-millis" or (logical is None and source.unit == "ms"):
-        return lambda raw: from_zigzag(to_number(raw))
-    if logical is None:
-        return lambda raw: read_time(source, from_zigzag(to_number(raw)))
-    return lambda raw: from_zigzag(to_number(raw)) // _US_MS
+def _to_number(raw: bytes) -> int:
+    return from_zigzag(to_number(raw))
+
+
+def _to_micros_in_ms(raw: bytes) -> int:
+    return _to_number(raw) // _US_MS

@@ -8,18 +8,16 @@ from driftgauge.events.deserializers import read_attributes
 from driftgauge.events.mapped_bytes import compile_bytes
 from driftgauge.events.mapped_fields import TextField, VectorField, require
 from driftgauge.events.mapped_rows import MappedFields, MappedVector, is_well_formed, read_row
+from driftgauge.events.mapped_shapes import compile_shapes
 from driftgauge.events.mapped_single import compile_single
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason, SchemaPending, precedence
 from driftgauge.events.rows import Outcome, Row, Schedule, default_id, may_hold_bool
-from driftgauge.events.shapes import Learner, ShapeReader, find_kinds
+from driftgauge.events.shapes import Learner
 from driftgauge.events.sources import compile_source, describe_source, read_time
 from driftgauge.events.vectors import F64
 
 __all__ = ["Deserializer", "MappedReader"]
-
-# Where more of a poll's records match no shape than match one, the others of the poll are not compared.
-_PATIENCE = 50
 
 Deserializer = Callable[[RawRecord], object]
 """Returns a record's decoded value. Raises EventError or SchemaPending, as `Reader`."""
@@ -62,8 +60,7 @@ class MappedReader:
         is_single = len(settings.vectors) == 1 and not settings.vectors[0].embedding.may_be_several
         self._bytes = compile_bytes(settings)
         self._single = compile_single(settings) if is_single else None
-        kinds = find_kinds(settings) if is_single and learn is not None else None
-        self._shapes = None if kinds is None or learn is None else ShapeReader(settings, kinds, learn)
+        self._shapes = compile_shapes(settings, learn) if is_single and learn is not None else None
 
     def __call__(self, records: Sequence[RawRecord], schedules: Mapping[str, Schedule]) -> Iterable[Outcome]:
         """Return what becomes of each record; see `Reader`."""
@@ -73,28 +70,20 @@ class MappedReader:
     def _read_each(
         self, records: Iterable[RawRecord], schedules: Mapping[str, Schedule]
     ) -> Iterator[Outcome]:
-        decode, single, shapes = self.decode, self._single, self._shapes
-        misses = 0
         # One value at a time: that of a hostile record may take twenty times the memory of its bytes.
-        for number, record in enumerate(records):
-            outcome: Outcome
-            if shapes is not None and 2 * misses <= number + _PATIENCE:
-                outcome = shapes.read(record, schedules)
-                if outcome is not None:
-                    yield outcome
-                    continue
-                misses += 1
-            try:
-                value = decode(record)
-                if type(value) is Unmet:
-                    outcome = None
-                elif single is None or (outcome := single(record, value, schedules)) is None:
-                    outcome = self._read(record, value, schedules)
-                if shapes is not None and outcome is not None:
-                    shapes.learn(record)
-            except (EventError, SchemaPending) as fault:
-                outcome = fault
-            yield outcome
+        if self._shapes is not None:
+            return self._shapes.read_each(records, schedules, self._read_one)
+        return (self._read_one(record, schedules) for record in records)
+
+    def _read_one(self, record: RawRecord, schedules: Mapping[str, Schedule]) -> Outcome:
+        try:
+            value = self.decode(record)
+            if type(value) is Unmet:
+                return None
+            row = None if self._single is None else self._single(record, value, schedules)
+            return self._read(record, value, schedules) if row is None else row
+        except (EventError, SchemaPending) as fault:
+            return fault
 
     def _read(self, record: RawRecord, value: object, schedules: Mapping[str, Schedule]) -> list[Row]:
         """Return the events of a record, given its decoded value.

@@ -1,7 +1,6 @@
 """Reading of records with one vector, in less than half of the general path's time."""
 
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
 
 from driftgauge.config.inputs import InputSettings, Source
 from driftgauge.events.records import RawRecord
@@ -14,14 +13,12 @@ from driftgauge.events.rows import (
     may_hold_bool,
     pack_list,
 )
+from driftgauge.events.shapes import SingleReader
 from driftgauge.events.sources import Getter, compile_source, read_time, to_optional_text
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.events.vectors import F32, F64, VectorFormat, read_base64, to_format
 
-__all__ = ["SingleReader", "compile_single"]
-
-SingleReader: TypeAlias = Callable[[RawRecord, object, Mapping[str, Schedule]], Row | None]
-"""Returns the event of a record, given its decoded value, if it certainly is one, else None."""
+__all__ = ["compile_single"]
 
 
 def compile_single(
@@ -51,10 +48,11 @@ def compile_single(
     has_options = bool(get_id or get_version or get_segments)
 
     def read(record: RawRecord, value: object, schedules: Mapping[str, Schedule]) -> Row | None:
-        vector, number = get_vector(record, value), own_number
+        number = own_number
         event_id = version = segments = None
         try:
             stream, time_ms = get_stream(record, value), get_time(record, value)
+            vector = get_vector(record, value)
             if type(stream) is not str:
                 stream = to_optional_text(stream)
             if type(time_ms) is not int or not is_ms or not 0 <= time_ms <= LAST_MS:

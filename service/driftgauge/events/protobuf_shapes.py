@@ -6,9 +6,7 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor as Field
 
-from driftgauge.config.inputs import TimeSource
 from driftgauge.events.shapes import Kind, Layout, Path, Unshaped
-from driftgauge.events.sources import read_time
 from driftgauge.events.varints import from_zigzag, to_number
 from driftgauge.events.vectors import F32, F64
 
@@ -79,9 +77,10 @@ class ProtobufWalk:
         if wire == _VARINT:
             self._add_varint(path)
         elif wire == _LENGTH:
-            self._add(self._layout.take_varint(), path)
+            size = self._layout.take_varint()
+            self._add(size, b".{%d}" % size, path)
         elif wire in _SIZES:
-            self._add(_SIZES[wire], path)
+            self._add(_SIZES[wire], b".{%d}" % _SIZES[wire], path)
         else:
             raise Unshaped
 
@@ -90,7 +89,8 @@ class ProtobufWalk:
             # The numbers of a list.
             if path in self._layout.kinds:
                 self._layout.number = _FLOATS[field.type]
-            self._add(self._layout.take_varint(), path, ("vector",))
+            size = self._layout.take_varint()
+            self._add(size, b".{%d}" % size, path, "vector")
             return
         if field.type not in _TYPES.get(wire, ()):
             raise Unshaped
@@ -102,22 +102,21 @@ class ProtobufWalk:
         if wire == _VARINT:
             self._add_number(field, path)
         elif wire in _SIZES:
-            self._add(_SIZES[wire], path)
+            self._add(_SIZES[wire], b".{%d}" % _SIZES[wire], path)
         else:
             self._pass_bytes(field, self._layout.take_varint(), path)
 
     def _pass_bytes(self, field: Any, size: int, path: Path) -> None:
-        kind = self._layout.kinds.get(path)
         if field.type == Field.TYPE_BYTES:
-            self._add(size, path, ("text", "vector"))
+            self._add(size, b".{%d}" % size, path, "text", "vector")
         elif field.type == Field.TYPE_STRING:
-            self._add(size, path, ("text",), b"[\x00-\x7f]{%d}" % size if kind is None else b"")
-        elif kind == "time" and field.message_type.full_name == _TIMESTAMP:
+            is_read = path in self._layout.kinds
+            self._add(size, b".{%d}" % size if is_read else b"[\x00-\x7f]{%d}" % size, path, "text")
+        elif field.message_type.full_name == _TIMESTAMP and path in self._layout.kinds:
             self._add_timestamp(size, path)
-        elif kind is None:
-            self.walk(field.message_type, self._layout.position + size, path)
         else:
-            raise Unshaped
+            self._layout.kind(path)
+            self.walk(field.message_type, self._layout.position + size, path)
 
     def _add_timestamp(self, size: int, path: Path) -> None:
         start = self._layout.position
@@ -132,25 +131,29 @@ class ProtobufWalk:
             if raw[nanos_tag : nanos_tag + 1] != _NANOS or sizes[3] > _LONGEST_NS:
                 raise Unshaped
             pattern += _NANOS + _varint(sizes[3])
-        self._add(size, path, ("time",), pattern)
-        self._layout.read_time = _timestamp_reader(nanos_tag)
+        self._add(size, pattern, path, "time")
+        self._layout.is_in_ms = True
+        self._layout.readers["time"] = _timestamp_reader(nanos_tag)
 
     def _add_number(self, field: Any, path: Path) -> None:
-        self._add_varint(path, ("time",) if field.type in _TIMES else ())
-        if path in self._layout.kinds:
-            self._layout.read_time = _number_reader(self._layout.time, field.type)
+        if field.type not in _TIMES:
+            self._add_varint(path)
+            return
+        self._add_varint(path, "time")
+        if self._layout.kinds.get(path) == "time":
+            self._layout.readers["time"] = _to_signed if field.type == Field.TYPE_SINT64 else _to_unsigned
 
-    def _add_varint(self, path: Path, kinds: tuple[Kind, ...] = ()) -> None:
+    def _add_varint(self, path: Path, *possible: Kind) -> None:
         size = self._layout.varint_size()
         if size > _LONGEST:
             raise Unshaped
         is_inner = len(path) > 1
-        self._add(size, path, kinds, _varint(size) if is_inner else b"[\x80-\xff]{0,8}+[\x00-\x7f]")
+        self._add(size, _varint(size) if is_inner else b"[\x80-\xff]{0,8}+[\x00-\x7f]", path, *possible)
 
-    def _add(self, size: int, path: Path, kinds: tuple[Kind, ...] = (), pattern: bytes = b"") -> None:
+    def _add(self, size: int, pattern: bytes, path: Path, *possible: Kind) -> None:
         if not size and path in self._layout.kinds:
             raise Unshaped
-        self._layout.add(size, path, kinds, pattern)
+        self._layout.add(size, pattern, path, *possible)
 
 
 def _varint(size: int) -> bytes:
@@ -158,17 +161,21 @@ def _varint(size: int) -> bytes:
     return b"[\x80-\xff]{%d}[\x00-\x7f]" % (size - 1)
 
 
-def _number_reader(source: TimeSource, field_type: int) -> Callable[[bytes], int]:
-    is_zigzag = field_type == Field.TYPE_SINT64
+def _to_unsigned(raw: bytes) -> int:
+    """Return a number that is not 0, which may be missing.
 
-    def read(raw: bytes) -> int:
-        number = from_zigzag(to_number(raw)) if is_zigzag else to_number(raw)
-        if not number:
-            # It may be missing.
-            raise ValueError
-        return read_time(source, number)
+    Raises:
+        ValueError: It is 0.
+    """
+    number = to_number(raw)
+    if not number:
+        raise ValueError
+    return number
 
-    return read
+
+def _to_signed(raw: bytes) -> int:
+    """Return a number that zigzag has written; raises as `_to_unsigned`."""
+    return from_zigzag(_to_unsigned(raw))
 
 
 def _timestamp_reader(nanos_tag: int) -> Callable[[bytes], int]:

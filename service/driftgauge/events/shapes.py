@@ -1,36 +1,39 @@
 """Shapes: regular expressions of records that certainly are an event, learned from the records before them.
 
-Records of one schema differ in their fields, and seldom in their layout. A shape matches the values of one
-layout, and has a group for each field that the mapping reads, so no other field becomes an object. A value
-that matches no shape is decoded by the library of its encoding, and its shape is learned.
+Records of a topic differ in their fields, and seldom in their layout. A shape matches the values of one
+layout, and has a group for each field that is read, so no other field becomes an object. A value that matches
+no shape is decoded by the library of its encoding, and if it is an event, its shape is learned.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias
 
-from driftgauge.config.inputs import InputSettings, Source
-from driftgauge.config.paths import parse_path
-from driftgauge.events.mapped_single import SingleReader, compile_single
 from driftgauge.events.records import RawRecord
-from driftgauge.events.rows import Row, Schedule
-from driftgauge.events.sources import Getter, compile_source
+from driftgauge.events.rows import Outcome, Row, Schedule
+from driftgauge.events.sources import Getter
 from driftgauge.events.varints import read_varint
-from driftgauge.events.vectors import VectorFormat, to_format
+from driftgauge.events.vectors import VectorFormat
 
-__all__ = ["Kind", "Layout", "Learner", "Path", "ShapeReader", "Unshaped"]
+__all__ = ["Kind", "Layout", "Learner", "Path", "ShapeReader", "SingleReader", "Unshaped"]
 
-Kind: TypeAlias = Literal["text", "time", "vector"]
-"""What the mapping makes of a field."""
+Kind: TypeAlias = Literal["text", "time", "vector", "same"]
+"""What a reader makes of a field. `same`: whether it reads the record depends on it."""
 
 Path: TypeAlias = tuple[str | None, ...]
-"""The names from the root of a value to a field; None for the items of a list, which no mapped path has."""
+"""The names from the root of a value to a field; None for the items of a list."""
 
-_MOST_PARTS = 128
+SingleReader: TypeAlias = Callable[[RawRecord, Any, Mapping[str, Schedule]], Row | None]
+"""Returns the event of a record, given its decoded value, if it certainly is one, else None."""
+
+_MOST_PARTS = 256
+_MOST_BYTES = 1_000
 # Each takes a thirtieth of the time of the library to not match.
 _MOST_SHAPES = 8
 # A shape takes as long to learn as a hundred records to decode.
 _MISSES_A_SHAPE = 100
+# So many more records of a run than match a shape are compared.
+_PATIENCE = 50
 
 
 class Unshaped(Exception):  # noqa: N818 - a finding, not a fault
@@ -43,31 +46,45 @@ class Layout:
     Attributes:
         raw: The value.
         position: Where the walk is.
-        kinds: What the mapping reads, by path.
-        time: Where the mapping reads the time, with the unit of a number.
-        number: The format of the vector's numbers.
-        read_time: Returns the milliseconds since the epoch in the bytes of the time; raises ValueError where
-            it is not sure of them.
+        kinds: What is read, by path.
+        groups: The number of the group of each field that was found.
+        readers: What turns the bytes of a group into a field's value, by kind; raises ValueError where it is
+            not sure of them. A time is an int or a text.
+        number: The format of the vector's numbers in bytes; None: as the mapping says.
+        is_in_ms: Whether a time is in ms, whatever the unit of the mapping.
     """
 
-    def __init__(self, raw: bytes, kinds: Mapping[Path, Kind], settings: InputSettings) -> None:
+    def __init__(self, raw: bytes, kinds: Mapping[Path, Kind]) -> None:
         self.raw = raw
         self.position = 0
         self.kinds = kinds
-        self.time = settings.timestamp
-        self.number: VectorFormat = to_format(settings.vectors[0].embedding)
-        self.read_time: Callable[[bytes], int] | None = None
+        self.groups: dict[Path, int] = {}
+        self.readers: dict[Kind, Callable[[bytes], object]] = {"text": bytes.decode}
+        self.number: VectorFormat | None = None
+        self.is_in_ms = False
         self._patterns: list[bytes] = []
-        self._groups: dict[Path, int] = {}
+
+    def kind(self, path: Path, *possible: Kind) -> Kind | None:
+        """Return what is read at a path; None for nothing.
+
+        Raises:
+            Unshaped: It is none of those that are possible.
+        """
+        kind = self.kinds.get(path)
+        if kind is not None and kind not in possible:
+            raise Unshaped
+        return kind
 
     def take(self, size: int) -> bytes:
         """Pass bytes that are the same in all values of the layout, and return them.
 
         Raises:
-            Unshaped: The layout has too many parts.
+            Unshaped: They are too many, or the layout has too many parts.
         """
         taken = self.raw[self.position : self.position + size]
-        self._add(re.escape(taken), size)
+        if size > _MOST_BYTES:
+            raise Unshaped
+        self._pass(size, re.escape(taken))
         return taken
 
     def take_varint(self) -> int:
@@ -84,54 +101,51 @@ class Layout:
         """Return the bytes of the varint that follows."""
         return read_varint(self.raw, self.position)[1] - self.position
 
-    def add(self, size: int, path: Path, kinds: tuple[Kind, ...] = (), pattern: bytes = b"") -> None:
+    def add(self, size: int, pattern: bytes, path: Path, *possible: Kind) -> None:
         """Pass the bytes of a field, which differ between the values of the layout.
 
         Args:
             size: Their number in this value.
+            pattern: Their pattern.
             path: The field.
-            kinds: What the mapping may make of such a field.
-            pattern: Their pattern; by default any bytes of this number.
+            possible: What can be made of such a field.
 
         Raises:
-            Unshaped: The mapping makes something else of the field, the field is there twice, or as `take`.
+            Unshaped: Something else is to be made of it, it is there twice, or as `take`.
         """
-        pattern = pattern or b".{%d}" % size
-        if (kind := self.kinds.get(path)) is not None:
-            if kind not in kinds or path in self._groups:
+        kind = self.kind(path, "same", *possible)
+        if kind == "same":
+            self.take(size)
+            return
+        if kind is not None:
+            if path in self.groups:
                 raise Unshaped
-            self._groups[path] = len(self._groups)
+            self.groups[path] = len(self.groups)
             pattern = b"(%b)" % pattern
-        self._add(pattern, size)
-
-    def _add(self, pattern: bytes, size: int) -> None:
-        self._patterns.append(pattern)
-        self.position += size
-        if len(self._patterns) > _MOST_PARTS:
-            raise Unshaped
+        self._pass(size, pattern)
 
     def match(self) -> Callable[[bytes], re.Match[bytes] | None]:
         """Return the function that matches whole values."""
         return re.compile(b"".join(self._patterns), re.DOTALL).fullmatch
 
-    def has(self, source: Source) -> bool:
-        """Return whether a field of the mapping was found, or is not in the value."""
-        return source.path is None or _names(source.path) in self._groups
+    def getter(self, path: Path) -> Getter:
+        """Return the function that gets a field, given the groups of a match as the value.
 
-    def getter(self, source: Source) -> Getter:
-        """Return the function that gets a field of the mapping, given the groups of a match as the value."""
-        if source.path is None:
-            return compile_source(source)
-        path = _names(source.path)
-        group = self._groups.get(path)
+        It returns None where the layout lacks the field.
+        """
+        group = self.groups.get(path)
         if group is None:
             return lambda record, groups: None
-        kind, read_time = self.kinds[path], self.read_time
-        if kind == "text":
-            return lambda record, groups: groups[group].decode()  # type: ignore[index]
-        if kind == "time" and read_time is not None:
-            return lambda record, groups: read_time(groups[group])  # type: ignore[index]
-        return lambda record, groups: groups[group]  # type: ignore[index]
+        read = self.readers.get(self.kinds[path])
+        if read is None:
+            return lambda record, groups: groups[group]  # type: ignore[index]
+        return lambda record, groups: read(groups[group])  # type: ignore[index]
+
+    def _pass(self, size: int, pattern: bytes) -> None:
+        self._patterns.append(pattern)
+        self.position += size
+        if len(self._patterns) > _MOST_PARTS:
+            raise Unshaped
 
 
 Learner: TypeAlias = Callable[[Layout], None]
@@ -146,20 +160,51 @@ class _Shape(NamedTuple):
 class ShapeReader:
     """Reads records by the shapes of earlier ones."""
 
-    def __init__(self, settings: InputSettings, kinds: Mapping[Path, Kind], learn: Learner) -> None:
+    def __init__(
+        self, kinds: Mapping[Path, Kind], learn: Learner, compile_reader: Callable[[Layout], SingleReader]
+    ) -> None:
         """Create a reader without a shape.
 
         Args:
-            settings: A mapping with one vector, without a shape.
-            kinds: What it reads, by path; see `find_kinds`.
-            learn: The learner of its encoding.
+            kinds: What is read, by path.
+            learn: The learner of the encoding.
+            compile_reader: Returns what makes an event of the groups of a layout's match; raises Unshaped
+                where the layout lacks a field.
         """
-        self._settings = settings
         self._kinds = kinds
         self._learn = learn
+        self._compile = compile_reader
         self._shapes: list[_Shape] = []  # the last one that matched is the first
         self._learned = 0
         self._misses = 0
+
+    def read_each(
+        self,
+        records: Iterable[RawRecord],
+        schedules: Mapping[str, Schedule],
+        read_other: Callable[[RawRecord, Mapping[str, Schedule]], Outcome],
+    ) -> Iterator[Outcome]:
+        """Yield the outcome of each record of a run.
+
+        Args:
+            records: The records.
+            schedules: The schedules of the streams.
+            read_other: Reads a record that matches no shape, or that a shape is not sure of.
+        """
+        misses = 0
+        for number, record in enumerate(records):
+            outcome: Outcome
+            if 2 * misses > number + _PATIENCE:
+                # Most records match no shape.
+                yield read_other(record, schedules)
+            elif (outcome := self.read(record, schedules)) is not None:
+                yield outcome
+            else:
+                misses += 1
+                outcome = read_other(record, schedules)
+                if isinstance(outcome, tuple | list):
+                    self.learn(record)
+                yield outcome
 
     def read(self, record: RawRecord, schedules: Mapping[str, Schedule]) -> Row | None:
         """Return the event of a record if it certainly is one, else None."""
@@ -180,44 +225,11 @@ class ShapeReader:
             return
         self._misses = 0
         self._learned += 1
-        layout = Layout(raw, self._kinds, self._settings)
+        layout = Layout(raw, self._kinds)
         try:
             self._learn(layout)
+            shape = _Shape(layout.match(), self._compile(layout))
         except Unshaped:
             return
-        (vector,), time = self._settings.vectors, self._settings.timestamp
-        if all(map(layout.has, (vector.stream, vector.embedding, time))):
-            # A layout's times are in ms.
-            in_ms = self._settings.model_copy(update={"timestamp": time.model_copy(update={"unit": "ms"})})
-            self._shapes.insert(
-                0, _Shape(layout.match(), compile_single(in_ms, layout.getter, layout.number))
-            )
-            del self._shapes[_MOST_SHAPES:]
-
-
-def find_kinds(settings: InputSettings) -> dict[Path, Kind] | None:
-    """Return what a mapping with one vector reads from the value, by path.
-
-    Returns:
-        None where shapes cannot read it: it filters records, or reads an item of a list, the whole value, or
-        one field in two ways.
-    """
-    (vector,) = settings.vectors
-    texts = (vector.stream, settings.event_id, settings.model_version, *settings.segments.values())
-    read: list[tuple[Source | None, Kind]] = [(source, "text") for source in texts]
-    read += [(settings.timestamp, "time"), (vector.embedding, "vector")]
-    kinds: dict[Path, Kind] = {}
-    for source, kind in read:
-        if source is None:
-            continue
-        if source.record == "value":
-            return None
-        if source.path is not None:
-            path = _names(source.path)
-            if len(path) < len(parse_path(source.path)) or kinds.setdefault(path, kind) != kind:
-                return None
-    return None if settings.where else kinds
-
-
-def _names(path: str) -> Path:
-    return tuple(step for step in parse_path(path) if isinstance(step, str))
+        self._shapes.insert(0, shape)
+        del self._shapes[_MOST_SHAPES:]
