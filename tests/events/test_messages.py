@@ -3,12 +3,14 @@
 from types import MappingProxyType
 
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from driftgauge.config.inputs import TimeSource
 from driftgauge.events.messages import field_getter
+from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.sources import compile_path, read_time
-from tests.events.schema_records import CLASSES, Embedded
+from tests.events.schema_records import CLASSES, Embedded, add_map
 
 
 def take_field(value, name):
@@ -91,3 +93,15 @@ def test_field_of_other_values_is_that_of_a_mapping_or_missing():
     assert take_field(MappingProxyType({"stream": "clicks"}), "stream") == "clicks"
     assert take_field(MappingProxyType({}), "stream") is None
     assert take_field("clicks", "stream") is take_field(None, "stream") is take_field([1], "count") is None
+
+
+def test_map_of_proto2_with_key_that_is_not_utf8_is_invalid():
+    """Only proto3 refuses the message; this record must not end the process."""
+    file = descriptor_pb2.FileDescriptorProto(name="two.proto", syntax="proto2")
+    add_map(file.message_type.add(name="Two"), "segments", 1, "string", "string", ".Two")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    value = message_factory.GetMessageClass(pool.FindMessageTypeByName("Two")).FromString(b"\n\3\n\1\xff")
+    with pytest.raises(EventError, match="a key of the map segments is not UTF-8") as caught:
+        compile_path("segments.country")(value)
+    assert caught.value.reason is Reason.INVALID

@@ -7,6 +7,7 @@ from driftgauge.core.counting.batch import EventBatch
 from driftgauge.events.contract import read_json
 from driftgauge.events.mapped import MappedReader
 from driftgauge.events.records import RawRecord
+from driftgauge.events.rejection import EventError
 from driftgauge.events.sources import compile_path, to_optional_text
 
 __all__ = ["EventNames"]
@@ -45,7 +46,7 @@ class EventNames:
             return None
         try:
             return to_optional_text(self._get(value()))
-        except ValueError:
+        except (EventError, ValueError):
             return None
 
     def of_batch(self, batch: EventBatch, records: Sequence[RawRecord]) -> list[str | None]:

@@ -8,6 +8,8 @@ from functools import lru_cache
 from operator import attrgetter, methodcaller
 from typing import Any
 
+from driftgauge.events.rejection import EventError, Reason
+
 __all__ = ["field_getter", "timestamp_ms"]
 
 _ENUM = 14  # FieldDescriptor.TYPE_ENUM
@@ -64,13 +66,25 @@ def _repeated_getter(field: Any) -> Callable[[Any], object]:
     entry = field.message_type
     if entry is not None and entry.GetOptions().map_entry:
         convert = _converter(entry.fields_by_name["value"])
-        return lambda message: (
-            {_key(key): convert(each) for key, each in getattr(message, name).items()} or None
-        )
+        return lambda message: _read_map(getattr(message, name), name, convert)
     if field.type == _ENUM:
         convert = _converter(field)
         return lambda message: [convert(each) for each in getattr(message, name)] or None
     return lambda message: getattr(message, name)[:] or None
+
+
+def _read_map(
+    found: Mapping[object, object], name: str, convert: Callable[[object], object]
+) -> dict[str, object] | None:
+    """Return a map by text.
+
+    Raises:
+        EventError: A key is not UTF-8, which only proto3 requires of it.
+    """
+    try:
+        return {_key(key): convert(each) for key, each in found.items()} or None
+    except UnicodeDecodeError:
+        raise EventError(Reason.INVALID, f"value: a key of the map {name} is not UTF-8") from None
 
 
 def _converter(field: Any) -> Callable[[Any], object]:
