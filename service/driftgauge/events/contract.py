@@ -128,7 +128,7 @@ class Event(BaseModel):
         """Return the vector as little-endian float32; numbers beyond float32 become infinite."""
         if self.embedding_b64 is not None:
             return a2b_base64(self.embedding_b64)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             return np.array(self.embedding, np.float64).astype("<f4").tobytes()
 
 

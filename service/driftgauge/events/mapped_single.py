@@ -1,6 +1,7 @@
 """Reading of records with one vector, in less than half of the general path's time."""
 
 from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 from driftgauge.config.inputs import InputSettings, Source
 from driftgauge.events.records import RawRecord
@@ -13,12 +14,14 @@ from driftgauge.events.rows import (
     may_hold_bool,
     pack_list,
 )
-from driftgauge.events.shapes import SingleReader
 from driftgauge.events.sources import Getter, compile_source, read_time, to_optional_text
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.events.vectors import F32, F64, VectorFormat, read_base64, to_format
 
-__all__ = ["compile_single"]
+__all__ = ["SingleReader", "compile_single"]
+
+SingleReader: TypeAlias = Callable[[RawRecord, object, Mapping[str, Schedule]], Row | None]
+"""Returns the event of a record, given its decoded value, if it certainly is one, else None."""
 
 
 def compile_single(

@@ -1,0 +1,114 @@
+"""Records read with shapes and without, which must have the same outcomes."""
+
+import numpy as np
+from hypothesis import strategies as st
+
+from driftgauge.config.inputs import InputSettings
+from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.events.mapped import MappedReader
+from driftgauge.events.records import StoredRecord
+from driftgauge.events.rejection import EventError
+from driftgauge.events.rows import RECORD_ID, BaselineContract, default_id
+
+NOON_MS = 1_762_171_200_000
+VECTOR = np.array([0.5, -1.25], "<f4").tobytes()
+SCHEDULES = {
+    "clicks": (
+        BaselineContract("clicks", "second", 2, "v2", DistanceMetric.EUCLIDEAN, NOON_MS),
+        BaselineContract("clicks", "first", 2, None, DistanceMetric.EUCLIDEAN),
+    )
+}
+# No rightmost bit, all bits, the largest varint, text that is not ASCII, and text that is not UTF-8.
+_PIECES = [b"\x80", b"\xff", b"\0", b"\x80\0", b"\xff" * 9 + b"\1", "é".encode(), b"\xed\xa0\x80"]
+
+
+def stored(raw):
+    headers = [("stream", b"clicks"), ("at", b"1762171200")]
+    return StoredRecord(raw, "embeddings", 3, 880, b"clicks", headers, NOON_MS)
+
+
+def outcome(reader, raw):
+    """Return what becomes of a record: its reason, or baseline, time, bits, id and segments of its events.
+
+    None where it is filtered out.
+    """
+    record = stored(raw)
+    (found,) = reader([record], SCHEDULES)
+    if found is None:
+        return None
+    if isinstance(found, EventError):
+        # Of some faults fastavro names the object that it reads, with its address.
+        return found.reason, found.stream, found.detail.partition(" at 0x")[0]
+    return [
+        (
+            contract.baseline,
+            time_ms,
+            bits(number, vector),
+            default_id(record) if own is RECORD_ID else own,
+            segments,
+        )
+        for contract, number, time_ms, vector, own, segments in (
+            [found] if isinstance(found, tuple) else found
+        )
+    ]
+
+
+def bits(number, vector):
+    """Return the bits of a vector as float32; any NaN is the same, because all are refused."""
+    numbers = number.to_float32(vector)
+    return np.where(np.isnan(numbers), np.float32(np.nan), numbers).tobytes()
+
+
+def read_both(mapping, deserializer, raws):
+    """Read records with and without shapes, which can be learned of each.
+
+    Returns:
+        Which of them were read by a shape.
+    """
+    settings = InputSettings.model_validate(mapping)
+    plain, shaped = (
+        MappedReader(settings, deserializer),
+        MappedReader(settings, deserializer, deserializer.learn),
+    )
+    shapes = shaped._shapes
+    were_shaped = []
+    for raw in raws:
+        is_shaped = False
+        if shapes is not None:
+            shapes._learned = 0
+            is_shaped = shapes.read(stored(raw), SCHEDULES) is not None
+        were_shaped.append(is_shaped)
+        assert outcome(shaped, raw) == outcome(plain, raw)
+    return were_shaped
+
+
+@st.composite
+def near(draw, raw, start):
+    """Draw bytes near some bytes, those before `start` unchanged; most have the same length."""
+    changed = bytearray(raw)
+    for _ in range(draw(st.integers(1, 2))):
+        offset = draw(st.integers(start, max(start, len(changed) - 1)))
+        match draw(st.sampled_from(["flip", "flip", "set", "overwrite", "insert", "cut", "repeat"])):
+            case "flip" if offset < len(changed):
+                changed[offset] ^= 1 << draw(st.integers(0, 7))
+            case "set" if offset < len(changed):
+                changed[offset] = draw(st.sampled_from([0, 1, 2, 0x7F, 0x80, 0xFF]))
+            case "overwrite":
+                piece = draw(st.sampled_from(_PIECES))
+                changed[offset : offset + len(piece)] = piece
+            case "insert":
+                changed[offset:offset] = draw(st.sampled_from(_PIECES))
+            case "cut":
+                del changed[offset:]
+            case "repeat":
+                changed[offset:offset] = changed[max(start, offset - draw(st.integers(1, 12))) : offset]
+    return bytes(changed)
+
+
+@st.composite
+def sequences(draw, raws, start):
+    """Draw records from a list in any order, and records near them."""
+    count = draw(st.integers(2, 8))
+    return [
+        draw(st.sampled_from(raws).flatmap(lambda raw: st.just(raw) | near(raw, start))) for _ in range(count)
+    ]

@@ -1,0 +1,294 @@
+"""Shapes: which are learned, kept and compared."""
+
+import re
+
+import pytest
+
+from driftgauge.config.inputs import InputSettings
+from driftgauge.events import shapes
+from driftgauge.events.mapped import MappedReader
+from driftgauge.events.shapes import Layout, Unshaped, compile_shapes
+from tests.events.shaped import NOON_MS, SCHEDULES, VECTOR, outcome, read_both, stored
+
+MAPPING = {"encoding": "avro", "stream": "stream", "embedding": "v", "timestamp": "at"}
+
+
+class Pieces:
+    """Values of an encoding of this test: pieces `name=text`, of which a text's length is the layout."""
+
+    def __init__(self):
+        self.decoded = 0
+
+    def __call__(self, record):
+        self.decoded += 1
+        pieces = dict(piece.split(b"=", 1) for piece in record.value().split(b";"))
+        numbers = {name: int(pieces[name]) for name in (b"at",) if name in pieces}
+        return {name.decode(): text for name, text in (pieces | numbers).items()}
+
+    def learn(self, layout):
+        convert = {"text": bytes.decode, "vector": None, "time": int}
+        for piece in layout.raw.split(b";"):
+            name, _, text = piece.partition(b"=")
+            layout.take(len(name) + 1)
+            if name == b"ascii":
+                layout.add_text(len(text), ("ascii",))
+            else:
+                layout.add(len(text), (name.decode(),), convert)
+            layout.take(1)
+
+
+def pieces(**fields):
+    values = {"stream": "clicks", "v": VECTOR, "at": NOON_MS} | fields
+    return b";".join(
+        b"%b=%b" % (name.encode(), text if isinstance(text, bytes) else str(text).encode())
+        for name, text in values.items()
+    )
+
+
+def reader(**mapping):
+    deserialize = Pieces()
+    settings = InputSettings.model_validate(MAPPING | mapping)
+    return MappedReader(settings, deserialize, deserialize.learn), deserialize
+
+
+def read(reader, *values):
+    """Read a poll of events, which must all be accepted."""
+    outcomes = list(reader([stored(raw) for raw in values], SCHEDULES))
+    assert all(isinstance(each, tuple) for each in outcomes)
+
+
+def test_value_of_a_known_layout_is_not_decoded():
+    reads, deserialize = reader()
+    read(reads, *[pieces(at=NOON_MS + i) for i in range(10)])
+    assert deserialize.decoded == 1
+
+
+def test_field_may_hold_a_line_end():
+    assert read_both(MAPPING, Pieces(), [pieces(), pieces(v=b"\n" * 8)]) == [False, True]
+
+
+def test_value_with_more_at_its_end_matches_no_shape():
+    assert read_both(MAPPING, Pieces(), [pieces(), pieces() + b"7"]) == [False, False]
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        {"header": "at", "unit": "s"},
+        {"constant": "1762171200", "unit": "s"},
+        {"constant": "1762171200000000", "unit": "us"},
+        {"record": "timestamp"},
+    ],
+)
+def test_time_beside_the_value_keeps_its_unit(time):
+    mapping = MAPPING | {"timestamp": time, "stream": {"record": "key"}}
+    assert read_both(mapping, Pieces(), [pieces()] * 2) == [False, True]
+    reads, _ = reader(timestamp=time)
+    assert [each[1] for _ in range(2) for each in outcome(reads, pieces())] == [NOON_MS] * 2
+
+
+def test_optional_fields_may_be_missing():
+    mapping = MAPPING | {"event_id": "id", "model_version": "m", "segments": {"part": "p", "other": "o"}}
+    raws = [pieces(), pieces(p="de"), pieces(p="de", id="e"), pieces(p="de", id="e", m="v2")]
+    assert read_both(mapping, Pieces(), [each for raw in raws for each in (raw, raw)]) == [False, True] * 4
+
+
+def test_condition_holds_for_values_with_the_same_field():
+    mapping = MAPPING | {"where": [{"path": "op", "in": ["c", "u"]}]}
+    raws = [pieces(op="c"), pieces(op="c", at=NOON_MS + 1), pieces(op="d"), pieces(op="u"), pieces(op="c")]
+    assert read_both(mapping, Pieces(), raws) == [False, True, False, False, True]
+
+
+def test_condition_on_a_field_that_the_walk_does_not_pass_has_no_shape():
+    reads, _ = reader(where=[{"path": "op", "in": ["c"]}])
+    reads._shapes.learn(stored(pieces()))
+    assert reads._shapes._shapes == []
+
+
+def test_text_that_is_not_utf8_is_left_to_the_library():
+    assert read_both(MAPPING, Pieces(), [pieces(), pieces(stream=b"click\xff")]) == [False, False]
+
+
+@pytest.mark.parametrize(
+    "mapping",
+    [
+        {"where": [{"header": "op", "in": ["c"]}]},
+        {"where": [{"path": "stream", "in": ["clicks"]}]},
+        {"stream": {"record": "value"}},
+        {"event_id": "ids[0]"},
+        {"event_id": "ids[kind=a].id"},
+        {"event_id": "v"},
+        {"event_id": "at"},
+        {"event_id": "at.seconds"},
+        {"segments": {"part": "stream.part"}},
+    ],
+    ids=str,
+)
+def test_mapping_that_shapes_cannot_read_has_none(mapping):
+    assert compile_shapes(InputSettings.model_validate(MAPPING | mapping), Pieces().learn) is None
+
+
+@pytest.mark.parametrize(
+    "mapping", [{"embedding": {"path": "v", "dimension": 2}}, {"embedding": {"path": "v", "shape": "s"}}]
+)
+def test_several_vectors_have_no_shape(mapping):
+    assert reader(**mapping)[0]._shapes is None
+
+
+def test_shape_has_the_stream_the_vector_and_the_time():
+    reads, _ = reader()
+    for missing in ("stream", "v", "at"):
+        raw = b";".join(piece for piece in pieces().split(b";") if not piece.startswith(missing.encode()))
+        reads._shapes.learn(stored(raw))
+        assert reads._shapes._shapes == []
+        reads._shapes._learned = 0
+
+
+def test_learning_is_bounded():
+    """Each shape takes a hundred misses more than the one before."""
+    reads, _ = reader()
+    missed = []
+    for size in range(2_000):
+        before = reads._shapes._learned
+        read(reads, pieces(x="x" * size))
+        if reads._shapes._learned > before:
+            missed.append(size)
+    assert missed == [0, 100, 300, 600, 1_000, 1_500]
+
+
+def learn_all(reader):
+    """Let a reader learn the shape of each record."""
+    reader._shapes._learned = 0
+
+
+def test_least_recently_used_shape_is_dropped():
+    reads, deserialize = reader()
+    layouts = [pieces(x="x" * size) for size in range(shapes._MOST_SHAPES + 1)]
+    for raw in layouts[:-1]:
+        learn_all(reads)
+        read(reads, raw)
+    read(reads, layouts[0])
+    learn_all(reads)
+    read(reads, layouts[-1])
+    assert len(reads._shapes._shapes) == shapes._MOST_SHAPES
+    decoded = deserialize.decoded
+    read(reads, layouts[0], *layouts[2:])
+    assert deserialize.decoded == decoded
+    read(reads, layouts[1])
+    assert deserialize.decoded == decoded + 1
+
+
+def test_shape_that_leaves_out_its_own_value_is_not_kept():
+    reads, _ = reader()
+    read(reads, pieces(ascii="é".encode()))
+    assert reads._shapes._shapes == []
+
+
+def test_known_layout_is_not_learned_again():
+    reads, _ = reader()
+    for _ in range(2):
+        learn_all(reads)
+        reads._shapes.learn(stored(pieces()))
+    assert len(reads._shapes._shapes) == 1
+
+
+@pytest.mark.parametrize(
+    ("usual", "compared"), [(0, shapes._PATIENCE), (100, 100 + shapes._PATIENCE), (500, 500)]
+)
+def test_poll_of_mostly_other_records_stops_comparing(usual, compared):
+    """Compared are as many others as usual ones, and some more."""
+    reads, _ = reader()
+    read(reads, pieces())
+    reads._shapes._learned = 1_000
+    compare, found = reads._shapes.read, []
+
+    def count(record, schedules):
+        found.append(compare(record, schedules))
+        return found[-1]
+
+    reads._shapes.read = count
+    read(reads, *[pieces()] * usual, *[pieces(x="x")] * 500)
+    assert found.count(None) == compared
+
+
+def layout(raw, **mapping):
+    settings = InputSettings.model_validate(MAPPING | mapping)
+    return Layout(raw, compile_shapes(settings, Pieces().learn)._kinds, settings)
+
+
+@pytest.mark.parametrize("size", [-1, 65])
+def test_literal_of_unusual_size_has_no_shape(size):
+    with pytest.raises(Unshaped):
+        layout(b"x" * 100).take(size)
+
+
+def test_field_of_negative_size_has_no_shape():
+    with pytest.raises(Unshaped):
+        layout(b"x" * 100).add(-8, ("x",))
+
+
+def test_parts_are_bounded():
+    found = layout(b"x" * 1_000)
+    for _ in range(shapes._MOST_PARTS):
+        found.take(1)
+    with pytest.raises(Unshaped):
+        found.take(1)
+
+
+@pytest.mark.parametrize("raw", [b"", b"\x80", b"\x80" * 9 + b"\0"])
+def test_unusual_varint_has_no_shape(raw):
+    for method in ("take_varint", "varint_size"):
+        with pytest.raises(Unshaped):
+            getattr(layout(raw), method)()
+
+
+def test_number_of_a_varint_is_part_of_the_layout():
+    found = layout(b"\x85\0")
+    assert found.take_varint() == 5
+    assert found.match()(b"\x85\0") is not None
+    assert found.match()(b"\5") is None
+
+
+def test_field_is_entered_once():
+    found = layout(b"")
+    found.enter(("x", None, "y"))
+    found.enter(("x", None, "y"))
+    found.enter(("x", "y"))
+    with pytest.raises(Unshaped):
+        found.enter(("x", "y"))
+
+
+def test_field_that_is_read_is_there_once():
+    found = layout(b"abab")
+    found.add_bytes(2, ("v",))
+    with pytest.raises(Unshaped):
+        found.add_bytes(2, ("v",))
+
+
+def test_field_of_another_kind_has_no_shape():
+    with pytest.raises(Unshaped):
+        layout(b"abc").add(3, ("v",), {"text": bytes.decode})
+
+
+@pytest.mark.parametrize(
+    ("path", "raw", "is_matched"),
+    [(("x",), b"a\xff", False), (("x",), b"\0\n", True), (("stream",), b"a\xff", True)],
+)
+def test_text_that_is_not_read_is_ascii(path, raw, is_matched):
+    found = layout(b"ab")
+    found.add_text(2, path)
+    assert (found.match()(raw) is not None) == is_matched
+
+
+@pytest.mark.parametrize(
+    ("raw", "is_varint"),
+    [
+        (b"\0", True),
+        (b"\xff" * 8 + b"\x7f", True),
+        (b"\xff" * 9 + b"\1", False),
+        (b"\x80", False),
+        (b"\0\0", False),
+    ],
+)
+def test_varint_has_at_most_63_bits(raw, is_varint):
+    assert (re.fullmatch(shapes.VARINT, raw) is not None) == is_varint
