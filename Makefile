@@ -86,12 +86,11 @@ lock: $(STAMP) ## Resolve the dependencies again, within the ranges of pyproject
 	  --output-file deploy/docker/build.lock
 
 .PHONY: bench
-bench: $(STAMP) ## Measure decoding, the core, the whole service, its delay and the size of its state
+bench: $(STAMP) ## Measure decoding, the core, the service against other engines, its delay and the size of its state
 	@$(BIN)/python tests/bench/decoder.py
 	@$(BIN)/python -m tests.bench.encodings
 	@$(BIN)/python tests/bench/mutated.py
 	@$(BIN)/python tests/bench/core.py
-	@$(BIN)/python tests/bench/service.py
 	@$(BIN)/python tests/bench/inputs.py
 	@$(BIN)/python tests/bench/latency.py
 	@$(BIN)/python tests/bench/state.py

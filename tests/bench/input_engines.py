@@ -1,18 +1,15 @@
-"""One run of each engine of the throughput benchmark, in a process of its own, with its time an event."""
+"""One run of each other engine of the benchmark of inputs, in its own process, with its time an event."""
 
 import json
 import os
 import subprocess
 import sys
 import venv
-from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from confluent_kafka.admin import AdminClient, NewTopic
 from tests.bench.input_case import Case
-from tests.bench.service import watch
-from tests.integration.service import DRIFTGAUGE, ReplicaProcess
+from tests.bench.input_service import Spent
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -26,12 +23,7 @@ QUIX_ENGINES = {
 """The guarantee and the job of each."""
 
 LIMIT_S = 120
-# Each scrape takes about 5 ms of processor time.
-POLL_S = 0.5
 INSTALL_S = 300
-
-Spent = Mapping[str, float]
-"""Microseconds an event: `processor` and `wall`; of the service also `memory` in MiB."""
 
 
 class EngineError(Exception):
@@ -80,40 +72,6 @@ def run_quix(python: Path, bootstrap: str, case: Case, engine: str, events: int,
     arguments = [bootstrap, case.topic, case.encoding, str(events), str(case.matrices)]
     command = [python, HERE / "input_quix.py", *arguments, *QUIX_ENGINES[engine], f"quix-{run}"]
     return _an_event(_run(command), events)
-
-
-def run_service(bootstrap: str, case: Case, run: str) -> Spent:
-    """Return the time of the service, both roles in one process, and its memory."""
-    group = f"{case.topic}-{run}"
-    return _watch_service(bootstrap, case, case.config(bootstrap, group), group, DRIFTGAUGE)
-
-
-def run_before(bootstrap: str, case: Case, run: str) -> Spent:
-    """Return the time of the service of the earlier checkout, and its memory."""
-    group = f"{case.topic}-before-{run}"
-    config = case.config(bootstrap, group, is_before=True)
-    return _watch_service(bootstrap, case, config, group, [str(HERE / "input_before.py"), str(case.before)])
-
-
-def _watch_service(
-    bootstrap: str, case: Case, config: Path, group: str, program: Sequence[str]
-) -> dict[str, float]:
-    """Return the time from the first commit to that of the last event, by the service's own metrics.
-
-    Where the first commit has more than half of the events, it is the time from the assignment of the
-    partitions, and overstated.
-    """
-    admin = AdminClient({"bootstrap.servers": bootstrap})
-    topics = [NewTopic(f"{group}.{name}", 1) for name in ("windows", "dead-letters")]
-    for created in admin.create_topics(topics).values():
-        created.result(30)
-    with ReplicaProcess(config, config.with_suffix(".log"), program=program) as service:
-        first, last = watch(service, case.topic, case.events, interval_s=POLL_S, from_commit=True)
-        service.stop()
-    events = last["driftgauge_events_total"] - first["driftgauge_events_total"]
-    names = {"processor": "process_cpu_seconds_total", "wall": "time"}
-    spent = {own: (last[name] - first[name]) / events * 1e6 for own, name in names.items()}
-    return {**spent, "memory": last["process_resident_memory_bytes"] / 2**20}
 
 
 def _run(command: list[str | Path]) -> dict:

@@ -29,14 +29,13 @@ from tests.bench.input_engines import (  # noqa: E402
     QUIX_ENGINES,
     EngineError,
     quix_python,
-    run_before,
     run_consumers,
     run_quix,
-    run_service,
 )
 from tests.bench.input_framed import FRAMED  # noqa: E402
 from tests.bench.input_profile import profile  # noqa: E402
 from tests.bench.input_report import draw, floor_line, table  # noqa: E402
+from tests.bench.input_service import run_before, run_service  # noqa: E402
 from tests.bench.input_values import ENCODINGS  # noqa: E402
 from tests.kafka.broker import Broker  # noqa: E402
 from tests.kafka.registry import Registry  # noqa: E402

@@ -37,8 +37,7 @@ def outcome(reader, raw):
     if found is None:
         return None
     if isinstance(found, EventError):
-        # Of some faults fastavro names the object that it reads, with its address.
-        return found.reason, found.stream, found.detail.partition(" at 0x")[0]
+        return found.reason, found.stream, found.detail
     return [
         (
             contract.baseline,

@@ -1,13 +1,11 @@
 """Shapes: which are learned, kept and compared."""
 
-import re
-
 import pytest
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.events import shapes
 from driftgauge.events.mapped import MappedReader
-from driftgauge.events.shapes import Layout, Unshaped, compile_shapes
+from driftgauge.events.shapes import compile_shapes
 from tests.events.shaped import NOON_MS, SCHEDULES, VECTOR, outcome, read_both, stored
 
 MAPPING = {"encoding": "avro", "stream": "stream", "embedding": "v", "timestamp": "at"}
@@ -209,86 +207,3 @@ def test_poll_of_mostly_other_records_stops_comparing(usual, compared):
     reads._shapes.read = count
     read(reads, *[pieces()] * usual, *[pieces(x="x")] * 500)
     assert found.count(None) == compared
-
-
-def layout(raw, **mapping):
-    settings = InputSettings.model_validate(MAPPING | mapping)
-    return Layout(raw, compile_shapes(settings, Pieces().learn)._kinds, settings)
-
-
-@pytest.mark.parametrize("size", [-1, 65])
-def test_literal_of_unusual_size_has_no_shape(size):
-    with pytest.raises(Unshaped):
-        layout(b"x" * 100).take(size)
-
-
-def test_field_of_negative_size_has_no_shape():
-    with pytest.raises(Unshaped):
-        layout(b"x" * 100).add(-8, ("x",))
-
-
-def test_parts_are_bounded():
-    found = layout(b"x" * 1_000)
-    for _ in range(shapes._MOST_PARTS):
-        found.take(1)
-    with pytest.raises(Unshaped):
-        found.take(1)
-
-
-@pytest.mark.parametrize("raw", [b"", b"\x80", b"\x80" * 9 + b"\0"])
-def test_unusual_varint_has_no_shape(raw):
-    for method in ("take_varint", "varint_size"):
-        with pytest.raises(Unshaped):
-            getattr(layout(raw), method)()
-
-
-def test_number_of_a_varint_is_part_of_the_layout():
-    found = layout(b"\x85\0")
-    assert found.take_varint() == 5
-    assert found.match()(b"\x85\0") is not None
-    assert found.match()(b"\5") is None
-
-
-def test_field_is_entered_once():
-    found = layout(b"")
-    found.enter(("x", None, "y"))
-    found.enter(("x", None, "y"))
-    found.enter(("x", "y"))
-    with pytest.raises(Unshaped):
-        found.enter(("x", "y"))
-
-
-def test_field_that_is_read_is_there_once():
-    found = layout(b"abab")
-    found.add_bytes(2, ("v",))
-    with pytest.raises(Unshaped):
-        found.add_bytes(2, ("v",))
-
-
-def test_field_of_another_kind_has_no_shape():
-    with pytest.raises(Unshaped):
-        layout(b"abc").add(3, ("v",), {"text": bytes.decode})
-
-
-@pytest.mark.parametrize(
-    ("path", "raw", "is_matched"),
-    [(("x",), b"a\xff", False), (("x",), b"\0\n", True), (("stream",), b"a\xff", True)],
-)
-def test_text_that_is_not_read_is_ascii(path, raw, is_matched):
-    found = layout(b"ab")
-    found.add_text(2, path)
-    assert (found.match()(raw) is not None) == is_matched
-
-
-@pytest.mark.parametrize(
-    ("raw", "is_varint"),
-    [
-        (b"\0", True),
-        (b"\xff" * 8 + b"\x7f", True),
-        (b"\xff" * 9 + b"\1", False),
-        (b"\x80", False),
-        (b"\0\0", False),
-    ],
-)
-def test_varint_has_at_most_63_bits(raw, is_varint):
-    assert (re.fullmatch(shapes.VARINT, raw) is not None) == is_varint

@@ -8,11 +8,11 @@ from typing import Any
 from fastavro import parse_schema, schemaless_reader
 
 from driftgauge.events.avro_shapes import AvroWalk
+from driftgauge.events.layouts import Layout
 from driftgauge.events.readers import ReaderCache, UnusableSchema
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.schemas import PAYLOAD, Schema, SchemaSource, read_schema_id
-from driftgauge.events.shapes import Layout
 
 __all__ = ["AvroDeserializer"]
 
@@ -44,6 +44,10 @@ class AvroDeserializer:
         source.seek(PAYLOAD)
         try:
             value = schemaless_reader(source, schema, None)["value"]  # type: ignore[call-overload, index]
+        except EOFError:
+            # Its text names the object that was read, with its address.
+            detail = f"value: ends within the Avro of schema {read_schema_id(raw)}"
+            raise EventError(Reason.UNDECODABLE, detail) from None
         except OverflowError:
             detail = f"value: a time beyond the years 1 to 9999 (schema {read_schema_id(raw)})"
             raise EventError(Reason.INVALID, detail) from None

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from driftgauge.config.inputs import TimeSource
+from driftgauge.events.layouts import VARINT, Layout, Path, Unshaped
 from driftgauge.events.schemas import PAYLOAD
-from driftgauge.events.shapes import VARINT, Layout, Path, Unshaped
 from driftgauge.events.sources import read_time
 from driftgauge.events.varints import from_zigzag, to_number
 from driftgauge.events.vectors import F32, F64

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from driftgauge.config.inputs import InputSettings, VectorSettings
 from driftgauge.events.conditions import RecordCondition, Unmet
 from driftgauge.events.deserializers import read_attributes
+from driftgauge.events.layouts import Learner
 from driftgauge.events.mapped_bytes import compile_bytes
 from driftgauge.events.mapped_fields import TextField, VectorField, require
 from driftgauge.events.mapped_rows import MappedFields, MappedVector, is_well_formed, read_row
@@ -12,7 +13,7 @@ from driftgauge.events.mapped_single import compile_single
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason, SchemaPending, precedence
 from driftgauge.events.rows import Outcome, Row, Schedule, default_id, may_hold_bool
-from driftgauge.events.shapes import Learner, compile_shapes
+from driftgauge.events.shapes import compile_shapes
 from driftgauge.events.sources import compile_source, describe_source, read_time
 from driftgauge.events.vectors import F64
 

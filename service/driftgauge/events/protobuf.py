@@ -21,6 +21,7 @@ from google.protobuf import (
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
+from driftgauge.events.layouts import Layout
 from driftgauge.events.protobuf_shapes import ProtobufWalk
 from driftgauge.events.readers import ReaderCache, UnusableSchema
 from driftgauge.events.records import RawRecord
@@ -31,7 +32,6 @@ from driftgauge.events.schemas import (
     read_message_indexes,
     read_schema_id,
 )
-from driftgauge.events.shapes import Layout
 
 __all__ = ["ProtobufDeserializer"]
 

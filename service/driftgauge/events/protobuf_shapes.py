@@ -8,7 +8,7 @@ from google.protobuf.descriptor import FieldDescriptor as Field
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from driftgauge.config.inputs import TimeSource
-from driftgauge.events.shapes import VARINT, Layout, Path, Unshaped
+from driftgauge.events.layouts import VARINT, Layout, Path, Unshaped
 from driftgauge.events.sources import read_time
 from driftgauge.events.varints import from_zigzag, to_number
 from driftgauge.events.vectors import F32, F64
