@@ -66,7 +66,7 @@ class Case:
 
     @property
     def matrices(self) -> Path:
-        """The centroids and components, for the engines that do not read baselines."""
+        """The arrays of the baseline, for the engines that do not read baselines."""
         return self.folder / f"{self.dimension}.npz"
 
     @property
@@ -128,7 +128,16 @@ def _draw(case: Case) -> np.ndarray:
     )
     save(baseline, case.baseline)
     baseline = load(case.baseline)
-    np.savez(case.matrices, centroids=baseline.centroids.values, components=baseline.components)
+    centroids = baseline.centroids.values
+    matrices = {
+        "centroids": centroids,
+        "half_norms": np.square(centroids).sum(axis=1) / 2,
+        "squared_radii": np.square(baseline.radii),
+        "mean": baseline.mean,
+        "components": baseline.components,
+        "variances": baseline.variances,
+    }
+    np.savez(case.matrices, **{name: each.astype(np.float32) for name, each in matrices.items()})
     if case.before is not None:
         _fit_before(case, vectors)
     return vectors

@@ -15,8 +15,10 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 QUIX = "3.28.1"
 QUIX_ENGINES = {
-    "quix": ("at-least-once", "windows"),
-    "quix exactly-once": ("exactly-once", "windows"),
+    "quix statistics": ("at-least-once", "statistics"),
+    "quix statistics exactly-once": ("exactly-once", "statistics"),
+    "quix counts": ("at-least-once", "counts"),
+    "quix counts exactly-once": ("exactly-once", "counts"),
     "quix memory": ("at-least-once", "memory"),
     "quix memory exactly-once": ("exactly-once", "memory"),
 }

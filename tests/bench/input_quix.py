@@ -1,19 +1,23 @@
-"""quix-streams on the same topic: the nearest centroid of each event, counted in memory or in windows.
+"""quix-streams on the same topic, in one of three jobs.
 
 A process in an environment of its own, since quix-streams pins an older client. Its arguments are BOOTSTRAP
 TOPIC ENCODING EVENTS MATRICES GUARANTEE JOB GROUP; prints processor and wall time in seconds, as JSON.
 
-The job `memory` is the least that the engine can do; its counts end with the process. The job `windows` keeps
-counts by cluster in windows of an hour, in the engine's state with a changelog, and publishes closed windows.
+- `statistics`: what the service counts, without hashes and examples: by cluster the events and those beyond
+  its radius, the sums of the coordinates and of the two spreads; in windows of an hour, in the engine's state
+  with a changelog; closed windows are published.
+- `counts`: the same of the events by cluster alone.
+- `memory`: a histogram in memory, the least that the engine can do; it ends with the process.
 """
 
 import json
 import sys
 import tempfile
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from quixstreams import Application
 from tests.bench.input_values import ENCODINGS
 from tests.bench.processor_time import processor_s
@@ -21,26 +25,74 @@ from tests.bench.processor_time import processor_s
 HOUR_MS = 3_600_000
 
 
+class Matrices(NamedTuple):
+    """What a baseline has of k clusters, d dimensions and r components, all float32.
+
+    Attributes:
+        centroids: (k, d).
+        half_norms: (k,), half of their squared lengths.
+        squared_radii: (k,), the squared radii of the clusters.
+        mean: (d,).
+        components: (r, d).
+        variances: (r,), along the components.
+    """
+
+    centroids: NDArray[np.float32]
+    half_norms: NDArray[np.float32]
+    squared_radii: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    components: NDArray[np.float32]
+    variances: NDArray[np.float32]
+
+    def assign(self, vector: NDArray[np.float32]) -> int:
+        """Return the nearest cluster of a vector, (d,)."""
+        return int((self.centroids @ vector - self.half_norms).argmax())
+
+    def measure(self, vector: NDArray[np.float32]) -> list[float]:
+        """Return cluster, 1 beyond its radius, coordinates, and spreads along and beside the components."""
+        closeness = self.centroids @ vector - self.half_norms
+        cluster = int(closeness.argmax())
+        squared_distance = float(vector @ vector - 2 * closeness[cluster])
+        centred = vector - self.mean
+        coordinates = self.components @ centred
+        squares = coordinates * coordinates
+        spreads = float((squares / self.variances).mean()), float(centred @ centred - squares.sum())
+        is_outlier = int(squared_distance > self.squared_radii[cluster])
+        return [cluster, is_outlier, *coordinates.tolist(), *spreads]
+
+
 def main() -> None:
     bootstrap, topic, encoding, events, path, guarantee, job, group = sys.argv[1:]
     read = ENCODINGS[encoding].read
-    with np.load(path) as matrices:
-        centroids = matrices["centroids"]
-    half_norms = np.square(centroids).sum(axis=1) / 2
+    with np.load(path) as arrays:
+        matrices = Matrices(*(arrays[name] for name in Matrices._fields))
+    clusters = len(matrices.centroids)
     processed = 0
     # Start and end are left out: the time is from a tenth of the events to the last.
     first_event = int(events) // 10
     marks: list[tuple[float, float]] = []
 
     def assign(value: bytes) -> int:
-        return int((centroids @ read(value) - half_norms).argmax())
+        return matrices.assign(read(value))
 
-    def add(counts: list[int], cluster: int) -> list[int]:
+    def measure(value: bytes) -> list[float]:
+        return matrices.measure(read(value))
+
+    def count(counts: list[int], cluster: int) -> list[int]:
         counts[cluster] += 1
         return counts
 
-    def first(cluster: int) -> list[int]:
-        return add([0] * len(centroids), cluster)
+    def count_first(cluster: int) -> list[int]:
+        return count([0] * clusters, cluster)
+
+    def add(sums: list[list[float]], event: list[float]) -> list[list[float]]:
+        (counts, outliers, totals), (cluster, is_outlier, *measures) = sums, event
+        counts[int(cluster)] += 1
+        outliers[int(cluster)] += is_outlier
+        return [counts, outliers, [total + measure for total, measure in zip(totals, measures, strict=True)]]
+
+    def add_first(event: list[float]) -> list[list[float]]:
+        return add([[0] * clusters, [0] * clusters, [0.0] * (len(event) - 2)], event)
 
     def stop_after_last(*_: object) -> None:
         # `run(count=)` counts outputs, and windows have few.
@@ -64,14 +116,17 @@ def main() -> None:
             consumer_extra_config={"fetch.queue.backoff.ms": 20, "queued.min.messages": 10_000},
         )
         source = application.topic(topic, value_deserializer="bytes", key_deserializer="bytes")
-        stream = application.dataframe(source).apply(assign)
-        if job == "windows":
-            target = application.topic(f"{group}.windows", value_serializer="json")
-            stream = stream.tumbling_window(HOUR_MS, grace_ms=HOUR_MS).reduce(add, first).final()
-            stream.to_topic(target, key=lambda _: b"bench")
+        stream = application.dataframe(source).apply(measure if job == "statistics" else assign)
+        if job == "memory":
+            histogram = [0] * clusters
+            stream.update(lambda cluster: count(histogram, cluster))
         else:
-            counts = [0] * len(centroids)
-            stream.update(lambda cluster: add(counts, cluster))
+            target = application.topic(f"{group}.windows", value_serializer="json")
+            windows = stream.tumbling_window(HOUR_MS, grace_ms=HOUR_MS)
+            reduced = (
+                windows.reduce(add, add_first) if job == "statistics" else windows.reduce(count, count_first)
+            )
+            reduced.final().to_topic(target, key=lambda _: b"bench")
         application.run()
     (processor, wall), (processor_end, wall_end) = marks
     share = int(events) / (int(events) - first_event)
