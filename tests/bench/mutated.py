@@ -86,10 +86,6 @@ def make_cases() -> dict[str, Case]:
     for name in ("avro", "protobuf", "inference", "inference-raw"):
         settings = golden_inputs()[name.removesuffix("-raw")]
         add(name, StoredRecord((FOLDER / f"{name}.bin").read_bytes()), settings)
-        if name == "protobuf":
-            # No shape reads a map.
-            without_map = settings.model_copy(update={"segments": {}})
-            add("protobuf, flat", StoredRecord((FOLDER / f"{name}.bin").read_bytes()), without_map)
     return cases
 
 

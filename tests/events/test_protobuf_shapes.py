@@ -248,10 +248,43 @@ def test_odd_message_is_left_to_upb(name):
     assert not any(read_after_event(*ODD[name]))
 
 
+IN_MAP = MAPPING | {"event_id": "segments.id", "segments": {"country": "segments.country"}}
+ENTRY = field(1, 2, b"country") + field(2, 2, b"de")
+
+
+def test_fields_in_a_map_are_read_by_its_keys():
+    entries = [{"country": "de", "id": "a"}, {"country": "fr", "id": "b"}, {"country": "fr"}, {"other": "fr"}]
+    raws = [value(event(segments=each)) for each in entries]
+    assert read_both(IN_MAP, deserializer(), raws) == [False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [ENTRY, ENTRY],
+        [field(1, 2, b"country")],
+        [field(2, 2, b"de")],
+        [field(2, 2, b"de") + field(1, 2, b"country")],
+        [ENTRY + field(2, 2, b"fr")],
+        [ENTRY + field(3, 2, b"fr")],
+        [field(1, 2, b"country") + field(3, 2, b"fr") + field(2, 2, b"de")],
+        [field(1, 2, b"country") + field(2, 2, b"")],
+        [field(1, 2, b"country") + field(2, 0, 5)],
+    ],
+    ids=str,
+)
+def test_odd_entry_of_a_map_is_left_to_upb(entries):
+    raw = event() + b"".join(field(5, 2, each) for each in entries)
+    assert read_both(IN_MAP, deserializer(), [value(raw)] * 2) == [False, False]
+    assert read_both(IN_MAP, deserializer(), [value(event() + field(5, 2, ENTRY))] * 2) == [False, True]
+
+
 @pytest.mark.parametrize(
     "mapping",
     [
-        {"event_id": "segments.country"},
+        {"event_id": "segments"},
+        {"event_id": "codes.7"},
+        {"event_id": "inners.stream"},
         {"event_id": "count"},
         {"event_id": "kind"},
         {"event_id": "numbers"},
@@ -261,7 +294,8 @@ def test_odd_message_is_left_to_upb(name):
     ids=str,
 )
 def test_odd_text_is_left_to_upb(mapping):
-    raw = value(event(segments={"country": "de"}, count=5, kind=1, numbers=[1]))
+    fields = {"segments": {"country": "de"}, "codes": {7: 1}, "inners": [{"stream": "e"}]}
+    raw = value(event(**fields, count=5, kind=1, numbers=[1]))
     assert not any(read_both(MAPPING | mapping, deserializer(), [raw, raw]))
 
 

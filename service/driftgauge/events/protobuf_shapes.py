@@ -28,6 +28,7 @@ _TYPES = {
     _LENGTH: {Field.TYPE_STRING, Field.TYPE_BYTES, Field.TYPE_MESSAGE},
 }
 _SIZES = {_FIXED64: 8, _FIXED32: 4}
+_KEY = b"\x0a"  # the tag of a map's key
 _FLOATS = {Field.TYPE_FLOAT: F32, Field.TYPE_DOUBLE: F64}
 _TIMES = {Field.TYPE_INT64, Field.TYPE_UINT64, Field.TYPE_SINT64}
 
@@ -89,10 +90,27 @@ class ProtobufWalk:
                 self._layout.number = _FLOATS[field.type]
             self._layout.add(self._take_length(path), path, {"vector": None})
         elif any(read[: len(path)] == path for read in self._layout.kinds):
-            # A path may lead into a map, which is a repeated message of keys and values.
-            raise Unshaped
+            self._pass_entry(field, wire, path)
         else:
             self._pass_field(field, wire, (*path, None))
+
+    def _pass_entry(self, field: Any, wire: int, path: Path) -> None:
+        """Pass an entry of a map, whose key is a name of the path; no other repeated field has names."""
+        entry = field.message_type
+        if wire != _LENGTH or entry is None or not entry.GetOptions().map_entry or path in self._layout.kinds:
+            raise Unshaped
+        key, value = entry.fields
+        end = self._layout.take_varint() + self._layout.position
+        if key.type != Field.TYPE_STRING or self._layout.take(1) != _KEY:
+            raise Unshaped
+        own = (*path, self._layout.take(self._layout.take_varint()).decode())
+        self._layout.enter(own)
+        number, wire = divmod(self._layout.take_varint(), _WIRE_TYPES)
+        if number != value.number:
+            raise Unshaped
+        self._pass_field(value, wire, own)
+        if self._layout.position != end:
+            raise Unshaped
 
     def _pass_field(self, field: Any, wire: int, path: Path) -> None:
         if field.type not in _TYPES.get(wire, ()):
