@@ -14,6 +14,7 @@ from tests.events.schema_records import (
     Embedded,
     Schemas,
     add_field,
+    add_map,
     framed,
     protobuf_file,
     serialized,
@@ -391,6 +392,17 @@ def test_default_of_proto2_is_left_to_upb():
     start = field(1, 2, b"clicks") + field(2, 2, VECTOR)
     raws = [value(start + each) for each in (field(3, 0, 5), field(3, 0, 0), b"", field(3, 0, 7))]
     assert read_both(mapping, deserializer(file), raws) == [False, False, False, True]
+
+
+def test_key_of_proto2_that_is_not_utf8_is_left_to_upb():
+    """Of two keys of an entry the last one counts."""
+    file = proto2_file()
+    add_map(file.message_type[0], "segments", 4, "string", "string", ".shop.Two")
+    mapping = MAPPING | {"timestamp": {"record": "timestamp"}, "event_id": "segments.id"}
+    start, ends = field(1, 2, b"clicks") + field(2, 2, VECTOR), field(1, 2, b"id") + field(2, 2, b"e")
+    keys = [b"", field(1, 2, b"\xed")]
+    raws = [value(start + field(4, 2, key + ends)) for key in keys for _ in range(2)]
+    assert read_both(mapping, deserializer(file), raws) == [False, True, False, False]
 
 
 def test_extensible_message_is_left_to_upb():

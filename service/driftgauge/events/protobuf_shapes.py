@@ -103,7 +103,10 @@ class ProtobufWalk:
         end = self._layout.take_varint() + self._layout.position
         if key.type != Field.TYPE_STRING or self._layout.take(1) != _KEY:
             raise Unshaped
-        own = (*path, self._layout.take(self._layout.take_varint()).decode())
+        try:
+            own = (*path, self._layout.take(self._layout.take_varint()).decode())
+        except UnicodeDecodeError:
+            raise Unshaped from None
         self._layout.enter(own)
         number, wire = divmod(self._layout.take_varint(), _WIRE_TYPES)
         if number != value.number:
