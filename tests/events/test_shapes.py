@@ -182,6 +182,16 @@ def test_shape_that_leaves_out_its_own_value_is_not_kept():
     assert reads._shapes._shapes == []
 
 
+def test_fault_of_a_learner_is_logged_and_stops_nothing(caplog):
+    def learn(layout):
+        raise RuntimeError(layout)
+
+    reads = MappedReader(InputSettings.model_validate(MAPPING), Pieces(), learn)
+    read(reads, pieces(), pieces())
+    assert [each.offset for each in caplog.records] == [880]
+    assert "no shape could be learned" in caplog.text
+
+
 def test_known_layout_is_not_learned_again():
     reads, _ = reader()
     for _ in range(2):

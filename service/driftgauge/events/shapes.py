@@ -5,6 +5,7 @@ layout, and has a group for each field that the mapping reads, so no other field
 that matches no shape is decoded by the library of its encoding, and its shape is learned.
 """
 
+import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
@@ -17,6 +18,8 @@ from driftgauge.events.records import RawRecord
 from driftgauge.events.rows import Outcome, Row, Schedule
 
 __all__ = ["ShapeReader", "compile_shapes"]
+
+_log = logging.getLogger(__name__)
 
 # Each takes a thirtieth of the time of the library to not match.
 _MOST_SHAPES = 8
@@ -92,6 +95,13 @@ class ShapeReader:
         try:
             self._learn(layout)
         except Unshaped:
+            return
+        except Exception:  # noqa: BLE001 - see below
+            # The event was read, so a fault of the walk must not stop the service, which would meet it again.
+            _log.exception(
+                "no shape could be learned of a record; its like are decoded by the library, more slowly",
+                extra={"topic": record.topic(), "partition": record.partition(), "offset": record.offset()},
+            )
             return
         settings, (vector,), time = self._settings, self._settings.vectors, self._settings.timestamp
         needed = (vector.stream, vector.embedding, time, *settings.where)
