@@ -307,7 +307,8 @@ UNUSUAL = {
     "varint of ten bytes": ("long", varint(-(2**63))),
     "length beyond 64 bits": ("string", b"\x84" + b"\x80" * 8 + b"\x02de"),
     "block with its size": ({"type": "array", "items": "long"}, varint(-1) + b"\2\2\0"),
-    "local time": ({"type": "long", "logicalType": "local-timestamp-millis"}, b"\2"),
+    "date": ({"type": "int", "logicalType": "date"}, b"\2"),
+    "many symbols": ({"type": "enum", "name": "E", "symbols": [f"S{i}" for i in range(65)]}, b"\2"),
     "logical type that is no text": ({"type": "long", "logicalType": [1]}, b"\2"),
     "long key": ({"type": "map", "values": "null"}, b"\2" + sized(b"k" * 100_000) + b"\0"),
     "many items": ({"type": "array", "items": "long"}, varint(100_000) + b"\2" * 100_000 + b"\0"),
@@ -341,9 +342,36 @@ def test_unusual_vector_has_no_shape(items, raw):
     assert read_both(MAPPING, deserializer(schema), [framed(start + raw)] * 2) == [False, False]
 
 
-def test_symbol_that_is_read_is_left_to_fastavro():
-    kind = {"type": "enum", "name": "E", "symbols": ["IMAGE", "TEXT"]}
-    assert not any(read_after_event(kind, b"\2", b"\2", mapping=MAPPING | {"event_id": "x"}))
+ENUM = {"type": "enum", "name": "E", "symbols": ["IMAGE", "TEXT"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "raws", "are_shaped"),
+    [
+        (ENUM, [b"\2", b"\0", b"\4", b"\1", b"\x80\0"], [False, True, False, False, False]),
+        ("boolean", [b"\1", b"\0", b"\7"], [False, True, True]),
+        ("long", [varint(7), varint(-(2**40)), varint(0)], [False, True, True]),
+        ("int", [varint(7), varint(-300)], [False, True]),
+        ("double", [bytes(8)] * 2, [False, False]),
+    ],
+    ids=str,
+)
+def test_values_with_a_text_can_be_read_as_one(kind, raws, are_shaped):
+    assert read_after_event(kind, *raws, mapping=MAPPING | {"event_id": "x"}) == are_shaped
+
+
+def test_local_time_is_read():
+    kind = {"type": "long", "logicalType": "local-timestamp-millis"}
+    mapping = MAPPING | {"timestamp": "x"}
+    raws = [varint(NOON_MS), varint(NOON_MS + 1), varint(2**42)]
+    assert read_after_event(kind, *raws, mapping=mapping) == [False, True, False]
+
+
+@pytest.mark.parametrize("mapping", [MAPPING, MAPPING | {"event_id": "x"}], ids=["not read", "read"])
+def test_texts_of_any_usual_length_are_of_one_layout(mapping):
+    texts = [b"de", b"", "é".encode(), b"x" * 63, b"x" * 64, b"x" * 255, b"x" * 256, b"\xff", b"de\xc3"]
+    shaped = [False, True, True, True, True, True, False, False, False]
+    assert read_after_event("string", *map(sized, texts), mapping=mapping) == shaped
 
 
 def test_last_of_two_equal_keys_counts():

@@ -8,6 +8,7 @@ from driftgauge.config.inputs import InputSettings
 from driftgauge.events import layouts
 from driftgauge.events.layouts import Layout, Unshaped
 from driftgauge.events.shapes import compile_shapes
+from driftgauge.events.varints import to_varint
 
 MAPPING = {"encoding": "avro", "stream": "stream", "embedding": "v", "timestamp": "at"}
 
@@ -71,14 +72,30 @@ def test_field_of_another_kind_has_no_shape():
         layout(b"abc").add(3, ("v",), {"text": bytes.decode})
 
 
+@pytest.mark.parametrize("path", [("x",), ("stream",)])
+@pytest.mark.parametrize("text", ["", "ab", "é", "x" * 63, "x" * 64, "x" * 255])
+def test_text_of_another_length_is_of_the_layout(path, text):
+    found = layout(b"\4ab")
+    found.add_text(path, unit=2, varies=True)
+    group, convert = found.checks[0] if found.checks else found._fields[path]
+    written = text.encode()
+    assert convert(found.match()(to_varint(2 * len(written)) + written).groups()[group]) == text
+    assert found.match()(to_varint(2 * len(written)) + written + b"x") is None
+
+
 @pytest.mark.parametrize(
-    ("path", "raw", "is_matched"),
-    [(("x",), b"a\xff", False), (("x",), b"\0\n", True), (("stream",), b"a\xff", True)],
+    ("raw", "unit", "fewest"), [(b"\5ab", 2, 0), (b"\0", 1, 1)], ids=["half a byte", "too short"]
 )
-def test_text_that_is_not_read_is_ascii(path, raw, is_matched):
-    found = layout(b"ab")
-    found.add_text(2, path)
-    assert (found.match()(raw) is not None) == is_matched
+def test_unusual_length_of_a_text_has_no_shape(raw, unit, fewest):
+    with pytest.raises(Unshaped):
+        layout(raw).add_text(("x",), unit, varies=True, fewest=fewest)
+
+
+def test_text_of_one_length():
+    found = layout(b"\2ab")
+    found.add_text(("x",), varies=False)
+    assert found.match()(b"\2\xc3\xa9") is not None
+    assert found.match()(b"\3abc") is None
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from driftgauge.config.inputs import Condition
 from driftgauge.config.paths import parse_path
 from driftgauge.events.records import RawRecord
+from driftgauge.events.rejection import EventError
 from driftgauge.events.sources import compile_source, to_text
 
 __all__ = ["RecordCondition", "Unmet"]
@@ -40,10 +41,11 @@ class RecordCondition:
 
     def check(self, record: RawRecord, value: object) -> Unmet | None:
         """Return None if a record meets the condition. A value that is missing or no text meets none."""
-        found = self._get(record, value)
+        found = None
         try:
+            found = self._get(record, value)
             if to_text(found) in self._values:
                 return None
-        except ValueError:
+        except (ValueError, EventError):
             pass
         return Unmet(self._condition, found)

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 from driftgauge.config.inputs import InputSettings, Source
 from driftgauge.config.paths import parse_path
 from driftgauge.events.sources import Getter, compile_source
-from driftgauge.events.varints import read_varint
+from driftgauge.events.varints import read_varint, to_varint
 from driftgauge.events.vectors import VectorFormat, to_format
 
 __all__ = ["VARINT", "Convert", "Kind", "Layout", "Learner", "Path", "Unshaped", "path_of"]
@@ -29,6 +30,9 @@ _LONGEST_VARINT = 9
 # A literal takes long to compile; varints and the keys of maps are shorter.
 _LONGEST_LITERAL = 64
 _MOST_PARTS = 128
+# A text of varying length is a choice of all lengths, of which each takes some 25 us to compile.
+_MOST_LENGTHS = 256
+_LONG = 0x80  # the least first byte of a varint of two bytes
 
 
 class Unshaped(Exception):  # noqa: N818 - a finding, not a fault
@@ -46,6 +50,8 @@ class Layout:
         kinds: What the mapping reads, by path.
         time: Where the mapping reads the time, with the unit of a number.
         number: The format of the vector's numbers.
+        checks: The groups of texts that are not read, each with the function that raises ValueError where it
+            is not sure of them.
     """
 
     def __init__(self, raw: bytes, kinds: Mapping[Path, Kind], settings: InputSettings) -> None:
@@ -54,8 +60,10 @@ class Layout:
         self.kinds = kinds
         self.time = settings.timestamp
         self.number: VectorFormat = to_format(settings.vectors[0].embedding)
-        self._patterns: list[bytes] = []
-        self._groups: dict[Path, tuple[int, Convert]] = {}
+        self.checks: list[tuple[int, Callable[[bytes], object]]] = []
+        self._parts: list[bytes] = []
+        self._groups = 0
+        self._fields: dict[Path, tuple[int, Convert]] = {}
         self._found: set[Path] = set()
         self._entered: set[Path] = set()
 
@@ -100,8 +108,7 @@ class Layout:
         Args:
             size: Their number in this value.
             path: The field.
-            converts: What the mapping may make of such a field, each with the function that returns it, or
-                raises ValueError where it is not sure of the bytes; None for the bytes themselves.
+            converts: What the mapping may make of such a field, each with the function that returns it.
             pattern: Their pattern; by default any bytes of this number.
         """
         pattern = pattern or b".{%d}" % size
@@ -114,23 +121,49 @@ class Layout:
         elif kind is None:
             self._add(size, pattern)
         elif kind in converts:
-            self._groups[path] = len(self._groups), converts[kind]
-            self._add(size, b"(%b)" % pattern)
+            self._fields[path] = self._add_group(size, pattern), converts[kind]
         else:
             raise Unshaped
 
-    def add_text(self, size: int, path: Path) -> None:
-        """Pass a text. One that is not read is ASCII, because the libraries refuse what is not UTF-8."""
-        self.add(size, path, {"text": bytes.decode}, b"" if path in self.kinds else b"[\x00-\x7f]{%d}" % size)
+    def add_text(self, path: Path, unit: int = 1, *, varies: bool, fewest: int = 0) -> None:
+        """Pass a text in UTF-8, and its length before it.
+
+        Args:
+            path: The field.
+            unit: The number of the varint of a length of one byte.
+            varies: Whether texts of other lengths belong to the layout too.
+            fewest: The bytes of the shortest text.
+        """
+        number, prefix = self._read_varint()
+        size = number // unit
+        if size < fewest or number % unit:
+            raise Unshaped
+        convert: Callable[[bytes], str] = bytes.decode
+        pattern = b".{%d}" % size
+        if varies and size < _MOST_LENGTHS:
+            size += prefix
+            convert, pattern = _read_text, _text_pattern(unit, fewest)
+        else:
+            self.take(prefix)
+        if path in self.kinds:
+            self.add(size, path, {"text": convert}, pattern)
+        else:
+            # The libraries refuse what is not UTF-8.
+            self.checks.append((self._add_group(size, pattern), convert))
 
     def add_bytes(self, size: int, path: Path) -> None:
         """Pass bytes of any kind."""
         self.add(size, path, {"text": bytes.decode, "vector": None})
 
+    def _add_group(self, size: int, pattern: bytes) -> int:
+        self._add(size, b"(%b)" % pattern)
+        self._groups += 1
+        return self._groups - 1
+
     def _add(self, size: int, pattern: bytes) -> None:
-        if size < 0 or len(self._patterns) == _MOST_PARTS:
+        if size < 0 or len(self._parts) == _MOST_PARTS:
             raise Unshaped
-        self._patterns.append(pattern)
+        self._parts.append(pattern)
         self.position += size
 
     def _read_varint(self) -> tuple[int, int]:
@@ -142,7 +175,7 @@ class Layout:
 
     def match(self) -> Callable[[bytes], re.Match[bytes] | None]:
         """Return the function that matches whole values."""
-        return re.compile(b"".join(self._patterns), re.DOTALL).fullmatch
+        return re.compile(b"".join(self._parts), re.DOTALL).fullmatch
 
     def has(self, source: Source) -> bool:
         """Return whether a field of the mapping was found, or is not in the value."""
@@ -152,7 +185,7 @@ class Layout:
         """Return the function that gets a field of the mapping, given the groups of a match as the value."""
         if source.path is None:
             return compile_source(source)
-        found = self._groups.get(path_of(source.path))
+        found = self._fields.get(path_of(source.path))
         if found is None:
             return lambda record, groups: None
         group, convert = found
@@ -168,3 +201,17 @@ Learner: TypeAlias = Callable[[Layout], None]
 def path_of(path: str) -> Path:
     """Return the names in a path of the configuration."""
     return tuple(step for step in parse_path(path) if isinstance(step, str))
+
+
+@lru_cache
+def _text_pattern(unit: int, fewest: int) -> bytes:
+    """Return the pattern of a text and its length, see `Layout.add_text`."""
+    lengths = (
+        b"%b.{%d}" % (re.escape(to_varint(unit * size)), size) for size in range(fewest, _MOST_LENGTHS)
+    )
+    return b"(?:" + b"|".join(lengths) + b")"
+
+
+def _read_text(raw: bytes) -> str:
+    """Return a text without its length of one or two bytes."""
+    return raw[1 if raw[0] < _LONG else 2 :].decode()

@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from driftgauge.config.inputs import InputSettings, Source
 from driftgauge.events.records import RawRecord
+from driftgauge.events.rejection import EventError
 from driftgauge.events.rows import (
     RECORD_ID,
     Row,
@@ -68,7 +69,7 @@ def compile_single(
                     segments = {key: text for key, text in found if text is not None}
             if type(vector) is str and not vector.startswith("["):
                 vector = read_base64(vector)
-        except ValueError:
+        except (ValueError, EventError):
             return None
         if stream is None or (schedule := schedules.get(stream)) is None:
             return None

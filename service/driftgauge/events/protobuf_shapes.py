@@ -7,7 +7,6 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor as Field
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from driftgauge.config.inputs import TimeSource
 from driftgauge.events.layouts import VARINT, Layout, Path, Unshaped
 from driftgauge.events.sources import read_time
 from driftgauge.events.varints import from_zigzag, to_number
@@ -15,8 +14,8 @@ from driftgauge.events.vectors import F32, F64
 
 __all__ = ["ProtobufWalk"]
 
+_WIRE_TYPES = 8  # a tag is the field's number times this, plus the wire type
 # The types of fields by wire type, and the bytes of those whose numbers all have as many.
-_WIRE_TYPES = 8
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _TYPES = {
     _VARINT: {
@@ -123,7 +122,9 @@ class ProtobufWalk:
         elif wire == _VARINT:
             self._add_varint(path, field.type)
         elif field.type == Field.TYPE_STRING:
-            self._layout.add_text(self._take_length(path), path)
+            # The length of a text within an inner message is part of the message's.
+            fewest = 1 if path in self._layout.kinds else 0
+            self._layout.add_text(path, varies=len(path) == 1, fewest=fewest)
         elif field.type == Field.TYPE_BYTES:
             self._layout.add_bytes(self._take_length(path), path)
         elif path not in self._layout.kinds:
@@ -157,8 +158,14 @@ class ProtobufWalk:
         is_inner = len(path) > 1
         pattern = _sized_varint(size) if is_inner else VARINT
         if field_type in _TIMES:
-            convert = _time_reader(self._layout.time, is_zigzag=field_type == Field.TYPE_SINT64)
-            self._layout.add(size, path, {"time": convert}, pattern)
+            number = _number_reader(is_zigzag=field_type == Field.TYPE_SINT64)
+            time = self._layout.time
+            self._layout.add(
+                size,
+                path,
+                {"time": lambda raw: read_time(time, number(raw)), "text": lambda raw: str(number(raw))},
+                pattern,
+            )
         else:
             self._layout.add(size, path, pattern=pattern)
 
@@ -172,13 +179,13 @@ def _sized_varint(size: int) -> bytes:
     return b"[\x80-\xff]{%d}[\x00-\x7f]" % (size - 1)
 
 
-def _time_reader(source: TimeSource, *, is_zigzag: bool) -> Callable[[bytes], int]:
+def _number_reader(*, is_zigzag: bool) -> Callable[[bytes], int]:
     def read(raw: bytes) -> int:
         number = from_zigzag(to_number(raw)) if is_zigzag else to_number(raw)
         if not number:
             # It may be missing.
             raise ValueError
-        return read_time(source, number)
+        return number
 
     return read
 

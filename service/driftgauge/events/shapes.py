@@ -7,7 +7,7 @@ that matches no shape is decoded by the library of its encoding, and its shape i
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from driftgauge.config.inputs import InputSettings, Source
@@ -31,6 +31,7 @@ _PATIENCE = 50
 
 class _Shape(NamedTuple):
     match: Callable[[bytes], re.Match[bytes] | None]
+    checks: Sequence[tuple[int, Callable[[bytes], object]]]
     read: SingleReader
 
 
@@ -80,7 +81,13 @@ class ShapeReader:
             if found is not None:
                 if i:
                     self._shapes.insert(0, self._shapes.pop(i))
-                return shape.read(record, found.groups(), schedules)
+                groups = found.groups()
+                try:
+                    for group, check in shape.checks:
+                        check(groups[group])
+                except ValueError:
+                    return None
+                return shape.read(record, groups, schedules)
         self._misses += 1
         return None
 
@@ -106,13 +113,13 @@ class ShapeReader:
         settings, (vector,), time = self._settings, self._settings.vectors, self._settings.timestamp
         needed = (vector.stream, vector.embedding, time, *settings.where)
         match = layout.match()
-        # A pattern may leave out this value too, such as text that is not ASCII.
+        # A pattern may leave out this value too, such as an id in upper case.
         if match(raw) is not None and all(map(layout.has, needed)):
             if time.path is not None:
                 # A layout's times are in ms.
                 settings = settings.model_copy(update={"timestamp": time.model_copy(update={"unit": "ms"})})
             read = compile_single(settings, layout.getter, layout.number)
-            self._shapes.insert(0, _Shape(match, read))
+            self._shapes.insert(0, _Shape(match, layout.checks, read))
             del self._shapes[_MOST_SHAPES:]
 
 
