@@ -367,6 +367,13 @@ def test_local_time_is_read():
     assert read_after_event(kind, *raws, mapping=mapping) == [False, True, False]
 
 
+@pytest.mark.parametrize("unit", ["s", "ms"])
+def test_time_that_is_text_is_read(unit):
+    texts = [b"2025-11-03T12:00:00Z", b"2025-11-03T12:00:00.5+01:00", b"%d" % NOON_MS, b"1762171200", b"noon"]
+    mapping = MAPPING | {"timestamp": {"path": "x", "unit": unit}}
+    assert read_after_event("string", *map(sized, texts), mapping=mapping)[:2] == [False, True]
+
+
 @pytest.mark.parametrize("mapping", [MAPPING, MAPPING | {"event_id": "x"}], ids=["not read", "read"])
 def test_texts_of_any_usual_length_are_of_one_layout(mapping):
     texts = [b"de", b"", "é".encode(), b"x" * 63, b"x" * 64, b"x" * 255, b"x" * 256, b"\xff", b"de\xc3"]

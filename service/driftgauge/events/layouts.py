@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from driftgauge.config.inputs import InputSettings, Source
 from driftgauge.config.paths import parse_path
-from driftgauge.events.sources import Getter, compile_source
+from driftgauge.events.sources import Getter, compile_source, read_time
 from driftgauge.events.varints import read_varint, to_varint
 from driftgauge.events.vectors import VectorFormat, to_format
 
@@ -146,7 +146,10 @@ class Layout:
         else:
             self.take(prefix)
         if path in self.kinds:
-            self.add(size, path, {"text": convert}, pattern)
+            time = self.time
+            self.add(
+                size, path, {"text": convert, "time": lambda raw: read_time(time, convert(raw))}, pattern
+            )
         else:
             # The libraries refuse what is not UTF-8.
             self.checks.append((self._add_group(size, pattern), convert))
