@@ -34,10 +34,10 @@ def run_before(bootstrap: str, case: Case, run: str) -> Spent:
 def _watch_service(
     bootstrap: str, case: Case, config: Path, group: str, program: Sequence[str]
 ) -> dict[str, float]:
-    """Return the time from the first commit to that of the last event, by the service's own metrics.
+    """Return the time from the assignment of the partitions to the last event, by the service's own metrics.
 
-    Where the first commit has more than half of the events, it is the time from the assignment of the
-    partitions, and overstated.
+    The start counts a little. Left out is what was done before the first sample with assigned partitions,
+    about `POLL_S` after the assignment at most.
     """
     admin = AdminClient({"bootstrap.servers": bootstrap})
     topics = [NewTopic(f"{group}.{name}", 1) for name in ("windows", "dead-letters")]
@@ -53,7 +53,7 @@ def _watch_service(
 
 
 def _watch(service: ReplicaProcess, case: Case) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the metrics and the time, after the first commit and when all events are counted."""
+    """Return the metrics and the time, once partitions are assigned and when all events are counted."""
     first: dict[str, float] = {}
     deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:
@@ -61,11 +61,8 @@ def _watch(service: ReplicaProcess, case: Case) -> tuple[dict[str, float], dict[
         sample = {"time": time.monotonic(), "driftgauge_events_total": 0.0, **_scrape(service, case.topic)}
         if not sample["driftgauge_consumer_assigned_partitions"]:
             continue
-        counted = sample["driftgauge_events_total"]
-        is_first_commit = bool(first) and first["driftgauge_events_total"] == 0 < counted <= case.events / 2
-        if not first or is_first_commit:
-            first = sample
-        if counted == case.events:
+        first = first or sample
+        if sample["driftgauge_events_total"] == case.events:
             return first, sample
     sys.exit(f"not all of {case.events} events were counted in {LIMIT_S} s:\n{service.log_tail()}")
 
