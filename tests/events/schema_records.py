@@ -9,6 +9,7 @@ import fastavro
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
 
+from driftgauge.events.protobuf import ProtobufDeserializer
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.schemas import Schema
@@ -127,6 +128,13 @@ def protobuf_file():
 def serialized(file):
     """A file as the registry gives it, where the serialized format is asked for."""
     return base64.b64encode(file.SerializeToString()).decode()
+
+
+def protobuf_deserializer(*files):
+    """Return the deserializer of the last of some files, which imports the others; by default Embedded's."""
+    *imports, file = files or [protobuf_file()]
+    references = tuple((each.name, serialized(each)) for each in imports)
+    return ProtobufDeserializer(Schemas(_7=Schema(serialized(file), references)))
 
 
 def classes():

@@ -24,6 +24,7 @@ from tests.events.schema_records import (
     Schemas,
     add_field,
     framed,
+    protobuf_deserializer,
     protobuf_file,
     serialized,
     stored,
@@ -41,17 +42,13 @@ def embedded():
     return message
 
 
-def deserializer(*references):
-    return ProtobufDeserializer(Schemas(_7=Schema(serialized(protobuf_file()), references)))
-
-
 def record(message, indexes=b"\0"):
     return stored(framed(indexes + message.SerializeToString()))
 
 
 def test_value_is_decoded():
     message = embedded()
-    decoded = deserializer()(record(message))
+    decoded = protobuf_deserializer()(record(message))
     assert decoded.SerializeToString() == message.SerializeToString()
 
 
@@ -89,7 +86,7 @@ def test_list_of_bools_is_invalid():
     [(b"\0", "Embedded"), (b"\2\2", "Other"), (b"\4\0\0", "Embedded.Inner"), (b"\2\0", "Embedded")],
 )
 def test_message_is_chosen_by_its_indexes(indexes, name):
-    decoded = deserializer()(record(CLASSES[name](stream="clicks"), indexes))
+    decoded = protobuf_deserializer()(record(CLASSES[name](stream="clicks"), indexes))
     assert decoded.DESCRIPTOR.full_name == f"shop.search.{name}"
     assert decoded.stream == "clicks"
 
@@ -99,7 +96,7 @@ def test_message_is_chosen_by_its_indexes(indexes, name):
     [(b"\2\4", "no message [2]"), (b"\4\2\0", "no message [1, 0]"), (b"", "ends within its message indexes")],
 )
 def test_message_that_the_schema_lacks_is_undecodable(indexes, detail):
-    assert detail in undecodable(deserializer(), framed(indexes))
+    assert detail in undecodable(protobuf_deserializer(), framed(indexes))
 
 
 def test_schema_is_asked_for_once():
@@ -156,7 +153,7 @@ def test_unusable_schema_is_reported_with_each_record(text, detail):
 
 
 def test_strict_prefix_is_undecodable_or_a_message():
-    deserialize, raw = deserializer(), record(embedded()).value()
+    deserialize, raw = protobuf_deserializer(), record(embedded()).value()
     for end in range(6):
         undecodable(deserialize, raw[:end])
     for end in range(6, len(raw)):
@@ -167,6 +164,6 @@ def test_strict_prefix_is_undecodable_or_a_message():
 @settings(max_examples=300)
 @given(st.binary(max_size=60))
 def test_any_payload_is_decoded_or_undecodable(payload):
-    deserialize = deserializer()
+    deserialize = protobuf_deserializer()
     with suppress(EventError):
         assert type(deserialize(stored(framed(b"\0" + payload)))).__name__ == "Embedded"

@@ -7,30 +7,21 @@ from google.protobuf import descriptor_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.events.protobuf import ProtobufDeserializer
-from driftgauge.events.schemas import PAYLOAD, Schema
+from driftgauge.events.schemas import PAYLOAD
 from tests.events.schema_records import (
     SCALARS,
     Embedded,
-    Schemas,
     add_field,
     add_map,
     framed,
+    protobuf_deserializer,
     protobuf_file,
-    serialized,
 )
 from tests.events.shaped import NOON_MS, VECTOR, read_both, sequences
 from tests.examples import examples
 
 MAPPING = {"encoding": "protobuf", "stream": "stream", "embedding": "vector", "timestamp": "at"}
 NOON_S = NOON_MS // 1_000
-
-
-def deserializer(*files):
-    """Return the deserializer of the last of some files, which the others are imports of."""
-    *imports, file = files or [protobuf_file()]
-    references = tuple((each.name, serialized(each)) for each in imports)
-    return ProtobufDeserializer(Schemas(_7=Schema(serialized(file), references)))
 
 
 def value(payload):
@@ -66,7 +57,7 @@ def event(**fields):
 
 def read_after_event(*contents, mapping=MAPPING):
     """Read events that end with some bytes; return which took a shape."""
-    return read_both(mapping, deserializer(), [value(event() + each) for each in contents])
+    return read_both(mapping, protobuf_deserializer(), [value(event() + each) for each in contents])
 
 
 INNER = st.fixed_dictionaries({}, optional={"stream": st.sampled_from(["", "de", "fr", "é"])})
@@ -130,7 +121,7 @@ def cases(draw):
 @given(cases())
 def test_upb_judges_messages_as_their_shapes_do(case):
     mapping, raws = case
-    read_both(mapping, deserializer(), raws)
+    read_both(mapping, protobuf_deserializer(), raws)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +153,7 @@ def test_usual_message_takes_the_shape(changed):
         "inners": [{"stream": "de"}],
     }
     raws = [value(event(**usual)), value(event(**(usual | changed)))]
-    assert read_both(MAPPING, deserializer(), raws) == [False, True]
+    assert read_both(MAPPING, protobuf_deserializer(), raws) == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +162,7 @@ def test_usual_message_takes_the_shape(changed):
 def test_usual_text_takes_the_shape(path, note):
     mapping = MAPPING | {"event_id": path, "segments": {"part": path}, "embedding": "numbers"}
     raw = value(event(numbers=[0.5, -1.25], vector=b"\xc3\xa9", note=note, inner={"stream": "de"}))
-    assert read_both(mapping, deserializer(), [raw, raw]) == [False, True]
+    assert read_both(mapping, protobuf_deserializer(), [raw, raw]) == [False, True]
 
 
 @pytest.mark.parametrize(("unit", "count"), [("s", NOON_S), ("ms", NOON_MS), ("us", NOON_MS * 1_000)])
@@ -183,7 +174,7 @@ def test_usual_time_takes_the_shape(unit, count, kind):
     mapping = MAPPING | {"timestamp": {"path": "count", "unit": unit}}
     written = [number << 1 if kind == "sint64" else number for number in (count, count + 1, 0)]
     raws = [value(event() + field(8, 0, number)) for number in written]
-    assert read_both(mapping, deserializer(file), raws) == [False, True, False]
+    assert read_both(mapping, protobuf_deserializer(file), raws) == [False, True, False]
 
 
 @pytest.mark.parametrize("kind", ["int32", "uint32", "bool"])
@@ -195,13 +186,18 @@ def test_time_that_may_be_cut_is_left_to_upb(kind):
     )
     mapping = MAPPING | {"timestamp": {"path": "count", "unit": "s"}}
     raws = [value(event() + field(8, 0, number)) for number in (NOON_S, NOON_S + 2**32)]
-    assert not any(read_both(mapping, deserializer(file), raws))
+    assert not any(read_both(mapping, protobuf_deserializer(file), raws))
 
 
 def test_usual_list_takes_the_shape():
     lists = [[0.5, 0.1], [1.5, 3.4e38], [1, float("nan")], [1, 2, 3]]
     raws = [value(event(numbers=each)) for each in lists]
-    assert read_both(MAPPING | {"embedding": "numbers"}, deserializer(), raws) == [False, True, True, False]
+    assert read_both(MAPPING | {"embedding": "numbers"}, protobuf_deserializer(), raws) == [
+        False,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_usual_list_of_doubles_takes_the_shape():
@@ -209,7 +205,11 @@ def test_usual_list_of_doubles_takes_the_shape():
     file.message_type[0].field[3].type = descriptor_pb2.FieldDescriptorProto.TYPE_DOUBLE
     numbers = [[0.5, 0.1], [1.5, 1e39], [1, 3.4028235677973362e38]]
     raws = [value(event() + field(4, 2, struct.pack("<2d", *each))) for each in numbers]
-    assert read_both(MAPPING | {"embedding": "numbers"}, deserializer(file), raws) == [False, True, True]
+    assert read_both(MAPPING | {"embedding": "numbers"}, protobuf_deserializer(file), raws) == [
+        False,
+        True,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(("number", "wire"), [(14, 0), (14, 1), (14, 2), (14, 5)])
@@ -271,7 +271,7 @@ ENTRY = field(1, 2, b"country") + field(2, 2, b"de")
 def test_fields_in_a_map_are_read_by_its_keys():
     entries = [{"country": "de", "id": "a"}, {"country": "fr", "id": "b"}, {"country": "fr"}, {"other": "fr"}]
     raws = [value(event(segments=each)) for each in entries]
-    assert read_both(IN_MAP, deserializer(), raws) == [False, True, False, False]
+    assert read_both(IN_MAP, protobuf_deserializer(), raws) == [False, True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -291,8 +291,11 @@ def test_fields_in_a_map_are_read_by_its_keys():
 )
 def test_odd_entry_of_a_map_is_left_to_upb(entries):
     raw = event() + b"".join(field(5, 2, each) for each in entries)
-    assert read_both(IN_MAP, deserializer(), [value(raw)] * 2) == [False, False]
-    assert read_both(IN_MAP, deserializer(), [value(event() + field(5, 2, ENTRY))] * 2) == [False, True]
+    assert read_both(IN_MAP, protobuf_deserializer(), [value(raw)] * 2) == [False, False]
+    assert read_both(IN_MAP, protobuf_deserializer(), [value(event() + field(5, 2, ENTRY))] * 2) == [
+        False,
+        True,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -310,7 +313,7 @@ def test_odd_entry_of_a_map_is_left_to_upb(entries):
 def test_odd_text_is_left_to_upb(mapping):
     fields = {"segments": {"country": "de"}, "codes": {7: 1}, "inners": [{"stream": "e"}]}
     raw = value(event(**fields, count=5, kind=1, numbers=[1]))
-    assert not any(read_both(MAPPING | mapping, deserializer(), [raw, raw]))
+    assert not any(read_both(MAPPING | mapping, protobuf_deserializer(), [raw, raw]))
 
 
 @pytest.mark.parametrize(
@@ -327,7 +330,7 @@ def test_empty_field_is_left_to_upb(field_name, raws):
     mapping = MAPPING | {"stream": {"constant": "clicks"}, "embedding": "numbers", "event_id": field_name}
     start = field(2, 2, b"\x08\5") + field(4, 2, VECTOR)
     start += field(1, 2, b"") if field_name == "stream" else b""
-    assert not any(read_both(mapping, deserializer(), [value(start + each) for each in raws]))
+    assert not any(read_both(mapping, protobuf_deserializer(), [value(start + each) for each in raws]))
 
 
 STAMPS = {
@@ -346,7 +349,7 @@ def test_odd_timestamp_is_left_to_upb(name):
     start = field(1, 2, b"clicks") + field(3, 2, VECTOR)
     raws = [value(start + field(2, 2, stamp)) for stamp in STAMPS[name]]
     # The first only shows the layout.
-    assert not read_both(MAPPING, deserializer(), raws)[1]
+    assert not read_both(MAPPING, protobuf_deserializer(), raws)[1]
 
 
 @pytest.mark.parametrize("change", ["number", "name", "type"])
@@ -360,7 +363,7 @@ def test_another_timestamp_is_left_to_upb(change):
     main = protobuf_file()
     main.message_type[0].field[1].type_name = f".google.protobuf.{message.name}"
     raw = value(event(at={"seconds": NOON_S, "nanos": 5}))
-    assert not any(read_both(MAPPING, deserializer(file, main), [raw, raw]))
+    assert not any(read_both(MAPPING, protobuf_deserializer(file, main), [raw, raw]))
 
 
 def test_last_field_of_a_oneof_counts():
@@ -375,7 +378,12 @@ def test_last_field_of_a_oneof_counts():
     mapping = MAPPING | {"event_id": "inner.stream"}
     both = value(event() + field(10, 2, field(1, 2, b"de")) + field(8, 0, 5))
     one = value(event() + field(10, 2, field(1, 2, b"de")))
-    assert read_both(mapping, deserializer(file), [both, both, one, one]) == [False, False, False, True]
+    assert read_both(mapping, protobuf_deserializer(file), [both, both, one, one]) == [
+        False,
+        False,
+        False,
+        True,
+    ]
 
 
 def test_numbers_in_two_pieces_are_left_to_upb():
@@ -384,7 +392,7 @@ def test_numbers_in_two_pieces_are_left_to_upb():
         [field(4, 2, VECTOR[:4]), field(4, 5, VECTOR[4:])],
     ):
         raw = value(event() + b"".join(pieces))
-        assert not any(read_both(MAPPING | {"embedding": "numbers"}, deserializer(), [raw, raw]))
+        assert not any(read_both(MAPPING | {"embedding": "numbers"}, protobuf_deserializer(), [raw, raw]))
 
 
 def proto2_file():
@@ -404,7 +412,7 @@ def test_default_of_proto2_is_left_to_upb():
     mapping = MAPPING | {"timestamp": "count"}
     start = field(1, 2, b"clicks") + field(2, 2, VECTOR)
     raws = [value(start + each) for each in (field(3, 0, 5), field(3, 0, 0), b"", field(3, 0, 7))]
-    assert read_both(mapping, deserializer(file), raws) == [False, False, False, True]
+    assert read_both(mapping, protobuf_deserializer(file), raws) == [False, False, False, True]
 
 
 def test_key_of_proto2_that_is_not_utf8_is_left_to_upb():
@@ -415,7 +423,7 @@ def test_key_of_proto2_that_is_not_utf8_is_left_to_upb():
     start, ends = field(1, 2, b"clicks") + field(2, 2, VECTOR), field(1, 2, b"id") + field(2, 2, b"e")
     keys = [b"", field(1, 2, b"\xed")]
     raws = [value(start + field(4, 2, key + ends)) for key in keys for _ in range(2)]
-    assert read_both(mapping, deserializer(file), raws) == [False, True, False, False]
+    assert read_both(mapping, protobuf_deserializer(file), raws) == [False, True, False, False]
 
 
 def test_extensible_message_is_left_to_upb():
@@ -423,7 +431,7 @@ def test_extensible_message_is_left_to_upb():
     file.message_type[0].extension_range.add(start=100, end=200)
     raw = value(field(1, 2, b"clicks") + field(2, 2, VECTOR))
     mapping = MAPPING | {"timestamp": {"record": "timestamp"}}
-    assert not any(read_both(mapping, deserializer(file), [raw, raw]))
+    assert not any(read_both(mapping, protobuf_deserializer(file), [raw, raw]))
 
 
 def test_shape_is_of_one_message():
@@ -434,4 +442,4 @@ def test_shape_is_of_one_message():
     del second.nested_type[:]
     second.field[0].number, second.field[8].number = 9, 1
     raws = [framed(indexes + event(note="clicks")) for indexes in (b"\0", b"\2\4", b"\2\0", b"\2\4")]
-    assert read_both(MAPPING, deserializer(file), raws) == [False, False, False, True]
+    assert read_both(MAPPING, protobuf_deserializer(file), raws) == [False, False, False, True]
