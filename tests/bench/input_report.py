@@ -33,7 +33,10 @@ COLOURS = {
     "quix memory exactly-once": "#a5c4dc",
 }
 
-Runs = Mapping[Case, Mapping[str, Sequence[Mapping[str, float]]]]
+Engines = Mapping[str, Sequence[Mapping[str, float]]]
+"""The runs of each engine."""
+
+Runs = Mapping[Case, Engines]
 """The runs of each engine by case."""
 
 
@@ -41,7 +44,7 @@ def median(runs: Sequence[Mapping[str, float]], measure: str) -> float | None:
     return statistics.median(run[measure] for run in runs) if runs else None
 
 
-def floor_line(case: Case, engines: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
+def floor_line(case: Case, engines: Engines) -> str:
     raw, floor = median(engines["raw"], "processor"), median(engines.get("floor", ()), "processor")
     if floor is None:
         return f"{case.title}: consuming {raw:.1f} us of processor time an event"
@@ -73,6 +76,10 @@ def table(runs: Runs) -> str:
 
 
 def _ratios(runs: Runs) -> list[str]:
+    """Return a table of whole times over driftgauge's, and of its time above consuming over a divisor.
+
+    The divisor is what the earlier version takes above consuming for base64 of the same dimension.
+    """
     others = [
         name
         for name in ENGINES
@@ -80,8 +87,8 @@ def _ratios(runs: Runs) -> list[str]:
     ]
     lines = [
         f"| processor time over driftgauge's | {' | '.join(ENGINES[name] for name in others)} "
-        "| driftgauge above consuming, us | over that of before | memory, MiB |",
-        "|---" * (len(others) + 4) + "|",
+        "| above consuming, us | over base64 before | above bytes, over base64 before | memory, MiB |",
+        "|---" * (len(others) + 5) + "|",
     ]
     for case, engines in runs.items():
         own = median(engines["service"], "processor")
@@ -89,12 +96,29 @@ def _ratios(runs: Runs) -> list[str]:
         for name in others:
             other = median(engines.get(name, ()), "processor")
             cells.append("-" if other is None else f"{other / own:.2f}")
-        raw = median(engines["raw"], "processor")
-        before = median(engines.get("before", ()), "processor")
-        cells += [f"{own - raw:.1f}", "-" if before is None else f"{(own - raw) / (before - raw):.2f}"]
+        above = _above_consuming(engines, "service")
+        divisor = _above_consuming(_of(runs, "base64", case.dimension), "before")
+        of_bytes = median(_of(runs, "bytes", case.dimension).get("service", ()), "processor")
+        above_bytes = own - of_bytes if case.is_framed and of_bytes is not None else None
+        cells += [f"{above:.1f}", _ratio(above, divisor), _ratio(above_bytes, divisor)]
         cells.append(f"{max(run['memory'] for run in engines['service']):.0f}")
         lines.append(f"| {case.title} | {' | '.join(cells)} |")
     return lines
+
+
+def _of(runs: Runs, encoding: str, dimension: int) -> Engines:
+    """Return the runs of a case; none where it was left out."""
+    cases = (case for case in runs if (case.encoding, case.dimension) == (encoding, dimension))
+    return next((runs[case] for case in cases), {})
+
+
+def _above_consuming(engines: Engines, name: str) -> float | None:
+    whole, raw = (median(engines.get(each, ()), "processor") for each in (name, "raw"))
+    return None if whole is None or raw is None else whole - raw
+
+
+def _ratio(time: float | None, divisor: float | None) -> str:
+    return "-" if time is None or divisor is None else f"{time / divisor:.2f}"
 
 
 def _cell(runs: Sequence[Mapping[str, float]]) -> str:
