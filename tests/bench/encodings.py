@@ -15,7 +15,16 @@ from confluent_kafka.schema_registry import SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
-from tests.events.schema_records import AVRO, Embedded, Schemas, avro_schema, protobuf_file, serialized
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
+from tests.events.schema_records import (
+    AVRO,
+    Embedded,
+    Schemas,
+    add_field,
+    avro_schema,
+    protobuf_file,
+    serialized,
+)
 from threadpoolctl import threadpool_limits
 
 from driftgauge.config.inputs import InputSettings
@@ -41,8 +50,10 @@ INPUTS = {
     "bytes": {"encoding": "bytes", "stream": {"constant": STREAM}, "embedding": {"record": "value"}},
     "Avro": {"encoding": "avro", **AT, "embedding": "vector"},
     "Avro, list": {"encoding": "avro", **AT, "embedding": "numbers"},
+    "Avro, id and text": {"encoding": "avro", **AT, "embedding": "vector", "event_id": "id"},
     "Protobuf": {"encoding": "protobuf", **AT, "embedding": "vector"},
     "Protobuf, list": {"encoding": "protobuf", **AT, "embedding": "numbers"},
+    "Protobuf, id and text": {"encoding": "protobuf", **AT, "embedding": "vector", "event_id": "id"},
     "inference, raw": {"encoding": "inference", **INFERENCE},
     "inference, list": {"encoding": "inference", **INFERENCE},
 }
@@ -52,6 +63,12 @@ CONTEXT = SerializationContext("embeddings", MessageField.VALUE)
 def avro_type(vector: str) -> dict[str, Any]:
     """The type of a record with a stream, a time and the vector in this field."""
     return {**AVRO, "fields": [each for each in AVRO["fields"] if each["name"] in {"stream", "at", vector}]}
+
+
+def avro_text_type() -> dict[str, Any]:
+    """The type of a record with the vector in bytes, an id and a text."""
+    texts = [{"name": name, "type": "string"} for name in ("id", "text")]
+    return {**AVRO, "fields": [*avro_type("vector")["fields"], *texts]}
 
 
 def avro_values(vectors: np.ndarray, *, lists: bool) -> list[bytes]:
@@ -72,6 +89,59 @@ def protobuf_values(vectors: np.ndarray, *, lists: bool) -> list[bytes]:
             message.numbers.extend(each)
         else:
             message.vector = each.tobytes()
+        values.append(write(message, CONTEXT))
+    return values
+
+
+def text_file() -> descriptor_pb2.FileDescriptorProto:
+    """The file of a message with a stream, a time, the vector in bytes, an id and a text."""
+    file = descriptor_pb2.FileDescriptorProto(
+        name="texts.proto",
+        package="shop.search",
+        syntax="proto3",
+        dependency=["google/protobuf/timestamp.proto"],
+    )
+    message = file.message_type.add(name="EmbeddedText")
+    kinds = ("string", ".google.protobuf.Timestamp", "bytes", "string", "string")
+    for number, (name, kind) in enumerate(
+        zip(("stream", "at", "vector", "id", "text"), kinds, strict=True), 1
+    ):
+        add_field(message, name, number, kind)
+    return file
+
+
+def text_class() -> type[Any]:
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(timestamp_pb2.DESCRIPTOR.serialized_pb)
+    pool.Add(text_file())
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("shop.search.EmbeddedText"))
+
+
+def draw_texts(count: int) -> tuple[list[str], list[str]]:
+    """Return ids of 1 to 9 digits, which are read, and texts of 5 to 80 characters, which are not."""
+    random = np.random.default_rng(1)
+    ids = [str(each) for each in random.integers(1, 10**8, count, endpoint=True)]
+    return ids, ["x" * length for length in random.integers(5, 80, count, endpoint=True)]
+
+
+def avro_text_values(vectors: np.ndarray) -> list[bytes]:
+    client = SchemaRegistryClient.new_client({"url": "mock://"})
+    write = AvroSerializer(client, orjson.dumps(avro_text_type()).decode())
+    event = {"stream": STREAM, "at": datetime.fromtimestamp(NOON_MS / 1_000, UTC)}
+    rows = zip(vectors, *draw_texts(len(vectors)), strict=True)
+    return [
+        write({**event, "vector": each.tobytes(), "id": event_id, "text": text}, CONTEXT)
+        for each, event_id, text in rows
+    ]
+
+
+def protobuf_text_values(vectors: np.ndarray) -> list[bytes]:
+    kind = text_class()
+    write = ProtobufSerializer(kind, SchemaRegistryClient.new_client({"url": "mock://"}))
+    values = []
+    for each, event_id, text in zip(vectors, *draw_texts(len(vectors)), strict=True):
+        message = kind(stream=STREAM, vector=each.tobytes(), id=event_id, text=text)
+        message.at.FromMilliseconds(NOON_MS)
         values.append(write(message, CONTEXT))
     return values
 
@@ -110,7 +180,9 @@ def array_values(vectors: np.ndarray) -> list[bytes]:
 SCHEMAS = {
     "Avro": avro_schema(avro_type("vector")),
     "Avro, list": avro_schema(avro_type("numbers")),
+    "Avro, id and text": avro_schema(avro_text_type()),
     **dict.fromkeys(["Protobuf", "Protobuf, list"], Schema(serialized(protobuf_file()))),
+    "Protobuf, id and text": Schema(serialized(text_file())),
 }
 
 
@@ -142,8 +214,10 @@ def main() -> None:
             "bytes": [each.tobytes() for each in vectors],
             "Avro": avro_values(vectors, lists=False),
             "Avro, list": avro_values(vectors, lists=True),
+            "Avro, id and text": avro_text_values(vectors),
             "Protobuf": protobuf_values(vectors, lists=False),
             "Protobuf, list": protobuf_values(vectors, lists=True),
+            "Protobuf, id and text": protobuf_text_values(vectors),
             "inference, raw": inference_values(vectors, lists=False),
             "inference, list": inference_values(vectors, lists=True),
         }
