@@ -1,10 +1,10 @@
 """A million mutated records over all encodings: `python tests/bench/mutated.py`, about two minutes.
 
 Each record is a valid one that was cut, flipped, overwritten, or had pieces inserted or doubled. Where
-records are read by shapes, valid ones stand between them, because a poll of mostly others is not compared.
+records are read by patterns, valid ones stand between them, because a poll of mostly others is not compared.
 Checked are sums (each record is accepted, filtered or refused, and only one of these), time (no batch of
 1,000 takes longer than a second) and memory (printed by encoding; it stays flat). The tests in tests/events
-compare readers with and without shapes record by record.
+compare readers with and without patterns record by record.
 """
 
 import argparse

@@ -6,8 +6,8 @@ import pytest
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.events import layouts
-from driftgauge.events.layouts import Layout, Unshaped
-from driftgauge.events.shapes import compile_shapes
+from driftgauge.events.layouts import Layout, UnusualLayout
+from driftgauge.events.patterns import compile_patterns
 from driftgauge.events.varints import to_varint
 
 MAPPING = {"encoding": "avro", "stream": "stream", "embedding": "v", "timestamp": "at"}
@@ -15,17 +15,17 @@ MAPPING = {"encoding": "avro", "stream": "stream", "embedding": "v", "timestamp"
 
 def layout(raw, **mapping):
     settings = InputSettings.model_validate(MAPPING | mapping)
-    return Layout(raw, compile_shapes(settings, lambda layout: None)._kinds, settings)
+    return Layout(raw, compile_patterns(settings, lambda layout: None)._kinds, settings)
 
 
 @pytest.mark.parametrize("size", [-1, 65])
-def test_literal_of_unusual_size_has_no_shape(size):
-    with pytest.raises(Unshaped):
+def test_literal_of_unusual_size_has_no_pattern(size):
+    with pytest.raises(UnusualLayout):
         layout(b"x" * 100).take(size)
 
 
-def test_field_of_negative_size_has_no_shape():
-    with pytest.raises(Unshaped):
+def test_field_of_negative_size_has_no_pattern():
+    with pytest.raises(UnusualLayout):
         layout(b"x" * 100).add(-8, ("x",))
 
 
@@ -33,14 +33,14 @@ def test_parts_are_bounded():
     found = layout(b"x" * 1_000)
     for _ in range(layouts._MOST_PARTS):
         found.take(1)
-    with pytest.raises(Unshaped):
+    with pytest.raises(UnusualLayout):
         found.take(1)
 
 
 @pytest.mark.parametrize("raw", [b"", b"\x80", b"\x80" * 9 + b"\0"])
-def test_unusual_varint_has_no_shape(raw):
+def test_unusual_varint_has_no_pattern(raw):
     for method in ("take_varint", "varint_size"):
-        with pytest.raises(Unshaped):
+        with pytest.raises(UnusualLayout):
             getattr(layout(raw), method)()
 
 
@@ -56,19 +56,19 @@ def test_field_is_entered_once():
     found.enter(("x", None, "y"))
     found.enter(("x", None, "y"))
     found.enter(("x", "y"))
-    with pytest.raises(Unshaped):
+    with pytest.raises(UnusualLayout):
         found.enter(("x", "y"))
 
 
 def test_field_that_is_read_is_there_once():
     found = layout(b"abab")
     found.add_bytes(2, ("v",))
-    with pytest.raises(Unshaped):
+    with pytest.raises(UnusualLayout):
         found.add_bytes(2, ("v",))
 
 
-def test_field_of_another_kind_has_no_shape():
-    with pytest.raises(Unshaped):
+def test_field_of_another_kind_has_no_pattern():
+    with pytest.raises(UnusualLayout):
         layout(b"abc").add(3, ("v",), {"text": bytes.decode})
 
 
@@ -86,8 +86,8 @@ def test_text_of_another_length_is_of_the_layout(path, text):
 @pytest.mark.parametrize(
     ("raw", "unit", "fewest"), [(b"\5ab", 2, 0), (b"\0", 1, 1)], ids=["half a byte", "too short"]
 )
-def test_unusual_length_of_a_text_has_no_shape(raw, unit, fewest):
-    with pytest.raises(Unshaped):
+def test_unusual_length_of_a_text_has_no_pattern(raw, unit, fewest):
+    with pytest.raises(UnusualLayout):
         layout(raw).add_text(("x",), unit, varies=True, fewest=fewest)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastavro import parse_schema, schemaless_reader
 
-from driftgauge.events.avro_shapes import AvroWalk
+from driftgauge.events.avro_layouts import AvroWalk
 from driftgauge.events.layouts import Layout
 from driftgauge.events.readers import ReaderCache, UnusableSchema
 from driftgauge.events.records import RawRecord

@@ -12,7 +12,7 @@ from driftgauge.events.sources import Getter, compile_source, read_time
 from driftgauge.events.varints import read_varint, to_varint
 from driftgauge.events.vectors import VectorFormat, to_format
 
-__all__ = ["VARINT", "Convert", "Kind", "Layout", "Learner", "Path", "Unshaped", "path_of"]
+__all__ = ["VARINT", "Convert", "Kind", "Layout", "Learner", "Path", "UnusualLayout", "path_of"]
 
 Path: TypeAlias = tuple[str | None, ...]
 """The names from the root of a value to a field; None for the items of a list, which no mapped path has."""
@@ -35,14 +35,14 @@ _MOST_LENGTHS = 256
 _LONG = 0x80  # the least first byte of a varint of two bytes
 
 
-class Unshaped(Exception):  # noqa: N818 - a finding, not a fault
-    """No shape can be learned of a value: its fields are not all of the kinds that shapes know."""
+class UnusualLayout(Exception):  # noqa: N818 - a finding, not a fault
+    """A value has fields that patterns do not know, so its layout has none."""
 
 
 class Layout:
     """The layout of a value, as a walk over its bytes finds it: the pattern of each part, in their order.
 
-    All methods that pass bytes raise Unshaped where the layout has too many parts, or unusual ones.
+    All methods that pass bytes raise UnusualLayout where the layout has too many parts, or unusual ones.
 
     Attributes:
         raw: The value.
@@ -71,17 +71,17 @@ class Layout:
         """Begin a field that must be there only once: of two the last one counts, or both are merged.
 
         Raises:
-            Unshaped: It is there twice.
+            UnusualLayout: It is there twice.
         """
         if None not in path:
             if path in self._entered:
-                raise Unshaped
+                raise UnusualLayout
             self._entered.add(path)
 
     def take(self, size: int) -> bytes:
         """Pass bytes that are the same in all values of the layout, and return them."""
         if size > _LONGEST_LITERAL:
-            raise Unshaped
+            raise UnusualLayout
         taken = self.raw[self.position : self.position + size]
         self._add(size, re.escape(taken))
         return taken
@@ -114,7 +114,7 @@ class Layout:
         pattern = pattern or b".{%d}" % size
         kind = self.kinds.get(path)
         if kind is not None and path in self._found:
-            raise Unshaped
+            raise UnusualLayout
         self._found.add(path)
         if kind == "same":
             self.take(size)
@@ -123,7 +123,7 @@ class Layout:
         elif kind in converts:
             self._fields[path] = self._add_group(size, pattern), converts[kind]
         else:
-            raise Unshaped
+            raise UnusualLayout
 
     def add_text(self, path: Path, unit: int = 1, *, varies: bool, fewest: int = 0) -> None:
         """Pass a text in UTF-8, and its length before it.
@@ -137,7 +137,7 @@ class Layout:
         number, prefix = self._read_varint()
         size = number // unit
         if size < fewest or number % unit:
-            raise Unshaped
+            raise UnusualLayout
         convert: Callable[[bytes], str] = bytes.decode
         pattern = b".{%d}" % size
         if varies and size < _MOST_LENGTHS:
@@ -165,7 +165,7 @@ class Layout:
 
     def _add(self, size: int, pattern: bytes) -> None:
         if size < 0 or len(self._parts) == _MOST_PARTS:
-            raise Unshaped
+            raise UnusualLayout
         self._parts.append(pattern)
         self.position += size
 
@@ -173,7 +173,7 @@ class Layout:
         try:
             number, end = read_varint(self.raw, self.position, _LONGEST_VARINT)
         except ValueError:
-            raise Unshaped from None
+            raise UnusualLayout from None
         return number, end - self.position
 
     def match(self) -> Callable[[bytes], re.Match[bytes] | None]:
@@ -198,7 +198,7 @@ class Layout:
 
 
 Learner: TypeAlias = Callable[[Layout], None]
-"""Walks over the bytes of a value that was decoded. Raises Unshaped."""
+"""Walks over the bytes of a value that was decoded. Raises UnusualLayout."""
 
 
 def path_of(path: str) -> Path:

@@ -10,10 +10,10 @@ from driftgauge.events.mapped_bytes import compile_bytes
 from driftgauge.events.mapped_fields import TextField, VectorField, require
 from driftgauge.events.mapped_rows import MappedFields, MappedVector, is_well_formed, read_row
 from driftgauge.events.mapped_single import compile_single
+from driftgauge.events.patterns import compile_patterns
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason, SchemaPending, precedence
 from driftgauge.events.rows import Outcome, Row, Schedule, default_id, may_hold_bool
-from driftgauge.events.shapes import compile_shapes
 from driftgauge.events.sources import compile_source, describe_source, read_time
 from driftgauge.events.vectors import F64
 
@@ -38,7 +38,7 @@ class MappedReader:
         Args:
             settings: The mapping.
             deserialize: The deserializer of its encoding.
-            learn: The learner of its encoding's shapes; None where it has none.
+            learn: The learner of its encoding's layouts; None where it has none.
         """
         self.settings = settings
         self._is_json = settings.encoding == "json"
@@ -60,7 +60,7 @@ class MappedReader:
         is_single = len(settings.vectors) == 1 and not settings.vectors[0].embedding.may_be_several
         self._bytes = compile_bytes(settings)
         self._single = compile_single(settings) if is_single else None
-        self._shapes = compile_shapes(settings, learn) if is_single and learn is not None else None
+        self._patterns = compile_patterns(settings, learn) if is_single and learn is not None else None
 
     def __call__(self, records: Sequence[RawRecord], schedules: Mapping[str, Schedule]) -> Iterable[Outcome]:
         """Return what becomes of each record; see `Reader`."""
@@ -71,8 +71,8 @@ class MappedReader:
         self, records: Iterable[RawRecord], schedules: Mapping[str, Schedule]
     ) -> Iterator[Outcome]:
         # One value at a time: that of a hostile record may take twenty times the memory of its bytes.
-        if self._shapes is not None:
-            return self._shapes.read_each(records, schedules, self._read_one)
+        if self._patterns is not None:
+            return self._patterns.read_each(records, schedules, self._read_one)
         return (self._read_one(record, schedules) for record in records)
 
     def _read_one(self, record: RawRecord, schedules: Mapping[str, Schedule]) -> Outcome:

@@ -22,7 +22,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
 from driftgauge.events.layouts import Layout
-from driftgauge.events.protobuf_shapes import ProtobufWalk
+from driftgauge.events.protobuf_layouts import ProtobufWalk
 from driftgauge.events.readers import ReaderCache, UnusableSchema
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason

@@ -1,12 +1,12 @@
-"""Shapes: which are learned, kept and compared."""
+"""Patterns: which are learned, kept and compared."""
 
 import pytest
 
 from driftgauge.config.inputs import InputSettings
-from driftgauge.events import shapes
+from driftgauge.events import patterns
 from driftgauge.events.mapped import MappedReader
-from driftgauge.events.shapes import compile_shapes
-from tests.events.shaped import NOON_MS, SCHEDULES, VECTOR, outcome, read_both, stored
+from driftgauge.events.patterns import compile_patterns
+from tests.events.both_ways import NOON_MS, SCHEDULES, VECTOR, outcome, read_both, stored
 
 MAPPING = {"encoding": "avro", "stream": "stream", "embedding": "v", "timestamp": "at"}
 
@@ -65,7 +65,7 @@ def test_field_may_hold_a_line_end():
     assert read_both(MAPPING, Pieces(), [pieces(), pieces(v=b"\n" * 8)]) == [False, True]
 
 
-def test_value_with_more_at_its_end_matches_no_shape():
+def test_value_with_more_at_its_end_matches_no_pattern():
     assert read_both(MAPPING, Pieces(), [pieces(), pieces() + b"7"]) == [False, False]
 
 
@@ -97,10 +97,10 @@ def test_condition_holds_for_values_with_the_same_field():
     assert read_both(mapping, Pieces(), raws) == [False, True, False, False, True]
 
 
-def test_condition_on_a_field_that_the_walk_does_not_pass_has_no_shape():
+def test_condition_on_a_field_that_the_walk_does_not_pass_has_no_pattern():
     reads, _ = reader(where=[{"path": "op", "in": ["c"]}])
-    reads._shapes.learn(stored(pieces()))
-    assert reads._shapes._shapes == []
+    reads._patterns.learn(stored(pieces()))
+    assert reads._patterns._patterns == []
 
 
 def test_text_that_is_not_utf8_is_left_to_the_library():
@@ -122,53 +122,53 @@ def test_text_that_is_not_utf8_is_left_to_the_library():
     ],
     ids=str,
 )
-def test_mapping_that_shapes_cannot_read_has_none(mapping):
-    assert compile_shapes(InputSettings.model_validate(MAPPING | mapping), Pieces().learn) is None
+def test_mapping_that_patterns_cannot_read_has_none(mapping):
+    assert compile_patterns(InputSettings.model_validate(MAPPING | mapping), Pieces().learn) is None
 
 
 @pytest.mark.parametrize(
     "mapping", [{"embedding": {"path": "v", "dimension": 2}}, {"embedding": {"path": "v", "shape": "s"}}]
 )
-def test_several_vectors_have_no_shape(mapping):
-    assert reader(**mapping)[0]._shapes is None
+def test_several_vectors_have_no_pattern(mapping):
+    assert reader(**mapping)[0]._patterns is None
 
 
-def test_shape_has_the_stream_the_vector_and_the_time():
+def test_pattern_has_the_stream_the_vector_and_the_time():
     reads, _ = reader()
     for missing in ("stream", "v", "at"):
         raw = b";".join(piece for piece in pieces().split(b";") if not piece.startswith(missing.encode()))
-        reads._shapes.learn(stored(raw))
-        assert reads._shapes._shapes == []
-        reads._shapes._learned = 0
+        reads._patterns.learn(stored(raw))
+        assert reads._patterns._patterns == []
+        reads._patterns._learned = 0
 
 
 def test_learning_is_bounded():
-    """Each shape takes a hundred misses more than the one before."""
+    """Each pattern takes a hundred misses more than the one before."""
     reads, _ = reader()
     missed = []
     for size in range(2_000):
-        before = reads._shapes._learned
+        before = reads._patterns._learned
         read(reads, pieces(x="x" * size))
-        if reads._shapes._learned > before:
+        if reads._patterns._learned > before:
             missed.append(size)
     assert missed == [0, 100, 300, 600, 1_000, 1_500]
 
 
 def learn_all(reader):
-    """Let a reader learn the shape of each record."""
-    reader._shapes._learned = 0
+    """Let a reader learn the pattern of each record."""
+    reader._patterns._learned = 0
 
 
-def test_least_recently_used_shape_is_dropped():
+def test_least_recently_used_pattern_is_dropped():
     reads, deserialize = reader()
-    layouts = [pieces(x="x" * size) for size in range(shapes._MOST_SHAPES + 1)]
+    layouts = [pieces(x="x" * size) for size in range(patterns._MOST_PATTERNS + 1)]
     for raw in layouts[:-1]:
         learn_all(reads)
         read(reads, raw)
     read(reads, layouts[0])
     learn_all(reads)
     read(reads, layouts[-1])
-    assert len(reads._shapes._shapes) == shapes._MOST_SHAPES
+    assert len(reads._patterns._patterns) == patterns._MOST_PATTERNS
     decoded = deserialize.decoded
     read(reads, layouts[0], *layouts[2:])
     assert deserialize.decoded == decoded
@@ -176,10 +176,10 @@ def test_least_recently_used_shape_is_dropped():
     assert deserialize.decoded == decoded + 1
 
 
-def test_shape_that_leaves_out_its_own_value_is_not_kept():
+def test_pattern_that_leaves_out_its_own_value_is_not_kept():
     reads, _ = reader()
     read(reads, pieces(ascii="é".encode()))
-    assert reads._shapes._shapes == []
+    assert reads._patterns._patterns == []
 
 
 def test_fault_of_a_learner_is_logged_and_stops_nothing(caplog):
@@ -189,31 +189,31 @@ def test_fault_of_a_learner_is_logged_and_stops_nothing(caplog):
     reads = MappedReader(InputSettings.model_validate(MAPPING), Pieces(), learn)
     read(reads, pieces(), pieces())
     assert [each.offset for each in caplog.records] == [880]
-    assert "no shape could be learned" in caplog.text
+    assert "no pattern could be learned" in caplog.text
 
 
 def test_known_layout_is_not_learned_again():
     reads, _ = reader()
     for _ in range(2):
         learn_all(reads)
-        reads._shapes.learn(stored(pieces()))
-    assert len(reads._shapes._shapes) == 1
+        reads._patterns.learn(stored(pieces()))
+    assert len(reads._patterns._patterns) == 1
 
 
 @pytest.mark.parametrize(
-    ("usual", "compared"), [(0, shapes._PATIENCE), (100, 100 + shapes._PATIENCE), (500, 500)]
+    ("usual", "compared"), [(0, patterns._PATIENCE), (100, 100 + patterns._PATIENCE), (500, 500)]
 )
 def test_poll_of_mostly_other_records_stops_comparing(usual, compared):
     """Compared are as many others as usual ones, and some more."""
     reads, _ = reader()
     read(reads, pieces())
-    reads._shapes._learned = 1_000
-    compare, found = reads._shapes.read, []
+    reads._patterns._learned = 1_000
+    compare, found = reads._patterns.read, []
 
     def count(record, schedules):
         found.append(compare(record, schedules))
         return found[-1]
 
-    reads._shapes.read = count
+    reads._patterns.read = count
     read(reads, *[pieces()] * usual, *[pieces(x="x")] * 500)
     assert found.count(None) == compared

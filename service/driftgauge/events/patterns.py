@@ -1,8 +1,8 @@
-"""Shapes: regular expressions of records that certainly are an event, learned from the records before them.
+"""Patterns: regular expressions of records that certainly are an event, learned from the records before them.
 
-Records of one schema differ in their fields, and seldom in their layout. A shape matches the values of one
+Records of one schema differ in their fields, and seldom in their layout. A pattern matches the values of one
 layout, and has a group for each field that the mapping reads, so no other field becomes an object. A value
-that matches no shape is decoded by the library of its encoding, and its shape is learned.
+that matches no pattern is decoded by the library of its encoding, and its pattern is learned.
 """
 
 import logging
@@ -12,38 +12,38 @@ from typing import NamedTuple
 
 from driftgauge.config.inputs import InputSettings, Source
 from driftgauge.config.paths import parse_path
-from driftgauge.events.layouts import Kind, Layout, Learner, Path, Unshaped, path_of
+from driftgauge.events.layouts import Kind, Layout, Learner, Path, UnusualLayout, path_of
 from driftgauge.events.mapped_single import SingleReader, compile_single
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rows import Outcome, Row, Schedule
 
-__all__ = ["ShapeReader", "compile_shapes"]
+__all__ = ["PatternReader", "compile_patterns"]
 
 _log = logging.getLogger(__name__)
 
 # Each takes a thirtieth of the time of the library to not match.
-_MOST_SHAPES = 8
-# A shape takes as long to learn as a hundred records to decode.
-_MISSES_A_SHAPE = 100
-# Where so many more records of a run match no shape than match one, its other records are not compared.
+_MOST_PATTERNS = 8
+# A pattern takes as long to learn as a hundred records to decode.
+_MISSES_A_PATTERN = 100
+# Where so many more records of a run match no pattern than match one, its other records are not compared.
 _PATIENCE = 50
 
 
-class _Shape(NamedTuple):
+class _Pattern(NamedTuple):
     match: Callable[[bytes], re.Match[bytes] | None]
     checks: Sequence[tuple[int, Callable[[bytes], object]]]
     read: SingleReader
 
 
-class ShapeReader:
-    """Reads records by the shapes of earlier ones."""
+class PatternReader:
+    """Reads records by the patterns of earlier ones."""
 
     def __init__(self, settings: InputSettings, kinds: Mapping[Path, Kind], learn: Learner) -> None:
-        """Create a reader without a shape; see `compile_shapes`."""
+        """Create a reader without a pattern; see `compile_patterns`."""
         self._settings = settings
         self._kinds = kinds
         self._learn = learn
-        self._shapes: list[_Shape] = []  # the last one that matched is the first
+        self._patterns: list[_Pattern] = []  # the last one that matched is the first
         self._learned = 0
         self._misses = 0
 
@@ -58,7 +58,7 @@ class ShapeReader:
         Args:
             records: The records.
             schedules: The schedules of the streams.
-            read_other: Reads a record of which no shape is sure.
+            read_other: Reads a record of which no pattern is sure.
         """
         patience = _PATIENCE
         for record in records:
@@ -76,37 +76,39 @@ class ShapeReader:
     def read(self, record: RawRecord, schedules: Mapping[str, Schedule]) -> Row | None:
         """Return the event of a record if it certainly is one, else None."""
         raw = record.value() or b""
-        for i, shape in enumerate(self._shapes):
-            found = shape.match(raw)
+        for i, pattern in enumerate(self._patterns):
+            found = pattern.match(raw)
             if found is not None:
                 if i:
-                    self._shapes.insert(0, self._shapes.pop(i))
+                    self._patterns.insert(0, self._patterns.pop(i))
                 groups = found.groups()
                 try:
-                    for group, check in shape.checks:
+                    for group, check in pattern.checks:
                         check(groups[group])
                 except ValueError:
                     return None
-                return shape.read(record, groups, schedules)
+                return pattern.read(record, groups, schedules)
         self._misses += 1
         return None
 
     def learn(self, record: RawRecord) -> None:
-        """Learn the shape of a record that is an event, unless there have been too few since the last."""
+        """Learn the pattern of a record that is an event, unless there have been too few since the last."""
         raw = record.value() or b""
-        if self._misses < self._learned * _MISSES_A_SHAPE or any(shape.match(raw) for shape in self._shapes):
+        if self._misses < self._learned * _MISSES_A_PATTERN or any(
+            pattern.match(raw) for pattern in self._patterns
+        ):
             return
         self._misses = 0
         self._learned += 1
         layout = Layout(raw, self._kinds, self._settings)
         try:
             self._learn(layout)
-        except Unshaped:
+        except UnusualLayout:
             return
         except Exception:  # noqa: BLE001 - see below
             # The event was read, so a fault of the walk must not stop the service, which would meet it again.
             _log.exception(
-                "no shape could be learned of a record; its like are decoded by the library, more slowly",
+                "no pattern could be learned of a record; its like are decoded by the library, more slowly",
                 extra={"topic": record.topic(), "partition": record.partition(), "offset": record.offset()},
             )
             return
@@ -119,15 +121,15 @@ class ShapeReader:
                 # A layout's times are in ms.
                 settings = settings.model_copy(update={"timestamp": time.model_copy(update={"unit": "ms"})})
             read = compile_single(settings, layout.getter, layout.number)
-            self._shapes.insert(0, _Shape(match, layout.checks, read))
-            del self._shapes[_MOST_SHAPES:]
+            self._patterns.insert(0, _Pattern(match, layout.checks, read))
+            del self._patterns[_MOST_PATTERNS:]
 
 
-def compile_shapes(settings: InputSettings, learn: Learner) -> ShapeReader | None:
+def compile_patterns(settings: InputSettings, learn: Learner) -> PatternReader | None:
     """Return the reader of a mapping with one vector, which learns by the learner of its encoding.
 
     Returns:
-        None where shapes cannot read it: it reads an item of a list, the whole value, one field in two ways,
+        None where patterns cannot read it: it reads an item of a list, the whole value, one field in two ways,
         or a field and one within it; or a condition is on something beside the value.
     """
     (vector,) = settings.vectors
@@ -147,4 +149,4 @@ def compile_shapes(settings: InputSettings, learn: Learner) -> ShapeReader | Non
                 return None
     if any(path[:length] in kinds for path in kinds for length in range(len(path))):
         return None
-    return ShapeReader(settings, kinds, learn)
+    return PatternReader(settings, kinds, learn)

@@ -1,4 +1,4 @@
-"""Shapes of Protobuf messages: upb accepts and refuses the same, with the same bits and reasons."""
+"""Patterns of Protobuf messages: upb accepts and refuses the same, with the same bits and reasons."""
 
 import struct
 
@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.events.schemas import PAYLOAD
+from tests.events.both_ways import NOON_MS, VECTOR, read_both, sequences
 from tests.events.schema_records import (
     SCALARS,
     Embedded,
@@ -17,7 +18,6 @@ from tests.events.schema_records import (
     protobuf_deserializer,
     protobuf_file,
 )
-from tests.events.shaped import NOON_MS, VECTOR, read_both, sequences
 from tests.examples import examples
 
 MAPPING = {"encoding": "protobuf", "stream": "stream", "embedding": "vector", "timestamp": "at"}
@@ -56,7 +56,7 @@ def event(**fields):
 
 
 def read_after_event(*contents, mapping=MAPPING):
-    """Read events that end with some bytes; return which took a shape."""
+    """Read events that end with some bytes; return which took a pattern."""
     return read_both(mapping, protobuf_deserializer(), [value(event() + each) for each in contents])
 
 
@@ -119,7 +119,7 @@ def cases(draw):
 
 @settings(max_examples=examples(1_500))
 @given(cases())
-def test_upb_judges_messages_as_their_shapes_do(case):
+def test_upb_judges_messages_as_their_patterns_do(case):
     mapping, raws = case
     read_both(mapping, protobuf_deserializer(), raws)
 
@@ -140,7 +140,7 @@ def test_upb_judges_messages_as_their_shapes_do(case):
     ],
     ids=str,
 )
-def test_usual_message_takes_the_shape(changed):
+def test_usual_message_takes_the_pattern(changed):
     usual = {
         "at": {"seconds": NOON_S, "nanos": 500_000_000},
         "count": 5,
@@ -159,7 +159,7 @@ def test_usual_message_takes_the_shape(changed):
 @pytest.mark.parametrize(
     ("path", "note"), [("note", "é"), ("inner.stream", "de"), ("vector", "de"), ("stream", "de")]
 )
-def test_usual_text_takes_the_shape(path, note):
+def test_usual_text_takes_the_pattern(path, note):
     mapping = MAPPING | {"event_id": path, "segments": {"part": path}, "embedding": "numbers"}
     raw = value(event(numbers=[0.5, -1.25], vector=b"\xc3\xa9", note=note, inner={"stream": "de"}))
     assert read_both(mapping, protobuf_deserializer(), [raw, raw]) == [False, True]
@@ -167,7 +167,7 @@ def test_usual_text_takes_the_shape(path, note):
 
 @pytest.mark.parametrize(("unit", "count"), [("s", NOON_S), ("ms", NOON_MS), ("us", NOON_MS * 1_000)])
 @pytest.mark.parametrize("kind", ["int64", "uint64", "sint64"])
-def test_usual_time_takes_the_shape(unit, count, kind):
+def test_usual_time_takes_the_pattern(unit, count, kind):
     file = protobuf_file()
     (found,) = (each for each in file.message_type[0].field if each.name == "count")
     found.type = SCALARS.Value(f"TYPE_{kind.upper()}")
@@ -189,7 +189,7 @@ def test_time_that_may_be_cut_is_left_to_upb(kind):
     assert not any(read_both(mapping, protobuf_deserializer(file), raws))
 
 
-def test_usual_list_takes_the_shape():
+def test_usual_list_takes_the_pattern():
     lists = [[0.5, 0.1], [1.5, 3.4e38], [1, float("nan")], [1, 2, 3]]
     raws = [value(event(numbers=each)) for each in lists]
     assert read_both(MAPPING | {"embedding": "numbers"}, protobuf_deserializer(), raws) == [
@@ -200,7 +200,7 @@ def test_usual_list_takes_the_shape():
     ]
 
 
-def test_usual_list_of_doubles_takes_the_shape():
+def test_usual_list_of_doubles_takes_the_pattern():
     file = protobuf_file()
     file.message_type[0].field[3].type = descriptor_pb2.FieldDescriptorProto.TYPE_DOUBLE
     numbers = [[0.5, 0.1], [1.5, 1e39], [1, 3.4028235677973362e38]]
@@ -213,7 +213,7 @@ def test_usual_list_of_doubles_takes_the_shape():
 
 
 @pytest.mark.parametrize(("number", "wire"), [(14, 0), (14, 1), (14, 2), (14, 5)])
-def test_unknown_field_takes_the_shape(number, wire):
+def test_unknown_field_takes_the_pattern(number, wire):
     contents = (
         [5, 2**60] if wire == 0 else [b"\0" * 8, b"\xff" * 8] if wire != 5 else [b"\0" * 4, b"\xff" * 4]
     )
@@ -259,9 +259,9 @@ def test_number_of_64_bits_can_be_read_as_text(path):
 def test_texts_of_any_usual_length_are_of_one_layout():
     notes = ["de", "d", "x" * 127, "x" * 128, "x" * 255, "x" * 256]
     raws = [value(event(note=note)) for note in notes]
-    shaped = [False, True, True, True, True, False]
-    assert read_both(MAPPING, deserializer(), raws) == shaped
-    assert read_both(MAPPING | {"event_id": "note"}, deserializer(), raws) == shaped
+    matched = [False, True, True, True, True, False]
+    assert read_both(MAPPING, deserializer(), raws) == matched
+    assert read_both(MAPPING | {"event_id": "note"}, deserializer(), raws) == matched
 
 
 IN_MAP = MAPPING | {"event_id": "segments.id", "segments": {"country": "segments.country"}}
@@ -434,7 +434,7 @@ def test_extensible_message_is_left_to_upb():
     assert not any(read_both(mapping, protobuf_deserializer(file), [raw, raw]))
 
 
-def test_shape_is_of_one_message():
+def test_pattern_is_of_one_message():
     file = protobuf_file()
     second = file.message_type.add()
     second.CopyFrom(file.message_type[0])

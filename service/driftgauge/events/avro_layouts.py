@@ -1,11 +1,11 @@
-"""Learning the shapes of Avro records."""
+"""The layouts of Avro records."""
 
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from driftgauge.config.inputs import TimeSource
-from driftgauge.events.layouts import VARINT, Convert, Kind, Layout, Path, Unshaped
+from driftgauge.events.layouts import VARINT, Convert, Kind, Layout, Path, UnusualLayout
 from driftgauge.events.schemas import PAYLOAD
 from driftgauge.events.sources import read_time
 from driftgauge.events.varints import from_zigzag, to_number
@@ -53,7 +53,7 @@ class AvroWalk:
         """Pass a value of a type.
 
         Raises:
-            Unshaped: The value has fields of unusual types, or a field that is read has another type.
+            UnusualLayout: The value has fields of unusual types, or a field that is read has another type.
         """
         self._layout.enter(path)
         if isinstance(schema, list):
@@ -77,7 +77,7 @@ class AvroWalk:
         while count := self._take_number():
             if count < 0:
                 # Their size in bytes follows.
-                raise Unshaped
+                raise UnusualLayout
             for _ in range(count):
                 if schema["type"] == "array":
                     self.walk(schema["items"], (*path, None))
@@ -109,7 +109,7 @@ class AvroWalk:
                 numbers = re.escape(bytes(range(0, 2 * len(symbols), 2)))
                 layout.add(1, path, {"text": lambda raw: symbols[raw[0] // 2]}, b"[%b]" % numbers)
             case _:
-                raise Unshaped
+                raise UnusualLayout
 
     def _add_vector(self, items: Any, path: Path) -> None:
         """Pass the numbers of a list in one block."""
@@ -119,10 +119,10 @@ class AvroWalk:
             case "double":
                 self._layout.number = F64
             case _:
-                raise Unshaped
+                raise UnusualLayout
         self._layout.add(self._take_number() * self._layout.number.size, path, {"vector": None})
         if self._take_number():
-            raise Unshaped
+            raise UnusualLayout
 
     def _take_number(self) -> int:
         return from_zigzag(self._layout.take_varint())

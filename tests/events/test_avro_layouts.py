@@ -1,4 +1,4 @@
-"""Shapes of Avro records: fastavro accepts and refuses the same, with the same bits and reasons."""
+"""Patterns of Avro records: fastavro accepts and refuses the same, with the same bits and reasons."""
 
 import io
 import json
@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from driftgauge.events.avro import AvroDeserializer
 from driftgauge.events.schemas import PAYLOAD, Schema
+from tests.events.both_ways import NOON_MS, VECTOR, read_both, sequences
 from tests.events.schema_records import Schemas, framed
-from tests.events.shaped import NOON_MS, VECTOR, read_both, sequences
 from tests.examples import examples
 
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
@@ -44,7 +44,7 @@ EVENT = payload(record(*HEAD), {"stream": "clicks", "at": NOON_MS, "v": VECTOR})
 
 
 def read_after_event(kind, *contents, mapping=MAPPING):
-    """Read events that end with a field `x` of a type, given as bytes; return which took a shape."""
+    """Read events that end with a field `x` of a type, given as bytes; return which took a pattern."""
     return read_both(
         mapping, deserializer(record(*HEAD, ("x", kind))), [framed(EVENT + each) for each in contents]
     )
@@ -194,7 +194,7 @@ def cases(draw):
 
 @settings(max_examples=examples(1_500))
 @given(cases())
-def test_fastavro_judges_records_as_their_shapes_do(case):
+def test_fastavro_judges_records_as_their_patterns_do(case):
     mapping, schema, raws = case
     read_both(mapping, deserializer(schema), raws)
 
@@ -227,7 +227,7 @@ USUAL = [
 
 
 @pytest.mark.parametrize(("kind", "values"), USUAL, ids=str)
-def test_usual_field_takes_the_shape(kind, values):
+def test_usual_field_takes_the_pattern(kind, values):
     assert read_after_event(kind, *[payload(kind, value) for value in values]) == [False, True]
 
 
@@ -244,7 +244,7 @@ def test_usual_field_takes_the_shape(kind, values):
     ],
     ids=str,
 )
-def test_usual_text_takes_the_shape(kind, path):
+def test_usual_text_takes_the_pattern(kind, path):
     value = ID.encode() if kind == "bytes" or (type(kind) is dict and kind["type"] == "fixed") else ID
     value = {"a": value} if "." in path else value
     mapping = MAPPING | {"event_id": path, "segments": {"part": path}}
@@ -253,7 +253,7 @@ def test_usual_text_takes_the_shape(kind, path):
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 @pytest.mark.parametrize("at", [MILLIS, MICROS, "long", "int", ["null", "long"]], ids=str)
-def test_usual_time_takes_the_shape(at, unit):
+def test_usual_time_takes_the_pattern(at, unit):
     schema = record(("stream", "string"), ("at", at), ("v", "bytes"))
     mapping = MAPPING | {"timestamp": {"path": "at", "unit": unit}}
     scale = (
@@ -266,7 +266,7 @@ def test_usual_time_takes_the_shape(at, unit):
 
 
 @pytest.mark.parametrize("items", ["float", "double", {"type": "float"}])
-def test_usual_list_takes_the_shape(items):
+def test_usual_list_takes_the_pattern(items):
     schema = record(("stream", "string"), ("at", MILLIS), ("v", {"type": "array", "items": items}))
     lists = [[0.5, 0.1], [1.5, 3.4e38], [1, float("nan")], [1, float("inf")], [1, 2, 3]]
     lists += [[1, 1e39], [1, 3.4028235677973362e38]] if items == "double" else []
@@ -274,7 +274,7 @@ def test_usual_list_takes_the_shape(items):
     assert read_both(MAPPING, deserializer(schema), raws)[:4] == [False, True, True, True]
 
 
-# Fields that are read as something else in a later record of the same layout, by what shapes do not guard.
+# Fields that are read as something else in a later record of the same layout, by what patterns do not guard.
 ODD = {
     "text that is not UTF-8": ("string", [sized(b"de"), sized(b"\xff\xfe")]),
     "key that is not UTF-8": (
@@ -301,7 +301,7 @@ def test_odd_field_is_left_to_fastavro(name):
     assert not any(read_after_event(kind, *raws))
 
 
-# Layouts of which no shape is learned, though fastavro accepts them.
+# Layouts of which no pattern is learned, though fastavro accepts them.
 UNUSUAL = {
     "long varint": ("string", varint(2, surplus=10) + b"de"),
     "varint of ten bytes": ("long", varint(-(2**63))),
@@ -320,7 +320,7 @@ UNUSUAL = {
 
 
 @pytest.mark.parametrize("name", UNUSUAL)
-def test_unusual_layout_has_no_shape(name):
+def test_unusual_layout_has_no_pattern(name):
     kind, raw = UNUSUAL[name]
     assert not any(read_after_event(kind, raw, raw))
 
@@ -336,7 +336,7 @@ def test_unusual_layout_has_no_shape(name):
     ],
     ids=str,
 )
-def test_unusual_vector_has_no_shape(items, raw):
+def test_unusual_vector_has_no_pattern(items, raw):
     schema = record(("stream", "string"), ("at", MILLIS), ("v", {"type": "array", "items": items}))
     start = payload(record(*HEAD[:2]), {"stream": "clicks", "at": NOON_MS})
     assert read_both(MAPPING, deserializer(schema), [framed(start + raw)] * 2) == [False, False]
@@ -346,7 +346,7 @@ ENUM = {"type": "enum", "name": "E", "symbols": ["IMAGE", "TEXT"]}
 
 
 @pytest.mark.parametrize(
-    ("kind", "raws", "are_shaped"),
+    ("kind", "raws", "are_matched"),
     [
         (ENUM, [b"\2", b"\0", b"\4", b"\1", b"\x80\0"], [False, True, False, False, False]),
         ("boolean", [b"\1", b"\0", b"\7"], [False, True, True]),
@@ -356,8 +356,8 @@ ENUM = {"type": "enum", "name": "E", "symbols": ["IMAGE", "TEXT"]}
     ],
     ids=str,
 )
-def test_values_with_a_text_can_be_read_as_one(kind, raws, are_shaped):
-    assert read_after_event(kind, *raws, mapping=MAPPING | {"event_id": "x"}) == are_shaped
+def test_values_with_a_text_can_be_read_as_one(kind, raws, are_matched):
+    assert read_after_event(kind, *raws, mapping=MAPPING | {"event_id": "x"}) == are_matched
 
 
 def test_local_time_is_read():
@@ -377,8 +377,8 @@ def test_time_that_is_text_is_read(unit):
 @pytest.mark.parametrize("mapping", [MAPPING, MAPPING | {"event_id": "x"}], ids=["not read", "read"])
 def test_texts_of_any_usual_length_are_of_one_layout(mapping):
     texts = [b"de", b"", "é".encode(), b"x" * 63, b"x" * 64, b"x" * 255, b"x" * 256, b"\xff", b"de\xc3"]
-    shaped = [False, True, True, True, True, True, False, False, False]
-    assert read_after_event("string", *map(sized, texts), mapping=mapping) == shaped
+    matched = [False, True, True, True, True, True, False, False, False]
+    assert read_after_event("string", *map(sized, texts), mapping=mapping) == matched
 
 
 def test_last_of_two_equal_keys_counts():
@@ -404,7 +404,7 @@ def test_type_with_the_name_of_a_primitive_is_not_taken_for_it():
     assert read_both(MAPPING, deserializer(schema), raws) == [False, True, False]
 
 
-def test_uuid_of_another_length_has_no_shape():
+def test_uuid_of_another_length_has_no_pattern():
     """What follows the first 36 characters could be taken for the fields after it."""
     byte = {"type": "fixed", "name": "Byte", "size": 1}
     schema = record(("stream", "string"), ("v", "bytes"), ("x", UUID), ("y", byte), ("at", "long"))
@@ -412,7 +412,7 @@ def test_uuid_of_another_length_has_no_shape():
     assert read_both(MAPPING, deserializer(schema), [raw, raw]) == [False, False]
 
 
-def test_vector_in_two_blocks_before_a_union_has_no_shape():
+def test_vector_in_two_blocks_before_a_union_has_no_pattern():
     """What follows the first block is not taken for the branch of the union."""
     schema = record(*HEAD[:2], ("v", {"type": "array", "items": "float"}), ("x", ["null", "long"]))
     start = payload(record(*HEAD[:2]), {"stream": "clicks", "at": NOON_MS})
@@ -420,7 +420,7 @@ def test_vector_in_two_blocks_before_a_union_has_no_shape():
     assert read_both(MAPPING, deserializer(schema), [raw, raw]) == [False, False]
 
 
-def test_shape_is_of_one_schema():
+def test_pattern_is_of_one_schema():
     other = record(("v", "bytes"), ("at", MILLIS), ("stream", "string"))
     deserialize = AvroDeserializer(
         Schemas(_7=Schema(json.dumps(record(*HEAD))), _8=Schema(json.dumps(other)))

@@ -1,4 +1,4 @@
-"""Records read with shapes and without, which must have the same outcomes."""
+"""Records read with patterns and without, which must have the same outcomes."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -59,26 +59,26 @@ def bits(number, vector):
 
 
 def read_both(mapping, deserializer, raws):
-    """Read records with and without shapes, which can be learned of each.
+    """Read records with and without patterns, which can be learned of each.
 
     Returns:
-        Which of them were read by a shape.
+        Which of them were read by a pattern.
     """
     settings = InputSettings.model_validate(mapping)
-    plain, shaped = (
+    plain, matched = (
         MappedReader(settings, deserializer),
         MappedReader(settings, deserializer, deserializer.learn),
     )
-    shapes = shaped._shapes
-    were_shaped = []
+    patterns = matched._patterns
+    were_matched = []
     for raw in raws:
-        is_shaped = False
-        if shapes is not None:
-            shapes._learned = 0
-            is_shaped = shapes.read(stored(raw), SCHEDULES) is not None
-        were_shaped.append(is_shaped)
-        assert outcome(shaped, raw) == outcome(plain, raw)
-    return were_shaped
+        is_matched = False
+        if patterns is not None:
+            patterns._learned = 0
+            is_matched = patterns.read(stored(raw), SCHEDULES) is not None
+        were_matched.append(is_matched)
+        assert outcome(matched, raw) == outcome(plain, raw)
+    return were_matched
 
 
 @st.composite

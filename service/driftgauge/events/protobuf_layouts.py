@@ -1,4 +1,4 @@
-"""Learning the shapes of Protobuf messages."""
+"""The layouts of Protobuf messages."""
 
 import re
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor as Field
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from driftgauge.events.layouts import VARINT, Layout, Path, Unshaped
+from driftgauge.events.layouts import VARINT, Layout, Path, UnusualLayout
 from driftgauge.events.sources import read_time
 from driftgauge.events.varints import from_zigzag, to_number
 from driftgauge.events.vectors import F32, F64
@@ -56,10 +56,10 @@ class ProtobufWalk:
         """Pass a message that ends at a position.
 
         Raises:
-            Unshaped: The message has unusual fields, or a field that is read has another type.
+            UnusualLayout: The message has unusual fields, or a field that is read has another type.
         """
         if descriptor.is_extendable:
-            raise Unshaped
+            raise UnusualLayout
         while self._layout.position < end:
             number, wire = divmod(self._layout.take_varint(), _WIRE_TYPES)
             field = descriptor.fields_by_number.get(number)
@@ -80,7 +80,7 @@ class ProtobufWalk:
         elif wire in _SIZES:
             self._layout.add(_SIZES[wire], path)
         else:
-            raise Unshaped
+            raise UnusualLayout
 
     def _pass_repeated(self, field: Any, wire: int, path: Path) -> None:
         if wire == _LENGTH and field.type in _FLOATS:
@@ -97,26 +97,26 @@ class ProtobufWalk:
         """Pass an entry of a map, whose key is a name of the path; no other repeated field has names."""
         entry = field.message_type
         if wire != _LENGTH or entry is None or not entry.GetOptions().map_entry or path in self._layout.kinds:
-            raise Unshaped
+            raise UnusualLayout
         key, value = entry.fields
         end = self._layout.take_varint() + self._layout.position
         if key.type != Field.TYPE_STRING or self._layout.take(1) != _KEY:
-            raise Unshaped
+            raise UnusualLayout
         try:
             own = (*path, self._layout.take(self._layout.take_varint()).decode())
         except UnicodeDecodeError:
-            raise Unshaped from None
+            raise UnusualLayout from None
         self._layout.enter(own)
         number, wire = divmod(self._layout.take_varint(), _WIRE_TYPES)
         if number != value.number:
-            raise Unshaped
+            raise UnusualLayout
         self._pass_field(value, wire, own)
         if self._layout.position != end:
-            raise Unshaped
+            raise UnusualLayout
 
     def _pass_field(self, field: Any, wire: int, path: Path) -> None:
         if field.type not in _TYPES.get(wire, ()):
-            raise Unshaped
+            raise UnusualLayout
         if wire in _SIZES:
             self._layout.add(_SIZES[wire], path)
         elif wire == _VARINT:
@@ -134,13 +134,13 @@ class ProtobufWalk:
             # A registry may have a file of its own for that type.
             self._add_timestamp(self._layout.take_varint(), path)
         else:
-            raise Unshaped
+            raise UnusualLayout
 
     def _add_timestamp(self, size: int, path: Path) -> None:
         start = self._layout.position
         found = _TIMESTAMP.fullmatch(self._layout.raw, start, start + size)
         if found is None:
-            raise Unshaped
+            raise UnusualLayout
         seconds, nanos = found.groups(b"")
         pattern = b"\x08" + _sized_varint(len(seconds))
         if nanos:
@@ -150,7 +150,7 @@ class ProtobufWalk:
     def _take_length(self, path: Path) -> int:
         size = self._layout.take_varint()
         if not size and path in self._layout.kinds:
-            raise Unshaped
+            raise UnusualLayout
         return size
 
     def _add_varint(self, path: Path, field_type: int | None = None) -> None:
