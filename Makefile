@@ -96,7 +96,7 @@ bench: $(STAMP) ## Measure decoding, the core, the service against other engines
 	@$(BIN)/python tests/bench/state.py
 
 .PHONY: inputs
-inputs: $(STAMP) ## Measure reading by encoding and dimension against other engines, on a real broker (20 minutes; ARGS)
+inputs: $(STAMP) ## Measure reading by encoding and dimension against other engines, on a real broker (15 GB of disk, 20 minutes of rounds; ARGS)
 	@$(BIN)/python tests/bench/inputs.py $(ARGS)
 
 .PHONY: scale

@@ -1,7 +1,8 @@
 """Engines without a service: raw consumption, the floor, and a plain consumer with scikit-learn.
 
-A process of its own, with the arguments BOOTSTRAP TOPIC ENCODING EVENTS MATRICES; prints a JSON object of
-processor time and wall time, in seconds, by engine. Of encodings that only the service reads: consumption.
+A process of its own, with the arguments BOOTSTRAP TOPIC ENCODING EVENTS PART MATRICES; prints a JSON object
+of processor time and wall time, in seconds, by engine. Raw consumption reads EVENTS, the others PART of them.
+Of encodings that only the service reads: raw consumption.
 """
 
 import json
@@ -22,7 +23,7 @@ LIMIT_S = 120
 def run(
     bootstrap: str, topic: str, events: int, process: Callable[[list[Message]], None]
 ) -> dict[str, float]:
-    """Return the time of consuming all events and processing them in batches."""
+    """Return the time of consuming some events and processing them in batches."""
     began, began_wall = processor_s(), time.monotonic()
     consumer = Consumer(
         {
@@ -50,10 +51,17 @@ def run(
 
 
 def main() -> None:
-    bootstrap, topic, encoding, events, path = sys.argv[1:]
-    if encoding not in ENCODINGS:
-        sys.stdout.write(json.dumps({"raw": run(bootstrap, topic, int(events), lambda messages: None)}))
-        return
+    bootstrap, topic, encoding, events, part, path = sys.argv[1:]
+    spent = {"raw": run(bootstrap, topic, int(events), lambda messages: None)}
+    if encoding in ENCODINGS:
+        spent |= run_reading(bootstrap, topic, encoding, int(part), path)
+    sys.stdout.write(json.dumps(spent))
+
+
+def run_reading(
+    bootstrap: str, topic: str, encoding: str, events: int, path: str
+) -> dict[str, dict[str, float]]:
+    """Return the time of the engines that read the values."""
     read = ENCODINGS[encoding].read
     with np.load(path) as matrices:
         centroids, components = matrices["centroids"], matrices["components"]
@@ -78,14 +86,12 @@ def main() -> None:
         if messages:
             counts += np.bincount(model.predict(matrix(messages)), minlength=len(counts))
 
-    engines: dict[str, Callable[[list[Message]], None]] = {
-        "raw": lambda messages: None,
-        "floor": floor,
-        "plain": plain,
+    spent = {
+        "floor": run(bootstrap, topic, events, floor),
+        "plain": run(bootstrap, topic, events, plain),
     }
-    spent = {name: run(bootstrap, topic, int(events), process) for name, process in engines.items()}
-    assert counts.sum() == int(events)
-    sys.stdout.write(json.dumps(spent))
+    assert counts.sum() == events
+    return spent
 
 
 if __name__ == "__main__":

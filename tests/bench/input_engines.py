@@ -62,11 +62,11 @@ def quix_python(cache: Path) -> tuple[Path | None, str]:
     return python, ""
 
 
-def run_consumers(bootstrap: str, case: Case, events: int) -> dict[str, Spent]:
-    """Return the time of raw consumption, the floor, and the plain consumer."""
-    arguments = [bootstrap, case.topic, case.encoding, str(events), str(case.matrices)]
+def run_consumers(bootstrap: str, case: Case, part: int) -> dict[str, Spent]:
+    """Return the time of raw consumption of all events, and of the floor and the plain consumer on a part."""
+    arguments = [bootstrap, case.topic, case.encoding, str(case.events), str(part), str(case.matrices)]
     spent = _run([sys.executable, HERE / "input_consumers.py", *arguments])
-    return {name: _an_event(each, events) for name, each in spent.items()}
+    return {name: _an_event(each, case.events if name == "raw" else part) for name, each in spent.items()}
 
 
 def run_quix(python: Path, bootstrap: str, case: Case, engine: str, events: int, run: str) -> Spent:

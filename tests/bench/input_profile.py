@@ -4,6 +4,7 @@ import cProfile
 import io
 import pstats
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,14 +14,18 @@ from tests.bench.input_case import Case
 from tests.bench.input_report import median
 from threadpoolctl import threadpool_limits
 
+from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import load_settings
 from driftgauge.core.counting.interval import IntervalCounter
+from driftgauge.events.decoder import Decoded, Decoder
 from driftgauge.events.records import Records
+from driftgauge.kafka.schema_registry import open_schema_registry
 from driftgauge.streams import build_decoder, load_streams, to_reference
 
 RECORDS = 1_000  # the size of a usual poll
 REPEATS = 21
 FUNCTIONS = 12
+SCHEMA_S = 30
 
 
 def profile(bootstrap: str, case: Case, engines: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
@@ -31,12 +36,16 @@ def profile(bootstrap: str, case: Case, engines: Mapping[str, Sequence[Mapping[s
     """
     settings = load_settings(case.config(bootstrap, f"{case.topic}-profile"), {})
     streams = load_streams(settings)
-    decoder = build_decoder(streams, settings.allowed_lead, settings.inputs)
     records = _to_records(_fetch(bootstrap, case))
     counter = IntervalCounter([stream.spec for stream in streams])
     reference = to_reference(streams[0].baselines[0])
-    with threadpool_limits(limits=1):
-        (batch,) = decoder.decode(records).batches
+    inputs = settings.inputs
+    with (
+        threadpool_limits(limits=1),
+        open_schema_registry(settings, inputs.values(), SYSTEM_CLOCK) as schemas,
+    ):
+        decoder = build_decoder(streams, settings.allowed_lead, inputs, schemas)
+        (batch,) = _decode(decoder, records).batches
         last_ms = int(batch.time_ms.max())
         clusters = reference.centroids.assign(batch.vectors)
         stages = {
@@ -76,6 +85,16 @@ def _to_records(messages: list[Message]) -> Records:
         offset=np.array([message.offset() for message in messages], np.int64),
         credible_ms=np.array([message.timestamp()[1] for message in messages], np.int64),
     )
+
+
+def _decode(decoder: Decoder, records: Records) -> Decoded:
+    """Return decoded records, once the registry has given their schema."""
+    deadline = time.monotonic() + SCHEMA_S
+    while (decoded := decoder.decode(records)).pending:
+        if time.monotonic() > deadline:
+            sys.exit(f"the schema registry gave no schema in {SCHEMA_S} s")
+        time.sleep(0.1)
+    return decoded
 
 
 def _measure(step: Callable[[], object]) -> float:

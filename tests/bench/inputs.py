@@ -12,6 +12,9 @@ The service runs as in production: both roles, transactions, all statistics, win
   by cluster, in windows of an hour in its state; or a histogram in memory, the least that it can do.
 - an earlier version of the service, in a checkout that --before names, on JSON and base64. What its base64
   takes above consuming divides what every encoding takes above consuming.
+
+A full run needs about 15 GB of disk in the temporary folder. It takes the --minutes of its rounds (at least
+one round, however long), before them about two minutes to fill the topics, and after them the profiles.
 """
 
 import argparse
@@ -47,7 +50,8 @@ ALL = [*ENCODINGS, *FRAMED]
 # the windows that it closes would count for much.
 EVENTS = {128: 600_000, 512: 300_000, 1_536: 100_000}
 FAST_FACTOR = 1.5
-# Others read a part of the events, since each costs them as much as the last.
+# Raw consumption, which is subtracted from the service's time, is of all events. Other engines read a part,
+# since each event costs them as much as the last.
 CONSUMER_SHARE, QUIX_SHARE = 4, 20
 OUT = Path("bench-out")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "driftgauge"
@@ -58,7 +62,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--encodings", nargs="+", choices=ALL, default=ALL)
     parser.add_argument("--dimensions", nargs="+", type=int, default=list(EVENTS))
     parser.add_argument("--rounds", type=int, default=3, help="turns of every engine (default: 3)")
-    parser.add_argument("--minutes", type=float, default=9, help="no round starts after them (default: 9)")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=20,
+        help="of rounds, at least one (default: 20)",
+    )
     parser.add_argument("--share", type=float, default=1, help="of the events, for a short run (default: 1)")
     parser.add_argument("--no-quix", action="store_true", help="leave quix-streams out")
     parser.add_argument("--before", type=Path, help="a checkout of an earlier version, to compare with")
@@ -74,7 +83,6 @@ def main() -> None:
     python, reason = (None, "left out") if options.no_quix else quix_python(options.cache)
     if python is None:
         say(f"quix-streams is skipped: {reason}")
-    deadline = time.monotonic() + options.minutes * 60
     with ExitStack() as stack:
         broker = stack.enter_context(Broker())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -94,6 +102,7 @@ def main() -> None:
             for encoding in options.encodings
         ]
         prepare(broker.bootstrap, cases)
+        deadline = time.monotonic() + options.minutes * 60
         runs: dict[Case, dict[str, list]] = {case: {} for case in cases}
         took = 0.0
         for number in range(options.rounds):
@@ -108,7 +117,7 @@ def main() -> None:
             took = time.monotonic() - started
         report = table(runs)
         say(f"\n{report}\n")
-        profiles = [profile(broker.bootstrap, case, runs[case]) for case in cases if not case.is_framed]
+        profiles = [profile(broker.bootstrap, case, runs[case]) for case in cases]
     say("\n".join(profiles))
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "inputs.md").write_text(f"{report}\n")

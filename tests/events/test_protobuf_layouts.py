@@ -253,15 +253,15 @@ def test_odd_message_is_left_to_upb(name):
 def test_number_of_64_bits_can_be_read_as_text(path):
     mapping = MAPPING | {"event_id": path, "timestamp": {"record": "timestamp"}}
     raws = [value(event(count=count, at={"seconds": count})) for count in (NOON_S, NOON_S + 1, 0)]
-    assert read_both(mapping, deserializer(), raws) == [False, True, False]
+    assert read_both(mapping, protobuf_deserializer(), raws) == [False, True, False]
 
 
 def test_texts_of_any_usual_length_are_of_one_layout():
     notes = ["de", "d", "x" * 127, "x" * 128, "x" * 255, "x" * 256]
     raws = [value(event(note=note)) for note in notes]
     matched = [False, True, True, True, True, False]
-    assert read_both(MAPPING, deserializer(), raws) == matched
-    assert read_both(MAPPING | {"event_id": "note"}, deserializer(), raws) == matched
+    assert read_both(MAPPING, protobuf_deserializer(), raws) == matched
+    assert read_both(MAPPING | {"event_id": "note"}, protobuf_deserializer(), raws) == matched
 
 
 IN_MAP = MAPPING | {"event_id": "segments.id", "segments": {"country": "segments.country"}}
