@@ -256,6 +256,14 @@ def test_number_of_64_bits_can_be_read_as_text(path):
     assert read_both(mapping, protobuf_deserializer(), raws) == [False, True, False]
 
 
+def test_times_of_any_fraction_are_of_one_layout():
+    times = [{"seconds": NOON_S, "nanos": nanos} for nanos in (0, 1, 1_000_000, 999_999_999, 2**31 - 1)]
+    raws = [value(event(at=at)) for at in times]
+    assert read_both(MAPPING, protobuf_deserializer(), raws) == [False, True, True, True, False]
+    elsewhere = MAPPING | {"timestamp": {"record": "timestamp"}}
+    assert read_both(elsewhere, protobuf_deserializer(), raws) == [False, True, True, True, True]
+
+
 def test_texts_of_any_usual_length_are_of_one_layout():
     notes = ["de", "d", "x" * 127, "x" * 128, "x" * 255, "x" * 256]
     raws = [value(event(note=note)) for note in notes]

@@ -129,8 +129,8 @@ def compile_patterns(settings: InputSettings, learn: Learner) -> PatternReader |
     """Return the reader of a mapping with one vector, which learns by the learner of its encoding.
 
     Returns:
-        None where patterns cannot serve: it reads an item of a list, the whole value, one field in two ways, or
-        a field and one within it; or a condition is on something beside the value.
+        None where patterns cannot serve: it reads an item of a list, the whole value, one field in two ways,
+        or a field and one within it; or a condition is on something beside the value.
     """
     (vector,) = settings.vectors
     texts = (vector.stream, settings.event_id, settings.model_version, *settings.segments.values())

@@ -33,7 +33,15 @@ _TIMES = {Field.TYPE_INT64, Field.TYPE_UINT64, Field.TYPE_SINT64}
 
 # Seconds, and perhaps nanoseconds, which have 30 bits.
 _TIMESTAMP = re.compile(b"\x08(%b)(?:\x10([\x80-\xff]{0,4}+[\x00-\x7f]))?" % VARINT)
+_LONGEST_NANOS = 5
 _S_MS, _MS_NS, _S_NS = 1_000, 1_000_000, 1_000_000_000
+
+
+def _fields(descriptor: Any) -> list[tuple[str, int, int]]:
+    return [(field.name, field.number, field.type) for field in descriptor.fields]
+
+
+_TIMESTAMP_FIELDS = _fields(Timestamp.DESCRIPTOR)
 
 
 class ProtobufWalk:
@@ -127,25 +135,39 @@ class ProtobufWalk:
             self._layout.add_text(path, varies=len(path) == 1, fewest=fewest)
         elif field.type == Field.TYPE_BYTES:
             self._layout.add_bytes(self._take_length(path), path)
+        elif _fields(field.message_type) == _TIMESTAMP_FIELDS and self._add_timestamp(path):
+            # A registry may have a file of its own for that type.
+            pass
         elif path not in self._layout.kinds:
             size = self._layout.take_varint()
             self.walk(field.message_type, self._layout.position + size, path)
-        elif _fields(field.message_type) == _fields(Timestamp.DESCRIPTOR):
-            # A registry may have a file of its own for that type.
-            self._add_timestamp(self._layout.take_varint(), path)
         else:
             raise UnusualLayout
 
-    def _add_timestamp(self, size: int, path: Path) -> None:
-        start = self._layout.position
-        found = _TIMESTAMP.fullmatch(self._layout.raw, start, start + size)
+    def _add_timestamp(self, path: Path) -> bool:
+        """Pass a Timestamp and its length, if it has seconds, and none of its fields is read by itself."""
+        layout = self._layout
+        if any(read[:-1] == path for read in layout.kinds):
+            return False
+        size = layout.raw[layout.position]
+        start = layout.position + 1
+        found = _TIMESTAMP.fullmatch(layout.raw, start, start + size)
         if found is None:
-            raise UnusualLayout
-        seconds, nanos = found.groups(b"")
-        pattern = b"\x08" + _sized_varint(len(seconds))
-        if nanos:
-            pattern += b"\x10" + _sized_varint(len(nanos))
-        self._layout.add(size, path, {"time": _timestamp_reader(1 + len(seconds))}, pattern)
+            return False
+        seconds = len(found[1])
+        if len(path) > 1:
+            layout.take(1)
+            pattern = _timestamp_pattern(seconds, len(found[2] or b""))
+            layout.add(size, path, {"time": _timestamp_reader(seconds)}, pattern)
+        else:
+            # One more byte is its length.
+            choices = b"|".join(
+                b"%c%b" % (1 + seconds + bool(nanos) + nanos, _timestamp_pattern(seconds, nanos))
+                for nanos in range(_LONGEST_NANOS + 1)
+            )
+            read = _timestamp_reader(seconds)
+            layout.add(1 + size, path, {"time": lambda raw: read(raw[1:])}, b"(?:%b)" % choices)
+        return True
 
     def _take_length(self, path: Path) -> int:
         size = self._layout.take_varint()
@@ -170,10 +192,6 @@ class ProtobufWalk:
             self._layout.add(size, path, pattern=pattern)
 
 
-def _fields(descriptor: Any) -> list[tuple[str, int, int]]:
-    return [(field.name, field.number, field.type) for field in descriptor.fields]
-
-
 def _sized_varint(size: int) -> bytes:
     """Return the pattern of a varint of so many bytes."""
     return b"[\x80-\xff]{%d}[\x00-\x7f]" % (size - 1)
@@ -190,13 +208,19 @@ def _number_reader(*, is_zigzag: bool) -> Callable[[bytes], int]:
     return read
 
 
-def _timestamp_reader(nanos_tag: int) -> Callable[[bytes], int]:
-    """Return the function that reads the milliseconds of a Timestamp, given where the nanoseconds' tag is."""
+def _timestamp_pattern(seconds: int, nanos: int) -> bytes:
+    """Return the pattern of a Timestamp whose numbers have so many bytes; 0 nanoseconds: it has none."""
+    pattern = b"\x08" + _sized_varint(seconds)
+    return pattern + b"\x10" + _sized_varint(nanos) if nanos else pattern
+
+
+def _timestamp_reader(seconds: int) -> Callable[[bytes], int]:
+    """Return the function that reads the milliseconds of a Timestamp whose seconds have so many bytes."""
 
     def read(raw: bytes) -> int:
-        nanos = to_number(raw[nanos_tag + 1 :])
+        nanos = to_number(raw[seconds + 2 :])
         if nanos >= _S_NS:
             raise ValueError
-        return to_number(raw[1:nanos_tag]) * _S_MS + nanos // _MS_NS
+        return to_number(raw[1 : seconds + 1]) * _S_MS + nanos // _MS_NS
 
     return read
