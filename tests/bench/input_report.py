@@ -13,11 +13,11 @@ ENGINES = {
     "before": "driftgauge before",
     "plain": "consumer with scikit-learn",
     "quix statistics": "quix-streams, statistics",
-    "quix statistics exactly-once": "the same, exactly once",
+    "quix statistics exactly-once": "statistics, exactly once",
     "quix counts": "quix-streams, counts",
-    "quix counts exactly-once": "the same, exactly once",
+    "quix counts exactly-once": "counts, exactly once",
     "quix memory": "quix-streams, in memory",
-    "quix memory exactly-once": "the same, exactly once",
+    "quix memory exactly-once": "in memory, exactly once",
 }
 COLOURS = {
     "raw": "#c7c7c7",

@@ -1,8 +1,8 @@
 """Patterns: regular expressions of records that certainly are an event, learned from the records before them.
 
-Records of one schema differ in their fields, and seldom in their layout. A pattern matches the values of one
-layout, and has a group for each field that the mapping reads, so no other field becomes an object. A value
-that matches no pattern is decoded by the library of its encoding, and its pattern is learned.
+Records of one schema differ in their fields, and many not in their layout. A pattern matches the values of
+one layout, and has a group for each field that the mapping reads, so no other field becomes an object. A
+value that matches no pattern is decoded by the library of its encoding, and its pattern is learned.
 """
 
 import logging
@@ -23,8 +23,8 @@ _log = logging.getLogger(__name__)
 
 # Each takes a thirtieth of the time of the library to not match.
 _MOST_PATTERNS = 8
-# A pattern takes as long to learn as a hundred records to decode.
-_MISSES_A_PATTERN = 100
+# To compile the choice of a text's lengths takes as long as to decode a thousand records.
+_MISSES_A_PATTERN = 1_000
 # Where so many more records of a run match no pattern than match one, its other records are not compared.
 _PATIENCE = 50
 
