@@ -91,6 +91,14 @@ def test_unusual_length_of_a_text_has_no_pattern(raw, unit, fewest):
         layout(raw).add_text(("x",), unit, varies=True, fewest=fewest)
 
 
+def test_texts_of_varying_length_are_bounded():
+    found = layout(b"\0" * 100)
+    for number in range(layouts._MOST_TEXTS):
+        found.add_text((f"x{number}",), varies=True)
+    with pytest.raises(UnusualLayout):
+        found.add_text(("x",), varies=True)
+
+
 def test_text_of_one_length():
     found = layout(b"\2ab")
     found.add_text(("x",), varies=False)

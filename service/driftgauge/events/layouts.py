@@ -30,8 +30,9 @@ _LONGEST_VARINT = 9
 # A literal takes long to compile; varints and the keys of maps are shorter.
 _LONGEST_LITERAL = 64
 _MOST_PARTS = 128
-# A text of varying length is a choice of all lengths, of which each takes some 25 us to compile.
+# A text of varying length is a choice of all lengths, which takes some 6 ms to compile.
 _MOST_LENGTHS = 256
+_MOST_TEXTS = 16
 _LONG = 0x80  # the least first byte of a varint of two bytes
 
 
@@ -63,6 +64,7 @@ class Layout:
         self.checks: list[tuple[int, Callable[[bytes], object]]] = []
         self._parts: list[bytes] = []
         self._groups = 0
+        self._texts = 0  # of varying length
         self._fields: dict[Path, tuple[int, Convert]] = {}
         self._found: set[Path] = set()
         self._entered: set[Path] = set()
@@ -141,6 +143,9 @@ class Layout:
         convert: Callable[[bytes], str] = bytes.decode
         pattern = b".{%d}" % size
         if varies and size < _MOST_LENGTHS:
+            self._texts += 1
+            if self._texts > _MOST_TEXTS:
+                raise UnusualLayout
             size += prefix
             convert, pattern = _read_text, _text_pattern(unit, fewest)
         else:

@@ -23,7 +23,8 @@ _log = logging.getLogger(__name__)
 
 # Each takes a thirtieth of the time of the library to not match.
 _MOST_PATTERNS = 8
-# To compile the choice of a text's lengths takes as long as to decode a thousand records.
+# To compile the choice of a text's lengths takes as long as to decode a thousand records. The misses before
+# the next pattern grow with the square of those learned, so that a topic of ever new layouts costs little.
 _MISSES_A_PATTERN = 1_000
 # Where so many more records of a run match no pattern than match one, its other records are not compared.
 _PATIENCE = 50
@@ -94,7 +95,7 @@ class PatternReader:
     def learn(self, record: RawRecord) -> None:
         """Learn the pattern of a record that is an event, unless there have been too few since the last."""
         raw = record.value() or b""
-        if self._misses < self._learned * _MISSES_A_PATTERN or any(
+        if self._misses < self._learned**2 * _MISSES_A_PATTERN or any(
             pattern.match(raw) for pattern in self._patterns
         ):
             return
