@@ -110,7 +110,12 @@ class PatternReader:
             # The event was read, so a fault of the walk must not stop the service, which would meet it again.
             _log.exception(
                 "no pattern could be learned of a record; its like are decoded by the library, more slowly",
-                extra={"topic": record.topic(), "partition": record.partition(), "offset": record.offset()},
+                extra={
+                    "topic": record.topic(),
+                    "partition": record.partition(),
+                    "offset": record.offset(),
+                    "remedy": "nothing is lost; report the topic's schema to the developers of driftgauge",
+                },
             )
             return
         settings, (vector,), time = self._settings, self._settings.vectors, self._settings.timestamp
