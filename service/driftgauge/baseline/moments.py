@@ -45,7 +45,7 @@ def moments(
     """Return the moments of some rows of (n, d) float32 vectors, summed in float64.
 
     The mean is that of the rows and of others. Clusters are not fitted to a mean, so the vectors behind
-    the clusters tell of it too, and a smaller shift is found with more of them. Components are fitted:
+    the clusters show it too, and a smaller shift is found with more of them. Components are fitted:
     spreads along them are measured on vectors that are not among the rows.
 
     There are min(32, d, rank) components; a direction in which the vectors vary by no more than

@@ -47,8 +47,8 @@ _TIMESTAMP_FIELDS = _fields(Timestamp.DESCRIPTOR)
 class ProtobufWalk:
     """A walk over the bytes of a message.
 
-    The same in all messages of a layout are tags and lengths, and the sizes of numbers within an inner
-    message, because they make its length. A field that is read is not empty, because an empty one may be
+    The same in all messages of a layout are tags, lengths of bytes, and within an inner message the sizes of
+    all fields, because they make its length. A field that is read is not empty, because an empty one may be
     missing.
     """
 
