@@ -98,6 +98,7 @@ def build_progress(partition: int = 3, **changes: Any) -> PartitionProgress:
         "since_ms": MONDAY_MS,
         "caught_up_ms": None,
         "streams": {"resnet18-fc1": StreamTime(MONDAY_MS + 5, MONDAY_MS + 9, MONDAY_MS + 1)},
+        "skipped": 1,
     }
     return PartitionProgress(**{**fields, **changes})
 
@@ -131,7 +132,7 @@ def join_parts(
 
 GOLDEN = {
     "deltas": (
-        "01 3a6590a2 01 00000000 02000000"
+        "02 3a6590a2 01 00000000 02000000"
         "7f010000"
         + (
             '{"producer":"driftgauge-0","epoch":3,"commit":4711,"shards":16,"streams":["resnet18-fc1"],'
@@ -148,14 +149,14 @@ GOLDEN = {
         "28000000  05000000070000000100000000000000feffffff 01000000000000000000000000000000fbffffff"
     ),
     "progress": (
-        "01 19776f85 02 01000000 02000000"
+        "02 172b27bb 02 01000000 02000000"
         "b3000000"
         + (
             b'{"producer":"driftgauge-0","epoch":3,"commit":4711,"shards":16,"topics":[{"name":"embeddings",'
             b'"id":"00112233445566778899aabbccddeeff","partitions":12}],"streams":["resnet18-fc1"]}'
         ).hex()
-        + "48000000  0000000000000000 0300000000000000 0100000000000000 7003000000000000 8403000000000000"
-        "0000000000000000 0200000000000000 007403479a010000 0000000000000080"
+        + "50000000  0000000000000000 0300000000000000 0100000000000000 7003000000000000 8403000000000000"
+        "0000000000000000 0200000000000000 0100000000000000 007403479a010000 0000000000000080"
         "20000000  0000000000000000 057403479a010000 097403479a010000 017403479a010000"
     ),
 }
@@ -185,7 +186,7 @@ def split_record(record: bytes) -> list[bytes]:
 
 
 def rebuild_record(
-    record: bytes, pieces: Iterable[bytes], version: int = 1, head: bytes | None = None
+    record: bytes, pieces: Iterable[bytes], version: int = 2, head: bytes | None = None
 ) -> bytes:
     """Return the record with other pieces and a matching checksum."""
     content = head or record[5:HEAD]

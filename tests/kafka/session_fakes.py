@@ -102,11 +102,8 @@ class RecordingWorker:
     def drop(self, partitions: Collection[Partition]) -> None:
         self._record("drop", *partitions)
 
-    def rewind(self) -> None:
-        self._record("rewind")
-
-    def reset(self) -> None:
-        self._record("reset")
+    def begin_again(self) -> None:
+        self._record("begin_again")
 
     def handle_abort(self, error: TransactionAborted) -> None:
         self._record("handle_abort", error)

@@ -5,6 +5,7 @@ from unittest.mock import MagicMock, Mock
 
 import numpy as np
 import pytest
+from confluent_kafka import KafkaError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from driftgauge.events.rows import BaselineContract
 from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.offset_barrier import Start
 from driftgauge.kafka.topic_watch import EventsTopic
-from driftgauge.telemetry.metrics import RecordOutcome
+from driftgauge.telemetry.metrics import RecordOutcome, SkipPlace
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.builders.clocks import MONDAY_MS, ManualClock
 from tests.builders.messages import TOPIC, FakeMessage
@@ -194,16 +195,55 @@ def test_records_of_a_paused_partition_are_left_until_it_is_read_again(worker):
     assert worker.commit()[0] == {ACCEPTED: 2, REJECTED: 1}
 
 
-def test_rewind_assigns_paused_partitions_again(worker):
+def test_partitions_that_begin_again_are_read_and_counted_no_further(worker):
     worker.unknown = {b"unknown"}
     worker.process(SOUND, b"unknown")
-    worker.worker.rewind()
-    assert worker.consumer.log[1:] == [
-        ("unassign", [SECOND]),
-        ("assign", [(*FIRST, 0, None), (*SECOND, 0, None)]),
-    ]
+    worker.worker.begin_again()
+    assert worker.consumer.log == [("unassign", [FIRST]), ("unassign", [SECOND])], "one was paused already"
+    worker.process(SOUND, partition=1)
+    assert sorted(worker.worker._pending) == [FIRST, SECOND]
     assert worker.worker._paused.waiting == set()
-    assert worker.commit() == ({}, (0, 0))
+    assert worker.worker.hand_over([FIRST, SECOND], 1.0) is None
+    worker.transaction.commit.assert_not_called()
+
+
+def end(offset):
+    return MappedRecord(None, offset=offset, error=KafkaError(KafkaError._PARTITION_EOF))
+
+
+@pytest.mark.parametrize(
+    ("delivered", "start", "between"),
+    [
+        ([0, 1, 2], 0, 0),
+        ([3, 4], 3, 0),
+        ([0, 2, 5], 0, 3),
+        ([2, 4], 2, 1),
+    ],
+)
+@pytest.mark.parametrize("ends_later", [0, 7])
+def test_offsets_without_a_record_are_counted_by_place(worker, delivered, start, between, ends_later):
+    for offset in delivered:
+        worker.process(SOUND, offset=offset)
+    after = delivered[-1] + 1
+    worker.worker.process([end(after + ends_later)])
+    progress = worker.worker._sources.find(*FIRST).progress(2)
+    assert (progress.end, progress.skipped) == (after + ends_later, start + between + ends_later)
+    worker.commit()
+    (skipped,) = worker.telemetry.offsets_skipped.call_args.args
+    assert (skipped[TOPIC, SkipPlace.START], skipped[TOPIC, SkipPlace.BETWEEN]) == (
+        start,
+        between + ends_later,
+    )
+    worker.process(SOUND, offset=after + ends_later)
+    worker.commit()
+    assert not any(worker.telemetry.offsets_skipped.call_args.args[0].values())
+
+
+def test_records_that_kafka_deleted_are_lost_and_not_skipped(worker):
+    worker.worker._sources.add(FIRST, Start(4, 9, begins=False, lost=5, leader_epoch=3), "id", MONDAY_MS)
+    worker.process(SOUND, SOUND, offset=9)
+    progress = worker.worker._sources.find(*FIRST).progress(2)
+    assert (progress.start, progress.end, progress.lost, progress.skipped) == (4, 11, 5, 0)
 
 
 def test_dropped_partition_is_not_unassigned_while_paused(worker):

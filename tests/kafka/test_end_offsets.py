@@ -49,7 +49,7 @@ def test_partition_keeps_end_until_position_reaches_it(ends, admin, clock, sourc
     ends.poll()
     assert source.end == 5
     assert len(admin.asked) == 1, "no newer end is requested"
-    source.read_to(5)
+    source.read(0, 5, records=5)
     clock.advance(1)
     ends.poll()
     assert len(admin.asked) == 2

@@ -18,15 +18,10 @@ GROUP = "driftgauge"
 NOW_MS = 1_762_128_000_000
 
 
-@pytest.fixture
-def ends():
-    """The reported ends of partitions."""
-    return []
-
-
-@pytest.fixture
-def sort(ends):
-    return lambda messages: sort_messages(messages, lambda *at: ends.append(at), group=GROUP)
+def sort(messages):
+    """Return records, ends and lost partitions."""
+    found = sort_messages(messages, group=GROUP)
+    return found.records, found.ends, found.lost
 
 
 def error_event(code, **parts):
@@ -37,35 +32,34 @@ def end(offset, partition=0):
     return error_event(KafkaError._PARTITION_EOF, partition=partition, offset=offset)
 
 
-def test_records_are_returned_in_order(sort):
+def test_records_are_returned_in_order():
     records = [FakeMessage(offset=4), FakeMessage(partition=1, offset=2), FakeMessage(offset=5)]
-    assert sort(records) == (records, {})
+    assert sort(records) == (records, {}, {})
 
 
-def test_end_of_partition_reports_end_past_undelivered_records(sort, ends):
+def test_end_of_partition_reports_end_past_undelivered_records():
     record = FakeMessage(offset=4)
-    assert sort([record, end(7), end(3, partition=1)]) == ([record], {})
-    assert ends == [((TOPIC, 0), 7), ((TOPIC, 1), 3)]
+    expected = [record], {(TOPIC, 0): 7, (TOPIC, 1): 3}, {}
+    assert sort([record, end(7), end(3, partition=1)]) == expected
 
 
-def test_end_without_offset_reports_zero(sort, ends):
-    sort([end(None)])
-    assert ends == [((TOPIC, 0), 0)]
+def test_end_without_offset_reports_zero():
+    assert sort([end(None)]) == ([], {(TOPIC, 0): 0}, {})
 
 
 @pytest.mark.parametrize("code", [KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION])
-def test_position_missing_from_log_is_lost(sort, code):
+def test_position_missing_from_log_is_lost(code):
     kept = FakeMessage(offset=4)
-    assert sort([kept, error_event(code, partition=1)]) == ([kept], {(TOPIC, 1): None})
+    assert sort([kept, error_event(code, partition=1)]) == ([kept], {}, {(TOPIC, 1): None})
 
 
-def test_truncated_log_reports_its_end(sort):
+def test_truncated_log_reports_its_end():
     text = (
         "Partition log truncation detected at offset 300 (leader epoch 1): "
         "broker end offset is 200 (offset leader epoch 0)"
     )
     truncated = FakeMessage(error=KafkaError(KafkaError._AUTO_OFFSET_RESET, text), partition=1, offset=300)
-    assert sort([truncated]) == ([], {(TOPIC, 1): 200})
+    assert sort([truncated]) == ([], {}, {(TOPIC, 1): 200})
 
 
 AUTHORIZATION = [
@@ -77,31 +71,31 @@ AUTHORIZATION = [
 
 
 @pytest.mark.parametrize("code", AUTHORIZATION)
-def test_authorization_error_names_partition_and_remedy(sort, code):
+def test_authorization_error_names_partition_and_remedy(code):
     with pytest.raises(
         AuthorizationError, match=r"not allowed to read embeddings\[1\] \(.*\); (check|grant) "
     ):
         sort([error_event(code, partition=1)])
 
 
-def test_authorization_error_without_topic_names_cluster(sort):
+def test_authorization_error_without_topic_names_cluster():
     with pytest.raises(
         AuthorizationError, match=f"not allowed to read from the cluster .*; grant Read on the group {GROUP}$"
     ):
         sort([error_event(KafkaError.GROUP_AUTHORIZATION_FAILED, topic=None)])
 
 
-def test_fatal_error_event_raises_broker_error(sort):
+def test_fatal_error_event_raises_broker_error():
     with pytest.raises(
         BrokerError, match=f"the consumer of the group {GROUP} failed for good .*check the brokers"
     ):
         sort([error_event(KafkaError._STATE, topic=None, fatal=True)])
 
 
-def test_other_error_event_is_logged_and_records_are_kept(sort, caplog):
+def test_other_error_event_is_logged_and_records_are_kept(caplog):
     caplog.set_level(logging.WARNING)
     kept = FakeMessage(offset=1)
-    assert sort([error_event(KafkaError._TRANSPORT), kept]) == ([kept], {})
+    assert sort([error_event(KafkaError._TRANSPORT), kept]) == ([kept], {}, {})
     (line,) = caplog.records
     assert line.getMessage() == "the Kafka client reports an error and tries again"
     assert (line.topic, line.partition, line.group) == (TOPIC, 0, GROUP)

@@ -60,10 +60,7 @@ class RestartingWorker:
             self._held = []
         return False
 
-    def rewind(self) -> None:
-        pass
-
-    def reset(self) -> None:
+    def begin_again(self) -> None:
         pass
 
     def hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:

@@ -39,7 +39,7 @@ def test_paused_partition_is_taken_from_client_and_returned_at_its_position(paus
     first = sources.find(*FIRST)
     paused.pause([first])
     assert (FIRST in paused, SECOND in paused, paused.waiting) == (True, False, {FIRST})
-    first.read_to(9)
+    first.read(5, 9, records=4)
     first.leader_epoch = 4
     paused.resume()
     assert consumer.log == [("unassign", [FIRST])]

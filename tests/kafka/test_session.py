@@ -75,7 +75,7 @@ def test_revoke_hands_over_and_keeps_messages_of_poll(harness, consumer):
     assert harness.run()[1:4] == [("hand_over", FIRST), ("process", "a", "b"), ("hand_over", SECOND)]
 
 
-def test_abort_in_callback_rewinds_and_drops_messages_of_poll(harness, consumer, worker):
+def test_abort_in_callback_begins_again_before_messages_of_poll(harness, consumer, worker):
     aborted = TransactionAborted("no")
     worker.errors["hand_over"] = [aborted]
     consumer.poll(assign=[FIRST, SECOND])
@@ -85,7 +85,8 @@ def test_abort_in_callback_rewinds_and_drops_messages_of_poll(harness, consumer,
         ("assign", FIRST, SECOND),
         ("hand_over", FIRST),
         ("handle_abort", aborted),
-        ("rewind",),
+        ("begin_again",),
+        ("process", "a", "b"),
         ("process", "c", "d"),
         ("hand_over", SECOND),
         ("close",),
@@ -113,7 +114,8 @@ def test_revoke_after_failed_callback_drops_partitions(harness, consumer, worker
         ("hand_over", FIRST),
         ("drop", SECOND),
         ("handle_abort", aborted),
-        ("rewind",),
+        ("begin_again",),
+        ("process", "a", "b"),
         ("close",),
     ]
 
@@ -129,7 +131,7 @@ def test_other_failure_in_callback_ends_session_without_commit(harness, consumer
     assert harness.session.state == Closed()
 
 
-def test_lost_partition_is_dropped_and_others_rewound(harness, consumer):
+def test_lost_partition_is_dropped_and_others_begin_again(harness, consumer):
     consumer.poll(assign=[FIRST, SECOND])
     consumer.poll("ab", lost=[FIRST])
     consumer.poll("cd")
@@ -137,7 +139,8 @@ def test_lost_partition_is_dropped_and_others_rewound(harness, consumer):
         ("assign", FIRST, SECOND),
         ("drop", FIRST),
         ("abort",),
-        ("rewind",),
+        ("begin_again",),
+        ("process", "a", "b"),
         ("process", "c", "d"),
         ("hand_over", SECOND),
         ("close",),
@@ -153,7 +156,7 @@ def test_failed_abort_after_loss_ends_session(harness, consumer, worker):
         harness.run()
 
 
-def test_abort_in_step_rewinds(harness, consumer, worker):
+def test_abort_in_step_begins_again(harness, consumer, worker):
     aborted = TransactionAborted("no")
     worker.errors["step"] = [aborted]
     consumer.poll("a", assign=[FIRST])
@@ -162,7 +165,7 @@ def test_abort_in_step_rewinds(harness, consumer, worker):
         ("process", "a"),
         ("step",),
         ("handle_abort", aborted),
-        ("rewind",),
+        ("begin_again",),
         ("process", "b"),
         ("hand_over", FIRST),
         ("close",),
@@ -191,7 +194,8 @@ def test_unknown_commit_is_settled_within_group(harness, consumer, worker):
     assert harness.run()[1:] == [
         ("process", "a"),
         ("step",),
-        ("reset",),
+        ("begin_again",),
+        ("process", "b"),
         ("process", "c"),
         ("hand_over", FIRST),
         ("close",),
@@ -221,11 +225,12 @@ def test_unknown_commit_in_hand_over_is_settled(harness, consumer, worker):
     assert harness.run() == [
         ("assign", FIRST, SECOND),
         ("hand_over", FIRST),
-        ("reset",),
+        ("begin_again",),
+        ("process", "a", "b"),
         ("process", "c", "d"),
         ("drop", SECOND),
         ("abort",),
-        ("rewind",),
+        ("begin_again",),
         ("close",),
     ]
 
@@ -234,7 +239,7 @@ def test_hand_over_with_lost_producer_commits_nothing(harness, consumer, worker)
     harness.transaction.state = State.LOST
     consumer.poll(assign=[FIRST, SECOND])
     consumer.poll("ab", revoke=[FIRST])
-    assert harness.run()[1:4] == [("drop", FIRST), ("abort",), ("rewind",)]
+    assert harness.run()[1:4] == [("drop", FIRST), ("abort",), ("begin_again",)]
 
 
 def test_five_unknown_commits_in_a_row_end_session(harness, consumer, worker):
@@ -295,7 +300,7 @@ def test_commit_resets_count_of_aborts(harness, consumer, worker):
     for _ in range(9):
         consumer.poll("a")
     # Four, a commit, four.
-    assert harness.run().count(("rewind",)) == 8
+    assert harness.run().count(("begin_again",)) == 8
 
 
 def test_failure_of_last_hand_over_is_raised(harness, consumer, worker):
@@ -308,7 +313,7 @@ def test_failure_of_last_hand_over_is_raised(harness, consumer, worker):
 def test_abort_of_last_hand_over_ends_session_normally(harness, consumer, worker):
     worker.errors["hand_over"] = [TransactionAborted("no")]
     consumer.poll(assign=[FIRST])
-    assert harness.run()[-2:] == [("rewind",), ("close",)]
+    assert harness.run()[-2:] == [("begin_again",), ("close",)]
 
 
 @pytest.mark.parametrize(

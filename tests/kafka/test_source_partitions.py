@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from driftgauge.core.counting.interval import ShardDelta
 from driftgauge.core.counting.partial import StreamTime
 from driftgauge.kafka.offset_barrier import Start
-from driftgauge.kafka.source_partitions import SourcePartitions, assignment
+from driftgauge.kafka.source_partitions import SourcePartitions
 from driftgauge.telemetry.record_loss import RecordLoss
 
 FIRST, SECOND = ("embeddings", 0), ("embeddings", 1)
@@ -24,6 +24,11 @@ def sources():
 
 def add(sources, partition=FIRST, at=None):
     return sources.add(partition, at or start(), "id", 1_000)
+
+
+def read_to(source, position):
+    """Read all records up to a position."""
+    source.read(source.position, position, records=max(position - source.position, 0))
 
 
 def test_partition_added_again_keeps_its_code(sources):
@@ -44,7 +49,7 @@ def test_find_with_partial_name_returns_none(sources):
 
 def test_progress_covers_records_since_last_commit(sources):
     source = add(sources, at=start(40, lost=5, leader_epoch=3))
-    source.read_to(60)
+    read_to(source, 60)
     progress = source.progress(4)
     assert (progress.start, progress.end, progress.lost, progress.begins) == (40, 60, 5, False)
     assert (progress.topic_id, progress.partitions, progress.since_ms, progress.caught_up_ms) == (
@@ -62,8 +67,6 @@ def test_loss_names_offsets_until_commit(sources):
     source = add(sources, at=start(880, lost=120))
     assert source.loss == RecordLoss(120, 880)
     assert source.loss.last == 999
-    source.rewind()
-    assert source.loss == RecordLoss(120, 880)
     source.commit()
     assert source.loss is None
 
@@ -78,41 +81,19 @@ def test_first_progress_without_committed_offset_begins(sources):
 def test_partition_is_caught_up_at_requested_end(sources):
     source = add(sources)
     source.end_asked_ms, source.end = 5_000, 10
-    source.read_to(9)
+    read_to(source, 9)
     assert source.caught_up_ms is None
-    source.read_to(10)
+    read_to(source, 10)
     assert source.caught_up_ms == 5_000
     assert source.end is None
 
 
-def test_rewind_goes_to_commit_past_deleted_records(sources):
-    source = add(sources, at=start(40, lost=5))
-    source.read_to(60)
-    source.rewind()
-    assert assignment(source).offset == 45
-    assert source.progress(1).lost == 5
+def test_client_starts_at_position_with_its_leader_epoch(sources):
+    source = add(sources, at=start(40, lost=5, leader_epoch=7))
+    assert (source.start().offset, source.start().leader_epoch) == (45, 7)
 
 
-def test_rewind_restores_caught_up_time_of_last_commit(sources):
-    source = add(sources)
-    source.end_asked_ms, source.end = 5_000, 10
-    source.read_to(10)
-    source.commit()
-    source.end_asked_ms, source.end = 9_000, 20
-    source.read_to(20)
-    assert source.caught_up_ms == 9_000
-    source.rewind()
-    assert source.caught_up_ms == 5_000, "events 10 to 19 are not counted yet"
-
-
-def test_assignment_has_leader_epoch_until_rewind(sources):
-    source = add(sources, at=start(3, leader_epoch=7))
-    assert assignment(source).leader_epoch == 7
-    source.rewind()
-    assert assignment(source).leader_epoch is None
-
-
-@given(st.lists(st.one_of(st.integers(0, 100), st.sampled_from(["commit", "rewind"]))))
+@given(st.lists(st.one_of(st.integers(0, 100), st.just("commit"))))
 def test_commits_cover_records_without_gap_or_overlap(steps):
     source = add(SourcePartitions(), at=start(0, begins=True))
     covered = 0
@@ -123,17 +104,14 @@ def test_commits_cover_records_without_gap_or_overlap(steps):
             assert progress.end >= progress.start
             covered = progress.end
             source.commit()
-        elif step == "rewind":
-            source.rewind()
-            assert source.position == covered
         else:
-            source.read_to(step)
+            read_to(source, step)
 
 
 def test_progress_of_shards_differs_in_streams_only(sources):
     first, second = add(sources, at=start(40)), add(sources, SECOND)
     add(sources, ("others", 3))
-    first.read_to(60)
+    read_to(first, 60)
     known = sources.progress({"embeddings": 2, "others": 4})
     alone = [source.progress(4 if source.partition[0] == "others" else 2) for source in sources]
     assert list(known.values()) == alone

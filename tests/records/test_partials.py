@@ -1,4 +1,4 @@
-"""Partials decode to the commit that was encoded; `schemas/partial.v1.md` shows the same bytes."""
+"""Partials decode to the commit that was encoded; `schemas/partial.v2.md` shows the same bytes."""
 
 import struct
 
@@ -129,7 +129,7 @@ def test_bytes_match_golden_parts():
 
 @RECORD
 def test_document_shows_golden_bytes(record):
-    document = "".join((SCHEMAS / "partial.v1.md").read_text("utf-8").split())
+    document = "".join((SCHEMAS / "partial.v2.md").read_text("utf-8").split())
     header, *sections = split_record(record)
     assert record[: HEAD + 4].hex() in document
     assert header.decode() in document

@@ -26,12 +26,12 @@ from tests.examples import examples
 
 
 @RECORD
-@pytest.mark.parametrize("version", [2, 255])
+@pytest.mark.parametrize("version", [3, 255])
 def test_later_version_is_refused_with_remedy(record, version):
     with pytest.raises(StateError) as caught:
         decode_part(rebuild_record(record, split_record(record), version))
     assert str(caught.value) == (
-        f"a record of the partials has format version {version}, and this driftgauge reads version 1: a "
+        f"a record of the partials has format version {version}, and this driftgauge reads version 2: a "
         "later driftgauge wrote it; update this replica"
     )
 
@@ -77,7 +77,7 @@ def test_index_beyond_last_part_is_malformed():
 def test_truncated_section_is_malformed(record):
     content = rebuild_record(record, [*split_record(record), b"later"])[5:-1]
     with pytest.raises(StateError, match="a section is cut short"):
-        decode_part(struct.pack("<BI", 1, zlib.crc32(content)) + content)
+        decode_part(struct.pack("<BI", 2, zlib.crc32(content)) + content)
 
 
 def number(value, size):
@@ -103,6 +103,7 @@ def number(value, size):
         ("progress", 1, 24, number(-1, 8)),  # an offset
         ("progress", 1, 40, number(2, 8)),  # a truth value
         ("progress", 1, 48, number(-1, 8)),  # records lost
+        ("progress", 1, 56, number(-1, 8)),  # offsets skipped
         ("progress", 2, 0, number(1, 8)),  # one stream
         ("progress", 2, 0, number(-1, 8)),
     ],
@@ -183,6 +184,6 @@ def test_random_content_decodes_or_raises_state_error(record, data):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     content = bytes(content[: data.draw(st.integers(len(content) - 40, len(content)))])
     try:
-        decode_part(struct.pack("<BI", 1, zlib.crc32(content)) + content)
+        decode_part(struct.pack("<BI", 2, zlib.crc32(content)) + content)
     except StateError:
         return

@@ -87,8 +87,14 @@ def kafka() -> Sequence[Panel]:
         ),
         bars(
             "Records lost",
-            "Increase of driftgauge_records_lost_total: records that Kafka deleted before they were read.",
-            {"{{topic}}": growth("driftgauge_records_lost_total", OF_INSTANCE, "topic")},
+            "Increase of driftgauge_records_lost_total: records that Kafka deleted before they were read; and"
+            " of driftgauge_offsets_skipped_total: offsets without a record, by place.",
+            {
+                "{{topic}}": growth("driftgauge_records_lost_total", OF_INSTANCE, "topic"),
+                "{{topic}}: offsets skipped, {{place}}": growth(
+                    "driftgauge_offsets_skipped_total", OF_INSTANCE, "topic", "place"
+                ),
+            },
         ),
     )
 

@@ -26,7 +26,7 @@ from driftgauge.kafka.interval_counts import IntervalCounts
 from driftgauge.kafka.paused_partitions import PausedPartitions
 from driftgauge.kafka.pending_partitions import PendingPartitions
 from driftgauge.kafka.shared_admin import SharedAdmin
-from driftgauge.kafka.source_partitions import SourcePartition, SourcePartitions, assignment
+from driftgauge.kafka.source_partitions import SourcePartition, SourcePartitions
 from driftgauge.kafka.topic_watch import TopicWatch
 from driftgauge.kafka.transaction import BEGIN_S, Transaction, produce_or_abort
 from driftgauge.kafka.transaction_watch import TransactionWatch
@@ -99,20 +99,19 @@ class CountWorker:
 
     def process(self, messages: Sequence[Message]) -> None:
         """Decode and count the messages of a poll; buffer the rejected ones."""
-        ends: list[tuple[Partition, int]] = []
-        records, lost = sort_messages(
-            messages, lambda partition, end: ends.append((partition, end)), group=self._settings.group
-        )
-        if records:
-            self._count(records)
-        # A partition may have been paused before its end.
-        for partition, end in ends:
-            self._read_to(partition, end)
-        if lost:
+        polled = sort_messages(messages, group=self._settings.group)
+        if polled.records:
+            self._count(polled.records)
+        for partition, end in polled.ends.items():
+            source = self._sources.find(*partition)
+            # A partition may have been paused before its end.
+            if source is not None and partition not in self._paused:
+                source.read(end, end, records=0)
+        if polled.lost:
             # Their counts are committed first, because their start is found from the committed offset.
             self._commit(_LOST_COMMIT_S)
-            stopped = self._stop(lost)
-            self._lost_positions |= {partition: lost[partition] for partition in stopped}
+            stopped = self._stop(polled.lost)
+            self._lost_positions |= {partition: polled.lost[partition] for partition in stopped}
             self._pending.add(stopped)
 
     def step(self, bound_s: float) -> bool:
@@ -156,24 +155,12 @@ class CountWorker:
         self._pending.remove(partitions)
         self._telemetry.waiting_for_schema(self._paused.waiting)
 
-    def rewind(self) -> None:
-        """Discard the uncommitted counts, and read their events again."""
+    def begin_again(self) -> None:
+        """Drop the uncommitted counts, and find the start positions of all counted partitions again."""
         self._counter.drop()
         self._letters.clear()
         self._counts = IntervalCounts()
-        for source in self._sources:
-            source.rewind()
-            self._counts.add_loss(source.partition, source.loss)
-        read = [source for source in self._sources if source.partition not in self._paused]
-        self._consumer.incremental_unassign([assignment(source) for source in read])
-        self._paused.forget([source.partition for source in self._sources])
-        self._consumer.incremental_assign([assignment(source) for source in self._sources])
-
-    def reset(self) -> None:
-        """Discard the uncommitted counts, and find the start positions of all partitions again."""
-        stopped = self._stop([source.partition for source in self._sources])
-        self.rewind()
-        self._pending.add(stopped)
+        self._pending.add(self._stop([source.partition for source in self._sources]))
 
     def handle_abort(self, error: TransactionAborted) -> None:
         """Report the unwritable partitions; counting waits, because one transaction writes all shards."""
@@ -189,13 +176,9 @@ class CountWorker:
         return stopped
 
     def _restart_replaced(self) -> None:
-        """Make partitions pending whose topic was deleted or created again: their offsets are invalid."""
-        replaced = [each.partition for each in self._sources if self._is_replaced(each)]
-        if replaced:
-            stopped = self._stop(replaced)
-            # Their counts must not be committed with those of the other partitions.
-            self.rewind()
-            self._pending.add(stopped)
+        """Begin again if a topic was deleted or created again: its counts and offsets are invalid."""
+        if any(self._is_replaced(source) for source in self._sources):
+            self.begin_again()
 
     def _is_replaced(self, source: SourcePartition) -> bool:
         known = self._topics.known.get(source.partition[0])
@@ -220,7 +203,7 @@ class CountWorker:
         self._lost_positions = {
             partition: end for partition, end in self._lost_positions.items() if partition not in starts
         }
-        self._consumer.incremental_assign([assignment(source) for source in started])
+        self._consumer.incremental_assign([source.start() for source in started])
 
     def _validate_positions(self) -> None:
         """Make the client validate its positions against the leaders' epochs, to detect truncated logs.
@@ -231,17 +214,12 @@ class CountWorker:
             if source.is_validated or source.partition in self._paused:
                 continue
             try:
-                self._consumer.seek(assignment(source))
+                self._consumer.seek(source.start())
             except KafkaException as error:
                 if error.args[0].code() != KafkaError._STATE:
                     raise
             else:
                 source.is_validated = True
-
-    def _read_to(self, partition: Partition, position: int) -> None:
-        source = self._sources.find(*partition)
-        if source is not None and partition not in self._paused:
-            source.read_to(position)
 
     def _count(self, fetched: Sequence[Message]) -> None:
         now_ms = self._clock.wall_ms()
@@ -258,10 +236,11 @@ class CountWorker:
         is_read = np.ones(len(messages), dtype=np.bool_)
         is_read[list(decoded.pending)] = False
         for code in np.unique(records.partition[is_read]).tolist():
-            last = int(np.flatnonzero(is_read & (records.partition == code))[-1])
+            rows = np.flatnonzero(is_read & (records.partition == code))
+            first, last = int(rows[0]), int(rows[-1])
             source = self._sources.by_code(code)
             self._paused.waiting.discard(source.partition)
-            source.read_to(int(records.offset[last]) + 1)
+            source.read(int(records.offset[first]), int(records.offset[last]) + 1, records=len(rows))
             epoch = messages[last].leader_epoch()
             source.leader_epoch = -1 if epoch is None else epoch
         pending = np.unique(records.partition[~is_read]).tolist()
@@ -293,6 +272,7 @@ class CountWorker:
             offsets = [self._offset(source) for source in self._sources]
             self._transaction.commit(offsets, deadline_s - self._clock.monotonic_s())
         for source in self._sources:
+            self._counts.add_skipped(source.partition[0], source.skipped, source.skipped_at_start)
             source.commit()
         self._committed_s = self._clock.monotonic_s()
         self._letters.clear()
@@ -326,6 +306,7 @@ class CountWorker:
         )
         self._telemetry.counted(counts.accepted, counts.rejected, counts.lost)
         self._telemetry.records_read(counts.records)
+        self._telemetry.offsets_skipped(counts.skipped)
         self._telemetry.waiting_for_schema(self._paused.waiting)
         for source in self._sources:
             topic, index = source.partition

@@ -36,7 +36,7 @@ class EndOffsets:
             source = self._sources.find(*partition)
             if source is not None and source.end is None and source.end_asked_ms:
                 source.end = end
-                source.read_to(source.position)
+                source.check_end()
         now_s = self._clock.monotonic_s()
         if (now_s - self._requested_s) * 1000 < self._interval_ms:
             return

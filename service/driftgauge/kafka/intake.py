@@ -2,7 +2,8 @@
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from confluent_kafka import KafkaError, Message
@@ -13,7 +14,7 @@ from driftgauge.events.records import Records, credible_ms
 from driftgauge.kafka.calls import AUTHORIZATION, CLIENT_ERROR_REMEDY
 from driftgauge.kafka.rights import reading_denied
 
-__all__ = ["sort_messages", "to_records"]
+__all__ = ["Sorted", "sort_messages", "to_records"]
 
 _log = logging.getLogger(__name__)
 
@@ -23,38 +24,45 @@ _TRUNCATED_AT = re.compile(r"broker end offset is (\d+)")
 _POSITION_LOST = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION})
 
 
-def sort_messages(
-    messages: Sequence[Message],
-    read_to: Callable[[Partition, int], None],
-    *,
-    group: str | None = None,
-) -> tuple[list[Message], dict[Partition, int | None]]:
-    """Return the records, and the partitions whose log no longer holds the consumer's position.
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """The messages of one poll by kind.
 
-    Each such partition maps to the offset at which its log was truncated, or None where that is unknown.
-    Other error events are logged or raised.
+    Attributes:
+        records: The records, in their order.
+        ends: The partitions whose end was reached, and the end offset: past transaction markers and
+            compacted records, which the client never delivers. An end follows all records before it, so the
+            records are processed first.
+        lost: The partitions whose log no longer holds the consumer's position, and the offset at which the
+            log was truncated, or None where that is unknown.
+    """
+
+    records: list[Message] = field(default_factory=list)
+    ends: dict[Partition, int] = field(default_factory=dict)
+    lost: dict[Partition, int | None] = field(default_factory=dict)
+
+
+def sort_messages(messages: Sequence[Message], *, group: str | None = None) -> Sorted:
+    """Return the messages of one poll by kind; other error events are logged or raised.
 
     Args:
-        messages: The messages of one poll.
-        read_to: Called with each partition whose end was reached, and the end offset.
+        messages: The messages.
         group: The consumer's group, for messages; None where it has none.
 
     Raises:
         BrokerError: The consumer failed for good; a new one may be able to read.
         AuthorizationError: The cluster does not let this client read.
     """
-    records: list[Message] = []
-    lost: dict[Partition, int | None] = {}
+    found = Sorted()
     for message in messages:
         error = message.error()
         if error is None:
-            records.append(message)
+            found.records.append(message)
             continue
         index = message.partition()
         at = message.topic() or "", -1 if index is None else index
         if error.code() == KafkaError._PARTITION_EOF:
-            # The end lies past transaction markers and compacted records, which the client never delivers.
-            read_to(at, message.offset() or 0)
+            found.ends[at] = message.offset() or 0
         elif error.code() in _POSITION_LOST:
             _log.error(
                 "the log no longer holds the consumer's position; the partition is started again",
@@ -66,7 +74,7 @@ def sort_messages(
                 },
             )
             truncated = _TRUNCATED_AT.search(error.str())
-            lost[at] = int(truncated[1]) if truncated else None
+            found.lost[at] = int(truncated[1]) if truncated else None
         elif error.code() in AUTHORIZATION:
             where = name_partition(at) if message.topic() else "from the cluster"
             raise reading_denied(error, where, topic=message.topic(), group=group)
@@ -87,7 +95,7 @@ def sort_messages(
                     "remedy": CLIENT_ERROR_REMEDY,
                 },
             )
-    return records, lost
+    return found
 
 
 def to_records(

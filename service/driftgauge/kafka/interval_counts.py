@@ -10,7 +10,7 @@ from driftgauge.core.partition import Partition
 from driftgauge.events.decoder import Decoded
 from driftgauge.events.records import Records
 from driftgauge.events.rejection import Reason, Rejection
-from driftgauge.telemetry.metrics import RecordOutcome
+from driftgauge.telemetry.metrics import RecordOutcome, SkipPlace
 from driftgauge.telemetry.record_loss import RecordLoss
 
 __all__ = ["IntervalCounts"]
@@ -25,17 +25,24 @@ class IntervalCounts:
         rejected: Records by configured stream, None where they name none, and reason.
         records: Records by topic and outcome.
         lost: Losses of records before they were read, by partition.
+        skipped: Offsets passed without a record, by topic and place.
     """
 
     accepted: Counter[str] = field(default_factory=Counter)
     rejected: Counter[tuple[str | None, Reason]] = field(default_factory=Counter)
     records: Counter[tuple[str, RecordOutcome]] = field(default_factory=Counter)
     lost: dict[Partition, RecordLoss] = field(default_factory=dict)
+    skipped: Counter[tuple[str, SkipPlace]] = field(default_factory=Counter)
 
     def add_loss(self, partition: Partition, loss: RecordLoss | None) -> None:
         """Note a partition's loss since its last commit, if there is one."""
         if loss is not None:
             self.lost[partition] = loss
+
+    def add_skipped(self, topic: str, skipped: int, at_start: int) -> None:
+        """Count the offsets that a partition's commit covers without a record, `at_start` of them there."""
+        self.skipped[topic, SkipPlace.START] += at_start
+        self.skipped[topic, SkipPlace.BETWEEN] += max(skipped - at_start, 0)
 
     def add(
         self,

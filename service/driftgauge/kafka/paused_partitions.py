@@ -6,7 +6,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from driftgauge.clock import Clock
 from driftgauge.core.partition import Partition
-from driftgauge.kafka.source_partitions import SourcePartition, assignment
+from driftgauge.kafka.source_partitions import SourcePartition
 
 __all__ = ["PausedPartitions"]
 
@@ -47,7 +47,7 @@ class PausedPartitions:
         if due:
             for source in due:
                 del self._paused[source.partition]
-            self._consumer.incremental_assign([assignment(source) for source in due])
+            self._consumer.incremental_assign([source.start() for source in due])
 
     def forget(self, partitions: Collection[Partition]) -> None:
         """Leave these partitions to the caller, who assigns them or has stopped them."""

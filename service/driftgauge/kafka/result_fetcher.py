@@ -120,15 +120,13 @@ class ResultFetcher:
             return None
         self._consumer.assign([at])
         # Nothing is delivered where compaction removed the record, and all after it.
-        ends: list[int] = []
         until_s = self._clock.monotonic_s() + _FETCH_S
         while self._clock.monotonic_s() < until_s:
-            messages, lost = sort_messages(
-                self._consumer.consume(1, _POLL_S), lambda _, end: ends.append(end)
-            )
-            if messages:
-                return messages[0].value() if messages[0].offset() == offset else None
-            if lost or ends:
+            polled = sort_messages(self._consumer.consume(1, _POLL_S))
+            if polled.records:
+                record = polled.records[0]
+                return record.value() if record.offset() == offset else None
+            if polled.lost or polled.ends:
                 return None
         message = f"{self._topic}[{partition}]@{offset} was not read within {_FETCH_S:g} s; check the brokers"
         raise BrokerError(message)

@@ -8,7 +8,6 @@ from typing import Final, Protocol
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message, TopicPartition
 
 from driftgauge.clock import Clock
-from driftgauge.core.partition import Partition
 from driftgauge.errors import BrokerError, ServiceError
 from driftgauge.kafka import client
 from driftgauge.kafka.calls import AUTHORIZATION, CLIENT_ERROR_REMEDY
@@ -145,16 +144,19 @@ class ResultReader:
                     self._assign(consumer, range(partitions, found))
                     partitions = found
                 refreshed_s = now_s if found else now_s - _REFRESH_S + _PAUSE_S
-            messages, lost = sort_messages(consumer.consume(_BATCH, _POLL_S), self._reach_end)
-            if lost:
+            polled = sort_messages(consumer.consume(_BATCH, _POLL_S))
+            if polled.lost:
                 self._positions.clear()
                 message = f"the log of {self.topic} was truncated; it is read again"
                 raise BrokerError(message)
-            for record in messages:
+            for record in polled.records:
                 self._take(record)
+            for (_, partition), end in polled.ends.items():
+                self._positions[partition] = max(self._positions.get(partition, 0), end)
+                self._at_end.add(partition)
             # The first poll may return before the client reports why it cannot read: a record or an end shows
             # that it can.
-            if messages or self._at_end:
+            if polled.records or self._at_end:
                 self.error = self._failing = None
             self.is_level = self.is_level or 0 < partitions <= len(self._at_end)
 
@@ -202,7 +204,3 @@ class ResultReader:
             )
         else:
             self._fetcher.keep(partition, offset, value)
-
-    def _reach_end(self, partition: Partition, end: int) -> None:
-        self._positions[partition[1]] = end
-        self._at_end.add(partition[1])

@@ -97,7 +97,10 @@ class Worker(Protocol):
         """Start to restore these partitions."""
 
     def process(self, messages: Sequence[Message]) -> None:
-        """Process the messages of a poll."""
+        """Process the messages of a poll; ignore those of partitions that are not being read.
+
+        Such a message arrives in the poll whose callback released its partition, or began it again.
+        """
 
     def step(self, bound_s: float) -> bool:
         """Do the work that is due; return whether it included a commit."""
@@ -108,14 +111,14 @@ class Worker(Protocol):
     def drop(self, partitions: Collection[Partition]) -> None:
         """Release these partitions without a commit."""
 
-    def rewind(self) -> None:
-        """Drop uncommitted work and return to the committed offsets that are known."""
+    def begin_again(self) -> None:
+        """Drop uncommitted work, and begin all held partitions again at their committed offsets.
 
-    def reset(self) -> None:
-        """Drop uncommitted work and ask Kafka which offsets are committed."""
+        Until a later `step` has found these offsets, the consumer reads none of the partitions.
+        """
 
     def handle_abort(self, error: TransactionAborted) -> None:
-        """Handle the partitions that the last transaction could not write to; `rewind` follows."""
+        """Handle the partitions that the last transaction could not write to; `begin_again` follows."""
 
 
 class Session:
@@ -143,7 +146,7 @@ class Session:
         self._clock = clock
         self._assigned: set[Partition] = set()
         self._failure: DriftgaugeError | None = None  # of a callback; the loop handles it
-        self._must_rewind = False  # because a callback dropped partitions with uncommitted work
+        self._must_begin_again = False  # because a callback dropped partitions with uncommitted work
         self.state: SessionState = Joining()
 
     def run(self, stopping: threading.Event) -> None:
@@ -188,20 +191,23 @@ class Session:
             self.state = Closed()
 
     def _process(self, messages: Sequence[Message]) -> SessionState:
-        """Process the messages of a poll and do the work that is due; return the next state."""
-        state, was_rewound = self._handle_callbacks()
-        if isinstance(state, Settling):
-            state = self._settle(state)
-        # In both cases the consumer reads these messages again.
-        if was_rewound or isinstance(state, Settling):
-            return state
+        """Process the messages of a poll and do the work that is due; return the next state.
+
+        A polled message is processed, or its partition begins again at an offset before it; there is no third
+        way. So every poll reaches the worker, whatever the state. The worker ignores a message only where it
+        does not read the partition; such a partition belongs to another member, or begins again by way of its
+        committed offset. Nothing is assigned to the consumer in between, so no later poll can skip a record.
+        """
+        state = self._handle_callbacks()
         try:
             self._worker.process(messages)
-            has_committed = self._worker.step(_COMMIT_S)
+            has_committed = not isinstance(state, Settling) and self._worker.step(_COMMIT_S)
         except TransactionAborted as error:
             return self._handle_abort(error, state)
         except ClientLost as error:
             return self._handle_lost_producer(error, state)
+        if isinstance(state, Settling):
+            return self._settle(state)
         return Working() if has_committed else state
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -254,32 +260,32 @@ class Session:
         try:
             self._worker.drop(dropped)
             self._transaction.abort(_ABORT_S)
-            self._must_rewind = True
+            self._must_begin_again = True
         except (BrokerError, KafkaException) as error:
             self._failure = ClientLost(
                 f"uncommitted work could not be dropped ({error}); new clients replace these"
             )
 
-    def _handle_callbacks(self) -> tuple[SessionState, bool]:
-        """Do what callbacks left to do; return the next state, and whether the worker was rewound.
+    def _handle_callbacks(self) -> SessionState:
+        """Do what callbacks left to do; return the next state.
 
         Raises:
             DriftgaugeError: The callback's failure, unless it was an abort or a lost producer.
         """
         failure, self._failure = self._failure, None
-        was_rewound, self._must_rewind = self._must_rewind, False
-        if was_rewound:
-            self._worker.rewind()
+        must_begin_again, self._must_begin_again = self._must_begin_again, False
+        if must_begin_again:
+            self._worker.begin_again()
         if isinstance(failure, TransactionAborted):
-            return self._handle_abort(failure, self.state), True
+            return self._handle_abort(failure, self.state)
         if isinstance(failure, ClientLost):
-            return self._handle_lost_producer(failure, self.state), True
+            return self._handle_lost_producer(failure, self.state)
         if failure is not None:
             raise failure
-        return self.state, was_rewound
+        return self.state
 
     def _handle_lost_producer(self, error: ClientLost, state: SessionState) -> Settling:
-        """Reset the worker after a commit whose outcome is unknown, and let a new producer settle it.
+        """Begin again after a commit whose outcome is unknown, and let a new producer settle it.
 
         The consumer stays in its group, because a new member would wait until the old one's session expires.
 
@@ -290,7 +296,7 @@ class Session:
         if self._transaction.state is not State.LOST or error.is_fenced:
             raise error
         self._telemetry.aborted(str(error))
-        self._worker.reset()
+        self._worker.begin_again()
         return self._start_settling(error, state)
 
     def _start_settling(self, error: BrokerError, state: SessionState) -> Settling:
@@ -318,14 +324,14 @@ class Session:
         return Working(state.aborts)
 
     def _handle_abort(self, error: TransactionAborted, state: SessionState) -> SessionState:
-        """Rewind the worker to the committed offsets.
+        """Begin again at the committed offsets.
 
         Raises:
             ClientLost: Too many transactions in a row failed.
         """
         self._telemetry.aborted(str(error))
         self._worker.handle_abort(error)
-        self._worker.rewind()
+        self._worker.begin_again()
         if isinstance(state, Settling):
             return state
         if self._transaction.state is State.LOST:

@@ -10,7 +10,7 @@ from driftgauge.core.partition import Partition
 from driftgauge.kafka.offset_barrier import Start
 from driftgauge.telemetry.record_loss import RecordLoss
 
-__all__ = ["SourcePartition", "SourcePartitions", "assignment"]
+__all__ = ["SourcePartition", "SourcePartitions"]
 
 
 @dataclass(slots=True)
@@ -32,6 +32,8 @@ class SourcePartition:
         leader_epoch: The leader epoch of the last record read; -1 where unknown.
         is_truncated: The log was truncated below `committed`; records written since may be missed.
         is_validated: The client has been made to validate the position against the leader's epoch.
+        records: The number of records read after `committed`.
+        skipped_at_start: The offsets without a record that were passed by the first message after a start.
     """
 
     partition: Partition
@@ -48,7 +50,9 @@ class SourcePartition:
     leader_epoch: int = -1
     is_truncated: bool = False
     is_validated: bool = False
-    _committed_caught_up_ms: int | None = None  # caught_up_ms at the last commit
+    records: int = 0
+    skipped_at_start: int = 0
+    _is_at_start: bool = True  # no message has come since the client was given the position
 
     @property
     def missing(self) -> int:
@@ -62,9 +66,38 @@ class SourcePartition:
             return None
         return RecordLoss(self.missing, self.committed, is_truncated=not self.lost)
 
-    def read_to(self, position: int) -> None:
-        """Record that all records before `position` have been read."""
-        self.position = max(self.position, position)
+    @property
+    def skipped(self) -> int:
+        """The number of offsets from `committed` to `position` without a record, other than lost ones.
+
+        A transaction marker has an offset and is no record, nor is what compaction or an abort removed. A
+        topic without these has none, unless the service itself passes over records.
+        """
+        return max(self.position - self.committed - self.lost - self.records, 0)
+
+    def start(self) -> TopicPartition:
+        """Return the partition with the position and epoch at which the client is made to read it."""
+        self._is_at_start = True
+        topic, index = self.partition
+        return TopicPartition(topic, index, self.position, leader_epoch=self.leader_epoch)
+
+    def read(self, first: int, after: int, *, records: int) -> None:
+        """Record that the client has delivered some records, or the end of the log.
+
+        Args:
+            first: The first offset delivered.
+            after: The offset after the last one delivered.
+            records: The number of records delivered.
+        """
+        if self._is_at_start:
+            self.skipped_at_start += max(first - self.position, 0)
+            self._is_at_start = False
+        self.records += records
+        self.position = max(self.position, after)
+        self.check_end()
+
+    def check_end(self) -> None:
+        """Record that the partition is caught up if the position has reached the end asked for."""
         if self.end is not None and self.position >= self.end:
             self.caught_up_ms, self.end = self.end_asked_ms, None
 
@@ -78,6 +111,7 @@ class SourcePartition:
             end=self.position,
             begins=self.begins,
             lost=self.missing,
+            skipped=self.skipped,
             since_ms=self.since_ms,
             caught_up_ms=self.caught_up_ms,
         )
@@ -97,13 +131,7 @@ class SourcePartition:
     def commit(self) -> None:
         """Record that the position is committed."""
         self.committed, self.begins, self.lost, self.is_truncated = self.position, False, 0, False
-        self._committed_caught_up_ms = self.caught_up_ms
-
-    def rewind(self) -> None:
-        """Go back to the committed offset, past the records that Kafka deleted."""
-        self.position = self.committed + self.lost
-        self.caught_up_ms = self._committed_caught_up_ms
-        self.end, self.leader_epoch = None, -1
+        self.records = self.skipped_at_start = 0
 
 
 class SourcePartitions:
@@ -157,9 +185,3 @@ class SourcePartitions:
     def by_code(self, code: int) -> SourcePartition:
         """Return the state of a counted partition; KeyError where it is not counted."""
         return self._by_partition[self.names[code]]
-
-
-def assignment(partition: SourcePartition) -> TopicPartition:
-    """Return the partition with the position and epoch at which the client reads it."""
-    topic, index = partition.partition
-    return TopicPartition(topic, index, partition.position, leader_epoch=partition.leader_epoch)

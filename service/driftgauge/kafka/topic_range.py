@@ -14,7 +14,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from driftgauge.core.partition import Partition, name_partition
+from driftgauge.core.partition import name_partition
 from driftgauge.errors import BrokerError, InputError
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties, admin, range_consumer
 from driftgauge.kafka.intake import sort_messages
@@ -143,22 +143,18 @@ def _read(
     at = (topic, partition.index)
     consumer.assign([TopicPartition(topic, partition.index, partition.start)])
     position, later = partition.start, 0
-
-    def read_to(ended: Partition, end: int) -> None:
-        nonlocal position
-        if ended == at:
-            position = max(position, end)
-
     active_s = time.monotonic()
     while position < partition.stop and later < _LATER_RECORDS:
-        records, lost = sort_messages(consumer.consume(_POLL_RECORDS, _POLL_S), read_to)
-        if lost:
+        polled = sort_messages(consumer.consume(_POLL_RECORDS, _POLL_S))
+        records = polled.records
+        if polled.lost:
             message = (
                 f"Kafka deleted records of {name_partition(at)} from offset {position} on before they were "
                 f"read; run again, with a later --from if the topic's retention has passed it"
             )
             raise BrokerError(message)
         now_s = time.monotonic()
+        position = max(position, polled.ends.get(at, 0))
         if records:
             active_s = now_s
             position = max(position, (records[-1].offset() or 0) + 1)

@@ -117,11 +117,14 @@ class WindowWorker:
 
     def process(self, messages: Sequence[Message]) -> None:
         """Apply the partials of a poll."""
-        records, lost = sort_messages(messages, self._read_to, group=self._settings.windows_group)
+        polled = sort_messages(messages, group=self._settings.windows_group)
         with self._telemetry.timed(Stage.APPLY):
-            for message in records:
+            for message in polled.records:
                 self._apply(message)
-        for _, shard in lost:
+        for (_, shard), end in polled.ends.items():
+            if isinstance(running := self._shards.get(shard), _Running):
+                running.state.skip_to(end)
+        for _, shard in polled.lost:
             if isinstance(self._shards.get(shard), _Running):
                 self._unassign([shard])
                 self._restore(shard)
@@ -159,16 +162,12 @@ class WindowWorker:
             self._shards.pop(shard, None)
         self._telemetry.stopped(self._settings.partials_topic, self._count_stopped())
 
-    def rewind(self) -> None:
+    def begin_again(self) -> None:
         """Drop uncommitted work: restore the running shards."""
         running = [shard for shard, state in self._shards.items() if isinstance(state, _Running)]
         self._unassign(running)
         for shard in running:
             self._restore(shard)
-
-    def reset(self) -> None:
-        """Drop uncommitted work: restore the running shards."""
-        self.rewind()
 
     def handle_abort(self, error: TransactionAborted) -> None:
         """Set the shards aside whose changelog could not be written to; the others continue."""
@@ -319,11 +318,6 @@ class WindowWorker:
                 "configure all replicas alike, and use driftgauge kafka reshard to change the number"
             )
             raise StateError(message)
-
-    def _read_to(self, partition: Partition, position: int) -> None:
-        running = self._shards.get(partition[1])
-        if isinstance(running, _Running):
-            running.state.skip_to(position)
 
     def _commit(self, bound_s: float) -> bool:
         """Close windows in the shards that moved, and commit; return False if no shard moved.

@@ -1,6 +1,6 @@
 """The framing of a commit's parts: version, checksum, index of the part, JSON header, sections of numbers.
 
-`schemas/partial.v1.md` describes it byte by byte. Later versions may add keys to the header and sections
+`schemas/partial.v2.md` describes it byte by byte. Later versions may add keys to the header and sections
 after the known ones; a reader ignores both. Any other change raises the version.
 """
 
@@ -28,7 +28,7 @@ __all__ = [
     "encode_frame",
 ]
 
-_VERSION = 1
+_VERSION = 2
 _CHECKSUM = struct.Struct("<BI")  # version, CRC-32 of the rest
 _PART = struct.Struct("<BII")  # kind, index of the part, number of parts
 _LENGTH = struct.Struct("<I")  # of the header and of each section, in bytes

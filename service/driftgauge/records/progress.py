@@ -16,7 +16,8 @@ from driftgauge.records.record_errors import require
 
 __all__ = ["decode_progress", "encode_progress"]
 
-_NUMBER_COLUMNS = 9  # topic, partition, streams, start, end, begins, lost, since_ms, caught_up_ms
+# topic, partition, streams, start, end, begins, lost, skipped, since_ms, caught_up_ms
+_NUMBER_COLUMNS = 10
 _TIME_COLUMNS = 4  # stream, newest_ms, read_ms, first_ms
 _NULL = -(2**63)
 
@@ -47,6 +48,7 @@ def encode_progress(commit: CommitId, shards: int, partitions: Sequence[Partitio
             progress.end,
             progress.begins,
             progress.lost,
+            progress.skipped,
             progress.since_ms,
             _NULL if progress.caught_up_ms is None else progress.caught_up_ms,
         )
@@ -90,7 +92,7 @@ def _decode_partitions(frame: Frame, header: _ProgressHeader) -> Iterator[Partit
     times = np.frombuffer(frame.sections[1], "<i8").reshape(_TIME_COLUMNS, -1)
     # Every replica writes such a record each second, so these checks make few calls to numpy. Only the two
     # wall times may be negative.
-    lowest, highest = numbers[:7].min(initial=0), numbers.max(axis=1, initial=-1).tolist()
+    lowest, highest = numbers[:8].min(initial=0), numbers.max(axis=1, initial=-1).tolist()
     limits = len(header.topics), 2**31, 2**31, 2**63, 2**63, 2
     require(lowest >= 0 and all(map(lt, highest, limits)), "a number is out of range")
     require(times[0].min(initial=0) >= 0, "a number is out of range")
@@ -99,7 +101,7 @@ def _decode_partitions(frame: Frame, header: _ProgressHeader) -> Iterator[Partit
         numbers[2].sum() == times.shape[1], "the number of event times differs from the number of streams"
     )
     rows = zip(*times.tolist(), strict=True)
-    for topic, partition, streams, start, end, begins, lost, since_ms, caught_up_ms in zip(
+    for topic, partition, streams, start, end, begins, lost, skipped, since_ms, caught_up_ms in zip(
         *numbers.tolist(), strict=True
     ):
         source = header.topics[topic]
@@ -119,4 +121,5 @@ def _decode_partitions(frame: Frame, header: _ProgressHeader) -> Iterator[Partit
             since_ms,
             None if caught_up_ms == _NULL else caught_up_ms,
             of_stream,
+            skipped,
         )

@@ -17,7 +17,7 @@ from driftgauge.telemetry.metrics_registry import MetricsRegistry
 from driftgauge.telemetry.snapshot import WatchedStream
 from driftgauge.telemetry.window_collector import WindowCollector
 
-__all__ = ["NO_STREAM", "RecordOutcome", "Telemetry"]
+__all__ = ["NO_STREAM", "RecordOutcome", "SkipPlace", "Telemetry"]
 
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 _STAGES = {Role.COUNT: ("decode", "count", "commit"), Role.WINDOWS: ("apply", "close", "write")}
@@ -36,6 +36,18 @@ class RecordOutcome(StrEnum):
     ACCEPTED = "accepted"
     FILTERED = "filtered"
     REJECTED = "rejected"
+
+
+class SkipPlace(StrEnum):
+    """Where offsets without a record were passed.
+
+    START: Before the first record after the client was given a position. In a topic that has offsets without
+        a record only there, the service itself may have passed over records.
+    BETWEEN: Before any later record, where the client read without a break.
+    """
+
+    START = "start"
+    BETWEEN = "between"
 
 
 class Telemetry:
@@ -80,6 +92,7 @@ class Telemetry:
         self.sessions_lost = self._counter("driftgauge_sessions_lost_total")
         self.records = self._counter("driftgauge_records_total")
         self.records_lost = self._counter("driftgauge_records_lost_total")
+        self.offsets_skipped = self._counter("driftgauge_offsets_skipped_total")
         for role in roles:
             for kind in ("assigned", "revoked", "lost"):
                 self.rebalances.labels(role, kind)
@@ -91,6 +104,8 @@ class Telemetry:
                 self.events.labels(NO_STREAM, reason)
             for topic in topics:
                 self.records_lost.labels(topic)
+                for place in SkipPlace:
+                    self.offsets_skipped.labels(topic, place)
                 for result in RecordOutcome:
                     self.records.labels(topic, result)
         self._log_messages = self._counter("driftgauge_log_messages_total")

@@ -106,6 +106,14 @@ REPLICA_METRICS = (
         "Records that Kafka deleted before this replica read them.",
     ),
     Metric(
+        "driftgauge_offsets_skipped_total",
+        ("topic", "place"),
+        "offsets",
+        "Offsets that this replica passed without a record: transaction markers, aborted or compacted ones."
+        " `start`: before the first record after it began to read, `between`: before later ones. A topic with"
+        " `start` and without `between` may have lost records.",
+    ),
+    Metric(
         "driftgauge_partials_gap_total",
         _SHARD,
         "commits",

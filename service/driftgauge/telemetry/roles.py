@@ -11,7 +11,7 @@ from driftgauge.core.partition import Partition, name_partition, name_partitions
 from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.health import ReadinessCondition, Role
-from driftgauge.telemetry.metrics import NO_STREAM, RecordOutcome, Telemetry
+from driftgauge.telemetry.metrics import NO_STREAM, RecordOutcome, SkipPlace, Telemetry
 from driftgauge.telemetry.record_loss import RecordLoss
 from driftgauge.telemetry.round_log import log_round
 from driftgauge.telemetry.snapshot import take_snapshot
@@ -243,6 +243,11 @@ class RoleTelemetry:
         """Count the records of a commit by topic and outcome."""
         for (topic, outcome), number in outcomes.items():
             self._metrics.records.labels(topic, outcome).inc(number)
+
+    def offsets_skipped(self, numbers: Mapping[tuple[str, SkipPlace], int]) -> None:
+        """Count the offsets that a commit covers without a record, by topic and place."""
+        for (topic, place), number in numbers.items():
+            self._metrics.offsets_skipped.labels(topic, place).inc(number)
 
     def waiting_for_schema(self, partitions: Collection[Partition]) -> None:
         """Replace the set of partitions that are paused until the schema registry answers; log new ones."""

@@ -85,7 +85,7 @@ def test_only_offsets_of_own_groups_leave_traces():
 
 def test_damaged_record_raises():
     with pytest.raises(StateError, match="malformed"):
-        read_traces(("partials", 0), batch((None, b"\x01nothing")), TOPICS)
+        read_traces(("partials", 0), batch((None, b"\x02nothing")), TOPICS)
 
 
 def test_traces_match_by_commit_or_move():

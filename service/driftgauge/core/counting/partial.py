@@ -121,6 +121,9 @@ class PartitionProgress:
         caught_up_ms: The latest wall time, by the reader's clock, up to which the partition is known to be
             read; None while unknown.
         streams: The event-time progress of the shard's streams that have events in the commit.
+        skipped: The number of offsets from `start` to `end` without a record, other than missing ones:
+            transaction markers, aborted and compacted records. Shards do not use the number; it shows who
+            reads the partials that the service has passed over no record.
     """
 
     partition: Partition
@@ -133,6 +136,7 @@ class PartitionProgress:
     since_ms: int
     caught_up_ms: int | None
     streams: Mapping[str, StreamTime] = field(default_factory=dict)
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

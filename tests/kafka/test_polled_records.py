@@ -1,0 +1,299 @@
+"""COUNT processes every polled record once, whatever fails between a poll and its commit.
+
+Session and worker are the service's own; the group's coordinator, the log and the producer are simulated.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import MagicMock, Mock
+
+import orjson
+import pytest
+from confluent_kafka import OFFSET_INVALID, KafkaError, TopicPartition
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from driftgauge.core.counting.partial import CommitId, Part, Progress
+from driftgauge.core.partition import Partition
+from driftgauge.errors import ClientLost, TransactionAborted
+from driftgauge.kafka.count_worker import CountWorker
+from driftgauge.kafka.session import Session
+from driftgauge.kafka.topic_watch import EventsTopic
+from driftgauge.kafka.transaction import State
+from driftgauge.records.partials import decode_part
+from driftgauge.telemetry.roles import RoleTelemetry
+from tests.builders.clocks import ManualClock
+from tests.builders.messages import TOPIC, FakeMessage
+from tests.builders.references import CLUSTERS
+from tests.examples import examples
+from tests.kafka.running_service import DECODER, SPECS, STREAM, build_settings
+
+PARTITIONS: list[Partition] = [(TOPIC, 0), (TOPIC, 1)]
+EVENT = orjson.dumps(
+    {"stream": STREAM, "timestamp": "2025-11-03T00:00:00Z", "embedding": [1.0, *[0.0] * (CLUSTERS - 1)]}
+)
+RECORDS = 24
+POLLED = 2
+# Enough polls without a failure to read all records after the longest series of failures.
+QUIET_POLLS = 40
+POLL_S = 0.6
+
+
+class Log:
+    """A topic of two partitions, the group's committed offsets, and the partials committed with them."""
+
+    def __init__(self) -> None:
+        self.committed: dict[Partition, int] = {}
+        self.parts: list[bytes] = []
+
+    def check(self) -> None:
+        """Check that the commits cover the log without gap or overlap, and count each record they cover."""
+        commits: dict[CommitId, list[Part]] = {}
+        for value in self.parts:
+            part = decode_part(value)
+            commits.setdefault(part.commit, []).append(part)
+        reached = dict.fromkeys(PARTITIONS, 0)
+        for parts in commits.values():
+            counted = sum(
+                pane.events for part in parts if not isinstance(part, Progress) for pane in part.panes
+            )
+            progress = {
+                each.partition: each
+                for part in parts
+                if isinstance(part, Progress)
+                for each in part.partitions
+            }
+            for partition, each in progress.items():
+                assert (each.start, each.skipped, each.lost) == (reached[partition], 0, 0)
+                reached[partition] = each.end
+            assert counted == sum(each.end - each.start for each in progress.values())
+        assert reached == dict.fromkeys(PARTITIONS, RECORDS)
+
+
+class SimulatedConsumer:
+    """A member of the group that reads from its positions; polls run the callbacks that are due."""
+
+    def __init__(self, log: Log, clock: ManualClock, stopping: threading.Event, events: list[str]) -> None:
+        self._log, self._clock, self._stopping, self._events = log, clock, stopping, events
+        self._positions: dict[Partition, int] = {}
+        self._callbacks: dict[str, Callable[[Any, list[TopicPartition]], None]] = {}
+
+    def subscribe(self, topics: list[str], **callbacks: Any) -> None:
+        self._callbacks = {name.removeprefix("on_"): callback for name, callback in callbacks.items()}
+        self._call("assign", PARTITIONS)
+
+    def consume(self, number: int, timeout_s: float) -> list[FakeMessage]:
+        if not self._events:
+            self._stopping.set()
+            return []
+        event = self._events.pop(0)
+        # After a quick poll no commit is due.
+        self._clock.advance(0.0 if event == "quick" else POLL_S)
+        # The client may have taken messages from its queue before it runs a callback in the same call.
+        messages = self._pop()
+        if event in {"revoke", "lost"}:
+            self._call(event, PARTITIONS[:1])
+            self._call("assign", PARTITIONS[:1])
+        return messages
+
+    def incremental_assign(self, partitions: Sequence[TopicPartition]) -> None:
+        for each in partitions:
+            assert each.offset >= 0
+            self._positions[each.topic, each.partition] = each.offset
+
+    def incremental_unassign(self, partitions: Sequence[TopicPartition]) -> None:
+        for each in partitions:
+            del self._positions[each.topic, each.partition]
+
+    def seek(self, partition: TopicPartition) -> None:
+        self._positions[partition.topic, partition.partition] = partition.offset
+
+    def committed(self, asked: Sequence[TopicPartition], *, timeout: float) -> list[TopicPartition]:
+        return [
+            TopicPartition(
+                at.topic, at.partition, self._log.committed.get((at.topic, at.partition), OFFSET_INVALID)
+            )
+            for at in asked
+        ]
+
+    def get_watermark_offsets(self, partition: TopicPartition, *, cached: bool) -> tuple[int, int]:
+        return 0, RECORDS
+
+    def memberid(self) -> str:
+        return "member"
+
+    def close(self) -> None:
+        self._call("revoke", PARTITIONS)
+
+    def _call(self, name: str, partitions: Iterable[Partition]) -> None:
+        self._callbacks[name](self, [TopicPartition(*partition) for partition in partitions])
+
+    def _pop(self) -> list[FakeMessage]:
+        messages = []
+        for (topic, index), position in self._positions.items():
+            end = min(position + POLLED, RECORDS)
+            messages += [
+                Message(EVENT, topic=topic, partition=index, offset=offset) for offset in range(position, end)
+            ]
+            if end == RECORDS:
+                error = KafkaError(KafkaError._PARTITION_EOF)
+                messages.append(Message(topic=topic, partition=index, offset=end, error=error))
+            self._positions[topic, index] = end
+        return messages
+
+
+class Message(FakeMessage):
+    def leader_epoch(self) -> int:
+        return 3
+
+
+class SimulatedTransaction:
+    """A transaction whose commits and whose new producers fail as the script says, one word each."""
+
+    producer = "p"
+    append = None
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._sent: list[bytes] = []
+        self._in_doubt: Callable[[], None] | None = None
+        self.state = State.CLOSED
+        self.epoch = 0
+        self.failures: list[str] = []
+        self.failed_starts: list[int] = []
+        self._starts_to_fail = 0
+
+    def bind(self, consumer: object) -> None:
+        pass
+
+    def start(self, bound_s: float) -> None:
+        self.state = State.LOST
+        if self._starts_to_fail:
+            self._starts_to_fail -= 1
+            raise ClientLost("init_transactions was not answered within 5 s")
+        if self._in_doubt is not None:
+            self._in_doubt()
+        self._in_doubt = None
+        self.epoch += 1
+        self.state = State.CLOSED
+
+    def begin(self, bound_s: float) -> None:
+        if self.state is State.LOST:
+            self.start(bound_s)
+        self._sent, self.state = [], State.OPEN
+
+    def produce(self, topic: str, partition: int, key: object, value: bytes, headers: object = None) -> bool:
+        self._sent.append(value)
+        return True
+
+    def commit(self, offsets: Sequence[TopicPartition], bound_s: float) -> None:
+        sent = self._sent
+
+        def take_effect() -> None:
+            self._log.parts += sent
+            self._log.committed |= {(each.topic, each.partition): each.offset for each in offsets}
+
+        failure = self.failures.pop(0) if self.failures else "none"
+        self.state = State.CLOSED
+        if failure == "abort":
+            raise TransactionAborted("a partition is not writable")
+        if failure == "none":
+            take_effect()
+            return
+        # The producer is lost: a new one settles the transaction.
+        self.state = State.LOST
+        self._starts_to_fail = self.failed_starts.pop(0) if self.failed_starts else 0
+        if failure == "no offsets":
+            raise TransactionAborted("send_offsets_to_transaction did not return")
+        self._in_doubt = take_effect if failure == "unknown, committed" else None
+        raise ClientLost("commit_transaction did not return")
+
+    def abort(self, bound_s: float) -> None:
+        if self.state is State.OPEN:
+            self.state = State.CLOSED
+
+
+class Admin:
+    """Answers requests for offsets at once."""
+
+    def __init__(self) -> None:
+        self.client = self
+
+    def renew(self) -> None:
+        pass
+
+    def list_offsets(
+        self, asked: dict[TopicPartition, Any], **options: Any
+    ) -> dict[TopicPartition, Future[Any]]:
+        answers: dict[TopicPartition, Future[Any]] = {}
+        for at, spec in asked.items():
+            answers[at] = Future()
+            answers[at].set_result(SimpleNamespace(offset=0 if spec is EARLIEST else RECORDS))
+        return answers
+
+
+EARLIEST = object()
+
+
+@pytest.fixture(autouse=True)
+def earliest(monkeypatch):
+    """Tell requests for the earliest offset from those for the end."""
+    monkeypatch.setattr("driftgauge.kafka.offsets.OffsetSpec.earliest", lambda: EARLIEST)
+
+
+def run(polls: Sequence[str], failures: Sequence[str], failed_starts: Sequence[int]) -> None:
+    """Run sessions over these polls and quiet ones, one after another as the service does; check commits."""
+    log, clock, stopping = Log(), ManualClock(), threading.Event()
+    transaction = SimulatedTransaction(log)
+    transaction.failures, transaction.failed_starts = list(failures), list(failed_starts)
+    events = [*polls, *["quiet"] * QUIET_POLLS]
+    while not stopping.is_set():
+        consumer = SimulatedConsumer(log, clock, stopping, events)
+        with suppress(ClientLost):
+            build_session(consumer, transaction, clock).run(stopping)
+    log.check()
+
+
+def build_session(
+    consumer: SimulatedConsumer, transaction: SimulatedTransaction, clock: ManualClock
+) -> Session:
+    """Return the service's session and worker of COUNT over these clients."""
+    transaction.state = State.LOST
+    telemetry = MagicMock(spec=RoleTelemetry)
+    worker = CountWorker(
+        build_settings({"bootstrap.servers": "a:1", "group.id": "g"}, windows="w", letters="l", events=TOPIC),
+        SPECS,
+        DECODER,
+        consumer=consumer,
+        admin=Admin(),
+        transaction=transaction,
+        letters=Mock(is_full=False),
+        topics=Mock(known={TOPIC: EventsTopic("", len(PARTITIONS))}),
+        guard=Mock(),
+        telemetry=telemetry,
+        clock=clock.clock,
+        max_partial_bytes=100_000,
+    )
+    return Session(
+        [TOPIC], worker, consumer=consumer, transaction=transaction, telemetry=telemetry, clock=clock.clock
+    )
+
+
+@settings(max_examples=examples(60), deadline=None)
+@given(
+    polls=st.lists(st.sampled_from(["quiet", "quick", "revoke", "lost"]), max_size=12),
+    failures=st.lists(
+        st.sampled_from(["none", "none", "abort", "no offsets", "unknown, committed", "unknown, aborted"]),
+        max_size=8,
+    ),
+    failed_starts=st.lists(st.integers(0, 4), max_size=4),
+)
+@example(polls=[], failures=["none", "no offsets"], failed_starts=[3])
+@example(polls=["quiet", "quiet", "quick", "quick", "lost"], failures=[], failed_starts=[])
+@example(polls=["quiet"] * 4 + ["lost"], failures=["none", "no offsets"], failed_starts=[4])
+def test_every_record_is_counted_once_whatever_fails(polls, failures, failed_starts):
+    run(polls, failures, failed_starts)
