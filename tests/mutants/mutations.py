@@ -42,52 +42,56 @@ class Mutation:
         id: Module, qualified name, statement, change; with a number where the same change occurs again.
         statement: The statement that holds the changed code.
         in_function: Whether that statement runs in calls, and not at import.
-        apply: Change the tree in which the mutation was found.
+        change: Return a copy of the statement with the change.
     """
 
     id: str
     statement: ast.stmt
     in_function: bool
-    apply: Callable[[], None]
+    change: Callable[[], ast.stmt]
 
 
 def find_mutations(tree: ast.Module, module: str) -> list[Mutation]:
     """Return the mutations of a module, in the order of its code."""
     seen: Counter[str] = Counter()
     found = []
-    for name, statement, old, new, in_function, apply in _walk(tree, "", None, in_function=False):
-        change = f"{_describe(old)} -> {_describe(new)}"
-        text = change if old is statement else f"{_describe(statement)} | {change}"
-        key = f"{module} {name or '<module>'} | {text}"
+    for name, statement, old, new, in_function, change in _walk(tree, "", None, in_function=False):
+        text = f"{_describe(old)} -> {_describe(new)}"
+        where = "" if old is statement else f"{_describe(statement)} | "
+        key = f"{module} {name or '<module>'} | {where}{text}"
         seen[key] += 1
         number = f" #{seen[key]}" if seen[key] > 1 else ""
-        found.append(Mutation(key + number, statement, in_function, apply))
+        found.append(Mutation(key + number, statement, in_function, change))
     return found
 
 
 def _walk(
     node: ast.AST, name: str, statement: ast.stmt | None, *, in_function: bool
-) -> Iterator[tuple[str, ast.stmt, ast.AST, ast.AST, bool, Callable[[], None]]]:
-    """Yield each change below a node: where it is, the old code, the new code, and what applies it."""
-    for field, index, child in _children(node):
+) -> Iterator[tuple[str, ast.stmt, ast.AST, ast.AST, bool, Callable[[], ast.stmt]]]:
+    """Yield each change below a node: where it is, the old code, the new code, and what changes a copy."""
+    for field, child in _children(node):
         inside = child if isinstance(child, ast.stmt) else statement
         within = in_function or (isinstance(node, _FUNCTIONS) and field == "body")
         if inside is not None:
             for new in _changes(child, node):
                 ast.fix_missing_locations(ast.copy_location(new, child))
-                yield name, inside, child, new, within, _setter(node, field, index, new)
+                yield name, inside, child, new, within, _changer(inside, child, new)
         own = child.name if isinstance(child, (*_FUNCTIONS, ast.ClassDef)) else ""
         yield from _walk(child, f"{name}.{own}".strip(".") if own else name, inside, in_function=within)
 
 
-def _children(node: ast.AST) -> Iterator[tuple[str, int | None, ast.AST]]:
+def _changer(statement: ast.stmt, old: ast.AST, new: ast.AST) -> Callable[[], ast.stmt]:
+    # A copy takes what its memo holds in place of the old code.
+    return lambda: copy.deepcopy(statement, {id(old): copy.deepcopy(new)})
+
+
+def _children(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
     """Yield a node's children that may be changed."""
     for field, value in ast.iter_fields(node):
-        if field in {"annotation", "returns", "exc", "cause"}:
-            continue
-        for index, child in enumerate(value if isinstance(value, list) else [value]):
-            if isinstance(child, ast.AST) and not _is_untouched(child):
-                yield field, index if isinstance(value, list) else None, child
+        if field not in {"annotation", "returns", "exc", "cause"}:
+            for child in value if isinstance(value, list) else [value]:
+                if isinstance(child, ast.AST) and not _is_untouched(child):
+                    yield field, child
 
 
 def _is_untouched(node: ast.AST) -> bool:
@@ -104,16 +108,6 @@ def _is_untouched(node: ast.AST) -> bool:
         case ast.Call(func=ast.Name(id="dataclass")):
             return True
     return isinstance(node, _UNTOUCHED)
-
-
-def _setter(node: ast.AST, field: str, index: int | None, new: ast.AST) -> Callable[[], None]:
-    def apply() -> None:
-        if index is None:
-            setattr(node, field, new)
-        else:
-            getattr(node, field)[index] = new
-
-    return apply
 
 
 def _describe(node: ast.AST) -> str:
