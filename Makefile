@@ -124,6 +124,10 @@ chaos: $(STAMP) ## Disrupt replicas and brokers under load for half an hour, the
 mutations: $(STAMP) ## Take each guard out of the service, and see that a chaos run notices (15 minutes)
 	@$(BIN)/python tests/chaos/mutations.py $(ARGS)
 
+.PHONY: mutants
+mutants: $(STAMP) ## Judge the unit tests: which mutants of the service do they notice? (an hour; ARGS=--compare)
+	@$(BIN)/python -m tests.mutants $(ARGS)
+
 .PHONY: pictures
 pictures: $(STAMP) ## Draw the README's picture of the page, from the demo (needs Chromium)
 	@$(BIN)/python -m tests.pictures

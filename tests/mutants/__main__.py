@@ -1,0 +1,108 @@
+"""Judges the tests: which mutants of the service, drawn by lot, do they notice?
+
+    python -m tests.mutants [--seed N] [--compare]
+
+Without `--compare` the judgement of each seed's mutants is written to `noticed-SEED.txt`. With it the mutants
+of that file are judged again; status 1: more than 1 % of those noticed before are lost.
+"""
+
+import argparse
+import hashlib
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+from tests.mutants.judging import judge
+from tests.mutants.service import Module, find_modules
+from tests.output import say
+
+PACKAGES: Final = ("baseline", "config", "core", "events", "page", "records", "telemetry")
+SEEDS: Final = (1, 2)
+NUMBER: Final = 250
+MAX_LOST: Final = 0.01
+
+
+def draw(modules: Mapping[str, Sequence[Module]], number: int, seed: int) -> list[str]:
+    """Return the ids of mutants of each package in proportion to its statements.
+
+    The least hashes are drawn, so another mutation somewhere changes one mutant at most.
+    """
+    statements = {package: sum(module.statements for module in found) for package, found in modules.items()}
+    drawn = []
+    for package, found in modules.items():
+        keys = [key for module in found for key in module.mutations]
+        keys.sort(key=lambda key: hashlib.sha256(f"{seed} {key}".encode()).digest())
+        drawn += keys[: round(number * statements[package] / sum(statements.values()))]
+    return drawn
+
+
+def show_table(title: str, packages: Sequence[str], noticed: Mapping[str, bool]) -> None:
+    say(f"{title:20}{'mutants':>9}{'noticed':>9}{'share':>8}")
+    for package in (*packages, ""):
+        results = [result for key, result in noticed.items() if key.startswith(package)]
+        if results:
+            share = sum(results) / len(results)
+            say(f"{package or 'all':20}{len(results):9}{sum(results):9}{share:8.1%}")
+
+
+def compare(before: Mapping[str, bool], now: Mapping[str, bool]) -> bool:
+    """Show what changed, and return whether the loss is small enough."""
+    gone = [key for key in before if key not in now]
+    lost = [key for key, was in before.items() if was and now.get(key) is False]
+    gained = [key for key, was in before.items() if not was and now.get(key)]
+    for title, keys in (("gone", gone), ("gained", gained), ("lost", lost)):
+        for key in keys:
+            say(f"{title}: {key}")
+    count = sum(before.values())
+    say(f"noticed before {count}, now {sum(now.values())}")
+    say(f"lost {len(lost)}, gained {len(gained)}, gone {len(gone)}")
+    return len(lost) <= MAX_LOST * count
+
+
+def read(seed: int) -> dict[str, bool]:
+    lines = _file(seed).read_text("utf-8").splitlines()
+    return {line[2:]: line[0] == "+" for line in lines}
+
+
+def write(seed: int, noticed: Mapping[str, bool]) -> None:
+    _file(seed).write_text("".join(f"{'+-'[not noticed[key]]} {key}\n" for key in sorted(noticed)), "utf-8")
+
+
+def _file(seed: int) -> Path:
+    return Path(__file__).with_name(f"noticed-{seed}.txt")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make mutants", description=__doc__.partition("\n")[0])
+    parser.add_argument("--seed", type=int, action="append", help="a sample of mutants (1 and 2)")
+    parser.add_argument("--number", type=int, default=NUMBER, help="mutants of a sample (%(default)s)")
+    parser.add_argument("--packages", default=",".join(PACKAGES), help="folders of the service (%(default)s)")
+    parser.add_argument("--tests", nargs="+", default=["tests"], help="tests that may notice (%(default)s)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes (%(default)s)")
+    parser.add_argument("--compare", action="store_true", help="judge the mutants of the file again")
+    options = parser.parse_args()
+    began = time.monotonic()
+    packages = {f"{name.strip('/')}/": find_modules(name) for name in options.packages.split(",")}
+    before: dict[int, dict[str, bool]] = {}
+    for seed in options.seed or SEEDS:
+        drawn = read(seed) if options.compare else dict.fromkeys(draw(packages, options.number, seed), False)
+        before[seed] = {key: was for key, was in drawn.items() if key.startswith(tuple(packages))}
+    wanted = {key for drawn in before.values() for key in drawn}
+    every = judge([*chain(*packages.values())], wanted, options.tests, options.jobs)
+    say(f"{len(every)} mutants in {(time.monotonic() - began) / 60:.0f} minutes")
+    passed = True
+    for seed, drawn in before.items():
+        noticed = {key: every[key] for key in drawn if key in every}
+        show_table(f"seed {seed}", [*packages], noticed)
+        if options.compare:
+            passed &= compare(drawn, noticed)
+        else:
+            write(seed, noticed)
+    sys.exit(not passed)
+
+
+if __name__ == "__main__":
+    main()
