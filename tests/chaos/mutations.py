@@ -80,6 +80,8 @@ TRIALS: Final = (
     Trial("no_group_metadata", "stop_in_commit"),
     Trial(NONE, "abort_in_commit"),
     Trial("read_uncommitted", "abort_in_commit"),
+    Trial(NONE, "lose_producer_in_commit"),
+    Trial("drop_after_settling", "lose_producer_in_commit"),
     Trial(NONE, plan=KILL),
     Trial("restore_before_end", plan=KILL),
     Trial("progress_not_last"),
