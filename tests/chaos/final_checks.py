@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 import orjson
 from confluent_kafka import Message
@@ -29,9 +28,7 @@ from tests.chaos.verdict_checks import check_verdicts, level_of
 from tests.chaos.workload import LIVE, LOSSY, STREAMS, Workload
 from tests.integration.service import driftgauge
 from tests.kafka.records import read
-
-REPLAY_TIMEOUT_S: Final = 300.0
-READ_TIMEOUT_S: Final = 180.0
+from tests.waiting import PATIENCE_S
 
 
 def run_checks(
@@ -87,10 +84,10 @@ def _results(messages: Sequence[Message]) -> list[PublishedRevision]:
 
 
 def _read(env: Environment, topic: str) -> list[Message]:
-    return list(read(env.bootstrap, topic, within_s=READ_TIMEOUT_S))
+    return list(read(env.bootstrap, topic, within_s=PATIENCE_S))
 
 
 def _replay(env: Environment, paths: list[Path]) -> list[PublishedRevision]:
-    done = driftgauge("replay", "--json", "--config", env.config, *paths, timeout_s=REPLAY_TIMEOUT_S)
+    done = driftgauge("replay", "--json", "--config", env.config, *paths)
     assert done.returncode == 0, done.stderr
     return [PublishedRevision("", orjson.loads(line)) for line in done.stdout.splitlines()]

@@ -1,4 +1,4 @@
-"""A TCP relay between one process and the brokers: it cuts connections, holds commits, slows a coordinator."""
+"""A TCP relay between one process and the brokers, which cuts connections and holds or refuses requests."""
 
 import socket
 import threading

@@ -15,10 +15,9 @@ _OFFSETS: Final = {ApiKey.ADD_OFFSETS_TO_TXN, ApiKey.TXN_OFFSET_COMMIT}
 
 
 class SlowCoordinator:
-    """Holds the offsets of a role's transactions until a new producer starts, and refuses that one for a while.
+    """Holds the offsets of a role's transactions until a new producer starts, and refuses it for a while.
 
-    The new producer is refused with CONCURRENT_TRANSACTIONS. The first one after that time is accepted, and
-    what was held is delivered.
+    The error is CONCURRENT_TRANSACTIONS. When a producer is accepted, the held requests are delivered.
     """
 
     def __init__(self, role: str, busy_s: float) -> None:
