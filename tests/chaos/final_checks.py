@@ -1,6 +1,6 @@
 """Runs the final checks on the topics' records and the replicas' metrics."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import orjson
@@ -38,30 +38,28 @@ def run_checks(
     expected: ExpectedCounts,
     scrapes: Mapping[str, Scrape],
     reader: CommittedReader,
-) -> list[Check]:
-    """Check topics and metrics against the expected counts and `driftgauge replay`."""
+) -> Iterator[Check]:
+    """Yield each check of topics and metrics against the expected counts and `driftgauge replay`."""
     log, paths = check_log(_read(env, env.events_topic), workload, folder)
+    yield log
     written = _read(env, env.windows_topic)
     results = _results(written)
     final = final_results(results)
     counts = {key: result.counts for key, result in final.items()}
+    yield check_counts(counts, expected)
+    yield check_late(counts, late_totals(scrapes.values()), expected)
+    yield check_revisions(results)
+    yield check_unmarked(results)
+    yield check_divergences(results, env.baseline_counts)
+    yield check_verdicts(results, level_of(env.centroids))
+    yield check_nothing_closed_early(results, STREAMS[LIVE])
+    yield check_dead_letters(_read(env, env.dead_letters_topic), workload, env.events_topic)
+    yield check_gauges(scrapes, final)
     parts = _read(env, env.partials_topic)
-    return [
-        log,
-        check_counts(counts, expected),
-        check_late(counts, late_totals(scrapes.values()), expected),
-        check_revisions(results),
-        check_unmarked(results),
-        check_divergences(results, env.baseline_counts),
-        check_verdicts(results, level_of(env.centroids)),
-        check_nothing_closed_early(results, STREAMS[LIVE]),
-        check_dead_letters(_read(env, env.dead_letters_topic), workload, env.events_topic),
-        check_gauges(scrapes, final),
-        *_check_chain(parts, env, workload, expected),
-        check_chain_counters(scrapes, SHARDS),
-        check_reads(reader.seen, reader.problems, [*written, *parts]),
-        check_replay(final_results(_replay(env, paths)), final, expected.on_time),
-    ]
+    yield from _check_chain(parts, env, workload, expected)
+    yield check_chain_counters(scrapes, SHARDS)
+    yield check_reads(reader.seen, reader.problems, [*written, *parts])
+    yield check_replay(final_results(_replay(env, paths)), final, expected.on_time)
 
 
 def _check_chain(
