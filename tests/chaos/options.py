@@ -8,7 +8,6 @@ from tests.chaos.plan import Step, make_plan
 from tests.chaos.profiles import ONE_BROKER, RELAY_DISRUPTIONS, Profile
 from tests.integration.service import DRIFTGAUGE
 from tests.kafka.nodes import BROKER, COMBINED, CONTROLLER, KafkaCluster
-from tests.waiting import PATIENCE_S
 
 RECOVERY_LIMIT_S: Final = 60.0
 
@@ -25,7 +24,7 @@ class Options:
         profile: The number of brokers and the possible disruptions.
         plan: Replaces the plan that the seed determines.
         program: The arguments of Python that start a replica.
-        settle_s: The longest wait until all events are counted and shown.
+        settle_s: The longest wait, without a new count, until all events are counted and shown.
         busy: The number of busy loops beside the run.
     """
 
@@ -36,7 +35,7 @@ class Options:
     profile: Profile = ONE_BROKER
     plan: tuple[Step, ...] | None = None
     program: Sequence[str] = DRIFTGAUGE
-    settle_s: float = PATIENCE_S
+    settle_s: float = 120.0
     busy: int = 0
 
     @property

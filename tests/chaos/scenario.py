@@ -11,7 +11,7 @@ from tests.chaos.committed_reader import CommittedReader
 from tests.chaos.count_checks import check_counts, check_late, late_totals
 from tests.chaos.disruptions import DisruptionOutcome, DisruptionRunner
 from tests.chaos.environment import SHARDS, Environment, set_up_environment
-from tests.chaos.expected_counts import ExpectedCounts
+from tests.chaos.expected_counts import Counts, ExpectedCounts, WindowKey
 from tests.chaos.final_checks import read_results, run_checks
 from tests.chaos.gauges import check_gauges
 from tests.chaos.membership_churn import MembershipChurn
@@ -149,12 +149,15 @@ def _find_shortfalls(report: Report, churn: MembershipChurn) -> Iterator[str]:
 
 
 def _settle(env: Environment, replicas: Replicas, expected: ExpectedCounts, within_s: float) -> None:
-    """Wait, within a bound, until all events are counted and shown, and then for the quiet period."""
+    """Wait until all events are counted and shown, or nothing changes, and then for the quiet period."""
     deadline = time.monotonic() + within_s
+    known: dict[WindowKey, Counts] = {}
     while time.monotonic() < deadline:
         replicas.wait_until_ready()
         final = final_results(read_results(env))
         counts = {key: result.counts for key, result in final.items()}
+        if counts != known:
+            known, deadline = counts, time.monotonic() + within_s
         scrapes = replicas.scrapes()
         checks = (
             check_counts(counts, expected),
