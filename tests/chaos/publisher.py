@@ -14,7 +14,7 @@ from tests.kafka.delivery_failures import DeliveryFailures
 from tests.waiting import PATIENCE_S
 
 TICK_S: Final = 0.02
-LONGEST_OUTAGE_S: Final = 300.0
+LONGEST_OUTAGE_S: Final = 900.0
 
 
 class PublisherProcess:
