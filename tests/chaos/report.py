@@ -126,4 +126,4 @@ def summary(report: Report) -> str:
 
 
 def _number(found: list[str]) -> str:
-    return f"{len(found)} problems, see above" if found else "no problem"
+    return f"{len(found)} listed above" if found else "no problem"
