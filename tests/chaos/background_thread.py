@@ -5,13 +5,26 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
+from tests.kafka.closing import CLOSE_S, join
+
 
 class BackgroundThread(ABC):
-    """Runs `_run` in a thread while the context is open; `_run` returns soon after `_done` is set."""
+    """Runs `_run` in a thread while the context is open; `_run` returns soon after `_done` is set.
 
-    def __init__(self) -> None:
+    A thread whose client does not return is left behind.
+    """
+
+    def __init__(self, name: str, end_s: float = CLOSE_S) -> None:
+        """Start no thread yet.
+
+        Args:
+            name: What the thread does, for messages.
+            end_s: The longest wait for its end.
+        """
+        self._name = name
+        self._end_s = end_s
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -24,8 +37,8 @@ class BackgroundThread(ABC):
         traceback: TracebackType | None,
     ) -> None:
         self._done.set()
-        self._thread.join()
-        self._close()
+        if join(self._thread, self._name, self._end_s):
+            self._close()
 
     @abstractmethod
     def _run(self) -> None:

@@ -11,9 +11,8 @@ from confluent_kafka.admin import AdminClient, TopicMetadata
 from tests.chaos.profiles import BrokerRole
 from tests.kafka.node import Node
 from tests.kafka.nodes import KafkaCluster
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_S, wait_for
 
-TIMEOUT_S: Final = 30.0
 REQUEST_TIMEOUT_S: Final = 2.0
 OFFSETS: Final = "__consumer_offsets"
 TRANSACTIONS: Final = "__transaction_state"
@@ -85,7 +84,7 @@ class BrokerLocator:
         wait_for(
             lambda: f"no partition to be {failure}, but these are: {', '.join(unmet())}",
             lambda: not unmet(),
-            within_s=TIMEOUT_S,
+            within_s=PATIENCE_S,
         )
 
     def _await_leaders(self, topic: str) -> dict[int, int]:
@@ -96,7 +95,7 @@ class BrokerLocator:
             leaders = {number: each.leader for number, each in partitions.items()}
             return leaders if min(leaders.values(), default=-1) >= 0 else {}
 
-        return wait_for(f"each partition of {topic} to have a leader", elected, within_s=TIMEOUT_S)
+        return wait_for(f"each partition of {topic} to have a leader", elected, within_s=PATIENCE_S)
 
     def _describe(self, topic: str) -> TopicMetadata:
         client = AdminClient({"bootstrap.servers": self._cluster.bootstrap, "log_level": 0})
@@ -106,7 +105,7 @@ class BrokerLocator:
                 return client.list_topics(topic, timeout=REQUEST_TIMEOUT_S).topics[topic]
             return None
 
-        found = wait_for(f"the metadata of {topic}", described, within_s=TIMEOUT_S)
+        found = wait_for(f"the metadata of {topic}", described, within_s=PATIENCE_S)
         assert found is not None
         return found
 

@@ -17,7 +17,8 @@ class DisruptionTiming:
         started_s: When it started.
         effective_s: The time from which recovery is measured. For a killed or paused replica and for a
             broker with replicas of its partitions it is the start. For a terminated replica it is its
-            exit, for an added one its readiness, for the only broker its return.
+            exit, for an added one its readiness, for the only broker its return, for a slow coordinator
+            its last refusal.
     """
 
     started_s: float

@@ -8,6 +8,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message,
 
 from tests.chaos.background_thread import BackgroundThread
 from tests.chaos.checks import Check
+from tests.kafka.closing import close
 
 POLL_S: Final = 0.5
 DISCOVERY_S: Final = 5.0
@@ -24,7 +25,7 @@ class CommittedReader(BackgroundThread):
     """
 
     def __init__(self, bootstrap: str, topics: Sequence[str]) -> None:
-        super().__init__()
+        super().__init__("the reader of committed records")
         self._topics = topics
         self._consumer = Consumer(
             {
@@ -42,7 +43,7 @@ class CommittedReader(BackgroundThread):
         self.problems: list[str] = []
 
     def _close(self) -> None:
-        self._consumer.close()
+        close(self._consumer, "the consumer of committed records")
 
     def _run(self) -> None:
         polls = 0

@@ -15,9 +15,8 @@ from tests.chaos.recovery import SAMPLE_INTERVAL_S, ProgressSampler
 from tests.chaos.replicas import Replicas
 from tests.kafka.relay import Relay
 
-RECOVERY_LIMIT_S: Final = 60.0
-# The service commits every second.
-HOLD_LIMIT_S: Final = 30.0
+# The service commits every second, unless its partitions move.
+HOLD_LIMIT_S: Final = 120.0
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,16 @@ class DisruptionRunner:
         replicas: Replicas,
         progress: ProgressSampler,
         publishing: PublisherProcess,
-        relay: Relay | None = None,
+        *,
+        relay: Relay | None,
+        recovery_limit_s: float,
     ) -> None:
         self._outages = BrokerOutages(brokers)
         self._replicas = replicas
         self._progress = progress
         self._publishing = publishing
         self._relay = relay
+        self._recovery_limit_s = recovery_limit_s
         self._failures: list[str] = []
 
     @property
@@ -91,6 +93,7 @@ class DisruptionRunner:
             DisruptionKind.REMOVE: self._remove,
             DisruptionKind.CUT: self._cut,
             DisruptionKind.HOLD: self._hold,
+            DisruptionKind.SLOW: self._slow,
             DisruptionKind.BROKER_RESTART: self._outages.restart,
             DisruptionKind.BROKER_KILL: self._outages.kill,
             DisruptionKind.BROKER_PAUSE: self._outages.pause,
@@ -148,8 +151,15 @@ class DisruptionRunner:
             self._failures.append(f"a held commit of {name} was not delivered within {HOLD_LIMIT_S:g} s")
         return DisruptionTiming(held_s, held_s)
 
+    def _slow(self, name: str, away_s: float) -> DisruptionTiming:
+        assert self._relay is not None, "there is no relay"
+        slow_s = time.monotonic()
+        if not self._relay.slow_coordinator("count", away_s).end(HOLD_LIMIT_S + away_s):
+            self._failures.append(f"{name} did not replace its producer within {HOLD_LIMIT_S + away_s:.0f} s")
+        return DisruptionTiming(slow_s, time.monotonic())
+
     def _wait_for_recovery(self, timing: DisruptionTiming) -> float | None:
-        deadline = time.monotonic() + RECOVERY_LIMIT_S
+        deadline = time.monotonic() + self._recovery_limit_s
         while True:
             has_ended = not self._publishing.is_running
             recovered_s = self._progress.recovered_s(timing.effective_s, has_ended=has_ended)

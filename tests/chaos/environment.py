@@ -16,10 +16,10 @@ from driftgauge.baseline.fitting import fit_baseline
 from tests.chaos.expected_counts import WINDOWS_MS
 from tests.chaos.profiles import SOCKET_TIMEOUT_S, BrokerRole, Profile
 from tests.chaos.workload import CENTRES, PARTITIONS, START_MS, STREAMS, blobs
+from tests.waiting import PATIENCE_S
 
 BASELINE_EVENTS: Final = 2_000
 SHARDS: Final = 4
-TIMEOUT_S: Final = 30.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def set_up_environment(
     name = f"chaos-{uuid4().hex[:8]}"
     events = f"{name}.events"
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    admin.create_topics([NewTopic(events, PARTITIONS)])[events].result(TIMEOUT_S)
+    admin.create_topics([NewTopic(events, PARTITIONS)])[events].result(PATIENCE_S)
     streams = (*STREAMS, *(further or {}))
     baselines = {stream: _fit(folder, stream, number) for number, stream in enumerate(streams)}
     tree = {

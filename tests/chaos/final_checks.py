@@ -1,8 +1,7 @@
 """Runs the final checks on the topics' records and the replicas' metrics."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 import orjson
 from confluent_kafka import Message
@@ -29,9 +28,7 @@ from tests.chaos.verdict_checks import check_verdicts, level_of
 from tests.chaos.workload import LIVE, LOSSY, STREAMS, Workload
 from tests.integration.service import driftgauge
 from tests.kafka.records import read
-
-REPLAY_TIMEOUT_S: Final = 300.0
-READ_TIMEOUT_S: Final = 180.0
+from tests.waiting import PATIENCE_S
 
 
 def run_checks(
@@ -41,30 +38,28 @@ def run_checks(
     expected: ExpectedCounts,
     scrapes: Mapping[str, Scrape],
     reader: CommittedReader,
-) -> list[Check]:
-    """Check topics and metrics against the expected counts and `driftgauge replay`."""
+) -> Iterator[Check]:
+    """Yield each check of topics and metrics against the expected counts and `driftgauge replay`."""
     log, paths = check_log(_read(env, env.events_topic), workload, folder)
+    yield log
     written = _read(env, env.windows_topic)
     results = _results(written)
     final = final_results(results)
     counts = {key: result.counts for key, result in final.items()}
+    yield check_counts(counts, expected)
+    yield check_late(counts, late_totals(scrapes.values()), expected)
+    yield check_revisions(results)
+    yield check_unmarked(results)
+    yield check_divergences(results, env.baseline_counts)
+    yield check_verdicts(results, level_of(env.centroids))
+    yield check_nothing_closed_early(results, STREAMS[LIVE])
+    yield check_dead_letters(_read(env, env.dead_letters_topic), workload, env.events_topic)
+    yield check_gauges(scrapes, final)
     parts = _read(env, env.partials_topic)
-    return [
-        log,
-        check_counts(counts, expected),
-        check_late(counts, late_totals(scrapes.values()), expected),
-        check_revisions(results),
-        check_unmarked(results),
-        check_divergences(results, env.baseline_counts),
-        check_verdicts(results, level_of(env.centroids)),
-        check_nothing_closed_early(results, STREAMS[LIVE]),
-        check_dead_letters(_read(env, env.dead_letters_topic), workload, env.events_topic),
-        check_gauges(scrapes, final),
-        *_check_chain(parts, env, workload, expected),
-        check_chain_counters(scrapes, SHARDS),
-        check_reads(reader.seen, reader.problems, [*written, *parts]),
-        check_replay(final_results(_replay(env, paths)), final, expected.on_time),
-    ]
+    yield from _check_chain(parts, env, workload, expected)
+    yield check_chain_counters(scrapes, SHARDS)
+    yield check_reads(reader.seen, reader.problems, [*written, *parts])
+    yield check_replay(final_results(_replay(env, paths)), final, expected.on_time)
 
 
 def _check_chain(
@@ -87,10 +82,10 @@ def _results(messages: Sequence[Message]) -> list[PublishedRevision]:
 
 
 def _read(env: Environment, topic: str) -> list[Message]:
-    return list(read(env.bootstrap, topic, within_s=READ_TIMEOUT_S))
+    return list(read(env.bootstrap, topic, within_s=PATIENCE_S))
 
 
 def _replay(env: Environment, paths: list[Path]) -> list[PublishedRevision]:
-    done = driftgauge("replay", "--json", "--config", env.config, *paths, timeout_s=REPLAY_TIMEOUT_S)
+    done = driftgauge("replay", "--json", "--config", env.config, *paths)
     assert done.returncode == 0, done.stderr
     return [PublishedRevision("", orjson.loads(line)) for line in done.stdout.splitlines()]

@@ -5,6 +5,7 @@ from typing import Final
 
 from tests.chaos.background_thread import BackgroundThread
 from tests.chaos.replicas import Replicas
+from tests.waiting import PATIENCE_S
 
 INTERVAL_S: Final = 50.0
 NAME: Final = "replica-5"
@@ -23,7 +24,7 @@ class MembershipChurn(BackgroundThread):
     """
 
     def __init__(self, replicas: Replicas, seconds: float) -> None:
-        super().__init__()
+        super().__init__("the churn of members", end_s=PATIENCE_S)
         self._replicas = replicas
         self._within_s = tuple(part * seconds for part in WITHIN)
         self.rebalances = 0

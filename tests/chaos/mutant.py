@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,14 +20,15 @@ from typing import Any, Final, cast
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from confluent_kafka import Consumer  # noqa: E402
+from confluent_kafka import Consumer, Message  # noqa: E402
 
 from driftgauge import cli  # noqa: E402
 from driftgauge.core.counting.partial import PaneDelta  # noqa: E402
-from driftgauge.errors import TransactionAborted  # noqa: E402
+from driftgauge.errors import ClientLost, TransactionAborted  # noqa: E402
 from driftgauge.kafka import client, count_worker  # noqa: E402
 from driftgauge.kafka.changelog_reader import ChangelogReader  # noqa: E402
-from driftgauge.kafka.transaction import Transaction  # noqa: E402
+from driftgauge.kafka.session import Session, SessionState, Settling  # noqa: E402
+from driftgauge.kafka.transaction import State, Transaction  # noqa: E402
 from driftgauge.kafka.transactional import TransactionalProducer  # noqa: E402
 
 # The replica and the numbers of its commits in which a failure is injected.
@@ -36,6 +39,9 @@ EVERY_CALLS: Final = 8
 # Longer than the group's session timeout, and shorter than the transaction timeout.
 STOPPED_S: Final = 6
 ABORT_S: Final = 5.0
+# How many attempts at a new producer fail, and how long each lasts.
+FAILED_STARTS: Final = 3
+FAILED_START_S: Final = 1.0
 
 
 def no_group_metadata() -> None:
@@ -103,6 +109,23 @@ def producer_not_replaced() -> None:
     TransactionalProducer.is_suspect = property(lambda self: self._producer is None)
 
 
+def drop_after_settling() -> None:
+    """Drop the messages polled while a producer settles, and the next ones, without reading them again."""
+    process = Session._process
+    has_settled: set[int] = set()
+
+    def process_later(self: Session, messages: Sequence[Message]) -> SessionState:
+        if isinstance(self.state, Settling):
+            has_settled.add(id(self))
+            messages = []
+        elif messages and id(self) in has_settled:
+            has_settled.remove(id(self))
+            messages = []
+        return process(self, messages)
+
+    Session._process = process_later
+
+
 def stop_in_commit() -> None:
     """Suspend the process after the records of a commit are delivered and before its offsets are."""
 
@@ -117,6 +140,29 @@ def stop_in_commit() -> None:
 def abort_in_commit() -> None:
     """Abort the transaction after its records are delivered."""
     _before_offsets(_abort)
+
+
+def lose_producer_in_commit() -> None:
+    """Lose the producer after the records of a commit are delivered; the next attempts at a new one fail."""
+    renew = TransactionalProducer.renew
+    failing: Counter[str] = Counter()
+
+    def lose(transaction: Transaction) -> None:
+        failing[transaction.producer] = FAILED_STARTS
+        transaction._state = State.LOST
+        message = "the producer was lost on purpose"
+        raise TransactionAborted(message)
+
+    def renew_late(self: TransactionalProducer, bound_s: float) -> None:
+        if failing[self.transactional_id]:
+            failing[self.transactional_id] -= 1
+            time.sleep(FAILED_START_S)
+            message = "no producer, on purpose"
+            raise ClientLost(message)
+        renew(self, bound_s)
+
+    _before_offsets(lose)
+    TransactionalProducer.renew = renew_late
 
 
 def abort_after_loss() -> None:
@@ -173,9 +219,11 @@ CHANGES: Final = {
         progress_not_last,
         progress_without_partials,
         producer_not_replaced,
+        drop_after_settling,
         stop_in_commit,
         abort_in_commit,
         abort_after_loss,
+        lose_producer_in_commit,
     )
 }
 

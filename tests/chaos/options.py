@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from tests.chaos.plan import Step, make_plan
 from tests.chaos.profiles import ONE_BROKER, RELAY_DISRUPTIONS, Profile
 from tests.integration.service import DRIFTGAUGE
 from tests.kafka.nodes import BROKER, COMBINED, CONTROLLER, KafkaCluster
+
+RECOVERY_LIMIT_S: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,8 @@ class Options:
         profile: The number of brokers and the possible disruptions.
         plan: Replaces the plan that the seed determines.
         program: The arguments of Python that start a replica.
-        settle_s: The longest wait until all events are counted and shown.
+        settle_s: The longest wait, without a new count, until all events are counted and shown.
+        busy: The number of busy loops beside the run.
     """
 
     events: int
@@ -32,12 +36,18 @@ class Options:
     plan: tuple[Step, ...] | None = None
     program: Sequence[str] = DRIFTGAUGE
     settle_s: float = 120.0
+    busy: int = 0
 
     @property
     def steps(self) -> Sequence[Step]:
         if self.plan is not None:
             return self.plan
         return make_plan(self.seed, self.disruptions, self.seconds, self.profile)
+
+    @property
+    def recovery_limit_s(self) -> float:
+        """The longest recovery that is not too slow."""
+        return RECOVERY_LIMIT_S * (1 + self.busy)
 
     @property
     def needs_relay(self) -> bool:

@@ -7,6 +7,7 @@ from typing import Final
 from tests.chaos.profiles import (
     EXTRA_REPLICA,
     ONE_BROKER,
+    RELAY_DISRUPTIONS,
     RELAYED_REPLICA,
     REPLICA_DISRUPTIONS,
     REPLICAS,
@@ -116,7 +117,7 @@ def _choose_targets(
         match choice.kind:
             case DisruptionKind.ADD | DisruptionKind.REMOVE:
                 target = EXTRA_REPLICA
-            case DisruptionKind.CUT | DisruptionKind.HOLD:
+            case kind if kind in RELAY_DISRUPTIONS:
                 target = RELAYED_REPLICA
             case _:
                 target = victim if choice.role is None else choice.role.value

@@ -6,7 +6,7 @@ from typing import Final
 
 REPLICAS: Final = ("replica-1", "replica-2", "replica-3")
 EXTRA_REPLICA: Final = "replica-4"
-# With several brokers this replica connects through a relay.
+# This replica connects through a relay if the plan disrupts its connections.
 RELAYED_REPLICA: Final = "replica-3"
 
 # The longest time before a stopped process is replaced or restarted.
@@ -16,6 +16,8 @@ SOCKET_TIMEOUT_S: Final = 10.0
 BROKER_PAUSE_S: Final = (SOCKET_TIMEOUT_S + 2.0, SOCKET_TIMEOUT_S + 5.0)
 BELOW_MINIMUM_S: Final = 120.0
 CUT_S: Final = (1.0, 15.0)
+# Several of the service's attempts at a new producer, each of 5 s, fail meanwhile.
+BUSY_S: Final = (12.0, 18.0)
 
 
 class DisruptionKind(StrEnum):
@@ -28,6 +30,7 @@ class DisruptionKind(StrEnum):
     REMOVE = "removed"
     CUT = "network cut, mended"
     HOLD = "commit held, delivered late"
+    SLOW = "coordinator slow, then busy"
     BROKER_RESTART = "restarted"
     BROKER_KILL = "kill -9, restarted"
     BROKER_PAUSE = "SIGSTOP, SIGCONT as a broker"
@@ -48,7 +51,7 @@ class BrokerRole(StrEnum):
 
 
 REPLICA_DISRUPTIONS: Final = (DisruptionKind.KILL, DisruptionKind.PAUSE, DisruptionKind.TERMINATE)
-RELAY_DISRUPTIONS: Final = (DisruptionKind.CUT, DisruptionKind.HOLD)
+RELAY_DISRUPTIONS: Final = (DisruptionKind.CUT, DisruptionKind.HOLD, DisruptionKind.SLOW)
 LEADERS: Final = (
     BrokerRole.EVENTS,
     BrokerRole.PARTIALS,
@@ -88,26 +91,23 @@ class Profile:
 
     def away_s(self, kind: DisruptionKind) -> tuple[float, float]:
         """Return the least and the greatest duration of a kind of disruption."""
-        match kind:
-            case DisruptionKind.PAUSE:
-                return self.pause_s
-            case DisruptionKind.CUT:
-                return CUT_S
-            case DisruptionKind.BROKER_PAUSE:
-                return BROKER_PAUSE_S
-            case DisruptionKind.BELOW_MINIMUM:
-                return BELOW_MINIMUM_S, BELOW_MINIMUM_S
-            case DisruptionKind.BROKER_KILL | DisruptionKind.BROKER_RESTART:
-                return self.downtime_s
-            case _:
-                return 0.0, MAX_DOWNTIME_S
+        durations_s = {
+            DisruptionKind.PAUSE: self.pause_s,
+            DisruptionKind.CUT: CUT_S,
+            DisruptionKind.SLOW: BUSY_S,
+            DisruptionKind.BROKER_PAUSE: BROKER_PAUSE_S,
+            DisruptionKind.BELOW_MINIMUM: (BELOW_MINIMUM_S, BELOW_MINIMUM_S),
+            DisruptionKind.BROKER_KILL: self.downtime_s,
+            DisruptionKind.BROKER_RESTART: self.downtime_s,
+        }
+        return durations_s.get(kind, (0.0, MAX_DOWNTIME_S))
 
 
 _REPLICA_KINDS: Final = (*REPLICA_DISRUPTIONS, DisruptionKind.ADD, DisruptionKind.REMOVE)
 ONE_BROKER: Final = Profile(
     brokers=1,
     repeated=(
-        *map(Choice, _REPLICA_KINDS),
+        *map(Choice, (*_REPLICA_KINDS, DisruptionKind.SLOW)),
         Choice(DisruptionKind.BROKER_RESTART, BrokerRole.BROKER),
         Choice(DisruptionKind.BROKER_KILL, BrokerRole.BROKER),
     ),

@@ -92,6 +92,7 @@ class ProgressChain:
             f"{topic}[{partition}] begins, start, at {position}", actual, (known is None, known)
         )
         self.check.compare(f"records lost of {topic}[{partition}] at {position}", progress.lost, 0)
+        self.check.compare(f"offsets skipped of {topic}[{partition}] at {position}", progress.skipped, 0)
         state.ends[source] = progress.end
 
     def _add(self, delta: PaneDelta, position: str) -> None:

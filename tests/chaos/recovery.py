@@ -8,10 +8,12 @@ from typing import Final
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from tests.chaos.background_thread import BackgroundThread
+from tests.kafka.closing import close
 
 SAMPLE_INTERVAL_S: Final = 0.25
 REQUEST_TIMEOUT_S: Final = 1.0
 RECONNECT_S: Final = 10.0
+CONSUMER: Final = "the consumer that samples offsets"
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class ProgressSampler(BackgroundThread):
     """
 
     def __init__(self, bootstrap: str, group: str, topic: str, partitions: int) -> None:
-        super().__init__()
+        super().__init__("the sampler of offsets")
         self._settings: dict[str, str | int] = {
             "bootstrap.servers": bootstrap,
             "group.id": group,
@@ -68,7 +70,7 @@ class ProgressSampler(BackgroundThread):
         self.samples: list[ProgressSample] = []
 
     def _close(self) -> None:
-        self._consumer.close()
+        close(self._consumer, CONSUMER)
 
     def recovered_s(self, effective_s: float, *, has_ended: bool = False) -> float | None:
         return recovered_s(self.samples, effective_s, has_ended=has_ended)
@@ -83,7 +85,7 @@ class ProgressSampler(BackgroundThread):
                 # The broker or the coordinator is unavailable. A client may also fail to reconnect: one did
                 # for minutes, while the group kept counting.
                 if time.monotonic() - sampled_s > RECONNECT_S:
-                    self._consumer.close()
+                    close(self._consumer, CONSUMER)
                     self._consumer = Consumer(self._settings)
                     sampled_s = time.monotonic()
 

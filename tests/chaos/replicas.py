@@ -12,8 +12,8 @@ from typing import Final
 from deploy.demo.scrape import Scrape
 
 from tests.integration.service import DRIFTGAUGE, ReplicaProcess
+from tests.waiting import PATIENCE_S
 
-READY_S = 60.0
 POLL_INTERVAL_S = 0.1
 TAIL_LINES = 5
 # The run stops after this many failures.
@@ -106,13 +106,13 @@ class Replicas:
 
         A replica that has exited by itself, or is not ready in time, is recorded as a failure and restarted.
         """
-        deadline = time.monotonic() + READY_S
+        deadline = time.monotonic() + PATIENCE_S
         while waiting := [name for name in self.running if not self._is_ready(name)]:
             if time.monotonic() > deadline:
                 for name in waiting:
                     if name not in self._running:
                         continue
-                    self.failures.append(f"{name} was not ready within {READY_S:g} s")
+                    self.failures.append(f"{name} was not ready within {PATIENCE_S:g} s")
                     self._running[name].abort()
                     self.start(name)
                 return

@@ -1,22 +1,91 @@
-"""Formats a chaos run as text: the disruptions, the recovery times and the checks."""
+"""The report of a chaos run: what was disrupted, checked and found, and its text."""
 
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
 from statistics import median
 from typing import Final
 
+from tests.chaos.checks import Check
 from tests.chaos.disruptions import DisruptionOutcome
 from tests.chaos.options import Options
-from tests.chaos.scenario import Report
 
 MISMATCHES_SHOWN: Final = 10
 MISMATCH_LENGTH: Final = 300
 HEADING: Final = f"{'at':>6}    {'target':23} {'disruption':28} {'recovery':>9}"
 
 
+class Counts(StrEnum):
+    """What the checks found."""
+
+    EXACT = "exact"
+    WRONG = "wrong"
+    UNCHECKED = "not checked"
+
+
+class Status(IntEnum):
+    """The exit status of a run."""
+
+    PASSED = 0
+    FAILED = 1
+    MACHINE = 2
+
+
+@dataclass
+class Report:
+    """What is known of a run.
+
+    Attributes:
+        options: The options of the run.
+        outcomes: The disruptions, in order.
+        checks: The checks.
+        is_checked: Whether all checks were made.
+        failures: Unexpected behaviour of replicas, such as one that exits by itself.
+        problems: What the machine or the run itself failed to do, and what was too slow.
+        elapsed_s: The duration of the run.
+    """
+
+    options: Options
+    outcomes: list[DisruptionOutcome] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+    is_checked: bool = False
+    failures: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    elapsed_s: float = 0.0
+
+    @contextmanager
+    def attempt(self, what: str) -> Iterator[None]:
+        """Record an exception as a problem and go on, because it says nothing about the counts."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever fails, the counts are checked if possible
+            traceback.print_exc()
+            self.problems.append(f"{what} failed: {error!r}")
+
+    @property
+    def counts(self) -> Counts:
+        if not all(check.passed for check in self.checks):
+            return Counts.WRONG
+        return Counts.EXACT if self.is_checked else Counts.UNCHECKED
+
+    @property
+    def status(self) -> Status:
+        if self.counts is Counts.WRONG or self.failures:
+            return Status.FAILED
+        return Status.MACHINE if self.problems or self.counts is Counts.UNCHECKED else Status.PASSED
+
+    @property
+    def recoveries_s(self) -> list[float]:
+        return [outcome.recovery_s for outcome in self.outcomes if outcome.recovery_s is not None]
+
+
 def heading(options: Options) -> str:
     """Return the run's options and the table's header; `line` returns a row."""
     return (
         f"{options.events:,} events over {options.seconds / 60:g} min, {options.disruptions} disruptions, "
-        f"brokers {options.profile.brokers}, "
+        f"brokers {options.profile.brokers}, busy loops {options.busy}, "
         f"seed {options.seed}; + marks disruptions that overlap\n"
         f"{HEADING}"
     )
@@ -33,7 +102,7 @@ def line(outcome: DisruptionOutcome) -> str:
 
 
 def summary(report: Report) -> str:
-    """Return the recovery times, each check with its mismatches, and whether the run passed."""
+    """Return the recovery times, each check with its mismatches, and the verdict as the last line."""
     lines = []
     if report.recoveries_s:
         p50, worst = median(report.recoveries_s), max(report.recoveries_s)
@@ -46,6 +115,15 @@ def summary(report: Report) -> str:
         lines += [f"       {mismatch[:MISMATCH_LENGTH]}" for mismatch in check.mismatches[:MISMATCHES_SHOWN]]
         if wrong > MISMATCHES_SHOWN:
             lines.append(f"       and {wrong - MISMATCHES_SHOWN:,} more")
-    verdict = "passed" if report.passed else "FAILED"
-    lines.append(f"{verdict} in {report.elapsed_s / 60:.1f} min, seed {report.options.seed}")
+    lines += [f"replica: {failure}" for failure in report.failures]
+    lines += [f"machine: {problem}" for problem in report.problems]
+    lines.append(
+        f"{'passed' if report.status is Status.PASSED else 'FAILED'} in {report.elapsed_s / 60:.1f} min, "
+        f"seed {report.options.seed}, busy loops {report.options.busy}; counts: {report.counts}; "
+        f"replicas: {_number(report.failures)}; machine: {_number(report.problems)}"
+    )
     return "\n".join(lines)
+
+
+def _number(found: list[str]) -> str:
+    return f"{len(found)} listed above" if found else "no problem"

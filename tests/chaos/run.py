@@ -2,8 +2,9 @@
 
     python tests/chaos/run.py --events 1000000 --disruptions 50 --brokers 3
 
-It prints each disruption with its recovery time, then the checks; status 1 on any mismatch. The seed
-determines the events and the plan, but not the timing on the machine.
+It prints each disruption with its recovery time, then the checks. Status 1: a check or a replica failed;
+2: the machine or the run itself failed, and no check did. The seed determines the events and the plan, but
+not the timing on the machine.
 """
 
 import argparse
@@ -11,14 +12,16 @@ import secrets
 import shutil
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
+from tests.chaos.busy_loops import busy_loops  # noqa: E402
 from tests.chaos.options import Options  # noqa: E402
 from tests.chaos.profiles import ONE_BROKER, THREE_BROKERS  # noqa: E402
-from tests.chaos.report import heading, line, summary  # noqa: E402
+from tests.chaos.report import Counts, Status, heading, line, summary  # noqa: E402
 from tests.chaos.scenario import run_chaos  # noqa: E402
 from tests.kafka.jars import BrokerUnavailable  # noqa: E402
 from tests.output import say  # noqa: E402
@@ -36,16 +39,18 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="how long events are published (default: 25, or 40)")
     parser.add_argument("--seed", type=int, default=None, help="of events and plan (default: random)")
     parser.add_argument("--brokers", type=int, choices=tuple(PROFILES), default=1)
+    parser.add_argument("--busy", type=int, default=0, help="busy loops beside the run (default: none)")
     given = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if given.seed is None else given.seed
     minutes = given.minutes or (25.0 if given.brokers == 1 else 40.0)
-    options = Options(given.events, given.disruptions, minutes * 60, seed, PROFILES[given.brokers])
+    profile = PROFILES[given.brokers]
+    options = Options(given.events, given.disruptions, minutes * 60, seed, profile, busy=given.busy)
 
     folder = Path(tempfile.mkdtemp(prefix="driftgauge-chaos-"))
     say(f"logs and files, removed if the run passes: {folder}")
     say(heading(options))
     try:
-        with options.make_cluster() as cluster:
+        with busy_loops(options.busy), options.make_cluster() as cluster:
             try:
                 report = run_chaos(cluster, folder, options, on_outcome=lambda outcome: say(line(outcome)))
             finally:
@@ -53,10 +58,15 @@ def main() -> None:
                     (folder / f"broker-{number}.log").write_text(node.log_tail(lines=100_000))
     except BrokerUnavailable as reason:
         shutil.rmtree(folder)
-        sys.exit(str(reason))
+        say(str(reason))
+        sys.exit(Status.MACHINE)
+    except Exception:  # noqa: BLE001 - status 1 would say that a check failed
+        traceback.print_exc()
+        say(f"FAILED; counts: {Counts.UNCHECKED}; machine: see above")
+        sys.exit(Status.MACHINE)
     say(summary(report))
-    if not report.passed:
-        sys.exit(1)
+    if report.status is not Status.PASSED:
+        sys.exit(report.status)
     if max(report.recoveries_s, default=0.0) > SLOW_S:
         say(f"logs are kept: a recovery took longer than {SLOW_S:g} s")
     else:

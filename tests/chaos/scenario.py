@@ -1,19 +1,17 @@
 """Executes a chaos run: starts the service, publishes, disrupts, waits, and checks the outcome."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from tests.chaos.broker_locator import BrokerLocator
-from tests.chaos.checks import Check
 from tests.chaos.committed_reader import CommittedReader
 from tests.chaos.count_checks import check_counts, check_late, late_totals
-from tests.chaos.disruptions import RECOVERY_LIMIT_S, DisruptionOutcome, DisruptionRunner
+from tests.chaos.disruptions import DisruptionOutcome, DisruptionRunner
 from tests.chaos.environment import SHARDS, Environment, set_up_environment
-from tests.chaos.expected_counts import ExpectedCounts
+from tests.chaos.expected_counts import Counts, ExpectedCounts, WindowKey
 from tests.chaos.final_checks import read_results, run_checks
 from tests.chaos.gauges import check_gauges
 from tests.chaos.membership_churn import MembershipChurn
@@ -23,9 +21,11 @@ from tests.chaos.progress_chain import check_chain_counters
 from tests.chaos.publisher import LONGEST_OUTAGE_S, PublisherProcess
 from tests.chaos.recovery import ProgressSampler
 from tests.chaos.replicas import Replicas
+from tests.chaos.report import Report
 from tests.chaos.results import final_results
 from tests.chaos.unclean_election import UncleanTopic, check_unclean_election
 from tests.chaos.workload import LOSSY, PARTITIONS, Workload, WorkloadSpec
+from tests.kafka.closing import take_left_behind
 from tests.kafka.nodes import KafkaCluster
 from tests.kafka.relay import Relay
 
@@ -36,31 +36,6 @@ QUIET_S: Final = 5.0
 MIN_IN_TIME: Final = 0.5
 # Least time between generating the workload and the first event.
 LEAD_MS: Final = 5_000
-
-
-@dataclass(frozen=True)
-class Report:
-    """The outcome of a run.
-
-    Attributes:
-        options: The options of the run.
-        outcomes: The disruptions, in order.
-        checks: The checks.
-        elapsed_s: The duration of the run.
-    """
-
-    options: Options
-    outcomes: list[DisruptionOutcome]
-    checks: list[Check]
-    elapsed_s: float
-
-    @property
-    def passed(self) -> bool:
-        return all(check.passed for check in self.checks)
-
-    @property
-    def recoveries_s(self) -> list[float]:
-        return [outcome.recovery_s for outcome in self.outcomes if outcome.recovery_s is not None]
 
 
 def run_chaos(
@@ -75,16 +50,28 @@ def run_chaos(
         on_outcome: Called with each disruption after the recovery.
     """
     started_s = time.monotonic()
+    report = Report(options)
+    with report.attempt("the run"):
+        _run(cluster, folder, report, on_outcome)
+    report.problems += take_left_behind()
+    report.elapsed_s = time.monotonic() - started_s
+    return report
+
+
+def _run(
+    cluster: KafkaCluster, folder: Path, report: Report, on_outcome: Callable[[DisruptionOutcome], object]
+) -> None:
+    options = report.options
     lossy = UncleanTopic.make(cluster) if options.profile.brokers > 1 else None
     further = {} if lossy is None else {LOSSY: lossy.name}
     env = set_up_environment(folder, cluster.bootstrap, options.profile, further)
-    checks: list[Check] = []
     with ExitStack() as running:
         relay = running.enter_context(Relay(cluster.bootstrap)) if options.needs_relay else None
         through = {} if relay is None else {"DRIFTGAUGE_KAFKA__BOOTSTRAP_SERVERS": relay.bootstrap}
         replicas = running.enter_context(
             Replicas(env.config, folder, {RELAYED_REPLICA: through}, options.program)
         )
+        report.failures = replicas.failures
         reader = running.enter_context(
             CommittedReader(env.bootstrap, (env.windows_topic, env.partials_topic))
         )
@@ -94,17 +81,20 @@ def run_chaos(
         live_from_ms = int(time.time() * 1_000) + LEAD_MS
         workload = Workload.make(WorkloadSpec(options.seed, options.events, options.seconds, live_from_ms))
         expected = ExpectedCounts.of(workload, env.centroids)
-        outcomes, done = _disrupt(cluster, env, replicas, workload, options, relay, on_outcome)
-        _settle(env, replicas, expected, options.settle_s)
+        _disrupt(cluster, env, replicas, workload, report, relay, on_outcome)
+        with report.attempt("settling"):
+            _settle(env, replicas, expected, options.settle_s)
         scrapes = replicas.scrapes()
         if lossy is not None:
-            checks.append(check_unclean_election(lossy, env, replicas))
-        for name in replicas.running:
-            replicas.terminate(name)
+            with report.attempt("the unclean election"):
+                report.checks.append(check_unclean_election(lossy, env, replicas))
+        with report.attempt("stopping the replicas"):
+            for name in replicas.running:
+                replicas.terminate(name)
         time.sleep(QUIET_S)
-    ended = Check("replicas ended on SIGTERM, and only then", replicas.starts, replicas.failures)
-    checks = [done, ended, *run_checks(env, folder, workload, expected, scrapes, reader), *checks]
-    return Report(options, outcomes, checks, time.monotonic() - started_s)
+    for check in run_checks(env, folder, workload, expected, scrapes, reader):
+        report.checks.append(check)
+    report.is_checked = True
 
 
 def _disrupt(
@@ -112,50 +102,62 @@ def _disrupt(
     env: Environment,
     replicas: Replicas,
     workload: Workload,
-    options: Options,
+    report: Report,
     relay: Relay | None,
     on_outcome: Callable[[DisruptionOutcome], object],
-) -> tuple[list[DisruptionOutcome], Check]:
+) -> None:
     """Carry out the plan while the events are published; return when all events are acknowledged."""
-    outcomes: list[DisruptionOutcome] = []
+    options = report.options
     brokers = BrokerLocator(cluster, env.by_role, env.group)
     with (
         ProgressSampler(env.bootstrap, env.group, env.events_topic, PARTITIONS) as progress,
         PublisherProcess(workload, env.bootstrap, env.events_topic) as publishing,
     ):
-        disruptor = DisruptionRunner(brokers, replicas, progress, publishing, relay)
+        disruptor = DisruptionRunner(
+            brokers, replicas, progress, publishing, relay=relay, recovery_limit_s=options.recovery_limit_s
+        )
         started_s = publishing.wait_for_start()
         with MembershipChurn(replicas, options.seconds) as churn:
-            for step in options.steps:
-                for outcome in disruptor.run_step(step, started_s):
-                    on_outcome(outcome)
-                    outcomes.append(outcome)
+            with report.attempt("a disruption"):
+                for step in options.steps:
+                    for outcome in disruptor.run_step(step, started_s):
+                        on_outcome(outcome)
+                        report.outcomes.append(outcome)
+            # A disruption that failed may have left something down, and all events must arrive.
+            for node in cluster.nodes.values():
+                if not node.running:
+                    node.start()
+            if relay is not None:
+                relay.reconnect()
             publishing.wait_for_end(options.seconds + LONGEST_OUTAGE_S)
-    return outcomes, _check_disruptions(outcomes, options, disruptor.failures, churn)
+    report.problems += disruptor.failures
+    report.problems += _find_shortfalls(report, churn)
 
 
-def _check_disruptions(
-    outcomes: list[DisruptionOutcome], options: Options, failures: list[str], churn: MembershipChurn
-) -> Check:
-    check = Check("disruptions done and recovered from", mismatches=list(failures))
-    for outcome in outcomes:
-        what = f"{outcome.disruption.target} {outcome.disruption.kind} at {outcome.at_s:.0f} s"
-        recovered = outcome.recovery_s is not None
-        check.compare(f"{what}, recovered from within {RECOVERY_LIMIT_S:g} s", recovered, expected=True)
-    in_time = sum(outcome.at_s < options.seconds for outcome in outcomes)
-    is_enough = in_time >= MIN_IN_TIME * len(outcomes)
-    check.compare(f"most of {len(outcomes)} disruptions while events arrive", is_enough, expected=True)
-    check.compare("enough rebalances", churn.rebalances >= churn.min_rebalances, expected=True)
-    return check
+def _find_shortfalls(report: Report, churn: MembershipChurn) -> Iterator[str]:
+    """Yield what was slower, or less, than the run requires."""
+    options = report.options
+    for outcome in report.outcomes:
+        if outcome.recovery_s is None:
+            what = f"{outcome.disruption.target} {outcome.disruption.kind} at {outcome.at_s:.0f} s"
+            yield f"too slow: {what}, not recovered from within {options.recovery_limit_s:g} s"
+    in_time = sum(outcome.at_s < options.seconds for outcome in report.outcomes)
+    if in_time < MIN_IN_TIME * len(report.outcomes):
+        yield f"too slow: {in_time} of {len(report.outcomes)} disruptions while events arrived"
+    if churn.rebalances < churn.min_rebalances:
+        yield f"too slow: {churn.rebalances} rebalances, not {churn.min_rebalances}"
 
 
 def _settle(env: Environment, replicas: Replicas, expected: ExpectedCounts, within_s: float) -> None:
-    """Wait, within a bound, until all events are counted and shown, and then for the quiet period."""
+    """Wait until all events are counted and shown, or nothing changes, and then for the quiet period."""
     deadline = time.monotonic() + within_s
+    known: dict[WindowKey, Counts] = {}
     while time.monotonic() < deadline:
         replicas.wait_until_ready()
         final = final_results(read_results(env))
         counts = {key: result.counts for key, result in final.items()}
+        if counts != known:
+            known, deadline = counts, time.monotonic() + within_s
         scrapes = replicas.scrapes()
         checks = (
             check_counts(counts, expected),

@@ -91,8 +91,9 @@ def test_missing_shard_fails() -> None:
     assert not chain.finish({0: 30}, 2).passed
 
 
-def test_lost_records_fail() -> None:
-    first = replace(progress(0, 10, begins=True), lost=3)
+@pytest.mark.parametrize("missing", ["lost", "skipped"])
+def test_lost_or_skipped_records_fail(missing: str) -> None:
+    first = replace(progress(0, 10, begins=True), **{missing: 3})
     check, _ = verify([FIRST[0], Progress(FIRST[1].commit, 1, 2, 1, (first,)), *SECOND, *THIRD])
     assert not check.passed
 

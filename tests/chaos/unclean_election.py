@@ -23,13 +23,13 @@ from tests.chaos.expected_counts import WINDOWS_MS, WindowKey
 from tests.chaos.replicas import Replicas
 from tests.chaos.results import PublishedRevision, final_results
 from tests.chaos.workload import DIMENSION, LOSSY, START_MS
+from tests.kafka.closing import close
 from tests.kafka.delivery_failures import DeliveryFailures
 from tests.kafka.node import Node
 from tests.kafka.nodes import KafkaCluster
 from tests.kafka.records import read
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_S, wait_for
 
-TIMEOUT_S: Final = 60.0
 NAME: Final = "chaos-lossy"
 STEP_MS: Final = 1_000
 KEPT, LOST, APPENDED = 200, 100, 400
@@ -68,7 +68,7 @@ class UncleanTopic:
         replicas = [[first.number, second.number]]
         admin = AdminClient({"bootstrap.servers": cluster.bootstrap})
         new = NewTopic(NAME, 1, config=config, replica_assignment=replicas)
-        admin.create_topics([new])[NAME].result(TIMEOUT_S)
+        admin.create_topics([new])[NAME].result(PATIENCE_S)
         return cls(NAME, cluster.bootstrap, first, second)
 
     def publish(self, events: int) -> None:
@@ -81,7 +81,7 @@ class UncleanTopic:
             event = {"stream": LOSSY, "timestamp": time_ms, "embedding": vector, "event_id": str(number)}
             producer.produce(self.name, orjson.dumps(event), partition=0, on_delivery=failures.note)
             self.sent.append(time_ms)
-        assert producer.flush(TIMEOUT_S) == 0
+        assert producer.flush(PATIENCE_S) == 0
         assert failures == [], failures[0]
 
     def lose_log_tail(
@@ -111,7 +111,7 @@ class UncleanTopic:
                 return is_met(found.leader, list(found.isrs))
             return False
 
-        wait_for(f"the expected leader of {self.name}", is_reached, within_s=TIMEOUT_S)
+        wait_for(f"the expected leader of {self.name}", is_reached, within_s=PATIENCE_S)
 
 
 def check_unclean_election(topic: UncleanTopic, env: Environment, replicas: Replicas) -> Check:
@@ -127,7 +127,7 @@ def check_unclean_election(topic: UncleanTopic, env: Environment, replicas: Repl
         for time_ms in topic.sent
     )
     check = Check("unclean election: reported, and every wrong window marked")
-    deadline = time.monotonic() + TIMEOUT_S
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         found = _lossy_windows(env)
         if found.keys() == expected.keys() and find_loss_metrics(replicas.scrapes().values()):
@@ -164,7 +164,7 @@ def find_loss_metrics(scrapes: Iterable[Scrape]) -> set[str]:
 
 def _lossy_windows(env: Environment) -> dict[WindowKey, tuple[int, bool]]:
     """Return the published count of each window of the lossy stream, and whether it is marked."""
-    messages = read(env.bootstrap, env.windows_topic, within_s=TIMEOUT_S)
+    messages = read(env.bootstrap, env.windows_topic, within_s=PATIENCE_S)
     results = [result for result in map(PublishedRevision.read, messages) if result.key[0] == LOSSY]
     return {key: (sum(each.counts), is_marked(each.document)) for key, each in final_results(results).items()}
 
@@ -185,6 +185,6 @@ def _await_committed(env: Environment, topic: str, offset: int) -> None:
         return False
 
     try:
-        wait_for(f"{topic} to be counted to {offset}", is_committed, within_s=TIMEOUT_S)
+        wait_for(f"{topic} to be counted to {offset}", is_committed, within_s=PATIENCE_S)
     finally:
-        consumer.close()
+        close(consumer, f"the consumer that awaits {topic}")

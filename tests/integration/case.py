@@ -29,6 +29,7 @@ from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.durations import format_duration, parse_duration
 from driftgauge.events.timestamps import format_timestamp
 from tests.integration.service import DRIFTGAUGE, ReplicaProcess
+from tests.kafka.closing import close
 from tests.kafka.delivery_failures import DeliveryFailures
 from tests.kafka.fixtures import SHORT_SESSION
 from tests.kafka.records import read
@@ -328,7 +329,7 @@ class Case:
         try:
             yield consumer
         finally:
-            consumer.close()
+            close(consumer, f"the consumer outside of {group}")
 
     def members(self) -> int:
         """Return the number of members of both groups."""

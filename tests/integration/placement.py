@@ -6,6 +6,7 @@ from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from tests.integration.case import TIMEOUT_S, Case
+from tests.kafka.closing import close
 from tests.kafka.nodes import KafkaCluster
 from tests.waiting import wait_for
 
@@ -29,7 +30,7 @@ def keep_coordinators_on_first_node(cluster: KafkaCluster) -> None:
         return True
 
     wait_for("the group's coordinator", knows_coordinator)
-    consumer.close()
+    close(consumer, "the consumer that awaits the coordinator")
     cluster.nodes[2].restart()
 
 

@@ -18,8 +18,8 @@ from tests.processes import Completed, run_command
 from tests.waiting import PATIENCE_S, wait_for
 
 DRIFTGAUGE = ("-m", "driftgauge")
-REQUEST_TIMEOUT_S = 5.0
-STOP_TIMEOUT_S = 30.0
+REQUEST_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 120.0
 TAIL_LINES = 30
 NO_CHAIN_FAULTS = {"gap": 0, "overlap": 0, "orphans": 0}
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.chaos.options import Options
 from tests.chaos.profiles import SHORT
-from tests.chaos.report import line, summary
+from tests.chaos.report import Status, line, summary
 from tests.chaos.scenario import run_chaos
 from tests.kafka.fixtures import BOOTSTRAP_VARIABLE
 from tests.kafka.jars import BrokerUnavailable
@@ -15,8 +15,8 @@ from tests.needed import skip_or_fail
 
 pytestmark = pytest.mark.broker
 
-# Seven kinds and one overlapping pair, with time to recover on a busy machine.
-OPTIONS = Options(events=15_000, disruptions=9, seconds=60.0, seed=1, profile=SHORT)
+# Eight kinds and one overlapping pair, with time to recover on a busy machine.
+OPTIONS = Options(events=20_000, disruptions=10, seconds=90.0, seed=1, profile=SHORT)
 
 
 @pytest.mark.skipif(BOOTSTRAP_VARIABLE in os.environ, reason=f"stops brokers: unset {BOOTSTRAP_VARIABLE}")
@@ -29,4 +29,4 @@ def test_counts_stay_exact_through_disruptions(tmp_path: Path) -> None:
         skip_or_fail(str(error))
     with cluster:
         report = run_chaos(cluster, tmp_path, OPTIONS, lambda outcome: lines.append(line(outcome)))
-    assert report.passed, "\n".join([*lines, summary(report)])
+    assert report.status is Status.PASSED, "\n".join([*lines, summary(report)])

@@ -14,6 +14,7 @@ from driftgauge.kafka import client
 from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.transaction import Transaction
+from tests.kafka.closing import close
 from tests.kafka.fixtures import SHORT_SESSION
 from tests.kafka.records import read
 from tests.kafka.topic_owner import TIMEOUT_S, TopicOwner
@@ -104,7 +105,7 @@ class Cluster(TopicOwner):
             self.await_that(lambda: consumer.poll(0.1) is None and bool(consumer.assignment()), "partitions")
             yield consumer
         finally:
-            consumer.close()
+            close(consumer, f"the member of {self.group}")
 
     @contextmanager
     def non_member(self, group: str | None = None) -> Iterator[Consumer]:
@@ -113,7 +114,7 @@ class Cluster(TopicOwner):
         try:
             yield consumer
         finally:
-            consumer.close()
+            close(consumer, f"the consumer outside of {self.group}")
 
     def commit(self, offsets: dict[int, int]) -> None:
         """Commit offsets of the events topic for the group, which must have no members."""

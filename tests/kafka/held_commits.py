@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.kafka.protocol import ApiKey, ProtocolRequest
 
-ANSWER_S: Final = 5.0
+ANSWER_S: Final = 30.0
 HOLD_S: Final = 60.0
 # Requests that may follow the first records of a transaction.
 _NEXT_PARTS: Final = {ApiKey.PRODUCE, ApiKey.ADD_OFFSETS_TO_TXN, ApiKey.END_TXN}

@@ -20,6 +20,7 @@ from confluent_kafka.admin import (
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.kafka import client, topics
 from driftgauge.kafka.internal_topics import InternalTopics
+from tests.kafka.closing import close
 from tests.kafka.topic_owner import TIMEOUT_S, TopicOwner
 
 SHARDS = 2
@@ -47,8 +48,8 @@ class InternalTopicsCluster(TopicOwner):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.count.close()
-        self.windows.close()
+        close(self.count, "the member of COUNT")
+        close(self.windows, "the member of WINDOWS")
 
     def settings(self, topic: str) -> dict[str, str]:
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
@@ -95,7 +96,7 @@ class InternalTopicsCluster(TopicOwner):
             errors = [error.code() for message in messages if (error := message.error()) is not None]
             if errors:
                 assert errors == [KafkaError._PARTITION_EOF]
-                reader.close()
+                close(reader, f"the reader of {topic}")
                 return records
 
 

@@ -15,6 +15,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tests.kafka.jars import HERE
+from tests.waiting import PATIENCE_S
 
 LOG4J: Final = HERE / "log4j2.properties"
 
@@ -22,9 +23,7 @@ HOST: Final = "127.0.0.1"
 # Below the range of client ports on Linux and macOS, so that no client takes the port of a stopped broker.
 PORTS: Final = range(20_000, 32_000)
 
-FORMAT_TIMEOUT_S: Final = 60.0
-START_TIMEOUT_S: Final = 60.0
-STOP_TIMEOUT_S: Final = 20.0
+STOP_TIMEOUT_S: Final = 60.0
 LOG_TAIL_LINES: Final = 40
 
 
@@ -86,7 +85,7 @@ class Node:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=FORMAT_TIMEOUT_S,
+            timeout=PATIENCE_S,
             check=False,
         )
         if result.returncode != 0:
@@ -112,15 +111,15 @@ class Node:
         """Waits until the node answers clients as a broker of its cluster.
 
         Clients cannot reach a controller, so the method does not wait for a node that is only a controller.
-        Raises PortTakenError if its port is in use, NodeError if it exits or does not answer in 60 s.
+        Raises PortTakenError if its port is in use, NodeError if it exits or does not answer in five minutes.
         """
-        deadline = time.monotonic() + START_TIMEOUT_S
+        deadline = time.monotonic() + PATIENCE_S
         while self.bootstrap is not None and not self._answers(self.bootstrap):
             if self._process is None or self._process.poll() is not None:
                 code = None if self._process is None else self._process.returncode
                 self._raise_start_failure(f"exited with code {code}")
             if time.monotonic() > deadline:
-                self._raise_start_failure(f"did not answer within {START_TIMEOUT_S:.0f} s")
+                self._raise_start_failure(f"did not answer within {PATIENCE_S:.0f} s")
             time.sleep(0.05)
 
     def start(self) -> None:
@@ -129,7 +128,7 @@ class Node:
         self.await_answer()
 
     def stop(self) -> None:
-        """Stops the node (SIGTERM, after 20 s SIGKILL). Keeps the data."""
+        """Stops the node (SIGTERM, after 60 s SIGKILL). Keeps the data."""
         if self._process is None:
             return
         self._process.terminate()

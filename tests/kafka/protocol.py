@@ -16,6 +16,9 @@ class ApiKey(IntEnum):
     TXN_OFFSET_COMMIT = 28
 
 
+LENGTH_BYTES: Final = 4
+"""The size of the length in front of each request and answer."""
+
 # From this version on headers have tagged fields and strings have variable lengths (KIP-482).
 _FLEXIBLE_FROM: Final = {
     ApiKey.PRODUCE: 9,
@@ -36,12 +39,14 @@ class ProtocolRequest:
         correlation_id: The correlation id, which the answer repeats.
         transactional_id: The producer's transactional id; None outside transactions.
         commits: Whether the request commits a transaction.
+        is_flexible: Whether the request's version, and so the answer's, has tagged fields.
     """
 
     api: int
     correlation_id: int
     transactional_id: str | None = None
     commits: bool = False
+    is_flexible: bool = False
 
     @classmethod
     def parse(cls, frame: bytes) -> Self:
@@ -56,10 +61,19 @@ class ProtocolRequest:
             fields.tags()
         transactional_id = fields.compact_string() if is_flexible else fields.string()
         if api != ApiKey.END_TXN:
-            return cls(api, correlation_id, transactional_id)
+            return cls(api, correlation_id, transactional_id, is_flexible=is_flexible)
         fields.integer(8)  # the producer's id
         fields.integer(2)  # and its epoch
-        return cls(api, correlation_id, transactional_id, commits=bool(fields.integer(1)))
+        commits = bool(fields.integer(1))
+        return cls(api, correlation_id, transactional_id, commits, is_flexible)
+
+    def refuse_producer(self, error: int) -> bytes:
+        """Return the answer, with its length prefix, that refuses an InitProducerId with an error code."""
+        tags = b"\x00" if self.is_flexible else b""
+        answer = self.correlation_id.to_bytes(4) + tags
+        answer += (0).to_bytes(4) + error.to_bytes(2)  # the throttle time in front
+        answer += (-1).to_bytes(8, signed=True) + (-1).to_bytes(2, signed=True) + tags  # no id and no epoch
+        return len(answer).to_bytes(LENGTH_BYTES) + answer
 
 
 class _Fields:

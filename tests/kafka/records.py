@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Iterator
-from typing import Final
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-REQUEST_TIMEOUT_S: Final = 30.0
+from tests.kafka.closing import close
+from tests.waiting import PATIENCE_S
 
 
 def read(
@@ -24,7 +24,7 @@ def read(
         }
     )
     try:
-        known = consumer.list_topics(timeout=REQUEST_TIMEOUT_S).topics
+        known = consumer.list_topics(timeout=PATIENCE_S).topics
         unread = set(known[topic].partitions) if topic in known else set()
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in unread])
         deadline = time.monotonic() + within_s
@@ -39,4 +39,4 @@ def read(
                 else:
                     raise KafkaException(error)
     finally:
-        consumer.close()
+        close(consumer, f"the reader of {topic}")

@@ -1,16 +1,15 @@
-"""A TCP relay between one process and the brokers that can cut connections or hold a commit."""
+"""A TCP relay between one process and the brokers, which cuts connections and holds or refuses requests."""
 
 import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
-from typing import Final
 
 from tests.kafka.held_commits import HOLD_S, Action, BlockedCommits, HeldCommit
-from tests.kafka.protocol import ProtocolRequest
-
-_LENGTH_BYTES: Final = 4
+from tests.kafka.protocol import LENGTH_BYTES, ProtocolRequest
+from tests.kafka.slow_coordinator import SlowCoordinator
 
 
 class Relay:
@@ -28,6 +27,7 @@ class Relay:
         self._is_cut = False
         self._held: HeldCommit | None = None
         self._blocked: BlockedCommits | None = None
+        self._slow: SlowCoordinator | None = None
         self._late: dict[socket.socket, HeldCommit] = {}
         self._lock = threading.Lock()
         self._listeners: list[socket.socket] = []
@@ -81,6 +81,11 @@ class Relay:
         blocked = self._blocked = BlockedCommits(id_suffix)
         return blocked
 
+    def slow_coordinator(self, role: str, busy_s: float) -> SlowCoordinator:
+        """Hold the next offsets of a role's transactions, and refuse its next producers for a while."""
+        slow = self._slow = SlowCoordinator(role, busy_s)
+        return slow
+
     def _accept(self, listener: socket.socket, broker: tuple[str, int]) -> None:
         with suppress(OSError):  # the listener is closed
             while True:
@@ -97,18 +102,26 @@ class Relay:
                 _end(client)
                 return
             self._connections += [client, connection]
+        answering = threading.Lock()
         for carry, source, target in (
-            (self._request, client, connection),
-            (self._answer, connection, client),
+            (partial(self._request, answering), client, connection),
+            (partial(self._answer, answering), connection, client),
         ):
             threading.Thread(target=_run, args=(carry, source, target), daemon=True).start()
 
-    def _request(self, client: socket.socket, broker: socket.socket) -> None:
+    def _request(self, answering: threading.Lock, client: socket.socket, broker: socket.socket) -> None:
         with client.makefile("rb") as requests:
-            while length := requests.read(_LENGTH_BYTES):
+            while length := requests.read(LENGTH_BYTES):
                 frame = requests.read(int.from_bytes(length))
                 if self._blocked is not None:
                     self._blocked.wait_for_release(ProtocolRequest.parse(frame))
+                if self._slow is not None:
+                    request = ProtocolRequest.parse(frame)
+                    if (refusal := self._slow.refusal(request)) is not None:
+                        with answering:
+                            client.sendall(refusal)
+                        continue
+                    self._slow.wait_while_held(request)
                 held = self._held
                 if held is not None:
                     match held.next_action(ProtocolRequest.parse(frame)):
@@ -131,9 +144,9 @@ class Relay:
             broker.sendall(request)
             held.wait_until_delivered()
 
-    def _answer(self, broker: socket.socket, client: socket.socket) -> None:
+    def _answer(self, answering: threading.Lock, broker: socket.socket, client: socket.socket) -> None:
         with broker.makefile("rb") as answers:
-            while length := answers.read(_LENGTH_BYTES):
+            while length := answers.read(LENGTH_BYTES):
                 answer = answers.read(int.from_bytes(length))
                 if (late := self._late.get(broker)) is not None:
                     # The client has disconnected, so answers to its earlier requests are dropped.
@@ -141,7 +154,8 @@ class Relay:
                     continue
                 for theirs, ours in self._names:
                     answer = answer.replace(theirs, ours)
-                client.sendall(length + answer)
+                with answering:
+                    client.sendall(length + answer)
 
 
 def _port(listener: socket.socket) -> int:

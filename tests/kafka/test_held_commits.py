@@ -26,13 +26,19 @@ END = b"\x00\x03txn" + bytes(8) + bytes(2)
         (frame(26, 1, END + b"\x00"), ProtocolRequest(ApiKey.END_TXN, 77, "txn")),
         (
             frame(26, 3, b"\x04txn" + bytes(10) + b"\x01\x00", flexible=True),
-            ProtocolRequest(ApiKey.END_TXN, 77, "txn", commits=True),
+            ProtocolRequest(ApiKey.END_TXN, 77, "txn", commits=True, is_flexible=True),
         ),
         (frame(24, 0, b"\x00\x03txn" + bytes(14)), ProtocolRequest(ApiKey.ADD_PARTITIONS_TO_TXN, 77, "txn")),
         (frame(0, 8, b"\x00\x03txn" + bytes(6)), ProtocolRequest(ApiKey.PRODUCE, 77, "txn")),
-        (frame(0, 9, b"\x04txn" + bytes(6), flexible=True), ProtocolRequest(ApiKey.PRODUCE, 77, "txn")),
+        (
+            frame(0, 9, b"\x04txn" + bytes(6), flexible=True),
+            ProtocolRequest(ApiKey.PRODUCE, 77, "txn", is_flexible=True),
+        ),
         (frame(0, 8, b"\xff\xff" + bytes(6)), ProtocolRequest(ApiKey.PRODUCE, 77, None)),
-        (frame(0, 10, b"\x00" + bytes(6), flexible=True), ProtocolRequest(ApiKey.PRODUCE, 77, None)),
+        (
+            frame(0, 10, b"\x00" + bytes(6), flexible=True),
+            ProtocolRequest(ApiKey.PRODUCE, 77, None, is_flexible=True),
+        ),
         (frame(3, 12, b"whatever"), ProtocolRequest(3, 77)),
     ],
 )

@@ -1,0 +1,41 @@
+"""The status of a run: wrong counts are told from a machine that fails."""
+
+import pytest
+
+from tests.chaos.checks import Check
+from tests.chaos.options import Options
+from tests.chaos.report import Counts, Report, Status, summary
+
+OPTIONS = Options(events=1, disruptions=0, seconds=1.0, seed=1)
+RIGHT, WRONG = Check("right", 1), Check("wrong", 1, ["1, not 2"])
+
+
+def fail() -> None:
+    raise OSError("no node")
+
+
+@pytest.mark.parametrize(
+    ("report", "counts", "status"),
+    [
+        (Report(OPTIONS, checks=[RIGHT], is_checked=True), Counts.EXACT, Status.PASSED),
+        (Report(OPTIONS, checks=[RIGHT, WRONG], is_checked=True), Counts.WRONG, Status.FAILED),
+        (Report(OPTIONS, checks=[RIGHT], is_checked=True, problems=["slow"]), Counts.EXACT, Status.MACHINE),
+        (Report(OPTIONS, checks=[WRONG], problems=["slow"]), Counts.WRONG, Status.FAILED),
+        (Report(OPTIONS, checks=[RIGHT], is_checked=True, failures=["ended"]), Counts.EXACT, Status.FAILED),
+        (Report(OPTIONS, checks=[RIGHT]), Counts.UNCHECKED, Status.MACHINE),
+    ],
+    ids=["passed", "wrong", "slow", "wrong and slow", "replica failed", "not all checked"],
+)
+def test_status_and_verdict(report: Report, counts: Counts, status: Status) -> None:
+    assert (report.counts, report.status) == (counts, status)
+    verdict = summary(report).splitlines()[-1]
+    assert f"counts: {counts};" in verdict
+    assert verdict.startswith("passed") == (status is Status.PASSED)
+
+
+def test_run_goes_on_after_failed_attempt() -> None:
+    report = Report(OPTIONS, checks=[RIGHT], is_checked=True)
+    with report.attempt("a disruption"):
+        fail()
+    assert report.status is Status.MACHINE
+    assert "no node" in summary(report)
