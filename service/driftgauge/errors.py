@@ -10,6 +10,7 @@ DriftgaugeError
     │   ├── TransactionAborted  a transaction was aborted: resume from the committed offsets
     │   ├── ClientLost          a client is unusable: create a new one
     │   └── ClockError          this clock and the brokers' differ: wait until it is corrected
+    ├── CodeError       driftgauge's own code fails
     ├── AuthorizationError  the cluster denies this client access, or an operation
     └── StateError      the state in Kafka cannot be used
 
@@ -17,7 +18,8 @@ A bad event is not an error: it is a counted, dead-lettered `events.rejection.Re
 Every message says what happened, where, and what to do.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 __all__ = [
     "AuthorizationError",
@@ -25,6 +27,7 @@ __all__ = [
     "BrokerError",
     "ClientLost",
     "ClockError",
+    "CodeError",
     "ConfigError",
     "DriftgaugeError",
     "InputError",
@@ -80,7 +83,7 @@ class TransactionAborted(BrokerError):  # noqa: N818 - an outcome, and Kafka's o
 
     Attributes:
         unwritable: The partitions, topic and index, that did not accept records in time.
-        too_large: The partitions whose topic refused a record for its size.
+        too_large: The partitions whose topic refused a record for its size, and the key of one such record.
     """
 
     def __init__(
@@ -88,11 +91,11 @@ class TransactionAborted(BrokerError):  # noqa: N818 - an outcome, and Kafka's o
         message: str,
         *,
         unwritable: Iterable[tuple[str, int]] = (),
-        too_large: Iterable[tuple[str, int]] = (),
+        too_large: Mapping[tuple[str, int], bytes | None] = MappingProxyType({}),
     ) -> None:
         super().__init__(message)
         self.unwritable = frozenset(unwritable)
-        self.too_large = frozenset(too_large)
+        self.too_large = dict(too_large)
 
 
 class ClientLost(BrokerError):  # noqa: N818 - a state rather than a fault
@@ -109,6 +112,10 @@ class ClientLost(BrokerError):  # noqa: N818 - a state rather than a fault
 
 class ClockError(BrokerError):
     """This replica's clock differs from the brokers' by more than event time allows."""
+
+
+class CodeError(ServiceError):
+    """Driftgauge's own code fails on what it reads."""
 
 
 class AuthorizationError(ServiceError):

@@ -224,7 +224,9 @@ def waiting_parts_passed() -> None:
 
 def changelog_uncommitted() -> None:
     """Restore shards from the records of aborted transactions too."""
-    client.groupless_consumer = client.uncommitted_consumer
+    client.groupless_consumer = lambda properties: client._consumer(
+        properties, {"auto.offset.reset": "earliest", "isolation.level": "read_uncommitted"}
+    )
 
 
 def producers_times_trusted() -> None:

@@ -24,7 +24,6 @@ _COMMANDS: Final = {
     "publish": "publish:publish_command",
     "plan": "plan:plan_command",
     "health": "health:health_command",
-    "kafka": "kafka:kafka_group",
 }
 
 
@@ -54,7 +53,7 @@ _EXIT_STATUS: Final = """\b
 Exit status:
   0    The work is done; health: healthy.
   1    Kafka or another part of the environment failed, or the answer is no:
-       not healthy, a sample refused, a transaction hanging.
+       not healthy, a sample refused.
   2    The command line, the configuration or a file cannot be used.
   130  Interrupted by Ctrl-C.
 """

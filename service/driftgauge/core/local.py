@@ -15,14 +15,18 @@ _PRODUCER = "local"
 
 
 def parts_of(
-    commit: CommitId, shards: int, delta: ShardDelta, partitions: Iterable[PartitionProgress]
+    commit: CommitId,
+    shards: int,
+    delta: ShardDelta,
+    partitions: Iterable[PartitionProgress],
+    written_ms: int,
 ) -> Iterator[Part]:
     """Yield the parts of a commit for one shard: a partial if the delta is not empty, then the progress."""
     has_partial = bool(delta.panes or delta.examples)
     parts = 1 + has_partial
     if has_partial:
         yield Partial(commit, 0, parts, shards, tuple(delta.panes), tuple(delta.examples))
-    yield Progress(commit, parts - 1, parts, shards, tuple(partitions))
+    yield Progress(commit, parts - 1, parts, shards, tuple(partitions), written_ms)
 
 
 class LocalDriver:
@@ -77,7 +81,7 @@ class LocalDriver:
             for code, end in positions.items()
         ]
         self._counted |= positions
-        for part in parts_of(CommitId(_PRODUCER, 0, self._commits), 1, delta, progress):
+        for part in parts_of(CommitId(_PRODUCER, 0, self._commits), 1, delta, progress, now_ms):
             self.shard.apply(self.shard.position.offset, now_ms, part)
         self._commits += 1
         return self.shard.close_windows(has_source_ended=has_source_ended)

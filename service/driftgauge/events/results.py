@@ -33,7 +33,7 @@ from driftgauge.events.window_record import (
     WindowRecord,
 )
 
-__all__ = ["from_record", "result_key", "result_record", "to_record"]
+__all__ = ["from_record", "result_key", "result_record", "stream_of", "to_record"]
 
 # Fields with the same name and form in a result and its record.
 _OF_WINDOW = ("stream", "revision", "events_lost", "counted_twice", "incomplete_reason")
@@ -79,6 +79,11 @@ def result_key(result: WindowResult) -> bytes:
     """Return the key of a result's record, equal for all revisions of a window: "stream/1d/start"."""
     size = format_duration(result.window.size_ms)
     return f"{result.stream}/{size}/{format_timestamp(result.window.start_ms)}".encode()
+
+
+def stream_of(key: bytes) -> str:
+    """Return the stream in a result's key; empty if the key is another's."""
+    return key.decode(errors="replace").rpartition("/")[0].rpartition("/")[0]
 
 
 def result_record(result: WindowResult, description: BaselineDescription | None) -> bytes:

@@ -19,7 +19,6 @@ __all__ = [
     "property_problems",
     "range_consumer",
     "transactional_producer",
-    "uncommitted_consumer",
 ]
 
 KafkaProperties = Mapping[str, str | int | float | bool]
@@ -108,11 +107,6 @@ def consumer(properties: KafkaProperties, group: str) -> Consumer:
 def groupless_consumer(properties: KafkaProperties) -> Consumer:
     """Return a consumer without a group, which goes on at the earliest record where its offset is deleted."""
     return _consumer(properties, {"auto.offset.reset": "earliest"})
-
-
-def uncommitted_consumer(properties: KafkaProperties) -> Consumer:
-    """Return a consumer without a group that reads uncommitted records too, from the beginning."""
-    return _consumer(properties, {"auto.offset.reset": "earliest", "isolation.level": "read_uncommitted"})
 
 
 def range_consumer(properties: KafkaProperties) -> Consumer:

@@ -1,6 +1,7 @@
 """librdkafka's log: rate-limits repeated lines, and detects lost connections."""
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Protocol
 
@@ -12,10 +13,12 @@ __all__ = ["LIBRDKAFKA", "ClientLogger", "ConnectionWatch"]
 class _RateLimit(logging.Filter):
     """Passes a line once per interval, because librdkafka repeats it while a broker is down.
 
-    Lines of one client about one broker count as the same line, ignoring times and numbers in their text.
+    Lines of one kind about one broker count as the same line, whichever client writes them and whatever times
+    and numbers their text has: an outage makes new clients every few seconds.
     """
 
     INTERVAL_S = 60.0
+    _INSTANCE = re.compile(r"#[a-z]+-\d+")
 
     def __init__(self) -> None:
         super().__init__()
@@ -23,10 +26,11 @@ class _RateLimit(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether the record is logged."""
-        key = " ".join(record.getMessage().split(" ", 3)[:3])
-        last_s = self._last_passed_s.get(key)
-        if last_s is not None and record.created - last_s < self.INTERVAL_S:
+        key = self._INSTANCE.sub("", " ".join(record.getMessage().split(" ", 3)[:3]))
+        since_s = record.created - self.INTERVAL_S
+        if self._last_passed_s.get(key, since_s) > since_s:
             return False
+        self._last_passed_s = {line: at_s for line, at_s in self._last_passed_s.items() if at_s > since_s}
         self._last_passed_s[key] = record.created
         return True
 

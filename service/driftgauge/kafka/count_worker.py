@@ -15,10 +15,11 @@ from driftgauge.core.counting.interval import IntervalCounter, ShardDelta
 from driftgauge.core.counting.partial import CommitId, PartitionProgress
 from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
-from driftgauge.errors import TransactionAborted
-from driftgauge.events.decoder import Decoder
+from driftgauge.errors import DriftgaugeError, TransactionAborted
+from driftgauge.events.decoder import Decoded, Decoder
 from driftgauge.events.rejection import overflow
 from driftgauge.kafka.clock import ClockGuard
+from driftgauge.kafka.culprits import Culprits
 from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.end_offsets import EndOffsets
 from driftgauge.kafka.intake import sort_messages, to_records
@@ -27,9 +28,9 @@ from driftgauge.kafka.paused_partitions import PausedPartitions
 from driftgauge.kafka.pending_partitions import PendingPartitions
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.source_partitions import SourcePartition, SourcePartitions
+from driftgauge.kafka.stalled import StalledOffsets
 from driftgauge.kafka.topic_watch import TopicWatch
 from driftgauge.kafka.transaction import BEGIN_S, Transaction, produce_or_abort
-from driftgauge.kafka.transaction_watch import TransactionWatch
 from driftgauge.records.partials import encode_commit
 from driftgauge.telemetry.roles import RoleTelemetry, Stage
 
@@ -75,7 +76,7 @@ class CountWorker:
         self._clock = clock
         self._max_partial_bytes = max_partial_bytes
         self._counter = IntervalCounter(specs)
-        self._watch = TransactionWatch(settings, admin, telemetry, clock)
+        self._stalled = StalledOffsets(admin, clock.monotonic_s)
         self._sources = SourcePartitions()
         self._ends = EndOffsets(self._sources, admin, clock, interval_ms=settings.commit_interval)
         self._pending = PendingPartitions(
@@ -89,6 +90,7 @@ class CountWorker:
         self._paused = PausedPartitions(consumer, clock)
         # Pending partitions that lost their position, with the offset of the truncation where known.
         self._lost_positions: dict[Partition, int | None] = {}
+        self._culprits = Culprits(clock.monotonic_s)
         self._counts = IntervalCounts()
         self._commits = 0
         self._committed_s = clock.monotonic_s()
@@ -101,7 +103,7 @@ class CountWorker:
         """Decode and count the messages of a poll; buffer the rejected ones."""
         polled = sort_messages(messages, group=self._settings.group)
         if polled.records:
-            self._count(polled.records)
+            self._count_past_culprits(polled.records)
         for partition, end in polled.ends.items():
             source = self._sources.find(*partition)
             # A partition may have been paused before its end.
@@ -124,7 +126,8 @@ class CountWorker:
             TransactionAborted, ClientLost, AuthorizationError: As `Transaction.commit`.
         """
         self._topics.poll()
-        self._watch.step([*self._pending, *(source.partition for source in self._sources)])
+        read = [*self._pending, *(source.partition for source in self._sources)]
+        self._telemetry.stalled(self._stalled.step(read))
         self._restart_replaced()
         self._paused.resume()
         self._start_pending()
@@ -153,6 +156,7 @@ class CountWorker:
         """Stop counting these partitions, without a commit."""
         self._stop(partitions)
         self._pending.remove(partitions)
+        self._culprits.drop(partitions)
         self._telemetry.waiting_for_schema(self._paused.waiting)
 
     def begin_again(self) -> None:
@@ -221,12 +225,32 @@ class CountWorker:
             else:
                 source.is_validated = True
 
+    def _count_past_culprits(self, fetched: Sequence[Message]) -> None:
+        """Count the records of a poll; begin again if the code fails on one, and refuse that one then.
+
+        Raises:
+            CodeError: The code fails on too many records.
+        """
+        for messages in self._culprits.split(fetched):
+            try:
+                self._count(messages)
+            except (DriftgaugeError, KafkaException):
+                raise
+            except Exception as error:  # noqa: BLE001 - one record must not stop all of them
+                self._culprits.note(messages, error)
+                self.begin_again()
+                return
+
     def _count(self, fetched: Sequence[Message]) -> None:
         now_ms = self._clock.wall_ms()
         codes = {each.partition: each.code for each in self._sources if each.partition not in self._paused}
         with self._telemetry.timed(Stage.DECODE):
             messages, records = to_records(fetched, codes, now_ms=now_ms)
-            decoded = self._decoder.decode(records)
+            culprit = self._culprits.rejection(fetched)
+            if culprit is None:
+                decoded = self._decoder.decode(records)
+            else:
+                decoded = Decoded((), (culprit,) if messages else ())
         with self._telemetry.timed(Stage.COUNT):
             refused = self._counter.count(decoded.batches, now_ms)
         overflown = map(overflow, refused, refused.values())
@@ -274,6 +298,7 @@ class CountWorker:
         for source in self._sources:
             self._counts.add_skipped(source.partition[0], source.skipped, source.skipped_at_start)
             source.commit()
+        self._culprits.committed({source.partition: source.committed for source in self._sources})
         self._committed_s = self._clock.monotonic_s()
         self._letters.clear()
         self._report()
@@ -289,6 +314,7 @@ class CountWorker:
             delta.examples,
             delta.progress(progress),
             self._max_partial_bytes,
+            written_ms=self._clock.wall_ms(),
         )
         for part in parts:
             produce_or_abort(self._transaction, self._settings.partials_topic, shard, None, part)

@@ -32,7 +32,7 @@ class Deliveries:
 
     Attributes:
         unwritable: Partitions that did not take a record.
-        too_large: Partitions whose topic refused a record for its size.
+        too_large: Partitions whose topic refused a record for its size, and the key of the first such record.
         error: The first error reported; None without one.
         append: When the first record was appended to a topic with LogAppendTime; None without one.
     """
@@ -42,7 +42,7 @@ class Deliveries:
         self._sent_ms = clock_ms()
         self._purged: set[Partition] = set()
         self.unwritable: set[Partition] = set()
-        self.too_large: set[Partition] = set()
+        self.too_large: dict[Partition, bytes | None] = {}
         self.error: KafkaError | None = None
         self.append: Append | None = None
 
@@ -65,8 +65,10 @@ class Deliveries:
             self._purged.add(partition)
             return
         self.error = self.error or error
-        if code not in _PRODUCER_ERRORS:
-            (self.too_large if code in _TOO_LARGE else self.unwritable).add(partition)
+        if code in _TOO_LARGE:
+            self.too_large.setdefault(partition, message.key())
+        elif code not in _PRODUCER_ERRORS:
+            self.unwritable.add(partition)
 
     def blame_purged(self) -> None:
         """Mark the partitions of records that the abort purged as unwritable."""

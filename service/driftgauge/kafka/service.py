@@ -15,7 +15,6 @@ from driftgauge.errors import BrokerError
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.descriptions import BaselineDescription
 from driftgauge.kafka import client
-from driftgauge.kafka.broker_version import require_transactions
 from driftgauge.kafka.clock import ClockGuard
 from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.dead_letters import DeadLetters
@@ -155,7 +154,6 @@ class Service:
 
     def _prepare_topics(self) -> list[str]:
         """Return the events topics that are missing; create the output topics when none is."""
-        require_transactions(self._settings.kafka)
         admin = client.admin(self._settings.kafka)
         missing = missing_topics(admin, self._settings.topics.events)
         if not missing:

@@ -12,6 +12,8 @@ from driftgauge.kafka.shared_admin import SharedAdmin
 __all__ = ["StableOffsets", "StalledOffsets"]
 
 _INTERVAL_S: Final = 5.0
+# Within this time brokers have looked twice for transactions that timed out, and aborted them.
+_AFTER_S: Final = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +65,15 @@ class StableOffsets:
         waited = {at: known.seen_s - known.since_s for at, known in self._held_back.items()}
         return {at: waited_s for at, waited_s in waited.items() if waited_s >= self._after_s}
 
-    def offset(self, partition: Partition) -> int:
-        """Return the stable offset of a stalled partition, which is where the open transaction begins."""
-        return self._held_back[partition].offset
-
 
 class StalledOffsets:
     """Asks brokers every 5 s, without blocking, which partitions are stalled."""
 
-    def __init__(self, admin: SharedAdmin, after_s: float, monotonic: Callable[[], float]) -> None:
+    def __init__(self, admin: SharedAdmin, monotonic: Callable[[], float]) -> None:
         self._high = LogOffsets(admin)
         self._stable = LogOffsets(admin, stable=True)
         self._monotonic = monotonic
-        self._offsets = StableOffsets(after_s)
+        self._offsets = StableOffsets(_AFTER_S)
         self._asked_s = -math.inf
         self._high_answers: dict[Partition, int] | None = {}
         self._stable_answers: dict[Partition, int] | None = {}
@@ -95,10 +93,6 @@ class StalledOffsets:
             self._high.request(partitions)
             self._stable.request(partitions)
         return self._offsets.stalled_s
-
-    def offset(self, partition: Partition) -> int:
-        """Return the stable offset of a stalled partition, which is where the open transaction begins."""
-        return self._offsets.offset(partition)
 
     def _collect(self) -> None:
         """Observe the answers once both have arrived."""

@@ -2,17 +2,15 @@
 
 import logging
 from collections.abc import Collection, Mapping
-from contextlib import ExitStack, closing
 from time import sleep
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaError
+from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.errors import BrokerError, StateError
-from driftgauge.kafka import client
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S
 from driftgauge.kafka.internal_topics import (
     CHANGELOG_SETTINGS,
@@ -20,7 +18,6 @@ from driftgauge.kafka.internal_topics import (
     InternalTopics,
     require_settings,
 )
-from driftgauge.kafka.lost_topics import require_changelog_not_lost, require_partials_not_lost
 from driftgauge.kafka.metadata import (
     count_partitions,
     failure,
@@ -42,34 +39,23 @@ _RETRY_S: Final = 0.1
 _SAFE_REPLICAS: Final = 3
 
 
-def prepare_topics(admin: AdminClient, settings: Settings, clock: Clock, *, are_new: bool = False) -> None:
+def prepare_topics(admin: AdminClient, settings: Settings, clock: Clock) -> None:
     """Create the missing output and internal topics, and check the existing internal ones.
-
-    With `are_new`, a missing internal topic is not a lost one: the number of shards was changed.
 
     Raises:
         AuthorizationError: This client lacks the rights to create or describe a topic.
         BrokerError: The cluster does not answer or refuses.
-        StateError: An internal topic is lost, has another number of partitions, or would lose records.
+        StateError: An internal topic has another number of partitions, or would lose records.
     """
     names = settings.topics
     replication = replication_factor(admin, names.events, names.replication_factor)
     create_missing_topics(admin, [names.windows, names.dead_letters], replication)
-    with ExitStack() as stack:
-        count, windows = (
-            stack.enter_context(closing(client.consumer(settings.kafka, group)))
-            for group in (settings.group, settings.windows_group)
-        )
-        prepare_internal_topics(
-            admin,
-            InternalTopics(settings.partials_topic, settings.changelog_topic, settings.shards),
-            replication=replication,
-            events=count_partitions(admin, names.events),
-            count=count,
-            windows=windows,
-            clock=clock,
-            are_new=are_new,
-        )
+    prepare_internal_topics(
+        admin,
+        InternalTopics(settings.partials_topic, settings.changelog_topic, settings.shards),
+        replication=replication,
+        clock=clock,
+    )
 
 
 def replication_factor(admin: AdminClient, events: Collection[str], configured: int | None) -> int:
@@ -108,24 +94,17 @@ def create_missing_topics(admin: AdminClient, topics: Collection[str], replicati
 
 
 def prepare_internal_topics(
-    admin: AdminClient,
-    topics: InternalTopics,
-    *,
-    replication: int,
-    events: Mapping[str, int],
-    count: Consumer,
-    windows: Consumer,
-    clock: Clock,
-    are_new: bool = False,
+    admin: AdminClient, topics: InternalTopics, *, replication: int, clock: Clock
 ) -> None:
     """Create or check the internal topics: one partition per shard, and settings that lose no records.
 
-    The call is idempotent, and several replicas may make it at once.
+    The call is idempotent, and several replicas may make it at once. A topic that was lost is created empty;
+    each shard then finds that its changelog, the group's offset and the partials contradict each other.
 
     Raises:
         AuthorizationError: This client lacks the rights to create or describe a topic.
         BrokerError: The cluster does not answer or refuses.
-        StateError: A topic is lost, has another number of partitions, or would lose its records.
+        StateError: A topic has another number of partitions, or would lose its records.
     """
     names = (topics.partials, topics.changelog)
     deadline_s = clock.monotonic_s() + _TIMEOUT_S
@@ -134,18 +113,10 @@ def prepare_internal_topics(
             message = f"the topics {', '.join(missing)} have not appeared; check the brokers"
             raise BrokerError(message)
         require_visible(admin, missing)
-        # Partials come first, because an existing changelog shows that missing partials are lost.
-        if topics.partials in missing:
-            if not are_new:
-                require_partials_not_lost(admin, topics, events, count, clock)
-            settings = PARTIALS_SETTINGS
-            new = _new_topic(topics.partials, topics.shards, replication, settings)
-            _create(admin, [new], f"it with {topics.shards} partitions and {_format_settings(settings)}")
-        if topics.changelog in missing:
-            if not are_new:
-                require_changelog_not_lost(admin, topics, windows, clock)
-            new = _new_topic(topics.changelog, topics.shards, replication, CHANGELOG_SETTINGS)
-            _create(admin, [new], f"it with {topics.shards} partitions and cleanup.policy=compact")
+        for topic, wanted in zip(names, (PARTIALS_SETTINGS, CHANGELOG_SETTINGS), strict=True):
+            if topic in missing:
+                new = _new_topic(topic, topics.shards, replication, wanted)
+                _create(admin, [new], f"it with {topics.shards} partitions and {_format_settings(wanted)}")
         sleep(_RETRY_S)
     settings_by_topic = settings_of(admin, names)
     if settings_by_topic is not None:

@@ -312,7 +312,7 @@ class Transaction:
         # A transaction that could not be aborted needs a new producer of the same id to end it.
         if deliveries.unwritable and self._state is State.CLOSED:
             self._producer.leave_id()
-        names = name_partitions(deliveries.unwritable | deliveries.too_large)
+        names = name_partitions({*deliveries.unwritable, *deliveries.too_large})
         why = "records were not delivered in time" if deliveries.error is None else deliveries.error.str()
         # Without an answer to the abort there are no delivery reports.
         where = ", ".join(names) or "some partitions"
@@ -394,4 +394,4 @@ def produce_or_abort(
         message = (
             f"a record of {len(value or b''):,} bytes for {topic}[{partition}] is too large for the client"
         )
-        raise TransactionAborted(message, too_large={(topic, partition)})
+        raise TransactionAborted(message, too_large={(topic, partition): key})

@@ -8,25 +8,27 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
+from driftgauge.core.counting.partial import shard_of
 from driftgauge.core.partition import Partition, name_partition
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.core.windows.work_budget import WorkBudget
-from driftgauge.errors import BrokerError, StateError, TransactionAborted
+from driftgauge.errors import BrokerError, DriftgaugeError, StateError, TransactionAborted
 from driftgauge.events.descriptions import BaselineDescription
-from driftgauge.events.results import result_key, result_record
+from driftgauge.events.results import result_key, result_record, stream_of
+from driftgauge.kafka.calls import CALL_S
 from driftgauge.kafka.changelog_reader import ChangelogReader
 from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.metadata import writable_partitions
 from driftgauge.kafka.offset_barrier import CommittedOffsets
 from driftgauge.kafka.shard_restore import ShardRestore
 from driftgauge.kafka.shared_admin import SharedAdmin
+from driftgauge.kafka.stalled import StalledOffsets
 from driftgauge.kafka.transaction import ANY, BEGIN_S, Transaction, produce_or_abort
-from driftgauge.kafka.transaction_watch import TransactionWatch
 from driftgauge.records.changelog import encode_key, encode_value
 from driftgauge.records.partials import decode_part
 from driftgauge.telemetry.roles import RoleTelemetry, Stage
@@ -104,10 +106,8 @@ class WindowWorker:
         self._clock = clock
         self._reader = ChangelogReader(changelog, settings.changelog_topic)
         self._shards: dict[int, _Restoring | _Running | _Stopped | _SetAside] = {}
-        self._watch = TransactionWatch(settings, admin, telemetry, clock)
+        self._stalled = StalledOffsets(admin, clock.monotonic_s)
         self._committed_s = clock.monotonic_s()
-        # The size of the largest result of each shard in the last transaction.
-        self._result_bytes: dict[int, int] = {}
 
     def assign(self, partitions: Collection[Partition]) -> None:
         """Start to restore these shards."""
@@ -140,7 +140,8 @@ class WindowWorker:
         """
         self._reader.poll()
         topics = (self._settings.partials_topic, self._settings.changelog_topic)
-        self._watch.step([(topic, shard) for topic in topics for shard in self._shards])
+        read = [(topic, shard) for topic in topics for shard in self._shards]
+        self._telemetry.stalled(self._stalled.step(read))
         self._continue_restores()
         if (self._clock.monotonic_s() - self._committed_s) * 1000 < self._settings.commit_interval:
             return False
@@ -170,16 +171,13 @@ class WindowWorker:
             self._restore(shard)
 
     def handle_abort(self, error: TransactionAborted) -> None:
-        """Set the shards aside whose changelog could not be written to; the others continue."""
+        """Stop shards whose records are too large; set shards aside whose changelog cannot be written to."""
         self._telemetry.unwritable(error.unwritable)
-        for topic, partition in error.too_large:
-            shard: int | None = partition
+        for (topic, partition), key in error.too_large.items():
+            shard = partition
             if topic == self._settings.topics.windows:
-                # Their partition does not say which shard wrote the result; the largest one is too large.
-                shard = max(self._result_bytes, key=self._result_bytes.__getitem__, default=None)
-            elif topic != self._settings.changelog_topic:
-                continue
-            if shard is not None and shard in self._shards:
+                shard = shard_of(stream_of(key or b""), self._settings.shards)
+            if shard in self._shards:
                 self._stop(
                     shard, f"{error}; raise max.message.bytes of {topic}, and message.max.bytes under kafka"
                 )
@@ -234,12 +232,17 @@ class WindowWorker:
         except StateError as error:
             self._stop(shard, str(error))
             return
+        except (DriftgaugeError, KafkaException):
+            raise
+        except Exception:  # noqa: BLE001 - an error in one shard must not stop the others
+            self._stop_by_fault(shard, "its state could not be restored")
+            return
         state = restore.state
         self._shards[shard] = _Running(state, committed=state.next_offset)
         partials = self._settings.partials_topic
         self._consumer.incremental_assign([TopicPartition(partials, shard, state.position.offset)])
         self._telemetry.restored(restore.waited_s, [(partials, shard)])
-        self._telemetry.show(shard, state)
+        self._show(shard, state)
 
     def _retry(self, shard: int) -> None:
         """Restore a shard that was set aside if its changelog can be written to again."""
@@ -272,6 +275,18 @@ class WindowWorker:
             "shard stopped; the others go on", extra={"shard": shard, "reason": reason, "remedy": remedy}
         )
 
+    def _stop_by_fault(self, shard: int, what: str) -> None:
+        """Stop a shard on which the code fails; call while the exception is handled."""
+        _log.exception("the code fails on a shard", extra={"shard": shard, "remedy": _FAULT_REMEDY})
+        self._stop(shard, f"{what}; {_FAULT_REMEDY}")
+
+    def _show(self, shard: int, state: ShardState) -> None:
+        """Show a shard's state, which is committed; stop the shard if that fails."""
+        try:
+            self._telemetry.show(shard, state)
+        except Exception:  # noqa: BLE001 - an error in one shard must not stop the others
+            self._stop_by_fault(shard, "its state could not be shown")
+
     def _unwritable_changelogs(self) -> list[Partition]:
         topic = self._settings.changelog_topic
         return [(topic, shard) for shard, state in self._shards.items() if isinstance(state, _SetAside)]
@@ -300,11 +315,7 @@ class WindowWorker:
         try:
             running.state.apply(offset, message.timestamp()[1], part)
         except Exception:  # noqa: BLE001 - an error in one shard must not stop the others
-            where = f"{message.topic()}[{shard}]@{offset}"
-            _log.exception(
-                "a partial could not be applied", extra={"partial": where, "remedy": _FAULT_REMEDY}
-            )
-            self._stop(shard, f"{where} could not be applied; {_FAULT_REMEDY}")
+            self._stop_by_fault(shard, f"{message.topic()}[{shard}]@{offset} could not be applied")
 
     def _check_shards(self, shards: int) -> None:
         """Refuse partials of another number of shards, which distributes streams over shards differently.
@@ -315,7 +326,7 @@ class WindowWorker:
         if shards != self._settings.shards:
             message = (
                 f"the record was written for {shards} shards, and {self._settings.shards} are configured; "
-                "configure all replicas alike, and use driftgauge kafka reshard to change the number"
+                "configure all replicas alike; another number of shards needs another topics.internal"
             )
             raise StateError(message)
 
@@ -339,9 +350,8 @@ class WindowWorker:
             moved = {shard: running for shard, running in moved.items() if shard in rounds}
         with self._telemetry.timed(Stage.WRITE):
             self._transaction.begin(min(bound_s, BEGIN_S))
-            self._result_bytes = {}
             for shard, running in moved.items():
-                self._write(shard, running.state, rounds[shard])
+                self._write_or_stop(shard, running.state, rounds[shard])
             partials = self._settings.partials_topic
             offsets = [
                 TopicPartition(partials, shard, running.state.position.offset)
@@ -352,7 +362,7 @@ class WindowWorker:
         for shard, running in moved.items():
             running.committed = running.state.next_offset
             self._telemetry.closed(shard, rounds[shard])
-            self._telemetry.show(shard, running.state)
+            self._show(shard, running.state)
             _, end = self._consumer.get_watermark_offsets(TopicPartition(partials, shard), cached=True)
             if end >= 0:
                 self._telemetry.read_to(partials, shard, position=running.committed, end=end)
@@ -368,11 +378,24 @@ class WindowWorker:
                 rounds[shard] = running.state.close_windows(budget)
             except Exception:  # noqa: BLE001 - an error in one shard must not stop the others
                 where = f"{self._settings.partials_topic}[{shard}]@{running.state.next_offset}"
-                _log.exception(
-                    "windows could not be closed", extra={"partials_up_to": where, "remedy": _FAULT_REMEDY}
-                )
-                self._stop(shard, f"its windows up to {where} could not be closed; {_FAULT_REMEDY}")
+                self._stop_by_fault(shard, f"its windows up to {where} could not be closed")
         return rounds
+
+    def _write_or_stop(self, shard: int, state: ShardState, round_: RoundResult) -> None:
+        """Write a shard's changes and results; stop the shard if they cannot be encoded.
+
+        Raises:
+            TransactionAborted: The shard was stopped, or as `Transaction.produce`.
+        """
+        try:
+            self._write(shard, state, round_)
+        except (DriftgaugeError, KafkaException):
+            raise
+        except Exception as error:
+            self._stop_by_fault(shard, "its changes or results could not be written")
+            self._transaction.abort(CALL_S)
+            message = f"shard {shard} was stopped, because what it writes could not be encoded"
+            raise TransactionAborted(message) from error
 
     def _write(self, shard: int, state: ShardState, round_: RoundResult) -> None:
         for key, value in state.drain_changes(self._transaction.producer):
@@ -383,5 +406,4 @@ class WindowWorker:
         for result in round_.results:
             topic = self._settings.topics.windows
             record = result_record(result, self._descriptions.get(result.baseline_id))
-            self._result_bytes[shard] = max(len(record), self._result_bytes.get(shard, 0))
             produce_or_abort(self._transaction, topic, ANY, result_key(result), record)

@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 _TALLY = struct.Struct("<BII")  # bytes of a narrow number, number of narrow ones, number of wide ones
-_SOURCES = struct.Struct("<IB")  # partitions of the topic, bytes of the topic's id
+_SOURCES = struct.Struct("<IB")  # partitions of the topic, bytes of its ids
 _SHAPE = struct.Struct("<BB")  # rows, columns
 
 _SOURCE_COLUMNS = 4
@@ -66,16 +66,17 @@ def decode_tally(content: bytes) -> NDArray[np.int64]:
 
 def encode_source_block(block: SourceBlock) -> bytes:
     """Return the bytes of a block of source partitions."""
-    topic_id = block.topic_id.encode()
-    return _SOURCES.pack(block.partitions, len(topic_id)) + topic_id + _encode_rows(block.values)
+    ids = " ".join((block.topic_id, *block.former_ids)).encode()
+    return _SOURCES.pack(block.partitions, len(ids)) + ids + _encode_rows(block.values)
 
 
 def decode_source_block(content: bytes) -> SourceBlock:
     """Return the block of source partitions; errors as in `decode_tally`."""
     partitions, length = _SOURCES.unpack_from(content)
     rows = _SOURCES.size + length
-    topic_id = content[_SOURCES.size : rows].decode()
-    return SourceBlock(topic_id, partitions, _decode_rows(content[rows:], _SOURCE_COLUMNS))
+    topic_id, *former_ids = content[_SOURCES.size : rows].decode().split(" ")
+    values = _decode_rows(content[rows:], _SOURCE_COLUMNS)
+    return SourceBlock(topic_id, tuple(former_ids), partitions, values)
 
 
 def encode_event_times(values: NDArray[np.int64]) -> bytes:

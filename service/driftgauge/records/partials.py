@@ -38,6 +38,8 @@ def encode_commit(
     examples: Sequence[ExamplesDelta],
     partitions: Sequence[PartitionProgress],
     limit_bytes: int,
+    *,
+    written_ms: int,
 ) -> list[bytes]:
     """Return the parts of a commit for one shard, in order, none longer than the limit.
 
@@ -50,7 +52,7 @@ def encode_commit(
     room = limit_bytes - FRAME_BYTES
     bodies = [
         (_PROGRESS, body)
-        for body in _encode_within(partitions, partial(encode_progress, commit, shards), room)
+        for body in _encode_within(partitions, partial(encode_progress, commit, shards, written_ms), room)
     ]
     if deltas:
         fitting = _encode_within(deltas, partial(encode_deltas, commit, shards), room)

@@ -31,11 +31,14 @@ class _Topic(RecordModel):
 
 
 class _ProgressHeader(PartHeader):
+    written_ms: Annotated[int, Field(ge=0, lt=2**63)]
     topics: tuple[_Topic, ...]
     streams: tuple[_Stream, ...]
 
 
-def encode_progress(commit: CommitId, shards: int, partitions: Sequence[PartitionProgress]) -> bytes:
+def encode_progress(
+    commit: CommitId, shards: int, written_ms: int, partitions: Sequence[PartitionProgress]
+) -> bytes:
     """Return the body of a part; `decode_progress` reads it."""
     # A topic can grow while a replica lists its partitions, so the size is part of the name.
     topics, streams = NameTable[tuple[str, str, int]](), NameTable[str]()
@@ -60,6 +63,7 @@ def encode_progress(commit: CommitId, shards: int, partitions: Sequence[Partitio
         for stream, time in sorted(progress.streams.items())
     ]
     header = {
+        "written_ms": written_ms,
         "topics": [{"name": name, "id": topic_id, "partitions": size} for name, topic_id, size in topics],
         "streams": list(streams),
     }
@@ -83,6 +87,7 @@ def decode_progress(frame: Frame) -> Progress:
         frame.parts,
         header.shards,
         tuple(_decode_partitions(frame, header)),
+        header.written_ms,
     )
 
 

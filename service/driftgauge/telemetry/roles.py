@@ -23,10 +23,7 @@ _log = logging.getLogger(__name__)
 _WAIT_LOG_INTERVAL_S = 10.0
 # Kafka commits a transaction, or aborts it at its timeout, in less than this time.
 _MAX_TRANSACTION_S = 60.0
-_HANGING_REMEDY = (
-    "a transaction does not end; run driftgauge kafka transactions list, and see the runbook "
-    "DriftgaugeTransactionHanging"
-)
+_HANGING_REMEDY = "a transaction does not end; see the runbook DriftgaugeTransactionHanging"
 _RETENTION_REMEDY = (
     "raise the topic's retention.ms and retention.bytes above the longest outage; if replicas were behind, "
     "run more of them; see the runbook DriftgaugeRecordsLost"
@@ -184,25 +181,23 @@ class RoleTelemetry:
             )
 
     def stalled(self, waits: Mapping[Partition, float]) -> None:
-        """Replace the partitions whose last stable offset does not move, with the time since it moved, s."""
+        """Replace the partitions whose last stable offset does not move; log new ones.
+
+        Args:
+            waits: For each of them, how long the offset has not moved, in seconds.
+        """
         for topic, partition in self._stalled - waits.keys():
             self._metrics.stalled.remove(topic, partition)
         for (topic, partition), waited_s in waits.items():
             self._metrics.stalled.labels(topic, partition).set(waited_s)
+        if new := waits.keys() - self._stalled:
+            self._log_event(
+                logging.ERROR,
+                "a transaction does not end; records after it in these partitions cannot be read",
+                partitions=name_partitions(new),
+                remedy=_HANGING_REMEDY,
+            )
         self._stalled = set(waits)
-
-    def transaction_hangs(
-        self, partition: Partition, offset: int, waited_s: float, writer: str | None
-    ) -> None:
-        """Log a transaction that does not end, by its first offset in the partition."""
-        self._log_event(
-            logging.ERROR,
-            "a transaction does not end; records after it in the partition cannot be read",
-            partition=f"{name_partition(partition)}@{offset}",
-            open_since_s=round(waited_s),
-            producer=writer or "unknown",
-            remedy=_HANGING_REMEDY,
-        )
 
     def stopped(self, topic: str, number: int) -> None:
         """Set the number of held partitions of a topic that are stopped."""

@@ -167,6 +167,7 @@ class Progress:
     Attributes:
         commit, index, parts, shards: As in `Partial`.
         partitions: The progress of each partition.
+        written_ms: The wall time, by the reader's clock, at which the commit was written.
     """
 
     commit: CommitId
@@ -174,6 +175,7 @@ class Progress:
     parts: int
     shards: int
     partitions: tuple[PartitionProgress, ...]
+    written_ms: int
 
 
 Part = Partial | Progress

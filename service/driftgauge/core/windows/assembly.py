@@ -25,21 +25,23 @@ class WholeCommit:
         id: The commit.
         panes, examples: The deltas.
         progress: The progress of each partition that the producer held.
+        written_ms: The wall time, by the reader's clock, at which the commit was written.
     """
 
     id: CommitId
     panes: tuple[PaneDelta, ...]
     examples: tuple[ExamplesDelta, ...]
     progress: tuple[PartitionProgress, ...]
+    written_ms: int
 
 
 @dataclass(slots=True)
 class _Staged:
-    """The parts of a commit that have been read so far, the first at `offset`."""
+    """The parts of a commit that have been read so far, the first at `offset` and at log time `log_ms`."""
 
     commit: CommitId
     offset: int
-    append_ms: int
+    log_ms: int
     panes: list[PaneDelta] = field(default_factory=list)
     examples: list[ExamplesDelta] = field(default_factory=list)
     progress: list[PartitionProgress] = field(default_factory=list)
@@ -66,12 +68,12 @@ class CommitAssembler:
 
     def expire(self, log_ms: int) -> None:
         """Drop the parts that have been staged for longer than a transaction can last."""
-        stale = [name for name, staged in self._staged.items() if log_ms - staged.append_ms > _TRANSACTION_MS]
+        stale = [name for name, staged in self._staged.items() if log_ms - staged.log_ms > _TRANSACTION_MS]
         for producer in stale:
             self._drop(producer)
 
-    def add(self, offset: int, append_ms: int, part: Part) -> WholeCommit | None:
-        """Stage a part, with its offset and append time; return the commit if the part completes one."""
+    def add(self, offset: int, log_ms: int, part: Part) -> WholeCommit | None:
+        """Stage a part, with its offset and the log time; return the commit if the part completes one."""
         producer = part.commit.producer
         staged = self._staged.get(producer)
         if staged is not None and staged.commit != part.commit:
@@ -83,7 +85,7 @@ class CommitAssembler:
             self.orphans += 1
             return None
         if staged is None:
-            staged = self._staged[producer] = _Staged(part.commit, offset, append_ms)
+            staged = self._staged[producer] = _Staged(part.commit, offset, log_ms)
         staged.parts += 1
         if isinstance(part, Progress):
             staged.progress += part.partitions
@@ -96,7 +98,13 @@ class CommitAssembler:
             self._drop(producer)
             return None
         del self._staged[producer]
-        return WholeCommit(staged.commit, tuple(staged.panes), tuple(staged.examples), tuple(staged.progress))
+        return WholeCommit(
+            staged.commit,
+            tuple(staged.panes),
+            tuple(staged.examples),
+            tuple(staged.progress),
+            part.written_ms,
+        )
 
     def _drop(self, producer: str) -> None:
         staged = self._staged.pop(producer, None)

@@ -48,7 +48,8 @@ class ShardPosition:
         shards: The number of shards.
         offset: The next offset of the partials to read. Interleaved commits with parts from this offset on
             may be applied already; `producers` identifies them.
-        log_ms: The shard's log time: the append time of the newest record applied.
+        log_ms: The shard's log time: the append time of the newest commit applied, as far as the clock of
+            that commit's reader bears it out.
         writer: The transactional id that wrote this.
         producers: The number and the log time of the last commit applied, by producer and epoch. A later
             producer of the same name may have a lower epoch: its clock may be behind.
@@ -80,12 +81,14 @@ class SourceBlock:
 
     Attributes:
         topic_id: As in `PartitionProgress`.
+        former_ids: The ids of deleted topics of the same name, the latest last.
         partitions: The number of partitions of the topic.
         values: (n, 4) int64, one row for each partition: `end`, `since_ms`, `caught_up_ms` (as in
             `PartitionProgress`) and the log time at which one of them last advanced; NULL where unknown.
     """
 
     topic_id: str
+    former_ids: tuple[str, ...]
     partitions: int
     values: NDArray[np.int64]
 

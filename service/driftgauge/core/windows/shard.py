@@ -26,6 +26,8 @@ _UNKNOWN_MS = 7 * 86_400_000
 _MAX_PURGED_PANES = 2_000
 # A count task reports every 5 s; after a longer silence none runs, and no partition is late because of that.
 _PAUSE_MS = 30_000
+# A reader whose clock differs from the brokers' by more stops counting.
+_CLOCK_ERROR_MS = 2_000
 
 
 @dataclass(slots=True)
@@ -86,10 +88,12 @@ class ShardState:
             append_ms: When the broker appended the part.
             part: The part.
         """
-        self._assembler.expire(append_ms)
+        # The append time of one part may be wrong, and log time is not known before the first commit.
+        log_ms = append_ms if self.position.log_ms == NULL else self.position.log_ms
+        self._assembler.expire(log_ms)
         applied = self.position.producers.get((part.commit.producer, part.commit.epoch))
         if applied is None or part.commit.number > applied[0]:
-            commit = self._assembler.add(offset, append_ms, part)
+            commit = self._assembler.add(offset, log_ms, part)
             if commit is not None:
                 self._apply_commit(commit, append_ms)
         self.skip_to(offset + 1)
@@ -126,7 +130,7 @@ class ShardState:
                     self._round.results += results
                     backlog += [stream] * is_left
                 else:
-                    _purge_unknown(self.streams[stream], log_ms)
+                    _retire_unknown(self.streams[stream], log_ms)
             self._backlog = frozenset(backlog)
         done, self._round = self._round, RoundResult()
         return done
@@ -143,8 +147,10 @@ class ShardState:
             writer: The transactional id that writes the entries.
         """
         yield from self.sources.drain_changes()
-        for _, state in sorted(self.streams.items()):
+        for stream, state in sorted(self.streams.items()):
             yield from state.drain_changes()
+            if state.is_retired:
+                del self.streams[stream]
         self.position = replace(self.position, writer=writer)
         yield PositionKey(), self.position
 
@@ -155,7 +161,9 @@ class ShardState:
 
     def _apply_commit(self, commit: WholeCommit, append_ms: int) -> None:
         position = self.position
-        log_ms = max(position.log_ms, append_ms)
+        # A broker's clock may be wrong. Log time that is ahead would hold up every window until the readers'
+        # clocks reach it, so a commit moves it no further than its reader's clock allows.
+        log_ms = max(position.log_ms, min(append_ms, commit.written_ms + _CLOCK_ERROR_MS))
         if position.log_ms != NULL and log_ms - position.log_ms > _PAUSE_MS:
             self._exclude_pause(log_ms - position.log_ms)
         if not self._has_begun:
@@ -236,8 +244,8 @@ def _add_commit(
     return updated
 
 
-def _purge_unknown(state: StreamState, log_ms: int) -> None:
-    """Delete the panes of a stream that is not configured once no event of it has come for long enough."""
+def _retire_unknown(state: StreamState, log_ms: int) -> None:
+    """Delete a stream that is not configured once no event of it has come for long enough."""
     read_ms = max((int(times[:, 1].max()) for times in state.times.values()), default=log_ms)
-    if log_ms - read_ms > _UNKNOWN_MS:
-        state.purge_panes(log_ms, _MAX_PURGED_PANES)
+    if log_ms - read_ms > _UNKNOWN_MS and state.purge_panes(log_ms, _MAX_PURGED_PANES):
+        state.retire()

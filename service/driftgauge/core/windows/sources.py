@@ -16,6 +16,9 @@ __all__ = ["NULL", "Continuity", "ProgressColumns", "SourceProgress", "TopicProg
 NULL = -(2**63)
 """Marks an unknown number in int64 arrays."""
 
+# A replica that is behind holds a former topic id for seconds only, and a block's record has room for these.
+_MAX_FORMER_IDS = 6
+
 _END, _SINCE, _CAUGHT_UP, _MOVED = range(4)
 
 
@@ -87,7 +90,7 @@ class SourceProgress:
         self.topics: dict[str, TopicProgress] = {topic: _unreported_partitions(1) for topic in sorted(topics)}
         self.configured = tuple(self.topics)
         """The topics whose partitions the streams wait for."""
-        self._former_ids: dict[str, set[str]] = {}  # by topic
+        self._former_ids: dict[str, tuple[str, ...]] = {}  # by topic, the latest last
         self._dirty: set[tuple[str, int]] = set()  # topic, block
         self._partitions: list[Partition] | None = None
         self._columns: ProgressColumns | None = None
@@ -121,6 +124,7 @@ class SourceProgress:
         """Restore a changelog entry."""
         topic = self._grow(key.topic, block.partitions, NULL)
         topic.topic_id = block.topic_id or topic.topic_id
+        self._former_ids[key.topic] = block.former_ids
         self._columns = None
         first = key.block * BLOCK
         topic.values[first : first + len(block.values)] = block.values
@@ -143,7 +147,8 @@ class SourceProgress:
     def replace_topic(self, topic: str, partitions: int, log_ms: int) -> None:
         """Drop the progress of a topic that was recreated with this number of partitions."""
         self._mark_dirty(topic, range(max(partitions, len(self.topics[topic].values))))
-        self._former_ids.setdefault(topic, set()).add(self.topics[topic].topic_id)
+        former = (*self._former_ids.get(topic, ()), self.topics[topic].topic_id)
+        self._former_ids[topic] = former[-_MAX_FORMER_IDS:]
         self.topics[topic] = _unreported_partitions(partitions)
         self.topics[topic].values[:, _MOVED] = log_ms
         self._partitions = None
@@ -188,7 +193,8 @@ class SourceProgress:
         for name, number in sorted(dirty):
             topic = self.topics[name]
             block = topic.values[number * BLOCK : (number + 1) * BLOCK].copy()
-            value = SourceBlock(topic.topic_id, len(topic.values), block) if len(block) else None
+            former_ids = self._former_ids.get(name, ())
+            value = SourceBlock(topic.topic_id, former_ids, len(topic.values), block) if len(block) else None
             yield SourcesKey(name, number), value
 
     def _grow(self, name: str, partitions: int, log_ms: int) -> TopicProgress:

@@ -49,6 +49,8 @@ class StreamState:
         self.panes = PaneStore(stream)
         self.has_changed = True
         """Whether counts or event time have changed since the dirty panes were drained."""
+        self.is_retired = False
+        """Whether the state has been deleted, because the stream is configured no longer."""
         self._dirty_panes: set[Window] = set()
         self._dirty_keys: dict[Key, None] = {}  # in the order in which they changed
 
@@ -169,6 +171,19 @@ class StreamState:
         if any(self.newest[result.window.size_ms] is result for result in purged):
             self.newest = {window.size_ms: self.published[window] for window in sorted(self.published)}
 
+    def retire(self) -> None:
+        """Delete all but the panes: status, event times, published results and histories."""
+        self.is_retired = True
+        for topic in list(self.times):
+            self.drop_topic(topic)
+        self.purge_results(list(self.published))
+        for key in (
+            StreamKey(self.stream),
+            *(HistoryKey(self.stream, size_ms) for size_ms in self.histories),
+        ):
+            self._mark_dirty(key)
+        self.histories.clear()
+
     def purge_panes(self, settled_ms: int, at_most: int) -> bool:
         """Delete at most this many panes that end at or before an event time; return whether none is left."""
         purged, is_done = self.panes.purge(settled_ms, at_most)
@@ -195,7 +210,7 @@ class StreamState:
     def _value_of(self, key: Key) -> Value | None:
         match key:
             case StreamKey():
-                return self.status
+                return None if self.is_retired else self.status
             case EventTimeKey():
                 times = self.times.get(key.topic, _NO_TIMES)[key.block * BLOCK : (key.block + 1) * BLOCK]
                 return times.copy() if len(times) else None
