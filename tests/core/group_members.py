@@ -113,7 +113,15 @@ class CountMember:
                 )
                 for code, at in enumerate(self.held)
             ]
-            parts = encode_commit(commit, group.shards, delta.panes, delta.examples, progress, _PART_BYTES)
+            parts = encode_commit(
+                commit,
+                group.shards,
+                delta.panes,
+                delta.examples,
+                progress,
+                _PART_BYTES,
+                written_ms=group.now_ms,
+            )
             records += [(shard, part) for part in parts]
         self.transaction = SimulatedTransaction(records, dict(self.positions))
 

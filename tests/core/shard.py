@@ -103,6 +103,7 @@ class Shard:
         caught_up: Collection[int | Partition] | bool = (),
         unread: Collection[int | Partition] = (),
         limit_bytes: int = 10**6,
+        append_ms: int | None = None,
         **changes: Any,
     ) -> range:
         """Commit the counts into the partials; return the offsets of the parts.
@@ -113,6 +114,7 @@ class Shard:
             caught_up: The partitions that are read up to now; True: all reported ones.
             unread: The partitions that no member can read; they are not reported.
             limit_bytes: The longest allowed part.
+            append_ms: When the broker says that it appended the parts; now unless given.
             changes: Changed fields of the progress of every reported partition.
         """
         names = {code: at for at, code in self._codes.items()}
@@ -141,10 +143,12 @@ class Shard:
         self._reads.clear()
         commit = CommitId(producer, epoch, self._numbers[producer, epoch])
         self._numbers[producer, epoch] += 1
-        parts = encode_commit(commit, 1, delta.panes, delta.examples, progress, limit_bytes)
+        parts = encode_commit(
+            commit, 1, delta.panes, delta.examples, progress, limit_bytes, written_ms=self.now_ms
+        )
         first = len(self.log)
         # The control record that ends the transaction takes an offset.
-        self.log += [*((self.now_ms, part) for part in parts), None]
+        self.log += [*((append_ms or self.now_ms, part) for part in parts), None]
         return range(first, first + len(parts))
 
     def apply(self) -> None:

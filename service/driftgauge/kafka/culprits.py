@@ -97,8 +97,8 @@ class Culprits:
         if len(self._found_s) > max(_NUMBER, _SHARE * read):
             message = (
                 f"{len(self._found_s)} of {read} records read within a minute make the code fail, the last "
-                f"with {type(error).__name__}: {error}; report it with the logged tracebacks, or run the version "
-                "before"
+                f"with {type(error).__name__}: {error}; report it with the logged tracebacks, or run the "
+                "version before"
             )
             raise CodeError(message) from error
 

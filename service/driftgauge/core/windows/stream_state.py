@@ -177,11 +177,9 @@ class StreamState:
         for topic in list(self.times):
             self.drop_topic(topic)
         self.purge_results(list(self.published))
-        for key in (
-            StreamKey(self.stream),
-            *(HistoryKey(self.stream, size_ms) for size_ms in self.histories),
-        ):
-            self._mark_dirty(key)
+        self._mark_dirty(StreamKey(self.stream))
+        for size_ms in self.histories:
+            self._mark_dirty(HistoryKey(self.stream, size_ms))
         self.histories.clear()
 
     def purge_panes(self, settled_ms: int, at_most: int) -> bool:

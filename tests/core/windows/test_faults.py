@@ -1,0 +1,63 @@
+"""What once froze a shard: a topic that was created again, and an append time that is ahead; retired streams."""
+
+import pytest
+
+from driftgauge.core.windows.changelog import PositionKey, SourcesKey
+from driftgauge.records.changelog import decode
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS
+from tests.builders.specs import build_spec
+from tests.core.shard import EVENTS, Shard, run_for
+
+
+@pytest.fixture
+def shard():
+    return Shard(build_spec(sizes_ms=(MINUTE_MS,)))
+
+
+def test_replica_that_is_behind_brings_no_deleted_topic_back_after_restore(shard):
+    run_for(shard, 2 * MINUTE_MS, 0)
+    former, shard.ids[EVENTS] = shard.ids[EVENTS], "new"
+    shard.ends.clear()
+    run_for(shard, MINUTE_MS, 0)
+    shard.restart()
+    ends = dict(shard.ends)
+    shard.write(producer="behind", topic_id=former, start=900, end=950, begins=False)
+    shard.ends = ends
+    assert len(run_for(shard, 3 * MINUTE_MS, 0)) >= 2
+    assert shard.chain == (0, 0, 0)
+    assert shard.state.sources.topics[EVENTS].topic_id == "new"
+
+
+def test_append_time_ahead_holds_up_no_window(shard):
+    run_for(shard, 2 * MINUTE_MS, 0)
+    run_for(shard, 1, 0, append_ms=shard.now_ms + 6 * HOUR_MS)
+    shard.restart()
+    assert len(run_for(shard, 3 * MINUTE_MS, 0)) >= 2
+    assert shard.state.position.log_ms == shard.now_ms - 5_000
+
+
+def test_append_time_ahead_drops_no_part_of_another_commit(shard):
+    run_for(shard, MINUTE_MS, 0)
+    shard.read((shard.now_ms, 0))
+    waiting = shard.write(producer="b", caught_up=True)
+    parts = [shard.log.pop() for _ in range(len(waiting) + 1)][:0:-1]
+    assert len(parts) == 2
+    shard.log.append(parts[0])
+    ahead = shard.write(append_ms=shard.now_ms + 6 * HOUR_MS, start=0, end=0)
+    assert ahead
+    shard.log.append(parts[1])
+    shard.apply()
+    assert shard.chain[2] == 0, "orphans"
+
+
+def test_stream_that_is_configured_no_longer_is_deleted():
+    shard = Shard(build_spec(sizes_ms=(MINUTE_MS,)), build_spec("other", sizes_ms=(MINUTE_MS,)))
+    run_for(shard, 3 * MINUTE_MS, 0)
+    shard.restart(build_spec("other", sizes_ms=(MINUTE_MS,)))
+    shard.commit(after_ms=8 * DAY_MS)
+    assert {type(decode(key, value)[0]) for key, value in shard.changelog.items()} == {
+        PositionKey,
+        SourcesKey,
+    }
+    shard.restart()
+    assert shard.state.streams == {}
