@@ -10,7 +10,6 @@ from driftgauge.clock import Clock
 from driftgauge.core.partition import Partition
 from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.rights import reading_denied
-from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.transaction import AUTHORIZATION
 
 __all__ = ["CommittedOffsets", "Start", "find_starts"]
@@ -104,7 +103,8 @@ class CommittedOffsets:
 def find_starts(
     partitions: Sequence[Partition],
     offsets: CommittedOffsets,
-    admin: SharedAdmin,
+    log_begins: LogOffsets,
+    log_ends: LogOffsets,
     topic_ids: Mapping[str, str],
     clock: Clock,
 ) -> Generator[None, None, dict[Partition, Start]]:
@@ -116,8 +116,8 @@ def find_starts(
         AuthorizationError: The cluster does not let this client read the group's offsets.
     """
     committed = yield from offsets.fetch(partitions)
-    begins = yield from log_offsets(LogOffsets(admin, earliest=True), [*committed], clock)
-    ends = yield from log_offsets(LogOffsets(admin), [*begins], clock)
+    begins = yield from log_offsets(log_begins, [*committed], clock)
+    ends = yield from log_offsets(log_ends, [*begins], clock)
     return {
         partition: _start(
             partition, committed[partition], begins[partition], end, topic_ids.get(partition[0], "")
@@ -132,6 +132,8 @@ def log_offsets(
     """Return the requested log offset of some of the partitions; yield while none is known."""
     while True:
         asked_s = clock.monotonic_s()
+        # An answer to an earlier request may be older than the committed offsets.
+        offsets.forget(partitions)
         offsets.request(partitions)
         while (answers := offsets.collect()) is None:
             yield

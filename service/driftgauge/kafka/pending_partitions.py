@@ -7,6 +7,7 @@ from confluent_kafka import Consumer
 from driftgauge.clock import Clock
 from driftgauge.core.partition import Partition
 from driftgauge.kafka.offset_barrier import CommittedOffsets, Start, find_starts
+from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import TopicWatch
 from driftgauge.telemetry.roles import RoleTelemetry
@@ -28,7 +29,8 @@ class PendingPartitions:
         clock: Clock,
     ) -> None:
         self._topics = topics
-        self._admin = admin
+        # Both keep which partitions answer slowly, so that these do not hold up the others each time.
+        self._begins, self._ends = LogOffsets(admin, earliest=True), LogOffsets(admin)
         self._telemetry = telemetry
         self._clock = clock
         self._offsets = CommittedOffsets(consumer, clock, group)
@@ -60,7 +62,9 @@ class PendingPartitions:
             return {}
         if self._barrier is None:
             self._topic_ids = {name: topic.id for name, topic in self._topics.known.items()}
-            self._barrier = find_starts(known, self._offsets, self._admin, self._topic_ids, self._clock)
+            self._barrier = find_starts(
+                known, self._offsets, self._begins, self._ends, self._topic_ids, self._clock
+            )
         waited_s = self._clock.monotonic_s() - self._waiting_since_s
         try:
             next(self._barrier)
