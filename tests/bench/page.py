@@ -1,4 +1,4 @@
-"""What the page costs: `python tests/bench/page.py`, six minutes.
+"""What the page costs: `python -m tests.bench.page`, six minutes.
 
 The topic of window results holds 60,000 windows: 100 streams, 3 sizes, 200 windows of each, 20 clusters.
 First `driftgauge page` reads them all; measured are its memory, and the time of the overview and of a stream,
@@ -7,6 +7,7 @@ reads a backlog of events, with and without requests for the overview in turn, w
 again every five seconds; each turn's rate and processor time an event are compared.
 """
 
+import argparse
 import json
 import statistics
 import sys
@@ -22,35 +23,38 @@ from typing import Any
 import numpy as np
 import orjson
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
-
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
-
-from tests.bench.memory import CLUSTERS, DISTINCT, vectors  # noqa: E402
-from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS  # noqa: E402
-from tests.builders.page import record_tree  # noqa: E402
-from tests.integration.service import ReplicaProcess  # noqa: E402
-from tests.kafka.broker import Broker  # noqa: E402
-from tests.output import say  # noqa: E402
-
-from driftgauge.baseline.artifact import save  # noqa: E402
-from driftgauge.baseline.fitting import fit_baseline  # noqa: E402
+from tests.bench.workload import (
+    CLUSTERS,
+    DISTINCT,
+    PARTITIONS,
+    create_topics,
+    draw_vectors,
+    save_fitted,
+)
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
+from tests.builders.page import record_tree
+from tests.integration.service import ReplicaProcess
+from tests.kafka.broker import Broker
+from tests.output import say
 
 STREAMS = [f"stream-{number:03}" for number in range(100)]
 SIZES = (5 * MINUTE_MS, HOUR_MS, DAY_MS)
 WINDOWS = 200
-REQUESTS = 200
 PAUSE_S = 0.05
 # Browsers ask for this, and the page is made to be sent compressed.
 HEADERS = {"Accept-Encoding": "gzip"}
 EVENTS, RESULTS = "page.events", "page.windows"
-BACKLOG = 18_000_000
-PARTITIONS = 6
-TURNS, TURN_S, REQUESTS_A_SECOND = 16, 3.0, 5
+DIMENSION = 128
+TURN_S, REQUESTS_A_SECOND = 3.0, 5
+# A turn lasts until the next commit.
+EVENTS_A_TURN = 560_000
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--requests", type=int, default=200, help="of each address (default: 200)")
+    parser.add_argument("--turns", type=int, default=16, help="with requests and without (default: 16)")
+    options = parser.parse_args()
     with Broker() as broker, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = prepare(broker.bootstrap, folder)
@@ -64,27 +68,17 @@ def main() -> None:
             read_s = time.monotonic() - began_s
             say(f"60,000 results read in {read_s:.1f} s")
             say(f"memory: {empty_mib:.0f} MiB without a window, {resident_mib(page):.0f} MiB with 60,000")
-            measure_answers(broker.bootstrap, page)
+            measure_answers(broker.bootstrap, page, options.requests)
             say(f"memory: {resident_mib(page):.0f} MiB at the end")
-        publish_events(broker.bootstrap)
+        publish_events(broker.bootstrap, 2 * options.turns * EVENTS_A_TURN)
         with ReplicaProcess(config, folder / "serve.log") as service:
-            measure_counting(service)
+            measure_counting(service, options.turns)
 
 
 def prepare(bootstrap: str, folder: Path) -> Path:
     """Create the topics, fit the baseline and write the configuration."""
-    topics = [
-        NewTopic(EVENTS, PARTITIONS, config={"retention.ms": "-1"}),
-        NewTopic(RESULTS, 1),
-        NewTopic("page.dead-letters", 1),
-    ]
-    admin = AdminClient({"bootstrap.servers": bootstrap})
-    for created in admin.create_topics(topics).values():
-        created.result(30)
-    baseline = fit_baseline(
-        vectors(), stream=STREAMS[0], clusters=CLUSTERS, created_ms=0, progress=lambda _: None
-    )
-    save(baseline, folder / "baseline.safetensors")
+    create_topics(bootstrap, [EVENTS], [RESULTS, "page.dead-letters"])
+    save_fitted(draw_vectors(DIMENSION), STREAMS[0], folder / "baseline.safetensors")
     document = {
         "kafka": {"bootstrap.servers": bootstrap, "group.id": "page"},
         "topics": {"events": [EVENTS], "windows": RESULTS, "dead_letters": "page.dead-letters"},
@@ -123,10 +117,10 @@ def publish_results(bootstrap: str) -> None:
             sys.exit("the broker did not accept all results")
 
 
-def publish_events(bootstrap: str) -> None:
+def publish_events(bootstrap: str, events: int) -> None:
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "compression.type": "lz4"})
-    values = [vector.tobytes() for vector in vectors()]
-    for number in range(BACKLOG):
+    values = [vector.tobytes() for vector in draw_vectors(DIMENSION)]
+    for number in range(events):
         producer.produce(
             EVENTS,
             values[number % DISTINCT],
@@ -138,13 +132,13 @@ def publish_events(bootstrap: str) -> None:
     producer.flush(60)
 
 
-def measure_answers(bootstrap: str, page: ReplicaProcess) -> None:
+def measure_answers(bootstrap: str, page: ReplicaProcess, requests: int) -> None:
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0})
     for path in ("/?", f"/?stream={STREAMS[7]}&window=1h"):
         for is_new in (True, False):
             times_ms, size = [], 0
             used_s = processor_s(page)
-            for number in range(REQUESTS):
+            for number in range(requests):
                 producer.produce(RESULTS, result(STREAMS[number % 100], HOUR_MS, WINDOWS - 1))
                 producer.flush(60)
                 time.sleep(PAUSE_S)
@@ -152,7 +146,7 @@ def measure_answers(bootstrap: str, page: ReplicaProcess) -> None:
                 # Each address has an answer of its own.
                 size = len(fetch(page.port, f"{path}&n={number}" if is_new else path))
                 times_ms.append(1_000 * (time.perf_counter() - began_s))
-            used_ms = 1_000 * (processor_s(page) - used_s) / REQUESTS
+            used_ms = 1_000 * (processor_s(page) - used_s) / requests
             say(
                 f"{path}, {'rendered again' if is_new else 'as asked often'}: median "
                 f"{statistics.median(times_ms):.1f} ms, 95th percentile "
@@ -161,12 +155,12 @@ def measure_answers(bootstrap: str, page: ReplicaProcess) -> None:
             )
 
 
-def measure_counting(service: ReplicaProcess) -> None:
+def measure_counting(service: ReplicaProcess, turns: int) -> None:
     service.wait_until_ready()
     service.wait_for("the page to show all streams", lambda: b"stream-099" in fetch(service.port, "/", {}))
     figures: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
     at_commit(service)
-    for turn in range(2 * TURNS):
+    for turn in range(2 * turns):
         # Quiet and asked, then asked and quiet, so that a trend favours neither.
         is_asked = turn % 4 in (1, 2)
         with asking(service.port) if is_asked else nobody_asking():
@@ -181,7 +175,7 @@ def measure_counting(service: ReplicaProcess) -> None:
         ratios = [
             asked[index] / quiet[index] for quiet, asked in zip(figures[False], figures[True], strict=True)
         ]
-        mean, error = statistics.mean(ratios) - 1, statistics.stdev(ratios) / TURNS**0.5
+        mean, error = statistics.mean(ratios) - 1, statistics.stdev(ratios) / turns**0.5
         say(f"{name} under {REQUESTS_A_SECOND} requests/s: {mean:+.1%}, standard error {error:.1%}")
 
 
