@@ -1,10 +1,8 @@
-"""What the page costs: `python -m tests.bench.page`, six minutes.
+"""What the page costs: `python -m tests.bench.page`, two minutes.
 
 The topic of window results holds 60,000 windows: 100 streams, 3 sizes, 200 windows of each, 20 clusters.
-First `driftgauge page` reads them all; measured are its memory, and the time of the overview and of a stream,
-each rendered again, with a new result before it, and within seconds of another request. Then a service
-reads a backlog of events, with and without requests for the overview in turn, whose answers are rendered
-again every five seconds; each turn's rate and processor time an event are compared.
+`driftgauge page` reads them all; measured are its memory, and the time of the overview and of a stream, each
+rendered again, with a new result before it, and within seconds of another request.
 """
 
 import argparse
@@ -12,10 +10,7 @@ import json
 import statistics
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -23,15 +18,8 @@ from typing import Any
 import numpy as np
 import orjson
 from confluent_kafka import Producer
-from tests.bench.workload import (
-    CLUSTERS,
-    DISTINCT,
-    PARTITIONS,
-    create_topics,
-    draw_vectors,
-    save_fitted,
-)
-from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
+from tests.bench.workload import CLUSTERS, create_topics, draw_vectors, save_fitted
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.builders.page import record_tree
 from tests.integration.service import ReplicaProcess
 from tests.kafka.broker import Broker
@@ -45,15 +33,11 @@ PAUSE_S = 0.05
 HEADERS = {"Accept-Encoding": "gzip"}
 EVENTS, RESULTS = "page.events", "page.windows"
 DIMENSION = 128
-TURN_S, REQUESTS_A_SECOND = 3.0, 5
-# A turn lasts until the next commit.
-EVENTS_A_TURN = 560_000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=200, help="of each address (default: 200)")
-    parser.add_argument("--turns", type=int, default=16, help="with requests and without (default: 16)")
     options = parser.parse_args()
     with Broker() as broker, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -70,26 +54,15 @@ def main() -> None:
             say(f"memory: {empty_mib:.0f} MiB without a window, {resident_mib(page):.0f} MiB with 60,000")
             measure_answers(broker.bootstrap, page, options.requests)
             say(f"memory: {resident_mib(page):.0f} MiB at the end")
-        publish_events(broker.bootstrap, 2 * options.turns * EVENTS_A_TURN)
-        with ReplicaProcess(config, folder / "serve.log") as service:
-            measure_counting(service, options.turns)
 
 
 def prepare(bootstrap: str, folder: Path) -> Path:
     """Create the topics, fit the baseline and write the configuration."""
-    create_topics(bootstrap, [EVENTS], [RESULTS, "page.dead-letters"])
+    create_topics(bootstrap, [], [RESULTS])
     save_fitted(draw_vectors(DIMENSION), STREAMS[0], folder / "baseline.safetensors")
     document = {
         "kafka": {"bootstrap.servers": bootstrap, "group.id": "page"},
         "topics": {"events": [EVENTS], "windows": RESULTS, "dead_letters": "page.dead-letters"},
-        "inputs": {
-            EVENTS: {
-                "encoding": "bytes",
-                "stream": {"constant": STREAMS[0]},
-                "timestamp": {"record": "timestamp"},
-                "embedding": {"record": "value"},
-            }
-        },
         "streams": [{"name": STREAMS[0], "baseline": "baseline.safetensors", "windows": ["1h", "1d"]}],
         "http": {"port": 0},
     }
@@ -117,21 +90,6 @@ def publish_results(bootstrap: str) -> None:
             sys.exit("the broker did not accept all results")
 
 
-def publish_events(bootstrap: str, events: int) -> None:
-    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "compression.type": "lz4"})
-    values = [vector.tobytes() for vector in draw_vectors(DIMENSION)]
-    for number in range(events):
-        producer.produce(
-            EVENTS,
-            values[number % DISTINCT],
-            timestamp=MONDAY_MS + number,
-            partition=number % PARTITIONS,
-        )
-        if number % 50_000 == 0 and producer.flush(60):
-            sys.exit("the broker did not accept all events")
-    producer.flush(60)
-
-
 def measure_answers(bootstrap: str, page: ReplicaProcess, requests: int) -> None:
     producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 0})
     for path in ("/?", f"/?stream={STREAMS[7]}&window=1h"):
@@ -155,66 +113,10 @@ def measure_answers(bootstrap: str, page: ReplicaProcess, requests: int) -> None
             )
 
 
-def measure_counting(service: ReplicaProcess, turns: int) -> None:
-    service.wait_until_ready()
-    service.wait_for("the page to show all streams", lambda: b"stream-099" in fetch(service.port, "/", {}))
-    figures: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
-    at_commit(service)
-    for turn in range(2 * turns):
-        # Quiet and asked, then asked and quiet, so that a trend favours neither.
-        is_asked = turn % 4 in (1, 2)
-        with asking(service.port) if is_asked else nobody_asking():
-            began_s, counted, used_s = at_commit(service)
-            time.sleep(TURN_S)
-            ended_s, events, total_s = at_commit(service)
-        rate = (events - counted) / (ended_s - began_s)
-        used_us = 1e6 * (total_s - used_s) / (events - counted)
-        figures[is_asked].append((rate, used_us))
-        say(f"{'asked' if is_asked else 'quiet'}: {rate:8,.0f} events/s, {used_us:.2f} us")
-    for name, index in (("events a second", 0), ("processor an event", 1)):
-        ratios = [
-            asked[index] / quiet[index] for quiet, asked in zip(figures[False], figures[True], strict=True)
-        ]
-        mean, error = statistics.mean(ratios) - 1, statistics.stdev(ratios) / turns**0.5
-        say(f"{name} under {REQUESTS_A_SECOND} requests/s: {mean:+.1%}, standard error {error:.1%}")
-
-
-def at_commit(service: ReplicaProcess) -> tuple[float, int, float]:
-    """Return the time, the count and the processor time at the next commit, when the counters advance."""
-    before = service.counted()
-    service.wait_for(
-        "the next commit; publish more events if there is none", lambda: service.counted() > before
-    )
-    return time.monotonic(), service.counted(), processor_s(service)
-
-
-@contextmanager
-def nobody_asking() -> Iterator[None]:
-    yield
-
-
-@contextmanager
-def asking(port: int) -> Iterator[None]:
-    """Ask for the overview several times a second meanwhile."""
-    done = threading.Event()
-
-    def ask() -> None:
-        while not done.wait(1 / REQUESTS_A_SECOND):
-            fetch(port, "/")
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-def fetch(port: int, path: str, headers: dict[str, str] = HEADERS) -> bytes:
+def fetch(port: int, path: str) -> bytes:
     connection = HTTPConnection("127.0.0.1", port, timeout=60)
     try:
-        connection.request("GET", path, headers=headers)
+        connection.request("GET", path, headers=HEADERS)
         response = connection.getresponse()
         body = response.read()
         if response.status != 200:
