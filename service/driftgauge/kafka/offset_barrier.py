@@ -10,6 +10,7 @@ from driftgauge.clock import Clock
 from driftgauge.core.partition import Partition
 from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.rights import reading_denied
+from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.transaction import AUTHORIZATION
 
 __all__ = ["CommittedOffsets", "Start", "find_starts"]
@@ -103,21 +104,22 @@ class CommittedOffsets:
 def find_starts(
     partitions: Sequence[Partition],
     offsets: CommittedOffsets,
-    log_begins: LogOffsets,
-    log_ends: LogOffsets,
+    admin: SharedAdmin,
     topic_ids: Mapping[str, str],
     clock: Clock,
+    slow: set[Partition],
 ) -> Generator[None, None, dict[Partition, Start]]:
     """Return the starts of some of the partitions; yield while none is known.
 
     A partition without a leader, or with an offset pending in a transaction, does not delay the others.
+    `slow` holds the partitions that did not answer the last time, as in `LogOffsets`.
 
     Raises:
         AuthorizationError: The cluster does not let this client read the group's offsets.
     """
     committed = yield from offsets.fetch(partitions)
-    begins = yield from log_offsets(log_begins, [*committed], clock)
-    ends = yield from log_offsets(log_ends, [*begins], clock)
+    begins = yield from log_offsets(LogOffsets(admin, earliest=True, slow=slow), [*committed], clock)
+    ends = yield from log_offsets(LogOffsets(admin, slow=slow), [*begins], clock)
     return {
         partition: _start(
             partition, committed[partition], begins[partition], end, topic_ids.get(partition[0], "")
@@ -132,8 +134,6 @@ def log_offsets(
     """Return the requested log offset of some of the partitions; yield while none is known."""
     while True:
         asked_s = clock.monotonic_s()
-        # An answer to an earlier request may be older than the committed offsets.
-        offsets.forget(partitions)
         offsets.request(partitions)
         while (answers := offsets.collect()) is None:
             yield

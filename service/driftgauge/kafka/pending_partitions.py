@@ -7,7 +7,6 @@ from confluent_kafka import Consumer
 from driftgauge.clock import Clock
 from driftgauge.core.partition import Partition
 from driftgauge.kafka.offset_barrier import CommittedOffsets, Start, find_starts
-from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import TopicWatch
 from driftgauge.telemetry.roles import RoleTelemetry
@@ -29,14 +28,15 @@ class PendingPartitions:
         clock: Clock,
     ) -> None:
         self._topics = topics
-        # Both keep which partitions answer slowly, so that these do not hold up the others each time.
-        self._begins, self._ends = LogOffsets(admin, earliest=True), LogOffsets(admin)
+        self._admin = admin
         self._telemetry = telemetry
         self._clock = clock
         self._offsets = CommittedOffsets(consumer, clock, group)
         self._partitions: list[Partition] = []
         self._barrier: Generator[None, None, dict[Partition, Start]] | None = None
         self._topic_ids: Mapping[str, str] = {}
+        # Kept over the barriers, so that partitions without a leader do not hold up the others each time.
+        self._slow: set[Partition] = set()
         self._waiting_since_s = self._changed_s = 0.0
 
     def __iter__(self) -> Iterator[Partition]:
@@ -63,7 +63,7 @@ class PendingPartitions:
         if self._barrier is None:
             self._topic_ids = {name: topic.id for name, topic in self._topics.known.items()}
             self._barrier = find_starts(
-                known, self._offsets, self._begins, self._ends, self._topic_ids, self._clock
+                known, self._offsets, self._admin, self._topic_ids, self._clock, self._slow
             )
         waited_s = self._clock.monotonic_s() - self._waiting_since_s
         try:
