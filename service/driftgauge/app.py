@@ -2,8 +2,10 @@
 
 import gc
 import logging
+import os
 import signal
 import threading
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
@@ -38,6 +40,8 @@ _log = logging.getLogger(__name__)
 # A batch makes some thousand short-lived objects. At the default of 700 the collector of reference cycles
 # walks them several times, which took a tenth of an event's processor time.
 _GC_THRESHOLD = 50_000
+# Less than the 60 s that the manifests grant, and more than any shutdown takes.
+_SHUTDOWN_S = 30.0
 
 
 def check(settings: Settings) -> list[ConfiguredStream]:
@@ -81,6 +85,7 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
     count_messages(telemetry.logged)
     health.set_condition(ReadinessCondition.BASELINES_LOADED, is_met=True)
     stopping = _stopped_by_signals()
+    _end_in_time(stopping)
     routes = service_routes(telemetry.registry, health)
     with ExitStack() as running:
         if settings.page.enabled:
@@ -114,6 +119,7 @@ def serve_page(settings: Settings) -> None:
         message = "the configuration cannot be used; correct:"
         raise ConfigError(message, problems)
     stopping = _stopped_by_signals()
+    _end_in_time(stopping)
     with (
         _page(settings) as (reader, routes),
         _serving(settings, [*page_health_routes(reader), *routes]),
@@ -157,6 +163,19 @@ def _serving(settings: Settings, routes: Sequence[BaseRoute]) -> Iterator[None]:
         yield
     finally:
         server.stop()
+
+
+def _end_in_time(stopping: threading.Event) -> None:
+    """End the process with status 1 if it still runs 30 s after it was to stop, whatever it waits for."""
+
+    def end() -> None:
+        stopping.wait()
+        time.sleep(_SHUTDOWN_S)
+        remedy = "none: open transactions time out; report the log"
+        _log.critical("the shutdown did not end, so the process ends", extra={"remedy": remedy})
+        os._exit(1)
+
+    threading.Thread(target=end, name="shutdown", daemon=True).start()
 
 
 def _stopped_by_signals() -> threading.Event:

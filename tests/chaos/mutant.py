@@ -31,6 +31,7 @@ from driftgauge.errors import ClientLost, TransactionAborted  # noqa: E402
 from driftgauge.kafka import client, count_worker, intake  # noqa: E402
 from driftgauge.kafka.changelog_reader import ChangelogReader  # noqa: E402
 from driftgauge.kafka.count_worker import CountWorker  # noqa: E402
+from driftgauge.kafka.offset_barrier import Start  # noqa: E402
 from driftgauge.kafka.session import Session, SessionState, Settling  # noqa: E402
 from driftgauge.kafka.transaction import ANY, State, Transaction  # noqa: E402
 from driftgauge.kafka.transactional import TransactionalProducer  # noqa: E402
@@ -115,21 +116,24 @@ def producer_not_replaced() -> None:
     TransactionalProducer.is_suspect = property(lambda self: self._producer is None)
 
 
-def drop_after_settling() -> None:
-    """Drop the messages polled while a producer settles, and the next ones, without reading them again."""
-    process = Session._process
-    has_settled: set[int] = set()
+def drop_while_settling() -> None:
+    """Assign partitions at once when they begin again, and drop what is polled until there is a producer."""
+    begin_again, process = CountWorker.begin_again, Session._process
 
-    def process_later(self: Session, messages: Sequence[Message]) -> SessionState:
-        if isinstance(self.state, Settling):
-            has_settled.add(id(self))
-            messages = []
-        elif messages and id(self) in has_settled:
-            has_settled.remove(id(self))
-            messages = []
-        return process(self, messages)
+    def assign_at_once(self: CountWorker) -> None:
+        held = [(source, source.committed) for source in self._sources]
+        begin_again(self)
+        self._pending.remove([source.partition for source, _ in held])
+        for source, committed in held:
+            start = Start(committed, committed, begins=source.begins, lost=0, leader_epoch=-1)
+            added = self._sources.add(source.partition, start, source.topic_id, source.since_ms)
+            self._consumer.incremental_assign([added.start()])
 
-    Session._process = process_later
+    def process_unless_settling(self: Session, messages: Sequence[Message]) -> SessionState:
+        return process(self, [] if isinstance(self.state, Settling) else messages)
+
+    CountWorker.begin_again = assign_at_once
+    Session._process = process_unless_settling
 
 
 def offsets_outside_transaction() -> None:
@@ -337,7 +341,7 @@ CHANGES: Final = {
         progress_not_last,
         progress_without_partials,
         producer_not_replaced,
-        drop_after_settling,
+        drop_while_settling,
         offsets_outside_transaction,
         member_not_checked,
         counts_kept,

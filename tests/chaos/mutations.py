@@ -89,7 +89,7 @@ TRIALS: Final = (
     Trial(NONE, "abort_at_begin"),
     Trial("counts_kept", "abort_at_begin"),
     Trial(NONE, "lose_producer_in_commit"),
-    Trial("drop_after_settling", "lose_producer_in_commit"),
+    Trial("drop_while_settling", "lose_producer_in_commit"),
     Trial(NONE, "abort_after_loss", HOLD),
     Trial("producer_not_replaced", "abort_after_loss", HOLD),
     # Restore.

@@ -9,6 +9,7 @@ from confluent_kafka.admin import AdminClient
 
 from driftgauge.config import is_secret
 from driftgauge.kafka.client_log import LIBRDKAFKA, ClientLogger, ConnectionWatch
+from driftgauge.kafka.pulse import INTERVAL_MS
 
 __all__ = [
     "KafkaProperties",
@@ -99,9 +100,20 @@ _TRANSACTION_OWNED: KafkaProperties = {
 }
 
 
-def consumer(properties: KafkaProperties, group: str) -> Consumer:
-    """Return a consumer of the group."""
-    return _consumer(properties, {"group.id": group})
+def consumer(
+    properties: KafkaProperties, group: str, on_statistics: Callable[[str], None] | None = None
+) -> Consumer:
+    """Return a consumer of the group.
+
+    Args:
+        properties: librdkafka's properties.
+        group: The group.
+        on_statistics: Called within polls with the client's statistics, JSON, every `INTERVAL_MS`.
+    """
+    if on_statistics is None:
+        return _consumer(properties, {"group.id": group})
+    pulse = {"statistics.interval.ms": INTERVAL_MS, "stats_cb": on_statistics}
+    return _consumer(properties, {"group.id": group, **pulse})
 
 
 def groupless_consumer(properties: KafkaProperties) -> Consumer:
@@ -114,7 +126,7 @@ def range_consumer(properties: KafkaProperties) -> Consumer:
     return _consumer(properties, {})
 
 
-def _consumer(properties: KafkaProperties, purpose: KafkaProperties) -> Consumer:
+def _consumer(properties: KafkaProperties, purpose: Mapping[str, object]) -> Consumer:
     own = {name: value for name, value in properties.items() if not _PRODUCER_ONLY.match(name)}
     return Consumer(
         {**_SHARED_DEFAULTS, **_CONSUMER_DEFAULTS, **own, **_CONSUMER_OWNED, **purpose}, logger=LIBRDKAFKA

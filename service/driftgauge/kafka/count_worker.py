@@ -157,6 +157,9 @@ class CountWorker:
         self._stop(partitions)
         self._pending.remove(partitions)
         self._culprits.drop(partitions)
+        for partition in partitions:
+            # Another member counts on; where this one begins again, the truncation is past.
+            self._lost_positions.pop(partition, None)
         self._telemetry.waiting_for_schema(self._paused.waiting)
 
     def begin_again(self) -> None:

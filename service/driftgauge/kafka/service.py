@@ -19,6 +19,7 @@ from driftgauge.kafka.clock import ClockGuard
 from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.metadata import has_controller, message_limit, missing_topics
+from driftgauge.kafka.pulse import Pulse
 from driftgauge.kafka.session import Session, Worker
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import TopicWatch
@@ -166,7 +167,8 @@ class Service:
         settings, clock = self._settings, self._clock
         with ExitStack() as stack:
             admin = SharedAdmin(partial(client.admin, settings.kafka), clock)
-            consumer = client.consumer(settings.kafka, _group(settings, role))
+            pulse = Pulse(clock.monotonic_s)
+            consumer = client.consumer(settings.kafka, _group(settings, role), pulse.beat)
             transaction = self._transactions[role]
             stack.callback(transaction.close)
             transaction.start(_START_S)
@@ -215,7 +217,13 @@ class Service:
                 )
                 topics = [settings.partials_topic]
             yield Session(
-                topics, worker, consumer=consumer, transaction=transaction, telemetry=telemetry, clock=clock
+                topics,
+                worker,
+                consumer=consumer,
+                transaction=transaction,
+                telemetry=telemetry,
+                clock=clock,
+                pulse=pulse,
             )
 
 

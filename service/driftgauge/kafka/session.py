@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from driftgauge.clock import Clock
 from driftgauge.core.partition import Partition
 from driftgauge.errors import AuthorizationError, BrokerError, ClientLost, DriftgaugeError, TransactionAborted
+from driftgauge.kafka.pulse import Pulse
 from driftgauge.kafka.transaction import AUTHORIZATION, State, Transaction
 from driftgauge.telemetry.roles import RoleTelemetry
 
@@ -137,6 +138,7 @@ class Session:
         transaction: Transaction,
         telemetry: RoleTelemetry,
         clock: Clock,
+        pulse: Pulse,
     ) -> None:
         self._topics = list(topics)
         self._worker = worker
@@ -144,6 +146,7 @@ class Session:
         self._transaction = transaction
         self._telemetry = telemetry
         self._clock = clock
+        self._pulse = pulse
         self._assigned: set[Partition] = set()
         self._failure: DriftgaugeError | None = None  # of a callback; the loop handles it
         self._must_begin_again = False  # because a callback dropped partitions with uncommitted work
@@ -179,6 +182,7 @@ class Session:
             while not stopping.is_set():
                 messages = self._consumer.consume(_BATCH, _POLL_S)
                 self._telemetry.polled()
+                self._pulse.polled(f"the consumer of {', '.join(self._topics)}")
                 self.state = self._process(messages)
             self._hand_over(self._assigned, _HAND_OVER_S)
             self._handle_callbacks()
@@ -239,13 +243,15 @@ class Session:
         given_up = sorted(self._assigned.intersection(partitions))
         before, self.state = self.state, HandingOver(tuple(given_up), bound_s)
         try:
-            if self._failure is not None:
-                # After a failure there is nothing to commit until the loop has handled it.
+            if not given_up:
+                pass
+            elif self._failure is not None or self._must_begin_again:
+                # After a failure or a loss the uncommitted work holds counts that must not be committed.
                 self._worker.drop(given_up)
-            elif given_up and self._transaction.state is State.LOST:
+            elif self._transaction.state is State.LOST:
                 # A new producer takes longer than the group waits.
                 self._drop(given_up)
-            elif given_up:
+            else:
                 self._worker.hand_over(given_up, bound_s)
         except DriftgaugeError as error:
             self._failure = error
