@@ -22,7 +22,7 @@ class Pulse:
 
     librdkafka 2.16 can deadlock when the leader of a partition goes away
     (https://github.com/confluentinc/librdkafka/issues/5476). Such a client delivers nothing, and its calls
-    may wait forever, `close` too. The thread that stands still makes the statistics, and a poll delivers them.
+    may wait forever, `close` too. The thread that stands still makes the statistics; a poll delivers them.
     """
 
     def __init__(self, monotonic: Callable[[], float], end: Callable[[int], object] = os._exit) -> None:
