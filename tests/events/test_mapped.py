@@ -190,7 +190,12 @@ def test_record_of_many_vectors_is_searched_once_and_judged_once(monkeypatch, ve
 
     def count(module, name):
         original = getattr(module, name)
-        monkeypatch.setattr(module, name, lambda *arguments: calls.append(name) or original(*arguments))
+
+        def counted(*arguments):
+            calls.append(name)
+            return original(*arguments)
+
+        monkeypatch.setattr(module, name, counted)
 
     count(mapped_module, "may_hold_bool")
     count(rows_module, "read_exact")
