@@ -1,4 +1,4 @@
-"""The state of one stream: open windows, newest results, and the order of changelog entries."""
+"""The state of one stream: open windows, and the order of changelog entries."""
 
 import numpy as np
 from hypothesis import given
@@ -6,11 +6,10 @@ from hypothesis import strategies as st
 
 from driftgauge.core.counting.partial import PaneDelta
 from driftgauge.core.counting.scheme import Scheme
-from driftgauge.core.windows.changelog import PaneKey, PublishedKey, StreamStatus
+from driftgauge.core.windows.changelog import PaneKey, StreamStatus
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.window import Window
 from tests.builders.clocks import HOUR_MS, MINUTE_MS
-from tests.builders.results import build_result
 
 SIZES_MS = (10 * MINUTE_MS, HOUR_MS)
 # Panes of two lengths overlap after a change of the window sizes.
@@ -18,7 +17,6 @@ SCHEMES = tuple(
     Scheme("first", pane_ms, (), (("cluster_counts", 1),)) for pane_ms in (10 * MINUTE_MS, HOUR_MS)
 )
 SEGMENTS = (None, ("country", "de"))
-COUNTS = (1, 2, 0, 0)
 
 starts = st.integers(0, 40).map(lambda number: number * 10 * MINUTE_MS)
 panes = st.tuples(st.sampled_from(SCHEMES), starts, st.sampled_from(SEGMENTS))
@@ -70,53 +68,6 @@ def test_cached_open_windows_equal_fresh_count(steps):
         model.do(step, what)
         expected = {size_ms: model.open_windows(size_ms) for size_ms in SIZES_MS}
         assert model.state.open_windows(SIZES_MS) == expected
-
-
-def test_open_windows_are_recounted_only_after_pane_changes():
-    model = Model()
-    pane = SCHEMES[0], 0, None
-    model.do("add", pane)
-    counted = model.state.open_windows(SIZES_MS)
-    model.do("add", pane)
-    assert model.state.open_windows(SIZES_MS) is counted
-    model.do("add", (SCHEMES[0], HOUR_MS, None))
-    assert model.state.open_windows(SIZES_MS) == {10 * MINUTE_MS: 2, HOUR_MS: 2}
-
-
-results = st.builds(Window, st.sampled_from(SIZES_MS), st.integers(0, 6).map(lambda number: number * HOUR_MS))
-
-
-@given(
-    st.lists(
-        st.one_of(
-            st.tuples(st.sampled_from(["publish", "restore"]), results), st.tuples(st.just("forget"), results)
-        ),
-        max_size=20,
-    )
-)
-def test_newest_is_last_published_window_of_each_size(steps):
-    state = StreamState("images")
-    for step, window in steps:
-        if step == "forget":
-            state.purge_results([window] if window in state.published else [])
-        elif step == "publish":
-            state.publish(build_result(COUNTS, window))
-        elif window not in state.published:
-            state.restore(PublishedKey("images", window), build_result(COUNTS, window))
-        sizes = {window.size_ms for window in state.published}
-        assert state.newest == {
-            size_ms: state.published[max(w for w in state.published if w.size_ms == size_ms)]
-            for size_ms in sizes
-        }
-
-
-def test_newest_mapping_is_not_changed_in_place():
-    state = StreamState("images")
-    state.publish(build_result(COUNTS, Window(HOUR_MS, 0)))
-    shown = state.newest
-    state.publish(build_result(COUNTS, Window(HOUR_MS, HOUR_MS)))
-    assert shown[HOUR_MS].window.start_ms == 0
-    assert state.newest[HOUR_MS].window.start_ms == HOUR_MS
 
 
 def test_drain_yields_each_key_once_in_order_of_first_change():
