@@ -117,8 +117,8 @@ def image():
         os.chown(folder / "volume", UID, UID)
         with zipfile.ZipFile(build_wheel(folder / "build")) as archive:
             archive.extractall(folder / "packages")
-        for name in locked():
-            lay_out(name, folder / "packages")
+        for each in locked():
+            lay_out(each, folder / "packages")
         shutil.copytree(ROOT / "deploy/demo", folder / "packages/deploy/demo")
         config = (DOCKER / "driftgauge.yaml").read_text(encoding="utf-8")
         inside = config.replace("/var/lib/driftgauge", str(folder / "volume"))
