@@ -68,7 +68,7 @@ class MonitoringStack:
             settings={"streams": [_watch(stream, severity) for stream, severity in STREAMS.items()]},
         )
         self.webhook = running.enter_context(Webhook())
-        routes = redirect(shorten(load(ALERTMANAGER), FACTOR), self.webhook.url, folder)
+        routes = redirect(shorten(load(ALERTMANAGER), FACTOR), self.webhook.url)
         self.alertmanager = running.enter_context(Alertmanager(folder, routes))
         self.traffic = running.enter_context(LiveTraffic(self.case))
         self.services = {name: self._start(name) for name in REPLICAS}
