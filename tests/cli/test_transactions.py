@@ -40,7 +40,7 @@ def run_transactions(tmp_path, *arguments):
     return run("kafka", "transactions", *arguments, "--config", write_config(tmp_path))
 
 
-def test_list_prints_hanging_transactions(tmp_path, cluster):
+def test_hanging_transactions_are_listed_and_resolved(tmp_path, cluster):
     done = run_transactions(tmp_path, "list", "--json")
     assert done.returncode == 1
     document = json.loads(done.stdout)
@@ -49,26 +49,20 @@ def test_list_prints_hanging_transactions(tmp_path, cluster):
     assert found["coordinator"]["state"] == "CompleteCommit"
     assert document["unchecked"] == {}
     assert "1 transaction hangs in" in done.stderr
-    text = run_transactions(tmp_path, "list")
-    assert text.stdout.startswith(f"{found['partition']} from offset 0: producer {found['producer']} ")
-
-
-def test_resolve_prints_an_object_for_each_transaction(tmp_path, cluster):
-    cluster.write(SHARD, part(2, 10, 20))
-    lines = run_transactions(tmp_path, "resolve", "--json").stdout.splitlines()
-    assert [json.loads(line)["offset"] for line in lines] == [0, 1]
-    shown = run("kafka", "transactions", "resolve", "--help").stdout
-    assert "Print one JSON object for each transaction." in shown
-
-
-def test_resolve_prints_decisions_and_applies_them(tmp_path, cluster):
+    text = run_transactions(tmp_path, "list").stdout
+    assert text.startswith(f"{found['partition']} from offset 0: producer {found['producer']} ")
     done = run_transactions(tmp_path, "resolve", "--json")
-    assert done.returncode == 0
     record = json.loads(done.stdout)
-    assert (record["outcome"], record["ended"]) == ("commit", False)
+    assert (done.returncode, record["outcome"], record["ended"]) == (0, "commit", False)
     assert f"  would commit: {record['reason']}" in run_transactions(tmp_path, "resolve").stdout
     applied = run_transactions(tmp_path, "resolve", "--apply", "--json")
     assert json.loads(applied.stdout)["ended"] is True
     assert cluster.ended == (SHARD, TransactionOutcome.COMMIT)
     nothing = run_transactions(tmp_path, "list", "--json")
     assert (nothing.returncode, json.loads(nothing.stdout)["transactions"]) == (0, [])
+
+
+def test_resolve_prints_an_object_for_each_transaction(tmp_path, cluster):
+    cluster.write(SHARD, part(2, 10, 20))
+    lines = run_transactions(tmp_path, "resolve", "--json").stdout.splitlines()
+    assert [json.loads(line)["offset"] for line in lines] == [0, 1]
