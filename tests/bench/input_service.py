@@ -7,7 +7,7 @@ from pathlib import Path
 
 from confluent_kafka.admin import AdminClient, NewTopic
 from tests.bench.input_case import Case
-from tests.integration.service import DRIFTGAUGE, ReplicaProcess
+from tests.harness.service import DRIFTGAUGE, ReplicaProcess
 
 BEFORE = Path(__file__).with_name("input_before.py")
 LIMIT_S = 120

@@ -41,8 +41,8 @@ from tests.bench.input_profile import profile  # noqa: E402
 from tests.bench.input_report import draw, floor_line, table  # noqa: E402
 from tests.bench.input_service import run_before, run_service  # noqa: E402
 from tests.bench.input_values import ENCODINGS  # noqa: E402
-from tests.kafka.broker import Broker  # noqa: E402
-from tests.kafka.registry import Registry  # noqa: E402
+from tests.harness.broker import Broker  # noqa: E402
+from tests.harness.registry import Registry  # noqa: E402
 from tests.output import say  # noqa: E402
 
 ALL = [*ENCODINGS, *FRAMED]

@@ -18,8 +18,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.integration.service import ReplicaProcess  # noqa: E402
-from tests.kafka.broker import Broker  # noqa: E402
+from tests.harness.broker import Broker  # noqa: E402
+from tests.harness.service import ReplicaProcess  # noqa: E402
 
 from driftgauge.baseline.artifact import save  # noqa: E402
 from driftgauge.baseline.fitting import fit_baseline  # noqa: E402

@@ -30,8 +30,8 @@ sys.path.insert(0, str(ROOT))
 from tests.bench.memory import CLUSTERS, DISTINCT, vectors  # noqa: E402
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS  # noqa: E402
 from tests.builders.page import record_tree  # noqa: E402
-from tests.integration.service import ReplicaProcess  # noqa: E402
-from tests.kafka.broker import Broker  # noqa: E402
+from tests.harness.broker import Broker  # noqa: E402
+from tests.harness.service import ReplicaProcess  # noqa: E402
 from tests.output import say  # noqa: E402
 
 from driftgauge.baseline.artifact import save  # noqa: E402

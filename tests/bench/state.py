@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from tests.builders.clocks import MONDAY_MS  # noqa: E402
-from tests.integration.service import ReplicaProcess  # noqa: E402
-from tests.kafka.broker import Broker  # noqa: E402
+from tests.harness.broker import Broker  # noqa: E402
+from tests.harness.service import ReplicaProcess  # noqa: E402
 
 from driftgauge.baseline.artifact import save  # noqa: E402
 from driftgauge.baseline.fitting import fit_baseline  # noqa: E402

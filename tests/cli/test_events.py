@@ -4,13 +4,13 @@ import json
 
 import pytest
 from confluent_kafka import Producer
-from deploy.demo.embedded_broker import EmbeddedBroker
 
 from tests.builders.baselines import save_baseline
 from tests.builders.clocks import MONDAY_MS
 from tests.builders.configs import write_config
 from tests.builders.events import build_event
 from tests.cli.command import run
+from tests.harness.demo import EmbeddedBroker
 
 NATIVE = {"topics": {"events": ["embeddings"]}}
 MAPPED = {

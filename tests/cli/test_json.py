@@ -5,7 +5,6 @@ import json
 import click
 import numpy as np
 import pytest
-from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.cli import cli
 from tests.builders.baselines import save_baseline
@@ -14,6 +13,7 @@ from tests.builders.configs import SECRET, write_config
 from tests.builders.events import build_event, write_events
 from tests.cli.command import run
 from tests.cli.test_commands import command_paths
+from tests.harness.demo import EmbeddedBroker
 
 # They serve until they are stopped, and have no result.
 WITHOUT_RESULT = {("serve",), ("page",)}

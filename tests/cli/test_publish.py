@@ -3,11 +3,11 @@
 import json
 
 from confluent_kafka import TopicPartition
-from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.kafka import client
 from tests.builders.clocks import MONDAY_MS
 from tests.cli.command import run
+from tests.harness.demo import EmbeddedBroker
 
 
 def test_publish_for_unknown_stream_exits_with_2(config, events):

@@ -1,13 +1,13 @@
 """Commands that read records whose schemas are in a schema registry."""
 
 from confluent_kafka import Producer
-from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.inspection import inspector
 from tests.builders.configs import write_config
 from tests.cli.command import run
 from tests.events.schema_records import ID, avro, framed
-from tests.kafka.registry_server import serve_schemas
+from tests.harness.demo import EmbeddedBroker
+from tests.harness.registry_server import serve_schemas
 
 SCHEMA = {
     "type": "record",

@@ -12,7 +12,7 @@ from driftgauge.cli import cli
 from driftgauge.config import load_settings
 from tests.deploy.dockerfile import DOCKER, PROJECT, ROOT, stage
 from tests.deploy.stack import DEMO, FILE, OURS, SERVICES, STACK, memory_mib, mounts
-from tests.kafka.jars import kafka_version
+from tests.harness.jars import kafka_version
 from tests.processes import run_command
 
 # The start script writes its configuration.

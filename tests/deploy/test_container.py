@@ -26,7 +26,7 @@ from tests.deploy.dockerfile import (
     lay_out,
     stage,
 )
-from tests.kafka.node import free_ports
+from tests.harness.node import free_ports
 from tests.needed import skip_or_fail
 from tests.processes import run_command
 from tests.waiting import wait_for

@@ -18,9 +18,9 @@ from pyarrow import parquet
 from driftgauge.baseline.artifact import save
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.kafka.publisher import Publication, publish
-from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, WindowKey
-from tests.integration.gauges import Samples, expected_gauges, shown_by, without_wall_time
-from tests.integration.service import driftgauge
+from tests.harness.case import DAY_MS, HOUR_MS, START_MS, Case, WindowKey
+from tests.harness.gauges import wait_until_shown
+from tests.harness.service import driftgauge
 from tests.needed import skip_or_fail
 from tests.waiting import wait_for
 
@@ -35,11 +35,10 @@ DIGITS_PER_DAY = 600
 
 @dataclass(frozen=True)
 class JobRun:
-    """The results of a run of the service, and the last gauges of all replicas."""
+    """The results of a run of the service."""
 
     case: Case
     final: dict[WindowKey, dict[str, Any]]
-    shown: Samples
 
     @property
     def days(self) -> list[dict[str, Any]]:
@@ -54,25 +53,15 @@ def run(case: Case, expected: dict[WindowKey, int], *, replicas: int) -> JobRun:
         services = [running.enter_context(case.serve(f"replica-{number}")) for number in range(replicas)]
         case.wait_for_counts(services[0], expected)
         final = case.final_results()
-        wait_for(
-            "the gauges to follow",
-            lambda: shown_revisions(shown_by(services)) == shown_revisions(expected_gauges(final)),
-        )
+        wait_until_shown(services, final)
         wait_for(
             "all events to be counted",
             lambda: sum(service.outcomes("accepted") for service in services) == total,
         )
-        shown = without_wall_time(shown_by(services))
         for service in services:
             service.stop()
     assert case.dead_letters() == []
-    return JobRun(case, final, shown)
-
-
-def shown_revisions(samples: Samples) -> Samples:
-    """Return the samples that name the shown windows and their revisions."""
-    names = {"driftgauge_window_end_timestamp_seconds", "driftgauge_window_revision"}
-    return {series: value for series, value in samples.items() if series[0] in names}
+    return JobRun(case, final)
 
 
 @pytest.fixture(scope="module")
@@ -207,15 +196,6 @@ def test_digits_divergence_rises_with_image_quality_loss(digits: JobRun) -> None
 def job_run(request: pytest.FixtureRequest) -> JobRun:
     found: JobRun = request.getfixturevalue(request.param)
     return found
-
-
-def test_gauges_equal_last_published_windows(job_run: JobRun) -> None:
-    expected = expected_gauges(job_run.final)
-    assert {series[0] for series in expected} > {
-        "driftgauge_window_js_divergence",
-        "driftgauge_window_events",
-    }
-    assert job_run.shown == expected
 
 
 def test_replay_of_topic_gives_same_results(job_run: JobRun, tmp_path: Path) -> None:

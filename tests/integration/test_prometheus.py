@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.chain.servers import Prometheus
-from tests.integration.case import HOUR_MS, START_MS, Case, make_events
+from tests.harness.case import HOUR_MS, START_MS, Case, make_events
 from tests.needed import required
 from tests.waiting import wait_for
 

@@ -2,7 +2,7 @@
 
 import threading
 
-from tests.kafka.closing import join, take_left_behind
+from tests.harness.closing import join, take_left_behind
 
 
 def test_thread_that_does_not_end_is_left_behind() -> None:

@@ -24,8 +24,8 @@ from tests.builders.clocks import MONDAY_MS, ManualClock
 from tests.builders.messages import TOPIC, FakeMessage
 from tests.builders.references import CLUSTERS
 from tests.examples import examples
+from tests.harness.running_service import SPECS, STREAM, build_settings
 from tests.kafka.fakes import AssignmentLog
-from tests.kafka.running_service import SPECS, STREAM, build_settings
 
 FIRST, SECOND = (TOPIC, 0), (TOPIC, 1)
 MAPPING = {"where": [{"path": "op", "in": ["c"]}], "stream": {"constant": STREAM}, "embedding": "v"}

@@ -4,8 +4,8 @@ from itertools import count
 
 import pytest
 
-from tests.kafka.held_commits import Action, HeldCommit
-from tests.kafka.protocol import ApiKey, ProtocolRequest
+from tests.harness.held_commits import Action, HeldCommit
+from tests.harness.protocol import ApiKey, ProtocolRequest
 
 CLIENT = b"\x00\x07rdkafka"
 NUMBERS = count(1)

@@ -9,9 +9,9 @@ from confluent_kafka import TopicPartition
 from driftgauge.errors import BrokerError, StateError
 from driftgauge.kafka import client, lost_topics
 from driftgauge.kafka.internal_topics import CHANGELOG_SETTINGS, PARTIALS_SETTINGS
-from tests.kafka.broker import Broker
-from tests.kafka.internal_topics import SHARDS, InternalTopicsCluster, StaleAdmin
-from tests.kafka.topic_owner import TIMEOUT_S
+from tests.harness.broker import Broker
+from tests.harness.internal_topics import SHARDS, InternalTopicsCluster, StaleAdmin
+from tests.harness.topics import TIMEOUT_S
 
 pytestmark = pytest.mark.broker
 

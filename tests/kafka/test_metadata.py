@@ -6,13 +6,13 @@ import uuid
 from functools import partial
 
 import pytest
-from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import BrokerError
 from driftgauge.kafka import client, metadata
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import TopicQuery
+from tests.harness.demo import EmbeddedBroker
 
 LONG_S = 120.0
 

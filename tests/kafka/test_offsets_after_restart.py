@@ -9,8 +9,8 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.kafka import client
 from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.shared_admin import SharedAdmin
-from tests.kafka.broker import Broker
-from tests.kafka.fixtures import ExternalCluster
+from tests.harness.broker import Broker
+from tests.harness.fixtures import ExternalCluster
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker

@@ -66,18 +66,13 @@ def barrier():
     return Barrier()
 
 
-def test_poll_returns_starts_and_topic_ids_once(barrier):
-    barrier.pending.add([FIRST, SECOND])
-    assert barrier.poll() == {partition: (start, "id-1") for partition, start in STARTS.items()}
-    assert list(barrier.pending) == []
-    assert barrier.poll() == {}
-
-
-def test_waiting_time_is_reported_from_first_partition_on(barrier):
+def test_partitions_start_once_after_a_waiting_time_that_is_reported(barrier):
     barrier.pending.add([FIRST])
     barrier.clock.advance(7)
     barrier.pending.add([SECOND])
-    barrier.poll()
+    assert barrier.poll() == {partition: (start, "id-1") for partition, start in STARTS.items()}
+    assert list(barrier.pending) == []
+    assert barrier.poll() == {}
     ((waited_s, partitions),) = [call.args for call in barrier.telemetry.restored.call_args_list]
     assert waited_s >= 7
     assert set(partitions) == {FIRST, SECOND}

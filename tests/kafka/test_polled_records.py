@@ -30,7 +30,7 @@ from tests.builders.clocks import ManualClock
 from tests.builders.messages import TOPIC, FakeMessage
 from tests.builders.references import CLUSTERS
 from tests.examples import examples
-from tests.kafka.running_service import DECODER, SPECS, STREAM, build_settings
+from tests.harness.running_service import DECODER, SPECS, STREAM, build_settings
 
 PARTITIONS: list[Partition] = [(TOPIC, 0), (TOPIC, 1)]
 EVENT = orjson.dumps(

@@ -16,16 +16,17 @@ from driftgauge.kafka.registry_errors import is_unknown, is_unreachable, remedy
 URL = "https://registry.example"
 
 
-def test_client_neither_waits_for_ever_nor_retries_by_itself():
-    client = connect({"url": URL})
-    assert client._rest_client.session.timeout.read == 5
-    assert client._rest_client.max_retries == 0
-
-
-def test_number_that_is_text_is_a_number():
-    client = connect({"url": URL, "timeout": "2.5", "max.retries": "3"})
-    assert client._rest_client.session.timeout.read == 2.5
-    assert client._rest_client.max_retries == 3
+@pytest.mark.parametrize(
+    ("properties", "timeout_s", "retries"),
+    [({}, 5, 0), ({"timeout": "2.5", "max.retries": "3"}, 2.5, 3)],
+    ids=["neither waits for ever nor retries by itself", "a number may be a text"],
+)
+def test_client_has_bounds(properties, timeout_s, retries):
+    client = connect({"url": URL, **properties})
+    assert client._rest_client.session.timeout.read == timeout_s
+    assert client._rest_client.max_retries == retries
+    for name in ("httpx", "httpx2"):
+        assert not logging.getLogger(name).isEnabledFor(logging.INFO), "requests are not logged"
 
 
 @pytest.mark.parametrize(
@@ -48,22 +49,12 @@ def test_refused_property_is_reported_without_its_secret(properties, problem):
     assert "hunter2" not in found.replace("hunter2://", "")
 
 
-def test_sound_properties_have_no_problem():
-    assert registry_problems({"url": URL, "basic.auth.user.info": "user:hunter2"}) == []
-
-
 def test_missing_extra_is_reported_with_its_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "confluent_kafka.schema_registry", None)
     with pytest.raises(
         ConfigError, match=r"needs the extra registry \(.*\); pip install driftgauge\[registry\]"
     ):
         connect({"url": URL})
-
-
-def test_requests_are_not_logged():
-    connect({"url": URL})
-    assert not logging.getLogger("httpx").isEnabledFor(logging.INFO)
-    assert not logging.getLogger("httpx2").isEnabledFor(logging.INFO)
 
 
 class Answering:

@@ -6,8 +6,8 @@ import pytest
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from tests.kafka.records import read
-from tests.kafka.relay import Relay
+from tests.harness.relay import Relay
+from tests.harness.topics import read
 
 pytestmark = pytest.mark.broker
 

@@ -8,10 +8,10 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from driftgauge.kafka import client
-from tests.kafka.cluster import Cluster
-from tests.kafka.protocol import ApiKey, ProtocolRequest
-from tests.kafka.relay import Relay
-from tests.kafka.slow_coordinator import SlowCoordinator
+from tests.harness.cluster import Cluster
+from tests.harness.protocol import ApiKey, ProtocolRequest
+from tests.harness.relay import Relay
+from tests.harness.slow_coordinator import SlowCoordinator
 from tests.waiting import PATIENCE_S, wait_for
 
 CALL_S, BUSY_S = 2.0, 10.0

@@ -18,7 +18,7 @@ from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.configs import settings_in
 from tests.builders.messages import FakeMessage
 from tests.events.schema_records import ID, avro, framed
-from tests.kafka.registry_server import serve_schemas
+from tests.harness.registry_server import serve_schemas
 
 SCHEMA = {
     "type": "record",

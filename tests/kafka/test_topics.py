@@ -5,13 +5,13 @@ import socket
 import time
 
 import pytest
-from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import BrokerError
 from driftgauge.kafka import client, lost_topics, metadata, topics
 from driftgauge.kafka.internal_topics import InternalTopics
-from tests.kafka.internal_topics import (
+from tests.harness.demo import EmbeddedBroker
+from tests.harness.internal_topics import (
     MultiBrokerAdmin,
     StaleAdmin,
 )

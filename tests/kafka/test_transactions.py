@@ -221,19 +221,6 @@ def test_fenced_producer_cannot_commit(bootstrap: str, topic: str) -> None:
     ]
 
 
-def test_fenced_producer_cannot_write(bootstrap: str, topic: str) -> None:
-    stale = transactional(bootstrap, topic)
-    stale.begin_transaction()
-    write(stale, topic, b"stale")
-    transactional(bootstrap, topic)
-
-    stale.produce(topic, b"later", partition=0)  # the client accepts the record, the broker refuses it
-    error = error_of(lambda: stale.commit_transaction(TIMEOUT_S))
-    assert error.code() == KafkaError._FENCED
-    assert error.fatal()
-    assert read(bootstrap, topic, READ_COMMITTED, until=2) == Read([], end=2, position=2)
-
-
 def test_offsets_become_visible_with_commit(bootstrap: str, topic: str) -> None:
     group = topic
     producer = transactional(bootstrap, topic)

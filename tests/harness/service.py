@@ -11,9 +11,8 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
 
-from deploy.demo.scrape import Scrape
-
 from driftgauge.config import ENV_PREFIX
+from tests.harness.demo import Scrape
 from tests.processes import Completed, run_command
 from tests.waiting import PATIENCE_S, wait_for
 
@@ -91,8 +90,7 @@ class ReplicaProcess:
     def port(self) -> int:
         """The HTTP port, read from the log."""
         if self._port is None:
-            self.wait_for("the service to serve HTTP", lambda: bool(self.logged("http server started")))
-            self._port = int(str(self.logged("http server started")[0]["port"]))
+            self._port = int(str(self.wait_for_log("http server started")["port"]))
         return self._port
 
     def logged(self, event: str) -> list[dict[str, object]]:
@@ -169,6 +167,11 @@ class ReplicaProcess:
             return is_met()
 
         wait_for(condition, is_met_alive, within_s=within_s)
+
+    def wait_for_log(self, event: str) -> dict[str, object]:
+        """Wait for an entry of the log with this message, and return the first one."""
+        self.wait_for(f"{event!r} in its log", lambda: bool(self.logged(event)))
+        return self.logged(event)[0]
 
     def wait_for_exit(self, *, within_s: float) -> int:
         """Wait for the end of the process; return its exit status."""

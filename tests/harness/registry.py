@@ -10,8 +10,8 @@ from typing import Final
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from tests.kafka.jars import HERE, fetch, find_java, run_maven
-from tests.kafka.node import HOST, LOG_TAIL_LINES, STOP_TIMEOUT_S, NodeError, free_ports
+from tests.harness.jars import HERE, fetch, find_java, run_maven
+from tests.harness.node import HOST, LOG_TAIL_LINES, STOP_TIMEOUT_S, NodeError, free_ports
 
 POM: Final = HERE / "registry-pom.xml"
 API: Final = "/apis/ccompat/v7"

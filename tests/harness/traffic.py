@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from confluent_kafka import Producer
 
-from tests.integration.case import TIMEOUT_S, Case, SourceEvent
-from tests.kafka.delivery_failures import DeliveryFailures
+from tests.harness.case import Case, SourceEvent
+from tests.harness.topics import TIMEOUT_S, DeliveryFailures
 
 FLUSH_S = 60.0
 

@@ -1,17 +1,17 @@
 """The window gauges of replicas, and the gauges that the published results imply."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from math import copysign, inf
 from typing import Any
 
-from deploy.demo.scrape import Scrape
-
 from driftgauge.config.stream import SmallestDrift
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.metric import MetricType
-from tests.integration.case import WindowKey
-from tests.integration.service import ReplicaProcess
+from tests.harness.case import WindowKey
+from tests.harness.demo import Scrape
+from tests.harness.service import ReplicaProcess
 from tests.waiting import PATIENCE_S, wait_for
 
 # Gauges of the configuration; a result has the limit only if a statistic is compared with it.
@@ -37,22 +37,14 @@ _MEASURED = {
 # Results do not hold their time of publication.
 _CLOSED = "driftgauge_window_closed_timestamp_seconds"
 
-Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+Series = tuple[str, tuple[tuple[str, str], ...]]
+"""A metric's name and its labels, as sorted pairs."""
+Samples = dict[Series, float]
 
 
 def window_gauges(scrape: Scrape) -> Samples:
     """Return a replica's samples of closed windows."""
     return {series: value for series, value in scrape.samples.items() if series[0] in _MEASURED}
-
-
-def shown_by(replicas: Iterable[ReplicaProcess]) -> Samples:
-    """Return the replicas' samples of closed windows; fail if two replicas show one series."""
-    shown: Samples = {}
-    for replica in replicas:
-        samples = window_gauges(replica.scrape())
-        assert not samples.keys() & shown.keys(), "two replicas show one stream"
-        shown |= samples
-    return shown
 
 
 def newest_result(service: ReplicaProcess, stream: str, window: str) -> float | None:
@@ -70,8 +62,20 @@ def held_partitions(scrape: Scrape) -> set[int]:
     }
 
 
-def without_wall_time(samples: Samples) -> Samples:
-    return {series: value for series, value in samples.items() if series[0] != _CLOSED}
+def compare_gauges(
+    scrapes: Iterable[Scrape], final: Mapping[Any, dict[str, Any]]
+) -> dict[Series, tuple[list[float], list[float]]]:
+    """Return for each series the values that the replicas show and those that the last results imply."""
+    expected = expected_gauges(final)
+    shown: defaultdict[Series, list[float]] = defaultdict(list)
+    for scrape in scrapes:
+        for series, value in window_gauges(scrape).items():
+            if series[0] != _CLOSED:
+                shown[series].append(value)
+    return {
+        series: (shown[series], [expected[series]] if series in expected else [])
+        for series in sorted(expected.keys() | shown.keys())
+    }
 
 
 def wait_until_shown(
@@ -80,18 +84,20 @@ def wait_until_shown(
     within_s: float = PATIENCE_S,
 ) -> None:
     """Wait until the replicas together show the gauges of these last results, each series once."""
-    expected = expected_gauges(final)
 
-    def are_shown() -> bool:
-        samples = [without_wall_time(window_gauges(replica.scrape())) for replica in replicas]
-        merged = {series: value for each in samples for series, value in each.items()}
-        return merged == expected and sum(map(len, samples)) == len(expected)
+    def wrong() -> dict[Series, tuple[list[float], list[float]]]:
+        compared = compare_gauges([replica.scrape() for replica in replicas], final)
+        return {series: each for series, each in compared.items() if each[0] != each[1]}
 
-    wait_for("the replicas to show the gauges of the last results", are_shown, within_s=within_s)
+    wait_for(
+        lambda: f"the gauges of the last results; shown and expected: {wrong()}",
+        lambda: not wrong(),
+        within_s=within_s,
+    )
 
 
-def expected_gauges(final: Mapping[WindowKey, dict[str, Any]]) -> Samples:
-    """Return the samples that the last results of all windows imply, without the wall time."""
+def expected_gauges(final: Mapping[Any, dict[str, Any]]) -> Samples:
+    """Return the samples that the last results imply, by stream, size and start, without the wall time."""
     newest = {(stream, window): record for (stream, window, _), record in sorted(final.items())}
     samples: Samples = {}
     for record in newest.values():
@@ -131,7 +137,7 @@ def _values(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float
     for cluster in record["clusters"]:
         labels = {"cluster_id": str(cluster["id"])}
         yield "cluster_ratio", labels, cluster["share"]
-        yield "cluster_signed_js_contribution", labels, signed_contribution(cluster)
+        yield "cluster_signed_js_contribution", labels, _signed_contribution(cluster)
     for segment in record["segments"]:
         labels = {"segment": segment["key"], "value": segment["value"]}
         yield "segment_events", labels, segment["count"]
@@ -161,7 +167,7 @@ def _kinds(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float 
             yield "evidence_ratio", {"kind": kind}, share
 
 
-def signed_contribution(cluster: dict[str, Any]) -> float | None:
+def _signed_contribution(cluster: dict[str, Any]) -> float | None:
     """Return a cluster's part of the divergence, negative if its share has fallen; None if not scored."""
     contribution: float | None = cluster["js_contribution"]
     return (

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import NewTopic
 
-from tests.integration.case import TIMEOUT_S, Case
-from tests.kafka.closing import close
-from tests.kafka.nodes import KafkaCluster
+from tests.harness.case import Case
+from tests.harness.closing import close
+from tests.harness.nodes import KafkaCluster
+from tests.harness.topics import TIMEOUT_S
 from tests.waiting import wait_for
 
 Nodes = Sequence[Sequence[int]]

@@ -7,22 +7,23 @@ with `CI=true` they fail instead.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.kafka.broker import Broker
-from tests.kafka.jars import BrokerUnavailable
-from tests.kafka.nodes import KafkaCluster
+from tests.harness.broker import Broker
+from tests.harness.jars import BrokerUnavailable
+from tests.harness.nodes import KafkaCluster
 from tests.needed import skip_or_fail
 
 BOOTSTRAP_VARIABLE = "DRIFTGAUGE_TEST_BOOTSTRAP"
 CONNECT_TIMEOUT_S = 15.0
+_Server = TypeVar("_Server")
 AUTHORIZER = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "allow.everyone.if.no.acl.found": "true",
@@ -69,46 +70,33 @@ def kafka_broker() -> Iterator[Broker | ExternalCluster]:
         require_answer(external)
         yield ExternalCluster(external)
         return
-    broker = Broker()
-    reason = None
-    try:
-        broker.start()
-    except BrokerUnavailable as error:
-        reason = str(error)
-    if reason is not None:
-        skip_or_fail(reason)
-    try:
+    with running(Broker) as broker:
         yield broker
-    finally:
-        broker.close()
 
 
 @contextmanager
+def running(make: Callable[[], AbstractContextManager[_Server]]) -> Iterator[_Server]:
+    """Yield a server that runs until the context ends; skip, or fail in CI, without what it needs."""
+    with ExitStack() as open_servers:
+        try:
+            server = open_servers.enter_context(make())
+        except BrokerUnavailable as error:
+            skip_or_fail(str(error))
+        yield server
+
+
 def running_cluster(
-    roles: Sequence[str], *, replication: int = 1, min_insync: int = 1, version: str | None = None
-) -> Iterator[KafkaCluster]:
-    """Yield a new cluster that runs until the context ends."""
-    cluster = KafkaCluster(roles, replication=replication, min_insync=min_insync, version=version)
-    try:
-        cluster.start()
-    except BrokerUnavailable as error:
-        skip_or_fail(str(error))
-    try:
-        yield cluster
-    finally:
-        cluster.close()
+    roles: Sequence[str], *, version: str | None = None
+) -> AbstractContextManager[KafkaCluster]:
+    """Return a context of a new cluster that runs until it ends."""
+    return running(lambda: KafkaCluster(roles, version=version))
 
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[str]:
     """`host:port` of a broker that allows everything without an ACL, except creating topics."""
-    broker = Broker(settings=AUTHORIZER)
-    try:
-        broker.start()
-    except BrokerUnavailable as error:
-        skip_or_fail(str(error))
-    yield broker.bootstrap
-    broker.close()
+    with running(lambda: Broker(settings=AUTHORIZER)) as broker:
+        yield broker.bootstrap
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -20,8 +20,8 @@ from confluent_kafka.admin import (
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.kafka import client, topics
 from driftgauge.kafka.internal_topics import InternalTopics
-from tests.kafka.closing import close
-from tests.kafka.topic_owner import TIMEOUT_S, TopicOwner
+from tests.harness.closing import close
+from tests.harness.topics import TIMEOUT_S, TopicOwner
 
 SHARDS = 2
 
@@ -33,6 +33,7 @@ class InternalTopicsCluster(TopicOwner):
         name = uuid.uuid4().hex
         self.events, self.group = f"events-{name}", f"group-{name}"
         self.partials, self.changelog = f"partials-{name}", f"changelog-{name}"
+        self.bootstrap = bootstrap
         self.properties: client.KafkaProperties = {"bootstrap.servers": bootstrap, "group.id": self.group}
         self.admin = client.admin(self.properties)
         self.count = client.consumer(self.properties, self.group)
@@ -84,20 +85,6 @@ class InternalTopicsCluster(TopicOwner):
             windows=windows or self.windows,
             clock=SYSTEM_CLOCK,
         )
-
-    def read(self, topic: str) -> list[tuple[bytes | None, bytes | None]]:
-        """Return key and value of every record in partition 0 that is not compacted away, in order."""
-        reader = client.groupless_consumer(self.properties)
-        reader.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
-        records: list[tuple[bytes | None, bytes | None]] = []
-        while True:
-            messages = reader.consume(1_000, 0.1)
-            records += [(message.key(), message.value()) for message in messages if message.error() is None]
-            errors = [error.code() for message in messages if (error := message.error()) is not None]
-            if errors:
-                assert errors == [KafkaError._PARTITION_EOF]
-                close(reader, f"the reader of {topic}")
-                return records
 
 
 class AclCluster(InternalTopicsCluster):

@@ -23,7 +23,7 @@ from tests.builders.clocks import MONDAY_MS, SECOND_MS
 from tests.builders.references import CLUSTERS, build_reference
 from tests.builders.results import build_description
 from tests.builders.specs import build_spec
-from tests.kafka.cluster import Cluster
+from tests.harness.cluster import Cluster
 
 END_S = 60.0
 STREAM, OTHER = "images", "texts"

@@ -15,29 +15,25 @@ import numpy as np
 import orjson
 import yaml
 from confluent_kafka import (
-    Consumer,
     ConsumerGroupTopicPartitions,
     Message,
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
 from numpy.typing import NDArray
 
 from driftgauge.baseline.artifact import save
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.durations import format_duration, parse_duration
 from driftgauge.events.timestamps import format_timestamp
-from tests.integration.service import DRIFTGAUGE, ReplicaProcess
-from tests.kafka.closing import close
-from tests.kafka.delivery_failures import DeliveryFailures
-from tests.kafka.fixtures import SHORT_SESSION
-from tests.kafka.records import read
+from tests.harness.fixtures import SHORT_SESSION
+from tests.harness.service import DRIFTGAUGE, ReplicaProcess
+from tests.harness.topics import TIMEOUT_S, DeliveryFailures, TopicOwner, committed, non_member
 
 ROOT = Path(__file__).parents[2]
 DIMENSION = 4
 CLUSTERS = 4
-TIMEOUT_S = 30.0
 SHARDS = 2
 # A Monday long before the wall time, so that idle partitions may close its windows.
 START_MS = 1_762_128_000_000
@@ -87,7 +83,7 @@ def _reference() -> NDArray[np.float32]:
 
 
 @dataclass
-class Case:
+class Case(TopicOwner):
     """The topics, groups and files of one test, all with unique names."""
 
     folder: Path
@@ -100,6 +96,8 @@ class Case:
     settings: Mapping[str, object] = field(default_factory=dict)
     topic_config: Mapping[str, str] = field(default_factory=dict)
     model_version: str | None = None
+    shards: int = SHARDS
+    further_topics: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         self.name = f"{self.folder.name}-{uuid4().hex[:8]}"
@@ -107,20 +105,17 @@ class Case:
         self.windows_topic = f"{self.name}.windows"
         self.dead_letters_topic = f"{self.name}.dead-letters"
         self.windows_group = f"{self.name}.windows"
-        self.partials_topic = f"driftgauge.{self.name}.partials.{SHARDS}"
-        self.changelog_topic = f"driftgauge.{self.name}.changelog.{SHARDS}"
+        self.partials_topic = f"driftgauge.{self.name}.partials.{self.shards}"
+        self.changelog_topic = f"driftgauge.{self.name}.changelog.{self.shards}"
         self.config = self.folder / "driftgauge.yaml"
-        self.admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        # Refused connections are expected where a test stops brokers.
+        self.admin = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0})
         self._runs = 0
         if self.partitions is not None:
-            self.create_topic(self.events_topic, self.partitions, self.topic_config)
+            self.create(self.events_topic, self.partitions, **self.topic_config)
         for stream in self.streams:
             self.fit(stream)
         self.write_config()
-
-    def create_topic(self, topic: str, partitions: int, config: Mapping[str, str] | None = None) -> None:
-        new = NewTopic(topic, partitions, 1, config=dict(config or {}))
-        self.admin.create_topics([new])[topic].result(TIMEOUT_S)
 
     def fit(self, stream: str) -> None:
         baseline = fit_baseline(
@@ -144,13 +139,13 @@ class Case:
         tree = {
             "kafka": {name: value for name, value in kafka.items() if value is not None},
             "topics": {
-                "events": [self.events_topic],
+                "events": [self.events_topic, *self.further_topics],
                 "windows": self.windows_topic,
                 "dead_letters": self.dead_letters_topic,
             },
             "streams": [self._stream(stream) for stream in self.streams],
             "http": {"port": 0},
-            "shards": SHARDS,
+            "shards": self.shards,
             "commit_interval": "200ms",
             **self.settings,
         }
@@ -273,11 +268,6 @@ class Case:
     def dead_letters(self) -> list[Message]:
         return self.read(self.dead_letters_topic)
 
-    def read(self, topic: str, isolation: str = "read_committed") -> list[Message]:
-        """Return every record of a topic, partition by partition; none if the topic is missing."""
-        records = read(self.bootstrap, topic, within_s=TIMEOUT_S, isolation=isolation)
-        return sorted(records, key=lambda message: (message.partition(), message.offset()))
-
     def positions(self) -> dict[int, int]:
         """Return the offsets that COUNT has committed, by partition; open transactions do not count."""
         return self._committed(self.name, self.events_topic)
@@ -287,11 +277,9 @@ class Case:
         return self._committed(self.windows_group, self.partials_topic)
 
     def _committed(self, group: str, topic: str) -> dict[int, int]:
-        with self._non_member(group) as consumer:
-            known = consumer.list_topics(timeout=TIMEOUT_S).topics[topic].partitions
-            requested = [TopicPartition(topic, partition) for partition in known]
-            committed = consumer.committed(requested, timeout=TIMEOUT_S)
-            return {at.partition: at.offset for at in committed if at.offset >= 0}
+        # A transaction that is open must not delay the answer.
+        partitions = range(self.count_partitions(topic))
+        return committed(self.bootstrap, group, topic, partitions, "read_uncommitted")
 
     def move_offset(self, group: str, topic: str, partition: int, offset: int) -> None:
         """Set a group's offset as an operator does; the group must have no members."""
@@ -303,39 +291,19 @@ class Case:
         """Delete a group, as its expiry does."""
         self.admin.delete_consumer_groups([group])[group].result(TIMEOUT_S)
 
-    def delete_topic(self, topic: str) -> None:
-        self.admin.delete_topics([topic])[topic].result(TIMEOUT_S)
-
     def ends(self) -> dict[int, int]:
         """Return the end offset of each partition of the events topic."""
-        with self._non_member(self.name) as consumer:
-            known = consumer.list_topics(timeout=TIMEOUT_S).topics[self.events_topic].partitions
-            requested = {partition: TopicPartition(self.events_topic, partition) for partition in known}
+        with non_member(self.bootstrap, self.name, isolation_level="read_uncommitted") as consumer:
             return {
-                partition: consumer.get_watermark_offsets(at, timeout=TIMEOUT_S)[1]
-                for partition, at in requested.items()
+                partition: consumer.get_watermark_offsets(
+                    TopicPartition(self.events_topic, partition), timeout=TIMEOUT_S
+                )[1]
+                for partition in range(self.count_partitions(self.events_topic))
             }
-
-    @contextmanager
-    def _non_member(self, group: str) -> Iterator[Consumer]:
-        """Yield a consumer with a group's id that is not a member of the group."""
-        consumer = Consumer(
-            {
-                "bootstrap.servers": self.bootstrap,
-                "group.id": group,
-                "isolation.level": "read_uncommitted",
-            }
-        )
-        try:
-            yield consumer
-        finally:
-            close(consumer, f"the consumer outside of {group}")
 
     def members(self) -> int:
         """Return the number of members of both groups."""
-        groups = [self.name, self.windows_group]
-        described = self.admin.describe_consumer_groups(groups)
-        return sum(len(described[group].result(TIMEOUT_S).members) for group in groups)
+        return self.count_members(self.name, self.windows_group)
 
     def wait_for_counts(self, service: ReplicaProcess, expected: Mapping[WindowKey, int]) -> None:
         """Wait until exactly the expected windows are published, with the expected counts."""

@@ -21,8 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from tests.kafka.jars import POM, fetch, fetch_jars, find_java, kafka_version
-from tests.kafka.node import HOST, LOG4J, Node, PortTakenError, free_ports
+from tests.harness.jars import POM, fetch, fetch_jars, find_java, kafka_version
+from tests.harness.node import HOST, LOG4J, Node, PortTakenError, free_ports
 
 BROKER: Final = "broker"
 CONTROLLER: Final = "controller"

@@ -4,7 +4,7 @@ import threading
 from enum import Enum
 from typing import Final
 
-from tests.kafka.protocol import ApiKey, ProtocolRequest
+from tests.harness.protocol import ApiKey, ProtocolRequest
 
 ANSWER_S: Final = 30.0
 HOLD_S: Final = 60.0

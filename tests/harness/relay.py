@@ -7,9 +7,9 @@ from contextlib import suppress
 from functools import partial
 from types import TracebackType
 
-from tests.kafka.held_commits import HOLD_S, Action, BlockedCommits, HeldCommit
-from tests.kafka.protocol import LENGTH_BYTES, ProtocolRequest
-from tests.kafka.slow_coordinator import SlowCoordinator
+from tests.harness.held_commits import HOLD_S, Action, BlockedCommits, HeldCommit
+from tests.harness.protocol import LENGTH_BYTES, ProtocolRequest
+from tests.harness.slow_coordinator import SlowCoordinator
 
 
 class Relay:

@@ -3,7 +3,7 @@
 Maven fetches the jars once per version; the data is in a temporary folder. README.md beside this file has
 the measurements. To run a broker by hand:
 
-    python -m tests.kafka.broker --port 9092
+    python -m tests.harness.broker --port 9092
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from tests.kafka.jars import BrokerUnavailable, kafka_version
-from tests.kafka.node import LOG_TAIL_LINES, Node, NodeError
-from tests.kafka.nodes import COMBINED, KafkaCluster
+from tests.harness.jars import BrokerUnavailable, kafka_version
+from tests.harness.node import LOG_TAIL_LINES, Node, NodeError
+from tests.harness.nodes import COMBINED, KafkaCluster
 
 
 class Broker:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.partition import Partition
@@ -14,10 +14,9 @@ from driftgauge.kafka import client
 from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.transaction import Transaction
-from tests.kafka.closing import close
-from tests.kafka.fixtures import SHORT_SESSION
-from tests.kafka.records import read
-from tests.kafka.topic_owner import TIMEOUT_S, TopicOwner
+from tests.harness.closing import close
+from tests.harness.fixtures import SHORT_SESSION
+from tests.harness.topics import TIMEOUT_S, TopicOwner, committed, non_member
 
 
 class Cluster(TopicOwner):
@@ -107,18 +106,9 @@ class Cluster(TopicOwner):
         finally:
             close(consumer, f"the member of {self.group}")
 
-    @contextmanager
-    def non_member(self, group: str | None = None) -> Iterator[Consumer]:
-        """Yield a consumer with a group's id that is not a member of the group."""
-        consumer = client.consumer(self.properties, group or self.group)
-        try:
-            yield consumer
-        finally:
-            close(consumer, f"the consumer outside of {self.group}")
-
     def commit(self, offsets: dict[int, int]) -> None:
         """Commit offsets of the events topic for the group, which must have no members."""
-        with self.non_member() as consumer:
+        with non_member(self.bootstrap, self.group) as consumer:
             consumer.commit(offsets=self.at(offsets), asynchronous=False)
 
     def at(self, offsets: dict[int, int]) -> list[TopicPartition]:
@@ -126,26 +116,7 @@ class Cluster(TopicOwner):
 
     def committed(self) -> dict[int, int]:
         """Return the group's committed offsets of the events topic, by partition."""
-        requested = [TopicPartition(self.events, partition) for partition in range(self.partitions)]
-        answers: list[TopicPartition] = []
-
-        def is_answered() -> bool:
-            try:
-                answers[:] = consumer.committed(requested, timeout=TIMEOUT_S)
-            except KafkaException as error:
-                # After a restart the broker may take a moment to load its groups.
-                if error.args[0].code() != KafkaError.NOT_COORDINATOR:
-                    raise
-                return False
-            return True
-
-        with self.non_member() as consumer:
-            self.await_that(is_answered, "the group's coordinator")
-        return {answer.partition: answer.offset for answer in answers if answer.offset >= 0}
-
-    def members(self) -> int:
-        described = self.admin.describe_consumer_groups([self.group])[self.group].result(TIMEOUT_S)
-        return len(described.members)
+        return committed(self.bootstrap, self.group, self.events, range(self.partitions))
 
     def offsets(self, partitions: list[Partition], **kind: bool) -> dict[Partition, int]:
         """Return the first or the end offset of each log."""
@@ -156,8 +127,3 @@ class Cluster(TopicOwner):
             lambda: (answers := offsets.collect()) is not None and not found.append(answers), "offsets"
         )
         return found[0]
-
-    def read(self, topic: str) -> list[tuple[bytes | None, bytes | None]]:
-        """Return key and value of every committed record in a topic, partition by partition."""
-        records = read(self.bootstrap, topic, within_s=TIMEOUT_S)
-        return [(message.key(), message.value()) for message in sorted(records, key=Message.partition)]

@@ -7,7 +7,7 @@ from typing import Final
 
 from confluent_kafka import KafkaError
 
-from tests.kafka.protocol import ApiKey, ProtocolRequest
+from tests.harness.protocol import ApiKey, ProtocolRequest
 
 # Longer than any client waits for an answer.
 _HELD_S: Final = 120.0

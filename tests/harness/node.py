@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from tests.kafka.jars import HERE
+from tests.harness.jars import HERE
 from tests.waiting import PATIENCE_S
 
 LOG4J: Final = HERE / "log4j2.properties"
