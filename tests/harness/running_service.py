@@ -35,14 +35,11 @@ SPECS = tuple(
     )
     for stream in (STREAM, OTHER)
 )
-DECODER = Decoder(
-    [
-        BaselineContract(spec.name, spec.baselines[0].reference.key, CLUSTERS, None, DistanceMetric.EUCLIDEAN)
-        for spec in SPECS
-    ],
-    lead_ms=300_000,
-)
-
+CONTRACTS = [
+    BaselineContract(spec.name, spec.baselines[0].reference.key, CLUSTERS, None, DistanceMetric.EUCLIDEAN)
+    for spec in SPECS
+]
+DECODER = Decoder(CONTRACTS, lead_ms=300_000)
 DESCRIPTIONS = {
     spec.baselines[0].reference.baseline_id: build_description("a", "b", None, "d") for spec in SPECS
 }
@@ -155,7 +152,7 @@ class RunningService:
         """Return each window's last published count by stream and second; fail on a repeated revision."""
         counts: dict[tuple[str, int], int] = {}
         seen = set()
-        for _, value in self.cluster.read(self.cluster.windows):
+        for _, value in self.cluster.pairs(self.cluster.windows):
             record = orjson.loads(value or b"")
             key = record["stream"], int(record["start"][17:19])
             assert (key, record["revision"]) not in seen, "a revision was published twice"

@@ -9,9 +9,9 @@ from dataclasses import replace
 from confluent_kafka import Producer
 
 from tests.harness.case import Case, SourceEvent
+from tests.harness.closing import join
 from tests.harness.topics import TIMEOUT_S, DeliveryFailures
-
-FLUSH_S = 60.0
+from tests.waiting import PATIENCE_S
 
 
 def with_rejected(events: Iterable[SourceEvent], *, every: int) -> list[SourceEvent]:
@@ -46,13 +46,14 @@ def publishing(case: Case, events: Iterable[SourceEvent], *, rate: float) -> Ite
             placed = {} if event.partition is None else {"partition": event.partition}
             producer.produce(case.events_topic, event.value, on_delivery=failures.note, **placed)
 
-    thread = threading.Thread(target=send)
+    thread = threading.Thread(target=send, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        thread.join()
-        left = producer.flush(FLUSH_S)
+        has_ended = join(thread, "the publisher", PATIENCE_S)
+        left = producer.flush(PATIENCE_S)
+    assert has_ended
     assert not failures
     assert left == 0
 

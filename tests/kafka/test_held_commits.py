@@ -80,17 +80,6 @@ def test_held_commit_is_delivered_between_records_of_next_transaction() -> None:
     ]
 
 
-def test_held_commit_is_delivered_before_offsets_of_next_transaction() -> None:
-    *_, last = actions(
-        build(ApiKey.END_TXN, commits=True),
-        build(ApiKey.END_TXN, commits=True),
-        build(ApiKey.INIT_PRODUCER_ID),
-        build(ApiKey.PRODUCE),
-        build(ApiKey.ADD_OFFSETS_TO_TXN),
-    )
-    assert last is Action.DELIVER_HELD_FIRST
-
-
 def test_aborts_and_other_producers_are_not_held() -> None:
     assert set(actions(build(ApiKey.END_TXN), build(ApiKey.PRODUCE, None), build(3, None))) == {
         Action.FORWARD
@@ -101,19 +90,3 @@ def test_aborts_and_other_producers_are_not_held() -> None:
         build(ApiKey.PRODUCE),
         build(ApiKey.PRODUCE),
     ) == [Action.HOLD, Action.FORWARD, Action.FORWARD, Action.FORWARD]
-
-
-def test_only_answer_after_delivery_counts() -> None:
-    held = HeldCommit()
-    for request in (
-        build(ApiKey.END_TXN, commits=True),
-        build(ApiKey.END_TXN, commits=True),
-        build(ApiKey.PRODUCE),
-    ):
-        held.next_action(request)
-    held.record_answer()
-    assert not held.was_delivered
-    held.next_action(build(ApiKey.PRODUCE))
-    assert held.wait_until_due(0)
-    held.record_answer()
-    assert held.was_delivered

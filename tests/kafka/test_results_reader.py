@@ -5,14 +5,12 @@ import uuid
 from contextlib import contextmanager
 
 import pytest
-from confluent_kafka.admin import AclOperation, ResourceType
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import BrokerError
-from driftgauge.kafka import client, results_reader
+from driftgauge.kafka import client
 from driftgauge.kafka.results_reader import ResultReader
 from tests.builders.clocks import DAY_MS, ManualClock
-from tests.harness.internal_topics import AclCluster
 from tests.harness.relay import Relay
 from tests.harness.topics import TIMEOUT_S
 from tests.waiting import wait_for
@@ -171,38 +169,3 @@ def test_outage_is_told_and_survived(cluster, received):
         cluster.publish(b"2")
         wait_for("the next result", lambda: received.values == [b"1", b"2"])
         wait_for("the end of the outage to be told", lambda: reader.error is None)
-
-
-@pytest.fixture
-def guarded_cluster(guarded):
-    with AclCluster(guarded) as cluster:
-        yield cluster
-
-
-@pytest.mark.parametrize(
-    ("denied", "what"), [(AclOperation.READ, "{}[0]"), (AclOperation.DESCRIBE, "the topic {}")]
-)
-def test_missing_right_is_told_once_and_stays(guarded_cluster, received, monkeypatch, caplog, denied, what):
-    monkeypatch.setattr(results_reader, "_PAUSE_S", 0.01)
-    errors = []
-    connect = client.groupless_consumer
-
-    def connect_again(properties):
-        errors.append(reader.error)
-        return connect(properties)
-
-    monkeypatch.setattr(client, "groupless_consumer", connect_again)
-    topic = f"results-{uuid.uuid4().hex}"
-    guarded_cluster.create(topic, 1)
-    guarded_cluster.set_rules(ResourceType.TOPIC, topic, allow=[AclOperation.ALL], deny=[denied])
-    reader = ResultReader(guarded_cluster.properties, topic, received, SYSTEM_CLOCK, history_ms=DAY_MS)
-    with caplog.at_level(logging.WARNING, logger=results_reader.__name__):
-        reader.start()
-        try:
-            wait_for("the topic to be tried again", lambda: len(errors) > 4)
-        finally:
-            reader.stop()
-    assert [record.error for record in caplog.records] == [reader.error]
-    assert errors[1:] == [reader.error] * len(errors[1:])
-    assert reader.error.startswith(f"this client is not allowed to read {what.format(topic)} (")
-    assert reader.error.endswith(f"; grant Read and Describe on the topic {topic}")

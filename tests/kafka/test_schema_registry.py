@@ -181,15 +181,6 @@ def test_schema_is_not_known_yet_while_registry_fails(registry, client, clock, c
     assert caplog.messages[1:] == ["the schema registry gives schemas again"]
 
 
-def test_new_schema_waits_for_the_pause_of_an_outage(registry, client, clock):
-    client.error = AWAY
-    registry.find(1, "AVRO")
-    registry.step()
-    registry.find(2, "AVRO")
-    assert registry.step() == 1
-    assert client.asked == [(1, None)]
-
-
 @pytest.mark.parametrize(
     "error",
     [

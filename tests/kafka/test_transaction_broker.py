@@ -12,6 +12,7 @@ from driftgauge.errors import ClientLost, TransactionAborted
 from driftgauge.kafka import calls, client
 from driftgauge.kafka import transaction as transaction_module
 from driftgauge.kafka.transaction import State
+from tests.harness.closing import close
 from tests.harness.cluster import Cluster
 
 pytestmark = pytest.mark.broker
@@ -85,7 +86,7 @@ def test_successor_of_same_id_aborts_open_transaction(cluster):
 
 def make_left_member(cluster, member):
     stale = StaleMember(member)
-    member.close()
+    close(member, "the member that leaves")
     return stale
 
 
@@ -102,7 +103,7 @@ def make_replaced_member(cluster, member):
 
     cluster.await_that(is_later, "a later generation")
     assert member.memberid().encode() in stale.consumer_group_metadata(), "another member"
-    other.close()
+    close(other, "the later member")
     return stale
 
 
