@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from tests.harness.jars import BrokerUnavailable, kafka_version
-from tests.harness.node import LOG_TAIL_LINES, Node, NodeError
+from tests.harness.node import Node
 from tests.harness.nodes import COMBINED, KafkaCluster
+from tests.harness.process import LOG_TAIL_LINES, ServerError
 
 
 class Broker:
@@ -59,7 +60,7 @@ class Broker:
 
     @property
     def pid(self) -> int:
-        """The process id. Raises NodeError if the broker does not run."""
+        """The process id. Raises ServerError if the broker does not run."""
         return self._node.pid
 
     def log_tail(self, lines: int = LOG_TAIL_LINES) -> str:
@@ -89,7 +90,7 @@ class Broker:
     @property
     def _node(self) -> Node:
         if not self._cluster.nodes:
-            raise NodeError("The broker was not started: call start() first.")
+            raise ServerError("The broker was not started: call start() first.")
         return self._cluster.nodes[1]
 
 
@@ -115,7 +116,7 @@ def main() -> None:
             while broker.running:
                 time.sleep(0.5)
             sys.exit(f"The broker ended by itself. Its log ends:\n{broker.log_tail()}")
-    except (BrokerUnavailable, NodeError) as error:
+    except (BrokerUnavailable, ServerError) as error:
         sys.exit(str(error))
 
 

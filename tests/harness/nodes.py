@@ -121,7 +121,7 @@ class KafkaCluster:
         """Starts all nodes without data, deletes earlier data, and waits until the nodes answer.
 
         Raises BrokerUnavailable without Java, Maven or the jars, PortTakenError if the given port is in use,
-        NodeError if a node exits or does not answer in five minutes.
+        ServerError if a node exits or does not answer in five minutes.
         """
         java, jars = find_java(), fetch_jars(self._version)
         name = f"classes-{self._version or kafka_version()}"
