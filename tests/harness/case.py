@@ -307,21 +307,7 @@ class Case(TopicOwner):
 
     def wait_for_counts(self, service: ReplicaProcess, expected: Mapping[WindowKey, int]) -> None:
         """Wait until exactly the expected windows are published, with the expected counts."""
-        events = sum(
-            number for (_, window, _), number in expected.items() if window == min_window(self.windows)
+        service.wait_for(
+            lambda: f"{len(expected)} windows: expected {dict(expected)}, found {self.final_counts()}",
+            lambda: self.final_counts() == expected,
         )
-        seen: dict[str, object] = {}
-
-        def are_published() -> bool:
-            seen.update(counts=self.final_counts())
-            return seen["counts"] == expected
-
-        try:
-            service.wait_for(f"{len(expected)} windows of {events:,} events", are_published)
-        except AssertionError as error:
-            error.add_note(f"expected {expected}\nfound {seen.get('counts')}")
-            raise
-
-
-def min_window(windows: Sequence[str]) -> str:
-    return format_duration(min(map(parse_duration, windows)))

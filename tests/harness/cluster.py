@@ -59,11 +59,6 @@ class Cluster(TopicOwner):
             producer.produce(self.events, value, partition=partition)
         assert producer.flush(TIMEOUT_S) == 0
 
-    def delete_records(self, partition: int, before: int, topic: str | None = None) -> None:
-        """Delete the records before an offset of a partition, of events by default, as retention does."""
-        at = TopicPartition(topic or self.events, partition, before)
-        self.admin.delete_records([at])[at].result(TIMEOUT_S)
-
     def writer(self, name: str | None = None, **properties: str | int) -> Producer:
         """Return a transactional producer that has been initialised."""
         producer = client.transactional_producer(

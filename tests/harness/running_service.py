@@ -24,8 +24,8 @@ from tests.builders.references import CLUSTERS, build_reference
 from tests.builders.results import build_description
 from tests.builders.specs import build_spec
 from tests.harness.cluster import Cluster
+from tests.waiting import PATIENCE_S, wait_for
 
-END_S = 60.0
 STREAM, OTHER = "images", "texts"
 SHARDS = 2
 # Windows of one second; one stream of each shard.
@@ -122,7 +122,7 @@ class RunningService:
 
     def await_end(self) -> float:
         started_s = time.monotonic()
-        self._thread.join(END_S)
+        self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive(), "the service does not end"
         # Clients that are not collected would log into the next tests.
         gc.collect()
@@ -161,15 +161,8 @@ class RunningService:
         return counts
 
     def await_counts(self, expected: dict[tuple[str, int], int]) -> None:
-        found: list[object] = []
-
         def are_equal() -> bool:
             assert self.failure is None, self.failure
-            found[:] = [self.counts()]
-            return found == [expected]
+            return self.counts() == expected
 
-        try:
-            self.cluster.await_that(are_equal, "the counts")
-        except AssertionError as error:
-            error.add_note(f"expected {expected}, found {found}")
-            raise
+        wait_for(lambda: f"the counts: expected {expected}, found {self.counts()}", are_equal)

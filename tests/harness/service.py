@@ -158,12 +158,15 @@ class ReplicaProcess:
     def wait_until_ready(self, *, within_s: float = PATIENCE_S) -> None:
         self.wait_for("the service to be ready", self.is_ready, within_s=within_s)
 
-    def wait_for(self, condition: str, is_met: Callable[[], bool], *, within_s: float = PATIENCE_S) -> None:
+    def wait_for(
+        self, condition: str | Callable[[], str], is_met: Callable[[], bool], *, within_s: float = PATIENCE_S
+    ) -> None:
         """Poll until the condition is met; fail if the service ends before."""
 
         def is_met_alive() -> bool:
             status = self._process.poll()
-            assert status is None, f"the service ended with status {status} before {condition}"
+            what = condition if isinstance(condition, str) else "the condition"
+            assert status is None, f"the service ended with status {status} before {what}"
             return is_met()
 
         wait_for(condition, is_met_alive, within_s=within_s)

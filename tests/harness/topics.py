@@ -114,6 +114,11 @@ class TopicOwner:
         self.admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(TIMEOUT_S)
         self.await_partitions(topic, partitions)
 
+    def delete_records(self, topic: str, partition: int, before: int) -> None:
+        """Delete the records before an offset of a partition, as retention does."""
+        at = TopicPartition(topic, partition, before)
+        self.admin.delete_records([at])[at].result(TIMEOUT_S)
+
     def count_partitions(self, topic: str) -> int:
         """Return the number of a topic's partitions, 0 for a missing topic."""
         return metadata.count_partitions(self.admin, [topic]).get(topic, 0)

@@ -38,13 +38,7 @@ class TruncatedLog:
     def publish_second_half(self) -> None:
         """Publish the second half and delete its first records."""
         self.case.publish_last(self.events[300:])
-        self.delete_records(300 + LOST)
-
-    def delete_records(self, before: int) -> None:
-        for deleted in self.case.admin.delete_records(
-            [TopicPartition(self.case.events_topic, 0, before)]
-        ).values():
-            deleted.result(TIMEOUT_S)
+        self.case.delete_records(self.case.events_topic, 0, before=300 + LOST)
 
     def assert_reported(self, service: ReplicaProcess) -> None:
         """Check that the rest is counted, and that log, metric and results report the truncated."""
@@ -77,7 +71,7 @@ def test_records_deleted_during_pause_are_reported(tmp_path: Path, bootstrap: st
     with truncated.case.serve() as service:
         truncated.publish_first_half(service)
         # Records that were counted are no loss.
-        truncated.delete_records(300)
+        truncated.case.delete_records(truncated.case.events_topic, 0, before=300)
         service.pause()
         # A fetch from before the pause must end before the publication.
         time.sleep(0.5)

@@ -78,7 +78,7 @@ def test_partials_deleted_before_applied_are_a_gap(cluster):
         cluster.await_that(lambda: running.counted() == 20, "the second to be counted")
     ends = cluster.offsets([(partials, shard) for shard in range(SHARDS)])
     for (topic, shard), end in ends.items():
-        cluster.delete_records(shard, before=end, topic=topic)
+        cluster.delete_records(topic, shard, before=end)
     with RunningService(cluster) as running:
         publish(cluster, 10, time_ms=60_000)
         cluster.await_that(lambda: running.chain()[0] > 0, "the gap to be found")

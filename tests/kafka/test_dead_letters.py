@@ -78,18 +78,6 @@ def test_refusal_by_dead_letter_topic_alone_halves_limit(letters, transaction, t
     assert [sent.value and len(sent.value) for sent in transaction.sent] == kept
 
 
-def test_unreadable_headers_are_left_out(letters, transaction):
-    class UnreadableMessage(FakeMessage):
-        def headers(self):
-            raise SystemError
-
-    letters.add([UnreadableMessage(b"bad")], [reject()])
-    letters.write()
-    (sent,) = transaction.sent
-    assert sent.value == b"bad"
-    assert b"not UTF-8" in dict(sent.headers)["driftgauge.omitted"]
-
-
 def test_is_full_from_16_mib_until_clear(letters):
     letters.add([FakeMessage(b"x" * 900_000)], [reject()] * 18)
     assert not letters.is_full

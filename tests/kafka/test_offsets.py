@@ -64,7 +64,7 @@ def test_failure_is_logged_once_until_next_answer(admin, offsets, caplog):
 def test_real_log_has_beginning_end_and_stable_end(bootstrap):
     with Cluster(bootstrap) as cluster:
         cluster.publish(*[b"x"] * 5, partition=1)
-        cluster.delete_records(partition=1, before=2)
+        cluster.delete_records(cluster.events, 1, before=2)
         writer = cluster.writer()
         writer.begin_transaction()
         writer.produce(cluster.events, b"open", partition=1)
@@ -75,3 +75,13 @@ def test_real_log_has_beginning_end_and_stable_end(bootstrap):
         writer.abort_transaction(10)
         for which in ({}, {"stable": True}):
             cluster.await_that(lambda which=which: cluster.offsets([at], **which) == {at: 7}, "the marker")
+
+
+@pytest.mark.broker
+def test_offsets_are_answered_after_leader_epoch_grows(kafka_broker):
+    with Cluster(kafka_broker.bootstrap) as cluster:
+        ends = {(cluster.events, 0): 0, (cluster.events, 1): 0}
+        cluster.await_that(lambda: cluster.offsets([*ends]) == ends, "the end offsets")
+        kafka_broker.kill()
+        kafka_broker.restart()
+        cluster.await_that(lambda: cluster.offsets([*ends]) == ends, "the end offsets after a crash")

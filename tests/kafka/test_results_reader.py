@@ -73,7 +73,7 @@ def test_committed_results_are_passed_on_and_then_each_new_one(cluster, received
         wait_for("the new result", lambda: b"4" in received.values)
         assert [record[:3] for record in received.records if record[1] == 1] == [(b"3", 1, 0), (b"4", 1, 1)]
         assert cluster.count_members(cluster.group) == 0
-        cluster.delete_records(1, before=2)
+        cluster.delete_records(cluster.events, 1, before=2)
         assert reader.fetch(1, 0) == b"3", "a result that was read outlives its record"
     assert cluster.committed() == {}
     (logged,) = [record for record in caplog.records if record.message == "a record is not shown"]
@@ -111,7 +111,7 @@ def test_result_is_fetched_by_its_offset_unless_deleted(cluster, received, caplo
         reading(cluster, received, **{"bootstrap.servers": relay.bootstrap}) as reader,
     ):
         assert [reader.fetch(1, offset) for offset in (7, 0, 7)] == [b"7", b"0", b"7"]
-        cluster.delete_records(1, before=6)
+        cluster.delete_records(cluster.events, 1, before=6)
         assert [reader.fetch(1, offset) for offset in (5, 8, 9)] == [None, b"8", None]
         assert caplog.records == []
         relay.cut()

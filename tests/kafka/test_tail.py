@@ -25,7 +25,7 @@ def test_last_records_are_those_with_the_latest_timestamps(cluster):
     assert read(cluster, 100) == [b"%d" % number for number in range(6)]
     assert cluster.count_members(cluster.group) == 0
     assert cluster.committed() == {}
-    cluster.delete_records(0, before=3)
+    cluster.delete_records(cluster.events, 0, before=3)
     assert read(cluster, 5) == [b"3", b"4", b"5"], "deleted records are not waited for"
 
 

@@ -139,17 +139,6 @@ def test_stale_owner_commits_nothing_and_continues_as_new_member(cluster, make_s
     assert cluster.pairs(cluster.windows) == [(b"key", b"later")]
 
 
-def test_fenced_producer_loses_open_transaction(cluster, member):
-    fenced = cluster.transaction("name")
-    produce(fenced, cluster.windows)
-    cluster.transaction("name")
-    with pytest.raises(ClientLost, match=f"failed for good .*{SAME_NAME}"):
-        cluster.commit_for(member, fenced, cluster.at({0: 7}), BOUND_S)
-    fenced.abort(BOUND_S)
-    assert cluster.pairs(cluster.windows) == []
-    assert cluster.committed() == {}
-
-
 def test_producer_fenced_between_transactions_fails_in_next(cluster, member):
     fenced = cluster.transaction("name")
     fenced.begin(BOUND_S)
