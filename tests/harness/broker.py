@@ -1,6 +1,6 @@
 """A real Apache Kafka broker for the tests: one process, KRaft, plain `java -cp`, loopback only.
 
-Maven fetches the jars once per version; the data is in a temporary folder. README.md beside this file has
+Maven fetches the jars once per version; the data is in a temporary folder. tests/kafka/README.md has
 the measurements. To run a broker by hand:
 
     python -m tests.harness.broker --port 9092

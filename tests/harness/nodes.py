@@ -41,7 +41,7 @@ SETTINGS: Final[Mapping[str, str | int]] = {
     "offsets.topic.num.partitions": 4,
     "transaction.state.log.num.partitions": 4,
     # Tests wait for joins, lost members, dead transactions and compaction, so these are short. The search for
-    # dead transactions must not be shorter: README.md, "A transaction that hangs".
+    # dead transactions must not be shorter: tests/kafka/README.md, "A transaction that hangs".
     "group.initial.rebalance.delay.ms": 0,
     "group.min.session.timeout.ms": 1_000,
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": 5_000,
