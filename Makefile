@@ -61,7 +61,7 @@ check: $(STAMP) ## Check format, lint, types, imports and generated files
 	@$(BIN)/python -m driftgauge.events.schema --check
 	@$(BIN)/python -m driftgauge.telemetry.metrics_table --check
 	@$(BIN)/python -m deploy.generate --check
-	@$(BIN)/python tests/lock.py
+	@$(BIN)/python -m tests.tools.lock
 
 .PHONY: format
 format: $(STAMP) ## Format the code and fix what lint can
@@ -86,42 +86,32 @@ lock: $(STAMP) ## Resolve the dependencies again, within the ranges of pyproject
 	  --output-file deploy/docker/build.lock
 
 .PHONY: bench
-bench: $(STAMP) ## Measure decoding, the core, the service against other engines, its delay and the size of its state
-	@$(BIN)/python tests/bench/decoder.py
-	@$(BIN)/python -m tests.bench.encodings
-	@$(BIN)/python tests/bench/mutated.py
-	@$(BIN)/python tests/bench/core.py
-	@$(BIN)/python tests/bench/inputs.py
-	@$(BIN)/python tests/bench/latency.py
-	@$(BIN)/python tests/bench/state.py
+bench: $(STAMP) ## Measure the core, mutated records and the page (the page needs Java 17 and Maven)
+	@$(BIN)/python -m tests.bench.core
+	@$(BIN)/python -m tests.bench.mutated
+	@$(BIN)/python -m tests.bench.page
 
 .PHONY: inputs
-inputs: $(STAMP) ## Measure reading by encoding and dimension against other engines, on a real broker (15 GB of disk, 20 minutes of rounds; ARGS)
-	@$(BIN)/python tests/bench/inputs.py $(ARGS)
+inputs: $(STAMP) ## Measure reading by encoding beside other engines, on a real broker (10 GB of disk, half an hour; ARGS)
+	@$(BIN)/python -m tests.bench.inputs $(ARGS)
 
 .PHONY: scale
-scale: $(STAMP) ## Measure what one of many replicas costs: 1,000 streams, 500 partitions, up to 50 replicas (10 minutes)
-	@$(BIN)/python tests/bench/scale.py $(ARGS)
+scale: $(STAMP) ## Measure what one of many replicas costs: 1,000 streams, up to 50 replicas (10 minutes; ARGS)
+	@$(BIN)/python -m tests.bench.scale $(ARGS)
 
 .PHONY: evidence
-evidence: $(STAMP) ## Measure false alarms, bursts, power and the verdict on simulated years and real embeddings (an hour)
-	@$(BIN)/python tests/bench/false_alarms.py
-	@$(BIN)/python tests/bench/nulls.py
-	@$(BIN)/python tests/bench/tails.py
-	@$(BIN)/python tests/bench/bursts.py
-	@$(BIN)/python tests/bench/power.py
-	@$(BIN)/python tests/bench/candidates.py
-	@$(BIN)/python tests/bench/kinds.py
-	@$(BIN)/python tests/bench/slow_drift.py
-	@$(BIN)/python tests/bench/verdicts.py
-	@$(BIN)/python tests/bench/budgets.py
+evidence: $(STAMP) ## Measure false alarms, power by kind and the alarm budget, on real embeddings (an hour; ARGS)
+	@$(BIN)/python -m tests.bench.false_alarms $(ARGS)
+	@$(BIN)/python -m tests.bench.power $(ARGS)
+	@$(BIN)/python -m tests.bench.budget single --years 100 $(ARGS)
+	@$(BIN)/python -m tests.bench.budget shared --years 4 $(ARGS)
 
 .PHONY: chaos
 chaos: $(STAMP) ## Disrupt replicas and brokers under load for half an hour, then compare every count (BROKERS=3, SEED=N)
 	@$(BIN)/python tests/chaos/run.py $(if $(BROKERS),--brokers $(BROKERS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: mutations
-mutations: $(STAMP) ## Take each guard out of the service, and see that a chaos run notices (15 minutes)
+mutations: $(STAMP) ## Take each guard out of the service, and see that a chaos run notices (half an hour)
 	@$(BIN)/python tests/chaos/mutations.py $(ARGS)
 
 .PHONY: mutants
@@ -130,7 +120,7 @@ mutants: $(STAMP) ## Judge the unit tests: which mutants of the service do they 
 
 .PHONY: pictures
 pictures: $(STAMP) ## Draw the README's picture of the page, from the demo (needs Chromium)
-	@$(BIN)/python -m tests.pictures
+	@$(BIN)/python -m tests.tools.pictures
 
 .PHONY: kafka
 kafka: $(STAMP) ## Run a real Kafka broker on 127.0.0.1:9092 until Ctrl-C (needs Java 17 and Maven)

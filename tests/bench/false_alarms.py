@@ -1,4 +1,4 @@
-"""False alarms of the divergence test: `python tests/bench/false_alarms.py`, 6 minutes of one core.
+"""False alarms of the divergence test: `python -m tests.bench.false_alarms`, 6 minutes of one core.
 
 For each setting it draws baselines. Their true shares come from Dirichlet(3), Dirichlet(1/2), equal shares,
 Dirichlet(3) in a few of the clusters (as in a segment), Zipf's law, or k-means clusters of one half of the
@@ -9,21 +9,19 @@ clustered by baseline: the windows of a baseline are not independent.
 """
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, rel_entr
+from tests.bench.embeddings import IMAGES, load_vectors, parser_with_data
+from tests.output import say
 
 from driftgauge.baseline.clustering import find_centroids
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.statistics.divergence_null import DivergenceNull
-
-EMBEDDINGS = Path(__file__).parents[3] / "shared" / "data" / "cifar10-resnet18-fc1.npz"
 
 CLUSTERS = (5, 20, 50)
 FILLED = (5, 10)  # clusters with events, of the greatest number of clusters
@@ -31,9 +29,7 @@ MANY_CLUSTERS = 300  # for Zipf's law
 COUNTS = (100, 500, 2_000)
 RATIOS = (10, 50)  # baseline events per window event
 
-BASELINES = 200
 WINDOWS = 1_000  # of each baseline
-WORST = BASELINES // 20
 # No p-value is computed after this many in a row above twice the level.
 LARGE = 25
 
@@ -63,12 +59,12 @@ def find_p_values(
     return p_values
 
 
-def alarm_rates(draw: Draw, clusters: int, count: int, ratio: int) -> NDArray[np.float64]:
-    """Return each baseline's share of windows with alarms, (BASELINES, 2), at both levels."""
+def alarm_rates(draw: Draw, baselines: int, clusters: int, count: int, ratio: int) -> NDArray[np.float64]:
+    """Return each baseline's share of windows with alarms, (baselines, 2), at both levels."""
     random = np.random.default_rng([clusters, count, ratio])
 
     def rates() -> Iterator[tuple[float, float]]:
-        for _ in range(BASELINES):
+        for _ in range(baselines):
             shares = draw(random)
             baseline_counts = random.multinomial(ratio * count, shares)
             p_values = find_p_values(baseline_counts, random.multinomial(count, shares, WINDOWS), count)
@@ -107,7 +103,7 @@ def describe(rates: NDArray[np.float64], level: float, unit: float) -> str:
     mean = rates.mean()
     margin = ndtri((1 + CONFIDENCE) / 2) * rates.std(ddof=1) / math.sqrt(len(rates))
     in_interval = "yes" if abs(mean - level) <= margin else "low" if mean < level else "HIGH"
-    worst = np.sort(rates)[-WORST:].mean()
+    worst = np.sort(rates)[-(len(rates) // 20) :].mean()
     return (
         f"{mean / unit:5.2f} [{(mean - margin) / unit:5.2f}, {(mean + margin) / unit:5.2f}] {in_interval:>4} "
         f"{worst / unit:6.2f}"
@@ -115,12 +111,15 @@ def describe(rates: NDArray[np.float64], level: float, unit: float) -> str:
 
 
 def main() -> None:
+    parser = parser_with_data(__doc__)
+    parser.add_argument("--baselines", type=int, default=200, help="of each setting (default: 200)")
+    options = parser.parse_args()
     start = time.perf_counter()
-    sys.stdout.write(
-        f"{BASELINES} baselines x {WINDOWS:,} windows a line: the mean rate, its {CONFIDENCE:.0%} interval "
-        "clustered by baseline,\nwhether the level lies in it, and the mean of the worst 5 % of baselines\n"
-        f"(at the budget's level mostly chance: {WINDOWS:,} windows make {WINDOWS * BUDGET:.1f} pages)\n"
-        f"\n{'':>17}   {'per cent, nominal 1':<33}   pages a year, budget 1 (hourly windows)\n"
+    say(
+        f"{options.baselines} baselines x {WINDOWS:,} windows a line: the mean rate, its {CONFIDENCE:.0%} "
+        "interval clustered by baseline,\nwhether the level lies in it, and the mean of the worst 5 % of "
+        f"baselines\n(at the budget's level mostly chance: {WINDOWS:,} windows make {WINDOWS * BUDGET:.1f} "
+        f"pages)\n\n{'':>17}   {'per cent, nominal 1':<33}   pages a year, budget 1 (hourly windows)"
     )
     *_, most = CLUSTERS
     sources: list[tuple[str, Callable[[int], Draw], tuple[int, ...]]] = [
@@ -133,23 +132,20 @@ def main() -> None:
         ),
         ("shares of Zipf's law", zipf, (most, MANY_CLUSTERS)),
     ]
-    if EMBEDDINGS.exists():
-        with np.load(EMBEDDINGS) as archive:
-            vectors = archive["train"].astype(np.float32)
-        sources.append(("shares of k-means on images", lambda clusters: real(vectors, clusters), CLUSTERS))
+    (vectors,) = load_vectors(options.data, IMAGES, "train")
+    sources.append(("shares of k-means on images", lambda clusters: real(vectors, clusters), CLUSTERS))
     for source, draw, sizes in sources:
-        sys.stdout.write(f"\n{source}\n")
+        say(f"\n{source}")
         for clusters in sizes:
             shares = draw(clusters)
             for ratio in RATIOS:
                 for count in COUNTS:
-                    nominal, budget = alarm_rates(shares, clusters, count, ratio).T
-                    sys.stdout.write(
+                    nominal, budget = alarm_rates(shares, options.baselines, clusters, count, ratio).T
+                    say(
                         f"k={clusters:<3} n={count:<5,} m={ratio:>2}n  {describe(nominal, NOMINAL, 0.01)}   "
-                        f"{describe(budget, BUDGET, BUDGET)}\n"
+                        f"{describe(budget, BUDGET, BUDGET)}"
                     )
-                    sys.stdout.flush()
-    sys.stdout.write(f"\n{time.perf_counter() - start:.0f} s\n")
+    say(f"\n{time.perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":

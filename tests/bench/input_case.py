@@ -1,5 +1,6 @@
-"""The cases of the throughput benchmark: a topic of events and a baseline for each encoding and dimension."""
+"""The cases of the benchmark of inputs: a topic of events and a baseline for each encoding and dimension."""
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -8,17 +9,13 @@ from pathlib import Path
 import numpy as np
 import yaml
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
 from confluent_kafka.schema_registry import SchemaRegistryClient
 from tests.bench.input_framed import FRAMED
 from tests.bench.input_values import ENCODINGS, STREAM
+from tests.bench.workload import CLUSTERS, DISTINCT, PARTITIONS, create_topics, draw_vectors, save_fitted
 
-from driftgauge.baseline.artifact import load, save
-from driftgauge.baseline.fitting import fit_baseline
+from driftgauge.baseline.artifact import load
 
-PARTITIONS = 6
-CLUSTERS = 20
-DISTINCT = 2_000
 START_MS = 1_762_128_000_000
 DAY_MS = 86_400_000
 
@@ -33,7 +30,7 @@ class Case:
         events: The number of events in the topic.
         folder: Where the baseline and the configuration are.
         registry: The URL of the schema registry, for an encoding of `FRAMED`.
-        before: A checkout of an earlier version to compare with.
+        before: A checkout of an earlier commit to compare with.
     """
 
     encoding: str
@@ -42,11 +39,6 @@ class Case:
     folder: Path
     registry: str | None = None
     before: Path | None = None
-
-    @property
-    def is_own(self) -> bool:
-        """Whether events are in the service's own contract, which all versions read."""
-        return not self.is_framed and ENCODINGS[self.encoding].settings is None
 
     @property
     def is_framed(self) -> bool:
@@ -58,24 +50,19 @@ class Case:
 
     @property
     def title(self) -> str:
-        return f"{self.encoding}, {self.dimension} floats"
-
-    @property
-    def baseline(self) -> Path:
-        return self.folder / f"{self.dimension}.safetensors"
+        return f"{self.encoding}, {self.dimension}"
 
     @property
     def matrices(self) -> Path:
         """The arrays of the baseline, for the engines that do not read baselines."""
         return self.folder / f"{self.dimension}.npz"
 
-    @property
-    def earlier_baseline(self) -> Path:
-        """The baseline as the earlier version fits it."""
-        return self.folder / f"{self.dimension}-before.safetensors"
+    def baseline(self, *, is_before: bool = False) -> Path:
+        """Return the file of the baseline, as this or the earlier commit fits it."""
+        return self.folder / f"{self.dimension}{'-before' * is_before}.safetensors"
 
     def config(self, bootstrap: str, group: str, *, is_before: bool = False) -> Path:
-        """Write the configuration for one run of the service, or of its earlier version; return its file."""
+        """Write the configuration for one run of the service, now or before; return its file."""
         document = {
             "kafka": {"bootstrap.servers": bootstrap, "group.id": group},
             "topics": {
@@ -86,15 +73,15 @@ class Case:
             "streams": [
                 {
                     "name": STREAM,
-                    "baseline": str(self.earlier_baseline if is_before else self.baseline),
+                    "baseline": str(self.baseline(is_before=is_before)),
                     "windows": ["1h", "1d"],
                     "allowed_disorder": "1h",
                 }
             ],
             "http": {"port": 0},
         }
-        if not self.is_own:
-            settings = (FRAMED if self.is_framed else ENCODINGS)[self.encoding].settings
+        settings = (FRAMED if self.is_framed else ENCODINGS)[self.encoding].settings
+        if settings is not None:
             document["inputs"] = {self.topic: settings}
         if self.is_framed:
             document["schema_registry"] = {"url": self.registry}
@@ -103,31 +90,25 @@ class Case:
         return path
 
 
+def environment_before(checkout: Path) -> dict[str, str]:
+    """Return the variables with which Python finds the service of another checkout first."""
+    return {"PYTHONPATH": str(checkout.resolve() / "service")}
+
+
 def prepare(bootstrap: str, cases: list[Case]) -> None:
     """Fit the baselines, and fill a topic for each case with events of two days."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
-    # Record times are event times of last year, by which retention would delete the records.
-    topics = [NewTopic(case.topic, PARTITIONS, config={"retention.ms": "-1"}) for case in cases]
-    for created in admin.create_topics(topics).values():
-        created.result(30)
+    create_topics(bootstrap, [case.topic for case in cases], [])
     vectors: dict[int, np.ndarray] = {}
     for case in cases:
         if case.dimension not in vectors:
-            vectors[case.dimension] = _draw(case)
+            vectors[case.dimension] = draw_vectors(case.dimension)
+            _fit(case, vectors[case.dimension])
         _publish(bootstrap, case, vectors[case.dimension])
 
 
-def _draw(case: Case) -> np.ndarray:
-    random = np.random.default_rng(case.dimension)
-    # Without centres some clusters of many dimensions would stay empty.
-    centres = random.standard_normal((CLUSTERS, case.dimension), np.float32)
-    vectors = random.standard_normal((DISTINCT, case.dimension), np.float32)
-    vectors += centres[np.arange(DISTINCT) % CLUSTERS]
-    baseline = fit_baseline(
-        vectors, stream=STREAM, model_version=None, clusters=CLUSTERS, created_ms=0, progress=lambda _: None
-    )
-    save(baseline, case.baseline)
-    baseline = load(case.baseline)
+def _fit(case: Case, vectors: np.ndarray) -> None:
+    save_fitted(vectors, STREAM, case.baseline())
+    baseline = load(case.baseline())
     centroids = baseline.centroids.values
     matrices = {
         "centroids": centroids,
@@ -139,16 +120,12 @@ def _draw(case: Case) -> np.ndarray:
     }
     np.savez(case.matrices, **{name: each.astype(np.float32) for name, each in matrices.items()})
     if case.before is not None:
-        _fit_before(case, vectors)
-    return vectors
-
-
-def _fit_before(case: Case, vectors: np.ndarray) -> None:
-    path = case.folder / f"{case.dimension}.npy"
-    np.save(path, vectors)
-    program = [sys.executable, str(Path(__file__).with_name("input_before.py")), str(case.before)]
-    options = ["--stream", STREAM, "--clusters", str(CLUSTERS), "--out", str(case.earlier_baseline)]
-    subprocess.run([*program, "baseline", "fit", str(path), *options], check=True, capture_output=True)
+        path = case.folder / f"{case.dimension}.npy"
+        np.save(path, vectors)
+        command = [sys.executable, "-m", "driftgauge", "baseline", "fit", str(path), "--stream", STREAM]
+        options = ["--clusters", str(CLUSTERS), "--out", str(case.baseline(is_before=True))]
+        environment = {**os.environ, **environment_before(case.before)}
+        subprocess.run([*command, *options], check=True, capture_output=True, env=environment)
 
 
 def _publish(bootstrap: str, case: Case, vectors: np.ndarray) -> None:
@@ -169,5 +146,4 @@ def _publish(bootstrap: str, case: Case, vectors: np.ndarray) -> None:
             except BufferError:
                 producer.poll(0.1)
     if producer.flush(60):
-        message = f"the broker did not accept all events of {case.topic}"
-        raise TimeoutError(message)
+        sys.exit(f"the broker did not accept all events of {case.topic}")

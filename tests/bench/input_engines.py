@@ -1,102 +1,115 @@
-"""One run of each other engine of the benchmark of inputs, in its own process, with its time an event."""
+"""One run of each engine of the benchmark of inputs, in a process of its own, with its time an event."""
 
 import json
 import os
 import subprocess
 import sys
+import time
 import venv
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.bench.input_case import Case
-from tests.bench.input_service import Spent
+from tests.bench.input_case import Case, environment_before
+from tests.bench.workload import create_topics
+from tests.harness.service import ReplicaProcess
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = Path(__file__).parents[2]
 QUIX = "3.28.1"
-QUIX_ENGINES = {
-    "quix statistics": ("at-least-once", "statistics"),
-    "quix statistics exactly-once": ("exactly-once", "statistics"),
-    "quix counts": ("at-least-once", "counts"),
-    "quix counts exactly-once": ("exactly-once", "counts"),
-    "quix memory": ("at-least-once", "memory"),
-    "quix memory exactly-once": ("exactly-once", "memory"),
+QUIX_JOBS = {
+    "quix-streams, statistics": ("exactly-once", "statistics"),
+    "quix-streams, counts": ("at-least-once", "counts"),
 }
-"""The guarantee and the job of each."""
+"""The guarantee and the job of each: the service's own, and what a user would write first."""
 
-LIMIT_S = 120
-INSTALL_S = 300
+LIMIT_S = 600
+# Each scrape takes about 5 ms of processor time.
+POLL_S = 0.5
+
+Spent = Mapping[str, float]
+"""Microseconds an event: `processor` and `wall`; of the service also `memory` in MiB."""
 
 
-class EngineError(Exception):
-    """A run of an engine has failed; the message is the last line of its output."""
-
-
-def quix_python(cache: Path) -> tuple[Path | None, str]:
-    """Return the interpreter of quix-streams' environment in the cache folder, or None and the reason."""
+def quix_python(cache: Path) -> Path:
+    """Return the interpreter of quix-streams' environment in the cache folder, which is created at first."""
     folder = cache / f"quix-{QUIX}"
     python, stamp = folder / "bin" / "python", folder / ".installed"
     if not stamp.exists():
+        venv.create(folder, with_pip=True, clear=True)
         pins = [f"{name}=={version(name)}" for name in ("numpy", "orjson", "pybase64")]
-        try:
-            venv.create(folder, with_pip=True, clear=True)
-            install: list[str | Path] = [
-                python,
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--disable-pip-version-check",
-            ]
-            subprocess.run(
-                [*install, f"quixstreams=={QUIX}", *pins],
-                check=True,
-                capture_output=True,
-                text=True,
-                timeout=INSTALL_S,
-            )
-            stamp.touch()
-        except (OSError, subprocess.SubprocessError) as error:
-            output = getattr(error, "stderr", None) or str(error)
-            return None, str(output).strip().splitlines()[-1]
-    return python, ""
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*install, f"quixstreams=={QUIX}", *pins], check=True, timeout=LIMIT_S)
+        stamp.touch()
+    return python
 
 
-def run_consumers(bootstrap: str, case: Case, part: int) -> dict[str, Spent]:
-    """Return the time of raw consumption of all events, and of the floor and the plain consumer on a part."""
-    arguments = [bootstrap, case.topic, case.encoding, str(case.events), str(part), str(case.matrices)]
-    spent = _run([sys.executable, HERE / "input_consumers.py", *arguments])
-    return {name: _an_event(each, case.events if name == "raw" else part) for name, each in spent.items()}
+def run_consumers(bootstrap: str, case: Case) -> dict[str, Spent]:
+    """Return the time of consuming alone, of the floor, and of a plain consumer."""
+    arguments = [bootstrap, case.topic, case.encoding, str(case.events), str(case.matrices)]
+    spent = _run([sys.executable, "-m", "tests.bench.input_consumers", *arguments])
+    return {name: _an_event(each, case) for name, each in spent.items()}
 
 
-def run_quix(python: Path, bootstrap: str, case: Case, engine: str, events: int, run: str) -> Spent:
-    """Return the time of quix-streams on some of the events."""
-    arguments = [bootstrap, case.topic, case.encoding, str(events), str(case.matrices)]
-    command = [python, HERE / "input_quix.py", *arguments, *QUIX_ENGINES[engine], f"quix-{run}"]
-    return _an_event(_run(command), events)
+def run_quix(python: Path, bootstrap: str, case: Case, engine: str, run: int) -> Spent:
+    """Return the time of quix-streams."""
+    arguments = [bootstrap, case.topic, case.encoding, str(case.events), str(case.matrices)]
+    guarantee, job = QUIX_JOBS[engine]
+    words = [str(python), "-m", "tests.bench.input_quix", *arguments, guarantee, job]
+    return _an_event(_run([*words, f"{case.topic}-quix-{job}-{run}"]), case)
 
 
-def _run(command: list[str | Path]) -> dict:
-    try:
-        done = subprocess.run(
-            [str(word) for word in command],
-            capture_output=True,
-            text=True,
-            timeout=LIMIT_S,
-            check=True,
-            env=_environment(),
-        )
-    except subprocess.TimeoutExpired as error:
-        raise EngineError(f"no end within {LIMIT_S} s") from error
-    except subprocess.CalledProcessError as error:
-        raise EngineError(error.stderr.strip().splitlines()[-1]) from error
+def _run(command: list[str]) -> dict:
+    """Run an engine with one BLAS thread, so that products keep to a core; return what it prints."""
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command,
+        stdout=subprocess.PIPE,
+        timeout=LIMIT_S,
+        check=True,
+        cwd=ROOT,
+        env={**os.environ, **threads},
+    )
     return json.loads(done.stdout)
 
 
-def _environment() -> dict[str, str]:
-    """Return the environment of all engines: one BLAS thread, so that products do not compete for cores."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+def _an_event(spent: Spent, case: Case) -> Spent:
+    return {name: seconds / case.events * 1e6 for name, seconds in spent.items()}
 
 
-def _an_event(spent: Spent, events: int) -> Spent:
-    return {name: seconds / events * 1e6 for name, seconds in spent.items()}
+def run_service(bootstrap: str, case: Case, run: int, *, is_before: bool = False) -> Spent:
+    """Return the time and the memory of the service, both roles in one process, by its own metrics.
+
+    It counts from the assignment of the partitions to the last event. Left out is what was done before the
+    first sample with assigned partitions, about `POLL_S` after the assignment at most.
+    """
+    group = f"{case.topic}-service{'-before' * is_before}-{run}"
+    config = case.config(bootstrap, group, is_before=is_before)
+    create_topics(bootstrap, [], [f"{group}.windows", f"{group}.dead-letters"])
+    settings = environment_before(case.before) if is_before and case.before else {}
+    with ReplicaProcess(config, config.with_suffix(".log"), settings) as service:
+        first, last = _watch(service, case)
+        service.stop()
+    events = last["events"] - first["events"]
+    spent = {name: (last[name] - first[name]) / events * 1e6 for name in ("processor", "wall")}
+    return {**spent, "memory": last["memory"]}
+
+
+def _watch(service: ReplicaProcess, case: Case) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the first figures with assigned partitions, and those when all events are counted."""
+    first: dict[str, float] = {}
+    deadline = time.monotonic() + LIMIT_S
+    while time.monotonic() < deadline:
+        time.sleep(POLL_S)
+        wall, scrape = time.monotonic(), service.scrape()
+        if not scrape.total("driftgauge_consumer_assigned_partitions", topic=case.topic):
+            continue
+        figures = {
+            "wall": wall,
+            "events": scrape.total("driftgauge_events_total", outcome="accepted"),
+            "processor": scrape.total("process_cpu_seconds_total"),
+            "memory": scrape.total("process_resident_memory_bytes") / 2**20,
+        }
+        first = first or figures
+        if figures["events"] == case.events:
+            return first, figures
+    sys.exit(f"not all of {case.events} events were counted in {LIMIT_S} s:\n{service.log_tail()}")

@@ -1,4 +1,4 @@
-"""quix-streams on the same topic, in one of three jobs.
+"""quix-streams on the same topic, in one of two jobs.
 
 A process in an environment of its own, since quix-streams pins an older client. Its arguments are BOOTSTRAP
 TOPIC ENCODING EVENTS MATRICES GUARANTEE JOB GROUP; prints processor and wall time in seconds, as JSON.
@@ -7,7 +7,6 @@ TOPIC ENCODING EVENTS MATRICES GUARANTEE JOB GROUP; prints processor and wall ti
   its radius, the sums of the coordinates and of the two spreads; in windows of an hour, in the engine's state
   with a changelog; closed windows are published.
 - `counts`: the same of the events by cluster alone.
-- `memory`: a histogram in memory, the least that the engine can do; it ends with the process.
 """
 
 import json
@@ -19,8 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from quixstreams import Application
-from tests.bench.input_values import ENCODINGS
-from tests.bench.processor_time import processor_s
+from tests.bench.input_values import ENCODINGS, processor_s
 
 HOUR_MS = 3_600_000
 
@@ -116,17 +114,13 @@ def main() -> None:
             consumer_extra_config={"fetch.queue.backoff.ms": 20, "queued.min.messages": 10_000},
         )
         source = application.topic(topic, value_deserializer="bytes", key_deserializer="bytes")
-        stream = application.dataframe(source).apply(measure if job == "statistics" else assign)
-        if job == "memory":
-            histogram = [0] * clusters
-            stream.update(lambda cluster: count(histogram, cluster))
-        else:
-            target = application.topic(f"{group}.windows", value_serializer="json")
-            windows = stream.tumbling_window(HOUR_MS, grace_ms=HOUR_MS)
-            reduced = (
-                windows.reduce(add, add_first) if job == "statistics" else windows.reduce(count, count_first)
-            )
-            reduced.final().to_topic(target, key=lambda _: b"bench")
+        frame = application.dataframe(source).apply(measure if job == "statistics" else assign)
+        windows = frame.tumbling_window(HOUR_MS, grace_ms=HOUR_MS)
+        reduced = (
+            windows.reduce(add, add_first) if job == "statistics" else windows.reduce(count, count_first)
+        )
+        target = application.topic(f"{group}.windows", value_serializer="json")
+        reduced.final().to_topic(target, key=lambda _: b"bench")
         application.run()
     (processor, wall), (processor_end, wall_end) = marks
     share = int(events) / (int(events) - first_event)

@@ -1,4 +1,4 @@
-"""A million mutated records over all encodings: `python tests/bench/mutated.py`, about two minutes.
+"""A million mutated records over all encodings: `python -m tests.bench.mutated`, about two minutes.
 
 Each record is a valid one that was cut, flipped, overwritten, or had pieces inserted or doubled. Where
 records are read by patterns, valid ones stand between them, because a poll of mostly others is not compared.
@@ -17,20 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tests.events.golden_encodings import FOLDER, NOON_MS, STREAM, golden_inputs
+from tests.events.mapped import CONTRACTS
+from tests.events.test_golden_encodings import CONTRACT, Registry
+from tests.events.test_mapped_records import VALID_RECORDS
+from tests.output import say
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
-
-from tests.events.golden_encodings import FOLDER, NOON_MS, STREAM, golden_inputs  # noqa: E402
-from tests.events.mapped import CONTRACTS  # noqa: E402
-from tests.events.test_golden_encodings import CONTRACT, Registry  # noqa: E402
-from tests.events.test_mapped_records import VALID_RECORDS  # noqa: E402
-from tests.output import say  # noqa: E402
-
-from driftgauge.config.inputs import InputSettings  # noqa: E402
-from driftgauge.events.decoder import Decoder  # noqa: E402
-from driftgauge.events.inputs import build_readers  # noqa: E402
-from driftgauge.events.records import Records, StoredRecord  # noqa: E402
+from driftgauge.config.inputs import InputSettings
+from driftgauge.events.decoder import Decoder
+from driftgauge.events.inputs import build_readers
+from driftgauge.events.records import Records, StoredRecord
 
 RECORDS = 1_000_000
 BATCH = 1_000

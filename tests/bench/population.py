@@ -1,7 +1,6 @@
-"""The population of the verdict measurements: windows, baselines and the stream's configuration."""
+"""What `power.py` and `budget.py` share: windows, baselines and the stream's configuration."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +11,13 @@ from driftgauge.config.stream import SmallestDrift
 from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors
 from driftgauge.core.counting.projection import Projection
-from driftgauge.core.counting.tally import Tally, tally_batch
+from driftgauge.core.counting.tally import tally_batch
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
 from driftgauge.core.statistics.budget import window_level
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
 from driftgauge.core.statistics.spread import SpreadMoments
-from driftgauge.core.windows.result import Score, Verdict, VerdictMemory
-from driftgauge.core.windows.scoring import WindowScorer
-from driftgauge.core.windows.verdict import decide, update_memory
 
-EMBEDDINGS = Path(__file__).parents[3] / "shared" / "data" / "cifar10-resnet18-fc1.npz"
 CLUSTERS = 20
 CLASSES = 10
 _SMALLEST = SmallestDrift()
@@ -115,24 +110,3 @@ def spec(reference: Reference, size_ms: int, budget: float = 1.0) -> StreamSpec:
         min_events=5 * CLUSTERS,
         alarm=Alarm(window_level(budget, [size_ms]), *SMALLEST),
     )
-
-
-def judge(scorer: WindowScorer, tally: Tally, memory: VerdictMemory) -> tuple[Score, Verdict, VerdictMemory]:
-    """Return a window's score and verdict, and the memory after it."""
-    score = scorer.score(tally)
-    assert score is not None
-    is_significant_and_large = scorer.is_significant_and_large(score)
-    after = update_memory(
-        memory,
-        is_significant_and_large=is_significant_and_large,
-        p_value=score.p_value,
-        slow_drift_limit=scorer.slow_drift_limit,
-        segments={},
-    )
-    verdict = decide(
-        memory.recent,
-        is_significant_and_large=is_significant_and_large,
-        is_overwhelming=scorer.is_overwhelming(score),
-        has_slow_drift=after.slow_drift >= scorer.slow_drift_limit,
-    )
-    return score, verdict, after

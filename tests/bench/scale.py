@@ -1,4 +1,4 @@
-"""Cost of one replica by the number of replicas: `python tests/bench/scale.py`.
+"""Cost of one replica by the number of replicas: `make scale`.
 
 It simulates one replica of each role without a broker, with the service's own code, and records all its reads
 and writes. There are few events, because the fixed cost is served; their cost is shown separately. Finally
@@ -6,23 +6,17 @@ real replicas on a real broker run a smaller setting, which is compared with its
 """
 
 import argparse
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 
+from tests.bench.scale_broker import CHANGELOG, PARTIALS, serve
+from tests.bench.scale_replica import build_specs
+from tests.bench.scale_simulation import ScaleSetting, measure
+from tests.output import say
 from threadpoolctl import threadpool_limits
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+from driftgauge.core.spec import StreamSpec
 
-from tests.bench.scale_broker import CHANGELOG, PARTIALS, serve  # noqa: E402
-from tests.bench.scale_replica import build_numbered_reference, build_specs  # noqa: E402
-from tests.bench.scale_simulation import ScaleSetting, measure, trace  # noqa: E402
-from tests.output import say  # noqa: E402
-
-from driftgauge.core.spec import StreamSpec  # noqa: E402
-
-STREAMS, PARTITIONS, SHARDS = 1_000, 500, 64
+STREAMS, SHARDS = 1_000, 64
 PROCESSOR = (
     "COUNT: events, ms",
     "COUNT: besides events, ms",
@@ -44,52 +38,25 @@ def print_table(found: Mapping[ScaleSetting, Mapping[str, float]]) -> None:
         say(f"{name:34}" + "".join(f"{cell:>20}" for cell in cells))
 
 
-def print_constant(one: Mapping[str, float], many: Mapping[str, float]) -> None:
-    """Print the figures that hardly fall."""
-    constant = [name for name in one if many[name] > one[name] / 5]
-    say(f"hardly falls with the number of replicas: {', '.join(constant)}")
-
-
 def ratio(first: float, other: float) -> str:
     return f"1/{first / other:.1f}" if other else "-"
 
 
-def print_costs(
-    one: ScaleSetting, many: ScaleSetting, found: Mapping[ScaleSetting, Mapping[str, float]]
-) -> None:
-    """Print the cost of a progress record and of each partition in it, from two settings."""
-    for name in ("COUNT: besides events, ms", "WINDOWS: decode and apply, ms"):
-        costs, rows = [], []
-        for setting in (one, many):
-            figures = found[setting]
-            is_count = name.startswith("COUNT")
-            records = setting.shards if is_count else figures["WINDOWS: shards held"] * setting.replicas
-            costs.append(figures[name] * 1e3 / records)
-            rows.append(setting.partitions / setting.replicas)
-        each = (costs[0] - costs[1]) / (rows[0] - rows[1])
-        say(f"{name[:-4]}: {costs[1] - each * rows[1]:.0f} us a record, and {each:.2f} us a partition in it")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure one replica of each role.")
+    parser.add_argument("--partitions", type=int, default=500, help="of the events topic (default: 500)")
     parser.add_argument("--no-broker", action="store_true", help="omit the run on a real broker")
-    without_broker = parser.parse_args().no_broker
+    options = parser.parse_args()
     specs = build_specs(STREAMS)
     settings = [
-        ScaleSetting(STREAMS, PARTITIONS, *each)
+        ScaleSetting(STREAMS, options.partitions, *each)
         for each in ((1, SHARDS), (10, SHARDS), (50, SHARDS), (50, 16))
     ]
     with threadpool_limits(1):
-        say(f"{STREAMS:,} streams, {PARTITIONS} partitions, an event a stream and second")
+        say(f"{STREAMS:,} streams, {options.partitions} partitions, an event a stream and second")
         say("of one replica a second, unless noted; in brackets the share of R=1")
-        found = {setting: measure(setting, specs) for setting in settings}
-        print_table(found)
-        print_constant(found[settings[0]], found[settings[2]])
-        print_costs(settings[0], settings[2], found)
-        held = trace(lambda: [build_numbered_reference(number, 128) for number in range(20)])[0] / 20 * 1024
-        say(f"in every replica: each stream's baseline, {held:.0f} KiB (128 numbers)")
-        say("the old design: 6,000 to 9,000 ms of processor and 32,000 kB read in every replica")
-        if not without_broker:
+        print_table({setting: measure(setting, specs) for setting in settings})
+        if not options.no_broker:
             compare(ScaleSetting(200, 24, 2, 8), specs)
 
 

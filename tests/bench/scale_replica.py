@@ -60,15 +60,15 @@ class Costs:
         self.bytes[where] += sum(sizes)
 
 
-def build_numbered_reference(number: int, dimension: int = DIMENSION) -> Reference:
-    return build_random_reference(f"{number:016}", np.random.default_rng(0), dimension=dimension)
+def _build_reference(number: int) -> Reference:
+    return build_random_reference(f"{number:016}", np.random.default_rng(0), dimension=DIMENSION)
 
 
 def build_specs(streams: int) -> list[StreamSpec]:
     """Return streams with windows of a minute and an hour, and the default configuration otherwise."""
     changes = {**DEFAULTS, "sizes_ms": (MINUTE_MS, HOUR_MS), "alarm": replace(ALARM, level=1e-5)}
     return [
-        build_spec(f"stream-{number:04}", reference=build_numbered_reference(number), **changes)
+        build_spec(f"stream-{number:04}", reference=_build_reference(number), **changes)
         for number in range(streams)
     ]
 

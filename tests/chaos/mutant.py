@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final, cast
@@ -20,16 +21,22 @@ from typing import Any, Final, cast
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from confluent_kafka import Consumer, Message  # noqa: E402
+import numpy as np  # noqa: E402
+from confluent_kafka import Consumer, Message, TopicPartition  # noqa: E402
 
 from driftgauge import cli  # noqa: E402
-from driftgauge.core.counting.partial import PaneDelta  # noqa: E402
+from driftgauge.core.counting.partial import PaneDelta, Part  # noqa: E402
+from driftgauge.core.windows.shard import ShardState  # noqa: E402
 from driftgauge.errors import ClientLost, TransactionAborted  # noqa: E402
-from driftgauge.kafka import client, count_worker  # noqa: E402
+from driftgauge.kafka import client, count_worker, intake  # noqa: E402
 from driftgauge.kafka.changelog_reader import ChangelogReader  # noqa: E402
+from driftgauge.kafka.count_worker import CountWorker  # noqa: E402
+from driftgauge.kafka.offset_barrier import Start  # noqa: E402
 from driftgauge.kafka.session import Session, SessionState, Settling  # noqa: E402
-from driftgauge.kafka.transaction import State, Transaction  # noqa: E402
+from driftgauge.kafka.transaction import ANY, State, Transaction  # noqa: E402
 from driftgauge.kafka.transactional import TransactionalProducer  # noqa: E402
+from driftgauge.kafka.window_worker import WindowWorker  # noqa: E402
+from driftgauge.telemetry.roles import RoleTelemetry  # noqa: E402
 
 # The replica and the numbers of its commits in which a failure is injected.
 FAILING_REPLICA: Final = "replica-1"
@@ -109,21 +116,124 @@ def producer_not_replaced() -> None:
     TransactionalProducer.is_suspect = property(lambda self: self._producer is None)
 
 
-def drop_after_settling() -> None:
-    """Drop the messages polled while a producer settles, and the next ones, without reading them again."""
-    process = Session._process
-    has_settled: set[int] = set()
+def drop_while_settling() -> None:
+    """Assign partitions at once when they begin again, and drop what is polled until there is a producer."""
+    begin_again, process = CountWorker.begin_again, Session._process
 
-    def process_later(self: Session, messages: Sequence[Message]) -> SessionState:
-        if isinstance(self.state, Settling):
-            has_settled.add(id(self))
-            messages = []
-        elif messages and id(self) in has_settled:
-            has_settled.remove(id(self))
-            messages = []
-        return process(self, messages)
+    def assign_at_once(self: CountWorker) -> None:
+        held = [(source, source.committed) for source in self._sources]
+        begin_again(self)
+        self._pending.remove([source.partition for source, _ in held])
+        for source, committed in held:
+            start = Start(committed, committed, begins=source.begins, lost=0, leader_epoch=-1)
+            added = self._sources.add(source.partition, start, source.topic_id, source.since_ms)
+            self._consumer.incremental_assign([added.start()])
 
-    Session._process = process_later
+    def process_unless_settling(self: Session, messages: Sequence[Message]) -> SessionState:
+        return process(self, [] if isinstance(self.state, Settling) else messages)
+
+    CountWorker.begin_again = assign_at_once
+    Session._process = process_unless_settling
+
+
+def offsets_outside_transaction() -> None:
+    """Commit the offsets on their own, before the transaction."""
+    commit = Transaction.commit
+
+    def commit_apart(self: Transaction, offsets: Sequence[TopicPartition], bound_s: float) -> None:
+        assert self._consumer is not None
+        self._consumer.commit(offsets=list(offsets), asynchronous=False)
+        commit(self, offsets, bound_s)
+
+    Transaction.commit = commit_apart
+
+
+def member_not_checked() -> None:
+    """Commit as whatever member of the group the consumer has become."""
+    Transaction._group_metadata = lambda self: self._consumer and self._consumer.consumer_group_metadata()
+
+
+def counts_kept() -> None:
+    """Begin again without dropping the uncommitted counts."""
+
+    def begin_again(self: CountWorker) -> None:
+        self._pending.add(self._stop([source.partition for source in self._sources]))
+
+    CountWorker.begin_again = begin_again
+
+
+def positions_kept() -> None:
+    """Drop the uncommitted counts without going back to the committed offsets."""
+    CountWorker.begin_again = lambda self: self._counter.drop()
+
+
+def revoked_partitions_kept() -> None:
+    """Go on counting partitions that the group has revoked."""
+    CountWorker.drop = lambda *_: None
+
+
+def revoked_shards_kept() -> None:
+    """Go on closing windows of shards that the group has revoked."""
+    WindowWorker.drop = lambda *_: None
+
+
+def revoked_shards_shown() -> None:
+    """Go on showing the gauges of shards that another replica holds."""
+    RoleTelemetry.shards_held = lambda *_: None
+
+
+def any_shard() -> None:
+    """Write each part of a commit to any shard."""
+    produce = count_worker.produce_or_abort  # type: ignore[attr-defined]
+
+    def produce_anywhere(transaction: Transaction, topic: str, _: int, key: None, value: bytes) -> None:
+        produce(transaction, topic, ANY, key, value)
+
+    count_worker.produce_or_abort = produce_anywhere  # type: ignore[attr-defined]
+
+
+def epoch_repeated() -> None:
+    """Number the commits of a replica that was started again as before, so that they look applied."""
+    renew = TransactionalProducer.renew
+
+    def renew_as_before(self: TransactionalProducer, bound_s: float) -> None:
+        renew(self, bound_s)
+        self.epoch = 1
+
+    TransactionalProducer.renew = renew_as_before
+
+
+def commits_applied_again() -> None:
+    """Apply parts of commits that the state holds already, when they are read again after a restore."""
+
+    def apply(self: ShardState, offset: int, append_ms: int, part: Part) -> None:
+        commit = self._assembler.add(offset, append_ms, part)
+        if commit is not None:
+            self._apply_commit(commit, append_ms)
+        self.skip_to(offset + 1)
+
+    ShardState.apply = apply
+
+
+def waiting_parts_passed() -> None:
+    """Commit offsets past the parts of commits that are not whole yet."""
+    skip_to = ShardState.skip_to
+
+    def skip_past(self: ShardState, offset: int) -> None:
+        skip_to(self, offset)
+        self.position = replace(self.position, offset=self.next_offset)
+
+    ShardState.skip_to = skip_past
+
+
+def changelog_uncommitted() -> None:
+    """Restore shards from the records of aborted transactions too."""
+    client.groupless_consumer = client.uncommitted_consumer
+
+
+def producers_times_trusted() -> None:
+    """Let every event time move the watermark, however far ahead of the clock it is."""
+    intake.credible_ms = lambda raw, now_ms: np.full(len(raw), 2**62)  # type: ignore[attr-defined]
 
 
 def stop_in_commit() -> None:
@@ -134,12 +244,22 @@ def stop_in_commit() -> None:
         # The signal is sent to this thread, so that the thread stops at once.
         signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
-    _before_offsets(stop)
+    _fail_in("_deliver", stop)
 
 
 def abort_in_commit() -> None:
     """Abort the transaction after its records are delivered."""
-    _before_offsets(_abort)
+    _fail_in("_deliver", _abort)
+
+
+def abort_at_begin() -> None:
+    """Abort the transaction before any record is written."""
+    _fail_in("begin", _abort)
+
+
+def abort_in_windows_commit() -> None:
+    """Abort the transaction of WINDOWS after its records are delivered."""
+    _fail_in("_deliver", _abort, role="windows")
 
 
 def lose_producer_in_commit() -> None:
@@ -161,7 +281,7 @@ def lose_producer_in_commit() -> None:
             raise ClientLost(message)
         renew(self, bound_s)
 
-    _before_offsets(lose)
+    _fail_in("_deliver", lose)
     TransactionalProducer.renew = renew_late
 
 
@@ -193,21 +313,21 @@ def _abort(transaction: Transaction) -> None:
     raise TransactionAborted(message)
 
 
-def _before_offsets(fail: Callable[[Transaction], None]) -> None:
-    """Inject a failure into some commits of the failing replica's COUNT, after the records' delivery."""
+def _fail_in(step: str, fail: Callable[[Transaction], None], role: str = "count") -> None:
+    """Inject a failure into some commits of a role of the failing replica, after a step of the commit."""
     if os.environ.get("DRIFTGAUGE_REPLICA") != FAILING_REPLICA:
         return
-    deliver, commits = Transaction._deliver, 0
+    do, commits = getattr(Transaction, step), 0
 
-    def deliver_and_fail(self: Transaction, deadline_s: float) -> None:
+    def do_and_fail(self: Transaction, within_s: float) -> None:
         nonlocal commits
-        deliver(self, deadline_s)
-        if self.producer.endswith(".count"):
+        do(self, within_s)
+        if self.producer.endswith(f".{role}"):
             commits += 1
             if commits in FAILING_COMMITS:
                 fail(self)
 
-    Transaction._deliver = deliver_and_fail
+    setattr(Transaction, step, do_and_fail)
 
 
 CHANGES: Final = {
@@ -219,9 +339,24 @@ CHANGES: Final = {
         progress_not_last,
         progress_without_partials,
         producer_not_replaced,
-        drop_after_settling,
+        drop_while_settling,
+        offsets_outside_transaction,
+        member_not_checked,
+        counts_kept,
+        positions_kept,
+        revoked_partitions_kept,
+        revoked_shards_kept,
+        revoked_shards_shown,
+        any_shard,
+        epoch_repeated,
+        commits_applied_again,
+        waiting_parts_passed,
+        changelog_uncommitted,
+        producers_times_trusted,
         stop_in_commit,
         abort_in_commit,
+        abort_at_begin,
+        abort_in_windows_commit,
         abort_after_loss,
         lose_producer_in_commit,
     )

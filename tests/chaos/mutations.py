@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.chaos.options import Options  # noqa: E402
 from tests.chaos.plan import Disruption, Step  # noqa: E402
-from tests.chaos.profiles import RELAYED_REPLICA, REPLICAS, DisruptionKind  # noqa: E402
+from tests.chaos.profiles import EXTRA_REPLICA, RELAYED_REPLICA, REPLICAS, DisruptionKind  # noqa: E402
 from tests.chaos.report import Counts, Report, Status, summary  # noqa: E402
 from tests.chaos.scenario import run_chaos  # noqa: E402
 from tests.harness.jars import BrokerUnavailable  # noqa: E402
@@ -76,19 +76,40 @@ KILL: Final = (Step(8.0, (Disruption(DisruptionKind.KILL, REPLICAS[0], 0.0, 0.0)
 HOLD: Final = tuple(
     Step(at_s, (Disruption(DisruptionKind.HOLD, RELAYED_REPLICA, 0.0, 0.0),)) for at_s in (5.0, 9.0, 13.0)
 )
+ADD: Final = (Step(8.0, (Disruption(DisruptionKind.ADD, EXTRA_REPLICA, 0.0, 0.0),)),)
 TRIALS: Final = (
+    # Exactly once, and fencing.
     Trial(NONE, "stop_in_commit"),
     Trial("no_group_metadata", "stop_in_commit"),
+    Trial("member_not_checked", "stop_in_commit"),
     Trial(NONE, "abort_in_commit"),
     Trial("read_uncommitted", "abort_in_commit"),
+    Trial("offsets_outside_transaction", "abort_in_commit"),
+    Trial("positions_kept", "abort_in_commit"),
+    Trial(NONE, "abort_at_begin"),
+    Trial("counts_kept", "abort_at_begin"),
     Trial(NONE, "lose_producer_in_commit"),
-    Trial("drop_after_settling", "lose_producer_in_commit"),
-    Trial(NONE, plan=KILL),
-    Trial("restore_before_end", plan=KILL),
-    Trial("progress_not_last"),
-    Trial("progress_without_partials"),
+    Trial("drop_while_settling", "lose_producer_in_commit"),
     Trial(NONE, "abort_after_loss", HOLD),
     Trial("producer_not_replaced", "abort_after_loss", HOLD),
+    # Restore.
+    Trial(NONE, plan=KILL),
+    Trial("restore_before_end", plan=KILL),
+    Trial("epoch_repeated", plan=KILL),
+    Trial("commits_applied_again", plan=KILL),
+    Trial("waiting_parts_passed", plan=KILL),
+    Trial(NONE, "abort_in_windows_commit"),
+    Trial("changelog_uncommitted", "abort_in_windows_commit"),
+    # Hand-over.
+    Trial(NONE, plan=ADD),
+    Trial("revoked_partitions_kept", plan=ADD),
+    Trial("revoked_shards_kept", plan=ADD),
+    Trial("revoked_shards_shown", plan=ADD),
+    # Commits, routing and event time.
+    Trial("progress_not_last"),
+    Trial("progress_without_partials"),
+    Trial("any_shard"),
+    Trial("producers_times_trusted"),
 )
 
 

@@ -85,16 +85,18 @@ def _run(
         with report.attempt("settling"):
             _settle(env, replicas, expected, options.settle_s)
         scrapes = replicas.scrapes()
+        has_checked_election = False
         if lossy is not None:
             with report.attempt("the unclean election"):
                 report.checks.append(check_unclean_election(lossy, env, replicas))
+                has_checked_election = True
         with report.attempt("stopping the replicas"):
             for name in replicas.running:
                 replicas.terminate(name)
         time.sleep(QUIET_S)
     for check in run_checks(env, folder, workload, expected, scrapes, reader):
         report.checks.append(check)
-    report.is_checked = True
+    report.is_checked = lossy is None or has_checked_election
 
 
 def _disrupt(

@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.deploy.dockerfile import PROJECT, locked
-from tests.lock import IMAGE_EXTRAS
+from tests.tools.lock import IMAGE_EXTRAS
 
 PERMISSIVE = {
     "0BSD",

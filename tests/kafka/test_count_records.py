@@ -246,3 +246,16 @@ def test_records_read_are_accepted_filtered_or_rejected(batches):
     assert records.get(REJECTED, 0) == rejected == len(worker.letters.rejections)
     assert [worker.position(FIRST), worker.position(SECOND)] == offsets
     assert np.all(np.array(list(records.values()), int) >= 0)
+
+
+def test_truncation_is_forgotten_with_the_partition():
+    """Another member may have counted on: the partition begins where that one committed."""
+    worker = Worker()
+    truncated = KafkaError(KafkaError._LOG_TRUNCATION, "broker end offset is 2")
+    worker.process(SOUND, SOUND, SOUND)
+    worker.worker.process([MappedRecord(None, offset=3, error=truncated)])
+    worker.worker.drop([FIRST])
+    worker.worker.assign([FIRST])
+    worker.worker._pending = Mock(poll=lambda: {FIRST: (Start(14, 14, False, 0, 3), "id")})
+    worker.worker._start_pending()
+    assert worker.position() == 14

@@ -33,12 +33,13 @@ class StartFinder:
     def __init__(self, clock, consumer, logs, ids=None):
         self.clock, self.consumer, self.logs = clock, consumer, logs
         self.admin = SlowAdmin()
+        self.slow = set()
         self.offsets = CommittedOffsets(consumer, clock.clock, GROUP)
         self.ids = {TOPIC: "id-1"} if ids is None else ids
         self._answered = 0
 
     def find(self, partitions, within=50):
-        steps = find_starts(partitions, self.offsets, self.admin, self.ids, self.clock.clock)
+        steps = find_starts(partitions, self.offsets, self.admin, self.ids, self.clock.clock, self.slow)
         return run(steps, self.clock, within=within, each=self._answer)
 
     def _answer(self):
@@ -90,6 +91,11 @@ def test_unknown_topic_id_keeps_offset(clock, metadata, known):
 def test_partition_without_leader_does_not_delay_others(clock):
     finder = StartFinder(clock, OffsetConsumer({0: (1, ""), 1: (1, "")}), {0: (0, 9)})
     assert list(finder.find(PARTITIONS[:2])) == [(TOPIC, 0)]
+    assert finder.slow == {(TOPIC, 1)}
+    asked = len(finder.admin.asked)
+    assert list(finder.find(PARTITIONS[:2])) == [(TOPIC, 0)]
+    requests = [{at.partition for at in request} for request in finder.admin.asked[asked:]]
+    assert {0, 1} not in requests, "the slow one is asked on its own"
     assert finder.find(PARTITIONS[1:2], within=5) is None
     finder.logs[1] = (0, 9)
     assert list(finder.find(PARTITIONS[1:2])) == [(TOPIC, 1)]

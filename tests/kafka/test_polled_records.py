@@ -97,6 +97,10 @@ class SimulatedConsumer:
         if event in {"revoke", "lost"}:
             self._call(event, PARTITIONS[:1])
             self._call("assign", PARTITIONS[:1])
+        elif event == "lost, revoke":
+            self._call("lost", PARTITIONS[:1])
+            self._call("revoke", PARTITIONS[1:])
+            self._call("assign", PARTITIONS)
         return messages
 
     def incremental_assign(self, partitions: Sequence[TopicPartition]) -> None:
@@ -279,7 +283,7 @@ def build_session(
 
 @settings(max_examples=examples(60), deadline=None)
 @given(
-    polls=st.lists(st.sampled_from(["quiet", "quick", "revoke", "lost"]), max_size=12),
+    polls=st.lists(st.sampled_from(["quiet", "quick", "revoke", "lost", "lost, revoke"]), max_size=12),
     failures=st.lists(
         st.sampled_from(["none", "none", "abort", "no offsets", "unknown, committed", "unknown, aborted"]),
         max_size=8,
@@ -288,6 +292,7 @@ def build_session(
 )
 @example(polls=[], failures=["none", "no offsets"], failed_starts=[3])
 @example(polls=["quiet", "quiet", "quick", "quick", "lost"], failures=[], failed_starts=[])
+@example(polls=["quiet", "quiet", "quick", "quick", "lost, revoke"], failures=[], failed_starts=[])
 @example(polls=["quiet"] * 4 + ["lost"], failures=["none", "no offsets"], failed_starts=[4])
 def test_every_record_is_counted_once_whatever_fails(polls, failures, failed_starts):
     run(polls, failures, failed_starts)

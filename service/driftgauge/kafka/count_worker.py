@@ -153,6 +153,9 @@ class CountWorker:
         """Stop counting these partitions, without a commit."""
         self._stop(partitions)
         self._pending.remove(partitions)
+        for partition in partitions:
+            # Another member counts on; where this one begins again, the truncation is past.
+            self._lost_positions.pop(partition, None)
         self._telemetry.waiting_for_schema(self._paused.waiting)
 
     def begin_again(self) -> None:

@@ -14,7 +14,7 @@ from driftgauge.events.records import Records, credible_ms
 from driftgauge.kafka.calls import AUTHORIZATION, CLIENT_ERROR_REMEDY
 from driftgauge.kafka.rights import reading_denied
 
-__all__ = ["Sorted", "sort_messages", "to_records"]
+__all__ = ["Poll", "sort_messages", "to_records"]
 
 _log = logging.getLogger(__name__)
 
@@ -25,8 +25,8 @@ _POSITION_LOST = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNC
 
 
 @dataclass(frozen=True, slots=True)
-class Sorted:
-    """The messages of one poll by kind.
+class Poll:
+    """The messages of one poll, sorted by kind.
 
     Attributes:
         records: The records, in their order.
@@ -42,7 +42,7 @@ class Sorted:
     lost: dict[Partition, int | None] = field(default_factory=dict)
 
 
-def sort_messages(messages: Sequence[Message], *, group: str | None = None) -> Sorted:
+def sort_messages(messages: Sequence[Message], *, group: str | None = None) -> Poll:
     """Return the messages of one poll by kind; other error events are logged or raised.
 
     Args:
@@ -53,7 +53,7 @@ def sort_messages(messages: Sequence[Message], *, group: str | None = None) -> S
         BrokerError: The consumer failed for good; a new one may be able to read.
         AuthorizationError: The cluster does not let this client read.
     """
-    found = Sorted()
+    found = Poll()
     for message in messages:
         error = message.error()
         if error is None:

@@ -107,17 +107,19 @@ def find_starts(
     admin: SharedAdmin,
     topic_ids: Mapping[str, str],
     clock: Clock,
+    slow: set[Partition],
 ) -> Generator[None, None, dict[Partition, Start]]:
     """Return the starts of some of the partitions; yield while none is known.
 
     A partition without a leader, or with an offset pending in a transaction, does not delay the others.
+    `slow` holds the partitions that did not answer the last time, as in `LogOffsets`.
 
     Raises:
         AuthorizationError: The cluster does not let this client read the group's offsets.
     """
     committed = yield from offsets.fetch(partitions)
-    begins = yield from log_offsets(LogOffsets(admin, earliest=True), [*committed], clock)
-    ends = yield from log_offsets(LogOffsets(admin), [*begins], clock)
+    begins = yield from log_offsets(LogOffsets(admin, earliest=True, slow=slow), [*committed], clock)
+    ends = yield from log_offsets(LogOffsets(admin, slow=slow), [*begins], clock)
     return {
         partition: _start(
             partition, committed[partition], begins[partition], end, topic_ids.get(partition[0], "")

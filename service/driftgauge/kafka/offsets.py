@@ -24,13 +24,21 @@ class LogOffsets:
     would mistake its own pause for an idle partition.
     """
 
-    def __init__(self, admin: SharedAdmin, *, earliest: bool = False, stable: bool = False) -> None:
+    def __init__(
+        self,
+        admin: SharedAdmin,
+        *,
+        earliest: bool = False,
+        stable: bool = False,
+        slow: set[Partition] | None = None,
+    ) -> None:
         """Fetch end offsets unless told otherwise.
 
         Args:
             admin: The client that sends the requests.
             earliest: Fetch beginning offsets instead.
             stable: Fetch last stable offsets: the ends before the first open transaction.
+            slow: The partitions that did not answer the last time; kept up to date.
         """
         self._admin = admin
         self._spec: OffsetSpec = OffsetSpec.earliest() if earliest else OffsetSpec.latest()  # type: ignore[no-untyped-call]
@@ -38,7 +46,7 @@ class LogOffsets:
         self._pending: dict[Partition, Future[Any]] = {}
         # A leaderless partition delays the answer to its whole request, so partitions without an answer
         # the last time go into a request of their own.
-        self._slow: set[Partition] = set()
+        self._slow: set[Partition] = set() if slow is None else slow
 
     def request(self, partitions: Iterable[Partition]) -> set[Partition]:
         """Request these partitions' offsets, except where an answer is pending; return the requested ones."""
@@ -93,7 +101,8 @@ class LogOffsets:
                     "remedy": "check the partitions' leaders, and this client's right to Describe",
                 },
             )
-        self._slow = (self._slow - offsets.keys()) | unknown.keys()
+        self._slow.difference_update(offsets)
+        self._slow.update(unknown)
         if unknown:
             self._admin.renew()
         return offsets

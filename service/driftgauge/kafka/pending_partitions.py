@@ -35,6 +35,8 @@ class PendingPartitions:
         self._partitions: list[Partition] = []
         self._barrier: Generator[None, None, dict[Partition, Start]] | None = None
         self._topic_ids: Mapping[str, str] = {}
+        # Kept over the barriers, so that partitions without a leader do not hold up the others each time.
+        self._slow: set[Partition] = set()
         self._waiting_since_s = self._changed_s = 0.0
 
     def __iter__(self) -> Iterator[Partition]:
@@ -60,7 +62,9 @@ class PendingPartitions:
             return {}
         if self._barrier is None:
             self._topic_ids = {name: topic.id for name, topic in self._topics.known.items()}
-            self._barrier = find_starts(known, self._offsets, self._admin, self._topic_ids, self._clock)
+            self._barrier = find_starts(
+                known, self._offsets, self._admin, self._topic_ids, self._clock, self._slow
+            )
         waited_s = self._clock.monotonic_s() - self._waiting_since_s
         try:
             next(self._barrier)

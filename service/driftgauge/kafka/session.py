@@ -239,13 +239,15 @@ class Session:
         given_up = sorted(self._assigned.intersection(partitions))
         before, self.state = self.state, HandingOver(tuple(given_up), bound_s)
         try:
-            if self._failure is not None:
-                # After a failure there is nothing to commit until the loop has handled it.
+            if not given_up:
+                pass
+            elif self._failure is not None or self._must_begin_again:
+                # After a failure or a loss the uncommitted work holds counts that must not be committed.
                 self._worker.drop(given_up)
-            elif given_up and self._transaction.state is State.LOST:
+            elif self._transaction.state is State.LOST:
                 # A new producer takes longer than the group waits.
                 self._drop(given_up)
-            elif given_up:
+            else:
                 self._worker.hand_over(given_up, bound_s)
         except DriftgaugeError as error:
             self._failure = error

@@ -36,8 +36,7 @@ def test_tail_of_equal_estimated_weights_is_f(number, error, degrees, ratio):
 @pytest.mark.parametrize("name", SPECTRA)
 @pytest.mark.parametrize("degrees", [40.0, math.inf])
 def test_tail_matches_simulated_sums(name, degrees):
-    # At 1e-2 three standard errors of the rate are 10 % of it, and the approximation errs by 3 %. See
-    # tests/bench/nulls.py for the far tail.
+    # At 1e-2 three standard errors of the rate are 10 % of it, and the approximation errs by 3 %.
     weights = np.array(SPECTRA[name])
     random = np.random.default_rng(0)
     sums = draw_sums(weights, degrees, 100_000, random)

@@ -31,7 +31,7 @@ RADIUS_LEVEL = 0.99
 """The share of a cluster's reference vectors within its radius."""
 
 # The weights of the test of the whole window and of that of its clusters. With equal weights a topic that the
-# baseline never saw, which lies around many clusters, is found less often: see `tests/bench/README.md`.
+# baseline never saw, which lies around many clusters, is found less often.
 _WHOLE_WEIGHT, _CLUSTERS_WEIGHT = 3.0, 1.0
 _WHOLE_SHARE = _WHOLE_WEIGHT / (_WHOLE_WEIGHT + _CLUSTERS_WEIGHT)
 # Novelty is mostly in the cluster that holds this part of it.

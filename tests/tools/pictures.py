@@ -16,7 +16,7 @@ import click
 from tests.demo.process import read_until, started
 from tests.page.browser import chromium
 
-PICTURE = Path(__file__).parents[1] / "deploy/pictures/page.png"
+PICTURE = Path(__file__).parents[2] / "deploy/pictures/page.png"
 # The top of the page: the verdict, and the divergence over time.
 WIDTH, HEIGHT, SCALE = 1_060, 735, 1.5
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 MAIN = "requirements.lock"
 IMAGE = "deploy/docker/requirements.lock"
 BUILD = "deploy/docker/build.lock"

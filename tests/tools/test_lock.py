@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.lock import disagreements, problems
+from tests.tools.lock import disagreements, problems
 
 
 @pytest.mark.parametrize(

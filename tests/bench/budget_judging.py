@@ -1,0 +1,189 @@
+"""The judging of simulated windows for `budget.py`: only those that may be significant are scored."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import rel_entr
+from tests.bench.population import CLUSTERS
+
+from driftgauge.core.counting.tally import Tally
+from driftgauge.core.reference import Reference, SegmentReference
+from driftgauge.core.spec import StreamSpec
+from driftgauge.core.statistics.divergence_null import DivergenceNull
+from driftgauge.core.statistics.duplicates import DuplicatesNull
+from driftgauge.core.statistics.mean_shift import LEADING_COMPONENTS, MeanShiftNull
+from driftgauge.core.statistics.overdispersion import Overdispersion, OverdispersionEstimator
+from driftgauge.core.windows.distance_tests import DistanceTests, distances_of
+from driftgauge.core.windows.result import Verdict
+from driftgauge.core.windows.scoring import WindowScorer
+from driftgauge.core.windows.verdict import decide
+
+# A combined p-value is at least the least of its parts: a window whose statistics all have p-values above
+# this multiple of the level cannot be significant and is not scored.
+SCREEN = 4
+
+Tallies = NDArray[np.int64]
+"""The tallies of windows, (windows, 2 k + B + r + 4)."""
+
+Outcome = tuple[int, int]
+"""Pages, and windows that are significant and large or have such a segment."""
+
+
+def judge_windows(
+    spec: StreamSpec,
+    reference: Reference,
+    overdispersion: Overdispersion | None,
+    count: int,
+    parts: Iterable[Tallies],
+) -> Outcome:
+    """Return the outcome of consecutive windows of `count` events, which come in parts."""
+    calibrated = overdispersion is not None
+    scorer = WindowScorer(spec, reference, overdispersion, calibrated=calibrated)
+    counter = PageCounter(reference, overdispersion, count, spec.alarm.level)
+    for windows in parts:
+        for values, is_suspect in zip(windows, counter.suspects(windows, reference), strict=True):
+            counter.add_window(scorer, values if is_suspect else None)
+    return counter.pages(), sum(counter.found)
+
+
+class PageCounter:
+    """Counts the pages of consecutive windows of a stream or segment, and screens the windows."""
+
+    def __init__(
+        self,
+        part: Reference | SegmentReference,
+        overdispersion: Overdispersion | None,
+        count: int,
+        level: float,
+    ) -> None:
+        self._level = SCREEN * level
+        own = _whole_stream(part) if isinstance(part, Reference) else part
+        self._screen = _Screen(own, overdispersion, count, self._level)
+        self._distances = DistanceTests(part, overdispersion)
+        # Segments are not tested for duplicates.
+        self._duplicates = (
+            DuplicatesNull.of(part.hash_counts, overdispersion) if isinstance(part, Reference) else None
+        )
+        self.found: list[bool] = []
+        self._overwhelming: list[bool] = []
+
+    def suspects(self, windows: Tallies, reference: Reference) -> NDArray[np.bool_]:
+        """Return which windows to score, (windows,)."""
+        tallies = [Tally(values, CLUSTERS) for values in windows]
+        shift = reference.projection.shift(np.stack([each.sums for each in tallies]), tallies[0].count)
+        near = [self._least_p_value(each) < self._level for each in tallies]
+        return self._screen.suspects(windows[:, :CLUSTERS], shift) | np.array(near)
+
+    def add_window(self, scorer: WindowScorer, values: NDArray[np.int64] | None) -> None:
+        """Add a window of the stream by its tally; None: it is no suspect."""
+        score = None if values is None else scorer.score(Tally(values, CLUSTERS))
+        self.add(
+            score is not None and scorer.is_significant_and_large(score),
+            is_overwhelming=score is not None and scorer.is_overwhelming(score),
+        )
+
+    def add(self, is_found: bool, *, is_overwhelming: bool = False) -> None:
+        """Add a window that has been judged."""
+        self.found.append(is_found)
+        self._overwhelming.append(is_overwhelming)
+
+    def pages(self) -> int:
+        """Return the number of times the verdict became drift."""
+        pages, before = 0, False
+        for window, (found, overwhelming) in enumerate(zip(self.found, self._overwhelming, strict=True)):
+            recent = tuple(self.found[max(window - 2, 0) : window])
+            verdict = decide(recent, is_significant_and_large=found, is_overwhelming=overwhelming)
+            pages += verdict is Verdict.DRIFT and not before
+            before = verdict is Verdict.DRIFT
+        return pages
+
+    def _least_p_value(self, tally: Tally) -> float:
+        """Return the least p-value of the tests beside those of the divergence and the mean."""
+        changes = [change.p_value for change in self._distances.spread(tally).changes if change is not None]
+        repeated = [] if self._duplicates is None else [self._duplicates.test(tally.hash_counts).p_value]
+        return min(self._distances.novelty(tally).p_value, *changes, *repeated)
+
+
+def estimate(
+    windows: Tallies, reference: Reference, part: SegmentReference | None = None
+) -> Overdispersion | None:
+    """Return the overdispersion of clean windows, of the whole or of a segment."""
+    clean = OverdispersionEstimator.empty(reference.components)
+    counts = reference.counts if part is None else part.counts
+    for values in windows:
+        tally = Tally(values, CLUSTERS)
+        shift = reference.projection.shift(tally.sums, tally.count)
+        standardized = shift / reference.projection.deviations if part is None else part.standardized(shift)
+        clean = clean.add(
+            tally.counts,
+            counts,
+            standardized,
+            reference.mean_count if part is None else int(counts.sum()),
+            distances_of(tally, reference if part is None else part),
+        )
+    return clean.overdispersion()
+
+
+class _Screen:
+    """Selects the few windows that may be significant by divergence or mean, by thresholds."""
+
+    def __init__(
+        self, part: SegmentReference, overdispersion: Overdispersion | None, count: int, level: float
+    ) -> None:
+        """Invert the p-values of windows of `count` events against a baseline, at the p-value `level`."""
+        self._count = count
+        self._mean = part.mean
+        self._shares = part.counts / part.counts.sum()
+        inflation = 1.0 if overdispersion is None else overdispersion.inflation(CLUSTERS)
+        # The null of a window with the baseline's shares; p-values of other windows may be half of that.
+        null = DivergenceNull(part.counts, inflation).of(np.rint(count * self._shares).astype(np.int64))
+        self._js = _bisect(null.p_value, 1.0, 2 * level)
+        mean_null = MeanShiftNull(part.covariance, int(part.counts.sum()), overdispersion)
+        deviations = np.linalg.cholesky(part.covariance)
+        self._whitening = np.linalg.inv(deviations)
+        # T2 is a weighted sum of squares along the columns of the covariance's factor.
+        self._weights = np.array([mean_null.test(column, count).t2 for column in deviations.T])
+        first = deviations[:, 0]
+        scale = _bisect(lambda value: mean_null.test(value * first, count).p_value, 1e3, level)
+        self._t2 = float(self._weights[0]) * scale**2
+        scale = _bisect(lambda value: mean_null.test(value * first, count).leading_p_value, 1e3, level)
+        self._leading_t2 = float(self._weights[0]) * scale**2
+        scale = _bisect(lambda value: mean_null.test(value * first, count).centroid_p_value, 1e3, level)
+        self._distance = scale * float(np.linalg.norm(first))
+
+    def suspects(self, counts: NDArray[np.int64], shift: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return which windows to score (windows,), by counts (windows, k) and shifts (windows, r)."""
+        shares = counts / self._count
+        middle = (shares + self._shares) / 2
+        parts = (rel_entr(shares, middle) + rel_entr(self._shares, middle)).sum(axis=1) / (2 * np.log(2))
+        own = shift - self._mean
+        terms = np.square(own @ self._whitening.T) * self._weights
+        return (
+            (parts > self._js)
+            | (terms.sum(axis=1) > self._t2)
+            | (terms[:, :LEADING_COMPONENTS].sum(axis=1) > self._leading_t2)
+            | (np.linalg.norm(own, axis=1) > self._distance)
+        )
+
+
+def _whole_stream(reference: Reference) -> SegmentReference:
+    """Return the baseline of a whole window as that of a segment."""
+    return SegmentReference(
+        "",
+        "",
+        reference.counts,
+        np.zeros(reference.components),
+        np.diag(reference.projection.variances),
+        0,
+        (None, None),
+    )
+
+
+def _bisect(p_value: Callable[[float], float], high: float, level: float) -> float:
+    """Return the approximate value at which a falling p-value reaches `level`, from below."""
+    low = 0.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if p_value(middle) > level else (low, middle)
+    return low
