@@ -12,7 +12,8 @@ from tests.harness.traffic import publishing
 pytestmark = pytest.mark.broker
 
 SESSION_LOST = "session lost; the Kafka clients are replaced"
-STOP_S = 10.0
+# Supervisors wait 30 s.
+STOP_S = 25.0
 # A generous lateness: the tests assert that no event is lost.
 PATIENT = {"allowed_lateness": "20d", "idle_timeout": "1h"}
 

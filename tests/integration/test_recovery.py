@@ -107,7 +107,7 @@ def test_sigterm_leaves_the_groups_and_hands_over_at_once(tmp_path: Path, bootst
     _log.info("ended %.1f s after SIGTERM; all counted by another after %.1f s", stopped_s, took_s)
     _log.info("began %s s after assignments", waited_s)
     # Supervisors wait 30 s.
-    assert stopped_s < 15
+    assert stopped_s < 25
     assert took_s < 25
 
 
