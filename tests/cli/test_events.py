@@ -4,7 +4,6 @@ import json
 
 import pytest
 from confluent_kafka import Producer
-from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.inspection import inspector
 from tests.builders.baselines import save_baseline
@@ -13,7 +12,8 @@ from tests.builders.configs import write_config
 from tests.builders.events import build_event, write_events
 from tests.cli.command import run
 from tests.events.schema_records import ID, avro, framed
-from tests.kafka.registry_server import serve_schemas
+from tests.harness.demo import EmbeddedBroker
+from tests.harness.registry_server import serve_schemas
 
 MAPPED = {
     "topics": {"events": ["embeddings", "orders"]},

@@ -6,7 +6,6 @@ import click
 import numpy as np
 import pytest
 from confluent_kafka import TopicPartition
-from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.cli import cli
 from driftgauge.kafka import client
@@ -16,6 +15,7 @@ from tests.builders.configs import write_config
 from tests.builders.events import write_events
 from tests.cli.command import run
 from tests.cli.test_commands import command_paths
+from tests.harness.demo import EmbeddedBroker
 
 # They serve until they are stopped, and have no result.
 WITHOUT_RESULT = {("serve",), ("page",)}

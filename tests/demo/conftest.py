@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pytest
 from deploy.demo.config import TOPICS
 from deploy.demo.digits import DigitSplit, split_digits
-from deploy.demo.embedded_broker import EmbeddedBroker
 from deploy.demo.network import Network, train
+
+from tests.harness.demo import EmbeddedBroker
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,12 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from deploy.demo.scrape import Scrape
 
 from driftgauge.app import check
 from driftgauge.config import load_settings
 from driftgauge.core.windows.result import Verdict
 from tests.demo.process import is_group_alive, read_until, started
+from tests.harness.demo import Scrape
 from tests.waiting import wait_for
 
 # A command of the README that takes half a minute; the smoke test covers the service.

@@ -5,9 +5,9 @@ from contextlib import suppress
 
 import pytest
 from confluent_kafka import OFFSET_INVALID, TopicPartition
-from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.kafka import client
+from tests.harness.demo import EmbeddedBroker
 from tests.waiting import wait_for
 
 PATIENCE_S = 120.0

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-from deploy.demo.scrape import Scrape
 from prometheus_client import generate_latest
 
 from driftgauge.clock import SYSTEM_CLOCK
@@ -13,6 +12,7 @@ from driftgauge.telemetry.health import Health, Role
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.record_loss import RecordLoss
 from driftgauge.telemetry.roles import RoleTelemetry
+from tests.harness.demo import Scrape
 
 SHARDS = 4
 

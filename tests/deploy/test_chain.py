@@ -11,11 +11,11 @@ import sys
 from datetime import datetime, timedelta
 
 import pytest
-from deploy.demo.scrape import Scrape
 
 from tests.deploy.chain.description import DriftDescription
 from tests.deploy.chain.monitoring import FACTOR, STREAMS
 from tests.deploy.chain.scenario import DOWN, DRIFT, ChainRecord, play
+from tests.harness.demo import Scrape
 from tests.processes import run_required
 
 pytestmark = pytest.mark.stack

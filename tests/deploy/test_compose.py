@@ -13,7 +13,7 @@ from driftgauge.cli import cli
 from driftgauge.config import load_settings
 from tests.deploy.dockerfile import DOCKER, PROJECT, ROOT, only, stages
 from tests.deploy.stack import DEMO, FILE, HELD_MIB, OURS, SERVICES, STACK, mounts
-from tests.kafka.jars import kafka_version
+from tests.harness.jars import kafka_version
 from tests.processes import run_command, run_required
 
 EACH = pytest.mark.parametrize("name", SERVICES)

@@ -19,7 +19,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from tests.deploy.dockerfile import DOCKER, PROJECT, ROOT, locked, only, stages
-from tests.kafka.node import free_ports
+from tests.harness.node import free_ports
 from tests.needed import skip_or_fail
 from tests.processes import run_command
 from tests.waiting import wait_for

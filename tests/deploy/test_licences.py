@@ -1,4 +1,4 @@
-"""The licences of the distributions in the image; `tests/tools/lock.py` checks that the lock has what is needed."""
+"""The licences of the distributions in the image; `tests/tools/lock.py` checks what the lock has."""
 
 import re
 from importlib.metadata import files, metadata

@@ -7,20 +7,20 @@ import pytest
 
 from driftgauge.core.counting.partial import shard_of
 from driftgauge.kafka.internal_topics import CHANGELOG_SETTINGS, PARTIALS_SETTINGS
-from tests.integration.case import (
+from tests.harness.case import (
     HOUR_MS,
     SHARDS,
     START_MS,
-    TIMEOUT_S,
     Case,
     SourceEvent,
     make_events,
 )
-from tests.integration.placement import keep_coordinators_on_first_node, place
-from tests.integration.service import NO_CHAIN_FAULTS, ReplicaProcess, driftgauge
-from tests.kafka.fixtures import running_cluster
-from tests.kafka.nodes import BROKER, COMBINED, KafkaCluster
-from tests.kafka.relay import Relay
+from tests.harness.fixtures import running_cluster
+from tests.harness.nodes import BROKER, COMBINED, KafkaCluster
+from tests.harness.placement import keep_coordinators_on_first_node, place
+from tests.harness.relay import Relay
+from tests.harness.service import NO_CHAIN_FAULTS, ReplicaProcess, driftgauge
+from tests.harness.topics import TIMEOUT_S
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker

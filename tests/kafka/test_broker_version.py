@@ -2,11 +2,11 @@
 
 import pytest
 from confluent_kafka.admin import BrokerMetadata, ClusterMetadata
-from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.errors import ConfigError
 from driftgauge.kafka import broker_version
 from driftgauge.kafka.broker_version import require_transactions
+from tests.harness.demo import EmbeddedBroker
 
 
 class VersionLoggingAdmin:

@@ -19,7 +19,7 @@ from tests.builders.configs import settings_in
 from tests.builders.events import build_event, write_events
 from tests.builders.page import record_tree
 from tests.builders.reports import build_settings, write_results
-from tests.kafka.cluster import Cluster
+from tests.harness.cluster import Cluster
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_topic_is_read_to_its_end_without_a_group(bootstrap):
         assert material.origin == f"the last 31d of the topic {cluster.windows}"
         (note,) = material.notes
         assert f"no window results: 1; the first is {cluster.windows}[0]@3: " in note
-        assert cluster.members() == 0
+        assert cluster.count_members(cluster.group) == 0
         missing = settings.topics.model_copy(update={"windows": f"{cluster.windows}-missing"})
         with (
             pytest.raises(InputError, match="does not exist"),

@@ -10,8 +10,8 @@ from tests.deploy.chain.servers import Alertmanager, Prometheus
 from tests.deploy.chain.shipped import ALERTMANAGER, RULES, load, redirect, shorten
 from tests.deploy.chain.traffic import PARTITIONS, LiveTraffic, SegmentedCase
 from tests.deploy.chain.webhook import Notice, Webhook
-from tests.integration.service import ReplicaProcess
-from tests.kafka.node import free_ports
+from tests.harness.node import free_ports
+from tests.harness.service import ReplicaProcess
 from tests.waiting import PATIENCE_S, wait_for
 
 __all__ = ["FACTOR", "STREAMS", "WINDOWS", "MonitoringStack", "NotifiedCause"]

@@ -12,7 +12,7 @@ from driftgauge.kafka.hanging.survey import Topics
 from driftgauge.kafka.hanging.traces import StageTopics, offsets_partition
 from driftgauge.records import changelog
 from driftgauge.records.partials import encode_commit
-from tests.kafka.records import read
+from tests.harness.topics import read
 from tests.waiting import wait_for
 
 TIMEOUT_S = 30.0

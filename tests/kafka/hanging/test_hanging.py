@@ -14,9 +14,9 @@ from driftgauge.kafka.hanging.client import OperatorClient
 from driftgauge.kafka.hanging.evidence import decide_all
 from driftgauge.kafka.hanging.model import TransactionOutcome
 from driftgauge.kafka.hanging.survey import survey
-from tests.kafka.fixtures import running_cluster
+from tests.harness.fixtures import running_cluster
+from tests.harness.nodes import BROKER, COMBINED
 from tests.kafka.hanging.commits import AWAY, TIMEOUT_S, Installation
-from tests.kafka.nodes import BROKER, COMBINED
 
 pytestmark = pytest.mark.broker
 
