@@ -38,7 +38,7 @@ from tests.processes import run_command
 PARTS = ("training", "reference", "traffic")
 NOON_MS = 1_764_072_000_000  # 2025-11-25T12:00:00Z
 CLEAN, BLURRED, DARKENED = ImageQuality
-STREAM = {
+STREAM: dict[str, object] = {
     "name": "digits",
     "baseline": "digits.safetensors",
     "windows": ["1d"],
