@@ -140,3 +140,17 @@ def test_array_in_array_is_left_to_full_parse():
     """simdjson flattens it, also where it has as many numbers as items."""
     for array in ("[[1],[2]]", "[1,[2]]", "[[],1,[2,3]]", '[1,2],"y":[[3]]'):
         assert ArrayParser(["v"]).parse(f'{{"x":[0],"v":{array}}}'.encode()) is None
+
+
+@pytest.mark.parametrize("members", [31, 32])
+def test_text_with_many_names_is_left_to_full_parse(members):
+    """To look for each name takes time with the square of their number."""
+    raw = json.dumps({f"x{number}": number for number in range(members)} | {"v": [1]}).encode()
+    assert (ArrayParser(["v"]).parse(raw) is None) is (members == 32)
+
+
+@pytest.mark.parametrize("arrays", [64, 65])
+def test_text_with_many_arrays_is_left_to_full_parse(arrays):
+    """Each is searched for, also in a string."""
+    raw = json.dumps({"x": "[]" * (arrays - 1), "v": [1]}).encode()
+    assert (ArrayParser(["v"]).parse(raw) is None) is (arrays == 65)

@@ -290,3 +290,9 @@ def test_events_without_own_id_are_named_by_their_records(plan):
         for record, (_, _, event_id) in zip(raw, plan, strict=True)
     ]
     assert list(batch.event_ids) == (expected if any(expected) else [])
+
+
+def test_tombstone_is_undecodable_without_stream():
+    (rejection,) = decode(None).rejections
+    assert (rejection.reason, rejection.stream) == (Reason.UNDECODABLE, None)
+    assert "tombstone" in rejection.detail

@@ -101,3 +101,13 @@ def test_headers_that_client_cannot_read_make_no_cloudevent():
 
     with pytest.raises(EventError):
         deserialize_cloudevent(Record(b"{}"))
+
+
+def test_binary_mode_of_other_content_has_bytes():
+    event = cloudevent(b"\xff\0", [*BINARY, ("content-type", b"application/octet-stream")])
+    assert event["data"] == b"\xff\0"
+
+
+def test_null_data_base64_is_absent():
+    document = {"specversion": "1.0", "data": 5, "data_base64": None}
+    assert cloudevent(json.dumps(document).encode(), STRUCTURED)["data"] == 5

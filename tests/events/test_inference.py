@@ -129,3 +129,17 @@ def test_raw_contents_that_do_not_match_the_outputs_are_undecodable():
 def test_any_value_is_decoded_or_undecodable(raw):
     with suppress(EventError):
         assert "outputs" in deserialize_inference({"FP32"}, stored(raw))
+
+
+@pytest.mark.parametrize("datatype", ["FP32", "FP16", ""])
+def test_output_without_contents_has_no_data(datatype):
+    message = response_class()
+    message.outputs.add(name="x", datatype=datatype)
+    value_read = deserialize_inference({"FP32"}, stored(message.SerializeToString()))
+    assert compile_path("outputs[0].data")(value_read) is None
+
+
+def test_empty_fields_are_missing():
+    value = deserialize_inference({"FP32"}, stored(b""))
+    nothing = {"model_name": None, "model_version": None, "id": None}
+    assert value == {**nothing, "parameters": {}, "outputs": []}

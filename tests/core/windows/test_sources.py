@@ -87,3 +87,10 @@ def keep(copy, sources):
     assert keys == sorted(keys, key=lambda key: (key.topic, key.block))
     for key, block in changes:
         copy.restore(key, block)
+
+
+def test_streams_wait_for_partitions_of_configured_topics_only():
+    sources = SourceProgress(["embeddings", "others"])
+    sources.accept(build_minimal_progress(partitions=3), NOW_MS)
+    sources.accept(build_minimal_progress(topic="unknown", partitions=2), NOW_MS)
+    assert sources.partitions == [*(("embeddings", index) for index in range(3)), ("others", 0)]
