@@ -124,7 +124,7 @@ pictures: $(STAMP) ## Draw the README's picture of the page, from the demo (need
 
 .PHONY: kafka
 kafka: $(STAMP) ## Run a real Kafka broker on 127.0.0.1:9092 until Ctrl-C (needs Java 17 and Maven)
-	@$(BIN)/python -m tests.kafka.broker
+	@$(BIN)/python -m tests.harness.broker
 
 .PHONY: clean
 clean: ## Remove the environment and everything generated at run time

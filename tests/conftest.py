@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from tests.builders.clocks import ManualClock
 from tests.examples import DEVELOPMENT, FULL
 
-pytest_plugins = ["tests.kafka.fixtures"]
+pytest_plugins = ["tests.harness.fixtures"]
 
 # No deadline and no check of speed, so that results do not depend on the machine's load.
 settings.register_profile(

@@ -11,6 +11,7 @@ from driftgauge.errors import InputError
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason
 from driftgauge.events.results import result_record
+from driftgauge.progress import WorkProgress
 from driftgauge.replay import Replay
 from driftgauge.streams import load_streams
 from tests.builders.baselines import SEGMENTS, save_baseline
@@ -71,20 +72,16 @@ def lines_of(times_ms, clusters):
 @pytest.mark.parametrize("name", ["events.jsonl", "events.jsonl.gz"])
 def test_replay_equals_direct_count(replay, tmp_path, name):
     times_ms, clusters = columns(3_500)
-    path = write_events(tmp_path / name, lines_of(times_ms, clusters))
+    path = write_events(tmp_path / name, [b"", *lines_of(times_ms, clusters), b" \t\r", b""])
     run = replay()
     results = list(run.run([path]))
     assert latest(results) == direct_count(times_ms, clusters, HOUR_MS, DAY_MS)
     assert len(results) == 3 * 24 + 3
     assert {result.revision for result in results} == {0}
     assert refused(run) == {}
-
-
-def test_windows_close_during_replay_in_order(replay, tmp_path):
-    times_ms, clusters = columns(3_500)
-    path = write_events(tmp_path / "events.jsonl", lines_of(times_ms, clusters))
-    ends = [result.window.end_ms for result in replay().run([path])]
+    ends = [result.window.end_ms for result in results]
     assert ends == sorted(ends)
+    assert list(replay().run([write_events(tmp_path / f"empty-{name}", [])])) == []
 
 
 def test_order_of_files_does_not_change_results(replay, tmp_path):
@@ -120,31 +117,16 @@ def test_late_event_revises_its_window(replay, tmp_path):
     assert results == [(0, 999), (1, 1_000)]
 
 
-def passed_by(hours):
-    """A thousand events of Monday's first hour, and as many from so many hours later.
-
-    That is one batch to count, and one to learn from the first how far the stream has come.
-    """
-    return [build_event(MONDAY_MS, 0)] * 1_000 + [build_event(MONDAY_MS + hours * HOUR_MS, 0)] * 2_000
-
-
-def test_event_beyond_lateness_is_counted_as_late(replay, tmp_path):
-    path = write_events(tmp_path / "events.jsonl", [*passed_by(2), build_event(MONDAY_MS + 1, 3)])
-    run = replay(windows=["1h"])
+def test_event_beyond_lateness_is_late_for_its_hour_and_counted_in_its_day(replay, tmp_path):
+    # One batch to count, and one to learn from the first how far the stream has come.
+    lines = [build_event(MONDAY_MS, 0)] * 1_000 + [build_event(MONDAY_MS + 2 * HOUR_MS, 0)] * 2_000
+    path = write_events(tmp_path / "events.jsonl", [*lines, build_event(MONDAY_MS + 1, 3)])
+    run = replay()
     assert latest(run.run([path])) == {
         Window(HOUR_MS, MONDAY_MS): (1_000, 0, 0, 0),
         Window(HOUR_MS, MONDAY_MS + 2 * HOUR_MS): (2_000, 0, 0, 0),
+        Window(DAY_MS, MONDAY_MS): (3_000, 0, 0, 1),
     }
-    assert refused(run) == {}
-    assert run.late == {("images", HOUR_MS): 1}
-
-
-def test_event_late_for_hour_is_counted_in_day(replay, tmp_path):
-    path = write_events(tmp_path / "events.jsonl", [*passed_by(2), build_event(MONDAY_MS + 1, 3)])
-    run = replay()
-    results = latest(run.run([path]))
-    assert results[Window(HOUR_MS, MONDAY_MS)] == (1_000, 0, 0, 0)
-    assert results[Window(DAY_MS, MONDAY_MS)] == (3_000, 0, 0, 1)
     assert refused(run) == {}
     assert run.late == {("images", HOUR_MS): 1}
 
@@ -180,25 +162,6 @@ def test_bad_events_are_counted_by_reason(replay, tmp_path):
     }
 
 
-def test_blank_lines_are_skipped(replay, tmp_path):
-    path = write_events(tmp_path / "events.jsonl", [b"", build_event(MONDAY_MS, 0), b" \t\r", b""])
-    run = replay(windows=["1h"])
-    assert [result.count for result in run.run([path])] == [1]
-    assert refused(run) == {}
-
-
-def test_empty_file_yields_no_result(replay, tmp_path):
-    assert list(replay().run([write_events(tmp_path / "events.jsonl", [])])) == []
-
-
-def test_too_few_events_are_not_scored(replay, tmp_path):
-    path = write_events(
-        tmp_path / "events.jsonl", [build_event(MONDAY_MS, 0)] * 4 + [build_event(MONDAY_MS + HOUR_MS, 1)] * 5
-    )
-    results = list(replay(windows=["1h"]).run([path]))
-    assert [(result.count, result.score is None) for result in results] == [(4, True), (5, False)]
-
-
 def test_change_of_mix_drifts_with_movers_and_examples(replay, tmp_path):
     """Four hours as in the baseline, then cluster 0 gives way to cluster 3."""
     lines = []
@@ -224,25 +187,22 @@ def test_change_of_mix_drifts_with_movers_and_examples(replay, tmp_path):
     assert set(results[-1].examples) == set(results[-1].score.movers)
 
 
-def test_missing_files_are_reported_together_before_reading(replay, tmp_path):
-    there = write_events(tmp_path / "there.jsonl", [build_event(MONDAY_MS, 0)])
-    run = replay().run([there, tmp_path / "one.jsonl", tmp_path / "two.jsonl"])
-    with pytest.raises(InputError, match=r"no such file: .*one\.jsonl, .*two\.jsonl"):
-        next(run)
-
-
-def test_file_of_other_kind_is_refused(replay, tmp_path):
-    path = tmp_path / "vectors.npy"
-    path.write_bytes(b"")
-    with pytest.raises(InputError, match=r"not a file of events: .*vectors\.npy; replay reads \.jsonl"):
-        next(replay().run([path]))
-
-
-def test_truncated_file_is_reported_by_name(replay, tmp_path):
-    path = write_events(tmp_path / "events.jsonl.gz", [build_event(MONDAY_MS, 0)] * 10)
-    path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(InputError, match=r"events\.jsonl\.gz cannot be read"):
-        list(replay().run([path]))
+@pytest.mark.parametrize(
+    ("names", "fault"),
+    [
+        (["whole.jsonl", "one.jsonl", "two.jsonl"], r"no such file: .*one\.jsonl, .*two\.jsonl"),
+        (["vectors.npy"], r"not a file of events: .*vectors\.npy; replay reads \.jsonl"),
+        (["cut.jsonl.gz"], r"cut\.jsonl\.gz cannot be read"),
+    ],
+)
+def test_unusable_files_are_named(replay, tmp_path, names, fault):
+    events = [build_event(MONDAY_MS, 0)] * 10
+    write_events(tmp_path / "whole.jsonl", events)
+    (tmp_path / "vectors.npy").touch()
+    cut = write_events(tmp_path / "cut.jsonl.gz", events)
+    cut.write_bytes(cut.read_bytes()[:-5])
+    with pytest.raises(InputError, match=fault):
+        next(replay().run([tmp_path / name for name in names]))
 
 
 def test_end_of_replay_closes_all_open_windows(replay, tmp_path):
@@ -277,18 +237,15 @@ def test_refused_events_have_file_and_line(replay, tmp_path):
 
 def test_progress_covers_all_files(tmp_path):
     save_baseline(tmp_path)
-    paths = [
-        write_events(tmp_path / name, [build_event(MONDAY_MS + n) for n in range(2_000)])
-        for name in ("a.jsonl", "b.jsonl.gz")
-    ]
+    lines = [build_event(MONDAY_MS + n) for n in range(2_000)]
+    paths = [write_events(tmp_path / name, lines) for name in ("a.jsonl", "b.jsonl.gz")]
     reports = []
-    run = Replay(
-        load_streams(settings_in(tmp_path, {})),
-        lead_ms=0,
-        clock_ms=lambda: NOW_MS,
-        refusals=Refusals(),
-        track=reports.append,
-    )
+    streams = load_streams(settings_in(tmp_path, {}))
+    run = Replay(streams, lead_ms=0, clock_ms=lambda: NOW_MS, refusals=Refusals(), track=reports.append)
     list(run.run(paths))
     assert [work.done for work in reports] == [0, 1_000, 2_000, 3_000, 4_000]
     assert reports[-1].known_share == 1
+    # A topic may hold more records than its offsets let expect.
+    shares = [WorkProgress("rows read", done, total).known_share for done, total in ((1, 4), (5, 4), (0, 0))]
+    assert shares == [0.25, 1, None]
+    assert WorkProgress("rows read", 1).known_share is None

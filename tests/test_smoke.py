@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from deploy.demo.config import EVENTS_TOPIC, TOPICS, write_config
-from deploy.demo.embedded_broker import EmbeddedBroker
 from scipy.spatial.distance import jensenshannon
 
 from driftgauge.kafka import client
@@ -16,8 +15,9 @@ from tests.builders.baselines import save_baseline
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.events import build_event
 from tests.builders.references import CLUSTERS
-from tests.integration.service import ReplicaProcess
-from tests.kafka.records import read
+from tests.harness.demo import EmbeddedBroker
+from tests.harness.service import ReplicaProcess
+from tests.harness.topics import read
 
 PARTITIONS = 4
 HOURS = 3

@@ -19,72 +19,56 @@ def schedule(first, second, start="2025-11-03T00:00:00Z"):
     return [{"file": f"{first}.safetensors"}, {"file": f"{second}.safetensors", "from": start}]
 
 
+def load_one(folder, **stream):
+    (configured,) = load_streams(settings_in(folder, stream))
+    return configured
+
+
 def test_spec_has_settings_and_baseline(tmp_path):
-    baseline = save_baseline(tmp_path)
-    settings = settings_in(
+    overdispersion = Overdispersion(30, 2.5, np.diag([3.0, 1.5]))
+    baseline = save_baseline(tmp_path, segments=SEGMENTS, overdispersion=overdispersion)
+    configured = load_one(
         tmp_path,
-        {
-            "windows": ["1d", "1h"],
-            "allowed_disorder": "1m",
-            "allowed_lateness": "2m",
-            "idle_timeout": "3m",
-            "incomplete_after": "4m",
-            "give_up_after": "5m",
-        },
+        windows=["1d", "1h"],
+        allowed_disorder="1m",
+        allowed_lateness="2m",
+        idle_timeout="3m",
+        incomplete_after="4m",
+        give_up_after="5m",
+        smallest_drift={"js_divergence": 0.02, "mean_shift": 0.1},
+        warm_up={"from": "2025-11-03T00:00:00Z", "until": "2025-11-04T00:00:00Z"},
+        segments=["country"],
     )
-    (configured,) = load_streams(settings)
-    spec = configured.spec
-    assert spec.name == "images"
+    spec, alarm = configured.spec, configured.spec.alarm
+    assert (spec.name, spec.sizes_ms) == ("images", (3_600_000, 86_400_000))
+    assert (spec.disorder_ms, spec.lateness_ms, spec.idle_ms) == (60_000, 120_000, 180_000)
+    assert (spec.incomplete_ms, spec.give_up_ms, spec.min_events) == (240_000, 300_000, 5)
+    assert (alarm.js_divergence, alarm.mean_shift, alarm.segment_keys) == (0.02, 0.1, ("country",))
+    assert alarm.warm_up == (MONDAY_MS, MONDAY_MS + DAY_MS)
     (scheduled,) = spec.baselines
     reference = scheduled.reference
     assert scheduled.from_ms is None
     assert reference.baseline_id == configured.baselines[0].identity == baseline.identity
     np.testing.assert_array_equal(reference.centroids.values, np.eye(CLUSTERS))
     assert reference.counts.tolist() == [40, 30, 20, 10]
-    assert spec.sizes_ms == (3_600_000, 86_400_000)
-    assert (spec.disorder_ms, spec.lateness_ms, spec.idle_ms) == (60_000, 120_000, 180_000)
-    assert (spec.incomplete_ms, spec.give_up_ms, spec.min_events) == (240_000, 300_000, 5)
     assert reference.radii.tolist() == pytest.approx([0.3] * CLUSTERS)
-    np.testing.assert_array_equal(reference.projection.mean, baseline.mean)
-    np.testing.assert_array_equal(reference.projection.components, baseline.components)
-    np.testing.assert_array_equal(reference.projection.variances, baseline.variances)
-
-
-def test_spec_has_alarm_settings(tmp_path):
-    save_baseline(tmp_path, segments=SEGMENTS)
-    settings = settings_in(
-        tmp_path,
-        {
-            "smallest_drift": {"js_divergence": 0.02, "mean_shift": 0.1},
-            "warm_up": {"from": "2025-11-03T00:00:00Z", "until": "2025-11-04T00:00:00Z"},
-            "segments": ["country"],
-        },
-    )
-    (configured,) = load_streams(settings)
-    alarm = configured.spec.alarm
-    assert (alarm.js_divergence, alarm.mean_shift) == (0.02, 0.1)
-    assert alarm.warm_up == (MONDAY_MS, MONDAY_MS + DAY_MS)
-    assert alarm.segment_keys == ("country",)
-    assert [segment.value for segment in configured.spec.baselines[0].reference.segments] == ["de", "other"]
-
-
-def test_spec_has_no_segments_unless_configured(tmp_path):
-    save_baseline(tmp_path, segments=SEGMENTS)
-    (configured,) = load_streams(settings_in(tmp_path))
-    assert configured.spec.alarm.segment_keys == ()
-    assert configured.spec.alarm.warm_up is None
-
-
-def test_spec_has_overdispersion_of_baseline(tmp_path):
-    save_baseline(tmp_path)
-    (configured,) = load_streams(settings_in(tmp_path))
-    assert configured.spec.baselines[0].reference.overdispersion is None
-    assert configured.spec.baselines[0].reference.overdispersion_ms is None
-    save_baseline(tmp_path, overdispersion=Overdispersion(30, 2.5, np.diag([3.0, 1.5])))
-    (configured,) = load_streams(settings_in(tmp_path))
-    known = configured.spec.baselines[0].reference.overdispersion
+    for name in ("mean", "components", "variances"):
+        np.testing.assert_array_equal(getattr(reference.projection, name), getattr(baseline, name))
+    assert [segment.value for segment in reference.segments] == ["de", "other"]
+    known = reference.overdispersion
     assert (known.windows, known.counts, known.means.tolist()) == (30, 2.5, [[3.0, 0.0], [0.0, 1.5]])
-    assert configured.spec.baselines[0].reference.overdispersion_ms == HOUR_MS
+    assert reference.overdispersion_ms == HOUR_MS
+
+
+def test_spec_without_choices_has_defaults(tmp_path):
+    save_baseline(tmp_path, segments=SEGMENTS)
+    save_baseline(tmp_path, file="small.safetensors", clusters=2)
+    spec = load_one(tmp_path, min_events=None).spec
+    assert (spec.alarm.segment_keys, spec.alarm.warm_up, spec.min_events) == ((), None, 5 * CLUSTERS)
+    (scheduled,) = spec.baselines
+    assert scheduled.reference.overdispersion is scheduled.reference.overdispersion_ms is None
+    # The baseline with the most clusters decides.
+    assert load_one(tmp_path, baselines=schedule("small", "images"), min_events=None).spec.min_events == 20
 
 
 YEAR_HOURS = 365.25 * 24
@@ -97,6 +81,8 @@ YEAR_HOURS = 365.25 * 24
         (4, [["1h"]], YEAR_HOURS),
         (1, [["1h", "1d"]], YEAR_HOURS + 365.25),
         (1, [["1h", "1d"], ["5m"], ["1h"]], 2 * YEAR_HOURS + 365.25 + 12 * YEAR_HOURS),
+        # A level never exceeds one per cent.
+        (50, [["7d"]], 5_000),
     ],
 )
 def test_alarm_budget_is_shared_by_windows_of_all_streams(tmp_path, budget, streams, windows_a_year):
@@ -117,97 +103,56 @@ def test_alarm_budget_is_shared_by_windows_of_all_streams(tmp_path, budget, stre
     assert levels == pytest.approx([budget / windows_a_year] * len(streams), rel=1e-12)
 
 
-def test_level_never_exceeds_one_percent(
-    tmp_path,
-):
-    save_baseline(tmp_path)
-    (configured,) = load_streams(
-        settings_in(tmp_path, {"windows": ["7d"]}, alarms={"false_pages_per_year": 50})
-    )
-    assert configured.spec.alarm.level == 0.01
-
-
-def test_unknown_segments_are_refused_with_remedy(tmp_path):
-    save_baseline(tmp_path, segments=SEGMENTS)
-    save_baseline(tmp_path, "texts")
-    settings = settings_in(
-        tmp_path,
-        {"segments": ["country", "device", "app"]},
-        {"name": "texts", "baseline": "texts.safetensors", "segments": ["country"]},
-    )
-    with pytest.raises(ConfigError) as caught:
-        load_streams(settings)
-    _, first, second = str(caught.value).splitlines()
-    assert "streams.images: " in first
-    assert "images.safetensors has no segments by app, device; fit one with --segment app=VALUE" in first
-    assert first.endswith("or leave them out of the stream's segments")
-    assert "texts.safetensors has no segments by country; fit one with --segment country=VALUE" in second
-
-
-def test_min_events_defaults_to_five_per_cluster(tmp_path):
-    save_baseline(tmp_path)
-    (configured,) = load_streams(settings_in(tmp_path, {"min_events": None}))
-    assert configured.spec.min_events == 5 * CLUSTERS
-
-
-def test_min_events_follows_baseline_with_most_clusters(tmp_path):
-    save_baseline(tmp_path)
-    save_baseline(tmp_path, file="small.safetensors", clusters=2)
-    (configured,) = load_streams(
-        settings_in(tmp_path, {"baselines": schedule("small", "images"), "min_events": None})
-    )
-    assert configured.spec.min_events == 5 * CLUSTERS
-
-
 def test_listed_baselines_are_loaded_in_order(tmp_path):
     first = save_baseline(tmp_path)
     second = save_baseline(tmp_path, file="second.safetensors", clusters=3)
-    (configured,) = load_streams(settings_in(tmp_path, {"baselines": schedule("images", "second")}))
+    configured = load_one(tmp_path, baselines=schedule("images", "second"))
     assert [baseline.identity for baseline in configured.baselines] == [first.identity, second.identity]
     assert [
         (scheduled.reference.baseline_id, scheduled.from_ms) for scheduled in configured.spec.baselines
     ] == [(first.identity, None), (second.identity, MONDAY_MS)]
 
 
-def test_unusable_listed_baselines_are_all_reported(tmp_path):
-    save_baseline(tmp_path, "texts")
-    (tmp_path / "broken.safetensors").write_bytes(b"not a baseline")
-    settings = settings_in(tmp_path, {"baselines": schedule("texts", "broken"), "segments": ["country"]})
-    with pytest.raises(ConfigError) as caught:
-        load_streams(settings)
-    _, first, second = str(caught.value).splitlines()
-    assert "texts.safetensors was fitted for stream texts" in first
-    assert "broken.safetensors: not a baseline" in second
-
-
-def test_every_listed_baseline_must_have_segments(tmp_path):
-    save_baseline(tmp_path, segments=SEGMENTS)
-    save_baseline(tmp_path, file="second.safetensors")
-    settings = settings_in(tmp_path, {"baselines": schedule("images", "second"), "segments": ["country"]})
-    with pytest.raises(ConfigError, match=r"second\.safetensors has no segments by country"):
-        load_streams(settings)
+def of(name, *files, segments=()):
+    start = {"from": "2025-11-03T00:00:00Z"}
+    listed = [
+        {"file": f"{file}.safetensors", **(start if number else {})} for number, file in enumerate(files)
+    ]
+    return {"name": name, "baselines": listed, "segments": list(segments)}
 
 
 def test_unusable_baselines_of_all_streams_are_reported(tmp_path):
-    save_baseline(tmp_path)
+    save_baseline(tmp_path, segments=SEGMENTS)
+    save_baseline(tmp_path, file="second.safetensors")
+    save_baseline(tmp_path, "texts")
     (tmp_path / "broken.safetensors").write_bytes(b"not a baseline")
-    settings = settings_in(
-        tmp_path,
-        {},
-        {"name": "missing", "baseline": "absent.safetensors"},
-        {"name": "broken", "baseline": "broken.safetensors"},
-        {"name": "texts", "baseline": "images.safetensors"},
-    )
+    expected = [
+        (of("missing", "absent"), "absent.safetensors: cannot read the baseline: No such file"),
+        (of("broken", "broken"), "broken.safetensors: not a baseline"),
+        (of("sounds", "images"), "was fitted for stream images; fit one with --stream sounds"),
+        (
+            of("images", "images", segments=["country", "device", "app"]),
+            "images.safetensors has no segments by app, device; fit one with --segment app=VALUE",
+        ),
+        (
+            of("texts", "texts", segments=["country"]),
+            "texts.safetensors has no segments by country; fit one with --segment country=VALUE",
+        ),
+    ]
     with pytest.raises(ConfigError) as caught:
-        load_streams(settings)
+        load_streams(settings_in(tmp_path, *(stream for stream, _ in expected)))
     heading, *lines = str(caught.value).splitlines()
     assert heading == "baselines cannot be used:"
-    assert [line.split(":")[0].strip() for line in lines] == [
-        f"- streams.{name}" for name in ("missing", "broken", "texts")
-    ]
-    assert "absent.safetensors: cannot read the baseline: No such file" in lines[0]
-    assert "broken.safetensors: not a" in lines[1]
-    assert "was fitted for stream images; fit one with --stream texts" in lines[2]
+    for line, (stream, part) in zip(lines, expected, strict=True):
+        assert line.startswith(f"  - streams.{stream['name']}: ")
+        assert part in line
+    assert lines[-1].endswith("or leave them out of the stream's segments")
+    # Each baseline of a schedule is checked.
+    with pytest.raises(ConfigError) as caught:
+        load_streams(settings_in(tmp_path, of("images", "texts", "second", segments=["country"])))
+    _, first, second = str(caught.value).splitlines()
+    assert "texts.safetensors was fitted for stream texts" in first
+    assert "second.safetensors has no segments by country" in second
 
 
 def test_decoder_checks_each_stream_by_its_baseline(tmp_path):
@@ -263,17 +208,12 @@ def test_descriptions_are_those_of_every_listed_baseline(tmp_path):
     first = save_baseline(tmp_path, file="first.safetensors", descriptions=named, created_ms=MONDAY_MS)
     second = save_baseline(tmp_path, file="second.safetensors", reference=build_reference("second", count=50))
     settings = settings_in(tmp_path, {"baselines": schedule("first", "second")})
-    descriptions = describe_baselines(load_streams(settings))
+    streams = load_streams(settings)
+    descriptions = describe_baselines(streams)
     assert descriptions.keys() == {first.identity, second.identity}
     described = descriptions[first.identity]
     assert (described.names, described.example_ids) == (tuple("abcd"), (("a",),) * 4)
     assert described.created_ms == MONDAY_MS
     assert described.positions == tuple((round(x, 4), round(y, 4)) for x, y in first.positions.tolist())
     assert descriptions[second.identity].names == (None,) * 4
-
-
-def test_names_are_exported(tmp_path):
-    named = tuple(ClusterDescription(name=name) for name in ("a", "b", None, "d"))
-    save_baseline(tmp_path, descriptions=named)
-    (configured,) = load_streams(settings_in(tmp_path))
-    assert watch(configured).baselines[0].names == ("a", "b", None, "d")
+    assert watch(streams[0]).baselines[0].names == tuple("abcd")

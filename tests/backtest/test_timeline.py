@@ -32,23 +32,21 @@ def test_verdict_counts_sum_to_windows(verdicts):
     assert sum(found.values()) == len(verdicts)
 
 
-def test_alarms_before_drift_are_false_and_later_ones_have_delay():
-    outcome = build_timeline("oDowo" + "owDD").evaluate(5 * HOUR_MS)
-    assert (outcome.clean, outcome.false_pages, outcome.false_alarms) == (5, 1, 2)
-    assert outcome.pages_per_year == pytest.approx(8766 / 5)
-    assert (outcome.warned_after, outcome.paged_after, outcome.paged_after_ms) == (2, 3, 3 * HOUR_MS)
-
-
-def test_window_that_contains_start_of_drift_is_not_clean():
-    outcome = build_timeline("oD").evaluate(HOUR_MS + 1)
-    assert (outcome.clean, outcome.false_pages, outcome.paged_after) == (1, 0, 1)
-    assert outcome.paged_after_ms == HOUR_MS - 1
-
-
-def test_evaluation_without_alarms_has_no_delay():
-    outcome = build_timeline("oo").evaluate(0)
-    assert (outcome.clean, outcome.pages_per_year) == (0, None)
-    assert (outcome.warned_after, outcome.paged_after, outcome.paged_after_ms) == (None, None, None)
+@pytest.mark.parametrize(
+    ("verdicts", "drift_ms", "false", "delays"),
+    [
+        ("oDowo" + "owDD", 5 * HOUR_MS, (5, 1, 2), (2, 3, 3 * HOUR_MS)),
+        # A window that contains the start of the drift is not clean.
+        ("oD", HOUR_MS + 1, (1, 0, 0), (1, 1, HOUR_MS - 1)),
+        ("oo", 0, (0, 0, 0), (None, None, None)),
+    ],
+)
+def test_alarms_before_drift_are_false_and_later_ones_have_delay(verdicts, drift_ms, false, delays):
+    outcome = build_timeline(verdicts).evaluate(drift_ms)
+    assert (outcome.clean, outcome.false_pages, outcome.false_alarms) == false
+    assert (outcome.warned_after, outcome.paged_after, outcome.paged_after_ms) == delays
+    clean, pages, _ = false
+    assert outcome.pages_per_year == (pytest.approx(8766 * pages / clean) if clean else None)
 
 
 def test_alarms_are_counted_by_starting_hour():
@@ -59,16 +57,11 @@ def test_alarms_are_counted_by_starting_hour():
 
 def test_peak_hours_may_span_midnight():
     night = "".join("w" if hour in {23, 0, 1, 2} else "o" for hour in range(24))
-    busy = build_timeline(night * 3).peak_alarm_hours()
-    assert busy is not None
-    start, end = busy
+    start, end = build_timeline(night * 3).peak_alarm_hours()
     assert (end - start) % 24 == 8
     assert {23, 0, 1, 2} <= {(start + hour) % 24 for hour in range(8)}
-
-
-@pytest.mark.parametrize("verdicts", ["w" * 24, "owo", "o" * 48])
-def test_spread_or_few_alarms_have_no_peak_hours(verdicts):
-    assert build_timeline(verdicts).peak_alarm_hours() is None
+    for few in ("w" * 24, "owo", "o" * 48):
+        assert build_timeline(few).peak_alarm_hours() is None
 
 
 def test_timelines_use_first_complete_revision_and_separate_segments():

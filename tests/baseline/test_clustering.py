@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from driftgauge.baseline import clustering as module
 from driftgauge.baseline.clustering import find_centroids, measure_stability
 from driftgauge.core.counting.assignment import DistanceMetric
 
@@ -30,26 +29,6 @@ def test_stability_without_clusters_is_low() -> None:
     first = stability(vectors, 8)
     assert 0 < first < 0.5
     assert stability(vectors, 8) == first
-
-
-def test_stability_trials_of_large_set_use_sample(
-    blobs: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sizes: list[int] = []
-    run = module._run
-
-    def recorded(vectors: NDArray[np.float32], clusters: int, state: int) -> object:
-        sizes.append(len(vectors))
-        return run(vectors, clusters, state)
-
-    monkeypatch.setattr(module, "_run", recorded)
-    monkeypatch.setattr(module, "TRIAL_VECTORS", 100)
-    monkeypatch.setattr(module, "TRIAL_VECTORS_PER_CLUSTER", 30)
-    assert -1 <= stability(blobs, 2) <= 1
-    assert sizes == [600] * 3 + [100] * 3
-    sizes.clear()
-    stability(blobs, 6)
-    assert sizes == [600] * 3 + [180] * 3
 
 
 def test_stability_trial_allows_empty_cluster() -> None:

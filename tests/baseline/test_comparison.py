@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,43 +47,28 @@ def test_compare_with_itself_rates_same(baseline: Baseline) -> None:
     assert {(match.distance, match.ratio) for match in compared.matches} == {(0.0, 0.0)}
 
 
-@pytest.mark.parametrize(
-    "change", [{"model_version": "v2"}, {"dimension": 9}, {"metric": DistanceMetric.COSINE}], ids=str
-)
-def test_compare_of_different_spaces_rates_incompatible(
-    baseline: Baseline, change: dict[str, object]
-) -> None:
-    if "dimension" in change:
-        wider = np.pad(baseline.centroids.values, ((0, 0), (0, 1)))
-        other = dataclasses.replace(
-            baseline,
-            metadata=baseline.metadata.model_copy(update=change),
-            centroids=Centroids(wider, DistanceMetric.EUCLIDEAN),
-            mean=np.append(baseline.mean, 0),
-            components=np.pad(baseline.components, ((0, 0), (0, 1))),
-        )
-    elif "metric" in change:
-        values = baseline.centroids.values
-        values = values / np.linalg.norm(values, axis=1, keepdims=True)
-        other = dataclasses.replace(
-            baseline,
-            metadata=baseline.metadata.model_copy(update=change),
-            centroids=Centroids(values, DistanceMetric.COSINE),
-        )
-    else:
-        other = with_metadata(baseline, **change)
-    compared = compare(baseline, other)
-    assert compared.comparability is Comparability.INCOMPATIBLE
-    assert not compared.comparability.is_comparable
-    assert compared.matches == ()
-    assert compared.mean_distance is compared.js_divergence is None
-
-
-def test_compare_with_unknown_model_version_rates_comparable(baseline: Baseline) -> None:
-    assert (
-        compare(baseline, with_metadata(baseline, model_version=None)).comparability
-        is Comparability.COMPARABLE
+def test_compare_of_different_spaces_rates_incompatible(baseline: Baseline) -> None:
+    values = baseline.centroids.values
+    wider = dataclasses.replace(
+        baseline,
+        metadata=baseline.metadata.model_copy(update={"dimension": 9}),
+        centroids=Centroids(np.pad(values, ((0, 0), (0, 1))), DistanceMetric.EUCLIDEAN),
+        mean=np.append(baseline.mean, 0),
+        components=np.pad(baseline.components, ((0, 0), (0, 1))),
     )
+    unit = values / np.linalg.norm(values, axis=1, keepdims=True)
+    by_angle = dataclasses.replace(
+        baseline,
+        metadata=baseline.metadata.model_copy(update={"metric": DistanceMetric.COSINE}),
+        centroids=Centroids(unit, DistanceMetric.COSINE),
+    )
+    for other in (wider, by_angle, with_metadata(baseline, model_version="v2")):
+        compared = compare(baseline, other)
+        assert compared.comparability is Comparability.INCOMPATIBLE
+        assert not compared.comparability.is_comparable
+        assert (compared.matches, compared.mean_distance, compared.js_divergence) == ((), None, None)
+    unknown = compare(baseline, with_metadata(baseline, model_version=None))
+    assert unknown.comparability is Comparability.COMPARABLE
 
 
 def test_compare_with_equal_centroids_rates_by_divergence(baseline: Baseline) -> None:
@@ -161,78 +147,58 @@ def test_cluster_of_equal_vectors_matches_only_itself(baseline: Baseline) -> Non
     assert {match.ratio for match in compare(points, shifted(points, 1)).matches} == {0.0}
 
 
-@pytest.fixture
-def comparisons(baseline: Baseline, full_baseline: Baseline) -> dict[str, Comparison]:
-    return {
-        "A and B are the same baseline": compare(baseline, baseline),
-        "can be compared number by number": compare(baseline, moved_counts(baseline, 1)),
-        "can be compared roughly": compare(
-            baseline, with_centroids(baseline, baseline.centroids.values[::-1])
-        ),
-        "cannot be compared: the clusters are the same or match": compare(baseline, shifted(baseline, 1)),
-        "cannot be compared: the clusters differ": compare(
-            baseline, with_centroids(baseline, baseline.centroids.values + 9)
-        ),
-        "cannot be compared: their embedding spaces differ": compare(
-            baseline, with_metadata(baseline, model_version="v2")
-        ),
-        "P-values against A are not calibrated for bursts; the other P-values are": compare(
-            baseline, full_baseline
-        ),
-    }
+def shown(compared: Comparison) -> tuple[str, dict[str, Any]]:
+    text = render(describe(compared, Path("a.safetensors"), Path("b.safetensors")))
+    return text, json.loads(json.dumps(as_json(compared), allow_nan=False))
 
 
-def test_report_states_comparability(comparisons: dict[str, Comparison]) -> None:
-    for part, compared in comparisons.items():
-        text = render(describe(compared, Path("a.safetensors"), Path("b.safetensors")))
+def test_report_states_comparability(baseline: Baseline, full_baseline: Baseline) -> None:
+    values = baseline.centroids.values
+    for part, other in (
+        ("A and B are the same baseline", baseline),
+        ("can be compared number by number", moved_counts(baseline, 1)),
+        ("can be compared roughly", with_centroids(baseline, values[::-1])),
+        ("cannot be compared: the clusters are the same or match", shifted(baseline, 1)),
+        ("cannot be compared: the clusters differ", with_centroids(baseline, values + 9)),
+        (
+            "cannot be compared: their embedding spaces differ",
+            with_metadata(baseline, model_version="v2"),
+        ),
+        ("P-values against A are not calibrated for bursts; the other P-values are", full_baseline),
+    ):
+        compared = compare(baseline, other)
+        text, document = shown(compared)
         assert text.startswith("A  a.safetensors\nB  b.safetensors\n\n")
         assert part in " ".join(text.split("\n\n")[1].split())
-        document = json.loads(json.dumps(as_json(compared), allow_nan=False))
         assert part in document["meaning"]
         assert document["comparable"] is compared.comparability.is_comparable
         assert document["comparability"] == compared.comparability.value
 
 
-def test_report_marks_different_facts(baseline: Baseline, full_baseline: Baseline) -> None:
-    text = render(describe(compare(baseline, full_baseline), Path("a"), Path("b")))
+def test_report_marks_different_facts_and_lists_matches(baseline: Baseline, full_baseline: Baseline) -> None:
+    text, document = shown(compare(baseline, full_baseline))
     marked = [line.split()[1] for line in text.splitlines() if line.startswith("  *")]
     assert marked == ["identity", "overdispersion", "segments"]
     assert "2.25, windows of 1h" in text
-
-
-def test_report_lists_matches_where_centroids_differ(baseline: Baseline) -> None:
-    reversed_ = with_centroids(baseline, baseline.centroids.values[::-1])
-    lines = render(describe(compare(baseline, reversed_), Path("a"), Path("b"))).splitlines()
-    assert [line.split()[:2] for line in lines[-6:]] == [[str(i), str(5 - i)] for i in range(6)]
-    same = render(describe(compare(baseline, shifted(baseline, 0.01)), Path("a"), Path("b")))
+    assert (document["a"]["identity"], document["b"]["over_dispersion"]) == (baseline.identity, 2.25)
+    assert document["b"]["segments"][0] == {"key": "country", "value": "de"}
+    assert (document["same_centroids"], document["mean_distance"], document["js_divergence"]) == (True, 0, 0)
+    same, _ = shown(compare(baseline, shifted(baseline, 0.01)))
     assert "nearest of B " not in same
     assert "  centroids   the same\n" in same
     assert "  histograms  JSD 0.00000; less noise -0.0" in same
     assert "  means       0.0100 standard deviations apart" in same
-
-
-def test_json_holds_both_baselines_and_distances(baseline: Baseline, full_baseline: Baseline) -> None:
-    document = json.loads(json.dumps(as_json(compare(baseline, full_baseline)), allow_nan=False))
-    assert document["a"]["identity"] == baseline.identity
-    assert document["b"]["over_dispersion"] == 2.25
-    assert document["b"]["segments"][0] == {"key": "country", "value": "de"}
-    assert document["same_centroids"] is True
-    assert document["mean_distance"] == document["js_divergence"] == 0
-    assert document["matches"][5] == {
-        "cluster": 5,
-        "name": None,
+    hostile, none = "<script>alert(1)</script>", "-"
+    reversed_ = with_centroids(full_baseline, full_baseline.centroids.values[::-1])
+    text, document = shown(compare(full_baseline, reversed_))
+    table = [line.split() for line in text.splitlines()[-6:]]
+    assert [line[:2] for line in table] == [[str(i), str(5 - i)] for i in range(6)]
+    assert (table[0][-2:], table[-1][-2:]) == ([hostile, none], [none, hostile])
+    assert document["matches"][0] == {
+        "cluster": 0,
+        "name": hostile,
         "nearest": 5,
         "nearest_name": None,
         "distance": 0,
         "ratio": 0,
     }
-
-
-def test_matches_name_clusters(full_baseline: Baseline) -> None:
-    reversed_ = with_centroids(full_baseline, full_baseline.centroids.values[::-1])
-    compared = compare(full_baseline, reversed_)
-    lines = render(describe(compared, Path("a"), Path("b"))).splitlines()
-    assert lines[-6].split()[-2:] == ["<script>alert(1)</script>", "-"]
-    assert lines[-1].split()[-2:] == ["-", "<script>alert(1)</script>"]
-    match = json.loads(json.dumps(as_json(compared)))["matches"][0]
-    assert (match["name"], match["nearest_name"]) == ("<script>alert(1)</script>", None)

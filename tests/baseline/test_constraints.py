@@ -69,23 +69,6 @@ def test_baseline_rejects_impossible_overdispersion(
         dataclasses.replace(full_baseline, overdispersion=overdispersion)
 
 
-def test_baseline_accepts_strongest_possible_overdispersion(full_baseline: Baseline) -> None:
-    strongest = Overdispersion(20, 360_000.0, np.eye(8))
-    accepted = dataclasses.replace(full_baseline, overdispersion=strongest)
-    assert accepted.overdispersion is strongest
-    assert 360_000 < strongest.inflation(6) < np.inf
-
-
-def test_baseline_rejects_too_many_components(baseline: Baseline) -> None:
-    many = {
-        "cluster_means": np.zeros((6, 33)),
-        "components": np.ones((33, 8), np.float32),
-        "variances": np.ones(33),
-    }
-    with pytest.raises(BaselineError, match="the baseline has 33 components; the maximum is 32"):
-        dataclasses.replace(baseline, **many)
-
-
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
@@ -137,43 +120,50 @@ def test_baseline_rejects_invalid_segment(
         dataclasses.replace(full_baseline, segments=(segment, *full_baseline.segments[1:]))
 
 
-def test_baseline_rejects_overdispersion_of_segments_only(full_baseline: Baseline) -> None:
-    metadata = full_baseline.metadata.model_copy(update={"window_ms": None})
-    with pytest.raises(BaselineError, match="overdispersion of a segment is known, but that of the whole"):
-        dataclasses.replace(full_baseline, metadata=metadata, overdispersion=None)
-
-
-def test_baseline_rejects_too_many_segments(full_baseline: Baseline) -> None:
-    segment = dataclasses.replace(full_baseline.segments[0], counts=full_baseline.counts // 70, outliers=1)
-    segments = tuple(dataclasses.replace(segment, value=str(number)) for number in range(65))
-    with pytest.raises(BaselineError, match="the baseline has 65 segments; the maximum is 64"):
-        dataclasses.replace(full_baseline, segments=segments)
-
-
-def test_baseline_rejects_window_length_without_overdispersion(
-    baseline: Baseline, full_baseline: Baseline
-) -> None:
-    for known, unknown in ((full_baseline, baseline), (baseline, full_baseline)):
-        with pytest.raises(BaselineError, match="must state the length of windows"):
-            dataclasses.replace(known, metadata=unknown.metadata)
-
-
-def test_baseline_rejects_quantile_levels_without_median(baseline: Baseline) -> None:
-    with pytest.raises(BaselineError, match=r"include 0\.5 and 0\.99"):
-        dataclasses.replace(baseline, quantile_levels=np.linspace(0.6, 0.99, 7))
-
-
-def test_baseline_rejects_cosine_centroids_not_of_unit_length(baseline: Baseline) -> None:
-    with pytest.raises(BaselineError, match="must be of unit length"):
-        dataclasses.replace(baseline, centroids=Centroids(baseline.centroids.values, DistanceMetric.COSINE))
-
-
-def test_baseline_rejects_metric_that_contradicts_centroids(baseline: Baseline) -> None:
-    metadata = baseline.metadata.model_copy(update={"metric": DistanceMetric.COSINE})
-    with pytest.raises(BaselineError, match="the metadata states"):
-        dataclasses.replace(baseline, metadata=metadata)
-
-
-def test_metadata_is_frozen(baseline: Baseline) -> None:
+def test_baseline_accepts_strongest_possible_overdispersion(full_baseline: Baseline) -> None:
+    strongest = Overdispersion(20, 360_000.0, np.eye(8))
+    accepted = dataclasses.replace(full_baseline, overdispersion=strongest)
+    assert accepted.overdispersion is strongest
+    assert 360_000 < strongest.inflation(6) < np.inf
     with pytest.raises(ValueError, match="frozen"):
-        baseline.metadata.seed = 4
+        accepted.metadata.seed = 4
+
+
+def test_baseline_rejects_parts_that_contradict(baseline: Baseline, full_baseline: Baseline) -> None:
+    segment = dataclasses.replace(full_baseline.segments[0], counts=full_baseline.counts // 70, outliers=1)
+    cosine = baseline.metadata.model_copy(update={"metric": DistanceMetric.COSINE})
+    without_window = full_baseline.metadata.model_copy(update={"window_ms": None})
+    both = full_baseline.metadata.model_copy(update={"groups": 20})
+    for known, changes, fault in (
+        (
+            baseline,
+            {
+                "cluster_means": np.zeros((6, 33)),
+                "components": np.ones((33, 8), "f4"),
+                "variances": np.ones(33),
+            },
+            "the baseline has 33 components; the maximum is 32",
+        ),
+        (
+            full_baseline,
+            {"segments": tuple(dataclasses.replace(segment, value=str(number)) for number in range(65))},
+            "the baseline has 65 segments; the maximum is 64",
+        ),
+        (
+            full_baseline,
+            {"metadata": without_window, "overdispersion": None},
+            "overdispersion of a segment is known, but that of the whole",
+        ),
+        (full_baseline, {"metadata": baseline.metadata}, "must state the length of windows"),
+        (baseline, {"metadata": full_baseline.metadata}, "must state the length of windows"),
+        (full_baseline, {"metadata": both}, "length of windows or the number of groups"),
+        (baseline, {"quantile_levels": np.linspace(0.6, 0.99, 7)}, r"include 0\.5 and 0\.99"),
+        (
+            baseline,
+            {"centroids": Centroids(baseline.centroids.values, DistanceMetric.COSINE)},
+            "must be of unit length",
+        ),
+        (baseline, {"metadata": cosine}, "the metadata states"),
+    ):
+        with pytest.raises(BaselineError, match=fault):
+            dataclasses.replace(known, **changes)

@@ -48,36 +48,31 @@ def test_identity_follows_times_and_seed() -> None:
     assert fit(vectors).identity != first
 
 
-def test_fit_without_times_warns(blobs: NDArray[np.float32]) -> None:
+@pytest.mark.parametrize(
+    ("windows", "part"),
+    [
+        (None, "the vectors have no times"),
+        (LEAST_WINDOWS - 1, f"warning: the events are of {LEAST_WINDOWS - 1} windows"),
+        (100, "0 held-out windows of 1h have 30 events or more"),
+    ],
+)
+def test_fit_on_few_or_small_windows_warns(
+    blobs: NDArray[np.float32], windows: int | None, part: str
+) -> None:
     lines: list[str] = []
-    baseline = fit(blobs, progress=lines.append)
-    assert baseline.overdispersion is None
-    assert baseline.metadata.window_ms is None
-    (warning,) = [line for line in lines if line.startswith("warning")]
-    assert "the vectors have no times" in warning
-
-
-def test_fit_on_few_windows_splits_by_vector_and_warns(blobs: NDArray[np.float32]) -> None:
-    lines: list[str] = []
-    provenance = Provenance(traffic_of(len(blobs), LEAST_WINDOWS - 1))
+    provenance = Provenance(None if windows is None else traffic_of(len(blobs), windows))
     baseline = fit(blobs, provenance=provenance, progress=lines.append)
-    assert baseline.identity == fit(blobs).identity
     assert baseline.overdispersion is None
-    assert any(line.startswith(f"warning: the events are of {LEAST_WINDOWS - 1} windows") for line in lines)
-
-
-def test_small_windows_leave_overdispersion_unknown(blobs: NDArray[np.float32]) -> None:
-    lines: list[str] = []
-    baseline = fit(blobs, provenance=Provenance(traffic_of(len(blobs), 100)), progress=lines.append)
-    assert baseline.overdispersion is None
-    assert any("0 held-out windows of 1h have 30 events or more" in line for line in lines)
+    assert any(part in line for line in lines)
+    # Few windows are not kept whole.
+    assert (baseline.identity == fit(blobs).identity) is (windows != 100)
 
 
 def test_segments_are_counted_among_held_out_vectors(blobs: NDArray[np.float32]) -> None:
     labels = [{"side": "left" if vector[0] < 0 else "right"} for vector in blobs]
     members = find_members(labels, [SegmentChoice("side", ("left",))])
     baseline = fit(blobs, provenance=Provenance(members=members))
-    _, counted = split_indices(len(blobs), 0)
+    fitted, counted = split_indices(len(blobs), 0)
     assert [(segment.key, segment.value) for segment in baseline.segments] == [
         ("side", "left"),
         ("side", "other"),
@@ -85,51 +80,40 @@ def test_segments_are_counted_among_held_out_vectors(blobs: NDArray[np.float32])
     assert sum(segment.counts for segment in baseline.segments).tolist() == baseline.counts.tolist()
     ids = baseline.centroids.assign(blobs[counted])
     outliers = beyond_others(baseline.centroids.distances(blobs[counted], ids), ids)
-    fitted, _ = split_indices(len(blobs), 0)
+    assert outliers.any()
     reference = moments(blobs, counted, fitted)
     spreads, beyond = measure_spreads(blobs, fitted, reference, baseline.centroids, baseline.radii)
+    components = baseline.components.astype(float)
     for segment, is_left in zip(baseline.segments, (True, False), strict=True):
-        assert segment.outliers == outliers[(blobs[counted][:, 0] < 0) == is_left].sum()
+        inside = (blobs[counted][:, 0] < 0) == is_left
+        assert segment.outliers == outliers[inside].sum()
         own_rows = (blobs[fitted][:, 0] < 0) == is_left
         assert segment.spreads == moments_of(spreads[own_rows], beyond[own_rows])
-    assert sum(segment.outliers for segment in baseline.segments) > 0
-    for segment, is_left in zip(baseline.segments, (True, False), strict=True):
-        own = blobs[counted][(blobs[counted][:, 0] < 0) == is_left].astype(float)
-        components = baseline.components.astype(float)
-        np.testing.assert_allclose(
-            segment.mean, components @ (own.mean(axis=0) - baseline.mean), rtol=1e-6, atol=1e-9
-        )
-        np.testing.assert_allclose(
-            segment.covariance, components @ np.cov(own, rowvar=False) @ components.T, rtol=1e-6, atol=1e-6
-        )
+        own = blobs[counted][inside].astype(float)
+        shift = components @ (own.mean(axis=0) - baseline.mean)
+        np.testing.assert_allclose(segment.mean, shift, rtol=1e-6, atol=1e-9)
+        covariance = components @ np.cov(own, rowvar=False) @ components.T
+        np.testing.assert_allclose(segment.covariance, covariance, rtol=1e-6, atol=1e-6)
     assert baseline.identity != fit(blobs).identity
 
 
 def test_fit_with_times_measures_overdispersion_of_segments() -> None:
-    # In draw_bursts of five, by turns of one segment and of the others.
     vectors = draw_bursts(12_000, 5)
-    labels = [{"side": ("a", "b")[row // 5 % 2]} for row in range(len(vectors))]
-    members = find_members(labels, [SegmentChoice("side", ("a",))])
-    numbers = np.arange(len(vectors)) // 200
+    # By turns of bursts of one segment and of another; and a segment of single vectors of each burst.
+    labels = [{"side": "ab"[row // 5 % 2], "n": "few" if row % 10 == 0 else "many"} for row in range(12_000)]
+    members = find_members(labels, [SegmentChoice("side", ("a",)), SegmentChoice("n", ("few",))])
     lines: list[str] = []
-    baseline = fit(vectors, provenance=Provenance(Traffic(numbers, HOUR_MS), members), progress=lines.append)
+    traffic = Traffic(np.arange(12_000) // 200, HOUR_MS)
+    baseline = fit(vectors, provenance=Provenance(traffic, members), progress=lines.append)
     assert baseline.overdispersion is not None
-    for segment in baseline.segments:
+    *sides, few, many = baseline.segments
+    for segment in sides:
         assert segment.overdispersion is not None
         assert segment.overdispersion.windows == baseline.overdispersion.windows
         assert segment.overdispersion.counts == pytest.approx(5, rel=0.4)
-    by_others = find_members(
-        [{"n": "few" if row % 10 == 0 else "many"} for row in range(len(vectors))],
-        [SegmentChoice("n", ("few",))],
-    )
-    few, many = fit(
-        vectors, provenance=Provenance(Traffic(numbers, HOUR_MS), by_others), progress=lines.append
-    ).segments
     assert (few.value, few.overdispersion) == ("few", None)
     assert many.overdispersion is not None
     assert any(line.startswith("segment n=few has 30 events or more in 0 held-out windows") for line in lines)
     # Without times nothing is known of anything.
-    assert [part.overdispersion for part in fit(vectors, provenance=Provenance(None, members)).segments] == [
-        None,
-        None,
-    ]
+    unknown = fit(vectors, provenance=Provenance(None, members)).segments
+    assert {part.overdispersion for part in unknown} == {None}

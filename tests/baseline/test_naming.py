@@ -60,41 +60,20 @@ def test_nothing_known_describes_nothing() -> None:
         (label(a=75, b=9, c=8, d=8), "a"),
         (label(b=50, a=50), "a, b"),
         (label(a=1), "a"),
+        # Labels that differ in unprintable characters are one.
+        (["a b", "a\nb", " a \x1b b\u202e", "c"], "a b, c"),
+        # A name needs a tenth of the cluster.
+        ([None] * 90 + ["a"] * 10, "a"),
+        ([None] * 91 + ["a"] * 9, None),
+        ([None] * 199 + ["a"], None),
+        ([str(row % 100) for row in range(200)], None),
+        ([None, "\n \x07"], None),
+        (["word " * 40], "word " * 15 + "wo…"),
+        (["猫" * 40], "猫" * 25 + "…"),
     ],
 )
-def test_dominant_labels_name_cluster(labels: list[str], name: str) -> None:
+def test_dominant_labels_name_cluster(labels: list[str | None], name: str | None) -> None:
     assert names([0] * len(labels), labels=labels) == [name]
-
-
-def test_vectors_without_label_do_not_count() -> None:
-    assert names([0] * 10 + [1] * 2, labels=[None] * 8 + ["a", "a", None, "\n \x07"]) == ["a", None]
-
-
-@pytest.mark.parametrize(
-    "labels",
-    [
-        pytest.param([None] * 199 + ["a"], id="one labelled vector"),
-        pytest.param([str(row % 100) for row in range(200)], id="even classes"),
-        pytest.param([None] * 91 + ["a"] * 9, id="less than a tenth"),
-    ],
-)
-def test_rare_labels_name_no_cluster(labels: list[str | None]) -> None:
-    assert names([0] * len(labels), labels=labels) == [None]
-
-
-def test_label_of_a_tenth_of_cluster_names_it() -> None:
-    assert names([0] * 100, labels=[None] * 90 + ["a"] * 10) == ["a"]
-
-
-def test_labels_that_differ_in_unprintable_characters_are_one() -> None:
-    assert names([0] * 4, labels=["a b", "a\nb", " a \x1b b\u202e", "c"]) == ["a b, c"]
-
-
-def test_long_name_is_shortened() -> None:
-    (name,) = names([0], labels=["word " * 40])
-    assert name == "word " * 15 + "wo…"
-    (name,) = names([0], labels=["猫" * 40])
-    assert name == "猫" * 25 + "…"
 
 
 def test_held_out_vectors_alone_name_clusters() -> None:
@@ -106,42 +85,52 @@ def test_held_out_vectors_alone_name_clusters() -> None:
     assert [each.name for each in found] == ["aa", "bb"]
 
 
-def test_characteristic_words_name_cluster() -> None:
-    texts = [
-        *["People said that the goalie of the hockey team saved the game"] * 20,
-        *["The hockey game of the season, people said, and the team lost"] * 4,
-        *["People said that the engine of this car is new"] * 20,
-        *["A car with an engine, said people in 2024"] * 4,
-    ]
-    assert names([0] * 24 + [1] * 24, texts=texts) == ["game, hockey, team", "car, engine, new"]
+HOCKEY = [
+    *["People said that the goalie of the hockey team saved the game"] * 20,
+    *["The hockey game of the season, people said, and the team lost"] * 4,
+]
+CARS = [
+    *["People said that the engine of this car is new"] * 20,
+    *["A car with an engine, said people in 2024"] * 4,
+]
+EQUAL = " ".join(f"{first}{second}" for second in "dbac" for first in "bzkyfax")
 
 
-def test_word_of_all_texts_names_no_cluster() -> None:
-    texts = [f"shared {word}" for word in ("alpha", "beta", "gamma") for _ in range(12)]
-    found = names([0] * 12 + [1] * 12 + [2] * 12, texts=texts)
-    assert found == ["alpha", "beta", "gamma"]
-
-
-def test_repetition_in_one_text_does_not_count() -> None:
-    texts = ["spam " * 50 + "good word", *["good word"] * 11, "spam plain", *["plain"] * 11]
-    assert names([0] * 12 + [1] * 12, texts=texts) == ["good, word", "plain"]
-
-
-def test_words_of_one_text_leave_names_of_others() -> None:
-    texts = [f"{word} {word}{'x' * row}" for word in ("alpha", "beta") for row in range(1, 13)]
-    assert names([0] * 12 + [1] * 12, texts=texts) == ["alpha", "beta"]
-
-
-def test_word_of_few_clusters_ranks_before_word_of_more() -> None:
-    texts = [f"common mine{cluster if row < 32 else ''}" for cluster in range(2) for row in range(40)]
-    texts += [f"other{cluster}" for cluster in range(2, 8) for _ in range(40)]
-    assert names(np.repeat(range(8), 40), texts=texts)[:2] == ["mine0, common", "mine1, common"]
-
-
-def test_equal_words_are_in_alphabetical_order() -> None:
-    words = [f"{first}{second}" for second in "dbac" for first in "bzkyfax"]
-    texts = [" ".join(words)] * 20 + ["else"] * 20
-    assert names([0] * 20 + [1] * 20, texts=texts)[0] == "aa, ab, ac"
+@pytest.mark.parametrize(
+    ("clusters", "expected"),
+    [
+        ([HOCKEY, CARS], ["game, hockey, team", "car, engine, new"]),
+        ([[f"shared {word}"] * 12 for word in ("alpha", "beta", "gamma")], ["alpha", "beta", "gamma"]),
+        # Repetition within one text does not count, nor words of a single text.
+        (
+            [["spam " * 50 + "good word", *["good word"] * 11], ["spam plain", *["plain"] * 11]],
+            ["good, word", "plain"],
+        ),
+        (
+            [[f"{word} {word}{'x' * row}" for row in range(1, 13)] for word in ("alpha", "beta")],
+            ["alpha", "beta"],
+        ),
+        # A word of few clusters comes before one of more.
+        (
+            [
+                *([*[f"common mine{cluster}"] * 32, *["common mine"] * 8] for cluster in range(2)),
+                *([f"other{cluster}"] * 40 for cluster in range(2, 8)),
+            ],
+            ["mine0, common", "mine1, common"],
+        ),
+        ([[EQUAL] * 20, ["else"] * 20], ["aa, ab, ac"]),
+        ([["the"], ["and"]], [None, None]),
+        ([["12"], ["12"]], [None, None]),
+        ([["uno"], ["due"]], [None, None]),
+        ([[None], [None]], [None, None]),
+    ],
+)
+def test_characteristic_words_name_cluster(
+    clusters: list[list[str | None]], expected: list[str | None]
+) -> None:
+    ids = np.repeat(np.arange(len(clusters)), [len(texts) for texts in clusters])
+    found = names(ids, texts=[text for texts in clusters for text in texts])
+    assert found[: len(expected)] == expected
 
 
 def random_texts(number: int, words: int, seed: int = 0) -> list[str]:
@@ -169,11 +158,6 @@ def test_words_of_few_texts_name_clusters_among_stop_words() -> None:
         for cluster in clusters
     ]
     assert names(clusters, texts=texts) == list(classes)
-
-
-@pytest.mark.parametrize("texts", [["the", "and"], ["12", "12"], ["uno", "due"], [None, None]])
-def test_texts_without_shared_words_give_no_names(texts: list[str | None]) -> None:
-    assert names([0, 1], texts=texts) == [None, None]
 
 
 def test_examples_are_nearest_vectors() -> None:

@@ -9,12 +9,10 @@ from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.quality import (
     largest_window,
     notes,
-    overdispersion_reading,
     stability_reading,
     tiny_clusters,
 )
 from driftgauge.core.counting.hashing import HASH_BINS
-from driftgauge.core.statistics.overdispersion import Overdispersion
 from tests.builders.baselines import with_metadata
 
 
@@ -24,13 +22,9 @@ def counted(baseline: Baseline, *counts: int) -> Baseline:
     return dataclasses.replace(baseline, metadata=metadata, counts=hashes[: len(counts)], hash_counts=hashes)
 
 
-def test_largest_window_is_twentieth_of_reference(baseline: Baseline) -> None:
-    assert largest_window(baseline) == 30
-    assert largest_window(with_metadata(baseline, reference_count=600)) == 30
+def test_largest_window_and_tiny_clusters(baseline: Baseline) -> None:
+    assert largest_window(baseline) == largest_window(with_metadata(baseline, reference_count=600)) == 30
     assert largest_window(counted(baseline, 1, 1, 1, 1, 1, 34)) == 1
-
-
-def test_tiny_clusters_hold_under_one_percent(baseline: Baseline) -> None:
     assert tiny_clusters(counted(baseline, 10, 9, 481, 0, 490, 10)) == [1, 3]
 
 
@@ -51,18 +45,8 @@ def test_stability_reading_explains_value(stability: float, meaning: str) -> Non
     assert meaning in reading
 
 
-def test_overdispersion_reading_gives_factors() -> None:
-    means = np.array([[2.0, 1.0], [1.0, 2.0]])
-    assert overdispersion_reading(Overdispersion(20, 2.254, means)) == (
-        "counts vary 2.25 times as much as those of independent events, means up to 3.00 times"
-    )
-
-
-def test_notes_on_good_baseline_are_empty(full_baseline: Baseline) -> None:
-    assert notes(with_metadata(full_baseline, stability=0.9)) == []
-
-
 def test_notes_name_weakness_and_remedy(baseline: Baseline, full_baseline: Baseline) -> None:
+    assert notes(with_metadata(full_baseline, stability=0.9)) == []
     for weak, part, remedy in (
         (
             with_metadata(full_baseline, stability=0.9, training_set=True),

@@ -20,21 +20,22 @@ def test_hashes_are_those_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert count_hashes(np.array([0, 2, 2, 127])).tolist() == [1, 0, 2, *[0] * 124, 1]
 
 
-def test_windows_of_different_items_vary_as_expected() -> None:
-    hashes = np.random.default_rng(0).integers(HASH_BINS, size=20_000)
-    assert by_windows(np.arange(20_000) // 100, hashes).mean() == pytest.approx(1, abs=0.03)
+RANDOM = np.random.default_rng(0)
+POPULAR = np.where(RANDOM.random(20_000) < 0.1, 7, RANDOM.integers(HASH_BINS, size=20_000))
 
 
-def test_repetition_within_windows_is_overdispersion() -> None:
-    # Each item is sent twice, one after the other: the rate of all is far below that of a window.
-    hashes = np.repeat(np.random.default_rng(0).integers(HASH_BINS, size=10_000), 2)
-    assert by_windows(np.arange(20_000) // 100, hashes).mean() == pytest.approx(2, abs=0.05)
-
-
-def test_popular_items_are_no_overdispersion() -> None:
-    random = np.random.default_rng(1)
-    hashes = np.where(random.random(20_000) < 0.1, 7, random.integers(HASH_BINS, size=20_000))
-    assert by_windows(np.arange(20_000) // 100, hashes).mean() == pytest.approx(1, abs=0.05)
+@pytest.mark.parametrize(
+    ("hashes", "expected"),
+    [
+        (RANDOM.integers(HASH_BINS, size=20_000), 1),
+        (POPULAR, 1),
+        # Each item is sent twice, one after the other: the rate of all is far below that of a window.
+        (np.repeat(RANDOM.integers(HASH_BINS, size=10_000), 2), 2),
+    ],
+    ids=["different", "popular", "twice"],
+)
+def test_repetition_within_windows_is_overdispersion(hashes: np.ndarray, expected: int) -> None:
+    assert by_windows(np.arange(20_000) // 100, hashes).mean() == pytest.approx(expected, abs=0.05)
 
 
 def test_groups_of_equal_items_vary_with_their_squares() -> None:

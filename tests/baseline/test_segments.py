@@ -1,5 +1,8 @@
 """Tests of `driftgauge.baseline.segments`."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -65,41 +68,32 @@ def test_find_members_assigns_event_to_one_segment_per_key() -> None:
         "device=tv": [3, 4],
         "device=other": [0, 1, 2, 5],
     }
-
-
-def test_members_of_rows_keep_order() -> None:
-    member = find_members(LABELS, [SegmentChoice("country", ("de",))])[0]
-    assert member.of(np.array([4, 1, 0])).rows.tolist() == [True, False, True]
-
-
-def test_find_members_without_choices_needs_no_labels() -> None:
+    assert members_found[1].of(np.array([4, 1, 0])).rows.tolist() == [True, False, True]
     assert find_members(None, []) == ()
 
 
 @pytest.mark.parametrize(
-    ("choices", "fault"),
+    ("labels", "choices", "fault"),
     [
         (
+            LABELS,
             [SegmentChoice("k", ("a",)), SegmentChoice("k", ("b",))],
             "names a key twice; give all of its values",
         ),
         (
+            LABELS,
             [SegmentChoice("k", tuple(map(str, range(64))))],
             r"names 65 segments, including other .* the maximum is 64",
         ),
-        ([SegmentChoice(str(key), ("a",)) for key in range(33)], "names 66 segments"),
+        (LABELS, [SegmentChoice(str(key), ("a",)) for key in range(33)], "names 66 segments"),
+        (None, [SegmentChoice("k", ("a",))], r"only events carry segments; fit on a \.jsonl"),
     ],
 )
-def test_find_members_rejects_conflicting_or_too_many_choices(
-    choices: list[SegmentChoice], fault: str
+def test_find_members_rejects_unusable_choices(
+    labels: Sequence[dict[str, str]] | None, choices: list[SegmentChoice], fault: str
 ) -> None:
     with pytest.raises(InputError, match=fault):
-        find_members(LABELS, choices)
-
-
-def test_find_members_without_events_rejects_choices() -> None:
-    with pytest.raises(InputError, match=r"only events carry segments; fit on a \.jsonl"):
-        find_members(None, [SegmentChoice("k", ("a",))])
+        find_members(labels, choices)
 
 
 @pytest.mark.parametrize(("clusters", "components", "needed"), [(20, 8, 100), (4, 32, 160)])
@@ -140,42 +134,21 @@ def test_reference_segments_use_vectors_of_segment() -> None:
     np.testing.assert_allclose(segment.covariance, centred.T @ centred / (len(rows) - 1))
 
 
-def test_reference_segments_with_one_component_have_covariance() -> None:
-    coordinates = np.random.default_rng(0).normal(size=(1_000, 1))
-    (segment,) = reference_segments(
-        members(a=list(range(50))),
-        np.zeros(1_000, int),
-        coordinates,
-        NO_OUTLIERS,
-        {"k=a": (None, None)},
-        2,
-        silent,
-    )
-    assert segment.covariance.shape == (1, 1)
-    assert segment.counts.tolist() == [50, 0]
+def measured(part: Members, coordinates: np.ndarray, progress: Callable[[str], None]) -> Any:
+    ids, spreads = np.zeros(len(coordinates), np.intp), {part.name: (None, None)}
+    return reference_segments([part], ids, coordinates, NO_OUTLIERS, spreads, 2, progress)
 
 
-def test_reference_segments_reject_segment_without_variation() -> None:
+def test_segment_of_one_component_has_covariance_and_one_without_variation_is_left_out() -> None:
     coordinates = np.random.default_rng(0).normal(size=(1_000, 4))
+    (part, other) = members(a=list(range(500)), other=list(range(500)))
+    (segment,) = measured(part, coordinates[:, :1], silent)
+    assert (segment.covariance.shape, segment.counts.tolist()) == ((1, 1), [500, 0])
     coordinates[:, 3] = coordinates[:, 1]
-    ids = np.zeros(1_000, dtype=np.intp)
     with pytest.raises(BaselineError, match=r"segment k=a do not vary along every .*; leave the segment out"):
-        reference_segments(
-            members(a=list(range(500))), ids, coordinates, NO_OUTLIERS, {"k=a": (None, None)}, 2, silent
-        )
+        measured(part, coordinates, silent)
     lines: list[str] = []
-    assert (
-        reference_segments(
-            members(other=list(range(500))),
-            ids,
-            coordinates,
-            NO_OUTLIERS,
-            {"k=other": (None, None)},
-            2,
-            lines.append,
-        )
-        == ()
-    )
+    assert measured(other, coordinates, lines.append) == ()
     assert lines == [
         "the vectors of segment k=other do not vary along every component: "
         "its events count only in the whole stream"

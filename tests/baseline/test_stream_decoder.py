@@ -12,8 +12,7 @@ from driftgauge.config.inputs import InputSettings
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import InputError
 from driftgauge.events.inputs import build_readers
-from driftgauge.events.mapped import MappedReader
-from driftgauge.events.records import RawRecord, Records, StoredRecord
+from driftgauge.events.records import Records, StoredRecord
 from driftgauge.events.rejection import Reason
 
 NOW_MS = 1_762_128_000_000
@@ -71,31 +70,27 @@ def test_events_without_baseline_are_decoded() -> None:
     assert [each.reason for each in decoded.rejections] == [Reason.UNKNOWN_STREAM, Reason.UNDECODABLE]
 
 
-def test_most_frequent_length_is_dimension() -> None:
-    decoded = decoder().decode(records([native([1, 2, 3]), native([1, 2]), native([3, 4])]))
-    np.testing.assert_array_equal(decoded.batches[0].vectors, [[1, 2], [3, 4]])
-    assert decoded.rejections[0].reason is Reason.WRONG_DIMENSION
-
-
-def test_dimension_is_learned_from_later_batch() -> None:
+def test_most_frequent_length_of_first_batch_is_dimension() -> None:
     tested = decoder()
     assert tested.decode(records([native([1], "texts")])).batches == ()
     assert tested.dimension is None
-    assert len(tested.decode(records([native([1, 2])])).batches[0]) == 1
+    decoded = tested.decode(records([native([1, 2, 3]), native([1, 2]), native([3, 4])]))
+    np.testing.assert_array_equal(decoded.batches[0].vectors, [[1, 2], [3, 4]])
+    assert decoded.rejections[0].reason is Reason.WRONG_DIMENSION
     assert tested.dimension == 2
 
 
-def test_other_streams_of_same_records_are_accepted() -> None:
-    decoded = decoder(PAIR).decode(records([pair([1, 2], [3, 4, 5]), pair([6, 7], [8, 9, 10])]))
+@pytest.mark.parametrize(
+    ("last", "taken", "reasons"),
+    [(9, [[1, 2], [6, 7]], []), (1e39, [[1, 2]], [Reason.NON_FINITE])],
+)
+def test_fault_in_other_stream_refuses_whole_record(
+    last: float, taken: list[list[int]], reasons: list[Reason]
+) -> None:
+    decoded = decoder(PAIR).decode(records([pair([1, 2], [3, 4, 5]), pair([6, 7], [8, last, 10])]))
     (batch,) = decoded.batches
-    np.testing.assert_array_equal(batch.vectors, [[1, 2], [6, 7]])
-    assert decoded.rejections == ()
-
-
-def test_fault_in_other_stream_refuses_whole_record() -> None:
-    decoded = decoder(PAIR).decode(records([pair([1, 2], [3, 4, 5]), pair([6, 7], [8, 1e39, 10])]))
-    np.testing.assert_array_equal(decoded.batches[0].vectors, [[1, 2]])
-    assert decoded.rejections[0].reason is Reason.NON_FINITE
+    np.testing.assert_array_equal(batch.vectors, taken)
+    assert [each.reason for each in decoded.rejections] == reasons
 
 
 @pytest.mark.parametrize("settings", [None, PAIR])
@@ -167,24 +162,6 @@ TWO_SOURCES = {
         {"stream": "name", "embedding": "v"},
     ],
 }
-
-
-def test_records_of_other_streams_are_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    tested = decoder(InputSettings.model_validate(ROUTED))
-    ours = {"at": NOW_MS, "name": "images", "v": [1, 2]}
-    others = [{"at": NOW_MS, "name": f"s{number}", "v": [1]} for number in range(3)]
-    tested.decode(records([ours]))
-    decoded = []
-    decode = MappedReader.decode
-
-    def note(reader: MappedReader, record: RawRecord) -> object:
-        decoded.append(record)
-        return decode(reader, record)
-
-    monkeypatch.setattr(MappedReader, "decode", note)
-    for _ in range(2):
-        assert len(tested.decode(records([ours, *others])).rejections) == 3
-    assert len(decoded) == 8
 
 
 def test_new_stream_beside_this_one_is_learned_later() -> None:

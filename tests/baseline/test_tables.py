@@ -46,45 +46,41 @@ def vectors_of(kind: pa.DataType) -> pa.Array:
     return pa.array(LISTS, kind)
 
 
+def packed(dtype: str, kind: pa.DataType) -> pa.Array:
+    return pa.array([row.astype(dtype).tobytes() for row in VECTORS], kind)
+
+
 @pytest.mark.parametrize(
-    "kind",
+    ("column", "number"),
     [
-        pa.list_(pa.float32()),
-        pa.list_(pa.float64()),
-        pa.list_(pa.float16()),
-        pa.large_list(pa.float32()),
-        pa.list_(pa.float32(), 3),
+        *(
+            (vectors_of(kind), "f32")
+            for kind in (
+                pa.list_(pa.float32()),
+                pa.list_(pa.float64()),
+                pa.list_(pa.float16()),
+                pa.large_list(pa.float32()),
+                pa.list_(pa.float32(), 3),
+            )
+        ),
+        *((packed("<f4", kind), "f32") for kind in (pa.binary(), pa.large_binary(), pa.binary(12))),
+        (packed("<f2", pa.binary()), "f16"),
     ],
-    ids=str,
+    ids=lambda value: str(getattr(value, "type", value)),
 )
-def test_read_takes_lists_of_floats(tmp_path: Path, kind: pa.DataType) -> None:
-    result = read(parquet(tmp_path, {"id": [1, 2, 3, 4], "embedding": vectors_of(kind)}))
+def test_lists_and_bytes_of_floats_are_vectors(tmp_path: Path, column: pa.Array, number: str) -> None:
+    path = parquet(tmp_path, {"id": [1, 2, 3, 4], "embedding": column})
+    result = read(path, number=VectorFormat(number))
     np.testing.assert_array_equal(result.vectors, VECTORS)
     assert result.vectors.dtype == np.float32
     assert (result.times_ms, result.model_version, result.segments) == (None, None, None)
 
 
-@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary(12)], ids=str)
-def test_read_takes_bytes_of_floats(tmp_path: Path, kind: pa.DataType) -> None:
-    column = pa.array([row.astype("<f4").tobytes() for row in VECTORS], kind)
-    np.testing.assert_array_equal(read(parquet(tmp_path, {"v": column})).vectors, VECTORS)
-
-
-def test_read_takes_bytes_of_halves(tmp_path: Path) -> None:
-    column = pa.array([row.astype("<f2").tobytes() for row in VECTORS])
-    result = read(parquet(tmp_path, {"v": column}), number=VectorFormat("f16"))
-    np.testing.assert_array_equal(result.vectors, VECTORS)
-
-
 @pytest.mark.parametrize("suffix", [".feather", ".arrow", ".ipc"])
-def test_read_takes_arrow_files(tmp_path: Path, suffix: str) -> None:
-    path = tmp_path / f"vectors{suffix}"
-    pa.feather.write_feather(pa.table({"v": LISTS}), str(path), chunksize=3)
+def test_arrow_files_and_streams_are_read(tmp_path: Path, suffix: str) -> None:
+    path, table = tmp_path / f"vectors{suffix}", pa.table({"v": LISTS})
+    pa.feather.write_feather(table, str(path), chunksize=3)
     np.testing.assert_array_equal(read(path).vectors, VECTORS)
-
-
-def test_read_takes_arrow_stream(tmp_path: Path) -> None:
-    path, table = tmp_path / "vectors.arrow", pa.table({"v": LISTS})
     with pa.ipc.new_stream(str(path), table.schema) as stream:
         stream.write_table(table)
     np.testing.assert_array_equal(read(path).vectors, VECTORS)
@@ -114,25 +110,30 @@ def test_read_takes_times(tmp_path: Path, column: pa.Array, unit: str) -> None:
     assert result.times_ms.tolist() == TIMES
 
 
-def test_read_takes_segments(tmp_path: Path) -> None:
-    countries = pa.array(["de", None, "fr", "de"]).dictionary_encode()
-    path = parquet(tmp_path, {"v": LISTS, "land": countries, "tablet": [True, False, True, True]})
+def test_columns_are_segments_labels_texts_and_ids(tmp_path: Path) -> None:
+    columns = {
+        "v": LISTS,
+        "land": pa.array(["de", None, "fr", "de"]).dictionary_encode(),
+        "tablet": [True, False, True, True],
+        "class": ["a", "b", None, "a"],
+        "version": [1, 2, 1, 1],
+        "id": [7, 8, 9, 6],
+        "title": ["one", None, "three", "four"],
+    }
+    path = parquet(tmp_path, columns)
     assert read(path, segments={"country": "land", "tablet": "tablet"}).segments == (
         {"country": "de", "tablet": "true"},
         {"tablet": "false"},
         {"country": "fr", "tablet": "true"},
         {"country": "de", "tablet": "true"},
     )
-
-
-def test_read_takes_labels_and_ids(tmp_path: Path) -> None:
-    path = parquet(
-        tmp_path, {"v": LISTS, "class": ["a", "b", None, "a"], "version": [1, 2, 1, 1], "id": [7, 8, 9, 6]}
-    )
-    result = read(path, "1", name=NameColumn("class", holds_texts=False), event_id="id", version="version")
-    assert result.labels == ["a", None, "a"]
-    assert result.event_ids == ["7", "9", "6"]
-    assert result.texts is None
+    name = NameColumn("class", holds_texts=False)
+    result = read(path, "1", name=name, event_id="id", version="version")
+    assert (result.labels, result.event_ids, result.texts) == (["a", None, "a"], ["7", "9", "6"], None)
+    result = read(path, name=NameColumn("title", holds_texts=True))
+    assert result.texts is not None
+    assert (result.texts.rows.tolist(), result.texts.texts) == ([0, 2, 3], ["one", "three", "four"])
+    assert (result.labels, result.event_ids) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -157,22 +158,9 @@ def test_read_refuses_floats_and_lists_as_text(
         read(path, vector="v", **columns)
 
 
-def test_refused_rows_take_their_labels_and_ids_with_them(tmp_path: Path) -> None:
-    vectors = [LISTS[0], [np.nan] * 3, LISTS[2], None]
-    path = parquet(tmp_path, {"v": vectors, "class": list("abcd"), "id": list("wxyz")})
-    result = read(path, name=NameColumn("class", holds_texts=False), event_id="id")
-    assert (result.labels, result.event_ids) == (["a", "c"], ["w", "y"])
-
-
-def test_read_takes_texts(tmp_path: Path) -> None:
-    path = parquet(tmp_path, {"v": LISTS, "title": ["one", None, "three", "four"]})
-    result = read(path, name=NameColumn("title", holds_texts=True))
-    assert result.texts is not None
-    assert (result.texts.rows.tolist(), result.texts.texts) == ([0, 2, 3], ["one", "three", "four"])
-    assert (result.labels, result.event_ids) == (None, None)
-
-
 def test_read_of_several_versions_needs_choice(tmp_path: Path) -> None:
+    path = parquet(tmp_path, {"v": LISTS, "model": [None, "v1", None, "v1"]})
+    assert read(path, version="model").model_version == "v1"
     path = parquet(tmp_path, {"v": LISTS, "model": [None, "v1", "v2", "v1"], "at": TIMES})
     with pytest.raises(InputError, match=r"row 2 \(counted from 0\): model version 'v2' after 'v1'"):
         read(path, version="model")
@@ -183,24 +171,40 @@ def test_read_of_several_versions_needs_choice(tmp_path: Path) -> None:
     assert chosen.model_version == "v1"
 
 
-def test_read_takes_only_version(tmp_path: Path) -> None:
-    path = parquet(tmp_path, {"v": LISTS, "model": [None, "v1", None, "v1"]})
-    assert read(path, version="model").model_version == "v1"
+LISTED = r"no column 'w'; the columns are v \(list"
 
 
 @pytest.mark.parametrize(
-    ("rows", "fault"),
+    ("table", "choice", "fault"),
     [
-        (pa.array([None, None], pa.list_(pa.float32())), "no rows; give a file that has some"),
-        (pa.array([[], []], pa.list_(pa.float32())), r"row 0 .*no vector"),
-        ([b"12345", b"12345"], r"row 0 .*no vector of f32"),
-        ([[1, 2], [3, 4]], r"must be lists of floats, or bytes; the columns are v \(list<element: int64>\)"),
-        ([], r"must be lists of floats, or bytes"),
+        ({"v": pa.array([None, None], pa.list_(pa.float32()))}, {}, "no rows; give a file that has some"),
+        ({"v": pa.array([[], []], pa.list_(pa.float32()))}, {}, r"row 0 .*no vector"),
+        ({"v": [b"12345", b"12345"]}, {}, r"row 0 .*no vector of f32"),
+        (
+            {"v": [[1, 2], [3, 4]]},
+            {},
+            r"must be lists of floats, or bytes; the columns are v \(list<element: int64>\)",
+        ),
+        ({"v": []}, {}, r"must be lists of floats, or bytes"),
+        ({"v": LISTS, "at": [1, None, 3, 4]}, {"time": "at"}, "row 1 .*the time is null"),
+        (
+            {"v": LISTS, "at": [1, -2, 3, 4]},
+            {"time": "at"},
+            "row 1 .*not within the years 1970 to 9999; check its unit",
+        ),
+        ({"v": LISTS, "at": ["noon"] * 4}, {"time": "at"}, "row 0 .*not an RFC 3339 date-time"),
+        ({"v": LISTS, "at": [0.5] * 4}, {"time": "at"}, "row 0 .*times of type double; give timestamps"),
+        ({"a": LISTS, "b": LISTS}, {}, "choose one with --vector-column: a, b"),
+        ({"v": LISTS}, {"vector": "w"}, LISTED),
+        ({"v": LISTS}, {"time": "w"}, LISTED),
+        ({"v": LISTS}, {"segments": {"key": "w"}}, LISTED),
     ],
 )
-def test_read_refuses_unusable_vectors(tmp_path: Path, rows: Any, fault: str) -> None:
+def test_unusable_table_is_refused(
+    tmp_path: Path, table: dict[str, Any], choice: dict[str, Any], fault: str
+) -> None:
     with pytest.raises(InputError, match=fault):
-        read(parquet(tmp_path, {"v": rows}))
+        read(parquet(tmp_path, table), **choice)
 
 
 @pytest.mark.parametrize(
@@ -212,9 +216,12 @@ def test_read_leaves_refused_rows_out(tmp_path: Path, kind: pa.DataType) -> None
     nan = float("nan")
     rows = [None, [1.0, 2.0], [1.0, None], [1.0, nan], [1e39, 1.0], [3.0, 4.0], [5.0, 6.0]]
     versions = ["v1"] * 5 + ["v2", "v1"]
-    path = parquet(tmp_path, {"v": pa.array(rows, kind), "at": [*range(7)], "model": versions})
+    columns = {"v": pa.array(rows, kind), "at": [*range(7)], "model": versions, "c": [*"abcdefg"]}
+    path = parquet(tmp_path, columns)
     refusals = Refusals()
-    found = read(path, "v1", refusals, time="at", version="model")
+    name = NameColumn("c", holds_texts=False)
+    found = read(path, "v1", refusals, time="at", version="model", name=name, event_id="c", vector="v")
+    assert (found.labels, found.event_ids) == (["b", "g"], ["b", "g"])
     np.testing.assert_array_equal(found.vectors, [[1, 2], [5, 6]])
     assert found.times_ms is not None
     assert found.times_ms.tolist() == [1, 6]
@@ -252,33 +259,6 @@ def test_first_batch_sets_dimension_of_table(tmp_path: Path) -> None:
     refusals = Refusals()
     np.testing.assert_array_equal(read(path, refusals=refusals).vectors, [[1, 2], [5, 6]])
     assert refusals.by_reason() == {"wrong_dimension": 2, "invalid": 1}
-
-
-@pytest.mark.parametrize(
-    ("times", "fault"),
-    [
-        ([1, None, 3, 4], "row 1 .*the time is null"),
-        ([1, -2, 3, 4], "row 1 .*not within the years 1970 to 9999; check its unit"),
-        (["noon"] * 4, "row 0 .*not an RFC 3339 date-time"),
-        ([0.5] * 4, "row 0 .*times of type double; give timestamps"),
-    ],
-)
-def test_read_refuses_unusable_times(tmp_path: Path, times: list[Any], fault: str) -> None:
-    with pytest.raises(InputError, match=fault):
-        read(parquet(tmp_path, {"v": LISTS, "at": times}), time="at")
-
-
-def test_read_of_several_vector_columns_needs_choice(tmp_path: Path) -> None:
-    path = parquet(tmp_path, {"a": LISTS, "b": (VECTORS + 1).tolist()})
-    with pytest.raises(InputError, match="choose one with --vector-column: a, b"):
-        read(path)
-    np.testing.assert_array_equal(read(path, vector="b").vectors, VECTORS + 1)
-
-
-@pytest.mark.parametrize("columns", [{"vector": "w"}, {"time": "w"}, {"segments": {"key": "w"}}])
-def test_read_of_missing_column_lists_columns(tmp_path: Path, columns: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=r"no column 'w'; the columns are v \(list"):
-        read(parquet(tmp_path, {"v": LISTS}), **columns)
 
 
 @pytest.mark.parametrize("name", ["vectors.parquet", "vectors.arrow"])

@@ -16,21 +16,14 @@ def test_sample_holds_beginnings_of_texts_with_their_rows() -> None:
     assert len(sample) == 2
 
 
-def test_sample_is_bounded_and_even(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sample_is_bounded_even_and_the_same_for_any_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(texts, "MAX_TEXTS", 400)
     words = [None if row % 5 == 0 else str(row) for row in range(20_000)]
-    sample = TextSample.of(words)
-    assert len(sample) == 400
+    sample, parts = TextSample.of(words), TextSample()
     assert [words[row] for row in sample.rows.tolist()] == sample.texts
-    assert len(set(sample.rows.tolist())) == 400
+    assert len(set(sample.rows.tolist())) == len(sample) == 400
     quarters = np.bincount(sample.rows // 5_000, minlength=4)
     assert quarters.min() > 70, "each row has the same chance"
-
-
-def test_same_texts_give_same_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(texts, "MAX_TEXTS", 10)
-    words = list(map(str, range(100)))
-    parts = TextSample()
-    for start in range(0, 100, 7):
-        parts.add(words[start : start + 7])
-    assert parts.rows.tolist() == TextSample.of(words).rows.tolist()
+    for start in range(0, 20_000, 777):
+        parts.add(words[start : start + 777])
+    assert parts.rows.tolist() == sample.rows.tolist()

@@ -1,14 +1,11 @@
 """Tests of `driftgauge.baseline.windows`."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from driftgauge.baseline import windows as module
 from driftgauge.baseline.moments import moments, project
 from driftgauge.baseline.segments import Members, reference_segments
 from driftgauge.baseline.spreads import SpreadPair
@@ -23,7 +20,7 @@ from driftgauge.baseline.windows import (
 )
 from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.reference import SegmentReference
-from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion, OverdispersionEstimator
+from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, OverdispersionEstimator
 from tests.builders.baselines import silent
 from tests.builders.clocks import HOUR_MS
 
@@ -61,16 +58,12 @@ def test_split_whole_keeps_windows_whole_and_meets_target(sizes: list[int], shar
 
 
 def test_split_whole_is_random_and_repeatable() -> None:
-    traffic = Traffic(np.repeat(np.arange(LEAST_WINDOWS), 10), HOUR_MS)
-    splits = [split_whole(traffic.numbers, 5 * LEAST_WINDOWS, seed) for seed in (1, 1, 2)]
+    numbers = np.repeat(np.arange(LEAST_WINDOWS), 10)
+    splits = [split_whole(numbers, 5 * LEAST_WINDOWS, seed) for seed in (1, 1, 2)]
     first, again, other = (split[0].tolist() for split in splits if split is not None)
     assert first == again
     assert first != other
-
-
-def test_split_whole_of_too_few_windows_returns_none() -> None:
-    numbers = np.repeat(np.arange(LEAST_WINDOWS - 1), 10)
-    assert split_whole(numbers, 100, 0) is None
+    assert split_whole(numbers[:-10], 5 * LEAST_WINDOWS, 0) is None, "of too few windows"
 
 
 def drawn(random: np.random.Generator, windows: int, bursts: int, length: int) -> tuple[np.ndarray, ...]:
@@ -88,37 +81,6 @@ def observed(numbers: np.ndarray, ids: np.ndarray, vectors: np.ndarray) -> Overd
     return observe(numbers, ids, project(vectors, rows, reference) / np.sqrt(reference.variances), 6)
 
 
-def test_observe_compares_window_with_rest_of_reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[Any] = []
-
-    class Recorder:
-        @classmethod
-        def empty(cls, components: int) -> "Recorder":
-            assert components == 4
-            return cls()
-
-        def add(self, *arguments: object) -> "Recorder":
-            calls.append(arguments)
-            return self
-
-    monkeypatch.setattr(module, "OverdispersionEstimator", Recorder)
-    numbers, ids, vectors = drawn(np.random.default_rng(0), 5, 40, 1)
-    numbers = np.where(numbers == 2, 1, numbers)  # of unequal sizes, and numbers with a gap
-    observed(numbers, ids, vectors)
-    reference = moments(vectors, np.arange(200))
-    assert len(calls) == 4
-    for (counts, rest_counts, shift, rest, distances), number in zip(calls, (0, 1, 3, 4), strict=True):
-        inside = numbers == number
-        assert counts.tolist() == np.bincount(ids[inside], minlength=6).tolist()
-        assert rest_counts.tolist() == np.bincount(ids[~inside], minlength=6).tolist()
-        assert rest == (~inside).sum()
-        assert not distances.any(), "they were not measured"
-        difference = vectors[inside].mean(axis=0, dtype=float) - vectors[~inside].mean(axis=0, dtype=float)
-        np.testing.assert_allclose(
-            shift, reference.components @ difference / np.sqrt(reference.variances), rtol=1e-4, atol=1e-6
-        )
-
-
 def test_observe_leaves_out_small_windows() -> None:
     sizes = [29, 30, 1, 400, 7]
     numbers = np.repeat(np.arange(5), sizes)
@@ -127,8 +89,9 @@ def test_observe_leaves_out_small_windows() -> None:
     assert observed(numbers, ids, vectors).windows == 2
 
 
-@pytest.mark.parametrize("length", [2, 4])
-def test_observe_estimates_overdispersion_of_bursts_without_bias(length: int) -> None:
+# Overdispersion is 1 or more, so independent events come out a little above it.
+@pytest.mark.parametrize(("length", "tolerance"), [(1, 0.15), (2, 0.06), (4, 0.06)])
+def test_observe_estimates_overdispersion_of_bursts_without_bias(length: int, tolerance: float) -> None:
     # 60 estimates from 20 windows each: their mean is known to 2 %. Compared with a reference that
     # contains the window, and as if it did not, they would come out 10 % low.
     estimates = []
@@ -136,52 +99,32 @@ def test_observe_estimates_overdispersion_of_bursts_without_bias(length: int) ->
         overdispersion = observed(*drawn(np.random.default_rng(seed), 20, 60, length)).overdispersion()
         assert overdispersion is not None
         estimates.append(overdispersion.counts)
-    assert np.mean(estimates) == pytest.approx(length, rel=0.06)
+    assert np.mean(estimates) == pytest.approx(length, rel=tolerance)
 
 
-def test_observe_of_independent_events_estimates_about_one() -> None:
-    overdispersion = observed(*drawn(np.random.default_rng(1), 200, 60, 1)).overdispersion()
-    assert overdispersion is not None
-    assert overdispersion.counts < 1.15
-    assert np.linalg.eigvalsh(overdispersion.means)[-1] < 1.4
-
-
-def measure_with_line(
-    traffic: Traffic | None, windows: OverdispersionEstimator | None
-) -> tuple[Overdispersion | None, str]:
-    lines: list[str] = []
-    overdispersion = measure_overdispersion(traffic, windows, 6, lines.append)
-    assert len(lines) == 1
-    return overdispersion, lines[0]
-
-
-def test_measure_overdispersion_reports_known_overdispersion() -> None:
-    numbers, ids, vectors = drawn(np.random.default_rng(1), 50, 60, 3)
-    overdispersion, line = measure_with_line(Traffic(numbers, HOUR_MS), observed(numbers, ids, vectors))
-    assert overdispersion is not None
-    assert line.startswith(
-        f"50 windows of 1h held out: counts vary {overdispersion.counts:.2f} times as much"
-    )
-
-
-def test_measure_overdispersion_warns_with_reason_and_remedy() -> None:
+def test_overdispersion_is_reported_or_its_absence_with_the_remedy() -> None:
     few = Traffic(np.repeat(np.arange(7), 10), HOUR_MS)
     uneven = Traffic(np.repeat(np.arange(LEAST_WINDOWS), [400] + [10] * (LEAST_WINDOWS - 1)), 60_000)
     share = 400 / len(uneven.numbers)
-    numbers, ids, vectors = drawn(np.random.default_rng(1), MIN_WINDOWS - 1, 60, 1)
-    small = observed(numbers, ids, vectors)
+    small = observed(*drawn(np.random.default_rng(1), MIN_WINDOWS - 1, 60, 1))
+    lines: list[str] = []
     for traffic, windows, reason, remedy in (
         (None, None, "the vectors have no times", "fit on events with timestamps"),
         (few, None, f"of 7 windows of 1h; {LEAST_WINDOWS} are needed", "a shorter --window"),
         (uneven, None, f"one of the windows of 1m holds {share:.0%} of the events", "a shorter --window"),
         (few, small, f"{MIN_WINDOWS - 1} held-out windows of 1h have 30 events or more", "a longer --window"),
     ):
-        overdispersion, line = measure_with_line(traffic, windows)
-        assert overdispersion is None
+        assert measure_overdispersion(traffic, windows, 6, lines.append) is None
+        line = lines.pop()
         assert line.startswith("warning: ")
-        assert "p-values will not be calibrated for bursts" in line
-        assert reason in line
-        assert remedy in line
+        for part in ("p-values will not be calibrated for bursts", reason, remedy):
+            assert part in line
+    numbers, ids, vectors = drawn(np.random.default_rng(1), 50, 60, 3)
+    traffic, windows = Traffic(numbers, HOUR_MS), observed(numbers, ids, vectors)
+    known = measure_overdispersion(traffic, windows, 6, lines.append)
+    assert known is not None
+    (line,) = lines
+    assert line.startswith(f"50 windows of 1h held out: counts vary {known.counts:.2f} times as much")
 
 
 def test_report_ratio_warns_below_twenty_times_median_window() -> None:
@@ -233,22 +176,6 @@ def test_measure_segments_uses_events_and_mean_of_segment() -> None:
     assert own_segment.overdispersion.distances == pytest.approx([5.0, 5.0, 5.0, 1.0], rel=0.5)
     assert other_segment.overdispersion.counts < 1.3
     assert other_segment.overdispersion.distances.max() < 2
-
-
-def test_measure_segments_with_few_windows_returns_no_overdispersion() -> None:
-    random = np.random.default_rng(0)
-    numbers = np.repeat(np.arange(MIN_WINDOWS), 15)
-    ids, coordinates = random.integers(3, size=len(numbers)), random.normal(size=(len(numbers), 4))
-    lines: list[str] = []
-    parts = [Members("k", "a", numbers > 0)]
-    distances = np.zeros((len(ids), 3))
-    segments = segments_without_outliers(parts, ids, coordinates)
-    (segment,) = measure_segments(segments, parts, numbers, ids, coordinates, distances, 3, lines.append)
-    assert segment.overdispersion is None
-    assert lines == [
-        "segment k=a has 15 events or more in 19 held-out windows; 20 are needed: the overdispersion of the "
-        "whole stream is used, and the segment's p-values are not calibrated"
-    ]
 
 
 @pytest.mark.parametrize("length", [1, 4])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.bench.input_case import Case, environment_before
 from tests.bench.workload import create_topics
-from tests.integration.service import ReplicaProcess
+from tests.harness.service import ReplicaProcess
 
 ROOT = Path(__file__).parents[2]
 QUIX = "3.28.1"

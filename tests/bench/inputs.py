@@ -19,8 +19,8 @@ from tests.bench.input_engines import QUIX_JOBS, quix_python, run_consumers, run
 from tests.bench.input_framed import FRAMED
 from tests.bench.input_report import OWN, tables
 from tests.bench.input_values import ENCODINGS
-from tests.kafka.broker import Broker
-from tests.kafka.registry import Registry
+from tests.harness.broker import Broker
+from tests.harness.registry import Registry
 from tests.output import say
 
 ALL = [*ENCODINGS, *FRAMED]

@@ -21,8 +21,8 @@ from confluent_kafka import Producer
 from tests.bench.workload import CLUSTERS, create_topics, draw_vectors, save_fitted
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.builders.page import record_tree
-from tests.integration.service import ReplicaProcess
-from tests.kafka.broker import Broker
+from tests.harness.broker import Broker
+from tests.harness.service import ReplicaProcess
 from tests.output import say
 
 STREAMS = [f"stream-{number:03}" for number in range(100)]

@@ -15,9 +15,9 @@ import yaml
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from tests.builders.baselines import save_baseline
-from tests.integration.service import ReplicaProcess
-from tests.kafka.broker import Broker
-from tests.kafka.records import read as read_topic
+from tests.harness.broker import Broker
+from tests.harness.service import ReplicaProcess
+from tests.harness.topics import read as read_topic
 from tests.waiting import wait_for
 
 from driftgauge.core.spec import StreamSpec

@@ -1,21 +1,13 @@
-"""Builders of the demo's images and days, the days with the expected results."""
+"""Builders of the demo's days, with the expected results."""
 
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from deploy.demo.days import Day
-from deploy.demo.digits import DigitImages, ImageQuality, split_digits
+from deploy.demo.digits import ImageQuality
 
 from driftgauge.core.windows.result import Verdict
 from tests.builders.clocks import DAY_MS, MONDAY_MS
-
-PARTS = ("training", "reference", "traffic")
-SPLIT = split_digits(0)
-EVERY = DigitImages(
-    np.concatenate([getattr(SPLIT, part).pixels for part in PARTS]),
-    np.concatenate([getattr(SPLIT, part).labels for part in PARTS]),
-)
 
 
 def build_day(

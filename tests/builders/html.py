@@ -1,5 +1,6 @@
 """The elements and the text of HTML, and a name that must stay text in it and turn none around."""
 
+import re
 from html.parser import HTMLParser
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7*7 }}javascript:alert(1)\u202e"
@@ -8,6 +9,13 @@ HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7*7 }}jav
 def as_shown(name: str) -> str:
     """Return a name as HTML shows it."""
     return name.replace("\u202e", "\\u202e").replace("\u202c", "\\u202c")
+
+
+def main_text(body: str) -> str:
+    """Return the text of a page between its header and its footer, a line for each piece."""
+    (main,) = re.findall(r"<main.*?</main>", body, re.DOTALL)
+    lines = (" ".join(text.split()) for text in Elements(main).texts)
+    return "\n".join(line for line in lines if line)
 
 
 class Elements(HTMLParser):

@@ -38,7 +38,7 @@ def report_on(results: MadeResults, notes: tuple[str, ...] = (), **asked: Any) -
 
 
 def report_of(*verdicts: str, **asked: Any) -> Report:
-    """Return the report of one hour after another with these verdicts."""
+    """Return the report of one hour after another with these verdicts, asked as in `report_on`."""
     results = MadeResults()
     for number, verdict in enumerate(verdicts):
         results.publish(number, verdict)

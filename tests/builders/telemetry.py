@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from prometheus_client import CollectorRegistry
-from prometheus_client.metrics_core import Metric as MetricFamily
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
-from prometheus_client.samples import Sample
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.partial import shard_of
@@ -44,12 +43,6 @@ IMAGES = shard_of("images", SHARDS)
 """The shard of the stream `images`; the stream `texts` is in another one."""
 SEGMENTS = (build_segment("de"), build_small_segment("other"))
 BOTH = (Role.COUNT, Role.WINDOWS)
-
-
-HOURLY = {"stream": "images", "window": "1h"}
-DAILY = {"stream": "images", "window": "1d"}
-
-
 CLUSTER_NAMES = ("cats", 'truck, "auto\\mobile"', None, "cats")
 REFERENCE = build_reference(baseline_id="sha256:abc")
 
@@ -177,28 +170,38 @@ def make_ready(health: Health, *conditions: ReadinessCondition) -> None:
         health.set_condition(ReadinessCondition(condition), is_met=True)
 
 
-def families(telemetry: Telemetry) -> dict[str, MetricFamily]:
-    """Return the collected families by name."""
-    return {family.name: family for family in telemetry.registry.collect()}
-
-
-def sample_reader(registry: CollectorRegistry) -> Callable[..., float | None]:
-    """Return a function of a metric's name, without `driftgauge_`, and labels; None for absent series."""
-    return lambda name, /, **labels: registry.get_sample_value(f"driftgauge_{name}", labels)
-
-
-def collector_reader(collector: Collector) -> Callable[..., float | None]:
-    """Return a `sample_reader` for one collector."""
+def registry_of(collector: Collector) -> CollectorRegistry:
+    """Return a registry of one collector."""
     registry = CollectorRegistry()
     registry.register(collector)
-    return sample_reader(registry)
+    return registry
 
 
-def exported_samples(collector: Collector) -> list[Sample]:
-    """Return all samples of a collector."""
-    return [sample for family in collector.collect() for sample in family.samples]
+def read_samples(registry: CollectorRegistry) -> dict[str, dict[str, float]]:
+    """Return what Prometheus reads: name without `driftgauge_` -> values of the labels, by label -> value."""
+    samples: dict[str, dict[str, float]] = {}
+    for family in text_string_to_metric_families(generate_latest(registry).decode()):
+        for sample in family.samples:
+            labels = " ".join(value for _, value in sorted(sample.labels.items()))
+            samples.setdefault(sample.name.removeprefix("driftgauge_"), {})[labels] = sample.value
+    return samples
 
 
-def exported_names(collector: Collector) -> set[str]:
-    """Return the names of all samples of a collector."""
-    return {sample.name for sample in exported_samples(collector)}
+def sample_reader(registry: CollectorRegistry) -> Callable[..., dict[str, dict[str, float]]]:
+    """Return a function of metrics' names that reads their samples, {} where a metric has none."""
+
+    def read(*names: str) -> dict[str, dict[str, float]]:
+        samples = read_samples(registry)
+        return {name: samples.get(name, {}) for name in names}
+
+    return read
+
+
+def render_samples(registry: CollectorRegistry) -> str:
+    """Return the service's samples as sorted text, without buckets, with six digits of each value."""
+    return "\n".join(
+        f"{name}{{{labels}}} {value:.6g}"
+        for name, samples in sorted(read_samples(registry).items())
+        if not name.endswith("_bucket") and not name.startswith(("process_", "python_"))
+        for labels, value in sorted(samples.items())
+    )

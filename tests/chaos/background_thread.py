@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import Self
 
-from tests.kafka.closing import CLOSE_S, join
+from tests.harness.closing import CLOSE_S, join
 
 
 class BackgroundThread(ABC):

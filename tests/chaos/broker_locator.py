@@ -9,8 +9,8 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, TopicMetadata
 
 from tests.chaos.profiles import BrokerRole
-from tests.kafka.node import Node
-from tests.kafka.nodes import KafkaCluster
+from tests.harness.node import Node
+from tests.harness.nodes import KafkaCluster
 from tests.waiting import PATIENCE_S, wait_for
 
 REQUEST_TIMEOUT_S: Final = 2.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tests.chaos.broker_locator import BrokerLocator
 from tests.chaos.profiles import BrokerRole
-from tests.kafka.node import Node
+from tests.harness.node import Node
 
 
 @dataclass(frozen=True)

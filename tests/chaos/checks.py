@@ -13,6 +13,8 @@ from confluent_kafka import Message
 from tests.chaos.expected_counts import WindowKey
 from tests.chaos.results import PublishedRevision
 from tests.chaos.workload import PARTITIONS, Fault, Workload
+from tests.harness.demo import Scrape
+from tests.harness.gauges import compare_gauges
 
 # The replay may count other late events in at most this share of the windows.
 MAX_DIFFERING = 0.1
@@ -95,6 +97,15 @@ def check_unmarked(results: Iterable[PublishedRevision]) -> Check:
     for result in results:
         marks = [result.document[name] for name in ("events_lost", "counted_twice", "incomplete_reason")]
         check.compare(f"marks of revision {result.revision} of {result.key}", marks, [False, False, None])
+    return check
+
+
+def check_gauges(scrapes: Mapping[str, Scrape], final: Mapping[WindowKey, PublishedRevision]) -> Check:
+    """Check that exactly one replica shows the newest window of each stream and size, as last published."""
+    check = Check("gauges of the streams' owners as published")
+    documents = {key: result.document for key, result in final.items()}
+    for series, (found, expected) in compare_gauges(scrapes.values(), documents).items():
+        check.compare(f"{series}, by the replicas that show it", found, expected)
     return check
 
 

@@ -8,7 +8,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message,
 
 from tests.chaos.background_thread import BackgroundThread
 from tests.chaos.checks import Check
-from tests.kafka.closing import close
+from tests.harness.closing import close
 
 POLL_S: Final = 0.5
 DISCOVERY_S: Final = 5.0

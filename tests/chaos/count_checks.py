@@ -4,11 +4,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import zip_longest
 
-from deploy.demo.scrape import Scrape
-
 from tests.chaos.checks import Check
 from tests.chaos.expected_counts import Counts, ExpectedCounts, SeriesKey, WindowKey
 from tests.chaos.results import PublishedRevision
+from tests.harness.demo import Scrape
 
 LATE = "driftgauge_late_events_total"
 

@@ -13,7 +13,7 @@ from tests.chaos.profiles import DisruptionKind
 from tests.chaos.publisher import PublisherProcess
 from tests.chaos.recovery import SAMPLE_INTERVAL_S, ProgressSampler
 from tests.chaos.replicas import Replicas
-from tests.kafka.relay import Relay
+from tests.harness.relay import Relay
 
 # The service commits every second, unless its partitions move.
 HOLD_LIMIT_S: Final = 120.0

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import orjson
 from confluent_kafka import Message
-from deploy.demo.scrape import Scrape
 
 from driftgauge.records.partials import decode_part
 from tests.chaos.checks import (
     Check,
     check_dead_letters,
+    check_gauges,
     check_log,
     check_replay,
     check_revisions,
@@ -21,14 +21,12 @@ from tests.chaos.count_checks import check_counts, check_late, check_nothing_clo
 from tests.chaos.divergence import check_divergences
 from tests.chaos.environment import SHARDS, Environment
 from tests.chaos.expected_counts import ExpectedCounts
-from tests.chaos.gauges import check_gauges
 from tests.chaos.progress_chain import ProgressChain, check_chain_counters, check_partials
 from tests.chaos.results import PublishedRevision, final_results
 from tests.chaos.verdict_checks import check_verdicts, level_of
 from tests.chaos.workload import LIVE, LOSSY, STREAMS, Workload
-from tests.integration.service import driftgauge
-from tests.kafka.records import read
-from tests.waiting import PATIENCE_S
+from tests.harness.demo import Scrape
+from tests.harness.service import driftgauge
 
 
 def run_checks(
@@ -40,9 +38,9 @@ def run_checks(
     reader: CommittedReader,
 ) -> Iterator[Check]:
     """Yield each check of topics and metrics against the expected counts and `driftgauge replay`."""
-    log, paths = check_log(_read(env, env.events_topic), workload, folder)
+    log, paths = check_log(env.read(env.events_topic), workload, folder)
     yield log
-    written = _read(env, env.windows_topic)
+    written = env.read(env.windows_topic)
     results = _results(written)
     final = final_results(results)
     counts = {key: result.counts for key, result in final.items()}
@@ -53,9 +51,9 @@ def run_checks(
     yield check_divergences(results, env.baseline_counts)
     yield check_verdicts(results, level_of(env.centroids))
     yield check_nothing_closed_early(results, STREAMS[LIVE])
-    yield check_dead_letters(_read(env, env.dead_letters_topic), workload, env.events_topic)
+    yield check_dead_letters(env.read(env.dead_letters_topic), workload, env.events_topic)
     yield check_gauges(scrapes, final)
-    parts = _read(env, env.partials_topic)
+    parts = env.read(env.partials_topic)
     yield from _check_chain(parts, env, workload, expected)
     yield check_chain_counters(scrapes, SHARDS)
     yield check_reads(reader.seen, reader.problems, [*written, *parts])
@@ -78,13 +76,9 @@ def _check_chain(
 
 def read_results(env: Environment) -> list[PublishedRevision]:
     """Return every revision of every window of the workload's streams."""
-    return _results(_read(env, env.windows_topic))
+    return _results(env.read(env.windows_topic))
 
 
 def _results(messages: Sequence[Message]) -> list[PublishedRevision]:
     results = [PublishedRevision.read(message) for message in messages]
     return [result for result in results if result.key[0] != LOSSY]
-
-
-def _read(env: Environment, topic: str) -> list[Message]:
-    return list(read(env.bootstrap, topic, within_s=PATIENCE_S))

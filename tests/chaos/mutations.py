@@ -21,8 +21,8 @@ from tests.chaos.plan import Disruption, Step  # noqa: E402
 from tests.chaos.profiles import EXTRA_REPLICA, RELAYED_REPLICA, REPLICAS, DisruptionKind  # noqa: E402
 from tests.chaos.report import Counts, Report, Status, summary  # noqa: E402
 from tests.chaos.scenario import run_chaos  # noqa: E402
-from tests.kafka.jars import BrokerUnavailable  # noqa: E402
-from tests.kafka.nodes import KafkaCluster  # noqa: E402
+from tests.harness.jars import BrokerUnavailable  # noqa: E402
+from tests.harness.nodes import KafkaCluster  # noqa: E402
 from tests.output import say  # noqa: E402
 
 PROGRAM: Final = str(Path(__file__).with_name("mutant.py"))

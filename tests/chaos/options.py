@@ -6,8 +6,8 @@ from typing import Final
 
 from tests.chaos.plan import Step, make_plan
 from tests.chaos.profiles import ONE_BROKER, RELAY_DISRUPTIONS, Profile
-from tests.integration.service import DRIFTGAUGE
-from tests.kafka.nodes import BROKER, COMBINED, CONTROLLER, KafkaCluster
+from tests.harness.nodes import BROKER, COMBINED, CONTROLLER, KafkaCluster
+from tests.harness.service import DRIFTGAUGE
 
 RECOVERY_LIMIT_S: Final = 60.0
 

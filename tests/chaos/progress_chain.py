@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from deploy.demo.scrape import Scrape
 
 from driftgauge.core.counting.partial import CommitId, PaneDelta, Part, PartitionProgress, Progress
 from driftgauge.core.counting.scheme import CLUSTER_COUNTS, Statistic
 from driftgauge.core.durations import format_duration
 from tests.chaos.checks import Check
 from tests.chaos.expected_counts import Counts, WindowKey
+from tests.harness.demo import Scrape
 
 COUNTERS = ("gap", "overlap", "orphans")
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from confluent_kafka import Producer
 
 from tests.chaos.workload import Workload, WorkloadSpec
-from tests.kafka.delivery_failures import DeliveryFailures
+from tests.harness.topics import DeliveryFailures
 from tests.waiting import PATIENCE_S
 
 TICK_S: Final = 0.02

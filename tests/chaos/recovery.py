@@ -8,7 +8,7 @@ from typing import Final
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from tests.chaos.background_thread import BackgroundThread
-from tests.kafka.closing import close
+from tests.harness.closing import close
 
 SAMPLE_INTERVAL_S: Final = 0.25
 REQUEST_TIMEOUT_S: Final = 1.0

@@ -9,9 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from deploy.demo.scrape import Scrape
-
-from tests.integration.service import DRIFTGAUGE, ReplicaProcess
+from tests.harness.demo import Scrape
+from tests.harness.service import DRIFTGAUGE, ReplicaProcess
 from tests.waiting import PATIENCE_S
 
 POLL_INTERVAL_S = 0.1

@@ -71,10 +71,5 @@ def final_results(results: Iterable[PublishedRevision]) -> dict[WindowKey, Publi
     return final
 
 
-def newest_results(final: dict[WindowKey, PublishedRevision]) -> dict[tuple[str, str], PublishedRevision]:
-    """Return the last window of each stream and size, which the gauges show."""
-    return {key[:2]: final[key] for key in sorted(final)}
-
-
 def _read_ms(text: str) -> int:
     return round(datetime.fromisoformat(text).timestamp() * 1_000)

@@ -23,7 +23,7 @@ from tests.chaos.options import Options  # noqa: E402
 from tests.chaos.profiles import ONE_BROKER, THREE_BROKERS  # noqa: E402
 from tests.chaos.report import Counts, Status, heading, line, summary  # noqa: E402
 from tests.chaos.scenario import run_chaos  # noqa: E402
-from tests.kafka.jars import BrokerUnavailable  # noqa: E402
+from tests.harness.jars import BrokerUnavailable  # noqa: E402
 from tests.output import say  # noqa: E402
 
 # Logs are kept after a slower recovery.

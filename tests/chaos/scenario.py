@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from tests.chaos.broker_locator import BrokerLocator
+from tests.chaos.checks import check_gauges
 from tests.chaos.committed_reader import CommittedReader
 from tests.chaos.count_checks import check_counts, check_late, late_totals
 from tests.chaos.disruptions import DisruptionOutcome, DisruptionRunner
-from tests.chaos.environment import SHARDS, Environment, set_up_environment
+from tests.chaos.environment import SHARDS, Environment
 from tests.chaos.expected_counts import Counts, ExpectedCounts, WindowKey
 from tests.chaos.final_checks import read_results, run_checks
-from tests.chaos.gauges import check_gauges
 from tests.chaos.membership_churn import MembershipChurn
 from tests.chaos.options import Options
 from tests.chaos.profiles import RELAYED_REPLICA, REPLICAS
@@ -25,9 +25,9 @@ from tests.chaos.report import Report
 from tests.chaos.results import final_results
 from tests.chaos.unclean_election import UncleanTopic, check_unclean_election
 from tests.chaos.workload import LOSSY, PARTITIONS, Workload, WorkloadSpec
-from tests.kafka.closing import take_left_behind
-from tests.kafka.nodes import KafkaCluster
-from tests.kafka.relay import Relay
+from tests.harness.closing import take_left_behind
+from tests.harness.nodes import KafkaCluster
+from tests.harness.relay import Relay
 
 SETTLE_INTERVAL_S: Final = 1.0
 # Nothing more may be published for this long after all events are counted.
@@ -64,7 +64,7 @@ def _run(
     options = report.options
     lossy = UncleanTopic.make(cluster) if options.profile.brokers > 1 else None
     further = {} if lossy is None else {LOSSY: lossy.name}
-    env = set_up_environment(folder, cluster.bootstrap, options.profile, further)
+    env = Environment(folder, cluster.bootstrap, options.profile, further)
     with ExitStack() as running:
         relay = running.enter_context(Relay(cluster.bootstrap)) if options.needs_relay else None
         through = {} if relay is None else {"DRIFTGAUGE_KAFKA__BOOTSTRAP_SERVERS": relay.bootstrap}
@@ -110,9 +110,9 @@ def _disrupt(
 ) -> None:
     """Carry out the plan while the events are published; return when all events are acknowledged."""
     options = report.options
-    brokers = BrokerLocator(cluster, env.by_role, env.group)
+    brokers = BrokerLocator(cluster, env.by_role, env.name)
     with (
-        ProgressSampler(env.bootstrap, env.group, env.events_topic, PARTITIONS) as progress,
+        ProgressSampler(env.bootstrap, env.name, env.events_topic, PARTITIONS) as progress,
         PublisherProcess(workload, env.bootstrap, env.events_topic) as publishing,
     ):
         disruptor = DisruptionRunner(

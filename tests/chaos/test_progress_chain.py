@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from deploy.demo.scrape import Scrape
 
 from driftgauge.core.counting.partial import CommitId, PaneDelta, Part, Partial, PartitionProgress, Progress
 from driftgauge.core.counting.scheme import CLUSTER_COUNTS, CLUSTER_OUTLIERS, COORDINATE_SUMS, Scheme
 from tests.chaos.checks import Check
 from tests.chaos.progress_chain import ProgressChain, check_chain_counters, check_partials
+from tests.harness.demo import Scrape
 
 TOPIC = "events"
 SCHEME = Scheme("0123", 60_000, (), ((CLUSTER_OUTLIERS, 2), (CLUSTER_COUNTS, 2), (COORDINATE_SUMS, 1)))

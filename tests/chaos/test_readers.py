@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from confluent_kafka import Message
-from deploy.demo.scrape import Scrape
 
 from tests.chaos.committed_reader import check_reads, fingerprint
 from tests.chaos.divergence import check_divergences
 from tests.chaos.results import PublishedRevision
 from tests.chaos.unclean_election import find_loss_metrics, is_marked
+from tests.harness.demo import Scrape
 
 BASELINES = {"alpha": np.array([3, 1])}
 

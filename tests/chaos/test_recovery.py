@@ -1,5 +1,7 @@
 """Tests of when a group counts as recovered, by samples of its offsets."""
 
+import pytest
+
 from tests.chaos.recovery import ProgressSample, recovered_s
 
 
@@ -7,30 +9,30 @@ def sample(at_s: float, ends: tuple[int, ...], committed: tuple[int, ...]) -> Pr
     return ProgressSample(at_s, at_s + 0.1, ends, committed)
 
 
-def test_recovery_requires_every_partition_past_end_at_effect() -> None:
-    samples = [
-        sample(0.0, (10, 10), (9, 9)),
-        sample(1.0, (12, 12), (11, 9)),
-        sample(2.0, (14, 14), (13, 12)),  # partition 1 is at that end, not past it
-        sample(3.0, (16, 16), (15, 13)),
-        sample(4.0, (18, 18), (17, 17)),
-    ]
-    assert recovered_s(samples, 0.5) == 3.1
-
-
-def test_commits_before_effect_are_no_recovery() -> None:
-    samples = [sample(0.0, (10,), (9,)), sample(1.0, (20,), (15,)), sample(2.0, (30,), (20,))]
-    assert recovered_s(samples, 0.5) is None
-
-
-def test_partition_without_commit_delays_recovery() -> None:
-    samples = [sample(1.0, (0, 0), (-1001, -1001)), sample(2.0, (5, 5), (5, -1001))]
-    assert recovered_s(samples, 0.5) is None
-    assert recovered_s([*samples, sample(3.0, (6, 6), (6, 1))], 0.5) == 3.1
-
-
-def test_recovery_without_sample_after_effect_is_unknown() -> None:
-    assert recovered_s([sample(0.0, (1,), (1,))], 0.5) is None
+@pytest.mark.parametrize(
+    ("samples", "recovered"),
+    [
+        (
+            [
+                sample(0.0, (10, 10), (9, 9)),
+                sample(1.0, (12, 12), (11, 9)),
+                sample(2.0, (14, 14), (13, 12)),  # partition 1 is at that end, not past it
+                sample(3.0, (16, 16), (15, 13)),
+                sample(4.0, (18, 18), (17, 17)),
+            ],
+            3.1,
+        ),
+        ([sample(0.0, (10,), (9,)), sample(1.0, (20,), (15,)), sample(2.0, (30,), (20,))], None),
+        ([sample(1.0, (0, 0), (-1001, -1001)), sample(2.0, (5, 5), (5, -1001))], None),
+        ([sample(1.0, (0, 0), (-1001, -1001)), sample(3.0, (6, 6), (6, 1))], 3.1),
+        ([sample(0.0, (1,), (1,))], None),
+    ],
+    ids=["all past the end at the effect", "commits before", "no commit", "a late commit", "no sample"],
+)
+def test_recovery_requires_every_partition_past_its_end(
+    samples: list[ProgressSample], recovered: float | None
+) -> None:
+    assert recovered_s(samples, 0.5) == recovered
 
 
 def test_recovery_after_last_event_requires_all_committed() -> None:

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import orjson
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
-from deploy.demo.scrape import Scrape
 
 from tests.chaos.checks import Check
 from tests.chaos.environment import Environment
@@ -23,11 +22,10 @@ from tests.chaos.expected_counts import WINDOWS_MS, WindowKey
 from tests.chaos.replicas import Replicas
 from tests.chaos.results import PublishedRevision, final_results
 from tests.chaos.workload import DIMENSION, LOSSY, START_MS
-from tests.kafka.closing import close
-from tests.kafka.delivery_failures import DeliveryFailures
-from tests.kafka.node import Node
-from tests.kafka.nodes import KafkaCluster
-from tests.kafka.records import read
+from tests.harness.demo import Scrape
+from tests.harness.node import Node
+from tests.harness.nodes import KafkaCluster
+from tests.harness.topics import DeliveryFailures, committed
 from tests.waiting import PATIENCE_S, wait_for
 
 NAME: Final = "chaos-lossy"
@@ -164,7 +162,7 @@ def find_loss_metrics(scrapes: Iterable[Scrape]) -> set[str]:
 
 def _lossy_windows(env: Environment) -> dict[WindowKey, tuple[int, bool]]:
     """Return the published count of each window of the lossy stream, and whether it is marked."""
-    messages = read(env.bootstrap, env.windows_topic, within_s=PATIENCE_S)
+    messages = env.read(env.windows_topic)
     results = [result for result in map(PublishedRevision.read, messages) if result.key[0] == LOSSY]
     return {key: (sum(each.counts), is_marked(each.document)) for key, each in final_results(results).items()}
 
@@ -176,15 +174,11 @@ def is_marked(document: dict[str, object]) -> bool:
 
 def _await_committed(env: Environment, topic: str, offset: int) -> None:
     """Wait until COUNT has committed this offset or a later one."""
-    consumer = Consumer({"bootstrap.servers": env.bootstrap, "group.id": env.group, "log_level": 0})
 
     def is_committed() -> bool:
         with suppress(KafkaException):  # the coordinator is unavailable
-            [committed] = consumer.committed([TopicPartition(topic, 0)], timeout=2.0)
-            return committed.error is None and committed.offset >= offset
+            found = committed(env.bootstrap, env.name, topic, [0], "read_uncommitted")
+            return found.get(0, -1) >= offset
         return False
 
-    try:
-        wait_for(f"{topic} to be counted to {offset}", is_committed, within_s=PATIENCE_S)
-    finally:
-        close(consumer, f"the consumer that awaits {topic}")
+    wait_for(f"{topic} to be counted to {offset}", is_committed)

@@ -4,92 +4,100 @@ import json
 
 import pytest
 from confluent_kafka import Producer
-from deploy.demo.embedded_broker import EmbeddedBroker
 
+from driftgauge.inspection import inspector
 from tests.builders.baselines import save_baseline
 from tests.builders.clocks import MONDAY_MS
 from tests.builders.configs import write_config
-from tests.builders.events import build_event
+from tests.builders.events import build_event, write_events
 from tests.cli.command import run
+from tests.events.schema_records import ID, avro, framed
+from tests.harness.demo import EmbeddedBroker
+from tests.harness.registry_server import serve_schemas
 
-NATIVE = {"topics": {"events": ["embeddings"]}}
 MAPPED = {
     "topics": {"events": ["embeddings", "orders"]},
     "inputs": {"orders": {"stream": {"constant": "images"}, "embedding": "v"}},
 }
+SCHEMA = {
+    "type": "record",
+    "name": "Embedded",
+    "fields": [{"name": "vector", "type": {"type": "array", "items": "float"}}],
+}
+AVRO = {"embeddings": {"encoding": "avro", "stream": {"constant": "images"}, "embedding": "vector"}}
+RECORD = framed(avro({"vector": [1, 2, 3, 4]}, SCHEMA))
+ALWAYS = 1_000_000
 
 
-def sample(tmp_path, *lines):
-    path = tmp_path / "sample.jsonl"
-    path.write_bytes(b"\n".join(lines))
-    return path
+def check_sample(config, sample, *arguments):
+    return run("config", "check", "--config", config, "--sample", sample, *arguments)
 
 
 def test_sample_is_shown_without_baseline(tmp_path):
-    config = write_config(tmp_path, **NATIVE)
-    done = run("config", "check", "--config", config, "--sample", sample(tmp_path, build_event(MONDAY_MS, 1)))
+    config = write_config(tmp_path)
+    lines = [build_event(MONDAY_MS, 1, event_id="e"), b"{"]
+    sample = write_events(tmp_path / "sample.jsonl", lines[:1])
+    done = check_sample(config, sample)
     assert (done.returncode, done.stderr) == (0, "")
     first, *_, note, summary = done.stdout.splitlines()
     assert first.startswith("embeddings[0]@0, ")
     assert first.endswith(": accepted, 1 event")
     assert note.startswith("stream images: no baseline yet")
     assert summary == "1 record: 1 accepted (1 event), 0 filtered, 0 refused"
+    done = check_sample(config, write_events(sample, lines), "--json")
+    assert done.returncode == 1
+    document = json.loads(done.stdout)
+    first, second = document["records"]
+    assert (first["outcome"], first["events"], first["reason"]) == ("accepted", 1, None)
+    assert {"name": "event id", "text": "e", "source": "event_id"} in first["fields"]
+    assert (second["outcome"], second["reason"], second["offset"]) == ("refused", "undecodable", 1)
+    assert list(document["streams_without_baseline"]) == ["images"]
 
 
 def test_refused_sample_exits_with_1(tmp_path):
     save_baseline(tmp_path)
-    config = write_config(tmp_path, **MAPPED)
-    lines = sample(tmp_path, b'{"v": [1, 2, 3, 4]}', b'{"v": [1]}')
-    done = run("config", "check", "--config", config, "--sample", lines, "--topic", "orders")
+    sample = write_events(tmp_path / "sample.jsonl", [b'{"v": [1, 2, 3, 4]}', b'{"v": [1]}'])
+    done = check_sample(write_config(tmp_path, **MAPPED), sample, "--topic", "orders")
     assert (done.returncode, done.stderr) == (1, "")
     assert "orders[0]@1" in done.stdout
     assert "no baseline" not in done.stdout
-    assert done.stdout.endswith(
-        "\n2 records: 1 accepted (1 event), 0 filtered, 1 refused (1 wrong_dimension)\n"
-    )
+    counts = "2 records: 1 accepted (1 event), 0 filtered, 1 refused (1 wrong_dimension)"
+    assert done.stdout.endswith(f"\n{counts}\n")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "part"),
+    ("schemas", "failures", "status", "part"),
     [
-        (
-            ["--sample", "a.jsonl"],
-            "the configuration reads several topics; choose one with --topic: embeddings, ",
-        ),
-        (
-            ["--sample", "a.jsonl", "--topic", "t"],
-            "t is not read; add it to topics.events, or choose one of: ",
-        ),
-        (["--sample", "a.jsonl", "--topic", "orders"], "a.jsonl cannot be read (No such file or directory)"),
-        (["--topic", "orders"], "--topic names the topic of a sample; add --sample, or leave it out"),
+        ({ID: SCHEMA}, 0, 0, "4 numbers: 1, 2, 3, 4"),
+        ({}, 0, 1, f"refused, undecodable: value: schema {ID} is unknown to the schema registry"),
+        ({}, ALWAYS, 1, "not read: the schema registry has not answered"),
     ],
 )
-def test_wrong_sample_exits_with_2(tmp_path, arguments, part):
-    done = run("config", "check", "--config", write_config(tmp_path, **MAPPED), *arguments)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert part in done.stderr
+def test_sample_in_avro_is_shown(tmp_path, monkeypatch, schemas, failures, status, part):
+    if failures:
+        monkeypatch.setattr(inspector, "_PATIENCE_S", 0.3)
+    (tmp_path / "sample.avro").write_bytes(RECORD)
+    with serve_schemas(schemas, failures=failures) as url:
+        config = write_config(tmp_path, inputs=AVRO, schema_registry={"url": url})
+        done = check_sample(config, tmp_path / "sample.avro")
+    assert (done.returncode, done.stderr) == (status, "")
+    assert part in done.stdout
 
 
-@pytest.fixture
-def broker():
-    with EmbeddedBroker(["embeddings", "orders"]) as broker:
-        yield broker
-
-
-def peek_config(tmp_path, broker, **sections):
-    kafka = {"bootstrap.servers": broker.bootstrap, "group.id": "driftgauge"}
-    return write_config(tmp_path, kafka=kafka, **sections)
-
-
-def test_peek_shows_last_records_of_all_partitions(tmp_path, broker):
-    producer = Producer({"bootstrap.servers": broker.bootstrap})
-    for number in range(9):
-        content = json.dumps({"v": [number, 1, 2, 3]})
-        producer.produce("orders", content, partition=number % 4, timestamp=MONDAY_MS + number)
-    producer.produce("orders", None, partition=3, timestamp=MONDAY_MS + 9)
-    assert producer.flush(10) == 0
-    config = peek_config(tmp_path, broker, **MAPPED)
-    done = run("events", "peek", "--config", config, "--topic", "orders", "--last", "4")
+def test_peek_shows_last_records_of_all_partitions(tmp_path, snapshot):
+    with EmbeddedBroker(["embeddings", "orders"]) as broker, serve_schemas({ID: SCHEMA}) as url:
+        producer = Producer({"bootstrap.servers": broker.bootstrap})
+        for number in range(9):
+            content = json.dumps({"v": [number, 1, 2, 3]})
+            producer.produce("orders", content, partition=number % 4, timestamp=MONDAY_MS + number)
+        producer.produce("orders", None, partition=3, timestamp=MONDAY_MS + 9)
+        producer.produce("embeddings", RECORD)
+        assert producer.flush(10) == 0
+        kafka = {"bootstrap.servers": broker.bootstrap, "group.id": "driftgauge"}
+        mapped = {"topics": MAPPED["topics"], "inputs": MAPPED["inputs"] | AVRO}
+        config = write_config(tmp_path, kafka=kafka, schema_registry={"url": url}, **mapped)
+        done = run("events", "peek", "--config", config, "--topic", "orders", "--last", "4")
+        in_avro = run("events", "peek", "--config", config, "--topic", "embeddings")
     assert (done.returncode, done.stderr) == (0, "")
     records = [line for line in done.stdout.splitlines() if line.startswith("orders[")]
     assert [line.partition(":")[0] for line in records] == [
@@ -97,27 +105,27 @@ def test_peek_shows_last_records_of_all_partitions(tmp_path, broker):
     ]
     assert "4 numbers: 8, 1, 2, 3; norm" in done.stdout
     assert done.stdout.endswith("4 records: 3 accepted (3 events), 0 filtered, 1 refused (1 undecodable)\n")
+    assert done.stdout.replace(f"{tmp_path}/", "") == snapshot
+    assert (in_avro.returncode, in_avro.stderr) == (0, "")
+    assert "1 record: 1 accepted (1 event), 0 filtered, 0 refused" in in_avro.stdout
 
 
-def test_peek_at_empty_topic_shows_no_record(tmp_path, broker):
-    config = peek_config(tmp_path, broker, **MAPPED)
-    done = run("events", "peek", "--config", config, "--topic", "orders")
-    assert (done.returncode, done.stdout) == (
-        0,
-        "0 records: 0 accepted (0 events), 0 filtered, 0 refused\n",
-    )
-
-
-def test_peek_at_missing_topic_exits_with_2(tmp_path, broker):
-    config = peek_config(tmp_path, broker, topics={"events": ["missing"]})
-    done = run("events", "peek", "--config", config, "--topic", "missing")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "topic missing does not exist; check kafka.bootstrap.servers, or create the topic" in done.stderr
-
-
-def test_peek_without_brokers_exits_with_1(tmp_path):
-    kafka = {"bootstrap.servers": "127.0.0.1:1", "group.id": "driftgauge"}
-    config = write_config(tmp_path, kafka=kafka, **MAPPED)
-    done = run("events", "peek", "--config", config, "--topic", "orders")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert "the Kafka cluster does not answer" in done.stderr
+@pytest.mark.parametrize(
+    ("topic", "status", "output", "message"),
+    [
+        ("orders", 0, "0 records: 0 accepted (0 events), 0 filtered, 0 refused\n", ""),
+        (
+            "missing",
+            2,
+            "",
+            "topic missing does not exist; check kafka.bootstrap.servers, or create the topic",
+        ),
+    ],
+)
+def test_peek_at_topic_without_records(tmp_path, topic, status, output, message):
+    with EmbeddedBroker(["orders"]) as broker:
+        kafka = {"bootstrap.servers": broker.bootstrap, "group.id": "driftgauge"}
+        config = write_config(tmp_path, kafka=kafka, topics={"events": [topic]})
+        done = run("events", "peek", "--config", config, "--topic", topic)
+    assert (done.returncode, done.stdout) == (status, output)
+    assert message in done.stderr

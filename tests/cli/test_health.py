@@ -66,6 +66,8 @@ def test_health_prints_one_line_and_sets_exit_status(tmp_path):
 def test_service_without_answer_is_not_healthy(url, reason):
     done = run("health", "--url", url)
     assert (done.returncode, done.stderr) == (1, "")
-    assert done.stdout.startswith(f"{url.rstrip('/')}/livez does not answer")
-    assert reason in done.stdout
-    assert done.stdout.count("\n") == 1
+    (line,) = done.stdout.splitlines()
+    assert line.startswith(f"{url.rstrip('/')}/livez does not answer")
+    assert reason in line
+    document = json.loads(run("health", "--url", url, "--json").stdout)
+    assert (document["healthy"], document["answer"]) == (False, line)

@@ -24,62 +24,54 @@ def time():
     return _Time()
 
 
-@pytest.fixture
-def plain(time):
-    """Report work at times after its start; return the lines."""
-
-    def _plain(*reports):
-        lines = []
-        track = PlainProgress(lines.append, time.clock)
-        started_s = time.s
-        for after_s, work in reports:
-            time.s = started_s + after_s
-            track(work)
-        return lines
-
-    return _plain
-
-
 def rows(done, total=4_000):
     return WorkProgress("rows read", done, total)
 
 
-def test_line_has_rate_and_remaining_time(plain):
-    assert plain((0, rows(0)), (10, rows(1_000))) == ["1,000 of 4,000 rows read, 100/s, 30s left"]
+def runs(done):
+    return WorkProgress("runs of k-means", done, 3)
 
 
-def test_line_without_total_has_no_remaining_time(plain):
-    assert plain((0, rows(0, None)), (10, rows(1_000, None))) == ["1,000 rows read, 100/s"]
+def lines(done):
+    return WorkProgress("lines read", done, share=done / 100)
 
 
-def test_slow_work_has_rate_per_minute(plain):
-    runs = [WorkProgress("runs of k-means", done, 3) for done in (0, 1)]
-    assert plain((0, runs[0]), (40, runs[1])) == ["1 of 3 runs of k-means, 1.5/min, 1m20s left"]
+def sent(done):
+    return WorkProgress("events sent", done, 100)
 
 
-def test_long_remaining_time_is_in_minutes(plain):
-    works = [WorkProgress("lines read", done, share=done / 100) for done in (0, 1)]
-    assert plain((0, works[0]), (10, works[1])) == ["1 lines read, 6.0/min, 16m left"]
-
-
-def test_lines_are_five_seconds_apart(plain):
-    assert len(plain(*((second, rows(second)) for second in range(11)))) == 2
-
-
-def test_short_work_prints_no_line(plain):
-    assert plain((0, rows(0)), (4.9, rows(4_000))) == []
-
-
-def test_next_work_has_its_own_clock(plain):
-    sent = [WorkProgress("events sent", done, 100) for done in (0, 50)]
-    assert plain((0, rows(0)), (60, sent[0]), (64, sent[0]), (70, sent[1])) == [
-        "50 of 100 events sent, 5/s, 10s left"
-    ]
-
-
-def test_work_that_begins_again_has_its_own_clock(plain):
-    again = (60, rows(0)), (64, rows(100)), (70, rows(1_000))
-    assert plain((0, rows(0)), (2, rows(4_000)), *again) == ["1,000 of 4,000 rows read, 100/s, 30s left"]
+@pytest.mark.parametrize(
+    ("reports", "shown"),
+    [
+        ([(0, rows(0)), (10, rows(1_000))], ["1,000 of 4,000 rows read, 100/s, 30s left"]),
+        ([(0, rows(0, None)), (10, rows(1_000, None))], ["1,000 rows read, 100/s"]),
+        ([(0, runs(0)), (40, runs(1))], ["1 of 3 runs of k-means, 1.5/min, 1m20s left"]),
+        ([(0, lines(0)), (10, lines(1))], ["1 lines read, 6.0/min, 16m left"]),
+        # Lines are five seconds apart.
+        (
+            [(second, rows(second, 100)) for second in range(11)],
+            ["5 of 100 rows read, 1/s, 1m35s left", "10 of 100 rows read, 1/s, 1m30s left"],
+        ),
+        ([(0, rows(0)), (4.9, rows(4_000))], []),
+        # The next work, and work that begins again, have a clock of their own.
+        (
+            [(0, rows(0)), (60, sent(0)), (64, sent(0)), (70, sent(50))],
+            ["50 of 100 events sent, 5/s, 10s left"],
+        ),
+        (
+            [(0, rows(0)), (2, rows(4_000)), (60, rows(0)), (64, rows(100)), (70, rows(1_000))],
+            ["1,000 of 4,000 rows read, 100/s, 30s left"],
+        ),
+    ],
+)
+def test_lines_have_rate_and_remaining_time(time, reports, shown):
+    printed = []
+    track = PlainProgress(printed.append, time.clock)
+    started_s = time.s
+    for after_s, work in reports:
+        time.s = started_s + after_s
+        track(work)
+    assert printed == shown
 
 
 class _Terminal(StringIO):
@@ -116,13 +108,12 @@ def test_live_line_is_redrawn_at_most_ten_times_a_second(time, monkeypatch):
 def test_live_line_fits_terminal(time, monkeypatch, columns, has_bar):
     terminal = open_terminal(monkeypatch)
     with LiveProgress(Console(stderr=True, width=columns), time.clock) as track:
-        track(WorkProgress("records of a topic with a long name read", 0, 10**9))
-        time.s += 10
-        track(WorkProgress("records of a topic with a long name read", 10**8, 10**9))
+        for done in (0, 10**8):
+            track(WorkProgress("records of a topic with a long name read", done, 10**9))
+            time.s += 10
     *_, last = [part for part in terminal.getvalue().split("\x1b[2K") if "100,000,000" in part]
     assert len(last.strip("\r\n").split("\r")[0].split("\n")[0]) <= columns
-    assert ("━" in last) is has_bar
-    assert "…" in last
+    assert ("━" in last, "…" in last) == (has_bar, True)
 
 
 def test_messages_and_results_stand_above_live_line(time, monkeypatch):
@@ -141,26 +132,17 @@ def test_messages_and_results_stand_above_live_line(time, monkeypatch):
     assert text.endswith("\x1b[1A\x1b[2K")
 
 
-def test_results_in_a_pipe_stay_there(time, monkeypatch):
+def test_pipe_gets_results_and_no_live_line(monkeypatch):
     terminal = open_terminal(monkeypatch)
-    pipe = StringIO()
-    monkeypatch.setattr(sys, "stdout", pipe)
-    with LiveProgress(Console(stderr=True, width=80), time.clock) as track:
+    results, messages = StringIO(), StringIO()
+    monkeypatch.setattr(sys, "stdout", results)
+    with show_progress() as track:
         track(rows(0))
         print_line("a result")
-    assert pipe.getvalue() == "a result\n"
-    assert "a result" not in terminal.getvalue()
-
-
-def test_terminal_shows_live_line_and_pipe_shows_none(monkeypatch):
-    terminal = open_terminal(monkeypatch)
-    with show_progress() as track:
-        track(rows(0))
     assert "0 of 4,000 rows read" in terminal.getvalue()
-    pipe = StringIO()
-    monkeypatch.setattr(sys, "stderr", pipe)
+    assert "a result" not in terminal.getvalue()
+    monkeypatch.setattr(sys, "stderr", messages)
     with show_progress() as track:
         track(rows(0))
-    assert pipe.getvalue() == ""
     click.echo("as ever", err=True)
-    assert pipe.getvalue() == "as ever\n"
+    assert (results.getvalue(), messages.getvalue()) == ("a result\n", "as ever\n")

@@ -1,4 +1,4 @@
-"""`driftgauge replay`."""
+"""`driftgauge replay`, and the blocks that promtool makes of its gauges."""
 
 import json
 import re
@@ -9,88 +9,11 @@ import yaml
 
 from driftgauge.baseline.artifact import ClusterDescription
 from tests.builders.baselines import HOSTILE_NAMES, save_baseline
-from tests.builders.clocks import MONDAY_MS
+from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.configs import write_config
 from tests.builders.events import SCHEMAS, build_event, write_events
 from tests.cli.command import run
-
-
-def test_replay_prints_records_that_match_schema(config, events):
-    done = run("replay", events, "--config", config, "--json")
-    assert done.returncode == 0, done.stderr
-    records = [json.loads(line) for line in done.stdout.splitlines()]
-    schema = json.loads((SCHEMAS / "window-result.v1.schema.json").read_text(encoding="utf-8"))
-    validator = jsonschema.Draft202012Validator(schema)
-    for record in records:
-        validator.validate(record)
-    assert [(r["window"], r["start"], r["revision"], r["count"]) for r in records] == [
-        ("1h", "2025-11-03T00:00:00Z", 0, 20),
-        ("1h", "2025-11-03T01:00:00Z", 0, 4),
-        ("1d", "2025-11-03T00:00:00Z", 0, 24),
-    ]
-    assert [cluster["count"] for cluster in records[0]["clusters"]] == [10, 10, 0, 0]
-    assert records[0]["js_divergence"] == pytest.approx(
-        sum(cluster["js_contribution"] for cluster in records[0]["clusters"])
-    )
-    assert records[1]["js_divergence"] is None
-    assert [record["verdict"] for record in records] == ["ok", "insufficient", "ok"]
-    assert [record["p_value"] is None for record in records] == [False, True, False]
-    # The end of a file completes its partition, so no window misses a partition or loses events.
-    assert {(len(record["incomplete"]), record["events_lost"]) for record in records} == {(0, False)}
-
-
-def test_replay_without_json_prints_one_line_per_window(config, events):
-    done = run("replay", events, "--config", config)
-    hour, few, day = done.stdout.splitlines()
-    assert hour.startswith("images 1h 2025-11-03T00:00:00Z revision 0: ok; 20 events, JSD 0.")
-    assert "(noise floor 0." in hour
-    assert re.search(r", mean shift -?0\.\d{4}, p [\d.e-]+$", hour)
-    assert few == (
-        "images 1h 2025-11-03T01:00:00Z revision 0: insufficient; 4 events, too few events to be scored"
-    )
-    assert day.startswith("images 1d 2025-11-03T00:00:00Z revision 0: ok; 24 events, JSD 0.")
-
-
-@pytest.fixture
-def shifted(tmp_path):
-    """Configuration and events of a day of which all events are of two clusters of a baseline with names."""
-    descriptions = (
-        *(ClusterDescription(name=name, example_ids=("b-1",)) for name in HOSTILE_NAMES[:3]),
-        ClusterDescription(),
-    )
-    save_baseline(tmp_path, descriptions=descriptions)
-    events = [build_event(MONDAY_MS + i, 2 + i % 2, event_id=f"e-{i % 2}") for i in range(200)]
-    return write_config(tmp_path), write_events(tmp_path / "events.jsonl", events)
-
-
-def test_replay_names_movers_of_significant_windows(shifted):
-    config, events = shifted
-    lines = run("replay", events, "--config", config).stdout.splitlines()
-    assert lines[0].endswith(
-        f"; cluster 0 ({HOSTILE_NAMES[0]}) 40.0% to 0.0%, cluster 1 ({HOSTILE_NAMES[1]}) 30.0% to 0.0%, "
-        f"cluster 3 10.0% to 50.0%"
-    )
-
-
-def test_records_of_replay_describe_baseline(shifted):
-    config, events = shifted
-    record = json.loads(run("replay", events, "--config", config, "--json").stdout.splitlines()[0])
-    assert record["baseline_created"] == "2025-11-02T00:00:00Z"
-    assert [each["name"] for each in record["clusters"]] == [*HOSTILE_NAMES[:3], None]
-    assert [each["position"] for each in record["clusters"]] == [[0, 0]] * 4
-    assert record["examples"] == [
-        {"cluster": 0, "event_ids": [], "baseline_event_ids": ["b-1"]},
-        {"cluster": 1, "event_ids": [], "baseline_event_ids": ["b-1"]},
-        {"cluster": 3, "event_ids": ["e-1"], "baseline_event_ids": []},
-    ]
-
-
-def test_replay_reports_refused_events_on_stderr(config, events):
-    done = run("replay", events, "--config", config, "--json")
-    undecodable, unknown, total = done.stderr.splitlines()
-    assert undecodable.startswith(f"refused: {events}, line 25: undecodable: ")
-    assert unknown.startswith(f"refused: {events}, line 26: unknown_stream: ")
-    assert total == "refused in total: 2 (1 undecodable, 1 unknown_stream)"
+from tests.processes import run_required
 
 
 @pytest.mark.parametrize("command", [["replay"], ["backtest"], ["report", "--json"]])
@@ -106,37 +29,111 @@ def test_refused_events_of_a_truncated_file_are_reported(config, tmp_path, comma
     assert error.startswith(f"driftgauge: {events} cannot be read (")
 
 
-def test_replay_of_missing_file_exits_with_2(config, tmp_path):
-    done = run("replay", tmp_path / "absent.jsonl", "--config", config)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "driftgauge: no such file:" in done.stderr
+def test_replay_prints_records_that_match_schema(config, events):
+    done = run("replay", events, "--config", config, "--json")
+    assert done.returncode == 0, done.stderr
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    schema = json.loads((SCHEMAS / "window-result.v1.schema.json").read_text(encoding="utf-8"))
+    for record in records:
+        jsonschema.Draft202012Validator(schema).validate(record)
+    assert [(r["window"], r["start"], r["revision"], r["count"], r["verdict"]) for r in records] == [
+        ("1h", "2025-11-03T00:00:00Z", 0, 20, "ok"),
+        ("1h", "2025-11-03T01:00:00Z", 0, 4, "insufficient"),
+        ("1d", "2025-11-03T00:00:00Z", 0, 24, "ok"),
+    ]
+    first, few, _ = records
+    assert [cluster["count"] for cluster in first["clusters"]] == [10, 10, 0, 0]
+    contributions = sum(cluster["js_contribution"] for cluster in first["clusters"])
+    assert first["js_divergence"] == pytest.approx(contributions)
+    assert (few["js_divergence"], few["p_value"]) == (None, None)
+    # The end of a file completes its partition, so no window misses a partition or loses events.
+    assert {(len(record["incomplete"]), record["events_lost"]) for record in records} == {(0, False)}
 
 
-def test_replay_and_backtest_need_no_kafka(tmp_path, events):
+def test_replay_prints_one_line_per_window_and_refused_events(config, events, snapshot):
+    done = run("replay", events, "--config", config)
+    assert "images 1h 2025-11-03T01:00:00Z revision 0: insufficient; 4 events" in done.stdout
+    assert done.stdout == snapshot
+    undecodable, unknown, total = done.stderr.splitlines()
+    assert undecodable.startswith(f"refused: {events}, line 25: undecodable: ")
+    assert unknown.startswith(f"refused: {events}, line 26: unknown_stream: ")
+    assert total == "refused in total: 2 (1 undecodable, 1 unknown_stream)"
+
+
+def test_replay_names_movers_and_describes_baseline(tmp_path):
+    descriptions = (
+        *(ClusterDescription(name=name, example_ids=("b-1",)) for name in HOSTILE_NAMES[:3]),
+        ClusterDescription(),
+    )
+    save_baseline(tmp_path, descriptions=descriptions)
+    # A day of which all events are of two clusters.
+    lines = [build_event(MONDAY_MS + i, 2 + i % 2, event_id=f"e-{i % 2}") for i in range(200)]
+    arguments = (write_events(tmp_path / "events.jsonl", lines), "--config", write_config(tmp_path))
+    shown = run("replay", *arguments).stdout.splitlines()[0]
+    assert shown.endswith(
+        f"; cluster 0 ({HOSTILE_NAMES[0]}) 40.0% to 0.0%, cluster 1 ({HOSTILE_NAMES[1]}) 30.0% to 0.0%, "
+        f"cluster 3 10.0% to 50.0%"
+    )
+    record = json.loads(run("replay", *arguments, "--json").stdout.splitlines()[0])
+    assert record["baseline_created"] == "2025-11-02T00:00:00Z"
+    assert [each["name"] for each in record["clusters"]] == [*HOSTILE_NAMES[:3], None]
+    assert [each["position"] for each in record["clusters"]] == [[0, 0]] * 4
+    assert record["examples"] == [
+        {"cluster": 0, "event_ids": [], "baseline_event_ids": ["b-1"]},
+        {"cluster": 1, "event_ids": [], "baseline_event_ids": ["b-1"]},
+        {"cluster": 3, "event_ids": ["e-1"], "baseline_event_ids": []},
+    ]
+
+
+def test_commands_on_files_need_no_kafka(tmp_path, events):
     save_baseline(tmp_path)
     config = write_config(tmp_path)
     tree = yaml.safe_load(config.read_text("utf-8"))
     del tree["kafka"]
     config.write_text(yaml.safe_dump(tree), encoding="utf-8")
-    assert run("replay", events, "--config", config).returncode == 0
-    assert run("backtest", events, "--config", config).returncode == 0
-    assert run("report", events, "--config", config, "--json").returncode == 0
+    for command in (("replay", events), ("backtest", events), ("report", events, "--json")):
+        assert run(*command, "--config", config).returncode == 0
     checked = run("config", "check", "--config", config)
     assert checked.returncode == 0
-    warning = (
-        "warning: the configuration has no section kafka: replay, backtest, health and report on files work"
-    )
-    assert warning in checked.stdout
+    assert "has no section kafka: replay, backtest, health and report on files work" in checked.stdout
     assert checked.stdout.endswith("driftgauge.yaml: 1 warning\n")
-    for command in (
-        ("serve",),
-        ("page",),
-        ("publish", events, "--stream", "images"),
-        ("events", "peek", "--topic", "embeddings"),
-        ("report", "--topic", "--json"),
-        ("kafka", "reshard", "--to", "8"),
-        ("kafka", "transactions", "list"),
-    ):
-        done = run(*command, "--config", config)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert "  - kafka: Field required" in done.stderr
+
+
+def test_replay_writes_gauges_of_windows(config, events, tmp_path):
+    out = tmp_path / "history.txt"
+    done = run("replay", events, "--config", config, "--openmetrics", out, "--label", "job=old")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"wrote [\d,]+ samples of 3 results to ", done.stderr)
+    text = out.read_text()
+    assert 'driftgauge_window_events{job="old",stream="images",window="1h"} 20.0 1762131600.0' in text
+    done = run("replay", events, "--config", config, "--openmetrics", tmp_path / "absent" / "h")
+    assert done.returncode == 2
+    assert "cannot write the gauges" in done.stderr
+
+
+@pytest.mark.stack
+def test_promtool_makes_blocks_that_hold_every_window(config, tmp_path):
+    lines = [
+        build_event(MONDAY_MS + hour * HOUR_MS + number, number % 4)
+        for hour in range(30)
+        for number in range(20 + hour)
+    ]
+    path, out, blocks = (
+        write_events(tmp_path / "month.jsonl", lines),
+        tmp_path / "history.txt",
+        tmp_path / "data",
+    )
+    assert run("replay", path, "--config", config, "--openmetrics", out).returncode == 0
+    made = run_required(
+        "promtool", "prometheus", "tsdb", "create-blocks-from", "openmetrics", out, blocks, timeout=60
+    )
+    assert made.returncode == 0, made.stderr
+    # A server's data folder has one.
+    (blocks / "wal").mkdir()
+    match = '{__name__="driftgauge_window_events",window="1h"}'
+    dumped = run_required("promtool", "prometheus", "tsdb", "dump", f"--match={match}", blocks, timeout=60)
+    values = {
+        int(time) - MONDAY_MS: float(value)
+        for value, time in re.findall(r"\} (\S+) (\d+)$", dumped.stdout, re.MULTILINE)
+    }
+    assert [values[(hour + 1) * HOUR_MS] for hour in range(30)] == [20 + hour for hour in range(30)]

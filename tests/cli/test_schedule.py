@@ -31,20 +31,13 @@ def describe(tmp_path):
     return _describe
 
 
-def test_only_baseline_is_in_force_from_beginning(describe):
-    (identity,), lines = describe(("a", None, {}), now_ms=MONDAY_MS)
-    assert lines == [
-        f"baseline {identity}… in a: 4 clusters of 4 dimensions, fitted {SUNDAY}, "
-        "in force from the beginning on (now)"
-    ]
+LATER = {"created_ms": MONDAY_MS + 1}
+TWO, THREE = {"clusters": 2}, {"clusters": 3}
 
 
 def test_baseline_is_in_force_until_next(describe):
     (first, second, third), lines = describe(
-        ("a", None, {"clusters": 2}),
-        ("b", MONDAY, {"clusters": 3}),
-        ("c", TUESDAY, {}),
-        now_ms=MONDAY_MS - 1,
+        ("a", None, TWO), ("b", MONDAY, THREE), ("c", TUESDAY, {}), now_ms=MONDAY_MS - 1
     )
     assert lines == [
         f"baseline {first}… in a: 2 clusters of 4 dimensions, fitted {SUNDAY}, "
@@ -55,54 +48,46 @@ def test_baseline_is_in_force_until_next(describe):
     ]
 
 
-@pytest.mark.parametrize(("now_ms", "file", "start"), [(MONDAY_MS, "b", MONDAY), (TUESDAY_MS, "c", TUESDAY)])
-def test_baseline_in_force_with_past_start_warns(describe, now_ms, file, start):
-    _, lines = describe(
-        ("a", None, {"clusters": 2}), ("b", MONDAY, {"clusters": 3}), ("c", TUESDAY, {}), now_ms=now_ms
-    )
-    assert lines[3:] == [
-        f"warning: {file} is in force from {start}, in the past: if any replica did not list it by then, "
-        "one window of each size (1h, 1d) is incomplete"
-    ]
-
-
-def test_baseline_fitted_after_its_start_warns_of_overwrite(describe):
-    _, lines = describe(
-        ("a", None, {"clusters": 2}),
-        ("b", MONDAY, {"created_ms": MONDAY_MS + 1}),
-        ("c", TUESDAY, {"clusters": 3}),
-        now_ms=TUESDAY_MS - 1,
-    )
-    _, changed = lines[3:]
-    assert changed.startswith(f"warning: b was fitted after its time in force began ({MONDAY}): ")
-    assert changed.endswith("list the new one under another name, with a future from")
-
-
-def test_first_baseline_fitted_after_its_end_warns_of_overwrite(describe):
-    _, lines = describe(
-        ("a", None, {"clusters": 2, "created_ms": MONDAY_MS + 1}), ("b", MONDAY, {}), now_ms=TUESDAY_MS
-    )
-    changed = lines[2]
-    assert changed.startswith(f"warning: a was fitted after its time in force ended ({MONDAY}): ")
-
-
-def test_baseline_fitted_before_its_start_does_not_warn(describe):
-    _, lines = describe(
-        ("a", None, {"clusters": 2, "created_ms": MONDAY_MS}),
-        ("b", MONDAY, {"created_ms": MONDAY_MS}),
-        now_ms=MONDAY_MS - 1,
-    )
-    assert len(lines) == 2
-
-
-def test_same_baseline_twice_in_a_row_warns(describe):
-    _, lines = describe(("a", None, {}), ("a", TUESDAY, {}), ("b", WEDNESDAY, {"clusters": 2}), now_ms=0)
-    assert lines[3:] == [
-        "warning: a and a contain the same baseline: if the first was overwritten, restore it, because its "
-        "windows were counted with the former one; otherwise remove the second"
-    ]
-
-
-def test_baseline_that_returns_later_does_not_warn(describe):
-    _, lines = describe(("a", None, {}), ("b", TUESDAY, {"clusters": 2}), ("a", WEDNESDAY, {}), now_ms=0)
-    assert len(lines) == 3
+@pytest.mark.parametrize(
+    ("listed", "now_ms", "warnings"),
+    [
+        ([("a", None, {})], MONDAY_MS, []),
+        (
+            [("a", None, TWO), ("b", MONDAY, THREE), ("c", TUESDAY, {})],
+            MONDAY_MS,
+            [f"b is in force from {MONDAY}, in the past: if any replica did not list it by then"],
+        ),
+        (
+            [("a", None, TWO), ("b", MONDAY, THREE), ("c", TUESDAY, {})],
+            TUESDAY_MS,
+            [f"c is in force from {TUESDAY}, in the past: if any replica did not list it by then"],
+        ),
+        (
+            [("a", None, TWO), ("b", MONDAY, LATER), ("c", TUESDAY, THREE)],
+            MONDAY_MS - 1,
+            [f"b was fitted after its time in force began ({MONDAY}): "],
+        ),
+        (
+            [("a", None, TWO | LATER), ("b", MONDAY, {})],
+            MONDAY_MS - 1,
+            [f"a was fitted after its time in force ended ({MONDAY}): "],
+        ),
+        (
+            [("a", None, TWO | {"created_ms": MONDAY_MS}), ("b", MONDAY, {"created_ms": MONDAY_MS})],
+            MONDAY_MS - 1,
+            [],
+        ),
+        (
+            [("a", None, {}), ("a", TUESDAY, {}), ("b", WEDNESDAY, TWO)],
+            0,
+            ["a and a contain the same baseline: if the first was overwritten, restore it"],
+        ),
+        ([("a", None, {}), ("b", TUESDAY, TWO), ("a", WEDNESDAY, {})], 0, []),
+    ],
+)
+def test_mistakes_in_schedule_are_warned_of(describe, listed, now_ms, warnings):
+    _, lines = describe(*listed, now_ms=now_ms)
+    shown = lines[len(listed) :]
+    assert len(shown) == len(warnings)
+    for line, warning in zip(shown, warnings, strict=True):
+        assert line.startswith(f"warning: {warning}")

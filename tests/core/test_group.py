@@ -7,7 +7,7 @@ from zlib import crc32
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.core.windows.changelog import PaneKey
+from driftgauge.core.windows.changelog import ExamplesKey, PaneKey
 from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.verdict import update_memory
@@ -170,7 +170,7 @@ def test_state_holds_only_open_windows(plan, shape):
     for changelog in group.changelogs:
         for encoded_key, value in changelog.items():
             key, _ = decode(encoded_key, value)
-            if isinstance(key, PaneKey):
+            if isinstance(key, PaneKey | ExamplesKey):
                 newest_ms = group.newest_ms[key.stream]
                 assert key.pane.end_ms > newest_ms - DISORDER_MS - LATENESS_MS - 2 * max(SIZES_MS)
     for state in group.states:

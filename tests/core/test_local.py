@@ -34,14 +34,6 @@ def test_count_reports_event_without_nearest_centroid():
     assert [result.count for result in driver.commit(MONDAY_MS, {0: 2}, has_source_ended=True).results] == [1]
 
 
-def test_idle_partition_holds_window_until_caught_up():
-    driver = LocalDriver([build_spec(idle_ms=MINUTE_MS)], "embeddings", 1)
-    driver.count([build_batch([(0, 0, MONDAY_MS, 0)])], MONDAY_MS)
-    driver.commit(MONDAY_MS, {0: 1})
-    assert driver.commit(MONDAY_MS + HOUR_MS, {0: 1}).results == []
-    assert len(driver.commit(MONDAY_MS + HOUR_MS, {0: 1}, caught_up=(0,)).results) == 1
-
-
 @settings(max_examples=examples(40))
 @given(
     st.lists(

@@ -1,10 +1,11 @@
-"""Stream specifications: panes, baseline schedule, schemes, levels."""
+"""Stream specifications: panes, baseline schedule, schemes, levels, shards."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from driftgauge.core.counting.partial import shard_of
 from driftgauge.core.counting.scheme import Scheme
 from tests.builders.batches import build_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
@@ -44,21 +45,6 @@ def test_baseline_is_in_force_until_start_of_next(time_ms, reference):
     assert SPEC.baseline_at(time_ms) is reference
 
 
-def test_only_baseline_is_always_in_force():
-    assert build_spec().baseline_at(0) is build_spec().baseline_at(2**60) is FIRST
-
-
-def test_baseline_can_return_into_force():
-    spec = build_spec(baselines=build_schedule((MONDAY_MS, OTHER), (MONDAY_MS + DAY_MS, FIRST)))
-    assert spec.baseline_at(MONDAY_MS) is OTHER
-    assert spec.baseline_at(MONDAY_MS + DAY_MS) is FIRST
-
-
-def test_find_returns_scheduled_baseline_by_key():
-    assert [SPEC.find(reference.key) for reference in (FIRST, OTHER, THIRD)] == [FIRST, OTHER, THIRD]
-    assert build_spec().find(OTHER.key) is None
-
-
 def test_scheme_holds_fields_of_spec_and_baseline():
     spec = replace(
         SPEC, sizes_ms=(HOUR_MS, 90 * MINUTE_MS), alarm=replace(ALARM, segment_keys=("country", "device"))
@@ -79,6 +65,27 @@ def test_scheme_holds_fields_of_spec_and_baseline():
     )
     assert np.shape(build_tally(1, 2, 3, 4)) == (scheme.length,)
     assert spec.scheme(FIRST) != scheme
+
+
+SCHEME = build_spec().scheme(FIRST)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"baseline": "0123456789abcdef"},
+        {"pane_ms": MINUTE_MS},
+        {"segment_keys": ("country",)},
+        {"statistics": (*SCHEME.statistics, ("norms", 1))},
+    ],
+)
+def test_key_of_scheme_changes_with_every_field(change):
+    assert replace(SCHEME, **change).key != SCHEME.key
+    assert SCHEME.key.startswith(FIRST.key)
+
+
+def test_shard_of_stream_is_same_in_every_process():
+    assert [shard_of(name, 16) for name in ("images", "texts")] == [10, 15]  # crc32, not Python's own hash
 
 
 @pytest.mark.parametrize(

@@ -4,16 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 from deploy.demo.config import TOPICS
-from deploy.demo.digits import DigitSplit
-from deploy.demo.embedded_broker import EmbeddedBroker
+from deploy.demo.digits import DigitSplit, split_digits
 from deploy.demo.network import Network, train
 
-from tests.builders.days import SPLIT
+from tests.harness.demo import EmbeddedBroker
 
 
 @pytest.fixture(scope="session")
 def split() -> DigitSplit:
-    return SPLIT
+    return split_digits(0)
 
 
 @pytest.fixture(scope="session")

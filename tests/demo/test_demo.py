@@ -8,12 +8,12 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from deploy.demo.scrape import Scrape
 
 from driftgauge.app import check
 from driftgauge.config import load_settings
 from driftgauge.core.windows.result import Verdict
 from tests.demo.process import is_group_alive, read_until, started
+from tests.harness.demo import Scrape
 from tests.waiting import wait_for
 
 # A command of the README that takes half a minute; the smoke test covers the service.
@@ -72,91 +72,68 @@ def text_of_page(printed):
 
 
 def test_page_tells_the_story(finished):
-    assert "Drift since 10 Nov 2025, 00:00 UTC" in finished.page
-    assert "14 windows of 1d" in finished.page
-    assert "Chance alone makes a window so extreme less than once in" in finished.page
-    assert "went from" in finished.page
+    for part in (
+        "Drift since 10 Nov 2025, 00:00 UTC",
+        "14 windows of 1d",
+        "Chance alone makes a window so extreme less than once in",
+        "went from",
+    ):
+        assert part in finished.page
 
 
-def test_ctrl_c_exits_with_0_and_ends_all_processes(finished):
+def test_live_traffic_follows_until_ctrl_c_which_ends_all_processes(finished):
+    assert finished.live.value(**FRESH) > 0
+    assert {outcome for outcome, number in finished.live.outcomes().items() if number} == {"accepted"}
     assert finished.status == 0, finished.printed
     assert not finished.left
     assert "Stopped the service and the broker." in finished.printed.splitlines()[-1]
-
-
-def test_live_traffic_follows_the_three_weeks(finished):
-    assert finished.live.value(**FRESH) > 0
-    assert finished.live.outcomes() == {
-        **dict.fromkeys(finished.live.outcomes(), 0),
-        "accepted": finished.live.outcomes()["accepted"],
-    }
+    assert not re.search("rdkafka|Traceback|Warning", finished.printed)
+    assert "without restore" in finished.printed
 
 
 def test_daily_results_match_expectation(finished):
     rows = ROW.findall(finished.printed)
     assert [date for date, *_ in rows] == [f"2025-11-{day:02}" for day in range(3, 24)]
     weeks = [rows[:7], rows[7:14], rows[14:]]
-    assert [{quality for _, quality, *_ in week} for week in weeks] == [
-        {"clean"},
-        {"blurred"},
-        {"darkened"},
+    assert [{(row[1], row[5]) for row in week} for week in weeks] == [
+        {("clean", "ok")},
+        {("blurred", "drift")},
+        {("darkened", "drift")},
     ]
-    divergences = [[float(row[2]) for row in week] for week in weeks]
-    assert max(divergences[0]) < min(divergences[1]) < max(divergences[1]) < min(divergences[2])
-    floors = {float(row[3]) for row in rows}
-    assert sum(divergences[0]) / 7 < 2 * max(floors)
-    accuracies = [[float(row[4]) for row in week] for week in weeks]
-    assert min(accuracies[0]) > max(accuracies[1]) > min(accuracies[1]) > max(accuracies[2])
-    verdicts = [[row[5] for row in week] for week in weeks]
-    assert verdicts == [["ok"] * 7, ["drift"] * 7, ["drift"] * 7]
+    clean, blurred, darkened = ([float(row[2]) for row in week] for week in weeks)
+    assert max(clean) < min(blurred) < max(blurred) < min(darkened)
+    assert sum(clean) / 7 < 2 * max(float(row[3]) for row in rows)
+    clean, blurred, darkened = ([float(row[4]) for row in week] for week in weeks)
+    assert min(clean) > max(blurred) > min(blurred) > max(darkened)
     assert "As expected: divergence rose" in finished.printed
     assert "every event was counted once" in finished.printed
 
 
-def test_output_holds_no_warning_or_traceback(finished):
-    assert "rdkafka" not in finished.printed
-    assert "Traceback" not in finished.printed
-    assert "Warning" not in finished.printed
-
-
-def test_output_mentions_missing_restore(finished):
-    assert "without restore" in finished.printed
-
-
-def test_picture_is_png(finished):
-    out = finished.out
-    assert f"Drew the picture: {out / 'drift.png'}" in finished.printed
-    assert (out / "drift.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-
-
 def test_saved_metrics_show_last_day_and_all_events(finished):
-    out = finished.out
-    scrape = Scrape.parse((out / "metrics.txt").read_text())
-    assert scrape.outcomes()["accepted"] == 21_000
-    assert sum(scrape.outcomes().values()) == 21_000
+    scrape = Scrape.parse((finished.out / "metrics.txt").read_text())
+    assert scrape.outcomes()["accepted"] == sum(scrape.outcomes().values()) == 21_000
     assert set(scrape.mishaps().values()) == {0}
     daily = {"stream": "digits", "window": "1d"}
     closed = {
         verdict.value: scrape.value("driftgauge_windows_closed_total", **daily, verdict=verdict)
         for verdict in Verdict
     }
-    assert sum(closed.values()) == 21
-    assert closed["incomplete"] == 0
     # Weeks 2 and 3; the clean week is no drift.
-    assert closed["drift"] == 14
+    assert (sum(closed.values()), closed["incomplete"], closed["drift"]) == (21, 0, 14)
     assert scrape.value("driftgauge_window_verdict", **daily, verdict="drift") == 1
     assert scrape.value("driftgauge_window_revisions_total", **daily) == 0
     assert scrape.value("driftgauge_window_end_timestamp_seconds", **daily) == 1_763_942_400  # 24 November
 
 
-def test_folder_holds_configuration_baseline_and_log(finished):
+def test_folder_holds_picture_configuration_baseline_and_log(finished):
     out = finished.out
+    assert f"Drew the picture: {out / 'drift.png'}" in finished.printed
+    assert (out / "drift.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
     settings = load_settings(out / "driftgauge.yaml", {})
     assert settings.streams[0].baselines[0].file == out / "digits.safetensors"
     spec, _ = (stream.spec for stream in check(settings))
     centroids = spec.baselines[0].reference.centroids
     assert (spec.name, centroids.clusters, centroids.dimension) == ("digits", 10, 32)
-    assert (out / "digits.safetensors").stat().st_size > 1_000
     assert '"event": "stopped"' in (out / "service.log").read_text().splitlines()[-1]
 
 

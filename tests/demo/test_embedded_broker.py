@@ -5,9 +5,9 @@ from contextlib import suppress
 
 import pytest
 from confluent_kafka import OFFSET_INVALID, TopicPartition
-from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.kafka import client
+from tests.harness.demo import EmbeddedBroker
 from tests.waiting import wait_for
 
 PATIENCE_S = 120.0
@@ -60,14 +60,6 @@ def read_until(condition, *members):
     wait_for(lambda: f"members that hold {[member.held for member in members]}", is_met, within_s=PATIENCE_S)
 
 
-def test_group_reads_published_events(events):
-    broker, values = events
-    member = ReadingMember(broker, "events")
-    read_until(lambda: len(member.values) >= len(values), member)
-    member.consumer.close()
-    assert sorted(member.values) == values
-
-
 @pytest.mark.stack
 def test_rebalance_shares_partitions_and_keeps_assigned_ones(events):
     broker, _ = events
@@ -83,10 +75,11 @@ def test_rebalance_shares_partitions_and_keeps_assigned_ones(events):
     first.consumer.close()
 
 
-def test_broker_discards_transactional_offsets(events):
-    broker, _ = events
+def test_group_reads_events_and_broker_discards_transactional_offsets(events):
+    broker, values = events
     member = ReadingMember(broker, "events")
-    read_until(lambda: member.held, member)
+    read_until(lambda: len(member.values) >= len(values), member)
+    assert sorted(member.values) == values
     producer = client.transactional_producer({"bootstrap.servers": broker.bootstrap}, "id", lambda _: None)
     producer.init_transactions(PATIENCE_S)
     producer.begin_transaction()
@@ -98,22 +91,6 @@ def test_broker_discards_transactional_offsets(events):
     member.consumer.close()
 
 
-def test_topics_have_four_partitions_on_loopback():
-    with EmbeddedBroker(["events", "results"]) as broker:
-        metadata = client.admin({"bootstrap.servers": broker.bootstrap}).list_topics(timeout=PATIENCE_S)
-        assert {name: len(topic.partitions) for name, topic in metadata.topics.items()} == {
-            "events": 4,
-            "results": 4,
-        }
-        assert {server.host for server in metadata.brokers.values()} == {"127.0.0.1"}
-
-
-def test_broker_prints_nothing(capfd):
-    with EmbeddedBroker(["events"]):
-        pass
-    assert capfd.readouterr() == ("", "")
-
-
 def answers(broker):
     host, port = broker.bootstrap.split(":")
     try:
@@ -123,20 +100,14 @@ def answers(broker):
     return True
 
 
-def test_broker_stops_with_context():
-    with EmbeddedBroker(["events"]) as broker:
-        assert answers(broker)
-    assert not answers(broker)
-
-
-def test_broker_stops_after_error_in_context():
-    with suppress(LookupError), EmbeddedBroker(["events"]) as broker:
+def test_brokers_are_isolated_silent_on_loopback_and_stop_with_their_context(capfd):
+    with suppress(LookupError), EmbeddedBroker(["here"]) as one, EmbeddedBroker(["a", "b"]) as two:
+        assert one.bootstrap != two.bootstrap
+        assert answers(one)
+        metadata = client.admin({"bootstrap.servers": two.bootstrap}).list_topics(timeout=PATIENCE_S)
+        assert {name: len(topic.partitions) for name, topic in metadata.topics.items()} == {"a": 4, "b": 4}
+        assert {server.host for server in metadata.brokers.values()} == {"127.0.0.1"}
         raise LookupError
-    assert not answers(broker)
-
-
-def test_brokers_are_isolated():
-    with EmbeddedBroker(["here"]) as one, EmbeddedBroker(["there"]) as other:
-        assert one.bootstrap != other.bootstrap
-        admin = client.admin({"bootstrap.servers": other.bootstrap})
-        assert admin.list_topics(timeout=PATIENCE_S).topics.keys() == {"there"}
+    assert not answers(one)
+    assert not answers(two)
+    assert capfd.readouterr() == ("", "")

@@ -1,9 +1,7 @@
 """The rendered manifests of deploy/kubernetes, and the environment of their containers."""
 
 import base64
-import json
 import re
-import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,9 +9,8 @@ from typing import Any
 import yaml
 
 from driftgauge.config import ENV_PREFIX
-from tests.deploy.dockerfile import ROOT, stage
-from tests.needed import skip_or_fail
-from tests.processes import run_command
+from tests.deploy.dockerfile import ROOT, only
+from tests.processes import run_required
 
 FOLDER = ROOT / "deploy/kubernetes"
 BASE, MONITORING, PRODUCTION, KEDA = "base", "monitoring", "overlays/production", "overlays/keda"
@@ -23,14 +20,8 @@ RUNNING = (BASE, PRODUCTION, KEDA)
 OPERATORS = ("keda.sh/", "monitoring.coreos.com/")
 """Prefixes of the API versions of custom resources."""
 
-# The number of partitions in the README's example.
-(_partitions,) = re.findall(
-    r"up to the partitions of the events topic \((\d+) in the example\)", (FOLDER / "README.md").read_text()
-)
-PARTITIONS = int(_partitions)
-
-# The first version with every used field, as in kubectl 1.25.
-KUSTOMIZE = (4, 5, 7)
+# The partitions of the events topic in the example.
+PARTITIONS = 12
 
 POD = "driftgauge-1"
 SECRET = {
@@ -54,8 +45,8 @@ MAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIhALZBUm7cRXAkBoM89ETpcRB/v7wibj6x
 @cache
 def render(where: str | Path) -> tuple[dict[str, Any], ...]:
     """The objects of a kustomization; a warning of kustomize fails an assertion."""
-    done = run_command(_kubectl(), "kustomize", FOLDER / where)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = run_required("kubectl", "kubernetes-client", "kustomize", FOLDER / where)
+    assert done.stderr == ""
     return tuple(yaml.safe_load_all(done.stdout))
 
 
@@ -92,22 +83,15 @@ def variables(where: str) -> dict[str, str]:
     return values
 
 
-def image(instruction: str) -> str:
-    """The arguments of an instruction in the stage of the service."""
-    (only,) = (step.text for step in stage("service") if step.name == instruction)
-    return only
-
-
 def environment(where: str) -> dict[str, str]:
     """The environment of the container: the image's variables, overridden by the manifests'."""
-    return dict(re.findall(rf"\b({ENV_PREFIX}\w+)=(\S+)", image("ENV"))) | variables(where)
+    return dict(re.findall(rf"\b({ENV_PREFIX}\w+)=(\S+)", only("ENV").text)) | variables(where)
 
 
 def mount(where: str, folder: Path) -> Path:
     """Write the configuration volume as the kubelet does; return the path of the configuration file."""
     (volume,) = pod(where)["spec"]["volumes"]
     (mounted,) = container(where)["volumeMounts"]
-    assert mounted["name"] == volume["name"]
     maps = {entry["metadata"]["name"]: entry for entry in every(where, "ConfigMap")}
     for source in volume["projected"]["sources"]:
         content = maps[source["configMap"]["name"]]
@@ -115,20 +99,5 @@ def mount(where: str, folder: Path) -> Path:
             (folder / name).write_text(text)
         for name, encoded in content.get("binaryData", {}).items():
             (folder / name).write_bytes(base64.b64decode(encoded))
-    command, option, config_path = container(where)["args"]
-    assert (command, option) == ("serve", "--config")
+    *_, config_path = container(where)["args"]
     return folder / Path(config_path).relative_to(mounted["mountPath"])
-
-
-@cache
-def _kubectl() -> str:
-    remedy = "install kubectl 1.25 or later (https://kubernetes.io/docs/tasks/tools/)"
-    command = shutil.which("kubectl")
-    if command is None:
-        skip_or_fail(f"there is no kubectl on the PATH: {remedy}")
-    version = json.loads(run_command(command, "version", "--client", "-o", "json", check=True).stdout)
-    # kubectl before 1.24 does not report the version.
-    kustomize = re.findall(r"\d+", version.get("kustomizeVersion", "0"))
-    if tuple(map(int, kustomize[:3])) < KUSTOMIZE:
-        skip_or_fail(f"kubectl is too old, as Debian 12's kubernetes-client is: {remedy}")
-    return command

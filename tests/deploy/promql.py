@@ -1,4 +1,4 @@
-"""Static analysis of PromQL: the selectors of an expression, and the labels of its result."""
+"""The exported series, and the selectors of an expression."""
 
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -28,7 +28,6 @@ OTHERS: Mapping[str, set[str]] = {
 }
 
 _HISTOGRAM = {"_bucket": {"le"}, "_sum": set(), "_count": set()}
-_SETS = {"and", "unless"}
 
 Node = Any
 """A node of promql_parser's syntax tree."""
@@ -47,21 +46,6 @@ def series() -> dict[str, set[str]]:
     return exported | dict(OTHERS)
 
 
-def source(name: str) -> str:
-    """The catalogue metric of a series; other series are their own metric."""
-    for suffix in _HISTOGRAM:
-        if METRICS.get(stem := name.removesuffix(suffix)) and METRICS[stem].type is MetricType.HISTOGRAM:
-            return stem
-    return name
-
-
-def is_counter(name: str) -> bool:
-    metric = METRICS.get(source(name))
-    if metric is not None:
-        return metric.type is not MetricType.GAUGE
-    return name.endswith("_total")
-
-
 def nodes(expr: str) -> Iterator[tuple[Node, tuple[Node, ...]]]:
     """Every node of an expression with its ancestors, the parent last."""
     yield from _walk(promql_parser.parse(expr), ())
@@ -73,9 +57,27 @@ def selectors(expr: str) -> Iterator[tuple[Node, tuple[Node, ...]]]:
             yield node, above
 
 
+def is_aggregated(above: tuple[Node, ...]) -> bool:
+    return any(isinstance(node, promql_parser.AggregateExpr) for node in above)
+
+
 def labels(expr: str) -> set[str]:
-    """The labels of an expression's result; grouping by a missing label fails an assertion."""
-    return _labels(promql_parser.parse(expr))
+    """The labels that an expression's aggregations keep or set, and perhaps more than its result has."""
+    found = set()
+    for node, above in nodes(expr):
+        if isinstance(node, promql_parser.AggregateExpr) and node.modifier:
+            found |= set(node.modifier.labels)
+        if isinstance(node, promql_parser.Call) and node.func.name == "label_replace":
+            found.add(node.args[1].val)
+        if isinstance(node, promql_parser.VectorSelector) and not is_aggregated(above):
+            found |= series()[node.name]
+    return found
+
+
+def assert_exported(expr: str) -> None:
+    """Assert that an expression parses, and that its series are exported with the labels it selects by."""
+    for selector, _ in selectors(expr):
+        assert {matcher.name for matcher in selector.matchers.matchers} <= series()[selector.name], expr
 
 
 def _children(node: Node) -> list[Node]:
@@ -93,58 +95,3 @@ def _walk(node: Node, above: tuple[Node, ...]) -> Iterator[tuple[Node, tuple[Nod
     yield node, above
     for child in _children(node):
         yield from _walk(child, (*above, node))
-
-
-def _labels(node: Node) -> set[str]:
-    if isinstance(node, promql_parser.VectorSelector):
-        return set(series()[node.name])
-    if isinstance(node, promql_parser.AggregateExpr):
-        by = set(node.modifier.labels) if node.modifier else set()
-        missing = by - _labels(node.expr)
-        assert not missing, f"grouped by {missing}, which is no label of {node.expr}"
-        return by
-    if isinstance(node, promql_parser.BinaryExpr):
-        return _of_binary(node)
-    if isinstance(node, promql_parser.Call):
-        return _of_call(node)
-    children = _children(node)
-    return _labels(children[0]) if children else set()
-
-
-def _of_binary(node: Node) -> set[str]:
-    left, right = _labels(node.lhs), _labels(node.rhs)
-    if str(node.op) == "or":
-        return left | right
-    if str(node.op) in _SETS:
-        return left
-    if _is_number(node.lhs) or _is_number(node.rhs):
-        return left | right
-    modifier = node.modifier
-    if modifier is None or modifier.matching is None:
-        assert left == right, f"{node}: {left} are matched with {right}"
-        return left
-    on = set(modifier.matching.labels)
-    assert on <= left & right, f"{node}: not both have {on}"
-    if modifier.card == promql_parser.VectorMatchCardinality.ManyToOne:
-        return left | set(modifier.group_labels)
-    return on
-
-
-def _of_call(node: Node) -> set[str]:
-    if node.func.name == "label_replace":
-        of, name, _, origin, _ = node.args
-        found = _labels(of)
-        assert not origin.val or origin.val in found, f"{node}: there is no {origin.val}"
-        return found | {name.val}
-    if node.func.name == "histogram_quantile":
-        return _labels(node.args[1]) - {"le"}
-    return _labels(node.args[0]) if node.args else set()
-
-
-def _is_number(node: Node) -> bool:
-    """Whether a node is a scalar and not a vector."""
-    if isinstance(node, promql_parser.BinaryExpr):
-        return _is_number(node.lhs) and _is_number(node.rhs)
-    if isinstance(node, promql_parser.Call):
-        return bool(node.func.name == "time")
-    return isinstance(node, promql_parser.NumberLiteral)

@@ -3,20 +3,19 @@
 One scenario runs once (`chain/scenario.py`), and every test checks its record. Rules and routes are the
 shipped ones with two changes: each wait (`for`, `keep_firing_for`, `group_wait`, `group_interval`,
 `repeat_interval`) is divided by 60, with a minimum of one second, and a server of the test replaces PagerDuty
-and Slack. Ranges in expressions are unchanged. Scrapes and evaluations come every second, an hour of event
-time every half second.
+and Slack (`test_notices.py` shows what these get). Ranges in expressions are unchanged. Scrapes and
+evaluations come every second, an hour of event time every half second.
 """
 
 import sys
 from datetime import datetime, timedelta
 
 import pytest
-from deploy.demo.scrape import Scrape
 
 from tests.deploy.chain.description import DriftDescription
 from tests.deploy.chain.monitoring import FACTOR, STREAMS
 from tests.deploy.chain.scenario import DOWN, DRIFT, ChainRecord, play
-from tests.deploy.chain.shipped import ROUTING_KEY
+from tests.harness.demo import Scrape
 from tests.processes import run_required
 
 pytestmark = pytest.mark.stack
@@ -119,31 +118,6 @@ def test_blind_monitoring_mutes_drift(record: ChainRecord) -> None:
     assert {notice.labels["alertname"] for notice in blind} <= {DOWN}
 
 
-def test_slack_receives_readable_ticket(record: ChainRecord) -> None:
-    description = record.drift.notice.annotations["description"]
-    tickets = [
-        request.body["attachments"][0] for request in record.receiver_requests if request.to == "slack"
-    ]
-    (ticket, *_) = [each for each in tickets if f"*{DRIFT}* is firing. {description}" in each["text"]]
-    assert ticket["title"].startswith(f"[firing] alpha: {record.drift.notice.annotations['summary']}")
-    assert ticket["title_link"].startswith("http://localhost:3000/d/driftgauge-drift?var-job=driftgauge&")
-    assert any(f"*{DRIFT}* is resolved. " in each["text"] for each in tickets)
-
-
-def test_pagerduty_receives_page_and_its_resolution(record: ChainRecord) -> None:
-    pages = [request.body for request in record.receiver_requests if request.to == "pagerduty"]
-    assert {page["routing_key"] for page in pages} == {ROUTING_KEY}
-    (page, *_) = [
-        each for each in pages if f"{DOWN} is firing. " in each["payload"]["custom_details"]["alerts"]
-    ]
-    assert page["event_action"] == "trigger"
-    assert page["payload"]["summary"] == f"[firing] {record.outage.notice.annotations['summary']}"
-    (over, *_) = [
-        each for each in pages if f"{DOWN} is resolved. " in each["payload"]["custom_details"]["alerts"]
-    ]
-    assert over["dedup_key"] == page["dedup_key"]
-
-
 def test_every_notice_follows_soon_after_cause(
     record: ChainRecord, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -173,7 +147,7 @@ def test_every_panel_has_data(record: ChainRecord) -> None:
 
 def test_promtool_accepts_exported_metrics(record: ChainRecord) -> None:
     for exposition in record.expositions:
-        checked = run_required("promtool", "prometheus", "check", "metrics", input=exposition.text)
+        checked = run_required("promtool", "prometheus", "check", "metrics", input=exposition)
         assert checked.stdout + checked.stderr == ""
 
 
@@ -181,7 +155,7 @@ def test_only_shard_owner_exports_stream(record: ChainRecord) -> None:
     shown = [
         dict(labels)["stream"]
         for exposition in record.expositions
-        for name, labels in Scrape.parse(exposition.text).samples
+        for name, labels in Scrape.parse(exposition).samples
         if name == "driftgauge_window_revision" and ("window", "1h") in labels
     ]
     assert sorted(shown) == sorted(STREAMS)

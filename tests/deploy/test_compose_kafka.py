@@ -11,8 +11,8 @@ from confluent_kafka.admin import AdminClient
 
 from driftgauge.kafka import client
 from tests.deploy.stack import SERVICES
-from tests.kafka.jars import BrokerUnavailable, fetch_jars, find_java
-from tests.kafka.node import LOG4J, free_ports
+from tests.harness.jars import BrokerUnavailable, fetch_jars, find_java
+from tests.harness.node import LOG4J, free_ports
 from tests.needed import skip_or_fail
 from tests.waiting import wait_for
 

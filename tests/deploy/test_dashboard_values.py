@@ -307,9 +307,3 @@ def test_worst_verdict_of_two_jobs_is_shown(tmp_path: Path):
     expr = substitute(panel["targets"][0]["expr"], VARIABLES | {"job": ".+"})
     (code,) = (value for value, (text, _) in texts(panel, legend).items() if text == "drift")
     assert_results(tmp_path, [*verdict_gauges("ok"), *verdict_gauges("drift", job="other")], [(expr, code)])
-
-
-def test_counted_verdicts_have_verdict_colours():
-    counted = panels()["Windows closed, by verdict"]
-    for verdict, shade in COLOURS.items():
-        assert property_of(counted, verdict, "color") == {"mode": "fixed", "fixedColor": shade}

@@ -1,14 +1,11 @@
-"""The distributions in the image and their licences."""
+"""The licences of the distributions in the image; `tests/tools/lock.py` checks what the lock has."""
 
 import re
-from importlib.metadata import files, metadata, requires
+from importlib.metadata import files, metadata
 
 import pytest
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
-from tests.deploy.dockerfile import PROJECT, locked
-from tests.tools.lock import IMAGE_EXTRAS
+from tests.deploy.dockerfile import locked
 
 PERMISSIVE = {
     "0BSD",
@@ -35,27 +32,6 @@ BY_FILE = {
 }
 # A copyleft by file; the image has their files unchanged.
 ACCEPTED = {"certifi": {"MPL-2.0"}, "orjson": {"MPL-2.0"}}
-
-
-def needed(requirements):
-    """The names of all distributions that requirements need here, directly or indirectly."""
-    found = set()
-    waiting = [(Requirement(text), "") for text in requirements]
-    while waiting:
-        requirement, extra = waiting.pop()
-        if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
-            continue
-        for wanted in ("", *requirement.extras):
-            pair = canonicalize_name(requirement.name), wanted
-            if pair not in found:
-                found.add(pair)
-                waiting += [(Requirement(text), wanted) for text in requires(pair[0]) or ()]
-    return {name for name, _ in found}
-
-
-def test_image_lock_equals_dependencies_of_service():
-    extras = [wanted for extra in IMAGE_EXTRAS for wanted in PROJECT["optional-dependencies"][extra]]
-    assert set(locked()) == needed([*PROJECT["dependencies"], *extras])
 
 
 def licences(expression, classifiers, text=None):

@@ -5,7 +5,6 @@ import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
 
-import fastavro
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.core.counting.assignment import DistanceMetric
-from driftgauge.events.avro import AvroDeserializer, _is_empty, _is_recursive, _items
+from driftgauge.events.avro import AvroDeserializer
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.rejection import EventError, Reason, SchemaPending
 from driftgauge.events.rows import BaselineContract
@@ -78,14 +77,6 @@ def test_list_of_other_values_than_numbers_is_invalid(item, value):
     assert caught.value.reason is Reason.INVALID
 
 
-def test_schema_is_asked_for_once():
-    schemas = Schemas(_7=avro_schema(AVRO))
-    deserialize = AvroDeserializer(schemas)
-    for _ in range(3):
-        deserialize(stored(framed(avro(VALUE))))
-    assert schemas.asked == [(ID, "AVRO")]
-
-
 def test_schema_that_is_not_known_yet_is_pending():
     schemas = Schemas(_7=None)
     deserialize = AvroDeserializer(schemas)
@@ -93,14 +84,6 @@ def test_schema_that_is_not_known_yet_is_pending():
         deserialize(stored(framed(avro(VALUE))))
     schemas.schemas[ID] = avro_schema(AVRO)
     assert deserialize(stored(framed(avro(VALUE)))) == VALUE
-
-
-def test_referenced_schemas_are_used():
-    kind = {"type": "enum", "name": "Kind", "namespace": "shop", "symbols": ["IMAGE", "TEXT"]}
-    item = {"type": "record", "name": "Item", "namespace": "shop", "fields": [{"name": "k", "type": "Kind"}]}
-    schema = {"type": "record", "name": "E", "fields": [{"name": "item", "type": "shop.Item"}]}
-    deserialize = deserializer(schema, ("shop.Kind", kind), ("shop.Item", item))
-    assert deserialize(stored(framed(b"\x02"))) == {"item": {"k": "TEXT"}}
 
 
 def test_union_of_referenced_types_is_decoded():
@@ -158,13 +141,8 @@ def test_decimal_stays_bytes():
 def test_time_beyond_all_dates_is_invalid(time_ms):
     at = {"type": "long", "logicalType": "timestamp-millis"}
     schema = {"type": "record", "name": "E", "fields": [{"name": "at", "type": at}]}
-    zigzag, encoded = (time_ms << 1) ^ (time_ms >> 63), bytearray()
-    while zigzag >= 128:
-        encoded.append(zigzag & 127 | 128)
-        zigzag >>= 7
-    raw = framed(bytes([*encoded, zigzag]))
     with pytest.raises(EventError) as caught:
-        deserializer(schema)(stored(raw))
+        deserializer(schema)(stored(framed(avro(time_ms, "long"))))
     assert caught.value.reason is Reason.INVALID
 
 
@@ -187,16 +165,6 @@ def test_array_of_items_without_bytes_is_refused(items):
     assert "items that take no bytes" in detail
 
 
-def test_type_that_is_used_twice_is_not_recursive():
-    point = {"type": "record", "name": "P", "fields": [{"name": "x", "type": "int"}]}
-    schema = {
-        "type": "record",
-        "name": "E",
-        "fields": [{"name": "a", "type": point}, {"name": "b", "type": "P"}],
-    }
-    assert deserializer(schema)(stored(framed(b"\x02\x04"))) == {"a": {"x": 1}, "b": {"x": 2}}
-
-
 def test_surplus_bytes_are_undecodable():
     assert "2 bytes follow the Avro of schema 7" in undecodable(deserializer(), framed(avro(VALUE) + b"ab"))
 
@@ -205,10 +173,6 @@ def test_strict_prefix_is_undecodable():
     deserialize, raw = deserializer(), framed(avro(VALUE))
     for end in range(len(raw)):
         assert " at 0x" not in undecodable(deserialize, raw[:end])
-
-
-def test_unknown_schema_is_undecodable():
-    assert "schema 8 is unknown" in undecodable(deserializer(), framed(avro(VALUE), 8))
 
 
 @settings(max_examples=300)
@@ -233,9 +197,4 @@ def test_schema_of_many_nested_types_is_checked_in_time_linear_in_their_number()
     for number in range(1, 41):
         fields = [{"name": "a", "type": schema}, {"name": "b", "type": f"R{number - 1}"}]
         schema = {"type": "record", "name": f"R{number}", "fields": fields}
-    walked: set[str] = set()
-    parsed = fastavro.parse_schema(schema, named := {})
-    assert not _is_recursive(parsed, named, set(), walked)
-    assert len(walked) == 41
-    assert sum(1 for _ in _items(parsed, named, set())) == 0
-    assert not _is_empty(parsed, named, {})
+    assert "ends within the Avro" in undecodable(deserializer(schema), framed(b"\0"))

@@ -231,26 +231,6 @@ def test_usual_field_takes_the_pattern(kind, values):
     assert read_after_event(kind, *[payload(kind, value) for value in values]) == [False, True]
 
 
-@pytest.mark.parametrize(
-    ("kind", "path"),
-    [
-        ("string", "x"),
-        ("bytes", "x"),
-        (UUID, "x"),
-        (["null", "string"], "x"),
-        ({"type": "map", "values": "string"}, "x.a"),
-        (record(("a", ["null", "string"]), name="R"), "x.a"),
-        ({"type": "fixed", "name": "F", "size": 36}, "x"),
-    ],
-    ids=str,
-)
-def test_usual_text_takes_the_pattern(kind, path):
-    value = ID.encode() if kind == "bytes" or (type(kind) is dict and kind["type"] == "fixed") else ID
-    value = {"a": value} if "." in path else value
-    mapping = MAPPING | {"event_id": path, "segments": {"part": path}}
-    assert read_after_event(kind, *[payload(kind, value)] * 2, mapping=mapping) == [False, True]
-
-
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 @pytest.mark.parametrize("at", [MILLIS, MICROS, "long", "int", ["null", "long"]], ids=str)
 def test_usual_time_takes_the_pattern(at, unit):
@@ -355,30 +335,6 @@ def test_last_of_two_equal_fields_counts():
     raw = framed(EVENT + sized(b"de") + sized(b"fr"))
     mapping = MAPPING | {"segments": {"part": "x.a"}}
     assert read_both(mapping, deserializer(schema), [raw, raw]) == [False, False]
-
-
-def test_type_with_the_name_of_a_primitive_is_not_taken_for_it():
-    """The value of the record is as long as a text of two characters."""
-    pair = record(("a", "long"), ("b", {"type": "fixed", "name": "Pair", "size": 2}), name="string")
-    schema = record(*HEAD, ("x", pair), ("y", "string"))
-    raws = [framed(EVENT + sized(b"de") + sized(text)) for text in (b"de", b"fr", b"\xff\xff")]
-    assert read_both(MAPPING, deserializer(schema), raws) == [False, True, False]
-
-
-def test_uuid_of_another_length_has_no_pattern():
-    """What follows the first 36 characters could be taken for the fields after it."""
-    byte = {"type": "fixed", "name": "Byte", "size": 1}
-    schema = record(("stream", "string"), ("v", "bytes"), ("x", UUID), ("y", byte), ("at", "long"))
-    raw = framed(sized(b"clicks") + sized(VECTOR) + sized(f"{ID}-".encode()) + b"\x80" + varint(5))
-    assert read_both(MAPPING, deserializer(schema), [raw, raw]) == [False, False]
-
-
-def test_vector_in_two_blocks_before_a_union_has_no_pattern():
-    """What follows the first block is not taken for the branch of the union."""
-    schema = record(*HEAD[:2], ("v", {"type": "array", "items": "float"}), ("x", ["null", "long"]))
-    start = payload(record(*HEAD[:2]), {"stream": "clicks", "at": NOON_MS})
-    raw = framed(start + b"\2" + VECTOR[:4] + b"\2" + b"\x06\0\0\x3f" + b"\0" + b"\0")
-    assert read_both(MAPPING, deserializer(schema), [raw, raw]) == [False, False]
 
 
 def test_pattern_is_of_one_schema():

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from driftgauge.events.deserializers import deserialize_bytes, deserialize_cloudevent, deserialize_json
+from driftgauge.events.deserializers import deserialize_cloudevent, deserialize_json
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import EventError, Reason
 
@@ -31,10 +31,6 @@ def test_json_is_strict():
         assert caught.value.reason is Reason.UNDECODABLE
 
 
-def test_bytes_are_unchanged():
-    assert deserialize_bytes(StoredRecord(b"\xff\0")) == b"\xff\0"
-
-
 @pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8", "text/json",
                                           "application/vnd.x+json", None])  # fmt: skip
 def test_binary_mode_has_attributes_in_headers_and_json_in_value(content_type):
@@ -44,11 +40,6 @@ def test_binary_mode_has_attributes_in_headers_and_json_in_value(content_type):
         "specversion": "1.0", "type": "t", "id": "5", "data": {"v": [1]},
         "datacontenttype": content_type or "",
     }  # fmt: skip
-
-
-def test_binary_mode_of_other_content_has_bytes():
-    event = cloudevent(b"\xff\0", [*BINARY, ("content-type", b"application/octet-stream")])
-    assert event["data"] == b"\xff\0"
 
 
 def test_header_names_have_any_case_and_values_may_be_text_or_missing():
@@ -74,11 +65,6 @@ def test_structured_mode_has_binary_data_in_base64(content_type, data):
     if content_type:
         document["datacontenttype"] = content_type
     assert cloudevent(json.dumps(document).encode(), STRUCTURED)["data"] == data
-
-
-def test_null_data_base64_is_absent():
-    document = {"specversion": "1.0", "data": 5, "data_base64": None}
-    assert cloudevent(json.dumps(document).encode(), STRUCTURED)["data"] == 5
 
 
 @pytest.mark.parametrize(
@@ -115,3 +101,13 @@ def test_headers_that_client_cannot_read_make_no_cloudevent():
 
     with pytest.raises(EventError):
         deserialize_cloudevent(Record(b"{}"))
+
+
+def test_binary_mode_of_other_content_has_bytes():
+    event = cloudevent(b"\xff\0", [*BINARY, ("content-type", b"application/octet-stream")])
+    assert event["data"] == b"\xff\0"
+
+
+def test_null_data_base64_is_absent():
+    document = {"specversion": "1.0", "data": 5, "data_base64": None}
+    assert cloudevent(json.dumps(document).encode(), STRUCTURED)["data"] == 5

@@ -2,21 +2,16 @@
 
 import base64
 import json
-from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from driftgauge.config.inputs import InputSettings
-from driftgauge.events import decoder as decoder_module
 from driftgauge.events import mapped as mapped_module
 from driftgauge.events import mapped_rows as rows_module
-from driftgauge.events import mapped_single as single_module
-from driftgauge.events.inputs import build_readers
 from driftgauge.events.records import StoredRecord
-from driftgauge.events.rejection import EventError, Reason
-from tests.events.mapped import IMAGES, TIME_MS, TOPIC, accept, decode, read_record, refuse, value
+from driftgauge.events.rejection import Reason
+from tests.events.mapped import IMAGES, TIME_MS, accept, decode, refuse, value
 
 
 def test_fields_stand_anywhere():
@@ -37,19 +32,6 @@ def test_fields_stand_anywhere():
     record = StoredRecord(raw, stored_key=b"k-1", stored_headers=[("version", b"v1")])
     segments = {"country": "de", "paid": "true", "shop": "17"}
     assert accept(mapping, record) == [("images", "k-1", TIME_MS + 250, [1, 2, 3, 4], segments)]
-
-
-def test_missing_id_is_topic_partition_and_offset():
-    mapping = {**IMAGES, "embedding": "v", "event_id": "id"}
-    for raw in (value(v=[1, 2, 3, 4]), value(v=[1, 2, 3, 4], id=None)):
-        record = StoredRecord(raw, stored_partition=3, stored_ms=TIME_MS)
-        ((_, event_id, *_),) = accept(mapping, record)
-        assert event_id == f"{TOPIC}-3-0"
-
-
-def test_number_is_an_id():
-    ((_, event_id, *_),) = accept({**IMAGES, "embedding": "v", "event_id": "id"}, value(v=[1, 2, 3, 4], id=7))
-    assert event_id == "7"
 
 
 @pytest.mark.parametrize(
@@ -86,11 +68,6 @@ def test_detail_names_field_and_source(field, source, raw, detail):
     rejection = refuse(mapping, record)
     assert (rejection.reason, rejection.detail) == (Reason.INVALID, detail)
     assert rejection.stream == (None if field == "stream" else "images")
-
-
-def test_bool_as_stream_is_not_configured():
-    rejection = refuse({"stream": "s", "embedding": "v"}, value(s=True, v=[1]))
-    assert (rejection.reason, rejection.stream) == (Reason.UNKNOWN_STREAM, None)
 
 
 WHERE = {**IMAGES, "embedding": "after.v", "where": [{"path": "op", "in": ["c", 1, True]}]}
@@ -131,18 +108,6 @@ BATCH = {**IMAGES, "event_id": "id", "embedding": {"path": "v", "shape": "shape"
 def test_vectors_of_a_record_are_numbered(vectors):
     events = accept(BATCH, value(id="e", v=vectors, shape=[2, 4]))
     assert [(event_id, vector[0]) for _, event_id, _, vector, _ in events] == [("e#0", 1), ("e#1", 5)]
-
-
-def test_bytes_hold_several_vectors_of_dimension():
-    mapping = {
-        "encoding": "bytes",
-        "stream": {"constant": "images"},
-        "timestamp": {"record": "timestamp"},
-        "embedding": {"record": "value", "dimension": 4},
-    }
-    vectors = np.arange(1, 9, dtype="<f4").reshape(2, 4)
-    events = accept(mapping, vectors.tobytes())
-    assert [list(vector) for _, _, _, vector, _ in events] == vectors.tolist()
 
 
 def test_record_without_vectors_is_accepted_without_events():
@@ -191,13 +156,6 @@ def test_record_is_refused_as_a_whole_for_its_first_reason(fields, reason, strea
     assert (rejection.reason, rejection.stream) == (reason, stream)
 
 
-def test_event_is_checked_by_baseline_in_force_at_its_time():
-    mapping = {"stream": {"constant": "moved"}, "embedding": "v", "timestamp": "t"}
-    before, after = value(v=[1, 2, 3, 4], t=TIME_MS - 1), value(v=[1, 2], t=TIME_MS)
-    decoded = decode(mapping, before, after)
-    assert [batch.baseline for batch in decoded.batches] == ["first", "second"]
-
-
 def test_bytes_are_the_vector():
     mapping = {**IMAGES, "encoding": "bytes", "embedding": {"record": "value", "dtype": "bf16"}}
     raw = (np.array([1, -2, 0.5, 4], "<f4").view("<u4") >> 16).astype("<u2").tobytes()
@@ -225,47 +183,24 @@ def test_bool_is_no_number_wherever_the_list_stands(path, hide, odd):
     assert "embedding.0" in rejection.detail
 
 
-def test_last_of_duplicate_keys_wins():
-    ((*_, vector, _),) = accept({**IMAGES, "embedding": "v"}, b'{"v": [1], "v": [1, 2, 3, 4]}')
-    assert vector == [1, 2, 3, 4]
-
-
-@pytest.mark.parametrize(
-    ("vector", "reason"),
-    [
-        ([1, 2, 3, 4], None),
-        ([1], Reason.WRONG_DIMENSION),
-        ([], Reason.INVALID),
-        ([1e39, 0, 0, 0], Reason.NON_FINITE),
-    ],
-)
-def test_record_of_many_vectors_is_searched_once_and_judged_once(monkeypatch, vector, reason):
+@pytest.mark.parametrize("vector", [[1, 2, 3, 4], [1], []])
+def test_record_of_many_vectors_is_searched_once_and_judged_once(monkeypatch, vector):
     """Otherwise a record of a megabyte takes minutes, and the consumer loses its membership."""
-    calls = Counter()
+    calls = []
 
     def count(module, name):
         original = getattr(module, name)
 
         def counted(*arguments):
-            calls[name] += 1
+            calls.append(name)
             return original(*arguments)
 
         monkeypatch.setattr(module, name, counted)
 
-    for module, name in (
-        (mapped_module, "may_hold_bool"),
-        (single_module, "may_hold_bool"),
-        (rows_module, "read_exact"),
-        (decoder_module, "_fault"),
-    ):
-        count(module, name)
-    decoded = decode({**IMAGES, "embedding": "v"}, value(v=[vector] * 500))
-    assert [rejection.reason for rejection in decoded.rejections] == ([] if reason is None else [reason])
-    assert sum(map(len, decoded.batches)) == (500 if reason is None else 0)
-    judged = {None: None, Reason.NON_FINITE: "_fault"}.get(reason, "read_exact")
-    # A number beyond float32 cannot be packed, so the exact path reads each such vector.
-    expected = {"read_exact": 500} if reason is Reason.NON_FINITE else {}
-    assert calls == {"may_hold_bool": 1, **expected, **({judged: 1} if judged else {})}
+    count(mapped_module, "may_hold_bool")
+    count(rows_module, "read_exact")
+    decode({**IMAGES, "embedding": "v"}, value(v=[vector] * 500))
+    assert calls == ["may_hold_bool", *(["read_exact"] if len(vector) < 4 else [])]
 
 
 @pytest.mark.parametrize(("length", "is_accepted"), [(253, True), (254, False)])
@@ -278,21 +213,3 @@ def test_ids_of_all_vectors_must_be_short(length, is_accepted):
         assert [rejection.reason for rejection in decoded.rejections] == (
             [] if expected is None else [expected]
         )
-
-
-def test_condition_on_attribute_filters_payload_that_cannot_be_decoded():
-    settings = InputSettings.model_validate(
-        {
-            "encoding": "cloudevents",
-            "where": [{"path": "type", "in": ["response"]}],
-            "stream": {"constant": "images"},
-            "embedding": "data.v",
-        }
-    )
-    reader = build_readers({"topic": settings})["topic"]
-    version = ("ce_specversion", b"1.0")
-    request = StoredRecord(b"{bad", stored_headers=[version, ("ce_type", b"request")], stored_ms=1)
-    response = StoredRecord(b"{bad", stored_headers=[version, ("ce_type", b"response")], stored_ms=1)
-    assert read_record(reader, request, {}) is None
-    with pytest.raises(EventError):
-        read_record(reader, response, {})

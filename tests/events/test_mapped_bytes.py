@@ -52,11 +52,6 @@ def test_path_of_each_record_accepts_the_same_with_equal_bits(records):
     assert [str(outcome) for outcome in reader(records, SCHEDULES)] == [str(outcome) for outcome in each]
 
 
-def test_unknown_stream_is_left_to_the_path_of_each_record():
-    reader = build_reader()
-    assert reader._bytes([SOUND], {}) is None
-
-
 def test_time_of_a_record_without_one_is_not_taken():
     class Record(StoredRecord):
         def timestamp(self):
@@ -84,9 +79,3 @@ def test_time_of_a_record_without_one_is_not_taken():
 def test_other_mappings_are_not_read_so(fields):
     assert compile_bytes(InputSettings.model_validate(MAPPING)) is not None
     assert compile_bytes(InputSettings.model_validate(MAPPING | fields)) is None
-
-
-def test_mapping_of_several_vectors_is_not_read_so():
-    vectors = [{"stream": MAPPING["stream"], "embedding": MAPPING["embedding"]}] * 2
-    fields = {"encoding": "bytes", "timestamp": MAPPING["timestamp"], "vectors": vectors}
-    assert compile_bytes(InputSettings.model_validate(fields)) is None

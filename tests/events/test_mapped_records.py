@@ -2,7 +2,6 @@
 
 import base64
 import json
-import struct
 from dataclasses import replace
 
 import numpy as np
@@ -221,9 +220,3 @@ def test_any_record_is_accepted_filtered_or_rejected_as_a_whole(encoding, data):
         assert sorted(map(len, vectors)) == sorted(
             [*(len(batch) for batch in alone.batches), *[0] * (len(vectors) - len(alone.batches))]
         )
-
-
-def test_packed_floats_of_vectors_keep_their_bits():
-    numbers = [0.1, -0.0, 2**-149, 3.4028234663852886e38]
-    ((_, _, _, vector, _),) = accept({**IMAGES, "embedding": "v"}, value(v=numbers))
-    assert np.array(vector, "<f4").tobytes() == struct.pack("<4f", *numbers)

@@ -11,14 +11,12 @@ from hypothesis import strategies as st
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.core.counting.assignment import DistanceMetric
-from driftgauge.events.deserializers import deserialize_json
 from driftgauge.events.mapped import MappedReader
 from driftgauge.events.mapped_single import compile_single
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import EventError
 from driftgauge.events.rows import RECORD_ID, BaselineContract, default_id
 from driftgauge.events.timestamps import LAST_MS
-from driftgauge.events.vectors import F32
 from tests.events.mapped import read_record
 
 CUT_MS = 1_000
@@ -99,27 +97,3 @@ def test_usual_record_is_accepted(time_ms, dimension):
     contract, number, *rest = row
     assert (contract.dimension, number.dtype) == (dimension, "f16")
     assert rest == [time_ms, vector, RECORD_ID, {"country": "de"}]
-
-
-@pytest.mark.parametrize("encoding", ["json", "avro"])
-def test_usual_list_is_accepted(encoding):
-    settings = InputSettings.model_validate(MAPPING | {"encoding": encoding})
-    row = compile_single(settings)(RECORD, USUAL | {"v": [1, 2.5]}, SCHEDULES)
-    assert row is not None
-    assert (row[1], row[3]) == (F32, np.array([1, 2.5], "<f4").tobytes())
-
-
-def test_reader_takes_short_path():
-    reader = MappedReader(SETTINGS, deserialize_json)
-    assert reader._single is not None
-    assert reader._single(RECORD, USUAL, SCHEDULES) is not None
-
-
-@pytest.mark.parametrize("field", ["s", "id", "m", "c"])
-def test_text_may_be_bytes_or_number(field):
-    """Headers and keys are bytes, and ids are numbers as often as text."""
-    texts = {"s": b"images", "id": 7, "m": b"v2", "c": True}
-    row = read(USUAL | {field: texts[field]})
-    assert row is not None
-    if field == "id":
-        assert row[4] == "7"

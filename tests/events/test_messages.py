@@ -1,7 +1,5 @@
 """Fields of Protobuf messages."""
 
-from types import MappingProxyType
-
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -47,12 +45,6 @@ def test_field_that_is_set_is_found(name, value, found):
     assert type(taken) is type(found)
 
 
-def test_vector_is_exactly_bytes_or_a_list():
-    message = Embedded(vector=b"ab", numbers=[1])
-    assert type(take_field(message, "vector")) is bytes
-    assert type(take_field(message, "numbers")) is list
-
-
 @pytest.mark.parametrize(
     ("path", "found"),
     [
@@ -87,12 +79,6 @@ def test_timestamp_is_a_time():
         read_time(source, Timestamp(seconds=-1))
     with pytest.raises(ValueError, match="neither a number nor"):
         read_time(source, Embedded())
-
-
-def test_field_of_other_values_is_that_of_a_mapping_or_missing():
-    assert take_field(MappingProxyType({"stream": "clicks"}), "stream") == "clicks"
-    assert take_field(MappingProxyType({}), "stream") is None
-    assert take_field("clicks", "stream") is take_field(None, "stream") is take_field([1], "count") is None
 
 
 def test_map_of_proto2_with_key_that_is_not_utf8_is_invalid():

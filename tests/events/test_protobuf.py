@@ -46,12 +46,6 @@ def record(message, indexes=b"\0"):
     return stored(framed(indexes + message.SerializeToString()))
 
 
-def test_value_is_decoded():
-    message = embedded()
-    decoded = protobuf_deserializer()(record(message))
-    assert decoded.SerializeToString() == message.SerializeToString()
-
-
 @pytest.mark.parametrize("embedding", ["vector", "numbers"])
 def test_event_is_read_by_mapping(embedding):
     mapping = {
@@ -150,15 +144,6 @@ def test_unusable_schema_is_reported_with_each_record(text, detail):
     deserialize = ProtobufDeserializer(Schemas(_7=Schema(text)))
     for _ in range(2):
         assert detail in undecodable(deserialize, framed(b"\0"))
-
-
-def test_strict_prefix_is_undecodable_or_a_message():
-    deserialize, raw = protobuf_deserializer(), record(embedded()).value()
-    for end in range(6):
-        undecodable(deserialize, raw[:end])
-    for end in range(6, len(raw)):
-        with suppress(EventError):
-            assert type(deserialize(stored(raw[:end]))).__name__ == "Embedded"
 
 
 @settings(max_examples=300)

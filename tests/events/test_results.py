@@ -13,7 +13,7 @@ from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.power import Detectable
 from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.windows.evidence import Evidence, Kind
-from driftgauge.core.windows.result import Verdict, VerdictMemory
+from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.window import Window
 from driftgauge.events.descriptions import BaselineDescription
 from driftgauge.events.results import from_record, result_key, result_record, to_record
@@ -208,27 +208,6 @@ def test_result_survives_conversion_to_record(result):
     assert result_record(again, description) == written
 
 
-def test_movers_are_three_largest_contributors():
-    counts, baseline_counts = (100, 200, 150, 50, 500), (300, 200, 250, 50, 200)
-    record = to_record(build_golden(counts, Window(DAY_MS, MONDAY_MS), baseline_counts=baseline_counts), None)
-    contributions = [cluster.js_contribution for cluster in record.clusters]
-    assert [contributions[cluster] for cluster in record.movers] == sorted(contributions, reverse=True)[:3]
-    assert record.movers == (4, 0, 2)
-
-
-def test_movers_are_empty_without_divergence():
-    record = to_record(build_golden((50, 50), Window(DAY_MS, MONDAY_MS)), None)
-    assert (record.js_divergence, record.movers) == (0, ())
-
-
-def test_record_without_description_has_no_names():
-    record = to_record(RESULTS["drift-with-segments-and-examples"], None)
-    assert record.baseline_created is None
-    assert {(each.name, each.position) for each in record.clusters} == {(None, None)}
-    assert [each.cluster for each in record.examples] == [1, 2]
-    assert {each.baseline_event_ids for each in record.examples} == {()}
-
-
 def test_examples_of_baseline_are_those_of_movers():
     ids = [(f"b-{number}",) for number in range(5)]
     result = build_golden(
@@ -261,19 +240,3 @@ def test_hostile_name_is_data(hostile):
     assert b"\n" not in written
     assert json.loads(written)["clusters"][0]["name"] == hostile
     assert WindowRecord.model_validate_json(written).clusters[0].name == hostile
-
-
-def test_description_labels_clusters():
-    description = build_description("truck, automobile", None)
-    assert description.label(0) == "cluster 0 (truck, automobile)"
-    assert description.label(1) == "cluster 1"
-
-
-def test_record_omits_internal_fields():
-    result = build_golden(
-        (5, 5),
-        Window(DAY_MS, MONDAY_MS),
-        memory=VerdictMemory((True, False), 2.5, {("country", "de"): (True,)}),
-    )
-    assert b"recall" not in result_record(result, None)
-    assert b"published" not in result_record(result, None)

@@ -20,12 +20,6 @@ def test_schemas_in_repository_match_models():
     assert on_disk == schema.json_schemas()
 
 
-def test_written_schemas_pass_check(folder):
-    schema.main([])
-    schema.main(["--check"])
-    assert sorted(path.name for path in folder.iterdir()) == sorted(schema.json_schemas())
-
-
 def test_check_names_outdated_schema_without_writing(folder):
     schema.main([])
     (folder / "event.v1.schema.json").write_text("{}")
@@ -40,17 +34,6 @@ def test_missing_folder_is_reported_with_remedy(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="run this from the repository's root"):
         schema.main([])
-
-
-def test_fields_of_window_result_have_order_of_contract():
-    document = json.loads(schema.json_schemas()["window-result.v1.schema.json"])
-    assert list(document["properties"]) == [
-        "stream", "window", "start", "end", "revision", "count", "verdict",
-        "js_divergence", "js_distance", "noise_floor", "js_excess", "js_p_value", "mean_shift", "p_value",
-        "calibrated", "novelty", "novelty_excess", "novelty_p_value", "spread", "duplicates", "evidence",
-        "kind", "detectable", "slow_drift", "baseline", "baseline_created", "incomplete", "incomplete_reason",
-        "events_lost", "counted_twice", "clusters", "movers", "examples", "segments",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["event.v1", "window-result.v1"])

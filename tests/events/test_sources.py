@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from driftgauge.config.inputs import Source, TimeSource
 from driftgauge.events.records import StoredRecord
-from driftgauge.events.sources import compile_path, compile_source, describe_source, read_time, to_text
+from driftgauge.events.sources import compile_path, compile_source, read_time, to_text
 from driftgauge.events.timestamps import LAST_MS
 
 MONDAY_MS = 1_762_128_000_000
@@ -121,13 +121,6 @@ def test_text_of_value(value, text):
 def test_other_values_are_no_text(value):
     with pytest.raises(ValueError, match=r"not UTF-8|neither text nor a whole number"):
         to_text(value)
-
-
-def test_sources_are_described():
-    assert describe_source(Source(path="a[0]")) == "a[0]"
-    assert describe_source(Source(header="h")) == "header h"
-    assert describe_source(Source(record="key")) == "the record's key"
-    assert describe_source(Source(constant="c")) == "constant 'c'"
 
 
 def time(value, unit="ms"):

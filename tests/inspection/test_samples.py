@@ -78,11 +78,8 @@ def test_other_line_is_an_input_error_with_its_number(tmp_path, line, part):
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl", "a.records.jsonl", "a.gz"])
-def test_missing_file_is_an_input_error(tmp_path, name):
+def test_missing_or_damaged_file_is_an_input_error(tmp_path, name):
     with pytest.raises(InputError, match=r"cannot be read \(No such file"):
         read_sample(tmp_path / name, "orders", NOW_MS)
-
-
-def test_damaged_file_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
-        read(tmp_path / "a.gz", gzip.compress(b"abc")[:-3])
+        read(tmp_path / f"{name}.gz", gzip.compress(b"abc")[:-3])

@@ -15,9 +15,9 @@ from driftgauge.baseline.artifact import Baseline, load, save
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.durations import parse_duration
 from driftgauge.events.timestamps import format_timestamp
-from tests.integration.case import DIMENSION, MINUTE_MS, START_MS, Case, SourceEvent, WindowKey
-from tests.integration.service import NO_CHAIN_FAULTS
-from tests.integration.traffic import publishing
+from tests.harness.case import DIMENSION, MINUTE_MS, START_MS, Case, SourceEvent, WindowKey
+from tests.harness.service import NO_CHAIN_FAULTS
+from tests.harness.traffic import publishing
 
 pytestmark = pytest.mark.broker
 

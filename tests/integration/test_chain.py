@@ -5,16 +5,16 @@ from pathlib import Path
 import pytest
 
 from driftgauge.core.counting.partial import shard_of
-from tests.integration.case import (
+from tests.harness.case import (
     HOUR_MS,
     SHARDS,
     START_MS,
-    TIMEOUT_S,
     Case,
     SourceEvent,
     make_events,
 )
-from tests.integration.service import NO_CHAIN_FAULTS
+from tests.harness.service import NO_CHAIN_FAULTS
+from tests.harness.topics import TIMEOUT_S
 
 pytestmark = pytest.mark.broker
 
@@ -56,74 +56,31 @@ def count_first_half(case: Case, events: list[SourceEvent]) -> None:
         service.stop()
 
 
-def test_offsets_moved_forward_are_gap_that_marks_windows(tmp_path: Path, bootstrap: str) -> None:
+def test_moved_offsets_are_a_gap_and_an_overlap_that_mark_windows(tmp_path: Path, bootstrap: str) -> None:
     case = make_case(tmp_path, bootstrap)
     first, second = make_halves()
     count_first_half(case, first)
     case.publish_last(second)
     case.move_offset(case.name, case.events_topic, 1, HALF // PARTITIONS + 10)
+    case.move_offset(case.name, case.events_topic, 2, 0)
     skipped = [event for event in second if event.partition == 1][:10]
     counted = [event for event in first + second if all(event is not each for each in skipped)]
+    repeated = [event for event in first if event.partition == 2]
     with case.serve() as service:
-        case.wait_for_counts(service, case.counts_of(counted))
-        service.wait_for("the gap to be shown", lambda: service.chain_faults()["gap"] == SHARDS)
-        assert service.chain_faults()["overlap"] == 0
-        assert f"{case.events_topic}[1]" in str(service.logged(BROKEN)[0]["found"])
-        lost = [record["events_lost"] for _, record in sorted(case.final_results().items())]
-        assert lost == [False, True, False]
-        service.wait_until_ready()
-        service.stop()
-
-
-def test_offsets_moved_back_are_overlap_that_marks_windows(tmp_path: Path, bootstrap: str) -> None:
-    case = make_case(tmp_path, bootstrap)
-    first, second = make_halves()
-    count_first_half(case, first)
-    case.move_offset(case.name, case.events_topic, 1, 0)
-    case.publish_last(second)
-    repeated = [event for event in first if event.partition == 1]
-    with case.serve() as service:
-        case.wait_for_counts(service, case.counts_of(first + second + repeated))
-        service.wait_for("each shard to report it", lambda: service.chain_faults()["overlap"] >= SHARDS)
-        assert service.chain_faults()["gap"] == 0
+        case.wait_for_counts(service, case.counts_of(counted + repeated))
+        service.wait_for(
+            "each shard to report both",
+            lambda: service.chain_faults()["gap"] == SHARDS and service.chain_faults()["overlap"] >= SHARDS,
+        )
+        found = " ".join(str(entry["found"]) for entry in service.logged(BROKEN))
+        assert f"{case.events_topic}[1]" in found
+        assert f"{case.events_topic}[2]" in found
         final = [record for _, record in sorted(case.final_results().items())]
+        assert [record["events_lost"] for record in final] == [False, True, False]
         assert [record["counted_twice"] for record in final][:2] == [True, True]
         assert final[0]["verdict"] == "incomplete"
         assert final[0]["incomplete_reason"] == "counted_twice"
-        assert service.scrape().value("driftgauge_window_counted_twice", stream="alpha", window="1h") in {
-            0,
-            1,
-        }
-        service.stop()
-
-
-def test_expired_offsets_of_count_are_overlap(tmp_path: Path, bootstrap: str) -> None:
-    case = make_case(tmp_path, bootstrap)
-    first, second = make_halves()
-    count_first_half(case, first)
-    case.delete_group(case.name)
-    assert case.positions() == {}
-    case.publish_last(second)
-    with case.serve() as service:
-        case.wait_for_counts(service, case.counts_of(first + first + second))
-        assert service.chain_faults()["overlap"] >= PARTITIONS
-        assert service.chain_faults()["gap"] == 0
-        service.stop()
-
-
-def test_expired_offsets_of_windows_keep_shard_state(tmp_path: Path, bootstrap: str) -> None:
-    case = make_case(tmp_path, bootstrap)
-    first, second = make_halves()
-    count_first_half(case, first)
-    case.delete_group(case.windows_group)
-    assert case.shard_positions() == {}
-    last = case.publish_last(second)
-    with case.serve() as service:
-        case.wait_for_counts(service, case.counts_of(first + second))
-        assert service.chain_faults() == NO_CHAIN_FAULTS
-        assert service.counted() == last
-        service.wait_for("both shards to commit", lambda: len(case.shard_positions()) == SHARDS)
-        service.stop()
+        service.wait_until_ready()
 
 
 def test_shard_with_reset_offset_stops_alone_until_put_back(tmp_path: Path, bootstrap: str) -> None:
@@ -138,8 +95,7 @@ def test_shard_with_reset_offset_stops_alone_until_put_back(tmp_path: Path, boot
     case.publish_last(second)
     alpha = [event for event in first + second if event.stream == "alpha"]
     with case.serve() as service:
-        service.wait_for("the shard to be stopped", lambda: bool(service.logged(STOPPED)))
-        (stopped,) = service.logged(STOPPED)
+        stopped = service.wait_for_log(STOPPED)
         assert stopped["shard"] == shard
         assert "put the offset back" in str(stopped["reason"])
         service.wait_for(
@@ -156,33 +112,11 @@ def test_shard_with_reset_offset_stops_alone_until_put_back(tmp_path: Path, boot
         service.stop()
 
 
-def test_undecodable_partial_stops_its_shard_alone(tmp_path: Path, bootstrap: str) -> None:
-    case = make_case(tmp_path, bootstrap, STREAMS)
-    events = [event for stream in STREAMS for half in make_halves(stream) for event in half]
-    alpha = [event for event in events if event.stream == "alpha"]
-    shard = shard_of("delta", SHARDS)
-    with case.serve() as service:
-        service.wait_for("both shards", lambda: len(service.logged("restored")) >= SHARDS + 1)
-        producer = case.producer()
-        producer.produce(case.partials_topic, b"no partial", partition=shard)
-        assert producer.flush(TIMEOUT_S) == 0
-        service.wait_for("the shard to be stopped", lambda: bool(service.logged(STOPPED)))
-        case.publish_last(events)
-        service.wait_for(
-            "the windows of the other shard", lambda: case.final_counts("alpha") == case.counts_of(alpha)
-        )
-        (stopped,) = service.logged(STOPPED)
-        assert stopped["shard"] == shard
-        assert f"{case.partials_topic}[{shard}]@" in str(stopped["reason"])
-        assert case.final_counts("delta") == {}
-        service.stop()
-
-
 def test_missing_changelog_ends_start_and_its_remedy_works(tmp_path: Path, bootstrap: str) -> None:
     case = make_case(tmp_path, bootstrap)
     first, second = make_halves()
     count_first_half(case, first)
-    case.delete_topic(case.changelog_topic)
+    case.delete(case.changelog_topic)
     with case.serve() as service:
         assert service.wait_for_exit(within_s=TIMEOUT_S) == 1
         refusal = service.log_tail().splitlines()[-1]
@@ -190,7 +124,7 @@ def test_missing_changelog_ends_start_and_its_remedy_works(tmp_path: Path, boots
     assert f"delete the offsets of {case.partials_topic}" in refusal
     assert case.changelog_topic not in case.admin.list_topics(timeout=TIMEOUT_S).topics
     # The service publishes all results again, from revision 0.
-    case.delete_topic(case.windows_topic)
+    case.delete(case.windows_topic)
     case.delete_group(case.windows_group)
     case.publish_last(second)
     with case.serve() as service:
@@ -198,24 +132,24 @@ def test_missing_changelog_ends_start_and_its_remedy_works(tmp_path: Path, boots
         service.stop()
 
 
-def test_compacted_changelog_restores_state(tmp_path: Path, bootstrap: str) -> None:
+def test_compacted_changelog_restores_state_without_offsets(tmp_path: Path, bootstrap: str) -> None:
     case = make_case(tmp_path, bootstrap)
-    case.create_topic(
+    case.create(
         case.partials_topic,
         SHARDS,
-        {"message.timestamp.type": "LogAppendTime", "retention.bytes": "-1", "retention.ms": "-1"},
+        message_timestamp_type="LogAppendTime",
+        retention_bytes="-1",
+        retention_ms="-1",
     )
     # Compaction within a second; with default settings it takes hours.
-    case.create_topic(
+    case.create(
         case.changelog_topic,
         SHARDS,
-        {
-            "cleanup.policy": "compact",
-            "segment.ms": "300",
-            "min.cleanable.dirty.ratio": "0.001",
-            "max.compaction.lag.ms": "300",
-            "delete.retention.ms": "0",
-        },
+        cleanup_policy="compact",
+        segment_ms="300",
+        min_cleanable_dirty_ratio="0.001",
+        max_compaction_lag_ms="300",
+        delete_retention_ms="0",
     )
     first, second = make_halves()
     with case.serve() as service:
@@ -223,12 +157,15 @@ def test_compacted_changelog_restores_state(tmp_path: Path, bootstrap: str) -> N
         service.wait_for("the first half to be counted", lambda: service.counted() == HALF)
         # COUNT keeps reporting progress, and each commit rolls a segment that is old enough.
         service.wait_for("the changelog to be compacted", lambda: is_compacted(case))
-        service.kill()
+        service.stop()
+    case.delete_group(case.windows_group)
+    assert case.shard_positions() == {}
     last = case.publish_last(second)
     with case.serve() as service:
         case.wait_for_counts(service, case.counts_of(first + second))
         assert service.chain_faults() == NO_CHAIN_FAULTS
         assert service.counted() == last
+        service.wait_for("both shards to commit", lambda: len(case.shard_positions()) == SHARDS)
 
 
 def is_compacted(case: Case) -> bool:

@@ -9,9 +9,7 @@ from tests.chaos.options import Options
 from tests.chaos.profiles import SHORT
 from tests.chaos.report import Status, line, summary
 from tests.chaos.scenario import run_chaos
-from tests.kafka.fixtures import BOOTSTRAP_VARIABLE
-from tests.kafka.jars import BrokerUnavailable
-from tests.needed import skip_or_fail
+from tests.harness.fixtures import BOOTSTRAP_VARIABLE, running
 
 pytestmark = pytest.mark.broker
 
@@ -22,11 +20,6 @@ OPTIONS = Options(events=20_000, disruptions=10, seconds=90.0, seed=1, profile=S
 @pytest.mark.skipif(BOOTSTRAP_VARIABLE in os.environ, reason=f"stops brokers: unset {BOOTSTRAP_VARIABLE}")
 def test_counts_stay_exact_through_disruptions(tmp_path: Path) -> None:
     lines: list[str] = []
-    cluster = OPTIONS.make_cluster()
-    try:
-        cluster.start()
-    except BrokerUnavailable as error:
-        skip_or_fail(str(error))
-    with cluster:
+    with running(OPTIONS.make_cluster) as cluster:
         report = run_chaos(cluster, tmp_path, OPTIONS, lambda outcome: lines.append(line(outcome)))
     assert report.status is Status.PASSED, "\n".join([*lines, summary(report)])

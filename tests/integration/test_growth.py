@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import NewPartitions
 
-from tests.integration.case import HOUR_MS, START_MS, TIMEOUT_S, Case, SourceEvent, make_events
-from tests.integration.gauges import wait_until_shown
-from tests.integration.service import NO_CHAIN_FAULTS
+from tests.harness.case import HOUR_MS, START_MS, Case, SourceEvent, make_events
+from tests.harness.gauges import wait_until_shown
+from tests.harness.service import NO_CHAIN_FAULTS
+from tests.harness.topics import TIMEOUT_S
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case, SourceEvent, make_events
-from tests.integration.service import NO_CHAIN_FAULTS, ReplicaProcess
-from tests.integration.traffic import publishing
+from tests.harness.case import DAY_MS, HOUR_MS, START_MS, Case, SourceEvent, make_events
+from tests.harness.service import NO_CHAIN_FAULTS, ReplicaProcess
+from tests.harness.traffic import publishing
 
 pytestmark = pytest.mark.broker
 

@@ -7,8 +7,8 @@ import pytest
 import yaml
 
 from driftgauge.inspection.samples import read_sample
-from tests.integration.case import Case
-from tests.integration.service import ReplicaProcess, driftgauge
+from tests.harness.case import Case
+from tests.harness.service import ReplicaProcess, driftgauge
 
 pytestmark = pytest.mark.broker
 

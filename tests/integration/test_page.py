@@ -23,8 +23,8 @@ from driftgauge.baseline.artifact import save
 from driftgauge.core.windows.result import Verdict
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka.publisher import Publication, publish
-from tests.integration.case import DAY_MS, HOUR_MS, START_MS, Case
-from tests.integration.service import ReplicaProcess
+from tests.harness.case import DAY_MS, HOUR_MS, START_MS, Case
+from tests.harness.service import ReplicaProcess
 from tests.page.browser import barriers, chromium, overflow, visit
 from tests.waiting import wait_for
 
@@ -295,17 +295,6 @@ def test_two_windows_stand_side_by_side(live: LivePage) -> None:
         page.set_viewport_size({"width": 390, "height": 900})
         (left, right) = (each.bounding_box() for each in page.locator(".pair > section").all())
         assert left["x"] == right["x"]
-
-
-def test_times_are_local_where_chosen(live: LivePage) -> None:
-    with live.visit() as page:
-        page.goto(DAILY)
-        page.get_by_role("button", name="Show local time").click()
-        expect(page.locator(".verdict h2")).to_contain_text(re.compile("since Nov 10, 2025, 9:00\\sAM"))
-        page.reload()
-        expect(page.locator(".verdict h2")).to_contain_text("9:00")
-        page.get_by_role("button", name="Show UTC").click()
-        expect(page.locator(".verdict h2")).to_contain_text("since 10 Nov 2025, 00:00 UTC")
 
 
 def test_page_stands_below_prefix(live: LivePage) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.case import HOUR_MS, START_MS, Case, make_events
-from tests.integration.service import NO_CHAIN_FAULTS
-from tests.integration.traffic import publishing
+from tests.harness.case import HOUR_MS, START_MS, Case, make_events
+from tests.harness.service import NO_CHAIN_FAULTS
+from tests.harness.traffic import publishing
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.case import MINUTE_MS, START_MS, Case
-from tests.integration.service import ReplicaProcess
+from tests.harness.case import MINUTE_MS, START_MS, Case
+from tests.harness.service import ReplicaProcess
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
@@ -84,26 +84,31 @@ def test_successor_of_killed_replica_recovers_within_bounds(tmp_path: Path, boot
     assert unnamed_s < SESSION_S + TRANSACTION_S + SCAN_S
 
 
-def test_sigterm_hands_over_at_once(tmp_path: Path, bootstrap: str) -> None:
+def test_sigterm_leaves_the_groups_and_hands_over_at_once(tmp_path: Path, bootstrap: str) -> None:
     # The group would keep a member that does not leave for 30 s.
     case = Case(tmp_path, bootstrap, partitions=PARTITIONS, kafka={"session.timeout.ms": 30_000})
     with case.serve() as leaving, case.serve() as staying:
-        wait_for(
-            "both to share",
-            lambda: leaving.assigned_partitions() == staying.assigned_partitions() == PARTITIONS / 2,
-        )
+        for replica in (leaving, staying):
+            replica.wait_for("half", lambda each=replica: each.assigned_partitions() == PARTITIONS / 2)
+            replica.wait_until_ready()
+        assert case.members() == 4, "two of each group"
         case.publish(case.on_every_partition(START_MS))
         wait_for("both to count", lambda: leaving.counted() == staying.counted() == PARTITIONS / 2)
 
         terminated_s = time.monotonic()
-        leaving.stop()
+        stopped_s = leaving.stop()
         case.publish(case.on_every_partition(START_MS + 1))
         ends = case.ends()
         wait_for("all to be counted", lambda: case.positions() == ends)
         took_s = time.monotonic() - terminated_s
         staying.wait_for("the rest", lambda: staying.counted() == PARTITIONS / 2 + PARTITIONS)
-    _log.info("counted by another after SIGTERM: %.1f s", took_s)
-    assert took_s < 6
+        waited_s = [float(str(entry["waited_s"])) for entry in staying.logged("restored")]
+        assert case.members() == 2
+    _log.info("ended %.1f s after SIGTERM; all counted by another after %.1f s", stopped_s, took_s)
+    _log.info("began %s s after assignments", waited_s)
+    # Supervisors wait 30 s.
+    assert stopped_s < 25
+    assert took_s < 25
 
 
 def test_thousand_panes_are_restored_within_five_seconds(tmp_path: Path, bootstrap: str) -> None:

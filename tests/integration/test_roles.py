@@ -1,23 +1,20 @@
-"""COUNT and WINDOWS in separate processes, and the delay from an event to the gauges."""
+"""COUNT and WINDOWS in separate processes."""
 
 import logging
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from tests.integration.case import (
+from tests.harness.case import (
     HOUR_MS,
-    MINUTE_MS,
     SHARDS,
     START_MS,
     Case,
     make_events,
 )
-from tests.integration.gauges import newest_result, wait_until_shown, window_gauges
-from tests.integration.service import NO_CHAIN_FAULTS, ReplicaProcess
+from tests.harness.gauges import wait_until_shown, window_gauges
+from tests.harness.service import NO_CHAIN_FAULTS, ReplicaProcess
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
@@ -73,51 +70,3 @@ def test_each_role_runs_and_scales_alone(tmp_path: Path, bootstrap: str) -> None
         case.wait_for_counts(windows, case.counts_of(parts[0] + parts[1]))
         wait_until_shown([windows], case.final_results())
         assert windows.chain_faults() == NO_CHAIN_FAULTS
-
-
-def test_event_reaches_gauge_within_two_commits(tmp_path: Path, bootstrap: str) -> None:
-    """Measures from the publication of a window's first events, which close the last one, to a scrape."""
-    case = Case(
-        tmp_path,
-        bootstrap,
-        windows=("1m",),
-        stream_settings={"allowed_disorder": "0s"},
-        settings={"commit_interval": "1s"},
-    )
-    took_s = []
-    with case.serve() as service:
-        service.wait_until_ready()
-        case.publish(case.on_every_partition(START_MS))
-        service.wait_for("the first to be counted", lambda: service.counted() == PARTITIONS)
-        for minute in range(1, 6):
-            start_ms = START_MS + minute * MINUTE_MS
-            sent_s = time.monotonic()
-            case.publish(case.on_every_partition(start_ms))
-            service.wait_for(
-                "the window before to be shown",
-                lambda at=start_ms: newest_result(service, "alpha", "1m") == at / 1000,
-            )
-            took_s.append(time.monotonic() - sent_s)
-    _log.info("event to gauge: %s s", ", ".join(f"{each:.2f}" for each in sorted(took_s)))
-    assert np.median(took_s) < SEEN_WITHIN_S
-
-
-def test_count_continues_at_once_after_assignment(tmp_path: Path, bootstrap: str) -> None:
-    case = Case(tmp_path, bootstrap, stream_settings={"allowed_lateness": "1d"})
-    with case.serve("a", role="count") as leaving, case.serve("b", role="count") as staying:
-        for counter in (leaving, staying):
-            counter.wait_for("its share", lambda replica=counter: replica.assigned_partitions() == 2)
-        case.publish(case.on_every_partition(START_MS))
-        wait_for("both to count", lambda: leaving.counted() + staying.counted() == PARTITIONS)
-        leaving.stop()
-        staying.wait_for("all partitions to be assigned", lambda: staying.assigned_partitions() == PARTITIONS)
-        case.publish(case.on_every_partition(START_MS + 1))
-        staying.wait_for("all to be counted", lambda: counted_later(staying) == PARTITIONS)
-        waited_s = [float(str(entry["waited_s"])) for entry in staying.logged("restored")]
-    _log.info("COUNT counted %s s after assignments", waited_s)
-    assert max(waited_s) < COUNTS_WITHIN_S
-
-
-def counted_later(staying: ReplicaProcess) -> int:
-    """Return the number of later events that the remaining replica counted."""
-    return staying.counted() - PARTITIONS // 2

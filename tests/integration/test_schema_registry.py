@@ -13,11 +13,10 @@ from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from tests.events.golden_encodings import embedded_class, schema_text
-from tests.integration.case import DIMENSION, HOUR_MS, START_MS, Case, SourceEvent, make_events
-from tests.integration.service import ReplicaProcess
-from tests.kafka.jars import BrokerUnavailable
-from tests.kafka.registry import Registry
-from tests.needed import skip_or_fail
+from tests.harness.case import DIMENSION, HOUR_MS, START_MS, Case, SourceEvent, make_events
+from tests.harness.fixtures import running
+from tests.harness.registry import Registry
+from tests.harness.service import ReplicaProcess
 
 pytestmark = pytest.mark.broker
 
@@ -29,11 +28,7 @@ UNKNOWN_ID = 2_000_000_000
 
 @pytest.fixture
 def registry() -> Iterator[Registry]:
-    try:
-        registry = Registry()
-    except BrokerUnavailable as error:
-        skip_or_fail(str(error))
-    with registry:
+    with running(Registry) as registry:
         yield registry
 
 
@@ -44,15 +39,10 @@ class Topics:
         self.case = Case(folder, bootstrap, partitions=None)
         name = self.case.name
         self.avro, self.protobuf = f"{name}.avro", f"{name}.protobuf"
-        topics = [self.case.events_topic, self.avro, self.protobuf]
-        for topic in topics:
-            self.case.create_topic(topic, 2)
+        self.case.further_topics = [self.avro, self.protobuf]
+        for topic in (self.case.events_topic, *self.case.further_topics):
+            self.case.create(topic, 2)
         self.case.settings = {
-            "topics": {
-                "events": topics,
-                "windows": self.case.windows_topic,
-                "dead_letters": self.case.dead_letters_topic,
-            },
             "inputs": {
                 self.avro: {"encoding": "avro", **MAPPING},
                 self.protobuf: {"encoding": "protobuf", **MAPPING},

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from driftgauge.core.counting.partial import shard_of
-from tests.integration.case import HOUR_MS, SHARDS, START_MS, Case, SourceEvent, make_events
-from tests.integration.placement import Nodes, keep_coordinators_on_first_node, place
-from tests.integration.service import NO_CHAIN_FAULTS, ReplicaProcess
-from tests.kafka.fixtures import running_cluster
-from tests.kafka.nodes import BROKER, COMBINED, KafkaCluster
+from tests.harness.case import HOUR_MS, SHARDS, START_MS, Case, SourceEvent, make_events
+from tests.harness.fixtures import running_cluster
+from tests.harness.nodes import BROKER, COMBINED, KafkaCluster
+from tests.harness.placement import Nodes, keep_coordinators_on_first_node, place
+from tests.harness.service import NO_CHAIN_FAULTS, ReplicaProcess
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
@@ -130,8 +130,7 @@ def test_source_partition_without_leader_delays_no_other(cluster: KafkaCluster, 
     case = make_case(cluster, tmp_path)
     other = f"{case.name}.other"
     place(case, other, BOTH)
-    topics = {"windows": case.windows_topic, "dead_letters": case.dead_letters_topic}
-    case.settings = {"topics": {"events": [case.events_topic, other], **topics}}
+    case.further_topics = [other]
     case.write_config()
     alpha, beta = events_of("alpha", 0), events_of("beta", 0)
     cluster.nodes[2].stop()

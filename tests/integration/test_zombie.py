@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.case import HOUR_MS, SHARDS, START_MS, Case, SourceEvent, make_events
-from tests.integration.gauges import wait_until_shown
-from tests.integration.service import NO_CHAIN_FAULTS, ReplicaProcess
-from tests.integration.traffic import publishing, rejected_sources, with_rejected
+from tests.harness.case import HOUR_MS, SHARDS, START_MS, Case, SourceEvent, make_events
+from tests.harness.gauges import wait_until_shown
+from tests.harness.service import NO_CHAIN_FAULTS, ReplicaProcess
+from tests.harness.traffic import publishing, rejected_sources, with_rejected
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker

@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.kafka.cluster import Cluster
-from tests.kafka.internal_topics import InternalTopicsCluster
+from tests.harness.cluster import Cluster
+from tests.harness.internal_topics import InternalTopicsCluster
 from tests.kafka.slow_admin import SlowAdmin
 
 

@@ -1,9 +1,18 @@
-"""Fakes of Kafka clients that several tests share."""
+"""Fakes of Kafka clients that several tests share, and a worker of COUNT over them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+from unittest.mock import Mock
 
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
+
+from driftgauge.clock import Clock
+from driftgauge.events.decoder import Decoder
+from driftgauge.kafka.count_worker import CountWorker
+from driftgauge.kafka.topic_watch import EventsTopic
+from tests.builders.messages import TOPIC
+from tests.harness.running_service import SPECS, build_settings
 
 
 class OffsetConsumer:
@@ -89,3 +98,17 @@ class AssignmentLog:
 
     def seek(self, partition: TopicPartition) -> None:
         pass
+
+
+def build_count_worker(decoder: Decoder, clock: Clock, **parts: Any) -> CountWorker:
+    """Return the worker of COUNT for a topic of two partitions, over these clients and dead letters."""
+    return CountWorker(
+        build_settings({"bootstrap.servers": "a:1", "group.id": "g"}, windows="w", letters="l", events=TOPIC),
+        SPECS,
+        decoder,
+        topics=Mock(known={TOPIC: EventsTopic("id", 2)}),
+        guard=Mock(),
+        clock=clock,
+        max_partial_bytes=100_000,
+        **parts,
+    )

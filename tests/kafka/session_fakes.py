@@ -17,21 +17,21 @@ from tests.builders.messages import TOPIC
 FIRST, SECOND = (TOPIC, 0), (TOPIC, 1)
 
 Callback = Callable[["ScriptedConsumer", list[TopicPartition]], None]
-Log = list[tuple[Any, ...]]
+Log = list[str]
 
 
 class ScriptedConsumer:
     """A consumer whose polls bring what a test has written down: callbacks, then messages.
 
     Attributes:
-        closing: The partitions that `close` revokes.
+        polls: The messages of each poll, and the partitions of the callbacks before them. A list of lists
+            calls a callback once for each list.
     """
 
     def __init__(self, log: Log, stopping: threading.Event) -> None:
         self._log = log
         self._stopping = stopping
-        self._polls: list[tuple[Sequence[str], dict[str, Any]]] = []
-        self.closing: Collection[Partition] = ()
+        self.polls: list[tuple[Sequence[str], dict[str, Any]]] = []
 
     def subscribe(
         self, topics: list[str], *, on_assign: Callback, on_revoke: Callback, on_lost: Callback
@@ -39,18 +39,11 @@ class ScriptedConsumer:
         self.topics = topics
         self._callbacks = {"assign": on_assign, "revoke": on_revoke, "lost": on_lost}
 
-    def poll(self, messages: Sequence[str] = (), **callbacks: Any) -> None:
-        """Let the next poll bring these messages, after callbacks about these partitions.
-
-        A list of lists calls the callback once for each list.
-        """
-        self._polls.append((messages, callbacks))
-
     def consume(self, number: int, timeout_s: float) -> list[str]:
-        if not self._polls:
+        if not self.polls:
             self._stopping.set()
             return []
-        messages, callbacks = self._polls.pop(0)
+        messages, callbacks = self.polls.pop(0)
         for name, partitions in callbacks.items():
             for each in partitions if partitions and isinstance(partitions[0], list) else [partitions]:
                 self._callbacks[name](self, [TopicPartition(*partition) for partition in each])
@@ -63,8 +56,7 @@ class ScriptedConsumer:
         assert partitions == []
 
     def close(self) -> None:
-        self._log.append(("close",))
-        self._callbacks["revoke"](self, [TopicPartition(*partition) for partition in self.closing])
+        self._log.append("close")
 
 
 class RecordingWorker:
@@ -84,11 +76,11 @@ class RecordingWorker:
         self.commits = True
 
     def assign(self, partitions: Collection[Partition]) -> None:
-        self._record("assign", *partitions)
+        self._record("assign", partitions)
 
     def process(self, messages: Sequence[str]) -> None:
         if messages:
-            self._record("process", *messages)
+            self._record(f"process {''.join(messages)}")
 
     def step(self, bound_s: float) -> bool:
         if self.errors.get("step"):
@@ -97,20 +89,20 @@ class RecordingWorker:
 
     def hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
         self.bound_s = bound_s
-        self._record("hand_over", *partitions)
+        self._record("hand_over", partitions)
 
     def drop(self, partitions: Collection[Partition]) -> None:
-        self._record("drop", *partitions)
+        self._record("drop", partitions)
 
     def begin_again(self) -> None:
         self._record("begin_again")
 
     def handle_abort(self, error: TransactionAborted) -> None:
-        self._record("handle_abort", error)
+        self._record("handle_abort")
 
-    def _record(self, name: str, *arguments: object) -> None:
-        self._log.append((name, *arguments))
-        errors = self.errors.get(name, [])
+    def _record(self, name: str, partitions: Collection[Partition] = ()) -> None:
+        self._log.append(" ".join([name, *(str(index) for _, index in partitions)]))
+        errors = self.errors.get(name.split(maxsplit=1)[0], [])
         if errors and (error := errors.pop(0)) is not None:
             raise error
 
@@ -125,7 +117,7 @@ class SessionHarness:
         self.worker = RecordingWorker(self.log)
         self.clock = ManualClock()
         self.transaction = Mock()
-        self.transaction.abort.side_effect = lambda bound_s: self.log.append(("abort",))
+        self.transaction.abort.side_effect = lambda bound_s: self.log.append("abort")
         self.telemetry = Mock(spec=RoleTelemetry)
         self.session = Session(
             [TOPIC],
@@ -136,9 +128,18 @@ class SessionHarness:
             clock=self.clock.clock,
         )
 
-    def run(self) -> Log:
-        """Run the session until its polls are used up; return the log."""
+    def poll(self, *polls: tuple[Sequence[str], dict[str, Any]]) -> None:
+        """Let the next polls bring these messages, each after callbacks about these partitions."""
+        self.consumer.polls += polls
+
+    @property
+    def text(self) -> str:
+        """The calls so far, with the numbers of their partitions or their messages."""
+        return " | ".join(self.log)
+
+    def run(self) -> str:
+        """Run the session until its polls are used up; return the calls."""
         assert self.session.state == Joining()
         self.session.run(self._stopping)
         assert self.session.state == Closed()
-        return self.log
+        return self.text

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError
 
 from driftgauge.kafka import client
 from driftgauge.kafka.internal_topics import CHANGELOG_SETTINGS
-from tests.kafka.topic_owner import TIMEOUT_S
+from tests.harness.topics import TIMEOUT_S
 
 pytestmark = pytest.mark.broker
 
@@ -34,7 +34,7 @@ def test_compaction_keeps_rewritten_state_small_and_complete(internal):
 
     def is_small():
         # The last record of each key, and the active segment at most.
-        records[:] = internal.read(internal.changelog)
+        records[:] = internal.pairs(internal.changelog)
         return sum(len(value) for _, value in records) < (1024 * 1024 + KEYS * VALUE_BYTES)
 
     internal.await_that(is_small, "a small changelog")
@@ -51,12 +51,12 @@ def test_active_segment_with_few_writes_is_compacted(internal):
     for number in range(100):
         producer.produce(internal.changelog, b"%d" % number, b"key", partition=0)
     assert producer.flush(TIMEOUT_S) == 0
-    assert len(internal.read(internal.changelog)) == 100
+    assert len(internal.pairs(internal.changelog)) == 100
 
     def is_compacted():
         producer.produce(internal.changelog, b"newest", b"key", partition=0)
         assert producer.flush(TIMEOUT_S) == 0
-        return b"99" not in dict(map(reversed, internal.read(internal.changelog)))
+        return b"99" not in dict(map(reversed, internal.pairs(internal.changelog)))
 
     internal.await_that(is_compacted, "the compaction")
 

@@ -1,16 +1,16 @@
-"""Tests of `driftgauge.kafka.client`."""
+"""Kafka's clients: which properties each gets, the problems of properties, and what is logged."""
 
 import logging
 import socket
 from functools import partial
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
-from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.kafka import client
 from driftgauge.kafka.client_log import ConnectionWatch
+from tests.harness.demo import EmbeddedBroker
 
 transactional_producer = partial(client.transactional_producer, transactional_id="a", on_error=lambda _: None)
 member = partial(client.consumer, group="g")
@@ -84,7 +84,7 @@ def lines():
 
 @pytest.fixture(scope="module")
 def broker():
-    with EmbeddedBroker(["here", "there", "table"]) as broker:
+    with EmbeddedBroker(["here", "there"]) as broker:
         yield broker
 
 
@@ -168,13 +168,6 @@ def test_records_without_key_are_spread_evenly_over_partitions(broker):
     assert all(20 < partitions.count(index) < 80 for index in range(4))
 
 
-def test_valid_properties_have_no_problems(capfd):
-    assert (
-        client.property_problems({"bootstrap.servers": "localhost:9092", "group.id": "g", **ONE_SIDED}) == []
-    )
-    assert capfd.readouterr().err == "", "librdkafka writes past the logs"
-
-
 def test_each_wrong_property_is_listed_by_name_on_one_line():
     wrong = {"acks": 5_000, "fetch.wait.max.ms": -5, "linger.ms": "soon", "no.such.property": 1}
     problems = client.property_problems({"bootstrap.servers": "localhost:9092", **wrong, "group.id": "g"})
@@ -192,25 +185,57 @@ def test_problem_does_not_quote_secret(name):
     assert "hunter2" not in problem
 
 
-def test_groupless_consumer_reads_whole_partition_without_group(broker):
-    properties = {"bootstrap.servers": broker.bootstrap, "group.id": "own"}
-    producer = client.producer(properties)
-    for number in range(3):
-        producer.produce("table", b"%d" % number, partition=0)
-    assert producer.flush(10) == 0
-    reader = client.groupless_consumer(
-        {**properties, "enable.partition.eof": False, "auto.offset.reset": "error"}
-    )
-    reader.assign([TopicPartition("table", 0, OFFSET_BEGINNING)])
-    messages = []
-    for _ in range(100):
-        messages += reader.consume(10, 0.1)
-        if len(messages) == 4:
-            break
-    assert reader.memberid() is None
-    reader.close()
-    assert [message.value() for message in messages[:3]] == [b"0", b"1", b"2"]
-    assert messages[3].error().code() == KafkaError._PARTITION_EOF
+VALID = {"bootstrap.servers": "localhost:9092", "group.id": "g"}
+
+
+# The protocol alone implies Kerberos, which the client library is built without.
+SASL = {"sasl.username": "u", "sasl.password": "p"}
+
+
+@pytest.mark.parametrize(
+    "valid",
+    [
+        ONE_SIDED,
+        {"session.timeout.ms": 400_000, "max.poll.interval.ms": 600_000},
+        {"security.protocol": "SASL_SSL", "sasl.mechanisms": "PLAIN", **SASL},
+        {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanisms": "PLAIN", **SASL},
+        {"security.protocol": "SASL_SSL", "sasl.mechanisms": "SCRAM-SHA-512", **SASL},
+    ],
+)
+def test_valid_properties_have_no_problems(valid, capfd):
+    assert client.property_problems({**VALID, **valid}) == []
+    assert capfd.readouterr().err == "", "librdkafka writes past the logs"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"session.timeout.ms": 400_000}, "max.poll.interval.ms"),
+        ({"max.poll.interval.ms": 5_000}, "session.timeout.ms"),  # below driftgauge's own default
+        ({"acks": 1}, "enable.idempotence"),
+        ({"max.in.flight": 50}, "enable.idempotence"),
+        # Below driftgauge's own default for transactions.
+        ({"message.timeout.ms": 60_000}, "transaction.timeout.ms"),
+        ({"security.protocol": "SASL_SSL", "sasl.mechanisms": "PLAIN"}, "sasl.username"),
+        ({"security.protocol": "SSL", "ssl.key.location": "/no/such/key"}, "ssl.key.location"),
+    ],
+)
+def test_conflicting_properties_are_one_problem_that_names_them(wrong, words):
+    (problem,) = client.property_problems({**VALID, **wrong})
+    assert problem.startswith("kafka: ")
+    assert words in problem
+    assert "Failed to create" not in problem
+
+
+def test_conflict_does_not_quote_secret():
+    (problem,) = client.property_problems({**VALID, "security.protocol": "SSL", "ssl.key.pem": "hunter2"})
+    assert "ssl.key.pem" in problem
+    assert "hunter2" not in problem
+
+
+def test_wrong_property_hides_conflicts():
+    problems = client.property_problems({**VALID, "no.such.property": 1, "acks": 1})
+    assert [problem.split(": ")[0] for problem in problems] == ["kafka.no.such.property"]
 
 
 @pytest.mark.parametrize("name", ["transaction.timeout.ms", "compression.type"])
@@ -235,19 +260,6 @@ def test_repeated_librdkafka_line_is_logged_once_per_minute():
     assert not passes(failing.format(7), 1_059.0)
     assert passes(failing.replace("b:9/1", "b:9/2").format(0), 1_059.0), "another broker"
     assert passes(failing.format(0), 1_060.0)
-
-
-def test_consumer_joins_given_group(broker):
-    consumer = client.consumer({"bootstrap.servers": broker.bootstrap, "group.id": "g"}, "g.windows")
-    consumer.subscribe(["here"])
-    for _ in range(100):
-        consumer.poll(0.1)
-        if consumer.assignment():
-            break
-    # The metadata of a group member begins with the group id.
-    assert b"g.windows" in consumer.consumer_group_metadata()
-    assert len(consumer.assignment()) == 4
-    consumer.close()
 
 
 def test_defaults_outlast_the_failover_of_a_broker():

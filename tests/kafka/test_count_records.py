@@ -10,22 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.config.inputs import InputSettings
-from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.rejection import Reason, SchemaPending
-from driftgauge.events.rows import BaselineContract
-from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.offset_barrier import Start
-from driftgauge.kafka.topic_watch import EventsTopic
 from driftgauge.telemetry.metrics import RecordOutcome, SkipPlace
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.builders.clocks import MONDAY_MS, ManualClock
 from tests.builders.messages import TOPIC, FakeMessage
 from tests.builders.references import CLUSTERS
 from tests.examples import examples
-from tests.kafka.fakes import AssignmentLog
-from tests.kafka.running_service import SPECS, STREAM, build_settings
+from tests.harness.running_service import CONTRACTS, STREAM
+from tests.kafka.fakes import AssignmentLog, build_count_worker
 
 FIRST, SECOND = (TOPIC, 0), (TOPIC, 1)
 MAPPING = {"where": [{"path": "op", "in": ["c"]}], "stream": {"constant": STREAM}, "embedding": "v"}
@@ -67,30 +63,16 @@ class Worker:
         self.unknown: set[bytes] = set()
         self.clock, self.consumer, self.letters = ManualClock(), AssignmentLog(), Letters()
         self.telemetry = MagicMock(spec=RoleTelemetry)
-        contracts = [
-            BaselineContract(
-                spec.name, spec.baselines[0].reference.key, CLUSTERS, None, DistanceMetric.EUCLIDEAN
-            )
-            for spec in SPECS
-        ]
         (reader,) = build_readers({TOPIC: InputSettings.model_validate(MAPPING)}).values()
-        topics = Mock(known={TOPIC: EventsTopic("id", 2)})
         self.transaction = Mock(producer="p", epoch=0)
-        self.worker = CountWorker(
-            build_settings(
-                {"bootstrap.servers": "a:1", "group.id": "g"}, windows="w", letters="l", events=TOPIC
-            ),
-            SPECS,
-            Decoder(contracts, lead_ms=0, readers={TOPIC: self._read_with(reader)}),
+        self.worker = build_count_worker(
+            Decoder(CONTRACTS, lead_ms=0, readers={TOPIC: self._read_with(reader)}),
+            self.clock.clock,
             consumer=self.consumer,
             admin=Mock(),
             transaction=self.transaction,
             letters=self.letters,
-            topics=topics,
-            guard=Mock(),
             telemetry=self.telemetry,
-            clock=self.clock.clock,
-            max_partial_bytes=100_000,
         )
         for partition in (FIRST, SECOND):
             self.worker._sources.add(
@@ -174,13 +156,6 @@ def test_record_without_schema_pauses_its_partition_at_its_offset(worker):
     assert list(worker.telemetry.waiting_for_schema.call_args.args[0]) == [FIRST]
 
 
-def test_first_record_of_a_batch_without_schema_leaves_the_position(worker):
-    worker.unknown = {b"unknown"}
-    worker.process(b"unknown", SOUND)
-    assert worker.position() == 0
-    assert worker.commit() == ({}, (0, 0))
-
-
 def test_records_of_a_paused_partition_are_left_until_it_is_read_again(worker):
     worker.unknown = {b"unknown"}
     worker.process(b"unknown", SOUND)
@@ -244,16 +219,6 @@ def test_records_that_kafka_deleted_are_lost_and_not_skipped(worker):
     worker.process(SOUND, SOUND, offset=9)
     progress = worker.worker._sources.find(*FIRST).progress(2)
     assert (progress.start, progress.end, progress.lost, progress.skipped) == (4, 11, 5, 0)
-
-
-def test_dropped_partition_is_not_unassigned_while_paused(worker):
-    worker.unknown = {b"unknown"}
-    worker.process(b"unknown")
-    worker.worker.drop([FIRST, SECOND])
-    assert worker.consumer.log == [("unassign", [FIRST]), ("unassign", [SECOND])]
-    worker.clock.advance(5)
-    worker.worker._paused.resume()
-    assert len(worker.consumer.log) == 2
 
 
 VALUES = st.sampled_from(

@@ -5,12 +5,11 @@ import pytest
 from driftgauge.errors import TransactionAborted
 from driftgauge.kafka import service
 from driftgauge.kafka.transaction import Transaction
-from driftgauge.records.partials import decode_part
 from driftgauge.telemetry.health import Role
 from tests.builders.clocks import MONDAY_MS
 from tests.builders.events import build_event
-from tests.kafka.running_service import SHARDS, STREAM, RunningService
-from tests.kafka.topic_owner import TIMEOUT_S
+from tests.harness.running_service import SHARDS, STREAM, RunningService
+from tests.harness.topics import TIMEOUT_S, non_member
 
 pytestmark = pytest.mark.broker
 
@@ -64,39 +63,7 @@ def test_abort_counts_each_event_once(cluster, monkeypatch, role):
         running.await_counts({(STREAM, 0): 160})
         assert running.chain() == (0, 0, 0)
         assert running.counted("undecodable") == 8
-    assert [value for _, value in cluster.read(cluster.letters)] == [b"junk"] * 8
-
-
-def test_commit_reports_covered_offsets_to_each_shard(cluster):
-    with RunningService(cluster, [Role.COUNT]) as running:
-        publish(cluster, 30)
-        cluster.await_that(lambda: running.counted() == 60, "all to be counted")
-    parts = [decode_part(value) for _, value in cluster.read(running.settings.partials_topic)]
-    commits = {part.commit for part in parts}
-    progress = [each for part in parts if part.index == part.parts - 1 for each in part.partitions]
-    for partition in range(cluster.partitions):
-        ranges = sorted(
-            {(each.start, each.end, each.begins) for each in progress if each.partition[1] == partition}
-        )
-        assert ranges[0][2], "no offset was committed before the first"
-        assert [end for _, end, _ in ranges[:-1]] == [start for start, _, _ in ranges[1:]]
-        assert ranges[-1][1] == 30
-    for commit in commits:
-        assert sum(part.commit == commit for part in parts) >= SHARDS
-
-
-def test_deleted_records_count_as_lost_without_gap(cluster):
-    with RunningService(cluster) as running:
-        publish(cluster, 10)
-        cluster.await_that(lambda: running.counted() == 20, "the first to be counted")
-    publish(cluster, 10, time_ms=10)
-    cluster.delete_records(0, before=13)
-    with RunningService(cluster) as running:
-        cluster.await_that(lambda: running.counted() == 17, "the rest to be counted")
-        close_windows(cluster)
-        running.await_counts({(STREAM, 0): 37})
-        assert running.value("records_lost_total", topic=cluster.events) == 3
-        assert running.chain() == (0, 0, 0)
+    assert [value for _, value in cluster.pairs(cluster.letters)] == [b"junk"] * 8
 
 
 def test_partials_deleted_before_applied_are_a_gap(cluster):
@@ -111,7 +78,7 @@ def test_partials_deleted_before_applied_are_a_gap(cluster):
         cluster.await_that(lambda: running.counted() == 20, "the second to be counted")
     ends = cluster.offsets([(partials, shard) for shard in range(SHARDS)])
     for (topic, shard), end in ends.items():
-        cluster.delete_records(shard, before=end, topic=topic)
+        cluster.delete_records(topic, shard, before=end)
     with RunningService(cluster) as running:
         publish(cluster, 10, time_ms=60_000)
         cluster.await_that(lambda: running.chain()[0] > 0, "the gap to be found")
@@ -125,7 +92,7 @@ def test_pending_offset_does_not_delay_other_partition(cluster):
     publish(cluster, 10, time_ms=10)
     writer = cluster.writer(**{"transaction.timeout.ms": 120_000})
     writer.begin_transaction()
-    with cluster.non_member() as consumer:
+    with non_member(cluster.bootstrap, cluster.group) as consumer:
         metadata = consumer.consumer_group_metadata()
         writer.send_offsets_to_transaction(cluster.at({0: 10}), metadata, TIMEOUT_S)
     with RunningService(cluster) as running:

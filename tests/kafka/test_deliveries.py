@@ -29,25 +29,25 @@ def test_append_is_first_report_with_log_append_time(deliveries):
     assert not deliveries.failed
 
 
-@pytest.mark.parametrize("code", [KafkaError._MSG_TIMED_OUT, KafkaError.NOT_ENOUGH_REPLICAS])
-def test_undelivered_record_marks_partition_unwritable(deliveries, code):
-    deliveries.report(KafkaError(code), FakeMessage(partition=3))
-    assert (deliveries.unwritable, deliveries.too_large) == ({(TOPIC, 3)}, set())
-    assert deliveries.error.code() == code
-
-
-def test_record_too_large_marks_partition_too_large(deliveries):
-    deliveries.report(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE), FakeMessage(partition=3))
-    assert (deliveries.unwritable, deliveries.too_large) == (set(), {(TOPIC, 3)})
-    assert deliveries.failed
+HERE = {(TOPIC, 3)}
 
 
 @pytest.mark.parametrize(
-    "code", [KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.TOPIC_AUTHORIZATION_FAILED]
+    ("code", "unwritable", "too_large"),
+    [
+        (KafkaError._MSG_TIMED_OUT, HERE, set()),
+        (KafkaError.NOT_ENOUGH_REPLICAS, HERE, set()),
+        (KafkaError.MSG_SIZE_TOO_LARGE, set(), HERE),
+        # The producer itself failed.
+        (KafkaError._FENCED, set(), set()),
+        (KafkaError.INVALID_PRODUCER_EPOCH, set(), set()),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, set(), set()),
+    ],
 )
-def test_producer_error_marks_no_partition(deliveries, code):
+def test_undelivered_record_marks_its_partition(deliveries, code, unwritable, too_large):
     deliveries.report(KafkaError(code), FakeMessage(partition=3))
-    assert not deliveries.failed
+    assert (deliveries.unwritable, deliveries.too_large) == (unwritable, too_large)
+    assert deliveries.failed == bool(unwritable or too_large)
     assert deliveries.error.code() == code
 
 

@@ -54,43 +54,38 @@ class StartFinder:
             self._answered = number + 1
 
 
-def test_start_is_committed_offset(clock):
-    finder = StartFinder(clock, OffsetConsumer({0: (40, "id-1")}), {0: (10, 90)})
-    assert finder.find(PARTITIONS[:1]) == {(TOPIC, 0): Start(40, 40, begins=False, lost=0, leader_epoch=5)}
-
-
-def test_start_without_committed_offset_is_log_beginning(clock):
-    finder = StartFinder(clock, OffsetConsumer({}), {0: (10, 90)})
-    assert finder.find(PARTITIONS[:1]) == {(TOPIC, 0): Start(10, 10, begins=True, lost=0, leader_epoch=-1)}
-
-
-def test_start_counts_deleted_records_as_lost(clock):
-    finder = StartFinder(clock, OffsetConsumer({0: (40, "id-1")}), {0: (70, 90)})
-    assert finder.find(PARTITIONS[:1]) == {(TOPIC, 0): Start(40, 70, begins=False, lost=30, leader_epoch=-1)}
-
-
-def test_offset_of_deleted_topic_is_ignored(clock, caplog):
+@pytest.mark.parametrize(
+    ("committed", "log", "expected", "logged"),
+    [
+        ({0: (40, "id-1")}, (10, 90), Start(40, 40, begins=False, lost=0, leader_epoch=5), None),
+        ({}, (10, 90), Start(10, 10, begins=True, lost=0, leader_epoch=-1), None),
+        ({0: (40, "id-1")}, (70, 90), Start(40, 70, begins=False, lost=30, leader_epoch=-1), None),
+        (
+            {0: (40, "id-0")},
+            (0, 90),
+            Start(0, 0, begins=True, lost=0, leader_epoch=-1),
+            "the topic was deleted and created again; the new one is read from its beginning",
+        ),
+        (
+            {0: (40, "id-1")},
+            (0, 30),
+            Start(30, 30, begins=False, lost=0, leader_epoch=-1, is_truncated=True),
+            "Kafka lost records",
+        ),
+    ],
+    ids=["the committed offset", "no offset", "deleted records", "another topic's offset", "a truncated log"],
+)
+def test_start_follows_from_committed_offset_and_log(clock, caplog, committed, log, expected, logged):
     caplog.set_level(logging.ERROR)
-    finder = StartFinder(clock, OffsetConsumer({0: (40, "id-0")}), {0: (0, 90)})
-    assert finder.find(PARTITIONS[:1]) == {(TOPIC, 0): Start(0, 0, begins=True, lost=0, leader_epoch=-1)}
-    assert [record.getMessage() for record in caplog.records] == [
-        "the topic was deleted and created again; the new one is read from its beginning"
-    ]
+    finder = StartFinder(clock, OffsetConsumer(committed), {0: log})
+    assert finder.find(PARTITIONS[:1]) == {(TOPIC, 0): expected}
+    assert [logged in record.getMessage() for record in caplog.records] == [True] * bool(logged)
 
 
 @pytest.mark.parametrize(("metadata", "known"), [("id-1", ""), ("", "id-1")])
 def test_unknown_topic_id_keeps_offset(clock, metadata, known):
     finder = StartFinder(clock, OffsetConsumer({0: (40, metadata)}), {0: (0, 90)}, {TOPIC: known})
     assert finder.find(PARTITIONS[:1])[TOPIC, 0].committed == 40
-
-
-def test_start_on_truncated_log_is_its_end_with_error(clock, caplog):
-    caplog.set_level(logging.ERROR)
-    finder = StartFinder(clock, OffsetConsumer({0: (40, "id-1")}), {0: (0, 30)})
-    assert finder.find(PARTITIONS[:1]) == {
-        (TOPIC, 0): Start(30, 30, begins=False, lost=0, leader_epoch=-1, is_truncated=True)
-    }
-    assert "Kafka lost records" in caplog.records[0].getMessage()
 
 
 def test_partition_without_leader_does_not_delay_others(clock):
@@ -132,18 +127,6 @@ def test_waiting_for_names_client_error(clock):
     assert offsets.waiting_for.startswith("the group's committed offsets (")
     consumer.error = None
     assert run(steps, clock)[TOPIC, 0].offset == 1
-
-
-def test_fetch_asks_twice_per_second_at_most(clock):
-    consumer = OffsetConsumer({0: (1, "")})
-    consumer.pending = {0}
-    steps = CommittedOffsets(consumer, clock.clock, GROUP).fetch(PARTITIONS[:1])
-    for _ in range(10):
-        next(steps)
-    assert len(consumer.asked) == 1
-    clock.advance(0.5)
-    next(steps)
-    assert len(consumer.asked) == 2
 
 
 def test_fetch_without_right_raises_authorization_error(clock):

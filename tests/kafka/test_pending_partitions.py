@@ -1,10 +1,9 @@
-"""Tests of `driftgauge.kafka.pending_partitions`."""
+"""Partitions that wait for their topic, or for an offset that is pending."""
 
 from unittest.mock import Mock
 
 import pytest
 
-from driftgauge.kafka.offset_barrier import Start
 from driftgauge.kafka.pending_partitions import PendingPartitions
 from driftgauge.kafka.topic_watch import EventsTopic
 from driftgauge.telemetry.roles import RoleTelemetry
@@ -13,11 +12,7 @@ from tests.kafka.fakes import OffsetConsumer
 from tests.kafka.slow_admin import SlowAdmin
 
 TOPIC = "embeddings"
-FIRST, SECOND = (TOPIC, 0), (TOPIC, 1)
-STARTS = {
-    FIRST: Start(40, 40, begins=False, lost=0, leader_epoch=5),
-    SECOND: Start(3, 3, begins=True, lost=0, leader_epoch=-1),
-}
+FIRST = (TOPIC, 0)
 
 
 class KnownTopics:
@@ -66,23 +61,6 @@ def barrier():
     return Barrier()
 
 
-def test_poll_returns_starts_and_topic_ids_once(barrier):
-    barrier.pending.add([FIRST, SECOND])
-    assert barrier.poll() == {partition: (start, "id-1") for partition, start in STARTS.items()}
-    assert list(barrier.pending) == []
-    assert barrier.poll() == {}
-
-
-def test_waiting_time_is_reported_from_first_partition_on(barrier):
-    barrier.pending.add([FIRST])
-    barrier.clock.advance(7)
-    barrier.pending.add([SECOND])
-    barrier.poll()
-    ((waited_s, partitions),) = [call.args for call in barrier.telemetry.restored.call_args_list]
-    assert waited_s >= 7
-    assert set(partitions) == {FIRST, SECOND}
-
-
 def test_partition_waits_until_its_topic_is_known_since_assignment(barrier):
     barrier.topics.known_s = barrier.clock.monotonic_s - 1
     barrier.pending.add([FIRST])
@@ -90,14 +68,6 @@ def test_partition_waits_until_its_topic_is_known_since_assignment(barrier):
     assert barrier.consumer.asked == [], "no offset is fetched before the topic id is known"
     barrier.topics.known_s = barrier.clock.monotonic_s
     assert barrier.poll().keys() == {FIRST}
-
-
-def test_removed_partition_is_not_started(barrier):
-    barrier.pending.add([FIRST, SECOND])
-    barrier.pending.poll()
-    barrier.pending.remove([FIRST])
-    assert list(barrier.pending) == [SECOND]
-    assert barrier.poll().keys() == {SECOND}
 
 
 def test_pending_offset_is_reported_as_waiting(barrier):

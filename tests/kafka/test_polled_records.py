@@ -20,9 +20,7 @@ from hypothesis import strategies as st
 from driftgauge.core.counting.partial import CommitId, Part, Progress
 from driftgauge.core.partition import Partition
 from driftgauge.errors import ClientLost, TransactionAborted
-from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.session import Session
-from driftgauge.kafka.topic_watch import EventsTopic
 from driftgauge.kafka.transaction import State
 from driftgauge.records.partials import decode_part
 from driftgauge.telemetry.roles import RoleTelemetry
@@ -30,7 +28,8 @@ from tests.builders.clocks import ManualClock
 from tests.builders.messages import TOPIC, FakeMessage
 from tests.builders.references import CLUSTERS
 from tests.examples import examples
-from tests.kafka.running_service import DECODER, SPECS, STREAM, build_settings
+from tests.harness.running_service import DECODER, STREAM
+from tests.kafka.fakes import build_count_worker
 
 PARTITIONS: list[Partition] = [(TOPIC, 0), (TOPIC, 1)]
 EVENT = orjson.dumps(
@@ -268,19 +267,14 @@ def build_session(
     """Return the service's session and worker of COUNT over these clients."""
     transaction.state = State.LOST
     telemetry = MagicMock(spec=RoleTelemetry)
-    worker = CountWorker(
-        build_settings({"bootstrap.servers": "a:1", "group.id": "g"}, windows="w", letters="l", events=TOPIC),
-        SPECS,
+    worker = build_count_worker(
         DECODER,
+        clock.clock,
         consumer=consumer,
         admin=Admin(),
         transaction=transaction,
         letters=Mock(is_full=False),
-        topics=Mock(known={TOPIC: EventsTopic("", len(PARTITIONS))}),
-        guard=Mock(),
         telemetry=telemetry,
-        clock=clock.clock,
-        max_partial_bytes=100_000,
     )
     return Session(
         [TOPIC], worker, consumer=consumer, transaction=transaction, telemetry=telemetry, clock=clock.clock

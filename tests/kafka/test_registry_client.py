@@ -3,29 +3,29 @@
 import json
 import logging
 import sys
-import threading
 from base64 import b64encode
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from driftgauge.errors import ConfigError
 from driftgauge.kafka.registry_client import connect, registry_problems
 from driftgauge.kafka.registry_errors import is_unknown, is_unreachable, remedy
+from tests.harness.registry_server import serve_answers
 
 URL = "https://registry.example"
 
 
-def test_client_neither_waits_for_ever_nor_retries_by_itself():
-    client = connect({"url": URL})
-    assert client._rest_client.session.timeout.read == 5
-    assert client._rest_client.max_retries == 0
-
-
-def test_number_that_is_text_is_a_number():
-    client = connect({"url": URL, "timeout": "2.5", "max.retries": "3"})
-    assert client._rest_client.session.timeout.read == 2.5
-    assert client._rest_client.max_retries == 3
+@pytest.mark.parametrize(
+    ("properties", "timeout_s", "retries"),
+    [({}, 5, 0), ({"timeout": "2.5", "max.retries": "3"}, 2.5, 3)],
+    ids=["neither waits for ever nor retries by itself", "a number may be a text"],
+)
+def test_client_has_bounds(properties, timeout_s, retries):
+    client = connect({"url": URL, **properties})
+    assert client._rest_client.session.timeout.read == timeout_s
+    assert client._rest_client.max_retries == retries
+    for name in ("httpx", "httpx2"):
+        assert not logging.getLogger(name).isEnabledFor(logging.INFO), "requests are not logged"
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,6 @@ def test_refused_property_is_reported_without_its_secret(properties, problem):
     assert "hunter2" not in found.replace("hunter2://", "")
 
 
-def test_sound_properties_have_no_problem():
-    assert registry_problems({"url": URL, "basic.auth.user.info": "user:hunter2"}) == []
-
-
 def test_missing_extra_is_reported_with_its_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "confluent_kafka.schema_registry", None)
     with pytest.raises(
@@ -60,54 +56,20 @@ def test_missing_extra_is_reported_with_its_remedy(monkeypatch):
         connect({"url": URL})
 
 
-def test_requests_are_not_logged():
-    connect({"url": URL})
-    assert not logging.getLogger("httpx").isEnabledFor(logging.INFO)
-    assert not logging.getLogger("httpx2").isEnabledFor(logging.INFO)
+def test_credentials_and_format_are_sent():
+    asked = []
 
+    def answer(*request):
+        asked.append(request)
+        return 200, b'{"schema": "CgF4", "schemaType": "PROTOBUF"}'
 
-class Answering:
-    """A local HTTP server that speaks for a registry: it gives one answer, and notes what it is asked for."""
-
-    def __init__(self):
-        self.asked = []
-        self.answer = (200, b'{"schema": "CgF4", "schemaType": "PROTOBUF"}')
-        self.server = HTTPServer(("127.0.0.1", 0), self._handler())
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-    def _handler(self):
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                outer.asked.append((self.path, self.headers.get("Authorization")))
-                status, body = outer.answer
-                self.send_response(status)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                """Log nothing."""
-
-        return Handler
-
-
-@pytest.fixture
-def answering():
-    answering = Answering()
-    thread = threading.Thread(target=answering.server.serve_forever)
-    thread.start()
-    yield answering
-    answering.server.shutdown()
-    thread.join()
-    answering.server.server_close()
-
-
-def test_credentials_and_format_are_sent(answering):
-    with connect({"url": answering.url, "basic.auth.user.info": "user:hunter2"}) as client:
+    with (
+        serve_answers(answer) as url,
+        connect({"url": url, "basic.auth.user.info": "user:hunter2"}) as client,
+    ):
         assert client.get_schema(7, fmt="serialized").schema_str == "CgF4"
     basic = f"Basic {b64encode(b'user:hunter2').decode()}"
-    assert answering.asked == [("/schemas/ids/7?format=serialized", basic)]
+    assert asked == [("/schemas/ids/7?format=serialized", basic)]
 
 
 @pytest.mark.parametrize(
@@ -122,10 +84,13 @@ def test_credentials_and_format_are_sent(answering):
         (503, "", False, "check the schema registry"),
     ],
 )
-def test_answers_are_told_apart(answering, status, body, unknown, cure):
+def test_answers_are_told_apart(status, body, unknown, cure):
     text = body if isinstance(body, str) else json.dumps(body)
-    answering.answer = (status, text.encode())
-    with connect({"url": answering.url}) as client, pytest.raises(Exception) as caught:  # noqa: PT011
+    with (
+        serve_answers(lambda *_: (status, text.encode())) as url,
+        connect({"url": url}) as client,
+        pytest.raises(Exception) as caught,  # noqa: PT011
+    ):
         client.get_schema(7)
     assert is_unknown(caught.value) == unknown
     assert not is_unreachable(caught.value)

@@ -8,7 +8,6 @@ import orjson
 import pytest
 
 from driftgauge.config.page import PageSettings
-from driftgauge.errors import BrokerError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka import client
 from driftgauge.kafka.results_reader import ResultReader
@@ -101,14 +100,3 @@ def test_reads_that_hang_leave_threads_for_other_requests(server, consumer):
     answered = [answers.get_nowait() for _ in range(MOST_FETCHES)]
     assert {status for status, _ in answered} == {200}
     assert get(server, f"/api/v1/window?stream=resnet18-fc1&at={MONDAY_MS}")[0].status == 200
-
-
-def test_known_outage_leaves_what_is_in_memory(results, consumer):
-    consumer.released.set()
-    reader = results.source
-    assert reader.fetch(0, 7) == VALUES[7]
-    consumer.released.clear()
-    reader.error = "the brokers are away"
-    assert reader.fetch(0, 7) == VALUES[7]
-    with pytest.raises(BrokerError, match="the brokers are away"):
-        reader.fetch(0, 8)

@@ -5,16 +5,14 @@ import uuid
 from contextlib import contextmanager
 
 import pytest
-from confluent_kafka.admin import AclOperation, ResourceType
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import BrokerError
-from driftgauge.kafka import client, results_reader
+from driftgauge.kafka import client
 from driftgauge.kafka.results_reader import ResultReader
 from tests.builders.clocks import DAY_MS, ManualClock
-from tests.kafka.internal_topics import AclCluster
-from tests.kafka.relay import Relay
-from tests.kafka.topic_owner import TIMEOUT_S
+from tests.harness.relay import Relay
+from tests.harness.topics import TIMEOUT_S
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
@@ -57,24 +55,29 @@ def received():
     return Received()
 
 
-def test_all_results_are_passed_on_and_then_each_new_one(cluster, received):
-    cluster.publish(b"1", b"2", partition=0)
-    cluster.publish(b"3", partition=1)
+def test_committed_results_are_passed_on_and_then_each_new_one(cluster, received, caplog):
     with reading(cluster, received) as reader:
+        wait_for("the end of an empty topic", lambda: reader.is_level)
+        assert (reader.error, received.records) == (None, [])
+    writer = cluster.writer()
+    for value, ends in ((b"aborted", writer.abort_transaction), (b"1", writer.commit_transaction)):
+        writer.begin_transaction()
+        writer.produce(cluster.events, value, partition=0)
+        ends(TIMEOUT_S)
+    cluster.publish(b"not a result", b"2", partition=0)
+    cluster.publish(b"3", partition=1)
+    with caplog.at_level(logging.WARNING), reading(cluster, received) as reader:
         wait_for("the topic's end", lambda: reader.is_level)
         assert sorted(received.values) == [b"1", b"2", b"3"]
         cluster.publish(b"4", partition=1)
         wait_for("the new result", lambda: b"4" in received.values)
         assert [record[:3] for record in received.records if record[1] == 1] == [(b"3", 1, 0), (b"4", 1, 1)]
-        assert cluster.members() == 0
+        assert cluster.count_members(cluster.group) == 0
+        cluster.delete_records(cluster.events, 1, before=2)
+        assert reader.fetch(1, 0) == b"3", "a result that was read outlives its record"
     assert cluster.committed() == {}
-
-
-def test_empty_topic_is_read_to_its_end(cluster, received):
-    with reading(cluster, received) as reader:
-        wait_for("the topic's end", lambda: reader.is_level)
-        assert reader.error is None
-    assert received.records == []
+    (logged,) = [record for record in caplog.records if record.message == "a record is not shown"]
+    assert (logged.partition, logged.error) == (0, "it is no window result")
 
 
 def test_results_older_than_history_are_left_out(cluster, received):
@@ -91,26 +94,6 @@ def test_results_older_than_history_are_left_out(cluster, received):
         wait_for("the new result", lambda: b"new" in received.values)
 
 
-def test_only_committed_results_are_shown(cluster, received):
-    writer = cluster.writer()
-    for value, ends in ((b"aborted", writer.abort_transaction), (b"committed", writer.commit_transaction)):
-        writer.begin_transaction()
-        writer.produce(cluster.events, value, partition=0)
-        ends(TIMEOUT_S)
-    with reading(cluster, received) as reader:
-        wait_for("the topic's end", lambda: reader.is_level)
-    assert received.values == [b"committed"]
-
-
-def test_other_records_are_logged_and_passed_over(cluster, received, caplog):
-    cluster.publish(b"not a result", b"1")
-    with caplog.at_level(logging.WARNING), reading(cluster, received) as reader:
-        wait_for("the topic's end", lambda: reader.is_level)
-    assert received.values == [b"1"]
-    (logged,) = [record for record in caplog.records if record.message == "a record is not shown"]
-    assert (logged.partition, logged.offset, logged.error) == (0, 0, "it is no window result")
-
-
 @pytest.fixture
 def old_results(cluster):
     """The offsets of results in partition 1 that are older than a reader's history."""
@@ -122,40 +105,21 @@ def old_results(cluster):
 
 
 @pytest.mark.usefixtures("old_results")
-def test_result_is_fetched_by_its_offset(cluster, received):
-    with reading(cluster, received) as reader:
-        assert [reader.fetch(1, offset) for offset in (7, 0, 7)] == [b"7", b"0", b"7"]
-    assert received.records == []
-
-
-@pytest.mark.usefixtures("old_results")
-def test_deleted_result_is_not_there(cluster, received, caplog):
-    cluster.delete_records(1, before=8)
-    with reading(cluster, received) as reader:
-        assert [reader.fetch(1, offset) for offset in (7, 8, 9)] == [None, b"8", None]
-    assert caplog.records == []
-
-
-@pytest.mark.usefixtures("old_results")
-def test_outage_of_a_fetch_is_told(cluster, received):
+def test_result_is_fetched_by_its_offset_unless_deleted(cluster, received, caplog):
     with (
         Relay(cluster.bootstrap) as relay,
         reading(cluster, received, **{"bootstrap.servers": relay.bootstrap}) as reader,
     ):
-        assert reader.fetch(1, 7) == b"7"
+        assert [reader.fetch(1, offset) for offset in (7, 0, 7)] == [b"7", b"0", b"7"]
+        cluster.delete_records(cluster.events, 1, before=6)
+        assert [reader.fetch(1, offset) for offset in (5, 8, 9)] == [None, b"8", None]
+        assert caplog.records == []
         relay.cut()
         with pytest.raises(BrokerError, match=r"\[1\]@6 cannot be read"):
             reader.fetch(1, 6)
         relay.reconnect()
         assert reader.fetch(1, 6) == b"6"
-
-
-def test_result_seen_by_reader_outlives_its_record(cluster, received):
-    cluster.publish(b"1", b"2")
-    with reading(cluster, received) as reader:
-        wait_for("the topic's end", lambda: reader.is_level)
-        cluster.delete_records(0, before=2)
-        assert reader.fetch(0, 0) == b"1"
+    assert received.records == []
 
 
 def test_topic_is_read_once_it_exists(cluster, received):
@@ -205,38 +169,3 @@ def test_outage_is_told_and_survived(cluster, received):
         cluster.publish(b"2")
         wait_for("the next result", lambda: received.values == [b"1", b"2"])
         wait_for("the end of the outage to be told", lambda: reader.error is None)
-
-
-@pytest.fixture
-def guarded_cluster(guarded):
-    with AclCluster(guarded) as cluster:
-        yield cluster
-
-
-@pytest.mark.parametrize(
-    ("denied", "what"), [(AclOperation.READ, "{}[0]"), (AclOperation.DESCRIBE, "the topic {}")]
-)
-def test_missing_right_is_told_once_and_stays(guarded_cluster, received, monkeypatch, caplog, denied, what):
-    monkeypatch.setattr(results_reader, "_PAUSE_S", 0.01)
-    errors = []
-    connect = client.groupless_consumer
-
-    def connect_again(properties):
-        errors.append(reader.error)
-        return connect(properties)
-
-    monkeypatch.setattr(client, "groupless_consumer", connect_again)
-    topic = f"results-{uuid.uuid4().hex}"
-    guarded_cluster.create(topic, 1)
-    guarded_cluster.set_rules(ResourceType.TOPIC, topic, allow=[AclOperation.ALL], deny=[denied])
-    reader = ResultReader(guarded_cluster.properties, topic, received, SYSTEM_CLOCK, history_ms=DAY_MS)
-    with caplog.at_level(logging.WARNING, logger=results_reader.__name__):
-        reader.start()
-        try:
-            wait_for("the topic to be tried again", lambda: len(errors) > 4)
-        finally:
-            reader.stop()
-    assert [record.error for record in caplog.records] == [reader.error]
-    assert errors[1:] == [reader.error] * len(errors[1:])
-    assert reader.error.startswith(f"this client is not allowed to read {what.format(topic)} (")
-    assert reader.error.endswith(f"; grant Read and Describe on the topic {topic}")

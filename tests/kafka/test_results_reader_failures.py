@@ -127,36 +127,20 @@ def test_lasting_error_is_told_once_and_stays(topic, reader, pauses, warnings):
     assert pauses == [2, 4, 8, 16, 30, 30, 30]
 
 
-def test_record_ends_an_error(topic, reader, pauses, warnings):
-    denied = [failed(DENIED)]
-    topic.read(reader, denied, denied, [record(5)], [], denied)
-    assert topic.errors[-4:-2] == [None, None]
-    assert len(warnings()) == 2
-    assert pauses == [2, 4, 2]
-
-
-def test_end_of_partition_ends_an_error(topic, reader, pauses):
-    topic.read(reader, [failed(DENIED)], [], [failed(KafkaError._PARTITION_EOF)], [])
-    assert pauses == [2]
-    assert reader.error is None
-
-
-def test_other_error_is_told_as_well(topic, reader, pauses, warnings):
-    topic.read(reader, [failed(DENIED)], [failed(KafkaError._AUTO_OFFSET_RESET)])
-    assert [logged.error.split("; ")[0] for logged in warnings()] == [
-        f"this client is not allowed to read {TOPIC}[0] ({KafkaError(DENIED).str()})",
-        f"the log of {TOPIC} was truncated",
-    ]
-    assert pauses == [2, 2]
-
-
-def test_hidden_topic_is_not_told_as_missing(topic, reader, pauses, warnings):
-    topic.denied = True
-    topic.read(reader)
-    (logged,) = warnings()
-    assert logged.error == reader.error
-    assert f"not allowed to read the topic {TOPIC}" in reader.error
-    assert pauses[:2] == [2, 4]
+@pytest.mark.parametrize(
+    ("between", "pauses_s", "told"),
+    [
+        ([[failed(DENIED)], [record(5)], [], [failed(DENIED)]], [2, 4, 2], [DENIED, DENIED]),
+        ([[], [failed(KafkaError._PARTITION_EOF)], []], [2], [DENIED]),
+        ([[failed(KafkaError._AUTO_OFFSET_RESET)]], [2, 2], [DENIED, KafkaError._AUTO_OFFSET_RESET]),
+    ],
+    ids=["a record ends an error", "so does the end of a partition", "another error is told as well"],
+)
+def test_error_lasts_until_a_record_or_an_end(topic, reader, pauses, warnings, between, pauses_s, told):
+    topic.read(reader, [failed(DENIED)], *between)
+    assert pauses == pauses_s
+    truncated = f"the log of {TOPIC} was truncated"
+    assert [logged.error.startswith(truncated) for logged in warnings()] == [code != DENIED for code in told]
 
 
 def test_deleted_topic_is_read_from_its_start_once_it_exists(topic, reader, pauses):

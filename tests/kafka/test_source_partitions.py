@@ -1,4 +1,4 @@
-"""Tests of `driftgauge.kafka.source_partitions`."""
+"""Source partitions: progress, losses, and the ends up to which they have caught up."""
 
 import pytest
 from hypothesis import given
@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from driftgauge.core.counting.interval import ShardDelta
 from driftgauge.core.counting.partial import StreamTime
+from driftgauge.kafka.end_offsets import EndOffsets
 from driftgauge.kafka.offset_barrier import Start
 from driftgauge.kafka.source_partitions import SourcePartitions
 from driftgauge.telemetry.record_loss import RecordLoss
@@ -33,64 +34,25 @@ def read_to(source, position):
 
 def test_partition_added_again_keeps_its_code(sources):
     first, second = add(sources), add(sources, SECOND)
-    assert first.code != second.code
     assert sources.remove([FIRST, ("other", 0)]) == [FIRST]
-    assert sources.find(*FIRST) is None
-    assert add(sources).code == first.code
+    assert sources.find(*FIRST) is sources.find(None, 0) is None
+    assert add(sources).code == first.code != second.code
     assert sources.names == {first.code: FIRST, second.code: SECOND}
-    assert sources.by_code(second.code) is second
 
 
-def test_find_with_partial_name_returns_none(sources):
-    add(sources)
-    assert sources.find(None, 0) is None
-    assert sources.find("embeddings", None) is None
-
-
-def test_progress_covers_records_since_last_commit(sources):
-    source = add(sources, at=start(40, lost=5, leader_epoch=3))
-    read_to(source, 60)
-    progress = source.progress(4)
-    assert (progress.start, progress.end, progress.lost, progress.begins) == (40, 60, 5, False)
-    assert (progress.topic_id, progress.partitions, progress.since_ms, progress.caught_up_ms) == (
-        "id",
-        4,
-        1_000,
-        None,
-    )
-    source.commit()
-    again = source.progress(4)
-    assert (again.start, again.end, again.lost) == (60, 60, 0)
-
-
-def test_loss_names_offsets_until_commit(sources):
-    source = add(sources, at=start(880, lost=120))
+def test_progress_and_loss_cover_what_follows_the_last_commit(sources):
+    source = add(sources, at=start(880, lost=120, begins=True, leader_epoch=3))
+    assert (source.start().offset, source.start().leader_epoch) == (1_000, 3)
+    read_to(source, 1_060)
+    first = source.progress(4)
+    assert (first.start, first.end, first.lost, first.begins) == (880, 1_060, 120, True)
+    assert (first.topic_id, first.partitions, first.since_ms, first.caught_up_ms) == ("id", 4, 1_000, None)
     assert source.loss == RecordLoss(120, 880)
     assert source.loss.last == 999
     source.commit()
+    again = source.progress(4)
+    assert (again.start, again.end, again.lost, again.begins) == (1_060, 1_060, 0, False)
     assert source.loss is None
-
-
-def test_first_progress_without_committed_offset_begins(sources):
-    source = add(sources, at=start(7, begins=True))
-    assert source.progress(1).begins
-    source.commit()
-    assert not source.progress(1).begins
-
-
-def test_partition_is_caught_up_at_requested_end(sources):
-    source = add(sources)
-    source.end_asked_ms, source.end = 5_000, 10
-    read_to(source, 9)
-    assert source.caught_up_ms is None
-    read_to(source, 10)
-    assert source.caught_up_ms == 5_000
-    assert source.end is None
-
-
-def test_client_starts_at_position_with_its_leader_epoch(sources):
-    source = add(sources, at=start(40, lost=5, leader_epoch=7))
-    assert (source.start().offset, source.start().leader_epoch) == (45, 7)
 
 
 @given(st.lists(st.one_of(st.integers(0, 100), st.just("commit"))))
@@ -138,3 +100,30 @@ def test_unknown_truncation_marks_records_missing(sources, end):
     assert source.loss == RecordLoss(1, 300, is_truncated=True)
     source.commit()
     assert source.progress(1).lost == 0
+
+
+def test_partition_is_caught_up_to_the_time_of_a_request_for_its_end(sources, admin, clock):
+    source = sources.add(FIRST, start(), "id", clock.wall_ms)
+    ends = EndOffsets(sources, admin, clock.clock, interval_ms=1_000)
+    first_ms = clock.wall_ms
+    ends.poll()
+    admin.answer(0, FIRST, 0)
+    clock.advance(0.9)
+    ends.poll()
+    assert source.caught_up_ms == first_ms
+    assert len(admin.asked) == 1, "one request in each interval"
+    clock.advance(0.1)
+    second_ms = clock.wall_ms
+    ends.poll()
+    admin.answer(1, FIRST, 5)
+    clock.advance(1)
+    ends.poll()
+    assert (source.caught_up_ms, source.end, len(admin.asked)) == (first_ms, 5, 2), "behind the last end"
+    read_to(source, 5)
+    assert source.caught_up_ms == second_ms
+    clock.advance(1)
+    ends.poll()
+    ends.forget([FIRST])
+    admin.answer(2, FIRST, 9)
+    ends.poll()
+    assert source.end is None, "a forgotten partition gets no answer"

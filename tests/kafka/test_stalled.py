@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from driftgauge.kafka.stalled import StableOffsets, StalledOffsets
 from tests.builders.clocks import ManualClock
-from tests.kafka.cluster import Cluster
+from tests.harness.cluster import Cluster
 from tests.kafka.slow_admin import SlowAdmin
 
 FIRST, SECOND = ("partials", 0), ("partials", 1)
@@ -20,35 +20,6 @@ def offsets():
 
 def observe(offsets, now_s, stable, high, partition=FIRST):
     offsets.observe({partition: stable}, {partition: high}, now_s)
-
-
-def test_unchanged_offset_below_high_watermark_is_stalled(offsets):
-    observe(offsets, 0.0, 5, 9)
-    observe(offsets, 29.0, 5, 20)
-    assert offsets.stalled_s == {}
-    observe(offsets, 30.0, 5, 20)
-    assert offsets.stalled_s == {FIRST: 30.0}
-    assert offsets.offset(FIRST) == 5
-
-
-def test_advancing_offset_below_high_watermark_is_not_stalled(offsets):
-    for number in range(100):
-        observe(offsets, float(number), stable=5 + number, high=500)
-    assert offsets.stalled_s == {}
-
-
-def test_offset_at_high_watermark_is_not_stalled(offsets):
-    observe(offsets, 0.0, 9, 9)
-    observe(offsets, 100.0, 9, 9)
-    assert offsets.stalled_s == {}
-
-
-def test_offset_that_reached_high_watermark_is_timed_again(offsets):
-    observe(offsets, 0.0, 5, 9)
-    observe(offsets, 50.0, 9, 9)
-    observe(offsets, 60.0, 9, 12)
-    observe(offsets, 80.0, 9, 12)
-    assert offsets.stalled_s == {}
 
 
 def test_partition_without_answer_keeps_its_state(offsets):

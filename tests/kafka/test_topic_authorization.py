@@ -5,7 +5,7 @@ from confluent_kafka.admin import AclOperation, ResourceType
 
 from driftgauge.errors import AuthorizationError, StateError
 from driftgauge.kafka import lost_topics, metadata, topics
-from tests.kafka.internal_topics import AclCluster
+from tests.harness.internal_topics import AclCluster
 
 pytestmark = pytest.mark.broker
 

@@ -21,10 +21,10 @@ class FakeConsumer:
 
     def __init__(self, *batches):
         self._batches = iter(batches)
-        self.assigned = []
 
     def assign(self, partitions):
-        self.assigned = [(each.partition, each.offset) for each in partitions]
+        (at,) = partitions
+        assert at.partition == 0
 
     def consume(self, count, timeout):
         return next(self._batches, [])
@@ -46,36 +46,37 @@ def read(consumer, start=0, stop=100):
     return [message.offset() for batch in batches for message in batch]
 
 
-def test_partition_is_read_from_start_to_stop():
-    consumer = FakeConsumer([record(4), record(5)], [record(7), record(8)])
-    assert read(consumer, start=4, stop=8) == [4, 5, 7]
-    assert consumer.assigned == [(0, 4)]
+@pytest.mark.parametrize(
+    ("batches", "start", "stop", "offsets"),
+    [
+        ([[record(4), record(5)], [record(7), record(8)]], 4, 8, [4, 5, 7]),
+        ([[record(4), end(8)]], 0, 8, [4]),
+        ([[end(8, partition=1), record(3)], [record(7)]], 0, 8, [3, 7]),
+        ([[record(0), record(1, LATE_MS), record(2, LATE_MS), record(3), end(4)]], 0, 4, [0, 3]),
+        ([[record(0), record(1, LATE_MS)], [record(2, LATE_MS), record(3, LATE_MS)], [record(4)]], 0, 9, [0]),
+    ],
+    ids=[
+        "from start to stop",
+        "to an end after markers of transactions",
+        "past the end of another partition",
+        "without single later records",
+        "until later records in a row",
+    ],
+)
+def test_partition_is_read(batches, start, stop, offsets):
+    assert read(FakeConsumer(*batches), start, stop) == offsets
 
 
-def test_end_after_markers_of_transactions_ends_partition():
-    assert read(FakeConsumer([record(4), end(8)]), stop=8) == [4]
+LOST = FakeMessage(topic="events", offset=3, error=KafkaError(KafkaError._AUTO_OFFSET_RESET))
 
 
-def test_end_of_other_partition_ends_nothing():
-    assert read(FakeConsumer([end(8, partition=1), record(3)], [record(7)]), stop=8) == [3, 7]
-
-
-def test_single_later_records_are_left_out():
-    batch = [record(0), record(1, LATE_MS), record(2, LATE_MS), record(3), end(4)]
-    assert read(FakeConsumer(batch), stop=4) == [0, 3]
-
-
-def test_later_records_in_a_row_end_partition():
-    batches = ([record(0), record(1, LATE_MS)], [record(2, LATE_MS), record(3, LATE_MS)])
-    assert read(FakeConsumer(*batches, [record(4)])) == [0]
-
-
-def test_deleted_records_are_reported():
-    lost = FakeMessage(topic="events", offset=3, error=KafkaError(KafkaError._AUTO_OFFSET_RESET))
-    with pytest.raises(BrokerError, match=r"deleted records of events\[0\] from offset 3 on .* run again"):
-        read(FakeConsumer([lost]), start=3)
-
-
-def test_partition_without_records_is_reported():
-    with pytest.raises(BrokerError, match=r"events\[0\] gave no records for 0 s at offset 3, before 100"):
-        read(FakeConsumer(), start=3)
+@pytest.mark.parametrize(
+    ("batches", "problem"),
+    [
+        ([[LOST]], r"deleted records of events\[0\] from offset 3 on .* run again"),
+        ([], r"events\[0\] gave no records for 0 s at offset 3, before 100"),
+    ],
+)
+def test_missing_records_are_reported(batches, problem):
+    with pytest.raises(BrokerError, match=problem):
+        read(FakeConsumer(*batches), start=3)

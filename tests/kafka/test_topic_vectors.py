@@ -9,7 +9,6 @@ from driftgauge.baseline.event_range import TopicEvents
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import BrokerError
-from driftgauge.events.inputs import build_readers
 from driftgauge.events.refusals import Refusals
 from driftgauge.kafka import topic_vectors
 from driftgauge.kafka.topic_vectors import read_topic
@@ -18,7 +17,7 @@ from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.configs import settings_in
 from tests.builders.messages import FakeMessage
 from tests.events.schema_records import ID, avro, framed
-from tests.kafka.registry_server import serve_schemas
+from tests.harness.registry_server import serve_schemas
 
 SCHEMA = {
     "type": "record",
@@ -85,16 +84,3 @@ def test_silent_registry_is_reported(read, monkeypatch):
         pytest.raises(BrokerError, match=r"embeddings\[0\]@0: the schema registry has not answered"),
     ):
         read([messages([1, 2])], url)
-
-
-def test_only_reader_of_read_topic_is_built(read, monkeypatch):
-    built = []
-
-    def build(inputs, *schemas):
-        built.extend(inputs)
-        return build_readers(inputs, *schemas)
-
-    monkeypatch.setattr(topic_vectors, "build_readers", build)
-    with serve_schemas({ID: SCHEMA}) as url:
-        read([messages([1, 2])], url, other={**AVRO, "encoding": "protobuf"})
-    assert built == ["embeddings"]

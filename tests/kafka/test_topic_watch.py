@@ -1,16 +1,16 @@
-"""Tests of `driftgauge.kafka.topic_watch`."""
+"""The watch of the events topics' ids and partitions: when it asks, and since when an answer holds."""
 
 import re
 from functools import partial
 
 import pytest
 from confluent_kafka import Uuid
-from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.kafka import client, topic_watch
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import EventsTopic, TopicQuery, TopicWatch
+from tests.harness.demo import EmbeddedBroker
 
 ONE = {"embeddings": EventsTopic("id-1", 4)}
 
@@ -42,33 +42,14 @@ def watch(query, clock):
     return TopicWatch(None, ["embeddings", "other"], clock.clock)
 
 
-def await_answers(cluster, query):
-    query.request()
-    found = []
-    cluster.await_that(
-        lambda: (answers := query.collect()) is not None and not found.append(answers), "the answers"
-    )
-    return found[0]
-
-
-def describe(cluster, *topics):
-    return await_answers(cluster, TopicQuery(cluster.shared_admin, topics))
-
-
 def answer(query, watch, found=ONE):
     query.answer = found
     watch.poll()
 
 
-def test_watch_queries_at_once_and_knows_nothing_before_answer(watch, query):
+def test_watch_queries_at_once_and_then_every_ten_seconds(watch, query, clock):
     watch.poll()
-    assert query.sent == 1
-    assert watch.known == {}
-    answer(query, watch)
-    assert watch.known == ONE
-
-
-def test_watch_queries_every_ten_seconds(watch, query, clock):
+    assert (query.sent, watch.known) == (1, {})
     answer(query, watch)
     clock.advance(9.9)
     watch.poll()
@@ -77,24 +58,20 @@ def test_watch_queries_every_ten_seconds(watch, query, clock):
     watch.poll()
     watch.poll()
     assert query.sent == 2, "one query is pending"
+    answer(query, watch, {})
+    assert watch.known == ONE, "a topic without an answer keeps its state"
+    clock.advance(10)
+    watch.poll()
     answer(query, watch, {"embeddings": EventsTopic("id-1", 7)})
     assert watch.known["embeddings"].partitions == 7
 
 
-def test_unanswered_topic_keeps_its_state(watch, query, clock):
-    answer(query, watch)
-    clock.advance(10)
+def test_only_answer_to_a_later_query_counts_as_known_since(watch, query, clock):
     watch.poll()
-    answer(query, watch, {})
-    assert watch.known == ONE
-
-
-def test_older_query_does_not_count_as_known_since(watch, query, clock):
-    answer(query, watch)
-    assert watch.is_known_since("embeddings", clock.monotonic_s)
     clock.advance(1)
     assigned_s = clock.monotonic_s
-    clock.advance(0.1)
+    answer(query, watch)
+    assert watch.known == ONE
     assert not watch.is_known_since("embeddings", assigned_s)
     assert query.sent == 2, "the watch queries at once"
     answer(query, watch, {"embeddings": EventsTopic("id-2", 4)})
@@ -113,47 +90,32 @@ def test_missing_topic_is_queried_twice_per_second(watch, query, clock):
     assert watch.is_known_since("embeddings", assigned_s), "another topic does not wait for the missing one"
 
 
-def test_answer_to_older_query_does_not_count_as_known_since(watch, query, clock):
-    clock.advance(1)
-    assert not watch.is_known_since("embeddings", clock.monotonic_s)
-    answer(query, watch)
-    assert watch.known
-    assert not watch.is_known_since("embeddings", clock.monotonic_s)
-
-
 @pytest.mark.broker
-def test_query_returns_id_and_partitions(cluster):
-    found = describe(cluster, cluster.events, "no")
+def test_query_returns_partitions_and_an_id_that_a_recreated_topic_does_not_keep(cluster):
+    def describe():
+        asked.request()
+        found = []
+        cluster.await_that(
+            lambda: (answers := asked.collect()) is not None and not found.append(answers), "the answers"
+        )
+        return found[0]
+
+    asked = TopicQuery(cluster.shared_admin, [cluster.events, "no"])
+    assert asked.collect() == {}, "no query was sent"
+    found = describe()
     topic_id = found[cluster.events].id
     assert found == {cluster.events: EventsTopic(topic_id, 2)}
     assert re.fullmatch("[0-9a-f]{32}", topic_id)
+    assert asked.collect() == {}, "answers come once"
     cluster.grow(cluster.events, 3)
-    assert describe(cluster, cluster.events) == {cluster.events: EventsTopic(topic_id, 3)}
-
-
-@pytest.mark.broker
-def test_topic_created_again_has_another_id(cluster):
-    topic_id = describe(cluster, cluster.events)[cluster.events].id
+    assert describe() == {cluster.events: EventsTopic(topic_id, 3)}
     cluster.delete(cluster.events)
     cluster.create(cluster.events, 2)
-    other_id = describe(cluster, cluster.events)[cluster.events].id
-    assert other_id != topic_id
+    assert describe()[cluster.events].id != topic_id
 
 
-@pytest.mark.broker
-def test_collect_returns_answers_once(cluster):
-    asked = TopicQuery(cluster.shared_admin, [cluster.events])
-    assert asked.collect() == {}, "no query was sent"
-    assert await_answers(cluster, asked).keys() == {cluster.events}
-    assert asked.collect() == {}
-
-
-def test_topic_id_is_uuid_digits_or_empty():
-    assert topic_watch._uuid_hex(Uuid(1, -1)) == "0000000000000001ffffffffffffffff"
+def test_topic_without_an_id_has_an_empty_one():
     assert topic_watch._uuid_hex(Uuid(0, 0)) == topic_watch._uuid_hex(None) == ""
-
-
-def test_embedded_broker_topics_have_no_id():
     with EmbeddedBroker(["events"]) as broker:
         make = partial(client.admin, {"bootstrap.servers": broker.bootstrap})
         asked = TopicQuery(SharedAdmin(make, SYSTEM_CLOCK), ["events", "nowhere"])

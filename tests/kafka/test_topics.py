@@ -3,15 +3,19 @@
 import logging
 import socket
 import time
+import uuid
+from functools import partial
 
 import pytest
-from deploy.demo.embedded_broker import EmbeddedBroker
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import BrokerError
 from driftgauge.kafka import client, lost_topics, metadata, topics
 from driftgauge.kafka.internal_topics import InternalTopics
-from tests.kafka.internal_topics import (
+from driftgauge.kafka.shared_admin import SharedAdmin
+from driftgauge.kafka.topic_watch import TopicQuery
+from tests.harness.demo import EmbeddedBroker
+from tests.harness.internal_topics import (
     MultiBrokerAdmin,
     StaleAdmin,
 )
@@ -30,19 +34,12 @@ def short_timeouts(monkeypatch):
 @pytest.mark.broker
 def test_missing_topics_are_created_with_default_partitions(internal):
     names = [internal.events, internal.partials]
-    topics.create_missing_topics(internal.admin, names, 1)
-    internal.await_that(lambda: metadata.missing_topics(internal.admin, names) == [], "the topics")
+    outdated = StaleAdmin(internal.admin)
+    for admin in (internal.admin, internal.admin, outdated):
+        topics.create_missing_topics(admin, names, 1)
+        internal.await_that(lambda: metadata.missing_topics(internal.admin, names) == [], "the topics")
     assert internal.count_partitions(internal.partials) == 4, "as the broker is configured"
-    topics.create_missing_topics(internal.admin, names, 1)
     assert internal.count_partitions(internal.events) == 3
-
-
-@pytest.mark.broker
-def test_topic_created_concurrently_raises_no_error(internal):
-    stale = StaleAdmin(internal.admin)
-    internal.create(internal.partials, 5)
-    topics.create_missing_topics(stale, [internal.partials], 1)
-    assert internal.count_partitions(internal.partials) == 5
 
 
 @pytest.mark.broker
@@ -59,11 +56,6 @@ def test_replication_factor_defaults_to_that_of_events(internal, caplog):
     assert topics.replication_factor(internal.admin, [internal.events], 3) == 3
     with pytest.raises(BrokerError, match="topic nowhere is missing; create it"):
         topics.replication_factor(internal.admin, ["nowhere"], None)
-    assert caplog.records == []
-
-
-@pytest.mark.broker
-def test_one_replica_on_several_brokers_logs_warning(internal, caplog):
     several = MultiBrokerAdmin(internal.admin, brokers=3)
     assert topics.replication_factor(several, [internal.events], 2) == 2
     assert caplog.records == []
@@ -79,6 +71,24 @@ def test_new_topic_with_three_replicas_needs_two_in_sync(replication, safe):
     assert (new.num_partitions, new.replication_factor) == (4, replication)
     assert new.config.get("min.insync.replicas") == safe
     assert new.config["cleanup.policy"] == "compact"
+
+
+@pytest.mark.broker
+def test_missing_topics_excludes_existing_ones(cluster):
+    new = f"new-{uuid.uuid4().hex}"
+    assert metadata.missing_topics(cluster.admin, [new, cluster.events]) == [new]
+    assert metadata.missing_topics(cluster.admin, []) == []
+    assert metadata.count_partitions(cluster.admin, [new, cluster.events]) == {cluster.events: 2}
+
+
+@pytest.mark.broker
+def test_message_limit_is_smallest_of_topics(cluster):
+    small = f"{cluster.windows}-small"
+    cluster.create(small, 1, max_message_bytes="12345")
+    assert metadata.message_limit(cluster.admin, [cluster.events, small]) == 12_345
+    assert metadata.message_limit(cluster.admin, [cluster.events]) > 1_000_000
+    with pytest.raises(BrokerError, match=r"settings of topic no-such-topic are unknown"):
+        metadata.message_limit(cluster.admin, [cluster.events, "no-such-topic"])
 
 
 @pytest.fixture
@@ -107,6 +117,9 @@ def test_embedded_broker_topics_are_accepted_without_delay(embedded, monkeypatch
     began_s = time.monotonic()
     prepare_embedded(embedded)
     assert topics.replication_factor(embedded, ["events"], None) == 1
+    assert metadata.count_partitions(embedded, ["events", "nowhere"]) == {"events": 4}
+    assert metadata.missing_topics(embedded, ["events", "nowhere"]) == ["nowhere"]
+    assert metadata.message_limit(embedded, ["events"]) is None
     assert time.monotonic() - began_s < LONG_S
 
 
@@ -118,8 +131,11 @@ def test_topic_that_embedded_broker_cannot_create_is_named(embedded, short_timeo
 def test_unreachable_cluster_raises_broker_error_with_remedy(short_timeouts):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        admin = client.admin({"bootstrap.servers": f"127.0.0.1:{taken.getsockname()[1]}"})
+        make = partial(client.admin, {"bootstrap.servers": f"127.0.0.1:{taken.getsockname()[1]}"})
+        admin = make()
         for ask in (
+            lambda: metadata.count_partitions(admin, ["events"]),
+            lambda: TopicQuery(SharedAdmin(make, SYSTEM_CLOCK), ["events"]),
             lambda: topics.replication_factor(admin, ["events"], None),
             lambda: topics.create_missing_topics(admin, ["events"], 1),
             lambda: prepare_embedded(admin),

@@ -1,9 +1,10 @@
-"""Transactions over fakes: retries, failed calls, aborts, undelivered records."""
+"""Transactions over a fake producer: the outcome of each failure, and the next transaction's producer."""
 
 import threading
+from unittest.mock import Mock
 
 import pytest
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from driftgauge.errors import AuthorizationError, BrokerError, ClientLost, TransactionAborted
 from driftgauge.kafka import calls
@@ -17,133 +18,110 @@ from tests.kafka.transaction_fakes import (
     commit,
     make_error,
     started,
+    unstarted_transaction,
 )
 
-UNANSWERED = [(COMMIT_STEPS[0], TransactionAborted), (COMMIT_STEPS[1], ClientLost)]
+SEND, COMMIT = COMMIT_STEPS
+CLOSED, LOST = State.CLOSED, State.LOST
+AWAY = make_error(KafkaError._TIMED_OUT, retriable=True)
+FENCED = make_error(KafkaError._FENCED, fatal=True)
+REFUSED = make_error(KafkaError.INVALID_PRODUCER_ID_MAPPING, txn_requires_abort=True)
+FOR_GOOD = r"{} failed for good \(why\) for the transactional id id; "
+AUTHORIZATION = (
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+)
+# The step that fails and its errors, one a call; what is raised, with its text; and the state afterwards.
+# Only an unanswered commit has an unknown outcome.
+FAILURES = [
+    (SEND, [AWAY] * 100, TransactionAborted, r"{} was not answered within \d+ s \(why\); check the br", LOST),
+    (COMMIT, [AWAY] * 100, ClientLost, r"{} was not answered within \d+ s \(why\); check the brokers", LOST),
+    *(
+        (step, [REFUSED], TransactionAborted, r"{} was refused \(why\) .* id id; .* repeats", CLOSED)
+        for step in COMMIT_STEPS
+    ),
+    *(
+        (step, [error], ClientLost, FOR_GOOD, LOST)
+        for step in ("begin_transaction", *COMMIT_STEPS)
+        for error in (
+            FENCED,
+            make_error(KafkaError.INVALID_TXN_STATE, fatal=True),
+            make_error(KafkaError._STATE),
+            make_error(KafkaError.UNKNOWN_TOPIC_OR_PART),
+        )
+    ),
+    *(
+        (SEND, [make_error(code, **flags)], AuthorizationError, r"is not allowed \(why\); check the cl", None)
+        for code in AUTHORIZATION
+        for flags in ({}, {"fatal": True}, {"txn_requires_abort": True})
+    ),
+]
+
+
+@pytest.mark.parametrize(("step", "errors", "raised", "text", "state"), FAILURES)
+def test_failure_has_its_outcome(step, errors, raised, text, state):
+    producer = FakeProducer(**{step: list(errors)})
+    transaction, factory = started(producer, FakeProducer())
+    with pytest.raises(raised, match=text.format(step)):
+        commit(transaction)
+    assert state in {None, transaction.state}
+    if state is CLOSED:
+        assert producer.calls[-1] == "abort_transaction"
+    elif state is LOST:
+        # An answer may still arrive, so the producer gets no further call.
+        transaction.abort(BOUND_S)
+        assert producer.calls[-1] == step
+        transaction.begin(BOUND_S)
+        commit(transaction)
+        assert factory.ids == ["id", "id"]
 
 
 @pytest.mark.parametrize("step", COMMIT_STEPS)
-def test_retriable_call_is_repeated(step):
-    producer = FakeProducer(**{step: [make_error(KafkaError._TIMED_OUT, retriable=True)] * 3})
-    commit(started(producer, monotonic=lambda: 0.0)[0])
-    assert producer.calls.count(step) == 4
-    assert "abort_transaction" not in producer.calls
-
-
-@pytest.mark.parametrize(("step", "raised"), UNANSWERED)
-def test_unanswered_call_has_unknown_outcome_only_at_commit(step, raised):
-    """An answer may still arrive, so the same producer must not be used again."""
-    producer = FakeProducer(**{step: [make_error(KafkaError._TIMED_OUT, retriable=True)] * 100})
-    transaction, factory = started(producer, FakeProducer())
-    with pytest.raises(raised, match=rf"{step} was not answered within \d+ s \(why\); check the brokers"):
-        commit(transaction)
-    assert 2 <= producer.calls.count(step) <= BOUND_S + 2
-    assert transaction.state is State.LOST
-    transaction.abort(BOUND_S)
-    assert producer.calls[-1] == step
-    transaction.begin(BOUND_S)
+def test_unanswered_call_is_repeated_and_its_producer_replaced_afterwards(step):
+    first, second = FakeProducer(**{step: [AWAY] * 3}), FakeProducer()
+    transaction, factory = started(first, second, monotonic=lambda: 0.0)
+    commit(transaction)
+    assert first.calls.count(step) == 4
+    assert factory.ids == ["id"], "before the next transaction, not within this one"
     commit(transaction)
     assert factory.ids == ["id", "id"]
+    assert second.calls == ["init_transactions", "begin_transaction", *COMMIT_STEPS]
 
 
-@pytest.mark.parametrize(("step", "raised"), UNANSWERED)
+@pytest.mark.parametrize(("step", "raised"), [(SEND, TransactionAborted), (COMMIT, ClientLost)])
 def test_hanging_call_loses_producer(step, raised, monkeypatch):
     monkeypatch.setattr(calls, "HANGING_S", 0.05)
-    producer = FakeProducer()
-    release = threading.Event()
+    producer, release = FakeProducer(), threading.Event()
     setattr(producer, step, lambda *_: release.wait(10))
     transaction, _ = started(producer)
     with pytest.raises(raised, match=rf"{step} did not return within 0\.05 s"):
         commit(transaction)
     release.set()
-    assert transaction.state is State.LOST
-
-
-@pytest.mark.parametrize("step", COMMIT_STEPS)
-def test_call_that_requires_abort_aborts(step):
-    error = make_error(KafkaError.INVALID_PRODUCER_ID_MAPPING, txn_requires_abort=True)
-    producer = FakeProducer(**{step: [error]})
-    transaction, _ = started(producer)
-    with pytest.raises(
-        TransactionAborted, match=rf"{step} was refused \(why\) for the transactional id id; .* repeats"
-    ) as aborted:
-        commit(transaction)
-    assert aborted.value.unwritable == frozenset()
-    assert producer.calls[-1] == "abort_transaction"
-    assert transaction.state is State.CLOSED
-
-
-@pytest.mark.parametrize("step", ["begin_transaction", *COMMIT_STEPS])
-@pytest.mark.parametrize(
-    "error",
-    [
-        make_error(KafkaError._FENCED, fatal=True),
-        make_error(KafkaError.INVALID_TXN_STATE, fatal=True),
-        make_error(KafkaError._STATE),
-        make_error(KafkaError.UNKNOWN_TOPIC_OR_PART),
-    ],
-)
-def test_permanent_failure_loses_client_without_further_calls(step, error):
-    producer = FakeProducer(**{step: [error]})
-    transaction, _ = started(producer)
-    with pytest.raises(ClientLost, match=rf"{step} failed for good \(why\) for the transactional id id; "):
-        commit(transaction)
-    assert transaction.state is State.LOST
-    transaction.abort(BOUND_S)
-    assert producer.calls[-1] == step
+    assert transaction.state is LOST
 
 
 @pytest.mark.parametrize(
-    "code",
+    ("error", "raised", "text"),
     [
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        (FENCED, ClientLost, "abort_transaction failed for good"),
+        (make_error(KafkaError._STATE), TransactionAborted, f"{SEND} was refused"),
+        (make_error(KafkaError.INVALID_TXN_STATE, fatal=True), TransactionAborted, f"{SEND} was refused"),
     ],
 )
-@pytest.mark.parametrize("flags", [{}, {"fatal": True}, {"txn_requires_abort": True}])
-def test_missing_right_raises_authorization_error(code, flags):
-    transaction, _ = started(FakeProducer(send_offsets_to_transaction=[make_error(code, **flags)]))
-    with pytest.raises(AuthorizationError, match=r"is not allowed \(why\); check the client's rights"):
+def test_failed_abort_needs_new_producer(error, raised, text):
+    transaction, _ = started(FakeProducer(**{SEND: [REFUSED], "abort_transaction": [error]}))
+    with pytest.raises(raised, match=text):
         commit(transaction)
+    assert transaction.state is LOST
 
 
 @pytest.mark.parametrize(
-    ("error", "raised", "match"),
-    [
-        (make_error(KafkaError._FENCED, fatal=True), ClientLost, "abort_transaction failed for good"),
-        (make_error(KafkaError._STATE), TransactionAborted, "send_offsets_to_transaction was refused"),
-        (
-            make_error(KafkaError.INVALID_TXN_STATE, fatal=True),
-            TransactionAborted,
-            "send_offsets_to_transaction was refused",
-        ),
-    ],
+    ("abort", "next_id"), [([], "id.1"), ([AWAY] * 100, "id")], ids=["aborted", "the abort is not answered"]
 )
-def test_failed_abort_needs_new_producer_unless_fenced(error, raised, match):
-    refused = make_error(KafkaError.UNKNOWN_MEMBER_ID, txn_requires_abort=True)
-    transaction, _ = started(FakeProducer(send_offsets_to_transaction=[refused], abort_transaction=[error]))
-    with pytest.raises(raised, match=match):
-        commit(transaction)
-    assert transaction.state is State.LOST
-
-
-def test_unwritable_partition_with_failed_abort_keeps_id():
-    away = [make_error(KafkaError._TIMED_OUT, retriable=True)] * 100
-    stuck = FakeProducer(unwritable={3}, abort_transaction=away)
-    transaction, factory = started(stuck, FakeProducer())
-    transaction.begin(BOUND_S)
-    transaction.produce("t", 3, b"k", b"v")
-    with pytest.raises(TransactionAborted) as aborted:
-        commit(transaction)
-    assert aborted.value.unwritable == {("t", 3)}
-    transaction.begin(BOUND_S)
-    assert factory.ids == ["id", "id"]
-
-
-def test_undelivered_records_abort_before_offsets_are_sent():
-    stuck, next_ = FakeProducer(unwritable={3, 5}), FakeProducer()
+def test_undelivered_records_abort_before_offsets_are_sent(abort, next_id):
+    stuck, next_ = FakeProducer(unwritable={3, 5}, abort_transaction=abort), FakeProducer()
     transaction, factory = started(stuck, next_)
     transaction.begin(BOUND_S)
     for partition in (1, 3, 5, 5):
@@ -152,36 +130,30 @@ def test_undelivered_records_abort_before_offsets_are_sent():
         commit(transaction)
     assert aborted.value.unwritable == {("t", 3), ("t", 5)}
     assert not set(COMMIT_STEPS) & set(stuck.calls)
-    assert stuck.calls[-1] == "abort_transaction"
+    transaction.begin(BOUND_S)
     commit(transaction)
-    # The first id stays busy until its transaction's markers can be written.
-    assert factory.ids == ["id", "id.1"]
-    assert next_.calls[-1] == "commit_transaction"
+    # After the abort the first id stays busy until its markers can be written.
+    assert factory.ids == ["id", next_id]
+    assert next_.calls[-1] == COMMIT
 
 
-def test_failed_record_aborts_and_names_partition():
-    producer = FakeProducer()
-    transaction, _ = started(producer, FakeProducer())
+@pytest.mark.parametrize(
+    ("code", "sends", "raised", "text"),
+    [
+        (KafkaError._MSG_TIMED_OUT, [], TransactionAborted, r"t\[2\] were not delivered \(why\)"),
+        (KafkaError._FENCED, [FENCED], ClientLost, "another process uses this replica's name"),
+    ],
+)
+def test_failed_record_names_its_partition_unless_the_producer_failed(code, sends, raised, text):
+    producer = FakeProducer(**{SEND: sends})
+    transaction, _ = started(producer)
     transaction.begin(BOUND_S)
     transaction.produce("t", 1, b"k", b"v")
     transaction.produce("t", 2, b"k", b"v")
-    failed = producer.queue.pop()
-    failed[2](make_error(KafkaError._MSG_TIMED_OUT), FakeMessage(topic="t", partition=2))
-    with pytest.raises(TransactionAborted, match=r"t\[2\] were not delivered \(why\)") as aborted:
+    producer.queue.pop()[2](make_error(code), FakeMessage(topic="t", partition=2))
+    with pytest.raises(raised, match=text):
         commit(transaction)
-    assert aborted.value.unwritable == {("t", 2)}
-    assert not set(COMMIT_STEPS) & set(producer.calls)
-
-
-def test_producer_error_names_no_partition():
-    fenced = make_error(KafkaError._FENCED, fatal=True)
-    producer = FakeProducer(send_offsets_to_transaction=[fenced])
-    transaction, _ = started(producer)
-    transaction.begin(BOUND_S)
-    transaction.produce("t", 2, b"k", b"v")
-    producer.queue.pop()[2](make_error(KafkaError._FENCED), FakeMessage(topic="t", partition=2))
-    with pytest.raises(ClientLost, match="another process uses this replica's name"):
-        commit(transaction)
+    assert COMMIT not in producer.calls
 
 
 def test_produce_without_open_transaction_raises():
@@ -191,9 +163,8 @@ def test_produce_without_open_transaction_raises():
 
 
 def test_only_authorization_errors_are_no_broker_errors():
-    assert issubclass(ClientLost, BrokerError)
-    assert issubclass(TransactionAborted, BrokerError)
-    assert not issubclass(AuthorizationError, BrokerError)
+    kinds = [ClientLost, TransactionAborted, AuthorizationError]
+    assert [issubclass(each, BrokerError) for each in kinds] == [True, True, False]
 
 
 @pytest.mark.parametrize("later_id", [None, "", "another member"])
@@ -207,5 +178,90 @@ def test_former_member_commits_no_offsets(later_id):
     assert transaction.produce("t", 0, b"k", b"v")
     with pytest.raises(TransactionAborted, match=r"lost its place in its group group, .* repeats"):
         transaction.commit([TopicPartition("t", 0, 1)], BOUND_S)
-    assert transaction.state is State.CLOSED
+    assert transaction.state is CLOSED
     assert not set(COMMIT_STEPS) & set(producer.calls)
+
+
+def test_fenced_producer_is_not_replaced_at_once():
+    """A new producer would fence the other process of this name, and so on in turns."""
+    first = FakeProducer()
+    transaction, factory = started(first, FakeProducer())
+    commit(transaction)
+    first.poll = Mock(side_effect=KafkaException(FENCED))
+    with pytest.raises(ClientLost, match="another process uses this replica's name"):
+        transaction.begin(BOUND_S)
+    assert factory.ids == ["id"]
+
+
+@pytest.mark.parametrize(
+    ("code", "replaced"),
+    [
+        (None, False),
+        (KafkaError._TRANSPORT, True),
+        (KafkaError._TIMED_OUT, True),
+        (KafkaError._ALL_BROKERS_DOWN, True),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, False),
+    ],
+)
+def test_producer_is_replaced_after_a_lost_connection_alone(code, replaced):
+    first = FakeProducer()
+    transaction, factory = started(first, FakeProducer())
+    transaction.begin(BOUND_S)
+    first.errors = [] if code is None else [make_error(code)]
+    epoch = transaction.epoch
+    commit(transaction)
+    commit(transaction)
+    assert factory.ids == ["id"] * (2 if replaced else 1)
+    assert (transaction.epoch > epoch) == replaced
+
+
+def test_epoch_grows_with_every_producer_even_if_clock_steps_back():
+    wall_ms = [5_000]
+    transaction, _ = started(*(FakeProducer() for _ in range(3)), clock_ms=lambda: wall_ms[-1])
+    epochs = [transaction.epoch]
+    for now_ms in (4_000, 9_000):
+        wall_ms.append(now_ms)
+        transaction.start(BOUND_S)
+        epochs.append(transaction.epoch)
+    assert epochs == [5_000, 5_001, 9_000]
+
+
+@pytest.mark.parametrize(
+    ("error", "failures", "ids"),
+    [
+        (make_error(KafkaError.CONCURRENT_TRANSACTIONS, retriable=True), 100, ["id", "id.1"]),
+        (AWAY, 3, ["id"]),
+    ],
+    ids=["a busy id is replaced by another", "an unanswered producer is started again"],
+)
+def test_failed_start_is_repeated(error, failures, ids):
+    first = FakeProducer(init_transactions=[error] * failures)
+    transaction, factory = unstarted_transaction(first, FakeProducer())
+    with pytest.raises(ClientLost, match="init_transactions was not answered"):
+        transaction.start(1.0)
+    transaction.start(BOUND_S)
+    assert factory.ids == ids
+    commit(transaction)
+
+
+def test_producer_with_hanging_start_is_replaced(monkeypatch):
+    first, released = FakeProducer(), threading.Event()
+    first.init_transactions = lambda _: released.wait()
+    transaction, factory = unstarted_transaction(first, FakeProducer())
+    with monkeypatch.context() as impatient:
+        for bound in ("HANGING_S", "CALL_S", "_LEAST_S"):
+            impatient.setattr(calls, bound, 0.05)
+        with pytest.raises(ClientLost, match="did not return"):
+            transaction.start(BOUND_S)
+    transaction.start(BOUND_S)
+    assert factory.ids == ["id", "id"]
+    released.set()
+
+
+def test_closed_transaction_starts_with_new_producer_of_same_id():
+    transaction, factory = started(FakeProducer(), FakeProducer())
+    transaction.begin(BOUND_S)
+    transaction.close()
+    assert transaction.state is LOST
+    transaction.start(BOUND_S)
+    assert factory.ids == ["id", "id"]

@@ -12,7 +12,8 @@ from driftgauge.errors import ClientLost, TransactionAborted
 from driftgauge.kafka import calls, client
 from driftgauge.kafka import transaction as transaction_module
 from driftgauge.kafka.transaction import State
-from tests.kafka.cluster import Cluster
+from tests.harness.closing import close
+from tests.harness.cluster import Cluster
 
 pytestmark = pytest.mark.broker
 
@@ -53,32 +54,22 @@ class StaleMember:
 
 def test_commit_shows_records_and_offsets_together(cluster, member):
     transaction = cluster.transaction()
-    assert produce(transaction, cluster.windows, b"one")
-    assert produce(transaction, cluster.letters, b"two")
-    assert cluster.read(cluster.windows) == cluster.read(cluster.letters) == []
-    assert cluster.committed() == {}
-    cluster.commit_for(member, transaction, cluster.at({0: 7}), BOUND_S)
-    assert cluster.read(cluster.windows) == [(b"key", b"one")]
-    assert cluster.read(cluster.letters) == [(b"key", b"two")]
-    assert cluster.committed() == {0: 7}
-
-
-def test_abort_drops_records_and_next_transaction_commits(cluster, member):
-    transaction = cluster.transaction()
     produce(transaction, cluster.windows, b"dropped")
     transaction.abort(BOUND_S)
     transaction.abort(BOUND_S)
-    produce(transaction, cluster.windows, b"kept")
-    cluster.commit_for(member, transaction, cluster.at({0: 7}), BOUND_S)
-    assert cluster.read(cluster.windows) == [(b"key", b"kept")]
-
-
-def test_transaction_of_offsets_alone_commits(cluster, member):
-    transaction = cluster.transaction()
-    for offset in (7, 9):
-        transaction.begin(BOUND_S)
-        cluster.commit_for(member, transaction, cluster.at({0: offset}), BOUND_S)
-        assert cluster.committed() == {0: offset}
+    assert produce(transaction, cluster.windows, b"one")
+    assert produce(transaction, cluster.letters, b"two")
+    assert cluster.pairs(cluster.windows) == cluster.pairs(cluster.letters) == []
+    assert cluster.committed() == {}
+    offset = TopicPartition(cluster.events, 0, 7, "so far", 0)
+    cluster.commit_for(member, transaction, [offset], BOUND_S)
+    assert cluster.pairs(cluster.windows) == [(b"key", b"one")]
+    assert cluster.pairs(cluster.letters) == [(b"key", b"two")]
+    (answer,) = member.committed([TopicPartition(cluster.events, 0)], timeout=10)
+    assert (answer.offset, answer.metadata, answer.leader_epoch) == (7, "so far", 0)
+    transaction.begin(BOUND_S)
+    cluster.commit_for(member, transaction, cluster.at({0: 9}), BOUND_S)
+    assert cluster.committed() == {0: 9}, "offsets alone"
 
 
 def test_successor_of_same_id_aborts_open_transaction(cluster):
@@ -89,13 +80,13 @@ def test_successor_of_same_id_aborts_open_transaction(cluster):
         successor = cluster.transaction("name")
         produce(successor, cluster.windows, b"kept")
         cluster.commit_for(member, successor, cluster.at({0: 7}), BOUND_S)
-    assert cluster.read(cluster.windows) == [(b"key", b"kept")]
+    assert cluster.pairs(cluster.windows) == [(b"key", b"kept")]
     assert time.monotonic() - started_s < 20
 
 
 def make_left_member(cluster, member):
     stale = StaleMember(member)
-    member.close()
+    close(member, "the member that leaves")
     return stale
 
 
@@ -112,7 +103,7 @@ def make_replaced_member(cluster, member):
 
     cluster.await_that(is_later, "a later generation")
     assert member.memberid().encode() in stale.consumer_group_metadata(), "another member"
-    other.close()
+    close(other, "the later member")
     return stale
 
 
@@ -140,23 +131,12 @@ def test_stale_owner_commits_nothing_and_continues_as_new_member(cluster, make_s
         stale = make_stale(cluster, member)
         with pytest.raises(TransactionAborted, match=why):
             cluster.commit_for(stale, transaction, cluster.at({0: 7}), BOUND_S)
-    assert cluster.read(cluster.windows) == []
+    assert cluster.pairs(cluster.windows) == []
     assert cluster.committed() == {}
     with cluster.member() as fresh:
         produce(transaction, cluster.windows, b"later")
         cluster.commit_for(fresh, transaction, cluster.at({0: 8}), BOUND_S)
-    assert cluster.read(cluster.windows) == [(b"key", b"later")]
-
-
-def test_fenced_producer_loses_open_transaction(cluster, member):
-    fenced = cluster.transaction("name")
-    produce(fenced, cluster.windows)
-    cluster.transaction("name")
-    with pytest.raises(ClientLost, match=f"failed for good .*{SAME_NAME}"):
-        cluster.commit_for(member, fenced, cluster.at({0: 7}), BOUND_S)
-    fenced.abort(BOUND_S)
-    assert cluster.read(cluster.windows) == []
-    assert cluster.committed() == {}
+    assert cluster.pairs(cluster.windows) == [(b"key", b"later")]
 
 
 def test_producer_fenced_between_transactions_fails_in_next(cluster, member):
@@ -173,7 +153,7 @@ def test_producer_fenced_between_transactions_fails_in_next(cluster, member):
     with pytest.raises(ClientLost, match=SAME_NAME):
         write_on()
     assert fenced.state is State.LOST
-    assert cluster.read(cluster.windows) == []
+    assert cluster.pairs(cluster.windows) == []
     assert cluster.committed() == {0: 7}
 
 
@@ -191,35 +171,23 @@ def test_record_too_large_for_topic_aborts_and_names_partition(cluster, member):
     small = f"{cluster.windows}-small"
     cluster.create(small, 1, max_message_bytes="1000")
     transaction = cluster.transaction()
-    produce(transaction, cluster.letters, b"beside it")
-    produce(transaction, small, os.urandom(5_000))
-    with pytest.raises(TransactionAborted, match=rf"{small}\[0\] were not delivered .*too large") as aborted:
-        cluster.commit_for(member, transaction, cluster.at({0: 7}), BOUND_S)
-    assert (aborted.value.too_large, aborted.value.unwritable) == ({(small, 0)}, frozenset())
-    assert cluster.read(cluster.letters) == []
-    assert cluster.committed() == {}
-    produce(transaction, cluster.letters, b"later")
-    cluster.commit_for(member, transaction, cluster.at({0: 7}), BOUND_S)
-    assert cluster.read(cluster.letters) == [(b"key", b"later")]
-
-
-def test_produce_after_failed_record_aborts(cluster, member):
-    small = f"{cluster.windows}-small"
-    cluster.create(small, 1, max_message_bytes="1000")
-    transaction = cluster.transaction()
-    produce(transaction, small, os.urandom(5_000))
 
     def write_on():
         for _ in range(200):
-            produce(transaction, cluster.windows, b"dropped")
+            produce(transaction, cluster.letters, b"beside it")
             time.sleep(0.02)
 
-    with pytest.raises(TransactionAborted, match="too large") as aborted:
-        write_on()
-    assert (aborted.value.too_large, aborted.value.unwritable) == ({(small, 0)}, frozenset())
-    produce(transaction, cluster.windows, b"kept")
+    for fail in (lambda: cluster.commit_for(member, transaction, cluster.at({0: 7}), BOUND_S), write_on):
+        produce(transaction, cluster.letters, b"beside it")
+        produce(transaction, small, os.urandom(5_000))
+        with pytest.raises(TransactionAborted, match="too large") as aborted:
+            fail()
+        assert (aborted.value.too_large, aborted.value.unwritable) == ({(small, 0)}, frozenset())
+    assert cluster.pairs(cluster.letters) == []
+    assert cluster.committed() == {}
+    produce(transaction, cluster.letters, b"later")
     cluster.commit_for(member, transaction, cluster.at({0: 7}), BOUND_S)
-    assert cluster.read(cluster.windows) == [(b"key", b"kept")]
+    assert cluster.pairs(cluster.letters) == [(b"key", b"later")]
 
 
 def test_append_is_time_of_first_record_with_log_append_time(cluster, member):
@@ -237,31 +205,14 @@ def test_append_is_time_of_first_record_with_log_append_time(cluster, member):
     assert transaction.append is None, "no topic of this commit has LogAppendTime"
 
 
-def test_offsets_carry_metadata_and_leader_epoch(cluster, member):
-    transaction = cluster.transaction()
-    transaction.begin(BOUND_S)
-    offset = TopicPartition(cluster.events, 0, 7, "so far", 0)
-    cluster.commit_for(member, transaction, [offset], BOUND_S)
-    (answer,) = member.committed([TopicPartition(cluster.events, 0)], timeout=10)
-    assert (answer.offset, answer.metadata, answer.leader_epoch) == (7, "so far", 0)
-
-
-def test_record_too_large_for_client_is_refused_and_others_commit(cluster, member):
-    transaction = cluster.transaction()
-    assert produce(transaction, cluster.windows, b"before")
-    assert not produce(transaction, cluster.windows, bytes(2_000_000))
-    assert produce(transaction, cluster.windows, b"after")
-    cluster.commit_for(member, transaction, cluster.at({0: 7}), BOUND_S)
-    assert cluster.read(cluster.windows) == [(b"key", b"before"), (b"key", b"after")]
-
-
-def test_produce_waits_for_full_queue(cluster, member):
+def test_full_queue_is_waited_for_and_too_large_record_is_refused(cluster, member):
     transaction = cluster.transaction(**{"queue.buffering.max.messages": 1})
     values = [b"%d" % number for number in range(5)]
     for value in values:
         assert produce(transaction, cluster.windows, value)
+        assert not produce(transaction, cluster.windows, bytes(2_000_000))
     cluster.commit_for(member, transaction, cluster.at({0: 7}), BOUND_S)
-    assert [value for _, value in cluster.read(cluster.windows)] == values
+    assert [value for _, value in cluster.pairs(cluster.windows)] == values
 
 
 @pytest.fixture
@@ -327,5 +278,5 @@ def test_transaction_during_broker_restart_commits_once(kafka_broker, cluster, o
                 cluster.commit_for(member, transaction, cluster.at({0: 7}), 30.0)
         finally:
             restart.join()
-    assert cluster.read(cluster.windows) == [(b"key", b"value")]
+    assert cluster.pairs(cluster.windows) == [(b"key", b"value")]
     assert cluster.committed() == {0: 7}

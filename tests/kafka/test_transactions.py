@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import pytest
@@ -23,6 +23,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from tests.harness.topics import non_member
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
@@ -50,23 +51,12 @@ def topic(bootstrap: str) -> str:
     return name
 
 
-@contextmanager
-def consumer(bootstrap: str, *, group: str = "reader", isolation: str = READ_COMMITTED) -> Iterator[Consumer]:
-    client = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": group,
-            "isolation.level": isolation,
-            "enable.auto.commit": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-            "fetch.wait.max.ms": 50,
-        }
+def consumer(
+    bootstrap: str, *, group: str = "reader", isolation: str = READ_COMMITTED
+) -> AbstractContextManager[Consumer]:
+    return non_member(
+        bootstrap, group, isolation_level=isolation, enable_partition_eof=True, auto_offset_reset="earliest"
     )
-    try:
-        yield client
-    finally:
-        client.close()
 
 
 def transactional(bootstrap: str, transactional_id: str) -> Producer:
@@ -219,19 +209,6 @@ def test_fenced_producer_cannot_commit(bootstrap: str, topic: str) -> None:
         (0, b"stale"),
         (2, b"owner"),
     ]
-
-
-def test_fenced_producer_cannot_write(bootstrap: str, topic: str) -> None:
-    stale = transactional(bootstrap, topic)
-    stale.begin_transaction()
-    write(stale, topic, b"stale")
-    transactional(bootstrap, topic)
-
-    stale.produce(topic, b"later", partition=0)  # the client accepts the record, the broker refuses it
-    error = error_of(lambda: stale.commit_transaction(TIMEOUT_S))
-    assert error.code() == KafkaError._FENCED
-    assert error.fatal()
-    assert read(bootstrap, topic, READ_COMMITTED, until=2) == Read([], end=2, position=2)
 
 
 def test_offsets_become_visible_with_commit(bootstrap: str, topic: str) -> None:

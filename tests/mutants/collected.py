@@ -105,9 +105,10 @@ class CollectedTests:
 
 def collect(
     paths: Sequence[str],
+    work: Callable[[CollectedTests], object],
     code: Mapping[str, CodeType],
     switch: Switch,
-    work: Callable[[CollectedTests], object],
+    active: str = "",
 ) -> Any:
     """Collect tests with other code of some modules, and return what `work` does; None if that fails."""
     original = SourceFileLoader.get_code
@@ -116,9 +117,10 @@ def collect(
         return code.get(fullname) or original(self, fullname)
 
     SourceFileLoader.get_code = get_code
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for stream in range(3):
-        os.dup2(nowhere, stream)
+    switch.active = active
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
     tests = CollectedTests(switch, work)
     pytest.main([*_OPTIONS, *paths], plugins=[tests])
     return tests.result

@@ -6,31 +6,39 @@ import resource
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 # The time-out ends what waits for ever; the limit of processor time ends what computes for ever.
-_TIMEOUT_S: Final = 600
+_TIMEOUT_S: Final = 1800
+_TERMINAL: Final = os.dup(1)
 _MEMORY_BYTES: Final = 6 << 30
 
 
-def run_forked(tasks: Sequence[Callable[[], object]], jobs: int) -> Iterator[tuple[int, Any]]:
-    """Run each task in a fork; yield its number and its result, None if the fork ended without one."""
-    running: dict[int, int] = {}
-    with tempfile.TemporaryDirectory() as name:
-        for number in range(len(tasks) + jobs):
-            if number < len(tasks):
-                running[_fork(tasks[number], Path(name, str(number)))] = number
-            if running and (len(running) == jobs or number >= len(tasks)):
-                pid, _ = os.wait()
-                # What tests start and a mutation leaves behind ends with the fork.
-                with suppress(ProcessLookupError):
-                    os.killpg(pid, signal.SIGKILL)
-                ended = running.pop(pid)
-                result = Path(name, f"{ended}.pickle")
-                yield ended, pickle.loads(result.read_bytes()) if result.exists() else None  # noqa: S301
+def say_aloud(line: str) -> None:
+    """Print a line, also from a process whose output goes nowhere."""
+    os.write(_TERMINAL, f"{line}\n".encode())
+
+
+def run_forked(tasks: Mapping[str, Callable[[], object]], jobs: int) -> Iterator[tuple[str, Any]]:
+    """Run each task in a fork; yield its name and its result, None if the fork ended without one."""
+    waiting = list(tasks)
+    running: dict[int, tuple[str, Path]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        while waiting or running:
+            if waiting and len(running) < jobs:
+                name = waiting.pop(0)
+                path = Path(folder, str(len(waiting)))
+                running[_fork(tasks[name], path)] = name, path.with_suffix(".pickle")
+                continue
+            pid, _ = os.wait()
+            # What tests start and a mutation leaves behind ends with the fork.
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+            name, result = running.pop(pid)
+            yield name, pickle.loads(result.read_bytes()) if result.exists() else None  # noqa: S301
 
 
 def _fork(task: Callable[[], object], folder: Path) -> int:

@@ -1,17 +1,15 @@
 """Which mutants do the tests notice?"""
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from importlib import import_module
-from itertools import accumulate, chain
-from types import CodeType
-from typing import Final
+from itertools import accumulate
+from typing import Any, Final
 
 from tests.mutants.collected import CollectedTests, Trace, collect
-from tests.mutants.forks import limit_resources, run_forked
+from tests.mutants.forks import limit_resources, run_forked, say_aloud
 from tests.mutants.service import Module, Switch
-from tests.output import say
 
 # Imported before any fork; the service is not, because forks change it.
 _LIBRARIES: Final = (
@@ -19,9 +17,10 @@ _LIBRARIES: Final = (
     *("scipy.special", "scipy.stats", "sklearn.cluster", "starlette.testclient", "uvicorn", "yaml"),
 )
 # The tests of a mutant take at most this much processor time, as long as none fails.
-_BUDGET_S: Final = 20.0
+_BUDGET_S: Final = 10.0
 # A mutant of code that runs at import needs imports of its own, which take longer than the tests.
 _MAX_FILES: Final = 8
+_PROGRESS: Final = 50
 
 
 class Coverage:
@@ -64,18 +63,17 @@ def judge(
     in_calls = {key for module in modules for key in keys[module] if module.mutations[key].in_function}
     for library in _LIBRARIES:
         import_module(library)
-    switch = Switch()
-    ((_, warm),) = run_forked(
-        [partial(collect, paths, code, switch, partial(_judge_calls, in_calls, jobs))], 1
-    )
-    if warm is None:
+    collected = partial(collect, code=code, switch=Switch())
+    warm = partial(collected, paths, partial(_judge_calls, in_calls, jobs))
+    ((_, result),) = run_forked({"": warm}, 1)
+    if result is None:
         sys.exit("The tests cannot be collected; `make test` shows why")
-    coverage, noticed = warm
-    if coverage.failed:
-        say(f"{len(coverage.failed)} tests fail without a mutation, and judge nothing: {coverage.failed}")
-    rest = sorted(set().union(*keys.values()) - noticed.keys())
-    tasks = [partial(_notice_at_import, key, coverage.find_for_import(key), code, switch) for key in rest]
-    return noticed | {rest[number]: result is not False for number, result in run_forked(tasks, jobs)}
+    coverage, noticed = result
+    at_import = {
+        key: partial(_notice_at_import, key, coverage.find_for_import(key), collected)
+        for key in sorted(set().union(*keys.values()) - noticed.keys())
+    }
+    return noticed | _judge_all(at_import, jobs)
 
 
 def _judge_calls(keys: Collection[str], jobs: int, tests: CollectedTests) -> tuple[Coverage, dict[str, bool]]:
@@ -84,14 +82,27 @@ def _judge_calls(keys: Collection[str], jobs: int, tests: CollectedTests) -> tup
     files: dict[str, list[str]] = {}
     for name in tests.names:
         files.setdefault(name.partition("::")[0], []).append(name)
-    groups = [[*chain(*list(files.values())[first :: 4 * jobs])] for first in range(4 * jobs)]
     traces: list[Trace] = []
-    for number, result in run_forked([partial(tests.trace, group) for group in groups], jobs):
-        traces += result or [Trace(name, False, 0, frozenset()) for name in groups[number]]
+    for file, result in run_forked(
+        {file: partial(tests.trace, names) for file, names in files.items()}, jobs
+    ):
+        traces += result or [Trace(name, False, 0, frozenset()) for name in files[file]]
     coverage = Coverage(traces, shared)
-    judged = sorted(keys - shared)
-    tasks = [partial(_notice, key, coverage.find(key), tests) for key in judged]
-    return coverage, {judged[number]: result is not False for number, result in run_forked(tasks, jobs)}
+    for test in coverage.failed:
+        say_aloud(f"judges nothing, because it fails without a mutation: {test}")
+    tasks = {key: partial(_notice, key, coverage.find(key), tests) for key in sorted(keys - shared)}
+    return coverage, _judge_all(tasks, jobs)
+
+
+def _judge_all(tasks: Mapping[str, Callable[[], object]], jobs: int) -> dict[str, bool]:
+    noticed: dict[str, bool] = {}
+    for key, result in run_forked(tasks, jobs):
+        noticed[key] = result is not False
+        if result is None:
+            say_aloud(f"noticed by a limit: {key}")
+        if len(noticed) % _PROGRESS == 0:
+            say_aloud(f"{len(noticed)} of {len(tasks)} mutants")
+    return noticed
 
 
 def _notice(key: str, traces: Sequence[Trace], tests: CollectedTests) -> bool:
@@ -99,11 +110,8 @@ def _notice(key: str, traces: Sequence[Trace], tests: CollectedTests) -> bool:
     return tests.notice(key, [trace.test for trace in traces])
 
 
-def _notice_at_import(
-    key: str, traces: Sequence[Trace], code: Mapping[str, CodeType], switch: Switch
-) -> bool:
+def _notice_at_import(key: str, traces: Sequence[Trace], collected: Callable[..., Any]) -> bool:
+    limit_resources(_BUDGET_S)
+    names = [trace.test for trace in traces]
     files = list(dict.fromkeys(trace.file for trace in traces))[:_MAX_FILES]
-    if not files:
-        return False
-    switch.active = key
-    return collect(files, code, switch, partial(_notice, key, traces)) is not False
+    return bool(files) and collected(files, lambda tests: tests.notice(key, names), active=key) is not False

@@ -113,12 +113,9 @@ def _is_untouched(node: ast.AST) -> bool:
 def _describe(node: ast.AST) -> str:
     """Return a node's code in one line, a compound statement without its blocks."""
     shown = copy.copy(node)
-    if isinstance(node, ast.stmt | ast.Module):
-        for block in _BLOCKS:
-            if hasattr(node, block):
-                setattr(shown, block, [])
-    if isinstance(node, ast.Try):
-        return "try:"
+    for block in _BLOCKS:
+        if isinstance(getattr(node, block, None), list):
+            setattr(shown, block, [])
     return " ".join(ast.unparse(shown).split())
 
 

@@ -1,13 +1,14 @@
-"""Tests of `driftgauge.page.api`: the same windows as JSON and CSV."""
+"""The API over HTTP: streams by urgency, windows as JSON and CSV, and what each parameter asks for."""
 
 import csv
 import io
 import json
+from urllib.parse import urlencode
 
 import pytest
 
 from driftgauge.page.api_records import SummaryRecord
-from tests.builders.clocks import DAY_MS
+from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 from tests.builders.page import MadeResults, build_record, get, serving
 
 STREAM = "stream=resnet18-fc1"
@@ -35,7 +36,7 @@ def api(results):
         yield read
 
 
-def test_streams_are_listed_by_urgency_with_newest_window(api, results):
+def test_streams_are_listed_with_newest_window_and_what_is_lacking(api, results):
     results.publish(0, "ok", stream="a", size_ms=DAY_MS)
     drifting, other = api("streams")["series"]
     assert (drifting["stream"], drifting["window"], drifting["verdict"]) == ("resnet18-fc1", "1h", "drift")
@@ -43,59 +44,118 @@ def test_streams_are_listed_by_urgency_with_newest_window(api, results):
     assert drifting["newest"]["count"] == 105
     assert (other["stream"], other["window"], other["verdict"]) == ("a", "1d", "ok")
     assert not drifting["silent"]
-
-
-def test_streams_say_what_they_lack(api, results):
+    results.publish(1, "warning", stream="a", size_ms=DAY_MS)
+    assert [each["verdict"] for each in api("streams")["series"]] == ["drift", "warning"]
     results.made.error, results.made.is_level = "broker 1 does not answer", False
     streams = api("streams")
     assert (streams["complete"], streams["problem"]) == (False, "broker 1 does not answer")
 
 
-def test_windows_are_the_last_by_start(api):
-    windows = api(f"windows?{STREAM}&window=1h&last=2")
+def listed(results, now_ms):
+    with serving(results, now_ms) as server:
+        series = json.loads(get(server, "/api/v1/streams")[1])["series"]
+    return [(each["stream"], each["window"], each["silent"]) for each in series]
+
+
+def test_urgent_streams_come_first_then_segments_then_silence():
+    results = MadeResults()
+    verdicts = {"a": "ok", "b": "insufficient", "c": "incomplete", "d": "warning", "e": "drift", "f": "drift"}
+    for stream, verdict in verdicts.items():
+        results.publish(0, verdict, stream=stream, segments=[])
+    results.publish(0, "ok", stream="segment")
+    results.publish(0, "drift", stream="d", size_ms=DAY_MS, segments=[])
+    results.publish(0, "ok", stream="silent", size_ms=1_000, segments=[])
+    order = ["d", "d", "e", "f", "c", "b", "segment", "silent", "a"]
+    assert [stream for stream, _, _ in listed(results, MONDAY_MS + HOUR_MS)] == order
+    results.history.expire(MONDAY_MS + 6_000)
+    assert [stream for stream, _, _ in listed(results, MONDAY_MS + HOUR_MS)] == ["d", "segment", "silent"]
+
+
+@pytest.mark.parametrize(("size_ms", "quiet_ms"), [(HOUR_MS, 3 * HOUR_MS), (1_000, 900_000)])
+def test_stream_is_silent_after_three_of_its_lengths_and_a_quarter_of_an_hour(size_ms, quiet_ms):
+    results = MadeResults()
+    results.publish(0, size_ms=size_ms)
+    assert [
+        silent for late in (0, 1) for _, _, silent in listed(results, MONDAY_MS + quiet_ms + late - 10_000)
+    ] == [False, False]
+    assert [silent for late in (0, 1) for _, _, silent in listed(results, MONDAY_MS + quiet_ms + late)] == [
+        False,
+        True,
+    ]
+
+
+def test_windows_are_the_last_by_start_and_the_same_as_csv(api, results):
+    windows = api(f"windows?{STREAM}&window=1h&last=3")
     assert (windows["stream"], windows["window"]) == ("resnet18-fc1", "1h")
-    assert [window["count"] for window in windows["windows"]] == [104, 105]
-    assert len(api(f"windows?{STREAM}")["windows"]) == 6
-
-
-def test_csv_has_fields_of_json(api):
+    assert [window["count"] for window in windows["windows"]] == [103, 104, 105]
+    assert (
+        len(api(f"windows?{STREAM}&last=10000")["windows"]) == len(api(f"windows?{STREAM}")["windows"]) == 6
+    )
     rows = list(csv.DictReader(io.StringIO(api(f"windows.csv?{STREAM}&last=3", content_type="text/csv"))))
     assert list(rows[0]) == ["stream", "window", *SummaryRecord.model_fields]
-    windows = api(f"windows?{STREAM}&last=3")["windows"]
-    for row, window in zip(rows, windows, strict=True):
+    for row, window in zip(rows, windows["windows"], strict=True):
         assert row["stream"] == "resnet18-fc1"
         texts = {name: "" if value is None else str(value) for name, value in window.items()}
         assert {name: row[name] for name in texts} == texts
-
-
-def test_csv_has_no_formula(api, results):
     results.publish(0, stream="=cmd()")
     (row,) = csv.DictReader(io.StringIO(api("windows.csv?stream==cmd()", content_type="text/csv")))
-    assert row["stream"] == "'=cmd()"
+    assert row["stream"] == "'=cmd()", "no formula"
 
 
-def test_window_is_the_published_record(api):
-    expected = build_record(2, "ok", count=102)
-    assert api(f"window?{STREAM}&at={START}") == json.loads(expected.model_dump_json())
+@pytest.mark.parametrize(
+    ("query", "start"),
+    [
+        ({"at": START}, START),
+        ({"at": "2025-11-03T03:00:00+01:00"}, START),
+        ({"at": "2025-11-03T02:59:59.999Z"}, START),
+        ({"at": str(MONDAY_MS + 2 * HOUR_MS)}, START),
+        ({"at": "2030-01-01T00:00:00Z"}, "2025-11-03T05:00:00Z"),
+        ({"at": START, "window": "24h"}, "2025-11-03T00:00:00Z"),
+        ({"at": START, "window": ""}, START),
+        # Published a second after each other.
+        ({"at": START, "seen": str(MONDAY_MS)}, START),
+    ],
+)
+def test_window_is_the_published_record_that_holds_a_time(api, results, query, start):
+    results.publish(0, size_ms=DAY_MS)
+    record = api(f"window?{urlencode({'stream': 'resnet18-fc1', **query})}")
+    assert record["start"] == start
+    assert record["window"] == ("1d" if query.get("window") else "1h")
+    if start == START:
+        assert record == json.loads(build_record(2, "ok", count=102).model_dump_json())
 
 
 @pytest.mark.parametrize(
     ("path", "status", "error"),
     [
         ("windows", 400, "stream: name a stream"),
+        ("windows?stream=", 400, "stream: name a stream"),
         (f"windows?{STREAM}&last=10001", 400, "last: '10001' is no whole number from 1 to 10,000"),
+        (f"windows?{STREAM}&last=0", 400, "last: '0' is no whole number from 1 to 10,000"),
+        (f"windows?{STREAM}&last=-1", 400, "last: '-1' is no whole number from 1 to 10,000"),
+        (f"windows?{STREAM}&last=1.5", 400, "last: '1.5' is no whole number from 1 to 10,000"),
+        (f"windows?{STREAM}&last=%C2%B2", 400, "last: '²' is no whole number from 1 to 10,000"),
+        (f"windows?{STREAM}&last={'9' * 5_000}", 400, "last: "),
+        (f"windows?{STREAM}&last=", 400, "last: "),
+        (f"windows?{STREAM}&window=week", 400, "window: "),
         ("windows?stream=none", 404, "there is no window of a stream none yet"),
         ("windows.csv?stream=none", 404, "there is no window of a stream none yet"),
+        (f"windows?{STREAM}&window=2h", 404, "there is no window of 2h of a stream resnet18-fc1 yet"),
         (f"window?{STREAM}", 400, "at: name a time, RFC 3339 or epoch milliseconds"),
+        (f"window?{STREAM}&at=Monday", 400, "at: "),
+        (f"window?{STREAM}&at=-1", 400, "at: "),
+        (f"window?{STREAM}&at={'9' * 5_000}", 400, "at: "),
         (
-            f"window?{STREAM}&at=2025-11-02T02:30:00Z",
+            f"window?{STREAM}&at=2025-11-02T23:59:59Z",
             404,
             "at: resnet18-fc1 has no window of 1h that starts then or before",
         ),
     ],
 )
 def test_problem_is_answered_in_words(api, path, status, error):
-    assert api(path, status) == {"error": error}
+    answer = api(path, status)
+    assert list(answer) == ["error"]
+    assert answer["error"].startswith(error)
 
 
 def test_outage_leaves_what_is_in_memory(api, results):

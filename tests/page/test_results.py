@@ -1,67 +1,210 @@
-"""Tests of `driftgauge.page.results`."""
+"""Published window results as the page holds them: summaries, their history, and whole results."""
+
+import math
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from driftgauge.errors import BrokerError
+from driftgauge.page.history import WindowHistory
 from driftgauge.page.queries import MissingWindowError
-from driftgauge.page.summary import Series
-from tests.builders.clocks import HOUR_MS
-from tests.builders.page import MadeResults, build_record, record_tree
+from driftgauge.page.summary import (
+    CALIBRATED,
+    COUNTED_TWICE,
+    EVENTS_LOST,
+    KINDS,
+    SEGMENT_DRIFT,
+    SUMMARY,
+    VERDICTS,
+    Series,
+    read_summary,
+)
+from tests.builders.clocks import HOUR_MS, MONDAY_MS
+from tests.builders.page import MadeResults, build_record, build_row, record_tree
 
 SERIES = Series("resnet18-fc1", HOUR_MS)
+ONE, TWO = Series("one", HOUR_MS), Series("two", HOUR_MS)
+ROW = build_row()
 
 
-def rows_of(results):
-    (series,) = results.history.series()
-    return results.history.windows(series)
+def test_summary_has_the_numbers_of_the_record():
+    tree = record_tree(3, incomplete=[{"topic": "t", "partition": 1}] * 2, events_lost=True)
+    series, row = read_summary(orjson.dumps(tree), partition=5, offset=7, published_ms=9)
+    assert series == SERIES
+    assert SUMMARY.itemsize < 150
+    expected = {
+        "start_ms": MONDAY_MS + 3 * HOUR_MS,
+        "partition": 5,
+        "offset": 7,
+        "published_ms": 9,
+        **{name: tree[name] for name in ("revision", "count", "js_divergence", "noise_floor", "p_value")},
+        "mean_shift": tree["mean_shift"]["excess"],
+        "novelty_excess": tree["novelty_excess"],
+        "spread": tree["spread"]["components"]["change"],
+        "duplicates": tree["duplicates"]["share"],
+        "slow_drift": 2.0,
+        "detectable_js": 0.02,
+        "missing": 2,
+        "flags": CALIBRATED + EVENTS_LOST + SEGMENT_DRIFT,
+    }
+    assert {name: row[name] for name in expected} == pytest.approx(expected)
+    assert (VERDICTS[row["verdict"]], KINDS[row["kind"]]) == ("drift", "shift")
 
 
-@pytest.fixture
-def results():
+def test_summary_of_missing_and_later_fields():
+    change = {"outliers": 0.0, "excess": 0.0, "p_value": 0.5}
+    spread = {"components": change | {"change": 0.1}, "residual": change | {"change": -0.3}}
+    assert build_row(spread=spread)["spread"] == pytest.approx(-0.3), "the larger size"
+    unscored = build_row(0, "insufficient", segments=[])
+    for name in ("js_divergence", "noise_floor", "p_value", "mean_shift", "novelty_excess", "spread"):
+        assert math.isnan(unscored[name])
+    assert unscored["flags"] == 0
+    tree = record_tree(counted_twice=True)
+    for name in ("novelty_excess", "spread", "duplicates", "kind", "evidence", "incomplete_reason"):
+        del tree[name]
+    earlier = read_summary(orjson.dumps(tree), partition=0, offset=0, published_ms=0)[1]
+    assert earlier["flags"] & COUNTED_TWICE
+    assert KINDS[earlier["kind"]] is KINDS[build_row(kind="seasons")["kind"]] is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(b"", b"[]", b"null", b"{}", b'"text"'),
+        *(
+            orjson.dumps(record_tree() | changes)
+            for changes in (
+                {"count": "many"},
+                {"verdict": "maybe"},
+                {"stream": 7},
+                {"start": "Monday"},
+                {"baseline": "x"},
+                {"window": "week"},
+                {"revision": 2**40},
+                {"revision": -1},
+                {"count": -3},
+                {"count": True},
+                {"js_divergence": "inf"},
+                {"stream": ""},
+                {"window": "0s"},
+                {"window": "100000000d"},
+                {"start": "9999-12-31T23:30:00Z"},
+            )
+        ),
+    ],
+)
+def test_other_values_are_refused(value):
+    results = MadeResults()
+    with pytest.raises(ValueError, match="not a window result"):
+        results.receive(value, partition=0, offset=0, published_ms=0)
+    assert len(results.history) == 0
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(sorted(record_tree())), _JSON)
+def test_any_field_of_any_value_is_read_or_refused(name, value):
+    value = orjson.dumps(record_tree() | {name: value})
+    try:
+        series, row = read_summary(value, partition=0, offset=0, published_ms=0)
+    except ValueError:
+        return
+    assert isinstance(series.stream, str)
+    assert row.dtype == SUMMARY
+
+
+def row(number, published=0, count=0):
+    made = ROW.copy()
+    made["start_ms"], made["published_ms"], made["count"] = number * HOUR_MS, published, count
+    return made
+
+
+def starts(history, series):
+    return [int(start) // HOUR_MS for start in history.windows(series)["start_ms"]]
+
+
+@given(st.lists(st.tuples(st.sampled_from([ONE, TWO]), st.integers(0, 40)), max_size=200))
+def test_history_holds_last_record_of_each_window_by_start(added):
+    history = WindowHistory(10_000)
+    for order, (series, number) in enumerate(added):
+        history.add(series, row(number, published=order, count=order))
+    last = {(series, number): order for order, (series, number) in enumerate(added)}
+    assert len(history) == len(last)
+    assert history.series() == sorted({series for series, _ in added})
+    assert len(history.windows(SERIES)) == 0
+    for series in history.series():
+        expected = sorted((number, order) for (each, number), order in last.items() if each == series)
+        rows = history.windows(series)
+        assert [(int(each["start_ms"]) // HOUR_MS, int(each["count"])) for each in rows] == expected
+        assert history.windows(series, 2).tolist() == rows[-2:].tolist()
+        assert history.changes(series) == sum(each == series for each, _ in added)
+
+
+def test_longest_series_loses_its_oldest_windows():
+    history, newest = WindowHistory(100), WindowHistory(1)
+    for number in range(150):
+        newest.add(ONE, row(number))
+        history.add(ONE, row(number))
+        if number < 20:
+            history.add(TWO, row(number))
+        assert len(history) <= 100
+    assert starts(history, TWO) == list(range(20))
+    assert starts(history, ONE) == list(range(150 - len(history) + 20, 150))
+    assert starts(newest, ONE) == [149]
+
+
+def test_windows_are_a_copy_replaced_by_later_records_and_expire():
+    history = WindowHistory(10)
+    for number in range(3):
+        history.add(ONE, row(number, published=number))
+    history.add(TWO, row(0, published=1))
+    windows = history.windows(ONE)
+    history.add(ONE, row(2, published=5, count=9))
+    history.add(ONE, row(2, published=4, count=1))
+    assert (windows["count"].tolist(), history.windows(ONE)["count"].tolist()) == ([0, 0, 0], [0, 0, 9])
+    history.expire(2)
+    assert history.series() == [ONE]
+    assert starts(history, ONE) == [2]
+    assert (len(history), history.changes(TWO)) == (1, 0)
+    history.add(TWO, row(1, published=3))
+    assert len(history) == 2
+
+
+def test_whole_result_is_the_last_revision_by_its_offset():
+    results = MadeResults()
+    for number, changes in ((2, {}), (1, {}), (2, {"revision": 1, "count": 7})):
+        results.publish(number, **changes)
+    assert [results.whole(SERIES, row) for row in results.history.windows(SERIES)] == [
+        build_record(1),
+        build_record(2, revision=1, count=7),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, r"no longer holds this window's details.*retention\.ms"),
+        (b'{"stream": "resnet18-fc1"}', "breaks the contract"),
+        *(
+            (orjson.dumps(record_tree(2, **other)), "holds another window in place of this one")
+            for other in ({"stream": "other"}, {"start": "2025-11-03T05:00:00Z"}, {"window": "2h"})
+        ),
+    ],
+)
+def test_result_that_is_not_there_is_missing_with_reason(value, message):
     results = MadeResults()
     results.publish(2)
-    return results
-
-
-def test_whole_result_is_read_by_its_offset(results):
-    results.publish(1)
-    rows = rows_of(results)
-    assert [results.whole(SERIES, row) for row in rows] == [build_record(1), build_record(2)]
-
-
-def test_revision_replaces_the_result_before(results):
-    results.publish(2, revision=1, count=7)
-    (row,) = rows_of(results)
-    assert results.whole(SERIES, row).count == row["count"] == 7
-
-
-def test_other_records_are_refused(results):
-    with pytest.raises(ValueError, match="not a window result"):
-        results.receive(b"{}", partition=0, offset=9, published_ms=0)
-    assert len(results.history) == 1
-
-
-def test_deleted_record_is_missing_with_remedy(results):
-    results.made.values[0] = None
-    with pytest.raises(MissingWindowError, match=r"no longer holds this window's details.*retention\.ms"):
-        results.whole(SERIES, rows_of(results)[0])
-
-
-def test_record_that_breaks_the_contract_is_missing(results):
-    results.made.values[0] = b'{"stream": "resnet18-fc1"}'
-    with pytest.raises(MissingWindowError, match="breaks the contract"):
-        results.whole(SERIES, rows_of(results)[0])
-
-
-def test_outage_is_passed_on(results):
+    (row,) = results.history.windows(SERIES)
+    results.made.values[0] = value
+    with pytest.raises(MissingWindowError, match=message):
+        results.whole(SERIES, row)
     results.made.error = "the brokers are away"
     with pytest.raises(BrokerError, match="away"):
-        results.whole(SERIES, rows_of(results)[0])
-
-
-@pytest.mark.parametrize("other", [{"stream": "other"}, {"start": "2025-11-03T05:00:00Z"}, {"window": "2h"}])
-def test_another_window_in_place_of_this_one_is_missing(results, other):
-    results.made.values[0] = orjson.dumps(record_tree(2, **other))
-    with pytest.raises(MissingWindowError, match="holds another window in place of this one"):
-        results.whole(SERIES, rows_of(results)[0])
+        results.whole(SERIES, row)

@@ -1,11 +1,18 @@
-"""Tests of `driftgauge.page.site`: the page over HTTP."""
+"""The page over HTTP: what it shows in each state, its links, and how it answers."""
 
-from urllib.parse import quote, urlencode, urlsplit
+import gzip
+import json
+from urllib.parse import quote, urlsplit
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
 
+from driftgauge.page.answers import AnswerCache
+from driftgauge.page.health import page_health_routes
+from driftgauge.telemetry.server import HttpServer
 from tests.builders.clocks import DAY_MS, MONDAY_MS
-from tests.builders.html import HOSTILE, Elements, as_shown
+from tests.builders.html import HOSTILE, Elements, as_shown, main_text
 from tests.builders.page import MadeResults, get, record_tree, serving
 
 STREAM = "?stream=resnet18-fc1"
@@ -31,33 +38,106 @@ def read(page, path="/", status=200):
     return Elements(body)
 
 
-def test_overview_links_to_each_stream(page, results):
+def publish_named():
+    """An hour that is well, one with drift whose clusters have names, positions and events."""
+    results = MadeResults()
+    results.publish(0, "ok")
+    tree = record_tree(1)
+    for cluster in tree["clusters"]:
+        cluster |= {"name": f"name {cluster['id']}", "position": [cluster["id"], 1.0]}
+    results.publish(**{"number": 1, **tree})
+    return results
+
+
+def publish_all(*verdicts, **changes):
+    results = MadeResults()
+    for number, verdict in enumerate(verdicts):
+        results.publish(number, verdict, **changes)
+    return results
+
+
+@pytest.mark.parametrize(
+    ("results", "path", "late_ms", "parts"),
+    [
+        pytest.param(
+            publish_named(),
+            f"/{STREAM}",
+            0,
+            ["Drift", "since", "name 1", "went from", "Segments", "Divergence", "Mean shift"],
+            id="drift",
+        ),
+        pytest.param(
+            publish_all("ok", "ok", segments=[], kind=None), f"/{STREAM}", 0, ["look like"], id="ok"
+        ),
+        pytest.param(
+            publish_all("insufficient", "insufficient", count=7),
+            f"/{STREAM}",
+            0,
+            ["Too few events", "The window has 7 events", "None of these windows has enough events"],
+            id="insufficient",
+        ),
+        pytest.param(
+            publish_all("ok", "incomplete", incomplete=[{"topic": "embeddings", "partition": 3}]),
+            f"/{STREAM}",
+            0,
+            ["The events of embeddings[3] are not all read.", "Nothing is concluded"],
+            id="incomplete",
+        ),
+        pytest.param(
+            publish_all("ok"),
+            f"/{STREAM}",
+            2 * DAY_MS,
+            ["No window was published since", "3 Nov 2025, 00:00 UTC"],
+            id="silent",
+        ),
+        pytest.param(
+            publish_all("ok", "drift"),
+            f"/{STREAM}&at=2025-11-03T01:00:00Z&compare=2025-11-03T00:00:00Z",
+            0,
+            ["Window of", "Compared with"],
+            id="compared",
+        ),
+    ],
+)
+def test_stream_page_in_each_state(results, path, late_ms, parts, snapshot):
+    with serving(results, MONDAY_MS + late_ms) as server:
+        text = main_text(get(server, path)[1])
+    for part in parts:
+        assert part in text.replace("\n", " ")
+    assert text == snapshot
+
+
+def test_overview_sums_up_filters_and_links_to_each_stream(page, results, snapshot):
     results.publish(0, "ok", stream="text")
+    results.publish(0, "warning", stream="audio", kind=None, segments=[])
     shown = read(page)
-    assert "2 streams: 1 with drift, 1 with drift of a segment" in shown.text
-    assert "a segment drifts" in shown.text
-    links = shown.every("a", "href")
-    assert links.index("?stream=resnet18-fc1&window=1h") < links.index("?stream=text&window=1h")
-    assert "windows of the last 31d" in shown.text
+    assert "3 streams: 1 with drift, 1 with possible drift, 1 with drift of a segment" in shown.text
+    assert "shift: the events moved" in shown.text
+    links = [link for link in shown.every("a", "href") if "stream=" in link]
+    assert list(dict.fromkeys(links)) == [
+        f"?stream={name}&window=1h" for name in ("resnet18-fc1", "audio", "text")
+    ]
+    assert main_text(page("/")[1]) == snapshot
+    for query, found in (("q=RESNET", 0), ("verdict=ok", 2), ("q=nothing", None)):
+        shown = read(page, f"/?{query}&utm=x")
+        found_links = {link for link in shown.every("a", "href") if "stream=" in link}
+        assert found_links == (set() if found is None else {list(dict.fromkeys(links))[found]})
+        assert ("No stream matches" in shown.text) is (found is None)
 
 
-def test_overview_names_the_kind_of_alarms_alone(page, results):
-    assert "shift: the events moved" in read(page).text
-    results.publish(6, "ok", kind="shift")
-    assert "the events moved" not in read(page).text
-
-
-def test_overview_is_filtered_by_name_and_verdict(page, results):
-    results.publish(0, "ok", stream="text")
-    assert "?stream=text&window=1h" not in read(page, "/?q=RESNET").every("a", "href")
-    assert "?stream=resnet18-fc1&window=1h" not in read(page, "/?verdict=ok").every("a", "href")
-    assert "No stream matches" in read(page, "/?q=nothing").text
-
-
-def test_stream_tells_its_story(page):
-    shown = read(page, f"/{STREAM}")
-    assert "Drift since 3 Nov 2025, 04:00 UTC" in shown.text
-    assert shown.every("select", "name") == ["compare"]
+def test_overview_says_what_is_silent_expired_or_still_read():
+    results = MadeResults()
+    results.publish(0, "ok")
+    for late_ms, part in (
+        (DAY_MS, "No drift found in 1 stream, 1 with drift of a segment, 1 silent"),
+        (DAY_MS, "silent since 3 Nov 2025, 01:00 UTC"),
+        (40 * DAY_MS, "The topic driftgauge.windows holds no window result of the last 31d."),
+    ):
+        with serving(results, MONDAY_MS + late_ms) as server:
+            assert part in Elements(get(server, "/")[1]).text
+    results.made.is_level = False
+    with serving(results, MONDAY_MS + 40 * DAY_MS) as server:
+        assert "still reads the topic driftgauge.windows" in Elements(get(server, "/")[1]).text
 
 
 @pytest.mark.parametrize(
@@ -74,42 +154,40 @@ def test_baseline_has_an_age(page, results, created, age):
     assert age in read(page, f"/{STREAM}").text
 
 
-def test_window_of_a_run_that_ended_says_when(page, results):
-    results.publish(6, "ok", segments=[])
-    shown = read(page, f"/{STREAM}&window=1h&at=2025-11-03T04:00:00Z")
-    assert "Drift from 3 Nov 2025, 04:00 UTC to 3 Nov 2025, 06:00 UTC" in shown.text
-    assert "the events of resnet18-fc1 differed from the baseline" in shown.text
-    assert "?stream=resnet18-fc1&window=1h&last=200&at=2025-11-03T04%3A00%3A00Z" in shown.every("a", "href")
-
-
-def test_windows_beyond_the_history_are_gone(results):
-    with serving(results, now_ms=MONDAY_MS + 40 * DAY_MS) as server:
-        assert "holds no window result of the last 31d" in Elements(get(server, "/")[1]).text
-
-
-def test_headline_counts_what_is_silent_and_segments(results):
-    calm = MadeResults()
-    calm.publish(0, "ok")
-    with serving(calm, now_ms=MONDAY_MS + DAY_MS) as server:
-        text = Elements(get(server, "/")[1]).text
-    assert "No drift found in 1 stream, 1 with drift of a segment, 1 silent" in text
-
-
-def test_links_choose_each_shown_window(page):
-    shown = read(page, f"/{STREAM}&window=1h")
-    starts = {
-        f"?stream=resnet18-fc1&window=1h&last=200&at=2025-11-03T0{hour}%3A00%3A00Z" for hour in range(6)
-    }
-    assert starts <= set(shown.every("a", "href"))
+def test_links_choose_each_shown_window_and_keep_the_comparison(page):
+    compared = "compare=2025-11-03T01%3A00%3A00Z"
+    for own in ("", f"&{compared}"):
+        links = read(page, f"/{STREAM}&window=1h{own}").every("a", "href")
+        start = f"?stream=resnet18-fc1&window=1h&last=200{own}"
+        assert {f"{start}&at=2025-11-03T0{hour}%3A00%3A00Z" for hour in range(6)} <= set(links)
+        assert f"{STREAM}&window=1h&last=50{own}" in links
+        assert [link for link in links if link.startswith("?") and "last=" in link and own not in link] == []
     older = read(page, f"/{STREAM}&window=1h&at=2025-11-03T01:00:00Z")
     assert "No drift found" in older.text
     assert "go to the newest" in older.text
+    own = "2025-11-03T01:00:00Z"
+    assert "Compared with" not in read(page, f"/{STREAM}&at={own}&compare={own}").text
 
 
-def test_two_windows_stand_side_by_side(page):
-    shown = read(page, f"/{STREAM}&at=2025-11-03T05:00:00Z&compare=2025-11-03T01:00:00Z")
-    assert "Window of 3 Nov 2025, 05:00 UTC" in shown.text
-    assert "Compared with 3 Nov 2025, 01:00 UTC" in shown.text
+@pytest.mark.parametrize(
+    ("verdicts", "query", "hours"),
+    [
+        (["ok"] * 30, "&last=10", range(20, 30)),
+        (["ok"] * 30, "&last=10&at=2025-11-04T01:00:00Z", range(20, 30)),
+        (["ok"] * 30, "&last=10&at=2025-11-03T03:00:00Z", range(9)),
+        (["ok"] * 30, "&last=10&at=2025-11-03T15:00:00Z", range(11, 21)),
+        # Back to before the start of the run.
+        (["ok"] * 50 + ["drift"] * 300, "", range(30, 350)),
+        (["ok"] * 250 + ["drift"], "", range(51, 251)),
+    ],
+)
+def test_charts_show_the_last_windows_the_chosen_one_and_the_start_of_its_run(verdicts, query, hours):
+    with serving(publish_all(*verdicts)) as server:
+        shown = Elements(get(server, f"/{STREAM}{query}")[1])
+    starts = {(int(each) - MONDAY_MS) // 3_600_000 for each in shown.every("option", "data-ms")}
+    # All but the chosen one may be compared with it.
+    assert starts < set(hours)
+    assert len(starts) == len(hours) - 1
 
 
 @pytest.mark.parametrize(("at", "compare"), [("05", "01"), ("01", "05")])
@@ -119,22 +197,18 @@ def test_comparison_with_a_deleted_result_says_why_it_is_empty(page, results, at
     titles = {at: f"Window of 3 Nov 2025, {at}", compare: f"Compared with 3 Nov 2025, {compare}"}
     assert f"{titles['01']}:00 UTC The topic driftgauge.windows no longer holds" in shown.text
     assert f"{titles['05']}:00 UTC" in shown.text
+    assert "Over time" in shown.text
     (chosen,) = [each for tag, each in shown.tags if tag == "option" and "selected" in each]
     assert chosen["value"] == f"2025-11-03T{compare}:00:00Z"
 
 
-def test_links_keep_the_comparison(page):
-    compared = "compare=2025-11-03T01%3A00%3A00Z"
-    shown = read(page, f"/{STREAM}&window=1h&last=100&{compared}")
-    links = [link for link in shown.every("a", "href") if link.startswith("?") and "last=" in link]
-    assert f"{STREAM}&window=1h&last=50&{compared}" in links
-    assert f"{STREAM}&window=1h&last=100&{compared}&at=2025-11-03T04%3A00%3A00Z" in links
-    assert [link for link in links if compared not in link] == []
-
-
-def test_window_is_not_compared_with_itself(page):
-    own = "2025-11-03T01:00:00Z"
-    assert "Compared with" not in read(page, f"/{STREAM}&at={own}&compare={own}").text
+def test_broken_topic_is_told_beside_what_was_read(page, results):
+    results.made.error = "broker 1 does not answer; check it"
+    for path in ("/", f"/{STREAM}"):
+        shown = read(page, path)
+        assert f"cannot be read at the moment. {results.made.error}" in shown.text
+    assert "Over time" in shown.text
+    assert "Broker 1 does not answer; check it." in shown.text
 
 
 @pytest.mark.parametrize(
@@ -144,9 +218,12 @@ def test_window_is_not_compared_with_itself(page):
         (f"{STREAM}&window=5m", 404, "There is no window of 5m of a stream resnet18-fc1 yet."),
         (f"{STREAM}&at=2025-11-02T00:00:00Z", 404, "no window of 1h that starts then or before."),
         (f"{STREAM}&compare=2025-11-02T00:00:00Z", 404, "no window of 1h that starts then or before."),
+        (f"{STREAM}&seen={MONDAY_MS - 1}", 404, "Seen: no window of resnet18-fc1 was published by then."),
         (f"{STREAM}&window=x", 400, "Window: "),
         (f"{STREAM}&at=yesterday", 400, "At: "),
+        (f"{STREAM}&compare=x", 400, "Compare: "),
         (f"{STREAM}&last=0", 400, "Last: '0' is no whole number from 1 to 1,000."),
+        (f"{STREAM}&last=1001", 400, "Last: '1001' is no whole number from 1 to 1,000."),
         ("?stream=", 400, "Stream: name a stream."),
     ],
 )
@@ -154,6 +231,15 @@ def test_wrong_address_is_answered_in_words(page, query, status, text):
     shown = read(page, f"/{query}", status)
     assert text in shown.text
     assert "?" in shown.every("a", "href")
+
+
+@pytest.mark.parametrize(("seen_ms", "hour"), [(0, 0), (1_999, 1), (5_000, 5), (DAY_MS, 5)])
+def test_seen_names_newest_window_published_by_then(page, seen_ms, hour):
+    # Published at 0 to 5 seconds.
+    shown = read(page, f"/{STREAM}&seen={MONDAY_MS + seen_ms}")
+    assert f"of 1h from 3 Nov 2025, 0{hour}:00 UTC" in shown.text
+    chosen = read(page, f"/{STREAM}&seen={MONDAY_MS + seen_ms}&at={MONDAY_MS}")
+    assert "of 1h from 3 Nov 2025, 00:00 UTC" in chosen.text
 
 
 def test_hostile_names_are_text(page, results):
@@ -199,37 +285,67 @@ def test_examples_are_links_where_configured(results):
     assert "img-src 'self' https://pictures.example:8443;" in response.headers["Content-Security-Policy"]
 
 
-def test_security_policy_allows_own_files_alone(page):
-    response, _ = page("/")
+@pytest.mark.parametrize("path", ["/", f"/{STREAM}"])
+def test_page_needs_nothing_from_elsewhere_and_no_inline_script(page, path):
+    response, body = page(path)
     assert response.headers["Content-Security-Policy"] == (
         "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
     assert response.headers["X-Content-Type-Options"] == "nosniff"
     assert response.headers["Referrer-Policy"] == "no-referrer"
-
-
-@pytest.mark.parametrize("path", ["/", f"/{STREAM}"])
-def test_page_needs_nothing_from_elsewhere_and_no_inline_script(page, path):
-    shown = read(page, path)
+    shown = Elements(body)
     files = shown.every("script", "src") + shown.every("link", "href") + shown.every("img", "src")
     assert files
-    for file in files:
-        assert page(f"/{file}")[0].status == 200
+    assert {page(f"/{file}")[0].status for file in files} == {200}
     assert shown.every("div", "style") == []
     assert ("style", {}) not in shown.tags
+    for missing in ("/static/site.py", "/static/..%2Fsite.py"):
+        assert page(missing)[0].status == 404
 
 
-def test_unknown_file_is_missing(page):
-    assert page("/static/site.py")[0].status == page("/static/..%2Fsite.py")[0].status == 404
+def test_answer_is_compressed_and_not_sent_again_until_it_changes(results):
+    with serving(results) as server:
+        response, _ = get(server, f"/{STREAM}", Accept_Encoding="br")
+        assert response.headers["Content-Encoding"] is None
+        assert response.headers["Vary"] == "Accept-Encoding"
+        tag = response.headers["ETag"]
+        assert get(server, f"/{STREAM}", If_None_Match=tag)[0].status == 304
+        results.publish(6)
+        assert get(server, f"/{STREAM}", If_None_Match=tag)[0].status == 200
 
 
-def test_answer_is_not_sent_again_until_it_changes(page, results):
-    response, _ = page(f"/{STREAM}")
-    tag = response.headers["ETag"]
-    assert page(f"/{STREAM}", If_None_Match=tag)[0].status == 304
-    results.publish(6)
-    assert page(f"/{STREAM}", If_None_Match=tag)[0].status == 200
+def request(query="", **headers):
+    named = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": query.encode(), "headers": named}
+    return Request(scope | {"server": ("localhost", 80), "scheme": "http", "app": Starlette()})
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_64_answers_are_kept_for_five_seconds(clock, direction):
+    rendered = []
+
+    def render():
+        rendered.append(len(rendered))
+        return f"<p>rendering {len(rendered)}</p>"
+
+    cache = AnswerCache({}, lambda: clock.wall_ms)
+    with pytest.raises(LookupError):
+        cache.answer(request(), {}.popitem)
+    bodies = []
+    for _ in range(4):
+        bodies.append(cache.answer(request(), render).body)
+        clock.advance(direction * 2.5)
+    assert bodies == [b"<p>rendering 1</p>"] * 2 + [b"<p>rendering 2</p>"] * 2
+    packed = cache.answer(request("packed", accept_encoding="gzip, br"), render)
+    assert gzip.decompress(packed.body) == b"<p>rendering 3</p>"
+    for number in range(64):
+        cache.answer(request(f"n={number}"), render)
+    assert len(rendered) == 67
+    cache.answer(request("n=0"), render)
+    assert len(rendered) == 67, "kept"
+    cache.answer(request("packed"), render)
+    assert len(rendered) == 68, "dropped as the oldest"
 
 
 def test_page_stands_below_prefix_as_well(results):
@@ -245,38 +361,29 @@ def test_page_stands_below_prefix_as_well(results):
         assert get(server, "/tools/drift/api/v1/streams")[0].status == 200
 
 
-def test_empty_history_says_what_to_wait_for(page):
-    results = MadeResults()
-    with serving(results) as server:
-        assert "holds no window result of the last 31d" in Elements(get(server, "/")[1]).text
-        results.made.is_level = False
-        assert "still reads the topic driftgauge.windows" in Elements(get(server, "/")[1]).text
+class MadeReader:
+    """A reader in the middle of its work."""
+
+    is_alive = True
+    is_level = False
 
 
-def test_broken_topic_is_told_beside_what_was_read(page, results):
-    results.made.error = "broker 1 does not answer; check it"
-    for path in ("/", f"/{STREAM}"):
-        shown = read(page, path)
-        assert (
-            "The window results cannot be read at the moment. broker 1 does not answer; check it"
-            in shown.text
-        )
-    assert "Over time" in shown.text
-    assert "Broker 1 does not answer; check it." in shown.text
+def test_page_is_ready_once_topic_was_read_and_alive_while_its_reader_is(caplog):
+    reader = MadeReader()
+    server = HttpServer("127.0.0.1", 0, page_health_routes(reader))
+    server.start()
 
+    def answer(path):
+        response, body = get(server, path)
+        return response.status, json.loads(body)
 
-def test_deleted_result_leaves_its_numbers(page, results):
-    results.made.values = [None] * 6
-    shown = read(page, f"/{STREAM}")
-    assert "no longer holds this window's details" in shown.text
-    assert "Over time" in shown.text
-
-
-def test_silence_is_told(results):
-    with serving(results, now_ms=MONDAY_MS + 2 * DAY_MS) as server:
-        assert "silent since 3 Nov 2025, 06:00 UTC" in Elements(get(server, "/")[1]).text
-        assert "No window was published since" in Elements(get(server, f"/{STREAM}")[1]).text
-
-
-def test_link_with_unknown_parameters_works(page):
-    assert "Drift" in read(page, f"/{STREAM}&{urlencode({'utm': 'x'})}").text
+    try:
+        assert answer("/livez") == (200, {"alive": True})
+        assert answer("/readyz") == (503, {"ready": False, "missing": ["results_read"]})
+        reader.is_level, reader.is_alive = True, False
+        assert answer("/readyz") == (200, {"ready": True, "missing": []})
+        assert answer("/livez") == (503, {"alive": False})
+    finally:
+        server.stop()
+    (logged,) = caplog.records
+    assert "must be restarted" in logged.getMessage()

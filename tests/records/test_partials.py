@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.counting.partial import (
     ExamplesDelta,
-    Progress,
     StreamTime,
 )
 from driftgauge.errors import StateError
@@ -19,7 +18,6 @@ from driftgauge.records.partials import decode_part, encode_commit
 from tests.builders.clocks import MONDAY_MS
 from tests.builders.events import SCHEMAS
 from tests.builders.partial_records import (
-    COMMIT,
     COMMITS,
     CONTENTS,
     GERMANY,
@@ -65,17 +63,6 @@ def test_parts_stay_within_limit(contents, spare):
     assert plain(tuple(map(tuple, join_parts(records)))) == plain(tuple(map(tuple, contents)))
 
 
-def test_split_progress_holds_each_partition_once():
-    times = {f"stream-{n}": StreamTime(n, n, n) for n in range(20)}
-    partitions = [build_progress(partition, streams=times) for partition in range(50)]
-    records = encode_parts((), (), partitions, 8_000)
-    assert len(records) > 4
-    assert max(map(len, records)) <= 8_000
-    _, _, read = join_parts(records)
-    assert [each.partition[1] for each in read] == list(range(50))
-    assert all(each.streams == times for each in read)
-
-
 @pytest.mark.parametrize(
     ("content", "subject"),
     [
@@ -86,11 +73,6 @@ def test_split_progress_holds_each_partition_once():
 def test_single_item_beyond_limit_is_refused_with_remedy(content, subject):
     with pytest.raises(StateError, match=f"^{subject} .* accepts 200 in a record: raise its max.mess"):
         encode_parts(*content, limit_bytes=200)
-
-
-def test_empty_commit_encodes_to_one_progress():
-    (record,) = encode_parts()
-    assert plain(decode_part(record)) == plain(Progress(COMMIT, 0, 1, 16, ()))
 
 
 def test_order_of_streams_does_not_change_bytes():

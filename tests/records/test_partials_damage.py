@@ -68,11 +68,6 @@ def test_deltas_as_last_part_are_malformed(index, parts):
         )
 
 
-def test_index_beyond_last_part_is_malformed():
-    with pytest.raises(StateError, match="the index of the part is not below the number of parts"):
-        decode_part(rebuild_record(RECORDS[1], split_record(RECORDS[1]), head=struct.pack("<BII", 2, 2, 2)))
-
-
 @RECORD
 def test_truncated_section_is_malformed(record):
     content = rebuild_record(record, [*split_record(record), b"later"])[5:-1]

@@ -1,26 +1,17 @@
-"""Tests of `driftgauge.report.contents`."""
+"""What a report says, in its record and in its HTML: which window, the story, what to do next."""
 
 import pytest
 
 from driftgauge.errors import InputError
 from driftgauge.page.queries import MissingWindowError
 from driftgauge.page.words import format_moment
-from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
-from tests.builders.page import MadeResults
+from driftgauge.report.document import render_report
+from driftgauge.report.record import ReportRecord, report_record
+from driftgauge.report.timeline import build_timeline
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
+from tests.builders.html import main_text
+from tests.builders.page import MadeResults, build_record
 from tests.builders.reports import STREAM, report_of, report_on
-
-NAMED = [
-    {"id": 0, "count": 580, "share": 0.58, "baseline_share": 0.6, "js_contribution": 0.0001},
-    {
-        "id": 1,
-        "count": 120,
-        "share": 0.12,
-        "baseline_share": 0.3,
-        "js_contribution": 0.03,
-        "name": "truck, automobile",
-    },
-    {"id": 2, "count": 300, "share": 0.3, "baseline_share": 0.1, "js_contribution": 0.0365},
-]
 
 
 def chosen_hour(report):
@@ -45,22 +36,17 @@ def test_window_is_where_last_drift_began(verdicts, hour):
 
 
 def test_window_is_named_by_any_time_in_it():
-    verdicts = ["ok", "drift", "ok"]
-    assert chosen_hour(report_of(*verdicts, at_ms=MONDAY_MS)) == 0
-    assert chosen_hour(report_of(*verdicts, at_ms=MONDAY_MS + 3 * HOUR_MS - 1)) == 2
-    for missing_ms in (MONDAY_MS - 1, MONDAY_MS + 3 * HOUR_MS):
-        with pytest.raises(
-            InputError, match=r"no window of 1h at .* from 2025-11-03T00:.* to 2025-11-03T02:"
-        ):
-            report_of(*verdicts, at_ms=missing_ms)
-
-
-def test_window_in_a_gap_is_missing():
     results = MadeResults()
-    results.publish(0)
-    results.publish(2)
-    with pytest.raises(InputError, match="no window of 1h at 2025-11-03T01:30:00Z"):
-        report_on(results, at_ms=MONDAY_MS + HOUR_MS + 30 * MINUTE_MS)
+    for hour, verdict in ((0, "ok"), (1, "drift"), (3, "ok")):
+        results.publish(hour, verdict)
+    assert chosen_hour(report_on(results, at_ms=MONDAY_MS)) == 0
+    assert chosen_hour(report_on(results, at_ms=MONDAY_MS + 4 * HOUR_MS - 1)) == 3
+    gap_ms = MONDAY_MS + 2 * HOUR_MS + 30 * MINUTE_MS
+    for missing_ms in (MONDAY_MS - 1, gap_ms, MONDAY_MS + 4 * HOUR_MS):
+        with pytest.raises(
+            InputError, match=r"no window of 1h at .* from 2025-11-03T00:.* to 2025-11-03T03:"
+        ):
+            report_on(results, at_ms=missing_ms)
 
 
 def publish_three():
@@ -85,58 +71,127 @@ def publish_three():
     ],
 )
 def test_most_urgent_stream_and_its_smallest_size_are_chosen(asked, stream, size):
-    report = report_on(publish_three(), **asked)
-    assert (report.page.series.stream, report.page.size) == (stream, size)
-
-
-def test_other_streams_and_sizes_are_listed_by_urgency():
-    others = report_on(publish_three()).others
-    assert [(each.series.stream, each.size, each.verdict, each.found, each.windows) for each in others] == [
-        (STREAM, "3h", "drift", 1, 2),
-        ("a", "1h", "warning", 1, 1),
-        (STREAM, "1h", "warning", 1, 1),
-    ]
+    record = report_record(report_on(publish_three(), **asked))
+    assert (record.stream, record.window) == (stream, size)
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("streams", "asked", "message"),
     [
-        ({"stream": "b"}, r"no window of the stream b in the window results in a\.jsonl; choose one of: res"),
-        ({"size_ms": 5}, "no window of 5ms in .*: resnet18-fc1 2h, resnet18-fc1 3h, a 1h, resnet18-fc1 1h$"),
-        ({"stream": "a", "size_ms": 7_200_000}, "no window of 2h of the stream a in"),
+        (0, {}, r"there is no window in the window results in a\.jsonl; check"),
+        (0, {"is_replay": True}, r"which was taken for recorded events; check"),
+        (
+            3,
+            {"stream": "b"},
+            r"no window of the stream b in .* a\.jsonl; choose one of: s00 1h",
+        ),
+        (2, {"size_ms": 5}, "no window of 5ms in .*: s00 1h, s01 1h$"),
+        (2, {"stream": "s01", "size_ms": 7_200_000}, "no window of 2h of the stream s01 in"),
+        (12, {"stream": "b"}, r"s09 1h and 2 more$"),
     ],
 )
-def test_unknown_stream_or_size_is_told_with_the_known(asked, message):
-    with pytest.raises(InputError, match=message):
-        report_on(publish_three(), **asked)
-
-
-def test_long_list_of_streams_is_cut():
+def test_unknown_stream_or_size_is_told_with_the_known(streams, asked, message):
     results = MadeResults()
-    for number in range(12):
+    for number in range(streams):
         results.publish(stream=f"s{number:02}")
-    with pytest.raises(InputError, match=r"s09 1h and 2 more$"):
-        report_on(results, stream="b")
+    with pytest.raises(InputError, match=message):
+        report_on(results, **asked)
 
 
-def test_no_window_at_all_is_an_error():
-    with pytest.raises(InputError, match=r"there is no window in the window results in a\.jsonl; check"):
-        report_on(MadeResults())
+# The verdicts, what is asked for, and changes of all records.
+CASES = {
+    "drift": (["ok", "drift", "drift"], {}, {}),
+    "drift that ended": (["ok", "drift", "incomplete", "drift", "ok", "ok"], {}, {}),
+    "drift in all windows": (["drift"], {}, {}),
+    "ok": (["ok", "ok", "ok"], {}, {}),
+    "before a drift": (["ok", "insufficient", "warning", "drift"], {"at_ms": MONDAY_MS}, {}),
+    "after a drift": (["drift", "ok"], {"at_ms": MONDAY_MS + HOUR_MS}, {}),
+    "insufficient": (["insufficient"] * 3, {}, {"count": 40}),
+    "no events": (["insufficient"], {}, {"count": 0}),
+    "incomplete": (["incomplete"], {}, {}),
+    "uncalibrated": (["ok", "drift"], {}, {"calibrated": False}),
+    "slow": (["ok", "warning"], {}, {"kind": None, "slow_drift": {"statistic": 7.0, "limit": 6.5}}),
+    "slow and sudden": (["ok", "warning"], {}, {"slow_drift": {"statistic": 7.0, "limit": 6.5}}),
+    **{
+        kind: (["ok", "drift"], {}, {"kind": kind})
+        for kind in ("mix", "shift", "novelty", "spread", "duplicates")
+    },
+}
+PARTS = {
+    "drift": ["Since 3 Nov 2025, 01:00 UTC", "(2 windows of 1h)", "The divergence is 0.0666; noise alone"],
+    "drift that ended": ["From 3 Nov 2025, 01:00 UTC to 3 Nov 2025, 04:00 UTC", "(2 windows of 1h)"],
+    "drift in all windows": ["Since the first window shown"],
+    "ok": ["The last 3 windows of 1h look like the baseline.", "Nothing needs to be done."],
+    "before a drift": ["from 3 Nov 2025, 02:00 UTC on.", "--at 2025-11-03T02:00:00Z."],
+    "after a drift": ["looks like the baseline", "Nothing needs to be done."],
+    "insufficient": ["too few to be scored", "driftgauge plan --events-per-hour 40."],
+    "no events": ["driftgauge plan --events-per-hour 1."],
+    "incomplete": ["Nothing is concluded", "Wait"],
+    "uncalibrated": ["Measure the overdispersion"],
+    "slow": ["small evidence", "More in the runbook DriftgaugeSlowDrift."],
+    "slow and sudden": ["More in the runbook DriftgaugeDrift."],
+    "mix": ["Find what else changed at 3 Nov 2025, 01:00 UTC: ", "clusters that gained"],
+    "shift": ["preprocessing", "More in the runbook DriftgaugeDrift."],
+    "novelty": ["far from every cluster"],
+    "spread": ["normalised otherwise"],
+    "duplicates": ["a stuck camera"],
+}
 
 
-def test_story_says_since_when_what_and_how_sure():
+@pytest.mark.parametrize("case", CASES)
+def test_report_tells_what_happened_and_what_to_do_next(case, snapshot):
+    verdicts, asked, changes = CASES[case]
     results = MadeResults()
-    results.publish(0, "ok")
-    for number, divergence in ((1, 0.0666), (2, 0.09), (3, 0.2)):
-        results.publish(number, "drift", clusters=NAMED, movers=[2, 1, 0], js_divergence=divergence)
-    assert report_on(results).story == (
-        "Since 3 Nov 2025, 01:00 UTC the events of resnet18-fc1 differ from the baseline (3 windows of 1h). "
-        "The first of the strongest windows is that of 3 Nov 2025, 03:00 UTC, with a divergence of 0.200.",
-        "Chance alone makes a window so extreme less than once in 1,000 trillion windows. Shift: the events "
-        "moved in one direction (75 % of the evidence). The divergence is 0.0666; noise alone makes "
-        "0.000700. Cluster 2 went from 10 % of the events to 30 %, cluster 1 (truck, automobile) went from "
-        "30 % of the events to 12 %. Segments that differ by themselves: country = de.",
-    )
+    for number, verdict in enumerate(verdicts):
+        results.publish(number, verdict, **changes)
+    report = report_on(results, **asked)
+    record = report_record(report)
+    said = "\n".join([*record.story, *record.next_steps])
+    for part in PARTS[case]:
+        assert part in said
+    assert said == snapshot
+    html = render_report(report, dead_letters="dead", made_ms=MONDAY_MS)
+    assert all(sentence in main_text(html).replace("\n", " ") for sentence in record.next_steps)
+
+
+def test_rate_of_few_events_is_that_of_an_hour():
+    results = MadeResults()
+    results.publish(0, "insufficient", count=48, size_ms=DAY_MS)
+    assert report_record(report_on(results)).next_steps[0].endswith(" 2.")
+
+
+@pytest.mark.parametrize(
+    ("windows", "chosen", "strongest"),
+    [
+        ([("drift", 0.0666), ("drift", 0.09), ("drift", 0.2)], 0, 2),
+        # The first of a plateau.
+        ([("drift", each) for each in (0.1, 0.3, 0.46, 0.48, 0.5, 0.47)], 0, 2),
+        # As strong, of another run, or without a verdict.
+        (
+            [
+                *[("drift", 0.5), ("ok", 0.5)],
+                *[("drift", 0.1), ("incomplete", 0.5), ("drift", 0.149), ("ok", 0.1)],
+                ("warning", 0.5),
+            ],
+            2,
+            None,
+        ),
+        ([("ok", 0.1), ("ok", 0.5)], 1, None),
+    ],
+)
+def test_strongest_window_of_run_is_shown_where_it_is_much_stronger(windows, chosen, strongest):
+    results = MadeResults()
+    for number, (verdict, divergence) in enumerate(windows):
+        results.publish(number, verdict, js_divergence=divergence)
+    report = report_on(results)
+    assert chosen_hour(report) == chosen
+    if strongest is None:
+        assert report_record(report).strongest is None
+        return
+    verdict, divergence = windows[strongest]
+    assert report_record(report).strongest == build_record(strongest, verdict, js_divergence=divergence)
+    assert f"UTC, with a divergence of {divergence:.3f}" in report.story[0]
+    assert f"windows is that of 3 Nov 2025, {strongest:02}:00" in report.story[0]
 
 
 def test_strongest_window_of_another_kind_says_so():
@@ -146,69 +201,36 @@ def test_strongest_window_of_another_kind_says_so():
     report = report_on(results)
     assert "0.500 (novelty: some events lie where the baseline has none)." in report.story[0]
     assert report.strongest.story[1].startswith("Novelty: ")
-    assert (report.strongest.start_ms, chosen_hour(report)) == (MONDAY_MS + HOUR_MS, 0)
 
 
-def test_strongest_window_is_the_first_of_a_plateau():
-    results = MadeResults()
-    for number, divergence in enumerate([0.1, 0.3, 0.46, 0.48, 0.5, 0.47]):
-        results.publish(number, "drift", js_divergence=divergence)
-    assert report_on(results).strongest.start_ms == MONDAY_MS + 2 * HOUR_MS
-
-
-def test_window_as_strong_or_of_another_run_is_not_shown():
-    results = MadeResults()
-    results.publish(0, "drift", js_divergence=0.5)
-    results.publish(1, "ok", js_divergence=0.5)
-    results.publish(2, "drift", js_divergence=0.1)
-    results.publish(3, "incomplete", js_divergence=0.5)
-    results.publish(4, "drift", js_divergence=0.149)
-    results.publish(5, "ok")
-    results.publish(6, "warning", js_divergence=0.5)
-    report = report_on(results)
-    assert chosen_hour(report) == 2
-    assert report.strongest is None
-
-
-def test_drift_that_ended_is_told_in_the_past():
-    report = report_of("ok", "drift", "incomplete", "drift", "ok", "ok")
-    assert report.story[0] == (
-        "From 3 Nov 2025, 01:00 UTC to 3 Nov 2025, 04:00 UTC the events of resnet18-fc1 differed from the "
-        "baseline (2 windows of 1h)."
-    )
-
-
-def test_sound_stream_is_told_of_its_newest_window():
-    report = report_of("ok", "ok", "ok")
-    assert report.story[0] == "The last 3 windows of 1h look like the baseline."
-    assert report.strongest is None
-    assert report.steps[0].startswith("Nothing needs to be done.")
-
-
-def test_window_before_a_drift_names_it():
-    verdicts = ["ok", "insufficient", "ok", "warning", "drift", "ok"]
-    later = "Later windows differ from the baseline, from 3 Nov 2025, 03:00 UTC on."
-    clean = report_of(*verdicts, at_ms=MONDAY_MS)
-    assert clean.story[-1] == later
-    assert clean.steps == ("Make the report of the later drift: --at 2025-11-03T03:00:00Z.",)
-    assert report_of(*verdicts, at_ms=MONDAY_MS + HOUR_MS).story[-1] == later
-    after = report_of(*verdicts, at_ms=MONDAY_MS + 5 * HOUR_MS)
-    assert "Later" not in " ".join(after.story)
-    assert after.steps[0].startswith("Nothing needs to be done.")
-
-
-def test_unscored_windows_have_a_story_and_no_charts():
-    report = report_of("insufficient", "insufficient")
-    assert "too few to be scored" in report.story[0]
-    assert report.page.charts == ()
-
-
-def publish_long(*drifting, windows=2_000):
-    """Publish hours of which those in some ranges drift."""
-    results = MadeResults()
-    for number in range(windows):
-        results.publish(number, "drift" if any(number in each for each in drifting) else "ok")
-    return results
+def test_record_has_the_facts_of_the_report():
+    results = publish_three()
+    results.publish(1, "drift", size_ms=2 * HOUR_MS)
+    results.publish(2, "ok", size_ms=2 * HOUR_MS)
+    results.publish(3, "insufficient", size_ms=2 * HOUR_MS)
+    report = report_on(results, ("A note.",))
+    record = report_record(report)
+    assert (record.stream, record.window, record.verdict) == (STREAM, "2h", "drift")
+    assert (record.since, record.until) == ("2025-11-03T00:00:00Z", "2025-11-03T04:00:00Z")
+    assert record.windows_since == 2
+    assert record.chosen == build_record(0, "drift", size_ms=2 * HOUR_MS)
+    assert [each.verdict for each in record.windows] == ["drift", "drift", "ok", "insufficient"]
+    assert [tuple(other.model_dump().values()) for other in record.others] == [
+        (STREAM, "3h", "drift", 1, 2),
+        ("a", "1h", "warning", 1, 1),
+        (STREAM, "1h", "warning", 1, 1),
+    ]
+    assert (record.origin, record.notes) == ("the window results in a.jsonl", ("A note.",))
+    assert ReportRecord.model_validate_json(record.model_dump_json()) == record
+    assert report_record(report_of("drift")).until is None
+    timeline = build_timeline(report.page)
+    assert (timeline.stream, timeline.size_ms, timeline.segment) == (STREAM, 2 * HOUR_MS, None)
+    first, *_, unscored = timeline.points
+    scored = record.chosen
+    assert (first.window.start_ms, first.verdict, first.count) == (MONDAY_MS, "drift", scored.count)
+    assert (first.js_divergence, first.noise_floor) == (scored.js_divergence, scored.noise_floor)
+    assert (first.p_value, first.mean_shift) == (scored.p_value, pytest.approx(scored.mean_shift.excess))
+    assert {unscored.js_divergence, unscored.noise_floor, unscored.p_value, unscored.mean_shift} == {None}
 
 
 @pytest.mark.parametrize(
@@ -222,7 +244,9 @@ def publish_long(*drifting, windows=2_000):
     ],
 )
 def test_long_series_is_shown_from_before_its_onset(drifting, asked, hours):
-    report = report_on(publish_long(drifting), ("A note.",), **asked)
+    report = report_of(
+        *("drift" if number in drifting else "ok" for number in range(2_000)), notes=("A note.",), **asked
+    )
     shown = ((report.page.rows["start_ms"] - MONDAY_MS) // HOUR_MS).tolist()
     assert shown == list(hours)
     first, last = (format_moment(MONDAY_MS + each * HOUR_MS) for each in (hours[0], hours[-1]))
@@ -232,32 +256,22 @@ def test_long_series_is_shown_from_before_its_onset(drifting, asked, hours):
     )
 
 
-def test_series_that_is_shown_whole_has_no_note():
-    assert report_on(publish_long(windows=750)).notes == ()
-
-
-def test_no_picture_is_loaded_and_events_are_links():
-    urls = {"example_url": "https://a.example/{event_id}", "thumbnail_url": "https://b.example/{event_id}"}
-    report = report_of("drift", page=urls)
-    links = [link for row in report.chosen.clusters for link in row.now]
-    assert links
-    assert {link.thumbnail for link in links} == {None}
-    assert all(link.url.startswith("https://a.example/") for link in links)
+def test_series_of_750_windows_is_shown_whole():
+    assert report_of(*["ok"] * 750).notes == ()
 
 
 def test_unknown_time_of_publication_is_left_out():
-    results = MadeResults()
+    results, unknown = MadeResults(), MadeResults()
     results.publish(0)
-    assert report_on(results).chosen.published_ms == MONDAY_MS
-    unknown = MadeResults()
     unknown.made.values = results.made.values
     unknown.receive(unknown.made.values[0], partition=0, offset=0, published_ms=0)
-    assert report_on(unknown).chosen.published_ms is None
-
-
-def test_deleted_result_is_an_error_with_remedy():
-    results = MadeResults()
-    results.publish(0)
+    for each, published, text in (
+        (results, "2025-11-03T00:00:00Z", "Revision 0, published"),
+        (unknown, None, "Revision 0."),
+    ):
+        report = report_on(each)
+        assert report_record(report).windows[0].published == published
+        assert text in main_text(render_report(report, dead_letters="dead", made_ms=0)).replace("\n", " ")
     results.made.values[0] = None
     with pytest.raises(MissingWindowError, match=r"retention\.ms"):
         report_on(results)

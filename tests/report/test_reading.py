@@ -1,4 +1,4 @@
-"""Tests of `driftgauge.report.reading`."""
+"""What a report is made of: files of window results or of events, or the topic."""
 
 import gzip
 import tracemalloc
@@ -19,7 +19,7 @@ from tests.builders.configs import settings_in
 from tests.builders.events import build_event, write_events
 from tests.builders.page import record_tree
 from tests.builders.reports import build_settings, write_results
-from tests.kafka.cluster import Cluster
+from tests.harness.cluster import Cluster
 
 
 @pytest.fixture
@@ -39,27 +39,21 @@ def records_of(material):
     ]
 
 
-def test_results_of_all_files_are_read(read, tmp_path):
-    first = write_results(tmp_path / "a.jsonl", "ok", "drift")
+def test_results_of_all_files_are_read_and_last_revision_holds(read, tmp_path):
+    first = write_results(tmp_path / "a.jsonl", "ok", "drift", count=1)
     second = tmp_path / "b.jsonl.gz"
-    second.write_bytes(gzip.compress(b"\n" + orjson.dumps(record_tree(2, "warning"))))
-    material = read(first, second)
-    assert [record.verdict for record in records_of(material)] == ["ok", "drift", "warning"]
-    assert material.origin == "the window results in a.jsonl, b.jsonl.gz"
-    assert material.notes == ()
-    assert not material.is_replay
-
-
-def test_last_revision_holds(read, tmp_path):
-    first = write_results(tmp_path / "a.jsonl", "ok", count=1)
-    second = write_results(tmp_path / "b.jsonl", "ok", count=2, revision=1)
-    (record,) = records_of(read(first, second))
-    assert (record.count, record.revision) == (2, 1)
-
-
-def test_many_files_are_counted_rather_than_named(read, tmp_path):
-    paths = [write_results(tmp_path / f"{number}.jsonl", "ok") for number in range(5)]
-    assert read(*paths).origin == "the window results in 0.jsonl, 1.jsonl, 2.jsonl and 2 more files"
+    second.write_bytes(gzip.compress(b"\n" + orjson.dumps(record_tree(2, "warning", count=3))))
+    third = write_results(tmp_path / "c.jsonl", "ok", count=2, revision=1)
+    material = read(first, second, third)
+    assert [(record.verdict, record.count) for record in records_of(material)] == [
+        ("ok", 2),
+        ("drift", 1),
+        ("warning", 3),
+    ]
+    assert material.origin == "the window results in a.jsonl, b.jsonl.gz, c.jsonl"
+    assert (material.notes, material.is_replay) == ((), False)
+    many = read(first, first, second, third, first)
+    assert many.origin == "the window results in a.jsonl, a.jsonl, b.jsonl.gz and 2 more files"
 
 
 def test_other_lines_are_left_out_and_counted(read, tmp_path):
@@ -79,14 +73,6 @@ def test_results_are_known_by_their_first_object(read, tmp_path, start):
     assert [record.verdict for record in records_of(read(path))] == ["ok", "drift"]
 
 
-def test_event_with_a_verdict_is_no_result(read, tmp_path):
-    save_baseline(tmp_path)
-    path = write_events(tmp_path / "a.jsonl", [build_event(MONDAY_MS, verdict="ok", start=1)])
-    material = read(path, settings=settings_in(tmp_path, {"windows": ["1h"]}))
-    assert material.is_replay
-    assert [record.count for record in records_of(material)] == [1]
-
-
 def test_results_and_events_do_not_mix(read, tmp_path):
     results = write_results(tmp_path / "a.jsonl", "ok")
     events = write_events(tmp_path / "b.jsonl", [build_event(MONDAY_MS)])
@@ -96,7 +82,9 @@ def test_results_and_events_do_not_mix(read, tmp_path):
 
 def test_events_are_replayed(read, tmp_path):
     save_baseline(tmp_path, descriptions=tuple(ClusterDescription(name=name) for name in "abcd"))
-    events = [build_event(MONDAY_MS + number, number % 2, event_id=f"e{number}") for number in range(20)]
+    # A verdict makes no result of an event.
+    first = build_event(MONDAY_MS, verdict="ok", start=1)
+    events = [first, *(build_event(MONDAY_MS + number, number % 2) for number in range(1, 20))]
     path = write_events(
         tmp_path / "events.jsonl.gz",
         [*events, b"{", build_event(MONDAY_MS + 4 * HOUR_MS), build_event(MONDAY_MS + HOUR_MS, stream="x")],
@@ -140,24 +128,15 @@ def test_late_events_of_a_replay_are_counted(read, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"[1]\n", b"\xff\xfe\n"])
 def test_other_files_are_taken_for_events(read, tmp_path, content):
     save_baseline(tmp_path)
-    path = tmp_path / "a.jsonl"
+    path, picture = tmp_path / "a.jsonl", tmp_path / "a.png"
     path.write_bytes(content)
     material = read(path, settings=settings_in(tmp_path))
-    assert material.origin == "the replay of a.jsonl"
-    assert records_of(material) == []
-
-
-def test_missing_file_is_an_error(read, tmp_path):
+    assert (material.origin, records_of(material)) == ("the replay of a.jsonl", [])
+    picture.write_bytes(b'{"verdict": "ok"}')
+    with pytest.raises(InputError, match="not a file of events"):
+        read(picture, settings=settings_in(tmp_path))
     with pytest.raises(InputError, match="cannot be read"):
         read(tmp_path / "absent.jsonl")
-
-
-def test_file_of_another_form_is_an_error(read, tmp_path):
-    save_baseline(tmp_path)
-    path = tmp_path / "a.png"
-    path.write_bytes(b'{"verdict": "ok"}')
-    with pytest.raises(InputError, match="not a file of events"):
-        read(path, settings=settings_in(tmp_path))
 
 
 @pytest.mark.broker
@@ -187,7 +166,7 @@ def test_topic_is_read_to_its_end_without_a_group(bootstrap):
         assert material.origin == f"the last 31d of the topic {cluster.windows}"
         (note,) = material.notes
         assert f"no window results: 1; the first is {cluster.windows}[0]@3: " in note
-        assert cluster.members() == 0
+        assert cluster.count_members(cluster.group) == 0
         missing = settings.topics.model_copy(update={"windows": f"{cluster.windows}-missing"})
         with (
             pytest.raises(InputError, match="does not exist"),

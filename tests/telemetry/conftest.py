@@ -5,7 +5,7 @@ import pytest
 from driftgauge.telemetry.snapshot import take_snapshot
 from driftgauge.telemetry.window_collector import WindowCollector
 from tests.builders.results import build_result
-from tests.builders.telemetry import STREAMS, build_shard, collector_reader
+from tests.builders.telemetry import STREAMS, build_shard, registry_of, sample_reader
 
 
 @pytest.fixture
@@ -14,13 +14,18 @@ def collector(clock):
 
 
 @pytest.fixture
+def exported(collector):
+    return sample_reader(registry_of(collector))
+
+
+@pytest.fixture
 def show(collector):
     """Show a shard, 0 by default, with fields as for `build_shard`."""
 
-    def _show(*published, shard=0, streams=("images",), **fields):
+    def show(*published, shard=0, streams=("images",), **fields):
         collector.show(shard, take_snapshot(build_shard(*published, **fields), streams))
 
-    return _show
+    return show
 
 
 @pytest.fixture
@@ -28,14 +33,9 @@ def close(show):
     """Close a window of `images`, and show the shard with all windows closed so far."""
     published = {}
 
-    def _close(*counts, **window):
-        result = build_result(*counts, **window)
+    def close(**window):
+        result = build_result(**window)
         published[result.window] = result
         show(*published.values())
 
-    return _close
-
-
-@pytest.fixture
-def exported(collector):
-    return collector_reader(collector)
+    return close

@@ -1,4 +1,4 @@
-"""Tests of `driftgauge.telemetry.catalogue`."""
+"""The exposition of a whole process: its names, types, labels, start values; and the table of metrics."""
 
 import re
 import sys
@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from prometheus_client import generate_latest
+from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
-from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
+from prometheus_client.parser import text_string_to_metric_families
 
 from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.windows.evidence import Kind
@@ -22,55 +23,109 @@ from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.results import build_result, build_score, build_segment
 from tests.builders.telemetry import (
     CLUSTER_NAMES,
+    EVENTS,
     IMAGES,
+    PARTIALS,
     SHARDS,
     build_busy_telemetry,
     build_shard,
     build_telemetry,
-    families,
+    read_samples,
+    render_samples,
 )
-from tests.processes import run_command, run_required
+from tests.processes import run_command, run_python, run_required
 
 DOCUMENT = "# Title\n\n<!-- metrics:begin -->\nstale\n<!-- metrics:end -->\n\nThe end.\n"
+
+
+def parsed_families(telemetry):
+    text = generate_latest(telemetry.registry).decode()
+    return [each for each in text_string_to_metric_families(text) if each.name.startswith("driftgauge_")]
 
 
 def sampled_name(family):
     return f"{family.name}_total" if family.type == "counter" else family.name
 
 
-def test_registry_matches_catalogue_names_types_and_help():
+def test_exposition_has_names_types_help_and_labels_of_catalogue():
     exported = {
-        sampled_name(family): (family.type, family.documentation)
-        for family in families(build_busy_telemetry()).values()
-        if family.name.startswith("driftgauge_")
+        sampled_name(family): (
+            family.type,
+            family.documentation,
+            {tuple(sorted(set(sample.labels) - {"le"})) for sample in family.samples},
+        )
+        for family in parsed_families(build_busy_telemetry())
     }
-    assert exported == {name: (metric.type, metric.documentation) for name, metric in METRICS.items()}
+    assert exported == {
+        name: (metric.type, metric.documentation, {tuple(sorted(metric.labels))})
+        for name, metric in METRICS.items()
+    }
 
 
-def test_every_series_has_exactly_catalogue_labels():
-    for family in families(build_busy_telemetry()).values():
-        if family.name.startswith("driftgauge_"):
-            labels = {tuple(sorted(set(sample.labels) - {"le"})) for sample in family.samples}
-            assert labels == {tuple(sorted(METRICS[sampled_name(family)].labels))}, family.name
-
-
-def test_every_metric_has_prefix_and_states_unit():
+def test_every_metric_has_prefix_states_unit_and_window_labels():
     for name, metric in METRICS.items():
         assert re.fullmatch(r"driftgauge(_[a-z][a-z0-9]*)+", name)
         assert (metric.type is MetricType.COUNTER) == name.endswith("_total")
         assert metric.documentation.endswith(f" Unit: {metric.unit}.")
-
-
-def test_every_window_metric_has_stream_and_window_labels():
-    for name, metric in METRICS.items():
         if name.startswith("driftgauge_window"):
             assert metric.labels[:2] == ("stream", "window"), name
 
 
-def test_openmetrics_text_of_busy_service_parses():
-    text = openmetrics.generate_latest(build_busy_telemetry().registry).decode()
-    parsed = {family.name for family in text_string_to_metric_families(text)}
+def test_busy_process_exports_every_metric(snapshot):
+    registry = build_busy_telemetry().registry
+    assert render_samples(registry) == snapshot
+    text = generate_latest(registry).decode()
+    assert not re.search("_created[{ ]", text)
+    for name in ("process_resident_memory_bytes", "python_gc_collections_total", "python_info"):
+        assert name in text
+    assert "driftgauge" not in generate_latest(REGISTRY).decode()
+    parsed = {family.name for family in parse_open(openmetrics.generate_latest(registry).decode())}
     assert {name.removesuffix("_total") for name in METRICS} <= parsed
+
+
+def test_new_process_counts_from_zero_and_shows_no_stream(snapshot):
+    telemetry, another = build_telemetry("images", "texts"), build_telemetry()
+    RoleTelemetry(another, Role.COUNT, SHARDS).committed()
+    shown = render_samples(telemetry.registry)
+    assert shown == snapshot
+    counters = [line for line in shown.splitlines() if re.match(r"\w+_(total|count|sum){", line)]
+    assert len(counters) > 30
+    assert {line.rpartition(" ")[2] for line in counters} == {"0"}, "also of what only the other counted"
+    assert "images" not in shown
+
+
+@pytest.mark.parametrize(
+    ("role", "other", "topic", "stage"),
+    [(Role.COUNT, Role.WINDOWS, PARTIALS, "close"), (Role.WINDOWS, Role.COUNT, EVENTS, "decode")],
+)
+def test_series_of_unserved_role_are_absent(role, other, topic, stage):
+    shown = read_samples(build_telemetry(roles=[role]).registry)
+    assert set(shown["commits_total"]) == {f"ok {role}", f"aborted {role}"}
+    assert set(shown["sessions_lost_total"]) == set(shown["last_poll_timestamp_seconds"]) == {role}
+    assert role in shown["ready"]
+    assert other not in shown["ready"]
+    assert topic not in shown["consumer_assigned_partitions"]
+    assert stage not in shown["batch_duration_seconds_count"]
+
+
+@pytest.mark.parametrize(
+    ("level", "name"),
+    [(5, "debug"), (10, "debug"), (20, "info"), (25, "info"), (40, "error"), (90, "critical")],
+)
+def test_messages_are_counted_by_standard_level(level, name):
+    telemetry = build_telemetry()
+    telemetry.logged(level)
+    counted = read_samples(telemetry.registry)["log_messages_total"]
+    assert [each for each, number in counted.items() if number] == [name]
+
+
+def test_telemetry_imports_no_scikit_learn():
+    program = (
+        "import sys, driftgauge.telemetry.roles, driftgauge.telemetry.server, driftgauge.telemetry.logs;"
+        "sys.exit('scipy.stats' in sys.modules"
+        " or any(name.split('.')[0] in {'sklearn', 'confluent_kafka'} for name in sys.modules))"
+    )
+    run_python(program)
 
 
 @pytest.mark.stack
@@ -80,18 +135,12 @@ def test_promtool_accepts_metrics():
     assert checked.stdout + checked.stderr == ""
 
 
-def test_table_has_one_row_per_metric_and_no_broken_cell():
+def test_table_has_one_row_per_metric_between_the_markers():
     rows = render_table().splitlines()[2:]
     assert len(rows) == len(METRICS)
     assert {row.count("|") for row in rows} == {6}
-
-
-def test_replace_changes_only_text_between_markers():
     replaced = replace_table(DOCUMENT)
-    assert "stale" not in replaced
-    assert render_table() in replaced
-    assert replaced.startswith("# Title\n\n<!-- metrics:begin -->\n|")
-    assert replaced.endswith("|\n<!-- metrics:end -->\n\nThe end.\n")
+    assert replaced == DOCUMENT.replace("stale", render_table().strip())
     assert replace_table(replaced) == replaced
 
 
@@ -104,7 +153,7 @@ def test_metrics_reference_counts_series_of_stream():
     RoleTelemetry(telemetry, Role.WINDOWS, SHARDS).show(IMAGES, build_shard(*results, watermark_ms=DAY_MS))
     labels = [
         set(sample.labels)
-        for family in families(telemetry).values()
+        for family in parsed_families(telemetry)
         for sample in family.samples
         if sample.labels.get("stream") == "images"
     ]

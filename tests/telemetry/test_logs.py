@@ -1,13 +1,26 @@
-"""Tests of `driftgauge.telemetry.logs`."""
+"""The log as an operator's tools read it: lines on standard error, their fields, and remedies."""
 
+import ast
 import json
 import logging
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from driftgauge.telemetry.logs import JsonFormatter, TextFormatter, count_messages
+import driftgauge
+from driftgauge.core.windows.deltas import LateEvents
+from driftgauge.core.windows.shard import RoundResult
+from driftgauge.telemetry.logs import JsonFormatter, count_messages
+from driftgauge.telemetry.round_log import log_round
+from tests.builders.clocks import DAY_MS, HOUR_MS
+from tests.builders.results import build_result
+from tests.builders.telemetry import EVENTS
 from tests.processes import run_python
 
+SERVICE = Path(driftgauge.__file__).parent
+LEVELS = {"WARNING", "ERROR", "CRITICAL"}
+METHODS = {"warning", "error", "exception", "critical"}
 PROGRAM = """
 import logging
 from driftgauge.telemetry.logs import configure_logging
@@ -22,36 +35,23 @@ except ZeroDivisionError:
 """
 
 
-def build_log_record(message="window closed", level=logging.INFO, **extra):
-    record = logging.LogRecord("driftgauge.x", level, "x.py", 1, message, (), None)
+@pytest.mark.parametrize("text", ["two\nlines", 'a "quote"', "\ud800 alone", "naïve"])
+def test_json_message_is_one_ascii_line(text):
+    record = logging.LogRecord("driftgauge.x", logging.INFO, "x.py", 1, text, (), None)
     record.created = 1_700_000_000.25
-    record.__dict__.update(extra)
-    return record
-
-
-def test_json_line_has_time_level_event_logger_and_extra_fields():
-    line = JsonFormatter().format(build_log_record(stream="images", js_divergence=None))
+    record.stream, record.js_divergence, record.thing = text, None, Path("a")
+    line = JsonFormatter().format(record)
+    assert "\n" not in line
+    assert line.isascii()
     assert json.loads(line) == {
         "ts": "2023-11-14T22:13:20.250Z",
         "level": "info",
-        "event": "window closed",
+        "event": text,
         "logger": "driftgauge.x",
-        "stream": "images",
+        "stream": text,
         "js_divergence": None,
+        "thing": "a",
     }
-
-
-@pytest.mark.parametrize("text", ["two\nlines", 'a "quote"', "\ud800 alone", "naïve"])
-def test_json_message_is_one_ascii_line(text):
-    line = JsonFormatter().format(build_log_record(text, reason=text, thing=object()))
-    assert "\n" not in line
-    assert line.isascii()
-    assert json.loads(line)["event"] == text
-
-
-def test_text_line_has_time_level_event_and_extra_fields():
-    line = TextFormatter().format(build_log_record(stream="images", events=3))
-    assert line == "2023-11-14T22:13:20.250Z INFO     window closed stream=images events=3"
 
 
 def test_json_goes_to_stderr_with_traceback_as_field():
@@ -66,7 +66,7 @@ def test_json_goes_to_stderr_with_traceback_as_field():
 
 def test_text_goes_to_stderr_with_traceback_below():
     closed, failed, *traceback = run_python(PROGRAM.format(as_json=False)).stderr.splitlines()
-    assert closed.endswith("INFO     window closed stream=images events=3")
+    assert closed.endswith("Z INFO     window closed stream=images events=3")
     assert failed.endswith("ERROR    it failed")
     assert traceback[-1] == "ZeroDivisionError: division by zero"
 
@@ -82,3 +82,103 @@ def test_message_is_counted_by_level():
     finally:
         root.handlers[:] = before
     assert levels == [logging.WARNING, logging.ERROR]
+
+
+WINDOW = {"stream": "images", "window": "1h", "start_ms": HOUR_MS, "end_ms": 2 * HOUR_MS}
+
+
+@pytest.mark.parametrize(
+    ("round_", "fields"),
+    [
+        (
+            RoundResult([build_result()]),
+            {
+                **WINDOW,
+                "levelname": "INFO",
+                "msg": "window closed",
+                "events": 100,
+                "verdict": "ok",
+                "js_divergence": build_result().score.js_divergence,
+                "noise_floor": 0.0011,
+                "p_value": 0.23,
+                "missing": [],
+                "events_lost": False,
+                "counted_twice": False,
+            },
+        ),
+        (
+            RoundResult(
+                [
+                    build_result(
+                        (1, 0, 0, 0),
+                        revision=1,
+                        missing=((EVENTS, 12), (EVENTS, 1)),
+                        incomplete_reason="counted_otherwise",
+                        events_lost=True,
+                        counted_twice=True,
+                    )
+                ]
+            ),
+            {
+                **WINDOW,
+                "msg": "window revised",
+                "revision": 1,
+                "verdict": "insufficient",
+                "incomplete_reason": "counted_otherwise",
+                **dict.fromkeys(("js_divergence", "noise_floor", "p_value")),
+                "missing": ["embeddings[1]", "embeddings[12]"],
+                "events_lost": True,
+                "counted_twice": True,
+            },
+        ),
+        (
+            RoundResult([], [LateEvents("images", DAY_MS, 5, ((EVENTS, 1), 40))]),
+            {"levelname": "WARNING", "window": "1d", "events": 5, "first": "embeddings[1]@40"},
+        ),
+        (
+            RoundResult([], [], ["embeddings[1]: gap from offset 7 to 9"]),
+            {"levelname": "ERROR", "shard": 3, "found": "embeddings[1]: gap from offset 7 to 9"},
+        ),
+    ],
+    ids=["closed", "revised", "late", "chain"],
+)
+def test_round_of_a_shard_is_logged(caplog, round_, fields):
+    caplog.set_level(logging.INFO, logger="driftgauge")
+    log_round(3, round_)
+    (record,) = caplog.records
+    assert {name: getattr(record, name) for name in fields} == fields
+
+
+def remedies(source: str) -> Iterator[tuple[int, bool]]:
+    """Yield the line of each logged warning or error, and whether it has a remedy."""
+    for call in ast.walk(ast.parse(source)):
+        match call:
+            case ast.Call(func=ast.Attribute(ast.Name("_log"), method), keywords=keywords) if (
+                method in METHODS
+            ):
+                extra = [each.value for each in keywords if each.arg == "extra"]
+                yield call.lineno, any(isinstance(each, ast.Dict) and has_remedy(each) for each in extra)
+            case ast.Call(
+                func=ast.Attribute(attr="_log_event"), args=[ast.Attribute(attr=level), *_], keywords=keywords
+            ) if level in LEVELS:
+                yield call.lineno, any(each.arg == "remedy" for each in keywords)
+
+
+def has_remedy(extra: ast.Dict) -> bool:
+    return any(isinstance(key, ast.Constant) and key.value == "remedy" for key in extra.keys)
+
+
+def test_every_warning_and_error_has_remedy():
+    found = {
+        f"{path.relative_to(SERVICE)}:{line}": remedy
+        for path in sorted(SERVICE.rglob("*.py"))
+        for line, remedy in remedies(path.read_text("utf-8"))
+    }
+    assert len(found) > 30, "the search finds the calls"
+    assert [where for where, remedy in found.items() if not remedy] == []
+    assert list(
+        remedies('_log.info("a")\n_log.warning("b")\nself._log_event(logging.ERROR, "f", error=g)')
+    ) == [
+        (2, False),
+        (3, False),
+    ]

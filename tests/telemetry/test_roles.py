@@ -1,12 +1,12 @@
-"""Tests of `driftgauge.telemetry.roles`."""
+"""What a role reports: its metrics, its readiness, and the fields of its log messages."""
 
 import logging
 
 import pytest
-from prometheus_client import generate_latest
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.windows.shard import RoundResult
+from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.record_loss import RecordLoss
 from driftgauge.telemetry.roles import RoleTelemetry, Stage
@@ -15,7 +15,6 @@ from tests.builders.telemetry import (
     BOTH,
     CHANGELOG,
     EVENTS,
-    HOURLY,
     IMAGES,
     PARTIALS,
     SHARDS,
@@ -23,11 +22,12 @@ from tests.builders.telemetry import (
     build_shard,
     build_telemetry,
     make_ready,
+    read_samples,
     sample_reader,
 )
 
 FIRST, SECOND = HELD = [(EVENTS, 0), (EVENTS, 1)]
-STALLED = "stable_offset_stalled_seconds"
+SHARD = [(PARTIALS, 3)]
 
 
 @pytest.fixture
@@ -51,288 +51,237 @@ def windows(metrics):
 
 
 @pytest.fixture
-def value(metrics):
-    return sample_reader(metrics.registry)
+def exported(metrics):
+    read = sample_reader(metrics.registry)
+    return lambda name: read(name)[name]
 
 
 @pytest.fixture
-def messages(caplog):
+def logged(caplog):
+    """The fields of each message logged so far, among these."""
     caplog.set_level(logging.INFO, logger="driftgauge")
-    return lambda: [record.getMessage() for record in caplog.records]
+    return lambda *names: [tuple(getattr(each, name, None) for name in names) for each in caplog.records]
+
+
+def test_streams_have_only_outcomes_that_occurred(count, exported):
+    unconfigured = {(None, Reason.UNKNOWN_STREAM): 4, ("minted-by-a-producer", Reason.UNKNOWN_STREAM): 3}
+    count.counted({"images": 7}, {("images", Reason.NON_FINITE): 2} | unconfigured, {})
+    count.counted({"images": 5}, {}, {})
+    assert exported("events_total") == {
+        "accepted images": 12,
+        "non_finite images": 2,
+        "unknown_stream ": 7,
+        "undecodable ": 0,
+        "invalid ": 0,
+    }
 
 
 @pytest.mark.parametrize("stage", list(Stage))
-def test_stage_is_timed(count, value, stage):
+def test_stage_is_timed(count, exported, stage):
     with count.timed(stage):
         pass
-    timed = {each for each in Stage if value("batch_duration_seconds_count", stage=each.value)}
-    assert timed == {stage}
+    assert [each for each, number in exported("batch_duration_seconds_count").items() if number] == [stage]
 
 
-def test_poll_sets_time_of_role_and_keeps_process_alive(count, value, clock, metrics):
+def test_poll_sets_time_of_role(count, exported, clock):
     clock.wall_ms = 1_700_000_000_750
     count.polled()
-    assert value("last_poll_timestamp_seconds", role="count") == 1_700_000_000.75
-    assert value("last_poll_timestamp_seconds", role="windows") == 0
-    assert metrics.health.is_alive()
+    assert exported("last_poll_timestamp_seconds") == {"count": 1_700_000_000.75, "windows": 0}
 
 
-def test_role_is_ready_after_empty_assignment(count, health):
-    make_ready(health, ReadinessCondition.BASELINES_LOADED, ReadinessCondition.WINDOWS)
-    assert health.missing() == [ReadinessCondition.COUNT]
-    count.assigned([], [])
+def test_lost_session_ends_readiness_and_holds_nothing_until_assignment(windows, health, exported, logged):
+    make_ready(health, ReadinessCondition.BASELINES_LOADED, ReadinessCondition.COUNT)
+    assert health.missing() == [ReadinessCondition.WINDOWS]
+    windows.assigned([], [])
     assert health.missing() == []
-
-
-def test_role_with_lost_session_is_not_ready_until_next_assignment(count, health, value, caplog):
-    make_ready(health)
-    count.session_lost("the brokers are away", 0.5)
-    assert health.missing() == [ReadinessCondition.COUNT]
-    assert (value("sessions_lost_total", role="count"), value("sessions_lost_total", role="windows")) == (
-        1,
-        0,
-    )
-    assert [(r.levelname, r.role, r.error, r.pause_s) for r in caplog.records] == [
-        ("ERROR", "count", "the brokers are away", 0.5)
-    ]
-    count.assigned(HELD, HELD)
-    assert health.missing() == []
-
-
-def test_lost_session_resets_held_and_stopped_partitions(windows, value):
-    windows.assigned([(PARTIALS, 3)], [(PARTIALS, 3)])
+    windows.assigned(SHARD, SHARD)
     windows.read_to(PARTIALS, 3, position=4, end=5)
     windows.stopped(PARTIALS, 1)
+    assert exported("consumer_lag_messages") == {"3 driftgauge.partials.4": 1}
+    assert exported("consumer_stopped_partitions")[PARTIALS] == 1
     windows.session_lost("the brokers are away", 0.5)
-    assert value("consumer_assigned_partitions", topic=PARTIALS) == 0
-    assert value("consumer_stopped_partitions", topic=PARTIALS) == 0
-    assert value("consumer_lag_messages", topic=PARTIALS, partition="3") is None
-    windows.assigned([(PARTIALS, 3)], [(PARTIALS, 3)])
-    assert value("consumer_assigned_partitions", topic=PARTIALS) == 1
+    assert health.missing() == [ReadinessCondition.WINDOWS]
+    assert exported("sessions_lost_total") == {"count": 0, "windows": 1}
+    assert exported("consumer_lag_messages") == {}
+    for name in ("consumer_assigned_partitions", "consumer_stopped_partitions"):
+        assert exported(name)[PARTIALS] == 0
+    assert logged("levelname", "role", "error", "pause_s")[-1] == (
+        "ERROR",
+        "windows",
+        "the brokers are away",
+        0.5,
+    )
+    windows.assigned(SHARD, SHARD)
+    assert health.missing() == []
+    assert exported("consumer_assigned_partitions")[PARTIALS] == 1
 
 
-def test_abort_is_counted_and_logged_without_ending_readiness(count, value, health, caplog):
+def test_commits_are_counted_and_abort_leaves_role_ready(count, exported, health, logged):
     make_ready(health)
     count.committed()
     count.committed()
     count.aborted("the coordinator is not available")
-    assert value("commits_total", role="count", outcome="ok") == 2
-    assert value("commits_total", role="count", outcome="aborted") == 1
-    assert value("commits_total", role="windows", outcome="ok") == 0
-    assert [(r.levelname, r.getMessage(), r.error) for r in caplog.records] == [
-        ("WARNING", "transaction aborted", "the coordinator is not available")
-    ]
+    assert exported("commits_total") == {
+        "ok count": 2,
+        "aborted count": 1,
+        "ok windows": 0,
+        "aborted windows": 0,
+    }
+    assert logged("levelname", "error")[-1] == ("WARNING", "the coordinator is not available")
     assert health.missing() == []
 
 
-def test_unwritable_partitions_are_exported_until_commit(count, value, messages):
-    count.unwritable([(PARTIALS, 3), (PARTIALS, 1), ("dead-letters", 0)])
-    assert value("unwritable_partitions", topic=PARTIALS) == 2
-    assert value("unwritable_partitions", topic="dead-letters") == 1
-    count.unwritable([(PARTIALS, 1)])
-    assert value("unwritable_partitions", topic=PARTIALS) == 1
-    assert value("unwritable_partitions", topic="dead-letters") is None
-    assert len(messages()) == 1, "nothing is new about the partition that remains"
-    count.committed()
-    assert value("unwritable_partitions", topic=PARTIALS) is None
-    count.committed()
+@pytest.mark.parametrize(
+    ("report", "metric", "level"),
+    [
+        ("unwritable", "unwritable_partitions", "ERROR"),
+        ("waiting_for_schema", "schema_waiting_partitions", "WARNING"),
+    ],
+)
+def test_partitions_that_wait_are_exported_until_they_do_not(count, exported, logged, report, metric, level):
+    report = getattr(count, report)
+    report([(EVENTS, 3), (EVENTS, 1), ("other", 0)])
+    assert exported(metric) == {EVENTS: 2, "other": 1}
+    report([(EVENTS, 1)])
+    assert exported(metric) == {EVENTS: 1}
+    assert logged("levelname", "partitions") == [(level, ["embeddings[1]", "embeddings[3]", "other[0]"])]
+    report([])
+    assert exported(metric) == {}
 
 
-def test_unwritable_partition_left_out_of_commit_stays_exported(windows, value):
+def test_commit_clears_unwritable_partitions_of_own_role_that_it_wrote(count, windows, exported):
     windows.unwritable([(CHANGELOG, 2)])
+    count.committed()
     windows.committed([(CHANGELOG, 2)])
-    assert value("unwritable_partitions", topic=CHANGELOG) == 1
+    assert exported("unwritable_partitions") == {CHANGELOG: 1}
     windows.committed()
-    assert value("unwritable_partitions", topic=CHANGELOG) is None
+    assert exported("unwritable_partitions") == {}
 
 
-def test_commit_keeps_unwritable_partitions_of_other_role(count, windows, value):
-    windows.unwritable([(CHANGELOG, 2)])
-    count.committed()
-    assert value("unwritable_partitions", topic=CHANGELOG) == 1
-
-
-def test_stalled_stable_offset_is_exported_until_it_moves(count, windows, value):
+def test_stalled_stable_offset_is_exported_until_it_moves(count, windows, exported):
     count.stalled({FIRST: 40.5, SECOND: 60})
     windows.stalled({(PARTIALS, 3): 50})
     count.stalled({SECOND: 65})
-    assert value(STALLED, topic=EVENTS, partition="0") is None
-    assert value(STALLED, topic=EVENTS, partition="1") == 65
-    assert value(STALLED, topic=PARTIALS, partition="3") == 50
+    shard = {"3 driftgauge.partials.4": 50}
+    assert exported("stable_offset_stalled_seconds") == {"1 embeddings": 65} | shard
     count.stalled({})
-    assert value(STALLED, topic=EVENTS, partition="1") is None
-    assert value(STALLED, topic=PARTIALS, partition="3") == 50
+    assert exported("stable_offset_stalled_seconds") == shard
 
 
-def test_hanging_transaction_log_names_partition_producer_and_remedy(count, caplog):
+def test_hanging_transaction_log_names_partition_producer_and_remedy(count, logged):
     count.transaction_hangs(FIRST, 40, 61.4, "producer 7, epoch 0")
     count.transaction_hangs(FIRST, 40, 61.4, None)
-    first, second = caplog.records
-    assert (first.levelname, first.role, first.partition, first.open_since_s, first.producer) == (
-        "ERROR",
-        "count",
-        "embeddings[0]@40",
-        61,
-        "producer 7, epoch 0",
-    )
-    assert second.producer == "unknown"
-    assert "driftgauge kafka transactions list" in first.remedy
+    assert logged("levelname", "role", "partition", "open_since_s", "producer") == [
+        ("ERROR", "count", "embeddings[0]@40", 61, producer)
+        for producer in ("producer 7, epoch 0", "unknown")
+    ]
+    assert "driftgauge kafka transactions list" in logged("remedy")[0][0]
 
 
-def test_assigned_partition_exports_position_and_lag(count, value, messages):
-    count.assigned(HELD, HELD)
-    count.read_to(EVENTS, 1, position=40, end=100)
-    assert value("consumer_assigned_partitions", topic=EVENTS) == 2
-    assert value("consumer_rebalances_total", role="count", kind="assigned") == 1
-    assert value("consumer_position_offset", topic=EVENTS, partition="1") == 40
-    assert value("consumer_lag_messages", topic=EVENTS, partition="1") == 60
-    assert messages()[-1] == "partitions assigned"
-
-
-def test_assigned_shard_exports_lag(windows, value):
-    windows.assigned([(PARTIALS, 3)], [(PARTIALS, 3)])
-    windows.read_to(PARTIALS, 3, position=4, end=5)
-    assert value("consumer_assigned_partitions", topic=PARTIALS) == 1
-    assert value("consumer_lag_messages", topic=PARTIALS, partition="3") == 1
-
-
-def test_assignment_adds_to_held_partitions(count, value):
-    count.assigned([FIRST], [FIRST])
-    count.read_to(EVENTS, 0, position=1, end=2)
-    count.assigned([SECOND], HELD)
-    assert value("consumer_assigned_partitions", topic=EVENTS) == 2
-    assert value("consumer_position_offset", topic=EVENTS, partition="0") == 1
-
-
-def test_end_before_position_is_zero_lag(count, value):
+@pytest.mark.parametrize(
+    ("kind", "level", "missing"), [("revoked", "INFO", []), ("lost", "WARNING", ["count"])]
+)
+def test_positions_are_exported_while_partition_is_held(
+    count, exported, health, logged, kind, level, missing
+):
+    make_ready(health)
     count.assigned([FIRST], [FIRST])
     count.read_to(EVENTS, 0, position=40, end=30)
-    assert value("consumer_lag_messages", topic=EVENTS, partition="0") == 0
-
-
-@pytest.mark.parametrize("kind", ["revoked", "lost"])
-def test_partition_given_up_leaves_no_series(count, value, messages, kind):
-    count.assigned(HELD, HELD)
-    for _, partition in HELD:
-        count.read_to(EVENTS, partition, position=1, end=2)
+    count.assigned([SECOND], HELD)
+    count.read_to(EVENTS, 1, position=40, end=100)
+    assert exported("consumer_position_offset") == {"0 embeddings": 40, "1 embeddings": 40}
+    assert exported("consumer_lag_messages") == {"0 embeddings": 0, "1 embeddings": 60}
+    assert exported("consumer_assigned_partitions")[EVENTS] == 2
     getattr(count, kind)([SECOND])
-    count.read_to(EVENTS, 1, position=2, end=2)
-    assert value("consumer_rebalances_total", role="count", kind=kind) == 1
-    assert value("consumer_assigned_partitions", topic=EVENTS) == 1
-    assert value("consumer_position_offset", topic=EVENTS, partition="0") == 1
-    assert value("consumer_position_offset", topic=EVENTS, partition="1") is None
-    assert value("consumer_lag_messages", topic=EVENTS, partition="1") is None
-    assert messages()[-1] == f"partitions {kind}"
+    count.read_to(EVENTS, 1, position=41, end=100)
+    assert exported("consumer_position_offset") == {"0 embeddings": 40}
+    assert exported("consumer_lag_messages") == {"0 embeddings": 0}
+    assert exported("consumer_assigned_partitions")[EVENTS] == 1
+    assert logged("levelname", "partitions")[-1] == (level, ["embeddings[1]"])
+    assert health.missing() == missing
+    getattr(count, kind)([FIRST])
+    assert exported("consumer_assigned_partitions")[EVENTS] == 0
+    counted = {"assigned": 2, "revoked": 0, "lost": 0, kind: 2}
+    assert exported("consumer_rebalances_total") == {
+        f"{each} {role}": counted[each] if role == "count" else 0 for each in counted for role in BOTH
+    }
 
 
-@pytest.mark.parametrize("kind", ["revoked", "lost"])
-def test_unread_partitions_can_be_given_up(count, value, kind):
-    count.assigned(HELD, HELD)
-    getattr(count, kind)(HELD)
-    assert value("consumer_assigned_partitions", topic=EVENTS) == 0
-    assert value("consumer_lag_messages", topic=EVENTS, partition="0") is None
-
-
-def test_partition_numbers_are_exported_by_topic(count, value):
+def test_numbers_of_records_and_partitions_are_exported(count, windows, exported):
     count.partitions_known({EVENTS: 12, PARTIALS: 4})
-    assert (value("topic_partitions", topic=EVENTS), value("topic_partitions", topic=PARTIALS)) == (12, 4)
-
-
-def test_stopped_shards_are_exported(windows, value):
+    assert exported("topic_partitions") == {EVENTS: 12, PARTIALS: 4}
+    count.records_read({(EVENTS, "filtered"): 3})
+    count.offsets_skipped({(EVENTS, "start"): 2})
+    assert exported("records_total")["filtered embeddings"] == 3
+    assert exported("offsets_skipped_total")["start embeddings"] == 2
     windows.stopped(PARTIALS, 2)
-    assert value("consumer_stopped_partitions", topic=PARTIALS) == 2
-    windows.stopped(PARTIALS, 0)
-    assert value("consumer_stopped_partitions", topic=PARTIALS) == 0
+    assert exported("consumer_stopped_partitions")[PARTIALS] == 2
 
 
-def test_restore_is_timed_and_logged(windows, value, caplog):
-    caplog.set_level(logging.INFO, logger="driftgauge")
+def test_restore_is_timed_and_logged(windows, exported, logged):
     windows.restored(0.3004, [(PARTIALS, 3), (PARTIALS, 1)])
-    assert value("restore_duration_seconds_count", role="windows") == 1
-    assert value("restore_duration_seconds_sum", role="windows") == 0.3004
-    assert value("restore_duration_seconds_bucket", role="windows", le="0.25") == 0
-    assert value("restore_duration_seconds_bucket", role="windows", le="0.5") == 1
-    (restored,) = caplog.records
-    assert (restored.getMessage(), restored.partitions, restored.waited_s) == (
-        "restored",
-        [f"{PARTIALS}[1]", f"{PARTIALS}[3]"],
-        0.3,
-    )
+    assert exported("restore_duration_seconds_count")["windows"] == 1
+    assert exported("restore_duration_seconds_sum")["windows"] == 0.3004
+    buckets = exported("restore_duration_seconds_bucket")
+    assert (buckets["0.25 windows"], buckets["0.5 windows"]) == (0, 1)
+    assert logged("partitions", "waited_s") == [([f"{PARTIALS}[1]", f"{PARTIALS}[3]"], 0.3)]
 
 
-def test_waiting_restore_is_logged_every_10_s(windows, clock, caplog):
+def test_waiting_restore_of_each_shard_is_logged_every_10_s(windows, clock, logged):
     for waited_s in range(31):
-        windows.restore_waits([(PARTIALS, 3)], "the committed offset", waited_s)
+        windows.restore_waits(SHARD, "the committed offset", waited_s)
         clock.advance(1)
-    assert [record.waited_s for record in caplog.records] == [10, 20, 30]
     clock.advance(10)
-    windows.restore_waits([(PARTIALS, 3)], "the committed offset", 61)
-    assert [("transactions list" in r.remedy) for r in caplog.records] == [False, False, False, True]
-    assert {record.waiting_for for record in caplog.records} == {"the committed offset"}
+    windows.restore_waits(SHARD, "the committed offset", 61)
+    windows.restore_waits([(PARTIALS, 1)], "the changelog", 12)
+    offset = [([f"{PARTIALS}[3]"], "the committed offset", waited_s) for waited_s in (10, 20, 30, 61)]
+    assert logged("partitions", "waiting_for", "waited_s") == [
+        *offset,
+        ([f"{PARTIALS}[1]"], "the changelog", 12),
+    ]
+    assert [("transactions list" in remedy) for (remedy,) in logged("remedy")] == [False] * 3 + [True, False]
 
 
-def test_every_waiting_shard_is_logged(windows, clock, caplog):
-    for _ in range(2):
-        for shard in (1, 3):
-            windows.restore_waits([(PARTIALS, shard)], "the changelog", 12)
-    assert [record.partitions for record in caplog.records] == [[f"{PARTIALS}[1]"], [f"{PARTIALS}[3]"]]
-
-
-def test_clock_offset_is_exported_and_ends_readiness(count, value, health):
+def test_clock_offset_is_exported_and_ends_readiness(count, exported, health):
     make_ready(health)
     count.clock_is_off(None, is_off=False)
-    assert value("clock_offset_seconds", role="count") is None
+    assert exported("clock_offset_seconds") == {}
     count.clock_is_off(-2_500, is_off=True)
-    assert value("clock_offset_seconds", role="count") == -2.5
+    assert exported("clock_offset_seconds") == {"count": -2.5}
     assert health.missing() == [ReadinessCondition.CLOCK]
+    assert exported("ready") == {"baselines_loaded": 1, "clock": 0, "count": 1, "windows": 1}
     count.clock_is_off(-100, is_off=False)
     assert health.missing() == []
 
 
-def test_lost_records_are_counted_and_logged(count, value, caplog):
-    count.counted({}, {}, {(EVENTS, 3): RecordLoss(120, 880), (EVENTS, 1): RecordLoss(2, 7)})
-    assert value("records_lost_total", topic=EVENTS) == 122
-    assert [(r.levelname, r.role, r.partition, r.records) for r in caplog.records] == [
-        ("ERROR", "count", f"{EVENTS}[1]", 2),
-        ("ERROR", "count", f"{EVENTS}[3]", 120),
-    ]
-    assert [(r.first_offset, r.last_offset) for r in caplog.records] == [(7, 8), (880, 999)]
-    assert all("retention" in r.remedy for r in caplog.records)
-
-
-def test_truncated_log_is_counted_and_logged_without_offsets(count, value, caplog):
+def test_lost_records_are_counted_and_logged_with_remedy(count, exported, logged):
+    deleted = {(EVENTS, 3): RecordLoss(120, 880), (EVENTS, 1): RecordLoss(2, 7)}
+    count.counted({}, {}, deleted)
     count.counted({}, {}, {(EVENTS, 3): RecordLoss(1, 300, is_truncated=True)})
-    assert value("records_lost_total", topic=EVENTS) == 1
-    (line,) = caplog.records
-    assert (line.partition, line.records) == (f"{EVENTS}[3]@300", "at least 1")
-    assert "truncated" in line.getMessage()
-    assert "min.insync.replicas" in line.remedy
-    assert not hasattr(line, "first_offset")
+    assert exported("records_lost_total") == {EVENTS: 123}
+    assert logged("levelname", "role", "partition", "records", "first_offset", "last_offset") == [
+        ("ERROR", "count", f"{EVENTS}[1]", 2, 7, 8),
+        ("ERROR", "count", f"{EVENTS}[3]", 120, 880, 999),
+        ("ERROR", "count", f"{EVENTS}[3]@300", "at least 1", None, None),
+    ]
+    *_, deletion, truncation = (remedy for (remedy,) in logged("remedy"))
+    assert "retention" in deletion
+    assert "min.insync.replicas" in truncation
 
 
-def test_shard_is_exported_while_held(windows, value):
+def test_shard_exports_its_own_streams_while_held(windows, exported):
+    windows.closed(IMAGES, RoundResult([build_result()]))
+    assert exported("window_end_timestamp_seconds") == {}, "only a shard's state is exported"
     windows.shards_held([IMAGES])
-    windows.show(IMAGES, build_busy_shard())
-    assert value("window_end_timestamp_seconds", **HOURLY) == 2 * 3600
-    assert value("windows_open", **HOURLY) == 1
-    windows.shards_held([])
-    assert value("window_end_timestamp_seconds", **HOURLY) is None
-
-
-def test_shard_exports_only_its_streams(windows, value, metrics):
     windows.show(IMAGES, build_shard(build_result(), build_result(stream="texts")))
-    assert value("window_events", **HOURLY) == 100
-    assert b'stream="texts"' not in generate_latest(metrics.registry)
+    assert exported("window_events") == {"images 1h": 100}
+    windows.show(IMAGES, build_busy_shard())
+    assert exported("windows_open") == {"images 1h": 1, "images 1d": 1}
+    windows.shards_held([])
+    assert exported("window_end_timestamp_seconds") == {}
 
 
 def test_every_stream_is_exported_by_one_shard(windows, metrics):
     for shard in range(SHARDS):
         windows.show(shard, build_shard())
-    text = generate_latest(metrics.registry).decode()
-    for stream in ("images", "texts"):
-        assert text.count(f'driftgauge_alarm_p_value{{stream="{stream}"}}') == 1
-
-
-def test_closed_window_is_exported_only_from_shard_state(windows, value):
-    windows.closed(IMAGES, RoundResult([build_result()]))
-    assert value("window_end_timestamp_seconds", **HOURLY) is None
+    assert set(read_samples(metrics.registry)["alarm_p_value"]) == {"images", "texts"}

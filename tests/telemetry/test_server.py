@@ -1,4 +1,4 @@
-"""Tests of `driftgauge.telemetry.server`."""
+"""The endpoints /metrics, /livez and /readyz over HTTP."""
 
 import gzip
 import json
@@ -67,9 +67,9 @@ def server(telemetry, health):
 
 @pytest.fixture
 def get(server):
-    def get(path, **headers):
-        """Return status, headers and body of a GET, for any status."""
-        request = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}", headers=headers)
+    def get(path, data=None, **headers):
+        """Return status, headers and body of a GET, or of a POST of data, for any status."""
+        request = urllib.request.Request(f"http://127.0.0.1:{server.port}{path}", data, headers)
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
                 return response.status, response.headers, response.read()
@@ -80,77 +80,75 @@ def get(server):
     return get
 
 
-def test_metrics_are_served_as_prometheus_text(get, telemetry):
+def test_metrics_are_served_as_text_openmetrics_or_compressed(get, telemetry):
     show_busy_shard(telemetry)
-    status, headers, body = get("/metrics")
+    status, headers, plain = get("/metrics")
     assert status == 200
     assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert headers["Content-Encoding"] is None
     divergence = build_result().score.js_divergence
-    assert f'driftgauge_window_js_divergence{{stream="images",window="1h"}} {divergence}\n' in body.decode()
-
-
-def test_openmetrics_are_served_on_request(get):
+    assert f'driftgauge_window_js_divergence{{stream="images",window="1h"}} {divergence}\n' in plain.decode()
     _, headers, body = get("/metrics", Accept="application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
     assert headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
-    names = {family.name for family in text_string_to_metric_families(body.decode())}
-    assert "driftgauge_events" in names
-
-
-def test_metrics_are_compressed_on_request(get):
-    _, plain_headers, plain = get("/metrics")
+    assert "driftgauge_events" in {family.name for family in text_string_to_metric_families(body.decode())}
     _, headers, body = get("/metrics", **{"Accept-Encoding": "gzip"})
-    assert "Content-Encoding" not in plain_headers
     assert headers["Content-Encoding"] == "gzip"
     assert b"driftgauge_build_info" in gzip.decompress(body)
     assert len(body) < len(plain)
 
 
-def test_livez_fails_and_logs_without_recent_poll(get, clock, caplog):
-    status, _, body = get("/livez")
-    assert (status, json.loads(body)) == (200, {"alive": True, "since_poll_seconds": 0.0})
-    clock.advance(90)
-    status, _, body = get("/livez")
-    assert (status, json.loads(body)) == (503, {"alive": False, "since_poll_seconds": 90.0})
-    assert [record.getMessage() for record in caplog.records] == [
-        "no poll within the bound; the process must be restarted"
-    ]
-    assert caplog.records[0].roles == ["count", "windows"]
+def answer(get, path):
+    status, _, body = get(path)
+    return status, json.loads(body)
 
 
-def test_readyz_lists_missing_conditions(get, health):
-    make_ready(health, ReadinessCondition.BASELINES_LOADED)
-    status, _, body = get("/readyz")
-    assert (status, json.loads(body)) == (503, {"ready": False, "missing": ["count", "windows"]})
-    make_ready(health)
-    status, _, body = get("/readyz")
-    assert (status, json.loads(body)) == (200, {"ready": True, "missing": []})
-
-
-def test_unmet_role_condition_ends_readiness_but_not_liveness(get, health):
-    make_ready(health)
-    health.set_condition(ReadinessCondition.WINDOWS, is_met=False)
-    status, _, body = get("/readyz")
-    assert (status, json.loads(body)) == (503, {"ready": False, "missing": ["windows"]})
-    assert get("/livez")[0] == 200
-
-
-def test_livez_fails_if_one_role_stops_polling(get, health, clock):
-    clock.advance(90)
+def test_process_is_alive_while_every_role_polls_within_a_minute(get, clock, health, caplog):
+    clock.advance(60)
+    assert answer(get, "/livez") == (200, {"alive": True, "since_poll_seconds": 60.0})
     health.polled(Role.COUNT)
-    assert get("/livez")[0] == 503
+    clock.advance(0.001)
+    assert answer(get, "/livez") == (503, {"alive": False, "since_poll_seconds": 60.001})
+    (record,) = caplog.records
+    assert record.roles == ["windows"]
+    assert "let a supervisor restart it" in record.remedy
+    health.polled(Role.WINDOWS)
+    assert answer(get, "/livez")[0] == 200
+    clock.advance(60)
+    assert answer(get, "/livez")[0] == 503, "the role count polled before that"
 
 
-@pytest.mark.parametrize("path", ["/", "/healthz", "/metrics/x", "/livezz"])
-def test_other_path_returns_404(get, path):
-    assert get(path)[0] == 404
+def test_role_that_is_not_served_need_neither_poll_nor_be_ready(clock):
+    health = Health([Role.COUNT], clock.clock)
+    clock.advance(60.001)
+    health.polled(Role.COUNT)
+    assert health.is_alive()
+    assert health.missing() == ["baselines_loaded", "count"]
+    assert Health([Role.WINDOWS], clock.clock).missing() == ["baselines_loaded", "windows"]
 
 
-def test_post_returns_405(server):
-    request = urllib.request.Request(f"http://127.0.0.1:{server.port}/metrics", method="POST", data=b"x")
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(request, timeout=TIMEOUT_S)
-    assert caught.value.code == 405
-    caught.value.close()
+def test_process_is_ready_while_every_condition_is_met(get, health, caplog):
+    caplog.set_level(logging.INFO, logger="driftgauge")
+    unmet = ["baselines_loaded", "count", "windows"]
+    assert answer(get, "/readyz") == (503, {"ready": False, "missing": unmet})
+    make_ready(health)
+    for condition in ReadinessCondition:
+        assert answer(get, "/readyz") == (200, {"ready": True, "missing": []})
+        health.set_condition(condition, is_met=False)
+        assert answer(get, "/readyz") == (503, {"ready": False, "missing": [condition]})
+        assert answer(get, "/livez")[0] == 200
+        make_ready(health)
+    changes = [("ready", [])]
+    for condition in ReadinessCondition:
+        changes += [("not ready", [condition]), ("ready", [])]
+    assert [(record.getMessage(), record.missing) for record in caplog.records] == changes
+
+
+def test_other_requests_are_refused_and_none_is_logged(get, caplog):
+    caplog.set_level(logging.DEBUG)
+    paths = ("/", "/healthz", "/metrics/x", "/livezz", "/metrics")
+    assert [get(path)[0] for path in paths] == [404] * 4 + [200]
+    assert get("/metrics", data=b"x")[0] == 405
+    assert [record for record in caplog.records if record.name.startswith(("uvicorn", "driftgauge"))] == []
 
 
 def test_silent_peer_does_not_block_scrape(server, get):
@@ -186,41 +184,25 @@ def test_failed_rendering_returns_500_and_is_logged(get, telemetry, caplog):
     assert "this collector is broken" in str(record.exc_info[1])
 
 
-def test_requests_are_not_logged(get, caplog):
-    caplog.set_level(logging.DEBUG)
-    get("/metrics")
-    get("/nothing")
-    assert [record for record in caplog.records if record.name.startswith(("uvicorn", "driftgauge"))] == []
-
-
-def test_port_in_use_raises_error_that_names_setting(server, telemetry, health):
-    second = HttpServer("127.0.0.1", server.port, service_routes(telemetry.registry, health))
+def test_address_that_cannot_be_used_raises_error_that_names_setting(server, telemetry, health):
+    routes = service_routes(telemetry.registry, health)
     with pytest.raises(ConfigError, match=rf"127\.0\.0\.1 port {server.port}: .*http\.port"):
-        second.start()
-
-
-def test_foreign_address_raises_error_that_names_setting(telemetry, health):
-    foreign = HttpServer("192.0.2.1", 0, service_routes(telemetry.registry, health))
+        HttpServer("127.0.0.1", server.port, routes).start()
     with pytest.raises(ConfigError, match=r"192\.0\.2\.1 port 0: .*http\.host"):
-        foreign.start()
+        HttpServer("192.0.2.1", 0, routes).start()
 
 
-def test_server_keeps_signal_handlers(telemetry, health):
-    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-    server = HttpServer("127.0.0.1", 0, service_routes(telemetry.registry, health))
+def test_server_keeps_signal_handlers_and_frees_its_port_despite_silent_peer(telemetry, health):
+    def handlers():
+        return [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+
+    before, routes = handlers(), service_routes(telemetry.registry, health)
+    server = HttpServer("127.0.0.1", 0, routes)
     server.start()
-    try:
-        assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
-    finally:
-        server.stop()
-
-
-def test_stop_frees_port_despite_silent_peer(telemetry, health):
-    server = HttpServer("127.0.0.1", 0, service_routes(telemetry.registry, health))
-    server.start()
+    assert handlers() == before
     with socket.create_connection(("127.0.0.1", server.port)):
         server.stop()
-        again = HttpServer("127.0.0.1", server.port, service_routes(telemetry.registry, health))
+        again = HttpServer("127.0.0.1", server.port, routes)
         again.start()
         again.stop()
     assert again.port == server.port

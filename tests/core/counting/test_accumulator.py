@@ -1,4 +1,4 @@
-"""The accumulator of one stream and baseline: panes, segments, examples."""
+"""The accumulator of one stream and baseline: panes and segments, in any split of the events."""
 
 from dataclasses import replace
 
@@ -59,47 +59,41 @@ def by_segment(*keys, segments, reference=REFERENCE):
     }
 
 
-def test_add_without_segment_keys_counts_all_events():
-    assert by_segment(segments=[{"country": "de"}, None]) == {None: [1, 1, 0, 0]}
+DE, FR, ES = ({"country": name} for name in ("de", "fr", "es"))
+FIRST_IS_GERMAN = {None: [1, 1, 0, 0], ("country", "de"): [1, 0, 0, 0], ("country", OTHER): [0, 1, 0, 0]}
 
 
-def test_add_counts_event_in_its_segment_too():
-    assert by_segment("country", segments=[{"country": "de"}, {"country": "fr"}, {"country": "de"}]) == {
-        None: [1, 1, 1, 0],
-        ("country", "de"): [1, 0, 1, 0],
-        ("country", "fr"): [0, 1, 0, 0],
-    }
+@pytest.mark.parametrize(
+    ("keys", "segments", "expected"),
+    [
+        ((), [DE, None], {None: [1, 1, 0, 0]}),
+        (
+            ("country",),
+            [DE, FR, DE],
+            {None: [1, 1, 1, 0], ("country", "de"): [1, 0, 1, 0], ("country", "fr"): [0, 1, 0, 0]},
+        ),
+        (("country",), (), {None: [1, 0, 0, 0], ("country", OTHER): [1, 0, 0, 0]}),
+        *(
+            (("country",), [DE, other], FIRST_IS_GERMAN)
+            for other in (None, {}, {"device": "phone"}, ES, {"country": OTHER})
+        ),
+        (
+            ("country", "device"),
+            [DE | {"device": "phone"}, {}],
+            FIRST_IS_GERMAN | {("device", "phone"): [1, 0, 0, 0], ("device", OTHER): [0, 1, 0, 0]},
+        ),
+    ],
+)
+def test_event_is_counted_in_whole_and_in_segment_of_each_key(keys, segments, expected):
+    assert by_segment(*keys, segments=segments) == expected
 
 
-@pytest.mark.parametrize("names", [None, {}, {"device": "phone"}, {"country": "es"}, {"country": OTHER}])
-def test_event_without_own_segment_is_other(names):
-    assert by_segment("country", segments=[{"country": "de"}, names]) == {
-        None: [1, 1, 0, 0],
-        ("country", "de"): [1, 0, 0, 0],
-        ("country", OTHER): [0, 1, 0, 0],
-    }
-
-
-def test_batch_without_segments_is_other():
-    assert by_segment("country", segments=()) == {None: [1, 0, 0, 0], ("country", OTHER): [1, 0, 0, 0]}
-
-
-def test_event_is_in_segment_of_each_key():
-    assert by_segment("country", "device", segments=[{"country": "de", "device": "phone"}, {}]) == {
-        None: [1, 1, 0, 0],
-        ("country", "de"): [1, 0, 0, 0],
-        ("country", OTHER): [0, 1, 0, 0],
-        ("device", "phone"): [1, 0, 0, 0],
-        ("device", OTHER): [0, 1, 0, 0],
-    }
-
-
-@pytest.mark.parametrize("segments", [(), [None, {"country": "es"}], [{"country": "de"}, {}]])
+@pytest.mark.parametrize("segments", [(), [None, ES], [DE, {}]])
 def test_event_without_any_segment_is_in_total_only(segments):
     reference = build_reference(segments=(segment("country", "de"),))
     counted = by_segment("country", segments=segments, reference=reference)
     assert counted.pop(None)[0] == 1
-    assert counted == ({("country", "de"): [1, 0, 0, 0]} if {"country": "de"} in segments else {})
+    assert counted == ({("country", "de"): [1, 0, 0, 0]} if DE in segments else {})
 
 
 @settings(max_examples=examples(50))
@@ -150,13 +144,6 @@ def test_pane_counts_all_partitions_and_names_first_event():
     assert len(accumulator) == 2 * build_spec(reference=REFERENCE).scheme(REFERENCE).length
 
 
-def test_event_without_nearest_centroid_has_no_cluster():
-    accumulator = build_accumulator()
-    batch = build_batch([(0, 0, 0, 1), (0, 1, 0, 1)], event_ids=["a", "b"])
-    batch.vectors[0, :2] = -np.finfo(np.float32).max, np.finfo(np.float32).max
-    assert accumulator.assign(batch).tolist() == [-1, 1]
-
-
 @pytest.mark.parametrize(("distance", "outliers"), [(0.49, 0), (0.51, 1)])
 def test_event_beyond_radius_of_cluster_is_outlier(distance, outliers):
     radii = np.array([0.1, 0.5, 0.1, 0.1], dtype=np.float32)
@@ -205,11 +192,3 @@ def take(batch, rows):
         event_ids=[batch.event_ids[row] for row in rows],
         segments=[batch.segments[row] for row in rows],
     )
-
-
-def test_examples_are_of_named_events_of_all_segments():
-    accumulator = build_accumulator("country")
-    count(accumulator, (0, 0, 1), (1, 0, 2), event_ids=["a", None], segments=[{"country": "de"}, None])
-    (examples,) = accumulator.examples()
-    assert (examples.stream, examples.start_ms) == ("images", 0)
-    assert [example.event_id for example in examples.examples] == ["a"]

@@ -2,13 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from sklearn.cluster import KMeans
 
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
-from tests.examples import examples
 
 LARGE = np.float32(3e38)
 
@@ -56,16 +52,6 @@ def test_assign_gives_exact_ties_to_lower_id():
     np.testing.assert_array_equal(assigned, sklearn_with(centers).predict(vectors))
 
 
-@pytest.mark.parametrize("metric", DistanceMetric)
-def test_assign_gives_nothing_to_duplicate_centroid(metric):
-    random = np.random.default_rng(2)
-    centers = random.standard_normal((6, 16)).astype(np.float32)
-    centers /= np.linalg.norm(centers, axis=1, keepdims=True)
-    centers[[3, 5]] = centers[[1, 0]]
-    assigned = Centroids(centers, metric).assign(random.standard_normal((2_000, 16)).astype(np.float32))
-    assert set(assigned.tolist()) == {0, 1, 2, 4}
-
-
 @pytest.mark.parametrize("offset", [100.0, 1_000.0, -10_000.0])
 def test_assign_is_accurate_with_large_common_offset(offset):
     random = np.random.default_rng(3)
@@ -95,15 +81,6 @@ def test_cosine_assign_finds_largest_similarity_at_any_length():
     np.testing.assert_array_equal(assigned[clear], similarity.argmax(axis=1)[clear])
 
 
-def test_metrics_differ_where_length_matters():
-    centers = np.array([[1, 0], [0, 1]], dtype=np.float32)
-    far = np.array([[-5, -4]], dtype=np.float32)
-    longer = np.array([[1, 0], [0, 9]], dtype=np.float32)
-    between = np.array([[2, 3]], dtype=np.float32)
-    assert Centroids(centers, DistanceMetric.COSINE).assign(far).tolist() == [1]
-    assert Centroids(longer, DistanceMetric.EUCLIDEAN).assign(between).tolist() == [0]
-
-
 @pytest.mark.parametrize("metric", DistanceMetric)
 def test_assign_marks_only_rows_that_overflow(metric):
     random = np.random.default_rng(5)
@@ -118,35 +95,6 @@ def test_assign_marks_only_rows_that_overflow(metric):
     assert assigned[[7, 20]].tolist() == [-1, -1]
     others = np.delete(np.arange(50), [7, 20])
     np.testing.assert_array_equal(assigned[others], expected[others])
-
-
-def test_clusters_and_dimension_are_those_of_array():
-    centroids = Centroids(np.zeros((3, 7), dtype=np.float32), DistanceMetric.EUCLIDEAN)
-    assert (centroids.clusters, centroids.dimension) == (3, 7)
-
-
-def test_assign_of_no_vectors_is_empty():
-    centroids = Centroids(np.eye(3, dtype=np.float32), DistanceMetric.EUCLIDEAN)
-    assert centroids.assign(np.empty((0, 3), dtype=np.float32)).shape == (0,)
-
-
-INTEGERS = st.integers(-50, 50).map(float)
-
-
-@settings(max_examples=examples(60))
-@given(
-    centers=arrays(np.float32, (5, 3), elements=INTEGERS),
-    vectors=arrays(np.float32, st.tuples(st.integers(1, 40), st.just(3)), elements=INTEGERS),
-    metric=st.sampled_from(DistanceMetric),
-    data=st.data(),
-)
-def test_assign_is_independent_of_order_and_batch(centers, vectors, metric, data):
-    centroids = Centroids(centers, metric)
-    whole = centroids.assign(vectors)
-    order = np.array(data.draw(st.permutations(range(len(vectors)))))
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(vectors)), max_size=4)))
-    parts = [centroids.assign(part) for part in np.split(vectors[order], cuts)]
-    np.testing.assert_array_equal(np.concatenate(parts), whole[order])
 
 
 @pytest.mark.parametrize("dimension", [2, 128, 768])
@@ -204,12 +152,3 @@ def test_distance_that_overflows_is_infinite():
     centroids = Centroids(np.zeros((2, 3), dtype=np.float32), DistanceMetric.EUCLIDEAN)
     vectors = np.full((1, 3), LARGE)
     assert centroids.distances(vectors, np.array([1])).tolist() == [np.inf]
-
-
-def test_cosine_distance_along_centroid_is_zero_or_rounding():
-    random = np.random.default_rng(7)
-    centers = random.standard_normal((50, 128))
-    centers = (centers / np.linalg.norm(centers, axis=1, keepdims=True)).astype(np.float32)
-    distances = Centroids(centers, DistanceMetric.COSINE).distances(centers * 7, np.arange(50))
-    assert (distances >= 0).all()
-    assert distances.max() < 1e-6

@@ -3,7 +3,6 @@
 import zlib
 
 import numpy as np
-import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -47,9 +46,3 @@ def test_filter_keeps_ids(runs, random):
     ids, events = build_ids(runs)
     mask = np.array([random.random() < 0.5 for _ in events], np.bool_)
     assert list(ids.filter(mask)) == [each for each, kept in zip(ids, mask, strict=True) if kept]
-
-
-@pytest.mark.parametrize("runs", [[], [(0, 5, 2)]])
-def test_length_is_number_of_events(runs):
-    ids, events = build_ids(runs)
-    assert len(ids) == len(events)

@@ -64,11 +64,6 @@ def lowest(events):
     }
 
 
-@pytest.mark.parametrize(("one", "other"), SAME_RANK)
-def test_names_can_share_rank(one, other):
-    assert zlib.crc32(one.encode()) == zlib.crc32(other.encode())
-
-
 @settings(max_examples=examples(200))
 @given(EVENTS, CUTS, st.randoms(use_true_random=False))
 def test_sampler_takes_lowest_ranks_in_any_order_and_split(events, cuts, random):
@@ -88,35 +83,6 @@ def test_merge_of_any_split_has_same_names(events, random):
         merged = merge_examples((merged, each))
     assert merged == merge_examples(taken(examples_of(at_once)).values())
     assert name_examples(kept) == name_examples([merged])
-
-
-def test_repeated_name_is_one_example():
-    names = ["a", "b", "c"]
-    for repeated in names:
-        events = [(0, 0, name) for name in [*[repeated] * 5, *names]]
-        ((chosen,),) = [taken(examples_of(events)).values()]
-        assert {example.event_id for example in chosen} == set(names)
-        assert taken(examples_of(events, range(len(events)))) == {0: chosen}
-
-
-def test_name_can_be_example_of_two_clusters():
-    ((_, chosen),) = examples_of([(0, 1, "a"), (0, 0, "a")]).panes()
-    assert [(example.cluster, example.event_id) for example in chosen] == [(0, "a"), (1, "a")]
-
-
-@pytest.mark.parametrize("nameless", [[None, None], [""], [None, ""]])
-def test_events_without_name_are_no_examples(nameless):
-    assert taken(examples_of([(0, 0, name) for name in nameless])) == {}
-
-
-def test_panes_and_examples_are_sorted():
-    events = [
-        (start, cluster, f"e{cluster}") for start, cluster in [(HOUR_MS, 2), (HOUR_MS, 1), (0, 1), (0, 0)]
-    ]
-    panes = list(examples_of(events).panes())
-    assert [start_ms for start_ms, _ in panes] == [0, HOUR_MS]
-    for _, chosen in panes:
-        assert list(chosen) == sorted(chosen, key=lambda example: (example.cluster, example.rank))
 
 
 def test_merge_keeps_lowest_ranks_of_each_cluster():

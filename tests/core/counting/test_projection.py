@@ -34,16 +34,6 @@ def build_vectors(projection, *, spread=1.0, number=VECTORS):
 PROJECTIONS = {dimension: build_turned_projection(dimension) for dimension in DIMENSIONS}
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("dimension", DIMENSIONS)
-def test_coordinates_are_same_in_batch_of_any_size(dimension, size):
-    projection = PROJECTIONS[dimension]
-    vectors = build_vectors(projection)
-    parts = [projection.measure(vectors[start : start + size])[0] for start in range(0, VECTORS, size)]
-    assert parts[0].dtype == np.int64
-    np.testing.assert_array_equal(np.concatenate(parts), projection.measure(vectors)[0])
-
-
 @settings(max_examples=examples(30))
 @given(st.sampled_from(DIMENSIONS), st.integers(0, 2**32 - 1), st.lists(st.integers(1, 200), max_size=6))
 def test_coordinates_are_independent_of_order_and_split(dimension, seed, cuts):
@@ -60,16 +50,6 @@ def test_coordinates_are_independent_of_memory_layout():
     expected = projection.measure(vectors)[0]
     np.testing.assert_array_equal(projection.measure(np.asfortranarray(vectors))[0], expected)
     np.testing.assert_array_equal(projection.measure(np.repeat(vectors, 2, axis=0)[::2])[0], expected)
-
-
-@settings(max_examples=examples(30))
-@given(st.sampled_from(DIMENSIONS), st.integers(1, 5), st.integers(0, 2**32 - 1))
-def test_coordinate_sums_of_partitions_sum_to_total(dimension, partitions, seed):
-    projection = PROJECTIONS[dimension]
-    vectors = build_vectors(projection, number=200)
-    partition = np.random.default_rng(seed).integers(partitions, size=200)
-    sums = [projection.measure(vectors[partition == code])[0].sum(axis=0) for code in range(partitions)]
-    np.testing.assert_array_equal(sum(sums), projection.measure(vectors)[0].sum(axis=0))
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 3e4])
@@ -101,46 +81,6 @@ def test_coordinates_match_integer_arithmetic(dimension, spread):
     exact = steps.astype(np.int64) @ weights.astype(np.int64).T
     assert np.abs(exact).max() < 2**53
     np.testing.assert_array_equal(projection.measure(vectors)[0], np.rint(exact / 2**20))
-
-
-@pytest.mark.parametrize("scale", [1e-6, 1.0, 3e4])
-def test_step_is_power_of_two_below_leading_deviation(scale):
-    projection = build_turned_projection(128, scale=scale)
-    deviation = math.sqrt(projection.variances[0])
-    assert math.frexp(projection.step)[0] == 0.5
-    assert 2.0**-18 * deviation / 2 < projection.step <= 2.0**-18 * deviation
-
-
-@pytest.mark.parametrize("dimension", DIMENSIONS)
-def test_coordinates_clip_extreme_numbers(dimension):
-    projection = PROJECTIONS[dimension]
-    deviation = math.sqrt(projection.variances[0])
-    vectors = np.tile(projection.mean.astype(np.float32), (3, 1))
-    vectors[:, 0] += np.float32([3e38, 1e30, -3e38])
-    far, less_far, opposite = projection.measure(vectors)[0].astype(np.float64) * projection.step
-    np.testing.assert_array_equal(far, less_far)
-    reached = far / projection.components[:, 0] / deviation
-    np.testing.assert_allclose(reached, reached[0], rtol=1e-3)
-    assert 100 < reached[0] < 10**5
-    np.testing.assert_allclose(far, -opposite, rtol=1e-3)
-
-
-@pytest.mark.parametrize("dimension", DIMENSIONS)
-def test_coordinates_of_clipped_vectors_are_same_in_any_batch(dimension):
-    projection = PROJECTIONS[dimension]
-    random = np.random.default_rng(3)
-    vectors = (random.choice([-1.0, 1.0], (300, dimension)) * 3e38).astype(np.float32)
-    whole = projection.measure(vectors)[0]
-    for size in (1, 7):
-        parts = [projection.measure(vectors[start : start + size])[0] for start in range(0, 300, size)]
-        np.testing.assert_array_equal(np.concatenate(parts), whole)
-    # No sum of a billion of them overflows.
-    assert np.abs(whole).max() < 2**63 / 10**9
-
-
-def test_coordinates_of_mean_are_near_zero():
-    projection = build_turned_projection(128)
-    assert np.abs(projection.measure(projection.mean.astype(np.float32)[None])[0]).max() <= 6
 
 
 def test_shift_is_mean_coordinate_in_embedding_units():

@@ -1,7 +1,6 @@
 """Tallies: exact integer sums for any split of the events."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,17 +70,6 @@ def test_tally_batch_counts_events_of_each_group(events):
     assert as_lists(tally(events, hashed=False)) == one_by_one(events, bins=0)
 
 
-@given(EVENTS, st.integers(0, 30), st.randoms(use_true_random=False))
-def test_tally_batch_is_independent_of_order_and_split(events, cut, random):
-    shuffled = events[:]
-    random.shuffle(shuffled)
-    total = {}
-    for part in (shuffled[:cut], shuffled[cut:]):
-        for group, values in (tally(part) if part else {}).items():
-            total[group] = total.get(group, 0) + values
-    assert as_lists(total) == as_lists(tally(events))
-
-
 def test_tally_names_parts_of_values():
     hashes = np.arange(HASH_BINS)
     whole = Tally(np.array([4, 0, 2, 1, 0, 2, *hashes, -70, 900, 60, 70, 6, 7], dtype=np.int64), 3)
@@ -94,18 +82,3 @@ def test_tally_names_parts_of_values():
     assert seen.outliers.tolist() == [1, 0, 2]
     assert seen.sums.tolist() == [-70, 900]
     assert (seen.spreads.tolist(), seen.outlier_spreads.tolist()) == ([60, 70], [6, 7])
-
-
-@pytest.mark.parametrize("components", [1, 32])
-def test_tally_batch_has_columns_for_every_statistic(components):
-    values = tally_batch(
-        np.zeros(2, dtype=np.intp),
-        1,
-        CLUSTERS,
-        cluster=np.array([0, 2]),
-        outliers=np.array([False, True]),
-        coordinates=np.ones((2, components), dtype=np.int64),
-        spreads=np.array([[3, 4], [5, 6]]),
-        hashes=None,
-    )
-    assert values.tolist() == [[1, 0, 1, 0, 0, 1, *[2] * components, 8, 10, 5, 6]]

@@ -40,39 +40,9 @@ def test_contributions_are_finite_and_not_negative(pair):
     assert (contributions >= 0).all()
 
 
-@given(histograms())
-def test_empty_cluster_contributes_half_of_other_share(pair):
-    counts, baseline_counts = pair
-    contributions = js_contributions(counts, baseline_counts)
-    shares, baseline_shares = counts / counts.sum(), baseline_counts / baseline_counts.sum()
-    np.testing.assert_allclose(contributions[counts == 0], baseline_shares[counts == 0] / 2, atol=1e-15)
-    np.testing.assert_allclose(
-        contributions[baseline_counts == 0], shares[baseline_counts == 0] / 2, atol=1e-15
-    )
-
-
 @given(histograms(), st.integers(1, 1_000))
 def test_equal_shares_have_zero_divergence(pair, factor):
     assert (js_contributions(pair[0], pair[0] * factor) == 0).all()
-
-
-@given(histograms())
-def test_different_shares_have_positive_divergence(pair):
-    counts, baseline_counts = pair
-    # In integers: the shares are equal if and only if the cross products are.
-    assume((counts * baseline_counts.sum() != baseline_counts * counts.sum()).any())
-    assert divergence(counts, baseline_counts) > 0
-
-
-@given(histograms())
-def test_divergence_is_symmetric(pair):
-    counts, baseline_counts = pair
-    assert divergence(counts, baseline_counts) == divergence(baseline_counts, counts)
-
-
-@given(histograms())
-def test_divergence_is_at_most_one(pair):
-    assert divergence(*pair) <= 1 + 1e-15
 
 
 @given(histograms(), st.randoms(use_true_random=False))
@@ -85,15 +55,6 @@ def test_divergence_is_independent_of_cluster_order(pair, random):
         js_contributions(counts[order], baseline_counts[order]), contributions[order]
     )
     assert divergence(counts[order], baseline_counts[order]) == divergence(counts, baseline_counts)
-
-
-def test_disjoint_histograms_have_divergence_one():
-    assert divergence([3, 5, 0, 0], [0, 0, 7, 1]) == pytest.approx(1, abs=1e-15)
-
-
-def test_divergence_matches_hand_computed_case():
-    # p = (1, 0), q = (1/2, 1/2), m = (3/4, 1/4): (log2(4/3) + 1/2 log2(2/3) + 1/2 log2 2) / 2
-    assert divergence([4, 0], [2, 2]) == pytest.approx((math.log2(4 / 3) + 0.5 * math.log2(2 / 3) + 0.5) / 2)
 
 
 def test_large_counts_with_equal_shares_have_zero_divergence():

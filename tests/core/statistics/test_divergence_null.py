@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from scipy.special import chdtrc
-from scipy.stats import hypergeom, multivariate_hypergeom
+from scipy.stats import hypergeom
 
 from driftgauge.core.statistics.divergence_null import DivergenceNull
 from tests.builders.statistics import divergence, divergences_of, draw_baseline, draw_divergences, split_pool
@@ -64,13 +64,6 @@ def exact_tail_of_two(pool, count):
     return exact_tail(np.column_stack([first, count - first]), probabilities, pool)
 
 
-def exact_tail_of_three(pool, count):
-    first, second = (counts.ravel() for counts in np.indices((count + 1, count + 1)))
-    windows = np.column_stack([first, second, count - first - second])
-    windows = windows[((windows >= 0) & (windows <= pool)).all(axis=1)]
-    return exact_tail(windows, multivariate_hypergeom.pmf(windows, pool, count), pool)
-
-
 LEVELS = (1e-1, 1e-2, 1e-3, 1e-4)
 
 
@@ -81,17 +74,6 @@ LEVELS = (1e-1, 1e-2, 1e-3, 1e-4)
 def test_p_value_of_two_clusters_is_near_exact_tail(pool, count, tolerance):
     null = null_given(pool, count)
     divergences, exact = exact_tail_of_two(np.array(pool), count)
-    for level in LEVELS:
-        index = int(np.argmax(exact <= level))
-        assert null.p_value(divergences[index]) == pytest.approx(exact[index], rel=tolerance)
-
-
-@pytest.mark.parametrize(
-    ("pool", "count", "tolerance"), [([80, 48, 32], 60, 0.3), ([560, 420, 420], 400, 0.1)]
-)
-def test_p_value_of_three_clusters_is_near_exact_tail(pool, count, tolerance):
-    null = null_given(pool, count)
-    divergences, exact = exact_tail_of_three(np.array(pool), count)
     for level in LEVELS:
         index = int(np.argmax(exact <= level))
         assert null.p_value(divergences[index]) == pytest.approx(exact[index], rel=tolerance)
@@ -168,13 +150,6 @@ def test_level_holds_on_average_over_baselines(name, ratio):
     random = np.random.default_rng(ratio)
     alarms = alarm_rates(random, SHARES[name], 250, ratio * 250, 60, 60)
     # Four standard errors, with the baselines as clusters of the sample, and the error of the approximation.
-    errors = 4 * alarms.std(axis=0) / math.sqrt(len(alarms)) + np.array([0.004, 0.0015])
-    assert (np.abs(alarms.mean(axis=0) - [0.05, 0.01]) < errors).all()
-
-
-def test_level_holds_for_events_in_bursts():
-    random = np.random.default_rng(0)
-    alarms = alarm_rates(random, SHARES["Zipf's law"], 1_000, 10_000, 60, 60, inflation=5)
     errors = 4 * alarms.std(axis=0) / math.sqrt(len(alarms)) + np.array([0.004, 0.0015])
     assert (np.abs(alarms.mean(axis=0) - [0.05, 0.01]) < errors).all()
 

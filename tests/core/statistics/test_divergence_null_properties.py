@@ -75,14 +75,6 @@ def test_largest_divergence_of_largest_window_has_p_value():
     assert 0 < DivergenceNull(baseline_counts, 1.0).of(counts).p_value(1.0) < 1e-300
 
 
-def test_event_in_empty_baseline_cluster_is_rare_but_possible():
-    baseline_counts = np.array([500, 400, 100, 0])
-    null = DivergenceNull(baseline_counts, 1.0)
-    one, all_events = np.array([5, 4, 0, 1]), np.array([0, 0, 0, 10])
-    assert 0.01 < null.of(one).p_value(divergence(one, baseline_counts)) < 0.2
-    assert 0 < null.of(all_events).p_value(divergence(all_events, baseline_counts)) < 1e-9
-
-
 @pytest.mark.parametrize(
     ("clusters", "baseline_count", "count"), [(4, 19_331, 159), (4, 100_000, 1_000), (20, 10**6, 1_000)]
 )
@@ -100,31 +92,12 @@ def test_least_possible_divergence_is_not_significant():
     assert null.p_value(divergence(counts, baseline_counts)) > 0.2
 
 
-def test_null_is_smooth_in_overdispersion():
-    baseline_counts, counts = draw_baseline(20, 5_000), draw_baseline(20, 400)
-    nulls = [DivergenceNull(baseline_counts, inflation).of(counts) for inflation in np.arange(1, 3, 0.02)]
-    p_values = [null.p_value(1.7 * null.expected) for null in nulls]
-    assert np.abs(np.diff(np.log(p_values))).max() < 0.02
-    assert (np.diff([null.expected for null in nulls]) > 0).all()
-
-
 def test_overdispersion_divides_both_counts():
     baseline_counts, counts = draw_baseline(20, 2_000), draw_baseline(20, 256)
     inflated = DivergenceNull(baseline_counts * 3, 3.0).of(counts * 3)
     plain = DivergenceNull(baseline_counts, 1.0).of(counts)
     assert inflated.expected == pytest.approx(plain.expected, rel=1e-12)
     assert inflated.p_value(0.05) == pytest.approx(plain.p_value(0.05), rel=1e-9)
-
-
-def test_overdispersion_raises_p_value():
-    baseline_counts, counts = draw_baseline(20, 5_000), draw_baseline(20, 500)
-    p_values = [
-        DivergenceNull(baseline_counts, inflation).of(counts).p_value(0.02)
-        for inflation in (1.0, 1.1, 2.0, 5.0)
-    ]
-    assert p_values == sorted(p_values)
-    assert p_values[0] < 0.01
-    assert p_values[-1] > 0.9
 
 
 def test_sum_of_many_fractions_of_events_is_kept():
@@ -134,24 +107,6 @@ def test_sum_of_many_fractions_of_events_is_kept():
     singles[:10] = 0
     expected = DivergenceNull(singles, 1.0).of(1 - singles).expected
     assert DivergenceNull(baseline_counts, 40.0).of(window).expected == pytest.approx(expected, rel=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("baseline_counts", "inflation"),
-    [([100, 3], 8.0), ([1_000, 3], 8.0), ([300, 6], 16.0), ([1_000, 0, 3], 8.0), ([5, 5], 40.0)],
-)
-def test_fractional_effective_counts_have_null(baseline_counts, inflation):
-    for count in (1, 50, 333):
-        counts = np.array([count - count // 3, *[0] * (len(baseline_counts) - 2), count // 3])
-        null = DivergenceNull(np.array(baseline_counts), inflation).of(counts)
-        assert 0 <= null.expected < 1
-        assert 0 < null.p_value(null.expected) < 1
-
-
-def test_effective_count_is_at_least_one_event():
-    baseline_counts, counts = draw_baseline(5, 5_000), draw_baseline(5, 10)
-    null = DivergenceNull(baseline_counts, 50.0)
-    assert null.of(counts).expected == pytest.approx(null.of(5 * counts).expected)
 
 
 def test_p_value_is_same_in_every_process_and_order():

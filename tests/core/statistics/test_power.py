@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
-from scipy.special import chdtrc, chdtri, chndtrinc, fdtrc
+from scipy.special import chdtri, chndtrinc, fdtrc
 
 from driftgauge.core.statistics.combination import JS_WEIGHT, TOTAL_WEIGHT
 from driftgauge.core.statistics.divergence import js_contributions
@@ -71,17 +71,6 @@ def test_least_divergence_matches_scipys_inverse(clusters, level):
     assert least * 8 * math.log(2) == pytest.approx(expected, rel=1e-9)
 
 
-@settings(max_examples=examples(30))
-@given(st.integers(1, 64), st.integers(100, 10**6), LEVELS)
-def test_least_mean_shift_matches_brentq(components, baseline_count, level):
-    sensitivity = Sensitivity(components=components, clusters=2, baseline_count=baseline_count)
-    least = sensitivity.least_mean_shift(baseline_count, level)
-    expected = brentq(
-        lambda shift: sensitivity.mean_shift_power(baseline_count, level, shift) - POWER, least / 2, 2 * least
-    )
-    assert least == pytest.approx(expected, rel=1e-6)
-
-
 @given(st.integers(2, 500), LEVELS)
 def test_histogram_power_without_drift_is_level(clusters, level):
     assert js_divergence_power(0.0, clusters, level) == pytest.approx(level, rel=1e-4)
@@ -90,12 +79,6 @@ def test_histogram_power_without_drift_is_level(clusters, level):
 @given(st.integers(1, 64), st.one_of(st.just(math.inf), st.integers(66, 10**9)), LEVELS)
 def test_mean_power_without_drift_is_level(components, baseline_count, level):
     assert mean_shift_power(0.0, components, baseline_count, level) == pytest.approx(level, rel=1e-4)
-
-
-def test_mean_power_against_large_baseline_is_chi_squared():
-    assert mean_shift_power(50.0, 32, 10**8, 1e-4) == pytest.approx(
-        mean_shift_power(50.0, 32, math.inf, 1e-4), abs=1e-5
-    )
 
 
 @pytest.mark.parametrize("inflation", [1, 4])
@@ -139,18 +122,6 @@ def test_simulated_windows_have_hotellings_power(baseline_count):
     assert mean == pytest.approx(power, abs=error)
 
 
-def test_combination_has_target_power_if_one_test_sees_drift():
-    random = np.random.default_rng(3)
-    sensitivity = Sensitivity(clusters=20, components=32)
-    count = sensitivity.least_js_divergence_count(HOURLY, 0.01)
-    statistics = random.noncentral_chisquare(19, 8 * math.log(2) * count * 0.01, size=20_000)
-    p_values = np.column_stack([chdtrc(19, statistics), random.random((20_000, 7))])
-    weights = np.array([4, 3, 3, 12, 2, 1, 1, 1]) / 27
-    combined = 0.5 - np.arctan(np.tan((0.5 - p_values) * np.pi) @ weights) / np.pi
-    mean, error = rate(combined < HOURLY)
-    assert mean == pytest.approx(POWER, abs=error)
-
-
 @settings(max_examples=examples(50))
 @given(sensitivities(), LEVELS, st.floats(0.001, 0.5), st.floats(0.001, 5))
 def test_least_count_is_least(sensitivity, level, js_divergence, mean_shift):
@@ -186,13 +157,6 @@ def test_power_does_not_fall_with_count(sensitivity, level, one, other):
         assert 0 <= power(few, level, drift) <= power(many, level, drift) + 1e-9 <= 1 + 1e-9
 
 
-def test_windows_of_billion_events_have_full_power():
-    sensitivity = Sensitivity(20, 32, baseline_count=10**9)
-    assert sensitivity.js_divergence_power(10**9, 1e-9, 1.0) == 1
-    assert sensitivity.mean_shift_power(10**9, 1e-9, 1e3) == 1
-    assert sensitivity.least_js_divergence(10**9, HOURLY) < 1e-6
-
-
 # Each is a case in which scipy's ncfdtr is NaN.
 @pytest.mark.parametrize(
     ("noncentrality", "components", "baseline_count", "level"),
@@ -211,21 +175,6 @@ def test_mean_power_does_not_fall_with_shift(components, more, level, noncentral
     assert 0 <= powers[0] <= powers[1] + 1e-9 <= 1 + 1e-9
 
 
-@pytest.mark.parametrize("noncentrality", [1e300, math.inf])
-def test_huge_drift_has_full_power(noncentrality):
-    assert js_divergence_power(noncentrality, 20, 0.01) == 1
-    assert mean_shift_power(noncentrality, 2, 100, 0.01) == 1
-    assert mean_shift_power(noncentrality, 2, math.inf, 0.01) == 1
-
-
-def test_mean_of_more_events_finds_smaller_shift_only():
-    few, many = Sensitivity(20, 32, 2_000), Sensitivity(20, 32, 2_000, mean_count=4_000)
-    ratio = many.least_mean_shift(500, HOURLY) / few.least_mean_shift(500, HOURLY)
-    assert ratio == pytest.approx((1 / 500 + 1 / 4_000) / (1 / 500 + 1 / 2_000))
-    assert many.least_js_divergence(500, HOURLY) == few.least_js_divergence(500, HOURLY)
-    assert many.noise_floor(500) == few.noise_floor(500)
-
-
 def test_least_count_is_none_where_baseline_is_too_small():
     assert Sensitivity(20, 32, baseline_count=960).least_js_divergence_count(HOURLY, 0.01) is not None
     assert Sensitivity(20, 32, baseline_count=880).least_js_divergence_count(HOURLY, 0.01) is None
@@ -240,16 +189,6 @@ def test_baseline_with_too_few_events_has_no_mean_power(baseline_count):
     assert sensitivity.least_mean_shift_count(0.01, 1e9) is None
 
 
-def test_least_count_is_proportional_to_overdispersion():
-    plain = Sensitivity(20, 32)
-    bursty = Sensitivity(20, 32, counts_inflation=2.2, means_inflation=4)
-    counts = [sensitivity.least_js_divergence_count(HOURLY, 1e-4) for sensitivity in (bursty, plain)]
-    assert counts[0] / counts[1] == pytest.approx(2.2, rel=1e-4)
-    counts = [sensitivity.least_mean_shift_count(HOURLY, 5e-4) for sensitivity in (bursty, plain)]
-    assert counts[0] / counts[1] == pytest.approx(4, rel=1e-4)
-    assert bursty.noise_floor(500) == pytest.approx(2.2 * plain.noise_floor(500))
-
-
 def test_means_inflation_is_that_of_worst_direction():
     angle = 0.3
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
@@ -259,10 +198,6 @@ def test_means_inflation_is_that_of_worst_direction():
     # The non-centrality in every direction is at least the one assumed.
     for direction in np.array([[1, 0], [0, 1], [0.6, 0.8]]):
         assert direction @ np.linalg.solve(overdispersion.means, direction) >= 1 / sensitivity.means_inflation
-
-
-def test_unknown_overdispersion_counts_as_independent():
-    assert Sensitivity.of(20, 32, 10_000, None) == Sensitivity(20, 32, 10_000, 1, 1)
 
 
 def test_noise_floor_is_mean_divergence_without_drift():

@@ -35,26 +35,6 @@ def test_interleaved_commits_are_assembled_whole(commits, random):
     assert (assembler.orphans, assembler.first_offset) == (0, None)
 
 
-def test_commit_without_final_progress_is_dropped():
-    assembler = CommitAssembler()
-    one, _ = parts("a", 0, 2)
-    assert assembler.add(0, 0, Partial(one.commit, 0, 1, 1, (), ())) is None
-    assert (assembler.orphans, assembler.first_offset) == (1, None)
-
-
-def test_first_offset_is_lowest_staged_part():
-    assembler = CommitAssembler()
-    assembler.add(7, 0, parts("a", 0, 2)[0])
-    assembler.add(8, 0, parts("b", 0, 3)[0])
-    assert assembler.first_offset == 7
-    assembler.add(9, 0, parts("a", 0, 2)[1])
-    assert assembler.first_offset == 8
-    assembler.expire(900_000)
-    assert assembler.first_offset == 8
-    assembler.expire(900_001)
-    assert (assembler.orphans, assembler.first_offset) == (1, None)
-
-
 def test_duplicate_part_drops_commit():
     assembler = CommitAssembler()
     first, last = parts("a", 0, 2)

@@ -38,13 +38,6 @@ def shard():
     return shard
 
 
-def test_contiguous_progress_keeps_chain(shard):
-    shard.commit()
-    shard.read(at(3))
-    shard.commit(producer="b")
-    assert (shard.chain, shard.chain_errors) == (WHOLE, [])
-
-
 def test_offset_reset_forward_is_gap_that_marks_windows(shard):
     shard.ends[EVENTS, 0] += 7
     shard.read(at(5), at(8))
@@ -138,12 +131,6 @@ def test_progress_of_former_topic_is_ignored(shard):
     assert shard.chain == WHOLE
 
 
-def test_recreated_topic_with_old_offsets_is_gap(shard):
-    shard.ids[EVENTS] = "embeddings-2"
-    shard.commit()
-    assert shard.chain == (1, 0, 0)
-
-
 def test_recreated_topic_does_not_wait_for_removed_partitions():
     shard = Shard(build_spec(), partitions=130)
     shard.read(at(0))
@@ -164,17 +151,6 @@ def test_missing_topic_id_does_not_hide_recreated_topic(shard):
     shard.ends.clear()
     shard.read(at(3))
     shard.commit()
-    assert shard.chain == WHOLE
-
-
-def test_added_partitions_begin_own_chains(shard):
-    shard.sizes[EVENTS] = 3
-    shard.read(at(4), partition=2)
-    assert shard.commit(unread=(1,)) == []
-    shard.read(at(4), partition=1)
-    shard.read(at(4))
-    results = shard.commit()
-    assert marks(results) == [(2, False, False, False)]
     assert shard.chain == WHOLE
 
 
@@ -229,14 +205,6 @@ def test_loss_marks_only_streams_of_its_topic():
     assert [(result.stream, result.events_lost) for result in results] == [("images", False), ("texts", True)]
 
 
-def test_interval_without_events_continues_chain(shard):
-    for _ in range(3):
-        shard.commit(after_ms=5_000, caught_up=True)
-    shard.restart()
-    shard.commit(after_ms=5_000)
-    assert shard.chain == WHOLE
-
-
 def torn(shard, missing):
     """Write a commit with missing parts, then another; return the number of parts read, and the results."""
     shard.read(*[at(2 + hour, hour % 4) for hour in range(20)], stream="texts")
@@ -267,14 +235,6 @@ def test_torn_commit_is_not_applied_and_is_gap(missing):
     assert shard.chain == (1, 0, orphans)
 
 
-def test_missing_commit_is_gap(shard):
-    shard.read(at(3))
-    for offset in shard.write():
-        shard.log[offset] = None
-    shard.commit()
-    assert shard.chain == (1, 0, 0)
-
-
 def test_expired_parts_are_orphans_and_release_position(shard):
     shard.read(at(3))
     offsets = shard.write(producer="gone")
@@ -283,22 +243,6 @@ def test_expired_parts_are_orphans_and_release_position(shard):
         shard.commit(after_ms=MINUTE_MS)
     assert shard.chain == (1, 0, 1)
     assert shard.state.position.offset == len(shard.log)
-
-
-def test_interleaved_parts_of_two_producers_are_applied(shard):
-    shard.read(at(3), at(3.2))
-    one = [shard.log[offset] for offset in shard.write(producer="a", unread=())]
-    shard.read(at(4))
-    other = [shard.log[offset] for offset in shard.write(producer="b")]
-    del shard.log[shard.next_offset :]
-    shard.log += [one[0], other[0], one[1], other[1], None, None]
-    results = None
-    for _ in range(2):
-        shard.apply()
-        results = shard.close()
-    assert results == []
-    assert shard.chain == WHOLE
-    assert shard.state.open_windows("images") == {HOUR_MS: 5}
 
 
 def test_commit_applied_before_staged_parts_is_not_repeated():

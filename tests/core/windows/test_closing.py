@@ -1,10 +1,8 @@
-"""Closing of windows: due, late, final; purging and restarts."""
+"""Closing of windows: due, late, final; purging."""
 
 import numpy as np
-import pytest
 
 from driftgauge.core.windows import purging
-from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.window import Window
 from tests.builders.batches import at
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
@@ -38,13 +36,6 @@ def test_windows_close_by_end_then_by_size():
         (HOUR_MS, 24),
         (DAY_MS, 24),
     ]
-
-
-def test_event_within_allowed_lateness_gives_revision():
-    shard = Shard(build_spec())
-    assert summarize_counts(read_and_commit(shard, at(0), at(1))) == [(HOUR_MS, MONDAY_MS, 0, (1, 0, 0, 0))]
-    assert summarize_counts(read_and_commit(shard, at(0.5, 3))) == [(HOUR_MS, MONDAY_MS, 1, (1, 0, 0, 1))]
-    assert shard.status().revised == {HOUR_MS: 1}
 
 
 def test_many_commits_in_one_round_give_one_revision():
@@ -94,61 +85,6 @@ def test_event_late_for_hour_is_counted_in_day():
     ]
 
 
-def test_streams_have_own_counts_and_watermarks():
-    shard = Shard(build_spec("images"), build_spec("texts", sizes_ms=(DAY_MS,)))
-    shard.read(at(0), at(1), stream="images")
-    shard.read(at(0, 2), stream="texts")
-    assert [result.stream for result in shard.commit()] == ["images"]
-    assert shard.status("images").watermark_ms == MONDAY_MS + HOUR_MS
-    assert shard.status("texts").watermark_ms == MONDAY_MS
-    assert [(r.stream, r.count) for r in shard.close(has_source_ended=True)] == [("images", 1), ("texts", 1)]
-
-
-def test_partition_far_ahead_closes_and_purges_nothing():
-    shard = Shard(build_spec(), partitions=2)
-    shard.read(at(0, 1), partition=1)
-    for hour in range(50):
-        assert read_and_commit(shard, at(hour)) == []
-    results = []
-    for hour in range(50):
-        results += read_and_commit(shard, at(hour, 1), partition=1)
-    assert shard.late.total() == 0
-    assert [count for _, _, count in summarize_hours(results)] == [3] + [2] * 48
-
-
-@pytest.mark.parametrize(("min_events", "is_scored"), [(3, True), (4, False)])
-def test_small_window_is_published_without_score(min_events, is_scored):
-    shard = Shard(build_spec(min_events=min_events))
-    (result,) = read_and_commit(shard, at(0), at(0, 1), at(0, 1), at(1))
-    assert (result.score is not None) is is_scored
-    assert (result.verdict is Verdict.INSUFFICIENT) or is_scored
-
-
-def test_end_of_source_closes_every_window():
-    shard = Shard(build_spec(), partitions=2)
-    shard.read(at(0), at(7))
-    assert shard.commit() == []
-    assert summarize_hours(shard.close(has_source_ended=True)) == [(0, 0, 1), (7, 0, 1)]
-    assert shard.close(has_source_ended=True) == []
-
-
-# Purging and restarts
-
-
-def test_final_panes_and_results_are_purged_except_newest():
-    shard = Shard(build_spec(sizes_ms=(HOUR_MS, 2 * HOUR_MS)))
-    for hour in range(20):
-        shard.read(at(hour), event_ids=[f"event-{hour}"])
-        shard.commit()
-    kept = sorted(key for key in shard.changelog)
-    assert len([key for key in kept if key.startswith(b"pane")]) <= 3, kept
-    assert len([key for key in kept if key.startswith(b"examples")]) <= 3
-    assert len([key for key in kept if key.startswith(b"published")]) <= 4
-    state = shard.state.streams["images"]
-    assert {window.size_ms for window in state.published} == {HOUR_MS, 2 * HOUR_MS}
-    assert shard.state.open_windows("images") == {HOUR_MS: 2, 2 * HOUR_MS: 1}
-
-
 def test_final_panes_are_purged_in_portions(monkeypatch):
     monkeypatch.setattr(purging, "_MAX_PURGED_PANES", 3)
     shard = Shard(build_spec(sizes_ms=(MINUTE_MS,), lateness_ms=0))
@@ -160,43 +96,3 @@ def test_final_panes_are_purged_in_portions(monkeypatch):
         left.append(len(shard.state.streams["images"].panes.starts()))
     # The first commit purged three.
     assert left == [5, 2, 1, 1, 1]
-
-
-def test_restored_shard_continues_revisions():
-    shard = Shard(build_spec(), partitions=2)
-    for partition in (0, 1):
-        shard.read(at(0), at(1), partition=partition)
-    assert summarize_hours(shard.commit()) == [(0, 0, 2)]
-    shard.restart()
-    assert shard.commit() == []
-    shard.restart()
-    assert summarize_hours(read_and_commit(shard, at(0.5))) == [(0, 1, 3)]
-
-
-def test_restart_applies_uncommitted_parts_again():
-    shard = Shard(build_spec())
-    read_and_commit(shard, at(0))
-    shard.read(at(0.5), at(1))
-    shard.write()
-    shard.apply()
-    shard.state.close_windows()
-    shard.restart()
-    shard.apply()
-    assert summarize_hours(shard.close()) == [(0, 0, 2)]
-
-
-def test_totals_survive_restarts():
-    shard = Shard(build_spec())
-    read_and_commit(shard, at(0), at(5))
-    read_and_commit(shard, at(4.5))
-    read_and_commit(shard, at(0))
-    before = shard.status()
-    shard.restart()
-    assert (shard.status().late, shard.status().closed, shard.status().revised) == (
-        {HOUR_MS: 1},
-        before.closed,
-        before.revised,
-    )
-    assert sum(before.closed.values()) == 2
-    read_and_commit(shard, at(0.1))
-    assert shard.status().late == {HOUR_MS: 2}

@@ -1,4 +1,4 @@
-"""The tests of novelty, spread and duplicates on tallies: their sums, and their overdispersion."""
+"""The standardized values of novelty, spread and duplicates on tallies."""
 
 import math
 from dataclasses import replace
@@ -10,12 +10,9 @@ from driftgauge.core.counting.projection import SPREAD_STEP
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.statistics.duplicates import DuplicatesNull
 from driftgauge.core.statistics.novelty import NoveltyNull
-from driftgauge.core.statistics.overdispersion import Overdispersion
-from driftgauge.core.statistics.spread import Spread, SpreadMoments, SpreadNull
-from driftgauge.core.statistics.target_power import POWER
+from driftgauge.core.statistics.spread import Spread, SpreadMoments
 from driftgauge.core.windows.distance_tests import DistanceTests, distances_of
 from tests.builders.references import COMPONENTS, RICH, SEGMENTED
-from tests.builders.results import plain
 
 COUNTS = np.array([400, 300, 200, 100])
 OUTLIERS = np.array([6, 4, 3, 2])
@@ -25,7 +22,6 @@ MOMENTS = (
 )
 HASHES = np.arange(128) % 8
 REFERENCE = replace(RICH, spreads=MOMENTS, hash_counts=np.full(128, 500))
-RELATED = Overdispersion(40, 3.0, np.eye(COMPONENTS), np.array([2.0, 3.0, 4.0, 5.0]))
 
 
 def tally(spreads=(1.1, 1.3), parts=(0.05, 0.06)):
@@ -34,31 +30,6 @@ def tally(spreads=(1.1, 1.3), parts=(0.05, 0.06)):
     return Tally(
         np.concatenate([COUNTS, OUTLIERS, HASHES, np.zeros(COMPONENTS, np.int64), sums]), len(COUNTS)
     )
-
-
-@pytest.mark.parametrize(("overdispersion", "windows"), [(None, math.inf), (RELATED, 40)])
-def test_tests_read_sums_of_tally(overdispersion, windows):
-    here = DistanceTests(REFERENCE, overdispersion)
-    inflations = [1.0] * 3 if overdispersion is None else [2.0, 3.0, 4.0]
-    novelty = NoveltyNull(*RICH.outlier_shares, inflations[0], windows)
-    components, residual = (
-        SpreadNull(moments, inflation, windows)
-        for moments, inflation in zip(MOMENTS, inflations[1:3], strict=True)
-    )
-    assert plain(here.novelty(tally())) == plain(novelty.test(OUTLIERS, COUNTS))
-    found = here.spread(tally())
-    for change, expected in zip(
-        found.changes,
-        (components.test(1.1, 0.05, 1_000), residual.test(1.3, 0.06, 1_000)),
-        strict=True,
-    ):
-        assert change.change == pytest.approx(expected.change, abs=1e-6)
-        assert change.outliers == pytest.approx(expected.outliers, abs=1e-6)
-        assert change.p_value == pytest.approx(expected.p_value, rel=1e-3)
-    assert here.least_novelty(1_000, 1e-4) == novelty.least_excess(1_000, 1e-4)
-    found = here.least_spread(1_000, 1e-4)
-    powers = [each.power(found, 1_000, 1e-4) for each in (components, residual)]
-    assert 1 - (1 - powers[0]) * (1 - powers[1]) == pytest.approx(POWER, abs=1e-4)
 
 
 def test_standardized_values_are_in_standard_errors():

@@ -2,7 +2,7 @@
 
 from driftgauge.core.windows.changelog import BLOCK
 from driftgauge.core.windows.result import Verdict
-from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS, SECOND_MS
+from tests.builders.clocks import MINUTE_MS, MONDAY_MS, SECOND_MS
 from tests.builders.results import summarize_minutes
 from tests.builders.specs import build_minute_spec
 from tests.core.shard import EVENTS, STEP_MS, Shard, read_now, run_for
@@ -33,20 +33,6 @@ def test_watermark_is_least_partition_time_less_disorder():
     assert shard.status().watermark_ms == MONDAY_MS + 53_000
 
 
-def test_added_partition_holds_watermark():
-    shard = Shard(build_minute_spec())
-    read_now(shard, 0)
-    shard.commit()
-    shard.sizes[EVENTS] = 2
-    assert summarize_minutes(run_for(shard, 2 * MINUTE_MS, 0, unread=(1,))) == []
-    watermark_ms = shard.status().watermark_ms
-    shard.read((MONDAY_MS, 0), partition=1)
-    shard.commit()
-    assert shard.status().watermark_ms == watermark_ms
-    read_now(shard, 0, 1)
-    assert summarize_minutes(shard.commit())[0] == (0, 0, 14, ())
-
-
 def test_event_time_is_written_in_blocks_of_partitions():
     shard = Shard(build_minute_spec(), partitions=2 * BLOCK + 1)
     for index in range(2 * BLOCK + 1):
@@ -73,17 +59,6 @@ def test_caught_up_quiet_partition_becomes_idle():
     read_now(shard, 0, 1)
     results = run_for(shard, 3 * MINUTE_MS, 0)
     assert [result.published_ms for result in results] == [MONDAY_MS + 2 * MINUTE_MS] * 2
-
-
-def test_silence_without_catch_up_does_not_make_idle():
-    shard = Shard(build_minute_spec(incomplete_ms=HOUR_MS), partitions=2)
-    read_now(shard, 0, 1)
-    results = []
-    for _ in range(100):
-        shard.now_ms += STEP_MS
-        read_now(shard, 0)
-        results += shard.commit(caught_up=(0,))
-    assert results == []
 
 
 def test_unreadable_idle_partition_holds_watermark():

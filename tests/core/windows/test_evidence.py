@@ -12,7 +12,7 @@ from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.spread import Spread, SpreadChange
-from driftgauge.core.windows.evidence import Evidence, EvidenceAttribution, Kind
+from driftgauge.core.windows.evidence import EvidenceAttribution, Kind
 from tests.builders.references import COMPONENTS, RICH
 from tests.builders.results import build_novelty
 
@@ -67,17 +67,73 @@ def test_shares_sum_to_one(js, mean, novelty, spread, repeated, size, outliers, 
     assert min(shares) >= 0
 
 
-def test_strongest_test_names_kind():
-    assert attribute(js=1e-9).kind is Kind.MIX
-    assert attribute(shift=(0.5, 0.5), mean=1e-9).kind is Kind.SHIFT
-    assert attribute(novelty=1e-9).kind is Kind.NOVELTY
-    assert attribute(changes=(None, change(0.3, 0.0, 1e-9))).kind is Kind.SPREAD
-    assert attribute(repeated=(0.05, 1e-9)).kind is Kind.DUPLICATES
+SHIFT = {"shift": (0.5, 0.5)}
+SPREAD_OF_OTHERS = {"changes": (change(0.01, 0.0, 0.4), change(0.3, 0.1, 1e-9))}
+SPREAD_OF_ALL = {"changes": (change(0.2, 0.1, 1e-4), change(0.3, 0.1, 1e-9))}
+# A tenth of the events more in the first cluster and less in the second moves the mean by 0.3 deviations.
+MIXED = {"counts": (350, 150, 250, 250)}
+# An item of a tenth of the events moves the mean by a tenth of its distance.
+ITEM = {"repeated": (0.1, 1e-6)}
+LEAST = np.finfo(float).tiny
 
 
-def test_change_of_mix_without_shift_is_not_that_of_an_item():
-    assert attribute(js=1e-20, repeated=(0.03, 0.005)).kind is Kind.MIX
-    assert attribute(js=1e-6, shift=(0.1, 0.1), mean=1e-6, repeated=(0.1, 1e-6)).kind is Kind.DUPLICATES
+@pytest.mark.parametrize(
+    ("found", "kind"),
+    [
+        # The strongest test names the kind.
+        ({"js": 1e-9}, Kind.MIX),
+        ({**SHIFT, "mean": 1e-9}, Kind.SHIFT),
+        ({"novelty": 1e-9}, Kind.NOVELTY),
+        ({"changes": (None, change(0.3, 0.0, 1e-9))}, Kind.SPREAD),
+        ({"repeated": (0.05, 1e-9)}, Kind.DUPLICATES),
+        ({**SHIFT, "js": LEAST, "mean": LEAST}, Kind.SHIFT),
+        # A mean that outliers move, also where events lie further out, but not along the components.
+        (
+            {**SHIFT, "changes": (change(0.01, 0.0, 0.4), change(0.3, 0.25, 1e-9))}
+            | {"js": 1e-20, "mean": 1e-60, "novelty": 1e-9},
+            Kind.NOVELTY,
+        ),
+        ({**SHIFT, **SPREAD_OF_OTHERS, "mean": 1e-60, "novelty": 0.02}, Kind.NOVELTY),
+        # Where most of the change of spread is that of all events, they moved.
+        ({**SHIFT, **SPREAD_OF_ALL, "mean": 1e-60, "novelty": 1e-9}, Kind.SHIFT),
+        ({**SHIFT, **SPREAD_OF_ALL, "mean": 1e-60, "novelty": 0.02}, Kind.SHIFT),
+        # A shift of all events by a deviation and a half puts a tenth of them beyond the radius.
+        (
+            {**SHIFT, "js": 1e-20, "mean": 1e-60, "novelty": 1e-9, "excess_of_outliers": 0.1},
+            Kind.NOVELTY,
+        ),
+        (
+            {"shift": (1.2, 1.2), "js": 1e-20, "mean": 1e-60, "novelty": 1e-9, "excess_of_outliers": 0.1},
+            Kind.SHIFT,
+        ),
+        # A shift that the clusters' shares explain is a change of mix.
+        ({**MIXED, "shift": (0.3, 0.0), "mean": 1e-9}, Kind.MIX),
+        ({**MIXED, "shift": (-0.3, 0.0), "mean": 1e-9}, Kind.SHIFT),
+        ({**MIXED, "shift": (0.3, 0.8), "mean": 1e-9}, Kind.SHIFT),
+        ({"shift": (0.3, 0.0), "mean": 1e-9}, Kind.SHIFT),
+        # The divergence of events that moved is shift.
+        ({**MIXED, "shift": (0.3, 0.8), "js": 1e-20, "mean": 1e-9}, Kind.SHIFT),
+        ({**MIXED, "shift": (0.3, 0.8), "js": 1e-20, "mean": 0.02}, Kind.MIX),
+        ({**MIXED, "shift": (0.3, 0.0), "js": 1e-20, "mean": 1e-9}, Kind.MIX),
+        # Fewer outliers do not explain a growth, and more of them no shrinking.
+        ({"changes": (change(0.4, -0.3, 1e-9), None)}, Kind.SPREAD),
+        ({"changes": (change(-0.4, 0.3, 1e-9), None)}, Kind.SPREAD),
+        ({"changes": (change(0.0, 0.3, 1e-9), None)}, Kind.SPREAD),
+        # A repeated item explains a change of mix only with a shift.
+        ({"js": 1e-20, "repeated": (0.03, 0.005)}, Kind.MIX),
+        ({**ITEM, "js": 1e-6, "shift": (0.1, 0.1), "mean": 1e-6}, Kind.DUPLICATES),
+        # No item of a tenth moves the mean by a deviation, or makes all distances twice as long.
+        ({**ITEM, "shift": (1.0, 1.0), "js": 1e-9, "mean": 1e-60}, Kind.SHIFT),
+        ({**ITEM, "changes": (change(3.0, 0.0, 1e-60), None)}, Kind.SPREAD),
+        # An item of a tenth is a tenth of the events beyond the radius.
+        ({**ITEM, "novelty": 1e-20, "excess_of_outliers": 0.1}, Kind.DUPLICATES),
+        ({**ITEM, "novelty": 1e-60, "excess_of_outliers": 0.4}, Kind.NOVELTY),
+        # A repeated item that is not significant explains nothing.
+        ({"shift": (0.1, 0.1), "js": 1e-9, "mean": 1e-9, "repeated": (0.1, 0.02)}, Kind.SHIFT),
+    ],
+)
+def test_kind_of_evidence(found, kind):
+    assert attribute(**found).kind is kind
 
 
 def test_equal_p_values_have_equal_shares():
@@ -103,24 +159,6 @@ def test_shares_are_in_proportion_to_logarithms():
     assert 2 < found.mix / found.novelty < 2.2
 
 
-def test_smallest_p_values_name_shift():
-    least = np.finfo(float).tiny
-    assert attribute(shift=(0.5, 0.5), js=least, mean=least).kind is Kind.SHIFT
-
-
-def test_mean_that_outliers_move_is_novelty():
-    changes = (change(0.01, 0.0, 0.4), change(0.3, 0.25, 1e-9))
-    found = attribute(shift=(0.5, 0.5), js=1e-20, mean=1e-60, novelty=1e-9, changes=changes)
-    assert found.kind is Kind.NOVELTY
-    # So it is where events lie further out, but not along the components, by which the mean moved.
-    changes = (change(0.01, 0.0, 0.4), change(0.3, 0.1, 1e-9))
-    assert attribute(shift=(0.5, 0.5), mean=1e-60, novelty=0.02, changes=changes).kind is Kind.NOVELTY
-    # Where most of the change of spread is that of all events, they moved.
-    changes = (change(0.2, 0.1, 1e-4), change(0.3, 0.1, 1e-9))
-    assert attribute(shift=(0.5, 0.5), mean=1e-60, novelty=1e-9, changes=changes).kind is Kind.SHIFT
-    assert attribute(shift=(0.5, 0.5), mean=1e-60, novelty=0.02, changes=changes).kind is Kind.SHIFT
-
-
 def test_students_tails_do_not_hide_novelty():
     """With 20 windows a p-value of 1e-6 is as far out as one of 1e-12 of a normal variable."""
     moved = MeanShift(1.0, 1e-9, 1e-9, 1.0, 1e-9, 9.0, np.ones(COMPONENTS) / COMPONENTS)
@@ -133,29 +171,6 @@ def test_students_tails_do_not_hide_novelty():
             QUIET, shift, 0.5, moved, novelty, Spread(None, None), Duplicates(0.0, 0.5)
         )
         assert found.kind is kind
-
-
-def test_mean_that_moved_too_little_for_its_outliers_is_novelty():
-    """A shift of all events by a deviation and a half puts a tenth of them beyond the radius."""
-    for shift, kind in (((0.5, 0.5), Kind.NOVELTY), ((1.2, 1.2), Kind.SHIFT)):
-        found = attribute(shift=shift, js=1e-20, mean=1e-60, novelty=1e-9, excess_of_outliers=0.1)
-        assert found.kind is kind
-
-
-def test_shift_that_clusters_shares_explain_is_change_of_mix():
-    # A tenth of the events more in the first cluster and less in the second moves the mean by 0.3 deviations.
-    moved = np.array([350, 150, 250, 250])
-    assert attribute(moved, (0.3, 0.0), mean=1e-9).kind is Kind.MIX
-    assert attribute(moved, (-0.3, 0.0), mean=1e-9).kind is Kind.SHIFT
-    assert attribute(moved, (0.3, 0.8), mean=1e-9).kind is Kind.SHIFT
-    assert attribute(QUIET, (0.3, 0.0), mean=1e-9).kind is Kind.SHIFT
-
-
-def test_divergence_of_events_that_moved_is_shift():
-    moved = np.array([350, 150, 250, 250])
-    assert attribute(moved, (0.3, 0.8), js=1e-20, mean=1e-9).kind is Kind.SHIFT
-    assert attribute(moved, (0.3, 0.8), js=1e-20, mean=0.02).kind is Kind.MIX
-    assert attribute(moved, (0.3, 0.0), js=1e-20, mean=1e-9).kind is Kind.MIX
 
 
 @pytest.mark.parametrize("burst", [1, 5])
@@ -174,31 +189,10 @@ def test_noise_does_not_hide_change_of_mix(burst):
 
 def test_spread_that_comes_from_outliers_is_novelty():
     found = attribute(changes=(change(0.4, 0.3, 1e-9), None))
-    assert found.novelty == pytest.approx(0.75, abs=1e-6)
-    assert found.spread == pytest.approx(0.25, abs=1e-6)
-    # Fewer outliers do not explain a growth, and more of them no shrinking.
-    assert attribute(changes=(change(0.4, -0.3, 1e-9), None)).kind is Kind.SPREAD
-    assert attribute(changes=(change(-0.4, 0.3, 1e-9), None)).kind is Kind.SPREAD
-    assert attribute(changes=(change(0.0, 0.3, 1e-9), None)).kind is Kind.SPREAD
+    assert (found.novelty, found.spread) == (pytest.approx(0.75, abs=1e-6), pytest.approx(0.25, abs=1e-6))
 
 
 def test_shift_and_spread_that_repeated_item_causes_are_duplicates():
-    # An item of a tenth of the events moves the mean by a tenth of its distance.
-    item = {"repeated": (0.1, 1e-6), "changes": (change(0.2, 0.0, 1e-9), None)}
-    found = attribute(shift=(0.1, 0.1), js=1e-9, mean=1e-20, novelty=1e-9, **item)
+    changes = (change(0.2, 0.0, 1e-9), None)
+    found = attribute(shift=(0.1, 0.1), js=1e-9, mean=1e-20, novelty=1e-9, changes=changes, **ITEM)
     assert found.duplicates == pytest.approx(1)
-    # No item of a tenth moves the mean by a deviation, or makes all distances twice as long.
-    assert attribute(shift=(1.0, 1.0), js=1e-9, mean=1e-60, **item).kind is Kind.SHIFT
-    assert attribute(changes=(change(3.0, 0.0, 1e-60), None), repeated=(0.1, 1e-6)).kind is Kind.SPREAD
-    # An item of a tenth is a tenth of the events beyond the radius.
-    assert attribute(novelty=1e-20, excess_of_outliers=0.1, repeated=(0.1, 1e-6)).kind is Kind.DUPLICATES
-    assert attribute(novelty=1e-60, excess_of_outliers=0.4, repeated=(0.1, 1e-6)).kind is Kind.NOVELTY
-
-
-def test_duplicates_that_are_not_seen_explain_nothing():
-    found = attribute(shift=(0.1, 0.1), js=1e-9, mean=1e-9, repeated=(0.1, 0.02))
-    assert found.shift > 0.9
-
-
-def test_kind_has_largest_share():
-    assert Evidence(0.1, 0.2, 0.4, 0.2, 0.1).kind is Kind.NOVELTY

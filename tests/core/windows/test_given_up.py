@@ -83,17 +83,6 @@ def test_given_up_idle_partition_returns_when_caught_up():
     assert results[-1].missing == ()
 
 
-def test_events_of_given_up_partition_are_revisions_or_late():
-    shard = Shard(build_minute_spec(give_up_ms=20 * MINUTE_MS), partitions=2)
-    run_for(shard, STEP_MS, 0, 1)
-    run_for(shard, 40 * MINUTE_MS, 0, unread=(1,))
-    shard.read((shard.now_ms - 5 * MINUTE_MS, 1), (shard.now_ms - 30 * MINUTE_MS, 1), partition=1)
-    results = shard.commit(caught_up=(0,))
-    assert [result.revision for result in results] == [1]
-    assert shard.late == {("images", MINUTE_MS): 1}
-    assert shard.status().late == {MINUTE_MS: 1}
-
-
 def test_restarts_do_not_restart_waits():
     results = {}
     for is_restarted in (False, True):

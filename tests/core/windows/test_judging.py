@@ -12,9 +12,8 @@ from driftgauge.core.windows.changelog import HistoryKey
 from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.verdict import VerdictHistory
-from driftgauge.core.windows.window import Window
 from tests.builders.batches import AWAY
-from tests.builders.clocks import DAY_MS, HOUR_MS
+from tests.builders.clocks import HOUR_MS
 from tests.builders.references import COMPONENTS, RICH, build_reference
 from tests.builders.results import hour_window, plain
 from tests.core.windows.judged_stream import FEW, MOVED, ODD, QUIET, JudgedStream
@@ -37,16 +36,6 @@ def test_drift_needs_two_of_three_windows(windows, verdicts):
     assert [stream.verdict(number, counts) for number, counts in enumerate(windows)] == verdicts
 
 
-def test_each_size_has_own_history():
-    stream = JudgedStream()
-    assert [stream.verdict(0, MOVED), stream.verdict(1, MOVED)] == [WARNING, DRIFT]
-    assert [stream.verdict(Window(DAY_MS, number * DAY_MS), MOVED) for number in range(2)] == [WARNING, DRIFT]
-    assert {size: history.end_ms for size, history in stream.state.histories.items()} == {
-        HOUR_MS: 2 * HOUR_MS,
-        DAY_MS: 2 * DAY_MS,
-    }
-
-
 def test_result_holds_memory_and_superseded_verdict():
     stream = JudgedStream()
     first = stream.judge(0, MOVED)
@@ -66,31 +55,6 @@ def test_result_holds_memory_and_superseded_verdict():
     assert second.memory == VerdictMemory((True,), first.slow_drift)
     again = stream.judge(0)
     assert (again.revision, again.superseded, again.verdict) == (1, WARNING, OK)
-
-
-def test_window_enters_history_once_when_first_complete():
-    stream = JudgedStream()
-    assert stream.verdict(0, MOVED, missing=(AWAY,)) is Verdict.INCOMPLETE
-    assert stream.history is None
-    stream.judge(0, MOVED)
-    entered = stream.history
-    assert (entered.memory.recent, entered.end_ms) == ((True,), HOUR_MS)  # type: ignore[attr-defined]
-    stream.judge(0, MOVED)
-    stream.judge(0, QUIET)
-    assert stream.history is entered
-
-
-def test_revision_is_judged_with_memory_of_first():
-    stream = JudgedStream()
-    for number, counts in enumerate((MOVED, QUIET, MOVED, MOVED)):
-        stream.judge(number, counts)
-    before = stream.history
-    revised = stream.judge(1, MOVED)
-    assert (revised.verdict, revised.memory.recent) == (DRIFT, (True,))
-    # Later windows keep the memory of the first revision.
-    assert stream.judge(2, MOVED).memory.recent == (True, False)
-    assert stream.verdict(0, MOVED) is WARNING
-    assert stream.history is before
 
 
 def test_window_incomplete_again_keeps_memory():
@@ -138,29 +102,6 @@ def test_window_enters_history_when_revision_is_scored():
     assert stream.history.memory.recent == (True, True)
 
 
-def test_quiet_small_window_is_ok_and_says_what_it_could_not_show():
-    stream = JudgedStream()
-    result = stream.judge(0, FEW)
-    assert result.verdict is Verdict.OK
-    assert result.score.detectable.js_divergence > 0.1
-    assert stream.history.memory.recent == (False,)
-
-
-def test_small_evidence_accumulates_to_slow_drift_warning():
-    stream = JudgedStream(level=0.001)
-    seen = [stream.judge(number, ODD) for number in range(6)]
-    assert not any(
-        WindowScorer(stream.spec, RICH, None, calibrated=False).is_significant_and_large(result.score)
-        for result in seen
-    )
-    statistic = 0.0
-    for result in seen:
-        statistic = min(advance(statistic, result.score.p_value), result.slow_drift_limit + 3)
-        assert result.slow_drift == statistic
-        assert result.verdict is (WARNING if statistic >= result.slow_drift_limit else OK)
-    assert {result.verdict for result in seen} == {OK, WARNING}
-
-
 def test_slow_drift_warns_from_its_limit():
     # The evidence of this many events is clipped at four deviations, and the change is far from large.
     trifle = (42_500, 28_500, 19_500, 9_500)
@@ -193,23 +134,6 @@ def test_revision_under_old_baseline_leaves_new_history():
     revised = stream.judge(1, MOVED)
     assert (revised.verdict, revised.memory) == (DRIFT, first.memory)
     assert stream.history is before
-
-
-def test_older_window_does_not_enter_under_new_baseline():
-    stream = JudgedStream()
-    stream.judge(3, MOVED)
-    stream.judge(1, MOVED, reference=NEXT)
-    assert stream.history.baseline_id == RICH.baseline_id
-    stream.judge(4, MOVED, reference=NEXT)
-    assert stream.history.memory.recent == (True,)
-
-
-def test_memory_of_other_baseline_is_not_used():
-    stream = JudgedStream()
-    stream.judge(0, MOVED)
-    stream.judge(1, MOVED)
-    renewed = stream.judge(1, MOVED, reference=NEXT)
-    assert (renewed.revision, renewed.memory, renewed.verdict) == (1, VerdictMemory(), WARNING)
 
 
 @settings(max_examples=examples(25))

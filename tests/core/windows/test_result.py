@@ -1,4 +1,4 @@
-"""Window results: movers, signed contributions and counts."""
+"""Window results: movers and signed contributions."""
 
 import numpy as np
 import pytest
@@ -36,13 +36,3 @@ def test_signed_contribution_is_negative_where_share_fell(counts):
     # In integers: a share has fallen if and only if the cross product has.
     gain = counts * int(FIRST.counts.sum()) - FIRST.counts * int(counts.sum())
     np.testing.assert_array_equal(np.sign(signed[contributions > 0]), np.sign(gain[contributions > 0]))
-
-
-def test_window_without_score_has_no_contributions():
-    assert build_result((1, 2, 0, 0)).signed_contributions is None
-
-
-def test_count_is_sum_over_clusters():
-    result = build_result((3, 0, 4, 0))
-    assert result.count == 7
-    assert type(result.count) is int

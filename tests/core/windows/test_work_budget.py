@@ -1,4 +1,4 @@
-"""The work budget of a closing round, and rounds against restarts."""
+"""The work budget of a closing round."""
 
 from dataclasses import replace
 
@@ -7,7 +7,6 @@ import pytest
 
 from driftgauge.core.reference import SegmentReference
 from driftgauge.core.windows import work_budget
-from driftgauge.core.windows.result import Verdict
 from tests.builders.batches import at
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.references import CLUSTERS, RICH
@@ -30,26 +29,6 @@ def read_hours(shard, *windows, last):
         for _ in range(counts[cluster])
     ]
     shard.read(*events, at(last), baseline=RICH.key)
-
-
-@pytest.mark.parametrize("restarts", [(), (1,), (2,), (1, 2, 3)])
-def test_restart_during_drift_changes_nothing(restarts):
-    steady, restarted = Shard(rich_spec()), Shard(rich_spec())
-    verdicts = []
-    for number, counts in enumerate((MOVED, QUIET, MOVED, QUIET)):
-        if number in restarts:
-            restarted.restart()
-        seen = []
-        for shard in (steady, restarted):
-            rows = [at(number, cluster) for cluster in range(CLUSTERS) for _ in range(counts[cluster])]
-            shard.read(*rows, baseline=RICH.key)
-            shard.read(at(number + 1), baseline=RICH.key)
-            seen.append(shard.commit())
-        ((expected,), (result,)) = seen
-        assert plain(result) == plain(expected)
-        verdicts.append(result.verdict)
-        assert steady.status().alarms == ({HOUR_MS} if result.verdict is Verdict.DRIFT else frozenset())
-    assert verdicts == [Verdict.WARNING, Verdict.OK, Verdict.DRIFT, Verdict.OK]
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from tests.deploy.chain.servers import Alertmanager, Prometheus
 from tests.deploy.chain.shipped import ALERTMANAGER, RULES, load, redirect, shorten
 from tests.deploy.chain.traffic import PARTITIONS, LiveTraffic, SegmentedCase
 from tests.deploy.chain.webhook import Notice, Webhook
-from tests.integration.service import ReplicaProcess
-from tests.kafka.node import free_ports
+from tests.harness.node import free_ports
+from tests.harness.service import ReplicaProcess
 from tests.waiting import PATIENCE_S, wait_for
 
 __all__ = ["FACTOR", "STREAMS", "WINDOWS", "MonitoringStack", "NotifiedCause"]
@@ -68,7 +68,7 @@ class MonitoringStack:
             settings={"streams": [_watch(stream, severity) for stream, severity in STREAMS.items()]},
         )
         self.webhook = running.enter_context(Webhook())
-        routes = redirect(shorten(load(ALERTMANAGER), FACTOR), self.webhook.url, folder)
+        routes = redirect(shorten(load(ALERTMANAGER), FACTOR), self.webhook.url)
         self.alertmanager = running.enter_context(Alertmanager(folder, routes))
         self.traffic = running.enter_context(LiveTraffic(self.case))
         self.services = {name: self._start(name) for name in REPLICAS}

@@ -10,9 +10,9 @@ from typing import Any
 from tests.deploy import dashboards
 from tests.deploy.chain.monitoring import STREAMS, WINDOWS, MonitoringStack, NotifiedCause
 from tests.deploy.chain.traffic import REJECTED_RECORDS
-from tests.deploy.chain.webhook import Notice, ReceiverRequest
+from tests.deploy.chain.webhook import Notice
 
-__all__ = ["DOWN", "DRIFT", "ChainRecord", "Exposition", "play"]
+__all__ = ["DOWN", "DRIFT", "ChainRecord", "play"]
 
 DRIFT = "DriftgaugeDrift"
 DOWN = "DriftgaugeDown"
@@ -47,14 +47,6 @@ _VARIABLES = {
 
 
 @dataclass(frozen=True)
-class Exposition:
-    """The metrics text of one replica, and the number of partitions it held."""
-
-    text: str
-    partitions: int
-
-
-@dataclass(frozen=True)
 class ChainRecord:
     """The notices, results and metrics of one run of the scenario.
 
@@ -66,11 +58,10 @@ class ChainRecord:
         outage: Every replica is killed; a page is sent.
         restart: The replicas are restarted; the page is resolved.
         notices: All notices received.
-        receiver_requests: The requests to PagerDuty and Slack.
         inhibited: The alerts that Alertmanager inhibited while no replica ran, by fingerprint.
         inhibiting: The fingerprints of the DriftgaugeDown alerts.
         results: All window results.
-        expositions: The replicas' metrics at the end.
+        expositions: The metrics text of each replica at the end.
         panels: Whether each dashboard query had data at the end.
     """
 
@@ -81,11 +72,10 @@ class ChainRecord:
     outage: NotifiedCause
     restart: NotifiedCause
     notices: tuple[Notice, ...]
-    receiver_requests: tuple[ReceiverRequest, ...]
     inhibited: Mapping[str, dict[str, Any]]
     inhibiting: frozenset[str]
     results: Sequence[Mapping[str, Any]]
-    expositions: tuple[Exposition, ...]
+    expositions: tuple[str, ...]
     panels: Mapping[dashboards.PanelQuery, bool]
 
     @property
@@ -124,10 +114,7 @@ def play(folder: Path, bootstrap: str) -> ChainRecord:
         stack.wait_for("every reason to refuse a record", f"count({_REFUSED}) == {len(REJECTED_RECORDS)}")
         stack.wait_for("no verdict to be drift", f'count({_VERDICTS}{{verdict="drift"}} == 0) == {_SHOWN}')
         stack.wait_for("windows of every stream to close again", f"{_CLOSED_SINCE} == {_SHOWN}")
-        expositions = tuple(
-            Exposition(service.scrape().text, service.assigned_partitions())
-            for service in stack.services.values()
-        )
+        expositions = tuple(service.scrape().text for service in stack.services.values())
         panels = _query_panels(queries, stack)
         return ChainRecord(
             calm=calm,
@@ -137,7 +124,6 @@ def play(folder: Path, bootstrap: str) -> ChainRecord:
             outage=outage,
             restart=restart,
             notices=stack.webhook.notices,
-            receiver_requests=stack.webhook.receiver_requests,
             inhibited=inhibited,
             inhibiting=inhibiting,
             results=stack.case.results(),

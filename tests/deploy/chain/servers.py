@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from tests.kafka.node import free_ports
+from tests.harness.node import free_ports
 from tests.needed import required
 from tests.waiting import wait_for
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from driftgauge.baseline.artifact import save
 from driftgauge.baseline.fitting import Provenance, fit_baseline
 from driftgauge.baseline.segments import find_members, parse_choice
-from tests.integration.case import CLUSTERS, DIMENSION, HOUR_MS, START_MS, TIMEOUT_S, Case
-from tests.kafka.delivery_failures import DeliveryFailures
+from tests.harness.case import CLUSTERS, DIMENSION, HOUR_MS, START_MS, Case
+from tests.harness.topics import TIMEOUT_S, DeliveryFailures
 
 __all__ = ["COUNTRIES", "PARTITIONS", "REJECTED_RECORDS", "LiveTraffic", "SegmentedCase"]
 

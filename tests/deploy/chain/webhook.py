@@ -1,6 +1,6 @@
 """The receiver of notices: an HTTP server on loopback that records Alertmanager's requests.
 
-The server replaces PagerDuty and Slack, and receives every notice a second time as JSON.
+The server replaces PagerDuty and Slack.
 """
 
 import json
@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-__all__ = ["JsonReceiver", "Notice", "ReceiverRequest", "Webhook"]
+__all__ = ["JsonReceiver", "Notice", "Webhook"]
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,6 @@ class Notice:
     def __str__(self) -> str:
         labels = " ".join(f"{key}={value}" for key, value in sorted(self.labels.items()))
         return f"{self.at_s:.1f} to {self.receiver}: {self.status} {labels}"
-
-
-@dataclass(frozen=True)
-class ReceiverRequest:
-    """A request to PagerDuty or Slack.
-
-    Attributes:
-        to: `pagerduty` or `slack`.
-        body: The whole request.
-    """
-
-    to: str
-    body: Mapping[str, Any]
 
 
 class JsonReceiver:
@@ -99,7 +86,6 @@ class Webhook(JsonReceiver):
     def __init__(self) -> None:
         super().__init__(self._record)
         self._notices: list[Notice] = []
-        self._receiver_requests: list[ReceiverRequest] = []
 
     def __exit__(
         self,
@@ -116,11 +102,6 @@ class Webhook(JsonReceiver):
         """All notices so far, in order."""
         return tuple(self._notices)
 
-    @property
-    def receiver_requests(self) -> tuple[ReceiverRequest, ...]:
-        """All requests so far, in order."""
-        return tuple(self._receiver_requests)
-
     def matching(
         self, alert: str, status: str, labels: Mapping[str, str], *, after_s: float
     ) -> Iterator[Notice]:
@@ -130,11 +111,7 @@ class Webhook(JsonReceiver):
             if matches and notice.status == status and notice.at_s >= after_s:
                 yield notice
 
-    def _record(self, path: str, message: Mapping[str, Any]) -> None:
-        to = path.removeprefix("/")
-        if to != "notices":
-            self._receiver_requests.append(ReceiverRequest(to, message))
-            return
+    def _record(self, _path: str, message: Mapping[str, Any]) -> None:
         now_s = time.time()
         self._notices += [
             Notice(

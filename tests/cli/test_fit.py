@@ -1,0 +1,141 @@
+"""`driftgauge baseline fit`: events, tables and archives as sources; groups, names and examples."""
+
+import json
+import sys
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from tests.builders.baselines import draw_bursts
+from tests.builders.clocks import HOUR_MS, MONDAY_MS
+from tests.builders.events import write_events
+from tests.cli.command import run
+
+HOURS, AN_HOUR = 60, 60
+
+
+def fit(folder, source, *arguments, clusters=2):
+    """Fit a baseline; return the finished command, and the baseline as `show` prints it."""
+    out = folder / "out.safetensors"
+    done = run("baseline", "fit", source, *arguments, "--stream", "s", "--clusters", clusters, "--out", out)
+    return done, json.loads(run("baseline", "show", out, "--json").stdout) if done.returncode == 0 else None
+
+
+def line(vector, time_ms, **more):
+    row = {"stream": "s", "timestamp": time_ms, "embedding": vector, **more}
+    return orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def test_baseline_of_table_equals_baseline_of_events(tmp_path):
+    random = np.random.default_rng(0)
+    rows = HOURS * AN_HOUR
+    vectors = np.eye(4)[random.integers(4, size=rows)] + random.normal(scale=0.1, size=(rows, 4))
+    vectors = vectors.astype("f4")
+    times_ms = MONDAY_MS + np.arange(rows) * (HOUR_MS // AN_HOUR)
+    countries = np.array(["de", "fr"])[random.integers(2, size=rows)]
+    columns = zip(vectors, times_ms.tolist(), countries.tolist(), strict=True)
+    lines = [line(vector, time, segments={"country": country}) for vector, time, country in columns]
+    table = {"v": list(vectors), "at": pa.array(times_ms, pa.timestamp("ms")), "land": countries}
+    pa.parquet.write_table(pa.table(table), tmp_path / "events.parquet")
+    identities = []
+    for source, more in (
+        (write_events(tmp_path / "events.jsonl", lines), ()),
+        (tmp_path / "events.parquet", ("--time-column", "at", "--segment-column", "country=land")),
+    ):
+        choice = ("--segment", "country=de,fr", "--model-version", "v1")
+        done, shown = fit(tmp_path, source, *choice, *more, clusters=4)
+        assert done.returncode == 0, done.stderr
+        assert "windows of 1h held out: counts vary" in done.stderr
+        identities.append(shown["identity"])
+    assert identities[0] == identities[1]
+
+
+def test_table_without_pyarrow_names_extra(tmp_path, monkeypatch):
+    for module in ("driftgauge.baseline.tables", "driftgauge.baseline.table_columns"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    done, _ = fit(tmp_path, "a.parquet")
+    assert done.returncode == 2
+    assert "a.parquet: reading it needs pyarrow; install driftgauge[parquet]" in done.stderr
+
+
+def test_groups_of_events_measure_overdispersion(tmp_path):
+    # Articles of five paragraphs, all at one time.
+    lines = [
+        line(vector, MONDAY_MS, segments={"document": str(row // 5)})
+        for row, vector in enumerate(np.ascontiguousarray(draw_bursts(2_000, 5)))
+    ]
+    source = write_events(tmp_path / "events.jsonl", lines)
+    done, shown = fit(tmp_path, source, "--group", "document", clusters=6)
+    assert done.returncode == 0, done.stderr
+    assert (shown["window_ms"], shown["segments"]) == (None, [])
+    assert shown["groups"] == shown["overdispersion"]["windows"]
+    assert 3 < shown["overdispersion"]["counts"] < 7
+    done, _ = fit(tmp_path, source, "--group", "user", clusters=6)
+    assert done.returncode == 2
+    assert "no vector has a group 'user'" in done.stderr
+
+
+@pytest.fixture
+def columns():
+    """Return columns of 200 vectors of two clusters: their classes, texts and ids."""
+    random = np.random.default_rng(0)
+    classes = random.integers(2, size=200)
+    vectors = (5 * np.eye(4)[classes] + random.normal(scale=0.1, size=(200, 4))).astype("f4")
+    labels = [("ice", "road")[each] for each in classes]
+    texts = [("the hockey game", "a fast car engine")[each] for each in classes]
+    return {
+        "v": vectors,
+        "label": labels,
+        "text": texts,
+        "id": [f"{x}-{row}" for row, x in enumerate(labels)],
+    }
+
+
+def write_source(folder, kind, columns):
+    path = folder / f"a.{kind}"
+    if kind == "npz":
+        np.savez(path, **columns)
+    elif kind == "parquet":
+        pa.parquet.write_table(pa.table({**columns, "v": list(columns["v"])}), path)
+    else:
+        rows = enumerate(zip(*columns.values(), strict=True))
+        lines = [
+            line(vector, MONDAY_MS + row * HOUR_MS, segments={"label": label}, text=text, event_id=name)
+            for row, (vector, label, text, name) in rows
+        ]
+        write_events(path, lines)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["npz", "parquet", "jsonl"])
+def test_labels_and_texts_name_clusters(tmp_path, columns, kind):
+    source = write_source(tmp_path, kind, columns)
+    ids = () if kind == "jsonl" else ("--id-column", "id")
+    done, shown = fit(tmp_path, source, "--label", "label", *ids)
+    assert "\n2 of 2 clusters are named by labels\n" in done.stderr
+    assert sorted(each["name"] for each in shown["clusters"]) == ["ice", "road"]
+    for cluster in shown["clusters"]:
+        assert len(cluster["example_ids"]) == 5
+        assert all(each.startswith(cluster["name"]) for each in cluster["example_ids"])
+    _, shown = fit(tmp_path, source, "--text", "text")
+    assert sorted(each["name"] for each in shown["clusters"]) == ["car, engine, fast", "game, hockey"]
+    assert shown["clusters"][0]["example_ids"] == [] or kind == "jsonl"
+    done, _ = fit(tmp_path, source)
+    assert "named by" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (("--label", "none"), "no vector has a label 'none'; name a column with values"),
+        (("--text", "none"), "or a path in the record's value, or leave out --text"),
+    ],
+)
+def test_unusable_names_exit_with_2(tmp_path, columns, arguments, fault):
+    done, _ = fit(tmp_path, write_source(tmp_path, "jsonl", columns), *arguments)
+    assert done.returncode == 2
+    assert fault in done.stderr

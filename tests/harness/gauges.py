@@ -1,0 +1,175 @@
+"""The window gauges of replicas, and the gauges that the published results imply."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import datetime
+from math import copysign, inf
+from typing import Any
+
+from driftgauge.config.stream import SmallestDrift
+from driftgauge.telemetry.catalogue import METRICS
+from driftgauge.telemetry.metric import MetricType
+from tests.harness.case import WindowKey
+from tests.harness.demo import Scrape
+from tests.harness.service import ReplicaProcess
+from tests.waiting import PATIENCE_S, wait_for
+
+# Gauges of the configuration; a result has the limit only if a statistic is compared with it.
+_CONFIGURED = {
+    "driftgauge_window_duration_seconds",
+    "driftgauge_window_min_events",
+    "driftgauge_window_overdue_seconds",
+    "driftgauge_window_slow_drift_limit",
+}
+_KINDS = {
+    "mix": "js_divergence",
+    "shift": "mean_shift",
+    "novelty": "novelty",
+    "spread": "spread",
+    "duplicates": "duplicates",
+}
+_VERDICTS = ("ok", "warning", "drift", "insufficient", "incomplete")
+_MEASURED = {
+    name
+    for name, metric in METRICS.items()
+    if name.startswith("driftgauge_window_") and metric.type is MetricType.GAUGE
+} - _CONFIGURED
+# Results do not hold their time of publication.
+_CLOSED = "driftgauge_window_closed_timestamp_seconds"
+
+Series = tuple[str, tuple[tuple[str, str], ...]]
+"""A metric's name and its labels, as sorted pairs."""
+Samples = dict[Series, float]
+
+
+def window_gauges(scrape: Scrape) -> Samples:
+    """Return a replica's samples of closed windows."""
+    return {series: value for series, value in scrape.samples.items() if series[0] in _MEASURED}
+
+
+def newest_result(service: ReplicaProcess, stream: str, window: str) -> float | None:
+    """Return the end of the newest window that a replica shows, s since the epoch; None without a window."""
+    labels = (("stream", stream), ("window", window))
+    return service.scrape().samples.get(("driftgauge_window_end_timestamp_seconds", labels))
+
+
+def held_partitions(scrape: Scrape) -> set[int]:
+    """Return the partitions of events topics that a replica counts."""
+    return {
+        int(dict(labels)["partition"])
+        for name, labels in scrape.samples
+        if name == "driftgauge_consumer_position_offset" and ".partials." not in dict(labels)["topic"]
+    }
+
+
+def compare_gauges(
+    scrapes: Iterable[Scrape], final: Mapping[Any, dict[str, Any]]
+) -> dict[Series, tuple[list[float], list[float]]]:
+    """Return for each series the values that the replicas show and those that the last results imply."""
+    expected = expected_gauges(final)
+    shown: defaultdict[Series, list[float]] = defaultdict(list)
+    for scrape in scrapes:
+        for series, value in window_gauges(scrape).items():
+            if series[0] != _CLOSED:
+                shown[series].append(value)
+    return {
+        series: (shown[series], [expected[series]] if series in expected else [])
+        for series in sorted(expected.keys() | shown.keys())
+    }
+
+
+def wait_until_shown(
+    replicas: Collection[ReplicaProcess],
+    final: Mapping[WindowKey, dict[str, Any]],
+    within_s: float = PATIENCE_S,
+) -> None:
+    """Wait until the replicas together show the gauges of these last results, each series once."""
+
+    def wrong() -> dict[Series, tuple[list[float], list[float]]]:
+        compared = compare_gauges([replica.scrape() for replica in replicas], final)
+        return {series: each for series, each in compared.items() if each[0] != each[1]}
+
+    wait_for(
+        lambda: f"the gauges of the last results; shown and expected: {wrong()}",
+        lambda: not wrong(),
+        within_s=within_s,
+    )
+
+
+def expected_gauges(final: Mapping[Any, dict[str, Any]]) -> Samples:
+    """Return the samples that the last results imply, by stream, size and start, without the wall time."""
+    newest = {(stream, window): record for (stream, window, _), record in sorted(final.items())}
+    samples: Samples = {}
+    for record in newest.values():
+        of_window = {"stream": record["stream"], "window": record["window"]}
+        for name, labels, value in _values(record):
+            # A value that was not scored has no series.
+            if value is not None:
+                series = f"driftgauge_window_{name}", tuple(sorted({**of_window, **labels}.items()))
+                samples[series] = float(value)
+    return samples
+
+
+def _values(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float | None]]:
+    for name in (
+        *("js_divergence", "js_distance", "noise_floor", "js_excess", "js_p_value", "p_value", "calibrated"),
+        *("revision", "events_lost", "counted_twice"),
+    ):
+        yield name, {}, record[name]
+    shift = record["mean_shift"] or {}
+    for name in ("t2", "excess", "p_value", "leading_p_value"):
+        yield f"mean_shift_{name}", {}, shift.get(name)
+    for name in ("centroid_distance", "centroid_p_value"):
+        yield name, {}, shift.get(name)
+    yield from _kinds(record)
+    for kind, name in _KINDS.items():
+        size = (record["detectable"] or {}).get(name)
+        smallest = getattr(SmallestDrift(), name)
+        yield "detectable_ratio", {"kind": kind}, inf if size is None else size / smallest
+    yield "slow_drift", {}, (record["slow_drift"] or {}).get("statistic")
+    yield "events", {}, record["count"]
+    yield "complete", {}, not record["incomplete"]
+    yield "end_timestamp_seconds", {}, datetime.fromisoformat(record["end"]).timestamp()
+    for verdict in _VERDICTS:
+        yield "verdict", {"verdict": verdict}, verdict == record["verdict"]
+    for missing in record["incomplete"]:
+        yield "missing_partition", {"topic": missing["topic"], "partition": str(missing["partition"])}, 1
+    for cluster in record["clusters"]:
+        labels = {"cluster_id": str(cluster["id"])}
+        yield "cluster_ratio", labels, cluster["share"]
+        yield "cluster_signed_js_contribution", labels, _signed_contribution(cluster)
+    for segment in record["segments"]:
+        labels = {"segment": segment["key"], "value": segment["value"]}
+        yield "segment_events", labels, segment["count"]
+        yield "segment_js_divergence", labels, segment["js_divergence"]
+        yield "segment_adjusted_p_value", labels, segment["adjusted_p_value"]
+        for verdict in _VERDICTS:
+            yield "segment_verdict", {**labels, "verdict": verdict}, verdict == segment["verdict"]
+
+
+def _kinds(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float | None]]:
+    yield "novelty_ratio", {}, record["novelty"]
+    yield "novelty_excess_ratio", {}, record["novelty_excess"]
+    yield "novelty_p_value", {}, record["novelty_p_value"]
+    for part, change in (record["spread"] or {}).items():
+        for name, field in (("change_ratio", "change"), ("p_value", "p_value")):
+            yield f"spread_{name}", {"part": part}, change and change[field]
+    duplicates = record["duplicates"]
+    yield "duplicates_ratio", {}, duplicates and duplicates["share"]
+    yield "duplicates_p_value", {}, duplicates and duplicates["p_value"]
+    if record["kind"] == "novelty":
+        parts = {cluster["id"]: cluster["novelty_contribution"] for cluster in record["clusters"]}
+        largest = max(parts, key=lambda cluster: parts[cluster])
+        if parts[largest] > max(sum(parts.values()) / 2, 0):
+            yield "cluster_novelty_contribution", {"cluster_id": str(largest)}, parts[largest]
+    if record["kind"] is not None:
+        for kind, share in record["evidence"].items():
+            yield "evidence_ratio", {"kind": kind}, share
+
+
+def _signed_contribution(cluster: dict[str, Any]) -> float | None:
+    """Return a cluster's part of the divergence, negative if its share has fallen; None if not scored."""
+    contribution: float | None = cluster["js_contribution"]
+    return (
+        None if contribution is None else copysign(contribution, cluster["share"] - cluster["baseline_share"])
+    )

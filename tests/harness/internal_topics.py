@@ -1,0 +1,145 @@
+"""A real cluster's events topic, internal topics and groups, for tests of their preparation."""
+
+import uuid
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ClusterMetadata,
+    ConfigResource,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.kafka import client, topics
+from driftgauge.kafka.internal_topics import InternalTopics
+from tests.harness.closing import close
+from tests.harness.topics import TIMEOUT_S, TopicOwner
+
+SHARDS = 2
+
+
+class InternalTopicsCluster(TopicOwner):
+    """An events topic of three partitions, the names of two internal topics, and a consumer per group."""
+
+    def __init__(self, bootstrap: str) -> None:
+        name = uuid.uuid4().hex
+        self.events, self.group = f"events-{name}", f"group-{name}"
+        self.partials, self.changelog = f"partials-{name}", f"changelog-{name}"
+        self.bootstrap = bootstrap
+        self.properties: client.KafkaProperties = {"bootstrap.servers": bootstrap, "group.id": self.group}
+        self.admin = client.admin(self.properties)
+        self.count = client.consumer(self.properties, self.group)
+        self.windows = client.consumer(self.properties, f"{self.group}.windows")
+        self.create(self.events, 3)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        close(self.count, "the member of COUNT")
+        close(self.windows, "the member of WINDOWS")
+
+    def settings(self, topic: str) -> dict[str, str]:
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        entries = self.admin.describe_configs([resource])[resource].result(TIMEOUT_S)
+        return {name: entry.value for name, entry in entries.items()}
+
+    def commit_events(self) -> None:
+        self.count.commit(offsets=[TopicPartition(self.events, 1, 7)], asynchronous=False)
+
+    def commit_partials(self) -> None:
+        self.windows.commit(offsets=[TopicPartition(self.partials, 1, 7)], asynchronous=False)
+
+    def producer(self) -> Producer:
+        """Return a transactional producer that is ready."""
+        producer = client.transactional_producer(self.properties, self.group, lambda _: None)
+        producer.init_transactions(TIMEOUT_S)
+        return producer
+
+    def prepare(
+        self,
+        admin: AdminClient | None = None,
+        *,
+        count: Consumer | None = None,
+        windows: Consumer | None = None,
+    ) -> None:
+        topics.prepare_internal_topics(
+            admin or self.admin,
+            InternalTopics(self.partials, self.changelog, SHARDS),
+            replication=1,
+            events={self.events: 3},
+            count=count or self.count,
+            windows=windows or self.windows,
+            clock=SYSTEM_CLOCK,
+        )
+
+
+class AclCluster(InternalTopicsCluster):
+    """A cluster with an authorizer: a resource with a rule is closed to everything the rules do not allow."""
+
+    def __init__(self, bootstrap: str) -> None:
+        super().__init__(bootstrap)
+        self._marker = f"marker-{uuid.uuid4().hex}"
+        self.create(self._marker, 1)
+
+    def set_rules(
+        self,
+        kind: ResourceType,
+        name: str,
+        *,
+        allow: Iterable[AclOperation] = (),
+        deny: Iterable[AclOperation] = (),
+    ) -> None:
+        """Add rules for a resource, and wait until they are in force."""
+        rules = {
+            **dict.fromkeys(allow, AclPermissionType.ALLOW),
+            **dict.fromkeys(deny, AclPermissionType.DENY),
+        }
+        bindings = [
+            AclBinding(kind, name, ResourcePatternType.LITERAL, "User:ANONYMOUS", "*", operation, permission)
+            for operation, permission in rules.items()
+        ]
+        for future in self.admin.create_acls(bindings).values():
+            future.result(TIMEOUT_S)
+        # Rules come into force in the order of their creation, so the marker's rule shows that these are.
+        if kind is not ResourceType.TOPIC or name != self._marker:
+            self.set_rules(ResourceType.TOPIC, self._marker, deny=[AclOperation.DESCRIBE])
+            self.await_partitions(self._marker, 0)
+
+
+class StaleAdmin:
+    """An admin client whose first topic list is outdated: the list at the time of its creation."""
+
+    def __init__(self, admin: AdminClient) -> None:
+        self._admin = admin
+        self._outdated = [admin.list_topics(timeout=TIMEOUT_S)]
+
+    def list_topics(self, timeout: float) -> ClusterMetadata:
+        return self._outdated.pop() if self._outdated else self._admin.list_topics(timeout=timeout)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._admin, name)
+
+
+class MultiBrokerAdmin:
+    """An admin client that reports a number of brokers."""
+
+    def __init__(self, admin: AdminClient, brokers: int) -> None:
+        self._metadata = admin.list_topics(timeout=TIMEOUT_S)
+        self._metadata.brokers = dict.fromkeys(range(brokers))
+
+    def list_topics(self, timeout: float) -> ClusterMetadata:
+        return self._metadata

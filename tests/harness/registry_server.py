@@ -1,0 +1,54 @@
+"""A schema registry in this process: it gives schemas by id, or fails."""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+__all__ = ["serve_answers", "serve_schemas"]
+
+_SCHEMA = re.compile(r"/schemas/ids/(\d+)")
+
+
+@contextmanager
+def serve_answers(answer: Callable[[str, str | None], tuple[int, bytes]]) -> Iterator[str]:
+    """Yield the address of a server; `answer` gets path and credentials, and returns status and body."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = answer(self.path, self.headers.get("Authorization"))
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def serve_schemas(schemas: Mapping[int, object], *, failures: int = 0) -> Iterator[str]:
+    """Yield the address of a registry with these Avro schemas, which fails at the first requests."""
+    left = iter(range(failures))
+
+    def answer(path: str, _: str | None) -> tuple[int, bytes]:
+        found = _SCHEMA.match(path)
+        schema = schemas.get(int(found[1])) if found else None
+        if next(left, None) is not None:
+            return 503, b'{"error_code": 503, "message": "away"}'
+        if schema is None:
+            return 404, b'{"error_code": 40403, "message": "Schema not found"}'
+        return 200, json.dumps({"schema": json.dumps(schema)}).encode()
+
+    with serve_answers(answer) as url:
+        yield url

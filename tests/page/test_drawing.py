@@ -1,0 +1,173 @@
+"""Charts, sparklines and the map of clusters: what is drawn where."""
+
+import re
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftgauge.page.chart import SPARK_HEIGHT, WIDTH, chart, sparkline
+from driftgauge.page.cluster_map import cluster_map
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS
+from tests.builders.page import build_record, build_rows
+
+
+def points(path):
+    return [tuple(map(float, pair)) for pair in re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", path)]
+
+
+def rows_of(number, size_ms):
+    rows = np.repeat(build_rows("ok"), number)
+    rows["start_ms"] += np.arange(number) * size_ms
+    return rows
+
+
+def draw(verdicts, values, **options):
+    return chart(build_rows(*verdicts), HOUR_MS, np.array(values, dtype=np.float64), **options)
+
+
+def test_heights_are_proportional_to_numbers():
+    drawn = draw(["ok"] * 4, [0.1, 0.2, 0.4, -0.1], floor=np.full(4, 0.05), limits=[np.full(4, 0.3)])
+    assert drawn.dots == tuple(points(drawn.line))
+    across, up = zip(*drawn.dots, strict=True)
+    assert list(across) == sorted(across)
+    assert all(drawn.left <= x <= drawn.right for x in across)
+    assert all(drawn.top <= y <= drawn.bottom for y in up)
+    unit = drawn.zero - up[0]
+    assert [drawn.zero - y for y in up] == pytest.approx([unit, 2 * unit, 4 * unit, -unit], abs=0.3)
+    (_, noise), (_, limit) = points(drawn.floor)[0], points(drawn.limits[0])[0]
+    assert [drawn.zero - noise, drawn.zero - limit] == pytest.approx([unit / 2, 3 * unit], abs=0.3)
+    positive = draw(["ok"], [0.1])
+    assert positive.zero == positive.bottom
+
+
+def test_window_without_number_breaks_line_and_missing_one_the_band():
+    unscored = draw(["ok", "insufficient", "ok"], [0.1, np.nan, 0.2])
+    missing = chart(build_rows("ok", "ok", "ok")[[0, 2]], HOUR_MS, np.array([0.1, 0.2]))
+    for drawn in (unscored, missing):
+        assert drawn.line.count("M") == 2
+        assert len(drawn.dots) == 2
+    assert [(hit.verdict, hit.value) for hit in unscored.hits] == [
+        ("ok", "0.100"),
+        ("insufficient", "–"),  # noqa: RUF001 - as shown
+        ("ok", "0.200"),
+    ]
+    assert [hit.start_ms for hit in unscored.hits] == build_rows("ok", "ok", "ok")["start_ms"].tolist()
+    assert [band.verdict for band in missing.bands] == ["ok", "ok"]
+    assert draw(["ok", "insufficient"], [0.1, np.nan]).line.endswith("h0"), "a single window is a point"
+
+
+def test_bands_join_windows_of_same_verdict():
+    drawn = draw(["ok", "ok", "drift", "drift", "ok"], [0.1] * 5)
+    assert [band.verdict for band in drawn.bands] == ["ok", "drift", "ok"]
+    assert drawn.bands[0].width == pytest.approx(2 * drawn.bands[2].width, abs=0.2)
+    assert sum(band.width for band in drawn.bands) == pytest.approx(drawn.right - drawn.left, abs=0.5)
+
+
+def test_ticks_name_mondays_and_the_first_one_zone_and_date():
+    def ticks(rows, size_ms):
+        drawn = chart(rows, size_ms, np.ones(len(rows)))
+        assert drawn.x_ticks[0].time_ms == rows["start_ms"][0]
+        assert drawn.x_ticks[0].at == drawn.left
+        return [(tick.text, tick.below) for tick in drawn.x_ticks]
+
+    weeks = ticks(rows_of(21, DAY_MS), DAY_MS)
+    assert [text for text, _ in weeks] == ["3 Nov", "10 Nov", "17 Nov", "24 Nov"]
+    hours = ticks(build_rows(*["ok"] * 7)[4:], HOUR_MS)
+    assert hours[:3] == [("04:00", "3 Nov UTC"), ("04:30", ""), ("05:00", "")]
+    assert ticks(rows_of(2, DAY_MS), DAY_MS)[:2] == [("3 Nov", "UTC"), ("06:00", "")]
+    tall, low = (draw(["ok"], [1.0], height=height).y_ticks for height in (256, 136))
+    assert [tick.text for tick in low] == ["0", "1"]
+    assert len(tall) > len(low)
+    assert chart(rows_of(121, HOUR_MS), HOUR_MS, np.ones(121)).dots == (), "too many for dots"
+
+
+@given(
+    st.lists(st.floats(-1e6, 1e6) | st.just(float("nan")), min_size=1, max_size=30),
+    st.sampled_from([1_000, MINUTE_MS, HOUR_MS, DAY_MS, 365 * DAY_MS]),
+)
+def test_any_numbers_fit_the_drawing(values, size_ms):
+    drawn = chart(rows_of(len(values), size_ms), size_ms, np.array(values))
+    assert all(0 <= x <= WIDTH and -1 <= y <= drawn.height + 1 for x, y in points(drawn.line))
+    assert 1 <= len(drawn.y_ticks) <= 12
+    assert len(drawn.x_ticks) <= 12
+    assert len({tick.text for tick in drawn.y_ticks}) == len(drawn.y_ticks)
+
+
+def test_sparkline_shows_noise_low_drift_high_and_alarms_behind():
+    def height(divergence):
+        rows = build_rows("ok", "ok")
+        rows["js_divergence"], rows["noise_floor"] = divergence, 0.01
+        ((_, up), _) = points(sparkline(rows, HOUR_MS)[0])
+        return (SPARK_HEIGHT - up) / SPARK_HEIGHT
+
+    assert height(0.01) < 0.4
+    assert height(0.03) == height(0.3) > 0.9
+    line, bands = sparkline(build_rows("ok", "drift"), HOUR_MS)
+    assert len(points(line)) == 2
+    assert [band.verdict for band in bands] == ["drift"]
+    assert sparkline(build_rows("insufficient"), HOUR_MS) == ("", ())
+    assert points(sparkline(build_rows("ok"), HOUR_MS)[0])
+
+
+def cluster(number, position, share, baseline_share, name=None):
+    return {
+        "id": number,
+        "count": 1,
+        "share": share,
+        "baseline_share": baseline_share,
+        "js_contribution": 0.0,
+        "position": position,
+        "name": name,
+    }
+
+
+def draw_map(*clusters, movers=()):
+    return cluster_map(build_record(clusters=clusters).clusters, movers)
+
+
+def test_map_places_clusters_by_position_and_size_by_share():
+    clusters = cluster(0, [0, 0], 0.04, 0.36), cluster(1, [2, 1], 0.36, 0.04), cluster(2, None, 0.6, 0.6)
+    large, small = draw_map(*clusters, movers=[1]).bubbles
+    assert (large.cluster.id, small.cluster.id) == (1, 0)
+    assert (large.change, small.change) == ("more", "less")
+    assert (large.label.text, large.label.x, small.label) == ("1", large.x, None)
+    assert large.radius == pytest.approx(3 * small.radius, abs=0.2)
+    assert large.baseline_radius == small.radius
+    # One scale for both axes, and up is up.
+    assert large.x - small.x == pytest.approx(2 * (small.y - large.y), abs=0.2)
+    assert draw_map(cluster(0, None, 1, 1)) is None
+    (single,) = draw_map(cluster(0, [3, 3], 1, 1, "truck, " * 9), movers=[0]).bubbles
+    assert single.label.text == "truck, truck, truck, truck, tru…"
+
+
+coordinates = st.floats(-1e3, 1e3)
+shares = st.floats(0, 1)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.tuples(coordinates, coordinates), shares, shares, st.none() | st.text("ab", max_size=50)
+        ),
+        min_size=1,
+        max_size=20,
+    )
+)
+def test_any_bubbles_and_names_lie_within_the_map_and_apart(places):
+    clusters = [cluster(number, list(position), *others) for number, (position, *others) in enumerate(places)]
+    drawn = draw_map(*clusters, movers=range(len(places)))
+    boxes = []
+    for bubble in drawn.bubbles:
+        reach = max(bubble.radius, bubble.baseline_radius)
+        assert reach <= min(bubble.x, bubble.y)
+        assert max(bubble.x, bubble.y) + reach <= drawn.size
+        half = 3.5 * len(bubble.label.text)
+        boxes.append((bubble.label.x - half, bubble.label.x + half, bubble.label.y))
+        assert boxes[-1][0] >= 0
+        assert boxes[-1][1] <= drawn.size
+        assert 12 <= bubble.label.y <= drawn.size - 4
+    for (left, right, line), (other_left, other_right, other) in combinations(boxes, 2):
+        assert right <= other_left + 0.1 or other_right <= left + 0.1 or abs(line - other) >= 13.9

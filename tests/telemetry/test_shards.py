@@ -1,0 +1,150 @@
+"""The metrics of the shards that are held: totals, configuration, freshness, and scrapes of one state."""
+
+import threading
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftgauge.core.windows.result import Verdict
+from driftgauge.telemetry.snapshot import take_snapshot
+from driftgauge.telemetry.window_collector import WindowCollector
+from tests.builders.clocks import DAY_MS, HOUR_MS, ManualClock
+from tests.builders.results import build_result
+from tests.builders.telemetry import (
+    FITTED_MS,
+    SEGMENTS,
+    STREAMS,
+    build_shard,
+    read_samples,
+    registry_of,
+)
+
+
+def test_totals_alarm_and_chain_come_from_shard_state(show, exported):
+    show(
+        build_result((1, 0, 0, 0)),
+        shard=3,
+        chain=(1, 2, 4),
+        alarms=frozenset({HOUR_MS}),
+        late={HOUR_MS: 5},
+        closed={(HOUR_MS, Verdict.OK): 3, (HOUR_MS, Verdict.DRIFT): 1, (2 * HOUR_MS, Verdict.OK): 9},
+        revised={DAY_MS: 2},
+    )
+    (closed,) = exported("windows_closed_total").values()
+    assert {labels: number for labels, number in closed.items() if number} == {
+        "images ok 1h": 3,
+        "images drift 1h": 1,
+    }
+    expected: dict[str, dict[str, float]] = {
+        "alarm_active": {"images 1h": 1, "images 1d": 0},
+        "late_events_total": {"images 1h": 5, "images 1d": 0},
+        "window_revisions_total": {"images 1h": 0, "images 1d": 2},
+        "partials_gap_total": {"3": 1},
+        "partials_overlap_total": {"3": 2},
+        "partials_orphans_total": {"3": 4},
+    }
+    assert exported(*expected) == expected
+    show(build_result(verdict=Verdict.DRIFT), shard=3)
+    assert exported("alarm_active")["alarm_active"]["images 1h"] == 0
+
+
+def test_stream_without_windows_exports_configuration_and_zero_totals(show, exported, collector, snapshot):
+    show(streams=("images", "texts"))
+    samples = read_samples(registry_of(collector))
+    assert samples == snapshot
+    expected: dict[str, dict[str, float]] = {
+        "window_duration_seconds": {"images 1h": 3_600, "texts 1d": 86_400},
+        "window_overdue_seconds": {"images 1h": 7_530, "texts 1h": 43_200},
+        "window_min_events": {"texts 1h": 20},
+        "alarm_p_value": {"images": 0.001},
+        "alarm_js_excess": {"images": 0.005},
+        "alarm_severity_info": {"warning images": 1, "critical texts": 1},
+        "baseline_created_timestamp_seconds": {"images": FITTED_MS / 1000},
+        "windows_open": {"images 1h": 0},
+    }
+    for name, part in expected.items():
+        assert part.items() <= samples[name].items(), name
+
+
+def test_watermark_and_open_windows_follow_shard(show, exported):
+    panes = [number * HOUR_MS for number in (24, 25, 26)]
+    show(panes=panes)
+    assert exported("watermark_timestamp_seconds", "windows_open") == {
+        "watermark_timestamp_seconds": {},
+        "windows_open": {"images 1h": 3, "images 1d": 1},
+    }
+    show(panes=panes, final_ms=26 * HOUR_MS, watermark_ms=30_500)
+    assert exported("watermark_timestamp_seconds", "windows_open") == {
+        "watermark_timestamp_seconds": {"images": 30.5},
+        "windows_open": {"images 1h": 1, "images 1d": 1},
+    }
+
+
+def test_unconfigured_streams_and_sizes_are_absent(show, exported):
+    show(build_result(stream="elsewhere"), build_result(size_ms=2 * HOUR_MS))
+    assert exported("window_events", "windows_open") == {
+        "window_events": {},
+        "windows_open": {"images 1h": 0, "images 1d": 0},
+    }
+
+
+def test_shard_is_exported_while_held_and_until_15_s_after_its_last_commit(collector, show, clock, exported):
+    def streams():
+        return set(exported("alarm_p_value")["alarm_p_value"])
+
+    assert read_samples(registry_of(collector)) == {}
+    show(build_result())
+    clock.advance(10)
+    show(build_result(stream="texts", size_ms=DAY_MS), shard=1, streams=("texts",))
+    ends = {"images 1h": 2 * 3600, "texts 1d": 2 * 86_400}
+    assert exported("window_end_timestamp_seconds") == {"window_end_timestamp_seconds": ends}
+    clock.advance(5)
+    assert streams() == {"images", "texts"}
+    clock.advance(0.001)
+    assert streams() == {"texts"}
+    assert exported("partials_gap_total") == {"partials_gap_total": {"1": 0}}
+    show(build_result())
+    collector.keep_only([0, 1, 2])
+    assert streams() == {"images", "texts"}
+    collector.keep_only([1, 2])
+    assert streams() == {"texts"}
+    collector.keep_only([])
+    assert read_samples(registry_of(collector)) == {}
+
+
+def test_described_families_are_those_collected(collector, close):
+    close(segments=SEGMENTS)
+    described = list(collector.describe())
+    assert [family.name for family in described] == [family.name for family in collector.collect()]
+    assert not any(family.samples for family in described)
+
+
+@given(st.permutations([1, 2, 3, 4]))
+def test_newest_window_is_exported_for_any_order_of_restore(numbers):
+    collector = WindowCollector(STREAMS, ManualClock().clock)
+    state = build_shard(*(build_result(number=number) for number in numbers))
+    collector.show(0, take_snapshot(state, ["images"]))
+    samples = read_samples(registry_of(collector))
+    assert samples["window_end_timestamp_seconds"] == {"images 1h": 5 * 3600}
+
+
+def test_concurrent_scrapes_never_mix_two_windows(collector, close):
+    close(counts=(20, 0, 0, 0), number=0)
+
+    def close_all():
+        for number in range(1, 500):
+            close(counts=(20 + number, 0, 0, 0), number=number)
+
+    writer = threading.Thread(target=close_all)
+    writer.start()
+    seen = set()
+    while True:
+        last_round = not writer.is_alive()
+        values = {sample.name: sample.value for family in collector.collect() for sample in family.samples}
+        number = values["driftgauge_window_end_timestamp_seconds"] / 3600 - 1
+        assert values["driftgauge_window_events"] == 20 + number
+        seen.add(number)
+        if last_round:
+            break
+    writer.join()
+    assert max(seen) == 499
