@@ -140,6 +140,7 @@ class CountReplica:
                     delta.examples,
                     delta.progress(progress),
                     PARTIAL_BYTES,
+                    written_ms=now_ms,
                 )
             for source in self._sources:
                 source.commit()

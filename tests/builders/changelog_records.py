@@ -170,7 +170,7 @@ GOLDEN = {
     ),
     "sources": (
         SourcesKey("embeddings", 1),
-        SourceBlock("00ff", 66, np.array([[900, MONDAY_MS, MONDAY_MS + 9, MONDAY_MS], [-1, 0, NULL, 1]])),
+        SourceBlock("00ff", (), 66, np.array([[900, MONDAY_MS, MONDAY_MS + 9, MONDAY_MS], [-1, 0, NULL, 1]])),
         b"sources/embeddings/1",
         "01  42000000 04 30306666  02 04"
         "8403000000000000 007403479a010000 097403479a010000 007403479a010000"

@@ -87,7 +87,13 @@ RECORDS = st.one_of(
     st.tuples(st.just(PositionKey()), POSITIONS),
     st.tuples(
         st.builds(SourcesKey, TOPICS, INTEGERS),
-        st.builds(SourceBlock, st.sampled_from(["", "ab" * 16]), st.integers(0, 2**32 - 1), blocks(4)),
+        st.builds(
+            SourceBlock,
+            st.sampled_from(["", "ab" * 16]),
+            st.sampled_from([(), ("",), ("cd" * 16,) * 6]),
+            st.integers(0, 2**32 - 1),
+            blocks(4),
+        ),
     ),
     st.tuples(st.builds(StreamKey, STREAMS), STATUSES),
     st.tuples(st.builds(EventTimeKey, STREAMS, TOPICS, INTEGERS), blocks(2)),

@@ -86,6 +86,9 @@ def build_pane(
     )
 
 
+WRITTEN_MS = MONDAY_MS + 20
+
+
 def build_progress(partition: int = 3, **changes: Any) -> PartitionProgress:
     fields = {
         "partition": ("embeddings", partition),
@@ -109,7 +112,7 @@ def encode_parts(
     partitions: Sequence[PartitionProgress] = (),
     limit_bytes: int = 2**20,
 ) -> list[bytes]:
-    return encode_commit(COMMIT, 16, panes, examples, partitions, limit_bytes)
+    return encode_commit(COMMIT, 16, panes, examples, partitions, limit_bytes, written_ms=WRITTEN_MS)
 
 
 def join_parts(
@@ -149,10 +152,11 @@ GOLDEN = {
         "28000000  05000000070000000100000000000000feffffff 01000000000000000000000000000000fbffffff"
     ),
     "progress": (
-        "02 172b27bb 02 01000000 02000000"
-        "b3000000"
+        "02 83a8a852 02 01000000 02000000"
+        "ce000000"
         + (
-            b'{"producer":"driftgauge-0","epoch":3,"commit":4711,"shards":16,"topics":[{"name":"embeddings",'
+            b'{"producer":"driftgauge-0","epoch":3,"commit":4711,"shards":16,"written_ms":1762128000020,'
+            b'"topics":[{"name":"embeddings",'
             b'"id":"00112233445566778899aabbccddeeff","partitions":12}],"streams":["resnet18-fc1"]}'
         ).hex()
         + "50000000  0000000000000000 0300000000000000 0100000000000000 7003000000000000 8403000000000000"

@@ -91,7 +91,7 @@ def restore_before_end() -> None:
 def progress_not_last() -> None:
     """Write the parts of a commit in reverse order."""
     encode = count_worker.encode_commit  # type: ignore[attr-defined]
-    count_worker.encode_commit = lambda *arguments: encode(*arguments)[::-1]  # type: ignore[attr-defined]
+    count_worker.encode_commit = lambda *given, **named: encode(*given, **named)[::-1]  # type: ignore[attr-defined]
 
 
 def progress_without_partials() -> None:
@@ -100,13 +100,13 @@ def progress_without_partials() -> None:
     calls = 0
 
     def omit_partials(
-        commit: Any, shards: int, panes: Sequence[PaneDelta], examples: Any, *others: Any
+        commit: Any, shards: int, panes: Sequence[PaneDelta], examples: Any, *others: Any, **named: Any
     ) -> list[bytes]:
         nonlocal calls
         calls += 1
         if calls % EVERY_CALLS == 0:
             panes, examples = (), ()
-        return encode(commit, shards, panes, examples, *others)
+        return encode(commit, shards, panes, examples, *others, **named)
 
     count_worker.encode_commit = omit_partials  # type: ignore[attr-defined]
 

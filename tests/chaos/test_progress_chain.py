@@ -27,7 +27,7 @@ def commit(number: int, start: int, end: int, *, producer: str = "a", begins: bo
     values = np.array([9, 8, end - start, 0, -5])
     delta = PaneDelta("alpha", SCHEME, 60_000, None, values, end - start, ((TOPIC, 0), start))
     partial = Partial(id_, 0, 2, 1, (delta,), ())
-    return [partial, Progress(id_, 1, 2, 1, (progress(start, end, begins=begins),))]
+    return [partial, Progress(id_, 1, 2, 1, (progress(start, end, begins=begins),), 0)]
 
 
 def verify(parts: list[Part], end: int = 30) -> tuple[Check, ProgressChain]:
@@ -94,12 +94,12 @@ def test_missing_shard_fails() -> None:
 @pytest.mark.parametrize("missing", ["lost", "skipped"])
 def test_lost_or_skipped_records_fail(missing: str) -> None:
     first = replace(progress(0, 10, begins=True), **{missing: 3})
-    check, _ = verify([FIRST[0], Progress(FIRST[1].commit, 1, 2, 1, (first,)), *SECOND, *THIRD])
+    check, _ = verify([FIRST[0], Progress(FIRST[1].commit, 1, 2, 1, (first,), 0), *SECOND, *THIRD])
     assert not check.passed
 
 
 def test_missing_partial_fails_counts() -> None:
-    second = [Progress(SECOND[1].commit, 0, 1, 1, (progress(10, 20),))]
+    second = [Progress(SECOND[1].commit, 0, 1, 1, (progress(10, 20),), 0)]
     check, chain = verify([*FIRST, *second, *THIRD])
     assert check.passed
     assert not check_partials(chain.counts(), {KEY: (30, 0)}).passed
@@ -108,7 +108,7 @@ def test_missing_partial_fails_counts() -> None:
 def test_other_topic_is_ignored() -> None:
     id_ = CommitId("c", 0, 0)
     other = replace(progress(5, 9), partition=("lossy", 0))
-    check, _ = verify([*FIRST, *SECOND, *THIRD, Progress(id_, 0, 1, 1, (other,))])
+    check, _ = verify([*FIRST, *SECOND, *THIRD, Progress(id_, 0, 1, 1, (other,), 0)])
     assert check.passed
 
 

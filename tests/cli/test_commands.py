@@ -56,8 +56,6 @@ def test_serving_prints_without_rich(config, command):
 def test_command_line_has_exactly_documented_commands():
     assert {" ".join(path) for path in command_paths(cli)} == {
         "", "serve", "page", "replay", "report", "publish", "plan", "backtest", "health",
-        "kafka", "kafka reshard",
-        "kafka transactions", "kafka transactions list", "kafka transactions resolve",
         "config", "config check", "events", "events peek",
         "baseline", "baseline fit", "baseline show", "baseline compare",
     }  # fmt: skip

@@ -19,7 +19,7 @@ ENVIRON = {
     ("words", "offered"),
     [
         ("p", ["plain,page", "plain,plan", "plain,publish"]),
-        ("kafka transactions re", ["plain,resolve"]),
+        ("events p", ["plain,peek"]),
         ("serve --role ", ["plain,count", "plain,windows", "plain,all"]),
         ("baseline fit --metric c", ["plain,cosine"]),
         ("plan --base", ["plain,--baseline", "plain,--baseline-count"]),

@@ -142,8 +142,6 @@ def test_wrong_use_prints_one_message_and_exits_with_2(folder, arguments, part):
         ["publish", "events.jsonl.gz", "--stream", "images"],
         ["events", "peek", "--topic", "embeddings"],
         ["report", "--topic", "--json"],
-        ["kafka", "reshard", "--to", "8"],
-        ["kafka", "transactions", "list"],
     ],
 )
 def test_command_that_connects_needs_kafka(tmp_path, arguments):

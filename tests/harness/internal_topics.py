@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -57,32 +56,11 @@ class InternalTopicsCluster(TopicOwner):
         entries = self.admin.describe_configs([resource])[resource].result(TIMEOUT_S)
         return {name: entry.value for name, entry in entries.items()}
 
-    def commit_events(self) -> None:
-        self.count.commit(offsets=[TopicPartition(self.events, 1, 7)], asynchronous=False)
-
-    def commit_partials(self) -> None:
-        self.windows.commit(offsets=[TopicPartition(self.partials, 1, 7)], asynchronous=False)
-
-    def producer(self) -> Producer:
-        """Return a transactional producer that is ready."""
-        producer = client.transactional_producer(self.properties, self.group, lambda _: None)
-        producer.init_transactions(TIMEOUT_S)
-        return producer
-
-    def prepare(
-        self,
-        admin: AdminClient | None = None,
-        *,
-        count: Consumer | None = None,
-        windows: Consumer | None = None,
-    ) -> None:
+    def prepare(self, admin: AdminClient | None = None) -> None:
         topics.prepare_internal_topics(
             admin or self.admin,
             InternalTopics(self.partials, self.changelog, SHARDS),
             replication=1,
-            events={self.events: 3},
-            count=count or self.count,
-            windows=windows or self.windows,
             clock=SYSTEM_CLOCK,
         )
 

@@ -278,8 +278,8 @@ def test_defaults_outlast_the_failover_of_a_broker():
     ("line", "is_lost"),
     [
         ("FAIL [d#producer-91] [thrd:b:9/1]: b:9/1: Disconnected (after 111ms in state UP)", True),
-        ("FAIL [d#producer-92] [thrd:b:9/1]: b:9/1: 1 request(s) timed out: disconnect (in state UP)", True),
-        ("FAIL [d#producer-93] [thrd:b:9/1]: b:9/1: Connect failed (after 0ms in state CONNECT)", False),
+        ("FAIL [d#producer-92] [thrd:c:9/1]: c:9/1: 1 request(s) timed out: disconnect (in state UP)", True),
+        ("FAIL [d#producer-93] [thrd:e:9/1]: e:9/1: Connect failed (after 0ms in state CONNECT)", False),
         ("GETPID [d#producer-94] [thrd:main]: retrying in state UP", False),
     ],
 )
@@ -290,3 +290,12 @@ def test_lost_connection_is_reported_and_its_line_logged(line, is_lost, lines):
     watch.log(logging.INFO, "%s %s", *line.split(" ", 1))
     assert [error.code() for error in errors] == [KafkaError._TRANSPORT] * is_lost
     assert lines == [line]
+
+
+def test_repeated_lines_are_logged_once_a_minute_whichever_client_writes_them(lines):
+    """An outage makes new clients every few seconds."""
+    watch = ConnectionWatch(lambda _: None)
+    logging.getLogger("librdkafka").setLevel(logging.INFO)
+    for number in range(1_000):
+        watch.log(logging.INFO, f"FAIL [d#consumer-{number}] [thrd:f:9/1]: f:9/1: Connect failed")
+    assert len(lines) == 1

@@ -72,7 +72,7 @@ def test_letter_over_limit_is_written_without_content(letters, transaction):
 def test_refusal_by_dead_letter_topic_alone_halves_limit(letters, transaction, topic, kept):
     letters.add([FakeMessage(b"x" * 50_000), FakeMessage(b"y" * 10_000, offset=1)], [reject(), reject(row=1)])
     letters.write()
-    letters.handle_abort(TransactionAborted("", too_large={(topic, 0)}))
+    letters.handle_abort(TransactionAborted("", too_large={(topic, 0): None}))
     transaction.sent = []
     letters.write()
     assert [sent.value and len(sent.value) for sent in transaction.sent] == kept

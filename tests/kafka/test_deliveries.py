@@ -46,9 +46,16 @@ HERE = {(TOPIC, 3)}
 )
 def test_undelivered_record_marks_its_partition(deliveries, code, unwritable, too_large):
     deliveries.report(KafkaError(code), FakeMessage(partition=3))
-    assert (deliveries.unwritable, deliveries.too_large) == (unwritable, too_large)
+    assert (deliveries.unwritable, set(deliveries.too_large)) == (unwritable, too_large)
     assert deliveries.failed == bool(unwritable or too_large)
     assert deliveries.error.code() == code
+
+
+def test_too_large_record_is_known_by_its_key(deliveries):
+    error = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+    for key in (b"first", b"second"):
+        deliveries.report(error, FakeMessage(partition=3, key=key))
+    assert deliveries.too_large == {(TOPIC, 3): b"first"}
 
 
 def test_purged_record_marks_partition_only_after_blame(deliveries):

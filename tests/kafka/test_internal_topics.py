@@ -4,10 +4,9 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from confluent_kafka import TopicPartition
 
-from driftgauge.errors import BrokerError, StateError
-from driftgauge.kafka import client, lost_topics
+from driftgauge.errors import StateError
+from driftgauge.kafka import client
 from driftgauge.kafka.internal_topics import CHANGELOG_SETTINGS, PARTIALS_SETTINGS
 from tests.harness.closing import close
 from tests.harness.internal_topics import SHARDS, StaleAdmin
@@ -37,8 +36,6 @@ def test_replicas_create_internal_topics_at_once_and_keep_their_settings(interna
     for topic, wanted in topics:
         assert internal.count_partitions(topic) == SHARDS
         assert before[topic].items() >= wanted.items()
-    internal.commit_events()
-    internal.commit_partials()
     internal.prepare()
     assert {topic: internal.settings(topic) for topic, _ in topics} == before
 
@@ -46,8 +43,6 @@ def test_replicas_create_internal_topics_at_once_and_keep_their_settings(interna
 def test_topics_created_and_used_by_another_replica_are_not_lost(internal):
     stale = StaleAdmin(internal.admin)
     internal.prepare()
-    internal.commit_events()
-    internal.commit_partials()
     internal.prepare(stale)
 
 
@@ -59,62 +54,17 @@ def test_internal_topic_with_other_partition_count_is_refused(internal, which):
         internal.prepare()
 
 
-def test_lost_changelog_is_refused_and_not_created(internal):
+def test_lost_internal_topics_are_created_empty(internal):
+    """Each shard then finds that changelog, offset and partials do not fit together."""
     internal.prepare()
-    internal.commit_partials()
     internal.delete(internal.changelog)
-    with pytest.raises(StateError, match=rf"{internal.changelog} is missing, yet .* --delete-offsets"):
-        internal.prepare()
-    assert internal.count_partitions(internal.changelog) == 0
-
-
-def test_changelog_is_created_again_before_first_commit(internal):
-    internal.prepare()
-    internal.commit_events()
-    internal.delete(internal.changelog)
-    internal.prepare()
-    assert internal.count_partitions(internal.changelog) == SHARDS
-
-
-@pytest.mark.parametrize("changelog_too", [False, True])
-def test_lost_partials_are_refused_and_not_created(internal, changelog_too):
-    internal.prepare()
-    internal.commit_events()
     internal.delete(internal.partials)
-    known = f"its changelog {internal.changelog} is there"
-    if changelog_too:
-        internal.delete(internal.changelog)
-        known = "the group has read events"
-    with pytest.raises(StateError, match=rf"{internal.partials} is missing, yet {known}: .*kafka reshard"):
-        internal.prepare()
-    assert internal.count_partitions(internal.partials) == 0
-
-
-def test_offsets_of_another_group_do_not_matter(internal):
-    non_member = client.consumer(internal.properties, f"{internal.group}-2")
-    non_member.commit(offsets=[TopicPartition(internal.events, 1, 7)], asynchronous=False)
-    non_member.close()
     internal.prepare()
-
-
-@pytest.mark.parametrize("ending", ["commit", "abort"])
-def test_prepare_fails_until_open_transaction_on_offsets_ends(internal, ending, monkeypatch):
-    monkeypatch.setattr(lost_topics, "_TIMEOUT_S", 0.2)
-    producer = internal.producer()
-    producer.begin_transaction()
-    producer.send_offsets_to_transaction(
-        [TopicPartition(internal.events, 1, 7)], internal.count.consumer_group_metadata(), TIMEOUT_S
+    assert (
+        internal.count_partitions(internal.changelog)
+        == internal.count_partitions(internal.partials)
+        == SHARDS
     )
-    with pytest.raises(BrokerError, match=f"offsets of topic {internal.events} are unknown"):
-        internal.prepare()
-    assert internal.count_partitions(internal.partials) == 0
-    if ending == "commit":
-        producer.commit_transaction(TIMEOUT_S)
-        with pytest.raises(StateError, match="is missing, yet the group has read events"):
-            internal.prepare()
-    else:
-        producer.abort_transaction(TIMEOUT_S)
-        internal.prepare()
 
 
 @pytest.mark.parametrize("policy", ["delete", "compact,delete"])

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from driftgauge.core.counting.partial import CommitId, Part, Progress
 from driftgauge.core.partition import Partition
 from driftgauge.errors import ClientLost, TransactionAborted
+from driftgauge.kafka.pulse import Pulse
 from driftgauge.kafka.session import Session
 from driftgauge.kafka.transaction import State
 from driftgauge.records.partials import decode_part
@@ -277,7 +278,13 @@ def build_session(
         telemetry=telemetry,
     )
     return Session(
-        [TOPIC], worker, consumer=consumer, transaction=transaction, telemetry=telemetry, clock=clock.clock
+        [TOPIC],
+        worker,
+        consumer=consumer,
+        transaction=transaction,
+        telemetry=telemetry,
+        clock=clock.clock,
+        pulse=Pulse(clock.clock.monotonic_s, Mock()),
     )
 
 

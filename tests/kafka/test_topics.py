@@ -10,7 +10,7 @@ import pytest
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import BrokerError
-from driftgauge.kafka import client, lost_topics, metadata, topics
+from driftgauge.kafka import client, metadata, topics
 from driftgauge.kafka.internal_topics import InternalTopics
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import TopicQuery
@@ -25,9 +25,8 @@ LONG_S = 120.0
 
 @pytest.fixture
 def short_timeouts(monkeypatch):
-    for module in (topics, lost_topics):
-        monkeypatch.setattr(module, "_TIMEOUT_S", 0.2)
-    for module in (topics, lost_topics, metadata):
+    monkeypatch.setattr(topics, "_TIMEOUT_S", 0.2)
+    for module in (topics, metadata):
         monkeypatch.setattr(module, "REQUEST_TIMEOUT_S", 0.5)
 
 
@@ -103,16 +102,13 @@ def prepare_embedded(admin, partials="partials"):
         admin,
         InternalTopics(partials, "changelog", shards=4),
         replication=1,
-        events={"events": 4},
-        count=None,
-        windows=None,
         clock=SYSTEM_CLOCK,
     )
 
 
 def test_embedded_broker_topics_are_accepted_without_delay(embedded, monkeypatch):
     # Only a request without an answer takes this long, even on a busy machine.
-    for module in (topics, lost_topics, metadata):
+    for module in (topics, metadata):
         monkeypatch.setattr(module, "REQUEST_TIMEOUT_S", LONG_S)
     began_s = time.monotonic()
     prepare_embedded(embedded)

@@ -47,7 +47,9 @@ def commit(running, number=0, *, shards=SHARDS, at=("other-topic", 0), start=0):
     progress = PartitionProgress(
         at, "", 1, start=start, end=start, begins=start == 0, lost=0, since_ms=0, caught_up_ms=None
     )
-    return encode_commit(CommitId("somebody", 1, number), shards, [], [], [progress], 10**6)
+    return encode_commit(
+        CommitId("somebody", 1, number), shards, [], [], [progress], 10**6, written_ms=MONDAY_MS
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,9 @@ def test_incomplete_commit_is_orphaned_and_not_applied(cluster):
             )
             for index in range(900)
         ]
-        parts = encode_commit(CommitId("somebody", 1, 0), SHARDS, [], [], partitions, 8_000)
+        parts = encode_commit(
+            CommitId("somebody", 1, 0), SHARDS, [], [], partitions, 8_000, written_ms=MONDAY_MS
+        )
         assert len(parts) > 2
         publish_partials(running, SHARD, *parts[:2])
         publish_partials(running, SHARD, *commit(running, 1))

@@ -113,7 +113,7 @@ def test_columns_of_later_versions_are_ignored():
     values = np.arange(21).reshape(3, 7)
     _, times = decode(b"time/s/t/0", encode_value(values))
     assert times.tolist() == [[0, 1], [7, 8], [14, 15]]
-    _, block = decode(b"sources/t/0", encode_value(SourceBlock("", 3, values)))
+    _, block = decode(b"sources/t/0", encode_value(SourceBlock("", (), 3, values)))
     assert block.values.tolist() == [[0, 1, 2, 3], [7, 8, 9, 10], [14, 15, 16, 17]]
     for read in (times, block.values):
         assert read.flags.owndata

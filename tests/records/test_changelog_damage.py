@@ -122,7 +122,7 @@ def test_json_value_with_wrong_field_is_malformed(kind, piece, other):
 @pytest.mark.parametrize("shape", [(BLOCK + 1, 4), (2, 1), (2, 0)])
 def test_block_of_another_shape_is_malformed(shape):
     values = np.zeros(shape, np.int64)
-    for key, value in ((b"time/s/t/0", values), (b"sources/t/0", SourceBlock("", 3, values))):
+    for key, value in ((b"time/s/t/0", values), (b"sources/t/0", SourceBlock("", (), 3, values))):
         with pytest.raises(StateError, match="its shape is not that of a block"):
             decode(key, encode_value(value))
 

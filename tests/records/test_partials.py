@@ -25,6 +25,7 @@ from tests.builders.partial_records import (
     RECORD,
     RECORDS,
     SCHEME,
+    WRITTEN_MS,
     build_pane,
     build_progress,
     encode_parts,
@@ -40,7 +41,7 @@ from tests.examples import examples
 @given(COMMITS, st.integers(1, 2**31 - 1), CONTENTS)
 def test_commit_decodes_to_encoded_commit(commit, shards, contents):
     panes, examples, partitions = contents
-    records = encode_commit(commit, shards, panes, examples, partitions, 2**20)
+    records = encode_commit(commit, shards, panes, examples, partitions, 2**20, written_ms=WRITTEN_MS)
     assert len(records) == (2 if panes or examples else 1)
     assert plain(tuple(map(tuple, join_parts(records)))) == plain(tuple(map(tuple, contents)))
     for record in records:

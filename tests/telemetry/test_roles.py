@@ -168,14 +168,14 @@ def test_stalled_stable_offset_is_exported_until_it_moves(count, windows, export
     assert exported("stable_offset_stalled_seconds") == shard
 
 
-def test_hanging_transaction_log_names_partition_producer_and_remedy(count, logged):
-    count.transaction_hangs(FIRST, 40, 61.4, "producer 7, epoch 0")
-    count.transaction_hangs(FIRST, 40, 61.4, None)
-    assert logged("levelname", "role", "partition", "open_since_s", "producer") == [
-        ("ERROR", "count", "embeddings[0]@40", 61, producer)
-        for producer in ("producer 7, epoch 0", "unknown")
+def test_partition_is_logged_once_when_it_stalls(count, logged):
+    for waits in ({FIRST: 41}, {FIRST: 46, SECOND: 41}, {FIRST: 51}, {}):
+        count.stalled(waits)
+    assert logged("levelname", "role", "partitions") == [
+        ("ERROR", "count", ["embeddings[0]"]),
+        ("ERROR", "count", ["embeddings[1]"]),
     ]
-    assert "driftgauge kafka transactions list" in logged("remedy")[0][0]
+    assert "DriftgaugeTransactionHanging" in logged("remedy")[0][0]
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_waiting_restore_of_each_shard_is_logged_every_10_s(windows, clock, logg
         *offset,
         ([f"{PARTIALS}[1]"], "the changelog", 12),
     ]
-    assert [("transactions list" in remedy) for (remedy,) in logged("remedy")] == [False] * 3 + [True, False]
+    assert [("TransactionHanging" in remedy) for (remedy,) in logged("remedy")] == [False] * 3 + [True, False]
 
 
 def test_clock_offset_is_exported_and_ends_readiness(count, exported, health):

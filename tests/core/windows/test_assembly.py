@@ -11,7 +11,7 @@ def parts(producer, number, size):
     """The parts of a commit, the last of them progress."""
     commit = CommitId(producer, 0, number)
     deltas = [Partial(commit, index, size, 1, (), ()) for index in range(size - 1)]
-    return [*deltas, Progress(commit, size - 1, size, 1, ())]
+    return [*deltas, Progress(commit, size - 1, size, 1, (), 0)]
 
 
 @given(

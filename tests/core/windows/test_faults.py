@@ -1,4 +1,4 @@
-"""What once froze a shard: a topic that was created again, and an append time that is ahead; retired streams."""
+"""What once froze a shard: a topic created again, an append time that is ahead; and retired streams."""
 
 import pytest
 
