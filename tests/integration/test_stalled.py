@@ -143,6 +143,7 @@ def test_open_transaction_delays_then_marks_windows_until_it_ends(tmp_path: Path
 
         producer.commit_transaction(TIMEOUT_S)
         case.wait_for_counts(service, case.counts_of(events + day))
+        wait_until_shown([service], case.final_results())
         assert service.chain_faults() == NO_CHAIN_FAULTS
     assert case.dead_letters() == []
 
