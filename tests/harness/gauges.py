@@ -128,7 +128,7 @@ def _values(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float
         yield "detectable_ratio", {"kind": kind}, inf if size is None else size / smallest
     yield "slow_drift", {}, (record["slow_drift"] or {}).get("statistic")
     yield "events", {}, record["count"]
-    yield "complete", {}, not record["incomplete"]
+    yield "complete", {}, record["incomplete_reason"] is None
     yield "end_timestamp_seconds", {}, datetime.fromisoformat(record["end"]).timestamp()
     for verdict in _VERDICTS:
         yield "verdict", {"verdict": verdict}, verdict == record["verdict"]

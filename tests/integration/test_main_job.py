@@ -14,7 +14,7 @@ from tests.harness.case import DAY_MS, START_MS, Case
 from tests.harness.gauges import wait_until_shown
 from tests.harness.service import driftgauge
 from tests.needed import skip_or_fail
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.broker
 
@@ -79,7 +79,7 @@ def cifar(tmp_path_factory: pytest.TempPathFactory, bootstrap: str) -> JobRun:
 
 
 def command(*arguments: str | Path) -> str:
-    done = driftgauge(*arguments, timeout_s=120)
+    done = driftgauge(*arguments, timeout_s=2 * PATIENCE_S)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

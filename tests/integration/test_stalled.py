@@ -142,7 +142,8 @@ def test_open_transaction_delays_then_marks_windows_until_it_ends(tmp_path: Path
             assert record["incomplete"] == [{"topic": case.events_topic, "partition": 0}]
 
         producer.commit_transaction(TIMEOUT_S)
-        assert_completed(case, service, case.counts_of(events + day))
+        case.wait_for_counts(service, case.counts_of(events + day))
+        wait_until_shown([service], case.final_results())
         assert service.chain_faults() == NO_CHAIN_FAULTS
     assert case.dead_letters() == []
 
