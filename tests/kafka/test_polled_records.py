@@ -4,7 +4,7 @@ Session and worker are the service's own; the group's coordinator, the log and t
 """
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from types import SimpleNamespace
@@ -19,10 +19,13 @@ from hypothesis import strategies as st
 
 from driftgauge.core.counting.partial import CommitId, Part, Progress
 from driftgauge.core.partition import Partition
-from driftgauge.errors import ClientLost, TransactionAborted
+from driftgauge.errors import ClientLost, CodeError, TransactionAborted
+from driftgauge.events.decoder import Decoded
+from driftgauge.events.records import Records
+from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.pulse import Pulse
 from driftgauge.kafka.session import Session
-from driftgauge.kafka.transaction import State
+from driftgauge.kafka.transaction import Headers, State
 from driftgauge.records.partials import decode_part
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.builders.clocks import ManualClock
@@ -32,6 +35,8 @@ from tests.examples import examples
 from tests.harness.running_service import DECODER, STREAM
 from tests.kafka.fakes import build_count_worker
 
+LETTERS = "letters"
+Place = tuple[Partition, int]
 PARTITIONS: list[Partition] = [(TOPIC, 0), (TOPIC, 1)]
 EVENT = orjson.dumps(
     {"stream": STREAM, "timestamp": "2025-11-03T00:00:00Z", "embedding": [1.0, *[0.0] * (CLUSTERS - 1)]}
@@ -44,21 +49,22 @@ POLL_S = 0.6
 
 
 class Log:
-    """A topic of two partitions, the group's committed offsets, and the partials committed with them."""
+    """A topic of two partitions, the group's committed offsets, and the records committed with them."""
 
     def __init__(self) -> None:
         self.committed: dict[Partition, int] = {}
         self.parts: list[bytes] = []
+        self.letters: list[Place] = []
 
     def check(self) -> None:
-        """Check that the commits cover the log without gap or overlap, and count each record they cover."""
+        """Check that the commits cover the log without gap or overlap, and count or refuse each record."""
         commits: dict[CommitId, list[Part]] = {}
         for value in self.parts:
             part = decode_part(value)
             commits.setdefault(part.commit, []).append(part)
-        reached = dict.fromkeys(PARTITIONS, 0)
+        reached, counted = dict.fromkeys(PARTITIONS, 0), 0
         for parts in commits.values():
-            counted = sum(
+            counted += sum(
                 pane.events for part in parts if not isinstance(part, Progress) for pane in part.panes
             )
             progress = {
@@ -70,7 +76,8 @@ class Log:
             for partition, each in progress.items():
                 assert (each.start, each.skipped, each.lost) == (reached[partition], 0, 0)
                 reached[partition] = each.end
-            assert counted == sum(each.end - each.start for each in progress.values())
+            covered = sum(reached.values())
+            assert counted + len({place for place in self.letters if place[1] < reached[place[0]]}) == covered
         assert reached == dict.fromkeys(PARTITIONS, RECORDS)
 
 
@@ -163,7 +170,7 @@ class SimulatedTransaction:
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._sent: list[bytes] = []
+        self._sent: list[tuple[str, bytes, Headers]] = []
         self._in_doubt: Callable[[], None] | None = None
         self.state = State.CLOSED
         self.epoch = 0
@@ -190,15 +197,18 @@ class SimulatedTransaction:
             self.start(bound_s)
         self._sent, self.state = [], State.OPEN
 
-    def produce(self, topic: str, partition: int, key: object, value: bytes, headers: object = None) -> bool:
-        self._sent.append(value)
+    def produce(
+        self, topic: str, partition: int, key: object, value: bytes, headers: Headers | None = None
+    ) -> bool:
+        self._sent.append((topic, value, headers or []))
         return True
 
     def commit(self, offsets: Sequence[TopicPartition], bound_s: float) -> None:
         sent = self._sent
 
         def take_effect() -> None:
-            self._log.parts += sent
+            self._log.parts += [value for topic, value, _ in sent if topic != LETTERS]
+            self._log.letters += [place_of(dict(headers)) for topic, _, headers in sent if topic == LETTERS]
             self._log.committed |= {(each.topic, each.partition): each.offset for each in offsets}
 
         failure = self.failures.pop(0) if self.failures else "none"
@@ -219,6 +229,25 @@ class SimulatedTransaction:
     def abort(self, bound_s: float) -> None:
         if self.state is State.OPEN:
             self.state = State.CLOSED
+
+
+def place_of(headers: dict[str, Any]) -> Place:
+    """Return the partition and offset of the record that a dead letter holds."""
+    partition, offset = (int(headers[f"driftgauge.{name}"]) for name in ("partition", "offset"))
+    return (TOPIC, partition), offset
+
+
+class FailingDecoder:
+    """The service's decoder, which fails on the records at some places."""
+
+    def __init__(self, fails_at: Collection[Place]) -> None:
+        self._fails_at = set(fails_at)
+
+    def decode(self, records: Records) -> Decoded:
+        for record in records.raw:
+            if ((record.topic(), record.partition()), record.offset()) in self._fails_at:
+                raise RecursionError("a fault of a library")
+        return DECODER.decode(records)
 
 
 class Admin:
@@ -249,7 +278,12 @@ def earliest(monkeypatch):
     monkeypatch.setattr("driftgauge.kafka.offsets.OffsetSpec.earliest", lambda: EARLIEST)
 
 
-def run(polls: Sequence[str], failures: Sequence[str], failed_starts: Sequence[int]) -> None:
+def run(
+    polls: Sequence[str],
+    failures: Sequence[str],
+    failed_starts: Sequence[int],
+    fails_at: Collection[Place] = (),
+) -> Log:
     """Run sessions over these polls and quiet ones, one after another as the service does; check commits."""
     log, clock, stopping = Log(), ManualClock(), threading.Event()
     transaction = SimulatedTransaction(log)
@@ -258,23 +292,27 @@ def run(polls: Sequence[str], failures: Sequence[str], failed_starts: Sequence[i
     while not stopping.is_set():
         consumer = SimulatedConsumer(log, clock, stopping, events)
         with suppress(ClientLost):
-            build_session(consumer, transaction, clock).run(stopping)
+            build_session(consumer, transaction, clock, FailingDecoder(fails_at)).run(stopping)
     log.check()
+    return log
 
 
 def build_session(
-    consumer: SimulatedConsumer, transaction: SimulatedTransaction, clock: ManualClock
+    consumer: SimulatedConsumer,
+    transaction: SimulatedTransaction,
+    clock: ManualClock,
+    decoder: FailingDecoder,
 ) -> Session:
     """Return the service's session and worker of COUNT over these clients."""
     transaction.state = State.LOST
     telemetry = MagicMock(spec=RoleTelemetry)
     worker = build_count_worker(
-        DECODER,
+        decoder,
         clock.clock,
         consumer=consumer,
         admin=Admin(),
         transaction=transaction,
-        letters=Mock(is_full=False),
+        letters=DeadLetters(transaction, LETTERS, 10**6),
         telemetry=telemetry,
     )
     return Session(
@@ -303,3 +341,16 @@ def build_session(
 @example(polls=["quiet"] * 4 + ["lost"], failures=["none", "no offsets"], failed_starts=[4])
 def test_every_record_is_counted_once_whatever_fails(polls, failures, failed_starts):
     run(polls, failures, failed_starts)
+
+
+@pytest.mark.parametrize("failures", [[], ["none", "abort"], ["none", "no offsets", "unknown, aborted"]])
+@pytest.mark.parametrize(
+    "fails_at", [{((TOPIC, 0), 0)}, {((TOPIC, 0), 3), ((TOPIC, 1), 3)}, {((TOPIC, 1), RECORDS - 1)}]
+)
+def test_record_on_which_the_code_fails_is_refused_once_and_the_others_counted(fails_at, failures):
+    assert sorted(run([], failures, [], fails_at).letters) == sorted(fails_at)
+
+
+def test_role_stops_where_the_code_fails_on_many_records():
+    with pytest.raises(CodeError, match=r"6 of \d+ records read within a minute make the code fail"):
+        run([], [], [], [((TOPIC, 0), offset) for offset in range(RECORDS)])

@@ -1,0 +1,42 @@
+"""The pulse of a client: its statistics arrive, and without them the process ends."""
+
+from unittest.mock import Mock
+
+import pytest
+
+from driftgauge.kafka import client
+from driftgauge.kafka.pulse import Pulse
+from tests.builders.clocks import ManualClock
+from tests.waiting import wait_for
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.mark.parametrize(
+    ("polls", "each_s", "beats", "ends"),
+    [(100, 1.0, False, True), (100, 1.0, True, False), (100, 0.1, False, False), (3, 100.0, False, False)],
+)
+def test_process_ends_where_polls_bring_no_pulse_for_a_minute(clock, caplog, polls, each_s, beats, ends):
+    end = Mock()
+    pulse = Pulse(clock.clock.monotonic_s, end)
+    for number in range(polls):
+        clock.advance(each_s)
+        if beats and number % 5 == 0:
+            pulse.beat("{}")
+        pulse.polled("the consumer of embeddings")
+    assert end.called == ends
+    assert any(record.levelname == "CRITICAL" for record in caplog.records) == ends
+    if ends:
+        end.assert_called_with(1)
+
+
+def test_client_has_a_pulse_without_a_broker():
+    beats = []
+    consumer = client.consumer({"bootstrap.servers": "127.0.0.1:1"}, "group", beats.append)
+    try:
+        wait_for("a pulse", lambda: consumer.poll(0.1) is None and bool(beats))
+    finally:
+        consumer.close()
