@@ -62,7 +62,7 @@ def is_aggregated(above: tuple[Node, ...]) -> bool:
 
 
 def labels(expr: str) -> set[str]:
-    """The labels that an expression's aggregations keep or set, and perhaps more than its result has."""
+    """The labels that an expression's aggregations keep or that it sets; its result may have fewer."""
     found = set()
     for node, above in nodes(expr):
         if isinstance(node, promql_parser.AggregateExpr) and node.modifier:

@@ -92,14 +92,21 @@ def test_notice_links_to_dashboard_and_runbook(tmp_path: Path):
     labels = {"alertname": "DriftgaugeDrift", **drift["exp_labels"], "severity": "warning"}
     slow = {**labels, "alertname": "DriftgaugeLagGrowing"}
     with run_alertmanager(tmp_path, factor=60) as (alertmanager, received):
-        post(
-            alertmanager,
+        fired = [
             {"labels": labels, **said},
             {"labels": slow, **said},
             {"labels": {**labels, "severity": "critical", "window": "1d"}, **said},
             {"labels": {**labels, "severity": "info", "stream": "trials"}, **said},
-        )
+        ]
+        post(alertmanager, *fired)
         wait_for("both notices", lambda: received.messages.keys() == {"/slack", "/pagerduty"})
+        now = datetime.now(UTC)
+        over = {"startsAt": (now - timedelta(minutes=1)).isoformat(), "endsAt": now.isoformat()}
+        post(alertmanager, *(alert | over for alert in fired))
+        wait_for(
+            "both to be resolved",
+            lambda: all("is resolved" in json.dumps(sent) for sent in received.messages.values()),
+        )
 
     description = drift["exp_annotations"]["description"]
     dashboard = GRAFANA + drift["exp_annotations"]["dashboard"]
