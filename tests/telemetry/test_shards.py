@@ -52,7 +52,7 @@ def test_stream_without_windows_exports_configuration_and_zero_totals(show, expo
     show(streams=("images", "texts"))
     samples = read_samples(registry_of(collector))
     assert samples == snapshot
-    expected = {
+    expected: dict[str, dict[str, float]] = {
         "window_duration_seconds": {"images 1h": 3_600, "texts 1d": 86_400},
         "window_overdue_seconds": {"images 1h": 7_530, "texts 1h": 43_200},
         "window_min_events": {"texts 1h": 20},
