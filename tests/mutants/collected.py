@@ -1,7 +1,6 @@
 """Tests that pytest has collected in this process, run one by one as often as needed."""
 
 import os
-import time
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
@@ -26,7 +25,7 @@ class Trace:
     Attributes:
         test: The test's node id.
         passed: Whether it passed.
-        seconds: Its processor time.
+        seconds: Its processor time, and that of processes it started.
         reached: The ids of mutations, and the modules in which it called functions.
     """
 
@@ -93,9 +92,9 @@ class CollectedTests:
         items = [self._items[name] for name in names]
         for item, following in zip(items, [*items[1:], None], strict=True):
             self.switch.reached = reached = set()
-            failed, began = item.session.testsfailed, time.process_time()
+            failed, began = item.session.testsfailed, sum(os.times()[:4])
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-            seconds = time.process_time() - began
+            seconds = sum(os.times()[:4]) - began
             # A fixture of several tests is set up for the first of them, and may fail each of them.
             for name in item.fixturenames:
                 for fixture in item._fixtureinfo.name2fixturedefs.get(name, ()):

@@ -18,6 +18,7 @@ _LIBRARIES: Final = (
 )
 # The tests of a mutant take at most this much processor time, as long as none fails.
 _BUDGET_S: Final = 10.0
+_SLOW_S: Final = 1.0
 # A mutant of code that runs at import needs imports of its own, which take longer than the tests.
 _MAX_FILES: Final = 8
 _PROGRESS: Final = 50
@@ -41,9 +42,14 @@ class Coverage:
         self._entered = {file: len(keys) for file, keys in entered.items()}
 
     def find(self, key: str) -> list[Trace]:
-        """Return the tests that reach a mutation or a module, files that enter the fewest modules first."""
+        """Return the tests that reach a mutation or a module.
+
+        Slow tests are last; before that, files that enter the fewest modules are first, for they are closest.
+        """
         found = [trace for trace in self._traces if key in trace.reached]
-        found.sort(key=lambda trace: (self._entered[trace.file], trace.file, trace.seconds))
+        found.sort(
+            key=lambda each: (each.seconds > _SLOW_S, self._entered[each.file], each.file, each.seconds)
+        )
         spent = accumulate(trace.seconds for trace in found)
         return [trace for trace, seconds in zip(found, spent, strict=True) if seconds <= _BUDGET_S]
 
