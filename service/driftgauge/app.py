@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 # A batch makes some thousand short-lived objects. At the default of 700 the collector of reference cycles
 # walks them several times, which took a tenth of an event's processor time.
 _GC_THRESHOLD = 50_000
-# Less than the 45 s that the manifests grant, and more than any shutdown takes.
+# Less than the 45 s that the manifests grant; only a commit during an outage may take longer.
 _SHUTDOWN_S = 30.0
 
 

@@ -9,7 +9,6 @@ from confluent_kafka import TopicPartition
 
 from driftgauge.core.partition import Partition
 from driftgauge.errors import TransactionAborted
-from driftgauge.kafka.pulse import Pulse
 from driftgauge.kafka.session import Closed, Joining, Session
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.builders.clocks import ManualClock
@@ -127,7 +126,6 @@ class SessionHarness:
             transaction=self.transaction,
             telemetry=self.telemetry,
             clock=self.clock.clock,
-            pulse=Mock(spec=Pulse),
         )
 
     def poll(self, *polls: tuple[Sequence[str], dict[str, Any]]) -> None:

@@ -53,9 +53,9 @@ def test_undelivered_record_marks_its_partition(deliveries, code, unwritable, to
 
 def test_too_large_record_is_known_by_its_key(deliveries):
     error = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
-    for key in (b"first", b"second"):
-        deliveries.report(error, FakeMessage(partition=3, key=key))
-    assert deliveries.too_large == {(TOPIC, 3): b"first"}
+    for key, size in ((b"first", 10), (b"large", 900), (b"last", 20)):
+        deliveries.report(error, FakeMessage(b"x" * size, partition=3, key=key))
+    assert deliveries.too_large == {(TOPIC, 3): b"large"}
 
 
 def test_purged_record_marks_partition_only_after_blame(deliveries):

@@ -17,7 +17,6 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.partition import Partition
 from driftgauge.errors import TransactionAborted
 from driftgauge.kafka import client
-from driftgauge.kafka.pulse import Pulse
 from driftgauge.kafka.session import Session
 from driftgauge.kafka.transaction import Transaction
 from driftgauge.telemetry.roles import RoleTelemetry
@@ -97,7 +96,6 @@ def run_member(bootstrap: str) -> None:
         transaction=transaction,
         telemetry=Mock(spec=RoleTelemetry),
         clock=SYSTEM_CLOCK,
-        pulse=Pulse(SYSTEM_CLOCK.monotonic_s),
     )
     session.run(threading.Event())
 

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import MagicMock, Mock
+from unittest.mock import MagicMock
 
 import orjson
 import pytest
@@ -23,7 +23,6 @@ from driftgauge.errors import ClientLost, CodeError, TransactionAborted
 from driftgauge.events.decoder import Decoded
 from driftgauge.events.records import Records
 from driftgauge.kafka.dead_letters import DeadLetters
-from driftgauge.kafka.pulse import Pulse
 from driftgauge.kafka.session import Session
 from driftgauge.kafka.transaction import Headers, State
 from driftgauge.records.partials import decode_part
@@ -322,7 +321,6 @@ def build_session(
         transaction=transaction,
         telemetry=telemetry,
         clock=clock.clock,
-        pulse=Pulse(clock.clock.monotonic_s, Mock()),
     )
 
 

@@ -16,17 +16,23 @@ def clock():
 
 
 @pytest.mark.parametrize(
-    ("polls", "each_s", "beats", "ends"),
-    [(100, 1.0, False, True), (100, 1.0, True, False), (100, 0.1, False, False), (3, 100.0, False, False)],
+    ("checks", "each_s", "beats", "ends"),
+    [
+        (500, 0.2, False, True),
+        (500, 0.2, True, False),
+        (400, 0.2, False, False),
+        # The process was suspended.
+        (3, 100.0, False, False),
+    ],
 )
-def test_process_ends_where_polls_bring_no_pulse_for_a_minute(clock, caplog, polls, each_s, beats, ends):
+def test_process_ends_where_a_client_shows_no_pulse(clock, caplog, checks, each_s, beats, ends):
     end = Mock()
-    pulse = Pulse(clock.clock.monotonic_s, end)
-    for number in range(polls):
+    pulse = Pulse("a consumer", clock.clock.monotonic_s, end)
+    for number in range(checks):
         clock.advance(each_s)
-        if beats and number % 5 == 0:
+        if beats and number % 25 == 0:
             pulse.beat("{}")
-        pulse.polled("the consumer of embeddings")
+        pulse.check()
     assert end.called == ends
     assert any(record.levelname == "CRITICAL" for record in caplog.records) == ends
     if ends:

@@ -18,7 +18,7 @@ class _RateLimit(logging.Filter):
     """
 
     INTERVAL_S = 60.0
-    _INSTANCE = re.compile(r"#[a-z]+-\d+")
+    _INSTANCE = re.compile(r"(#[a-z]+)-\d+")
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,11 +26,13 @@ class _RateLimit(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether the record is logged."""
-        key = self._INSTANCE.sub("", " ".join(record.getMessage().split(" ", 3)[:3]))
+        key = self._INSTANCE.sub(r"\1", " ".join(record.getMessage().split(" ", 3)[:3]))
         since_s = record.created - self.INTERVAL_S
         if self._last_passed_s.get(key, since_s) > since_s:
             return False
-        self._last_passed_s = {line: at_s for line, at_s in self._last_passed_s.items() if at_s > since_s}
+        self._last_passed_s = {
+            line: at_s for line, at_s in dict(self._last_passed_s).items() if at_s > since_s
+        }
         self._last_passed_s[key] = record.created
         return True
 

@@ -185,6 +185,7 @@ class CountWorker:
     def _restart_replaced(self) -> None:
         """Begin again if a topic was deleted or created again: its counts and offsets are invalid."""
         if any(self._is_replaced(source) for source in self._sources):
+            self._culprits.drop([source.partition for source in self._sources])
             self.begin_again()
 
     def _is_replaced(self, source: SourcePartition) -> bool:
@@ -234,6 +235,7 @@ class CountWorker:
         Raises:
             CodeError: The code fails on too many records.
         """
+        has_failed = False
         for messages in self._culprits.split(fetched):
             try:
                 self._count(messages)
@@ -241,8 +243,10 @@ class CountWorker:
                 raise
             except Exception as error:  # noqa: BLE001 - one record must not stop all of them
                 self._culprits.note(messages, error)
-                self.begin_again()
-                return
+                has_failed = True
+        if has_failed:
+            # What failed may be counted by half.
+            self.begin_again()
 
     def _count(self, fetched: Sequence[Message]) -> None:
         now_ms = self._clock.wall_ms()

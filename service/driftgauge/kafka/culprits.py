@@ -40,12 +40,13 @@ class Culprits:
 
     def split(self, messages: Sequence[Message]) -> Sequence[Sequence[Message]]:
         """Return the groups to count the messages of a poll in: one, or each alone if one is a suspect."""
+        if self._suspects and not self._suspects.isdisjoint(map(_place, messages)):
+            # They have been read before, and must not make the share of culprits look smaller.
+            return [[message] for message in messages]
         now_s = self._monotonic()
         self._read.append((now_s, len(messages)))
         while self._read[0][0] < now_s - _MINUTE_S:
             self._read.popleft()
-        if self._suspects and not self._suspects.isdisjoint(map(_place, messages)):
-            return [[message] for message in messages]
         return [messages]
 
     def rejection(self, messages: Sequence[Message]) -> Rejection | None:
@@ -62,6 +63,10 @@ class Culprits:
         """
         self._suspects.update(map(_place, messages))
         if len(messages) > 1:
+            _log.warning(
+                "the code fails on some records; they are read again, one by one",
+                extra={"records": len(messages), "error": repr(error), "remedy": "none; see what follows"},
+            )
             return
         detail = f"the code fails on this record ({type(error).__name__}: {error})"
         place = _place(messages[0])

@@ -32,7 +32,7 @@ class Deliveries:
 
     Attributes:
         unwritable: Partitions that did not take a record.
-        too_large: Partitions whose topic refused a record for its size, and the key of the first such record.
+        too_large: Partitions whose topic refused records for their size, and the key of the largest one.
         error: The first error reported; None without one.
         append: When the first record was appended to a topic with LogAppendTime; None without one.
     """
@@ -40,6 +40,7 @@ class Deliveries:
     def __init__(self, clock_ms: Callable[[], int]) -> None:
         self._clock_ms = clock_ms
         self._sent_ms = clock_ms()
+        self._largest = 0
         self._purged: set[Partition] = set()
         self.unwritable: set[Partition] = set()
         self.too_large: dict[Partition, bytes | None] = {}
@@ -66,6 +67,11 @@ class Deliveries:
             return
         self.error = self.error or error
         if code in _TOO_LARGE:
+            # A broker refuses a whole batch, so the report of a smaller record may come first.
+            size = len(message.value() or b"")
+            if size >= self._largest:
+                self._largest = size
+                self.too_large[partition] = message.key()
             self.too_large.setdefault(partition, message.key())
         elif code not in _PRODUCER_ERRORS:
             self.unwritable.add(partition)

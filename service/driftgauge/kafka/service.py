@@ -80,6 +80,7 @@ class Service:
             )
             for role in roles
         }
+        self._pulses: dict[Role, Pulse] = {}  # of the roles that have a session
         self._failure: BaseException | None = None
 
     def run(self, stopping: threading.Event) -> None:
@@ -99,6 +100,8 @@ class Service:
         while any(thread.is_alive() for thread in threads):
             for thread in threads:
                 thread.join(_JOIN_S)
+            for pulse in list(self._pulses.values()):
+                pulse.check()
         if self._failure is not None:
             raise self._failure
 
@@ -167,8 +170,11 @@ class Service:
         settings, clock = self._settings, self._clock
         with ExitStack() as stack:
             admin = SharedAdmin(partial(client.admin, settings.kafka), clock)
-            pulse = Pulse(clock.monotonic_s)
-            consumer = client.consumer(settings.kafka, _group(settings, role), pulse.beat)
+            group = _group(settings, role)
+            pulse = self._pulses[role] = Pulse(f"the consumer of the group {group}", clock.monotonic_s)
+            # Removed last, because closing the clients may stand still as well.
+            stack.callback(self._pulses.pop, role)
+            consumer = client.consumer(settings.kafka, group, pulse.beat)
             transaction = self._transactions[role]
             stack.callback(transaction.close)
             transaction.start(_START_S)
@@ -217,13 +223,7 @@ class Service:
                 )
                 topics = [settings.partials_topic]
             yield Session(
-                topics,
-                worker,
-                consumer=consumer,
-                transaction=transaction,
-                telemetry=telemetry,
-                clock=clock,
-                pulse=pulse,
+                topics, worker, consumer=consumer, transaction=transaction, telemetry=telemetry, clock=clock
             )
 
 

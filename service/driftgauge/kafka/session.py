@@ -19,7 +19,6 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from driftgauge.clock import Clock
 from driftgauge.core.partition import Partition
 from driftgauge.errors import AuthorizationError, BrokerError, ClientLost, DriftgaugeError, TransactionAborted
-from driftgauge.kafka.pulse import Pulse
 from driftgauge.kafka.transaction import AUTHORIZATION, State, Transaction
 from driftgauge.telemetry.roles import RoleTelemetry
 
@@ -138,7 +137,6 @@ class Session:
         transaction: Transaction,
         telemetry: RoleTelemetry,
         clock: Clock,
-        pulse: Pulse,
     ) -> None:
         self._topics = list(topics)
         self._worker = worker
@@ -146,7 +144,6 @@ class Session:
         self._transaction = transaction
         self._telemetry = telemetry
         self._clock = clock
-        self._pulse = pulse
         self._assigned: set[Partition] = set()
         self._failure: DriftgaugeError | None = None  # of a callback; the loop handles it
         self._must_begin_again = False  # because a callback dropped partitions with uncommitted work
@@ -182,7 +179,6 @@ class Session:
             while not stopping.is_set():
                 messages = self._consumer.consume(_BATCH, _POLL_S)
                 self._telemetry.polled()
-                self._pulse.polled(f"the consumer of {', '.join(self._topics)}")
                 self.state = self._process(messages)
             self._hand_over(self._assigned, _HAND_OVER_S)
             self._handle_callbacks()

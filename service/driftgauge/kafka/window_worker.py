@@ -5,7 +5,7 @@ in one transaction.
 """
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
@@ -44,6 +44,9 @@ _FAULT_REMEDY = (
     "restart the replica; if the shard stops there again, keep a copy of the partials and the changelog, and "
     "report the logged traceback"
 )
+
+_Record = tuple[str, int, bytes, bytes | None]
+"""Topic, partition, key and value."""
 
 
 @dataclass(slots=True)
@@ -350,8 +353,16 @@ class WindowWorker:
             moved = {shard: running for shard, running in moved.items() if shard in rounds}
         with self._telemetry.timed(Stage.WRITE):
             self._transaction.begin(min(bound_s, BEGIN_S))
-            for shard, running in moved.items():
-                self._write_or_stop(shard, running.state, rounds[shard])
+            for shard, running in list(moved.items()):
+                records = self._encode_or_stop(shard, running, rounds[shard])
+                if records is None:
+                    del moved[shard]
+                    continue
+                for record in records:
+                    produce_or_abort(self._transaction, *record)
+            if not moved:
+                self._transaction.abort(CALL_S)
+                return False
             partials = self._settings.partials_topic
             offsets = [
                 TopicPartition(partials, shard, running.state.position.offset)
@@ -381,29 +392,19 @@ class WindowWorker:
                 self._stop_by_fault(shard, f"its windows up to {where} could not be closed")
         return rounds
 
-    def _write_or_stop(self, shard: int, state: ShardState, round_: RoundResult) -> None:
-        """Write a shard's changes and results; stop the shard if they cannot be encoded.
-
-        Raises:
-            TransactionAborted: The shard was stopped, or as `Transaction.produce`.
-        """
+    def _encode_or_stop(self, shard: int, running: _Running, round_: RoundResult) -> list[_Record] | None:
+        """Return the records of a shard's changes and results; stop the shard if they cannot be encoded."""
         try:
-            self._write(shard, state, round_)
-        except (DriftgaugeError, KafkaException):
-            raise
-        except Exception as error:
-            self._stop_by_fault(shard, "its changes or results could not be written")
-            self._transaction.abort(CALL_S)
-            message = f"shard {shard} was stopped, because what it writes could not be encoded"
-            raise TransactionAborted(message) from error
+            return [*self._encode(shard, running.state, round_)]
+        except Exception:  # noqa: BLE001 - an error in one shard must not stop the others
+            self._stop_by_fault(shard, "its changes or results could not be encoded")
+            return None
 
-    def _write(self, shard: int, state: ShardState, round_: RoundResult) -> None:
+    def _encode(self, shard: int, state: ShardState, round_: RoundResult) -> Iterator[_Record]:
+        """Yield the records of a shard: its changes, the position last, and its results."""
         for key, value in state.drain_changes(self._transaction.producer):
             content = None if value is None else encode_value(value)
-            produce_or_abort(
-                self._transaction, self._settings.changelog_topic, shard, encode_key(key), content
-            )
+            yield self._settings.changelog_topic, shard, encode_key(key), content
         for result in round_.results:
-            topic = self._settings.topics.windows
             record = result_record(result, self._descriptions.get(result.baseline_id))
-            produce_or_abort(self._transaction, topic, ANY, result_key(result), record)
+            yield self._settings.topics.windows, ANY, result_key(result), record
