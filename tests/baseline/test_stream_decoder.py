@@ -154,7 +154,6 @@ def test_version_and_dimension_are_learned_from_range_only(
     assert {each.reason for each in decoded.rejections} == {Reason.WRONG_MODEL}
 
 
-ROUTED = {"timestamp": "at", "stream": "name", "embedding": "v"}
 TWO_SOURCES = {
     "timestamp": "at",
     "vectors": [

@@ -106,6 +106,7 @@ TRIALS: Final = (
     Trial("revoked_shards_kept", plan=ADD),
     Trial("revoked_shards_shown", plan=ADD),
     # Commits, routing and event time.
+    Trial(NONE),
     Trial("progress_not_last"),
     Trial("progress_without_partials"),
     Trial("any_shard"),

@@ -47,12 +47,6 @@ def window_gauges(scrape: Scrape) -> Samples:
     return {series: value for series, value in scrape.samples.items() if series[0] in _MEASURED}
 
 
-def newest_result(service: ReplicaProcess, stream: str, window: str) -> float | None:
-    """Return the end of the newest window that a replica shows, s since the epoch; None without a window."""
-    labels = (("stream", stream), ("window", window))
-    return service.scrape().samples.get(("driftgauge_window_end_timestamp_seconds", labels))
-
-
 def held_partitions(scrape: Scrape) -> set[int]:
     """Return the partitions of events topics that a replica counts."""
     return {

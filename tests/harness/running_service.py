@@ -95,7 +95,7 @@ class RunningService:
             roles={role: RoleTelemetry(self.telemetry, role, SHARDS) for role in roles},
             clock=SYSTEM_CLOCK,
         )
-        self._thread = threading.Thread(target=self._run_guarded)
+        self._thread = threading.Thread(target=self._run_guarded, daemon=True)
         self._thread.start()
 
     def _run_guarded(self) -> None:
