@@ -90,7 +90,7 @@ class CollectedTests:
 
     def _run(self, names: Sequence[str]) -> Generator[Trace]:
         items = [self._items[name] for name in names]
-        for item, following in zip(items, [*items[1:], None], strict=True):
+        for item, following in zip(items, [*items[1:], None], strict=False):
             self.switch.reached = reached = set()
             failed, began = item.session.testsfailed, sum(os.times()[:4])
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)

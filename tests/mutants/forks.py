@@ -6,6 +6,7 @@ import resource
 import signal
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -33,7 +34,9 @@ def run_forked(tasks: Mapping[str, Callable[[], object]], jobs: int) -> Iterator
                 path = Path(folder, str(len(waiting)))
                 running[_fork(tasks[name], path)] = name, path.with_suffix(".pickle")
                 continue
-            pid, _ = os.wait()
+            pid, status = os.wait()
+            if os.waitstatus_to_exitcode(status) == os.EX_SOFTWARE:
+                raise RuntimeError(f"judging failed: {running[pid][0]}")
             # What tests start and a mutation leaves behind ends with the fork.
             with suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
@@ -45,14 +48,18 @@ def _fork(task: Callable[[], object], folder: Path) -> int:
     pid = os.fork()
     if pid:
         return pid
+    status = os.EX_OK
     try:
         os.setpgrp()
         folder.mkdir()
         tempfile.tempdir = str(folder)
         result = pickle.dumps(task())
         folder.with_suffix(".pickle").write_bytes(result)
+    except Exception:  # noqa: BLE001 (pytest catches those of tests, so this is a fault of the tool)
+        say_aloud(traceback.format_exc())
+        status = os.EX_SOFTWARE
     finally:
-        os._exit(0)
+        os._exit(status)
 
 
 def limit_resources(seconds: float) -> None:

@@ -1,6 +1,12 @@
-"""Samples of mutants: drawing them, and comparing two judgements."""
+"""Drawing mutants, forks to judge them in, and comparing two judgements."""
+
+import os
+import signal
+
+import pytest
 
 from tests.mutants.__main__ import compare, draw
+from tests.mutants.forks import run_forked
 from tests.mutants.service import find_modules
 
 
@@ -21,3 +27,10 @@ def test_more_than_one_percent_lost_is_too_much(capsys):
     assert not compare(before, {**after, "mutant 3": False})
     shown = capsys.readouterr().out.splitlines()
     assert shown[:4] == ["gone: mutant 0", "gained: mutant 202", "lost: mutant 1", "lost: mutant 2"]
+
+
+def test_fork_that_dies_has_no_result_and_a_fault_ends_the_run():
+    tasks = {"three": lambda: 3, "killed": lambda: os.kill(os.getpid(), signal.SIGKILL)}
+    assert dict(run_forked(tasks, jobs=2)) == {"three": 3, "killed": None}
+    with pytest.raises(RuntimeError, match="fault"):
+        list(run_forked({"fault": lambda: 1 / 0}, jobs=1))
