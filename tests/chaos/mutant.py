@@ -56,8 +56,8 @@ def no_group_metadata() -> None:
     outsiders: dict[int, Consumer] = {}
     make, bind = client.consumer, Transaction.bind
 
-    def make_both(properties: client.KafkaProperties, group: str) -> Consumer:
-        consumer = make(properties, group)
+    def make_both(properties: client.KafkaProperties, group: str, *others: Any) -> Consumer:
+        consumer = make(properties, group, *others)
         outsiders[id(consumer)] = make(properties, group)
         return consumer
 
