@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
+from confluent_kafka import Producer
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
@@ -19,14 +20,13 @@ from confluent_kafka.admin import (
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.kafka import client, topics
 from driftgauge.kafka.internal_topics import InternalTopics
-from tests.harness.closing import close
 from tests.harness.topics import TIMEOUT_S, TopicOwner
 
 SHARDS = 2
 
 
 class InternalTopicsCluster(TopicOwner):
-    """An events topic of three partitions, the names of two internal topics, and a consumer per group."""
+    """An events topic of three partitions, and the names of two internal topics."""
 
     def __init__(self, bootstrap: str) -> None:
         name = uuid.uuid4().hex
@@ -35,8 +35,6 @@ class InternalTopicsCluster(TopicOwner):
         self.bootstrap = bootstrap
         self.properties: client.KafkaProperties = {"bootstrap.servers": bootstrap, "group.id": self.group}
         self.admin = client.admin(self.properties)
-        self.count = client.consumer(self.properties, self.group)
-        self.windows = client.consumer(self.properties, f"{self.group}.windows")
         self.create(self.events, 3)
 
     def __enter__(self) -> Self:
@@ -48,13 +46,18 @@ class InternalTopicsCluster(TopicOwner):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        close(self.count, "the member of COUNT")
-        close(self.windows, "the member of WINDOWS")
+        pass
 
     def settings(self, topic: str) -> dict[str, str]:
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
         entries = self.admin.describe_configs([resource])[resource].result(TIMEOUT_S)
         return {name: entry.value for name, entry in entries.items()}
+
+    def producer(self) -> Producer:
+        """Return a transactional producer that is ready."""
+        producer = client.transactional_producer(self.properties, self.group, lambda _: None)
+        producer.init_transactions(TIMEOUT_S)
+        return producer
 
     def prepare(self, admin: AdminClient | None = None) -> None:
         topics.prepare_internal_topics(

@@ -8,7 +8,6 @@ import pytest
 from driftgauge.errors import StateError
 from driftgauge.kafka import client
 from driftgauge.kafka.internal_topics import CHANGELOG_SETTINGS, PARTIALS_SETTINGS
-from tests.harness.closing import close
 from tests.harness.internal_topics import SHARDS, StaleAdmin
 from tests.harness.topics import TIMEOUT_S
 
@@ -20,13 +19,8 @@ def test_replicas_create_internal_topics_at_once_and_keep_their_settings(interna
 
     def prepare():
         admin = client.admin(internal.properties)
-        count, windows = (client.consumer(internal.properties, group) for group in ("a", "b"))
         barrier.wait(TIMEOUT_S)
-        try:
-            internal.prepare(admin, count=count, windows=windows)
-        finally:
-            close(count, "a member of COUNT")
-            close(windows, "a member of WINDOWS")
+        internal.prepare(admin)
 
     with ThreadPoolExecutor(3) as pool:
         for future in [pool.submit(prepare) for _ in range(3)]:

@@ -182,7 +182,7 @@ def test_record_too_large_for_topic_aborts_and_names_partition(cluster, member):
         produce(transaction, small, os.urandom(5_000))
         with pytest.raises(TransactionAborted, match="too large") as aborted:
             fail()
-        assert (aborted.value.too_large, aborted.value.unwritable) == ({(small, 0): None}, frozenset())
+        assert (aborted.value.too_large, aborted.value.unwritable) == ({(small, 0): b"key"}, frozenset())
     assert cluster.pairs(cluster.letters) == []
     assert cluster.committed() == {}
     produce(transaction, cluster.letters, b"later")
