@@ -83,6 +83,14 @@ def test_coordinates_match_integer_arithmetic(dimension, spread):
     np.testing.assert_array_equal(projection.measure(vectors)[0], np.rint(exact / 2**20))
 
 
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 3e4])
+def test_step_is_power_of_two_below_leading_deviation(scale):
+    projection = build_turned_projection(128, scale=scale)
+    deviation = math.sqrt(projection.variances[0])
+    assert math.frexp(projection.step)[0] == 0.5
+    assert 2.0**-18 * deviation / 2 < projection.step <= 2.0**-18 * deviation
+
+
 def test_shift_is_mean_coordinate_in_embedding_units():
     projection = PROJECTIONS[128]
     vectors = build_vectors(projection)

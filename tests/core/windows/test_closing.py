@@ -85,6 +85,20 @@ def test_event_late_for_hour_is_counted_in_day():
     ]
 
 
+def test_final_panes_and_results_are_purged_except_newest():
+    shard = Shard(build_spec(sizes_ms=(HOUR_MS, 2 * HOUR_MS)))
+    for hour in range(20):
+        shard.read(at(hour), event_ids=[f"event-{hour}"])
+        shard.commit()
+    kept = sorted(key for key in shard.changelog)
+    assert len([key for key in kept if key.startswith(b"pane")]) <= 3, kept
+    assert len([key for key in kept if key.startswith(b"examples")]) <= 3
+    assert len([key for key in kept if key.startswith(b"published")]) <= 4
+    state = shard.state.streams["images"]
+    assert {window.size_ms for window in state.published} == {HOUR_MS, 2 * HOUR_MS}
+    assert shard.state.open_windows("images") == {HOUR_MS: 2, 2 * HOUR_MS: 1}
+
+
 def test_final_panes_are_purged_in_portions(monkeypatch):
     monkeypatch.setattr(purging, "_MAX_PURGED_PANES", 3)
     shard = Shard(build_spec(sizes_ms=(MINUTE_MS,), lateness_ms=0))
