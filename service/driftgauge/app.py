@@ -85,7 +85,6 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
     count_messages(telemetry.logged)
     health.set_condition(ReadinessCondition.BASELINES_LOADED, is_met=True)
     stopping = _stopped_by_signals()
-    _end_in_time(stopping)
     routes = service_routes(telemetry.registry, health)
     with ExitStack() as running:
         if settings.page.enabled:
@@ -119,7 +118,6 @@ def serve_page(settings: Settings) -> None:
         message = "the configuration cannot be used; correct:"
         raise ConfigError(message, problems)
     stopping = _stopped_by_signals()
-    _end_in_time(stopping)
     with (
         _page(settings) as (reader, routes),
         _serving(settings, [*page_health_routes(reader), *routes]),
@@ -179,8 +177,9 @@ def _end_in_time(stopping: threading.Event) -> None:
 
 
 def _stopped_by_signals() -> threading.Event:
-    """Return an event that SIGTERM and SIGINT set."""
+    """Return an event that SIGTERM and SIGINT set; the process then ends in time."""
     stopping = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stopping.set())
+    _end_in_time(stopping)
     return stopping

@@ -2,8 +2,6 @@
 
 import uuid
 from collections.abc import Iterable
-from types import TracebackType
-from typing import Self
 
 from confluent_kafka import Producer
 from confluent_kafka.admin import (
@@ -36,17 +34,6 @@ class InternalTopicsCluster(TopicOwner):
         self.properties: client.KafkaProperties = {"bootstrap.servers": bootstrap, "group.id": self.group}
         self.admin = client.admin(self.properties)
         self.create(self.events, 3)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        pass
 
     def settings(self, topic: str) -> dict[str, str]:
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)

@@ -16,8 +16,7 @@ def cluster(bootstrap):
 @pytest.fixture
 def internal(bootstrap):
     """The test's topics, those of the service included."""
-    with InternalTopicsCluster(bootstrap) as cluster:
-        yield cluster
+    return InternalTopicsCluster(bootstrap)
 
 
 @pytest.fixture

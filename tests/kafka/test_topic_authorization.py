@@ -12,8 +12,7 @@ pytestmark = pytest.mark.broker
 
 @pytest.fixture
 def cluster(guarded):
-    with AclCluster(guarded) as cluster:
-        yield cluster
+    return AclCluster(guarded)
 
 
 def test_hidden_topic_is_not_reported_missing(cluster):

@@ -1,14 +1,11 @@
-"""The log as an operator's tools read it: lines on standard error, their fields, and remedies."""
+"""The log as an operator's tools read it: lines on standard error, and their fields."""
 
-import ast
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import driftgauge
 from driftgauge.core.windows.deltas import LateEvents
 from driftgauge.core.windows.shard import RoundResult
 from driftgauge.telemetry.logs import JsonFormatter, count_messages
@@ -18,9 +15,6 @@ from tests.builders.results import build_result
 from tests.builders.telemetry import EVENTS
 from tests.processes import run_python
 
-SERVICE = Path(driftgauge.__file__).parent
-LEVELS = {"WARNING", "ERROR", "CRITICAL"}
-METHODS = {"warning", "error", "exception", "critical"}
 PROGRAM = """
 import logging
 from driftgauge.telemetry.logs import configure_logging
@@ -147,38 +141,3 @@ def test_round_of_a_shard_is_logged(caplog, round_, fields):
     log_round(3, round_)
     (record,) = caplog.records
     assert {name: getattr(record, name) for name in fields} == fields
-
-
-def remedies(source: str) -> Iterator[tuple[int, bool]]:
-    """Yield the line of each logged warning or error, and whether it has a remedy."""
-    for call in ast.walk(ast.parse(source)):
-        match call:
-            case ast.Call(func=ast.Attribute(ast.Name("_log"), method), keywords=keywords) if (
-                method in METHODS
-            ):
-                extra = [each.value for each in keywords if each.arg == "extra"]
-                yield call.lineno, any(isinstance(each, ast.Dict) and has_remedy(each) for each in extra)
-            case ast.Call(
-                func=ast.Attribute(attr="_log_event"), args=[ast.Attribute(attr=level), *_], keywords=keywords
-            ) if level in LEVELS:
-                yield call.lineno, any(each.arg == "remedy" for each in keywords)
-
-
-def has_remedy(extra: ast.Dict) -> bool:
-    return any(isinstance(key, ast.Constant) and key.value == "remedy" for key in extra.keys)
-
-
-def test_every_warning_and_error_has_remedy():
-    found = {
-        f"{path.relative_to(SERVICE)}:{line}": remedy
-        for path in sorted(SERVICE.rglob("*.py"))
-        for line, remedy in remedies(path.read_text("utf-8"))
-    }
-    assert len(found) > 30, "the search finds the calls"
-    assert [where for where, remedy in found.items() if not remedy] == []
-    assert list(
-        remedies('_log.info("a")\n_log.warning("b")\nself._log_event(logging.ERROR, "f", error=g)')
-    ) == [
-        (2, False),
-        (3, False),
-    ]
