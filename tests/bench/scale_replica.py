@@ -23,7 +23,7 @@ from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.kafka.offset_barrier import Start
-from driftgauge.kafka.source_partitions import SourcePartitions
+from driftgauge.kafka.source_partition import SourcePartition
 from driftgauge.records.changelog import decode, encode_key, encode_value
 from driftgauge.records.partials import decode_part, encode_commit
 from driftgauge.telemetry.health import Health, Role
@@ -108,9 +108,12 @@ class CountReplica:
         self._specs, self._partitions, self._shards = specs, partitions, shards
         self._name, self._commits = f"driftgauge.scale.{number}.count", 0
         self._counter = IntervalCounter(specs)
-        self._sources = SourcePartitions()
-        for index in held:
-            self._sources.add((TOPIC, index), Start(0, 0, True, 0, -1), TOPIC_ID, MONDAY_MS)
+        start = Start(0, 0, begins=True, lost=0, leader_epoch=-1)
+        self._sources = [
+            SourcePartition.begin((TOPIC, index), start, topic_id=TOPIC_ID, code=code, now_ms=MONDAY_MS)
+            for code, index in enumerate(held)
+        ]
+        self._names = {source.code: source.partition for source in self._sources}
         self._accepted: Counter[str] = Counter()
 
     def count(self, batches: Sequence[EventBatch], now_ms: int) -> None:
@@ -120,7 +123,7 @@ class CountReplica:
         for batch in batches:
             self._accepted[batch.stream] += len(batch)
             for code in batch.partition.tolist():
-                self._sources.by_code(code).position += 1
+                self._sources[code].position += 1
 
     def commit(self, now_ms: int, wanted: Collection[int]) -> dict[int, list[bytes]]:
         """Return the parts for the wanted shards, and record their cost."""
@@ -128,9 +131,9 @@ class CountReplica:
         with self.costs.timed("commit"):
             for source in self._sources:
                 source.caught_up_ms = now_ms
-            deltas = self._counter.take(self._sources.names, self._shards)
+            deltas = self._counter.take(self._names, self._shards)
             commit = CommitId(self._name, 1, self._commits)
-            progress = self._sources.progress({TOPIC: self._partitions})
+            progress = {source.code: source.progress(self._partitions) for source in self._sources}
             for shard in wanted:
                 delta = deltas.get(shard, ShardDelta())
                 parts[shard] = encode_commit(

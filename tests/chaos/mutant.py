@@ -31,10 +31,10 @@ from driftgauge.errors import ClientLost, TransactionAborted  # noqa: E402
 from driftgauge.kafka import client, count_worker, intake  # noqa: E402
 from driftgauge.kafka.changelog_reader import ChangelogReader  # noqa: E402
 from driftgauge.kafka.count_worker import CountWorker  # noqa: E402
-from driftgauge.kafka.offset_barrier import Start  # noqa: E402
+from driftgauge.kafka.held_partitions import HeldPartitions, _Reading  # noqa: E402
 from driftgauge.kafka.session import Session, SessionState, Settling  # noqa: E402
 from driftgauge.kafka.transaction import ANY, State, Transaction  # noqa: E402
-from driftgauge.kafka.transactional import TransactionalProducer  # noqa: E402
+from driftgauge.kafka.transactional import TransactionalProducer, _Ready, _Suspect  # noqa: E402
 from driftgauge.kafka.window_worker import WindowWorker  # noqa: E402
 from driftgauge.telemetry.roles import RoleTelemetry  # noqa: E402
 
@@ -113,26 +113,23 @@ def progress_without_partials() -> None:
 
 def producer_not_replaced() -> None:
     """Keep a producer that lost a connection during a transaction."""
-    TransactionalProducer.is_suspect = property(lambda self: self._producer is None)
+    TransactionalProducer.is_suspect = property(lambda self: not isinstance(self._state, _Ready | _Suspect))
 
 
 def drop_while_settling() -> None:
     """Assign partitions at once when they begin again, and drop what is polled until there is a producer."""
-    begin_again, process = CountWorker.begin_again, Session._process
+    process = Session._process
 
-    def assign_at_once(self: CountWorker) -> None:
-        held = [(source, source.committed) for source in self._sources]
-        begin_again(self)
-        self._pending.remove([source.partition for source, _ in held])
-        for source, committed in held:
-            start = Start(committed, committed, begins=source.begins, lost=0, leader_epoch=-1)
-            added = self._sources.add(source.partition, start, source.topic_id, source.since_ms)
-            self._consumer.incremental_assign([added.start()])
+    def assign_at_once(self: HeldPartitions) -> None:
+        for source in self.counted:
+            again = replace(source, position=source.committed, records=0, skipped_at_start=0)
+            self._states[source.partition] = _Reading(again)
+        self._give()
 
     def process_unless_settling(self: Session, messages: Sequence[Message]) -> SessionState:
         return process(self, [] if isinstance(self.state, Settling) else messages)
 
-    CountWorker.begin_again = assign_at_once
+    HeldPartitions.begin_again = assign_at_once
     Session._process = process_unless_settling
 
 
@@ -157,7 +154,7 @@ def counts_kept() -> None:
     """Begin again without dropping the uncommitted counts."""
 
     def begin_again(self: CountWorker) -> None:
-        self._pending.add(self._stop([source.partition for source in self._sources]))
+        self._held.begin_again()
 
     CountWorker.begin_again = begin_again
 
@@ -294,10 +291,10 @@ def abort_after_loss() -> None:
 
     def begin_and_note(self: Transaction, bound_s: float) -> None:
         self._producer.client.poll(0)
-        lost = self._producer._is_suspect
+        lost = isinstance(self._producer._state, _Suspect)
         begin(self, bound_s)
-        # A producer that was not replaced keeps the flag: clear it, so that the loss counts once.
-        self._producer._is_suspect = False
+        # A producer that was not replaced is still suspect: clear that, so that the loss counts once.
+        self._producer._state = _Ready(self._producer.client)
         follows_loss[id(self)] = lost
 
     def deliver_and_abort(self: Transaction, deadline_s: float) -> None:

@@ -1,11 +1,13 @@
 """Fakes of Kafka clients that several tests share, and a worker of COUNT over them."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import Mock
 
 from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import OffsetSpec
 
 from driftgauge.clock import Clock
 from driftgauge.events.decoder import Decoder
@@ -13,6 +15,7 @@ from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.topic_watch import EventsTopic
 from tests.builders.messages import TOPIC
 from tests.harness.running_service import SPECS, build_settings
+from tests.kafka.slow_admin import Answer
 
 
 class OffsetConsumer:
@@ -98,6 +101,38 @@ class AssignmentLog:
 
     def seek(self, partition: TopicPartition) -> None:
         pass
+
+
+class GroupConsumer(AssignmentLog, OffsetConsumer):
+    """A consumer that logs its assignments, in a group with these committed offsets."""
+
+    def __init__(self, offsets: Mapping[int, tuple[int, str]]) -> None:
+        AssignmentLog.__init__(self)
+        OffsetConsumer.__init__(self, offsets)
+
+
+class QuickAdmin:
+    """A fake of both the admin client and its `SharedAdmin`, which answers at once.
+
+    Attributes:
+        begin, end: The beginning and the end of every log.
+    """
+
+    def __init__(self, begin: int = 0, end: int = 0) -> None:
+        self.begin, self.end = begin, end
+        self.client = self
+
+    def renew(self) -> None:
+        pass
+
+    def list_offsets(
+        self, asked: Mapping[TopicPartition, OffsetSpec], **_: object
+    ) -> dict[TopicPartition, Future[Answer]]:
+        answers: dict[TopicPartition, Future[Answer]] = {at: Future() for at in asked}
+        for at, spec in asked.items():
+            is_earliest = spec is OffsetSpec.earliest()
+            answers[at].set_result(Answer(self.begin if is_earliest else self.end))
+        return answers
 
 
 def build_count_worker(decoder: Decoder, clock: Clock, **parts: Any) -> CountWorker:

@@ -13,15 +13,14 @@ from driftgauge.config.inputs import InputSettings
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.rejection import Reason, SchemaPending
-from driftgauge.kafka.offset_barrier import Start
 from driftgauge.telemetry.metrics import RecordOutcome, SkipPlace
 from driftgauge.telemetry.roles import RoleTelemetry
-from tests.builders.clocks import MONDAY_MS, ManualClock
+from tests.builders.clocks import ManualClock
 from tests.builders.messages import TOPIC, FakeMessage
 from tests.builders.references import CLUSTERS
 from tests.examples import examples
 from tests.harness.running_service import CONTRACTS, STREAM
-from tests.kafka.fakes import AssignmentLog, build_count_worker
+from tests.kafka.fakes import GroupConsumer, QuickAdmin, build_count_worker
 
 FIRST, SECOND = (TOPIC, 0), (TOPIC, 1)
 MAPPING = {"where": [{"path": "op", "in": ["c"]}], "stream": {"constant": STREAM}, "embedding": "v"}
@@ -53,15 +52,17 @@ class Letters:
 
 
 class Worker:
-    """A count worker of two partitions without a broker.
+    """A count worker of two partitions without a broker, which has started at the committed offsets.
 
     Attributes:
         unknown: Values whose schema is not known yet.
     """
 
-    def __init__(self):
+    def __init__(self, committed=0, begin=0):
         self.unknown: set[bytes] = set()
-        self.clock, self.consumer, self.letters = ManualClock(), AssignmentLog(), Letters()
+        self.clock, self.letters = ManualClock(), Letters()
+        self.committed = dict.fromkeys((0, 1), (committed, "id"))
+        self.consumer = GroupConsumer(self.committed)
         self.telemetry = MagicMock(spec=RoleTelemetry)
         (reader,) = build_readers({TOPIC: InputSettings.model_validate(MAPPING)}).values()
         self.transaction = Mock(producer="p", epoch=0)
@@ -69,15 +70,20 @@ class Worker:
             Decoder(CONTRACTS, lead_ms=0, readers={TOPIC: self._read_with(reader)}),
             self.clock.clock,
             consumer=self.consumer,
-            admin=Mock(),
+            admin=QuickAdmin(begin, 100),
             transaction=self.transaction,
             letters=self.letters,
             telemetry=self.telemetry,
         )
-        for partition in (FIRST, SECOND):
-            self.worker._sources.add(
-                partition, Start(0, 0, begins=True, lost=0, leader_epoch=3), "id", MONDAY_MS
-            )
+        self.worker.assign([FIRST, SECOND])
+        self.start()
+
+    def start(self):
+        """Let the worker find the starts of its partitions; return what it gives the client."""
+        logged = len(self.consumer.log)
+        for _ in range(5):
+            self.worker.step(1.0)
+        return self.consumer.log[logged:]
 
     def _read_with(self, reader):
         def read(records, schedules):
@@ -99,7 +105,7 @@ class Worker:
         )
 
     def position(self, partition=FIRST):
-        return self.worker._sources.find(*partition).position
+        return self.worker._held.find(partition).position
 
     def commit(self):
         """Commit, and return the records by outcome and the events by outcome, as telemetry gets them."""
@@ -149,7 +155,7 @@ def test_record_without_schema_pauses_its_partition_at_its_offset(worker):
     worker.process(SOUND, b"unknown", SOUND, b"{", offset=4)
     worker.process(SOUND, partition=1, offset=8)
     assert (worker.position(FIRST), worker.position(SECOND)) == (5, 9)
-    assert worker.consumer.log == [("unassign", [FIRST])]
+    assert worker.consumer.log[1:] == [("unassign", [FIRST])]
     assert worker.letters.rejections == []
     records, _ = worker.commit()
     assert records == {ACCEPTED: 2}
@@ -163,8 +169,7 @@ def test_records_of_a_paused_partition_are_left_until_it_is_read_again(worker):
     assert worker.position() == 0
     worker.unknown = set()
     worker.clock.advance(1)
-    worker.worker._paused.resume()
-    assert worker.consumer.log == [("unassign", [FIRST]), ("assign", [(*FIRST, 0, 3)])]
+    assert worker.start() == [("assign", [(*FIRST, 0, 5)])]
     worker.process(b"unknown", SOUND, SOUND)
     assert worker.position() == 3
     assert worker.commit()[0] == {ACCEPTED: 2, REJECTED: 1}
@@ -174,12 +179,13 @@ def test_partitions_that_begin_again_are_read_and_counted_no_further(worker):
     worker.unknown = {b"unknown"}
     worker.process(SOUND, b"unknown")
     worker.worker.begin_again()
-    assert worker.consumer.log == [("unassign", [FIRST]), ("unassign", [SECOND])], "one was paused already"
+    assert worker.consumer.log[1:] == [("unassign", [FIRST]), ("unassign", [SECOND])], (
+        "one was paused already"
+    )
     worker.process(SOUND, partition=1)
-    assert sorted(worker.worker._pending) == [FIRST, SECOND]
-    assert worker.worker._paused.waiting == set()
-    assert worker.worker.hand_over([FIRST, SECOND], 1.0) is None
+    worker.worker.hand_over([FIRST, SECOND], 1.0)
     worker.transaction.commit.assert_not_called()
+    assert worker.telemetry.waiting_for_schema.call_args.args[0] == []
 
 
 def end(offset):
@@ -201,7 +207,7 @@ def test_offsets_without_a_record_are_counted_by_place(worker, delivered, start,
         worker.process(SOUND, offset=offset)
     after = delivered[-1] + 1
     worker.worker.process([end(after + ends_later)])
-    progress = worker.worker._sources.find(*FIRST).progress(2)
+    progress = worker.worker._held.find(FIRST).progress(2)
     assert (progress.end, progress.skipped) == (after + ends_later, start + between + ends_later)
     worker.commit()
     (skipped,) = worker.telemetry.offsets_skipped.call_args.args
@@ -214,10 +220,10 @@ def test_offsets_without_a_record_are_counted_by_place(worker, delivered, start,
     assert not any(worker.telemetry.offsets_skipped.call_args.args[0].values())
 
 
-def test_records_that_kafka_deleted_are_lost_and_not_skipped(worker):
-    worker.worker._sources.add(FIRST, Start(4, 9, begins=False, lost=5, leader_epoch=3), "id", MONDAY_MS)
+def test_records_that_kafka_deleted_are_lost_and_not_skipped():
+    worker = Worker(committed=4, begin=9)
     worker.process(SOUND, SOUND, offset=9)
-    progress = worker.worker._sources.find(*FIRST).progress(2)
+    progress = worker.worker._held.find(FIRST).progress(2)
     assert (progress.start, progress.end, progress.lost, progress.skipped) == (4, 11, 5, 0)
 
 
@@ -256,6 +262,6 @@ def test_truncation_is_forgotten_with_the_partition():
     worker.worker.process([MappedRecord(None, offset=3, error=truncated)])
     worker.worker.drop([FIRST])
     worker.worker.assign([FIRST])
-    worker.worker._pending = Mock(poll=lambda: {FIRST: (Start(14, 14, False, 0, 3), "id")})
-    worker.worker._start_pending()
+    worker.committed[0] = 14, "id"
+    assert worker.start() == [("assign", [(*FIRST, 14, 5)])]
     assert worker.position() == 14

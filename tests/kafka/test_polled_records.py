@@ -5,9 +5,7 @@ Session and worker are the service's own; the group's coordinator, the log and t
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import Future
 from contextlib import suppress
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -32,7 +30,7 @@ from tests.builders.messages import TOPIC, FakeMessage
 from tests.builders.references import CLUSTERS
 from tests.examples import examples
 from tests.harness.running_service import DECODER, STREAM
-from tests.kafka.fakes import build_count_worker
+from tests.kafka.fakes import QuickAdmin, build_count_worker
 
 LETTERS = "letters"
 Place = tuple[Partition, int]
@@ -249,34 +247,6 @@ class FailingDecoder:
         return DECODER.decode(records)
 
 
-class Admin:
-    """Answers requests for offsets at once."""
-
-    def __init__(self) -> None:
-        self.client = self
-
-    def renew(self) -> None:
-        pass
-
-    def list_offsets(
-        self, asked: dict[TopicPartition, Any], **options: Any
-    ) -> dict[TopicPartition, Future[Any]]:
-        answers: dict[TopicPartition, Future[Any]] = {}
-        for at, spec in asked.items():
-            answers[at] = Future()
-            answers[at].set_result(SimpleNamespace(offset=0 if spec is EARLIEST else RECORDS))
-        return answers
-
-
-EARLIEST = object()
-
-
-@pytest.fixture(autouse=True)
-def earliest(monkeypatch):
-    """Tell requests for the earliest offset from those for the end."""
-    monkeypatch.setattr("driftgauge.kafka.offsets.OffsetSpec.earliest", lambda: EARLIEST)
-
-
 def run(
     polls: Sequence[str],
     failures: Sequence[str],
@@ -309,7 +279,7 @@ def build_session(
         decoder,
         clock.clock,
         consumer=consumer,
-        admin=Admin(),
+        admin=QuickAdmin(0, RECORDS),
         transaction=transaction,
         letters=DeadLetters(transaction, LETTERS, 10**6),
         telemetry=telemetry,

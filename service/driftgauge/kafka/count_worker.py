@@ -22,12 +22,11 @@ from driftgauge.kafka.clock import ClockGuard
 from driftgauge.kafka.culprits import Culprits
 from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.end_offsets import EndOffsets
+from driftgauge.kafka.held_partitions import HeldPartitions
 from driftgauge.kafka.intake import sort_messages, to_records
 from driftgauge.kafka.interval_counts import IntervalCounts
-from driftgauge.kafka.paused_partitions import PausedPartitions
-from driftgauge.kafka.pending_partitions import PendingPartitions
 from driftgauge.kafka.shared_admin import SharedAdmin
-from driftgauge.kafka.source_partitions import SourcePartition, SourcePartitions
+from driftgauge.kafka.source_partition import SourcePartition
 from driftgauge.kafka.stalled import StalledOffsets
 from driftgauge.kafka.topic_watch import TopicWatch
 from driftgauge.kafka.transaction import BEGIN_S, Transaction, produce_or_abort
@@ -43,10 +42,7 @@ _LOST_COMMIT_S = 10.0
 
 
 class CountWorker:
-    """Counts the assigned partitions of the events topics.
-
-    An assigned partition is pending until its start position is known, then counted until it is handed over.
-    """
+    """Counts the assigned partitions of the events topics; `HeldPartitions` has their states."""
 
     def __init__(  # noqa: PLR0913 - one caller assembles the worker
         self,
@@ -77,9 +73,7 @@ class CountWorker:
         self._max_partial_bytes = max_partial_bytes
         self._counter = IntervalCounter(specs)
         self._stalled = StalledOffsets(admin, clock.monotonic_s)
-        self._sources = SourcePartitions()
-        self._ends = EndOffsets(self._sources, admin, clock, interval_ms=settings.commit_interval)
-        self._pending = PendingPartitions(
+        self._held = HeldPartitions(
             topics,
             group=settings.group,
             consumer=consumer,
@@ -87,9 +81,7 @@ class CountWorker:
             telemetry=telemetry,
             clock=clock,
         )
-        self._paused = PausedPartitions(consumer, clock)
-        # Pending partitions that lost their position, with the offset of the truncation where known.
-        self._lost_positions: dict[Partition, int | None] = {}
+        self._ends = EndOffsets(self._held, admin, clock, interval_ms=settings.commit_interval)
         self._culprits = Culprits(clock.monotonic_s)
         self._counts = IntervalCounts()
         self._commits = 0
@@ -97,7 +89,7 @@ class CountWorker:
 
     def assign(self, partitions: Collection[Partition]) -> None:
         """Count these partitions as well, once their start positions are known."""
-        self._pending.add(partitions)
+        self._held.assign(partitions)
 
     def process(self, messages: Sequence[Message]) -> None:
         """Decode and count the messages of a poll; buffer the rejected ones."""
@@ -105,16 +97,14 @@ class CountWorker:
         if polled.records:
             self._count_past_culprits(polled.records)
         for partition, end in polled.ends.items():
-            source = self._sources.find(*partition)
             # A partition may have been paused before its end.
-            if source is not None and partition not in self._paused:
+            source = self._held.reading(partition)
+            if source is not None:
                 source.read(end, end, records=0)
         if polled.lost:
             # Their counts are committed first, because their start is found from the committed offset.
             self._commit(_LOST_COMMIT_S)
-            stopped = self._stop(polled.lost)
-            self._lost_positions |= {partition: polled.lost[partition] for partition in stopped}
-            self._pending.add(stopped)
+            self._held.lose_positions(polled.lost)
 
     def step(self, bound_s: float) -> bool:
         """Start pending partitions; commit the counts if due, and return whether a commit was made.
@@ -126,19 +116,19 @@ class CountWorker:
             TransactionAborted, ClientLost, AuthorizationError: As `Transaction.commit`.
         """
         self._topics.poll()
-        read = [*self._pending, *(source.partition for source in self._sources)]
-        self._telemetry.stalled(self._stalled.step(read))
+        self._telemetry.stalled(self._stalled.step([*self._held]))
         self._restart_replaced()
-        self._paused.resume()
-        self._start_pending()
+        for source in self._held.step():
+            self._counts.add_loss(source.partition, source.loss)
         self._validate_positions()
-        if not len(self._sources):
+        counted = self._held.counted
+        if not counted:
             return False
         since_ms = (self._clock.monotonic_s() - self._committed_s) * 1000
         is_due = since_ms >= self._settings.commit_interval
         if is_due or self._counter.is_full or self._letters.is_full:
             self._ends.poll()
-            has_moved = any(source.position > source.committed for source in self._sources)
+            has_moved = any(source.position > source.committed for source in counted)
             if has_moved or since_ms >= max(_IDLE_COMMIT_MS, self._settings.commit_interval):
                 self._commit(bound_s)
                 return True
@@ -147,45 +137,34 @@ class CountWorker:
     def hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
         """Commit the counts, then drop these partitions, even if the commit fails."""
         try:
-            if any(self._sources.find(*partition) for partition in partitions):
+            if any(self._held.find(partition) for partition in partitions):
                 self._commit(bound_s)
         finally:
             self.drop(partitions)
 
     def drop(self, partitions: Collection[Partition]) -> None:
         """Stop counting these partitions, without a commit."""
-        self._stop(partitions)
-        self._pending.remove(partitions)
+        self._held.release(partitions)
         self._culprits.drop(partitions)
-        for partition in partitions:
-            # Another member counts on; where this one begins again, the truncation is past.
-            self._lost_positions.pop(partition, None)
-        self._telemetry.waiting_for_schema(self._paused.waiting)
+        self._telemetry.waiting_for_schema(self._without_schema())
 
     def begin_again(self) -> None:
         """Drop the uncommitted counts, and find the start positions of all counted partitions again."""
         self._counter.drop()
         self._letters.clear()
         self._counts = IntervalCounts()
-        self._pending.add(self._stop([source.partition for source in self._sources]))
+        self._held.begin_again()
 
     def handle_abort(self, error: TransactionAborted) -> None:
         """Report the unwritable partitions; counting waits, because one transaction writes all shards."""
         self._telemetry.unwritable(error.unwritable)
         self._letters.handle_abort(error)
 
-    def _stop(self, partitions: Collection[Partition]) -> list[Partition]:
-        stopped = self._sources.remove(partitions)
-        self._ends.forget(stopped)
-        read = [TopicPartition(*partition) for partition in stopped if partition not in self._paused]
-        self._consumer.incremental_unassign(read)
-        self._paused.forget(stopped)
-        return stopped
-
     def _restart_replaced(self) -> None:
         """Begin again if a topic was deleted or created again: its counts and offsets are invalid."""
-        if any(self._is_replaced(source) for source in self._sources):
-            self._culprits.drop([source.partition for source in self._sources])
+        counted = self._held.counted
+        if any(self._is_replaced(source) for source in counted):
+            self._culprits.drop([source.partition for source in counted])
             self.begin_again()
 
     def _is_replaced(self, source: SourcePartition) -> bool:
@@ -193,33 +172,13 @@ class CountWorker:
         # Old brokers report no id.
         return known is None or bool(known.id and source.topic_id and known.id != source.topic_id)
 
-    def _start_pending(self) -> None:
-        """Count the pending partitions whose start positions have become known."""
-        starts = self._pending.poll()
-        if not starts:
-            return
-        now_ms = self._clock.wall_ms()
-        started = [
-            self._sources.add(partition, start, topic_id, now_ms)
-            for partition, (start, topic_id) in starts.items()
-        ]
-        for source in started:
-            # Without records lost to retention, the log was truncated and has grown again.
-            if source.partition in self._lost_positions and not (source.lost or source.begins):
-                source.resume_after_truncation(self._lost_positions[source.partition])
-            self._counts.add_loss(source.partition, source.loss)
-        self._lost_positions = {
-            partition: end for partition, end in self._lost_positions.items() if partition not in starts
-        }
-        self._consumer.incremental_assign([source.start() for source in started])
-
     def _validate_positions(self) -> None:
         """Make the client validate its positions against the leaders' epochs, to detect truncated logs.
 
         The client validates on a seek, not on an assignment, and refuses a seek just after an assignment.
         """
-        for source in self._sources:
-            if source.is_validated or source.partition in self._paused:
+        for source in self._held.read:
+            if source.is_validated:
                 continue
             try:
                 self._consumer.seek(source.start())
@@ -250,7 +209,7 @@ class CountWorker:
 
     def _count(self, fetched: Sequence[Message]) -> None:
         now_ms = self._clock.wall_ms()
-        codes = {each.partition: each.code for each in self._sources if each.partition not in self._paused}
+        codes = {each.partition: each.code for each in self._held.read}
         with self._telemetry.timed(Stage.DECODE):
             messages, records = to_records(fetched, codes, now_ms=now_ms)
             culprit = self._culprits.rejection(fetched)
@@ -263,20 +222,19 @@ class CountWorker:
         overflown = map(overflow, refused, refused.values())
         rejections = [*decoded.rejections, *overflown]
         self._letters.add(messages, rejections)
-        self._counts.add(records, decoded, rejections, self._sources.names)
+        self._counts.add(records, decoded, rejections, self._held.names)
         is_read = np.ones(len(messages), dtype=np.bool_)
         is_read[list(decoded.pending)] = False
         for code in np.unique(records.partition[is_read]).tolist():
             rows = np.flatnonzero(is_read & (records.partition == code))
             first, last = int(rows[0]), int(rows[-1])
-            source = self._sources.by_code(code)
-            self._paused.waiting.discard(source.partition)
+            source = self._held.by_code(code)
             source.read(int(records.offset[first]), int(records.offset[last]) + 1, records=len(rows))
             epoch = messages[last].leader_epoch()
             source.leader_epoch = -1 if epoch is None else epoch
         pending = np.unique(records.partition[~is_read]).tolist()
         if pending:
-            self._paused.pause([self._sources.by_code(code) for code in pending])
+            self._held.pause([self._held.by_code(code) for code in pending])
 
     def _commit(self, bound_s: float) -> None:
         """Commit the partials, dead letters and offsets since the last commit in one transaction.
@@ -285,27 +243,28 @@ class CountWorker:
         counted partitions, moved or not, by which the brokers fence a stale owner. 4. After the commit, the
         metrics.
         """
-        if not len(self._sources):
+        counted = self._held.counted
+        if not counted:
             return
         deadline_s = self._clock.monotonic_s() + bound_s
         with self._telemetry.timed(Stage.COMMIT):
             self._transaction.begin(min(bound_s, BEGIN_S))
-            deltas = self._counter.take(self._sources.names, self._settings.shards)
+            deltas = self._counter.take(self._held.names, self._settings.shards)
             commit = CommitId(self._transaction.producer, self._transaction.epoch, self._commits)
             self._commits += 1
             # All shards get the same progress of a partition, except for the streams.
-            progress = self._sources.progress(
+            progress = self._held.progress(
                 {name: topic.partitions for name, topic in self._topics.known.items()}
             )
             for shard in range(self._settings.shards):
                 self._write_partials(shard, commit, deltas.get(shard, ShardDelta()), progress)
             self._letters.write()
-            offsets = [self._offset(source) for source in self._sources]
+            offsets = [self._offset(source) for source in counted]
             self._transaction.commit(offsets, deadline_s - self._clock.monotonic_s())
-        for source in self._sources:
+        for source in counted:
             self._counts.add_skipped(source.partition[0], source.skipped, source.skipped_at_start)
             source.commit()
-        self._culprits.committed({source.partition: source.committed for source in self._sources})
+        self._culprits.committed({source.partition: source.committed for source in counted})
         self._committed_s = self._clock.monotonic_s()
         self._letters.clear()
         self._report()
@@ -340,9 +299,12 @@ class CountWorker:
         self._telemetry.counted(counts.accepted, counts.rejected, counts.lost)
         self._telemetry.records_read(counts.records)
         self._telemetry.offsets_skipped(counts.skipped)
-        self._telemetry.waiting_for_schema(self._paused.waiting)
-        for source in self._sources:
+        self._telemetry.waiting_for_schema(self._without_schema())
+        for source in self._held.counted:
             topic, index = source.partition
             _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, index), cached=True)
             if end >= 0:
                 self._telemetry.read_to(topic, index, position=source.position, end=end)
+
+    def _without_schema(self) -> list[Partition]:
+        return [source.partition for source in self._held.counted if source.awaits_schema]

@@ -1,12 +1,9 @@
 """The end offsets of the counted partitions, which show whether COUNT has caught up."""
 
-from collections.abc import Collection
-
 from driftgauge.clock import Clock
-from driftgauge.core.partition import Partition
+from driftgauge.kafka.held_partitions import HeldPartitions
 from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.shared_admin import SharedAdmin
-from driftgauge.kafka.source_partitions import SourcePartitions
 
 __all__ = ["EndOffsets"]
 
@@ -18,10 +15,8 @@ class EndOffsets:
     behind never reaches the newest end.
     """
 
-    def __init__(
-        self, sources: SourcePartitions, admin: SharedAdmin, clock: Clock, *, interval_ms: int
-    ) -> None:
-        self._sources = sources
+    def __init__(self, held: HeldPartitions, admin: SharedAdmin, clock: Clock, *, interval_ms: int) -> None:
+        self._held = held
         self._offsets = LogOffsets(admin)
         self._clock = clock
         self._interval_ms = interval_ms
@@ -33,7 +28,7 @@ class EndOffsets:
         if answers is None:
             return
         for partition, end in answers.items():
-            source = self._sources.find(*partition)
+            source = self._held.find(partition)
             if source is not None and source.end is None and source.end_asked_ms:
                 source.end = end
                 source.check_end()
@@ -43,12 +38,8 @@ class EndOffsets:
         self._requested_s = now_s
         now_ms = self._clock.wall_ms()
         for partition in self._offsets.request(
-            [each.partition for each in self._sources if each.end is None]
+            [each.partition for each in self._held.counted if each.end is None]
         ):
-            source = self._sources.find(*partition)
+            source = self._held.find(partition)
             if source is not None:
                 source.end_asked_ms = now_ms
-
-    def forget(self, partitions: Collection[Partition]) -> None:
-        """Ignore the pending answers for these partitions."""
-        self._offsets.forget(partitions)

@@ -62,11 +62,6 @@ class LogOffsets:
                 self._pending |= {names[partition]: future for partition, future in requested.items()}
         return wanted
 
-    def forget(self, partitions: Iterable[Partition]) -> None:
-        """Ignore the pending answers for these partitions."""
-        for partition in partitions:
-            self._pending.pop(partition, None)
-
     def collect(self) -> dict[Partition, int] | None:
         """Return the offsets; None while an answer is pending, other than for slow partitions.
 

@@ -1,7 +1,15 @@
-"""The transactional producer of one role, which is replaced after a lost connection or a time-out."""
+"""The transactional producer of one role, which is replaced after a lost connection or a time-out.
+
+Absent ------> Starting ------> Ready ------> Suspect
+   ^   renew     |  ^  answered    |  in doubt   |
+   |  failed     |  |              |             |
+   +-------------+  +--------------+-------------+
+                          renew
+"""
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Producer
@@ -33,6 +41,32 @@ _LOST_CONNECTION: Final = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _Absent:
+    """There is no producer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Starting:
+    """The brokers have not answered a new producer's init_transactions yet."""
+
+    client: Producer
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """Transactions can begin."""
+
+    client: Producer
+
+
+@dataclass(frozen=True, slots=True)
+class _Suspect:
+    """The open transaction can end; the next one needs a new producer."""
+
+    client: Producer
+
+
 class TransactionalProducer:
     """The current producer of a transactional id, and its epoch.
 
@@ -56,27 +90,26 @@ class TransactionalProducer:
         self.epoch = 0
         self._make = make
         self._clock = clock
-        self._producer: Producer | None = None
-        self._pending: Producer | None = None  # its init_transactions has not been answered yet
-        self._is_suspect = True
+        self._state: _Absent | _Starting | _Ready | _Suspect = _Absent()
         self._busy_ids = 0  # how many ids were left because they stayed busy
 
     @property
     def client(self) -> Producer:
         """The current producer."""
-        if self._producer is None:
-            message = f"the producer of {self.name} was not started"
-            raise ClientLost(message)
-        return self._producer
+        if isinstance(self._state, _Ready | _Suspect):
+            return self._state.client
+        message = f"the producer of {self.name} was not started"
+        raise ClientLost(message)
 
     @property
     def is_suspect(self) -> bool:
-        """Whether the producer must be replaced before the next transaction."""
-        return self._is_suspect
+        """Whether the next transaction needs a new producer."""
+        return not isinstance(self._state, _Ready)
 
     def suspect(self) -> None:
         """Replace the producer before the next transaction."""
-        self._is_suspect = True
+        if isinstance(self._state, _Ready):
+            self._state = _Suspect(self._state.client)
 
     def leave_id(self) -> None:
         """Replace the producer by one of another transactional id before the next transaction.
@@ -85,11 +118,11 @@ class TransactionalProducer:
         one of these cannot be written to, no other transaction of the id can begin.
         """
         self._busy_ids += 1
-        self._is_suspect = True
+        self.suspect()
 
     def close(self) -> None:
         """Release the current producer; `renew` makes another."""
-        self._producer = self._pending = None
+        self._state = _Absent()
 
     def renew(self, bound_s: float) -> None:
         """Replace the producer; the new one ends the transaction that the old one left open.
@@ -101,16 +134,17 @@ class TransactionalProducer:
             ClientLost: The brokers did not answer within the bound.
             AuthorizationError: The cluster denies the right.
         """
-        self._producer, pending = None, self._pending
-        if pending is None:
-            pending = self._make(self.transactional_id, self._on_error)
-        self._pending = None
-        # Errors during init_transactions concern no transaction, for none has begun.
-        self._is_suspect = False
+        if isinstance(self._state, _Starting):
+            starting = self._state
+        else:
+            # The old producer is released before there is a new one.
+            self._state = _Absent()
+            starting = _Starting(self._make(self.transactional_id, self._on_error))
+        self._state = _Absent()
         try:
             insist(
                 _INIT,
-                pending.init_transactions,
+                starting.client.init_transactions,
                 bound_s,
                 monotonic=self._clock.monotonic_s,
                 on_retry=lambda: None,
@@ -125,9 +159,9 @@ class TransactionalProducer:
                         "remedy": "check for partitions of its last transaction that have no leader",
                     },
                 )
-                self.leave_id()
+                self._busy_ids += 1
             elif isinstance(error.__cause__, KafkaException):
-                self._pending = pending
+                self._state = starting
             raise
         except KafkaException as error:
             cause: KafkaError = error.args[0]
@@ -135,11 +169,12 @@ class TransactionalProducer:
                 raise call_denied(_INIT, self.transactional_id, cause) from error
             raise call_failed(_INIT, self.transactional_id, cause) from error
         self.epoch = max(self._clock.wall_ms(), self.epoch + 1)
-        self._producer = pending
+        self._state = _Ready(starting.client)
 
     def _on_error(self, error: KafkaError) -> None:
+        # Errors while a producer starts concern no transaction, for none has begun.
         if error.code() in _LOST_CONNECTION:
-            self._is_suspect = True
+            self.suspect()
 
     @property
     def transactional_id(self) -> str:

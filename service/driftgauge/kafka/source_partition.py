@@ -1,6 +1,5 @@
-"""The source partitions that a replica counts, and the position of each."""
+"""The reading state of a source partition that a replica counts."""
 
-from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from confluent_kafka import TopicPartition
@@ -10,7 +9,7 @@ from driftgauge.core.partition import Partition
 from driftgauge.kafka.offset_barrier import Start
 from driftgauge.telemetry.record_loss import RecordLoss
 
-__all__ = ["SourcePartition", "SourcePartitions"]
+__all__ = ["SourcePartition"]
 
 
 @dataclass(slots=True)
@@ -32,6 +31,7 @@ class SourcePartition:
         leader_epoch: The leader epoch of the last record read; -1 where unknown.
         is_truncated: The log was truncated below `committed`; records written since may be missed.
         is_validated: The client has been made to validate the position against the leader's epoch.
+        awaits_schema: No record has been read since one came whose schema is unknown.
         records: The number of records read after `committed`.
         skipped_at_start: The offsets without a record that were passed by the first message after a start.
     """
@@ -50,6 +50,7 @@ class SourcePartition:
     leader_epoch: int = -1
     is_truncated: bool = False
     is_validated: bool = False
+    awaits_schema: bool = False
     records: int = 0
     skipped_at_start: int = 0
     _is_at_start: bool = True  # no message has come since the client was given the position
@@ -75,6 +76,26 @@ class SourcePartition:
         """
         return max(self.position - self.committed - self.lost - self.records, 0)
 
+    @classmethod
+    def begin(
+        cls, partition: Partition, start: Start, *, topic_id: str, code: int, now_ms: int
+    ) -> "SourcePartition":
+        """Return the state of a partition that is counted from its start on."""
+        return cls(
+            partition,
+            topic_id,
+            code,
+            committed=start.committed,
+            position=start.position,
+            begins=start.begins,
+            lost=start.lost,
+            since_ms=now_ms,
+            leader_epoch=start.leader_epoch,
+            is_truncated=start.is_truncated,
+            # The client cannot validate a position without an epoch.
+            is_validated=start.leader_epoch < 0,
+        )
+
     def start(self) -> TopicPartition:
         """Return the partition with the position and epoch at which the client is made to read it."""
         self._is_at_start = True
@@ -93,6 +114,7 @@ class SourcePartition:
             self.skipped_at_start += max(first - self.position, 0)
             self._is_at_start = False
         self.records += records
+        self.awaits_schema &= not records
         self.position = max(self.position, after)
         self.check_end()
 
@@ -132,56 +154,3 @@ class SourcePartition:
         """Record that the position is committed."""
         self.committed, self.begins, self.lost, self.is_truncated = self.position, False, 0, False
         self.records = self.skipped_at_start = 0
-
-
-class SourcePartitions:
-    """The counted partitions, by partition and by code."""
-
-    def __init__(self) -> None:
-        self._by_partition: dict[Partition, SourcePartition] = {}
-        self._codes: dict[Partition, int] = {}
-        self.names: dict[int, Partition] = {}
-        """The partition of each code; a partition that is assigned again keeps its code."""
-
-    def __iter__(self) -> Iterator[SourcePartition]:
-        return iter(self._by_partition.values())
-
-    def __len__(self) -> int:
-        return len(self._by_partition)
-
-    def find(self, topic: str | None, index: int | None) -> SourcePartition | None:
-        """Return a partition's state; None where this replica does not count it."""
-        # By their type, messages may name no partition.
-        return None if topic is None or index is None else self._by_partition.get((topic, index))
-
-    def add(self, partition: Partition, start: Start, topic_id: str, now_ms: int) -> SourcePartition:
-        """Start to count a partition; return its state."""
-        code = self._codes.setdefault(partition, len(self._codes))
-        self.names[code] = partition
-        self._by_partition[partition] = SourcePartition(
-            partition,
-            topic_id,
-            code,
-            committed=start.committed,
-            position=start.position,
-            begins=start.begins,
-            lost=start.lost,
-            since_ms=now_ms,
-            leader_epoch=start.leader_epoch,
-            is_truncated=start.is_truncated,
-            # The client cannot validate a position without an epoch.
-            is_validated=start.leader_epoch < 0,
-        )
-        return self._by_partition[partition]
-
-    def progress(self, sizes: Mapping[str, int]) -> dict[int, PartitionProgress]:
-        """Return each partition's progress by code, given the topics' numbers of partitions."""
-        return {source.code: source.progress(sizes[source.partition[0]]) for source in self}
-
-    def remove(self, partitions: Collection[Partition]) -> list[Partition]:
-        """Stop counting these partitions; return those that were counted."""
-        return [partition for partition in partitions if self._by_partition.pop(partition, None) is not None]
-
-    def by_code(self, code: int) -> SourcePartition:
-        """Return the state of a counted partition; KeyError where it is not counted."""
-        return self._by_partition[self.names[code]]

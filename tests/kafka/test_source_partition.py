@@ -1,30 +1,22 @@
-"""Source partitions: progress, losses, and the ends up to which they have caught up."""
+"""A source partition: its progress, its losses, and the end up to which it has caught up."""
+
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftgauge.core.counting.interval import ShardDelta
-from driftgauge.core.counting.partial import StreamTime
 from driftgauge.kafka.end_offsets import EndOffsets
 from driftgauge.kafka.offset_barrier import Start
-from driftgauge.kafka.source_partitions import SourcePartitions
+from driftgauge.kafka.source_partition import SourcePartition
 from driftgauge.telemetry.record_loss import RecordLoss
 
-FIRST, SECOND = ("embeddings", 0), ("embeddings", 1)
+FIRST = ("embeddings", 0)
 
 
-def start(committed=0, *, lost=0, begins=False, leader_epoch=-1):
-    return Start(committed, committed + lost, begins, lost, leader_epoch)
-
-
-@pytest.fixture
-def sources():
-    return SourcePartitions()
-
-
-def add(sources, partition=FIRST, at=None):
-    return sources.add(partition, at or start(), "id", 1_000)
+def begin(committed=0, *, lost=0, begins=False, leader_epoch=-1, now_ms=1_000):
+    start = Start(committed, committed + lost, begins, lost, leader_epoch)
+    return SourcePartition.begin(FIRST, start, topic_id="id", code=0, now_ms=now_ms)
 
 
 def read_to(source, position):
@@ -32,16 +24,8 @@ def read_to(source, position):
     source.read(source.position, position, records=max(position - source.position, 0))
 
 
-def test_partition_added_again_keeps_its_code(sources):
-    first, second = add(sources), add(sources, SECOND)
-    assert sources.remove([FIRST, ("other", 0)]) == [FIRST]
-    assert sources.find(*FIRST) is sources.find(None, 0) is None
-    assert add(sources).code == first.code != second.code
-    assert sources.names == {first.code: FIRST, second.code: SECOND}
-
-
-def test_progress_and_loss_cover_what_follows_the_last_commit(sources):
-    source = add(sources, at=start(880, lost=120, begins=True, leader_epoch=3))
+def test_progress_and_loss_cover_what_follows_the_last_commit():
+    source = begin(880, lost=120, begins=True, leader_epoch=3)
     assert (source.start().offset, source.start().leader_epoch) == (1_000, 3)
     read_to(source, 1_060)
     first = source.progress(4)
@@ -57,7 +41,7 @@ def test_progress_and_loss_cover_what_follows_the_last_commit(sources):
 
 @given(st.lists(st.one_of(st.integers(0, 100), st.just("commit"))))
 def test_commits_cover_records_without_gap_or_overlap(steps):
-    source = add(SourcePartitions(), at=start(0, begins=True))
+    source = begin(begins=True)
     covered = 0
     for step in steps:
         if step == "commit":
@@ -70,21 +54,8 @@ def test_commits_cover_records_without_gap_or_overlap(steps):
             read_to(source, step)
 
 
-def test_progress_of_shards_differs_in_streams_only(sources):
-    first, second = add(sources, at=start(40)), add(sources, SECOND)
-    add(sources, ("others", 3))
-    read_to(first, 60)
-    known = sources.progress({"embeddings": 2, "others": 4})
-    alone = [source.progress(4 if source.partition[0] == "others" else 2) for source in sources]
-    assert list(known.values()) == alone
-    times = {second.code: {"images": StreamTime(newest_ms=3, read_ms=2, first_ms=1)}}
-    by_partition = ShardDelta(times=times).progress(known)
-    assert [each.streams for each in by_partition] == [{}, times[second.code], {}]
-    assert ShardDelta().progress(known) == alone, "a shard gets nothing of another's streams"
-
-
-def test_known_truncation_resumes_at_its_offset(sources):
-    source = add(sources, at=start(300, leader_epoch=3))
+def test_known_truncation_resumes_at_its_offset():
+    source = begin(300, leader_epoch=3)
     source.resume_after_truncation(200)
     assert (source.committed, source.position, source.missing) == (200, 200, 0)
     assert source.progress(1).start == 200
@@ -92,8 +63,8 @@ def test_known_truncation_resumes_at_its_offset(sources):
 
 
 @pytest.mark.parametrize("end", [None, 300])
-def test_unknown_truncation_marks_records_missing(sources, end):
-    source = add(sources, at=start(300, leader_epoch=3))
+def test_unknown_truncation_marks_records_missing(end):
+    source = begin(300, leader_epoch=3)
     source.resume_after_truncation(end)
     assert (source.committed, source.position) == (300, 300)
     assert source.progress(1).lost == 1
@@ -102,9 +73,10 @@ def test_unknown_truncation_marks_records_missing(sources, end):
     assert source.progress(1).lost == 0
 
 
-def test_partition_is_caught_up_to_the_time_of_a_request_for_its_end(sources, admin, clock):
-    source = sources.add(FIRST, start(), "id", clock.wall_ms)
-    ends = EndOffsets(sources, admin, clock.clock, interval_ms=1_000)
+def test_partition_is_caught_up_to_the_time_of_a_request_for_its_end(admin, clock):
+    source = begin(now_ms=clock.wall_ms)
+    held = SimpleNamespace(counted=[source], find={FIRST: source}.get)
+    ends = EndOffsets(held, admin, clock.clock, interval_ms=1_000)
     first_ms = clock.wall_ms
     ends.poll()
     admin.answer(0, FIRST, 0)
@@ -123,7 +95,8 @@ def test_partition_is_caught_up_to_the_time_of_a_request_for_its_end(sources, ad
     assert source.caught_up_ms == second_ms
     clock.advance(1)
     ends.poll()
-    ends.forget([FIRST])
+    again = begin(5, now_ms=clock.wall_ms)
+    held.counted, held.find = [again], {FIRST: again}.get
     admin.answer(2, FIRST, 9)
     ends.poll()
-    assert source.end is None, "a forgotten partition gets no answer"
+    assert again.end is None, "the answer came for the partition as it was before"

@@ -1,0 +1,232 @@
+"""The source partitions that COUNT holds, each in one state.
+
+    Pending ------> Reading <-----> Paused
+       ^   started     |    schema     |
+       +---------------+---------------+
+         begins again, position lost
+
+Here alone partitions are given to the client and taken from it: the client reads those in the state Reading.
+"""
+
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, TopicPartition
+
+from driftgauge.clock import Clock
+from driftgauge.core.counting.partial import PartitionProgress
+from driftgauge.core.partition import Partition
+from driftgauge.kafka.offset_barrier import CommittedOffsets, Start, find_starts
+from driftgauge.kafka.shared_admin import SharedAdmin
+from driftgauge.kafka.source_partition import SourcePartition
+from driftgauge.kafka.topic_watch import TopicWatch
+from driftgauge.telemetry.roles import RoleTelemetry
+
+__all__ = ["HeldPartitions"]
+
+# Most schemas arrive within this time, and a registry that is away is not asked more often.
+_PAUSE_S = 1.0
+
+
+# Compared by identity: a partition that was revoked and assigned again needs a new answer.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pending:
+    """A partition whose start is not known yet.
+
+    Attributes:
+        since_s: When it became pending, in monotonic seconds.
+        has_lost_position: Whether the log no longer held the position.
+        truncated_at: The offset at which the log was truncated; None where that is unknown.
+    """
+
+    since_s: float
+    has_lost_position: bool = False
+    truncated_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """A partition that the client reads."""
+
+    source: SourcePartition
+
+
+@dataclass(frozen=True, slots=True)
+class _Paused:
+    """A partition whose next record cannot be read yet; it is paused until then, in monotonic seconds."""
+
+    source: SourcePartition
+    until_s: float
+
+
+class HeldPartitions:
+    """The states of the partitions that the group has assigned.
+
+    Attributes:
+        names: The partition of each code; a partition that is assigned again keeps its code.
+    """
+
+    def __init__(
+        self,
+        topics: TopicWatch,
+        *,
+        group: str,
+        consumer: Consumer,
+        admin: SharedAdmin,
+        telemetry: RoleTelemetry,
+        clock: Clock,
+    ) -> None:
+        self._topics = topics
+        self._consumer = consumer
+        self._admin = admin
+        self._telemetry = telemetry
+        self._clock = clock
+        self._states: dict[Partition, _Pending | _Reading | _Paused] = {}
+        self._given: dict[Partition, SourcePartition] = {}  # to the client
+        self.names: dict[int, Partition] = {}
+        self._codes: dict[Partition, int] = {}
+        self._offsets = CommittedOffsets(consumer, clock, group)
+        self._asked: dict[Partition, _Pending] = {}
+        self._barrier: Generator[None, None, dict[Partition, Start]] | None = None
+        self._topic_ids: Mapping[str, str] = {}
+        # Kept over the barriers, so that partitions without a leader do not hold up the others each time.
+        self._slow: set[Partition] = set()
+
+    def __iter__(self) -> Iterator[Partition]:
+        return iter(self._states)
+
+    @property
+    def counted(self) -> list[SourcePartition]:
+        """The partitions that have started, paused ones included."""
+        return [state.source for state in self._states.values() if not isinstance(state, _Pending)]
+
+    @property
+    def read(self) -> list[SourcePartition]:
+        """The partitions that the client reads."""
+        return [state.source for state in self._states.values() if isinstance(state, _Reading)]
+
+    def find(self, partition: Partition) -> SourcePartition | None:
+        """Return a partition that has started; None for any other."""
+        state = self._states.get(partition)
+        return None if state is None or isinstance(state, _Pending) else state.source
+
+    def reading(self, partition: Partition) -> SourcePartition | None:
+        """Return a partition that the client reads; None for any other."""
+        state = self._states.get(partition)
+        return state.source if isinstance(state, _Reading) else None
+
+    def by_code(self, code: int) -> SourcePartition:
+        """Return a partition that has started; KeyError for any other."""
+        source = self.find(self.names[code])
+        if source is None:
+            raise KeyError(self.names[code])
+        return source
+
+    def progress(self, sizes: Mapping[str, int]) -> dict[int, PartitionProgress]:
+        """Return the progress of each started partition by code, given the topics' numbers of partitions."""
+        return {source.code: source.progress(sizes[source.partition[0]]) for source in self.counted}
+
+    def assign(self, partitions: Iterable[Partition]) -> None:
+        """Hold these partitions as well."""
+        now_s = self._clock.monotonic_s()
+        self._states |= {partition: _Pending(now_s) for partition in partitions}
+
+    def release(self, partitions: Collection[Partition]) -> None:
+        """Hold these partitions no longer."""
+        for partition in partitions:
+            self._states.pop(partition, None)
+        self._give()
+
+    def begin_again(self) -> None:
+        """Find the starts of all partitions again that have started."""
+        self.assign([source.partition for source in self.counted])
+        self._give()
+
+    def lose_positions(self, truncated_at: Mapping[Partition, int | None]) -> None:
+        """Find the starts of partitions again whose logs no longer hold the position.
+
+        Args:
+            truncated_at: The offset at which each log was truncated; None where that is unknown.
+        """
+        now_s = self._clock.monotonic_s()
+        for partition, end in truncated_at.items():
+            if self.find(partition) is not None:
+                self._states[partition] = _Pending(now_s, has_lost_position=True, truncated_at=end)
+        self._give()
+
+    def pause(self, sources: Iterable[SourcePartition]) -> None:
+        """Take these partitions from the client, which reads them later again from where they stopped."""
+        until_s = self._clock.monotonic_s() + _PAUSE_S
+        for source in sources:
+            self._states[source.partition] = _Paused(source, until_s)
+            source.awaits_schema = True
+            # The log may be truncated meanwhile; the client cannot validate a position without an epoch.
+            source.is_validated = source.leader_epoch < 0
+        self._give()
+
+    def step(self) -> list[SourcePartition]:
+        """Read what a pause or the offset barrier has held back; return the partitions that start.
+
+        Raises:
+            AuthorizationError: The cluster does not let this client read the group's offsets.
+        """
+        now_s, now_ms = self._clock.monotonic_s(), self._clock.wall_ms()
+        for partition, state in self._states.items():
+            if isinstance(state, _Paused) and now_s >= state.until_s:
+                self._states[partition] = _Reading(state.source)
+        started = []
+        for partition, start in self._poll_barrier().items():
+            pending = self._asked[partition]
+            source = SourcePartition.begin(
+                partition,
+                start,
+                topic_id=self._topic_ids[partition[0]],
+                code=self._codes.setdefault(partition, len(self._codes)),
+                now_ms=now_ms,
+            )
+            self.names[source.code] = partition
+            # Without records lost to retention, the log was truncated and has grown again.
+            if pending.has_lost_position and not (source.lost or source.begins):
+                source.resume_after_truncation(pending.truncated_at)
+            self._states[partition] = _Reading(source)
+            started.append(source)
+        self._give()
+        return started
+
+    def _poll_barrier(self) -> dict[Partition, Start]:
+        """Return the starts of the partitions that have passed the barrier."""
+        # Only a topic id queried after the assignment reveals a topic that was created again.
+        asked = {
+            partition: state
+            for partition, state in self._states.items()
+            if isinstance(state, _Pending) and self._topics.is_known_since(partition[0], state.since_s)
+        }
+        if not asked:
+            return {}
+        if self._barrier is None or asked != self._asked:
+            self._asked = asked
+            self._topic_ids = {name: topic.id for name, topic in self._topics.known.items()}
+            self._barrier = find_starts(
+                [*asked], self._offsets, self._admin, self._topic_ids, self._clock, self._slow
+            )
+        waited_s = self._clock.monotonic_s() - min(state.since_s for state in asked.values())
+        try:
+            next(self._barrier)
+        except StopIteration as passed:
+            self._barrier = None
+            starts: dict[Partition, Start] = passed.value
+            self._telemetry.restored(waited_s, starts.keys())
+            return starts
+        self._telemetry.restore_waits([*asked], self._offsets.waiting_for, waited_s)
+        return {}
+
+    def _give(self) -> None:
+        """Give the client what it is to read, and take from it what it is not."""
+        wanted = {source.partition: source for source in self.read}
+        taken = [at for at, source in self._given.items() if wanted.get(at) is not source]
+        given = [source for at, source in wanted.items() if self._given.get(at) is not source]
+        self._given = wanted
+        if taken:
+            self._consumer.incremental_unassign([TopicPartition(*partition) for partition in taken])
+        if given:
+            self._consumer.incremental_assign([source.start() for source in given])
