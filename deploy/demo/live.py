@@ -15,11 +15,11 @@ from deploy.demo.digits import ImageQuality
 from deploy.demo.network import MODEL_VERSION
 from deploy.demo.source import TrafficSource
 
+from driftgauge.cli.publisher import Publication, publish
 from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import ConfigError
 from driftgauge.kafka import client
-from driftgauge.kafka.publisher import Publication, publish
 
 __all__ = ["DAYS_PER_WEEK", "LIVE_STREAM", "live_periods", "publish_live", "publish_until_stopped"]
 

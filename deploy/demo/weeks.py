@@ -14,9 +14,9 @@ from deploy.demo.scrape import Scrape
 from deploy.demo.service_process import ServiceProcess
 from deploy.demo.source import TrafficSource
 
+from driftgauge.cli.publisher import Publication, publish
 from driftgauge.core.windows.result import Verdict
 from driftgauge.events.timestamps import format_timestamp, parse_timestamp
-from driftgauge.kafka.publisher import Publication, publish
 
 __all__ = ["DAYS", "DISORDER", "STREAM", "WINDOW", "publish_days"]
 

@@ -19,11 +19,11 @@ from driftgauge.errors import ConfigError
 from driftgauge.events.inputs import missing_libraries
 from driftgauge.kafka.client import property_problems
 from driftgauge.kafka.registry_client import registry_problems
-from driftgauge.kafka.results_reader import ResultReader
 from driftgauge.kafka.schema_registry import open_schema_registry
 from driftgauge.kafka.service import Service
 from driftgauge.page.health import page_health_routes
 from driftgauge.page.results import Results
+from driftgauge.page.results_reader import ResultReader
 from driftgauge.page.site import Site
 from driftgauge.streams import ConfiguredStream, build_decoder, describe_baselines, load_streams, watch
 from driftgauge.telemetry.endpoints import service_routes

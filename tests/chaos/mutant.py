@@ -15,8 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Final, cast
+from typing import Any, Final
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
@@ -45,6 +44,8 @@ FAILING_COMMITS: Final = (8, 16)
 EVERY_CALLS: Final = 8
 # Longer than the group's session timeout, and shorter than the transaction timeout.
 STOPPED_S: Final = 6
+# Within this time the client's own thread learns that the group has expelled it.
+NOTICED_S: Final = 3.0
 ABORT_S: Final = 5.0
 # How many attempts at a new producer fail, and how long each lasts.
 FAILED_STARTS: Final = 3
@@ -54,23 +55,15 @@ FAILED_START_S: Final = 1.0
 def no_group_metadata() -> None:
     """Commit offsets with the metadata of a consumer that is no group member, so without a generation."""
     outsiders: dict[int, Consumer] = {}
-    make, bind = client.consumer, Transaction.bind
+    make = client.consumer
 
     def make_both(properties: client.KafkaProperties, group: str, *others: Any) -> Consumer:
         consumer = make(properties, group, *others)
         outsiders[id(consumer)] = make(properties, group)
         return consumer
 
-    def bind_outsider(self: Transaction, consumer: Consumer) -> None:
-        outsider = outsiders[id(consumer)]
-        # The service itself refuses to commit without a member id.
-        mixed = SimpleNamespace(
-            consumer_group_metadata=outsider.consumer_group_metadata, memberid=consumer.memberid
-        )
-        bind(self, cast("Consumer", mixed))
-
     client.consumer = make_both
-    Transaction.bind = bind_outsider
+    Transaction._group_metadata = lambda self: outsiders[id(self._consumer)].consumer_group_metadata()
 
 
 def read_uncommitted() -> None:
@@ -242,6 +235,7 @@ def stop_in_commit() -> None:
         subprocess.Popen(["sh", "-c", f"sleep {STOPPED_S}; kill -CONT {os.getpid()}"])
         # The signal is sent to this thread, so that the thread stops at once.
         signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+        time.sleep(NOTICED_S)
 
     _fail_in("_deliver", stop)
 

@@ -17,7 +17,7 @@ MISMATCH_LENGTH: Final = 300
 HEADING: Final = f"{'at':>6}    {'target':23} {'disruption':28} {'recovery':>9}"
 
 
-class Counts(StrEnum):
+class Finding(StrEnum):
     """What the checks found."""
 
     EXACT = "exact"
@@ -65,16 +65,16 @@ class Report:
             self.problems.append(f"{what} failed: {error!r}")
 
     @property
-    def counts(self) -> Counts:
+    def finding(self) -> Finding:
         if not all(check.passed for check in self.checks):
-            return Counts.WRONG
-        return Counts.EXACT if self.is_checked else Counts.UNCHECKED
+            return Finding.WRONG
+        return Finding.EXACT if self.is_checked else Finding.UNCHECKED
 
     @property
     def status(self) -> Status:
-        if self.counts is Counts.WRONG or self.failures:
+        if self.finding is Finding.WRONG or self.failures:
             return Status.FAILED
-        return Status.MACHINE if self.problems or self.counts is Counts.UNCHECKED else Status.PASSED
+        return Status.MACHINE if self.problems or self.finding is Finding.UNCHECKED else Status.PASSED
 
     @property
     def recoveries_s(self) -> list[float]:
@@ -119,7 +119,7 @@ def summary(report: Report) -> str:
     lines += [f"machine: {problem}" for problem in report.problems]
     lines.append(
         f"{'passed' if report.status is Status.PASSED else 'FAILED'} in {report.elapsed_s / 60:.1f} min, "
-        f"seed {report.options.seed}, busy loops {report.options.busy}; counts: {report.counts}; "
+        f"seed {report.options.seed}, busy loops {report.options.busy}; counts: {report.finding}; "
         f"replicas: {_number(report.failures)}; machine: {_number(report.problems)}"
     )
     return "\n".join(lines)

@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 from tests.chaos.busy_loops import busy_loops  # noqa: E402
 from tests.chaos.options import Options  # noqa: E402
 from tests.chaos.profiles import ONE_BROKER, THREE_BROKERS  # noqa: E402
-from tests.chaos.report import Counts, Status, heading, line, summary  # noqa: E402
+from tests.chaos.report import Finding, Status, heading, line, summary  # noqa: E402
 from tests.chaos.scenario import run_chaos  # noqa: E402
 from tests.harness.jars import BrokerUnavailable  # noqa: E402
 from tests.output import say  # noqa: E402
@@ -62,7 +62,7 @@ def main() -> None:
         sys.exit(Status.MACHINE)
     except Exception:  # noqa: BLE001 - status 1 would say that a check failed
         traceback.print_exc()
-        say(f"FAILED; counts: {Counts.UNCHECKED}; machine: see above")
+        say(f"FAILED; counts: {Finding.UNCHECKED}; machine: see above")
         sys.exit(Status.MACHINE)
     say(summary(report))
     if report.status is not Status.PASSED:

@@ -27,9 +27,8 @@ from driftgauge.baseline.artifact import save
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.durations import format_duration, parse_duration
 from driftgauge.events.timestamps import format_timestamp
-from tests.harness.fixtures import SHORT_SESSION
 from tests.harness.service import DRIFTGAUGE, ReplicaProcess
-from tests.harness.topics import TIMEOUT_S, DeliveryFailures, TopicOwner, committed, non_member
+from tests.harness.topics import SHORT_SESSION, TIMEOUT_S, DeliveryFailures, TopicOwner, committed, non_member
 
 ROOT = Path(__file__).parents[2]
 DIMENSION = 4

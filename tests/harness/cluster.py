@@ -15,8 +15,7 @@ from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.transaction import Transaction
 from tests.harness.closing import close
-from tests.harness.fixtures import SHORT_SESSION
-from tests.harness.topics import TIMEOUT_S, TopicOwner, committed, non_member
+from tests.harness.topics import SHORT_SESSION, TIMEOUT_S, TopicOwner, committed, non_member
 
 
 class Cluster(TopicOwner):

@@ -17,23 +17,18 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tests.harness.broker import Broker
+from tests.harness.cluster import Cluster
 from tests.harness.jars import BrokerUnavailable
 from tests.harness.nodes import KafkaCluster
+from tests.harness.topics import BOOTSTRAP_VARIABLE
 from tests.needed import skip_or_fail
 
-BOOTSTRAP_VARIABLE = "DRIFTGAUGE_TEST_BOOTSTRAP"
 CONNECT_TIMEOUT_S = 15.0
 _Server = TypeVar("_Server")
 AUTHORIZER = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
     "allow.everyone.if.no.acl.found": "true",
 }
-# The minimum of the tests' own broker; the default minimum of other brokers is 6 s.
-SHORT_SESSION: dict[str, str | int | float | bool] = (
-    {"session.timeout.ms": 6_000, "heartbeat.interval.ms": 1_500}
-    if os.environ.get(BOOTSTRAP_VARIABLE)
-    else {"session.timeout.ms": 1_500, "heartbeat.interval.ms": 300}
-)
 
 
 @dataclass(frozen=True)
@@ -116,3 +111,10 @@ def require_answer(address: str) -> None:
             "tests start their own.",
             pytrace=False,
         )
+
+
+@pytest.fixture
+def cluster(bootstrap: str) -> Iterator[Cluster]:
+    """The test's own topics on the broker."""
+    with Cluster(bootstrap) as cluster:
+        yield cluster

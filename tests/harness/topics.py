@@ -1,5 +1,6 @@
 """Topics and groups on a broker: create, publish, read, commit, each within a bound."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,13 @@ from driftgauge.kafka import metadata
 from tests.harness.closing import close
 from tests.waiting import PATIENCE_S, wait_for
 
+BOOTSTRAP_VARIABLE = "DRIFTGAUGE_TEST_BOOTSTRAP"
+# The minimum of the tests' own broker; the default minimum of other brokers is 6 s.
+SHORT_SESSION: dict[str, str | int | float | bool] = (
+    {"session.timeout.ms": 6_000, "heartbeat.interval.ms": 1_500}
+    if os.environ.get(BOOTSTRAP_VARIABLE)
+    else {"session.timeout.ms": 1_500, "heartbeat.interval.ms": 300}
+)
 TIMEOUT_S = 60.0
 
 

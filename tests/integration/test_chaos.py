@@ -9,7 +9,8 @@ from tests.chaos.options import Options
 from tests.chaos.profiles import SHORT
 from tests.chaos.report import Status, line, summary
 from tests.chaos.scenario import run_chaos
-from tests.harness.fixtures import BOOTSTRAP_VARIABLE, running
+from tests.harness.fixtures import running
+from tests.harness.topics import BOOTSTRAP_VARIABLE
 
 pytestmark = pytest.mark.broker
 

@@ -20,9 +20,9 @@ from deploy.demo.source import CLUSTERS, TrafficSource, train_source
 from playwright.sync_api import Browser, Page, expect
 
 from driftgauge.baseline.artifact import save
+from driftgauge.cli.publisher import Publication, publish
 from driftgauge.core.windows.result import Verdict
 from driftgauge.events.timestamps import format_timestamp
-from driftgauge.kafka.publisher import Publication, publish
 from tests.harness.case import DAY_MS, HOUR_MS, START_MS, Case
 from tests.harness.service import ReplicaProcess
 from tests.page.browser import barriers, chromium, overflow, visit

@@ -1,16 +1,9 @@
-"""Fixtures that the Kafka tests share: one test's topics on the broker, and a slow admin client."""
+"""Fixtures that the Kafka tests share: the service's topics on the broker, and a slow admin client."""
 
 import pytest
 
-from tests.harness.cluster import Cluster
 from tests.harness.internal_topics import InternalTopicsCluster
 from tests.kafka.slow_admin import SlowAdmin
-
-
-@pytest.fixture
-def cluster(bootstrap):
-    with Cluster(bootstrap) as cluster:
-        yield cluster
 
 
 @pytest.fixture

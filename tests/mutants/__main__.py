@@ -84,6 +84,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="processes (%(default)s)")
     parser.add_argument("--compare", action="store_true", help="judge the mutants of the file again")
     options = parser.parse_args()
+    is_whole = (options.number, options.packages) == (NUMBER, ",".join(PACKAGES))
+    if not (options.compare or is_whole or options.seed):
+        parser.error("a sample of some packages needs a --seed of its own: 1 and 2 are the yardstick")
     began = time.monotonic()
     packages = {f"{name.strip('/')}/": find_modules(name) for name in options.packages.split(",")}
     before: dict[int, dict[str, bool]] = {}

@@ -37,7 +37,7 @@ def _peek(config_path: Path, topic: str, number: int, *, as_json: bool) -> None:
     Joins no group, commits nothing, and needs no baseline: without one, dimension and model version are not
     checked.
     """
-    from driftgauge.kafka.tail import read_last
+    from driftgauge.cli.tail import read_last
 
     settings = read_settings(config_path)
     inspect(settings, topic, lambda named: read_last(settings, named, number), as_json=as_json)

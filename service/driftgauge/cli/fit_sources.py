@@ -193,7 +193,7 @@ def _read_topic(
     if until_ms <= from_ms:
         fault = "--until must be later than --from; give a range of event time"
         raise InputError(fault)
-    from driftgauge.kafka.topic_vectors import read_topic
+    from driftgauge.cli.topic_vectors import read_topic
 
     wanted = TopicEvents(
         topic,

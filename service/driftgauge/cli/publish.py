@@ -70,8 +70,8 @@ def publish_command(
     Events from .jsonl or .jsonl.gz files keep their own times unless --start is given.
     """
     from driftgauge.baseline.vectors import read_vectors
+    from driftgauge.cli.publisher import Publication, publish
     from driftgauge.kafka.client import producer
-    from driftgauge.kafka.publisher import Publication, publish
 
     settings = read_settings(config_path)
     if stream not in {watched.name for watched in settings.streams}:

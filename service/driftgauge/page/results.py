@@ -17,7 +17,7 @@ __all__ = ["ResultSource", "Results"]
 
 
 class ResultSource(Protocol):
-    """Where the records of window results are, as `kafka.results_reader` reads them."""
+    """Where the records of window results are, as `page.results_reader` reads them."""
 
     @property
     def topic(self) -> str:

@@ -16,11 +16,11 @@ from driftgauge.errors import InputError
 from driftgauge.events.files import EventFiles, read_lines
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.results import result_record
-from driftgauge.kafka.result_fetcher import ResultFetcher
-from driftgauge.kafka.topic_range import TopicRange
+from driftgauge.page.result_fetcher import ResultFetcher
 from driftgauge.page.results import Results
 from driftgauge.progress import Track, WorkProgress, ignore_progress
 from driftgauge.replay import Replay
+from driftgauge.report.topic_range import TopicRange
 from driftgauge.streams import describe_baselines, load_streams
 
 __all__ = ["Material", "read_files", "topic_results"]

@@ -1,4 +1,4 @@
-"""Tests of `driftgauge.kafka.publisher`."""
+"""Tests of `driftgauge.cli.publisher`."""
 
 from threading import Event
 from time import monotonic
@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from driftgauge.cli.publisher import Publication, publish
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import BrokerError
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.records import Records, StoredRecord
 from driftgauge.events.rows import BaselineContract
 from driftgauge.kafka import client
-from driftgauge.kafka.publisher import Publication, publish
 from tests.builders.clocks import DAY_MS
 from tests.builders.clocks import MONDAY_MS as START_MS
 from tests.harness.demo import EmbeddedBroker

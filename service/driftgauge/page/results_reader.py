@@ -14,8 +14,8 @@ from driftgauge.kafka.calls import AUTHORIZATION, CLIENT_ERROR_REMEDY
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties
 from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.metadata import failure
-from driftgauge.kafka.result_fetcher import ResultFetcher
 from driftgauge.kafka.rights import reading_denied
+from driftgauge.page.result_fetcher import ResultFetcher
 
 __all__ = ["Receiver", "ResultReader"]
 

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 from confluent_kafka import KafkaError, TopicPartition
 
-from driftgauge.kafka import client, results_reader
-from driftgauge.kafka.results_reader import ResultReader
+from driftgauge.kafka import client
+from driftgauge.page import results_reader
+from driftgauge.page.results_reader import ResultReader
 from tests.builders.messages import FakeMessage
 
 TOPIC = "driftgauge.windows"

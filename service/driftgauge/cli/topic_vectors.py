@@ -17,8 +17,8 @@ from driftgauge.events.mapped import MappedReader
 from driftgauge.events.records import Records, credible_ms
 from driftgauge.events.refusals import Refusals
 from driftgauge.kafka.schema_registry import open_schema_registry
-from driftgauge.kafka.topic_range import TopicRange
 from driftgauge.progress import Track, WorkProgress
+from driftgauge.report.topic_range import TopicRange
 
 __all__ = ["read_topic"]
 

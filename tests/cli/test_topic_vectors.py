@@ -1,4 +1,4 @@
-"""Tests of `driftgauge.kafka.topic_vectors` without a broker."""
+"""Tests of `driftgauge.cli.topic_vectors` without a broker."""
 
 from types import SimpleNamespace
 
@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from driftgauge.baseline.event_range import TopicEvents
+from driftgauge.cli import topic_vectors
+from driftgauge.cli.topic_vectors import read_topic
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import BrokerError
 from driftgauge.events.refusals import Refusals
-from driftgauge.kafka import topic_vectors
-from driftgauge.kafka.topic_vectors import read_topic
 from driftgauge.progress import ignore_progress
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.configs import settings_in

@@ -2,8 +2,8 @@
 
 import pytest
 
+from driftgauge.cli.tail import read_last
 from driftgauge.errors import ConfigError
-from driftgauge.kafka.tail import read_last
 from tests.harness.running_service import build_settings
 from tests.harness.topics import TIMEOUT_S
 

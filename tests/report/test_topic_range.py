@@ -1,11 +1,11 @@
-"""Tests of `driftgauge.kafka.topic_range` without a broker."""
+"""Tests of `driftgauge.report.topic_range` without a broker."""
 
 import pytest
 from confluent_kafka import TIMESTAMP_CREATE_TIME, KafkaError
 
 from driftgauge.errors import BrokerError
-from driftgauge.kafka import topic_range
-from driftgauge.kafka.topic_range import PartitionRange
+from driftgauge.report import topic_range
+from driftgauge.report.topic_range import PartitionRange
 from tests.builders.messages import FakeMessage
 
 UNTIL_MS = 1_000

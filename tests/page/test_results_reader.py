@@ -9,7 +9,7 @@ import pytest
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import BrokerError
 from driftgauge.kafka import client
-from driftgauge.kafka.results_reader import ResultReader
+from driftgauge.page.results_reader import ResultReader
 from tests.builders.clocks import DAY_MS, ManualClock
 from tests.harness.relay import Relay
 from tests.harness.topics import TIMEOUT_S

@@ -1,4 +1,4 @@
-"""Tests of `driftgauge.kafka.result_fetcher` without a broker: what page requests meet while brokers hang."""
+"""Tests of `driftgauge.page.result_fetcher` without a broker: what page requests meet while brokers hang."""
 
 import json
 import queue
@@ -10,8 +10,8 @@ import pytest
 from driftgauge.config.page import PageSettings
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka import client
-from driftgauge.kafka.results_reader import ResultReader
 from driftgauge.page.results import Results
+from driftgauge.page.results_reader import ResultReader
 from driftgauge.page.site import Site
 from driftgauge.telemetry.endpoints import service_routes
 from driftgauge.telemetry.health import Health
