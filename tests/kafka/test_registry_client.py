@@ -8,8 +8,7 @@ from base64 import b64encode
 import pytest
 
 from driftgauge.errors import ConfigError
-from driftgauge.kafka.registry_client import connect, registry_problems
-from driftgauge.kafka.registry_errors import is_unknown, is_unreachable, remedy
+from driftgauge.kafka.registry_client import connect, is_unknown, is_unreachable, registry_problems, remedy
 from tests.harness.registry_server import serve_answers
 
 URL = "https://registry.example"

@@ -13,8 +13,14 @@ from driftgauge.config import Settings
 from driftgauge.config.inputs import InputSettings
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.schemas import Schema, SchemaKind
-from driftgauge.kafka.registry_client import connect
-from driftgauge.kafka.registry_errors import describe, is_not_found, is_unknown, is_unreachable, remedy
+from driftgauge.kafka.registry_client import (
+    connect,
+    describe,
+    is_not_found,
+    is_unknown,
+    is_unreachable,
+    remedy,
+)
 
 __all__ = ["RegistryClient", "SchemaRegistry", "open_schema_registry"]
 
