@@ -44,8 +44,8 @@ FAILING_COMMITS: Final = (8, 16)
 EVERY_CALLS: Final = 8
 # Longer than the group's session timeout, and shorter than the transaction timeout.
 STOPPED_S: Final = 6
-# Within this time the client's own thread learns that the group has expelled it.
-NOTICED_S: Final = 3.0
+# Within these times a client learns that its group has expelled it, and has joined again.
+NOTICED_S, JOINED_S = 1.0, 2.0
 ABORT_S: Final = 5.0
 # How many attempts at a new producer fail, and how long each lasts.
 FAILED_STARTS: Final = 3
@@ -230,14 +230,21 @@ def producers_times_trusted() -> None:
 
 def stop_in_commit() -> None:
     """Suspend the process after the records of a commit are delivered and before its offsets are."""
+    _fail_in("_deliver", lambda _: _suspend())
 
-    def stop(_: Transaction) -> None:
-        subprocess.Popen(["sh", "-c", f"sleep {STOPPED_S}; kill -CONT {os.getpid()}"])
-        # The signal is sent to this thread, so that the thread stops at once.
-        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+
+def rejoin_in_commit() -> None:
+    """Suspend the process as `stop_in_commit` does; the consumer joins again before the offsets are sent."""
+
+    def rejoin(transaction: Transaction) -> None:
+        _suspend()
+        assert transaction._consumer is not None
         time.sleep(NOTICED_S)
+        # The client joins again by this call, before it reports the loss (librdkafka 2.16).
+        transaction._consumer.incremental_unassign([])
+        time.sleep(JOINED_S)
 
-    _fail_in("_deliver", stop)
+    _fail_in("_deliver", rejoin)
 
 
 def abort_in_commit() -> None:
@@ -300,6 +307,12 @@ def abort_after_loss() -> None:
     Transaction._deliver = deliver_and_abort
 
 
+def _suspend() -> None:
+    subprocess.Popen(["sh", "-c", f"sleep {STOPPED_S}; kill -CONT {os.getpid()}"])
+    # The signal is sent to this thread, so that the thread stops at once.
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+
+
 def _abort(transaction: Transaction) -> None:
     transaction.abort(ABORT_S)
     message = "aborted on purpose"
@@ -347,6 +360,7 @@ CHANGES: Final = {
         changelog_uncommitted,
         producers_times_trusted,
         stop_in_commit,
+        rejoin_in_commit,
         abort_in_commit,
         abort_at_begin,
         abort_in_windows_commit,

@@ -79,7 +79,8 @@ TRIALS: Final = (
     # Exactly once, and fencing.
     Trial(NONE, "stop_in_commit"),
     Trial("no_group_metadata", "stop_in_commit"),
-    Trial("member_not_checked", "stop_in_commit"),
+    Trial(NONE, "rejoin_in_commit"),
+    Trial("member_not_checked", "rejoin_in_commit"),
     Trial(NONE, "abort_in_commit"),
     Trial("read_uncommitted", "abort_in_commit"),
     Trial("offsets_outside_transaction", "abort_in_commit"),
