@@ -195,7 +195,7 @@ class WindowsReplica:
             with self.costs.timed("write"):
                 written = [
                     (encode_key(key), None if value is None else encode_value(value))
-                    for key, value in state.drain_changes("driftgauge.scale.windows")
+                    for key, value in state.drain_changes()
                 ]
             self.costs.add("changelog", [len(key) + len(value or b"") for key, value in written])
             kept = self._kept[shard]

@@ -1,7 +1,7 @@
 """The messages from COUNT to WINDOWS: the partials of one commit, and the progress of its partitions.
 
-A commit has one or more parts for every shard: partials with deltas, and the progress as the last part.
-A shard applies a commit once all its parts are there, or not at all.
+A commit has one or more parts for every shard, the deltas before the progress. A shard applies a commit once
+all its parts are there, or not at all.
 """
 
 import zlib
@@ -21,9 +21,7 @@ __all__ = [
     "ExamplesDelta",
     "PaneDelta",
     "Part",
-    "Partial",
     "PartitionProgress",
-    "Progress",
     "StreamTime",
     "shard_of",
 ]
@@ -140,42 +138,25 @@ class PartitionProgress:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Partial:
-    """A part of a commit for one shard that holds deltas.
+class Part:
+    """A part of a commit for one shard; all parts together name every partition assigned to its producer.
 
     Attributes:
         commit: The commit.
         index: The index of the part, from 0.
-        parts: The number of the commit's parts for this shard, including the progress.
+        parts: The number of the commit's parts for this shard.
         shards: The number of shards.
+        written_ms: The wall time, by the reader's clock, at which the commit was written.
         panes: The deltas of panes.
         examples: The deltas of their examples.
+        partitions: The progress of source partitions.
     """
 
     commit: CommitId
     index: int
     parts: int
     shards: int
-    panes: tuple[PaneDelta, ...]
-    examples: tuple[ExamplesDelta, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Progress:
-    """A last part of a commit: together, these parts name every partition assigned to its producer.
-
-    Attributes:
-        commit, index, parts, shards: As in `Partial`.
-        partitions: The progress of each partition.
-        written_ms: The wall time, by the reader's clock, at which the commit was written.
-    """
-
-    commit: CommitId
-    index: int
-    parts: int
-    shards: int
-    partitions: tuple[PartitionProgress, ...]
     written_ms: int
-
-
-Part = Partial | Progress
+    panes: tuple[PaneDelta, ...] = ()
+    examples: tuple[ExamplesDelta, ...] = ()
+    partitions: tuple[PartitionProgress, ...] = ()
