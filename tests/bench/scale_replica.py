@@ -213,9 +213,7 @@ class WindowsReplica:
             with self.costs.timed("restore"):
                 state = self._begin()
                 for record in kept.items():
-                    key, value = decode(*record) or (None, None)
-                    if key is not None and value is not None:
-                        state.restore(key, value)
+                    state.restore(*decode(*record))
                 states.append(state)
             self.costs.add("restore", [len(key) + len(value) for key, value in kept.items()])
         return states

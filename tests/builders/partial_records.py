@@ -48,16 +48,17 @@ PANES = SCHEMES.flatmap(
 EXAMPLE_DELTAS = st.builds(ExamplesDelta, STREAMS, SCHEMES, TIMES, EXAMPLES)
 PROGRESS = st.builds(
     PartitionProgress,
-    PARTITIONS,
-    st.sampled_from(["", "ab" * 16]),
-    st.integers(0, 2**20),
-    OFFSETS,
-    OFFSETS,
-    st.booleans(),
-    OFFSETS,
-    TIMES,
-    st.none() | TIMES,
-    st.dictionaries(STREAMS, st.builds(StreamTime, TIMES, TIMES, TIMES), max_size=4),
+    topic_id=st.sampled_from(["", "ab" * 16]),
+    partitions=st.integers(0, 2**20),
+    begins=st.booleans(),
+    lost=OFFSETS,
+    since_ms=TIMES,
+    caught_up_ms=st.none() | TIMES,
+    partition=PARTITIONS,
+    start=OFFSETS,
+    end=OFFSETS,
+    skipped=OFFSETS,
+    streams=st.dictionaries(STREAMS, st.builds(StreamTime, TIMES, TIMES, TIMES), max_size=4),
 )
 CONTENTS = st.tuples(
     st.lists(PANES, max_size=4), st.lists(EXAMPLE_DELTAS, max_size=3), st.lists(PROGRESS, max_size=4)

@@ -192,7 +192,11 @@ def field_names(value: Any) -> set[str]:
         return within.keys() | field_names(tuple(within.values()))
     if isinstance(value, dict):
         return field_names(tuple(value.values()))
-    return set().union(*map(field_names, value)) if isinstance(value, tuple) else set()
+    return (
+        set(getattr(value, "_fields", ())).union(*map(field_names, value))
+        if isinstance(value, tuple)
+        else set()
+    )
 
 
 LETTERS = {"o": Verdict.OK, "w": Verdict.WARNING, "D": Verdict.DRIFT, "i": Verdict.INSUFFICIENT}

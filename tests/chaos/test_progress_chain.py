@@ -18,7 +18,7 @@ KEY = ("alpha", "1m", 60_000)
 
 
 def progress(start: int, end: int, *, begins: bool = False, partition: int = 0) -> PartitionProgress:
-    return PartitionProgress((TOPIC, partition), "id", 1, start, end, begins, 0, 0, None)
+    return PartitionProgress("id", 1, begins, 0, 0, None, (TOPIC, partition), start, end)
 
 
 def commit(number: int, start: int, end: int, *, producer: str = "a", begins: bool = False) -> list[Part]:
@@ -93,7 +93,7 @@ def test_missing_shard_fails() -> None:
 
 @pytest.mark.parametrize("missing", ["lost", "skipped"])
 def test_lost_or_skipped_records_fail(missing: str) -> None:
-    first = replace(progress(0, 10, begins=True), **{missing: 3})
+    first = progress(0, 10, begins=True)._replace(**{missing: 3})
     check, _ = verify([FIRST[0], replace(FIRST[1], partitions=(first,)), *SECOND, *THIRD])
     assert not check.passed
 
@@ -106,7 +106,7 @@ def test_missing_partial_fails_counts() -> None:
 
 
 def test_other_topic_is_ignored() -> None:
-    other = replace(progress(5, 9), partition=("lossy", 0))
+    other = progress(5, 9)._replace(partition=("lossy", 0))
     part = Part(CommitId("c", 0, 0), 0, 1, 1, 0, partitions=(other,))
     check, _ = verify([*FIRST, *SECOND, *THIRD, part])
     assert check.passed

@@ -63,6 +63,8 @@ def test_mutated_record_decodes_or_raises_state_error(mutations):
         ((), (), [build_progress(start=-1)]),
         ((), (), [build_progress(end=2**63)]),
         ((), (), [build_progress(lost=-1)]),
+        ((), (), [build_progress(since_ms=2**63)]),
+        ((), (), [build_progress(caught_up_ms=2**63)]),
         ((), (), [build_progress(streams={"a b": PART.partitions[0].streams["resnet18-fc1"]})]),
     ],
 )

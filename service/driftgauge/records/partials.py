@@ -94,13 +94,21 @@ def _check(part: Part) -> None:
     for pane in part.panes:
         require(pane.values.shape == (pane.scheme.length,), "a tally is not as long as its scheme requires")
         require(pane.events >= 0, "a number of events is negative")
-    numbers = [
-        (progress.partition[1], progress.partitions, progress.start, progress.end, progress.lost)
-        for progress in part.partitions
+    rows = [
+        (
+            each.partition[1],
+            each.partitions,
+            each.start,
+            each.end,
+            each.lost,
+            each.since_ms,
+            each.caught_up_ms or 0,
+        )
+        for each in part.partitions
     ]
-    columns = np.array(numbers, np.int64).reshape(-1, 5)
-    require((columns >= 0).all(), "an offset or a number is negative")
-    require((columns[:, :2] <= MAX_PARTITIONS).all(), "a topic has too many partitions")
+    numbers = np.array(rows, np.int64).reshape(-1, 7)
+    require((numbers[:, :5] >= 0).all(), "an offset or a number is negative")
+    require((numbers[:, :2] <= MAX_PARTITIONS).all(), "a topic has too many partitions")
 
 
 _FORMAT = Format[Part](Part, _check)

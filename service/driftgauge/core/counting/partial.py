@@ -6,7 +6,8 @@ all its parts are there, or not at all.
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,9 +86,8 @@ class ExamplesDelta:
     examples: tuple[Example, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StreamTime:
-    """The event-time progress of a stream on one partition in one commit.
+class StreamTime(NamedTuple):
+    """The event-time progress of a stream on one partition in one commit; a tuple as well.
 
     Attributes:
         newest_ms: The highest credible event time of the commit's events.
@@ -100,17 +100,16 @@ class StreamTime:
     first_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionProgress:
+class PartitionProgress(NamedTuple):
     """The progress of one commit on a source partition.
 
+    A tuple, since every shard gets one of each partition, and records of tuples hold no names of fields. What
+    rarely differs between partitions comes first, so that records compress well.
+
     Attributes:
-        partition: The partition's topic and index.
         topic_id: The topic's id as a UUID's hex digits, which changes when the topic is created again. Empty
             where the broker has none.
         partitions: The topic's number of partitions.
-        start: The group's committed offset before the commit: `from` in the record.
-        end: The group's committed offset after the commit: `to` in the record.
         begins: No offset was committed before, and `start` is the start of the log.
         lost: The least number of missing records from `start` on: Kafka deleted them before they were
             read, or the log was truncated.
@@ -118,23 +117,26 @@ class PartitionProgress:
             without a break.
         caught_up_ms: The latest wall time, by the reader's clock, up to which the partition is known to be
             read; None while unknown.
-        streams: The event-time progress of the shard's streams that have events in the commit.
+        partition: The partition's topic and index.
+        start: The group's committed offset before the commit.
+        end: The group's committed offset after the commit.
         skipped: The number of offsets from `start` to `end` without a record, other than missing ones:
             transaction markers, aborted and compacted records. Shards do not use the number; it shows who
             reads the partials that the service has passed over no record.
+        streams: The event-time progress of the shard's streams that have events in the commit.
     """
 
-    partition: Partition
     topic_id: str
     partitions: int
-    start: int
-    end: int
     begins: bool
     lost: int
     since_ms: int
     caught_up_ms: int | None
-    streams: Mapping[str, StreamTime] = field(default_factory=dict)
+    partition: Partition
+    start: int
+    end: int
     skipped: int = 0
+    streams: Mapping[str, StreamTime] = {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
