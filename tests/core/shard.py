@@ -19,7 +19,7 @@ from tests.builders.references import FIRST
 
 EVENTS = "embeddings"
 STEP_MS = 5 * SECOND_MS
-TWO_PARTS = 650
+TWO_PARTS = 560
 """The limit, bytes, with which a commit of one pane and one partition has two parts."""
 
 
