@@ -198,7 +198,7 @@ class WindowsReplica:
             with self.costs.timed("write"):
                 written = [
                     (encode_key(key), None if value is None else encode_value(value))
-                    for key, value in state.drain_changes("driftgauge.scale.windows")
+                    for key, value in state.drain_changes()
                 ]
             self.costs.add("changelog", [len(key) + len(value or b"") for key, value in written])
             kept = self._kept[shard]
@@ -216,9 +216,7 @@ class WindowsReplica:
             with self.costs.timed("restore"):
                 state = self._begin()
                 for record in kept.items():
-                    key, value = decode(*record) or (None, None)
-                    if key is not None and value is not None:
-                        state.restore(key, value)
+                    state.restore(*decode(*record))
                 states.append(state)
             self.costs.add("restore", [len(key) + len(value) for key, value in kept.items()])
         return states

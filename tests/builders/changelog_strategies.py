@@ -38,6 +38,7 @@ TOPICS = st.from_regex("[a-zA-Z0-9._-]{1,249}", fullmatch=True)
 COUNTS = st.integers(0, LAST)
 OPTIONAL_TIMES = st.none() | TIMES
 INTEGERS = st.integers(0, 10**18 - 1)
+BLOCKS = st.integers(0, 2**14 - 1)
 PANES = st.builds(Window, INTEGERS, INTEGERS)
 # Counts first, then sums of coordinates.
 TALLIES = st.builds(
@@ -51,7 +52,7 @@ TALLIES = st.builds(
 
 def blocks(columns: int) -> st.SearchStrategy[np.ndarray]:
     """Return a strategy for the rows of a block, (n, columns)."""
-    rows = st.integers(0, BLOCK)
+    rows = st.integers(1, BLOCK)
     return rows.flatmap(
         lambda n: arrays.arrays(np.int64, (n, columns), elements=st.integers(-LAST - 1, LAST))
     )
@@ -62,7 +63,6 @@ POSITIONS = st.builds(
     st.integers(1, 2**31 - 1),
     COUNTS,
     TIMES,
-    TEXTS,
     st.dictionaries(st.tuples(TEXTS, COUNTS), st.tuples(COUNTS, TIMES), max_size=3),
     COUNTS,
     COUNTS,
@@ -86,17 +86,17 @@ STATUSES = st.builds(
 RECORDS = st.one_of(
     st.tuples(st.just(PositionKey()), POSITIONS),
     st.tuples(
-        st.builds(SourcesKey, TOPICS, INTEGERS),
+        st.builds(SourcesKey, TOPICS, BLOCKS),
         st.builds(
             SourceBlock,
             st.sampled_from(["", "ab" * 16]),
             st.sampled_from([(), ("",), ("cd" * 16,) * 6]),
-            st.integers(0, 2**32 - 1),
+            st.integers(0, 2**20),
             blocks(4),
         ),
     ),
     st.tuples(st.builds(StreamKey, STREAMS), STATUSES),
-    st.tuples(st.builds(EventTimeKey, STREAMS, TOPICS, INTEGERS), blocks(2)),
+    st.tuples(st.builds(EventTimeKey, STREAMS, TOPICS, BLOCKS), blocks(2)),
     st.tuples(st.builds(PaneKey, STREAMS, SCHEMES, PANES), TALLIES),
     st.tuples(st.builds(PaneKey, STREAMS, SCHEMES, PANES, SEGMENTS), TALLIES),
     st.tuples(st.builds(ExamplesKey, STREAMS, SCHEMES, PANES), EXAMPLES),

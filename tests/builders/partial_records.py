@@ -1,22 +1,19 @@
 """Examples, strategies and builders of partials, shared by their tests."""
 
-import struct
-import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from driftgauge.core.counting.examples import Example
 from driftgauge.core.counting.partial import (
     CommitId,
     ExamplesDelta,
     PaneDelta,
-    Partial,
+    Part,
     PartitionProgress,
-    Progress,
     StreamTime,
 )
 from driftgauge.core.counting.scheme import CLUSTER_COUNTS, CLUSTER_OUTLIERS, COORDINATE_SUMS, Scheme
@@ -51,16 +48,17 @@ PANES = SCHEMES.flatmap(
 EXAMPLE_DELTAS = st.builds(ExamplesDelta, STREAMS, SCHEMES, TIMES, EXAMPLES)
 PROGRESS = st.builds(
     PartitionProgress,
-    PARTITIONS,
-    st.sampled_from(["", "ab" * 16]),
-    st.integers(0, 2**31 - 1),
-    OFFSETS,
-    OFFSETS,
-    st.booleans(),
-    OFFSETS,
-    TIMES,
-    st.none() | TIMES,
-    st.dictionaries(STREAMS, st.builds(StreamTime, TIMES, TIMES, TIMES), max_size=4),
+    topic_id=st.sampled_from(["", "ab" * 16]),
+    partitions=st.integers(0, 2**20),
+    begins=st.booleans(),
+    lost=OFFSETS,
+    since_ms=TIMES,
+    caught_up_ms=st.none() | TIMES,
+    partition=PARTITIONS,
+    start=OFFSETS,
+    end=OFFSETS,
+    skipped=OFFSETS,
+    streams=st.dictionaries(STREAMS, st.builds(StreamTime, TIMES, TIMES, TIMES), max_size=4),
 )
 CONTENTS = st.tuples(
     st.lists(PANES, max_size=4), st.lists(EXAMPLE_DELTAS, max_size=3), st.lists(PROGRESS, max_size=4)
@@ -120,50 +118,16 @@ def join_parts(
 ) -> tuple[list[PaneDelta], list[ExamplesDelta], list[PartitionProgress]]:
     """Return the panes, examples and partitions in all parts of a commit."""
     parts = [decode_part(record) for record in records]
-    deltas = [part for part in parts if isinstance(part, Partial)]
-    last = [part for part in parts if isinstance(part, Progress)]
-    assert parts == deltas + last, "progress last"
-    assert last
-    assert [part.index for part in parts] == list(range(len(parts)))
-    assert {part.parts for part in parts} == {len(parts)}
+    assert [(part.index, part.parts) for part in parts] == [
+        (index, len(parts)) for index in range(len(parts))
+    ]
     return (
-        [delta for part in deltas for delta in part.panes],
-        [delta for part in deltas for delta in part.examples],
-        [each for part in last for each in part.partitions],
+        [delta for part in parts for delta in part.panes],
+        [delta for part in parts for delta in part.examples],
+        [each for part in parts for each in part.partitions],
     )
 
 
-GOLDEN = {
-    "deltas": (
-        "02 3a6590a2 01 00000000 02000000"
-        "7f010000"
-        + (
-            '{"producer":"driftgauge-0","epoch":3,"commit":4711,"shards":16,"streams":["resnet18-fc1"],'
-            '"schemes":[{"baseline":"0123456789abcdef","pane_ms":60000,"segment_keys":["country"],'
-            '"statistics":[["cluster_counts",2],["cluster_outliers",2],["coordinate_sums",1]]}],'
-            '"segments":[null,["country","de"]],"topics":["embeddings"],"tally_bytes":4,'
-            '"examples":[[0,0,1762128000000,[[1,12,"köln"]]]]}'
-        )
-        .encode()
-        .hex()
-        + "28000000  0000000000000000 0000000000000000 0000000001000000 0000000000000000 0300000003000000"
-        "30000000  007403479a010000007403479a010000 0c000000000000000100000000000000"
-        "70030000000000007503000000000000"
-        "28000000  05000000070000000100000000000000feffffff 01000000000000000000000000000000fbffffff"
-    ),
-    "progress": (
-        "02 83a8a852 02 01000000 02000000"
-        "ce000000"
-        + (
-            b'{"producer":"driftgauge-0","epoch":3,"commit":4711,"shards":16,"written_ms":1762128000020,'
-            b'"topics":[{"name":"embeddings",'
-            b'"id":"00112233445566778899aabbccddeeff","partitions":12}],"streams":["resnet18-fc1"]}'
-        ).hex()
-        + "50000000  0000000000000000 0300000000000000 0100000000000000 7003000000000000 8403000000000000"
-        "0000000000000000 0200000000000000 0100000000000000 007403479a010000 0000000000000080"
-        "20000000  0000000000000000 057403479a010000 097403479a010000 017403479a010000"
-    ),
-}
 GERMANY = PaneDelta(
     "resnet18-fc1",
     SCHEME,
@@ -173,26 +137,14 @@ GERMANY = PaneDelta(
     1,
     (("embeddings", 3), 885),
 )
-RECORDS = [bytes.fromhex(text) for text in GOLDEN.values()]
-RECORD = pytest.mark.parametrize("record", RECORDS, ids=GOLDEN)
-
-HEAD = 14
-
-
-def split_record(record: bytes) -> list[bytes]:
-    """Return the header and the sections."""
-    pieces, at = [], HEAD
-    while at < len(record):
-        (length,) = struct.unpack_from("<I", record, at)
-        pieces.append(record[at + 4 : at + 4 + length])
-        at += 4 + length
-    return pieces
-
-
-def rebuild_record(
-    record: bytes, pieces: Iterable[bytes], version: int = 2, head: bytes | None = None
-) -> bytes:
-    """Return the record with other pieces and a matching checksum."""
-    content = head or record[5:HEAD]
-    content += b"".join(struct.pack("<I", len(piece)) + piece for piece in pieces)
-    return struct.pack("<BI", version, zlib.crc32(content)) + content
+PART = Part(
+    COMMIT,
+    index=0,
+    parts=1,
+    shards=16,
+    written_ms=WRITTEN_MS,
+    panes=(build_pane(), GERMANY),
+    examples=(ExamplesDelta("resnet18-fc1", SCHEME, MONDAY_MS, (Example(1, 12, "köln"),)),),
+    partitions=(build_progress(),),
+)
+(RECORD,) = encode_parts(PART.panes, PART.examples, PART.partitions)

@@ -23,18 +23,17 @@ from tests.builders.clocks import DAY_MS
 LAST = 2**63 - 1
 
 STREAMS = st.from_regex(STREAM_NAME, fullmatch=True)
-# Anything that an event or a configuration may say, of which JSON can write no lone surrogates.
+# Anything that an event or a configuration may say; UTF-8 has no lone surrogates.
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SEGMENTS = st.tuples(TEXTS, TEXTS)
 TIMES = st.integers(-LAST, LAST)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 NOT_NEGATIVE = st.floats(0, allow_infinity=False)
 MAYBE_FLOATS = st.none() | FLOATS
-PARTITIONS = st.tuples(st.from_regex(r"[a-zA-Z0-9._-]{1,249}", fullmatch=True), st.integers(0, 2**31 - 1))
+PARTITIONS = st.tuples(st.from_regex(r"[a-zA-Z0-9._-]{1,249}", fullmatch=True), st.integers(0, 2**20))
 DIGESTS = st.binary(min_size=32, max_size=32).map(lambda digest: f"sha256:{digest.hex()}")
 VERDICTS = st.sampled_from(Verdict)
 RECENT = st.lists(st.booleans(), max_size=2).map(tuple)
-# Earlier versions also kept segments that were found in no window.
 RECALLS = st.builds(VerdictMemory, RECENT, NOT_NEGATIVE, st.dictionaries(SEGMENTS, RECENT, max_size=3))
 
 

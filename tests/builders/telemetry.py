@@ -107,7 +107,7 @@ def build_shard(
     """
     state = ShardState([build_configured_spec("images"), build_configured_spec("texts")], (EVENTS,), SHARDS)
     gaps, overlaps, orphans = chain
-    state.restore(PositionKey(), ShardPosition(SHARDS, 7, 0, "writer", {}, gaps, overlaps, orphans))
+    state.restore(PositionKey(), ShardPosition(SHARDS, 7, 0, {}, gaps, overlaps, orphans))
     for result in published:
         state.restore(PublishedKey(result.stream, result.window), result)
     for start_ms in panes:

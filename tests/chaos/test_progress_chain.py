@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from driftgauge.core.counting.partial import CommitId, PaneDelta, Part, Partial, PartitionProgress, Progress
+from driftgauge.core.counting.partial import CommitId, PaneDelta, Part, PartitionProgress
 from driftgauge.core.counting.scheme import CLUSTER_COUNTS, CLUSTER_OUTLIERS, COORDINATE_SUMS, Scheme
 from tests.chaos.checks import Check
 from tests.chaos.progress_chain import ProgressChain, check_chain_counters, check_partials
@@ -18,7 +18,7 @@ KEY = ("alpha", "1m", 60_000)
 
 
 def progress(start: int, end: int, *, begins: bool = False, partition: int = 0) -> PartitionProgress:
-    return PartitionProgress((TOPIC, partition), "id", 1, start, end, begins, 0, 0, None)
+    return PartitionProgress("id", 1, begins, 0, 0, None, (TOPIC, partition), start, end)
 
 
 def commit(number: int, start: int, end: int, *, producer: str = "a", begins: bool = False) -> list[Part]:
@@ -26,8 +26,8 @@ def commit(number: int, start: int, end: int, *, producer: str = "a", begins: bo
     id_ = CommitId(producer, 0, number)
     values = np.array([9, 8, end - start, 0, -5])
     delta = PaneDelta("alpha", SCHEME, 60_000, None, values, end - start, ((TOPIC, 0), start))
-    partial = Partial(id_, 0, 2, 1, (delta,), ())
-    return [partial, Progress(id_, 1, 2, 1, (progress(start, end, begins=begins),), 0)]
+    part = Part(id_, 0, 2, 1, 0, panes=(delta,))
+    return [part, replace(part, index=1, panes=(), partitions=(progress(start, end, begins=begins),))]
 
 
 def verify(parts: list[Part], end: int = 30) -> tuple[Check, ProgressChain]:
@@ -64,7 +64,7 @@ def test_interleaved_parts_of_producers_pass() -> None:
         [FIRST[0], *SECOND, *THIRD],
         [FIRST[1], *SECOND, *THIRD],
         [*FIRST, *SECOND, *THIRD, commit(2, 30, 40)[0]],
-        [*FIRST, replace(SECOND[1], index=0), replace(SECOND[0], index=1), *THIRD],
+        [*FIRST, *SECOND[::-1], *THIRD],
         [*FIRST, *SECOND],
     ],
     ids=[
@@ -76,7 +76,7 @@ def test_interleaved_parts_of_producers_pass() -> None:
         "no progress",
         "no partial",
         "orphan",
-        "progress first",
+        "in another order",
         "not to the end",
     ],
 )
@@ -93,22 +93,22 @@ def test_missing_shard_fails() -> None:
 
 @pytest.mark.parametrize("missing", ["lost", "skipped"])
 def test_lost_or_skipped_records_fail(missing: str) -> None:
-    first = replace(progress(0, 10, begins=True), **{missing: 3})
-    check, _ = verify([FIRST[0], Progress(FIRST[1].commit, 1, 2, 1, (first,), 0), *SECOND, *THIRD])
+    first = progress(0, 10, begins=True)._replace(**{missing: 3})
+    check, _ = verify([FIRST[0], replace(FIRST[1], partitions=(first,)), *SECOND, *THIRD])
     assert not check.passed
 
 
 def test_missing_partial_fails_counts() -> None:
-    second = [Progress(SECOND[1].commit, 0, 1, 1, (progress(10, 20),), 0)]
-    check, chain = verify([*FIRST, *second, *THIRD])
+    second = replace(SECOND[1], index=0, parts=1)
+    check, chain = verify([*FIRST, second, *THIRD])
     assert check.passed
     assert not check_partials(chain.counts(), {KEY: (30, 0)}).passed
 
 
 def test_other_topic_is_ignored() -> None:
-    id_ = CommitId("c", 0, 0)
-    other = replace(progress(5, 9), partition=("lossy", 0))
-    check, _ = verify([*FIRST, *SECOND, *THIRD, Progress(id_, 0, 1, 1, (other,), 0)])
+    other = progress(5, 9)._replace(partition=("lossy", 0))
+    part = Part(CommitId("c", 0, 0), 0, 1, 1, 0, partitions=(other,))
+    check, _ = verify([*FIRST, *SECOND, *THIRD, part])
     assert check.passed
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ALL = 10**6
 """More events or records than any log holds."""
-_PART_BYTES = 1_200  # so that a commit has several parts for a shard
+_PART_BYTES = 900  # so that a commit has several parts for a shard
 
 
 class GroupEvent(NamedTuple):

@@ -19,6 +19,8 @@ from tests.builders.references import FIRST
 
 EVENTS = "embeddings"
 STEP_MS = 5 * SECOND_MS
+TWO_PARTS = 560
+"""The limit, bytes, with which a commit of one pane and one partition has two parts."""
 
 
 def restored(
@@ -35,7 +37,7 @@ def written(state: ShardState) -> list[tuple[bytes, bytes | None]]:
     """Return the changelog records of the changes, the position last."""
     return [
         (encode_key(key), None if value is None else encode_value(value))
-        for key, value in state.drain_changes("writer")
+        for key, value in state.drain_changes()
     ]
 
 

@@ -16,7 +16,7 @@ from driftgauge.core.windows.evidence import Evidence, Kind
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.window import Window
 from driftgauge.events.descriptions import BaselineDescription
-from driftgauge.events.results import from_record, result_key, result_record, to_record
+from driftgauge.events.results import result_key, result_record, to_record
 from driftgauge.events.window_record import WindowRecord
 from tests.builders.baselines import HOSTILE_NAMES
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
@@ -27,7 +27,6 @@ from tests.builders.results import (
     build_score,
     build_segment,
     build_small_segment,
-    plain,
 )
 from tests.builders.strategies import RESULTS as ANY_RESULT
 from tests.examples import examples
@@ -191,21 +190,11 @@ def test_revisions_of_window_share_key():
 
 @settings(max_examples=examples(300))
 @given(ANY_RESULT)
-def test_result_survives_conversion_to_record(result):
+def test_written_record_is_one_of_the_schema(result):
     description = build_description(*map(str, result.counts), example_ids=[("x",)] * len(result.counts))
-    written = result_record(result, description)
-    record = WindowRecord.model_validate_json(written)
+    record = WindowRecord.model_validate_json(result_record(result, description))
     assert record == to_record(result, description)
-    again = from_record(
-        record,
-        baseline_counts=tuple(result.baseline_counts.tolist()),
-        published_ms=result.published_ms,
-        superseded=result.superseded,
-        slow_drift_limit=result.slow_drift_limit,
-        memory=result.memory,
-    )
-    assert plain(again) == plain(result)
-    assert result_record(again, description) == written
+    assert tuple(cluster.count for cluster in record.clusters) == tuple(result.counts.tolist())
 
 
 def test_examples_of_baseline_are_those_of_movers():

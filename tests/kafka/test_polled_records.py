@@ -15,7 +15,7 @@ from confluent_kafka import OFFSET_INVALID, KafkaError, TopicPartition
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from driftgauge.core.counting.partial import CommitId, Part, Progress
+from driftgauge.core.counting.partial import CommitId, Part
 from driftgauge.core.partition import Partition
 from driftgauge.errors import ClientLost, CodeError, TransactionAborted
 from driftgauge.events.decoder import Decoded
@@ -61,15 +61,8 @@ class Log:
             commits.setdefault(part.commit, []).append(part)
         reached, counted = dict.fromkeys(PARTITIONS, 0), 0
         for parts in commits.values():
-            counted += sum(
-                pane.events for part in parts if not isinstance(part, Progress) for pane in part.panes
-            )
-            progress = {
-                each.partition: each
-                for part in parts
-                if isinstance(part, Progress)
-                for each in part.partitions
-            }
+            counted += sum(pane.events for part in parts for pane in part.panes)
+            progress = {each.partition: each for part in parts for each in part.partitions}
             for partition, each in progress.items():
                 assert (each.start, each.skipped, each.lost) == (reached[partition], 0, 0)
                 reached[partition] = each.end

@@ -44,9 +44,7 @@ def publish_partials(running, shard, *parts):
 
 def commit(running, number=0, *, shards=SHARDS, at=("other-topic", 0), start=0):
     """Return the single part of a commit without events, of another producer."""
-    progress = PartitionProgress(
-        at, "", 1, start=start, end=start, begins=start == 0, lost=0, since_ms=0, caught_up_ms=None
-    )
+    progress = PartitionProgress("", 1, start == 0, 0, 0, None, at, start, start)
     return encode_commit(
         CommitId("somebody", 1, number), shards, [], [], [progress], 10**6, written_ms=MONDAY_MS
     )
@@ -86,18 +84,7 @@ def test_incomplete_commit_is_orphaned_and_not_applied(cluster):
     with RunningService(cluster) as running:
         cluster.await_that(lambda: running.restored() == SHARDS, "both shards")
         partitions = [
-            PartitionProgress(
-                ("other-topic", index),
-                "",
-                900,
-                start=0,
-                end=0,
-                begins=True,
-                lost=0,
-                since_ms=0,
-                caught_up_ms=None,
-            )
-            for index in range(900)
+            PartitionProgress("", 900, True, 0, 0, None, ("other-topic", index), 0, 0) for index in range(900)
         ]
         parts = encode_commit(
             CommitId("somebody", 1, 0), SHARDS, [], [], partitions, 8_000, written_ms=MONDAY_MS

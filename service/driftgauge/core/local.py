@@ -1,32 +1,17 @@
 """Both stages, COUNT and WINDOWS, in one process without a broker: for recorded events and tests."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.interval import IntervalCounter, ShardDelta
-from driftgauge.core.counting.partial import CommitId, Part, Partial, PartitionProgress, Progress
+from driftgauge.core.counting.partial import CommitId, Part, PartitionProgress
 from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.shard import RoundResult, ShardState
 
-__all__ = ["LocalDriver", "parts_of"]
+__all__ = ["LocalDriver"]
 
 _PRODUCER = "local"
-
-
-def parts_of(
-    commit: CommitId,
-    shards: int,
-    delta: ShardDelta,
-    partitions: Iterable[PartitionProgress],
-    written_ms: int,
-) -> Iterator[Part]:
-    """Yield the parts of a commit for one shard: a partial if the delta is not empty, then the progress."""
-    has_partial = bool(delta.panes or delta.examples)
-    parts = 1 + has_partial
-    if has_partial:
-        yield Partial(commit, 0, parts, shards, tuple(delta.panes), tuple(delta.examples))
-    yield Progress(commit, parts - 1, parts, shards, tuple(partitions), written_ms)
 
 
 class LocalDriver:
@@ -81,7 +66,8 @@ class LocalDriver:
             for code, end in positions.items()
         ]
         self._counted |= positions
-        for part in parts_of(CommitId(_PRODUCER, 0, self._commits), 1, delta, progress, now_ms):
-            self.shard.apply(self.shard.position.offset, now_ms, part)
+        commit = CommitId(_PRODUCER, 0, self._commits)
+        part = Part(commit, 0, 1, 1, now_ms, tuple(delta.panes), tuple(delta.examples), tuple(progress))
+        self.shard.apply(self.shard.position.offset, now_ms, part)
         self._commits += 1
         return self.shard.close_windows(has_source_ended=has_source_ended)

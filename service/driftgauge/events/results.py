@@ -1,23 +1,17 @@
-"""Conversion between window results and their published records."""
+"""Conversion of window results to their published records."""
 
 import math
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from driftgauge.core.durations import format_duration, parse_duration
-from driftgauge.core.statistics.duplicates import Duplicates
+from driftgauge.core.durations import format_duration
 from driftgauge.core.statistics.mean_shift import MeanShift
-from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.power import Detectable
-from driftgauge.core.statistics.spread import Spread, SpreadChange
-from driftgauge.core.windows.evidence import Evidence, Kind
-from driftgauge.core.windows.result import Score, SegmentResult, Verdict, VerdictMemory, WindowResult
-from driftgauge.core.windows.window import Window
+from driftgauge.core.statistics.spread import Spread
+from driftgauge.core.windows.evidence import Kind
+from driftgauge.core.windows.result import SegmentResult, WindowResult
 from driftgauge.events.descriptions import BaselineDescription
-from driftgauge.events.timestamps import format_timestamp, parse_timestamp
+from driftgauge.events.timestamps import format_timestamp
 from driftgauge.events.window_record import (
     ClusterRecord,
     DetectableRecord,
@@ -33,7 +27,7 @@ from driftgauge.events.window_record import (
     WindowRecord,
 )
 
-__all__ = ["from_record", "result_key", "result_record", "stream_of", "to_record"]
+__all__ = ["result_key", "result_record", "stream_of", "to_record"]
 
 # Fields with the same name and form in a result and its record.
 _OF_WINDOW = ("stream", "revision", "events_lost", "counted_twice", "incomplete_reason")
@@ -136,36 +130,6 @@ def to_record(result: WindowResult, description: BaselineDescription | None) -> 
     )
 
 
-def from_record(
-    record: WindowRecord,
-    *,
-    baseline_counts: tuple[int, ...],
-    published_ms: int,
-    superseded: Verdict | None,
-    slow_drift_limit: float,
-    memory: VerdictMemory | None,
-) -> WindowResult:
-    """Return the result of a record and of the fields that the record lacks."""
-    start_ms = parse_timestamp(record.start)
-    return WindowResult(
-        **_fields(record, _OF_WINDOW),
-        window=Window(parse_duration(record.window), start_ms),
-        counts=np.array([cluster.count for cluster in record.clusters], dtype=np.int64),
-        baseline_counts=np.array(baseline_counts, dtype=np.int64),
-        baseline_id=record.baseline,
-        missing=tuple((partition.topic, partition.partition) for partition in record.incomplete),
-        published_ms=published_ms,
-        score=_score(record),
-        verdict=Verdict(record.verdict),
-        superseded=superseded,
-        slow_drift=None if record.slow_drift is None else record.slow_drift.statistic,
-        slow_drift_limit=slow_drift_limit,
-        segments=tuple(_segment(segment) for segment in record.segments),
-        examples={example.cluster: example.event_ids for example in record.examples if example.event_ids},
-        memory=memory,
-    )
-
-
 def _cluster_records(
     result: WindowResult, description: BaselineDescription | None
 ) -> tuple[ClusterRecord, ...]:
@@ -227,11 +191,6 @@ def _detectable_record(detectable: Detectable) -> DetectableRecord:
     return DetectableRecord(**{name: size if math.isfinite(size) else None for name, size in sizes.items()})
 
 
-def _detectable(record: DetectableRecord) -> Detectable:
-    sizes = _fields(record, _OF_DETECTABLE)
-    return Detectable(**{name: math.inf if size is None else size for name, size in sizes.items()})
-
-
 def _spread_record(spread: Spread) -> SpreadRecord:
     components, residual = (
         None if change is None else SpreadChangeRecord(**_fields(change, _OF_SPREAD))
@@ -240,67 +199,9 @@ def _spread_record(spread: Spread) -> SpreadRecord:
     return SpreadRecord(components=components, residual=residual)
 
 
-def _spread(record: SpreadRecord) -> Spread:
-    return Spread(
-        *(
-            None if change is None else SpreadChange(**_fields(change, _OF_SPREAD))
-            for change in (record.components, record.residual)
-        )
-    )
-
-
 def _segment_record(result: SegmentResult) -> SegmentRecord:
     key, value = result.segment
     return SegmentRecord(**_fields(result, _OF_SEGMENT), key=key, value=value, verdict=result.verdict.value)
-
-
-def _score(record: WindowRecord) -> Score | None:
-    shift, scored = record.mean_shift, _fields(record, _OF_SCORE)
-    if (
-        shift is None
-        or shift.leading_p_value is None
-        or record.novelty is None
-        or record.novelty_excess is None
-        or record.novelty_p_value is None
-        or record.detectable is None
-        or record.spread is None
-        or record.duplicates is None
-        or record.evidence is None
-        or None in scored.values()
-    ):
-        return None
-    return Score(
-        **scored,
-        contributions=_contributions(record, "js_contribution"),
-        mean_shift=MeanShift(
-            **_fields(shift, _OF_SHIFT), shares=np.array(shift.components, dtype=np.float64)
-        ),
-        novelty=Novelty(
-            record.novelty,
-            record.novelty_excess,
-            record.novelty_p_value,
-            _contributions(record, "novelty_contribution"),
-        ),
-        spread=_spread(record.spread),
-        duplicates=Duplicates(**_fields(record.duplicates, _OF_DUPLICATES)),
-        evidence=Evidence(**_fields(record.evidence, _KINDS)),
-        kind=None if record.kind is None else Kind(record.kind),
-        detectable=_detectable(record.detectable),
-    )
-
-
-def _contributions(record: WindowRecord, name: str) -> NDArray[np.float64]:
-    """Return this contribution of each cluster, (k,) float64; 0 where it is null."""
-    parts = (getattr(cluster, name) for cluster in record.clusters)
-    return np.array([0.0 if part is None else part for part in parts], dtype=np.float64)
-
-
-def _segment(record: SegmentRecord) -> SegmentResult:
-    return SegmentResult(
-        **_fields(record, _OF_SEGMENT),
-        segment=(record.key, record.value),
-        verdict=Verdict(record.verdict),
-    )
 
 
 def _fields(source: object, names: Iterable[str]) -> dict[str, Any]:

@@ -85,8 +85,7 @@ class ChangelogReader:
             except StateError as error:
                 message = f"{self._topic}[{shard}]: {error}"
                 raise StateError(message) from error
-            if decoded is not None and decoded[1] is not None:
-                content[decoded[0]] = decoded[1]
+            content[decoded[0]] = decoded[1]
         return content
 
     def close(self) -> None:

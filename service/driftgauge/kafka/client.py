@@ -68,9 +68,11 @@ _CONSUMER_DEFAULTS: KafkaProperties = {
     "topic.metadata.refresh.interval.ms": 15_000,
 }
 # The loop commits offsets itself and needs end-of-partition events. A deleted position must be reported,
-# not skipped. A member that keeps a partition over a rebalance continues to read it.
+# not skipped. A member that keeps a partition over a rebalance continues to read it. Records have no checksum
+# of their own, so the client checks that of their batch.
 _CONSUMER_OWNED: KafkaProperties = {
     "auto.offset.reset": "error",
+    "check.crcs": True,
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
     "enable.partition.eof": True,

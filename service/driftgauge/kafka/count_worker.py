@@ -282,8 +282,10 @@ class CountWorker:
             self._max_partial_bytes,
             written_ms=self._clock.wall_ms(),
         )
+        # The key shows an operator which commits were decided.
+        key = f"{commit.producer}/{commit.epoch}/{commit.number}".encode()
         for part in parts:
-            produce_or_abort(self._transaction, self._settings.partials_topic, shard, None, part)
+            produce_or_abort(self._transaction, self._settings.partials_topic, shard, key, part)
 
     def _offset(self, source: SourcePartition) -> TopicPartition:
         """Return the offset to commit, with the topic's id as its metadata."""

@@ -402,7 +402,7 @@ class WindowWorker:
 
     def _encode(self, shard: int, state: ShardState, round_: RoundResult) -> Iterator[_Record]:
         """Yield the records of a shard: its changes, the position last, and its results."""
-        for key, value in state.drain_changes(self._transaction.producer):
+        for key, value in state.drain_changes():
             content = None if value is None else encode_value(value)
             yield self._settings.changelog_topic, shard, encode_key(key), content
         for result in round_.results:

@@ -1,16 +1,17 @@
-"""The codec of a shard's changelog records: a readable key, a versioned value.
+"""The codec of a shard's changelog records; see `schemas/changelog.v2.md`."""
 
-`schemas/changelog.v1.md` describes both byte by byte. Equal keys and equal values have equal bytes. Values
-written at every commit are binary, values that change more rarely are JSON. Later versions may add fields and
-kinds of records; a reader ignores both. Any other change raises the version.
-"""
+import math
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
 
-import struct
-from collections.abc import Callable
-
+import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
+from driftgauge.core.counting.examples import Example
+from driftgauge.core.statistics.overdispersion import DISTANCES
 from driftgauge.core.windows.changelog import (
+    BLOCK,
     EventTimeKey,
     ExamplesKey,
     HistoryKey,
@@ -25,82 +26,120 @@ from driftgauge.core.windows.changelog import (
     StreamStatus,
     Value,
 )
-from driftgauge.core.windows.result import WindowResult
+from driftgauge.core.windows.result import VerdictMemory, WindowResult
 from driftgauge.core.windows.verdict import VerdictHistory
-from driftgauge.records.binary_values import (
-    decode_event_times,
-    decode_source_block,
-    decode_tally,
-    encode_event_times,
-    encode_source_block,
-    encode_tally,
-)
 from driftgauge.records.keys import decode_key, encode_key
-from driftgauge.records.record_errors import damage_error, require, version_error
-from driftgauge.records.result_values import (
-    decode_examples,
-    decode_history,
-    decode_result,
-    encode_examples,
-    encode_history,
-    encode_result,
-)
-from driftgauge.records.status_values import decode_position, decode_status, encode_position, encode_status
+from driftgauge.records.messagepack import MAX_PARTITIONS, Format, check_version, damage_error, require
 
 __all__ = ["decode", "encode_key", "encode_value"]
 
-_VERSION = 1
-
-_DECODERS: dict[type[Key], Callable[[bytes], Value]] = {
-    PositionKey: decode_position,
-    SourcesKey: decode_source_block,
-    StreamKey: decode_status,
-    EventTimeKey: decode_event_times,
-    PaneKey: decode_tally,
-    ExamplesKey: decode_examples,
-    PublishedKey: decode_result,
-    HistoryKey: decode_history,
-}
+_VERSION = 2
+_ENCODER = msgspec.msgpack.Encoder(enc_hook=np.ndarray.tolist)
+# No history reaches this sum, and its square is still a finite double.
+_MAX_SUM = 1e100
 
 
 def encode_value(value: Value) -> bytes:
     """Return the bytes of a record's value; the key holds its kind."""
-    match value:
-        case ShardPosition():
-            content = encode_position(value)
-        case SourceBlock():
-            content = encode_source_block(value)
-        case StreamStatus():
-            content = encode_status(value)
-        case WindowResult():
-            content = encode_result(value)
-        case VerdictHistory():
-            content = encode_history(value)
-        case np.ndarray():
-            content = encode_tally(value) if value.ndim == 1 else encode_event_times(value)
-        case _:
-            content = encode_examples(value)
-    return bytes([_VERSION]) + content
+    return bytes([_VERSION]) + _ENCODER.encode(_in_order(value))
 
 
-def decode(key: bytes, value: bytes | None) -> tuple[Key, Value | None] | None:
-    """Return a record's key and value; the value of a tombstone is None.
-
-    Return None for a kind of a later version: the caller skips such a record and leaves it in the topic.
+def decode(key: bytes, value: bytes) -> tuple[Key, Value]:
+    """Return a record's key and value.
 
     Raises:
-        StateError: The key is malformed, or the value is damaged or of another version.
+        StateError: The record is damaged, or of another version.
     """
-    parsed = decode_key(key)
-    if parsed is None:
-        return None
-    if value is None:
-        return parsed, None
-    name = f"the changelog record {key.decode('ascii')}"
-    if value and value[0] != _VERSION:
-        raise version_error(name, value[0], _VERSION)
+    name = f"the changelog record {key.decode('ascii', errors='backslashreplace')}"
+    check_version(name, value, _VERSION)
     try:
-        require(value, "the value is empty")
-        return parsed, _DECODERS[type(parsed)](value[1:])
-    except (ValueError, OverflowError, struct.error) as error:
+        parsed = decode_key(key)
+    except (ValueError, TypeError) as error:
         raise damage_error(name, error) from error
+    return parsed, _FORMATS[type(parsed)].decode(name, value)
+
+
+def _in_order(value: Any) -> Any:
+    """Return a value whose sets and mappings are in order, so that equal values have equal bytes."""
+    if isinstance(value, dict):
+        return {key: _in_order(each) for key, each in sorted(value.items())}
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        before = {each.name: getattr(value, each.name) for each in fields(value)}
+        after = {name: _in_order(each) for name, each in before.items()}
+        changes = {name: each for name, each in after.items() if each is not before[name]}
+        return replace(value, **changes) if changes else value
+    return value
+
+
+def _check_position(position: ShardPosition) -> None:
+    require(position.offset >= 0, "the offset is negative")
+
+
+def _check_sources(block: SourceBlock) -> None:
+    require(block.partitions <= MAX_PARTITIONS, "the topic has too many partitions")
+    _check_rows(block.values, 4)
+
+
+def _check_status(status: StreamStatus) -> None:
+    counts = (*status.late.values(), *status.closed.values(), *status.revised.values())
+    require(min(counts, default=0) >= 0, "a count is negative")
+
+
+def _check_times(rows: NDArray[np.int64]) -> None:
+    _check_rows(rows, 2)
+
+
+def _check_rows(rows: NDArray[np.int64], columns: int) -> None:
+    require(rows.shape[1:] == (columns,) and len(rows) <= BLOCK, "the rows are not those of a block")
+
+
+def _check_tally(tally: NDArray[np.int64]) -> None:
+    require(tally.ndim == 1, "the tally is not a list of numbers")
+
+
+def _check_examples(_: tuple[Example, ...]) -> None:
+    """Accept all: nothing is calculated from examples."""
+
+
+def _check_result(result: WindowResult) -> None:
+    counts = result.counts
+    for each in (counts, result.baseline_counts):
+        require(each.shape == counts.shape[:1], "the numbers of clusters differ")
+        require(each.any() and (each >= 0).all(), "the counts are not those of events")
+    if result.score is not None:
+        for parts in (result.score.contributions, result.score.novelty.contributions):
+            require(parts.shape == counts.shape, "the numbers of clusters differ")
+    _check_memory(result.memory)
+
+
+def _check_history(history: VerdictHistory) -> None:
+    _check_memory(history.memory)
+    shape = (len(history.clean.products),) * 2
+    for clean in (history.clean, *history.segments.values()):
+        products = clean.products
+        require(products.shape == shape, "the matrices differ in size")
+        # Comparisons with NaN are false, so these also refuse what is not finite.
+        require((np.abs(products) <= _MAX_SUM).all(), "a product is out of range")
+        is_sum_of_squares = (products == products.T).all() and (np.diag(products) >= 0).all()
+        require(is_sum_of_squares, "the matrix is no sum of outer products")
+        require(clean.distances.shape == (DISTANCES,), "a distance is missing")
+        sums = np.append(clean.distances, (clean.chi_squared, clean.windows))
+        require(((sums >= 0) & (sums <= _MAX_SUM)).all(), "a sum is out of range")
+
+
+def _check_memory(memory: VerdictMemory | None) -> None:
+    require(memory is None or math.isfinite(memory.slow_drift), "the statistic of slow drift is not finite")
+
+
+_FORMATS: dict[type[Key], Format[Any]] = {
+    PositionKey: Format(ShardPosition, _check_position),
+    SourcesKey: Format(SourceBlock, _check_sources),
+    StreamKey: Format(StreamStatus, _check_status),
+    EventTimeKey: Format(NDArray[np.int64], _check_times),
+    PaneKey: Format(NDArray[np.int64], _check_tally),
+    ExamplesKey: Format(tuple[Example, ...], _check_examples),
+    PublishedKey: Format(WindowResult, _check_result),
+    HistoryKey: Format(VerdictHistory, _check_history),
+}

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from urllib.parse import quote, unquote
 
 from driftgauge.core.windows.changelog import (
+    BLOCK,
     EventTimeKey,
     ExamplesKey,
     HistoryKey,
@@ -20,9 +21,12 @@ from driftgauge.core.windows.changelog import (
 )
 from driftgauge.core.windows.window import Window
 from driftgauge.events.contract import STREAM_NAME
-from driftgauge.records.record_errors import damage_error, require
+from driftgauge.records.messagepack import MAX_PARTITIONS, require
 
 __all__ = ["decode_key", "encode_key"]
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_STREAM_NAME = re.compile(STREAM_NAME)
 
 
 def encode_key(key: Key) -> bytes:
@@ -37,88 +41,72 @@ def encode_key(key: Key) -> bytes:
         case EventTimeKey():
             text = f"time/{key.stream}/{key.topic}/{key.block}"
         case PaneKey(segment=None):
-            text = f"pane/{key.stream}/{key.scheme}/{_window(key.pane)}"
+            text = f"pane/{key.stream}/{key.scheme}/{key.pane.size_ms}/{key.pane.start_ms}"
         case PaneKey(segment=(name, value)):
             segment = f"{quote(name, safe='')}/{quote(value, safe='')}"
-            text = f"segment/{key.stream}/{key.scheme}/{_window(key.pane)}/{segment}"
+            text = f"pane/{key.stream}/{key.scheme}/{key.pane.size_ms}/{key.pane.start_ms}/{segment}"
         case ExamplesKey():
-            text = f"examples/{key.stream}/{key.scheme}/{_window(key.pane)}"
+            text = f"examples/{key.stream}/{key.scheme}/{key.pane.size_ms}/{key.pane.start_ms}"
         case PublishedKey():
-            text = f"published/{key.stream}/{_window(key.window)}"
+            text = f"published/{key.stream}/{key.window.size_ms}/{key.window.start_ms}"
         case HistoryKey():
             text = f"history/{key.stream}/{key.size_ms}"
     return text.encode("ascii")
 
 
-def decode_key(key: bytes) -> Key | None:
-    """Return the key of a record; None for a kind that this version does not know.
+def decode_key(key: bytes) -> Key:
+    """Return the key of a record.
 
     Raises:
-        StateError: The key is malformed.
+        ValueError, TypeError: The key is malformed.
     """
-    text = key.decode("ascii", errors="replace")
-    kind, _, _ = text.partition("/")
-    if kind not in _KINDS:
-        return None
-    form, parse = _KINDS[kind]
-    name = f"a changelog record of kind {kind}"
-    fields = form.fullmatch(text)
-    if fields is None:
-        raise damage_error(name, ValueError("the key does not match the form of its kind"))
-    try:
-        return parse(*fields.groups())
-    except ValueError as error:
-        raise damage_error(name, error) from error
+    kind, *fields = key.decode("ascii").split("/")
+    require(kind in _PARSERS, "the key is of no known kind")
+    parsed = _PARSERS[kind](*fields)
+    # One key with two spellings would keep both through compaction.
+    require(encode_key(parsed) == key, "the key is not in its canonical form")
+    return parsed
 
 
-def _window(window: Window) -> str:
-    return f"{window.size_ms}/{window.start_ms}"
-
-
-def _parse_pane(stream: str, scheme: str, size: str, start: str) -> PaneKey:
-    return PaneKey(stream, scheme, Window(int(size), int(start)))
-
-
-def _parse_segment(stream: str, scheme: str, size: str, start: str, name: str, value: str) -> PaneKey:
-    return PaneKey(stream, scheme, Window(int(size), int(start)), (_unquote(name), _unquote(value)))
-
-
-def _parse_examples(stream: str, scheme: str, size: str, start: str) -> ExamplesKey:
-    return ExamplesKey(stream, scheme, Window(int(size), int(start)))
-
-
-def _unquote(quoted: str) -> str:
-    text = unquote(quoted, errors="strict")
-    # One segment with two keys would keep both through compaction.
-    require(quote(text, safe="") == quoted, "its segment is not in canonical percent-encoding")
+def _stream(text: str) -> str:
+    require(_STREAM_NAME.fullmatch(text), "the key has no valid stream")
     return text
 
 
-_TOPIC = r"[A-Za-z0-9._-]{1,249}"
-_INTEGER = "0|[1-9][0-9]{0,17}"
-_PANE = f"({STREAM_NAME})/([A-Za-z0-9._-]+)/({_INTEGER})/({_INTEGER})"
-_QUOTED = r"([A-Za-z0-9._~%-]*)"
+def _name(text: str) -> str:
+    require(_NAME.fullmatch(text), "the key has no valid topic or scheme")
+    return text
 
-_KINDS: dict[str, tuple[re.Pattern[str], Callable[..., Key]]] = {
-    "position": (re.compile("position"), PositionKey),
-    "sources": (
-        re.compile(f"sources/({_TOPIC})/({_INTEGER})"),
-        lambda topic, block: SourcesKey(topic, int(block)),
-    ),
-    "stream": (re.compile(f"stream/({STREAM_NAME})"), StreamKey),
-    "time": (
-        re.compile(f"time/({STREAM_NAME})/({_TOPIC})/({_INTEGER})"),
-        lambda stream, topic, block: EventTimeKey(stream, topic, int(block)),
-    ),
-    "pane": (re.compile(f"pane/{_PANE}"), _parse_pane),
-    "segment": (re.compile(f"segment/{_PANE}/{_QUOTED}/{_QUOTED}"), _parse_segment),
-    "examples": (re.compile(f"examples/{_PANE}"), _parse_examples),
-    "published": (
-        re.compile(f"published/({STREAM_NAME})/({_INTEGER})/({_INTEGER})"),
-        lambda stream, size, start: PublishedKey(stream, Window(int(size), int(start))),
-    ),
-    "history": (
-        re.compile(f"history/({STREAM_NAME})/({_INTEGER})"),
-        lambda stream, size: HistoryKey(stream, int(size)),
-    ),
+
+def _number(text: str) -> int:
+    require(text.isdigit(), "the key has no valid number")
+    return int(text)
+
+
+def _block(text: str) -> int:
+    require(_number(text) * BLOCK < MAX_PARTITIONS, "the key's block is too high")
+    return int(text)
+
+
+def _window(size: str, start: str) -> Window:
+    return Window(_number(size), _number(start))
+
+
+def _pane(stream: str, scheme: str, size: str, start: str, *segment: str) -> PaneKey:
+    pair = None
+    if segment:
+        key, value = segment
+        pair = unquote(key, errors="strict"), unquote(value, errors="strict")
+    return PaneKey(_stream(stream), _name(scheme), _window(size, start), pair)
+
+
+_PARSERS: dict[str, Callable[..., Key]] = {
+    "position": PositionKey,
+    "sources": lambda topic, block: SourcesKey(_name(topic), _block(block)),
+    "stream": lambda stream: StreamKey(_stream(stream)),
+    "time": lambda stream, topic, block: EventTimeKey(_stream(stream), _name(topic), _block(block)),
+    "pane": _pane,
+    "examples": lambda stream, scheme, *window: ExamplesKey(_stream(stream), _name(scheme), _window(*window)),
+    "published": lambda stream, *window: PublishedKey(_stream(stream), _window(*window)),
+    "history": lambda stream, size: HistoryKey(_stream(stream), _number(size)),
 }

@@ -1,34 +1,31 @@
-"""The codec of the partials topic: the parts of a commit for one shard.
+"""The codec of the partials topic: the parts of a commit for one shard; see `schemas/partial.v3.md`."""
 
-Parts with deltas come first, parts with progress last. A commit has at least one part with progress, and
-several where its source partitions and their streams do not fit into one record. The progress is complete
-with the commit's last part.
-"""
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import TypeVar
+import msgspec
+import numpy as np
 
-from driftgauge.core.counting.partial import (
-    CommitId,
-    ExamplesDelta,
-    PaneDelta,
-    Part,
-    PartitionProgress,
-)
+from driftgauge.core.counting.partial import CommitId, ExamplesDelta, PaneDelta, Part, PartitionProgress
 from driftgauge.core.partition import name_partition
 from driftgauge.errors import StateError
-from driftgauge.records.deltas import decode_deltas, encode_deltas
-from driftgauge.records.framing import FRAME_BYTES, RECORD_NAME, decode_frame, encode_frame
-from driftgauge.records.progress import decode_progress, encode_progress
-from driftgauge.records.record_errors import damage_error, require
+from driftgauge.events.contract import STREAM_NAME
+from driftgauge.records.messagepack import MAX_PARTITIONS, Format, check_version, require
 
 __all__ = ["decode_part", "encode_commit"]
 
-_DELTAS = 1
-_PROGRESS = 2
+_VERSION = 3
+_NAME = "a record of the partials"
+# `deterministic` sorts the streams of a partition, so that equal commits have equal bytes.
+_ENCODER = msgspec.msgpack.Encoder(enc_hook=np.ndarray.tolist, order="deterministic")
+# Placeholders for the index and the number of parts, as long as any.
+_LONGEST = 2**32 - 1
+# What the lengths of three lists take more than those of empty ones.
+_LENGTHS_BYTES = 12
 
-Item = TypeVar("Item", bound=PaneDelta | ExamplesDelta | PartitionProgress)
+_STREAM_NAME = re.compile(STREAM_NAME)
 
 
 def encode_commit(
@@ -48,16 +45,24 @@ def encode_commit(
     Raises:
         StateError: One pane, the examples of one pane, or the progress of one partition exceeds the limit.
     """
-    deltas: tuple[PaneDelta | ExamplesDelta, ...] = (*panes, *examples)
-    room = limit_bytes - FRAME_BYTES
-    bodies = [
-        (_PROGRESS, body)
-        for body in _encode_within(partitions, partial(encode_progress, commit, shards, written_ms), room)
-    ]
-    if deltas:
-        fitting = _encode_within(deltas, partial(encode_deltas, commit, shards), room)
-        bodies = [*((_DELTAS, body) for body in fitting), *bodies]
-    return [encode_frame(kind, index, len(bodies), body) for index, (kind, body) in enumerate(bodies)]
+    head = Part(commit, _LONGEST, _LONGEST, shards, written_ms)
+    room = free = limit_bytes - len(_encode(head)) - _LENGTHS_BYTES
+    parts: list[dict[str, Any]] = [{}]
+    for name, items in (("panes", panes), ("examples", examples), ("partitions", partitions)):
+        for item in items:
+            content = _ENCODER.encode(item)
+            if len(content) > room:
+                message = (
+                    f"{_describe(item)} takes {len(content) + limit_bytes - room} bytes, and the partials "
+                    f"topic accepts {limit_bytes} in a record: raise its max.message.bytes"
+                )
+                raise StateError(message)
+            if len(content) > free:
+                parts.append({})
+                free = room
+            free -= len(content)
+            parts[-1].setdefault(name, []).append(msgspec.Raw(content))
+    return [_encode(replace(head, index=index, parts=len(parts), **part)) for index, part in enumerate(parts)]
 
 
 def decode_part(value: bytes) -> Part:
@@ -66,39 +71,44 @@ def decode_part(value: bytes) -> Part:
     Raises:
         StateError: The record is of another version, or damaged.
     """
-    content = decode_frame(value)
-    try:
-        if content.kind == _DELTAS:
-            require(content.index < content.parts - 1, "no progress follows the deltas")
-            return decode_deltas(content)
-        if content.kind == _PROGRESS:
-            return decode_progress(content)
-    except (ValueError, OverflowError) as error:
-        raise damage_error(RECORD_NAME, error) from error
-    message = f"{RECORD_NAME} is of kind {content.kind}: a later driftgauge wrote it; update this replica"
-    raise StateError(message)
+    check_version(_NAME, value, _VERSION)
+    return _FORMAT.decode(_NAME, value)
 
 
-def _encode_within(
-    items: Sequence[Item], encode: Callable[[Sequence[Item]], bytes], room: int
-) -> list[bytes]:
-    """Return the bodies of the items, split in halves until no body is longer than the room, bytes."""
-    body = encode(items)
-    if len(body) <= room:
-        return [body]
-    if len(items) <= 1:
-        message = (
-            f"{_describe(items)} takes {len(body) + FRAME_BYTES} bytes, and the partials topic accepts "
-            f"{room + FRAME_BYTES} in a record: raise its max.message.bytes"
+def _encode(part: Part) -> bytes:
+    return bytes([_VERSION]) + _ENCODER.encode(part)
+
+
+def _describe(item: PaneDelta | ExamplesDelta | PartitionProgress) -> str:
+    if isinstance(item, PartitionProgress):
+        return f"the progress of {name_partition(item.partition)}"
+    return f"one pane of stream {item.stream}"
+
+
+def _check(part: Part) -> None:
+    require(0 <= part.index < part.parts, "the index of the part is not below the number of parts")
+    deltas: tuple[PaneDelta | ExamplesDelta, ...] = (*part.panes, *part.examples)
+    streams = {delta.stream for delta in deltas}.union(*(each.streams for each in part.partitions))
+    require(all(map(_STREAM_NAME.fullmatch, streams)), "a stream has no valid name")
+    require(all(delta.scheme.pane_ms > 0 for delta in deltas), "a pane has no length")
+    for pane in part.panes:
+        require(pane.values.shape == (pane.scheme.length,), "a tally is not as long as its scheme requires")
+        require(pane.events >= 0, "a number of events is negative")
+    rows = [
+        (
+            each.partition[1],
+            each.partitions,
+            each.start,
+            each.end,
+            each.lost,
+            each.since_ms,
+            each.caught_up_ms or 0,
         )
-        raise StateError(message)
-    half = len(items) // 2
-    return [*_encode_within(items[:half], encode, room), *_encode_within(items[half:], encode, room)]
+        for each in part.partitions
+    ]
+    numbers = np.array(rows, np.int64).reshape(-1, 7)
+    require((numbers[:, :5] >= 0).all(), "an offset or a number is negative")
+    require((numbers[:, :2] <= MAX_PARTITIONS).all(), "a topic has too many partitions")
 
 
-def _describe(items: Sequence[PaneDelta | ExamplesDelta | PartitionProgress]) -> str:
-    for item in items:
-        if isinstance(item, PartitionProgress):
-            return f"the progress of {name_partition(item.partition)}"
-        return f"one pane of stream {item.stream}"
-    return "the progress of no partition"
+_FORMAT = Format[Part](Part, _check)

@@ -3,15 +3,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftgauge.core.counting.partial import CommitId, Partial, Progress
+from driftgauge.core.counting.partial import CommitId, Part
 from driftgauge.core.windows.assembly import CommitAssembler
+from tests.builders.partial_records import build_progress
 
 
 def parts(producer, number, size):
-    """The parts of a commit, the last of them progress."""
+    """The parts of a commit, each with the progress of the partition of its index."""
     commit = CommitId(producer, 0, number)
-    deltas = [Partial(commit, index, size, 1, (), ()) for index in range(size - 1)]
-    return [*deltas, Progress(commit, size - 1, size, 1, (), 0)]
+    return [Part(commit, index, size, 1, 0, partitions=(build_progress(index),)) for index in range(size)]
 
 
 @given(
@@ -29,7 +29,8 @@ def test_interleaved_commits_are_assembled_whole(commits, random):
         done = assembler.add(offset, 0, part)
         assert (done is not None) is (part.index == part.parts - 1)
         if done is not None:
-            whole.append(done.id)
+            assert [progress.partition[1] for progress in done.partitions] == list(range(part.parts))
+            whole.append(done.commit)
         offset += 1
     assert sorted(whole) == sorted(CommitId(name, 0, number) for number, (name, _) in enumerate(commits))
     assert (assembler.orphans, assembler.first_offset) == (0, None)

@@ -8,7 +8,7 @@ from tests.builders.batches import at
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.results import summarize_counts
 from tests.builders.specs import build_spec
-from tests.core.shard import EVENTS, Shard
+from tests.core.shard import EVENTS, TWO_PARTS, Shard
 
 WHOLE = (0, 0, 0)
 
@@ -237,7 +237,7 @@ def test_torn_commit_is_not_applied_and_is_gap(missing):
 
 def test_expired_parts_are_orphans_and_release_position(shard):
     shard.read(at(3))
-    offsets = shard.write(producer="gone")
+    offsets = shard.write(producer="gone", limit_bytes=TWO_PARTS)
     shard.log[offsets[-1]] = None
     for _ in range(20):
         shard.commit(after_ms=MINUTE_MS)
@@ -248,7 +248,7 @@ def test_expired_parts_are_orphans_and_release_position(shard):
 def test_commit_applied_before_staged_parts_is_not_repeated():
     shard = Shard(build_spec(), partitions=2)
     shard.read(at(0))
-    first, last = shard.write(producer="b", unread=(1,))
+    first, last = shard.write(producer="b", unread=(1,), limit_bytes=TWO_PARTS)
     waiting = shard.log[last]
     shard.log[last:] = []
     shard.read(at(0.5, 1), partition=1)

@@ -6,7 +6,7 @@ from driftgauge.core.windows.changelog import PositionKey, SourcesKey
 from driftgauge.records.changelog import decode
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.builders.specs import build_spec
-from tests.core.shard import EVENTS, Shard, run_for
+from tests.core.shard import EVENTS, TWO_PARTS, Shard, run_for
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_append_time_ahead_holds_up_no_window(shard):
 def test_append_time_ahead_drops_no_part_of_another_commit(shard):
     run_for(shard, MINUTE_MS, 0)
     shard.read((shard.now_ms, 0))
-    waiting = shard.write(producer="b", caught_up=True)
+    waiting = shard.write(producer="b", caught_up=True, limit_bytes=TWO_PARTS)
     parts = [shard.log.pop() for _ in range(len(waiting) + 1)][:0:-1]
     assert len(parts) == 2
     shard.log.append(parts[0])

@@ -1,12 +1,13 @@
 """The messages from COUNT to WINDOWS: the partials of one commit, and the progress of its partitions.
 
-A commit has one or more parts for every shard: partials with deltas, and the progress as the last part.
-A shard applies a commit once all its parts are there, or not at all.
+A commit has one or more parts for every shard, the deltas before the progress. A shard applies a commit once
+all its parts are there, or not at all.
 """
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,7 @@ __all__ = [
     "ExamplesDelta",
     "PaneDelta",
     "Part",
-    "Partial",
     "PartitionProgress",
-    "Progress",
     "StreamTime",
     "shard_of",
 ]
@@ -87,9 +86,8 @@ class ExamplesDelta:
     examples: tuple[Example, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StreamTime:
-    """The event-time progress of a stream on one partition in one commit.
+class StreamTime(NamedTuple):
+    """The event-time progress of a stream on one partition in one commit; a tuple as well.
 
     Attributes:
         newest_ms: The highest credible event time of the commit's events.
@@ -102,17 +100,16 @@ class StreamTime:
     first_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionProgress:
+class PartitionProgress(NamedTuple):
     """The progress of one commit on a source partition.
 
+    A tuple, since every shard gets one of each partition, and records of tuples hold no names of fields. What
+    rarely differs between partitions comes first, so that records compress well.
+
     Attributes:
-        partition: The partition's topic and index.
         topic_id: The topic's id as a UUID's hex digits, which changes when the topic is created again. Empty
             where the broker has none.
         partitions: The topic's number of partitions.
-        start: The group's committed offset before the commit: `from` in the record.
-        end: The group's committed offset after the commit: `to` in the record.
         begins: No offset was committed before, and `start` is the start of the log.
         lost: The least number of missing records from `start` on: Kafka deleted them before they were
             read, or the log was truncated.
@@ -120,62 +117,48 @@ class PartitionProgress:
             without a break.
         caught_up_ms: The latest wall time, by the reader's clock, up to which the partition is known to be
             read; None while unknown.
-        streams: The event-time progress of the shard's streams that have events in the commit.
+        partition: The partition's topic and index.
+        start: The group's committed offset before the commit.
+        end: The group's committed offset after the commit.
         skipped: The number of offsets from `start` to `end` without a record, other than missing ones:
             transaction markers, aborted and compacted records. Shards do not use the number; it shows who
             reads the partials that the service has passed over no record.
+        streams: The event-time progress of the shard's streams that have events in the commit.
     """
 
-    partition: Partition
     topic_id: str
     partitions: int
-    start: int
-    end: int
     begins: bool
     lost: int
     since_ms: int
     caught_up_ms: int | None
-    streams: Mapping[str, StreamTime] = field(default_factory=dict)
+    partition: Partition
+    start: int
+    end: int
     skipped: int = 0
+    streams: Mapping[str, StreamTime] = {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Partial:
-    """A part of a commit for one shard that holds deltas.
+class Part:
+    """A part of a commit for one shard; all parts together name every partition assigned to its producer.
 
     Attributes:
         commit: The commit.
         index: The index of the part, from 0.
-        parts: The number of the commit's parts for this shard, including the progress.
+        parts: The number of the commit's parts for this shard.
         shards: The number of shards.
+        written_ms: The wall time, by the reader's clock, at which the commit was written.
         panes: The deltas of panes.
         examples: The deltas of their examples.
+        partitions: The progress of source partitions.
     """
 
     commit: CommitId
     index: int
     parts: int
     shards: int
-    panes: tuple[PaneDelta, ...]
-    examples: tuple[ExamplesDelta, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Progress:
-    """A last part of a commit: together, these parts name every partition assigned to its producer.
-
-    Attributes:
-        commit, index, parts, shards: As in `Partial`.
-        partitions: The progress of each partition.
-        written_ms: The wall time, by the reader's clock, at which the commit was written.
-    """
-
-    commit: CommitId
-    index: int
-    parts: int
-    shards: int
-    partitions: tuple[PartitionProgress, ...]
     written_ms: int
-
-
-Part = Partial | Progress
+    panes: tuple[PaneDelta, ...] = ()
+    examples: tuple[ExamplesDelta, ...] = ()
+    partitions: tuple[PartitionProgress, ...] = ()

@@ -1,55 +1,31 @@
 """Assembly of commits from their parts: a shard applies a commit whole or not at all."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import TypeVar
 
-from driftgauge.core.counting.partial import (
-    CommitId,
-    ExamplesDelta,
-    PaneDelta,
-    Part,
-    PartitionProgress,
-    Progress,
-)
+from driftgauge.core.counting.partial import Part
 
-__all__ = ["CommitAssembler", "WholeCommit"]
+__all__ = ["CommitAssembler"]
 
 # Brokers abort longer transactions (transaction.max.timeout.ms), so the parts of one lie no further apart.
 _TRANSACTION_MS = 900_000
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class WholeCommit:
-    """A whole commit for one shard.
-
-    Attributes:
-        id: The commit.
-        panes, examples: The deltas.
-        progress: The progress of each partition that the producer held.
-        written_ms: The wall time, by the reader's clock, at which the commit was written.
-    """
-
-    id: CommitId
-    panes: tuple[PaneDelta, ...]
-    examples: tuple[ExamplesDelta, ...]
-    progress: tuple[PartitionProgress, ...]
-    written_ms: int
+_T = TypeVar("_T")
 
 
 @dataclass(slots=True)
 class _Staged:
     """The parts of a commit that have been read so far, the first at `offset` and at log time `log_ms`."""
 
-    commit: CommitId
     offset: int
     log_ms: int
-    panes: list[PaneDelta] = field(default_factory=list)
-    examples: list[ExamplesDelta] = field(default_factory=list)
-    progress: list[PartitionProgress] = field(default_factory=list)
-    parts: int = 0
+    parts: list[Part] = field(default_factory=list)
 
 
 class CommitAssembler:
-    """Stages the parts of each producer's commit until the last part, which is progress, completes it.
+    """Stages the parts of each producer's commit until the last part completes it.
 
     The parts of one producer arrive in the order of writing; those of several producers interleave. A part
     that is missing when the producer's next commit begins never arrives, and neither does a part that is
@@ -72,41 +48,38 @@ class CommitAssembler:
         for producer in stale:
             self._drop(producer)
 
-    def add(self, offset: int, log_ms: int, part: Part) -> WholeCommit | None:
-        """Stage a part, with its offset and the log time; return the commit if the part completes one."""
+    def add(self, offset: int, log_ms: int, part: Part) -> Part | None:
+        """Stage a part, with its offset and the log time; return the commit, as one part, if it is whole."""
         producer = part.commit.producer
         staged = self._staged.get(producer)
-        if staged is not None and staged.commit != part.commit:
+        if staged is not None and staged.parts[0].commit != part.commit:
             self._drop(producer)
             staged = None
-        if part.index != (0 if staged is None else staged.parts):
+        if part.index != (0 if staged is None else len(staged.parts)):
             # Either earlier parts are missing, or this part was written twice.
             self._drop(producer)
             self.orphans += 1
             return None
         if staged is None:
-            staged = self._staged[producer] = _Staged(part.commit, offset, log_ms)
-        staged.parts += 1
-        if isinstance(part, Progress):
-            staged.progress += part.partitions
-        else:
-            staged.panes += part.panes
-            staged.examples += part.examples
-        if staged.parts < part.parts:
-            return None
-        if not isinstance(part, Progress):
-            self._drop(producer)
+            staged = self._staged[producer] = _Staged(offset, log_ms)
+        staged.parts.append(part)
+        if len(staged.parts) < part.parts:
             return None
         del self._staged[producer]
-        return WholeCommit(
-            staged.commit,
-            tuple(staged.panes),
-            tuple(staged.examples),
-            tuple(staged.progress),
-            part.written_ms,
+        return replace(
+            part,
+            index=0,
+            parts=1,
+            panes=_join(each.panes for each in staged.parts),
+            examples=_join(each.examples for each in staged.parts),
+            partitions=_join(each.partitions for each in staged.parts),
         )
 
     def _drop(self, producer: str) -> None:
         staged = self._staged.pop(producer, None)
         if staged is not None:
-            self.orphans += staged.parts
+            self.orphans += len(staged.parts)
+
+
+def _join(items: Iterable[tuple[_T, ...]]) -> tuple[_T, ...]:
+    return tuple(chain.from_iterable(items))

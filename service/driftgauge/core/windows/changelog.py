@@ -50,7 +50,6 @@ class ShardPosition:
             may be applied already; `producers` identifies them.
         log_ms: The shard's log time: the append time of the newest commit applied, as far as the clock of
             that commit's reader bears it out.
-        writer: The transactional id that wrote this.
         producers: The number and the log time of the last commit applied, by producer and epoch. A later
             producer of the same name may have a lower epoch: its clock may be behind.
         gaps, overlaps, orphans: The gaps and overlaps of the chain and the dropped parts since the shard
@@ -60,7 +59,6 @@ class ShardPosition:
     shards: int
     offset: int
     log_ms: int
-    writer: str
     producers: Mapping[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
     gaps: int = 0
     overlaps: int = 0

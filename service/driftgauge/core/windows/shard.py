@@ -6,7 +6,7 @@ from typing import cast
 
 from driftgauge.core.counting.partial import CommitId, Part, PartitionProgress
 from driftgauge.core.spec import StreamSpec
-from driftgauge.core.windows.assembly import CommitAssembler, WholeCommit
+from driftgauge.core.windows.assembly import CommitAssembler
 from driftgauge.core.windows.changelog import Key, PositionKey, ShardPosition, SourceBlock, SourcesKey, Value
 from driftgauge.core.windows.closing import WindowCloser
 from driftgauge.core.windows.deltas import DeltaApplier, LateEvents
@@ -57,7 +57,7 @@ class ShardState:
             shards: The number of shards.
         """
         self._specs = {spec.name: spec for spec in specs}
-        self.position = ShardPosition(shards, 0, NULL, "")
+        self.position = ShardPosition(shards, 0, NULL)
         """The position up to which the partials have been applied."""
         self.sources = SourceProgress(topics)
         self.streams: dict[str, StreamState] = {}
@@ -140,18 +140,13 @@ class ShardState:
         """Whether the last round left due windows."""
         return bool(self._backlog)
 
-    def drain_changes(self, writer: str) -> Iterator[tuple[Key, Value | None]]:
-        """Yield the changelog entries since the last call, the position last; None for a deleted key.
-
-        Args:
-            writer: The transactional id that writes the entries.
-        """
+    def drain_changes(self) -> Iterator[tuple[Key, Value | None]]:
+        """Yield the changelog entries since the last call, the position last; None for a deleted key."""
         yield from self.sources.drain_changes()
         for stream, state in sorted(self.streams.items()):
             yield from state.drain_changes()
             if state.is_retired:
                 del self.streams[stream]
-        self.position = replace(self.position, writer=writer)
         yield PositionKey(), self.position
 
     def open_windows(self, stream: str) -> Mapping[int, int]:
@@ -159,7 +154,7 @@ class ShardState:
         sizes_ms, state = self._specs[stream].sizes_ms, self.streams.get(stream)
         return dict.fromkeys(sizes_ms, 0) if state is None else state.open_windows(sizes_ms)
 
-    def _apply_commit(self, commit: WholeCommit, append_ms: int) -> None:
+    def _apply_commit(self, commit: Part, append_ms: int) -> None:
         position = self.position
         # A broker's clock may be wrong. Log time that is ahead would hold up every window until the readers'
         # clocks reach it, so a commit moves it no further than its reader's clock allows.
@@ -170,12 +165,12 @@ class ShardState:
             # The configuration may have gained topics since the changelog was written.
             self.sources.start_waiting(log_ms)
             self._has_begun = True
-        known = [progress for progress in commit.progress if not self.sources.is_of_former_topic(progress)]
+        known = [progress for progress in commit.partitions if not self.sources.is_of_former_topic(progress)]
         continuities = [self._accept(progress, log_ms) for progress in known]
         self.position = replace(
             position,
             log_ms=log_ms,
-            producers=_add_commit(position.producers, commit.id, log_ms),
+            producers=_add_commit(position.producers, commit.commit, log_ms),
             gaps=position.gaps + continuities.count(Continuity.GAP),
             overlaps=position.overlaps + continuities.count(Continuity.OVERLAP),
         )

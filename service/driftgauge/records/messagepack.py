@@ -1,0 +1,100 @@
+"""MessagePack of the core's own records, behind one byte with the version of their format.
+
+A dataclass is a map of its fields, an array a list of its rows. Any change of a record's fields raises the
+version of its format: a reader knows a version whole or not at all.
+"""
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, get_args
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from driftgauge.errors import StateError
+
+__all__ = ["MAX_PARTITIONS", "Format", "check_version", "damage_error", "require"]
+
+MAX_PARTITIONS = 2**20
+"""The most partitions of a topic: a damaged number must not size an array."""
+
+_DAMAGE = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError)
+
+Record = TypeVar("Record")
+
+
+class Format(Generic[Record]):
+    """The format of a record."""
+
+    def __init__(self, kind: Any, check: Callable[[Record], None]) -> None:
+        """Create a format.
+
+        Args:
+            kind: The type of the record.
+            check: Raises ValueError for a record of this type with numbers that the core cannot use.
+        """
+        self._decoder = msgspec.msgpack.Decoder[Record](kind, dec_hook=_to_array)
+        self._check = check
+
+    def decode(self, name: str, content: bytes) -> Record:
+        """Return a record.
+
+        Args:
+            name: The record, as messages name it.
+            content: Its bytes.
+
+        Raises:
+            StateError: The record is damaged.
+        """
+        try:
+            record: Record = self._decoder.decode(memoryview(content)[1:])
+            self._check(record)
+        except _DAMAGE as error:
+            raise damage_error(name, error) from error
+        return record
+
+
+def check_version(name: str, content: bytes, version: int) -> None:
+    """Refuse a record, named so, of another format version than this.
+
+    Raises:
+        StateError: The version is another.
+    """
+    if not content or content[0] == version:
+        return
+    message = f"{name} has format version {content[0]}, and this driftgauge reads version {version}"
+    if content[0] > version:
+        message += ": a later driftgauge wrote it; update this replica"
+    else:
+        message += (
+            ": an earlier driftgauge wrote it; stop all replicas, delete both internal topics and the "
+            "offsets of both groups, then start again"
+        )
+    raise StateError(message)
+
+
+def damage_error(name: str, error: Exception) -> StateError:
+    """Return the error for a record, named so, that breaks its format by this fault."""
+    return StateError(
+        f"{name} is malformed ({error}): it is damaged, or another program wrote it; keep other programs "
+        "from writing to this topic, and set another topics.internal"
+    )
+
+
+def require(condition: object, message: str) -> None:
+    """Check a condition that a sound record fulfils.
+
+    Raises:
+        ValueError: The condition is false; the error has this message.
+    """
+    if not condition:
+        raise ValueError(message)
+
+
+def _to_array(kind: Any, rows: Any) -> NDArray[Any]:
+    """Return an array of the type `NDArray[number]` from its rows."""
+    require(isinstance(rows, list), "an array is not a list")
+    (number,) = get_args(get_args(kind)[1])
+    if rows and isinstance(rows[0], list):
+        return np.array(rows, number)
+    return np.fromiter(rows, number, len(rows))
