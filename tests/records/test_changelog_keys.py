@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from driftgauge.core.windows.changelog import (
-    PaneKey,
-)
+from driftgauge.core.windows.changelog import PaneKey
 from driftgauge.core.windows.window import Window
 from driftgauge.errors import StateError
 from driftgauge.records.changelog import decode, encode_key, encode_value

@@ -54,7 +54,7 @@ def decode(key: bytes, value: bytes) -> tuple[Key, Value]:
     check_version(name, value, _VERSION)
     try:
         parsed = decode_key(key)
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise damage_error(name, error) from error
     return parsed, _FORMATS[type(parsed)].decode(name, value)
 

@@ -58,11 +58,15 @@ def decode_key(key: bytes) -> Key:
     """Return the key of a record.
 
     Raises:
-        ValueError, TypeError: The key is malformed.
+        ValueError: The key is malformed.
     """
     kind, *fields = key.decode("ascii").split("/")
     require(kind in _PARSERS, "the key is of no known kind")
-    parsed = _PARSERS[kind](*fields)
+    try:
+        parsed = _PARSERS[kind](*fields)
+    except TypeError as error:
+        message = "the key has too few or too many fields"
+        raise ValueError(message) from error
     # One key with two spellings would keep both through compaction.
     require(encode_key(parsed) == key, "the key is not in its canonical form")
     return parsed
