@@ -71,6 +71,7 @@ def test_streams_have_only_outcomes_that_occurred(count, exported):
         "accepted images": 12,
         "non_finite images": 2,
         "unknown_stream ": 7,
+        "too_large ": 0,
         "undecodable ": 0,
         "invalid ": 0,
     }

@@ -15,6 +15,7 @@ __all__ = [
     "KafkaProperties",
     "admin",
     "consumer",
+    "fetched_bytes",
     "groupless_consumer",
     "producer",
     "property_problems",
@@ -34,7 +35,7 @@ _CONSUMER_ONLY = re.compile(
 )
 _PRODUCER_ONLY = re.compile(
     r"transactional|transaction\.|linger\.|batch\.|acks|request\.|compression\.|partitioner"
-    r"|message\.(?:timeout|send)|delivery\.|retries|sticky\.|queue\.buffering\."
+    r"|message\.(?:timeout|send|max)|delivery\.|retries|sticky\.|queue\.buffering\."
 )
 
 # Prefix of librdkafka's errors about a combination of properties that it accepts one by one.
@@ -56,6 +57,9 @@ _CONSUMER_DEFAULTS: KafkaProperties = {
     "fetch.wait.max.ms": 100,
     # The default of 100,000 a partition takes up to 64 MiB, and cold memory, to read some seconds ahead.
     "queued.min.messages": 10_000,
+    # These bound what a consumer holds, and what a poll takes from it (`fetched_bytes`).
+    "queued.max.messages.kbytes": 32 * 1024,
+    "fetch.max.bytes": 8 * 1024 * 1024,
     # After a crash the group waits this long for the old member (default: 45 s). Less than a failover and
     # one heartbeat would cost every member its assignment when a coordinator dies.
     "session.timeout.ms": _FAILOVER_MS + 1_000,
@@ -114,6 +118,12 @@ def consumer(
         return _consumer(properties, {"group.id": group})
     pulse = {"statistics.interval.ms": INTERVAL_MS, "stats_cb": on_statistics}
     return _consumer(properties, {"group.id": group, **pulse})
+
+
+def fetched_bytes(properties: KafkaProperties) -> int:
+    """Return how many bytes of uncompressed records a consumer holds: a full queue, and one more answer."""
+    own = {**_CONSUMER_DEFAULTS, **properties}
+    return int(own["queued.max.messages.kbytes"]) * 1024 + int(own["fetch.max.bytes"])
 
 
 def groupless_consumer(properties: KafkaProperties) -> Consumer:

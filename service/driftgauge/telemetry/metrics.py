@@ -27,7 +27,7 @@ NO_STREAM = ""
 
 # A stream's series starts with its first outcome, because all outcomes in every replica are too many series.
 # `invalid` occurs with and without a configured stream: the stream's name itself may be the invalid field.
-_REASONS_WITHOUT_STREAM = (Reason.UNDECODABLE, Reason.INVALID, Reason.UNKNOWN_STREAM)
+_REASONS_WITHOUT_STREAM = (Reason.TOO_LARGE, Reason.UNDECODABLE, Reason.INVALID, Reason.UNKNOWN_STREAM)
 
 
 class RecordOutcome(StrEnum):
