@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
@@ -171,13 +172,19 @@ def _producer(properties: KafkaProperties, **handlers: object) -> Producer:
     return Producer({**_SHARED_DEFAULTS, **_PRODUCER_DEFAULTS, **own, **_PRODUCER_OWNED, **handlers})
 
 
-def admin(properties: KafkaProperties, logger: ClientLogger = LIBRDKAFKA) -> AdminClient:
-    """Return an administration client."""
-    own = {
+def admin(
+    properties: KafkaProperties,
+    logger: ClientLogger = LIBRDKAFKA,
+    on_error: Callable[[KafkaError], None] | None = None,
+) -> AdminClient:
+    """Return an administration client; its `poll` calls `on_error` with the errors of its connections."""
+    own: dict[str, Any] = {
         name: value
         for name, value in properties.items()
         if not _CONSUMER_ONLY.match(name) and not _PRODUCER_ONLY.match(name)
     }
+    if on_error is not None:
+        own["error_cb"] = on_error
     return AdminClient({**_SHARED_DEFAULTS, **own}, logger=logger)
 
 

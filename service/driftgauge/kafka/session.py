@@ -167,7 +167,7 @@ class Session:
             )
             if cause.code() in AUTHORIZATION:
                 message = f"{message}; check the client's rights on its topics and its group"
-                raise AuthorizationError(message) from error
+                raise AuthorizationError(message, reason=cause.name()) from error
             message = f"{message}; new clients replace it; if this repeats, check the brokers"
             raise ClientLost(message) from error
 
