@@ -4,6 +4,7 @@ import gc
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import wait
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
@@ -16,6 +17,7 @@ from driftgauge.errors import AuthorizationError, BrokerError
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.descriptions import BaselineDescription
 from driftgauge.kafka import client
+from driftgauge.kafka.calls import in_thread
 from driftgauge.kafka.clock import ClockGuard
 from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.dead_letters import DeadLetters
@@ -137,8 +139,13 @@ class Service:
         """Create the output topics and wait for the events topics; return False if stopped meanwhile."""
         while not stopping.is_set():
             telemetry.polled()
+            attempt = in_thread(self._prepare_topics)
+            # Without a broker the attempt takes 5 s, and a shutdown does not wait for it.
+            while wait([attempt], _JOIN_S).not_done:
+                if stopping.is_set():
+                    return False
             try:
-                missing = self._prepare_topics()
+                missing = attempt.result()
             except (BrokerError, AuthorizationError) as error:
                 telemetry.waits("waiting for the cluster", str(error), error.reason)
             else:
