@@ -11,10 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from confluent_kafka.admin import (
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    ResourcePatternType,
+    ResourceType,
+)
 
 from tests.harness.broker import Broker
 from tests.harness.case import SHARDS, Case
 from tests.harness.fixtures import running
+from tests.harness.internal_topics import AclCluster
 from tests.harness.node import HOST, free_ports
 from tests.harness.service import ReplicaProcess
 from tests.harness.topics import TIMEOUT_S
@@ -174,3 +182,21 @@ def test_failed_login_is_told_from_an_outage(tmp_path: Path, listeners: Listener
     with case.serve() as service:
         service.wait_until_ready()
         assert service.scrape().total("driftgauge_waiting") == 0
+
+
+def test_missing_right_is_named_and_waited_for(tmp_path: Path, guarded: str) -> None:
+    case = Case(tmp_path, guarded)
+    topic = ResourceType.TOPIC, case.events_topic
+    AclCluster(guarded).set_rules(*topic, allow=[AclOperation.DESCRIBE])
+    reason = "TOPIC_AUTHORIZATION_FAILED"
+    with case.serve() as service:
+        service.wait_for(
+            "the reason",
+            lambda: service.scrape().total("driftgauge_waiting", role="count", reason=reason) == 1,
+        )
+        assert f"grant Read and Describe on the topic {case.events_topic}" in service.get("/readyz")[1]
+        rules = (ResourcePatternType.LITERAL, None, None, AclOperation.ANY, AclPermissionType.ANY)
+        case.admin.delete_acls([AclBindingFilter(*topic, *rules)])
+        service.wait_until_ready()
+        assert service.scrape().total("driftgauge_waiting") == 0
+        assert service.stop() < STOP_S

@@ -11,9 +11,8 @@ from driftgauge.kafka.dead_letters import MAX_BUFFERED_BYTES
 
 __all__ = ["memory_bytes"]
 
-_PROCESS_BYTES: Final = (
-    110 * 1024 * 1024
-)  # interpreter, libraries, baselines, clients without records (measured)
+# The interpreter, libraries, baselines, and clients without records (measured).
+_PROCESS_BYTES: Final = 110 * 1024 * 1024
 _CONSUMERS: Final = 3  # of events, partials and changelog
 _ROLES: Final = 2
 _INTEGER_BYTES: Final = 8

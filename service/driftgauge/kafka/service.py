@@ -165,9 +165,12 @@ class Service:
             if not missing:
                 prepare_topics(admin, self._settings, self._clock)
         except BrokerError as error:
-            # The call itself fails by a time-out, whatever the reason.
+            # An error of the client itself says that no broker answers, and those of its connections say why.
             admin.poll(0)
-            raise connection_refused(errors) or error from error
+            refusal = connection_refused(errors) if error.reason.startswith("_") else None
+            if refusal is None:
+                raise
+            raise refusal from error
         return missing
 
     @contextmanager
