@@ -21,6 +21,7 @@ from tests.builders.events import build_event, write_events
 from tests.builders.references import CLUSTERS
 
 NOW_MS = MONDAY_MS + 30 * DAY_MS
+LARGEST = 1_000_000
 
 
 @pytest.fixture
@@ -30,7 +31,9 @@ def replay(tmp_path):
     def _replay(**stream):
         save_baseline(tmp_path, segments=SEGMENTS)
         streams = load_streams(settings_in(tmp_path, stream))
-        return Replay(streams, lead_ms=MINUTE_MS, clock_ms=lambda: NOW_MS, refusals=Refusals())
+        return Replay(
+            streams, lead_ms=MINUTE_MS, largest_bytes=LARGEST, clock_ms=lambda: NOW_MS, refusals=Refusals()
+        )
 
     return _replay
 
@@ -241,7 +244,14 @@ def test_progress_covers_all_files(tmp_path):
     paths = [write_events(tmp_path / name, lines) for name in ("a.jsonl", "b.jsonl.gz")]
     reports = []
     streams = load_streams(settings_in(tmp_path, {}))
-    run = Replay(streams, lead_ms=0, clock_ms=lambda: NOW_MS, refusals=Refusals(), track=reports.append)
+    run = Replay(
+        streams,
+        lead_ms=0,
+        largest_bytes=LARGEST,
+        clock_ms=lambda: NOW_MS,
+        refusals=Refusals(),
+        track=reports.append,
+    )
     list(run.run(paths))
     assert [work.done for work in reports] == [0, 1_000, 2_000, 3_000, 4_000]
     assert reports[-1].known_share == 1

@@ -159,7 +159,7 @@ def test_decoder_checks_each_stream_by_its_baseline(tmp_path):
     save_baseline(tmp_path, "images", model_version="v1")
     save_baseline(tmp_path, "texts", metric=DistanceMetric.COSINE)
     streams = load_streams(settings_in(tmp_path, {}, {"name": "texts", "baseline": "texts.safetensors"}))
-    decoded = build_decoder(streams, 0, {}).decode(
+    decoded = build_decoder(streams, 0, 1_000_000, {}).decode(
         build_records(
             [
                 build_event(MONDAY_MS, 0, model_version="v1"),
@@ -183,7 +183,7 @@ def test_decoder_checks_by_baseline_in_force_and_allowed_lead(tmp_path):
     first = save_baseline(tmp_path, model_version="v1")
     second = save_baseline(tmp_path, file="second.safetensors", model_version="v2")
     (configured,) = load_streams(settings_in(tmp_path, {"baselines": schedule("images", "second")}))
-    decoded = build_decoder([configured], 1_000, {}).decode(
+    decoded = build_decoder([configured], 1_000, 1_000_000, {}).decode(
         build_records(
             [
                 build_event(MONDAY_MS - 1, 0, model_version="v1"),

@@ -189,6 +189,7 @@ def build_replay(config: Path, environ: Mapping[str, str] | None = None) -> Repl
     return Replay(
         load_streams(settings),
         lead_ms=settings.allowed_lead,
+        largest_bytes=settings.largest_record,
         clock_ms=SYSTEM_CLOCK.wall_ms,
         refusals=Refusals(),
     )

@@ -11,7 +11,7 @@ DriftgaugeError
     │   ├── ClientLost          a client is unusable: create a new one
     │   └── ClockError          this clock and the brokers' differ: wait until it is corrected
     ├── CodeError       driftgauge's own code fails
-    ├── AuthorizationError  the cluster denies this client access, or an operation
+    ├── AuthorizationError  the cluster denies this client access, or an operation: wait for the right
     └── StateError      the state in Kafka cannot be used
 
 A bad event is not an error: it is a counted, dead-lettered `events.rejection.Rejection`.
@@ -71,7 +71,15 @@ class InputError(UserError):
 
 
 class ServiceError(DriftgaugeError):
-    """The environment failed; a restart may help."""
+    """The environment failed; a restart may help.
+
+    Attributes:
+        reason: The Kafka client's name of the error, such as _AUTHENTICATION; empty without one.
+    """
+
+    def __init__(self, message: str, *, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class BrokerError(ServiceError):

@@ -42,12 +42,14 @@ class Replay:
         streams: Sequence[ConfiguredStream],
         *,
         lead_ms: int,
+        largest_bytes: int,
         clock_ms: Callable[[], int],
         refusals: Refusals,
         track: Track = ignore_progress,
     ) -> None:
         self._streams = streams
         self._lead_ms = lead_ms
+        self._largest_bytes = largest_bytes
         self._clock_ms = clock_ms
         self._track = track
         self.refusals = refusals
@@ -72,7 +74,7 @@ class Replay:
         if unsupported:
             message = f"not a file of events: {', '.join(unsupported)}; replay reads .jsonl and .jsonl.gz"
             raise InputError(message)
-        decoder = build_decoder(self._streams, self._lead_ms, {})
+        decoder = build_decoder(self._streams, self._lead_ms, self._largest_bytes, {})
         driver = LocalDriver([stream.spec for stream in self._streams], _TOPIC, len(paths))
         # The log time stands still, so that no file is given up while another is read.
         log_ms = self._clock_ms()

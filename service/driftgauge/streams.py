@@ -88,6 +88,7 @@ def load_available_streams(settings: Settings) -> tuple[list[ConfiguredStream], 
 def build_decoder(
     streams: Iterable[ConfiguredStream],
     lead_ms: int,
+    largest_bytes: int,
     inputs: Mapping[str, InputSettings],
     schemas: SchemaSource | None = None,
 ) -> Decoder:
@@ -96,13 +97,19 @@ def build_decoder(
     Args:
         streams: The streams.
         lead_ms: How far an event's time may be ahead of its record and of the reader's clock.
+        largest_bytes: The largest value of a record that is read.
         inputs: The settings of topics whose records are not in the service's own contract.
         schemas: Where schemas come from, for encodings that need them.
 
     Raises:
         ConfigError: An encoding lacks its library, or the source of schemas.
     """
-    return Decoder(build_contracts(streams), lead_ms=lead_ms, readers=build_readers(inputs, schemas))
+    return Decoder(
+        build_contracts(streams),
+        lead_ms=lead_ms,
+        readers=build_readers(inputs, schemas),
+        largest_bytes=largest_bytes,
+    )
 
 
 def build_contracts(streams: Iterable[ConfiguredStream]) -> list[BaselineContract]:

@@ -149,7 +149,7 @@ def build_busy_telemetry() -> Telemetry:
     show_busy_shard(telemetry)
     count = RoleTelemetry(telemetry, Role.COUNT, SHARDS)
     held = [HOME, AWAY]
-    count.session_lost("an outage", 0.5)
+    RoleTelemetry(telemetry, Role.WINDOWS, SHARDS).session_lost("an outage", 0.5, "_TRANSPORT")
     count.assigned(held, held)
     count.restored(0.5, held)
     count.counted({"images": 100}, {}, {HOME: RecordLoss(7, 0)})

@@ -31,7 +31,7 @@ def test_settings_and_baselines_are_printed(config):
     assert (settings["http"]["port"], settings["kafka"]["sasl.password"]) == (9999, "***")
     assert settings["streams"][0]["windows"] == ["1h", "1d"]
     assert (settings["replica"], settings["commit_interval"]) == ("0", "1s")
-    stream, baseline, verdict = output[end:].strip().splitlines()
+    stream, baseline, _, verdict = output[end:].strip().splitlines()
     assert stream == "stream images: windows 1h, 1d, scored from 5 events"
     assert baseline.startswith("  baseline sha256:")
     assert baseline.endswith("in force from the beginning on (now)")
@@ -45,7 +45,7 @@ def test_warnings_of_all_streams_are_counted(tmp_path):
         file = {"file": f"{name}.safetensors"}
         streams.append({"name": name, "baselines": [file, {**file, "from": MONDAY}]})
     config = write_config(tmp_path, *streams)
-    *_, past, same, verdict = check(config).splitlines()
+    *_, past, same, _, verdict = check(config).splitlines()
     assert past.startswith("  warning: ")
     assert "in the past" in past
     assert "contain the same baseline" in same
@@ -88,3 +88,23 @@ def test_problems_of_properties_and_baselines_are_reported_together(tmp_path, se
 def test_registry_is_not_asked(tmp_path):
     save_baseline(tmp_path)
     check(write_config(tmp_path, inputs={"embeddings": MAPPING}, schema_registry=REGISTRY))
+
+
+def test_memory_follows_from_client_properties_streams_and_page(tmp_path):
+    save_baseline(tmp_path)
+    kafka = {"bootstrap.servers": "a:1", "group.id": "g"}
+
+    def memory(kafka=kafka, **sections):
+        document = check(write_config(tmp_path, kafka=kafka, **sections), "--json")
+        return json.loads(document)["memory_bytes"]
+
+    default = memory()
+    assert sum(default.values()) < 512 * 1024**2, "the memory limit of the manifests"
+    larger = memory({**kafka, "queued.max.messages.kbytes": 64 * 1024, "message.max.bytes": 20_000_000})
+    fetched = (64 + 8) * 1024**2
+    assert (larger["fetch queues"], larger["polls"]) == (3 * fetched, 2 * fetched)
+    assert larger["dead letters"] - default["dead letters"] == larger["polls"] / 2 - default["polls"] / 2
+    assert memory(page={"enabled": False})["page"] == 0
+    assert default["page"] == 94 * 400_000
+    text = check(write_config(tmp_path, kafka=kafka)).splitlines()[-2]
+    assert text.startswith(f"memory: at most about {round(sum(default.values()) / 1024**2)} MiB a replica: ")

@@ -160,6 +160,20 @@ def test_event_may_be_ahead_of_its_record_by_the_allowed_lead():
     )
 
 
+def test_larger_records_are_refused_unread():
+    values = [event([1, 2, 3, 4]), None, event([1, 2, 3, 4]) + b" ", b"[" * 100_000]
+    decoder = Decoder(CONTRACTS, lead_ms=0, largest_bytes=len(values[0]))
+    decoded = decoder.decode(build_records(values))
+    (batch,) = decoded.batches
+    assert batch.row.tolist() == [0]
+    assert [(each.row, each.reason) for each in decoded.rejections] == [
+        (1, Reason.UNDECODABLE),
+        (2, Reason.TOO_LARGE),
+        (3, Reason.TOO_LARGE),
+    ]
+    assert decoded.rejections[2].detail.startswith("value: 100,000 bytes, ")
+
+
 CUT_MS = 1_000
 MOVED = (
     BaselineContract("moved", "second", 2, "v2", DistanceMetric.COSINE, CUT_MS),

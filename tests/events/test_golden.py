@@ -35,7 +35,7 @@ def validator(schema):
 
 
 def test_golden_events_cover_every_reason():
-    assert {reason(path) for path in INVALID} == set(Reason)
+    assert {reason(path) for path in INVALID} == set(Reason) - {Reason.TOO_LARGE}
 
 
 @pytest.mark.parametrize("path", VALID, ids=name)

@@ -79,7 +79,7 @@ class KafkaCluster:
             roles: BROKER, CONTROLLER or COMBINED for each node.
             replication: The replicas of topics, internal ones too, unless a topic says otherwise.
             min_insync: How many of them a write needs, unless a topic says otherwise.
-            settings: Further settings of all nodes, which override the settings here.
+            settings: Further settings of all nodes, which override the settings here; `listeners` are added.
             version: The version of Kafka; None uses the one of pom.xml.
             port: The clients' port of the first node; None uses a free one.
             heap_mib: The Java heap of each node.
@@ -169,6 +169,7 @@ class KafkaCluster:
             for number, (role, port) in enumerate(zip(self._roles, controllers, strict=True), 1)
             if CONTROLLER in role
         )
+        further = [str(self._settings["listeners"])] if "listeners" in self._settings else []
         self._folder = Path(tempfile.mkdtemp(prefix="driftgauge-kafka-"))
         for number, role in enumerate(self._roles, 1):
             listeners = {
@@ -182,7 +183,7 @@ class KafkaCluster:
                     **self._settings,
                     "node.id": number,
                     "process.roles": role,
-                    "listeners": ",".join(listeners[part] for part in role.split(",")),
+                    "listeners": ",".join([*(listeners[part] for part in role.split(",")), *further]),
                     "controller.quorum.voters": voters,
                 }
             )

@@ -62,9 +62,7 @@ def test_start_without_broker_is_reported_and_waits(tmp_path: Path, bootstrap: s
     case.write_config()
 
     with case.serve() as service:
-        assert "check kafka.bootstrap.servers" in str(
-            service.wait_for_log("waiting for the cluster")["error"]
-        )
+        assert "check bootstrap.servers" in str(service.wait_for_log("waiting for the cluster")["error"])
         assert service.get("/livez")[0] == 200
         assert service.get("/readyz")[0] == 503
         service.stop()

@@ -1,5 +1,6 @@
 """Partitions without a leader: dependent work waits, reports the reason and loses nothing."""
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tests.harness.service import NO_CHAIN_FAULTS, ReplicaProcess
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
+
+_log = logging.getLogger(__name__)
 
 STREAMS = ("alpha", "beta")
 BOTH: Nodes = ((1,), (2,))
@@ -94,6 +97,20 @@ def test_unwritable_partials_partition_pauses_counting(cluster: KafkaCluster, tm
         )
         service.stop()
     assert case.dead_letters() == []
+
+
+def test_sigterm_ends_a_service_that_cannot_write(cluster: KafkaCluster, tmp_path: Path) -> None:
+    case = make_case(cluster, tmp_path, partials=BOTH)
+    with case.serve() as service:
+        service.wait_until_ready()
+        cluster.nodes[2].stop()
+        case.publish(events_of("beta", 0))
+        service.wait_for("the partition to be reported", unwritable(service, case.partials_topic))
+        took_s = service.stop()
+        cluster.nodes[2].restart()
+    _log.info("ended %.1f s after SIGTERM", took_s)
+    # The deadline of 30 s ends the process with another status.
+    assert took_s < 25
 
 
 def test_unwritable_changelog_partition_pauses_its_shard_alone(cluster: KafkaCluster, tmp_path: Path) -> None:

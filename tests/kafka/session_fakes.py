@@ -20,6 +20,13 @@ Callback = Callable[["ScriptedConsumer", list[TopicPartition]], None]
 Log = list[str]
 
 
+class Stopping(threading.Event):
+    """An event whose waits are over at once."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return self.is_set()
+
+
 class ScriptedConsumer:
     """A consumer whose polls bring what a test has written down: callbacks, then messages.
 
@@ -112,7 +119,7 @@ class SessionHarness:
 
     def __init__(self) -> None:
         self.log: Log = []
-        self._stopping = threading.Event()
+        self._stopping = Stopping()
         self.consumer = ScriptedConsumer(self.log, self._stopping)
         self.worker = RecordingWorker(self.log)
         self.clock = ManualClock()

@@ -31,6 +31,7 @@ from tests.builders.references import CLUSTERS
 from tests.examples import examples
 from tests.harness.running_service import DECODER, STREAM
 from tests.kafka.fakes import QuickAdmin, build_count_worker
+from tests.kafka.session_fakes import Stopping
 
 LETTERS = "letters"
 Place = tuple[Partition, int]
@@ -247,7 +248,7 @@ def run(
     fails_at: Collection[Place] = (),
 ) -> Log:
     """Run sessions over these polls and quiet ones, one after another as the service does; check commits."""
-    log, clock, stopping = Log(), ManualClock(), threading.Event()
+    log, clock, stopping = Log(), ManualClock(), Stopping()
     transaction = SimulatedTransaction(log)
     transaction.failures, transaction.failed_starts = list(failures), list(failed_starts)
     events = [*polls, *["quiet"] * QUIET_POLLS]

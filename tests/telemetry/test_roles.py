@@ -71,6 +71,7 @@ def test_streams_have_only_outcomes_that_occurred(count, exported):
         "accepted images": 12,
         "non_finite images": 2,
         "unknown_stream ": 7,
+        "too_large ": 0,
         "undecodable ": 0,
         "invalid ": 0,
     }
@@ -114,6 +115,19 @@ def test_lost_session_ends_readiness_and_holds_nothing_until_assignment(windows,
     windows.assigned(SHARD, SHARD)
     assert health.missing() == []
     assert exported("consumer_assigned_partitions")[PARTIALS] == 1
+
+
+def test_role_waits_with_a_reason_until_it_is_ready(count, health, exported, logged):
+    count.waits("waiting for the cluster", "the login is wrong", "_AUTHENTICATION")
+    assert exported("waiting") == {"_AUTHENTICATION count": 1}
+    assert health.reasons() == {"count": "the login is wrong"}
+    count.session_lost("no right to read", 0.5, "TOPIC_AUTHORIZATION_FAILED")
+    assert exported("waiting") == {"TOPIC_AUTHORIZATION_FAILED count": 1}
+    count.set_ready(is_ready=False)
+    assert health.reasons() == {"count": "no right to read"}, "it still holds"
+    assert logged("error", "reason")[0] == ("the login is wrong", "_AUTHENTICATION")
+    count.set_ready(is_ready=True)
+    assert (health.reasons(), exported("waiting")) == ({}, {})
 
 
 def test_commits_are_counted_and_abort_leaves_role_ready(count, exported, health, logged):

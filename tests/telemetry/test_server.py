@@ -129,12 +129,15 @@ def test_role_that_is_not_served_need_neither_poll_nor_be_ready(clock):
 def test_process_is_ready_while_every_condition_is_met(get, health, caplog):
     caplog.set_level(logging.INFO, logger="driftgauge")
     unmet = ["baselines_loaded", "count", "windows"]
-    assert answer(get, "/readyz") == (503, {"ready": False, "missing": unmet})
+    assert answer(get, "/readyz") == (503, {"ready": False, "missing": unmet, "reasons": {}})
     make_ready(health)
     for condition in ReadinessCondition:
-        assert answer(get, "/readyz") == (200, {"ready": True, "missing": []})
-        health.set_condition(condition, is_met=False)
-        assert answer(get, "/readyz") == (503, {"ready": False, "missing": [condition]})
+        assert answer(get, "/readyz") == (200, {"ready": True, "missing": [], "reasons": {}})
+        health.set_condition(condition, is_met=False, why="no")
+        assert answer(get, "/readyz") == (
+            503,
+            {"ready": False, "missing": [condition], "reasons": {condition: "no"}},
+        )
         assert answer(get, "/livez")[0] == 200
         make_ready(health)
     changes = [("ready", [])]

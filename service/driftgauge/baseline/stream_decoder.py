@@ -40,6 +40,7 @@ class StreamDecoder:
         from_ms: int,
         until_ms: int,
         lead_ms: int,
+        largest_bytes: int,
     ) -> None:
         """Create a decoder of one topic's records.
 
@@ -52,6 +53,7 @@ class StreamDecoder:
             from_ms: The first event time of the range, milliseconds since the epoch.
             until_ms: The event time before which the range ends.
             lead_ms: How far an event's time may be ahead of its record.
+            largest_bytes: The largest value of a record that is read.
         """
         self.stream = stream
         self.model_version = model_version
@@ -62,6 +64,7 @@ class StreamDecoder:
         self._from_ms = max(from_ms, 0)
         self._until_ms = until_ms
         self._lead_ms = lead_ms
+        self._largest_bytes = largest_bytes
         # Only a mapping with several sources of stream names finds other streams beside this one.
         self._has_several = reader is not None and any(
             vector.stream != reader.settings.vectors[0].stream for vector in reader.settings.vectors
@@ -107,7 +110,9 @@ class StreamDecoder:
             # Of several contracts from one time on, the first is in force.
             for expected, start_ms in ((version, self._from_ms), (None, self._until_ms), (None, 0)):
                 contracts.append(BaselineContract(stream, "", dimension, expected, self._metric, start_ms))
-        return Decoder(contracts, lead_ms=self._lead_ms, readers=self._readers)
+        return Decoder(
+            contracts, lead_ms=self._lead_ms, readers=self._readers, largest_bytes=self._largest_bytes
+        )
 
     def _learn_first_dimensions(self, raw: Iterable[RawRecord]) -> None:
         """Learn the dimensions from events in the range; before there is one, from those outside."""

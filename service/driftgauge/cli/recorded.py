@@ -124,6 +124,7 @@ def _replaying(settings: Settings, streams: "list[ConfiguredStream]") -> "Iterat
         replay = Replay(
             streams,
             lead_ms=settings.allowed_lead,
+            largest_bytes=settings.largest_record,
             clock_ms=SYSTEM_CLOCK.wall_ms,
             refusals=refusals,
             track=track,

@@ -13,6 +13,7 @@ from driftgauge.cli.schedule import describe_schedule, schedule_record
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import ConfigError
+from driftgauge.kafka.memory import memory_bytes
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.logs import configure_logging
 
@@ -86,6 +87,7 @@ def _check(
     streams = check(settings)
     now_ms = SYSTEM_CLOCK.wall_ms()
     reports = [(stream, describe_schedule(stream, now_ms)) for stream in streams]
+    memory = memory_bytes(settings, [stream.spec for stream in streams])
     warnings = [] if settings.kafka else [_NO_KAFKA]
     warnings += [line for _, lines in reports for line in lines if line.startswith("warning: ")]
     if as_json:
@@ -93,6 +95,7 @@ def _check(
             {
                 "settings": settings.model_dump(mode="json"),
                 "streams": [schedule_record(stream, now_ms) for stream in streams],
+                "memory_bytes": memory,
                 "warnings": [warning.removeprefix("warning: ") for warning in warnings],
             }
         )
@@ -105,6 +108,12 @@ def _check(
             f"stream {stream.spec.name}: windows {sizes}, scored from {stream.spec.min_events:,} events"
         )
         blocks += [f"  {line}" for line in lines]
+    parts = ", ".join(f"{part} {_to_mib(size)}" for part, size in memory.items())
+    blocks.append(f"memory: at most about {_to_mib(sum(memory.values()))} MiB a replica: {parts}")
     found = f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}" if warnings else "no problem found"
     blocks.append(f"{config_path}: {found}")
     print_blocks(blocks)
+
+
+def _to_mib(size: int) -> int:
+    return round(size / 1024**2)

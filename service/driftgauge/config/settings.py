@@ -19,7 +19,17 @@ from driftgauge.config.properties import is_secret, property_faults
 from driftgauge.config.registry import mask_registry_property, registry_faults
 from driftgauge.config.stream import StreamSettings
 
-__all__ = ["AlarmSettings", "ConnectedSettings", "HttpSettings", "Settings", "TopicSettings"]
+__all__ = [
+    "LARGEST_RECORD",
+    "AlarmSettings",
+    "ConnectedSettings",
+    "HttpSettings",
+    "Settings",
+    "TopicSettings",
+]
+
+LARGEST_RECORD = 2 * 1024 * 1024
+"""The largest value of a record that is read, in bytes, where the configuration names none."""
 
 # A shard is a partition of two topics, and each transaction of COUNT writes to all shards.
 _MAX_SHARDS = 1_024
@@ -87,6 +97,7 @@ class Settings(BaseSettings, Section):
         page: What the page shows.
         alarms: The alarm budget.
         allowed_lead: How far, in ms, an event's time may be ahead of its Kafka record and of the clock.
+        largest_record: The largest value of a record that is read, in bytes; larger ones are refused unread.
         commit_interval: The time between commits, ms.
         replica: A stable name of this replica, where it has one: its successor of the same name immediately
             ends its open transaction.
@@ -105,6 +116,7 @@ class Settings(BaseSettings, Section):
     page: PageSettings = PageSettings()
     alarms: AlarmSettings = AlarmSettings()
     allowed_lead: Duration = 300_000
+    largest_record: Annotated[int, Field(ge=1)] = LARGEST_RECORD
     commit_interval: CommitInterval = 1_000
     replica: Annotated[str, BeforeValidator(str), Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")] | None = None
 

@@ -4,13 +4,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from operator import methodcaller
 from re import fullmatch
 from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.config.settings import LARGEST_RECORD
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.event_ids import RecordIds
@@ -88,6 +88,7 @@ class Decoder:
         *,
         lead_ms: int,
         readers: Mapping[str, Reader] = MappingProxyType({}),
+        largest_bytes: int = LARGEST_RECORD,
     ) -> None:
         """Create a decoder for some streams.
 
@@ -95,6 +96,7 @@ class Decoder:
             contracts: The requirements of each baseline of each stream.
             readers: The readers of topics whose records are not in the service's own contract.
             lead_ms: How far an event's time may be ahead of its record and of the reader's clock.
+            largest_bytes: The largest value of a record that is read.
 
         Raises:
             ConfigError: The name of a stream is not valid in an event.
@@ -111,6 +113,7 @@ class Decoder:
         self._schedules: dict[str, Schedule] = {name: tuple(listed) for name, listed in schedules.items()}
         self._lead_ms = lead_ms
         self._readers = readers
+        self._largest_bytes = largest_bytes
         self._native = NativeReader()
 
     def decode(self, records: Records) -> Decoded:
@@ -155,8 +158,19 @@ class Decoder:
 
     def _read(self, raw: Iterable[RawRecord]) -> Iterator[Outcome]:
         """Yield the outcome of each record. Most polls have one topic, and all have runs of one."""
-        for topic, run in groupby(raw, methodcaller("topic")):
-            yield from self._readers.get(topic, self._native)(list(run), self._schedules)
+        for (topic, is_too_large), run in groupby(raw, self._kind):
+            if is_too_large:
+                yield from map(self._refuse, run)
+            else:
+                yield from self._readers.get(topic, self._native)(list(run), self._schedules)
+
+    def _kind(self, record: RawRecord) -> tuple[str, bool]:
+        return record.topic() or "", len(record.value() or b"") > self._largest_bytes
+
+    def _refuse(self, record: RawRecord) -> EventError:
+        size = len(record.value() or b"")
+        detail = f"value: {size:,} bytes, {self._largest_bytes:,} are allowed (largest_record)"
+        return EventError(Reason.TOO_LARGE, detail)
 
     def _batch(
         self,

@@ -12,6 +12,9 @@ class Reason(StrEnum):
     The values are label values of metrics and part of the dead letter's header.
     """
 
+    TOO_LARGE = "too_large"
+    """The value is larger than allowed, so nothing of it was read."""
+
     UNDECODABLE = "undecodable"
     """Not strict JSON (RFC 8259, UTF-8), or no value at all (a tombstone)."""
 

@@ -70,6 +70,7 @@ class Inspector:
         """
         streams, self.problems = load_available_streams(settings)
         self._lead_ms = settings.allowed_lead
+        self._largest_bytes = settings.largest_record
         self._contracts = build_contracts(streams)
         self._without_baseline = {stream.name for stream in settings.streams} - {
             contract.stream for contract in self._contracts
@@ -107,7 +108,10 @@ class Inspector:
                     found = find_mapped_fields(self._reader, record, value)
         unchecked = self._unchecked(found.dimensions)
         decoder = Decoder(
-            [*self._contracts, *unchecked.values()], lead_ms=self._lead_ms, readers=self._readers
+            [*self._contracts, *unchecked.values()],
+            lead_ms=self._lead_ms,
+            readers=self._readers,
+            largest_bytes=self._largest_bytes,
         )
         decoded = decoder.decode(
             Records(

@@ -4,12 +4,14 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
+from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
 from driftgauge.errors import ClientLost
 
-__all__ = ["AUTHORIZATION", "CALL_S", "CLIENT_ERROR_REMEDY", "HANGING_S", "insist"]
+__all__ = ["AUTHORIZATION", "CALL_S", "CLIENT_ERROR_REMEDY", "HANGING_S", "in_thread", "insist"]
 
 AUTHORIZATION = frozenset(
     {
@@ -35,6 +37,8 @@ HANGING_S = 3.0
 A call to a coordinator that has left hangs forever, though a new one exists
 (https://github.com/confluentinc/librdkafka/issues/5456). A call that is merely slow is retried.
 """
+
+_Result = TypeVar("_Result")
 
 _RETRY_S = 0.05
 _LEAST_S = 0.5
@@ -64,7 +68,8 @@ def insist(
     deadline_s = monotonic() + bound_s
     while True:
         try:
-            _call_in_thread(call, min(CALL_S, max(deadline_s - monotonic(), _LEAST_S)))
+            timeout_s = min(CALL_S, max(deadline_s - monotonic(), _LEAST_S))
+            in_thread(partial(call, timeout_s)).result(timeout_s + HANGING_S)
         except TimeoutError as error:
             message = f"{what} did not return within {HANGING_S:g} s after its time-out; check the brokers"
             raise ClientLost(message) from error
@@ -81,20 +86,15 @@ def insist(
             return
 
 
-def _call_in_thread(call: Callable[[float], object], timeout_s: float) -> None:
-    """Make a call in a thread of its own, which is abandoned with its producer if it does not return.
-
-    Raises:
-        TimeoutError: The call did not return.
-        KafkaException: The call failed.
-    """
-    returned: Future[object] = Future()
+def in_thread(call: Callable[[], _Result]) -> Future[_Result]:
+    """Make a call in a thread of its own, which can be abandoned with its client; return its result."""
+    returned: Future[_Result] = Future()
 
     def make() -> None:
         try:
-            returned.set_result(call(timeout_s))
+            returned.set_result(call())
         except Exception as error:  # noqa: BLE001 - raised again by returned.result()
             returned.set_exception(error)
 
-    threading.Thread(target=make, name="transaction", daemon=True).start()
-    returned.result(timeout_s + HANGING_S)
+    threading.Thread(target=make, name="call", daemon=True).start()
+    return returned

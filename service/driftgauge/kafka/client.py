@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
@@ -15,6 +16,7 @@ __all__ = [
     "KafkaProperties",
     "admin",
     "consumer",
+    "fetched_bytes",
     "groupless_consumer",
     "producer",
     "property_problems",
@@ -34,7 +36,7 @@ _CONSUMER_ONLY = re.compile(
 )
 _PRODUCER_ONLY = re.compile(
     r"transactional|transaction\.|linger\.|batch\.|acks|request\.|compression\.|partitioner"
-    r"|message\.(?:timeout|send)|delivery\.|retries|sticky\.|queue\.buffering\."
+    r"|message\.(?:timeout|send|max)|delivery\.|retries|sticky\.|queue\.buffering\."
 )
 
 # Prefix of librdkafka's errors about a combination of properties that it accepts one by one.
@@ -56,6 +58,9 @@ _CONSUMER_DEFAULTS: KafkaProperties = {
     "fetch.wait.max.ms": 100,
     # The default of 100,000 a partition takes up to 64 MiB, and cold memory, to read some seconds ahead.
     "queued.min.messages": 10_000,
+    # These bound what a consumer holds, and what a poll takes from it (`fetched_bytes`).
+    "queued.max.messages.kbytes": 32 * 1024,
+    "fetch.max.bytes": 8 * 1024 * 1024,
     # After a crash the group waits this long for the old member (default: 45 s). Less than a failover and
     # one heartbeat would cost every member its assignment when a coordinator dies.
     "session.timeout.ms": _FAILOVER_MS + 1_000,
@@ -118,6 +123,12 @@ def consumer(
     return _consumer(properties, {"group.id": group, **pulse})
 
 
+def fetched_bytes(properties: KafkaProperties) -> int:
+    """Return how many bytes of uncompressed records a consumer holds: a full queue, and one more answer."""
+    own = {**_CONSUMER_DEFAULTS, **properties}
+    return int(own["queued.max.messages.kbytes"]) * 1024 + int(own["fetch.max.bytes"])
+
+
 def groupless_consumer(properties: KafkaProperties) -> Consumer:
     """Return a consumer without a group, which goes on at the earliest record where its offset is deleted."""
     return _consumer(properties, {"auto.offset.reset": "earliest"})
@@ -163,13 +174,19 @@ def _producer(properties: KafkaProperties, **handlers: object) -> Producer:
     return Producer({**_SHARED_DEFAULTS, **_PRODUCER_DEFAULTS, **own, **_PRODUCER_OWNED, **handlers})
 
 
-def admin(properties: KafkaProperties, logger: ClientLogger = LIBRDKAFKA) -> AdminClient:
-    """Return an administration client."""
-    own = {
+def admin(
+    properties: KafkaProperties,
+    logger: ClientLogger = LIBRDKAFKA,
+    on_error: Callable[[KafkaError], None] | None = None,
+) -> AdminClient:
+    """Return an administration client; its `poll` calls `on_error` with the errors of its connections."""
+    own: dict[str, Any] = {
         name: value
         for name, value in properties.items()
         if not _CONSUMER_ONLY.match(name) and not _PRODUCER_ONLY.match(name)
     }
+    if on_error is not None:
+        own["error_cb"] = on_error
     return AdminClient({**_SHARED_DEFAULTS, **own}, logger=logger)
 
 

@@ -10,14 +10,15 @@ from driftgauge.errors import TransactionAborted
 from driftgauge.events.rejection import Rejection
 from driftgauge.kafka.transaction import ANY, Headers, Transaction
 
-__all__ = ["DeadLetters"]
+__all__ = ["MAX_BUFFERED_BYTES", "DeadLetters"]
 
 _log = logging.getLogger(__name__)
 
 # Upper bound in bytes of a record's framing and the added headers.
 _FRAME_BYTES = 2_000
-# Buffered letters beyond this size trigger a commit.
-_MAX_BUFFERED_BYTES = 16 * 1024 * 1024
+
+MAX_BUFFERED_BYTES = 16 * 1024 * 1024
+"""Buffered letters beyond this size trigger a commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class DeadLetters:
     @property
     def is_full(self) -> bool:
         """True if the buffered letters should be committed at once."""
-        return self._buffered_bytes >= _MAX_BUFFERED_BYTES
+        return self._buffered_bytes >= MAX_BUFFERED_BYTES
 
     def add(self, messages: Sequence[Message], rejections: Sequence[Rejection]) -> None:
         """Buffer the rejected ones of these messages."""

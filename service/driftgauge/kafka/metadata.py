@@ -163,5 +163,5 @@ def failure(
 ) -> ServiceError:
     """Return the error to raise: with `right` as the remedy for a missing right, else with `remedy`."""
     if error.code() in AUTHORIZATION:
-        return AuthorizationError(f"{what} ({error.str()}); {right}")
-    return BrokerError(f"{what} ({error.str()}); {remedy}")
+        return AuthorizationError(f"{what} ({error.str()}); {right}", reason=error.name())
+    return BrokerError(f"{what} ({error.str()}); {remedy}", reason=error.name())

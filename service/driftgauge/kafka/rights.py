@@ -1,12 +1,13 @@
 """The errors for rights that the cluster denies, with the right that is missing."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from confluent_kafka import KafkaError
 
-from driftgauge.errors import AuthorizationError
+from driftgauge.errors import AuthorizationError, BrokerError
 
-__all__ = ["missing_right", "reading_denied"]
+__all__ = ["connection_refused", "missing_right", "reading_denied"]
 
 _LOGIN: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
 
@@ -33,4 +34,21 @@ def reading_denied(
 ) -> AuthorizationError:
     """Return the error to raise where this client is not allowed to read; arguments as `missing_right`."""
     remedy = missing_right(error, topic=topic, group=group)
-    return AuthorizationError(f"this client is not allowed to read {what} ({error.str()}); {remedy}")
+    message = f"this client is not allowed to read {what} ({error.str()}); {remedy}"
+    return AuthorizationError(message, reason=error.name())
+
+
+def connection_refused(errors: Sequence[KafkaError]) -> BrokerError | None:
+    """Return why a client has no connection, from the errors of its connections; None if they do not say.
+
+    A refused login or handshake says more than a broker that is away.
+    """
+    errors = [error for error in errors if error.code() != KafkaError._ALL_BROKERS_DOWN]
+    refusals = [error for error in errors if error.code() != KafkaError._TRANSPORT]
+    for error in (refusals or errors)[-1:]:
+        message = (
+            f"this client cannot connect to the Kafka cluster ({error.str()}); check "
+            "bootstrap.servers, sasl.* and ssl.* under kafka"
+        )
+        return BrokerError(message, reason=error.name())
+    return None

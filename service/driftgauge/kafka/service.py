@@ -1,25 +1,29 @@
 """The replica's service: each role runs in its own thread, one session after another, until it is stopped."""
 
 import gc
-import logging
 import threading
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import wait
 from contextlib import ExitStack, contextmanager
 from functools import partial
+
+from confluent_kafka import KafkaError
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.core.spec import StreamSpec
-from driftgauge.errors import BrokerError
+from driftgauge.errors import AuthorizationError, BrokerError
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.descriptions import BaselineDescription
 from driftgauge.kafka import client
+from driftgauge.kafka.calls import in_thread
 from driftgauge.kafka.clock import ClockGuard
 from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.metadata import has_controller, message_limit, missing_topics
 from driftgauge.kafka.pulse import Pulse
+from driftgauge.kafka.rights import connection_refused
 from driftgauge.kafka.session import Session, Worker
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import TopicWatch
@@ -30,8 +34,6 @@ from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.roles import RoleTelemetry
 
 __all__ = ["Service"]
-
-_log = logging.getLogger(__name__)
 
 _TOPIC_RETRY_S = 1.0
 _FIRST_PAUSE_S = 0.5
@@ -49,8 +51,8 @@ _JOIN_S = 0.2
 class Service:
     """Serves roles until it is stopped.
 
-    The service waits for brokers that are away. It ends only for errors that an operator must repair:
-    configuration, rights or state.
+    The service waits for brokers that are away, and for what they refuse: a login, a right. It ends only for
+    configuration or state that an operator must repair.
     """
 
     def __init__(
@@ -87,7 +89,6 @@ class Service:
         """Serve until `stopping` is set.
 
         Raises:
-            AuthorizationError: The cluster denies a right.
             StateError: The state in Kafka cannot be used.
         """
         threads = [
@@ -125,10 +126,10 @@ class Service:
                     return
                 with self._session(role, telemetry) as session:
                     session.run(stopping)
-            except BrokerError as error:
+            except (BrokerError, AuthorizationError) as error:
                 if self._clock.monotonic_s() - began_s > _HEALTHY_S:
                     pause_s = _FIRST_PAUSE_S
-                telemetry.session_lost(str(error), pause_s)
+                telemetry.session_lost(str(error), pause_s, error.reason)
             # Cycles of the error's frames keep failed clients alive, which later fence their successors.
             gc.collect()
             stopping.wait(pause_s)
@@ -138,30 +139,38 @@ class Service:
         """Create the output topics and wait for the events topics; return False if stopped meanwhile."""
         while not stopping.is_set():
             telemetry.polled()
+            attempt = in_thread(self._prepare_topics)
+            # Without a broker the attempt takes 5 s, and a shutdown does not wait for it.
+            while wait([attempt], _JOIN_S).not_done:
+                if stopping.is_set():
+                    return False
             try:
-                missing = self._prepare_topics()
-            except BrokerError as error:
-                telemetry.set_ready(is_ready=False)
-                _log.warning(
-                    "waiting for the cluster",
-                    extra={"error": str(error), "remedy": "check kafka.bootstrap.servers and the brokers"},
-                )
+                missing = attempt.result()
+            except (BrokerError, AuthorizationError) as error:
+                telemetry.waits("waiting for the cluster", str(error), error.reason)
             else:
                 if not missing:
                     return True
-                _log.warning(
-                    "waiting for topics to be created",
-                    extra={"missing": missing, "remedy": "create them, or correct topics.events"},
-                )
+                why = f"missing: {', '.join(missing)}; create them, or correct topics.events"
+                telemetry.waits("waiting for topics to be created", why)
             stopping.wait(_TOPIC_RETRY_S)
         return False
 
     def _prepare_topics(self) -> list[str]:
         """Return the events topics that are missing; create the output topics when none is."""
-        admin = client.admin(self._settings.kafka)
-        missing = missing_topics(admin, self._settings.topics.events)
-        if not missing:
-            prepare_topics(admin, self._settings, self._clock)
+        errors: list[KafkaError] = []
+        admin = client.admin(self._settings.kafka, on_error=errors.append)
+        try:
+            missing = missing_topics(admin, self._settings.topics.events)
+            if not missing:
+                prepare_topics(admin, self._settings, self._clock)
+        except BrokerError as error:
+            # An error of the client itself says that no broker answers, and those of its connections say why.
+            admin.poll(0)
+            refusal = connection_refused(errors) if error.reason.startswith("_") else None
+            if refusal is None:
+                raise
+            raise refusal from error
         return missing
 
     @contextmanager

@@ -24,10 +24,10 @@ from driftgauge.telemetry.roles import RoleTelemetry
 
 __all__ = ["Closed", "HandingOver", "Joining", "Session", "SessionState", "Settling", "Worker", "Working"]
 
-# A batch is large enough for a matrix product to pay, and a poll short enough for signals, because Python
-# runs no signal handler inside consume().
+# A batch is large enough for a matrix product to pay. A poll takes only what the client's queue holds, so the
+# queue's bound in bytes is also that of the batch. The wait for more records comes between two polls.
 _BATCH = 1_000
-_POLL_S = 0.1
+_GATHER_S = 0.1
 # A commit is retried during a broker's failover for as long as brokers keep a transaction open; after that
 # a new producer settles it.
 _COMMIT_S = 12.0
@@ -167,7 +167,7 @@ class Session:
             )
             if cause.code() in AUTHORIZATION:
                 message = f"{message}; check the client's rights on its topics and its group"
-                raise AuthorizationError(message) from error
+                raise AuthorizationError(message, reason=cause.name()) from error
             message = f"{message}; new clients replace it; if this repeats, check the brokers"
             raise ClientLost(message) from error
 
@@ -177,9 +177,8 @@ class Session:
                 self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
             while not stopping.is_set():
-                messages = self._consumer.consume(_BATCH, _POLL_S)
-                self._telemetry.polled()
-                self.state = self._process(messages)
+                if self._poll() < _BATCH:
+                    stopping.wait(_GATHER_S)
             self._hand_over(self._assigned, _HAND_OVER_S)
             self._handle_callbacks()
         except BaseException:
@@ -189,6 +188,13 @@ class Session:
         finally:
             self._consumer.close()
             self.state = Closed()
+
+    def _poll(self) -> int:
+        """Process the messages that the consumer has fetched, a batch at most; return their number."""
+        messages = self._consumer.consume(_BATCH, 0)
+        self._telemetry.polled()
+        self.state = self._process(messages)
+        return len(messages)
 
     def _process(self, messages: Sequence[Message]) -> SessionState:
         """Process the messages of a poll and do the work that is due; return the next state.

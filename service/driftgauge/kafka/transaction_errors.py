@@ -20,7 +20,8 @@ def call_denied(call: str, transactional_id: str, cause: KafkaError) -> Authoriz
     """Return the error of a call that the cluster denies."""
     return AuthorizationError(
         f"{call} is not allowed ({cause.str()}); check the client's rights: Write and Describe on the "
-        f"transactional id {transactional_id}, Write on the topics, Read on the group"
+        f"transactional id {transactional_id}, Write on the topics, Read on the group",
+        reason=cause.name(),
     )
 
 

@@ -28,7 +28,8 @@ _REFRESH_S: Final = 30.0
 _PAUSE_S: Final = 2.0
 # While one kind of error lasts, each pause is twice the one before, up to this one.
 _LONGEST_PAUSE_S: Final = 30.0
-_STOP_S: Final = 5.0
+# The thread only reads, so a shutdown may leave it in a longer call.
+_STOP_S: Final = 1.0
 # By default the client fetches 64 MB ahead, and a fetch of 1 MB may be ten times as much when decompressed.
 _AHEAD: KafkaProperties = {"queued.max.messages.kbytes": 4_096, "max.partition.fetch.bytes": 131_072}
 

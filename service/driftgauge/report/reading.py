@@ -171,7 +171,12 @@ def _replay(
     streams = load_streams(settings)
     descriptions = describe_baselines(streams)
     replay = Replay(
-        streams, lead_ms=settings.allowed_lead, clock_ms=clock.wall_ms, refusals=refusals, track=track
+        streams,
+        lead_ms=settings.allowed_lead,
+        largest_bytes=settings.largest_record,
+        clock_ms=clock.wall_ms,
+        refusals=refusals,
+        track=track,
     )
     for result in replay.run(paths):
         value, position = result_record(result, descriptions[result.baseline_id]), file.tell()

@@ -47,6 +47,7 @@ def service_routes(registry: CollectorRegistry, health: Health) -> list[BaseRout
 
     async def readyz(_: Request) -> Response:
         missing = health.missing()
-        return JSONResponse({"ready": not missing, "missing": missing}, status_code=503 if missing else 200)
+        body = {"ready": not missing, "missing": missing, "reasons": health.reasons()}
+        return JSONResponse(body, status_code=503 if missing else 200)
 
     return [Route("/metrics", metrics), Route("/livez", livez), Route("/readyz", readyz)]

@@ -62,6 +62,7 @@ class Health:
         self._poll_bound_ms = poll_bound_ms
         self._polled_ms = dict.fromkeys(roles, self._now_ms())
         self._unmet = frozenset(self.conditions) - {ReadinessCondition.CLOCK}
+        self._reasons: dict[ReadinessCondition, str] = {}
         self._was_ready = False
         self._lock = Lock()
 
@@ -69,9 +70,13 @@ class Health:
         """Record a poll of a role."""
         self._polled_ms[role] = self._now_ms()
 
-    def set_condition(self, condition: ReadinessCondition, *, is_met: bool) -> None:
-        """Set a condition of readiness, and log the change where readiness changes."""
+    def set_condition(self, condition: ReadinessCondition, *, is_met: bool, why: str = "") -> None:
+        """Set a condition of readiness, and why it is not met; log the change where readiness changes."""
         with self._lock:
+            if is_met:
+                self._reasons.pop(condition, None)
+            elif why:
+                self._reasons[condition] = why
             self._unmet = self._unmet - {condition} if is_met else self._unmet | {condition}
             has_changed = self._was_ready == bool(self._unmet)
             self._was_ready = not self._unmet
@@ -95,6 +100,10 @@ class Health:
     def missing(self) -> list[ReadinessCondition]:
         """Return the unmet conditions, sorted; empty when the process is ready."""
         return sorted(self._unmet)
+
+    def reasons(self) -> dict[ReadinessCondition, str]:
+        """Return why conditions are not met, where that is known."""
+        return dict(self._reasons)
 
     def _now_ms(self) -> int:
         return round(self._clock.monotonic_s() * 1_000)

@@ -27,7 +27,7 @@ NO_STREAM = ""
 
 # A stream's series starts with its first outcome, because all outcomes in every replica are too many series.
 # `invalid` occurs with and without a configured stream: the stream's name itself may be the invalid field.
-_REASONS_WITHOUT_STREAM = (Reason.UNDECODABLE, Reason.INVALID, Reason.UNKNOWN_STREAM)
+_REASONS_WITHOUT_STREAM = (Reason.TOO_LARGE, Reason.UNDECODABLE, Reason.INVALID, Reason.UNKNOWN_STREAM)
 
 
 class RecordOutcome(StrEnum):
@@ -125,6 +125,7 @@ class Telemetry:
         self.clock_offset = self._gauge("driftgauge_clock_offset_seconds")
         self.stalled = self._gauge("driftgauge_stable_offset_stalled_seconds")
         self.without_schema = self._gauge("driftgauge_schema_waiting_partitions")
+        self.waiting = self._gauge("driftgauge_waiting")
         self.unwritable = self._gauge("driftgauge_unwritable_partitions")
         self.batch_duration = self._histogram("driftgauge_batch_duration_seconds")
         self.restore_duration = self._histogram("driftgauge_restore_duration_seconds")

@@ -33,6 +33,15 @@ REPLICA_METRICS = (
         " all conditions.",
     ),
     Metric(
+        "driftgauge_waiting",
+        ("role", "reason"),
+        "1",
+        "1 while the role waits for brokers that refuse its clients, or do not answer. The reason is the"
+        " Kafka client's name of the error: _AUTHENTICATION (login), _SSL, TOPIC_AUTHORIZATION_FAILED and the"
+        " like (rights), _TRANSPORT (no connection). `/readyz` and the log have its text. Absent while they"
+        " answer.",
+    ),
+    Metric(
         "driftgauge_clock_offset_seconds",
         _ROLE,
         "seconds",

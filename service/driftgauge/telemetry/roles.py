@@ -56,6 +56,7 @@ class RoleTelemetry:
         for name in sorted(self._stream_names):
             self._streams_by_shard[shard_of(name, shards)].append(name)
         self._held: set[Partition] = set()
+        self._waits_for = ""
         self._wait_logged_s: dict[tuple[str, ...], float] = {}
         self._unwritable: set[Partition] = set()
         self._stalled: set[Partition] = set()
@@ -71,9 +72,26 @@ class RoleTelemetry:
         self._metrics.health.polled(self._role)
         self._metrics.last_poll.labels(self._role).set(self._metrics.clock.wall_ms() / 1000)
 
-    def set_ready(self, *, is_ready: bool) -> None:
-        """Set the role's condition of readiness: its Kafka clients work."""
-        self._metrics.health.set_condition(ReadinessCondition(self._role.value), is_met=is_ready)
+    def set_ready(self, *, is_ready: bool, why: str = "", reason: str = "") -> None:
+        """Set the role's condition of readiness: its Kafka clients work.
+
+        Args:
+            is_ready: Whether they do.
+            why: Why not, if that is known.
+            reason: The Kafka client's name of the error, if it has one.
+        """
+        self._metrics.health.set_condition(ReadinessCondition(self._role.value), is_met=is_ready, why=why)
+        if is_ready or why:
+            if self._waits_for:
+                self._metrics.waiting.remove(self._role, self._waits_for)
+            self._waits_for = reason
+            if reason:
+                self._metrics.waiting.labels(self._role, reason).set(1)
+
+    def waits(self, message: str, error: str, reason: str = "") -> None:
+        """Log what the role waits for before it starts, and why; report it as not ready."""
+        self.set_ready(is_ready=False, why=error, reason=reason)
+        self._log_event(logging.WARNING, message, error=error, reason=reason, remedy="do what the error says")
 
     def committed(self, unwritable: Collection[Partition] = ()) -> None:
         """Count a committed transaction, which left out the partitions that cannot be written to."""
@@ -91,10 +109,10 @@ class RoleTelemetry:
             remedy="none: its work is repeated; if this repeats, do what the error says",
         )
 
-    def session_lost(self, error: str, pause_s: float) -> None:
+    def session_lost(self, error: str, pause_s: float, reason: str = "") -> None:
         """Count and log the loss of the Kafka clients; until new ones work, the role holds no partition."""
         self._metrics.sessions_lost.labels(self._role).inc()
-        self.set_ready(is_ready=False)
+        self.set_ready(is_ready=False, why=error, reason=reason)
         self._set_held(set())
         for topic in self._topics_with_stopped:
             self._metrics.stopped_partitions.labels(topic).set(0)
@@ -102,6 +120,7 @@ class RoleTelemetry:
             logging.ERROR,
             "session lost; the Kafka clients are replaced",
             error=error,
+            reason=reason,
             pause_s=pause_s,
             remedy="do what the error says; if this repeats, see the runbook DriftgaugeSessionsLost",
         )

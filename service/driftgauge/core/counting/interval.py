@@ -18,10 +18,10 @@ from driftgauge.core.counting.partial import (
 from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
 
-__all__ = ["IntervalCounter", "ShardDelta"]
+__all__ = ["MAX_NUMBERS", "IntervalCounter", "ShardDelta"]
 
-# About 20 MB of tallies, at which a commit is due early: timestamps far apart make many panes.
-_MAX_NUMBERS = 2_500_000
+MAX_NUMBERS = 2_500_000
+"""About 20 MB of tallies, at which a commit is due early: timestamps far apart make many panes."""
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class IntervalCounter:
     @property
     def is_full(self) -> bool:
         """Whether the counts should be committed early, to bound their memory."""
-        return sum(map(len, self._accumulators.values())) >= _MAX_NUMBERS
+        return sum(map(len, self._accumulators.values())) >= MAX_NUMBERS
 
     def count(self, batches: Sequence[EventBatch], read_ms: int) -> dict[int, str]:
         """Count the events of a batch of records that were read at wall time `read_ms`.
