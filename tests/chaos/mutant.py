@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -27,7 +27,7 @@ from driftgauge import cli  # noqa: E402
 from driftgauge.core.counting.partial import PaneDelta, Part  # noqa: E402
 from driftgauge.core.windows.shard import ShardState  # noqa: E402
 from driftgauge.errors import ClientLost, TransactionAborted  # noqa: E402
-from driftgauge.kafka import client, count_worker, intake  # noqa: E402
+from driftgauge.kafka import client, count_worker, intake, service  # noqa: E402
 from driftgauge.kafka.changelog_reader import ChangelogReader  # noqa: E402
 from driftgauge.kafka.count_worker import CountWorker  # noqa: E402
 from driftgauge.kafka.held_partitions import HeldPartitions, _Reading  # noqa: E402
@@ -35,7 +35,6 @@ from driftgauge.kafka.session import Session, SessionState, Settling  # noqa: E4
 from driftgauge.kafka.transaction import ANY, State, Transaction  # noqa: E402
 from driftgauge.kafka.transactional import TransactionalProducer, _Ready, _Suspect  # noqa: E402
 from driftgauge.kafka.window_worker import WindowWorker  # noqa: E402
-from driftgauge.telemetry.roles import RoleTelemetry  # noqa: E402
 
 # The replica and the numbers of its commits in which a failure is injected.
 FAILING_REPLICA: Final = "replica-1"
@@ -47,6 +46,9 @@ STOPPED_S: Final = 6
 # Within these times a client learns that its group has expelled it, and has joined again.
 NOTICED_S, JOINED_S = 1.0, 2.0
 ABORT_S: Final = 5.0
+# Parts of a commit that are so small, and so far apart, interleave with those of other replicas.
+PART_BYTES: Final = 1_000
+PART_S: Final = 0.08
 # How many attempts at a new producer fail, and how long each lasts.
 FAILED_STARTS: Final = 3
 FAILED_START_S: Final = 1.0
@@ -167,11 +169,6 @@ def revoked_shards_kept() -> None:
     WindowWorker.drop = lambda *_: None
 
 
-def revoked_shards_shown() -> None:
-    """Go on showing the gauges of shards that another replica holds."""
-    RoleTelemetry.shards_held = lambda *_: None
-
-
 def any_shard() -> None:
     """Write each part of a commit to any shard."""
     produce = count_worker.produce_or_abort  # type: ignore[attr-defined]
@@ -262,6 +259,20 @@ def abort_in_windows_commit() -> None:
     _fail_in("_deliver", _abort, role="windows")
 
 
+def interleave_parts() -> None:
+    """Write small parts apart in time, so that WINDOWS commits between them, and abort commits of WINDOWS."""
+    produce = count_worker.produce_or_abort  # type: ignore[attr-defined]
+
+    def produce_apart(transaction: Transaction, *record: Any) -> None:
+        produce(transaction, *record)
+        transaction._producer.client.flush(ABORT_S)
+        time.sleep(PART_S)
+
+    service._PARTIAL_BYTES = PART_BYTES
+    count_worker.produce_or_abort = produce_apart  # type: ignore[attr-defined]
+    _fail_in("_deliver", _abort, role="windows", commits=range(6, 25, 3))
+
+
 def lose_producer_in_commit() -> None:
     """Lose the producer after the records of a commit are delivered; the next attempts at a new one fail."""
     renew = TransactionalProducer.renew
@@ -319,18 +330,23 @@ def _abort(transaction: Transaction) -> None:
     raise TransactionAborted(message)
 
 
-def _fail_in(step: str, fail: Callable[[Transaction], None], role: str = "count") -> None:
+def _fail_in(
+    step: str,
+    fail: Callable[[Transaction], None],
+    role: str = "count",
+    commits: Collection[int] = FAILING_COMMITS,
+) -> None:
     """Inject a failure into some commits of a role of the failing replica, after a step of the commit."""
     if os.environ.get("DRIFTGAUGE_REPLICA") != FAILING_REPLICA:
         return
-    do, commits = getattr(Transaction, step), 0
+    do, begun = getattr(Transaction, step), 0
 
     def do_and_fail(self: Transaction, within_s: float) -> None:
-        nonlocal commits
+        nonlocal begun
         do(self, within_s)
         if self.producer.endswith(f".{role}"):
-            commits += 1
-            if commits in FAILING_COMMITS:
+            begun += 1
+            if begun in commits:
                 fail(self)
 
     setattr(Transaction, step, do_and_fail)
@@ -352,7 +368,6 @@ CHANGES: Final = {
         positions_kept,
         revoked_partitions_kept,
         revoked_shards_kept,
-        revoked_shards_shown,
         any_shard,
         epoch_repeated,
         commits_applied_again,
@@ -364,6 +379,7 @@ CHANGES: Final = {
         abort_in_commit,
         abort_at_begin,
         abort_in_windows_commit,
+        interleave_parts,
         abort_after_loss,
         lose_producer_in_commit,
     )

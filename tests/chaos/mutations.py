@@ -95,15 +95,15 @@ TRIALS: Final = (
     Trial(NONE, plan=KILL),
     Trial("restore_before_end", plan=KILL),
     Trial("epoch_repeated", plan=KILL),
-    Trial("commits_applied_again", plan=KILL),
-    Trial("waiting_parts_passed", plan=KILL),
+    Trial(NONE, "interleave_parts"),
+    Trial("commits_applied_again", "interleave_parts"),
+    Trial("waiting_parts_passed", "interleave_parts"),
     Trial(NONE, "abort_in_windows_commit"),
     Trial("changelog_uncommitted", "abort_in_windows_commit"),
     # Hand-over.
     Trial(NONE, plan=ADD),
     Trial("revoked_partitions_kept", plan=ADD),
     Trial("revoked_shards_kept", plan=ADD),
-    Trial("revoked_shards_shown", plan=ADD),
     # Commits, routing and event time.
     Trial(NONE),
     Trial("progress_not_last"),

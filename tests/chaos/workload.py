@@ -80,7 +80,7 @@ class WorkloadSpec:
     @property
     def fast_ms(self) -> int:
         """How far fast clocks are ahead; less in a short run, which cannot wait for such windows."""
-        return min(FAST_MS, int(self.seconds * 200))
+        return min(FAST_MS, int(self.seconds * 500))
 
 
 @dataclass(frozen=True)
