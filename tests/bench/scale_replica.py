@@ -110,7 +110,7 @@ class CountReplica:
         self._counter = IntervalCounter(specs)
         start = Start(0, 0, begins=True, lost=0, leader_epoch=-1)
         self._sources = [
-            SourcePartition.begin((TOPIC, index), start, topic_id=TOPIC_ID, code=code, now_ms=MONDAY_MS)
+            SourcePartition.from_start((TOPIC, index), start, topic_id=TOPIC_ID, code=code, now_ms=MONDAY_MS)
             for code, index in enumerate(held)
         ]
         self._names = {source.code: source.partition for source in self._sources}

@@ -116,10 +116,10 @@ def drop_while_settling() -> None:
     process = Session._process
 
     def assign_at_once(self: HeldPartitions) -> None:
-        for source in self.counted:
+        for source in self.started:
             again = replace(source, position=source.committed, records=0, skipped_at_start=0)
             self._states[source.partition] = _Reading(again)
-        self._give()
+        self._sync_client()
 
     def process_unless_settling(self: Session, messages: Sequence[Message]) -> SessionState:
         return process(self, [] if isinstance(self.state, Settling) else messages)

@@ -13,6 +13,7 @@ from driftgauge.config.inputs import InputSettings
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.rejection import Reason, SchemaPending
+from driftgauge.kafka.topic_watch import EventsTopic
 from driftgauge.telemetry.metrics import RecordOutcome, SkipPlace
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.builders.clocks import ManualClock
@@ -162,6 +163,22 @@ def test_record_without_schema_pauses_its_partition_at_its_offset(worker):
     assert list(worker.telemetry.waiting_for_schema.call_args.args[0]) == [FIRST]
 
 
+def test_end_of_a_partition_that_was_paused_before_it_passes_no_record(worker):
+    worker.unknown = {b"unknown"}
+    unread = MappedRecord(b"unknown", offset=1)
+    worker.worker.process([MappedRecord(SOUND, offset=0), unread, end(2)])
+    assert worker.position() == 1
+
+
+def test_topic_that_was_created_again_begins_again(worker):
+    worker.process(SOUND)
+    worker.worker._topics.known[TOPIC] = EventsTopic("id-2", 2)
+    log = worker.start()
+    assert [call for call, _ in log] == ["unassign", "assign"]
+    worker.process(SOUND)
+    assert worker.commit()[0] == {ACCEPTED: 1}, "the old topic's counts are dropped"
+
+
 def test_records_of_a_paused_partition_are_left_until_it_is_read_again(worker):
     worker.unknown = {b"unknown"}
     worker.process(b"unknown", SOUND)
@@ -260,6 +277,7 @@ def test_truncation_is_forgotten_with_the_partition():
     truncated = KafkaError(KafkaError._LOG_TRUNCATION, "broker end offset is 2")
     worker.process(SOUND, SOUND, SOUND)
     worker.worker.process([MappedRecord(None, offset=3, error=truncated)])
+    assert worker.telemetry.records_read.call_args.args[0][TOPIC, ACCEPTED] == 3, "counted before the loss"
     worker.worker.drop([FIRST])
     worker.worker.assign([FIRST])
     worker.committed[0] = 14, "id"

@@ -3,6 +3,7 @@
 from unittest.mock import Mock
 
 import pytest
+from confluent_kafka import KafkaError
 
 from driftgauge.core.counting.interval import ShardDelta
 from driftgauge.core.counting.partial import StreamTime
@@ -50,12 +51,12 @@ class Group:
         for _ in range(times):
             started += self.held.step()
             self.clock.advance(0.1)
-        return [source.partition for source in started]
+        return sorted(source.partition for source in started)
 
     def given(self):
         """Return what the client was given and what was taken from it since the last call."""
         log, self.consumer.log[:] = list(self.consumer.log), []
-        return log
+        return [(call, sorted(partitions, key=lambda each: each[:2])) for call, partitions in log]
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_offset_that_is_pending_is_waited_for(group):
     group.held.assign([FIRST])
     assert group.step() == []
     assert group.telemetry.restore_waits.call_args.args[0] == [FIRST]
-    assert (list(group.held), group.held.counted, group.given()) == ([FIRST], [], [])
+    assert (list(group.held), group.held.started, group.given()) == ([FIRST], [], [])
 
 
 def test_partition_assigned_again_needs_a_new_answer(group):
@@ -96,11 +97,11 @@ def test_partition_keeps_its_code(group):
     group.held.assign([FIRST, SECOND])
     group.step()
     codes = [group.held.find(each).code for each in (FIRST, SECOND)]
-    assert {code: group.held.by_code(code).partition for code in codes} == group.held.names
+    assert dict(zip(codes, (FIRST, SECOND), strict=True)) == group.held.names
+    group.given()
     group.held.release([FIRST, ("other", 0)])
-    assert group.held.find(FIRST) is group.held.reading(FIRST) is None
-    with pytest.raises(KeyError):
-        group.held.by_code(codes[0])
+    assert group.given() == [("unassign", [FIRST])]
+    assert group.held.find(FIRST) is None
     group.held.assign([FIRST])
     group.step()
     assert [group.held.find(each).code for each in (FIRST, SECOND)] == codes
@@ -113,7 +114,7 @@ def test_partitions_that_begin_again_are_read_after_their_starts_are_found(group
     group.given()
     group.held.begin_again()
     assert group.given() == [("unassign", [FIRST])], "the other was paused"
-    assert (group.held.counted, group.held.read) == ([], [])
+    assert (group.held.started, group.held.reading) == ([], [])
     assert group.step() == [FIRST, SECOND]
     assert group.given() == [("assign", [(*FIRST, 40, 5), (*SECOND, 40, 5)])]
 
@@ -134,7 +135,7 @@ def test_paused_partitions_are_read_again_where_they_stopped(group, epoch):
     group.step(5)
     # The client's own type shows an unknown epoch as None.
     assert group.given() == [("assign", [(*FIRST, 44, 3 if epoch == 3 else None)])]
-    assert (group.held.reading(FIRST), group.held.reading(SECOND)) == (first, None)
+    assert group.held.reading == [first]
     assert (first.awaits_schema, second.awaits_schema) == (True, True), "no record has been read since"
     first.read(44, 44, records=0)
     assert first.awaits_schema, "the end of the log is no record"
@@ -152,6 +153,9 @@ def test_lost_position_continues_at_the_truncation(group):
     group.given()
     group.held.lose_positions({FIRST: 20, SECOND: None, ("other", 0): None})
     assert group.given() == [("unassign", [FIRST, SECOND])]
+    assert list(group.held) == [FIRST, SECOND]
+    # What is pending stays so, with the truncation.
+    group.held.begin_again()
     group.step()
     assert group.given() == [("assign", [(*FIRST, 20, None), (*SECOND, 40, None)])]
     assert [group.held.find(each).missing for each in (FIRST, SECOND)] == [0, 1]
@@ -179,3 +183,23 @@ def test_progress_of_shards_differs_in_streams_only(group):
     by_partition = ShardDelta(times=times).progress(known)
     assert [each.streams for each in by_partition] == [{}, times[second.code]]
     assert ShardDelta().progress(known) == alone, "a shard gets nothing of another's streams"
+
+
+def test_recreated_topic_is_read_from_its_beginning_whatever_was_truncated(group):
+    group.held.assign([FIRST])
+    group.step()
+    group.topics.known[TOPIC] = EventsTopic("id-2", 2)
+    group.held.lose_positions({FIRST: 20})
+    group.step()
+    source = group.held.find(FIRST)
+    assert (source.topic_id, source.position, source.begins, source.missing) == ("id-2", 3, True, 0)
+
+
+def test_client_validates_a_position_once_it_lets(group):
+    group.held.assign([FIRST])
+    group.consumer.seek_error = KafkaError._STATE
+    group.step()
+    assert group.consumer.sought == []
+    group.consumer.seek_error = None
+    group.step()
+    assert group.consumer.sought == [(*FIRST, 40, 5)]

@@ -16,7 +16,7 @@ FIRST = ("embeddings", 0)
 
 def begin(committed=0, *, lost=0, begins=False, leader_epoch=-1, now_ms=1_000):
     start = Start(committed, committed + lost, begins, lost, leader_epoch)
-    return SourcePartition.begin(FIRST, start, topic_id="id", code=0, now_ms=now_ms)
+    return SourcePartition.from_start(FIRST, start, topic_id="id", code=0, now_ms=now_ms)
 
 
 def read_to(source, position):
@@ -75,7 +75,7 @@ def test_unknown_truncation_marks_records_missing(end):
 
 def test_partition_is_caught_up_to_the_time_of_a_request_for_its_end(admin, clock):
     source = begin(now_ms=clock.wall_ms)
-    held = SimpleNamespace(counted=[source], find={FIRST: source}.get)
+    held = SimpleNamespace(started=[source], find={FIRST: source}.get)
     ends = EndOffsets(held, admin, clock.clock, interval_ms=1_000)
     first_ms = clock.wall_ms
     ends.poll()
@@ -96,7 +96,7 @@ def test_partition_is_caught_up_to_the_time_of_a_request_for_its_end(admin, cloc
     clock.advance(1)
     ends.poll()
     again = begin(5, now_ms=clock.wall_ms)
-    held.counted, held.find = [again], {FIRST: again}.get
+    held.started, held.find = [again], {FIRST: again}.get
     admin.answer(2, FIRST, 9)
     ends.poll()
     assert again.end is None, "the answer came for the partition as it was before"

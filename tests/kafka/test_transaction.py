@@ -1,6 +1,8 @@
 """Transactions over a fake producer: the outcome of each failure, and the next transaction's producer."""
 
+import gc
 import threading
+import weakref
 from unittest.mock import Mock
 
 import pytest
@@ -265,3 +267,20 @@ def test_closed_transaction_starts_with_new_producer_of_same_id():
     assert transaction.state is LOST
     transaction.start(BOUND_S)
     assert factory.ids == ["id", "id"]
+
+
+def test_connection_lost_before_the_first_transaction_needs_no_other_producer():
+    first = FakeProducer()
+    first.init_transactions = lambda _: first.on_error(make_error(KafkaError._TRANSPORT))
+    transaction, factory = started(first, FakeProducer())
+    commit(transaction)
+    assert factory.ids == ["id"]
+
+
+def test_close_releases_the_producer():
+    transaction, _ = started(producer := FakeProducer())
+    released = weakref.ref(producer)
+    transaction.close()
+    del producer
+    gc.collect()
+    assert released() is None

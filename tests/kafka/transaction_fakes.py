@@ -109,7 +109,7 @@ class ProducerFactory:
         self.ids: list[str] = []
 
     def __call__(self, transactional_id: str, on_error: OnError) -> FakeProducer:
-        producer = self._producers[len(self.ids)]
+        producer = self._producers.pop(0)
         self.ids.append(transactional_id)
         producer.on_error = on_error
         return producer

@@ -7,7 +7,7 @@ offsets.
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
@@ -63,7 +63,6 @@ class CountWorker:
         self._settings = settings
         self._decoder = decoder
         self._consumer = consumer
-        self._admin = admin
         self._transaction = transaction
         self._letters = letters
         self._topics = topics
@@ -96,10 +95,10 @@ class CountWorker:
         polled = sort_messages(messages, group=self._settings.group)
         if polled.records:
             self._count_past_culprits(polled.records)
-        for partition, end in polled.ends.items():
-            # A partition may have been paused before its end.
-            source = self._held.reading(partition)
-            if source is not None:
+        # A partition may have been paused before its end.
+        for source in self._held.reading:
+            end = polled.ends.get(source.partition)
+            if end is not None:
                 source.read(end, end, records=0)
         if polled.lost:
             # Their counts are committed first, because their start is found from the committed offset.
@@ -120,8 +119,7 @@ class CountWorker:
         self._restart_replaced()
         for source in self._held.step():
             self._counts.add_loss(source.partition, source.loss)
-        self._validate_positions()
-        counted = self._held.counted
+        counted = self._held.started
         if not counted:
             return False
         since_ms = (self._clock.monotonic_s() - self._committed_s) * 1000
@@ -161,32 +159,16 @@ class CountWorker:
         self._letters.handle_abort(error)
 
     def _restart_replaced(self) -> None:
-        """Begin again if a topic was deleted or created again: its counts and offsets are invalid."""
-        counted = self._held.counted
+        """Begin again if a topic was created again: its counts and offsets are invalid."""
+        counted = self._held.started
         if any(self._is_replaced(source) for source in counted):
             self._culprits.drop([source.partition for source in counted])
             self.begin_again()
 
     def _is_replaced(self, source: SourcePartition) -> bool:
-        known = self._topics.known.get(source.partition[0])
+        known_id = self._topics.known[source.partition[0]].id
         # Old brokers report no id.
-        return known is None or bool(known.id and source.topic_id and known.id != source.topic_id)
-
-    def _validate_positions(self) -> None:
-        """Make the client validate its positions against the leaders' epochs, to detect truncated logs.
-
-        The client validates on a seek, not on an assignment, and refuses a seek just after an assignment.
-        """
-        for source in self._held.read:
-            if source.is_validated:
-                continue
-            try:
-                self._consumer.seek(source.start())
-            except KafkaException as error:
-                if error.args[0].code() != KafkaError._STATE:
-                    raise
-            else:
-                source.is_validated = True
+        return bool(known_id and source.topic_id and known_id != source.topic_id)
 
     def _count_past_culprits(self, fetched: Sequence[Message]) -> None:
         """Count the records of a poll; begin again if the code fails on one, and refuse that one then.
@@ -209,7 +191,8 @@ class CountWorker:
 
     def _count(self, fetched: Sequence[Message]) -> None:
         now_ms = self._clock.wall_ms()
-        codes = {each.partition: each.code for each in self._held.read}
+        sources = {each.code: each for each in self._held.reading}
+        codes = {each.partition: code for code, each in sources.items()}
         with self._telemetry.timed(Stage.DECODE):
             messages, records = to_records(fetched, codes, now_ms=now_ms)
             culprit = self._culprits.rejection(fetched)
@@ -228,13 +211,13 @@ class CountWorker:
         for code in np.unique(records.partition[is_read]).tolist():
             rows = np.flatnonzero(is_read & (records.partition == code))
             first, last = int(rows[0]), int(rows[-1])
-            source = self._held.by_code(code)
+            source = sources[code]
             source.read(int(records.offset[first]), int(records.offset[last]) + 1, records=len(rows))
             epoch = messages[last].leader_epoch()
             source.leader_epoch = -1 if epoch is None else epoch
         pending = np.unique(records.partition[~is_read]).tolist()
         if pending:
-            self._held.pause([self._held.by_code(code) for code in pending])
+            self._held.pause([sources[code] for code in pending])
 
     def _commit(self, bound_s: float) -> None:
         """Commit the partials, dead letters and offsets since the last commit in one transaction.
@@ -243,7 +226,7 @@ class CountWorker:
         counted partitions, moved or not, by which the brokers fence a stale owner. 4. After the commit, the
         metrics.
         """
-        counted = self._held.counted
+        counted = self._held.started
         if not counted:
             return
         deadline_s = self._clock.monotonic_s() + bound_s
@@ -302,11 +285,11 @@ class CountWorker:
         self._telemetry.records_read(counts.records)
         self._telemetry.offsets_skipped(counts.skipped)
         self._telemetry.waiting_for_schema(self._without_schema())
-        for source in self._held.counted:
+        for source in self._held.started:
             topic, index = source.partition
             _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, index), cached=True)
             if end >= 0:
                 self._telemetry.read_to(topic, index, position=source.position, end=end)
 
     def _without_schema(self) -> list[Partition]:
-        return [source.partition for source in self._held.counted if source.awaits_schema]
+        return [source.partition for source in self._held.started if source.awaits_schema]

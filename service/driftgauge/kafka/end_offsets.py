@@ -38,7 +38,7 @@ class EndOffsets:
         self._requested_s = now_s
         now_ms = self._clock.wall_ms()
         for partition in self._offsets.request(
-            [each.partition for each in self._held.counted if each.end is None]
+            [each.partition for each in self._held.started if each.end is None]
         ):
             source = self._held.find(partition)
             if source is not None:

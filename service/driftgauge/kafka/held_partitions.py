@@ -11,7 +11,7 @@ Here alone partitions are given to the client and taken from it: the client read
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from driftgauge.clock import Clock
 from driftgauge.core.counting.partial import PartitionProgress
@@ -82,7 +82,7 @@ class HeldPartitions:
         self._telemetry = telemetry
         self._clock = clock
         self._states: dict[Partition, _Pending | _Reading | _Paused] = {}
-        self._given: dict[Partition, SourcePartition] = {}  # to the client
+        self._in_client: dict[Partition, SourcePartition] = {}  # what the client reads
         self.names: dict[int, Partition] = {}
         self._codes: dict[Partition, int] = {}
         self._offsets = CommittedOffsets(consumer, clock, group)
@@ -96,12 +96,12 @@ class HeldPartitions:
         return iter(self._states)
 
     @property
-    def counted(self) -> list[SourcePartition]:
-        """The partitions that have started, paused ones included."""
+    def started(self) -> list[SourcePartition]:
+        """The partitions whose start is known, paused ones included."""
         return [state.source for state in self._states.values() if not isinstance(state, _Pending)]
 
     @property
-    def read(self) -> list[SourcePartition]:
+    def reading(self) -> list[SourcePartition]:
         """The partitions that the client reads."""
         return [state.source for state in self._states.values() if isinstance(state, _Reading)]
 
@@ -110,21 +110,9 @@ class HeldPartitions:
         state = self._states.get(partition)
         return None if state is None or isinstance(state, _Pending) else state.source
 
-    def reading(self, partition: Partition) -> SourcePartition | None:
-        """Return a partition that the client reads; None for any other."""
-        state = self._states.get(partition)
-        return state.source if isinstance(state, _Reading) else None
-
-    def by_code(self, code: int) -> SourcePartition:
-        """Return a partition that has started; KeyError for any other."""
-        source = self.find(self.names[code])
-        if source is None:
-            raise KeyError(self.names[code])
-        return source
-
     def progress(self, sizes: Mapping[str, int]) -> dict[int, PartitionProgress]:
         """Return the progress of each started partition by code, given the topics' numbers of partitions."""
-        return {source.code: source.progress(sizes[source.partition[0]]) for source in self.counted}
+        return {source.code: source.progress(sizes[source.partition[0]]) for source in self.started}
 
     def assign(self, partitions: Iterable[Partition]) -> None:
         """Hold these partitions as well."""
@@ -135,12 +123,12 @@ class HeldPartitions:
         """Hold these partitions no longer."""
         for partition in partitions:
             self._states.pop(partition, None)
-        self._give()
+        self._sync_client()
 
     def begin_again(self) -> None:
         """Find the starts of all partitions again that have started."""
-        self.assign([source.partition for source in self.counted])
-        self._give()
+        self.assign([source.partition for source in self.started])
+        self._sync_client()
 
     def lose_positions(self, truncated_at: Mapping[Partition, int | None]) -> None:
         """Find the starts of partitions again whose logs no longer hold the position.
@@ -152,7 +140,7 @@ class HeldPartitions:
         for partition, end in truncated_at.items():
             if self.find(partition) is not None:
                 self._states[partition] = _Pending(now_s, has_lost_position=True, truncated_at=end)
-        self._give()
+        self._sync_client()
 
     def pause(self, sources: Iterable[SourcePartition]) -> None:
         """Take these partitions from the client, which reads them later again from where they stopped."""
@@ -162,7 +150,7 @@ class HeldPartitions:
             source.awaits_schema = True
             # The log may be truncated meanwhile; the client cannot validate a position without an epoch.
             source.is_validated = source.leader_epoch < 0
-        self._give()
+        self._sync_client()
 
     def step(self) -> list[SourcePartition]:
         """Read what a pause or the offset barrier has held back; return the partitions that start.
@@ -177,7 +165,7 @@ class HeldPartitions:
         started = []
         for partition, start in self._poll_barrier().items():
             pending = self._asked[partition]
-            source = SourcePartition.begin(
+            source = SourcePartition.from_start(
                 partition,
                 start,
                 topic_id=self._topic_ids[partition[0]],
@@ -190,8 +178,25 @@ class HeldPartitions:
                 source.resume_after_truncation(pending.truncated_at)
             self._states[partition] = _Reading(source)
             started.append(source)
-        self._give()
+        self._sync_client()
+        self._validate_positions()
         return started
+
+    def _validate_positions(self) -> None:
+        """Make the client validate its positions against the leaders' epochs, to detect truncated logs.
+
+        The client validates on a seek, not on an assignment, and refuses a seek just after an assignment.
+        """
+        for source in self.reading:
+            if source.is_validated:
+                continue
+            try:
+                self._consumer.seek(source.start())
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError._STATE:
+                    raise
+            else:
+                source.is_validated = True
 
     def _poll_barrier(self) -> dict[Partition, Start]:
         """Return the starts of the partitions that have passed the barrier."""
@@ -209,24 +214,27 @@ class HeldPartitions:
             self._barrier = find_starts(
                 [*asked], self._offsets, self._admin, self._topic_ids, self._clock, self._slow
             )
-        waited_s = self._clock.monotonic_s() - min(state.since_s for state in asked.values())
         try:
             next(self._barrier)
         except StopIteration as passed:
             self._barrier = None
             starts: dict[Partition, Start] = passed.value
-            self._telemetry.restored(waited_s, starts.keys())
+            self._telemetry.restored(self._waited_s(starts), starts.keys())
             return starts
-        self._telemetry.restore_waits([*asked], self._offsets.waiting_for, waited_s)
+        self._telemetry.restore_waits([*asked], self._offsets.waiting_for, self._waited_s(asked))
         return {}
 
-    def _give(self) -> None:
-        """Give the client what it is to read, and take from it what it is not."""
-        wanted = {source.partition: source for source in self.read}
-        taken = [at for at, source in self._given.items() if wanted.get(at) is not source]
-        given = [source for at, source in wanted.items() if self._given.get(at) is not source]
-        self._given = wanted
-        if taken:
-            self._consumer.incremental_unassign([TopicPartition(*partition) for partition in taken])
-        if given:
-            self._consumer.incremental_assign([source.start() for source in given])
+    def _waited_s(self, partitions: Iterable[Partition]) -> float:
+        """Return for how many seconds the one of these partitions has waited that was first to."""
+        return self._clock.monotonic_s() - min(self._asked[each].since_s for each in partitions)
+
+    def _sync_client(self) -> None:
+        """Assign to the client what it is to read, and unassign the rest."""
+        wanted = {source.partition: source for source in self.reading}
+        removed = [at for at, source in self._in_client.items() if wanted.get(at) is not source]
+        added = [source for at, source in wanted.items() if self._in_client.get(at) is not source]
+        self._in_client = wanted
+        if removed:
+            self._consumer.incremental_unassign([TopicPartition(*partition) for partition in removed])
+        if added:
+            self._consumer.incremental_assign([source.start() for source in added])

@@ -77,7 +77,7 @@ class SourcePartition:
         return max(self.position - self.committed - self.lost - self.records, 0)
 
     @classmethod
-    def begin(
+    def from_start(
         cls, partition: Partition, start: Start, *, topic_id: str, code: int, now_ms: int
     ) -> "SourcePartition":
         """Return the state of a partition that is counted from its start on."""

@@ -134,17 +134,15 @@ class TransactionalProducer:
             ClientLost: The brokers did not answer within the bound.
             AuthorizationError: The cluster denies the right.
         """
-        if isinstance(self._state, _Starting):
-            starting = self._state
-        else:
+        if not isinstance(self._state, _Starting):
             # The old producer is released before there is a new one.
             self._state = _Absent()
-            starting = _Starting(self._make(self.transactional_id, self._on_error))
-        self._state = _Absent()
+            self._state = _Starting(self._make(self.transactional_id, self._on_error))
+        client = self._state.client
         try:
             insist(
                 _INIT,
-                starting.client.init_transactions,
+                client.init_transactions,
                 bound_s,
                 monotonic=self._clock.monotonic_s,
                 on_retry=lambda: None,
@@ -159,17 +157,20 @@ class TransactionalProducer:
                         "remedy": "check for partitions of its last transaction that have no leader",
                     },
                 )
-                self._busy_ids += 1
-            elif isinstance(error.__cause__, KafkaException):
-                self._state = starting
+                self._state = _Absent()
+                self.leave_id()
+            elif not isinstance(error.__cause__, KafkaException):
+                # The call is still running.
+                self._state = _Absent()
             raise
         except KafkaException as error:
+            self._state = _Absent()
             cause: KafkaError = error.args[0]
             if cause.code() in AUTHORIZATION:
                 raise call_denied(_INIT, self.transactional_id, cause) from error
             raise call_failed(_INIT, self.transactional_id, cause) from error
         self.epoch = max(self._clock.wall_ms(), self.epoch + 1)
-        self._state = _Ready(starting.client)
+        self._state = _Ready(client)
 
     def _on_error(self, error: KafkaError) -> None:
         # Errors while a producer starts concern no transaction, for none has begun.

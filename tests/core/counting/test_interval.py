@@ -53,7 +53,7 @@ def test_take_and_drop_start_empty_interval(forget):
 
 
 def test_interval_is_full_at_limit_of_panes(monkeypatch):
-    monkeypatch.setattr(module, "_MAX_NUMBERS", 10 * build_spec().scheme(FIRST).length)
+    monkeypatch.setattr(module, "MAX_NUMBERS", 10 * build_spec().scheme(FIRST).length)
     counter = IntervalCounter([build_spec()])
     counter.count([build_batch([(0, row, MONDAY_MS + row * HOUR_MS, 0) for row in range(9)])], READ_MS)
     assert not counter.is_full
