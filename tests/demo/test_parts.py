@@ -13,20 +13,16 @@ from deploy.demo import service_process
 from deploy.demo.__main__ import main
 from deploy.demo.config import EVENTS_TOPIC, TOPICS, write_config
 from deploy.demo.days import TABLE_HEAD, check, table_row, week_rows
-from deploy.demo.digits import ImageQuality, degrade, shift_randomly, split_digits
+from deploy.demo.digits import ImageQuality
 from deploy.demo.errors import DemoError
 from deploy.demo.live import LIVE_STREAM, live_periods, publish_live, publish_until_stopped
-from deploy.demo.network import MODEL_VERSION, Network, train
+from deploy.demo.network import Network, train
 from deploy.demo.picture import draw
 from deploy.demo.service_process import ServiceProcess
 from deploy.demo.source import TrafficSource
-from safetensors.numpy import save as serialize
 
-from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.config import load_settings
-from driftgauge.core.statistics.divergence import js_contributions
-from driftgauge.core.statistics.divergence_null import noise_floor
-from driftgauge.errors import ConfigError, InputError
+from driftgauge.errors import ConfigError
 from driftgauge.kafka import client
 from tests.builders.baselines import save_baseline
 from tests.builders.clocks import MINUTE_MS, MONDAY_MS
@@ -47,18 +43,6 @@ STREAM: dict[str, object] = {
 }
 
 
-def test_split_has_equal_parts_without_a_common_image(split):
-    same, other = split_digits(0), split_digits(1)
-    shares = [np.bincount(getattr(split, part).labels) for part in PARTS]
-    assert [share.sum() for share in shares] == [599, 599, 599]
-    assert np.ptp(shares, axis=0).max() <= 1, "the same share of each digit"
-    pixels = np.concatenate([getattr(split, part).pixels for part in PARTS])
-    assert (len({image.tobytes() for image in pixels}), pixels.min(), pixels.max()) == (1_797, 0, 1)
-    for part in PARTS:
-        assert getattr(split, part).pixels.tobytes() == getattr(same, part).pixels.tobytes()
-        assert getattr(split, part).pixels.tobytes() != getattr(other, part).pixels.tobytes()
-
-
 def test_network_embeds_and_classifies_reproducibly(network, split, tmp_path):
     vectors = network.embed(split.traffic)
     assert (vectors.shape, vectors.dtype) == ((599, 32), np.float32)
@@ -67,44 +51,6 @@ def test_network_embeds_and_classifies_reproducibly(network, split, tmp_path):
     for again in (Network.load(tmp_path / "network"), train(split.training, 0)):
         assert again.embed(split.traffic).tobytes() == vectors.tobytes()
         assert again.accuracy(split.traffic) == network.accuracy(split.traffic) > 0.93
-
-
-@pytest.mark.parametrize("content", [b"", serialize({"hidden_weights": np.zeros((64, 32))})])
-def test_file_without_network_is_rejected_with_remedy(tmp_path, content):
-    path = tmp_path / "network.safetensors"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=r"network\.safetensors: .*it holds none.*`python -m deploy.demo pr"):
-        Network.load(path)
-
-
-def test_accuracy_falls_and_divergence_rises_from_week_to_week(network, split):
-    rng = np.random.default_rng(5)
-    rows = np.tile(np.arange(len(split.reference.labels)), 10)
-    baseline = fit_baseline(
-        network.embed(shift_randomly(split.reference, rows, rng)),
-        stream="digits",
-        model_version=MODEL_VERSION,
-        clusters=10,
-        created_ms=0,
-        progress=lambda _: None,
-    )
-
-    def day(quality):
-        rows = rng.integers(len(split.traffic.labels), size=1_000)
-        images = degrade(shift_randomly(split.traffic, rows, rng), quality)
-        clusters = np.bincount(baseline.centroids.assign(network.embed(images)), minlength=10)
-        return network.accuracy(images), js_contributions(clusters.astype(np.int64), baseline.counts).sum()
-
-    clean, blurred, darkened = (
-        np.array([day(quality) for _ in range(7)]).T for quality in (CLEAN, BLURRED, DARKENED)
-    )
-    floor = noise_floor(10, 1_000, baseline.counts.sum())
-    assert clean[0].min() > 0.93
-    assert blurred[0].max() < clean[0].min() - 0.2
-    assert darkened[0].max() < blurred[0].min() - 0.2
-    assert clean[1].mean() < 2 * floor
-    assert clean[1].max() < blurred[1].min() / 5
-    assert blurred[1].max() < darkened[1].min() / 2
 
 
 def changed(number, **changes):
@@ -250,23 +196,6 @@ def test_service_counts_events_and_lost_ones_fail_the_demo(broker, tmp_path):
     assert scrape.outcomes()["accepted"] < number
     with pytest.raises(DemoError, match="commits that did not continue the previous one: "):
         check(build_days(), {"accepted": 21_000}, scrape.mishaps())
-
-
-@pytest.mark.usefixtures("_patient")
-def test_service_that_does_not_start_is_reported_with_log_tail(tmp_path):
-    log, stopping = tmp_path / "service.log", threading.Event()
-    with (
-        pytest.raises(DemoError, match="ended with status 2") as caught,
-        ServiceProcess(tmp_path / "missing.yaml", log, stopping),
-    ):
-        pytest.fail("a service without a configuration came up")
-    assert f"{log} ends with:" in str(caught.value)
-    assert "missing.yaml cannot be read" in str(caught.value)
-    stopping.set()
-    service = ServiceProcess(tmp_path / "missing.yaml", log, stopping)
-    with pytest.raises(KeyboardInterrupt), service:
-        pytest.fail("the service came up though it was told to stop")
-    assert service._process.returncode is not None
 
 
 @pytest.mark.parametrize("late_ms", [0, 47_300])
