@@ -25,7 +25,7 @@ TOPICS = (
 
 _COMMENT = """\
 # Written by `python -m deploy.demo` for its broker, which was in memory and ended with the demo.
-# To watch your own events, name your brokers below, remove session.timeout.ms,
+# To watch your own events, name your brokers below, remove check.crcs, session.timeout.ms,
 # heartbeat.interval.ms, topics.internal, shards and commit_interval, and set the port.
 """
 
@@ -40,6 +40,8 @@ def write_config(
         # The embedded broker lets members wait for each other up to the session time-out.
         "session.timeout.ms": 6_000,
         "heartbeat.interval.ms": 500,
+        # The embedded broker writes markers of transactions without a checksum.
+        "check.crcs": False,
     }
     tree = {
         "kafka": kafka,

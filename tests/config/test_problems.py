@@ -18,7 +18,7 @@ INVALID_TIMES = (
     "2025-11-03T00:00:00", "2025-11-03", "1762128000000", "20251103", "1h", "2025-11-03T25:00Z", "[]",
 )  # fmt: skip
 OWNED = (
-    "auto.offset.reset", "check.crcs", "enable.auto.commit", "enable.auto.offset.store", "enable.idempotence",
+    "auto.offset.reset", "enable.auto.commit", "enable.auto.offset.store", "enable.idempotence",
     "group.instance.id", "group.protocol", "isolation.level", "partition.assignment.strategy",
     "transactional.id",
 )  # fmt: skip

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 
 __all__ = ["is_secret", "property_faults"]
 
-# Exactly-once counting and sound records depend on these, so driftgauge sets them itself.
+# Exactly-once counting depends on these, so driftgauge sets them itself.
 _OWNED_PROPERTIES = frozenset(
     {
         "auto.commit.enable",
         "auto.offset.reset",
-        "check.crcs",
         "enable.auto.commit",
         "enable.auto.offset.store",
         "enable.idempotence",

@@ -53,6 +53,8 @@ _SHARED_DEFAULTS: KafkaProperties = {
 _FAILOVER_MS = 12_000
 
 _CONSUMER_DEFAULTS: KafkaProperties = {
+    # The records have no checksum of their own, so the client checks that of their batch.
+    "check.crcs": True,
     # The default of 1 s stalls a fast reader each time its queue has been full.
     "fetch.queue.backoff.ms": 20,
     "fetch.wait.max.ms": 100,
@@ -73,11 +75,9 @@ _CONSUMER_DEFAULTS: KafkaProperties = {
     "topic.metadata.refresh.interval.ms": 15_000,
 }
 # The loop commits offsets itself and needs end-of-partition events. A deleted position must be reported,
-# not skipped. A member that keeps a partition over a rebalance continues to read it. Records have no checksum
-# of their own, so the client checks that of their batch.
+# not skipped. A member that keeps a partition over a rebalance continues to read it.
 _CONSUMER_OWNED: KafkaProperties = {
     "auto.offset.reset": "error",
-    "check.crcs": True,
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
     "enable.partition.eof": True,
