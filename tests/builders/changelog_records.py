@@ -137,7 +137,7 @@ GOLDEN: dict[str, tuple[Key, Any, bytes]] = {
         StreamKey("resnet18-fc1"),
         StreamStatus(
             watermark_ms=MONDAY_MS,
-            frontier=(MONDAY_MS + HOUR_MS, MONDAY_MS + 9),
+            pending_watermark=(MONDAY_MS + HOUR_MS, MONDAY_MS + 9),
             foremost=((MONDAY_MS, MONDAY_MS + 7), (MONDAY_MS + HOUR_MS, MONDAY_MS + 9)),
             given_up=frozenset({("embeddings", 7), ("embeddings", 3)}),
             losses=(DataLoss(("embeddings", 3), None, MONDAY_MS),),

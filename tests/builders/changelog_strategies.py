@@ -73,7 +73,7 @@ STATUSES = st.builds(
     StreamStatus,
     watermark_ms=OPTIONAL_TIMES,
     final_ms=OPTIONAL_TIMES,
-    frontier=st.none() | st.tuples(TIMES, TIMES),
+    pending_watermark=st.none() | st.tuples(TIMES, TIMES),
     foremost=PAIRS,
     given_up=st.frozensets(PARTITIONS, max_size=3),
     losses=st.lists(st.builds(DataLoss, PARTITIONS, OPTIONAL_TIMES, OPTIONAL_TIMES), max_size=3).map(tuple),

@@ -135,7 +135,7 @@ class StreamStatus:
     Attributes:
         watermark_ms: The watermark; None before there is one.
         final_ms: The purge horizon: windows that end at or before it are final.
-        frontier: A candidate watermark that waits for the idle partitions, and the log time at which the
+        pending_watermark: A candidate watermark that waits for the idle partitions, and the log time at which the
             other partitions reached it.
         foremost: The event time that the foremost partition had reached, and the log time at which it had;
             oldest first.
@@ -150,7 +150,7 @@ class StreamStatus:
 
     watermark_ms: int | None = None
     final_ms: int | None = None
-    frontier: tuple[int, int] | None = None
+    pending_watermark: tuple[int, int] | None = None
     foremost: tuple[tuple[int, int], ...] = ()
     given_up: frozenset[Partition] = frozenset()
     losses: tuple[DataLoss, ...] = ()

@@ -102,7 +102,7 @@ class WindowCloser:
             foremost_ms is None
             or status.watermark_ms != foremost_ms
             or [reached_ms for reached_ms, _ in status.foremost] != [foremost_ms]
-            or status.frontier
+            or status.pending_watermark
             or status.given_up
             or status.losses
             or status.counted_twice

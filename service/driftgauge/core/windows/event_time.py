@@ -139,20 +139,20 @@ def _advance_watermark(status: StreamStatus, times: PartitionTimes, log_ms: int)
         candidate = None if least == NULL else least
     else:
         candidate = times.foremost_ms
-    frontier, watermark_ms = status.frontier, status.watermark_ms
-    if frontier is not None and (candidate is None or candidate < frontier[0]):
+    pending, watermark_ms = status.pending_watermark, status.watermark_ms
+    if pending is not None and (candidate is None or candidate < pending[0]):
         # An idle partition has become active again, behind the others.
-        frontier = None
-    # Twice: once no idle partition holds the old frontier, the new candidate may pass in the same round.
+        pending = None
+    # Twice: once no idle partition holds the old one, the new candidate may pass in the same round.
     for _ in range(2):
-        if frontier is None and candidate is not None and (watermark_ms is None or candidate > watermark_ms):
-            frontier = candidate, log_ms
-        if frontier is not None and (times.caught_up_ms[idle] >= frontier[1]).all():
-            watermark_ms = frontier[0] if watermark_ms is None else max(watermark_ms, frontier[0])
-            frontier = None
-    if (frontier, watermark_ms) == (status.frontier, status.watermark_ms):
+        if pending is None and candidate is not None and (watermark_ms is None or candidate > watermark_ms):
+            pending = candidate, log_ms
+        if pending is not None and (times.caught_up_ms[idle] >= pending[1]).all():
+            watermark_ms = pending[0] if watermark_ms is None else max(watermark_ms, pending[0])
+            pending = None
+    if (pending, watermark_ms) == (status.pending_watermark, status.watermark_ms):
         return status
-    return replace(status, frontier=frontier, watermark_ms=watermark_ms)
+    return replace(status, pending_watermark=pending, watermark_ms=watermark_ms)
 
 
 def _record_foremost(
