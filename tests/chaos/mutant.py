@@ -27,7 +27,7 @@ from driftgauge import cli  # noqa: E402
 from driftgauge.core.counting.partial import PaneDelta, Part  # noqa: E402
 from driftgauge.core.windows.shard import ShardState  # noqa: E402
 from driftgauge.errors import ClientLost, TransactionAborted  # noqa: E402
-from driftgauge.kafka import client, count_worker, intake, service  # noqa: E402
+from driftgauge.kafka import client, count_worker, intake, service, session  # noqa: E402
 from driftgauge.kafka.changelog_reader import ChangelogReader  # noqa: E402
 from driftgauge.kafka.count_worker import CountWorker  # noqa: E402
 from driftgauge.kafka.held_partitions import HeldPartitions, _Reading  # noqa: E402
@@ -48,7 +48,9 @@ NOTICED_S, JOINED_S = 1.0, 2.0
 ABORT_S: Final = 5.0
 # Parts of a commit that are so small, and so far apart, interleave with those of other replicas.
 PART_BYTES: Final = 1_000
-PART_S: Final = 0.08
+PART_S: Final = 0.4
+# Parts that become readable together are then applied over several commits of WINDOWS.
+APPLY_S: Final = 0.01
 # How many attempts at a new producer fail, and how long each lasts.
 FAILED_STARTS: Final = 3
 FAILED_START_S: Final = 1.0
@@ -190,18 +192,6 @@ def epoch_repeated() -> None:
     TransactionalProducer.renew = renew_as_before
 
 
-def commits_applied_again() -> None:
-    """Apply parts of commits that the state holds already, when they are read again after a restore."""
-
-    def apply(self: ShardState, offset: int, append_ms: int, part: Part) -> None:
-        commit = self._assembler.add(offset, append_ms, part)
-        if commit is not None:
-            self._apply_commit(commit, append_ms)
-        self.skip_to(offset + 1)
-
-    ShardState.apply = apply
-
-
 def waiting_parts_passed() -> None:
     """Commit offsets past the parts of commits that are not whole yet."""
     skip_to = ShardState.skip_to
@@ -260,15 +250,24 @@ def abort_in_windows_commit() -> None:
 
 
 def interleave_parts() -> None:
-    """Write small parts apart in time, so that WINDOWS commits between them, and abort commits of WINDOWS."""
+    """Let commits of other replicas come between two parts of one, let WINDOWS commit there, and restore."""
     produce = count_worker.produce_or_abort  # type: ignore[attr-defined]
 
     def produce_apart(transaction: Transaction, *record: Any) -> None:
         produce(transaction, *record)
         transaction._producer.client.flush(ABORT_S)
-        time.sleep(PART_S)
+        if os.environ.get("DRIFTGAUGE_REPLICA") == FAILING_REPLICA:
+            time.sleep(PART_S)
 
+    apply = ShardState.apply
+
+    def apply_slowly(self: ShardState, offset: int, append_ms: int, part: Part) -> None:
+        time.sleep(APPLY_S)
+        apply(self, offset, append_ms, part)
+
+    ShardState.apply = apply_slowly
     service._PARTIAL_BYTES = PART_BYTES
+    session._BATCH = 1
     count_worker.produce_or_abort = produce_apart  # type: ignore[attr-defined]
     _fail_in("_deliver", _abort, role="windows", commits=range(6, 25, 3))
 
@@ -370,7 +369,6 @@ CHANGES: Final = {
         revoked_shards_kept,
         any_shard,
         epoch_repeated,
-        commits_applied_again,
         waiting_parts_passed,
         changelog_uncommitted,
         producers_times_trusted,

@@ -96,7 +96,6 @@ TRIALS: Final = (
     Trial("restore_before_end", plan=KILL),
     Trial("epoch_repeated", plan=KILL),
     Trial(NONE, "interleave_parts"),
-    Trial("commits_applied_again", "interleave_parts"),
     Trial("waiting_parts_passed", "interleave_parts"),
     Trial(NONE, "abort_in_windows_commit"),
     Trial("changelog_uncommitted", "abort_in_windows_commit"),

@@ -36,7 +36,7 @@ LATE_MS: Final = (3_600_000, 10_800_000)
 LATE_FROM: Final = 0.1
 # The share of the live stream's producers that have fast clocks, and the part of the run in which they do.
 FAST: Final = 0.3
-FAST_WITHIN: Final = (0.3, 0.5)
+FAST_WITHIN: Final = (0.2, 0.7)
 FAST_MS: Final = 240_000
 
 # The centres are far apart relative to the spread, so that rounding cannot change a vector's cluster.
@@ -80,7 +80,7 @@ class WorkloadSpec:
     @property
     def fast_ms(self) -> int:
         """How far fast clocks are ahead; less in a short run, which cannot wait for such windows."""
-        return min(FAST_MS, int(self.seconds * 500))
+        return min(FAST_MS, int(self.seconds * 800))
 
 
 @dataclass(frozen=True)
