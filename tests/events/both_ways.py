@@ -1,4 +1,4 @@
-"""Records read with patterns and without, which must have the same outcomes."""
+"""Records read by the fields of a mapping and as whole values, which must have the same outcomes."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from driftgauge.config.inputs import InputSettings
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.mapped import MappedReader
+from driftgauge.events.needs import find_needs
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import EventError
 from driftgauge.events.rows import RECORD_ID, BaselineContract, default_id
@@ -58,27 +59,28 @@ def bits(number, vector):
     return np.where(np.isnan(numbers), np.float32(np.nan), numbers).tobytes()
 
 
-def read_both(mapping, deserializer, raws):
-    """Read records with and without patterns, which can be learned of each.
+def read_both(mapping, build, raws):
+    """Read records by the mapping's fields alone and as whole values; the outcomes must be the same.
+
+    Args:
+        mapping: The mapping.
+        build: Returns the deserializer, given what the mapping reads.
+        raws: The values of records.
 
     Returns:
-        Which of them were read by a pattern.
+        Of which of them the fields are certain.
     """
     settings = InputSettings.model_validate(mapping)
-    plain, matched = (
-        MappedReader(settings, deserializer),
-        MappedReader(settings, deserializer, deserializer.learn),
-    )
-    patterns = matched._patterns
-    were_matched = []
+    deserializer = build(find_needs(settings))
+    whole, fields = MappedReader(settings, deserializer), MappedReader(settings, deserializer, deserializer)
+    are_certain = []
     for raw in raws:
-        is_matched = False
-        if patterns is not None:
-            patterns._learned = 0
-            is_matched = patterns.read(stored(raw), SCHEDULES) is not None
-        were_matched.append(is_matched)
-        assert outcome(matched, raw) == outcome(plain, raw)
-    return were_matched
+        assert outcome(fields, raw) == outcome(whole, raw)
+        try:
+            are_certain.append(deserializer.read_fields(stored(raw)) is not None)
+        except EventError:
+            are_certain.append(False)
+    return are_certain
 
 
 @st.composite

@@ -70,7 +70,7 @@ def test_response_is_a_mapping(raw):
     ("datatype", "data"),
     [
         ("FP32", b"12345678"),
-        ("FP64", memoryview(b"12345678")),
+        ("FP64", memoryview(b"12345678").cast("d")),
         ("BF16", None),
         ("INT8", None),
         ("INT32", None),

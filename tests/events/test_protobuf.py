@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from driftgauge.config.inputs import InputSettings
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.inputs import build_readers
+from driftgauge.events.needs import Need
 from driftgauge.events.protobuf import ProtobufDeserializer
 from driftgauge.events.rejection import EventError, Reason, SchemaPending
 from driftgauge.events.rows import RECORD_ID, BaselineContract
@@ -60,7 +61,7 @@ def test_event_is_read_by_mapping(embedding):
     ((contract, _, time_ms, vector, event_id, segments),) = read_record(
         reader, record(embedded()), {"clicks": (CONTRACT,)}
     )
-    assert (contract, time_ms, vector) == (CONTRACT, NOON_MS, VECTOR.tobytes())
+    assert (contract, time_ms, bytes(vector)) == (CONTRACT, NOON_MS, VECTOR.tobytes())
     assert (event_id, segments) == (RECORD_ID, {"country": "de"})
 
 
@@ -95,7 +96,7 @@ def test_message_that_the_schema_lacks_is_undecodable(indexes, detail):
 
 def test_schema_is_asked_for_once():
     schemas = Schemas(_7=None)
-    deserialize = ProtobufDeserializer(schemas)
+    deserialize = ProtobufDeserializer(schemas, Need())
     with pytest.raises(SchemaPending):
         deserialize(record(embedded()))
     schemas.schemas[ID] = Schema(serialized(protobuf_file()))
@@ -128,7 +129,7 @@ def test_imported_files_are_used_under_the_name_of_their_reference():
         ("shop/point.proto", serialized(point_file("default"))),
         ("shop/points.proto", serialized(points)),
     )
-    deserialize = ProtobufDeserializer(Schemas(_7=Schema(serialized(main), references)))
+    deserialize = ProtobufDeserializer(Schemas(_7=Schema(serialized(main), references)), Need())
     assert compile_path("point.x")(deserialize(stored(framed(b"\0\n\2\10\5")))) == 5
 
 
@@ -141,7 +142,7 @@ def test_imported_files_are_used_under_the_name_of_their_reference():
     ],
 )
 def test_unusable_schema_is_reported_with_each_record(text, detail):
-    deserialize = ProtobufDeserializer(Schemas(_7=Schema(text)))
+    deserialize = ProtobufDeserializer(Schemas(_7=Schema(text)), Need())
     for _ in range(2):
         assert detail in undecodable(deserialize, framed(b"\0"))
 

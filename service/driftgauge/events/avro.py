@@ -1,14 +1,14 @@
 """The deserializer of Avro behind a schema registry."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
 from fastavro import parse_schema, schemaless_reader
 
-from driftgauge.events.avro_layouts import AvroWalk
-from driftgauge.events.layouts import Layout
+from driftgauge.events.avro_cursor import Cursor, compile_cursor
+from driftgauge.events.needs import Need
 from driftgauge.events.readers import ReaderCache, UnusableSchema
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
@@ -19,16 +19,46 @@ __all__ = ["AvroDeserializer"]
 _NAMED = frozenset({"record", "error", "enum", "fixed"})
 # A record of one field adds no bytes. Only in a record fastavro finds the types of other schemas.
 _WRAPPER = "driftgauge_wrapper"
+# Of a topic. The code of each takes some 100 KiB at most.
+_MOST_CURSORS = 256
 
 
 class AvroDeserializer:
-    """Decodes records with the schemas that they were written with; a `Deserializer`.
+    """Decodes records with the schemas that they were written with; a `Deserializer` and a `FieldReader`.
 
     Records are mappings; logical types become datetime or UUID.
+
+    Attributes:
+        names: The names of the fields that the mapping reads.
     """
 
-    def __init__(self, schemas: SchemaSource) -> None:
+    def __init__(self, schemas: SchemaSource, need: Need) -> None:
+        """Create a deserializer.
+
+        Args:
+            schemas: Where schemas come from.
+            need: What the mapping reads of a value.
+        """
+        self.names: Sequence[str] = tuple(need.fields)
+        self._need = need
+        self._cursors: dict[bytes, Cursor] = {}
         self._schemas: ReaderCache[Any] = ReaderCache(schemas, "AVRO", _parse)
+
+    def read_mapped(self, record: RawRecord) -> object:
+        """Return a record's decoded value, see `FieldReader`."""
+        fields = self.read_fields(record)
+        return self(record) if fields is None else dict(zip(self.names, fields, strict=False))
+
+    def read_fields(self, record: RawRecord) -> tuple[object, ...] | None:
+        """Return the fields that the mapping reads, see `FieldReader`."""
+        raw = record.value()
+        if raw is None:
+            return None
+        cursor = self._cursors.get(raw[:PAYLOAD]) or self._find_cursor(raw)
+        try:
+            return None if cursor is None else cursor(raw)
+        except Exception:  # noqa: BLE001 - fastavro judges the record
+            return None
 
     def __call__(self, record: RawRecord) -> object:
         """Return a record's decoded value.
@@ -59,10 +89,19 @@ class AvroDeserializer:
             raise EventError(Reason.UNDECODABLE, detail)
         return value
 
-    def learn(self, layout: Layout) -> None:
-        """Walk over a value that was decoded; a `Learner`."""
-        schema = self._schemas.get(layout.raw)
-        AvroWalk(schema["__named_schemas"], layout).walk(schema["fields"][0]["type"])
+    def _find_cursor(self, raw: bytes) -> Cursor | None:
+        """Return the cursor of the schema that a record names, which is kept; None beyond the most.
+
+        Raises:
+            EventError: The record names no schema, there is none, or it cannot be used.
+            SchemaPending: The schema is not known yet.
+        """
+        schema = self._schemas.get(raw)
+        if len(self._cursors) == _MOST_CURSORS:
+            return None
+        cursor = compile_cursor(schema["fields"][0]["type"], schema["__named_schemas"], self._need)
+        self._cursors[raw[:PAYLOAD]] = cursor
+        return cursor
 
 
 def _parse(schema: Schema) -> Any:

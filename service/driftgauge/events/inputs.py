@@ -15,6 +15,7 @@ from driftgauge.events.deserializers import (
     deserialize_json,
 )
 from driftgauge.events.mapped import Deserializer, MappedReader
+from driftgauge.events.needs import find_needs
 from driftgauge.events.schemas import SchemaSource
 
 __all__ = ["build_readers", "missing_libraries"]
@@ -82,15 +83,16 @@ def _build_reader(topic: str, settings: InputSettings, schemas: SchemaSource | N
             f"inputs.{topic}: encoding {settings.encoding} needs a schema registry; set schema_registry.url"
         )
         raise ConfigError(message)
+    need = find_needs(settings)
     if settings.encoding == "avro":
         from driftgauge.events.avro import AvroDeserializer  # noqa: PLC0415
 
-        avro = AvroDeserializer(schemas)
-        return MappedReader(settings, avro, avro.learn)
+        avro = AvroDeserializer(schemas, need)
+        return MappedReader(settings, avro, avro)
     from driftgauge.events.protobuf import ProtobufDeserializer  # noqa: PLC0415
 
-    protobuf = ProtobufDeserializer(schemas)
-    return MappedReader(settings, protobuf, protobuf.learn)
+    protobuf = ProtobufDeserializer(schemas, need)
+    return MappedReader(settings, protobuf, protobuf)
 
 
 def _array_names(settings: InputSettings) -> list[str]:

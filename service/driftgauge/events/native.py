@@ -114,7 +114,7 @@ def read_fast(document: object, raw: bytes, streams: Mapping[str, Schedule]) -> 
     except ValueError:
         return None
     number = F64 if type(vector) is memoryview else F32
-    if vector is None or len(vector) != expected.dimension * number.size:
+    if vector is None or len(vector) != (expected.dimension if number is F64 else expected.size):
         return None
     version, event_id, segments = get("model_version"), get("event_id"), get("segments")
     has_options = version is not None or event_id is not None or segments is not None
