@@ -34,11 +34,12 @@ def outcome(reader, raw):
     None where it is filtered out.
     """
     record = stored(raw)
-    (found,) = reader([record], SCHEDULES)
+    try:
+        found = reader.read(record, SCHEDULES)
+    except EventError as error:
+        return error.reason, error.stream, error.detail
     if found is None:
         return None
-    if isinstance(found, EventError):
-        return found.reason, found.stream, found.detail
     return [
         (
             contract.baseline,

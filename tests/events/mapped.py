@@ -39,9 +39,8 @@ def decode(mapping, *records, contracts=CONTRACTS):
 
 def read_record(reader, record, schedules):
     """Return the rows of a record, None if it is filtered out; raise why it is refused or cannot be read."""
-    (outcome,) = reader([record], schedules)
-    if isinstance(outcome, Exception):
-        raise outcome
+    rows = reader.read_all([record], schedules)
+    outcome = reader.read(record, schedules) if rows is None else list(rows)
     return [outcome] if isinstance(outcome, tuple) else outcome
 
 

@@ -4,6 +4,7 @@ import json
 import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from driftgauge.events.needs import Need
 from driftgauge.events.rejection import EventError, Reason, SchemaPending
 from driftgauge.events.rows import BaselineContract
 from driftgauge.events.schemas import Schema
+from tests.events.both_ways import read_both
 from tests.events.mapped import read_record
 from tests.events.schema_records import AVRO, ID, Schemas, avro, avro_schema, framed, stored, undecodable
 
@@ -190,6 +192,19 @@ def test_changed_record_is_decoded_or_undecodable(data):
 def test_primitive_schema_is_decoded(text):
     deserialize = AvroDeserializer(Schemas(_7=Schema(text)), Need())
     assert deserialize(stored(framed(b"\x04ab"))) == b"ab"
+
+
+@pytest.mark.parametrize("depth", [100, 600])
+def test_chain_of_references_is_decoded_or_unusable(depth):
+    """Checks of a schema nest as its types do, and Python's calls nest 1,000 times."""
+    references = [("R0", {"type": "record", "name": "R0", "fields": [{"name": "v", "type": "bytes"}]})]
+    for number in range(1, depth):
+        fields = [{"name": "a", "type": f"R{number - 1}"}]
+        references.append((f"R{number}", {"type": "record", "name": f"R{number}", "fields": fields}))
+    build = partial(AvroDeserializer, Schemas(_7=avro_schema(f"R{depth - 1}", *references)))
+    path = "a." * (depth - 1) + "v"
+    mapping = {"encoding": "avro", "stream": "a", "embedding": path, "timestamp": {"record": "timestamp"}}
+    assert read_both(mapping, build, [framed(b"\x10" + VECTOR[:2].tobytes())]) == [False]
 
 
 def test_schema_of_many_nested_types_is_checked_in_time_linear_in_their_number():

@@ -1,5 +1,6 @@
 """The path of whole polls of vectors in bytes accepts all records, as that of each record does, or none."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from driftgauge.events.deserializers import deserialize_bytes
 from driftgauge.events.mapped import MappedReader
 from driftgauge.events.mapped_bytes import compile_bytes
 from driftgauge.events.records import NO_TIMESTAMP, StoredRecord
+from driftgauge.events.rejection import EventError
 from driftgauge.events.rows import BaselineContract
 from driftgauge.events.timestamps import LAST_MS
 
@@ -42,14 +44,16 @@ def build_reader(**fields):
 @given(st.lists(RECORDS, min_size=1, max_size=3))
 def test_path_of_each_record_accepts_the_same_with_equal_bits(records):
     reader = build_reader()
-    rows = reader._bytes(records, SCHEDULES)
+    rows = reader.read_all(records, SCHEDULES)
     event("left" if rows is None else "read")
-    each = list(reader._read_each(records, SCHEDULES))
+    each = []
+    for record in records:
+        with suppress(EventError):
+            each.append(reader.read(record, SCHEDULES))
     if rows is not None:
         assert list(rows) == each
     else:
-        assert any(not isinstance(outcome, tuple) or outcome[0].baseline == "old" for outcome in each)
-    assert [str(outcome) for outcome in reader(records, SCHEDULES)] == [str(outcome) for outcome in each]
+        assert len(each) < len(records) or any(row[0].baseline == "old" for row in each)
 
 
 def test_time_of_a_record_without_one_is_not_taken():
@@ -57,8 +61,8 @@ def test_time_of_a_record_without_one_is_not_taken():
         def timestamp(self):
             return NO_TIMESTAMP, CUT_MS
 
-    assert build_reader()._bytes([SOUND], SCHEDULES) is not None
-    assert build_reader()._bytes([Record(b"12345678")], SCHEDULES) is None
+    assert build_reader().read_all([SOUND], SCHEDULES) is not None
+    assert build_reader().read_all([Record(b"12345678")], SCHEDULES) is None
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from driftgauge.events.rejection import EventError, Reason, SchemaPending
 from driftgauge.events.rows import RECORD_ID, BaselineContract
 from driftgauge.events.schemas import Schema
 from driftgauge.events.sources import compile_path
+from tests.events.both_ways import read_both
 from tests.events.mapped import read_record
 from tests.events.schema_records import (
     CLASSES,
@@ -25,6 +26,7 @@ from tests.events.schema_records import (
     Schemas,
     add_field,
     framed,
+    protobuf,
     protobuf_deserializer,
     protobuf_file,
     serialized,
@@ -138,7 +140,7 @@ def test_imported_files_are_used_under_the_name_of_their_reference():
     [
         ('syntax = "proto3"; message E {}', "no serialized descriptor, but perhaps the source"),
         ("eA==", "no serialized descriptor"),
-        (serialized(importing_file("point.proto")), "its descriptors are incomplete"),
+        (serialized(importing_file("point.proto")), "no Protobuf schema"),
     ],
 )
 def test_unusable_schema_is_reported_with_each_record(text, detail):
@@ -153,3 +155,34 @@ def test_any_payload_is_decoded_or_undecodable(payload):
     deserialize = protobuf_deserializer()
     with suppress(EventError):
         assert type(deserialize(stored(framed(b"\0" + payload)))).__name__ == "Embedded"
+
+
+def test_timestamp_of_a_schema_without_nanos_is_no_time():
+    """A registry may have a file of its own for that type, and its record must not end the process."""
+    own = descriptor_pb2.FileDescriptorProto(
+        name="google/protobuf/timestamp.proto", package="google.protobuf", syntax="proto3"
+    )
+    add_field(own.message_type.add(name="Timestamp"), "seconds", 1, "int64")
+    main = descriptor_pb2.FileDescriptorProto(
+        name="main.proto", package="shop", syntax="proto3", dependency=[own.name]
+    )
+    message = main.message_type.add(name="Main")
+    add_field(message, "at", 1, ".google.protobuf.Timestamp")
+    add_field(message, "vector", 2, "bytes")
+    mapping = {
+        "encoding": "protobuf",
+        "stream": {"constant": "clicks"},
+        "embedding": "vector",
+        "timestamp": "at",
+    }
+    raw = framed(b"\0" + b"\n\2\10\5" + b"\x12\x10" + VECTOR.tobytes())
+    for unit in ("ms", "s"):
+        settings = mapping | {"timestamp": {"path": "at", "unit": unit}}
+        assert read_both(settings, protobuf(own, main), [raw]) == [True]
+    reader = build_readers(
+        {"t": InputSettings.model_validate(mapping)},
+        Schemas(_7=Schema(serialized(main), ((own.name, serialized(own)),))),
+    )["t"]
+    with pytest.raises(EventError) as caught:
+        reader.read(stored(raw), {"clicks": (CONTRACT,)})
+    assert caught.value.reason is Reason.INVALID

@@ -5,7 +5,7 @@ from google.protobuf import descriptor_pb2
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.events.inputs import build_readers
-from driftgauge.events.rejection import Reason
+from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.schemas import Schema
 from tests.events.both_ways import NOON_MS, SCHEDULES, VECTOR, read_both, stored
 from tests.events.schema_records import Schemas, add_field, add_map, protobuf, serialized
@@ -79,9 +79,9 @@ def test_text_of_proto2_that_is_not_utf8_is_no_bytes(path, raw):
     reader = build_readers(
         {"t": InputSettings.model_validate(mapping)}, Schemas(_7=Schema(serialized(file)))
     )["t"]
-    (refused,) = reader([record], SCHEDULES)
-    assert refused.reason is Reason.INVALID
-    assert "not UTF-8" in refused.detail
+    with pytest.raises(EventError, match="not UTF-8") as caught:
+        reader.read(record, SCHEDULES)
+    assert caught.value.reason is Reason.INVALID
 
 
 def test_key_of_proto2_that_is_not_utf8_is_judged_alike():

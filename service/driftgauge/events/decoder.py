@@ -1,5 +1,6 @@
 """The decoder of raw records to event batches; checks run per batch wherever possible."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,10 +20,12 @@ from driftgauge.events.contract import STREAM_NAME, read_json, validate_event
 from driftgauge.events.native import NativeReader
 from driftgauge.events.records import RawRecord, Records
 from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending, precedence
-from driftgauge.events.rows import BaselineContract, Outcome, Reader, RecordId, Row, Schedule
+from driftgauge.events.rows import BaselineContract, Events, Reader, RecordId, Row, Schedule
 from driftgauge.events.vectors import F32, are_finite, to_matrix
 
 __all__ = ["Decoded", "Decoder", "ParsedEvent", "parse_event"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,7 @@ class Decoder:
         self._lead_ms = lead_ms
         self._readers = readers
         self._native = NativeReader()
+        self._logged: set[tuple[str | None, type[Exception]]] = set()
 
     def decode(self, records: Records) -> Decoded:
         """Return the event batches and rejections of raw records."""
@@ -153,10 +157,38 @@ class Decoder:
             tuple(pending),
         )
 
-    def _read(self, raw: Iterable[RawRecord]) -> Iterator[Outcome]:
-        """Yield the outcome of each record. Most polls have one topic, and all have runs of one."""
+    def _read(self, raw: Iterable[RawRecord]) -> Iterator[Events | EventError | SchemaPending]:
+        """Yield what becomes of each record. Most polls have one topic, and all have runs of one."""
         for topic, run in groupby(raw, methodcaller("topic")):
-            yield from self._readers.get(topic, self._native)(list(run), self._schedules)
+            reader, records = self._readers.get(topic, self._native), list(run)
+            rows = reader.read_all(records, self._schedules)
+            if rows is not None:
+                yield from rows
+                continue
+            # One value at a time: that of a hostile record may take twenty times the memory of its bytes.
+            for record in records:
+                try:
+                    yield reader.read(record, self._schedules)
+                except (EventError, SchemaPending) as fault:
+                    yield fault
+                except Exception as error:  # noqa: BLE001 - a record or a schema must not stop all of them
+                    yield self._refuse(record, error)
+
+    def _refuse(self, record: RawRecord, error: Exception) -> EventError:
+        """Return the refusal of a record on which its reader fails; log the first of a topic and an error."""
+        kind = record.topic(), type(error)
+        if kind not in self._logged:
+            self._logged.add(kind)
+            _log.error(
+                "a record cannot be read; it and its like are refused as undecodable",
+                extra={
+                    "record": f"{record.topic()}[{record.partition()}]@{record.offset()}",
+                    "remedy": "keep the dead letter, and report it with the logged traceback",
+                },
+                exc_info=error,
+            )
+        detail = f"value: the reader fails on it ({type(error).__name__}: {error})"
+        return EventError(Reason.UNDECODABLE, detail)
 
     def _batch(
         self,

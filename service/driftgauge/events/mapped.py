@@ -11,8 +11,8 @@ from driftgauge.events.mapped_fields import TextField, VectorField, require
 from driftgauge.events.mapped_rows import MappedFields, MappedVector, is_well_formed, read_row
 from driftgauge.events.mapped_single import SingleReader, compile_single
 from driftgauge.events.records import RawRecord
-from driftgauge.events.rejection import EventError, Reason, SchemaPending, precedence
-from driftgauge.events.rows import Outcome, Row, Schedule, default_id, may_hold_bool
+from driftgauge.events.rejection import EventError, Reason, precedence
+from driftgauge.events.rows import Events, Row, Schedule, default_id, may_hold_bool
 from driftgauge.events.sources import compile_source, describe_source, read_time
 from driftgauge.events.vectors import F32, F64
 
@@ -90,31 +90,24 @@ class MappedReader:
                 compile_single(settings, fields.names),
             )
 
-    def __call__(self, records: Sequence[RawRecord], schedules: Mapping[str, Schedule]) -> Iterable[Outcome]:
-        """Return what becomes of each record; see `Reader`."""
-        rows = None if self._bytes is None else self._bytes(records, schedules)
-        return self._read_each(records, schedules) if rows is None else rows
+    def read_all(
+        self, records: Sequence[RawRecord], schedules: Mapping[str, Schedule]
+    ) -> Iterable[Row] | None:
+        """Return the events of records that are nothing but bytes, see `Reader`."""
+        return None if self._bytes is None else self._bytes(records, schedules)
 
-    def _read_each(
-        self, records: Iterable[RawRecord], schedules: Mapping[str, Schedule]
-    ) -> Iterator[Outcome]:
-        # One value at a time: that of a hostile record may take twenty times the memory of its bytes.
-        return (self._read_one(record, schedules) for record in records)
-
-    def _read_one(self, record: RawRecord, schedules: Mapping[str, Schedule]) -> Outcome:
-        try:
-            if self._single_fields is not None:
-                fields = self._read_fields(record)
-                row = None if fields is None else self._single_fields(record, fields, schedules)
-                if row is not None:
-                    return row
-            value = self._decode(record, self._read_mapped)
-            if type(value) is Unmet:
-                return None
-            row = None if self._single is None else self._single(record, value, schedules)
-            return self._read(record, value, schedules) if row is None else row
-        except (EventError, SchemaPending) as fault:
-            return fault
+    def read(self, record: RawRecord, schedules: Mapping[str, Schedule]) -> Events:
+        """Return the events of a record, see `Reader`."""
+        if self._single_fields is not None:
+            fields = self._read_fields(record)
+            row = None if fields is None else self._single_fields(record, fields, schedules)
+            if row is not None:
+                return row
+        value = self._decode(record, self._read_mapped)
+        if type(value) is Unmet:
+            return None
+        row = None if self._single is None else self._single(record, value, schedules)
+        return self._read(record, value, schedules) if row is None else row
 
     def _read(self, record: RawRecord, value: object, schedules: Mapping[str, Schedule]) -> list[Row]:
         """Return the events of a record, given its decoded value.

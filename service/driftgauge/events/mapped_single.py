@@ -106,8 +106,11 @@ def _compile_taker(
         return lambda _, value: places(value)
     a, b, c, d, e = [_get_nothing if source is None else compile_field(source) for source in sources]
     return lambda record, value: (
-        *(a(record, value), b(record, value), c(record, value)),
-        *(d(record, value), e(record, value)),
+        a(record, value),
+        b(record, value),
+        c(record, value),
+        d(record, value),
+        e(record, value),
     )
 
 

@@ -4,7 +4,7 @@
 contract itself. It accepts every value that `read_fast` accepts, with the same bits.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from driftgauge.events.array_parser import IS_AVAILABLE, ArrayParser
 from driftgauge.events.contract import read_json, validate_event
@@ -33,22 +33,16 @@ class NativeReader:
     def __init__(self) -> None:
         self._parser = ArrayParser(["embedding"]) if IS_AVAILABLE else None
 
-    def __call__(
-        self, records: Sequence[RawRecord], schedules: Mapping[str, Schedule]
-    ) -> Iterator[Row | EventError]:
-        """Yield the event of each record, or why the record is refused."""
-        for record in records:
-            try:
-                yield self._read(record.value(), schedules)
-            except EventError as error:
-                yield error
+    def read_all(self, records: Sequence[RawRecord], schedules: Mapping[str, Schedule]) -> None:
+        """Return None: values are parsed one by one."""
 
-    def _read(self, raw: bytes | None, schedules: Mapping[str, Schedule]) -> Row:
-        """Return the event of a value.
+    def read(self, record: RawRecord, schedules: Mapping[str, Schedule]) -> Row:
+        """Return the event of a record.
 
         Raises:
             EventError: The record has no value, is not JSON, or as `read_exact`.
         """
+        raw = record.value()
         if raw is None:
             raise EventError(Reason.UNDECODABLE, "no value (a tombstone)")
         if self._parser is not None and (document := self._parser.parse(raw)) is not None:

@@ -141,19 +141,14 @@ class _File:
     """The messages of a schema.
 
     Raises:
-        UnusableSchema: The schema has no descriptors, or not all of those that it needs.
+        UnusableSchema: The schema has no descriptors.
+        Exception: It has not all of those that it needs; the pool raises TypeError, KeyError and others.
     """
 
     def __init__(self, schema: Schema, need: Need) -> None:
-        try:
-            files = [_read_file(name, text) for name, text in schema.references]
-            files.append(_read_file(_FILE, schema.text))
-            self._pool = _build_pool(files)
-        except UnusableSchema:
-            raise
-        except Exception as error:  # noqa: BLE001 - the pool raises TypeError, KeyError and others
-            message = f"its descriptors are incomplete ({error})"
-            raise UnusableSchema(message) from None
+        files = [_read_file(name, text) for name, text in schema.references]
+        files.append(_read_file(_FILE, schema.text))
+        self._pool = _build_pool(files)
         self._files = files
         self._file = files[-1]
         self._need = need

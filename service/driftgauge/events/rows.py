@@ -8,14 +8,13 @@ from typing import Final, Protocol, TypeAlias
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.contract import MAX_SEGMENTS, MAX_TEXT
 from driftgauge.events.records import RawRecord
-from driftgauge.events.rejection import EventError, SchemaPending
 from driftgauge.events.vectors import VectorFormat
 
 __all__ = [
     "NUMBERS",
     "RECORD_ID",
     "BaselineContract",
-    "Outcome",
+    "Events",
     "Reader",
     "RecordId",
     "Row",
@@ -94,17 +93,25 @@ The decoder checks the values per batch, so the vector may hold non-finite numbe
 """
 
 
-Outcome: TypeAlias = Row | list[Row] | EventError | SchemaPending | None
-"""What a reader makes of a record: its event, or its events; why it is refused as a whole; that it cannot be
-read yet; or None where the configuration filters it out.
-"""
+Events: TypeAlias = Row | list[Row] | None
+"""The event of a record, or its events; None where the configuration filters the record out."""
 
 
 class Reader(Protocol):
     """Reads the events of a topic's records."""
 
-    def __call__(self, records: Sequence[RawRecord], schedules: Mapping[str, Schedule]) -> Iterable[Outcome]:
-        """Return the outcome of each record, in their order."""
+    def read_all(
+        self, records: Sequence[RawRecord], schedules: Mapping[str, Schedule]
+    ) -> Iterable[Row] | None:
+        """Return the event of each record, faster than one by one; None unless all certainly are one."""
+
+    def read(self, record: RawRecord, schedules: Mapping[str, Schedule]) -> Events:
+        """Return the events of a record.
+
+        Raises:
+            EventError: The record is refused as a whole.
+            SchemaPending: The record cannot be read yet.
+        """
 
 
 def default_id(record: RawRecord) -> str:
