@@ -4,21 +4,14 @@ import numpy as np
 from hypothesis import strategies as st
 
 from driftgauge.config.inputs import InputSettings
-from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.mapped import MappedReader
 from driftgauge.events.needs import find_needs
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import EventError
-from driftgauge.events.rows import RECORD_ID, BaselineContract, default_id
+from driftgauge.events.rows import RECORD_ID, default_id
 
 NOON_MS = 1_762_171_200_000
 VECTOR = np.array([0.5, -1.25], "<f4").tobytes()
-SCHEDULES = {
-    "clicks": (
-        BaselineContract("clicks", "second", 2, "v2", DistanceMetric.EUCLIDEAN, NOON_MS),
-        BaselineContract("clicks", "first", 2, None, DistanceMetric.EUCLIDEAN),
-    )
-}
 # No rightmost bit, all bits, the largest varint, text that is not ASCII, and text that is not UTF-8.
 _PIECES = [b"\x80", b"\xff", b"\0", b"\x80\0", b"\xff" * 9 + b"\1", "é".encode(), b"\xed\xa0\x80"]
 
@@ -29,28 +22,20 @@ def stored(raw):
 
 
 def outcome(reader, raw):
-    """Return what becomes of a record: its reason, or baseline, time, bits, id and segments of its events.
+    """Return what becomes of a record: its reason, or its events, with their vectors as bits.
 
     None where it is filtered out.
     """
     record = stored(raw)
     try:
-        found = reader.read(record, SCHEDULES)
+        found = reader.read(record)
     except EventError as error:
         return error.reason, error.stream, error.detail
     if found is None:
         return None
     return [
-        (
-            contract.baseline,
-            time_ms,
-            bits(number, vector),
-            default_id(record) if own is RECORD_ID else own,
-            segments,
-        )
-        for contract, number, time_ms, vector, own, segments in (
-            [found] if isinstance(found, tuple) else found
-        )
+        (stream, time_ms, bits(number, vector), default_id(record) if own is RECORD_ID else own, *others)
+        for stream, time_ms, vector, number, own, *others in ([found] if isinstance(found, tuple) else found)
     ]
 
 

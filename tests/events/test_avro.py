@@ -12,12 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.config.inputs import InputSettings
-from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.avro import AvroDeserializer
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.needs import Need
 from driftgauge.events.rejection import EventError, Reason, SchemaPending
-from driftgauge.events.rows import BaselineContract
 from driftgauge.events.schemas import Schema
 from tests.events.both_ways import read_both
 from tests.events.mapped import read_record
@@ -42,7 +40,6 @@ MAPPING = {
     "event_id": "id",
     "segments": {"country": "segments.country"},
 }
-CONTRACT = BaselineContract("clicks", "first", 4, None, DistanceMetric.EUCLIDEAN)
 
 
 def deserializer(schema=AVRO, *references):
@@ -58,10 +55,8 @@ def test_event_is_read_by_mapping(embedding):
     inputs = {"embeddings": InputSettings.model_validate(MAPPING | {"embedding": embedding})}
     reader = build_readers(inputs, Schemas(_7=avro_schema(AVRO)))["embeddings"]
     value = VALUE | {"numbers": VECTOR.tolist()}
-    ((contract, _, time_ms, vector, event_id, segments),) = read_record(
-        reader, stored(framed(avro(value))), {"clicks": (CONTRACT,)}
-    )
-    assert (contract, time_ms, bytes(vector)) == (CONTRACT, NOON_MS, VECTOR.tobytes())
+    ((stream, time_ms, vector, _, event_id, _, segments),) = read_record(reader, stored(framed(avro(value))))
+    assert (stream, time_ms, bytes(vector)) == ("clicks", NOON_MS, VECTOR.tobytes())
     assert (event_id, segments) == (str(uuid.UUID(int=5)), {"country": "de"})
 
 
@@ -76,7 +71,7 @@ def test_list_of_other_values_than_numbers_is_invalid(item, value):
     mapping["timestamp"] = {"constant": "2025-11-03T12:00:00Z"}
     readers = build_readers({"t": InputSettings.model_validate(mapping)}, Schemas(_7=avro_schema(schema)))
     with pytest.raises(EventError) as caught:
-        read_record(readers["t"], stored(framed(avro({"v": [value] * 4}, schema))), {"clicks": (CONTRACT,)})
+        read_record(readers["t"], stored(framed(avro({"v": [value] * 4}, schema))))
     assert caught.value.reason is Reason.INVALID
 
 

@@ -185,6 +185,25 @@ def test_batch_is_checked_by_metric_of_its_baseline(plan):
         assert rejection.reason is (Reason.ZERO_VECTOR if is_fit else Reason.WRONG_DIMENSION)
 
 
+def test_event_is_checked_by_the_baseline_in_force_at_its_time():
+    values = [
+        event([1.0] * dimension, stream="moved", timestamp=time_ms, model_version=version)
+        for time_ms, dimension, version in [
+            *[(999, 4, "v1"), (1_000, 2, "v2"), (999, 4, None), (1_000, 2, None)],
+            *[(999, 4, "v2"), (1_000, 2, "v1"), (999, 2, "v1"), (1_000, 4, "v2"), (999, 2, "v2")],
+        ]
+    ]
+    decoded = decode(*values, contracts=MOVED)
+    assert {batch.baseline: batch.row.tolist() for batch in decoded.batches} == {
+        "first": [0, 2],
+        "second": [1, 3],
+    }
+    assert [rejection.reason for rejection in decoded.rejections] == [
+        *[Reason.WRONG_MODEL, Reason.WRONG_MODEL],
+        *[Reason.WRONG_DIMENSION, Reason.WRONG_DIMENSION, Reason.WRONG_MODEL],
+    ]
+
+
 def test_rejection_names_only_configured_stream():
     decoded = decode(
         event([1]),
@@ -214,15 +233,14 @@ class Script:
     def __init__(self):
         self.runs = []
 
-    def read_all(self, records, schedules):
+    def read_all(self, records):
         self.runs.append([record.offset() for record in records])
         if {record.value() for record in records} == {b"event"}:
-            return [self.read(record, schedules) for record in records]
+            return [self.read(record) for record in records]
         return None
 
-    def read(self, record, schedules):
-        (contract,) = schedules["images"]
-        row = contract, F32, 1, bytes(contract.size), f"e-{record.offset()}", None
+    def read(self, record):
+        row = "images", 1, bytes(8), F32, f"e-{record.offset()}", None, None
         outcome = {
             b"event": row,
             b"events": [row, row],
@@ -290,9 +308,8 @@ def test_events_without_own_id_are_named_by_their_records(plan):
     ids = {record.offset(): event_id for record, (_, _, event_id) in zip(raw, plan, strict=True)}
 
     class Ids(Script):
-        def read_all(self, records, schedules):
-            (contract,) = schedules["images"]
-            return [(contract, F32, 1, bytes(8), ids[record.offset()], None) for record in records]
+        def read_all(self, records):
+            return [("images", 1, bytes(8), F32, ids[record.offset()], None, None) for record in records]
 
     contract = BaselineContract("images", "first", 2, None, DistanceMetric.EUCLIDEAN)
     decoder = Decoder([contract], lead_ms=0, readers={"a": Ids(), "b": Ids()})

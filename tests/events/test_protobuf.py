@@ -9,12 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.config.inputs import InputSettings
-from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.needs import Need
 from driftgauge.events.protobuf import ProtobufDeserializer
 from driftgauge.events.rejection import EventError, Reason, SchemaPending
-from driftgauge.events.rows import RECORD_ID, BaselineContract
+from driftgauge.events.rows import RECORD_ID
 from driftgauge.events.schemas import Schema
 from driftgauge.events.sources import compile_path
 from tests.events.both_ways import read_both
@@ -36,7 +35,6 @@ from tests.events.schema_records import (
 
 NOON_MS = 1_762_171_200_000
 VECTOR = np.array([0.5, -1.25, 3, 0.1], "<f4")
-CONTRACT = BaselineContract("clicks", "first", 4, None, DistanceMetric.EUCLIDEAN)
 
 
 def embedded():
@@ -60,10 +58,8 @@ def test_event_is_read_by_mapping(embedding):
     }
     inputs = {"embeddings": InputSettings.model_validate(mapping)}
     reader = build_readers(inputs, Schemas(_7=Schema(serialized(protobuf_file()))))["embeddings"]
-    ((contract, _, time_ms, vector, event_id, segments),) = read_record(
-        reader, record(embedded()), {"clicks": (CONTRACT,)}
-    )
-    assert (contract, time_ms, bytes(vector)) == (CONTRACT, NOON_MS, VECTOR.tobytes())
+    ((stream, time_ms, vector, _, event_id, _, segments),) = read_record(reader, record(embedded()))
+    assert (stream, time_ms, bytes(vector)) == ("clicks", NOON_MS, VECTOR.tobytes())
     assert (event_id, segments) == (RECORD_ID, {"country": "de"})
 
 
@@ -74,7 +70,7 @@ def test_list_of_bools_is_invalid():
     message = embedded()
     message.flags.extend([True] * 4)
     with pytest.raises(EventError) as caught:
-        read_record(reader, record(message), {"clicks": (CONTRACT,)})
+        read_record(reader, record(message))
     assert caught.value.reason is Reason.INVALID
 
 
@@ -184,5 +180,5 @@ def test_timestamp_of_a_schema_without_nanos_is_no_time():
         Schemas(_7=Schema(serialized(main), ((own.name, serialized(own)),))),
     )["t"]
     with pytest.raises(EventError) as caught:
-        reader.read(stored(raw), {"clicks": (CONTRACT,)})
+        reader.read(stored(raw))
     assert caught.value.reason is Reason.INVALID

@@ -7,7 +7,7 @@ from driftgauge.config.inputs import InputSettings
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.schemas import Schema
-from tests.events.both_ways import NOON_MS, SCHEDULES, VECTOR, read_both, stored
+from tests.events.both_ways import NOON_MS, VECTOR, read_both, stored
 from tests.events.schema_records import Schemas, add_field, add_map, protobuf, serialized
 from tests.events.test_protobuf_fields import MAPPING, event, field, value
 
@@ -80,7 +80,7 @@ def test_text_of_proto2_that_is_not_utf8_is_no_bytes(path, raw):
         {"t": InputSettings.model_validate(mapping)}, Schemas(_7=Schema(serialized(file)))
     )["t"]
     with pytest.raises(EventError, match="not UTF-8") as caught:
-        reader.read(record, SCHEDULES)
+        reader.read(record)
     assert caught.value.reason is Reason.INVALID
 
 

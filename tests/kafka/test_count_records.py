@@ -81,10 +81,10 @@ class Worker:
             )
 
     def _read_with(self, reader):
-        def read(record, schedules):
+        def read(record):
             if record.value() in self.unknown:
                 raise SchemaPending
-            return reader.read(record, schedules)
+            return reader.read(record)
 
         return SimpleNamespace(read=read, read_all=reader.read_all)
 

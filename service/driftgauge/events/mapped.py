@@ -1,6 +1,6 @@
 """Reading of records by a mapping from the configuration, wherever an event's fields are."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from driftgauge.config.inputs import InputSettings, VectorSettings
@@ -8,11 +8,11 @@ from driftgauge.events.conditions import RecordCondition, Unmet
 from driftgauge.events.deserializers import read_attributes
 from driftgauge.events.mapped_bytes import compile_bytes
 from driftgauge.events.mapped_fields import TextField, VectorField, require
-from driftgauge.events.mapped_rows import MappedFields, MappedVector, is_well_formed, read_row
+from driftgauge.events.mapped_rows import MappedFields, MappedVector, read_row
 from driftgauge.events.mapped_single import SingleReader, compile_single
 from driftgauge.events.records import RawRecord
-from driftgauge.events.rejection import EventError, Reason, precedence
-from driftgauge.events.rows import Events, Row, Schedule, default_id, may_hold_bool
+from driftgauge.events.rejection import EventError, Reason
+from driftgauge.events.rows import Events, Row, default_id, may_hold_bool
 from driftgauge.events.sources import compile_source, describe_source, read_time
 from driftgauge.events.vectors import F32, F64
 
@@ -90,33 +90,29 @@ class MappedReader:
                 compile_single(settings, fields.names),
             )
 
-    def read_all(
-        self, records: Sequence[RawRecord], schedules: Mapping[str, Schedule]
-    ) -> Iterable[Row] | None:
+    def read_all(self, records: Sequence[RawRecord]) -> Iterable[Row] | None:
         """Return the events of records that are nothing but bytes, see `Reader`."""
-        return None if self._bytes is None else self._bytes(records, schedules)
+        return None if self._bytes is None else self._bytes(records)
 
-    def read(self, record: RawRecord, schedules: Mapping[str, Schedule]) -> Events:
+    def read(self, record: RawRecord) -> Events:
         """Return the events of a record, see `Reader`."""
         if self._single_fields is not None:
             fields = self._read_fields(record)
-            row = None if fields is None else self._single_fields(record, fields, schedules)
+            row = None if fields is None else self._single_fields(record, fields)
             if row is not None:
                 return row
         value = self._decode(record, self._read_mapped)
         if type(value) is Unmet:
             return None
-        row = None if self._single is None else self._single(record, value, schedules)
-        return self._read(record, value, schedules) if row is None else row
+        row = None if self._single is None else self._single(record, value)
+        return self._read(record, value) if row is None else row
 
-    def _read(self, record: RawRecord, value: object, schedules: Mapping[str, Schedule]) -> list[Row]:
+    def _read(self, record: RawRecord, value: object) -> list[Row]:
         """Return the events of a record, given its decoded value.
 
         Raises:
             EventError: The record is refused.
         """
-        rows: list[Row] = []
-        fault: EventError | None = None
         stream: str | None = None
         try:
             streams = self.streams(record, value)
@@ -127,25 +123,13 @@ class MappedReader:
                 self.model_version(record, value),
                 self.segments(record, value),
             )
-            vectors = self.vectors(record, value, streams, fields.event_id)
+            rows = []
+            for vector in self.vectors(record, value, streams, fields.event_id):
+                stream = vector.stream
+                rows.append(read_row(vector, fields))
         except EventError as error:
             error.stream = error.stream or stream
             raise
-        for vector in vectors:
-            if fault is not None and vector.stream == fault.stream and is_well_formed(vector):
-                # Its stream has failed for a reason that comes no later than any of this vector's.
-                continue
-            try:
-                rows.append(read_row(vector, fields, schedules))
-            except EventError as error:
-                error.stream = vector.stream
-                # What is invalid was found before what does not fit the baseline, if by another vector.
-                if fault is None or precedence(error.reason) < precedence(fault.reason):
-                    fault = error
-                if error.reason is Reason.INVALID:
-                    break
-        if fault is not None:
-            raise fault
         return rows
 
     def decode(self, record: RawRecord) -> object:
@@ -184,18 +168,6 @@ class MappedReader:
             EventError: A name is missing or no text.
         """
         return [vector.stream(record, value) for vector in self._vectors]
-
-    def dimensions(self, record: RawRecord, value: object) -> dict[str, int]:
-        """Return the length of the record's vectors by stream; of several of one stream, the first.
-
-        Raises:
-            EventError: A stream or a vector is missing or has a wrong type.
-        """
-        lengths: dict[str, int] = {}
-        for vector in self.vectors(record, value, self.streams(record, value), ""):
-            size = 1 if isinstance(vector.items, list) else vector.number.size
-            lengths.setdefault(vector.stream, len(vector.items) // size)
-        return lengths
 
     def time_ms(self, record: RawRecord, value: object) -> int:
         """Return the event time, milliseconds since the epoch.

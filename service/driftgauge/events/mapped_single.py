@@ -1,6 +1,6 @@
 """Reading of records with one vector, in less than half of the general path's time."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Any, TypeAlias
@@ -9,22 +9,14 @@ from driftgauge.config.inputs import InputSettings, Source
 from driftgauge.config.paths import parse_path
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError
-from driftgauge.events.rows import (
-    RECORD_ID,
-    Row,
-    Schedule,
-    has_valid_options,
-    in_force,
-    may_hold_bool,
-    pack_list,
-)
+from driftgauge.events.rows import RECORD_ID, Row, has_valid_options, is_stream, may_hold_bool, pack_list
 from driftgauge.events.sources import Getter, compile_source, compile_steps, read_time, to_optional_text
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.events.vectors import F32, F64, read_base64, to_format
 
 __all__ = ["SingleReader", "compile_single"]
 
-SingleReader: TypeAlias = Callable[[RawRecord, object, Mapping[str, Schedule]], Row | None]
+SingleReader: TypeAlias = Callable[[RawRecord, object], Row | None]
 """Returns the event of a record, given its decoded value, if it certainly is one, else None."""
 
 
@@ -44,15 +36,12 @@ def compile_single(settings: InputSettings, fields: Sequence[str] | None = None)
     time_source, own_number = settings.timestamp, to_format(source.embedding)
     is_ms, is_json = settings.timestamp.unit == "ms", settings.encoding == "json"
     compile_field = compile_source if fields is None else partial(_compile_place, fields)
-    take = _compile_taker(
-        (source.stream, time_source, source.embedding, settings.event_id, settings.model_version),
-        compile_field,
-        fields,
-    )
+    needed = source.stream, time_source, source.embedding
+    take = _compile_taker(needed, (settings.event_id, settings.model_version), compile_field, fields)
     get_segments = {key: compile_field(each) for key, each in settings.segments.items()}
     has_options = bool(settings.event_id or settings.model_version or get_segments)
 
-    def read(record: RawRecord, value: object, schedules: Mapping[str, Schedule]) -> Row | None:
+    def read(record: RawRecord, value: object) -> Row | None:
         number, segments = own_number, None
         try:
             stream, time_ms, vector, event_id, version = take(record, value)
@@ -69,48 +58,42 @@ def compile_single(settings: InputSettings, fields: Sequence[str] | None = None)
                 vector = read_base64(vector)
         except (ValueError, EventError):
             return None
-        if stream is None or (schedule := schedules.get(stream)) is None:
+        if stream is None or not is_stream(stream):
             return None
-        expected = schedule[0] if time_ms >= schedule[0].from_ms else in_force(schedule, time_ms)
-        length = expected.dimension * own_number.size
         if type(vector) is memoryview:
             number = F32 if vector.itemsize == F32.size else F64
-            length = expected.dimension
-        elif type(vector) is list and len(vector) == expected.dimension:
+        elif type(vector) is list:
             may_be_bool = not is_json or may_hold_bool(record.value() or b"")
-            vector, number, length = pack_list(vector, expected, may_be_bool=may_be_bool), F32, expected.size
-        if (type(vector) is not bytes and type(vector) is not memoryview) or len(vector) != length:
+            vector, number = pack_list(vector, may_be_bool=may_be_bool), F32
+        elif type(vector) is not bytes or len(vector) % number.size:
             return None
-        if has_options and not has_valid_options(version, event_id, segments, expected):
+        if not vector or (has_options and not has_valid_options(version, event_id, segments)):
             return None
-        return (
-            expected,
-            number,
-            time_ms,
-            vector,
-            RECORD_ID if event_id is None else event_id,
-            segments,
-        )
+        return stream, time_ms, vector, number, RECORD_ID if event_id is None else event_id, version, segments
 
     return read
 
 
 def _compile_taker(
-    sources: Sequence[Source | None], compile_field: Callable[[Source], Getter], fields: Sequence[str] | None
+    needed: tuple[Source, Source, Source],
+    optional: tuple[Source | None, Source | None],
+    compile_field: Callable[[Source], Getter],
+    fields: Sequence[str] | None,
 ) -> Callable[[RawRecord, Any], tuple[Any, ...]]:
-    """Return the function that takes five sources of a record; what has no source is None."""
-    names = [None if source is None else _field_name(source) for source in sources]
+    """Return the function that takes five fields of a record; one without a source is None."""
+    names = [None if source is None else _field_name(source) for source in (*needed, *optional)]
     if fields is not None and "" not in names:
         # The usual case, in a fifth of the time. After the fields stands a None.
         places = itemgetter(*[-1 if name is None else fields.index(name) for name in names])
         return lambda _, value: places(value)
-    a, b, c, d, e = [_get_nothing if source is None else compile_field(source) for source in sources]
+    a, b, c = map(compile_field, needed)
+    d, e = [None if source is None else compile_field(source) for source in optional]
     return lambda record, value: (
         a(record, value),
         b(record, value),
         c(record, value),
-        d(record, value),
-        e(record, value),
+        None if d is None else d(record, value),
+        None if e is None else e(record, value),
     )
 
 
@@ -127,10 +110,6 @@ def _compile_place(fields: Sequence[str], source: Source) -> Getter:
     first, *rest = parse_path(source.path)
     if first not in fields:
         # An item of a list, which a record is not.
-        return _get_nothing
+        return lambda record, value: None
     place, get = fields.index(first), compile_steps(rest)
     return lambda record, value: get(record, value[place])  # type: ignore[index]
-
-
-def _get_nothing(_: RawRecord, __: object) -> None:
-    return None
