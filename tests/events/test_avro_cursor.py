@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.events import avro
+from driftgauge.events import avro, avro_cursor
 from driftgauge.events.avro import AvroDeserializer
 from driftgauge.events.schemas import PAYLOAD, Schema
 from tests.events.both_ways import NOON_MS, VECTOR, read_both, sequences
@@ -369,11 +369,20 @@ def nested(depth):
         (nested(30), b"\0"),
         (record(*[(f"a{i}", "long") for i in range(1_000)], name="R"), b"\0" * 1_000),
         ([{"type": "fixed", "name": f"F{i}", "size": 1} for i in range(70)], b"\2a"),
+        ({"type": "fixed", "name": "F", "size": -1}, b""),
+        ({"type": "fixed", "name": "F", "size": "1"}, b"a"),
+        ([], b"\0"),
     ],
-    ids=["deep", "long", "many branches"],
+    ids=["deep", "long", "many branches", "negative size", "size that is no number", "union of nothing"],
 )
 def test_schema_beyond_the_bounds_is_left_to_fastavro(kind, raw):
     assert read_after_event(kind, raw) == [False]
+
+
+def test_logical_type_that_only_fastavro_knows_is_left_to_it(monkeypatch):
+    monkeypatch.setitem(avro_cursor.LOGICAL_READERS, "long-day", lambda *_: None)
+    for kind in ({"type": "long", "logicalType": "day"}, {"type": "long", "logicalType": "night"}):
+        assert read_after_event(kind, varint(7)) == [kind["logicalType"] == "night"]
 
 
 def test_cursors_of_a_topic_are_bounded(monkeypatch):

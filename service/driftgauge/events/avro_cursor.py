@@ -14,6 +14,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, TypeAlias
 
+from fastavro.read import LOGICAL_READERS
+
 from driftgauge.events.needs import Kind, Need
 from driftgauge.events.schemas import PAYLOAD
 from driftgauge.events.timestamps import LAST_MS
@@ -279,6 +281,9 @@ class _Code:
         Without kinds nothing is read of it.
         """
         logical = schema.get("logicalType")
+        full = f"{kind}-{logical}"
+        if full in LOGICAL_READERS and full not in {*_RANGES, "string-uuid"}:
+            raise _Unsure
         value = "r[p:e]"
         match kind:
             case "null":
@@ -290,7 +295,7 @@ class _Code:
                 self._add(f"e = p + {_SIZES[kind]}")
                 value = f"{kind}(r, p)[0]"
             case "int" | "long":
-                value = self._add_number(f"{kind}-{logical}", kinds)
+                value = self._add_number(full, kinds)
             case "string":
                 value += ".decode()"
                 # fastavro refuses what is no UUID or not UTF-8, read or not.
@@ -301,7 +306,11 @@ class _Code:
             case "bytes":
                 self._add(_LENGTH)
             case "fixed":
-                self._add(f"e = p + {int(schema['size'])}")
+                size = schema["size"]
+                if type(size) is not int or size < 0:
+                    # The position would go back.
+                    raise _Unsure
+                self._add(f"e = p + {size}")
             case "enum":
                 symbols = tuple(schema["symbols"])
                 self._add(f"{_NUMBER}if n & 1 or n >= {2 * len(symbols)}: raise Unsure")
