@@ -1,4 +1,4 @@
-"""A million mutated records over all encodings: `python -m tests.bench.mutated`, about half a minute.
+"""A million mutated records over all encodings: `python -m tests.bench.mutated`, about a minute.
 
 Each record is a valid one that was cut, flipped, overwritten, or had pieces inserted or doubled. Checked are
 sums (each record is accepted, filtered or refused, and only one of these), time (no batch of 1,000 takes
