@@ -96,9 +96,51 @@ ADDED = st.builds(
 )
 
 
+def vector_file(kind="float", *, inner=False, is_packed=True, syntax="proto3"):
+    """A file like `protobuf_file`, with a vector `numbers` of a type, perhaps in the message `inner`."""
+    file = protobuf_file()
+    file.syntax = syntax
+    message = file.message_type[0]
+    if syntax == "proto2":
+        message.field[8].ClearField("proto3_optional")
+        message.field[8].ClearField("oneof_index")
+        del message.oneof_decl[:]
+    found = message.field[3]
+    if inner:
+        found = add_field(message.nested_type[0], "numbers", 4, kind, repeated=True)
+    found.type = SCALARS.Value(f"TYPE_{kind.upper()}")
+    if kind != "string":
+        found.options.packed = is_packed
+    return file
+
+
+SCALAR_TYPES = (
+    *("string", "bytes", "bool", "float", "double", "fixed32", "sfixed64"),
+    *("int32", "int64", "uint32", "uint64", "sint32", "sint64"),
+)
+
+
+@st.composite
+def files(draw):
+    """Draw a file like `protobuf_file`, of which some fields have other types."""
+    file = vector_file(
+        draw(st.sampled_from(["float", "float", "double", "int64", "string"])),
+        inner=draw(st.booleans()),
+        is_packed=draw(st.sampled_from([True, True, False])),
+        syntax=draw(st.sampled_from(["proto2", "proto3"])),
+    )
+    message = file.message_type[0]
+    for each in message.field:
+        if each.name in {"stream", "vector", "count", "note"} and draw(st.integers(0, 3)) == 0:
+            each.type = SCALARS.Value(f"TYPE_{draw(st.sampled_from(SCALAR_TYPES)).upper()}")
+            if not each.proto3_optional and draw(st.booleans()):
+                each.label = each.LABEL_REPEATED
+    return file
+
+
 @st.composite
 def cases(draw):
-    """Draw a mapping, and messages or bytes near them."""
+    """Draw a mapping, a file, and messages or bytes near those of `protobuf_file`."""
     text = st.sampled_from(
         [
             "note",
@@ -131,14 +173,15 @@ def cases(draw):
         mapping |= {"event_id": draw(text), "segments": {"part": draw(text)}}
     added = st.just(b"") | st.just(b"") | ADDED
     raws = st.builds(lambda before, message, after: value(before + message + after), added, EVENTS, added)
-    return mapping, draw(sequences(draw(st.lists(raws, min_size=1, max_size=2)), PAYLOAD + 1))
+    file = draw(st.just(protobuf_file()) | files())
+    return mapping, file, draw(sequences(draw(st.lists(raws, min_size=1, max_size=2)), PAYLOAD + 1))
 
 
 @settings(max_examples=examples(1_500))
 @given(cases())
 def test_class_of_the_schema_judges_messages_as_their_fields_do(case):
-    mapping, raws = case
-    read_both(mapping, protobuf(), raws)
+    mapping, file, raws = case
+    read_both(mapping, protobuf(file), raws)
 
 
 def test_usual_message_is_certain():
@@ -171,23 +214,6 @@ def test_usual_time_is_certain(unit, count, kind):
 
 def packed(*numbers, code="f"):
     return struct.pack(f"<{len(numbers)}{code}", *numbers)
-
-
-def vector_file(kind="float", *, inner=False, is_packed=True, syntax="proto3"):
-    """A file like `protobuf_file`, with a vector `numbers` of a type, perhaps in the message `inner`."""
-    file = protobuf_file()
-    file.syntax = syntax
-    message = file.message_type[0]
-    if syntax == "proto2":
-        message.field[8].ClearField("proto3_optional")
-        message.field[8].ClearField("oneof_index")
-        del message.oneof_decl[:]
-    found = message.field[3]
-    if inner:
-        found = add_field(message.nested_type[0], "numbers", 4, kind, repeated=True)
-    found.type = SCALARS.Value(f"TYPE_{kind.upper()}")
-    found.options.packed = is_packed
-    return file
 
 
 NUMBERS = MAPPING | {"embedding": "numbers"}
