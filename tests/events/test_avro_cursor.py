@@ -10,10 +10,11 @@ from itertools import count
 
 import fastavro
 import pytest
+from fastavro.read import LOGICAL_READERS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.events import avro, avro_cursor
+from driftgauge.events import avro
 from driftgauge.events.avro import AvroDeserializer
 from driftgauge.events.schemas import PAYLOAD, Schema
 from tests.events.both_ways import NOON_MS, VECTOR, read_both, sequences
@@ -380,7 +381,7 @@ def test_schema_beyond_the_bounds_is_left_to_fastavro(kind, raw):
 
 
 def test_logical_type_that_only_fastavro_knows_is_left_to_it(monkeypatch):
-    monkeypatch.setitem(avro_cursor.LOGICAL_READERS, "long-day", lambda *_: None)
+    monkeypatch.setitem(LOGICAL_READERS, "long-day", lambda *_: None)
     for kind in ({"type": "long", "logicalType": "day"}, {"type": "long", "logicalType": "night"}):
         assert read_after_event(kind, varint(7)) == [kind["logicalType"] == "night"]
 
