@@ -8,7 +8,7 @@ from driftgauge.events.conditions import RecordCondition, Unmet
 from driftgauge.events.deserializers import read_attributes
 from driftgauge.events.mapped_bytes import compile_bytes
 from driftgauge.events.mapped_fields import TextField, VectorField, require
-from driftgauge.events.mapped_rows import MappedFields, MappedVector, read_row
+from driftgauge.events.mapped_rows import MappedVector, read_row
 from driftgauge.events.mapped_single import SingleReader, compile_single
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
@@ -117,16 +117,15 @@ class MappedReader:
         try:
             streams = self.streams(record, value)
             stream = streams[0]
-            fields = MappedFields(
-                self.time_ms(record, value),
-                self.event_id(record, value),
-                self.model_version(record, value),
-                self.segments(record, value),
-            )
+            time_ms, event_id = self.time_ms(record, value), self.event_id(record, value)
+            version, segments = self.model_version(record, value), self.segments(record, value)
             rows = []
-            for vector in self.vectors(record, value, streams, fields.event_id):
-                stream = vector.stream
-                rows.append(read_row(vector, fields))
+            for _, vectors in self.each_vector(record, value, streams, event_id):
+                if isinstance(vectors, EventError):
+                    raise vectors
+                for vector in vectors:
+                    stream = vector.stream
+                    rows.append(read_row(vector, time_ms, version, segments))
         except EventError as error:
             error.stream = error.stream or stream
             raise
@@ -209,21 +208,6 @@ class MappedReader:
             return None
         found = ((key, text(record, value)) for key, text in self._segments.items())
         return {key: each for key, each in found if each is not None}
-
-    def vectors(
-        self, record: RawRecord, value: object, streams: Sequence[str], event_id: str
-    ) -> list[MappedVector]:
-        """Return the vectors of a record, each with its stream and event id.
-
-        Raises:
-            EventError: A vector is missing, or neither a list nor bytes nor text.
-        """
-        found: list[MappedVector] = []
-        for _, vectors in self.each_vector(record, value, streams, event_id):
-            if isinstance(vectors, EventError):
-                raise vectors
-            found += vectors
-        return found
 
     def each_vector(
         self, record: RawRecord, value: object, streams: Sequence[str], event_id: str

@@ -11,23 +11,7 @@ from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.rows import Row, has_valid_options, is_stream, pack_list
 from driftgauge.events.vectors import F32, VectorFormat
 
-__all__ = ["MappedFields", "MappedVector", "read_row"]
-
-
-class MappedFields(NamedTuple):
-    """The fields that the events of a record share.
-
-    Attributes:
-        time_ms: The event time, milliseconds since the epoch.
-        event_id: The event id.
-        model_version: The model's version; None if the mapping has none, or the record.
-        segments: The segments by key; None if the mapping has none.
-    """
-
-    time_ms: int
-    event_id: str
-    model_version: str | None
-    segments: dict[str, str] | None
+__all__ = ["MappedVector", "read_row"]
 
 
 class MappedVector(NamedTuple):
@@ -48,14 +32,19 @@ class MappedVector(NamedTuple):
     may_hold_bool: bool
 
 
-def read_row(vector: MappedVector, fields: MappedFields) -> Row:
+def read_row(vector: MappedVector, time_ms: int, version: str | None, segments: dict[str, str] | None) -> Row:
     """Return an event: by the fast path where it is certainly one, else by the contract itself.
 
+    Args:
+        vector: The vector.
+        time_ms: The event time, milliseconds since the epoch.
+        version: The model's version; None if the mapping has none, or the record.
+        segments: The segments by key; None if the mapping has none.
+
     Raises:
-        EventError: As `read_exact`.
+        EventError: As `read_exact`, or the bytes are no whole number of numbers.
     """
     stream, event_id, items, number, may_be_bool = vector
-    time_ms, _, version, segments = fields
     if isinstance(items, list):
         packed = pack_list(items, may_be_bool=may_be_bool)
         number = F32
