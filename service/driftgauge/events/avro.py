@@ -1,7 +1,7 @@
 """The deserializer of Avro behind a schema registry."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -16,7 +16,6 @@ from driftgauge.events.schemas import PAYLOAD, Schema, SchemaSource, read_schema
 
 __all__ = ["AvroDeserializer"]
 
-_NAMED = frozenset({"record", "error", "enum", "fixed"})
 # A record of one field adds no bytes. Only in a record fastavro finds the types of other schemas.
 _WRAPPER = "driftgauge_wrapper"
 # Of a topic. The code of each takes some 100 KiB at most.
@@ -116,14 +115,7 @@ def _parse(schema: Schema) -> Any:
         parse_schema(_without_decimals(_load(text)), named)
     field = {"name": "value", "type": _without_decimals(_load(schema.text))}
     parsed = parse_schema({"type": "record", "name": _WRAPPER, "fields": [field]}, named)
-    if _is_recursive(parsed, named, set(), set()):
-        # fastavro decodes nested records on the C stack, which a hostile record would overflow.
-        message = "it is recursive, and a record could nest too deep"
-        raise UnusableSchema(message)
-    if any(_is_empty(items, named, {}) for items in _items(parsed, named, set())):
-        # A record of some bytes could name any number of them.
-        message = "it has an array of items that take no bytes"
-        raise UnusableSchema(message)
+    _takes_no_bytes(parsed, named, set(), {})
     return parsed
 
 
@@ -144,71 +136,46 @@ def _without_decimals(schema: Any) -> Any:
     return kept
 
 
-def _is_recursive(schema: Any, named: Mapping[str, Any], within: set[str], done: set[str]) -> bool:
-    """Return whether a type contains itself.
+def _takes_no_bytes(schema: Any, named: Mapping[str, Any], within: set[str], done: dict[str, bool]) -> bool:
+    """Return whether the values of a type take no bytes.
 
     Args:
         schema: The type.
         named: The named types.
         within: The names of the types around it.
-        done: The names of types that do not contain themselves; each is walked once.
+        done: What was returned for named types; each is walked once.
+
+    Raises:
+        UnusableSchema: The type contains itself, or an array of items that take no bytes.
     """
-    if isinstance(schema, list):
-        return any(_is_recursive(branch, named, within, done) for branch in schema)
     if isinstance(schema, str):
         if schema in within:
-            return True
-        return schema in named and schema not in done and _is_recursive(named[schema], named, within, done)
-    kind = schema["type"]
-    if kind in _NAMED:
-        name = schema["name"]
-        within.add(name)
-        found = any(_is_recursive(field["type"], named, within, done) for field in schema.get("fields", ()))
-        within.discard(name)
-        done.add(name)
-        return found
-    if kind in {"array", "map"}:
-        return _is_recursive(schema["items" if kind == "array" else "values"], named, within, done)
-    return isinstance(kind, dict | list) and _is_recursive(kind, named, within, done)
-
-
-def _items(schema: Any, named: Mapping[str, Any], done: set[str]) -> Iterator[Any]:
-    """Yield the types of the items of all arrays within a type that is not recursive.
-
-    Args:
-        schema: The type.
-        named: The named types.
-        done: The names of the types that were walked; each is walked once.
-    """
-    if isinstance(schema, list):
-        inner = schema
-    elif isinstance(schema, str):
-        inner = [named[schema]] if schema in named and schema not in done else []
-        done.add(schema)
-    elif schema["type"] == "array":
-        yield schema["items"]
-        inner = [schema["items"]]
-    elif schema["type"] == "map":
-        inner = [schema["values"]]
-    elif schema["type"] in _NAMED:
-        done.add(schema["name"])
-        inner = [field["type"] for field in schema.get("fields", ())]
-    else:
-        inner = [schema["type"]] if isinstance(schema["type"], dict | list) else []
-    for each in inner:
-        yield from _items(each, named, done)
-
-
-def _is_empty(schema: Any, named: Mapping[str, Any], known: dict[str, bool]) -> bool:
-    """Return whether the values of a type that is not recursive take no bytes; `known` says so by name."""
-    if isinstance(schema, list):
-        return False
-    if isinstance(schema, str):
+            # fastavro decodes nested records on the C stack, which a hostile record would overflow.
+            message = "it is recursive, and a record could nest too deep"
+            raise UnusableSchema(message)
         if schema not in named:
             return schema == "null"
-        if schema not in known:
-            known[schema] = _is_empty(named[schema], named, known)
-        return known[schema]
-    if schema["type"] in {"record", "error"}:
-        return all(_is_empty(field["type"], named, known) for field in schema["fields"])
-    return bool(schema["type"] == "null" or schema.get("size") == 0)
+        return done[schema] if schema in done else _takes_no_bytes(named[schema], named, within, done)
+    kind = "union" if isinstance(schema, list) else schema["type"]
+    match kind:
+        case "record" | "error" | "enum" | "fixed":
+            name = schema["name"]
+            within.add(name)
+            fields = [
+                _takes_no_bytes(field["type"], named, within, done) for field in schema.get("fields", ())
+            ]
+            within.discard(name)
+            done[name] = all(fields) if "fields" in schema else schema.get("size") == 0
+            return done[name]
+        case "array" if _takes_no_bytes(schema["items"], named, within, done):
+            # A record of some bytes could name any number of them.
+            message = "it has an array of items that take no bytes"
+            raise UnusableSchema(message)
+        case "map":
+            _takes_no_bytes(schema["values"], named, within, done)
+        case "union":
+            for branch in schema:
+                _takes_no_bytes(branch, named, within, done)
+        case dict() | list():
+            return _takes_no_bytes(kind, named, within, done)
+    return bool(kind == "null")
