@@ -1,23 +1,17 @@
-"""Records read with patterns and without, which must have the same outcomes."""
+"""Records read by the fields of a mapping and as whole values, which must have the same outcomes."""
 
 import numpy as np
 from hypothesis import strategies as st
 
 from driftgauge.config.inputs import InputSettings
-from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.mapped import MappedReader
+from driftgauge.events.needs import find_needs
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import EventError
-from driftgauge.events.rows import RECORD_ID, BaselineContract, default_id
+from driftgauge.events.rows import RECORD_ID, default_id
 
 NOON_MS = 1_762_171_200_000
 VECTOR = np.array([0.5, -1.25], "<f4").tobytes()
-SCHEDULES = {
-    "clicks": (
-        BaselineContract("clicks", "second", 2, "v2", DistanceMetric.EUCLIDEAN, NOON_MS),
-        BaselineContract("clicks", "first", 2, None, DistanceMetric.EUCLIDEAN),
-    )
-}
 # No rightmost bit, all bits, the largest varint, text that is not ASCII, and text that is not UTF-8.
 _PIECES = [b"\x80", b"\xff", b"\0", b"\x80\0", b"\xff" * 9 + b"\1", "é".encode(), b"\xed\xa0\x80"]
 
@@ -28,27 +22,20 @@ def stored(raw):
 
 
 def outcome(reader, raw):
-    """Return what becomes of a record: its reason, or baseline, time, bits, id and segments of its events.
+    """Return what becomes of a record: its reason, or its events, with their vectors as bits.
 
     None where it is filtered out.
     """
     record = stored(raw)
-    (found,) = reader([record], SCHEDULES)
+    try:
+        found = reader.read(record)
+    except EventError as error:
+        return error.reason, error.stream, error.detail
     if found is None:
         return None
-    if isinstance(found, EventError):
-        return found.reason, found.stream, found.detail
     return [
-        (
-            contract.baseline,
-            time_ms,
-            bits(number, vector),
-            default_id(record) if own is RECORD_ID else own,
-            segments,
-        )
-        for contract, number, time_ms, vector, own, segments in (
-            [found] if isinstance(found, tuple) else found
-        )
+        (stream, time_ms, bits(number, vector), default_id(record) if own is RECORD_ID else own, *others)
+        for stream, time_ms, vector, number, own, *others in ([found] if isinstance(found, tuple) else found)
     ]
 
 
@@ -58,27 +45,28 @@ def bits(number, vector):
     return np.where(np.isnan(numbers), np.float32(np.nan), numbers).tobytes()
 
 
-def read_both(mapping, deserializer, raws):
-    """Read records with and without patterns, which can be learned of each.
+def read_both(mapping, build, raws):
+    """Read records by the mapping's fields alone and as whole values; the outcomes must be the same.
+
+    Args:
+        mapping: The mapping.
+        build: Returns the deserializer, given what the mapping reads.
+        raws: The values of records.
 
     Returns:
-        Which of them were read by a pattern.
+        Of which of them the fields are certain.
     """
     settings = InputSettings.model_validate(mapping)
-    plain, matched = (
-        MappedReader(settings, deserializer),
-        MappedReader(settings, deserializer, deserializer.learn),
-    )
-    patterns = matched._patterns
-    were_matched = []
+    deserializer = build(find_needs(settings))
+    whole, fields = MappedReader(settings, deserializer), MappedReader(settings, deserializer, deserializer)
+    are_certain = []
     for raw in raws:
-        is_matched = False
-        if patterns is not None:
-            patterns._learned = 0
-            is_matched = patterns.read(stored(raw), SCHEDULES) is not None
-        were_matched.append(is_matched)
-        assert outcome(matched, raw) == outcome(plain, raw)
-    return were_matched
+        assert outcome(fields, raw) == outcome(whole, raw)
+        try:
+            are_certain.append(deserializer.read_fields(stored(raw)) is not None)
+        except EventError:
+            are_certain.append(False)
+    return are_certain
 
 
 @st.composite

@@ -37,11 +37,10 @@ def decode(mapping, *records, contracts=CONTRACTS):
     return Decoder(contracts, lead_ms=0, readers=readers).decode(columns)
 
 
-def read_record(reader, record, schedules):
+def read_record(reader, record):
     """Return the rows of a record, None if it is filtered out; raise why it is refused or cannot be read."""
-    (outcome,) = reader([record], schedules)
-    if isinstance(outcome, Exception):
-        raise outcome
+    rows = reader.read_all([record])
+    outcome = reader.read(record) if rows is None else list(rows)
     return [outcome] if isinstance(outcome, tuple) else outcome
 
 

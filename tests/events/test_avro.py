@@ -4,6 +4,7 @@ import json
 import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.config.inputs import InputSettings
-from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.avro import AvroDeserializer
 from driftgauge.events.inputs import build_readers
+from driftgauge.events.needs import Need
 from driftgauge.events.rejection import EventError, Reason, SchemaPending
-from driftgauge.events.rows import BaselineContract
 from driftgauge.events.schemas import Schema
+from tests.events.both_ways import read_both
 from tests.events.mapped import read_record
 from tests.events.schema_records import AVRO, ID, Schemas, avro, avro_schema, framed, stored, undecodable
 
@@ -39,11 +40,10 @@ MAPPING = {
     "event_id": "id",
     "segments": {"country": "segments.country"},
 }
-CONTRACT = BaselineContract("clicks", "first", 4, None, DistanceMetric.EUCLIDEAN)
 
 
 def deserializer(schema=AVRO, *references):
-    return AvroDeserializer(Schemas(_7=avro_schema(schema, *references)))
+    return AvroDeserializer(Schemas(_7=avro_schema(schema, *references)), Need())
 
 
 def test_value_is_decoded():
@@ -55,10 +55,8 @@ def test_event_is_read_by_mapping(embedding):
     inputs = {"embeddings": InputSettings.model_validate(MAPPING | {"embedding": embedding})}
     reader = build_readers(inputs, Schemas(_7=avro_schema(AVRO)))["embeddings"]
     value = VALUE | {"numbers": VECTOR.tolist()}
-    ((contract, _, time_ms, vector, event_id, segments),) = read_record(
-        reader, stored(framed(avro(value))), {"clicks": (CONTRACT,)}
-    )
-    assert (contract, time_ms, vector) == (CONTRACT, NOON_MS, VECTOR.tobytes())
+    ((stream, time_ms, vector, _, event_id, _, segments),) = read_record(reader, stored(framed(avro(value))))
+    assert (stream, time_ms, bytes(vector)) == ("clicks", NOON_MS, VECTOR.tobytes())
     assert (event_id, segments) == (str(uuid.UUID(int=5)), {"country": "de"})
 
 
@@ -73,13 +71,13 @@ def test_list_of_other_values_than_numbers_is_invalid(item, value):
     mapping["timestamp"] = {"constant": "2025-11-03T12:00:00Z"}
     readers = build_readers({"t": InputSettings.model_validate(mapping)}, Schemas(_7=avro_schema(schema)))
     with pytest.raises(EventError) as caught:
-        read_record(readers["t"], stored(framed(avro({"v": [value] * 4}, schema))), {"clicks": (CONTRACT,)})
+        read_record(readers["t"], stored(framed(avro({"v": [value] * 4}, schema))))
     assert caught.value.reason is Reason.INVALID
 
 
 def test_schema_that_is_not_known_yet_is_pending():
     schemas = Schemas(_7=None)
-    deserialize = AvroDeserializer(schemas)
+    deserialize = AvroDeserializer(schemas, Need())
     with pytest.raises(SchemaPending):
         deserialize(stored(framed(avro(VALUE))))
     schemas.schemas[ID] = avro_schema(AVRO)
@@ -125,7 +123,7 @@ def test_union_of_referenced_types_is_decoded():
     ],
 )
 def test_unusable_schema_is_reported_with_each_record(schema, detail):
-    deserialize = AvroDeserializer(Schemas(_7=schema))
+    deserialize = AvroDeserializer(Schemas(_7=schema), Need())
     for _ in range(2):
         assert detail in undecodable(deserialize, framed(b"\0"))
 
@@ -187,8 +185,21 @@ def test_changed_record_is_decoded_or_undecodable(data):
 
 @pytest.mark.parametrize("text", ['"bytes"', "bytes", json.dumps({"type": "bytes"})])
 def test_primitive_schema_is_decoded(text):
-    deserialize = AvroDeserializer(Schemas(_7=Schema(text)))
+    deserialize = AvroDeserializer(Schemas(_7=Schema(text)), Need())
     assert deserialize(stored(framed(b"\x04ab"))) == b"ab"
+
+
+@pytest.mark.parametrize("depth", [100, 600])
+def test_chain_of_references_is_decoded_or_unusable(depth):
+    """Checks of a schema nest as its types do, and Python's calls nest 1,000 times."""
+    references = [("R0", {"type": "record", "name": "R0", "fields": [{"name": "v", "type": "bytes"}]})]
+    for number in range(1, depth):
+        fields = [{"name": "a", "type": f"R{number - 1}"}]
+        references.append((f"R{number}", {"type": "record", "name": f"R{number}", "fields": fields}))
+    build = partial(AvroDeserializer, Schemas(_7=avro_schema(f"R{depth - 1}", *references)))
+    path = "a." * (depth - 1) + "v"
+    mapping = {"encoding": "avro", "stream": "a", "embedding": path, "timestamp": {"record": "timestamp"}}
+    assert read_both(mapping, build, [framed(b"\x10" + VECTOR[:2].tobytes())]) == [False]
 
 
 def test_schema_of_many_nested_types_is_checked_in_time_linear_in_their_number():

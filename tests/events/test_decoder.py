@@ -199,6 +199,25 @@ def test_batch_is_checked_by_metric_of_its_baseline(plan):
         assert rejection.reason is (Reason.ZERO_VECTOR if is_fit else Reason.WRONG_DIMENSION)
 
 
+def test_event_is_checked_by_the_baseline_in_force_at_its_time():
+    values = [
+        event([1.0] * dimension, stream="moved", timestamp=time_ms, model_version=version)
+        for time_ms, dimension, version in [
+            *[(999, 4, "v1"), (1_000, 2, "v2"), (999, 4, None), (1_000, 2, None)],
+            *[(999, 4, "v2"), (1_000, 2, "v1"), (999, 2, "v1"), (1_000, 4, "v2"), (999, 2, "v2")],
+        ]
+    ]
+    decoded = decode(*values, contracts=MOVED)
+    assert {batch.baseline: batch.row.tolist() for batch in decoded.batches} == {
+        "first": [0, 2],
+        "second": [1, 3],
+    }
+    assert [rejection.reason for rejection in decoded.rejections] == [
+        *[Reason.WRONG_MODEL, Reason.WRONG_MODEL],
+        *[Reason.WRONG_DIMENSION, Reason.WRONG_DIMENSION, Reason.WRONG_MODEL],
+    ]
+
+
 def test_rejection_names_only_configured_stream():
     decoded = decode(
         event([1]),
@@ -220,23 +239,33 @@ def test_invalid_stream_name_is_configuration_error():
 
 
 class Script:
-    """A reader whose records hold their outcome as a word; remembers the offsets of each run."""
+    """A reader whose records hold their outcome as a word; remembers the offsets of each run.
+
+    It reads runs at once that have an event in each record.
+    """
 
     def __init__(self):
         self.runs = []
 
-    def __call__(self, records, schedules):
+    def read_all(self, records):
         self.runs.append([record.offset() for record in records])
-        (contract,) = schedules["images"]
-        for record in records:
-            row = contract, F32, 1, bytes(contract.size), f"e-{record.offset()}", None
-            yield {
-                b"event": row,
-                b"events": [row, row],
-                b"filtered": None,
-                b"refused": EventError(Reason.INVALID, "refused", "images"),
-                b"pending": SchemaPending(),
-            }[record.value()]
+        if {record.value() for record in records} == {b"event"}:
+            return [self.read(record) for record in records]
+        return None
+
+    def read(self, record):
+        row = "images", 1, bytes(8), F32, f"e-{record.offset()}", None, None
+        outcome = {
+            b"event": row,
+            b"events": [row, row],
+            b"filtered": None,
+            b"refused": EventError(Reason.INVALID, "refused", "images"),
+            b"pending": SchemaPending(),
+            b"broken": RecursionError("too deep"),
+        }[record.value()]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
 
 @given(
@@ -244,7 +273,7 @@ class Script:
         st.tuples(
             st.sampled_from(["a", "b"]),
             st.integers(0, 1),
-            st.sampled_from(["event", "event", "events", "filtered", "refused", "pending"]),
+            st.sampled_from(["event", "event", "events", "filtered", "refused", "pending", "broken"]),
         )
     )
 )
@@ -266,7 +295,7 @@ def test_outcomes_of_all_topics_keep_the_order_of_their_records(plan):
         elif outcome == "events":
             expected["event"] += [row, row]
         else:
-            expected[outcome].append(row)
+            expected["refused" if outcome == "broken" else outcome].append(row)
     assert {
         "event": [row for batch in decoded.batches for row in batch.row.tolist()],
         "filtered": list(decoded.filtered),
@@ -292,18 +321,36 @@ def test_events_without_own_id_are_named_by_their_records(plan):
     codes = np.array([2 * partition + (topic == "b") for topic, partition, _ in plan], np.int32)
     ids = {record.offset(): event_id for record, (_, _, event_id) in zip(raw, plan, strict=True)}
 
-    def read(records, schedules):
-        (contract,) = schedules["images"]
-        return [(contract, F32, 1, bytes(8), ids[record.offset()], None) for record in records]
+    class Ids(Script):
+        def read_all(self, records):
+            return [("images", 1, bytes(8), F32, ids[record.offset()], None, None) for record in records]
 
     contract = BaselineContract("images", "first", 2, None, DistanceMetric.EUCLIDEAN)
-    decoder = Decoder([contract], lead_ms=0, readers={"a": read, "b": read})
+    decoder = Decoder([contract], lead_ms=0, readers={"a": Ids(), "b": Ids()})
     (batch,) = decoder.decode(Records(raw, codes, offsets, np.full(len(raw), 1))).batches
     expected = [
         default_id(record) if event_id is RECORD_ID else event_id
         for record, (_, _, event_id) in zip(raw, plan, strict=True)
     ]
     assert list(batch.event_ids) == (expected if any(expected) else [])
+
+
+def test_record_on_which_the_reader_fails_is_undecodable_and_logged_once(caplog):
+    contract = BaselineContract("images", "first", 2, None, DistanceMetric.EUCLIDEAN)
+    decoder = Decoder([contract], lead_ms=0, readers={"a": Script(), "b": Script()})
+    raw = [
+        StoredRecord(b"event" if offset == 1 else b"broken", topic, 3, offset)
+        for topic in "ab"
+        for offset in range(3)
+    ]
+    for _ in range(2):
+        decoded = decoder.decode(
+            Records(raw, np.zeros(len(raw), np.int32), np.arange(len(raw)), np.full(len(raw), 1))
+        )
+        assert [each.reason for each in decoded.rejections] == [Reason.UNDECODABLE] * 4
+        assert "RecursionError: too deep" in decoded.rejections[0].detail
+        assert sum(map(len, decoded.batches)) == 2
+    assert [each.record for each in caplog.records] == ["a[3]@0", "b[3]@0"]
 
 
 def test_tombstone_is_undecodable_without_stream():

@@ -51,12 +51,12 @@ class Registry(Schemas):
 def read(settings, value):
     reader = build_readers({"embeddings": settings}, Registry())["embeddings"]
     record = StoredRecord(value, "embeddings", 3, 880, stored_ms=NOON_MS)
-    return read_record(reader, record, {STREAM: (CONTRACT,)})
+    return read_record(reader, record)
 
 
 @pytest.mark.parametrize("encoding", ["avro", "protobuf"])
 def test_golden_record_behind_registry_is_read(encoding):
-    ((_, _, time_ms, vector, event_id, segments),) = read(
+    ((_, time_ms, vector, _, event_id, _, segments),) = read(
         golden_inputs()[encoding], (FOLDER / f"{encoding}.bin").read_bytes()
     )
     assert (time_ms, vector, event_id) == (NOON_MS, VECTOR.tobytes(), RECORD_ID)
@@ -66,7 +66,7 @@ def test_golden_record_behind_registry_is_read(encoding):
 @pytest.mark.parametrize("name", ["inference", "inference-raw"])
 def test_golden_response_is_read(name):
     rows = read(golden_inputs()["inference"], (FOLDER / f"{name}.bin").read_bytes())
-    assert [(row[3], row[4]) for row in rows] == [
+    assert [(row[2], row[4]) for row in rows] == [
         (vector.tobytes(), f"0193f3a2#{i}") for i, vector in enumerate(BATCH)
     ]
 
@@ -147,5 +147,5 @@ def test_producer_of_readme_writes_what_its_mapping_reads(monkeypatch, topic):
         schemas = None
     reader = build_readers({topic: settings}, schemas)[topic]
     record = StoredRecord(value, topic, stored_ms=NOON_MS)
-    ((_, _, _, vector, *_),) = read_record(reader, record, {STREAM: (CONTRACT,)})
+    ((_, _, vector, *_),) = read_record(reader, record)
     assert np.frombuffer(vector, "<f4").tolist() == VECTOR.tolist()

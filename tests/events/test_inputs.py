@@ -5,11 +5,9 @@ import sys
 import pytest
 
 from driftgauge.config.inputs import InputSettings
-from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import ConfigError
 from driftgauge.events.inputs import build_readers, missing_libraries
 from driftgauge.events.records import StoredRecord
-from driftgauge.events.rows import BaselineContract
 from tests.events.mapped import read_record
 from tests.events.schema_records import Schemas
 
@@ -64,7 +62,18 @@ def test_numbers_of_vector_are_other_fields_as_well():
         }
     )
     reader = build_readers({"topic": settings})["topic"]
-    contract = BaselineContract("images", "b", 2, None, DistanceMetric.EUCLIDEAN)
     record = StoredRecord(b'{"v": [1, 2]}', stored_ms=1)
-    ((*_, event_id, _),) = read_record(reader, record, {"images": (contract,)})
+    ((*_, event_id, _, _),) = read_record(reader, record)
     assert event_id == "1"
+
+
+@pytest.mark.parametrize("path", ["a.v", "a.b[0].v", "a.b[k=x].v", "w[0]", 'a["v"]'])
+def test_vector_is_read_wherever_it_stands(path):
+    settings = InputSettings.model_validate(
+        {"stream": {"constant": "images"}, "timestamp": {"record": "timestamp"}, "embedding": path}
+    )
+    raw = b'{"a": {"v": [1, 2], "b": [{"k": "x", "v": [1, 2]}]}, "w": [[1, 2]]}'
+    ((_, _, vector, number, *_),) = read_record(
+        build_readers({"topic": settings})["topic"], StoredRecord(raw, stored_ms=1)
+    )
+    assert number.to_float32(vector).tolist() == [1, 2]

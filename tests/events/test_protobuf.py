@@ -9,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.config.inputs import InputSettings
-from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.inputs import build_readers
+from driftgauge.events.needs import Need
 from driftgauge.events.protobuf import ProtobufDeserializer
 from driftgauge.events.rejection import EventError, Reason, SchemaPending
-from driftgauge.events.rows import RECORD_ID, BaselineContract
+from driftgauge.events.rows import RECORD_ID
 from driftgauge.events.schemas import Schema
 from driftgauge.events.sources import compile_path
+from tests.events.both_ways import read_both
 from tests.events.mapped import read_record
 from tests.events.schema_records import (
     CLASSES,
@@ -24,6 +25,7 @@ from tests.events.schema_records import (
     Schemas,
     add_field,
     framed,
+    protobuf,
     protobuf_deserializer,
     protobuf_file,
     serialized,
@@ -33,7 +35,6 @@ from tests.events.schema_records import (
 
 NOON_MS = 1_762_171_200_000
 VECTOR = np.array([0.5, -1.25, 3, 0.1], "<f4")
-CONTRACT = BaselineContract("clicks", "first", 4, None, DistanceMetric.EUCLIDEAN)
 
 
 def embedded():
@@ -57,10 +58,8 @@ def test_event_is_read_by_mapping(embedding):
     }
     inputs = {"embeddings": InputSettings.model_validate(mapping)}
     reader = build_readers(inputs, Schemas(_7=Schema(serialized(protobuf_file()))))["embeddings"]
-    ((contract, _, time_ms, vector, event_id, segments),) = read_record(
-        reader, record(embedded()), {"clicks": (CONTRACT,)}
-    )
-    assert (contract, time_ms, vector) == (CONTRACT, NOON_MS, VECTOR.tobytes())
+    ((stream, time_ms, vector, _, event_id, _, segments),) = read_record(reader, record(embedded()))
+    assert (stream, time_ms, bytes(vector)) == ("clicks", NOON_MS, VECTOR.tobytes())
     assert (event_id, segments) == (RECORD_ID, {"country": "de"})
 
 
@@ -71,7 +70,7 @@ def test_list_of_bools_is_invalid():
     message = embedded()
     message.flags.extend([True] * 4)
     with pytest.raises(EventError) as caught:
-        read_record(reader, record(message), {"clicks": (CONTRACT,)})
+        read_record(reader, record(message))
     assert caught.value.reason is Reason.INVALID
 
 
@@ -95,7 +94,7 @@ def test_message_that_the_schema_lacks_is_undecodable(indexes, detail):
 
 def test_schema_is_asked_for_once():
     schemas = Schemas(_7=None)
-    deserialize = ProtobufDeserializer(schemas)
+    deserialize = ProtobufDeserializer(schemas, Need())
     with pytest.raises(SchemaPending):
         deserialize(record(embedded()))
     schemas.schemas[ID] = Schema(serialized(protobuf_file()))
@@ -128,7 +127,7 @@ def test_imported_files_are_used_under_the_name_of_their_reference():
         ("shop/point.proto", serialized(point_file("default"))),
         ("shop/points.proto", serialized(points)),
     )
-    deserialize = ProtobufDeserializer(Schemas(_7=Schema(serialized(main), references)))
+    deserialize = ProtobufDeserializer(Schemas(_7=Schema(serialized(main), references)), Need())
     assert compile_path("point.x")(deserialize(stored(framed(b"\0\n\2\10\5")))) == 5
 
 
@@ -137,11 +136,11 @@ def test_imported_files_are_used_under_the_name_of_their_reference():
     [
         ('syntax = "proto3"; message E {}', "no serialized descriptor, but perhaps the source"),
         ("eA==", "no serialized descriptor"),
-        (serialized(importing_file("point.proto")), "its descriptors are incomplete"),
+        (serialized(importing_file("point.proto")), "no Protobuf schema"),
     ],
 )
 def test_unusable_schema_is_reported_with_each_record(text, detail):
-    deserialize = ProtobufDeserializer(Schemas(_7=Schema(text)))
+    deserialize = ProtobufDeserializer(Schemas(_7=Schema(text)), Need())
     for _ in range(2):
         assert detail in undecodable(deserialize, framed(b"\0"))
 
@@ -152,3 +151,34 @@ def test_any_payload_is_decoded_or_undecodable(payload):
     deserialize = protobuf_deserializer()
     with suppress(EventError):
         assert type(deserialize(stored(framed(b"\0" + payload)))).__name__ == "Embedded"
+
+
+def test_timestamp_of_a_schema_without_nanos_is_no_time():
+    """A registry may have a file of its own for that type, and its record must not end the process."""
+    own = descriptor_pb2.FileDescriptorProto(
+        name="google/protobuf/timestamp.proto", package="google.protobuf", syntax="proto3"
+    )
+    add_field(own.message_type.add(name="Timestamp"), "seconds", 1, "int64")
+    main = descriptor_pb2.FileDescriptorProto(
+        name="main.proto", package="shop", syntax="proto3", dependency=[own.name]
+    )
+    message = main.message_type.add(name="Main")
+    add_field(message, "at", 1, ".google.protobuf.Timestamp")
+    add_field(message, "vector", 2, "bytes")
+    mapping = {
+        "encoding": "protobuf",
+        "stream": {"constant": "clicks"},
+        "embedding": "vector",
+        "timestamp": "at",
+    }
+    raw = framed(b"\0" + b"\n\2\10\5" + b"\x12\x10" + VECTOR.tobytes())
+    for unit in ("ms", "s"):
+        settings = mapping | {"timestamp": {"path": "at", "unit": unit}}
+        assert read_both(settings, protobuf(own, main), [raw]) == [True]
+    reader = build_readers(
+        {"t": InputSettings.model_validate(mapping)},
+        Schemas(_7=Schema(serialized(main), ((own.name, serialized(own)),))),
+    )["t"]
+    with pytest.raises(EventError) as caught:
+        reader.read(stored(raw))
+    assert caught.value.reason is Reason.INVALID

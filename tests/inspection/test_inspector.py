@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from driftgauge.cli.printing import render
 from driftgauge.events.records import StoredRecord
-from driftgauge.events.rejection import Reason, SchemaPending
+from driftgauge.events.rejection import Reason
 from driftgauge.inspection.inspector import Inspector
 from driftgauge.inspection.report import as_json, describe_record, describe_summary
 from tests.builders.baselines import save_baseline
@@ -18,6 +18,7 @@ from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.configs import settings_in
 from tests.builders.events import build_event
 from tests.events.mapped import value
+from tests.events.schema_records import Schemas, framed
 from tests.events.test_mapped_records import VALID_RECORDS, near_records
 from tests.examples import examples
 
@@ -37,9 +38,11 @@ MAPPING = {
 SOUND = {"op": "c", "t": MONDAY_MS + 250, "id": 7, "m": "m1", "country": "de", "v": [3, 4, 0, 0]}
 
 
-def build(folder, mapping=None):
+def build(folder, mapping=None, schemas=None, **sections):
     inputs = {} if mapping is None else {TOPIC: mapping}
-    return Inspector(settings_in(folder, topics={"events": [TOPIC]}, inputs=inputs), TOPIC)
+    return Inspector(
+        settings_in(folder, topics={"events": [TOPIC]}, inputs=inputs, **sections), TOPIC, schemas
+    )
 
 
 def inspect(inspector, *values):
@@ -177,12 +180,11 @@ def test_other_records_in_the_service_contract_are_shown(tmp_path, content, part
     assert part in "\n".join(lines(build(tmp_path), content))
 
 
-def test_record_whose_schema_is_missing_is_pending(fitted, monkeypatch):
-    def wait(*_):
-        raise SchemaPending
-
-    monkeypatch.setattr(fitted._reader, "_deserialize", wait)
-    inspected = inspect(fitted, value(**SOUND))
+@pytest.mark.parametrize("encoding", ["avro", "protobuf"])
+def test_record_whose_schema_is_missing_is_pending(tmp_path, encoding):
+    registry = {"url": "http://127.0.0.1:1"}
+    inspector = build(tmp_path, {**MAPPING, "encoding": encoding}, Schemas(_7=None), schema_registry=registry)
+    inspected = inspect(inspector, framed(b"\0"))
     assert "not read: the schema registry has not answered" in render(describe_record(inspected[0]))
     assert b'"outcome":"not read"' in orjson.dumps(as_json(inspected, {}))
     assert render(describe_summary(inspected, {})) == (

@@ -1,6 +1,7 @@
 """COUNT's counts of records: accepted, filtered, rejected, and those that wait for a schema."""
 
 import json
+from types import SimpleNamespace
 from unittest.mock import MagicMock, Mock
 
 import numpy as np
@@ -87,14 +88,12 @@ class Worker:
         return self.consumer.log[logged:]
 
     def _read_with(self, reader):
-        def read(records, schedules):
-            for record in records:
-                if record.value() in self.unknown:
-                    yield SchemaPending()
-                else:
-                    yield from reader([record], schedules)
+        def read(record):
+            if record.value() in self.unknown:
+                raise SchemaPending
+            return reader.read(record)
 
-        return read
+        return SimpleNamespace(read=read, read_all=reader.read_all)
 
     def process(self, *values, partition=0, offset=0):
         """Process values at consecutive offsets of a partition."""

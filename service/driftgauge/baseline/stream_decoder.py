@@ -1,24 +1,18 @@
 """Decoding the events of a stream that has no baseline yet, by the readers and checks of the service."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import InputError
-from driftgauge.events.contract import MAX_TEXT
-from driftgauge.events.decoder import Decoded, Decoder
+from driftgauge.events.decoder import Decoded, Decoder, Outcome
 from driftgauge.events.mapped import MappedReader
-from driftgauge.events.outline import Outline, outline
 from driftgauge.events.records import RawRecord, Records
-from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending
-from driftgauge.events.rows import BaselineContract
+from driftgauge.events.rejection import Reason
+from driftgauge.events.rows import BaselineContract, Row, count_numbers
 
 __all__ = ["StreamDecoder"]
-
-# A version that no event has, because it is too long: every event with a version is refused at first, and
-# the first of them says which version it is.
-_NO_VERSION = "-" * (MAX_TEXT + 1)
 
 
 class StreamDecoder:
@@ -59,16 +53,11 @@ class StreamDecoder:
         self.model_version = model_version
         self._chosen = model_version is not None
         self._readers = {} if reader is None else {topic: reader}
-        self._reader = reader
         self._metric = metric
         self._from_ms = max(from_ms, 0)
         self._until_ms = until_ms
         self._lead_ms = lead_ms
         self._largest_bytes = largest_bytes
-        # Only a mapping with several sources of stream names finds other streams beside this one.
-        self._has_several = reader is not None and any(
-            vector.stream != reader.settings.vectors[0].stream for vector in reader.settings.vectors
-        )
         # A record's events are accepted together, so other streams in records of this one are also expected.
         self._dimensions: dict[str, int] = {}
         # Before the first event in the range, dimensions are those of events outside, to count these.
@@ -86,15 +75,23 @@ class StreamDecoder:
         Raises:
             InputError: The events in the range have several model versions, and none is chosen.
         """
-        if not self._is_learned:
-            self._learn_first_dimensions(records.raw)
-        decoded = self._decoder.decode(records)
-        while self._learn_from(records, decoded.rejections):
-            decoded = self._decoder.decode(records)
+        # The stream's events by row; those of other streams in its records are also expected.
+        outcomes = list(self._decoder.read(records.raw))
+        rows = {row: _events(outcome) for row, outcome in enumerate(outcomes)}
+        own = {
+            row: events for row, events in rows.items() if any(event[0] == self.stream for event in events)
+        }
+        inside = {row: events for row, events in own.items() if self._holds(events[0][1])}
+        known = {**self._dimensions}, self.model_version
+        self._learn_dimensions(inside, own)
+        self._learn_version(inside, records.raw)
+        if known != (self._dimensions, self.model_version):
+            self._decoder = self._build()
+        decoded = self._decoder.check(outcomes, records)
         batches = tuple(batch for batch in decoded.batches if batch.stream == self.stream)
         rejections = tuple(
             replace(each, reason=Reason.WRONG_MODEL)
-            if each.reason is Reason.WRONG_DIMENSION and self._is_outside(records.raw[each.row])
+            if each.reason is Reason.WRONG_DIMENSION and not self._holds(rows[each.row][0][1])
             else each
             for each in decoded.rejections
         )
@@ -106,77 +103,63 @@ class StreamDecoder:
             if stream != self.stream:
                 contracts.append(BaselineContract(stream, "", dimension, None, self._metric))
                 continue
-            version = self.model_version or _NO_VERSION
             # Of several contracts from one time on, the first is in force.
-            for expected, start_ms in ((version, self._from_ms), (None, self._until_ms), (None, 0)):
+            for expected, start_ms in (
+                (self.model_version, self._from_ms),
+                (None, self._until_ms),
+                (None, 0),
+            ):
                 contracts.append(BaselineContract(stream, "", dimension, expected, self._metric, start_ms))
         return Decoder(
             contracts, lead_ms=self._lead_ms, readers=self._readers, largest_bytes=self._largest_bytes
         )
 
-    def _learn_first_dimensions(self, raw: Iterable[RawRecord]) -> None:
-        """Learn the dimensions from events in the range; before there is one, from those outside."""
-        outlines = [each for each in self._outlines(raw) if self.stream in each.dimensions]
-        inside = [each for each in outlines if self._holds(each.time_ms)]
-        if inside:
+    def _learn_dimensions(
+        self, inside: Mapping[int, Sequence[Row]], own: Mapping[int, Sequence[Row]]
+    ) -> None:
+        """Learn dimensions from events in the range; before there is one, from those outside.
+
+        Args:
+            inside: The events of the stream's records in the range, by row.
+            own: The events of all of the stream's records.
+        """
+        if inside and not self._is_learned:
             self._dimensions.clear()
             self._is_learned = True
-        self._learn_dimensions(inside or outlines)
-
-    def _learn_dimensions(self, outlines: Iterable[Outline]) -> bool:
-        """Learn the dimensions of this stream's records; return whether any is new."""
         found: dict[str, Counter[int]] = {}
-        for each in outlines:
-            for stream, dimension in each.dimensions.items():
+        for events in (inside if self._is_learned else own).values():
+            # Of several vectors of one stream in a record the first counts.
+            for stream, _, vector, number, *_ in {event[0]: event for event in reversed(events)}.values():
                 if stream not in self._dimensions:
-                    found.setdefault(stream, Counter())[dimension] += 1
-        if not found:
-            return False
+                    found.setdefault(stream, Counter())[count_numbers(vector, number)] += 1
         for stream, dimensions in found.items():
             self._dimensions[stream] = dimensions.most_common(1)[0][0]
-        self._decoder = self._build()
-        return True
 
-    def _learn_from(self, records: Records, rejections: Iterable[Rejection]) -> bool:
-        """Learn from refused records what their events need; return whether to decode again."""
-        unknown = []
-        for rejection in rejections:
-            record = records.raw[rejection.row]
-            if rejection.reason is Reason.WRONG_MODEL and not self._chosen and self._learn_version(record):
-                return True
-            if rejection.reason is Reason.UNKNOWN_STREAM and self._is_learned and self._has_several:
-                unknown.append(record)
-        return self._learn_dimensions(
-            each
-            for each in self._outlines(unknown)
-            if self.stream in each.dimensions and self._holds(each.time_ms)
-        )
+    def _learn_version(self, inside: Mapping[int, Sequence[Row]], raw: Sequence[RawRecord]) -> None:
+        """Learn the version of the events in the range, if none is chosen.
 
-    def _learn_version(self, record: RawRecord) -> bool:
-        """Learn the version of this stream's events; return False if the record has another fault as well."""
-        for each in self._outlines([record]):
+        Raises:
+            InputError: They have several.
+        """
+        for row, events in inside.items():
+            version = events[0][5]
+            if self._chosen or version in (None, self.model_version):
+                continue
             if self.model_version is not None:
+                record = raw[row]
                 message = (
                     f"{record.topic()}[{record.partition()}]@{record.offset()}: model version "
-                    f"{each.model_version!r} after {self.model_version!r}; choose one with --model-version"
+                    f"{version!r} after {self.model_version!r}; choose one with --model-version"
                 )
                 raise InputError(message)
-            self.model_version = each.model_version
-            self._decoder = self._build()
-            return True
-        return False
+            self.model_version = version
 
     def _holds(self, time_ms: int) -> bool:
         return self._from_ms <= time_ms < self._until_ms
 
-    def _is_outside(self, record: RawRecord) -> bool:
-        return any(not self._holds(each.time_ms) for each in self._outlines([record]))
 
-    def _outlines(self, raw: Iterable[RawRecord]) -> Iterator[Outline]:
-        for record in raw:
-            try:
-                found = outline(record, self._reader)
-            except (EventError, SchemaPending):
-                continue
-            if found is not None:
-                yield found
+def _events(outcome: Outcome) -> Sequence[Row]:
+    """Return the events of a record; none where it is refused, filtered or cannot be read yet."""
+    if isinstance(outcome, tuple):
+        return (outcome,)
+    return outcome if isinstance(outcome, list) else ()

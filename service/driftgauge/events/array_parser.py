@@ -40,7 +40,7 @@ class ArrayParser:
         self._to_skip = 0
 
     def parse(self, raw: bytes) -> Any | None:
-        """Return the object of a text, with the array as the bytes of little-endian doubles.
+        """Return the object of a text, with the array as a view of doubles.
 
         Returns:
             None where there is no flat array of numbers at the path, where orjson may read the text
@@ -88,7 +88,7 @@ class ArrayParser:
         if level + 1 < len(self._path):
             members[own] = self._read(value, level + 1)
         elif type(value) is array:
-            members[own] = memoryview(value.as_buffer(of_type="d"))
+            members[own] = memoryview(value.as_buffer(of_type="d")).cast("d")
         else:
             raise TypeError
         return members

@@ -1,11 +1,13 @@
 """The decoder of raw records to event batches; checks run per batch wherever possible."""
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import compress, groupby
 from re import fullmatch
 from types import MappingProxyType
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +21,24 @@ from driftgauge.events.contract import STREAM_NAME, read_json, validate_event
 from driftgauge.events.native import NativeReader
 from driftgauge.events.records import RawRecord, Records
 from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending, precedence
-from driftgauge.events.rows import BaselineContract, Outcome, Reader, RecordId, Row, Schedule
+from driftgauge.events.rows import (
+    BaselineContract,
+    Events,
+    Reader,
+    RecordId,
+    Row,
+    Schedule,
+    count_numbers,
+    in_force,
+)
 from driftgauge.events.vectors import F32, are_finite, to_matrix
 
-__all__ = ["Decoded", "Decoder", "ParsedEvent", "parse_event"]
+__all__ = ["Decoded", "Decoder", "Outcome", "ParsedEvent", "parse_event"]
+
+_log = logging.getLogger(__name__)
+
+Outcome: TypeAlias = Events | EventError | SchemaPending
+"""What becomes of a record: its events, why it is refused as a whole, or that it cannot be read yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +81,7 @@ class ParsedEvent:
 
 @dataclass(frozen=True, slots=True)
 class _Collected:
-    """The collected events of one stream and baseline, and the rows of their records."""
+    """Collected events, and the rows of their records."""
 
     rows: list[int] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)
@@ -115,15 +131,25 @@ class Decoder:
         self._readers = readers
         self._largest_bytes = largest_bytes
         self._native = NativeReader()
+        self._logged: set[tuple[str | None, type[Exception]]] = set()
 
     def decode(self, records: Records) -> Decoded:
         """Return the event batches and rejections of raw records."""
-        collected: dict[BaselineContract, _Collected] = defaultdict(_Collected)
+        return self.check(self.read(records.raw), records)
+
+    def check(self, outcomes: Iterable[Outcome], records: Records) -> Decoded:
+        """Return the event batches and rejections of records that were read.
+
+        Args:
+            outcomes: What became of each record, see `read`.
+            records: The records.
+        """
+        collected: dict[str, _Collected] = defaultdict(_Collected)
         rejections: list[Rejection] = []
         filtered: list[int] = []
         pending: list[int] = []
         waiting: set[int] = set()  # codes of partitions
-        for row, outcome in enumerate(self._read(records.raw)):
+        for row, outcome in enumerate(outcomes):
             if waiting and int(records.partition[row]) in waiting:
                 pending.append(row)
             elif isinstance(outcome, tuple):
@@ -144,7 +170,10 @@ class Decoder:
                     columns.rows.append(row)
                     columns.events.append(event)
         batches = [
-            self._batch(contract, columns, records, rejections) for contract, columns in collected.items()
+            self._batch(contract, fitting, records, rejections)
+            for stream, columns in collected.items()
+            for contract, own in self._by_contract(stream, columns, rejections)
+            if (fitting := _select(contract, own, rejections)).rows
         ]
         if rejections:
             batches, rejections = _refuse_whole_records(batches, rejections)
@@ -156,21 +185,69 @@ class Decoder:
             tuple(pending),
         )
 
-    def _read(self, raw: Iterable[RawRecord]) -> Iterator[Outcome]:
-        """Yield the outcome of each record. Most polls have one topic, and all have runs of one."""
+    def _by_contract(
+        self, stream: str, collected: _Collected, rejections: list[Rejection]
+    ) -> Iterable[tuple[BaselineContract, _Collected]]:
+        """Return a stream's events by the contract of the baseline in force; of an unknown stream none."""
+        schedule = self._schedules.get(stream)
+        if schedule is None:
+            detail = f"stream: {stream!r} is not configured"
+            rows = dict.fromkeys(collected.rows)
+            rejections += [Rejection(row, Reason.UNKNOWN_STREAM, detail, None) for row in rows]
+            return ()
+        from_ms = schedule[0].from_ms
+        if not from_ms or all(event[1] >= from_ms for event in collected.events):
+            return ((schedule[0], collected),)
+        found: dict[BaselineContract, _Collected] = defaultdict(_Collected)
+        for row, event in zip(collected.rows, collected.events, strict=True):
+            columns = found[in_force(schedule, event[1])]
+            columns.rows.append(row)
+            columns.events.append(event)
+        return found.items()
+
+    def read(self, raw: Iterable[RawRecord]) -> Iterator[Outcome]:
+        """Yield what becomes of each record. Most polls have one topic, and all have runs of one."""
         for (topic, is_too_large), run in groupby(raw, self._kind):
             if is_too_large:
-                yield from map(self._refuse, run)
-            else:
-                yield from self._readers.get(topic, self._native)(list(run), self._schedules)
+                yield from map(self._too_large, run)
+                continue
+            reader, records = self._readers.get(topic, self._native), list(run)
+            rows = reader.read_all(records)
+            if rows is not None:
+                yield from rows
+                continue
+            # One value at a time: that of a hostile record may take twenty times the memory of its bytes.
+            for record in records:
+                try:
+                    yield reader.read(record)
+                except (EventError, SchemaPending) as fault:
+                    yield fault
+                except Exception as error:  # noqa: BLE001 - a record or a schema must not stop all of them
+                    yield self._refuse(record, error)
 
     def _kind(self, record: RawRecord) -> tuple[str, bool]:
         return record.topic() or "", len(record.value() or b"") > self._largest_bytes
 
-    def _refuse(self, record: RawRecord) -> EventError:
+    def _too_large(self, record: RawRecord) -> EventError:
         size = len(record.value() or b"")
         detail = f"value: {size:,} bytes, {self._largest_bytes:,} are allowed (largest_record)"
         return EventError(Reason.TOO_LARGE, detail)
+
+    def _refuse(self, record: RawRecord, error: Exception) -> EventError:
+        """Return the refusal of a record on which its reader fails; log the first of a topic and an error."""
+        kind = record.topic(), type(error)
+        if kind not in self._logged:
+            self._logged.add(kind)
+            _log.error(
+                "a record cannot be read; it and its like are refused as undecodable",
+                extra={
+                    "record": f"{record.topic()}[{record.partition()}]@{record.offset()}",
+                    "remedy": "keep the dead letter, and report it with the logged traceback",
+                },
+                exc_info=error,
+            )
+        detail = f"value: the reader fails on it ({type(error).__name__}: {error})"
+        return EventError(Reason.UNDECODABLE, detail)
 
     def _batch(
         self,
@@ -180,8 +257,9 @@ class Decoder:
         rejections: list[Rejection],
     ) -> EventBatch:
         """Return the events with valid values as a batch, and append the rejections of the others."""
-        _, formats, times_ms, packed, event_ids, segments = zip(*collected.events, strict=True)
-        row = np.array(collected.rows, np.intp)
+        _, times_ms, packed, formats, event_ids, _, segments = zip(*collected.events, strict=True)
+        rows = collected.rows
+        row = np.array(rows, np.intp)
         time_ms = np.array(times_ms, np.int64)
         vectors = to_matrix(formats, packed, contract.dimension)
         credible_ms = records.credible_ms[row]
@@ -194,12 +272,12 @@ class Decoder:
             refused_row = -1
             for i in np.flatnonzero(~valid).tolist():
                 # Of a record's many events the first that is not finite is enough: no reason comes before.
-                if collected.rows[i] == refused_row:
+                if rows[i] == refused_row:
                     continue
                 reason, detail = _fault(vectors[i], contract.metric, int(lead_ms[i]), self._lead_ms)
-                rejections.append(Rejection(collected.rows[i], reason, detail, contract.stream))
+                rejections.append(Rejection(rows[i], reason, detail, contract.stream))
                 if reason is Reason.NON_FINITE:
-                    refused_row = collected.rows[i]
+                    refused_row = rows[i]
         batch = EventBatch(
             stream=contract.stream,
             baseline=contract.baseline,
@@ -213,6 +291,35 @@ class Decoder:
             segments=segments if any(segments) else (),
         )
         return batch if valid.all() else batch.filter(valid)
+
+
+def _select(contract: BaselineContract, collected: _Collected, rejections: list[Rejection]) -> _Collected:
+    """Return the events with the dimension and version of a contract; append the rejections of the others."""
+    dimension, version = contract.dimension, contract.model_version
+    # The length in place, because a call takes as long as the rest: see `count_numbers`.
+    fits = [
+        (len(event[2]) if type(event[2]) is memoryview else len(event[2]) / event[3].size) == dimension
+        and (version is None or event[5] in (None, version))
+        for event in collected.events
+    ]
+    if all(fits):
+        return collected
+    refused_row = -1
+    for row, event, fit in zip(collected.rows, collected.events, fits, strict=True):
+        # Of a record's many events the first is enough, for they have one version.
+        if fit or row == refused_row:
+            continue
+        refused_row = row
+        if version is not None and event[5] not in (None, version):
+            reason, detail = Reason.WRONG_MODEL, f"model_version: {event[5]!r}, the baseline's is {version!r}"
+        else:
+            found = count_numbers(event[2], event[3])
+            reason, detail = (
+                Reason.WRONG_DIMENSION,
+                f"embedding: {found} numbers, the baseline has {dimension}",
+            )
+        rejections.append(Rejection(row, reason, detail, contract.stream))
+    return _Collected(list(compress(collected.rows, fits)), list(compress(collected.events, fits)))
 
 
 def parse_event(raw: bytes) -> ParsedEvent | Rejection:

@@ -14,6 +14,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
+from driftgauge.events.vectors import F64
 
 __all__ = ["RAW_DATATYPES", "deserialize_inference", "response_class"]
 
@@ -81,10 +82,11 @@ def deserialize_inference(datatypes: Collection[str], record: RawRecord) -> dict
     }
 
 
-def _read_raw(datatype: str, raw: bytes, expected: Collection[str]) -> bytes | memoryview | None:
+def _read_raw(datatype: str, raw: bytes, expected: Collection[str]) -> object:
     """Return a tensor's raw contents: doubles, or bytes in the dtype of the mapping; None for other types."""
     if datatype == "FP64":
-        return memoryview(raw)
+        doubles = memoryview(raw)
+        return doubles.cast("d") if len(raw) % F64.size == 0 else doubles
     return raw if datatype in expected else None
 
 

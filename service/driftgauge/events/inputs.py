@@ -15,6 +15,7 @@ from driftgauge.events.deserializers import (
     deserialize_json,
 )
 from driftgauge.events.mapped import Deserializer, MappedReader
+from driftgauge.events.needs import Need, find_needs
 from driftgauge.events.schemas import SchemaSource
 
 __all__ = ["build_readers", "missing_libraries"]
@@ -71,8 +72,9 @@ def _build_reader(topic: str, settings: InputSettings, schemas: SchemaSource | N
 
         datatypes = {RAW_DATATYPES[vector.embedding.dtype] for vector in settings.vectors}
         return MappedReader(settings, partial(deserialize_inference, datatypes))
+    need = find_needs(settings)
     if not settings.needs_registry:
-        names = _array_names(settings)
+        names = _array_names(settings, need)
         is_array = names and IS_AVAILABLE
         return MappedReader(
             settings, ArrayDeserializer(names) if is_array else _DESERIALIZERS[settings.encoding]
@@ -85,26 +87,25 @@ def _build_reader(topic: str, settings: InputSettings, schemas: SchemaSource | N
     if settings.encoding == "avro":
         from driftgauge.events.avro import AvroDeserializer  # noqa: PLC0415
 
-        avro = AvroDeserializer(schemas)
-        return MappedReader(settings, avro, avro.learn)
+        avro = AvroDeserializer(schemas, need)
+        return MappedReader(settings, avro, avro)
     from driftgauge.events.protobuf import ProtobufDeserializer  # noqa: PLC0415
 
-    protobuf = ProtobufDeserializer(schemas)
-    return MappedReader(settings, protobuf, protobuf.learn)
+    protobuf = ProtobufDeserializer(schemas, need)
+    return MappedReader(settings, protobuf, protobuf)
 
 
-def _array_names(settings: InputSettings) -> list[str]:
+def _array_names(settings: InputSettings, need: Need) -> list[str]:
     """Return the names on the path to the only vector in JSON; empty where `ArrayParser` cannot serve it."""
-    vector = settings.vectors[0]
-    if settings.encoding != "json" or len(settings.vectors) > 1 or vector.embedding.path is None:
+    path = settings.vectors[0].embedding.path
+    if settings.encoding != "json" or len(settings.vectors) > 1 or path is None:
         return []
-    steps = parse_path(vector.embedding.path)
-    optional = (settings.event_id, settings.model_version)
-    others = [vector.stream, settings.timestamp, *settings.where, *settings.segments.values()]
-    others += [source for source in optional if source is not None]
-    paths = [parse_path(source.path) for source in others if source.path is not None]
+    names = []
+    for step in parse_path(path):
+        if not isinstance(step, str):
+            return []
+        names.append(step)
+        need = need.fields[step]
     # Another field may be a number of the vector, which is no list of numbers after that parser.
-    if any(path[: len(steps)] == steps for path in paths):
-        return []
-    names = [step for step in steps if isinstance(step, str)]
-    return names if len(names) == len(steps) else []
+    is_vector = need.kinds == {"vector"} and not need.fields and need.items is None
+    return names if is_vector else []

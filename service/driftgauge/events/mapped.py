@@ -1,26 +1,46 @@
 """Reading of records by a mapping from the configuration, wherever an event's fields are."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
 
 from driftgauge.config.inputs import InputSettings, VectorSettings
 from driftgauge.events.conditions import RecordCondition, Unmet
 from driftgauge.events.deserializers import read_attributes
-from driftgauge.events.layouts import Learner
 from driftgauge.events.mapped_bytes import compile_bytes
 from driftgauge.events.mapped_fields import TextField, VectorField, require
-from driftgauge.events.mapped_rows import MappedFields, MappedVector, is_well_formed, read_row
-from driftgauge.events.mapped_single import compile_single
-from driftgauge.events.patterns import compile_patterns
+from driftgauge.events.mapped_rows import MappedVector, read_row
+from driftgauge.events.mapped_single import SingleReader, compile_single
 from driftgauge.events.records import RawRecord
-from driftgauge.events.rejection import EventError, Reason, SchemaPending, precedence
-from driftgauge.events.rows import Outcome, Row, Schedule, default_id, may_hold_bool
+from driftgauge.events.rejection import EventError, Reason
+from driftgauge.events.rows import Events, Row, default_id, may_hold_bool
 from driftgauge.events.sources import compile_source, describe_source, read_time
-from driftgauge.events.vectors import F64
+from driftgauge.events.vectors import F32, F64
 
 __all__ = ["Deserializer", "MappedReader"]
 
 Deserializer = Callable[[RawRecord], object]
 """Returns a record's decoded value. Raises EventError or SchemaPending, as `Reader`."""
+
+
+class FieldReader(Protocol):
+    """Reads a mapping's fields in less time than a `Deserializer`; accepts and refuses the same records.
+
+    Attributes:
+        names: The names of the fields.
+    """
+
+    names: Sequence[str]
+
+    def read_fields(self, record: RawRecord) -> tuple[object, ...] | None:
+        """Return a record's fields in the order of the names, and None after them; None where it is not sure.
+
+        Raises:
+            EventError: The record names no usable schema.
+            SchemaPending: Its schema is not known yet.
+        """
+
+    def read_mapped(self, record: RawRecord) -> object:
+        """Return a record's decoded value, which may lack other fields; raises as a `Deserializer`."""
 
 
 class MappedReader:
@@ -31,18 +51,19 @@ class MappedReader:
     """
 
     def __init__(
-        self, settings: InputSettings, deserialize: Deserializer, learn: Learner | None = None
+        self, settings: InputSettings, deserialize: Deserializer, fields: FieldReader | None = None
     ) -> None:
         """Create a reader.
 
         Args:
             settings: The mapping.
             deserialize: The deserializer of its encoding.
-            learn: The learner of its encoding's layouts; None where it has none.
+            fields: Reads the mapping's fields alone, where the encoding has a way to do so.
         """
         self.settings = settings
         self._is_json = settings.encoding == "json"
         self._deserialize = deserialize
+        self._read_mapped = deserialize if fields is None else fields.read_mapped
         # Conditions that need no decoded value come first: what they filter out need not be decodable.
         conditions = [RecordCondition(condition) for condition in settings.where]
         self._before = [each for each in conditions if not each.needs_value]
@@ -60,68 +81,54 @@ class MappedReader:
         is_single = len(settings.vectors) == 1 and not settings.vectors[0].embedding.may_be_several
         self._bytes = compile_bytes(settings)
         self._single = compile_single(settings) if is_single else None
-        self._patterns = compile_patterns(settings, learn) if is_single and learn is not None else None
+        self._read_fields: Callable[[RawRecord], tuple[object, ...] | None] = lambda _: None
+        self._single_fields: SingleReader | None = None
+        # Conditions are checked on values.
+        if fields is not None and is_single and not settings.where:
+            self._read_fields, self._single_fields = (
+                fields.read_fields,
+                compile_single(settings, fields.names),
+            )
 
-    def __call__(self, records: Sequence[RawRecord], schedules: Mapping[str, Schedule]) -> Iterable[Outcome]:
-        """Return what becomes of each record; see `Reader`."""
-        rows = None if self._bytes is None else self._bytes(records, schedules)
-        return self._read_each(records, schedules) if rows is None else rows
+    def read_all(self, records: Sequence[RawRecord]) -> Iterable[Row] | None:
+        """Return the events of records that are nothing but bytes, see `Reader`."""
+        return None if self._bytes is None else self._bytes(records)
 
-    def _read_each(
-        self, records: Iterable[RawRecord], schedules: Mapping[str, Schedule]
-    ) -> Iterator[Outcome]:
-        # One value at a time: that of a hostile record may take twenty times the memory of its bytes.
-        if self._patterns is not None:
-            return self._patterns.read_each(records, schedules, self._read_one)
-        return (self._read_one(record, schedules) for record in records)
+    def read(self, record: RawRecord) -> Events:
+        """Return the events of a record, see `Reader`."""
+        if self._single_fields is not None:
+            fields = self._read_fields(record)
+            row = None if fields is None else self._single_fields(record, fields)
+            if row is not None:
+                return row
+        value = self._decode(record, self._read_mapped)
+        if type(value) is Unmet:
+            return None
+        row = None if self._single is None else self._single(record, value)
+        return self._read(record, value) if row is None else row
 
-    def _read_one(self, record: RawRecord, schedules: Mapping[str, Schedule]) -> Outcome:
-        try:
-            value = self.decode(record)
-            if type(value) is Unmet:
-                return None
-            row = None if self._single is None else self._single(record, value, schedules)
-            return self._read(record, value, schedules) if row is None else row
-        except (EventError, SchemaPending) as fault:
-            return fault
-
-    def _read(self, record: RawRecord, value: object, schedules: Mapping[str, Schedule]) -> list[Row]:
+    def _read(self, record: RawRecord, value: object) -> list[Row]:
         """Return the events of a record, given its decoded value.
 
         Raises:
             EventError: The record is refused.
         """
-        rows: list[Row] = []
-        fault: EventError | None = None
         stream: str | None = None
         try:
             streams = self.streams(record, value)
             stream = streams[0]
-            fields = MappedFields(
-                self.time_ms(record, value),
-                self.event_id(record, value),
-                self.model_version(record, value),
-                self.segments(record, value),
-            )
-            vectors = self.vectors(record, value, streams, fields.event_id)
+            time_ms, event_id = self.time_ms(record, value), self.event_id(record, value)
+            version, segments = self.model_version(record, value), self.segments(record, value)
+            rows = []
+            for _, vectors in self.each_vector(record, value, streams, event_id):
+                if isinstance(vectors, EventError):
+                    raise vectors
+                for vector in vectors:
+                    stream = vector.stream
+                    rows.append(read_row(vector, time_ms, version, segments))
         except EventError as error:
             error.stream = error.stream or stream
             raise
-        for vector in vectors:
-            if fault is not None and vector.stream == fault.stream and is_well_formed(vector):
-                # Its stream has failed for a reason that comes no later than any of this vector's.
-                continue
-            try:
-                rows.append(read_row(vector, fields, schedules))
-            except EventError as error:
-                error.stream = vector.stream
-                # What is invalid was found before what does not fit the baseline, if by another vector.
-                if fault is None or precedence(error.reason) < precedence(fault.reason):
-                    fault = error
-                if error.reason is Reason.INVALID:
-                    break
-        if fault is not None:
-            raise fault
         return rows
 
     def decode(self, record: RawRecord) -> object:
@@ -131,6 +138,9 @@ class MappedReader:
             EventError: The value cannot be decoded.
             SchemaPending: The value cannot be decoded yet.
         """
+        return self._decode(record, self._deserialize)
+
+    def _decode(self, record: RawRecord, deserialize: Deserializer) -> object:
         for condition in self._before:
             if (unmet := condition.check(record, None)) is not None:
                 return unmet
@@ -139,7 +149,7 @@ class MappedReader:
                 if (unmet := condition.check(record, attributes)) is not None:
                     return unmet
         is_tombstone = record.value() is None
-        value = None if is_tombstone else self._deserialize(record)
+        value = None if is_tombstone else deserialize(record)
         # Neither a tombstone nor null has a field, so they meet no condition on one.
         for condition in self._after:
             if (unmet := condition.check(record, value)) is not None:
@@ -157,18 +167,6 @@ class MappedReader:
             EventError: A name is missing or no text.
         """
         return [vector.stream(record, value) for vector in self._vectors]
-
-    def dimensions(self, record: RawRecord, value: object) -> dict[str, int]:
-        """Return the length of the record's vectors by stream; of several of one stream, the first.
-
-        Raises:
-            EventError: A stream or a vector is missing or has a wrong type.
-        """
-        lengths: dict[str, int] = {}
-        for vector in self.vectors(record, value, self.streams(record, value), ""):
-            size = 1 if isinstance(vector.items, list) else vector.number.size
-            lengths.setdefault(vector.stream, len(vector.items) // size)
-        return lengths
 
     def time_ms(self, record: RawRecord, value: object) -> int:
         """Return the event time, milliseconds since the epoch.
@@ -211,21 +209,6 @@ class MappedReader:
         found = ((key, text(record, value)) for key, text in self._segments.items())
         return {key: each for key, each in found if each is not None}
 
-    def vectors(
-        self, record: RawRecord, value: object, streams: Sequence[str], event_id: str
-    ) -> list[MappedVector]:
-        """Return the vectors of a record, each with its stream and event id.
-
-        Raises:
-            EventError: A vector is missing, or neither a list nor bytes nor text.
-        """
-        found: list[MappedVector] = []
-        for _, vectors in self.each_vector(record, value, streams, event_id):
-            if isinstance(vectors, EventError):
-                raise vectors
-            found += vectors
-        return found
-
     def each_vector(
         self, record: RawRecord, value: object, streams: Sequence[str], event_id: str
     ) -> Iterator[tuple[VectorSettings, list[MappedVector] | EventError]]:
@@ -243,8 +226,10 @@ class MappedReader:
             # searched once, not for each of its vectors.
             is_shown = self._is_json and type(embedding) is list
             may_be_bool = not is_shown or may_hold_bool(record.value() or b"")
-            # Numbers that `ArrayParser` read are doubles.
-            number_format = F64 if isinstance(embedding, memoryview) else source.number
+            number_format = source.number
+            if isinstance(embedding, memoryview):
+                number_format = F32 if embedding.itemsize == F32.size else F64
+                vectors = [memoryview(vector).cast("B") for vector in vectors]  # type: ignore[arg-type]
             ids = [event_id]
             if are_many or len(streams) > 1:
                 ids = [f"{event_id}#{number + index}" for index in range(len(vectors))]

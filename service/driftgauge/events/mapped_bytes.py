@@ -1,18 +1,18 @@
 """Reading of records that are nothing but a vector in bytes, a poll at once in two thirds of the time."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import TypeAlias
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.events.records import NO_TIMESTAMP, RawRecord
-from driftgauge.events.rows import RECORD_ID, Row, Schedule
+from driftgauge.events.rows import RECORD_ID, Row, is_stream
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.events.vectors import to_format
 
 __all__ = ["BytesReader", "compile_bytes"]
 
-BytesReader: TypeAlias = Callable[[Sequence[RawRecord], Mapping[str, Schedule]], Iterable[Row] | None]
+BytesReader: TypeAlias = Callable[[Sequence[RawRecord]], Iterable[Row] | None]
 """Returns the events of one or more records if all certainly are one, else None."""
 
 
@@ -32,22 +32,25 @@ def compile_bytes(settings: InputSettings) -> BytesReader | None:
         and settings.timestamp.record == "timestamp"
     )
     optional = settings.where or settings.event_id or settings.model_version or settings.segments
-    if stream is None or not is_plain or optional:
+    if stream is None or not is_stream(stream) or not is_plain or optional:
         return None
     number = to_format(vector.embedding)
 
-    def read(records: Sequence[RawRecord], schedules: Mapping[str, Schedule]) -> Iterable[Row] | None:
-        schedule = schedules.get(stream)
+    def read(records: Sequence[RawRecord]) -> Iterable[Row] | None:
         kinds, times_ms = zip(*[record.timestamp() for record in records], strict=True)
-        if schedule is None or NO_TIMESTAMP in kinds:
-            return None
-        expected = schedule[0]
-        if min(times_ms) < expected.from_ms or max(times_ms) > LAST_MS:
+        if NO_TIMESTAMP in kinds or min(times_ms) < 0 or max(times_ms) > LAST_MS:
             return None
         values = [record.value() for record in records]
-        size = expected.dimension * number.size
-        if None in values or set(map(len, values)) != {size}:  # type: ignore[arg-type]
+        if None in values or any(size % number.size or not size for size in set(map(len, values))):  # type: ignore[arg-type]
             return None
-        return zip(repeat(expected), repeat(number), times_ms, values, repeat(RECORD_ID), repeat(None))
+        return zip(
+            repeat(stream),
+            times_ms,
+            values,
+            repeat(number),
+            repeat(RECORD_ID),
+            repeat(None),
+            repeat(None),
+        )
 
     return read

@@ -4,32 +4,14 @@ What the fast path is not sure of becomes an event of the service's own contract
 So both accept and refuse the same, with the same bits and for the same reasons.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
-from driftgauge.events.contract import MAX_TEXT
 from driftgauge.events.native import read_exact
 from driftgauge.events.rejection import EventError, Reason
-from driftgauge.events.rows import NUMBERS, Row, Schedule, has_valid_options, in_force, pack_list
+from driftgauge.events.rows import Row, has_valid_options, is_stream, pack_list
 from driftgauge.events.vectors import F32, VectorFormat
 
-__all__ = ["MappedFields", "MappedVector", "is_well_formed", "read_row"]
-
-
-class MappedFields(NamedTuple):
-    """The fields that the events of a record share.
-
-    Attributes:
-        time_ms: The event time, milliseconds since the epoch.
-        event_id: The event id.
-        model_version: The model's version; None if the mapping has none, or the record.
-        segments: The segments by key; None if the mapping has none.
-    """
-
-    time_ms: int
-    event_id: str
-    model_version: str | None
-    segments: dict[str, str] | None
+__all__ = ["MappedVector", "read_row"]
 
 
 class MappedVector(NamedTuple):
@@ -50,43 +32,35 @@ class MappedVector(NamedTuple):
     may_hold_bool: bool
 
 
-def is_well_formed(vector: MappedVector) -> bool:
-    """Return whether a vector is certainly not invalid, if another one of its record is not."""
-    if len(vector.event_id) > MAX_TEXT:
-        return False
-    items = vector.items
-    if not isinstance(items, list):
-        return len(items) > 0 and len(items) % vector.number.size == 0
-    return len(items) > 0 and NUMBERS.issuperset(map(type, items))
-
-
-def read_row(vector: MappedVector, fields: MappedFields, schedules: Mapping[str, Schedule]) -> Row:
+def read_row(vector: MappedVector, time_ms: int, version: str | None, segments: dict[str, str] | None) -> Row:
     """Return an event: by the fast path where it is certainly one, else by the contract itself.
 
+    Args:
+        vector: The vector.
+        time_ms: The event time, milliseconds since the epoch.
+        version: The model's version; None if the mapping has none, or the record.
+        segments: The segments by key; None if the mapping has none.
+
     Raises:
-        EventError: As `read_exact`.
+        EventError: As `read_exact`, or the bytes are no whole number of numbers.
     """
     stream, event_id, items, number, may_be_bool = vector
-    schedule = schedules.get(stream)
-    if schedule is not None:
-        expected = in_force(schedule, fields.time_ms)
-        if has_valid_options(fields.model_version, event_id, fields.segments, expected):
-            if not isinstance(items, list):
-                if len(items) == expected.dimension * number.size:
-                    return expected, number, fields.time_ms, items, event_id, fields.segments
-            elif (packed := pack_list(items, expected, may_be_bool=may_be_bool)) is not None:
-                return expected, F32, fields.time_ms, packed, event_id, fields.segments
-    if not isinstance(items, list):
-        if len(items) % number.size:
-            detail = f"embedding: {len(items)} bytes are no whole number of {number.dtype}"
-            raise EventError(Reason.INVALID, detail)
-        items = number.to_float32(items).tolist()
+    if isinstance(items, list):
+        packed = pack_list(items, may_be_bool=may_be_bool)
+        number = F32
+    elif len(items) % number.size:
+        detail = f"embedding: {len(items)} bytes are no whole number of {number.dtype}"
+        raise EventError(Reason.INVALID, detail)
+    else:
+        packed = bytes(items)
+    if packed and is_stream(stream) and has_valid_options(version, event_id, segments):
+        return stream, time_ms, packed, number, event_id, version, segments
     event = {
         "stream": stream,
-        "timestamp": fields.time_ms,
-        "embedding": items,
-        "model_version": fields.model_version,
+        "timestamp": time_ms,
+        "embedding": items if isinstance(items, list) else number.to_float32(items).tolist(),
+        "model_version": version,
         "event_id": event_id,
-        "segments": fields.segments,
+        "segments": segments,
     }
-    return read_exact(event, schedules)
+    return read_exact(event)

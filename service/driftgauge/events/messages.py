@@ -4,36 +4,46 @@ This module does not import Protobuf, so that paths work without the extra.
 """
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import attrgetter, methodcaller
 from typing import Any
 
 from driftgauge.events.rejection import EventError, Reason
 
-__all__ = ["field_getter", "timestamp_ms"]
+__all__ = ["field_getter", "is_timestamp", "message_field_getter", "timestamp_ms", "to_ms"]
 
-_ENUM = 14  # FieldDescriptor.TYPE_ENUM
+# FieldDescriptor.TYPE_INT64 and others.
+_INT64, _INT32, _STRING, _ENUM = 3, 5, 9, 14
 _TYPES = 4_096
 
 
 def field_getter(value_type: type, name: str) -> Callable[[Any], object]:
-    """Return the function that gets a field of the values of a type: a message's or mapping's, else None.
-
-    A message's field without presence is missing, None, where it has its default value, because the wire does
-    not tell the two apart. A repeated field is a list, a map a mapping by text, an enum's value its name.
-    """
+    """Return the function that gets a field of the values of a type: a message's or mapping's, else None."""
     descriptor: Any = getattr(value_type, "DESCRIPTOR", None)
     if descriptor is None:
         return methodcaller("get", name) if issubclass(value_type, Mapping) else _get_nothing
+    return message_field_getter(descriptor, name)
+
+
+def message_field_getter(descriptor: Any, name: str) -> Callable[[Any], object]:
+    """Return the function that gets a field of a message; it raises EventError for a text that is not UTF-8.
+
+    A field without presence is missing, None, where it has its default value, because the wire does not tell
+    the two apart. A repeated field is a list, a map a mapping by text, an enum's value its name.
+    """
     field = descriptor.fields_by_name.get(name)
     if field is None:
         return _get_nothing
     if field.is_repeated:
         return _repeated_getter(field)
-    get = _enum_getter(field) if field.type == _ENUM else attrgetter(name)
+    if field.type == _STRING and not field.has_presence:
+        return _text_getter(name)
+    get, convert = attrgetter(name), _converter(field)
     if field.has_presence:
-        return lambda message: get(message) if message.HasField(name) else None
-    return lambda message: get(message) or None
+        return lambda message: convert(get(message)) if message.HasField(name) else None
+    if convert is _as_it_is:
+        return lambda message: get(message) or None
+    return lambda message: convert(value) if (value := get(message)) else None
 
 
 def timestamp_ms(value: Any) -> int | None:
@@ -41,23 +51,42 @@ def timestamp_ms(value: Any) -> int | None:
     value_type: Any = type(value)
     if not _is_timestamp(value_type):
         return None
-    milliseconds: int = value.seconds * 1_000 + value.nanos // 1_000_000
+    return to_ms(value)
+
+
+def to_ms(stamp: Any) -> int:
+    """Return the milliseconds of a Timestamp."""
+    milliseconds: int = stamp.seconds * 1_000 + stamp.nanos // 1_000_000
     return milliseconds
+
+
+def is_timestamp(descriptor: Any) -> bool:
+    """Return whether a descriptor is that of google.protobuf.Timestamp."""
+    if descriptor.full_name != "google.protobuf.Timestamp":
+        return False
+    # A registry may have a file of its own for that type.
+    fields = {field.name: (field.type, field.is_repeated) for field in descriptor.fields}
+    return fields == {"seconds": (_INT64, False), "nanos": (_INT32, False)}
 
 
 @lru_cache(_TYPES)
 def _is_timestamp(value_type: type) -> bool:
     descriptor = getattr(value_type, "DESCRIPTOR", None)
-    return getattr(descriptor, "full_name", None) == "google.protobuf.Timestamp"
+    return descriptor is not None and is_timestamp(descriptor)
 
 
 def _get_nothing(_: object) -> None:
     return None
 
 
-def _enum_getter(field: Any) -> Callable[[Any], object]:
-    get, convert, may_be_zero = attrgetter(field.name), _converter(field), field.has_presence
-    return lambda message: convert(number) if (number := get(message)) or may_be_zero else None
+def _text_getter(name: str) -> Callable[[Any], object]:
+    get = attrgetter(name)
+
+    def take(message: Any) -> object:
+        text = get(message)
+        return _to_text(name, text) if type(text) is bytes else text or None
+
+    return take
 
 
 def _repeated_getter(field: Any) -> Callable[[Any], object]:
@@ -67,10 +96,10 @@ def _repeated_getter(field: Any) -> Callable[[Any], object]:
     if entry is not None and entry.GetOptions().map_entry:
         convert = _converter(entry.fields_by_name["value"])
         return lambda message: _read_map(getattr(message, name), name, convert)
-    if field.type == _ENUM:
-        convert = _converter(field)
-        return lambda message: [convert(each) for each in getattr(message, name)] or None
-    return lambda message: getattr(message, name)[:] or None
+    convert = _converter(field)
+    if convert is _as_it_is:
+        return lambda message: getattr(message, name)[:] or None
+    return lambda message: [convert(each) for each in getattr(message, name)] or None
 
 
 def _read_map(
@@ -79,7 +108,7 @@ def _read_map(
     """Return a map by text.
 
     Raises:
-        EventError: A key is not UTF-8, which only proto3 requires of it.
+        EventError: A key or a text is not UTF-8, which only proto3 requires of them.
     """
     try:
         return {_key(key): convert(each) for key, each in found.items()} or None
@@ -89,10 +118,19 @@ def _read_map(
 
 def _converter(field: Any) -> Callable[[Any], object]:
     """Return the function that turns a single value of a field into what a path finds."""
+    if field.type == _STRING:
+        return partial(_to_text, field.name)
     if field.type != _ENUM:
         return _as_it_is
     names = {number: value.name for number, value in field.enum_type.values_by_number.items()}
     return lambda number: names.get(number, number)
+
+
+def _to_text(name: str, value: object) -> object:
+    # Protobuf gives the bytes of a text that is not UTF-8, which only proto3 refuses.
+    if type(value) is bytes:
+        raise EventError(Reason.INVALID, f"value: the text {name} is not UTF-8")
+    return value
 
 
 def _as_it_is(value: object) -> object:

@@ -4,25 +4,18 @@
 contract itself. It accepts every value that `read_fast` accepts, with the same bits.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 
 from driftgauge.events.array_parser import IS_AVAILABLE, ArrayParser
 from driftgauge.events.contract import read_json, validate_event
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
-from driftgauge.events.rows import (
-    BaselineContract,
-    Row,
-    Schedule,
-    has_valid_options,
-    in_force,
-    may_hold_bool,
-    pack_list,
-)
+from driftgauge.events.rows import Row, has_valid_options, is_stream, may_hold_bool, pack_list
 from driftgauge.events.timestamps import LAST_MS, read_timestamp
 from driftgauge.events.vectors import F32, F64, read_base64
 
 __all__ = ["NativeReader", "read_exact", "read_fast"]
+
 
 _FLOAT_BYTES = 4
 
@@ -33,33 +26,27 @@ class NativeReader:
     def __init__(self) -> None:
         self._parser = ArrayParser(["embedding"]) if IS_AVAILABLE else None
 
-    def __call__(
-        self, records: Sequence[RawRecord], schedules: Mapping[str, Schedule]
-    ) -> Iterator[Row | EventError]:
-        """Yield the event of each record, or why the record is refused."""
-        for record in records:
-            try:
-                yield self._read(record.value(), schedules)
-            except EventError as error:
-                yield error
+    def read_all(self, records: Sequence[RawRecord]) -> None:
+        """Return None: values are parsed one by one."""
 
-    def _read(self, raw: bytes | None, schedules: Mapping[str, Schedule]) -> Row:
-        """Return the event of a value.
+    def read(self, record: RawRecord) -> Row:
+        """Return the event of a record.
 
         Raises:
             EventError: The record has no value, is not JSON, or as `read_exact`.
         """
+        raw = record.value()
         if raw is None:
             raise EventError(Reason.UNDECODABLE, "no value (a tombstone)")
         if self._parser is not None and (document := self._parser.parse(raw)) is not None:
-            row = read_fast(document, raw, schedules)
+            row = read_fast(document, raw)
             if row is not None:
                 return row
         document = read_json(raw)
-        row = read_fast(document, raw, schedules)
+        row = read_fast(document, raw)
         if row is None:
             try:
-                row = read_exact(document, schedules)
+                row = read_exact(document)
             except EventError as error:
                 stream = document.get("stream") if isinstance(document, dict) else None
                 error.stream = stream if isinstance(stream, str) else None
@@ -67,69 +54,55 @@ class NativeReader:
         return row
 
 
-def read_exact(document: object, streams: Mapping[str, Schedule]) -> Row:
+def read_exact(document: object) -> Row:
     """Return the event of a JSON value.
 
     Raises:
-        EventError: The value is no valid event, or its stream, model version or dimension is not the expected
-            one; the detail names the fault.
+        EventError: The value is no valid event; the detail names the fault.
     """
     event = validate_event(document)
-    schedule = streams.get(event.stream)
-    if schedule is None:
-        raise EventError(Reason.UNKNOWN_STREAM, f"stream: {event.stream!r} is not configured")
-    expected = in_force(schedule, event.timestamp)
-    if event.model_version is not None and expected.model_version not in (None, event.model_version):
-        detail = f"model_version: {event.model_version!r}, the baseline's is {expected.model_version!r}"
-        raise EventError(Reason.WRONG_MODEL, detail)
     vector = event.packed_vector()
-    if len(vector) != expected.size:
-        detail = f"embedding: {len(vector) // _FLOAT_BYTES} numbers, the baseline has {expected.dimension}"
-        raise EventError(Reason.WRONG_DIMENSION, detail)
-    return expected, F32, event.timestamp, vector, event.event_id, event.segments
+    return event.stream, event.timestamp, vector, F32, event.event_id, event.model_version, event.segments
 
 
-def read_fast(document: object, raw: bytes, streams: Mapping[str, Schedule]) -> Row | None:
+def read_fast(document: object, raw: bytes) -> Row | None:
     """Return the event of a JSON value if it certainly is one, else None.
 
     Args:
         document: The value, by orjson or `ArrayParser`.
         raw: The value's text.
-        streams: The schedules of the streams.
     """
     if type(document) is not dict:
         return None
     get = document.get
     stream, time_ms = get("stream"), get("timestamp")
-    if type(stream) is not str or (schedule := streams.get(stream)) is None:
+    if type(stream) is not str or not is_stream(stream):
         return None
-    expected = schedule[0]
     # The usual types are told apart in place: a call takes as long as all else that a field needs.
     try:
         if type(time_ms) is not int or not 0 <= time_ms <= LAST_MS:
             time_ms = read_timestamp(time_ms)
-        if time_ms < expected.from_ms:
-            expected = in_force(schedule, time_ms)
-        vector = _pack_vector(get("embedding"), get("embedding_b64"), raw, expected)
+        vector = _pack_vector(get("embedding"), get("embedding_b64"), raw)
     except ValueError:
         return None
-    number = F64 if type(vector) is memoryview else F32
-    if vector is None or len(vector) != expected.dimension * number.size:
+    if not vector:
         return None
     version, event_id, segments = get("model_version"), get("event_id"), get("segments")
     has_options = version is not None or event_id is not None or segments is not None
-    if has_options and not has_valid_options(version, event_id, segments, expected):
+    if has_options and not has_valid_options(version, event_id, segments):
         return None
-    return expected, number, time_ms, vector, event_id, segments
+    return stream, time_ms, vector, F64 if type(vector) is memoryview else F32, event_id, version, segments
 
 
-def _pack_vector(
-    numbers: object, text: object, raw: bytes, expected: BaselineContract
-) -> bytes | memoryview | None:
+def _pack_vector(numbers: object, text: object, raw: bytes) -> bytes | memoryview | None:
     if text is None and type(numbers) is memoryview:
         return numbers
     if text is None and type(numbers) is list:
-        return pack_list(numbers, expected, may_be_bool=may_hold_bool(raw))
-    if numbers is None and type(text) is str and len(text) == expected.base64_length:
-        return read_base64(text)
+        return pack_list(numbers, may_be_bool=may_hold_bool(raw))
+    if numbers is None and type(text) is str:
+        packed = read_base64(text)
+        size = len(packed)
+        # Whole numbers, and no more padding than they need.
+        if not size % _FLOAT_BYTES and len(text) == (size + 2) // 3 * 4:
+            return packed
     return None

@@ -1,8 +1,9 @@
 """The deserializer of Protobuf behind a schema registry."""
 
 from base64 import b64decode
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 from google.protobuf import (
     any_pb2,
@@ -21,12 +22,13 @@ from google.protobuf import (
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 
-from driftgauge.events.layouts import Layout
-from driftgauge.events.protobuf_layouts import ProtobufWalk
+from driftgauge.events.needs import Need
+from driftgauge.events.protobuf_fields import UnusualMessage, compile_getters, declare_bytes, find_packed
 from driftgauge.events.readers import ReaderCache, UnusableSchema
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.schemas import (
+    PAYLOAD,
     Schema,
     SchemaSource,
     read_message_indexes,
@@ -46,13 +48,30 @@ _WELL_KNOWN = tuple(
 
 # The file of a schema: no import can have this name, for schemas name theirs otherwise.
 _FILE = "schema"
+# A file whose messages all have vectors would be kept as often as it has messages.
+_MOST_READERS = 16
+# The bytes before the payload where one zero stands for the indexes.
+_FIRST = PAYLOAD + 1
 
 
 class ProtobufDeserializer:
-    """Decodes records with the schemas that they were written with; a `Deserializer`."""
+    """Decodes records with the schemas that they were written with; a `Deserializer` and a `FieldReader`.
 
-    def __init__(self, schemas: SchemaSource) -> None:
-        self._files: ReaderCache[_File] = ReaderCache(schemas, "PROTOBUF", _File)
+    Attributes:
+        names: The names of the fields that the mapping reads.
+    """
+
+    def __init__(self, schemas: SchemaSource, need: Need) -> None:
+        """Create a deserializer.
+
+        Args:
+            schemas: Where schemas come from.
+            need: What the mapping reads of a message.
+        """
+        self.names: Sequence[str] = tuple(need.fields)
+        self._is_read_whole = bool(need.kinds)
+        self._first: dict[bytes, _Message] = {}
+        self._files: ReaderCache[_File] = ReaderCache(schemas, "PROTOBUF", partial(_File, need=need))
 
     def __call__(self, record: RawRecord) -> object:
         """Return a record's message.
@@ -62,22 +81,40 @@ class ProtobufDeserializer:
             SchemaPending: Its schema is not known yet.
         """
         raw = record.value() or b""
-        message_class, start = self._find(raw)
+        found, start = self._find(raw)
         try:
-            return message_class.FromString(raw[start:])
+            return found.message_class.FromString(raw[start:])
         except message.DecodeError as error:
-            name = message_class.DESCRIPTOR.full_name
+            name = found.message_class.DESCRIPTOR.full_name
             detail = f"value: no {name} of schema {read_schema_id(raw)} ({error})"
             raise EventError(Reason.UNDECODABLE, detail) from None
 
-    def learn(self, layout: Layout) -> None:
-        """Walk over a value that was decoded; a `Learner`."""
-        message_class, start = self._find(layout.raw)
-        layout.take(start)
-        ProtobufWalk(layout).walk(message_class.DESCRIPTOR, len(layout.raw))
+    def read_mapped(self, record: RawRecord) -> object:
+        """Return a record's decoded value, see `FieldReader`."""
+        fields = self.read_fields(record)
+        return self(record) if fields is None else dict(zip(self.names, fields, strict=False))
 
-    def _find(self, raw: bytes) -> tuple[Any, int]:
-        """Return the class of a record's message, and where the payload begins.
+    def read_fields(self, record: RawRecord) -> tuple[object, ...] | None:
+        """Return the fields that the mapping reads, see `FieldReader`."""
+        raw = record.value()
+        if raw is None or self._is_read_whole:
+            return None
+        # The usual record is of a file's first message.
+        frame, start = raw[:_FIRST], _FIRST
+        found = self._first.get(frame)
+        if found is None:
+            found, start = self._find(raw)
+            if start == _FIRST:
+                self._first[frame] = found
+        try:
+            value = found.reader_class.FromString(raw[start:])
+            return (*[get(value) for get in found.getters], None)
+        except (message.DecodeError, EventError, UnusualMessage):
+            # The class of the schema judges the record.
+            return None
+
+    def _find(self, raw: bytes) -> tuple["_Message", int]:
+        """Return the classes of a record's message, and where the payload begins.
 
         Raises:
             EventError: The record does not name a message of a schema.
@@ -85,52 +122,53 @@ class ProtobufDeserializer:
         """
         schema_id = read_schema_id(raw)
         indexes, start = read_message_indexes(raw)
-        message_class = self._files.get(raw).find(indexes)
-        if message_class is None:
+        found = self._files.get(raw).find(indexes)
+        if found is None:
             detail = f"value: schema {schema_id} has no message {list(indexes)}"
             raise EventError(Reason.UNDECODABLE, detail)
-        return message_class, start
+        return found, start
+
+
+class _Message(NamedTuple):
+    """A message's class, the class that reads it, and what gets the mapping's fields from the latter."""
+
+    message_class: Any
+    reader_class: Any
+    getters: Sequence[Callable[[Any], object]]
 
 
 class _File:
     """The messages of a schema.
 
     Raises:
-        UnusableSchema: The schema has no descriptors, or not all of those that it needs.
+        UnusableSchema: The schema has no descriptors.
+        Exception: It has not all of those that it needs; the pool raises TypeError, KeyError and others.
     """
 
-    def __init__(self, schema: Schema) -> None:
-        pool = DescriptorPool()
-        known: set[str] = set()
-        try:
-            files = [_read_file(name, text) for name, text in schema.references]
-            files.append(_read_file(_FILE, schema.text))
-            referenced = {each.name for each in files}
-            for well_known in _WELL_KNOWN:
-                if well_known.name not in referenced:
-                    pool.AddSerializedFile(well_known.serialized_pb)
-                    known.add(well_known.name)
-            for each in files:
-                _keep_imports(each, known)
-                pool.AddSerializedFile(each.SerializeToString())
-                known.add(each.name)
-            # The pool resolves types when they are first looked up.
-            pool.FindFileByName(_FILE)
-        except UnusableSchema:
-            raise
-        except Exception as error:  # noqa: BLE001 - the pool raises TypeError, KeyError and others
-            message = f"its descriptors are incomplete ({error})"
-            raise UnusableSchema(message) from None
-        self._pool = pool
+    def __init__(self, schema: Schema, need: Need) -> None:
+        files = [_read_file(name, text) for name, text in schema.references]
+        files.append(_read_file(_FILE, schema.text))
+        self._pool = _build_pool(files)
+        self._files = files
         self._file = files[-1]
-        self._classes: dict[tuple[int, ...], Any] = {}
+        self._need = need
+        self._messages: dict[tuple[int, ...], _Message] = {}
 
-    def find(self, indexes: tuple[int, ...]) -> Any:
-        """Return the class of a message, None if the file has no such message."""
-        found = self._classes.get(indexes)
+    def find(self, indexes: tuple[int, ...]) -> _Message | None:
+        """Return the classes of a message, None if the file has no such message."""
+        found = self._messages.get(indexes)
         if found is None and (name := self._name(indexes)) is not None:
-            found = GetMessageClass(self._pool.FindMessageTypeByName(name))
-            self._classes[indexes] = found
+            descriptor = self._pool.FindMessageTypeByName(name)
+            message_class = reader_class = GetMessageClass(descriptor)
+            vector = find_packed(descriptor, self._need)
+            if vector and len(self._messages) < _MOST_READERS:
+                # The numbers stay bytes, for upb makes a Python object of each number of a list.
+                pool = _build_pool([declare_bytes(file, vector[-1]) for file in self._files])
+                reader_class = GetMessageClass(pool.FindMessageTypeByName(name))
+            else:
+                vector = ()
+            getters = compile_getters(descriptor, self._need, vector)
+            found = self._messages[indexes] = _Message(message_class, reader_class, getters)
         return found
 
     def _name(self, indexes: tuple[int, ...]) -> str | None:
@@ -158,6 +196,24 @@ def _read_file(name: str, text: str) -> descriptor_pb2.FileDescriptorProto:
         raise UnusableSchema(reason) from None
     file.name = name
     return file
+
+
+def _build_pool(files: Sequence[descriptor_pb2.FileDescriptorProto]) -> DescriptorPool:
+    """Return the pool of files, each of which comes after those that it imports."""
+    pool = DescriptorPool()
+    known: set[str] = set()
+    names = {file.name for file in files}
+    for well_known in _WELL_KNOWN:
+        if well_known.name not in names:
+            pool.AddSerializedFile(well_known.serialized_pb)
+            known.add(well_known.name)
+    for file in files:
+        _keep_imports(file, known)
+        pool.AddSerializedFile(file.SerializeToString())
+        known.add(file.name)
+    # The pool resolves types when they are first looked up.
+    pool.FindFileByName(_FILE)
+    return pool
 
 
 def _keep_imports(file: descriptor_pb2.FileDescriptorProto, known: Iterable[str]) -> None:

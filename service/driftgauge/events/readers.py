@@ -24,7 +24,7 @@ class ReaderCache(Generic[_Built]):
         Args:
             schemas: Where schemas come from.
             kind: Their type.
-            build: Builds a reader; raises UnusableSchema.
+            build: Builds a reader; what it raises makes the schema unusable.
         """
         self._schemas = schemas
         self._kind = kind
@@ -49,6 +49,8 @@ class ReaderCache(Generic[_Built]):
             except UnusableSchema as error:
                 # A registry never changes a schema, so the next record would fail too.
                 built = error
+            except Exception as error:  # noqa: BLE001 - the registry's text may be anything
+                built = UnusableSchema(f"no {self._kind.title()} schema ({type(error).__name__}: {error})")
             self._built[frame] = built
         if isinstance(built, UnusableSchema):
             detail = f"value: schema {read_schema_id(raw)} cannot be used: {built}"

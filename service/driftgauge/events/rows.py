@@ -1,38 +1,39 @@
-"""Rows: well-formed events as readers hand them to the decoder, and what a baseline requires of them."""
+"""Rows: well-formed events as readers return them, and what a baseline requires of them."""
 
-import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from struct import Struct, error
 from typing import Final, Protocol, TypeAlias
 
 from driftgauge.core.counting.assignment import DistanceMetric
-from driftgauge.events.contract import MAX_SEGMENTS, MAX_TEXT
+from driftgauge.events.contract import MAX_SEGMENTS, MAX_TEXT, STREAM_NAME
 from driftgauge.events.records import RawRecord
-from driftgauge.events.rejection import EventError, SchemaPending
 from driftgauge.events.vectors import VectorFormat
 
 __all__ = [
-    "NUMBERS",
     "RECORD_ID",
     "BaselineContract",
-    "Outcome",
+    "Events",
     "Reader",
     "RecordId",
     "Row",
     "Schedule",
+    "count_numbers",
     "default_id",
     "has_valid_options",
     "in_force",
+    "is_stream",
     "may_hold_bool",
     "pack_list",
 ]
 
-
-NUMBERS = frozenset((int, float))
-"""The types of a decoded vector's numbers."""
-
+_NUMBERS = frozenset((int, float))
 # An id made of a long topic's name keeps its end, and has room for the number of a vector.
 _LONGEST_ID = MAX_TEXT - 16
+_MOST_NAMES = 4_096
+_IS_STREAM = re.compile(STREAM_NAME).fullmatch
 
 
 class RecordId:
@@ -55,9 +56,6 @@ class BaselineContract:
         metric: The distance metric; a zero vector has no direction under cosine.
         from_ms: The event time from which the baseline is in force; 0, the earliest event time, for a
             stream's first.
-        size: Bytes of a float32 vector.
-        base64_length: Characters of a float32 vector in base64.
-        pack: Packs numbers into a vector; struct.error for other values, OverflowError beyond float32.
     """
 
     stream: str
@@ -66,45 +64,42 @@ class BaselineContract:
     model_version: str | None
     metric: DistanceMetric
     from_ms: int = 0
-    size: int = field(init=False)
-    base64_length: int = field(init=False)
-    pack: Callable[..., bytes] = field(init=False)
-
-    def __post_init__(self) -> None:
-        packing = struct.Struct(f"<{self.dimension}f")
-        object.__setattr__(self, "size", packing.size)
-        object.__setattr__(self, "base64_length", -(-packing.size // 3) * 4)
-        object.__setattr__(self, "pack", packing.pack)
 
 
 Schedule: TypeAlias = tuple[BaselineContract, ...]
 """The contracts of a stream's baselines, newest first."""
 
 Row: TypeAlias = tuple[
-    BaselineContract,
-    VectorFormat,
+    str,
     int,
     bytes | memoryview,
+    VectorFormat,
     str | RecordId | None,
+    str | None,
     dict[str, str] | None,
 ]
-"""A well-formed event: contract, format of the vector, event time in ms, vector, id, segments.
+"""A well-formed event: stream, event time in ms, vector, its format, id, model version, segments.
 
-The decoder checks the values per batch, so the vector may hold non-finite numbers here.
+The vector has a number at least, which need not be finite. A view is of the numbers themselves.
 """
 
-
-Outcome: TypeAlias = Row | list[Row] | EventError | SchemaPending | None
-"""What a reader makes of a record: its event, or its events; why it is refused as a whole; that it cannot be
-read yet; or None where the configuration filters it out.
-"""
+Events: TypeAlias = Row | list[Row] | None
+"""The event of a record, or its events; None where the configuration filters the record out."""
 
 
 class Reader(Protocol):
     """Reads the events of a topic's records."""
 
-    def __call__(self, records: Sequence[RawRecord], schedules: Mapping[str, Schedule]) -> Iterable[Outcome]:
-        """Return the outcome of each record, in their order."""
+    def read_all(self, records: Sequence[RawRecord]) -> Iterable[Row] | None:
+        """Return the event of each record, faster than one by one; None unless all certainly are one."""
+
+    def read(self, record: RawRecord) -> Events:
+        """Return the events of a record.
+
+        Raises:
+            EventError: The record is refused as a whole.
+            SchemaPending: The record cannot be read yet.
+        """
 
 
 def default_id(record: RawRecord) -> str:
@@ -117,14 +112,23 @@ def in_force(schedule: Schedule, time_ms: int) -> BaselineContract:
     return next(contract for contract in schedule if contract.from_ms <= time_ms)
 
 
-def has_valid_options(
-    version: object, event_id: object, segments: object, expected: BaselineContract
-) -> bool:
+def count_numbers(vector: bytes | memoryview, number: VectorFormat) -> int:
+    """Return the length of a vector of a row."""
+    return len(vector) if type(vector) is memoryview else len(vector) // number.size
+
+
+@lru_cache(_MOST_NAMES)
+def is_stream(name: str) -> bool:
+    """Return whether a text is valid as the name of a stream."""
+    return _IS_STREAM(name) is not None
+
+
+def has_valid_options(version: object, event_id: object, segments: object) -> bool:
     """Return whether the optional fields are certainly valid.
 
     `type(x) is` rather than isinstance, which is slower and takes a bool for an int.
     """
-    if version is not None and not (_is_short(version) and expected.model_version in (None, version)):
+    if version is not None and not _is_short(version):
         return False
     if event_id is not None and not _is_short(event_id):
         return False
@@ -135,19 +139,24 @@ def has_valid_options(
     return all(map(_is_short, segments)) and all(map(_is_short, segments.values()))
 
 
-def pack_list(numbers: list[object], expected: BaselineContract, *, may_be_bool: bool) -> bytes | None:
-    """Return a vector of numbers as float32, None where it is not certainly one of the baseline's.
+def pack_list(numbers: list[object], *, may_be_bool: bool) -> bytes | None:
+    """Return a vector of numbers as float32, None where it is not certainly one.
 
     Args:
         numbers: Any values.
-        expected: The contract.
         may_be_bool: A value may be a bool, which struct takes for a number.
     """
     try:
-        packed = expected.pack(*numbers)
-    except (struct.error, OverflowError):
+        packed = _packer(len(numbers))(*numbers)
+    except (error, OverflowError):
         return None
-    return packed if not may_be_bool or NUMBERS.issuperset(map(type, numbers)) else None
+    return packed if not may_be_bool or _NUMBERS.issuperset(map(type, numbers)) else None
+
+
+@lru_cache(64)
+def _packer(length: int) -> Callable[..., bytes]:
+    """Return the function that packs numbers; struct.error for other values, OverflowError beyond float32."""
+    return Struct(f"<{length}f").pack
 
 
 def may_hold_bool(raw: bytes) -> bool:

@@ -18,6 +18,7 @@ __all__ = [
     "Getter",
     "compile_path",
     "compile_source",
+    "compile_steps",
     "describe_source",
     "read_time",
     "to_optional_text",
@@ -42,7 +43,7 @@ _DAY_MS = 86_400_000
 def compile_source(source: Source) -> Getter:
     """Return the function that gets a source's field."""
     if source.path is not None:
-        return _compile_steps(parse_path(source.path))
+        return compile_steps(parse_path(source.path))
     if source.header is not None:
         return partial(_get_header, source.header)
     match source.record:
@@ -58,7 +59,7 @@ def compile_source(source: Source) -> Getter:
 
 def compile_path(text: str) -> Callable[[object], object]:
     """Return the function that follows a path into a value, and returns None where the path ends early."""
-    get = _compile_steps(parse_path(text))
+    get = compile_steps(parse_path(text))
     return lambda value: get(None, value)
 
 
@@ -168,7 +169,7 @@ def _get_timestamp(record: RawRecord, _: object) -> int | None:
     return None if kind == NO_TIMESTAMP else time_ms
 
 
-def _compile_steps(steps: Sequence[Step]) -> Callable[[object, object], object]:
+def compile_steps(steps: Sequence[Step]) -> Callable[[object, object], object]:
     """Return the function that follows steps into a value, its second argument; the first is not used."""
     takes = [_compile_step(step) for step in steps]
     if len(takes) == 1:

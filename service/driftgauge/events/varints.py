@@ -1,6 +1,6 @@
 """Varints, as Avro and Protobuf write whole numbers: seven bits a byte, the lowest first."""
 
-__all__ = ["from_zigzag", "read_varint", "to_number", "to_varint"]
+__all__ = ["from_zigzag", "read_varint"]
 
 # An int64 takes ten bytes of seven bits.
 _LONGEST = 10
@@ -22,23 +22,6 @@ def read_varint(raw: bytes, start: int, longest: int = _LONGEST) -> tuple[int, i
     raise ValueError(message)
 
 
-def to_number(varint: bytes) -> int:
-    """Return the number of a varint, without a sign; in half the time of `read_varint`."""
-    value = 0
-    for byte in reversed(varint):
-        value = value << 7 | byte & _BITS
-    return value
-
-
 def from_zigzag(value: int) -> int:
     """Return the number with a sign that zigzag has written as one without."""
     return (value >> 1) ^ -(value & 1)
-
-
-def to_varint(number: int) -> bytes:
-    """Return a number, not negative, as a varint."""
-    written = bytearray()
-    while number >= _MORE:
-        written.append(number & _BITS | _MORE)
-        number >>= 7
-    return bytes([*written, number])

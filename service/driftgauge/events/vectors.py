@@ -126,8 +126,7 @@ def split_vectors(
     """Return the vectors of a value, each as a list or as bytes, and whether there may be several.
 
     Args:
-        value: A list, a list of lists, bytes, doubles as `ArrayParser` gives them, base64, or a list in JSON
-            text.
+        value: A list, a list of lists, bytes, a view of floats or doubles, base64, or a list in JSON text.
         number: The format of numbers in bytes.
         shape: The shape of the value, which is flat or nested accordingly; all but the last axis count
             vectors. None: a vector, or one for each list within the list.
@@ -170,7 +169,7 @@ def _cut(
     length = shape[-1] * _size_of_number(value, number)
     vectors = prod(shape[:-1])
     if len(value) != vectors * length:
-        unit = "numbers" if isinstance(value, list) else "bytes"
+        unit = "bytes" if isinstance(value, bytes) else "numbers"
         detail = f"embedding: {len(value)} {unit}, its shape needs {vectors * length}"
         raise EventError(Reason.INVALID, detail)
     return [value[length * i : length * (i + 1)] for i in range(vectors)]
@@ -182,7 +181,7 @@ def _count_vectors(value: bytes | memoryview | list[object], number: VectorForma
         return len(value)
     count, rest = divmod(len(value), dimension * _size_of_number(value, number))
     if rest or not count:
-        unit = "numbers" if isinstance(value, list) else "bytes"
+        unit = "bytes" if isinstance(value, bytes) else "numbers"
         detail = f"embedding: {len(value)} {unit} are no whole number of vectors of {dimension} numbers"
         raise EventError(Reason.INVALID, detail)
     return count
@@ -190,9 +189,7 @@ def _count_vectors(value: bytes | memoryview | list[object], number: VectorForma
 
 def _size_of_number(value: bytes | memoryview | list[object], number: VectorFormat) -> int:
     """Return how much of the value's length a number takes."""
-    if isinstance(value, list):
-        return 1
-    return (F64 if isinstance(value, memoryview) else number).size
+    return number.size if isinstance(value, bytes) else 1
 
 
 def _unnest(value: list[object], shape: list[int]) -> list[list[object] | bytes]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.mapped import MappedReader
 from driftgauge.events.records import RawRecord, Records, credible_ms
-from driftgauge.events.rejection import EventError, Rejection, SchemaPending
+from driftgauge.events.rejection import Rejection
 from driftgauge.events.rows import BaselineContract
 from driftgauge.events.schemas import SchemaSource
 from driftgauge.inspection.fields import FoundFields, find_mapped_fields, find_native_fields
@@ -96,12 +97,9 @@ class Inspector:
         if self._reader is None:
             found = find_native_fields(record)
         else:
-            try:
+            # The decoder reports why a record cannot be read.
+            with suppress(Exception):
                 value = self._reader.decode(record)
-            except (EventError, SchemaPending):
-                # The decoder reports both.
-                pass
-            else:
                 if isinstance(value, Unmet):
                     unmet = value
                 else:

@@ -1,16 +1,20 @@
-"""Patterns of Avro records: fastavro accepts and refuses the same, with the same bits and reasons."""
+"""Cursors over Avro records: fastavro accepts and refuses the same, with the same bits and reasons."""
 
+import base64
 import io
 import json
 import struct
 import uuid
+from functools import partial
 from itertools import count
 
 import fastavro
 import pytest
+from fastavro.read import LOGICAL_READERS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftgauge.events import avro
 from driftgauge.events.avro import AvroDeserializer
 from driftgauge.events.schemas import PAYLOAD, Schema
 from tests.events.both_ways import NOON_MS, VECTOR, read_both, sequences
@@ -18,6 +22,7 @@ from tests.events.schema_records import Schemas, framed
 from tests.examples import examples
 
 MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
+LOCAL = {"type": "long", "logicalType": "local-timestamp-millis"}
 MICROS = {"type": "long", "logicalType": "timestamp-micros"}
 UUID = {"type": "string", "logicalType": "uuid"}
 MAPPING = {"encoding": "avro", "stream": "stream", "embedding": "v", "timestamp": "at"}
@@ -29,7 +34,8 @@ def record(*fields, name="Embedded"):
 
 
 def deserializer(schema):
-    return AvroDeserializer(Schemas(_7=Schema(json.dumps(schema))))
+    """Return what builds the deserializer of a schema, given what a mapping reads."""
+    return partial(AvroDeserializer, Schemas(_7=Schema(json.dumps(schema))))
 
 
 def payload(schema, value):
@@ -44,7 +50,7 @@ EVENT = payload(record(*HEAD), {"stream": "clicks", "at": NOON_MS, "v": VECTOR})
 
 
 def read_after_event(kind, *contents, mapping=MAPPING):
-    """Read events that end with a field `x` of a type, given as bytes; return which took a pattern."""
+    """Read events that end with a field `x` of a type, given as bytes; return of which the cursor is sure."""
     return read_both(
         mapping, deserializer(record(*HEAD, ("x", kind))), [framed(EVENT + each) for each in contents]
     )
@@ -184,17 +190,22 @@ def cases(draw):
     raws = [framed(start + raw) for raw in draw(st.lists(contents(x), min_size=1, max_size=3))]
     mapping = MAPPING | {
         "timestamp": {"path": "at", "unit": draw(st.sampled_from(["ms", "ms", "us", "s", "ns"]))},
-        "event_id": draw(st.sampled_from(["stream", "x", "x.a", "x.a.b"])),
-        "segments": {"part": draw(st.sampled_from(["x", "x.a", "x.b", "x.b.a"]))},
+        "event_id": draw(st.sampled_from(["stream", "x", "x.a", "x.a.b", "x[0].a", "x.a[1]", "x.a[b=de].a"])),
+        "segments": {
+            "part": draw(st.sampled_from(["x", "x.a", "x.b", "x.b.a", "v", "at", "x[0]", "x[a=fr].b"]))
+        },
+        "where": draw(st.sampled_from([(), (), ({"path": "x.a", "in": ["de", 5]},)])),
     }
     if draw(st.booleans()):
         del mapping["event_id"], mapping["segments"]
+    if draw(st.integers(0, 3)) == 0:
+        mapping["embedding"] = draw(st.sampled_from(["x", "x.a", {"path": "v", "dimension": 1}]))
     return mapping, schema, draw(sequences(raws, PAYLOAD))
 
 
 @settings(max_examples=examples(1_500))
 @given(cases())
-def test_fastavro_judges_records_as_their_patterns_do(case):
+def test_fastavro_judges_records_as_their_cursors_do(case):
     mapping, schema, raws = case
     read_both(mapping, deserializer(schema), raws)
 
@@ -227,34 +238,63 @@ USUAL = [
 
 
 @pytest.mark.parametrize(("kind", "values"), USUAL, ids=str)
-def test_usual_field_takes_the_pattern(kind, values):
-    assert read_after_event(kind, *[payload(kind, value) for value in values]) == [False, True]
+def test_cursor_is_sure_of_usual_fields(kind, values):
+    assert read_after_event(kind, *[payload(kind, value) for value in values]) == [True, True]
 
 
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
-@pytest.mark.parametrize("at", [MILLIS, MICROS, "long", "int", ["null", "long"]], ids=str)
-def test_usual_time_takes_the_pattern(at, unit):
+@pytest.mark.parametrize("at", [MILLIS, MICROS, LOCAL, "long", "int", "double", ["null", "long"]], ids=str)
+def test_cursor_is_sure_of_usual_times(at, unit):
     schema = record(("stream", "string"), ("at", at), ("v", "bytes"))
     mapping = MAPPING | {"timestamp": {"path": "at", "unit": unit}}
-    scale = (
-        {"s": 1e-3, "ms": 1, "us": 1_000, "ns": 1_000_000}[unit] if at in ("long", ["null", "long"]) else 1
+    times = (
+        [0, 7]
+        if at == "int"
+        else [NOON_MS * 1_000, NOON_MS * 1_000 + 1]
+        if at == MICROS
+        else [NOON_MS, NOON_MS + 1]
     )
-    scale = 1_000 if at == MICROS else scale
-    times = [0, -1] if at == "int" else [round(NOON_MS * scale), round(NOON_MS * scale) + 1]
-    values = [{"stream": "clicks", "at": time, "v": VECTOR} for time in [times[0], *times]]
-    assert read_both(mapping, deserializer(schema), [framed(payload(schema, each)) for each in values])[1]
+    values = [{"stream": "clicks", "at": time, "v": VECTOR} for time in times]
+    assert read_both(mapping, deserializer(schema), [framed(payload(schema, each)) for each in values]) == [
+        True,
+        True,
+    ]
 
 
 @pytest.mark.parametrize("items", ["float", "double", {"type": "float"}])
-def test_usual_list_takes_the_pattern(items):
+def test_cursor_is_sure_of_usual_lists(items):
     schema = record(("stream", "string"), ("at", MILLIS), ("v", {"type": "array", "items": items}))
-    lists = [[0.5, 0.1], [1.5, 3.4e38], [1, float("nan")], [1, float("inf")], [1, 2, 3]]
+    lists = [[0.5, 0.1], [1.5, 3.4e38], [1, float("nan")], [1, float("inf")], [1, 2, 3], []]
     lists += [[1, 1e39], [1, 3.4028235677973362e38]] if items == "double" else []
     raws = [framed(payload(schema, {"stream": "clicks", "at": NOON_MS, "v": each})) for each in lists]
-    assert read_both(MAPPING, deserializer(schema), raws)[:4] == [False, True, True, True]
+    assert all(read_both(MAPPING, deserializer(schema), raws))
 
 
-# Fields that are read as something else in a later record of the same layout, by what patterns do not guard.
+@pytest.mark.parametrize(
+    ("kind", "raw"),
+    [
+        (
+            {"type": "array", "items": ["null", "float"]},
+            b"\4" + b"\2" + VECTOR[:4] + b"\2" + VECTOR[4:] + b"\0",
+        ),
+        ({"type": "array", "items": {"type": "array", "items": "float"}}, b"\2\4" + VECTOR + b"\0\0"),
+        ({"type": "array", "items": "float"}, b"\2" + VECTOR[:4] + b"\2" + VECTOR[4:] + b"\0"),
+        ({"type": "array", "items": "float"}, varint(-2) + sized(VECTOR) + b"\0"),
+        ({"type": "array", "items": "long"}, b"\4\2\2\0"),
+        ({"type": "fixed", "name": "F", "size": 8}, VECTOR),
+        ("string", sized(base64.b64encode(VECTOR))),
+        (["null", "bytes"], b"\2" + sized(VECTOR)),
+        ({"type": "bytes", "logicalType": "decimal", "precision": 9}, sized(VECTOR)),
+    ],
+    ids=str,
+)
+def test_cursor_is_sure_of_vectors_of_all_forms(kind, raw):
+    schema = record(("stream", "string"), ("at", MILLIS), ("v", kind))
+    start = payload(record(*HEAD[:2]), {"stream": "clicks", "at": NOON_MS})
+    assert read_both(MAPPING, deserializer(schema), [framed(start + raw)] * 2) == [True, True]
+
+
+# Fields that a cursor passes, and other bytes of the same field that only fastavro judges.
 ODD = {
     "text that is not UTF-8": ("string", [sized(b"de"), sized(b"\xff\xfe")]),
     "key that is not UTF-8": (
@@ -267,80 +307,160 @@ ODD = {
         {"type": "long", "logicalType": "time-micros"},
         [varint(5), varint(2**61)],
     ),
+    "day beyond all dates": ({"type": "int", "logicalType": "date"}, [varint(5), varint(2**30)]),
     "text that is no UUID": (UUID, [sized(ID.encode()), sized(ID.encode().replace(b"0", b"x"))]),
-    "shorter UUID": (UUID, [sized(ID.replace("-", "").encode()), varint(32) + ID.encode()]),
+    "shorter UUID": (UUID, [sized(ID.encode()), sized(ID.replace("-", "").encode())]),
     "symbol that is not there": ({"type": "enum", "name": "E", "symbols": ["A"]}, [b"\0", b"\2"]),
+    "symbol below the first": ({"type": "enum", "name": "E", "symbols": ["A"]}, [b"\0", b"\1"]),
     "branch that is not there": (["null"], [b"\0", b"\2"]),
+    "branch below the first": (["null", "long"], [b"\2\2", b"\1"]),
+    "long number of a branch": (["null", "long"], [b"\2\2", b"\x82\0\2"]),
     "number that is cut off": ("long", [varint(2**40), b"\x80" * 5]),
-}
-
-
-@pytest.mark.parametrize("name", ODD)
-def test_odd_field_is_left_to_fastavro(name):
-    kind, raws = ODD[name]
-    assert not any(read_after_event(kind, *raws))
-
-
-# Layouts of which no pattern is learned, though fastavro accepts them.
-UNUSUAL = {
-    "long varint": ("string", varint(2, surplus=10) + b"de"),
-    "varint of ten bytes": ("long", varint(-(2**63))),
-    "length beyond 64 bits": ("string", b"\x84" + b"\x80" * 8 + b"\x02de"),
-    "block with its size": ({"type": "array", "items": "long"}, varint(-1) + b"\2\2\0"),
-    "date": ({"type": "int", "logicalType": "date"}, b"\2"),
-    "many symbols": ({"type": "enum", "name": "E", "symbols": [f"S{i}" for i in range(65)]}, b"\2"),
-    "logical type that is no text": ({"type": "long", "logicalType": [1]}, b"\2"),
-    "long key": ({"type": "map", "values": "null"}, b"\2" + sized(b"k" * 100_000) + b"\0"),
-    "many items": ({"type": "array", "items": "long"}, varint(100_000) + b"\2" * 100_000 + b"\0"),
-    "many keys": (
-        {"type": "map", "values": "null"},
-        varint(500) + b"".join(sized(b"%d" % i) for i in range(500)) + b"\0",
+    "negative length": ("bytes", [sized(b"ab"), varint(-1) + b"ab"]),
+    "length beyond the record": ("bytes", [sized(b"ab"), varint(2**40) + b"ab"]),
+    "length beyond 64 bits": ("string", [sized(b"de"), b"\x84" + b"\x80" * 8 + b"\x02de"]),
+    "more items than bytes": (
+        {"type": "array", "items": {"type": "fixed", "name": "F", "size": 1}},
+        [b"\2a\0", varint(2**40) + b"a"],
     ),
 }
 
 
-@pytest.mark.parametrize("name", UNUSUAL)
-def test_unusual_layout_has_no_pattern(name):
-    kind, raw = UNUSUAL[name]
-    assert not any(read_after_event(kind, raw, raw))
+@pytest.mark.parametrize("mapping", [MAPPING, MAPPING | {"event_id": "x"}], ids=["not read", "read"])
+@pytest.mark.parametrize("name", ODD)
+def test_odd_field_is_left_to_fastavro(name, mapping):
+    kind, (usual, odd) = ODD[name]
+    is_certain, is_odd_certain = read_after_event(kind, usual, odd, mapping=mapping)
+    assert not is_odd_certain
+    assert is_certain or mapping != MAPPING
 
 
 @pytest.mark.parametrize(
-    ("items", "raw"),
+    ("kind", "raw"),
     [
-        (["float"], b"\4" + b"\0" + VECTOR[:4] + b"\0" + VECTOR[4:] + b"\0"),
-        ({"type": "array", "items": "float"}, b"\2\4" + VECTOR + b"\0\0"),
-        ("float", b"\2" + VECTOR[:4] + b"\2" + VECTOR[4:] + b"\0"),
-        ("float", varint(-2) + sized(VECTOR) + b"\0"),
-        ("long", b"\4\2\2\0"),
+        ("string", varint(2, surplus=5) + b"de"),
+        ("string", sized(b"x" * 10_000)),
+        ("long", varint(7, surplus=20)),
+        ({"type": "array", "items": "long"}, varint(-1) + b"\2\2\0"),
+        ({"type": "array", "items": "string"}, varint(-1) + varint(999) + sized(b"de") + b"\0"),
+        ({"type": "enum", "name": "E", "symbols": [f"S{i}" for i in range(65)]}, varint(64)),
+        ({"type": "long", "logicalType": [1]}, b"\2"),
+        ({"type": "array", "items": "long"}, varint(100_000) + b"\2" * 100_000 + b"\0"),
+        (
+            {"type": "map", "values": "null"},
+            varint(500) + b"".join(sized(b"%d" % i) for i in range(500)) + b"\0",
+        ),
     ],
-    ids=str,
+    ids=lambda each: str(each)[:60],
 )
-def test_unusual_vector_has_no_pattern(items, raw):
-    schema = record(("stream", "string"), ("at", MILLIS), ("v", {"type": "array", "items": items}))
-    start = payload(record(*HEAD[:2]), {"stream": "clicks", "at": NOON_MS})
-    assert read_both(MAPPING, deserializer(schema), [framed(start + raw)] * 2) == [False, False]
+def test_cursor_is_sure_of_unusual_bytes(kind, raw):
+    assert read_after_event(kind, raw) == [True]
+
+
+def nested(depth):
+    kind: object = "string"
+    for _ in range(depth):
+        kind = {"type": "array", "items": kind}
+    return kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw"),
+    [
+        (nested(30), b"\0"),
+        (record(*[(f"a{i}", "long") for i in range(1_000)], name="R"), b"\0" * 1_000),
+        ([{"type": "fixed", "name": f"F{i}", "size": 1} for i in range(70)], b"\2a"),
+        ({"type": "fixed", "name": "F", "size": -1}, b""),
+        ({"type": "fixed", "name": "F", "size": "1"}, b"a"),
+        ([], b"\0"),
+    ],
+    ids=["deep", "long", "many branches", "negative size", "size that is no number", "union of nothing"],
+)
+def test_schema_beyond_the_bounds_is_left_to_fastavro(kind, raw):
+    assert read_after_event(kind, raw) == [False]
+
+
+def test_logical_type_that_only_fastavro_knows_is_left_to_it(monkeypatch):
+    monkeypatch.setitem(LOGICAL_READERS, "long-day", lambda *_: None)
+    for kind in ({"type": "long", "logicalType": "day"}, {"type": "long", "logicalType": "night"}):
+        assert read_after_event(kind, varint(7)) == [kind["logicalType"] == "night"]
+
+
+def test_cursors_of_a_topic_are_bounded(monkeypatch):
+    monkeypatch.setattr(avro, "_MOST_CURSORS", 1)
+    schema = Schema(json.dumps(record(*HEAD)))
+    build = partial(AvroDeserializer, Schemas(_7=schema, _8=schema))
+    raws = [framed(EVENT), framed(EVENT, 8), framed(EVENT)]
+    assert read_both(MAPPING, build, raws) == [True, False, True]
 
 
 def test_last_of_two_equal_keys_counts():
     values = ["string", record(("a", "string"), name="R")]
     raw = b"\4" + sized(b"k") + b"\2" + sized(b"de") + sized(b"k") + b"\0" + sized(b"fr") + b"\0"
-    for path in ("x.k", "x.k.a"):
+    # A record is no text, so of the first one's text the cursor is not sure.
+    for path, is_certain in (("x.k", False), ("x.k.a", True)):
         mapping = MAPPING | {"segments": {"part": path}}
-        assert not any(read_after_event({"type": "map", "values": values}, raw, raw, mapping=mapping))
+        assert read_after_event({"type": "map", "values": values}, raw, mapping=mapping) == [is_certain]
+
+
+@pytest.mark.parametrize("name", ['", v)\nraise SystemExit  # ', "import os", "k0", "é", "__class__"])
+def test_names_of_a_schema_are_no_code(name):
+    """fastavro checks names only where it is told to."""
+    inner = {"type": "record", "name": "R", "fields": [{"name": "a", "type": "string"}]}
+    schema = record(*HEAD, ("x", {"type": "map", "values": inner}))
+    raw = framed(EVENT + b"\2" + sized(name.encode()) + sized(b"de") + b"\0")
+    mapping = MAPPING | {"segments": {"part": f'x["{name}"].a'}} if '"' not in name else MAPPING
+    assert read_both(mapping, deserializer(schema), [raw]) == [True]
 
 
 def test_last_of_two_equal_fields_counts():
     schema = record(*HEAD, ("x", record(("a", "string"), name="R")), ("x", "string"))
     raw = framed(EVENT + sized(b"de") + sized(b"fr"))
     mapping = MAPPING | {"segments": {"part": "x.a"}}
-    assert read_both(mapping, deserializer(schema), [raw, raw]) == [False, False]
+    assert read_both(mapping, deserializer(schema), [raw]) == [False]
 
 
-def test_pattern_is_of_one_schema():
+def test_cursor_is_of_one_schema():
     other = record(("v", "bytes"), ("at", MILLIS), ("stream", "string"))
-    deserialize = AvroDeserializer(
-        Schemas(_7=Schema(json.dumps(record(*HEAD))), _8=Schema(json.dumps(other)))
+    build = partial(
+        AvroDeserializer, Schemas(_7=Schema(json.dumps(record(*HEAD))), _8=Schema(json.dumps(other)))
     )
     raws = [framed(EVENT), framed(EVENT, 8), framed(EVENT)]
-    assert read_both(MAPPING, deserialize, raws) == [False, False, True]
+    assert read_both(MAPPING, build, raws) == [True, False, True]
+
+
+def test_union_of_records_is_read_by_its_branches():
+    schema = [
+        record(*HEAD, name="A"),
+        record(("v", "bytes"), ("stream", "string"), ("at", MILLIS), name="B"),
+        "string",
+    ]
+    second = sized(VECTOR) + sized(b"clicks") + varint(NOON_MS)
+    raws = [framed(b"\0" + EVENT), framed(b"\2" + second), framed(b"\4" + sized(b"de"))]
+    assert read_both(MAPPING, deserializer(schema), raws) == [True, True, False]
+
+
+@pytest.mark.parametrize("path", ["x[0].b", "x[a=fr].b", "x[1].c", "x[9].b", "x.b", "x[0]"])
+def test_items_of_lists_are_read(path):
+    items = record(("a", "string"), ("n", ["null", "long"]), ("b", ["null", "string"]), name="R")
+    raw = b"\4" + sized(b"de") + b"\0\2" + sized(b"x") + sized(b"fr") + b"\2\4\2" + sized(b"y") + b"\0"
+    mapping = MAPPING | {"segments": {"part": path}}
+    assert read_after_event({"type": "array", "items": items}, raw, mapping=mapping) == [path != "x[0]"]
+
+
+def test_several_vectors_are_read():
+    kind = {"type": "array", "items": "float"}
+    mapping = {
+        "encoding": "avro",
+        "timestamp": "at",
+        "vectors": [{"stream": "stream", "embedding": "v"}, {"stream": "stream", "embedding": "x"}],
+    }
+    assert read_after_event(kind, b"\4" + VECTOR + b"\0", mapping=mapping) == [True]
+
+
+@pytest.mark.parametrize("at", [MILLIS, "long"])
+def test_condition_is_checked(at):
+    schema = record(("op", "string"), ("stream", "string"), ("at", at), ("v", "bytes"))
+    mapping = MAPPING | {"where": [{"path": "op", "in": ["c", "u"]}]}
+    raws = [framed(sized(op) + EVENT) for op in (b"c", b"d")]
+    assert read_both(mapping, deserializer(schema), raws) == [True, True]

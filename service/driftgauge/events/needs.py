@@ -1,0 +1,66 @@
+"""What a mapping reads of decoded values, as a tree along its paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from driftgauge.config.inputs import InputSettings, Source
+from driftgauge.config.paths import Choice, parse_path
+
+__all__ = ["Kind", "Need", "find_needs"]
+
+Kind: TypeAlias = Literal["value", "ms", "vector"]
+
+
+@dataclass(slots=True)
+class Need:
+    """What a mapping reads of a value.
+
+    Attributes:
+        fields: What it reads of fields, by name.
+        items: What it reads of the items of a list.
+        kinds: What it makes of the value itself: any value, the time in milliseconds, a vector.
+    """
+
+    fields: dict[str, Need] = field(default_factory=dict)
+    items: Need | None = None
+    kinds: set[Kind] = field(default_factory=set)
+
+    def of_items(self) -> Need | None:
+        """Return what a mapping reads of a list's items, None for nothing; a list is read with its items."""
+        if not self.kinds:
+            return self.items
+        items = self.items or Need()
+        return Need(items.fields, items.items, {*items.kinds, "value"})
+
+
+def find_needs(settings: InputSettings) -> Need:
+    """Return what a mapping reads of a decoded value."""
+    texts = [settings.event_id, settings.model_version, *settings.segments.values(), *settings.where]
+    sources: list[tuple[Source | None, Kind]] = [(source, "value") for source in texts]
+    sources.append((settings.timestamp, "ms" if settings.timestamp.unit == "ms" else "value"))
+    for vector in settings.vectors:
+        sources += [(vector.stream, "value"), (vector.embedding, "vector")]
+    root = Need()
+    for source, kind in sources:
+        if source is not None and source.path is not None:
+            _find(root, source.path).kinds.add(kind)
+        elif source is not None and source.record == "value":
+            root.kinds.add(kind)
+    for vector in settings.vectors:
+        if vector.embedding.shape is not None:
+            _find(root, vector.embedding.shape).kinds.add("value")
+    return root
+
+
+def _find(need: Need, path: str) -> Need:
+    """Return the need at a path, which is added where it is missing."""
+    for step in parse_path(path):
+        if isinstance(step, str):
+            need = need.fields.setdefault(step, Need())
+            continue
+        need.items = need = need.items or Need()
+        if isinstance(step, Choice):
+            need.fields.setdefault(step.field, Need()).kinds.add("value")
+    return need
