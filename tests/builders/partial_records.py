@@ -18,16 +18,18 @@ from driftgauge.core.counting.partial import (
 )
 from driftgauge.core.counting.scheme import CLUSTER_COUNTS, CLUSTER_OUTLIERS, COORDINATE_SUMS, Scheme
 from driftgauge.core.reference import Segment
+from driftgauge.records.messagepack import MAX_TIME_MS
 from driftgauge.records.partials import decode_part, encode_commit
 from tests.builders.clocks import MONDAY_MS
-from tests.builders.strategies import EXAMPLES, LAST, PARTITIONS, SEGMENTS, STREAMS, TEXTS, TIMES
+from tests.builders.strategies import EXAMPLES, LAST, PARTITIONS, SEGMENTS, STREAMS, TEXTS
 
 OFFSETS = st.integers(0, LAST)
+MOMENTS = st.integers(0, MAX_TIME_MS)
 COMMITS = st.builds(CommitId, TEXTS, st.integers(0, 2**31), OFFSETS)
 SCHEMES = st.builds(
     Scheme,
     st.from_regex("[0-9a-f]{16}", fullmatch=True),
-    st.integers(1, LAST),
+    st.integers(1, MAX_TIME_MS),
     st.lists(TEXTS, max_size=2).map(tuple),
     st.lists(st.tuples(TEXTS, st.integers(0, 9)), max_size=3).map(tuple),
 )
@@ -36,7 +38,7 @@ PANES = SCHEMES.flatmap(
         PaneDelta,
         STREAMS,
         st.just(scheme),
-        TIMES,
+        MOMENTS,
         st.none() | SEGMENTS,
         st.sampled_from([9, 2**31, LAST]).flatmap(
             lambda most: arrays.arrays(np.int64, scheme.length, elements=st.integers(-most, most))
@@ -45,20 +47,20 @@ PANES = SCHEMES.flatmap(
         st.tuples(PARTITIONS, OFFSETS),
     )
 )
-EXAMPLE_DELTAS = st.builds(ExamplesDelta, STREAMS, SCHEMES, TIMES, EXAMPLES)
+EXAMPLE_DELTAS = st.builds(ExamplesDelta, STREAMS, SCHEMES, MOMENTS, EXAMPLES)
 PROGRESS = st.builds(
     PartitionProgress,
     topic_id=st.sampled_from(["", "ab" * 16]),
     partitions=st.integers(0, 2**20),
     begins=st.booleans(),
     lost=OFFSETS,
-    since_ms=TIMES,
-    caught_up_ms=st.none() | TIMES,
+    since_ms=MOMENTS,
+    caught_up_ms=st.none() | MOMENTS,
     partition=PARTITIONS,
     start=OFFSETS,
     end=OFFSETS,
     skipped=OFFSETS,
-    streams=st.dictionaries(STREAMS, st.builds(StreamTime, TIMES, TIMES, TIMES), max_size=4),
+    streams=st.dictionaries(STREAMS, st.builds(StreamTime, MOMENTS, MOMENTS, MOMENTS), max_size=4),
 )
 CONTENTS = st.tuples(
     st.lists(PANES, max_size=4), st.lists(EXAMPLE_DELTAS, max_size=3), st.lists(PROGRESS, max_size=4)

@@ -1,16 +1,19 @@
 """Tests of `driftgauge.kafka.intake`."""
 
 import logging
+from unittest.mock import Mock
 
 import pytest
 from confluent_kafka import (
     TIMESTAMP_CREATE_TIME,
     TIMESTAMP_LOG_APPEND_TIME,
     TIMESTAMP_NOT_AVAILABLE,
+    Consumer,
     KafkaError,
 )
 
-from driftgauge.errors import AuthorizationError, BrokerError
+from driftgauge.errors import AuthorizationError, BrokerError, StateError
+from driftgauge.kafka.changelog_reader import ChangelogReader
 from driftgauge.kafka.intake import sort_messages, to_records
 from tests.builders.messages import TOPIC, FakeMessage
 
@@ -51,6 +54,27 @@ def test_end_without_offset_reports_zero():
 def test_position_missing_from_log_is_lost(code):
     kept = FakeMessage(offset=4)
     assert sort([kept, error_event(code, partition=1)]) == ([kept], {}, {(TOPIC, 1): None})
+
+
+def test_batch_that_fails_its_checksum_damages_its_partition():
+    found = sort_messages([error_event(KafkaError._BAD_MSG, partition=1, offset=4)], group=GROUP)
+    assert found.damaged.keys() == {(TOPIC, 1)}
+
+
+def test_changelog_with_a_damaged_batch_has_no_content():
+    damaged = FakeMessage(topic="changelog", partition=1, offset=4, error=KafkaError(KafkaError._BAD_MSG))
+    polls = iter([[damaged]])
+    reader = ChangelogReader(
+        Mock(spec=Consumer, consume=lambda *_: next(polls, []), incremental_assign=Mock()), "changelog"
+    )
+    for shard in (0, 1):
+        reader.begin(shard)
+    reader.poll()
+    assert not reader.has_reached(0, 9)
+    with pytest.raises(StateError, match=r"changelog\[1\]: .*damaged on the broker's disk"):
+        reader.has_reached(1, 9)
+    reader.begin(1)
+    assert not reader.has_reached(1, 9), "it is read again"
 
 
 def test_truncated_log_reports_its_end():

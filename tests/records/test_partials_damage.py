@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from driftgauge.core.counting.partial import StreamTime
 from driftgauge.errors import StateError
 from driftgauge.records.partials import decode_part
 from tests.builders.mutations import MUTATIONS, mutate
@@ -55,6 +57,11 @@ def test_mutated_record_decodes_or_raises_state_error(mutations):
         ([build_pane(stream="a/b")],),
         ([build_pane(scheme=replace(SCHEME, pane_ms=0))],),
         ([replace(build_pane(), events=-1)],),
+        ([replace(build_pane(), values=np.full(5, 1.5))],),
+        ([replace(build_pane(), values=np.full(5, "1"))],),
+        ([build_pane(scheme=replace(SCHEME, baseline="a/b"))],),
+        ((), [replace(PART.examples[0], start_ms=-61)]),
+        ((), (), [build_progress(streams={"a": StreamTime(2**61, 0, 0)})]),
         ((), [replace(PART.examples[0], stream="")]),
         ((), [replace(PART.examples[0], scheme=replace(SCHEME, pane_ms=-1))]),
         ((), (), [build_progress(-1)]),

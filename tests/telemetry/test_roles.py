@@ -130,6 +130,14 @@ def test_role_waits_with_a_reason_until_it_is_ready(count, health, exported, log
     assert (health.reasons(), exported("waiting")) == ({}, {})
 
 
+def test_role_that_was_refused_is_ready_after_a_commit_only(count, health):
+    count.session_lost("no right to read", 0.5, "TOPIC_AUTHORIZATION_FAILED")
+    count.assigned([], [])
+    assert health.reasons() == {"count": "no right to read"}
+    count.committed()
+    assert health.reasons() == {}
+
+
 def test_commits_are_counted_and_abort_leaves_role_ready(count, exported, health, logged):
     make_ready(health)
     count.committed()

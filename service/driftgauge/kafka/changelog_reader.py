@@ -11,9 +11,15 @@ from driftgauge.kafka.calls import AUTHORIZATION, CLIENT_ERROR_REMEDY
 from driftgauge.kafka.rights import reading_denied
 from driftgauge.records.changelog import decode
 
-__all__ = ["ChangelogReader"]
+__all__ = ["DAMAGED_REMEDY", "ChangelogReader"]
 
 _log = logging.getLogger(__name__)
+
+DAMAGED_REMEDY = (
+    "a record is damaged on the broker's disk: restore the partition from another replica, or delete both "
+    "internal topics and the offsets of both groups, then restart"
+)
+"""The remedy for a batch that fails its checksum, which the client never passes."""
 
 _BATCH = 2_000
 # A poll returns after this many batches, so that running shards do not wait for a long changelog.
@@ -28,6 +34,7 @@ class ChangelogReader:
         self._topic = topic
         self._positions: dict[int, int] = {}
         self._values: dict[int, dict[bytes, bytes]] = {}
+        self._damaged: dict[int, str] = {}
 
     def begin(self, shard: int) -> None:
         """Start to read a shard's changelog from its beginning."""
@@ -40,6 +47,7 @@ class ChangelogReader:
         if self._positions.pop(shard, None) is not None:
             self._consumer.incremental_unassign([TopicPartition(self._topic, shard)])
             del self._values[shard]
+            self._damaged.pop(shard, None)
 
     def poll(self, wait_s: float = 0) -> None:
         """Read the records that have arrived.
@@ -69,7 +77,14 @@ class ChangelogReader:
                 return
 
     def has_reached(self, shard: int, end: int) -> bool:
-        """Return whether a shard's changelog has been read up to an offset."""
+        """Return whether a shard's changelog has been read up to an offset.
+
+        Raises:
+            StateError: A batch of the changelog is damaged.
+        """
+        if shard in self._damaged:
+            message = f"{self._topic}[{shard}]: {self._damaged[shard]}; {DAMAGED_REMEDY}"
+            raise StateError(message)
         return self._positions[shard] >= end or end == 0
 
     def content(self, shard: int) -> Mapping[Key, Value]:
@@ -102,6 +117,8 @@ class ChangelogReader:
     def _handle_error(self, error: KafkaError, shard: int | None) -> None:
         """Log an error of the consumer that passes by itself; raise the others."""
         where = f"{self._topic}[{shard}]"
+        if error.code() == KafkaError._BAD_MSG and shard in self._positions:
+            self._damaged[shard] = error.str()
         if error.code() in AUTHORIZATION:
             raise reading_denied(error, where, topic=self._topic)
         if error.fatal():

@@ -35,11 +35,13 @@ class Poll:
             records are processed first.
         lost: The partitions whose log no longer holds the consumer's position, and the offset at which the
             log was truncated, or None where that is unknown.
+        damaged: The partitions whose next batch fails its checksum, and the error; the client repeats it.
     """
 
     records: list[Message] = field(default_factory=list)
     ends: dict[Partition, int] = field(default_factory=dict)
     lost: dict[Partition, int | None] = field(default_factory=dict)
+    damaged: dict[Partition, str] = field(default_factory=dict)
 
 
 def sort_messages(messages: Sequence[Message], *, group: str | None = None) -> Poll:
@@ -85,6 +87,8 @@ def sort_messages(messages: Sequence[Message], *, group: str | None = None) -> P
             text = f"{who} failed for good ({error.str()}); {remedy}; if this repeats, check the brokers"
             raise BrokerError(text)
         else:
+            if error.code() == KafkaError._BAD_MSG:
+                found.damaged[at] = error.str()
             _log.warning(
                 "the Kafka client reports an error and tries again",
                 extra={

@@ -18,6 +18,7 @@ _ROLES: Final = 2
 _INTEGER_BYTES: Final = 8
 _PANE_BYTES: Final = 500
 _EXAMPLE_BYTES: Final = 3 * 64  # of each cluster
+_PAGE_READER_BYTES: Final = 12 * 1024 * 1024  # its queue, and one answer
 _PAGE_WINDOW_BYTES: Final = 94
 
 
@@ -37,7 +38,7 @@ def memory_bytes(settings: Settings, specs: Iterable[StreamSpec]) -> dict[str, i
         "dead letters": 2 * MAX_BUFFERED_BYTES + fetched,
         "tallies": _INTEGER_BYTES * MAX_NUMBERS,
         "windows": sum(map(_state_bytes, specs)),
-        "page": _PAGE_WINDOW_BYTES * settings.page.max_windows if settings.page.enabled else 0,
+        "page": settings.page.enabled * (_PAGE_READER_BYTES + _PAGE_WINDOW_BYTES * settings.page.max_windows),
     }
 
 

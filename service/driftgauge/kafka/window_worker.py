@@ -21,7 +21,7 @@ from driftgauge.errors import BrokerError, DriftgaugeError, StateError, Transact
 from driftgauge.events.descriptions import BaselineDescription
 from driftgauge.events.results import result_key, result_record, stream_of
 from driftgauge.kafka.calls import CALL_S
-from driftgauge.kafka.changelog_reader import ChangelogReader
+from driftgauge.kafka.changelog_reader import DAMAGED_REMEDY, ChangelogReader
 from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.metadata import writable_partitions
 from driftgauge.kafka.offset_barrier import CommittedOffsets
@@ -127,6 +127,9 @@ class WindowWorker:
         for (_, shard), end in polled.ends.items():
             if isinstance(running := self._shards.get(shard), _Running):
                 running.state.skip_to(end)
+        for (_, shard), error in polled.damaged.items():
+            if isinstance(self._shards.get(shard), _Running):
+                self._stop(shard, f"{self._settings.partials_topic}[{shard}]: {error}; {DAMAGED_REMEDY}")
         for _, shard in polled.lost:
             if isinstance(self._shards.get(shard), _Running):
                 self._unassign([shard])

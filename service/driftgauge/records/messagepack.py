@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from driftgauge.errors import StateError
 
-__all__ = ["MAX_PARTITIONS", "Format", "check_version", "damage_error", "require"]
+__all__ = ["MAX_PARTITIONS", "MAX_TIME_MS", "Format", "check_version", "damage_error", "require"]
 
 MAX_PARTITIONS = 2**20
 """The most partitions of a topic: a damaged number must not size an array."""
+
+MAX_TIME_MS = 2**60
+"""The latest time, and the longest duration: sums of a few of them stay within 64 bits."""
 
 _DAMAGE = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError)
 
@@ -95,6 +98,7 @@ def _to_array(kind: Any, rows: Any) -> NDArray[Any]:
     """Return an array of the type `NDArray[number]` from its rows."""
     require(isinstance(rows, list), "an array is not a list")
     (number,) = get_args(get_args(kind)[1])
-    if rows and isinstance(rows[0], list):
-        return np.array(rows, number)
-    return np.fromiter(rows, number, len(rows))
+    array = np.array(rows)
+    kinds = "if" if issubclass(number, np.floating) else "i"
+    require(not array.size or array.dtype.kind in kinds, "an array holds something else than its numbers")
+    return array.astype(number, copy=False)

@@ -12,7 +12,7 @@ from driftgauge.core.counting.partial import CommitId, ExamplesDelta, PaneDelta,
 from driftgauge.core.partition import name_partition
 from driftgauge.errors import StateError
 from driftgauge.events.contract import STREAM_NAME
-from driftgauge.records.messagepack import MAX_PARTITIONS, Format, check_version, require
+from driftgauge.records.messagepack import MAX_PARTITIONS, MAX_TIME_MS, Format, check_version, require
 
 __all__ = ["decode_part", "encode_commit"]
 
@@ -26,6 +26,7 @@ _LONGEST = 2**32 - 1
 _LENGTHS_BYTES = 12
 
 _STREAM_NAME = re.compile(STREAM_NAME)
+_BASELINE = re.compile("[A-Za-z0-9._-]{1,200}")
 
 
 def encode_commit(
@@ -45,7 +46,7 @@ def encode_commit(
     Raises:
         StateError: One pane, the examples of one pane, or the progress of one partition exceeds the limit.
     """
-    head = Part(commit, _LONGEST, _LONGEST, shards, written_ms)
+    head = Part(commit, _LONGEST, _LONGEST, shards, written_ms, (), (), ())
     room = free = limit_bytes - len(_encode(head)) - _LENGTHS_BYTES
     parts: list[dict[str, Any]] = [{}]
     for name, items in (("panes", panes), ("examples", examples), ("partitions", partitions)):
@@ -90,7 +91,11 @@ def _check(part: Part) -> None:
     deltas: tuple[PaneDelta | ExamplesDelta, ...] = (*part.panes, *part.examples)
     streams = {delta.stream for delta in deltas}.union(*(each.streams for each in part.partitions))
     require(all(map(_STREAM_NAME.fullmatch, streams)), "a stream has no valid name")
-    require(all(delta.scheme.pane_ms > 0 for delta in deltas), "a pane has no length")
+    for delta in deltas:
+        size_ms, start_ms = delta.scheme.pane_ms, delta.start_ms
+        is_pane = 0 < size_ms <= MAX_TIME_MS and 0 <= start_ms <= MAX_TIME_MS
+        require(is_pane, "a pane has no length, or no place in time")
+        require(_BASELINE.fullmatch(delta.scheme.baseline), "a baseline has no valid name")
     for pane in part.panes:
         require(pane.values.shape == (pane.scheme.length,), "a tally is not as long as its scheme requires")
         require(pane.events >= 0, "a number of events is negative")
@@ -109,6 +114,9 @@ def _check(part: Part) -> None:
     numbers = np.array(rows, np.int64).reshape(-1, 7)
     require((numbers[:, :5] >= 0).all(), "an offset or a number is negative")
     require((numbers[:, :2] <= MAX_PARTITIONS).all(), "a topic has too many partitions")
+    times = [time for each in part.partitions for read in each.streams.values() for time in read]
+    marked = np.concatenate([np.array(times, np.int64), numbers[:, 5:].ravel()])
+    require((np.abs(marked) <= MAX_TIME_MS).all(), "a time is out of range")
 
 
 _FORMAT = Format[Part](Part, _check)

@@ -146,7 +146,9 @@ class RoleTelemetry:
         """Count and log an assignment; `held` is the whole assignment after it."""
         self._metrics.rebalances.labels(self._role, "assigned").inc()
         self._set_held(set(held))
-        self.set_ready(is_ready=True)
+        # What brokers refused, they may refuse again: after that only a commit shows that the role works.
+        if not self._waits_for:
+            self.set_ready(is_ready=True)
         self._log_event(logging.INFO, "partitions assigned", partitions=name_partitions(added))
 
     def revoked(self, partitions: Collection[Partition]) -> None:

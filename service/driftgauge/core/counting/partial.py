@@ -159,6 +159,6 @@ class Part:
     parts: int
     shards: int
     written_ms: int
-    panes: tuple[PaneDelta, ...] = ()
-    examples: tuple[ExamplesDelta, ...] = ()
-    partitions: tuple[PartitionProgress, ...] = ()
+    panes: tuple[PaneDelta, ...]
+    examples: tuple[ExamplesDelta, ...]
+    partitions: tuple[PartitionProgress, ...]
