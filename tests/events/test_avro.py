@@ -96,6 +96,15 @@ def test_union_of_referenced_types_is_decoded():
     assert deserializer("shop.Out", *references)(stored(framed(b"\x02\x00"))) == {"i": {"x": 1}, "j": None}
 
 
+def doubled(depth):
+    """Return a record of two records, and so on to this depth, of which none takes a byte."""
+    inner: dict[str, object] = {"type": "record", "name": "E0", "fields": []}
+    for level in range(1, depth + 1):
+        fields = [{"name": "a", "type": inner}, {"name": "b", "type": f"E{level - 1}"}]
+        inner = {"type": "record", "name": f"E{level}", "fields": fields}
+    return inner
+
+
 @pytest.mark.parametrize(
     ("schema", "detail"),
     [
@@ -120,6 +129,17 @@ def test_union_of_referenced_types_is_decoded():
             ),
             "it is recursive",
         ),
+        (
+            avro_schema(
+                {
+                    "type": "record",
+                    "name": "E",
+                    "fields": [{"name": "x", "type": {"type": "fixed", "name": "string", "size": 4}}],
+                }
+            ),
+            "as one of Avro's",
+        ),
+        (avro_schema(doubled(12)), "more than 1000 values that take no bytes"),
     ],
 )
 def test_unusable_schema_is_reported_with_each_record(schema, detail):

@@ -3,10 +3,14 @@
 import struct
 
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.events import protobuf as protobuf_module
+from driftgauge.events.needs import Need
+from driftgauge.events.protobuf_fields import find_packed
 from driftgauge.events.schemas import PAYLOAD
 from tests.events.both_ways import NOON_MS, VECTOR, read_both, sequences
 from tests.events.schema_records import (
@@ -108,6 +112,8 @@ def vector_file(kind="float", *, inner=False, is_packed=True, syntax="proto3"):
     found = message.field[3]
     if inner:
         found = add_field(message.nested_type[0], "numbers", 4, kind, repeated=True)
+        # A vector is read as bytes only where no other field has its type.
+        del message.field[10]
     found.type = SCALARS.Value(f"TYPE_{kind.upper()}")
     if kind != "string":
         found.options.packed = is_packed
@@ -351,3 +357,20 @@ def test_fields_are_of_one_message():
     second.field[0].number, second.field[8].number = 9, 1
     raws = [framed(indexes + event(note="clicks")) for indexes in (b"\0", b"\2\4", b"\2\0", b"\2\4")]
     assert read_both(MAPPING, protobuf(file), raws) == [True] * 4
+
+
+def test_vector_of_a_type_that_another_field_has_too_is_left_to_the_schemas_class():
+    file = FileDescriptorProto(name="nested.proto", syntax="proto3")
+    inner, outer = file.message_type.add(name="Inner"), file.message_type.add(name="Outer")
+    add_field(inner, "v", 1, "double", repeated=True)
+    add_field(outer, "c", 1, ".Inner")
+    need = Need({"c": Need({"v": Need(kinds={"vector"})})})
+
+    def found():
+        pool = DescriptorPool()
+        pool.Add(file)
+        return [each.name for each in find_packed(pool.FindMessageTypeByName("Outer"), need)]
+
+    assert found() == ["c", "v"]
+    add_field(outer, "o", 2, ".Inner", repeated=True)
+    assert found() == [], "a cut vector in the other field would be missed"

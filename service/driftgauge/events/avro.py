@@ -7,7 +7,7 @@ from typing import Any
 
 from fastavro import parse_schema, schemaless_reader
 
-from driftgauge.events.avro_cursor import Cursor, compile_cursor
+from driftgauge.events.avro_cursor import NOT_SURE, Cursor, compile_cursor
 from driftgauge.events.needs import Need
 from driftgauge.events.readers import ReaderCache, UnusableSchema
 from driftgauge.events.records import RawRecord
@@ -18,6 +18,13 @@ __all__ = ["AvroDeserializer"]
 
 # A record of one field adds no bytes. Only in a record fastavro finds the types of other schemas.
 _WRAPPER = "driftgauge_wrapper"
+_BUILT_IN = frozenset(
+    {
+        *("null", "boolean", "int", "long", "float", "double", "bytes", "string"),
+        *("record", "error", "enum", "array", "map", "fixed", "union"),
+    }
+)
+_MOST_EMPTY = 1_000
 # Of a topic. The code of each takes some 100 KiB at most.
 _MOST_CURSORS = 256
 
@@ -56,7 +63,7 @@ class AvroDeserializer:
         cursor = self._cursors.get(raw[:PAYLOAD]) or self._find_cursor(raw)
         try:
             return None if cursor is None else cursor(raw)
-        except Exception:  # noqa: BLE001 - fastavro judges the record
+        except NOT_SURE:
             return None
 
     def __call__(self, record: RawRecord) -> object:
@@ -115,7 +122,11 @@ def _parse(schema: Schema) -> Any:
         parse_schema(_without_decimals(_load(text)), named)
     field = {"name": "value", "type": _without_decimals(_load(schema.text))}
     parsed = parse_schema({"type": "record", "name": _WRAPPER, "fields": [field]}, named)
-    _takes_no_bytes(parsed, named, set(), {})
+    if not _BUILT_IN.isdisjoint(named):
+        # fastavro takes such a name for the built-in type.
+        message = "it names a type of its own as one of Avro's"
+        raise UnusableSchema(message)
+    _count_empty(parsed, named, set(), {})
     return parsed
 
 
@@ -136,8 +147,8 @@ def _without_decimals(schema: Any) -> Any:
     return kept
 
 
-def _takes_no_bytes(schema: Any, named: Mapping[str, Any], within: set[str], done: dict[str, bool]) -> bool:
-    """Return whether the values of a type take no bytes.
+def _count_empty(schema: Any, named: Mapping[str, Any], within: set[str], done: dict[str, int]) -> int:
+    """Return of how many values a value consists that takes no bytes; 0 where it may take some.
 
     Args:
         schema: The type.
@@ -146,7 +157,7 @@ def _takes_no_bytes(schema: Any, named: Mapping[str, Any], within: set[str], don
         done: What was returned for named types; each is walked once.
 
     Raises:
-        UnusableSchema: The type contains itself, or an array of items that take no bytes.
+        UnusableSchema: The type contains itself, or an array of items that take no bytes, or too many values.
     """
     if isinstance(schema, str):
         if schema in within:
@@ -154,28 +165,31 @@ def _takes_no_bytes(schema: Any, named: Mapping[str, Any], within: set[str], don
             message = "it is recursive, and a record could nest too deep"
             raise UnusableSchema(message)
         if schema not in named:
-            return schema == "null"
-        return done[schema] if schema in done else _takes_no_bytes(named[schema], named, within, done)
+            return int(schema == "null")
+        return done[schema] if schema in done else _count_empty(named[schema], named, within, done)
     kind = "union" if isinstance(schema, list) else schema["type"]
     match kind:
         case "record" | "error" | "enum" | "fixed":
             name = schema["name"]
             within.add(name)
-            fields = [
-                _takes_no_bytes(field["type"], named, within, done) for field in schema.get("fields", ())
-            ]
+            counts = [_count_empty(field["type"], named, within, done) for field in schema.get("fields", ())]
             within.discard(name)
-            done[name] = all(fields) if "fields" in schema else schema.get("size") == 0
+            is_empty = all(counts) if "fields" in schema else schema.get("size") == 0
+            done[name] = 1 + sum(counts) if is_empty else 0
+            if done[name] > _MOST_EMPTY:
+                # Each level of nesting may double them.
+                message = f"it has more than {_MOST_EMPTY} values that take no bytes"
+                raise UnusableSchema(message)
             return done[name]
-        case "array" if _takes_no_bytes(schema["items"], named, within, done):
+        case "array" if _count_empty(schema["items"], named, within, done):
             # A record of some bytes could name any number of them.
             message = "it has an array of items that take no bytes"
             raise UnusableSchema(message)
         case "map":
-            _takes_no_bytes(schema["values"], named, within, done)
+            _count_empty(schema["values"], named, within, done)
         case "union":
             for branch in schema:
-                _takes_no_bytes(branch, named, within, done)
+                _count_empty(branch, named, within, done)
         case dict() | list():
-            return _takes_no_bytes(kind, named, within, done)
-    return bool(kind == "null")
+            return _count_empty(kind, named, within, done)
+    return int(kind == "null")

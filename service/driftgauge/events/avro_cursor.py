@@ -20,7 +20,7 @@ from driftgauge.events.needs import Kind, Need
 from driftgauge.events.schemas import PAYLOAD
 from driftgauge.events.timestamps import LAST_MS
 
-__all__ = ["Cursor", "compile_cursor"]
+__all__ = ["NOT_SURE", "Cursor", "compile_cursor"]
 
 Cursor: TypeAlias = Callable[[bytes], tuple[object, ...]]
 """Returns the fields of a record that a mapping reads, in the order of its `Need`, and None after them.
@@ -89,6 +89,10 @@ c >>= 1
 
 class _Unsure(Exception):  # noqa: N818 - a finding, not a fault
     """A schema has no cursor, or a cursor is not sure of a record."""
+
+
+NOT_SURE = (_Unsure, IndexError, OverflowError, TypeError, ValueError, struct.error)
+"""What a cursor raises for a record that fastavro must judge."""
 
 
 def compile_cursor(schema: Any, named: Mapping[str, Any], need: Need) -> Cursor:
@@ -312,7 +316,7 @@ class _Code:
                     raise _Unsure
                 self._add(f"e = p + {size}")
             case "enum":
-                symbols = tuple(schema["symbols"])
+                symbols = schema["symbols"]
                 self._add(f"{_NUMBER}if n & 1 or n >= {2 * len(symbols)}: raise Unsure")
                 value = f"{self._constant(symbols)}[n >> 1]"
             case _:

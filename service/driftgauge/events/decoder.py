@@ -222,6 +222,8 @@ class Decoder:
                     yield reader.read(record)
                 except (EventError, SchemaPending) as fault:
                     yield fault
+                except MemoryError:
+                    raise
                 except Exception as error:  # noqa: BLE001 - a record or a schema must not stop all of them
                     yield self._refuse(record, error)
 

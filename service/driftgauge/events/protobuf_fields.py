@@ -24,7 +24,25 @@ class UnusualMessage(Exception):  # noqa: N818 - a finding, not a fault
 def find_packed(descriptor: Any, need: Need) -> Sequence[Any]:
     """Return the fields from a message to its packed vector; none where a mapping reads no such vector."""
     vector = _find_packed(descriptor, need)
-    return () if vector and _count(need, vector[-1].name) > 1 else vector
+    if not vector or _count(need, vector[-1].name) > 1:
+        return ()
+    # A cut vector in another field of its type would be missed.
+    wanted = vector[-1].containing_type.full_name
+    uses = (descriptor.full_name == wanted) + _count_uses(descriptor, wanted, {descriptor.full_name})
+    return vector if uses == 1 else ()
+
+
+def _count_uses(descriptor: Any, wanted: str, seen: set[str]) -> int:
+    """Return how many fields have a message type, in a message and all types within that are not seen yet."""
+    uses = 0
+    for field in descriptor.fields:
+        inner = field.message_type
+        if inner is not None:
+            uses += inner.full_name == wanted
+            if inner.full_name not in seen:
+                seen.add(inner.full_name)
+                uses += _count_uses(inner, wanted, seen)
+    return uses
 
 
 def _count(need: Need, name: str) -> int:
