@@ -17,7 +17,7 @@ def test_flipped_bit_in_log_segment_is_refused(kafka_broker, cluster):
     content[content.index(b"second")] ^= 1
     segment.write_bytes(content)
     kafka_broker.restart()
-    consumer = client.consumer(cluster.properties, cluster.group)
+    consumer = client.consumer({**cluster.properties, "check.crcs": True}, cluster.group)
     consumer.assign([TopicPartition(cluster.events, 0, 0)])
     read, refused = [], []
 

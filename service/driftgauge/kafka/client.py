@@ -53,8 +53,6 @@ _SHARED_DEFAULTS: KafkaProperties = {
 _FAILOVER_MS = 12_000
 
 _CONSUMER_DEFAULTS: KafkaProperties = {
-    # The records have no checksum of their own, so the client checks that of their batch.
-    "check.crcs": True,
     # The default of 1 s stalls a fast reader each time its queue has been full.
     "fetch.queue.backoff.ms": 20,
     "fetch.wait.max.ms": 100,

@@ -183,7 +183,10 @@ class Service:
             pulse = self._pulses[role] = Pulse(f"the consumer of the group {group}", clock.monotonic_s)
             # Removed last, because closing the clients may stand still as well.
             stack.callback(self._pulses.pop, role)
-            consumer = client.consumer(settings.kafka, group, pulse.beat)
+            # Their records have no checksum of their own, so the client checks that of their batch.
+            internal: client.KafkaProperties = {"check.crcs": True, **settings.kafka}
+            read = settings.kafka if role is Role.COUNT else internal
+            consumer = client.consumer(read, group, pulse.beat)
             transaction = self._transactions[role]
             stack.callback(transaction.close)
             transaction.start(_START_S)
@@ -217,7 +220,7 @@ class Service:
                 topics = list(settings.topics.events)
             else:
                 telemetry.partitions_known({settings.partials_topic: settings.shards})
-                changelog = client.groupless_consumer(settings.kafka)
+                changelog = client.groupless_consumer(internal)
                 stack.callback(changelog.close)
                 worker = WindowWorker(
                     settings,
