@@ -28,6 +28,8 @@ __all__ = ["Closed", "HandingOver", "Joining", "Session", "SessionState", "Settl
 # queue's bound in bytes is also that of the batch. The wait for more records comes between two polls.
 _BATCH = 1_000
 _GATHER_S = 0.1
+# A poll that has just emptied the queue of a backlog waits for the fetch that refills it.
+_REFILL_S = 0.01
 # A commit is retried during a broker's failover for as long as brokers keep a transaction open; after that
 # a new producer settles it.
 _COMMIT_S = 12.0
@@ -176,9 +178,11 @@ class Session:
             self._consumer.subscribe(
                 self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
+            polled = 0
             while not stopping.is_set():
-                if self._poll() < _BATCH:
-                    stopping.wait(_GATHER_S)
+                before, polled = polled, self._poll()
+                if polled < _BATCH:
+                    stopping.wait(_GATHER_S if before < _BATCH else _REFILL_S)
             self._hand_over(self._assigned, _HAND_OVER_S)
             self._handle_callbacks()
         except BaseException:
