@@ -16,7 +16,6 @@ from deploy.demo.days import TABLE_HEAD, check, table_row, week_rows
 from deploy.demo.digits import ImageQuality
 from deploy.demo.errors import DemoError
 from deploy.demo.live import LIVE_STREAM, live_periods, publish_live, publish_until_stopped
-from deploy.demo.network import Network, train
 from deploy.demo.picture import draw
 from deploy.demo.service_process import ServiceProcess
 from deploy.demo.source import TrafficSource
@@ -41,16 +40,6 @@ STREAM: dict[str, object] = {
     "windows": ["1d"],
     "idle_timeout": "5s",
 }
-
-
-def test_network_embeds_and_classifies_reproducibly(network, split, tmp_path):
-    vectors = network.embed(split.traffic)
-    assert (vectors.shape, vectors.dtype) == ((599, 32), np.float32)
-    assert 0.1 < (vectors < 0).mean() < 0.9
-    network.save(tmp_path / "network")
-    for again in (Network.load(tmp_path / "network"), train(split.training, 0)):
-        assert again.embed(split.traffic).tobytes() == vectors.tobytes()
-        assert again.accuracy(split.traffic) == network.accuracy(split.traffic) > 0.93
 
 
 def changed(number, **changes):
