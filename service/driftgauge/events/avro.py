@@ -50,11 +50,6 @@ class AvroDeserializer:
         self._cursors: dict[bytes, Cursor] = {}
         self._schemas: ReaderCache[Any] = ReaderCache(schemas, "AVRO", _parse)
 
-    def read_mapped(self, record: RawRecord) -> object:
-        """Return a record's decoded value, see `FieldReader`."""
-        fields = self.read_fields(record)
-        return self(record) if fields is None else dict(zip(self.names, fields, strict=False))
-
     def read_fields(self, record: RawRecord) -> tuple[object, ...] | None:
         """Return the fields that the mapping reads, see `FieldReader`."""
         raw = record.value()

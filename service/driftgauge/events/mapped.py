@@ -1,6 +1,7 @@
 """Reading of records by a mapping from the configuration, wherever an event's fields are."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Protocol
 
 from driftgauge.config.inputs import InputSettings, VectorSettings
@@ -39,9 +40,6 @@ class FieldReader(Protocol):
             SchemaPending: Its schema is not known yet.
         """
 
-    def read_mapped(self, record: RawRecord) -> object:
-        """Return a record's decoded value, which may lack other fields; raises as a `Deserializer`."""
-
 
 class MappedReader:
     """Reads the events of a topic's records by its mapping; a `Reader`.
@@ -63,7 +61,7 @@ class MappedReader:
         self.settings = settings
         self._is_json = settings.encoding == "json"
         self._deserialize = deserialize
-        self._read_mapped = deserialize if fields is None else fields.read_mapped
+        self._read_mapped = deserialize if fields is None else partial(_read_mapped, fields, deserialize)
         # Conditions that need no decoded value come first: what they filter out need not be decodable.
         conditions = [RecordCondition(condition) for condition in settings.where]
         self._before = [each for each in conditions if not each.needs_value]
@@ -241,3 +239,9 @@ class MappedReader:
                     for own_id, vector in zip(ids, vectors, strict=True)
                 ],
             )
+
+
+def _read_mapped(reader: FieldReader, deserialize: Deserializer, record: RawRecord) -> object:
+    """Return a record's decoded value, which may lack fields that the mapping does not read."""
+    fields = reader.read_fields(record)
+    return deserialize(record) if fields is None else dict(zip(reader.names, fields, strict=False))

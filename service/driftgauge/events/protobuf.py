@@ -89,11 +89,6 @@ class ProtobufDeserializer:
             detail = f"value: no {name} of schema {read_schema_id(raw)} ({error})"
             raise EventError(Reason.UNDECODABLE, detail) from None
 
-    def read_mapped(self, record: RawRecord) -> object:
-        """Return a record's decoded value, see `FieldReader`."""
-        fields = self.read_fields(record)
-        return self(record) if fields is None else dict(zip(self.names, fields, strict=False))
-
     def read_fields(self, record: RawRecord) -> tuple[object, ...] | None:
         """Return the fields that the mapping reads, see `FieldReader`."""
         raw = record.value()
