@@ -7,13 +7,13 @@ import click
 
 from driftgauge.app import check, serve, serve_page
 from driftgauge.cli.inspection import inspect
+from driftgauge.cli.memory import memory_bytes
 from driftgauge.cli.options import FILE, config_option, read_settings
 from driftgauge.cli.printing import json_option, print_blocks, print_json
 from driftgauge.cli.schedule import describe_schedule, schedule_record
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import ConfigError
-from driftgauge.kafka.memory import memory_bytes
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.logs import configure_logging
 

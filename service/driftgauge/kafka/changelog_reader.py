@@ -1,19 +1,15 @@
 """The changelog reader: the last committed value of each key, for shards that are being restored."""
 
-import logging
 from collections.abc import Mapping
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from driftgauge.core.windows.changelog import Key, Value
-from driftgauge.errors import BrokerError, StateError
-from driftgauge.kafka.calls import AUTHORIZATION, CLIENT_ERROR_REMEDY
-from driftgauge.kafka.rights import reading_denied
+from driftgauge.errors import StateError
+from driftgauge.kafka.intake import sort_messages
 from driftgauge.records.changelog import decode
 
 __all__ = ["DAMAGED_REMEDY", "ChangelogReader"]
-
-_log = logging.getLogger(__name__)
 
 DAMAGED_REMEDY = (
     "a record is damaged on the broker's disk: restore the partition from another replica, or delete both "
@@ -63,16 +59,21 @@ class ChangelogReader:
             return
         for _ in range(_BATCHES):
             messages = self._consumer.consume(_BATCH, wait_s)
-            for message in messages:
-                shard, offset, error = message.partition(), message.offset() or 0, message.error()
-                if error is not None and error.code() != KafkaError._PARTITION_EOF:
-                    self._handle_error(error, shard)
-                elif shard in self._positions:
-                    # The end-of-partition offset is past markers and compacted records, which never arrive.
-                    next_offset = offset if error is not None else offset + 1
-                    self._positions[shard] = max(self._positions[shard], next_offset)
-                    if error is None:
-                        self._put(self._values[shard], message.key() or b"", message.value())
+            polled = sort_messages(messages)
+            for message in polled.records:
+                shard = message.partition()
+                if shard in self._positions:
+                    self._positions[shard] = (message.offset() or 0) + 1
+                    self._put(self._values[shard], message.key() or b"", message.value())
+            for (_, shard), end in polled.ends.items():
+                if shard in self._positions:
+                    self._positions[shard] = max(self._positions[shard], end)
+            self._damaged |= {
+                shard: what for (_, shard), what in polled.damaged.items() if shard in self._positions
+            }
+            for _, shard in polled.lost:
+                if shard in self._positions:
+                    self.begin(shard)
             if len(messages) < _BATCH:
                 return
 
@@ -113,21 +114,3 @@ class ChangelogReader:
             values.pop(key, None)
         else:
             values[key] = value
-
-    def _handle_error(self, error: KafkaError, shard: int | None) -> None:
-        """Log an error of the consumer that passes by itself; raise the others."""
-        where = f"{self._topic}[{shard}]"
-        if error.code() == KafkaError._BAD_MSG and shard in self._positions:
-            self._damaged[shard] = error.str()
-        if error.code() in AUTHORIZATION:
-            raise reading_denied(error, where, topic=self._topic)
-        if error.fatal():
-            message = (
-                f"the changelog reader of {where} failed for good ({error.str()}); a new one replaces it; if "
-                "this repeats, check the brokers"
-            )
-            raise BrokerError(message)
-        _log.warning(
-            "the Kafka client reports an error and tries again",
-            extra={"error": error.str(), "partition": where, "remedy": CLIENT_ERROR_REMEDY},
-        )

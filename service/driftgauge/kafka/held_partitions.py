@@ -157,9 +157,9 @@ class HeldPartitions:
             AuthorizationError: The cluster does not let this client read the group's offsets.
         """
         now_s, now_ms = self._clock.monotonic_s(), self._clock.wall_ms()
-        for partition, state in self._states.items():
-            if isinstance(state, _Paused) and now_s >= state.until_s:
-                self._states[partition] = _Reading(state.source)
+        paused = [state for state in self._states.values() if isinstance(state, _Paused)]
+        resumed = [state.source for state in paused if now_s >= state.until_s]
+        self._states |= {source.partition: _Reading(source) for source in resumed}
         started = []
         for partition, start in self._poll_barrier().items():
             pending = self._asked[partition]
@@ -176,7 +176,8 @@ class HeldPartitions:
                 source.resume_after_truncation(pending.truncated_at)
             self._states[partition] = _Reading(source)
             started.append(source)
-        self._sync_client()
+        if resumed or started:
+            self._sync_client()
         return started
 
     def _poll_barrier(self) -> dict[Partition, Start]:

@@ -81,10 +81,11 @@ def sort_messages(messages: Sequence[Message], *, group: str | None = None) -> P
             where = name_partition(at) if message.topic() else "from the cluster"
             raise reading_denied(error, where, topic=message.topic(), group=group)
         elif error.fatal():
-            who, remedy = "the consumer", "run the command again"
-            if group:
-                who, remedy = f"{who} of the group {group}", "the replica makes a new one"
-            text = f"{who} failed for good ({error.str()}); {remedy}; if this repeats, check the brokers"
+            who = f"the consumer of the group {group}" if group else "the consumer"
+            text = (
+                f"{who} failed for good ({error.str()}); a service makes a new one, a command is run "
+                "again; if this repeats, check the brokers"
+            )
             raise BrokerError(text)
         else:
             if error.code() == KafkaError._BAD_MSG:

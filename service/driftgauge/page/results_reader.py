@@ -17,7 +17,7 @@ from driftgauge.kafka.metadata import failure
 from driftgauge.kafka.rights import reading_denied
 from driftgauge.page.result_fetcher import ResultFetcher
 
-__all__ = ["Receiver", "ResultReader"]
+__all__ = ["BOUNDS", "Receiver", "ResultReader"]
 
 _log = logging.getLogger(__name__)
 
@@ -30,8 +30,9 @@ _PAUSE_S: Final = 2.0
 _LONGEST_PAUSE_S: Final = 30.0
 # The thread only reads, so a shutdown may leave it in a longer call.
 _STOP_S: Final = 1.0
-# By default the client fetches 64 MB ahead, and a fetch of 1 MB may be ten times as much when decompressed.
-_AHEAD: KafkaProperties = {"queued.max.messages.kbytes": 4_096, "max.partition.fetch.bytes": 131_072}
+# A page needs less ahead than counting does; an answer of 1 MB may be ten times as much decompressed.
+BOUNDS: Final[KafkaProperties] = {"queued.max.messages.kbytes": 4_096, "max.partition.fetch.bytes": 131_072}
+"""The bounds of this reader's consumer."""
 
 
 class Receiver(Protocol):
@@ -104,7 +105,7 @@ class ResultReader:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                with closing(client.groupless_consumer({**self._properties, **_AHEAD})) as consumer:
+                with closing(client.groupless_consumer({**self._properties, **BOUNDS})) as consumer:
                     self._read(consumer)
             except Exception as error:  # noqa: BLE001 - the thread goes on, or the page would grow old unseen
                 self._fail(error)

@@ -8,6 +8,7 @@ from driftgauge.core.counting.interval import MAX_NUMBERS
 from driftgauge.core.spec import ScheduledBaseline, StreamSpec
 from driftgauge.kafka.client import fetched_bytes
 from driftgauge.kafka.dead_letters import MAX_BUFFERED_BYTES
+from driftgauge.page.results_reader import BOUNDS
 
 __all__ = ["memory_bytes"]
 
@@ -18,7 +19,6 @@ _ROLES: Final = 2
 _INTEGER_BYTES: Final = 8
 _PANE_BYTES: Final = 500
 _EXAMPLE_BYTES: Final = 3 * 64  # of each cluster
-_PAGE_READER_BYTES: Final = 12 * 1024 * 1024  # its queue, and one answer
 _PAGE_WINDOW_BYTES: Final = 94
 
 
@@ -29,6 +29,7 @@ def memory_bytes(settings: Settings, specs: Iterable[StreamSpec]) -> dict[str, i
     batch counts with its compressed size in the client's queue, and nothing bounds its decompression.
     """
     fetched = fetched_bytes(settings.kafka)
+    of_page = fetched_bytes({**settings.kafka, **BOUNDS}) + _PAGE_WINDOW_BYTES * settings.page.max_windows
     return {
         "process": _PROCESS_BYTES,
         "fetch queues": _CONSUMERS * fetched,
@@ -38,7 +39,7 @@ def memory_bytes(settings: Settings, specs: Iterable[StreamSpec]) -> dict[str, i
         "dead letters": 2 * MAX_BUFFERED_BYTES + fetched,
         "tallies": _INTEGER_BYTES * MAX_NUMBERS,
         "windows": sum(map(_state_bytes, specs)),
-        "page": settings.page.enabled * (_PAGE_READER_BYTES + _PAGE_WINDOW_BYTES * settings.page.max_windows),
+        "page": settings.page.enabled * of_page,
     }
 
 
