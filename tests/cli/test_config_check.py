@@ -26,12 +26,17 @@ def test_settings_and_baselines_are_printed(config):
         "DRIFTGAUGE_KAFKA__SASL_PASSWORD": SECRET,
         "DRIFTGAUGE_REPLICA": "0",
     }
-    output = check(config, **environ)
-    settings, end = json.JSONDecoder().raw_decode(output)
+    report, start, shown = check(config, "--show", **environ).partition("{\n")
+    settings = json.loads(start + shown)
     assert (settings["http"]["port"], settings["kafka"]["sasl.password"]) == (9999, "***")
     assert settings["streams"][0]["windows"] == ["1h", "1d"]
     assert (settings["replica"], settings["commit_interval"]) == ("0", "1s")
-    stream, baseline, _, verdict = output[end:].strip().splitlines()
+    assert report == check(config, **environ)
+    topics, written, stream, baseline, _, verdict = report.splitlines()
+    assert (topics, written) == (
+        "topics: reads embeddings (events in JSON)",
+        "  writes driftgauge.windows (results), driftgauge.dead-letters (refused records)",
+    )
     assert stream == "stream images: windows 1h, 1d, scored from 5 events"
     assert baseline.startswith("  baseline sha256:")
     assert baseline.endswith("in force from the beginning on (now)")
@@ -83,6 +88,25 @@ def test_problems_of_properties_and_baselines_are_reported_together(tmp_path, se
     message = check(write_config(tmp_path, **sections), status=2)
     assert [part for part in parts if part not in message] == []
     assert "Traceback" not in message
+
+
+def test_problems_of_all_kinds_are_reported_together_each_with_its_key(tmp_path):
+    config = write_config(
+        tmp_path,
+        {"window": ["1h"]},
+        {"name": "texts"},
+        kafka={"bootstrap.servers": "localhost:9092", "group.id": "g", "no.such.property": 1},
+        inputs={"orders": MAPPING},
+        topics={"windows": "driftgauge.g.partials.16"},
+        http={"prot": 1},
+    )
+    message = check(config, status=2, DRIFTGAUGE_ALLOWED_LEAD="5")
+    keys = [line.strip().removeprefix("- ").partition(": ")[0] for line in message.splitlines()[1:]]
+    assert keys == [
+        "topics", "inputs", "streams.0.window", "http.prot", "allowed_lead",
+        "kafka.no.such.property", "streams.texts",
+    ]  # fmt: skip
+    assert "streams.0.window: no such key; did you mean windows?" in message
 
 
 def test_registry_is_not_asked(tmp_path):

@@ -65,6 +65,22 @@ def test_refused_sample_exits_with_1(tmp_path):
     assert done.stdout.endswith(f"\n{counts}\n")
 
 
+def test_each_record_of_a_sample_is_read_as_its_topic_is(tmp_path):
+    config = write_config(tmp_path, **MAPPED)
+    event = json.loads(build_event(MONDAY_MS, 1, event_id="e"))
+    records = [{"topic": "orders", "payload": {"v": [1, 2, 3, 4]}}, {"topic": "embeddings", "payload": event}]
+    sample = write_events(tmp_path / "sample.records.jsonl", [json.dumps(each).encode() for each in records])
+    done = check_sample(config, sample)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "orders[0]@0" in done.stdout
+    assert "embeddings[0]@1" in done.stdout
+    assert "2 records: 2 accepted (2 events)" in done.stdout
+    other = write_events(sample, [json.dumps({**records[0], "topic": "others"}).encode()])
+    assert "others is not read; add it to topics.events" in check_sample(config, other).stderr
+    unnamed = write_events(tmp_path / "sample.jsonl", [b"{}"])
+    assert "name no topic; choose one of topics.events with --topic" in check_sample(config, unnamed).stderr
+
+
 @pytest.mark.parametrize(
     ("schemas", "failures", "status", "part"),
     [

@@ -23,7 +23,11 @@ def test_printed_mapping_can_be_loaded_again(load):
     inputs = {
         "orders": {
             "encoding": "cloudevents",
-            "where": [{"path": "type", "in": ["response"]}],
+            "where": [
+                {"path": "type", "in": ["response"]},
+                {"path": "v", "not_in": ["?"]},
+                {"path": "old", "exists": False},
+            ],
             "timestamp": {"path": "time", "unit": "s"},
             "segments": {"country": {"path": "data.country"}},
             "vectors": [{"stream": {"constant": "images"}, "embedding": {"path": "v", "dtype": "f16"}}],
@@ -78,7 +82,11 @@ def test_text_is_short_form_of_path_and_stream_of_one_vector():
                 ({"timestamp": {"path": "t", "unit": "m"}}, "'s', 'ms', 'us' or 'ns'"),
                 ({"timestamp": {"record": "timestamp", "unit": "s"}}, "the record's timestamp is in ms"),
                 ({"encoding": "xml"}, "encoding"),
-                ({"where": [{"path": "op"}]}, "Field required"),
+                *(
+                    ({"where": [{"path": "op", **tests}]}, "give exactly one of in, not_in and exists")
+                    for tests in ({}, {"in": ["c"], "exists": True}, {"in": ["c"], "not_in": ["d"]})
+                ),
+                ({"where": [{"path": "op", "not_in": []}]}, "must name at least one"),
                 ({"where": [{"path": "op", "in": []}]}, "must name at least one"),
                 ({"where": [{"path": "op", "in": [1.5]}]}, "where"),
                 ({"where": [{"path": "op", "values": ["c"]}]}, "Extra inputs"),

@@ -87,6 +87,42 @@ def test_record_that_does_not_is_filtered(raw):
     assert decoded == replace(decoded, batches=(), rejections=(), filtered=(0,), pending=())
 
 
+UNCHANGED = "__debezium_unavailable_value"
+
+
+@pytest.mark.parametrize(
+    ("condition", "met", "unmet"),
+    [
+        (
+            {"path": "v", "not_in": [UNCHANGED, 7]},
+            [value(v=[1, 2, 3, 4]), value(v="[1, 2, 3, 4]")],
+            [value(v=UNCHANGED), value(v=7)],
+        ),
+        ({"path": "v", "exists": True}, [value(v=[1, 2, 3, 4])], [value(v=None), value(), b"null", None]),
+        (
+            {"path": "old", "exists": False},
+            [value(v=[1, 2, 3, 4]), value(v=[1, 2, 3, 4], old=None)],
+            [value(v=[1, 2, 3, 4], old=[1]), value(old=UNCHANGED), value(old=False)],
+        ),
+        (
+            {"header": "kind", "not_in": ["test"]},
+            [StoredRecord(value(v=[1, 2, 3, 4]), stored_ms=TIME_MS)],
+            [StoredRecord(b"{", stored_headers=[("kind", b"test")])],
+        ),
+    ],
+)
+def test_value_may_have_to_be_absent_or_none_of_a_list(condition, met, unmet):
+    mapping = {**IMAGES, "embedding": "v", "where": [condition]}
+    assert [len(accept(mapping, record)) for record in met] == [1] * len(met)
+    assert decode(mapping, *unmet).filtered == tuple(range(len(unmet)))
+
+
+def test_missing_value_is_in_no_list():
+    mapping = {**IMAGES, "embedding": "v", "where": [{"path": "v", "not_in": [UNCHANGED]}]}
+    assert refuse(mapping, value()).detail == "embedding: missing (v)"
+    assert refuse(mapping, None).reason is Reason.UNDECODABLE
+
+
 def test_condition_on_header_is_checked_before_the_value_is_decoded():
     mapping = {**IMAGES, "embedding": "v", "where": [{"header": "type", "in": ["a"]}]}
     assert decode(mapping, StoredRecord(b"{", stored_headers=[("type", b"b")])).filtered == (0,)

@@ -40,9 +40,7 @@ SOUND = {"op": "c", "t": MONDAY_MS + 250, "id": 7, "m": "m1", "country": "de", "
 
 def build(folder, mapping=None, schemas=None, **sections):
     inputs = {} if mapping is None else {TOPIC: mapping}
-    return Inspector(
-        settings_in(folder, topics={"events": [TOPIC]}, inputs=inputs, **sections), TOPIC, schemas
-    )
+    return Inspector(settings_in(folder, topics={"events": [TOPIC]}, inputs=inputs, **sections), schemas)
 
 
 def inspect(inspector, *values):
@@ -130,9 +128,18 @@ def test_outcome_and_field_name_what_is_wrong(fitted, fields, outcome, line):
         (value(), "op is missing, not one of: c, 1"),
         (value(op=[1]), "op is neither text nor a whole number, but list, not one of: c, 1"),
         (None, "op is missing, not one of: c, 1"),
+        (value(op="c", v="none"), "v is 'none', one of: none, off"),
+        (value(op="c", old=1), "old exists"),
+        (value(op="c"), "v is missing"),
     ],
 )
-def test_filtered_record_names_condition(fitted, content, condition):
+def test_filtered_record_names_condition(tmp_path, content, condition):
+    further = [
+        {"path": "v", "not_in": ["none", "off"]},
+        {"path": "old", "exists": False},
+        {"path": "v", "exists": True},
+    ]
+    fitted = build(tmp_path, {**MAPPING, "where": [*MAPPING["where"], *further]})
     assert lines(fitted, content) == [f"orders[2]@17, 2025-11-03T01:00:00Z: filtered, {condition}"]
 
 

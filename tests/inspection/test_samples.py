@@ -42,7 +42,7 @@ def test_record_is_read_as_kcat_prints_it(tmp_path):
         tmp_path, topic="t", partition=3, offset=17, tstype="create", ts=5, broker=1,
         headers=["a", "é", "a", None], key="k", payload='{"a":1}',
     )  # fmt: skip
-    assert (record.topic(), record.partition(), record.offset()) == ("orders", 3, 17)
+    assert (record.topic(), record.partition(), record.offset()) == ("t", 3, 17)
     assert list(record.headers()) == [("a", "é".encode()), ("a", None)]
     assert (record.key(), record.value(), record.timestamp()) == (b"k", b'{"a":1}', (1, 5))
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from driftgauge.cli.inspection import inspect
+from driftgauge.cli.inspection import inspect, require_read
 from driftgauge.cli.options import config_option, read_settings
 from driftgauge.cli.printing import json_option
 
@@ -40,4 +40,5 @@ def _peek(config_path: Path, topic: str, number: int, *, as_json: bool) -> None:
     from driftgauge.cli.tail import read_last
 
     settings = read_settings(config_path)
-    inspect(settings, topic, lambda named: read_last(settings, named, number), as_json=as_json)
+    require_read(settings, {topic})
+    inspect(settings, read_last(settings, topic, number), as_json=as_json)

@@ -1,6 +1,6 @@
 """Printing what the service makes of records."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 
 from driftgauge.cli.printing import print_blocks, print_json
 from driftgauge.clock import SYSTEM_CLOCK
@@ -8,39 +8,41 @@ from driftgauge.config import Settings
 from driftgauge.errors import ConfigError
 from driftgauge.events.records import RawRecord
 
-__all__ = ["inspect"]
+__all__ = ["inspect", "require_read"]
 
 
-def inspect(
-    settings: Settings, topic: str | None, read: Callable[[str], Sequence[RawRecord]], *, as_json: bool
-) -> bool:
-    """Print what the service makes of a topic's records; return whether all are read and none is refused.
+def require_read(settings: Settings, topics: Collection[str | None]) -> None:
+    """Require that the configuration reads topics.
+
+    Raises:
+        ConfigError: One is none of the events topics.
+    """
+    listed = ", ".join(settings.topics.events)
+    for topic in topics:
+        if topic not in settings.topics.events:
+            message = f"{topic} is not read; add it to topics.events, or choose one of: {listed}"
+            raise ConfigError(message)
+
+
+def inspect(settings: Settings, records: Sequence[RawRecord], *, as_json: bool) -> bool:
+    """Print what the service makes of records; return whether all are read and none is refused.
 
     Args:
         settings: The configuration.
-        topic: The topic; None for the only one.
-        read: Returns the records of the topic.
+        records: The records, each read as its topic is.
         as_json: Print one JSON object.
 
     Raises:
-        ConfigError: The topic is none of the events topics, or there are several and none is named.
+        ConfigError: A record's topic is none of the events topics.
     """
     from driftgauge.inspection import report
     from driftgauge.inspection.inspector import Inspector
     from driftgauge.kafka.schema_registry import open_schema_registry
 
-    listed = ", ".join(settings.topics.events)
-    if topic is None and len(settings.topics.events) > 1:
-        message = f"the configuration reads several topics; choose one with --topic: {listed}"
-        raise ConfigError(message)
-    topic = topic or settings.topics.events[0]
-    if topic not in settings.topics.events:
-        message = f"{topic} is not read; add it to topics.events, or choose one of: {listed}"
-        raise ConfigError(message)
-    inputs = [each for name, each in settings.inputs.items() if name == topic]
-    with open_schema_registry(settings, inputs, SYSTEM_CLOCK) as schemas:
-        inspector = Inspector(settings, topic, schemas)
-        inspected = inspector.inspect_all(read(topic), SYSTEM_CLOCK)
+    require_read(settings, {record.topic() for record in records})
+    with open_schema_registry(settings, settings.inputs.values(), SYSTEM_CLOCK) as schemas:
+        inspector = Inspector(settings, schemas)
+        inspected = inspector.inspect_all(records, SYSTEM_CLOCK)
     if as_json:
         print_json(report.as_json(inspected, inspector.problems))
     else:

@@ -77,11 +77,14 @@ TIME = _Parsed("time", parse_timestamp)
 SEGMENT = _Parsed("key=value,…", parse_choice)
 
 
-def read_settings(path: Path, *, connects: bool = True) -> Settings:
+def read_settings(
+    path: Path, *, connects: bool = True, check: Callable[[Settings], object] | None = None
+) -> Settings:
     """Return the settings of a file; environment variables override the file.
 
     Args:
         path: The YAML file.
         connects: Require the section `kafka`, because the command connects to it.
+        check: See `load_settings`.
     """
-    return load_settings(path, os.environ, connects=connects)
+    return load_settings(path, os.environ, connects=connects, check=check)

@@ -12,6 +12,7 @@ from driftgauge.cli.options import FILE, config_option, read_settings
 from driftgauge.cli.printing import json_option, print_blocks, print_json
 from driftgauge.cli.schedule import describe_schedule, schedule_record
 from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import ConfigError
 from driftgauge.telemetry.health import Role
@@ -62,24 +63,34 @@ def config_group() -> None:
     help="Instead of the settings, show what the service makes of the records in this file: "
     "*.records.jsonl holds records as `kcat -J` prints them, other *.jsonl values, any other file one value.",
 )
-@click.option("--topic", help="The topic of the sample.  [default: the only events topic]")
+@click.option(
+    "--topic", help="The topic of the sample's records that name none.  [default: the only events topic]"
+)
+@click.option("--show", is_flag=True, help="Also print the settings in force, with secrets masked.")
 @json_option
 @click.pass_context
 def _check(
-    ctx: click.Context, config_path: Path, sample: Path | None, topic: str | None, *, as_json: bool
+    ctx: click.Context,
+    config_path: Path,
+    sample: Path | None,
+    topic: str | None,
+    *,
+    show: bool,
+    as_json: bool,
 ) -> None:
-    """Check the configuration and all its baselines; print the settings in force, with secrets masked.
+    """Check the configuration and all its baselines; report topics, streams, baselines and memory.
 
     With --sample, show field by field what becomes of some records. No baseline is needed: without one,
     dimension and model version are not checked. Exits with 1 if a record is refused or its
     schema is not available.
     """
-    settings = read_settings(config_path, connects=False)
+    settings = read_settings(config_path, connects=False, check=check)
     if sample is not None:
         from driftgauge.inspection.samples import read_sample
 
-        now_ms = SYSTEM_CLOCK.wall_ms()
-        is_sound = inspect(settings, topic, lambda named: read_sample(sample, named, now_ms), as_json=as_json)
+        if topic is None and len(settings.topics.events) == 1:
+            topic = settings.topics.events[0]
+        is_sound = inspect(settings, read_sample(sample, topic, SYSTEM_CLOCK.wall_ms()), as_json=as_json)
         ctx.exit(0 if is_sound else 1)
     if topic is not None:
         message = "--topic names the topic of a sample; add --sample, or leave it out"
@@ -100,8 +111,12 @@ def _check(
             }
         )
         return
-    print_json(settings.model_dump(mode="json"))
     blocks = [] if settings.kafka else [_NO_KAFKA]
+    read = [f"{name} ({_describe_reading(settings, name)})" for name in settings.topics.events]
+    blocks.append(f"topics: reads {', '.join(read)}")
+    blocks.append(
+        f"  writes {settings.topics.windows} (results), {settings.topics.dead_letters} (refused records)"
+    )
     for stream, lines in reports:
         sizes = ", ".join(map(format_duration, stream.spec.sizes_ms))
         blocks.append(
@@ -113,6 +128,13 @@ def _check(
     found = f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}" if warnings else "no problem found"
     blocks.append(f"{config_path}: {found}")
     print_blocks(blocks)
+    if show:
+        print_json(settings.model_dump(mode="json"))
+
+
+def _describe_reading(settings: Settings, topic: str) -> str:
+    mapping = settings.inputs.get(topic)
+    return "events in JSON" if mapping is None else f"{mapping.encoding}, mapped"
 
 
 def _to_mib(size: int) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
@@ -30,7 +30,13 @@ _MIN_IDLE_MS = 5_000
 
 
 class Section(BaseModel):
-    """A mapping in the configuration."""
+    """A mapping in the configuration.
+
+    Attributes:
+        SHORT_FORMS: Keys that are no fields, but the short form of some.
+    """
+
+    SHORT_FORMS: ClassVar[tuple[str, ...]] = ()
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 

@@ -22,6 +22,8 @@ _MAX_TEXT = 256
 # Float32 represents the scale, and its products with all int8 numbers.
 _MIN_SCALE, _MAX_SCALE = 1e-30, 1e30
 
+_Values = Annotated[tuple[str | int | bool, ...], Field(strict=False), NOT_EMPTY]
+
 
 class Source(Section):
     """Where a field is in a record: exactly one of these. A text is the short form of `path`.
@@ -132,15 +134,26 @@ class VectorSettings(Section):
 
 
 class Condition(Source):
-    """A condition on a record: the value of the source is one of these.
+    """A condition on a record: exactly one of these.
 
     Attributes:
-        values: The values; `in` in the file.
+        values: The value of the source is one of these; `in` in the file.
+        not_in: The value of the source is none of these, or missing, or no text.
+        exists: The source has a value other than null; or has none.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
 
-    values: Annotated[tuple[str | int | bool, ...], Field(strict=False, alias="in"), NOT_EMPTY]
+    values: _Values | None = Field(None, alias="in")
+    not_in: _Values | None = None
+    exists: bool | None = None
+
+    @model_validator(mode="after")
+    def _require_one_test(self) -> Self:
+        if sum(test is not None for test in (self.values, self.not_in, self.exists)) != 1:
+            message = "give exactly one of in, not_in and exists"
+            raise ValueError(message)
+        return self
 
 
 class InputSettings(Section):
@@ -156,6 +169,8 @@ class InputSettings(Section):
         segments: The segments by key.
         vectors: The vectors of a record; `stream` and `embedding` are the short form of one.
     """
+
+    SHORT_FORMS = ("stream", "embedding")
 
     encoding: Literal["json", "bytes", "avro", "protobuf", "cloudevents", "inference"] = "json"
     where: Annotated[tuple[Condition, ...], Field(strict=False)] = ()

@@ -1,21 +1,37 @@
 """Loading of validated settings from the configuration file and the environment."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import InitSettingsSource
 
 from driftgauge.config.environment import ENV_PREFIX, TextSource, read_secrets
+from driftgauge.config.fields import Section
 from driftgauge.config.settings import ConnectedSettings, Settings
+from driftgauge.config.stream import StreamSettings
 from driftgauge.errors import ConfigError
 
 __all__ = ["load_settings"]
 
 
-def load_settings(path: Path, environ: Mapping[str, str], *, connects: bool = True) -> Settings:
+class _SoundPart(Settings):
+    """The part of a configuration without problems, perhaps without streams."""
+
+    streams: Annotated[tuple[StreamSettings, ...], Field(strict=False)] = ()
+
+
+def load_settings(
+    path: Path,
+    environ: Mapping[str, str],
+    *,
+    connects: bool = True,
+    check: Callable[[Settings], object] | None = None,
+) -> Settings:
     """Return the settings; the environment overrides the secrets directory, which overrides the file.
 
     Relative baseline paths are relative to the configuration file's folder.
@@ -24,6 +40,8 @@ def load_settings(path: Path, environ: Mapping[str, str], *, connects: bool = Tr
         path: The YAML file.
         environ: The environment.
         connects: Require the section `kafka`, because the caller connects to it.
+        check: Raises ConfigError for further problems. Where there are problems already, those of the part
+            without are added.
 
     Raises:
         ConfigError: Lists every problem found, each with its key, and quotes no value of `kafka`, which
@@ -39,16 +57,53 @@ def load_settings(path: Path, environ: Mapping[str, str], *, connects: bool = Tr
     problems += [
         f"{name}: must be a mapping" for name in sorted(sections) if not isinstance(tree.get(name, {}), dict)
     ]
-    kind = ConnectedSettings if connects else Settings
+    settings: Settings | None = None
     try:
-        settings = kind(_build_sources=((*texts, InitSettingsSource(kind, tree)), {}))
+        settings = _build(ConnectedSettings if connects else Settings, texts, tree, path)
     except ValidationError as error:
-        problems += [_describe(problem) for problem in error.errors(include_url=False, include_input=False)]
-    if problems:
-        message = f"{path} cannot be used; correct:"
-        raise ConfigError(message, problems)
+        found = error.errors(include_url=False, include_input=False)
+        problems += map(_describe, found)
+        with suppress(ValidationError):
+            settings = _build_sound_part(texts, tree, path, frozenset(problem["loc"] for problem in found))
+    if settings is not None and not problems:
+        return settings
+    if settings is not None and check is not None:
+        try:
+            check(settings)
+        except ConfigError as error:
+            problems += error.problems
+    message = f"{path} cannot be used; correct:"
+    raise ConfigError(message, problems)
+
+
+def _build(kind: type[Settings], texts: Sequence[TextSource], tree: dict[str, Any], path: Path) -> Settings:
+    settings = kind(_build_sources=((*texts, InitSettingsSource(kind, tree)), {}))
     streams = tuple(stream.below(path.parent) for stream in settings.streams)
     return settings.model_copy(update={"streams": streams})
+
+
+def _build_sound_part(
+    texts: Sequence[TextSource], tree: dict[str, Any], path: Path, wrong: frozenset[tuple[int | str, ...]]
+) -> Settings:
+    """Return the settings without the sections, and the streams, at these keys."""
+    sections = {loc[0] for loc in wrong}
+    for source in texts:
+        source.env_vars = {
+            name: text for name, text in source.env_vars.items() if name.partition("__")[0] not in sections
+        }
+    sound = {name: value for name, value in tree.items() if name not in sections}
+    if isinstance(listed := tree.get("streams"), list) and ("streams",) not in wrong:
+        sound["streams"] = [
+            each for index, each in enumerate(listed) if ("streams", index) not in {loc[:2] for loc in wrong}
+        ]
+    try:
+        return _build(_SoundPart, texts, sound, path)
+    except ValidationError as error:
+        # A section may need one that is gone.
+        further = {problem["loc"] for problem in error.errors()} - wrong
+        if not further:
+            raise
+        return _build_sound_part(texts, tree, path, wrong | further)
 
 
 class _Loader(yaml.SafeLoader):
@@ -106,4 +161,25 @@ def _describe(problem: Any) -> str:
     where = ".".join(str(step) for step in problem["loc"])
     if kind := _KINDS.get(problem["type"]):
         return f"{where}: must be {kind} (in the environment: in JSON)"
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: no such key; {_suggest(problem['loc'])}"
     return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _suggest(path: Sequence[int | str]) -> str:
+    """Return what to write in place of an unknown key."""
+    section: type[Section] = Settings
+    # Indices, topics and other keys that the operator chooses name no field.
+    for step in path[:-1]:
+        if (field := section.model_fields.get(str(step))) is not None:
+            section = _find_section(field.annotation) or section
+    known = [field.alias or name for name, field in section.model_fields.items()]
+    close = get_close_matches(str(path[-1]), [*known, *section.SHORT_FORMS], 1)
+    return f"did you mean {close[0]}?" if close else "remove it"
+
+
+def _find_section(annotation: object) -> type[Section] | None:
+    """Return the section that values of a type are, or hold."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next(filter(None, map(_find_section, get_args(annotation))), None)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import (
     BeforeValidator,
     Field,
+    ValidationInfo,
     field_serializer,
     field_validator,
     model_validator,
@@ -88,11 +89,11 @@ class Settings(BaseSettings, Section):
 
     Attributes:
         kafka: The librdkafka properties of every client; empty where the configuration has none.
-        topics: The topics read and written.
-        inputs: By topic, how the records of an events topic are read that are not in the service's contract.
-        schema_registry: The properties of confluent-kafka's SchemaRegistryClient, for Avro and Protobuf.
-        streams: The streams watched, each named once.
         shards: The number of shards that the streams are spread over; part of the internal topics' names.
+        topics: The topics read and written.
+        schema_registry: The properties of confluent-kafka's SchemaRegistryClient, for Avro and Protobuf.
+        inputs: By topic, how the records of an events topic are read that are not in the service's contract.
+        streams: The streams watched, each named once.
         http: The address at which metrics, health and the page are served.
         page: What the page shows.
         alarms: The alarm budget.
@@ -107,11 +108,12 @@ class Settings(BaseSettings, Section):
     model_config = SettingsConfigDict(case_sensitive=True, env_nested_delimiter="__", validate_default=False)
 
     kafka: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    topics: TopicSettings = TopicSettings()
-    inputs: dict[Topic, InputSettings] = Field(default_factory=dict)
-    schema_registry: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    streams: Annotated[tuple[StreamSettings, ...], Field(strict=False), NOT_EMPTY]
+    # A field is checked together with those before it, so that a problem elsewhere hides none here.
     shards: Annotated[int, Field(ge=1, le=_MAX_SHARDS)] = 16
+    topics: Annotated[TopicSettings, Field(validate_default=True)] = TopicSettings()
+    schema_registry: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    inputs: dict[Topic, InputSettings] = Field(default_factory=dict)
+    streams: Annotated[tuple[StreamSettings, ...], Field(strict=False), NOT_EMPTY]
     http: HttpSettings = HttpSettings()
     page: PageSettings = PageSettings()
     alarms: AlarmSettings = AlarmSettings()
@@ -134,44 +136,50 @@ class Settings(BaseSettings, Section):
             raise ValueError("; ".join(faults))
         return properties
 
-    @field_validator("streams")
+    @field_validator("topics")
     @classmethod
-    def _require_unique_names(cls, streams: tuple[StreamSettings, ...]) -> tuple[StreamSettings, ...]:
-        names = [stream.name for stream in streams]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            message = f"named more than once: {', '.join(twice)}; keep one of each"
-            raise ValueError(message)
-        return streams
-
-    @model_validator(mode="after")
-    def _check_inputs(self) -> "Settings":
-        unknown = sorted(set(self.inputs) - set(self.topics.events))
-        if unknown:
-            message = f"inputs name topics that are not read: {', '.join(unknown)}; add them to topics.events"
-            raise ValueError(message)
-        watched = {stream.name for stream in self.streams}
-        for topic, settings in self.inputs.items():
-            constants = {vector.stream.constant for vector in settings.vectors} - {None}
-            if missing := sorted(map(str, constants - watched)):
-                message = f"inputs.{topic}: no such streams: {', '.join(missing)}; add them to streams"
-                raise ValueError(message)
-        registered = sorted(topic for topic, settings in self.inputs.items() if settings.needs_registry)
-        if registered and not self.schema_registry:
-            message = (
-                f"the schemas of {', '.join(registered)} are in a schema registry; set schema_registry.url"
-            )
-            raise ValueError(message)
-        return self
-
-    @model_validator(mode="after")
-    def _check_internal_topics(self) -> "Settings":
+    def _check_internal_topics(cls, topics: TopicSettings, info: ValidationInfo) -> TopicSettings:
+        group = info.data.get("kafka", {}).get("group.id")
         # Without a broker there are no internal topics.
-        for topic in (self.partials_topic, self.changelog_topic) if self.kafka else ():
-            if not re.fullmatch(TOPIC, topic) or topic in self.topics.external:
+        for name in ("partials", "changelog") if group else ():
+            topic = _internal_topic(topics, group, name, info.data.get("shards", 1))
+            if not re.fullmatch(TOPIC, topic) or topic in topics.external:
                 message = f"{topic} cannot be an internal topic; set another prefix in topics.internal"
                 raise ValueError(message)
-        return self
+        return topics
+
+    @field_validator("inputs")
+    @classmethod
+    def _check_inputs(
+        cls, inputs: dict[str, InputSettings], info: ValidationInfo
+    ) -> dict[str, InputSettings]:
+        topics, registry = info.data.get("topics"), info.data.get("schema_registry")
+        faults = []
+        if topics is not None and (unknown := sorted(set(inputs) - set(topics.events))):
+            faults.append(f"topics that are not read: {', '.join(unknown)}; add them to topics.events")
+        registered = sorted(topic for topic, settings in inputs.items() if settings.needs_registry)
+        if registered and registry == {}:
+            names = ", ".join(registered)
+            faults.append(f"the schemas of {names} are in a schema registry; set schema_registry.url")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return inputs
+
+    @field_validator("streams")
+    @classmethod
+    def _check_names(
+        cls, streams: tuple[StreamSettings, ...], info: ValidationInfo
+    ) -> tuple[StreamSettings, ...]:
+        names = [stream.name for stream in streams]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        faults = [f"named more than once: {', '.join(twice)}; keep one of each"] if twice else []
+        for topic, settings in info.data.get("inputs", {}).items():
+            constants = {vector.stream.constant for vector in settings.vectors} - {None}
+            if missing := sorted(constants - set(names)):
+                faults.append(f"inputs.{topic}: no such streams: {', '.join(missing)}; add them to streams")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return streams
 
     @property
     def group(self) -> str:
@@ -186,16 +194,12 @@ class Settings(BaseSettings, Section):
     @property
     def partials_topic(self) -> str:
         """The topic of the partials, one partition per shard."""
-        return f"{self._internal_prefix}.partials.{self.shards}"
+        return _internal_topic(self.topics, self.group, "partials", self.shards)
 
     @property
     def changelog_topic(self) -> str:
         """The topic of the changelogs, one partition per shard."""
-        return f"{self._internal_prefix}.changelog.{self.shards}"
-
-    @property
-    def _internal_prefix(self) -> str:
-        return self.topics.internal or f"driftgauge.{self.group}"
+        return _internal_topic(self.topics, self.group, "changelog", self.shards)
 
     @field_serializer("kafka")
     def _mask_secrets(self, kafka: dict[str, Any]) -> dict[str, Any]:
@@ -209,6 +213,10 @@ class Settings(BaseSettings, Section):
         return f"Settings({self.model_dump(mode='json')})"
 
     __str__ = __repr__
+
+
+def _internal_topic(topics: TopicSettings, group: str, name: str, shards: int) -> str:
+    return f"{topics.internal or f'driftgauge.{group}'}.{name}.{shards}"
 
 
 class ConnectedSettings(Settings):

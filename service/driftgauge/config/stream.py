@@ -72,6 +72,8 @@ class StreamSettings(Section):
             `StreamSpec.overdue_ms`.
     """
 
+    SHORT_FORMS = ("baseline",)
+
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
     baselines: Annotated[tuple[BaselineSettings, ...], Field(strict=False), NOT_EMPTY]
     windows: Annotated[tuple[PositiveDuration, ...], Field(strict=False), NOT_EMPTY]

@@ -1,5 +1,6 @@
 """Conditions on records, and what becomes of a record that meets not all of them."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from driftgauge.config.inputs import Condition
@@ -35,17 +36,19 @@ class RecordCondition:
     def __init__(self, condition: Condition) -> None:
         self._condition = condition
         self._get = compile_source(condition)
-        self._values = frozenset(map(to_text, condition.values))
+        self._values = frozenset(map(to_text, condition.values or condition.not_in or ()))
         self.needs_value = condition.path is not None or condition.record == "value"
         self.is_on_attribute = condition.path is not None and parse_path(condition.path)[0] != "data"
 
     def check(self, record: RawRecord, value: object) -> Unmet | None:
-        """Return None if a record meets the condition. A value that is missing or no text meets none."""
-        found = None
-        try:
+        """Return None if a record meets the condition. A value that is missing or no text is in no list."""
+        found, is_listed = None, False
+        # Of a Protobuf message a text that is not UTF-8 cannot be had.
+        with suppress(ValueError, EventError):
             found = self._get(record, value)
-            if to_text(found) in self._values:
-                return None
-        except (ValueError, EventError):
-            pass
-        return Unmet(self._condition, found)
+            is_listed = to_text(found) in self._values
+        exists = self._condition.exists
+        is_met = (
+            is_listed == (self._condition.not_in is None) if exists is None else exists == (found is not None)
+        )
+        return None if is_met else Unmet(self._condition, found)

@@ -13,7 +13,6 @@ from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.conditions import Unmet
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
-from driftgauge.events.mapped import MappedReader
 from driftgauge.events.records import RawRecord, Records, credible_ms
 from driftgauge.events.rejection import Rejection
 from driftgauge.events.rows import BaselineContract
@@ -52,18 +51,17 @@ class InspectedRecord:
 
 
 class Inspector:
-    """Judges records of a topic by the configuration, and by the baselines where there are any.
+    """Judges records by the configuration, and by the baselines where there are any.
 
     Attributes:
         problems: Why streams have no usable baselines, by stream.
     """
 
-    def __init__(self, settings: Settings, topic: str, schemas: SchemaSource | None = None) -> None:
-        """Create an inspector of one topic's records.
+    def __init__(self, settings: Settings, schemas: SchemaSource | None = None) -> None:
+        """Create an inspector.
 
         Args:
             settings: The configuration.
-            topic: The topic.
             schemas: Where schemas come from, for encodings that need them.
 
         Raises:
@@ -76,9 +74,7 @@ class Inspector:
         self._without_baseline = {stream.name for stream in settings.streams} - {
             contract.stream for contract in self._contracts
         }
-        inputs = {name: each for name, each in settings.inputs.items() if name == topic}
-        self._readers = build_readers(inputs, schemas)
-        self._reader: MappedReader | None = self._readers.get(topic)
+        self._readers = build_readers(settings.inputs, schemas)
 
     def inspect_all(self, records: Sequence[RawRecord], clock: Clock) -> list[InspectedRecord]:
         """Return what the service makes of records; wait some seconds for the schemas that they need."""
@@ -94,16 +90,17 @@ class Inspector:
     def inspect(self, record: RawRecord, now_ms: int) -> InspectedRecord:
         """Return what the service makes of a record that is read at wall time `now_ms`."""
         found, unmet = FoundFields(), None
-        if self._reader is None:
+        reader = self._readers.get(record.topic() or "")
+        if reader is None:
             found = find_native_fields(record)
         else:
             # The decoder reports why a record cannot be read.
             with suppress(Exception):
-                value = self._reader.decode(record)
+                value = reader.decode(record)
                 if isinstance(value, Unmet):
                     unmet = value
                 else:
-                    found = find_mapped_fields(self._reader, record, value)
+                    found = find_mapped_fields(reader, record, value)
         unchecked = self._unchecked(found.dimensions)
         decoder = Decoder(
             [*self._contracts, *unchecked.values()],

@@ -116,15 +116,16 @@ def _outcome(inspected: InspectedRecord) -> str:
 
 
 def _describe_unmet(unmet: Unmet) -> str:
-    listed = ", ".join(map(to_text, unmet.condition.values))
-    where = describe_source(unmet.condition)
-    if unmet.found is None:
-        return f"{where} is missing, not one of: {listed}"
+    condition = unmet.condition
+    where = describe_source(condition)
+    if condition.exists is not None:
+        return f"{where} {'is missing' if condition.exists else 'exists'}"
     try:
-        found = repr(to_text(unmet.found))
+        found = "missing" if unmet.found is None else repr(to_text(unmet.found))
     except ValueError as error:
         found = str(error)
-    return f"{where} is {found}, not one of: {listed}"
+    listed = ", ".join(map(to_text, condition.values or condition.not_in or ()))
+    return f"{where} is {found}, {'' if condition.values is None else 'not '}one of: {listed}"
 
 
 def _events(number: int) -> str:
