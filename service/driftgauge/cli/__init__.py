@@ -17,6 +17,7 @@ _COMMANDS: Final = {
     "page": "service:page_command",
     "config": "service:config_group",
     "events": "events:events_group",
+    "init": "init:init_command",
     "baseline": "baseline:baseline_group",
     "replay": "recorded:replay_command",
     "report": "report:report_command",

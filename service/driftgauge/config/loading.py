@@ -64,7 +64,7 @@ def load_settings(
         found = error.errors(include_url=False, include_input=False)
         problems += map(_describe, found)
         with suppress(ValidationError):
-            settings = _build_sound_part(texts, tree, path, frozenset(problem["loc"] for problem in found))
+            settings = _build_sound_part(texts, tree, path, [problem["loc"] for problem in found])
     if settings is not None and not problems:
         return settings
     if settings is not None and check is not None:
@@ -83,10 +83,13 @@ def _build(kind: type[Settings], texts: Sequence[TextSource], tree: dict[str, An
 
 
 def _build_sound_part(
-    texts: Sequence[TextSource], tree: dict[str, Any], path: Path, wrong: frozenset[tuple[int | str, ...]]
+    texts: Sequence[TextSource], tree: dict[str, Any], path: Path, wrong: Sequence[tuple[int | str, ...]]
 ) -> Settings:
     """Return the settings without the sections, and the streams, at these keys."""
     sections = {loc[0] for loc in wrong}
+    if {"topics", "schema_registry"} & sections:
+        # Inputs need both.
+        sections.add("inputs")
     for source in texts:
         source.env_vars = {
             name: text for name, text in source.env_vars.items() if name.partition("__")[0] not in sections
@@ -96,14 +99,7 @@ def _build_sound_part(
         sound["streams"] = [
             each for index, each in enumerate(listed) if ("streams", index) not in {loc[:2] for loc in wrong}
         ]
-    try:
-        return _build(_SoundPart, texts, sound, path)
-    except ValidationError as error:
-        # A section may need one that is gone.
-        further = {problem["loc"] for problem in error.errors()} - wrong
-        if not further:
-            raise
-        return _build_sound_part(texts, tree, path, wrong | further)
+    return _build(_SoundPart, texts, sound, path)
 
 
 class _Loader(yaml.SafeLoader):

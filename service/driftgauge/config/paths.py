@@ -3,12 +3,14 @@
 import re
 from dataclasses import dataclass
 
-__all__ = ["Choice", "Step", "check_path", "parse_path"]
+__all__ = ["NAME", "Choice", "Step", "check_path", "parse_path"]
 
-_NAME = r"[^.\[\]=\"\s]+"
+NAME = r"[^.\[\]=\"\s]+"
+"""A name that stands in a path without quotes, as a regular expression."""
+
 _STEP = re.compile(
-    rf'(?P<dot>\.)?(?:(?P<name>{_NAME})|\[(?P<index>[0-9]+)\]|\["(?P<quoted>[^"]+)"\]'
-    rf"|\[(?P<field>{_NAME})=(?P<value>[^\]]+)\])"
+    rf'(?P<dot>\.)?(?:(?P<name>{NAME})|\[(?P<index>[0-9]+)\]|\["(?P<quoted>[^"]+)"\]'
+    rf"|\[(?P<field>{NAME})=(?P<value>[^\]]+)\])"
 )
 
 

@@ -1,0 +1,101 @@
+"""`driftgauge init`: propose a configuration for a topic."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from driftgauge.cli.options import FILE, read_settings
+from driftgauge.cli.printing import message, print_line
+from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.errors import InputError
+from driftgauge.events.records import RawRecord
+
+__all__ = ["init_command"]
+
+_MOST = 10_000
+
+
+@click.command("init")
+@click.argument("file", type=FILE, required=False)
+@click.option(
+    "--topic",
+    default="embeddings",
+    show_default=True,
+    help="The topic; in a FILE, of records that name none.",
+)
+@click.option(
+    "--bootstrap-servers",
+    default="localhost:9092",
+    show_default=True,
+    help="The brokers. Other properties come from variables, such as DRIFTGAUGE_KAFKA__SASL_PASSWORD.",
+)
+@click.option("--registry", metavar="URL", help="The schema registry, for Avro and Protobuf.")
+@click.option(
+    "--last",
+    "number",
+    type=click.IntRange(1, _MOST),
+    default=100,
+    show_default=True,
+    help="Number of records to look at, the last by their timestamps.",
+)
+@click.option("--output", type=FILE, help="Write the configuration into this new file.  [default: print it]")
+@click.pass_context
+def init_command(
+    ctx: click.Context,
+    file: Path | None,
+    topic: str,
+    bootstrap_servers: str,
+    registry: str | None,
+    number: int,
+    output: Path | None,
+) -> None:
+    """Propose a configuration for a topic, from its last records or a FILE (see config check --sample).
+
+    Says on standard error, and in comments, how many records the proposal reads and what it is not sure of.
+    Exits with 1 if it reads none.
+    """
+    from driftgauge.cli.tail import read_last
+    from driftgauge.inspection.inspector import Inspector
+    from driftgauge.inspection.proposal import Proposal, propose
+    from driftgauge.inspection.proposed_config import write_config
+    from driftgauge.inspection.report import describe_summary
+    from driftgauge.inspection.samples import read_sample
+    from driftgauge.kafka.registry_client import connect
+    from driftgauge.kafka.schema_registry import SchemaRegistry
+
+    sections = {"kafka": {"bootstrap.servers": bootstrap_servers, "group.id": "driftgauge"}}
+    sections |= {"schema_registry": {"url": registry}} if registry else {}
+    with ExitStack() as running:
+        draft = Path(running.enter_context(TemporaryDirectory())) / "driftgauge.yaml"
+        draft.write_text(write_config(topic, Proposal([topic]), (), sections), encoding="utf-8")
+        settings = read_settings(draft)
+        records: list[RawRecord] = []
+        if file is None:
+            records += read_last(settings, topic, number)
+        else:
+            records += read_sample(file, topic, SYSTEM_CLOCK.wall_ms())[-number:]
+        if not records:
+            fault = f"{file or topic} has no records; write some first"
+            raise InputError(fault)
+        topic = records[-1].topic() or topic
+        records = [record for record in records if record.topic() == topic]
+        schemas = None
+        if settings.schema_registry:
+            client = running.enter_context(connect(settings.schema_registry))
+            schemas = running.enter_context(SchemaRegistry(client, SYSTEM_CLOCK))
+        proposal = propose(topic, records, schemas, SYSTEM_CLOCK)
+        draft.write_text(write_config(topic, proposal, (), sections), encoding="utf-8")
+        inspector = Inspector(read_settings(draft), schemas)
+        inspected = inspector.inspect_all(records, SYSTEM_CLOCK)
+    notes = [str(describe_summary(inspected, inspector.problems)[-1]), *proposal.notes]
+    text = write_config(topic, proposal, notes, sections)
+    if output is None:
+        print_line(text.rstrip())
+    else:
+        with output.open("x", encoding="utf-8") as opened:
+            opened.write(text)
+    for note in notes:
+        message(note)
+    ctx.exit(0 if any(each.events for each in inspected) else 1)

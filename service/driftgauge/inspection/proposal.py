@@ -1,0 +1,355 @@
+"""A proposal of a topic's mapping, from what the topic's records hold."""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+
+from driftgauge.clock import Clock
+from driftgauge.config.inputs import InputSettings, TimeSource
+from driftgauge.config.paths import NAME
+from driftgauge.errors import ConfigError, InputError
+from driftgauge.events.contract import MAX_TEXT, STREAM_NAME, validate_event
+from driftgauge.events.inputs import build_readers
+from driftgauge.events.messages import field_getter, timestamp_ms
+from driftgauge.events.records import RawRecord
+from driftgauge.events.rejection import EventError, SchemaPending
+from driftgauge.events.schemas import SchemaSource
+from driftgauge.events.sources import read_time, to_text
+from driftgauge.events.vectors import VectorFormat, read_base64
+
+__all__ = ["Proposal", "measure_vector", "propose"]
+
+# Each refuses what is none of its records, but bytes can be anything.
+_ENCODINGS = ("cloudevents", "json", "avro", "protobuf", "inference", "bytes")
+_PATIENCE_S, _RETRY_S = 9.0, 0.1
+_MOST_DEPTH, _MOST_ITEMS = 16, 8
+# A list of fewer numbers is rather a shape or a place on a map.
+_LEAST_LISTED, _LEAST_IN_BYTES = 4, 8
+_LARGEST = 1e6
+# The deviation of the magnitudes of a vector's numbers, in decades; that of bytes of another type is larger.
+_MOST_DECADES = 2.0
+# Bytes of bf16 also fit f32, which reads every second number, and f16, which reads a tenth of the decades.
+_PREFERENCE = {"f32": 0.0, "bf16": -0.3, "f16": 0.3, "f64": 0.0}
+_UNAVAILABLE = "__debezium_unavailable_value"
+_DAY_MS = 86_400_000
+# The years 2001 to 2100: the numbers of no two units of time are both within.
+_FIRST_MS, _LAST_MS = 1_000_000_000_000, 4_100_000_000_000
+_UNITS = ("ms", "s", "us", "ns")
+_IS_TIME = re.compile(r".*(time|stamp|date|at|ts)(s|ms|us|ns|millis)?")
+_FEW = 20
+_MOST_SEGMENTS = 5
+# The letters of names, the likeliest first, and what the values of such a field are like.
+_NAMED: dict[str, tuple[Sequence[str], Callable[[Sequence[str]], bool]]] = {
+    "stream": (
+        ("stream", "streamname", "modelname", "inferenceservicename", "collection"),
+        lambda texts: len(set(texts)) <= _FEW and all(re.fullmatch(STREAM_NAME, text) for text in texts),
+    ),
+    "model_version": (
+        ("modelversion", "xmodelversion", "xmodel", "embeddingmodel", "model"),
+        lambda texts: len(set(texts)) <= _FEW,
+    ),
+    # A row is changed, or a call logged, more than once.
+    "event_id": (
+        ("eventid", "id", "uuid", "messageid", "requestid", "key"),
+        lambda texts: 2 * len(set(texts)) > len(texts),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A proposed mapping.
+
+    Attributes:
+        streams: The streams.
+        mapping: The topic's input; None where its records are events of the service's own contract.
+        notes: What was found, and what the proposal is not sure of.
+    """
+
+    streams: Sequence[str]
+    mapping: Mapping[str, object] | None = None
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A field of records.
+
+    Attributes:
+        source: Where it stands, as in a mapping.
+        values: Its values other than null, each with the time of its record.
+    """
+
+    source: dict[str, str]
+    values: list[tuple[int, object]] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        ((kind, where),) = self.source.items()
+        return where if kind == "path" else f"{kind} {where}"
+
+    @property
+    def letters(self) -> str:
+        """The letters of its last name."""
+        return re.sub(r"[^a-z]", "", str(self).rpartition(".")[2].rpartition(" ")[2].lower())
+
+    @property
+    def is_past(self) -> bool:
+        """Whether it is of a change the state before it, or of a model's call what goes in."""
+        return not {"before", "inputs"}.isdisjoint(re.split(r"\W", str(self)))
+
+    def texts(self) -> list[str]:
+        """Return its values as short texts; empty where one has none."""
+        with suppress(ValueError):
+            texts = [to_text(value) for _, value in self.values]
+            return texts if all(len(text) <= MAX_TEXT for text in texts) else []
+        return []
+
+
+class _Vector(NamedTuple):
+    """A field that holds vectors: how many, of how many numbers, of which type where they are bytes."""
+
+    field: _Field
+    number: int
+    numbers: int
+    dtype: str | None
+
+
+def propose(topic: str, records: Sequence[RawRecord], schemas: SchemaSource | None, clock: Clock) -> Proposal:
+    """Return a proposal for a topic's records.
+
+    Raises:
+        InputError: No vector was found in them.
+    """
+    encoding, decoded = max(
+        ((encoding, _decode(encoding, records, schemas, clock)) for encoding in _ENCODINGS),
+        # Of as many records the first encoding's.
+        key=lambda each: len(each[1]) if each[0] != "bytes" else 0.5,
+    )
+    with suppress(EventError):
+        if encoding == "json":
+            return Proposal(sorted({validate_event(value).stream for _, value in decoded}))
+    fields = _find_fields(decoded)
+    vectors = [vector for each in fields if (vector := _find_vector(each)) is not None]
+    if not vectors:
+        listed = ", ".join(map(str, fields)) or "none"
+        message = (
+            f"{topic}: no vector was found in {len(records)} records, read as {encoding} (fields: {listed}); "
+            "name a --registry if they are in Avro or Protobuf, or write the mapping (schemas/README.md)"
+        )
+        raise InputError(message)
+    vectors.sort(key=lambda vector: (vector.field.is_past, -vector.number, -vector.numbers))
+    return _describe(topic, encoding, len(decoded), fields, vectors)
+
+
+def _decode(
+    encoding: str, records: Sequence[RawRecord], schemas: SchemaSource | None, clock: Clock
+) -> list[tuple[RawRecord, object]]:
+    """Return the records that an encoding reads, with their values."""
+    vector = {"stream": {"constant": "any"}, "embedding": {"record": "value"}}
+    settings = InputSettings.model_validate({"encoding": encoding, "vectors": [vector]})
+    try:
+        reader = build_readers({"": settings}, schemas)[""]
+    except ConfigError:
+        # Without the extra, or a registry, nothing can be read in it.
+        return []
+    decoded: list[tuple[RawRecord, object]] = []
+    waiting = list(records)
+    deadline_s = clock.monotonic_s() + _PATIENCE_S
+    while waiting and clock.monotonic_s() < deadline_s:
+        try:
+            value: Any = reader.decode(waiting[-1])
+            # Bytes of any kind may be a message without outputs.
+            if encoding != "inference" or value["outputs"]:
+                decoded.append((waiting[-1], value))
+        except SchemaPending:
+            time.sleep(_RETRY_S)
+            continue
+        except EventError:
+            pass
+        waiting.pop()
+    return decoded[::-1]
+
+
+def _find_fields(decoded: Sequence[tuple[RawRecord, object]]) -> list[_Field]:
+    """Return the fields of records that have a value."""
+    fields: dict[str, _Field] = {}
+    for record, value in decoded:
+        found = [({"path": path} if path else {"record": "value"}, each) for path, each in _walk(value)]
+        found.append(({"record": "key"}, record.key()))
+        with suppress(SystemError):
+            # The attributes of a CloudEvent are fields of its value.
+            headers = [header for header in record.headers() or () if not header[0].startswith("ce_")]
+            found += [({"header": name}, each) for name, each in headers]
+        for source, each in found:
+            if each is not None:
+                entry = fields.setdefault(str(source), _Field(source))
+                entry.values.append((record.timestamp()[1], each))
+    return list(fields.values())
+
+
+def _walk(value: object, path: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
+    """Yield the paths and values of all fields; a list is one, unless it holds objects."""
+    descriptor: Any = getattr(value, "DESCRIPTOR", None)
+    steps: list[tuple[str, object]] = []
+    if isinstance(value, Mapping):
+        names = {str(name): each for name, each in value.items() if '"' not in str(name)}
+        steps = [(n if re.fullmatch(NAME, n) else f'["{n}"]', each) for n, each in names.items()]
+    elif descriptor is not None and timestamp_ms(value) is None:
+        steps = [(each.name, field_getter(type(value), each.name)(value)) for each in descriptor.fields]
+    elif isinstance(value, list) and value and (hasattr(value[0], "DESCRIPTOR") or type(value[0]) is dict):
+        for index, each in enumerate(value[:_MOST_ITEMS]):
+            name = field_getter(type(each), "name")(each)
+            is_named = isinstance(name, str) and re.fullmatch(r"[^\]]+", name)
+            steps.append((f"[name={name}]" if is_named else f"[{index}]", each))
+    else:
+        yield path, value
+    for step, each in steps if depth < _MOST_DEPTH else ():
+        yield from _walk(each, path + step if step[0] == "[" or not path else f"{path}.{step}", depth + 1)
+
+
+def _find_vector(found: _Field) -> _Vector | None:
+    """Return a field as that of vectors; None where it holds none."""
+    measured = [each for _, value in found.values if (each := measure_vector(value)) is not None]
+    if not measured or str(found) == "record key" or "header" in found.source:
+        return None
+    return _Vector(found, len(measured), *max(measured, key=measured.count))
+
+
+def measure_vector(value: object) -> tuple[int, str | None] | None:
+    """Return how many numbers a vector has, and their type in bytes; None for what is no vector."""
+    if isinstance(value, str):
+        try:
+            value = orjson.loads(value) if value.startswith("[") else read_base64(value)
+        except ValueError:
+            return None
+    if isinstance(value, list):
+        numbers = value[0] if value and isinstance(value[0], list) else value
+        is_vector = len(numbers) >= _LEAST_LISTED and {type(each) for each in numbers} <= {int, float}
+        return (len(numbers), None) if is_vector else None
+    if not isinstance(value, bytes | memoryview):
+        return None
+    fits = []
+    for dtype, preference in _PREFERENCE.items():
+        number = VectorFormat(dtype)  # type: ignore[arg-type]
+        if len(value) % number.size == 0 and len(value) >= _LEAST_IN_BYTES * number.size:
+            read = np.abs(number.to_float32(value))
+            sizes = read[read > 0]
+            is_plausible = len(sizes) and read.max() < _LARGEST
+            decades = np.log10(sizes, dtype=np.float64).std() if is_plausible else np.inf
+            if decades < _MOST_DECADES:
+                # Where f32 has round numbers, every second one of bf16 is zero.
+                fits.append((decades + preference - len(sizes) / len(read), len(read), dtype))
+    return min(fits)[1:] if fits else None
+
+
+def _describe(
+    topic: str, encoding: str, read: int, fields: Sequence[_Field], vectors: Sequence[_Vector]
+) -> Proposal:
+    """Return the proposal for a topic's fields; the first vector is taken."""
+    vector, *others = vectors
+    found, dtype = vector.field, vector.dtype
+    mapping: dict[str, object] = {"encoding": encoding}
+    kind = "" if dtype is None else f", by their bytes {dtype},"
+    notes = [f"embedding: {vector.numbers} numbers{kind} in {vector.number} of {read} records"]
+    if others:
+        notes.append(f"embedding: vectors are also in {_list(other.field for other in others)}")
+    conditions: list[object] = []
+    if any(value == _UNAVAILABLE for _, value in found.values):
+        conditions.append({**found.source, "not_in": [_UNAVAILABLE]})
+    if missing := read - len(found.values):
+        conditions.append({**found.source, "exists": True})
+        notes.append(f"where: {missing} of {read} records have no {found}, and are filtered, not refused")
+    if conditions:
+        mapping["where"] = conditions
+    named = {kind: _find_named(kind, fields, vector) for kind in _NAMED}
+    stream = named.pop("stream")
+    if stream is None:
+        notes.append("stream: one for the whole topic, since no field names streams")
+    mapping["stream"] = {"constant": topic} if stream is None else _shorten(stream.source)
+    shape = f"{str(found).rpartition('.')[0]}.shape"
+    has_shape = found.letters == "data" and any(str(each) == shape for each in fields)
+    mapping["embedding"] = _shorten(
+        found.source
+        | ({"dtype": dtype} if dtype not in {None, "f32"} else {})
+        | ({"shape": shape} if has_shape else {})
+    )
+    mapping["timestamp"] = _find_time(fields, vector, notes)
+    notes += [f"{key}: no field was found for it" for key, each in named.items() if each is None]
+    mapping |= {key: _shorten(each.source) for key, each in named.items() if each is not None}
+    segments = [each for each in fields if each not in (stream, *named.values()) and _is_segment(each)]
+    if segments:
+        notes.append(f"segments: of few values are {_list(segments[:_MOST_SEGMENTS])}; add those you want")
+    return Proposal([topic] if stream is None else sorted(set(stream.texts())), mapping, notes)
+
+
+def _list(fields: Iterable[_Field]) -> str:
+    return ", ".join(map(str, fields))
+
+
+def _shorten(source: Mapping[str, object]) -> object:
+    """Return a source in its short form, if it has one."""
+    return source["path"] if source.keys() == {"path"} else dict(source)
+
+
+def _find_named(kind: str, fields: Sequence[_Field], vector: _Vector) -> _Field | None:
+    """Return the field that is a stream, a model version or an id by its name and its values."""
+    names, is_fit = _NAMED[kind]
+    parent = str(vector.field).rpartition(".")[0]
+    found = [
+        each
+        for each in fields
+        if each.letters in names and len(texts := each.texts()) >= vector.number and is_fit(texts)
+    ]
+    # The nearest to the vector.
+    return min(
+        found,
+        key=lambda e: (e.is_past, str(e).rpartition(".")[0] != parent, names.index(e.letters)),
+        default=None,
+    )
+
+
+def _find_time(fields: Sequence[_Field], vector: _Vector, notes: list[str]) -> object:
+    """Return where the event time is: of the times near the record's the earliest, better with its name."""
+    found = []
+    for each in fields:
+        for unit in _UNITS if each is not vector.field else ():
+            source = each.source | ({} if unit == "ms" else {"unit": unit})
+            lags = _lags(source, each.values)
+            is_named = _IS_TIME.fullmatch(each.letters) is not None
+            lag = median(lags) if len(lags) >= vector.number else np.inf
+            if abs(lag) < (np.inf if is_named else _DAY_MS):
+                days = int(abs(lag) // _DAY_MS)
+                found.append((not is_named, days, -lag, str(each), source))
+                break
+    if not found:
+        notes.append("timestamp: the record's, since no field was found that may be the event's")
+        return {"record": "timestamp"}
+    (_, days, _, _, source), *others = sorted(found, key=lambda each: each[:3])
+    if days:
+        notes.append(f"timestamp: it is {days:,} days from the times of the records")
+    if others:
+        notes.append(f"timestamp: times are also in {', '.join(other[3] for other in others)}")
+    return _shorten(source)
+
+
+def _lags(source: Mapping[str, str], values: Sequence[tuple[int, object]]) -> list[int]:
+    """Return by how many ms the times of records are after those of a field, where these can be times."""
+    time_source, lags = TimeSource.model_validate(source), []
+    for stamp_ms, value in values:
+        with suppress(ValueError):
+            time_ms = read_time(time_source, value)
+            lags += [stamp_ms - time_ms] if _FIRST_MS <= time_ms < _LAST_MS else []
+    return lags
+
+
+def _is_segment(found: _Field) -> bool:
+    """Return whether a field has few values, so that records can be told apart by it."""
+    texts = found.texts() if all(isinstance(value, str | bool) for _, value in found.values) else []
+    return 1 < len(set(texts)) <= min(_FEW, len(texts) // 2)

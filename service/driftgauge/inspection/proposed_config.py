@@ -1,0 +1,47 @@
+"""A proposal as the text of a configuration, with comments."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+
+from driftgauge.inspection.proposal import Proposal
+
+__all__ = ["write_config"]
+
+_NO_BREAK = 1_000_000
+
+
+def write_config(
+    topic: str, proposal: Proposal, notes: Iterable[str], sections: Mapping[str, Mapping[str, Any]]
+) -> str:
+    """Return the YAML of a configuration that reads a topic.
+
+    Args:
+        topic: The topic.
+        proposal: How it is read.
+        notes: Lines for the head.
+        sections: Further sections, for the clients.
+    """
+    lines = ["# Proposed by `driftgauge init`. Read what it was not sure of, and adapt it:"]
+    # A character that ends a line would end the comment.
+    lines += ["".join(each if each.isprintable() else "?" for each in f"# - {note}") for note in notes]
+    lines += [f"{name}: {_flow(section)}" for name, section in sections.items()]
+    lines += [f"topics: {_flow({'events': [topic]})}", "streams:"]
+    lines.append("  # The baselines may be fitted later; see driftgauge baseline fit --help.")
+    lines += [
+        f"  - {_flow({'name': name, 'baseline': f'{name}.safetensors', 'windows': ['1h']})}"
+        for name in proposal.streams
+    ]
+    if proposal.mapping is None:
+        lines.append("# The records are events of the service's own contract, and need no mapping.")
+    else:
+        lines += ["inputs:", f"  {_flow(topic)}:"]
+        lines += [f"    {key}: {_flow(value)}" for key, value in proposal.mapping.items()]
+    return "\n".join([*lines, ""])
+
+
+def _flow(value: object) -> str:
+    """Return a value as YAML in one line."""
+    # A scalar alone would end with a document's end.
+    return yaml.safe_dump([value], default_flow_style=True, sort_keys=False, width=_NO_BREAK).strip()[1:-1]

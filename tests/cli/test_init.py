@@ -1,0 +1,319 @@
+"""`driftgauge init`: a configuration that is proposed loads, and reads the records it was proposed from."""
+
+import base64
+import json
+import uuid
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+import yaml
+from confluent_kafka import Producer
+
+from driftgauge.inspection.proposal import measure_vector
+from tests.builders.clocks import MONDAY_MS
+from tests.builders.events import build_event, write_events
+from tests.cli.command import run
+from tests.events.golden_encodings import embedded_class, embedded_file
+from tests.events.schema_records import AVRO, ID, avro, framed, serialized
+from tests.harness.demo import EmbeddedBroker
+from tests.harness.registry_server import serve_answers
+
+TOPIC = "orders"
+RECORDS = 24
+RANDOM = np.random.default_rng(5)
+VECTORS = RANDOM.normal(0, 0.3, (RECORDS, 16)).astype(np.float32)
+COUNTRIES = ("de", "fr", "it")
+
+
+def encoded(vector, dtype="<f4"):
+    return base64.b64encode(vector.astype(dtype).tobytes()).decode()
+
+
+def own_contract(number):
+    return {"payload": json.loads(build_event(MONDAY_MS + number, 1, event_id=f"e{number}"))}
+
+
+def nested(number):
+    user = {"id": 17, "country": COUNTRIES[number % 3], "born_at": "1990-01-01T00:00:00Z"}
+    request = {"time": (MONDAY_MS - 70_000) / 1_000 + number, "x.model": "e5-2", "user": user}
+    query = {"text": "red", "vector": VECTORS[number].tolist(), "place": [52.5, 13.4]}
+    return {"payload": {"request": request, "query": query}, "key": f"search-{number}"}
+
+
+def attributes(number):
+    return {
+        "specversion": "1.0",
+        "id": f"c{number}",
+        "source": "/s",
+        "type": "embedded",
+        "time": time_text(number),
+    }
+
+
+def time_text(number):
+    return datetime.fromtimestamp(MONDAY_MS / 1_000 + number, UTC).isoformat().replace("+00:00", "Z")
+
+
+def structured(number):
+    data = {"v": encoded(VECTORS[number], "<f2"), "model_version": "v3"}
+    headers = {"content-type": "application/cloudevents+json"}
+    return {
+        "payload": {**attributes(number), "datacontenttype": "application/json", "data": data},
+        "headers": headers,
+    }
+
+
+def binary(number):
+    headers = {f"ce_{name}": text for name, text in attributes(number).items()}
+    return {
+        "payload": {"v": VECTORS[number].tolist()},
+        "headers": {**headers, "content-type": "application/json"},
+    }
+
+
+def inference(number):
+    output = {"name": "embedding", "shape": [1, 16], "datatype": "FP32", "data": VECTORS[number].tolist()}
+    labels = {"name": "label", "shape": [1], "datatype": "INT64", "data": [3]}
+    return {
+        "payload": {
+            "model_name": "encoder",
+            "model_version": "3",
+            "id": f"i{number}",
+            "outputs": [labels, output],
+        }
+    }
+
+
+def debezium(number):
+    after = {"id": number, "model": "clip-4", "embedding": json.dumps(VECTORS[number].tolist())}
+    op, before = "c", None
+    match number:
+        case 5:
+            after["embedding"] = "__debezium_unavailable_value"
+        case 6:
+            op, before, after = "d", after, None
+    source = {"connector": "postgresql", "ts_ms": MONDAY_MS + number, "lsn": 24_023_128 + number}
+    return {
+        "payload": {
+            "before": before,
+            "after": after,
+            "source": source,
+            "op": op,
+            "ts_us": (MONDAY_MS + 50_000) * 1_000,
+        }
+    }
+
+
+def raw_bytes(number):
+    headers = {
+        "model_name": "images",
+        "event-time": str((MONDAY_MS + number) * 1_000),
+        "event_id": f"b{number}",
+    }
+    return {"payload_base64": encoded(VECTORS[number], "<f8"), "headers": headers}
+
+
+def in_avro(number):
+    value = {
+        "stream": COUNTRIES[number % 3],
+        "at": datetime.fromtimestamp(MONDAY_MS / 1_000, UTC),
+        "id": uuid.UUID(int=number),
+        "vector": VECTORS[number].tobytes(),
+        "numbers": None,
+        "segments": {"device": ("phone", "desk")[number % 2]},
+    }
+    return {"payload_base64": base64.b64encode(framed(avro(value))).decode()}
+
+
+def in_protobuf(number):
+    message = embedded_class()(stream="images", vector=VECTORS[number].tobytes())
+    message.at.FromMilliseconds(MONDAY_MS + number)
+    return {"payload_base64": base64.b64encode(framed(b"\0" + message.SerializeToString(), ID + 1)).decode()}
+
+
+def write_sample(folder, build):
+    lines = [
+        json.dumps({"ts": MONDAY_MS + 60_000, "topic": TOPIC, **build(number)}) for number in range(RECORDS)
+    ]
+    return write_events(folder / "sample.records.jsonl", [line.encode() for line in lines])
+
+
+CASES = {
+    own_contract: (["images"], None, ()),
+    nested: (
+        [TOPIC],
+        {
+            "encoding": "json",
+            "stream": {"constant": TOPIC},
+            "embedding": "query.vector",
+            "timestamp": {"path": "request.time", "unit": "s"},
+            "event_id": {"record": "key"},
+            "model_version": 'request["x.model"]',
+        },
+        ("stream: one for the whole topic", "segments: of few values are request.user.country;"),
+    ),
+    structured: (
+        [TOPIC],
+        {
+            "encoding": "cloudevents",
+            "stream": {"constant": TOPIC},
+            "embedding": {"path": "data.v", "dtype": "f16"},
+            "timestamp": "time",
+            "event_id": "id",
+            "model_version": "data.model_version",
+        },
+        ("embedding: 16 numbers, by their bytes f16, in 24 of 24 records",),
+    ),
+    binary: (
+        [TOPIC],
+        {
+            "encoding": "cloudevents",
+            "stream": {"constant": TOPIC},
+            "embedding": "data.v",
+            "timestamp": "time",
+            "event_id": "id",
+        },
+        ("model_version: no field was found for it",),
+    ),
+    inference: (
+        ["encoder"],
+        {
+            "encoding": "json",
+            "stream": "model_name",
+            "embedding": {"path": "outputs[name=embedding].data", "shape": "outputs[name=embedding].shape"},
+            "timestamp": {"record": "timestamp"},
+            "event_id": "id",
+            "model_version": "model_version",
+        },
+        ("timestamp: the record's",),
+    ),
+    debezium: (
+        [TOPIC],
+        {
+            "encoding": "json",
+            "where": [
+                {"path": "after.embedding", "not_in": ["__debezium_unavailable_value"]},
+                {"path": "after.embedding", "exists": True},
+            ],
+            "stream": {"constant": TOPIC},
+            "embedding": "after.embedding",
+            "timestamp": "source.ts_ms",
+            "event_id": "after.id",
+            "model_version": "after.model",
+        },
+        ("where: 1 of 24 records have no after.embedding", "timestamp: times are also in ts_us"),
+    ),
+    raw_bytes: (
+        ["images"],
+        {
+            "encoding": "bytes",
+            "stream": {"header": "model_name"},
+            "embedding": {"record": "value", "dtype": "f64"},
+            "timestamp": {"header": "event-time", "unit": "us"},
+            "event_id": {"header": "event_id"},
+        },
+        ("embedding: 16 numbers, by their bytes f64, in 24 of 24 records",),
+    ),
+    in_avro: (
+        ["de", "fr", "it"],
+        {
+            "encoding": "avro",
+            "stream": "stream",
+            "embedding": "vector",
+            "timestamp": "at",
+            "event_id": "id",
+        },
+        ("embedding: 16 numbers, by their bytes f32", "segments.device"),
+    ),
+    in_protobuf: (
+        ["images"],
+        {"encoding": "protobuf", "stream": "stream", "embedding": "vector", "timestamp": "at"},
+        ("event_id: no field was found for it",),
+    ),
+}
+FILTERED = {debezium: 2}
+
+
+def answer(path, _):
+    """Answer as a registry with a schema of each type."""
+    found = {
+        str(ID): {"schema": json.dumps(AVRO)},
+        str(ID + 1): {"schema": serialized(embedded_file()), "schemaType": "PROTOBUF"},
+    }.get(path.partition("?")[0].rpartition("/")[2])
+    return (404, b'{"error_code": 40403}') if found is None else (200, json.dumps(found).encode())
+
+
+@pytest.mark.parametrize("build", CASES, ids=lambda build: build.__name__)
+def test_proposal_loads_and_reads_what_it_was_made_from(tmp_path, build):
+    streams, mapping, doubts = CASES[build]
+    sample, config = write_sample(tmp_path, build), tmp_path / "driftgauge.yaml"
+    with serve_answers(answer) as url:
+        registry = ["--registry", url] if build in {in_avro, in_protobuf} else []
+        done = run("init", sample, *registry, "--output", config)
+        assert (done.returncode, done.stdout) == (0, "")
+        checked = run("config", "check", "--config", config, "--sample", sample)
+    tree = yaml.safe_load(config.read_text("utf-8"))
+    assert [stream["name"] for stream in tree["streams"]] == streams
+    assert tree.get("inputs", {}).get(TOPIC) == mapping
+    filtered = FILTERED.get(build, 0)
+    accepted = RECORDS - filtered
+    summary = f"{RECORDS} records: {accepted} accepted ({accepted} events), {filtered} filtered, 0 refused"
+    assert done.stderr.startswith(f"{summary}\n")
+    assert checked.stdout.endswith(f"{summary}\n")
+    comments = config.read_text("utf-8").partition("\nkafka:")[0]
+    assert [doubt for doubt in doubts if doubt not in done.stderr or doubt not in comments] == []
+
+
+def test_topic_is_read_from_brokers_and_configuration_is_printed(tmp_path):
+    with EmbeddedBroker([TOPIC, "empty"]) as broker:
+        producer = Producer({"bootstrap.servers": broker.bootstrap})
+        for number in range(RECORDS):
+            content = json.dumps(nested(number)["payload"])
+            producer.produce(TOPIC, content, f"k{number}", timestamp=MONDAY_MS + 60_000)
+        producer.produce(TOPIC, b"{", timestamp=MONDAY_MS + 60_000)
+        assert producer.flush(10) == 0
+        arguments = ("--bootstrap-servers", broker.bootstrap, "--topic")
+        done = run("init", *arguments, TOPIC)
+        empty = run("init", *arguments, "empty")
+        absent = run("init", *arguments, "absent")
+    assert done.returncode == 0
+    assert yaml.safe_load(done.stdout)["kafka"]["bootstrap.servers"] == broker.bootstrap
+    assert yaml.safe_load(done.stdout)["inputs"][TOPIC] == CASES[nested][1]
+    assert "25 records: 24 accepted (24 events), 0 filtered, 1 refused (1 undecodable)" in done.stderr
+    assert (empty.returncode, absent.returncode) == (2, 2)
+    assert "empty has no records" in empty.stderr
+    assert "topic absent does not exist" in absent.stderr
+
+
+def test_topic_without_vectors_and_existing_file_are_refused(tmp_path):
+    sample = write_sample(tmp_path, lambda number: {"payload": {"name": "x\n", "place": [1, 2], "n": number}})
+    done = run("init", sample)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "no vector was found in 24 records, read as json (fields: name, place, n)" in done.stderr
+    done = run("init", write_sample(tmp_path, in_avro))
+    assert done.returncode == 2
+    assert "name a --registry if they are in Avro or Protobuf" in done.stderr
+    config = tmp_path / "driftgauge.yaml"
+    config.write_text("mine", encoding="utf-8")
+    done = run("init", write_sample(tmp_path, nested), "--output", config)
+    assert (done.returncode, config.read_text("utf-8")) == (1, "mine")
+    assert "File exists" in done.stderr
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16", "f64"])
+@pytest.mark.parametrize("kind", ["normal", "sparse", "round"])
+def test_type_of_numbers_in_bytes_is_found(dtype, kind):
+    numbers = RANDOM.normal(0, 0.1, 384).astype(np.float32)
+    match kind:
+        case "sparse":
+            numbers = np.maximum(numbers, 0)
+        case "round":
+            numbers = np.round(numbers * 64)
+    raw = {
+        "f32": numbers,
+        "f16": numbers.astype("<f2"),
+        "bf16": (numbers.view(np.uint32) >> 16).astype("<u2"),
+        "f64": numbers.astype("<f8"),
+    }[dtype].tobytes()
+    assert measure_vector(raw) == (384, dtype)
