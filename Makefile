@@ -29,9 +29,13 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version); the first time takes a minute or two"
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "The environment cannot be created. Remedy on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
-	@echo "Installing the locked dependencies"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@echo "Installing driftgauge itself"
+	@echo "Step 1 of 2: installing $$(grep -c '^[a-z].*==' requirements.lock) locked dependencies"
+	@log=$(VENV)/install.log; seconds=0; \
+	  $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock >$$log 2>&1 & \
+	  trap "kill $$!; exit 130" INT TERM; while kill -0 $$! 2>/dev/null; do sleep 1; seconds=$$((seconds + 1)); \
+	    [ $$((seconds % 5)) -ne 0 ] || printf '  %3d s: %s\n' $$seconds "$$(tail -n 1 $$log | cut -c 1-90)"; \
+	  done; wait $$! || { tail -n 20 $$log; exit 1; }
+	@echo "Step 2 of 2: installing driftgauge itself"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -123,8 +127,12 @@ pictures: $(STAMP) ## Draw the README's picture of the page, from the demo (need
 	@$(BIN)/python -m tests.tools.pictures
 
 .PHONY: kafka
-kafka: $(STAMP) ## Run a real Kafka broker on 127.0.0.1:9092 until Ctrl-C (needs Java 17 and Maven)
-	@$(BIN)/python -m tests.harness.broker
+kafka: $(STAMP) ## Run a real Kafka broker on 127.0.0.1:9092 until Ctrl-C (needs Java 17 and Maven; PORT)
+	@$(BIN)/python -m tests.harness.broker $(if $(PORT),--port $(PORT))
+
+.PHONY: registry
+registry: $(STAMP) ## Run a schema registry, Apicurio's, on 127.0.0.1:8081 until Ctrl-C (needs Java 17 and Maven; PORT)
+	@$(BIN)/python -m tests.harness.registry $(if $(PORT),--port $(PORT))
 
 .PHONY: clean
 clean: ## Remove the environment and everything generated at run time

@@ -9,14 +9,11 @@ the measurements. To run a broker by hand:
 from __future__ import annotations
 
 import argparse
-import signal
-import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
 
-from tests.harness.jars import BrokerUnavailable, kafka_version
+from tests.harness.by_hand import serve_by_hand
+from tests.harness.jars import kafka_version
 from tests.harness.node import Node
 from tests.harness.nodes import COMBINED, KafkaCluster
 from tests.harness.process import LOG_TAIL_LINES, ServerError
@@ -48,6 +45,8 @@ class Broker:
     def bootstrap(self) -> str:
         """`host:port`; empty until the first start."""
         return self._cluster.bootstrap
+
+    address = bootstrap
 
     @property
     def data(self) -> Path:
@@ -95,29 +94,12 @@ class Broker:
 
 
 def main() -> None:
-    """Serves one broker in the foreground until SIGINT or SIGTERM, then deletes its data."""
+    """Serves one broker in the foreground."""
     parser = argparse.ArgumentParser(description="Serve a Kafka broker on the loopback interface.")
     parser.add_argument("--port", type=int, default=9092, help="0 takes a free one (default: 9092)")
     parser.add_argument("--version", help=f"of Kafka (default: {kafka_version()})")
     arguments = parser.parse_args()
-
-    def end(signum: int, frame: object) -> NoReturn:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # a second signal must not interrupt the cleanup
-        sys.exit(0)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    try:
-        with Broker(arguments.port or None, version=arguments.version) as broker:
-            sys.stdout.write(f"{broker.bootstrap}\n")
-            sys.stdout.flush()
-            sys.stderr.write("The broker serves until Ctrl-C. Its data is deleted then.\n")
-            while broker.running:
-                time.sleep(0.5)
-            sys.exit(f"The broker ended by itself. Its log ends:\n{broker.log_tail()}")
-    except (BrokerUnavailable, ServerError) as error:
-        sys.exit(str(error))
+    serve_by_hand("broker", lambda: Broker(arguments.port or None, version=arguments.version))
 
 
 if __name__ == "__main__":

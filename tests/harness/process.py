@@ -65,7 +65,9 @@ class ServerProcess:
             if self._process is None or self._process.poll() is not None:
                 self._raise_start_failure(f"exited with {self._process and self._process.returncode}")
             if time.monotonic() > deadline:
-                self._raise_start_failure(f"did not answer within {PATIENCE_S:.0f} s")
+                self._raise_start_failure(
+                    f"did not answer within {PATIENCE_S:.0f} s: end other programs, and start it again"
+                )
             time.sleep(0.05)
 
     def start(self) -> None:

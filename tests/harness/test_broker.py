@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.harness.broker import Broker
+from tests.harness.by_hand import serve_by_hand
 from tests.harness.fixtures import ExternalCluster
 from tests.harness.jars import BrokerUnavailable, copy_jars, find_java, kafka_version
 from tests.harness.node import PortTakenError
@@ -22,6 +25,22 @@ def test_start_on_taken_port_names_port(kafka_broker: Broker | ExternalCluster) 
     with pytest.raises(PortTakenError, match=f":{port}"):
         second.start()
     assert not second.running
+
+
+def test_slow_start_ends_in_a_sentence_with_its_remedy() -> None:
+    def make() -> Broker:
+        raise subprocess.TimeoutExpired(["java", "-version"], 300)
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with pytest.raises(
+            SystemExit, match=r"java has not ended within 300 s.*end other programs"
+        ) as caught:
+            serve_by_hand("broker", make)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert "\n" not in str(caught.value)
 
 
 def copy_into_nothing() -> None:
