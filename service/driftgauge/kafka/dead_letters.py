@@ -1,4 +1,4 @@
-"""Dead letters: rejected records, written to the dead-letter topic with the reason."""
+"""Dead letters: rejected records, written to the dead-letter topic with the reason, and read from it."""
 
 import logging
 from collections.abc import Sequence
@@ -10,15 +10,56 @@ from driftgauge.errors import TransactionAborted
 from driftgauge.events.rejection import Rejection
 from driftgauge.kafka.transaction import ANY, Headers, Transaction
 
-__all__ = ["MAX_BUFFERED_BYTES", "DeadLetters"]
+__all__ = ["MAX_BUFFERED_BYTES", "DeadLetters", "RefusedRecord", "read_letter"]
 
 _log = logging.getLogger(__name__)
 
 # Upper bound in bytes of a record's framing and the added headers.
 _FRAME_BYTES = 2_000
 
+# The names of the added headers follow it.
+_PREFIX = "driftgauge."
+_ADDED = ("reason", "detail", "topic", "partition", "offset", "omitted")
+
 MAX_BUFFERED_BYTES = 16 * 1024 * 1024
 """Buffered letters beyond this size trigger a commit."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRecord:
+    """A rejected record, as its dead letter has it.
+
+    Attributes:
+        letter: The dead letter, whose key and value are the record's.
+        headers: The record's own headers.
+        reason, detail: Why it was rejected.
+        topic, partition, offset: Where it was read; empty text where a header is missing.
+        omitted: What the dead letter lacks of it; empty text where it is whole.
+    """
+
+    letter: Message
+    headers: Headers
+    reason: str
+    detail: str
+    topic: str
+    partition: str
+    offset: str
+    omitted: str
+
+    @property
+    def origin(self) -> str:
+        """Where the record was read, in one text."""
+        return f"{self.topic}[{self.partition}]@{self.offset}"
+
+
+def read_letter(letter: Message) -> RefusedRecord:
+    """Return the record that a dead letter holds."""
+    headers: Headers = [*(letter.headers() or [])]
+    added = {name: value for name, value in headers if name.removeprefix(_PREFIX) in _ADDED}
+    # The client gives values as bytes.
+    values = [bytes(added.get(_PREFIX + name) or b"") for name in _ADDED]  # type: ignore[arg-type]
+    texts = [value.decode(errors="replace") for value in values]
+    return RefusedRecord(letter, [header for header in headers if header[0] not in added], *texts)
 
 
 @dataclass(frozen=True, slots=True)

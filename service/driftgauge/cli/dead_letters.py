@@ -1,0 +1,154 @@
+"""`driftgauge dead-letters`: look at refused records, and send them back after a mend."""
+
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from driftgauge.cli.options import TIME, config_option, read_settings
+from driftgauge.cli.printing import json_option, message, print_blocks, print_json, print_line
+from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.config import Settings
+from driftgauge.events.rejection import Reason
+from driftgauge.events.timestamps import LAST_MS
+from driftgauge.kafka.dead_letters import RefusedRecord, read_letter
+from driftgauge.kafka.requeue import Requeue
+from driftgauge.layout import Block, Table
+from driftgauge.report.topic_range import TopicRange
+
+__all__ = ["dead_letters_group"]
+
+_DAY_MS = 86_400_000
+_MOST_SHOWN, _MOST_SENT = 1_000, 100_000
+_SHOWN_CHARACTERS, _SHOWN_ORIGINS = 200, 3
+
+_reason_option = click.option("--reason", type=click.Choice([reason.value for reason in Reason]))
+_from_option = click.option(
+    "--from", "from_ms", type=TIME, help="The first time of refusal, RFC 3339.  [default: a day ago]"
+)
+_until_option = click.option(
+    "--until",
+    "until_ms",
+    type=TIME,
+    default=LAST_MS,
+    help="The time before which the range ends.  [default: none]",
+)
+
+
+@click.group("dead-letters")
+def dead_letters_group() -> None:
+    """Look at refused records, and send them back after a mend."""
+
+
+@dead_letters_group.command("list")
+@config_option
+@_from_option
+@_until_option
+@json_option
+def _list(config_path: Path, from_ms: int | None, until_ms: int, *, as_json: bool) -> None:
+    """Count the refused records of a range by topic and reason."""
+    settings = read_settings(config_path)
+    numbers: Counter[tuple[str, str]] = Counter()
+    for record in _read(settings, from_ms, until_ms):
+        numbers[record.topic, record.reason] += 1
+    found = sorted(numbers.items())
+    if as_json:
+        print_json([{"topic": topic, "reason": reason, "records": n} for (topic, reason), n in found])
+    elif found:
+        rows = [(topic, reason, f"{number:,}") for (topic, reason), number in found]
+        print_blocks([Table(("topic", "reason", "records"), rows, text=(0, 1))])
+    else:
+        message(f"{settings.topics.dead_letters} has no records in the range; set --from to an earlier time")
+
+
+@dead_letters_group.command("show")
+@config_option
+@_reason_option
+@_from_option
+@_until_option
+@click.option(
+    "--last",
+    "number",
+    type=click.IntRange(1, _MOST_SHOWN),
+    default=10,
+    show_default=True,
+    help="Number of records.",
+)
+def _show(config_path: Path, reason: str | None, from_ms: int | None, until_ms: int, number: int) -> None:
+    """Show the last refused records of a range: origin, reason, key, headers, and the value's beginning."""
+    found = _read(read_settings(config_path), from_ms, until_ms)
+    blocks: list[Block] = []
+    for record in deque((each for each in found if reason in {None, each.reason}), number):
+        parts = [("key", record.letter.key()), *record.headers, ("value", record.letter.value())]
+        rows = [(name, _to_text(part)) for name, part in parts if part is not None]
+        rows += [("omitted", record.omitted)] if record.omitted else []
+        blocks += [f"{record.origin}: {record.reason}: {record.detail}", Table((), rows, text=(0, 1))]
+    print_blocks(blocks)
+
+
+@dead_letters_group.command("requeue")
+@config_option
+@click.option(
+    "--reason", type=click.Choice([reason.value for reason in Reason]), required=True, help="What was mended."
+)
+@click.option(
+    "--most", type=click.IntRange(1, _MOST_SENT), default=1_000, show_default=True, help="Number of records."
+)
+@click.option("--send", is_flag=True, help="Send them; without it, only say what would be sent.")
+def _requeue(config_path: Path, reason: str, most: int, *, send: bool) -> None:
+    """Send refused records of a reason back to their topics after a mend, the oldest first, each once.
+
+    A group of its own, GROUP.requeue.REASON, keeps how far they were sent: a later run goes on there. Records
+    that are not held as a whole, and those of topics that are not read, are passed by.
+    """
+    settings = read_settings(config_path)
+    topic, group = settings.topics.dead_letters, f"{settings.group}.requeue.{reason}"
+    sent: Counter[str] = Counter()
+    passed: list[str] = []
+    with (
+        Requeue(settings.kafka, topic, group) as requeue,
+        TopicRange(settings.kafka, topic, 0, LAST_MS) as span,
+    ):
+        if send:
+            requeue.start()
+        done = requeue.positions([each.index for each in span.partitions])
+        span.partitions = tuple(
+            replace(each, start=max(each.start, done[each.index])) for each in span.partitions
+        )
+        for letters in span.batches():
+            chosen, end = [], 0
+            for record in map(read_letter, letters):
+                if sent.total() == most:
+                    break
+                end = (record.letter.offset() or 0) + 1
+                if record.reason == reason and (record.omitted or record.topic not in settings.topics.events):
+                    passed.append(record.origin)
+                elif record.reason == reason:
+                    chosen.append(record)
+                    sent[record.topic] += 1
+            if send and end:
+                requeue.send(chosen, {letters[0].partition() or 0: end})
+            if sent.total() == most:
+                break
+    if passed:
+        message(
+            f"passed by {len(passed):,}, whose letters do not hold them whole or whose topic is not read: "
+            f"{', '.join(passed[:_SHOWN_ORIGINS])}{', …' if len(passed) > _SHOWN_ORIGINS else ''}"
+        )
+    listed = ", ".join(f"{number:,} to {name}" for name, number in sorted(sent.items())) or "none"
+    print_line(f"sent {listed}" if send else f"would send {listed}; add --send to do it")
+
+
+def _read(settings: Settings, from_ms: int | None, until_ms: int) -> Iterator[RefusedRecord]:
+    """Yield the refused records of a range of refusal times, a day until now by default."""
+    start_ms = SYSTEM_CLOCK.wall_ms() - _DAY_MS if from_ms is None else from_ms
+    with TopicRange(settings.kafka, settings.topics.dead_letters, start_ms, until_ms) as span:
+        for letters in span.batches():
+            yield from map(read_letter, letters)
+
+
+def _to_text(part: bytes | str) -> str:
+    text = part if isinstance(part, str) else part.decode(errors="backslashreplace")
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}… ({len(part):,} bytes)"

@@ -1,0 +1,111 @@
+"""Sending refused records back to their topics, each once, in transactions with a group's offsets."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Self
+
+from confluent_kafka import KafkaException, TopicPartition
+
+from driftgauge.kafka import client
+from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties
+from driftgauge.kafka.dead_letters import RefusedRecord
+from driftgauge.kafka.metadata import failure
+
+__all__ = ["FIRST_ORIGIN", "Requeue"]
+
+FIRST_ORIGIN = "driftgauge.first-origin"
+"""The header with the place where a requeued record was first refused; it survives another refusal."""
+
+# More than a failover, 12 s.
+_TRANSACTION_S = 30.0
+
+
+class Requeue:
+    """Sends the dead letters of one reason back.
+
+    A group of its own holds the offsets up to which they were sent. Its name is also the transactional id, so
+    that the start of another run fences this one.
+    """
+
+    def __init__(self, properties: KafkaProperties, topic: str, group: str) -> None:
+        """Create the clients.
+
+        Args:
+            properties: librdkafka's properties.
+            topic: The dead-letter topic.
+            group: The group of the offsets.
+        """
+        self._topic = topic
+        self._group = group
+        self._consumer = client.consumer(properties, group)
+        self._producer = client.transactional_producer(properties, group, lambda _: None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+
+    def start(self) -> None:
+        """End the transactions of every other run.
+
+        Raises:
+            AuthorizationError: The cluster denies the right.
+            BrokerError: The cluster does not answer.
+        """
+        try:
+            self._producer.init_transactions(_TRANSACTION_S)
+        except KafkaException as error:
+            raise failure(error.args[0], "no transaction can be started", right=self._right) from error
+
+    def positions(self, partitions: Sequence[int]) -> dict[int, int]:
+        """Return the offsets up to which letters were sent, by partition; -1001 where none was.
+
+        Raises:
+            AuthorizationError: The cluster denies the right.
+            BrokerError: The cluster does not answer.
+        """
+        asked = [TopicPartition(self._topic, partition) for partition in partitions]
+        try:
+            found = self._consumer.committed(asked, REQUEST_TIMEOUT_S)
+        except KafkaException as error:
+            what = f"the offsets of group {self._group} are unknown"
+            raise failure(error.args[0], what, right=self._right) from error
+        return {each.partition: each.offset for each in found}
+
+    def send(self, records: Sequence[RefusedRecord], positions: Mapping[int, int]) -> None:
+        """Send records back, and commit the offsets by partition up to which letters were then sent.
+
+        A record keeps its key, value, headers and partition, and has the time of its dead letter.
+
+        Raises:
+            AuthorizationError: The cluster denies the right.
+            BrokerError: Nothing was sent.
+        """
+        offsets = [TopicPartition(self._topic, partition, end) for partition, end in positions.items()]
+        try:
+            self._producer.begin_transaction()
+            for record in records:
+                first = (
+                    [] if FIRST_ORIGIN in dict(record.headers) else [(FIRST_ORIGIN, record.origin.encode())]
+                )
+                self._producer.produce(
+                    record.topic,
+                    record.letter.value(),
+                    record.letter.key(),
+                    int(record.partition),
+                    headers=[*record.headers, *first],
+                    timestamp=record.letter.timestamp()[1],
+                )
+            self._producer.send_offsets_to_transaction(
+                offsets, self._consumer.consumer_group_metadata(), _TRANSACTION_S
+            )
+            self._producer.commit_transaction(_TRANSACTION_S)
+        except KafkaException as error:
+            with suppress(KafkaException):
+                self._producer.abort_transaction(_TRANSACTION_S)
+            raise failure(error.args[0], "the transaction failed", right=self._right) from error
+
+    @property
+    def _right(self) -> str:
+        return f"grant Read on the group and Write on the transactional id {self._group}, Write on the topics"

@@ -1,0 +1,96 @@
+"""Dead letters that are sent back after a mend: each once, and counted."""
+
+import json
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Message
+
+from tests.harness.case import HOUR_MS, START_MS, Case, make_events
+from tests.harness.service import driftgauge
+
+pytestmark = pytest.mark.broker
+
+REFUSED = 250
+FIRST = "driftgauge.first-origin"
+KEY = b"key"
+
+
+def headers(message: Message) -> dict[str, bytes]:
+    return {name: bytes(value or b"") for name, value in message.headers() or []}
+
+
+def dead_letters(case: Case, command: str, *arguments: str) -> str:
+    """Run a command of `driftgauge dead-letters`; return what it prints and says."""
+    done = driftgauge("dead-letters", command, "--config", case.config, *arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def test_refused_records_are_sent_back_once_and_counted(tmp_path: Path, bootstrap: str) -> None:
+    case = Case(tmp_path, bootstrap, partitions=2)
+    topic = case.events_topic
+    events = make_events("beta", REFUSED, start_ms=START_MS, span_ms=HOUR_MS, seed=1)
+    with case.serve() as service:
+        case.publish(events)
+        service.wait_for("the dead letters", lambda: len(case.dead_letters()) == REFUSED)
+        service.stop()
+    first = {message.value(): message for message in case.read(topic)}
+    own = {"reason": "unknown_stream", "topic": topic, "partition": "0", "offset": "7", "omitted": "5 MB"}
+    producer = case.producer()
+    producer.produce(
+        case.dead_letters_topic, headers={f"driftgauge.{name}": text for name, text in own.items()}
+    )
+    assert producer.flush(30) == 0
+
+    requeue = ("requeue", "--reason", "unknown_stream")
+    ends = case.ends()
+    assert f"would send {REFUSED} to {topic}; add --send to do it" in dead_letters(case, *requeue)
+    assert case.ends() == ends
+    # The mend.
+    case.streams = ["alpha", "beta"]
+    case.fit("beta")
+    case.write_config()
+    assert f"sent 100 to {topic}" in dead_letters(case, *requeue, "--send", "--most", "100")
+    rest = dead_letters(case, *requeue, "--send")
+    assert f"sent {REFUSED - 100} to {topic}" in rest
+    assert "passed by 1, whose letters do not hold them whole" in rest
+    assert f"{topic}[0]@7" in rest
+    assert "sent none" in dead_letters(case, *requeue, "--send")
+    with case.serve() as service:
+        service.wait_for("the events to be counted", lambda: service.counted() == REFUSED)
+        service.stop()
+    assert len(case.dead_letters()) == REFUSED + 1
+    sent = [message for message in case.read(topic) if message.headers()]
+    assert sorted(message.value() or b"" for message in sent) == sorted(event.value for event in events)
+    for message in sent:
+        original = first[message.value()]
+        origin = f"{topic}[{original.partition()}]@{original.offset()}".encode()
+        assert (message.partition(), headers(message)) == (original.partition(), {FIRST: origin})
+
+
+def test_refused_record_is_listed_shown_and_keeps_its_first_origin(tmp_path: Path, bootstrap: str) -> None:
+    case = Case(tmp_path, bootstrap, partitions=2)
+    topic = case.events_topic
+    producer = case.producer()
+    producer.produce(topic, b"{", KEY, partition=1, headers=[("trace", b"\xff")])
+    assert producer.flush(30) == 0
+    with case.serve() as service:
+        service.wait_for("the dead letter", lambda: len(case.dead_letters()) == 1)
+        record = {"topic": topic, "reason": "undecodable", "records": 1}
+        assert json.loads(dead_letters(case, "list", "--json")) == [record]
+        assert "undecodable        1" in dead_letters(case, "list")
+        shown = dead_letters(case, "show", "--reason", "undecodable")
+        head, *fields = shown.splitlines()
+        assert head.startswith(f"{topic}[1]@0: undecodable: ")
+        assert fields == ["  key    key", "  trace  \\xff", "  value  {"]
+        assert dead_letters(case, "show", "--reason", "invalid").strip() == ""
+        for number in (2, 3):
+            dead_letters(case, "requeue", "--reason", "undecodable", "--send")
+            service.wait_for(
+                "it to be refused again", lambda number=number: len(case.dead_letters()) == number
+            )
+        service.stop()
+    *_, last = case.read(topic)
+    assert (last.value(), last.key(), last.partition()) == (b"{", KEY, 1)
+    assert headers(last) == {"trace": b"\xff", FIRST: f"{topic}[1]@0".encode()}
