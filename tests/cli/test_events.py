@@ -76,9 +76,15 @@ def test_each_record_of_a_sample_is_read_as_its_topic_is(tmp_path):
     assert "embeddings[0]@1" in done.stdout
     assert "2 records: 2 accepted (2 events)" in done.stdout
     other = write_events(sample, [json.dumps({**records[0], "topic": "others"}).encode()])
-    assert "others is not read; add it to topics.events" in check_sample(config, other).stderr
+    assert (
+        "others is not read; add it to topics.events, or choose one with --topic: "
+        in check_sample(config, other).stderr
+    )
     unnamed = write_events(tmp_path / "sample.jsonl", [b"{}"])
-    assert "name no topic; choose one of topics.events with --topic" in check_sample(config, unnamed).stderr
+    assert (
+        "a record names no topic; choose one with --topic: embeddings, orders"
+        in check_sample(config, unnamed).stderr
+    )
 
 
 @pytest.mark.parametrize(

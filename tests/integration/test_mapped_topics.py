@@ -22,7 +22,7 @@ OUTCOMES = ("accepted", "filtered", "rejected")
 
 def publish_sample(case: Case, path: Path) -> int:
     """Publish the records of a sample; return their number."""
-    records = read_sample(path, None, 0)
+    records = read_sample(path, "", 0)
     producer = case.producer()
     for record in records:
         _, time_ms = record.timestamp()

@@ -49,18 +49,13 @@ def dead_letters_group() -> None:
 @json_option
 def _list(config_path: Path, from_ms: int | None, until_ms: int, *, as_json: bool) -> None:
     """Count the refused records of a range by topic and reason."""
-    settings = read_settings(config_path)
-    numbers: Counter[tuple[str, str]] = Counter()
-    for record in _read(settings, from_ms, until_ms):
-        numbers[record.topic, record.reason] += 1
-    found = sorted(numbers.items())
+    records = _read(read_settings(config_path), from_ms, until_ms)
+    found = sorted(Counter((record.topic, record.reason) for record in records).items())
     if as_json:
         print_json([{"topic": topic, "reason": reason, "records": n} for (topic, reason), n in found])
-    elif found:
-        rows = [(topic, reason, f"{number:,}") for (topic, reason), number in found]
-        print_blocks([Table(("topic", "reason", "records"), rows, text=(0, 1))])
-    else:
-        message(f"{settings.topics.dead_letters} has no records in the range; set --from to an earlier time")
+        return
+    rows = [(topic, reason, f"{number:,}") for (topic, reason), number in found]
+    print_blocks([Table(("topic", "reason", "records"), rows, text=(0, 1))])
 
 
 @dead_letters_group.command("show")

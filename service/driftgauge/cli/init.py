@@ -1,13 +1,15 @@
 """`driftgauge init`: propose a configuration for a topic."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TextIO
 
 import click
 
 from driftgauge.cli.options import FILE, read_settings
-from driftgauge.cli.printing import message, print_line
+from driftgauge.cli.printing import message
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import InputError
 from driftgauge.events.records import RawRecord
@@ -40,7 +42,12 @@ _MOST = 10_000
     show_default=True,
     help="Number of records to look at, the last by their timestamps.",
 )
-@click.option("--output", type=FILE, help="Write the configuration into this new file.  [default: print it]")
+@click.option(
+    "--output",
+    type=click.File("x", encoding="utf-8", lazy=True),
+    default="-",
+    help="Write the configuration into this new file.  [default: standard output]",
+)
 @click.pass_context
 def init_command(
     ctx: click.Context,
@@ -49,7 +56,7 @@ def init_command(
     bootstrap_servers: str,
     registry: str | None,
     number: int,
-    output: Path | None,
+    output: TextIO,
 ) -> None:
     """Propose a configuration for a topic, from its last records or a FILE (see config check --sample).
 
@@ -71,16 +78,16 @@ def init_command(
         draft = Path(running.enter_context(TemporaryDirectory())) / "driftgauge.yaml"
         draft.write_text(write_config(topic, Proposal([topic]), (), sections), encoding="utf-8")
         settings = read_settings(draft)
-        records: list[RawRecord] = []
-        if file is None:
-            records += read_last(settings, topic, number)
-        else:
-            records += read_sample(file, topic, SYSTEM_CLOCK.wall_ms())[-number:]
-        if not records:
+        found: Sequence[RawRecord] = (
+            read_last(settings, topic, number)
+            if file is None
+            else read_sample(file, topic, SYSTEM_CLOCK.wall_ms())[-number:]
+        )
+        if not found:
             fault = f"{file or topic} has no records; write some first"
             raise InputError(fault)
-        topic = records[-1].topic() or topic
-        records = [record for record in records if record.topic() == topic]
+        topic = found[-1].topic() or topic
+        records = [record for record in found if record.topic() == topic]
         schemas = None
         if settings.schema_registry:
             client = running.enter_context(connect(settings.schema_registry))
@@ -90,12 +97,7 @@ def init_command(
         inspector = Inspector(read_settings(draft), schemas)
         inspected = inspector.inspect_all(records, SYSTEM_CLOCK)
     notes = [str(describe_summary(inspected, inspector.problems)[-1]), *proposal.notes]
-    text = write_config(topic, proposal, notes, sections)
-    if output is None:
-        print_line(text.rstrip())
-    else:
-        with output.open("x", encoding="utf-8") as opened:
-            opened.write(text)
+    output.write(write_config(topic, proposal, notes, sections))
     for note in notes:
         message(note)
     ctx.exit(0 if any(each.events for each in inspected) else 1)

@@ -20,7 +20,10 @@ def require_read(settings: Settings, topics: Collection[str | None]) -> None:
     listed = ", ".join(settings.topics.events)
     for topic in topics:
         if topic not in settings.topics.events:
-            message = f"{topic} is not read; add it to topics.events, or choose one of: {listed}"
+            what = (
+                f"{topic} is not read; add it to topics.events, or" if topic else "a record names no topic;"
+            )
+            message = f"{what} choose one with --topic: {listed}"
             raise ConfigError(message)
 
 

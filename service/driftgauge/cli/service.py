@@ -12,7 +12,6 @@ from driftgauge.cli.options import FILE, config_option, read_settings
 from driftgauge.cli.printing import json_option, print_blocks, print_json
 from driftgauge.cli.schedule import describe_schedule, schedule_record
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import ConfigError
 from driftgauge.telemetry.health import Role
@@ -88,9 +87,9 @@ def _check(
     if sample is not None:
         from driftgauge.inspection.samples import read_sample
 
-        if topic is None and len(settings.topics.events) == 1:
-            topic = settings.topics.events[0]
-        is_sound = inspect(settings, read_sample(sample, topic, SYSTEM_CLOCK.wall_ms()), as_json=as_json)
+        only = settings.topics.events[0] if len(settings.topics.events) == 1 else ""
+        records = read_sample(sample, topic or only, SYSTEM_CLOCK.wall_ms())
+        is_sound = inspect(settings, records, as_json=as_json)
         ctx.exit(0 if is_sound else 1)
     if topic is not None:
         message = "--topic names the topic of a sample; add --sample, or leave it out"
@@ -112,7 +111,8 @@ def _check(
         )
         return
     blocks = [] if settings.kafka else [_NO_KAFKA]
-    read = [f"{name} ({_describe_reading(settings, name)})" for name in settings.topics.events]
+    mapped = {topic: f"{mapping.encoding}, mapped" for topic, mapping in settings.inputs.items()}
+    read = [f"{topic} ({mapped.get(topic, 'events in JSON')})" for topic in settings.topics.events]
     blocks.append(f"topics: reads {', '.join(read)}")
     blocks.append(
         f"  writes {settings.topics.windows} (results), {settings.topics.dead_letters} (refused records)"
@@ -130,11 +130,6 @@ def _check(
     print_blocks(blocks)
     if show:
         print_json(settings.model_dump(mode="json"))
-
-
-def _describe_reading(settings: Settings, topic: str) -> str:
-    mapping = settings.inputs.get(topic)
-    return "events in JSON" if mapping is None else f"{mapping.encoding}, mapped"
 
 
 def _to_mib(size: int) -> int:

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import median
@@ -43,8 +43,7 @@ _DAY_MS = 86_400_000
 _FIRST_MS, _LAST_MS = 1_000_000_000_000, 4_100_000_000_000
 _UNITS = ("ms", "s", "us", "ns")
 _IS_TIME = re.compile(r".*(time|stamp|date|at|ts)(s|ms|us|ns|millis)?")
-_FEW = 20
-_MOST_SEGMENTS = 5
+_FEW, _MOST_SEGMENTS = 20, 5
 # The letters of names, the likeliest first, and what the values of such a field are like.
 _NAMED: dict[str, tuple[Sequence[str], Callable[[Sequence[str]], bool]]] = {
     "stream": (
@@ -259,7 +258,7 @@ def _describe(
     kind = "" if dtype is None else f", by their bytes {dtype},"
     notes = [f"embedding: {vector.numbers} numbers{kind} in {vector.number} of {read} records"]
     if others:
-        notes.append(f"embedding: vectors are also in {_list(other.field for other in others)}")
+        notes.append(f"embedding: vectors are also in {', '.join(str(other.field) for other in others)}")
     conditions: list[object] = []
     if any(value == _UNAVAILABLE for _, value in found.values):
         conditions.append({**found.source, "not_in": [_UNAVAILABLE]})
@@ -285,12 +284,9 @@ def _describe(
     mapping |= {key: _shorten(each.source) for key, each in named.items() if each is not None}
     segments = [each for each in fields if each not in (stream, *named.values()) and _is_segment(each)]
     if segments:
-        notes.append(f"segments: of few values are {_list(segments[:_MOST_SEGMENTS])}; add those you want")
+        listed = ", ".join(map(str, segments[:_MOST_SEGMENTS]))
+        notes.append(f"segments: of few values are {listed}; add those you want")
     return Proposal([topic] if stream is None else sorted(set(stream.texts())), mapping, notes)
-
-
-def _list(fields: Iterable[_Field]) -> str:
-    return ", ".join(map(str, fields))
 
 
 def _shorten(source: Mapping[str, object]) -> object:

@@ -19,7 +19,7 @@ _RECORDS = (".records.jsonl", ".records.jsonl.gz")
 _VALUES = (".jsonl", ".jsonl.gz")
 
 
-def read_sample(path: Path, topic: str | None, now_ms: int) -> list[StoredRecord]:
+def read_sample(path: Path, topic: str, now_ms: int) -> list[StoredRecord]:
     """Return the records of a sample file.
 
     The file's name says what it holds:
@@ -31,20 +31,12 @@ def read_sample(path: Path, topic: str | None, now_ms: int) -> list[StoredRecord
 
     Args:
         path: The file; with `.gz` at its end it is decompressed.
-        topic: The topic of the records that name none; None: all have to.
+        topic: The topic of the records that name none.
         now_ms: The timestamp of records that have none, milliseconds since the epoch.
 
     Raises:
-        InputError: The file cannot be read, a line is no record, or the topic of one is not known.
+        InputError: The file cannot be read, or a line is no record.
     """
-    records = _read(path, topic or "", now_ms)
-    if not all(record.topic() for record in records):
-        message = f"{path} has records that name no topic; choose one of topics.events with --topic"
-        raise InputError(message)
-    return records
-
-
-def _read(path: Path, topic: str, now_ms: int) -> list[StoredRecord]:
     if path.name.endswith(_RECORDS):
         # The file is read to its end, and closed, before a line may be refused.
         lines = list(read_lines(path))
