@@ -1,8 +1,9 @@
 """`driftgauge dead-letters`: look at refused records, and send them back after a mend."""
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from heapq import nlargest
 from pathlib import Path
 
 import click
@@ -24,7 +25,7 @@ _DAY_MS = 86_400_000
 _MOST_SHOWN, _MOST_SENT = 1_000, 100_000
 _SHOWN_CHARACTERS, _SHOWN_ORIGINS = 200, 3
 
-_reason_option = click.option("--reason", type=click.Choice([reason.value for reason in Reason]))
+_REASONS = click.Choice([reason.value for reason in Reason])
 _from_option = click.option(
     "--from", "from_ms", type=TIME, help="The first time of refusal, RFC 3339.  [default: a day ago]"
 )
@@ -60,7 +61,7 @@ def _list(config_path: Path, from_ms: int | None, until_ms: int, *, as_json: boo
 
 @dead_letters_group.command("show")
 @config_option
-@_reason_option
+@click.option("--reason", type=_REASONS, help="Only records that were refused for it.")
 @_from_option
 @_until_option
 @click.option(
@@ -73,9 +74,10 @@ def _list(config_path: Path, from_ms: int | None, until_ms: int, *, as_json: boo
 )
 def _show(config_path: Path, reason: str | None, from_ms: int | None, until_ms: int, number: int) -> None:
     """Show the last refused records of a range: origin, reason, key, headers, and the value's beginning."""
-    found = _read(read_settings(config_path), from_ms, until_ms)
+    records = _read(read_settings(config_path), from_ms, until_ms)
+    found = (record for record in records if reason in {None, record.reason})
     blocks: list[Block] = []
-    for record in deque((each for each in found if reason in {None, each.reason}), number):
+    for record in nlargest(number, found, key=lambda record: record.letter.timestamp()[1])[::-1]:
         parts = [("key", record.letter.key()), *record.headers, ("value", record.letter.value())]
         rows = [(name, _to_text(part)) for name, part in parts if part is not None]
         rows += [("omitted", record.omitted)] if record.omitted else []
@@ -85,15 +87,13 @@ def _show(config_path: Path, reason: str | None, from_ms: int | None, until_ms: 
 
 @dead_letters_group.command("requeue")
 @config_option
-@click.option(
-    "--reason", type=click.Choice([reason.value for reason in Reason]), required=True, help="What was mended."
-)
+@click.option("--reason", type=_REASONS, required=True, help="What was mended.")
 @click.option(
     "--most", type=click.IntRange(1, _MOST_SENT), default=1_000, show_default=True, help="Number of records."
 )
 @click.option("--send", is_flag=True, help="Send them; without it, only say what would be sent.")
 def _requeue(config_path: Path, reason: str, most: int, *, send: bool) -> None:
-    """Send refused records of a reason back to their topics after a mend, the oldest first, each once.
+    """Send refused records of a reason back to their topics after a mend, each once.
 
     A group of its own, GROUP.requeue.REASON, keeps how far they were sent: a later run goes on there. Records
     that are not held as a whole, and those of topics that are not read, are passed by.
