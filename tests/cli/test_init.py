@@ -265,6 +265,32 @@ def test_proposal_loads_and_reads_what_it_was_made_from(tmp_path, build):
     assert [doubt for doubt in doubts if doubt not in done.stderr or doubt not in comments] == []
 
 
+def test_some_malformed_records_change_no_proposal(tmp_path):
+    def build(number):
+        record = nested(number)
+        match number:
+            case 3:
+                record["payload"]["request"]["time"] = "yesterday"
+            case 4:
+                record["payload"]["query"]["vector"] = "none"
+            case 5:
+                record["payload"] = [record["payload"]]
+        return record
+
+    done = run("init", write_sample(tmp_path, build))
+    assert yaml.safe_load(done.stdout)["inputs"][TOPIC] == {
+        **CASES[nested][1],
+        "where": [{"path": "query.vector", "exists": True}],
+    }
+    assert "24 records: 21 accepted (21 events), 1 filtered, 2 refused (2 invalid)" in done.stderr
+    events = write_sample(
+        tmp_path, lambda number: own_contract(number) if number else {"payload": {"stream": 5}}
+    )
+    done = run("init", events)
+    assert "inputs" not in yaml.safe_load(done.stdout)
+    assert "23 accepted (23 events), 0 filtered, 1 refused" in done.stderr
+
+
 def test_topic_is_read_from_brokers_and_configuration_is_printed(tmp_path):
     with EmbeddedBroker([TOPIC, "empty"]) as broker:
         producer = Producer({"bootstrap.servers": broker.bootstrap})
@@ -293,7 +319,7 @@ def test_topic_without_vectors_and_existing_file_are_refused(tmp_path):
     assert "no vector was found in 24 records, read as json (fields: name, place, n)" in done.stderr
     done = run("init", write_sample(tmp_path, in_avro))
     assert done.returncode == 2
-    assert "name a --registry if they are in Avro or Protobuf" in done.stderr
+    assert "name a --registry that answers if they are in Avro or Protobuf" in done.stderr
     config = tmp_path / "driftgauge.yaml"
     config.write_text("mine", encoding="utf-8")
     done = run("init", write_sample(tmp_path, nested), "--output", config)

@@ -25,6 +25,7 @@ _DAY_MS = 86_400_000
 _MOST_SHOWN, _MOST_SENT = 1_000, 100_000
 _SHOWN_CHARACTERS, _SHOWN_ORIGINS = 200, 3
 
+_NONE = "no such record in the range; --from reaches further back"
 _REASONS = click.Choice([reason.value for reason in Reason])
 _from_option = click.option(
     "--from", "from_ms", type=TIME, help="The first time of refusal, RFC 3339.  [default: a day ago]"
@@ -56,7 +57,7 @@ def _list(config_path: Path, from_ms: int | None, until_ms: int, *, as_json: boo
         print_json([{"topic": topic, "reason": reason, "records": n} for (topic, reason), n in found])
         return
     rows = [(topic, reason, f"{number:,}") for (topic, reason), number in found]
-    print_blocks([Table(("topic", "reason", "records"), rows, text=(0, 1))])
+    print_blocks([Table(("topic", "reason", "records"), rows, text=(0, 1))] if rows else [_NONE])
 
 
 @dead_letters_group.command("show")
@@ -79,10 +80,10 @@ def _show(config_path: Path, reason: str | None, from_ms: int | None, until_ms: 
     blocks: list[Block] = []
     for record in nlargest(number, found, key=lambda record: record.letter.timestamp()[1])[::-1]:
         parts = [("key", record.letter.key()), *record.headers, ("value", record.letter.value())]
-        rows = [(name, _to_text(part)) for name, part in parts if part is not None]
+        rows = [(name, "none" if part is None else _to_text(part)) for name, part in parts]
         rows += [("omitted", record.omitted)] if record.omitted else []
         blocks += [f"{record.origin}: {record.reason}: {record.detail}", Table((), rows, text=(0, 1))]
-    print_blocks(blocks)
+    print_blocks(blocks or [_NONE])
 
 
 @dead_letters_group.command("requeue")
@@ -118,11 +119,13 @@ def _requeue(config_path: Path, reason: str, most: int, *, send: bool) -> None:
                 if sent.total() == most:
                     break
                 end = (record.letter.offset() or 0) + 1
-                if record.reason == reason and (record.omitted or record.topic not in settings.topics.events):
-                    passed.append(record.origin)
-                elif record.reason == reason:
+                if record.reason != reason:
+                    continue
+                if record.is_whole and record.topic in settings.topics.events:
                     chosen.append(record)
                     sent[record.topic] += 1
+                else:
+                    passed.append(record.origin)
             if send and end:
                 requeue.send(chosen, {letters[0].partition() or 0: end})
             if sent.total() == most:

@@ -44,11 +44,13 @@ _FIRST_MS, _LAST_MS = 1_000_000_000_000, 4_100_000_000_000
 _UNITS = ("ms", "s", "us", "ns")
 _IS_TIME = re.compile(r".*(time|stamp|date|at|ts)(s|ms|us|ns|millis)?")
 _FEW, _MOST_SEGMENTS = 20, 5
+# Of the records with a vector, as many have a field that belongs to it; some records may be malformed.
+_USUAL = 0.8
 # The letters of names, the likeliest first, and what the values of such a field are like.
 _NAMED: dict[str, tuple[Sequence[str], Callable[[Sequence[str]], bool]]] = {
     "stream": (
         ("stream", "streamname", "modelname", "inferenceservicename", "collection"),
-        lambda texts: len(set(texts)) <= _FEW and all(re.fullmatch(STREAM_NAME, text) for text in texts),
+        lambda texts: len(set(texts)) <= _FEW and bool(_stream_names(texts)),
     ),
     "model_version": (
         ("modelversion", "xmodelversion", "xmodel", "embeddingmodel", "model"),
@@ -60,6 +62,11 @@ _NAMED: dict[str, tuple[Sequence[str], Callable[[Sequence[str]], bool]]] = {
         lambda texts: 2 * len(set(texts)) > len(texts),
     ),
 }
+
+
+def _stream_names(texts: Sequence[str]) -> list[str]:
+    """Return those of texts that are names of streams."""
+    return sorted({text for text in texts if re.fullmatch(STREAM_NAME, text)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +111,12 @@ class _Field:
         return not {"before", "inputs"}.isdisjoint(re.split(r"\W", str(self)))
 
     def texts(self) -> list[str]:
-        """Return its values as short texts; empty where one has none."""
-        with suppress(ValueError):
-            texts = [to_text(value) for _, value in self.values]
-            return texts if all(len(text) <= MAX_TEXT for text in texts) else []
-        return []
+        """Return its values that are short texts."""
+        texts = []
+        for _, value in self.values:
+            with suppress(ValueError):
+                texts.append(to_text(value))
+        return [text for text in texts if len(text) <= MAX_TEXT]
 
 
 class _Vector(NamedTuple):
@@ -131,16 +139,17 @@ def propose(topic: str, records: Sequence[RawRecord], schemas: SchemaSource | No
         # Of as many records the first encoding's.
         key=lambda each: len(each[1]) if each[0] != "bytes" else 0.5,
     )
-    with suppress(EventError):
-        if encoding == "json":
-            return Proposal(sorted({validate_event(value).stream for _, value in decoded}))
+    own = [stream for _, value in decoded if encoding == "json" and (stream := _own_stream(value))]
+    if len(own) > len(decoded) // 2:
+        return Proposal(sorted(set(own)))
     fields = _find_fields(decoded)
     vectors = [vector for each in fields if (vector := _find_vector(each)) is not None]
     if not vectors:
         listed = ", ".join(map(str, fields)) or "none"
         message = (
             f"{topic}: no vector was found in {len(records)} records, read as {encoding} (fields: {listed}); "
-            "name a --registry if they are in Avro or Protobuf, or write the mapping (schemas/README.md)"
+            "name a --registry that answers if they are in Avro or Protobuf, or write the mapping "
+            "(schemas/README.md)"
         )
         raise InputError(message)
     vectors.sort(key=lambda vector: (vector.field.is_past, -vector.number, -vector.numbers))
@@ -176,6 +185,13 @@ def _decode(
     return decoded[::-1]
 
 
+def _own_stream(value: object) -> str | None:
+    """Return the stream of an event in the service's own contract; None for another value."""
+    with suppress(EventError):
+        return validate_event(value).stream
+    return None
+
+
 def _find_fields(decoded: Sequence[tuple[RawRecord, object]]) -> list[_Field]:
     """Return the fields of records that have a value."""
     fields: dict[str, _Field] = {}
@@ -196,20 +212,21 @@ def _find_fields(decoded: Sequence[tuple[RawRecord, object]]) -> list[_Field]:
 def _walk(value: object, path: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
     """Yield the paths and values of all fields; a list is one, unless it holds objects."""
     descriptor: Any = getattr(value, "DESCRIPTOR", None)
-    steps: list[tuple[str, object]] = []
+    steps: dict[str, object] = {}
     if isinstance(value, Mapping):
         names = {str(name): each for name, each in value.items() if '"' not in str(name)}
-        steps = [(n if re.fullmatch(NAME, n) else f'["{n}"]', each) for n, each in names.items()]
+        steps = {n if re.fullmatch(NAME, n) else f'["{n}"]': each for n, each in names.items()}
     elif descriptor is not None and timestamp_ms(value) is None:
-        steps = [(each.name, field_getter(type(value), each.name)(value)) for each in descriptor.fields]
+        steps = {each.name: field_getter(type(value), each.name)(value) for each in descriptor.fields}
     elif isinstance(value, list) and value and (hasattr(value[0], "DESCRIPTOR") or type(value[0]) is dict):
         for index, each in enumerate(value[:_MOST_ITEMS]):
             name = field_getter(type(each), "name")(each)
             is_named = isinstance(name, str) and re.fullmatch(r"[^\]]+", name)
-            steps.append((f"[name={name}]" if is_named else f"[{index}]", each))
+            # A path leads to the first of a name.
+            steps.setdefault(f"[name={name}]" if is_named else f"[{index}]", each)
     else:
         yield path, value
-    for step, each in steps if depth < _MOST_DEPTH else ():
+    for step, each in steps.items() if depth < _MOST_DEPTH else ():
         yield from _walk(each, path + step if step[0] == "[" or not path else f"{path}.{step}", depth + 1)
 
 
@@ -286,7 +303,7 @@ def _describe(
     if segments:
         listed = ", ".join(map(str, segments[:_MOST_SEGMENTS]))
         notes.append(f"segments: of few values are {listed}; add those you want")
-    return Proposal([topic] if stream is None else sorted(set(stream.texts())), mapping, notes)
+    return Proposal([topic] if stream is None else _stream_names(stream.texts()), mapping, notes)
 
 
 def _shorten(source: Mapping[str, object]) -> object:
@@ -301,7 +318,7 @@ def _find_named(kind: str, fields: Sequence[_Field], vector: _Vector) -> _Field 
     found = [
         each
         for each in fields
-        if each.letters in names and len(texts := each.texts()) >= vector.number and is_fit(texts)
+        if each.letters in names and len(texts := each.texts()) >= _USUAL * vector.number and is_fit(texts)
     ]
     # The nearest to the vector.
     return min(
@@ -319,7 +336,7 @@ def _find_time(fields: Sequence[_Field], vector: _Vector, notes: list[str]) -> o
             source = each.source | ({} if unit == "ms" else {"unit": unit})
             lags = _lags(source, each.values)
             is_named = _IS_TIME.fullmatch(each.letters) is not None
-            lag = median(lags) if len(lags) >= vector.number else np.inf
+            lag = median(lags) if len(lags) >= _USUAL * vector.number else np.inf
             if abs(lag) < (np.inf if is_named else _DAY_MS):
                 days = int(abs(lag) // _DAY_MS)
                 found.append((not is_named, days, -lag, str(each), source))

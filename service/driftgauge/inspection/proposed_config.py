@@ -30,7 +30,7 @@ def write_config(
     lines += [f"topics: {_flow({'events': [topic]})}", "streams:"]
     lines.append("  # The baselines may be fitted later; see driftgauge baseline fit --help.")
     lines += [
-        f"  - {_flow({'name': name, 'baseline': f'{name}.safetensors', 'windows': ['1h']})}"
+        f"  - {_flow({'name': name, 'baseline': name.replace('/', '-') + '.safetensors', 'windows': ['1h']})}"
         for name in proposal.streams
     ]
     if proposal.mapping is None:

@@ -34,7 +34,7 @@ class RefusedRecord:
         headers: The record's own headers.
         reason, detail: Why it was rejected.
         topic, partition, offset: Where it was read; empty text where a header is missing.
-        omitted: What the dead letter lacks of it; empty text where it is whole.
+        omitted: What the dead letter lacks of it; empty text for nothing.
     """
 
     letter: Message
@@ -45,6 +45,11 @@ class RefusedRecord:
     partition: str
     offset: str
     omitted: str
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the dead letter has all of it, and where it was read."""
+        return not self.omitted and self.partition.isdecimal()
 
     @property
     def origin(self) -> str:
