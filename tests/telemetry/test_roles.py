@@ -9,7 +9,7 @@ from driftgauge.core.windows.shard import RoundResult
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.record_loss import RecordLoss
-from driftgauge.telemetry.roles import RoleTelemetry, Stage
+from driftgauge.telemetry.roles import Phase, RoleTelemetry
 from tests.builders.results import build_result
 from tests.builders.telemetry import (
     BOTH,
@@ -77,11 +77,11 @@ def test_streams_have_only_outcomes_that_occurred(count, exported):
     }
 
 
-@pytest.mark.parametrize("stage", list(Stage))
-def test_stage_is_timed(count, exported, stage):
-    with count.timed(stage):
+@pytest.mark.parametrize("phase", list(Phase))
+def test_phase_is_timed(count, exported, phase):
+    with count.timed(phase):
         pass
-    assert [each for each, number in exported("batch_duration_seconds_count").items() if number] == [stage]
+    assert [each for each, number in exported("batch_duration_seconds_count").items() if number] == [phase]
 
 
 def test_poll_sets_time_of_role(count, exported, clock):

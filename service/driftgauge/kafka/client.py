@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from driftgauge.config import is_secret
-from driftgauge.kafka.client_log import LIBRDKAFKA, ClientLogger, ConnectionWatch
+from driftgauge.kafka.client_log import LIBRDKAFKA, ClientLogger, LostConnections
 from driftgauge.kafka.pulse import INTERVAL_MS
 
 __all__ = [
@@ -95,7 +95,7 @@ _TRANSACTION_DEFAULTS: KafkaProperties = {
     "transaction.timeout.ms": _FAILOVER_MS + 1_000,
 }
 _TRANSACTION_OWNED: KafkaProperties = {
-    # `ConnectionWatch` detects lost connections from these log lines.
+    # `LostConnections` detects lost connections from these log lines.
     "log.connection.close": True,
     "log_level": 6,
     # The default rebootstraps once all connections are lost, even for a moment, and then sending offsets
@@ -157,7 +157,7 @@ def transactional_producer(
     own = {**_TRANSACTION_DEFAULTS, **properties, **_TRANSACTION_OWNED}
     return _producer(
         {**own, "transactional.id": transactional_id},
-        logger=ConnectionWatch(on_error),
+        logger=LostConnections(on_error),
         error_cb=on_error,
     )
 

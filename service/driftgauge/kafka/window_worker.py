@@ -31,7 +31,7 @@ from driftgauge.kafka.stalled import StalledOffsets
 from driftgauge.kafka.transaction import ANY, BEGIN_S, Transaction, produce_or_abort
 from driftgauge.records.changelog import encode_key, encode_value
 from driftgauge.records.partials import decode_part
-from driftgauge.telemetry.roles import RoleTelemetry, Stage
+from driftgauge.telemetry.roles import Phase, RoleTelemetry
 
 __all__ = ["WindowWorker"]
 
@@ -121,7 +121,7 @@ class WindowWorker:
     def process(self, messages: Sequence[Message]) -> None:
         """Apply the partials of a poll."""
         polled = sort_messages(messages, group=self._settings.windows_group)
-        with self._telemetry.timed(Stage.APPLY):
+        with self._telemetry.timed(Phase.APPLY):
             for message in polled.records:
                 self._apply(message)
         for (_, shard), end in polled.ends.items():
@@ -351,10 +351,10 @@ class WindowWorker:
         if not moved:
             return False
         deadline_s = self._clock.monotonic_s() + bound_s
-        with self._telemetry.timed(Stage.CLOSE):
+        with self._telemetry.timed(Phase.CLOSE):
             rounds = self._close(moved)
             moved = {shard: running for shard, running in moved.items() if shard in rounds}
-        with self._telemetry.timed(Stage.WRITE):
+        with self._telemetry.timed(Phase.WRITE):
             self._transaction.begin(min(bound_s, BEGIN_S))
             for shard, running in list(moved.items()):
                 records = self._encode_or_stop(shard, running, rounds[shard])

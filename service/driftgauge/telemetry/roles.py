@@ -16,7 +16,7 @@ from driftgauge.telemetry.record_loss import RecordLoss
 from driftgauge.telemetry.round_log import log_round
 from driftgauge.telemetry.snapshot import take_snapshot
 
-__all__ = ["RoleTelemetry", "Stage"]
+__all__ = ["Phase", "RoleTelemetry"]
 
 _log = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ _TRUNCATION_REMEDY = (
 )
 
 
-class Stage(StrEnum):
-    """The timed stages of a batch."""
+class Phase(StrEnum):
+    """The timed phases of a batch."""
 
     DECODE = "decode"
     COUNT = "count"
@@ -63,9 +63,9 @@ class RoleTelemetry:
         self._without_schema: set[Partition] = set()
         self._topics_with_stopped: set[str] = set()
 
-    def timed(self, stage: Stage) -> AbstractContextManager[object]:
-        """Time a stage of a batch: `with telemetry.timed(Stage.DECODE): ...`."""
-        return self._metrics.batch_duration.labels(stage).time()
+    def timed(self, phase: Phase) -> AbstractContextManager[object]:
+        """Time a phase of a batch: `with telemetry.timed(Phase.DECODE): ...`."""
+        return self._metrics.batch_duration.labels(phase).time()
 
     def polled(self) -> None:
         """Record a poll of the role's consumer."""
