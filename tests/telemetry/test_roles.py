@@ -131,11 +131,25 @@ def test_role_waits_with_a_reason_until_it_is_ready(count, health, exported, log
 
 
 def test_role_that_was_refused_is_ready_after_a_commit_only(count, health):
-    count.session_lost("no right to read", 0.5, "TOPIC_AUTHORIZATION_FAILED")
-    count.assigned([], [])
+    count.session_lost("no right to read", 0.5, "TOPIC_AUTHORIZATION_FAILED", is_refused=True)
+    count.assigned(HELD, HELD)
     assert health.reasons() == {"count": "no right to read"}
     count.committed()
     assert health.reasons() == {}
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda count: count.waits("waiting for the cluster", "no broker answers", "_TRANSPORT"),
+        lambda count: count.session_lost("the brokers are away", 0.5, "_TRANSPORT"),
+        lambda count: count.session_lost("no right", 0.5, "TOPIC_AUTHORIZATION_FAILED", is_refused=True),
+    ],
+)
+def test_replica_without_partitions_is_ready_once_it_has_joined(count, health, exported, wait):
+    wait(count)
+    count.assigned([], [])
+    assert (health.reasons(), exported("waiting")) == ({}, {})
 
 
 def test_commits_are_counted_and_abort_leaves_role_ready(count, exported, health, logged):

@@ -180,7 +180,7 @@ class CountWorker:
         for messages in self._culprits.split(fetched):
             try:
                 self._count(messages)
-            except (DriftgaugeError, KafkaException):
+            except (DriftgaugeError, KafkaException, MemoryError):
                 raise
             except Exception as error:  # noqa: BLE001 - one record must not stop all of them
                 self._culprits.note(messages, error)

@@ -5,6 +5,7 @@ in one transaction.
 """
 
 import logging
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -282,7 +283,13 @@ class WindowWorker:
         )
 
     def _stop_by_fault(self, shard: int, what: str) -> None:
-        """Stop a shard on which the code fails; call while the exception is handled."""
+        """Stop a shard on which the code fails; call while the exception is handled.
+
+        Raises:
+            MemoryError: The process is out of memory, which is no fault of the shard.
+        """
+        if isinstance(error := sys.exception(), MemoryError):
+            raise error
         _log.exception("the code fails on a shard", extra={"shard": shard, "remedy": _FAULT_REMEDY})
         self._stop(shard, f"{what}; {_FAULT_REMEDY}")
 
