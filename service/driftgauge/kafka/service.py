@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.core.spec import StreamSpec
-from driftgauge.errors import AuthorizationError, BrokerError
+from driftgauge.errors import AuthorizationError, BrokerError, TransactionAborted
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.descriptions import BaselineDescription
 from driftgauge.kafka import client
@@ -133,6 +133,9 @@ class Service:
                     pause_s = _FIRST_PAUSE_S
                 is_refused = isinstance(error, AuthorizationError)
                 telemetry.session_lost(str(error), pause_s, error.reason, is_refused=is_refused)
+                if isinstance(error, TransactionAborted):
+                    # The record that measures the clock was not delivered.
+                    telemetry.unwritable(error.unwritable)
             # Cycles of the error's frames keep failed clients alive, which later fence their successors.
             gc.collect()
             self._stopping.wait(pause_s)
