@@ -156,8 +156,26 @@ def test_event_may_be_ahead_of_its_record_by_the_allowed_lead():
     (rejection,) = decoded.rejections
     assert (rejection.row, rejection.reason) == (3, Reason.FUTURE)
     assert rejection.detail == (
-        "timestamp: 301 ms ahead of its record's time or of the clock, 300 ms are allowed"
+        "timestamp: 301 ms ahead of its record's time or of the clock, 300ms are allowed (allowed_lead)"
     )
+
+
+def test_event_may_be_behind_its_record_by_the_allowed_age():
+    values = [
+        event([1, 2, 3, 4], timestamp=time_ms) for time_ms in (LATEST_MS, LATEST_MS - 9, LATEST_MS // 1_000)
+    ]
+    decoded = Decoder(CONTRACTS, lead_ms=0, age_ms=8).decode(build_records(values))
+    (batch,) = decoded.batches
+    assert batch.row.tolist() == [0]
+    assert [(each.row, each.reason, each.detail) for each in decoded.rejections] == [
+        (1, Reason.PAST, "timestamp: 9 ms behind its record's time, 8ms are allowed (allowed_age)"),
+        (
+            2,
+            Reason.PAST,
+            "timestamp: 56 years behind its record's time, 8ms are allowed (allowed_age); "
+            "the numbers look like seconds: set timestamp.unit to s in inputs",
+        ),
+    ]
 
 
 def test_larger_records_are_refused_unread():
@@ -243,6 +261,8 @@ class Script:
 
     It reads runs at once that have an event in each record.
     """
+
+    unit, stream = "ms", "images"
 
     def __init__(self):
         self.runs = []
