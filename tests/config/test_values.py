@@ -8,7 +8,6 @@ from pydantic import ValidationError
 
 from driftgauge.config import is_secret, load_settings
 from driftgauge.config.page import PageSettings
-from tests.builders.clocks import DAY_MS
 from tests.builders.configs import FULL, MINIMAL, SECRET, schedule, warmed_up, with_kafka, with_stream
 
 
@@ -37,7 +36,6 @@ def test_values_are_in_milliseconds_and_paths_beside_file(load, tmp_path):
     assert (images.warm_up.start, images.warm_up.end) == (1_762_128_000_000, 1_762_729_200_250)
     assert (images.overdue_after, texts.overdue_after) == (43_200_000, None)
     assert (settings.allowed_lead, settings.commit_interval) == (60_000, 500)
-    assert settings.allowed_age == 3650 * DAY_MS
     assert schedule(images) == [(tmp_path / "baselines" / "resnet18-fc1.safetensors", None)]
     assert schedule(texts) == [
         (Path("/etc/driftgauge/clip.safetensors"), None),
@@ -59,7 +57,6 @@ def test_defaults_are_those_of_documentation(load):
     )
     assert (stream.incomplete_after, stream.give_up_after) == (300_000, 3_600_000)
     assert (settings.allowed_lead, settings.commit_interval) == (300_000, 1_000)
-    assert settings.allowed_age == 400 * DAY_MS
     assert (settings.http.host, settings.http.port) == ("127.0.0.1", 9464)
     assert (settings.group, settings.windows_group) == ("driftgauge", "driftgauge.windows")
     assert settings.partials_topic == "driftgauge.driftgauge.partials.16"

@@ -193,16 +193,12 @@ class InputSettings(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _default_timestamp(cls, settings: Any) -> Any:
+    def _list_vectors(cls, settings: Any) -> Any:
         if not isinstance(settings, dict):
             return settings
         preset = {"path": "time", "or": "record"} if settings.get("encoding") == "cloudevents" else None
-        return {"timestamp": preset, **settings}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _list_vectors(cls, settings: Any) -> Any:
-        if not isinstance(settings, dict) or not {"stream", "embedding"} & settings.keys():
+        settings = {"timestamp": preset, **settings}
+        if not {"stream", "embedding"} & settings.keys():
             return settings
         if "vectors" in settings:
             message = "stream and embedding are the short form of vectors; give one of them"

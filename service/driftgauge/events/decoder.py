@@ -278,19 +278,14 @@ class Decoder:
         if contract.metric is DistanceMetric.COSINE:
             valid &= vectors.any(axis=1)
         if not valid.all():
-            refused_row = mistimed_row = -1
+            refused_row = -1
             for i in np.flatnonzero(~valid).tolist():
                 # Of a record's many events the first that is not finite is enough: no reason comes before.
                 if rows[i] == refused_row:
                     continue
-                fault = _fault(vectors[i], contract.metric)
-                if fault is None:
-                    # They have one time.
-                    if rows[i] == mistimed_row:
-                        continue
-                    mistimed_row = rows[i]
-                    fault = self._time_fault(int(time_ms[i]), int(lead_ms[i]), records.raw[rows[i]])
-                reason, detail = fault
+                reason, detail = _fault(vectors[i], contract.metric) or self._time_fault(
+                    int(time_ms[i]), int(lead_ms[i]), records.raw[rows[i]]
+                )
                 rejections.append(Rejection(rows[i], reason, detail, contract.stream))
                 if reason is Reason.NON_FINITE:
                     refused_row = rows[i]
@@ -310,15 +305,13 @@ class Decoder:
 
     def _time_fault(self, time_ms: int, lead_ms: int, record: RawRecord) -> tuple[Reason, str]:
         """Return the reason and detail of a time that is too far from its record's."""
+        distance = f"timestamp: {round_duration(abs(lead_ms))}"
         if lead_ms > 0:
-            reason, where = Reason.FUTURE, "ahead of its record's time or of the clock"
             allowed = f"{format_duration(self._lead_ms)} are allowed (allowed_lead)"
-            hint = ""
-        else:
-            reason, where = Reason.PAST, "behind its record's time"
-            allowed = f"{format_duration(self._age_ms)} are allowed (allowed_age)"
-            hint = unit_hint(time_ms, self._reader(record).unit)
-        return reason, f"timestamp: {round_duration(abs(lead_ms))} {where}, {allowed}{hint}"
+            return Reason.FUTURE, f"{distance} ahead of its record's time or of the clock, {allowed}"
+        allowed = f"{format_duration(self._age_ms)} are allowed (allowed_age)"
+        hint = unit_hint(time_ms, self._reader(record).unit)
+        return Reason.PAST, f"{distance} behind its record's time, {allowed}{hint}"
 
     def _reader(self, record: RawRecord) -> Reader:
         return self._readers.get(record.topic() or "", self._native)
