@@ -55,7 +55,7 @@ def write_config(
         # Each day is awaited, and its window appears after a commit of each stage.
         "commit_interval": "200ms",
         # The days are those of the published case.
-        "allowed_age": "36500d",
+        "allowed_age": "10000d",
         "streams": list(streams),
         "http": {"host": "127.0.0.1", "port": 0},
     }

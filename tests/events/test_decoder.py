@@ -156,7 +156,7 @@ def test_event_may_be_ahead_of_its_record_and_behind_it_as_far_as_allowed():
     assert batch.row.tolist() == [0, 1, 2, 3]
     assert set(batch.time_ms.tolist()) == {LATEST_MS}
     assert batch.credible_ms.tolist() == [LATEST_MS, LATEST_MS, LATEST_MS, LATEST_MS - 300]
-    behind = "behind its record's time, 800ms are allowed (allowed_age)"
+    behind = "behind its record's time or the clock, 800ms are allowed (allowed_age)"
     assert [
         (each.row, each.reason, each.detail.removeprefix("timestamp: ")) for each in decoded.rejections
     ] == [

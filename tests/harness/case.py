@@ -147,7 +147,7 @@ class Case(TopicOwner):
             "shards": self.shards,
             "commit_interval": "200ms",
             # Event times are those of a fixed Monday.
-            "allowed_age": "36500d",
+            "allowed_age": "10000d",
             **self.settings,
         }
         self.config.write_text(yaml.safe_dump(tree))

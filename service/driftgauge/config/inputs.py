@@ -96,9 +96,7 @@ class TimeSource(Source):
     @model_validator(mode="after")
     def _check_record(self) -> Self:
         if self.record == "timestamp" and self.model_fields_set > {"record"}:
-            message = (
-                "the record's timestamp is a time in ms, and never missing; leave unit, assume_utc and or out"
-            )
+            message = "the record's timestamp is in ms; leave unit, assume_utc and or out"
             raise ValueError(message)
         return self
 

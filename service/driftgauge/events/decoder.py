@@ -311,7 +311,7 @@ class Decoder:
             return Reason.FUTURE, f"{distance} ahead of its record's time or of the clock, {allowed}"
         allowed = f"{format_duration(self._age_ms)} are allowed (allowed_age)"
         hint = unit_hint(time_ms, self._reader(record).unit)
-        return Reason.PAST, f"{distance} behind its record's time, {allowed}{hint}"
+        return Reason.PAST, f"{distance} behind its record's time or the clock, {allowed}{hint}"
 
     def _reader(self, record: RawRecord) -> Reader:
         return self._readers.get(record.topic() or "", self._native)

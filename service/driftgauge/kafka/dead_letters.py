@@ -75,7 +75,7 @@ class DeadLetters:
                         "record": f"{message.topic()}[{message.partition()}]@{message.offset()}",
                         "reason": rejection.reason,
                         "detail": rejection.detail,
-                        "remedy": "do what the detail says; see the runbook DriftgaugeEventsRejected",
+                        "remedy": "see the runbook DriftgaugeEventsRejected for the causes of each reason",
                     },
                 )
             self._buffered.append((message, rejection))
