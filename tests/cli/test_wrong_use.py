@@ -102,7 +102,7 @@ def folder(tmp_path, monkeypatch, config, events):
         (["plan", "--events-per-hour", "0"], "0.0 is not in the range x>0"),
         (["plan", "--events-per-hour", "nan"], "nan is not a finite number"),
         (["plan", "--events-per-hour", "inf"], "inf is not a finite number"),
-        ([*PLAN, "--dispersion", "0.9"], "'--dispersion'"),
+        ([*PLAN, "--overdispersion", "0.9"], "'--overdispersion'"),
         ([*PLAN, "--smallest-divergence", "2"], "'--smallest-divergence'"),
         ([*PLAN, "--baseline", "absent.safetensors"], UNSAVED),
         *(

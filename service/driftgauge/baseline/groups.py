@@ -106,5 +106,6 @@ def report_groups(overdispersion: Overdispersion | None, progress: Callable[[str
         )
     else:
         progress(
-            f"groups, worth {overdispersion.windows} of one size: {overdispersion_reading(overdispersion)}"
+            f"groups, worth {overdispersion.windows} of one size: "
+            f"{overdispersion_reading(overdispersion.counts, overdispersion.largest_mean)}"
         )

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from io import StringIO
-from typing import Literal
+from typing import Literal, TypeVar
 
 import click
-import orjson
 
 from driftgauge.events.refusals import Refusals
 from driftgauge.layout import Block, Table
@@ -21,11 +20,14 @@ __all__ = [
     "print_blocks",
     "print_json",
     "print_line",
+    "print_report",
     "printing_above",
     "render",
 ]
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+_Report = TypeVar("_Report")
 
 _INDENT = 2
 _GAP = 2
@@ -38,8 +40,18 @@ _UNLIMITED = 1_000_000
 
 
 def print_json(document: object) -> None:
-    """Print a JSON value on standard output."""
-    print_line(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+    """Print a value or a record on standard output as JSON, in which infinity is null."""
+    from pydantic_core import to_json
+
+    print_line(to_json(document, indent=2, inf_nan_mode="null").decode())
+
+
+def print_report(report: _Report, describe: Callable[[_Report], Iterable[Block]], *, as_json: bool) -> None:
+    """Print a report on standard output: as JSON the record itself, else as text."""
+    if as_json:
+        print_json(report)
+    else:
+        print_blocks(describe(report))
 
 
 def print_line(text: str) -> None:
