@@ -71,9 +71,9 @@ def test_groups_of_events_measure_overdispersion(tmp_path):
     source = write_events(tmp_path / "events.jsonl", lines)
     done, shown = fit(tmp_path, source, "--group", "document", clusters=6)
     assert done.returncode == 0, done.stderr
-    assert (shown["window_ms"], shown["segments"]) == (None, [])
-    assert shown["groups"] == shown["overdispersion"]["windows"]
-    assert 3 < shown["overdispersion"]["counts"] < 7
+    assert (shown["metadata"]["window_ms"], shown["segments"]) == (None, [])
+    assert shown["metadata"]["groups"] == shown["overdispersion_windows"]
+    assert 3 < shown["sensitivity"]["counts_overdispersion"] < 7
     done, _ = fit(tmp_path, source, "--group", "user", clusters=6)
     assert done.returncode == 2
     assert "no vector has a group 'user'" in done.stderr

@@ -65,8 +65,6 @@ def folder(tmp_path, monkeypatch, config, events):
         (["events", "peek", "--config", "absent.yaml", "--topic", "t"], UNREADABLE),
         (["events", "peek", "--config", "c", "--topic", "t", "--last", "0"], "0 is not in the range"),
         (["baseline", "show", "absent.safetensors"], UNSAVED),
-        (["baseline", "compare", "a.safetensors"], "Missing argument 'B'"),
-        (["baseline", "compare", "absent.safetensors", "b"], UNSAVED),
         (fit("absent.npy"), "driftgauge: absent.npy"),
         (fit("a.npy", "--clusters", "1"), "'--clusters'"),
         (fit("a.npy", "--window", "0s"), "is not a window length"),
