@@ -38,12 +38,12 @@ def test_baseline_of_table_equals_baseline_of_events(tmp_path):
     countries = np.array(["de", "fr"])[random.integers(2, size=rows)]
     columns = zip(vectors, times_ms.tolist(), countries.tolist(), strict=True)
     lines = [line(vector, time, segments={"country": country}) for vector, time, country in columns]
-    table = {"v": list(vectors), "at": pa.array(times_ms, pa.timestamp("ms")), "land": countries}
+    table = {"v": list(vectors), "at": pa.array(times_ms, pa.timestamp("ms")), "country": countries}
     pa.parquet.write_table(pa.table(table), tmp_path / "events.parquet")
     identities = []
     for source, more in (
         (write_events(tmp_path / "events.jsonl", lines), ()),
-        (tmp_path / "events.parquet", ("--time-column", "at", "--segment-column", "country=land")),
+        (tmp_path / "events.parquet", ("--time-column", "at")),
     ):
         choice = ("--segment", "country=de,fr", "--model-version", "v1")
         done, shown = fit(tmp_path, source, *choice, *more, clusters=4)

@@ -81,10 +81,6 @@ def folder(tmp_path, monkeypatch, config, events):
             fit("--topic", "t", "--config", "c", "--from", MONDAY, "--until", MONDAY),
             "--until must be later than --from",
         ),
-        (
-            fit("a.parquet", "--segment", "k=v", "--segment-column", "j=c"),
-            "--segment-column j=c: write KEY=",
-        ),
         (fit("a.txt"), "name a .npy, .npz, .jsonl or .jsonl.gz file, or one of .parquet, .arrow"),
         (
             fit("a.npy", "--label", "l", "--text", "t"),

@@ -1,7 +1,6 @@
 """Which columns of a table, or arrays of a .npz file, are read, and how."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from driftgauge.baseline.collecting import NameColumn
@@ -22,8 +21,7 @@ class TableColumns:
         number: The format of numbers in a column of bytes.
         time: The event times; None reads none.
         time_unit: The unit of times that are whole numbers.
-        version: The model version of each row; None reads none.
-        segments: The column of each segment key.
+        segments: The segment keys, which are the names of columns.
         name: The labels or texts that clusters are named by; None reads none.
         event_id: The event ids; None reads none.
     """
@@ -32,7 +30,6 @@ class TableColumns:
     number: VectorFormat = F32
     time: str | None = None
     time_unit: Literal["s", "ms", "us", "ns"] = "ms"
-    version: str | None = None
-    segments: Mapping[str, str] = field(default_factory=dict)
+    segments: tuple[str, ...] = ()
     name: NameColumn | None = None
     event_id: str | None = None

@@ -50,8 +50,8 @@ def read_vectors(
         path: A .npy, .npz, .jsonl, .jsonl.gz, .parquet, .arrow, .feather or .ipc file.
         array: The array of a .npz file; required if several arrays are two-dimensional.
         stream: The stream to read from a .jsonl file; required if the file has several.
-        model_version: From a .jsonl file, and a table with a version column, read only events of this version
-            or without one; for the other formats, the version to record for the vectors.
+        model_version: From a .jsonl file, read only events of this version or without one; for the other
+            formats, the version to record for the vectors.
         refusals: Counts the events and rows that are refused and left out; an array must be sound.
         track: Receives the progress of reading events and tables.
         keys: The segment keys of events to keep; None keeps all.
