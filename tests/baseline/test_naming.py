@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftgauge.baseline.collecting import TextSample
 from driftgauge.baseline.metadata import ClusterDescription
 from driftgauge.baseline.naming import describe_clusters, report_names
-from driftgauge.baseline.texts import TextSample
 from tests.examples import examples
 
 ANY_TEXT = st.text(max_size=120) | st.sampled_from(

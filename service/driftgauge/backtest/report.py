@@ -212,7 +212,7 @@ def _outcomes(report: BacktestReport) -> list[Block]:
     return [
         f"If drift began at {format_timestamp(report.drift_ms)}:",
         Table(headings, rows),
-        "  Warned by, paged by: the number of the first such window since then, and how long after it ended.",
+        "  Warned by, paged by: the first window to do so, counted from then. After: the time to its end.",
     ]
 
 

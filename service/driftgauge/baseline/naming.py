@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from driftgauge.baseline.collecting import TextSample, shorten
 from driftgauge.baseline.metadata import MAX_CLUSTER_EXAMPLES, MAX_CLUSTER_NAME, ClusterDescription
-from driftgauge.baseline.texts import TextSample, shorten
 from driftgauge.core.counting.examples import can_be_example
 
 __all__ = ["describe_clusters", "report_names"]

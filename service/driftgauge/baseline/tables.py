@@ -12,9 +12,8 @@ import pyarrow.ipc
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from driftgauge.baseline.collecting import Collector, VectorSet
+from driftgauge.baseline.collecting import Collector, TableColumns, VectorSet
 from driftgauge.baseline.table_columns import holds_vectors, to_labels, to_times, to_vectors
-from driftgauge.baseline.table_layout import TableColumns
 from driftgauge.errors import InputError
 from driftgauge.events.refusals import Refusals
 from driftgauge.progress import Track, WorkProgress
@@ -37,7 +36,7 @@ def read_table(
     one batch. A batch of an Arrow file is as large as its writer made it.
 
     Args:
-        path: A file with one of `table_layout.TABLE_SUFFIXES`.
+        path: A file with one of `TABLE_SUFFIXES`.
         columns: The columns to read.
         model_version: The version to record.
         track: Receives the progress.

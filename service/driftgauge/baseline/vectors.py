@@ -10,10 +10,8 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from driftgauge.baseline.collecting import VectorSet
+from driftgauge.baseline.collecting import TABLE_SUFFIXES, TableColumns, TextSample, VectorSet
 from driftgauge.baseline.recorded import read_events
-from driftgauge.baseline.table_layout import TABLE_SUFFIXES, TableColumns
-from driftgauge.baseline.texts import TextSample
 from driftgauge.errors import InputError
 from driftgauge.events.refusals import Refusals
 from driftgauge.progress import Track, ignore_progress

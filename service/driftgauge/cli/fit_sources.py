@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 import click
 
-from driftgauge.baseline.collecting import NameColumn, VectorSet
+from driftgauge.baseline.collecting import NameColumn, TableColumns, VectorSet
 from driftgauge.baseline.event_range import TopicEvents
-from driftgauge.baseline.table_layout import TableColumns
 from driftgauge.cli.options import DURATION, FILE, TIME, array_option, read_settings
 from driftgauge.cli.printing import message
 from driftgauge.clock import SYSTEM_CLOCK
