@@ -16,14 +16,14 @@ from driftgauge.core.statistics.power import Sensitivity
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.layout import Block, Table, facts
 
-__all__ = ["BaselineReport", "Difference", "describe", "report_baseline"]
+__all__ = ["BaselineReport", "Difference", "compare", "describe", "report_baseline"]
 
 # Window sizes, in events, for which the report gives the noise floor.
-WINDOW_COUNTS = (100, 1_000, 10_000)
+_WINDOW_COUNTS = (100, 1_000, 10_000)
 
 # Half of the smallest drift worth detecting: below these floors the verdict calls no drift material.
-MATERIAL_DIVERGENCE = 0.005
-MATERIAL_SHIFT = 0.025
+_MATERIAL_DIVERGENCE = 0.005
+_MATERIAL_SHIFT = 0.025
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def report_baseline(
         metadata=baseline.metadata,
         sensitivity=sensitivity,
         overdispersion_windows=None if baseline.overdispersion is None else baseline.overdispersion.windows,
-        noise_floor={count: sensitivity.noise_floor(count) for count in WINDOW_COUNTS},
+        noise_floor={count: sensitivity.noise_floor(count) for count in _WINDOW_COUNTS},
         largest_window=baseline.metadata.reference_count // quality.MIN_RATIO,
         notes=quality.notes(baseline),
         segments=[
@@ -239,13 +239,13 @@ def _differences(report: BaselineReport, other: Difference) -> dict[str, str]:
             "of another dimension, metric or model version: not comparable"
             if other.mean_distance is None
             else f"{other.mean_distance:.4f} standard deviations apart; squared and less noise "
-            f"{other.mean_excess:.5f}, drift starts at {MATERIAL_SHIFT}"
+            f"{other.mean_excess:.5f}, drift starts at {_MATERIAL_SHIFT}"
         ),
         "histograms": (
             "of other clusters: not comparable"
             if other.js_divergence is None
             else f"JSD {other.js_divergence:.5f}; less noise {other.js_excess:.5f}, drift starts at "
-            f"{MATERIAL_DIVERGENCE}"
+            f"{_MATERIAL_DIVERGENCE}"
         ),
     }
 
