@@ -30,10 +30,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 _Report = TypeVar("_Report")
 
-# A table stands two columns to the right, and so far apart stand its columns.
+# The space between the columns of a table, and before it.
 _GAP = 2
 _INDENT = (0, 0, 0, _GAP)
-# Text is not wrapped to less.
+# A column of text may shrink to this width.
 _LEAST_TEXT = 12
 # The width where nothing is wrapped: a pipe or a file.
 _UNLIMITED = 1_000_000
@@ -98,7 +98,7 @@ def render(blocks: Iterable[Block], width: int | None = None) -> str:
         if isinstance(block, Table):
             console.print(Padding(_grid(block), _INDENT, expand=False), width=width and _widen(block, width))
         else:
-            # Lines are wrapped below their indentation; padding needs a character to stand before.
+            # Lines wrap below their indentation. Padding prints no line for an empty text.
             text = _printable(block).lstrip() or " "
             indent = (0, 0, 0, len(block) - len(block.lstrip()))
             console.print(Padding(Text(text), indent, expand=False), width=width)
