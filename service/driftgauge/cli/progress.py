@@ -46,7 +46,7 @@ def _draw_bars(progress: "Progress") -> Track:
 
     def track(work: WorkProgress) -> None:
         if work.noun not in tasks:
-            tasks[work.noun] = progress.add_task("", total=None)
+            tasks[work.noun] = progress.add_task(work.text, total=None)
         share = work.known_share
         progress.update(
             tasks[work.noun],
