@@ -6,9 +6,8 @@ from numpy.typing import NDArray
 
 from driftgauge.baseline.fitting import Provenance, split_indices
 from driftgauge.baseline.moments import moments, project
-from driftgauge.baseline.radii import beyond_others
 from driftgauge.baseline.segments import SegmentChoice, find_members
-from driftgauge.baseline.spreads import measure_spreads, moments_of
+from driftgauge.baseline.spreads import beyond_others, measure_spreads, moments_of
 from driftgauge.baseline.windows import LEAST_WINDOWS, Traffic, observe, split_whole
 from tests.builders.baselines import draw_bursts, fit, traffic_of
 from tests.builders.clocks import HOUR_MS

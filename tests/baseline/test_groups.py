@@ -8,7 +8,7 @@ import pytest
 from driftgauge.baseline.artifact import load, save
 from driftgauge.baseline.fitting import Provenance
 from driftgauge.baseline.groups import measure_groups, number_groups, report_groups
-from driftgauge.baseline.report import describe
+from driftgauge.baseline.report import describe, report_baseline
 from driftgauge.baseline.windows import Traffic
 from driftgauge.cli.printing import render
 from driftgauge.core.counting.hashing import HASH_BINS
@@ -88,7 +88,7 @@ def test_fit_with_groups_keeps_them_whole_and_states_their_number(tmp_path: Path
     assert baseline.metadata.reference_count == 5 * baseline.metadata.groups
     assert baseline.metadata.window_ms is None
     assert f"groups worth {baseline.metadata.groups} of one size" in " ".join(
-        render(describe(baseline, tmp_path / "x")).split()
+        render(describe(report_baseline(baseline, tmp_path / "x"))).split()
     )
     save(baseline, tmp_path / "grouped.safetensors")
     assert load(tmp_path / "grouped.safetensors").identity == baseline.identity

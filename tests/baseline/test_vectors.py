@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from driftgauge.baseline.collecting import NameColumn, VectorSet
-from driftgauge.baseline.table_layout import TableColumns
+from driftgauge.baseline.collecting import NameColumn, TableColumns, VectorSet
 from driftgauge.baseline.vectors import read_vectors
 from driftgauge.errors import InputError
 from driftgauge.events.refusals import Refusals

@@ -38,12 +38,12 @@ def test_baseline_of_table_equals_baseline_of_events(tmp_path):
     countries = np.array(["de", "fr"])[random.integers(2, size=rows)]
     columns = zip(vectors, times_ms.tolist(), countries.tolist(), strict=True)
     lines = [line(vector, time, segments={"country": country}) for vector, time, country in columns]
-    table = {"v": list(vectors), "at": pa.array(times_ms, pa.timestamp("ms")), "land": countries}
+    table = {"v": list(vectors), "at": pa.array(times_ms, pa.timestamp("ms")), "country": countries}
     pa.parquet.write_table(pa.table(table), tmp_path / "events.parquet")
     identities = []
     for source, more in (
         (write_events(tmp_path / "events.jsonl", lines), ()),
-        (tmp_path / "events.parquet", ("--time-column", "at", "--segment-column", "country=land")),
+        (tmp_path / "events.parquet", ("--time-column", "at")),
     ):
         choice = ("--segment", "country=de,fr", "--model-version", "v1")
         done, shown = fit(tmp_path, source, *choice, *more, clusters=4)
@@ -71,9 +71,9 @@ def test_groups_of_events_measure_overdispersion(tmp_path):
     source = write_events(tmp_path / "events.jsonl", lines)
     done, shown = fit(tmp_path, source, "--group", "document", clusters=6)
     assert done.returncode == 0, done.stderr
-    assert (shown["window_ms"], shown["segments"]) == (None, [])
-    assert shown["groups"] == shown["overdispersion"]["windows"]
-    assert 3 < shown["overdispersion"]["counts"] < 7
+    assert (shown["metadata"]["window_ms"], shown["segments"]) == (None, [])
+    assert shown["metadata"]["groups"] == shown["overdispersion_windows"]
+    assert 3 < shown["sensitivity"]["counts_overdispersion"] < 7
     done, _ = fit(tmp_path, source, "--group", "user", clusters=6)
     assert done.returncode == 2
     assert "no vector has a group 'user'" in done.stderr

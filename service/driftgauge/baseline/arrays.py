@@ -29,18 +29,18 @@ LAYOUT: dict[str, tuple[str, str]] = {
 
 # Optional groups of arrays: a file holds all arrays of a group, or none.
 OVERDISPERSION: dict[str, tuple[str, str]] = {
-    "dependence_counts": ("float64", "1"),
-    "dependence_distances": ("float64", "4"),
-    "dependence_means": ("float64", "rr"),
-    "dependence_windows": ("int64", "1"),
+    "overdispersion_counts": ("float64", "1"),
+    "overdispersion_distances": ("float64", "4"),
+    "overdispersion_means": ("float64", "rr"),
+    "overdispersion_windows": ("int64", "1"),
 }
 SEGMENTS: dict[str, tuple[str, str]] = {
     "segment_counts": ("int64", "sk"),
     "segment_covariances": ("float64", "srr"),
-    "segment_dependence_counts": ("float64", "s"),
-    "segment_dependence_distances": ("float64", "s4"),
-    "segment_dependence_means": ("float64", "srr"),
-    "segment_dependence_windows": ("int64", "s"),
+    "segment_overdispersion_counts": ("float64", "s"),
+    "segment_overdispersion_distances": ("float64", "s4"),
+    "segment_overdispersion_means": ("float64", "srr"),
+    "segment_overdispersion_windows": ("int64", "s"),
     "segment_means": ("float64", "sr"),
     "segment_outliers": ("int64", "s"),
     "segment_spread_moments": ("float64", "s26"),
@@ -121,14 +121,14 @@ def check_values(arrays: Mapping[str, NDArray[Any]], metric: DistanceMetric) -> 
     }
     if arrays.keys() >= OVERDISPERSION.keys():
         requirements |= {
-            "the overdispersion must be measured on at least one window": arrays["dependence_windows"][0]
+            "the overdispersion must be measured on at least one window": arrays["overdispersion_windows"][0]
             >= 1,
-            "the overdispersion of the counts must be 1 or more": arrays["dependence_counts"][0] >= 1,
+            "the overdispersion of the counts must be 1 or more": arrays["overdispersion_counts"][0] >= 1,
             "the overdispersion of the means must be a covariance matrix": _is_covariance(
-                arrays["dependence_means"]
+                arrays["overdispersion_means"]
             ),
             "the overdispersion of the distances must be 1 or more": (
-                arrays["dependence_distances"] >= 1
+                arrays["overdispersion_distances"] >= 1
             ).all(),
         }
     if arrays.keys() >= SEGMENTS.keys():
@@ -148,16 +148,16 @@ def check_values(arrays: Mapping[str, NDArray[Any]], metric: DistanceMetric) -> 
                 _are_moments(row) for row in arrays["segment_spread_moments"].reshape(-1, 6)
             ),
             "the overdispersion of a segment's distances must be 1 or more": (
-                arrays["segment_dependence_distances"] >= 1
+                arrays["segment_overdispersion_distances"] >= 1
             ).all(),
             "the number of windows of a segment must not be negative": (
-                arrays["segment_dependence_windows"] >= 0
+                arrays["segment_overdispersion_windows"] >= 0
             ).all(),
             "the overdispersion of a segment's counts must be 1 or more": (
-                arrays["segment_dependence_counts"] >= 1
+                arrays["segment_overdispersion_counts"] >= 1
             ).all(),
             "the overdispersion of a segment's means must be a covariance matrix": _is_covariance(
-                arrays["segment_dependence_means"]
+                arrays["segment_overdispersion_means"]
             ),
         }
     for requirement, holds in requirements.items():

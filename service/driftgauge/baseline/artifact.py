@@ -280,10 +280,10 @@ def parse(content: bytes) -> Baseline:
     overdispersion = None
     if arrays.keys() >= OVERDISPERSION.keys():
         overdispersion = _overdispersion(
-            arrays["dependence_windows"][0],
-            arrays["dependence_counts"][0],
-            arrays["dependence_means"],
-            arrays["dependence_distances"],
+            arrays["overdispersion_windows"][0],
+            arrays["overdispersion_counts"][0],
+            arrays["overdispersion_means"],
+            arrays["overdispersion_distances"],
         )
     segments = (
         SegmentReference(
@@ -295,10 +295,10 @@ def parse(content: bytes) -> Baseline:
             outliers=int(arrays["segment_outliers"][index]),
             spreads=from_array(arrays["segment_spread_moments"][index]),
             overdispersion=_overdispersion(
-                arrays["segment_dependence_windows"][index],
-                arrays["segment_dependence_counts"][index],
-                arrays["segment_dependence_means"][index],
-                arrays["segment_dependence_distances"][index],
+                arrays["segment_overdispersion_windows"][index],
+                arrays["segment_overdispersion_counts"][index],
+                arrays["segment_overdispersion_means"][index],
+                arrays["segment_overdispersion_distances"][index],
             ),
         )
         for index, name in enumerate(header.segments)
@@ -351,10 +351,10 @@ def _arrays(baseline: Baseline) -> dict[str, NDArray[Any]]:
     arrays = {name: getattr(baseline, name) for name in LAYOUT if name != "centroids"}
     arrays["centroids"] = baseline.centroids.values
     if (overdispersion := baseline.overdispersion) is not None:
-        arrays["dependence_counts"] = np.array([overdispersion.counts], np.float64)
-        arrays["dependence_distances"] = overdispersion.distances
-        arrays["dependence_means"] = overdispersion.means
-        arrays["dependence_windows"] = np.array([overdispersion.windows], np.int64)
+        arrays["overdispersion_counts"] = np.array([overdispersion.counts], np.float64)
+        arrays["overdispersion_distances"] = overdispersion.distances
+        arrays["overdispersion_means"] = overdispersion.means
+        arrays["overdispersion_windows"] = np.array([overdispersion.windows], np.int64)
     if segments := baseline.segments:
         try:
             arrays["segment_counts"] = np.stack([segment.counts for segment in segments])
@@ -364,10 +364,10 @@ def _arrays(baseline: Baseline) -> dict[str, NDArray[Any]]:
             arrays["segment_means"] = np.stack([segment.mean for segment in segments])
             unknown = Overdispersion(0, 1.0, np.eye(len(baseline.variances)))
             known = [segment.overdispersion or unknown for segment in segments]
-            arrays["segment_dependence_windows"] = np.array([each.windows for each in known], np.int64)
-            arrays["segment_dependence_counts"] = np.array([each.counts for each in known], np.float64)
-            arrays["segment_dependence_distances"] = np.stack([each.distances for each in known])
-            arrays["segment_dependence_means"] = np.stack([each.means for each in known])
+            arrays["segment_overdispersion_windows"] = np.array([each.windows for each in known], np.int64)
+            arrays["segment_overdispersion_counts"] = np.array([each.counts for each in known], np.float64)
+            arrays["segment_overdispersion_distances"] = np.stack([each.distances for each in known])
+            arrays["segment_overdispersion_means"] = np.stack([each.means for each in known])
         except ValueError as error:
             message = f"the arrays of the segments differ in shape: {error}"
             raise BaselineError(message) from error

@@ -10,10 +10,8 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from driftgauge.baseline.collecting import VectorSet
+from driftgauge.baseline.collecting import TABLE_SUFFIXES, TableColumns, TextSample, VectorSet
 from driftgauge.baseline.recorded import read_events
-from driftgauge.baseline.table_layout import TABLE_SUFFIXES, TableColumns
-from driftgauge.baseline.texts import TextSample
 from driftgauge.errors import InputError
 from driftgauge.events.refusals import Refusals
 from driftgauge.progress import Track, ignore_progress
@@ -50,8 +48,8 @@ def read_vectors(
         path: A .npy, .npz, .jsonl, .jsonl.gz, .parquet, .arrow, .feather or .ipc file.
         array: The array of a .npz file; required if several arrays are two-dimensional.
         stream: The stream to read from a .jsonl file; required if the file has several.
-        model_version: From a .jsonl file, and a table with a version column, read only events of this version
-            or without one; for the other formats, the version to record for the vectors.
+        model_version: From a .jsonl file, read only events of this version or without one; for the other
+            formats, the version to record for the vectors.
         refusals: Counts the events and rows that are refused and left out; an array must be sound.
         track: Receives the progress of reading events and tables.
         keys: The segment keys of events to keep; None keeps all.

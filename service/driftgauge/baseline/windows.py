@@ -173,7 +173,10 @@ def measure_overdispersion(
         )
         remedy = "give events of a longer time, a longer --window or fewer --clusters"
     else:
-        progress(f"{windows.windows} {traffic.name} held out: {overdispersion_reading(overdispersion)}")
+        progress(
+            f"{windows.windows} {traffic.name} held out: "
+            f"{overdispersion_reading(overdispersion.counts, overdispersion.largest_mean)}"
+        )
         return overdispersion
     progress(
         f"warning: {reason}: the overdispersion is not known, and p-values will not be calibrated "

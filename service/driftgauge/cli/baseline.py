@@ -1,4 +1,4 @@
-"""`driftgauge baseline`: fit, show and compare frozen baselines."""
+"""`driftgauge baseline`: fit and show frozen baselines."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import click
 from driftgauge.baseline.segments import SegmentChoice
 from driftgauge.cli.fit_sources import Selection, choose_name, read_source, source_options
 from driftgauge.cli.options import FILE, SEGMENT, WINDOW_LENGTH
-from driftgauge.cli.printing import counted_refusals, json_option, message, print_blocks, print_json
+from driftgauge.cli.printing import counted_refusals, json_option, message, print_report
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import DistanceMetric
@@ -19,7 +19,7 @@ __all__ = ["baseline_group"]
 
 @click.group("baseline")
 def baseline_group() -> None:
-    """Fit, show and compare frozen baselines, the references for drift."""
+    """Fit and show frozen baselines, the references for drift."""
 
 
 @baseline_group.command("fit")
@@ -105,8 +105,7 @@ def _fit(
     from driftgauge.baseline.artifact import save
     from driftgauge.baseline.fitting import Provenance, fit_baseline
     from driftgauge.baseline.groups import number_groups
-    from driftgauge.baseline.report import as_json as summarize
-    from driftgauge.baseline.report import describe
+    from driftgauge.baseline.report import describe, report_baseline
     from driftgauge.baseline.segments import find_members
     from driftgauge.baseline.windows import Traffic
 
@@ -138,39 +137,21 @@ def _fit(
             ),
         )
     save(baseline, out)
-    if as_json:
-        print_json({"file": str(out), "refused": refusals.by_reason(), **summarize(baseline)})
-    else:
-        print_blocks(describe(baseline, out))
+    report = report_baseline(baseline, out, refused=refusals.by_reason())
+    print_report(report, describe, as_json=as_json)
 
 
 @baseline_group.command("show")
 @click.argument("file", type=FILE)
+@click.option(
+    "--against", type=FILE, help="Another baseline: also show how it differs in identity, mean and histogram."
+)
 @json_option
-def _show(file: Path, *, as_json: bool) -> None:
+def _show(file: Path, against: Path | None, *, as_json: bool) -> None:
     """Verify the baseline in FILE and print its contents."""
     from driftgauge.baseline import report
     from driftgauge.baseline.artifact import load
 
     baseline = load(file)
-    if as_json:
-        print_json({"file": str(file), **report.as_json(baseline)})
-    else:
-        print_blocks(report.describe(baseline, file))
-
-
-@baseline_group.command("compare")
-@click.argument("first", metavar="A", type=FILE)
-@click.argument("second", metavar="B", type=FILE)
-@json_option
-def _compare(first: Path, second: Path, *, as_json: bool) -> None:
-    """Report whether results against baselines A and B are comparable, and how far the baselines differ."""
-    from driftgauge.baseline import comparison_report
-    from driftgauge.baseline.artifact import load
-    from driftgauge.baseline.comparison import compare
-
-    compared = compare(load(first), load(second))
-    if as_json:
-        print_json(comparison_report.as_json(compared))
-    else:
-        print_blocks(comparison_report.describe(compared, first, second))
+    difference = None if against is None else report.compare(baseline, load(against), against)
+    print_report(report.report_baseline(baseline, file, difference), report.describe, as_json=as_json)
