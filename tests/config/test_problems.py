@@ -227,6 +227,10 @@ OTHERS = [
         (with_kafka(**{name: "true"}), f"kafka: {name} is set by driftgauge itself; leave it out")
         for name in OWNED
     ),
+    *(
+        (with_kafka(**{name: SECRET}), f"kafka.{name}: would make librdkafka run code, so no file may set it")
+        for name in ("plugin.library.paths", "ssl.engine.location", "sasl.kerberos.kinit.cmd")
+    ),
     *((with_kafka(**{name: ""}), f"kafka: {name} is missing") for name in ("bootstrap.servers", "group.id")),
     (with_registry(url=f"https://user:p@{SECRET}@a"), "schema_registry: url must hold no user and password"),
     (with_registry(timeout=1), "schema_registry: url is missing"),

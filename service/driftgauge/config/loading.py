@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from pydantic_settings import InitSettingsSource
 
 from driftgauge.config.environment import ENV_PREFIX, TextSource, read_secrets
+from driftgauge.config.properties import code_faults
 from driftgauge.config.settings import ConnectedSettings, Settings
 from driftgauge.errors import ConfigError
 
@@ -39,6 +40,8 @@ def load_settings(path: Path, environ: Mapping[str, str], *, connects: bool = Tr
     problems += [
         f"{name}: must be a mapping" for name in sorted(sections) if not isinstance(tree.get(name, {}), dict)
     ]
+    kafka = tree.get("kafka")
+    problems += code_faults(kafka if isinstance(kafka, dict) else ())
     kind = ConnectedSettings if connects else Settings
     try:
         settings = kind(_build_sources=((*texts, InitSettingsSource(kind, tree)), {}))
