@@ -1,6 +1,7 @@
 """Damaged baseline files are refused with the reason."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,10 @@ def test_load_of_unusable_file_names_path(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     with pytest.raises(BaselineError, match=r"x\.safetensors: cannot read.*No such file.*check the path"):
         load(path)
+    os.mkfifo(path)
+    with pytest.raises(BaselineError, match=r"x\.safetensors: cannot read.*a pipe, a device.*check the path"):
+        load(path)
+    path.unlink()
     with path.open("wb") as file:
         file.truncate(256 * 1024 * 1024 + 1)  # sparse: takes no space
     with pytest.raises(BaselineError, match=r"x\.safetensors: .*larger than 268,435,456 bytes"):

@@ -215,11 +215,8 @@ def check_segments(segments: Collection[SegmentReference], counts: NDArray[np.in
         counts: (k,) int64, the baseline's histogram.
 
     Raises:
-        BaselineError: The segments are too many, share a name or exceed the histogram.
+        BaselineError: The segments share a name or exceed the histogram.
     """
-    if len(segments) > MAX_SEGMENT_VALUES:
-        message = f"the baseline has {len(segments)} segments; the maximum is {MAX_SEGMENT_VALUES}"
-        raise BaselineError(message)
     if len({(segment.key, segment.value) for segment in segments}) < len(segments):
         message = "two segments have the same key and value"
         raise BaselineError(message)
