@@ -129,6 +129,10 @@ SECTIONS = [
         {**ORDERS, "inputs": {"orders": {**MAPPING, "stream": {"constant": "imagse"}}}},
         "inputs.orders: no such streams: imagse; add them to streams",
     ),
+    (
+        {**ORDERS, "inputs": {"orders": {**MAPPING, "stream": {"path": "s", "rename": {"a": "imagse"}}}}},
+        "inputs.orders: no such streams: imagse; add them to streams",
+    ),
     *(
         (
             {"inputs": {"embeddings": {"encoding": encoding, **MAPPING}}},
