@@ -67,7 +67,10 @@ def test_frequent_values_are_chosen() -> None:
     assert lines == ["segments with 640 vectors or more: country=de,fr; --segment chooses others"]
     assert choose_frequent([{}], 20, lines.append) == ()
     many = [{"shop": str(row % 99)} for row in range(99 * 640)]
-    assert sum(len(choice.values) + 1 for choice in choose_frequent(many, 20, lines.append)) == MAX_SEGMENT_VALUES
+    assert (
+        sum(len(choice.values) + 1 for choice in choose_frequent(many, 20, lines.append))
+        == MAX_SEGMENT_VALUES
+    )
 
 
 def test_find_members_assigns_event_to_one_segment_per_key() -> None:

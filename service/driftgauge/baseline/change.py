@@ -11,11 +11,11 @@ from driftgauge.events.timestamps import format_timestamp
 
 __all__ = ["report_change"]
 
-# Fewer blocks would not find a change in the last fifth. More would be parts of days, and of two weeks one
-# in ten has all nights or the last weekend at one end by chance.
+# Fewer blocks would not find a change in the last fifth. More would cut days into parts, among whose orders
+# the last weekend of two weeks stands out.
 _BLOCKS = 20
 _PERMUTATIONS = 999
-# Of fits without a change at most one in 200 is warned of.
+# About one fit in 200 whose blocks are in random order passes this test.
 _LEVEL = 0.005
 # A smaller divergence is not worth finding, see `SmallestDrift`, and so cannot hide one that is.
 _SMALLEST = 0.01

@@ -112,8 +112,8 @@ def _fit(
     """Fit a baseline on the vectors in INPUT, or on the events of a Kafka topic (--topic).
 
     INPUT is .npy or .npz, events in .jsonl or .jsonl.gz, Parquet (.parquet) or Arrow (.arrow, .feather,
-    .ipc). A topic is read once, without a consumer group: its records are decoded as the service decodes
-    them, and those with an event time of the range are taken. Several streams are read one after the other.
+    .ipc). A topic is read once for each stream, without a consumer group: its records are decoded as the
+    service decodes them, and those with an event time of the range are taken.
     """
     # Only this command imports scikit-learn, which is slow to load.
     from driftgauge.baseline.artifact import save
