@@ -40,8 +40,6 @@ def load_settings(path: Path, environ: Mapping[str, str], *, connects: bool = Tr
     problems += [
         f"{name}: must be a mapping" for name in sorted(sections) if not isinstance(tree.get(name, {}), dict)
     ]
-    kafka = tree.get("kafka")
-    problems += code_faults(kafka if isinstance(kafka, dict) else ())
     kind = ConnectedSettings if connects else Settings
     try:
         settings = kind(_build_sources=((*texts, InitSettingsSource(kind, tree)), {}))
@@ -98,7 +96,8 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
         )
         raise ConfigError(message)
     # pydantic-settings passes the keys as keyword arguments, which must be text.
-    return {str(key): value for key, value in tree.items()}, loader.problems
+    problems = [*loader.problems, *code_faults(tree.get("kafka"))]
+    return {str(key): value for key, value in tree.items()}, problems
 
 
 # For these problems pydantic's own messages name Python types.

@@ -1,7 +1,7 @@
 """Rules for librdkafka properties in the configuration: required, owned by driftgauge, secret."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 __all__ = ["code_faults", "is_secret", "property_faults"]
 
@@ -43,7 +43,7 @@ def is_secret(property_name: str) -> bool:
     return _SECRET_PROPERTY.search(property_name) is not None
 
 
-def code_faults(kafka: Iterable[object]) -> list[str]:
+def code_faults(kafka: object) -> list[str]:
     """Return the faults of properties by which a configuration file would have librdkafka run code.
 
     The environment may set them: whoever starts the process sets it, and a file may come from elsewhere.
@@ -51,7 +51,7 @@ def code_faults(kafka: Iterable[object]) -> list[str]:
     return [
         f"kafka.{name}: would make librdkafka run code, so no file may set it; if it is yours, set "
         f"DRIFTGAUGE_KAFKA__{name.upper().replace('.', '_')} in the environment"
-        for name in sorted(_CODE_PROPERTIES.intersection(kafka))
+        for name in sorted(_CODE_PROPERTIES.intersection(kafka if isinstance(kafka, dict) else ()))
     ]
 
 
