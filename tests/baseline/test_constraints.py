@@ -140,7 +140,7 @@ def test_baseline_rejects_parts_that_contradict(baseline: Baseline, full_baselin
             {
                 "cluster_means": np.zeros((6, 33)),
                 "components": np.ones((33, 8), "f4"),
-                "variances": np.ones(33),
+                "variances": np.full(33, np.nan),  # limits come before values
             },
             "the baseline has 33 components; the maximum is 32",
         ),

@@ -106,7 +106,9 @@ def test_fit_with_groups_keeps_them_whole_and_states_their_number(tmp_path: Path
 def test_groups_are_used_where_windows_are_not_enough(
     an_hour: int, clusters: int, groups: int | None
 ) -> None:
-    known = Provenance(Traffic(np.arange(6_000) // an_hour, HOUR_MS), groups=np.arange(6_000) // 5)
+    known = Provenance(
+        Traffic.of(np.arange(6_000) // an_hour * HOUR_MS, HOUR_MS), groups=np.arange(6_000) // 5
+    )
     lines: list[str] = []
     vectors = draw_bursts(6_000, 5)
     about = fit(vectors, clusters=clusters, provenance=known, progress=lines.append).metadata

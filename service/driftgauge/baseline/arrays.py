@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.baseline.segments import MAX_SEGMENT_VALUES
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.counting.hashing import HASH_BINS
+from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.errors import BaselineError
 
 __all__ = ["LAYOUT", "OVERDISPERSION", "SEGMENTS", "check_layout", "check_values"]
@@ -46,6 +48,9 @@ SEGMENTS: dict[str, tuple[str, str]] = {
     "segment_spread_moments": ("float64", "s26"),
 }
 
+# The most of an axis, before any work whose cost grows with more than the file's size.
+_LIMITS = (("r", "components", MAX_COMPONENTS), ("s", "segments", MAX_SEGMENT_VALUES))
+
 # Normalising in float32 leaves lengths this close to 1.
 UNIT_TOLERANCE = 1e-4
 
@@ -64,10 +69,10 @@ SYMMETRY_TOLERANCE = 1e-9
 
 
 def check_layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, int]:
-    """Check names, dtypes and shapes; return the length of each axis of the layout.
+    """Check names, dtypes, shapes and limits; return the length of each axis of the layout.
 
     Raises:
-        BaselineError: A name, dtype or shape does not fit the layout.
+        BaselineError: A name, dtype or shape does not fit the layout, or an axis is too long.
     """
     layout = LAYOUT
     for group in (OVERDISPERSION, SEGMENTS):
@@ -85,6 +90,10 @@ def check_layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, int]:
         if array.dtype != dtype or array.shape != expected or 0 in expected:
             shape = ", ".join(f"{axis}={sizes.get(axis, '?')}" for axis in axes)
             message = f"array {name} is {array.dtype} of shape {array.shape}; expected {dtype} ({shape})"
+            raise BaselineError(message)
+    for axis, noun, most in _LIMITS:
+        if sizes.get(axis, 0) > most:
+            message = f"the baseline has {sizes[axis]} {noun}; the maximum is {most}"
             raise BaselineError(message)
     return sizes
 

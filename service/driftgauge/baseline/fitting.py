@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
 from driftgauge.baseline.artifact import Baseline
+from driftgauge.baseline.change import report_change
 from driftgauge.baseline.checks import check_vectors, named, or_fewer
 from driftgauge.baseline.clustering import find_centroids, measure_stability
 from driftgauge.baseline.collecting import TextSample
@@ -187,6 +188,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         hashes = hashes_of(vectors, reference_rows)
         if traffic is not None:
             report_ratio(traffic, len(reference_rows), progress)
+            report_change(traffic, reference_rows, ids, clusters, progress)
         if groups is not None:
             overdispersion = measure_groups(groups, ids, standardized, lengths, hashes)
             report_groups(overdispersion, progress)

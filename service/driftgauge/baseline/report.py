@@ -92,6 +92,7 @@ class BaselineReport:
         clusters: The clusters, in the order of their numbers.
         against: How it differs from another baseline; None where none is named.
         refused: The number of events that a fit refused, by reason; None of a baseline that was loaded.
+        warnings: What a fit warned of, likewise.
     """
 
     file: Path
@@ -106,6 +107,7 @@ class BaselineReport:
     clusters: list[ClusterSummary]
     against: Difference | None
     refused: dict[str, int] | None
+    warnings: list[str] | None
 
 
 def report_baseline(
@@ -113,6 +115,7 @@ def report_baseline(
     file: Path,
     against: Difference | None = None,
     refused: dict[str, int] | None = None,
+    warnings: list[str] | None = None,
 ) -> BaselineReport:
     """Return the report on a baseline."""
     sensitivity, total = quality.sensitivity_of(baseline), int(baseline.counts.sum())
@@ -153,6 +156,7 @@ def report_baseline(
         ],
         against=against,
         refused=refused,
+        warnings=warnings,
     )
 
 

@@ -16,6 +16,7 @@ from driftgauge.baseline.collecting import Collector, TableColumns, VectorSet
 from driftgauge.baseline.table_columns import holds_vectors, to_labels, to_times, to_vectors
 from driftgauge.errors import InputError
 from driftgauge.events.refusals import Refusals
+from driftgauge.files import open_regular
 from driftgauge.progress import Track, WorkProgress
 
 __all__ = ["read_table"]
@@ -46,6 +47,7 @@ def read_table(
         InputError: The file or a column cannot be read or used.
     """
     try:
+        open_regular(path).close()  # pyarrow would wait for a pipe
         with ExitStack() as stack:
             schema, rows, batches = _open(path, stack)
             return _collect(path, schema, rows, batches, columns, model_version, track, refusals)

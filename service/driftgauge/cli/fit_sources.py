@@ -183,6 +183,8 @@ def _read_topic(
         raise InputError(fault)
     from driftgauge.cli.topic_vectors import read_topic
 
+    settings = read_settings(config_path)
+    mapping = settings.inputs.get(topic)
     wanted = TopicEvents(
         topic,
         selection.stream,
@@ -191,10 +193,9 @@ def _read_topic(
         slack_ms,
         selection.model_version,
         selection.metric,
-        selection.keys,
+        selection.keys or (() if mapping is None else tuple(mapping.segments)),
         selection.name,
     )
-    settings = read_settings(config_path)
     return read_topic(settings, wanted, SYSTEM_CLOCK, message, track=track, refusals=refusals)
 
 

@@ -18,12 +18,14 @@ from driftgauge.core.durations import format_duration, parse_duration
 
 __all__ = [
     "NOT_EMPTY",
+    "STREAM_NAME",
     "TOPIC",
     "CommitInterval",
     "Duration",
     "IdleTimeout",
     "PositiveDuration",
     "Section",
+    "StreamName",
     "Time",
     "Topic",
     "check",
@@ -99,3 +101,6 @@ NOT_EMPTY = check(bool, "must name at least one")
 TOPIC = r"[A-Za-z0-9._-]{1,249}"
 """A topic's name as a regular expression."""
 Topic = Annotated[str, Field(pattern=f"^{TOPIC}$")]
+STREAM_NAME = r"[A-Za-z0-9._/:@-]{1,128}"
+"""A stream's name as a regular expression: with the characters of a model's name in registries."""
+StreamName = Annotated[str, Field(pattern=f"^{STREAM_NAME}$")]
