@@ -58,6 +58,7 @@ def decoder(settings: InputSettings | None = None, *, version: str | None = None
         from_ms=NOW_MS - 1_000,
         until_ms=NOW_MS + 1_000,
         lead_ms=5_000,
+        age_ms=5_000,
         largest_bytes=1_000_000,
     )
 

@@ -58,7 +58,7 @@ def test_command_line_has_exactly_documented_commands():
         "", "serve", "page", "replay", "report", "publish", "plan", "backtest", "health",
         "config", "config check", "events", "events peek", "init",
         "dead-letters", "dead-letters list", "dead-letters show", "dead-letters requeue",
-        "baseline", "baseline fit", "baseline show", "baseline compare",
+        "baseline", "baseline fit", "baseline show",
     }  # fmt: skip
     done = run("--version")
     assert (done.returncode, done.stderr) == (0, "")

@@ -4,6 +4,7 @@ import base64
 import json
 import uuid
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -139,7 +140,7 @@ def write_sample(folder, build):
     return write_events(folder / "sample.records.jsonl", [line.encode() for line in lines])
 
 
-CASES = {
+CASES: dict[Any, Any] = {
     own_contract: (["images"], None, ()),
     nested: (
         [TOPIC],

@@ -22,7 +22,7 @@ OWNED = (
     "group.instance.id", "group.protocol", "isolation.level", "partition.assignment.strategy",
     "transactional.id",
 )  # fmt: skip
-MAPPING = {"stream": "stream", "embedding": "vector"}
+MAPPING = {"stream": "stream", "timestamp": "at", "embedding": "vector"}
 ORDERS = {"topics": {"events": ["embeddings", "orders"]}}
 PARTIALS, CHANGELOG = (f"driftgauge.driftgauge.{name}.16" for name in ("partials", "changelog"))
 URLS = [
@@ -130,7 +130,15 @@ SECTIONS = [
         "inputs: topics that are not read: other; add them to topics.events",
     ),
     (
+        {"inputs": {"embeddings": {"stream": "stream", "embedding": "vector"}}},
+        "inputs.embeddings.timestamp: say where the event time is: a field, a header, or {record: timestamp}",
+    ),
+    (
         {**ORDERS, "inputs": {"orders": {**MAPPING, "stream": {"constant": "imagse"}}}},
+        "inputs.orders: no such streams: imagse; add them to streams",
+    ),
+    (
+        {**ORDERS, "inputs": {"orders": {**MAPPING, "stream": {"path": "s", "rename": {"a": "imagse"}}}}},
         "inputs.orders: no such streams: imagse; add them to streams",
     ),
     *(
@@ -232,6 +240,10 @@ OTHERS = [
     *(
         (with_kafka(**{name: "true"}), f"kafka: {name} is set by driftgauge itself; leave it out")
         for name in OWNED
+    ),
+    *(
+        (with_kafka(**{name: SECRET}), f"kafka.{name}: would make librdkafka run code, so no file may set it")
+        for name in ("plugin.library.paths", "ssl.engine.location", "sasl.kerberos.kinit.cmd")
     ),
     *((with_kafka(**{name: ""}), f"kafka: {name} is missing") for name in ("bootstrap.servers", "group.id")),
     (with_registry(url=f"https://user:p@{SECRET}@a"), "schema_registry: url must hold no user and password"),

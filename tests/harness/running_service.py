@@ -94,13 +94,14 @@ class RunningService:
             descriptions=DESCRIPTIONS,
             roles={role: RoleTelemetry(self.telemetry, role, SHARDS) for role in roles},
             clock=SYSTEM_CLOCK,
+            stopping=self.stopping,
         )
         self._thread = threading.Thread(target=self._run_guarded, daemon=True)
         self._thread.start()
 
     def _run_guarded(self) -> None:
         try:
-            self._service.run(self.stopping)
+            self._service.run()
         except Exception as error:  # noqa: BLE001 - the test asserts it
             self.failure = error
 
@@ -132,9 +133,8 @@ class RunningService:
         text = {label: str(value) for label, value in labels.items()}
         return self.telemetry.registry.get_sample_value(f"driftgauge_{name}", text) or 0.0
 
-    def counted(self, outcome: str = "accepted") -> float:
-        names = [*(spec.name for spec in SPECS), ""]
-        return sum(self.value("events_total", stream=name, outcome=outcome) for name in names)
+    def counted(self) -> float:
+        return sum(self.value("events_total", stream=spec.name) for spec in SPECS)
 
     def chain(self) -> tuple[float, float, float]:
         """Return the numbers of gaps, overlaps and orphans over all shards."""

@@ -46,6 +46,8 @@ def test_refused_records_are_sent_back_once_and_counted(tmp_path: Path, bootstra
     requeue = ("requeue", "--reason", "unknown_stream")
     ends = case.ends()
     assert f"would send {REFUSED} to {topic}; add --send to do it" in dead_letters(case, *requeue)
+    wanted = {"is_sent": False, "sent": {topic: REFUSED}, "passed_by": [f"{topic}[0]@7"]}
+    assert json.loads(dead_letters(case, *requeue, "--json")) == wanted
     assert case.ends() == ends
     # The mend.
     case.streams = ["alpha", "beta"]
@@ -83,7 +85,9 @@ def test_refused_record_is_listed_shown_and_keeps_its_first_origin(tmp_path: Pat
         assert producer.flush(30) == 0
         service.wait_for("the dead letter", lambda: len(case.dead_letters()) == 1)
         record = {"topic": topic, "reason": "undecodable", "records": 1}
-        assert json.loads(dead_letters(case, "list", "--json")) == [record]
+        assert json.loads(dead_letters(case, "list", "--json")) == {"refused": [record]}
+        (as_json,) = json.loads(dead_letters(case, "show", "--json"))["records"]
+        assert (as_json["origin"], as_json["parts"][0]) == (f"{topic}[1]@0", ["key", "key"])
         assert "undecodable        1" in dead_letters(case, "list")
         shown = dead_letters(case, "show", "--reason", "undecodable")
         head, *fields = shown.splitlines()

@@ -135,7 +135,7 @@ def test_overview_says_what_is_silent_expired_or_still_read():
     ):
         with serving(results, MONDAY_MS + late_ms) as server:
             assert part in Elements(get(server, "/")[1]).text
-    results.made.is_level = False
+    results.made.has_caught_up = False
     with serving(results, MONDAY_MS + 40 * DAY_MS) as server:
         assert "still reads the topic driftgauge.windows" in Elements(get(server, "/")[1]).text
 
@@ -152,6 +152,16 @@ def test_overview_says_what_is_silent_expired_or_still_read():
 def test_baseline_has_an_age(page, results, created, age):
     results.publish(6, baseline_created=created)
     assert age in read(page, f"/{STREAM}").text
+
+
+def test_stream_with_slashes_in_its_name_is_linked_and_shown():
+    name = "sentence-transformers/all-MiniLM-L6-v2:latest@prod"
+    with serving(publish_all("ok", "drift", stream=name), now_ms=MONDAY_MS) as server:
+        overview = Elements(get(server, "/")[1]).every("a", "href")
+        shown = Elements(get(server, f"/{next(link for link in overview if 'stream=' in link)}")[1])
+        links = [link for link in shown.every("a", "href") if "stream=" in link]
+        assert name in shown.text
+        assert {get(server, f"/{each}")[0].status for each in links} == {200}
 
 
 def test_links_choose_each_shown_window_and_keep_the_comparison(page):
@@ -365,7 +375,7 @@ class MadeReader:
     """A reader in the middle of its work."""
 
     is_alive = True
-    is_level = False
+    has_caught_up = False
 
 
 def test_page_is_ready_once_topic_was_read_and_alive_while_its_reader_is(caplog):
@@ -380,7 +390,7 @@ def test_page_is_ready_once_topic_was_read_and_alive_while_its_reader_is(caplog)
     try:
         assert answer("/livez") == (200, {"alive": True})
         assert answer("/readyz") == (503, {"ready": False, "missing": ["results_read"]})
-        reader.is_level, reader.is_alive = True, False
+        reader.has_caught_up, reader.is_alive = True, False
         assert answer("/readyz") == (200, {"ready": True, "missing": []})
         assert answer("/livez") == (503, {"alive": False})
     finally:

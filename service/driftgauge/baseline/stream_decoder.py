@@ -23,7 +23,7 @@ class StreamDecoder:
     range must have the same version, or none. Events outside the range may have any version.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one command chooses all of it
         self,
         stream: str,
         topic: str,
@@ -34,6 +34,7 @@ class StreamDecoder:
         from_ms: int,
         until_ms: int,
         lead_ms: int,
+        age_ms: int,
         largest_bytes: int,
     ) -> None:
         """Create a decoder of one topic's records.
@@ -47,6 +48,7 @@ class StreamDecoder:
             from_ms: The first event time of the range, milliseconds since the epoch.
             until_ms: The event time before which the range ends.
             lead_ms: How far an event's time may be ahead of its record.
+            age_ms: How far an event's time may be behind its record.
             largest_bytes: The largest value of a record that is read.
         """
         self.stream = stream
@@ -56,7 +58,7 @@ class StreamDecoder:
         self._metric = metric
         self._from_ms = max(from_ms, 0)
         self._until_ms = until_ms
-        self._lead_ms = lead_ms
+        self._lead_ms, self._age_ms = lead_ms, age_ms
         self._largest_bytes = largest_bytes
         # A record's events are accepted together, so other streams in records of this one are also expected.
         self._dimensions: dict[str, int] = {}
@@ -111,7 +113,11 @@ class StreamDecoder:
             ):
                 contracts.append(BaselineContract(stream, "", dimension, expected, self._metric, start_ms))
         return Decoder(
-            contracts, lead_ms=self._lead_ms, readers=self._readers, largest_bytes=self._largest_bytes
+            contracts,
+            lead_ms=self._lead_ms,
+            age_ms=self._age_ms,
+            readers=self._readers,
+            largest_bytes=self._largest_bytes,
         )
 
     def _learn_dimensions(

@@ -30,13 +30,6 @@ _REASONS = click.Choice([reason.value for reason in Reason])
 _from_option = click.option(
     "--from", "from_ms", type=TIME, help="The first time of refusal, RFC 3339.  [default: a day ago]"
 )
-_until_option = click.option(
-    "--until",
-    "until_ms",
-    type=TIME,
-    default=LAST_MS,
-    help="The time before which the range ends.  [default: none]",
-)
 
 
 @click.group("dead-letters")
@@ -47,14 +40,14 @@ def dead_letters_group() -> None:
 @dead_letters_group.command("list")
 @config_option
 @_from_option
-@_until_option
 @json_option
-def _list(config_path: Path, from_ms: int | None, until_ms: int, *, as_json: bool) -> None:
-    """Count the refused records of a range by topic and reason."""
-    records = _read(read_settings(config_path), from_ms, until_ms)
+def _list(config_path: Path, from_ms: int | None, *, as_json: bool) -> None:
+    """Count the refused records by topic and reason."""
+    records = _read(read_settings(config_path), from_ms)
     found = sorted(Counter((record.topic, record.reason) for record in records).items())
     if as_json:
-        print_json([{"topic": topic, "reason": reason, "records": n} for (topic, reason), n in found])
+        counts = [{"topic": topic, "reason": reason, "records": number} for (topic, reason), number in found]
+        print_json({"refused": counts})
         return
     rows = [(topic, reason, f"{number:,}") for (topic, reason), number in found]
     print_blocks([Table(("topic", "reason", "records"), rows, text=(0, 1))] if rows else [_NONE])
@@ -64,7 +57,6 @@ def _list(config_path: Path, from_ms: int | None, until_ms: int, *, as_json: boo
 @config_option
 @click.option("--reason", type=_REASONS, help="Only records that were refused for it.")
 @_from_option
-@_until_option
 @click.option(
     "--last",
     "number",
@@ -73,17 +65,25 @@ def _list(config_path: Path, from_ms: int | None, until_ms: int, *, as_json: boo
     show_default=True,
     help="Number of records.",
 )
-def _show(config_path: Path, reason: str | None, from_ms: int | None, until_ms: int, number: int) -> None:
-    """Show the last refused records of a range: origin, reason, key, headers, and the value's beginning."""
-    records = _read(read_settings(config_path), from_ms, until_ms)
+@json_option
+def _show(config_path: Path, reason: str | None, from_ms: int | None, number: int, *, as_json: bool) -> None:
+    """Show the last refused records: origin, reason, key, headers, and the value's beginning."""
+    records = _read(read_settings(config_path), from_ms)
     found = (record for record in records if reason in {None, record.reason})
+    shown = []
     blocks: list[Block] = []
     for record in nlargest(number, found, key=lambda record: record.letter.timestamp()[1])[::-1]:
         parts = [("key", record.letter.key()), *record.headers, ("value", record.letter.value())]
         rows = [(name, "none" if part is None else _to_text(part)) for name, part in parts]
         rows += [("omitted", record.omitted)] if record.omitted else []
+        shown.append(
+            {"origin": record.origin, "reason": record.reason, "detail": record.detail, "parts": rows}
+        )
         blocks += [f"{record.origin}: {record.reason}: {record.detail}", Table((), rows, text=(0, 1))]
-    print_blocks(blocks or [_NONE])
+    if as_json:
+        print_json({"records": shown})
+    else:
+        print_blocks(blocks or [_NONE])
 
 
 @dead_letters_group.command("requeue")
@@ -93,7 +93,8 @@ def _show(config_path: Path, reason: str | None, from_ms: int | None, until_ms: 
     "--most", type=click.IntRange(1, _MOST_SENT), default=1_000, show_default=True, help="Number of records."
 )
 @click.option("--send", is_flag=True, help="Send them; without it, only say what would be sent.")
-def _requeue(config_path: Path, reason: str, most: int, *, send: bool) -> None:
+@json_option
+def _requeue(config_path: Path, reason: str, most: int, *, send: bool, as_json: bool) -> None:
     """Send refused records of a reason back to their topics after a mend, each once.
 
     A group of its own, GROUP.requeue.REASON, keeps how far they were sent: a later run goes on there. Records
@@ -130,6 +131,9 @@ def _requeue(config_path: Path, reason: str, most: int, *, send: bool) -> None:
                 requeue.send(chosen, {letters[0].partition() or 0: end})
             if sent.total() == most:
                 break
+    if as_json:
+        print_json({"is_sent": send, "sent": sent, "passed_by": passed})
+        return
     if passed:
         message(
             f"passed by {len(passed):,}, whose letters do not hold them whole or whose topic is not read: "
@@ -139,10 +143,10 @@ def _requeue(config_path: Path, reason: str, most: int, *, send: bool) -> None:
     print_line(f"sent {listed}" if send else f"would send {listed}; add --send to do it")
 
 
-def _read(settings: Settings, from_ms: int | None, until_ms: int) -> Iterator[RefusedRecord]:
-    """Yield the refused records of a range of refusal times, a day until now by default."""
+def _read(settings: Settings, from_ms: int | None) -> Iterator[RefusedRecord]:
+    """Yield the records that were refused from a time on, by default within a day."""
     start_ms = SYSTEM_CLOCK.wall_ms() - _DAY_MS if from_ms is None else from_ms
-    with TopicRange(settings.kafka, settings.topics.dead_letters, start_ms, until_ms) as span:
+    with TopicRange(settings.kafka, settings.topics.dead_letters, start_ms, LAST_MS) as span:
         for letters in span.batches():
             yield from map(read_letter, letters)
 

@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 import click
 
-from driftgauge.baseline.collecting import NameColumn, VectorSet
+from driftgauge.baseline.collecting import NameColumn, TableColumns, VectorSet
 from driftgauge.baseline.event_range import TopicEvents
-from driftgauge.baseline.table_layout import TableColumns
 from driftgauge.cli.options import DURATION, FILE, TIME, array_option, read_settings
 from driftgauge.cli.printing import message
 from driftgauge.clock import SYSTEM_CLOCK
@@ -60,14 +59,6 @@ _OPTIONS = (
         default="ms",
         show_default=True,
         help="The unit of event times that are whole numbers.",
-    ),
-    click.option("--version-column", help="The column of model versions."),
-    click.option(
-        "--segment-column",
-        "segment_columns",
-        metavar="KEY=COLUMN",
-        multiple=True,
-        help="The column of a segment key.  [default: the column of the key's name]  Repeatable.",
     ),
     click.option("--id-column", help="The column of event ids, of which each cluster keeps examples."),
 )
@@ -128,8 +119,6 @@ def read_source(
     vector_dtype: Literal["f32", "f16", "bf16", "f64"],
     time_column: str | None,
     time_unit: Literal["s", "ms", "us", "ns"],
-    version_column: str | None,
-    segment_columns: tuple[str, ...],
     id_column: str | None,
 ) -> VectorSet:
     """Return the vectors of the source that the options name; report progress and refused events.
@@ -142,7 +131,7 @@ def read_source(
         raise InputError(fault)
     if topic is not None:
         # Options with a default are not seen here; alone they change nothing.
-        if array or vector_column or time_column or version_column or segment_columns or id_column:
+        if array or vector_column or time_column or id_column:
             fault = "--array and the options of columns belong to INPUT; a topic is read by its mapping"
             raise InputError(fault)
         read = _read_topic(selection, topic, config_path, from_ms, until_ms, slack_ms, track, refusals)
@@ -158,8 +147,7 @@ def read_source(
         VectorFormat(vector_dtype),
         time_column,
         time_unit,
-        version_column,
-        _segment_columns(selection.keys, segment_columns),
+        selection.keys,
         selection.name,
         id_column,
     )
@@ -195,6 +183,8 @@ def _read_topic(
         raise InputError(fault)
     from driftgauge.cli.topic_vectors import read_topic
 
+    settings = read_settings(config_path)
+    mapping = settings.inputs.get(topic)
     wanted = TopicEvents(
         topic,
         selection.stream,
@@ -203,10 +193,9 @@ def _read_topic(
         slack_ms,
         selection.model_version,
         selection.metric,
-        selection.keys,
+        selection.keys or (() if mapping is None else tuple(mapping.segments)),
         selection.name,
     )
-    settings = read_settings(config_path)
     return read_topic(settings, wanted, SYSTEM_CLOCK, message, track=track, refusals=refusals)
 
 
@@ -224,14 +213,3 @@ def _require_names(read: VectorSet, name: NameColumn | None) -> VectorSet:
         )
         raise InputError(fault)
     return read
-
-
-def _segment_columns(keys: tuple[str, ...], named: tuple[str, ...]) -> dict[str, str]:
-    columns = {key: key for key in keys}
-    for text in named:
-        key, separator, column = text.partition("=")
-        if key not in columns or not (separator and column):
-            fault = f"--segment-column {text}: write KEY=COLUMN with the key of a --segment"
-            raise InputError(fault)
-        columns[key] = column
-    return columns

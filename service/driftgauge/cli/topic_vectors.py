@@ -77,6 +77,7 @@ def _read(
         from_ms=wanted.from_ms,
         until_ms=wanted.until_ms,
         lead_ms=settings.allowed_lead,
+        age_ms=settings.allowed_age,
         largest_bytes=settings.largest_record,
     )
     first_ms, last_ms = wanted.from_ms - wanted.slack_ms, wanted.until_ms + wanted.slack_ms

@@ -11,10 +11,18 @@ from pydantic import (
     model_validator,
 )
 
-from driftgauge.config.fields import NOT_EMPTY, Section
+from driftgauge.config.fields import NOT_EMPTY, Section, StreamName
 from driftgauge.config.paths import check_path
 
-__all__ = ["Condition", "InputSettings", "Source", "TimeSource", "VectorSettings", "VectorSource"]
+__all__ = [
+    "Condition",
+    "InputSettings",
+    "Source",
+    "StreamSource",
+    "TimeSource",
+    "VectorSettings",
+    "VectorSource",
+]
 
 # As in an event; a record with more, or longer, would always be refused.
 _MAX_SEGMENTS = 16
@@ -69,19 +77,58 @@ class Source(Section):
         }
 
 
+class StreamSource(Source):
+    """Where the stream's name is.
+
+    Attributes:
+        rename: The stream of some names, by name; all others are their own.
+    """
+
+    rename: dict[str, StreamName] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_rename(self) -> Self:
+        if self.rename and self.constant is not None:
+            message = "rename is for names in records; write the stream itself as constant"
+            raise ValueError(message)
+        return self
+
+    @property
+    def known(self) -> set[str]:
+        """The streams that the mapping itself names."""
+        return {*self.rename.values(), *filter(None, [self.constant])}
+
+
 class TimeSource(Source):
     """Where the event time is.
 
     Attributes:
         unit: The unit of a number; a text may also be an RFC 3339 date-time.
+        assume_utc: A text without an offset is in UTC; else it is refused.
+        fallback: What is read where the field is missing: the record's timestamp; `or` in the file.
     """
 
+    model_config = ConfigDict(serialize_by_alias=True)
+
     unit: Literal["s", "ms", "us", "ns"] = "ms"
+    assume_utc: bool = False
+    fallback: Literal["record"] | None = Field(default=None, alias="or")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _require(cls, source: object) -> object:
+        if source is None:
+            message = (
+                "say where the event time is: a field, a header, or {record: timestamp} where the producer "
+                "sets the record's time to the event's"
+            )
+            raise ValueError(message)
+        return source
 
     @model_validator(mode="after")
-    def _check_unit(self) -> Self:
-        if self.record == "timestamp" and self.unit != "ms":
-            message = "the record's timestamp is in ms; leave unit out"
+    def _check_record(self) -> Self:
+        if self.record == "timestamp" and self.model_fields_set > {"record"}:
+            message = "the record's timestamp is in ms; leave unit, assume_utc and or out"
             raise ValueError(message)
         return self
 
@@ -129,7 +176,7 @@ class VectorSource(Source):
 class VectorSettings(Section):
     """A vector of each record, and its stream."""
 
-    stream: Source
+    stream: StreamSource
     embedding: VectorSource
 
 
@@ -163,7 +210,7 @@ class InputSettings(Section):
         encoding: The encoding of values: JSON; bytes, which are the vector; Avro or Protobuf behind a schema
             registry; CloudEvents; or the Open Inference Protocol's ModelInferResponse in Protobuf.
         where: Conditions that a record must meet; others are filtered, which is no error.
-        timestamp: The event time; by default the record's timestamp.
+        timestamp: The event time. Of CloudEvents by default their optional `time`, or the record's timestamp.
         event_id: The event's id; by default, and where it is missing, topic-partition-offset.
         model_version: The model's version, if it is in the record.
         segments: The segments by key.
@@ -174,7 +221,7 @@ class InputSettings(Section):
 
     encoding: Literal["json", "bytes", "avro", "protobuf", "cloudevents", "inference"] = "json"
     where: Annotated[tuple[Condition, ...], Field(strict=False)] = ()
-    timestamp: TimeSource = TimeSource(record="timestamp")
+    timestamp: TimeSource
     event_id: Source | None = None
     model_version: Source | None = None
     segments: Annotated[
@@ -190,7 +237,11 @@ class InputSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _list_vectors(cls, settings: Any) -> Any:
-        if not isinstance(settings, dict) or not {"stream", "embedding"} & settings.keys():
+        if not isinstance(settings, dict):
+            return settings
+        preset = {"path": "time", "or": "record"} if settings.get("encoding") == "cloudevents" else None
+        settings = {"timestamp": preset, **settings}
+        if not {"stream", "embedding"} & settings.keys():
             return settings
         if "vectors" in settings:
             message = "stream and embedding are the short form of vectors; give one of them"

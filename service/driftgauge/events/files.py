@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from driftgauge.errors import InputError
+from driftgauge.files import open_regular
 from driftgauge.progress import Track, WorkProgress
 
 __all__ = ["EventFiles", "read_lines"]
@@ -32,7 +33,7 @@ def read_lines(path: Path, report: Callable[[int, int], None] = _ignore) -> Iter
         InputError: The file cannot be read, or is truncated.
     """
     try:
-        with path.open("rb") as file, gzip.open(file) if path.suffix == ".gz" else file as lines:
+        with open_regular(path) as file, gzip.open(file) if path.suffix == ".gz" else file as lines:
             for number, line in enumerate(lines, start=1):
                 if number % _REPORT_LINES == 0:
                     report(number, file.tell())

@@ -33,7 +33,7 @@ def compile_single(settings: InputSettings, fields: Sequence[str] | None = None)
             decoded value.
     """
     (source,) = settings.vectors
-    time_source, own_number = settings.timestamp, to_format(source.embedding)
+    time_source, own_number, rename = settings.timestamp, to_format(source.embedding), source.stream.rename
     is_ms, is_json = settings.timestamp.unit == "ms", settings.encoding == "json"
     compile_field = compile_source if fields is None else partial(_compile_place, fields)
     needed = source.stream, time_source, source.embedding
@@ -58,6 +58,8 @@ def compile_single(settings: InputSettings, fields: Sequence[str] | None = None)
                 vector = read_base64(vector)
         except (ValueError, EventError):
             return None
+        if rename:
+            stream = rename.get(stream, stream)
         if stream is None or not is_stream(stream):
             return None
         if type(vector) is memoryview:

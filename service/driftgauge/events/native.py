@@ -23,6 +23,9 @@ _FLOAT_BYTES = 4
 class NativeReader:
     """Reads one event a record; a `Reader`. One thread's, as its parser is."""
 
+    unit: str = "ms"
+    stream: str | None = None
+
     def __init__(self) -> None:
         self._parser = ArrayParser(["embedding"]) if IS_AVAILABLE else None
 

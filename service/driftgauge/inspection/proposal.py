@@ -41,7 +41,8 @@ _UNAVAILABLE = "__debezium_unavailable_value"
 _DAY_MS = 86_400_000
 # The years 2001 to 2100: the numbers of no two units of time are both within.
 _FIRST_MS, _LAST_MS = 1_000_000_000_000, 4_100_000_000_000
-_UNITS = ("ms", "s", "us", "ns")
+# How a time may be written, besides numbers of ms and RFC 3339.
+_TIMES: tuple[dict[str, Any], ...] = ({}, {"unit": "s"}, {"unit": "us"}, {"unit": "ns"}, {"assume_utc": True})
 _IS_TIME = re.compile(r".*(time|stamp|date|at|ts)(s|ms|us|ns|millis)?")
 _FEW, _MOST_SEGMENTS = 20, 5
 # Of the records with a vector, as many have a field that belongs to it; some records may be malformed.
@@ -161,7 +162,9 @@ def _decode(
 ) -> list[tuple[RawRecord, object]]:
     """Return the records that an encoding reads, with their values."""
     vector = {"stream": {"constant": "any"}, "embedding": {"record": "value"}}
-    settings = InputSettings.model_validate({"encoding": encoding, "vectors": [vector]})
+    settings = InputSettings.model_validate(
+        {"encoding": encoding, "vectors": [vector], "timestamp": {"record": "timestamp"}}
+    )
     try:
         reader = build_readers({"": settings}, schemas)[""]
     except ConfigError:
@@ -332,8 +335,8 @@ def _find_time(fields: Sequence[_Field], vector: _Vector, notes: list[str]) -> o
     """Return where the event time is: of the times near the record's the earliest, better with its name."""
     found = []
     for each in fields:
-        for unit in _UNITS if each is not vector.field else ():
-            source = each.source | ({} if unit == "ms" else {"unit": unit})
+        for written in _TIMES if each is not vector.field else ():
+            source = {**each.source, **written}
             lags = _lags(source, each.values)
             is_named = _IS_TIME.fullmatch(each.letters) is not None
             lag = median(lags) if len(lags) >= _USUAL * vector.number else np.inf
@@ -352,7 +355,7 @@ def _find_time(fields: Sequence[_Field], vector: _Vector, notes: list[str]) -> o
     return _shorten(source)
 
 
-def _lags(source: Mapping[str, str], values: Sequence[tuple[int, object]]) -> list[int]:
+def _lags(source: Mapping[str, object], values: Sequence[tuple[int, object]]) -> list[int]:
     """Return by how many ms the times of records are after those of a field, where these can be times."""
     time_source, lags = TimeSource.model_validate(source), []
     for stamp_ms, value in values:

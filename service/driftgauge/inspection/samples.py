@@ -12,6 +12,7 @@ import orjson
 from driftgauge.errors import InputError
 from driftgauge.events.files import read_lines
 from driftgauge.events.records import StoredRecord
+from driftgauge.files import open_regular
 
 __all__ = ["read_sample"]
 
@@ -48,7 +49,8 @@ def read_sample(path: Path, topic: str, now_ms: int) -> list[StoredRecord]:
         values = [line for _, line in read_lines(path)]
     else:
         try:
-            values = [gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()]
+            with open_regular(path) as file, gzip.open(file) if path.suffix == ".gz" else file as content:
+                values = [content.read()]
         except (OSError, EOFError, zlib.error) as error:
             reason = getattr(error, "strerror", None) or error
             message = f"{path} cannot be read ({reason}); name a file of sample records"
