@@ -23,7 +23,7 @@ _TRANSACTION_S = 30.0
 class Requeue:
     """Sends the dead letters of one reason back.
 
-    A group of its own holds the offsets up to which they were sent. Its name is also the transactional id, so
+    A group of its own holds the offsets up to which they were sent. The transactional id has its name, so
     that the start of another run fences this one.
     """
 
@@ -38,7 +38,9 @@ class Requeue:
         self._topic = topic
         self._group = group
         self._consumer = client.consumer(properties, group)
-        self._producer = client.transactional_producer(properties, group, lambda _: None)
+        # The prefix is that of the service's ids, so that the same right covers it.
+        self._id = f"driftgauge.{group}"
+        self._producer = client.transactional_producer(properties, self._id, lambda _: None)
 
     def __enter__(self) -> Self:
         return self
@@ -80,7 +82,7 @@ class Requeue:
 
         Raises:
             AuthorizationError: The cluster denies the right.
-            BrokerError: Nothing was sent.
+            BrokerError: Nothing was sent, or that is unknown; the positions after the next start show it.
         """
         offsets = [TopicPartition(self._topic, partition, end) for partition, end in positions.items()]
         try:
@@ -104,8 +106,13 @@ class Requeue:
         except KafkaException as error:
             with suppress(KafkaException):
                 self._producer.abort_transaction(_TRANSACTION_S)
-            raise failure(error.args[0], "the transaction failed", right=self._right) from error
+            remedy = "check the brokers and run again: nothing is sent twice"
+            raise failure(
+                error.args[0], "the transaction failed", right=self._right, remedy=remedy
+            ) from error
 
     @property
     def _right(self) -> str:
-        return f"grant Read on the group and Write on the transactional id {self._group}, Write on the topics"
+        return (
+            f"grant Read on group {self._group}, Write on the events topics and transactional id {self._id}"
+        )
