@@ -71,6 +71,7 @@ def test_refused_records_are_sent_back_once_and_counted(tmp_path: Path, bootstra
         original = first[message.value()]
         origin = f"{topic}[{original.partition()}]@{original.offset()}".encode()
         assert (message.partition(), headers(message)) == (original.partition(), {FIRST: origin})
+        assert message.timestamp() == original.timestamp()
 
 
 def test_refused_record_is_listed_shown_and_keeps_its_first_origin(tmp_path: Path, bootstrap: str) -> None:

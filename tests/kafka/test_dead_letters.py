@@ -45,6 +45,7 @@ def test_write_keeps_record_and_adds_reason_and_source(letters, transaction):
         "driftgauge.topic": b"embeddings",
         "driftgauge.partition": b"3",
         "driftgauge.offset": b"17",
+        "driftgauge.timestamp": b"1762128000000",
     }
 
 

@@ -10,12 +10,12 @@ import click
 
 from driftgauge.cli.options import TIME, config_option, read_settings
 from driftgauge.cli.printing import json_option, message, print_blocks, print_json, print_line
+from driftgauge.cli.requeue import Requeue
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
 from driftgauge.events.rejection import Reason
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.kafka.dead_letters import RefusedRecord, read_letter
-from driftgauge.kafka.requeue import Requeue
 from driftgauge.layout import Block, Table
 from driftgauge.report.topic_range import TopicRange
 

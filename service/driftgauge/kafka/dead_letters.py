@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import Message
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from driftgauge.errors import TransactionAborted
 from driftgauge.events.rejection import Reason, Rejection
@@ -19,7 +19,7 @@ _FRAME_BYTES = 2_000
 
 # The names of the added headers follow it.
 _PREFIX = "driftgauge."
-_ADDED = ("reason", "detail", "topic", "partition", "offset", "omitted")
+_ADDED = ("reason", "detail", "topic", "partition", "offset", "timestamp", "omitted")
 
 MAX_BUFFERED_BYTES = 16 * 1024 * 1024
 """Buffered letters beyond this size trigger a commit."""
@@ -34,6 +34,7 @@ class RefusedRecord:
         headers: The record's own headers.
         reason, detail: Why it was rejected.
         topic, partition, offset: Where it was read; empty text where a header is missing.
+        timestamp: The record's timestamp, ms; empty text where it had none.
         omitted: What the dead letter lacks of it; empty text for nothing.
     """
 
@@ -44,6 +45,7 @@ class RefusedRecord:
     topic: str
     partition: str
     offset: str
+    timestamp: str
     omitted: str
 
     @property
@@ -55,6 +57,11 @@ class RefusedRecord:
     def origin(self) -> str:
         """Where the record was read, in one text."""
         return f"{self.topic}[{self.partition}]@{self.offset}"
+
+    @property
+    def time_ms(self) -> int:
+        """The record's timestamp, or that of its dead letter where it had none, in ms."""
+        return int(self.timestamp) if self.timestamp.isdecimal() else self.letter.timestamp()[1]
 
 
 def read_letter(letter: Message) -> RefusedRecord:
@@ -155,6 +162,9 @@ class DeadLetters:
             ("driftgauge.partition", str(message.partition()).encode()),
             ("driftgauge.offset", str(message.offset()).encode()),
         ]
+        kind, time_ms = message.timestamp()
+        if kind != TIMESTAMP_NOT_AVAILABLE:
+            added.append(("driftgauge.timestamp", str(time_ms).encode()))
         try:
             headers: Headers = [*(message.headers() or [])]
         except SystemError:

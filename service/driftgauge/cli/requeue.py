@@ -78,7 +78,7 @@ class Requeue:
     def send(self, records: Sequence[RefusedRecord], positions: Mapping[int, int]) -> None:
         """Send records back, and commit the offsets by partition up to which letters were then sent.
 
-        A record keeps its key, value, headers and partition, and has the time of its dead letter.
+        A record keeps its key, value, headers, partition and timestamp, which may be its event time.
 
         Raises:
             AuthorizationError: The cluster denies the right.
@@ -97,7 +97,7 @@ class Requeue:
                     record.letter.key(),
                     int(record.partition),
                     headers=[*record.headers, *first],
-                    timestamp=record.letter.timestamp()[1],
+                    timestamp=record.time_ms,
                 )
             self._producer.send_offsets_to_transaction(
                 offsets, self._consumer.consumer_group_metadata(), _TRANSACTION_S
