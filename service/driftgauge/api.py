@@ -44,6 +44,7 @@ from driftgauge.errors import BaselineError, ConfigError, DriftgaugeError, Input
 from driftgauge.events.decoder import ParsedEvent, parse_event
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason, Rejection
+from driftgauge.record_files import choose_topic
 from driftgauge.replay import Replay
 from driftgauge.streams import load_streams, to_reference
 
@@ -188,9 +189,9 @@ def build_replay(config: Path, environ: Mapping[str, str] | None = None) -> Repl
     settings = load_settings(config, {} if environ is None else environ, connects=False)
     return Replay(
         load_streams(settings),
-        lead_ms=settings.allowed_lead,
-        largest_bytes=settings.largest_record,
-        clock_ms=SYSTEM_CLOCK.wall_ms,
+        settings,
+        topic=choose_topic(settings, None),
+        clock=SYSTEM_CLOCK,
         refusals=Refusals(),
     )
 

@@ -11,7 +11,7 @@ from driftgauge.baseline.stream_decoder import StreamDecoder
 from driftgauge.config.inputs import InputSettings
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import InputError
-from driftgauge.events.inputs import build_readers
+from driftgauge.events.inputs import build_reader
 from driftgauge.events.records import Records, StoredRecord
 from driftgauge.events.rejection import Reason
 
@@ -48,11 +48,10 @@ def records(values: Iterable[dict[str, Any] | bytes]) -> Records:
 
 
 def decoder(settings: InputSettings | None = None, *, version: str | None = None) -> StreamDecoder:
-    readers = {} if settings is None else build_readers({"embeddings": settings})
     return StreamDecoder(
         "images",
         "embeddings",
-        readers.get("embeddings"),
+        build_reader("embeddings", {} if settings is None else {"embeddings": settings}),
         metric=DistanceMetric.EUCLIDEAN,
         model_version=version,
         from_ms=NOW_MS - 1_000,

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from driftgauge import replay
 from driftgauge.baseline.event_range import TopicEvents
 from driftgauge.cli import topic_vectors
 from driftgauge.cli.topic_vectors import read_topic
@@ -38,7 +39,7 @@ def read(tmp_path, monkeypatch):
     def read(batches, url, **inputs):
         class Range:
             offsets = sum(map(len, batches))
-            partitions = (0,)
+            partitions = (SimpleNamespace(index=0),)
 
             def __enter__(self):
                 return SimpleNamespace(
@@ -78,7 +79,7 @@ def test_records_in_avro_wait_for_their_schema(read, failures):
 
 
 def test_silent_registry_is_reported(read, monkeypatch):
-    monkeypatch.setattr(topic_vectors, "_PENDING_S", 0.3)
+    monkeypatch.setattr(replay, "_PENDING_S", 0.3)
     with (
         serve_schemas({}, failures=ALWAYS) as url,
         pytest.raises(BrokerError, match=r"embeddings\[0\]@0: the schema registry has not answered"),

@@ -112,7 +112,7 @@ def folder(tmp_path, monkeypatch, config, events):
             )
             for option in ("--clusters", "--components", "--baseline-count")
         ),
-        (["replay", "--config", "x.yaml"], "Missing argument 'FILES...'"),
+        (["replay", "--config", "x.yaml"], "name FILES of records, or --topic and --from"),
         (["replay", "absent.jsonl", "--config", "driftgauge.yaml"], "driftgauge: no such file:"),
         ([*REPLAY, "--openmetrics", "h", "--label", "job"], "--label job: write NAME=VALUE"),
         ([*REPLAY, "--openmetrics", "h", "--label", "1a=b"], "--label 1a=b: write"),

@@ -5,6 +5,7 @@ import gzip
 import pytest
 
 from driftgauge.errors import InputError
+from driftgauge.events import files
 from driftgauge.events.files import EventFiles, read_lines
 
 
@@ -21,6 +22,17 @@ def test_byte_order_mark_belongs_to_no_line(tmp_path, name):
         whole = b"\xef\xbb\xbf" + content
         path.write_bytes(gzip.compress(whole) if path.suffix == ".gz" else whole)
         assert list(read_lines(path)) == lines
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+@pytest.mark.parametrize("length", [15, 16, 17, 31, 32, 100])
+def test_only_the_start_of_a_long_line_is_kept(tmp_path, monkeypatch, name, length):
+    monkeypatch.setattr(files, "LONGEST_LINE", 16)
+    for content in (b"x" * length + b"\nafter", b"x" * length):
+        path = tmp_path / name
+        path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+        lines = [(1, b"x" * min(length, 16)), (2, b"after")]
+        assert list(read_lines(path)) == lines[: 1 + content.count(b"\n")]
 
 
 @pytest.mark.parametrize("name", ["{}.jsonl", "{}.jsonl.gz"])

@@ -52,8 +52,8 @@ class TopicEvents:
 class EventSelection:
     """The events in the range, and the numbers of all others."""
 
-    def __init__(self, wanted: TopicEvents, refusals: Refusals, reader: MappedReader | None) -> None:
-        """Create an empty selection; `reader` is that of the topic, None for the service's own contract."""
+    def __init__(self, wanted: TopicEvents, refusals: Refusals, reader: MappedReader) -> None:
+        """Create an empty selection; `reader` is that of the topic."""
         self.records = 0
         self._refusals = refusals
         self._wanted = wanted

@@ -13,6 +13,7 @@ from driftgauge.errors import InputError
 from driftgauge.events.contract import read_json
 from driftgauge.events.decoder import ParsedEvent, parse_event
 from driftgauge.events.files import EventFiles
+from driftgauge.events.own_contract import OwnContractReader
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason, Rejection
 from driftgauge.progress import Track
@@ -40,7 +41,7 @@ def read_events(
     streams: set[str] = set()
     version = model_version
     block: list[_Placed] = []
-    names = None if name is None else EventNames(name.column)
+    names = None if name is None else EventNames(name.column, OwnContractReader())
     collector: Collector | None = None
     for where, line, event in _parsed(path, track, refusals):
         streams.add(event.stream)

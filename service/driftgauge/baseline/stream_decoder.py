@@ -27,7 +27,7 @@ class StreamDecoder:
         self,
         stream: str,
         topic: str,
-        reader: MappedReader | None,
+        reader: MappedReader,
         *,
         metric: DistanceMetric,
         model_version: str | None,
@@ -41,7 +41,7 @@ class StreamDecoder:
         Args:
             stream: The stream.
             topic: The topic.
-            reader: The reader of the topic; None where the topic is in the service's own contract.
+            reader: The reader of the topic.
             metric: The metric of the baseline; under cosine, zero vectors are refused.
             model_version: The version to read; None reads the only one.
             from_ms: The first event time of the range, milliseconds since the epoch.
@@ -52,7 +52,7 @@ class StreamDecoder:
         self.stream = stream
         self.model_version = model_version
         self._chosen = model_version is not None
-        self._readers = {} if reader is None else {topic: reader}
+        self._readers = {topic: reader}
         self._metric = metric
         self._from_ms = max(from_ms, 0)
         self._until_ms = until_ms

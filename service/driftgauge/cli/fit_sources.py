@@ -10,7 +10,7 @@ import click
 from driftgauge.baseline.collecting import NameColumn, VectorSet
 from driftgauge.baseline.event_range import TopicEvents
 from driftgauge.baseline.table_layout import TableColumns
-from driftgauge.cli.options import DURATION, FILE, TIME, array_option, read_settings
+from driftgauge.cli.options import FILE, RECORDED, array_option, range_options, read_range, read_settings
 from driftgauge.cli.printing import message
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import DistanceMetric
@@ -22,27 +22,13 @@ from driftgauge.progress import Track
 __all__ = ["Selection", "choose_name", "read_source", "source_options"]
 
 _OPTIONS = (
-    click.argument("source", metavar="[INPUT]", type=FILE, required=False),
+    click.argument("source", metavar="[INPUT]", type=RECORDED, required=False),
     array_option,
     click.option(
         "--topic", help="Read events from this Kafka topic instead of INPUT; needs --config, --from."
     ),
     click.option("--config", "config_path", type=FILE, help="The YAML configuration file, for --topic."),
-    click.option("--from", "from_ms", type=TIME, help="First event time to read from the topic, RFC 3339."),
-    click.option(
-        "--until",
-        "until_ms",
-        type=TIME,
-        help="Event time before which the events of the topic end, RFC 3339.  [default: now]",
-    ),
-    click.option(
-        "--slack",
-        "slack_ms",
-        type=DURATION,
-        default="1h",
-        show_default=True,
-        help="How much earlier and later records are read, since record times differ from event times.",
-    ),
+    range_options,
     click.option(
         "--vector-column", help="The vectors' column.  [default: the only one of float lists or bytes]"
     ),
@@ -186,13 +172,10 @@ def _read_topic(
     track: Track,
     refusals: Refusals,
 ) -> VectorSet:
-    if config_path is None or from_ms is None:
+    if config_path is None:
         fault = "--topic needs --config, the configuration file, and --from, the first event time"
         raise InputError(fault)
-    until_ms = SYSTEM_CLOCK.wall_ms() if until_ms is None else until_ms
-    if until_ms <= from_ms:
-        fault = "--until must be later than --from; give a range of event time"
-        raise InputError(fault)
+    from_ms, until_ms = read_range(from_ms, until_ms)
     from driftgauge.cli.topic_vectors import read_topic
 
     wanted = TopicEvents(

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from driftgauge.cli.printing import print_blocks, print_json
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
-from driftgauge.errors import ConfigError
 from driftgauge.events.records import RawRecord
+from driftgauge.record_files import choose_topic
 
 __all__ = ["inspect"]
 
@@ -29,14 +29,7 @@ def inspect(
     from driftgauge.inspection.inspector import Inspector
     from driftgauge.kafka.schema_registry import open_schema_registry
 
-    listed = ", ".join(settings.topics.events)
-    if topic is None and len(settings.topics.events) > 1:
-        message = f"the configuration reads several topics; choose one with --topic: {listed}"
-        raise ConfigError(message)
-    topic = topic or settings.topics.events[0]
-    if topic not in settings.topics.events:
-        message = f"{topic} is not read; add it to topics.events, or choose one of: {listed}"
-        raise ConfigError(message)
+    topic = choose_topic(settings, topic)
     inputs = [each for name, each in settings.inputs.items() if name == topic]
     with open_schema_registry(settings, inputs, SYSTEM_CLOCK) as schemas:
         inspector = Inspector(settings, topic, schemas)

@@ -18,7 +18,7 @@ from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.event_ids import RecordIds
 from driftgauge.errors import ConfigError
 from driftgauge.events.contract import STREAM_NAME, read_json, validate_event
-from driftgauge.events.native import NativeReader
+from driftgauge.events.own_contract import OwnContractReader
 from driftgauge.events.records import RawRecord, Records
 from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending, precedence
 from driftgauge.events.rows import (
@@ -130,7 +130,7 @@ class Decoder:
         self._lead_ms = lead_ms
         self._readers = readers
         self._largest_bytes = largest_bytes
-        self._native = NativeReader()
+        self._own_contract = OwnContractReader()
         self._logged: set[tuple[str | None, type[Exception]]] = set()
 
     def decode(self, records: Records) -> Decoded:
@@ -211,7 +211,7 @@ class Decoder:
             if is_too_large:
                 yield from map(self._too_large, run)
                 continue
-            reader, records = self._readers.get(topic, self._native), list(run)
+            reader, records = self._readers.get(topic, self._own_contract), list(run)
             rows = reader.read_all(records)
             if rows is not None:
                 yield from rows

@@ -4,12 +4,17 @@ import gzip
 import zlib
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from io import BufferedIOBase
 from pathlib import Path
 
 from driftgauge.errors import InputError
 from driftgauge.progress import Track, WorkProgress
 
-__all__ = ["EventFiles", "read_lines"]
+__all__ = ["LONGEST_LINE", "EventFiles", "read_lines"]
+
+LONGEST_LINE = 64 * 1024 * 1024
+"""The most bytes of a line that are kept."""
 
 # The lines between two reports of the progress.
 _REPORT_LINES = 1_000
@@ -22,7 +27,8 @@ def _ignore(_lines: int, _position: int) -> None:
 def read_lines(path: Path, report: Callable[[int, int], None] = _ignore) -> Iterator[tuple[int, bytes]]:
     """Yield the number, from 1, and the bytes of each line that is not blank; `.gz` is decompressed.
 
-    A byte order mark at the start, which editors leave there, is skipped.
+    A byte order mark at the start, which editors leave there, is skipped. Of a longer line 64 MiB are kept,
+    which `largest_record` refuses.
 
     Args:
         path: The file.
@@ -33,7 +39,7 @@ def read_lines(path: Path, report: Callable[[int, int], None] = _ignore) -> Iter
     """
     try:
         with path.open("rb") as file, gzip.open(file) if path.suffix == ".gz" else file as lines:
-            for number, line in enumerate(lines, start=1):
+            for number, line in enumerate(iter(partial(_read_line, lines), b""), start=1):
                 if number % _REPORT_LINES == 0:
                     report(number, file.tell())
                 if number == 1:
@@ -44,6 +50,13 @@ def read_lines(path: Path, report: Callable[[int, int], None] = _ignore) -> Iter
         reason = getattr(error, "strerror", None) or error
         message = f"{path} cannot be read ({reason}); name a complete .jsonl or .jsonl.gz file of events"
         raise InputError(message) from error
+
+
+def _read_line(lines: BufferedIOBase) -> bytes:
+    line = rest = lines.readline(LONGEST_LINE)
+    while len(rest) == LONGEST_LINE and not rest.endswith(b"\n"):
+        rest = lines.readline(LONGEST_LINE)
+    return line
 
 
 class EventFiles:

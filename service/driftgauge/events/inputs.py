@@ -16,9 +16,10 @@ from driftgauge.events.deserializers import (
 )
 from driftgauge.events.mapped import Deserializer, MappedReader
 from driftgauge.events.needs import Need, find_needs
+from driftgauge.events.own_contract import OwnContractReader
 from driftgauge.events.schemas import SchemaSource
 
-__all__ = ["build_readers", "missing_libraries"]
+__all__ = ["build_reader", "build_readers", "missing_libraries"]
 
 _DESERIALIZERS: Mapping[str, Deserializer] = {
     "json": deserialize_json,
@@ -45,6 +46,14 @@ def build_readers(
         message = "inputs cannot be read:"
         raise ConfigError(message, problems)
     return {topic: _build_reader(topic, settings, schemas) for topic, settings in inputs.items()}
+
+
+def build_reader(
+    topic: str, inputs: Mapping[str, InputSettings], schemas: SchemaSource | None = None
+) -> MappedReader:
+    """Return the reader of one topic, as `build_readers`; without a mapping that of the own contract."""
+    settings = inputs.get(topic)
+    return OwnContractReader() if settings is None else build_readers({topic: settings}, schemas)[topic]
 
 
 def missing_libraries(inputs: Iterable[InputSettings]) -> list[str]:

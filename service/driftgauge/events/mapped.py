@@ -46,7 +46,11 @@ class MappedReader:
 
     Attributes:
         settings: The mapping.
+        segments_source: Where the segments are, in words.
+        gives_ids: Whether an event without an id gets topic, partition and offset as one.
     """
+
+    gives_ids = True
 
     def __init__(
         self, settings: InputSettings, deserialize: Deserializer, fields: FieldReader | None = None
@@ -75,6 +79,7 @@ class MappedReader:
         self._segments = {
             key: TextField(f"segments.{key}", source) for key, source in settings.segments.items()
         }
+        self.segments_source = ", ".join(map(describe_source, settings.segments.values())) or "not mapped"
         self._vectors = [VectorField(vector) for vector in settings.vectors]
         is_single = len(settings.vectors) == 1 and not settings.vectors[0].embedding.may_be_several
         self._bytes = compile_bytes(settings)
@@ -116,6 +121,7 @@ class MappedReader:
             streams = self.streams(record, value)
             stream = streams[0]
             time_ms, event_id = self.time_ms(record, value), self.event_id(record, value)
+            event_id = default_id(record) if event_id is None else event_id
             version, segments = self.model_version(record, value), self.segments(record, value)
             rows = []
             for _, vectors in self.each_vector(record, value, streams, event_id):
@@ -158,13 +164,17 @@ class MappedReader:
             raise EventError(Reason.INVALID, "value: null")
         return value
 
+    def vector_fields(self, value: object) -> list[VectorField]:
+        """Return the fields of a value that are vectors."""
+        return self._vectors
+
     def streams(self, record: RawRecord, value: object) -> list[str]:
         """Return the stream of each vector of the mapping.
 
         Raises:
             EventError: A name is missing or no text.
         """
-        return [vector.stream(record, value) for vector in self._vectors]
+        return [vector.stream(record, value) for vector in self.vector_fields(value)]
 
     def time_ms(self, record: RawRecord, value: object) -> int:
         """Return the event time, milliseconds since the epoch.
@@ -179,14 +189,13 @@ class MappedReader:
         except ValueError as error:
             raise EventError(Reason.INVALID, f"timestamp: {error} ({describe_source(source)})") from None
 
-    def event_id(self, record: RawRecord, value: object) -> str:
-        """Return the event id; topic-partition-offset where it is missing.
+    def event_id(self, record: RawRecord, value: object) -> str | None:
+        """Return the event id; None where it is missing.
 
         Raises:
             EventError: The id is no text.
         """
-        event_id = self._event_id(record, value)
-        return default_id(record) if event_id is None else event_id
+        return self._event_id(record, value)
 
     def model_version(self, record: RawRecord, value: object) -> str | None:
         """Return the model's version; None where it is missing.
@@ -212,7 +221,7 @@ class MappedReader:
     ) -> Iterator[tuple[VectorSettings, list[MappedVector] | EventError]]:
         """Yield each vector of the mapping with the vectors that it finds in a record, or their fault."""
         number = 0
-        for source, stream in zip(self._vectors, streams, strict=True):
+        for source, stream in zip(self.vector_fields(value), streams, strict=True):
             try:
                 embedding = source.embedding(record, value)
                 vectors, are_many = source.split(embedding, value)

@@ -6,9 +6,8 @@ So both accept and refuse the same, with the same bits and for the same reasons.
 
 from typing import NamedTuple
 
-from driftgauge.events.native import read_exact
 from driftgauge.events.rejection import EventError, Reason
-from driftgauge.events.rows import Row, has_valid_options, is_stream, pack_list
+from driftgauge.events.rows import Row, are_segments, is_short, is_stream, pack_list, read_exact
 from driftgauge.events.vectors import F32, VectorFormat
 
 __all__ = ["MappedVector", "read_row"]
@@ -53,7 +52,8 @@ def read_row(vector: MappedVector, time_ms: int, version: str | None, segments: 
         raise EventError(Reason.INVALID, detail)
     else:
         packed = bytes(items)
-    if packed and is_stream(stream) and has_valid_options(version, event_id, segments):
+    is_sound = is_short(event_id) and (version is None or is_short(version))
+    if packed and is_stream(stream) and is_sound and (segments is None or are_segments(segments)):
         return stream, time_ms, packed, number, event_id, version, segments
     event = {
         "stream": stream,

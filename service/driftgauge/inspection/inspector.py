@@ -12,13 +12,12 @@ from driftgauge.config import Settings
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.conditions import Unmet
 from driftgauge.events.decoder import Decoder
-from driftgauge.events.inputs import build_readers
-from driftgauge.events.mapped import MappedReader
+from driftgauge.events.inputs import build_reader
 from driftgauge.events.records import RawRecord, Records, credible_ms
 from driftgauge.events.rejection import Rejection
 from driftgauge.events.rows import BaselineContract
 from driftgauge.events.schemas import SchemaSource
-from driftgauge.inspection.fields import FoundFields, find_mapped_fields, find_native_fields
+from driftgauge.inspection.fields import FoundFields, find_fields
 from driftgauge.streams import build_contracts, load_available_streams
 
 __all__ = ["InspectedRecord", "Inspector"]
@@ -76,9 +75,8 @@ class Inspector:
         self._without_baseline = {stream.name for stream in settings.streams} - {
             contract.stream for contract in self._contracts
         }
-        inputs = {name: each for name, each in settings.inputs.items() if name == topic}
-        self._readers = build_readers(inputs, schemas)
-        self._reader: MappedReader | None = self._readers.get(topic)
+        self._reader = build_reader(topic, settings.inputs, schemas)
+        self._readers = {topic: self._reader}
 
     def inspect_all(self, records: Sequence[RawRecord], clock: Clock) -> list[InspectedRecord]:
         """Return what the service makes of records; wait some seconds for the schemas that they need."""
@@ -94,16 +92,13 @@ class Inspector:
     def inspect(self, record: RawRecord, now_ms: int) -> InspectedRecord:
         """Return what the service makes of a record that is read at wall time `now_ms`."""
         found, unmet = FoundFields(), None
-        if self._reader is None:
-            found = find_native_fields(record)
-        else:
-            # The decoder reports why a record cannot be read.
-            with suppress(Exception):
-                value = self._reader.decode(record)
-                if isinstance(value, Unmet):
-                    unmet = value
-                else:
-                    found = find_mapped_fields(self._reader, record, value)
+        # The decoder reports why a record cannot be read.
+        with suppress(Exception):
+            value = self._reader.decode(record)
+            if isinstance(value, Unmet):
+                unmet = value
+            else:
+                found = find_fields(self._reader, record, value)
         unchecked = self._unchecked(found.dimensions)
         decoder = Decoder(
             [*self._contracts, *unchecked.values()],

@@ -1,22 +1,93 @@
-"""Sample files: records in a file instead of a topic."""
+"""Records in files instead of a topic: samples, and recorded topics."""
 
 import base64
 import gzip
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from driftgauge.errors import InputError
-from driftgauge.events.files import read_lines
-from driftgauge.events.records import StoredRecord
+from driftgauge.config import Settings
+from driftgauge.errors import ConfigError, InputError
+from driftgauge.events.files import EventFiles, read_lines
+from driftgauge.events.records import RawRecord, StoredRecord
+from driftgauge.progress import Track
 
-__all__ = ["read_sample"]
+__all__ = ["RecordFiles", "choose_topic", "read_sample"]
 
+_BATCH = 1_000
 _RECORDS = (".records.jsonl", ".records.jsonl.gz")
 _VALUES = (".jsonl", ".jsonl.gz")
+
+
+def choose_topic(settings: Settings, topic: str | None) -> str:
+    """Return the events topic whose records a file holds: the named one, or any where all are read alike.
+
+    Raises:
+        ConfigError: The topic is none of the events topics, or none is named and they are read differently.
+    """
+    topics = settings.topics.events
+    listed = ", ".join(topics)
+    if topic is None and len(topics) > 1 and settings.inputs:
+        message = f"the configuration reads several topics; choose one with --topic: {listed}"
+        raise ConfigError(message)
+    topic = topic or topics[0]
+    if topic not in topics:
+        message = f"{topic} is not read; add it to topics.events, or choose one of: {listed}"
+        raise ConfigError(message)
+    return topic
+
+
+class RecordFiles:
+    """Files of a topic's records, each as one partition; the name says what a line is, see `read_sample`.
+
+    Attributes:
+        partitions: The number of files.
+    """
+
+    def __init__(self, paths: Sequence[Path], topic: str, track: Track) -> None:
+        """Check the names of files.
+
+        Raises:
+            InputError: A file is missing, or is not .jsonl or .jsonl.gz.
+        """
+        missing = [str(path) for path in paths if not path.is_file()]
+        if missing:
+            message = f"no such file: {', '.join(missing)}; check the paths"
+            raise InputError(message)
+        unsupported = [str(path) for path in paths if not path.name.endswith(_VALUES)]
+        if unsupported:
+            message = f"not a file of events: {', '.join(unsupported)}; replay reads .jsonl and .jsonl.gz"
+            raise InputError(message)
+        self._paths, self._topic, self._track = paths, topic, track
+        self.partitions = len(paths)
+
+    def batches(self) -> Iterator[list[RawRecord]]:
+        """Yield the records, file by file; a record's offset is the number of its line.
+
+        Raises:
+            InputError: A file cannot be read, or a line is no record.
+        """
+        files = EventFiles(self._paths, self._track)
+        for partition, path in enumerate(self._paths):
+            lines = files.read(path)
+            while numbered := list(islice(lines, _BATCH)):
+                yield [self._to_record(line, partition, number) for number, line in numbered]
+
+    def place(self, record: RawRecord) -> str:
+        """Return where a record stands, in words."""
+        return f"{self._paths[record.partition() or 0]}, line {record.offset()}"
+
+    def _to_record(self, line: bytes, partition: int, number: int) -> RawRecord:
+        path = self._paths[partition]
+        if not path.name.endswith(_RECORDS):
+            return StoredRecord(line, self._topic, partition, number)
+        record = _parse_record(line, f"{path}, line {number}", self._topic, None, number)
+        return replace(record, stored_partition=partition, stored_offset=number)
 
 
 def read_sample(path: Path, topic: str, now_ms: int) -> list[StoredRecord]:
@@ -56,7 +127,7 @@ def read_sample(path: Path, topic: str, now_ms: int) -> list[StoredRecord]:
     return [StoredRecord(value, topic, 0, offset, stored_ms=now_ms) for offset, value in enumerate(values)]
 
 
-def _parse_record(line: bytes, where: str, topic: str, now_ms: int, offset: int) -> StoredRecord:
+def _parse_record(line: bytes, where: str, topic: str, now_ms: int | None, offset: int) -> StoredRecord:
     try:
         record = _read_object(line)
         return StoredRecord(
@@ -66,7 +137,7 @@ def _parse_record(line: bytes, where: str, topic: str, now_ms: int, offset: int)
             _read_whole(record, "offset", offset),
             _read_content(record, "key"),
             _read_headers(record.get("headers")),
-            _read_whole(record, "ts", now_ms),
+            now_ms if record.get("ts") is None else _read_whole(record, "ts", 0),
         )
     except ValueError as error:
         message = f"{where} is no record as `kcat -J` prints it ({error}); correct the line"

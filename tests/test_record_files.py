@@ -1,4 +1,4 @@
-"""Tests of `driftgauge.inspection.samples`."""
+"""Tests of `driftgauge.record_files`."""
 
 import gzip
 import json
@@ -6,7 +6,7 @@ import json
 import pytest
 
 from driftgauge.errors import InputError
-from driftgauge.inspection.samples import read_sample
+from driftgauge.record_files import read_sample
 
 NOW_MS = 1_762_128_000_000
 
