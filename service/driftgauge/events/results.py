@@ -1,72 +1,28 @@
 """Conversion of window results to their published records."""
 
-import math
-from collections.abc import Iterable
 from typing import Any
 
 from driftgauge.core.durations import format_duration
-from driftgauge.core.statistics.mean_shift import MeanShift
-from driftgauge.core.statistics.power import Detectable
-from driftgauge.core.statistics.spread import Spread
-from driftgauge.core.windows.evidence import Kind
-from driftgauge.core.windows.result import SegmentResult, WindowResult
+from driftgauge.core.windows.result import WindowResult
 from driftgauge.events.descriptions import BaselineDescription
 from driftgauge.events.timestamps import format_timestamp
-from driftgauge.events.window_record import (
-    ClusterRecord,
-    DetectableRecord,
-    DuplicatesRecord,
-    EvidenceRecord,
-    ExampleRecord,
-    MeanShiftRecord,
-    PartitionRecord,
-    SegmentRecord,
-    SlowDriftRecord,
-    SpreadChangeRecord,
-    SpreadRecord,
-    WindowRecord,
-)
+from driftgauge.events.window_record import SegmentRecord, WindowRecord
 
 __all__ = ["result_key", "result_record", "stream_of", "to_record"]
 
-# Fields with the same name and form in a result and its record.
-_OF_WINDOW = ("stream", "revision", "events_lost", "counted_twice", "incomplete_reason")
-_OF_SCORE = (
+# What a score calls as the record does; the records within take their fields from its parts.
+_OF_SCORE: tuple[str, ...] = (
     "js_divergence",
     "js_distance",
     "noise_floor",
     "js_excess",
     "js_p_value",
-    "p_value",
-    "calibrated",
-)
-_SCORE_OBJECTS = (
     "mean_shift",
-    "novelty",
-    "novelty_excess",
-    "novelty_p_value",
-    "spread",
-    "duplicates",
-    "evidence",
-    "kind",
-    "detectable",
-)
-_OF_SPREAD = ("change", "outliers", "excess", "p_value")
-_OF_DUPLICATES = ("share", "p_value")
-_KINDS = tuple(kind.value for kind in Kind)
-_OF_DETECTABLE = ("js_divergence", "mean_shift", "novelty", "spread", "duplicates")
-_OF_SHIFT = ("t2", "p_value", "leading_p_value", "excess", "centroid_distance", "centroid_p_value")
-_OF_SEGMENT = (
-    "count",
-    "js_divergence",
-    "js_excess",
-    "mean_shift_excess",
-    "novelty_excess",
-    "spread_excess",
     "p_value",
-    "adjusted_p_value",
-    "calibrated",
 )
+_OF_SCORE += ("calibrated", "spread", "duplicates", "evidence", "kind", "detectable")
+_OF_RESULT = ("stream", "revision", "count", "verdict", "events_lost", "counted_twice", "incomplete_reason")
+_OF_SEGMENT = tuple(name for name in SegmentRecord.model_fields if name not in {"key", "value"})
 
 
 def result_key(result: WindowResult) -> bytes:
@@ -92,63 +48,53 @@ def to_record(result: WindowResult, description: BaselineDescription | None) -> 
         result: The result.
         description: The description of the result's baseline; without it, the fields that it fills are null.
     """
-    score = result.score
-    scored: dict[str, Any] = dict.fromkeys((*_OF_SCORE, *_SCORE_OBJECTS))
-    if score is not None:
-        scored = {
-            **_fields(score, _OF_SCORE),
-            "mean_shift": _shift_record(score.mean_shift),
-            "novelty": score.novelty.share,
-            "novelty_excess": score.novelty.excess,
-            "novelty_p_value": score.novelty.p_value,
-            "spread": _spread_record(score.spread),
-            "duplicates": DuplicatesRecord(**_fields(score.duplicates, _OF_DUPLICATES)),
-            "evidence": EvidenceRecord(**_fields(score.evidence, _KINDS)),
-            "kind": None if score.kind is None else score.kind.value,
-            "detectable": _detectable_record(score.detectable),
+    score, drift = result.score, result.slow_drift
+    novelty = None if score is None else score.novelty
+    return WindowRecord.model_validate(
+        {
+            **{name: getattr(result, name) for name in _OF_RESULT},
+            **{name: getattr(score, name, None) for name in _OF_SCORE},
+            "novelty": getattr(novelty, "share", None),
+            "novelty_excess": getattr(novelty, "excess", None),
+            "novelty_p_value": getattr(novelty, "p_value", None),
+            "window": format_duration(result.window.size_ms),
+            "start": format_timestamp(result.window.start_ms),
+            "end": format_timestamp(result.window.end_ms),
+            "slow_drift": None if drift is None else {"statistic": drift, "limit": result.slow_drift_limit},
+            "baseline": result.baseline_id,
+            "baseline_created": description and format_timestamp(description.created_ms),
+            "incomplete": tuple(
+                {"topic": topic, "partition": partition} for topic, partition in result.missing
+            ),
+            "clusters": _clusters(result, description),
+            "movers": () if score is None else score.movers,
+            "examples": _examples(result, description),
+            "segments": tuple(
+                {name: getattr(each, name) for name in _OF_SEGMENT}
+                | {"key": each.segment[0], "value": each.segment[1]}
+                for each in result.segments
+            ),
         }
-    return WindowRecord(
-        **scored,
-        **_fields(result, _OF_WINDOW),
-        window=format_duration(result.window.size_ms),
-        start=format_timestamp(result.window.start_ms),
-        end=format_timestamp(result.window.end_ms),
-        count=result.count,
-        verdict=result.verdict.value,
-        slow_drift=None
-        if result.slow_drift is None
-        else SlowDriftRecord(statistic=result.slow_drift, limit=result.slow_drift_limit),
-        baseline=result.baseline_id,
-        baseline_created=None if description is None else format_timestamp(description.created_ms),
-        incomplete=tuple(
-            PartitionRecord(topic=topic, partition=partition) for topic, partition in result.missing
-        ),
-        clusters=_cluster_records(result, description),
-        movers=() if score is None else score.movers,
-        examples=_example_records(result, description),
-        segments=tuple(_segment_record(segment) for segment in result.segments),
     )
 
 
-def _cluster_records(
-    result: WindowResult, description: BaselineDescription | None
-) -> tuple[ClusterRecord, ...]:
+def _clusters(result: WindowResult, description: BaselineDescription | None) -> tuple[dict[str, Any], ...]:
     baseline_count = int(result.baseline_counts.sum())
     of_divergence = of_novelty = [None] * len(result.counts)
     if result.score is not None:
         of_divergence = result.score.contributions.tolist()
         of_novelty = result.score.novelty.contributions.tolist()
     return tuple(
-        ClusterRecord(
-            id=cluster,
-            count=in_window,
-            share=in_window / result.count,
-            baseline_share=in_baseline / baseline_count,
-            js_contribution=js_contribution,
-            novelty_contribution=novelty_contribution,
-            name=None if description is None else description.names[cluster],
-            position=None if description is None else description.positions[cluster],
-        )
+        {
+            "id": cluster,
+            "count": in_window,
+            "share": in_window / result.count,
+            "baseline_share": in_baseline / baseline_count,
+            "js_contribution": js_contribution,
+            "novelty_contribution": novelty_contribution,
+            "name": description and description.names[cluster],
+            "position": description and description.positions[cluster],
+        }
         for cluster, (in_window, in_baseline, js_contribution, novelty_contribution) in enumerate(
             zip(
                 result.counts.tolist(),
@@ -161,49 +107,15 @@ def _cluster_records(
     )
 
 
-def _example_records(
-    result: WindowResult, description: BaselineDescription | None
-) -> tuple[ExampleRecord, ...]:
+def _examples(result: WindowResult, description: BaselineDescription | None) -> tuple[dict[str, Any], ...]:
     """Return the examples of the movers, of the window and of the baseline."""
-    of_baseline: dict[int, tuple[str, ...]] = {}
-    if description is not None and result.score is not None:
-        of_baseline = {
-            mover: description.example_ids[mover]
-            for mover in result.score.movers
-            if description.example_ids[mover]
-        }
+    movers = result.score.movers if description is not None and result.score is not None else ()
+    of_baseline = {mover: ids for mover in movers if description and (ids := description.example_ids[mover])}
     return tuple(
-        ExampleRecord(
-            cluster=cluster,
-            event_ids=result.examples.get(cluster, ()),
-            baseline_event_ids=of_baseline.get(cluster, ()),
-        )
+        {
+            "cluster": cluster,
+            "event_ids": result.examples.get(cluster, ()),
+            "baseline_event_ids": of_baseline.get(cluster, ()),
+        }
         for cluster in sorted(result.examples.keys() | of_baseline.keys())
     )
-
-
-def _shift_record(shift: MeanShift) -> MeanShiftRecord:
-    return MeanShiftRecord(**_fields(shift, _OF_SHIFT), components=tuple(shift.shares.tolist()))
-
-
-def _detectable_record(detectable: Detectable) -> DetectableRecord:
-    sizes = _fields(detectable, _OF_DETECTABLE)
-    return DetectableRecord(**{name: size if math.isfinite(size) else None for name, size in sizes.items()})
-
-
-def _spread_record(spread: Spread) -> SpreadRecord:
-    components, residual = (
-        None if change is None else SpreadChangeRecord(**_fields(change, _OF_SPREAD))
-        for change in spread.changes
-    )
-    return SpreadRecord(components=components, residual=residual)
-
-
-def _segment_record(result: SegmentResult) -> SegmentRecord:
-    key, value = result.segment
-    return SegmentRecord(**_fields(result, _OF_SEGMENT), key=key, value=value, verdict=result.verdict.value)
-
-
-def _fields(source: object, names: Iterable[str]) -> dict[str, Any]:
-    """Return the named fields of a result or its record."""
-    return {name: getattr(source, name) for name in names}
