@@ -12,9 +12,9 @@ from driftgauge.errors import InputError
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason
-from driftgauge.events.results import result_record
 from driftgauge.progress import WorkProgress
 from driftgauge.record_files import RecordFiles
+from driftgauge.records.results import result_record
 from driftgauge.replay import Replay
 from driftgauge.streams import load_streams
 from tests.builders.baselines import SEGMENTS, save_baseline

@@ -10,7 +10,7 @@ from driftgauge.events.contract import read_json
 from driftgauge.events.decoder import ParsedEvent, parse_event
 from driftgauge.events.rejection import Reason
 from driftgauge.events.rows import read_exact
-from driftgauge.events.window_record import WindowRecord
+from driftgauge.records.window_record import WindowRecord
 from tests.builders.events import INVALID, SCHEDULES, SCHEMAS, VALID, WINDOW_RESULTS, decode, name, reason
 from tests.events.test_own_contract import read_fast
 

@@ -30,9 +30,9 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.durations import format_duration
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.errors import InputError
-from driftgauge.events.descriptions import BaselineDescription
-from driftgauge.events.results import result_record
 from driftgauge.events.timestamps import format_timestamp
+from driftgauge.records.descriptions import BaselineDescription
+from driftgauge.records.results import result_record
 
 if TYPE_CHECKING:
     from driftgauge.replay import RecordReplay

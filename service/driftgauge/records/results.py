@@ -4,9 +4,9 @@ from typing import Any
 
 from driftgauge.core.durations import format_duration
 from driftgauge.core.windows.result import WindowResult
-from driftgauge.events.descriptions import BaselineDescription
 from driftgauge.events.timestamps import format_timestamp
-from driftgauge.events.window_record import SegmentRecord, WindowRecord
+from driftgauge.records.descriptions import BaselineDescription
+from driftgauge.records.window_record import SegmentRecord, WindowRecord
 
 __all__ = ["result_key", "result_record", "stream_of", "to_record"]
 
