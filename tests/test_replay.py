@@ -246,7 +246,7 @@ def test_only_events_of_range_are_counted(tmp_path):
     ("names", "fault"),
     [
         (["whole.jsonl", "one.jsonl", "two.jsonl"], r"no such file: .*one\.jsonl, .*two\.jsonl"),
-        (["vectors.npy"], r"not a file of events: .*vectors\.npy; replay reads \.jsonl"),
+        (["vectors.npy"], r"not a file of events: .*vectors\.npy; name \.jsonl"),
         (["cut.jsonl.gz"], r"cut\.jsonl\.gz cannot be read"),
     ],
 )

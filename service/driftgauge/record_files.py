@@ -1,25 +1,31 @@
-"""Records in files instead of a topic: samples, and recorded topics."""
+"""Records in files instead of a topic: samples, and recorded topics; and the decoding of all of a source."""
 
 import base64
 import gzip
+import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
 import orjson
 
+from driftgauge.clock import Clock
 from driftgauge.config import Settings
-from driftgauge.errors import ConfigError, InputError
+from driftgauge.errors import BrokerError, ConfigError, InputError
+from driftgauge.events.decoder import Decoded
 from driftgauge.events.files import EventFiles, read_lines
-from driftgauge.events.records import RawRecord, StoredRecord
+from driftgauge.events.records import RawRecord, Records, StoredRecord, credible_ms
 from driftgauge.progress import Track
 
-__all__ = ["RecordFiles", "choose_topic", "read_sample"]
+__all__ = ["RecordFiles", "RecordSource", "choose_topic", "decode_all", "read_sample"]
 
 _BATCH = 1_000
+_PENDING_S = 60.0
+_RETRY_S = 0.2
 _RECORDS = (".records.jsonl", ".records.jsonl.gz")
 _VALUES = (".jsonl", ".jsonl.gz")
 
@@ -42,6 +48,29 @@ def choose_topic(settings: Settings, topic: str | None) -> str:
     return topic
 
 
+class RecordSource(Protocol):
+    """Recorded partitions of a topic.
+
+    Attributes:
+        partitions: A number that is above the index of each partition.
+    """
+
+    partitions: int
+
+    def batches(self) -> Iterator[Sequence[RawRecord]]:
+        """Yield the records, partition by partition, in the order of their offsets; none is empty."""
+
+    def place(self, record: RawRecord) -> str:
+        """Return where a record stands, in words."""
+
+
+class RecordDecoder(Protocol):
+    """Decodes records, as `Decoder` does."""
+
+    def decode(self, records: Records) -> Decoded:
+        """Return the event batches and rejections of raw records."""
+
+
 class RecordFiles:
     """Files of a topic's records, each as one partition; the name says what a line is, see `read_sample`.
 
@@ -61,7 +90,7 @@ class RecordFiles:
             raise InputError(message)
         unsupported = [str(path) for path in paths if not path.name.endswith(_VALUES)]
         if unsupported:
-            message = f"not a file of events: {', '.join(unsupported)}; replay reads .jsonl and .jsonl.gz"
+            message = f"not a file of events: {', '.join(unsupported)}; name .jsonl or .jsonl.gz files"
             raise InputError(message)
         self._paths, self._topic, self._track = paths, topic, track
         self.partitions = len(paths)
@@ -88,6 +117,39 @@ class RecordFiles:
             return StoredRecord(line, self._topic, partition, number)
         record = _parse_record(line, f"{path}, line {number}", self._topic, None, number)
         return replace(record, stored_partition=partition, stored_offset=number)
+
+
+def decode_all(
+    decoder: RecordDecoder, raw: Sequence[RawRecord], clock: Clock
+) -> Iterator[tuple[Decoded, Sequence[RawRecord]]]:
+    """Yield what becomes of records of one partition, with these; again where a schema is not known yet.
+
+    Raises:
+        BrokerError: The schema registry gave no schema for a minute.
+    """
+    started_s = clock.monotonic_s()
+    while raw:
+        records = Records(
+            raw,
+            np.full(len(raw), raw[0].partition() or 0, np.int32),
+            np.array([record.offset() for record in raw], np.int64),
+            credible_ms(raw, clock.wall_ms()),
+        )
+        decoded = decoder.decode(records)
+        yield decoded, raw
+        if len(decoded.pending) < len(raw):
+            # A batch may need several schemas, and each may take some tries.
+            started_s = clock.monotonic_s()
+        raw = [raw[row] for row in decoded.pending]
+        if raw:
+            if clock.monotonic_s() - started_s > _PENDING_S:
+                first = raw[0]
+                message = (
+                    f"{first.topic()}[{first.partition()}]@{first.offset()}: the schema registry has not "
+                    f"answered for its schema within {_PENDING_S:g} s; check the registry and run again"
+                )
+                raise BrokerError(message)
+            time.sleep(_RETRY_S)
 
 
 def read_sample(path: Path, topic: str, now_ms: int) -> list[StoredRecord]:

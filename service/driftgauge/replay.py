@@ -1,13 +1,9 @@
 """Replay of recorded events through the service's decoder and core, for backfills and backtests."""
 
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
@@ -15,45 +11,17 @@ from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.local import LocalDriver
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import RoundResult
-from driftgauge.errors import BrokerError
-from driftgauge.events.decoder import Decoded
-from driftgauge.events.records import RawRecord, Records, credible_ms
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason, overflow
 from driftgauge.events.schemas import SchemaSource
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.progress import ignore_progress
-from driftgauge.record_files import RecordFiles
+from driftgauge.record_files import RecordFiles, RecordSource, decode_all
 from driftgauge.streams import ConfiguredStream, build_decoder
 
-__all__ = ["RecordDecoder", "RecordReplay", "RecordSource", "Replay", "decode_all"]
+__all__ = ["RecordReplay", "Replay"]
 
 _TOPIC = "recorded"
-_PENDING_S = 60.0
-_RETRY_S = 0.2
-
-
-class RecordSource(Protocol):
-    """Recorded partitions of a topic.
-
-    Attributes:
-        partitions: A number that is above the index of each partition.
-    """
-
-    partitions: int
-
-    def batches(self) -> Iterator[Sequence[RawRecord]]:
-        """Yield the records, partition by partition, in the order of their offsets; none is empty."""
-
-    def place(self, record: RawRecord) -> str:
-        """Return where a record stands, in words."""
-
-
-class RecordDecoder(Protocol):
-    """Decodes records, as `Decoder` does."""
-
-    def decode(self, records: Records) -> Decoded:
-        """Return the event batches and rejections of raw records."""
 
 
 class RecordReplay:
@@ -166,36 +134,3 @@ class Replay(RecordReplay):
 def _within(batch: EventBatch, from_ms: int, until_ms: int) -> EventBatch:
     inside = (batch.time_ms >= from_ms) & (batch.time_ms < until_ms)
     return batch if inside.all() else batch.filter(inside)
-
-
-def decode_all(
-    decoder: RecordDecoder, raw: Sequence[RawRecord], clock: Clock
-) -> Iterator[tuple[Decoded, Sequence[RawRecord]]]:
-    """Yield what becomes of records of one partition, with these; again where a schema is not known yet.
-
-    Raises:
-        BrokerError: The schema registry gave no schema for a minute.
-    """
-    started_s = clock.monotonic_s()
-    while raw:
-        records = Records(
-            raw,
-            np.full(len(raw), raw[0].partition() or 0, np.int32),
-            np.array([record.offset() for record in raw], np.int64),
-            credible_ms(raw, clock.wall_ms()),
-        )
-        decoded = decoder.decode(records)
-        yield decoded, raw
-        if len(decoded.pending) < len(raw):
-            # A batch may need several schemas, and each may take some tries.
-            started_s = clock.monotonic_s()
-        raw = [raw[row] for row in decoded.pending]
-        if raw:
-            if clock.monotonic_s() - started_s > _PENDING_S:
-                first = raw[0]
-                message = (
-                    f"{first.topic()}[{first.partition()}]@{first.offset()}: the schema registry has not "
-                    f"answered for its schema within {_PENDING_S:g} s; check the registry and run again"
-                )
-                raise BrokerError(message)
-            time.sleep(_RETRY_S)

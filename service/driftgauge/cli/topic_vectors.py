@@ -3,18 +3,16 @@
 from collections.abc import Callable, Iterator, Sequence
 
 from driftgauge.baseline.collecting import VectorSet
-from driftgauge.baseline.event_range import EventSelection, TopicEvents
-from driftgauge.baseline.stream_decoder import StreamDecoder
+from driftgauge.baseline.event_range import select_events
+from driftgauge.baseline.stream_decoder import TopicEvents
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.core.partition import name_partition
 from driftgauge.events.inputs import build_reader
-from driftgauge.events.mapped import MappedReader
 from driftgauge.events.records import RawRecord
 from driftgauge.events.refusals import Refusals
 from driftgauge.kafka.schema_registry import open_schema_registry
 from driftgauge.progress import Track, WorkProgress
-from driftgauge.replay import decode_all
 from driftgauge.report.topic_range import TopicRange
 
 __all__ = ["TopicRecords", "read_topic"]
@@ -76,41 +74,18 @@ def read_topic(
     inputs = {topic: each for topic, each in settings.inputs.items() if topic == wanted.topic}
     with open_schema_registry(settings, inputs.values(), clock) as schemas:
         reader = build_reader(wanted.topic, inputs, schemas)
-        selection = EventSelection(wanted, refusals, reader)
-        return _read(settings, wanted, reader, clock, progress, track, selection)
-
-
-def _read(
-    settings: Settings,
-    wanted: TopicEvents,
-    reader: MappedReader,
-    clock: Clock,
-    progress: Callable[[str], None],
-    track: Track,
-    selection: EventSelection,
-) -> VectorSet:
-    decoder = StreamDecoder(
-        wanted.stream,
-        wanted.topic,
-        reader,
-        metric=wanted.metric,
-        model_version=wanted.model_version,
-        from_ms=wanted.from_ms,
-        until_ms=wanted.until_ms,
-        lead_ms=settings.allowed_lead,
-        largest_bytes=settings.largest_record,
-    )
-    first_ms, last_ms = wanted.from_ms - wanted.slack_ms, wanted.until_ms + wanted.slack_ms
-    with TopicRange(settings.kafka, wanted.topic, first_ms, last_ms) as span:
-        progress(
-            f"reading about {span.offsets:,} offsets of {len(span.partitions)} partitions of {wanted.topic}"
-        )
-        for messages in TopicRecords(span, track).batches():
-            for decoded, records in decode_all(decoder, messages, clock):
-                selection.count(records, len(decoded.filtered), decoded.rejections)
-                # Those that are not read yet come again.
-                selection.records -= len(decoded.pending)
-                for batch in decoded.batches:
-                    selection.add(batch, records)
+        first_ms, last_ms = wanted.from_ms - wanted.slack_ms, wanted.until_ms + wanted.slack_ms
+        with TopicRange(settings.kafka, wanted.topic, first_ms, last_ms) as span:
+            partitions = f"{len(span.partitions)} partitions of {wanted.topic}"
+            progress(f"reading about {span.offsets:,} offsets of {partitions}")
+            selection, decoder = select_events(
+                TopicRecords(span, track),
+                wanted,
+                reader,
+                refusals,
+                lead_ms=settings.allowed_lead,
+                largest_bytes=settings.largest_record,
+                clock=clock,
+            )
     selection.report(progress)
     return selection.finish(decoder.model_version)
