@@ -7,12 +7,11 @@ from driftgauge.baseline.event_range import select_events
 from driftgauge.baseline.stream_decoder import TopicEvents
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import InputError
-from driftgauge.events.files import LONGEST_LINE
 from driftgauge.events.mapped import MappedReader
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.progress import Track
-from driftgauge.record_files import RecordFiles
+from driftgauge.record_files import LONGEST_LINE, RecordFiles
 
 __all__ = ["read_events"]
 

@@ -13,13 +13,12 @@ from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import InputError
-from driftgauge.events.files import EventFiles, read_lines
 from driftgauge.events.refusals import Refusals
 from driftgauge.kafka.schema_registry import open_schema_registry
 from driftgauge.page.result_fetcher import ResultFetcher
 from driftgauge.page.results import Results
 from driftgauge.progress import Track, WorkProgress, ignore_progress
-from driftgauge.record_files import RecordFiles, choose_topic
+from driftgauge.record_files import EventFiles, RecordFiles, choose_topic, read_lines
 from driftgauge.records.results import result_record
 from driftgauge.replay import RecordReplay
 from driftgauge.report.topic_range import TopicRange
