@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from driftgauge.api import ParsedEvent, parse_event
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import ConfigError
 from driftgauge.events import own_contract
-from driftgauge.events.decoder import Decoder, ParsedEvent, parse_event
+from driftgauge.events.decoder import Decoder
 from driftgauge.events.records import Records, StoredRecord
 from driftgauge.events.rejection import EventError, Reason, SchemaPending
 from driftgauge.events.rows import RECORD_ID, BaselineContract, default_id

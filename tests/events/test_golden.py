@@ -6,8 +6,8 @@ import jsonschema
 import numpy as np
 import pytest
 
+from driftgauge.api import ParsedEvent, parse_event
 from driftgauge.events.contract import read_json
-from driftgauge.events.decoder import ParsedEvent, parse_event
 from driftgauge.events.rejection import Reason
 from driftgauge.events.rows import read_exact
 from driftgauge.records.window_record import WindowRecord

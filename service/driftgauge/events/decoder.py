@@ -17,7 +17,7 @@ from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.event_ids import RecordIds
 from driftgauge.errors import ConfigError
-from driftgauge.events.contract import STREAM_NAME, read_json, validate_event
+from driftgauge.events.contract import STREAM_NAME
 from driftgauge.events.own_contract import OwnContractReader
 from driftgauge.events.records import RawRecord, Records
 from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending, precedence
@@ -31,9 +31,9 @@ from driftgauge.events.rows import (
     count_numbers,
     in_force,
 )
-from driftgauge.events.vectors import F32, are_finite, to_matrix
+from driftgauge.events.vectors import are_finite, to_matrix
 
-__all__ = ["Decoded", "Decoder", "Outcome", "ParsedEvent", "parse_event"]
+__all__ = ["Decoded", "Decoder", "Outcome", "describe_non_finite"]
 
 _log = logging.getLogger(__name__)
 
@@ -56,27 +56,6 @@ class Decoded:
     rejections: tuple[Rejection, ...]
     filtered: tuple[int, ...] = ()
     pending: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedEvent:
-    """One event, checked by the contract alone.
-
-    Attributes:
-        stream: The stream's name.
-        time_ms: Event time in milliseconds since the epoch, UTC.
-        vector: (d,) float32, finite.
-        model_version: The model's version; None if the event has none.
-        segments: The event's segments by key; empty if it has none.
-        event_id: The producer's id of the event; None if it has none.
-    """
-
-    stream: str
-    time_ms: int
-    vector: NDArray[np.float32]
-    model_version: str | None
-    segments: Mapping[str, str]
-    event_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,20 +303,6 @@ def _select(contract: BaselineContract, collected: _Collected, rejections: list[
     return _Collected(list(compress(collected.rows, fits)), list(compress(collected.events, fits)))
 
 
-def parse_event(raw: bytes) -> ParsedEvent | Rejection:
-    """Return the event in a raw record, checked by the contract alone, or its rejection as row 0."""
-    try:
-        event = validate_event(read_json(raw))
-    except EventError as error:
-        return Rejection(0, error.reason, error.detail, None)
-    vector = F32.to_float32(event.packed_vector())
-    if not np.isfinite(vector).all():
-        return Rejection(0, Reason.NON_FINITE, _non_finite(vector), None)
-    return ParsedEvent(
-        event.stream, event.timestamp, vector, event.model_version, event.segments or {}, event.event_id
-    )
-
-
 def _name_events(
     event_ids: Sequence[str | RecordId | None], row: NDArray[np.intp], records: Records
 ) -> Sequence[str | None]:
@@ -374,7 +339,7 @@ def _fault(
 ) -> tuple[Reason, str]:
     """Return the reason and detail of an unsound row's first fault."""
     if not np.isfinite(vector).all():
-        return Reason.NON_FINITE, _non_finite(vector)
+        return Reason.NON_FINITE, describe_non_finite(vector)
     if metric is DistanceMetric.COSINE and not vector.any():
         return Reason.ZERO_VECTOR, "embedding: all zeros, which has no direction"
     detail = (
@@ -383,6 +348,7 @@ def _fault(
     return Reason.FUTURE, detail
 
 
-def _non_finite(vector: NDArray[np.float32]) -> str:
+def describe_non_finite(vector: NDArray[np.float32]) -> str:
+    """Return the first number of a vector that is not finite, in words."""
     index = int(np.isfinite(vector).argmin())
     return f"embedding.{index}: {vector[index]} as float32"
