@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.events import mapped_rows as rows_module
+from driftgauge.events import mapped_fields as rows_module
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason
 from tests.events.mapped import IMAGES, TIME_MS, accept, decode, value

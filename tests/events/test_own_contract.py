@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.events.contract import read_json
-from driftgauge.events.mapped_single import compile_own
+from driftgauge.events.mapped_fast import compile_own
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import EventError
 from driftgauge.events.rows import read_exact

@@ -7,10 +7,8 @@ from typing import Protocol
 from driftgauge.config.inputs import InputSettings, VectorSettings
 from driftgauge.events.conditions import RecordCondition, Unmet
 from driftgauge.events.deserializers import read_attributes
-from driftgauge.events.mapped_bytes import compile_bytes
-from driftgauge.events.mapped_fields import TextField, VectorField, require
-from driftgauge.events.mapped_rows import MappedVector, read_row
-from driftgauge.events.mapped_single import SingleReader, compile_single
+from driftgauge.events.mapped_fast import SingleReader, compile_bytes, compile_single
+from driftgauge.events.mapped_fields import MappedVector, TextField, VectorField, read_row, require
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.rows import Events, Row, default_id, may_hold_bool

@@ -5,8 +5,8 @@ from driftgauge.events.array_parser import IS_AVAILABLE, ArrayParser
 from driftgauge.events.contract import read_json
 from driftgauge.events.deserializers import deserialize_json
 from driftgauge.events.mapped import MappedReader
+from driftgauge.events.mapped_fast import compile_own
 from driftgauge.events.mapped_fields import VectorField
-from driftgauge.events.mapped_single import compile_own
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.rows import Row, read_exact

@@ -7,7 +7,7 @@ import numpy as np
 
 from driftgauge.config.inputs import Source
 from driftgauge.events.mapped import MappedReader
-from driftgauge.events.mapped_rows import MappedVector
+from driftgauge.events.mapped_fields import MappedVector
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError
 from driftgauge.events.rows import default_id

@@ -1,14 +1,15 @@
-"""Reading of records with one vector, in less than half of the general path's time."""
+"""The fast paths of mappings: records with one vector, and polls of records that are nothing but a vector."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import repeat
 from operator import itemgetter
 from typing import Any, TypeAlias
 
 from driftgauge.config.inputs import InputSettings, Source
 from driftgauge.config.paths import parse_path
 from driftgauge.events.contract import MAX_TEXT
-from driftgauge.events.records import RawRecord
+from driftgauge.events.records import NO_TIMESTAMP, RawRecord
 from driftgauge.events.rejection import EventError
 from driftgauge.events.rows import (
     RECORD_ID,
@@ -23,10 +24,14 @@ from driftgauge.events.sources import Getter, compile_source, compile_steps, rea
 from driftgauge.events.timestamps import LAST_MS, read_timestamp
 from driftgauge.events.vectors import F32, F64, VectorFormat, read_base64, to_format
 
-__all__ = ["SingleReader", "compile_own", "compile_single"]
+__all__ = ["BytesReader", "SingleReader", "compile_bytes", "compile_own", "compile_single"]
 
 SingleReader: TypeAlias = Callable[[RawRecord, object], Row | None]
 """Returns the event of a record, given its decoded value, if it certainly is one, else None."""
+
+
+BytesReader: TypeAlias = Callable[[Sequence[RawRecord]], Iterable[Row] | None]
+"""Returns the events of one or more records if all certainly are one, else None."""
 
 
 def compile_single(settings: InputSettings, fields: Sequence[str] | None = None) -> SingleReader:
@@ -206,3 +211,43 @@ def _compile_place(fields: Sequence[str], source: Source) -> Getter:
         return lambda record, value: None
     place, get = fields.index(first), compile_steps(rest)
     return lambda record, value: get(record, value[place])  # type: ignore[index]
+
+
+def compile_bytes(settings: InputSettings) -> BytesReader | None:
+    """Return the function that reads polls of a mapping in two thirds of the time, None where there is none.
+
+    A record's event is its value, in a constant stream, at the record's time, without optional fields.
+    """
+    vector = settings.vectors[0]
+    stream = vector.stream.constant
+    is_plain = (
+        settings.encoding == "bytes"
+        and len(settings.vectors) == 1
+        and stream is not None
+        and vector.embedding.record == "value"
+        and not vector.embedding.may_be_several
+        and settings.timestamp.record == "timestamp"
+    )
+    optional = settings.where or settings.event_id or settings.model_version or settings.segments
+    if stream is None or not is_stream(stream) or not is_plain or optional:
+        return None
+    number = to_format(vector.embedding)
+
+    def read(records: Sequence[RawRecord]) -> Iterable[Row] | None:
+        kinds, times_ms = zip(*[record.timestamp() for record in records], strict=True)
+        if NO_TIMESTAMP in kinds or min(times_ms) < 0 or max(times_ms) > LAST_MS:
+            return None
+        values = [record.value() for record in records]
+        if None in values or any(size % number.size or not size for size in set(map(len, values))):  # type: ignore[arg-type]
+            return None
+        return zip(
+            repeat(stream),
+            times_ms,
+            values,
+            repeat(number),
+            repeat(RECORD_ID),
+            repeat(None),
+            repeat(None),
+        )
+
+    return read
