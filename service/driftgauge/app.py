@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import os
 import signal
 import threading
 import time
@@ -28,7 +27,7 @@ from driftgauge.page.site import Site
 from driftgauge.streams import ConfiguredStream, build_decoder, describe_baselines, load_streams, watch
 from driftgauge.telemetry.endpoints import service_routes
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
-from driftgauge.telemetry.logs import count_messages
+from driftgauge.telemetry.logs import count_messages, end_process
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.server import HttpServer
@@ -103,8 +102,9 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
             descriptions=describe_baselines(streams),
             roles={role: RoleTelemetry(telemetry, role, settings.shards) for role in roles},
             clock=SYSTEM_CLOCK,
+            stopping=stopping,
         )
-        service.run(stopping)
+        service.run()
         _log.info("stopped")
 
 
@@ -170,8 +170,7 @@ def _end_in_time(stopping: threading.Event) -> None:
         stopping.wait()
         time.sleep(_SHUTDOWN_S)
         remedy = "none: open transactions time out; report the log"
-        _log.critical("the shutdown did not end, so the process ends", extra={"remedy": remedy})
-        os._exit(1)
+        end_process("the shutdown did not end, so the process ends", remedy=remedy)
 
     threading.Thread(target=end, name="shutdown", daemon=True).start()
 

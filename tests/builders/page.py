@@ -87,7 +87,7 @@ class MadeSource:
     def __init__(self) -> None:
         self.topic = "driftgauge.windows"
         self.error: str | None = None
-        self.is_level = True
+        self.has_caught_up = True
         self.values: list[bytes | None] = []
 
     def fetch(self, partition: int, offset: int) -> bytes | None:

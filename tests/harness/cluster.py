@@ -1,5 +1,6 @@
 """The topics and the consumer group of one test on a real broker."""
 
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,6 +74,7 @@ class Cluster(TopicOwner):
             name or f"{self.group}-{uuid.uuid4().hex}",
             SYSTEM_CLOCK,
             group=self.group,
+            stopping=threading.Event(),
         )
 
     def transaction(self, name: str | None = None, **properties: str | int) -> Transaction:

@@ -94,13 +94,14 @@ class RunningService:
             descriptions=DESCRIPTIONS,
             roles={role: RoleTelemetry(self.telemetry, role, SHARDS) for role in roles},
             clock=SYSTEM_CLOCK,
+            stopping=self.stopping,
         )
         self._thread = threading.Thread(target=self._run_guarded, daemon=True)
         self._thread.start()
 
     def _run_guarded(self) -> None:
         try:
-            self._service.run(self.stopping)
+            self._service.run()
         except Exception as error:  # noqa: BLE001 - the test asserts it
             self.failure = error
 

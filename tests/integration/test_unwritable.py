@@ -109,8 +109,8 @@ def test_sigterm_ends_a_service_that_cannot_write(cluster: KafkaCluster, tmp_pat
         took_s = service.stop()
         cluster.nodes[2].restart()
     _log.info("ended %.1f s after SIGTERM", took_s)
-    # The deadline of 30 s ends the process with another status.
-    assert took_s < 25
+    # Usually 3 s; the bound of a commit is 12 s.
+    assert took_s < 12
 
 
 def test_unwritable_changelog_partition_pauses_its_shard_alone(cluster: KafkaCluster, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from tests.harness.internal_topics import AclCluster
 from tests.harness.node import HOST, free_ports
 from tests.harness.service import ReplicaProcess
 from tests.harness.topics import TIMEOUT_S
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.broker
 
@@ -39,8 +40,17 @@ object.__setattr__(SYSTEM_CLOCK, "wall_ms", lambda: wall_ms() - 10_000)
 from driftgauge.cli import main
 main()
 """
-# Usually less than 5 s. The deadline of 30 s ends the process with another status.
-STOP_S = 25.0
+# Usually less than 5 s.
+STOP_S = 15.0
+# One client loses its pulse. A minute takes too long for a test.
+WITHOUT_PULSE = """
+from driftgauge.kafka import pulse
+pulse._LONGEST_S = 15
+beat = pulse.Pulse.beat
+pulse.Pulse.beat = lambda self, statistics: {name!r} in self._client or beat(self, statistics)
+from driftgauge.cli import main
+main()
+"""
 
 
 @dataclass(frozen=True)
@@ -164,6 +174,15 @@ def test_sigterm_ends_a_service_that_waits(tmp_path: Path, listeners: Listeners,
         took_s = service.stop()
         _log.info("%s: ended %.1f s after SIGTERM", case.name, took_s)
         assert took_s < STOP_S
+
+
+@pytest.mark.parametrize("name", ["the consumer of the group", "the reader of"])
+def test_client_without_a_pulse_ends_the_process(tmp_path: Path, listeners: Listeners, name: str) -> None:
+    case = Case(tmp_path, listeners.bootstrap)
+    with case.serve(program=("-c", WITHOUT_PULSE.format(name=name))) as service:
+        assert service.wait_for_exit(within_s=PATIENCE_S) == 1
+        (entry,) = service.logged("a Kafka client is dead, so the process ends; nothing is lost")
+        assert name in str(entry["client"])
 
 
 def test_failed_login_is_told_from_an_outage(tmp_path: Path, listeners: Listeners) -> None:

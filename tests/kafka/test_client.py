@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient
 
 from driftgauge.kafka import client
-from driftgauge.kafka.client_log import ConnectionWatch
+from driftgauge.kafka.client_log import LostConnections
 from tests.harness.demo import EmbeddedBroker
 
 transactional_producer = partial(client.transactional_producer, transactional_id="a", on_error=lambda _: None)
@@ -285,7 +285,7 @@ def test_defaults_outlast_the_failover_of_a_broker():
 )
 def test_lost_connection_is_reported_and_its_line_logged(line, is_lost, lines):
     errors = []
-    watch = ConnectionWatch(errors.append)
+    watch = LostConnections(errors.append)
     logging.getLogger("librdkafka").setLevel(logging.INFO)
     watch.log(logging.INFO, "%s %s", *line.split(" ", 1))
     assert [error.code() for error in errors] == [KafkaError._TRANSPORT] * is_lost
@@ -294,7 +294,7 @@ def test_lost_connection_is_reported_and_its_line_logged(line, is_lost, lines):
 
 def test_repeated_lines_are_logged_once_a_minute_whichever_client_writes_them(lines):
     """An outage makes new clients every few seconds."""
-    watch = ConnectionWatch(lambda _: None)
+    watch = LostConnections(lambda _: None)
     logging.getLogger("librdkafka").setLevel(logging.INFO)
     for number in range(1_000):
         watch.log(logging.INFO, f"FAIL [d#consumer-{number}] [thrd:f:9/1]: f:9/1: Connect failed")

@@ -1,35 +1,31 @@
-"""A record that is damaged on a broker's disk is not read."""
+"""Partials that are damaged on a broker's disk are not applied."""
 
 import pytest
-from confluent_kafka import KafkaError, TopicPartition
 
-from driftgauge.kafka import client
-from tests.waiting import wait_for
+from driftgauge.kafka.changelog_reader import DAMAGED_REMEDY
+from driftgauge.telemetry.health import Role
+from tests.builders.clocks import MONDAY_MS
+from tests.builders.events import build_event
+from tests.harness.running_service import SHARDS, STREAM, RunningService
+
+pytestmark = pytest.mark.broker
 
 
-@pytest.mark.broker
-def test_flipped_bit_in_log_segment_is_refused(kafka_broker, cluster):
-    for value in (b"first", b"second", b"third"):
-        cluster.publish(value)  # each is a batch of its own
+def test_damaged_partials_stop_their_shard_alone(kafka_broker, cluster, caplog):
+    cluster.publish(*(build_event(MONDAY_MS + index, stream=STREAM) for index in range(10)))
+    with RunningService(cluster, [Role.COUNT]) as running:
+        cluster.await_that(lambda: running.counted() == 10, "the events to be counted")
+        partials = running.settings.partials_topic
     kafka_broker.stop()
-    (segment,) = kafka_broker.data.glob(f"{cluster.events}-0/*.log")
+    (segment,) = kafka_broker.data.glob(f"{partials}-0/*.log")
     content = bytearray(segment.read_bytes())
-    content[content.index(b"second")] ^= 1
+    content[100] ^= 1  # in the records of the first batch, after its header
     segment.write_bytes(content)
     kafka_broker.restart()
-    consumer = client.consumer({**cluster.properties, "check.crcs": True}, cluster.group)
-    consumer.assign([TopicPartition(cluster.events, 0, 0)])
-    read, refused = [], []
-
-    def is_refused_or_read():
-        for message in consumer.consume(10, 0.2):
-            if message.error() is None:
-                read.append(message.value())
-            elif message.error().code() == KafkaError._BAD_MSG:
-                refused.append(message.offset())
-        return len(refused) > 1 or len(read) > 1
-
-    wait_for("the client to refuse the damaged record twice, or to read it", is_refused_or_read)
-    consumer.close()
-    assert read == [b"first"]
-    assert set(refused) == {1}
+    with RunningService(cluster, [Role.WINDOWS]) as running:
+        cluster.await_that(lambda: running.restored() == SHARDS, "both shards")
+        cluster.await_that(
+            lambda: running.value("consumer_stopped_partitions", topic=partials) == 1, "one shard to stop"
+        )
+    (line,) = [record for record in caplog.records if record.getMessage().startswith("shard stopped")]
+    assert (line.shard, line.reason.endswith(DAMAGED_REMEDY)) == (0, True)

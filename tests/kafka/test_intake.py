@@ -77,6 +77,13 @@ def test_changelog_with_a_damaged_batch_has_no_content():
     assert not reader.has_reached(1, 9), "it is read again"
 
 
+def test_truncated_changelog_needs_new_clients():
+    lost = FakeMessage(topic="changelog", partition=1, error=KafkaError(KafkaError._AUTO_OFFSET_RESET))
+    reader = ChangelogReader(Mock(spec=Consumer, consume=lambda *_: [lost]), "changelog")
+    with pytest.raises(BrokerError, match=r"changelog\[1\] was truncated while it was read"):
+        reader.poll()
+
+
 def test_truncated_log_reports_its_end():
     text = (
         "Partition log truncation detected at offset 300 (leader epoch 1): "

@@ -85,9 +85,9 @@ class RestartingWorker:
 def run_member(bootstrap: str) -> None:
     properties = {"bootstrap.servers": bootstrap}
     consumer = client.consumer({**properties, "session.timeout.ms": round(1000 * SESSION_TIMEOUT_S)}, TOPIC)
-    transaction = Transaction(
-        partial(client.transactional_producer, properties), TOPIC, SYSTEM_CLOCK, group=TOPIC
-    )
+    stopping = threading.Event()
+    make_producer = partial(client.transactional_producer, properties)
+    transaction = Transaction(make_producer, TOPIC, SYSTEM_CLOCK, group=TOPIC, stopping=stopping)
     transaction.start(COMMIT_S)
     session = Session(
         [TOPIC],
@@ -97,7 +97,7 @@ def run_member(bootstrap: str) -> None:
         telemetry=Mock(spec=RoleTelemetry),
         clock=SYSTEM_CLOCK,
     )
-    session.run(threading.Event())
+    session.run(stopping)
 
 
 def test_member_that_lost_its_place_commits_nothing(bootstrap: str) -> None:

@@ -3,6 +3,7 @@
 import gc
 import threading
 import weakref
+from itertools import count
 from unittest.mock import Mock
 
 import pytest
@@ -284,3 +285,20 @@ def test_close_releases_the_producer():
     del producer
     gc.collect()
     assert released() is None
+
+
+def test_stop_ends_the_waits_for_brokers():
+    stopping = threading.Event()
+    stopping.set()
+    away = FakeProducer(init_transactions=[AWAY] * 100)
+    with pytest.raises(ClientLost, match="init_transactions was not answered"):
+        unstarted_transaction(away, stopping=stopping)[0].start(100)
+    assert away.calls == ["init_transactions"]
+    now_s = count()
+    transaction, _ = started(FakeProducer(unwritable={3}), monotonic=now_s.__next__, stopping=stopping)
+    transaction.bind(FakeMember())
+    transaction.begin(BOUND_S)
+    transaction.produce("t", 3, None, b"")
+    with pytest.raises(TransactionAborted):
+        transaction.commit([TopicPartition("t", 0, 1)], 1_000)
+    assert next(now_s) < 100

@@ -1,5 +1,6 @@
 """Fakes of a transactional producer and of a group member, and a transaction over them."""
 
+import threading
 from collections.abc import Callable, Collection
 from itertools import count
 
@@ -119,10 +120,12 @@ def unstarted_transaction(
     *producers: FakeProducer,
     clock_ms: Callable[[], int] = lambda: 1_000,
     monotonic: Callable[[], float] | None = None,
+    stopping: threading.Event | None = None,
 ) -> tuple[Transaction, ProducerFactory]:
     """Return a transaction; its clock advances by a second at every reading unless one is given."""
     factory = ProducerFactory(*producers)
-    return Transaction(factory, "id", Clock(clock_ms, monotonic or count().__next__), group="group"), factory
+    clock = Clock(clock_ms, monotonic or count().__next__)
+    return Transaction(factory, "id", clock, group="group", stopping=stopping or threading.Event()), factory
 
 
 def started(*producers: FakeProducer, **clocks: Callable[[], float]) -> tuple[Transaction, ProducerFactory]:

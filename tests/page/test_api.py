@@ -46,7 +46,7 @@ def test_streams_are_listed_with_newest_window_and_what_is_lacking(api, results)
     assert not drifting["silent"]
     results.publish(1, "warning", stream="a", size_ms=DAY_MS)
     assert [each["verdict"] for each in api("streams")["series"]] == ["drift", "warning"]
-    results.made.error, results.made.is_level = "broker 1 does not answer", False
+    results.made.error, results.made.has_caught_up = "broker 1 does not answer", False
     streams = api("streams")
     assert (streams["complete"], streams["problem"]) == (False, "broker 1 does not answer")
 

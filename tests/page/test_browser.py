@@ -118,7 +118,7 @@ def test_states_have_words_and_no_barrier(browser, results):
 
     empty, unscored, broken = MadeResults(), MadeResults(), MadeResults()
     assert "holds no window result of the last 31d" in read(empty, "/")
-    empty.made.is_level = False
+    empty.made.has_caught_up = False
     assert "still reads the topic driftgauge.windows" in read(empty, "/")
     unscored.publish(0, "insufficient")
     assert "too few to be scored" in read(unscored, STREAM)

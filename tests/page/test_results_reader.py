@@ -57,7 +57,7 @@ def received():
 
 def test_committed_results_are_passed_on_and_then_each_new_one(cluster, received, caplog):
     with reading(cluster, received) as reader:
-        wait_for("the end of an empty topic", lambda: reader.is_level)
+        wait_for("the end of an empty topic", lambda: reader.has_caught_up)
         assert (reader.error, received.records) == (None, [])
     writer = cluster.writer()
     for value, ends in ((b"aborted", writer.abort_transaction), (b"1", writer.commit_transaction)):
@@ -67,7 +67,7 @@ def test_committed_results_are_passed_on_and_then_each_new_one(cluster, received
     cluster.publish(b"not a result", b"2", partition=0)
     cluster.publish(b"3", partition=1)
     with caplog.at_level(logging.WARNING), reading(cluster, received) as reader:
-        wait_for("the topic's end", lambda: reader.is_level)
+        wait_for("the topic's end", lambda: reader.has_caught_up)
         assert sorted(received.values) == [b"1", b"2", b"3"]
         cluster.publish(b"4", partition=1)
         wait_for("the new result", lambda: b"4" in received.values)
@@ -88,7 +88,7 @@ def test_results_older_than_history_are_left_out(cluster, received):
     producer.produce(cluster.events, b"old", partition=1, timestamp=now_ms - 2 * DAY_MS)
     assert producer.flush(TIMEOUT_S) == 0
     with reading(cluster, received, history_ms=DAY_MS) as reader:
-        wait_for("the topic's end", lambda: reader.is_level)
+        wait_for("the topic's end", lambda: reader.has_caught_up)
         assert received.values == [b"0"]
         cluster.publish(b"new", partition=1)
         wait_for("the new result", lambda: b"new" in received.values)
@@ -127,9 +127,9 @@ def test_topic_is_read_once_it_exists(cluster, received):
     with reading(cluster, received, topic) as reader:
         wait_for("the missing topic to be told", lambda: reader.error)
         assert reader.error == f"topic {topic} does not exist yet"
-        assert not reader.is_level
+        assert not reader.has_caught_up
         cluster.create(topic, 1)
-        wait_for("the topic to be read", lambda: reader.is_level)
+        wait_for("the topic to be read", lambda: reader.has_caught_up)
         assert reader.error is None
     cluster.delete(topic)
 
@@ -138,7 +138,7 @@ def test_added_partitions_are_read(cluster, received):
     manual = ManualClock(SYSTEM_CLOCK.wall_ms())
     cluster.publish(b"1")
     with reading(cluster, received, clock=manual.clock) as reader:
-        wait_for("the topic's end", lambda: reader.is_level)
+        wait_for("the topic's end", lambda: reader.has_caught_up)
         cluster.grow(cluster.events, 3)
         cluster.publish(b"2", partition=2)
 
@@ -157,7 +157,7 @@ def test_outage_is_told_and_survived(cluster, received):
         Relay(cluster.bootstrap) as relay,
         reading(cluster, received, clock=manual.clock, **{"bootstrap.servers": relay.bootstrap}) as reader,
     ):
-        wait_for("the topic's end", lambda: reader.is_level)
+        wait_for("the topic's end", lambda: reader.has_caught_up)
         relay.cut()
 
         def is_told():

@@ -135,7 +135,7 @@ def test_overview_says_what_is_silent_expired_or_still_read():
     ):
         with serving(results, MONDAY_MS + late_ms) as server:
             assert part in Elements(get(server, "/")[1]).text
-    results.made.is_level = False
+    results.made.has_caught_up = False
     with serving(results, MONDAY_MS + 40 * DAY_MS) as server:
         assert "still reads the topic driftgauge.windows" in Elements(get(server, "/")[1]).text
 
@@ -365,7 +365,7 @@ class MadeReader:
     """A reader in the middle of its work."""
 
     is_alive = True
-    is_level = False
+    has_caught_up = False
 
 
 def test_page_is_ready_once_topic_was_read_and_alive_while_its_reader_is(caplog):
@@ -380,7 +380,7 @@ def test_page_is_ready_once_topic_was_read_and_alive_while_its_reader_is(caplog)
     try:
         assert answer("/livez") == (200, {"alive": True})
         assert answer("/readyz") == (503, {"ready": False, "missing": ["results_read"]})
-        reader.is_level, reader.is_alive = True, False
+        reader.has_caught_up, reader.is_alive = True, False
         assert answer("/readyz") == (200, {"ready": True, "missing": []})
         assert answer("/livez") == (503, {"alive": False})
     finally:

@@ -95,17 +95,17 @@ def test_new_process_counts_from_zero_and_shows_no_stream(snapshot):
 
 
 @pytest.mark.parametrize(
-    ("role", "other", "topic", "stage"),
+    ("role", "other", "topic", "phase"),
     [(Role.COUNT, Role.WINDOWS, PARTIALS, "close"), (Role.WINDOWS, Role.COUNT, EVENTS, "decode")],
 )
-def test_series_of_unserved_role_are_absent(role, other, topic, stage):
+def test_series_of_unserved_role_are_absent(role, other, topic, phase):
     shown = read_samples(build_telemetry(roles=[role]).registry)
     assert set(shown["commits_total"]) == {f"ok {role}", f"aborted {role}"}
     assert set(shown["sessions_lost_total"]) == set(shown["last_poll_timestamp_seconds"]) == {role}
     assert role in shown["ready"]
     assert other not in shown["ready"]
     assert topic not in shown["consumer_assigned_partitions"]
-    assert stage not in shown["batch_duration_seconds_count"]
+    assert phase not in shown["batch_duration_seconds_count"]
 
 
 @pytest.mark.parametrize(

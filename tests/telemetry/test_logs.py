@@ -2,6 +2,9 @@
 
 import json
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.results import build_result
 from tests.builders.telemetry import EVENTS
 from tests.processes import run_python
+from tests.waiting import PATIENCE_S
 
 PROGRAM = """
 import logging
@@ -63,6 +67,15 @@ def test_text_goes_to_stderr_with_traceback_below():
     assert closed.endswith("Z INFO     window closed stream=images events=3")
     assert failed.endswith("ERROR    it failed")
     assert traceback[-1] == "ZeroDivisionError: division by zero"
+
+
+def test_process_ends_although_nobody_reads_its_log():
+    program = "from driftgauge.telemetry.logs import end_process; end_process('x' * 2**20)"
+    reading, writing = os.pipe()
+    with subprocess.Popen([sys.executable, "-c", program], stderr=writing) as process:
+        assert process.wait(PATIENCE_S) == 1
+    os.close(reading)
+    os.close(writing)
 
 
 def test_message_is_counted_by_level():

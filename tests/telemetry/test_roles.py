@@ -9,7 +9,7 @@ from driftgauge.core.windows.shard import RoundResult
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.record_loss import RecordLoss
-from driftgauge.telemetry.roles import RoleTelemetry, Stage
+from driftgauge.telemetry.roles import Phase, RoleTelemetry
 from tests.builders.results import build_result
 from tests.builders.telemetry import (
     BOTH,
@@ -77,11 +77,11 @@ def test_streams_have_only_outcomes_that_occurred(count, exported):
     }
 
 
-@pytest.mark.parametrize("stage", list(Stage))
-def test_stage_is_timed(count, exported, stage):
-    with count.timed(stage):
+@pytest.mark.parametrize("phase", list(Phase))
+def test_phase_is_timed(count, exported, phase):
+    with count.timed(phase):
         pass
-    assert [each for each, number in exported("batch_duration_seconds_count").items() if number] == [stage]
+    assert [each for each, number in exported("batch_duration_seconds_count").items() if number] == [phase]
 
 
 def test_poll_sets_time_of_role(count, exported, clock):
@@ -131,11 +131,25 @@ def test_role_waits_with_a_reason_until_it_is_ready(count, health, exported, log
 
 
 def test_role_that_was_refused_is_ready_after_a_commit_only(count, health):
-    count.session_lost("no right to read", 0.5, "TOPIC_AUTHORIZATION_FAILED")
-    count.assigned([], [])
+    count.session_lost("no right to read", 0.5, "TOPIC_AUTHORIZATION_FAILED", is_refused=True)
+    count.assigned(HELD, HELD)
     assert health.reasons() == {"count": "no right to read"}
     count.committed()
     assert health.reasons() == {}
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda count: count.waits("waiting for the cluster", "no broker answers", "_TRANSPORT"),
+        lambda count: count.session_lost("the brokers are away", 0.5, "_TRANSPORT"),
+        lambda count: count.session_lost("no right", 0.5, "TOPIC_AUTHORIZATION_FAILED", is_refused=True),
+    ],
+)
+def test_replica_without_partitions_is_ready_once_it_has_joined(count, health, exported, wait):
+    wait(count)
+    count.assigned([], [])
+    assert (health.reasons(), exported("waiting")) == ({}, {})
 
 
 def test_commits_are_counted_and_abort_leaves_role_ready(count, exported, health, logged):

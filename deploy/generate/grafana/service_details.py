@@ -100,26 +100,26 @@ def kafka() -> Sequence[Panel]:
 
 
 def processes() -> Sequence[Panel]:
-    """Return the panels of time per stage, processor, memory, clock and log."""
-    stage = "driftgauge_batch_duration_seconds"
+    """Return the panels of time per phase, processor, memory, clock and log."""
+    duration = "driftgauge_batch_duration_seconds"
     return (
         draw(
-            "Share of time by stage",
-            f"Increase of {stage} per second, mean of the replicas. Counting has decode, count, commit;"
+            "Share of time by phase",
+            f"Increase of {duration} per second, mean of the replicas. Counting has decode, count, commit;"
             " windows have apply, close, write. The rest to 100 % of each role is waiting.",
             {
-                "{{stage}}": f"avg by (stage) (sum by (instance, stage) "
-                f"(rate({stage}_sum{{{OF_INSTANCE}}}[$__rate_interval])))"
+                "{{phase}}": f"avg by (phase) (sum by (instance, phase) "
+                f"(rate({duration}_sum{{{OF_INSTANCE}}}[$__rate_interval])))"
             },
             unit="percentunit",
             stacked=True,
         ),
         draw(
-            "Duration of a stage, 99th percentile",
-            f"The 0.99 quantile of {stage} over the selected replicas, interpolated within a bucket.",
+            "Duration of a phase, 99th percentile",
+            f"The 0.99 quantile of {duration} over the selected replicas, interpolated within a bucket.",
             {
-                "{{stage}}": "histogram_quantile(0.99, sum by (le, stage) "
-                f"(rate({stage}_bucket{{{OF_INSTANCE}}}[$__rate_interval])))"
+                "{{phase}}": "histogram_quantile(0.99, sum by (le, phase) "
+                f"(rate({duration}_bucket{{{OF_INSTANCE}}}[$__rate_interval])))"
             },
             unit="s",
             logarithmic=True,

@@ -50,6 +50,7 @@ def insist(
     bound_s: float,
     *,
     monotonic: Callable[[], float],
+    stopping: threading.Event,
     on_retry: Callable[[], None],
 ) -> None:
     """Make a call, and retry it while its errors are retriable.
@@ -59,6 +60,7 @@ def insist(
         call: The call; takes a timeout in seconds.
         bound_s: The time for all tries. The last may exceed it: its timeout is half a second at least.
         monotonic: The clock that measures the bound.
+        stopping: Once it is set, the call is not retried.
         on_retry: Called at each retriable error.
 
     Raises:
@@ -78,7 +80,7 @@ def insist(
             if not cause.retriable():
                 raise
             on_retry()
-            if monotonic() > deadline_s:
+            if monotonic() > deadline_s or stopping.is_set():
                 message = f"{what} was not answered within {bound_s:.2g} s ({cause.str()}); check the brokers"
                 raise ClientLost(message) from error
             time.sleep(_RETRY_S)

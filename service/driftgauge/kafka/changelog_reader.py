@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
+from driftgauge.core.partition import name_partition
 from driftgauge.core.windows.changelog import Key, Value
-from driftgauge.errors import StateError
+from driftgauge.errors import BrokerError, StateError
 from driftgauge.kafka.intake import sort_messages
 from driftgauge.records.changelog import decode
 
@@ -55,8 +56,6 @@ class ChangelogReader:
             BrokerError: The changelog cannot be read now.
             AuthorizationError: The cluster denies reading the changelog.
         """
-        if not self._positions:
-            return
         for _ in range(_BATCHES):
             messages = self._consumer.consume(_BATCH, wait_s)
             polled = sort_messages(messages)
@@ -71,9 +70,9 @@ class ChangelogReader:
             self._damaged |= {
                 shard: what for (_, shard), what in polled.damaged.items() if shard in self._positions
             }
-            for _, shard in polled.lost:
-                if shard in self._positions:
-                    self.begin(shard)
+            for lost in polled.lost:
+                text = f"{name_partition(lost)} was truncated while it was read; new clients read it again"
+                raise BrokerError(text)
             if len(messages) < _BATCH:
                 return
 

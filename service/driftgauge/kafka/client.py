@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from driftgauge.config import is_secret
-from driftgauge.kafka.client_log import LIBRDKAFKA, ClientLogger, ConnectionWatch
+from driftgauge.kafka.client_log import LIBRDKAFKA, ClientLogger, LostConnections
 from driftgauge.kafka.pulse import INTERVAL_MS
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 KafkaProperties = Mapping[str, str | int | float | bool]
+OnStatistics = Callable[[str], None]
 
 REQUEST_TIMEOUT_S = 5.0
 
@@ -84,7 +85,12 @@ _CONSUMER_OWNED: KafkaProperties = {
     "partition.assignment.strategy": "cooperative-sticky",
 }
 # Records without a key go to random partitions one by one, rather than in bursts to one partition.
-_PRODUCER_DEFAULTS: KafkaProperties = {"sticky.partitioning.linger.ms": 0}
+_PRODUCER_DEFAULTS: KafkaProperties = {
+    "sticky.partitioning.linger.ms": 0,
+    # Brokers limit the size of a batch as that of a record: in a batch of the default's 1 MB they may refuse
+    # records for the size of others. A larger record is a batch of its own.
+    "batch.size": 65_536,
+}
 _PRODUCER_OWNED: KafkaProperties = {"enable.idempotence": True}
 _TRANSACTION_DEFAULTS: KafkaProperties = {
     "compression.type": "lz4",
@@ -95,7 +101,7 @@ _TRANSACTION_DEFAULTS: KafkaProperties = {
     "transaction.timeout.ms": _FAILOVER_MS + 1_000,
 }
 _TRANSACTION_OWNED: KafkaProperties = {
-    # `ConnectionWatch` detects lost connections from these log lines.
+    # `LostConnections` detects lost connections from these log lines.
     "log.connection.close": True,
     "log_level": 6,
     # The default rebootstraps once all connections are lost, even for a moment, and then sending offsets
@@ -105,9 +111,7 @@ _TRANSACTION_OWNED: KafkaProperties = {
 }
 
 
-def consumer(
-    properties: KafkaProperties, group: str, on_statistics: Callable[[str], None] | None = None
-) -> Consumer:
+def consumer(properties: KafkaProperties, group: str, on_statistics: OnStatistics | None = None) -> Consumer:
     """Return a consumer of the group.
 
     Args:
@@ -115,10 +119,7 @@ def consumer(
         group: The group.
         on_statistics: Called within polls with the client's statistics, JSON, every `INTERVAL_MS`.
     """
-    if on_statistics is None:
-        return _consumer(properties, {"group.id": group})
-    pulse = {"statistics.interval.ms": INTERVAL_MS, "stats_cb": on_statistics}
-    return _consumer(properties, {"group.id": group, **pulse})
+    return _consumer(properties, {"group.id": group}, on_statistics)
 
 
 def fetched_bytes(properties: KafkaProperties) -> int:
@@ -132,16 +133,19 @@ def groupless_consumer(properties: KafkaProperties) -> Consumer:
     return _consumer(properties, {"auto.offset.reset": "earliest"})
 
 
-def range_consumer(properties: KafkaProperties) -> Consumer:
-    """Return a consumer without a group that reads partitions from given offsets."""
-    return _consumer(properties, {})
+def range_consumer(properties: KafkaProperties, on_statistics: OnStatistics | None = None) -> Consumer:
+    """Return a consumer without a group that reads partitions from given offsets; see `consumer`."""
+    return _consumer(properties, {}, on_statistics)
 
 
-def _consumer(properties: KafkaProperties, purpose: Mapping[str, object]) -> Consumer:
+def _consumer(
+    properties: KafkaProperties, purpose: Mapping[str, object], on_statistics: OnStatistics | None = None
+) -> Consumer:
     own = {name: value for name, value in properties.items() if not _PRODUCER_ONLY.match(name)}
-    return Consumer(
-        {**_SHARED_DEFAULTS, **_CONSUMER_DEFAULTS, **own, **_CONSUMER_OWNED, **purpose}, logger=LIBRDKAFKA
-    )
+    config = {**_SHARED_DEFAULTS, **_CONSUMER_DEFAULTS, **own, **_CONSUMER_OWNED, **purpose}
+    if on_statistics is not None:
+        config |= {"statistics.interval.ms": INTERVAL_MS, "stats_cb": on_statistics}
+    return Consumer(config, logger=LIBRDKAFKA)
 
 
 def transactional_producer(
@@ -157,7 +161,7 @@ def transactional_producer(
     own = {**_TRANSACTION_DEFAULTS, **properties, **_TRANSACTION_OWNED}
     return _producer(
         {**own, "transactional.id": transactional_id},
-        logger=ConnectionWatch(on_error),
+        logger=LostConnections(on_error),
         error_cb=on_error,
     )
 

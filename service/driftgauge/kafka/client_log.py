@@ -7,7 +7,7 @@ from typing import Protocol
 
 from confluent_kafka import KafkaError
 
-__all__ = ["LIBRDKAFKA", "ClientLogger", "ConnectionWatch"]
+__all__ = ["LIBRDKAFKA", "ClientLogger", "LostConnections"]
 
 
 class _RateLimit(logging.Filter):
@@ -50,7 +50,7 @@ class ClientLogger(Protocol):
         """Receive a line."""
 
 
-class ConnectionWatch:
+class LostConnections:
     """A logger that reports lost connections.
 
     librdkafka repeats a request whose connection was lost, and calls the error callback only if it cannot

@@ -31,7 +31,7 @@ from driftgauge.kafka.stalled import StalledOffsets
 from driftgauge.kafka.topic_watch import TopicWatch
 from driftgauge.kafka.transaction import BEGIN_S, Transaction, produce_or_abort
 from driftgauge.records.partials import encode_commit
-from driftgauge.telemetry.roles import RoleTelemetry, Stage
+from driftgauge.telemetry.roles import Phase, RoleTelemetry
 
 __all__ = ["CountWorker"]
 
@@ -180,7 +180,7 @@ class CountWorker:
         for messages in self._culprits.split(fetched):
             try:
                 self._count(messages)
-            except (DriftgaugeError, KafkaException):
+            except (DriftgaugeError, KafkaException, MemoryError):
                 raise
             except Exception as error:  # noqa: BLE001 - one record must not stop all of them
                 self._culprits.note(messages, error)
@@ -193,14 +193,14 @@ class CountWorker:
         now_ms = self._clock.wall_ms()
         sources = {each.code: each for each in self._held.reading}
         codes = {each.partition: code for code, each in sources.items()}
-        with self._telemetry.timed(Stage.DECODE):
+        with self._telemetry.timed(Phase.DECODE):
             messages, records = to_records(fetched, codes, now_ms=now_ms)
             culprit = self._culprits.rejection(fetched)
             if culprit is None:
                 decoded = self._decoder.decode(records)
             else:
                 decoded = Decoded((), (culprit,) if messages else ())
-        with self._telemetry.timed(Stage.COUNT):
+        with self._telemetry.timed(Phase.COUNT):
             refused = self._counter.count(decoded.batches, now_ms)
         overflown = map(overflow, refused, refused.values())
         rejections = [*decoded.rejections, *overflown]
@@ -230,7 +230,7 @@ class CountWorker:
         if not counted:
             return
         deadline_s = self._clock.monotonic_s() + bound_s
-        with self._telemetry.timed(Stage.COMMIT):
+        with self._telemetry.timed(Phase.COMMIT):
             self._transaction.begin(min(bound_s, BEGIN_S))
             deltas = self._counter.take(self._held.names, self._settings.shards)
             commit = CommitId(self._transaction.producer, self._transaction.epoch, self._commits)

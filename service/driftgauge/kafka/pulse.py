@@ -1,19 +1,17 @@
 """The pulse of a Kafka client, which shows that its main thread is alive."""
 
-import logging
-import os
 from collections.abc import Callable
 from typing import Final
 
-__all__ = ["INTERVAL_MS", "Pulse"]
+from driftgauge.telemetry.logs import end_process
 
-_log = logging.getLogger(__name__)
+__all__ = ["INTERVAL_MS", "Pulse"]
 
 INTERVAL_MS: Final = 5_000
 """How often a client makes statistics."""
 
 # Longer than any batch or commit of a role, which polls in between.
-_LONGEST_S: Final = 90.0
+_LONGEST_S: Final = 60.0
 # Time in which this process did not run, because it was suspended, is not silence of the client.
 _LONGEST_STEP_S: Final = 1.0
 
@@ -28,9 +26,9 @@ class Pulse:
     """
 
     def __init__(
-        self, client: str, monotonic: Callable[[], float], end: Callable[[int], object] = os._exit
+        self, client: str, monotonic: Callable[[], float], end: Callable[..., object] = end_process
     ) -> None:
-        """Begin with a pulse; `end` ends the process with a status, without waiting for anything."""
+        """Begin with a pulse; `end` ends the process."""
         self._client = client
         self._monotonic = monotonic
         self._end = end
@@ -47,12 +45,9 @@ class Pulse:
         self._silent_s += min(now_s - self._checked_s, _LONGEST_STEP_S)
         self._checked_s = now_s
         if self._silent_s > _LONGEST_S:
-            _log.critical(
+            self._end(
                 "a Kafka client is dead, so the process ends; nothing is lost",
-                extra={
-                    "client": self._client,
-                    "silent_s": round(self._silent_s),
-                    "remedy": "none: a supervisor starts the process again; if this repeats, report it",
-                },
+                client=self._client,
+                silent_s=round(self._silent_s),
+                remedy="none: a supervisor starts the process again; if this repeats, report it",
             )
-            self._end(1)

@@ -13,7 +13,7 @@ from confluent_kafka import KafkaError
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.core.spec import StreamSpec
-from driftgauge.errors import AuthorizationError, BrokerError
+from driftgauge.errors import AuthorizationError, BrokerError, TransactionAborted
 from driftgauge.events.decoder import Decoder
 from driftgauge.kafka import client
 from driftgauge.kafka.calls import in_thread
@@ -64,6 +64,7 @@ class Service:
         descriptions: Mapping[str, BaselineDescription],
         roles: Mapping[Role, RoleTelemetry],
         clock: Clock,
+        stopping: threading.Event,
     ) -> None:
         self._settings = settings
         self._descriptions = descriptions
@@ -71,6 +72,7 @@ class Service:
         self._decoder = decoder
         self._roles = roles
         self._clock = clock
+        self._stopping = stopping
         name = settings.replica or uuid.uuid4().hex
         # Transactions outlive sessions, so that a transactional id that stays busy is not used again.
         self._transactions = {
@@ -79,21 +81,21 @@ class Service:
                 f"driftgauge.{settings.group}.{name}.{role.value}",
                 clock,
                 group=_group(settings, role),
+                stopping=stopping,
             )
             for role in roles
         }
-        self._pulses: dict[Role, Pulse] = {}  # of the roles that have a session
+        self._pulses: set[Pulse] = set()  # of the clients of the sessions
         self._failure: BaseException | None = None
 
-    def run(self, stopping: threading.Event) -> None:
+    def run(self) -> None:
         """Serve until `stopping` is set.
 
         Raises:
             StateError: The state in Kafka cannot be used.
         """
         threads = [
-            threading.Thread(target=self._serve, args=(role, stopping), name=role.value)
-            for role in self._roles
+            threading.Thread(target=self._serve, args=(role,), name=role.value) for role in self._roles
         ]
         for thread in threads:
             thread.start()
@@ -101,48 +103,52 @@ class Service:
         while any(thread.is_alive() for thread in threads):
             for thread in threads:
                 thread.join(_JOIN_S)
-            for pulse in list(self._pulses.values()):
+            for pulse in list(self._pulses):
                 pulse.check()
         if self._failure is not None:
             raise self._failure
 
-    def _serve(self, role: Role, stopping: threading.Event) -> None:
+    def _serve(self, role: Role) -> None:
         try:
-            self._run_sessions(role, stopping)
+            self._run_sessions(role)
         except BaseException as error:  # noqa: BLE001 - raised again by the main thread
             # A failed role stops the other one as well, because a supervisor restarts both.
             self._failure = self._failure or error
-            stopping.set()
+            self._stopping.set()
 
-    def _run_sessions(self, role: Role, stopping: threading.Event) -> None:
+    def _run_sessions(self, role: Role) -> None:
         telemetry = self._roles[role]
         pause_s = _FIRST_PAUSE_S
-        while not stopping.is_set():
+        while not self._stopping.is_set():
             # A restart does not bring brokers back, so the loop counts as alive while they are away.
             telemetry.polled()
             began_s = self._clock.monotonic_s()
             try:
-                if not self._await_topics(telemetry, stopping):
+                if not self._await_topics(telemetry):
                     return
                 with self._session(role, telemetry) as session:
-                    session.run(stopping)
+                    session.run(self._stopping)
             except (BrokerError, AuthorizationError) as error:
                 if self._clock.monotonic_s() - began_s > _HEALTHY_S:
                     pause_s = _FIRST_PAUSE_S
-                telemetry.session_lost(str(error), pause_s, error.reason)
+                is_refused = isinstance(error, AuthorizationError)
+                telemetry.session_lost(str(error), pause_s, error.reason, is_refused=is_refused)
+                if isinstance(error, TransactionAborted):
+                    # The record that measures the clock was not delivered.
+                    telemetry.unwritable(error.unwritable)
             # Cycles of the error's frames keep failed clients alive, which later fence their successors.
             gc.collect()
-            stopping.wait(pause_s)
+            self._stopping.wait(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
-    def _await_topics(self, telemetry: RoleTelemetry, stopping: threading.Event) -> bool:
+    def _await_topics(self, telemetry: RoleTelemetry) -> bool:
         """Create the output topics and wait for the events topics; return False if stopped meanwhile."""
-        while not stopping.is_set():
+        while not self._stopping.is_set():
             telemetry.polled()
             attempt = in_thread(self._prepare_topics)
             # Without a broker the attempt takes 5 s, and a shutdown does not wait for it.
             while wait([attempt], _JOIN_S).not_done:
-                if stopping.is_set():
+                if self._stopping.is_set():
                     return False
             try:
                 missing = attempt.result()
@@ -153,7 +159,7 @@ class Service:
                     return True
                 why = f"missing: {', '.join(missing)}; create them, or correct topics.events"
                 telemetry.waits("waiting for topics to be created", why)
-            stopping.wait(_TOPIC_RETRY_S)
+            self._stopping.wait(_TOPIC_RETRY_S)
         return False
 
     def _prepare_topics(self) -> list[str]:
@@ -180,9 +186,7 @@ class Service:
         with ExitStack() as stack:
             admin = SharedAdmin(partial(client.admin, settings.kafka), clock)
             group = _group(settings, role)
-            pulse = self._pulses[role] = Pulse(f"the consumer of the group {group}", clock.monotonic_s)
-            # Removed last, because closing the clients may stand still as well.
-            stack.callback(self._pulses.pop, role)
+            pulse = self._watch(f"the consumer of the group {group}", stack)
             # Their records have no checksum of their own, so the client checks that of their batch.
             internal: client.KafkaProperties = {"check.crcs": True, **settings.kafka}
             read = settings.kafka if role is Role.COUNT else internal
@@ -220,7 +224,8 @@ class Service:
                 topics = list(settings.topics.events)
             else:
                 telemetry.partitions_known({settings.partials_topic: settings.shards})
-                changelog = client.groupless_consumer(internal)
+                reader = self._watch(f"the reader of {settings.changelog_topic}", stack)
+                changelog = client.range_consumer(internal, reader.beat)
                 stack.callback(changelog.close)
                 worker = WindowWorker(
                     settings,
@@ -237,6 +242,14 @@ class Service:
             yield Session(
                 topics, worker, consumer=consumer, transaction=transaction, telemetry=telemetry, clock=clock
             )
+
+    def _watch(self, name: str, stack: ExitStack) -> Pulse:
+        """Return the pulse of a client that is made next; the stack ends it after the client is closed."""
+        pulse = Pulse(name, self._clock.monotonic_s)
+        self._pulses.add(pulse)
+        # Closing a client may stand still as well.
+        stack.callback(self._pulses.discard, pulse)
+        return pulse
 
 
 def _group(settings: Settings, role: Role) -> str:

@@ -5,6 +5,7 @@ refuse a member that has lost its partitions without noticing.
 """
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from enum import Enum, auto
@@ -66,10 +67,20 @@ class Transaction:
         clock: Clock,
         *,
         group: str,
+        stopping: threading.Event,
     ) -> None:
-        """Start without a producer; `group` is the group of the bound consumers, for messages."""
+        """Start without a producer.
+
+        Args:
+            make_producer: Makes producers.
+            transactional_id: Their transactional id.
+            clock: The clock.
+            group: The group of the bound consumers, for messages.
+            stopping: Once it is set, brokers that do not answer are not waited for.
+        """
         self._group = group
-        self._producer = TransactionalProducer(make_producer, transactional_id, clock)
+        self._stopping = stopping
+        self._producer = TransactionalProducer(make_producer, transactional_id, clock, stopping)
         self._clock = clock
         self._state = State.LOST
         self._deliveries = Deliveries(clock.wall_ms)
@@ -256,6 +267,9 @@ class Transaction:
         """Wait until brokers have all records; abort if a partition does not take its records in time."""
         producer = self._producer.client
         while len(producer) and (wait_s := deadline_s - self._clock.monotonic_s()) > 0:
+            if self._stopping.is_set():
+                # The next owner reads again what is not committed.
+                deadline_s -= max(wait_s - CALL_S, 0)
             try:
                 is_waiting = producer.flush(min(wait_s, _FLUSH_S)) > 0
             except KafkaException as error:
@@ -343,6 +357,7 @@ class Transaction:
                 call,
                 max(bound_s, CALL_S),
                 monotonic=self._clock.monotonic_s,
+                stopping=self._stopping,
                 on_retry=self._producer.suspect,
             )
         except ClientLost as error:

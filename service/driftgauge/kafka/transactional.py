@@ -8,6 +8,7 @@ Absent ------> Starting ------> Ready ------> Suspect
 """
 
 import logging
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -85,11 +86,13 @@ class TransactionalProducer:
         make: MakeProducer,
         name: str,
         clock: Clock,
+        stopping: threading.Event,
     ) -> None:
         self.name = name
         self.epoch = 0
         self._make = make
         self._clock = clock
+        self._stopping = stopping
         self._state: _Absent | _Starting | _Ready | _Suspect = _Absent()
         self._busy_ids = 0  # how many ids were left because they stayed busy
 
@@ -145,6 +148,7 @@ class TransactionalProducer:
                 client.init_transactions,
                 bound_s,
                 monotonic=self._clock.monotonic_s,
+                stopping=self._stopping,
                 on_retry=lambda: None,
             )
         except ClientLost as error:

@@ -5,6 +5,7 @@ in one transaction.
 """
 
 import logging
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,7 +32,7 @@ from driftgauge.records.changelog import encode_key, encode_value
 from driftgauge.records.descriptions import BaselineDescription
 from driftgauge.records.partials import decode_part
 from driftgauge.records.results import result_key, result_record, stream_of
-from driftgauge.telemetry.roles import RoleTelemetry, Stage
+from driftgauge.telemetry.roles import Phase, RoleTelemetry
 
 __all__ = ["WindowWorker"]
 
@@ -121,7 +122,7 @@ class WindowWorker:
     def process(self, messages: Sequence[Message]) -> None:
         """Apply the partials of a poll."""
         polled = sort_messages(messages, group=self._settings.windows_group)
-        with self._telemetry.timed(Stage.APPLY):
+        with self._telemetry.timed(Phase.APPLY):
             for message in polled.records:
                 self._apply(message)
         for (_, shard), end in polled.ends.items():
@@ -282,7 +283,13 @@ class WindowWorker:
         )
 
     def _stop_by_fault(self, shard: int, what: str) -> None:
-        """Stop a shard on which the code fails; call while the exception is handled."""
+        """Stop a shard on which the code fails; call while the exception is handled.
+
+        Raises:
+            MemoryError: The process is out of memory, which is no fault of the shard.
+        """
+        if isinstance(error := sys.exception(), MemoryError):
+            raise error
         _log.exception("the code fails on a shard", extra={"shard": shard, "remedy": _FAULT_REMEDY})
         self._stop(shard, f"{what}; {_FAULT_REMEDY}")
 
@@ -351,10 +358,10 @@ class WindowWorker:
         if not moved:
             return False
         deadline_s = self._clock.monotonic_s() + bound_s
-        with self._telemetry.timed(Stage.CLOSE):
+        with self._telemetry.timed(Phase.CLOSE):
             rounds = self._close(moved)
             moved = {shard: running for shard, running in moved.items() if shard in rounds}
-        with self._telemetry.timed(Stage.WRITE):
+        with self._telemetry.timed(Phase.WRITE):
             self._transaction.begin(min(bound_s, BEGIN_S))
             for shard, running in list(moved.items()):
                 records = self._encode_or_stop(shard, running, rounds[shard])

@@ -44,7 +44,7 @@ def api_routes(
         cells = [cell for row in overview(now_ms) for cell in row.cells]
         return _json(
             SeriesRecords(
-                complete=results.source.is_level,
+                complete=results.source.has_caught_up,
                 problem=results.source.error,
                 series=tuple(series_record(cell, now_ms) for cell in cells),
             )

@@ -20,7 +20,7 @@ class Reader(Protocol):
         """Whether it still reads, or tries to."""
 
     @property
-    def is_level(self) -> bool:
+    def has_caught_up(self) -> bool:
         """Whether everything that the topic held at the start has been read."""
 
 
@@ -37,7 +37,7 @@ def page_health_routes(reader: Reader) -> list[BaseRoute]:
         return JSONResponse({"alive": alive}, status_code=200 if alive else 503)
 
     async def readyz(_: Request) -> Response:
-        missing = [] if reader.is_level else ["results_read"]
+        missing = [] if reader.has_caught_up else ["results_read"]
         return JSONResponse({"ready": not missing, "missing": missing}, status_code=503 if missing else 200)
 
     return [Route("/livez", livez), Route("/readyz", readyz)]

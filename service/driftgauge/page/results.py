@@ -28,7 +28,7 @@ class ResultSource(Protocol):
         """Why the topic cannot be read at the moment; None where it can be."""
 
     @property
-    def is_level(self) -> bool:
+    def has_caught_up(self) -> bool:
         """Whether everything that the topic held at the start has been read."""
 
     def fetch(self, partition: int, offset: int) -> bytes | None:

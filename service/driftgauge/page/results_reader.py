@@ -50,7 +50,7 @@ class ResultReader:
     Attributes:
         topic: The topic.
         error: Why the topic cannot be read at the moment; None where it can be.
-        is_level: Whether everything that the topic held at the start has been read.
+        has_caught_up: Whether everything that the topic held at the start has been read.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ResultReader:
         """Read records that are at most `history_ms` old at the start, and all later ones."""
         self.topic = topic
         self.error: str | None = None
-        self.is_level = False
+        self.has_caught_up = False
         self._properties = properties
         self._receive = receive
         self._clock = clock
@@ -160,7 +160,7 @@ class ResultReader:
             # that it can.
             if polled.records or self._at_end:
                 self.error = self._failing = None
-            self.is_level = self.is_level or 0 < partitions <= len(self._at_end)
+            self.has_caught_up = self.has_caught_up or 0 < partitions <= len(self._at_end)
 
     def _count_partitions(self, consumer: Consumer) -> int:
         """Return the number of partitions; 0 where the topic does not exist yet."""

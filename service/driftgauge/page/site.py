@@ -178,7 +178,7 @@ class Site:
         return {
             "topic": source.topic,
             "problem": source.error,
-            "is_level": source.is_level,
+            "has_caught_up": source.has_caught_up,
             "dead_letters": self._dead_letters,
         }
 

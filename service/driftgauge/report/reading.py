@@ -56,7 +56,7 @@ class _Whole:
     """Results that were read to their end, and that `fetch` reads again one by one."""
 
     error: str | None = None
-    is_level = True
+    has_caught_up = True
 
     def __init__(self, topic: str, fetch: Callable[[int, int], bytes | None]) -> None:
         self.topic = topic

@@ -20,7 +20,7 @@ from driftgauge.telemetry.window_collector import WindowCollector
 __all__ = ["NO_STREAM", "RecordOutcome", "SkipPlace", "Telemetry"]
 
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
-_STAGES = {Role.COUNT: ("decode", "count", "commit"), Role.WINDOWS: ("apply", "close", "write")}
+_PHASES = {Role.COUNT: ("decode", "count", "commit"), Role.WINDOWS: ("apply", "close", "write")}
 
 NO_STREAM = ""
 """The `stream` label of records that name no configured stream."""
@@ -132,8 +132,8 @@ class Telemetry:
         for role in roles:
             self.last_poll.labels(role)
             self.restore_duration.labels(role)
-            for stage in _STAGES[role]:
-                self.batch_duration.labels(stage)
+            for phase in _PHASES[role]:
+                self.batch_duration.labels(phase)
 
     def _counter(self, name: str) -> Counter:
         metric = METRICS[name]

@@ -17,9 +17,9 @@ _ROLE = ("role",)
 REPLICA_METRICS = (
     Metric(
         "driftgauge_batch_duration_seconds",
-        ("stage",),
+        ("phase",),
         "seconds",
-        "Time spent in each stage. Counting has decode, count and commit; windows have apply, close and"
+        "Time spent in each phase. Counting has decode, count and commit; windows have apply, close and"
         " write.",
         buckets=_DURATION_BUCKETS,
     ),

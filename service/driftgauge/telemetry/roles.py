@@ -16,7 +16,7 @@ from driftgauge.telemetry.record_loss import RecordLoss
 from driftgauge.telemetry.round_log import log_round
 from driftgauge.telemetry.snapshot import take_snapshot
 
-__all__ = ["RoleTelemetry", "Stage"]
+__all__ = ["Phase", "RoleTelemetry"]
 
 _log = logging.getLogger(__name__)
 
@@ -34,8 +34,8 @@ _TRUNCATION_REMEDY = (
 )
 
 
-class Stage(StrEnum):
-    """The timed stages of a batch."""
+class Phase(StrEnum):
+    """The timed phases of a batch."""
 
     DECODE = "decode"
     COUNT = "count"
@@ -57,15 +57,16 @@ class RoleTelemetry:
             self._streams_by_shard[shard_of(name, shards)].append(name)
         self._held: set[Partition] = set()
         self._waits_for = ""
+        self._is_refused = False
         self._wait_logged_s: dict[tuple[str, ...], float] = {}
         self._unwritable: set[Partition] = set()
         self._stalled: set[Partition] = set()
         self._without_schema: set[Partition] = set()
         self._topics_with_stopped: set[str] = set()
 
-    def timed(self, stage: Stage) -> AbstractContextManager[object]:
-        """Time a stage of a batch: `with telemetry.timed(Stage.DECODE): ...`."""
-        return self._metrics.batch_duration.labels(stage).time()
+    def timed(self, phase: Phase) -> AbstractContextManager[object]:
+        """Time a phase of a batch: `with telemetry.timed(Phase.DECODE): ...`."""
+        return self._metrics.batch_duration.labels(phase).time()
 
     def polled(self) -> None:
         """Record a poll of the role's consumer."""
@@ -81,6 +82,7 @@ class RoleTelemetry:
             reason: The Kafka client's name of the error, if it has one.
         """
         self._metrics.health.set_condition(ReadinessCondition(self._role.value), is_met=is_ready, why=why)
+        self._is_refused &= not is_ready
         if is_ready or why:
             if self._waits_for:
                 self._metrics.waiting.remove(self._role, self._waits_for)
@@ -109,10 +111,18 @@ class RoleTelemetry:
             remedy="none: its work is repeated; if this repeats, do what the error says",
         )
 
-    def session_lost(self, error: str, pause_s: float, reason: str = "") -> None:
-        """Count and log the loss of the Kafka clients; until new ones work, the role holds no partition."""
+    def session_lost(self, error: str, pause_s: float, reason: str = "", *, is_refused: bool = False) -> None:
+        """Count and log the loss of the Kafka clients; until new ones work, the role holds no partition.
+
+        Args:
+            error: What was lost, and why.
+            pause_s: How long the role pauses before it makes new clients.
+            reason: The Kafka client's name of the error, if it has one.
+            is_refused: Whether the cluster denies a right.
+        """
         self._metrics.sessions_lost.labels(self._role).inc()
         self.set_ready(is_ready=False, why=error, reason=reason)
+        self._is_refused |= is_refused
         self._set_held(set())
         for topic in self._topics_with_stopped:
             self._metrics.stopped_partitions.labels(topic).set(0)
@@ -146,8 +156,8 @@ class RoleTelemetry:
         """Count and log an assignment; `held` is the whole assignment after it."""
         self._metrics.rebalances.labels(self._role, "assigned").inc()
         self._set_held(set(held))
-        # What brokers refused, they may refuse again: after that only a commit shows that the role works.
-        if not self._waits_for:
+        # A right that was denied may be denied again: after that only a commit shows that the role works.
+        if not (self._is_refused and held):
             self.set_ready(is_ready=True)
         self._log_event(logging.INFO, "partitions assigned", partitions=name_partitions(added))
 
