@@ -6,6 +6,8 @@ from itertools import repeat
 from operator import itemgetter
 from typing import Any, TypeAlias
 
+from pybase64 import b64decode
+
 from driftgauge.config.inputs import InputSettings, Source
 from driftgauge.config.paths import parse_path
 from driftgauge.events.contract import MAX_TEXT
@@ -124,7 +126,7 @@ def _compile(
             if len(vector) % size:
                 return None
         elif type(vector) is memoryview:
-            number = F32 if vector.itemsize == F32.size else F64
+            number = F64 if vector.itemsize == 8 else F32  # noqa: PLR2004 - a double's
         elif type(vector) is list:
             may_be_bool = not is_json or may_hold_bool(record.value() or b"")
             vector, number = pack_list(vector, may_be_bool=may_be_bool), F32
@@ -156,8 +158,8 @@ def _take_own(_: RawRecord, value: Any) -> tuple[Any, ...]:
     if text is not None:
         if vector is not None or type(text) is not str:
             raise ValueError
-        vector = read_base64(text)
-        # No more padding than the bytes need.
+        # As `read_base64`, without its call. No more padding than the bytes need.
+        vector = b64decode(text, None, True)  # noqa: FBT003
         if len(text) != (len(vector) + 2) // 3 * 4:
             raise ValueError
     elif type(vector) is str:
