@@ -213,12 +213,13 @@ def parse_event(raw: bytes) -> ParsedEvent | Rejection:
     return ParsedEvent(stream, time_ms, vector, version, segments or {}, cast("str | None", event_id))
 
 
-def build_replay(config: Path, environ: Mapping[str, str] | None = None) -> Replay:
+def build_replay(config: Path, environ: Mapping[str, str] | None = None, topic: str | None = None) -> Replay:
     """Return the replay of recorded files by a configuration file, ready to run.
 
     Args:
         config: The YAML file.
         environ: The variables that override the file, such as `os.environ`; None: no variables.
+        topic: The events topic whose records the files hold; None for the only one.
 
     Raises:
         ConfigError: Lists every problem of the configuration or of its baselines.
@@ -227,7 +228,7 @@ def build_replay(config: Path, environ: Mapping[str, str] | None = None) -> Repl
     return Replay(
         load_streams(settings),
         settings,
-        topic=choose_topic(settings, None),
+        topic=choose_topic(settings, topic, "choose one"),
         clock=SYSTEM_CLOCK,
         refusals=Refusals(),
     )

@@ -9,7 +9,7 @@ from driftgauge.config.paths import parse_path
 from driftgauge.errors import ConfigError
 from driftgauge.events.array_parser import IS_AVAILABLE
 from driftgauge.events.deserializers import (
-    ArrayDeserializer,
+    compile_array,
     deserialize_bytes,
     deserialize_cloudevent,
     deserialize_json,
@@ -85,9 +85,7 @@ def _build_reader(topic: str, settings: InputSettings, schemas: SchemaSource | N
     if not settings.needs_registry:
         names = _array_names(settings, need)
         is_array = names and IS_AVAILABLE
-        return MappedReader(
-            settings, ArrayDeserializer(names) if is_array else _DESERIALIZERS[settings.encoding]
-        )
+        return MappedReader(settings, compile_array(names) if is_array else _DESERIALIZERS[settings.encoding])
     if schemas is None:
         message = (
             f"inputs.{topic}: encoding {settings.encoding} needs a schema registry; set schema_registry.url"

@@ -171,7 +171,7 @@ def _replay(
     receiver = _Receiver(settings, _Whole(_names(paths), fetch))
     streams = load_streams(settings)
     descriptions = describe_baselines(streams)
-    topic = choose_topic(settings, None)
+    topic = choose_topic(settings, None, "report what `driftgauge replay --json --topic` prints of one")
     inputs = [each for name, each in settings.inputs.items() if name == topic]
     with open_schema_registry(settings, inputs, clock) as schemas:
         replay = RecordReplay(streams, settings, clock=clock, refusals=refusals, topic=topic, schemas=schemas)
