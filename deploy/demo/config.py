@@ -26,7 +26,7 @@ TOPICS = (
 _COMMENT = """\
 # Written by `python -m deploy.demo` for its broker, which was in memory and ended with the demo.
 # To watch your own events, name your brokers below, remove check.crcs, session.timeout.ms,
-# heartbeat.interval.ms, topics.internal, shards and commit_interval, and set the port.
+# heartbeat.interval.ms, topics.internal, shards, commit_interval and allowed_age, and set the port.
 """
 
 
@@ -54,6 +54,8 @@ def write_config(
         "shards": _SHARDS,
         # Each day is awaited, and its window appears after a commit of each stage.
         "commit_interval": "200ms",
+        # The days are those of the published case.
+        "allowed_age": "10000d",
         "streams": list(streams),
         "http": {"host": "127.0.0.1", "port": 0},
     }

@@ -37,12 +37,12 @@ class Scrape:
         return self.samples.get((name, tuple(sorted(labels.items()))))
 
     def outcomes(self) -> dict[str, int]:
-        """Return the number of events by outcome, over all streams."""
-        numbers: dict[str, int] = {}
+        """Return the number of accepted events, and those of rejected records by reason."""
+        numbers = {"accepted": int(self.total("driftgauge_events_total"))}
         for (name, labels), value in self.samples.items():
-            if name == "driftgauge_events_total":
-                outcome = dict(labels)["outcome"]
-                numbers[outcome] = numbers.get(outcome, 0) + int(value)
+            if name == "driftgauge_records_rejected_total":
+                reason = dict(labels)["reason"]
+                numbers[reason] = numbers.get(reason, 0) + int(value)
         return numbers
 
     def mishaps(self) -> dict[str, int]:

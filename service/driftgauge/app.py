@@ -98,7 +98,14 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
         service = Service(
             settings,
             [stream.spec for stream in streams],
-            build_decoder(streams, settings.allowed_lead, settings.largest_record, settings.inputs, schemas),
+            build_decoder(
+                streams,
+                settings.allowed_lead,
+                settings.largest_record,
+                settings.inputs,
+                schemas,
+                age_ms=settings.allowed_age,
+            ),
             descriptions=describe_baselines(streams),
             roles={role: RoleTelemetry(telemetry, role, settings.shards) for role in roles},
             clock=SYSTEM_CLOCK,

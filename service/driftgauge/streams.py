@@ -15,6 +15,7 @@ from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.rows import BaselineContract
 from driftgauge.events.schemas import SchemaSource
+from driftgauge.events.timestamps import LAST_MS
 from driftgauge.records.descriptions import BaselineDescription
 from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
 
@@ -91,6 +92,8 @@ def build_decoder(
     largest_bytes: int,
     inputs: Mapping[str, InputSettings],
     schemas: SchemaSource | None = None,
+    *,
+    age_ms: int = LAST_MS,
 ) -> Decoder:
     """Return the decoder that checks each event against the baseline in force at its time.
 
@@ -100,6 +103,7 @@ def build_decoder(
         largest_bytes: The largest value of a record that is read.
         inputs: The settings of topics whose records are not in the service's own contract.
         schemas: Where schemas come from, for encodings that need them.
+        age_ms: How far an event's time may be behind its record; see `Decoder`.
 
     Raises:
         ConfigError: An encoding lacks its library, or the source of schemas.
@@ -107,6 +111,7 @@ def build_decoder(
     return Decoder(
         build_contracts(streams),
         lead_ms=lead_ms,
+        age_ms=age_ms,
         readers=build_readers(inputs, schemas),
         largest_bytes=largest_bytes,
     )

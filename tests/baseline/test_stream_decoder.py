@@ -51,6 +51,7 @@ def decoder(settings: InputSettings | None = None, *, version: str | None = None
         TopicEvents("embeddings", "images", NOW_MS - 1_000, NOW_MS + 1_000, model_version=version),
         build_reader("embeddings", {} if settings is None else {"embeddings": settings}),
         lead_ms=5_000,
+        age_ms=5_000,
         largest_bytes=1_000_000,
         place=lambda record: f"{record.topic()}[{record.partition()}]@{record.offset()}",
     )

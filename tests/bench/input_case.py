@@ -79,6 +79,7 @@ class Case:
                 }
             ],
             "http": {"port": 0},
+            **({} if is_before else {"allowed_age": "10000d"}),
         }
         settings = (FRAMED if self.is_framed else ENCODINGS)[self.encoding].settings
         if settings is not None:

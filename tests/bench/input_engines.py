@@ -105,7 +105,7 @@ def _watch(service: ReplicaProcess, case: Case) -> tuple[dict[str, float], dict[
             continue
         figures = {
             "wall": wall,
-            "events": scrape.total("driftgauge_events_total", outcome="accepted"),
+            "events": scrape.total("driftgauge_events_total"),
             "processor": scrape.total("process_cpu_seconds_total"),
             "memory": scrape.total("process_resident_memory_bytes") / 2**20,
         }

@@ -50,6 +50,7 @@ streams:
 http: {host: 0.0.0.0, port: 8000}
 alarms: {false_pages_per_year: 4}
 allowed_lead: 1m
+allowed_age: 3650d
 commit_interval: 500ms
 replica: driftgauge-0
 """

@@ -25,6 +25,7 @@ from driftgauge.core.windows.evidence import Kind
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.core.windows.window import Window
+from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.record_loss import RecordLoss
@@ -152,7 +153,8 @@ def build_busy_telemetry() -> Telemetry:
     RoleTelemetry(telemetry, Role.WINDOWS, SHARDS).session_lost("an outage", 0.5, "_TRANSPORT")
     count.assigned(held, held)
     count.restored(0.5, held)
-    count.counted({"images": 100}, {}, {HOME: RecordLoss(7, 0)})
+    rejected = {(EVENTS, "images", Reason.PAST): 2}
+    count.counted({"images": 100}, rejected, {HOME: RecordLoss(7, 0)})
     count.partitions_known({EVENTS: 2})
     count.read_to(EVENTS, 0, position=90, end=100)
     count.clock_is_off(120, is_off=False)

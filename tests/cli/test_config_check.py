@@ -9,7 +9,7 @@ from tests.builders.configs import SECRET, write_config
 from tests.cli.command import run
 
 MONDAY = "2025-11-03T00:00:00Z"
-MAPPING = {"encoding": "avro", "stream": "stream", "embedding": "vector"}
+MAPPING = {"encoding": "avro", "stream": "stream", "timestamp": "at", "embedding": "vector"}
 REGISTRY = {"url": "http://127.0.0.1:1", "basic.auth.user.info": f"user:{SECRET}"}
 
 

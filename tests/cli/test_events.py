@@ -17,14 +17,23 @@ from tests.harness.registry_server import serve_schemas
 
 MAPPED = {
     "topics": {"events": ["embeddings", "orders"]},
-    "inputs": {"orders": {"stream": {"constant": "images"}, "embedding": "v"}},
+    "inputs": {
+        "orders": {"stream": {"constant": "images"}, "timestamp": {"record": "timestamp"}, "embedding": "v"}
+    },
 }
 SCHEMA = {
     "type": "record",
     "name": "Embedded",
     "fields": [{"name": "vector", "type": {"type": "array", "items": "float"}}],
 }
-AVRO = {"embeddings": {"encoding": "avro", "stream": {"constant": "images"}, "embedding": "vector"}}
+AVRO = {
+    "embeddings": {
+        "encoding": "avro",
+        "stream": {"constant": "images"},
+        "timestamp": {"record": "timestamp"},
+        "embedding": "vector",
+    }
+}
 RECORD = framed(avro({"vector": [1, 2, 3, 4]}, SCHEMA))
 ALWAYS = 1_000_000
 

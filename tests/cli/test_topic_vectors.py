@@ -25,7 +25,12 @@ SCHEMA = {
     "name": "Embedded",
     "fields": [{"name": "vector", "type": {"type": "array", "items": "float"}}],
 }
-AVRO = {"encoding": "avro", "stream": {"constant": "images"}, "embedding": "vector"}
+AVRO = {
+    "encoding": "avro",
+    "stream": {"constant": "images"},
+    "timestamp": {"record": "timestamp"},
+    "embedding": "vector",
+}
 ALWAYS = 1_000_000
 
 

@@ -18,7 +18,9 @@ UNREADABLE = "driftgauge: absent.yaml cannot be read"
 UNSAVED = "driftgauge: absent.safetensors: cannot read the baseline"
 MAPPED = {
     "topics": {"events": ["embeddings", "orders"]},
-    "inputs": {"orders": {"stream": {"constant": "images"}, "embedding": "v"}},
+    "inputs": {
+        "orders": {"stream": {"constant": "images"}, "timestamp": {"record": "timestamp"}, "embedding": "v"}
+    },
 }
 
 

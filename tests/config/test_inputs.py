@@ -8,7 +8,8 @@ from driftgauge.config.inputs import InputSettings, Source
 from driftgauge.events.contract import MAX_SEGMENTS, MAX_TEXT
 from tests.builders.configs import MINIMAL
 
-VALID = {"stream": {"constant": "images"}, "embedding": "vector"}
+VECTOR = {"stream": {"constant": "images"}, "embedding": "vector"}
+VALID = {**VECTOR, "timestamp": {"record": "timestamp"}}
 
 
 def read(**changes):
@@ -24,7 +25,7 @@ def test_printed_mapping_can_be_loaded_again(load):
         "orders": {
             "encoding": "cloudevents",
             "where": [{"path": "type", "in": ["response"]}],
-            "timestamp": {"path": "time", "unit": "s"},
+            "timestamp": {"path": "time", "unit": "s", "or": "record"},
             "segments": {"country": {"path": "data.country"}},
             "vectors": [{"stream": {"constant": "images"}, "embedding": {"path": "v", "dtype": "f16"}}],
         }
@@ -42,7 +43,7 @@ def test_text_is_short_form_of_path_and_stream_of_one_vector():
     assert settings.event_id == Source(path="id")
     assert settings.segments == {"country": Source(path="user.country")}
     plain = read()
-    assert plain == InputSettings.model_validate({"vectors": [VALID]})
+    assert plain == InputSettings.model_validate({"timestamp": VALID["timestamp"], "vectors": [VECTOR]})
     assert (plain.encoding, plain.where, plain.segments) == ("json", (), {})
     assert (plain.timestamp.record, plain.event_id, plain.model_version) == ("timestamp", None, None)
 
@@ -50,7 +51,7 @@ def test_text_is_short_form_of_path_and_stream_of_one_vector():
 @pytest.mark.parametrize(
     ("mapping", "part"),
     [
-        ({**VALID, "vectors": [VALID]}, "short form of vectors; give one of them"),
+        ({**VALID, "vectors": [VECTOR]}, "short form of vectors; give one of them"),
         ({"embedding": "vector"}, "vectors.0.stream\n  Field required"),
         ({"stream": "s"}, "vectors.0.embedding\n  Field required"),
         ({}, "vectors\n  Field required"),
@@ -76,7 +77,10 @@ def test_text_is_short_form_of_path_and_stream_of_one_vector():
                 ({"embedding": {"path": "v", "dtype": "int8", "scale": float("nan")}}, "scale"),
                 ({"embedding": {"path": "v", "dtype": "int8", "zero_point": 128}}, "zero_point"),
                 ({"timestamp": {"path": "t", "unit": "m"}}, "'s', 'ms', 'us' or 'ns'"),
-                ({"timestamp": {"record": "timestamp", "unit": "s"}}, "the record's timestamp is in ms"),
+                ({"timestamp": {"record": "timestamp", "unit": "s"}}, "leave unit, assume_utc and or out"),
+                ({"timestamp": {"record": "timestamp", "or": "record"}}, "leave unit, assume_utc and or out"),
+                ({"timestamp": {"path": "t", "or": "now"}}, "timestamp.or\n  Input should be 'record'"),
+                ({"timestamp": None}, "timestamp\n  Value error, say where the event time is"),
                 ({"encoding": "xml"}, "encoding"),
                 ({"where": [{"path": "op"}]}, "Field required"),
                 ({"where": [{"path": "op", "in": []}]}, "must name at least one"),
@@ -128,5 +132,5 @@ def test_inputs_are_loaded_from_file_and_environment(load):
     (condition,) = settings.inputs["orders"].where
     assert (condition.header, condition.values) == ("type", ("a", 1, True))
     text = f"{MINIMAL}topics: {{events: [embeddings, orders]}}\n"
-    settings = load(text, DRIFTGAUGE_INPUTS='{"orders": {"stream": "s", "embedding": "v"}}')
+    settings = load(text, DRIFTGAUGE_INPUTS='{"orders": {"stream": "s", "timestamp": "t", "embedding": "v"}}')
     assert settings.inputs["orders"].vectors[0].stream.path == "s"

@@ -22,7 +22,7 @@ OWNED = (
     "group.instance.id", "group.protocol", "isolation.level", "partition.assignment.strategy",
     "transactional.id",
 )  # fmt: skip
-MAPPING = {"stream": "stream", "embedding": "vector"}
+MAPPING = {"stream": "stream", "timestamp": "at", "embedding": "vector"}
 ORDERS = {"topics": {"events": ["embeddings", "orders"]}}
 PARTIALS, CHANGELOG = (f"driftgauge.driftgauge.{name}.16" for name in ("partials", "changelog"))
 URLS = [
@@ -124,6 +124,10 @@ SECTIONS = [
     (
         {**ORDERS, "inputs": {"other": MAPPING}},
         "inputs name topics that are not read: other; add them to topics.events",
+    ),
+    (
+        {"inputs": {"embeddings": {"stream": "stream", "embedding": "vector"}}},
+        "inputs.embeddings.timestamp: say where the event time is: a field, a header, or {record: timestamp}",
     ),
     (
         {**ORDERS, "inputs": {"orders": {**MAPPING, "stream": {"constant": "imagse"}}}},

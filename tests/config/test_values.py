@@ -111,7 +111,14 @@ def test_replica_name_may_be_a_number(load, name):
         MINIMAL.replace("group.id: driftgauge", "group.id: two words") + "topics: {internal: kept}\n",
         *(
             with_sections(
-                inputs={"embeddings": {"encoding": encoding, "stream": "stream", "embedding": "vector"}}
+                inputs={
+                    "embeddings": {
+                        "encoding": encoding,
+                        "stream": "stream",
+                        "timestamp": "at",
+                        "embedding": "vector",
+                    }
+                }
             )
             for encoding in ("json", "cloudevents", "inference")
         ),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftgauge.core.durations import format_duration, parse_duration
+from driftgauge.core.durations import format_duration, parse_duration, round_duration
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,18 @@ def test_format_is_canonical(milliseconds, text):
 @given(st.integers(min_value=0, max_value=10**15))
 def test_parse_inverts_format(milliseconds):
     assert parse_duration(format_duration(milliseconds)) == milliseconds
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [
+        (1_999, "1999 ms"),
+        (2_000, "2 s"),
+        (300_001, "5 min"),
+        (86_399_901, "24 h"),
+        (172_800_000, "2 days"),
+        (1_760_000_000_000, "56 years"),
+    ],
+)
+def test_rounded_duration_is_in_the_largest_unit_of_which_it_has_two(milliseconds, text):
+    assert round_duration(milliseconds) == text

@@ -23,7 +23,7 @@ ROW = re.compile(
     r"^  (2025-11-\d\d)  (clean|blurred|darkened) +1,000 +(0\.\d{4}) +(0\.\d{4}) +(\d+\.\d)%  (\w+)$", re.M
 )
 
-FRESH = {"name": "driftgauge_events_total", "stream": "digits-live", "outcome": "accepted"}
+FRESH = {"name": "driftgauge_events_total", "stream": "digits-live"}
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def test_configuration_is_valid_for_service_and_says_what_to_change(broker, tmp_
     known = client.admin(settings.kafka).list_topics(timeout=60).topics
     assert {len(known[topic].partitions) for topic in internal} == {settings.shards}
     comment = " ".join(line for line in path.read_text().splitlines() if line.startswith("#"))
-    ours = {"topics.internal", "shards", "commit_interval"}
+    ours = {"topics.internal", "shards", "commit_interval", "allowed_age"}
     for name in {*kafka, *ours} - {"bootstrap.servers", "group.id"}:
         assert name in comment
 

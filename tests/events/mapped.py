@@ -23,6 +23,12 @@ CONTRACTS = [
 IMAGES = {"stream": {"constant": "images"}}
 
 
+def read_settings(mapping):
+    """Return the settings of a mapping; events have their records' time unless it says otherwise."""
+    preset = {} if mapping.get("encoding") == "cloudevents" else {"timestamp": {"record": "timestamp"}}
+    return InputSettings.model_validate(preset | mapping)
+
+
 def decode(mapping, *records, contracts=CONTRACTS):
     """Decode records, given as their values or as records, of the topic with a mapping."""
     raw = [
@@ -31,7 +37,7 @@ def decode(mapping, *records, contracts=CONTRACTS):
         else StoredRecord(record, TOPIC, 0, row, stored_ms=TIME_MS)
         for row, record in enumerate(records)
     ]
-    readers = {} if mapping is None else build_readers({TOPIC: InputSettings.model_validate(mapping)})
+    readers = {} if mapping is None else build_readers({TOPIC: read_settings(mapping)})
     rows = np.arange(len(raw))
     columns = Records(raw, np.zeros(len(raw), np.int32), rows, np.full(len(raw), TIME_MS + 60_000))
     return Decoder(contracts, lead_ms=0, readers=readers).decode(columns)

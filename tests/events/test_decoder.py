@@ -146,19 +146,25 @@ def test_bad_row_is_rejected_alone():
     assert rejection.detail == "embedding.1: inf as float32"
 
 
-def test_event_may_be_ahead_of_its_record_by_the_allowed_lead():
-    values = [event([1, 2, 3, 4], timestamp=1_000)] * 4
-    decoder = Decoder(CONTRACTS, lead_ms=300)
-    decoded = decoder.decode(build_records(values, [1_500, 1_000, 700, 699]))
+def test_event_may_be_ahead_of_its_record_and_behind_it_as_far_as_allowed():
+    values = [event([1, 2, 3, 4], timestamp=LATEST_MS)] * 6 + [
+        event([1, 2, 3, 4], timestamp=LATEST_MS // 1_000)
+    ]
+    decoder = Decoder(CONTRACTS, lead_ms=300, age_ms=800)
+    credible_ms = LATEST_MS - np.array([-800, -500, 0, 300, 301, -801, 0])
+    decoded = decoder.decode(build_records(values, credible_ms))
     (batch,) = decoded.batches
-    assert batch.row.tolist() == [0, 1, 2]
-    assert batch.time_ms.tolist() == [1_000, 1_000, 1_000]
-    assert batch.credible_ms.tolist() == [1_000, 1_000, 700]
-    (rejection,) = decoded.rejections
-    assert (rejection.row, rejection.reason) == (3, Reason.FUTURE)
-    assert rejection.detail == (
-        "timestamp: 301 ms ahead of its record's time or of the clock, 300 ms are allowed"
-    )
+    assert batch.row.tolist() == [0, 1, 2, 3]
+    assert set(batch.time_ms.tolist()) == {LATEST_MS}
+    assert batch.credible_ms.tolist() == [LATEST_MS, LATEST_MS, LATEST_MS, LATEST_MS - 300]
+    behind = "behind its record's time or the clock, 800ms are allowed (allowed_age)"
+    assert [
+        (each.row, each.reason, each.detail.removeprefix("timestamp: ")) for each in decoded.rejections
+    ] == [
+        (4, "future", "301 ms ahead of its record's time or of the clock, 300ms are allowed (allowed_lead)"),
+        (5, "past", f"801 ms {behind}"),
+        (6, "past", f"56 years {behind}; the numbers look like seconds: set timestamp.unit to s in inputs"),
+    ]
 
 
 def test_larger_records_are_refused_unread():
@@ -244,6 +250,8 @@ class Script:
 
     It reads runs at once that have an event in each record.
     """
+
+    unit, stream = "ms", "images"
 
     def __init__(self):
         self.runs = []

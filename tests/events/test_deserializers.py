@@ -44,7 +44,7 @@ def test_binary_mode_has_attributes_in_headers_and_json_in_value(content_type):
 
 def test_header_names_have_any_case_and_values_may_be_text_or_missing():
     headers = [
-        ("CE_SpecVersion", "1.0"), ("Content-Type", "application/json"), ("ce_subject", None),
+        ("CE-SpecVersion", "1.0"), ("Content-Type", "application/json"), ("ce_subject", None),
         ("ce_bad", b"\xff"), ("ce_data", b"x"), ("other", b"y"),
     ]  # fmt: skip
     event = cloudevent(b"1", headers)

@@ -15,7 +15,12 @@ from tests.events.schema_records import Schemas
 def inputs(*encodings):
     return {
         f"topic-{encoding}": InputSettings.model_validate(
-            {"encoding": encoding, "stream": {"header": "stream"}, "embedding": {"record": "value"}}
+            {
+                "encoding": encoding,
+                "stream": {"header": "stream"},
+                "timestamp": {"record": "timestamp"},
+                "embedding": {"record": "value"},
+            }
         )
         for encoding in encodings
     }
@@ -57,6 +62,7 @@ def test_numbers_of_vector_are_other_fields_as_well():
         {
             "stream": {"constant": "images"},
             "embedding": "v",
+            "timestamp": {"record": "timestamp"},
             "event_id": "v[0]",
             "where": [{"path": "v[1]", "in": [2]}],
         }

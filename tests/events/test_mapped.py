@@ -13,6 +13,8 @@ from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason
 from tests.events.mapped import IMAGES, TIME_MS, accept, decode, refuse, value
 
+EVENT = StoredRecord(value(v=[1, 2, 3, 4]), stored_headers=[("ce-specversion", b"1.0")], stored_ms=TIME_MS)
+
 
 def test_fields_stand_anywhere():
     mapping = {
@@ -35,6 +37,34 @@ def test_fields_stand_anywhere():
 
 
 @pytest.mark.parametrize(
+    ("mapping", "record", "time_ms"),
+    [
+        ({"timestamp": "time"}, value(v=[1, 2, 3, 4], t=5), None),
+        ({"timestamp": {"path": "t", "unit": "s", "or": "record"}}, value(v=[1, 2, 3, 4]), TIME_MS),
+        ({"timestamp": {"path": "t", "unit": "s", "or": "record"}}, value(v=[1, 2, 3, 4], t=5), 5_000),
+        ({"timestamp": {"path": "t", "unit": "s", "or": "record"}}, value(v=[1, 2, 3, 4], t="?"), None),
+        ({"timestamp": {"header": "t", "or": "record"}}, StoredRecord(value(v=[1, 2, 3, 4])), None),
+        ({"encoding": "cloudevents", "embedding": "data.v"}, EVENT, TIME_MS),
+        (
+            {"encoding": "cloudevents", "embedding": "data.v"},
+            replace(EVENT, stored_headers=[("ce-time", b"2025-11-03T00:00:00Z"), *EVENT.stored_headers]),
+            TIME_MS,
+        ),
+    ],
+)
+def test_missing_time_is_the_records_where_the_mapping_says_so(mapping, record, time_ms):
+    decoded = decode(IMAGES | {"embedding": "v"} | mapping, record)
+    assert [batch.time_ms.tolist() for batch in decoded.batches] == ([] if time_ms is None else [[time_ms]])
+
+
+def test_constant_stream_is_known_of_every_record():
+    mapping = {**IMAGES, "embedding": "v"}
+    assert [each.stream for each in decode(mapping, b"{", None).rejections] == ["images", "images"]
+    several = {"vectors": [mapping, {"stream": {"constant": "texts"}, "embedding": "w"}]}
+    assert refuse(several, b"{").stream is None
+
+
+@pytest.mark.parametrize(
     ("field", "source", "raw", "detail"),
     [
         ("stream", "s", value(v=[1]), "stream: missing (s)"),
@@ -45,8 +75,9 @@ def test_fields_stand_anywhere():
         ("timestamp", "t", value(v=[1], t=None), "timestamp: missing (t)"),
         ("timestamp", "t", value(v=[1], t=True), "timestamp: neither a number nor an RFC 3339 date-time, but "
          "bool (t)"),
-        ("timestamp", "t", value(v=[1], t=10**18), "timestamp: not within the years 1970 to 9999, UTC (a "
-         "number is taken as epoch milliseconds) (t)"),
+        ("timestamp", "t", value(v=[1], t=10**18 * 2), "timestamp: not within the years 1970 to 9999, UTC (a "
+         "number is in milliseconds); the numbers look like nanoseconds: set timestamp.unit to ns in inputs "
+         "(t)"),
         ("event_id", {"header": "h"}, value(v=[1]), "event_id: not UTF-8 (header h)"),
         ("event_id", "i", value(v=[1], i={"a": 1}), "event_id: neither text nor a whole number, but "
          "dict (i)"),

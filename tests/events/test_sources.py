@@ -123,8 +123,8 @@ def test_other_values_are_no_text(value):
         to_text(value)
 
 
-def time(value, unit="ms"):
-    return read_time(TimeSource(path="t", unit=unit), value)
+def time(value, unit="ms", **more):
+    return read_time(TimeSource(path="t", unit=unit, **more), value)
 
 
 @pytest.mark.parametrize(
@@ -151,6 +151,15 @@ def time(value, unit="ms"):
 )
 def test_time_in_every_form(unit, value):
     assert time(value, unit) == MONDAY_MS + 250
+
+
+@pytest.mark.parametrize("text", ["2025-11-03 00:00:00.250000+00:00", "2025-11-03 01:00:00.25+01:00"])
+def test_time_as_python_writes_it_needs_an_offset_unless_utc_is_assumed(text):
+    assert time(text) == time(text, assume_utc=True) == MONDAY_MS + 250
+    for local in ("2025-11-03 00:00:00.250", "2025-11-03T00:00:00.25"):
+        assert time(local, assume_utc=True) == MONDAY_MS + 250
+        with pytest.raises(ValueError, match="with offset"):
+            time(local)
 
 
 @example(186_169_572_190_113)

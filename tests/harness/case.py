@@ -146,6 +146,8 @@ class Case(TopicOwner):
             "http": {"port": 0},
             "shards": self.shards,
             "commit_interval": "200ms",
+            # Event times are those of a fixed Monday.
+            "allowed_age": "10000d",
             **self.settings,
         }
         self.config.write_text(yaml.safe_dump(tree))

@@ -133,9 +133,8 @@ class RunningService:
         text = {label: str(value) for label, value in labels.items()}
         return self.telemetry.registry.get_sample_value(f"driftgauge_{name}", text) or 0.0
 
-    def counted(self, outcome: str = "accepted") -> float:
-        names = [*(spec.name for spec in SPECS), ""]
-        return sum(self.value("events_total", stream=name, outcome=outcome) for name in names)
+    def counted(self) -> float:
+        return sum(self.value("events_total", stream=spec.name) for spec in SPECS)
 
     def chain(self) -> tuple[float, float, float]:
         """Return the numbers of gaps, overlaps and orphans over all shards."""

@@ -122,11 +122,7 @@ class ReplicaProcess:
 
     def counted(self, stream: str | None = None) -> int:
         """Return the number of events that this process has counted, of one stream or all."""
-        return self.outcomes("accepted", stream)
-
-    def outcomes(self, outcome: str, stream: str | None = None) -> int:
-        """Return the number of events with this outcome, of one stream or all."""
-        return int(self.scrape().total("driftgauge_events_total", outcome=outcome, stream=stream))
+        return int(self.scrape().total("driftgauge_events_total", stream=stream))
 
     def assigned_partitions(self) -> int:
         """Return the number of assigned partitions of events topics."""

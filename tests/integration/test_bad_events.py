@@ -85,7 +85,8 @@ def test_rejected_events_are_counted_by_reason_and_kept(tmp_path: Path, bootstra
         scrape = service.scrape()
         for reason, values in BAD.items():
             stream = STREAM_OF.get(reason, "alpha")
-            number = scrape.value("driftgauge_events_total", stream=stream, outcome=reason)
+            labels = {"topic": case.events_topic, "stream": stream, "reason": reason}
+            number = scrape.value("driftgauge_records_rejected_total", **labels)
             assert number == len(values), reason
         assert_kept(case, sent)
         service.kill()

@@ -52,7 +52,9 @@ def test_backlog_of_large_records_stays_below_limit_of_memory(
             producer.poll(0)
         assert producer.flush(TIMEOUT_S) == 0
         with case.serve() as service:
-            service.wait_for("all records to be read", lambda: service.outcomes(outcome) == number)
+            service.wait_for(
+                "all records to be read", lambda: service.scrape().outcomes().get(outcome) == number
+            )
             peak_mib = peak_memory_mib(service)
             service.stop()
         _log.info("%s: at most %d MiB resident", outcome, peak_mib)

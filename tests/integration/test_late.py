@@ -83,7 +83,7 @@ def test_notice_of_late_events_names_first_offset(tmp_path: Path, bootstrap: str
         service.wait_for("windows", lambda: len(case.final_counts()) >= 2)
         case.publish(late)
         service.wait_for("the late events to be counted", lambda: service.late("alpha", "1h") == 5)
-        assert service.outcomes("accepted") == 105
+        assert service.counted() == 105
         notices = service.logged(MESSAGE)
         service.stop()
     assert sum(int(str(notice["events"])) for notice in notices) == 5

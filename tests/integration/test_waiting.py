@@ -132,7 +132,14 @@ def restoring(case: Case, _: Listeners) -> Iterator[ReplicaProcess]:
 @contextmanager
 def without_schema(case: Case, _: Listeners) -> Iterator[ReplicaProcess]:
     case.settings = {
-        "inputs": {case.events_topic: {"encoding": "avro", "stream": "stream", "embedding": "vector"}},
+        "inputs": {
+            case.events_topic: {
+                "encoding": "avro",
+                "stream": "stream",
+                "timestamp": {"record": "timestamp"},
+                "embedding": "vector",
+            }
+        },
         "schema_registry": {"url": f"http://{HOST}:{free_ports(1)[0]}"},
     }
     case.write_config()

@@ -15,17 +15,24 @@ from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.rejection import Reason, SchemaPending
 from driftgauge.kafka.topic_watch import EventsTopic
+from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.metrics import RecordOutcome, SkipPlace
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.builders.clocks import ManualClock
 from tests.builders.messages import TOPIC, FakeMessage
 from tests.builders.references import CLUSTERS
+from tests.builders.telemetry import SHARDS, build_telemetry, sample_reader
 from tests.examples import examples
 from tests.harness.running_service import CONTRACTS, STREAM
 from tests.kafka.fakes import GroupConsumer, QuickAdmin, build_count_worker
 
 FIRST, SECOND = (TOPIC, 0), (TOPIC, 1)
-MAPPING = {"where": [{"path": "op", "in": ["c"]}], "stream": {"constant": STREAM}, "embedding": "v"}
+MAPPING = {
+    "where": [{"path": "op", "in": ["c"]}],
+    "stream": {"constant": STREAM},
+    "timestamp": {"record": "timestamp"},
+    "embedding": "v",
+}
 ACCEPTED, FILTERED, REJECTED = RecordOutcome
 
 
@@ -60,12 +67,12 @@ class Worker:
         unknown: Values whose schema is not known yet.
     """
 
-    def __init__(self, committed=0, begin=0):
+    def __init__(self, committed=0, begin=0, telemetry=None):
         self.unknown: set[bytes] = set()
         self.clock, self.letters = ManualClock(), Letters()
         self.committed = dict.fromkeys((0, 1), (committed, "id"))
         self.consumer = GroupConsumer(self.committed)
-        self.telemetry = MagicMock(spec=RoleTelemetry)
+        self.telemetry = telemetry or MagicMock(spec=RoleTelemetry)
         (reader,) = build_readers({TOPIC: InputSettings.model_validate(MAPPING)}).values()
         self.transaction = Mock(producer="p", epoch=0)
         self.worker = build_count_worker(
@@ -93,7 +100,7 @@ class Worker:
                 raise SchemaPending
             return reader.read(record)
 
-        return SimpleNamespace(read=read, read_all=reader.read_all)
+        return SimpleNamespace(read=read, read_all=reader.read_all, unit=reader.unit, stream=reader.stream)
 
     def process(self, *values, partition=0, offset=0):
         """Process values at consecutive offsets of a partition."""
@@ -141,6 +148,18 @@ def test_records_are_reported_by_outcome_and_events_by_number(worker):
     assert events == (3, 3)
     assert sorted(rejection.row for rejection in worker.letters.rejections) == [3, 4, 6]
     assert worker.position() == 7
+
+
+def test_share_of_rejected_records_does_not_depend_on_their_vectors():
+    metrics = build_telemetry(STREAM)
+    worker = Worker(telemetry=RoleTelemetry(metrics, Role.COUNT, SHARDS))
+    worker.process(*[content(*[UNIT] * 100), b"{"] * 3)
+    worker.worker._commit(1.0)
+    names = "events_total", "records_total", "records_rejected_total"
+    events, records, rejected = sample_reader(metrics.registry)(*names).values()
+    assert events == {STREAM: 300}
+    assert records == {f"accepted {TOPIC}": 3, f"filtered {TOPIC}": 0, f"rejected {TOPIC}": 3}
+    assert rejected == {f"undecodable {STREAM} {TOPIC}": 3}
 
 
 def test_record_with_one_overflowing_event_is_counted_not_at_all(worker):

@@ -48,6 +48,18 @@ def test_write_keeps_record_and_adds_reason_and_source(letters, transaction):
     }
 
 
+def test_first_record_of_a_topic_and_reason_is_logged(letters, caplog):
+    late = Rejection(1, Reason.PAST, "56 years behind", None)
+    for _ in range(2):
+        letters.add([FakeMessage(b"bad", offset=17), FakeMessage(b"old", offset=18)], [reject(), late])
+    letters.add([FakeMessage(b"bad", topic="other", offset=1)], [reject()])
+    assert [(each.record, each.detail) for each in caplog.records] == [
+        ("embeddings[0]@17", "it is no JSON"),
+        ("embeddings[0]@18", "56 years behind"),
+        ("other[0]@1", "it is no JSON"),
+    ]
+
+
 def test_write_repeats_letters_until_clear(letters, transaction):
     letters.add([FakeMessage(b"bad")], [reject()])
     letters.write()

@@ -70,7 +70,7 @@ def test_text_goes_to_stderr_with_traceback_below():
 
 
 def test_process_ends_although_nobody_reads_its_log():
-    program = "from driftgauge.telemetry.logs import end_process; end_process('x' * 2**20)"
+    program = "from driftgauge.telemetry.logs import end_process; end_process('x' * 2**20, remedy='')"
     reading, writing = os.pipe()
     with subprocess.Popen([sys.executable, "-c", program], stderr=writing) as process:
         assert process.wait(PATIENCE_S) == 1

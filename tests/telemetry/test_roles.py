@@ -63,17 +63,14 @@ def logged(caplog):
     return lambda *names: [tuple(getattr(each, name, None) for name in names) for each in caplog.records]
 
 
-def test_streams_have_only_outcomes_that_occurred(count, exported):
-    unconfigured = {(None, Reason.UNKNOWN_STREAM): 4, ("minted-by-a-producer", Reason.UNKNOWN_STREAM): 3}
-    count.counted({"images": 7}, {("images", Reason.NON_FINITE): 2} | unconfigured, {})
-    count.counted({"images": 5}, {}, {})
-    assert exported("events_total") == {
-        "accepted images": 12,
-        "non_finite images": 2,
-        "unknown_stream ": 7,
-        "too_large ": 0,
-        "undecodable ": 0,
-        "invalid ": 0,
+def test_streams_and_reasons_have_a_series_once_they_occurred(count, exported):
+    rejected = {(EVENTS, "images", Reason.NON_FINITE): 2, (EVENTS, None, Reason.UNKNOWN_STREAM): 4}
+    count.counted({"images": 7}, rejected, {})
+    count.counted({"images": 5}, rejected, {})
+    assert exported("events_total") == {"images": 12}
+    assert exported("records_rejected_total") == {
+        "non_finite images embeddings": 4,
+        "unknown_stream  embeddings": 8,
     }
 
 

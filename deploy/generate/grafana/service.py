@@ -16,8 +16,7 @@ __all__ = ["dashboard"]
 
 _DRIFT = link("Show the drift of this stream", drift_url("${__field.labels.stream}"))
 _LAG = f"driftgauge_consumer_lag_messages{{{OF_SOURCE}}}"
-_EVENTS = f"driftgauge_events_total{{{OF_INSTANCE}}}"
-_REJECTED = f'driftgauge_events_total{{{OF_INSTANCE}, outcome!="accepted"}}'
+_RECORDS = f"driftgauge_records_total{{{OF_INSTANCE}, outcome%s}}[$__rate_interval]"
 _READY = f"driftgauge_ready{{{OF_INSTANCE}}}"
 _ZERO_IS_GOOD: dict[float | None, str] = {None: "green", 1: "red"}
 
@@ -84,10 +83,12 @@ def _overview() -> Sequence[Panel]:
             colours={None: "transparent"},
         ),
         value(
-            "Rejected events",
-            "Share of driftgauge_events_total with another outcome than accepted. DriftgaugeEventsRejected"
-            " fires where a stream's share stays above 5 %.",
-            f"sum(rate({_REJECTED}[$__rate_interval]))\n/ sum(rate({_EVENTS}[$__rate_interval]))",
+            "Rejected records",
+            "Rejected share of driftgauge_records_total, without filtered records, of the topic where it is"
+            " largest. DriftgaugeEventsRejected fires where it stays above 5 %, DriftgaugeTopicRejected where"
+            " it stays above 90 %.",
+            f"""max(sum by (topic) (rate({_RECORDS % '="rejected"'}))
+/ sum by (topic) (rate({_RECORDS % '!="filtered"'})))""",
             unit="percentunit",
             colours={None: "green", 0.05: "red"},
         ),
@@ -114,10 +115,15 @@ def _flow() -> Sequence[Panel]:
     closed = gauge("driftgauge_window_closed_timestamp_seconds", OF_SOURCE)
     return (
         draw(
-            "Events by outcome",
-            "driftgauge_events_total per second, over all replicas, at the time of the commit. All outcomes"
-            " but accepted are on the dead letters topic with their reason.",
-            {"{{outcome}}": f"sum by (outcome) (rate({_EVENTS}[$__rate_interval]))"},
+            "Accepted events and rejected records",
+            "driftgauge_events_total, and driftgauge_records_rejected_total by reason, per second, over all"
+            " replicas, at the time of the commit. A record may hold several events. Rejected records are on"
+            " the dead letters topic.",
+            {
+                "accepted": f"sum(rate(driftgauge_events_total{{{OF_INSTANCE}}}[$__rate_interval]))",
+                "{{reason}}": "sum by (reason) "
+                f"(rate(driftgauge_records_rejected_total{{{OF_INSTANCE}}}[$__rate_interval]))",
+            },
             unit="eps",
             span=12,
             stacked=True,

@@ -29,6 +29,7 @@ def select_events(
     refusals: Refusals,
     *,
     lead_ms: int,
+    age_ms: int,
     largest_bytes: int,
     clock: Clock,
 ) -> tuple["EventSelection", StreamDecoder]:
@@ -40,10 +41,13 @@ def select_events(
         reader: The reader of the topic.
         refusals: Counts the records of the stream that are refused; these are left out.
         lead_ms: How far an event's time may be ahead of its record.
+        age_ms: How far it may be behind.
         largest_bytes: The largest value of a record that is read.
         clock: The clocks.
     """
-    decoder = StreamDecoder(wanted, reader, lead_ms=lead_ms, largest_bytes=largest_bytes, place=source.place)
+    decoder = StreamDecoder(
+        wanted, reader, lead_ms=lead_ms, age_ms=age_ms, largest_bytes=largest_bytes, place=source.place
+    )
     selection = EventSelection(wanted, refusals, reader, source.place)
     for raw in source.batches():
         for decoded, records in decode_all(decoder, raw, clock):

@@ -34,13 +34,14 @@ def read_events(
     Raises:
         InputError: The file cannot be read, has no such event, or a version must be chosen.
     """
-    # No time is too far ahead in a file; a line that was cut is too large.
+    # No time is too far from the clock in a file; a line that was cut is too large.
     selection, decoder = select_events(
         RecordFiles([path], wanted.topic, track),
         wanted,
         reader,
         refusals,
         lead_ms=LAST_MS,
+        age_ms=LAST_MS,
         largest_bytes=LONGEST_LINE - 1,
         clock=SYSTEM_CLOCK,
     )

@@ -63,6 +63,7 @@ class StreamDecoder:
         reader: MappedReader,
         *,
         lead_ms: int,
+        age_ms: int,
         largest_bytes: int,
         place: Callable[[RawRecord], str],
     ) -> None:
@@ -72,6 +73,7 @@ class StreamDecoder:
             wanted: The events to decode.
             reader: The reader of the topic.
             lead_ms: How far an event's time may be ahead of its record.
+            age_ms: How far an event's time may be behind its record.
             largest_bytes: The largest value of a record that is read.
             place: Says where a record stands.
         """
@@ -83,7 +85,7 @@ class StreamDecoder:
         self._metric = wanted.metric
         self._from_ms = max(wanted.from_ms, 0)
         self._until_ms = wanted.until_ms
-        self._lead_ms = lead_ms
+        self._lead_ms, self._age_ms = lead_ms, age_ms
         self._largest_bytes = largest_bytes
         self._place = place
         # A record's events are accepted together, so other streams in records of this one are also expected.
@@ -140,7 +142,11 @@ class StreamDecoder:
             ):
                 contracts.append(BaselineContract(stream, "", dimension, expected, self._metric, start_ms))
         return Decoder(
-            contracts, lead_ms=self._lead_ms, readers=self._readers, largest_bytes=self._largest_bytes
+            contracts,
+            lead_ms=self._lead_ms,
+            age_ms=self._age_ms,
+            readers=self._readers,
+            largest_bytes=self._largest_bytes,
         )
 
     def _learn_dimensions(

@@ -84,6 +84,7 @@ def read_topic(
                 reader,
                 refusals,
                 lead_ms=settings.allowed_lead,
+                age_ms=settings.allowed_age,
                 largest_bytes=settings.largest_record,
                 clock=clock,
             )

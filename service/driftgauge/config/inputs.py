@@ -72,14 +72,31 @@ class TimeSource(Source):
 
     Attributes:
         unit: The unit of a number; a text may also be an RFC 3339 date-time.
+        assume_utc: A text without an offset is in UTC; else it is refused.
+        fallback: What is read where the field is missing: the record's timestamp; `or` in the file.
     """
 
+    model_config = ConfigDict(serialize_by_alias=True)
+
     unit: Literal["s", "ms", "us", "ns"] = "ms"
+    assume_utc: bool = False
+    fallback: Literal["record"] | None = Field(default=None, alias="or")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _require(cls, source: object) -> object:
+        if source is None:
+            message = (
+                "say where the event time is: a field, a header, or {record: timestamp} where the producer "
+                "sets the record's time to the event's"
+            )
+            raise ValueError(message)
+        return source
 
     @model_validator(mode="after")
-    def _check_unit(self) -> Self:
-        if self.record == "timestamp" and self.unit != "ms":
-            message = "the record's timestamp is in ms; leave unit out"
+    def _check_record(self) -> Self:
+        if self.record == "timestamp" and self.model_fields_set > {"record"}:
+            message = "the record's timestamp is in ms; leave unit, assume_utc and or out"
             raise ValueError(message)
         return self
 
@@ -150,7 +167,7 @@ class InputSettings(Section):
         encoding: The encoding of values: JSON; bytes, which are the vector; Avro or Protobuf behind a schema
             registry; CloudEvents; or the Open Inference Protocol's ModelInferResponse in Protobuf.
         where: Conditions that a record must meet; others are filtered, which is no error.
-        timestamp: The event time; by default the record's timestamp.
+        timestamp: The event time. Of CloudEvents by default their optional `time`, or the record's timestamp.
         event_id: The event's id; by default, and where it is missing, topic-partition-offset.
         model_version: The model's version, if it is in the record.
         segments: The segments by key.
@@ -159,7 +176,7 @@ class InputSettings(Section):
 
     encoding: Literal["json", "bytes", "avro", "protobuf", "cloudevents", "inference"] = "json"
     where: Annotated[tuple[Condition, ...], Field(strict=False)] = ()
-    timestamp: TimeSource = TimeSource(record="timestamp")
+    timestamp: TimeSource
     event_id: Source | None = None
     model_version: Source | None = None
     segments: Annotated[
@@ -175,7 +192,11 @@ class InputSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _list_vectors(cls, settings: Any) -> Any:
-        if not isinstance(settings, dict) or not {"stream", "embedding"} & settings.keys():
+        if not isinstance(settings, dict):
+            return settings
+        preset = {"path": "time", "or": "record"} if settings.get("encoding") == "cloudevents" else None
+        settings = {"timestamp": preset, **settings}
+        if not {"stream", "embedding"} & settings.keys():
             return settings
         if "vectors" in settings:
             message = "stream and embedding are the short form of vectors; give one of them"

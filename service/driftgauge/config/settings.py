@@ -97,6 +97,8 @@ class Settings(BaseSettings, Section):
         page: What the page shows.
         alarms: The alarm budget.
         allowed_lead: How far, in ms, an event's time may be ahead of its Kafka record and of the clock.
+        allowed_age: How far, in ms, an event's time may be behind its Kafka record, or behind the clock where
+            the record has no time; a backfill needs more.
         largest_record: The largest value of a record that is read, in bytes; larger ones are refused unread.
         commit_interval: The time between commits, ms.
         replica: A stable name of this replica, where it has one: its successor of the same name immediately
@@ -116,6 +118,7 @@ class Settings(BaseSettings, Section):
     page: PageSettings = PageSettings()
     alarms: AlarmSettings = AlarmSettings()
     allowed_lead: Duration = 300_000
+    allowed_age: Duration = 34_560_000_000
     largest_record: Annotated[int, Field(ge=1)] = LARGEST_RECORD
     commit_interval: CommitInterval = 1_000
     replica: Annotated[str, BeforeValidator(str), Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")] | None = None

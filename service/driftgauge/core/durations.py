@@ -3,10 +3,11 @@
 import re
 from itertools import pairwise
 
-__all__ = ["format_duration", "parse_duration"]
+__all__ = ["format_duration", "parse_duration", "round_duration"]
 
 _UNIT_MS = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 _UNITS = list(_UNIT_MS)
+_ROUNDED = {"years": 31_557_600_000, "days": 86_400_000, "h": 3_600_000, "min": 60_000, "s": 1_000}
 _TERM = re.compile(r"(\d{1,15})(ms|[dhms])")
 
 
@@ -37,3 +38,11 @@ def format_duration(milliseconds: int) -> str:
         if number:
             parts.append(f"{number}{unit}")
     return "".join(parts)
+
+
+def round_duration(milliseconds: int) -> str:
+    """Return a duration for readers, in the largest unit of which it has two: 86,399,901 is "24 h"."""
+    for unit, unit_ms in _ROUNDED.items():
+        if milliseconds >= 2 * unit_ms:
+            return f"{milliseconds / unit_ms:.0f} {unit}"
+    return f"{milliseconds} ms"

@@ -16,6 +16,7 @@ from driftgauge.config.settings import LARGEST_RECORD
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.event_ids import RecordIds
+from driftgauge.core.durations import format_duration, round_duration
 from driftgauge.errors import ConfigError
 from driftgauge.events.contract import STREAM_NAME
 from driftgauge.events.own_contract import OwnContractReader
@@ -31,6 +32,8 @@ from driftgauge.events.rows import (
     count_numbers,
     in_force,
 )
+from driftgauge.events.sources import unit_hint
+from driftgauge.events.timestamps import LAST_MS
 from driftgauge.events.vectors import are_finite, to_matrix
 
 __all__ = ["Decoded", "Decoder", "Outcome", "describe_non_finite"]
@@ -82,6 +85,7 @@ class Decoder:
         contracts: Iterable[BaselineContract],
         *,
         lead_ms: int,
+        age_ms: int = LAST_MS,
         readers: Mapping[str, Reader] = MappingProxyType({}),
         largest_bytes: int = LARGEST_RECORD,
     ) -> None:
@@ -91,6 +95,8 @@ class Decoder:
             contracts: The requirements of each baseline of each stream.
             readers: The readers of topics whose records are not in the service's own contract.
             lead_ms: How far an event's time may be ahead of its record and of the reader's clock.
+            age_ms: How far an event's time may be behind its record, or behind the reader's clock where the
+                record has no timestamp. By default no event is too old.
             largest_bytes: The largest value of a record that is read.
 
         Raises:
@@ -106,7 +112,7 @@ class Decoder:
                 )
                 raise ConfigError(message)
         self._schedules: dict[str, Schedule] = {name: tuple(listed) for name, listed in schedules.items()}
-        self._lead_ms = lead_ms
+        self._lead_ms, self._age_ms = lead_ms, age_ms
         self._readers = readers
         self._largest_bytes = largest_bytes
         self._own_contract = OwnContractReader()
@@ -138,7 +144,8 @@ class Decoder:
             elif outcome is None:
                 filtered.append(row)
             elif isinstance(outcome, EventError):
-                stream = outcome.stream if outcome.stream in self._schedules else None
+                stream = outcome.stream or self._reader(records.raw[row]).stream
+                stream = stream if stream in self._schedules else None
                 rejections.append(Rejection(row, outcome.reason, outcome.detail, stream))
             elif isinstance(outcome, SchemaPending):
                 waiting.add(int(records.partition[row]))
@@ -246,7 +253,7 @@ class Decoder:
         credible_ms = records.credible_ms[row]
         lead_ms = time_ms - credible_ms
 
-        valid = (lead_ms <= self._lead_ms) & are_finite(vectors)
+        valid = (lead_ms <= self._lead_ms) & (lead_ms >= -self._age_ms) & are_finite(vectors)
         if contract.metric is DistanceMetric.COSINE:
             valid &= vectors.any(axis=1)
         if not valid.all():
@@ -255,7 +262,9 @@ class Decoder:
                 # Of a record's many events the first that is not finite is enough: no reason comes before.
                 if rows[i] == refused_row:
                     continue
-                reason, detail = _fault(vectors[i], contract.metric, int(lead_ms[i]), self._lead_ms)
+                reason, detail = _fault(vectors[i], contract.metric) or self._time_fault(
+                    int(time_ms[i]), int(lead_ms[i]), records.raw[rows[i]]
+                )
                 rejections.append(Rejection(rows[i], reason, detail, contract.stream))
                 if reason is Reason.NON_FINITE:
                     refused_row = rows[i]
@@ -272,6 +281,19 @@ class Decoder:
             segments=segments if any(segments) else (),
         )
         return batch if valid.all() else batch.filter(valid)
+
+    def _time_fault(self, time_ms: int, lead_ms: int, record: RawRecord) -> tuple[Reason, str]:
+        """Return the reason and detail of a time that is too far from its record's."""
+        distance = f"timestamp: {round_duration(abs(lead_ms))}"
+        if lead_ms > 0:
+            allowed = f"{format_duration(self._lead_ms)} are allowed (allowed_lead)"
+            return Reason.FUTURE, f"{distance} ahead of its record's time or of the clock, {allowed}"
+        allowed = f"{format_duration(self._age_ms)} are allowed (allowed_age)"
+        hint = unit_hint(time_ms, self._reader(record).unit)
+        return Reason.PAST, f"{distance} behind its record's time or the clock, {allowed}{hint}"
+
+    def _reader(self, record: RawRecord) -> Reader:
+        return self._readers.get(record.topic() or "", self._own_contract)
 
 
 def _select(contract: BaselineContract, collected: _Collected, rejections: list[Rejection]) -> _Collected:
@@ -334,18 +356,13 @@ def _refuse_whole_records(
     return batches, list(first.values())
 
 
-def _fault(
-    vector: NDArray[np.float32], metric: DistanceMetric, lead_ms: int, allowed_ms: int
-) -> tuple[Reason, str]:
-    """Return the reason and detail of an unsound row's first fault."""
+def _fault(vector: NDArray[np.float32], metric: DistanceMetric) -> tuple[Reason, str] | None:
+    """Return the reason and detail of a vector's first fault; None for a sound vector."""
     if not np.isfinite(vector).all():
         return Reason.NON_FINITE, describe_non_finite(vector)
     if metric is DistanceMetric.COSINE and not vector.any():
         return Reason.ZERO_VECTOR, "embedding: all zeros, which has no direction"
-    detail = (
-        f"timestamp: {lead_ms} ms ahead of its record's time or of the clock, {allowed_ms} ms are allowed"
-    )
-    return Reason.FUTURE, detail
+    return None
 
 
 def describe_non_finite(vector: NDArray[np.float32]) -> str:

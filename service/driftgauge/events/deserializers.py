@@ -19,7 +19,8 @@ __all__ = [
 ]
 
 _STRUCTURED = "application/cloudevents+json"
-_PREFIX = "ce_"
+# The second is HTTP's spelling, which some bridges write.
+_PREFIXES = ("ce_", "ce-")
 
 
 def deserialize_json(record: RawRecord) -> object:
@@ -55,8 +56,8 @@ def deserialize_cloudevent(record: RawRecord) -> object:
     """Return a CloudEvent as a mapping of its attributes, and `data`.
 
     In structured mode the value is the whole event in JSON, with binary data in base64. In binary mode
-    attributes are headers with the prefix ce_, and the value is the data (CloudEvents 1.0, JSON format and
-    Kafka protocol binding). Data of a JSON content type is decoded; other data is bytes.
+    attributes are headers with the prefix ce_ or ce-, and the value is the data (CloudEvents 1.0, JSON format
+    and Kafka protocol binding). Data of a JSON content type is decoded; other data is bytes.
 
     Raises:
         EventError: The record is no CloudEvent, or its JSON is not strict.
@@ -80,7 +81,7 @@ def read_attributes(record: RawRecord) -> dict[str, Any] | None:
     content_type = headers.get("content-type", "")
     if content_type.lower().startswith(_STRUCTURED):
         return None
-    attributes = {name[len(_PREFIX) :]: text for name, text in headers.items() if name.startswith(_PREFIX)}
+    attributes = {name[3:]: text for name, text in headers.items() if name.startswith(_PREFIXES)}
     return {**attributes, "datacontenttype": content_type}
 
 

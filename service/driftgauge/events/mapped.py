@@ -12,7 +12,7 @@ from driftgauge.events.mapped_fields import MappedVector, TextField, VectorField
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.rows import Events, Row, default_id, may_hold_bool
-from driftgauge.events.sources import compile_source, describe_source, read_time
+from driftgauge.events.sources import RECORD_TIME, compile_source, describe_source, read_time
 from driftgauge.events.vectors import F32, F64
 
 __all__ = ["Deserializer", "MappedReader"]
@@ -46,6 +46,7 @@ class MappedReader:
         settings: The mapping.
         segments_source: Where the segments are, in words.
         gives_ids: Whether an event without an id gets topic, partition and offset as one.
+        unit, stream: See `Reader`.
     """
 
     gives_ids = True
@@ -61,6 +62,9 @@ class MappedReader:
             fields: Reads the mapping's fields alone, where the encoding has a way to do so.
         """
         self.settings = settings
+        self.unit: str = settings.timestamp.unit
+        streams = {vector.stream.constant for vector in settings.vectors}
+        self.stream = streams.pop() if len(streams) == 1 else None
         self._is_json = settings.encoding == "json"
         self._deserialize = deserialize
         self._read_mapped = deserialize if fields is None else partial(_read_mapped, fields, deserialize)
@@ -72,6 +76,7 @@ class MappedReader:
         self._on_attributes = [each for each in self._after if each.is_on_attribute]
         self._reads_attributes = settings.encoding == "cloudevents" and bool(self._on_attributes)
         self._time = compile_source(settings.timestamp)
+        self._record_time = compile_source(RECORD_TIME)
         self._event_id = TextField("event_id", settings.event_id)
         self._model_version = TextField("model_version", settings.model_version)
         self._segments = {
@@ -180,8 +185,10 @@ class MappedReader:
         Raises:
             EventError: The time is missing or no time.
         """
-        source = self.settings.timestamp
-        found = require(self._time(record, value), "timestamp", source)
+        source, found = self.settings.timestamp, self._time(record, value)
+        if found is None and source.fallback:
+            source, found = RECORD_TIME, self._record_time(record, value)
+        found = require(found, "timestamp", source)
         try:
             return read_time(source, found)
         except ValueError as error:

@@ -39,6 +39,9 @@ class Reason(StrEnum):
     FUTURE = "future"
     """The event time is further ahead of the record's time or of the reader's clock than allowed."""
 
+    PAST = "past"
+    """The event time is further behind the record's time than allowed."""
+
 
 _PRECEDENCE = {reason: rank for rank, reason in enumerate(Reason)}
 

@@ -90,7 +90,15 @@ Events: TypeAlias = Row | list[Row] | None
 
 
 class Reader(Protocol):
-    """Reads the events of a topic's records."""
+    """Reads the events of a topic's records.
+
+    Attributes:
+        unit: The unit of a time that is a number.
+        stream: The stream of all events, if it is a constant.
+    """
+
+    unit: str
+    stream: str | None
 
     def read_all(self, records: Sequence[RawRecord]) -> Iterable[Row] | None:
         """Return the event of each record, faster than one by one; None unless all certainly are one."""

@@ -12,9 +12,10 @@ from driftgauge.config.inputs import Source, TimeSource
 from driftgauge.config.paths import Choice, Step, parse_path
 from driftgauge.events.messages import field_getter, timestamp_ms
 from driftgauge.events.records import NO_TIMESTAMP, RawRecord
-from driftgauge.events.timestamps import read_timestamp
+from driftgauge.events.timestamps import LAST_MS, read_timestamp
 
 __all__ = [
+    "RECORD_TIME",
     "Getter",
     "compile_path",
     "compile_source",
@@ -23,10 +24,14 @@ __all__ = [
     "read_time",
     "to_optional_text",
     "to_text",
+    "unit_hint",
 ]
 
 Getter: TypeAlias = Callable[[RawRecord, object], object]
 """Returns the field of a record, given the record and its decoded value; None where the field is missing."""
+
+RECORD_TIME = TimeSource(record="timestamp")
+"""The record's timestamp."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # The nanoseconds of each unit.
@@ -36,6 +41,10 @@ _MS_NS = 1_000_000
 _US = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
 _MS_US = 1_000
 _US_NS = 1_000
+_UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+# 2001 to 2100. Units are a thousandfold apart, so at most one of them gives such a time.
+_LIKELY_MS = range(978_307_200_000, 4_102_444_800_000)
+_HAS_OFFSET = re.compile(r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})$")
 _DECIMAL = re.compile(r"([0-9]{1,19})(?:\.([0-9]{1,9})[0-9]*)?")
 _DAY_MS = 86_400_000
 
@@ -65,6 +74,8 @@ def compile_path(text: str) -> Callable[[object], object]:
 
 def describe_source(source: Source) -> str:
     """Return a source in words."""
+    if isinstance(source, TimeSource) and source.fallback:
+        return f"{describe_source(source.model_copy(update={'fallback': None}))} or the record's timestamp"
     if source.path is not None:
         return source.path
     if source.header is not None:
@@ -108,8 +119,9 @@ def read_time(source: TimeSource, value: object) -> int:
 
     Args:
         source: Where the value came from, and the unit of a number.
-        value: A number, whole or with a fraction; the same as text; an RFC 3339 date-time; a datetime, as
-            Avro's logical types give; or Protobuf's Timestamp. Digits below a millisecond are truncated.
+        value: A number, whole or with a fraction; the same as text; an RFC 3339 date-time, or one as Python
+            writes it; a datetime, as Avro's logical types give; or Protobuf's Timestamp. Digits below a
+            millisecond are truncated.
 
     Raises:
         ValueError: The value is none of these, or not within the years 1970 to 9999.
@@ -119,26 +131,51 @@ def read_time(source: TimeSource, value: object) -> int:
         if isinstance(value, bytes):
             value = to_text(value)
         if isinstance(value, str):
-            return _read_text(value, source.unit)
+            return _read_text(source, value)
         if isinstance(value, datetime):
             since = (value if value.tzinfo else value.replace(tzinfo=UTC)) - _EPOCH
-            return read_timestamp(since.days * _DAY_MS + since.seconds * 1_000 + since.microseconds // 1_000)
+            since_ms = since.days * _DAY_MS + since.seconds * 1_000 + since.microseconds // 1_000
+            return _check_range(since_ms, source.unit)
         if type(value) is float:
-            return read_timestamp(_round_down(value, source.unit))
+            return _check_range(_round_down(value, source.unit), source.unit)
         if (stamp_ms := timestamp_ms(value)) is not None:
-            return read_timestamp(stamp_ms)
+            return _check_range(stamp_ms, source.unit)
         message = f"neither a number nor an RFC 3339 date-time, but {type(value).__name__}"
         raise ValueError(message)
-    return read_timestamp(value if source.unit == "ms" else value * _NS[source.unit] // _MS_NS)
+    return _check_range(value if source.unit == "ms" else value * _NS[source.unit] // _MS_NS, source.unit)
 
 
-def _read_text(text: str, unit: str) -> int:
-    decimal = _DECIMAL.fullmatch(text)
+def unit_hint(time_ms: int, unit: str) -> str:
+    """Return which unit the number behind a wrong time looks like, and the remedy; empty where it is none.
+
+    Args:
+        time_ms: The time, milliseconds since the epoch.
+        unit: The unit in which the number was read.
+    """
+    for other, ns in _NS.items():
+        if other != unit and time_ms * ns // _NS[unit] in _LIKELY_MS:
+            return f"; the numbers look like {_UNITS[other]}: set timestamp.unit to {other} in inputs"
+    return ""
+
+
+def _check_range(time_ms: int, unit: str) -> int:
+    if 0 <= time_ms <= LAST_MS:
+        return time_ms
+    message = (
+        f"not within the years 1970 to 9999, UTC (a number is in {_UNITS[unit]}){unit_hint(time_ms, unit)}"
+    )
+    raise ValueError(message)
+
+
+def _read_text(source: TimeSource, text: str) -> int:
+    unit, decimal = source.unit, _DECIMAL.fullmatch(text)
     if decimal is None:
-        return read_timestamp(text)
+        # Python's str() of a datetime has a space for the T, and no offset where the time has none.
+        text = text[:11].replace(" ", "T") + text[11:]
+        return read_timestamp(f"{text}Z" if source.assume_utc and not _HAS_OFFSET.search(text) else text)
     whole, fraction = decimal[1], decimal[2] or ""
     value_ns = int(whole) * _NS[unit] + int(fraction.ljust(9, "0")) * _NS[unit] // _NS["s"]
-    return read_timestamp(value_ns // _MS_NS)
+    return _check_range(value_ns // _MS_NS, unit)
 
 
 def _round_down(value: float, unit: str) -> int:

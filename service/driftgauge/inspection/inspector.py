@@ -69,7 +69,7 @@ class Inspector:
             ConfigError: A library is not installed, or there is no source of schemas.
         """
         streams, self.problems = load_available_streams(settings)
-        self._lead_ms = settings.allowed_lead
+        self._lead_ms, self._age_ms = settings.allowed_lead, settings.allowed_age
         self._largest_bytes = settings.largest_record
         self._contracts = build_contracts(streams)
         self._without_baseline = {stream.name for stream in settings.streams} - {
@@ -103,6 +103,7 @@ class Inspector:
         decoder = Decoder(
             [*self._contracts, *unchecked.values()],
             lead_ms=self._lead_ms,
+            age_ms=self._age_ms,
             readers=self._readers,
             largest_bytes=self._largest_bytes,
         )

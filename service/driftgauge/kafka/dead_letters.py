@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from confluent_kafka import Message
 
 from driftgauge.errors import TransactionAborted
-from driftgauge.events.rejection import Rejection
+from driftgauge.events.rejection import Reason, Rejection
 from driftgauge.kafka.transaction import ANY, Headers, Transaction
 
 __all__ = ["MAX_BUFFERED_BYTES", "DeadLetters"]
@@ -47,6 +47,7 @@ class DeadLetters:
     def __init__(self, transaction: Transaction, topic: str, max_bytes: int) -> None:
         self._transaction = transaction
         self._topic = topic
+        self._logged: set[tuple[str, Reason]] = set()
         self._max_bytes = max_bytes
         self._largest_bytes = 0  # of a letter since the last commit
         self._buffered: list[tuple[Message, Rejection]] = []
@@ -62,9 +63,21 @@ class DeadLetters:
         return self._buffered_bytes >= MAX_BUFFERED_BYTES
 
     def add(self, messages: Sequence[Message], rejections: Sequence[Rejection]) -> None:
-        """Buffer the rejected ones of these messages."""
+        """Buffer the rejected ones of these messages; log the first of each topic and reason."""
         for rejection in rejections:
             message = messages[rejection.row]
+            kind = message.topic() or "", rejection.reason
+            if kind not in self._logged:
+                self._logged.add(kind)
+                _log.warning(
+                    "a record is refused; more of its topic and reason are counted and kept, and not logged",
+                    extra={
+                        "record": f"{message.topic()}[{message.partition()}]@{message.offset()}",
+                        "reason": rejection.reason,
+                        "detail": rejection.detail,
+                        "remedy": "see the runbook DriftgaugeEventsRejected for the causes of each reason",
+                    },
+                )
             self._buffered.append((message, rejection))
             # Headers are not counted, because reading them is slow and may fail.
             self._buffered_bytes += _FRAME_BYTES + len(message.key() or b"") + len(message.value() or b"")

@@ -22,14 +22,14 @@ class IntervalCounts:
 
     Attributes:
         accepted: Events by stream.
-        rejected: Records by configured stream, None where they name none, and reason.
+        rejected: Records by topic, configured stream (None where that is not known) and reason.
         records: Records by topic and outcome.
         lost: Losses of records before they were read, by partition.
         skipped: Offsets passed without a record, by topic and place.
     """
 
     accepted: Counter[str] = field(default_factory=Counter)
-    rejected: Counter[tuple[str | None, Reason]] = field(default_factory=Counter)
+    rejected: Counter[tuple[str, str | None, Reason]] = field(default_factory=Counter)
     records: Counter[tuple[str, RecordOutcome]] = field(default_factory=Counter)
     lost: dict[Partition, RecordLoss] = field(default_factory=dict)
     skipped: Counter[tuple[str, SkipPlace]] = field(default_factory=Counter)
@@ -60,7 +60,8 @@ class IntervalCounts:
             partitions: The partitions by code.
         """
         for rejection in rejections:
-            self.rejected[rejection.stream, rejection.reason] += 1
+            topic, _ = partitions[int(records.partition[rejection.row])]
+            self.rejected[topic, rejection.stream, rejection.reason] += 1
         refused = np.array([rejection.row for rejection in rejections], dtype=np.intp)
         for batch in decoded.batches:
             self.accepted[batch.stream] += len(batch) - int(np.isin(batch.row, refused).sum())

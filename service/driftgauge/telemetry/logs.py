@@ -78,11 +78,11 @@ def count_messages(count: Callable[[int], None]) -> None:
     logging.getLogger().addHandler(_LevelCounter(count))
 
 
-def end_process(why: str, **fields: object) -> NoReturn:
+def end_process(why: str, *, remedy: str, **fields: object) -> NoReturn:
     """Log why, and end the process with status 1 without waiting for anything, not even for the log."""
     timer = threading.Timer(_LOG_S, os._exit, [1])
     timer.daemon = True
     timer.start()
     # Where nobody reads standard error, this waits.
-    _log.critical(why, extra=fields)
+    _log.critical(why, extra={**fields, "remedy": remedy})
     os._exit(1)

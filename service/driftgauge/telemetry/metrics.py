@@ -10,7 +10,6 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from driftgauge.clock import Clock
-from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.metrics_registry import MetricsRegistry
@@ -23,11 +22,7 @@ _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 _PHASES = {Role.COUNT: ("decode", "count", "commit"), Role.WINDOWS: ("apply", "close", "write")}
 
 NO_STREAM = ""
-"""The `stream` label of records that name no configured stream."""
-
-# A stream's series starts with its first outcome, because all outcomes in every replica are too many series.
-# `invalid` occurs with and without a configured stream: the stream's name itself may be the invalid field.
-_REASONS_WITHOUT_STREAM = (Reason.TOO_LARGE, Reason.UNDECODABLE, Reason.INVALID, Reason.UNKNOWN_STREAM)
+"""The `stream` label of rejected records whose stream is not known or not configured."""
 
 
 class RecordOutcome(StrEnum):
@@ -63,7 +58,7 @@ class Telemetry:
         roles: Collection[Role],
         clock: Clock,
     ) -> None:
-        """Create the metrics, with counters at 0 for every possible label set except those of streams."""
+        """Create the metrics, with counters at 0 for every label set that holds no stream."""
         self.registry = MetricsRegistry()
         self.health = health
         self.clock = clock
@@ -91,6 +86,7 @@ class Telemetry:
         self.commits = self._counter("driftgauge_commits_total")
         self.sessions_lost = self._counter("driftgauge_sessions_lost_total")
         self.records = self._counter("driftgauge_records_total")
+        self.records_rejected = self._counter("driftgauge_records_rejected_total")
         self.records_lost = self._counter("driftgauge_records_lost_total")
         self.offsets_skipped = self._counter("driftgauge_offsets_skipped_total")
         for role in roles:
@@ -100,8 +96,6 @@ class Telemetry:
                 self.commits.labels(role, outcome)
             self.sessions_lost.labels(role)
         if Role.COUNT in roles:
-            for reason in _REASONS_WITHOUT_STREAM:
-                self.events.labels(NO_STREAM, reason)
             for topic in topics:
                 self.records_lost.labels(topic)
                 for place in SkipPlace:

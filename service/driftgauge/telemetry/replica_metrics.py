@@ -98,8 +98,17 @@ REPLICA_METRICS = (
         "driftgauge_records_total",
         ("topic", "outcome"),
         "records",
-        "Records read, by outcome: accepted, filtered (by the topic's `where`) or rejected (dead-lettered)."
-        " A record may hold several events.",
+        "Records read, at their commit, by outcome: accepted, filtered (by the topic's `where`) or rejected"
+        " (dead-lettered). A record may hold several events. The rejected share of a topic is rejected /"
+        " (accepted + rejected).",
+    ),
+    Metric(
+        "driftgauge_records_rejected_total",
+        ("topic", "stream", "reason"),
+        "records",
+        "Rejected records, by reason. The stream label is empty where the record's stream is not known or not"
+        " configured; a constant of the topic's mapping is known of every record. A series starts with its"
+        " first record on the replica.",
     ),
     Metric(
         "driftgauge_schema_waiting_partitions",

@@ -252,15 +252,14 @@ class RoleTelemetry:
     def counted(
         self,
         accepted: Mapping[str, int],
-        rejected: Mapping[tuple[str | None, Reason], int],
+        rejected: Mapping[tuple[str, str | None, Reason], int],
         lost: Mapping[Partition, RecordLoss],
     ) -> None:
-        """Count the records of a commit: accepted, rejected, and lost before they were read; log losses."""
+        """Count a commit's accepted events, rejected records, and records lost unread; log losses."""
         for stream, number in accepted.items():
-            self._metrics.events.labels(stream, "accepted").inc(number)
-        for (named, reason), number in rejected.items():
-            label = named if named in self._stream_names else NO_STREAM
-            self._metrics.events.labels(label, reason).inc(number)
+            self._metrics.events.labels(stream).inc(number)
+        for (topic, named, reason), number in rejected.items():
+            self._metrics.records_rejected.labels(topic, named or NO_STREAM, reason).inc(number)
         for partition, loss in sorted(lost.items(), key=lambda item: item[0]):
             self._metrics.records_lost.labels(partition[0]).inc(loss.records)
             self._log_loss(partition, loss)

@@ -21,12 +21,10 @@ def _windows_closed(view: StreamView) -> Samples:
 TOTAL_METRICS = (
     Metric(
         "driftgauge_events_total",
-        ("stream", "outcome"),
+        ("stream",),
         "events",
-        "Records read from the events topics, by outcome: accepted, or the reason of the rejection. A record"
-        " counts once, at its commit. Late events are accepted. The stream label is empty where the record"
-        " names no configured stream; those series start at 0. A stream's series starts with the first"
-        " record of that outcome on the replica, so rate() misses the first commit.",
+        "Accepted events, late ones among them, at their commit. A record may hold several. A stream's series"
+        " starts with its first event on the replica, so rate() misses the first commit.",
     ),
     size_metric(
         "driftgauge_late_events_total",

@@ -23,7 +23,7 @@ _OUTAGE_S = 120.0
 
 _VERDICTS = "driftgauge_window_verdict"
 _SHOWN = len(STREAMS) * len(WINDOWS)
-_REFUSED = 'sum by (outcome) (driftgauge_events_total{outcome!="accepted"}) > 0'
+_REFUSED = "sum by (reason) (driftgauge_records_rejected_total) > 0"
 
 _LATE = "sum(driftgauge_late_events_total) > 0"
 
