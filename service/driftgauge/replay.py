@@ -49,6 +49,7 @@ class RecordReplay:
         refusals: Refusals,
         topic: str,
         schemas: SchemaSource | None = None,
+        age_ms: int = LAST_MS,
     ) -> None:
         """Create a replay.
 
@@ -59,6 +60,7 @@ class RecordReplay:
             refusals: Counts the refused events.
             topic: The topic whose records are read.
             schemas: Where schemas come from, for encodings that need them.
+            age_ms: How far an event's time may be behind its record; most records in files have no time.
 
         Raises:
             ConfigError: The topic's mapping cannot be used.
@@ -66,7 +68,7 @@ class RecordReplay:
         self.topic = topic
         inputs = {name: each for name, each in settings.inputs.items() if name == topic}
         self._decoder = build_decoder(
-            streams, settings.allowed_lead, settings.largest_record, inputs, schemas
+            streams, settings.allowed_lead, settings.largest_record, inputs, schemas, age_ms=age_ms
         )
         self.streams = streams
         self._clock = clock

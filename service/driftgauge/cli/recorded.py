@@ -30,7 +30,7 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.durations import format_duration
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.errors import InputError
-from driftgauge.events.timestamps import format_timestamp
+from driftgauge.events.timestamps import LAST_MS, format_timestamp
 from driftgauge.records.descriptions import BaselineDescription
 from driftgauge.records.results import result_record
 
@@ -162,6 +162,7 @@ def _replaying(
             refusals=refusals,
             topic=topic,
             schemas=schemas,
+            age_ms=LAST_MS if files else settings.allowed_age,
         )
         if files:
             yield replay, replay.count(RecordFiles(files, topic, track))

@@ -44,6 +44,7 @@ class MappedReader:
 
     Attributes:
         settings: The mapping.
+        event_id, model_version: The fields, given a record and its decoded value.
         segments_source: Where the segments are, in words.
         gives_ids: Whether an event without an id gets topic, partition and offset as one.
         unit, stream: See `Reader`.
@@ -77,8 +78,8 @@ class MappedReader:
         self._reads_attributes = settings.encoding == "cloudevents" and bool(self._on_attributes)
         self._time = compile_source(settings.timestamp)
         self._record_time = compile_source(RECORD_TIME)
-        self._event_id = TextField("event_id", settings.event_id)
-        self._model_version = TextField("model_version", settings.model_version)
+        self.event_id = TextField("event_id", settings.event_id)
+        self.model_version = TextField("model_version", settings.model_version)
         self._segments = {
             key: TextField(f"segments.{key}", source) for key, source in settings.segments.items()
         }
@@ -193,22 +194,6 @@ class MappedReader:
             return read_time(source, found)
         except ValueError as error:
             raise EventError(Reason.INVALID, f"timestamp: {error} ({describe_source(source)})") from None
-
-    def event_id(self, record: RawRecord, value: object) -> str | None:
-        """Return the event id; None where it is missing.
-
-        Raises:
-            EventError: The id is no text.
-        """
-        return self._event_id(record, value)
-
-    def model_version(self, record: RawRecord, value: object) -> str | None:
-        """Return the model's version; None where it is missing.
-
-        Raises:
-            EventError: The version is no text.
-        """
-        return self._model_version(record, value)
 
     def segments(self, record: RawRecord, value: object) -> dict[str, str] | None:
         """Return the segments by key, without those that are missing; None if the mapping has none.
