@@ -7,7 +7,8 @@ import pytest
 
 from driftgauge import record_files
 from driftgauge.errors import InputError
-from driftgauge.record_files import EventFiles, read_lines, read_sample
+from driftgauge.progress import ignore_progress
+from driftgauge.record_files import EventFiles, RecordFiles, read_lines, read_sample
 
 NOW_MS = 1_762_128_000_000
 
@@ -110,6 +111,14 @@ def test_only_the_start_of_a_long_line_is_kept(tmp_path, monkeypatch, name, leng
         path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
         lines = [(1, b"x" * min(length, 16)), (2, b"after")]
         assert list(read_lines(path)) == lines[: 1 + content.count(b"\n")]
+
+
+def test_batch_of_long_lines_is_short(tmp_path, monkeypatch):
+    monkeypatch.setattr(record_files, "LONGEST_LINE", 16)
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\n".join([b"x" * 9] * 5))
+    batches = RecordFiles([path], "orders", ignore_progress).batches()
+    assert [[record.offset() for record in batch] for batch in batches] == [[1, 2], [3, 4], [5]]
 
 
 @pytest.mark.parametrize("name", ["{}.jsonl", "{}.jsonl.gz"])

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from io import BufferedIOBase
-from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -182,14 +181,23 @@ class RecordFiles:
     def batches(self) -> Iterator[list[RawRecord]]:
         """Yield the records, file by file; a record's offset is the number of its line.
 
+        A batch has at most 1,000 records, and 128 MiB.
+
         Raises:
             InputError: A file cannot be read, or a line is no record.
         """
         files = EventFiles(self._paths, self._track)
         for partition, path in enumerate(self._paths):
-            lines = files.read(path)
-            while numbered := list(islice(lines, _BATCH)):
-                yield [self._to_record(line, partition, number) for number, line in numbered]
+            batch: list[RawRecord] = []
+            size = 0
+            for number, line in files.read(path):
+                batch.append(self._to_record(line, partition, number))
+                size += len(line)
+                if len(batch) == _BATCH or size >= LONGEST_LINE:
+                    yield batch
+                    batch, size = [], 0
+            if batch:
+                yield batch
 
     def place(self, record: RawRecord) -> str:
         """Return where a record stands, in words."""

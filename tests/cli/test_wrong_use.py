@@ -116,6 +116,7 @@ def folder(tmp_path, monkeypatch, config, events):
         ),
         (["replay", "--config", "x.yaml"], "name FILES of records, or --topic and --from"),
         (["replay", "absent.jsonl", "--config", "driftgauge.yaml"], "driftgauge: no such file:"),
+        ([*REPLAY, "--until", MONDAY], "and no range with FILES"),
         ([*REPLAY, "--openmetrics", "h", "--label", "job"], "--label job: write NAME=VALUE"),
         ([*REPLAY, "--openmetrics", "h", "--label", "1a=b"], "--label 1a=b: write"),
         ([*REPORT, "--json"], "name FILES of window results or events, or --topic"),

@@ -144,8 +144,8 @@ def _replaying(
     from driftgauge.report.topic_range import TopicRange
     from driftgauge.streams import load_streams
 
-    if bool(files) == (from_ms is not None):
-        fault = "name FILES of records, or --topic and --from to read a topic"
+    if bool(files) == (from_ms is not None or until_ms is not None):
+        fault = "name FILES of records, or --topic and --from to read a topic, and no range with FILES"
         raise InputError(fault)
     settings = read_settings(config_path, connects=not files)
     topic = choose_topic(settings, topic)
