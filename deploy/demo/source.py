@@ -40,7 +40,7 @@ class TrafficSource:
         The digits that the images show name the clusters.
         """
         rows = self.rng.permutation(np.tile(np.arange(len(self.images.labels)), _SHIFTS_PER_IMAGE))
-        days = Traffic(np.arange(len(rows)) // EVENTS_PER_DAY, DAY_MS)
+        days = Traffic.of(np.arange(len(rows)) // EVENTS_PER_DAY * DAY_MS, DAY_MS)
         shifted = shift_randomly(self.images, rows, self.rng)
         return fit_baseline(
             self.network.embed(shifted),

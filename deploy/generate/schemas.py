@@ -1,17 +1,31 @@
 """The JSON Schemas of schemas/ (draft 2020-12), from the models."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from deploy.generate.texts import to_json
 from pydantic import BaseModel
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 
+from driftgauge.config import Settings
+from driftgauge.core.durations import format_duration
 from driftgauge.events.contract import Event
 from driftgauge.records.window_record import WindowRecord
 
 __all__ = ["json_schemas"]
 
-_MODELS: dict[str, type[BaseModel]] = {"event.v1": Event, "window-result.v1": WindowRecord}
+_MODELS: dict[str, type[BaseModel]] = {
+    "event.v1": Event,
+    "window-result.v1": WindowRecord,
+    "settings": Settings,
+}
+# What the models' validators also accept: other keys in place of one, and a path as text.
+_SHORT_FORMS = {
+    "StreamSettings": ("baselines", ["baseline"]),
+    "InputSettings": ("vectors", ["stream", "embedding"]),
+}
+_PATHS = ("Source", "TimeSource", "VectorSource")
 
 
 class _Generator(GenerateJsonSchema):
@@ -20,6 +34,13 @@ class _Generator(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: object) -> bool:
         return False
 
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """Write the default of a duration as a file does."""
+        written = super().default_schema(schema)
+        if written.get("type") == "string" and isinstance(written["default"], int):
+            written["default"] = format_duration(written["default"])
+        return written
+
 
 def json_schemas() -> Mapping[str, str]:
     """Return the text of each schema by file name."""
@@ -27,10 +48,15 @@ def json_schemas() -> Mapping[str, str]:
 
 
 def _schema(name: str, model: type[BaseModel]) -> str:
-    return to_json(
-        {
-            "$schema": GenerateJsonSchema.schema_dialect,
-            "$id": f"urn:driftgauge:{name.replace('.', ':')}",
-            **model.model_json_schema(schema_generator=_Generator),
-        }
-    )
+    schema: dict[str, Any] = {
+        "$schema": GenerateJsonSchema.schema_dialect,
+        "$id": f"urn:driftgauge:{name.replace('.', ':')}",
+        **model.model_json_schema(schema_generator=_Generator),
+    }
+    if model is Settings:
+        definitions = schema["$defs"]
+        for kind, (long, short) in _SHORT_FORMS.items():
+            definitions[kind]["required"].remove(long)
+            definitions[kind]["properties"] |= {key: {"description": f"Short for {long}."} for key in short}
+        definitions |= {kind: {"anyOf": [{"type": "string"}, definitions[kind]]} for kind in _PATHS}
+    return to_json(schema)

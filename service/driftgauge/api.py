@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from driftgauge.baseline.artifact import Baseline, BaselineMetadata, ClusterDescription
 from driftgauge.baseline.artifact import load as load_baseline
 from driftgauge.baseline.artifact import save as save_baseline
+from driftgauge.baseline.collecting import TextSample
 from driftgauge.baseline.fitting import Provenance, fit_baseline
 from driftgauge.baseline.segments import Members
-from driftgauge.baseline.texts import TextSample
 from driftgauge.baseline.windows import Traffic
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import load_settings

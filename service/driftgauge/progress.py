@@ -8,7 +8,7 @@ __all__ = ["Track", "WorkProgress", "ignore_progress"]
 
 @dataclass(frozen=True, slots=True)
 class WorkProgress:
-    """How far a piece of work has come; the first report of a piece of work starts its clock.
+    """How far a piece of work has come.
 
     Attributes:
         noun: What is done, in the plural, such as "lines read".
@@ -21,6 +21,12 @@ class WorkProgress:
     done: int
     total: int | None = None
     share: float | None = None
+
+    @property
+    def text(self) -> str:
+        """How much is done, such as "1,000 of 4,000 lines read"."""
+        of = "" if self.total is None else f" of {self.total:,}"
+        return f"{self.done:,}{of} {self.noun}"
 
     @property
     def known_share(self) -> float | None:

@@ -8,7 +8,6 @@ from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +19,7 @@ from driftgauge.config import Settings
 from driftgauge.errors import BrokerError, ConfigError, InputError
 from driftgauge.events.decoder import Decoded
 from driftgauge.events.records import RawRecord, Records, StoredRecord, credible_ms
+from driftgauge.files import open_regular
 from driftgauge.progress import Track, WorkProgress
 
 __all__ = [
@@ -63,8 +63,8 @@ def read_lines(path: Path, report: Callable[[int, int], None] = _ignore) -> Iter
         InputError: The file cannot be read, or is truncated.
     """
     try:
-        with path.open("rb") as file, gzip.open(file) if path.suffix == ".gz" else file as lines:
-            for number, line in enumerate(iter(partial(_read_line, lines), b""), start=1):
+        with open_regular(path) as file, gzip.open(file) if path.suffix == ".gz" else file as lines:
+            for number, line in enumerate(iter(partial(_read_line, lines.readline), b""), start=1):
                 if number % _REPORT_LINES == 0:
                     report(number, file.tell())
                 if number == 1:
@@ -77,10 +77,10 @@ def read_lines(path: Path, report: Callable[[int, int], None] = _ignore) -> Iter
         raise InputError(message) from error
 
 
-def _read_line(lines: BufferedIOBase) -> bytes:
-    line = rest = lines.readline(LONGEST_LINE)
+def _read_line(readline: Callable[[int], bytes]) -> bytes:
+    line = rest = readline(LONGEST_LINE)
     while len(rest) == LONGEST_LINE and not rest.endswith(b"\n"):
-        rest = lines.readline(LONGEST_LINE)
+        rest = readline(LONGEST_LINE)
     return line
 
 
@@ -167,7 +167,7 @@ class RecordFiles:
         Raises:
             InputError: A file is missing, or is not .jsonl or .jsonl.gz.
         """
-        missing = [str(path) for path in paths if not path.is_file()]
+        missing = [str(path) for path in paths if not path.exists()]
         if missing:
             message = f"no such file: {', '.join(missing)}; check the paths"
             raise InputError(message)
@@ -273,7 +273,8 @@ def read_sample(path: Path, topic: str, now_ms: int) -> list[StoredRecord]:
         values = [line for _, line in read_lines(path)]
     else:
         try:
-            values = [gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()]
+            with open_regular(path) as file, gzip.open(file) if path.suffix == ".gz" else file as content:
+                values = [content.read()]
         except (OSError, EOFError, zlib.error) as error:
             reason = getattr(error, "strerror", None) or error
             message = f"{path} cannot be read ({reason}); name a file of sample records"

@@ -1,17 +1,70 @@
 """Reports and pictures of backtests."""
 
-from typing import Any
+import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from driftgauge.backtest.picture import draw
-from driftgauge.backtest.report import as_json, describe
-from driftgauge.cli.printing import render
+from driftgauge.backtest.report import describe, report_backtest
+from driftgauge.cli.printing import print_report, render
 from driftgauge.errors import InputError
-from tests.builders.clocks import HOUR_MS
-from tests.builders.results import build_timeline
+from tests.builders.clocks import DAY_MS, HOUR_MS
+from tests.builders.results import LETTERS, build_timeline
 
 NIGHT = "".join("w" if hour < 4 else "o" for hour in range(24))
+
+
+def report(verdicts, drift_ms=None, **fields):
+    return report_backtest([build_timeline(verdicts, **fields)], drift_ms, {"invalid": 2})
+
+
+def only(*arguments, **fields):
+    (timeline,) = report(*arguments, **fields).timelines
+    return timeline
+
+
+def starts(points):
+    return [point.window.start_ms // point.window.size_ms for point in points]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "pages"),
+    [("ooo", []), ("DDD", [0]), ("oDDoD", [1, 4]), ("wDwD", [1, 3]), ("iDi", [1])],
+)
+def test_page_is_drift_after_window_without_drift(verdicts, pages):
+    assert starts(only(verdicts).pages) == pages
+
+
+@given(st.text("owDi", min_size=1, max_size=40))
+def test_verdict_counts_sum_to_windows(verdicts):
+    found = only(verdicts).verdicts
+    assert {verdict: verdicts.count(letter) for letter, verdict in LETTERS.items()}.items() <= found.items()
+    assert sum(found.values()) == len(verdicts)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "drift_ms", "false", "delays"),
+    [
+        ("oDowo" + "owDD", 5 * HOUR_MS, (5, 1, 2), (2, 3, 3 * HOUR_MS)),
+        # A window that contains the start of the drift is not clean.
+        ("oD", HOUR_MS + 1, (1, 0, 0), (1, 1, HOUR_MS - 1)),
+        ("oo", 0, (0, 0, 0), (None, None, None)),
+    ],
+)
+def test_alarms_before_drift_are_false_and_later_ones_have_delay(verdicts, drift_ms, false, delays):
+    outcome = only(verdicts, drift_ms).outcome
+    assert (outcome.clean, outcome.false_pages, outcome.false_alarms) == false
+    assert (outcome.warned_after, outcome.paged_after, outcome.paged_after_ms) == delays
+    clean, pages, _ = false
+    assert outcome.pages_per_year == (pytest.approx(8766 * pages / clean) if clean else None)
+
+
+def test_alarms_are_counted_by_starting_hour():
+    hours = only("w" + "o" * 23 + "D" + "o" * 4 + "w").alarms_by_hour
+    assert hours == [2, 0, 0, 0, 0, 1, *[0] * 18]
+    assert only("DDD", size_ms=DAY_MS).alarms_by_hour is None
 
 
 @pytest.mark.parametrize(
@@ -26,28 +79,36 @@ NIGHT = "".join("w" if hour < 4 else "o" for hour in range(24))
             "oDo" + "owD",
             3 * HOUR_MS,
             [
-                "3 windows before with 1 false alarms (33.33%) and 1 false pages",
-                "first warned by window 2 after, paged by window 3, 3.0 h after",
+                "images 1h 3 1 1 2.9e+03 2 3 3h",
             ],
         ),
         ("oo", None, ["No pages.", "--drift-from"]),
-        ("oo", HOUR_MS, ["no alarm after"]),
+        ("oo", HOUR_MS, ["images 1h 1 0 0 0 - - -"]),
         ("oD" * 25, None, ["and 5 more"]),
-        (NIGHT * 3, None, ["a daily cycle looks like drift", "alarms by hour of day"]),
+        (
+            NIGHT * 3,
+            None,
+            [
+                "images 1h, alarms by hour of day, UTC: 00h 3, 01h 3, 02h 3, 03h 3 ",
+                "a daily cycle looks like drift",
+            ],
+        ),
     ],
 )
 def test_text_counts_verdicts_and_evaluates_alarms(snapshot, verdicts, drift_ms, parts):
-    text = render(describe([build_timeline(verdicts)], drift_ms))
+    text = render(describe(report(verdicts, drift_ms)))
     assert [part for part in parts if part not in " ".join(text.split())] == []
     assert text == snapshot
 
 
-def test_json_has_verdicts_pages_and_evaluation():
-    (found,) = as_json([build_timeline("oDo")], 2 * HOUR_MS)
+def test_json_is_the_record(capsys):
+    print_report(report("oDo", 2 * HOUR_MS), describe, as_json=True)
+    document = json.loads(capsys.readouterr().out)
+    (found,) = document["timelines"]
     assert found["verdicts"] == {"ok": 2, "warning": 0, "drift": 1, "insufficient": 0, "incomplete": 0}
-    assert (found["pages"], found["segment"]) == (["1970-01-01T01:00:00Z"], None)
-    outcome: Any = found["outcome"]
-    assert outcome["false_pages"] == 1
+    assert [page["window"]["start_ms"] for page in found["pages"]] == [HOUR_MS]
+    assert (found["segment"], found["outcome"]["false_pages"]) == (None, 1)
+    assert (document["drift_ms"], document["refused"]) == (2 * HOUR_MS, {"invalid": 2})
 
 
 def test_picture_is_png(tmp_path):

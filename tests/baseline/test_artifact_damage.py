@@ -1,6 +1,7 @@
 """Damaged baseline files are refused with the reason."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,10 @@ def test_load_of_unusable_file_names_path(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     with pytest.raises(BaselineError, match=r"x\.safetensors: cannot read.*No such file.*check the path"):
         load(path)
+    os.mkfifo(path)
+    with pytest.raises(BaselineError, match=r"x\.safetensors: cannot read.*a pipe, a device.*check the path"):
+        load(path)
+    path.unlink()
     with path.open("wb") as file:
         file.truncate(256 * 1024 * 1024 + 1)  # sparse: takes no space
     with pytest.raises(BaselineError, match=r"x\.safetensors: .*larger than 268,435,456 bytes"):
@@ -69,10 +74,10 @@ CONTRADICTION = r"the metadata states .* but the arrays have"
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"format_version": 5, "later": 1}, "format version is 5; this driftgauge reads version 4"),
+        ({"format_version": 6, "later": 1}, "format version is 6; this driftgauge reads version 5"),
         ({"metadata": {"clusters": "6"}}, r"metadata\.clusters: Input should be a valid integer"),
         ({"metadata": {"metric": "manhattan"}}, r"metadata\.metric: Input should be 'euclidean' or 'cosine'"),
-        ({"metadata": {"stream": "a/b"}}, r"metadata\.stream: String should match"),
+        ({"metadata": {"stream": "a b"}}, r"metadata\.stream: String should match"),
         ({"metadata": {"created_ms": 10**18}}, r"metadata\.created_ms: Input should be less"),
         ({"metadata": {"window_ms": 0}}, r"metadata\.window_ms: Input should be greater"),
         ({"metadata": {"training_set": 1}}, r"metadata\.training_set: Input should be a valid boolean"),
@@ -124,9 +129,9 @@ def test_header_without_format_version_is_refused(path: Path, header: str) -> No
         ("quantile_levels", np.ones(0), r"expected float64 \(q=7\)"),
         ("components", np.ones((0, 8), np.float32), r"components is float32 of shape \(0, 8\)"),
         ("components", np.ones((8, 8), np.float16), "components is float16"),
-        ("dependence_counts", np.ones(2), r"dependence_counts is float64 of shape \(2,\)"),
-        ("dependence_means", np.eye(7), r"dependence_means .* expected float64 \(r=8, r=8\)"),
-        ("dependence_windows", np.ones(1), r"dependence_windows is float64"),
+        ("overdispersion_counts", np.ones(2), r"overdispersion_counts is float64 of shape \(2,\)"),
+        ("overdispersion_means", np.eye(7), r"overdispersion_means .* expected float64 \(r=8, r=8\)"),
+        ("overdispersion_windows", np.ones(1), r"overdispersion_windows is float64"),
         ("segment_means", np.zeros((2, 8)), r"segment_means .* expected float64 \(s=3, r=8\)"),
         ("segment_counts", np.ones((3, 6), np.int32), "segment_counts is int32"),
         # A changed bit.

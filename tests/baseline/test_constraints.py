@@ -56,7 +56,7 @@ def test_baseline_rejects_invalid_values(baseline: Baseline, name: str, value: f
             Overdispersion(20, 1.0, np.diag([1.0] * 7 + [1e9])),
             r"of 600 vectors cannot vary 1e\+09 times as much",
         ),
-        (Overdispersion(20, np.inf, np.eye(8)), "dependence_counts holds values that are not finite"),
+        (Overdispersion(20, np.inf, np.eye(8)), "overdispersion_counts holds values that are not finite"),
         (Overdispersion(20, 1.0, -np.eye(8)), "overdispersion of the means must be a covariance"),
         (Overdispersion(20, 1.0, np.ones((8, 8))), "overdispersion of the means must be a covariance"),
         (Overdispersion(20, 1.0, np.triu(np.full((8, 8), 0.1)) + np.eye(8)), "must be a covariance"),
@@ -124,7 +124,7 @@ def test_baseline_accepts_strongest_possible_overdispersion(full_baseline: Basel
     strongest = Overdispersion(20, 360_000.0, np.eye(8))
     accepted = dataclasses.replace(full_baseline, overdispersion=strongest)
     assert accepted.overdispersion is strongest
-    assert 360_000 < strongest.inflation(6) < np.inf
+    assert 360_000 < strongest.of_tail(6) < np.inf
     with pytest.raises(ValueError, match="frozen"):
         accepted.metadata.seed = 4
 
@@ -140,7 +140,7 @@ def test_baseline_rejects_parts_that_contradict(baseline: Baseline, full_baselin
             {
                 "cluster_means": np.zeros((6, 33)),
                 "components": np.ones((33, 8), "f4"),
-                "variances": np.ones(33),
+                "variances": np.full(33, np.nan),  # limits come before values
             },
             "the baseline has 33 components; the maximum is 32",
         ),

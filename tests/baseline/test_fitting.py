@@ -89,7 +89,7 @@ def test_identity_ignores_number_of_threads() -> None:
         "from driftgauge.baseline.fitting import Provenance, fit_baseline;"
         "from driftgauge.baseline.windows import Traffic;"
         "x = np.random.default_rng(0).normal(size=(8_000, 48)).astype(np.float32);"
-        "came = Provenance(Traffic(np.arange(8_000) // 125, 3_600_000));"
+        "came = Provenance(Traffic.of(np.arange(8_000) // 125 * 3_600_000, 3_600_000));"
         "known = dict(stream='s', model_version=None, created_ms=0, provenance=came);"
         "baseline = fit_baseline(x, progress=lambda _: None, **known);"
         "assert baseline.overdispersion is not None; print(baseline.identity)"

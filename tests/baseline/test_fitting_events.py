@@ -6,9 +6,8 @@ from numpy.typing import NDArray
 
 from driftgauge.baseline.fitting import Provenance, split_indices
 from driftgauge.baseline.moments import moments, project
-from driftgauge.baseline.radii import beyond_others
 from driftgauge.baseline.segments import SegmentChoice, find_members
-from driftgauge.baseline.spreads import measure_spreads, moments_of
+from driftgauge.baseline.spreads import beyond_others, measure_spreads, moments_of
 from driftgauge.baseline.windows import LEAST_WINDOWS, Traffic, observe, split_whole
 from tests.builders.baselines import draw_bursts, fit, traffic_of
 from tests.builders.clocks import HOUR_MS
@@ -16,7 +15,7 @@ from tests.builders.clocks import HOUR_MS
 
 def test_fit_with_times_splits_whole_windows_and_measures_overdispersion() -> None:
     vectors = draw_bursts(6_000, 5)
-    traffic = Traffic(np.repeat(np.arange(60), 100), HOUR_MS)
+    traffic = Traffic.of(np.repeat(np.arange(60), 100) * HOUR_MS, HOUR_MS)
     lines: list[str] = []
     baseline = fit(vectors, provenance=Provenance(traffic), progress=lines.append)
     split = split_whole(traffic.numbers, 3_000, 0)
@@ -103,7 +102,7 @@ def test_fit_with_times_measures_overdispersion_of_segments() -> None:
     labels = [{"side": "ab"[row // 5 % 2], "n": "few" if row % 10 == 0 else "many"} for row in range(12_000)]
     members = find_members(labels, [SegmentChoice("side", ("a",)), SegmentChoice("n", ("few",))])
     lines: list[str] = []
-    traffic = Traffic(np.arange(12_000) // 200, HOUR_MS)
+    traffic = Traffic.of(np.arange(12_000) // 200 * HOUR_MS, HOUR_MS)
     baseline = fit(vectors, provenance=Provenance(traffic, members), progress=lines.append)
     assert baseline.overdispersion is not None
     *sides, few, many = baseline.segments

@@ -8,7 +8,7 @@ import pytest
 from driftgauge.baseline.artifact import load, save
 from driftgauge.baseline.fitting import Provenance
 from driftgauge.baseline.groups import measure_groups, number_groups, report_groups
-from driftgauge.baseline.report import describe
+from driftgauge.baseline.report import describe, report_baseline
 from driftgauge.baseline.windows import Traffic
 from driftgauge.cli.printing import render
 from driftgauge.core.counting.hashing import HASH_BINS
@@ -88,7 +88,7 @@ def test_fit_with_groups_keeps_them_whole_and_states_their_number(tmp_path: Path
     assert baseline.metadata.reference_count == 5 * baseline.metadata.groups
     assert baseline.metadata.window_ms is None
     assert f"groups worth {baseline.metadata.groups} of one size" in " ".join(
-        render(describe(baseline, tmp_path / "x")).split()
+        render(describe(report_baseline(baseline, tmp_path / "x"))).split()
     )
     save(baseline, tmp_path / "grouped.safetensors")
     assert load(tmp_path / "grouped.safetensors").identity == baseline.identity
@@ -106,7 +106,9 @@ def test_fit_with_groups_keeps_them_whole_and_states_their_number(tmp_path: Path
 def test_groups_are_used_where_windows_are_not_enough(
     an_hour: int, clusters: int, groups: int | None
 ) -> None:
-    known = Provenance(Traffic(np.arange(6_000) // an_hour, HOUR_MS), groups=np.arange(6_000) // 5)
+    known = Provenance(
+        Traffic.of(np.arange(6_000) // an_hour * HOUR_MS, HOUR_MS), groups=np.arange(6_000) // 5
+    )
     lines: list[str] = []
     vectors = draw_bursts(6_000, 5)
     about = fit(vectors, clusters=clusters, provenance=known, progress=lines.append).metadata

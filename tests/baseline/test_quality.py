@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 
 from driftgauge.baseline.artifact import Baseline
-from driftgauge.baseline.quality import (
-    largest_window,
-    notes,
-    stability_reading,
-    tiny_clusters,
-)
+from driftgauge.baseline.quality import notes, stability_reading
 from driftgauge.core.counting.hashing import HASH_BINS
 from tests.builders.baselines import with_metadata
 
@@ -20,12 +15,6 @@ def counted(baseline: Baseline, *counts: int) -> Baseline:
     metadata = baseline.metadata.model_copy(update={"reference_count": sum(counts)})
     hashes = np.pad(np.array(counts, dtype=np.int64), (0, HASH_BINS - len(counts)))
     return dataclasses.replace(baseline, metadata=metadata, counts=hashes[: len(counts)], hash_counts=hashes)
-
-
-def test_largest_window_and_tiny_clusters(baseline: Baseline) -> None:
-    assert largest_window(baseline) == largest_window(with_metadata(baseline, reference_count=600)) == 30
-    assert largest_window(counted(baseline, 1, 1, 1, 1, 1, 34)) == 1
-    assert tiny_clusters(counted(baseline, 10, 9, 481, 0, 490, 10)) == [1, 3]
 
 
 @pytest.mark.parametrize(

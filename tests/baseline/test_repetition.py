@@ -46,7 +46,7 @@ def test_groups_of_equal_items_vary_with_their_squares() -> None:
 def test_fit_counts_hashes_of_reference_and_measures_repetition() -> None:
     random = np.random.default_rng(2)
     vectors = np.repeat(random.standard_normal((6_000, 4)), 2, axis=0)
-    baseline = fit(vectors, provenance=Provenance(Traffic(np.arange(12_000) // 200, HOUR_MS)))
+    baseline = fit(vectors, provenance=Provenance(Traffic.of(np.arange(12_000) // 200 * HOUR_MS, HOUR_MS)))
     assert baseline.hash_counts.sum() == baseline.metadata.reference_count
     assert repeat_rate(baseline.hash_counts) < 1e-3
     assert baseline.overdispersion is not None

@@ -1,8 +1,8 @@
 """Reports of a baseline, as text and as JSON; the numbers follow from its arrays."""
 
+import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +10,15 @@ from syrupy.assertion import SnapshotAssertion
 
 from driftgauge.baseline.artifact import Baseline, ClusterDescription
 from driftgauge.baseline.quality import notes
-from driftgauge.baseline.report import as_json, describe
-from driftgauge.cli.printing import render
+from driftgauge.baseline.report import compare, describe, report_baseline
+from driftgauge.cli.printing import print_report, render
+from driftgauge.core.counting.assignment import Centroids, DistanceMetric
+from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.divergence_null import noise_floor
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from tests.builders.baselines import HOSTILE_NAMES, SEGMENTS, build_baseline, with_metadata
 
+FILE = Path("stream.safetensors")
 PLAIN = with_metadata(build_baseline(), stability=0.7)
 FULL = build_baseline(
     overdispersion=Overdispersion(40, 2.25, np.array([[3, 0.5], [0.5, 1.5]])),
@@ -54,29 +57,77 @@ FULL = build_baseline(
     ],
 )
 def test_text_holds_facts(snapshot: SnapshotAssertion, baseline: Baseline, parts: list[str]) -> None:
-    text = render(describe(baseline, Path("stream.safetensors")))
+    text = render(describe(report_baseline(baseline, FILE)))
     assert [part for part in parts if part not in " ".join(text.split())] == []
     assert text.replace(baseline.identity, "IDENTITY") == snapshot
 
 
-def rounded(value: Any) -> Any:
-    """Return JSON values with six digits, which do not differ between machines."""
-    return json.loads(
-        json.dumps(value, allow_nan=False), parse_float=lambda text: float(f"{float(text):.6g}")
+def test_json_holds_facts(snapshot: SnapshotAssertion, capsys: pytest.CaptureFixture[str]) -> None:
+    for baseline in (PLAIN, FULL):
+        print_report(report_baseline(baseline, FILE), describe, as_json=True)
+    # Six digits, which do not differ between machines.
+    plain, full = (
+        json.loads(document, parse_float=lambda text: float(f"{float(text):.6g}"))
+        for document in capsys.readouterr().out.replace("}\n{", "}\0{").split("\0")
     )
-
-
-def test_json_holds_facts(snapshot: SnapshotAssertion) -> None:
-    plain: dict[str, Any] = as_json(PLAIN)
-    full: dict[str, Any] = as_json(FULL)
-    assert plain["identity"] == PLAIN.identity
-    assert plain["notes"] == notes(PLAIN)
+    assert (plain.pop("identity"), plain["notes"]) == (PLAIN.identity, notes(PLAIN))
     assert [cluster["count"] for cluster in plain["clusters"]] == [40, 30, 20, 10]
-    assert plain["noise_floor"]["1000"] == pytest.approx(noise_floor(4, 1_000, 100))
-    assert full["window_ms"] == 3_600_000
+    assert plain["noise_floor"]["1000"] == pytest.approx(noise_floor(4, 1_000, 100), rel=1e-5)
+    assert (full.pop("identity"), full["metadata"]["window_ms"]) == (FULL.identity, 3_600_000)
     assert [cluster["name"] for cluster in full["clusters"]] == [*HOSTILE_NAMES[:3], None]
     assert [(each["key"], each["value"], each["count"]) for each in full["segments"]] == [
         ("country", "de", 55),
         ("country", "other", 45),
     ]
-    assert rounded([plain | {"identity": ""}, full | {"identity": ""}]) == snapshot
+    assert [plain, full] == snapshot
+
+
+def differences(baseline: Baseline, other: Baseline) -> str:
+    """The lines of the text on how a baseline differs from another one."""
+    text = render(describe(report_baseline(baseline, FILE, compare(baseline, other, Path("other")))))
+    return text.partition("\nagainst other\n")[2].partition("\n\n")[0]
+
+
+def test_baseline_does_not_differ_from_itself(baseline: Baseline) -> None:
+    again = compare(baseline, with_metadata(baseline, created_ms=1, versions={}), FILE)
+    assert (again.identity, again.mean_distance, again.js_divergence) == (baseline.identity, 0, 0)
+    assert "identity    the same, and so are the results" in differences(baseline, baseline)
+
+
+def test_difference_of_histograms_is_divergence_less_noise(baseline: Baseline) -> None:
+    counts = baseline.counts.copy()
+    counts[[0, 5]] += [-100, 100]
+    other = dataclasses.replace(baseline, counts=counts)
+    found = compare(baseline, other, FILE)
+    divergence = js_contributions(counts, baseline.counts).sum()
+    assert found.js_divergence == pytest.approx(divergence)
+    assert found.js_excess == pytest.approx(divergence - noise_floor(6, 600, 600))
+    assert f"histograms  JSD {divergence:.5f}; less noise" in differences(baseline, other)
+
+
+def test_difference_of_means_is_in_standard_deviations(baseline: Baseline) -> None:
+    step = 0.5 * np.sqrt(baseline.variances[0]) * baseline.components[0]
+    other = dataclasses.replace(baseline, mean=baseline.mean + step)
+    found = compare(baseline, other, FILE)
+    assert found.mean_distance == pytest.approx(0.5, rel=1e-4)
+    assert found.mean_excess == pytest.approx(0.25 - 8 * (1 / 1_200 + 1 / 1_200), rel=5e-3)
+    assert "means       0.5000 standard deviations apart; " in differences(baseline, other)
+
+
+def test_other_clusters_and_spaces_are_not_comparable(baseline: Baseline) -> None:
+    values = baseline.centroids.values
+    moved = dataclasses.replace(baseline, centroids=Centroids(values + 9, DistanceMetric.EUCLIDEAN))
+    found = compare(baseline, moved, FILE)
+    assert (found.mean_distance, found.js_divergence) == (0, None)
+    assert "histograms  of other clusters: not comparable" in differences(baseline, moved)
+    wider = dataclasses.replace(
+        baseline,
+        metadata=baseline.metadata.model_copy(update={"dimension": 9}),
+        centroids=Centroids(np.pad(values, ((0, 0), (0, 1))), DistanceMetric.EUCLIDEAN),
+        mean=np.append(baseline.mean, 0),
+        components=np.pad(baseline.components, ((0, 0), (0, 1))),
+    )
+    for other in (wider, with_metadata(baseline, model_version="v2")):
+        assert compare(baseline, other, FILE).mean_distance is None
+        assert "means       of another dimension, metric or model version" in differences(baseline, other)
+    assert compare(baseline, with_metadata(baseline, model_version=None), FILE).js_divergence == 0

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from driftgauge.baseline.segments import (
+    MAX_SEGMENT_VALUES,
     Members,
     SegmentChoice,
     check_members,
+    choose_frequent,
     find_members,
     parse_choice,
     reference_segments,
@@ -55,6 +57,20 @@ def test_parse_choice_returns_key_and_values() -> None:
 def test_parse_choice_rejects_invalid_text_with_remedy(text: str, fault: str) -> None:
     with pytest.raises(ValueError, match=fault):
         parse_choice(text)
+
+
+def test_frequent_values_are_chosen() -> None:
+    rows = [{"country": ("fr", "de", "other")[row % 3], "user": str(row)} for row in range(2_400)]
+    rows += [{"country": "us"}] * 639
+    lines: list[str] = []
+    assert choose_frequent(rows, 20, lines.append) == (SegmentChoice("country", ("de", "fr")),)
+    assert lines == ["segments with 640 vectors or more: country=de,fr; --segment chooses others"]
+    assert choose_frequent([{}], 20, lines.append) == ()
+    many = [{"shop": str(row % 99)} for row in range(99 * 640)]
+    assert (
+        sum(len(choice.values) + 1 for choice in choose_frequent(many, 20, lines.append))
+        == MAX_SEGMENT_VALUES
+    )
 
 
 def test_find_members_assigns_event_to_one_segment_per_key() -> None:

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from driftgauge.baseline.fitting import split_indices
 from driftgauge.baseline.moments import moments
 from driftgauge.baseline.spreads import (
+    beyond_others,
     from_array,
     measure_spreads,
     moments_of,
@@ -13,6 +16,7 @@ from driftgauge.baseline.spreads import (
     to_array,
 )
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
+from driftgauge.core.statistics.novelty import RADIUS_LEVEL
 from driftgauge.core.statistics.spread import SpreadMoments
 from tests.builders.baselines import fit
 
@@ -85,3 +89,26 @@ def test_fit_on_few_long_vectors_warns_of_residual() -> None:
     lines: list[str] = []
     fit(drawn(80, 384), clusters=2, progress=lines.append)
     assert [line for line in lines if "change of spread outside the leading components" in line]
+
+
+@given(st.integers(0, 2**32 - 1), st.lists(st.sampled_from([1, 2, 3, 49, 102, 250]), min_size=1, max_size=3))
+def test_vector_is_beyond_quantile_of_others(seed: int, sizes: list[int]) -> None:
+    random = np.random.default_rng(seed)
+    ids = random.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    distances = random.exponential(size=len(ids)).astype(np.float32)
+    found = beyond_others(distances, ids)
+    for vector in range(len(ids)):
+        others = distances[(ids == ids[vector]) & (np.arange(len(ids)) != vector)]
+        radius = np.quantile(others.astype(np.float64), RADIUS_LEVEL) if len(others) else np.inf
+        assert found[vector] == (distances[vector] > radius)
+
+
+def test_share_beyond_others_is_that_of_new_vectors() -> None:
+    random = np.random.default_rng(0)
+    within, outside = [], []
+    for _ in range(200):
+        distances = random.exponential(size=500).astype(np.float32)
+        within.append(beyond_others(distances, np.zeros(500, np.intp)).mean())
+        outside.append((random.exponential(size=20_000) > np.quantile(distances, RADIUS_LEVEL)).mean())
+    assert abs(np.mean(within) - np.mean(outside)) < 0.001
+    assert np.mean(within) > 0.0115

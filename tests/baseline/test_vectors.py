@@ -2,7 +2,9 @@
 
 import base64
 import gzip
+import io
 import json
+import os
 import pickle
 import re
 import zipfile
@@ -12,8 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from driftgauge.baseline.collecting import NameColumn, VectorSet
-from driftgauge.baseline.table_layout import TableColumns
+from driftgauge.baseline.collecting import NameColumn, TableColumns, VectorSet
 from driftgauge.baseline.vectors import read_vectors
 from driftgauge.errors import InputError
 from driftgauge.events.refusals import Refusals
@@ -77,7 +78,7 @@ def test_array_becomes_float32(tmp_path: Path, dtype: str) -> None:
             np.where(np.isin(np.arange(20), [4, 7, 8, 9, 11, 13]), np.nan, 0)[:, None],
             r"vectors\.npy: 6 of 20 rows .* row 4, 7, 8, 9, 11 \(counted from 0\)",
         ),
-        (np.array([{}], dtype=object), r"cannot be read .*Object arrays"),
+        (np.array([{}], dtype=object), "array 'vectors' holds Python objects"),
     ],
 )
 def test_unusable_array_is_refused(tmp_path: Path, array: np.ndarray, fault: str) -> None:
@@ -115,7 +116,7 @@ def test_archive_holds_vectors_labels_texts_and_ids(tmp_path: Path) -> None:
         ),
         ({"labels": NUMBERS, "train": VECTORS}, {"array": "labels"}, r"the shape is \(4,\)"),
         ({"labels": NUMBERS}, {}, r"the file holds labels \(4,\)"),
-        ({"objects": np.array([{}], dtype=object)}, {}, "array 'objects' holds Python objects"),
+        ({"objects": np.array([{}], dtype=object)}, {"array": "objects"}, "'objects' holds Python objects"),
         *(
             (
                 {"a": VECTORS, "digit": labels},
@@ -194,6 +195,27 @@ def test_unusable_file_is_named(
         (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=fault):
         read(tmp_path / name, **choice)
+
+
+def test_size_is_checked_by_header_and_only_of_the_chosen_array(tmp_path: Path) -> None:
+    header = io.BytesIO()
+    stated = {"descr": "<f4", "fortran_order": False, "shape": (1 << 50,)}
+    np.lib.format.write_array_header_1_0(header, stated)
+    (tmp_path / "a.npy").write_bytes(header.getvalue())
+    path = npz(tmp_path, train=VECTORS)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("labels.npy", header.getvalue())
+    np.testing.assert_array_equal(read(path).vectors, VECTORS)
+    for large, array in ((tmp_path / "a.npy", None), (path, "labels")):
+        with pytest.raises(InputError, match=r"takes 4,503,599,627,370,496 bytes, and this machine has"):
+            read(large, array=array)
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.jsonl", "a.jsonl.gz", "a.parquet", "a.arrow"])
+def test_pipe_is_refused_without_waiting(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match=r"cannot be read \(.*a pipe, a device"):
+        read(tmp_path / name)
 
 
 def test_truncated_array_file_is_refused(tmp_path: Path) -> None:

@@ -103,8 +103,10 @@ def test_observe_estimates_overdispersion_of_bursts_without_bias(length: int, to
 
 
 def test_overdispersion_is_reported_or_its_absence_with_the_remedy() -> None:
-    few = Traffic(np.repeat(np.arange(7), 10), HOUR_MS)
-    uneven = Traffic(np.repeat(np.arange(LEAST_WINDOWS), [400] + [10] * (LEAST_WINDOWS - 1)), 60_000)
+    few = Traffic.of(np.repeat(np.arange(7), 10) * HOUR_MS, HOUR_MS)
+    uneven = Traffic.of(
+        np.repeat(np.arange(LEAST_WINDOWS), [400] + [10] * (LEAST_WINDOWS - 1)) * 60_000, 60_000
+    )
     share = 400 / len(uneven.numbers)
     small = observed(*drawn(np.random.default_rng(1), MIN_WINDOWS - 1, 60, 1))
     lines: list[str] = []
@@ -120,7 +122,7 @@ def test_overdispersion_is_reported_or_its_absence_with_the_remedy() -> None:
         for part in ("p-values will not be calibrated for bursts", reason, remedy):
             assert part in line
     numbers, ids, vectors = drawn(np.random.default_rng(1), 50, 60, 3)
-    traffic, windows = Traffic(numbers, HOUR_MS), observed(numbers, ids, vectors)
+    traffic, windows = Traffic.of(numbers * HOUR_MS, HOUR_MS), observed(numbers, ids, vectors)
     known = measure_overdispersion(traffic, windows, 6, lines.append)
     assert known is not None
     (line,) = lines
@@ -128,7 +130,7 @@ def test_overdispersion_is_reported_or_its_absence_with_the_remedy() -> None:
 
 
 def test_report_ratio_warns_below_twenty_times_median_window() -> None:
-    traffic = Traffic(np.repeat(np.arange(3), [10, 100, 5_000]), HOUR_MS)
+    traffic = Traffic.of(np.repeat(np.arange(3), [10, 100, 5_000]) * HOUR_MS, HOUR_MS)
     lines: list[str] = []
     report_ratio(traffic, 2_000, lines.append)
     report_ratio(traffic, 1_999, lines.append)

@@ -25,9 +25,8 @@ from tests.output import say
 
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.baseline.moments import moments, project
-from driftgauge.baseline.radii import beyond_others
 from driftgauge.baseline.segments import Members, reference_segments
-from driftgauge.baseline.spreads import measure_spreads, moments_of
+from driftgauge.baseline.spreads import beyond_others, measure_spreads, moments_of
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference
 from driftgauge.core.statistics.budget import window_level

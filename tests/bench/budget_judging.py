@@ -135,9 +135,9 @@ class _Screen:
         self._count = count
         self._mean = part.mean
         self._shares = part.counts / part.counts.sum()
-        inflation = 1.0 if overdispersion is None else overdispersion.inflation(CLUSTERS)
+        of_tail = 1.0 if overdispersion is None else overdispersion.of_tail(CLUSTERS)
         # The null of a window with the baseline's shares; p-values of other windows may be half of that.
-        null = DivergenceNull(part.counts, inflation).of(np.rint(count * self._shares).astype(np.int64))
+        null = DivergenceNull(part.counts, of_tail).of(np.rint(count * self._shares).astype(np.int64))
         self._js = _bisect(null.p_value, 1.0, 2 * level)
         mean_null = MeanShiftNull(part.covariance, int(part.counts.sum()), overdispersion)
         deviations = np.linalg.cholesky(part.covariance)

@@ -101,14 +101,14 @@ def save_baseline(
 
 ARRAYS = ("counts", "quantile_levels", "distance_quantiles", "hash_counts", "mean", "components", "variances")
 OPTIONAL_ARRAYS = (
-    "dependence_counts",
-    "dependence_means",
-    "dependence_windows",
+    "overdispersion_counts",
+    "overdispersion_means",
+    "overdispersion_windows",
     "segment_counts",
     "segment_covariances",
-    "segment_dependence_counts",
-    "segment_dependence_means",
-    "segment_dependence_windows",
+    "segment_overdispersion_counts",
+    "segment_overdispersion_means",
+    "segment_overdispersion_windows",
     "segment_means",
 )
 

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from driftgauge.core.statistics.power import Sensitivity
-from driftgauge.planning.plan import PlanRequest
+from driftgauge.planning import PlanRequest
 
 
 def build_request(

@@ -1,4 +1,4 @@
-"""`driftgauge baseline`: fitted on recorded events, shown, compared and used."""
+"""`driftgauge baseline`: fitted on recorded events, shown and used."""
 
 import json
 
@@ -25,7 +25,7 @@ def record_events(path):
     return write_events(path, lines)
 
 
-def test_baseline_of_events_is_fitted_shown_compared_and_used(tmp_path):
+def test_baseline_of_events_is_fitted_shown_and_used(tmp_path):
     events = record_events(tmp_path / "history.jsonl.gz")
     out, day = tmp_path / "images.safetensors", tmp_path / "day.safetensors"
     arguments = ("fit", events, "--stream", "images", "--clusters", 4, "--segment", "country=de,fr")
@@ -34,9 +34,10 @@ def test_baseline_of_events_is_fitted_shown_compared_and_used(tmp_path):
     assert "windows of 1h held out: counts vary" in fit.stderr
     assert run("baseline", "show", out).stdout == fit.stdout
     shown = json.loads(run("baseline", "show", out, "--json").stdout)
-    assert (shown["stream"], shown["window_ms"], shown["training_set"]) == ("images", HOUR_MS, False)
-    assert shown["overdispersion"]["windows"] == 30
-    assert 2 < shown["overdispersion"]["counts"] < 4.5
+    metadata = shown["metadata"]
+    assert (metadata["stream"], metadata["window_ms"], metadata["training_set"]) == ("images", HOUR_MS, False)
+    assert shown["overdispersion_windows"] == 30
+    assert 2 < shown["sensitivity"]["counts_overdispersion"] < 4.5
     segments = [(segment["key"], segment["value"]) for segment in shown["segments"]]
     assert segments == [("country", "de"), ("country", "fr"), ("country", "other")]
 
@@ -44,12 +45,12 @@ def test_baseline_of_events_is_fitted_shown_compared_and_used(tmp_path):
     assert coarse.returncode == 0, coarse.stderr
     assert "warning: the events are of 3 windows of 1d" in coarse.stderr
     assert "note: The model was trained on this reference" in coarse.stdout
-    compared = run("baseline", "compare", out, day)
+    compared = run("baseline", "show", out, "--against", day)
     assert (compared.returncode, compared.stderr) == (0, "")
-    assert compared.stdout.startswith(f"A  {out}\nB  {day}\n\nResults against A and B can")
-    document = json.loads(run("baseline", "compare", out, day, "--json").stdout)
-    assert (document["a"]["window_ms"], document["b"]["window_ms"]) == (HOUR_MS, None)
-    assert len(document["matches"]) == 4
+    assert f"\nagainst {day}\n" in compared.stdout
+    assert json.loads(run("baseline", "show", out, "--against", day, "--json").stdout)["against"][
+        "mean_excess"
+    ]
 
     config = write_config(tmp_path)
     assert run("config", "check", "--config", config).returncode == 0

@@ -57,7 +57,7 @@ def test_command_line_has_exactly_documented_commands():
     assert {" ".join(path) for path in command_paths(cli)} == {
         "", "serve", "page", "replay", "report", "publish", "plan", "backtest", "health",
         "config", "config check", "events", "events peek",
-        "baseline", "baseline fit", "baseline show", "baseline compare",
+        "baseline", "baseline fit", "baseline show",
     }  # fmt: skip
     done = run("--version")
     assert (done.returncode, done.stderr) == (0, "")

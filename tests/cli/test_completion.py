@@ -24,7 +24,7 @@ ENVIRON = {
         ("baseline fit --metric c", ["plain,cosine"]),
         ("plan --base", ["plain,--baseline", "plain,--baseline-count"]),
         ("serve --config d", ["file,d"]),
-        ("baseline compare a.safetensors b", ["file,b"]),
+        ("baseline show a.safetensors --against b", ["file,b"]),
     ],
 )
 def test_commands_options_choices_and_files_are_offered(words, offered):

@@ -53,8 +53,8 @@ def test_warnings_of_all_streams_are_counted(tmp_path):
     document = json.loads(check(config, "--json"))
     (first, second), _ = [stream["baselines"] for stream in document["streams"]]
     assert first["identity"] == second["identity"]
-    assert (first["from"], first["until"], first["in_force"]) == (None, second["from"], False)
-    assert (second["until"], second["in_force"]) == (None, True)
+    assert (first["from_ms"], first["until_ms"], first["in_force"]) == (None, second["from_ms"], False)
+    assert (second["until_ms"], second["in_force"]) == (None, True)
     assert len(document["warnings"]) == 4
 
 

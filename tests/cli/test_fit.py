@@ -1,6 +1,7 @@
 """`driftgauge baseline fit`: events, tables and archives as sources; groups, names and examples."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -39,7 +40,7 @@ def test_baselines_of_table_events_and_mapped_records_are_equal(tmp_path):
     countries = np.array(["de", "fr"])[random.integers(2, size=rows)]
     columns = zip(vectors, times_ms.tolist(), countries.tolist(), strict=True)
     lines = [line(vector, time, segments={"country": country}) for vector, time, country in columns]
-    table = {"v": list(vectors), "at": pa.array(times_ms, pa.timestamp("ms")), "land": countries}
+    table = {"v": list(vectors), "at": pa.array(times_ms, pa.timestamp("ms")), "country": countries}
     pa.parquet.write_table(pa.table(table), tmp_path / "events.parquet")
     columns = zip(vectors.tolist(), times_ms.tolist(), countries.tolist(), strict=True)
     mapped = [orjson.dumps({"v": vector, "at": time, "land": country}) for vector, time, country in columns]
@@ -54,7 +55,7 @@ def test_baselines_of_table_events_and_mapped_records_are_equal(tmp_path):
     for source, more in (
         (write_events(tmp_path / "mapped.jsonl", mapped), ("--config", config)),
         (write_events(tmp_path / "events.jsonl", lines), ()),
-        (tmp_path / "events.parquet", ("--time-column", "at", "--segment-column", "country=land")),
+        (tmp_path / "events.parquet", ("--time-column", "at")),
     ):
         choice = ("--segment", "country=de,fr", "--model-version", "v1")
         done, shown = fit(tmp_path, source, *choice, *more, clusters=4)
@@ -62,6 +63,45 @@ def test_baselines_of_table_events_and_mapped_records_are_equal(tmp_path):
         assert "windows of 1h held out: counts vary" in done.stderr
         identities.append(shown["identity"])
     assert len(set(identities)) == 1
+
+
+def test_step_is_told_from_bursts_with_its_time(tmp_path):
+    random = np.random.default_rng(0)
+    hours = np.repeat(np.arange(100), AN_HOUR)
+    vectors = 5 * np.eye(4)[random.integers(2, size=len(hours)) + np.where(hours < 50, 0, 2)]
+    vectors = (vectors + random.normal(scale=0.1, size=vectors.shape)).round(3).tolist()
+    lines = [
+        line(vector, MONDAY_MS + hour * HOUR_MS) for vector, hour in zip(vectors, hours.tolist(), strict=True)
+    ]
+    done, _ = fit(tmp_path, write_events(tmp_path / "events.jsonl", lines), "--json", clusters=4)
+    assert done.returncode == 0, done.stderr
+    (warning,) = json.loads(done.stdout)["warnings"]
+    assert re.match(r"the vectors change near 2025-11-05T0[0-4]:00:00Z: .* a divergence of [01]\.", warning)
+    assert f"\nwarning: {warning}\n" in done.stderr
+
+
+def test_streams_of_a_file_are_fitted_in_one_run(tmp_path):
+    names = ("clicks", "sentence-transformers/all-MiniLM-L6-v2")
+    random = np.random.default_rng(0)
+    lines = [
+        orjson.dumps({"stream": name, "timestamp": MONDAY_MS, "embedding": random.normal(size=size).tolist()})
+        for name, size in zip(names, (4, 6), strict=True)
+        for _ in range(200)
+    ]
+    source = write_events(tmp_path / "events.jsonl", lines)
+    fits = ("baseline", "fit", source, "--clusters", 2, "--stream", names[0], "--stream", names[1], "--out")
+    done = run(*fits, tmp_path / "{stream}.safetensors")
+    assert done.returncode == 0, done.stderr
+    files = ("clicks.safetensors", "sentence-transformers%2Fall-MiniLM-L6-v2.safetensors")
+    shown = [json.loads(run("baseline", "show", tmp_path / file, "--json").stdout) for file in files]
+    assert [(each["stream"], each["dimension"]) for each in (each["metadata"] for each in shown)] == [
+        (names[0], 4),
+        (names[1], 6),
+    ]
+    done = run(*fits, tmp_path / "one.safetensors")
+    assert done.returncode == 2
+    assert "each stream needs its own file; write {stream} into it" in done.stderr
+    assert not (tmp_path / "one.safetensors").exists()
 
 
 def test_table_without_pyarrow_names_extra(tmp_path, monkeypatch):
@@ -82,9 +122,9 @@ def test_groups_of_events_measure_overdispersion(tmp_path):
     source = write_events(tmp_path / "events.jsonl", lines)
     done, shown = fit(tmp_path, source, "--group", "document", clusters=6)
     assert done.returncode == 0, done.stderr
-    assert (shown["window_ms"], shown["segments"]) == (None, [])
-    assert shown["groups"] == shown["overdispersion"]["windows"]
-    assert 3 < shown["overdispersion"]["counts"] < 7
+    assert (shown["metadata"]["window_ms"], shown["segments"]) == (None, [])
+    assert shown["metadata"]["groups"] == shown["overdispersion_windows"]
+    assert 3 < shown["sensitivity"]["counts_overdispersion"] < 7
     done, _ = fit(tmp_path, source, "--group", "user", clusters=6)
     assert done.returncode == 2
     assert "no vector has a group 'user'" in done.stderr

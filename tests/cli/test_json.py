@@ -10,7 +10,7 @@ from confluent_kafka import TopicPartition
 from driftgauge.cli import cli
 from driftgauge.kafka import client
 from tests.builders.baselines import save_baseline
-from tests.builders.clocks import MONDAY_MS
+from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 from tests.builders.configs import write_config
 from tests.builders.events import write_events
 from tests.cli.command import run
@@ -52,14 +52,23 @@ def test_fit_prints_what_show_prints(tmp_path):
     out = tmp_path / "s.safetensors"
     fitted = result("baseline", "fit", events, "--stream", "s", "--clusters", 4, "--out", out)
     assert fitted.pop("refused") == {"invalid": 1, "undecodable": 1}
-    assert fitted == result("baseline", "show", out)
+    assert [each.split(":")[0] for each in fitted.pop("warnings")] == [
+        "windows of 1h hold 400 events (the median), and the reference counts 0.5 times as many",
+        "the events are of 1 windows of 1h; 40 are needed",
+    ]
+    shown = result("baseline", "show", out)
+    assert shown.pop("refused") is shown.pop("warnings") is None
+    assert fitted == shown
     assert (fitted["file"], len(fitted["clusters"])) == (str(out), 4)
 
 
 def test_backtest_prints_timelines_and_refused_events(config, events):
     document = result("backtest", events, "--config", config, "--drift-from", "2025-11-03T01:00:00Z")
     assert document["refused"] == {"undecodable": 1, "unknown_stream": 1}
-    assert [(each["window"], each["windows"]) for each in document["timelines"]] == [("1h", 2), ("1d", 1)]
+    assert [(each["size_ms"], each["windows"]) for each in document["timelines"]] == [
+        (HOUR_MS, 2),
+        (DAY_MS, 1),
+    ]
 
 
 def test_published_events_keep_times_and_model_version(tmp_path):

@@ -19,15 +19,27 @@ def test_plan_recommends_windows_for_traffic(snapshot):
 
 
 def test_options_and_baseline_reach_plan(tmp_path):
-    options = ("--clusters", 60, "--baseline-count", 100_000, "--streams", 2, "--dispersion", 1.5)
+    options = ("--clusters", 60, "--baseline-count", 100_000, "--streams", 2, "--overdispersion", 1.5)
     drift = ("--smallest-divergence", 0.02, "--smallest-shift", 0.1, "--false-pages-per-year", 12)
     record = json.loads(plan(*options, *drift, "--daily-cycle", "--json"))
-    assert (record["clusters"], record["baseline_count"], record["streams"]) == (60, 100_000, 2)
-    assert record["inflation"] == {"counts": 1.5, "means": 1.5}
-    assert record["smallest_drift"] == {"js_divergence": 0.02, "mean_shift": 0.1}
-    assert (record["false_pages_per_year"], record["daily_cycle"]) == (12, True)
+    assert record["request"] == {
+        "events_per_hour": 1_000,
+        "sensitivity": {
+            "clusters": 60,
+            "components": 32,
+            "baseline_count": 100_000,
+            "counts_overdispersion": 1.5,
+            "means_overdispersion": 1.5,
+            "mean_count": None,
+        },
+        "js_divergence": 0.02,
+        "mean_shift": 0.1,
+        "false_pages_per_year": 12,
+        "streams": 2,
+        "daily_cycle": True,
+    }
+    assert record["recommended"] == record["windows"][4]
     save_baseline(tmp_path)
     record = json.loads(plan("--baseline", tmp_path / "images.safetensors", "--json"))
-    assert (record["clusters"], record["components"], record["baseline_count"]) == (4, 2, 100)
-    assert record["smallest_drift"] == {"js_divergence": 0.01, "mean_shift": 0.05}
-    assert (record["false_pages_per_year"], record["daily_cycle"]) == (1, False)
+    assert record["request"]["sensitivity"]["baseline_count"] == 100
+    assert (record["request"]["js_divergence"], record["request"]["daily_cycle"]) == (0.01, False)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from driftgauge.cli.schedule import describe_schedule
+from driftgauge.cli.schedule import describe_schedule, report_schedule
 from driftgauge.streams import load_streams
 from tests.builders.baselines import save_baseline
 from tests.builders.clocks import DAY_MS, MONDAY_MS
@@ -24,7 +24,8 @@ def describe(tmp_path):
             {"file": file} if start is None else {"file": file, "from": start} for file, start, _ in listed
         ]
         (stream,) = load_streams(settings_in(tmp_path, {"baselines": baselines}))
-        lines = [line.replace(f"{tmp_path}/", "") for line in describe_schedule(stream, now_ms)]
+        _, *described = describe_schedule(report_schedule(stream, now_ms))
+        lines = [line.replace(f"{tmp_path}/", "").removeprefix("  ") for line in described]
         identities = [baseline.identity[:19] for baseline in stream.baselines]
         return identities, lines
 

@@ -67,8 +67,6 @@ def folder(tmp_path, monkeypatch, config, events):
         (["events", "peek", "--config", "absent.yaml", "--topic", "t"], UNREADABLE),
         (["events", "peek", "--config", "c", "--topic", "t", "--last", "0"], "0 is not in the range"),
         (["baseline", "show", "absent.safetensors"], UNSAVED),
-        (["baseline", "compare", "a.safetensors"], "Missing argument 'B'"),
-        (["baseline", "compare", "absent.safetensors", "b"], UNSAVED),
         (fit("absent.npy"), "driftgauge: absent.npy"),
         (fit("a.npy", "--clusters", "1"), "'--clusters'"),
         (fit("a.npy", "--window", "0s"), "is not a window length"),
@@ -85,10 +83,6 @@ def folder(tmp_path, monkeypatch, config, events):
             fit("--topic", "t", "--config", "c", "--from", MONDAY, "--until", MONDAY),
             "--until must be later than --from",
         ),
-        (
-            fit("a.parquet", "--segment", "k=v", "--segment-column", "j=c"),
-            "--segment-column j=c: write KEY=",
-        ),
         (fit("a.txt"), "name a .npy, .npz, .jsonl or .jsonl.gz file, or one of .parquet, .arrow"),
         (
             fit("a.npy", "--label", "l", "--text", "t"),
@@ -104,7 +98,7 @@ def folder(tmp_path, monkeypatch, config, events):
         (["plan", "--events-per-hour", "0"], "0.0 is not in the range x>0"),
         (["plan", "--events-per-hour", "nan"], "nan is not a finite number"),
         (["plan", "--events-per-hour", "inf"], "inf is not a finite number"),
-        ([*PLAN, "--dispersion", "0.9"], "'--dispersion'"),
+        ([*PLAN, "--overdispersion", "0.9"], "'--overdispersion'"),
         ([*PLAN, "--smallest-divergence", "2"], "'--smallest-divergence'"),
         ([*PLAN, "--baseline", "absent.safetensors"], UNSAVED),
         *(

@@ -64,6 +64,7 @@ def test_variables_override_every_kind_of_value(load, tmp_path):
         DRIFTGAUGE_ALLOWED_LEAD="2m",
         DRIFTGAUGE_KAFKA__BOOTSTRAP_SERVERS="broker:9092",
         DRIFTGAUGE_KAFKA__SSL_CA_LOCATION="ca.pem",
+        DRIFTGAUGE_KAFKA__PLUGIN_LIBRARY_PATHS="own",
         DRIFTGAUGE_SCHEMA_REGISTRY__URL="https://registry",
         DRIFTGAUGE_SCHEMA_REGISTRY__BASIC_AUTH_USER_INFO=f"user:{SECRET}",
         DRIFTGAUGE_STREAMS=json.dumps([images]),
@@ -76,6 +77,7 @@ def test_variables_override_every_kind_of_value(load, tmp_path):
     assert settings.allowed_lead == 120_000
     assert settings.kafka["bootstrap.servers"] == "broker:9092"
     assert settings.kafka["ssl.ca.location"] == "ca.pem"
+    assert settings.kafka["plugin.library.paths"] == "own", "no file may set it, but the environment may"
     assert settings.schema_registry == {"url": "https://registry", "basic.auth.user.info": f"user:{SECRET}"}
     (stream,) = settings.streams
     assert schedule(stream) == [

@@ -4,7 +4,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from driftgauge.config.inputs import InputSettings, Source
+from driftgauge.config.inputs import InputSettings, Source, StreamSource
 from driftgauge.events.contract import MAX_SEGMENTS, MAX_TEXT
 from tests.builders.configs import MINIMAL
 
@@ -39,7 +39,7 @@ def test_printed_mapping_can_be_loaded_again(load):
 def test_text_is_short_form_of_path_and_stream_of_one_vector():
     settings = read(stream="model.name", event_id="id", segments={"country": "user.country"})
     (vector,) = settings.vectors
-    assert (vector.stream, vector.embedding.path) == (Source(path="model.name"), "vector")
+    assert (vector.stream, vector.embedding.path) == (StreamSource(path="model.name"), "vector")
     assert settings.event_id == Source(path="id")
     assert settings.segments == {"country": Source(path="user.country")}
     plain = read()
@@ -53,6 +53,14 @@ def test_text_is_short_form_of_path_and_stream_of_one_vector():
     [
         ({**VALID, "vectors": [VECTOR]}, "short form of vectors; give one of them"),
         ({"embedding": "vector"}, "vectors.0.stream\n  Field required"),
+        (
+            {**VALID, "stream": {"constant": "images", "rename": {"a": "b"}}},
+            "rename is for names in records; write the stream itself as constant",
+        ),
+        (
+            {**VALID, "stream": {"path": "s", "rename": {"a": "b c"}}},
+            "stream.rename.a\n  String should match",
+        ),
         ({"stream": "s"}, "vectors.0.embedding\n  Field required"),
         ({}, "vectors\n  Field required"),
         ({"vectors": []}, "must name at least one"),

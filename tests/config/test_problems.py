@@ -133,6 +133,10 @@ SECTIONS = [
         {**ORDERS, "inputs": {"orders": {**MAPPING, "stream": {"constant": "imagse"}}}},
         "inputs.orders: no such streams: imagse; add them to streams",
     ),
+    (
+        {**ORDERS, "inputs": {"orders": {**MAPPING, "stream": {"path": "s", "rename": {"a": "imagse"}}}}},
+        "inputs.orders: no such streams: imagse; add them to streams",
+    ),
     *(
         (
             {"inputs": {"embeddings": {"encoding": encoding, **MAPPING}}},
@@ -230,6 +234,10 @@ OTHERS = [
     *(
         (with_kafka(**{name: "true"}), f"kafka: {name} is set by driftgauge itself; leave it out")
         for name in OWNED
+    ),
+    *(
+        (with_kafka(**{name: SECRET}), f"kafka.{name}: would make librdkafka run code, so no file may set it")
+        for name in ("plugin.library.paths", "ssl.engine.location", "sasl.kerberos.kinit.cmd")
     ),
     *((with_kafka(**{name: ""}), f"kafka: {name} is missing") for name in ("bootstrap.servers", "group.id")),
     (with_registry(url=f"https://user:p@{SECRET}@a"), "schema_registry: url must hold no user and password"),

@@ -36,6 +36,19 @@ def test_fields_stand_anywhere():
     assert accept(mapping, record) == [("images", "k-1", TIME_MS + 250, [1, 2, 3, 4], segments)]
 
 
+@pytest.mark.parametrize("embedding", ["v", {"path": "v", "dimension": 4}])  # on the short path, and not
+def test_stream_is_renamed_before_its_name_is_checked(embedding):
+    renamed = {"ResNet 18 (fc1)": "images", "18": "images"}
+    mapping = {"stream": {"path": "s", "rename": renamed}, "embedding": embedding}
+    for name in ("ResNet 18 (fc1)", 18, "images"):
+        (event,) = accept(mapping, value(s=name, v=[1, 2, 3, 4]))
+        assert event[0] == "images"
+    rejection = refuse(mapping, value(s="ResNet 18", v=[1, 2, 3, 4]))
+    assert (rejection.reason, rejection.stream) == (Reason.INVALID, None)
+    rejection = refuse(mapping, value(s="sentence-transformers/all-MiniLM-L6-v2", v=[1, 2, 3, 4]))
+    assert rejection.reason is Reason.UNKNOWN_STREAM
+
+
 @pytest.mark.parametrize(
     ("mapping", "record", "time_ms"),
     [

@@ -20,7 +20,7 @@ from tests.events.mapped import read_record
 
 TIME_MS = 1_000
 MAPPING = {
-    "stream": "s",
+    "stream": {"path": "s", "rename": {"nobody": "texts", "7": "moved"}},
     "embedding": {"path": "v", "dtype": "f16"},
     "timestamp": "t",
     "event_id": "id",

@@ -99,7 +99,7 @@ def test_baseline_is_fitted_on_range_of_topic(tmp_path: Path, bootstrap: str, is
             }
         )
     )
-    arguments = ("--stream", "images", "--clusters", 4, "--segment", "country=de,fr")
+    arguments = ("--stream", "images", "--clusters", 4)
     out = tmp_path / "topic.safetensors"
     fit = run(
         *("baseline", "fit", "--topic", topic, "--config", config, *RANGE, *arguments),
@@ -109,6 +109,7 @@ def test_baseline_is_fitted_on_range_of_topic(tmp_path: Path, bootstrap: str, is
     assert "2,880 events of stream images" in fit.stderr
     assert "outside: 60 before, 60 after" in fit.stderr
     assert "30 filtered, 60 refused" in fit.stderr
+    assert "segments with 640 vectors or more: country=de,fr; --segment chooses others" in fit.stderr
     assert "windows of 1h held out: counts vary" in fit.stderr
     assert f"group-{topic}" not in {group.group_id for group in admin.list_consumer_groups().result(30).valid}
 
@@ -141,6 +142,7 @@ def test_baseline_is_fitted_on_range_of_topic(tmp_path: Path, bootstrap: str, is
     ]
     (tmp_path / "events.jsonl").write_text("\n".join(lines))
     same = tmp_path / "file.safetensors"
+    arguments += ("--segment", "country=de,fr")
     assert run("baseline", "fit", tmp_path / "events.jsonl", *arguments, "--out", same).returncode == 0
     assert load(out).identity == load(same).identity
     assert sorted(map(str, load(out).names)) == [f"class {number}" for number in range(4)]

@@ -154,6 +154,16 @@ def test_baseline_has_an_age(page, results, created, age):
     assert age in read(page, f"/{STREAM}").text
 
 
+def test_stream_with_slashes_in_its_name_is_linked_and_shown():
+    name = "sentence-transformers/all-MiniLM-L6-v2:latest@prod"
+    with serving(publish_all("ok", "drift", stream=name), now_ms=MONDAY_MS) as server:
+        overview = Elements(get(server, "/")[1]).every("a", "href")
+        shown = Elements(get(server, f"/{next(link for link in overview if 'stream=' in link)}")[1])
+        links = [link for link in shown.every("a", "href") if "stream=" in link]
+        assert name in shown.text
+        assert {get(server, f"/{each}")[0].status for each in links} == {200}
+
+
 def test_links_choose_each_shown_window_and_keep_the_comparison(page):
     compared = "compare=2025-11-03T01%3A00%3A00Z"
     for own in ("", f"&{compared}"):

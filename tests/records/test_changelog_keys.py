@@ -1,5 +1,7 @@
 """Keys of changelog records."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,8 +10,10 @@ from driftgauge.core.windows.changelog import PaneKey
 from driftgauge.core.windows.window import Window
 from driftgauge.errors import StateError
 from driftgauge.records.changelog import decode, encode_key, encode_value
+from tests.builders.changelog_records import GOLDEN
 from tests.builders.strategies import SEGMENTS
 
+NESTED = "sentence-transformers/all-MiniLM-L6-v2:latest@abc"
 TALLY = encode_value(np.zeros(1, np.int64))
 
 
@@ -19,6 +23,16 @@ def test_key_of_segment_is_ascii_and_escapes_slashes(segment):
     assert raw.isascii()
     assert raw.count(b"/") == 6
     assert decode(raw, TALLY)[0].segment == segment
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key, value, _ in GOLDEN.values() if hasattr(key, "stream")]
+)
+def test_key_escapes_name_of_stream(key, value):
+    nested = replace(key, stream=NESTED)
+    raw = encode_key(nested)
+    assert raw.count(b"/") == encode_key(key).count(b"/")
+    assert decode(raw, encode_value(value))[0] == nested
 
 
 @pytest.mark.parametrize(

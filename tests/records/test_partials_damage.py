@@ -54,7 +54,7 @@ def test_mutated_record_decodes_or_raises_state_error(mutations):
     [
         ([build_pane(values=(1, 2, 3, 4))],),
         ([build_pane(values=(1, 2, 3, 4, 5, 6))],),
-        ([build_pane(stream="a/b")],),
+        ([build_pane(stream="a,b")],),
         ([build_pane(scheme=replace(SCHEME, pane_ms=0))],),
         ([replace(build_pane(), events=-1)],),
         ([replace(build_pane(), values=np.full(5, 1.5))],),

@@ -1,121 +1,236 @@
-"""Report of a backtest, for a terminal and as JSON."""
+"""The report of a backtest: the verdicts and pages, and how good they were if drift began at a known time."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
-from driftgauge.backtest.timeline import AlarmEvaluation, Timeline
+from driftgauge.backtest.timeline import Timeline, WindowPoint
 from driftgauge.core.durations import format_duration
+from driftgauge.core.reference import Segment
+from driftgauge.core.statistics.budget import YEAR_MS
 from driftgauge.core.windows.result import Verdict
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.layout import Block, Table
 
-__all__ = ["as_json", "describe"]
+__all__ = ["AlarmEvaluation", "BacktestReport", "TimelineReport", "describe", "report_backtest"]
 
 _MAX_LISTED_PAGES = 20
 _HOUR_MS = 3_600_000
-_CYCLE_ADVICE = (
-    "a daily cycle looks like drift to windows shorter than a day; use windows of a day (see driftgauge plan)"
-)
+_HOURS = 24
+_ALARMS = {Verdict.WARNING, Verdict.DRIFT}
 
 
-def describe(timelines: Sequence[Timeline], drift_ms: int | None) -> list[Block]:
-    """Return the backtest for a terminal.
+@dataclass(frozen=True, slots=True)
+class AlarmEvaluation:
+    """Evaluation of a timeline's alarms against a known start of drift.
 
-    Args:
+    Attributes:
+        clean: The number of windows that end before drift starts.
+        false_alarms: The warnings and drift verdicts among them.
+        false_pages: The pages among them: the verdict turns to drift.
+        pages_per_year: False pages per year of such windows; None where there is no such window.
+        warned_after: Position of the first warning or drift verdict after the start of drift, from 1;
+            None where there is none.
+        paged_after: Position of the first drift verdict after the start of drift, likewise.
+        paged_after_ms: Time from the start of drift to the end of that window; None where there is none.
+    """
+
+    clean: int
+    false_alarms: int
+    false_pages: int
+    pages_per_year: float | None
+    warned_after: int | None
+    paged_after: int | None
+    paged_after_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineReport:
+    """The verdicts and pages of a timeline.
+
+    Attributes:
+        stream: The stream.
+        size_ms: The window size, ms.
+        segment: The segment; None for all events.
+        windows: The number of windows.
+        verdicts: The number of windows by verdict.
+        pages: The windows that would have paged: the verdict is drift, and was not in the window before.
+        alarms_by_hour: The number of warnings and drift verdicts by the hour of the day, UTC, in which their
+            window starts; None for windows of a day or longer.
+        outcome: The evaluation of the alarms; None where no start of drift is known.
+    """
+
+    stream: str
+    size_ms: int
+    segment: Segment | None
+    windows: int
+    verdicts: dict[Verdict, int]
+    pages: list[WindowPoint]
+    alarms_by_hour: list[int] | None
+    outcome: AlarmEvaluation | None
+
+    @property
+    def name(self) -> str:
+        """The stream, the window size and the segment."""
+        segment = "" if self.segment is None else f" {'='.join(self.segment)}"
+        return f"{self.stream} {format_duration(self.size_ms)}{segment}"
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestReport:
+    """The report of a backtest.
+
+    Attributes:
         timelines: The timelines, at least one.
         drift_ms: Start of drift, event time, ms; None where unknown.
+        refused: The number of refused events by reason.
     """
+
+    timelines: list[TimelineReport]
+    drift_ms: int | None
+    refused: dict[str, int]
+
+
+def report_backtest(
+    timelines: Iterable[Timeline], drift_ms: int | None, refused: dict[str, int]
+) -> BacktestReport:
+    """Return the report on timelines."""
+    return BacktestReport([_report(timeline, drift_ms) for timeline in timelines], drift_ms, refused)
+
+
+def _report(timeline: Timeline, drift_ms: int | None) -> TimelineReport:
+    points, size_ms = timeline.points, timeline.size_ms
+    verdicts = Counter(point.verdict for point in points)
+    is_drift = [False, *(point.verdict is Verdict.DRIFT for point in points)]
+    pages = [point for point, (was, is_) in zip(points, pairwise(is_drift), strict=True) if is_ and not was]
+    hours = Counter(
+        point.window.start_ms // _HOUR_MS % _HOURS for point in points if point.verdict in _ALARMS
+    )
+    return TimelineReport(
+        timeline.stream,
+        size_ms,
+        timeline.segment,
+        len(points),
+        {verdict: verdicts[verdict] for verdict in Verdict},
+        pages,
+        None if size_ms >= _HOURS * _HOUR_MS else [hours[hour] for hour in range(_HOURS)],
+        None if drift_ms is None else _evaluate(timeline, pages, drift_ms),
+    )
+
+
+def _evaluate(timeline: Timeline, pages: Iterable[WindowPoint], drift_ms: int) -> AlarmEvaluation:
+    clean = [point for point in timeline.points if point.window.end_ms <= drift_ms]
+    drifted = timeline.points[len(clean) :]
+    false_pages = sum(point.window.end_ms <= drift_ms for point in pages)
+    # An alarm that is already active does not page again, but the drift is visible.
+    paged = _first_position(drifted, {Verdict.DRIFT})
+    return AlarmEvaluation(
+        clean=len(clean),
+        false_alarms=sum(point.verdict in _ALARMS for point in clean),
+        false_pages=false_pages,
+        pages_per_year=false_pages * YEAR_MS / (len(clean) * timeline.size_ms) if clean else None,
+        warned_after=_first_position(drifted, _ALARMS),
+        paged_after=paged,
+        paged_after_ms=None if paged is None else drifted[paged - 1].window.end_ms - drift_ms,
+    )
+
+
+def _first_position(points: Sequence[WindowPoint], verdicts: set[Verdict]) -> int | None:
+    """Return the position, from 1, of the first point with one of the verdicts."""
+    return next((place for place, point in enumerate(points, start=1) if point.verdict in verdicts), None)
+
+
+def describe(report: BacktestReport) -> list[Block]:
+    """Return the backtest for a terminal."""
     rows = [
         (
-            _name(timeline),
-            f"{len(timeline.points):,}",
-            *(f"{number:,}" for number in timeline.verdicts().values()),
-            f"{len(timeline.pages):,}",
+            each.name,
+            f"{each.windows:,}",
+            *(f"{number:,}" for number in each.verdicts.values()),
+            f"{len(each.pages):,}",
         )
-        for timeline in timelines
+        for each in report.timelines
     ]
     headings = ("stream", "windows", *(verdict.value for verdict in Verdict), "pages")
-    blocks: list[Block] = [Table(headings, rows), "", *_page_list(timelines), ""]
-    if drift_ms is None:
-        blocks.append(
-            "With --drift-from, earlier pages count as false, and the report shows the delay of detection."
-        )
-    else:
-        blocks.append(f"If drift began at {format_timestamp(drift_ms)}:")
-        blocks += [
-            f"  {_name(timeline)}: {_describe_evaluation(timeline.evaluate(drift_ms), timeline)}"
-            for timeline in timelines
-        ]
-    for timeline in timelines:
-        hours = timeline.alarms_by_hour()
-        if hours is not None and any(hours):
-            listed = ", ".join(f"{hour:02}h {number:,}" for hour, number in enumerate(hours) if number)
-            blocks += ["", f"{_name(timeline)}, alarms by hour of day, UTC:", f"  {listed}"]
-        peak = timeline.peak_alarm_hours()
-        if peak is not None:
-            blocks.append(f"  Most are from {peak[0]:02}h to {peak[1]:02}h: {_CYCLE_ADVICE}.")
-    return blocks
+    return [Table(headings, rows), "", *_pages(report), "", *_outcomes(report), *_hours(report)]
 
 
-def as_json(timelines: Sequence[Timeline], drift_ms: int | None) -> list[dict[str, object]]:
-    """Return the backtest as JSON values, one object per timeline."""
-    return [
-        {
-            "stream": timeline.stream,
-            "window": format_duration(timeline.size_ms),
-            "segment": None
-            if timeline.segment is None
-            else dict(zip(("key", "value"), timeline.segment, strict=True)),
-            "windows": len(timeline.points),
-            "verdicts": {verdict.value: number for verdict, number in timeline.verdicts().items()},
-            "pages": [format_timestamp(page.window.start_ms) for page in timeline.pages],
-            "alarms_by_hour": timeline.alarms_by_hour(),
-            "outcome": None if drift_ms is None else asdict(timeline.evaluate(drift_ms)),
-        }
-        for timeline in timelines
-    ]
-
-
-def _name(timeline: Timeline) -> str:
-    segment = "" if timeline.segment is None else f" {timeline.segment[0]}={timeline.segment[1]}"
-    return f"{timeline.stream} {format_duration(timeline.size_ms)}{segment}"
-
-
-def _page_list(timelines: Sequence[Timeline]) -> list[Block]:
-    pages = [(page, timeline) for timeline in timelines for page in timeline.pages]
+def _pages(report: BacktestReport) -> list[Block]:
+    pages = [(page, each.name) for each in report.timelines for page in each.pages]
     if not pages:
         return ["No pages."]
     rows = [
         (
             format_timestamp(page.window.start_ms),
-            _name(timeline),
+            name,
             f"{page.count:,}",
-            "-" if page.js_divergence is None else f"{page.js_divergence:.4f}",
-            "-" if page.mean_shift is None else f"{page.mean_shift:.4f}",
-            "-" if page.p_value is None else f"{page.p_value:.1e}",
+            _number(page.js_divergence, ".4f"),
+            _number(page.mean_shift, ".4f"),
+            _number(page.p_value, ".1e"),
         )
-        for page, timeline in sorted(pages, key=lambda pair: pair[0].window.start_ms)[:_MAX_LISTED_PAGES]
+        for page, name in sorted(pages, key=lambda pair: pair[0].window.start_ms)[:_MAX_LISTED_PAGES]
     ]
     headings = ("start", "stream", "events", "divergence", "mean shift", "p")
-    listed: list[Block] = ["Pages, by the start of the window:", Table(headings, rows, text=(0, 1))]
-    if len(pages) > _MAX_LISTED_PAGES:
-        listed.append(f"  and {len(pages) - _MAX_LISTED_PAGES:,} more; --json lists all")
-    return listed
+    more = len(pages) - len(rows)
+    return [
+        "Pages, by the start of the window:",
+        Table(headings, rows, text=(0, 1)),
+        *([f"  and {more:,} more; --json lists all"] if more else []),
+    ]
 
 
-def _describe_evaluation(evaluation: AlarmEvaluation, timeline: Timeline) -> str:
-    if evaluation.pages_per_year is None:
-        before = "no windows before"
-    else:
-        before = (
-            f"{evaluation.clean:,} windows before with {evaluation.false_alarms:,} false alarms "
-            f"({evaluation.false_alarms / evaluation.clean:.2%}) and {evaluation.false_pages:,} false pages "
-            f"({evaluation.pages_per_year:.2g} a year)"
+def _outcomes(report: BacktestReport) -> list[Block]:
+    if report.drift_ms is None:
+        return [
+            "With --drift-from, earlier pages count as false, and the report shows the delay of detection."
+        ]
+    rows = [
+        (
+            each.name,
+            f"{outcome.clean:,}",
+            f"{outcome.false_alarms:,}",
+            f"{outcome.false_pages:,}",
+            _number(outcome.pages_per_year, ".2g"),
+            _number(outcome.warned_after, ","),
+            _number(outcome.paged_after, ","),
+            "-" if outcome.paged_after_ms is None else format_duration(outcome.paged_after_ms),
         )
-    if evaluation.warned_after is None:
-        return f"{before}; no alarm after"
-    after = f"first warned by window {evaluation.warned_after} after"
-    if evaluation.paged_after is None or evaluation.paged_after_ms is None:
-        return f"{before}; {after}, no page"
-    hours = evaluation.paged_after_ms / _HOUR_MS
-    return f"{before}; {after}, paged by window {evaluation.paged_after}, {hours:.1f} h after"
+        for each in report.timelines
+        if (outcome := each.outcome) is not None
+    ]
+    headings = (
+        "stream",
+        "windows before",
+        "false alarms",
+        "false pages",
+        "a year",
+        "warned by",
+        "paged by",
+        "after",
+    )
+    return [
+        f"If drift began at {format_timestamp(report.drift_ms)}:",
+        Table(headings, rows),
+        "  Warned by, paged by: the first window to do so, counted from then. After: the time to its end.",
+    ]
+
+
+def _hours(report: BacktestReport) -> list[Block]:
+    blocks: list[Block] = []
+    for each in report.timelines:
+        if any(each.alarms_by_hour or ()):
+            listed = ", ".join(
+                f"{hour:02}h {number:,}" for hour, number in enumerate(each.alarms_by_hour or ()) if number
+            )
+            blocks += ["", f"{each.name}, alarms by hour of day, UTC:", f"  {listed}"]
+    if blocks:
+        blocks.append(
+            "  If the hours are the same every day, a daily cycle looks like drift to windows shorter than a "
+            "day: use windows of a day (see driftgauge plan)."
+        )
+    return blocks
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"

@@ -1,25 +1,13 @@
-"""Timelines of windows, per stream, window size and segment, and the evaluation of their alarms."""
+"""Timelines of windows, per stream, window size and segment."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 
 from driftgauge.core.reference import Segment
-from driftgauge.core.statistics.budget import YEAR_MS
 from driftgauge.core.windows.result import Verdict, WindowResult
 from driftgauge.core.windows.window import Window
 
-__all__ = ["AlarmEvaluation", "Timeline", "WindowPoint", "build_timelines"]
-
-_HOUR_MS = 3_600_000
-_DAY_MS = 24 * _HOUR_MS
-_HOURS = 24
-
-# A daily cycle puts most alarms into a third of the day; a few alarms may fall there by chance.
-_PEAK_HOURS = 8
-_PEAK_SHARE = 0.75
-_MIN_ALARMS = 8
+__all__ = ["Timeline", "WindowPoint", "build_timelines"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,35 +30,6 @@ class WindowPoint:
     mean_shift: float | None
     p_value: float | None
 
-    @property
-    def is_alarm(self) -> bool:
-        """Whether the verdict is warning or drift."""
-        return self.verdict in {Verdict.WARNING, Verdict.DRIFT}
-
-
-@dataclass(frozen=True, slots=True)
-class AlarmEvaluation:
-    """Evaluation of a timeline's alarms against a known start of drift.
-
-    Attributes:
-        clean: The number of windows that end before drift starts.
-        false_pages: The pages among them: the verdict turns to drift.
-        false_alarms: The warnings and drift verdicts among them.
-        pages_per_year: False pages per year of such windows; None where there is no such window.
-        warned_after: Position of the first warning or drift verdict after the start of drift, from 1;
-            None where there is none.
-        paged_after: Position of the first drift verdict after the start of drift, likewise.
-        paged_after_ms: Time from the start of drift to the end of that window; None where there is none.
-    """
-
-    clean: int
-    false_pages: int
-    false_alarms: int
-    pages_per_year: float | None
-    warned_after: int | None
-    paged_after: int | None
-    paged_after_ms: int | None
-
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
@@ -87,66 +46,6 @@ class Timeline:
     size_ms: int
     segment: Segment | None
     points: tuple[WindowPoint, ...]
-
-    @property
-    def pages(self) -> tuple[WindowPoint, ...]:
-        """The windows that would have paged: the verdict is drift, and was not in the window before."""
-        first = self.points[:1] if self.points[0].verdict is Verdict.DRIFT else ()
-        return (
-            *first,
-            *(
-                point
-                for before, point in pairwise(self.points)
-                if point.verdict is Verdict.DRIFT and before.verdict is not Verdict.DRIFT
-            ),
-        )
-
-    def verdicts(self) -> dict[Verdict, int]:
-        """Return the number of windows by verdict."""
-        numbers = Counter(point.verdict for point in self.points)
-        return {verdict: numbers[verdict] for verdict in Verdict}
-
-    def evaluate(self, drift_ms: int) -> AlarmEvaluation:
-        """Return the evaluation of the alarms if drift started at this event time, ms."""
-        clean = [point for point in self.points if point.window.end_ms <= drift_ms]
-        drifted = self.points[len(clean) :]
-        pages = self.pages
-        false_pages = sum(point.window.end_ms <= drift_ms for point in pages)
-        # An alarm that is already active does not page again, but the drift is visible.
-        paged = _first_position(drifted, {Verdict.DRIFT})
-        return AlarmEvaluation(
-            clean=len(clean),
-            false_pages=false_pages,
-            false_alarms=sum(point.is_alarm for point in clean),
-            pages_per_year=false_pages * YEAR_MS / (len(clean) * self.size_ms) if clean else None,
-            warned_after=_first_position(drifted, {Verdict.WARNING, Verdict.DRIFT}),
-            paged_after=paged,
-            paged_after_ms=None if paged is None else drifted[paged - 1].window.end_ms - drift_ms,
-        )
-
-    def alarms_by_hour(self) -> list[int] | None:
-        """Return the number of alarms by the hour of the day, UTC, in which their window starts.
-
-        None for windows of a day or longer.
-        """
-        if self.size_ms >= _DAY_MS:
-            return None
-        hours = Counter(point.window.start_ms // _HOUR_MS % _HOURS for point in self.points if point.is_alarm)
-        return [hours[hour] for hour in range(_HOURS)]
-
-    def peak_alarm_hours(self) -> tuple[int, int] | None:
-        """Return the 8 hours, from and until, UTC, that contain most alarms; None without a peak.
-
-        A daily cycle looks like drift to a window that covers part of a day.
-        """
-        hours = self.alarms_by_hour()
-        if hours is None or sum(hours) < _MIN_ALARMS:
-            return None
-        sums = [sum((hours + hours)[start : start + _PEAK_HOURS]) for start in range(_HOURS)]
-        start = max(range(_HOURS), key=sums.__getitem__)
-        if sums[start] < _PEAK_SHARE * sum(hours):
-            return None
-        return start, (start + _PEAK_HOURS) % _HOURS
 
 
 def build_timelines(results: Iterable[WindowResult]) -> list[Timeline]:
@@ -189,11 +88,4 @@ def _point_of(result: WindowResult) -> WindowPoint:
         noise_floor=None if score is None else score.noise_floor,
         mean_shift=None if score is None else score.mean_shift.excess,
         p_value=None if score is None else score.p_value,
-    )
-
-
-def _first_position(points: Sequence[WindowPoint], verdicts: set[Verdict]) -> int | None:
-    """Return the position, from 1, of the first point with one of the verdicts."""
-    return next(
-        (position for position, point in enumerate(points, start=1) if point.verdict in verdicts), None
     )

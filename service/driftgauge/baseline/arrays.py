@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.baseline.segments import MAX_SEGMENT_VALUES
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.counting.hashing import HASH_BINS
+from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.errors import BaselineError
 
 __all__ = ["LAYOUT", "OVERDISPERSION", "SEGMENTS", "check_layout", "check_values"]
@@ -29,22 +31,25 @@ LAYOUT: dict[str, tuple[str, str]] = {
 
 # Optional groups of arrays: a file holds all arrays of a group, or none.
 OVERDISPERSION: dict[str, tuple[str, str]] = {
-    "dependence_counts": ("float64", "1"),
-    "dependence_distances": ("float64", "4"),
-    "dependence_means": ("float64", "rr"),
-    "dependence_windows": ("int64", "1"),
+    "overdispersion_counts": ("float64", "1"),
+    "overdispersion_distances": ("float64", "4"),
+    "overdispersion_means": ("float64", "rr"),
+    "overdispersion_windows": ("int64", "1"),
 }
 SEGMENTS: dict[str, tuple[str, str]] = {
     "segment_counts": ("int64", "sk"),
     "segment_covariances": ("float64", "srr"),
-    "segment_dependence_counts": ("float64", "s"),
-    "segment_dependence_distances": ("float64", "s4"),
-    "segment_dependence_means": ("float64", "srr"),
-    "segment_dependence_windows": ("int64", "s"),
+    "segment_overdispersion_counts": ("float64", "s"),
+    "segment_overdispersion_distances": ("float64", "s4"),
+    "segment_overdispersion_means": ("float64", "srr"),
+    "segment_overdispersion_windows": ("int64", "s"),
     "segment_means": ("float64", "sr"),
     "segment_outliers": ("int64", "s"),
     "segment_spread_moments": ("float64", "s26"),
 }
+
+# The most of an axis, before any work whose cost grows with more than the file's size.
+_LIMITS = (("r", "components", MAX_COMPONENTS), ("s", "segments", MAX_SEGMENT_VALUES))
 
 # Normalising in float32 leaves lengths this close to 1.
 UNIT_TOLERANCE = 1e-4
@@ -64,10 +69,10 @@ SYMMETRY_TOLERANCE = 1e-9
 
 
 def check_layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, int]:
-    """Check names, dtypes and shapes; return the length of each axis of the layout.
+    """Check names, dtypes, shapes and limits; return the length of each axis of the layout.
 
     Raises:
-        BaselineError: A name, dtype or shape does not fit the layout.
+        BaselineError: A name, dtype or shape does not fit the layout, or an axis is too long.
     """
     layout = LAYOUT
     for group in (OVERDISPERSION, SEGMENTS):
@@ -85,6 +90,10 @@ def check_layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, int]:
         if array.dtype != dtype or array.shape != expected or 0 in expected:
             shape = ", ".join(f"{axis}={sizes.get(axis, '?')}" for axis in axes)
             message = f"array {name} is {array.dtype} of shape {array.shape}; expected {dtype} ({shape})"
+            raise BaselineError(message)
+    for axis, noun, most in _LIMITS:
+        if sizes.get(axis, 0) > most:
+            message = f"the baseline has {sizes[axis]} {noun}; the maximum is {most}"
             raise BaselineError(message)
     return sizes
 
@@ -121,14 +130,14 @@ def check_values(arrays: Mapping[str, NDArray[Any]], metric: DistanceMetric) -> 
     }
     if arrays.keys() >= OVERDISPERSION.keys():
         requirements |= {
-            "the overdispersion must be measured on at least one window": arrays["dependence_windows"][0]
+            "the overdispersion must be measured on at least one window": arrays["overdispersion_windows"][0]
             >= 1,
-            "the overdispersion of the counts must be 1 or more": arrays["dependence_counts"][0] >= 1,
+            "the overdispersion of the counts must be 1 or more": arrays["overdispersion_counts"][0] >= 1,
             "the overdispersion of the means must be a covariance matrix": _is_covariance(
-                arrays["dependence_means"]
+                arrays["overdispersion_means"]
             ),
             "the overdispersion of the distances must be 1 or more": (
-                arrays["dependence_distances"] >= 1
+                arrays["overdispersion_distances"] >= 1
             ).all(),
         }
     if arrays.keys() >= SEGMENTS.keys():
@@ -148,16 +157,16 @@ def check_values(arrays: Mapping[str, NDArray[Any]], metric: DistanceMetric) -> 
                 _are_moments(row) for row in arrays["segment_spread_moments"].reshape(-1, 6)
             ),
             "the overdispersion of a segment's distances must be 1 or more": (
-                arrays["segment_dependence_distances"] >= 1
+                arrays["segment_overdispersion_distances"] >= 1
             ).all(),
             "the number of windows of a segment must not be negative": (
-                arrays["segment_dependence_windows"] >= 0
+                arrays["segment_overdispersion_windows"] >= 0
             ).all(),
             "the overdispersion of a segment's counts must be 1 or more": (
-                arrays["segment_dependence_counts"] >= 1
+                arrays["segment_overdispersion_counts"] >= 1
             ).all(),
             "the overdispersion of a segment's means must be a covariance matrix": _is_covariance(
-                arrays["segment_dependence_means"]
+                arrays["segment_overdispersion_means"]
             ),
         }
     for requirement, holds in requirements.items():

@@ -6,7 +6,7 @@ This module does not import scikit-learn, because the service loads baselines bu
 import json
 import os
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +30,10 @@ from driftgauge.baseline.metadata import (
 from driftgauge.baseline.segments import check_segments
 from driftgauge.baseline.spreads import SpreadPair, from_array, to_array
 from driftgauge.core.counting.assignment import Centroids
-from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.core.reference import SegmentReference
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.errors import BaselineError
+from driftgauge.files import open_regular
 
 __all__ = ["Baseline", "BaselineMetadata", "ClusterDescription", "load", "parse", "save", "serialize"]
 
@@ -76,6 +76,7 @@ class Baseline:
         overdispersion: The overdispersion of windows of related events; None where it is not known.
         segments: The reference of each segment; at most 64.
         descriptions: The description of each cluster, k of them; empty where none has a name or examples.
+        verified: The identity, where the caller has already checked layout and identity, as `parse` has.
         identity: "sha256:" and the hash of everything that decides a result. It covers the format
             version, the stream, the model version, the metric, the fitted count, the length of the windows
             behind the overdispersion, the segments' names and all arrays. The seed, the library versions and
@@ -102,14 +103,19 @@ class Baseline:
     overdispersion: Overdispersion | None = None
     segments: tuple[SegmentReference, ...] = ()
     descriptions: tuple[ClusterDescription, ...] = ()
+    verified: InitVar[str | None] = None
     identity: str = field(init=False)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, verified: str | None) -> None:
         metadata, arrays = self.metadata, _arrays(self)
-        sizes = check_layout(arrays)
+        if verified is None:
+            check_layout(arrays)
+            verified = identity_of(metadata, arrays, _names(self))
+        object.__setattr__(self, "identity", verified)
+        clusters, dimension = arrays["centroids"].shape
         check_values(arrays, self.centroids.metric)
         stated = (metadata.metric, metadata.clusters, metadata.dimension, metadata.reference_count)
-        actual = (self.centroids.metric, sizes["k"], sizes["d"], int(self.counts.sum()))
+        actual = (self.centroids.metric, clusters, dimension, int(self.counts.sum()))
         if stated != actual:
             message = (
                 f"the metadata states (metric, clusters, dimension, reference count) {stated}, "
@@ -128,20 +134,14 @@ class Baseline:
         ):
             message = "the overdispersion of a segment is known, but that of the whole stream is not"
             raise BaselineError(message)
-        if sizes["r"] > MAX_COMPONENTS:
-            message = f"the baseline has {sizes['r']} components; the maximum is {MAX_COMPONENTS}"
-            raise BaselineError(message)
-        if len(self.descriptions) not in (0, sizes["k"]):
-            message = (
-                f"{len(self.descriptions)} descriptions of clusters, but there are {sizes['k']} clusters"
-            )
+        if len(self.descriptions) not in (0, clusters):
+            message = f"{len(self.descriptions)} descriptions of clusters, but there are {clusters} clusters"
             raise BaselineError(message)
         check_segments(self.segments, self.counts)
         parts: tuple[Baseline | SegmentReference, ...] = (self, *self.segments)
         for part in parts:
             if part.overdispersion is not None:
                 check_overdispersion(part.overdispersion, int(part.counts.sum()))
-        object.__setattr__(self, "identity", identity_of(metadata, arrays, _names(self)))
 
     @property
     def radii(self) -> NDArray[np.float32]:
@@ -239,7 +239,7 @@ def load(path: Path) -> Baseline:
 
 def _read(path: Path) -> bytes:
     """Return the content of a file whose size and header size are within the limits."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         message = f"the file is larger than {MAX_FILE_BYTES:,} bytes, the maximum for a baseline"
@@ -280,10 +280,10 @@ def parse(content: bytes) -> Baseline:
     overdispersion = None
     if arrays.keys() >= OVERDISPERSION.keys():
         overdispersion = _overdispersion(
-            arrays["dependence_windows"][0],
-            arrays["dependence_counts"][0],
-            arrays["dependence_means"],
-            arrays["dependence_distances"],
+            arrays["overdispersion_windows"][0],
+            arrays["overdispersion_counts"][0],
+            arrays["overdispersion_means"],
+            arrays["overdispersion_distances"],
         )
     segments = (
         SegmentReference(
@@ -295,10 +295,10 @@ def parse(content: bytes) -> Baseline:
             outliers=int(arrays["segment_outliers"][index]),
             spreads=from_array(arrays["segment_spread_moments"][index]),
             overdispersion=_overdispersion(
-                arrays["segment_dependence_windows"][index],
-                arrays["segment_dependence_counts"][index],
-                arrays["segment_dependence_means"][index],
-                arrays["segment_dependence_distances"][index],
+                arrays["segment_overdispersion_windows"][index],
+                arrays["segment_overdispersion_counts"][index],
+                arrays["segment_overdispersion_means"][index],
+                arrays["segment_overdispersion_distances"][index],
             ),
         )
         for index, name in enumerate(header.segments)
@@ -309,6 +309,7 @@ def parse(content: bytes) -> Baseline:
         overdispersion=overdispersion,
         segments=tuple(segments),
         descriptions=header.descriptions,
+        verified=identity,
         **{name: arrays[name] for name in LAYOUT if name != "centroids"},
     )
 
@@ -351,10 +352,10 @@ def _arrays(baseline: Baseline) -> dict[str, NDArray[Any]]:
     arrays = {name: getattr(baseline, name) for name in LAYOUT if name != "centroids"}
     arrays["centroids"] = baseline.centroids.values
     if (overdispersion := baseline.overdispersion) is not None:
-        arrays["dependence_counts"] = np.array([overdispersion.counts], np.float64)
-        arrays["dependence_distances"] = overdispersion.distances
-        arrays["dependence_means"] = overdispersion.means
-        arrays["dependence_windows"] = np.array([overdispersion.windows], np.int64)
+        arrays["overdispersion_counts"] = np.array([overdispersion.counts], np.float64)
+        arrays["overdispersion_distances"] = overdispersion.distances
+        arrays["overdispersion_means"] = overdispersion.means
+        arrays["overdispersion_windows"] = np.array([overdispersion.windows], np.int64)
     if segments := baseline.segments:
         try:
             arrays["segment_counts"] = np.stack([segment.counts for segment in segments])
@@ -364,10 +365,10 @@ def _arrays(baseline: Baseline) -> dict[str, NDArray[Any]]:
             arrays["segment_means"] = np.stack([segment.mean for segment in segments])
             unknown = Overdispersion(0, 1.0, np.eye(len(baseline.variances)))
             known = [segment.overdispersion or unknown for segment in segments]
-            arrays["segment_dependence_windows"] = np.array([each.windows for each in known], np.int64)
-            arrays["segment_dependence_counts"] = np.array([each.counts for each in known], np.float64)
-            arrays["segment_dependence_distances"] = np.stack([each.distances for each in known])
-            arrays["segment_dependence_means"] = np.stack([each.means for each in known])
+            arrays["segment_overdispersion_windows"] = np.array([each.windows for each in known], np.int64)
+            arrays["segment_overdispersion_counts"] = np.array([each.counts for each in known], np.float64)
+            arrays["segment_overdispersion_distances"] = np.stack([each.distances for each in known])
+            arrays["segment_overdispersion_means"] = np.stack([each.means for each in known])
         except ValueError as error:
             message = f"the arrays of the segments differ in shape: {error}"
             raise BaselineError(message) from error

@@ -1,15 +1,26 @@
-"""Collecting vectors from a source in one growing matrix, with their times, segments, labels and ids."""
+"""What is read from a source of vectors, and its collection in one growing matrix."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.baseline.metadata import MAX_CLUSTER_NAME
-from driftgauge.baseline.texts import TextSample, shorten
+from driftgauge.events.vectors import F32, VectorFormat
 
-__all__ = ["Collector", "NameColumn", "VectorSet"]
+__all__ = ["TABLE_SUFFIXES", "Collector", "NameColumn", "TableColumns", "TextSample", "VectorSet", "shorten"]
+
+TABLE_SUFFIXES = (".parquet", ".arrow", ".feather", ".ipc")
+"""The suffixes of the names of Parquet and Arrow files."""
+
+# 50,000 texts of 1,000 characters take at most 50 MB as ASCII, and 200 MB with the widest characters. Of a
+# baseline of 20 clusters, each is named by about 1,250 of its held-out vectors.
+MAX_TEXTS = 50_000
+MAX_CHARACTERS = 1_000
+
+_ELLIPSIS = "…"
 
 # The matrix grows by this share, and by this many rows at least. NumPy writes zeros into new rows, so rows
 # that stay unused take memory.
@@ -33,6 +44,85 @@ class NameColumn:
     def option(self) -> str:
         """The option that names the column, for messages."""
         return "--text" if self.holds_texts else "--label"
+
+
+@dataclass(frozen=True, slots=True)
+class TableColumns:
+    """The columns of a table that are read; of a .npz file the last two.
+
+    Attributes:
+        vector: The vectors; None takes the only column that can hold vectors.
+        number: The format of numbers in a column of bytes.
+        time: The event times; None reads none.
+        time_unit: The unit of times that are whole numbers.
+        segments: The segment keys, which are the names of columns.
+        name: The labels or texts that clusters are named by; None reads none.
+        event_id: The event ids; None reads none.
+    """
+
+    vector: str | None = None
+    number: VectorFormat = F32
+    time: str | None = None
+    time_unit: Literal["s", "ms", "us", "ns"] = "ms"
+    segments: tuple[str, ...] = ()
+    name: NameColumn | None = None
+    event_id: str | None = None
+
+
+def shorten(text: str, most: int) -> str:
+    """Return a text of at most this many bytes of UTF-8; an ellipsis ends a longer one."""
+    content = text.encode()
+    if len(content) <= most:
+        return text
+    return f"{content[: most - len(_ELLIPSIS.encode())].decode(errors='ignore').rstrip()}{_ELLIPSIS}"
+
+
+class TextSample:
+    """The beginnings of the texts of vectors: of all, or of 50,000 chosen at random.
+
+    The sample of a reservoir (J. S. Vitter, Random sampling with a reservoir, ACM TOMS 11, 1985, algorithm
+    R), so the number of vectors need not be known. The same texts in the same order give the same sample.
+    """
+
+    def __init__(self) -> None:
+        self._sampled: list[tuple[int, str]] = []
+        self._random = np.random.default_rng(0)
+        self._rows = self._texts = 0
+
+    @classmethod
+    def of(cls, texts: Iterable[str | None]) -> "TextSample":
+        """Return the sample of the texts of n vectors, None for a vector without one."""
+        sample = cls()
+        sample.add(texts)
+        return sample
+
+    def __len__(self) -> int:
+        return len(self._sampled)
+
+    def add(self, texts: Iterable[str | None]) -> None:
+        """Add the texts of the next vectors, None for a vector without one."""
+        for text in texts:
+            if text is not None:
+                self._sample(text)
+            self._rows += 1
+
+    @property
+    def rows(self) -> NDArray[np.intp]:
+        """The rows of the vectors of the sample, (s,)."""
+        return np.array([row for row, _ in self._sampled], np.intp)
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """Their texts, s of them, of at most 1,000 characters."""
+        return [text for _, text in self._sampled]
+
+    def _sample(self, text: str) -> None:
+        kept = (self._rows, text[:MAX_CHARACTERS])
+        self._texts += 1
+        if len(self._sampled) < MAX_TEXTS:
+            self._sampled.append(kept)
+        elif (place := int(self._random.integers(self._texts))) < MAX_TEXTS:
+            self._sampled[place] = kept
 
 
 @dataclass(frozen=True, slots=True)

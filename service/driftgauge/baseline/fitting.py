@@ -12,18 +12,25 @@ from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
 from driftgauge.baseline.artifact import Baseline
+from driftgauge.baseline.change import report_change
 from driftgauge.baseline.checks import check_vectors, named, or_fewer
 from driftgauge.baseline.clustering import find_centroids, measure_stability
+from driftgauge.baseline.collecting import TextSample
 from driftgauge.baseline.groups import measure_groups, report_groups
 from driftgauge.baseline.metadata import BaselineMetadata, faults
 from driftgauge.baseline.moments import blocks, moments, project
 from driftgauge.baseline.naming import describe_clusters, report_names
 from driftgauge.baseline.quality import stability_reading
-from driftgauge.baseline.radii import beyond_others
 from driftgauge.baseline.repetition import count_hashes, hashes_of
 from driftgauge.baseline.segments import Members, check_members, reference_segments
-from driftgauge.baseline.spreads import measure_spreads, moments_of, report_spreads, spreads_of, to_array
-from driftgauge.baseline.texts import TextSample
+from driftgauge.baseline.spreads import (
+    beyond_others,
+    measure_spreads,
+    moments_of,
+    report_spreads,
+    spreads_of,
+    to_array,
+)
 from driftgauge.baseline.windows import (
     Traffic,
     has_enough_windows,
@@ -181,6 +188,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         hashes = hashes_of(vectors, reference_rows)
         if traffic is not None:
             report_ratio(traffic, len(reference_rows), progress)
+            report_change(traffic, reference_rows, ids, clusters, progress)
         if groups is not None:
             overdispersion = measure_groups(groups, ids, standardized, lengths, hashes)
             report_groups(overdispersion, progress)

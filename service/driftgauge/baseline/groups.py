@@ -29,8 +29,8 @@ def number_groups(
     """
     if labels is None or not any(key in own for own in labels):
         message = (
-            f"no vector has a group {key!r}; name a segment key of the events, or for a table a column of "
-            f"this name (or --segment-column {key}=COLUMN), or leave out --group"
+            f"no vector has a group {key!r}; name a segment key of the events, or a column of a table, or "
+            "leave out --group"
         )
         raise InputError(message)
     alone = sum(key not in own for own in labels)
@@ -106,5 +106,6 @@ def report_groups(overdispersion: Overdispersion | None, progress: Callable[[str
         )
     else:
         progress(
-            f"groups, worth {overdispersion.windows} of one size: {overdispersion_reading(overdispersion)}"
+            f"groups, worth {overdispersion.windows} of one size: "
+            f"{overdispersion_reading(overdispersion.counts, overdispersion.largest_mean)}"
         )

@@ -11,7 +11,7 @@ from driftgauge.baseline.metadata import BaselineMetadata, SegmentName
 
 __all__ = ["FORMAT_VERSION", "identity_of"]
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 
 
 def identity_of(

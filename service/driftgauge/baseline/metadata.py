@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from driftgauge.config.fields import check
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.counting.examples import can_be_example
 from driftgauge.events.contract import MAX_TEXT, STREAM_NAME, ShortText
@@ -81,18 +82,11 @@ class SegmentName(BaseModel):
     value: ShortText
 
 
-def _require_name(name: str) -> str:
-    if not name.isprintable() or len(name.encode()) > MAX_CLUSTER_NAME:
-        message = f"a name must be printable and have at most {MAX_CLUSTER_NAME} bytes"
-        raise ValueError(message)
-    return name
-
-
-def _require_example(event_id: str) -> str:
-    if not can_be_example(event_id):
-        message = "an event id must be printable and have at most 64 bytes"
-        raise ValueError(message)
-    return event_id
+_NAME = check(
+    lambda name: name.isprintable() and len(name.encode()) <= MAX_CLUSTER_NAME,
+    f"a name must be printable and have at most {MAX_CLUSTER_NAME} bytes",
+)
+_EXAMPLE = check(can_be_example, "an event id must be printable and have at most 64 bytes")
 
 
 class ClusterDescription(BaseModel):
@@ -105,10 +99,8 @@ class ClusterDescription(BaseModel):
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
-    name: Annotated[str, Field(min_length=1), AfterValidator(_require_name)] | None = None
-    example_ids: Annotated[
-        tuple[Annotated[str, AfterValidator(_require_example)], ...], Field(max_length=MAX_CLUSTER_EXAMPLES)
-    ] = ()
+    name: Annotated[str, Field(min_length=1), _NAME] | None = None
+    example_ids: Annotated[tuple[Annotated[str, _EXAMPLE], ...], Field(max_length=MAX_CLUSTER_EXAMPLES)] = ()
 
 
 class ArtifactHeader(BaseModel):

@@ -2,15 +2,14 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.stats import binom
-from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
+from sklearn.feature_extraction.text import TfidfVectorizer
 
+from driftgauge.baseline.collecting import TextSample, shorten
 from driftgauge.baseline.metadata import MAX_CLUSTER_EXAMPLES, MAX_CLUSTER_NAME, ClusterDescription
-from driftgauge.baseline.texts import TextSample, shorten
 from driftgauge.core.counting.examples import can_be_example
 
 __all__ = ["describe_clusters", "report_names"]
@@ -23,18 +22,16 @@ _MAX_PARTS = 3
 _COVERED = 0.8
 _LEAST_SHARE = 0.1
 
-# A word begins with a letter: numbers are rarely what a text is about. A term of one text names no cluster,
-# and would count among those that are tried.
+# A word begins with a letter: numbers are rarely what a text is about. A word of one text names no cluster,
+# nor does one that weighs less than three times as much in its texts as in all others.
 _WORD = r"(?u)\b[^\W\d_]\w+\b"
 _LEAST_TEXTS = 2
+_LEAST_RATIO = 3.0
 
 _UNNAMED = {
     "labels": "no label covers a tenth of a cluster's held-out vectors",
     "texts": "no word, found between spaces and punctuation, sets the texts of a cluster apart",
 }
-
-# Texts that are unrelated to the clusters give a cluster a name in at most one fit of a hundred.
-_CHANCE = 0.01
 
 
 def describe_clusters(
@@ -50,7 +47,7 @@ def describe_clusters(
     """Return the description of each of k clusters; none where nothing is known of the vectors.
 
     Args:
-        rows: (m,), the rows of the reference vectors among all n vectors.
+        rows: (m,), ascending, the rows of the reference vectors among all n vectors.
         ids: (m,), their clusters.
         distances: (m,) float32, their distances to the centroid.
         clusters: k.
@@ -128,42 +125,32 @@ def _most_frequent(counts: Counter[str], size: int) -> list[str]:
 def _name_by_texts(
     texts: TextSample, rows: NDArray[np.intp], ids: NDArray[np.intp], clusters: int
 ) -> list[str | None]:
-    """Return the characteristic terms of each cluster, by TF-IDF with each cluster as one document.
-
-    A document holds each term as often as texts of the cluster have it beyond what their number lets expect.
-    Otherwise every term would be in every large cluster, and TF-IDF would rank what all texts speak of.
-    A term counts only where its excess is no chance: by the binomial distribution, for all terms and clusters
-    that are tried.
-    """
-    place = np.full(max(int(rows.max()), int(texts.rows.max(initial=0))) + 1, -1, np.intp)
-    place[rows] = np.arange(len(rows))
-    places = place[texts.rows]
-    is_held_out = places >= 0
-    cluster = ids[places[is_held_out]]
-    words = CountVectorizer(binary=True, stop_words="english", token_pattern=_WORD, min_df=_LEAST_TEXTS)
+    """Return the words of the largest weight in the texts of each cluster, by TF-IDF of each text."""
+    is_held_out = np.isin(texts.rows, rows)
+    cluster = ids[np.searchsorted(rows, texts.rows[is_held_out])]
+    words = TfidfVectorizer(binary=True, stop_words="english", token_pattern=_WORD, min_df=_LEAST_TEXTS)
     try:
-        occurrences = words.fit_transform(
+        weights = words.fit_transform(
             [text for text, is_kept in zip(texts.texts, is_held_out, strict=True) if is_kept]
         )
-    except ValueError:  # no term is in two texts
+    except ValueError:  # no word is in two texts
         return [None] * clusters
-    number = len(cluster)
-    members = csr_array((np.ones(number), (cluster, np.arange(number))), shape=(clusters, number))
-    documents = (members @ occurrences).tocoo()
-    shares = np.asarray(occurrences.sum(axis=0)).ravel() / number
-    sizes, common = np.bincount(cluster, minlength=clusters)[documents.row], shares[documents.col]
-    chances = binom.sf(documents.data - 1, sizes, common)
-    is_characteristic = chances < _CHANCE / (clusters * len(shares))
-    documents.data = np.where(is_characteristic, documents.data - sizes * common, 0)
-    documents.eliminate_zeros()
-    weights = csr_array(TfidfTransformer().fit_transform(documents.tocsr()))
-    # Rows are in alphabetical order (`tocsr` sorts them), and the sort leaves equal terms in it.
-    terms = words.get_feature_names_out()
-    names = []
-    for start, end in zip(weights.indptr[:-1], weights.indptr[1:], strict=True):
-        order = np.argsort(-weights.data[start:end], kind="stable")[:_MAX_PARTS]
-        names.append(_join(terms[weights.indices[start:end][order]].tolist()))
+    terms, total, names = words.get_feature_names_out(), _sum(weights), []
+    for number in range(clusters):
+        own = weights[cluster == number]
+        size, weight = own.shape[0], _sum(own)
+        is_rare = _sum(own > 0) < _LEAST_SHARE * size
+        is_common = weight * (len(cluster) - size) < _LEAST_RATIO * (total - weight) * size
+        weight[is_rare | is_common] = 0
+        # The sort is stable, so equal weights stay in alphabetical order.
+        order = np.argsort(-weight, kind="stable")[: min(_MAX_PARTS, np.count_nonzero(weight))]
+        names.append(_join(terms[order].tolist()))
     return names
+
+
+def _sum(weights: Any) -> NDArray[np.float64]:
+    """Return the sums of the columns of a sparse matrix."""
+    return np.asarray(weights.sum(axis=0), np.float64).ravel()
 
 
 def _nearest(

@@ -3,16 +3,14 @@
 import numpy as np
 
 from driftgauge.baseline.artifact import Baseline
-from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.power import Sensitivity
 
 __all__ = [
     "MIN_RATIO",
-    "largest_inflation",
-    "largest_window",
     "notes",
     "overdispersion_reading",
+    "sensitivity_of",
     "stability_reading",
-    "tiny_clusters",
 ]
 
 MIN_RATIO = 20
@@ -35,26 +33,23 @@ _MODERATE = 0.65
 _MAX_NAMED = 8
 
 
-def largest_window(baseline: Baseline) -> int:
-    """Return the largest window, in events, for which the reference counts 20 times as many."""
-    return baseline.metadata.reference_count // MIN_RATIO
+def sensitivity_of(baseline: Baseline) -> Sensitivity:
+    """Return the sensitivity of windows against a baseline."""
+    metadata = baseline.metadata
+    return Sensitivity.of(
+        metadata.clusters,
+        len(baseline.variances),
+        metadata.reference_count,
+        baseline.overdispersion,
+        metadata.mean_count,
+    )
 
 
-def tiny_clusters(baseline: Baseline) -> list[int]:
-    """Return the clusters in which a window of 500 events expects fewer than five."""
-    return [int(i) for i in np.flatnonzero(baseline.counts < _TINY_SHARE * baseline.counts.sum())]
-
-
-def largest_inflation(overdispersion: Overdispersion) -> float:
-    """Return the largest overdispersion of the means over all directions."""
-    return float(np.linalg.eigvalsh(overdispersion.means)[-1])
-
-
-def overdispersion_reading(overdispersion: Overdispersion) -> str:
+def overdispersion_reading(counts: float, means: float) -> str:
     """Return a sentence on the variation of windows, relative to windows of independent events."""
     return (
-        f"counts vary {overdispersion.counts:.2f} times as much as those of independent events, means up to "
-        f"{largest_inflation(overdispersion):.2f} times"
+        f"counts vary {counts:.2f} times as much as those of independent events, means up to "
+        f"{means:.2f} times"
     )
 
 
@@ -83,7 +78,8 @@ def notes(baseline: Baseline) -> list[str]:
             "which make clean windows look like drift. Fit on events with timestamps from many windows, or "
             "name the group of each vector."
         )
-    if tiny := tiny_clusters(baseline):
+    tiny = np.flatnonzero(baseline.counts < _TINY_SHARE * baseline.counts.sum()).tolist()
+    if tiny:
         listed = ", ".join(map(str, tiny[:_MAX_NAMED])) + (", …" if len(tiny) > _MAX_NAMED else "")
         weaknesses.append(
             f"{len(tiny)} of the clusters are tiny ({listed}): a window of {_WINDOW_COUNT} events expects "

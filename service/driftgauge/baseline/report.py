@@ -1,192 +1,291 @@
 """The report of `driftgauge baseline show`."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from driftgauge.baseline import quality
-from driftgauge.baseline.artifact import Baseline
-from driftgauge.baseline.comparison import mean_distance
+from driftgauge.baseline.artifact import Baseline, BaselineMetadata
 from driftgauge.core.durations import format_duration
-from driftgauge.core.reference import SegmentReference
 from driftgauge.core.statistics.divergence import js_contributions
-from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.mean_shift import MeanShiftNull
 from driftgauge.core.statistics.power import Sensitivity
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.layout import Block, Table, facts
 
-__all__ = ["as_json", "describe"]
+__all__ = ["BaselineReport", "Difference", "compare", "describe", "report_baseline"]
 
 # Window sizes, in events, for which the report gives the noise floor.
-WINDOW_COUNTS = (100, 1_000, 10_000)
+_WINDOW_COUNTS = (100, 1_000, 10_000)
+
+# Half of the smallest drift worth detecting: below these floors the verdict calls no drift material.
+_MATERIAL_DIVERGENCE = 0.005
+_MATERIAL_SHIFT = 0.025
 
 
-def describe(baseline: Baseline, path: Path) -> list[Block]:
-    """Return the report: facts, notes on weaknesses, segments, clusters and their examples."""
-    metadata = baseline.metadata
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How a baseline differs from another one.
+
+    Attributes:
+        file: The file of the other baseline.
+        identity: Its identity; results against two baselines of one identity are the same.
+        mean_distance: The Mahalanobis distance between the means along the components, in standard
+            deviations; None where the embedding spaces differ.
+        mean_excess: The squared distance less its expectation without drift.
+        js_divergence: The Jensen-Shannon divergence of the histograms, base 2; None where the centroids
+            differ.
+        js_excess: The divergence less its expectation without drift.
+    """
+
+    file: Path
+    identity: str
+    mean_distance: float | None = None
+    mean_excess: float | None = None
+    js_divergence: float | None = None
+    js_excess: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentSummary:
+    """A segment of a baseline, and its distances from the whole stream."""
+
+    key: str
+    value: str
+    count: int
+    share: float
+    js_divergence: float
+    mean_distance: float
+    overdispersion: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSummary:
+    """A cluster of a baseline; `distance_quantiles` are of the distances to its centroid, by level."""
+
+    name: str | None
+    count: int
+    share: float
+    distance_quantiles: dict[float, float]
+    position: list[float]
+    example_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineReport:
+    """The contents of a baseline's file, without its centroids, components and covariances.
+
+    Attributes:
+        file: The file.
+        identity: The identity.
+        metadata: The metadata.
+        sensitivity: The sizes and the overdispersion, which determine the power of the tests.
+        overdispersion_windows: How many windows, or groups, the overdispersion was measured on; None where it
+            is not known.
+        noise_floor: The divergence expected without drift, by the number of events in a window.
+        largest_window: The largest window, in events, for which the reference counts 20 times as many.
+        notes: Its weaknesses, each with its remedy.
+        segments: The segments.
+        clusters: The clusters, in the order of their numbers.
+        against: How it differs from another baseline; None where none is named.
+        refused: The number of events that a fit refused, by reason; None of a baseline that was loaded.
+        warnings: What a fit warned of, likewise.
+    """
+
+    file: Path
+    identity: str
+    metadata: BaselineMetadata
+    sensitivity: Sensitivity
+    overdispersion_windows: int | None
+    noise_floor: dict[int, float]
+    largest_window: int
+    notes: list[str]
+    segments: list[SegmentSummary]
+    clusters: list[ClusterSummary]
+    against: Difference | None
+    refused: dict[str, int] | None
+    warnings: list[str] | None
+
+
+def report_baseline(
+    baseline: Baseline,
+    file: Path,
+    against: Difference | None = None,
+    refused: dict[str, int] | None = None,
+    warnings: list[str] | None = None,
+) -> BaselineReport:
+    """Return the report on a baseline."""
+    sensitivity, total = quality.sensitivity_of(baseline), int(baseline.counts.sum())
+    levels = baseline.quantile_levels.tolist()
+    return BaselineReport(
+        file=file,
+        identity=baseline.identity,
+        metadata=baseline.metadata,
+        sensitivity=sensitivity,
+        overdispersion_windows=None if baseline.overdispersion is None else baseline.overdispersion.windows,
+        noise_floor={count: sensitivity.noise_floor(count) for count in _WINDOW_COUNTS},
+        largest_window=baseline.metadata.reference_count // quality.MIN_RATIO,
+        notes=quality.notes(baseline),
+        segments=[
+            SegmentSummary(
+                key=segment.key,
+                value=segment.value,
+                count=int(segment.counts.sum()),
+                share=int(segment.counts.sum()) / total,
+                js_divergence=float(js_contributions(segment.counts, baseline.counts).sum()),
+                mean_distance=_mean_distance(baseline, segment.mean),
+                overdispersion=None if segment.overdispersion is None else segment.overdispersion.counts,
+            )
+            for segment in baseline.segments
+        ],
+        clusters=[
+            ClusterSummary(
+                name, count, count / total, dict(zip(levels, quantiles, strict=True)), position, example_ids
+            )
+            for name, count, quantiles, position, example_ids in zip(
+                baseline.names,
+                baseline.counts.tolist(),
+                baseline.distance_quantiles.tolist(),
+                baseline.positions.tolist(),
+                baseline.example_ids,
+                strict=True,
+            )
+        ],
+        against=against,
+        refused=refused,
+        warnings=warnings,
+    )
+
+
+def compare(baseline: Baseline, other: Baseline, file: Path) -> Difference:
+    """Return how a baseline differs from another one, that of `file`."""
+    own, its = baseline.metadata, other.metadata
+    # An unknown model version matches any.
+    versions = {own.model_version, its.model_version} - {None}
+    if (own.dimension, own.metric) != (its.dimension, its.metric) or len(versions) > 1:
+        return Difference(file, other.identity)
+    shift = baseline.components.astype(np.float64) @ (other.mean - baseline.mean)
+    null = MeanShiftNull(
+        np.diag(baseline.variances), own.reference_count, baseline.overdispersion, own.mean_count
+    )
+    divergence = excess = None
+    if np.array_equal(baseline.centroids.values, other.centroids.values):
+        divergence = float(js_contributions(other.counts, baseline.counts).sum())
+        excess = divergence - quality.sensitivity_of(baseline).noise_floor(its.reference_count)
+    return Difference(
+        file,
+        other.identity,
+        _mean_distance(baseline, shift),
+        null.test(shift, its.mean_count).excess,
+        divergence,
+        excess,
+    )
+
+
+def _mean_distance(baseline: Baseline, shift: NDArray[np.float64]) -> float:
+    """Return the Mahalanobis distance from a baseline's mean of a (r,) shift along its components."""
+    return float(np.sqrt(np.sum(np.square(shift) / baseline.variances)))
+
+
+def describe(report: BaselineReport) -> list[Block]:
+    """Return the report for a terminal: facts, weaknesses, differences, segments, clusters, examples."""
+    metadata = report.metadata
     named = {
-        "identity": baseline.identity,
+        "identity": report.identity,
         "stream": metadata.stream,
         "model version": metadata.model_version or "not given",
         "dimension": f"{metadata.dimension:,}",
         "clusters": f"{metadata.clusters:,}, by {metadata.metric} distance",
         "vectors": f"{metadata.fitted_count:,} fitted, {metadata.reference_count:,} others counted",
         "training set": "yes" if metadata.training_set else "no",
-        "components": f"{len(baseline.variances)}",
+        "components": f"{report.sensitivity.components}",
         "seed": f"{metadata.seed}",
         "created": format_timestamp(metadata.created_ms),
         "with": ", ".join(f"{name} {version}" for name, version in metadata.versions.items()),
         "noise floor": ", ".join(
-            f"{floor:.4f} at {int(count):,} events" for count, floor in _noise_floors(baseline).items()
+            f"{floor:.4f} at {count:,} events" for count, floor in report.noise_floor.items()
         ),
         "windows": (
-            f"up to {quality.largest_window(baseline):,} events are at most 1/{quality.MIN_RATIO} of the "
-            f"vectors counted"
+            f"up to {report.largest_window:,} events are at most 1/{quality.MIN_RATIO} of the vectors counted"
         ),
-        "overdispersion": _overdispersion(baseline),
+        "overdispersion": _overdispersion(report),
         "stability": (
             "not measured" if metadata.stability is None else quality.stability_reading(metadata.stability)
         ),
     }
-    notes = [f"  note: {note}" for note in quality.notes(baseline)]
-    return [
-        str(path),
-        facts(named),
-        *notes,
-        *_segment_table(baseline),
-        "",
-        _cluster_table(baseline),
-        *_examples(baseline),
-    ]
+    blocks: list[Block] = [str(report.file), facts(named)]
+    blocks += [f"  note: {note}" for note in report.notes]
+    if report.against is not None:
+        blocks += ["", f"against {report.against.file}", facts(_differences(report, report.against))]
+    return [*blocks, *_tables(report)]
 
 
-def as_json(baseline: Baseline) -> dict[str, object]:
-    """Return the report as JSON values, without centroids, components and covariances."""
-    metadata = baseline.metadata
-    total = int(baseline.counts.sum())
-    return {
-        "identity": baseline.identity,
-        **metadata.model_dump(mode="json", exclude={"clusters", "created_ms"}),
-        "created": format_timestamp(metadata.created_ms),
-        "components": len(baseline.variances),
-        "noise_floor": _noise_floors(baseline),
-        "largest_window": quality.largest_window(baseline),
-        "overdispersion": _overdispersion_as_json(baseline.overdispersion),
-        "tiny_clusters": quality.tiny_clusters(baseline),
-        "notes": quality.notes(baseline),
-        "segments": [
-            {
-                "key": segment.key,
-                "value": segment.value,
-                "count": int(segment.counts.sum()),
-                "share": int(segment.counts.sum()) / total,
-                "js_divergence": _divergence(baseline, segment),
-                "mean_distance": mean_distance(baseline, segment.mean),
-                "overdispersion": _overdispersion_as_json(segment.overdispersion),
-            }
-            for segment in baseline.segments
-        ],
-        "clusters": [
-            {
-                "id": cluster,
-                "name": name,
-                "count": count,
-                "share": count / total,
-                "distance_quantiles": {
-                    f"{level:g}": quantile
-                    for level, quantile in zip(baseline.quantile_levels.tolist(), quantiles, strict=True)
-                },
-                "position": position,
-                "example_ids": example_ids,
-            }
-            for cluster, (name, count, quantiles, position, example_ids) in enumerate(
-                zip(
-                    baseline.names,
-                    baseline.counts.tolist(),
-                    baseline.distance_quantiles.tolist(),
-                    baseline.positions.tolist(),
-                    baseline.example_ids,
-                    strict=True,
-                )
-            )
-        ],
-    }
-
-
-def _overdispersion(baseline: Baseline) -> str:
-    overdispersion, window_ms = baseline.overdispersion, baseline.metadata.window_ms
-    if overdispersion is None:
+def _overdispersion(report: BaselineReport) -> str:
+    windows, window_ms = report.overdispersion_windows, report.metadata.window_ms
+    if windows is None:
         return "not known"
-    reading = quality.overdispersion_reading(overdispersion)
+    reading = quality.overdispersion_reading(
+        report.sensitivity.counts_overdispersion, report.sensitivity.means_overdispersion
+    )
     if window_ms is None:
-        return f"{reading}; measured on groups worth {overdispersion.windows} of one size"
-    return f"{reading}; measured on {overdispersion.windows} windows of {format_duration(window_ms)}"
+        return f"{reading}; measured on groups worth {windows} of one size"
+    return f"{reading}; measured on {windows} windows of {format_duration(window_ms)}"
 
 
-def _overdispersion_as_json(overdispersion: Overdispersion | None) -> dict[str, object] | None:
-    if overdispersion is None:
-        return None
+def _differences(report: BaselineReport, other: Difference) -> dict[str, str]:
+    is_same = report.identity == other.identity
     return {
-        "windows": overdispersion.windows,
-        "counts": overdispersion.counts,
-        "means_largest": quality.largest_inflation(overdispersion),
+        "identity": "the same, and so are the results" if is_same else other.identity,
+        "means": (
+            "of another dimension, metric or model version: not comparable"
+            if other.mean_distance is None
+            else f"{other.mean_distance:.4f} standard deviations apart; squared and less noise "
+            f"{other.mean_excess:.5f}, drift starts at {_MATERIAL_SHIFT}"
+        ),
+        "histograms": (
+            "of other clusters: not comparable"
+            if other.js_divergence is None
+            else f"JSD {other.js_divergence:.5f}; less noise {other.js_excess:.5f}, drift starts at "
+            f"{_MATERIAL_DIVERGENCE}"
+        ),
     }
 
 
-def _segment_table(baseline: Baseline) -> list[Block]:
-    """Return a row per segment: count, share, distances from the whole, and overdispersion."""
-    if not baseline.segments:
-        return []
-    total = baseline.counts.sum()
-    rows = [
+def _tables(report: BaselineReport) -> Iterator[Block]:
+    """Yield the tables of the segments, the clusters, and the clusters' examples where there are any."""
+    if report.segments:
+        rows = [
+            (
+                f"{each.key}={each.value}",
+                f"{each.count:,}",
+                f"{each.share:.2%}",
+                f"{each.js_divergence:.4f}",
+                f"{each.mean_distance:.3f}",
+                "unknown" if each.overdispersion is None else f"{each.overdispersion:.2f}",
+            )
+            for each in report.segments
+        ]
+        headings = ("segment", "count", "share", "JSD from all", "mean from all", "overdispersion")
+        yield from ("", Table(headings, rows))
+    clusters = [
         (
-            f"{segment.key}={segment.value}",
-            f"{segment.counts.sum():,}",
-            f"{segment.counts.sum() / total:.2%}",
-            f"{_divergence(baseline, segment):.4f}",
-            f"{mean_distance(baseline, segment.mean):.3f}",
-            "unknown" if segment.overdispersion is None else f"{segment.overdispersion.counts:.2f}",
+            f"{number}",
+            f"{each.count:,}",
+            f"{each.share:.2%}",
+            f"{each.distance_quantiles[0.5]:#.4g}",
+            f"{each.distance_quantiles[0.99]:#.4g}",
+            each.name or "-",
         )
-        for segment in baseline.segments
+        for number, each in enumerate(report.clusters)
     ]
-    headings = ("segment", "count", "share", "JSD from all", "mean from all", "overdispersion")
-    return ["", Table(headings, rows)]
-
-
-def _cluster_table(baseline: Baseline) -> Table:
-    """Return a row per cluster: count, share, distance quantiles and name."""
-    counts = baseline.counts
-    rows = [
-        (
-            f"{cluster}",
-            f"{count:,}",
-            f"{count / counts.sum():.2%}",
-            f"{median:#.4g}",
-            f"{p99:#.4g}",
-            name or "-",
+    headings = ("cluster", "count", "share", "distance p50", "distance p99", "name")
+    yield from ("", Table(headings, clusters, text=(5,)))
+    if any(each.example_ids for each in report.clusters):
+        examples = [(f"{i}", ", ".join(each.example_ids) or "-") for i, each in enumerate(report.clusters)]
+        yield from (
+            "",
+            Table(("cluster", "examples, the nearest to the centroid first"), examples, text=(1,)),
         )
-        for cluster, (count, median, p99, name) in enumerate(
-            zip(counts, baseline.distances(0.5), baseline.radii, baseline.names, strict=True)
-        )
-    ]
-    return Table(("cluster", "count", "share", "distance p50", "distance p99", "name"), rows, text=(5,))
-
-
-def _examples(baseline: Baseline) -> list[Block]:
-    """Return the ids of each cluster's examples; none where the baseline has none."""
-    if not any(baseline.example_ids):
-        return []
-    rows = [(f"{cluster}", ", ".join(ids) or "-") for cluster, ids in enumerate(baseline.example_ids)]
-    return ["", Table(("cluster", "examples, the nearest to the centroid first"), rows, text=(1,))]
-
-
-def _divergence(baseline: Baseline, segment: SegmentReference) -> float:
-    """Return the base-2 divergence between the histograms of a segment and of the whole stream."""
-    return float(js_contributions(segment.counts, baseline.counts).sum())
-
-
-def _noise_floors(baseline: Baseline) -> dict[str, float]:
-    """Return the divergence expected without drift, by the number of events in a window."""
-    metadata = baseline.metadata
-    sensitivity = Sensitivity.of(
-        metadata.clusters, len(baseline.variances), metadata.reference_count, baseline.overdispersion
-    )
-    return {str(count): sensitivity.noise_floor(count) for count in WINDOW_COUNTS}

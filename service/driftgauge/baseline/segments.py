@@ -1,5 +1,6 @@
 """Segments of a stream's events, such as those of one country: selection, members and references."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.baseline.spreads import SpreadPair
+from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.core.reference import OTHER, SegmentReference
 from driftgauge.errors import BaselineError, InputError
 from driftgauge.events.contract import MAX_TEXT
@@ -17,6 +19,7 @@ __all__ = [
     "SegmentChoice",
     "check_members",
     "check_segments",
+    "choose_frequent",
     "find_members",
     "parse_choice",
     "reference_segments",
@@ -28,6 +31,9 @@ MAX_SEGMENT_VALUES = 64
 # The histogram needs five vectors per cluster, and the covariance needs several times more vectors than
 # it has components.
 VECTORS_PER_AXIS = 5
+
+# Half of a segment's vectors are held out, and sometimes, by whole windows, far fewer.
+_SURE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,31 @@ def parse_choice(text: str) -> SegmentChoice:
         message = f"{text!r} names {OTHER}, which always counts the values not named; leave {OTHER} out"
         raise ValueError(message)
     return SegmentChoice(key, values)
+
+
+def choose_frequent(
+    labels: Sequence[Mapping[str, str]], clusters: int, progress: Callable[[str], None]
+) -> tuple[SegmentChoice, ...]:
+    """Return the choice of the most frequent values of each key, of those that surely have enough vectors.
+
+    Args:
+        labels: The segments of each vector.
+        clusters: The number of clusters.
+        progress: Receives the choice.
+    """
+    least = _SURE * VECTORS_PER_AXIS * max(clusters, MAX_COMPONENTS)
+    counted = Counter(item for row in labels for item in row.items()).most_common()
+    keys = sorted({key for (key, _), _ in counted})
+    choices = []
+    for key in keys:
+        values = [value for (own, value), n in counted if own == key and n >= least and value != OTHER]
+        if values:
+            most = MAX_SEGMENT_VALUES // len(keys) - 1
+            choices.append(SegmentChoice(key, tuple(sorted(values[:most]))))
+    if keys:
+        listed = "; ".join(f"{choice.key}={','.join(choice.values)}" for choice in choices) or "none"
+        progress(f"segments with {least:,} vectors or more: {listed}; --segment chooses others")
+    return tuple(choices)
 
 
 def find_members(
@@ -215,11 +246,8 @@ def check_segments(segments: Collection[SegmentReference], counts: NDArray[np.in
         counts: (k,) int64, the baseline's histogram.
 
     Raises:
-        BaselineError: The segments are too many, share a name or exceed the histogram.
+        BaselineError: The segments share a name or exceed the histogram.
     """
-    if len(segments) > MAX_SEGMENT_VALUES:
-        message = f"the baseline has {len(segments)} segments; the maximum is {MAX_SEGMENT_VALUES}"
-        raise BaselineError(message)
     if len({(segment.key, segment.value) for segment in segments}) < len(segments):
         message = "two segments have the same key and value"
         raise BaselineError(message)

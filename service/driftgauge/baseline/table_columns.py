@@ -14,13 +14,10 @@ from numpy.typing import NDArray
 from driftgauge.errors import InputError
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason
-from driftgauge.events.timestamps import LAST_MS, parse_timestamp
+from driftgauge.events.timestamps import LAST_MS
 from driftgauge.events.vectors import VectorFormat
 
 __all__ = ["holds_vectors", "to_labels", "to_times", "to_vectors"]
-
-_PER_MS = {"us": 1_000, "ns": 1_000_000}
-_S_MS = 1_000
 
 
 def holds_vectors(kind: Any) -> bool:
@@ -121,18 +118,19 @@ def to_times(column: Any, unit: str, where: Callable[[int], str]) -> NDArray[np.
     if column.null_count:
         message = f"{where(_first(pc.is_null(column)))}: the time is null; remove the rows without a time"
         raise InputError(message)
-    if pa.types.is_timestamp(column.type):
-        times_ms = np.asarray(column.cast(pa.timestamp("ms", column.type.tz), safe=False).cast(pa.int64()))
-    elif pa.types.is_integer(column.type):
-        numbers = np.asarray(column).astype(np.int64)
-        times_ms = numbers * _S_MS if unit == "s" else numbers // _PER_MS.get(unit, 1)
-    elif pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        times_ms = np.array(
-            [_parse(text, row, where) for row, text in enumerate(column.to_pylist())], np.int64
+    kind = column.type
+    try:
+        if pa.types.is_integer(kind):
+            column = column.cast(pa.int64()).cast(pa.timestamp(unit))
+        elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            column = column.cast(pa.timestamp("us", "UTC"))
+        zone = getattr(column.type, "tz", None)
+        times_ms = np.asarray(column.cast(pa.timestamp("ms", zone), safe=False).cast(pa.int64()))
+    except pa.ArrowException as error:
+        message = (
+            f"{where(0)}: times of type {kind} ({error}); give timestamps, whole numbers or RFC 3339 text"
         )
-    else:
-        message = f"{where(0)}: times of type {column.type}; give timestamps, whole numbers or RFC 3339 text"
-        raise InputError(message)
+        raise InputError(message) from error
     valid = (times_ms >= 0) & (times_ms <= LAST_MS)
     if not valid.all():
         message = (
@@ -162,14 +160,6 @@ def to_labels(column: Any, where: str) -> list[str | None]:
         message = f"{where} holds {column.type}; give text or whole numbers, null where one is missing"
         raise InputError(message) from error
     return labels
-
-
-def _parse(text: str, row: int, where: Callable[[int], str]) -> int:
-    try:
-        return parse_timestamp(text)
-    except ValueError as error:
-        message = f"{where(row)}: the time is {error}"
-        raise InputError(message) from None
 
 
 def _first(mask: Any) -> int:

@@ -12,11 +12,11 @@ import pyarrow.ipc
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from driftgauge.baseline.collecting import Collector, VectorSet
+from driftgauge.baseline.collecting import Collector, TableColumns, VectorSet
 from driftgauge.baseline.table_columns import holds_vectors, to_labels, to_times, to_vectors
-from driftgauge.baseline.table_layout import TableColumns
 from driftgauge.errors import InputError
 from driftgauge.events.refusals import Refusals
+from driftgauge.files import open_regular
 from driftgauge.progress import Track, WorkProgress
 
 __all__ = ["read_table"]
@@ -37,10 +37,9 @@ def read_table(
     one batch. A batch of an Arrow file is as large as its writer made it.
 
     Args:
-        path: A file with one of `table_layout.TABLE_SUFFIXES`.
+        path: A file with one of `TABLE_SUFFIXES`.
         columns: The columns to read.
-        model_version: With a version column, read only rows of this version or without one; else the version
-            to record.
+        model_version: The version to record.
         track: Receives the progress.
         refusals: Counts the rows whose vector is missing or not finite; these are left out.
 
@@ -48,6 +47,7 @@ def read_table(
         InputError: The file or a column cannot be read or used.
     """
     try:
+        open_regular(path).close()  # pyarrow would wait for a pipe
         with ExitStack() as stack:
             schema, rows, batches = _open(path, stack)
             return _collect(path, schema, rows, batches, columns, model_version, track, refusals)
@@ -95,15 +95,12 @@ def _collect(
     vector = _vector_column(path, schema, columns.vector)
     naming = None if columns.name is None else columns.name.column
     others = [
-        name
-        for name in (columns.time, columns.version, *columns.segments.values(), naming, columns.event_id)
-        if name is not None
+        name for name in (columns.time, *columns.segments, naming, columns.event_id) if name is not None
     ]
     for name in others:
         if name not in schema.names:
             message = f"{path}: no column {name!r}; the columns are {_list(schema)}"
             raise InputError(message)
-    versions = _Versions(model_version)
     collector: Collector | None = None
     number = 0
     track(WorkProgress("rows read", 0, rows))
@@ -113,12 +110,6 @@ def _collect(
             numbers = np.arange(number, number + batch.num_rows)
             number += batch.num_rows
             track(WorkProgress("rows read", number, rows))
-            if columns.version is not None:
-                labels = _text(path, batch, columns.version, "--version-column")
-                chosen = versions.select(labels, partial(_place, path, numbers))
-                batch, numbers = _take(batch, numbers, chosen)
-            if not batch.num_rows:
-                continue
             block, sound = to_vectors(
                 batch[vector],
                 columns.number,
@@ -126,9 +117,10 @@ def _collect(
                 refusals,
                 None if collector is None else collector.dimension,
             )
-            batch, numbers = _take(batch, numbers, sound)
-            if not batch.num_rows:
+            if not len(sound):
                 continue
+            if len(sound) < batch.num_rows:
+                batch, numbers = batch.take(pa.array(sound)), numbers[sound]
             where = partial(_place, path, numbers)
             if collector is None:
                 collector = Collector(block.shape[1], rows or 0, name=columns.name)
@@ -145,22 +137,14 @@ def _collect(
                 None if columns.event_id is None else _text(path, batch, columns.event_id, "--id-column"),
             )
     if collector is None:
-        asked = "" if model_version is None else f" of model version {model_version!r}"
-        message = f"{path}: no rows{asked}; give a file that has some"
+        message = f"{path}: no rows; give a file that has some"
         raise InputError(message)
-    return collector.finish(versions.version)
+    return collector.finish(model_version)
 
 
 def _place(path: Path, numbers: NDArray[np.intp], row: int) -> str:
     """Return the place of a batch's row, given the rows' numbers in the file."""
     return f"{path}, row {numbers[row]} (counted from 0)"
-
-
-def _take(batch: Any, numbers: NDArray[np.intp], kept: NDArray[np.intp]) -> tuple[Any, NDArray[np.intp]]:
-    """Return some rows of a batch and their numbers in the file; nothing is copied where all are kept."""
-    if len(kept) == batch.num_rows:
-        return batch, numbers
-    return batch.take(pa.array(kept)), numbers[kept]
 
 
 def _vector_column(path: Path, schema: Any, chosen: str | None) -> str:
@@ -188,39 +172,12 @@ def _text(path: Path, batch: Any, column: str, option: str) -> list[str | None]:
     return to_labels(batch[column], f"{path}: column {column!r} of {option}")
 
 
-def _segments(path: Path, batch: Any, segments: Mapping[str, str]) -> list[Mapping[str, str]] | None:
+def _segments(path: Path, batch: Any, keys: Sequence[str]) -> list[Mapping[str, str]] | None:
     """Return the segments of each row; a null is a row without a value of the key."""
-    if not segments:
+    if not keys:
         return None
-    columns = [_text(path, batch, name, "--segment-column") for name in segments.values()]
+    columns = [_text(path, batch, key, "--segment") for key in keys]
     return [
-        {key: value for key, value in zip(segments, values, strict=True) if value is not None}
+        {key: value for key, value in zip(keys, values, strict=True) if value is not None}
         for values in zip(*columns, strict=True)
     ]
-
-
-class _Versions:
-    """The model version of the rows: the chosen one, or the only one."""
-
-    def __init__(self, chosen: str | None) -> None:
-        self._chosen = chosen
-        self.version = chosen
-
-    def select(self, labels: Sequence[str | None], where: Callable[[int], str]) -> NDArray[np.intp]:
-        """Return the rows of the version, and those without one, which match every version.
-
-        Raises:
-            InputError: The rows have several versions, and none is chosen.
-        """
-        for row, label in enumerate(labels):
-            if label is None or label == self.version:
-                continue
-            if self.version is None:
-                self.version = label
-            elif self._chosen is None:
-                message = (
-                    f"{where(row)}: model version {label!r} after {self.version!r}; choose one with "
-                    f"--model-version"
-                )
-                raise InputError(message)
-        return np.flatnonzero([label is None or label == self.version for label in labels])

@@ -1,23 +1,23 @@
 """Reading files of embedding vectors; the suffix of a file's name says how it is read."""
 
+import math
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from os import sysconf
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
+from typing import IO, Any
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from driftgauge.baseline.collecting import VectorSet
+from driftgauge.baseline.collecting import TABLE_SUFFIXES, TableColumns, TextSample, VectorSet
 from driftgauge.baseline.recorded import read_events
 from driftgauge.baseline.stream_decoder import TopicEvents
-from driftgauge.baseline.table_layout import TABLE_SUFFIXES, TableColumns
-from driftgauge.baseline.texts import TextSample
 from driftgauge.errors import InputError
 from driftgauge.events.own_contract import OwnContractReader
 from driftgauge.events.refusals import Refusals
+from driftgauge.files import open_regular
 from driftgauge.progress import Track, ignore_progress
 
 __all__ = ["read_vectors"]
@@ -52,8 +52,8 @@ def read_vectors(
         path: A .npy, .npz, .jsonl, .jsonl.gz, .parquet, .arrow, .feather or .ipc file.
         array: The array of a .npz file; required if several arrays are two-dimensional.
         stream: The stream to read from a .jsonl file, which needs one.
-        model_version: From a .jsonl file, and a table with a version column, read only events of this version
-            or without one; for the other formats, the version to record for the vectors.
+        model_version: From a .jsonl file, read only events of this version or without one; for the other
+            formats, the version to record for the vectors.
         refusals: Counts the events and rows that are refused and left out; an array must be sound.
         track: Receives the progress of reading events and tables.
         keys: The segment keys of events to keep; None keeps all.
@@ -96,21 +96,34 @@ def read_vectors(
 
 
 def _read_array(path: Path, key: str | None, option: str = "--array") -> NDArray[Any]:
-    """Return the array of a .npy file, or the one of a .npz file that an option names; none is unpickled."""
-    with path.open("rb") as file:  # np.load leaves unreadable files open that it opened itself
-        loaded: NDArray[Any] | NpzFile = np.load(file, allow_pickle=False)
-        if not isinstance(loaded, NpzFile):
-            return loaded
-        if key is not None and key not in loaded.files:
-            message = f"{path}: no array {key!r}; choose with {option} one of: {', '.join(loaded.files)}"
-            raise InputError(message)
-        if key is not None:
-            return _member(path, loaded, key)  # other members of the archive are read as bytes
-        arrays = {name: _member(path, loaded, name) for name in loaded.files}
-    matrices = [name for name, array in arrays.items() if array.ndim == MATRIX]
+    """Return the array of a .npy file, or the one of a .npz file that an option names; none is unpickled.
+
+    Of all others only the headers are read, because an archive may hold far more than its size.
+    """
+    with open_regular(path) as file:
+        if path.suffix == ".npy":
+            return _load(path, path.stem, file)
+        with ZipFile(file) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+            if key is None:
+                key = _choose(path, archive, names)
+            elif key not in names:
+                message = f"{path}: no array {key!r}; choose with {option} one of: {', '.join(names)}"
+                raise InputError(message)
+            with archive.open(f"{key}.npy") as member:
+                return _load(path, key, member)
+
+
+def _choose(path: Path, archive: ZipFile, names: Iterable[str]) -> str:
+    """Return the name of the only array of an archive that can hold vectors."""
+    shapes = {}
+    for name in names:
+        with archive.open(f"{name}.npy") as member:
+            shapes[name], _ = _read_header(member)
+    matrices = [name for name, shape in shapes.items() if len(shape) == MATRIX]
     if len(matrices) == 1:
-        return arrays[matrices[0]]
-    listed = ", ".join(f"{name} {arrays[name].shape}" for name in matrices or arrays)
+        return matrices[0]
+    listed = ", ".join(f"{name} {shapes[name]}" for name in matrices or shapes)
     if matrices:
         message = f"{path}: several arrays hold vectors; choose one with --array: {listed}"
     else:
@@ -120,15 +133,26 @@ def _read_array(path: Path, key: str | None, option: str = "--array") -> NDArray
     raise InputError(message)
 
 
-def _member(path: Path, archive: NpzFile, name: str) -> NDArray[Any]:
-    """Return an array of a .npz file."""
-    try:
-        return np.asarray(archive[name])
-    except ValueError as error:
-        if "Object arrays" not in str(error):
-            raise
+def _load(path: Path, name: str, file: IO[bytes]) -> NDArray[Any]:
+    """Return the array in a file of NumPy's format, if its header states one that fits into memory."""
+    shape, dtype = _read_header(file)
+    if dtype.hasobject:
         message = f"{path}: array {name!r} holds Python objects; save labels, texts and ids with .astype(str)"
-        raise InputError(message) from error
+        raise InputError(message)
+    size, memory = math.prod(shape) * dtype.itemsize, sysconf("SC_PAGE_SIZE") * sysconf("SC_PHYS_PAGES")
+    if size > memory:
+        message = f"{path}: array {name!r} takes {size:,} bytes, and this machine has {memory:,}; save less"
+        raise InputError(message)
+    file.seek(0)
+    return np.asarray(np.lib.format.read_array(file))
+
+
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return the shape and type that the header of a file of NumPy's format states."""
+    is_first = np.lib.format.read_magic(file) == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return shape, dtype
 
 
 def _with_columns(

@@ -45,17 +45,20 @@ class Traffic:
     """The event-time windows of n vectors.
 
     Attributes:
-        numbers: (n,), the window of each vector, numbered from 0 without gaps.
+        numbers: (n,), the window of each vector, numbered from 0 without gaps, in the order of time.
+        starts_ms: (w,) int64, the start of each window, milliseconds since the epoch.
         window_ms: The length of the windows in milliseconds.
     """
 
     numbers: NDArray[np.intp]
+    starts_ms: NDArray[np.int64]
     window_ms: int
 
     @classmethod
     def of(cls, times_ms: NDArray[np.int64], window_ms: int) -> "Traffic":
         """Return the traffic of n event times, (n,) int64 milliseconds, by the service's windows."""
-        return cls(np.unique(times_ms // window_ms, return_inverse=True)[1], window_ms)
+        starts, numbers = np.unique(times_ms // window_ms, return_inverse=True)
+        return cls(numbers, starts * window_ms, window_ms)
 
     @property
     def sizes(self) -> NDArray[np.intp]:
@@ -173,7 +176,10 @@ def measure_overdispersion(
         )
         remedy = "give events of a longer time, a longer --window or fewer --clusters"
     else:
-        progress(f"{windows.windows} {traffic.name} held out: {overdispersion_reading(overdispersion)}")
+        progress(
+            f"{windows.windows} {traffic.name} held out: "
+            f"{overdispersion_reading(overdispersion.counts, overdispersion.largest_mean)}"
+        )
         return overdispersion
     progress(
         f"warning: {reason}: the overdispersion is not known, and p-values will not be calibrated "

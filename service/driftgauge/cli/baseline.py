@@ -1,14 +1,16 @@
-"""`driftgauge baseline`: fit, show and compare frozen baselines."""
+"""`driftgauge baseline`: fit and show frozen baselines."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
 from driftgauge.baseline.segments import SegmentChoice
 from driftgauge.cli.fit_sources import Selection, choose_name, read_source, source_options
 from driftgauge.cli.options import FILE, SEGMENT, WINDOW_LENGTH
-from driftgauge.cli.printing import counted_refusals, json_option, message, print_blocks, print_json
+from driftgauge.cli.printing import counted_refusals, json_option, message, print_report
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import DistanceMetric
@@ -19,13 +21,24 @@ __all__ = ["baseline_group"]
 
 @click.group("baseline")
 def baseline_group() -> None:
-    """Fit, show and compare frozen baselines, the references for drift."""
+    """Fit and show frozen baselines, the references for drift."""
 
 
 @baseline_group.command("fit")
 @source_options
-@click.option("--stream", required=True, help="The stream that the baseline is for.")
-@click.option("--out", type=FILE, required=True, help="The file to write.")
+@click.option(
+    "--stream",
+    "streams",
+    multiple=True,
+    required=True,
+    help="The stream that the baseline is for.  Repeatable, for a baseline each.",
+)
+@click.option(
+    "--out",
+    type=FILE,
+    required=True,
+    help="The file to write; {stream} in its name stands for the stream, / in that is written as %2F.",
+)
 @click.option(
     "--clusters",
     type=click.IntRange(min=2),
@@ -54,7 +67,8 @@ def baseline_group() -> None:
     "segments",
     type=SEGMENT,
     multiple=True,
-    help="Also monitor these values of a segment key; all other values count as other. Repeatable.",
+    help="Also monitor these values of a segment key; all other values count as other.  [default: the most "
+    "frequent values of the segments in a topic's mapping]  Repeatable.",
 )
 @click.option(
     "--group",
@@ -79,7 +93,7 @@ def baseline_group() -> None:
 )
 @json_option
 def _fit(
-    stream: str,
+    streams: tuple[str, ...],
     out: Path,
     clusters: int,
     metric: str,
@@ -98,79 +112,81 @@ def _fit(
     """Fit a baseline on the vectors in INPUT, or on the events of a Kafka topic (--topic).
 
     INPUT is .npy or .npz, events in .jsonl or .jsonl.gz, Parquet (.parquet) or Arrow (.arrow, .feather,
-    .ipc). A topic is read once, without a consumer group: its records are decoded as the service decodes
-    them, and those with an event time of the range are taken.
+    .ipc). A topic is read once for each stream, without a consumer group: its records are decoded as the
+    service decodes them, and those with an event time of the range are taken.
     """
     # Only this command imports scikit-learn, which is slow to load.
     from driftgauge.baseline.artifact import save
     from driftgauge.baseline.fitting import Provenance, fit_baseline
     from driftgauge.baseline.groups import number_groups
-    from driftgauge.baseline.report import as_json as summarize
-    from driftgauge.baseline.report import describe
-    from driftgauge.baseline.segments import find_members
+    from driftgauge.baseline.report import describe, report_baseline
+    from driftgauge.baseline.segments import choose_frequent, find_members
     from driftgauge.baseline.windows import Traffic
 
     if not out.parent.is_dir():
         fault = f"{out.parent} is not a folder; create it, or choose another path for --out"
         raise InputError(fault)
+    files = {
+        stream: out.with_name(out.name.replace("{stream}", quote(stream, safe=""))) for stream in streams
+    }
+    if len(set(files.values())) < len(streams):
+        fault = f"--out {out}: each stream needs its own file; write {{stream}} into it, and name none twice"
+        raise InputError(fault)
+    name = choose_name(label, text)
     keys = (*(choice.key for choice in segments), *([] if group is None else [group]))
-    selection = Selection(stream, model_version, DistanceMetric(metric), keys, name=choose_name(label, text))
-    with show_progress() as track, counted_refusals() as refusals:
-        read = read_source(selection, track, refusals, **source)
-        baseline = fit_baseline(
-            read.vectors,
-            stream=stream,
-            model_version=model_version or read.model_version,
-            clusters=clusters,
-            metric=DistanceMetric(metric),
-            seed=seed,
-            created_ms=SYSTEM_CLOCK.wall_ms(),
-            progress=message,
-            track=track,
-            provenance=Provenance(
-                traffic=None if read.times_ms is None else Traffic.of(read.times_ms, window_ms),
-                groups=None if group is None else number_groups(read.segments, group, message),
-                members=find_members(read.segments, segments),
-                training_set=training_set,
-                labels=read.labels,
-                texts=read.texts,
-                event_ids=read.event_ids,
-            ),
-        )
-    save(baseline, out)
-    if as_json:
-        print_json({"file": str(out), "refused": refusals.by_reason(), **summarize(baseline)})
-    else:
-        print_blocks(describe(baseline, out))
+    for stream, file in files.items():
+        if len(files) > 1:
+            message(f"stream {stream}, to {file}:")
+        selection = Selection(stream, model_version, DistanceMetric(metric), keys, name)
+        warnings: list[str] = []
+        with show_progress() as track, counted_refusals() as refusals:
+            read = read_source(selection, track, refusals, **source)
+            choices = segments
+            if not keys:
+                choices = choose_frequent(read.segments or (), clusters, message)
+            baseline = fit_baseline(
+                read.vectors,
+                stream=stream,
+                model_version=model_version or read.model_version,
+                clusters=clusters,
+                metric=DistanceMetric(metric),
+                seed=seed,
+                created_ms=SYSTEM_CLOCK.wall_ms(),
+                progress=partial(_report, warnings),
+                track=track,
+                provenance=Provenance(
+                    traffic=None if read.times_ms is None else Traffic.of(read.times_ms, window_ms),
+                    groups=None if group is None else number_groups(read.segments, group, message),
+                    members=find_members(read.segments, choices),
+                    training_set=training_set,
+                    labels=read.labels,
+                    texts=read.texts,
+                    event_ids=read.event_ids,
+                ),
+            )
+        save(baseline, file)
+        report = report_baseline(baseline, file, refused=refusals.by_reason(), warnings=warnings)
+        print_report(report, describe, as_json=as_json)
+
+
+def _report(warnings: list[str], line: str) -> None:
+    """Print a line of a fit, and keep it if it is a warning."""
+    message(line)
+    if line.startswith("warning: "):
+        warnings.append(line.removeprefix("warning: "))
 
 
 @baseline_group.command("show")
 @click.argument("file", type=FILE)
+@click.option(
+    "--against", type=FILE, help="Another baseline: also show how it differs in identity, mean and histogram."
+)
 @json_option
-def _show(file: Path, *, as_json: bool) -> None:
+def _show(file: Path, against: Path | None, *, as_json: bool) -> None:
     """Verify the baseline in FILE and print its contents."""
     from driftgauge.baseline import report
     from driftgauge.baseline.artifact import load
 
     baseline = load(file)
-    if as_json:
-        print_json({"file": str(file), **report.as_json(baseline)})
-    else:
-        print_blocks(report.describe(baseline, file))
-
-
-@baseline_group.command("compare")
-@click.argument("first", metavar="A", type=FILE)
-@click.argument("second", metavar="B", type=FILE)
-@json_option
-def _compare(first: Path, second: Path, *, as_json: bool) -> None:
-    """Report whether results against baselines A and B are comparable, and how far the baselines differ."""
-    from driftgauge.baseline import comparison_report
-    from driftgauge.baseline.artifact import load
-    from driftgauge.baseline.comparison import compare
-
-    compared = compare(load(first), load(second))
-    if as_json:
-        print_json(comparison_report.as_json(compared))
-    else:
-        print_blocks(comparison_report.describe(compared, first, second))
+    difference = None if against is None else report.compare(baseline, load(against), against)
+    print_report(report.report_baseline(baseline, file, difference), report.describe, as_json=as_json)

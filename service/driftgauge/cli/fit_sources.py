@@ -7,9 +7,8 @@ from typing import Any, Literal
 
 import click
 
-from driftgauge.baseline.collecting import NameColumn, VectorSet
+from driftgauge.baseline.collecting import NameColumn, TableColumns, VectorSet
 from driftgauge.baseline.stream_decoder import TopicEvents
-from driftgauge.baseline.table_layout import TableColumns
 from driftgauge.cli.options import FILE, RECORDED, array_option, range_options, read_range, read_settings
 from driftgauge.cli.printing import message
 from driftgauge.clock import SYSTEM_CLOCK
@@ -54,14 +53,6 @@ _OPTIONS = (
         default="ms",
         show_default=True,
         help="The unit of event times that are whole numbers.",
-    ),
-    click.option("--version-column", help="The column of model versions."),
-    click.option(
-        "--segment-column",
-        "segment_columns",
-        metavar="KEY=COLUMN",
-        multiple=True,
-        help="The column of a segment key.  [default: the column of the key's name]  Repeatable.",
     ),
     click.option("--id-column", help="The column of event ids, of which each cluster keeps examples."),
 )
@@ -122,8 +113,6 @@ def read_source(
     vector_dtype: Literal["f32", "f16", "bf16", "f64"],
     time_column: str | None,
     time_unit: Literal["s", "ms", "us", "ns"],
-    version_column: str | None,
-    segment_columns: tuple[str, ...],
     id_column: str | None,
 ) -> VectorSet:
     """Return the vectors of the source that the options name; report progress and refused events.
@@ -136,7 +125,7 @@ def read_source(
         raise InputError(fault)
     if topic is not None or config_path is not None:
         # Options with a default are not seen here; alone they change nothing.
-        if array or vector_column or time_column or version_column or segment_columns or id_column:
+        if array or vector_column or time_column or id_column:
             fault = "--array and the options of columns are not for a topic's records, which have a mapping"
             raise InputError(fault)
         if config_path is None:
@@ -157,8 +146,7 @@ def read_source(
         VectorFormat(vector_dtype),
         time_column,
         time_unit,
-        version_column,
-        _segment_columns(selection.keys, segment_columns),
+        selection.keys,
         selection.name,
         id_column,
     )
@@ -196,6 +184,7 @@ def _read_records(
     settings = read_settings(config_path, connects=source is None)
     if topic is None or source is not None:
         topic = choose_topic(settings, topic)
+    mapping = settings.inputs.get(topic)
     wanted = TopicEvents(
         topic,
         selection.stream,
@@ -203,7 +192,7 @@ def _read_records(
         slack_ms,
         selection.model_version,
         selection.metric,
-        selection.keys,
+        selection.keys or (() if mapping is None else tuple(mapping.segments)),
         selection.name,
     )
     if source is None:
@@ -227,14 +216,3 @@ def _require_names(read: VectorSet, name: NameColumn | None) -> VectorSet:
         )
         raise InputError(fault)
     return read
-
-
-def _segment_columns(keys: tuple[str, ...], named: tuple[str, ...]) -> dict[str, str]:
-    columns = {key: key for key in keys}
-    for text in named:
-        key, separator, column = text.partition("=")
-        if key not in columns or not (separator and column):
-            fault = f"--segment-column {text}: write KEY=COLUMN with the key of a --segment"
-            raise InputError(fault)
-        columns[key] = column
-    return columns

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from driftgauge.cli.options import FILE, FiniteNumber
-from driftgauge.cli.printing import json_option, print_blocks, print_json
+from driftgauge.cli.printing import json_option, print_report
 from driftgauge.core.counting.projection import MAX_COMPONENTS
 
 __all__ = ["plan_command"]
@@ -59,9 +59,9 @@ __all__ = ["plan_command"]
     "--baseline-count", type=click.IntRange(min=1), help="Number of events that the baseline counts."
 )
 @click.option(
-    "--dispersion",
+    "--overdispersion",
     type=FiniteNumber(1),
-    help="Overdispersion: variance relative to independent events. The default is the baseline's.",
+    help="Variance relative to independent events. The default is the baseline's.",
 )
 @click.option("--daily-cycle", is_flag=True, help="The traffic differs between day and night.")
 @json_option
@@ -75,15 +75,14 @@ def plan_command(
     streams: int,
     baseline_path: Path | None,
     baseline_count: int | None,
-    dispersion: float | None,
+    overdispersion: float | None,
     *,
     daily_cycle: bool,
     as_json: bool,
 ) -> None:
     """Compute window length, event count and power for the traffic and the smallest drift worth finding."""
     from driftgauge.baseline.artifact import load
-    from driftgauge.planning import report
-    from driftgauge.planning.plan import PlanRequest, make_plan, resolve_sensitivity
+    from driftgauge.planning import PlanRequest, describe, make_plan, resolve_sensitivity
 
     plan = make_plan(
         PlanRequest(
@@ -93,7 +92,7 @@ def plan_command(
                 clusters=clusters,
                 components=components,
                 baseline_count=baseline_count,
-                dispersion=dispersion,
+                overdispersion=overdispersion,
             ),
             js_divergence=smallest_divergence,
             mean_shift=smallest_shift,
@@ -102,7 +101,4 @@ def plan_command(
             daily_cycle=daily_cycle,
         )
     )
-    if as_json:
-        print_json(report.as_json(plan))
-    else:
-        print_blocks(report.describe(plan))
+    print_report(plan, describe, as_json=as_json)

@@ -22,8 +22,8 @@ from driftgauge.cli.printing import (
     json_option,
     message,
     print_blocks,
-    print_json,
     print_line,
+    print_report,
 )
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
@@ -110,11 +110,8 @@ def backtest_command(drift_ms: int | None, picture: Path | None, *, as_json: boo
     if not timelines:
         fault = "no window closed, because no event of the configured streams was read; check both"
         raise InputError(fault)
-    if as_json:
-        refused = replay.refusals.by_reason()
-        print_json({"timelines": report.as_json(timelines, drift_ms), "refused": refused})
-    else:
-        print_blocks(report.describe(timelines, drift_ms))
+    reported = report.report_backtest(timelines, drift_ms, replay.refusals.by_reason())
+    print_report(reported, report.describe, as_json=as_json)
     if picture is not None:
         from driftgauge.backtest.picture import draw
 

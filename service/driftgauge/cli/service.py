@@ -10,9 +10,8 @@ from driftgauge.cli.inspection import inspect
 from driftgauge.cli.memory import memory_bytes
 from driftgauge.cli.options import RECORDED, config_option, read_settings
 from driftgauge.cli.printing import json_option, print_blocks, print_json
-from driftgauge.cli.schedule import describe_schedule, schedule_record
+from driftgauge.cli.schedule import describe_schedule, report_schedule
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.core.durations import format_duration
 from driftgauge.errors import ConfigError
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.logs import configure_logging
@@ -21,7 +20,7 @@ __all__ = ["config_group", "page_command", "serve_command"]
 
 
 _NO_KAFKA = (
-    "warning: the configuration has no section kafka: replay, backtest, health and report on files work "
+    "the configuration has no section kafka: replay, backtest, health and report on files work "
     "without it, commands that connect do not; add it before you serve"
 )
 
@@ -86,28 +85,23 @@ def _check(
         raise ConfigError(message)
     streams = check(settings)
     now_ms = SYSTEM_CLOCK.wall_ms()
-    reports = [(stream, describe_schedule(stream, now_ms)) for stream in streams]
+    schedules = [report_schedule(stream, now_ms) for stream in streams]
     memory = memory_bytes(settings, [stream.spec for stream in streams])
     warnings = [] if settings.kafka else [_NO_KAFKA]
-    warnings += [line for _, lines in reports for line in lines if line.startswith("warning: ")]
+    warnings += [warning for schedule in schedules for warning in schedule.warnings]
     if as_json:
         print_json(
             {
                 "settings": settings.model_dump(mode="json"),
-                "streams": [schedule_record(stream, now_ms) for stream in streams],
+                "streams": schedules,
                 "memory_bytes": memory,
-                "warnings": [warning.removeprefix("warning: ") for warning in warnings],
+                "warnings": warnings,
             }
         )
         return
     print_json(settings.model_dump(mode="json"))
-    blocks = [] if settings.kafka else [_NO_KAFKA]
-    for stream, lines in reports:
-        sizes = ", ".join(map(format_duration, stream.spec.sizes_ms))
-        blocks.append(
-            f"stream {stream.spec.name}: windows {sizes}, scored from {stream.spec.min_events:,} events"
-        )
-        blocks += [f"  {line}" for line in lines]
+    blocks = [] if settings.kafka else [f"warning: {_NO_KAFKA}"]
+    blocks += [line for schedule in schedules for line in describe_schedule(schedule)]
     parts = ", ".join(f"{part} {_to_mib(size)}" for part, size in memory.items())
     blocks.append(f"memory: at most about {_to_mib(sum(memory.values()))} MiB a replica: {parts}")
     found = f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}" if warnings else "no problem found"

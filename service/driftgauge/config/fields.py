@@ -4,18 +4,28 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
 
 from driftgauge.core.durations import format_duration, parse_duration
 
 __all__ = [
     "NOT_EMPTY",
+    "STREAM_NAME",
     "TOPIC",
     "CommitInterval",
     "Duration",
     "IdleTimeout",
     "PositiveDuration",
     "Section",
+    "StreamName",
     "Time",
     "Topic",
     "check",
@@ -70,15 +80,27 @@ def check(is_valid: Callable[[Any], bool], message: str) -> AfterValidator:
     return AfterValidator(validate)
 
 
-Duration = Annotated[int, BeforeValidator(_duration), PlainSerializer(format_duration, return_type=str)]
+# What an editor checks.
+_DURATION = WithJsonSchema({"type": "string", "pattern": r"^([0-9]{1,15}(ms|[dhms]))+$"})
+Duration = Annotated[
+    int, BeforeValidator(_duration), PlainSerializer(format_duration, return_type=str), _DURATION
+]
 PositiveDuration = Annotated[Duration, check(lambda ms: ms > 0, "must be longer than zero")]
 CommitInterval = Annotated[
     PositiveDuration, check(lambda ms: ms <= _MAX_COMMIT_MS, "must not be longer than 5s")
 ]
 IdleTimeout = Annotated[PositiveDuration, check(lambda ms: ms >= _MIN_IDLE_MS, "must not be shorter than 5s")]
-Time = Annotated[int, BeforeValidator(_time), PlainSerializer(format_time, return_type=str)]
+Time = Annotated[
+    int,
+    BeforeValidator(_time),
+    PlainSerializer(format_time, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
 # Not min_length, which counts valid items only and so calls a list of invalid items empty.
 NOT_EMPTY = check(bool, "must name at least one")
 TOPIC = r"[A-Za-z0-9._-]{1,249}"
 """A topic's name as a regular expression."""
 Topic = Annotated[str, Field(pattern=f"^{TOPIC}$")]
+STREAM_NAME = r"[A-Za-z0-9._/:@-]{1,128}"
+"""A stream's name as a regular expression: with the characters of a model's name in registries."""
+StreamName = Annotated[str, Field(pattern=f"^{STREAM_NAME}$")]

@@ -11,10 +11,18 @@ from pydantic import (
     model_validator,
 )
 
-from driftgauge.config.fields import NOT_EMPTY, Section
+from driftgauge.config.fields import NOT_EMPTY, Section, StreamName
 from driftgauge.config.paths import check_path
 
-__all__ = ["Condition", "InputSettings", "Source", "TimeSource", "VectorSettings", "VectorSource"]
+__all__ = [
+    "Condition",
+    "InputSettings",
+    "Source",
+    "StreamSource",
+    "TimeSource",
+    "VectorSettings",
+    "VectorSource",
+]
 
 # As in an event; a record with more, or longer, would always be refused.
 _MAX_SEGMENTS = 16
@@ -65,6 +73,28 @@ class Source(Section):
         return {
             name: value for name, value in serialize(self).items() if fields[name] in self.model_fields_set
         }
+
+
+class StreamSource(Source):
+    """Where the stream's name is.
+
+    Attributes:
+        rename: The stream of some names, by name; all others are their own.
+    """
+
+    rename: dict[str, StreamName] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_rename(self) -> Self:
+        if self.rename and self.constant is not None:
+            message = "rename is for names in records; write the stream itself as constant"
+            raise ValueError(message)
+        return self
+
+    @property
+    def known(self) -> set[str]:
+        """The streams that the mapping itself names."""
+        return {*self.rename.values(), *filter(None, [self.constant])}
 
 
 class TimeSource(Source):
@@ -144,7 +174,7 @@ class VectorSource(Source):
 class VectorSettings(Section):
     """A vector of each record, and its stream."""
 
-    stream: Source
+    stream: StreamSource
     embedding: VectorSource
 
 

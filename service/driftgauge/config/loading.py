@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from pydantic_settings import InitSettingsSource
 
 from driftgauge.config.environment import ENV_PREFIX, TextSource, read_secrets
+from driftgauge.config.properties import code_faults
 from driftgauge.config.settings import ConnectedSettings, Settings
 from driftgauge.errors import ConfigError
 
@@ -95,7 +96,8 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
         )
         raise ConfigError(message)
     # pydantic-settings passes the keys as keyword arguments, which must be text.
-    return {str(key): value for key, value in tree.items()}, loader.problems
+    problems = [*loader.problems, *code_faults(tree.get("kafka"))]
+    return {str(key): value for key, value in tree.items()}, problems
 
 
 # For these problems pydantic's own messages name Python types.

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-__all__ = ["is_secret", "property_faults"]
+__all__ = ["code_faults", "is_secret", "property_faults"]
 
 # Exactly-once counting depends on these, so driftgauge sets them itself.
 _OWNED_PROPERTIES = frozenset(
@@ -21,6 +21,17 @@ _OWNED_PROPERTIES = frozenset(
         "transactional.id",
     }
 )
+# librdkafka loads the libraries that the first three name, and has a shell run the command of the others.
+_CODE_PROPERTIES = frozenset(
+    {
+        "plugin.library.paths",
+        "ssl.engine.location",
+        "ssl.providers",
+        "sasl.kerberos.keytab",
+        "sasl.kerberos.kinit.cmd",
+        "sasl.kerberos.principal",
+    }
+)
 _REQUIRED_PROPERTIES = ("bootstrap.servers", "group.id")
 _SECRET_PROPERTY = re.compile(
     r"password|passphrase|secret|token|\.pem$|oauthbearer\.config|jaas", re.IGNORECASE
@@ -30,6 +41,18 @@ _SECRET_PROPERTY = re.compile(
 def is_secret(property_name: str) -> bool:
     """Return whether the value of a librdkafka property must never be printed."""
     return _SECRET_PROPERTY.search(property_name) is not None
+
+
+def code_faults(kafka: object) -> list[str]:
+    """Return the faults of properties by which a configuration file would have librdkafka run code.
+
+    The environment may set them: whoever starts the process sets it, and a file may come from elsewhere.
+    """
+    return [
+        f"kafka.{name}: would make librdkafka run code, so no file may set it; if it is yours, set "
+        f"DRIFTGAUGE_KAFKA__{name.upper().replace('.', '_')} in the environment"
+        for name in sorted(_CODE_PROPERTIES.intersection(kafka if isinstance(kafka, dict) else ()))
+    ]
 
 
 def property_faults(kafka: Mapping[str, object]) -> list[str]:

@@ -155,8 +155,8 @@ class Settings(BaseSettings, Section):
             raise ValueError(message)
         watched = {stream.name for stream in self.streams}
         for topic, settings in self.inputs.items():
-            constants = {vector.stream.constant for vector in settings.vectors} - {None}
-            if missing := sorted(map(str, constants - watched)):
+            known = set().union(*(vector.stream.known for vector in settings.vectors))
+            if missing := sorted(known - watched):
                 message = f"inputs.{topic}: no such streams: {', '.join(missing)}; add them to streams"
                 raise ValueError(message)
         registered = sorted(topic for topic, settings in self.inputs.items() if settings.needs_registry)

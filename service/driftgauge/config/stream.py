@@ -7,7 +7,16 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from driftgauge.config.baselines import BaselineSettings, check_schedule
-from driftgauge.config.fields import NOT_EMPTY, Duration, IdleTimeout, PositiveDuration, Section, Time, check
+from driftgauge.config.fields import (
+    NOT_EMPTY,
+    Duration,
+    IdleTimeout,
+    PositiveDuration,
+    Section,
+    StreamName,
+    Time,
+    check,
+)
 from driftgauge.core.durations import format_duration
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
 
@@ -72,7 +81,7 @@ class StreamSettings(Section):
             `StreamSpec.overdue_ms`.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")]
+    name: StreamName
     baselines: Annotated[tuple[BaselineSettings, ...], Field(strict=False), NOT_EMPTY]
     windows: Annotated[tuple[PositiveDuration, ...], Field(strict=False), NOT_EMPTY]
     allowed_disorder: Duration = 30_000

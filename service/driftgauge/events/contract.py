@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from driftgauge.config.fields import STREAM_NAME
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.timestamps import DATE_TIME, LAST_MS, read_timestamp
 
@@ -35,9 +36,6 @@ __all__ = [
     "read_json",
     "validate_event",
 ]
-
-STREAM_NAME = r"[A-Za-z0-9._-]{1,128}"
-"""A stream's name as a regular expression."""
 
 MAX_TEXT = 256
 """The maximal number of characters of a short text."""

@@ -1,6 +1,6 @@
 """The fast paths of mappings: records with one vector, and polls of records that are nothing but a vector."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import repeat
 from operator import itemgetter
@@ -63,6 +63,7 @@ def compile_single(settings: InputSettings, fields: Sequence[str] | None = None)
         is_ms=settings.timestamp.unit == "ms",
         number=to_format(source.embedding),
         is_json=settings.encoding == "json",
+        rename=source.stream.rename,
         default_id=RECORD_ID,
     )
 
@@ -80,6 +81,7 @@ def compile_own() -> SingleReader:
         is_ms=True,
         number=F32,
         is_json=True,
+        rename={},
         default_id=None,
     )
 
@@ -93,6 +95,7 @@ def _compile(
     is_ms: bool,
     number: VectorFormat,
     is_json: bool,
+    rename: Mapping[str, str],
     default_id: RecordId | None,
 ) -> SingleReader:
     """Return the function that makes an event of the fields that `take` finds, the segments as they are.
@@ -119,6 +122,8 @@ def _compile(
                 vector = read_base64(vector)
         except (ValueError, EventError):
             return None
+        if rename and stream is not None:
+            stream = rename.get(stream, stream)
         if stream is None or not is_stream(stream):
             return None
         number = own_number

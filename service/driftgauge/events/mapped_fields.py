@@ -68,7 +68,9 @@ class VectorField:
         Raises:
             EventError: The name is missing or no text.
         """
-        return require(self._stream(record, value), "stream", self.settings.stream)
+        source = self.settings.stream
+        name = require(self._stream(record, value), "stream", source)
+        return source.rename.get(name, name)
 
     def embedding(self, record: RawRecord, value: object) -> object:
         """Return the vector, or the vectors, as the record has them.

@@ -37,20 +37,20 @@ def encode_key(key: Key) -> bytes:
         case SourcesKey():
             text = f"sources/{key.topic}/{key.block}"
         case StreamKey():
-            text = f"stream/{key.stream}"
+            text = f"stream/{_quote(key.stream)}"
         case EventTimeKey():
-            text = f"time/{key.stream}/{key.topic}/{key.block}"
+            text = f"time/{_quote(key.stream)}/{key.topic}/{key.block}"
         case PaneKey(segment=None):
-            text = f"pane/{key.stream}/{key.scheme}/{key.pane.size_ms}/{key.pane.start_ms}"
+            text = f"pane/{_quote(key.stream)}/{key.scheme}/{key.pane.size_ms}/{key.pane.start_ms}"
         case PaneKey(segment=(name, value)):
-            segment = f"{quote(name, safe='')}/{quote(value, safe='')}"
-            text = f"pane/{key.stream}/{key.scheme}/{key.pane.size_ms}/{key.pane.start_ms}/{segment}"
+            pane = f"{key.scheme}/{key.pane.size_ms}/{key.pane.start_ms}"
+            text = f"pane/{_quote(key.stream)}/{pane}/{_quote(name)}/{_quote(value)}"
         case ExamplesKey():
-            text = f"examples/{key.stream}/{key.scheme}/{key.pane.size_ms}/{key.pane.start_ms}"
+            text = f"examples/{_quote(key.stream)}/{key.scheme}/{key.pane.size_ms}/{key.pane.start_ms}"
         case PublishedKey():
-            text = f"published/{key.stream}/{key.window.size_ms}/{key.window.start_ms}"
+            text = f"published/{_quote(key.stream)}/{key.window.size_ms}/{key.window.start_ms}"
         case HistoryKey():
-            text = f"history/{key.stream}/{key.size_ms}"
+            text = f"history/{_quote(key.stream)}/{key.size_ms}"
     return text.encode("ascii")
 
 
@@ -72,9 +72,14 @@ def decode_key(key: bytes) -> Key:
     return parsed
 
 
+def _quote(text: str) -> str:
+    return quote(text, safe="")
+
+
 def _stream(text: str) -> str:
-    require(_STREAM_NAME.fullmatch(text), "the key has no valid stream")
-    return text
+    name = unquote(text, errors="strict")
+    require(_STREAM_NAME.fullmatch(name), "the key has no valid stream")
+    return name
 
 
 def _name(text: str) -> str:

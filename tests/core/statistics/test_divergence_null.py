@@ -120,16 +120,16 @@ def test_large_windows_have_chi_squared_divergence():
         assert null.p_value(statistic / scale) == pytest.approx(chdtrc(19, statistic), rel=0.02)
 
 
-def alarm_rates(random, shares, count, baseline_count, baselines, windows, inflation=1):
+def alarm_rates(random, shares, count, baseline_count, baselines, windows, overdispersion=1):
     """The share of each baseline's windows with p-values of at most 5 %, and at most 1 %, (baselines, 2)."""
     alarms = []
     for _ in range(baselines):
-        baseline_counts = inflation * random.multinomial(baseline_count // inflation, shares)
-        null = DivergenceNull(baseline_counts, inflation)
+        baseline_counts = overdispersion * random.multinomial(baseline_count // overdispersion, shares)
+        null = DivergenceNull(baseline_counts, overdispersion)
         p_values = np.array(
             [
                 null.of(window).p_value(divergence(window, baseline_counts))
-                for window in inflation * random.multinomial(count // inflation, shares, windows)
+                for window in overdispersion * random.multinomial(count // overdispersion, shares, windows)
             ]
         )
         alarms.append([np.mean(p_values <= 0.05), np.mean(p_values <= 0.01)])

@@ -27,14 +27,14 @@ def windows(draw, baseline_counts):
 PAIRS = st.one_of(baselines(2, 8, 0), baselines(20, 50, 0)).flatmap(
     lambda baseline_counts: st.tuples(st.just(baseline_counts), windows(baseline_counts))
 )
-INFLATIONS = st.sampled_from([1.0, 1.7, 3.0, 40.0])
+OVERDISPERSIONS = st.sampled_from([1.0, 1.7, 3.0, 40.0])
 
 
 @settings(max_examples=examples(60))
-@given(PAIRS, INFLATIONS, st.lists(st.floats(0, 1), min_size=2, max_size=20))
-def test_p_value_is_above_zero_at_most_one_and_falls(pair, inflation, js_divergences):
+@given(PAIRS, OVERDISPERSIONS, st.lists(st.floats(0, 1), min_size=2, max_size=20))
+def test_p_value_is_above_zero_at_most_one_and_falls(pair, overdispersion, js_divergences):
     baseline_counts, counts = pair
-    null = DivergenceNull(baseline_counts, inflation).of(counts)
+    null = DivergenceNull(baseline_counts, overdispersion).of(counts)
     p_values = [null.p_value(js_divergence) for js_divergence in sorted(js_divergences)]
     assert all(0 < p_value <= 1 for p_value in p_values)
     assert p_values == sorted(p_values, reverse=True)
@@ -42,13 +42,13 @@ def test_p_value_is_above_zero_at_most_one_and_falls(pair, inflation, js_diverge
 
 
 @settings(max_examples=examples(60))
-@given(PAIRS, INFLATIONS, st.randoms(use_true_random=False))
-def test_distribution_does_not_depend_on_order_of_clusters(pair, inflation, random):
+@given(PAIRS, OVERDISPERSIONS, st.randoms(use_true_random=False))
+def test_distribution_does_not_depend_on_order_of_clusters(pair, overdispersion, random):
     baseline_counts, counts = pair
     order = np.array(random.sample(range(len(counts)), len(counts)))
     null, ordered = (
-        DivergenceNull(baseline_counts, inflation),
-        DivergenceNull(baseline_counts[order], inflation),
+        DivergenceNull(baseline_counts, overdispersion),
+        DivergenceNull(baseline_counts[order], overdispersion),
     )
     assert ordered.of(counts[order]) == null.of(counts)
 
@@ -64,9 +64,9 @@ def test_window_and_baseline_are_exchangeable(pair):
 
 
 @settings(max_examples=examples(60))
-@given(baselines(2, 50, 0), st.integers(1, 3), INFLATIONS)
-def test_window_with_shares_of_baseline_is_not_significant(counts, ratio, inflation):
-    assert DivergenceNull(counts * ratio, inflation).of(counts).p_value(0.0) > 0.2
+@given(baselines(2, 50, 0), st.integers(1, 3), OVERDISPERSIONS)
+def test_window_with_shares_of_baseline_is_not_significant(counts, ratio, overdispersion):
+    assert DivergenceNull(counts * ratio, overdispersion).of(counts).p_value(0.0) > 0.2
 
 
 def test_largest_divergence_of_largest_window_has_p_value():

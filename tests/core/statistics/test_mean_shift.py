@@ -90,7 +90,7 @@ def test_leading_t2_is_hotellings_along_first_eight_components():
         assert whole.leading_p_value != pytest.approx(whole.p_value, rel=0.1)
 
 
-def test_rising_inflations_are_pooled_and_at_least_one():
+def test_rising_overdispersions_are_pooled_and_at_least_one():
     null = MeanShiftNull(np.diag(VARIANCES), 10**9, independent(np.diag([2.0, 4, 3, 1, 1.5, 0.5, 0.5, 0.5])))
     deviations = np.sqrt(VARIANCES / 400)
     t2 = [null.test(deviations * axis, 400).t2 for axis in np.eye(COMPONENTS)]
@@ -106,13 +106,13 @@ def test_falling_fit_matches_scipys_isotonic_regression(values):
 
 @pytest.mark.parametrize("different", [1, 2, 4, 8])
 @pytest.mark.parametrize("p_value", [1e-2, 1e-4])
-def test_each_fitted_inflation_reduces_degrees_of_freedom(different, p_value):
-    # With the inflations removed, T2 / r is F with r degrees of freedom, and with as many for each window as
-    # squares were averaged for an inflation. The tail is right to a per cent.
-    inflations = np.repeat(np.arange(different + 1.0, 1.0, -1.0), COMPONENTS // different)
-    null = MeanShiftNull(np.diag(VARIANCES), 10**9, independent(np.diag(inflations), windows=20))
+def test_each_fitted_overdispersion_reduces_degrees_of_freedom(different, p_value):
+    # With the overdispersions removed, T2 / r is F with r degrees of freedom, and with as many for each
+    # window as squares were averaged for an overdispersion. The tail is right to a per cent.
+    overdispersions = np.repeat(np.arange(different + 1.0, 1.0, -1.0), COMPONENTS // different)
+    null = MeanShiftNull(np.diag(VARIANCES), 10**9, independent(np.diag(overdispersions), windows=20))
     ratio = fdtri(COMPONENTS, 20 * COMPONENTS / different, 1 - p_value)
-    found = null.test(np.sqrt(VARIANCES * inflations * ratio / 400), 400)
+    found = null.test(np.sqrt(VARIANCES * overdispersions * ratio / 400), 400)
     assert found.t2 == pytest.approx(COMPONENTS * ratio)
     assert found.p_value == pytest.approx(p_value, rel=0.01)
 

@@ -92,24 +92,24 @@ def test_too_few_windows_have_no_overdispersion():
 
 
 @given(st.integers(20, 10_000), st.floats(1, 20), st.integers(2, 300), st.floats(0, 30))
-def test_inflation_is_at_least_overdispersion(windows, counts, clusters, excess):
+def test_overdispersion_of_tail_is_at_least_that_of_counts(windows, counts, clusters, excess):
     overdispersion = Overdispersion(windows, counts, np.diag([1 + excess, 1, 1, 1]))
-    assert overdispersion.inflation(clusters) >= counts * (1 - 1e-9)
+    assert overdispersion.of_tail(clusters) >= counts * (1 - 1e-9)
 
 
-def test_inflation_ignores_unevenness_by_chance():
+def test_overdispersion_of_tail_ignores_unevenness_by_chance():
     # From W windows each has a relative standard error of sqrt(2 / W).
-    windows, inflation = 20, 5.0
-    chance = inflation * math.sqrt(2 / windows) * np.tile([1, -1], 4)
+    windows, all_over = 20, 5.0
+    chance = all_over * math.sqrt(2 / windows) * np.tile([1, -1], 4)
     even, estimated, uneven = (
-        Overdispersion(windows, inflation, np.diag(inflation + share * chance)).inflation(20)
+        Overdispersion(windows, all_over, np.diag(all_over + share * chance)).of_tail(20)
         for share in (0, 1, 2)
     )
     assert even == pytest.approx(estimated, rel=1e-9)
     assert even < 0.95 * uneven
 
 
-def test_inflation_corrects_tail_for_bursts_of_topic():
+def test_overdispersion_of_tail_corrects_it_for_bursts_of_topic():
     # Ten topics with clusters of their own, or partly so, in bursts of five. Of 20,000 windows the rate
     # at 1e-2 is known to 7 % of itself, at 1e-3 to 22 %; divided by the overdispersion alone counts
     # are significant 2 and 4 times as often.
@@ -119,19 +119,19 @@ def test_inflation_corrects_tail_for_bursts_of_topic():
     shares = given_topic.mean(axis=0)
     between = (given_topic - shares).T @ (given_topic - shares) / topics / np.sqrt(np.outer(shares, shares))
     within = np.eye(clusters) - np.sqrt(np.outer(shares, shares))
-    inflations = np.linalg.eigvalsh(within + (length - 1) * between)[1:]
-    overdispersion = Overdispersion(10**6, float(inflations.mean()), np.diag(inflations))
+    directions = np.linalg.eigvalsh(within + (length - 1) * between)[1:]
+    overdispersion = Overdispersion(10**6, float(directions.mean()), np.diag(directions))
 
     baseline_counts = np.rint(10**8 * shares).astype(np.int64)
     topic = random.multinomial(bursts, np.full(topics, 1 / topics), 20_000)
     counts = sum(random.multinomial(length * topic[:, index], given_topic[index]) for index in range(topics))
     # Events of a burst are independent given their topic, and so are all events of a topic in a window.
     divergences = np.array([js_contributions(row, baseline_counts).sum() for row in counts])
-    for inflation, low, high in (
-        (overdispersion.inflation(clusters), 0.2, 1.3),
+    for divisor, low, high in (
+        (overdispersion.of_tail(clusters), 0.2, 1.3),
         (overdispersion.counts, 1.5, 9),
     ):
-        null = DivergenceNull(baseline_counts, inflation)
+        null = DivergenceNull(baseline_counts, divisor)
         for level in (1e-2, 1e-3):
             # Only the largest divergences can be significant.
             rare = np.argsort(divergences)[-int(20 * level * len(divergences)) :]

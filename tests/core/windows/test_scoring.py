@@ -212,7 +212,7 @@ def test_overwhelming_window_is_calibrated_rare_and_large(calibrated, rarity, si
 def test_noise_floor_is_mean_divergence_of_bursts(means):
     # The standard error of 10,000 windows is 0.8 %, and the expansion is some per cent off.
     overdispersion = Overdispersion(MIN_WINDOWS, 3.0, means)
-    assert overdispersion.inflation(CLUSTERS) > 1.15 * 3
+    assert overdispersion.of_tail(CLUSTERS) > 1.15 * 3
     scored = build_scorer(overdispersion=overdispersion).score(tally(450, 270, 190, 90))
     windows = 3 * np.random.default_rng(6).multinomial(1_000 // 3, RICH.counts / BASELINE_COUNT, 10_000)
     divergences = [js_contributions(counts, RICH.counts).sum() for counts in windows]

@@ -80,7 +80,7 @@ def test_segment_is_tested_for_novelty_and_spread_of_its_own(outliers, mean, nov
 
 
 def test_segment_uses_own_overdispersion_or_that_of_whole():
-    own, whole = (Overdispersion(40, inflation, np.eye(COMPONENTS) * inflation) for inflation in (3.0, 1.5))
+    own, whole = (Overdispersion(40, counts, np.eye(COMPONENTS) * counts) for counts in (3.0, 1.5))
     tallies = {name: of(name, moved=45) for name in NAMES}
     known = {
         NAMES[0]: CalibratedOverdispersion(own, calibrated=True),

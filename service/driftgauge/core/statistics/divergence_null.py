@@ -79,13 +79,13 @@ class DivergenceNull:
     order, Journal of the American Statistical Association 76, 1981).
     """
 
-    def __init__(self, baseline_counts: NDArray[np.int64], inflation: float) -> None:
+    def __init__(self, baseline_counts: NDArray[np.int64], overdispersion: float) -> None:
         """Take a baseline.
 
         Args:
             baseline_counts: (k,) int64, the baseline's histogram: two clusters or more, some of which
                 may be empty.
-            inflation: The overdispersion of the counts, 1 (independent events) or more.
+            overdispersion: The overdispersion of the counts, 1 (independent events) or more.
 
         Raises:
             ValueError: There are fewer than two clusters, no events, or an overdispersion below 1.
@@ -93,12 +93,12 @@ class DivergenceNull:
         if len(baseline_counts) < 2 or not baseline_counts.sum():  # noqa: PLR2004
             message = "a baseline histogram needs at least two clusters and one event"
             raise ValueError(message)
-        if inflation < 1:
-            message = f"an overdispersion of {inflation} is less than 1, that of independent events"
+        if overdispersion < 1:
+            message = f"an overdispersion of {overdispersion} is less than 1, that of independent events"
             raise ValueError(message)
         self._baseline_counts = baseline_counts
         self._baseline_count = int(baseline_counts.sum())
-        self._inflation = inflation
+        self._overdispersion = overdispersion
 
     def of(self, counts: NDArray[np.int64]) -> DivergenceDistribution:
         """Return the distribution for windows whose pool with the baseline is that of `counts`.
@@ -107,7 +107,7 @@ class DivergenceNull:
             counts: (k,) int64, the window's histogram, at least one event.
         """
         count = int(counts.sum())
-        own, others = (max(events / self._inflation, 1.0) for events in (count, self._baseline_count))
+        own, others = (max(events / self._overdispersion, 1.0) for events in (count, self._baseline_count))
         whole, whole_others = round(own), round(others)
         pool = counts * (whole / count) + self._baseline_counts * (whole_others / self._baseline_count)
         mean, deviation, skewness = _moments(_round(pool), whole, whole_others)

@@ -62,7 +62,7 @@ class MeanShiftNull:
     2003, chapter 5). The same holds of the leading components alone.
 
     Correlated events inflate the variance, of some components more than of others. T2 then divides each
-    component by its own standard error. The inflations never rise from the leading component to the last
+    component by its own standard error. The overdispersions never rise from the leading component to the last
     and are never below 1, since correlated events share a topic and topics vary most. The null
     distribution of T2 accounts for the correlations of the components; T2 does not remove them. Dividing
     by the full covariance, as Hotelling's T2 does, holds its level only with many times as many clean
@@ -72,8 +72,8 @@ class MeanShiftNull:
     variables: weighted sums of chi-squared variables, the weights being the eigenvalues of the
     covariance. The sum of the weights is estimated from W windows, with W g degrees of freedom, where g
     is that of a chi-squared variable with the same relative variance (F. E. Satterthwaite, Biometrics
-    Bulletin 2, 1946). For T2, whose inflations are fitted to the same windows, g is r/b at most, with b
-    the number of different inflations.
+    Bulletin 2, 1946). For T2, whose overdispersions are fitted to the same windows, g is r/b at most, with b
+    the number of different overdispersions.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class MeanShiftNull:
         self._degrees = baseline_count - 1
         self._mean_count = baseline_count if mean_count is None else mean_count
         self._whitening = np.linalg.inv(deviations)
-        self._inflations = np.ones(components)
+        self._overdispersions = np.ones(components)
         self._leading = min(LEADING_COMPONENTS, components)
         # The distributions of T2 along so many components.
         self._overdispersed: dict[int, QuadraticForm] = {}
@@ -117,8 +117,8 @@ class MeanShiftNull:
         if overdispersion is not None:
             means, samples = overdispersion.means, overdispersion.windows
             falling = _fit_falling(np.diag(means))
-            self._inflations = np.maximum(falling, 1.0)
-            scales = np.sqrt(self._inflations)
+            self._overdispersions = np.maximum(falling, 1.0)
+            scales = np.sqrt(self._overdispersions)
             scaled = means / np.outer(scales, scales)
             for number in (self._leading, components):
                 levels = len(np.unique(falling[:number]))
@@ -140,7 +140,7 @@ class MeanShiftNull:
         spread = 1 / count + 1 / self._mean_count
         squares = np.square(self._whitening @ shift)
         length = float(squares.sum())
-        terms = squares / self._inflations / spread
+        terms = squares / self._overdispersions / spread
         t2 = float(terms.sum())
         distance = float(shift @ shift)
         return MeanShift(

@@ -31,8 +31,8 @@ components and residual, and of duplicates."""
 # The weight of an empty cluster: Jeffreys' prior for shares.
 _PRIOR = 0.5
 
-# The p-value at which the inflation is exact: about one false page a year with hourly windows. At larger
-# p-values the test is somewhat conservative.
+# The p-value at which the overdispersion of the tail is exact: about one false page a year with hourly
+# windows. At larger p-values the test is somewhat conservative.
 _TAIL = 1e-4
 
 
@@ -56,7 +56,12 @@ class Overdispersion:
     means: NDArray[np.float64]
     distances: NDArray[np.float64] = field(default_factory=lambda: np.ones(DISTANCES))
 
-    def inflation(self, clusters: int) -> float:
+    @property
+    def largest_mean(self) -> float:
+        """The overdispersion of the mean in the direction where it is largest."""
+        return float(np.linalg.eigvalsh(self.means)[-1])
+
+    def of_tail(self, clusters: int) -> float:
         """Return the divisor of the counts that makes the tail of their divergence right, 1 or more.
 
         Dividing counts by their overdispersion corrects the mean of Pearson's X2. Two effects make its
@@ -64,10 +69,10 @@ class Overdispersion:
         five images of a class 1 % becomes 2 %, and 1e-4 becomes 1e-3. The divisor corrects both, exactly
         at p = 1e-4.
 
-        First, some directions are inflated more than others, which reduces the degrees of freedom to
-        (sum of the inflations)^2 / sum of their squares (J. N. K. Rao and A. J. Scott's correction of the
+        First, some directions vary more than others, which reduces the degrees of freedom to (sum of
+        their overdispersions)^2 / sum of the squares (J. N. K. Rao and A. J. Scott's correction of the
         second order, Journal of the American Statistical Association 76, 1981). The unevenness is taken
-        from the means, which the same events inflate: the excess over 1, weighted by itself, is assumed
+        from the means, which vary for the same reason: the excess over 1, weighted by itself, is assumed
         equal. Second, the overdispersion is an estimate from W windows, so the distribution is F.
         """
         even = clusters - 1

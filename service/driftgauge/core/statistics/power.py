@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
 from scipy.special import chdtri, chndtr, fdtri, ncfdtr
 
 from driftgauge.core.statistics.combination import JS_WEIGHT, T2_WEIGHT, TOTAL_WEIGHT
@@ -105,16 +104,16 @@ class Sensitivity:
         components: r, 1 at least.
         baseline_count: m, the events of the baseline's histogram; infinity for far more than any window's.
         mean_count: M, the events of the baseline's mean; None: the same m.
-        counts_inflation: The overdispersion of the counts, 1 for independent events.
-        means_inflation: The variance of the mean relative to independent events, in the direction where it
-            is largest: the power is at least as high in every other direction.
+        counts_overdispersion: The overdispersion of the counts, 1 for independent events.
+        means_overdispersion: The variance of the mean relative to independent events, in the direction where
+            it is largest: the power is at least as high in every other direction.
     """
 
     clusters: int
     components: int
     baseline_count: float = math.inf
-    counts_inflation: float = 1.0
-    means_inflation: float = 1.0
+    counts_overdispersion: float = 1.0
+    means_overdispersion: float = 1.0
     mean_count: float | None = None
 
     @classmethod
@@ -129,30 +128,19 @@ class Sensitivity:
         """Return the sensitivity under an overdispersion; None: events are assumed independent."""
         if overdispersion is None:
             return cls(clusters, components, baseline_count, mean_count=mean_count)
-        inflation = float(np.linalg.eigvalsh(overdispersion.means)[-1])
-        return cls(clusters, components, baseline_count, overdispersion.counts, inflation, mean_count)
+        counts, means = overdispersion.counts, overdispersion.largest_mean
+        return cls(clusters, components, baseline_count, counts, means, mean_count)
 
     def noise_floor(self, count: int) -> float:
         """Return the expected base-2 divergence of a window of `count` events, 1 or more, without drift."""
-        return noise_floor(self.clusters, count, self.baseline_count) * self.counts_inflation
-
-    def js_divergence_power(self, count: int, level: float, js_divergence: float) -> float:
-        """Return the power of a window's histogram test at a base-2 divergence, 0 to 1."""
-        effective = _effective(count, self.baseline_count, self.counts_inflation)
-        noncentrality = _JS_SCALE * effective * js_divergence
-        return js_divergence_power(noncentrality, self.clusters, level * _JS_SHARE)
-
-    def mean_shift_power(self, count: int, level: float, mean_shift: float) -> float:
-        """Return the power of a window's mean test at a shift, its squared Mahalanobis length, 0 to 1."""
-        noncentrality = _effective(count, self._mean_count, self.means_inflation) * mean_shift
-        return mean_shift_power(noncentrality, self.components, self.baseline_count, level * _T2_SHARE)
+        return noise_floor(self.clusters, count, self.baseline_count) * self.counts_overdispersion
 
     def least_js_divergence(self, count: int, level: float) -> float:
         """Return the least base-2 divergence that a window finds with the target power.
 
         The result is above 1, the largest divergence, where no divergence is found.
         """
-        effective = _effective(count, self.baseline_count, self.counts_inflation)
+        effective = _effective(count, self.baseline_count, self.counts_overdispersion)
         return _js_needed(self.clusters, level) / effective
 
     def least_mean_shift(self, count: int, level: float) -> float:
@@ -161,7 +149,7 @@ class Sensitivity:
         Infinity where no shift is found.
         """
         needed = _shift_needed(self.components, self.baseline_count, level)
-        return needed / _effective(count, self._mean_count, self.means_inflation)
+        return needed / _effective(count, self._mean_count, self.means_overdispersion)
 
     def least_count(self, level: float, js_divergence: float, mean_shift: float) -> int | None:
         """Return the fewest events with which either drift is found with the target power.
@@ -175,26 +163,26 @@ class Sensitivity:
     def least_js_divergence_count(self, level: float, js_divergence: float) -> int | None:
         """Return the fewest events with which the histogram finds a divergence; None as in `least_count`."""
         effective = _js_needed(self.clusters, level) / js_divergence
-        return _count(effective, self.baseline_count, self.counts_inflation)
+        return _count(effective, self.baseline_count, self.counts_overdispersion)
 
     def least_mean_shift_count(self, level: float, mean_shift: float) -> int | None:
         """Return the fewest events with which the mean finds a shift; None as in `least_count`."""
         needed = _shift_needed(self.components, self.baseline_count, level)
-        return _count(needed / mean_shift, self._mean_count, self.means_inflation)
+        return _count(needed / mean_shift, self._mean_count, self.means_overdispersion)
 
     @property
     def _mean_count(self) -> float:
         return self.baseline_count if self.mean_count is None else self.mean_count
 
 
-def _effective(count: int, baseline_count: float, inflation: float) -> float:
+def _effective(count: int, baseline_count: float, overdispersion: float) -> float:
     """Return nm/(n+m) of a window, divided by the overdispersion."""
-    return 1 / (1 / count + 1 / baseline_count) / inflation
+    return 1 / (1 / count + 1 / baseline_count) / overdispersion
 
 
-def _count(effective: float, baseline_count: float, inflation: float) -> int | None:
+def _count(effective: float, baseline_count: float, overdispersion: float) -> int | None:
     """Return the least count of a window with this effective count, or None where no count has it."""
-    remainder = 1 / (effective * inflation) - 1 / baseline_count
+    remainder = 1 / (effective * overdispersion) - 1 / baseline_count
     return math.ceil(1 / remainder) if remainder > 0 else None
 
 

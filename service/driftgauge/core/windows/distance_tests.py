@@ -28,15 +28,15 @@ class DistanceTests:
         self, reference: Reference | SegmentReference, overdispersion: Overdispersion | None
     ) -> None:
         """Prepare the null distributions; without overdispersion, events are independent."""
-        inflations, windows = [1.0] * DISTANCES, math.inf
+        distances, windows = [1.0] * DISTANCES, math.inf
         if overdispersion is not None:
-            inflations, windows = overdispersion.distances.tolist(), overdispersion.windows
+            distances, windows = overdispersion.distances.tolist(), overdispersion.windows
         counts, shares = reference.outlier_shares
         self._groups = len(counts)
-        self._novelty = NoveltyNull(counts, shares, inflations[0], windows)
+        self._novelty = NoveltyNull(counts, shares, distances[0], windows)
         self._spreads = tuple(
-            None if moments is None else SpreadNull(moments, inflation, windows)
-            for moments, inflation in zip(reference.spreads, inflations[1:3], strict=True)
+            None if moments is None else SpreadNull(moments, distance, windows)
+            for moments, distance in zip(reference.spreads, distances[1:3], strict=True)
         )
 
     def novelty(self, tally: Tally) -> Novelty:

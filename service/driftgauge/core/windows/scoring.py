@@ -288,10 +288,10 @@ class _ReferenceScorer:
         self.distances = distances
         self._counts = counts
         self._mean = mean
-        inflation = 1.0 if overdispersion is None else overdispersion.inflation(len(counts))
-        self._count_null = DivergenceNull(counts, inflation)
-        # The null's inflation includes a margin for its tail, which the expected divergence must not include.
-        self._floor_share = 1.0 if overdispersion is None else overdispersion.counts / inflation
+        of_tail = 1.0 if overdispersion is None else overdispersion.of_tail(len(counts))
+        self._count_null = DivergenceNull(counts, of_tail)
+        # The overdispersion of the tail has a margin, which the expected divergence must not include.
+        self._floor_share = 1.0 if overdispersion is None else overdispersion.counts / of_tail
         self._mean_null = MeanShiftNull(covariance, int(counts.sum()), overdispersion, mean_count)
         self.sensitivity = Sensitivity.of(
             len(counts), len(mean), int(counts.sum()), overdispersion, mean_count

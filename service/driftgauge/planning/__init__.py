@@ -1,1 +1,0 @@
-"""Planning of window lengths, for `driftgauge plan`."""
