@@ -310,14 +310,3 @@ def test_refused_lines_are_left_out_with_their_labels_and_ids(tmp_path: Path, li
     (first,) = refusals.first
     assert re.search(rf"events\.jsonl, {fault}", first)
     assert refusals.numbers.total() == 1
-
-
-def test_events_of_rare_dimensions_are_left_out(tmp_path: Path) -> None:
-    refusals = Refusals()
-    # More events than are added at once, the first and the last of another dimension.
-    path = jsonl(tmp_path, event([1]), *(event([n, 2]) for n in range(600)), event([1, 2, 3]))
-    assert read(path, refusals).vectors.shape == (600, 2)
-    assert refusals.first == [
-        f"{path}, line 1: wrong_dimension: embedding: 1 numbers, the baseline has 2",
-        f"{path}, line 602: wrong_dimension: embedding: 3 numbers, the baseline has 2",
-    ]
