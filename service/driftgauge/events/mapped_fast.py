@@ -31,7 +31,6 @@ __all__ = ["BytesReader", "SingleReader", "compile_bytes", "compile_own", "compi
 SingleReader: TypeAlias = Callable[[RawRecord, object], Row | None]
 """Returns the event of a record, given its decoded value, if it certainly is one, else None."""
 
-
 BytesReader: TypeAlias = Callable[[Sequence[RawRecord]], Iterable[Row] | None]
 """Returns the events of one or more records if all certainly are one, else None."""
 

@@ -39,13 +39,14 @@ class OwnContractReader(MappedReader):
         raw = record.value()
         if raw is None:
             raise EventError(Reason.UNDECODABLE, "no value (a tombstone)")
-        document = self._parse(raw)
-        if document is None:
-            document = read_json(raw)
+        parsed = self._parse(raw)
+        document = read_json(raw) if parsed is None else parsed
         row = self._read_fast(record, document)
         if row is not None:
             return row
-        document = read_json(raw)
+        if parsed is not None:
+            # Its array may be a view of doubles.
+            document = read_json(raw)
         try:
             return read_exact(document)
         except EventError as error:
