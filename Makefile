@@ -62,7 +62,6 @@ check: $(STAMP) ## Check format, lint, types, imports and generated files
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@PYTHONPATH=service $(BIN)/lint-imports --no-cache
-	@$(BIN)/python -m driftgauge.events.schema --check
 	@$(BIN)/python -m driftgauge.telemetry.metrics_table --check
 	@$(BIN)/python -m deploy.generate --check
 	@$(BIN)/python -m tests.tools.lock
@@ -74,7 +73,6 @@ format: $(STAMP) ## Format the code and fix what lint can
 
 .PHONY: generate
 generate: $(STAMP) ## Write the generated files: schemas, the metrics reference, rules, manifests, dashboards
-	@$(BIN)/python -m driftgauge.events.schema
 	@$(BIN)/python -m driftgauge.telemetry.metrics_table
 	@$(BIN)/python -m deploy.generate
 

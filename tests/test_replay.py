@@ -4,24 +4,27 @@ import zlib
 from itertools import permutations
 
 import numpy as np
+import orjson
 import pytest
 
 from driftgauge.core.windows.window import Window
 from driftgauge.errors import InputError
+from driftgauge.events.records import StoredRecord
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason
-from driftgauge.events.results import result_record
 from driftgauge.progress import WorkProgress
+from driftgauge.record_files import RecordFiles
+from driftgauge.records.results import result_record
 from driftgauge.replay import Replay
 from driftgauge.streams import load_streams
 from tests.builders.baselines import SEGMENTS, save_baseline
-from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS, ManualClock
 from tests.builders.configs import settings_in
 from tests.builders.events import build_event, write_events
 from tests.builders.references import CLUSTERS
 
 NOW_MS = MONDAY_MS + 30 * DAY_MS
-LARGEST = 1_000_000
+CLOCK = ManualClock(NOW_MS).clock
 
 
 @pytest.fixture
@@ -30,10 +33,8 @@ def replay(tmp_path):
 
     def _replay(**stream):
         save_baseline(tmp_path, segments=SEGMENTS)
-        streams = load_streams(settings_in(tmp_path, stream))
-        return Replay(
-            streams, lead_ms=MINUTE_MS, largest_bytes=LARGEST, clock_ms=lambda: NOW_MS, refusals=Refusals()
-        )
+        settings = settings_in(tmp_path, stream, allowed_lead="1m")
+        return Replay(load_streams(settings), settings, topic="embeddings", clock=CLOCK, refusals=Refusals())
 
     return _replay
 
@@ -190,11 +191,62 @@ def test_change_of_mix_drifts_with_movers_and_examples(replay, tmp_path):
     assert set(results[-1].examples) == set(results[-1].score.movers)
 
 
+def mapped(folder):
+    """A replay of stream `images` from the topic `orders`, whose records are mapped."""
+    save_baseline(folder)
+    mapping = {
+        "stream": {"header": "model"},
+        "timestamp": {"record": "timestamp"},
+        "embedding": "v",
+        "where": [{"path": "op", "in": ["c"]}],
+    }
+    settings = settings_in(
+        folder, {"windows": ["1h"]}, topics={"events": ["orders"]}, inputs={"orders": mapping}
+    )
+    return Replay(load_streams(settings), settings, topic="orders", clock=CLOCK, refusals=Refusals())
+
+
+def test_records_of_mapped_topic_are_read_by_its_mapping(tmp_path):
+    record = {"ts": MONDAY_MS, "headers": {"model": "images"}, "partition": 3, "offset": 17}
+    payloads = [{"op": "c", "v": [1, 2, 3, 4]}, {"op": "c", "v": "?"}, {"op": "d"}]
+    lines = [orjson.dumps({**record, "payload": payload}) for payload in payloads]
+    path = write_events(tmp_path / "orders.records.jsonl", lines)
+    run = mapped(tmp_path)
+    (result,) = run.run([path])
+    assert (result.stream, result.window.start_ms, result.count) == ("images", MONDAY_MS, 1)
+    assert (run.records, run.events) == (3, 1)
+    assert run.refusals.first[0].startswith(f"{path}, line 2: invalid: embedding")
+
+
+def test_only_events_of_range_are_counted(tmp_path):
+    class Source:
+        partitions = 6
+
+        def batches(self):
+            for partition in (2, 5):
+                yield [
+                    StoredRecord(
+                        b'{"op":"c","v":[1,2,3,4]}',
+                        "orders",
+                        partition,
+                        7 * n,
+                        None,
+                        [("model", b"images")],
+                        ms,
+                    )
+                    for n, ms in enumerate(range(MONDAY_MS - MINUTE_MS, MONDAY_MS + 2 * HOUR_MS, MINUTE_MS))
+                ]
+
+    run = mapped(tmp_path)
+    (result,) = run.count(Source(), MONDAY_MS, MONDAY_MS + HOUR_MS)
+    assert (result.window.start_ms, result.count, run.late) == (MONDAY_MS, 120, {})
+
+
 @pytest.mark.parametrize(
     ("names", "fault"),
     [
         (["whole.jsonl", "one.jsonl", "two.jsonl"], r"no such file: .*one\.jsonl, .*two\.jsonl"),
-        (["vectors.npy"], r"not a file of events: .*vectors\.npy; replay reads \.jsonl"),
+        (["vectors.npy"], r"not a file of events: .*vectors\.npy; name \.jsonl"),
         (["cut.jsonl.gz"], r"cut\.jsonl\.gz cannot be read"),
     ],
 )
@@ -243,16 +295,9 @@ def test_progress_covers_all_files(tmp_path):
     lines = [build_event(MONDAY_MS + n) for n in range(2_000)]
     paths = [write_events(tmp_path / name, lines) for name in ("a.jsonl", "b.jsonl.gz")]
     reports = []
-    streams = load_streams(settings_in(tmp_path, {}))
-    run = Replay(
-        streams,
-        lead_ms=0,
-        largest_bytes=LARGEST,
-        clock_ms=lambda: NOW_MS,
-        refusals=Refusals(),
-        track=reports.append,
-    )
-    list(run.run(paths))
+    settings = settings_in(tmp_path, {})
+    run = Replay(load_streams(settings), settings, topic="embeddings", clock=CLOCK, refusals=Refusals())
+    list(run.count(RecordFiles(paths, "embeddings", reports.append)))
     assert [work.done for work in reports] == [0, 1_000, 2_000, 3_000, 4_000]
     assert reports[-1].known_share == 1
     # A topic may hold more records than its offsets let expect.

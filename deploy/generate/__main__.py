@@ -1,4 +1,4 @@
-"""Writes the generated files of deploy/: `python -m deploy.generate [--check]`."""
+"""Writes the generated files of deploy/ and schemas/: `python -m deploy.generate [--check]`."""
 
 import sys
 from collections.abc import Mapping
@@ -8,29 +8,31 @@ import click
 from deploy.generate import alerts
 from deploy.generate.grafana import alerts as grafana_alerts
 from deploy.generate.grafana import drift, service
+from deploy.generate.schemas import json_schemas
 from deploy.generate.texts import to_json, to_yaml
 
-_DEPLOY = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 
 
 def files() -> Mapping[Path, str]:
     """Return the text of every generated file, by its path."""
     texts = {
-        "prometheus/rules/driftgauge-alerts.yml": to_yaml({"groups": alerts.groups()}),
-        "kubernetes/monitoring/prometheus-rule.yaml": to_yaml(alerts.manifest()),
-        "grafana/provisioning/alerting/driftgauge.yml": to_yaml(grafana_alerts.provisioning()),
+        "deploy/prometheus/rules/driftgauge-alerts.yml": to_yaml({"groups": alerts.groups()}),
+        "deploy/kubernetes/monitoring/prometheus-rule.yaml": to_yaml(alerts.manifest()),
+        "deploy/grafana/provisioning/alerting/driftgauge.yml": to_yaml(grafana_alerts.provisioning()),
         **{
-            f"grafana/dashboards/{dashboard['uid']}.json": to_json(dashboard)
+            f"deploy/grafana/dashboards/{dashboard['uid']}.json": to_json(dashboard)
             for dashboard in (drift.dashboard(), service.dashboard())
         },
+        **{f"schemas/{name}": text for name, text in json_schemas().items()},
     }
-    return {_DEPLOY / name: text for name, text in texts.items()}
+    return {_ROOT / name: text for name, text in texts.items()}
 
 
 @click.command()
 @click.option("--check", is_flag=True, help="Change nothing; exit with 1 where a file is out of date.")
 def main(*, check: bool) -> None:
-    """Write the generated files of deploy/."""
+    """Write the generated files of deploy/ and schemas/."""
     stale = {
         path: text for path, text in files().items() if not path.exists() or path.read_text("utf-8") != text
     }
@@ -39,7 +41,7 @@ def main(*, check: bool) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
     elif stale:
-        names = ", ".join(str(path.relative_to(_DEPLOY.parent)) for path in stale)
+        names = ", ".join(str(path.relative_to(_ROOT)) for path in stale)
         sys.exit(f"out of date: {names}; run `make generate`")
 
 

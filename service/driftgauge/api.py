@@ -1,6 +1,7 @@
 """The public Python interface: other programs import these names, and from this module only."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -41,9 +42,13 @@ from driftgauge.core.windows.result import (
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.window import Window
 from driftgauge.errors import BaselineError, ConfigError, DriftgaugeError, InputError
-from driftgauge.events.decoder import ParsedEvent, parse_event
+from driftgauge.events.contract import read_json
+from driftgauge.events.decoder import describe_non_finite
 from driftgauge.events.refusals import Refusals
-from driftgauge.events.rejection import Reason, Rejection
+from driftgauge.events.rejection import EventError, Reason, Rejection
+from driftgauge.events.rows import read_exact
+from driftgauge.events.vectors import F32
+from driftgauge.record_files import choose_topic
 from driftgauge.replay import Replay
 from driftgauge.streams import load_streams, to_reference
 
@@ -175,12 +180,46 @@ def score_vectors(baseline: Baseline, vectors: NDArray[np.float32], *, window_ms
     return cast("Score", scorer.score(Tally(values, reference.centroids.clusters)))
 
 
-def build_replay(config: Path, environ: Mapping[str, str] | None = None) -> Replay:
+@dataclass(frozen=True, slots=True)
+class ParsedEvent:
+    """One event, checked by the contract alone.
+
+    Attributes:
+        stream: The stream's name.
+        time_ms: Event time in milliseconds since the epoch, UTC.
+        vector: (d,) float32, finite.
+        model_version: The model's version; None if the event has none.
+        segments: The event's segments by key; empty if it has none.
+        event_id: The producer's id of the event; None if it has none.
+    """
+
+    stream: str
+    time_ms: int
+    vector: NDArray[np.float32]
+    model_version: str | None
+    segments: Mapping[str, str]
+    event_id: str | None
+
+
+def parse_event(raw: bytes) -> ParsedEvent | Rejection:
+    """Return the event in a raw record, checked by the contract alone, or its rejection as row 0."""
+    try:
+        stream, time_ms, packed, _, event_id, version, segments = read_exact(read_json(raw))
+    except EventError as error:
+        return Rejection(0, error.reason, error.detail, None)
+    vector = F32.to_float32(packed)
+    if not np.isfinite(vector).all():
+        return Rejection(0, Reason.NON_FINITE, describe_non_finite(vector), None)
+    return ParsedEvent(stream, time_ms, vector, version, segments or {}, cast("str | None", event_id))
+
+
+def build_replay(config: Path, environ: Mapping[str, str] | None = None, topic: str | None = None) -> Replay:
     """Return the replay of recorded files by a configuration file, ready to run.
 
     Args:
         config: The YAML file.
         environ: The variables that override the file, such as `os.environ`; None: no variables.
+        topic: The events topic whose records the files hold; None for the only one.
 
     Raises:
         ConfigError: Lists every problem of the configuration or of its baselines.
@@ -188,9 +227,9 @@ def build_replay(config: Path, environ: Mapping[str, str] | None = None) -> Repl
     settings = load_settings(config, {} if environ is None else environ, connects=False)
     return Replay(
         load_streams(settings),
-        lead_ms=settings.allowed_lead,
-        largest_bytes=settings.largest_record,
-        clock_ms=SYSTEM_CLOCK.wall_ms,
+        settings,
+        topic=choose_topic(settings, topic, "choose one"),
+        clock=SYSTEM_CLOCK,
         refusals=Refusals(),
     )
 

@@ -1,59 +1,125 @@
 """Replay of recorded events through the service's decoder and core, for backfills and backtests."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
 
-import numpy as np
-
+from driftgauge.clock import Clock
+from driftgauge.config import Settings
+from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.local import LocalDriver
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import RoundResult
-from driftgauge.errors import InputError
-from driftgauge.events.files import EventFiles
-from driftgauge.events.records import Records, StoredRecord
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason, overflow
-from driftgauge.progress import Track, ignore_progress
+from driftgauge.events.schemas import SchemaSource
+from driftgauge.events.timestamps import LAST_MS
+from driftgauge.progress import ignore_progress
+from driftgauge.record_files import RecordFiles, RecordSource, decode_all
 from driftgauge.streams import ConfiguredStream, build_decoder
 
-__all__ = ["Replay"]
+__all__ = ["RecordReplay", "Replay"]
 
-_BATCH = 1_000
-_TOPIC = "files"
+_TOPIC = "recorded"
+# Records in files may be old, but the times of 1970 are numbers in another unit.
+_OLDEST_MS = 10_000 * 86_400_000
 
 
-class Replay:
-    """Counts files of events as the partitions of a topic, one file per partition.
+class RecordReplay:
+    """Counts recorded partitions of a topic.
 
-    A stream's watermark is the lowest over the files, so no event is late before the last file is read. The
-    order of the files does not matter if no file is out of order by more than the allowed disorder and
-    lateness. Windows that are open at the end close then.
+    A stream's watermark is the lowest over the partitions, so no event is late before the last one is read.
+    Their order does not matter if none is out of order by more than the allowed disorder and lateness.
+    Windows that are open at the end close then.
 
     Attributes:
-        refusals: The refused events, the first few with file and line.
+        streams: The streams.
+        topic: The topic.
+        refusals: The refused events, the first few with their places.
         late: The events that came too late, by stream and window size in ms.
+        records: The number of records that were read.
+        events: The number of events that were counted, those that came too late among them.
     """
 
     def __init__(
         self,
         streams: Sequence[ConfiguredStream],
+        settings: Settings,
         *,
-        lead_ms: int,
-        largest_bytes: int,
-        clock_ms: Callable[[], int],
+        clock: Clock,
         refusals: Refusals,
-        track: Track = ignore_progress,
+        topic: str,
+        schemas: SchemaSource | None = None,
+        age_ms: int = _OLDEST_MS,
     ) -> None:
-        self._streams = streams
-        self._lead_ms = lead_ms
-        self._largest_bytes = largest_bytes
-        self._clock_ms = clock_ms
-        self._track = track
+        """Create a replay.
+
+        Args:
+            streams: The streams.
+            settings: The configuration.
+            clock: The clock.
+            refusals: Counts the refused events.
+            topic: The topic whose records are read.
+            schemas: Where schemas come from, for encodings that need them.
+            age_ms: How far an event's time may be behind its record; most records in files have no time.
+
+        Raises:
+            ConfigError: The topic's mapping cannot be used.
+        """
+        self.topic = topic
+        inputs = {name: each for name, each in settings.inputs.items() if name == topic}
+        self._decoder = build_decoder(
+            streams, settings.allowed_lead, settings.largest_record, inputs, schemas, age_ms=age_ms
+        )
+        self.streams = streams
+        self._clock = clock
         self.refusals = refusals
         self.late: Counter[tuple[str, int]] = Counter()
+        self.records = self.events = 0
+
+    def count(
+        self, source: RecordSource, from_ms: int = 0, until_ms: int = LAST_MS + 1
+    ) -> Iterator[WindowResult]:
+        """Yield each result when its window closes or is revised; update the attributes.
+
+        Args:
+            source: The records.
+            from_ms: The first event time that is counted.
+            until_ms: The event time before which counting ends.
+
+        Raises:
+            InputError, ServiceError: The source cannot be read, or the schema registry does not answer.
+        """
+        driver = LocalDriver([stream.spec for stream in self.streams], _TOPIC, source.partitions)
+        # The log time stands still, so that no partition is given up while another is read.
+        log_ms = self._clock.wall_ms()
+        positions: dict[int, int] = {}
+        for raw in source.batches():
+            self.records += len(raw)
+            for decoded, records in decode_all(self._decoder, raw, self._clock):
+                inside = (_within(batch, from_ms, until_ms) for batch in decoded.batches)
+                batches = [batch for batch in inside if len(batch)]
+                self.events += sum(map(len, batches))
+                overflown = driver.count(batches, log_ms)
+                rejections = [*decoded.rejections, *map(overflow, overflown, overflown.values())]
+                for rejection in sorted(rejections, key=attrgetter("row")):
+                    where = source.place(records[rejection.row])
+                    self.refusals.add(where, rejection.reason, rejection.detail, rejection.stream)
+            positions[raw[-1].partition() or 0] = (raw[-1].offset() or 0) + 1
+            yield from self._results(driver.commit(log_ms, positions))
+        # One round publishes a limited number of windows.
+        while last := list(self._results(driver.commit(log_ms, positions, has_source_ended=True))):
+            yield from last
+
+    def _results(self, round_: RoundResult) -> Iterator[WindowResult]:
+        for late in round_.late:
+            self.late[late.stream, late.size_ms] += late.number
+        yield from round_.results
+
+
+class Replay(RecordReplay):
+    """Counts files of events as the partitions of a topic, one file per partition; see `RecordReplay`."""
 
     @property
     def rejected(self) -> Counter[tuple[str | None, Reason]]:
@@ -66,44 +132,9 @@ class Replay:
         Raises:
             InputError: A file is missing, is no .jsonl or .jsonl.gz file, or cannot be read.
         """
-        missing = [str(path) for path in paths if not path.is_file()]
-        if missing:
-            message = f"no such file: {', '.join(missing)}; check the paths"
-            raise InputError(message)
-        unsupported = [str(path) for path in paths if not path.name.endswith((".jsonl", ".jsonl.gz"))]
-        if unsupported:
-            message = f"not a file of events: {', '.join(unsupported)}; replay reads .jsonl and .jsonl.gz"
-            raise InputError(message)
-        decoder = build_decoder(self._streams, self._lead_ms, self._largest_bytes, {})
-        driver = LocalDriver([stream.spec for stream in self._streams], _TOPIC, len(paths))
-        # The log time stands still, so that no file is given up while another is read.
-        log_ms = self._clock_ms()
-        positions: dict[int, int] = {}
-        files = EventFiles(paths, self._track)
-        for source, path in enumerate(paths):
-            lines = files.read(path)
-            while numbered := list(islice(lines, _BATCH)):
-                now_ms = self._clock_ms()
-                first = positions.get(source, 0)
-                positions[source] = first + len(numbered)
-                records = Records(
-                    raw=[StoredRecord(value) for _, value in numbered],
-                    partition=np.full(len(numbered), source, dtype=np.int32),
-                    offset=np.arange(first, positions[source], dtype=np.int64),
-                    credible_ms=np.full(len(numbered), now_ms, dtype=np.int64),
-                )
-                decoded = decoder.decode(records)
-                overflown = driver.count(decoded.batches, log_ms)
-                rejections = [*decoded.rejections, *map(overflow, overflown, overflown.values())]
-                for rejection in sorted(rejections, key=attrgetter("row")):
-                    where = f"{path}, line {numbered[rejection.row][0]}"
-                    self.refusals.add(where, rejection.reason, rejection.detail, rejection.stream)
-                yield from self._results(driver.commit(log_ms, positions))
-        # One round publishes a limited number of windows.
-        while last := list(self._results(driver.commit(log_ms, positions, has_source_ended=True))):
-            yield from last
+        return self.count(RecordFiles(paths, self.topic, ignore_progress))
 
-    def _results(self, round_: RoundResult) -> Iterator[WindowResult]:
-        for late in round_.late:
-            self.late[late.stream, late.size_ms] += late.number
-        yield from round_.results
+
+def _within(batch: EventBatch, from_ms: int, until_ms: int) -> EventBatch:
+    inside = (batch.time_ms >= from_ms) & (batch.time_ms < until_ms)
+    return batch if inside.all() else batch.filter(inside)

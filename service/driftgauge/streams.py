@@ -12,11 +12,11 @@ from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
 from driftgauge.core.statistics.budget import window_level
 from driftgauge.errors import BaselineError, ConfigError
 from driftgauge.events.decoder import Decoder
-from driftgauge.events.descriptions import BaselineDescription
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.rows import BaselineContract
 from driftgauge.events.schemas import SchemaSource
 from driftgauge.events.timestamps import LAST_MS
+from driftgauge.records.descriptions import BaselineDescription
 from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
 
 __all__ = [

@@ -12,6 +12,7 @@ from driftgauge.config.inputs import InputSettings
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
+from driftgauge.events.own_contract import OwnContractReader
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rows import BaselineContract
 from tests.builders.events import LATEST_MS, build_event, build_records
@@ -20,7 +21,7 @@ CONTRACT = BaselineContract("images", "b", 4, None, DistanceMetric.EUCLIDEAN)
 
 
 def of_event(column: str, segments: dict[str, str] | None = None, **value: Any) -> str | None:
-    return EventNames(column).of_event(segments, lambda: value)
+    return EventNames(column, OwnContractReader()).of_event(segments, lambda: value)
 
 
 @pytest.mark.parametrize(
@@ -52,8 +53,8 @@ def test_batch_of_contract_takes_fields_of_its_own_records() -> None:
     ]
     records = build_records(values)
     (batch,) = Decoder([CONTRACT], lead_ms=0).decode(records).batches
-    assert EventNames("text").of_batch(batch, records.raw) == ["first", "third"]
-    assert EventNames("class").of_batch(batch, records.raw) == ["car", None]
+    assert EventNames("text", OwnContractReader()).of_batch(batch, records.raw) == ["first", "third"]
+    assert EventNames("class", OwnContractReader()).of_batch(batch, records.raw) == ["car", None]
 
 
 def test_batch_of_mapped_topic_takes_field_of_decoded_value() -> None:

@@ -7,11 +7,10 @@ import numpy as np
 import orjson
 import pytest
 
-from driftgauge.baseline.stream_decoder import StreamDecoder
+from driftgauge.baseline.stream_decoder import StreamDecoder, TopicEvents
 from driftgauge.config.inputs import InputSettings
-from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import InputError
-from driftgauge.events.inputs import build_readers
+from driftgauge.events.inputs import build_reader
 from driftgauge.events.records import Records, StoredRecord
 from driftgauge.events.rejection import Reason
 
@@ -48,18 +47,13 @@ def records(values: Iterable[dict[str, Any] | bytes]) -> Records:
 
 
 def decoder(settings: InputSettings | None = None, *, version: str | None = None) -> StreamDecoder:
-    readers = {} if settings is None else build_readers({"embeddings": settings})
     return StreamDecoder(
-        "images",
-        "embeddings",
-        readers.get("embeddings"),
-        metric=DistanceMetric.EUCLIDEAN,
-        model_version=version,
-        from_ms=NOW_MS - 1_000,
-        until_ms=NOW_MS + 1_000,
+        TopicEvents("embeddings", "images", NOW_MS - 1_000, NOW_MS + 1_000, model_version=version),
+        build_reader("embeddings", {} if settings is None else {"embeddings": settings}),
         lead_ms=5_000,
         age_ms=5_000,
         largest_bytes=1_000_000,
+        place=lambda record: f"{record.topic()}[{record.partition()}]@{record.offset()}",
     )
 
 

@@ -16,10 +16,10 @@ from driftgauge.config.stream import SmallestDrift
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import BrokerError
 from driftgauge.events.timestamps import format_timestamp
-from driftgauge.events.window_record import WindowRecord
 from driftgauge.page.results import Results
 from driftgauge.page.site import Site
 from driftgauge.page.summary import SUMMARY, Series, read_summary
+from driftgauge.records.window_record import WindowRecord
 from driftgauge.telemetry.server import HttpServer
 from tests.builders.clocks import HOUR_MS, MONDAY_MS, SECOND_MS
 

@@ -19,7 +19,7 @@ from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.windows.evidence import Evidence
 from driftgauge.core.windows.result import Score, SegmentResult, Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.window import Window
-from driftgauge.events.descriptions import BaselineDescription
+from driftgauge.records.descriptions import BaselineDescription
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
 
 BASELINE_COUNTS = np.array([40, 30, 20, 10], dtype=np.int64)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from driftgauge.cli import main
 
 
-def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: object, stdin: bytes = b"", **environ: str) -> subprocess.CompletedProcess[str]:
     """Run `driftgauge` with no environment but `environ`; an unexpected exception fails the test."""
     words = ["driftgauge", *map(str, arguments)]
     root = logging.getLogger()
@@ -21,7 +21,7 @@ def run(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
         patch.object(root, "handlers", list(root.handlers)),
         patch.dict(os.environ, {"PATH": os.defpath, **environ}, clear=True),
         patch.object(sys, "argv", words),
-        CliRunner().isolation() as (stdout, stderr, _),
+        CliRunner().isolation(stdin) as (stdout, stderr, _),
     ):
         status: object = 0
         try:

@@ -1,5 +1,6 @@
 """`driftgauge replay`, and the blocks that promtool makes of its gauges."""
 
+import gzip
 import json
 import re
 
@@ -27,6 +28,20 @@ def test_refused_events_of_a_truncated_file_are_reported(config, tmp_path, comma
     assert first.startswith(f"refused: {events}, line 1: undecodable: ")
     assert total == "refused in total: 1 (1 undecodable)"
     assert error.startswith(f"driftgauge: {events} cannot be read (")
+
+
+def test_standard_input_is_replayed_and_reported(config, events):
+    lines = gzip.decompress(events.read_bytes())
+    replayed = run("replay", "-", "--config", config, "--json", stdin=lines)
+    assert replayed.stdout == run("replay", events, "--config", config, "--json").stdout
+    done = run("report", "-", "--config", config, "--json", stdin=replayed.stdout.encode())
+    assert done.returncode == 0, done.stderr
+
+
+def test_replay_of_an_empty_file_says_so(config, tmp_path):
+    done = run("replay", write_events(tmp_path / "empty.jsonl", []), "--config", config)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "no event was counted; 0 records were read\n"
 
 
 def test_replay_prints_records_that_match_schema(config, events):

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from driftgauge.baseline.event_range import TopicEvents
+from driftgauge import record_files
+from driftgauge.baseline.stream_decoder import TopicEvents
 from driftgauge.cli import topic_vectors
 from driftgauge.cli.topic_vectors import read_topic
 from driftgauge.clock import SYSTEM_CLOCK
@@ -43,7 +44,7 @@ def read(tmp_path, monkeypatch):
     def read(batches, url, **inputs):
         class Range:
             offsets = sum(map(len, batches))
-            partitions = (0,)
+            partitions = (SimpleNamespace(index=0),)
 
             def __enter__(self):
                 return SimpleNamespace(
@@ -83,7 +84,7 @@ def test_records_in_avro_wait_for_their_schema(read, failures):
 
 
 def test_silent_registry_is_reported(read, monkeypatch):
-    monkeypatch.setattr(topic_vectors, "_PENDING_S", 0.3)
+    monkeypatch.setattr(record_files, "_PENDING_S", 0.3)
     with (
         serve_schemas({}, failures=ALWAYS) as url,
         pytest.raises(BrokerError, match=r"embeddings\[0\]@0: the schema registry has not answered"),

@@ -13,7 +13,7 @@ PLAN = ["plan", "--events-per-hour", "1"]
 PUBLISH = ["publish", "a.npy", "--config", "c", "--stream", "s"]
 REPORT = ["report", "--config", "driftgauge.yaml"]
 REPLAY = ["replay", "events.jsonl.gz", "--config", "driftgauge.yaml"]
-SEVERAL = "name either INPUT, a file, or --topic with --config and --from"
+SEVERAL = "name INPUT, a file, or --topic with --config and --from"
 UNREADABLE = "driftgauge: absent.yaml cannot be read"
 UNSAVED = "driftgauge: absent.safetensors: cannot read the baseline"
 MAPPED = {
@@ -69,10 +69,10 @@ def folder(tmp_path, monkeypatch, config, events):
         (fit("a.npy", "--out", "no/b"), "no is not a folder; create it, or choose another path for --out"),
         (fit("vectors.npy", "--segment", "k=v"), "only events carry segments; fit on a .jsonl or .jsonl.gz"),
         (fit(), SEVERAL),
-        (fit("a.npy", "--topic", "t"), SEVERAL),
-        (fit("a.npy", "--from", MONDAY), "--config, --from and --until belong to --topic"),
-        (fit("--topic", "t", "--time-column", "at"), "--array and the options of columns belong to INPUT"),
-        (fit("--topic", "t", "--id-column", "id"), "the options of columns belong to INPUT"),
+        (fit("a.npy", "--topic", "t"), "--topic needs --config"),
+        (fit("a.npy", "--from", MONDAY), "--from and --until belong to --topic without INPUT"),
+        (fit("--topic", "t", "--time-column", "at"), "--array and the options of columns are not for"),
+        (fit("--topic", "t", "--id-column", "id"), "the options of columns are not for"),
         (fit("--topic", "t"), "--topic needs --config, the configuration file, and --from"),
         (
             fit("--topic", "t", "--config", "c", "--from", MONDAY, "--until", MONDAY),
@@ -103,8 +103,9 @@ def folder(tmp_path, monkeypatch, config, events):
             )
             for option in ("--clusters", "--components", "--baseline-count")
         ),
-        (["replay", "--config", "x.yaml"], "Missing argument 'FILES...'"),
+        (["replay", "--config", "x.yaml"], "name FILES of records, or --topic and --from"),
         (["replay", "absent.jsonl", "--config", "driftgauge.yaml"], "driftgauge: no such file:"),
+        ([*REPLAY, "--until", MONDAY], "and no range with FILES"),
         ([*REPLAY, "--openmetrics", "h", "--label", "job"], "--label job: write NAME=VALUE"),
         ([*REPLAY, "--openmetrics", "h", "--label", "1a=b"], "--label 1a=b: write"),
         ([*REPORT, "--json"], "name FILES of window results or events, or --topic"),

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from driftgauge.events.array_parser import ArrayParser
 from driftgauge.events.contract import read_json
-from driftgauge.events.native import read_exact, read_fast
 from driftgauge.events.rejection import EventError
-from tests.events.test_native import NUMBERS, VALUES, near_events
+from driftgauge.events.rows import read_exact
+from tests.events.test_own_contract import NUMBERS, VALUES, near_events, read_fast
 from tests.examples import examples
 
 

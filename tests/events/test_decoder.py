@@ -9,16 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from driftgauge.api import ParsedEvent, parse_event
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import ConfigError
-from driftgauge.events import native as native_module
-from driftgauge.events.decoder import Decoder, ParsedEvent, parse_event
+from driftgauge.events import own_contract
+from driftgauge.events.decoder import Decoder
 from driftgauge.events.records import Records, StoredRecord
 from driftgauge.events.rejection import EventError, Reason, SchemaPending
 from driftgauge.events.rows import RECORD_ID, BaselineContract, default_id
 from driftgauge.events.vectors import F32
 from tests.builders.events import CONTRACTS, INVALID, LATEST_MS, VALID, build_records, decode
-from tests.events.test_native import near_events
+from tests.events.test_own_contract import near_events
 from tests.examples import examples
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -118,7 +119,7 @@ def test_event_ids_and_segments_align_with_rows(way, plan):
     ]
     with pytest.MonkeyPatch.context() as patch:
         if way == "exact":
-            patch.setattr(native_module, "read_fast", lambda *_: None)
+            patch.setattr(own_contract, "compile_own", lambda: lambda *_: None)
         decoded = decode(*values)
     for batch in decoded.batches:
         assert batch.row.tolist() == [row for row, (is_sound, _, _) in enumerate(plan) if is_sound]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from driftgauge.events import mapped as mapped_module
-from driftgauge.events import mapped_rows as rows_module
+from driftgauge.events import mapped_fields as rows_module
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason
 from tests.events.mapped import IMAGES, TIME_MS, accept, decode, refuse, value

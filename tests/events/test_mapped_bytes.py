@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from driftgauge.config.inputs import InputSettings
 from driftgauge.events.deserializers import deserialize_bytes
 from driftgauge.events.mapped import MappedReader
-from driftgauge.events.mapped_bytes import compile_bytes
+from driftgauge.events.mapped_fast import compile_bytes
 from driftgauge.events.records import NO_TIMESTAMP, StoredRecord
 from driftgauge.events.rejection import EventError
 from driftgauge.events.timestamps import LAST_MS

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.events import mapped_rows as rows_module
+from driftgauge.events import mapped_fields as rows_module
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason
 from tests.events.mapped import IMAGES, TIME_MS, accept, decode, value
-from tests.events.test_native import NUMBERS, ODDITIES, SPACE
+from tests.events.test_own_contract import NUMBERS, ODDITIES, SPACE
 from tests.examples import examples
 
 
@@ -55,7 +55,7 @@ def test_mapped_event_is_judged_as_event_of_the_contract(way, items, stream, tim
     }
     with pytest.MonkeyPatch.context() as patch:
         if way == "exact":
-            patch.setattr(rows_module, "has_valid_options", lambda *_: False)
+            patch.setattr(rows_module, "is_short", lambda *_: False)
         found = decode(mapping, nested.encode())
     expected = decode(None, native.encode())
     if form == "text" and expected.rejections and expected.rejections[0].reason is Reason.UNDECODABLE:

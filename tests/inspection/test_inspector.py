@@ -75,7 +75,11 @@ def fitted(tmp_path):
     ("mapping", "content", "parts"),
     [
         (MAPPING, value(**SOUND), ("2025-11-03T00:00:00.250Z  (t)", "m1  (m)", "norm 5  (v)")),
-        (MAPPING, value(op=1, t=MONDAY_MS, v=[1, 2, 3, 4]), ("none  (m)", "orders-2-17  (id)")),
+        (
+            MAPPING,
+            value(op=1, t=MONDAY_MS, v=[1, 2, 3, 4]),
+            ("none  (m)", "orders-2-17  (topic, partition and offset; id is missing)"),
+        ),
         (
             None,
             build_event(MONDAY_MS, 1, event_id="e", segments={"country": "de"}),
@@ -175,8 +179,8 @@ def test_only_first_of_many_events_are_shown(fitted):
         (None, "refused, undecodable: no value (a tombstone)"),
         (b"[]", "refused, invalid: event"),
         (b"{}", "refused, invalid: stream"),
-        (value(stream="images", timestamp=1, embedding=[[1], [2]]), "2 items, among them list"),
-        (value(stream="images", timestamp=1, embedding="x"), "1 items, among them str"),
+        (value(stream="images", timestamp=1, embedding=[[1], [2]]), "refused, invalid: embedding.0"),
+        (value(stream="images", timestamp=1, embedding="x"), "refused, invalid: embedding: Input should"),
         (value(stream="images", timestamp=1, embedding_b64="?"), "wrong: embedding: neither base64"),
         (
             value(stream="images", timestamp=1, embedding_b64="AACAPw=="),

@@ -1,4 +1,4 @@
-"""`baseline fit` from a range of a topic, on a real broker."""
+"""`baseline fit` and `replay` of a range of a topic, on a real broker."""
 
 import json
 from collections.abc import Iterator
@@ -112,6 +112,16 @@ def test_baseline_is_fitted_on_range_of_topic(tmp_path: Path, bootstrap: str, is
     assert "segments with 640 vectors or more: country=de,fr; --segment chooses others" in fit.stderr
     assert "windows of 1h held out: counts vary" in fit.stderr
     assert f"group-{topic}" not in {group.group_id for group in admin.list_consumer_groups().result(30).valid}
+
+    # The range of the topic is replayed with that baseline, hour by hour.
+    out.rename(tmp_path / "missing.safetensors")
+    replayed = run("replay", "--topic", topic, "--config", config, *RANGE, "--json")
+    assert replayed.returncode == 0, replayed.stderr
+    results = [json.loads(line) for line in replayed.stdout.splitlines()]
+    assert [result["count"] for result in results] == [AN_HOUR] * HOURS
+    assert sum(cluster["count"] for result in results for cluster in result["clusters"]) == HOURS * AN_HOUR
+    assert "refused in total: 60 (" in replayed.stderr
+    (tmp_path / "missing.safetensors").rename(out)
 
     # The same events in the order of partitions and offsets give the same baseline from a file.
     chosen = [

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from driftgauge.inspection.samples import read_sample
+from driftgauge.record_files import read_sample
 from tests.harness.case import Case
 from tests.harness.service import ReplicaProcess, driftgauge
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftgauge.events.window_record import WindowRecord
 from driftgauge.page import words
 from driftgauge.page.summary import KINDS, VERDICTS
+from driftgauge.records.window_record import WindowRecord
 from tests.builders.clocks import MONDAY_MS
 
 

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from driftgauge.core.windows.changelog import ShardPosition, StreamStatus
 from driftgauge.core.windows.result import Verdict, VerdictMemory, WindowResult
-from driftgauge.events.results import to_record
 from driftgauge.records.changelog import decode, encode_key, encode_value
+from driftgauge.records.results import to_record
 from tests.builders.changelog_records import GOLDEN, HISTORY
 from tests.builders.changelog_strategies import RECORDS
 from tests.builders.events import SCHEMAS

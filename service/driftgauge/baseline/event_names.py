@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from driftgauge.core.counting.batch import EventBatch
-from driftgauge.events.contract import read_json
 from driftgauge.events.mapped import MappedReader
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError
@@ -16,13 +15,13 @@ __all__ = ["EventNames"]
 class EventNames:
     """Takes one column of labels or texts out of events."""
 
-    def __init__(self, column: str, reader: MappedReader | None = None) -> None:
+    def __init__(self, column: str, reader: MappedReader) -> None:
         """Create a reader of one column.
 
         Args:
             column: A segment key; where an event has no such segment, a path in its record's value, such as
                 `request.query.text`.
-            reader: The reader of the records' topic; None where they are in the service's own contract.
+            reader: The reader of the records' topic.
         """
         self._column = column
         self._reader = reader
@@ -65,6 +64,5 @@ class EventNames:
     def _decode(self, record: RawRecord) -> object:
         # The events of a record follow each other.
         if self._decoded is None or self._decoded[0] is not record:
-            value = read_json(record.value() or b"") if self._reader is None else self._reader.decode(record)
-            self._decoded = record, value
+            self._decoded = record, self._reader.decode(record)
         return self._decoded[1]

@@ -1,66 +1,86 @@
 """Selecting the events of a range of event time, and counting all others."""
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
-from driftgauge.baseline.collecting import Collector, NameColumn, VectorSet
+from driftgauge.baseline.collecting import Collector, VectorSet
 from driftgauge.baseline.event_names import EventNames
-from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.baseline.stream_decoder import StreamDecoder, TopicEvents
+from driftgauge.clock import Clock
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.durations import format_duration
-from driftgauge.core.partition import name_partition
 from driftgauge.errors import InputError
 from driftgauge.events.mapped import MappedReader
 from driftgauge.events.records import RawRecord
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason, Rejection
 from driftgauge.events.timestamps import format_timestamp
+from driftgauge.record_files import RecordSource, decode_all
 
-__all__ = ["EventSelection", "TopicEvents"]
+__all__ = ["EventSelection", "select_events"]
 
 # From this share of the slack on, later records probably hold events of the range as well.
 _LATE_SHARE = 0.75
 
 
-@dataclass(frozen=True, slots=True)
-class TopicEvents:
-    """The events to read.
+def select_events(
+    source: RecordSource,
+    wanted: TopicEvents,
+    reader: MappedReader,
+    refusals: Refusals,
+    *,
+    lead_ms: int,
+    age_ms: int,
+    largest_bytes: int,
+    clock: Clock,
+) -> tuple["EventSelection", StreamDecoder]:
+    """Return the wanted events of a source, and the decoder that has learned their version.
 
-    Attributes:
-        topic: The topic.
-        stream: The stream.
-        from_ms: The first event time, milliseconds since the epoch.
-        until_ms: The event time before which the range ends.
-        slack_ms: How much earlier and later records are read than the range of event time.
-        model_version: The version to read; None reads the only one.
-        metric: The metric of the baseline.
-        keys: The segment keys to keep.
-        name: The labels or texts that clusters are named by; None reads none.
+    Args:
+        source: The records.
+        wanted: The events to select.
+        reader: The reader of the topic.
+        refusals: Counts the records of the stream that are refused; these are left out.
+        lead_ms: How far an event's time may be ahead of its record.
+        age_ms: How far it may be behind.
+        largest_bytes: The largest value of a record that is read.
+        clock: The clocks.
     """
-
-    topic: str
-    stream: str
-    from_ms: int
-    until_ms: int
-    slack_ms: int
-    model_version: str | None
-    metric: DistanceMetric
-    keys: Collection[str] = ()
-    name: NameColumn | None = None
+    decoder = StreamDecoder(
+        wanted, reader, lead_ms=lead_ms, age_ms=age_ms, largest_bytes=largest_bytes, place=source.place
+    )
+    selection = EventSelection(wanted, refusals, reader, source.place)
+    for raw in source.batches():
+        for decoded, records in decode_all(decoder, raw, clock):
+            selection.count(records, len(decoded.filtered), decoded.rejections)
+            # Those that are not read yet come again.
+            selection.records -= len(decoded.pending)
+            for batch in decoded.batches:
+                selection.add(batch, records)
+    return selection, decoder
 
 
 class EventSelection:
     """The events in the range, and the numbers of all others."""
 
-    def __init__(self, wanted: TopicEvents, refusals: Refusals, reader: MappedReader | None) -> None:
-        """Create an empty selection; `reader` is that of the topic, None for the service's own contract."""
+    def __init__(
+        self,
+        wanted: TopicEvents,
+        refusals: Refusals,
+        reader: MappedReader,
+        place: Callable[[RawRecord], str],
+    ) -> None:
+        """Create an empty selection; `reader` is that of the topic, `place` says where a record stands."""
         self.records = 0
+        self._place = place
         self._refusals = refusals
         self._wanted = wanted
         self._names = None if wanted.name is None else EventNames(wanted.name.column, reader)
         self._collector: Collector | None = None
         self._before = self._after = self._filtered = self._other = 0
         self._latest_ms = 0
+
+    def __len__(self) -> int:
+        return 0 if self._collector is None else len(self._collector)
 
     def add(self, batch: EventBatch, records: Sequence[RawRecord]) -> None:
         """Add the events of a batch that are in the range."""
@@ -95,17 +115,14 @@ class EventSelection:
             if rejection.reason in {Reason.UNKNOWN_STREAM, Reason.WRONG_MODEL}:
                 self._other += 1
                 continue
-            record = records[rejection.row]
-            where = name_partition((record.topic() or "", record.partition() or 0))
-            self._refusals.add(f"{where}@{record.offset()}", rejection.reason, rejection.detail)
+            self._refusals.add(self._place(records[rejection.row]), rejection.reason, rejection.detail)
 
     def report(self, progress: Callable[[str], None]) -> None:
         """Report what was read, and what of it was left out."""
         wanted = self._wanted
         span = f"{format_timestamp(wanted.from_ms)} to {format_timestamp(wanted.until_ms)}"
-        count = 0 if self._collector is None else len(self._collector)
         progress(
-            f"{self.records:,} records read: {count:,} events of stream {wanted.stream} from {span}; "
+            f"{self.records:,} records read: {len(self):,} events of stream {wanted.stream} from {span}; "
             f"outside: {self._before:,} before, {self._after:,} after; {self._other:,} records of other "
             f"streams or versions, {self._filtered:,} filtered, {self._refusals.numbers.total():,} refused"
         )

@@ -1,9 +1,10 @@
 """Decoding the events of a stream that has no baseline yet, by the readers and checks of the service."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from driftgauge.baseline.collecting import NameColumn
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import InputError
 from driftgauge.events.decoder import Decoded, Decoder, Outcome
@@ -11,8 +12,36 @@ from driftgauge.events.mapped import MappedReader
 from driftgauge.events.records import RawRecord, Records
 from driftgauge.events.rejection import Reason
 from driftgauge.events.rows import BaselineContract, Row, count_numbers
+from driftgauge.events.timestamps import LAST_MS
 
-__all__ = ["StreamDecoder"]
+__all__ = ["StreamDecoder", "TopicEvents"]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicEvents:
+    """The events to read.
+
+    Attributes:
+        topic: The topic.
+        stream: The stream.
+        from_ms: The first event time, milliseconds since the epoch.
+        until_ms: The event time before which the range ends.
+        slack_ms: How much earlier and later records are read than the range of event time.
+        model_version: The version to read; None reads the only one.
+        metric: The metric of the baseline; under cosine, zero vectors are refused.
+        keys: The segment keys to keep; None keeps all.
+        name: The labels or texts that clusters are named by; None reads none.
+    """
+
+    topic: str
+    stream: str
+    from_ms: int = 0
+    until_ms: int = LAST_MS + 1
+    slack_ms: int = 0
+    model_version: str | None = None
+    metric: DistanceMetric = DistanceMetric.EUCLIDEAN
+    keys: Collection[str] | None = ()
+    name: NameColumn | None = None
 
 
 class StreamDecoder:
@@ -21,45 +50,44 @@ class StreamDecoder:
     Both are learned from events in the range only: an older model may have made those before it. The
     dimension is the most frequent one of the first such records. Without a chosen version, all events in the
     range must have the same version, or none. Events outside the range may have any version.
+
+    Attributes:
+        stream: The stream.
+        model_version: The version, None while no event has one.
+        streams: The streams of all events.
     """
 
-    def __init__(  # noqa: PLR0913 - one command chooses all of it
+    def __init__(
         self,
-        stream: str,
-        topic: str,
-        reader: MappedReader | None,
+        wanted: TopicEvents,
+        reader: MappedReader,
         *,
-        metric: DistanceMetric,
-        model_version: str | None,
-        from_ms: int,
-        until_ms: int,
         lead_ms: int,
         age_ms: int,
         largest_bytes: int,
+        place: Callable[[RawRecord], str],
     ) -> None:
         """Create a decoder of one topic's records.
 
         Args:
-            stream: The stream.
-            topic: The topic.
-            reader: The reader of the topic; None where the topic is in the service's own contract.
-            metric: The metric of the baseline; under cosine, zero vectors are refused.
-            model_version: The version to read; None reads the only one.
-            from_ms: The first event time of the range, milliseconds since the epoch.
-            until_ms: The event time before which the range ends.
+            wanted: The events to decode.
+            reader: The reader of the topic.
             lead_ms: How far an event's time may be ahead of its record.
             age_ms: How far an event's time may be behind its record.
             largest_bytes: The largest value of a record that is read.
+            place: Says where a record stands.
         """
-        self.stream = stream
-        self.model_version = model_version
-        self._chosen = model_version is not None
-        self._readers = {} if reader is None else {topic: reader}
-        self._metric = metric
-        self._from_ms = max(from_ms, 0)
-        self._until_ms = until_ms
+        self.stream = wanted.stream
+        self.model_version = wanted.model_version
+        self.streams: set[str] = set()
+        self._chosen = wanted.model_version is not None
+        self._readers = {wanted.topic: reader}
+        self._metric = wanted.metric
+        self._from_ms = max(wanted.from_ms, 0)
+        self._until_ms = wanted.until_ms
         self._lead_ms, self._age_ms = lead_ms, age_ms
         self._largest_bytes = largest_bytes
+        self._place = place
         # A record's events are accepted together, so other streams in records of this one are also expected.
         self._dimensions: dict[str, int] = {}
         # Before the first event in the range, dimensions are those of events outside, to count these.
@@ -80,6 +108,7 @@ class StreamDecoder:
         # The stream's events by row; those of other streams in its records are also expected.
         outcomes = list(self._decoder.read(records.raw))
         rows = {row: _events(outcome) for row, outcome in enumerate(outcomes)}
+        self.streams.update(event[0] for events in rows.values() for event in events)
         own = {
             row: events for row, events in rows.items() if any(event[0] == self.stream for event in events)
         }
@@ -152,10 +181,9 @@ class StreamDecoder:
             if self._chosen or version in (None, self.model_version):
                 continue
             if self.model_version is not None:
-                record = raw[row]
                 message = (
-                    f"{record.topic()}[{record.partition()}]@{record.offset()}: model version "
-                    f"{version!r} after {self.model_version!r}; choose one with --model-version"
+                    f"{self._place(raw[row])}: model version {version!r} after {self.model_version!r}; "
+                    f"choose one with --model-version"
                 )
                 raise InputError(message)
             self.model_version = version

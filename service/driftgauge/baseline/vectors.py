@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from driftgauge.baseline.collecting import TABLE_SUFFIXES, TableColumns, TextSample, VectorSet
 from driftgauge.baseline.recorded import read_events
+from driftgauge.baseline.stream_decoder import TopicEvents
 from driftgauge.errors import InputError
+from driftgauge.events.own_contract import OwnContractReader
 from driftgauge.events.refusals import Refusals
 from driftgauge.files import open_regular
 from driftgauge.progress import Track, ignore_progress
@@ -37,7 +39,7 @@ def read_vectors(
     path: Path,
     *,
     array: str | None = None,
-    stream: str | None = None,
+    stream: str = "",
     model_version: str | None = None,
     refusals: Refusals,
     track: Track = ignore_progress,
@@ -49,7 +51,7 @@ def read_vectors(
     Args:
         path: A .npy, .npz, .jsonl, .jsonl.gz, .parquet, .arrow, .feather or .ipc file.
         array: The array of a .npz file; required if several arrays are two-dimensional.
-        stream: The stream to read from a .jsonl file; required if the file has several.
+        stream: The stream to read from a .jsonl file, which needs one.
         model_version: From a .jsonl file, read only events of this version or without one; for the other
             formats, the version to record for the vectors.
         refusals: Counts the events and rows that are refused and left out; an array must be sound.
@@ -77,9 +79,8 @@ def read_vectors(
         if columns.event_id is not None:
             message = f"{path}: leave out --id-column; events have their event_id"
             raise InputError(message)
-        return read_events(
-            path, stream, model_version, track=track, refusals=refusals, keys=keys, name=columns.name
-        )
+        wanted = TopicEvents("", stream, model_version=model_version, keys=keys, name=columns.name)
+        return read_events(path, wanted, OwnContractReader(), track, refusals)
     if path.suffix in TABLE_SUFFIXES:
         try:
             from driftgauge.baseline.tables import read_table  # noqa: PLC0415 - pyarrow is an extra

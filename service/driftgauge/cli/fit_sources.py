@@ -8,40 +8,34 @@ from typing import Any, Literal
 import click
 
 from driftgauge.baseline.collecting import NameColumn, TableColumns, VectorSet
-from driftgauge.baseline.event_range import TopicEvents
-from driftgauge.cli.options import DURATION, FILE, TIME, array_option, read_settings
+from driftgauge.baseline.stream_decoder import TopicEvents
+from driftgauge.cli.options import FILE, RECORDED, array_option, range_options, read_range, read_settings
 from driftgauge.cli.printing import message
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import InputError
 from driftgauge.events.refusals import Refusals
+from driftgauge.events.timestamps import LAST_MS
 from driftgauge.events.vectors import VectorFormat
 from driftgauge.progress import Track
+from driftgauge.record_files import choose_topic
 
 __all__ = ["Selection", "choose_name", "read_source", "source_options"]
 
 _OPTIONS = (
-    click.argument("source", metavar="[INPUT]", type=FILE, required=False),
+    click.argument("source", metavar="[INPUT]", type=RECORDED, required=False),
     array_option,
     click.option(
-        "--topic", help="Read events from this Kafka topic instead of INPUT; needs --config, --from."
-    ),
-    click.option("--config", "config_path", type=FILE, help="The YAML configuration file, for --topic."),
-    click.option("--from", "from_ms", type=TIME, help="First event time to read from the topic, RFC 3339."),
-    click.option(
-        "--until",
-        "until_ms",
-        type=TIME,
-        help="Event time before which the events of the topic end, RFC 3339.  [default: now]",
+        "--topic",
+        help="The topic whose records INPUT holds; without INPUT this topic is read. Needs --config.",
     ),
     click.option(
-        "--slack",
-        "slack_ms",
-        type=DURATION,
-        default="1h",
-        show_default=True,
-        help="How much earlier and later records are read, since record times differ from event times.",
+        "--config",
+        "config_path",
+        type=FILE,
+        help="The YAML configuration file, for --topic.",
     ),
+    range_options,
     click.option(
         "--vector-column", help="The vectors' column.  [default: the only one of float lists or bytes]"
     ),
@@ -126,18 +120,23 @@ def read_source(
     Raises:
         InputError: The options name no source or two, or the source cannot be used.
     """
-    if (source is None) == (topic is None):
-        fault = "name either INPUT, a file, or --topic with --config and --from"
+    if source is None and topic is None:
+        fault = "name INPUT, a file, or --topic with --config and --from"
         raise InputError(fault)
-    if topic is not None:
+    if topic is not None or config_path is not None:
         # Options with a default are not seen here; alone they change nothing.
         if array or vector_column or time_column or id_column:
-            fault = "--array and the options of columns belong to INPUT; a topic is read by its mapping"
+            fault = "--array and the options of columns are not for a topic's records, which have a mapping"
             raise InputError(fault)
-        read = _read_topic(selection, topic, config_path, from_ms, until_ms, slack_ms, track, refusals)
+        if config_path is None:
+            fault = "--topic needs --config, the configuration file, and --from where there is no INPUT"
+            raise InputError(fault)
+        read = _read_records(
+            selection, source, topic, config_path, from_ms, until_ms, slack_ms, track, refusals
+        )
         return _require_names(read, selection.name)
-    if config_path or from_ms is not None or until_ms is not None:
-        fault = "--config, --from and --until belong to --topic; leave them out, or name a topic"
+    if from_ms is not None or until_ms is not None:
+        fault = "--from and --until belong to --topic without INPUT; leave them out"
         raise InputError(fault)
     assert source is not None  # noqa: S101 - checked above
     from driftgauge.baseline.vectors import read_vectors
@@ -164,39 +163,43 @@ def read_source(
     return _require_names(read, selection.name)
 
 
-def _read_topic(
+def _read_records(
     selection: Selection,
-    topic: str,
-    config_path: Path | None,
+    source: Path | None,
+    topic: str | None,
+    config_path: Path,
     from_ms: int | None,
     until_ms: int | None,
     slack_ms: int,
     track: Track,
     refusals: Refusals,
 ) -> VectorSet:
-    if config_path is None or from_ms is None:
-        fault = "--topic needs --config, the configuration file, and --from, the first event time"
-        raise InputError(fault)
-    until_ms = SYSTEM_CLOCK.wall_ms() if until_ms is None else until_ms
-    if until_ms <= from_ms:
-        fault = "--until must be later than --from; give a range of event time"
-        raise InputError(fault)
+    """Return the vectors of a topic's records: those in a file, or those of the topic in a range."""
+    from driftgauge.baseline.recorded import read_events
     from driftgauge.cli.topic_vectors import read_topic
+    from driftgauge.events.inputs import build_reader
+    from driftgauge.kafka.schema_registry import open_schema_registry
 
-    settings = read_settings(config_path)
+    span = read_range(from_ms, until_ms) if source is None else (0, LAST_MS + 1)
+    settings = read_settings(config_path, connects=source is None)
+    if topic is None or source is not None:
+        topic = choose_topic(settings, topic)
     mapping = settings.inputs.get(topic)
     wanted = TopicEvents(
         topic,
         selection.stream,
-        from_ms,
-        until_ms,
+        *span,
         slack_ms,
         selection.model_version,
         selection.metric,
         selection.keys or (() if mapping is None else tuple(mapping.segments)),
         selection.name,
     )
-    return read_topic(settings, wanted, SYSTEM_CLOCK, message, track=track, refusals=refusals)
+    if source is None:
+        return read_topic(settings, wanted, SYSTEM_CLOCK, message, track=track, refusals=refusals)
+    inputs = {name: each for name, each in settings.inputs.items() if name == topic}
+    with open_schema_registry(settings, inputs.values(), SYSTEM_CLOCK) as schemas:
+        return read_events(source, wanted, build_reader(topic, inputs, schemas), track, refusals)
 
 
 def _require_names(read: VectorSet, name: NameColumn | None) -> VectorSet:

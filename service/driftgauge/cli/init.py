@@ -68,9 +68,9 @@ def init_command(
     from driftgauge.inspection.proposal import Proposal, propose
     from driftgauge.inspection.proposed_config import write_config
     from driftgauge.inspection.report import describe_summary
-    from driftgauge.inspection.samples import read_sample
     from driftgauge.kafka.registry_client import connect
     from driftgauge.kafka.schema_registry import SchemaRegistry
+    from driftgauge.record_files import read_sample
 
     sections = {"kafka": {"bootstrap.servers": bootstrap_servers, "group.id": "driftgauge"}}
     sections |= {"schema_registry": {"url": registry}} if registry else {}

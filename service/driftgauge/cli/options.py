@@ -2,27 +2,35 @@
 
 import math
 import os
+import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
 
 import click
 
 from driftgauge.baseline.segments import parse_choice
+from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings, load_settings
 from driftgauge.core.durations import parse_duration
+from driftgauge.errors import InputError
 from driftgauge.events.timestamps import parse_timestamp
 
 __all__ = [
     "DURATION",
     "FILE",
     "FOLDER",
+    "RECORDED",
     "SEGMENT",
     "TIME",
     "WINDOW_LENGTH",
     "FiniteNumber",
     "array_option",
     "config_option",
+    "range_options",
+    "read_range",
     "read_settings",
 ]
 
@@ -63,6 +71,21 @@ class FiniteNumber(click.FloatRange):
         return number
 
 
+class _Recorded(click.Path):
+    """A file that may be -, standard input, which is kept as a file while the command runs."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> Path:
+        """Return the file's path."""
+        if value != "-" or ctx is None:
+            return Path(os.fsdecode(super().convert(value, param, ctx)))
+        path = Path(ctx.with_resource(TemporaryDirectory(prefix="driftgauge-"))) / "standard-input.jsonl"
+        with path.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        return path
+
+
 def _parse_window_length(text: str) -> int:
     """Return a duration above zero, ms."""
     if (length_ms := parse_duration(text)) == 0:
@@ -71,10 +94,53 @@ def _parse_window_length(text: str) -> int:
     return length_ms
 
 
+RECORDED = _Recorded(dir_okay=False)
 DURATION = _Parsed("duration", parse_duration)
 WINDOW_LENGTH = _Parsed("duration", _parse_window_length)
 TIME = _Parsed("time", parse_timestamp)
 SEGMENT = _Parsed("key=value,…", parse_choice)
+
+
+_RANGE_OPTIONS = (
+    click.option("--from", "from_ms", type=TIME, help="First event time to read from the topic, RFC 3339."),
+    click.option(
+        "--until",
+        "until_ms",
+        type=TIME,
+        help="Event time before which the events of the topic end, RFC 3339.  [default: now]",
+    ),
+    click.option(
+        "--slack",
+        "slack_ms",
+        type=DURATION,
+        default="1h",
+        show_default=True,
+        help="How much earlier and later records are read, since record times differ from event times.",
+    ),
+)
+
+
+def range_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that choose a range of a topic."""
+    for option in reversed(_RANGE_OPTIONS):
+        command = option(command)
+    return command
+
+
+def read_range(from_ms: int | None, until_ms: int | None) -> tuple[int, int]:
+    """Return the range of event time that the options choose.
+
+    Raises:
+        InputError: The range has no start, or is empty.
+    """
+    if from_ms is None:
+        fault = "a topic is read from an event time on; name it with --from"
+        raise InputError(fault)
+    until_ms = SYSTEM_CLOCK.wall_ms() if until_ms is None else until_ms
+    if until_ms <= from_ms:
+        fault = "--until must be later than --from; give a range of event time"
+        raise InputError(fault)
+    return from_ms, until_ms
 
 
 def read_settings(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from driftgauge.cli.options import DURATION, FILE, TIME, array_option, config_option, read_settings
+from driftgauge.cli.options import DURATION, RECORDED, TIME, array_option, config_option, read_settings
 from driftgauge.cli.printing import counted_refusals, json_option, print_blocks, print_json
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
@@ -15,7 +15,7 @@ __all__ = ["publish_command"]
 
 
 @click.command("publish")
-@click.argument("source", metavar="FILE", type=FILE)
+@click.argument("source", metavar="FILE", type=RECORDED)
 @config_option
 @click.option("--stream", required=True, help="The stream name in the events.")
 @click.option("--topic", help="The topic.  [default: the first events topic of the configuration]")

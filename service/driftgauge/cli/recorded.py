@@ -1,14 +1,22 @@
 """`driftgauge replay` and `driftgauge backtest`: process recorded events without a broker."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from driftgauge.cli.options import FILE, TIME, config_option, read_settings
+from driftgauge.cli.options import (
+    FILE,
+    RECORDED,
+    TIME,
+    config_option,
+    range_options,
+    read_range,
+    read_settings,
+)
 from driftgauge.cli.printing import (
     counted_refusals,
     json_option,
@@ -19,24 +27,33 @@ from driftgauge.cli.printing import (
 )
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.errors import InputError
-from driftgauge.events.descriptions import BaselineDescription
-from driftgauge.events.results import result_record
 from driftgauge.events.timestamps import format_timestamp
+from driftgauge.records.descriptions import BaselineDescription
+from driftgauge.records.results import result_record
 
 if TYPE_CHECKING:
-    from driftgauge.replay import Replay
+    from driftgauge.replay import RecordReplay
     from driftgauge.streams import ConfiguredStream
 
 __all__ = ["backtest_command", "replay_command"]
 
 
+def _source_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the argument and options that name recorded events."""
+    topic = click.option(
+        "--topic",
+        help="The topic whose records FILES hold; without FILES this topic is read, from --from on."
+        "  [default: the only events topic]",
+    )
+    files = click.argument("files", metavar="[FILES]...", type=RECORDED, nargs=-1)
+    return files(config_option(topic(range_options(command))))
+
+
 @click.command("replay")
-@click.argument("files", type=FILE, nargs=-1, required=True)
-@config_option
+@_source_options
 @click.option("--json", "as_json", is_flag=True, help="Print one window-result record per line.")
 @click.option(
     "--openmetrics",
@@ -52,24 +69,19 @@ __all__ = ["backtest_command", "replay_command"]
     multiple=True,
     help="A label of these gauges.  [default: job=driftgauge]  Repeatable.",
 )
-def replay_command(
-    files: tuple[Path, ...],
-    config_path: Path,
-    history: Path | None,
-    labels: tuple[str, ...],
-    *,
-    as_json: bool,
-) -> None:
-    """Process recorded events (.jsonl, .jsonl.gz; each file is one partition) as the service does."""
-    from driftgauge.streams import describe_baselines, load_streams
+def replay_command(history: Path | None, labels: tuple[str, ...], *, as_json: bool, **source: Any) -> None:
+    """Process recorded events as the service does.
+
+    FILES are .jsonl or .jsonl.gz, a record's value a line, or *.records.jsonl, records as `kcat -J` prints
+    them; - is standard input. Each is one partition. Their records are read by the mapping of their topic.
+    """
+    from driftgauge.streams import describe_baselines
 
     own_labels = _read_labels(labels)
-    settings = read_settings(config_path, connects=False)
-    streams = load_streams(settings)
-    descriptions = describe_baselines(streams)
     results = []
-    with _replaying(settings, streams) as replay:
-        for result in replay.run(files):
+    with _replaying(**source) as (replay, replayed):
+        descriptions = describe_baselines(replay.streams)
+        for result in replayed:
             description = descriptions[result.baseline_id]
             if as_json:
                 print_line(result_record(result, description).decode())
@@ -78,30 +90,25 @@ def replay_command(
             if history is not None:
                 results.append(result)
     if history is not None:
-        _write_history(results, streams, history, own_labels)
+        _write_history(results, replay.streams, history, own_labels)
 
 
 @click.command("backtest")
-@click.argument("files", type=FILE, nargs=-1, required=True)
-@config_option
+@_source_options
 @click.option(
     "--drift-from", "drift_ms", type=TIME, help="Start of drift, RFC 3339; earlier pages are false."
 )
 @click.option("--picture", type=FILE, help="Draw windows and verdicts into this PNG file.")
 @json_option
-def backtest_command(
-    files: tuple[Path, ...], config_path: Path, drift_ms: int | None, picture: Path | None, *, as_json: bool
-) -> None:
+def backtest_command(drift_ms: int | None, picture: Path | None, *, as_json: bool, **source: Any) -> None:
     """Report the pages that recorded events (as for replay) would have caused, and how good they were."""
     from driftgauge.backtest import report
     from driftgauge.backtest.timeline import build_timelines
-    from driftgauge.streams import load_streams
 
-    settings = read_settings(config_path, connects=False)
-    with _replaying(settings, load_streams(settings)) as replay:
-        timelines = build_timelines(replay.run(files))
+    with _replaying(**source) as (replay, replayed):
+        timelines = build_timelines(replayed)
     if not timelines:
-        fault = "no window closed, because the files have no events of the configured streams; check both"
+        fault = "no window closed, because no event of the configured streams was read; check both"
         raise InputError(fault)
     reported = report.report_backtest(timelines, drift_ms, replay.refusals.by_reason())
     print_report(reported, report.describe, as_json=as_json)
@@ -113,20 +120,55 @@ def backtest_command(
 
 
 @contextmanager
-def _replaying(settings: Settings, streams: "list[ConfiguredStream]") -> "Iterator[Replay]":
-    """Yield a replay that shows its progress, and report in the end what no window counts."""
-    from driftgauge.replay import Replay
+def _replaying(
+    *,
+    config_path: Path,
+    files: tuple[Path, ...],
+    topic: str | None,
+    from_ms: int | None,
+    until_ms: int | None,
+    slack_ms: int,
+) -> "Iterator[tuple[RecordReplay, Iterator[WindowResult]]]":
+    """Yield a replay and its results; show its progress, and report in the end what no window counts.
 
-    with show_progress() as track, counted_refusals() as refusals:
-        replay = Replay(
-            streams,
-            lead_ms=settings.allowed_lead,
-            largest_bytes=settings.largest_record,
-            clock_ms=SYSTEM_CLOCK.wall_ms,
+    Raises:
+        InputError: The options name no source or two.
+    """
+    from driftgauge.cli.topic_vectors import TopicRecords
+    from driftgauge.kafka.schema_registry import open_schema_registry
+    from driftgauge.record_files import RecordFiles, choose_topic
+    from driftgauge.replay import RecordReplay
+    from driftgauge.report.topic_range import TopicRange
+    from driftgauge.streams import load_streams
+
+    if bool(files) == (from_ms is not None or until_ms is not None):
+        fault = "name FILES of records, or --topic and --from to read a topic, and no range with FILES"
+        raise InputError(fault)
+    settings = read_settings(config_path, connects=not files)
+    topic = choose_topic(settings, topic)
+    inputs = [each for name, each in settings.inputs.items() if name == topic]
+    with (
+        show_progress() as track,
+        counted_refusals() as refusals,
+        open_schema_registry(settings, inputs, SYSTEM_CLOCK) as schemas,
+    ):
+        replay = RecordReplay(
+            load_streams(settings),
+            settings,
+            clock=SYSTEM_CLOCK,
             refusals=refusals,
-            track=track,
+            topic=topic,
+            schemas=schemas,
+            **({} if files else {"age_ms": settings.allowed_age}),
         )
-        yield replay
+        if files:
+            yield replay, replay.count(RecordFiles(files, topic, track))
+        else:
+            from_ms, until_ms = read_range(from_ms, until_ms)
+            with TopicRange(settings.kafka, topic, from_ms - slack_ms, until_ms + slack_ms) as span:
+                yield replay, replay.count(TopicRecords(span, track), from_ms, until_ms)
+    if not replay.events:
+        message(f"no event was counted; {replay.records:,} records were read")
     for (stream, size_ms), number in sorted(replay.late.items()):
         message(
             f"late: {number:,} events of {stream} for windows of {format_duration(size_ms)}; "
@@ -143,7 +185,7 @@ def _read_labels(labels: tuple[str, ...]) -> dict[str, str]:
 
 
 def _write_history(
-    results: list[WindowResult], streams: "list[ConfiguredStream]", path: Path, labels: dict[str, str]
+    results: list[WindowResult], streams: "Sequence[ConfiguredStream]", path: Path, labels: dict[str, str]
 ) -> None:
     from driftgauge.history import write_history
     from driftgauge.streams import watch

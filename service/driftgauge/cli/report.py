@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from driftgauge.cli.options import FILE, TIME, WINDOW_LENGTH, config_option, read_settings
+from driftgauge.cli.options import FILE, RECORDED, TIME, WINDOW_LENGTH, config_option, read_settings
 from driftgauge.cli.printing import counted_refusals, json_option, message, print_json
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
@@ -15,7 +15,7 @@ __all__ = ["report_command"]
 
 
 @click.command("report")
-@click.argument("files", type=FILE, nargs=-1)
+@click.argument("files", type=RECORDED, nargs=-1)
 @config_option
 @click.option("--topic", "from_topic", is_flag=True, help="Read the topic of window results, not files.")
 @click.option("--stream", help="The stream.  [default: that with the most urgent verdict of any window]")

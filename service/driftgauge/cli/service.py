@@ -8,7 +8,7 @@ import click
 from driftgauge.app import check, serve, serve_page
 from driftgauge.cli.inspection import inspect
 from driftgauge.cli.memory import memory_bytes
-from driftgauge.cli.options import FILE, config_option, read_settings
+from driftgauge.cli.options import RECORDED, config_option, read_settings
 from driftgauge.cli.printing import json_option, print_blocks, print_json
 from driftgauge.cli.schedule import describe_schedule, report_schedule
 from driftgauge.clock import SYSTEM_CLOCK
@@ -57,7 +57,7 @@ def config_group() -> None:
 @config_option
 @click.option(
     "--sample",
-    type=FILE,
+    type=RECORDED,
     help="Instead of the settings, show what the service makes of the records in this file: "
     "*.records.jsonl holds records as `kcat -J` prints them, other *.jsonl values, any other file one value.",
 )
@@ -84,7 +84,7 @@ def _check(
     """
     settings = read_settings(config_path, connects=False, check=check)
     if sample is not None:
-        from driftgauge.inspection.samples import read_sample
+        from driftgauge.record_files import read_sample
 
         only = settings.topics.events[0] if len(settings.topics.events) == 1 else ""
         records = read_sample(sample, topic or only, SYSTEM_CLOCK.wall_ms())

@@ -1,29 +1,48 @@
-"""Reading the vectors of a stream from a range of an events topic, to fit a baseline on."""
+"""Reading a range of an events topic: the vectors of a stream, to fit a baseline on, or all records."""
 
-import time
-from collections.abc import Callable, Sequence
-
-import numpy as np
-from confluent_kafka import Message
+from collections.abc import Callable, Iterator, Sequence
 
 from driftgauge.baseline.collecting import VectorSet
-from driftgauge.baseline.event_range import EventSelection, TopicEvents
-from driftgauge.baseline.stream_decoder import StreamDecoder
+from driftgauge.baseline.event_range import select_events
+from driftgauge.baseline.stream_decoder import TopicEvents
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
-from driftgauge.errors import BrokerError
-from driftgauge.events.inputs import build_readers
-from driftgauge.events.mapped import MappedReader
-from driftgauge.events.records import Records, credible_ms
+from driftgauge.core.partition import name_partition
+from driftgauge.events.inputs import build_reader
+from driftgauge.events.records import RawRecord
 from driftgauge.events.refusals import Refusals
 from driftgauge.kafka.schema_registry import open_schema_registry
 from driftgauge.progress import Track, WorkProgress
 from driftgauge.report.topic_range import TopicRange
 
-__all__ = ["read_topic"]
+__all__ = ["TopicRecords", "read_topic"]
 
-_PENDING_S = 60.0
-_RETRY_S = 0.2
+
+class TopicRecords:
+    """A range of a topic as a source of records, with the progress over it.
+
+    Attributes:
+        partitions: A number that is above the index of each partition.
+        read: The number of records that were read.
+    """
+
+    def __init__(self, span: TopicRange, track: Track) -> None:
+        self.partitions = 1 + max((each.index for each in span.partitions), default=0)
+        self.read = 0
+        self._span = span
+        self._track = track
+
+    def batches(self) -> Iterator[Sequence[RawRecord]]:
+        """Yield the records, as `TopicRange.batches`."""
+        self._track(WorkProgress("records read", 0, self._span.offsets))
+        for messages in self._span.batches():
+            self.read += len(messages)
+            yield messages
+            self._track(WorkProgress("records read", self.read, self._span.offsets))
+
+    def place(self, record: RawRecord) -> str:
+        """Return where a record stands, in words."""
+        return f"{name_partition((self._span.topic, record.partition() or 0))}@{record.offset()}"
 
 
 def read_topic(
@@ -54,81 +73,20 @@ def read_topic(
     """
     inputs = {topic: each for topic, each in settings.inputs.items() if topic == wanted.topic}
     with open_schema_registry(settings, inputs.values(), clock) as schemas:
-        reader = build_readers(inputs, schemas).get(wanted.topic)
-        selection = EventSelection(wanted, refusals, reader)
-        return _read(settings, wanted, reader, clock, progress, track, selection)
-
-
-def _read(
-    settings: Settings,
-    wanted: TopicEvents,
-    reader: MappedReader | None,
-    clock: Clock,
-    progress: Callable[[str], None],
-    track: Track,
-    selection: EventSelection,
-) -> VectorSet:
-    decoder = StreamDecoder(
-        wanted.stream,
-        wanted.topic,
-        reader,
-        metric=wanted.metric,
-        model_version=wanted.model_version,
-        from_ms=wanted.from_ms,
-        until_ms=wanted.until_ms,
-        lead_ms=settings.allowed_lead,
-        age_ms=settings.allowed_age,
-        largest_bytes=settings.largest_record,
-    )
-    first_ms, last_ms = wanted.from_ms - wanted.slack_ms, wanted.until_ms + wanted.slack_ms
-    with TopicRange(settings.kafka, wanted.topic, first_ms, last_ms) as span:
-        progress(
-            f"reading about {span.offsets:,} offsets of {len(span.partitions)} partitions of {wanted.topic}"
-        )
-        track(WorkProgress("records read", 0, span.offsets))
-        for messages in span.batches():
-            _decode(decoder, messages, selection, clock)
-            track(WorkProgress("records read", selection.records, span.offsets))
+        reader = build_reader(wanted.topic, inputs, schemas)
+        first_ms, last_ms = wanted.from_ms - wanted.slack_ms, wanted.until_ms + wanted.slack_ms
+        with TopicRange(settings.kafka, wanted.topic, first_ms, last_ms) as span:
+            partitions = f"{len(span.partitions)} partitions of {wanted.topic}"
+            progress(f"reading about {span.offsets:,} offsets of {partitions}")
+            selection, decoder = select_events(
+                TopicRecords(span, track),
+                wanted,
+                reader,
+                refusals,
+                lead_ms=settings.allowed_lead,
+                age_ms=settings.allowed_age,
+                largest_bytes=settings.largest_record,
+                clock=clock,
+            )
     selection.report(progress)
     return selection.finish(decoder.model_version)
-
-
-def _decode(
-    decoder: StreamDecoder, messages: Sequence[Message], selection: EventSelection, clock: Clock
-) -> None:
-    """Decode messages, again where a schema is not known yet.
-
-    Raises:
-        BrokerError: The schema registry gave no schema for a minute.
-    """
-    started_s = clock.monotonic_s()
-    waiting = list(messages)
-    while waiting:
-        decoded = decoder.decode(_to_records(waiting, clock.wall_ms()))
-        selection.count(waiting, len(decoded.filtered), decoded.rejections)
-        for batch in decoded.batches:
-            selection.add(batch, waiting)
-        if len(decoded.pending) < len(waiting):
-            # A batch may need several schemas, and each may take some tries.
-            started_s = clock.monotonic_s()
-        waiting = [waiting[row] for row in decoded.pending]
-        selection.records -= len(waiting)
-        if waiting:
-            if clock.monotonic_s() - started_s > _PENDING_S:
-                first = waiting[0]
-                message = (
-                    f"{first.topic()}[{first.partition()}]@{first.offset()}: the schema registry has not "
-                    f"answered for its schema within {_PENDING_S:g} s; check the registry and run again"
-                )
-                raise BrokerError(message)
-            time.sleep(_RETRY_S)
-
-
-def _to_records(messages: Sequence[Message], now_ms: int) -> Records:
-    """Return the messages of one partition as columns."""
-    return Records(
-        raw=messages,
-        partition=np.zeros(len(messages), np.int32),
-        offset=np.array([message.offset() for message in messages], np.int64),
-        credible_ms=credible_ms(messages, now_ms),
-    )

@@ -1,1 +1,1 @@
-"""The contract of events and window results, and the decoder of events."""
+"""The contract of events, and their decoder."""

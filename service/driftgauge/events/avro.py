@@ -9,10 +9,16 @@ from fastavro import parse_schema, schemaless_reader
 
 from driftgauge.events.avro_cursor import NOT_SURE, Cursor, compile_cursor
 from driftgauge.events.needs import Need
-from driftgauge.events.readers import ReaderCache, UnusableSchema
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
-from driftgauge.events.schemas import PAYLOAD, Schema, SchemaSource, read_schema_id
+from driftgauge.events.schemas import (
+    PAYLOAD,
+    ReaderCache,
+    Schema,
+    SchemaSource,
+    UnusableSchema,
+    read_schema_id,
+)
 
 __all__ = ["AvroDeserializer"]
 

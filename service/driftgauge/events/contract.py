@@ -6,7 +6,7 @@ than 1,024 are refused. A number is parsed as a double and then rounded to float
 means absent. Base64 is RFC 4648's standard alphabet with padding; unused bits in its last character are
 ignored.
 
-`schemas/` is generated from this model and from `window_record` (see `schema`).
+`schemas/` is generated from this model and from `records.window_record`.
 """
 
 from binascii import a2b_base64

@@ -18,8 +18,8 @@ from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.event_ids import RecordIds
 from driftgauge.core.durations import format_duration, round_duration
 from driftgauge.errors import ConfigError
-from driftgauge.events.contract import STREAM_NAME, read_json, validate_event
-from driftgauge.events.native import NativeReader
+from driftgauge.events.contract import STREAM_NAME
+from driftgauge.events.own_contract import OwnContractReader
 from driftgauge.events.records import RawRecord, Records
 from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending, precedence
 from driftgauge.events.rows import (
@@ -34,9 +34,9 @@ from driftgauge.events.rows import (
 )
 from driftgauge.events.sources import unit_hint
 from driftgauge.events.timestamps import LAST_MS
-from driftgauge.events.vectors import F32, are_finite, to_matrix
+from driftgauge.events.vectors import are_finite, to_matrix
 
-__all__ = ["Decoded", "Decoder", "Outcome", "ParsedEvent", "parse_event"]
+__all__ = ["Decoded", "Decoder", "Outcome", "describe_non_finite"]
 
 _log = logging.getLogger(__name__)
 
@@ -59,27 +59,6 @@ class Decoded:
     rejections: tuple[Rejection, ...]
     filtered: tuple[int, ...] = ()
     pending: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ParsedEvent:
-    """One event, checked by the contract alone.
-
-    Attributes:
-        stream: The stream's name.
-        time_ms: Event time in milliseconds since the epoch, UTC.
-        vector: (d,) float32, finite.
-        model_version: The model's version; None if the event has none.
-        segments: The event's segments by key; empty if it has none.
-        event_id: The producer's id of the event; None if it has none.
-    """
-
-    stream: str
-    time_ms: int
-    vector: NDArray[np.float32]
-    model_version: str | None
-    segments: Mapping[str, str]
-    event_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +115,7 @@ class Decoder:
         self._lead_ms, self._age_ms = lead_ms, age_ms
         self._readers = readers
         self._largest_bytes = largest_bytes
-        self._native = NativeReader()
+        self._own_contract = OwnContractReader()
         self._logged: set[tuple[str | None, type[Exception]]] = set()
 
     def decode(self, records: Records) -> Decoded:
@@ -218,7 +197,7 @@ class Decoder:
             if is_too_large:
                 yield from map(self._too_large, run)
                 continue
-            reader, records = self._readers.get(topic, self._native), list(run)
+            reader, records = self._readers.get(topic, self._own_contract), list(run)
             rows = reader.read_all(records)
             if rows is not None:
                 yield from rows
@@ -314,7 +293,7 @@ class Decoder:
         return Reason.PAST, f"{distance} behind its record's time or the clock, {allowed}{hint}"
 
     def _reader(self, record: RawRecord) -> Reader:
-        return self._readers.get(record.topic() or "", self._native)
+        return self._readers.get(record.topic() or "", self._own_contract)
 
 
 def _select(contract: BaselineContract, collected: _Collected, rejections: list[Rejection]) -> _Collected:
@@ -344,20 +323,6 @@ def _select(contract: BaselineContract, collected: _Collected, rejections: list[
             )
         rejections.append(Rejection(row, reason, detail, contract.stream))
     return _Collected(list(compress(collected.rows, fits)), list(compress(collected.events, fits)))
-
-
-def parse_event(raw: bytes) -> ParsedEvent | Rejection:
-    """Return the event in a raw record, checked by the contract alone, or its rejection as row 0."""
-    try:
-        event = validate_event(read_json(raw))
-    except EventError as error:
-        return Rejection(0, error.reason, error.detail, None)
-    vector = F32.to_float32(event.packed_vector())
-    if not np.isfinite(vector).all():
-        return Rejection(0, Reason.NON_FINITE, _non_finite(vector), None)
-    return ParsedEvent(
-        event.stream, event.timestamp, vector, event.model_version, event.segments or {}, event.event_id
-    )
 
 
 def _name_events(
@@ -394,12 +359,13 @@ def _refuse_whole_records(
 def _fault(vector: NDArray[np.float32], metric: DistanceMetric) -> tuple[Reason, str] | None:
     """Return the reason and detail of a vector's first fault; None for a sound vector."""
     if not np.isfinite(vector).all():
-        return Reason.NON_FINITE, _non_finite(vector)
+        return Reason.NON_FINITE, describe_non_finite(vector)
     if metric is DistanceMetric.COSINE and not vector.any():
         return Reason.ZERO_VECTOR, "embedding: all zeros, which has no direction"
     return None
 
 
-def _non_finite(vector: NDArray[np.float32]) -> str:
+def describe_non_finite(vector: NDArray[np.float32]) -> str:
+    """Return the first number of a vector that is not finite, in words."""
     index = int(np.isfinite(vector).argmin())
     return f"embedding.{index}: {vector[index]} as float32"

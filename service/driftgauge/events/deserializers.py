@@ -1,6 +1,6 @@
 """Deserializers of values that need no schema: JSON, bytes, CloudEvents."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pybase64 import b64decode
@@ -11,7 +11,7 @@ from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 
 __all__ = [
-    "ArrayDeserializer",
+    "compile_array",
     "deserialize_bytes",
     "deserialize_cloudevent",
     "deserialize_json",
@@ -32,21 +32,19 @@ def deserialize_json(record: RawRecord) -> object:
     return read_json(record.value() or b"")
 
 
-class ArrayDeserializer:
-    """Returns JSON values whose array of numbers at a path of names may be doubles, see `ArrayParser`."""
+def compile_array(names: Sequence[str]) -> Callable[[RawRecord], object]:
+    """Return the deserializer of JSON values whose array of numbers at a path of names may be doubles.
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._parser = ArrayParser(names)
+    See `ArrayParser`. It raises EventError for what is not strict JSON.
+    """
+    parse = ArrayParser(names).parse
 
-    def __call__(self, record: RawRecord) -> object:
-        """Return the JSON value of a record.
-
-        Raises:
-            EventError: It is not strict JSON.
-        """
+    def deserialize(record: RawRecord) -> object:
         raw = record.value() or b""
-        value = self._parser.parse(raw)
+        value = parse(raw)
         return read_json(raw) if value is None else value
+
+    return deserialize
 
 
 def deserialize_bytes(record: RawRecord) -> object:

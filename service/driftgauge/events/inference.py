@@ -7,10 +7,11 @@ outputs.
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.text_format import Parse
 
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
@@ -18,23 +19,88 @@ from driftgauge.events.vectors import F64
 
 __all__ = ["RAW_DATATYPES", "deserialize_inference", "response_class"]
 
-_PACKAGE = "inference"
-# The numbers of the fields of InferTensorContents, and the datatypes of tensors that they hold.
+# grpc_predict_v2.proto, as far as a response needs it.
+_FILE = """
+name: "driftgauge/grpc_predict_v2.proto" package: "inference" syntax: "proto3"
+message_type {
+  name: "InferParameter"
+  oneof_decl { name: "parameter_choice" }
+  field { name: "bool_param" number: 1 label: LABEL_OPTIONAL type: TYPE_BOOL oneof_index: 0 }
+  field { name: "int64_param" number: 2 label: LABEL_OPTIONAL type: TYPE_INT64 oneof_index: 0 }
+  field { name: "string_param" number: 3 label: LABEL_OPTIONAL type: TYPE_STRING oneof_index: 0 }
+  field { name: "double_param" number: 4 label: LABEL_OPTIONAL type: TYPE_DOUBLE oneof_index: 0 }
+  field { name: "uint64_param" number: 5 label: LABEL_OPTIONAL type: TYPE_UINT64 oneof_index: 0 }
+}
+message_type {
+  name: "InferTensorContents"
+  field { name: "bool_contents" number: 1 label: LABEL_REPEATED type: TYPE_BOOL }
+  field { name: "int_contents" number: 2 label: LABEL_REPEATED type: TYPE_INT32 }
+  field { name: "int64_contents" number: 3 label: LABEL_REPEATED type: TYPE_INT64 }
+  field { name: "uint_contents" number: 4 label: LABEL_REPEATED type: TYPE_UINT32 }
+  field { name: "uint64_contents" number: 5 label: LABEL_REPEATED type: TYPE_UINT64 }
+  field { name: "fp32_contents" number: 6 label: LABEL_REPEATED type: TYPE_FLOAT }
+  field { name: "fp64_contents" number: 7 label: LABEL_REPEATED type: TYPE_DOUBLE }
+  field { name: "bytes_contents" number: 8 label: LABEL_REPEATED type: TYPE_BYTES }
+}
+message_type {
+  name: "ModelInferResponse"
+  nested_type {
+    name: "InferOutputTensor"
+    nested_type {
+      name: "ParametersEntry"
+      options { map_entry: true }
+      field { name: "key" number: 1 label: LABEL_OPTIONAL type: TYPE_STRING }
+      field {
+        name: "value" number: 2 label: LABEL_OPTIONAL
+        type: TYPE_MESSAGE type_name: ".inference.InferParameter"
+      }
+    }
+    field { name: "name" number: 1 label: LABEL_OPTIONAL type: TYPE_STRING }
+    field { name: "datatype" number: 2 label: LABEL_OPTIONAL type: TYPE_STRING }
+    field { name: "shape" number: 3 label: LABEL_REPEATED type: TYPE_INT64 }
+    field {
+      name: "parameters" number: 4 label: LABEL_REPEATED
+      type: TYPE_MESSAGE type_name: ".inference.ModelInferResponse.InferOutputTensor.ParametersEntry"
+    }
+    field {
+      name: "contents" number: 5 label: LABEL_OPTIONAL
+      type: TYPE_MESSAGE type_name: ".inference.InferTensorContents"
+    }
+  }
+  nested_type {
+    name: "ParametersEntry"
+    options { map_entry: true }
+    field { name: "key" number: 1 label: LABEL_OPTIONAL type: TYPE_STRING }
+    field {
+      name: "value" number: 2 label: LABEL_OPTIONAL
+      type: TYPE_MESSAGE type_name: ".inference.InferParameter"
+    }
+  }
+  field { name: "model_name" number: 1 label: LABEL_OPTIONAL type: TYPE_STRING }
+  field { name: "model_version" number: 2 label: LABEL_OPTIONAL type: TYPE_STRING }
+  field { name: "id" number: 3 label: LABEL_OPTIONAL type: TYPE_STRING }
+  field {
+    name: "parameters" number: 4 label: LABEL_REPEATED
+    type: TYPE_MESSAGE type_name: ".inference.ModelInferResponse.ParametersEntry"
+  }
+  field {
+    name: "outputs" number: 5 label: LABEL_REPEATED
+    type: TYPE_MESSAGE type_name: ".inference.ModelInferResponse.InferOutputTensor"
+  }
+  field { name: "raw_output_contents" number: 6 label: LABEL_REPEATED type: TYPE_BYTES }
+}
+"""
+# The field of InferTensorContents that holds a tensor, by its datatype.
 _CONTENTS = {
-    "bool_contents": ("bool", 1, ("BOOL",)),
-    "int_contents": ("int32", 2, ("INT8", "INT16", "INT32")),
-    "int64_contents": ("int64", 3, ("INT64",)),
-    "uint_contents": ("uint32", 4, ("UINT8", "UINT16", "UINT32")),
-    "uint64_contents": ("uint64", 5, ("UINT64",)),
-    "fp32_contents": ("float", 6, ("FP32",)),
-    "fp64_contents": ("double", 7, ("FP64",)),
-    "bytes_contents": ("bytes", 8, ("BYTES",)),
+    "BOOL": "bool_contents",
+    **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
+    "INT64": "int64_contents",
+    **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
 }
-_CONTENTS_BY_DATATYPE = {
-    datatype: name for name, (_, _, datatypes) in _CONTENTS.items() for datatype in datatypes
-}
-_PARAMETERS = {"bool_param": "bool", "int64_param": "int64", "string_param": "string"}
-_PARAMETERS |= {"double_param": "double", "uint64_param": "uint64"}
 
 # Bytes of another type would pass for numbers of the mapping's.
 RAW_DATATYPES = {"f32": "FP32", "f16": "FP16", "bf16": "BF16", "int8": "INT8", "f64": "FP64"}
@@ -92,7 +158,7 @@ def _read_raw(datatype: str, raw: bytes, expected: Collection[str]) -> object:
 
 def _read_contents(output: Any) -> list[object] | None:
     """Return a tensor's numbers, None if it has none or an unknown datatype."""
-    name = _CONTENTS_BY_DATATYPE.get(output.datatype)
+    name = _CONTENTS.get(output.datatype)
     return None if name is None else getattr(output.contents, name)[:] or None
 
 
@@ -103,60 +169,11 @@ def _read_parameters(parameters: Mapping[str, Any]) -> dict[str, object]:
     return {key: getattr(value, name) for key, value, name in chosen if name is not None}
 
 
-def _describe() -> FileDescriptorProto:
-    """Return the descriptors of ModelInferResponse, as in grpc_predict_v2.proto."""
-    file = FileDescriptorProto(name="driftgauge/grpc_predict_v2.proto", package=_PACKAGE, syntax="proto3")
-    parameter = file.message_type.add(name="InferParameter")
-    parameter.oneof_decl.add(name="parameter_choice")
-    for number, (name, kind) in enumerate(_PARAMETERS.items(), 1):
-        _add(parameter, name, number, kind).oneof_index = 0
-    contents = file.message_type.add(name="InferTensorContents")
-    for name, (kind, number, _) in _CONTENTS.items():
-        _add(contents, name, number, kind, repeated=True)
-    response = file.message_type.add(name="ModelInferResponse")
-    output = response.nested_type.add(name="InferOutputTensor")
-    _add(output, "name", 1, "string")
-    _add(output, "datatype", 2, "string")
-    _add(output, "shape", 3, "int64", repeated=True)
-    _add_parameters(output, 4, "ModelInferResponse.InferOutputTensor")
-    _add(output, "contents", 5, "InferTensorContents")
-    _add(response, "model_name", 1, "string")
-    _add(response, "model_version", 2, "string")
-    _add(response, "id", 3, "string")
-    _add_parameters(response, 4, "ModelInferResponse")
-    _add(response, "outputs", 5, "ModelInferResponse.InferOutputTensor", repeated=True)
-    _add(response, "raw_output_contents", 6, "bytes", repeated=True)
-    return file
-
-
-def _add(
-    message: DescriptorProto, name: str, number: int, kind: str, *, repeated: bool = False
-) -> FieldDescriptorProto:
-    """Add a field to a message; `kind` is a scalar type, or the name of a message in the package."""
-    field = message.field.add(name=name, number=number)
-    field.label = FieldDescriptorProto.LABEL_REPEATED if repeated else FieldDescriptorProto.LABEL_OPTIONAL
-    if kind[0].isupper():
-        field.type = FieldDescriptorProto.TYPE_MESSAGE
-        field.type_name = f".{_PACKAGE}.{kind}"
-    else:
-        field.type = FieldDescriptorProto.Type.Value(f"TYPE_{kind.upper()}")
-    return field
-
-
-def _add_parameters(message: DescriptorProto, number: int, full_name: str) -> None:
-    """Add a map from text to InferParameter."""
-    entry = message.nested_type.add(name="ParametersEntry")
-    entry.options.map_entry = True
-    _add(entry, "key", 1, "string")
-    _add(entry, "value", 2, "InferParameter")
-    _add(message, "parameters", number, f"{full_name}.ParametersEntry", repeated=True)
-
-
 def _response_class() -> Any:
     # A pool of its own: another library may have the same names in the default one.
     pool = DescriptorPool()
-    pool.AddSerializedFile(_describe().SerializeToString())
-    return GetMessageClass(pool.FindMessageTypeByName(f"{_PACKAGE}.ModelInferResponse"))
+    pool.AddSerializedFile(Parse(_FILE, FileDescriptorProto()).SerializeToString())
+    return GetMessageClass(pool.FindMessageTypeByName("inference.ModelInferResponse"))
 
 
 response_class = _response_class()

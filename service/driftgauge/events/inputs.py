@@ -9,16 +9,17 @@ from driftgauge.config.paths import parse_path
 from driftgauge.errors import ConfigError
 from driftgauge.events.array_parser import IS_AVAILABLE
 from driftgauge.events.deserializers import (
-    ArrayDeserializer,
+    compile_array,
     deserialize_bytes,
     deserialize_cloudevent,
     deserialize_json,
 )
 from driftgauge.events.mapped import Deserializer, MappedReader
 from driftgauge.events.needs import Need, find_needs
+from driftgauge.events.own_contract import OwnContractReader
 from driftgauge.events.schemas import SchemaSource
 
-__all__ = ["build_readers", "missing_libraries"]
+__all__ = ["build_reader", "build_readers", "missing_libraries"]
 
 _DESERIALIZERS: Mapping[str, Deserializer] = {
     "json": deserialize_json,
@@ -45,6 +46,14 @@ def build_readers(
         message = "inputs cannot be read:"
         raise ConfigError(message, problems)
     return {topic: _build_reader(topic, settings, schemas) for topic, settings in inputs.items()}
+
+
+def build_reader(
+    topic: str, inputs: Mapping[str, InputSettings], schemas: SchemaSource | None = None
+) -> MappedReader:
+    """Return the reader of one topic, as `build_readers`; without a mapping that of the own contract."""
+    settings = inputs.get(topic)
+    return OwnContractReader() if settings is None else build_readers({topic: settings}, schemas)[topic]
 
 
 def missing_libraries(inputs: Iterable[InputSettings]) -> list[str]:
@@ -76,9 +85,7 @@ def _build_reader(topic: str, settings: InputSettings, schemas: SchemaSource | N
     if not settings.needs_registry:
         names = _array_names(settings, need)
         is_array = names and IS_AVAILABLE
-        return MappedReader(
-            settings, ArrayDeserializer(names) if is_array else _DESERIALIZERS[settings.encoding]
-        )
+        return MappedReader(settings, compile_array(names) if is_array else _DESERIALIZERS[settings.encoding])
     if schemas is None:
         message = (
             f"inputs.{topic}: encoding {settings.encoding} needs a schema registry; set schema_registry.url"

@@ -7,10 +7,8 @@ from typing import Protocol
 from driftgauge.config.inputs import InputSettings, VectorSettings
 from driftgauge.events.conditions import RecordCondition, Unmet
 from driftgauge.events.deserializers import read_attributes
-from driftgauge.events.mapped_bytes import compile_bytes
-from driftgauge.events.mapped_fields import TextField, VectorField, require
-from driftgauge.events.mapped_rows import MappedVector, read_row
-from driftgauge.events.mapped_single import SingleReader, compile_single
+from driftgauge.events.mapped_fast import SingleReader, compile_bytes, compile_single
+from driftgauge.events.mapped_fields import MappedVector, TextField, VectorField, read_row, require
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.rows import Events, Row, default_id, may_hold_bool
@@ -46,8 +44,13 @@ class MappedReader:
 
     Attributes:
         settings: The mapping.
+        event_id, model_version: The fields, given a record and its decoded value.
+        segments_source: Where the segments are, in words.
+        gives_ids: Whether an event without an id gets topic, partition and offset as one.
         unit, stream: See `Reader`.
     """
+
+    gives_ids = True
 
     def __init__(
         self, settings: InputSettings, deserialize: Deserializer, fields: FieldReader | None = None
@@ -75,11 +78,12 @@ class MappedReader:
         self._reads_attributes = settings.encoding == "cloudevents" and bool(self._on_attributes)
         self._time = compile_source(settings.timestamp)
         self._record_time = compile_source(RECORD_TIME)
-        self._event_id = TextField("event_id", settings.event_id)
-        self._model_version = TextField("model_version", settings.model_version)
+        self.event_id = TextField("event_id", settings.event_id)
+        self.model_version = TextField("model_version", settings.model_version)
         self._segments = {
             key: TextField(f"segments.{key}", source) for key, source in settings.segments.items()
         }
+        self.segments_source = ", ".join(map(describe_source, settings.segments.values())) or "not mapped"
         self._vectors = [VectorField(vector) for vector in settings.vectors]
         is_single = len(settings.vectors) == 1 and not settings.vectors[0].embedding.may_be_several
         self._bytes = compile_bytes(settings)
@@ -121,6 +125,7 @@ class MappedReader:
             streams = self.streams(record, value)
             stream = streams[0]
             time_ms, event_id = self.time_ms(record, value), self.event_id(record, value)
+            event_id = default_id(record) if event_id is None else event_id
             version, segments = self.model_version(record, value), self.segments(record, value)
             rows = []
             for _, vectors in self.each_vector(record, value, streams, event_id):
@@ -163,13 +168,17 @@ class MappedReader:
             raise EventError(Reason.INVALID, "value: null")
         return value
 
+    def vector_fields(self, value: object) -> list[VectorField]:
+        """Return the fields of a value that are vectors."""
+        return self._vectors
+
     def streams(self, record: RawRecord, value: object) -> list[str]:
         """Return the stream of each vector of the mapping.
 
         Raises:
             EventError: A name is missing or no text.
         """
-        return [vector.stream(record, value) for vector in self._vectors]
+        return [vector.stream(record, value) for vector in self.vector_fields(value)]
 
     def time_ms(self, record: RawRecord, value: object) -> int:
         """Return the event time, milliseconds since the epoch.
@@ -185,23 +194,6 @@ class MappedReader:
             return read_time(source, found)
         except ValueError as error:
             raise EventError(Reason.INVALID, f"timestamp: {error} ({describe_source(source)})") from None
-
-    def event_id(self, record: RawRecord, value: object) -> str:
-        """Return the event id; topic-partition-offset where it is missing.
-
-        Raises:
-            EventError: The id is no text.
-        """
-        event_id = self._event_id(record, value)
-        return default_id(record) if event_id is None else event_id
-
-    def model_version(self, record: RawRecord, value: object) -> str | None:
-        """Return the model's version; None where it is missing.
-
-        Raises:
-            EventError: The version is no text.
-        """
-        return self._model_version(record, value)
 
     def segments(self, record: RawRecord, value: object) -> dict[str, str] | None:
         """Return the segments by key, without those that are missing; None if the mapping has none.
@@ -219,7 +211,7 @@ class MappedReader:
     ) -> Iterator[tuple[VectorSettings, list[MappedVector] | EventError]]:
         """Yield each vector of the mapping with the vectors that it finds in a record, or their fault."""
         number = 0
-        for source, stream in zip(self._vectors, streams, strict=True):
+        for source, stream in zip(self.vector_fields(value), streams, strict=True):
             try:
                 embedding = source.embedding(record, value)
                 vectors, are_many = source.split(embedding, value)

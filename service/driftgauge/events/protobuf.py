@@ -24,13 +24,14 @@ from google.protobuf.message_factory import GetMessageClass
 
 from driftgauge.events.needs import Need
 from driftgauge.events.protobuf_fields import UnusualMessage, compile_getters, declare_bytes, find_packed
-from driftgauge.events.readers import ReaderCache, UnusableSchema
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.schemas import (
     PAYLOAD,
+    ReaderCache,
     Schema,
     SchemaSource,
+    UnusableSchema,
     read_message_indexes,
     read_schema_id,
 )

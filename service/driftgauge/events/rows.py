@@ -8,9 +8,9 @@ from struct import Struct, error
 from typing import Final, Protocol, TypeAlias
 
 from driftgauge.core.counting.assignment import DistanceMetric
-from driftgauge.events.contract import MAX_SEGMENTS, MAX_TEXT, STREAM_NAME
+from driftgauge.events.contract import MAX_SEGMENTS, MAX_TEXT, STREAM_NAME, validate_event
 from driftgauge.events.records import RawRecord
-from driftgauge.events.vectors import VectorFormat
+from driftgauge.events.vectors import F32, VectorFormat
 
 __all__ = [
     "RECORD_ID",
@@ -20,13 +20,15 @@ __all__ = [
     "RecordId",
     "Row",
     "Schedule",
+    "are_segments",
     "count_numbers",
     "default_id",
-    "has_valid_options",
     "in_force",
+    "is_short",
     "is_stream",
     "may_hold_bool",
     "pack_list",
+    "read_exact",
 ]
 
 _NUMBERS = frozenset((int, float))
@@ -115,6 +117,17 @@ def default_id(record: RawRecord) -> str:
     return f"{record.topic()}-{record.partition()}-{record.offset()}"[-_LONGEST_ID:]
 
 
+def read_exact(document: object) -> Row:
+    """Return the event of a JSON value by the contract itself.
+
+    Raises:
+        EventError: The value is no valid event; the detail names the fault.
+    """
+    event = validate_event(document)
+    vector = event.packed_vector()
+    return event.stream, event.timestamp, vector, F32, event.event_id, event.model_version, event.segments
+
+
 def in_force(schedule: Schedule, time_ms: int) -> BaselineContract:
     """Return the contract of the baseline in force at an event time."""
     return next(contract for contract in schedule if contract.from_ms <= time_ms)
@@ -131,20 +144,11 @@ def is_stream(name: str) -> bool:
     return _IS_STREAM(name) is not None
 
 
-def has_valid_options(version: object, event_id: object, segments: object) -> bool:
-    """Return whether the optional fields are certainly valid.
-
-    `type(x) is` rather than isinstance, which is slower and takes a bool for an int.
-    """
-    if version is not None and not _is_short(version):
-        return False
-    if event_id is not None and not _is_short(event_id):
-        return False
-    if segments is None:
-        return True
+def are_segments(segments: object) -> bool:
+    """Return whether a value is certainly valid as segments."""
     if type(segments) is not dict or len(segments) > MAX_SEGMENTS:
         return False
-    return all(map(_is_short, segments)) and all(map(_is_short, segments.values()))
+    return all(map(is_short, segments)) and all(map(is_short, segments.values()))
 
 
 def pack_list(numbers: list[object], *, may_be_bool: bool) -> bytes | None:
@@ -176,5 +180,6 @@ def may_hold_bool(raw: bytes) -> bool:
     return raw.find(b"u", start, end) >= 0 or raw.find(b"l", start, end) >= 0  # true, false
 
 
-def _is_short(value: object) -> bool:
+def is_short(value: object) -> bool:
+    """Return whether a value is a short text."""
     return type(value) is str and len(value) <= MAX_TEXT

@@ -1,17 +1,19 @@
-"""Schemas of a schema registry, and the framing that names a record's schema."""
+"""Schemas of a schema registry, what reads their records, and the framing that names a record's schema."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct
-from typing import Literal, Protocol, TypeAlias
+from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
 
-from driftgauge.events.rejection import EventError, Reason
-from driftgauge.events.varints import from_zigzag, read_varint
+from driftgauge.events.rejection import EventError, Reason, SchemaPending
 
 __all__ = [
     "PAYLOAD",
+    "ReaderCache",
     "Schema",
     "SchemaKind",
     "SchemaSource",
+    "UnusableSchema",
     "read_message_indexes",
     "read_schema_id",
 ]
@@ -25,6 +27,9 @@ PAYLOAD = 5
 _FRAME = Struct(">BI")
 # Registries number schemas from 1 with a signed int, and give no error code for an id beyond that.
 _MAX_ID = 2**31 - 1
+_Built = TypeVar("_Built")
+# An int64 takes ten bytes of seven bits.
+_LONGEST = 10
 # Messages of Protobuf are nested at most this deep.
 _MAX_DEPTH = 100
 
@@ -98,9 +103,57 @@ def read_message_indexes(raw: bytes) -> tuple[tuple[int, ...], int]:
 
 def _read_varint(raw: bytes, start: int) -> tuple[int, int]:
     """Return a zigzag varint, and the position after it."""
-    try:
-        number, end = read_varint(raw, start)
-    except ValueError:
-        detail = "value: ends within its message indexes, or one has over ten bytes"
-        raise EventError(Reason.UNDECODABLE, detail) from None
-    return from_zigzag(number), end
+    number = 0
+    for i, byte in enumerate(raw[start : start + _LONGEST]):
+        number |= (byte & 0x7F) << 7 * i
+        if byte < 0x80:  # noqa: PLR2004 - the bit of all bytes but the last
+            return (number >> 1) ^ -(number & 1), start + i + 1
+    detail = "value: ends within its message indexes, or one has over ten bytes"
+    raise EventError(Reason.UNDECODABLE, detail)
+
+
+class UnusableSchema(Exception):  # noqa: N818 - the registry's state, reported as an EventError
+    """A schema that no reader can be built of; the text says why."""
+
+
+class ReaderCache(Generic[_Built]):
+    """Builds what reads the records of a schema, once for each schema."""
+
+    def __init__(self, schemas: SchemaSource, kind: SchemaKind, build: Callable[[Schema], _Built]) -> None:
+        """Create a cache.
+
+        Args:
+            schemas: Where schemas come from.
+            kind: Their type.
+            build: Builds a reader; what it raises makes the schema unusable.
+        """
+        self._schemas = schemas
+        self._kind = kind
+        self._build = build
+        self._built: dict[bytes, _Built | UnusableSchema] = {}
+
+    def get(self, raw: bytes) -> _Built:
+        """Return the reader of the schema that a record names.
+
+        Raises:
+            EventError: The record names no schema, there is none, or it cannot be used.
+            SchemaPending: The schema is not known yet.
+        """
+        frame = raw[:PAYLOAD]
+        built = self._built.get(frame)
+        if built is None:
+            schema = self._schemas.find(read_schema_id(raw), self._kind)
+            if schema is None:
+                raise SchemaPending
+            try:
+                built = self._build(schema)
+            except UnusableSchema as error:
+                # A registry never changes a schema, so the next record would fail too.
+                built = error
+            except Exception as error:  # noqa: BLE001 - the registry's text may be anything
+                built = UnusableSchema(f"no {self._kind.title()} schema ({type(error).__name__}: {error})")
+            self._built[frame] = built
+        if isinstance(built, UnusableSchema):
+            detail = f"value: schema {read_schema_id(raw)} cannot be used: {built}"
+            raise EventError(Reason.UNDECODABLE, detail)
+        return built

@@ -1,22 +1,21 @@
-"""The fields of a record, each as the mapping or the service's own contract finds it."""
+"""The fields of a record, each as its topic's reader finds it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 
 from driftgauge.config.inputs import Source
-from driftgauge.events.contract import read_json
 from driftgauge.events.mapped import MappedReader
-from driftgauge.events.mapped_rows import MappedVector
+from driftgauge.events.mapped_fields import MappedVector
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError
+from driftgauge.events.rows import default_id
 from driftgauge.events.sources import describe_source
-from driftgauge.events.timestamps import format_timestamp, read_timestamp
-from driftgauge.events.vectors import F32, VectorFormat, split_vectors
+from driftgauge.events.timestamps import format_timestamp
+from driftgauge.events.vectors import VectorFormat
 
-__all__ = ["Field", "FoundFields", "find_mapped_fields", "find_native_fields"]
+__all__ = ["Field", "FoundFields", "find_fields"]
 
 _SHOWN_EVENTS = 3
 _SHOWN_NUMBERS = 4
@@ -76,8 +75,8 @@ class FoundFields:
         ]
 
 
-def find_mapped_fields(reader: MappedReader, record: RawRecord, value: object) -> FoundFields:
-    """Return the fields of a record with a mapping, given its decoded value."""
+def find_fields(reader: MappedReader, record: RawRecord, value: object) -> FoundFields:
+    """Return the fields of a record, given its decoded value."""
     found = FoundFields()
     settings = reader.settings
     found.find(
@@ -88,13 +87,14 @@ def find_mapped_fields(reader: MappedReader, record: RawRecord, value: object) -
     found.find(
         "model version", _describe(settings.model_version), lambda: reader.model_version(record, value)
     )
-    sources = ", ".join(map(describe_source, settings.segments.values()))
-    found.find(
-        "segments", sources or "not mapped", lambda: _describe_segments(reader.segments(record, value))
-    )
-    id_source = "topic, partition and offset" if settings.event_id is None else _describe(settings.event_id)
+    found.find("segments", reader.segments_source, lambda: _describe_segments(reader.segments(record, value)))
+    id_source = _describe(settings.event_id)
     try:
         event_id = reader.event_id(record, value)
+        if event_id is None and reader.gives_ids:
+            missing = "" if settings.event_id is None else f"; {id_source} is missing"
+            event_id, id_source = default_id(record), f"topic, partition and offset{missing}"
+        event_id = "none" if event_id is None else event_id
     except EventError as error:
         event_id = ""
         found.add_fault("event id", error.detail, id_source)
@@ -114,38 +114,6 @@ def find_mapped_fields(reader: MappedReader, record: RawRecord, value: object) -
         for event in parts:
             found.add_event(event, describe_source(vector.stream), id_source, source)
     return found
-
-
-def find_native_fields(record: RawRecord) -> FoundFields:
-    """Return the fields of a record in the service's own contract; none where it is no JSON object."""
-    found = FoundFields()
-    try:
-        document = read_json(record.value() or b"")
-    except EventError:
-        return found
-    if not isinstance(document, dict):
-        return found
-    found.find("timestamp", "timestamp", lambda: format_timestamp(read_timestamp(document.get("timestamp"))))
-    for name in ("model_version", "segments"):
-        content = document.get(name)
-        text = _describe_segments(content) if isinstance(content, dict) else content
-        found.find(name.replace("_", " "), name, partial(_to_text, text))
-    name = "embedding" if document.get("embedding") is not None else "embedding_b64"
-    # The contract has one vector, so a list of lists is a vector whose items are lists.
-    content = [document[name]] if name == "embedding" else document.get(name)
-    try:
-        (items, *_), _ = split_vectors(content, F32, None)
-    except EventError as error:
-        found.add_fault("vector", error.detail, name)
-        return found
-    event_id = _to_text(document.get("event_id")) or "none"
-    event = MappedVector(str(document.get("stream")), event_id, items, F32, may_hold_bool=True)
-    found.add_event(event, "stream", "event_id", name)
-    return found
-
-
-def _to_text(value: object) -> str | None:
-    return None if value is None else str(value)
 
 
 def _describe(source: Source | None) -> str:

@@ -12,12 +12,12 @@ from driftgauge.config import Settings
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.conditions import Unmet
 from driftgauge.events.decoder import Decoder
-from driftgauge.events.inputs import build_readers
+from driftgauge.events.inputs import build_reader
 from driftgauge.events.records import RawRecord, Records, credible_ms
 from driftgauge.events.rejection import Rejection
 from driftgauge.events.rows import BaselineContract
 from driftgauge.events.schemas import SchemaSource
-from driftgauge.inspection.fields import FoundFields, find_mapped_fields, find_native_fields
+from driftgauge.inspection.fields import FoundFields, find_fields
 from driftgauge.streams import build_contracts, load_available_streams
 
 __all__ = ["InspectedRecord", "Inspector"]
@@ -74,7 +74,9 @@ class Inspector:
         self._without_baseline = {stream.name for stream in settings.streams} - {
             contract.stream for contract in self._contracts
         }
-        self._readers = build_readers(settings.inputs, schemas)
+        self._readers = {
+            topic: build_reader(topic, settings.inputs, schemas) for topic in settings.topics.events
+        }
 
     def inspect_all(self, records: Sequence[RawRecord], clock: Clock) -> list[InspectedRecord]:
         """Return what the service makes of records; wait some seconds for the schemas that they need."""
@@ -90,17 +92,14 @@ class Inspector:
     def inspect(self, record: RawRecord, now_ms: int) -> InspectedRecord:
         """Return what the service makes of a record that is read at wall time `now_ms`."""
         found, unmet = FoundFields(), None
-        reader = self._readers.get(record.topic() or "")
-        if reader is None:
-            found = find_native_fields(record)
-        else:
-            # The decoder reports why a record cannot be read.
-            with suppress(Exception):
-                value = reader.decode(record)
-                if isinstance(value, Unmet):
-                    unmet = value
-                else:
-                    found = find_mapped_fields(reader, record, value)
+        # The decoder reports why a record cannot be read.
+        with suppress(Exception):
+            reader = self._readers[record.topic() or ""]
+            value = reader.decode(record)
+            if isinstance(value, Unmet):
+                unmet = value
+            else:
+                found = find_fields(reader, record, value)
         unchecked = self._unchecked(found.dimensions)
         decoder = Decoder(
             [*self._contracts, *unchecked.values()],

@@ -15,7 +15,6 @@ from driftgauge.config import Settings
 from driftgauge.core.spec import StreamSpec
 from driftgauge.errors import AuthorizationError, BrokerError, TransactionAborted
 from driftgauge.events.decoder import Decoder
-from driftgauge.events.descriptions import BaselineDescription
 from driftgauge.kafka import client
 from driftgauge.kafka.calls import in_thread
 from driftgauge.kafka.clock import ClockGuard
@@ -30,6 +29,7 @@ from driftgauge.kafka.topic_watch import TopicWatch
 from driftgauge.kafka.topics import prepare_topics
 from driftgauge.kafka.transaction import Transaction
 from driftgauge.kafka.window_worker import WindowWorker
+from driftgauge.records.descriptions import BaselineDescription
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.roles import RoleTelemetry
 

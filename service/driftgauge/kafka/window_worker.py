@@ -19,8 +19,6 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.core.windows.work_budget import WorkBudget
 from driftgauge.errors import BrokerError, DriftgaugeError, StateError, TransactionAborted
-from driftgauge.events.descriptions import BaselineDescription
-from driftgauge.events.results import result_key, result_record, stream_of
 from driftgauge.kafka.calls import CALL_S
 from driftgauge.kafka.changelog_reader import DAMAGED_REMEDY, ChangelogReader
 from driftgauge.kafka.intake import sort_messages
@@ -31,7 +29,9 @@ from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.stalled import StalledOffsets
 from driftgauge.kafka.transaction import ANY, BEGIN_S, Transaction, produce_or_abort
 from driftgauge.records.changelog import encode_key, encode_value
+from driftgauge.records.descriptions import BaselineDescription
 from driftgauge.records.partials import decode_part
+from driftgauge.records.results import result_key, result_record, stream_of
 from driftgauge.telemetry.roles import Phase, RoleTelemetry
 
 __all__ = ["WindowWorker"]

@@ -10,7 +10,6 @@ from pydantic.json_schema import models_json_schema
 
 from driftgauge.core.durations import format_duration
 from driftgauge.events.timestamps import format_timestamp
-from driftgauge.events.window_record import Finite, UtcDateTime, VerdictName, WindowRecord
 from driftgauge.page.overview import SizeCell
 from driftgauge.page.summary import (
     CALIBRATED,
@@ -21,6 +20,7 @@ from driftgauge.page.summary import (
     VERDICTS,
     Series,
 )
+from driftgauge.records.window_record import Finite, UtcDateTime, VerdictName, WindowRecord
 
 __all__ = [
     "MAX_LAST",

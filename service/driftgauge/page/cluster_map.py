@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from driftgauge.events.window_record import ClusterRecord
+from driftgauge.records.window_record import ClusterRecord
 
 __all__ = ["Bubble", "ClusterMap", "Label", "cluster_map"]
 

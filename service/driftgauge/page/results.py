@@ -8,10 +8,10 @@ from pydantic import ValidationError
 
 from driftgauge.core.durations import parse_duration
 from driftgauge.events.timestamps import parse_timestamp
-from driftgauge.events.window_record import WindowRecord
 from driftgauge.page.history import WindowHistory
 from driftgauge.page.queries import MissingWindowError
 from driftgauge.page.summary import Series, read_summary
+from driftgauge.records.window_record import WindowRecord
 
 __all__ = ["ResultSource", "Results"]
 

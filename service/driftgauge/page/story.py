@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from driftgauge.core.durations import format_duration
 from driftgauge.core.statistics.novelty import main_cluster
-from driftgauge.events.window_record import ClusterRecord, WindowRecord
 from driftgauge.page.summary import VERDICTS
 from driftgauge.page.words import (
     KIND_WORDS,
@@ -18,6 +17,7 @@ from driftgauge.page.words import (
     format_percent,
     name_first,
 )
+from driftgauge.records.window_record import ClusterRecord, WindowRecord
 
 __all__ = ["ALARMS", "Run", "cluster_name", "current_run", "tell", "whole_run"]
 

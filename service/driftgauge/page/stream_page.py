@@ -10,11 +10,11 @@ from driftgauge.config.page import PageSettings
 from driftgauge.config.stream import SmallestDrift
 from driftgauge.core.durations import format_duration
 from driftgauge.events.timestamps import parse_timestamp
-from driftgauge.events.window_record import ClusterRecord, ExampleRecord, WindowRecord
 from driftgauge.page.chart import Chart, chart
 from driftgauge.page.cluster_map import ClusterMap, cluster_map
 from driftgauge.page.story import Run, tell, whole_run
 from driftgauge.page.summary import Series
+from driftgauge.records.window_record import ClusterRecord, ExampleRecord, WindowRecord
 
 __all__ = [
     "MAX_SHOWN",

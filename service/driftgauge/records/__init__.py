@@ -1,1 +1,1 @@
-"""Codecs of the internal topics' records: the partials between the two stages, and the shards' changelogs."""
+"""What is written to topics: partials between the two stages, the shards' changelogs, window results."""

@@ -1,9 +1,9 @@
 """What to do next about a window, in short; the runbooks say more."""
 
 from driftgauge.events.timestamps import format_timestamp
-from driftgauge.events.window_record import WindowRecord
 from driftgauge.page.story import ALARMS, Run
 from driftgauge.page.words import format_moment
+from driftgauge.records.window_record import WindowRecord
 
 __all__ = ["next_steps"]
 

@@ -13,13 +13,14 @@ from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import InputError
-from driftgauge.events.files import EventFiles, read_lines
 from driftgauge.events.refusals import Refusals
-from driftgauge.events.results import result_record
+from driftgauge.kafka.schema_registry import open_schema_registry
 from driftgauge.page.result_fetcher import ResultFetcher
 from driftgauge.page.results import Results
 from driftgauge.progress import Track, WorkProgress, ignore_progress
-from driftgauge.replay import Replay
+from driftgauge.record_files import EventFiles, RecordFiles, choose_topic, read_lines
+from driftgauge.records.results import result_record
+from driftgauge.replay import RecordReplay
 from driftgauge.report.topic_range import TopicRange
 from driftgauge.streams import describe_baselines, load_streams
 
@@ -170,18 +171,14 @@ def _replay(
     receiver = _Receiver(settings, _Whole(_names(paths), fetch))
     streams = load_streams(settings)
     descriptions = describe_baselines(streams)
-    replay = Replay(
-        streams,
-        lead_ms=settings.allowed_lead,
-        largest_bytes=settings.largest_record,
-        clock_ms=clock.wall_ms,
-        refusals=refusals,
-        track=track,
-    )
-    for result in replay.run(paths):
-        value, position = result_record(result, descriptions[result.baseline_id]), file.tell()
-        file.write(value + b"\n")
-        receiver.receive(value, f"result at {position}", 0, position)
+    topic = choose_topic(settings, None, "report what `driftgauge replay --json --topic` prints of one")
+    inputs = [each for name, each in settings.inputs.items() if name == topic]
+    with open_schema_registry(settings, inputs, clock) as schemas:
+        replay = RecordReplay(streams, settings, clock=clock, refusals=refusals, topic=topic, schemas=schemas)
+        for result in replay.count(RecordFiles(paths, topic, track)):
+            value, position = result_record(result, descriptions[result.baseline_id]), file.tell()
+            file.write(value + b"\n")
+            receiver.receive(value, f"result at {position}", 0, position)
     late = [
         f"Events of {stream} that came too late for their windows of {format_duration(size_ms)}: {number:,}."
         for (stream, size_ms), number in sorted(replay.late.items())

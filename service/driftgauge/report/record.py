@@ -3,8 +3,8 @@
 from pydantic import BaseModel, ConfigDict
 
 from driftgauge.events.timestamps import format_timestamp
-from driftgauge.events.window_record import UtcDateTime, VerdictName, WindowRecord
 from driftgauge.page.api_records import SummaryRecord, summary_records
+from driftgauge.records.window_record import UtcDateTime, VerdictName, WindowRecord
 from driftgauge.report.contents import Report
 
 __all__ = ["OtherRecord", "ReportRecord", "report_record"]

@@ -42,6 +42,11 @@ class MeanShift:
     shares: NDArray[np.float64]
 
     @property
+    def components(self) -> tuple[float, ...]:
+        """The shares as numbers of Python."""
+        return tuple(self.shares.tolist())
+
+    @property
     def p_values(self) -> tuple[float, float, float]:
         """The p-values of t2 along all components, along the leading ones, and of the centroid distance."""
         return self.p_value, self.leading_p_value, self.centroid_p_value

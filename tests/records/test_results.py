@@ -15,9 +15,9 @@ from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.windows.evidence import Evidence, Kind
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.window import Window
-from driftgauge.events.descriptions import BaselineDescription
-from driftgauge.events.results import result_key, result_record, to_record
-from driftgauge.events.window_record import WindowRecord
+from driftgauge.records.descriptions import BaselineDescription
+from driftgauge.records.results import result_key, result_record, to_record
+from driftgauge.records.window_record import WindowRecord
 from tests.builders.baselines import HOSTILE_NAMES
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.events import WINDOW_RESULTS, name

@@ -1,15 +1,9 @@
-"""Generator of the JSON Schemas in `schemas/` from the models.
+"""The JSON Schemas of schemas/ (draft 2020-12), from the models."""
 
-`python -m driftgauge.events.schema` writes the schemas; `--check` only reports whether they are up to
-date. Run it from the repository's root.
-"""
-
-import argparse
-import json
-import sys
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
+from deploy.generate.texts import to_json
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
@@ -17,11 +11,10 @@ from pydantic_core import core_schema
 from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.events.contract import Event
-from driftgauge.events.window_record import WindowRecord
+from driftgauge.records.window_record import WindowRecord
 
-__all__ = ["json_schemas", "main"]
+__all__ = ["json_schemas"]
 
-_FOLDER = Path("schemas")
 _MODELS: dict[str, type[BaseModel]] = {
     "event.v1": Event,
     "window-result.v1": WindowRecord,
@@ -49,29 +42,9 @@ class _Generator(GenerateJsonSchema):
         return written
 
 
-def json_schemas() -> dict[str, str]:
-    """Return the text of each schema by file name (JSON Schema, draft 2020-12)."""
+def json_schemas() -> Mapping[str, str]:
+    """Return the text of each schema by file name."""
     return {f"{name}.schema.json": _schema(name, model) for name, model in _MODELS.items()}
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Write the schemas, or check them.
-
-    Raises:
-        SystemExit: The folder is missing, or a checked schema is out of date; status 1.
-    """
-    parser = argparse.ArgumentParser(description="Write schemas/ from the models.")
-    parser.add_argument("--check", action="store_true", help="only report whether they are up to date")
-    check = parser.parse_args(arguments).check
-    if not _FOLDER.is_dir():
-        sys.exit(f"no folder {_FOLDER}/ here; run this from the repository's root")
-    for name, text in json_schemas().items():
-        path = _FOLDER / name
-        if path.is_file() and path.read_text("utf-8") == text:
-            continue
-        if check:
-            sys.exit(f"{path} does not match the models; run `python -m driftgauge.events.schema`")
-        path.write_text(text, "utf-8")
 
 
 def _schema(name: str, model: type[BaseModel]) -> str:
@@ -86,8 +59,4 @@ def _schema(name: str, model: type[BaseModel]) -> str:
             definitions[kind]["required"].remove(long)
             definitions[kind]["properties"] |= {key: {"description": f"Short for {long}."} for key in short}
         definitions |= {kind: {"anyOf": [{"type": "string"}, definitions[kind]]} for kind in _PATHS}
-    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
-
-
-if __name__ == "__main__":
-    main()
+    return to_json(schema)

@@ -1,8 +1,9 @@
 """The contract of window results, version 1."""
 
+from math import inf
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 __all__ = [
     "ClusterRecord",
@@ -25,13 +26,15 @@ _UTC_DATE_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]
 
 Count = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+# The least drift that is found is infinite where none is.
+Found = Annotated[Finite | None, BeforeValidator(lambda size: None if size == inf else size)]
 KindName = Literal["mix", "shift", "novelty", "spread", "duplicates"]
 VerdictName = Literal["ok", "warning", "drift", "insufficient", "incomplete"]
 UtcDateTime = Annotated[str, Field(pattern=f"^{_UTC_DATE_TIME}$")]
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(strict=True, frozen=True, from_attributes=True, use_attribute_docstrings=True)
 
 
 class ClusterRecord(_Record):
@@ -94,19 +97,19 @@ class MeanShiftRecord(_Record):
 class DetectableRecord(_Record):
     """The least drift that four of five windows of this count find; null where they find none."""
 
-    js_divergence: Finite | None
+    js_divergence: Found
     """A change of the mix of clusters, as `js_divergence` without noise."""
 
-    mean_shift: Finite | None
+    mean_shift: Found
     """A shift of all events, as `excess` in the mean shift."""
 
-    novelty: Finite | None = None
+    novelty: Found = None
     """A share of novel events, as `novelty_excess`."""
 
-    spread: Finite | None = None
+    spread: Found = None
     """A growth of all squared distances, as `change` in the spread."""
 
-    duplicates: Finite | None = None
+    duplicates: Found = None
     """A share of one repeated item, as `share` in the duplicates."""
 
 

@@ -9,13 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.events.contract import read_json
-from driftgauge.events.native import read_exact, read_fast
+from driftgauge.events.mapped_fast import compile_own
+from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import EventError
+from driftgauge.events.rows import read_exact
 from driftgauge.events.vectors import F32
 from tests.examples import examples
 
 # Base64 of three numbers needs no padding, of four it does.
 DIMENSIONS = (3, 4)
+
+
+def read_fast(document, raw):
+    return compile_own()(StoredRecord(raw), document)
 
 
 def one_of(words):

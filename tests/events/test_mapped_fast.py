@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.events.mapped import MappedReader
-from driftgauge.events.mapped_single import compile_single
+from driftgauge.events.mapped_fast import compile_single
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import EventError
 from driftgauge.events.rows import RECORD_ID, default_id

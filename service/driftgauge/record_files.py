@@ -1,0 +1,346 @@
+"""Records in files instead of a topic: samples, and recorded topics; and the decoding of all of a source."""
+
+import base64
+import gzip
+import time
+import zlib
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import orjson
+
+from driftgauge.clock import Clock
+from driftgauge.config import Settings
+from driftgauge.errors import BrokerError, ConfigError, InputError
+from driftgauge.events.decoder import Decoded
+from driftgauge.events.records import RawRecord, Records, StoredRecord, credible_ms
+from driftgauge.files import open_regular
+from driftgauge.progress import Track, WorkProgress
+
+__all__ = [
+    "LONGEST_LINE",
+    "EventFiles",
+    "RecordFiles",
+    "RecordSource",
+    "choose_topic",
+    "decode_all",
+    "read_lines",
+    "read_sample",
+]
+
+LONGEST_LINE = 64 * 1024 * 1024
+"""The most bytes of a line that are kept."""
+
+# The lines between two reports of the progress.
+_REPORT_LINES = 1_000
+_BATCH = 1_000
+_PENDING_S = 60.0
+_RETRY_S = 0.2
+_RECORDS = (".records.jsonl", ".records.jsonl.gz")
+_VALUES = (".jsonl", ".jsonl.gz")
+
+
+def _ignore(_lines: int, _position: int) -> None:
+    pass
+
+
+def read_lines(path: Path, report: Callable[[int, int], None] = _ignore) -> Iterator[tuple[int, bytes]]:
+    """Yield the number, from 1, and the bytes of each line that is not blank; `.gz` is decompressed.
+
+    A byte order mark at the start, which editors leave there, is skipped. Of a longer line 64 MiB are kept,
+    which `largest_record` refuses.
+
+    Args:
+        path: The file.
+        report: Receives the number of lines and of the file's bytes that were read, once in 1,000 lines.
+
+    Raises:
+        InputError: The file cannot be read, or is truncated.
+    """
+    try:
+        with open_regular(path) as file, gzip.open(file) if path.suffix == ".gz" else file as lines:
+            for number, line in enumerate(iter(partial(_read_line, lines.readline), b""), start=1):
+                if number % _REPORT_LINES == 0:
+                    report(number, file.tell())
+                if number == 1:
+                    line = line.removeprefix(BOM_UTF8)  # noqa: PLW2901 - the mark belongs to no line
+                if line and not line.isspace():
+                    yield number, line.rstrip(b"\r\n")
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        message = f"{path} cannot be read ({reason}); name a complete .jsonl or .jsonl.gz file of events"
+        raise InputError(message) from error
+
+
+def _read_line(readline: Callable[[int], bytes]) -> bytes:
+    line = rest = readline(LONGEST_LINE)
+    while len(rest) == LONGEST_LINE and not rest.endswith(b"\n"):
+        rest = readline(LONGEST_LINE)
+    return line
+
+
+class EventFiles:
+    """Files of events that are read one after the other, with the progress over all of them."""
+
+    def __init__(self, paths: Sequence[Path], track: Track) -> None:
+        """Start the reading of files that are read in any order, each once."""
+        # A missing file is reported when it is read.
+        self._bytes = sum(path.stat().st_size for path in paths if path.is_file())
+        self._read_bytes = self._read_lines = 0
+        self._track = track
+        self._report(0, 0)
+
+    def read(self, path: Path) -> Iterator[tuple[int, bytes]]:
+        """Yield the lines of one file, as `read_lines` does."""
+        number = 0
+        for number, line in read_lines(path, self._report):
+            yield number, line
+        self._read_lines += number
+        self._read_bytes += path.stat().st_size
+
+    def _report(self, lines: int, position: int) -> None:
+        share = (self._read_bytes + position) / self._bytes if self._bytes else None
+        self._track(WorkProgress("lines read", self._read_lines + lines, share=share))
+
+
+def choose_topic(settings: Settings, topic: str | None, remedy: str = "choose one with --topic") -> str:
+    """Return the events topic whose records a file holds: the named one, or any where all are read alike.
+
+    Args:
+        settings: The configuration.
+        topic: The topic, where one is named.
+        remedy: What to do where one must be named.
+
+    Raises:
+        ConfigError: The topic is none of the events topics, or none is named and they are read differently.
+    """
+    topics = settings.topics.events
+    listed = ", ".join(topics)
+    if topic is None and len(topics) > 1 and settings.inputs:
+        message = f"the configuration reads several topics; {remedy}: {listed}"
+        raise ConfigError(message)
+    topic = topic or topics[0]
+    if topic not in topics:
+        message = f"{topic} is not read; add it to topics.events, or choose one of: {listed}"
+        raise ConfigError(message)
+    return topic
+
+
+class RecordSource(Protocol):
+    """Recorded partitions of a topic.
+
+    Attributes:
+        partitions: A number that is above the index of each partition.
+    """
+
+    partitions: int
+
+    def batches(self) -> Iterator[Sequence[RawRecord]]:
+        """Yield the records, partition by partition, in the order of their offsets; none is empty."""
+
+    def place(self, record: RawRecord) -> str:
+        """Return where a record stands, in words."""
+
+
+class RecordDecoder(Protocol):
+    """Decodes records, as `Decoder` does."""
+
+    def decode(self, records: Records) -> Decoded:
+        """Return the event batches and rejections of raw records."""
+
+
+class RecordFiles:
+    """Files of a topic's records, each as one partition; the name says what a line is, see `read_sample`.
+
+    Attributes:
+        partitions: The number of files.
+    """
+
+    def __init__(self, paths: Sequence[Path], topic: str, track: Track) -> None:
+        """Check the names of files.
+
+        Raises:
+            InputError: A file is missing, or is not .jsonl or .jsonl.gz.
+        """
+        missing = [str(path) for path in paths if not path.exists()]
+        if missing:
+            message = f"no such file: {', '.join(missing)}; check the paths"
+            raise InputError(message)
+        unsupported = [str(path) for path in paths if not path.name.endswith(_VALUES)]
+        if unsupported:
+            message = f"not a file of events: {', '.join(unsupported)}; name .jsonl or .jsonl.gz files"
+            raise InputError(message)
+        self._paths, self._topic, self._track = paths, topic, track
+        self.partitions = len(paths)
+
+    def batches(self) -> Iterator[list[RawRecord]]:
+        """Yield the records, file by file; a record's offset is the number of its line.
+
+        A batch has at most 1,000 records, and 128 MiB.
+
+        Raises:
+            InputError: A file cannot be read, or a line is no record.
+        """
+        files = EventFiles(self._paths, self._track)
+        for partition, path in enumerate(self._paths):
+            batch: list[RawRecord] = []
+            size = 0
+            for number, line in files.read(path):
+                batch.append(self._to_record(line, partition, number))
+                size += len(line)
+                if len(batch) == _BATCH or size >= LONGEST_LINE:
+                    yield batch
+                    batch, size = [], 0
+            if batch:
+                yield batch
+
+    def place(self, record: RawRecord) -> str:
+        """Return where a record stands, in words."""
+        return f"{self._paths[record.partition() or 0]}, line {record.offset()}"
+
+    def _to_record(self, line: bytes, partition: int, number: int) -> RawRecord:
+        path = self._paths[partition]
+        if not path.name.endswith(_RECORDS):
+            return StoredRecord(line, self._topic, partition, number)
+        where = f"{path}, line {number}"
+        record = _parse_record(line, where, self._topic, None, number)
+        if record.stored_topic != self._topic:
+            message = (
+                f"{where}: a record of {record.stored_topic}, and {self._topic} is read; choose it by --topic"
+            )
+            raise InputError(message)
+        return replace(record, stored_partition=partition, stored_offset=number)
+
+
+def decode_all(
+    decoder: RecordDecoder, raw: Sequence[RawRecord], clock: Clock
+) -> Iterator[tuple[Decoded, Sequence[RawRecord]]]:
+    """Yield what becomes of records of one partition, with these; again where a schema is not known yet.
+
+    Raises:
+        BrokerError: The schema registry gave no schema for a minute.
+    """
+    started_s = clock.monotonic_s()
+    while raw:
+        records = Records(
+            raw,
+            np.full(len(raw), raw[0].partition() or 0, np.int32),
+            np.array([record.offset() for record in raw], np.int64),
+            credible_ms(raw, clock.wall_ms()),
+        )
+        decoded = decoder.decode(records)
+        yield decoded, raw
+        if len(decoded.pending) < len(raw):
+            # A batch may need several schemas, and each may take some tries.
+            started_s = clock.monotonic_s()
+        raw = [raw[row] for row in decoded.pending]
+        if raw:
+            if clock.monotonic_s() - started_s > _PENDING_S:
+                first = raw[0]
+                message = (
+                    f"{first.topic()}[{first.partition()}]@{first.offset()}: the schema registry has not "
+                    f"answered for its schema within {_PENDING_S:g} s; check the registry and run again"
+                )
+                raise BrokerError(message)
+            time.sleep(_RETRY_S)
+
+
+def read_sample(path: Path, topic: str, now_ms: int) -> list[StoredRecord]:
+    """Return the records of a sample file.
+
+    The file's name says what it holds:
+
+    - `*.records.jsonl`: a record a line, as `kcat -J` prints them. `payload` and `key` may also be JSON
+      values other than text, or base64 in `payload_base64` and `key_base64`; `headers` may be a mapping.
+    - other `*.jsonl`: a record's value a line.
+    - any other name: the value of one record.
+
+    Args:
+        path: The file; with `.gz` at its end it is decompressed.
+        topic: The topic of the records that name none.
+        now_ms: The timestamp of records that have none, milliseconds since the epoch.
+
+    Raises:
+        InputError: The file cannot be read, or a line is no record.
+    """
+    if path.name.endswith(_RECORDS):
+        # The file is read to its end, and closed, before a line may be refused.
+        lines = list(read_lines(path))
+        return [
+            _parse_record(line, f"{path}, line {number}", topic, now_ms, offset)
+            for offset, (number, line) in enumerate(lines)
+        ]
+    if path.name.endswith(_VALUES):
+        values = [line for _, line in read_lines(path)]
+    else:
+        try:
+            with open_regular(path) as file, gzip.open(file) if path.suffix == ".gz" else file as content:
+                values = [content.read()]
+        except (OSError, EOFError, zlib.error) as error:
+            reason = getattr(error, "strerror", None) or error
+            message = f"{path} cannot be read ({reason}); name a file of sample records"
+            raise InputError(message) from error
+    return [StoredRecord(value, topic, 0, offset, stored_ms=now_ms) for offset, value in enumerate(values)]
+
+
+def _parse_record(line: bytes, where: str, topic: str, now_ms: int | None, offset: int) -> StoredRecord:
+    try:
+        record = _read_object(line)
+        return StoredRecord(
+            _read_content(record, "payload"),
+            str(record.get("topic") or topic),
+            _read_whole(record, "partition", 0),
+            _read_whole(record, "offset", offset),
+            _read_content(record, "key"),
+            _read_headers(record.get("headers")),
+            now_ms if record.get("ts") is None else _read_whole(record, "ts", 0),
+        )
+    except ValueError as error:
+        message = f"{where} is no record as `kcat -J` prints it ({error}); correct the line"
+        raise InputError(message) from None
+
+
+def _read_object(line: bytes) -> dict[str, Any]:
+    record = orjson.loads(line)
+    if not isinstance(record, dict) or not {"payload", "payload_base64"} & record.keys():
+        message = "no object with payload"
+        raise ValueError(message)
+    return record
+
+
+def _read_content(record: Mapping[str, Any], name: str) -> bytes | None:
+    encoded = record.get(f"{name}_base64")
+    if encoded is not None:
+        return base64.b64decode(str(encoded), validate=True)
+    content = record.get(name)
+    if content is None or isinstance(content, str):
+        return content if content is None else content.encode()
+    return orjson.dumps(content)
+
+
+def _read_whole(record: Mapping[str, Any], name: str, default: int) -> int:
+    number = record.get(name, default)
+    if type(number) is not int:
+        message = f"{name} is no whole number"
+        raise ValueError(message)
+    return number
+
+
+def _read_headers(headers: object) -> list[tuple[str, bytes | None]]:
+    if isinstance(headers, dict):
+        flat = [part for header in headers.items() for part in header]
+    else:
+        flat = headers if isinstance(headers, list) else [] if headers is None else [headers]
+    names, texts = flat[::2], flat[1::2]
+    if len(names) != len(texts) or not all(isinstance(name, str) for name in names):
+        message = "headers are neither a mapping nor a list of names and texts in turn"
+        raise ValueError(message)
+    if not all(text is None or isinstance(text, str) for text in texts):
+        message = "the value of a header is no text"
+        raise ValueError(message)
+    return [(name, None if text is None else text.encode()) for name, text in zip(names, texts, strict=True)]

@@ -1,0 +1,121 @@
+"""Conversion of window results to their published records."""
+
+from typing import Any
+
+from driftgauge.core.durations import format_duration
+from driftgauge.core.windows.result import WindowResult
+from driftgauge.events.timestamps import format_timestamp
+from driftgauge.records.descriptions import BaselineDescription
+from driftgauge.records.window_record import SegmentRecord, WindowRecord
+
+__all__ = ["result_key", "result_record", "stream_of", "to_record"]
+
+# What a score calls as the record does; the records within take their fields from its parts.
+_OF_SCORE: tuple[str, ...] = (
+    "js_divergence",
+    "js_distance",
+    "noise_floor",
+    "js_excess",
+    "js_p_value",
+    "mean_shift",
+    "p_value",
+)
+_OF_SCORE += ("calibrated", "spread", "duplicates", "evidence", "kind", "detectable")
+_OF_RESULT = ("stream", "revision", "count", "verdict", "events_lost", "counted_twice", "incomplete_reason")
+_OF_SEGMENT = tuple(name for name in SegmentRecord.model_fields if name not in {"key", "value"})
+
+
+def result_key(result: WindowResult) -> bytes:
+    """Return the key of a result's record, equal for all revisions of a window: "stream/1d/start"."""
+    size = format_duration(result.window.size_ms)
+    return f"{result.stream}/{size}/{format_timestamp(result.window.start_ms)}".encode()
+
+
+def stream_of(key: bytes) -> str:
+    """Return the stream in a result's key; empty if the key is another's."""
+    return key.decode(errors="replace").rpartition("/")[0].rpartition("/")[0]
+
+
+def result_record(result: WindowResult, description: BaselineDescription | None) -> bytes:
+    """Return the value of a result's record: one line of JSON by the schema of window results, version 1."""
+    return to_record(result, description).model_dump_json().encode()
+
+
+def to_record(result: WindowResult, description: BaselineDescription | None) -> WindowRecord:
+    """Return the record of a result.
+
+    Args:
+        result: The result.
+        description: The description of the result's baseline; without it, the fields that it fills are null.
+    """
+    score, drift = result.score, result.slow_drift
+    novelty = None if score is None else score.novelty
+    return WindowRecord.model_validate(
+        {
+            **{name: getattr(result, name) for name in _OF_RESULT},
+            **{name: getattr(score, name, None) for name in _OF_SCORE},
+            "novelty": getattr(novelty, "share", None),
+            "novelty_excess": getattr(novelty, "excess", None),
+            "novelty_p_value": getattr(novelty, "p_value", None),
+            "window": format_duration(result.window.size_ms),
+            "start": format_timestamp(result.window.start_ms),
+            "end": format_timestamp(result.window.end_ms),
+            "slow_drift": None if drift is None else {"statistic": drift, "limit": result.slow_drift_limit},
+            "baseline": result.baseline_id,
+            "baseline_created": description and format_timestamp(description.created_ms),
+            "incomplete": tuple(
+                {"topic": topic, "partition": partition} for topic, partition in result.missing
+            ),
+            "clusters": _clusters(result, description),
+            "movers": () if score is None else score.movers,
+            "examples": _examples(result, description),
+            "segments": tuple(
+                {name: getattr(each, name) for name in _OF_SEGMENT}
+                | {"key": each.segment[0], "value": each.segment[1]}
+                for each in result.segments
+            ),
+        }
+    )
+
+
+def _clusters(result: WindowResult, description: BaselineDescription | None) -> tuple[dict[str, Any], ...]:
+    baseline_count = int(result.baseline_counts.sum())
+    of_divergence = of_novelty = [None] * len(result.counts)
+    if result.score is not None:
+        of_divergence = result.score.contributions.tolist()
+        of_novelty = result.score.novelty.contributions.tolist()
+    return tuple(
+        {
+            "id": cluster,
+            "count": in_window,
+            "share": in_window / result.count,
+            "baseline_share": in_baseline / baseline_count,
+            "js_contribution": js_contribution,
+            "novelty_contribution": novelty_contribution,
+            "name": description and description.names[cluster],
+            "position": description and description.positions[cluster],
+        }
+        for cluster, (in_window, in_baseline, js_contribution, novelty_contribution) in enumerate(
+            zip(
+                result.counts.tolist(),
+                result.baseline_counts.tolist(),
+                of_divergence,
+                of_novelty,
+                strict=True,
+            )
+        )
+    )
+
+
+def _examples(result: WindowResult, description: BaselineDescription | None) -> tuple[dict[str, Any], ...]:
+    """Return the examples of the movers, of the window and of the baseline."""
+    movers = result.score.movers if description is not None and result.score is not None else ()
+    of_baseline = {mover: ids for mover in movers if description and (ids := description.example_ids[mover])}
+    return tuple(
+        {
+            "cluster": cluster,
+            "event_ids": result.examples.get(cluster, ()),
+            "baseline_event_ids": of_baseline.get(cluster, ()),
+        }
+        for cluster in sorted(result.examples.keys() | of_baseline.keys())
+    )
