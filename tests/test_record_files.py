@@ -142,3 +142,10 @@ def test_missing_file_is_reported_when_it_is_read(tmp_path):
     files = EventFiles([tmp_path / "absent.jsonl"], lambda _: None)
     with pytest.raises(InputError, match=r"absent\.jsonl cannot be read \(No such file"):
         list(files.read(tmp_path / "absent.jsonl"))
+
+
+def test_record_of_another_topic_is_not_read_as_one_of_this(tmp_path):
+    path = tmp_path / "all.records.jsonl"
+    path.write_bytes(b'{"topic": "orders", "payload": "{}"}\n{"topic": "other", "payload": "{}"}\n')
+    with pytest.raises(InputError, match="line 2: a record of other, and orders is read"):
+        list(RecordFiles([path], "orders", ignore_progress).batches())

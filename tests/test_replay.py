@@ -166,6 +166,14 @@ def test_bad_events_are_counted_by_reason(replay, tmp_path):
     }
 
 
+def test_seconds_read_as_milliseconds_are_refused(replay, tmp_path):
+    events = [build_event((MONDAY_MS + HOUR_MS) // 1_000)]
+    read = replay()
+    assert list(read.run([write_events(tmp_path / "events.jsonl", events)])) == []
+    assert refused(read) == {("images", Reason.PAST): 1}
+    assert "the numbers look like seconds" in read.refusals.first[0]
+
+
 def test_change_of_mix_drifts_with_movers_and_examples(replay, tmp_path):
     """Four hours as in the baseline, then cluster 0 gives way to cluster 3."""
     lines = []
