@@ -1,12 +1,18 @@
-"""Opening of files that someone else may have made."""
+"""Files: opening those that someone else may have made, and naming those of streams."""
 
 import errno
 import os
 import stat
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote
 
-__all__ = ["open_regular"]
+__all__ = ["name_of_stream", "open_regular"]
+
+
+def name_of_stream(stream: str) -> str:
+    """Return a stream's name for use in a file's name, with `/`, `:` and `@` as %2F, %3A and %40."""
+    return quote(stream, safe="")
 
 
 def open_regular(path: Path) -> BinaryIO:

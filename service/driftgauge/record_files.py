@@ -24,6 +24,7 @@ from driftgauge.progress import Track, WorkProgress
 
 __all__ = [
     "LONGEST_LINE",
+    "OLDEST_MS",
     "EventFiles",
     "RecordFiles",
     "RecordSource",
@@ -35,6 +36,8 @@ __all__ = [
 
 LONGEST_LINE = 64 * 1024 * 1024
 """The most bytes of a line that are kept."""
+OLDEST_MS = 10_000 * 86_400_000
+"""How far the times of recorded events may be behind: they may be old, but those of 1970 have another unit."""
 
 # The lines between two reports of the progress.
 _REPORT_LINES = 1_000

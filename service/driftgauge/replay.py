@@ -16,14 +16,12 @@ from driftgauge.events.rejection import Reason, overflow
 from driftgauge.events.schemas import SchemaSource
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.progress import ignore_progress
-from driftgauge.record_files import RecordFiles, RecordSource, decode_all
+from driftgauge.record_files import OLDEST_MS, RecordFiles, RecordSource, decode_all
 from driftgauge.streams import ConfiguredStream, build_decoder
 
 __all__ = ["RecordReplay", "Replay"]
 
 _TOPIC = "recorded"
-# Records in files may be old, but the times of 1970 are numbers in another unit.
-_OLDEST_MS = 10_000 * 86_400_000
 
 
 class RecordReplay:
@@ -51,7 +49,7 @@ class RecordReplay:
         refusals: Refusals,
         topic: str,
         schemas: SchemaSource | None = None,
-        age_ms: int = _OLDEST_MS,
+        age_ms: int = OLDEST_MS,
     ) -> None:
         """Create a replay.
 

@@ -65,18 +65,25 @@ def test_baselines_of_table_events_and_mapped_records_are_equal(tmp_path):
     assert len(set(identities)) == 1
 
 
-def test_step_is_told_from_bursts_with_its_time(tmp_path):
+@pytest.mark.parametrize(
+    ("mix", "mean", "spread", "changes"),
+    [(2, 0, 1, "clusters mean spread"), (0, 1.5, 1, "mean"), (0, 0, 2, "spread")],
+)
+def test_step_is_told_from_bursts_with_its_time(tmp_path, mix, mean, spread, changes):
     random = np.random.default_rng(0)
     hours = np.repeat(np.arange(100), AN_HOUR)
-    vectors = 5 * np.eye(4)[random.integers(2, size=len(hours)) + np.where(hours < 50, 0, 2)]
-    vectors = (vectors + random.normal(scale=0.1, size=vectors.shape)).round(3).tolist()
+    is_after = hours >= 50
+    vectors = 50 * np.eye(4)[random.integers(2, size=len(hours)) + mix * is_after]
+    noise = random.normal(size=vectors.shape) * np.where(is_after, spread, 1)[:, None]
+    vectors = (vectors + noise + mean * is_after[:, None] * [0, 0, 0, 1]).round(3).tolist()
     lines = [
         line(vector, MONDAY_MS + hour * HOUR_MS) for vector, hour in zip(vectors, hours.tolist(), strict=True)
     ]
-    done, _ = fit(tmp_path, write_events(tmp_path / "events.jsonl", lines), "--json", clusters=4)
+    done, _ = fit(tmp_path, write_events(tmp_path / "events.jsonl", lines), "--json", clusters=2 + mix)
     assert done.returncode == 0, done.stderr
     (warning,) = json.loads(done.stdout)["warnings"]
-    assert re.match(r"the vectors change near 2025-11-05T0[0-4]:00:00Z: .* a divergence of [01]\.", warning)
+    names = re.findall(r"their (\w+) near 2025-11-05T0[0-4]:00:00Z by \d\.\d\d standard dev", warning)
+    assert " ".join(names) == changes
     assert f"\nwarning: {warning}\n" in done.stderr
 
 

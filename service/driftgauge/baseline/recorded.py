@@ -11,7 +11,7 @@ from driftgauge.events.mapped import MappedReader
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.progress import Track
-from driftgauge.record_files import LONGEST_LINE, RecordFiles
+from driftgauge.record_files import LONGEST_LINE, OLDEST_MS, RecordFiles
 
 __all__ = ["read_events"]
 
@@ -34,14 +34,14 @@ def read_events(
     Raises:
         InputError: The file cannot be read, has no such event, or a version must be chosen.
     """
-    # No time is too far from the clock in a file; a line that was cut is too large.
+    # No time is too far ahead of the clock in a file; a line that was cut is too large.
     selection, decoder = select_events(
         RecordFiles([path], wanted.topic, track),
         wanted,
         reader,
         refusals,
         lead_ms=LAST_MS,
-        age_ms=LAST_MS,
+        age_ms=OLDEST_MS,
         largest_bytes=LONGEST_LINE - 1,
         clock=SYSTEM_CLOCK,
     )
