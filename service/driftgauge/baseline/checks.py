@@ -1,14 +1,13 @@
-"""Validation of the vectors that a baseline is fitted on, and bounds of their overdispersion."""
+"""Validation of the vectors that a baseline is fitted on."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.baseline.moments import blocks
 from driftgauge.core.counting.assignment import DistanceMetric
-from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
 from driftgauge.errors import BaselineError
 
-__all__ = ["check_overdispersion", "check_vectors", "named", "or_fewer"]
+__all__ = ["check_vectors", "named", "or_fewer"]
 
 # Five vectors per cluster in each half, the usual minimum expectation for a chi-squared statistic.
 VECTORS_PER_CLUSTER = 10
@@ -56,35 +55,6 @@ def check_vectors(vectors: NDArray[np.float32], clusters: int, metric: DistanceM
             raise BaselineError(message)
     if (vectors.max(axis=0) == vectors.min(axis=0)).all():
         message = f"all {len(vectors):,} vectors are the same; give the model's vectors of varied inputs"
-        raise BaselineError(message)
-
-
-def check_overdispersion(overdispersion: Overdispersion, count: int) -> None:
-    """Check that windows of m vectors can have an overdispersion.
-
-    The distance of n of them from the others is at most one over the others' least share: 2 m + k, with
-    half a vector added to each of k <= m clusters. Independent vectors have (k - 1) m / (n (m - n)), which
-    is 4 / m or more. So the overdispersion of the counts stays below m^2; that of the means is below m,
-    because windows vary no more than their vectors.
-
-    Raises:
-        BaselineError: No windows of m vectors can have this overdispersion.
-    """
-    if not MIN_WINDOWS <= overdispersion.windows <= count:
-        message = (
-            f"an overdispersion must be measured on {MIN_WINDOWS} windows or more, and on at most one window "
-            f"per vector; one was measured on {overdispersion.windows:,} windows of {count:,} vectors"
-        )
-        raise BaselineError(message)
-    most = max(
-        overdispersion.counts,
-        float(np.diag(overdispersion.means).max()),
-        float(overdispersion.distances.max()),
-    )
-    if most > float(count) ** 2:
-        message = (
-            f"windows of {count:,} vectors cannot vary {most:g} times as much as windows of independent ones"
-        )
         raise BaselineError(message)
 
 
