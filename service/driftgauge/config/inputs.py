@@ -1,18 +1,19 @@
 """The settings of inputs: the encoding of a topic's records, and where an event's fields are in them."""
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
-    field_validator,
     model_serializer,
     model_validator,
 )
 
 from driftgauge.config.fields import NOT_EMPTY, Section, StreamName
-from driftgauge.config.paths import check_path
+from driftgauge.config.paths import parse_path
 
 __all__ = [
     "Condition",
@@ -30,6 +31,13 @@ _MAX_TEXT = 256
 # Float32 represents the scale, and its products with all int8 numbers.
 _MIN_SCALE, _MAX_SCALE = 1e-30, 1e30
 
+
+def _check_path(path: str) -> str:
+    parse_path(path)
+    return path
+
+
+_Path = Annotated[str, AfterValidator(_check_path)]
 _Values = Annotated[tuple[str | int | bool, ...], Field(strict=False), NOT_EMPTY]
 
 
@@ -43,7 +51,7 @@ class Source(Section):
         constant: The same text for every event.
     """
 
-    path: str | None = None
+    path: _Path | None = None
     header: str | None = None
     record: Literal["key", "value", "timestamp"] | None = None
     constant: str | None = None
@@ -52,13 +60,6 @@ class Source(Section):
     @classmethod
     def _from_text(cls, source: object) -> object:
         return {"path": source} if isinstance(source, str) else source
-
-    @field_validator("path")
-    @classmethod
-    def _check_path(cls, path: str | None) -> str | None:
-        if path is not None:
-            check_path(path)
-        return path
 
     @model_validator(mode="after")
     def _require_one(self) -> Self:
@@ -149,13 +150,8 @@ class VectorSource(Source):
     dtype: Literal["f32", "f16", "bf16", "f64", "int8"] = "f32"
     scale: Annotated[float, Field(ge=_MIN_SCALE, le=_MAX_SCALE)] = 1.0
     zero_point: Annotated[int, Field(ge=-128, le=127)] = 0
-    shape: str | None = None
+    shape: _Path | None = None
     dimension: Annotated[int, Field(ge=1)] | None = None
-
-    @field_validator("shape")
-    @classmethod
-    def _check_shape(cls, path: str | None) -> str | None:
-        return cls._check_path(path)
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -217,7 +213,8 @@ class InputSettings(Section):
         vectors: The vectors of a record; `stream` and `embedding` are the short form of one.
     """
 
-    SHORT_FORMS = ("stream", "embedding")
+    LONG_FORM = "vectors"
+    SHORT_FORMS: ClassVar[Mapping[str, str]] = {"stream": "stream", "embedding": "embedding"}
 
     encoding: Literal["json", "bytes", "avro", "protobuf", "cloudevents", "inference"] = "json"
     where: Annotated[tuple[Condition, ...], Field(strict=False)] = ()
@@ -236,19 +233,11 @@ class InputSettings(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _list_vectors(cls, settings: Any) -> Any:
+    def _preset_timestamp(cls, settings: Any) -> Any:
         if not isinstance(settings, dict):
             return settings
         preset = {"path": "time", "or": "record"} if settings.get("encoding") == "cloudevents" else None
-        settings = {"timestamp": preset, **settings}
-        if not {"stream", "embedding"} & settings.keys():
-            return settings
-        if "vectors" in settings:
-            message = "stream and embedding are the short form of vectors; give one of them"
-            raise ValueError(message)
-        fields = {name: value for name, value in settings.items() if name not in {"stream", "embedding"}}
-        short = {name: settings[name] for name in ("stream", "embedding") if name in settings}
-        return {**fields, "vectors": [short]}
+        return {"timestamp": preset, **settings}
 
     @model_validator(mode="after")
     def _check_bytes(self) -> Self:

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-__all__ = ["NAME", "Choice", "Step", "check_path", "parse_path"]
+__all__ = ["NAME", "Choice", "Step", "parse_path"]
 
 NAME = r"[^.\[\]=\"\s]+"
 """A name that stands in a path without quotes, as a regular expression."""
@@ -50,12 +50,3 @@ def parse_path(text: str) -> tuple[Step, ...]:
         message = f'{text!r} is no path; write names, dots and brackets, such as a.b[0]["x.y"][name=c].d'
         raise ValueError(message)
     return tuple(steps)
-
-
-def check_path(text: str) -> None:
-    """Check a path.
-
-    Raises:
-        ValueError: As `parse_path`.
-    """
-    parse_path(text)
