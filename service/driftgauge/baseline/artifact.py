@@ -27,7 +27,7 @@ from driftgauge.baseline.metadata import (
     SegmentName,
     faults,
 )
-from driftgauge.baseline.spreads import SpreadPair, from_array, to_array
+from driftgauge.baseline.moments import SpreadPair, from_array, to_array
 from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.reference import SegmentReference
 from driftgauge.core.statistics.overdispersion import Overdispersion

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.baseline.spreads import SpreadPair
+from driftgauge.baseline.moments import SpreadPair
 from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.core.reference import OTHER, SegmentReference
 from driftgauge.errors import BaselineError, InputError

@@ -1,30 +1,37 @@
-"""Event-time windows of the vectors: splitting by whole windows, and their overdispersion."""
+"""Event-time windows and groups of the vectors: splitting by whole ones, overdispersion, change over time."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.baseline.moments import by_groups, by_windows
 from driftgauge.baseline.quality import MIN_RATIO, overdispersion_reading
-from driftgauge.baseline.repetition import by_windows
 from driftgauge.baseline.segments import Members
 from driftgauge.core.durations import format_duration
 from driftgauge.core.reference import SegmentReference
+from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.overdispersion import (
     DISTANCES,
     MIN_WINDOWS,
     Overdispersion,
     OverdispersionEstimator,
 )
+from driftgauge.errors import InputError
+from driftgauge.events.timestamps import format_timestamp
 
 __all__ = [
     "Traffic",
     "has_enough_windows",
+    "measure_groups",
     "measure_overdispersion",
     "measure_segments",
+    "number_groups",
     "observe",
+    "report_change",
+    "report_groups",
     "report_ratio",
     "split_whole",
 ]
@@ -38,6 +45,18 @@ LEAST_WINDOWS = 2 * MIN_WINDOWS
 
 # With this limit, the larger side of a split into halves has at most five eighths of the rows.
 MAX_WINDOW_SHARE = 0.25
+
+# Fewer blocks would not find a change in the last fifth. More would cut days into parts, among whose orders
+# the last weekend of two weeks stands out.
+_BLOCKS = 20
+
+_PERMUTATIONS = 999
+
+# About one fit in 200 whose blocks are in random order passes this test.
+_LEVEL = 0.005
+
+# A smaller divergence is not worth finding, see `SmallestDrift`, and so cannot hide one that is.
+_SMALLEST = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -240,3 +259,149 @@ def report_ratio(traffic: Traffic, reference_count: int, progress: Callable[[str
             f"twentieth to that of each window; give more events, or use shorter windows"
         )
     progress(message)
+
+
+def report_change(
+    traffic: Traffic,
+    rows: NDArray[np.intp],
+    ids: NDArray[np.intp],
+    clusters: int,
+    progress: Callable[[str], None],
+) -> None:
+    """Report the largest change between the windows of m held-out vectors, unless it may be chance.
+
+    The statistic is Pearson's X2 of the counts before and after a window, at its largest. Its significance is
+    the share of orders of the blocks of windows whose statistic is as large. After bursts all orders vary as
+    much; a cycle of two periods or more, which returns to where it was, varies less than most.
+
+    Args:
+        traffic: The windows of all vectors.
+        rows: (m,), the rows of the held-out vectors.
+        ids: (m,), their clusters; no cluster is empty.
+        clusters: k.
+        progress: Receives the warning.
+    """
+    windows = len(traffic.starts_ms)
+    places = traffic.numbers[rows] * clusters + ids
+    counts = np.bincount(places, minlength=windows * clusters).reshape(windows, clusters)
+    blocks = np.add.reduceat(counts, np.unique(np.arange(_BLOCKS) * windows // _BLOCKS))
+    largest = _differences(blocks).max(initial=0)
+    random = np.random.default_rng(0)
+    orders = (_differences(random.permutation(blocks)).max(initial=0) for _ in range(_PERMUTATIONS))
+    if (1 + sum(order >= largest for order in orders)) / (1 + _PERMUTATIONS) > _LEVEL:
+        return
+    first = 1 + int(_differences(counts).argmax())
+    divergence = float(js_contributions(counts[:first].sum(axis=0), counts[first:].sum(axis=0)).sum())
+    if divergence >= _SMALLEST:
+        start = format_timestamp(int(traffic.starts_ms[first]))
+        progress(
+            f"warning: the vectors change near {start}: those before and after differ by a divergence of "
+            f"{divergence:.3f}, more than bursts or cycles explain, and a baseline of both hides drift "
+            f"of this size; give the vectors of one side alone, or, where the sides are parts of a cycle "
+            f"such as a week, those of two cycles or more"
+        )
+
+
+def _differences(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return Pearson's X2 between the rows before and from each row but the first on, of (n, k) counts."""
+    before = counts.cumsum(axis=0)
+    total, before = before[-1], before[:-1]
+    sizes, shares = before.sum(axis=1), total / total.sum()
+    squares = (np.square(before - np.outer(sizes, shares)) / shares).sum(axis=1)
+    scale = sizes * (1 - sizes / total.sum())
+    differences: NDArray[np.float64] = squares / np.maximum(scale, 1)
+    return differences
+
+
+def number_groups(
+    labels: Sequence[Mapping[str, str]] | None, key: str, progress: Callable[[str], None]
+) -> NDArray[np.intp]:
+    """Return the group of each of n vectors by a segment key, (n,), from 0 without gaps.
+
+    A vector without the key is a group of its own; their share is a warning.
+
+    Raises:
+        InputError: No vector has the key; the message states the remedy.
+    """
+    if labels is None or not any(key in own for own in labels):
+        message = (
+            f"no vector has a group {key!r}; name a segment key of the events, or a column of a table, or "
+            "leave out --group"
+        )
+        raise InputError(message)
+    alone = sum(key not in own for own in labels)
+    if alone:
+        progress(
+            f"warning: {alone / len(labels):.1%} of the vectors have no {key}; each is a group of its own"
+        )
+    numbers: dict[str | int, int] = {}
+    own = (labels_of.get(key, row) for row, labels_of in enumerate(labels))
+    return np.fromiter((numbers.setdefault(name, len(numbers)) for name in own), np.intp, len(labels))
+
+
+def measure_groups(
+    groups: NDArray[np.intp],
+    ids: NDArray[np.intp],
+    coordinates: NDArray[np.float64],
+    lengths: NDArray[np.float64],
+    hashes: NDArray[np.intp],
+) -> Overdispersion | None:
+    """Return the overdispersion by groups; None where there are fewer than 20.
+
+    The design effect of a sample of whole groups: the variance of a mean, from the squared sum of each
+    group's deviations, over that of independent vectors (L. Kish, Survey Sampling, Wiley, 1965). It divides
+    the events of baseline and window: a baseline of few groups is uncertain however large the window, and a
+    window is taken to hold groups as large as the baseline's. Each group is compared with the others.
+
+    Large groups count most, so the estimate is as uncertain as one from fewer groups of one size:
+    (sum of s^2)^2 / sum of s^4, with s the sizes. That is the number of windows that it states, at least 20:
+    a few articles of most of the paragraphs would otherwise leave a baseline without any correction.
+
+    Args:
+        groups: (m,), the group of each reference vector, from 0.
+        ids: (m,), its cluster; no cluster is empty.
+        coordinates: (m, r) float64, its coordinates from the mean of all, in standard deviations.
+        lengths: (m, 3) float64, whether it is an outlier, and its spreads.
+        hashes: (m,), its hash.
+    """
+    sizes = np.bincount(groups).astype(np.float64)
+    count = len(groups)
+    shares = np.bincount(ids) / count
+    clusters = np.zeros((len(sizes), len(shares)))
+    np.add.at(clusters, (groups, ids), 1)
+    clusters -= sizes[:, None] * shares
+    deviations = lengths.std(axis=0)
+    deviations[deviations == 0] = np.inf
+    sums, distances = (
+        np.stack([np.bincount(groups, weights=column) for column in columns.T], axis=1)
+        for columns in (coordinates, (lengths - lengths.mean(axis=0)) / deviations)
+    )
+    # A group's deviation from the whole, which contains it, is 1 - s/m times that from the others, and has
+    # 1 - s/m times the variance of independent vectors.
+    weights = 1 / (1 - sizes / count)
+    effective = int(np.square(np.square(sizes).sum()) / np.power(sizes, 4).sum())
+    if len(sizes) >= MIN_WINDOWS:
+        effective = max(effective, MIN_WINDOWS)
+    # Sums over groups, as the estimator's are over windows.
+    scale = effective / count
+    estimator = OverdispersionEstimator(
+        effective,
+        float(weights @ (np.square(clusters) / shares).sum(axis=1)) / (len(shares) - 1) * scale,
+        np.asarray((sums * weights[:, None]).T @ sums * scale, np.float64),
+        np.append(weights @ np.square(distances), weights @ by_groups(groups, hashes)) * scale,
+    )
+    return estimator.overdispersion()
+
+
+def report_groups(overdispersion: Overdispersion | None, progress: Callable[[str], None]) -> None:
+    """Report what the groups show; too few are a warning."""
+    if overdispersion is None:
+        progress(
+            f"warning: the overdispersion is not known: fewer than {MIN_WINDOWS} groups are held out; "
+            "give more groups"
+        )
+    else:
+        progress(
+            f"groups, worth {overdispersion.windows} of one size: "
+            f"{overdispersion_reading(overdispersion.counts, overdispersion.largest_mean)}"
+        )

@@ -118,10 +118,9 @@ def _fit(
     # Only this command imports scikit-learn, which is slow to load.
     from driftgauge.baseline.artifact import save
     from driftgauge.baseline.fitting import Provenance, fit_baseline
-    from driftgauge.baseline.groups import number_groups
     from driftgauge.baseline.report import describe, report_baseline
     from driftgauge.baseline.segments import choose_frequent, find_members
-    from driftgauge.baseline.windows import Traffic
+    from driftgauge.baseline.windows import Traffic, number_groups
 
     if not out.parent.is_dir():
         fault = f"{out.parent} is not a folder; create it, or choose another path for --out"

@@ -175,7 +175,7 @@ def _read_records(
     refusals: Refusals,
 ) -> VectorSet:
     """Return the vectors of a topic's records: those in a file, or those of the topic in a range."""
-    from driftgauge.baseline.recorded import read_events
+    from driftgauge.baseline.event_range import read_events
     from driftgauge.cli.topic_vectors import read_topic
     from driftgauge.events.inputs import build_reader
     from driftgauge.kafka.schema_registry import open_schema_registry

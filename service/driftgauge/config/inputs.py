@@ -37,6 +37,13 @@ def _check_path(path: str) -> str:
     return path
 
 
+def _require_one(section: Section, *fields: str) -> None:
+    if sum(getattr(section, field) is not None for field in fields) != 1:
+        *names, last = (type(section).model_fields[field].alias or field for field in fields)
+        message = f"give exactly one of {', '.join(names)} and {last}"
+        raise ValueError(message)
+
+
 _Path = Annotated[str, AfterValidator(_check_path)]
 _Values = Annotated[tuple[str | int | bool, ...], Field(strict=False), NOT_EMPTY]
 
@@ -63,10 +70,7 @@ class Source(Section):
 
     @model_validator(mode="after")
     def _require_one(self) -> Self:
-        sources = (self.path, self.header, self.record, self.constant)
-        if sum(source is not None for source in sources) != 1:
-            message = "give exactly one of path, header, record and constant"
-            raise ValueError(message)
+        _require_one(self, "path", "header", "record", "constant")
         return self
 
     @model_serializer(mode="wrap")
@@ -193,9 +197,7 @@ class Condition(Source):
 
     @model_validator(mode="after")
     def _require_one_test(self) -> Self:
-        if sum(test is not None for test in (self.values, self.not_in, self.exists)) != 1:
-            message = "give exactly one of in, not_in and exists"
-            raise ValueError(message)
+        _require_one(self, "values", "not_in", "exists")
         return self
 
 

@@ -61,13 +61,6 @@ class WarmUp(Section):
     start: Time = Field(alias="from")
     end: Time = Field(alias="until")
 
-    @model_validator(mode="after")
-    def _check_order(self) -> "WarmUp":
-        if self.end <= self.start:
-            message = "until must be later than from"
-            raise ValueError(message)
-        return self
-
 
 class BaselineSettings(Section):
     """One entry of the baseline schedule.
