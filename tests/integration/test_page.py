@@ -25,7 +25,7 @@ from driftgauge.core.windows.result import Verdict
 from driftgauge.events.timestamps import format_timestamp
 from tests.harness.case import DAY_MS, HOUR_MS, START_MS, Case
 from tests.harness.service import ReplicaProcess
-from tests.page.browser import barriers, chromium, overflow, visit
+from tests.page.browser import chromium, visit
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.stack
@@ -234,16 +234,6 @@ def test_stranger_reads_what_happened(live: LivePage) -> None:
     assert tick["x"] + tick["width"] / 2 == pytest.approx(red["x"], abs=2)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_page_has_no_barrier(live: LivePage, width: int, scheme: str) -> None:
-    with live.visit(width=width, color_scheme=scheme) as page:
-        for path in ("/", COMPARED):
-            page.goto(path)
-            assert barriers(page) == []
-            assert overflow(page) == 0, path
-
-
 def test_page_works_without_javascript(live: LivePage) -> None:
     with live.visit(java_script_enabled=False) as page:
         page.goto("/?q=no")
@@ -295,20 +285,6 @@ def test_two_windows_stand_side_by_side(live: LivePage) -> None:
         page.set_viewport_size({"width": 390, "height": 900})
         (left, right) = (each.bounding_box() for each in page.locator(".pair > section").all())
         assert left["x"] == right["x"]
-
-
-def test_page_stands_below_prefix(live: LivePage) -> None:
-    with live.visit() as page:
-        page.goto(PREFIX)
-        page.get_by_role("link", name=STREAM, exact=True).click()
-        expect(page.locator(".verdict")).to_contain_text("Drift")
-        assert (
-            page.evaluate("getComputedStyle(document.querySelector('.verdict')).borderLeftStyle") == "solid"
-        )
-        with page.expect_download():
-            page.get_by_role("link", name="CSV").click()
-        page.get_by_role("link", name="driftgauge", exact=True).click()
-        expect(page).to_have_url(re.compile(rf"{PREFIX}/\?$"))
 
 
 # The last of the file, since it adds a stream.
