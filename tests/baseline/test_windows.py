@@ -24,6 +24,14 @@ from tests.builders.baselines import silent
 from tests.builders.clocks import HOUR_MS
 
 
+def test_traffic_aligns_windows_to_epoch() -> None:
+    times_ms = np.array([5 * HOUR_MS, 2 * HOUR_MS - 1, 2 * HOUR_MS, 3 * HOUR_MS - 1, HOUR_MS], dtype=np.int64)
+    traffic = Traffic.of(times_ms, HOUR_MS)
+    assert traffic.numbers.tolist() == [2, 0, 1, 1, 0]
+    assert traffic.sizes.tolist() == [2, 2, 1]
+    assert traffic.name == "windows of 1h"
+
+
 @given(
     sizes=st.lists(st.integers(1, 40), min_size=LEAST_WINDOWS, max_size=3 * LEAST_WINDOWS),
     share=st.floats(0.05, 0.5),
@@ -46,6 +54,15 @@ def test_split_whole_keeps_windows_whole_and_meets_target(sizes: list[int], shar
     assert len(np.unique(numbers[held_out])) >= 2
     first_alone = len(np.unique(numbers[fitted])) == 1
     assert first_alone or abs(len(fitted) - target) <= max(sizes) / 2
+
+
+def test_split_whole_is_random_and_repeatable() -> None:
+    numbers = np.repeat(np.arange(LEAST_WINDOWS), 10)
+    splits = [split_whole(numbers, 5 * LEAST_WINDOWS, seed) for seed in (1, 1, 2)]
+    first, again, other = (split[0].tolist() for split in splits if split is not None)
+    assert first == again
+    assert first != other
+    assert split_whole(numbers[:-10], 5 * LEAST_WINDOWS, 0) is None, "of too few windows"
 
 
 def drawn(random: np.random.Generator, windows: int, bursts: int, length: int) -> tuple[np.ndarray, ...]:

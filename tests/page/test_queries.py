@@ -3,7 +3,7 @@
 import pytest
 from starlette.datastructures import QueryParams
 
-from driftgauge.page.queries import MissingWindowError, read_query
+from driftgauge.page.queries import MissingWindowError, read_last, read_query
 from driftgauge.page.summary import Series
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 from tests.builders.page import MadeResults
@@ -92,6 +92,11 @@ def test_unknown_start_is_missing(history, start_ms):
 def test_wrong_parameter_is_named(history, parameters, named):
     with pytest.raises(ValueError, match=f"^{named}: "):
         ask(history, **parameters)
+
+
+def test_number_of_windows_is_read():
+    assert read_last(QueryParams({}), 1_000) == 200
+    assert read_last(QueryParams({"last": "1000"}), 1_000) == 1_000
 
 
 def test_seen_names_newest_window_published_by_then():
