@@ -36,6 +36,7 @@ __all__ = [
 LONGEST_LINE = 64 * 1024 * 1024
 """The most bytes of a line that are kept."""
 
+_LARGEST_SAMPLE = 256 * 1024 * 1024
 # The lines between two reports of the progress.
 _REPORT_LINES = 1_000
 _BATCH = 1_000
@@ -268,19 +269,25 @@ def read_sample(path: Path, topic: str, now_ms: int) -> list[StoredRecord]:
     Raises:
         InputError: The file cannot be read, or a line is no record.
     """
-    if path.name.endswith(_RECORDS):
-        # The file is read to its end, and closed, before a line may be refused.
-        lines = list(read_lines(path))
-        return [
-            _parse_record(line, f"{path}, line {number}", topic, now_ms, offset)
-            for offset, (number, line) in enumerate(lines)
-        ]
     if path.name.endswith(_VALUES):
-        values = [line for _, line in read_lines(path)]
+        lines, size = [], 0
+        # The file is read to its end, and closed, before a line may be refused.
+        for number, line in read_lines(path):
+            lines.append((number, line))
+            size += len(line)
+            if size > _LARGEST_SAMPLE:
+                message = f"{path} holds more than {_LARGEST_SAMPLE:,} bytes; take fewer records as a sample"
+                raise InputError(message)
+        if path.name.endswith(_RECORDS):
+            return [
+                _parse_record(line, f"{path}, line {number}", topic, now_ms, offset)
+                for offset, (number, line) in enumerate(lines)
+            ]
+        values = [line for _, line in lines]
     else:
         try:
             with open_regular(path) as file, gzip.open(file) if path.suffix == ".gz" else file as content:
-                values = [content.read()]
+                values = [content.read(LONGEST_LINE)]
         except (OSError, EOFError, zlib.error) as error:
             reason = getattr(error, "strerror", None) or error
             message = f"{path} cannot be read ({reason}); name a file of sample records"

@@ -11,6 +11,7 @@ from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.local import LocalDriver
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import RoundResult
+from driftgauge.events.records import OLDEST_MS
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason, overflow
 from driftgauge.events.schemas import SchemaSource
@@ -22,8 +23,6 @@ from driftgauge.streams import ConfiguredStream, build_decoder
 __all__ = ["RecordReplay", "Replay"]
 
 _TOPIC = "recorded"
-# Records in files may be old, but the times of 1970 are numbers in another unit.
-_OLDEST_MS = 10_000 * 86_400_000
 
 
 class RecordReplay:
@@ -51,7 +50,7 @@ class RecordReplay:
         refusals: Refusals,
         topic: str,
         schemas: SchemaSource | None = None,
-        age_ms: int = _OLDEST_MS,
+        age_ms: int = OLDEST_MS,
     ) -> None:
         """Create a replay.
 

@@ -13,6 +13,7 @@ from driftgauge.cli.printing import json_option, message, print_blocks, print_js
 from driftgauge.cli.requeue import Requeue
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
+from driftgauge.errors import InputError
 from driftgauge.events.rejection import Reason
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.kafka.dead_letters import RefusedRecord, read_letter
@@ -111,6 +112,9 @@ def _requeue(config_path: Path, reason: str, most: int, *, send: bool, as_json: 
         if send:
             requeue.start()
         done = requeue.positions([each.index for each in span.partitions])
+        if any(done[each.index] > each.stop for each in span.partitions):
+            fault = f"{topic} was created again; delete the offsets of the group {group}, then run again"
+            raise InputError(fault)
         span.partitions = tuple(
             replace(each, start=max(each.start, done[each.index])) for each in span.partitions
         )

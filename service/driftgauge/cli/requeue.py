@@ -10,6 +10,7 @@ from driftgauge.kafka import client
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties
 from driftgauge.kafka.dead_letters import RefusedRecord
 from driftgauge.kafka.metadata import failure
+from driftgauge.kafka.transaction import ANY
 
 __all__ = ["FIRST_ORIGIN", "Requeue"]
 
@@ -41,6 +42,7 @@ class Requeue:
         # The prefix is that of the service's ids, so that the same right covers it.
         self._id = f"driftgauge.{group}"
         self._producer = client.transactional_producer(properties, self._id, lambda _: None)
+        self._sizes: dict[str, int] = {}  # the topics' numbers of partitions
 
     def __enter__(self) -> Self:
         return self
@@ -78,7 +80,8 @@ class Requeue:
     def send(self, records: Sequence[RefusedRecord], positions: Mapping[int, int]) -> None:
         """Send records back, and commit the offsets by partition up to which letters were then sent.
 
-        A record keeps its key, value, headers, partition and timestamp, which may be its event time.
+        A record keeps its key, value, headers, timestamp, which may be its event time, and partition, if
+        the topic still has it.
 
         Raises:
             AuthorizationError: The cluster denies the right.
@@ -95,7 +98,7 @@ class Requeue:
                     record.topic,
                     record.letter.value(),
                     record.letter.key(),
-                    int(record.partition),
+                    self._partition(record),
                     headers=[*record.headers, *first],
                     timestamp=record.time_ms,
                 )
@@ -110,6 +113,12 @@ class Requeue:
             raise failure(
                 error.args[0], "the transaction failed", right=self._right, remedy=remedy
             ) from error
+
+    def _partition(self, record: RefusedRecord) -> int:
+        if record.topic not in self._sizes:
+            known = self._consumer.list_topics(record.topic, REQUEST_TIMEOUT_S).topics[record.topic]
+            self._sizes[record.topic] = len(known.partitions)
+        return int(record.partition) if int(record.partition) < self._sizes[record.topic] else ANY
 
     @property
     def _right(self) -> str:

@@ -91,15 +91,11 @@ class Inspector:
 
     def inspect(self, record: RawRecord, now_ms: int) -> InspectedRecord:
         """Return what the service makes of a record that is read at wall time `now_ms`."""
-        found, unmet = FoundFields(), None
+        found: FoundFields = FoundFields()
+        unmet: Unmet | None = None
         # The decoder reports why a record cannot be read.
         with suppress(Exception):
-            reader = self._readers[record.topic() or ""]
-            value = reader.decode(record)
-            if isinstance(value, Unmet):
-                unmet = value
-            else:
-                found = find_fields(reader, record, value)
+            found, unmet = self._find(record)
         unchecked = self._unchecked(found.dimensions)
         decoder = Decoder(
             [*self._contracts, *unchecked.values()],
@@ -124,6 +120,16 @@ class Inspector:
             bool(decoded.pending),
             found,
             tuple(stream for stream, _ in found.dimensions if stream in unchecked),
+        )
+
+    def _find(self, record: RawRecord) -> tuple[FoundFields, Unmet | None]:
+        """Return the fields of a record, and the condition that filters it out; no field of one too large."""
+        reader = self._readers[record.topic() or ""]
+        if len(record.value() or b"") > self._largest_bytes:
+            return FoundFields(), None
+        value = reader.decode(record)
+        return (
+            (FoundFields(), value) if isinstance(value, Unmet) else (find_fields(reader, record, value), None)
         )
 
     def _unchecked(self, dimensions: Iterable[tuple[str, int]]) -> dict[str, BaselineContract]:
