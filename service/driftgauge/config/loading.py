@@ -16,6 +16,7 @@ from driftgauge.config.properties import code_faults
 from driftgauge.config.settings import ConnectedSettings, Settings
 from driftgauge.config.stream import StreamSettings
 from driftgauge.errors import ConfigError
+from driftgauge.files import open_regular
 
 __all__ = ["load_settings"]
 
@@ -123,7 +124,8 @@ class _Loader(yaml.SafeLoader):
 def _read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
     """Return the file's mapping and the problems found."""
     try:
-        loader = _Loader(path.read_bytes())
+        with open_regular(path) as file:
+            loader = _Loader(file.read())
         tree = loader.get_single_data()
     except OSError as error:
         message = f"{path} cannot be read ({error.strerror}); name an existing file with --config"
@@ -147,9 +149,12 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
             f"{path} does not hold a YAML mapping; it needs at least the key streams, and kafka to connect"
         )
         raise ConfigError(message)
+    if faults := code_faults(tree.get("kafka")):
+        # Further checks would make clients of these properties.
+        message = f"{path} cannot be used; correct:"
+        raise ConfigError(message, faults)
     # pydantic-settings passes the keys as keyword arguments, which must be text.
-    problems = [*loader.problems, *code_faults(tree.get("kafka"))]
-    return {str(key): value for key, value in tree.items()}, problems
+    return {str(key): value for key, value in tree.items()}, loader.problems
 
 
 # For these problems pydantic's own messages name Python types.
