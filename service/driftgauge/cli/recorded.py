@@ -1,7 +1,7 @@
 """`driftgauge replay` and `driftgauge backtest`: process recorded events without a broker."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from driftgauge.cli.options import (
     RECORDED,
     TIME,
     config_option,
+    join_options,
     range_options,
     read_range,
     read_settings,
@@ -41,15 +42,16 @@ if TYPE_CHECKING:
 __all__ = ["backtest_command", "replay_command"]
 
 
-def _source_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the argument and options that name recorded events."""
-    topic = click.option(
+_source_options = join_options(
+    click.argument("files", metavar="[FILES]...", type=RECORDED, nargs=-1),
+    config_option,
+    click.option(
         "--topic",
         help="The topic whose records FILES hold; without FILES this topic is read, from --from on."
         "  [default: the only events topic]",
-    )
-    files = click.argument("files", metavar="[FILES]...", type=RECORDED, nargs=-1)
-    return files(config_option(topic(range_options(command))))
+    ),
+    range_options,
+)
 
 
 @click.command("replay")
@@ -134,7 +136,7 @@ def _replaying(
     Raises:
         InputError: The options name no source or two.
     """
-    from driftgauge.cli.topic_vectors import TopicRecords
+    from driftgauge.cli.topic_records import TopicRecords
     from driftgauge.kafka.schema_registry import open_schema_registry
     from driftgauge.record_files import RecordFiles, choose_topic
     from driftgauge.replay import RecordReplay

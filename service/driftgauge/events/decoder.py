@@ -317,10 +317,8 @@ def _select(contract: BaselineContract, collected: _Collected, rejections: list[
             reason, detail = Reason.WRONG_MODEL, f"model_version: {event[5]!r}, the baseline's is {version!r}"
         else:
             found = count_numbers(event[2], event[3])
-            reason, detail = (
-                Reason.WRONG_DIMENSION,
-                f"embedding: {found} numbers, the baseline has {dimension}",
-            )
+            expected = f"the baseline has {dimension}" if contract.baseline else f"the first have {dimension}"
+            reason, detail = Reason.WRONG_DIMENSION, f"embedding: {found} numbers, {expected}"
         rejections.append(Rejection(row, reason, detail, contract.stream))
     return _Collected(list(compress(collected.rows, fits)), list(compress(collected.events, fits)))
 

@@ -63,7 +63,7 @@ class MappedReader:
             fields: Reads the mapping's fields alone, where the encoding has a way to do so.
         """
         self.settings = settings
-        self.unit: str = settings.timestamp.unit
+        self.unit: str | None = settings.timestamp.unit
         streams = {vector.stream.constant for vector in settings.vectors}
         self.stream = streams.pop() if len(streams) == 1 else None
         self._is_json = settings.encoding == "json"

@@ -145,16 +145,17 @@ def read_time(source: TimeSource, value: object) -> int:
     return _check_range(value if source.unit == "ms" else value * _NS[source.unit] // _MS_NS, source.unit)
 
 
-def unit_hint(time_ms: int, unit: str) -> str:
+def unit_hint(time_ms: int, unit: str | None) -> str:
     """Return which unit the number behind a wrong time looks like, and the remedy; empty where it is none.
 
     Args:
         time_ms: The time, milliseconds since the epoch.
-        unit: The unit in which the number was read.
+        unit: The unit in which a mapping says that the number is; None without a mapping.
     """
     for other, ns in _NS.items():
-        if other != unit and time_ms * ns // _NS[unit] in _LIKELY_MS:
-            return f"; the numbers look like {_UNITS[other]}: set timestamp.unit to {other} in inputs"
+        if other != (unit or "ms") and time_ms * ns // _NS[unit or "ms"] in _LIKELY_MS:
+            remedy = f"set timestamp.unit to {other} in inputs" if unit else "the contract is in milliseconds"
+            return f"; the numbers look like {_UNITS[other]}: {remedy}"
     return ""
 
 

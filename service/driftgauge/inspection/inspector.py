@@ -133,6 +133,6 @@ class Inspector:
             if stream in first and first[stream] == 1:
                 first[stream] = max(dimension, 1)
         return {
-            stream: BaselineContract(stream, "none", dimension, None, DistanceMetric.EUCLIDEAN)
+            stream: BaselineContract(stream, "", dimension, None, DistanceMetric.EUCLIDEAN)
             for stream, dimension in first.items()
         }

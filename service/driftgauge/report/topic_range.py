@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from confluent_kafka import (
+    OFFSET_BEGINNING,
     TIMESTAMP_NOT_AVAILABLE,
     Consumer,
     IsolationLevel,
@@ -23,7 +24,7 @@ from driftgauge.kafka.metadata import count_partitions, failure, require_visible
 __all__ = ["PartitionRange", "TopicRange"]
 
 _POLL_RECORDS = 1_000
-_POLL_S = 0.5
+_POLL_S = 0.1
 # A partition without a leader moves within a failover, 12 s.
 _IDLE_S = 60.0
 # So many records in a row, all later than the range, show that the partition has passed it.
@@ -59,7 +60,7 @@ class TopicRange:
         Args:
             properties: librdkafka's properties.
             topic: The topic.
-            from_ms: The first record time, milliseconds since the epoch.
+            from_ms: The first record time, milliseconds since the epoch; 0 for all records.
             until_ms: The record time before which the range ends.
 
         Raises:
@@ -79,7 +80,8 @@ class TopicRange:
         self._consumer = range_consumer(properties)
         indices = range(count)
         ends = _stable_ends(client, topic, indices)
-        starts = self._offsets_at(max(from_ms, 0), ends)
+        # A record without a time is at no time.
+        starts = self._offsets_at(from_ms if from_ms > 0 else OFFSET_BEGINNING, ends)
         stops = self._offsets_at(max(until_ms, 0), ends)
         self._until_ms = until_ms
         self.partitions = tuple(
@@ -104,6 +106,25 @@ class TopicRange:
         """
         for partition in self.partitions:
             yield from _read(self._consumer, self.topic, partition, self._until_ms)
+
+    def read_last(self, number: int) -> list[Message]:
+        """Return the last records by their timestamps, the oldest first; errors as for `batches`.
+
+        Markers of transactions and compacted records take offsets too, so a partition that has brought too
+        few is read again from further back.
+        """
+        records: list[Message] = []
+        for partition in self.partitions:
+            found: list[Message] = []
+            span, start = number, partition.stop
+            while len(found) < number and start > partition.start:
+                start = max(partition.start, partition.stop - span)
+                read = _read(self._consumer, self.topic, replace(partition, start=start), self._until_ms)
+                found = [record for batch in read for record in batch]
+                span *= 4
+            records += found[-number:]
+        records.sort(key=lambda record: (record.timestamp()[1], record.partition(), record.offset()))
+        return records[-number:]
 
     def _offsets_at(self, time_ms: int, ends: dict[int, int]) -> dict[int, int]:
         """Return each partition's first offset of a record at this time or later, else its end."""
@@ -145,7 +166,7 @@ def _read(
     position, later = partition.start, 0
     active_s = time.monotonic()
     while position < partition.stop and later < _LATER_RECORDS:
-        polled = sort_messages(consumer.consume(_POLL_RECORDS, _POLL_S))
+        polled = sort_messages(consumer.consume(min(_POLL_RECORDS, partition.stop - position), _POLL_S))
         records = polled.records
         if polled.lost:
             message = (
