@@ -91,7 +91,7 @@ def test_each_record_of_a_sample_is_read_as_its_topic_is(tmp_path):
     )
     unnamed = write_events(tmp_path / "sample.jsonl", [b"{}"])
     assert (
-        "a record names no topic; choose one with --topic: embeddings, orders"
+        "several topics, and none is named; choose one with --topic: embeddings, orders"
         in check_sample(config, unnamed).stderr
     )
 

@@ -15,7 +15,7 @@ from driftgauge.baseline.segments import parse_choice
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings, load_settings
 from driftgauge.core.durations import parse_duration
-from driftgauge.errors import InputError
+from driftgauge.errors import ConfigError, InputError
 from driftgauge.events.timestamps import parse_timestamp
 
 __all__ = [
@@ -155,7 +155,18 @@ def read_settings(
 
     Args:
         path: The YAML file.
-        connects: Require the section `kafka`, because the command connects to it.
+        connects: Require the section `kafka` and properties that the client accepts, because the command
+            connects to it.
         check: See `load_settings`.
+
+    Raises:
+        ConfigError: As `load_settings`, or the client refuses a property.
     """
-    return load_settings(path, os.environ, connects=connects, check=check)
+    settings = load_settings(path, os.environ, connects=connects, check=check)
+    if connects:
+        from driftgauge.kafka.client import property_problems
+
+        if problems := property_problems(settings.kafka):
+            fault = f"{path} cannot be used; correct:"
+            raise ConfigError(fault, problems)
+    return settings

@@ -32,6 +32,7 @@ from driftgauge.core.durations import format_duration
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.errors import InputError
 from driftgauge.events.timestamps import format_timestamp
+from driftgauge.files import writing
 from driftgauge.records.descriptions import BaselineDescription
 from driftgauge.records.results import result_record
 
@@ -192,14 +193,8 @@ def _write_history(
     from driftgauge.history import write_history
     from driftgauge.streams import watch
 
-    try:
-        with path.open("wb") as file:
-            number = write_history(results, map(watch, streams), file, labels)
-    except OSError as error:
-        fault = (
-            f"{path}: cannot write the gauges: {error.strerror}; check the folder, its rights and its space"
-        )
-        raise InputError(fault) from error
+    with writing(path, "the gauges"), path.open("wb") as file:
+        number = write_history(results, map(watch, streams), file, labels)
     message(f"wrote {number:,} samples of {len(results):,} results to {path}")
 
 
