@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from driftgauge.cli.options import TIME, config_option, read_settings
-from driftgauge.cli.printing import json_option, message, print_blocks, print_json, print_line
+from driftgauge.cli.printing import json_option, message, print_blocks, print_json, print_line, print_report
 from driftgauge.cli.requeue import Requeue
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
@@ -80,10 +80,7 @@ def _show(config_path: Path, reason: str | None, from_ms: int | None, number: in
             {"origin": record.origin, "reason": record.reason, "detail": record.detail, "parts": rows}
         )
         blocks += [f"{record.origin}: {record.reason}: {record.detail}", Table((), rows, text=(0, 1))]
-    if as_json:
-        print_json({"records": shown})
-    else:
-        print_blocks(blocks or [_NONE])
+    print_report({"records": shown}, lambda _: blocks or [_NONE], as_json=as_json)
 
 
 @dead_letters_group.command("requeue")
@@ -110,10 +107,8 @@ def _requeue(config_path: Path, reason: str, most: int, *, send: bool, as_json: 
     ):
         if send:
             requeue.start()
-        done = requeue.positions([each.index for each in span.partitions])
-        span.partitions = tuple(
-            replace(each, start=max(each.start, done[each.index])) for each in span.partitions
-        )
+        done = requeue.positions([each.index for each in span.ranges])
+        span.ranges = tuple(replace(each, start=max(each.start, done[each.index])) for each in span.ranges)
         for letters in span.batches():
             chosen, end = [], 0
             for record in map(read_letter, letters):

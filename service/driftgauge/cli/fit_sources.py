@@ -155,7 +155,6 @@ def _read_records(
     """
     from driftgauge.baseline.event_range import select_events
     from driftgauge.baseline.recorded import read_events
-    from driftgauge.cli.topic_records import TopicRecords
     from driftgauge.events.inputs import build_reader
     from driftgauge.kafka.schema_registry import open_schema_registry
     from driftgauge.report.topic_range import TopicRange
@@ -168,11 +167,11 @@ def _read_records(
         if source is not None:
             return read_events(source, wanted, reader, track, refusals)
         first_ms, end_ms = wanted.from_ms - wanted.slack_ms, wanted.until_ms + wanted.slack_ms
-        with TopicRange(settings.kafka, wanted.topic, first_ms, end_ms) as found:
-            partitions = f"{len(found.partitions)} partitions of {wanted.topic}"
-            message(f"reading about {found.offsets:,} offsets of {partitions}")
+        with TopicRange(settings.kafka, wanted.topic, first_ms, end_ms, track) as records:
+            partitions = f"{len(records.ranges)} partitions of {wanted.topic}"
+            message(f"reading about {records.offsets:,} offsets of {partitions}")
             selection, decoder = select_events(
-                TopicRecords(found, track),
+                records,
                 wanted,
                 reader,
                 refusals,

@@ -137,7 +137,6 @@ def _replaying(
     Raises:
         InputError: The options name no source or two.
     """
-    from driftgauge.cli.topic_records import TopicRecords
     from driftgauge.kafka.schema_registry import open_schema_registry
     from driftgauge.record_files import RecordFiles, choose_topic
     from driftgauge.replay import RecordReplay
@@ -168,8 +167,9 @@ def _replaying(
             yield replay, replay.count(RecordFiles(files, topic, track))
         else:
             from_ms, until_ms = read_range(from_ms, until_ms)
-            with TopicRange(settings.kafka, topic, from_ms - slack_ms, until_ms + slack_ms) as span:
-                yield replay, replay.count(TopicRecords(span, track), from_ms, until_ms)
+            first_ms, end_ms = from_ms - slack_ms, until_ms + slack_ms
+            with TopicRange(settings.kafka, topic, first_ms, end_ms, track) as records:
+                yield replay, replay.count(records, from_ms, until_ms)
     if not replay.events:
         message(f"no event was counted; {replay.records:,} records were read")
     for (stream, size_ms), number in sorted(replay.late.items()):

@@ -259,9 +259,10 @@ class Decoder:
             valid &= vectors.any(axis=1)
         if not valid.all():
             is_cosine = contract.metric is DistanceMetric.COSINE
+            is_zero = ~vectors.any(axis=1) if is_cosine else np.zeros_like(valid)
             for reason, is_faulty in (
                 (Reason.NON_FINITE, ~are_finite(vectors)),
-                (Reason.ZERO_VECTOR, is_cosine & ~vectors.any(axis=1)),
+                (Reason.ZERO_VECTOR, is_zero),
                 (Reason.FUTURE, lead_ms > self._lead_ms),
                 (Reason.PAST, lead_ms < -self._age_ms),
             ):

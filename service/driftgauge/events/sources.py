@@ -41,6 +41,8 @@ _US_NS = 1_000
 _HAS_OFFSET = re.compile(r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})$")
 _DECIMAL = re.compile(r"([0-9]{1,19})(?:\.([0-9]{1,9})[0-9]*)?")
 _DAY_MS = 86_400_000
+# A vector whose numbers were not made objects is a view.
+_LISTS = (list, memoryview)
 
 
 def compile_source(source: Source) -> Getter:
@@ -194,7 +196,7 @@ def _compile_step(step: Step) -> Callable[[object, object], object]:
     if isinstance(step, str):
         return _compile_name(step)
     if isinstance(step, int):
-        return lambda _, value: value[step] if type(value) is list and step < len(value) else None
+        return lambda _, value: value[step] if isinstance(value, _LISTS) and step < len(value) else None
     get = _compile_name(step.field)
 
     def is_chosen(item: object) -> bool:
@@ -203,7 +205,7 @@ def _compile_step(step: Step) -> Callable[[object, object], object]:
         except ValueError:
             return False
 
-    return lambda _, value: next(filter(is_chosen, value), None) if type(value) is list else None
+    return lambda _, value: next(filter(is_chosen, value), None) if isinstance(value, _LISTS) else None
 
 
 def _compile_name(name: str) -> Callable[[object, object], object]:

@@ -140,7 +140,10 @@ def propose(topic: str, records: Sequence[RawRecord], schemas: SchemaSource | No
         # Of as many records the first encoding's.
         key=lambda each: len(each[1]) if each[0] != "bytes" else 0.5,
     )
-    own = [stream for _, value in decoded if encoding == "json" and (stream := _own_stream(value))]
+    own: list[str] = []
+    for _, value in decoded if encoding == "json" else ():
+        with suppress(EventError):
+            own.append(validate_event(value).stream)
     if len(own) > len(decoded) // 2:
         return Proposal(sorted(set(own)))
     fields = _find_fields(decoded)
@@ -193,13 +196,6 @@ def _decode(
         )
         raise BrokerError(message)
     return decoded[::-1]
-
-
-def _own_stream(value: object) -> str | None:
-    """Return the stream of an event in the service's own contract; None for another value."""
-    with suppress(EventError):
-        return validate_event(value).stream
-    return None
 
 
 def _find_fields(decoded: Sequence[tuple[RawRecord, object]]) -> list[_Field]:

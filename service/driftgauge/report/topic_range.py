@@ -17,9 +17,11 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from driftgauge.core.partition import name_partition
 from driftgauge.errors import BrokerError, InputError
+from driftgauge.events.records import RawRecord
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties, admin, range_consumer
 from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.metadata import count_partitions, failure, require_visible
+from driftgauge.progress import Track, WorkProgress, ignore_progress
 
 __all__ = ["PartitionRange", "TopicRange"]
 
@@ -41,20 +43,28 @@ class PartitionRange:
 
 
 class TopicRange:
-    """The records of a topic between two record times, up to the end of each partition at the start.
+    """The records of a topic between two record times, up to the end of each partition; a `RecordSource`.
 
-    Partitions are read one after the other, so that the same log gives the same order of records. Records of
-    open and aborted transactions are left out. Record times need not be in order: a partition has passed the
-    range once many records in a row are later. The first later record alone would not do, since a producer
-    with a wrong clock, or the marker of a transaction, would end the range.
+    The end is that at the start. Partitions are read one after the other, so that the same log gives the
+    same order of records. Records of open and aborted transactions are left out. Record times need not be in
+    order: a partition has passed the range once many records in a row are later. The first later record alone
+    would not do, since a producer with a wrong clock, or the marker of a transaction, would end the range.
 
     Attributes:
         topic: The topic.
-        partitions: The offsets of each partition that has any.
+        ranges: The offsets of each partition that has any.
         offsets: About how many offsets will be read.
+        partitions: A number that is above the index of each partition.
     """
 
-    def __init__(self, properties: KafkaProperties, topic: str, from_ms: int, until_ms: int) -> None:
+    def __init__(
+        self,
+        properties: KafkaProperties,
+        topic: str,
+        from_ms: int,
+        until_ms: int,
+        track: Track = ignore_progress,
+    ) -> None:
         """Find the offsets.
 
         Args:
@@ -62,6 +72,7 @@ class TopicRange:
             topic: The topic.
             from_ms: The first record time, milliseconds since the epoch; 0 for all records.
             until_ms: The record time before which the range ends.
+            track: Receives the progress of `batches`.
 
         Raises:
             AuthorizationError: The cluster does not let this client read the topic.
@@ -83,13 +94,14 @@ class TopicRange:
         # A record without a time is at no time.
         starts = self._offsets_at(from_ms if from_ms > 0 else OFFSET_BEGINNING, ends)
         stops = self._offsets_at(max(until_ms, 0), ends)
-        self._until_ms = until_ms
-        self.partitions = tuple(
+        self._until_ms, self._track = until_ms, track
+        self.ranges = tuple(
             PartitionRange(index, starts[index], ends[index])
             for index in indices
             if starts[index] < ends[index]
         )
-        self.offsets = sum(max(min(stops[each.index], each.stop) - each.start, 0) for each in self.partitions)
+        self.partitions = 1 + max((each.index for each in self.ranges), default=0)
+        self.offsets = sum(max(min(stops[each.index], each.stop) - each.start, 0) for each in self.ranges)
 
     def __enter__(self) -> "TopicRange":
         return self
@@ -104,8 +116,18 @@ class TopicRange:
             AuthorizationError: The cluster does not let this client read the topic.
             BrokerError: The cluster does not answer, or has deleted records of the range.
         """
-        for partition in self.partitions:
-            yield from _read(self._consumer, self.topic, partition, self._until_ms)
+        done = 0
+        self._track(WorkProgress("records read", done, self.offsets))
+        for partition in self.ranges:
+            for records in _read(self._consumer, self.topic, partition, self._until_ms):
+                done += len(records)
+                if records:
+                    yield records
+                self._track(WorkProgress("records read", done, self.offsets))
+
+    def place(self, record: RawRecord) -> str:
+        """Return where a record stands, in words."""
+        return f"{name_partition((self.topic, record.partition() or 0))}@{record.offset()}"
 
     def read_last(self, number: int) -> list[Message]:
         """Return the last records by their timestamps, the oldest first; errors as for `batches`.
@@ -114,7 +136,7 @@ class TopicRange:
         few is read again from further back.
         """
         records: list[Message] = []
-        for partition in self.partitions:
+        for partition in self.ranges:
             found: list[Message] = []
             span, start = number, partition.stop
             while len(found) < number and start > partition.start:
