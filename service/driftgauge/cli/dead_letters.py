@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from driftgauge.cli.options import TIME, config_option, read_settings
-from driftgauge.cli.printing import json_option, message, print_blocks, print_json, print_line, print_report
+from driftgauge.cli.printing import json_option, message, print_json, print_line, print_report
 from driftgauge.cli.requeue import Requeue
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
@@ -45,12 +45,10 @@ def _list(config_path: Path, from_ms: int | None, *, as_json: bool) -> None:
     """Count the refused records by topic and reason."""
     records = _read(read_settings(config_path), from_ms)
     found = sorted(Counter((record.topic, record.reason) for record in records).items())
-    if as_json:
-        counts = [{"topic": topic, "reason": reason, "records": number} for (topic, reason), number in found]
-        print_json({"refused": counts})
-        return
+    counts = [{"topic": topic, "reason": reason, "records": number} for (topic, reason), number in found]
     rows = [(topic, reason, f"{number:,}") for (topic, reason), number in found]
-    print_blocks([Table(("topic", "reason", "records"), rows, text=(0, 1))] if rows else [_NONE])
+    blocks = [Table(("topic", "reason", "records"), rows, text=(0, 1))] if rows else [_NONE]
+    print_report({"refused": counts}, lambda _: blocks, as_json=as_json)
 
 
 @dead_letters_group.command("show")
