@@ -1,12 +1,16 @@
-"""Opening of files that someone else may have made."""
+"""Opening of files that someone else may have made, and the report of files that cannot be written."""
 
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["open_regular"]
+from driftgauge.errors import InputError
+
+__all__ = ["open_regular", "writing"]
 
 
 def open_regular(path: Path) -> BinaryIO:
@@ -21,3 +25,13 @@ def open_regular(path: Path) -> BinaryIO:
         file.close()
         raise OSError(errno.EINVAL, "a pipe, a device or another special file, and not a regular one")
     return file
+
+
+@contextmanager
+def writing(path: Path, what: str) -> Iterator[None]:
+    """Raise InputError where a file, which the message calls `what`, cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        fault = f"{path}: cannot write {what}: {error.strerror}; check the folder, its rights and its space"
+        raise InputError(fault) from error

@@ -123,11 +123,11 @@ def choose_topic(settings: Settings, topic: str | None, remedy: str = "choose on
     topics = settings.topics.events
     listed = ", ".join(topics)
     if topic is None and len(topics) > 1 and settings.inputs:
-        message = f"the configuration reads several topics; {remedy}: {listed}"
+        message = f"the configuration reads several topics, and none is named; {remedy}: {listed}"
         raise ConfigError(message)
     topic = topic or topics[0]
     if topic not in topics:
-        message = f"{topic} is not read; add it to topics.events, or choose one of: {listed}"
+        message = f"{topic} is not read; add it to topics.events, or {remedy}: {listed}"
         raise ConfigError(message)
     return topic
 

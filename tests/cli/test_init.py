@@ -11,6 +11,7 @@ import pytest
 import yaml
 from confluent_kafka import Producer
 
+from driftgauge.inspection import proposal
 from driftgauge.inspection.proposal import measure_vector
 from tests.builders.clocks import MONDAY_MS
 from tests.builders.events import build_event, write_events
@@ -326,6 +327,19 @@ def test_topic_without_vectors_and_existing_file_are_refused(tmp_path):
     done = run("init", write_sample(tmp_path, nested), "--output", config)
     assert (done.returncode, config.read_text("utf-8")) == (1, "mine")
     assert "File exists" in done.stderr
+
+
+def test_what_does_not_connect_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(proposal, "_PATIENCE_S", 0.1)
+    sample = write_sample(tmp_path, in_avro)
+    done = run("init", sample, "--registry", "http://127.0.0.1:1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the schema registry gave no schema for 0.1 s; check --registry" in done.stderr
+    done = run("init", sample, DRIFTGAUGE_KAFKA__NOPE="1")
+    assert done.returncode == 2
+    assert done.stderr.startswith("driftgauge: the options and the variables DRIFTGAUGE_… do not connect;")
+    assert "nope" in done.stderr
+    assert "driftgauge.yaml" not in done.stderr
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f16", "bf16", "f64"])

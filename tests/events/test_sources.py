@@ -22,10 +22,6 @@ VALUE = {
 }
 
 
-class OtherMapping(dict):
-    """A mapping that is no plain dict."""
-
-
 @pytest.mark.parametrize(
     ("path", "found"),
     [
@@ -58,14 +54,6 @@ def test_path_is_followed_until_it_ends(path, found):
 @pytest.mark.parametrize("path", ["a", "a.b", "a[0]", "a[x=y]"])
 def test_path_into_other_values_is_missing(path, value):
     assert compile_path(path)(value) is None
-
-
-@pytest.mark.parametrize("depth", [0, 1, 2])
-def test_path_goes_on_within_mapping_that_is_no_dict(depth):
-    value = 1
-    for place, name in enumerate(["c", "b", "a"]):
-        value = OtherMapping({name: value}) if place == depth else {name: value}
-    assert compile_path("a.b.c")(value) == 1
 
 
 def get(stored=None, value=None, /, **source):

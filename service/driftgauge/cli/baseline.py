@@ -8,7 +8,8 @@ from urllib.parse import quote
 import click
 
 from driftgauge.baseline.segments import SegmentChoice
-from driftgauge.cli.fit_sources import Selection, choose_name, read_source, source_options
+from driftgauge.baseline.stream_decoder import TopicEvents
+from driftgauge.cli.fit_sources import choose_name, read_source, source_options
 from driftgauge.cli.options import FILE, SEGMENT, WINDOW_LENGTH
 from driftgauge.cli.printing import counted_refusals, json_option, message, print_report
 from driftgauge.cli.progress import show_progress
@@ -136,10 +137,12 @@ def _fit(
     for stream, file in files.items():
         if len(files) > 1:
             message(f"stream {stream}, to {file}:")
-        selection = Selection(stream, model_version, DistanceMetric(metric), keys, name)
+        wanted = TopicEvents(
+            "", stream, model_version=model_version, metric=DistanceMetric(metric), keys=keys, name=name
+        )
         warnings: list[str] = []
         with show_progress() as track, counted_refusals() as refusals:
-            read = read_source(selection, track, refusals, **source)
+            read = read_source(wanted, track, refusals, **source)
             choices = segments
             if not keys:
                 choices = choose_frequent(read.segments or (), clusters, message)

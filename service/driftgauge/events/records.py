@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NO_TIMESTAMP", "Headers", "RawRecord", "Records", "StoredRecord", "credible_ms"]
+__all__ = ["NO_TIMESTAMP", "Headers", "RawRecord", "Records", "StoredRecord", "credible_ms", "read_headers"]
 
 Headers = Sequence[tuple[str, str | bytes | None]]
 
@@ -40,6 +40,14 @@ class RawRecord(Protocol):
 
     def offset(self) -> int | None:
         """Return the offset."""
+
+
+def read_headers(record: RawRecord) -> Headers:
+    """Return a record's headers; none where the client fails on a name that is not UTF-8."""
+    try:
+        return record.headers() or ()
+    except SystemError:
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
