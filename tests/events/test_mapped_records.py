@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from driftgauge.events import mapped_fields as rows_module
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason
-from tests.events.mapped import IMAGES, TIME_MS, accept, decode, value
+from tests.events.mapped import IMAGES, TIME_MS, accept, decode, refuse, value
 from tests.events.test_own_contract import NUMBERS, ODDITIES, SPACE
 from tests.examples import examples
 
@@ -115,6 +115,17 @@ VALID_RECORDS = {
         ),
         2,
     ),
+    "json in text": (
+        {
+            "stream": {"constant": "images"},
+            "timestamp": "p[json].t",
+            "event_id": "id",
+            "model_version": "p[json].m",
+            "embedding": "p[json].v",
+        },
+        StoredRecord(value(id="e", p=json.dumps({"t": TIME_MS, "m": "v1", "v": [0.5, -1.25, 3, 0.1]}))),
+        1,
+    ),
     "bytes": (
         {
             "encoding": "bytes",
@@ -186,6 +197,18 @@ def near_records(draw, record):
     ]
     key = draw(st.none() | st.just(record.key()) | st.binary(max_size=3))
     return StoredRecord(raw, stored_key=key, stored_headers=headers)
+
+
+@pytest.mark.parametrize("text", ["", "{", "x" * 9, "[" * 5_000, "\ufeff{}", '{"v":[NaN]}', '{"v":1e999}'])
+def test_text_that_is_no_json_is_invalid(text):
+    rejection = refuse({**IMAGES, "embedding": "p[json].v"}, value(p=text))
+    assert (rejection.reason, rejection.stream) == (Reason.INVALID, "images")
+    assert rejection.detail.startswith("[json]: the text is no JSON (")
+
+
+def test_bool_is_no_number_where_the_list_is_escaped_in_text():
+    text = rb'{"p":"{\"v\":\u005btrue,1,1,1\u005d}"}'
+    assert refuse({**IMAGES, "embedding": "p[json].v"}, text).reason is Reason.INVALID
 
 
 @pytest.mark.parametrize("encoding", sorted(VALID_RECORDS))

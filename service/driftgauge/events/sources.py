@@ -1,17 +1,20 @@
 """Sources of an event's fields: where they are in a record, compiled to functions."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from math import inf, modf
-from typing import TypeAlias, TypeGuard
+from typing import Any, TypeAlias, TypeGuard
 from uuid import UUID
 
+import orjson
+
 from driftgauge.config.inputs import Source, TimeSource
-from driftgauge.config.paths import Choice, Step, parse_path
+from driftgauge.config.paths import Choice, Json, Step, parse_path
 from driftgauge.events.messages import field_getter, timestamp_ms
 from driftgauge.events.records import NO_TIMESTAMP, RawRecord
+from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.timestamps import LAST_MS, read_timestamp
 
 __all__ = [
@@ -47,6 +50,8 @@ _LIKELY_MS = range(978_307_200_000, 4_102_444_800_000)
 _HAS_OFFSET = re.compile(r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})$")
 _DECIMAL = re.compile(r"([0-9]{1,19})(?:\.([0-9]{1,9})[0-9]*)?")
 _DAY_MS = 86_400_000
+# All fields of a record that are in one text parse it once.
+_parse_json = lru_cache(maxsize=1)(orjson.loads)
 
 
 def compile_source(source: Source) -> Getter:
@@ -208,24 +213,18 @@ def _get_timestamp(record: RawRecord, _: object) -> int | None:
 
 def compile_steps(steps: Sequence[Step]) -> Callable[[object, object], object]:
     """Return the function that follows steps into a value, its second argument; the first is not used."""
-    takes = [_compile_step(step) for step in steps]
+    takes = [_COMPILERS[type(step)](step) for step in steps]
     if len(takes) == 1:
         return takes[0]
     named = list(zip(steps, takes, strict=True))
 
     def follow(_: object, value: object) -> object:
         for step, take in named:
-            # In place: objects of JSON are what most values consist of. They have no number and no choice.
+            # In place: objects of JSON are what most values consist of. They are read by name alone.
             value = value.get(step) if type(value) is dict else take(None, value)
         return value
 
     return follow
-
-
-def _compile_step(step: Step) -> Callable[[object, object], object]:
-    if isinstance(step, str):
-        return _compile_name(step)
-    return _compile_index(step) if isinstance(step, int) else _compile_choice(step)
 
 
 def _compile_name(name: str) -> Callable[[object, object], object]:
@@ -241,6 +240,18 @@ def _compile_name(name: str) -> Callable[[object, object], object]:
         return getter(value)
 
     return take
+
+
+def _enter_json(_: object, value: object) -> object:
+    """Return the JSON value of a text; None where there is no text.
+
+    Raises:
+        EventError: The text is no JSON.
+    """
+    try:
+        return _parse_json(value) if isinstance(value, str | bytes) else None
+    except ValueError as error:
+        raise EventError(Reason.INVALID, f"[json]: the text is no JSON ({error})") from None
 
 
 def _compile_index(index: int) -> Callable[[object, object], object]:
@@ -265,3 +276,11 @@ def _is_list(value: object) -> TypeGuard[Sequence[object]]:
     if type(value) is list:
         return True
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+_COMPILERS: Mapping[type[Step], Callable[[Any], Callable[[object, object], object]]] = {
+    str: _compile_name,
+    int: _compile_index,
+    Choice: _compile_choice,
+    Json: lambda _: _enter_json,
+}
