@@ -200,8 +200,9 @@ def near_records(draw, record):
 
 
 @pytest.mark.parametrize("text", ["", "{", "x" * 9, "[" * 5_000, "\ufeff{}", '{"v":[NaN]}', '{"v":1e999}'])
-def test_text_that_is_no_json_is_invalid(text):
-    rejection = refuse({**IMAGES, "embedding": "p[json].v"}, value(p=text))
+@pytest.mark.parametrize("where", [[], [{"path": "p[json].v", "exists": True}]], ids=["read", "condition"])
+def test_text_that_is_no_json_is_invalid(text, where):
+    rejection = refuse({**IMAGES, "embedding": "p[json].v", "where": where}, value(p=text))
     assert (rejection.reason, rejection.stream) == (Reason.INVALID, "images")
     assert rejection.detail.startswith("[json]: the text is no JSON (")
 
