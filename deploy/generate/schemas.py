@@ -25,13 +25,13 @@ _SHORT_FORMS = {
     "StreamSettings": ("baselines", ["baseline"]),
     "InputSettings": ("vectors", ["stream", "embedding"]),
 }
+_PATHS = ("Source", "TimeSource", "VectorSource")
 # Of CloudEvents the timestamp has a default.
 _REQUIRED_TIME = {
     "required": [],
     "if": {"required": ["encoding"], "properties": {"encoding": {"const": "cloudevents"}}},
     "else": {"required": ["timestamp"]},
 }
-_PATHS = ("Source", "TimeSource", "VectorSource")
 
 
 class _Generator(GenerateJsonSchema):
@@ -64,6 +64,6 @@ def _schema(name: str, model: type[BaseModel]) -> str:
         for kind, (long, short) in _SHORT_FORMS.items():
             definitions[kind]["required"].remove(long)
             definitions[kind]["properties"] |= {key: {"description": f"Short for {long}."} for key in short}
-        definitions["InputSettings"] |= _REQUIRED_TIME
         definitions |= {kind: {"anyOf": [{"type": "string"}, definitions[kind]]} for kind in _PATHS}
+        definitions["InputSettings"] |= _REQUIRED_TIME
     return to_json(schema)

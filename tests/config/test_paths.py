@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftgauge.config.paths import Choice, Json, parse_path
+from driftgauge.config.paths import Choice, Json, check_path, parse_path
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,8 @@ def test_path_has_steps(text, steps):
 def test_other_text_is_no_path(text):
     with pytest.raises(ValueError, match="is no path; write names, dots and brackets"):
         parse_path(text)
+    with pytest.raises(ValueError, match="is no path"):
+        check_path(text)
 
 
 NAMES = st.text(st.characters(exclude_characters='.[]="', exclude_categories=["Z", "C"]), min_size=1)

@@ -12,7 +12,7 @@ from pydantic import (
 )
 
 from driftgauge.config.fields import NOT_EMPTY, Section, StreamName
-from driftgauge.config.paths import parse_path
+from driftgauge.config.paths import check_path
 
 __all__ = [
     "Condition",
@@ -58,7 +58,7 @@ class Source(Section):
     @classmethod
     def _check_path(cls, path: str | None) -> str | None:
         if path is not None:
-            parse_path(path)
+            check_path(path)
         return path
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-__all__ = ["NAME", "Choice", "Json", "Step", "parse_path"]
+__all__ = ["NAME", "Choice", "Json", "Step", "check_path", "parse_path"]
 
 NAME = r"[^.\[\]=\"\s]+"
 """A name that stands in a path without quotes, as a regular expression."""
@@ -59,3 +59,12 @@ def parse_path(text: str) -> tuple[Step, ...]:
         )
         raise ValueError(message)
     return tuple(steps)
+
+
+def check_path(text: str) -> None:
+    """Check a path.
+
+    Raises:
+        ValueError: As `parse_path`.
+    """
+    parse_path(text)
