@@ -24,6 +24,12 @@ _MODELS: dict[str, type[BaseModel]] = {
 # What the models' validators also accept: short forms of lists, and a path as text.
 _WITH_SHORT_FORMS = (StreamSettings, InputSettings)
 _PATHS = ("Source", "TimeSource", "VectorSource")
+# Of CloudEvents the timestamp has a default.
+_REQUIRED_TIME = {
+    "required": [],
+    "if": {"required": ["encoding"], "properties": {"encoding": {"const": "cloudevents"}}},
+    "else": {"required": ["timestamp"]},
+}
 
 
 class _Generator(GenerateJsonSchema):
@@ -59,4 +65,5 @@ def _schema(name: str, model: type[BaseModel]) -> str:
             description = {"description": f"Short for {kind.LONG_FORM}."}
             section["properties"] |= dict.fromkeys(kind.SHORT_FORMS, description)
         definitions |= {kind: {"anyOf": [{"type": "string"}, definitions[kind]]} for kind in _PATHS}
+        definitions["InputSettings"] |= _REQUIRED_TIME
     return to_json(schema)

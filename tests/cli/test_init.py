@@ -19,7 +19,7 @@ from tests.cli.command import run
 from tests.events.golden_encodings import embedded_class, embedded_file
 from tests.events.schema_records import AVRO, ID, avro, framed, serialized
 from tests.harness.demo import EmbeddedBroker
-from tests.harness.registry_server import serve_answers
+from tests.harness.registry_server import serve_schemas
 
 TOPIC = "orders"
 RECORDS = 24
@@ -49,7 +49,7 @@ def attributes(number):
         "id": f"c{number}",
         "source": "/s",
         "type": "embedded",
-        "time": time_text(number),
+        **({"time": time_text(number)} if number else {}),
     }
 
 
@@ -72,6 +72,11 @@ def binary(number):
         "payload": {"v": VECTORS[number].tolist()},
         "headers": {**headers, "content-type": "application/json"},
     }
+
+
+def outbox(number):
+    payload = {"at": MONDAY_MS + number, "v": VECTORS[number].tolist(), "text": '{"no JSON'}
+    return {"payload": {"id": number, "payload": json.dumps(payload)}}
 
 
 def inference(number):
@@ -161,7 +166,6 @@ CASES: dict[Any, Any] = {
             "encoding": "cloudevents",
             "stream": {"constant": TOPIC},
             "embedding": {"path": "data.v", "dtype": "f16"},
-            "timestamp": "time",
             "event_id": "id",
             "model_version": "data.model_version",
         },
@@ -173,10 +177,20 @@ CASES: dict[Any, Any] = {
             "encoding": "cloudevents",
             "stream": {"constant": TOPIC},
             "embedding": "data.v",
-            "timestamp": "time",
             "event_id": "id",
         },
         ("model_version: no field was found for it",),
+    ),
+    outbox: (
+        [TOPIC],
+        {
+            "encoding": "json",
+            "stream": {"constant": TOPIC},
+            "embedding": "payload[json].v",
+            "timestamp": "payload[json].at",
+            "event_id": "id",
+        },
+        (),
     ),
     inference: (
         ["encoder"],
@@ -237,20 +251,11 @@ CASES: dict[Any, Any] = {
 FILTERED = {debezium: 2}
 
 
-def answer(path, _):
-    """Answer as a registry with a schema of each type."""
-    found = {
-        str(ID): {"schema": json.dumps(AVRO)},
-        str(ID + 1): {"schema": serialized(embedded_file()), "schemaType": "PROTOBUF"},
-    }.get(path.partition("?")[0].rpartition("/")[2])
-    return (404, b'{"error_code": 40403}') if found is None else (200, json.dumps(found).encode())
-
-
 @pytest.mark.parametrize("build", CASES, ids=lambda build: build.__name__)
 def test_proposal_loads_and_reads_what_it_was_made_from(tmp_path, build):
     streams, mapping, doubts = CASES[build]
     sample, config = write_sample(tmp_path, build), tmp_path / "driftgauge.yaml"
-    with serve_answers(answer) as url:
+    with serve_schemas({ID: AVRO, ID + 1: serialized(embedded_file())}) as url:
         registry = ["--registry", url] if build in {in_avro, in_protobuf} else []
         done = run("init", sample, *registry, "--output", config)
         assert (done.returncode, done.stdout) == (0, "")

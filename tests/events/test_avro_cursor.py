@@ -448,6 +448,11 @@ def test_items_of_lists_are_read(path):
     assert read_after_event({"type": "array", "items": items}, raw, mapping=mapping) == [path != "x[0]"]
 
 
+def test_json_in_text_is_read():
+    mapping = MAPPING | {"segments": {"part": "x[json].b"}}
+    assert read_after_event("string", sized(b'{"b":"de"}'), mapping=mapping) == [True]
+
+
 def test_several_vectors_are_read():
     kind = {"type": "array", "items": "float"}
     mapping = {

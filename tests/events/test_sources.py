@@ -18,6 +18,7 @@ MONDAY_S = MONDAY_MS // 1_000
 VALUE = {
     "a": {"b": {"c": 1}, "list": [10, {"id": "x"}], "null": None, "text": "abc"},
     "x.y": 2,
+    "json": '{"x": [1, {"y": "2"}], "in": "{\\"z\\": 3}", "null": null}',
     "outputs": [{"name": "logits", "data": 3}, 7, {"name": "embedding", "data": 4}, {"name": 5, "data": 6}],
 }
 
@@ -44,6 +45,12 @@ VALUE = {
         ("a.b[c=1]", None),
         ("a.b.c.d", None),
         ("missing.b", None),
+        ("json[json].x[1].y", "2"),
+        ("json[json].in[json].z", 3),
+        ("json[json].null[json].z", None),
+        ("json.x", None),
+        ("a[json].b", None),
+        ("a.list[0][json]", None),
     ],
 )
 def test_path_is_followed_until_it_ends(path, found):

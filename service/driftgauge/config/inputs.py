@@ -52,7 +52,8 @@ class Source(Section):
     """Where a field is in a record: exactly one of these. A text is the short form of `path`.
 
     Attributes:
-        path: A path into the decoded value, such as payload.items[0].id or outputs[name=embedding].data.
+        path: A path into the decoded value, such as payload.items[0].id, outputs[name=embedding].data or
+            payload[json].id, where payload is a text that holds JSON.
         header: The name of a header; of several the last.
         record: A part of the record: its key as text, its decoded value as a whole, or its timestamp.
         constant: The same text for every event.
@@ -232,6 +233,11 @@ class InputSettings(Section):
     def needs_registry(self) -> bool:
         """Whether the schemas of the records are in a schema registry."""
         return self.encoding in {"avro", "protobuf"}
+
+    @property
+    def shows_lists(self) -> bool:
+        """Whether a record's bytes show what its lists hold: JSON may be escaped within a text of JSON."""
+        return self.encoding == "json" and not any("[json]" in (v.embedding.path or "") for v in self.vectors)
 
     @model_validator(mode="before")
     @classmethod

@@ -66,7 +66,7 @@ class MappedReader:
         self.unit: str | None = settings.timestamp.unit
         streams = {vector.stream.constant for vector in settings.vectors}
         self.stream = streams.pop() if len(streams) == 1 else None
-        self._is_json = settings.encoding == "json"
+        self._shows_lists = settings.shows_lists
         self._deserialize = deserialize
         self._read_mapped = deserialize if fields is None else partial(_read_mapped, fields, deserialize)
         # Conditions that need no decoded value come first: what they filter out need not be decodable.
@@ -221,7 +221,7 @@ class MappedReader:
                 continue
             # The record's text does not show what a list holds that comes from a text within it. The text is
             # searched once, not for each of its vectors.
-            is_shown = self._is_json and type(embedding) is list
+            is_shown = self._shows_lists and type(embedding) is list
             may_be_bool = not is_shown or may_hold_bool(record.value() or b"")
             number_format = source.number
             if isinstance(embedding, memoryview):

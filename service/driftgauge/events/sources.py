@@ -3,15 +3,18 @@
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from math import inf, modf
 from typing import TypeAlias
 from uuid import UUID
 
+import orjson
+
 from driftgauge.config.inputs import Source, TimeSource
-from driftgauge.config.paths import Step, parse_path
+from driftgauge.config.paths import Json, Step, parse_path
 from driftgauge.events.messages import field_getter, timestamp_ms
 from driftgauge.events.records import NO_TIMESTAMP, RawRecord, read_headers
+from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.timestamps import UNIT_NS, in_range, read_timestamp
 
 __all__ = [
@@ -43,6 +46,8 @@ _DECIMAL = re.compile(r"([0-9]{1,19})(?:\.([0-9]{1,9})[0-9]*)?")
 _DAY_MS = 86_400_000
 # A vector whose numbers were not made objects is a view.
 _LISTS = (list, memoryview)
+# All fields of a record that are in one text parse it once.
+_parse_json = lru_cache(maxsize=1)(orjson.loads)
 
 
 def compile_source(source: Source) -> Getter:
@@ -184,7 +189,7 @@ def compile_steps(steps: Sequence[Step]) -> Callable[[object, object], object]:
 
     def follow(_: object, value: object) -> object:
         for step, take in named:
-            # In place: objects of JSON are what most values consist of. They have no number and no choice.
+            # In place: objects of JSON are what most values consist of. They are read by name alone.
             value = value.get(step) if type(value) is dict else take(None, value)
         return value
 
@@ -197,6 +202,8 @@ def _compile_step(step: Step) -> Callable[[object, object], object]:
         return _compile_name(step)
     if isinstance(step, int):
         return lambda _, value: value[step] if isinstance(value, _LISTS) and step < len(value) else None
+    if isinstance(step, Json):
+        return _enter_json
     get = _compile_name(step.field)
 
     def is_chosen(item: object) -> bool:
@@ -221,3 +228,15 @@ def _compile_name(name: str) -> Callable[[object, object], object]:
         return getter(value)
 
     return take
+
+
+def _enter_json(_: object, value: object) -> object:
+    """Return the JSON value of a text; None where there is no text.
+
+    Raises:
+        EventError: The text is no JSON.
+    """
+    try:
+        return _parse_json(value) if isinstance(value, str | bytes) else None
+    except ValueError as error:
+        raise EventError(Reason.INVALID, f"[json]: the text is no JSON ({error})") from None

@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
+import orjson
 
 from driftgauge.clock import Clock
 from driftgauge.config.inputs import InputSettings, TimeSource
@@ -215,9 +216,12 @@ def _find_fields(decoded: Sequence[tuple[RawRecord, object]]) -> list[_Field]:
 
 
 def _walk(value: object, path: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
-    """Yield the paths and values of all fields; a list is one, unless it holds objects."""
+    """Yield the paths and values of all fields; a list that holds objects is none, nor is a text of JSON."""
     descriptor: Any = getattr(value, "DESCRIPTOR", None)
     steps: dict[str, object] = {}
+    if isinstance(value, str) and value.startswith("{"):
+        with suppress(ValueError):
+            value, path = orjson.loads(value), f"{path}[json]"
     if isinstance(value, Mapping):
         names = {str(name): each for name, each in value.items() if '"' not in str(name)}
         steps = {n if re.fullmatch(NAME, n) else f'["{n}"]': each for n, each in names.items()}
@@ -297,7 +301,9 @@ def _describe(
         | ({"dtype": dtype} if dtype not in {None, "f32"} else {})
         | ({"shape": shape} if has_shape else {})
     )
-    mapping["timestamp"] = _find_time(fields, vector, notes)
+    timestamp = _find_time(fields, vector, notes)
+    if (encoding, timestamp) != ("cloudevents", "time"):  # its preset, which also reads events without a time
+        mapping["timestamp"] = timestamp
     notes += [f"{key}: no field was found for it" for key, each in named.items() if each is None]
     mapping |= {key: _shorten(each.source) for key, each in named.items() if each is not None}
     segments = [each for each in fields if each not in (stream, *named.values()) and _is_segment(each)]
