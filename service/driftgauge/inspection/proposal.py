@@ -9,13 +9,12 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
-import orjson
 
 from driftgauge.clock import Clock
 from driftgauge.config.inputs import InputSettings, TimeSource
 from driftgauge.config.paths import NAME
 from driftgauge.errors import BrokerError, ConfigError, InputError
-from driftgauge.events.contract import MAX_TEXT, STREAM_NAME, validate_event
+from driftgauge.events.contract import MAX_TEXT, STREAM_NAME, read_json, validate_event
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.messages import field_getter, timestamp_ms
 from driftgauge.events.records import RawRecord, read_headers
@@ -220,8 +219,8 @@ def _walk(value: object, path: str = "", depth: int = 0) -> Iterator[tuple[str, 
     descriptor: Any = getattr(value, "DESCRIPTOR", None)
     steps: dict[str, object] = {}
     if isinstance(value, str) and value.startswith("{"):
-        with suppress(ValueError):
-            value, path = orjson.loads(value), f"{path}[json]"
+        with suppress(EventError):
+            value, path = read_json(value.encode()), f"{path}[json]"
     if isinstance(value, Mapping):
         names = {str(name): each for name, each in value.items() if '"' not in str(name)}
         steps = {n if re.fullmatch(NAME, n) else f'["{n}"]': each for n, each in names.items()}
