@@ -17,7 +17,7 @@ from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.configs import write_config
 from tests.builders.events import write_events
 from tests.cli.command import run
-from tests.cli.test_events import ALWAYS, SCHEMA
+from tests.cli.test_events import ALWAYS, AVRO, SCHEMA
 from tests.events.schema_records import ID, avro, framed
 from tests.harness.registry_server import serve_schemas
 
@@ -111,18 +111,16 @@ def test_streams_of_a_file_are_fitted_in_one_run(tmp_path):
 
 def test_records_in_avro_wait_for_their_schema(tmp_path, monkeypatch):
     vectors = np.random.default_rng(0).normal(size=(200, 4)).tolist()
-    values = [framed(avro({"vector": vector}, SCHEMA)) for vector in [*vectors, [1, 2, 3]]]
-    records = [orjson.dumps({"payload_base64": base64.b64encode(value).decode()}) for value in values]
+    values = map(base64.b64encode, (framed(avro({"vector": each}, SCHEMA)) for each in [*vectors, [1, 2, 3]]))
+    records = [orjson.dumps({"ts": MONDAY_MS, "payload_base64": value.decode()}) for value in values]
     source = write_events(tmp_path / "a.records.jsonl", records)
-    mapping = {"encoding": "avro", "stream": {"constant": "s"}, "embedding": "vector"}
-    mapping["timestamp"] = {"constant": "1"}
 
     def fit_by(url):
         config = write_config(
             tmp_path,
             {"name": "s"},
             topics={"events": ["orders"]},
-            inputs={"orders": mapping},
+            inputs={"orders": AVRO["embeddings"] | {"stream": {"constant": "s"}}},
             schema_registry={"url": url},
         )
         return fit(tmp_path, source, "--config", config)

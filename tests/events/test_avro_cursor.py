@@ -11,7 +11,7 @@ from itertools import count
 import fastavro
 import pytest
 from fastavro.read import LOGICAL_READERS
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from driftgauge.events import avro
@@ -205,6 +205,7 @@ def cases(draw):
 
 @settings(max_examples=examples(1_500))
 @given(cases())
+@example((MAPPING | {"embedding": "x"}, record(*HEAD, ("x", UUID)), [framed(EVENT + sized(ID.encode()))]))
 def test_fastavro_judges_records_as_their_cursors_do(case):
     mapping, schema, raws = case
     read_both(mapping, deserializer(schema), raws)

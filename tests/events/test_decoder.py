@@ -5,7 +5,7 @@ from itertools import groupby
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from driftgauge.api import ParsedEvent, parse_event
@@ -51,6 +51,7 @@ def test_record_is_either_accepted_or_rejected(values):
 
 @settings(max_examples=examples(200))
 @given(ANYTHING.filter(lambda raw: raw is not None))
+@example(event([1, 2, 3, 4], segments={"country": "de"}))
 def test_parse_event_agrees_with_decoder(raw):
     decoded = decode(raw)
     parsed = parse_event(raw)

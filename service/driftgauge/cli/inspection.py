@@ -34,6 +34,10 @@ def inspect(settings: Settings, records: Sequence[RawRecord], *, as_json: bool) 
     if as_json:
         print_json(report.as_json(inspected, inspector.problems))
     else:
-        blocks = [block for each in inspected for block in report.describe_record(each)]
-        print_blocks([*blocks, *report.describe_summary(inspected, inspector.problems)])
+        print_blocks(
+            [
+                *(block for each in inspected for block in report.describe_record(each)),
+                *report.describe_summary(inspected, inspector.problems),
+            ]
+        )
     return all(each.rejection is None and not each.is_pending for each in inspected)

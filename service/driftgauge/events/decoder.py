@@ -245,7 +245,7 @@ class Decoder:
         records: Records,
         rejections: list[Rejection],
     ) -> EventBatch:
-        """Return the events with valid values as a batch, and append the rejections of the others."""
+        """Return the events as a batch, and append the rejections of those with other values than allowed."""
         _, times_ms, packed, formats, event_ids, _, segments = zip(*collected.events, strict=True)
         rows = collected.rows
         row = np.array(rows, np.intp)
@@ -272,7 +272,7 @@ class Decoder:
                     record = records.raw[rows[i]]
                     detail = self._describe(reason, vectors[i], int(time_ms[i]), int(lead_ms[i]), record)
                     rejections.append(Rejection(rows[i], reason, detail, contract.stream))
-        batch = EventBatch(
+        return EventBatch(
             stream=contract.stream,
             baseline=contract.baseline,
             row=row,
@@ -284,7 +284,6 @@ class Decoder:
             event_ids=_name_events(event_ids, row, records),
             segments=segments if any(segments) else (),
         )
-        return batch if valid.all() else batch.filter(valid)
 
     def _describe(
         self, reason: Reason, vector: NDArray[np.float32], time_ms: int, lead_ms: int, record: RawRecord

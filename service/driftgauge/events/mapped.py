@@ -74,8 +74,9 @@ class MappedReader:
         self._before = [each for each in conditions if not each.needs_value]
         self._after = [each for each in conditions if each.needs_value]
         # KServe logs requests and responses: what a condition on an attribute filters out is not decoded.
-        has_attributes = settings.encoding == "cloudevents"
-        self._on_attributes = [each for each in self._after if each.is_on_attribute and has_attributes]
+        self._on_attributes = [
+            each for each in self._after if each.is_on_attribute and settings.encoding == "cloudevents"
+        ]
         self._time = compile_source(settings.timestamp)
         self._record_time = compile_source(RECORD_TIME)
         self.event_id = TextField("event_id", settings.event_id)

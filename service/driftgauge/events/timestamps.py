@@ -95,8 +95,10 @@ def in_range(time_ms: int, unit: str | None = None) -> int:
     """
     if 0 <= time_ms <= LAST_MS:
         return time_ms
-    read_in = _UNITS[unit or "ms"]
-    message = f"not within the years 1970 to 9999, UTC (a number is in {read_in}){unit_hint(time_ms, unit)}"
+    message = (
+        f"not within the years 1970 to 9999, UTC (a number is in {_UNITS[unit or 'ms']})"
+        f"{unit_hint(time_ms, unit)}"
+    )
     raise ValueError(message)
 
 

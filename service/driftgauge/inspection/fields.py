@@ -94,13 +94,15 @@ def find_fields(reader: MappedReader, record: RawRecord, value: object) -> Found
             missing = "" if settings.event_id is None else f"; {id_source} is missing"
             event_id, id_source = default_id(record), f"topic, partition and offset{missing}"
     except EventError as error:
+        event_id = ""
         found.add_fault("event id", error, id_source)
     try:
         streams = reader.streams(record, value)
     except EventError as error:
         found.add_fault("stream", error, ", ".join(describe_source(v.stream) for v in settings.vectors))
     # One vector of the mapping after the other, so that a wrong one does not hide the others.
-    for vector, parts in reader.each_vector(record, value, streams, event_id or "none"):
+    shown_id = "none" if event_id is None else event_id
+    for vector, parts in reader.each_vector(record, value, streams, shown_id):
         source = describe_source(vector.embedding)
         if isinstance(parts, EventError):
             found.add_fault("vector", parts, source)
