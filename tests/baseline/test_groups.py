@@ -1,4 +1,4 @@
-"""Tests of `driftgauge.baseline.windows`, and of a fit with groups."""
+"""Groups of related vectors: their numbers, their overdispersion, and a fit with groups."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Tests of `driftgauge.baseline.moments`."""
+"""The spreads of vectors, their moments, and which vectors are outliers."""
 
 import numpy as np
 import pytest

@@ -256,6 +256,15 @@ def test_producer_with_hanging_start_is_replaced(monkeypatch):
     released.set()
 
 
+def test_closed_transaction_starts_with_new_producer_of_same_id():
+    transaction, factory = started(FakeProducer(), FakeProducer())
+    transaction.begin(BOUND_S)
+    transaction.close()
+    assert transaction.state is LOST
+    transaction.start(BOUND_S)
+    assert factory.ids == ["id", "id"]
+
+
 def test_connection_lost_before_the_first_transaction_needs_no_other_producer():
     first = FakeProducer()
     first.init_transactions = lambda _: first.on_error(make_error(KafkaError._TRANSPORT))

@@ -12,7 +12,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.windows.evidence import Kind
-from driftgauge.errors import InputError
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.metric import MetricType
@@ -172,18 +171,3 @@ def test_metrics_reference_counts_series_of_stream():
     assert f"A window of the kind novelty adds {of_novelty // sizes} where one cluster holds most" in stated
     assert f"1 for each cluster with a name, and {per_segment} more for each value of each segment" in stated
     assert f"{per_stream} per stream, 2 per partition" in stated
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "no marker",
-        "<!-- metrics:begin -->",
-        "<!-- metrics:end --> <!-- metrics:begin -->",
-        DOCUMENT + DOCUMENT,
-        DOCUMENT + "<!-- metrics:end -->",
-    ],
-)
-def test_document_without_one_pair_of_markers_raises_error(text):
-    with pytest.raises(InputError, match="<!-- metrics:begin -->"):
-        replace_table(text)
