@@ -12,8 +12,6 @@ from driftgauge.errors import InputError
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason
-from driftgauge.progress import WorkProgress
-from driftgauge.record_files import RecordFiles
 from driftgauge.records.results import result_record
 from driftgauge.replay import Replay
 from driftgauge.streams import load_streams
@@ -296,19 +294,3 @@ def test_refused_events_have_file_and_line(replay, tmp_path):
     assert "products overflow float32" in run.refusals.first[2]
     assert run.rejected[None, Reason.UNKNOWN_STREAM] == 1
     assert run.rejected["images", Reason.NON_FINITE] == 1
-
-
-def test_progress_covers_all_files(tmp_path):
-    save_baseline(tmp_path)
-    lines = [build_event(MONDAY_MS + n) for n in range(2_000)]
-    paths = [write_events(tmp_path / name, lines) for name in ("a.jsonl", "b.jsonl.gz")]
-    reports = []
-    settings = settings_in(tmp_path, {})
-    run = Replay(load_streams(settings), settings, topic="embeddings", clock=CLOCK, refusals=Refusals())
-    list(run.count(RecordFiles(paths, "embeddings", reports.append)))
-    assert [work.done for work in reports] == [0, 1_000, 2_000, 3_000, 4_000]
-    assert reports[-1].known_share == 1
-    # A topic may hold more records than its offsets let expect.
-    shares = [WorkProgress("rows read", done, total).known_share for done, total in ((1, 4), (5, 4), (0, 0))]
-    assert shares == [0.25, 1, None]
-    assert WorkProgress("rows read", 1).known_share is None

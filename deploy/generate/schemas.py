@@ -8,7 +8,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from driftgauge.config import Settings
+from driftgauge.config import Settings, StreamSettings
+from driftgauge.config.inputs import InputSettings
 from driftgauge.core.durations import format_duration
 from driftgauge.events.contract import Event
 from driftgauge.records.window_record import WindowRecord
@@ -20,12 +21,15 @@ _MODELS: dict[str, type[BaseModel]] = {
     "window-result.v1": WindowRecord,
     "settings": Settings,
 }
-# What the models' validators also accept: other keys in place of one, and a path as text.
-_SHORT_FORMS = {
-    "StreamSettings": ("baselines", ["baseline"]),
-    "InputSettings": ("vectors", ["stream", "embedding"]),
-}
+# What the models' validators also accept: short forms of lists, and a path as text.
+_WITH_SHORT_FORMS = (StreamSettings, InputSettings)
 _PATHS = ("Source", "TimeSource", "VectorSource")
+# Of CloudEvents the timestamp has a default.
+_REQUIRED_TIME = {
+    "required": [],
+    "if": {"required": ["encoding"], "properties": {"encoding": {"const": "cloudevents"}}},
+    "else": {"required": ["timestamp"]},
+}
 
 
 class _Generator(GenerateJsonSchema):
@@ -55,8 +59,11 @@ def _schema(name: str, model: type[BaseModel]) -> str:
     }
     if model is Settings:
         definitions = schema["$defs"]
-        for kind, (long, short) in _SHORT_FORMS.items():
-            definitions[kind]["required"].remove(long)
-            definitions[kind]["properties"] |= {key: {"description": f"Short for {long}."} for key in short}
+        for kind in _WITH_SHORT_FORMS:
+            section = definitions[kind.__name__]
+            section["required"].remove(kind.LONG_FORM)
+            description = {"description": f"Short for {kind.LONG_FORM}."}
+            section["properties"] |= dict.fromkeys(kind.SHORT_FORMS, description)
         definitions |= {kind: {"anyOf": [{"type": "string"}, definitions[kind]]} for kind in _PATHS}
+        definitions["InputSettings"] |= _REQUIRED_TIME
     return to_json(schema)

@@ -1,13 +1,17 @@
-"""Files: opening those that someone else may have made, and naming those of streams."""
+"""Files: those that someone else may have made, those that cannot be written, and the names of streams'."""
 
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
-__all__ = ["name_of_stream", "open_regular"]
+from driftgauge.errors import InputError
+
+__all__ = ["name_of_stream", "open_regular", "writing"]
 
 
 def name_of_stream(stream: str) -> str:
@@ -27,3 +31,13 @@ def open_regular(path: Path) -> BinaryIO:
         file.close()
         raise OSError(errno.EINVAL, "a pipe, a device or another special file, and not a regular one")
     return file
+
+
+@contextmanager
+def writing(path: Path, what: str) -> Iterator[None]:
+    """Raise InputError where a file, which the message calls `what`, cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        fault = f"{path}: cannot write {what}: {error.strerror}; check the folder, its rights and its space"
+        raise InputError(fault) from error

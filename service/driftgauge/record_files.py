@@ -24,7 +24,6 @@ from driftgauge.progress import Track, WorkProgress
 
 __all__ = [
     "LONGEST_LINE",
-    "OLDEST_MS",
     "EventFiles",
     "RecordFiles",
     "RecordSource",
@@ -36,9 +35,8 @@ __all__ = [
 
 LONGEST_LINE = 64 * 1024 * 1024
 """The most bytes of a line that are kept."""
-OLDEST_MS = 10_000 * 86_400_000
-"""How far the times of recorded events may be behind: they may be old, but those of 1970 have another unit."""
 
+_LARGEST_SAMPLE = 256 * 1024 * 1024
 # The lines between two reports of the progress.
 _REPORT_LINES = 1_000
 _BATCH = 1_000
@@ -125,11 +123,11 @@ def choose_topic(settings: Settings, topic: str | None, remedy: str = "choose on
     topics = settings.topics.events
     listed = ", ".join(topics)
     if topic is None and len(topics) > 1 and settings.inputs:
-        message = f"the configuration reads several topics; {remedy}: {listed}"
+        message = f"the configuration reads several topics, and none is named; {remedy}: {listed}"
         raise ConfigError(message)
     topic = topic or topics[0]
     if topic not in topics:
-        message = f"{topic} is not read; add it to topics.events, or choose one of: {listed}"
+        message = f"{topic} is not read; add it to topics.events, or {remedy}: {listed}"
         raise ConfigError(message)
     return topic
 
@@ -271,19 +269,25 @@ def read_sample(path: Path, topic: str, now_ms: int) -> list[StoredRecord]:
     Raises:
         InputError: The file cannot be read, or a line is no record.
     """
-    if path.name.endswith(_RECORDS):
-        # The file is read to its end, and closed, before a line may be refused.
-        lines = list(read_lines(path))
-        return [
-            _parse_record(line, f"{path}, line {number}", topic, now_ms, offset)
-            for offset, (number, line) in enumerate(lines)
-        ]
     if path.name.endswith(_VALUES):
-        values = [line for _, line in read_lines(path)]
+        lines, size = [], 0
+        # The file is read to its end, and closed, before a line may be refused.
+        for number, line in read_lines(path):
+            lines.append((number, line))
+            size += len(line)
+            if size > _LARGEST_SAMPLE:
+                message = f"{path} holds more than {_LARGEST_SAMPLE:,} bytes; take fewer records as a sample"
+                raise InputError(message)
+        if path.name.endswith(_RECORDS):
+            return [
+                _parse_record(line, f"{path}, line {number}", topic, now_ms, offset)
+                for offset, (number, line) in enumerate(lines)
+            ]
+        values = [line for _, line in lines]
     else:
         try:
             with open_regular(path) as file, gzip.open(file) if path.suffix == ".gz" else file as content:
-                values = [content.read()]
+                values = [content.read(LONGEST_LINE)]
         except (OSError, EOFError, zlib.error) as error:
             reason = getattr(error, "strerror", None) or error
             message = f"{path} cannot be read ({reason}); name a file of sample records"

@@ -11,12 +11,13 @@ from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.local import LocalDriver
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import RoundResult
+from driftgauge.events.records import OLDEST_MS
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason, overflow
 from driftgauge.events.schemas import SchemaSource
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.progress import ignore_progress
-from driftgauge.record_files import OLDEST_MS, RecordFiles, RecordSource, decode_all
+from driftgauge.record_files import RecordFiles, RecordSource, decode_all
 from driftgauge.streams import ConfiguredStream, build_decoder
 
 __all__ = ["RecordReplay", "Replay"]

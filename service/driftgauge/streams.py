@@ -70,8 +70,10 @@ def load_streams(settings: Settings) -> list[ConfiguredStream]:
 
 def load_available_streams(settings: Settings) -> tuple[list[ConfiguredStream], dict[str, list[str]]]:
     """Return the streams whose baselines can all be used, and the problems of the others by name."""
-    streams = []
+    streams: list[ConfiguredStream] = []
     problems: dict[str, list[str]] = {}
+    if not settings.streams:
+        return streams, problems
     sizes_ms = [size_ms for stream in settings.streams for size_ms in stream.windows]
     level = window_level(settings.alarms.false_pages_per_year, sizes_ms)
     for stream in settings.streams:

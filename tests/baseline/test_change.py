@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from driftgauge.baseline.change import report_change
-from driftgauge.baseline.windows import Traffic
+from driftgauge.baseline.windows import Traffic, report_change
 from driftgauge.events.timestamps import parse_timestamp
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 
@@ -28,7 +27,7 @@ def warnings(shares: NDArray[np.float64]) -> list[str]:
     rows = np.flatnonzero(np.isin(hours, random.permutation(len(shares))[::2]))
     lines: list[str] = []
     mean = random.normal(size=(len(rows), 4)) + shares[hours[rows], None]
-    report_change(traffic, rows, {"clusters": np.eye(CLUSTERS)[ids[rows]], "mean": mean}, lines.append)
+    report_change(traffic, rows, {"clusters": np.eye(CLUSTERS)[:, ids[rows]], "mean": mean.T}, lines.append)
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Tests of `driftgauge.baseline.event_names`."""
+"""The labels or texts of events: a segment, or a field of the record."""
 
 import json
 from dataclasses import replace
@@ -7,7 +7,7 @@ from unittest.mock import patch
 
 import pytest
 
-from driftgauge.baseline.event_names import EventNames
+from driftgauge.baseline.event_range import EventNames
 from driftgauge.config.inputs import InputSettings
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.decoder import Decoder
@@ -21,7 +21,10 @@ CONTRACT = BaselineContract("images", "b", 4, None, DistanceMetric.EUCLIDEAN)
 
 
 def of_event(column: str, segments: dict[str, str] | None = None, **value: Any) -> str | None:
-    return EventNames(column, OwnContractReader()).of_event(segments, lambda: value)
+    records = build_records([build_event(LATEST_MS, segments=segments, **value)])
+    (batch,) = Decoder([CONTRACT], lead_ms=0).decode(records).batches
+    (name,) = EventNames(column, OwnContractReader()).of_batch(batch, records.raw)
+    return name
 
 
 @pytest.mark.parametrize(
@@ -43,18 +46,6 @@ def test_segment_comes_before_field() -> None:
 def test_missing_or_unusable_label_is_none(value: dict[str, Any]) -> None:
     assert of_event("class", **value) is None
     assert of_event("no path!", **value) is None
-
-
-def test_batch_of_contract_takes_fields_of_its_own_records() -> None:
-    values = [
-        build_event(LATEST_MS, text="first", segments={"class": "car"}),
-        build_event(LATEST_MS, stream="unknown", text="refused"),
-        build_event(LATEST_MS, text="third"),
-    ]
-    records = build_records(values)
-    (batch,) = Decoder([CONTRACT], lead_ms=0).decode(records).batches
-    assert EventNames("text", OwnContractReader()).of_batch(batch, records.raw) == ["first", "third"]
-    assert EventNames("class", OwnContractReader()).of_batch(batch, records.raw) == ["car", None]
 
 
 def test_batch_of_mapped_topic_takes_field_of_decoded_value() -> None:

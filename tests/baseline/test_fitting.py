@@ -76,13 +76,6 @@ def test_fit_records_metadata(baseline: Baseline, blobs: NDArray[np.float32]) ->
     assert trained.identity == fit(blobs).identity
 
 
-@pytest.mark.parametrize("metric", DistanceMetric)
-def test_identity_follows_seed(blobs: NDArray[np.float32], metric: DistanceMetric) -> None:
-    first = fit(blobs, metric=metric, seed=1)
-    assert fit(blobs, metric=metric, seed=1, created_ms=9).identity == first.identity
-    assert fit(blobs, metric=metric, seed=2).identity != first.identity
-
-
 def test_identity_ignores_number_of_threads() -> None:
     code = (
         "import numpy as np;"

@@ -5,9 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from driftgauge.baseline.fitting import Provenance, split_indices
-from driftgauge.baseline.moments import moments, project
+from driftgauge.baseline.moments import beyond_others, measure_spreads, moments, moments_of, project
 from driftgauge.baseline.segments import SegmentChoice, find_members
-from driftgauge.baseline.spreads import beyond_others, measure_spreads, moments_of
 from driftgauge.baseline.windows import LEAST_WINDOWS, Traffic, observe, split_whole
 from tests.builders.baselines import draw_bursts, fit, traffic_of
 from tests.builders.clocks import HOUR_MS

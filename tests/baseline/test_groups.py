@@ -1,4 +1,4 @@
-"""Tests of `driftgauge.baseline.groups`, and of a fit with groups."""
+"""Groups of related vectors: their numbers, their overdispersion, and a fit with groups."""
 
 from pathlib import Path
 
@@ -7,9 +7,8 @@ import pytest
 
 from driftgauge.baseline.artifact import load, save
 from driftgauge.baseline.fitting import Provenance
-from driftgauge.baseline.groups import measure_groups, number_groups, report_groups
 from driftgauge.baseline.report import describe, report_baseline
-from driftgauge.baseline.windows import Traffic
+from driftgauge.baseline.windows import Traffic, measure_groups, number_groups, report_groups
 from driftgauge.cli.printing import render
 from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.errors import InputError

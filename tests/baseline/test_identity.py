@@ -1,4 +1,4 @@
-"""Tests of `driftgauge.baseline.identity`."""
+"""The identity of a baseline covers what decides a result, as `schemas/baseline.md` defines it."""
 
 import dataclasses
 import hashlib

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from driftgauge.baseline import moments as module
-from driftgauge.baseline.moments import moments, project
+from driftgauge.baseline.moments import moments
 from driftgauge.errors import BaselineError
 
 
@@ -58,17 +58,3 @@ def test_moments_reject_variation_by_rounding() -> None:
     vectors[::2] = np.nextafter(vectors[::2], np.float32(1))
     with pytest.raises(BaselineError, match="do not vary"):
         moments(vectors, all_rows(vectors))
-
-
-def test_project_returns_centred_coordinates(monkeypatch: pytest.MonkeyPatch) -> None:
-    vectors = random_vectors(300, 6, 6)
-    rows = np.arange(0, 300, 2)
-    result = moments(vectors, rows)
-    monkeypatch.setattr(module, "BLOCK_ROWS", 7)
-    coordinates = project(vectors, rows, result)
-    assert coordinates.shape == (150, 6)
-    np.testing.assert_allclose(coordinates.sum(axis=0), 0, atol=1e-9)
-    # The components are rounded to float32.
-    np.testing.assert_allclose(
-        np.cov(coordinates, rowvar=False), np.diag(result.variances), rtol=1e-5, atol=1e-4
-    )

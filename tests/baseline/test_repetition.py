@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from driftgauge.baseline.fitting import Provenance
-from driftgauge.baseline.repetition import by_groups, by_windows, count_hashes, hashes_of
+from driftgauge.baseline.moments import by_groups, by_windows, count_hashes, hashes_of
 from driftgauge.baseline.windows import Traffic
 from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors
 from driftgauge.core.statistics.duplicates import repeat_rate

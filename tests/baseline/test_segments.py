@@ -16,11 +16,9 @@ from driftgauge.baseline.segments import (
     parse_choice,
     reference_segments,
 )
-from driftgauge.core.statistics.spread import SpreadMoments
 from driftgauge.errors import BaselineError, InputError
 from tests.builders.baselines import silent
 
-MOMENTS = SpreadMoments(50, 1.0, 0.5, 1.0, 4.0, 0.03), None
 NO_OUTLIERS = np.zeros(1_000, dtype=np.bool_)
 LABELS = (
     {"country": "de", "device": "phone"},
@@ -133,21 +131,6 @@ def test_check_members_leaves_out_small_other() -> None:
     assert lines == [
         "segment k=other has 2 held-out vectors, fewer than 100: its events count only in the whole stream"
     ]
-
-
-def test_reference_segments_use_vectors_of_segment() -> None:
-    random = np.random.default_rng(0)
-    ids, coordinates = random.integers(3, size=1_000), random.normal(size=(1_000, 4))
-    rows = list(range(0, 1_000, 3))
-    outliers = np.isin(np.arange(1_000), [0, 1, 2, 300])
-    (segment,) = reference_segments(members(a=rows), ids, coordinates, outliers, {"k=a": MOMENTS}, 3, silent)
-    assert (segment.key, segment.value) == ("k", "a")
-    assert (segment.outliers, segment.spreads) == (2, MOMENTS)
-    assert segment.counts.dtype == np.int64
-    assert segment.counts.tolist() == np.bincount(ids[rows]).tolist()
-    np.testing.assert_allclose(segment.mean, coordinates[rows].mean(axis=0))
-    centred = coordinates[rows] - coordinates[rows].mean(axis=0)
-    np.testing.assert_allclose(segment.covariance, centred.T @ centred / (len(rows) - 1))
 
 
 def measured(part: Members, coordinates: np.ndarray, progress: Callable[[str], None]) -> Any:

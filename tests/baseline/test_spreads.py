@@ -1,4 +1,4 @@
-"""Tests of `driftgauge.baseline.spreads`."""
+"""The spreads of vectors, their moments, and which vectors are outliers."""
 
 import numpy as np
 import pytest
@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.baseline.fitting import split_indices
-from driftgauge.baseline.moments import moments
-from driftgauge.baseline.spreads import (
+from driftgauge.baseline.moments import (
     beyond_others,
     from_array,
     measure_spreads,
+    moments,
     moments_of,
     spreads_of,
     to_array,

@@ -9,7 +9,6 @@ import pytest
 
 from driftgauge.baseline.stream_decoder import StreamDecoder, TopicEvents
 from driftgauge.config.inputs import InputSettings
-from driftgauge.errors import InputError
 from driftgauge.events.inputs import build_reader
 from driftgauge.events.records import Records, StoredRecord
 from driftgauge.events.rejection import Reason
@@ -57,15 +56,6 @@ def decoder(settings: InputSettings | None = None, *, version: str | None = None
     )
 
 
-def test_events_without_baseline_are_decoded() -> None:
-    values = [native([1, 2]), native([3, 4, 5], "texts"), b"{", native([5, 6], segments={"country": "de"})]
-    decoded = decoder().decode(records(values))
-    (batch,) = decoded.batches
-    np.testing.assert_array_equal(batch.vectors, [[1, 2], [5, 6]])
-    assert batch.segments == (None, {"country": "de"})
-    assert [each.reason for each in decoded.rejections] == [Reason.UNKNOWN_STREAM, Reason.UNDECODABLE]
-
-
 def test_most_frequent_length_of_first_batch_is_dimension() -> None:
     tested = decoder()
     assert tested.decode(records([native([1], "texts")])).batches == ()
@@ -109,18 +99,6 @@ def test_version_is_not_learned_from_faulty_record() -> None:
     decoded = tested.decode(records([{"at": NOW_MS, "image": [1, 2], "text": True, "model": "v1"}]))
     assert decoded.batches == ()
     assert tested.model_version is None
-
-
-def test_second_version_needs_choice() -> None:
-    values = [native([1, 2], model_version="v1"), native([3, 4], model_version="v2"), native([5, 6])]
-    with pytest.raises(
-        InputError,
-        match=r"embeddings\[3\]@101: model version 'v2' after 'v1'; choose one with --model-version",
-    ):
-        decoder().decode(records(values))
-    chosen = decoder(version="v2").decode(records(values))
-    np.testing.assert_array_equal(chosen.batches[0].vectors, [[3, 4], [5, 6]])
-    assert chosen.rejections[0].reason is Reason.WRONG_MODEL
 
 
 @pytest.mark.parametrize("settings", [None, PAIR])

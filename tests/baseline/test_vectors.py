@@ -298,7 +298,7 @@ def test_stream_and_model_version_are_chosen(tmp_path: Path) -> None:
         ('{"stream": "s", "timestamp": 1}', "line 2: invalid: .*embedding"),
         (json.dumps(event([1, 1e39])), "line 2: non_finite: "),
         (json.dumps(event([1, float("nan")])), "line 2: undecodable: "),
-        (json.dumps(event([1, 2, 3])), "line 2: wrong_dimension: embedding: 3 numbers, the baseline has 2"),
+        (json.dumps(event([1, 2, 3])), "line 2: wrong_dimension: embedding: 3 numbers, the first have 2"),
     ],
 )
 def test_refused_lines_are_left_out_with_their_labels_and_ids(tmp_path: Path, line: str, fault: str) -> None:

@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from driftgauge.baseline.moments import moments, project
+from driftgauge.baseline.moments import SpreadPair, moments, project
 from driftgauge.baseline.segments import Members, reference_segments
-from driftgauge.baseline.spreads import SpreadPair
 from driftgauge.baseline.windows import (
     LEAST_WINDOWS,
     Traffic,

@@ -24,9 +24,8 @@ from tests.bench.population import CLASSES, CLUSTERS, DAY_MS, HOUR_MS, Populatio
 from tests.output import say
 
 from driftgauge.baseline.fitting import fit_baseline
-from driftgauge.baseline.moments import moments, project
+from driftgauge.baseline.moments import beyond_others, measure_spreads, moments, moments_of, project
 from driftgauge.baseline.segments import Members, reference_segments
-from driftgauge.baseline.spreads import beyond_others, measure_spreads, moments_of
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference
 from driftgauge.core.statistics.budget import window_level

@@ -1,109 +1,198 @@
-"""A million mutated records over all encodings: `python -m tests.bench.mutated`, about a minute.
+"""A million mutated records over all encodings: `python -m tests.bench.mutated`, about two minutes.
 
 Each record is a valid one that was cut, flipped, overwritten, or had pieces inserted or doubled. Checked are
-sums (each record is accepted, filtered or refused, and only one of these), time (no batch of 1,000 takes
-longer than a second) and memory (printed by encoding; it stays flat). The tests in tests/events compare the
-readers of mapped fields and of whole values record by record.
+sums (each record is accepted, filtered or refused, and only one of these), agreement (a reader without any
+short path has the same events bit by bit, and refuses for the same reasons in the same words), time (no batch
+of 1,000 takes longer than a second) and memory (it grows by no more than 64 MiB).
 """
 
 import argparse
+import base64
+import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
+from uuid import UUID
 
 import numpy as np
-from tests.events.golden_encodings import FOLDER, NOON_MS, STREAM, golden_inputs
-from tests.events.mapped import CONTRACTS
+from tests.events.golden_encodings import FOLDER, NOON_MS, STREAM, VECTOR, golden_inputs
+from tests.events.mapped import CONTRACTS, value
+from tests.events.schema_records import (
+    AVRO,
+    ID,
+    Embedded,
+    avro,
+    avro_schema,
+    framed,
+    protobuf_file,
+    serialized,
+)
 from tests.events.test_golden_encodings import CONTRACT, Registry
 from tests.events.test_mapped_records import VALID_RECORDS
 from tests.output import say
 
 from driftgauge.config.inputs import InputSettings
-from driftgauge.events.decoder import Decoder
-from driftgauge.events.inputs import build_readers
-from driftgauge.events.records import Records, StoredRecord
-from driftgauge.events.schemas import PAYLOAD
+from driftgauge.events import array_parser, mapped_fields
+from driftgauge.events.conditions import Unmet
+from driftgauge.events.contract import read_json
+from driftgauge.events.decoder import Decoded, Decoder
+from driftgauge.events.deserializers import deserialize_json
+from driftgauge.events.inputs import build_reader
+from driftgauge.events.mapped import MappedReader
+from driftgauge.events.own_contract import OwnContractReader
+from driftgauge.events.records import RawRecord, Records, StoredRecord
+from driftgauge.events.rows import Events, Row, read_exact
+from driftgauge.events.schemas import PAYLOAD, Schema
 
 RECORDS = 1_000_000
 BATCH = 1_000
 LONGEST_S = 1.0
+MOST_GROWTH_MIB = 64
 TOPIC = "mutated"
-NATIVE = (
-    f'{{"stream":"{STREAM}","timestamp":{NOON_MS},"embedding":[0.5,-1.25,3,0.1],"event_id":"e"}}'.encode()
-)
+OWN = f'{{"stream":"{STREAM}","timestamp":{NOON_MS},"event_id":"e","segments":{{"a":"b"}},'
+IN_BASE64 = base64.b64encode(VECTOR.tobytes()).decode()
+FLAT = {"stream": "s", "timestamp": "t", "embedding": "v", "model_version": "m"}
 PIECES = [
-    *(
-        b"NaN",
-        b"Infinity",
-        b"null",
-        b"true",
-        b"1e400",
-        b"-1",
-        b"[",
-        b"]",
-        b"[[",
-        b"{",
-        b"}",
-        b",",
-        b'"',
-        b"\\",
-    ),
+    *b'NaN Infinity null true ,true 1e400 -1 [ ] [[ { } , " \\ \\" \\u0074rue = ===='.split(),
     *(b"\xff", b"\0", b"\xff\xff\xff\xff\x0f", b"1762128000000000000000", b'"embedding":[1],', b'"v":[1],'),
+    # Protobuf's field 4, a float that is not packed.
+    b"\x25\0\0\x80?",
 ]
+
+
+class AllSchemas(Registry):
+    """The golden records' schemas, and those of records with lists of numbers."""
+
+    def find(self, schema_id: int, kind: str) -> Schema:
+        if schema_id != ID:
+            return super().find(schema_id, kind)
+        return avro_schema(AVRO) if kind == "AVRO" else Schema(serialized(protobuf_file()))
+
+
+class ExactReader(MappedReader):
+    """Reads records without any short path."""
+
+    def read_all(self, records: object) -> None:
+        return None
+
+    def read(self, record: RawRecord) -> Events:
+        value = self.decode(record)
+        return None if type(value) is Unmet else self._read(record, value)
+
+
+class ExactOwnReader(OwnContractReader):
+    """Reads records of the own contract by the contract itself."""
+
+    def read(self, record: RawRecord) -> Row:
+        return read_exact(read_json(record.value() or b""))
 
 
 @dataclass(frozen=True)
 class Case:
-    """A valid record, the decoder of its topic, and the first byte that may be mutated."""
+    """A valid record, its mapping (None: the own contract), and the first byte that may be mutated."""
 
     valid: StoredRecord
-    decoder: Decoder
+    settings: InputSettings | None
     from_byte: int
+
+    def decoders(self) -> tuple[Decoder, Decoder]:
+        """Return the service's decoder, and one that is exact in every step."""
+        settings = self.settings
+        reader = build_reader(TOPIC, {} if settings is None else {TOPIC: settings}, AllSchemas())
+        exact: MappedReader = ExactOwnReader()
+        if settings is not None:
+            is_json = settings.encoding == "json"
+            exact = ExactReader(settings, deserialize_json if is_json else reader._deserialize)
+        contracts = [*CONTRACTS, CONTRACT]
+        first, second = (
+            Decoder(contracts, lead_ms=60_000, readers={TOPIC: each}) for each in (reader, exact)
+        )
+        return first, second
 
 
 def make_cases() -> dict[str, Case]:
-    """Return a case for each encoding."""
-    cases = {}
-    contracts = [*CONTRACTS, CONTRACT]
-
-    def add(name: str, valid: StoredRecord, settings: InputSettings | None) -> None:
-        inputs: Mapping[str, InputSettings] = {} if settings is None else {TOPIC: settings}
-        readers = build_readers(inputs, Registry())
-        decoder = Decoder(contracts, lead_ms=60_000, readers=readers)
-        # The id of a schema stays, or nearly every record would only name another.
-        cases[name] = Case(valid, decoder, PAYLOAD if settings is not None and settings.needs_registry else 0)
-
-    add("native JSON", StoredRecord(NATIVE), None)
-    for name, (mapping, record, _) in VALID_RECORDS.items():
-        add(name, record, InputSettings.model_validate(mapping))
+    """Return a case for each encoding, and for each form of a vector in it."""
+    structured = {"specversion": "1.0", "type": "response", "time": "2025-11-03T12:00:00Z", "id": "e"}
+    content_type = [("content-type", b"application/cloudevents+json")]
+    at = datetime.fromtimestamp(NOON_MS / 1_000, UTC)
+    message = Embedded(stream=STREAM, numbers=VECTOR, segments={"a": "b"}, note="n", count=5)
+    message.at.FromDatetime(at)
+    in_avro = {"stream": STREAM, "at": at, "id": UUID(int=1), "vector": b"v", "numbers": VECTOR.tolist()}
+    numbers = {"stream": "stream", "timestamp": "at", "embedding": "numbers", "segments": {"a": "segments.a"}}
+    found: dict[str, tuple[Any, StoredRecord]] = {
+        "own numbers": (None, StoredRecord(f'{OWN}"embedding":[0.5,-1.25,3,0.1]}}'.encode())),
+        "own base64": (None, StoredRecord(f'{OWN}"embedding_b64":"{IN_BASE64}"}}'.encode())),
+        **{name: (mapping, record) for name, (mapping, record, _) in VALID_RECORDS.items()},
+        "json flat": (FLAT, StoredRecord(value(s="images", t=NOON_MS, v=VECTOR.tolist(), m="v1"))),
+        "structured": (
+            {"encoding": "cloudevents", "stream": {"constant": "images"}, "embedding": "data.v"},
+            StoredRecord(
+                json.dumps({**structured, "data": {"v": VECTOR.tolist()}}).encode(),
+                stored_headers=content_type,
+            ),
+        ),
+        "avro numbers": (
+            {**numbers, "encoding": "avro", "event_id": "id"},
+            StoredRecord(framed(avro({**in_avro, "segments": {"a": "b"}}))),
+        ),
+        "packed numbers": (
+            {**numbers, "encoding": "protobuf", "event_id": "count"},
+            StoredRecord(framed(b"\0" + message.SerializeToString())),
+        ),
+    }
     for name in ("avro", "protobuf", "inference", "inference-raw"):
         settings = golden_inputs()[name.removesuffix("-raw")]
-        add(name, StoredRecord((FOLDER / f"{name}.bin").read_bytes()), settings)
+        found[name] = settings, StoredRecord((FOLDER / f"{name}.bin").read_bytes())
+    cases = {}
+    for name, (mapping, record) in found.items():
+        settings = None if mapping is None else InputSettings.model_validate(mapping)
+        # The id of a schema stays, or nearly every record would only name another.
+        cases[name] = Case(record, settings, PAYLOAD if settings and settings.needs_registry else 0)
     return cases
+
+
+def verdicts(decoded: Decoded) -> Iterator[object]:
+    """Yield what became of the records of a batch: events with their bits, reasons, what was filtered."""
+    for batch in decoded.batches:
+        yield (
+            batch.stream,
+            batch.baseline,
+            batch.row.tolist(),
+            batch.time_ms.tolist(),
+            batch.vectors.tobytes(),
+        )
+        yield [batch.event_ids[row] for row in range(len(batch))], list(batch.segments)
+    for rejection in decoded.rejections:
+        yield rejection.row, rejection.reason, rejection.detail
+    yield decoded.filtered, decoded.pending
 
 
 def mutate(valid: bytes, random: np.random.Generator, *, from_byte: int) -> bytes:
     """Return bytes near some bytes; those before `from_byte` stay."""
     raw = bytearray(valid)
-    for _ in range(int(random.integers(1, 4))):
+    for _ in range(int(random.integers(1, 3))):
         offset = int(random.integers(from_byte, max(len(raw), from_byte) + 1))
-        match int(random.integers(6)):
+        # Of a flipped record most is still valid, which tests more than what no reader can decode.
+        match int(random.integers(9)):
             case 0:
                 del raw[offset:]
-            case 1 if offset < len(raw):
-                raw[offset] ^= 1 << int(random.integers(8))
-            case 2:
+            case 1:
                 raw[offset:offset] = PIECES[int(random.integers(len(PIECES)))]
-            case 3:
+            case 2:
                 raw[offset : offset + int(random.integers(1, 9))] = PIECES[int(random.integers(len(PIECES)))]
-            case 4:
+            case 3:
                 raw[offset:offset] = bytes(raw[max(from_byte, offset - int(random.integers(1, 41))) : offset])
-            case _:
+            case 4:
                 raw[offset:offset] = random.bytes(int(random.integers(1, 4)))
+            case _ if offset < len(raw):
+                raw[offset] ^= 1 << int(random.integers(8))
     return bytes(raw)
 
 
@@ -111,7 +200,9 @@ def run(name: str, case: Case, records: int, random: np.random.Generator) -> Non
     """Decode mutated records of a case; exit with a message where a promise is broken."""
     outcomes: Counter[str] = Counter()
     value = case.valid.value() or b""
+    decoder, exact = case.decoders()
     longest_s = spent_s = 0.0
+    first_mib = resident_mib()
     for first in range(0, records, BATCH):
         raw: list[Any] = [
             StoredRecord(
@@ -125,10 +216,10 @@ def run(name: str, case: Case, records: int, random: np.random.Generator) -> Non
             )
             for row in range(BATCH)
         ]
-        rows = np.arange(BATCH, dtype=np.int64)
+        rows = np.arange(first, first + BATCH)
         batch = Records(raw, np.zeros(BATCH, np.int32), rows, np.full(BATCH, NOON_MS))
         start = time.thread_time()
-        decoded = case.decoder.decode(batch)
+        decoded = decoder.decode(batch)
         took_s = time.thread_time() - start
         longest_s, spent_s = max(longest_s, took_s), spent_s + took_s
         refused = [rejection.row for rejection in decoded.rejections]
@@ -139,11 +230,21 @@ def run(name: str, case: Case, records: int, random: np.random.Generator) -> Non
             sys.exit(
                 f"{name}: a record of the batch from {first} was judged twice, or a number is not finite"
             )
+        # What is not certainly short is judged by the contract itself.
+        with patch.object(mapped_fields, "is_short", lambda _: False):
+            others = list(verdicts(exact.decode(batch)))
+        for one, other in zip_longest(verdicts(decoded), others):
+            if one != other:
+                sys.exit(
+                    f"{name}: the batch from {first} is {one} by the service, {other} by the exact reader"
+                )
         if took_s > LONGEST_S:
             sys.exit(f"{name}: the batch from {first} took {took_s:.1f} s")
         outcomes["accepted"] += BATCH - len(refused) - len(decoded.filtered)
         outcomes["filtered"] += len(decoded.filtered)
         outcomes.update(rejection.reason.value for rejection in decoded.rejections)
+    if resident_mib() > first_mib + MOST_GROWTH_MIB:
+        sys.exit(f"{name}: memory grew from {first_mib:.0f} to {resident_mib():.0f} MiB")
     shares = ", ".join(f"{outcome} {number / records:.1%}" for outcome, number in outcomes.most_common())
     say(
         f"{name:14} {records:9,} records, {spent_s / records * 1e6:5.1f} us each, the slowest batch "
@@ -162,8 +263,10 @@ def main() -> None:
     records = parser.parse_args().records
     cases = make_cases()
     each = -(-records // len(cases) // BATCH) * BATCH
-    for name, case in cases.items():
-        run(name, case, each, np.random.default_rng(len(name)))
+    # After a malformed text the service leaves 31 to the other parser; here every text is for both.
+    with patch.object(array_parser, "_SKIPPED", 0):
+        for name, case in cases.items():
+            run(name, case, each, np.random.default_rng(len(name)))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.baseline.moments import moments, project
-from driftgauge.baseline.spreads import measure_spreads, moments_of
+from driftgauge.baseline.moments import measure_spreads, moments, moments_of, project
 from driftgauge.config.stream import SmallestDrift
 from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors

@@ -86,7 +86,8 @@ def restore_before_end() -> None:
 
 
 def progress_not_last() -> None:
-    """Write the parts of a commit in reverse order."""
+    """Write the parts of a commit in reverse order; parts are small, so that there are several."""
+    service._PARTIAL_BYTES = PART_BYTES
     encode = count_worker.encode_commit  # type: ignore[attr-defined]
     count_worker.encode_commit = lambda *given, **named: encode(*given, **named)[::-1]  # type: ignore[attr-defined]
 

@@ -10,10 +10,6 @@ OPTIONS = Options(events=1, disruptions=0, seconds=1.0, seed=1)
 RIGHT, WRONG = Check("right", 1), Check("wrong", 1, ["1, not 2"])
 
 
-def fail() -> None:
-    raise OSError("no node")
-
-
 @pytest.mark.parametrize(
     ("report", "finding", "status"),
     [
@@ -31,11 +27,3 @@ def test_status_and_verdict(report: Report, finding: Finding, status: Status) ->
     verdict = summary(report).splitlines()[-1]
     assert f"counts: {finding};" in verdict
     assert verdict.startswith("passed") == (status is Status.PASSED)
-
-
-def test_run_goes_on_after_failed_attempt() -> None:
-    report = Report(OPTIONS, checks=[RIGHT], is_checked=True)
-    with report.attempt("a disruption"):
-        fail()
-    assert report.status is Status.MACHINE
-    assert "no node" in summary(report)

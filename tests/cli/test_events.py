@@ -91,7 +91,7 @@ def test_each_record_of_a_sample_is_read_as_its_topic_is(tmp_path):
     )
     unnamed = write_events(tmp_path / "sample.jsonl", [b"{}"])
     assert (
-        "a record names no topic; choose one with --topic: embeddings, orders"
+        "several topics, and none is named; choose one with --topic: embeddings, orders"
         in check_sample(config, unnamed).stderr
     )
 
@@ -145,12 +145,7 @@ def test_peek_shows_last_records_of_all_partitions(tmp_path, snapshot):
     ("topic", "status", "output", "message"),
     [
         ("orders", 0, "0 records: 0 accepted (0 events), 0 filtered, 0 refused\n", ""),
-        (
-            "missing",
-            2,
-            "",
-            "topic missing does not exist; check kafka.bootstrap.servers, or create the topic",
-        ),
+        ("missing", 2, "", "topic missing does not exist; name a topic of the cluster, or check kafka."),
     ],
 )
 def test_peek_at_topic_without_records(tmp_path, topic, status, output, message):

@@ -1,5 +1,6 @@
 """`driftgauge baseline fit`: events, tables and archives as sources; groups, names and examples."""
 
+import base64
 import json
 import re
 import sys
@@ -10,11 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from driftgauge import record_files
 from tests.builders.baselines import draw_bursts
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.configs import write_config
 from tests.builders.events import write_events
 from tests.cli.command import run
+from tests.cli.test_events import ALWAYS, AVRO, SCHEMA
+from tests.events.schema_records import ID, avro, framed
+from tests.harness.registry_server import serve_schemas
 
 HOURS, AN_HOUR = 60, 60
 
@@ -111,9 +116,35 @@ def test_streams_of_a_file_are_fitted_in_one_run(tmp_path):
     assert not (tmp_path / "one.safetensors").exists()
 
 
+def test_records_in_avro_wait_for_their_schema(tmp_path, monkeypatch):
+    vectors = np.random.default_rng(0).normal(size=(200, 4)).tolist()
+    values = map(base64.b64encode, (framed(avro({"vector": each}, SCHEMA)) for each in [*vectors, [1, 2, 3]]))
+    records = [orjson.dumps({"ts": MONDAY_MS, "payload_base64": value.decode()}) for value in values]
+    source = write_events(tmp_path / "a.records.jsonl", records)
+
+    def fit_by(url):
+        config = write_config(
+            tmp_path,
+            {"name": "s"},
+            topics={"events": ["orders"]},
+            inputs={"orders": AVRO["embeddings"] | {"stream": {"constant": "s"}}},
+            schema_registry={"url": url},
+        )
+        return fit(tmp_path, source, "--config", config)
+
+    with serve_schemas({ID: SCHEMA}, failures=1) as url:
+        done, shown = fit_by(url)
+    assert (done.returncode, shown["metadata"]["dimension"]) == (0, 4)
+    assert "line 201: wrong_dimension: embedding: 3 numbers, the first have 4" in done.stderr
+    monkeypatch.setattr(record_files, "_PENDING_S", 0.3)
+    with serve_schemas({}, failures=ALWAYS) as url:
+        done, _ = fit_by(url)
+    assert done.returncode == 1
+    assert "orders[0]@1: the schema registry has not answered" in done.stderr
+
+
 def test_table_without_pyarrow_names_extra(tmp_path, monkeypatch):
-    for module in ("driftgauge.baseline.tables", "driftgauge.baseline.table_columns"):
-        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.delitem(sys.modules, "driftgauge.baseline.tables", raising=False)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     done, _ = fit(tmp_path, "a.parquet")
     assert done.returncode == 2

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from confluent_kafka import Producer
 
+from driftgauge.inspection import proposal
 from driftgauge.inspection.proposal import measure_vector
 from tests.builders.clocks import MONDAY_MS
 from tests.builders.events import build_event, write_events
@@ -18,7 +19,7 @@ from tests.cli.command import run
 from tests.events.golden_encodings import embedded_class, embedded_file
 from tests.events.schema_records import AVRO, ID, avro, framed, serialized
 from tests.harness.demo import EmbeddedBroker
-from tests.harness.registry_server import serve_answers
+from tests.harness.registry_server import serve_schemas
 
 TOPIC = "orders"
 RECORDS = 24
@@ -48,7 +49,7 @@ def attributes(number):
         "id": f"c{number}",
         "source": "/s",
         "type": "embedded",
-        "time": time_text(number),
+        **({"time": time_text(number)} if number else {}),
     }
 
 
@@ -71,6 +72,11 @@ def binary(number):
         "payload": {"v": VECTORS[number].tolist()},
         "headers": {**headers, "content-type": "application/json"},
     }
+
+
+def outbox(number):
+    payload = {"at": MONDAY_MS + number, "v": VECTORS[number].tolist(), "text": '{"no JSON'}
+    return {"payload": {"id": number, "payload": json.dumps(payload)}}
 
 
 def inference(number):
@@ -160,7 +166,6 @@ CASES: dict[Any, Any] = {
             "encoding": "cloudevents",
             "stream": {"constant": TOPIC},
             "embedding": {"path": "data.v", "dtype": "f16"},
-            "timestamp": "time",
             "event_id": "id",
             "model_version": "data.model_version",
         },
@@ -172,10 +177,20 @@ CASES: dict[Any, Any] = {
             "encoding": "cloudevents",
             "stream": {"constant": TOPIC},
             "embedding": "data.v",
-            "timestamp": "time",
             "event_id": "id",
         },
         ("model_version: no field was found for it",),
+    ),
+    outbox: (
+        [TOPIC],
+        {
+            "encoding": "json",
+            "stream": {"constant": TOPIC},
+            "embedding": "payload[json].v",
+            "timestamp": "payload[json].at",
+            "event_id": "id",
+        },
+        (),
     ),
     inference: (
         ["encoder"],
@@ -236,20 +251,11 @@ CASES: dict[Any, Any] = {
 FILTERED = {debezium: 2}
 
 
-def answer(path, _):
-    """Answer as a registry with a schema of each type."""
-    found = {
-        str(ID): {"schema": json.dumps(AVRO)},
-        str(ID + 1): {"schema": serialized(embedded_file()), "schemaType": "PROTOBUF"},
-    }.get(path.partition("?")[0].rpartition("/")[2])
-    return (404, b'{"error_code": 40403}') if found is None else (200, json.dumps(found).encode())
-
-
 @pytest.mark.parametrize("build", CASES, ids=lambda build: build.__name__)
 def test_proposal_loads_and_reads_what_it_was_made_from(tmp_path, build):
     streams, mapping, doubts = CASES[build]
     sample, config = write_sample(tmp_path, build), tmp_path / "driftgauge.yaml"
-    with serve_answers(answer) as url:
+    with serve_schemas({ID: AVRO, ID + 1: serialized(embedded_file())}) as url:
         registry = ["--registry", url] if build in {in_avro, in_protobuf} else []
         done = run("init", sample, *registry, "--output", config)
         assert (done.returncode, done.stdout) == (0, "")
@@ -326,6 +332,19 @@ def test_topic_without_vectors_and_existing_file_are_refused(tmp_path):
     done = run("init", write_sample(tmp_path, nested), "--output", config)
     assert (done.returncode, config.read_text("utf-8")) == (1, "mine")
     assert "File exists" in done.stderr
+
+
+def test_what_does_not_connect_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(proposal, "_PATIENCE_S", 0.1)
+    sample = write_sample(tmp_path, in_avro)
+    done = run("init", sample, "--registry", "http://127.0.0.1:1")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the schema registry gave no schema for 0.1 s; check --registry" in done.stderr
+    done = run("init", sample, DRIFTGAUGE_KAFKA__NOPE="1")
+    assert done.returncode == 2
+    assert done.stderr.startswith("driftgauge: the options and the variables DRIFTGAUGE_… do not connect;")
+    assert "nope" in done.stderr
+    assert "driftgauge.yaml" not in done.stderr
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f16", "bf16", "f64"])

@@ -88,11 +88,13 @@ def test_published_events_keep_times_and_model_version(tmp_path):
         consumer.assign([TopicPartition("embeddings", partition, 0) for partition in range(4)])
         found = []
         for _ in range(100):
-            found += [json.loads(m.value()) for m in consumer.consume(20, 0.1) if m.error() is None]
+            found += [record for record in consumer.consume(20, 0.1) if record.error() is None]
             if len(found) == len(rows):
                 break
         consumer.close()
-    assert sorted(found, key=lambda event: event["timestamp"]) == rows
+    sent_rows = [json.loads(record.value()) for record in found]
+    assert sorted(sent_rows, key=lambda event: event["timestamp"]) == rows
+    assert min(record.timestamp()[1] for record in found) > MONDAY_MS + DAY_MS, "that of their publication"
     assert [record["outcome"] for record in peeked["records"]] == ["accepted"] * 5
     assert sent == {
         "topic": "embeddings",

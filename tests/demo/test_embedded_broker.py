@@ -13,32 +13,6 @@ from tests.waiting import wait_for
 PATIENCE_S = 120.0
 
 
-class ReadingMember:
-    """A member of a group that reads all partitions given to it from their beginning."""
-
-    def __init__(self, broker, topic):
-        quick = {
-            "bootstrap.servers": broker.bootstrap,
-            "session.timeout.ms": 6_000,
-            "heartbeat.interval.ms": 300,
-        }
-        self.consumer = client.consumer(quick, "g")
-        self.held = set()
-        self.values = []
-        self.consumer.subscribe([topic], on_assign=self._assign, on_revoke=self._revoke, on_lost=self._revoke)
-
-    def read(self):
-        self.values += [each.value() for each in self.consumer.consume(100, 0.1) if each.error() is None]
-
-    def _assign(self, consumer, partitions):
-        consumer.incremental_assign([TopicPartition(each.topic, each.partition, 0) for each in partitions])
-        self.held |= {each.partition for each in partitions}
-
-    def _revoke(self, consumer, partitions):
-        consumer.incremental_unassign(partitions)
-        self.held -= {each.partition for each in partitions}
-
-
 @pytest.fixture
 def events():
     """A broker with 200 events; and what they are."""
@@ -51,44 +25,31 @@ def events():
         yield broker, values
 
 
-def read_until(condition, *members):
-    def is_met():
-        for member in members:
-            member.read()
-        return condition()
-
-    wait_for(lambda: f"members that hold {[member.held for member in members]}", is_met, within_s=PATIENCE_S)
-
-
-@pytest.mark.stack
-def test_rebalance_shares_partitions_and_keeps_assigned_ones(events):
-    broker, _ = events
-    first = ReadingMember(broker, "events")
-    read_until(lambda: len(first.held) == 4, first)
-    second = ReadingMember(broker, "events")
-    read_until(lambda: len(first.held) == len(second.held) == 2, first, second)
-    assert first.held | second.held == {0, 1, 2, 3}
-    kept = set(first.held)
-    second.consumer.close()
-    read_until(lambda: len(first.held) == 4, first)
-    assert kept <= first.held
-    first.consumer.close()
-
-
 def test_group_reads_events_and_broker_discards_transactional_offsets(events):
     broker, values = events
-    member = ReadingMember(broker, "events")
-    read_until(lambda: len(member.values) >= len(values), member)
-    assert sorted(member.values) == values
+    consumer, read = client.consumer({"bootstrap.servers": broker.bootstrap}, "g"), []
+    consumer.subscribe(
+        ["events"],
+        on_assign=lambda _, partitions: consumer.incremental_assign(
+            [TopicPartition(each.topic, each.partition, 0) for each in partitions]
+        ),
+    )
+
+    def has_read_all():
+        read.extend(each.value() for each in consumer.consume(100, 0.1) if each.error() is None)
+        return len(read) >= len(values)
+
+    wait_for("the events to be read", has_read_all, within_s=PATIENCE_S)
+    assert sorted(read) == values
     producer = client.transactional_producer({"bootstrap.servers": broker.bootstrap}, "id", lambda _: None)
     producer.init_transactions(PATIENCE_S)
     producer.begin_transaction()
-    metadata = member.consumer.consumer_group_metadata()
+    metadata = consumer.consumer_group_metadata()
     producer.send_offsets_to_transaction([TopicPartition("events", 0, 7)], metadata, PATIENCE_S)
     producer.commit_transaction(PATIENCE_S)
-    (answer,) = member.consumer.committed([TopicPartition("events", 0)], timeout=PATIENCE_S)
+    (answer,) = consumer.committed([TopicPartition("events", 0)], timeout=PATIENCE_S)
     assert answer.offset == OFFSET_INVALID
-    member.consumer.close()
+    consumer.close()
 
 
 def answers(broker):

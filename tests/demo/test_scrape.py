@@ -47,10 +47,3 @@ def test_outcomes_and_mishaps_are_sums_of_the_service_exposition(telemetry):
     assert scrape.value("driftgauge_events_total", stream="images") == 100
     assert scrape.outcomes() == {"accepted": 120, "future": 3, "undecodable": 4}
     assert list(scrape.mishaps().values()) == [42, 7, 1, 3]
-
-
-def test_value_matches_all_labels_in_any_order():
-    scrape = Scrape.parse('# TYPE a gauge\na{x="1",y="2"} 5\n')
-    assert scrape.value("a", y="2", x="1") == 5
-    assert scrape.value("a", x="1") is scrape.value("a") is scrape.value("b", x="1", y="2") is None
-    assert scrape.outcomes() == {"accepted": 0}

@@ -1,43 +1,40 @@
-"""The examples of mapped topics in deploy/examples/inputs/: their commands print what their README shows."""
+"""The examples of mapped topics in deploy/examples/inputs/: samples are read as the README says."""
 
 import re
-from pathlib import Path
 
 import pytest
-import yaml
 
-from driftgauge.config import load_settings
+from tests.builders.input_examples import FOLDER, SCHEMAS, read_table, sample_of, summary_of
 from tests.cli.command import run
+from tests.harness.registry_server import serve_schemas
 
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "deploy" / "examples" / "inputs"
-EXAMPLES = sorted(FOLDER.glob("*.yaml"))
+ROOT = FOLDER.parents[2]
+OUTCOMES = read_table()
 BLOCK = re.compile(r"^```console\n\$ driftgauge (.*?[^\\])\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def shown():
-    """Return the arguments and the output of each command in the README."""
-    text = (FOLDER / "README.md").read_text("utf-8")
-    return [(command.replace("\\\n", " ").split(), output) for command, output in BLOCK.findall(text)]
+def test_readme_has_every_example():
+    files = {f"{name}{ending}" for name in OUTCOMES for ending in (".yaml", ".records.jsonl")}
+    assert files | {"README.md"} == {path.name for path in FOLDER.iterdir()}
 
 
-def test_readme_shows_every_example():
-    samples = [Path(arguments[arguments.index("--sample") + 1]).name for arguments, _ in shown()]
-    assert sorted(samples) == [f"{path.stem}.records.jsonl" for path in EXAMPLES]
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_sample_is_read_by_its_example_and_by_what_init_proposes(name):
+    with serve_schemas(SCHEMAS) as url:
+        proposed = run("init", sample_of(name), "--registry", url)
+        checked = run(
+            *("config", "check", "--config", FOLDER / f"{name}.yaml", "--sample", sample_of(name)),
+            DRIFTGAUGE_SCHEMA_REGISTRY__URL=url,
+        )
+    # Each sample has a refused record, too.
+    assert (checked.returncode, proposed.returncode) == (1, 0)
+    assert summary_of(OUTCOMES[name]) in checked.stdout
+    accepted = re.match(r"\d+ records: (\d+) accepted", proposed.stderr)
+    assert accepted is not None
+    assert int(accepted[1]) >= OUTCOMES[name][0]
 
 
-@pytest.mark.parametrize(("arguments", "output"), shown(), ids=lambda part: str(part)[-30:])
-def test_command_prints_what_readme_shows(monkeypatch, arguments, output):
+def test_command_prints_what_readme_shows(monkeypatch):
     monkeypatch.chdir(ROOT)
-    done = run(*arguments)
-    assert (done.stderr, done.stdout) == ("", output)
-    # Each example shows a refused record, too.
-    assert done.returncode == 1
-    assert re.search(r": [1-9]\d* accepted \([1-9]\d* events\), [1-9]\d* filtered, [1-9]\d* refused", output)
-
-
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_example_is_a_complete_configuration(path):
-    settings = load_settings(path, {})
-    assert list(settings.inputs) == list(settings.topics.events)
-    assert yaml.safe_load(path.read_text("utf-8"))["kafka"]["bootstrap.servers"] == "kafka.example.com:9092"
+    ((command, output),) = BLOCK.findall((FOLDER / "README.md").read_text("utf-8"))
+    assert run(*command.replace("\\\n", " ").split()).stdout == output

@@ -33,6 +33,8 @@ def test_schema_of_settings_refuses_mistakes(wrong):
     check_settings({"streams": [STREAM]})
     with pytest.raises(ValidationError):
         check_settings({"streams": [STREAM | wrong]})
+    with pytest.raises(ValidationError):
+        check_settings({"inputs": {"t": {"stream": "s", "embedding": "v"}}})
 
 
 @pytest.mark.parametrize("name", ["event.v1", "window-result.v1"])

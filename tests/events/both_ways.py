@@ -70,8 +70,8 @@ def read_both(mapping, build, raws):
 
 
 @st.composite
-def near(draw, raw, start):
-    """Draw bytes near some bytes, those before `start` unchanged; most have the same length."""
+def near(draw, raw, start=0, pieces=_PIECES):
+    """Draw bytes near some bytes, those before `start` unchanged, with pieces; most have the same length."""
     changed = bytearray(raw)
     for _ in range(draw(st.integers(1, 2))):
         offset = draw(st.integers(start, max(start, len(changed) - 1)))
@@ -81,10 +81,10 @@ def near(draw, raw, start):
             case "set" if offset < len(changed):
                 changed[offset] = draw(st.sampled_from([0, 1, 2, 0x7F, 0x80, 0xFF]))
             case "overwrite":
-                piece = draw(st.sampled_from(_PIECES))
+                piece = draw(st.sampled_from(pieces))
                 changed[offset : offset + len(piece)] = piece
             case "insert":
-                changed[offset:offset] = draw(st.sampled_from(_PIECES))
+                changed[offset:offset] = draw(st.sampled_from(pieces))
             case "cut":
                 del changed[offset:]
             case "repeat":

@@ -11,7 +11,7 @@ from itertools import count
 import fastavro
 import pytest
 from fastavro.read import LOGICAL_READERS
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from driftgauge.events import avro
@@ -205,6 +205,7 @@ def cases(draw):
 
 @settings(max_examples=examples(1_500))
 @given(cases())
+@example((MAPPING | {"embedding": "x"}, record(*HEAD, ("x", UUID)), [framed(EVENT + sized(ID.encode()))]))
 def test_fastavro_judges_records_as_their_cursors_do(case):
     mapping, schema, raws = case
     read_both(mapping, deserializer(schema), raws)
@@ -446,6 +447,11 @@ def test_items_of_lists_are_read(path):
     raw = b"\4" + sized(b"de") + b"\0\2" + sized(b"x") + sized(b"fr") + b"\2\4\2" + sized(b"y") + b"\0"
     mapping = MAPPING | {"segments": {"part": path}}
     assert read_after_event({"type": "array", "items": items}, raw, mapping=mapping) == [path != "x[0]"]
+
+
+def test_json_in_text_is_read():
+    mapping = MAPPING | {"segments": {"part": "x[json].b"}}
+    assert read_after_event("string", sized(b'{"b":"de"}'), mapping=mapping) == [True]
 
 
 def test_several_vectors_are_read():

@@ -5,9 +5,8 @@ from itertools import groupby
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
 from driftgauge.api import ParsedEvent, parse_event
 from driftgauge.core.counting.assignment import DistanceMetric
@@ -22,8 +21,6 @@ from tests.builders.events import CONTRACTS, INVALID, LATEST_MS, VALID, build_re
 from tests.events.test_own_contract import near_events
 from tests.examples import examples
 
-FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
-VECTORS = arrays.arrays(np.float32, 4, elements=FINITE)
 ANYTHING = st.one_of(
     st.none(),
     st.binary(max_size=60),
@@ -54,6 +51,7 @@ def test_record_is_either_accepted_or_rejected(values):
 
 @settings(max_examples=examples(200))
 @given(ANYTHING.filter(lambda raw: raw is not None))
+@example(event([1, 2, 3, 4], segments={"country": "de"}))
 def test_parse_event_agrees_with_decoder(raw):
     decoded = decode(raw)
     parsed = parse_event(raw)
@@ -62,24 +60,9 @@ def test_parse_event_agrees_with_decoder(raw):
         assert isinstance(parsed, ParsedEvent)
         assert (parsed.stream, parsed.time_ms) == (batch.stream, batch.time_ms[0])
         assert parsed.vector.tobytes() == batch.vectors[0].tobytes()
+        assert parsed.segments == (batch.segments[0] if batch.segments else {})
     elif decoded.rejections[0].reason in {Reason.UNDECODABLE, Reason.INVALID, Reason.NON_FINITE}:
         assert parsed.reason is decoded.rejections[0].reason
-
-
-def test_parse_event_returns_segments():
-    raw = {"stream": "s", "timestamp": 1, "embedding": [1], "segments": {"country": "de"}}
-    parsed = parse_event(json.dumps(raw).encode())
-    assert isinstance(parsed, ParsedEvent)
-    assert parsed.segments == {"country": "de"}
-    without = parse_event(json.dumps({**raw, "segments": None}).encode())
-    assert isinstance(without, ParsedEvent)
-    assert without.segments == {}
-
-
-@given(VECTORS)
-def test_float32_vector_survives_json_exactly(vector):
-    (batch,) = decode(event(vector)).batches
-    assert batch.vectors.tobytes() == vector.tobytes()
 
 
 @given(
@@ -137,10 +120,7 @@ def test_event_ids_and_segments_are_empty_without_any():
 
 def test_bad_row_is_rejected_alone():
     decoded = decode(event([1, 2, 3, 4]), event([1, 1e39, 3, 4]), event([5, 6, 7, 8]))
-    (batch,) = decoded.batches
-    assert batch.row.tolist() == [0, 2]
-    assert batch.offset.tolist() == [100, 102]
-    assert batch.vectors[:, 0].tolist() == [1, 5]
+    assert [batch.offset.tolist() for batch in decoded.batches] == [[100, 102]]
     (rejection,) = decoded.rejections
     assert (rejection.row, rejection.reason, rejection.stream) == (1, Reason.NON_FINITE, "resnet18-fc1")
     assert rejection.detail == "embedding.1: inf as float32"
@@ -163,7 +143,7 @@ def test_event_may_be_ahead_of_its_record_and_behind_it_as_far_as_allowed():
     ] == [
         (4, "future", "301 ms ahead of its record's time or of the clock, 300ms are allowed (allowed_lead)"),
         (5, "past", f"801 ms {behind}"),
-        (6, "past", f"56 years {behind}; the numbers look like seconds: set timestamp.unit to s in inputs"),
+        (6, "past", f"56 years {behind}; the numbers look like seconds: the contract is in milliseconds"),
     ]
 
 
@@ -360,9 +340,3 @@ def test_record_on_which_the_reader_fails_is_undecodable_and_logged_once(caplog)
         assert "RecursionError: too deep" in decoded.rejections[0].detail
         assert sum(map(len, decoded.batches)) == 2
     assert [each.record for each in caplog.records] == ["a[3]@0", "b[3]@0"]
-
-
-def test_tombstone_is_undecodable_without_stream():
-    (rejection,) = decode(None).rejections
-    assert (rejection.reason, rejection.stream) == (Reason.UNDECODABLE, None)
-    assert "tombstone" in rejection.detail

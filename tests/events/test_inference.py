@@ -8,26 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.config.inputs import InputSettings
-from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.inference import deserialize_inference, response_class
-from driftgauge.events.inputs import build_readers
 from driftgauge.events.rejection import EventError, Reason
-from driftgauge.events.rows import BaselineContract
 from driftgauge.events.sources import compile_path
-from tests.events.mapped import read_record
 from tests.events.schema_records import stored
 
 VECTORS = np.array([[0.5, -1.25, 3, 0.1], [1, 2, 3, 4]], "<f4")
-CONTRACT = BaselineContract("clicks", "first", 4, None, DistanceMetric.EUCLIDEAN)
-MAPPING = {
-    "encoding": "inference",
-    "stream": {"constant": "clicks"},
-    "timestamp": {"constant": "2025-11-03T12:00:00Z"},
-    "event_id": "id",
-    "model_version": "model_version",
-    "embedding": {"path": "outputs[name=embedding].data", "shape": "outputs[name=embedding].shape"},
-}
 
 
 def response(*, raw):
@@ -85,16 +71,6 @@ def test_raw_contents_are_numbers_of_their_datatype_or_missing(datatype, data):
     message.raw_output_contents.append(b"12345678")
     decoded: Any = deserialize_inference({"FP32"}, stored(message.SerializeToString()))
     assert decoded["outputs"][0]["data"] == data
-
-
-@pytest.mark.parametrize("raw", [True, False])
-def test_each_vector_of_a_batch_is_an_event(raw):
-    reader = build_readers({"t": InputSettings.model_validate(MAPPING)})["t"]
-    rows = read_record(reader, stored(response(raw=raw)))
-    assert [(row[2], row[4]) for row in rows] == [
-        (VECTORS[0].tobytes(), "0193#0"),
-        (VECTORS[1].tobytes(), "0193#1"),
-    ]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from driftgauge.events import mapped_fields as rows_module
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason
-from tests.events.mapped import IMAGES, TIME_MS, accept, decode, value
+from tests.events.both_ways import near
+from tests.events.mapped import IMAGES, TIME_MS, accept, decode, refuse, value
 from tests.events.test_own_contract import NUMBERS, ODDITIES, SPACE
 from tests.examples import examples
 
@@ -115,6 +116,17 @@ VALID_RECORDS = {
         ),
         2,
     ),
+    "json in text": (
+        {
+            "stream": {"constant": "images"},
+            "timestamp": "p[json].t",
+            "event_id": "id",
+            "model_version": "p[json].m",
+            "embedding": "p[json].v",
+        },
+        StoredRecord(value(id="e", p=json.dumps({"t": TIME_MS, "m": "v1", "v": [0.5, -1.25, 3, 0.1]}))),
+        1,
+    ),
     "bytes": (
         {
             "encoding": "bytes",
@@ -144,48 +156,34 @@ VALID_RECORDS = {
         2,
     ),
 }
-ODD_TEXTS = 'NaN nan Infinity -Infinity null true 1e400 1e39 -1 1.5 [ ] [[ {} , " \\u0074'
-PIECES = st.sampled_from(
-    [
-        *(text.encode() for text in ODD_TEXTS.split(" ")),
-        *(b'"op":"d",', b'"v":[1],', b"1762128000000000000000", b"\xff", b"\0"),
-    ]
-)
-
-
-@st.composite
-def mutated(draw, raw):
-    """Draw bytes near some bytes: truncated, flipped, overwritten, with pieces inserted, or doubled."""
-    raw = bytearray(raw)
-    for _ in range(draw(st.integers(0, 3))):
-        offset = draw(st.integers(0, len(raw)))
-        match draw(st.sampled_from(["cut", "flip", "insert", "replace", "repeat", "drop"])):
-            case "cut":
-                del raw[offset:]
-            case "flip" if offset < len(raw):
-                raw[offset] ^= 1 << draw(st.integers(0, 7))
-            case "insert":
-                raw[offset:offset] = draw(PIECES | st.binary(max_size=3))
-            case "replace":
-                raw[offset : offset + draw(st.integers(1, 8))] = draw(PIECES)
-            case "repeat":
-                raw[offset:offset] = raw[max(0, offset - draw(st.integers(1, 40))) : offset]
-            case "drop":
-                del raw[offset : offset + draw(st.integers(1, 8))]
-    return bytes(raw)
+ODD_TEXTS = 'NaN nan Infinity -Infinity null true 1e400 1e39 -1 1.5 [ ] [[ {} , " \\u0074 "op":"d", "v":[1],'
+PIECES = [*ODD_TEXTS.encode().split(), b"1762128000000000000000", b"\xff", b"\0"]
 
 
 @st.composite
 def near_records(draw, record):
     """Draw a record near a valid one."""
-    raw = draw(st.one_of(st.none(), st.binary(max_size=40), *[mutated(record.value())] * 4))
+    raw = draw(st.one_of(st.none(), st.binary(max_size=40), *[near(record.value(), pieces=PIECES)] * 4))
     headers = [
-        (name, draw(st.one_of(st.just(content), st.none(), mutated(content))))
+        (name, draw(st.one_of(st.just(content), st.none(), near(content, pieces=PIECES))))
         for name, content in record.headers()
         if draw(st.integers(0, 9))
     ]
     key = draw(st.none() | st.just(record.key()) | st.binary(max_size=3))
     return StoredRecord(raw, stored_key=key, stored_headers=headers)
+
+
+@pytest.mark.parametrize("text", ["", "{", "x" * 9, "[" * 5_000, "\ufeff{}", '{"v":[NaN]}', '{"v":1e999}'])
+@pytest.mark.parametrize("where", [[], [{"path": "p[json].v", "exists": True}]], ids=["read", "condition"])
+def test_text_that_is_no_json_is_invalid(text, where):
+    rejection = refuse({**IMAGES, "embedding": "p[json].v", "where": where}, value(p=text))
+    assert (rejection.reason, rejection.stream) == (Reason.INVALID, "images")
+    assert rejection.detail.startswith("[json]: the text is no JSON (")
+
+
+def test_bool_is_no_number_where_the_list_is_escaped_in_text():
+    text = rb'{"p":"{\"v\":\u005btrue,1,1,1\u005d}"}'
+    assert refuse({**IMAGES, "embedding": "p[json].v"}, text).reason is Reason.INVALID
 
 
 @pytest.mark.parametrize("encoding", sorted(VALID_RECORDS))

@@ -1,23 +1,17 @@
 """Protobuf behind a schema registry."""
 
-from contextlib import suppress
-
 import numpy as np
 import pytest
 from google.protobuf import descriptor_pb2
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.needs import Need
 from driftgauge.events.protobuf import ProtobufDeserializer
 from driftgauge.events.rejection import EventError, Reason, SchemaPending
-from driftgauge.events.rows import RECORD_ID
 from driftgauge.events.schemas import Schema
 from driftgauge.events.sources import compile_path
 from tests.events.both_ways import read_both
-from tests.events.mapped import read_record
 from tests.events.schema_records import (
     CLASSES,
     ID,
@@ -45,33 +39,6 @@ def embedded():
 
 def record(message, indexes=b"\0"):
     return stored(framed(indexes + message.SerializeToString()))
-
-
-@pytest.mark.parametrize("embedding", ["vector", "numbers"])
-def test_event_is_read_by_mapping(embedding):
-    mapping = {
-        "encoding": "protobuf",
-        "stream": "stream",
-        "embedding": embedding,
-        "timestamp": "at",
-        "segments": {"country": "segments.country", "device": "segments.device"},
-    }
-    inputs = {"embeddings": InputSettings.model_validate(mapping)}
-    reader = build_readers(inputs, Schemas(_7=Schema(serialized(protobuf_file()))))["embeddings"]
-    ((stream, time_ms, vector, _, event_id, _, segments),) = read_record(reader, record(embedded()))
-    assert (stream, time_ms, bytes(vector)) == ("clicks", NOON_MS, VECTOR.tobytes())
-    assert (event_id, segments) == (RECORD_ID, {"country": "de"})
-
-
-def test_list_of_bools_is_invalid():
-    mapping = {"encoding": "protobuf", "stream": "stream", "embedding": "flags", "timestamp": "at"}
-    inputs = {"embeddings": InputSettings.model_validate(mapping)}
-    reader = build_readers(inputs, Schemas(_7=Schema(serialized(protobuf_file()))))["embeddings"]
-    message = embedded()
-    message.flags.extend([True] * 4)
-    with pytest.raises(EventError) as caught:
-        read_record(reader, record(message))
-    assert caught.value.reason is Reason.INVALID
 
 
 @pytest.mark.parametrize(
@@ -143,14 +110,6 @@ def test_unusable_schema_is_reported_with_each_record(text, detail):
     deserialize = ProtobufDeserializer(Schemas(_7=Schema(text)), Need())
     for _ in range(2):
         assert detail in undecodable(deserialize, framed(b"\0"))
-
-
-@settings(max_examples=300)
-@given(st.binary(max_size=60))
-def test_any_payload_is_decoded_or_undecodable(payload):
-    deserialize = protobuf_deserializer()
-    with suppress(EventError):
-        assert type(deserialize(stored(framed(b"\0" + payload)))).__name__ == "Embedded"
 
 
 def test_timestamp_of_a_schema_without_nanos_is_no_time():

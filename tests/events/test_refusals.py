@@ -15,7 +15,3 @@ def test_first_five_are_shown_and_all_are_counted():
     assert total == "refused in total: 8 (7 wrong_dimension, 1 undecodable)"
     assert refusals.numbers["images", Reason.WRONG_DIMENSION] == 6
     assert refusals.by_reason() == {"wrong_dimension": 7, "undecodable": 1}
-
-
-def test_nothing_refused_is_no_line():
-    assert Refusals().describe() == []

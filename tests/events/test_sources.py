@@ -18,12 +18,9 @@ MONDAY_S = MONDAY_MS // 1_000
 VALUE = {
     "a": {"b": {"c": 1}, "list": [10, {"id": "x"}], "null": None, "text": "abc"},
     "x.y": 2,
+    "json": '{"x": [1, {"y": "2"}], "in": "{\\"z\\": 3}", "null": null}',
     "outputs": [{"name": "logits", "data": 3}, 7, {"name": "embedding", "data": 4}, {"name": 5, "data": 6}],
 }
-
-
-class OtherMapping(dict):
-    """A mapping that is no plain dict."""
 
 
 @pytest.mark.parametrize(
@@ -48,6 +45,12 @@ class OtherMapping(dict):
         ("a.b[c=1]", None),
         ("a.b.c.d", None),
         ("missing.b", None),
+        ("json[json].x[1].y", "2"),
+        ("json[json].in[json].z", 3),
+        ("json[json].null[json].z", None),
+        ("json.x", None),
+        ("a[json].b", None),
+        ("a.list[0][json]", None),
     ],
 )
 def test_path_is_followed_until_it_ends(path, found):
@@ -58,14 +61,6 @@ def test_path_is_followed_until_it_ends(path, found):
 @pytest.mark.parametrize("path", ["a", "a.b", "a[0]", "a[x=y]"])
 def test_path_into_other_values_is_missing(path, value):
     assert compile_path(path)(value) is None
-
-
-@pytest.mark.parametrize("depth", [0, 1, 2])
-def test_path_goes_on_within_mapping_that_is_no_dict(depth):
-    value = 1
-    for place, name in enumerate(["c", "b", "a"]):
-        value = OtherMapping({name: value}) if place == depth else {name: value}
-    assert compile_path("a.b.c")(value) == 1
 
 
 def get(stored=None, value=None, /, **source):

@@ -1,7 +1,5 @@
 """Tests of `driftgauge.events.timestamps`."""
 
-from datetime import UTC, datetime, timedelta, timezone
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,20 +49,10 @@ def test_other_text_is_refused(text):
 
 @pytest.mark.parametrize("value", [True, 1.0, None, [], {}, -1, LAST_MS + 1, 10**30])
 def test_only_integer_in_range_is_epoch_time(value):
-    with pytest.raises(ValueError, match="epoch milliseconds"):
+    with pytest.raises(ValueError, match=r"a number is in milliseconds|neither an integer"):
         read_timestamp(value)
 
 
 @given(st.integers(0, LAST_MS))
 def test_formatted_time_parses_to_same_time(time_ms):
     assert parse_timestamp(format_timestamp(time_ms)) == read_timestamp(time_ms) == time_ms
-
-
-@given(
-    st.datetimes(datetime(1971, 1, 1), datetime(9998, 12, 31), timezones=st.just(UTC)),  # noqa: DTZ001
-    st.integers(-23 * 60 - 59, 23 * 60 + 59),
-)
-def test_offset_does_not_change_moment(moment, minutes):
-    elsewhere = moment.astimezone(timezone(timedelta(minutes=minutes)))
-    text = elsewhere.isoformat()
-    assert parse_timestamp(text) == (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)

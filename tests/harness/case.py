@@ -77,8 +77,8 @@ def on_every_partition(stream: str, time_ms: int, partitions: int) -> list[Sourc
 
 
 @cache
-def _reference() -> NDArray[np.float32]:
-    return np.random.default_rng(7).normal(size=(800, DIMENSION)).astype(np.float32)
+def _reference(dimension: int) -> NDArray[np.float32]:
+    return np.random.default_rng(7).normal(size=(800, dimension)).astype(np.float32)
 
 
 @dataclass
@@ -95,6 +95,7 @@ class Case(TopicOwner):
     settings: Mapping[str, object] = field(default_factory=dict)
     topic_config: Mapping[str, str] = field(default_factory=dict)
     model_version: str | None = None
+    dimension: int = DIMENSION
     shards: int = SHARDS
     further_topics: Sequence[str] = ()
 
@@ -118,7 +119,7 @@ class Case(TopicOwner):
 
     def fit(self, stream: str) -> None:
         baseline = fit_baseline(
-            _reference(),
+            _reference(self.dimension),
             stream=stream,
             model_version=self.model_version,
             clusters=CLUSTERS,

@@ -38,17 +38,22 @@ def serve_answers(answer: Callable[[str, str | None], tuple[int, bytes]]) -> Ite
 
 @contextmanager
 def serve_schemas(schemas: Mapping[int, object], *, failures: int = 0) -> Iterator[str]:
-    """Yield the address of a registry with these Avro schemas, which fails at the first requests."""
+    """Yield the address of a registry, which fails at the first requests.
+
+    A schema is of Avro, or a text: the serialized descriptor of Protobuf.
+    """
     left = iter(range(failures))
 
     def answer(path: str, _: str | None) -> tuple[int, bytes]:
-        found = _SCHEMA.match(path)
-        schema = schemas.get(int(found[1])) if found else None
+        named = _SCHEMA.match(path)
+        schema = schemas.get(int(named[1])) if named else None
         if next(left, None) is not None:
             return 503, b'{"error_code": 503, "message": "away"}'
         if schema is None:
             return 404, b'{"error_code": 40403, "message": "Schema not found"}'
-        return 200, json.dumps({"schema": json.dumps(schema)}).encode()
+        is_text = isinstance(schema, str)
+        found = {"schema": schema, "schemaType": "PROTOBUF"} if is_text else {"schema": json.dumps(schema)}
+        return 200, json.dumps(found).encode()
 
     with serve_answers(answer) as url:
         yield url

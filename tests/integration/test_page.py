@@ -25,19 +25,15 @@ from driftgauge.core.windows.result import Verdict
 from driftgauge.events.timestamps import format_timestamp
 from tests.harness.case import DAY_MS, HOUR_MS, START_MS, Case
 from tests.harness.service import ReplicaProcess
-from tests.page.browser import barriers, chromium, overflow, visit
-from tests.waiting import wait_for
+from tests.page.browser import chromium, visit
 
 pytestmark = pytest.mark.stack
 
-STREAM, LATER = "digits", "digits-later"
+STREAM = "digits"
 DAILY = f"/?stream={STREAM}&window=1d"
 COMPARED = f"{DAILY}&at=2025-11-10T00:00:00Z&compare=2025-11-05T00:00:00Z"
-PREFIX = "/tools/drift"
 WORDS = {"ok": "No drift found", "warning": "Possible drift", "drift": "Drift"}
 SYMBOLS = {"ok": "✓", "warning": "!", "drift": "▲"}
-# The page asks for what is new every 15 s.
-REFRESH_MS = 15_000
 
 
 @dataclass(frozen=True)
@@ -105,12 +101,10 @@ def live(tmp_path_factory: pytest.TempPathFactory, bootstrap: str) -> Iterator[L
             streams=(),
             partitions=3,
             stream_settings={"allowed_disorder": "1h", "min_events": None, "idle_timeout": "10m"},
-            settings={"page": {"path_prefix": PREFIX}},
         )
         source = train_source()
-        for stream in (STREAM, LATER):
-            save(source.fit(stream, START_MS - DAY_MS), case.folder / f"{stream}.safetensors")
-        case.streams = (STREAM, LATER)
+        save(source.fit(STREAM, START_MS - DAY_MS), case.folder / f"{STREAM}.safetensors")
+        case.streams = (STREAM,)
         case.write_config()
         with case.serve() as service:
             service.wait_until_ready()
@@ -234,16 +228,6 @@ def test_stranger_reads_what_happened(live: LivePage) -> None:
     assert tick["x"] + tick["width"] / 2 == pytest.approx(red["x"], abs=2)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_page_has_no_barrier(live: LivePage, width: int, scheme: str) -> None:
-    with live.visit(width=width, color_scheme=scheme) as page:
-        for path in ("/", COMPARED):
-            page.goto(path)
-            assert barriers(page) == []
-            assert overflow(page) == 0, path
-
-
 def test_page_works_without_javascript(live: LivePage) -> None:
     with live.visit(java_script_enabled=False) as page:
         page.goto("/?q=no")
@@ -295,34 +279,3 @@ def test_two_windows_stand_side_by_side(live: LivePage) -> None:
         page.set_viewport_size({"width": 390, "height": 900})
         (left, right) = (each.bounding_box() for each in page.locator(".pair > section").all())
         assert left["x"] == right["x"]
-
-
-def test_page_stands_below_prefix(live: LivePage) -> None:
-    with live.visit() as page:
-        page.goto(PREFIX)
-        page.get_by_role("link", name=STREAM, exact=True).click()
-        expect(page.locator(".verdict")).to_contain_text("Drift")
-        assert (
-            page.evaluate("getComputedStyle(document.querySelector('.verdict')).borderLeftStyle") == "solid"
-        )
-        with page.expect_download():
-            page.get_by_role("link", name="CSV").click()
-        page.get_by_role("link", name="driftgauge", exact=True).click()
-        expect(page).to_have_url(re.compile(rf"{PREFIX}/\?$"))
-
-
-# The last of the file, since it adds a stream.
-def test_overview_shows_new_result_by_itself(live: LivePage) -> None:
-    with live.visit() as page:
-        page.clock.install()
-        page.goto("/")
-        expect(page.locator(".headline")).to_have_text("1 stream: 1 with drift")
-        live.publish(LATER, START_MS, [ImageQuality.CLEAN])
-
-        def has_grown() -> bool:
-            # The service keeps an answer for five seconds, so the first refresh may still bring that.
-            page.clock.run_for(REFRESH_MS)
-            return page.locator(".headline").inner_text() == "2 streams: 1 with drift"
-
-        wait_for("the overview to show the new stream", has_grown)
-        expect(page.get_by_role("link", name=LATER, exact=True)).to_be_visible()

@@ -243,15 +243,6 @@ def test_wrong_address_is_answered_in_words(page, query, status, text):
     assert "?" in shown.every("a", "href")
 
 
-@pytest.mark.parametrize(("seen_ms", "hour"), [(0, 0), (1_999, 1), (5_000, 5), (DAY_MS, 5)])
-def test_seen_names_newest_window_published_by_then(page, seen_ms, hour):
-    # Published at 0 to 5 seconds.
-    shown = read(page, f"/{STREAM}&seen={MONDAY_MS + seen_ms}")
-    assert f"of 1h from 3 Nov 2025, 0{hour}:00 UTC" in shown.text
-    chosen = read(page, f"/{STREAM}&seen={MONDAY_MS + seen_ms}&at={MONDAY_MS}")
-    assert "of 1h from 3 Nov 2025, 00:00 UTC" in chosen.text
-
-
 def test_hostile_names_are_text(page, results):
     tree = record_tree(7)
     tree["clusters"][1]["name"] = HOSTILE

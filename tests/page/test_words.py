@@ -1,6 +1,9 @@
 """Tests of `driftgauge.page.words`."""
 
 import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -36,80 +39,53 @@ def test_what_only_looks_like_a_moment_is_text(text):
     assert [each for each in words.split_moments(text) if each[0]] == [(text, None)]
 
 
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (0.00203, "0.00203"),
-        (0.126, "0.126"),
-        (5.2, "5.20"),
-        (1234.5, "1,234"),
-        (0, "0"),
-        (1e-05, "1.0e-05"),
-        (-0.07, "-0.0700"),
-        (None, "–"),  # noqa: RUF001 - as shown
-        (math.nan, "–"),  # noqa: RUF001 - as shown
-    ],
-)
-def test_numbers_have_three_significant_digits(value, text):
-    assert words.format_number(value) == text
+NOTHING = "–"  # noqa: RUF001 - as shown
+TEXTS: dict[Callable[..., str], dict[Any, str]] = {
+    words.format_number: {
+        0.00203: "0.00203",
+        0.126: "0.126",
+        5.2: "5.20",
+        1234.5: "1,234",
+        0: "0",
+        1e-05: "1.0e-05",
+        -0.07: "-0.0700",
+        None: NOTHING,
+        math.nan: NOTHING,
+    },
+    words.format_percent: {
+        0.05: "5.0 %",
+        0.183: "18 %",
+        0: "0 %",
+        1: "100 %",
+        0.0996: "10 %",
+        0.0004: "< 0.1 %",
+        None: NOTHING,
+        -0.02: "-2.0 %",
+    },
+    words.format_p_value: {0.59: "0.59", 1e-3: "0.001", 2.4e-9: "2e-09", None: NOTHING},
+    words.describe_odds: {
+        0.7: "in most windows",
+        0.04: "once in 25 windows",
+        1e-3: "once in 1,000 windows",
+        2.5e-5: "once in 40,000 windows",
+        3e-7: "once in 3.3 million windows",
+        7e-13: "once in 1.4 trillion windows",
+        0.0: "less than once in 1,000 trillion windows",
+    },
+    words.format_signed_percent: {0.21: "+21.0 %", -0.05: "-5.0 %"},
+    words.as_sentence: {"the topic holds none": "The topic holds none."},
+    partial(words.name_first, most=2): {"a": "a", "ab": "a, b", "abcd": "a, b and 2 more"},
+}
 
 
 @pytest.mark.parametrize(
-    ("share", "text"),
-    [
-        (0.05, "5.0 %"),
-        (0.183, "18 %"),
-        (0, "0 %"),
-        (1, "100 %"),
-        (0.0996, "10 %"),
-        (0.0004, "< 0.1 %"),
-        (None, "–"),  # noqa: RUF001 - as shown
-        (-0.02, "-2.0 %"),
-    ],
+    ("write", "value", "text"),
+    [(write, value, text) for write, texts in TEXTS.items() for value, text in texts.items()],
 )
-def test_shares_are_percentages(share, text):
-    assert words.format_percent(share) == text
-
-
-@pytest.mark.parametrize(
-    ("p_value", "text"),
-    [(0.59, "0.59"), (1e-3, "0.001"), (2.4e-9, "2e-09"), (None, "–")],  # noqa: RUF001
-)
-def test_p_values_have_one_or_two_digits(p_value, text):
-    assert words.format_p_value(p_value) == text
-
-
-@pytest.mark.parametrize(
-    ("p_value", "text"),
-    [
-        (0.7, "in most windows"),
-        (0.04, "once in 25 windows"),
-        (1e-3, "once in 1,000 windows"),
-        (2.5e-5, "once in 40,000 windows"),
-        (3e-7, "once in 3.3 million windows"),
-        (7e-13, "once in 1.4 trillion windows"),
-        (0.0, "less than once in 1,000 trillion windows"),
-    ],
-)
-def test_odds_are_said_in_words(p_value, text):
-    assert words.describe_odds(p_value) == text
+def test_value_has_words(write, value, text):
+    assert write(value) == text
 
 
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_any_p_value_has_odds(first, second):
     assert words.describe_odds(min(first, second)).endswith("windows")
-
-
-def test_changes_have_a_sign():
-    assert [words.format_signed_percent(change) for change in (0.21, -0.05)] == ["+21.0 %", "-5.0 %"]
-
-
-def test_text_becomes_sentence():
-    assert words.as_sentence("the topic holds none") == "The topic holds none."
-
-
-@pytest.mark.parametrize(
-    ("names", "text"), [(["a"], "a"), (["a", "b"], "a, b"), (["a", "b", "c", "d"], "a, b and 2 more")]
-)
-def test_first_names_are_told_with_number_of_others(names, text):
-    assert words.name_first(names, 2) == text

@@ -1,7 +1,6 @@
 """The exposition of a whole process: its names, types, labels, start values; and the table of metrics."""
 
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.windows.evidence import Kind
-from driftgauge.errors import InputError
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.metric import MetricType
@@ -33,7 +31,7 @@ from tests.builders.telemetry import (
     read_samples,
     render_samples,
 )
-from tests.processes import run_command, run_python, run_required
+from tests.processes import run_python, run_required
 
 DOCUMENT = "# Title\n\n<!-- metrics:begin -->\nstale\n<!-- metrics:end -->\n\nThe end.\n"
 
@@ -173,36 +171,3 @@ def test_metrics_reference_counts_series_of_stream():
     assert f"A window of the kind novelty adds {of_novelty // sizes} where one cluster holds most" in stated
     assert f"1 for each cluster with a name, and {per_segment} more for each value of each segment" in stated
     assert f"{per_stream} per stream, 2 per partition" in stated
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "no marker",
-        "<!-- metrics:begin -->",
-        "<!-- metrics:end --> <!-- metrics:begin -->",
-        DOCUMENT + DOCUMENT,
-        DOCUMENT + "<!-- metrics:end -->",
-    ],
-)
-def test_document_without_one_pair_of_markers_raises_error(text):
-    with pytest.raises(InputError, match="<!-- metrics:begin -->"):
-        replace_table(text)
-
-
-def test_command_reports_stale_table_writes_it_and_then_passes(tmp_path):
-    document = tmp_path / "deploy/README.md"
-    document.parent.mkdir()
-    document.write_text(DOCUMENT)
-
-    def run(*arguments):
-        command = [sys.executable, "-W", "error", "-m", "driftgauge.telemetry.metrics_table", *arguments]
-        return run_command(*command, cwd=tmp_path)
-
-    stale = run("--check")
-    assert stale.returncode == 1
-    assert "out of date" in stale.stderr
-    assert document.read_text() == DOCUMENT
-    assert run().returncode == 0
-    assert document.read_text() == replace_table(DOCUMENT)
-    assert run("--check").returncode == 0

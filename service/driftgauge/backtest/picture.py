@@ -8,6 +8,7 @@ from driftgauge.backtest.timeline import Timeline, WindowPoint
 from driftgauge.core.durations import format_duration
 from driftgauge.core.windows.result import Verdict
 from driftgauge.errors import InputError
+from driftgauge.files import writing
 
 try:
     from matplotlib.axes import Axes
@@ -52,13 +53,8 @@ def draw(timelines: Sequence[Timeline], drift_ms: int | None, path: Path) -> Non
         _draw_timeline(axes, timeline, drift_ms)
     handles = [Patch(color=shade, label=verdict.value) for verdict, shade in _SHADES.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=10, frameon=False)
-    try:
+    with writing(path, "the picture"):
         figure.savefig(path, format="png")
-    except OSError as error:
-        message = (
-            f"{path}: cannot write the picture: {error.strerror}; check the folder, its rights and its space"
-        )
-        raise InputError(message) from error
 
 
 def _draw_timeline(axes: Axes, timeline: Timeline, drift_ms: int | None) -> None:

@@ -3,9 +3,11 @@
 This module does not import scikit-learn, because the service loads baselines but never fits them.
 """
 
+import hashlib
 import json
 import os
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from driftgauge.baseline.arrays import LAYOUT, OVERDISPERSION, check_layout, check_values
-from driftgauge.baseline.checks import check_overdispersion
-from driftgauge.baseline.identity import FORMAT_VERSION, identity_of
+from driftgauge.baseline.arrays import LAYOUT, SEGMENTS, check_layout, check_values
 from driftgauge.baseline.metadata import (
     ArtifactHeader,
     BaselineMetadata,
@@ -27,8 +27,7 @@ from driftgauge.baseline.metadata import (
     SegmentName,
     faults,
 )
-from driftgauge.baseline.segments import check_segments
-from driftgauge.baseline.spreads import SpreadPair, from_array, to_array
+from driftgauge.baseline.moments import SpreadPair, from_array, to_array
 from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.reference import SegmentReference
 from driftgauge.core.statistics.overdispersion import Overdispersion
@@ -40,6 +39,8 @@ __all__ = ["Baseline", "BaselineMetadata", "ClusterDescription", "load", "parse"
 # A single key of the safetensors metadata, because safetensors writes that map in no fixed order.
 HEADER_KEY = "driftgauge"
 
+FORMAT_VERSION = 5
+
 # Files are read whole, so these limits bound the memory that a wrong or hostile file takes. 2,000
 # centroids of 16,384 floats take 131 MB. A header takes about 2 KiB, or 225 KiB with 64 segments whose
 # names are the longest possible and fully escaped in JSON. The description of a cluster takes 300 bytes, or
@@ -49,6 +50,9 @@ MAX_HEADER_BYTES = 4 * 1024 * 1024
 
 # The axes of a map.
 _MAP_AXES = 2
+
+# The parts of an overdispersion, in the order of its fields.
+_OVERDISPERSION = ("windows", "counts", "means", "distances")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,13 +111,13 @@ class Baseline:
     identity: str = field(init=False)
 
     def __post_init__(self, verified: str | None) -> None:
-        metadata, arrays = self.metadata, _arrays(self)
+        metadata, arrays, names = self.metadata, _arrays(self), _names(self)
         if verified is None:
             check_layout(arrays)
-            verified = identity_of(metadata, arrays, _names(self))
+            verified = _identity_of(metadata, arrays, names)
         object.__setattr__(self, "identity", verified)
         clusters, dimension = arrays["centroids"].shape
-        check_values(arrays, self.centroids.metric)
+        check_values(arrays)
         stated = (metadata.metric, metadata.clusters, metadata.dimension, metadata.reference_count)
         actual = (self.centroids.metric, clusters, dimension, int(self.counts.sum()))
         if stated != actual:
@@ -122,26 +126,12 @@ class Baseline:
                 f"but the arrays have {actual}"
             )
             raise BaselineError(message)
-        stated_sources = (metadata.window_ms is not None) + (metadata.groups is not None)
-        if stated_sources != (self.overdispersion is not None):
-            message = (
-                "the metadata must state the length of windows or the number of groups, one of them if the "
-                "overdispersion is known and none if not"
-            )
-            raise BaselineError(message)
-        if self.overdispersion is None and any(
-            segment.overdispersion is not None for segment in self.segments
-        ):
-            message = "the overdispersion of a segment is known, but that of the whole stream is not"
-            raise BaselineError(message)
         if len(self.descriptions) not in (0, clusters):
             message = f"{len(self.descriptions)} descriptions of clusters, but there are {clusters} clusters"
             raise BaselineError(message)
-        check_segments(self.segments, self.counts)
-        parts: tuple[Baseline | SegmentReference, ...] = (self, *self.segments)
-        for part in parts:
-            if part.overdispersion is not None:
-                check_overdispersion(part.overdispersion, int(part.counts.sum()))
+        if len(set(names)) < len(names):
+            message = "two segments have the same key and value"
+            raise BaselineError(message)
 
     @property
     def radii(self) -> NDArray[np.float32]:
@@ -271,20 +261,12 @@ def parse(content: bytes) -> Baseline:
     if len(header.segments) != sizes.get("s", 0):
         message = f"the header names {len(header.segments)} segments, but the arrays hold {sizes.get('s', 0)}"
         raise BaselineError(message)
-    identity = identity_of(header.metadata, arrays, header.segments)
+    identity = _identity_of(header.metadata, arrays, header.segments)
     if identity != header.identity:
         message = (
             f"the content was altered: the header states {header.identity}, but the content has {identity}"
         )
         raise BaselineError(message)
-    overdispersion = None
-    if arrays.keys() >= OVERDISPERSION.keys():
-        overdispersion = _overdispersion(
-            arrays["overdispersion_windows"][0],
-            arrays["overdispersion_counts"][0],
-            arrays["overdispersion_means"],
-            arrays["overdispersion_distances"],
-        )
     segments = (
         SegmentReference(
             key=name.key,
@@ -295,10 +277,7 @@ def parse(content: bytes) -> Baseline:
             outliers=int(arrays["segment_outliers"][index]),
             spreads=from_array(arrays["segment_spread_moments"][index]),
             overdispersion=_overdispersion(
-                arrays["segment_overdispersion_windows"][index],
-                arrays["segment_overdispersion_counts"][index],
-                arrays["segment_overdispersion_means"][index],
-                arrays["segment_overdispersion_distances"][index],
+                *(arrays[f"segment_overdispersion_{part}"][index] for part in _OVERDISPERSION)
             ),
         )
         for index, name in enumerate(header.segments)
@@ -306,7 +285,16 @@ def parse(content: bytes) -> Baseline:
     return Baseline(
         metadata=header.metadata,
         centroids=Centroids(arrays["centroids"], header.metadata.metric),
-        overdispersion=overdispersion,
+        overdispersion=(
+            _overdispersion(
+                arrays["overdispersion_windows"][0],
+                arrays["overdispersion_counts"][0],
+                arrays["overdispersion_means"],
+                arrays["overdispersion_distances"],
+            )
+            if "overdispersion_windows" in arrays
+            else None
+        ),
         segments=tuple(segments),
         descriptions=header.descriptions,
         verified=identity,
@@ -344,35 +332,56 @@ def _parse_header(content: bytes) -> ArtifactHeader:
 
 
 def _arrays(baseline: Baseline) -> dict[str, NDArray[Any]]:
-    """Return the arrays by name, each row-major.
-
-    Raises:
-        BaselineError: The segments' arrays differ in shape.
-    """
+    """Return the arrays by name, each row-major."""
     arrays = {name: getattr(baseline, name) for name in LAYOUT if name != "centroids"}
     arrays["centroids"] = baseline.centroids.values
-    if (overdispersion := baseline.overdispersion) is not None:
-        arrays["overdispersion_counts"] = np.array([overdispersion.counts], np.float64)
-        arrays["overdispersion_distances"] = overdispersion.distances
-        arrays["overdispersion_means"] = overdispersion.means
-        arrays["overdispersion_windows"] = np.array([overdispersion.windows], np.int64)
+    if (whole := baseline.overdispersion) is not None:
+        arrays |= {
+            "overdispersion_counts": np.array([whole.counts], np.float64),
+            "overdispersion_distances": whole.distances,
+            "overdispersion_means": whole.means,
+            "overdispersion_windows": np.array([whole.windows], np.int64),
+        }
     if segments := baseline.segments:
-        try:
-            arrays["segment_counts"] = np.stack([segment.counts for segment in segments])
-            arrays["segment_covariances"] = np.stack([segment.covariance for segment in segments])
-            arrays["segment_outliers"] = np.array([segment.outliers for segment in segments], np.int64)
-            arrays["segment_spread_moments"] = np.stack([to_array(segment.spreads) for segment in segments])
-            arrays["segment_means"] = np.stack([segment.mean for segment in segments])
-            unknown = Overdispersion(0, 1.0, np.eye(len(baseline.variances)))
-            known = [segment.overdispersion or unknown for segment in segments]
-            arrays["segment_overdispersion_windows"] = np.array([each.windows for each in known], np.int64)
-            arrays["segment_overdispersion_counts"] = np.array([each.counts for each in known], np.float64)
-            arrays["segment_overdispersion_distances"] = np.stack([each.distances for each in known])
-            arrays["segment_overdispersion_means"] = np.stack([each.means for each in known])
-        except ValueError as error:
-            message = f"the arrays of the segments differ in shape: {error}"
-            raise BaselineError(message) from error
+        unknown = Overdispersion(0, 1.0, np.eye(len(baseline.variances)))
+        known = [segment.overdispersion or unknown for segment in segments]
+        columns = {
+            "segment_counts": [segment.counts for segment in segments],
+            "segment_covariances": [segment.covariance for segment in segments],
+            "segment_means": [segment.mean for segment in segments],
+            "segment_outliers": [segment.outliers for segment in segments],
+            "segment_spread_moments": [to_array(segment.spreads) for segment in segments],
+        } | {
+            f"segment_overdispersion_{part}": [getattr(each, part) for each in known]
+            for part in _OVERDISPERSION
+        }
+        arrays |= {name: np.array(column, SEGMENTS[name][0]) for name, column in columns.items()}
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+
+
+def _identity_of(
+    metadata: BaselineMetadata, arrays: Mapping[str, NDArray[Any]], segments: Sequence[SegmentName]
+) -> str:
+    """Return the identity; `schemas/baseline.md` defines it without reference to this code."""
+    document = {
+        "arrays": {
+            name: {
+                "dtype": array.dtype.name,
+                "sha256": hashlib.sha256(array.astype(array.dtype.newbyteorder("<")).tobytes()).hexdigest(),
+                "shape": array.shape,
+            }
+            for name, array in arrays.items()
+        },
+        "fitted_count": metadata.fitted_count,
+        "format_version": FORMAT_VERSION,
+        "metric": metadata.metric,
+        "model_version": metadata.model_version,
+        "segments": [[segment.key, segment.value] for segment in segments],
+        "stream": metadata.stream,
+        "window_ms": metadata.window_ms,
+    }
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def _names(baseline: Baseline) -> tuple[SegmentName, ...]:

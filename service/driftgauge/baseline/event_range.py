@@ -1,25 +1,30 @@
-"""Selecting the events of a range of event time, and counting all others."""
+"""The events of one stream in a range of event time, and the counts of all others."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from driftgauge.baseline.collecting import Collector, VectorSet
-from driftgauge.baseline.event_names import EventNames
 from driftgauge.baseline.stream_decoder import StreamDecoder, TopicEvents
-from driftgauge.clock import Clock
+from driftgauge.clock import SYSTEM_CLOCK, Clock
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import InputError
 from driftgauge.events.mapped import MappedReader
-from driftgauge.events.records import RawRecord
+from driftgauge.events.records import OLDEST_MS, RawRecord
 from driftgauge.events.refusals import Refusals
-from driftgauge.events.rejection import Reason, Rejection
-from driftgauge.events.timestamps import format_timestamp
-from driftgauge.record_files import RecordSource, decode_all
+from driftgauge.events.rejection import EventError, Reason, Rejection
+from driftgauge.events.sources import compile_path, to_optional_text
+from driftgauge.events.timestamps import LAST_MS, format_timestamp
+from driftgauge.progress import Track
+from driftgauge.record_files import LONGEST_LINE, RecordFiles, RecordSource, decode_all
 
-__all__ = ["EventSelection", "select_events"]
+__all__ = ["EventNames", "EventSelection", "read_events", "select_events"]
 
 # From this share of the slack on, later records probably hold events of the range as well.
 _LATE_SHARE = 0.75
+
+# Longer messages hide the fault.
+_MOST_STREAMS = 20
 
 
 def select_events(
@@ -150,3 +155,82 @@ class EventSelection:
             )
             raise InputError(message)
         return self._collector.finish(model_version)
+
+
+class EventNames:
+    """Takes one column of labels or texts out of events."""
+
+    def __init__(self, column: str, reader: MappedReader) -> None:
+        """Create a reader of one column.
+
+        Args:
+            column: A segment key; where an event has no such segment, a path in its record's value, such as
+                `request.query.text`.
+            reader: The reader of the records' topic.
+        """
+        self._column = column
+        self._reader = reader
+        self._decoded: tuple[RawRecord, object] | None = None
+        self._get: Callable[[object], object] | None
+        try:
+            self._get = compile_path(column)
+        except ValueError:  # a segment key need not be a path
+            self._get = None
+
+    def of_batch(self, batch: EventBatch, records: Sequence[RawRecord]) -> list[str | None]:
+        """Return the labels or texts of n events; None where an event has none, or one that is no text.
+
+        Args:
+            batch: The events.
+            records: The records from which the batch was decoded.
+        """
+        segments = batch.segments or [None] * len(batch)
+        return [
+            self._of_event(own or {}, records[row])
+            for own, row in zip(segments, batch.row.tolist(), strict=True)
+        ]
+
+    def _of_event(self, segments: Mapping[str, str], record: RawRecord) -> str | None:
+        if self._get is None or self._column in segments:
+            return segments.get(self._column)
+        try:
+            # The events of a record follow each other.
+            if self._decoded is None or self._decoded[0] is not record:
+                self._decoded = record, self._reader.decode(record)
+            return to_optional_text(self._get(self._decoded[1]))
+        except (EventError, ValueError):
+            return None
+
+
+def read_events(
+    path: Path, wanted: TopicEvents, reader: MappedReader, track: Track, refusals: Refusals
+) -> VectorSet:
+    """Return the vectors of one stream's events, in the order of the file.
+
+    Args:
+        path: The file, see `RecordFiles`.
+        wanted: The events to read.
+        reader: The reader of their topic.
+        track: Receives the progress.
+        refusals: Counts the records of the stream that are refused; these are left out.
+
+    Raises:
+        InputError: The file cannot be read, has no such event, or a version must be chosen.
+    """
+    # No time is too far ahead of the clock in a file; a line that was cut is too large.
+    selection, decoder = select_events(
+        RecordFiles([path], wanted.topic, track),
+        wanted,
+        reader,
+        refusals,
+        lead_ms=LAST_MS,
+        age_ms=OLDEST_MS,
+        largest_bytes=LONGEST_LINE - 1,
+        clock=SYSTEM_CLOCK,
+    )
+    if not len(selection):
+        version = "" if wanted.model_version is None else f" of model version {wanted.model_version!r}"
+        listed = ", ".join(sorted(decoder.streams)[:_MOST_STREAMS]) or "none"
+        message = f"{path}: no event of stream {wanted.stream!r}{version}; streams in the file: {listed}"
+        raise InputError(message)
+    return selection.finish(decoder.model_version)

@@ -12,31 +12,34 @@ from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
 from driftgauge.baseline.artifact import Baseline
-from driftgauge.baseline.change import report_change
-from driftgauge.baseline.checks import check_vectors, named, or_fewer
-from driftgauge.baseline.clustering import find_centroids, measure_stability
+from driftgauge.baseline.clustering import check_vectors, find_centroids, measure_stability, named, or_fewer
 from driftgauge.baseline.collecting import TextSample
-from driftgauge.baseline.groups import measure_groups, report_groups
 from driftgauge.baseline.metadata import BaselineMetadata, faults
-from driftgauge.baseline.moments import blocks, moments, project
-from driftgauge.baseline.naming import describe_clusters, report_names
-from driftgauge.baseline.quality import stability_reading
-from driftgauge.baseline.repetition import count_hashes, hashes_of
-from driftgauge.baseline.segments import Members, check_members, reference_segments
-from driftgauge.baseline.spreads import (
+from driftgauge.baseline.moments import (
     beyond_others,
+    blocks,
+    count_hashes,
+    hashes_of,
     measure_spreads,
+    moments,
     moments_of,
+    project,
     report_spreads,
     spreads_of,
     to_array,
 )
+from driftgauge.baseline.naming import describe_clusters, report_names
+from driftgauge.baseline.quality import stability_reading
+from driftgauge.baseline.segments import Members, check_members, reference_segments
 from driftgauge.baseline.windows import (
     Traffic,
     has_enough_windows,
+    measure_groups,
     measure_overdispersion,
     measure_segments,
     observe,
+    report_change,
+    report_groups,
     report_ratio,
     split_whole,
 )
@@ -191,7 +194,11 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
             report_change(
                 traffic,
                 reference_rows,
-                {"clusters": np.eye(clusters)[ids], "mean": coordinates, "spread": lengths},
+                {
+                    "clusters": (ids == cluster for cluster in range(clusters)),
+                    "mean": coordinates.T,
+                    "spread": lengths.T,
+                },
                 progress,
             )
         if groups is not None:

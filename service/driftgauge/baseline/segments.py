@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.baseline.spreads import SpreadPair
+from driftgauge.baseline.moments import SpreadPair
 from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.core.reference import OTHER, SegmentReference
 from driftgauge.errors import BaselineError, InputError
@@ -18,7 +18,6 @@ __all__ = [
     "Members",
     "SegmentChoice",
     "check_members",
-    "check_segments",
     "choose_frequent",
     "find_members",
     "parse_choice",
@@ -236,23 +235,3 @@ def reference_segments(
             )
         )
     return tuple(references)
-
-
-def check_segments(segments: Collection[SegmentReference], counts: NDArray[np.int64]) -> None:
-    """Check that segments have distinct names and are parts of a baseline's histogram.
-
-    Args:
-        segments: The segments, each with (k,) counts.
-        counts: (k,) int64, the baseline's histogram.
-
-    Raises:
-        BaselineError: The segments share a name or exceed the histogram.
-    """
-    if len({(segment.key, segment.value) for segment in segments}) < len(segments):
-        message = "two segments have the same key and value"
-        raise BaselineError(message)
-    for key in {segment.key for segment in segments}:
-        counted = sum(segment.counts for segment in segments if segment.key == key)
-        if (counted > counts).any():
-            message = f"the segments by {key} hold more vectors of a cluster than the baseline"
-            raise BaselineError(message)

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from driftgauge.baseline.collecting import NameColumn
 from driftgauge.core.counting.assignment import DistanceMetric
@@ -81,18 +82,22 @@ class StreamDecoder:
         self.model_version = wanted.model_version
         self.streams: set[str] = set()
         self._chosen = wanted.model_version is not None
-        self._readers = {wanted.topic: reader}
         self._metric = wanted.metric
         self._from_ms = max(wanted.from_ms, 0)
         self._until_ms = wanted.until_ms
-        self._lead_ms, self._age_ms = lead_ms, age_ms
-        self._largest_bytes = largest_bytes
         self._place = place
+        self._build = partial(
+            Decoder,
+            lead_ms=lead_ms,
+            age_ms=age_ms,
+            readers={wanted.topic: reader},
+            largest_bytes=largest_bytes,
+        )
         # A record's events are accepted together, so other streams in records of this one are also expected.
         self._dimensions: dict[str, int] = {}
         # Before the first event in the range, dimensions are those of events outside, to count these.
         self._is_learned = False
-        self._decoder = self._build()
+        self._decoder = self._build([])
 
     @property
     def dimension(self) -> int | None:
@@ -117,7 +122,7 @@ class StreamDecoder:
         self._learn_dimensions(inside, own)
         self._learn_version(inside, records.raw)
         if known != (self._dimensions, self.model_version):
-            self._decoder = self._build()
+            self._decoder = self._build(self._contracts())
         decoded = self._decoder.check(outcomes, records)
         batches = tuple(batch for batch in decoded.batches if batch.stream == self.stream)
         rejections = tuple(
@@ -128,26 +133,22 @@ class StreamDecoder:
         )
         return Decoded(batches, rejections, decoded.filtered, decoded.pending)
 
-    def _build(self) -> Decoder:
+    def _contracts(self) -> list[BaselineContract]:
         contracts = []
         for stream, dimension in self._dimensions.items():
             if stream != self.stream:
                 contracts.append(BaselineContract(stream, "", dimension, None, self._metric))
                 continue
             # Of several contracts from one time on, the first is in force.
-            for expected, start_ms in (
-                (self.model_version, self._from_ms),
-                (None, self._until_ms),
-                (None, 0),
-            ):
-                contracts.append(BaselineContract(stream, "", dimension, expected, self._metric, start_ms))
-        return Decoder(
-            contracts,
-            lead_ms=self._lead_ms,
-            age_ms=self._age_ms,
-            readers=self._readers,
-            largest_bytes=self._largest_bytes,
-        )
+            contracts += [
+                BaselineContract(stream, "", dimension, expected, self._metric, start_ms)
+                for expected, start_ms in (
+                    (self.model_version, self._from_ms),
+                    (None, self._until_ms),
+                    (None, 0),
+                )
+            ]
+        return contracts
 
     def _learn_dimensions(
         self, inside: Mapping[int, Sequence[Row]], own: Mapping[int, Sequence[Row]]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.baseline.collecting import TABLE_SUFFIXES, TableColumns, TextSample, VectorSet
-from driftgauge.baseline.recorded import read_events
+from driftgauge.baseline.event_range import read_events
 from driftgauge.baseline.stream_decoder import TopicEvents
 from driftgauge.errors import InputError
 from driftgauge.events.own_contract import OwnContractReader
@@ -159,27 +159,23 @@ def _with_columns(
     path: Path, vectors: NDArray[np.float32], model_version: str | None, columns: TableColumns
 ) -> VectorSet:
     """Return vectors with their labels or texts, and their event ids, from the archive that holds them."""
-    read: list[list[str] | None] = []
-    name = (None, "") if columns.name is None else (columns.name.column, columns.name.option)
-    for column, option in (name, (columns.event_id, "--id-column")):
-        if column is None:
-            read.append(None)
-        elif path.suffix == ".npz":
-            read.append(_read_column(path, column, option, len(vectors)))
-        else:
-            message = (
-                f"{path}: a .npy file holds vectors alone, and no {column!r}; save both arrays into a .npz "
-                f"file with np.savez, and name that"
-            )
-            raise InputError(message)
-    names, event_ids = read
-    if names is None or columns.name is None or not columns.name.holds_texts:
-        return VectorSet(vectors, None, model_version, None, names, None, event_ids)
-    return VectorSet(vectors, None, model_version, None, None, TextSample.of(names), event_ids)
+    name, count = columns.name, len(vectors)
+    names = None if name is None else _read_column(path, name.column, name.option, count)
+    texts = TextSample.of(names) if names is not None and name is not None and name.holds_texts else None
+    event_ids = (
+        None if columns.event_id is None else _read_column(path, columns.event_id, "--id-column", count)
+    )
+    return VectorSet(vectors, None, model_version, None, names if texts is None else None, texts, event_ids)
 
 
 def _read_column(path: Path, key: str, option: str, count: int) -> list[str]:
     """Return the array of a .npz file that an option names as text."""
+    if path.suffix == ".npy":
+        message = (
+            f"{path}: a .npy file holds vectors alone, and no {key!r}; save both arrays into a .npz "
+            f"file with np.savez, and name that"
+        )
+        raise InputError(message)
     array = _read_array(path, key, option)
     if array.shape != (count,) or array.dtype.kind not in "Uiub":
         message = (

@@ -1,14 +1,15 @@
-"""Event-time windows of the vectors: splitting by whole windows, and their overdispersion."""
+"""Event-time windows and groups of the vectors: splitting by whole ones, overdispersion, change over time."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.baseline.moments import by_groups, by_windows
 from driftgauge.baseline.quality import MIN_RATIO, overdispersion_reading
-from driftgauge.baseline.repetition import by_windows
 from driftgauge.baseline.segments import Members
 from driftgauge.core.durations import format_duration
 from driftgauge.core.reference import SegmentReference
@@ -18,13 +19,19 @@ from driftgauge.core.statistics.overdispersion import (
     Overdispersion,
     OverdispersionEstimator,
 )
+from driftgauge.errors import InputError
+from driftgauge.events.timestamps import format_timestamp
 
 __all__ = [
     "Traffic",
     "has_enough_windows",
+    "measure_groups",
     "measure_overdispersion",
     "measure_segments",
+    "number_groups",
     "observe",
+    "report_change",
+    "report_groups",
     "report_ratio",
     "split_whole",
 ]
@@ -38,6 +45,22 @@ LEAST_WINDOWS = 2 * MIN_WINDOWS
 
 # With this limit, the larger side of a split into halves has at most five eighths of the rows.
 MAX_WINDOW_SHARE = 0.25
+
+# Fewer blocks would not find a change in the last fifth. More would cut days into parts, among whose orders
+# the last weekend of two weeks stands out.
+_BLOCKS = 24
+
+_PERMUTATIONS = 2_999
+
+# About one fit in 200 whose blocks are in random order passes one of the tests.
+_LEVEL = 0.005
+
+# Of equal sums of another order, rounding makes one the larger.
+_ROUNDING = 1e-9
+
+# A smaller change is not worth finding, see `SmallestDrift`, and so cannot hide one that is: the squared
+# length of a shift of the mean, and about that of the shares at a divergence of 0.01.
+_SMALLEST = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -240,3 +263,164 @@ def report_ratio(traffic: Traffic, reference_count: int, progress: Callable[[str
             f"twentieth to that of each window; give more events, or use shorter windows"
         )
     progress(message)
+
+
+def report_change(
+    traffic: Traffic,
+    rows: NDArray[np.intp],
+    measured: Mapping[str, Iterable[NDArray[Any]]],
+    progress: Callable[[str], None],
+) -> None:
+    """Report the largest changes between the windows of m held-out vectors, unless they may be chance.
+
+    The statistic is the squared difference between the means before and after a window, in standard errors of
+    independent vectors, summed over the columns and at its largest. Its significance is the share of orders
+    of the blocks of windows whose statistic is as large. After bursts all orders vary as much; a cycle of two
+    periods or more, which returns to where it was, varies less than most.
+
+    Args:
+        traffic: The windows of all vectors.
+        rows: (m,), the rows of the held-out vectors.
+        measured: What may change, by its name in the warning: columns, (m,) each.
+        progress: Receives the warning.
+    """
+    numbers, windows = traffic.numbers[rows], len(traffic.starts_ms)
+    sizes = np.bincount(numbers, minlength=windows)
+    starts = np.unique(np.arange(_BLOCKS) * windows // _BLOCKS)
+    changes = []
+    for name, columns in measured.items():
+        # The sizes come first, so that they are permuted with the sums.
+        series = np.stack(
+            [sizes, *(_standardized_sums(column, numbers, sizes) for column in columns)], axis=1
+        )
+        blocks = np.add.reduceat(series, starts)
+        least = _differences(blocks).max(initial=0) * (1 - _ROUNDING)
+        random = np.random.default_rng(0)
+        orders = (_differences(random.permutation(blocks)).max(initial=0) for _ in range(_PERMUTATIONS))
+        chance = (1 + sum(order >= least for order in orders)) / (1 + _PERMUTATIONS)
+        if chance > _LEVEL / len(measured):
+            continue
+        first = 1 + int(_differences(series).argmax())
+        before, after = series[:first].sum(axis=0), series[first:].sum(axis=0)
+        square = float(np.square(before[1:] / before[0] - after[1:] / after[0]).sum())
+        if square >= _SMALLEST:
+            start = format_timestamp(int(traffic.starts_ms[first]))
+            changes.append(f"their {name} near {start} by {square**0.5:.2f} standard deviations")
+    if changes:
+        progress(
+            f"warning: the vectors change, {', '.join(changes)}: this is more than bursts or cycles explain, "
+            f"and a baseline of both sides hides drift of this size; give the vectors of one side alone, or, "
+            f"where the sides are parts of a cycle such as a week, those of two cycles or more"
+        )
+
+
+def _standardized_sums(
+    column: NDArray[Any], numbers: NDArray[np.intp], sizes: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Return the sum of each window, (w,), of (m,) numbers from their mean, in standard deviations."""
+    sums = np.bincount(numbers, column, len(sizes))
+    standardized: NDArray[np.float64] = (sums - sizes * column.mean()) / (column.std() or np.inf)
+    return standardized
+
+
+def _differences(series: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the statistic before each row but the first, of (n, 1 + c) sizes and standardized sums."""
+    before = series.cumsum(axis=0)
+    sizes, sums = before[:-1, 0], before[:-1, 1:]
+    scale = np.maximum(sizes * (1 - sizes / before[-1, 0]), 1)
+    differences: NDArray[np.float64] = np.square(sums).sum(axis=1) / scale
+    return differences
+
+
+def number_groups(
+    labels: Sequence[Mapping[str, str]] | None, key: str, progress: Callable[[str], None]
+) -> NDArray[np.intp]:
+    """Return the group of each of n vectors by a segment key, (n,), from 0 without gaps.
+
+    A vector without the key is a group of its own; their share is a warning.
+
+    Raises:
+        InputError: No vector has the key; the message states the remedy.
+    """
+    if labels is None or not any(key in own for own in labels):
+        message = (
+            f"no vector has a group {key!r}; name a segment key of the events, or a column of a table, or "
+            "leave out --group"
+        )
+        raise InputError(message)
+    alone = sum(key not in own for own in labels)
+    if alone:
+        progress(
+            f"warning: {alone / len(labels):.1%} of the vectors have no {key}; each is a group of its own"
+        )
+    numbers: dict[str | int, int] = {}
+    own = (labels_of.get(key, row) for row, labels_of in enumerate(labels))
+    return np.fromiter((numbers.setdefault(name, len(numbers)) for name in own), np.intp, len(labels))
+
+
+def measure_groups(
+    groups: NDArray[np.intp],
+    ids: NDArray[np.intp],
+    coordinates: NDArray[np.float64],
+    lengths: NDArray[np.float64],
+    hashes: NDArray[np.intp],
+) -> Overdispersion | None:
+    """Return the overdispersion by groups; None where there are fewer than 20.
+
+    The design effect of a sample of whole groups: the variance of a mean, from the squared sum of each
+    group's deviations, over that of independent vectors (L. Kish, Survey Sampling, Wiley, 1965). It divides
+    the events of baseline and window: a baseline of few groups is uncertain however large the window, and a
+    window is taken to hold groups as large as the baseline's. Each group is compared with the others.
+
+    Large groups count most, so the estimate is as uncertain as one from fewer groups of one size:
+    (sum of s^2)^2 / sum of s^4, with s the sizes. That is the number of windows that it states, at least 20:
+    a few articles of most of the paragraphs would otherwise leave a baseline without any correction.
+
+    Args:
+        groups: (m,), the group of each reference vector, from 0.
+        ids: (m,), its cluster; no cluster is empty.
+        coordinates: (m, r) float64, its coordinates from the mean of all, in standard deviations.
+        lengths: (m, 3) float64, whether it is an outlier, and its spreads.
+        hashes: (m,), its hash.
+    """
+    sizes = np.bincount(groups).astype(np.float64)
+    count = len(groups)
+    shares = np.bincount(ids) / count
+    clusters = np.zeros((len(sizes), len(shares)))
+    np.add.at(clusters, (groups, ids), 1)
+    clusters -= sizes[:, None] * shares
+    deviations = lengths.std(axis=0)
+    deviations[deviations == 0] = np.inf
+    sums, distances = (
+        np.stack([np.bincount(groups, weights=column) for column in columns.T], axis=1)
+        for columns in (coordinates, (lengths - lengths.mean(axis=0)) / deviations)
+    )
+    # A group's deviation from the whole, which contains it, is 1 - s/m times that from the others, and has
+    # 1 - s/m times the variance of independent vectors.
+    weights = 1 / (1 - sizes / count)
+    effective = int(np.square(np.square(sizes).sum()) / np.power(sizes, 4).sum())
+    if len(sizes) >= MIN_WINDOWS:
+        effective = max(effective, MIN_WINDOWS)
+    # Sums over groups, as the estimator's are over windows.
+    scale = effective / count
+    estimator = OverdispersionEstimator(
+        effective,
+        float(weights @ (np.square(clusters) / shares).sum(axis=1)) / (len(shares) - 1) * scale,
+        np.asarray((sums * weights[:, None]).T @ sums * scale, np.float64),
+        np.append(weights @ np.square(distances), weights @ by_groups(groups, hashes)) * scale,
+    )
+    return estimator.overdispersion()
+
+
+def report_groups(overdispersion: Overdispersion | None, progress: Callable[[str], None]) -> None:
+    """Report what the groups show; too few are a warning."""
+    if overdispersion is None:
+        progress(
+            f"warning: the overdispersion is not known: fewer than {MIN_WINDOWS} groups are held out; "
+            "give more groups"
+        )
+    else:
+        progress(
+            f"groups, worth {overdispersion.windows} of one size: "
+            f"{overdispersion_reading(overdispersion.counts, overdispersion.largest_mean)}"
+        )

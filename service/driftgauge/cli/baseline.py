@@ -7,9 +7,17 @@ from typing import Any
 import click
 
 from driftgauge.baseline.segments import SegmentChoice
-from driftgauge.cli.fit_sources import Selection, choose_name, read_source, source_options
+from driftgauge.baseline.stream_decoder import TopicEvents
+from driftgauge.cli.fit_sources import choose_name, read_source, source_options
 from driftgauge.cli.options import FILE, SEGMENT, WINDOW_LENGTH
-from driftgauge.cli.printing import counted_refusals, json_option, message, print_blocks, print_json, print_report
+from driftgauge.cli.printing import (
+    counted_refusals,
+    json_option,
+    message,
+    print_blocks,
+    print_json,
+    print_report,
+)
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import DistanceMetric
@@ -118,10 +126,9 @@ def _fit(
     # Only this command imports scikit-learn, which is slow to load.
     from driftgauge.baseline.artifact import save
     from driftgauge.baseline.fitting import Provenance, fit_baseline
-    from driftgauge.baseline.groups import number_groups
     from driftgauge.baseline.report import describe, report_baseline
     from driftgauge.baseline.segments import choose_frequent, find_members
-    from driftgauge.baseline.windows import Traffic
+    from driftgauge.baseline.windows import Traffic, number_groups
 
     if not out.parent.is_dir():
         fault = f"{out.parent} is not a folder; create it, or choose another path for --out"
@@ -142,10 +149,12 @@ def _fit(
     for stream, file in files.items():
         if len(files) > 1:
             message(f"stream {stream}, to {file}:")
-        selection = Selection(stream, model_version, DistanceMetric(metric), keys, name)
+        wanted = TopicEvents(
+            "", stream, model_version=model_version, metric=DistanceMetric(metric), keys=keys, name=name
+        )
         warnings: list[str] = []
         with show_progress() as track, counted_refusals() as refusals:
-            read = read_source(selection, track, refusals, **source)
+            read = read_source(wanted, track, refusals, **source)
             choices = segments
             if not keys:
                 choices = choose_frequent(read.segments or (), clusters, message)

@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 
 from driftgauge.cli.options import TIME, config_option, read_settings
-from driftgauge.cli.printing import json_option, message, print_blocks, print_json, print_line
+from driftgauge.cli.printing import json_option, message, print_json, print_line, print_report
 from driftgauge.cli.requeue import Requeue
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
+from driftgauge.errors import InputError
 from driftgauge.events.rejection import Reason
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.kafka.dead_letters import RefusedRecord, read_letter
@@ -45,12 +46,10 @@ def _list(config_path: Path, from_ms: int | None, *, as_json: bool) -> None:
     """Count the refused records by topic and reason."""
     records = _read(read_settings(config_path), from_ms)
     found = sorted(Counter((record.topic, record.reason) for record in records).items())
-    if as_json:
-        counts = [{"topic": topic, "reason": reason, "records": number} for (topic, reason), number in found]
-        print_json({"refused": counts})
-        return
+    counts = [{"topic": topic, "reason": reason, "records": number} for (topic, reason), number in found]
     rows = [(topic, reason, f"{number:,}") for (topic, reason), number in found]
-    print_blocks([Table(("topic", "reason", "records"), rows, text=(0, 1))] if rows else [_NONE])
+    blocks = [Table(("topic", "reason", "records"), rows, text=(0, 1))] if rows else [_NONE]
+    print_report({"refused": counts}, lambda _: blocks, as_json=as_json)
 
 
 @dead_letters_group.command("show")
@@ -80,10 +79,7 @@ def _show(config_path: Path, reason: str | None, from_ms: int | None, number: in
             {"origin": record.origin, "reason": record.reason, "detail": record.detail, "parts": rows}
         )
         blocks += [f"{record.origin}: {record.reason}: {record.detail}", Table((), rows, text=(0, 1))]
-    if as_json:
-        print_json({"records": shown})
-    else:
-        print_blocks(blocks or [_NONE])
+    print_report({"records": shown}, lambda _: blocks or [_NONE], as_json=as_json)
 
 
 @dead_letters_group.command("requeue")
@@ -110,10 +106,11 @@ def _requeue(config_path: Path, reason: str, most: int, *, send: bool, as_json: 
     ):
         if send:
             requeue.start()
-        done = requeue.positions([each.index for each in span.partitions])
-        span.partitions = tuple(
-            replace(each, start=max(each.start, done[each.index])) for each in span.partitions
-        )
+        done = requeue.positions([each.index for each in span.ranges])
+        if any(done[each.index] > each.stop for each in span.ranges):
+            fault = f"{topic} was created again; delete the offsets of the group {group}, then run again"
+            raise InputError(fault)
+        span.ranges = tuple(replace(each, start=max(each.start, done[each.index])) for each in span.ranges)
         for letters in span.batches():
             chosen, end = [], 0
             for record in map(read_letter, letters):

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import click
 
-from driftgauge.cli.inspection import inspect, require_read
+from driftgauge.cli.inspection import inspect
 from driftgauge.cli.options import config_option, read_settings
 from driftgauge.cli.printing import json_option
+from driftgauge.events.timestamps import LAST_MS
+from driftgauge.record_files import choose_topic
+from driftgauge.report.topic_range import TopicRange
 
 __all__ = ["events_group"]
 
@@ -37,8 +40,7 @@ def _peek(config_path: Path, topic: str, number: int, *, as_json: bool) -> None:
     Joins no group, commits nothing, and needs no baseline: without one, dimension and model version are not
     checked.
     """
-    from driftgauge.cli.tail import read_last
-
     settings = read_settings(config_path)
-    require_read(settings, {topic})
-    inspect(settings, read_last(settings, topic, number), as_json=as_json)
+    with TopicRange(settings.kafka, choose_topic(settings, topic), 0, LAST_MS) as span:
+        records = span.read_last(number)
+    inspect(settings, records, as_json=as_json)

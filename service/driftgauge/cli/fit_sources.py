@@ -1,18 +1,25 @@
 """The sources of `driftgauge baseline fit`: a file, or a range of a Kafka topic."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import click
 
 from driftgauge.baseline.collecting import NameColumn, TableColumns, VectorSet
 from driftgauge.baseline.stream_decoder import TopicEvents
-from driftgauge.cli.options import FILE, RECORDED, array_option, range_options, read_range, read_settings
+from driftgauge.cli.options import (
+    FILE,
+    RECORDED,
+    array_option,
+    join_options,
+    range_options,
+    read_range,
+    read_settings,
+)
 from driftgauge.cli.printing import message
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.config import Settings
 from driftgauge.errors import InputError
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.timestamps import LAST_MS
@@ -20,9 +27,9 @@ from driftgauge.events.vectors import VectorFormat
 from driftgauge.progress import Track
 from driftgauge.record_files import choose_topic
 
-__all__ = ["Selection", "choose_name", "read_source", "source_options"]
+__all__ = ["choose_name", "read_source", "source_options"]
 
-_OPTIONS = (
+source_options = join_options(
     click.argument("source", metavar="[INPUT]", type=RECORDED, required=False),
     array_option,
     click.option(
@@ -58,25 +65,6 @@ _OPTIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """The events of a source to read.
-
-    Attributes:
-        stream: The stream.
-        model_version: The version; None reads the only one.
-        metric: The metric of the baseline.
-        keys: The keys of the segments.
-        name: The column of labels or texts; None without one.
-    """
-
-    stream: str
-    model_version: str | None
-    metric: DistanceMetric
-    keys: tuple[str, ...]
-    name: NameColumn | None
-
-
 def choose_name(label: str | None, text: str | None) -> NameColumn | None:
     """Return the column that clusters are named by.
 
@@ -90,15 +78,8 @@ def choose_name(label: str | None, text: str | None) -> NameColumn | None:
     return None if column is None else NameColumn(column, holds_texts=text is not None)
 
 
-def source_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the argument and options that name a source."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
 def read_source(
-    selection: Selection,
+    wanted: TopicEvents,
     track: Track,
     refusals: Refusals,
     *,
@@ -120,9 +101,7 @@ def read_source(
     Raises:
         InputError: The options name no source or two, or the source cannot be used.
     """
-    if source is None and topic is None:
-        fault = "name INPUT, a file, or --topic with --config and --from"
-        raise InputError(fault)
+    name = wanted.name
     if topic is not None or config_path is not None:
         # Options with a default are not seen here; alone they change nothing.
         if array or vector_column or time_column or id_column:
@@ -131,83 +110,32 @@ def read_source(
         if config_path is None:
             fault = "--topic needs --config, the configuration file, and --from where there is no INPUT"
             raise InputError(fault)
-        read = _read_records(
-            selection, source, topic, config_path, from_ms, until_ms, slack_ms, track, refusals
-        )
-        return _require_names(read, selection.name)
-    if from_ms is not None or until_ms is not None:
+        span = read_range(from_ms, until_ms) if source is None else (0, LAST_MS + 1)
+        settings = read_settings(config_path, connects=source is None)
+        if topic is None or source is not None:
+            topic = choose_topic(settings, topic)
+        wanted = replace(wanted, topic=topic, from_ms=span[0], until_ms=span[1], slack_ms=slack_ms)
+        read = _read_records(settings, wanted, source, track, refusals)
+    elif source is None:
+        fault = "name INPUT, a file, or --topic with --config and --from"
+        raise InputError(fault)
+    elif from_ms is not None or until_ms is not None:
         fault = "--from and --until belong to --topic without INPUT; leave them out"
         raise InputError(fault)
-    assert source is not None  # noqa: S101 - checked above
-    from driftgauge.baseline.vectors import read_vectors
+    else:
+        from driftgauge.baseline.vectors import read_vectors
 
-    columns = TableColumns(
-        vector_column,
-        VectorFormat(vector_dtype),
-        time_column,
-        time_unit,
-        selection.keys,
-        selection.name,
-        id_column,
-    )
-    read = read_vectors(
-        source,
-        array=array,
-        stream=selection.stream,
-        model_version=selection.model_version,
-        refusals=refusals,
-        track=track,
-        keys=selection.keys,
-        columns=columns,
-    )
-    return _require_names(read, selection.name)
-
-
-def _read_records(
-    selection: Selection,
-    source: Path | None,
-    topic: str | None,
-    config_path: Path,
-    from_ms: int | None,
-    until_ms: int | None,
-    slack_ms: int,
-    track: Track,
-    refusals: Refusals,
-) -> VectorSet:
-    """Return the vectors of a topic's records: those in a file, or those of the topic in a range."""
-    from driftgauge.baseline.recorded import read_events
-    from driftgauge.cli.topic_vectors import read_topic
-    from driftgauge.events.inputs import build_reader
-    from driftgauge.kafka.schema_registry import open_schema_registry
-
-    span = read_range(from_ms, until_ms) if source is None else (0, LAST_MS + 1)
-    settings = read_settings(config_path, connects=source is None)
-    if topic is None or source is not None:
-        topic = choose_topic(settings, topic)
-    mapping = settings.inputs.get(topic)
-    wanted = TopicEvents(
-        topic,
-        selection.stream,
-        *span,
-        slack_ms,
-        selection.model_version,
-        selection.metric,
-        selection.keys or (() if mapping is None else tuple(mapping.segments)),
-        selection.name,
-    )
-    if source is None:
-        return read_topic(settings, wanted, SYSTEM_CLOCK, message, track=track, refusals=refusals)
-    inputs = {name: each for name, each in settings.inputs.items() if name == topic}
-    with open_schema_registry(settings, inputs.values(), SYSTEM_CLOCK) as schemas:
-        return read_events(source, wanted, build_reader(topic, inputs, schemas), track, refusals)
-
-
-def _require_names(read: VectorSet, name: NameColumn | None) -> VectorSet:
-    """Return the vectors of a source if any has a label or text.
-
-    Raises:
-        InputError: None has one.
-    """
+        number, keys = VectorFormat(vector_dtype), tuple(wanted.keys or ())
+        read = read_vectors(
+            source,
+            array=array,
+            stream=wanted.stream,
+            model_version=wanted.model_version,
+            refusals=refusals,
+            track=track,
+            keys=keys,
+            columns=TableColumns(vector_column, number, time_column, time_unit, keys, name, id_column),
+        )
     if name is not None and not (any(read.labels or ()) or read.texts):
         kind = "text" if name.holds_texts else "label"
         fault = (
@@ -216,3 +144,40 @@ def _require_names(read: VectorSet, name: NameColumn | None) -> VectorSet:
         )
         raise InputError(fault)
     return read
+
+
+def _read_records(
+    settings: Settings, wanted: TopicEvents, source: Path | None, track: Track, refusals: Refusals
+) -> VectorSet:
+    """Return the vectors of a topic's records: those in a file, or those of the topic in a range.
+
+    The topic is read once, without a group and without commits, to its end at the start of the run.
+    """
+    from driftgauge.baseline.event_range import read_events, select_events
+    from driftgauge.events.inputs import build_reader
+    from driftgauge.kafka.schema_registry import open_schema_registry
+    from driftgauge.report.topic_range import TopicRange
+
+    inputs = {name: each for name, each in settings.inputs.items() if name == wanted.topic}
+    mapped = [key for mapping in inputs.values() for key in mapping.segments]
+    wanted = replace(wanted, keys=wanted.keys or mapped)
+    with open_schema_registry(settings, inputs.values(), SYSTEM_CLOCK) as schemas:
+        reader = build_reader(wanted.topic, inputs, schemas)
+        if source is not None:
+            return read_events(source, wanted, reader, track, refusals)
+        first_ms, end_ms = wanted.from_ms - wanted.slack_ms, wanted.until_ms + wanted.slack_ms
+        with TopicRange(settings.kafka, wanted.topic, first_ms, end_ms, track) as records:
+            partitions = f"{len(records.ranges)} partitions of {wanted.topic}"
+            message(f"reading about {records.offsets:,} offsets of {partitions}")
+            selection, decoder = select_events(
+                records,
+                wanted,
+                reader,
+                refusals,
+                lead_ms=settings.allowed_lead,
+                age_ms=settings.allowed_age,
+                largest_bytes=settings.largest_record,
+                clock=SYSTEM_CLOCK,
+            )
+    selection.report(message)
+    return selection.finish(decoder.model_version)

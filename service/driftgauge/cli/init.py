@@ -11,8 +11,10 @@ import click
 from driftgauge.cli.options import FILE, read_settings
 from driftgauge.cli.printing import message
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.errors import InputError
+from driftgauge.config import Settings
+from driftgauge.errors import ConfigError, InputError
 from driftgauge.events.records import RawRecord
+from driftgauge.events.timestamps import LAST_MS
 
 __all__ = ["init_command"]
 
@@ -63,7 +65,6 @@ def init_command(
     Says on standard error, and in comments, how many records the proposal reads and what it is not sure of.
     Exits with 1 if it reads none.
     """
-    from driftgauge.cli.tail import read_last
     from driftgauge.inspection.inspector import Inspector
     from driftgauge.inspection.proposal import Proposal, propose
     from driftgauge.inspection.proposed_config import write_config
@@ -71,33 +72,44 @@ def init_command(
     from driftgauge.kafka.registry_client import connect
     from driftgauge.kafka.schema_registry import SchemaRegistry
     from driftgauge.record_files import read_sample
+    from driftgauge.report.topic_range import TopicRange
 
     sections = {"kafka": {"bootstrap.servers": bootstrap_servers, "group.id": "driftgauge"}}
     sections |= {"schema_registry": {"url": registry}} if registry else {}
+    settings = _load(write_config(topic, Proposal([topic]), (), sections))
+    if file is None:
+        with TopicRange(settings.kafka, topic, 0, LAST_MS) as span:
+            found: Sequence[RawRecord] = span.read_last(number)
+    else:
+        found = read_sample(file, topic, SYSTEM_CLOCK.wall_ms())[-number:]
+    if not found:
+        fault = f"{file or topic} has no records; write some first"
+        raise InputError(fault)
+    topic = found[-1].topic() or topic
+    records = [record for record in found if record.topic() == topic]
     with ExitStack() as running:
-        draft = Path(running.enter_context(TemporaryDirectory())) / "driftgauge.yaml"
-        draft.write_text(write_config(topic, Proposal([topic]), (), sections), encoding="utf-8")
-        settings = read_settings(draft)
-        found: Sequence[RawRecord] = (
-            read_last(settings, topic, number)
-            if file is None
-            else read_sample(file, topic, SYSTEM_CLOCK.wall_ms())[-number:]
-        )
-        if not found:
-            fault = f"{file or topic} has no records; write some first"
-            raise InputError(fault)
-        topic = found[-1].topic() or topic
-        records = [record for record in found if record.topic() == topic]
         schemas = None
         if settings.schema_registry:
             client = running.enter_context(connect(settings.schema_registry))
             schemas = running.enter_context(SchemaRegistry(client, SYSTEM_CLOCK))
         proposal = propose(topic, records, schemas, SYSTEM_CLOCK)
-        draft.write_text(write_config(topic, proposal, (), sections), encoding="utf-8")
-        inspector = Inspector(read_settings(draft), schemas)
+        inspector = Inspector(_load(write_config(topic, proposal, (), sections)), schemas)
         inspected = inspector.inspect_all(records, SYSTEM_CLOCK)
     notes = [str(describe_summary(inspected, inspector.problems)[-1]), *proposal.notes]
     output.write(write_config(topic, proposal, notes, sections))
     for note in notes:
         message(note)
     ctx.exit(0 if any(each.events for each in inspected) else 1)
+
+
+def _load(text: str) -> Settings:
+    """Return the settings of a configuration that is written for this run only."""
+    with TemporaryDirectory() as folder:
+        draft = Path(folder) / "driftgauge.yaml"
+        draft.write_text(text, encoding="utf-8")
+        try:
+            return read_settings(draft)
+        except ConfigError as error:
+            # The draft's path would mislead.
+            fault = "the options and the variables DRIFTGAUGE_… do not connect; correct:"
+            raise ConfigError(fault, error.problems) from None

@@ -15,7 +15,7 @@ from driftgauge.baseline.segments import parse_choice
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings, load_settings
 from driftgauge.core.durations import parse_duration
-from driftgauge.errors import InputError
+from driftgauge.errors import ConfigError, InputError
 from driftgauge.events.timestamps import parse_timestamp
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "FiniteNumber",
     "array_option",
     "config_option",
+    "join_options",
     "range_options",
     "read_range",
     "read_settings",
@@ -101,7 +102,18 @@ TIME = _Parsed("time", parse_timestamp)
 SEGMENT = _Parsed("key=value,…", parse_choice)
 
 
-_RANGE_OPTIONS = (
+def join_options(*options: Callable[..., Any]) -> Callable[..., Any]:
+    """Return one decorator of arguments and options, which the help shows in this order."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+range_options = join_options(
     click.option("--from", "from_ms", type=TIME, help="First event time to read from the topic, RFC 3339."),
     click.option(
         "--until",
@@ -118,13 +130,6 @@ _RANGE_OPTIONS = (
         help="How much earlier and later records are read, since record times differ from event times.",
     ),
 )
-
-
-def range_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that choose a range of a topic."""
-    for option in reversed(_RANGE_OPTIONS):
-        command = option(command)
-    return command
 
 
 def read_range(from_ms: int | None, until_ms: int | None) -> tuple[int, int]:
@@ -150,7 +155,18 @@ def read_settings(
 
     Args:
         path: The YAML file.
-        connects: Require the section `kafka`, because the command connects to it.
+        connects: Require the section `kafka` and properties that the client accepts, because the command
+            connects to it.
         check: See `load_settings`.
+
+    Raises:
+        ConfigError: As `load_settings`, or the client refuses a property.
     """
-    return load_settings(path, os.environ, connects=connects, check=check)
+    settings = load_settings(path, os.environ, connects=connects, check=check)
+    if connects:
+        from driftgauge.kafka.client import property_problems
+
+        if problems := property_problems(settings.kafka):
+            fault = f"{path} cannot be used; correct:"
+            raise ConfigError(fault, problems)
+    return settings

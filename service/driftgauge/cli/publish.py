@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from driftgauge.cli.options import DURATION, RECORDED, TIME, array_option, config_option, read_settings
-from driftgauge.cli.printing import counted_refusals, json_option, print_blocks, print_json
+from driftgauge.cli.printing import counted_refusals, json_option, print_report
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import ConfigError
@@ -102,17 +102,14 @@ def publish_command(
     first, last = (
         format_timestamp(int(time_ms)) for time_ms in (publication.times_ms.min(), publication.times_ms.max())
     )
-    if as_json:
-        print_json(
-            {
-                "topic": topic,
-                "stream": stream,
-                "model_version": model_version,
-                "published": len(read.vectors),
-                "first": first,
-                "last": last,
-                "refused": refusals.by_reason(),
-            }
-        )
-    else:
-        print_blocks([f"published {len(read.vectors):,} events to {topic}, event time {first} to {last}"])
+    sent = {
+        "topic": topic,
+        "stream": stream,
+        "model_version": model_version,
+        "published": len(read.vectors),
+        "first": first,
+        "last": last,
+        "refused": refusals.by_reason(),
+    }
+    line = f"published {len(read.vectors):,} events to {topic}, event time {first} to {last}"
+    print_report(sent, lambda _: [line], as_json=as_json)

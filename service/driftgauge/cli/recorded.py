@@ -1,7 +1,7 @@
 """`driftgauge replay` and `driftgauge backtest`: process recorded events without a broker."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from driftgauge.cli.options import (
     RECORDED,
     TIME,
     config_option,
+    join_options,
     range_options,
     read_range,
     read_settings,
@@ -31,6 +32,7 @@ from driftgauge.core.durations import format_duration
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.errors import InputError
 from driftgauge.events.timestamps import format_timestamp
+from driftgauge.files import writing
 from driftgauge.records.descriptions import BaselineDescription
 from driftgauge.records.results import result_record
 
@@ -41,15 +43,16 @@ if TYPE_CHECKING:
 __all__ = ["backtest_command", "replay_command"]
 
 
-def _source_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the argument and options that name recorded events."""
-    topic = click.option(
+_source_options = join_options(
+    click.argument("files", metavar="[FILES]...", type=RECORDED, nargs=-1),
+    config_option,
+    click.option(
         "--topic",
         help="The topic whose records FILES hold; without FILES this topic is read, from --from on."
         "  [default: the only events topic]",
-    )
-    files = click.argument("files", metavar="[FILES]...", type=RECORDED, nargs=-1)
-    return files(config_option(topic(range_options(command))))
+    ),
+    range_options,
+)
 
 
 @click.command("replay")
@@ -134,7 +137,6 @@ def _replaying(
     Raises:
         InputError: The options name no source or two.
     """
-    from driftgauge.cli.topic_vectors import TopicRecords
     from driftgauge.kafka.schema_registry import open_schema_registry
     from driftgauge.record_files import RecordFiles, choose_topic
     from driftgauge.replay import RecordReplay
@@ -165,8 +167,9 @@ def _replaying(
             yield replay, replay.count(RecordFiles(files, topic, track))
         else:
             from_ms, until_ms = read_range(from_ms, until_ms)
-            with TopicRange(settings.kafka, topic, from_ms - slack_ms, until_ms + slack_ms) as span:
-                yield replay, replay.count(TopicRecords(span, track), from_ms, until_ms)
+            first_ms, end_ms = from_ms - slack_ms, until_ms + slack_ms
+            with TopicRange(settings.kafka, topic, first_ms, end_ms, track) as records:
+                yield replay, replay.count(records, from_ms, until_ms)
     if not replay.events:
         message(f"no event was counted; {replay.records:,} records were read")
     for (stream, size_ms), number in sorted(replay.late.items()):
@@ -190,14 +193,8 @@ def _write_history(
     from driftgauge.history import write_history
     from driftgauge.streams import watch
 
-    try:
-        with path.open("wb") as file:
-            number = write_history(results, map(watch, streams), file, labels)
-    except OSError as error:
-        fault = (
-            f"{path}: cannot write the gauges: {error.strerror}; check the folder, its rights and its space"
-        )
-        raise InputError(fault) from error
+    with writing(path, "the gauges"), path.open("wb") as file:
+        number = write_history(results, map(watch, streams), file, labels)
     message(f"wrote {number:,} samples of {len(results):,} results to {path}")
 
 

@@ -9,7 +9,7 @@ from driftgauge.cli.options import FILE, RECORDED, TIME, WINDOW_LENGTH, config_o
 from driftgauge.cli.printing import counted_refusals, json_option, message, print_json
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.errors import InputError
+from driftgauge.files import writing
 
 __all__ = ["report_command"]
 
@@ -74,7 +74,9 @@ def report_command(
         html = render_report(
             report, dead_letters=settings.topics.dead_letters, made_ms=SYSTEM_CLOCK.wall_ms()
         )
-        _write(out, html)
+        with writing(out, "the report"):
+            out.write_text(html, encoding="utf-8")
+        message(f"wrote {out}, {len(html.encode()) / 1e6:.2f} MB")
     if png is not None:
         from driftgauge.backtest.picture import draw
         from driftgauge.report.timeline import build_timeline
@@ -85,14 +87,3 @@ def report_command(
         from driftgauge.report.record import report_record
 
         print_json(report_record(report).model_dump(mode="json"))
-
-
-def _write(path: Path, html: str) -> None:
-    try:
-        path.write_text(html, encoding="utf-8")
-    except OSError as error:
-        fault = (
-            f"{path}: cannot write the report: {error.strerror}; check the folder, its rights and its space"
-        )
-        raise InputError(fault) from error
-    message(f"wrote {path}, {len(html.encode()) / 1e6:.2f} MB")

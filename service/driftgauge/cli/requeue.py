@@ -10,10 +10,11 @@ from driftgauge.kafka import client
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties
 from driftgauge.kafka.dead_letters import RefusedRecord
 from driftgauge.kafka.metadata import failure
+from driftgauge.kafka.transaction import ANY
 
-__all__ = ["FIRST_ORIGIN", "Requeue"]
+__all__ = ["Requeue"]
 
-FIRST_ORIGIN = "driftgauge.first-origin"
+_FIRST_ORIGIN = "driftgauge.first-origin"
 """The header with the place where a requeued record was first refused; it survives another refusal."""
 
 # More than a failover, 12 s.
@@ -41,61 +42,52 @@ class Requeue:
         # The prefix is that of the service's ids, so that the same right covers it.
         self._id = f"driftgauge.{group}"
         self._producer = client.transactional_producer(properties, self._id, lambda _: None)
+        self._sizes: dict[str, int] = {}  # the topics' numbers of partitions
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        """Close the consumer; raise AuthorizationError or BrokerError for what the client raised."""
         self._consumer.close()
+        if isinstance(error, KafkaException):
+            raise failure(
+                error.args[0],
+                "refused records cannot be sent back",
+                right=f"grant Read on group {self._group}, Write on the events topics and transactional id "
+                f"{self._id}",
+                remedy="check the brokers and run again: nothing is sent twice",
+            ) from error
 
     def start(self) -> None:
-        """End the transactions of every other run.
-
-        Raises:
-            AuthorizationError: The cluster denies the right.
-            BrokerError: The cluster does not answer.
-        """
-        try:
-            self._producer.init_transactions(_TRANSACTION_S)
-        except KafkaException as error:
-            raise failure(error.args[0], "no transaction can be started", right=self._right) from error
+        """End the transactions of every other run."""
+        self._producer.init_transactions(_TRANSACTION_S)
 
     def positions(self, partitions: Sequence[int]) -> dict[int, int]:
-        """Return the offsets up to which letters were sent, by partition; -1001 where none was.
-
-        Raises:
-            AuthorizationError: The cluster denies the right.
-            BrokerError: The cluster does not answer.
-        """
+        """Return the offsets up to which letters were sent, by partition; -1001 where none was."""
         asked = [TopicPartition(self._topic, partition) for partition in partitions]
-        try:
-            found = self._consumer.committed(asked, REQUEST_TIMEOUT_S)
-        except KafkaException as error:
-            what = f"the offsets of group {self._group} are unknown"
-            raise failure(error.args[0], what, right=self._right) from error
+        found = self._consumer.committed(asked, REQUEST_TIMEOUT_S)
         return {each.partition: each.offset for each in found}
 
     def send(self, records: Sequence[RefusedRecord], positions: Mapping[int, int]) -> None:
         """Send records back, and commit the offsets by partition up to which letters were then sent.
 
-        A record keeps its key, value, headers, partition and timestamp, which may be its event time.
-
-        Raises:
-            AuthorizationError: The cluster denies the right.
-            BrokerError: Nothing was sent, or that is unknown; the positions after the next start show it.
+        A record keeps its key, value, headers, timestamp, which may be its event time, and partition, if the
+        topic still has it. Where this fails, nothing was sent, or that is unknown; the positions after the
+        next start show it.
         """
         offsets = [TopicPartition(self._topic, partition, end) for partition, end in positions.items()]
         try:
             self._producer.begin_transaction()
             for record in records:
                 first = (
-                    [] if FIRST_ORIGIN in dict(record.headers) else [(FIRST_ORIGIN, record.origin.encode())]
+                    [] if _FIRST_ORIGIN in dict(record.headers) else [(_FIRST_ORIGIN, record.origin.encode())]
                 )
                 self._producer.produce(
                     record.topic,
                     record.letter.value(),
                     record.letter.key(),
-                    int(record.partition),
+                    self._partition(record),
                     headers=[*record.headers, *first],
                     timestamp=record.time_ms,
                 )
@@ -103,16 +95,13 @@ class Requeue:
                 offsets, self._consumer.consumer_group_metadata(), _TRANSACTION_S
             )
             self._producer.commit_transaction(_TRANSACTION_S)
-        except KafkaException as error:
+        except KafkaException:
             with suppress(KafkaException):
                 self._producer.abort_transaction(_TRANSACTION_S)
-            remedy = "check the brokers and run again: nothing is sent twice"
-            raise failure(
-                error.args[0], "the transaction failed", right=self._right, remedy=remedy
-            ) from error
+            raise
 
-    @property
-    def _right(self) -> str:
-        return (
-            f"grant Read on group {self._group}, Write on the events topics and transactional id {self._id}"
-        )
+    def _partition(self, record: RefusedRecord) -> int:
+        if record.topic not in self._sizes:
+            known = self._consumer.list_topics(record.topic, REQUEST_TIMEOUT_S).topics[record.topic]
+            self._sizes[record.topic] = len(known.partitions)
+        return int(record.partition) if int(record.partition) < self._sizes[record.topic] else ANY

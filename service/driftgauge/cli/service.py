@@ -86,7 +86,8 @@ def _check(
     if sample is not None:
         from driftgauge.record_files import read_sample
 
-        only = settings.topics.events[0] if len(settings.topics.events) == 1 else ""
+        # Where topics are read differently, each record must name its own.
+        only = settings.topics.events[0] if len(settings.topics.events) == 1 or not settings.inputs else ""
         records = read_sample(sample, topic or only, SYSTEM_CLOCK.wall_ms())
         is_sound = inspect(settings, records, as_json=as_json)
         ctx.exit(0 if is_sound else 1)

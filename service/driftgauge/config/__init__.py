@@ -1,11 +1,10 @@
 """The configuration: one YAML file, overridden by the environment, validated as a whole."""
 
-from driftgauge.config.baselines import BaselineSettings
 from driftgauge.config.environment import ENV_PREFIX
 from driftgauge.config.loading import load_settings
 from driftgauge.config.properties import is_secret
 from driftgauge.config.settings import HttpSettings, Settings, TopicSettings
-from driftgauge.config.stream import StreamSettings
+from driftgauge.config.stream import BaselineSettings, StreamSettings
 
 __all__ = [
     "ENV_PREFIX",

@@ -1,6 +1,6 @@
 """The types of configuration values."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 
@@ -12,6 +12,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     WithJsonSchema,
+    model_validator,
 )
 
 from driftgauge.core.durations import format_duration, parse_duration
@@ -43,12 +44,29 @@ class Section(BaseModel):
     """A mapping in the configuration.
 
     Attributes:
-        SHORT_FORMS: Keys that are no fields, but the short form of some.
+        LONG_FORM: The field that is a list, and may be written as one item's keys.
+        SHORT_FORMS: These keys, with their names in an item.
     """
 
-    SHORT_FORMS: ClassVar[tuple[str, ...]] = ()
+    LONG_FORM: ClassVar[str] = ""
+    SHORT_FORMS: ClassVar[Mapping[str, str]] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lengthen(cls, section: Any) -> Any:
+        short = [key for key in cls.SHORT_FORMS if isinstance(section, dict) and key in section]
+        if not short:
+            return section
+        if cls.LONG_FORM in section:
+            verb = "are" if len(cls.SHORT_FORMS) > 1 else "is"
+            message = (
+                f"{' and '.join(cls.SHORT_FORMS)} {verb} the short form of {cls.LONG_FORM}; give one of them"
+            )
+            raise ValueError(message)
+        item = {cls.SHORT_FORMS[key]: section[key] for key in short}
+        return {key: value for key, value in section.items() if key not in short} | {cls.LONG_FORM: [item]}
 
 
 def _duration(value: object) -> int:

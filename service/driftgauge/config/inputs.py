@@ -1,18 +1,19 @@
 """The settings of inputs: the encoding of a topic's records, and where an event's fields are in them."""
 
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
-    field_validator,
     model_serializer,
     model_validator,
 )
 
 from driftgauge.config.fields import NOT_EMPTY, Section, StreamName
-from driftgauge.config.paths import check_path
+from driftgauge.config.paths import parse_path
 
 __all__ = [
     "Condition",
@@ -30,6 +31,20 @@ _MAX_TEXT = 256
 # Float32 represents the scale, and its products with all int8 numbers.
 _MIN_SCALE, _MAX_SCALE = 1e-30, 1e30
 
+
+def _check_path(path: str) -> str:
+    parse_path(path)
+    return path
+
+
+def _require_one(section: Section, *fields: str) -> None:
+    if sum(getattr(section, field) is not None for field in fields) != 1:
+        *names, last = (type(section).model_fields[field].alias or field for field in fields)
+        message = f"give exactly one of {', '.join(names)} and {last}"
+        raise ValueError(message)
+
+
+_Path = Annotated[str, AfterValidator(_check_path)]
 _Values = Annotated[tuple[str | int | bool, ...], Field(strict=False), NOT_EMPTY]
 
 
@@ -37,13 +52,14 @@ class Source(Section):
     """Where a field is in a record: exactly one of these. A text is the short form of `path`.
 
     Attributes:
-        path: A path into the decoded value, such as payload.items[0].id or outputs[name=embedding].data.
+        path: A path into the decoded value, such as payload.items[0].id, outputs[name=embedding].data or
+            payload[json].id, where payload is a text that holds JSON.
         header: The name of a header; of several the last.
         record: A part of the record: its key as text, its decoded value as a whole, or its timestamp.
         constant: The same text for every event.
     """
 
-    path: str | None = None
+    path: _Path | None = None
     header: str | None = None
     record: Literal["key", "value", "timestamp"] | None = None
     constant: str | None = None
@@ -53,19 +69,9 @@ class Source(Section):
     def _from_text(cls, source: object) -> object:
         return {"path": source} if isinstance(source, str) else source
 
-    @field_validator("path")
-    @classmethod
-    def _check_path(cls, path: str | None) -> str | None:
-        if path is not None:
-            check_path(path)
-        return path
-
     @model_validator(mode="after")
     def _require_one(self) -> Self:
-        sources = (self.path, self.header, self.record, self.constant)
-        if sum(source is not None for source in sources) != 1:
-            message = "give exactly one of path, header, record and constant"
-            raise ValueError(message)
+        _require_one(self, "path", "header", "record", "constant")
         return self
 
     @model_serializer(mode="wrap")
@@ -149,13 +155,8 @@ class VectorSource(Source):
     dtype: Literal["f32", "f16", "bf16", "f64", "int8"] = "f32"
     scale: Annotated[float, Field(ge=_MIN_SCALE, le=_MAX_SCALE)] = 1.0
     zero_point: Annotated[int, Field(ge=-128, le=127)] = 0
-    shape: str | None = None
+    shape: _Path | None = None
     dimension: Annotated[int, Field(ge=1)] | None = None
-
-    @field_validator("shape")
-    @classmethod
-    def _check_shape(cls, path: str | None) -> str | None:
-        return cls._check_path(path)
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -197,9 +198,7 @@ class Condition(Source):
 
     @model_validator(mode="after")
     def _require_one_test(self) -> Self:
-        if sum(test is not None for test in (self.values, self.not_in, self.exists)) != 1:
-            message = "give exactly one of in, not_in and exists"
-            raise ValueError(message)
+        _require_one(self, "values", "not_in", "exists")
         return self
 
 
@@ -217,7 +216,8 @@ class InputSettings(Section):
         vectors: The vectors of a record; `stream` and `embedding` are the short form of one.
     """
 
-    SHORT_FORMS = ("stream", "embedding")
+    LONG_FORM = "vectors"
+    SHORT_FORMS: ClassVar[Mapping[str, str]] = {"stream": "stream", "embedding": "embedding"}
 
     encoding: Literal["json", "bytes", "avro", "protobuf", "cloudevents", "inference"] = "json"
     where: Annotated[tuple[Condition, ...], Field(strict=False)] = ()
@@ -234,21 +234,18 @@ class InputSettings(Section):
         """Whether the schemas of the records are in a schema registry."""
         return self.encoding in {"avro", "protobuf"}
 
+    @property
+    def shows_lists(self) -> bool:
+        """Whether a record's bytes show what its lists hold: JSON may be escaped within a text of JSON."""
+        return self.encoding == "json" and not any("[json]" in (v.embedding.path or "") for v in self.vectors)
+
     @model_validator(mode="before")
     @classmethod
-    def _list_vectors(cls, settings: Any) -> Any:
+    def _preset_timestamp(cls, settings: Any) -> Any:
         if not isinstance(settings, dict):
             return settings
         preset = {"path": "time", "or": "record"} if settings.get("encoding") == "cloudevents" else None
-        settings = {"timestamp": preset, **settings}
-        if not {"stream", "embedding"} & settings.keys():
-            return settings
-        if "vectors" in settings:
-            message = "stream and embedding are the short form of vectors; give one of them"
-            raise ValueError(message)
-        fields = {name: value for name, value in settings.items() if name not in {"stream", "embedding"}}
-        short = {name: settings[name] for name in ("stream", "embedding") if name in settings}
-        return {**fields, "vectors": [short]}
+        return {"timestamp": preset, **settings}
 
     @model_validator(mode="after")
     def _check_bytes(self) -> Self:

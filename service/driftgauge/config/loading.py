@@ -16,6 +16,7 @@ from driftgauge.config.properties import code_faults
 from driftgauge.config.settings import ConnectedSettings, Settings
 from driftgauge.config.stream import StreamSettings
 from driftgauge.errors import ConfigError
+from driftgauge.files import open_regular
 
 __all__ = ["load_settings"]
 
@@ -106,7 +107,7 @@ def _build_sound_part(
 class _Loader(yaml.SafeLoader):
     """A YAML loader that reports duplicate keys; YAML silently keeps the last."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: bytes) -> None:
         super().__init__(text)
         self.problems: list[str] = []
 
@@ -123,18 +124,20 @@ class _Loader(yaml.SafeLoader):
 def _read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
     """Return the file's mapping and the problems found."""
     try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            loader = _Loader(file.read())
         tree = loader.get_single_data()
     except OSError as error:
         message = f"{path} cannot be read ({error.strerror}); name an existing file with --config"
         raise ConfigError(message) from error
-    except UnicodeDecodeError as error:
-        message = f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); write it as UTF-8"
-        raise ConfigError(message) from None
     except yaml.YAMLError as error:
         # The parser's message and cause quote the line, which may hold a secret, so both are left out.
         mark = getattr(error, "problem_mark", None)
-        where = "a control character" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}"
+        where = (
+            "a control character, or no UTF-8"
+            if mark is None
+            else f"line {mark.line + 1}, column {mark.column + 1}"
+        )
         message = f"{path} is not YAML: {where}; text that holds one of : # & * ! % needs quotes"
         raise ConfigError(message) from None
     except ValueError:
@@ -146,9 +149,12 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
             f"{path} does not hold a YAML mapping; it needs at least the key streams, and kafka to connect"
         )
         raise ConfigError(message)
+    if faults := code_faults(tree.get("kafka")):
+        # Further checks would make clients of these properties.
+        message = f"{path} cannot be used; correct:"
+        raise ConfigError(message, faults)
     # pydantic-settings passes the keys as keyword arguments, which must be text.
-    problems = [*loader.problems, *code_faults(tree.get("kafka"))]
-    return {str(key): value for key, value in tree.items()}, problems
+    return {str(key): value for key, value in tree.items()}, loader.problems
 
 
 # For these problems pydantic's own messages name Python types.

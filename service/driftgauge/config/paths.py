@@ -1,15 +1,15 @@
-"""Paths into decoded values: names with dots, list indices, list items chosen by a field's value."""
+"""Paths into decoded values: names with dots, list indices, chosen list items, JSON within text."""
 
 import re
 from dataclasses import dataclass
 
-__all__ = ["NAME", "Choice", "Step", "check_path", "parse_path"]
+__all__ = ["NAME", "Choice", "Json", "Step", "parse_path"]
 
 NAME = r"[^.\[\]=\"\s]+"
 """A name that stands in a path without quotes, as a regular expression."""
 
 _STEP = re.compile(
-    rf'(?P<dot>\.)?(?:(?P<name>{NAME})|\[(?P<index>[0-9]+)\]|\["(?P<quoted>[^"]+)"\]'
+    rf'(?P<dot>\.)?(?:(?P<name>{NAME})|\[(?P<index>[0-9]+)\]|\[(?P<json>json)\]|\["(?P<quoted>[^"]+)"\]'
     rf"|\[(?P<field>{NAME})=(?P<value>[^\]]+)\])"
 )
 
@@ -22,12 +22,17 @@ class Choice:
     value: str
 
 
-Step = str | int | Choice
-"""A step of a path: a field's name, a list's index, or a choice."""
+@dataclass(frozen=True, slots=True)
+class Json:
+    """A step into the JSON value that a text holds."""
+
+
+Step = str | int | Choice | Json
+"""A step of a path: a field's name, a list's index, a choice, or into JSON within text."""
 
 
 def parse_path(text: str) -> tuple[Step, ...]:
-    """Return the steps of a path such as `payload.items[0].id` or `outputs[name=embedding]["x.y"]`.
+    """Return the steps of a path such as `items[0].id`, `outputs[name=embedding]["x.y"]`, `payload[json].id`.
 
     Raises:
         ValueError: The text is no path.
@@ -41,21 +46,16 @@ def parse_path(text: str) -> tuple[Step, ...]:
             break
         if found["index"] is not None:
             steps.append(int(found["index"]))
+        elif found["json"] is not None:
+            steps.append(Json())
         elif found["field"] is not None:
             steps.append(Choice(found["field"], found["value"]))
         else:
             steps.append(found["name"] or found["quoted"])
         position = found.end()
     if not steps or position < len(text):
-        message = f'{text!r} is no path; write names, dots and brackets, such as a.b[0]["x.y"][name=c].d'
+        message = (
+            f'{text!r} is no path; write names, dots and brackets, such as a.b[0]["x.y"][name=c].d[json]'
+        )
         raise ValueError(message)
     return tuple(steps)
-
-
-def check_path(text: str) -> None:
-    """Check a path.
-
-    Raises:
-        ValueError: As `parse_path`.
-    """
-    parse_path(text)

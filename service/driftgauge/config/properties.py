@@ -1,9 +1,12 @@
-"""Rules for librdkafka properties in the configuration: required, owned by driftgauge, secret."""
+"""Rules for the properties of the clients of Kafka and the schema registry: required, owned, secret."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
-__all__ = ["code_faults", "is_secret", "property_faults"]
+from pydantic import BeforeValidator, PlainSerializer
+
+__all__ = ["KafkaProperties", "RegistryProperties", "code_faults", "is_secret", "mask_property"]
 
 # Exactly-once counting depends on these, so driftgauge sets them itself.
 _OWNED_PROPERTIES = frozenset(
@@ -34,13 +37,23 @@ _CODE_PROPERTIES = frozenset(
 )
 _REQUIRED_PROPERTIES = ("bootstrap.servers", "group.id")
 _SECRET_PROPERTY = re.compile(
-    r"password|passphrase|secret|token|\.pem$|oauthbearer\.config|jaas", re.IGNORECASE
+    r"password|passphrase|secret|token|\.pem$|oauthbearer\.config|jaas|basic\.auth\.user\.info", re.IGNORECASE
 )
+# The credentials within an address; a password may hold any character.
+_CREDENTIALS = re.compile(r"(?<=://)[^\s,]*@")
+_ADDRESS = re.compile(r"https?://[^\s,]+")
 
 
 def is_secret(property_name: str) -> bool:
-    """Return whether the value of a librdkafka property must never be printed."""
+    """Return whether the value of a property must never be printed."""
     return _SECRET_PROPERTY.search(property_name) is not None
+
+
+def mask_property(name: str, value: object) -> object:
+    """Return the value of a property as it may be printed."""
+    if is_secret(name):
+        return "***"
+    return _CREDENTIALS.sub("***@", value) if isinstance(value, str) else value
 
 
 def code_faults(kafka: object) -> list[str]:
@@ -55,15 +68,48 @@ def code_faults(kafka: object) -> list[str]:
     ]
 
 
-def property_faults(kafka: Mapping[str, object]) -> list[str]:
-    """Return the faults of the properties; no fault quotes a value, which may be a secret."""
-    faults = [f"{name} is missing" for name in _REQUIRED_PROPERTIES if not kafka.get(name)]
-    faults += [
-        f"{name} is set by driftgauge itself; leave it out" for name in sorted(_OWNED_PROPERTIES & set(kafka))
+def _kafka_faults(kafka: Mapping[str, object]) -> list[str]:
+    return [
+        *(f"{name} is missing" for name in _REQUIRED_PROPERTIES if not kafka.get(name)),
+        *(
+            f"{name} is set by driftgauge itself; leave it out"
+            for name in sorted(_OWNED_PROPERTIES & set(kafka))
+        ),
     ]
-    faults += [
-        f"{name} must be text, a number, true or false"
-        for name, value in kafka.items()
-        if not isinstance(value, str | int | float)
-    ]
-    return faults
+
+
+def _registry_faults(properties: Mapping[str, object]) -> list[str]:
+    url = properties.get("url")
+    if not properties:
+        return []
+    if not url:
+        return ["url is missing"]
+    if not isinstance(url, str) or not all(_ADDRESS.fullmatch(each.strip()) for each in url.split(",")):
+        return ["url must start with http:// or https:// (several addresses: with commas between them)"]
+    return ["url must hold no user and password; set basic.auth.user.info"] if "@" in url else []
+
+
+def _refuse(find_faults: Callable[[Mapping[str, object]], list[str]]) -> BeforeValidator:
+    """Return a validator that quotes no value, which may be a secret."""
+
+    def validate(properties: Any) -> Any:
+        if isinstance(properties, dict):
+            faults = find_faults(properties) + [
+                f"{name} must be text, a number, true or false"
+                for name, value in properties.items()
+                if not isinstance(value, str | int | float)
+            ]
+            if faults:
+                raise ValueError("; ".join(faults))
+        return properties
+
+    return BeforeValidator(validate)
+
+
+def _mask(properties: dict[str, Any]) -> dict[str, Any]:
+    return {name: mask_property(name, value) for name, value in properties.items()}
+
+
+_Properties = Annotated[dict[str, str | int | float | bool], PlainSerializer(_mask)]
+KafkaProperties = Annotated[_Properties, _refuse(_kafka_faults)]
+RegistryProperties = Annotated[_Properties, _refuse(_registry_faults)]

@@ -1,13 +1,12 @@
 """The whole configuration."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import (
     BeforeValidator,
     Field,
     ValidationInfo,
-    field_serializer,
     field_validator,
     model_validator,
 )
@@ -16,8 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from driftgauge.config.fields import NOT_EMPTY, TOPIC, CommitInterval, Duration, Section, Topic
 from driftgauge.config.inputs import InputSettings
 from driftgauge.config.page import PageSettings
-from driftgauge.config.properties import is_secret, property_faults
-from driftgauge.config.registry import mask_registry_property, registry_faults
+from driftgauge.config.properties import KafkaProperties, RegistryProperties
 from driftgauge.config.stream import StreamSettings
 
 __all__ = [
@@ -109,11 +107,11 @@ class Settings(BaseSettings, Section):
     # Defaults are not validated, since a duration's default would have to be text.
     model_config = SettingsConfigDict(case_sensitive=True, env_nested_delimiter="__", validate_default=False)
 
-    kafka: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    kafka: KafkaProperties = Field(default_factory=dict)
     # A field is checked together with those before it, so that a problem elsewhere hides none here.
     shards: Annotated[int, Field(ge=1, le=_MAX_SHARDS)] = 16
     topics: Annotated[TopicSettings, Field(validate_default=True)] = TopicSettings()
-    schema_registry: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    schema_registry: RegistryProperties = Field(default_factory=dict)
     inputs: dict[Topic, InputSettings] = Field(default_factory=dict)
     streams: Annotated[tuple[StreamSettings, ...], Field(strict=False), NOT_EMPTY]
     http: HttpSettings = HttpSettings()
@@ -124,20 +122,6 @@ class Settings(BaseSettings, Section):
     largest_record: Annotated[int, Field(ge=1)] = LARGEST_RECORD
     commit_interval: CommitInterval = 1_000
     replica: Annotated[str, BeforeValidator(str), Field(pattern=r"^[A-Za-z0-9._-]{1,128}$")] | None = None
-
-    @field_validator("kafka", mode="before")
-    @classmethod
-    def _check_properties(cls, kafka: object) -> object:
-        if isinstance(kafka, dict) and (faults := property_faults(kafka)):
-            raise ValueError("; ".join(faults))
-        return kafka
-
-    @field_validator("schema_registry", mode="before")
-    @classmethod
-    def _check_registry(cls, properties: object) -> object:
-        if isinstance(properties, dict) and properties and (faults := registry_faults(properties)):
-            raise ValueError("; ".join(faults))
-        return properties
 
     @field_validator("topics")
     @classmethod
@@ -204,14 +188,6 @@ class Settings(BaseSettings, Section):
         """The topic of the changelogs, one partition per shard."""
         return _internal_topic(self.topics, self.group, "changelog", self.shards)
 
-    @field_serializer("kafka")
-    def _mask_secrets(self, kafka: dict[str, Any]) -> dict[str, Any]:
-        return {name: "***" if is_secret(name) else value for name, value in kafka.items()}
-
-    @field_serializer("schema_registry")
-    def _mask_credentials(self, properties: dict[str, Any]) -> dict[str, Any]:
-        return {name: mask_registry_property(name, value) for name, value in properties.items()}
-
     def __repr__(self) -> str:
         return f"Settings({self.model_dump(mode='json')})"
 
@@ -225,4 +201,4 @@ def _internal_topic(topics: TopicSettings, group: str, name: str, shards: int) -
 class ConnectedSettings(Settings):
     """The configuration of a command that connects to Kafka, so that `kafka` is required."""
 
-    kafka: dict[str, str | int | float | bool]
+    kafka: KafkaProperties

@@ -1,12 +1,13 @@
 """The settings of one stream."""
 
-from math import gcd
+from collections.abc import Mapping
+from itertools import pairwise
+from math import gcd, lcm
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from driftgauge.config.baselines import BaselineSettings, check_schedule
 from driftgauge.config.fields import (
     NOT_EMPTY,
     Duration,
@@ -16,15 +17,19 @@ from driftgauge.config.fields import (
     StreamName,
     Time,
     check,
+    format_time,
 )
 from driftgauge.core.durations import format_duration
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
 
-__all__ = ["SmallestDrift", "StreamSettings", "WarmUp"]
+__all__ = ["BaselineSettings", "SmallestDrift", "StreamSettings", "WarmUp"]
 
 # A closing sums a window's panes: 1,440 of them with 1m beside 1d. With more, ten streams would keep the loop
 # busy for a second per round.
 _MAX_PANES_PER_WINDOW = 1_500
+
+# Start of 9999-12-31, the last day that RFC 3339 can write.
+_LAST_MS = 253_402_214_400_000
 
 # Longer than any use, and short enough that a window's end has a date before the year 10000.
 _MAX_WINDOW_MS = 3_660 * 86_400_000
@@ -56,12 +61,51 @@ class WarmUp(Section):
     start: Time = Field(alias="from")
     end: Time = Field(alias="until")
 
-    @model_validator(mode="after")
-    def _check_order(self) -> "WarmUp":
-        if self.end <= self.start:
-            message = "until must be later than from"
+
+class BaselineSettings(Section):
+    """One entry of the baseline schedule.
+
+    Attributes:
+        file: The baseline's file.
+        from_ms: The event time from which the baseline is in force; None for the first.
+    """
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    file: Annotated[Path, Field(strict=False)]
+    from_ms: Annotated[Time | None, Field(alias="from")] = None
+
+
+def _check_schedule(baselines: tuple[BaselineSettings, ...], windows: tuple[int, ...]) -> None:
+    """Check that each baseline starts after the one before, where windows of all sizes, ms, start.
+
+    Raises:
+        ValueError: One does not.
+    """
+    if baselines[0].from_ms is not None:
+        message = "the first of baselines is in force from the beginning; leave out its from"
+        raise ValueError(message)
+    for number, (before, after) in enumerate(pairwise(baselines), start=1):
+        if after.from_ms is None:
+            message = f"baselines.{number} has no from; give the event time from which it is in force"
             raise ValueError(message)
-        return self
+        if before.from_ms is not None and after.from_ms <= before.from_ms:
+            message = f"baselines.{number}: its from must be later than that of the baseline before it"
+            raise ValueError(message)
+        if after.from_ms % lcm(*windows):
+            raise ValueError(_misaligned(number, after.from_ms, windows))
+
+
+def _misaligned(number: int, from_ms: int, windows: tuple[int, ...]) -> str:
+    """Return the message for a time at which not all windows start, with the next time at which they do."""
+    step_ms = lcm(*windows)
+    sizes = ", ".join(map(format_duration, windows))
+    message = (
+        f"baselines.{number}: windows of all sizes ({sizes}) must start at its from, "
+        f"{format_time(from_ms)}, and they do not"
+    )
+    after_ms = from_ms + -from_ms % step_ms
+    return f"{message}; the next such time is {format_time(after_ms)}" if after_ms <= _LAST_MS else message
 
 
 class StreamSettings(Section):
@@ -81,7 +125,8 @@ class StreamSettings(Section):
             `StreamSpec.overdue_ms`.
     """
 
-    SHORT_FORMS = ("baseline",)
+    LONG_FORM = "baselines"
+    SHORT_FORMS: ClassVar[Mapping[str, str]] = {"baseline": "file"}
 
     name: StreamName
     baselines: Annotated[tuple[BaselineSettings, ...], Field(strict=False), NOT_EMPTY]
@@ -102,17 +147,6 @@ class StreamSettings(Section):
     drift_severity: Literal["critical", "warning", "info"] = "warning"
     overdue_after: PositiveDuration | None = None
 
-    @model_validator(mode="before")
-    @classmethod
-    def _list_baselines(cls, stream: object) -> object:
-        if not isinstance(stream, dict) or "baseline" not in stream:
-            return stream
-        if "baselines" in stream:
-            message = "baseline is the short form of baselines; give one of them"
-            raise ValueError(message)
-        fields = {name: value for name, value in stream.items() if name != "baseline"}
-        return {**fields, "baselines": [{"file": stream["baseline"]}]}
-
     @field_validator("windows")
     @classmethod
     def _check_windows(cls, windows: tuple[int, ...]) -> tuple[int, ...]:
@@ -132,22 +166,14 @@ class StreamSettings(Section):
         return tuple(sorted(windows))
 
     @model_validator(mode="after")
-    def _check_baselines(self) -> "StreamSettings":
-        check_schedule(self.baselines, self.windows)
-        return self
-
-    @model_validator(mode="after")
-    def _check_give_up_after(self) -> "StreamSettings":
+    def _check_together(self) -> "StreamSettings":
+        _check_schedule(self.baselines, self.windows)
         if self.give_up_after < self.incomplete_after:
             message = (
                 f"give_up_after, {format_duration(self.give_up_after)}, must not be shorter than "
                 f"incomplete_after, {format_duration(self.incomplete_after)}"
             )
             raise ValueError(message)
-        return self
-
-    @model_validator(mode="after")
-    def _check_warm_up(self) -> "StreamSettings":
         if self.warm_up is None:
             return self
         size_ms = min(self.windows)

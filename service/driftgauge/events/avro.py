@@ -191,6 +191,4 @@ def _count_empty(schema: Any, named: Mapping[str, Any], within: set[str], done: 
         case "union":
             for branch in schema:
                 _count_empty(branch, named, within, done)
-        case dict() | list():
-            return _count_empty(kind, named, within, done)
     return int(kind == "null")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from driftgauge.config.inputs import Condition
 from driftgauge.config.paths import parse_path
 from driftgauge.events.records import RawRecord
-from driftgauge.events.rejection import EventError
 from driftgauge.events.sources import compile_source, to_text
 
 __all__ = ["RecordCondition", "Unmet"]
@@ -41,11 +40,13 @@ class RecordCondition:
         self.is_on_attribute = condition.path is not None and parse_path(condition.path)[0] != "data"
 
     def check(self, record: RawRecord, value: object) -> Unmet | None:
-        """Return None if a record meets the condition. A value that is missing or no text is in no list."""
-        found, is_listed = None, False
-        # Of a Protobuf message a text that is not UTF-8 cannot be had.
-        with suppress(ValueError, EventError):
-            found = self._get(record, value)
+        """Return None if a record meets the condition. A value that is missing or no text is in no list.
+
+        Raises:
+            EventError: The value cannot be read.
+        """
+        found, is_listed = self._get(record, value), False
+        with suppress(ValueError):
             is_listed = to_text(found) in self._values
         exists = self._condition.exists
         is_met = (

@@ -21,7 +21,7 @@ from driftgauge.errors import ConfigError
 from driftgauge.events.contract import STREAM_NAME
 from driftgauge.events.own_contract import OwnContractReader
 from driftgauge.events.records import RawRecord, Records
-from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending, precedence
+from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending
 from driftgauge.events.rows import (
     BaselineContract,
     Events,
@@ -32,13 +32,14 @@ from driftgauge.events.rows import (
     count_numbers,
     in_force,
 )
-from driftgauge.events.sources import unit_hint
-from driftgauge.events.timestamps import LAST_MS
+from driftgauge.events.timestamps import LAST_MS, unit_hint
 from driftgauge.events.vectors import are_finite, to_matrix
 
 __all__ = ["Decoded", "Decoder", "Outcome", "describe_non_finite"]
 
 _log = logging.getLogger(__name__)
+
+_PRECEDENCE = {reason: rank for rank, reason in enumerate(Reason)}
 
 Outcome: TypeAlias = Events | EventError | SchemaPending
 """What becomes of a record: its events, why it is refused as a whole, or that it cannot be read yet."""
@@ -244,7 +245,7 @@ class Decoder:
         records: Records,
         rejections: list[Rejection],
     ) -> EventBatch:
-        """Return the events with valid values as a batch, and append the rejections of the others."""
+        """Return the events as a batch, and append the rejections of those with other values than allowed."""
         _, times_ms, packed, formats, event_ids, _, segments = zip(*collected.events, strict=True)
         rows = collected.rows
         row = np.array(rows, np.intp)
@@ -257,18 +258,21 @@ class Decoder:
         if contract.metric is DistanceMetric.COSINE:
             valid &= vectors.any(axis=1)
         if not valid.all():
-            refused_row = -1
-            for i in np.flatnonzero(~valid).tolist():
-                # Of a record's many events the first that is not finite is enough: no reason comes before.
-                if rows[i] == refused_row:
-                    continue
-                reason, detail = _fault(vectors[i], contract.metric) or self._time_fault(
-                    int(time_ms[i]), int(lead_ms[i]), records.raw[rows[i]]
-                )
-                rejections.append(Rejection(rows[i], reason, detail, contract.stream))
-                if reason is Reason.NON_FINITE:
-                    refused_row = rows[i]
-        batch = EventBatch(
+            is_cosine = contract.metric is DistanceMetric.COSINE
+            is_zero = ~vectors.any(axis=1) if is_cosine else np.zeros_like(valid)
+            for reason, is_faulty in (
+                (Reason.NON_FINITE, ~are_finite(vectors)),
+                (Reason.ZERO_VECTOR, is_zero),
+                (Reason.FUTURE, lead_ms > self._lead_ms),
+                (Reason.PAST, lead_ms < -self._age_ms),
+            ):
+                # Of a record's many events the first is enough.
+                _, firsts = np.unique(row[is_faulty], return_index=True)
+                for i in np.flatnonzero(is_faulty)[firsts].tolist():
+                    record = records.raw[rows[i]]
+                    detail = self._describe(reason, vectors[i], int(time_ms[i]), int(lead_ms[i]), record)
+                    rejections.append(Rejection(rows[i], reason, detail, contract.stream))
+        return EventBatch(
             stream=contract.stream,
             baseline=contract.baseline,
             row=row,
@@ -280,17 +284,23 @@ class Decoder:
             event_ids=_name_events(event_ids, row, records),
             segments=segments if any(segments) else (),
         )
-        return batch if valid.all() else batch.filter(valid)
 
-    def _time_fault(self, time_ms: int, lead_ms: int, record: RawRecord) -> tuple[Reason, str]:
-        """Return the reason and detail of a time that is too far from its record's."""
+    def _describe(
+        self, reason: Reason, vector: NDArray[np.float32], time_ms: int, lead_ms: int, record: RawRecord
+    ) -> str:
+        """Return what is wrong with the vector of an event, or with a time too far from its record's."""
         distance = f"timestamp: {round_duration(abs(lead_ms))}"
-        if lead_ms > 0:
-            allowed = f"{format_duration(self._lead_ms)} are allowed (allowed_lead)"
-            return Reason.FUTURE, f"{distance} ahead of its record's time or of the clock, {allowed}"
+        match reason:
+            case Reason.NON_FINITE:
+                return describe_non_finite(vector)
+            case Reason.ZERO_VECTOR:
+                return "embedding: all zeros, which has no direction"
+            case Reason.FUTURE:
+                allowed = f"{format_duration(self._lead_ms)} are allowed (allowed_lead)"
+                return f"{distance} ahead of its record's time or of the clock, {allowed}"
         allowed = f"{format_duration(self._age_ms)} are allowed (allowed_age)"
         hint = unit_hint(time_ms, self._reader(record).unit)
-        return Reason.PAST, f"{distance} behind its record's time or the clock, {allowed}{hint}"
+        return f"{distance} behind its record's time or the clock, {allowed}{hint}"
 
     def _reader(self, record: RawRecord) -> Reader:
         return self._readers.get(record.topic() or "", self._own_contract)
@@ -317,10 +327,8 @@ def _select(contract: BaselineContract, collected: _Collected, rejections: list[
             reason, detail = Reason.WRONG_MODEL, f"model_version: {event[5]!r}, the baseline's is {version!r}"
         else:
             found = count_numbers(event[2], event[3])
-            reason, detail = (
-                Reason.WRONG_DIMENSION,
-                f"embedding: {found} numbers, the baseline has {dimension}",
-            )
+            expected = f"the baseline has {dimension}" if contract.baseline else f"the first have {dimension}"
+            reason, detail = Reason.WRONG_DIMENSION, f"embedding: {found} numbers, {expected}"
         rejections.append(Rejection(row, reason, detail, contract.stream))
     return _Collected(list(compress(collected.rows, fits)), list(compress(collected.events, fits)))
 
@@ -348,21 +356,12 @@ def _refuse_whole_records(
 ) -> tuple[list[EventBatch], list[Rejection]]:
     """Drop the events of refused records, and keep the first rejection of each record."""
     first: dict[int, Rejection] = {}
-    for rejection in sorted(rejections, key=lambda rejection: precedence(rejection.reason)):
+    for rejection in sorted(rejections, key=lambda rejection: _PRECEDENCE[rejection.reason]):
         first.setdefault(rejection.row, rejection)
     refused = np.array(list(first))
     kept = [~np.isin(batch.row, refused) for batch in batches]
     batches = [batch if rows.all() else batch.filter(rows) for batch, rows in zip(batches, kept, strict=True)]
     return batches, list(first.values())
-
-
-def _fault(vector: NDArray[np.float32], metric: DistanceMetric) -> tuple[Reason, str] | None:
-    """Return the reason and detail of a vector's first fault; None for a sound vector."""
-    if not np.isfinite(vector).all():
-        return Reason.NON_FINITE, describe_non_finite(vector)
-    if metric is DistanceMetric.COSINE and not vector.any():
-        return Reason.ZERO_VECTOR, "embedding: all zeros, which has no direction"
-    return None
 
 
 def describe_non_finite(vector: NDArray[np.float32]) -> str:

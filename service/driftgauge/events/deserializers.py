@@ -7,7 +7,7 @@ from pybase64 import b64decode
 
 from driftgauge.events.array_parser import ArrayParser
 from driftgauge.events.contract import read_json
-from driftgauge.events.records import RawRecord
+from driftgauge.events.records import RawRecord, read_headers
 from driftgauge.events.rejection import EventError, Reason
 
 __all__ = [
@@ -105,17 +105,11 @@ def _is_json(content_type: str) -> bool:
 
 def _text_headers(record: RawRecord) -> dict[str, str]:
     """Return the headers that are UTF-8, names in lower case."""
-    try:
-        headers = record.headers() or ()
-    except SystemError:
-        # The client fails on a header name that is not UTF-8, which brokers accept.
-        return {}
     texts = {}
-    for name, value in headers:
-        if value is None:
-            continue
+    for name, value in read_headers(record):
         try:
-            texts[name.lower()] = value if isinstance(value, str) else value.decode()
+            if value is not None:
+                texts[name.lower()] = value if isinstance(value, str) else value.decode()
         except UnicodeDecodeError:
             continue
     return texts

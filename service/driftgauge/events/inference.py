@@ -151,8 +151,7 @@ def deserialize_inference(datatypes: Collection[str], record: RawRecord) -> dict
 def _read_raw(datatype: str, raw: bytes, expected: Collection[str]) -> object:
     """Return a tensor's raw contents: doubles, or bytes in the dtype of the mapping; None for other types."""
     if datatype == "FP64":
-        doubles = memoryview(raw)
-        return doubles.cast("d") if len(raw) % F64.size == 0 else doubles
+        return memoryview(raw).cast("d") if len(raw) % F64.size == 0 else None
     return raw if datatype in expected else None
 
 

@@ -63,10 +63,10 @@ class MappedReader:
             fields: Reads the mapping's fields alone, where the encoding has a way to do so.
         """
         self.settings = settings
-        self.unit: str = settings.timestamp.unit
+        self.unit: str | None = settings.timestamp.unit
         streams = {vector.stream.constant for vector in settings.vectors}
         self.stream = streams.pop() if len(streams) == 1 else None
-        self._is_json = settings.encoding == "json"
+        self._shows_lists = settings.shows_lists
         self._deserialize = deserialize
         self._read_mapped = deserialize if fields is None else partial(_read_mapped, fields, deserialize)
         # Conditions that need no decoded value come first: what they filter out need not be decodable.
@@ -74,8 +74,9 @@ class MappedReader:
         self._before = [each for each in conditions if not each.needs_value]
         self._after = [each for each in conditions if each.needs_value]
         # KServe logs requests and responses: what a condition on an attribute filters out is not decoded.
-        self._on_attributes = [each for each in self._after if each.is_on_attribute]
-        self._reads_attributes = settings.encoding == "cloudevents" and bool(self._on_attributes)
+        self._on_attributes = [
+            each for each in self._after if each.is_on_attribute and settings.encoding == "cloudevents"
+        ]
         self._time = compile_source(settings.timestamp)
         self._record_time = compile_source(RECORD_TIME)
         self.event_id = TextField("event_id", settings.event_id)
@@ -152,7 +153,7 @@ class MappedReader:
         for condition in self._before:
             if (unmet := condition.check(record, None)) is not None:
                 return unmet
-        if self._reads_attributes and (attributes := read_attributes(record)) is not None:
+        if self._on_attributes and (attributes := read_attributes(record)) is not None:
             for condition in self._on_attributes:
                 if (unmet := condition.check(record, attributes)) is not None:
                     return unmet
@@ -221,7 +222,7 @@ class MappedReader:
                 continue
             # The record's text does not show what a list holds that comes from a text within it. The text is
             # searched once, not for each of its vectors.
-            is_shown = self._is_json and type(embedding) is list
+            is_shown = self._shows_lists and type(embedding) is list
             may_be_bool = not is_shown or may_hold_bool(record.value() or b"")
             number_format = source.number
             if isinstance(embedding, memoryview):

@@ -61,7 +61,7 @@ def compile_single(settings: InputSettings, fields: Sequence[str] | None = None)
         partial(read_time, settings.timestamp),
         is_ms=settings.timestamp.unit == "ms",
         number=to_format(source.embedding),
-        is_json=settings.encoding == "json",
+        is_json=settings.shows_lists,
         rename=source.stream.rename,
         default_id=RECORD_ID,
     )

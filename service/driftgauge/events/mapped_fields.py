@@ -57,8 +57,8 @@ class VectorField:
     def __init__(self, settings: VectorSettings) -> None:
         self.settings = settings
         self._stream = TextField("stream", settings.stream)
-        self._get = compile_source(settings.embedding)
         embedding = settings.embedding
+        self._get = compile_source(embedding)
         self._shape = None if embedding.shape is None else compile_path(embedding.shape)
         self.number = to_format(embedding)
 

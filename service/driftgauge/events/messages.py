@@ -49,15 +49,12 @@ def message_field_getter(descriptor: Any, name: str) -> Callable[[Any], object]:
 def timestamp_ms(value: Any) -> int | None:
     """Return the milliseconds of a google.protobuf.Timestamp, None for other values."""
     value_type: Any = type(value)
-    if not _is_timestamp(value_type):
-        return None
-    return to_ms(value)
+    return to_ms(value) if _is_timestamp(value_type) else None
 
 
 def to_ms(stamp: Any) -> int:
     """Return the milliseconds of a Timestamp."""
-    milliseconds: int = stamp.seconds * 1_000 + stamp.nanos // 1_000_000
-    return milliseconds
+    return int(stamp.seconds * 1_000 + stamp.nanos // 1_000_000)
 
 
 def is_timestamp(descriptor: Any) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from driftgauge.config.inputs import InputSettings, Source
-from driftgauge.config.paths import Choice, parse_path
+from driftgauge.config.paths import Choice, Json, parse_path
 
 __all__ = ["Kind", "Need", "find_needs"]
 
@@ -60,6 +60,10 @@ def _find(need: Need, path: str) -> Need:
         if isinstance(step, str):
             need = need.fields.setdefault(step, Need())
             continue
+        if isinstance(step, Json):
+            # The text is read as a whole, whatever is read of the JSON in it.
+            need.kinds.add("value")
+            return Need()
         need.items = need = need.items or Need()
         if isinstance(step, Choice):
             need.fields.setdefault(step.field, Need()).kinds.add("value")

@@ -1,5 +1,7 @@
 """The service's own contract as a mapping; the contract itself judges what the fast path is not sure of."""
 
+from collections.abc import Sequence
+
 from driftgauge.config.inputs import InputSettings, VectorSettings
 from driftgauge.events.array_parser import IS_AVAILABLE, ArrayParser
 from driftgauge.events.contract import read_json
@@ -16,7 +18,20 @@ __all__ = ["OwnContractReader"]
 _MAPPING = InputSettings.model_validate(
     {name: name for name in ("stream", "timestamp", "embedding", "event_id", "model_version")}
 )
-_IN_BASE64 = VectorField(VectorSettings.model_validate({"stream": "stream", "embedding": "embedding_b64"}))
+
+
+class _SingleVector(VectorField):
+    def split(
+        self, embedding: object, value: object
+    ) -> tuple[Sequence[list[object] | bytes | memoryview], bool]:
+        vectors, are_many = super().split(embedding, value)
+        if are_many:
+            raise EventError(Reason.INVALID, "embedding: lists, which the contract refuses")
+        return vectors, are_many
+
+
+_NUMBERS = _SingleVector(_MAPPING.vectors[0])
+_IN_BASE64 = _SingleVector(VectorSettings.model_validate({"stream": "stream", "embedding": "embedding_b64"}))
 
 
 class OwnContractReader(MappedReader):
@@ -27,6 +42,7 @@ class OwnContractReader(MappedReader):
     def __init__(self) -> None:
         super().__init__(_MAPPING, deserialize_json)
         self.segments_source = "segments"
+        self.unit = None
         self._parse = ArrayParser(["embedding"]).parse if IS_AVAILABLE else read_json
         self._read_fast = compile_own()
 
@@ -57,7 +73,7 @@ class OwnContractReader(MappedReader):
     def vector_fields(self, value: object) -> list[VectorField]:
         """Return the field that has the vector: numbers, else base64."""
         has_numbers = not isinstance(value, dict) or value.get("embedding") is not None
-        return super().vector_fields(value) if has_numbers else [_IN_BASE64]
+        return [_NUMBERS if has_numbers else _IN_BASE64]
 
     def segments(self, record: RawRecord, value: object) -> dict[str, str] | None:
         """Return the segments as they are."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NO_TIMESTAMP", "Headers", "RawRecord", "Records", "StoredRecord", "credible_ms"]
+__all__ = ["NO_TIMESTAMP", "Headers", "RawRecord", "Records", "StoredRecord", "credible_ms", "read_headers"]
 
 Headers = Sequence[tuple[str, str | bytes | None]]
 
@@ -40,6 +40,14 @@ class RawRecord(Protocol):
 
     def offset(self) -> int | None:
         """Return the offset."""
+
+
+def read_headers(record: RawRecord) -> Headers:
+    """Return a record's headers; none where the client fails on a name that is not UTF-8."""
+    try:
+        return record.headers() or ()
+    except SystemError:
+        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,10 @@ class StoredRecord:
         return self.stored_offset
 
 
+OLDEST_MS: Final = 10_000 * 86_400_000
+"""No record is older than this, in ms: a time of 1970 is a number in another unit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Records:
     """A batch of raw records; row i of every column is one record.
@@ -104,7 +116,7 @@ def credible_ms(raw: Sequence[RawRecord], now_ms: int) -> NDArray[np.int64]:
     """Return up to which time each record's event times are credible, (n,) int64, milliseconds UTC.
 
     That is the earlier of the record's timestamp and the reader's clock, because a producer with a wrong
-    clock may have set the timestamp.
+    clock may have set the timestamp. A timestamp of 1970 is a number in another unit, and says nothing.
 
     Args:
         raw: n records.
@@ -112,5 +124,5 @@ def credible_ms(raw: Sequence[RawRecord], now_ms: int) -> NDArray[np.int64]:
     """
     stamps = [record.timestamp() for record in raw]
     times_ms = np.array([now_ms if kind == NO_TIMESTAMP else ms for kind, ms in stamps], dtype=np.int64)
-    # A time before 1970 would overflow the differences of times.
-    return np.clip(times_ms, 0, now_ms, out=times_ms)
+    times_ms[times_ms < now_ms - OLDEST_MS] = now_ms
+    return np.minimum(times_ms, now_ms, out=times_ms)

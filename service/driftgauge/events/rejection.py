@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["EventError", "Reason", "Rejection", "SchemaPending", "overflow", "precedence"]
+__all__ = ["EventError", "Reason", "Rejection", "SchemaPending", "overflow"]
 
 
 class Reason(StrEnum):
@@ -41,14 +41,6 @@ class Reason(StrEnum):
 
     PAST = "past"
     """The event time is further behind the record's time than allowed."""
-
-
-_PRECEDENCE = {reason: rank for rank, reason in enumerate(Reason)}
-
-
-def precedence(reason: Reason) -> int:
-    """Return the rank of a reason; the lower of two has precedence."""
-    return _PRECEDENCE[reason]
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class BaselineContract:
 
     Attributes:
         stream: The stream's name.
-        baseline: The baseline's key.
+        baseline: The baseline's key; empty where the first events stand for a baseline.
         dimension: The length of a vector.
         model_version: The model's version; None if the baseline has none.
         metric: The distance metric; a zero vector has no direction under cosine.
@@ -93,11 +93,11 @@ class Reader(Protocol):
     """Reads the events of a topic's records.
 
     Attributes:
-        unit: The unit of a time that is a number.
+        unit: The unit of a time that is a number, as its mapping says; None without a mapping.
         stream: The stream of all events, if it is a constant.
     """
 
-    unit: str
+    unit: str | None
     stream: str | None
 
     def read_all(self, records: Sequence[RawRecord]) -> Iterable[Row] | None:

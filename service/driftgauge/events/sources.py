@@ -3,16 +3,19 @@
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from math import inf, modf
-from typing import TypeAlias, TypeGuard
+from typing import TypeAlias
 from uuid import UUID
 
+import orjson
+
 from driftgauge.config.inputs import Source, TimeSource
-from driftgauge.config.paths import Choice, Step, parse_path
+from driftgauge.config.paths import Json, Step, parse_path
 from driftgauge.events.messages import field_getter, timestamp_ms
-from driftgauge.events.records import NO_TIMESTAMP, RawRecord
-from driftgauge.events.timestamps import LAST_MS, read_timestamp
+from driftgauge.events.records import NO_TIMESTAMP, RawRecord, read_headers
+from driftgauge.events.rejection import EventError, Reason
+from driftgauge.events.timestamps import UNIT_NS, in_range, read_timestamp
 
 __all__ = [
     "RECORD_TIME",
@@ -24,7 +27,6 @@ __all__ = [
     "read_time",
     "to_optional_text",
     "to_text",
-    "unit_hint",
 ]
 
 Getter: TypeAlias = Callable[[RawRecord, object], object]
@@ -34,19 +36,18 @@ RECORD_TIME = TimeSource(record="timestamp")
 """The record's timestamp."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# The nanoseconds of each unit.
-_NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 _MS_NS = 1_000_000
 # The microseconds of each unit; a double holds the seconds of our days to a quarter of a microsecond.
 _US = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
 _MS_US = 1_000
 _US_NS = 1_000
-_UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
-# 2001 to 2100. Units are a thousandfold apart, so at most one of them gives such a time.
-_LIKELY_MS = range(978_307_200_000, 4_102_444_800_000)
 _HAS_OFFSET = re.compile(r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})$")
 _DECIMAL = re.compile(r"([0-9]{1,19})(?:\.([0-9]{1,9})[0-9]*)?")
 _DAY_MS = 86_400_000
+# A vector whose numbers were not made objects is a view.
+_LISTS = (list, memoryview)
+# All fields of a record that are in one text parse it once.
+_parse_json = lru_cache(maxsize=1)(orjson.loads)
 
 
 def compile_source(source: Source) -> Getter:
@@ -135,36 +136,14 @@ def read_time(source: TimeSource, value: object) -> int:
         if isinstance(value, datetime):
             since = (value if value.tzinfo else value.replace(tzinfo=UTC)) - _EPOCH
             since_ms = since.days * _DAY_MS + since.seconds * 1_000 + since.microseconds // 1_000
-            return _check_range(since_ms, source.unit)
+            return in_range(since_ms, source.unit)
         if type(value) is float:
-            return _check_range(_round_down(value, source.unit), source.unit)
+            return in_range(_round_down(value, source.unit), source.unit)
         if (stamp_ms := timestamp_ms(value)) is not None:
-            return _check_range(stamp_ms, source.unit)
+            return in_range(stamp_ms, source.unit)
         message = f"neither a number nor an RFC 3339 date-time, but {type(value).__name__}"
         raise ValueError(message)
-    return _check_range(value if source.unit == "ms" else value * _NS[source.unit] // _MS_NS, source.unit)
-
-
-def unit_hint(time_ms: int, unit: str) -> str:
-    """Return which unit the number behind a wrong time looks like, and the remedy; empty where it is none.
-
-    Args:
-        time_ms: The time, milliseconds since the epoch.
-        unit: The unit in which the number was read.
-    """
-    for other, ns in _NS.items():
-        if other != unit and time_ms * ns // _NS[unit] in _LIKELY_MS:
-            return f"; the numbers look like {_UNITS[other]}: set timestamp.unit to {other} in inputs"
-    return ""
-
-
-def _check_range(time_ms: int, unit: str) -> int:
-    if 0 <= time_ms <= LAST_MS:
-        return time_ms
-    message = (
-        f"not within the years 1970 to 9999, UTC (a number is in {_UNITS[unit]}){unit_hint(time_ms, unit)}"
-    )
-    raise ValueError(message)
+    return in_range(value if source.unit == "ms" else value * UNIT_NS[source.unit] // _MS_NS, source.unit)
 
 
 def _read_text(source: TimeSource, text: str) -> int:
@@ -174,8 +153,8 @@ def _read_text(source: TimeSource, text: str) -> int:
         text = text[:11].replace(" ", "T") + text[11:]
         return read_timestamp(f"{text}Z" if source.assume_utc and not _HAS_OFFSET.search(text) else text)
     whole, fraction = decimal[1], decimal[2] or ""
-    value_ns = int(whole) * _NS[unit] + int(fraction.ljust(9, "0")) * _NS[unit] // _NS["s"]
-    return _check_range(value_ns // _MS_NS, unit)
+    value_ns = int(whole) * UNIT_NS[unit] + int(fraction.ljust(9, "0")) * UNIT_NS[unit] // UNIT_NS["s"]
+    return in_range(value_ns // _MS_NS, unit)
 
 
 def _round_down(value: float, unit: str) -> int:
@@ -189,16 +168,11 @@ def _round_down(value: float, unit: str) -> int:
         raise ValueError(message)
     # The whole part is exact, and may be larger than a product of doubles is.
     fraction, whole = modf(value)
-    return (int(whole) * _NS[unit] // _US_NS + round(fraction * _US[unit])) // _MS_US
+    return (int(whole) * UNIT_NS[unit] // _US_NS + round(fraction * _US[unit])) // _MS_US
 
 
 def _get_header(name: str, record: RawRecord, _: object) -> object:
-    try:
-        headers = record.headers() or ()
-    except SystemError:
-        # The client fails on a header name that is not UTF-8, which brokers accept.
-        return None
-    return next((value for key, value in reversed(headers) if key == name), None)
+    return next((value for key, value in reversed(read_headers(record)) if key == name), None)
 
 
 def _get_timestamp(record: RawRecord, _: object) -> int | None:
@@ -215,7 +189,7 @@ def compile_steps(steps: Sequence[Step]) -> Callable[[object, object], object]:
 
     def follow(_: object, value: object) -> object:
         for step, take in named:
-            # In place: objects of JSON are what most values consist of. They have no number and no choice.
+            # In place: objects of JSON are what most values consist of. They are read by name alone.
             value = value.get(step) if type(value) is dict else take(None, value)
         return value
 
@@ -223,9 +197,22 @@ def compile_steps(steps: Sequence[Step]) -> Callable[[object, object], object]:
 
 
 def _compile_step(step: Step) -> Callable[[object, object], object]:
+    """Return the function that takes a step into a value, its second argument; None where there is none."""
     if isinstance(step, str):
         return _compile_name(step)
-    return _compile_index(step) if isinstance(step, int) else _compile_choice(step)
+    if isinstance(step, int):
+        return lambda _, value: value[step] if isinstance(value, _LISTS) and step < len(value) else None
+    if isinstance(step, Json):
+        return _enter_json
+    get = _compile_name(step.field)
+
+    def is_chosen(item: object) -> bool:
+        try:
+            return to_text(get(None, item)) == step.value
+        except ValueError:
+            return False
+
+    return lambda _, value: next(filter(is_chosen, value), None) if isinstance(value, _LISTS) else None
 
 
 def _compile_name(name: str) -> Callable[[object, object], object]:
@@ -243,25 +230,13 @@ def _compile_name(name: str) -> Callable[[object, object], object]:
     return take
 
 
-def _compile_index(index: int) -> Callable[[object, object], object]:
-    """Return the function that takes an item of a list, its second argument; None where it is missing."""
-    return lambda _, value: value[index] if _is_list(value) and index < len(value) else None
+def _enter_json(_: object, value: object) -> object:
+    """Return the JSON value of a text; None where there is no text.
 
-
-def _compile_choice(choice: Choice) -> Callable[[object, object], object]:
-    """Return the function that takes the first chosen item of a list; None where there is none."""
-    get = _compile_name(choice.field)
-
-    def is_chosen(item: object) -> bool:
-        try:
-            return to_text(get(None, item)) == choice.value
-        except ValueError:
-            return False
-
-    return lambda _, value: next(filter(is_chosen, value), None) if _is_list(value) else None
-
-
-def _is_list(value: object) -> TypeGuard[Sequence[object]]:
-    if type(value) is list:
-        return True
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+    Raises:
+        EventError: The text is no JSON.
+    """
+    try:
+        return _parse_json(value) if isinstance(value, str | bytes) else None
+    except ValueError as error:
+        raise EventError(Reason.INVALID, f"[json]: the text is no JSON ({error})") from None

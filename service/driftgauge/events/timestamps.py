@@ -3,10 +3,26 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["DATE_TIME", "LAST_MS", "format_timestamp", "parse_timestamp", "read_timestamp"]
+__all__ = [
+    "DATE_TIME",
+    "LAST_MS",
+    "UNIT_NS",
+    "format_timestamp",
+    "in_range",
+    "parse_timestamp",
+    "read_timestamp",
+    "unit_hint",
+]
 
 LAST_MS = 253_402_300_799_999
 """The last millisecond of the year 9999, the last year of RFC 3339."""
+
+UNIT_NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
+"""The nanoseconds of each unit of a time that is a number."""
+
+_UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+# 2001 to 2100. Units are a thousandfold apart, so at most one of them gives such a time.
+_LIKELY_MS = range(978_307_200_000, 4_102_444_800_000)
 
 # Stricter than datetime.fromisoformat, which also accepts other ISO 8601 forms and, from Python 3.13, the
 # hour 24.
@@ -33,7 +49,7 @@ def read_timestamp(value: object) -> int:
         ValueError: The value is neither, or not within the years 1970 to 9999.
     """
     if type(value) is int:  # isinstance would accept a bool
-        return _in_range(value)
+        return in_range(value)
     if type(value) is str:
         return parse_timestamp(value)
     message = "neither an integer of epoch milliseconds nor an RFC 3339 string"
@@ -61,7 +77,7 @@ def parse_timestamp(text: str) -> int:
         if time_ms % _DAY_MS >= _SECOND_MS:
             message = "a leap second (:60) can only be 23:59:60 UTC"
             raise ValueError(message)
-    return _in_range(time_ms)
+    return in_range(time_ms)
 
 
 def format_timestamp(time_ms: int) -> str:
@@ -71,8 +87,30 @@ def format_timestamp(time_ms: int) -> str:
     return moment.replace(tzinfo=None).isoformat(timespec=precision) + "Z"
 
 
-def _in_range(time_ms: int) -> int:
+def in_range(time_ms: int, unit: str | None = None) -> int:
+    """Return a time; its number was read in the unit that a mapping says, None without a mapping.
+
+    Raises:
+        ValueError: It is not within the years 1970 to 9999.
+    """
     if 0 <= time_ms <= LAST_MS:
         return time_ms
-    message = "not within the years 1970 to 9999, UTC (a number is taken as epoch milliseconds)"
+    message = (
+        f"not within the years 1970 to 9999, UTC (a number is in {_UNITS[unit or 'ms']})"
+        f"{unit_hint(time_ms, unit)}"
+    )
     raise ValueError(message)
+
+
+def unit_hint(time_ms: int, unit: str | None) -> str:
+    """Return which unit the number behind a wrong time looks like, and the remedy; empty where it is none.
+
+    Args:
+        time_ms: The time, milliseconds since the epoch.
+        unit: The unit in which a mapping says that the number is; None without a mapping.
+    """
+    for other, ns in UNIT_NS.items():
+        if other != (unit or "ms") and time_ms * ns // UNIT_NS[unit or "ms"] in _LIKELY_MS:
+            remedy = f"set timestamp.unit to {other} in inputs" if unit else "the contract is in milliseconds"
+            return f"; the numbers look like {_UNITS[other]}: {remedy}"
+    return ""

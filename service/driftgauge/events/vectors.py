@@ -141,11 +141,15 @@ def split_vectors(
         raise EventError(
             Reason.INVALID, f"embedding: neither a list nor bytes nor text, but {type(value).__name__}"
         )
+    is_nested = isinstance(value, list) and bool(value) and type(value[0]) is list
     if dimension is not None:
-        shape = [_count_vectors(value, number, dimension), dimension]
+        count = len(value) if is_nested else len(value) // (dimension * _size_of_number(value, number))
+        # No vector at all is a fault.
+        shape = [max(count, 1), dimension]
     if shape is not None:
-        return _cut(value, number, _check_shape(shape)), True
-    if isinstance(value, list) and value and type(value[0]) is list:
+        checked = _check_shape(shape)
+        return _unnest([value], checked) if is_nested else _cut(value, number, checked), True
+    if isinstance(value, list) and is_nested:
         _check_number(len(value))
         if not all(type(vector) is list for vector in value):
             raise EventError(Reason.INVALID, "embedding: lists and other values are mixed")
@@ -164,8 +168,6 @@ def _parse_text(text: str) -> object:
 def _cut(
     value: bytes | memoryview | list[object], number: VectorFormat, shape: list[int]
 ) -> Sequence[list[object] | bytes | memoryview]:
-    if isinstance(value, list) and value and type(value[0]) is list:
-        return _unnest(value, shape)
     length = shape[-1] * _size_of_number(value, number)
     vectors = prod(shape[:-1])
     if len(value) != vectors * length:
@@ -175,26 +177,13 @@ def _cut(
     return [value[length * i : length * (i + 1)] for i in range(vectors)]
 
 
-def _count_vectors(value: bytes | memoryview | list[object], number: VectorFormat, dimension: int) -> int:
-    """Return how many vectors of a dimension stand one after another, or how many lists there are."""
-    if isinstance(value, list) and value and type(value[0]) is list:
-        return len(value)
-    count, rest = divmod(len(value), dimension * _size_of_number(value, number))
-    if rest or not count:
-        unit = "bytes" if isinstance(value, bytes) else "numbers"
-        detail = f"embedding: {len(value)} {unit} are no whole number of vectors of {dimension} numbers"
-        raise EventError(Reason.INVALID, detail)
-    return count
-
-
 def _size_of_number(value: bytes | memoryview | list[object], number: VectorFormat) -> int:
     """Return how much of the value's length a number takes."""
     return number.size if isinstance(value, bytes) else 1
 
 
-def _unnest(value: list[object], shape: list[int]) -> list[list[object] | bytes]:
-    """Return the innermost lists of a list that nests as its shape says."""
-    lists: list[Any] = [value]
+def _unnest(lists: list[Any], shape: list[int]) -> list[list[object] | bytes]:
+    """Return the innermost lists of a list in `lists` that nests as its shape says."""
     for axis in shape[:-1]:
         if not all(type(each) is list and len(each) == axis for each in lists):
             raise EventError(Reason.INVALID, "embedding: lists that do not nest as its shape says")

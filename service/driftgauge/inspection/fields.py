@@ -48,19 +48,18 @@ class FoundFields:
     fields: list[Field] = field(default_factory=list)
     dimensions: list[tuple[str, int]] = field(default_factory=list)
 
-    def find(self, name: str, source: str, read: Callable[[], str | None]) -> str | None:
-        """Add a field that `read` returns, None where it is missing; return it."""
+    def find(self, name: str, source: str, read: Callable[[], str | None]) -> None:
+        """Add a field that `read` returns, None where it is missing."""
         try:
             text = read()
-        except (EventError, ValueError) as error:
-            self.add_fault(name, error.detail if isinstance(error, EventError) else str(error), source)
-            return None
-        self.fields.append(Field(name, "none" if text is None else _printable(text), source))
-        return text
+        except EventError as error:
+            self.add_fault(name, error, source)
+        else:
+            self.fields.append(Field(name, "none" if text is None else _printable(text), source))
 
-    def add_fault(self, name: str, detail: str, source: str) -> None:
+    def add_fault(self, name: str, error: EventError, source: str) -> None:
         """Add a field that is missing or wrong."""
-        self.fields.append(Field(name, f"wrong: {detail}", source))
+        self.fields.append(Field(name, f"wrong: {error.detail}", source))
 
     def add_event(self, event: MappedVector, stream_source: str, id_source: str, source: str) -> None:
         """Add an event's stream, id and vector."""
@@ -88,28 +87,25 @@ def find_fields(reader: MappedReader, record: RawRecord, value: object) -> Found
         "model version", _describe(settings.model_version), lambda: reader.model_version(record, value)
     )
     found.find("segments", reader.segments_source, lambda: _describe_segments(reader.segments(record, value)))
-    id_source = _describe(settings.event_id)
+    id_source, event_id, streams = _describe(settings.event_id), None, [""] * len(settings.vectors)
     try:
         event_id = reader.event_id(record, value)
         if event_id is None and reader.gives_ids:
             missing = "" if settings.event_id is None else f"; {id_source} is missing"
             event_id, id_source = default_id(record), f"topic, partition and offset{missing}"
-        event_id = "none" if event_id is None else event_id
     except EventError as error:
         event_id = ""
-        found.add_fault("event id", error.detail, id_source)
+        found.add_fault("event id", error, id_source)
     try:
         streams = reader.streams(record, value)
     except EventError as error:
-        streams = [""] * len(settings.vectors)
-        found.add_fault(
-            "stream", error.detail, ", ".join(describe_source(v.stream) for v in settings.vectors)
-        )
+        found.add_fault("stream", error, ", ".join(describe_source(v.stream) for v in settings.vectors))
     # One vector of the mapping after the other, so that a wrong one does not hide the others.
-    for vector, parts in reader.each_vector(record, value, streams, event_id):
+    shown_id = "none" if event_id is None else event_id
+    for vector, parts in reader.each_vector(record, value, streams, shown_id):
         source = describe_source(vector.embedding)
         if isinstance(parts, EventError):
-            found.add_fault("vector", parts.detail, source)
+            found.add_fault("vector", parts, source)
             continue
         for event in parts:
             found.add_event(event, describe_source(vector.stream), id_source, source)

@@ -1,7 +1,7 @@
 """The inspector: judges single records of a topic as the service does, and shows their fields."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -68,8 +68,7 @@ class Inspector:
             ConfigError: A library is not installed, or there is no source of schemas.
         """
         streams, self.problems = load_available_streams(settings)
-        self._lead_ms, self._age_ms = settings.allowed_lead, settings.allowed_age
-        self._largest_bytes = settings.largest_record
+        self._settings = settings
         self._contracts = build_contracts(streams)
         self._without_baseline = {stream.name for stream in settings.streams} - {
             contract.stream for contract in self._contracts
@@ -94,19 +93,14 @@ class Inspector:
         found, unmet = FoundFields(), None
         # The decoder reports why a record cannot be read.
         with suppress(Exception):
-            reader = self._readers[record.topic() or ""]
-            value = reader.decode(record)
-            if isinstance(value, Unmet):
-                unmet = value
-            else:
-                found = find_fields(reader, record, value)
+            found, unmet = self._find(record)
         unchecked = self._unchecked(found.dimensions)
         decoder = Decoder(
             [*self._contracts, *unchecked.values()],
-            lead_ms=self._lead_ms,
-            age_ms=self._age_ms,
+            lead_ms=self._settings.allowed_lead,
+            age_ms=self._settings.allowed_age,
             readers=self._readers,
-            largest_bytes=self._largest_bytes,
+            largest_bytes=self._settings.largest_record,
         )
         decoded = decoder.decode(
             Records(
@@ -126,13 +120,20 @@ class Inspector:
             tuple(stream for stream, _ in found.dimensions if stream in unchecked),
         )
 
-    def _unchecked(self, dimensions: Iterable[tuple[str, int]]) -> dict[str, BaselineContract]:
+    def _find(self, record: RawRecord) -> tuple[FoundFields, Unmet | None]:
+        """Return the fields of a record, and the condition that filters it out; no field of one too large."""
+        reader = self._readers[record.topic() or ""]
+        if len(record.value() or b"") > self._settings.largest_record:
+            return FoundFields(), None
+        value = reader.decode(record)
+        return (
+            (FoundFields(), value) if isinstance(value, Unmet) else (find_fields(reader, record, value), None)
+        )
+
+    def _unchecked(self, dimensions: Sequence[tuple[str, int]]) -> dict[str, BaselineContract]:
         """Return a contract for each stream without a baseline, which requires what the record has."""
-        first = dict.fromkeys(self._without_baseline, 1)
-        for stream, dimension in dimensions:
-            if stream in first and first[stream] == 1:
-                first[stream] = max(dimension, 1)
+        first = dict(reversed(dimensions))
         return {
-            stream: BaselineContract(stream, "none", dimension, None, DistanceMetric.EUCLIDEAN)
-            for stream, dimension in first.items()
+            stream: BaselineContract(stream, "", first.get(stream) or 1, None, DistanceMetric.EUCLIDEAN)
+            for stream in self._without_baseline
         }

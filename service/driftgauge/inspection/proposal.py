@@ -9,20 +9,19 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
-import orjson
 
 from driftgauge.clock import Clock
 from driftgauge.config.inputs import InputSettings, TimeSource
 from driftgauge.config.paths import NAME
-from driftgauge.errors import ConfigError, InputError
-from driftgauge.events.contract import MAX_TEXT, STREAM_NAME, validate_event
+from driftgauge.errors import BrokerError, ConfigError, InputError
+from driftgauge.events.contract import MAX_TEXT, STREAM_NAME, read_json, validate_event
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.messages import field_getter, timestamp_ms
-from driftgauge.events.records import RawRecord
+from driftgauge.events.records import RawRecord, read_headers
 from driftgauge.events.rejection import EventError, SchemaPending
 from driftgauge.events.schemas import SchemaSource
 from driftgauge.events.sources import read_time, to_text
-from driftgauge.events.vectors import VectorFormat, read_base64
+from driftgauge.events.vectors import F32, VectorFormat, split_vectors
 
 __all__ = ["Proposal", "measure_vector", "propose"]
 
@@ -133,6 +132,7 @@ def propose(topic: str, records: Sequence[RawRecord], schemas: SchemaSource | No
     """Return a proposal for a topic's records.
 
     Raises:
+        BrokerError: The schema registry gives no schema.
         InputError: No vector was found in them.
     """
     encoding, decoded = max(
@@ -140,7 +140,10 @@ def propose(topic: str, records: Sequence[RawRecord], schemas: SchemaSource | No
         # Of as many records the first encoding's.
         key=lambda each: len(each[1]) if each[0] != "bytes" else 0.5,
     )
-    own = [stream for _, value in decoded if encoding == "json" and (stream := _own_stream(value))]
+    own: list[str] = []
+    for _, value in decoded if encoding == "json" else ():
+        with suppress(EventError):
+            own.append(validate_event(value).stream)
     if len(own) > len(decoded) // 2:
         return Proposal(sorted(set(own)))
     fields = _find_fields(decoded)
@@ -171,28 +174,28 @@ def _decode(
         # Without the extra, or a registry, nothing can be read in it.
         return []
     decoded: list[tuple[RawRecord, object]] = []
-    waiting = list(records)
+    waiting, is_silent = [*records], False
     deadline_s = clock.monotonic_s() + _PATIENCE_S
-    while waiting and clock.monotonic_s() < deadline_s:
+    while waiting:
         try:
             value: Any = reader.decode(waiting[-1])
             # Bytes of any kind may be a message without outputs.
             if encoding != "inference" or value["outputs"]:
                 decoded.append((waiting[-1], value))
-        except SchemaPending:
-            time.sleep(_RETRY_S)
-            continue
         except EventError:
             pass
+        except SchemaPending:
+            if clock.monotonic_s() < deadline_s:
+                time.sleep(_RETRY_S)
+                continue
+            is_silent = True
         waiting.pop()
+    if is_silent and not decoded:
+        message = (
+            f"the schema registry gave no schema for {_PATIENCE_S:g} s; check --registry, and that it runs"
+        )
+        raise BrokerError(message)
     return decoded[::-1]
-
-
-def _own_stream(value: object) -> str | None:
-    """Return the stream of an event in the service's own contract; None for another value."""
-    with suppress(EventError):
-        return validate_event(value).stream
-    return None
 
 
 def _find_fields(decoded: Sequence[tuple[RawRecord, object]]) -> list[_Field]:
@@ -201,10 +204,9 @@ def _find_fields(decoded: Sequence[tuple[RawRecord, object]]) -> list[_Field]:
     for record, value in decoded:
         found = [({"path": path} if path else {"record": "value"}, each) for path, each in _walk(value)]
         found.append(({"record": "key"}, record.key()))
-        with suppress(SystemError):
-            # The attributes of a CloudEvent are fields of its value.
-            headers = [header for header in record.headers() or () if not header[0].startswith("ce_")]
-            found += [({"header": name}, each) for name, each in headers]
+        # The attributes of a CloudEvent are fields of its value.
+        headers = [header for header in read_headers(record) if not header[0].startswith("ce_")]
+        found += [({"header": name}, each) for name, each in headers]
         for source, each in found:
             if each is not None:
                 entry = fields.setdefault(str(source), _Field(source))
@@ -213,9 +215,12 @@ def _find_fields(decoded: Sequence[tuple[RawRecord, object]]) -> list[_Field]:
 
 
 def _walk(value: object, path: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
-    """Yield the paths and values of all fields; a list is one, unless it holds objects."""
+    """Yield the paths and values of all fields; a list that holds objects is none, nor is a text of JSON."""
     descriptor: Any = getattr(value, "DESCRIPTOR", None)
     steps: dict[str, object] = {}
+    if isinstance(value, str) and value.startswith("{"):
+        with suppress(EventError):
+            value, path = read_json(value.encode()), f"{path}[json]"
     if isinstance(value, Mapping):
         names = {str(name): each for name, each in value.items() if '"' not in str(name)}
         steps = {n if re.fullmatch(NAME, n) else f'["{n}"]': each for n, each in names.items()}
@@ -243,22 +248,18 @@ def _find_vector(found: _Field) -> _Vector | None:
 
 def measure_vector(value: object) -> tuple[int, str | None] | None:
     """Return how many numbers a vector has, and their type in bytes; None for what is no vector."""
-    if isinstance(value, str):
-        try:
-            value = orjson.loads(value) if value.startswith("[") else read_base64(value)
-        except ValueError:
-            return None
-    if isinstance(value, list):
-        numbers = value[0] if value and isinstance(value[0], list) else value
-        is_vector = len(numbers) >= _LEAST_LISTED and {type(each) for each in numbers} <= {int, float}
-        return (len(numbers), None) if is_vector else None
-    if not isinstance(value, bytes | memoryview):
+    try:
+        first = next(iter(split_vectors(value, F32, None)[0]))
+    except EventError:
         return None
-    fits = []
+    if isinstance(first, list):
+        is_vector = len(first) >= _LEAST_LISTED and {type(each) for each in first} <= {int, float}
+        return (len(first), None) if is_vector else None
+    raw, fits = bytes(first), []
     for dtype, preference in _PREFERENCE.items():
         number = VectorFormat(dtype)  # type: ignore[arg-type]
-        if len(value) % number.size == 0 and len(value) >= _LEAST_IN_BYTES * number.size:
-            read = np.abs(number.to_float32(value))
+        if len(raw) % number.size == 0 and len(raw) >= _LEAST_IN_BYTES * number.size:
+            read = np.abs(number.to_float32(raw))
             sizes = read[read > 0]
             is_plausible = len(sizes) and read.max() < _LARGEST
             decades = np.log10(sizes, dtype=np.float64).std() if is_plausible else np.inf
@@ -299,7 +300,9 @@ def _describe(
         | ({"dtype": dtype} if dtype not in {None, "f32"} else {})
         | ({"shape": shape} if has_shape else {})
     )
-    mapping["timestamp"] = _find_time(fields, vector, notes)
+    timestamp = _find_time(fields, vector, notes)
+    if (encoding, timestamp) != ("cloudevents", "time"):  # its preset, which also reads events without a time
+        mapping["timestamp"] = timestamp
     notes += [f"{key}: no field was found for it" for key, each in named.items() if each is None]
     mapping |= {key: _shorten(each.source) for key, each in named.items() if each is not None}
     segments = [each for each in fields if each not in (stream, *named.values()) and _is_segment(each)]
@@ -341,8 +344,7 @@ def _find_time(fields: Sequence[_Field], vector: _Vector, notes: list[str]) -> o
             is_named = _IS_TIME.fullmatch(each.letters) is not None
             lag = median(lags) if len(lags) >= _USUAL * vector.number else np.inf
             if abs(lag) < (np.inf if is_named else _DAY_MS):
-                days = int(abs(lag) // _DAY_MS)
-                found.append((not is_named, days, -lag, str(each), source))
+                found.append((not is_named, int(abs(lag) // _DAY_MS), -lag, str(each), source))
                 break
     if not found:
         notes.append("timestamp: the record's, since no field was found that may be the event's")

@@ -17,7 +17,7 @@ __all__ = ["as_json", "describe_record", "describe_summary"]
 
 def describe_record(inspected: InspectedRecord) -> list[Block]:
     """Return the report on a record: where it stands, what became of it, and its fields."""
-    lines: list[Block] = [f"{_name(inspected.record)}: {_outcome(inspected)}"]
+    lines: list[Block] = [f"{_name(inspected.record)}: {_describe_outcome(inspected)}"]
     fields = [(each.name, f"{each.text}  ({each.source})") for each in inspected.found.fields]
     if fields:
         lines.append(Table((), fields, text=(0, 1)))
@@ -41,18 +41,15 @@ def describe_summary(inspected: Sequence[InspectedRecord], problems: dict[str, l
         for stream in unchecked
     ]
     reasons = Counter(each.rejection.reason for each in inspected if each.rejection is not None)
-    filtered = sum(each.unmet is not None for each in inspected)
-    pending = sum(each.is_pending for each in inspected)
-    accepted = len(inspected) - reasons.total() - filtered - pending
+    outcomes = Counter(_judge(each)[0] for each in inspected)
     events = sum(each.events for each in inspected)
-    refused = f"{reasons.total()} refused"
-    if reasons:
-        listed = (f"{reasons[reason]} {reason}" for reason in Reason if reasons[reason])
-        refused += f" ({', '.join(listed)})"
+    listed = ", ".join(f"{reasons[reason]} {reason}" for reason in Reason if reasons[reason])
     summary = (
         f"{len(inspected)} {'record' if len(inspected) == 1 else 'records'}: "
-        f"{accepted} accepted ({events} {_events(events)}), {filtered} filtered, {refused}"
+        f"{outcomes['accepted']} accepted ({events} {_events(events)}), {outcomes['filtered']} filtered, "
+        f"{outcomes['refused']} refused{f' ({listed})' if listed else ''}"
     )
+    pending = outcomes["not read"]
     lines.append(summary + (f", {pending} without a schema yet" if pending else ""))
     return lines
 
@@ -69,33 +66,29 @@ def as_json(inspected: Sequence[InspectedRecord], problems: dict[str, list[str]]
 def _record(inspected: InspectedRecord) -> dict[str, object]:
     record, rejection = inspected.record, inspected.rejection
     kind, time_ms = record.timestamp()
+    outcome, detail = _judge(inspected)
     return {
         "topic": record.topic(),
         "partition": record.partition(),
         "offset": record.offset(),
         "timestamp_ms": None if kind == NO_TIMESTAMP else time_ms,
-        "outcome": _outcome_name(inspected),
+        "outcome": outcome,
         "events": inspected.events,
         "reason": None if rejection is None else rejection.reason.value,
-        "detail": _detail(inspected),
+        "detail": detail,
         "fields": [
             {"name": each.name, "text": each.text, "source": each.source} for each in inspected.found.fields
         ],
     }
 
 
-def _outcome_name(inspected: InspectedRecord) -> str:
+def _judge(inspected: InspectedRecord) -> tuple[str, str | None]:
+    """Return what became of a record, and why it has no events."""
     if inspected.unmet is not None:
-        return "filtered"
+        return "filtered", _describe_unmet(inspected.unmet)
     if inspected.rejection is not None:
-        return "refused"
-    return "not read" if inspected.is_pending else "accepted"
-
-
-def _detail(inspected: InspectedRecord) -> str | None:
-    if inspected.unmet is not None:
-        return _describe_unmet(inspected.unmet)
-    return None if inspected.rejection is None else inspected.rejection.detail
+        return "refused", inspected.rejection.detail
+    return "not read" if inspected.is_pending else "accepted", None
 
 
 def _name(record: RawRecord) -> str:
@@ -105,14 +98,13 @@ def _name(record: RawRecord) -> str:
     return f"{where}, {format_timestamp(time_ms)}" if has_time else where
 
 
-def _outcome(inspected: InspectedRecord) -> str:
-    if inspected.unmet is not None:
-        return f"filtered, {_describe_unmet(inspected.unmet)}"
+def _describe_outcome(inspected: InspectedRecord) -> str:
+    outcome, detail = _judge(inspected)
     if inspected.rejection is not None:
-        return f"refused, {inspected.rejection.reason}: {inspected.rejection.detail}"
+        return f"{outcome}, {inspected.rejection.reason}: {detail}"
     if inspected.is_pending:
-        return "not read: the schema registry has not answered for its schema; check the registry"
-    return f"accepted, {inspected.events} {_events(inspected.events)}"
+        return f"{outcome}: the schema registry has not answered for its schema; check the registry"
+    return f"{outcome}, {detail or f'{inspected.events} {_events(inspected.events)}'}"
 
 
 def _describe_unmet(unmet: Unmet) -> str:

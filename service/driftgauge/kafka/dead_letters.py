@@ -19,6 +19,7 @@ _FRAME_BYTES = 2_000
 
 # The names of the added headers follow it.
 _PREFIX = "driftgauge."
+_FIRST = "driftgauge.reason"
 _ADDED = ("reason", "detail", "topic", "partition", "offset", "timestamp", "omitted")
 
 MAX_BUFFERED_BYTES = 16 * 1024 * 1024
@@ -67,11 +68,14 @@ class RefusedRecord:
 def read_letter(letter: Message) -> RefusedRecord:
     """Return the record that a dead letter holds."""
     headers: Headers = [*(letter.headers() or [])]
-    added = {name: value for name, value in headers if name.removeprefix(_PREFIX) in _ADDED}
+    # A producer's own header may have the name of an added one, which stand last.
+    names = [name for name, _ in headers]
+    own = len(names) - 1 - names[::-1].index(_FIRST) if _FIRST in names else len(names)
+    added = dict(headers[own:])
     # The client gives values as bytes.
     values = [bytes(added.get(_PREFIX + name) or b"") for name in _ADDED]  # type: ignore[arg-type]
     texts = [value.decode(errors="replace") for value in values]
-    return RefusedRecord(letter, [header for header in headers if header[0] not in added], *texts)
+    return RefusedRecord(letter, headers[:own], *texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +160,7 @@ class DeadLetters:
         its source topic still holds it, and raising an error would end every later run as well.
         """
         added = [
-            ("driftgauge.reason", rejection.reason.value.encode()),
+            (_FIRST, rejection.reason.value.encode()),
             ("driftgauge.detail", rejection.detail.encode(errors="replace")),
             ("driftgauge.topic", (message.topic() or "").encode()),
             ("driftgauge.partition", str(message.partition()).encode()),

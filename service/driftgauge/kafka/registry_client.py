@@ -8,7 +8,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from driftgauge.config.registry import mask_registry_property
+from driftgauge.config.properties import mask_property
 from driftgauge.errors import ConfigError
 
 __all__ = [
@@ -94,7 +94,7 @@ def _with_numbers(properties: RegistryProperties) -> dict[str, str | int | float
 def _hide(text: str, properties: RegistryProperties) -> str:
     """Return an error's text without the values of secrets."""
     for name, value in properties.items():
-        if mask_registry_property(name, value) != value:
+        if mask_property(name, value) != value:
             text = text.replace(str(value), "***")
     return text
 

@@ -180,7 +180,10 @@ class SchemaRegistry:
         if registered_kind != kind:
             return f"is of the type {registered_kind}, not {kind}; correct the encoding of the topic's input"
         references: dict[str, str] = {}
-        self._add_references(schema, fmt, references)
+        try:
+            self._add_references(schema, fmt, references)
+        except RecursionError:
+            return "has references that refer to each other in a circle, or in too long a chain; correct them"
         return Schema(str(schema.schema_str), tuple(references.items()))
 
     def _add_references(self, schema: Any, fmt: str | None, references: dict[str, str]) -> None:

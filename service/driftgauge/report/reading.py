@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
@@ -17,7 +18,7 @@ from driftgauge.events.refusals import Refusals
 from driftgauge.kafka.schema_registry import open_schema_registry
 from driftgauge.page.result_fetcher import ResultFetcher
 from driftgauge.page.results import Results
-from driftgauge.progress import Track, WorkProgress, ignore_progress
+from driftgauge.progress import Track, ignore_progress
 from driftgauge.record_files import EventFiles, RecordFiles, choose_topic, read_lines
 from driftgauge.records.results import result_record
 from driftgauge.replay import RecordReplay
@@ -139,17 +140,11 @@ def topic_results(settings: Settings, clock: Clock, track: Track = ignore_progre
     with closing(ResultFetcher(settings.kafka, topic, clock)) as fetcher:
         receiver = _Receiver(settings, _Whole(topic, fetcher.fetch))
         since_ms = now_ms - settings.page.history
-        with TopicRange(settings.kafka, topic, since_ms, now_ms + _AHEAD_MS) as span:
-            read = 0
-            track(WorkProgress("results read", read, span.offsets))
-            for messages in span.batches():
-                read += len(messages)
-                track(WorkProgress("results read", read, span.offsets))
-                for message in messages:
-                    partition, offset = message.partition() or 0, message.offset() or 0
-                    if (value := message.value()) is not None:
-                        where = f"{topic}[{partition}]@{offset}"
-                        receiver.receive(value, where, partition, offset, message.timestamp()[1])
+        with TopicRange(settings.kafka, topic, since_ms, now_ms + _AHEAD_MS, track) as span:
+            for message in chain.from_iterable(span.batches()):
+                partition, offset = message.partition() or 0, message.offset() or 0
+                if (value := message.value()) is not None:
+                    receiver.receive(value, span.place(message), partition, offset, message.timestamp()[1])
         origin = f"the last {format_duration(settings.page.history)} of the topic {topic}"
         yield Material(receiver.results, origin, receiver.notes())
 

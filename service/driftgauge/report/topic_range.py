@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from confluent_kafka import (
+    OFFSET_BEGINNING,
     TIMESTAMP_NOT_AVAILABLE,
     Consumer,
     IsolationLevel,
@@ -16,14 +17,16 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from driftgauge.core.partition import name_partition
 from driftgauge.errors import BrokerError, InputError
+from driftgauge.events.records import RawRecord
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties, admin, range_consumer
 from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.metadata import count_partitions, failure, require_visible
+from driftgauge.progress import Track, WorkProgress, ignore_progress
 
 __all__ = ["PartitionRange", "TopicRange"]
 
 _POLL_RECORDS = 1_000
-_POLL_S = 0.5
+_POLL_S = 0.1
 # A partition without a leader moves within a failover, 12 s.
 _IDLE_S = 60.0
 # So many records in a row, all later than the range, show that the partition has passed it.
@@ -40,27 +43,36 @@ class PartitionRange:
 
 
 class TopicRange:
-    """The records of a topic between two record times, up to the end of each partition at the start.
+    """The records of a topic between two record times, up to the end of each partition; a `RecordSource`.
 
-    Partitions are read one after the other, so that the same log gives the same order of records. Records of
-    open and aborted transactions are left out. Record times need not be in order: a partition has passed the
-    range once many records in a row are later. The first later record alone would not do, since a producer
-    with a wrong clock, or the marker of a transaction, would end the range.
+    The end is that at the start. Partitions are read one after the other, so that the same log gives the
+    same order of records. Records of open and aborted transactions are left out. Record times need not be in
+    order: a partition has passed the range once many records in a row are later. The first later record alone
+    would not do, since a producer with a wrong clock, or the marker of a transaction, would end the range.
 
     Attributes:
         topic: The topic.
-        partitions: The offsets of each partition that has any.
+        ranges: The offsets of each partition that has any.
         offsets: About how many offsets will be read.
+        partitions: A number that is above the index of each partition.
     """
 
-    def __init__(self, properties: KafkaProperties, topic: str, from_ms: int, until_ms: int) -> None:
+    def __init__(
+        self,
+        properties: KafkaProperties,
+        topic: str,
+        from_ms: int,
+        until_ms: int,
+        track: Track = ignore_progress,
+    ) -> None:
         """Find the offsets.
 
         Args:
             properties: librdkafka's properties.
             topic: The topic.
-            from_ms: The first record time, milliseconds since the epoch.
+            from_ms: The first record time, milliseconds since the epoch; 0 for all records.
             until_ms: The record time before which the range ends.
+            track: Receives the progress of `batches`.
 
         Raises:
             AuthorizationError: The cluster does not let this client read the topic.
@@ -79,15 +91,17 @@ class TopicRange:
         self._consumer = range_consumer(properties)
         indices = range(count)
         ends = _stable_ends(client, topic, indices)
-        starts = self._offsets_at(max(from_ms, 0), ends)
+        # A record without a time is at no time.
+        starts = self._offsets_at(from_ms if from_ms > 0 else OFFSET_BEGINNING, ends)
         stops = self._offsets_at(max(until_ms, 0), ends)
-        self._until_ms = until_ms
-        self.partitions = tuple(
+        self._until_ms, self._track = until_ms, track
+        self.ranges = tuple(
             PartitionRange(index, starts[index], ends[index])
             for index in indices
             if starts[index] < ends[index]
         )
-        self.offsets = sum(max(min(stops[each.index], each.stop) - each.start, 0) for each in self.partitions)
+        self.partitions = 1 + max((each.index for each in self.ranges), default=0)
+        self.offsets = sum(max(min(stops[each.index], each.stop) - each.start, 0) for each in self.ranges)
 
     def __enter__(self) -> "TopicRange":
         return self
@@ -102,8 +116,37 @@ class TopicRange:
             AuthorizationError: The cluster does not let this client read the topic.
             BrokerError: The cluster does not answer, or has deleted records of the range.
         """
-        for partition in self.partitions:
-            yield from _read(self._consumer, self.topic, partition, self._until_ms)
+        done = 0
+        self._track(WorkProgress("records read", done, self.offsets))
+        for partition in self.ranges:
+            for records in _read(self._consumer, self.topic, partition, self._until_ms):
+                done += len(records)
+                if records:
+                    yield records
+                self._track(WorkProgress("records read", done, self.offsets))
+
+    def place(self, record: RawRecord) -> str:
+        """Return where a record stands, in words."""
+        return f"{name_partition((self.topic, record.partition() or 0))}@{record.offset()}"
+
+    def read_last(self, number: int) -> list[Message]:
+        """Return the last records by their timestamps, the oldest first; errors as for `batches`.
+
+        Markers of transactions and compacted records take offsets too, so a partition that has brought too
+        few is read again from further back.
+        """
+        records: list[Message] = []
+        for partition in self.ranges:
+            found: list[Message] = []
+            span, start = number, partition.stop
+            while len(found) < number and start > partition.start:
+                start = max(partition.start, partition.stop - span)
+                read = _read(self._consumer, self.topic, replace(partition, start=start), self._until_ms)
+                found = [record for batch in read for record in batch]
+                span *= 4
+            records += found[-number:]
+        records.sort(key=lambda record: (record.timestamp()[1], record.partition(), record.offset()))
+        return records[-number:]
 
     def _offsets_at(self, time_ms: int, ends: dict[int, int]) -> dict[int, int]:
         """Return each partition's first offset of a record at this time or later, else its end."""
@@ -145,7 +188,7 @@ def _read(
     position, later = partition.start, 0
     active_s = time.monotonic()
     while position < partition.stop and later < _LATER_RECORDS:
-        polled = sort_messages(consumer.consume(_POLL_RECORDS, _POLL_S))
+        polled = sort_messages(consumer.consume(min(_POLL_RECORDS, partition.stop - position), _POLL_S))
         records = polled.records
         if polled.lost:
             message = (

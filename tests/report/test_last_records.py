@@ -2,19 +2,17 @@
 
 import pytest
 
-from driftgauge.cli.tail import read_last
-from driftgauge.errors import ConfigError
-from tests.harness.running_service import build_settings
+from driftgauge.errors import InputError
+from driftgauge.events.timestamps import LAST_MS
+from driftgauge.report.topic_range import TopicRange
 from tests.harness.topics import TIMEOUT_S
 
 pytestmark = pytest.mark.broker
 
 
 def read(cluster, number, topic=None):
-    settings = build_settings(
-        cluster.properties, windows=cluster.windows, letters=cluster.letters, events=cluster.events
-    )
-    return [record.value() for record in read_last(settings, topic or cluster.events, number)]
+    with TopicRange(cluster.properties, topic or cluster.events, 0, LAST_MS) as span:
+        return [record.value() for record in span.read_last(number)]
 
 
 def test_last_records_are_those_with_the_latest_timestamps(cluster):
@@ -47,6 +45,6 @@ def test_only_committed_records_count(cluster):
     writer.abort_transaction(TIMEOUT_S)
 
 
-def test_missing_topic_is_a_configuration_error(cluster):
-    with pytest.raises(ConfigError, match="does not exist"):
+def test_missing_topic_is_reported(cluster):
+    with pytest.raises(InputError, match="does not exist"):
         read(cluster, 1, topic=f"{cluster.events}-missing")
