@@ -93,7 +93,7 @@ def test_step_is_told_from_bursts_with_its_time(tmp_path, mix, mean, spread, cha
 
 
 def test_streams_of_a_file_are_fitted_in_one_run(tmp_path):
-    names = ("clicks", "sentence-transformers/all-MiniLM-L6-v2")
+    names = ("clicks", "models:sentence-transformers/all-MiniLM@v2")
     random = np.random.default_rng(0)
     lines = [
         orjson.dumps({"stream": name, "timestamp": MONDAY_MS, "embedding": random.normal(size=size).tolist()})
@@ -102,10 +102,12 @@ def test_streams_of_a_file_are_fitted_in_one_run(tmp_path):
     ]
     source = write_events(tmp_path / "events.jsonl", lines)
     fits = ("baseline", "fit", source, "--clusters", 2, "--stream", names[0], "--stream", names[1], "--out")
-    done = run(*fits, tmp_path / "{stream}.safetensors")
+    done = run(*fits, tmp_path / "{stream}.safetensors", "--json")
     assert done.returncode == 0, done.stderr
-    files = ("clicks.safetensors", "sentence-transformers%2Fall-MiniLM-L6-v2.safetensors")
-    shown = [json.loads(run("baseline", "show", tmp_path / file, "--json").stdout) for file in files]
+    shown = json.loads(done.stdout)
+    files = ("clicks.safetensors", "models%3Asentence-transformers%2Fall-MiniLM%40v2.safetensors")
+    for file, each in zip(files, shown, strict=True):
+        assert (each["file"], (tmp_path / file).exists()) == (str(tmp_path / file), True)
     assert [(each["stream"], each["dimension"]) for each in (each["metadata"] for each in shown)] == [
         (names[0], 4),
         (names[1], 6),
@@ -141,6 +143,22 @@ def test_records_in_avro_wait_for_their_schema(tmp_path, monkeypatch):
         done, _ = fit_by(url)
     assert done.returncode == 1
     assert "orders[0]@1: the schema registry has not answered" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["npz", "parquet"])
+def test_several_streams_of_vectors_without_streams_are_refused(tmp_path, columns, kind):
+    source = write_source(tmp_path, kind, columns)
+    done = run("baseline", "fit", source, "--stream", "a", "--stream", "b", "--out", tmp_path / "{stream}")
+    assert done.returncode == 2
+    assert f"{source} names no streams, and each would be fitted on all of its vectors" in done.stderr
+
+
+def test_times_in_another_unit_are_refused_with_a_hint(tmp_path):
+    lines = [line([row, 1], MONDAY_MS // 1_000 + row) for row in range(9)]
+    done, _ = fit(tmp_path, write_events(tmp_path / "events.jsonl", lines))
+    assert done.returncode == 2
+    assert "behind its record's time or the clock" in done.stderr
+    assert "the numbers look like seconds: set timestamp.unit to s in inputs" in done.stderr
 
 
 def test_table_without_pyarrow_names_extra(tmp_path, monkeypatch):
