@@ -1,4 +1,4 @@
-"""Files: those that someone else may have made, those that cannot be written, and the names of streams'."""
+"""Files that someone else may have made, files that cannot be written, and the names of streams' files."""
 
 import errno
 import os

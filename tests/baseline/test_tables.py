@@ -99,7 +99,7 @@ def test_read_keeps_order_over_batches(tmp_path: Path, monkeypatch: pytest.Monke
         (pa.array(TIMES, pa.timestamp("ms")), "ms"),
         (pa.array([time * 1_000_000 for time in TIMES], pa.timestamp("ns", "Europe/Berlin")), "ms"),
         (pa.array(TIMES), "ms"),
-        (pa.array([5, 2, 3, 4], pa.int32()), "s"),
+        (pa.array([time // 1_000 for time in TIMES], pa.int32()), "s"),
         (pa.array([time * 1_000 for time in TIMES]), "us"),
         (pa.array([datetime.fromtimestamp(time / 1_000, UTC).isoformat() for time in TIMES]), "ms"),
     ],
@@ -176,7 +176,7 @@ LISTED = r"no column 'w'; the columns are v \(list"
         (
             {"v": LISTS, "at": [MONDAY_MS, MONDAY_MS // 1_000, 3, 4]},
             {"time": "at"},
-            "row 1 .*before [12].*, or after the year 9999; check --time-unit",
+            "row 1 .*before .*Z or after the year 9999; check --time-unit",
         ),
         ({"v": LISTS, "at": ["noon"] * 4}, {"time": "at"}, "times of type string .*noon.*; give timestamps"),
         ({"v": LISTS, "at": [0.5] * 4}, {"time": "at"}, "row 0 .*times of type double .*; give timestamps"),

@@ -158,7 +158,7 @@ def test_times_in_another_unit_are_refused_with_a_hint(tmp_path):
     done, _ = fit(tmp_path, write_events(tmp_path / "events.jsonl", lines))
     assert done.returncode == 2
     assert "behind its record's time or the clock" in done.stderr
-    assert "the numbers look like seconds: set timestamp.unit to s in inputs" in done.stderr
+    assert "the numbers look like seconds: the contract is in milliseconds" in done.stderr
 
 
 def test_table_without_pyarrow_names_extra(tmp_path, monkeypatch):
