@@ -1,4 +1,4 @@
-"""Opening of files that someone else may have made, and the report of files that cannot be written."""
+"""Files: those that someone else may have made, those that cannot be written, and the names of streams'."""
 
 import errno
 import os
@@ -7,10 +7,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote
 
 from driftgauge.errors import InputError
 
-__all__ = ["open_regular", "writing"]
+__all__ = ["name_of_stream", "open_regular", "writing"]
+
+
+def name_of_stream(stream: str) -> str:
+    """Return a stream's name for use in a file's name, with `/`, `:` and `@` as %2F, %3A and %40."""
+    return quote(stream, safe="")
 
 
 def open_regular(path: Path) -> BinaryIO:

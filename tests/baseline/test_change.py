@@ -14,7 +14,10 @@ CLUSTERS, AN_HOUR = 10, 100
 
 
 def warnings(shares: NDArray[np.float64]) -> list[str]:
-    """Return the warning of hours of events, given the share of the upper half of the clusters in each."""
+    """Return the warning of hours of events.
+
+    The clusters' upper half has the share that is given for each hour, and the mean moves with that.
+    """
     random = np.random.default_rng(len(shares))
     hours = np.repeat(np.arange(len(shares)), AN_HOUR)
     is_upper = random.random(len(hours)) < shares[hours]
@@ -23,22 +26,25 @@ def warnings(shares: NDArray[np.float64]) -> list[str]:
     # As where half of the windows are held out.
     rows = np.flatnonzero(np.isin(hours, random.permutation(len(shares))[::2]))
     lines: list[str] = []
-    report_change(traffic, rows, ids[rows], CLUSTERS, lines.append)
+    mean = random.normal(size=(len(rows), 4)) + shares[hours[rows], None]
+    report_change(traffic, rows, {"clusters": np.eye(CLUSTERS)[:, ids[rows]], "mean": mean.T}, lines.append)
     return lines
 
 
-@pytest.mark.parametrize(("days", "day"), [(7, 4), (7, 3), (14, 12)])
+@pytest.mark.parametrize(("days", "day"), [(7, 4), (7, 3), (7, 6)])
 def test_step_is_reported_with_its_time(days: int, day: int) -> None:
     (line,) = warnings(np.where(np.arange(24 * days) < 24 * day, 0.4, 0.7))
-    found = re.search(r"^warning: the vectors change near (\S+): ", line)
+    part = r"their {} near (\S+) by 0\.[5-7]\d standard deviations"
+    changes = f"{part.format('clusters')}, {part.format('mean')}"
+    found = re.match(f"warning: the vectors change, {changes}: this is more than bursts or cycles", line)
     assert found is not None
-    assert parse_timestamp(found[1]) == pytest.approx(MONDAY_MS + day * DAY_MS, abs=6 * HOUR_MS)
-    assert "differ by a divergence of 0.0" in line
+    for start in found.groups():
+        assert parse_timestamp(start) == pytest.approx(MONDAY_MS + day * DAY_MS, abs=6 * HOUR_MS)
 
 
 def test_trend_is_reported() -> None:
     (line,) = warnings(np.linspace(0.3, 0.7, 7 * 24))
-    assert line.startswith("warning: the vectors change near 2025-11-0")
+    assert line.startswith("warning: the vectors change, their clusters near 2025-11-0")
 
 
 @pytest.mark.parametrize("period_h", [24, 24 * 7])

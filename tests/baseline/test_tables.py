@@ -18,10 +18,11 @@ from driftgauge.errors import InputError
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.vectors import VectorFormat
 from driftgauge.progress import WorkProgress
+from tests.builders.clocks import MONDAY_MS
 
 VECTORS = np.arange(12, dtype=np.float32).reshape(4, 3) / 8
 LISTS = VECTORS.tolist()
-TIMES = [5_000, 2_000, 3_000, 4_000]
+TIMES = [MONDAY_MS + 5_000, MONDAY_MS, MONDAY_MS + 3_000, MONDAY_MS + 4_000]
 
 
 def parquet(folder: Path, columns: dict[str, Any], **options: Any) -> Path:
@@ -173,9 +174,9 @@ LISTED = r"no column 'w'; the columns are v \(list"
         ({"v": []}, {}, r"must be lists of floats, or bytes"),
         ({"v": LISTS, "at": [1, None, 3, 4]}, {"time": "at"}, "row 1 .*the time is null"),
         (
-            {"v": LISTS, "at": [1, -2, 3, 4]},
+            {"v": LISTS, "at": [MONDAY_MS, MONDAY_MS // 1_000, 3, 4]},
             {"time": "at"},
-            "row 1 .*not within the years 1970 to 9999; check its unit",
+            "row 1 .*before [12].*, or after the year 9999; check --time-unit",
         ),
         ({"v": LISTS, "at": ["noon"] * 4}, {"time": "at"}, "times of type string .*noon.*; give timestamps"),
         ({"v": LISTS, "at": [0.5] * 4}, {"time": "at"}, "row 0 .*times of type double .*; give timestamps"),
@@ -200,7 +201,7 @@ def test_unusable_table_is_refused(
 def test_read_leaves_refused_rows_out(tmp_path: Path, kind: pa.DataType) -> None:
     nan = float("nan")
     rows = [None, [1.0, 2.0], [1.0, None], [1.0, nan], [1e39, 1.0], [5.0, 6.0]]
-    columns = {"v": pa.array(rows, kind), "at": [*range(6)], "c": [*"abcdef"]}
+    columns = {"v": pa.array(rows, kind), "at": [*range(MONDAY_MS, MONDAY_MS + 6)], "c": [*"abcdef"]}
     path = parquet(tmp_path, columns)
     refusals = Refusals()
     name = NameColumn("c", holds_texts=False)
@@ -208,7 +209,7 @@ def test_read_leaves_refused_rows_out(tmp_path: Path, kind: pa.DataType) -> None
     assert (found.labels, found.event_ids) == (["b", "f"], ["b", "f"])
     np.testing.assert_array_equal(found.vectors, [[1, 2], [5, 6]])
     assert found.times_ms is not None
-    assert found.times_ms.tolist() == [1, 5]
+    assert found.times_ms.tolist() == [MONDAY_MS + 1, MONDAY_MS + 5]
     place = f"{path}, row {{}} (counted from 0)"
     assert refusals.first == [
         f"{place.format(0)}: invalid: the vector is null",

@@ -18,6 +18,7 @@ from driftgauge.baseline.collecting import NameColumn, TableColumns, VectorSet
 from driftgauge.baseline.vectors import read_vectors
 from driftgauge.errors import InputError
 from driftgauge.events.refusals import Refusals
+from tests.builders.clocks import MONDAY_MS
 from tests.builders.events import write_events
 
 VECTORS = np.arange(12, dtype=np.float32).reshape(4, 3) / 8
@@ -41,7 +42,7 @@ def npz(folder: Path, **arrays: np.ndarray) -> Path:
 
 
 def event(
-    values: list[float], *, stream: str = "s", time_ms: int = 1_000, **more: object
+    values: list[float], *, stream: str = "s", time_ms: int = MONDAY_MS, **more: object
 ) -> dict[str, object]:
     return {"stream": stream, "timestamp": time_ms, "embedding": values, **more}
 
@@ -233,9 +234,11 @@ def test_events_keep_order_and_everything_of_the_stream(tmp_path: Path, name: st
     meta = {"title": "first"}
     path = jsonl(
         tmp_path,
-        event(VECTORS[0].tolist(), time_ms=5_000, event_id="a", segments={"digit": "3"}, meta=meta),
+        event(
+            VECTORS[0].tolist(), time_ms=MONDAY_MS + 5_000, event_id="a", segments={"digit": "3"}, meta=meta
+        ),
         event([1, 2], stream="t", event_id="b", segments={"digit": "4"}, model_version="v0"),
-        {"stream": "s", "timestamp": "1970-01-01T00:00:02+00:00", "embedding_b64": packed, "digit": 1},
+        {"stream": "s", "timestamp": "2025-11-03T00:00:02+00:00", "embedding_b64": packed, "digit": 1},
         event(VECTORS[2].tolist(), segments={"country": "fr"}, model_version="v1"),
         name=name,
     )
@@ -243,7 +246,10 @@ def test_events_keep_order_and_everything_of_the_stream(tmp_path: Path, name: st
     np.testing.assert_array_equal(result.vectors, VECTORS[:3])
     assert (result.vectors.dtype, result.model_version) == (np.float32, "v1")
     assert result.times_ms is not None
-    assert (result.times_ms.tolist(), result.times_ms.dtype) == ([5_000, 2_000, 1_000], np.int64)
+    assert (result.times_ms.tolist(), result.times_ms.dtype) == (
+        [MONDAY_MS + 5_000, MONDAY_MS + 2_000, MONDAY_MS],
+        np.int64,
+    )
     assert result.segments == ({"digit": "3"}, {}, {"country": "fr"})
     assert (result.labels, result.event_ids) == (["3", "1", None], ["a", None, None])
     title = TableColumns(name=NameColumn("meta.title", holds_texts=True))

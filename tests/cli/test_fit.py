@@ -70,23 +70,30 @@ def test_baselines_of_table_events_and_mapped_records_are_equal(tmp_path):
     assert len(set(identities)) == 1
 
 
-def test_step_is_told_from_bursts_with_its_time(tmp_path):
+@pytest.mark.parametrize(
+    ("mix", "mean", "spread", "changes"),
+    [(2, 0, 1, "clusters mean spread"), (0, 1.5, 1, "mean"), (0, 0, 2, "spread")],
+)
+def test_step_is_told_from_bursts_with_its_time(tmp_path, mix, mean, spread, changes):
     random = np.random.default_rng(0)
     hours = np.repeat(np.arange(100), AN_HOUR)
-    vectors = 5 * np.eye(4)[random.integers(2, size=len(hours)) + np.where(hours < 50, 0, 2)]
-    vectors = (vectors + random.normal(scale=0.1, size=vectors.shape)).round(3).tolist()
+    is_after = hours >= 50
+    vectors = 50 * np.eye(4)[random.integers(2, size=len(hours)) + mix * is_after]
+    noise = random.normal(size=vectors.shape) * np.where(is_after, spread, 1)[:, None]
+    vectors = (vectors + noise + mean * is_after[:, None] * [0, 0, 0, 1]).round(3).tolist()
     lines = [
         line(vector, MONDAY_MS + hour * HOUR_MS) for vector, hour in zip(vectors, hours.tolist(), strict=True)
     ]
-    done, _ = fit(tmp_path, write_events(tmp_path / "events.jsonl", lines), "--json", clusters=4)
+    done, _ = fit(tmp_path, write_events(tmp_path / "events.jsonl", lines), "--json", clusters=2 + mix)
     assert done.returncode == 0, done.stderr
     (warning,) = json.loads(done.stdout)["warnings"]
-    assert re.match(r"the vectors change near 2025-11-05T0[0-4]:00:00Z: .* a divergence of [01]\.", warning)
+    names = re.findall(r"their (\w+) near 2025-11-05T0[0-4]:00:00Z by \d\.\d\d standard dev", warning)
+    assert " ".join(names) == changes
     assert f"\nwarning: {warning}\n" in done.stderr
 
 
 def test_streams_of_a_file_are_fitted_in_one_run(tmp_path):
-    names = ("clicks", "sentence-transformers/all-MiniLM-L6-v2")
+    names = ("clicks", "models:sentence-transformers/all-MiniLM@v2")
     random = np.random.default_rng(0)
     lines = [
         orjson.dumps({"stream": name, "timestamp": MONDAY_MS, "embedding": random.normal(size=size).tolist()})
@@ -95,10 +102,12 @@ def test_streams_of_a_file_are_fitted_in_one_run(tmp_path):
     ]
     source = write_events(tmp_path / "events.jsonl", lines)
     fits = ("baseline", "fit", source, "--clusters", 2, "--stream", names[0], "--stream", names[1], "--out")
-    done = run(*fits, tmp_path / "{stream}.safetensors")
+    done = run(*fits, tmp_path / "{stream}.safetensors", "--json")
     assert done.returncode == 0, done.stderr
-    files = ("clicks.safetensors", "sentence-transformers%2Fall-MiniLM-L6-v2.safetensors")
-    shown = [json.loads(run("baseline", "show", tmp_path / file, "--json").stdout) for file in files]
+    shown = json.loads(done.stdout)
+    files = ("clicks.safetensors", "models%3Asentence-transformers%2Fall-MiniLM%40v2.safetensors")
+    for file, each in zip(files, shown, strict=True):
+        assert (each["file"], (tmp_path / file).exists()) == (str(tmp_path / file), True)
     assert [(each["stream"], each["dimension"]) for each in (each["metadata"] for each in shown)] == [
         (names[0], 4),
         (names[1], 6),
@@ -134,6 +143,22 @@ def test_records_in_avro_wait_for_their_schema(tmp_path, monkeypatch):
         done, _ = fit_by(url)
     assert done.returncode == 1
     assert "orders[0]@1: the schema registry has not answered" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["npz", "parquet"])
+def test_several_streams_of_vectors_without_streams_are_refused(tmp_path, columns, kind):
+    source = write_source(tmp_path, kind, columns)
+    done = run("baseline", "fit", source, "--stream", "a", "--stream", "b", "--out", tmp_path / "{stream}")
+    assert done.returncode == 2
+    assert f"{source} names no streams, and each would be fitted on all of its vectors" in done.stderr
+
+
+def test_times_in_another_unit_are_refused_with_a_hint(tmp_path):
+    lines = [line([row, 1], MONDAY_MS // 1_000 + row) for row in range(9)]
+    done, _ = fit(tmp_path, write_events(tmp_path / "events.jsonl", lines))
+    assert done.returncode == 2
+    assert "behind its record's time or the clock" in done.stderr
+    assert "the numbers look like seconds: set timestamp.unit to s in inputs" in done.stderr
 
 
 def test_table_without_pyarrow_names_extra(tmp_path, monkeypatch):

@@ -5,6 +5,7 @@ import json
 import uuid
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -84,7 +85,7 @@ def inference(number):
     labels = {"name": "label", "shape": [1], "datatype": "INT64", "data": [3]}
     return {
         "payload": {
-            "model_name": "encoder",
+            "model_name": "acme/encoder:b@2",
             "model_version": "3",
             "id": f"i{number}",
             "outputs": [labels, output],
@@ -193,7 +194,7 @@ CASES: dict[Any, Any] = {
         (),
     ),
     inference: (
-        ["encoder"],
+        ["acme/encoder:b@2"],
         {
             "encoding": "json",
             "stream": "model_name",
@@ -262,6 +263,8 @@ def test_proposal_loads_and_reads_what_it_was_made_from(tmp_path, build):
         checked = run("config", "check", "--config", config, "--sample", sample)
     tree = yaml.safe_load(config.read_text("utf-8"))
     assert [stream["name"] for stream in tree["streams"]] == streams
+    files = [f"{quote(name, safe='')}.safetensors" for name in streams]
+    assert [stream["baseline"] for stream in tree["streams"]] == files
     assert tree.get("inputs", {}).get(TOPIC) == mapping
     filtered = FILTERED.get(build, 0)
     accepted = RECORDS - filtered

@@ -10,7 +10,7 @@ from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import InputError
 from driftgauge.events.mapped import MappedReader
-from driftgauge.events.records import RawRecord
+from driftgauge.events.records import OLDEST_MS, RawRecord
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import EventError, Reason, Rejection
 from driftgauge.events.sources import compile_path, to_optional_text
@@ -217,14 +217,14 @@ def read_events(
     Raises:
         InputError: The file cannot be read, has no such event, or a version must be chosen.
     """
-    # No time is too far from the clock in a file; a line that was cut is too large.
+    # No time is too far ahead of the clock in a file; a line that was cut is too large.
     selection, decoder = select_events(
         RecordFiles([path], wanted.topic, track),
         wanted,
         reader,
         refusals,
         lead_ms=LAST_MS,
-        age_ms=LAST_MS,
+        age_ms=OLDEST_MS,
         largest_bytes=LONGEST_LINE - 1,
         clock=SYSTEM_CLOCK,
     )

@@ -191,7 +191,16 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         hashes = hashes_of(vectors, reference_rows)
         if traffic is not None:
             report_ratio(traffic, len(reference_rows), progress)
-            report_change(traffic, reference_rows, ids, clusters, progress)
+            report_change(
+                traffic,
+                reference_rows,
+                {
+                    "clusters": (ids == cluster for cluster in range(clusters)),
+                    "mean": coordinates.T,
+                    "spread": lengths.T,
+                },
+                progress,
+            )
         if groups is not None:
             overdispersion = measure_groups(groups, ids, standardized, lengths, hashes)
             report_groups(overdispersion, progress)

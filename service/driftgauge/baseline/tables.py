@@ -14,10 +14,12 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from driftgauge.baseline.collecting import Collector, TableColumns, VectorSet
+from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import InputError
+from driftgauge.events.records import OLDEST_MS
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason
-from driftgauge.events.timestamps import LAST_MS
+from driftgauge.events.timestamps import LAST_MS, format_timestamp
 from driftgauge.events.vectors import VectorFormat
 from driftgauge.files import open_regular
 from driftgauge.progress import Track, WorkProgress
@@ -297,10 +299,12 @@ def to_times(column: Any, unit: str, where: Callable[[int], str]) -> NDArray[np.
             f"{where(0)}: times of type {kind} ({error}); give timestamps, whole numbers or RFC 3339 text"
         )
         raise InputError(message) from error
-    valid = (times_ms >= 0) & (times_ms <= LAST_MS)
+    first_ms = SYSTEM_CLOCK.wall_ms() - OLDEST_MS
+    valid = (times_ms >= first_ms) & (times_ms <= LAST_MS)
     if not valid.all():
         message = (
-            f"{where(int(valid.argmin()))}: the time is not within the years 1970 to 9999; check its unit"
+            f"{where(int(valid.argmin()))}: the time is before {format_timestamp(first_ms)}, or after the year "
+            f"9999; check --time-unit"
         )
         raise InputError(message)
     return times_ms

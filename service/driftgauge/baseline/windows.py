@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +14,6 @@ from driftgauge.baseline.quality import MIN_RATIO, overdispersion_reading
 from driftgauge.baseline.segments import Members
 from driftgauge.core.durations import format_duration
 from driftgauge.core.reference import SegmentReference
-from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.overdispersion import (
     DISTANCES,
     MIN_WINDOWS,
@@ -48,15 +49,18 @@ MAX_WINDOW_SHARE = 0.25
 
 # Fewer blocks would not find a change in the last fifth. More would cut days into parts, among whose orders
 # the last weekend of two weeks stands out.
-_BLOCKS = 20
+_BLOCKS = 24
 
-_PERMUTATIONS = 999
+# About one fit in 200 whose blocks are in random order passes one of the tests.
+_ORDERS = 3_000
+_MOST_AS_LARGE = 15
 
-# About one fit in 200 whose blocks are in random order passes this test.
-_LEVEL = 0.005
+# Of equal sums of another order, rounding makes one the larger.
+_ROUNDING = 1e-9
 
-# A smaller divergence is not worth finding, see `SmallestDrift`, and so cannot hide one that is.
-_SMALLEST = 0.01
+# A smaller change is not worth finding, see `SmallestDrift`, and so cannot hide one that is: the squared
+# length of a shift of the mean, and about that of the shares at a divergence of 0.01.
+_SMALLEST = 0.05
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -264,52 +268,69 @@ def report_ratio(traffic: Traffic, reference_count: int, progress: Callable[[str
 def report_change(
     traffic: Traffic,
     rows: NDArray[np.intp],
-    ids: NDArray[np.intp],
-    clusters: int,
+    measured: Mapping[str, Iterable[NDArray[Any]]],
     progress: Callable[[str], None],
 ) -> None:
-    """Report the largest change between the windows of m held-out vectors, unless it may be chance.
+    """Report the largest changes between the windows of m held-out vectors, unless they may be chance.
 
-    The statistic is Pearson's X2 of the counts before and after a window, at its largest. Its significance is
-    the share of orders of the blocks of windows whose statistic is as large. After bursts all orders vary as
-    much; a cycle of two periods or more, which returns to where it was, varies less than most.
+    The statistic is the squared difference between the means before and after a window, in standard errors of
+    independent vectors, summed over the columns and at its largest. Its significance is the share of orders
+    of the blocks of windows whose statistic is as large. After bursts all orders vary as much; a cycle of two
+    periods or more, which returns to where it was, varies less than most.
 
     Args:
         traffic: The windows of all vectors.
         rows: (m,), the rows of the held-out vectors.
-        ids: (m,), their clusters; no cluster is empty.
-        clusters: k.
+        measured: What may change, by its name in the warning: columns, (m,) each.
         progress: Receives the warning.
     """
-    windows = len(traffic.starts_ms)
-    places = traffic.numbers[rows] * clusters + ids
-    counts = np.bincount(places, minlength=windows * clusters).reshape(windows, clusters)
-    blocks = np.add.reduceat(counts, np.unique(np.arange(_BLOCKS) * windows // _BLOCKS))
-    largest = _differences(blocks).max(initial=0)
-    random = np.random.default_rng(0)
-    orders = (_differences(random.permutation(blocks)).max(initial=0) for _ in range(_PERMUTATIONS))
-    if (1 + sum(order >= largest for order in orders)) / (1 + _PERMUTATIONS) > _LEVEL:
-        return
-    first = 1 + int(_differences(counts).argmax())
-    divergence = float(js_contributions(counts[:first].sum(axis=0), counts[first:].sum(axis=0)).sum())
-    if divergence >= _SMALLEST:
-        start = format_timestamp(int(traffic.starts_ms[first]))
+    numbers, windows = traffic.numbers[rows], len(traffic.starts_ms)
+    sizes = np.bincount(numbers, minlength=windows)
+    starts = np.unique(np.arange(_BLOCKS) * windows // _BLOCKS)
+    most = _MOST_AS_LARGE // len(measured)
+    changes = []
+    for name, columns in measured.items():
+        # The sizes come first, so that they are permuted with the sums.
+        series = np.stack(
+            [sizes, *(_standardized_sums(column, numbers, sizes) for column in columns)], axis=1
+        )
+        blocks = np.add.reduceat(series, starts)
+        least = _differences(blocks).max(initial=0) * (1 - _ROUNDING)
+        random = np.random.default_rng(0)
+        orders = (_differences(random.permutation(blocks)).max(initial=0) for _ in range(_ORDERS - 1))
+        # The order of the blocks themselves is one. Most searches end after a few orders.
+        others = islice((order for order in orders if order >= least), most - 1, None)
+        if next(others, None) is not None:
+            continue
+        first = 1 + int(_differences(series).argmax())
+        before, after = series[:first].sum(axis=0), series[first:].sum(axis=0)
+        square = float(np.square(before[1:] / before[0] - after[1:] / after[0]).sum())
+        if square >= _SMALLEST:
+            start = format_timestamp(int(traffic.starts_ms[first]))
+            changes.append(f"their {name} near {start} by {square**0.5:.2f} standard deviations")
+    if changes:
         progress(
-            f"warning: the vectors change near {start}: those before and after differ by a divergence of "
-            f"{divergence:.3f}, more than bursts or cycles explain, and a baseline of both hides drift "
-            f"of this size; give the vectors of one side alone, or, where the sides are parts of a cycle "
-            f"such as a week, those of two cycles or more"
+            f"warning: the vectors change, {', '.join(changes)}: this is more than bursts or cycles explain, "
+            f"and a baseline of both sides hides drift of this size; give the vectors of one side alone, or, "
+            f"where the sides are parts of a cycle such as a week, those of two cycles or more"
         )
 
 
-def _differences(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return Pearson's X2 between the rows before and from each row but the first on, of (n, k) counts."""
-    before = counts.cumsum(axis=0)
-    total, before = before[-1], before[:-1]
-    sizes, shares = before.sum(axis=1), total / total.sum()
-    squares = (np.square(before - np.outer(sizes, shares)) / shares).sum(axis=1)
-    scale = sizes * (1 - sizes / total.sum())
-    differences: NDArray[np.float64] = squares / np.maximum(scale, 1)
+def _standardized_sums(
+    column: NDArray[Any], numbers: NDArray[np.intp], sizes: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Return the sum of each window, (w,), of (m,) numbers from their mean, in standard deviations."""
+    sums = np.bincount(numbers, column, len(sizes))
+    standardized: NDArray[np.float64] = (sums - sizes * column.mean()) / (column.std() or np.inf)
+    return standardized
+
+
+def _differences(series: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the statistic before each row but the first, of (n, 1 + c) sizes and standardized sums."""
+    before = series.cumsum(axis=0)
+    sizes, sums = before[:-1, 0], before[:-1, 1:]
+    scale = np.maximum(sizes * (1 - sizes / before[-1, 0]), 1)
+    differences: NDArray[np.float64] = np.square(sums).sum(axis=1) / scale
     return differences
 
 

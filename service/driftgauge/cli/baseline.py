@@ -3,7 +3,6 @@
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import click
 
@@ -11,11 +10,19 @@ from driftgauge.baseline.segments import SegmentChoice
 from driftgauge.baseline.stream_decoder import TopicEvents
 from driftgauge.cli.fit_sources import choose_name, read_source, source_options
 from driftgauge.cli.options import FILE, SEGMENT, WINDOW_LENGTH
-from driftgauge.cli.printing import counted_refusals, json_option, message, print_report
+from driftgauge.cli.printing import (
+    counted_refusals,
+    json_option,
+    message,
+    print_blocks,
+    print_json,
+    print_report,
+)
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import InputError
+from driftgauge.files import name_of_stream
 
 __all__ = ["baseline_group"]
 
@@ -38,7 +45,7 @@ def baseline_group() -> None:
     "--out",
     type=FILE,
     required=True,
-    help="The file to write; {stream} in its name stands for the stream, / in that is written as %2F.",
+    help="The file to write; {stream} in its name stands for the stream, with / : @ as %2F %3A %40.",
 )
 @click.option(
     "--clusters",
@@ -127,13 +134,18 @@ def _fit(
         fault = f"{out.parent} is not a folder; create it, or choose another path for --out"
         raise InputError(fault)
     files = {
-        stream: out.with_name(out.name.replace("{stream}", quote(stream, safe=""))) for stream in streams
+        stream: out.with_name(out.name.replace("{stream}", name_of_stream(stream))) for stream in streams
     }
     if len(set(files.values())) < len(streams):
         fault = f"--out {out}: each stream needs its own file; write {{stream}} into it, and name none twice"
         raise InputError(fault)
+    path = source["source"]
+    if len(files) > 1 and path is not None and not path.name.endswith((".jsonl", ".jsonl.gz")):
+        fault = f"{path} names no streams, and each would be fitted on all of its vectors; give one --stream"
+        raise InputError(fault)
     name = choose_name(label, text)
     keys = (*(choice.key for choice in segments), *([] if group is None else [group]))
+    reports = []
     for stream, file in files.items():
         if len(files) > 1:
             message(f"stream {stream}, to {file}:")
@@ -167,8 +179,11 @@ def _fit(
                 ),
             )
         save(baseline, file)
-        report = report_baseline(baseline, file, refused=refusals.by_reason(), warnings=warnings)
-        print_report(report, describe, as_json=as_json)
+        reports.append(report_baseline(baseline, file, refused=refusals.by_reason(), warnings=warnings))
+        if not as_json:
+            print_blocks(describe(reports[-1]))
+    if as_json:
+        print_json(reports if len(reports) > 1 else reports[0])
 
 
 def _report(warnings: list[str], line: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from driftgauge.files import name_of_stream
 from driftgauge.inspection.proposal import Proposal
 
 __all__ = ["write_config"]
@@ -30,7 +31,7 @@ def write_config(
     lines += [f"topics: {_flow({'events': [topic]})}", "streams:"]
     lines.append("  # The baselines may be fitted later; see driftgauge baseline fit --help.")
     lines += [
-        f"  - {_flow({'name': name, 'baseline': name.replace('/', '-') + '.safetensors', 'windows': ['1h']})}"
+        f"  - {_flow({'name': name, 'baseline': f'{name_of_stream(name)}.safetensors', 'windows': ['1h']})}"
         for name in proposal.streams
     ]
     if proposal.mapping is None:
