@@ -7,10 +7,14 @@ import pytest
 
 from driftgauge import record_files
 from driftgauge.errors import InputError
+from driftgauge.events.decoder import Decoder
+from driftgauge.events.records import StoredRecord
 from driftgauge.progress import ignore_progress
-from driftgauge.record_files import EventFiles, RecordFiles, read_lines, read_sample
+from driftgauge.record_files import EventFiles, RecordFiles, decode_all, read_lines, read_sample
+from tests.builders.clocks import ManualClock
 
 NOW_MS = 1_762_128_000_000
+SENT = ("driftgauge.first-origin", b"orders[0]@0")
 
 
 def read(path, content):
@@ -142,6 +146,12 @@ def test_missing_file_is_reported_when_it_is_read(tmp_path):
     files = EventFiles([tmp_path / "absent.jsonl"], lambda _: None)
     with pytest.raises(InputError, match=r"absent\.jsonl cannot be read \(No such file"):
         list(files.read(tmp_path / "absent.jsonl"))
+
+
+def test_record_that_was_sent_back_is_read_once():
+    twice = [StoredRecord(b"{}", "orders", 0, 0), StoredRecord(b"{}", "orders", 0, 1, stored_headers=[SENT])]
+    read = [raw for _, raw in decode_all(Decoder([], lead_ms=0), twice, ManualClock(NOW_MS).clock)]
+    assert read == [twice[:1]]
 
 
 def test_record_of_another_topic_is_not_read_as_one_of_this(tmp_path):

@@ -18,7 +18,14 @@ from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.errors import BrokerError, ConfigError, InputError
 from driftgauge.events.decoder import Decoded
-from driftgauge.events.records import RawRecord, Records, StoredRecord, credible_ms
+from driftgauge.events.records import (
+    FIRST_ORIGIN,
+    RawRecord,
+    Records,
+    StoredRecord,
+    credible_ms,
+    read_headers,
+)
 from driftgauge.files import open_regular
 from driftgauge.progress import Track, WorkProgress
 
@@ -226,6 +233,8 @@ def decode_all(
     Raises:
         BrokerError: The schema registry gave no schema for a minute.
     """
+    # What was sent back after a mend stands in the topic twice, and its first copy is read now.
+    raw = [record for record in raw if FIRST_ORIGIN not in dict(read_headers(record))]
     started_s = clock.monotonic_s()
     while raw:
         records = Records(

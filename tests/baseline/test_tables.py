@@ -176,7 +176,7 @@ LISTED = r"no column 'w'; the columns are v \(list"
         (
             {"v": LISTS, "at": [MONDAY_MS, MONDAY_MS // 1_000, 3, 4]},
             {"time": "at"},
-            "row 1 .*before .*Z or after the year 9999; check --time-unit",
+            "row 1 .*before .*Z, or after the year 9999; check --time-unit",
         ),
         ({"v": LISTS, "at": ["noon"] * 4}, {"time": "at"}, "times of type string .*noon.*; give timestamps"),
         ({"v": LISTS, "at": [0.5] * 4}, {"time": "at"}, "row 0 .*times of type double .*; give timestamps"),

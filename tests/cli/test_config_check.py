@@ -92,7 +92,7 @@ def test_problems_of_all_kinds_are_reported_together_each_with_its_key(tmp_path)
         "kafka.fetch.min.bytes", "kafka.no.such.property", "streams.texts",
     ]  # fmt: skip
     assert "streams.0.window: no such key; did you mean windows?" in message
-    assert "cannot read the baseline" in message
+    assert "does not exist; fit it" in message
     assert "Traceback" not in message
 
 

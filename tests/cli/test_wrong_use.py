@@ -15,7 +15,7 @@ REPORT = ["report", "--config", "driftgauge.yaml"]
 REPLAY = ["replay", "events.jsonl.gz", "--config", "driftgauge.yaml"]
 SEVERAL = "name INPUT, a file, or --topic with --config and --from"
 UNREADABLE = "driftgauge: absent.yaml cannot be read"
-UNSAVED = "driftgauge: absent.safetensors: cannot read the baseline"
+UNSAVED = "driftgauge: absent.safetensors does not exist; fit it"
 MAPPED = {
     "topics": {"events": ["embeddings", "orders"]},
     "inputs": {

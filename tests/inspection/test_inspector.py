@@ -155,7 +155,7 @@ def test_without_baseline_dimension_and_version_are_not_checked(unfitted):
     assert note.startswith(
         "stream images: no baseline yet, so dimension and model version were not checked ("
     )
-    assert "cannot read the baseline: No such file" in note
+    assert "images.safetensors does not exist; fit it" in note
     assert summary == "2 records: 1 accepted (1 event), 0 filtered, 1 refused (1 non_finite)"
 
 

@@ -121,6 +121,11 @@ def test_baseline_is_fitted_on_range_of_topic(tmp_path: Path, bootstrap: str, is
     assert [result["count"] for result in results] == [AN_HOUR] * HOURS
     assert sum(cluster["count"] for result in results for cluster in result["clusters"]) == HOURS * AN_HOUR
     assert "refused in total: 60 (" in replayed.stderr
+    # The topic goes on for long after the range.
+    first_hour = (RANGE[0], RANGE[1], "--until", format_timestamp(MONDAY_MS + HOUR_MS), "--slack", "1s")
+    replayed = run("replay", "--topic", topic, "--config", config, *first_hour, "--json")
+    assert replayed.returncode == 0, replayed.stderr
+    assert json.loads(replayed.stdout)["count"] == AN_HOUR
     (tmp_path / "missing.safetensors").rename(out)
 
     # The same events in the order of partitions and offsets give the same baseline from a file.

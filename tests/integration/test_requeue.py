@@ -46,7 +46,10 @@ def test_refused_records_are_sent_back_once_and_counted(tmp_path: Path, bootstra
     requeue = ("requeue", "--reason", "unknown_stream")
     ends = case.ends()
     assert f"would send {REFUSED} to {topic}; add --send to do it" in dead_letters(case, *requeue)
-    wanted = {"is_sent": False, "sent": {topic: REFUSED}, "passed_by": [f"{topic}[0]@7"]}
+    assert f"would send 100 to {topic}, and {REFUSED - 100} more by --most" in dead_letters(
+        case, *requeue, "--most", "100"
+    )
+    wanted = {"is_sent": False, "sent": {topic: REFUSED}, "left": 0, "passed_by": [f"{topic}[0]@7"]}
     assert json.loads(dead_letters(case, *requeue, "--json")) == wanted
     assert case.ends() == ends
     # The mend.

@@ -219,6 +219,9 @@ def load(path: Path) -> Baseline:
     """
     try:
         return parse(_read(path))
+    except FileNotFoundError:
+        message = f"{path} does not exist; fit it with `driftgauge baseline fit`, or correct the path"
+        raise BaselineError(message) from None
     except OSError as error:
         message = f"{path}: cannot read the baseline: {error.strerror}; check the path and its permissions"
         raise BaselineError(message) from error

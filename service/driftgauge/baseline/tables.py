@@ -303,8 +303,8 @@ def to_times(column: Any, unit: str, where: Callable[[int], str]) -> NDArray[np.
     valid = (times_ms >= first_ms) & (times_ms <= LAST_MS)
     if not valid.all():
         message = (
-            f"{where(int(valid.argmin()))}: the time is before {format_timestamp(first_ms)} or after "
-            f"the year 9999; check --time-unit"
+            f"{where(int(valid.argmin()))}: the time is before {format_timestamp(first_ms)}, or after "
+            "the year 9999; check --time-unit"
         )
         raise InputError(message)
     return times_ms

@@ -47,8 +47,8 @@ LEAST_WINDOWS = 2 * MIN_WINDOWS
 # With this limit, the larger side of a split into halves has at most five eighths of the rows.
 MAX_WINDOW_SHARE = 0.25
 
-# Fewer blocks would not find a change in the last fifth. More would cut days into parts, among whose orders
-# the last weekend of two weeks stands out.
+# Fewer blocks would not find a change in the last seventh. More would cut days into parts, among whose
+# orders the last weekend of two weeks stands out.
 _BLOCKS = 24
 
 # About one fit in 200 whose blocks are in random order passes one of the tests.

@@ -1,7 +1,7 @@
 """`driftgauge dead-letters`: look at refused records, and send them back after a mend."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from heapq import nlargest
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from driftgauge.cli.options import TIME, config_option, read_settings
-from driftgauge.cli.printing import json_option, message, print_json, print_line, print_report
+from driftgauge.cli.printing import json_option, print_report
 from driftgauge.cli.requeue import Requeue
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
@@ -100,6 +100,7 @@ def _requeue(config_path: Path, reason: str, most: int, *, send: bool, as_json: 
     topic, group = settings.topics.dead_letters, f"{settings.group}.requeue.{reason}"
     sent: Counter[str] = Counter()
     passed: list[str] = []
+    left = 0
     with (
         Requeue(settings.kafka, topic, group) as requeue,
         TopicRange(settings.kafka, topic, 0, LAST_MS) as span,
@@ -114,30 +115,37 @@ def _requeue(config_path: Path, reason: str, most: int, *, send: bool, as_json: 
         for letters in span.batches():
             chosen, end = [], 0
             for record in map(read_letter, letters):
-                if sent.total() == most:
+                if send and sent.total() == most:
                     break
                 end = (record.letter.offset() or 0) + 1
                 if record.reason != reason:
                     continue
-                if record.is_whole and record.topic in settings.topics.events:
+                if not record.is_whole or record.topic not in settings.topics.events:
+                    passed.append(record.origin)
+                elif sent.total() < most:
                     chosen.append(record)
                     sent[record.topic] += 1
                 else:
-                    passed.append(record.origin)
+                    left += 1
             if send and end:
                 requeue.send(chosen, {letters[0].partition() or 0: end})
-            if sent.total() == most:
+            if send and sent.total() == most:
                 break
-    if as_json:
-        print_json({"is_sent": send, "sent": sent, "passed_by": passed})
-        return
-    if passed:
-        message(
-            f"passed by {len(passed):,}, whose letters do not hold them whole or whose topic is not read: "
-            f"{', '.join(passed[:_SHOWN_ORIGINS])}{', …' if len(passed) > _SHOWN_ORIGINS else ''}"
-        )
+    report = {"is_sent": send, "sent": sent, "left": left, "passed_by": passed}
+    print_report(report, lambda _: _describe_sent(sent, left, passed, send=send), as_json=as_json)
+
+
+def _describe_sent(sent: Mapping[str, int], left: int, passed: Sequence[str], *, send: bool) -> list[Block]:
     listed = ", ".join(f"{number:,} to {name}" for name, number in sorted(sent.items())) or "none"
-    print_line(f"sent {listed}" if send else f"would send {listed}; add --send to do it")
+    rest = f", and {left:,} more by --most" if left else ""
+    lines: list[Block] = [f"sent {listed}" if send else f"would send {listed}{rest}; add --send to do it"]
+    if passed:
+        more = ", …" if len(passed) > _SHOWN_ORIGINS else ""
+        lines.append(
+            f"passed by {len(passed):,}, whose letters do not hold them whole or whose topic is not read: "
+            f"{', '.join(passed[:_SHOWN_ORIGINS])}{more}"
+        )
+    return lines
 
 
 def _read(settings: Settings, from_ms: int | None) -> Iterator[RefusedRecord]:

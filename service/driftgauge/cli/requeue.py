@@ -6,6 +6,7 @@ from typing import Self
 
 from confluent_kafka import KafkaException, TopicPartition
 
+from driftgauge.events.records import FIRST_ORIGIN
 from driftgauge.kafka import client
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties
 from driftgauge.kafka.dead_letters import RefusedRecord
@@ -13,9 +14,6 @@ from driftgauge.kafka.metadata import failure
 from driftgauge.kafka.transaction import ANY
 
 __all__ = ["Requeue"]
-
-_FIRST_ORIGIN = "driftgauge.first-origin"
-"""The header with the place where a requeued record was first refused; it survives another refusal."""
 
 # More than a failover, 12 s.
 _TRANSACTION_S = 30.0
@@ -81,7 +79,7 @@ class Requeue:
             self._producer.begin_transaction()
             for record in records:
                 first = (
-                    [] if _FIRST_ORIGIN in dict(record.headers) else [(_FIRST_ORIGIN, record.origin.encode())]
+                    [] if FIRST_ORIGIN in dict(record.headers) else [(FIRST_ORIGIN, record.origin.encode())]
                 )
                 self._producer.produce(
                     record.topic,

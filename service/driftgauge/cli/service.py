@@ -99,6 +99,11 @@ def _check(
     schedules = [report_schedule(stream, now_ms) for stream in streams]
     memory = memory_bytes(settings, [stream.spec for stream in streams])
     warnings = [] if settings.kafka else [_NO_KAFKA]
+    judged = {key for stream in settings.streams for key in stream.segments}
+    for name, mapping in settings.inputs.items():
+        if unjudged := ", ".join(sorted(mapping.segments.keys() - judged)):
+            warnings.append(f"inputs.{name}.segments: no stream judges {unjudged}; see streams[].segments")
+    blocks = [f"warning: {warning}" for warning in warnings]
     warnings += [warning for schedule in schedules for warning in schedule.warnings]
     if as_json:
         print_json(
@@ -113,7 +118,6 @@ def _check(
     mapped = {topic: f"{mapping.encoding}, mapped" for topic, mapping in settings.inputs.items()}
     read = [f"{topic} ({mapped.get(topic, 'events in JSON')})" for topic in settings.topics.events]
     written = f"{settings.topics.windows} (results), {settings.topics.dead_letters} (refused records)"
-    blocks = [] if settings.kafka else [f"warning: {_NO_KAFKA}"]
     blocks += [f"topics: reads {', '.join(read)}", f"  writes {written}"]
     blocks += [line for schedule in schedules for line in describe_schedule(schedule)]
     parts = ", ".join(f"{part} {_to_mib(size)}" for part, size in memory.items())

@@ -42,6 +42,10 @@ class RawRecord(Protocol):
         """Return the offset."""
 
 
+FIRST_ORIGIN: Final = "driftgauge.first-origin"
+"""The header with the place where a record was first refused that was sent back after a mend."""
+
+
 def read_headers(record: RawRecord) -> Headers:
     """Return a record's headers; none where the client fails on a name that is not UTF-8."""
     try:

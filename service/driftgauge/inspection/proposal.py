@@ -49,11 +49,19 @@ _USUAL = 0.8
 # The letters of names, the likeliest first, and what the values of such a field are like.
 _NAMED: dict[str, tuple[Sequence[str], Callable[[Sequence[str]], bool]]] = {
     "stream": (
-        ("stream", "streamname", "modelname", "inferenceservicename", "collection"),
+        ("stream", "streamname", "modelname", "encodername", "inferenceservicename", "collection"),
         lambda texts: len(set(texts)) <= _FEW and bool(_stream_names(texts)),
     ),
     "model_version": (
-        ("modelversion", "xmodelversion", "xmodel", "embeddingmodel", "model"),
+        (
+            "modelversion",
+            "modelrevision",
+            "encoderversion",
+            "xmodelversion",
+            "xmodel",
+            "embeddingmodel",
+            "model",
+        ),
         lambda texts: len(set(texts)) <= _FEW,
     ),
     # A row is changed, or a call logged, more than once.
@@ -102,8 +110,12 @@ class _Field:
 
     @property
     def letters(self) -> str:
-        """The letters of its last name."""
-        return re.sub(r"[^a-z]", "", str(self).rpartition(".")[2].rpartition(" ")[2].lower())
+        """The letters of its last name, after those of the name before where it says little."""
+        *_, owner, last = [
+            "",
+            *(re.sub(r"[^a-z]", "", name) for name in re.split(r"[. ]", str(self).lower())),
+        ]
+        return owner + last if last in {"name", "version", "revision"} else last
 
     @property
     def is_past(self) -> bool:
@@ -288,8 +300,9 @@ def _describe(
         notes.append(f"where: {missing} of {read} records have no {found}, and are filtered, not refused")
     if conditions:
         mapping["where"] = conditions
-    named = {kind: _find_named(kind, fields, vector) for kind in _NAMED}
-    stream = named.pop("stream")
+    stream = _find_named("stream", fields, vector)
+    rest = [each for each in fields if each is not stream]
+    named = {kind: _find_named(kind, rest, vector) for kind in ("model_version", "event_id")}
     if stream is None:
         notes.append("stream: one for the whole topic, since no field names streams")
     mapping["stream"] = {"constant": topic} if stream is None else _shorten(stream.source)
