@@ -31,7 +31,7 @@ $(STAMP): requirements.lock pyproject.toml
 	  echo "The environment cannot be created. Remedy on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	@echo "Step 1 of 2: installing $$(grep -c '^[a-z].*==' requirements.lock) locked dependencies"
 	@log=$(VENV)/install.log; seconds=0; \
-	  $(BIN)/python -m pip install --disable-pip-version-check --require-hashes -r requirements.lock >$$log 2>&1 & \
+	  $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements.lock >$$log 2>&1 & \
 	  trap "kill $$!; exit 130" INT TERM; while kill -0 $$! 2>/dev/null; do sleep 1; seconds=$$((seconds + 1)); \
 	    [ $$((seconds % 5)) -ne 0 ] || printf '  %3d s: %s\n' $$seconds "$$(tail -n 1 $$log | cut -c 1-90)"; \
 	  done; wait $$! || { tail -n 20 $$log; exit 1; }
