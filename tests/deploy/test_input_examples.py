@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import yaml
 
 from tests.builders.input_examples import FOLDER, SCHEMAS, read_table, sample_of, summary_of
 from tests.cli.command import run
@@ -19,7 +20,7 @@ def test_readme_has_every_example():
 
 
 @pytest.mark.parametrize("name", OUTCOMES)
-def test_sample_is_read_by_its_example_and_by_what_init_proposes(name):
+def test_sample_is_read_by_its_example_and_by_what_init_proposes(name, snapshot):
     with serve_schemas(SCHEMAS) as url:
         proposed = run("init", sample_of(name), "--registry", url)
         checked = run(
@@ -32,6 +33,7 @@ def test_sample_is_read_by_its_example_and_by_what_init_proposes(name):
     accepted = re.match(r"\d+ records: (\d+) accepted", proposed.stderr)
     assert accepted is not None
     assert int(accepted[1]) >= OUTCOMES[name][0]
+    assert yaml.safe_load(proposed.stdout)["inputs"] == snapshot
 
 
 def test_command_prints_what_readme_shows(monkeypatch):

@@ -18,7 +18,7 @@ from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.configs import settings_in
 from tests.builders.events import build_event
 from tests.events.mapped import value
-from tests.events.schema_records import Schemas, framed
+from tests.events.schema_records import AVRO, Schemas, avro_schema, framed
 from tests.events.test_mapped_records import VALID_RECORDS, near_records
 from tests.examples import examples
 
@@ -207,6 +207,19 @@ def test_record_whose_schema_is_missing_is_pending(tmp_path, encoding):
     assert render(describe_summary(inspected, {})) == (
         "1 record: 0 accepted (0 events), 0 filtered, 0 refused, 1 without a schema yet"
     )
+
+
+def test_schema_that_comes_while_a_record_is_read_is_waited_for(tmp_path):
+    class Late(Schemas):
+        def find(self, schema_id, kind):
+            schema = super().find(schema_id, kind)
+            return schema if len(self.asked) > 1 else None
+
+    registry = {"url": "http://127.0.0.1:1"}
+    inspector = build(
+        tmp_path, {**MAPPING, "encoding": "avro"}, Late(_7=avro_schema(AVRO)), schema_registry=registry
+    )
+    assert [each.is_pending for each in inspect(inspector, framed(b""))] == [True]
 
 
 @pytest.mark.parametrize("encoding", [*sorted(VALID_RECORDS), None])

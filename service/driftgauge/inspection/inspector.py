@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,7 @@ from driftgauge.events.conditions import Unmet
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_reader
 from driftgauge.events.records import RawRecord, Records, credible_ms
-from driftgauge.events.rejection import Rejection
+from driftgauge.events.rejection import Rejection, SchemaPending
 from driftgauge.events.rows import BaselineContract
 from driftgauge.events.schemas import SchemaSource
 from driftgauge.inspection.fields import FoundFields, find_fields
@@ -91,9 +90,13 @@ class Inspector:
     def inspect(self, record: RawRecord, now_ms: int) -> InspectedRecord:
         """Return what the service makes of a record that is read at wall time `now_ms`."""
         found, unmet = FoundFields(), None
-        # The decoder reports why a record cannot be read.
-        with suppress(Exception):
+        try:
             found, unmet = self._find(record)
+        except SchemaPending:
+            # The schema may come at any moment, and then the decoder would know no dimension.
+            return InspectedRecord(record, 0, None, None, True, found, ())  # noqa: FBT003
+        except Exception:  # noqa: BLE001 - the decoder reports why a record cannot be read
+            found = FoundFields()
         unchecked = self._unchecked(found.dimensions)
         decoder = Decoder(
             [*self._contracts, *unchecked.values()],
