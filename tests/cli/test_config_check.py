@@ -96,6 +96,24 @@ def test_problems_of_all_kinds_are_reported_together_each_with_its_key(tmp_path)
     assert "Traceback" not in message
 
 
+def test_configuration_without_a_sound_stream_is_checked_to_its_end(tmp_path):
+    message = check(write_config(tmp_path, {"window": ["1h"]}, kafka={"no.such.property": 1}), status=2)
+    assert "did you mean windows?" in message
+    assert "Traceback" not in message
+
+
+def test_no_client_is_made_of_properties_that_run_code(tmp_path):
+    kafka = {
+        "bootstrap.servers": "b:1",
+        "group.id": "g",
+        "plugin.library.paths": "own",
+        "no.such.property": 1,
+    }
+    message = check(write_config(tmp_path, kafka=kafka), status=2)
+    assert "kafka.plugin.library.paths: would make librdkafka run code" in message
+    assert "no.such.property" not in message, "a client would say it"
+
+
 def test_registry_is_not_asked(tmp_path):
     save_baseline(tmp_path)
     check(write_config(tmp_path, inputs={"embeddings": MAPPING}, schema_registry=REGISTRY))
