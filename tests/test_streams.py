@@ -127,7 +127,7 @@ def test_unusable_baselines_of_all_streams_are_reported(tmp_path):
     save_baseline(tmp_path, "texts")
     (tmp_path / "broken.safetensors").write_bytes(b"not a baseline")
     expected = [
-        (of("missing", "absent"), "absent.safetensors does not exist; fit it: No such file"),
+        (of("missing", "absent"), "absent.safetensors does not exist; fit it"),
         (of("broken", "broken"), "broken.safetensors: not a baseline"),
         (of("sounds", "images"), "was fitted for stream images; fit one with --stream sounds"),
         (
