@@ -26,7 +26,7 @@ CLUSTERS = 6
 
 def test_load_of_unusable_file_names_path(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
-    with pytest.raises(BaselineError, match=r"x\.safetensors: does not exist; fit it"):
+    with pytest.raises(BaselineError, match=r"x\.safetensors does not exist; fit it"):
         load(path)
     os.mkfifo(path)
     with pytest.raises(BaselineError, match=r"x\.safetensors: cannot read.*a pipe, a device.*check the path"):
