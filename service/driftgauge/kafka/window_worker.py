@@ -120,7 +120,9 @@ class WindowWorker:
         self._telemetry.shards_held(self._shards.keys())
 
     def process(self, messages: Sequence[Message]) -> None:
-        """Apply the partials of a poll."""
+        """Apply the partials of a poll, and read changelogs."""
+        # In every state of the session, or the reader's client would show no pulse.
+        self._reader.poll()
         polled = sort_messages(messages, group=self._settings.windows_group)
         with self._telemetry.timed(Phase.APPLY):
             for message in polled.records:
@@ -145,7 +147,6 @@ class WindowWorker:
         Raises:
             TransactionAborted, ClientLost, AuthorizationError: As `Transaction.commit`.
         """
-        self._reader.poll()
         topics = (self._settings.partials_topic, self._settings.changelog_topic)
         read = [(topic, shard) for topic in topics for shard in self._shards]
         self._telemetry.stalled(self._stalled.step(read))
