@@ -83,10 +83,14 @@ class AssignmentLog:
     Attributes:
         log: The calls: "assign" with topic, index, offset and leader epoch of each partition; "unassign" with
             topic and index.
+        sought: What the client was made to validate, as "assign".
+        seek_error: The code of the error that each seek raises, if any.
     """
 
     def __init__(self) -> None:
         self.log: list[tuple[str, list[tuple[str | int, ...]]]] = []
+        self.sought: list[tuple[str | int, ...]] = []
+        self.seek_error: int | None = None
 
     def incremental_assign(self, partitions: Sequence[TopicPartition]) -> None:
         self.log.append(
@@ -98,6 +102,11 @@ class AssignmentLog:
 
     def get_watermark_offsets(self, partition: TopicPartition, *, cached: bool) -> tuple[int, int]:
         return -1001, -1001
+
+    def seek(self, partition: TopicPartition) -> None:
+        if self.seek_error is not None:
+            raise KafkaException(KafkaError(self.seek_error))
+        self.sought.append((partition.topic, partition.partition, partition.offset, partition.leader_epoch))
 
 
 class GroupConsumer(AssignmentLog, OffsetConsumer):

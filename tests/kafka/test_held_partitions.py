@@ -3,6 +3,7 @@
 from unittest.mock import Mock
 
 import pytest
+from confluent_kafka import KafkaError
 
 from driftgauge.core.counting.interval import ShardDelta
 from driftgauge.core.counting.partial import StreamTime
@@ -124,8 +125,10 @@ def test_paused_partitions_are_read_again_where_they_stopped(group, epoch):
     group.step()
     first, second = (group.held.find(each) for each in (FIRST, SECOND))
     first.read(40, 44, records=4)
-    first.leader_epoch = epoch
+    first.leader_epoch, first.is_validated = epoch, True
     group.held.pause([first])
+    # The client cannot validate a position without an epoch.
+    assert first.is_validated == (epoch < 0)
     group.clock.advance(0.6)
     group.held.pause([second])
     group.given()
@@ -190,3 +193,13 @@ def test_recreated_topic_is_read_from_its_beginning_whatever_was_truncated(group
     group.step()
     source = group.held.find(FIRST)
     assert (source.topic_id, source.position, source.begins, source.missing) == ("id-2", 3, True, 0)
+
+
+def test_client_validates_a_position_once_it_lets(group):
+    group.held.assign([FIRST])
+    group.consumer.seek_error = KafkaError._STATE
+    group.step()
+    assert group.consumer.sought == []
+    group.consumer.seek_error = None
+    group.step()
+    assert group.consumer.sought == [(*FIRST, 40, 5)]

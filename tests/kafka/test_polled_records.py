@@ -111,6 +111,9 @@ class SimulatedConsumer:
         for each in partitions:
             del self._positions[each.topic, each.partition]
 
+    def seek(self, partition: TopicPartition) -> None:
+        self._positions[partition.topic, partition.partition] = partition.offset
+
     def committed(self, asked: Sequence[TopicPartition], *, timeout: float) -> list[TopicPartition]:
         return [
             TopicPartition(

@@ -11,7 +11,7 @@ Here alone partitions are given to the client and taken from it: the client read
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from driftgauge.clock import Clock
 from driftgauge.core.counting.partial import PartitionProgress
@@ -148,6 +148,8 @@ class HeldPartitions:
         for source in sources:
             self._states[source.partition] = _Paused(source, until_s)
             source.awaits_schema = True
+            # The log may be truncated meanwhile; the client cannot validate a position without an epoch.
+            source.is_validated = source.leader_epoch < 0
         self._sync_client()
 
     def step(self) -> list[SourcePartition]:
@@ -178,7 +180,27 @@ class HeldPartitions:
             started.append(source)
         if resumed or started:
             self._sync_client()
+        self._validate_positions()
         return started
+
+    def _validate_positions(self) -> None:
+        """Make the client validate its positions against the leaders' epochs, to detect truncated logs.
+
+        The client validates on a seek, and refuses a seek just after an assignment. Of three unclean
+        elections in chaos runs an assignment with its epoch found two, and the third lost 100 of 300 events
+        unmarked (librdkafka 2.16). A seek asks for more epochs, and a client may deadlock while a leader goes
+        away (librdkafka issue 5476): that ends the process by its pulse, and loses nothing.
+        """
+        for source in self.reading:
+            if source.is_validated:
+                continue
+            try:
+                self._consumer.seek(source.start())
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError._STATE:
+                    raise
+            else:
+                source.is_validated = True
 
     def _poll_barrier(self) -> dict[Partition, Start]:
         """Return the starts of the partitions that have passed the barrier."""

@@ -30,6 +30,7 @@ class SourcePartition:
         end_asked_ms: The wall time just before the end offset was requested.
         leader_epoch: The leader epoch of the last record read; -1 where unknown.
         is_truncated: The log was truncated below `committed`; records written since may be missed.
+        is_validated: The client has been made to validate the position against the leader's epoch.
         awaits_schema: No record has been read since one came whose schema is unknown.
         records: The number of records read after `committed`.
         skipped_at_start: The offsets without a record that were passed by the first message after a start.
@@ -48,6 +49,7 @@ class SourcePartition:
     end_asked_ms: int = 0
     leader_epoch: int = -1
     is_truncated: bool = False
+    is_validated: bool = False
     awaits_schema: bool = False
     records: int = 0
     skipped_at_start: int = 0
@@ -90,14 +92,12 @@ class SourcePartition:
             since_ms=now_ms,
             leader_epoch=start.leader_epoch,
             is_truncated=start.is_truncated,
+            # The client cannot validate a position without an epoch.
+            is_validated=start.leader_epoch < 0,
         )
 
     def start(self) -> TopicPartition:
-        """Return the partition with the position and epoch at which the client is made to read it.
-
-        By the epoch the client finds that the log was truncated below the position and has grown again, as in
-        an unclean election (measured, librdkafka 2.16: an assignment is enough, and needs no seek).
-        """
+        """Return the partition with the position and epoch at which the client is made to read it."""
         self._is_at_start = True
         topic, index = self.partition
         return TopicPartition(topic, index, self.position, leader_epoch=self.leader_epoch)
@@ -147,8 +147,8 @@ class SourcePartition:
             self.committed = self.position = end
         else:
             self.is_truncated = True
-        # With the old epoch the client would report the same truncation again.
-        self.leader_epoch = -1
+        # With the old epoch the client would report the same truncation on every validation.
+        self.is_validated, self.leader_epoch = True, -1
 
     def commit(self) -> None:
         """Record that the position is committed."""
