@@ -225,7 +225,7 @@ class Service:
             else:
                 telemetry.partitions_known({settings.partials_topic: settings.shards})
                 reader = self._watch(f"the reader of {settings.changelog_topic}", stack)
-                changelog = client.range_consumer(internal, reader.beat)
+                changelog = client.groupless_consumer(internal, reader.beat)
                 stack.callback(changelog.close)
                 worker = WindowWorker(
                     settings,
