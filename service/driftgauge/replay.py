@@ -67,7 +67,7 @@ class RecordReplay:
             ConfigError: The topic's mapping cannot be used.
         """
         self.topic = topic
-        inputs = {name: each for name, each in settings.inputs.items() if name == topic}
+        inputs = settings.inputs_of(topic)
         self._decoder = build_decoder(
             streams, settings.allowed_lead, settings.largest_record, inputs, schemas, age_ms=age_ms
         )

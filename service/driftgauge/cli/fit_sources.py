@@ -158,7 +158,7 @@ def _read_records(
     from driftgauge.kafka.schema_registry import open_schema_registry
     from driftgauge.report.topic_range import TopicRange
 
-    inputs = {name: each for name, each in settings.inputs.items() if name == wanted.topic}
+    inputs = settings.inputs_of(wanted.topic)
     mapped = [key for mapping in inputs.values() for key in mapping.segments]
     wanted = replace(wanted, keys=wanted.keys or mapped)
     with open_schema_registry(settings, inputs.values(), SYSTEM_CLOCK) as schemas:

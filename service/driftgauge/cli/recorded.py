@@ -31,6 +31,7 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.durations import format_duration
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.errors import InputError
+from driftgauge.events.records import OLDEST_MS
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.files import writing
 from driftgauge.records.descriptions import BaselineDescription
@@ -148,7 +149,7 @@ def _replaying(
         raise InputError(fault)
     settings = read_settings(config_path, connects=not files)
     topic = choose_topic(settings, topic)
-    inputs = [each for name, each in settings.inputs.items() if name == topic]
+    inputs = settings.inputs_of(topic).values()
     with (
         show_progress() as track,
         counted_refusals() as refusals,
@@ -161,7 +162,7 @@ def _replaying(
             refusals=refusals,
             topic=topic,
             schemas=schemas,
-            **({} if files else {"age_ms": settings.allowed_age}),
+            age_ms=OLDEST_MS if files else settings.allowed_age,
         )
         if files:
             yield replay, replay.count(RecordFiles(files, topic, track))

@@ -188,6 +188,10 @@ class Settings(BaseSettings, Section):
         """The topic of the changelogs, one partition per shard."""
         return _internal_topic(self.topics, self.group, "changelog", self.shards)
 
+    def inputs_of(self, topic: str) -> dict[str, InputSettings]:
+        """Return the inputs of one topic alone; none where its records are in the service's contract."""
+        return {name: each for name, each in self.inputs.items() if name == topic}
+
     def __repr__(self) -> str:
         return f"Settings({self.model_dump(mode='json')})"
 

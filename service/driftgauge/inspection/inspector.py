@@ -89,14 +89,13 @@ class Inspector:
 
     def inspect(self, record: RawRecord, now_ms: int) -> InspectedRecord:
         """Return what the service makes of a record that is read at wall time `now_ms`."""
-        found, unmet = FoundFields(), None
         try:
             found, unmet = self._find(record)
         except SchemaPending:
             # The schema may come at any moment, and then the decoder would know no dimension.
-            return InspectedRecord(record, 0, None, None, True, found, ())  # noqa: FBT003
+            return InspectedRecord(record, 0, None, None, True, FoundFields(), ())  # noqa: FBT003
         except Exception:  # noqa: BLE001 - the decoder reports why a record cannot be read
-            found = FoundFields()
+            found, unmet = FoundFields(), None
         unchecked = self._unchecked(found.dimensions)
         decoder = Decoder(
             [*self._contracts, *unchecked.values()],

@@ -167,7 +167,7 @@ def _replay(
     streams = load_streams(settings)
     descriptions = describe_baselines(streams)
     topic = choose_topic(settings, None, "report what `driftgauge replay --json --topic` prints of one")
-    inputs = [each for name, each in settings.inputs.items() if name == topic]
+    inputs = settings.inputs_of(topic).values()
     with open_schema_registry(settings, inputs, clock) as schemas:
         replay = RecordReplay(streams, settings, clock=clock, refusals=refusals, topic=topic, schemas=schemas)
         for result in replay.count(RecordFiles(paths, topic, track)):
