@@ -1,6 +1,6 @@
 """Drift of each kind, found and named: `python -m tests.bench.power`, seven minutes and more.
 
-The cases of `power_cases.py`, scored as the service scores them. For each case: the share of windows found at
+The cases, scored as the service scores them. For each case: the share of windows found at
 p < 0.01 as shipped, with the standard error over splits; the same at the 1 % quantile of the p-values of
 clean windows; by MMD at its own; the paired difference of these two; and the kinds that the found windows
 name.
