@@ -206,8 +206,8 @@ def waiting_parts_passed() -> None:
 
 def changelog_uncommitted() -> None:
     """Restore shards from the records of aborted transactions too."""
-    client.groupless_consumer = lambda properties, on_statistics=None: client._consumer(
-        properties, {"auto.offset.reset": "earliest", "isolation.level": "read_uncommitted"}, on_statistics
+    client.range_consumer = lambda properties, on_statistics=None: client._consumer(
+        properties, {"isolation.level": "read_uncommitted"}, on_statistics
     )
 
 

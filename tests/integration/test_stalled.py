@@ -93,12 +93,26 @@ def assert_completed(case: Case, service: ReplicaProcess, counts: dict[WindowKey
     wait_until_shown([service], case.final_results())
 
 
+# A process ends that was suspended for a minute, as one does that stands still.
+LONG_SUSPENDED = """
+from driftgauge.kafka import pulse
+pulse._LONGEST_S = 3_600
+from driftgauge.cli import main
+main()
+"""
+
+
 def test_partitions_of_paused_replica_are_not_idle(tmp_path: Path, bootstrap: str) -> None:
-    case = make_case(tmp_path, bootstrap, 4, **{"session.timeout.ms": 60_000, "max.poll.interval.ms": 60_000})
+    case = make_case(
+        tmp_path, bootstrap, 4, **{"session.timeout.ms": 600_000, "max.poll.interval.ms": 600_000}
+    )
     events = hours(4)
     with ExitStack() as running:
         windows = running.enter_context(case.serve(role="windows"))
-        paused, running_replica = (running.enter_context(case.serve(name, role="count")) for name in "ab")
+        paused, running_replica = (
+            running.enter_context(case.serve(name, role="count", program=("-c", LONG_SUSPENDED)))
+            for name in "ab"
+        )
         for replica in (paused, running_replica):
             replica.wait_for(
                 "its half of the partitions", lambda each=replica: len(held_partitions(each.scrape())) == 2

@@ -47,7 +47,16 @@ WITHOUT_PULSE = """
 from driftgauge.kafka import pulse
 pulse._LONGEST_S = 15
 beat = pulse.Pulse.beat
-pulse.Pulse.beat = lambda self, statistics: {name!r} in self._client or beat(self, statistics)
+pulse.Pulse.beat = lambda self, statistics="": {name!r} in self._client or beat(self, statistics)
+from driftgauge.cli import main
+main()
+"""
+# A call waits with the interpreter's lock, as calls of a deadlocked client do.
+FROZEN = """
+import ctypes, threading
+from driftgauge.kafka import pulse
+pulse._LONGEST_S = 15
+threading.Timer(10, lambda: ctypes.PyDLL(None).sleep(3_600)).start()
 from driftgauge.cli import main
 main()
 """
@@ -190,6 +199,13 @@ def test_client_without_a_pulse_ends_the_process(tmp_path: Path, listeners: List
         assert service.wait_for_exit(within_s=PATIENCE_S) == 1
         (entry,) = service.logged("a Kafka client is dead, so the process ends; nothing is lost")
         assert name in str(entry["client"])
+
+
+def test_frozen_interpreter_ends_the_process(tmp_path: Path, listeners: Listeners) -> None:
+    case = Case(tmp_path, listeners.bootstrap)
+    with case.serve(program=("-c", FROZEN)) as service:
+        assert service.wait_for_exit(within_s=PATIENCE_S) == 1
+        assert "line 5 in <lambda>" in service.log_tail(), "the stacks of all threads"
 
 
 def test_failed_login_is_told_from_an_outage(tmp_path: Path, listeners: Listeners) -> None:

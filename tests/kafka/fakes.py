@@ -100,9 +100,6 @@ class AssignmentLog:
     def incremental_unassign(self, partitions: Sequence[TopicPartition]) -> None:
         self.log.append(("unassign", [(each.topic, each.partition) for each in partitions]))
 
-    def get_watermark_offsets(self, partition: TopicPartition, *, cached: bool) -> tuple[int, int]:
-        return -1001, -1001
-
     def seek(self, partition: TopicPartition) -> None:
         if self.seek_error is not None:
             raise KafkaException(KafkaError(self.seek_error))

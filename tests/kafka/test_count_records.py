@@ -302,7 +302,7 @@ def test_records_read_are_accepted_filtered_or_rejected(batches):
 def test_truncation_is_forgotten_with_the_partition():
     """Another member may have counted on: the partition begins where that one committed."""
     worker = Worker()
-    truncated = KafkaError(KafkaError._LOG_TRUNCATION, "broker end offset is 2")
+    truncated = KafkaError(KafkaError._AUTO_OFFSET_RESET, "broker end offset is 2")
     worker.process(SOUND, SOUND, SOUND)
     worker.worker.process([MappedRecord(None, offset=3, error=truncated)])
     assert worker.telemetry.records_read.call_args.args[0][TOPIC, ACCEPTED] == 3, "counted before the loss"

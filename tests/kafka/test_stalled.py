@@ -1,9 +1,12 @@
 """Partitions whose stable offset is stalled by an open transaction."""
 
+from contextlib import nullcontext
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftgauge.errors import ClientLost
 from driftgauge.kafka.stalled import StableOffsets, StalledOffsets
 from tests.builders.clocks import ManualClock
 from tests.harness.cluster import Cluster
@@ -58,27 +61,52 @@ def test_step_asks_for_both_offsets_every_interval():
     stalled = StalledOffsets(admin, clock.clock.monotonic_s)
     for number in range(9):
         clock.advance(5)
-        assert stalled.step([FIRST]) == {}
+        assert stalled.step({FIRST: None}) == {}
         assert len(admin.asked) == 2 * (number + 1)
-        assert stalled.step([FIRST]) == {}, "the answers are still to come"
+        assert stalled.step({FIRST: None}) == {}, "the answers are still to come"
         assert admin.stable[-2:] == [False, True]
         admin.answer(2 * number, FIRST, 9)
         admin.answer(2 * number + 1, FIRST, 5)
-    assert stalled.step([FIRST]) == {FIRST: 40.0}
+    assert stalled.step({FIRST: None}) == {FIRST: 40.0}
     assert len(admin.asked) == 18, "it is not time yet"
 
 
 def test_step_waits_for_missing_answer():
     admin, clock = SlowAdmin(), ManualClock()
     stalled = StalledOffsets(admin, clock.clock.monotonic_s)
-    stalled.step([FIRST])
+    stalled.step({FIRST: None})
     admin.answer(0, FIRST, 9)
     clock.advance(100)
-    stalled.step([FIRST])
+    stalled.step({FIRST: None})
     assert len(admin.asked) == 2
     admin.answer(1, FIRST, 5)
-    stalled.step([FIRST])
+    stalled.step({FIRST: None})
     assert len(admin.asked) == 4
+
+
+@pytest.mark.parametrize(
+    ("positions", "is_lost"),
+    [
+        ([5] * 14, True),
+        ([5] * 13, False),
+        ([-2] * 14, True),
+        ([9] * 14, False),
+        ([None] * 14, False),
+        # It read on, or was not read for a moment.
+        ([*[5] * 7, *[6] * 7], False),
+        ([*[5] * 7, None, *[5] * 7], False),
+    ],
+)
+def test_client_that_reads_nothing_for_a_minute_is_lost(positions, is_lost):
+    admin, clock = SlowAdmin(), ManualClock()
+    stalled = StalledOffsets(admin, clock.clock.monotonic_s)
+    with pytest.raises(ClientLost, match=r"partials\[0\]") if is_lost else nullcontext():
+        for number, position in enumerate(positions):
+            clock.advance(5)
+            stalled.step({FIRST: position})
+            admin.answer(2 * number, FIRST, 9)
+            admin.answer(2 * number + 1, FIRST, 9)
+    assert stalled.high == {FIRST: 9}
 
 
 @pytest.mark.broker
@@ -91,7 +119,7 @@ def test_open_transaction_is_stalled_until_it_ends(bootstrap):
         writer.begin_transaction()
         writer.produce(cluster.events, b"open", partition=1)
         assert writer.flush(10) == 0
-        partitions = [(cluster.events, 0), (cluster.events, 1)]
+        partitions = {(cluster.events, 0): None, (cluster.events, 1): None}
 
         def look():
             clock.advance(1)

@@ -24,24 +24,28 @@ _BATCHES = 5
 
 
 class ChangelogReader:
-    """Reads the changelogs of shards from their beginning, outside any consumer group."""
+    """Reads the changelogs of shards from their beginning, outside any consumer group.
+
+    Attributes:
+        positions: The next offset to read of each shard that is read; negative before its first record.
+    """
 
     def __init__(self, consumer: Consumer, topic: str) -> None:
         self._consumer = consumer
         self._topic = topic
-        self._positions: dict[int, int] = {}
+        self.positions: dict[int, int] = {}
         self._values: dict[int, dict[bytes, bytes]] = {}
         self._damaged: dict[int, str] = {}
 
     def begin(self, shard: int) -> None:
         """Start to read a shard's changelog from its beginning."""
         self.end(shard)
-        self._positions[shard], self._values[shard] = OFFSET_BEGINNING, {}
+        self.positions[shard], self._values[shard] = OFFSET_BEGINNING, {}
         self._consumer.incremental_assign([TopicPartition(self._topic, shard, OFFSET_BEGINNING)])
 
     def end(self, shard: int) -> None:
         """Stop reading a shard's changelog, and forget its values."""
-        if self._positions.pop(shard, None) is not None:
+        if self.positions.pop(shard, None) is not None:
             self._consumer.incremental_unassign([TopicPartition(self._topic, shard)])
             del self._values[shard]
             self._damaged.pop(shard, None)
@@ -61,14 +65,14 @@ class ChangelogReader:
             polled = sort_messages(messages)
             for message in polled.records:
                 shard = message.partition()
-                if shard in self._positions:
-                    self._positions[shard] = (message.offset() or 0) + 1
+                if shard in self.positions:
+                    self.positions[shard] = (message.offset() or 0) + 1
                     self._put(self._values[shard], message.key() or b"", message.value())
             for (_, shard), end in polled.ends.items():
-                if shard in self._positions:
-                    self._positions[shard] = max(self._positions[shard], end)
+                if shard in self.positions:
+                    self.positions[shard] = max(self.positions[shard], end)
             self._damaged |= {
-                shard: what for (_, shard), what in polled.damaged.items() if shard in self._positions
+                shard: what for (_, shard), what in polled.damaged.items() if shard in self.positions
             }
             for lost in polled.lost:
                 text = f"{name_partition(lost)} was truncated while it was read; new clients read it again"
@@ -85,7 +89,7 @@ class ChangelogReader:
         if shard in self._damaged:
             message = f"{self._topic}[{shard}]: {self._damaged[shard]}; {DAMAGED_REMEDY}"
             raise StateError(message)
-        return self._positions[shard] >= end or end == 0
+        return self.positions[shard] >= end or end == 0
 
     def content(self, shard: int) -> Mapping[Key, Value]:
         """Return the values of a shard's changelog by key.

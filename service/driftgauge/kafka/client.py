@@ -128,17 +128,14 @@ def fetched_bytes(properties: KafkaProperties) -> int:
     return int(own["queued.max.messages.kbytes"]) * 1024 + int(own["fetch.max.bytes"])
 
 
-def groupless_consumer(properties: KafkaProperties, on_statistics: OnStatistics | None = None) -> Consumer:
-    """Return a consumer without a group, which goes on at the earliest record where its offset is deleted.
-
-    Arguments as `consumer`.
-    """
-    return _consumer(properties, {"auto.offset.reset": "earliest"}, on_statistics)
+def groupless_consumer(properties: KafkaProperties) -> Consumer:
+    """Return a consumer without a group, which goes on at the earliest record where its offset is deleted."""
+    return _consumer(properties, {"auto.offset.reset": "earliest"})
 
 
-def range_consumer(properties: KafkaProperties) -> Consumer:
-    """Return a consumer without a group that reads partitions from given offsets."""
-    return _consumer(properties, {})
+def range_consumer(properties: KafkaProperties, on_statistics: OnStatistics | None = None) -> Consumer:
+    """Return a consumer without a group that reads partitions from given offsets; arguments as `consumer`."""
+    return _consumer(properties, {}, on_statistics)
 
 
 def _consumer(

@@ -83,6 +83,7 @@ class CountWorker:
         self._ends = EndOffsets(self._held, admin, clock, interval_ms=settings.commit_interval)
         self._culprits = Culprits(clock.monotonic_s)
         self._counts = IntervalCounts()
+        self._damaged: set[Partition] = set()  # the client repeats their next batch, and gives no record
         self._commits = 0
         self._committed_s = clock.monotonic_s()
 
@@ -93,6 +94,7 @@ class CountWorker:
     def process(self, messages: Sequence[Message]) -> None:
         """Decode and count the messages of a poll; buffer the rejected ones."""
         polled = sort_messages(messages, group=self._settings.group)
+        self._damaged |= polled.damaged.keys()
         if polled.records:
             self._count_past_culprits(polled.records)
         # A partition may have been paused before its end.
@@ -115,7 +117,11 @@ class CountWorker:
             TransactionAborted, ClientLost, AuthorizationError: As `Transaction.commit`.
         """
         self._topics.poll()
-        self._telemetry.stalled(self._stalled.step([*self._held]))
+        positions: dict[Partition, int | None] = dict.fromkeys(self._held)
+        for source in self._held.reading:
+            if source.partition not in self._damaged:
+                positions[source.partition] = source.position
+        self._telemetry.stalled(self._stalled.step(positions))
         self._restart_replaced()
         for source in self._held.step():
             self._counts.add_loss(source.partition, source.loss)
@@ -143,6 +149,7 @@ class CountWorker:
     def drop(self, partitions: Collection[Partition]) -> None:
         """Stop counting these partitions, without a commit."""
         self._held.release(partitions)
+        self._damaged.difference_update(partitions)
         self._culprits.drop(partitions)
         self._telemetry.waiting_for_schema(self._without_schema())
 
@@ -286,10 +293,9 @@ class CountWorker:
         self._telemetry.offsets_skipped(counts.skipped)
         self._telemetry.waiting_for_schema(self._without_schema())
         for source in self._held.started:
-            topic, index = source.partition
-            _, end = self._consumer.get_watermark_offsets(TopicPartition(topic, index), cached=True)
-            if end >= 0:
-                self._telemetry.read_to(topic, index, position=source.position, end=end)
+            end = self._stalled.high.get(source.partition)
+            if end is not None:
+                self._telemetry.read_to(*source.partition, position=source.position, end=end)
 
     def _without_schema(self) -> list[Partition]:
         return [source.partition for source in self._held.started if source.awaits_schema]

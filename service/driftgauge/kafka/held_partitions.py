@@ -189,7 +189,7 @@ class HeldPartitions:
         The client validates on a seek, and refuses a seek just after an assignment. Of three unclean
         elections in chaos runs an assignment with its epoch found two, and the third lost 100 of 300 events
         unmarked (librdkafka 2.16). A seek asks for more epochs, and a client may deadlock while a leader goes
-        away (librdkafka issue 5476): that ends the process by its pulse, and loses nothing.
+        away (librdkafka issue 5476): that ends the process (`pulse`), and loses nothing.
         """
         for source in self.reading:
             if source.is_validated:

@@ -20,8 +20,6 @@ _log = logging.getLogger(__name__)
 
 # The client reports the end of a truncated log in its message text only.
 _TRUNCATED_AT = re.compile(r"broker end offset is (\d+)")
-# Retention deleted the position, or the log was truncated and has grown again.
-_POSITION_LOST = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ def sort_messages(messages: Sequence[Message], *, group: str | None = None) -> P
         at = message.topic() or "", -1 if index is None else index
         if error.code() == KafkaError._PARTITION_EOF:
             found.ends[at] = message.offset() or 0
-        elif error.code() in _POSITION_LOST:
+        elif error.code() == KafkaError._AUTO_OFFSET_RESET:
             _log.error(
                 "the log no longer holds the consumer's position; the partition is started again",
                 extra={

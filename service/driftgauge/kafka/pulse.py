@@ -1,19 +1,29 @@
-"""The pulse of a Kafka client, which shows that its main thread is alive."""
+"""Signs of life: of a Kafka client, whose main thread may deadlock, and of the interpreter."""
 
+import faulthandler
 from collections.abc import Callable
 from typing import Final
 
 from driftgauge.telemetry.logs import end_process
 
-__all__ = ["INTERVAL_MS", "Pulse"]
+__all__ = ["INTERVAL_MS", "Pulse", "expect_progress"]
 
 INTERVAL_MS: Final = 5_000
 """How often a client makes statistics."""
 
 # Longer than any batch or commit of a role, which polls in between.
 _LONGEST_S: Final = 60.0
-# Time in which this process did not run, because it was suspended, is not silence of the client.
-_LONGEST_STEP_S: Final = 1.0
+_STANDARD_ERROR: Final = 2
+
+
+def expect_progress() -> None:
+    """End the process with status 1, all stacks on standard error, unless this is called again in a minute.
+
+    Some calls of a client wait for its main thread and hold the interpreter's lock meanwhile (confluent-kafka
+    2.16: `incremental_assign`, `consumer_group_metadata`): a deadlocked client then stops every Python
+    thread, also those that would notice, and the handlers of signals. This timer needs no lock.
+    """
+    faulthandler.dump_traceback_later(_LONGEST_S, exit=True, file=_STANDARD_ERROR)
 
 
 class Pulse:
@@ -32,22 +42,19 @@ class Pulse:
         self._client = client
         self._monotonic = monotonic
         self._end = end
-        self._checked_s = monotonic()
-        self._silent_s = 0.0
+        self._beat_s = monotonic()
 
-    def beat(self, _statistics: str) -> None:
+    def beat(self, _statistics: str = "") -> None:
         """Note a pulse; the client's `stats_cb`."""
-        self._silent_s = 0.0
+        self._beat_s = self._monotonic()
 
     def check(self) -> None:
-        """End the process if the client is dead; called several times a second."""
-        now_s = self._monotonic()
-        self._silent_s += min(now_s - self._checked_s, _LONGEST_STEP_S)
-        self._checked_s = now_s
-        if self._silent_s > _LONGEST_S:
+        """End the process if the client is dead."""
+        silent_s = self._monotonic() - self._beat_s
+        if silent_s > _LONGEST_S:
             self._end(
                 "a Kafka client is dead, so the process ends; nothing is lost",
                 client=self._client,
-                silent_s=round(self._silent_s),
+                silent_s=round(silent_s),
                 remedy="none: a supervisor starts the process again; if this repeats, report it",
             )

@@ -1,5 +1,6 @@
 """The replica's service: each role runs in its own thread, one session after another, until it is stopped."""
 
+import faulthandler
 import gc
 import threading
 import uuid
@@ -21,7 +22,7 @@ from driftgauge.kafka.clock import ClockGuard
 from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.metadata import has_controller, message_limit, missing_topics
-from driftgauge.kafka.pulse import Pulse
+from driftgauge.kafka.pulse import Pulse, expect_progress
 from driftgauge.kafka.rights import connection_refused
 from driftgauge.kafka.session import Session, Worker
 from driftgauge.kafka.shared_admin import SharedAdmin
@@ -103,8 +104,10 @@ class Service:
         while any(thread.is_alive() for thread in threads):
             for thread in threads:
                 thread.join(_JOIN_S)
+            expect_progress()
             for pulse in list(self._pulses):
                 pulse.check()
+        faulthandler.cancel_dump_traceback_later()
         if self._failure is not None:
             raise self._failure
 
@@ -186,7 +189,10 @@ class Service:
         with ExitStack() as stack:
             admin = SharedAdmin(partial(client.admin, settings.kafka), clock)
             group = _group(settings, role)
-            pulse = self._watch(f"the consumer of the group {group}", stack)
+            pulse = Pulse(f"the consumer of the group {group}", clock.monotonic_s)
+            pulses = {pulse}
+            # Closing a client may stand still as well.
+            stack.callback(self._pulses.difference_update, pulses)
             # Their records have no checksum of their own, so the client checks that of their batch.
             internal: client.KafkaProperties = {"check.crcs": True, **settings.kafka}
             read = settings.kafka if role is Role.COUNT else internal
@@ -224,8 +230,9 @@ class Service:
                 topics = list(settings.topics.events)
             else:
                 telemetry.partitions_known({settings.partials_topic: settings.shards})
-                reader = self._watch(f"the reader of {settings.changelog_topic}", stack)
-                changelog = client.groupless_consumer(internal, reader.beat)
+                reader = Pulse(f"the reader of {settings.changelog_topic}", clock.monotonic_s)
+                pulses.add(reader)
+                changelog = client.range_consumer(internal, reader.beat)
                 stack.callback(changelog.close)
                 worker = WindowWorker(
                     settings,
@@ -239,17 +246,13 @@ class Service:
                     clock=clock,
                 )
                 topics = [settings.partials_topic]
+            # From here on the session polls; what came before may have taken long.
+            for each in pulses:
+                each.beat()
+            self._pulses.update(pulses)
             yield Session(
                 topics, worker, consumer=consumer, transaction=transaction, telemetry=telemetry, clock=clock
             )
-
-    def _watch(self, name: str, stack: ExitStack) -> Pulse:
-        """Return the pulse of a client that is made next; the stack ends it after the client is closed."""
-        pulse = Pulse(name, self._clock.monotonic_s)
-        self._pulses.add(pulse)
-        # Closing a client may stand still as well.
-        stack.callback(self._pulses.discard, pulse)
-        return pulse
 
 
 def _group(settings: Settings, role: Role) -> str:

@@ -1,11 +1,12 @@
-"""Stalled partitions: a transaction does not end, so the last stable offset does not advance."""
+"""Partitions that do not advance: a transaction stays open, or the client has stopped to read."""
 
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from driftgauge.core.partition import Partition
+from driftgauge.core.partition import Partition, name_partitions
+from driftgauge.errors import ClientLost
 from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.shared_admin import SharedAdmin
 
@@ -14,6 +15,8 @@ __all__ = ["StableOffsets", "StalledOffsets"]
 _INTERVAL_S: Final = 5.0
 # Within this time brokers have looked twice for transactions that timed out, and aborted them.
 _AFTER_S: Final = 40.0
+# For a minute, in which a poll takes from every partition that has records.
+_UNREAD_ANSWERS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,34 +70,51 @@ class StableOffsets:
 
 
 class StalledOffsets:
-    """Asks brokers every 5 s, without blocking, which partitions are stalled."""
+    """Asks brokers every 5 s, without blocking, how far partitions can be read.
+
+    A client has been seen to deliver nothing of a partition for minutes, without an error and with a pulse,
+    while another read all of it (librdkafka 2.16). Answers are counted, not seconds, because a partition
+    whose leader is away has none.
+
+    Attributes:
+        high: The high watermarks of the last answer.
+    """
 
     def __init__(self, admin: SharedAdmin, monotonic: Callable[[], float]) -> None:
         self._high = LogOffsets(admin)
         self._stable = LogOffsets(admin, stable=True)
         self._monotonic = monotonic
         self._offsets = StableOffsets(_AFTER_S)
+        self._unread: dict[Partition, tuple[int, int]] = {}  # the position, and in how many answers
+        self.high: dict[Partition, int] = {}
         self._asked_s = -math.inf
         self._high_answers: dict[Partition, int] | None = {}
         self._stable_answers: dict[Partition, int] | None = {}
 
-    def step(self, partitions: Collection[Partition]) -> dict[Partition, float]:
+    def step(self, positions: Mapping[Partition, int | None]) -> dict[Partition, float]:
         """Return the stalled ones of these partitions, and for how many seconds each is stalled.
 
         The method does not wait: each call collects answers, and asks again when it is time.
+
+        Args:
+            positions: The next offset to read of each partition; None where it is not being read.
+
+        Raises:
+            ClientLost: The client has not read on for a minute, though brokers have records to give.
         """
         now_s = self._monotonic()
-        self._collect()
-        self._offsets.keep(partitions)
+        self._unread = {at: unread for at, unread in self._unread.items() if positions.get(at) is not None}
+        self._collect(positions)
+        self._offsets.keep(positions)
         is_answered = self._high_answers is not None and self._stable_answers is not None
         if is_answered and (now_s - self._asked_s >= _INTERVAL_S):
             self._asked_s = now_s
             self._high_answers = self._stable_answers = None
-            self._high.request(partitions)
-            self._stable.request(partitions)
+            self._high.request(positions)
+            self._stable.request(positions)
         return self._offsets.stalled_s
 
-    def _collect(self) -> None:
+    def _collect(self, positions: Mapping[Partition, int | None]) -> None:
         """Observe the answers once both have arrived."""
         was_open = self._high_answers is None or self._stable_answers is None
         if self._high_answers is None:
@@ -103,3 +123,22 @@ class StalledOffsets:
             self._stable_answers = self._stable.collect()
         if was_open and self._high_answers is not None and self._stable_answers is not None:
             self._offsets.observe(self._stable_answers, self._high_answers, self._asked_s)
+            self.high = self._high_answers
+            self._require_reading(positions, self._stable_answers)
+
+    def _require_reading(
+        self, positions: Mapping[Partition, int | None], stable: Mapping[Partition, int]
+    ) -> None:
+        unread = {}
+        for at, end in stable.items():
+            position = positions.get(at)
+            if position is not None and position < end:
+                known, answers = self._unread.get(at, (position, 0))
+                unread[at] = position, answers + 1 if known == position else 1
+        self._unread = unread
+        if dead := [at for at, (_, answers) in unread.items() if answers > _UNREAD_ANSWERS]:
+            message = (
+                f"the client has read nothing of {name_partitions(dead)} for a minute, though there are "
+                "records; new clients read on"
+            )
+            raise ClientLost(message)

@@ -7,7 +7,9 @@ in one transaction.
 import logging
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
@@ -19,7 +21,7 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.core.windows.work_budget import WorkBudget
 from driftgauge.errors import BrokerError, DriftgaugeError, StateError, TransactionAborted
-from driftgauge.kafka.calls import CALL_S
+from driftgauge.kafka.calls import CALL_S, in_thread
 from driftgauge.kafka.changelog_reader import DAMAGED_REMEDY, ChangelogReader
 from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.metadata import writable_partitions
@@ -79,9 +81,15 @@ class _Stopped:
 
 @dataclass(slots=True)
 class _SetAside:
-    """A shard whose changelog cannot be written to, and when the next check is due, in monotonic seconds."""
+    """A shard whose changelog cannot be written to.
+
+    Attributes:
+        retry_s: When the next check is due, in monotonic seconds.
+        writable: The answer of the check that was due: those of its partitions that can be written to.
+    """
 
     retry_s: float
+    writable: Future[set[Partition]] | None = None
 
 
 class WindowWorker:
@@ -147,9 +155,14 @@ class WindowWorker:
         Raises:
             TransactionAborted, ClientLost, AuthorizationError: As `Transaction.commit`.
         """
-        topics = (self._settings.partials_topic, self._settings.changelog_topic)
-        read = [(topic, shard) for topic in topics for shard in self._shards]
-        self._telemetry.stalled(self._stalled.step(read))
+        positions: dict[Partition, int | None] = {}
+        for shard, state in self._shards.items():
+            at: Partition = self._settings.partials_topic, shard
+            positions[at] = state.state.next_offset if isinstance(state, _Running) else None
+            positions[self._settings.changelog_topic, shard] = self._reader.positions.get(shard)
+            if isinstance(state, _Running) and at in self._stalled.high:
+                self._telemetry.read_to(*at, position=state.committed, end=self._stalled.high[at])
+        self._telemetry.stalled(self._stalled.step(positions))
         self._continue_restores()
         if (self._clock.monotonic_s() - self._committed_s) * 1000 < self._settings.commit_interval:
             return False
@@ -226,7 +239,7 @@ class WindowWorker:
                 self._shards[shard] = self._shards.pop(shard)
                 self._continue_restore(shard, state.restore)
             elif isinstance(state, _SetAside) and self._clock.monotonic_s() >= state.retry_s:
-                self._retry(shard)
+                self._retry(shard, state)
             if self._clock.monotonic_s() - began_s > _RESTORE_S:
                 return
 
@@ -252,11 +265,16 @@ class WindowWorker:
         self._telemetry.restored(restore.waited_s, [(partials, shard)])
         self._show(shard, state)
 
-    def _retry(self, shard: int) -> None:
+    def _retry(self, shard: int, state: _SetAside) -> None:
         """Restore a shard that was set aside if its changelog can be written to again."""
         partition = self._settings.changelog_topic, shard
+        if state.writable is None:
+            # Brokers that are away would hold up the other shards.
+            state.writable = in_thread(partial(writable_partitions, self._admin.client, [partition]))
+        if not state.writable.done():
+            return
         try:
-            is_writable = partition in writable_partitions(self._admin.client, [partition])
+            is_writable = partition in state.writable.result()
         except BrokerError as error:
             _log.warning(
                 "cannot check whether a changelog is writable; the shard still waits",
@@ -385,9 +403,6 @@ class WindowWorker:
             running.committed = running.state.next_offset
             self._telemetry.closed(shard, rounds[shard])
             self._show(shard, running.state)
-            _, end = self._consumer.get_watermark_offsets(TopicPartition(partials, shard), cached=True)
-            if end >= 0:
-                self._telemetry.read_to(partials, shard, position=running.committed, end=end)
         return True
 
     def _close(self, moved: Mapping[int, _Running]) -> dict[int, RoundResult]:
