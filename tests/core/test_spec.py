@@ -103,5 +103,5 @@ def test_overall_level_is_half_with_segments(segment_keys, level):
     st.lists(st.text("ab.-*", min_size=1, max_size=4), unique=True), st.text("ab.-", min_size=1, max_size=4)
 )
 def test_own_name_comes_first_then_the_first_pattern_that_matches(keys, stream):
-    found = (key for key in [stream, *keys] if key in keys and fnmatchcase(stream, key))
-    assert ByStream({key: key for key in keys}).get(stream) == next(found, None)
+    expected = stream if stream in keys else next((key for key in keys if fnmatchcase(stream, key)), None)
+    assert ByStream({key: key for key in keys}).get(stream) == expected

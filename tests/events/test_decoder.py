@@ -153,8 +153,10 @@ def test_pattern_takes_as_many_streams_as_it_may():
         for stream, baseline, most in (("clip-*", "shared", 2), ("clip-own", "own", 1))
     ]
     decoder = Decoder(contracts, lead_ms=0)
-    names = ("clip-a", "clip-own", "clip-b", "clip-c", "clip-a", "text")
-    values = [event([1, 2, 3, 4], stream=name) for name in names]
+    values = [
+        event([1, 2, 3, 4], stream=stream)
+        for stream in ("clip-a", "clip-own", "clip-b", "clip-c", "clip-a", "text")
+    ]
     # A name stays taken, and so does the room.
     for decoded in (decoder.decode(build_records(values)), decoder.decode(build_records(values[::-1]))):
         read = {(batch.stream, batch.baseline): len(batch) for batch in decoded.batches}

