@@ -58,9 +58,14 @@ def exported(metrics):
 
 def test_matched_streams_are_exported_once_they_have_state():
     telemetry = build_telemetry("im*", "texts")
-    for results in ([], [build_result(), build_result(stream="elsewhere")]):
-        RoleTelemetry(telemetry, Role.WINDOWS, SHARDS).show(IMAGES, build_shard(*results))
-        assert len(sample_reader(telemetry.registry)("alarm_p_value")["alarm_p_value"]) == bool(results)
+    for state, durations, limits in (
+        (build_shard(), 0, 0),
+        (build_shard(watermark_ms=1), 2, 0),
+        (build_shard(build_result(), build_result(stream="elsewhere")), 2, 1),
+    ):
+        RoleTelemetry(telemetry, Role.WINDOWS, SHARDS).show(IMAGES, state)
+        samples = sample_reader(telemetry.registry)("window_duration_seconds", "window_overdue_seconds")
+        assert [*map(len, samples.values())] == [durations, limits]
 
 
 @pytest.fixture

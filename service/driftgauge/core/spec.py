@@ -179,6 +179,11 @@ class StreamSpec:
         return 2 * size_ms + self.disorder_ms + max(self.idle_ms, self.incomplete_ms)
 
     @property
+    def is_shared(self) -> bool:
+        """Whether the specification is that of every stream that matches its name."""
+        return "*" in self.name
+
+    @property
     def pane_ms(self) -> int:
         """The pane length: the greatest common divisor of the window sizes."""
         return gcd(*self.sizes_ms)

@@ -127,8 +127,10 @@ def test_stream_without_an_entry_of_its_own_is_deleted_after_a_week_of_silence(m
     for after_ms, is_kept in ((7 * DAY_MS, True), (HOUR_MS, bool(matching))):
         assert shard.commit(after_ms=after_ms) == []
         assert any(b"texts" in key for key in shard.changelog) == is_kept
-    results = shard.commit(after_ms=HOUR_MS, caught_up=True)
-    assert [result.stream for result in results] == ["images", *["texts" for _ in matching]]
+    assert [result.stream for result in shard.commit(after_ms=HOUR_MS, caught_up=True)] == [
+        "images",
+        *["texts" for _ in matching],
+    ]
     assert [any(name in key for key in shard.changelog) for name in (b"images", b"texts")] == [True, False]
     for _ in matching:
         read_now(shard, 0, stream="texts")
