@@ -155,6 +155,16 @@ def test_unusable_baselines_of_all_streams_are_reported(tmp_path):
     assert "second.safetensors has no segments by country" in second
 
 
+def test_streams_that_match_share_a_baseline_of_one_and_the_budget(tmp_path):
+    save_baseline(tmp_path, "clip-a")
+    shared = {"name": None, "match": "clip-*", "most": 3, "baseline": "clip-a.safetensors", "windows": ["1h"]}
+    inputs = {"embeddings": {"stream": {"constant": "clip-c"}, "timestamp": "at", "embedding": "v"}}
+    (configured,) = load_streams(settings_in(tmp_path, shared, inputs=inputs))
+    assert configured.spec.alarm.level == pytest.approx(1 / (3 * YEAR_HOURS), rel=1e-12)
+    with pytest.raises(ConfigError, match=r"streams.text-\*: .* fit one with --stream and a name that text-"):
+        load_streams(settings_in(tmp_path, {**shared, "match": "text-*"}))
+
+
 def test_decoder_checks_each_stream_by_its_baseline(tmp_path):
     save_baseline(tmp_path, "images", model_version="v1")
     save_baseline(tmp_path, "texts", metric=DistanceMetric.COSINE)

@@ -30,6 +30,7 @@ _REQUIRED_TIME = {
     "if": {"required": ["encoding"], "properties": {"encoding": {"const": "cloudevents"}}},
     "else": {"required": ["timestamp"]},
 }
+_NAME_OR_MATCH = {"oneOf": [{"required": ["name"]}, {"required": ["match", "most"]}]}
 
 
 class _Generator(GenerateJsonSchema):
@@ -66,4 +67,5 @@ def _schema(name: str, model: type[BaseModel]) -> str:
             section["properties"] |= dict.fromkeys(kind.SHORT_FORMS, description)
         definitions |= {kind: {"anyOf": [{"type": "string"}, definitions[kind]]} for kind in _PATHS}
         definitions["InputSettings"] |= _REQUIRED_TIME
+        definitions["StreamSettings"] |= _NAME_OR_MATCH
     return to_json(schema)

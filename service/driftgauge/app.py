@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
+from driftgauge.core.by_stream import ByStream
 from driftgauge.errors import ConfigError
 from driftgauge.events.inputs import missing_libraries
 from driftgauge.kafka.client import property_problems
@@ -148,7 +149,7 @@ def _page(settings: Settings) -> Iterator[tuple[ResultReader, list[BaseRoute]]]:
     site = Site(
         results,
         settings.page,
-        smallest={stream.name: stream.smallest_drift for stream in settings.streams},
+        smallest=ByStream({stream.key: stream.smallest_drift for stream in settings.streams}),
         dead_letters=settings.topics.dead_letters,
         clock_ms=SYSTEM_CLOCK.wall_ms,
     )

@@ -9,6 +9,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.openmetrics.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from driftgauge.core.by_stream import ByStream
 from driftgauge.core.windows.changelog import StreamStatus
 from driftgauge.core.windows.result import Verdict, WindowResult
 from driftgauge.telemetry.catalogue import METRICS
@@ -67,7 +68,7 @@ def write_history(
         file: Receives the text.
         labels: Labels of every series, such as the job of the scraped ones.
     """
-    shown = _shown(results, {watched.spec.name: watched for watched in streams})
+    shown = _shown(results, ByStream({watched.spec.name: watched for watched in streams}))
     number = 0
     for metric in _METRICS:
         names = [*metric.labels, *labels]
@@ -96,8 +97,8 @@ def _shown(results: Iterable[WindowResult], streams: Mapping[str, WatchedStream]
 
 def _scrapes(watched: WatchedStream, windows: list[WindowResult]) -> Iterator[_Shown]:
     """Yield what is shown of windows of one size, in order of event time."""
-    size_ms = windows[0].window.size_ms
-    watched = replace(watched, spec=replace(watched.spec, sizes_ms=(size_ms,)))
+    stream, size_ms = windows[0].stream, windows[0].window.size_ms
+    watched = replace(watched, spec=replace(watched.spec, name=stream, sizes_ms=(size_ms,)))
     has_alarm = False
     for result, following in zip(windows, [*windows[1:], None], strict=True):
         if result.verdict in _CONCLUSIVE:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from driftgauge.baseline.artifact import Baseline, load
 from driftgauge.config import BaselineSettings, Settings, StreamSettings
 from driftgauge.config.inputs import InputSettings
+from driftgauge.core.by_stream import ByStream
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
@@ -74,7 +75,7 @@ def load_available_streams(settings: Settings) -> tuple[list[ConfiguredStream], 
     problems: dict[str, list[str]] = {}
     if not settings.streams:
         return streams, problems
-    sizes_ms = [size_ms for stream in settings.streams for size_ms in stream.windows]
+    sizes_ms = [size_ms for stream in settings.streams for size_ms in stream.windows * stream.most]
     level = window_level(settings.alarms.false_pages_per_year, sizes_ms)
     for stream in settings.streams:
         baselines = []
@@ -82,7 +83,7 @@ def load_available_streams(settings: Settings) -> tuple[list[ConfiguredStream], 
             try:
                 baselines.append(_load(listed, stream))
             except BaselineError as error:
-                problems.setdefault(stream.name, []).append(str(error))
+                problems.setdefault(stream.key, []).append(str(error))
         if len(baselines) == len(stream.baselines):
             streams.append(ConfiguredStream(_to_spec(stream, baselines, level), tuple(baselines), stream))
     return streams, problems
@@ -129,6 +130,7 @@ def build_contracts(streams: Iterable[ConfiguredStream]) -> list[BaselineContrac
             model_version=baseline.metadata.model_version,
             metric=baseline.centroids.metric,
             from_ms=scheduled.from_ms or 0,
+            most=stream.settings.most,
         )
         for stream in streams
         for scheduled, baseline in zip(stream.spec.baselines, stream.baselines, strict=True)
@@ -194,10 +196,10 @@ def _load(listed: BaselineSettings, stream: StreamSettings) -> Baseline:
         BaselineError: It cannot be read, or does not fit the stream.
     """
     baseline = load(listed.file)
-    if baseline.metadata.stream != stream.name:
+    if baseline.metadata.stream not in ByStream({stream.key: None}):
+        name = stream.name or f"and a name that {stream.match} matches"
         message = (
-            f"{listed.file} was fitted for stream {baseline.metadata.stream}; "
-            f"fit one with --stream {stream.name}"
+            f"{listed.file} was fitted for stream {baseline.metadata.stream}; fit one with --stream {name}"
         )
         raise BaselineError(message)
     unknown = set(stream.segments) - {segment.key for segment in baseline.segments}
@@ -214,7 +216,7 @@ def _to_spec(stream: StreamSettings, baselines: Sequence[Baseline], level: float
     """Return the specification of a stream; `level` is the significance level of one window."""
     default_min_events = _EVENTS_PER_CLUSTER * max(baseline.centroids.clusters for baseline in baselines)
     return StreamSpec(
-        name=stream.name,
+        name=stream.key,
         baselines=tuple(
             ScheduledBaseline(to_reference(baseline), listed.from_ms)
             for listed, baseline in zip(stream.baselines, baselines, strict=True)

@@ -38,6 +38,17 @@ def test_standard_input_is_replayed_and_reported(config, events):
     assert done.returncode == 0, done.stderr
 
 
+def test_streams_that_match_are_checked_and_replayed(config, tmp_path):
+    write_config(tmp_path, {"name": None, "match": "im*", "most": 2, "windows": ["1h"]})
+    assert "stream im* (2 at most): windows 1h, scored" in run("config", "check", "--config", config).stdout
+    lines = [build_event(MONDAY_MS, 0, stream=stream) for stream in ("images", "im-2", "im-3", "images")]
+    events, history = write_events(tmp_path / "events.jsonl", lines), tmp_path / "history.txt"
+    done = run("replay", events, "--config", config, "--json", "--openmetrics", history)
+    assert [json.loads(line)["stream"] for line in done.stdout.splitlines()] == ["im-2", "images"]
+    assert "line 3: unknown_stream: stream: 'im-3' is beyond the first 2" in done.stderr
+    assert 'driftgauge_window_events{job="driftgauge",stream="im-2"' in history.read_text()
+
+
 def test_replay_of_an_empty_file_says_so(config, tmp_path):
     done = run("replay", write_events(tmp_path / "empty.jsonl", []), "--config", config)
     assert (done.returncode, done.stdout) == (0, "")

@@ -167,6 +167,10 @@ STREAMS = [
     ({"allowed_disorder": None}, "allowed_disorder: None has no unit"),
     ({"min_events": "20"}, "min_events: Input should be a valid integer"),
     ({"name": "ümlaut"}, "name: String should match pattern"),
+    ({"name": "clip-*"}, "name: String should match pattern"),
+    ({"name": None, "match": "clip", "most": 2}, "match: String should match pattern"),
+    ({"name": None, "match": "clip-*", "most": 0}, "most: Input should be greater"),
+    ({"mach": "clip-*"}, "mach: no such key; did you mean match?"),
     ({"smallest_drift": {"js_divergence": 0}}, "smallest_drift.js_divergence: Input should be greater"),
     ({"smallest_drift": {"js_divergence": 1.5}}, "smallest_drift.js_divergence: Input should be less"),
     ({"smallest_drift": {"js_divergence": "1 %"}}, "smallest_drift.js_divergence: Input should be a valid"),
@@ -187,6 +191,15 @@ OTHERS = [
     (
         with_stream(incomplete_after="1h1m"),
         "streams.0: give_up_after, 1h, must not be shorter than incomplete_after, 1h1m",
+    ),
+    *(
+        (with_stream(**changes), f"streams.0: {part}")
+        for changes, part in (
+            ({"match": "clip-*"}, "give either name, or match: "),
+            ({"name": None}, "give either name, or match: "),
+            ({"name": None, "match": "clip-*"}, "match needs most: how many streams it is for"),
+            ({"most": 2}, "most belongs to match"),
+        )
     ),
     *(
         (warmed_up(MIDNIGHT, until), "streams.0: warm_up holds 0 whole windows of ")

@@ -8,6 +8,7 @@ errors.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from driftgauge.core.counting.partial import shard_of
@@ -49,6 +50,7 @@ class SimulatedGroup:
         shards: int,
         skews_ms: Sequence[int],
         has_own_topics: bool = False,
+        shares_entry: bool = False,
     ) -> None:
         """Begin with empty logs.
 
@@ -59,8 +61,10 @@ class SimulatedGroup:
             shards: The number of shards.
             skews_ms: The clock error of each COUNT member.
             has_own_topics: Each stream has a topic of its own.
+            shares_entry: One entry of the configuration matches all streams; else each has its own.
         """
         self.specs, self.shards = specs, shards
+        self.configured = [replace(specs[0], name="*")] if shares_entry else specs
         self.now_ms = MONDAY_MS + DAY_MS  # long after all events: silence may close any window
         topics = [spec.name for spec in specs] if has_own_topics else ["embeddings"]
         self.sizes = dict.fromkeys(topics, partitions)
@@ -251,7 +255,8 @@ class SimulatedGroup:
     def states(self) -> list[ShardState]:
         """The shards' states, restored from their changelogs."""
         return [
-            restored(self.specs, self.sizes, changelog, shards=self.shards) for changelog in self.changelogs
+            restored(self.configured, self.sizes, changelog, shards=self.shards)
+            for changelog in self.changelogs
         ]
 
     @property

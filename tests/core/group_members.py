@@ -57,7 +57,7 @@ class CountMember:
         kept = {at: self._since_ms[at] for at in held if at in self.held}
         self.held = sorted(held)
         self._since_ms = {at: kept.get(at, self._now_ms) for at in self.held}
-        self._counter = IntervalCounter(group.specs)
+        self._counter = IntervalCounter(group.configured)
         self._caught_up_ms: dict[Partition, int | None] = dict.fromkeys(self.held)
         self.positions: dict[Partition, int] = {}
         self._lost: dict[Partition, int] = {}
@@ -205,6 +205,6 @@ class WindowsMember:
 
     def _restore(self, shard: int) -> None:
         group = self._group
-        state = restored(group.specs, group.sizes, group.changelogs[shard], shards=group.shards)
+        state = restored(group.configured, group.sizes, group.changelogs[shard], shards=group.shards)
         assert state.position.offset == group.offsets[shard], "the changelog has another offset"
         self.states[shard], self._next[shard] = state, state.position.offset

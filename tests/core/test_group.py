@@ -143,6 +143,7 @@ def shapes(skew_ms=0):
             "shards": st.integers(1, 3),
             "skews_ms": st.lists(st.integers(-SKEW_MS, skew_ms), min_size=1, max_size=MEMBERS),
             "has_own_topics": st.booleans(),
+            "shares_entry": st.booleans(),
         }
     )
 

@@ -1,10 +1,14 @@
-"""Stream specifications: panes, baseline schedule, schemes, levels, shards."""
+"""Stream specifications: panes, baseline schedule, schemes, levels, shards, and their lookup by stream."""
 
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from driftgauge.core.by_stream import ByStream
 from driftgauge.core.counting.partial import shard_of
 from driftgauge.core.counting.scheme import Scheme
 from tests.builders.batches import build_tally
@@ -93,3 +97,11 @@ def test_shard_of_stream_is_same_in_every_process():
 )
 def test_overall_level_is_half_with_segments(segment_keys, level):
     assert replace(ALARM, segment_keys=segment_keys).overall_level == level
+
+
+@given(
+    st.lists(st.text("ab.-*", min_size=1, max_size=4), unique=True), st.text("ab.-", min_size=1, max_size=4)
+)
+def test_own_name_comes_first_then_the_first_pattern_that_matches(keys, stream):
+    expected = stream if stream in keys else next((key for key in keys if fnmatchcase(stream, key)), None)
+    assert ByStream({key: key for key in keys}).get(stream) == expected

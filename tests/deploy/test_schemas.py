@@ -27,7 +27,14 @@ STREAM = {"name": "s", "baseline": "b.safetensors", "windows": ["1h"]}
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"windw": ["1h"]}, {"windows": "1h"}, {"windows": [60]}, {"idle_timeout": "1 hour"}]
+    "wrong",
+    [
+        {"windw": ["1h"]},
+        {"windows": "1h"},
+        {"windows": [60]},
+        {"idle_timeout": "1 hour"},
+        {"match": "t*", "most": 2},
+    ],
 )
 def test_schema_of_settings_refuses_mistakes(wrong):
     check_settings({"streams": [STREAM]})

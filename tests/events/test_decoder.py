@@ -147,6 +147,26 @@ def test_event_may_be_ahead_of_its_record_and_behind_it_as_far_as_allowed():
     ]
 
 
+def test_pattern_takes_as_many_streams_as_it_may():
+    contracts = [
+        BaselineContract(stream, baseline, 4, None, DistanceMetric.EUCLIDEAN, most=most)
+        for stream, baseline, most in (("clip-*", "shared", 2), ("clip-own", "own", 1))
+    ]
+    decoder = Decoder(contracts, lead_ms=0)
+    values = [
+        event([1, 2, 3, 4], stream=stream)
+        for stream in ("clip-a", "clip-own", "clip-b", "clip-c", "clip-a", "text")
+    ]
+    # A name stays taken, and so does the room.
+    for decoded in (decoder.decode(build_records(values)), decoder.decode(build_records(values[::-1]))):
+        read = {(batch.stream, batch.baseline): len(batch) for batch in decoded.batches}
+        assert read == {("clip-a", "shared"): 2, ("clip-b", "shared"): 1, ("clip-own", "own"): 1}
+        assert {(each.reason, each.stream, each.detail) for each in decoded.rejections} == {
+            ("unknown_stream", None, "stream: 'clip-c' is beyond the first 2 that match clip-* (most)"),
+            ("unknown_stream", None, "stream: 'text' is not configured"),
+        }
+
+
 def test_larger_records_are_refused_unread():
     values = [event([1, 2, 3, 4]), None, event([1, 2, 3, 4]) + b" ", b"[" * 100_000]
     decoder = Decoder(CONTRACTS, lead_ms=0, largest_bytes=len(values[0]))

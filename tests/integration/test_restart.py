@@ -44,6 +44,25 @@ def test_kills_at_random_points_keep_counts_exact(tmp_path: Path, bootstrap: str
     assert len(letters) == len(set(letters)) == len(events) // 50
 
 
+def test_streams_that_match_keep_gauges_after_a_kill_and_a_rebalance(tmp_path: Path, bootstrap: str) -> None:
+    case = Case(tmp_path, bootstrap, stream_settings={"name": None, "match": "al*", "most": 2})
+    # One stream of each shard; they share the baseline of the first.
+    events = [
+        event
+        for stream in ("alpha", "alder")
+        for event in make_events(stream, 400, start_ms=START_MS, span_ms=6 * HOUR_MS, seed=8)
+    ]
+    with case.serve("a") as first:
+        case.publish(events)
+        case.wait_for_counts(first, case.counts_of(events))
+        case.publish(make_events("allotted", 3, start_ms=START_MS, span_ms=HOUR_MS, seed=9))
+        first.wait_for("refusals", lambda: first.scrape().outcomes().get("unknown_stream") == 3)
+        first.kill()
+    with case.serve_ready("a", "b") as services:
+        services[0].wait_for("a shard each", lambda: [each.assigned_shards() for each in services] == [1, 1])
+        wait_until_shown(services, case.final_results())
+
+
 def test_restarts_within_a_window_reuse_no_revision_and_keep_gauges(tmp_path: Path, bootstrap: str) -> None:
     case = Case(
         tmp_path,

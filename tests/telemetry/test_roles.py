@@ -56,6 +56,18 @@ def exported(metrics):
     return lambda name: read(name)[name]
 
 
+def test_matched_streams_are_exported_once_they_have_state():
+    telemetry = build_telemetry("im*", "texts")
+    for state, durations, limits in (
+        (build_shard(), 0, 0),
+        (build_shard(watermark_ms=1), 2, 0),
+        (build_shard(build_result(), build_result(stream="elsewhere")), 2, 1),
+    ):
+        RoleTelemetry(telemetry, Role.WINDOWS, SHARDS).show(IMAGES, state)
+        samples = sample_reader(telemetry.registry)("window_duration_seconds", "window_overdue_seconds")
+        assert [*map(len, samples.values())] == [durations, limits]
+
+
 @pytest.fixture
 def logged(caplog):
     """The fields of each message logged so far, among these."""

@@ -74,7 +74,7 @@ def publish_command(
     from driftgauge.kafka.client import producer
 
     settings = read_settings(config_path)
-    if stream not in {watched.name for watched in settings.streams}:
+    if stream not in settings.by_stream:
         message = f"{config_path} has no stream {stream}; the service would reject all events; add the stream"
         raise ConfigError(message)
     with show_progress() as track, counted_refusals() as refusals:

@@ -30,9 +30,19 @@ class ScheduledPeriod:
 
 @dataclass(frozen=True, slots=True)
 class StreamSchedule:
-    """The windows and baselines of a stream, and a warning for each detectable mistake."""
+    """The windows and baselines of a stream, or of the streams that match a pattern, and warnings.
+
+    Attributes:
+        name: The stream's name, or the pattern.
+        most: The number of streams that may match; None for a name.
+        windows: The window sizes.
+        min_events: A window with fewer events is not scored.
+        baselines: The baselines.
+        warnings: A warning for each detectable mistake.
+    """
 
     name: str
+    most: int | None
     windows: list[str]
     min_events: int
     baselines: list[ScheduledPeriod]
@@ -59,14 +69,16 @@ def report_schedule(stream: ConfiguredStream, now_ms: int) -> StreamSchedule:
     ]
     windows = list(map(format_duration, stream.spec.sizes_ms))
     warnings = list(_warnings(periods, ", ".join(windows)))
-    return StreamSchedule(stream.spec.name, windows, stream.spec.min_events, periods, warnings)
+    spec, most = stream.spec, stream.settings.most if stream.settings.match else None
+    return StreamSchedule(spec.name, most, windows, spec.min_events, periods, warnings)
 
 
 def describe_schedule(schedule: StreamSchedule) -> list[str]:
     """Return the windows, a line for each baseline, then the warnings."""
     windows = ", ".join(schedule.windows)
+    limit = "" if schedule.most is None else f" ({schedule.most:,} at most)"
     return [
-        f"stream {schedule.name}: windows {windows}, scored from {schedule.min_events:,} events",
+        f"stream {schedule.name}{limit}: windows {windows}, scored from {schedule.min_events:,} events",
         *(f"  {_describe_period(period)}" for period in schedule.baselines),
         *(f"  warning: {warning}" for warning in schedule.warnings),
     ]

@@ -97,7 +97,8 @@ def _check(
     streams = check(settings)
     now_ms = SYSTEM_CLOCK.wall_ms()
     schedules = [report_schedule(stream, now_ms) for stream in streams]
-    memory = memory_bytes(settings, [stream.spec for stream in streams])
+    specs = [stream.spec for stream in streams for _ in range(stream.settings.most)]
+    memory = memory_bytes(settings, specs)
     warnings = [] if settings.kafka else [_NO_KAFKA]
     judged = {key for stream in settings.streams for key in stream.segments}
     for name, mapping in settings.inputs.items():

@@ -27,6 +27,7 @@ __all__ = [
     "PositiveDuration",
     "Section",
     "StreamName",
+    "StreamPattern",
     "Time",
     "Topic",
     "check",
@@ -128,3 +129,4 @@ Topic = Annotated[str, Field(pattern=f"^{TOPIC}$")]
 STREAM_NAME = r"[A-Za-z0-9._/:@-]{1,128}"
 """A stream's name as a regular expression: with the characters of a model's name in registries."""
 StreamName = Annotated[str, Field(pattern=f"^{STREAM_NAME}$")]
+StreamPattern = Annotated[str, Field(pattern=r"^[A-Za-z0-9._/:@*-]*\*[A-Za-z0-9._/:@*-]*$", max_length=128)]

@@ -17,6 +17,7 @@ from driftgauge.config.inputs import InputSettings
 from driftgauge.config.page import PageSettings
 from driftgauge.config.properties import KafkaProperties, RegistryProperties
 from driftgauge.config.stream import StreamSettings
+from driftgauge.core.by_stream import ByStream
 
 __all__ = [
     "LARGEST_RECORD",
@@ -91,7 +92,7 @@ class Settings(BaseSettings, Section):
         topics: The topics read and written.
         schema_registry: The properties of confluent-kafka's SchemaRegistryClient, for Avro and Protobuf.
         inputs: By topic, how the records of an events topic are read that are not in the service's contract.
-        streams: The streams watched, each named once.
+        streams: The streams watched, each name and each pattern once.
         http: The address at which metrics, health and the page are served.
         page: What the page shows.
         alarms: The alarm budget.
@@ -157,16 +158,22 @@ class Settings(BaseSettings, Section):
     def _check_names(
         cls, streams: tuple[StreamSettings, ...], info: ValidationInfo
     ) -> tuple[StreamSettings, ...]:
-        names = [stream.name for stream in streams]
-        twice = sorted({name for name in names if names.count(name) > 1})
+        keys = [stream.key for stream in streams]
+        configured = ByStream(dict.fromkeys(keys))
+        twice = sorted({key for key in keys if keys.count(key) > 1})
         faults = [f"named more than once: {', '.join(twice)}; keep one of each"] if twice else []
         for topic, settings in info.data.get("inputs", {}).items():
             known = set().union(*(vector.stream.known for vector in settings.vectors))
-            if missing := sorted(known - set(names)):
+            if missing := sorted(name for name in known if name not in configured):
                 faults.append(f"inputs.{topic}: no such streams: {', '.join(missing)}; add them to streams")
         if faults:
             raise ValueError("; ".join(faults))
         return streams
+
+    @property
+    def by_stream(self) -> ByStream[StreamSettings]:
+        """The settings of each stream."""
+        return ByStream({stream.key: stream for stream in self.streams})
 
     @property
     def group(self) -> str:

@@ -15,6 +15,7 @@ from driftgauge.config.fields import (
     PositiveDuration,
     Section,
     StreamName,
+    StreamPattern,
     Time,
     check,
     format_time,
@@ -112,7 +113,9 @@ class StreamSettings(Section):
     """The settings of one stream; durations in ms.
 
     Attributes:
-        name: The stream's name.
+        name: The stream's name; None where `match` is given.
+        match: The pattern of the names of streams that share the entry, in which * stands for any characters.
+        most: How many streams that match a replica counts; they share the alarm budget as if so many came.
         baselines: The baseline schedule, oldest first; `baseline: FILE` is the short form of one entry.
         windows: The window sizes.
         allowed_disorder, allowed_lateness, idle_timeout, incomplete_after, give_up_after, min_events: See
@@ -128,7 +131,9 @@ class StreamSettings(Section):
     LONG_FORM = "baselines"
     SHORT_FORMS: ClassVar[Mapping[str, str]] = {"baseline": "file"}
 
-    name: StreamName
+    name: StreamName | None = None
+    match: StreamPattern | None = None
+    most: Annotated[int, Field(ge=1, le=10_000)] = 1
     baselines: Annotated[tuple[BaselineSettings, ...], Field(strict=False), NOT_EMPTY]
     windows: Annotated[tuple[PositiveDuration, ...], Field(strict=False), NOT_EMPTY]
     allowed_disorder: Duration = 30_000
@@ -166,6 +171,19 @@ class StreamSettings(Section):
         return tuple(sorted(windows))
 
     @model_validator(mode="after")
+    def _check_key(self) -> "StreamSettings":
+        if (self.name is None) == (self.match is None):
+            message = "give either name, or match: the pattern of the names of several streams"
+            raise ValueError(message)
+        if self.match is not None and "most" not in self.model_fields_set:
+            message = "match needs most: how many streams it is for, by which the alarm budget is shared"
+            raise ValueError(message)
+        if self.name is not None and self.most > 1:
+            message = "most belongs to match; a name is one stream"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
     def _check_together(self) -> "StreamSettings":
         _check_schedule(self.baselines, self.windows)
         if self.give_up_after < self.incomplete_after:
@@ -186,6 +204,11 @@ class StreamSettings(Section):
             )
             raise ValueError(message)
         return self
+
+    @property
+    def key(self) -> str:
+        """The name, or the pattern: the key of `ByStream`."""
+        return str(self.name or self.match)
 
     def below(self, folder: Path) -> "StreamSettings":
         """Return the settings with baseline paths relative to this folder."""

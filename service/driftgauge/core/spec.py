@@ -116,7 +116,7 @@ class StreamSpec:
     """The specification of one stream.
 
     Attributes:
-        name: The stream's name.
+        name: The stream's name, or the pattern of the streams that share the specification, see `ByStream`.
         baselines: The baseline schedule, oldest first; the first is in force from the beginning.
         sizes_ms: The window sizes, ms.
         disorder_ms: The allowed disorder: how far an event may lie behind the newest of its partition.
@@ -177,6 +177,11 @@ class StreamSpec:
         slow partitions may delay the second.
         """
         return 2 * size_ms + self.disorder_ms + max(self.idle_ms, self.incomplete_ms)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the specification is that of every stream that matches its name."""
+        return "*" in self.name
 
     @property
     def pane_ms(self) -> int:

@@ -1,9 +1,9 @@
 """The decoder of raw records to event batches; checks run per batch wherever possible."""
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import compress, groupby
 from re import fullmatch
 from types import MappingProxyType
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.config.settings import LARGEST_RECORD
+from driftgauge.core.by_stream import ByStream
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.event_ids import RecordIds
@@ -106,13 +107,18 @@ class Decoder:
         schedules: dict[str, list[BaselineContract]] = {}
         for contract in sorted(contracts, key=lambda contract: contract.from_ms, reverse=True):
             schedules.setdefault(contract.stream, []).append(contract)
-        for name in schedules:
+        self._configured = ByStream({name: tuple(listed) for name, listed in schedules.items()})
+        for name in self._configured.names:
             if not fullmatch(STREAM_NAME, name):
                 message = (
                     f"stream {name!r}: the name is not valid in an event; use 1 to 128 of A-Z a-z 0-9 . _ -"
                 )
                 raise ConfigError(message)
-        self._schedules: dict[str, Schedule] = {name: tuple(listed) for name, listed in schedules.items()}
+        # Of a pattern the first names that events bring, each as a stream of its own.
+        self._schedules: dict[str, Schedule] = {
+            name: self._configured[name] for name in self._configured.names
+        }
+        self._matched: Counter[str] = Counter()
         self._lead_ms, self._age_ms = lead_ms, age_ms
         self._readers = readers
         self._largest_bytes = largest_bytes
@@ -176,11 +182,10 @@ class Decoder:
         self, stream: str, collected: _Collected, rejections: list[Rejection]
     ) -> Iterable[tuple[BaselineContract, _Collected]]:
         """Return a stream's events by the contract of the baseline in force; of an unknown stream none."""
-        schedule = self._schedules.get(stream)
-        if schedule is None:
-            detail = f"stream: {stream!r} is not configured"
+        schedule = self._schedules.get(stream) or self._admit(stream)
+        if isinstance(schedule, str):
             rows = dict.fromkeys(collected.rows)
-            rejections += [Rejection(row, Reason.UNKNOWN_STREAM, detail, None) for row in rows]
+            rejections += [Rejection(row, Reason.UNKNOWN_STREAM, schedule, None) for row in rows]
             return ()
         from_ms = schedule[0].from_ms
         if not from_ms or all(event[1] >= from_ms for event in collected.events):
@@ -191,6 +196,18 @@ class Decoder:
             columns.rows.append(row)
             columns.events.append(event)
         return found.items()
+
+    def _admit(self, stream: str) -> Schedule | str:
+        """Return the schedule of a stream that a pattern matches, or why the stream is refused."""
+        shared = self._configured.get(stream)
+        if shared is None:
+            return f"stream: {stream!r} is not configured"
+        pattern, most = shared[0].stream, shared[0].most
+        if self._matched[pattern] == most:
+            return f"stream: {stream!r} is beyond the first {most:,} that match {pattern} (most)"
+        self._matched[pattern] += 1
+        self._schedules[stream] = tuple(replace(contract, stream=stream) for contract in shared)
+        return self._schedules[stream]
 
     def read(self, raw: Iterable[RawRecord]) -> Iterator[Outcome]:
         """Yield what becomes of each record. Most polls have one topic, and all have runs of one."""

@@ -51,13 +51,14 @@ class BaselineContract:
     """The requirements of a baseline on the events of its stream while it is in force.
 
     Attributes:
-        stream: The stream's name.
+        stream: The stream's name, or the pattern of the names that share the baseline, see `ByStream`.
         baseline: The baseline's key; empty where the first events stand for a baseline.
         dimension: The length of a vector.
         model_version: The model's version; None if the baseline has none.
         metric: The distance metric; a zero vector has no direction under cosine.
         from_ms: The event time from which the baseline is in force; 0, the earliest event time, for a
             stream's first.
+        most: How many streams may share the baseline.
     """
 
     stream: str
@@ -66,6 +67,7 @@ class BaselineContract:
     model_version: str | None
     metric: DistanceMetric
     from_ms: int = 0
+    most: int = 1
 
 
 Schedule: TypeAlias = tuple[BaselineContract, ...]

@@ -8,6 +8,7 @@ import numpy as np
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
+from driftgauge.core.by_stream import ByStream
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.conditions import Unmet
 from driftgauge.events.decoder import Decoder
@@ -53,7 +54,7 @@ class Inspector:
     """Judges records by the configuration, and by the baselines where there are any.
 
     Attributes:
-        problems: Why streams have no usable baselines, by stream.
+        problems: Why streams have no usable baselines, by stream; empty where they have.
     """
 
     def __init__(self, settings: Settings, schemas: SchemaSource | None = None) -> None:
@@ -66,12 +67,10 @@ class Inspector:
         Raises:
             ConfigError: A library is not installed, or there is no source of schemas.
         """
-        streams, self.problems = load_available_streams(settings)
+        streams, problems = load_available_streams(settings)
+        self.problems = ByStream({stream.key: problems.get(stream.key, []) for stream in settings.streams})
         self._settings = settings
         self._contracts = build_contracts(streams)
-        self._without_baseline = {stream.name for stream in settings.streams} - {
-            contract.stream for contract in self._contracts
-        }
         self._readers = {
             topic: build_reader(topic, settings.inputs, schemas) for topic in settings.topics.events
         }
@@ -137,5 +136,6 @@ class Inspector:
         first = dict(reversed(dimensions))
         return {
             stream: BaselineContract(stream, "", first.get(stream) or 1, None, DistanceMetric.EUCLIDEAN)
-            for stream in self._without_baseline
+            for stream in {*self.problems.names, *first}
+            if self.problems.get(stream)
         }

@@ -1,7 +1,7 @@
 """The report on inspected records, for a terminal and as JSON."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from driftgauge.core.partition import name_partition
 from driftgauge.events.conditions import Unmet
@@ -27,7 +27,7 @@ def describe_record(inspected: InspectedRecord) -> list[Block]:
     return lines
 
 
-def describe_summary(inspected: Sequence[InspectedRecord], problems: dict[str, list[str]]) -> list[Block]:
+def describe_summary(inspected: Sequence[InspectedRecord], problems: Mapping[str, list[str]]) -> list[Block]:
     """Return lines about all records: the streams that have no baseline yet, and the numbers by outcome.
 
     Args:
@@ -54,7 +54,7 @@ def describe_summary(inspected: Sequence[InspectedRecord], problems: dict[str, l
     return lines
 
 
-def as_json(inspected: Sequence[InspectedRecord], problems: dict[str, list[str]]) -> dict[str, object]:
+def as_json(inspected: Sequence[InspectedRecord], problems: Mapping[str, list[str]]) -> dict[str, object]:
     """Return the report on all records as JSON values; see `describe_summary`."""
     unchecked = {stream for each in inspected for stream in each.unchecked}
     return {

@@ -108,8 +108,9 @@ def build_report(
     rows = history.windows(series)
     at = _choose_window(rows) if at_ms is None else _window_at(series, rows, at_ms)
     run = whole_run(rows, at)
-    smallest = next((each.smallest_drift for each in settings.streams if each.name == series.stream), None)
+    configured = settings.by_stream.get(series.stream)
     shown = _select_shown(rows, at, run)
+    smallest = None if configured is None else configured.smallest_drift
     page = stream_page(series, shown, shown=_SHOWN, at_ms=None, smallest=smallest)
     assert page is not None  # noqa: S101 - there is the chosen window
     # A report loads nothing, so it shows no pictures.

@@ -87,7 +87,9 @@ def stream_metric(
     return Metric(name, ("stream",), unit, help_text, lambda view: (((), value_of(view)),))
 
 
-def size_metric(name: str, unit: str, help_text: str, value_of: Callable[[StreamView, int], float]) -> Metric:
+def size_metric(
+    name: str, unit: str, help_text: str, value_of: Callable[[StreamView, int], float | None]
+) -> Metric:
     """Return a metric with one value per window size; `value_of` gets the size in ms."""
 
     def samples(view: StreamView) -> Samples:

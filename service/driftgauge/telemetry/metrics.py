@@ -62,7 +62,6 @@ class Telemetry:
         self.registry = MetricsRegistry()
         self.health = health
         self.clock = clock
-        self.stream_names = frozenset(watched.spec.name for watched in streams)
         self.windows = WindowCollector(streams, clock)
         self.registry.register(self.windows)
         read = [*(topics if Role.COUNT in roles else ()), *((shards_topic,) if Role.WINDOWS in roles else ())]

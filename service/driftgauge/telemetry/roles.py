@@ -51,9 +51,9 @@ class RoleTelemetry:
     def __init__(self, telemetry: Telemetry, role: Role, shards: int) -> None:
         self._metrics = telemetry
         self._role = role
-        self._stream_names = telemetry.stream_names
+        self._streams = telemetry.windows.streams
         self._streams_by_shard: dict[int, list[str]] = {shard: [] for shard in range(shards)}
-        for name in sorted(self._stream_names):
+        for name in sorted(self._streams.names):
             self._streams_by_shard[shard_of(name, shards)].append(name)
         self._held: set[Partition] = set()
         self._waits_for = ""
@@ -296,8 +296,12 @@ class RoleTelemetry:
         self._metrics.windows.keep_only(shards)
 
     def show(self, shard: int, state: ShardState) -> None:
-        """Export the current state of a shard's streams."""
-        self._metrics.windows.show(shard, take_snapshot(state, self._streams_by_shard[shard]))
+        """Export the state of a shard's streams: those with a name, and those that match and had events."""
+        matched = sorted(
+            stream for stream in state.streams.keys() - self._streams.names if stream in self._streams
+        )
+        streams = [*self._streams_by_shard[shard], *matched]
+        self._metrics.windows.show(shard, take_snapshot(state, streams))
 
     def closed(self, shard: int, round_: RoundResult) -> None:
         """Log the round of a shard: windows, late events and breaks in its chain of partials."""

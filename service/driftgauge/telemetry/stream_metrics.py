@@ -12,6 +12,13 @@ def _watermark_s(view: StreamView) -> float | None:
     return None if watermark_ms is None else watermark_ms / 1000
 
 
+def _overdue_s(view: StreamView, size_ms: int) -> float | None:
+    # A stream that matches may begin long after the replicas, and its first window is not overdue then.
+    if view.watched.spec.is_shared and size_ms not in view.snapshot.newest:
+        return None
+    return view.watched.overdue_after(size_ms) / 1000
+
+
 def _windows_closed(view: StreamView) -> Samples:
     for window, size_ms in view.sizes():
         for verdict in Verdict:
@@ -87,8 +94,9 @@ LIMIT_METRICS = (
         "driftgauge_window_overdue_seconds",
         "seconds",
         "Time since driftgauge_window_closed_timestamp_seconds after which a window is overdue."
-        " overdue_after sets it; the default is two windows plus the configured waiting times.",
-        lambda view, size_ms: view.watched.overdue_after(size_ms) / 1000,
+        " overdue_after sets it; the default is two windows plus the configured waiting times. Absent before"
+        " the first closed window of a stream without an entry of its own.",
+        _overdue_s,
     ),
     stream_metric(
         "driftgauge_alarm_p_value",

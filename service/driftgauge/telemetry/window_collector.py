@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from prometheus_client.registry import Collector
 
 from driftgauge.clock import Clock
+from driftgauge.core.by_stream import ByStream
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.metric import Family
 from driftgauge.telemetry.snapshot import ShardSnapshot, StreamView, WatchedStream
@@ -22,10 +23,13 @@ class WindowCollector(Collector):
 
     Every change assigns a new mapping, and a scrape reads the reference once, so a scrape never mixes two
     states of a shard. Only the role's thread makes changes; any thread may scrape.
+
+    Attributes:
+        streams: The configuration of the streams.
     """
 
     def __init__(self, streams: Iterable[WatchedStream], clock: Clock) -> None:
-        self._streams = {watched.spec.name: watched for watched in streams}
+        self.streams = ByStream({watched.spec.name: watched for watched in streams})
         self._clock = clock
         self._shards: Mapping[int, tuple[float, ShardSnapshot]] = {}
 
@@ -52,7 +56,7 @@ class WindowCollector(Collector):
     def _families(self, shards: Mapping[int, ShardSnapshot]) -> Iterator[Family]:
         now_ms = self._clock.wall_ms()
         streams = {
-            stream: StreamView(self._streams[stream], snapshot, self._streams[stream].baseline_at(now_ms))
+            stream: StreamView(watched := self.streams[stream], snapshot, watched.baseline_at(now_ms))
             for shard in shards.values()
             for stream, snapshot in shard.streams.items()
         }

@@ -11,8 +11,8 @@ from tests.builders.batches import at
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.references import FIRST, OTHER
 from tests.builders.results import summarize_hours
-from tests.builders.specs import ALARM, build_schedule, build_spec
-from tests.core.shard import Shard, read_and_commit
+from tests.builders.specs import ALARM, build_minute_spec, build_schedule, build_spec
+from tests.core.shard import Shard, read_and_commit, read_now
 
 
 def scheduled(from_hour):
@@ -114,19 +114,28 @@ def test_unknown_stream_is_kept_until_configured():
     assert [(r.stream, r.count) for r in read_and_commit(shard, at(1), stream="texts")] == [("texts", 2)]
 
 
-def test_unknown_stream_is_purged_after_retention_of_partials():
-    specs = build_spec("images"), build_spec("texts")
-    shard = Shard(*specs)
-    shard.read(at(0), stream="texts")
+@pytest.mark.parametrize("matching", [[], ["te*"]])
+def test_stream_without_an_entry_of_its_own_is_deleted_after_a_week_of_silence(matching):
+    shard = Shard(*map(build_minute_spec, ("images", "texts")))
+    for stream in ("images", "texts"):
+        read_now(shard, 0, stream=stream)
     shard.write()
-    shard.restart(specs[0])
+    shard.restart(*map(build_minute_spec, ("images", *matching)))
     shard.apply()
     shard.close()
-    shard.now_ms += 7 * DAY_MS
-    shard.commit()
-    assert [key for key in shard.changelog if key.startswith(b"pane")] != []
-    shard.commit(after_ms=2 * HOUR_MS)
-    assert [key for key in shard.changelog if key.startswith(b"pane")] == []
+    # A stream with an open window is kept for longer: nobody has read its partition to the end.
+    for after_ms, is_kept in ((7 * DAY_MS, True), (HOUR_MS, bool(matching))):
+        assert shard.commit(after_ms=after_ms) == []
+        assert any(b"texts" in key for key in shard.changelog) == is_kept
+    assert [result.stream for result in shard.commit(after_ms=HOUR_MS, caught_up=True)] == [
+        "images",
+        *["texts" for _ in matching],
+    ]
+    assert [any(name in key for key in shard.changelog) for name in (b"images", b"texts")] == [True, False]
+    for _ in matching:
+        read_now(shard, 0, stream="texts")
+        results = shard.commit() + shard.commit(after_ms=HOUR_MS, caught_up=True)
+        assert [(result.stream, result.revision) for result in results] == [("texts", 0)]
 
 
 def test_panes_of_unknown_scheme_are_purged_with_windows():

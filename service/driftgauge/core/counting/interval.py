@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.core.by_stream import ByStream
 from driftgauge.core.counting.accumulator import Accumulator
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.partial import (
@@ -50,7 +51,7 @@ class IntervalCounter:
     """Counts batches until the counts are taken or dropped."""
 
     def __init__(self, specs: Iterable[StreamSpec]) -> None:
-        self._specs = {spec.name: spec for spec in specs}
+        self._specs = ByStream({spec.name: spec for spec in specs})
         self._accumulators: dict[tuple[str, str], Accumulator] = {}
         self._times: dict[tuple[int, str], StreamTime] = {}
 
