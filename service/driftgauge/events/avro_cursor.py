@@ -20,13 +20,10 @@ from driftgauge.events.needs import Kind, Need
 from driftgauge.events.schemas import PAYLOAD
 from driftgauge.events.timestamps import LAST_MS
 
-__all__ = ["NOT_SURE", "Cursor", "compile_cursor"]
+__all__ = ["NOT_SURE", "Cursor", "compile_cursor", "never_sure"]
 
-Cursor: TypeAlias = Callable[[bytes], tuple[object, ...]]
-"""Returns the fields of a record that a mapping reads, in the order of its `Need`, and None after them.
-
-Inner records lack what the mapping does not read. Raises where it is not sure.
-"""
+Cursor: TypeAlias = Callable[[bytes], Any]
+"""Returns the value of a record without what the mapping does not read of it. Raises where it is not sure."""
 
 # A line takes some 30 us to compile. Python nests 20 loops at most.
 _MOST_LINES = 1_000
@@ -108,7 +105,7 @@ def compile_cursor(schema: Any, named: Mapping[str, Any], need: Need) -> Cursor:
     try:
         return _Code(named).compile(schema, need)
     except (_Unsure, RecursionError):
-        return _raise_unsure
+        return never_sure
 
 
 class _Code:
@@ -136,12 +133,12 @@ class _Code:
         Raises:
             _Unsure: There is none; see `compile_cursor`.
         """
-        variables = {name: self._variable() for name in need.fields}
-        self._add_root(schema, need, variables)
-        fields = "".join(f"{variable}, " for variable in variables.values())
+        value = self._variable()
+        self._add_value(schema, need, value)
         # The position never goes back, so one check at the end shows whether all that was read is there.
         start = f"def read(r):\n p = {PAYLOAD}\n m = 2 * len(r)\n"
-        end = f" if p != len(r): raise Unsure\n return ({fields}None)\n"
+        # A value without fields is None here, whatever it is.
+        end = f" if p != len(r) or {value} is None: raise Unsure\n return {value}\n"
         exec(f"{start}{''.join(self._lines)}{end}", self._namespace)  # noqa: S102 - it holds no text of others
         read: Cursor = self._namespace["read"]  # type: ignore[assignment]
         return read
@@ -172,18 +169,6 @@ class _Code:
     def _resolve(self, schema: Any) -> Any:
         """Return a type that is no union as the object that describes it."""
         return self._named.get(schema) or {"type": schema} if isinstance(schema, str) else schema
-
-    def _add_root(self, schema: Any, need: Need, variables: Mapping[str, str]) -> None:
-        """Add the code that passes a record, or a union of them, with the variables of its fields by name."""
-        if isinstance(schema, list):
-            self._add_union(schema, lambda branch: self._add_root(branch, need, variables))
-            return
-        schema = self._resolve(schema)
-        if schema["type"] != "record" or need.kinds:
-            self._add("raise Unsure")
-            return
-        self._add("\n".join(f"{variable} = None" for variable in variables.values()))
-        self._add_fields(schema, need, variables)
 
     def _add_value(self, schema: Any, need: Need | None, target: str) -> None:
         """Add the code that passes a value.
@@ -225,23 +210,17 @@ class _Code:
         self._add("else: raise Unsure")
 
     def _add_record(self, schema: Any, need: Need | None, target: str) -> None:
-        need_fields = {} if need is None else need.fields
-        names = [field["name"] for field in schema["fields"]]
-        variables = {name: self._variable() for name in names if name in need_fields}
-        self._add_fields(schema, need or Need(), variables)
+        fields = {field["name"]: field["type"] for field in schema["fields"]}
+        if len(fields) < len(schema["fields"]):
+            # Of two fields with one name the last one counts.
+            raise _Unsure
+        read = {} if need is None else need.fields
+        variables = {name: self._variable() for name in fields if name in read}
+        for name, kind in fields.items():
+            self._add_value(kind, read.get(name), variables.get(name, ""))
         members = ", ".join(f"{self._constant(name)}: {variable}" for name, variable in variables.items())
         if need is not None:
             self._add("raise Unsure" if need.kinds else f"{target} = {{{members}}}")
-
-    def _add_fields(self, schema: Any, need: Need, variables: Mapping[str, str]) -> None:
-        """Add the code that passes a record's fields, with the variables of those that are read by name."""
-        names = {field["name"] for field in schema["fields"]}
-        if len(names) < len(schema["fields"]):
-            # Of two fields with one name the last one counts.
-            raise _Unsure
-        for field in schema["fields"]:
-            name = field["name"]
-            self._add_value(field["type"], need.fields.get(name), variables.get(name, ""))
 
     def _add_array(self, items: Any, need: Need | None, target: str) -> None:
         inner = None if need is None else need.of_items()
@@ -344,7 +323,8 @@ class _Code:
         return "time(n)" if is_micros else "time(n * 1000)"
 
 
-def _raise_unsure(_: bytes) -> tuple[object, ...]:
+def never_sure(_: bytes) -> object:
+    """Be the cursor of a schema that has none."""
     raise _Unsure
 
 

@@ -1,13 +1,11 @@
 """Reading of records by a mapping from the configuration, wherever an event's fields are."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-from typing import Protocol
 
 from driftgauge.config.inputs import InputSettings, VectorSettings
 from driftgauge.events.conditions import RecordCondition, Unmet
 from driftgauge.events.deserializers import read_attributes
-from driftgauge.events.mapped_fast import SingleReader, compile_bytes, compile_single
+from driftgauge.events.mapped_fast import compile_bytes, compile_single
 from driftgauge.events.mapped_fields import MappedVector, TextField, VectorField, read_row, require
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
@@ -19,24 +17,6 @@ __all__ = ["Deserializer", "MappedReader"]
 
 Deserializer = Callable[[RawRecord], object]
 """Returns a record's decoded value. Raises EventError or SchemaPending, as `Reader`."""
-
-
-class FieldReader(Protocol):
-    """Reads a mapping's fields in less time than a `Deserializer`; accepts and refuses the same records.
-
-    Attributes:
-        names: The names of the fields.
-    """
-
-    names: Sequence[str]
-
-    def read_fields(self, record: RawRecord) -> tuple[object, ...] | None:
-        """Return a record's fields in the order of the names, and None after them; None where it is not sure.
-
-        Raises:
-            EventError: The record names no usable schema.
-            SchemaPending: Its schema is not known yet.
-        """
 
 
 class MappedReader:
@@ -53,14 +33,14 @@ class MappedReader:
     gives_ids = True
 
     def __init__(
-        self, settings: InputSettings, deserialize: Deserializer, fields: FieldReader | None = None
+        self, settings: InputSettings, deserialize: Deserializer, read_mapped: Deserializer | None = None
     ) -> None:
         """Create a reader.
 
         Args:
             settings: The mapping.
             deserialize: The deserializer of its encoding.
-            fields: Reads the mapping's fields alone, where the encoding has a way to do so.
+            read_mapped: The same in less time, without what the mapping does not read of a value.
         """
         self.settings = settings
         self.unit: str | None = settings.timestamp.unit
@@ -68,7 +48,7 @@ class MappedReader:
         self.stream = streams.pop() if len(streams) == 1 else None
         self._shows_lists = settings.shows_lists
         self._deserialize = deserialize
-        self._read_mapped = deserialize if fields is None else partial(_read_mapped, fields, deserialize)
+        self._read_mapped = read_mapped or deserialize
         # Conditions that need no decoded value come first: what they filter out need not be decodable.
         conditions = [RecordCondition(condition) for condition in settings.where]
         self._before = [each for each in conditions if not each.needs_value]
@@ -77,6 +57,7 @@ class MappedReader:
         self._on_attributes = [
             each for each in self._after if each.is_on_attribute and settings.encoding == "cloudevents"
         ]
+        self._has_conditions = bool(conditions)
         self._time = compile_source(settings.timestamp)
         self._record_time = compile_source(RECORD_TIME)
         self.event_id = TextField("event_id", settings.event_id)
@@ -89,14 +70,6 @@ class MappedReader:
         is_single = len(settings.vectors) == 1 and not settings.vectors[0].embedding.may_be_several
         self._bytes = compile_bytes(settings)
         self._single = compile_single(settings) if is_single else None
-        self._read_fields: Callable[[RawRecord], tuple[object, ...] | None] = lambda _: None
-        self._single_fields: SingleReader | None = None
-        # Conditions are checked on values.
-        if fields is not None and is_single and not settings.where:
-            self._read_fields, self._single_fields = (
-                fields.read_fields,
-                compile_single(settings, fields.names),
-            )
 
     def read_all(self, records: Sequence[RawRecord]) -> Iterable[Row] | None:
         """Return the events of records that are nothing but bytes, see `Reader`."""
@@ -104,14 +77,12 @@ class MappedReader:
 
     def read(self, record: RawRecord) -> Events:
         """Return the events of a record, see `Reader`."""
-        if self._single_fields is not None:
-            fields = self._read_fields(record)
-            row = None if fields is None else self._single_fields(record, fields)
-            if row is not None:
-                return row
-        value = self._decode(record, self._read_mapped)
-        if type(value) is Unmet:
-            return None
+        # A call less for the usual record: one with a value, of a mapping without conditions.
+        value = None if self._has_conditions or record.value() is None else self._read_mapped(record)
+        if value is None:
+            value = self._decode(record, self._read_mapped)
+            if type(value) is Unmet:
+                return None
         row = None if self._single is None else self._single(record, value)
         return self._read(record, value) if row is None else row
 
@@ -239,9 +210,3 @@ class MappedReader:
                     for own_id, vector in zip(ids, vectors, strict=True)
                 ],
             )
-
-
-def _read_mapped(reader: FieldReader, deserialize: Deserializer, record: RawRecord) -> object:
-    """Return a record's decoded value, which may lack fields that the mapping does not read."""
-    fields = reader.read_fields(record)
-    return deserialize(record) if fields is None else dict(zip(reader.names, fields, strict=False))

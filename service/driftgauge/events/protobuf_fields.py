@@ -85,15 +85,17 @@ def _declare_bytes(described: DescriptorProto, full_name: str, vector: Any) -> N
         field.ClearField("options")
 
 
-def compile_getters(descriptor: Any, need: Need, vector: Sequence[Any]) -> list[Callable[[Any], object]]:
-    """Return the functions that get a message's fields, in the order of a need; None where one is missing.
+def compile_getters(
+    descriptor: Any, need: Need, vector: Sequence[Any]
+) -> list[tuple[str, Callable[[Any], object]]]:
+    """Return the names of the fields that a mapping reads of a message, and the functions that get them.
 
     Args:
         descriptor: The message.
         need: What the mapping reads of it.
         vector: The fields from the message to its packed vector, empty where it has none.
     """
-    return [_compile_getter(descriptor, name, inner, vector) for name, inner in need.fields.items()]
+    return [(name, _compile_getter(descriptor, name, inner, vector)) for name, inner in need.fields.items()]
 
 
 def _compile_getter(descriptor: Any, name: str, need: Need, vector: Sequence[Any]) -> Callable[[Any], object]:
@@ -108,7 +110,7 @@ def _compile_getter(descriptor: Any, name: str, need: Need, vector: Sequence[Any
         if not message.HasField(name):
             return None
         found = getattr(message, name)
-        return {inner_name: take(found) for inner_name, take in zip(need.fields, inner, strict=True)}
+        return {inner_name: take(found) for inner_name, take in inner}
 
     return get
 
