@@ -3,9 +3,8 @@
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import compress, groupby
-from re import fullmatch
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -18,7 +17,6 @@ from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.event_ids import RecordIds
 from driftgauge.core.durations import format_duration, round_duration
 from driftgauge.errors import ConfigError
-from driftgauge.events.contract import STREAM_NAME
 from driftgauge.events.own_contract import OwnContractReader
 from driftgauge.events.records import RawRecord, Records
 from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending
@@ -31,6 +29,7 @@ from driftgauge.events.rows import (
     Schedule,
     count_numbers,
     in_force,
+    is_stream,
 )
 from driftgauge.events.timestamps import LAST_MS, unit_hint
 from driftgauge.events.vectors import are_finite, to_matrix
@@ -40,6 +39,9 @@ __all__ = ["Decoded", "Decoder", "Outcome", "describe_non_finite"]
 _log = logging.getLogger(__name__)
 
 _PRECEDENCE = {reason: rank for rank, reason in enumerate(Reason)}
+
+_Collected: TypeAlias = Sequence[tuple[int, Row]]
+"""Events, each after the row of its record."""
 
 Outcome: TypeAlias = Events | EventError | SchemaPending
 """What becomes of a record: its events, why it is refused as a whole, or that it cannot be read yet."""
@@ -60,14 +62,6 @@ class Decoded:
     rejections: tuple[Rejection, ...]
     filtered: tuple[int, ...] = ()
     pending: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Collected:
-    """Collected events, and the rows of their records."""
-
-    rows: list[int] = field(default_factory=list)
-    events: list[Row] = field(default_factory=list)
 
 
 class Decoder:
@@ -107,7 +101,7 @@ class Decoder:
         for contract in sorted(contracts, key=lambda contract: contract.from_ms, reverse=True):
             schedules.setdefault(contract.stream, []).append(contract)
         for name in schedules:
-            if not fullmatch(STREAM_NAME, name):
+            if not is_stream(name):
                 message = (
                     f"stream {name!r}: the name is not valid in an event; use 1 to 128 of A-Z a-z 0-9 . _ -"
                 )
@@ -130,7 +124,7 @@ class Decoder:
             outcomes: What became of each record, see `read`.
             records: The records.
         """
-        collected: dict[str, _Collected] = defaultdict(_Collected)
+        collected: dict[str, list[tuple[int, Row]]] = defaultdict(list)
         rejections: list[Rejection] = []
         filtered: list[int] = []
         pending: list[int] = []
@@ -139,9 +133,7 @@ class Decoder:
             if waiting and int(records.partition[row]) in waiting:
                 pending.append(row)
             elif isinstance(outcome, tuple):
-                columns = collected[outcome[0]]
-                columns.rows.append(row)
-                columns.events.append(outcome)
+                collected[outcome[0]].append((row, outcome))
             elif outcome is None:
                 filtered.append(row)
             elif isinstance(outcome, EventError):
@@ -153,14 +145,12 @@ class Decoder:
                 pending.append(row)
             else:
                 for event in outcome:
-                    columns = collected[event[0]]
-                    columns.rows.append(row)
-                    columns.events.append(event)
+                    collected[event[0]].append((row, event))
         batches = [
             self._batch(contract, fitting, records, rejections)
-            for stream, columns in collected.items()
-            for contract, own in self._by_contract(stream, columns, rejections)
-            if (fitting := _select(contract, own, rejections)).rows
+            for stream, events in collected.items()
+            for contract, own in self._by_contract(stream, events, rejections)
+            if (fitting := _select(contract, own, rejections))
         ]
         if rejections:
             batches, rejections = _refuse_whole_records(batches, rejections)
@@ -179,17 +169,15 @@ class Decoder:
         schedule = self._schedules.get(stream)
         if schedule is None:
             detail = f"stream: {stream!r} is not configured"
-            rows = dict.fromkeys(collected.rows)
+            rows = dict.fromkeys(row for row, _ in collected)
             rejections += [Rejection(row, Reason.UNKNOWN_STREAM, detail, None) for row in rows]
             return ()
         from_ms = schedule[0].from_ms
-        if not from_ms or all(event[1] >= from_ms for event in collected.events):
+        if not from_ms or all(event[1] >= from_ms for _, event in collected):
             return ((schedule[0], collected),)
-        found: dict[BaselineContract, _Collected] = defaultdict(_Collected)
-        for row, event in zip(collected.rows, collected.events, strict=True):
-            columns = found[in_force(schedule, event[1])]
-            columns.rows.append(row)
-            columns.events.append(event)
+        found: dict[BaselineContract, list[tuple[int, Row]]] = defaultdict(list)
+        for row, event in collected:
+            found[in_force(schedule, event[1])].append((row, event))
         return found.items()
 
     def read(self, raw: Iterable[RawRecord]) -> Iterator[Outcome]:
@@ -246,32 +234,30 @@ class Decoder:
         rejections: list[Rejection],
     ) -> EventBatch:
         """Return the events as a batch, and append the rejections of those with other values than allowed."""
-        _, times_ms, packed, formats, event_ids, _, segments = zip(*collected.events, strict=True)
-        rows = collected.rows
+        rows, events = zip(*collected, strict=True)
+        _, times_ms, packed, formats, event_ids, _, segments = zip(*events, strict=True)
         row = np.array(rows, np.intp)
         time_ms = np.array(times_ms, np.int64)
         vectors = to_matrix(formats, packed, contract.dimension)
         credible_ms = records.credible_ms[row]
         lead_ms = time_ms - credible_ms
 
-        valid = (lead_ms <= self._lead_ms) & (lead_ms >= -self._age_ms) & are_finite(vectors)
+        faults = {
+            Reason.NON_FINITE: ~are_finite(vectors),
+            Reason.FUTURE: lead_ms > self._lead_ms,
+            Reason.PAST: lead_ms < -self._age_ms,
+        }
         if contract.metric is DistanceMetric.COSINE:
-            valid &= vectors.any(axis=1)
-        if not valid.all():
-            is_cosine = contract.metric is DistanceMetric.COSINE
-            is_zero = ~vectors.any(axis=1) if is_cosine else np.zeros_like(valid)
-            for reason, is_faulty in (
-                (Reason.NON_FINITE, ~are_finite(vectors)),
-                (Reason.ZERO_VECTOR, is_zero),
-                (Reason.FUTURE, lead_ms > self._lead_ms),
-                (Reason.PAST, lead_ms < -self._age_ms),
-            ):
-                # Of a record's many events the first is enough.
-                _, firsts = np.unique(row[is_faulty], return_index=True)
-                for i in np.flatnonzero(is_faulty)[firsts].tolist():
-                    record = records.raw[rows[i]]
-                    detail = self._describe(reason, vectors[i], int(time_ms[i]), int(lead_ms[i]), record)
-                    rejections.append(Rejection(rows[i], reason, detail, contract.stream))
+            faults[Reason.ZERO_VECTOR] = np.logical_not(vectors.any(axis=1))
+        for reason, are_faulty in faults.items():
+            if not are_faulty.any():
+                continue
+            # Of a record's many events the first is enough.
+            _, firsts = np.unique(row[are_faulty], return_index=True)
+            for i in np.flatnonzero(are_faulty)[firsts].tolist():
+                record = records.raw[rows[i]]
+                detail = self._describe(reason, vectors[i], int(time_ms[i]), int(lead_ms[i]), record)
+                rejections.append(Rejection(rows[i], reason, detail, contract.stream))
         return EventBatch(
             stream=contract.stream,
             baseline=contract.baseline,
@@ -313,12 +299,12 @@ def _select(contract: BaselineContract, collected: _Collected, rejections: list[
     fits = [
         (len(event[2]) if type(event[2]) is memoryview else len(event[2]) / event[3].size) == dimension
         and (version is None or event[5] in (None, version))
-        for event in collected.events
+        for _, event in collected
     ]
     if all(fits):
         return collected
     refused_row = -1
-    for row, event, fit in zip(collected.rows, collected.events, fits, strict=True):
+    for (row, event), fit in zip(collected, fits, strict=True):
         # Of a record's many events the first is enough, for they have one version.
         if fit or row == refused_row:
             continue
@@ -330,7 +316,7 @@ def _select(contract: BaselineContract, collected: _Collected, rejections: list[
             expected = f"the baseline has {dimension}" if contract.baseline else f"the first have {dimension}"
             reason, detail = Reason.WRONG_DIMENSION, f"embedding: {found} numbers, {expected}"
         rejections.append(Rejection(row, reason, detail, contract.stream))
-    return _Collected(list(compress(collected.rows, fits)), list(compress(collected.events, fits)))
+    return list(compress(collected, fits))
 
 
 def _name_events(
