@@ -17,13 +17,13 @@ from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.event_ids import RecordIds
 from driftgauge.core.durations import format_duration, round_duration
 from driftgauge.errors import ConfigError
+from driftgauge.events.mapped import MappedReader
 from driftgauge.events.own_contract import OwnContractReader
 from driftgauge.events.records import RawRecord, Records
 from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending
 from driftgauge.events.rows import (
     BaselineContract,
     Events,
-    Reader,
     RecordId,
     Row,
     Schedule,
@@ -81,7 +81,7 @@ class Decoder:
         *,
         lead_ms: int,
         age_ms: int = LAST_MS,
-        readers: Mapping[str, Reader] = MappingProxyType({}),
+        readers: Mapping[str, MappedReader] = MappingProxyType({}),
         largest_bytes: int = LARGEST_RECORD,
     ) -> None:
         """Create a decoder for some streams.
@@ -288,7 +288,7 @@ class Decoder:
         hint = unit_hint(time_ms, self._reader(record).unit)
         return f"{distance} behind its record's time or the clock, {allowed}{hint}"
 
-    def _reader(self, record: RawRecord) -> Reader:
+    def _reader(self, record: RawRecord) -> MappedReader:
         return self._readers.get(record.topic() or "", self._own_contract)
 
 

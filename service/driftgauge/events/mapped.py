@@ -16,18 +16,19 @@ from driftgauge.events.vectors import F32, F64
 __all__ = ["Deserializer", "MappedReader"]
 
 Deserializer = Callable[[RawRecord], object]
-"""Returns a record's decoded value. Raises EventError or SchemaPending, as `Reader`."""
+"""Returns a record's decoded value. Raises EventError or SchemaPending, as `MappedReader.read`."""
 
 
 class MappedReader:
-    """Reads the events of a topic's records by its mapping; a `Reader`.
+    """Reads the events of a topic's records by its mapping.
 
     Attributes:
         settings: The mapping.
         event_id, model_version: The fields, given a record and its decoded value.
         segments_source: Where the segments are, in words.
         gives_ids: Whether an event without an id gets topic, partition and offset as one.
-        unit, stream: See `Reader`.
+        unit: The unit of a time that is a number, as its mapping says; None without a mapping.
+        stream: The stream of all events, if it is a constant.
     """
 
     gives_ids = True
@@ -72,11 +73,16 @@ class MappedReader:
         self._single = compile_single(settings) if is_single else None
 
     def read_all(self, records: Sequence[RawRecord]) -> Iterable[Row] | None:
-        """Return the events of records that are nothing but bytes, see `Reader`."""
+        """Return the event of each record, faster than one by one; None unless all certainly are one."""
         return None if self._bytes is None else self._bytes(records)
 
     def read(self, record: RawRecord) -> Events:
-        """Return the events of a record, see `Reader`."""
+        """Return the events of a record.
+
+        Raises:
+            EventError: The record is refused as a whole.
+            SchemaPending: The record cannot be read yet.
+        """
         # A call less for the usual record: one with a value, of a mapping without conditions.
         value = None if self._has_conditions or record.value() is None else self._read_mapped(record)
         if value is None:

@@ -1,11 +1,11 @@
 """Rows: well-formed events as readers return them, and what a baseline requires of them."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct, error
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.contract import MAX_SEGMENTS, MAX_TEXT, STREAM_NAME, validate_event
@@ -16,7 +16,6 @@ __all__ = [
     "RECORD_ID",
     "BaselineContract",
     "Events",
-    "Reader",
     "RecordId",
     "Row",
     "Schedule",
@@ -87,29 +86,6 @@ The vector has a number at least, which need not be finite. A view is of the num
 
 Events: TypeAlias = Row | list[Row] | None
 """The event of a record, or its events; None where the configuration filters the record out."""
-
-
-class Reader(Protocol):
-    """Reads the events of a topic's records.
-
-    Attributes:
-        unit: The unit of a time that is a number, as its mapping says; None without a mapping.
-        stream: The stream of all events, if it is a constant.
-    """
-
-    unit: str | None
-    stream: str | None
-
-    def read_all(self, records: Sequence[RawRecord]) -> Iterable[Row] | None:
-        """Return the event of each record, faster than one by one; None unless all certainly are one."""
-
-    def read(self, record: RawRecord) -> Events:
-        """Return the events of a record.
-
-        Raises:
-            EventError: The record is refused as a whole.
-            SchemaPending: The record cannot be read yet.
-        """
 
 
 def default_id(record: RawRecord) -> str:
