@@ -114,8 +114,8 @@ def _parse(schema: Schema) -> Any:
     """
     named: dict[str, Any] = {}
     for _, text in schema.references:
-        parse_schema(_without_decimals(_load(text)), named)
-    field = {"name": "value", "type": _without_decimals(_load(schema.text))}
+        parse_schema(_load(text), named)
+    field = {"name": "value", "type": _load(schema.text)}
     parsed = parse_schema({"type": "record", "name": _WRAPPER, "fields": [field]}, named)
     if not _BUILT_IN.isdisjoint(named):
         # fastavro takes such a name for the built-in type.
@@ -127,19 +127,15 @@ def _parse(schema: Schema) -> Any:
 
 def _load(text: str) -> Any:
     """Return a schema's JSON; the name of a primitive type may stand without quotes."""
-    return json.loads(text) if text.lstrip()[:1] in {"{", "[", '"'} else text.strip()
+    is_json = text.lstrip()[:1] in {"{", "[", '"'}
+    return json.loads(text, object_hook=_without_decimal) if is_json else text.strip()
 
 
-def _without_decimals(schema: Any) -> Any:
-    """Return a schema in which a decimal is its bytes: to decode one takes time quadratic in its length."""
-    if isinstance(schema, list):
-        return [_without_decimals(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    kept = {name: _without_decimals(value) for name, value in schema.items()}
-    if kept.get("logicalType") == "decimal":
-        del kept["logicalType"]
-    return kept
+def _without_decimal(schema: dict[str, Any]) -> dict[str, Any]:
+    """Make a decimal its bytes: to decode one takes time quadratic in its length."""
+    if schema.get("logicalType") == "decimal":
+        del schema["logicalType"]
+    return schema
 
 
 def _count_empty(schema: Any, named: Mapping[str, Any], within: set[str], done: dict[str, int]) -> int:
