@@ -141,37 +141,35 @@ class _File:
         files.append(_read_file(_FILE, schema.text))
         self._pool = _build_pool(files)
         self._files = files
-        self._file = files[-1]
         self._need = need
         self._messages: dict[tuple[int, ...], _Message] = {}
 
     def find(self, indexes: tuple[int, ...]) -> _Message | None:
         """Return the classes of a message, None if the file has no such message."""
         found = self._messages.get(indexes)
-        if found is None and (name := self._name(indexes)) is not None:
-            descriptor = self._pool.FindMessageTypeByName(name)
+        if found is None and (descriptor := self._find_descriptor(indexes)) is not None:
             message_class = reader_class = GetMessageClass(descriptor)
             vector = find_packed(descriptor, self._need)
             if vector and len(self._messages) < _MOST_READERS:
                 # The numbers stay bytes, for upb makes a Python object of each number of a list.
                 pool = _build_pool([declare_bytes(file, vector[-1]) for file in self._files])
-                reader_class = GetMessageClass(pool.FindMessageTypeByName(name))
+                reader_class = GetMessageClass(pool.FindMessageTypeByName(descriptor.full_name))
             else:
                 vector = ()
             getters = compile_getters(descriptor, self._need, vector)
             found = self._messages[indexes] = _Message(message_class, reader_class, getters)
         return found
 
-    def _name(self, indexes: tuple[int, ...]) -> str | None:
-        """Return the full name of a message."""
-        names = [self._file.package] if self._file.package else []
-        messages = self._file.message_type
+    def _find_descriptor(self, indexes: tuple[int, ...]) -> Any | None:
+        """Return the descriptor of a message, None if the file has no such message."""
+        descriptor = None
+        messages: Sequence[Any] = [*self._pool.FindFileByName(_FILE).message_types_by_name.values()]
         for index in indexes:
             if index >= len(messages):
                 return None
-            names.append(messages[index].name)
-            messages = messages[index].nested_type
-        return ".".join(names)
+            descriptor = messages[index]
+            messages = descriptor.nested_types
+        return descriptor
 
 
 def _read_file(name: str, text: str) -> descriptor_pb2.FileDescriptorProto:
