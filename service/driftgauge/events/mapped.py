@@ -191,8 +191,7 @@ class MappedReader:
         number = 0
         for source, stream in zip(self.vector_fields(value), streams, strict=True):
             try:
-                embedding = source.embedding(record, value)
-                vectors, are_many = source.split(embedding, value)
+                embedding, vectors, are_many = source.find(record, value)
             except EventError as error:
                 error.stream = stream
                 yield source.settings, error

@@ -5,7 +5,7 @@ So both accept and refuse the same, with the same bits and for the same reasons.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from driftgauge.config.inputs import Source, VectorSettings
 from driftgauge.events.records import RawRecord
@@ -23,6 +23,8 @@ from driftgauge.events.vectors import F32, VectorFormat, split_vectors, to_forma
 __all__ = ["MappedVector", "TextField", "VectorField", "read_row", "require"]
 
 _Found = TypeVar("_Found")
+FoundVectors: TypeAlias = tuple[object, Sequence[list[object] | bytes | memoryview], bool]
+"""A vector as a record has it, the vectors in it, and whether there may be several."""
 
 
 class TextField:
@@ -72,27 +74,17 @@ class VectorField:
         name = require(self._stream(record, value), "stream", source)
         return source.rename.get(name, name)
 
-    def embedding(self, record: RawRecord, value: object) -> object:
-        """Return the vector, or the vectors, as the record has them.
+    def find(self, record: RawRecord, value: object) -> FoundVectors:
+        """Return the vector as the record has it, the vectors in it, and whether there may be several.
 
         Raises:
-            EventError: There is none.
+            EventError: There is no vector or no shape, or as `split_vectors`.
         """
-        return require(self._get(record, value), "embedding", self.settings.embedding)
-
-    def split(
-        self, embedding: object, value: object
-    ) -> tuple[Sequence[list[object] | bytes | memoryview], bool]:
-        """Return the vectors, and whether there may be several; see `split_vectors`.
-
-        Raises:
-            EventError: As `split_vectors`, or the shape is missing.
-        """
-        shape = None
+        source, shape = self.settings.embedding, None
+        found = require(self._get(record, value), "embedding", source)
         if self._shape is not None and (shape := self._shape(value)) is None:
-            where = self.settings.embedding.shape
-            raise EventError(Reason.INVALID, f"embedding: its shape is missing ({where})")
-        return split_vectors(embedding, self.number, shape, self.settings.embedding.dimension)
+            raise EventError(Reason.INVALID, f"embedding: its shape is missing ({source.shape})")
+        return found, *split_vectors(found, self.number, shape, source.dimension)
 
 
 def require(value: _Found | None, field: str, source: Source) -> _Found:

@@ -1,13 +1,11 @@
 """The service's own contract as a mapping; the contract itself judges what the fast path is not sure of."""
 
-from collections.abc import Sequence
-
 from driftgauge.config.inputs import InputSettings, VectorSettings
 from driftgauge.events.array_parser import IS_AVAILABLE
 from driftgauge.events.deserializers import compile_array, deserialize_json
 from driftgauge.events.mapped import MappedReader
 from driftgauge.events.mapped_fast import compile_own
-from driftgauge.events.mapped_fields import VectorField
+from driftgauge.events.mapped_fields import FoundVectors, VectorField
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.rows import Row, read_exact
@@ -20,13 +18,11 @@ _MAPPING = InputSettings.model_validate(
 
 
 class _SingleVector(VectorField):
-    def split(
-        self, embedding: object, value: object
-    ) -> tuple[Sequence[list[object] | bytes | memoryview], bool]:
-        vectors, are_many = super().split(embedding, value)
-        if are_many:
+    def find(self, record: RawRecord, value: object) -> FoundVectors:
+        found = super().find(record, value)
+        if found[-1]:
             raise EventError(Reason.INVALID, "embedding: lists, which the contract refuses")
-        return vectors, are_many
+        return found
 
 
 _NUMBERS = _SingleVector(_MAPPING.vectors[0])
