@@ -179,7 +179,7 @@ class _Code:
             target: The variable for what is read.
         """
         if isinstance(schema, list):
-            self._add_union(schema, lambda branch: self._add_value(branch, need, target))
+            self._add_union(schema, need, target)
             return
         schema = self._resolve(schema)
         kinds = set() if need is None else need.kinds
@@ -199,14 +199,14 @@ class _Code:
             case _:
                 raise _Unsure
 
-    def _add_union(self, branches: list[Any], add_branch: Callable[[Any], None]) -> None:
+    def _add_union(self, branches: list[Any], need: Need | None, target: str) -> None:
         if len(branches) > _MOST_BRANCHES:
             # The number of a branch would have two bytes.
             raise _Unsure
         self._add("b = r[p]\np += 1\nif b & 1: raise Unsure")
         for i, branch in enumerate(branches):
             with self._block(f"elif b == {2 * i}:"):
-                add_branch(branch)
+                self._add_value(branch, need, target)
         self._add("else: raise Unsure")
 
     def _add_record(self, schema: Any, need: Need | None, target: str) -> None:

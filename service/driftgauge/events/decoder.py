@@ -26,7 +26,6 @@ from driftgauge.events.rows import (
     Events,
     RecordId,
     Row,
-    Schedule,
     count_numbers,
     in_force,
     is_stream,
@@ -97,16 +96,15 @@ class Decoder:
         Raises:
             ConfigError: The name of a stream is not valid in an event.
         """
-        schedules: dict[str, list[BaselineContract]] = {}
+        self._schedules: dict[str, list[BaselineContract]] = {}
         for contract in sorted(contracts, key=lambda contract: contract.from_ms, reverse=True):
-            schedules.setdefault(contract.stream, []).append(contract)
-        for name in schedules:
+            self._schedules.setdefault(contract.stream, []).append(contract)
+        for name in self._schedules:
             if not is_stream(name):
                 message = (
                     f"stream {name!r}: the name is not valid in an event; use 1 to 128 of A-Z a-z 0-9 . _ -"
                 )
                 raise ConfigError(message)
-        self._schedules: dict[str, Schedule] = {name: tuple(listed) for name, listed in schedules.items()}
         self._lead_ms, self._age_ms = lead_ms, age_ms
         self._readers = readers
         self._largest_bytes = largest_bytes

@@ -58,7 +58,6 @@ class MappedReader:
         self._on_attributes = [
             each for each in self._after if each.is_on_attribute and settings.encoding == "cloudevents"
         ]
-        self._has_conditions = bool(conditions)
         self._time = compile_source(settings.timestamp)
         self._record_time = compile_source(RECORD_TIME)
         self.event_id = TextField("event_id", settings.event_id)
@@ -70,7 +69,8 @@ class MappedReader:
         self._vectors = [VectorField(vector) for vector in settings.vectors]
         is_single = len(settings.vectors) == 1 and not settings.vectors[0].embedding.may_be_several
         self._bytes = compile_bytes(settings)
-        self._single = compile_single(settings) if is_single else None
+        get_segments = self.segments if self._segments else None
+        self._single = compile_single(settings, get_segments) if is_single else None
 
     def read_all(self, records: Sequence[RawRecord]) -> Iterable[Row] | None:
         """Return the event of each record, faster than one by one; None unless all certainly are one."""
@@ -84,7 +84,7 @@ class MappedReader:
             SchemaPending: The record cannot be read yet.
         """
         # A call less for the usual record: one with a value, of a mapping without conditions.
-        value = None if self._has_conditions or record.value() is None else self._read_mapped(record)
+        value = None if self.settings.where or record.value() is None else self._read_mapped(record)
         if value is None:
             value = self._decode(record, self._read_mapped)
             if type(value) is Unmet:

@@ -25,32 +25,29 @@ from driftgauge.events.sources import compile_source, read_time, to_optional_tex
 from driftgauge.events.timestamps import LAST_MS, read_timestamp
 from driftgauge.events.vectors import F32, F64, VectorFormat, read_base64, to_format
 
-__all__ = ["BytesReader", "SingleReader", "compile_bytes", "compile_own", "compile_single"]
+__all__ = ["SingleReader", "compile_bytes", "compile_own", "compile_single"]
 
 SingleReader: TypeAlias = Callable[[RawRecord, object], Row | None]
 """Returns the event of a record, given its decoded value, if it certainly is one, else None."""
 
-BytesReader: TypeAlias = Callable[[Sequence[RawRecord]], Iterable[Row] | None]
-"""Returns the events of one or more records if all certainly are one, else None."""
 
-
-def compile_single(settings: InputSettings) -> SingleReader:
+def compile_single(
+    settings: InputSettings, get_segments: Callable[[RawRecord, object], object] | None
+) -> SingleReader:
     """Return the function that reads the records of a mapping with one vector, without a shape.
 
     It accepts only records that certainly are an event; the others are for the general path.
+
+    Args:
+        settings: The mapping.
+        get_segments: Returns an event's segments by key; None where the mapping has none.
     """
     (source,) = settings.vectors
-    getters = {key: compile_source(each) for key, each in settings.segments.items()}
-
-    def get_segments(record: RawRecord, value: object) -> dict[str, str]:
-        found = ((key, to_optional_text(get(record, value))) for key, get in getters.items())
-        return {key: text for key, text in found if text is not None}
-
     return _compile(
         _compile_taker(
             source.stream, settings.timestamp, source.embedding, settings.event_id, settings.model_version
         ),
-        get_segments if getters else None,
+        get_segments,
         to_optional_text,
         partial(read_time, settings.timestamp),
         is_ms=settings.timestamp.unit == "ms",
@@ -198,10 +195,13 @@ def _field_name(source: Source) -> str:
     return first if isinstance(first, str) and not rest else ""
 
 
-def compile_bytes(settings: InputSettings) -> BytesReader | None:
+def compile_bytes(
+    settings: InputSettings,
+) -> Callable[[Sequence[RawRecord]], Iterable[Row] | None] | None:
     """Return the function that reads polls of a mapping in two thirds of the time, None where there is none.
 
-    A record's event is its value, in a constant stream, at the record's time, without optional fields.
+    The function returns None for a poll with a record that is not certainly an event. The event of a record
+    is its value, in a constant stream, at the record's time, without optional fields.
     """
     vector = settings.vectors[0]
     stream = vector.stream.constant

@@ -1,7 +1,7 @@
 """Rows: well-formed events as readers return them, and what a baseline requires of them."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct, error
@@ -18,7 +18,6 @@ __all__ = [
     "Events",
     "RecordId",
     "Row",
-    "Schedule",
     "are_segments",
     "count_numbers",
     "default_id",
@@ -67,9 +66,6 @@ class BaselineContract:
     from_ms: int = 0
 
 
-Schedule: TypeAlias = tuple[BaselineContract, ...]
-"""The contracts of a stream's baselines, newest first."""
-
 Row: TypeAlias = tuple[
     str,
     int,
@@ -104,8 +100,8 @@ def read_exact(document: object) -> Row:
     return event.stream, event.timestamp, vector, F32, event.event_id, event.model_version, event.segments
 
 
-def in_force(schedule: Schedule, time_ms: int) -> BaselineContract:
-    """Return the contract of the baseline in force at an event time."""
+def in_force(schedule: Iterable[BaselineContract], time_ms: int) -> BaselineContract:
+    """Return the contract of the baseline in force at an event time, given a stream's, newest first."""
     return next(contract for contract in schedule if contract.from_ms <= time_ms)
 
 
