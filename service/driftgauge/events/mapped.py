@@ -1,6 +1,7 @@
 """Reading of records by a mapping from the configuration, wherever an event's fields are."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
 
 from driftgauge.config.inputs import InputSettings, VectorSettings
 from driftgauge.events.conditions import RecordCondition, Unmet
@@ -58,6 +59,7 @@ class MappedReader:
         self._on_attributes = [
             each for each in self._after if each.is_on_attribute and settings.encoding == "cloudevents"
         ]
+        self._has_conditions = bool(conditions)
         self._time = compile_source(settings.timestamp)
         self._record_time = compile_source(RECORD_TIME)
         self.event_id = TextField("event_id", settings.event_id)
@@ -84,7 +86,7 @@ class MappedReader:
             SchemaPending: The record cannot be read yet.
         """
         # A call less for the usual record: one with a value, of a mapping without conditions.
-        value = None if self.settings.where or record.value() is None else self._read_mapped(record)
+        value = None if self._has_conditions or record.value() is None else self._read_mapped(record)
         if value is None:
             value = self._decode(record, self._read_mapped)
             if type(value) is Unmet:
@@ -188,7 +190,7 @@ class MappedReader:
         self, record: RawRecord, value: object, streams: Sequence[str], event_id: str
     ) -> Iterator[tuple[VectorSettings, list[MappedVector] | EventError]]:
         """Yield each vector of the mapping with the vectors that it finds in a record, or their fault."""
-        number = 0
+        numbers = count()
         for source, stream in zip(self.vector_fields(value), streams, strict=True):
             try:
                 embedding, vectors, are_many = source.find(record, value)
@@ -206,8 +208,7 @@ class MappedReader:
                 vectors = [memoryview(vector).cast("B") for vector in vectors]  # type: ignore[arg-type]
             ids = [event_id]
             if are_many or len(streams) > 1:
-                ids = [f"{event_id}#{number + index}" for index in range(len(vectors))]
-            number += len(vectors)
+                ids = [f"{event_id}#{next(numbers)}" for _ in vectors]
             yield (
                 source.settings,
                 [
