@@ -4,10 +4,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 
 from driftgauge.config.inputs import InputSettings, VectorSettings
-from driftgauge.events.conditions import RecordCondition, Unmet
 from driftgauge.events.deserializers import read_attributes
 from driftgauge.events.mapped_fast import compile_bytes, compile_single
-from driftgauge.events.mapped_fields import MappedVector, TextField, VectorField, read_row, require
+from driftgauge.events.mapped_fields import (
+    MappedVector,
+    RecordCondition,
+    TextField,
+    Unmet,
+    VectorField,
+    read_row,
+    require,
+)
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.rows import Events, Row, default_id, may_hold_bool
