@@ -53,13 +53,14 @@ n = r[p]
 if n > 127: p, n = varint(r, p)
 p += 1
 """
-# `e` becomes the end of what follows. Most lengths of more than a byte have two.
+# `e` becomes the end of what follows. An odd number is a negative length. Most of more than a byte have two.
 _LENGTH = """\
 n = r[p]
 p += 1
 if n & 129:
+ if n & 1: raise Unsure
  b = r[p]
- if n & 1 or b > 127: p, n = length(r, p - 1)
+ if b > 127: p, n = varint(r, p - 1)
  else: n += b - 1 << 7
  p += 1
 e = p + (n >> 1)
@@ -119,7 +120,6 @@ class _Code:
         self._namespace: dict[str, object] = {
             "Unsure": _Unsure,
             "varint": _read_varint,
-            "length": _read_length,
             "time": _to_datetime,
             "is_uuid": _UUID.fullmatch,
             "view": memoryview,
@@ -343,19 +343,6 @@ def _read_varint(raw: bytes, start: int) -> tuple[int, int]:
             return position, number | byte << shift
         number |= byte - _MORE << shift
     raise _Unsure
-
-
-def _read_length(raw: bytes, start: int) -> tuple[int, int]:
-    """Return the position of the last byte of a length of over one, and its number doubled.
-
-    Raises:
-        _Unsure: It is negative, or as `_read_varint`.
-        IndexError: As `_read_varint`.
-    """
-    position, number = _read_varint(raw, start)
-    if number & 1:
-        raise _Unsure
-    return position, number
 
 
 def _to_datetime(time_us: int) -> datetime:
