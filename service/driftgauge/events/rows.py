@@ -118,9 +118,12 @@ def is_stream(name: str) -> bool:
 
 def are_segments(segments: object) -> bool:
     """Return whether a value is certainly valid as segments."""
-    if type(segments) is not dict or len(segments) > MAX_SEGMENTS:
-        return False
-    return all(map(is_short, segments)) and all(map(is_short, segments.values()))
+    return (
+        type(segments) is dict
+        and len(segments) <= MAX_SEGMENTS
+        and all(map(is_short, segments))
+        and all(map(is_short, segments.values()))
+    )
 
 
 def pack_list(numbers: list[object], *, may_be_bool: bool) -> bytes | None:
