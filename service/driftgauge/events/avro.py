@@ -36,7 +36,7 @@ _MOST_CURSORS = 256
 
 
 class AvroDeserializer:
-    """Decodes records with the schemas that they were written with; a `Deserializer` with a `read_mapped`.
+    """Decodes records with the schemas that they were written with; a `Deserializer`.
 
     Records are mappings; logical types become datetime or UUID.
     """
@@ -53,7 +53,11 @@ class AvroDeserializer:
         self._schemas: ReaderCache[Any] = ReaderCache(schemas, "AVRO", _parse)
 
     def read_mapped(self, record: RawRecord) -> object:
-        """Return the same in less time, without what the mapping does not read of it."""
+        """Return a record's value without what the mapping does not read of it, in less time.
+
+        Raises:
+            EventError, SchemaPending: As the call.
+        """
         raw = record.value() or b""
         cursor = self._cursors.get(raw[:PAYLOAD]) or self._find_cursor(raw)
         try:

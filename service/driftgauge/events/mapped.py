@@ -49,7 +49,7 @@ class MappedReader:
         Args:
             settings: The mapping.
             deserialize: The deserializer of its encoding.
-            read_mapped: The same in less time, without what the mapping does not read of a value.
+            read_mapped: One that takes less time, and may leave out what the mapping does not read.
         """
         self.settings = settings
         self.unit: str | None = settings.timestamp.unit

@@ -170,9 +170,10 @@ def _require_text(value: object) -> str | None:
 
 def _compile_taker(*sources: Source | None) -> Callable[[RawRecord, Any], tuple[Any, ...]]:
     """Return the function that takes five fields of a record, None where there is no source, and None."""
+    # A variable for each field, since a loop would take twice the time.
     names = [None if source is None else _field_name(source) for source in sources]
-    are_names = "" not in names
     k, m, n, o, p = names
+    are_names = "" not in names
     a, b, c, d, e = (_get_nothing if source is None else compile_source(source) for source in sources)
 
     def take(record: RawRecord, value: Any) -> tuple[Any, ...]:

@@ -56,7 +56,7 @@ _FIRST = PAYLOAD + 1
 
 
 class ProtobufDeserializer:
-    """Decodes records with the schemas that they were written with; a `Deserializer` with a `read_mapped`."""
+    """Decodes records with the schemas that they were written with; a `Deserializer`."""
 
     def __init__(self, schemas: SchemaSource, need: Need) -> None:
         """Create a deserializer.
@@ -86,7 +86,11 @@ class ProtobufDeserializer:
             raise EventError(Reason.UNDECODABLE, detail) from None
 
     def read_mapped(self, record: RawRecord) -> object:
-        """Return the fields that the mapping reads, in less time than the message."""
+        """Return the fields that the mapping reads of a record's message, in less time.
+
+        Raises:
+            EventError, SchemaPending: As the call.
+        """
         if self._is_read_whole:
             return self(record)
         raw = record.value() or b""
