@@ -40,12 +40,12 @@ from tests.output import say
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.events import array_parser, mapped_fields
-from driftgauge.events.conditions import Unmet
 from driftgauge.events.contract import read_json
 from driftgauge.events.decoder import Decoded, Decoder
 from driftgauge.events.deserializers import deserialize_json
 from driftgauge.events.inputs import build_reader
 from driftgauge.events.mapped import MappedReader
+from driftgauge.events.mapped_fields import Unmet
 from driftgauge.events.own_contract import OwnContractReader
 from driftgauge.events.records import RawRecord, Records, StoredRecord
 from driftgauge.events.rows import Events, Row, read_exact

@@ -13,6 +13,7 @@ from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import ConfigError
 from driftgauge.events import own_contract
 from driftgauge.events.decoder import Decoder
+from driftgauge.events.mapped import MappedReader
 from driftgauge.events.records import Records, StoredRecord
 from driftgauge.events.rejection import EventError, Reason, SchemaPending
 from driftgauge.events.rows import RECORD_ID, BaselineContract, default_id
@@ -245,7 +246,7 @@ def test_invalid_stream_name_is_configuration_error():
         Decoder([BaselineContract("k ln", "first", 4, None, DistanceMetric.EUCLIDEAN)], lead_ms=0)
 
 
-class Script:
+class Script(MappedReader):
     """A reader whose records hold their outcome as a word; remembers the offsets of each run.
 
     It reads runs at once that have an event in each record.

@@ -128,6 +128,7 @@ def time(value, unit="ms", **more):
         ("ms", MONDAY_MS + 250),
         ("ms", float(MONDAY_MS + 250)),
         ("ms", MONDAY_MS + 250.999),
+        ("ms", MONDAY_MS + 250.9996),
         ("ms", str(MONDAY_MS + 250)),
         ("ms", b"1762128000250"),
         ("s", MONDAY_S + 0.25),

@@ -1,13 +1,13 @@
 """The deserializer of Avro behind a schema registry."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from io import BytesIO
 from typing import Any
 
 from fastavro import parse_schema, schemaless_reader
 
-from driftgauge.events.avro_cursor import NOT_SURE, Cursor, compile_cursor
+from driftgauge.events.avro_cursor import NOT_SURE, Cursor, compile_cursor, never_sure
 from driftgauge.events.needs import Need
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
@@ -36,12 +36,9 @@ _MOST_CURSORS = 256
 
 
 class AvroDeserializer:
-    """Decodes records with the schemas that they were written with; a `Deserializer` and a `FieldReader`.
+    """Decodes records with the schemas that they were written with; a `Deserializer`.
 
     Records are mappings; logical types become datetime or UUID.
-
-    Attributes:
-        names: The names of the fields that the mapping reads.
     """
 
     def __init__(self, schemas: SchemaSource, need: Need) -> None:
@@ -51,21 +48,22 @@ class AvroDeserializer:
             schemas: Where schemas come from.
             need: What the mapping reads of a value.
         """
-        self.names: Sequence[str] = tuple(need.fields)
         self._need = need
         self._cursors: dict[bytes, Cursor] = {}
         self._schemas: ReaderCache[Any] = ReaderCache(schemas, "AVRO", _parse)
 
-    def read_fields(self, record: RawRecord) -> tuple[object, ...] | None:
-        """Return the fields that the mapping reads, see `FieldReader`."""
-        raw = record.value()
-        if raw is None:
-            return None
+    def read_mapped(self, record: RawRecord) -> object:
+        """Return a record's value without what the mapping does not read of it, in less time.
+
+        Raises:
+            EventError, SchemaPending: As the call.
+        """
+        raw = record.value() or b""
         cursor = self._cursors.get(raw[:PAYLOAD]) or self._find_cursor(raw)
         try:
-            return None if cursor is None else cursor(raw)
+            return cursor(raw)
         except NOT_SURE:
-            return None
+            return self(record)
 
     def __call__(self, record: RawRecord) -> object:
         """Return a record's decoded value.
@@ -96,8 +94,8 @@ class AvroDeserializer:
             raise EventError(Reason.UNDECODABLE, detail)
         return value
 
-    def _find_cursor(self, raw: bytes) -> Cursor | None:
-        """Return the cursor of the schema that a record names, which is kept; None beyond the most.
+    def _find_cursor(self, raw: bytes) -> Cursor:
+        """Return the cursor of the schema that a record names, which is kept; one never sure beyond the most.
 
         Raises:
             EventError: The record names no schema, there is none, or it cannot be used.
@@ -105,7 +103,7 @@ class AvroDeserializer:
         """
         schema = self._schemas.get(raw)
         if len(self._cursors) == _MOST_CURSORS:
-            return None
+            return never_sure
         cursor = compile_cursor(schema["fields"][0]["type"], schema["__named_schemas"], self._need)
         self._cursors[raw[:PAYLOAD]] = cursor
         return cursor
@@ -120,8 +118,8 @@ def _parse(schema: Schema) -> Any:
     """
     named: dict[str, Any] = {}
     for _, text in schema.references:
-        parse_schema(_without_decimals(_load(text)), named)
-    field = {"name": "value", "type": _without_decimals(_load(schema.text))}
+        parse_schema(_load(text), named)
+    field = {"name": "value", "type": _load(schema.text)}
     parsed = parse_schema({"type": "record", "name": _WRAPPER, "fields": [field]}, named)
     if not _BUILT_IN.isdisjoint(named):
         # fastavro takes such a name for the built-in type.
@@ -133,19 +131,15 @@ def _parse(schema: Schema) -> Any:
 
 def _load(text: str) -> Any:
     """Return a schema's JSON; the name of a primitive type may stand without quotes."""
-    return json.loads(text) if text.lstrip()[:1] in {"{", "[", '"'} else text.strip()
+    is_json = text.lstrip()[:1] in {"{", "[", '"'}
+    return json.loads(text, object_hook=_without_decimal) if is_json else text.strip()
 
 
-def _without_decimals(schema: Any) -> Any:
-    """Return a schema in which a decimal is its bytes: to decode one takes time quadratic in its length."""
-    if isinstance(schema, list):
-        return [_without_decimals(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    kept = {name: _without_decimals(value) for name, value in schema.items()}
-    if kept.get("logicalType") == "decimal":
-        del kept["logicalType"]
-    return kept
+def _without_decimal(schema: dict[str, Any]) -> dict[str, Any]:
+    """Make a decimal its bytes: to decode one takes time quadratic in its length."""
+    if schema.get("logicalType") == "decimal":
+        del schema["logicalType"]
+    return schema
 
 
 def _count_empty(schema: Any, named: Mapping[str, Any], within: set[str], done: dict[str, int]) -> int:

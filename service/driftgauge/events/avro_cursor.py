@@ -20,13 +20,10 @@ from driftgauge.events.needs import Kind, Need
 from driftgauge.events.schemas import PAYLOAD
 from driftgauge.events.timestamps import LAST_MS
 
-__all__ = ["NOT_SURE", "Cursor", "compile_cursor"]
+__all__ = ["NOT_SURE", "Cursor", "compile_cursor", "never_sure"]
 
-Cursor: TypeAlias = Callable[[bytes], tuple[object, ...]]
-"""Returns the fields of a record that a mapping reads, in the order of its `Need`, and None after them.
-
-Inner records lack what the mapping does not read. Raises where it is not sure.
-"""
+Cursor: TypeAlias = Callable[[bytes], Any]
+"""Returns the value of a record without what the mapping does not read of it. Raises where it is not sure."""
 
 # A line takes some 30 us to compile. Python nests 20 loops at most.
 _MOST_LINES = 1_000
@@ -56,13 +53,14 @@ n = r[p]
 if n > 127: p, n = varint(r, p)
 p += 1
 """
-# `e` becomes the end of what follows. Most lengths of more than a byte have two.
+# `e` becomes the end of what follows. An odd number is a negative length. Most of more than a byte have two.
 _LENGTH = """\
 n = r[p]
 p += 1
 if n & 129:
+ if n & 1: raise Unsure
  b = r[p]
- if n & 1 or b > 127: p, n = length(r, p - 1)
+ if b > 127: p, n = varint(r, p - 1)
  else: n += b - 1 << 7
  p += 1
 e = p + (n >> 1)
@@ -108,7 +106,7 @@ def compile_cursor(schema: Any, named: Mapping[str, Any], need: Need) -> Cursor:
     try:
         return _Code(named).compile(schema, need)
     except (_Unsure, RecursionError):
-        return _raise_unsure
+        return never_sure
 
 
 class _Code:
@@ -122,7 +120,6 @@ class _Code:
         self._namespace: dict[str, object] = {
             "Unsure": _Unsure,
             "varint": _read_varint,
-            "length": _read_length,
             "time": _to_datetime,
             "is_uuid": _UUID.fullmatch,
             "view": memoryview,
@@ -136,12 +133,12 @@ class _Code:
         Raises:
             _Unsure: There is none; see `compile_cursor`.
         """
-        variables = {name: self._variable() for name in need.fields}
-        self._add_root(schema, need, variables)
-        fields = "".join(f"{variable}, " for variable in variables.values())
+        value = self._variable()
+        self._add_value(schema, need, value)
         # The position never goes back, so one check at the end shows whether all that was read is there.
         start = f"def read(r):\n p = {PAYLOAD}\n m = 2 * len(r)\n"
-        end = f" if p != len(r): raise Unsure\n return ({fields}None)\n"
+        # A value without fields is None here, whatever it is.
+        end = f" if p != len(r) or {value} is None: raise Unsure\n return {value}\n"
         exec(f"{start}{''.join(self._lines)}{end}", self._namespace)  # noqa: S102 - it holds no text of others
         read: Cursor = self._namespace["read"]  # type: ignore[assignment]
         return read
@@ -173,18 +170,6 @@ class _Code:
         """Return a type that is no union as the object that describes it."""
         return self._named.get(schema) or {"type": schema} if isinstance(schema, str) else schema
 
-    def _add_root(self, schema: Any, need: Need, variables: Mapping[str, str]) -> None:
-        """Add the code that passes a record, or a union of them, with the variables of its fields by name."""
-        if isinstance(schema, list):
-            self._add_union(schema, lambda branch: self._add_root(branch, need, variables))
-            return
-        schema = self._resolve(schema)
-        if schema["type"] != "record" or need.kinds:
-            self._add("raise Unsure")
-            return
-        self._add("\n".join(f"{variable} = None" for variable in variables.values()))
-        self._add_fields(schema, need, variables)
-
     def _add_value(self, schema: Any, need: Need | None, target: str) -> None:
         """Add the code that passes a value.
 
@@ -194,7 +179,7 @@ class _Code:
             target: The variable for what is read.
         """
         if isinstance(schema, list):
-            self._add_union(schema, lambda branch: self._add_value(branch, need, target))
+            self._add_union(schema, need, target)
             return
         schema = self._resolve(schema)
         kinds = set() if need is None else need.kinds
@@ -214,34 +199,28 @@ class _Code:
             case _:
                 raise _Unsure
 
-    def _add_union(self, branches: list[Any], add_branch: Callable[[Any], None]) -> None:
+    def _add_union(self, branches: list[Any], need: Need | None, target: str) -> None:
         if len(branches) > _MOST_BRANCHES:
             # The number of a branch would have two bytes.
             raise _Unsure
         self._add("b = r[p]\np += 1\nif b & 1: raise Unsure")
         for i, branch in enumerate(branches):
             with self._block(f"elif b == {2 * i}:"):
-                add_branch(branch)
+                self._add_value(branch, need, target)
         self._add("else: raise Unsure")
 
     def _add_record(self, schema: Any, need: Need | None, target: str) -> None:
-        need_fields = {} if need is None else need.fields
-        names = [field["name"] for field in schema["fields"]]
-        variables = {name: self._variable() for name in names if name in need_fields}
-        self._add_fields(schema, need or Need(), variables)
+        fields = {field["name"]: field["type"] for field in schema["fields"]}
+        if len(fields) < len(schema["fields"]):
+            # Of two fields with one name the last one counts.
+            raise _Unsure
+        read = {} if need is None else need.fields
+        variables = {name: self._variable() for name in fields if name in read}
+        for name, kind in fields.items():
+            self._add_value(kind, read.get(name), variables.get(name, ""))
         members = ", ".join(f"{self._constant(name)}: {variable}" for name, variable in variables.items())
         if need is not None:
             self._add("raise Unsure" if need.kinds else f"{target} = {{{members}}}")
-
-    def _add_fields(self, schema: Any, need: Need, variables: Mapping[str, str]) -> None:
-        """Add the code that passes a record's fields, with the variables of those that are read by name."""
-        names = {field["name"] for field in schema["fields"]}
-        if len(names) < len(schema["fields"]):
-            # Of two fields with one name the last one counts.
-            raise _Unsure
-        for field in schema["fields"]:
-            name = field["name"]
-            self._add_value(field["type"], need.fields.get(name), variables.get(name, ""))
 
     def _add_array(self, items: Any, need: Need | None, target: str) -> None:
         inner = None if need is None else need.of_items()
@@ -344,7 +323,8 @@ class _Code:
         return "time(n)" if is_micros else "time(n * 1000)"
 
 
-def _raise_unsure(_: bytes) -> tuple[object, ...]:
+def never_sure(_: bytes) -> object:
+    """Be the cursor of a schema that has none."""
     raise _Unsure
 
 
@@ -363,19 +343,6 @@ def _read_varint(raw: bytes, start: int) -> tuple[int, int]:
             return position, number | byte << shift
         number |= byte - _MORE << shift
     raise _Unsure
-
-
-def _read_length(raw: bytes, start: int) -> tuple[int, int]:
-    """Return the position of the last byte of a length of over one, and its number doubled.
-
-    Raises:
-        _Unsure: It is negative, or as `_read_varint`.
-        IndexError: As `_read_varint`.
-    """
-    position, number = _read_varint(raw, start)
-    if number & 1:
-        raise _Unsure
-    return position, number
 
 
 def _to_datetime(time_us: int) -> datetime:

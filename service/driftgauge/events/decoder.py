@@ -3,9 +3,9 @@
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import compress, groupby
-from re import fullmatch
+from operator import methodcaller
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -19,19 +19,18 @@ from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.event_ids import RecordIds
 from driftgauge.core.durations import format_duration, round_duration
 from driftgauge.errors import ConfigError
-from driftgauge.events.contract import STREAM_NAME
+from driftgauge.events.mapped import MappedReader
 from driftgauge.events.own_contract import OwnContractReader
 from driftgauge.events.records import RawRecord, Records
 from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending
 from driftgauge.events.rows import (
     BaselineContract,
     Events,
-    Reader,
     RecordId,
     Row,
-    Schedule,
     count_numbers,
     in_force,
+    is_stream,
 )
 from driftgauge.events.timestamps import LAST_MS, unit_hint
 from driftgauge.events.vectors import are_finite, to_matrix
@@ -41,6 +40,9 @@ __all__ = ["Decoded", "Decoder", "Outcome", "describe_non_finite"]
 _log = logging.getLogger(__name__)
 
 _PRECEDENCE = {reason: rank for rank, reason in enumerate(Reason)}
+
+_Collected: TypeAlias = Sequence[tuple[int, Row]]
+"""Events, each after the row of its record."""
 
 Outcome: TypeAlias = Events | EventError | SchemaPending
 """What becomes of a record: its events, why it is refused as a whole, or that it cannot be read yet."""
@@ -63,14 +65,6 @@ class Decoded:
     pending: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Collected:
-    """Collected events, and the rows of their records."""
-
-    rows: list[int] = field(default_factory=list)
-    events: list[Row] = field(default_factory=list)
-
-
 class Decoder:
     """Turns raw records into event batches and rejections.
 
@@ -88,7 +82,7 @@ class Decoder:
         *,
         lead_ms: int,
         age_ms: int = LAST_MS,
-        readers: Mapping[str, Reader] = MappingProxyType({}),
+        readers: Mapping[str, MappedReader] = MappingProxyType({}),
         largest_bytes: int = LARGEST_RECORD,
     ) -> None:
         """Create a decoder for some streams.
@@ -109,7 +103,7 @@ class Decoder:
             schedules.setdefault(contract.stream, []).append(contract)
         self._configured = ByStream({name: tuple(listed) for name, listed in schedules.items()})
         for name in self._configured.names:
-            if not fullmatch(STREAM_NAME, name):
+            if not is_stream(name):
                 message = (
                     f"stream {name!r}: the name is not valid in an event; use 1 to 128 of A-Z a-z 0-9 . _ -"
                 )
@@ -136,7 +130,7 @@ class Decoder:
             outcomes: What became of each record, see `read`.
             records: The records.
         """
-        collected: dict[str, _Collected] = defaultdict(_Collected)
+        collected: dict[str, list[tuple[int, Row]]] = defaultdict(list)
         rejections: list[Rejection] = []
         filtered: list[int] = []
         pending: list[int] = []
@@ -145,9 +139,7 @@ class Decoder:
             if waiting and int(records.partition[row]) in waiting:
                 pending.append(row)
             elif isinstance(outcome, tuple):
-                columns = collected[outcome[0]]
-                columns.rows.append(row)
-                columns.events.append(outcome)
+                collected[outcome[0]].append((row, outcome))
             elif outcome is None:
                 filtered.append(row)
             elif isinstance(outcome, EventError):
@@ -159,14 +151,12 @@ class Decoder:
                 pending.append(row)
             else:
                 for event in outcome:
-                    columns = collected[event[0]]
-                    columns.rows.append(row)
-                    columns.events.append(event)
+                    collected[event[0]].append((row, event))
         batches = [
             self._batch(contract, fitting, records, rejections)
-            for stream, columns in collected.items()
-            for contract, own in self._by_contract(stream, columns, rejections)
-            if (fitting := _select(contract, own, rejections)).rows
+            for stream, events in collected.items()
+            for contract, own in self._by_contract(stream, events, rejections)
+            if (fitting := _select(contract, own, rejections))
         ]
         if rejections:
             batches, rejections = _refuse_whole_records(batches, rejections)
@@ -184,17 +174,15 @@ class Decoder:
         """Return a stream's events by the contract of the baseline in force; of an unknown stream none."""
         schedule = self._schedules.get(stream) or self._admit(stream)
         if isinstance(schedule, str):
-            rows = dict.fromkeys(collected.rows)
+            rows = dict.fromkeys(row for row, _ in collected)
             rejections += [Rejection(row, Reason.UNKNOWN_STREAM, schedule, None) for row in rows]
             return ()
         from_ms = schedule[0].from_ms
-        if not from_ms or all(event[1] >= from_ms for event in collected.events):
+        if not from_ms or all(event[1] >= from_ms for _, event in collected):
             return ((schedule[0], collected),)
-        found: dict[BaselineContract, _Collected] = defaultdict(_Collected)
-        for row, event in zip(collected.rows, collected.events, strict=True):
-            columns = found[in_force(schedule, event[1])]
-            columns.rows.append(row)
-            columns.events.append(event)
+        found: dict[BaselineContract, list[tuple[int, Row]]] = defaultdict(list)
+        for row, event in collected:
+            found[in_force(schedule, event[1])].append((row, event))
         return found.items()
 
     def _admit(self, stream: str) -> Schedule | str:
@@ -211,19 +199,19 @@ class Decoder:
 
     def read(self, raw: Iterable[RawRecord]) -> Iterator[Outcome]:
         """Yield what becomes of each record. Most polls have one topic, and all have runs of one."""
-        for (topic, is_too_large), run in groupby(raw, self._kind):
-            if is_too_large:
-                yield from map(self._too_large, run)
-                continue
+        for topic, run in groupby(raw, methodcaller("topic")):
             reader, records = self._readers.get(topic, self._own_contract), list(run)
-            rows = reader.read_all(records)
+            # A value that is too large is refused before it is parsed.
+            largest = max(len(record.value() or b"") for record in records)
+            rows = None if largest > self._largest_bytes else reader.read_all(records)
             if rows is not None:
                 yield from rows
                 continue
             # One value at a time: that of a hostile record may take twenty times the memory of its bytes.
             for record in records:
+                size = len(record.value() or b"")
                 try:
-                    yield reader.read(record)
+                    yield self._too_large(size) if size > self._largest_bytes else reader.read(record)
                 except (EventError, SchemaPending) as fault:
                     yield fault
                 except MemoryError:
@@ -231,11 +219,7 @@ class Decoder:
                 except Exception as error:  # noqa: BLE001 - a record or a schema must not stop all of them
                     yield self._refuse(record, error)
 
-    def _kind(self, record: RawRecord) -> tuple[str, bool]:
-        return record.topic() or "", len(record.value() or b"") > self._largest_bytes
-
-    def _too_large(self, record: RawRecord) -> EventError:
-        size = len(record.value() or b"")
+    def _too_large(self, size: int) -> EventError:
         detail = f"value: {size:,} bytes, {self._largest_bytes:,} are allowed (largest_record)"
         return EventError(Reason.TOO_LARGE, detail)
 
@@ -263,32 +247,30 @@ class Decoder:
         rejections: list[Rejection],
     ) -> EventBatch:
         """Return the events as a batch, and append the rejections of those with other values than allowed."""
-        _, times_ms, packed, formats, event_ids, _, segments = zip(*collected.events, strict=True)
-        rows = collected.rows
+        rows, events = zip(*collected, strict=True)
+        _, times_ms, packed, formats, event_ids, _, segments = zip(*events, strict=True)
         row = np.array(rows, np.intp)
         time_ms = np.array(times_ms, np.int64)
         vectors = to_matrix(formats, packed, contract.dimension)
         credible_ms = records.credible_ms[row]
         lead_ms = time_ms - credible_ms
 
-        valid = (lead_ms <= self._lead_ms) & (lead_ms >= -self._age_ms) & are_finite(vectors)
+        faults = {
+            Reason.NON_FINITE: ~are_finite(vectors),
+            Reason.FUTURE: lead_ms > self._lead_ms,
+            Reason.PAST: lead_ms < -self._age_ms,
+        }
         if contract.metric is DistanceMetric.COSINE:
-            valid &= vectors.any(axis=1)
-        if not valid.all():
-            is_cosine = contract.metric is DistanceMetric.COSINE
-            is_zero = ~vectors.any(axis=1) if is_cosine else np.zeros_like(valid)
-            for reason, is_faulty in (
-                (Reason.NON_FINITE, ~are_finite(vectors)),
-                (Reason.ZERO_VECTOR, is_zero),
-                (Reason.FUTURE, lead_ms > self._lead_ms),
-                (Reason.PAST, lead_ms < -self._age_ms),
-            ):
-                # Of a record's many events the first is enough.
-                _, firsts = np.unique(row[is_faulty], return_index=True)
-                for i in np.flatnonzero(is_faulty)[firsts].tolist():
-                    record = records.raw[rows[i]]
-                    detail = self._describe(reason, vectors[i], int(time_ms[i]), int(lead_ms[i]), record)
-                    rejections.append(Rejection(rows[i], reason, detail, contract.stream))
+            faults[Reason.ZERO_VECTOR] = np.logical_not(vectors.any(axis=1))
+        for reason, are_faulty in faults.items():
+            if not are_faulty.any():
+                continue
+            # Of a record's many events the first is enough.
+            _, firsts = np.unique(row[are_faulty], return_index=True)
+            for i in np.flatnonzero(are_faulty)[firsts].tolist():
+                record = records.raw[rows[i]]
+                detail = self._describe(reason, vectors[i], int(time_ms[i]), int(lead_ms[i]), record)
+                rejections.append(Rejection(rows[i], reason, detail, contract.stream))
         return EventBatch(
             stream=contract.stream,
             baseline=contract.baseline,
@@ -319,7 +301,7 @@ class Decoder:
         hint = unit_hint(time_ms, self._reader(record).unit)
         return f"{distance} behind its record's time or the clock, {allowed}{hint}"
 
-    def _reader(self, record: RawRecord) -> Reader:
+    def _reader(self, record: RawRecord) -> MappedReader:
         return self._readers.get(record.topic() or "", self._own_contract)
 
 
@@ -330,12 +312,12 @@ def _select(contract: BaselineContract, collected: _Collected, rejections: list[
     fits = [
         (len(event[2]) if type(event[2]) is memoryview else len(event[2]) / event[3].size) == dimension
         and (version is None or event[5] in (None, version))
-        for event in collected.events
+        for _, event in collected
     ]
     if all(fits):
         return collected
     refused_row = -1
-    for row, event, fit in zip(collected.rows, collected.events, fits, strict=True):
+    for (row, event), fit in zip(collected, fits, strict=True):
         # Of a record's many events the first is enough, for they have one version.
         if fit or row == refused_row:
             continue
@@ -347,7 +329,7 @@ def _select(contract: BaselineContract, collected: _Collected, rejections: list[
             expected = f"the baseline has {dimension}" if contract.baseline else f"the first have {dimension}"
             reason, detail = Reason.WRONG_DIMENSION, f"embedding: {found} numbers, {expected}"
         rejections.append(Rejection(row, reason, detail, contract.stream))
-    return _Collected(list(compress(collected.rows, fits)), list(compress(collected.events, fits)))
+    return list(compress(collected, fits))
 
 
 def _name_events(

@@ -85,13 +85,11 @@ def read_attributes(record: RawRecord) -> dict[str, Any] | None:
     return {**attributes, "datacontenttype": content_type}
 
 
-def _decode_data(encoded: object, event: dict[str, Any]) -> object:
+def _decode_data(encoded: Any, event: dict[str, Any]) -> object:
     try:
-        data = b64decode(encoded, validate=True) if isinstance(encoded, str) else None
-    except ValueError:
-        data = None
-    if data is None:
-        raise EventError(Reason.INVALID, "data_base64: no base64")
+        data = b64decode(encoded, validate=True)
+    except (TypeError, ValueError):
+        raise EventError(Reason.INVALID, "data_base64: no base64") from None
     content_type = event.get("datacontenttype")
     # Binary data without a content type is not JSON (CloudEvents 1.0, JSON event format).
     return read_json(data) if isinstance(content_type, str) and _is_json(content_type) else data

@@ -168,12 +168,8 @@ def _read_parameters(parameters: Mapping[str, Any]) -> dict[str, object]:
     return {key: getattr(value, name) for key, value, name in chosen if name is not None}
 
 
-def _response_class() -> Any:
-    # A pool of its own: another library may have the same names in the default one.
-    pool = DescriptorPool()
-    pool.AddSerializedFile(Parse(_FILE, FileDescriptorProto()).SerializeToString())
-    return GetMessageClass(pool.FindMessageTypeByName("inference.ModelInferResponse"))
-
-
-response_class = _response_class()
+# Another library may have the same names in the default pool.
+_pool = DescriptorPool()
+_pool.AddSerializedFile(Parse(_FILE, FileDescriptorProto()).SerializeToString())
+response_class: Any = GetMessageClass(_pool.FindMessageTypeByName("inference.ModelInferResponse"))
 """The class of ModelInferResponse."""

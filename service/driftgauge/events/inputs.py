@@ -95,11 +95,11 @@ def _build_reader(topic: str, settings: InputSettings, schemas: SchemaSource | N
         from driftgauge.events.avro import AvroDeserializer  # noqa: PLC0415
 
         avro = AvroDeserializer(schemas, need)
-        return MappedReader(settings, avro, avro)
+        return MappedReader(settings, avro, avro.read_mapped)
     from driftgauge.events.protobuf import ProtobufDeserializer  # noqa: PLC0415
 
     protobuf = ProtobufDeserializer(schemas, need)
-    return MappedReader(settings, protobuf, protobuf)
+    return MappedReader(settings, protobuf, protobuf.read_mapped)
 
 
 def _array_names(settings: InputSettings, need: Need) -> list[str]:

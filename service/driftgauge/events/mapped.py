@@ -1,14 +1,20 @@
 """Reading of records by a mapping from the configuration, wherever an event's fields are."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-from typing import Protocol
+from itertools import count
 
 from driftgauge.config.inputs import InputSettings, VectorSettings
-from driftgauge.events.conditions import RecordCondition, Unmet
 from driftgauge.events.deserializers import read_attributes
-from driftgauge.events.mapped_fast import SingleReader, compile_bytes, compile_single
-from driftgauge.events.mapped_fields import MappedVector, TextField, VectorField, read_row, require
+from driftgauge.events.mapped_fast import compile_bytes, compile_single
+from driftgauge.events.mapped_fields import (
+    MappedVector,
+    RecordCondition,
+    TextField,
+    Unmet,
+    VectorField,
+    read_row,
+    require,
+)
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.rows import Events, Row, default_id, may_hold_bool
@@ -18,49 +24,32 @@ from driftgauge.events.vectors import F32, F64
 __all__ = ["Deserializer", "MappedReader"]
 
 Deserializer = Callable[[RawRecord], object]
-"""Returns a record's decoded value. Raises EventError or SchemaPending, as `Reader`."""
-
-
-class FieldReader(Protocol):
-    """Reads a mapping's fields in less time than a `Deserializer`; accepts and refuses the same records.
-
-    Attributes:
-        names: The names of the fields.
-    """
-
-    names: Sequence[str]
-
-    def read_fields(self, record: RawRecord) -> tuple[object, ...] | None:
-        """Return a record's fields in the order of the names, and None after them; None where it is not sure.
-
-        Raises:
-            EventError: The record names no usable schema.
-            SchemaPending: Its schema is not known yet.
-        """
+"""Returns a record's decoded value. Raises EventError or SchemaPending, as `MappedReader.read`."""
 
 
 class MappedReader:
-    """Reads the events of a topic's records by its mapping; a `Reader`.
+    """Reads the events of a topic's records by its mapping.
 
     Attributes:
         settings: The mapping.
         event_id, model_version: The fields, given a record and its decoded value.
         segments_source: Where the segments are, in words.
         gives_ids: Whether an event without an id gets topic, partition and offset as one.
-        unit, stream: See `Reader`.
+        unit: The unit of a time that is a number, as its mapping says; None without a mapping.
+        stream: The stream of all events, if it is a constant.
     """
 
     gives_ids = True
 
     def __init__(
-        self, settings: InputSettings, deserialize: Deserializer, fields: FieldReader | None = None
+        self, settings: InputSettings, deserialize: Deserializer, read_mapped: Deserializer | None = None
     ) -> None:
         """Create a reader.
 
         Args:
             settings: The mapping.
             deserialize: The deserializer of its encoding.
-            fields: Reads the mapping's fields alone, where the encoding has a way to do so.
+            read_mapped: One that takes less time, and may leave out what the mapping does not read.
         """
         self.settings = settings
         self.unit: str | None = settings.timestamp.unit
@@ -68,7 +57,7 @@ class MappedReader:
         self.stream = streams.pop() if len(streams) == 1 else None
         self._shows_lists = settings.shows_lists
         self._deserialize = deserialize
-        self._read_mapped = deserialize if fields is None else partial(_read_mapped, fields, deserialize)
+        self._read_mapped = read_mapped or deserialize
         # Conditions that need no decoded value come first: what they filter out need not be decodable.
         conditions = [RecordCondition(condition) for condition in settings.where]
         self._before = [each for each in conditions if not each.needs_value]
@@ -77,6 +66,7 @@ class MappedReader:
         self._on_attributes = [
             each for each in self._after if each.is_on_attribute and settings.encoding == "cloudevents"
         ]
+        self._has_conditions = bool(conditions)
         self._time = compile_source(settings.timestamp)
         self._record_time = compile_source(RECORD_TIME)
         self.event_id = TextField("event_id", settings.event_id)
@@ -88,30 +78,26 @@ class MappedReader:
         self._vectors = [VectorField(vector) for vector in settings.vectors]
         is_single = len(settings.vectors) == 1 and not settings.vectors[0].embedding.may_be_several
         self._bytes = compile_bytes(settings)
-        self._single = compile_single(settings) if is_single else None
-        self._read_fields: Callable[[RawRecord], tuple[object, ...] | None] = lambda _: None
-        self._single_fields: SingleReader | None = None
-        # Conditions are checked on values.
-        if fields is not None and is_single and not settings.where:
-            self._read_fields, self._single_fields = (
-                fields.read_fields,
-                compile_single(settings, fields.names),
-            )
+        get_segments = self.segments if self._segments else None
+        self._single = compile_single(settings, get_segments) if is_single else None
 
     def read_all(self, records: Sequence[RawRecord]) -> Iterable[Row] | None:
-        """Return the events of records that are nothing but bytes, see `Reader`."""
+        """Return the event of each record, faster than one by one; None unless all certainly are one."""
         return None if self._bytes is None else self._bytes(records)
 
     def read(self, record: RawRecord) -> Events:
-        """Return the events of a record, see `Reader`."""
-        if self._single_fields is not None:
-            fields = self._read_fields(record)
-            row = None if fields is None else self._single_fields(record, fields)
-            if row is not None:
-                return row
-        value = self._decode(record, self._read_mapped)
-        if type(value) is Unmet:
-            return None
+        """Return the events of a record.
+
+        Raises:
+            EventError: The record is refused as a whole.
+            SchemaPending: The record cannot be read yet.
+        """
+        # A call less for the usual record: one with a value, of a mapping without conditions.
+        value = None if self._has_conditions or record.value() is None else self._read_mapped(record)
+        if value is None:
+            value = self._decode(record, self._read_mapped)
+            if type(value) is Unmet:
+                return None
         row = None if self._single is None else self._single(record, value)
         return self._read(record, value) if row is None else row
 
@@ -211,11 +197,10 @@ class MappedReader:
         self, record: RawRecord, value: object, streams: Sequence[str], event_id: str
     ) -> Iterator[tuple[VectorSettings, list[MappedVector] | EventError]]:
         """Yield each vector of the mapping with the vectors that it finds in a record, or their fault."""
-        number = 0
+        numbers = count()
         for source, stream in zip(self.vector_fields(value), streams, strict=True):
             try:
-                embedding = source.embedding(record, value)
-                vectors, are_many = source.split(embedding, value)
+                embedding, vectors, are_many = source.find(record, value)
             except EventError as error:
                 error.stream = stream
                 yield source.settings, error
@@ -230,8 +215,7 @@ class MappedReader:
                 vectors = [memoryview(vector).cast("B") for vector in vectors]  # type: ignore[arg-type]
             ids = [event_id]
             if are_many or len(streams) > 1:
-                ids = [f"{event_id}#{number + index}" for index in range(len(vectors))]
-            number += len(vectors)
+                ids = [f"{event_id}#{next(numbers)}" for _ in vectors]
             yield (
                 source.settings,
                 [
@@ -239,9 +223,3 @@ class MappedReader:
                     for own_id, vector in zip(ids, vectors, strict=True)
                 ],
             )
-
-
-def _read_mapped(reader: FieldReader, deserialize: Deserializer, record: RawRecord) -> object:
-    """Return a record's decoded value, which may lack fields that the mapping does not read."""
-    fields = reader.read_fields(record)
-    return deserialize(record) if fields is None else dict(zip(reader.names, fields, strict=False))

@@ -1,13 +1,16 @@
-"""The fields of a mapping, ready to be found in records; and events of its vectors.
+"""The fields and conditions of a mapping, ready to be found in records; and events of its vectors.
 
 What the fast path is not sure of becomes an event of the service's own contract, which `read_exact` judges.
 So both accept and refuse the same, with the same bits and for the same reasons.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias, TypeVar
 
-from driftgauge.config.inputs import Source, VectorSettings
+from driftgauge.config.inputs import Condition, Source, VectorSettings
+from driftgauge.config.paths import parse_path
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.rows import Row, are_segments, is_short, is_stream, pack_list, read_exact
@@ -17,12 +20,24 @@ from driftgauge.events.sources import (
     compile_source,
     describe_source,
     to_optional_text,
+    to_text,
 )
 from driftgauge.events.vectors import F32, VectorFormat, split_vectors, to_format
 
-__all__ = ["MappedVector", "TextField", "VectorField", "read_row", "require"]
+__all__ = [
+    "FoundVectors",
+    "MappedVector",
+    "RecordCondition",
+    "TextField",
+    "Unmet",
+    "VectorField",
+    "read_row",
+    "require",
+]
 
 _Found = TypeVar("_Found")
+FoundVectors: TypeAlias = tuple[object, Sequence[list[object] | bytes | memoryview], bool]
+"""A vector as a record has it, the vectors in it, and whether there may be several."""
 
 
 class TextField:
@@ -72,27 +87,17 @@ class VectorField:
         name = require(self._stream(record, value), "stream", source)
         return source.rename.get(name, name)
 
-    def embedding(self, record: RawRecord, value: object) -> object:
-        """Return the vector, or the vectors, as the record has them.
+    def find(self, record: RawRecord, value: object) -> FoundVectors:
+        """Return the vector as the record has it, the vectors in it, and whether there may be several.
 
         Raises:
-            EventError: There is none.
+            EventError: There is no vector or no shape, or as `split_vectors`.
         """
-        return require(self._get(record, value), "embedding", self.settings.embedding)
-
-    def split(
-        self, embedding: object, value: object
-    ) -> tuple[Sequence[list[object] | bytes | memoryview], bool]:
-        """Return the vectors, and whether there may be several; see `split_vectors`.
-
-        Raises:
-            EventError: As `split_vectors`, or the shape is missing.
-        """
-        shape = None
+        source, shape = self.settings.embedding, None
+        found = require(self._get(record, value), "embedding", source)
         if self._shape is not None and (shape := self._shape(value)) is None:
-            where = self.settings.embedding.shape
-            raise EventError(Reason.INVALID, f"embedding: its shape is missing ({where})")
-        return split_vectors(embedding, self.number, shape, self.settings.embedding.dimension)
+            raise EventError(Reason.INVALID, f"embedding: its shape is missing ({source.shape})")
+        return found, *split_vectors(found, self.number, shape, source.dimension)
 
 
 def require(value: _Found | None, field: str, source: Source) -> _Found:
@@ -157,3 +162,47 @@ def read_row(vector: MappedVector, time_ms: int, version: str | None, segments: 
         "segments": segments,
     }
     return read_exact(event)
+
+
+@dataclass(frozen=True, slots=True)
+class Unmet:
+    """The condition of the configuration that filters a record out.
+
+    Attributes:
+        condition: The condition.
+        found: The record's value; None where the record has none.
+    """
+
+    condition: Condition
+    found: object
+
+
+class RecordCondition:
+    """A condition of the configuration, ready to be checked.
+
+    Attributes:
+        needs_value: The condition is on the decoded value.
+        is_on_attribute: Of a CloudEvent, the condition is not on its data.
+    """
+
+    def __init__(self, condition: Condition) -> None:
+        self._condition = condition
+        self._get = compile_source(condition)
+        self._values = frozenset(map(to_text, condition.values or condition.not_in or ()))
+        self.needs_value = condition.path is not None or condition.record == "value"
+        self.is_on_attribute = condition.path is not None and parse_path(condition.path)[0] != "data"
+
+    def check(self, record: RawRecord, value: object) -> Unmet | None:
+        """Return None if a record meets the condition. A value that is missing or no text is in no list.
+
+        Raises:
+            EventError: The value cannot be read.
+        """
+        found, is_listed = self._get(record, value), False
+        with suppress(ValueError):
+            is_listed = to_text(found) in self._values
+        exists = self._condition.exists
+        is_met = (
+            is_listed == (self._condition.not_in is None) if exists is None else exists == (found is not None)
+        )
+        return None if is_met else Unmet(self._condition, found)

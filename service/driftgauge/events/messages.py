@@ -5,7 +5,7 @@ This module does not import Protobuf, so that paths work without the extra.
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from operator import attrgetter, methodcaller
+from operator import attrgetter
 from typing import Any
 
 from driftgauge.events.rejection import EventError, Reason
@@ -18,11 +18,9 @@ _TYPES = 4_096
 
 
 def field_getter(value_type: type, name: str) -> Callable[[Any], object]:
-    """Return the function that gets a field of the values of a type: a message's or mapping's, else None."""
+    """Return the function that gets a field of the values of a type: a message's, else None."""
     descriptor: Any = getattr(value_type, "DESCRIPTOR", None)
-    if descriptor is None:
-        return methodcaller("get", name) if issubclass(value_type, Mapping) else _get_nothing
-    return message_field_getter(descriptor, name)
+    return _get_nothing if descriptor is None else message_field_getter(descriptor, name)
 
 
 def message_field_getter(descriptor: Any, name: str) -> Callable[[Any], object]:
@@ -48,8 +46,8 @@ def message_field_getter(descriptor: Any, name: str) -> Callable[[Any], object]:
 
 def timestamp_ms(value: Any) -> int | None:
     """Return the milliseconds of a google.protobuf.Timestamp, None for other values."""
-    value_type: Any = type(value)
-    return to_ms(value) if _is_timestamp(value_type) else None
+    descriptor = getattr(type(value), "DESCRIPTOR", None)
+    return to_ms(value) if descriptor is not None and is_timestamp(descriptor) else None
 
 
 def to_ms(stamp: Any) -> int:
@@ -57,6 +55,7 @@ def to_ms(stamp: Any) -> int:
     return int(stamp.seconds * 1_000 + stamp.nanos // 1_000_000)
 
 
+@lru_cache(_TYPES)
 def is_timestamp(descriptor: Any) -> bool:
     """Return whether a descriptor is that of google.protobuf.Timestamp."""
     if descriptor.full_name != "google.protobuf.Timestamp":
@@ -64,12 +63,6 @@ def is_timestamp(descriptor: Any) -> bool:
     # A registry may have a file of its own for that type.
     fields = {field.name: (field.type, field.is_repeated) for field in descriptor.fields}
     return fields == {"seconds": (_INT64, False), "nanos": (_INT32, False)}
-
-
-@lru_cache(_TYPES)
-def _is_timestamp(value_type: type) -> bool:
-    descriptor = getattr(value_type, "DESCRIPTOR", None)
-    return descriptor is not None and is_timestamp(descriptor)
 
 
 def _get_nothing(_: object) -> None:

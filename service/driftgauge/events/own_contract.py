@@ -1,14 +1,11 @@
 """The service's own contract as a mapping; the contract itself judges what the fast path is not sure of."""
 
-from collections.abc import Sequence
-
 from driftgauge.config.inputs import InputSettings, VectorSettings
-from driftgauge.events.array_parser import IS_AVAILABLE, ArrayParser
-from driftgauge.events.contract import read_json
-from driftgauge.events.deserializers import deserialize_json
+from driftgauge.events.array_parser import IS_AVAILABLE
+from driftgauge.events.deserializers import compile_array, deserialize_json
 from driftgauge.events.mapped import MappedReader
 from driftgauge.events.mapped_fast import compile_own
-from driftgauge.events.mapped_fields import VectorField
+from driftgauge.events.mapped_fields import FoundVectors, VectorField
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.rows import Row, read_exact
@@ -21,13 +18,11 @@ _MAPPING = InputSettings.model_validate(
 
 
 class _SingleVector(VectorField):
-    def split(
-        self, embedding: object, value: object
-    ) -> tuple[Sequence[list[object] | bytes | memoryview], bool]:
-        vectors, are_many = super().split(embedding, value)
-        if are_many:
+    def find(self, record: RawRecord, value: object) -> FoundVectors:
+        found = super().find(record, value)
+        if found[-1]:
             raise EventError(Reason.INVALID, "embedding: lists, which the contract refuses")
-        return vectors, are_many
+        return found
 
 
 _NUMBERS = _SingleVector(_MAPPING.vectors[0])
@@ -40,10 +35,10 @@ class OwnContractReader(MappedReader):
     gives_ids = False
 
     def __init__(self) -> None:
-        super().__init__(_MAPPING, deserialize_json)
+        read_doubles = compile_array(["embedding"]) if IS_AVAILABLE else None
+        super().__init__(_MAPPING, deserialize_json, read_doubles)
         self.segments_source = "segments"
         self.unit = None
-        self._parse = ArrayParser(["embedding"]).parse if IS_AVAILABLE else read_json
         self._read_fast = compile_own()
 
     def read(self, record: RawRecord) -> Row:
@@ -52,17 +47,12 @@ class OwnContractReader(MappedReader):
         Raises:
             EventError: The record has no value, is not JSON, or as `read_exact`.
         """
-        raw = record.value()
-        if raw is None:
+        if record.value() is None:
             raise EventError(Reason.UNDECODABLE, "no value (a tombstone)")
-        parsed = self._parse(raw)
-        document = read_json(raw) if parsed is None else parsed
-        row = self._read_fast(record, document)
+        row = self._read_fast(record, self._read_mapped(record))
         if row is not None:
             return row
-        if parsed is not None:
-            # Its array may be a view of doubles.
-            document = read_json(raw)
+        document = deserialize_json(record)
         try:
             return read_exact(document)
         except EventError as error:

@@ -24,7 +24,7 @@ class UnusualMessage(Exception):  # noqa: N818 - a finding, not a fault
 def find_packed(descriptor: Any, need: Need) -> Sequence[Any]:
     """Return the fields from a message to its packed vector; none where a mapping reads no such vector."""
     vector = _find_packed(descriptor, need)
-    if not vector or _count(need, vector[-1].name) > 1:
+    if not vector:
         return ()
     # A cut vector in another field of its type would be missed.
     wanted = vector[-1].containing_type.full_name
@@ -45,19 +45,13 @@ def _count_uses(descriptor: Any, wanted: str, seen: set[str]) -> int:
     return uses
 
 
-def _count(need: Need, name: str) -> int:
-    """Return how many fields with a name a mapping reads."""
-    inner = [*need.fields.values(), *filter(None, [need.items])]
-    return (name in need.fields) + sum(_count(each, name) for each in inner)
-
-
 def _find_packed(descriptor: Any, need: Need) -> Sequence[Any]:
     for name, inner in need.fields.items():
         field = descriptor.fields_by_name.get(name)
         if field is None:
             continue
         if field.is_repeated:
-            if inner.kinds == {"vector"} and field.type in _CODES and field.is_packed:
+            if inner == Need(kinds={"vector"}) and field.type in _CODES and field.is_packed:
                 return [field]
         elif field.message_type is not None and not inner.kinds:
             found = _find_packed(field.message_type, inner)
@@ -85,15 +79,17 @@ def _declare_bytes(described: DescriptorProto, full_name: str, vector: Any) -> N
         field.ClearField("options")
 
 
-def compile_getters(descriptor: Any, need: Need, vector: Sequence[Any]) -> list[Callable[[Any], object]]:
-    """Return the functions that get a message's fields, in the order of a need; None where one is missing.
+def compile_getters(
+    descriptor: Any, need: Need, vector: Sequence[Any]
+) -> list[tuple[str, Callable[[Any], object]]]:
+    """Return the names of the fields that a mapping reads of a message, and the functions that get them.
 
     Args:
         descriptor: The message.
         need: What the mapping reads of it.
         vector: The fields from the message to its packed vector, empty where it has none.
     """
-    return [_compile_getter(descriptor, name, inner, vector) for name, inner in need.fields.items()]
+    return [(name, _compile_getter(descriptor, name, inner, vector)) for name, inner in need.fields.items()]
 
 
 def _compile_getter(descriptor: Any, name: str, need: Need, vector: Sequence[Any]) -> Callable[[Any], object]:
@@ -108,7 +104,7 @@ def _compile_getter(descriptor: Any, name: str, need: Need, vector: Sequence[Any
         if not message.HasField(name):
             return None
         found = getattr(message, name)
-        return {inner_name: take(found) for inner_name, take in zip(need.fields, inner, strict=True)}
+        return {inner_name: take(found) for inner_name, take in inner}
 
     return get
 
@@ -116,15 +112,8 @@ def _compile_getter(descriptor: Any, name: str, need: Need, vector: Sequence[Any
 def _compile_time(descriptor: Any, name: str, need: Need) -> Callable[[Any], int | None] | None:
     """Return the function that gets the milliseconds of a Timestamp, None where the field is to be none."""
     field = descriptor.fields_by_name.get(name)
-    if (
-        field is None
-        or field.is_repeated
-        or field.message_type is None
-        or need.fields
-        or need.kinds != {"ms"}
-    ):
-        return None
-    if not is_timestamp(field.message_type):
+    kind = None if field is None or field.is_repeated else field.message_type
+    if kind is None or need != Need(kinds={"ms"}) or not is_timestamp(kind):
         return None
     get = attrgetter(name)
     return lambda message: to_ms(get(message)) if message.HasField(name) else None

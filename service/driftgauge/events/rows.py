@@ -1,11 +1,11 @@
 """Rows: well-formed events as readers return them, and what a baseline requires of them."""
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct, error
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.contract import MAX_SEGMENTS, MAX_TEXT, STREAM_NAME, validate_event
@@ -16,10 +16,8 @@ __all__ = [
     "RECORD_ID",
     "BaselineContract",
     "Events",
-    "Reader",
     "RecordId",
     "Row",
-    "Schedule",
     "are_segments",
     "count_numbers",
     "default_id",
@@ -70,9 +68,6 @@ class BaselineContract:
     most: int = 1
 
 
-Schedule: TypeAlias = tuple[BaselineContract, ...]
-"""The contracts of a stream's baselines, newest first."""
-
 Row: TypeAlias = tuple[
     str,
     int,
@@ -91,29 +86,6 @@ Events: TypeAlias = Row | list[Row] | None
 """The event of a record, or its events; None where the configuration filters the record out."""
 
 
-class Reader(Protocol):
-    """Reads the events of a topic's records.
-
-    Attributes:
-        unit: The unit of a time that is a number, as its mapping says; None without a mapping.
-        stream: The stream of all events, if it is a constant.
-    """
-
-    unit: str | None
-    stream: str | None
-
-    def read_all(self, records: Sequence[RawRecord]) -> Iterable[Row] | None:
-        """Return the event of each record, faster than one by one; None unless all certainly are one."""
-
-    def read(self, record: RawRecord) -> Events:
-        """Return the events of a record.
-
-        Raises:
-            EventError: The record is refused as a whole.
-            SchemaPending: The record cannot be read yet.
-        """
-
-
 def default_id(record: RawRecord) -> str:
     """Return the id of a record's event where it has none of its own."""
     return f"{record.topic()}-{record.partition()}-{record.offset()}"[-_LONGEST_ID:]
@@ -130,8 +102,8 @@ def read_exact(document: object) -> Row:
     return event.stream, event.timestamp, vector, F32, event.event_id, event.model_version, event.segments
 
 
-def in_force(schedule: Schedule, time_ms: int) -> BaselineContract:
-    """Return the contract of the baseline in force at an event time."""
+def in_force(schedule: Iterable[BaselineContract], time_ms: int) -> BaselineContract:
+    """Return the contract of the baseline in force at an event time, given a stream's, newest first."""
     return next(contract for contract in schedule if contract.from_ms <= time_ms)
 
 
@@ -148,9 +120,12 @@ def is_stream(name: str) -> bool:
 
 def are_segments(segments: object) -> bool:
     """Return whether a value is certainly valid as segments."""
-    if type(segments) is not dict or len(segments) > MAX_SEGMENTS:
-        return False
-    return all(map(is_short, segments)) and all(map(is_short, segments.values()))
+    return (
+        type(segments) is dict
+        and len(segments) <= MAX_SEGMENTS
+        and all(map(is_short, segments))
+        and all(map(is_short, segments.values()))
+    )
 
 
 def pack_list(numbers: list[object], *, may_be_bool: bool) -> bytes | None:

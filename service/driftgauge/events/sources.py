@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from math import inf, modf
+from math import inf
 from typing import TypeAlias
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from driftgauge.config.paths import Json, Step, parse_path
 from driftgauge.events.messages import field_getter, timestamp_ms
 from driftgauge.events.records import NO_TIMESTAMP, RawRecord, read_headers
 from driftgauge.events.rejection import EventError, Reason
-from driftgauge.events.timestamps import UNIT_NS, in_range, read_timestamp
+from driftgauge.events.timestamps import UNIT_NS, in_range, read_timestamp, to_epoch_ms
 
 __all__ = [
     "RECORD_TIME",
@@ -35,17 +35,14 @@ Getter: TypeAlias = Callable[[RawRecord, object], object]
 RECORD_TIME = TimeSource(record="timestamp")
 """The record's timestamp."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MS_NS = 1_000_000
-# The microseconds of each unit; a double holds the seconds of our days to a quarter of a microsecond.
-_US = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
-_MS_US = 1_000
-_US_NS = 1_000
 _HAS_OFFSET = re.compile(r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})$")
-_DECIMAL = re.compile(r"([0-9]{1,19})(?:\.([0-9]{1,9})[0-9]*)?")
-_DAY_MS = 86_400_000
+# As many digits as the largest double has.
+_DECIMAL = re.compile(r"([0-9]{1,309})(?:\.([0-9]{1,9})[0-9]*)?")
+_TYPES = 4_096
 # A vector whose numbers were not made objects is a view.
 _LISTS = (list, memoryview)
+_find_getter: Callable[[type, str], Callable[[object], object]] = lru_cache(_TYPES)(field_getter)
 # All fields of a record that are in one text parse it once.
 _parse_json = lru_cache(maxsize=1)(orjson.loads)
 
@@ -131,14 +128,16 @@ def read_time(source: TimeSource, value: object) -> int:
     if type(value) is not int:
         if isinstance(value, bytes):
             value = to_text(value)
+        if type(value) is float:
+            if not 0 <= value < inf:
+                message = "no number from 0 on that is finite"
+                raise ValueError(message)
+            # A double holds the seconds of our days to a quarter of a microsecond: 0.001 is a millisecond.
+            value = f"{value:.6f}"
         if isinstance(value, str):
             return _read_text(source, value)
         if isinstance(value, datetime):
-            since = (value if value.tzinfo else value.replace(tzinfo=UTC)) - _EPOCH
-            since_ms = since.days * _DAY_MS + since.seconds * 1_000 + since.microseconds // 1_000
-            return in_range(since_ms, source.unit)
-        if type(value) is float:
-            return in_range(_round_down(value, source.unit), source.unit)
+            return in_range(to_epoch_ms(value if value.tzinfo else value.replace(tzinfo=UTC)), source.unit)
         if (stamp_ms := timestamp_ms(value)) is not None:
             return in_range(stamp_ms, source.unit)
         message = f"neither a number nor an RFC 3339 date-time, but {type(value).__name__}"
@@ -155,20 +154,6 @@ def _read_text(source: TimeSource, text: str) -> int:
     whole, fraction = decimal[1], decimal[2] or ""
     value_ns = int(whole) * UNIT_NS[unit] + int(fraction.ljust(9, "0")) * UNIT_NS[unit] // UNIT_NS["s"]
     return in_range(value_ns // _MS_NS, unit)
-
-
-def _round_down(value: float, unit: str) -> int:
-    """Return whole milliseconds; a decimal fraction such as .001 counts although no double is equal to it.
-
-    Raises:
-        ValueError: The value is negative or not finite.
-    """
-    if not 0 <= value < inf:
-        message = "no number from 0 on that is finite"
-        raise ValueError(message)
-    # The whole part is exact, and may be larger than a product of doubles is.
-    fraction, whole = modf(value)
-    return (int(whole) * UNIT_NS[unit] // _US_NS + round(fraction * _US[unit])) // _MS_US
 
 
 def _get_header(name: str, record: RawRecord, _: object) -> object:
@@ -217,17 +202,7 @@ def _compile_step(step: Step) -> Callable[[object, object], object]:
 
 def _compile_name(name: str) -> Callable[[object, object], object]:
     """Return the function that takes a field of a value, its second argument; None where it is missing."""
-    getters: dict[type, Callable[[object], object]] = {}
-
-    def take(_: object, value: object) -> object:
-        if type(value) is dict:
-            return value.get(name)
-        getter = getters.get(type(value))
-        if getter is None:
-            getter = getters[type(value)] = field_getter(type(value), name)
-        return getter(value)
-
-    return take
+    return lambda _, value: value.get(name) if type(value) is dict else _find_getter(type(value), name)(value)
 
 
 def _enter_json(_: object, value: object) -> object:

@@ -11,6 +11,7 @@ __all__ = [
     "in_range",
     "parse_timestamp",
     "read_timestamp",
+    "to_epoch_ms",
     "unit_hint",
 ]
 
@@ -70,7 +71,7 @@ def parse_timestamp(text: str) -> int:
         raise ValueError(message)
     leap = text[17:19] == "60"
     moment = datetime.fromisoformat((text[:17] + "59" + text[19:] if leap else text).upper())
-    time_ms = (moment - _EPOCH) // _MILLISECOND
+    time_ms = to_epoch_ms(moment)
     if leap:
         # Epoch time has no leap seconds; as in POSIX, 23:59:60 is the next day's first second.
         time_ms += _SECOND_MS
@@ -78,6 +79,11 @@ def parse_timestamp(text: str) -> int:
             message = "a leap second (:60) can only be 23:59:60 UTC"
             raise ValueError(message)
     return in_range(time_ms)
+
+
+def to_epoch_ms(moment: datetime) -> int:
+    """Return the whole milliseconds since the epoch of a time with a zone."""
+    return (moment - _EPOCH) // _MILLISECOND
 
 
 def format_timestamp(time_ms: int) -> str:

@@ -10,9 +10,9 @@ from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.core.by_stream import ByStream
 from driftgauge.core.counting.assignment import DistanceMetric
-from driftgauge.events.conditions import Unmet
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_reader
+from driftgauge.events.mapped_fields import Unmet
 from driftgauge.events.records import RawRecord, Records, credible_ms
 from driftgauge.events.rejection import Rejection, SchemaPending
 from driftgauge.events.rows import BaselineContract
