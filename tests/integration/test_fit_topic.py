@@ -158,7 +158,7 @@ def test_baseline_is_fitted_on_range_of_topic(tmp_path: Path, bootstrap: str, is
         *("--until", "2020-01-02T00:00:00Z", *arguments, "--out", out),
     )
     assert empty.returncode == 2
-    assert f"topic {topic} holds no event of stream 'images' in this range" in empty.stderr
+    assert f"topic {topic}: no event of stream 'images'; streams that were read: none" in empty.stderr
 
 
 def test_fit_on_missing_topic_exits_with_2(tmp_path: Path, bootstrap: str) -> None:

@@ -17,6 +17,9 @@ from driftgauge.events.timestamps import LAST_MS
 
 __all__ = ["StreamDecoder", "TopicEvents"]
 
+# A wrong mapping may read as many names as there are records.
+_MOST_STREAMS = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class TopicEvents:
@@ -55,7 +58,7 @@ class StreamDecoder:
     Attributes:
         stream: The stream.
         model_version: The version, None while no event has one.
-        streams: The streams of all events.
+        streams: The streams of the events; of very many, some thousands.
     """
 
     def __init__(
@@ -113,7 +116,8 @@ class StreamDecoder:
         # The stream's events by row; those of other streams in its records are also expected.
         outcomes = list(self._decoder.read(records.raw))
         rows = {row: _events(outcome) for row, outcome in enumerate(outcomes)}
-        self.streams.update(event[0] for events in rows.values() for event in events)
+        if len(self.streams) < _MOST_STREAMS:
+            self.streams.update(event[0] for events in rows.values() for event in events)
         own = {
             row: events for row, events in rows.items() if any(event[0] == self.stream for event in events)
         }

@@ -169,7 +169,7 @@ def _read_records(
         with TopicRange(settings.kafka, wanted.topic, first_ms, end_ms, track) as records:
             partitions = f"{len(records.ranges)} partitions of {wanted.topic}"
             message(f"reading about {records.offsets:,} offsets of {partitions}")
-            selection, decoder = select_events(
+            selection = select_events(
                 records,
                 wanted,
                 reader,
@@ -180,4 +180,4 @@ def _read_records(
                 clock=SYSTEM_CLOCK,
             )
     selection.report(message)
-    return selection.finish(decoder.model_version)
+    return selection.finish(f"topic {wanted.topic}")
