@@ -116,13 +116,12 @@ class EventFiles:
         self._track(WorkProgress("lines read", self._read_lines + lines, share=share))
 
 
-def choose_topic(settings: Settings, topic: str | None, remedy: str = "choose one with --topic") -> str:
+def choose_topic(settings: Settings, topic: str | None) -> str:
     """Return the events topic whose records a file holds: the named one, or any where all are read alike.
 
     Args:
         settings: The configuration.
         topic: The topic, where one is named.
-        remedy: What to do where one must be named.
 
     Raises:
         ConfigError: The topic is none of the events topics, or none is named and they are read differently.
@@ -130,11 +129,13 @@ def choose_topic(settings: Settings, topic: str | None, remedy: str = "choose on
     topics = settings.topics.events
     listed = ", ".join(topics)
     if topic is None and len(topics) > 1 and settings.inputs:
-        message = f"the configuration reads several topics, and none is named; {remedy}: {listed}"
+        message = (
+            f"the configuration reads several topics, and none is named; choose one with --topic: {listed}"
+        )
         raise ConfigError(message)
     topic = topic or topics[0]
     if topic not in topics:
-        message = f"{topic} is not read; add it to topics.events, or {remedy}: {listed}"
+        message = f"{topic} is not read; add it to topics.events, or choose one with --topic: {listed}"
         raise ConfigError(message)
     return topic
 

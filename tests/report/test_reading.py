@@ -12,7 +12,11 @@ from driftgauge.baseline.artifact import ClusterDescription
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import InputError
 from driftgauge.events.refusals import Refusals
-from driftgauge.report.reading import read_files, topic_results
+from driftgauge.progress import ignore_progress
+from driftgauge.record_files import RecordFiles
+from driftgauge.replay import RecordReplay
+from driftgauge.report.reading import holds_results, read_results, replayed_results, topic_results
+from driftgauge.streams import load_streams
 from tests.builders.baselines import save_baseline
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.configs import settings_in
@@ -26,9 +30,19 @@ from tests.harness.cluster import Cluster
 def read():
     """A reader of files, which keeps what it reads until the test ends."""
     with ExitStack() as stack:
-        yield lambda *paths, settings=None: stack.enter_context(
-            read_files(paths, settings or build_settings(), SYSTEM_CLOCK, Refusals())
-        )
+
+        def read_all(*paths, settings=None):
+            settings = settings or build_settings()
+            if holds_results(paths):
+                return read_results(paths, settings)
+            refusals = Refusals()
+            replay = RecordReplay(
+                load_streams(settings), settings, clock=SYSTEM_CLOCK, refusals=refusals, topic="embeddings"
+            )
+            replayed = replay.count(RecordFiles(paths, replay.topic, ignore_progress, refusals))
+            return stack.enter_context(replayed_results(replay, replayed, paths))
+
+        yield read_all
 
 
 def records_of(material):
@@ -76,7 +90,7 @@ def test_results_are_known_by_their_first_object(read, tmp_path, start):
 def test_results_and_events_do_not_mix(read, tmp_path):
     results = write_results(tmp_path / "a.jsonl", "ok")
     events = write_events(tmp_path / "b.jsonl", [build_event(MONDAY_MS)])
-    with pytest.raises(InputError, match=r"a\.jsonl holds window results, and .*b\.jsonl does not"):
+    with pytest.raises(InputError, match=r"some files hold window results, and .*b\.jsonl does not"):
         read(events, results)
 
 

@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from driftgauge.replay import RecordReplay
     from driftgauge.streams import ConfiguredStream
 
-__all__ = ["backtest_command", "replay_command"]
+__all__ = ["backtest_command", "recorded_options", "replay_command", "replaying"]
 
 
-_source_options = join_options(
+recorded_options = join_options(
     click.argument("files", metavar="[FILES]...", type=RECORDED, nargs=-1),
     config_option,
     click.option(
@@ -57,7 +57,7 @@ _source_options = join_options(
 
 
 @click.command("replay")
-@_source_options
+@recorded_options
 @click.option("--json", "as_json", is_flag=True, help="Print one window-result record per line.")
 @click.option(
     "--openmetrics",
@@ -83,7 +83,7 @@ def replay_command(history: Path | None, labels: tuple[str, ...], *, as_json: bo
 
     own_labels = _read_labels(labels)
     results = []
-    with _replaying(**source) as (replay, replayed):
+    with replaying(**source) as (replay, replayed):
         descriptions = describe_baselines(replay.streams)
         for result in replayed:
             description = descriptions[result.baseline_id]
@@ -98,7 +98,7 @@ def replay_command(history: Path | None, labels: tuple[str, ...], *, as_json: bo
 
 
 @click.command("backtest")
-@_source_options
+@recorded_options
 @click.option(
     "--drift-from", "drift_ms", type=TIME, help="Start of drift, RFC 3339; earlier pages are false."
 )
@@ -109,7 +109,7 @@ def backtest_command(drift_ms: int | None, picture: Path | None, *, as_json: boo
     from driftgauge.backtest import report
     from driftgauge.backtest.timeline import build_timelines
 
-    with _replaying(**source) as (replay, replayed):
+    with replaying(**source) as (replay, replayed):
         timelines = build_timelines(replayed)
     if not timelines:
         fault = "no window closed, because no event of the configured streams was read; check both"
@@ -124,7 +124,7 @@ def backtest_command(drift_ms: int | None, picture: Path | None, *, as_json: boo
 
 
 @contextmanager
-def _replaying(
+def replaying(
     *,
     config_path: Path,
     files: tuple[Path, ...],
@@ -133,7 +133,9 @@ def _replaying(
     until_ms: int | None,
     slack_ms: int,
 ) -> "Iterator[tuple[RecordReplay, Iterator[WindowResult]]]":
-    """Yield a replay and its results; show its progress, and report in the end what no window counts.
+    """Yield the replay that the options choose, and its results; show its progress.
+
+    In the end, messages say what no window counts.
 
     Raises:
         InputError: The options name no source or two.
@@ -165,7 +167,7 @@ def _replaying(
             age_ms=OLDEST_MS if files else settings.allowed_age,
         )
         if files:
-            yield replay, replay.count(RecordFiles(files, topic, track))
+            yield replay, replay.count(RecordFiles(files, topic, track, refusals))
         else:
             from_ms, until_ms = read_range(from_ms, until_ms)
             first_ms, end_ms = from_ms - slack_ms, until_ms + slack_ms
