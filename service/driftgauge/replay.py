@@ -132,7 +132,7 @@ class Replay(RecordReplay):
         Raises:
             InputError: A file is missing, is no .jsonl or .jsonl.gz file, or cannot be read.
         """
-        return self.count(RecordFiles(paths, self.topic, ignore_progress))
+        return self.count(RecordFiles(paths, self.topic, ignore_progress, self.refusals))
 
 
 def _within(batch: EventBatch, from_ms: int, until_ms: int) -> EventBatch:

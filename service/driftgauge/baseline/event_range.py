@@ -237,7 +237,7 @@ def read_events(
     """
     # No time is too far ahead of the clock in a file; a line that was cut is too large.
     selection = select_events(
-        RecordFiles([path], wanted.topic, track),
+        RecordFiles([path], wanted.topic, track, refusals),
         wanted,
         reader,
         refusals,
