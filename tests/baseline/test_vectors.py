@@ -108,7 +108,7 @@ def test_archive_holds_vectors_labels_texts_and_ids(tmp_path: Path) -> None:
         (
             {"labels": NUMBERS, "train": VECTORS, "test": VECTORS[:2]},
             {},
-            r"choose one with --array: train \(4, 3\), test \(2, 3\)$",
+            r"with --array; the file holds train \(4, 3\), test \(2, 3\)$",
         ),
         (
             {"labels": NUMBERS, "train": VECTORS},
@@ -266,7 +266,7 @@ def test_events_keep_order_and_everything_of_the_stream(tmp_path: Path, name: st
         (
             [event([1, 2], stream=name) for name in ("images", *map("s{}".format, range(25)))],
             {"stream": "imgaes"},
-            "no event of stream 'imgaes'; streams that were read: images, s0, .* and 6 more; did you mean images",
+            "stream 'imgaes'; streams that were read: images, s0, .* and 6 more; did you mean images",
         ),
         (
             [event([1, 2], model_version="v1"), event([3, 4]), event([5, 6, 7], model_version="v2")],

@@ -229,15 +229,14 @@ class Collector:
             self._event_ids += event_ids
 
     def finish(self, model_version: str | None) -> VectorSet:
-        """Return all vectors; the collector is empty afterwards."""
-        matrix = self._matrix
-        matrix.resize((self._count, self.dimension), refcheck=False)
+        """Return all vectors; the collector cannot be used afterwards."""
+        self._matrix.resize((self._count, self.dimension), refcheck=False)
         times_ms = np.concatenate(self._times_ms) if self._times_ms else None
         segments = tuple(self._segments) if self._segments else None
         event_ids = self._event_ids if any(self._event_ids) else None
-        self._matrix, self._count = np.empty((0, self.dimension), np.float32), 0
-        self._times_ms, self._segments, self._event_ids = [], [], []
-        return VectorSet(matrix, times_ms, model_version, segments, self._labels, self._texts, event_ids)
+        return VectorSet(
+            self._matrix, times_ms, model_version, segments, self._labels, self._texts, event_ids
+        )
 
     def _share(self, labels: Mapping[str, str]) -> Mapping[str, str]:
         kept = (

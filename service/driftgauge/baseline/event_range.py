@@ -171,8 +171,8 @@ class EventSelection:
             close = get_close_matches(wanted.stream, streams, 1)
             remedy = f"did you mean {close[0]}?" if close else "check --stream and the topic's inputs"
         message = (
-            f"{source}: no event of stream {wanted.stream!r}{version}; streams that were read: {listed}{more}; "
-            f"{remedy}"
+            f"{source}: no event of stream {wanted.stream!r}{version}; streams that were read: "
+            f"{listed}{more}; {remedy}"
         )
         raise InputError(message)
 

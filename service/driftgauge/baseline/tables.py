@@ -153,18 +153,15 @@ def _place(path: Path, numbers: NDArray[np.intp], row: int) -> str:
 
 
 def _vector_column(path: Path, schema: Any, chosen: str | None) -> str:
+    """Return the chosen column, or the only one, that can hold vectors."""
     candidates: list[str] = [entry.name for entry in schema if holds_vectors(entry.type)]
-    if chosen is None and len(candidates) == 1:
-        return candidates[0]
-    if chosen is not None and chosen in candidates:
-        return chosen
-    if chosen is None and candidates:
-        listed = ", ".join(candidates)
-        message = f"{path}: several columns can hold vectors; choose one with --vector-column: {listed}"
-    elif chosen is not None and chosen not in schema.names:
-        message = f"{path}: no column {chosen!r}; the columns are {_list(schema)}"
-    else:
-        message = f"{path}: vectors must be lists of floats, or bytes; the columns are {_list(schema)}"
+    found = [name for name in candidates if chosen in {None, name}]
+    if len(found) == 1:
+        return found[0]
+    message = (
+        f"{path}: choose one column of vectors, lists of floats or bytes, with --vector-column; the columns "
+        f"are {_list(schema)}"
+    )
     raise InputError(message)
 
 

@@ -124,12 +124,9 @@ def _choose(path: Path, archive: ZipFile, names: Iterable[str]) -> str:
     if len(matrices) == 1:
         return matrices[0]
     listed = ", ".join(f"{name} {shapes[name]}" for name in matrices or shapes)
-    if matrices:
-        message = f"{path}: several arrays hold vectors; choose one with --array: {listed}"
-    else:
-        message = (
-            f"{path}: give vectors as an array (n, d), one per row; the file holds {listed or 'nothing'}"
-        )
+    message = (
+        f"{path}: choose one array of vectors, (n, d), with --array; the file holds {listed or 'nothing'}"
+    )
     raise InputError(message)
 
 

@@ -6,7 +6,7 @@ from math import gcd, lcm
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from driftgauge.config.fields import (
     NOT_EMPTY,
@@ -56,8 +56,6 @@ class SmallestDrift(Section):
 class WarmUp(Section):
     """The event time, ms, that the operator declares clean; its windows calibrate the overdispersion."""
 
-    model_config = ConfigDict(serialize_by_alias=True)
-
     start: Time = Field(alias="from")
     end: Time = Field(alias="until")
 
@@ -69,8 +67,6 @@ class BaselineSettings(Section):
         file: The baseline's file.
         from_ms: The event time from which the baseline is in force; None for the first.
     """
-
-    model_config = ConfigDict(serialize_by_alias=True)
 
     file: Annotated[Path, Field(strict=False)]
     from_ms: Annotated[Time | None, Field(alias="from")] = None
