@@ -101,7 +101,7 @@ def test_each_record_of_a_sample_is_read_as_its_topic_is(tmp_path):
     [
         ({ID: SCHEMA}, 0, 0, "4 numbers: 1, 2, 3, 4"),
         ({}, 0, 1, f"refused, undecodable: value: schema {ID} is unknown to the schema registry"),
-        ({}, ALWAYS, 1, "not read: the schema registry has not answered"),
+        ({}, ALWAYS, 1, "not read, the schema registry has not answered"),
     ],
 )
 def test_sample_in_avro_is_shown(tmp_path, monkeypatch, schemas, failures, status, part):
