@@ -132,12 +132,12 @@ def choose_topic(settings: Settings, topic: str | None) -> str:
     listed = ", ".join(topics)
     if topic is None and len(topics) > 1 and settings.inputs:
         message = (
-            f"the configuration reads several topics, and none is named; choose one with --topic: {listed}"
+            f"the configuration reads several topics, and none is named; choose the topic (--topic): {listed}"
         )
         raise ConfigError(message)
     topic = topic or topics[0]
     if topic not in topics:
-        message = f"{topic} is not read; add it to topics.events, or choose one with --topic: {listed}"
+        message = f"{topic} is not read; add it to topics.events, or choose another topic (--topic): {listed}"
         raise ConfigError(message)
     return topic
 

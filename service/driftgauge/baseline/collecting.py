@@ -102,9 +102,15 @@ class TextSample:
     def add(self, texts: Iterable[str | None]) -> None:
         """Add the texts of the next vectors, None for a vector without one."""
         for text in texts:
-            if text is not None:
-                self._sample(text)
             self._rows += 1
+            if text is None:
+                continue
+            kept = (self._rows - 1, text[:MAX_CHARACTERS])
+            self._texts += 1
+            if len(self._sampled) < MAX_TEXTS:
+                self._sampled.append(kept)
+            elif (place := int(self._random.integers(self._texts))) < MAX_TEXTS:
+                self._sampled[place] = kept
 
     @property
     def rows(self) -> NDArray[np.intp]:
@@ -115,14 +121,6 @@ class TextSample:
     def texts(self) -> Sequence[str]:
         """Their texts, s of them, of at most 1,000 characters."""
         return [text for _, text in self._sampled]
-
-    def _sample(self, text: str) -> None:
-        kept = (self._rows, text[:MAX_CHARACTERS])
-        self._texts += 1
-        if len(self._sampled) < MAX_TEXTS:
-            self._sampled.append(kept)
-        elif (place := int(self._random.integers(self._texts))) < MAX_TEXTS:
-            self._sampled[place] = kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,10 @@ def _list(config_path: Path, from_ms: int | None, *, as_json: bool) -> None:
 )
 @json_option
 def _show(config_path: Path, reason: str | None, from_ms: int | None, number: int, *, as_json: bool) -> None:
-    """Show the last refused records: origin, reason, key, headers, and the value's beginning."""
+    """Show the last refused records: origin, reason, and the beginnings of key, headers and value.
+
+    With --json these are whole.
+    """
     records = _read(read_settings(config_path), from_ms)
     chosen = (record for record in records if reason in {None, record.reason})
     shown = []

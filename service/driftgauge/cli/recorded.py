@@ -1,7 +1,7 @@
 """`driftgauge replay` and `driftgauge backtest`: process recorded events without a broker."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,6 @@ from driftgauge.records.results import result_record
 
 if TYPE_CHECKING:
     from driftgauge.replay import RecordReplay
-    from driftgauge.streams import ConfiguredStream
 
 __all__ = ["backtest_command", "recorded_options", "replay_command", "replaying"]
 
@@ -94,7 +93,12 @@ def replay_command(history: Path | None, labels: tuple[str, ...], *, as_json: bo
             if history is not None:
                 results.append(result)
     if history is not None:
-        _write_history(results, replay.streams, history, own_labels)
+        from driftgauge.history import write_history
+        from driftgauge.streams import watch
+
+        with writing(history, "the gauges"), history.open("wb") as file:
+            number = write_history(results, map(watch, replay.streams), file, own_labels)
+        message(f"wrote {number:,} samples of {len(results):,} results to {history}")
 
 
 @click.command("backtest")
@@ -188,17 +192,6 @@ def _read_labels(labels: tuple[str, ...]) -> dict[str, str]:
         fault = f"--label {wrong[0]}: write NAME=VALUE, such as job=driftgauge"
         raise InputError(fault)
     return dict(label.split("=", 1) for label in labels) or {"job": "driftgauge"}
-
-
-def _write_history(
-    results: list[WindowResult], streams: "Sequence[ConfiguredStream]", path: Path, labels: dict[str, str]
-) -> None:
-    from driftgauge.history import write_history
-    from driftgauge.streams import watch
-
-    with writing(path, "the gauges"), path.open("wb") as file:
-        number = write_history(results, map(watch, streams), file, labels)
-    message(f"wrote {number:,} samples of {len(results):,} results to {path}")
 
 
 def _format_result(result: WindowResult, description: BaselineDescription) -> str:

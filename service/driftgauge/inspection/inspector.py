@@ -69,9 +69,6 @@ class Inspector:
         streams, self.problems = load_available_streams(settings)
         self._settings = settings
         self._contracts = build_contracts(streams)
-        self._without_baseline = {stream.name for stream in settings.streams} - {
-            contract.stream for contract in self._contracts
-        }
         self._readers = {
             topic: build_reader(topic, settings.inputs, schemas) for topic in settings.topics.events
         }
@@ -137,5 +134,5 @@ class Inspector:
         first = dict(reversed(dimensions))
         return {
             stream: BaselineContract(stream, "", first.get(stream) or 1, None, DistanceMetric.EUCLIDEAN)
-            for stream in self._without_baseline
+            for stream in self.problems
         }

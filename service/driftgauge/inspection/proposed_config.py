@@ -10,7 +10,6 @@ from driftgauge.inspection.proposal import Proposal
 __all__ = ["write_config"]
 
 _NO_BREAK = 1_000_000
-_GROUP_CHARACTERS = 100
 
 
 def write_config(
@@ -26,7 +25,7 @@ def write_config(
         registry: The URL of the schema registry, if there is one.
     """
     # A long topic would give internal topics whose names are too long.
-    kafka = {"bootstrap.servers": servers, "group.id": f"driftgauge-{topic[:_GROUP_CHARACTERS]}"}
+    kafka = {"bootstrap.servers": servers, "group.id": f"driftgauge-{topic[:100]}"}
     lines = ["# Proposed by `driftgauge init`. Read what it was not sure of, and adapt it:"]
     # A character that ends a line would end the comment.
     lines += ["".join(each if each.isprintable() else "?" for each in f"# - {note}") for note in notes]
