@@ -36,7 +36,9 @@ def write_config(
     )
     lines.append("# else name another topic: windows: NAME.")
     lines += [f"topics: {_flow({'events': [topic]})}", "streams:"]
-    lines.append("  # The baselines may be fitted later; see driftgauge baseline fit --help.")
+    lines.append(
+        "  # Fit each: driftgauge baseline fit --config … --topic … --from TIME --stream NAME --out FILE"
+    )
     lines += [
         f"  - {_flow({'name': name, 'baseline': f'{name_of_stream(name)}.safetensors', 'windows': ['1h']})}"
         for name in proposal.streams
