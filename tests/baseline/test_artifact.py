@@ -34,11 +34,6 @@ def test_save_rejects_header_beyond_limit(baseline: Baseline, path: Path, monkey
     assert path.read_bytes() == content
 
 
-def test_radii_are_99_percent_distance_quantiles(baseline: Baseline) -> None:
-    assert baseline.radii.dtype == np.float32
-    assert baseline.radii.tolist() == baseline.distance_quantiles[:, -1].tolist()
-
-
 def test_load_after_save_restores_every_bit(baseline: Baseline, full_baseline: Baseline, path: Path) -> None:
     for saved in (full_baseline, baseline):
         save(saved, path)
