@@ -9,6 +9,7 @@ from driftgauge import record_files
 from driftgauge.errors import InputError
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.records import StoredRecord
+from driftgauge.events.refusals import Refusals
 from driftgauge.progress import ignore_progress
 from driftgauge.record_files import EventFiles, RecordFiles, decode_all, read_lines, read_sample
 from tests.builders.clocks import ManualClock
@@ -79,7 +80,7 @@ def test_record_may_hold_json_bytes_and_mapped_headers(tmp_path):
 def test_other_line_is_an_input_error_with_its_number(tmp_path, line, part):
     with pytest.raises(InputError) as caught:
         read(tmp_path / "a.records.jsonl", b'\n{"payload": 1}\n' + line)
-    assert f"{tmp_path / 'a.records.jsonl'}, line 3 is no record as `kcat -J` prints it" in str(caught.value)
+    assert f"{tmp_path / 'a.records.jsonl'}, line 3: no record as `kcat -J` prints it" in str(caught.value)
     assert part in str(caught.value)
 
 
@@ -121,7 +122,7 @@ def test_batch_of_long_lines_is_short(tmp_path, monkeypatch):
     monkeypatch.setattr(record_files, "LONGEST_LINE", 16)
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"\n".join([b"x" * 9] * 5))
-    batches = RecordFiles([path], "orders", ignore_progress).batches()
+    batches = RecordFiles([path], "orders", ignore_progress, Refusals()).batches()
     assert [[record.offset() for record in batch] for batch in batches] == [[1, 2], [3, 4], [5]]
 
 
@@ -158,4 +159,4 @@ def test_record_of_another_topic_is_not_read_as_one_of_this(tmp_path):
     path = tmp_path / "all.records.jsonl"
     path.write_bytes(b'{"topic": "orders", "payload": "{}"}\n{"topic": "other", "payload": "{}"}\n')
     with pytest.raises(InputError, match="line 2: a record of other, and orders is read"):
-        list(RecordFiles([path], "orders", ignore_progress).batches())
+        list(RecordFiles([path], "orders", ignore_progress, Refusals()).batches())

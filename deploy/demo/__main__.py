@@ -9,11 +9,13 @@ from deploy.demo.live import LIVE_STREAM, publish_until_stopped
 from deploy.demo.source import load_source, train_source
 
 from driftgauge.baseline.artifact import save
-from driftgauge.cli.options import FILE, FOLDER, config_option, read_settings
+from driftgauge.cli.options import FILE, config_option, read_settings
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import DriftgaugeError
 
 __all__ = ["demo", "main"]
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 def main() -> None:
@@ -26,7 +28,7 @@ def main() -> None:
 
 
 @click.group(invoke_without_command=True)
-@click.option("--out", type=FOLDER, default="demo-out", show_default=True, help="The folder to write into.")
+@click.option("--out", type=_FOLDER, default="demo-out", show_default=True, help="The folder to write into.")
 @click.option("--keep", is_flag=True, help="Keep the service running with live traffic afterwards.")
 @click.pass_context
 def demo(ctx: click.Context, out: Path, *, keep: bool) -> None:
@@ -46,7 +48,7 @@ def demo(ctx: click.Context, out: Path, *, keep: bool) -> None:
 
 
 @demo.command("prepare")
-@click.option("--out", type=FOLDER, required=True, help="The folder to write into.")
+@click.option("--out", type=_FOLDER, required=True, help="The folder to write into.")
 def _prepare(out: Path) -> None:
     """Train the network, and fit the baseline of the live traffic's stream."""
     source = train_source()

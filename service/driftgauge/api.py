@@ -228,7 +228,7 @@ def build_replay(config: Path, environ: Mapping[str, str] | None = None, topic: 
     return Replay(
         load_streams(settings),
         settings,
-        topic=choose_topic(settings, topic, "choose one"),
+        topic=choose_topic(settings, topic),
         clock=SYSTEM_CLOCK,
         refusals=Refusals(),
     )

@@ -26,6 +26,8 @@ from driftgauge.events.records import (
     credible_ms,
     read_headers,
 )
+from driftgauge.events.refusals import Refusals
+from driftgauge.events.rejection import Reason
 from driftgauge.files import open_regular
 from driftgauge.progress import Track, WorkProgress
 
@@ -116,13 +118,12 @@ class EventFiles:
         self._track(WorkProgress("lines read", self._read_lines + lines, share=share))
 
 
-def choose_topic(settings: Settings, topic: str | None, remedy: str = "choose one with --topic") -> str:
+def choose_topic(settings: Settings, topic: str | None) -> str:
     """Return the events topic whose records a file holds: the named one, or any where all are read alike.
 
     Args:
         settings: The configuration.
         topic: The topic, where one is named.
-        remedy: What to do where one must be named.
 
     Raises:
         ConfigError: The topic is none of the events topics, or none is named and they are read differently.
@@ -130,11 +131,13 @@ def choose_topic(settings: Settings, topic: str | None, remedy: str = "choose on
     topics = settings.topics.events
     listed = ", ".join(topics)
     if topic is None and len(topics) > 1 and settings.inputs:
-        message = f"the configuration reads several topics, and none is named; {remedy}: {listed}"
+        message = (
+            f"the configuration reads several topics, and none is named; choose the topic (--topic): {listed}"
+        )
         raise ConfigError(message)
     topic = topic or topics[0]
     if topic not in topics:
-        message = f"{topic} is not read; add it to topics.events, or {remedy}: {listed}"
+        message = f"{topic} is not read; add it to topics.events, or choose another topic (--topic): {listed}"
         raise ConfigError(message)
     return topic
 
@@ -169,8 +172,8 @@ class RecordFiles:
         partitions: The number of files.
     """
 
-    def __init__(self, paths: Sequence[Path], topic: str, track: Track) -> None:
-        """Check the names of files.
+    def __init__(self, paths: Sequence[Path], topic: str, track: Track, refusals: Refusals) -> None:
+        """Check the names of files; `refusals` counts the lines that are no records, such as a cut one.
 
         Raises:
             InputError: A file is missing, or is not .jsonl or .jsonl.gz.
@@ -183,7 +186,7 @@ class RecordFiles:
         if unsupported:
             message = f"not a file of events: {', '.join(unsupported)}; name .jsonl or .jsonl.gz files"
             raise InputError(message)
-        self._paths, self._topic, self._track = paths, topic, track
+        self._paths, self._topic, self._track, self._refusals = paths, topic, track, refusals
         self.partitions = len(paths)
 
     def batches(self) -> Iterator[list[RawRecord]]:
@@ -192,14 +195,14 @@ class RecordFiles:
         A batch has at most 1,000 records, and 128 MiB.
 
         Raises:
-            InputError: A file cannot be read, or a line is no record.
+            InputError: A file cannot be read, or holds a record of another topic.
         """
         files = EventFiles(self._paths, self._track)
         for partition, path in enumerate(self._paths):
             batch: list[RawRecord] = []
             size = 0
             for number, line in files.read(path):
-                batch.append(self._to_record(line, partition, number))
+                batch += self._read_record(line, partition, number)
                 size += len(line)
                 if len(batch) == _BATCH or size >= LONGEST_LINE:
                     yield batch
@@ -211,18 +214,23 @@ class RecordFiles:
         """Return where a record stands, in words."""
         return f"{self._paths[record.partition() or 0]}, line {record.offset()}"
 
-    def _to_record(self, line: bytes, partition: int, number: int) -> RawRecord:
+    def _read_record(self, line: bytes, partition: int, number: int) -> list[RawRecord]:
+        """Return the record of a line; none where it is refused."""
         path = self._paths[partition]
         if not path.name.endswith(_RECORDS):
-            return StoredRecord(line, self._topic, partition, number)
+            return [StoredRecord(line, self._topic, partition, number)]
         where = f"{path}, line {number}"
-        record = _parse_record(line, where, self._topic, None, number)
+        try:
+            record = _parse_record(line, self._topic, None, number)
+        except ValueError as error:
+            self._refusals.add(where, Reason.UNDECODABLE, str(error))
+            return []
         if record.stored_topic != self._topic:
             message = (
                 f"{where}: a record of {record.stored_topic}, and {self._topic} is read; choose it by --topic"
             )
             raise InputError(message)
-        return replace(record, stored_partition=partition, stored_offset=number)
+        return [replace(record, stored_partition=partition, stored_offset=number)]
 
 
 def decode_all(
@@ -288,10 +296,14 @@ def read_sample(path: Path, topic: str, now_ms: int) -> list[StoredRecord]:
                 message = f"{path} holds more than {_LARGEST_SAMPLE:,} bytes; take fewer records as a sample"
                 raise InputError(message)
         if path.name.endswith(_RECORDS):
-            return [
-                _parse_record(line, f"{path}, line {number}", topic, now_ms, offset)
-                for offset, (number, line) in enumerate(lines)
-            ]
+            records = []
+            for offset, (number, line) in enumerate(lines):
+                try:
+                    records.append(_parse_record(line, topic, now_ms, offset))
+                except ValueError as error:
+                    message = f"{path}, line {number}: {error}; correct the line"
+                    raise InputError(message) from None
+            return records
         values = [line for _, line in lines]
     else:
         try:
@@ -304,7 +316,8 @@ def read_sample(path: Path, topic: str, now_ms: int) -> list[StoredRecord]:
     return [StoredRecord(value, topic, 0, offset, stored_ms=now_ms) for offset, value in enumerate(values)]
 
 
-def _parse_record(line: bytes, where: str, topic: str, now_ms: int | None, offset: int) -> StoredRecord:
+def _parse_record(line: bytes, topic: str, now_ms: int | None, offset: int) -> StoredRecord:
+    """Return the record of a line; raise ValueError where it is none."""
     try:
         record = _read_object(line)
         return StoredRecord(
@@ -317,8 +330,8 @@ def _parse_record(line: bytes, where: str, topic: str, now_ms: int | None, offse
             now_ms if record.get("ts") is None else _read_whole(record, "ts", 0),
         )
     except ValueError as error:
-        message = f"{where} is no record as `kcat -J` prints it ({error}); correct the line"
-        raise InputError(message) from None
+        message = f"no record as `kcat -J` prints it ({error})"
+        raise ValueError(message) from None
 
 
 def _read_object(line: bytes) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class RecordReplay:
     Windows that are open at the end close then.
 
     Attributes:
+        settings: The configuration.
         streams: The streams.
         topic: The topic.
         refusals: The refused events, the first few with their places.
@@ -66,7 +67,7 @@ class RecordReplay:
         Raises:
             ConfigError: The topic's mapping cannot be used.
         """
-        self.topic = topic
+        self.settings, self.topic = settings, topic
         inputs = settings.inputs_of(topic)
         self._decoder = build_decoder(
             streams, settings.allowed_lead, settings.largest_record, inputs, schemas, age_ms=age_ms
@@ -131,7 +132,7 @@ class Replay(RecordReplay):
         Raises:
             InputError: A file is missing, is no .jsonl or .jsonl.gz file, or cannot be read.
         """
-        return self.count(RecordFiles(paths, self.topic, ignore_progress))
+        return self.count(RecordFiles(paths, self.topic, ignore_progress, self.refusals))
 
 
 def _within(batch: EventBatch, from_ms: int, until_ms: int) -> EventBatch:

@@ -12,7 +12,7 @@ from safetensors.numpy import load as load_tensors
 from driftgauge.baseline import artifact
 from driftgauge.baseline.artifact import Baseline, load, save, serialize
 from driftgauge.core.counting.projection import Projection
-from driftgauge.errors import BaselineError
+from driftgauge.errors import BaselineError, InputError
 from tests.builders.baselines import HOSTILE_NAMES, MEAN, build_baseline, header_of, write
 from tests.builders.references import build_reference
 
@@ -32,12 +32,6 @@ def test_save_rejects_header_beyond_limit(baseline: Baseline, path: Path, monkey
     with pytest.raises(BaselineError, match=r"the header with the clusters' names .* fit fewer clusters"):
         save(baseline, path)
     assert path.read_bytes() == content
-
-
-def test_radii_are_99_percent_distance_quantiles(baseline: Baseline) -> None:
-    assert baseline.radii.dtype == np.float32
-    assert baseline.radii.tolist() == baseline.distance_quantiles[:, -1].tolist()
-    assert baseline.distances(0.5).tolist() == baseline.distance_quantiles[:, 2].tolist()
 
 
 def test_load_after_save_restores_every_bit(baseline: Baseline, full_baseline: Baseline, path: Path) -> None:
@@ -78,6 +72,6 @@ def test_save_replaces_file_and_leaves_no_other_file(baseline: Baseline, path: P
 def test_failed_save_names_path_and_leaves_folder_unchanged(baseline: Baseline, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     for target in (tmp_path / "missing" / "stream.safetensors", tmp_path / "folder"):
-        with pytest.raises(BaselineError, match=f"{re.escape(str(target))}: cannot write"):
+        with pytest.raises(InputError, match=f"{re.escape(str(target))}: cannot write"):
             save(baseline, target)
     assert list(tmp_path.iterdir()) == [tmp_path / "folder"]

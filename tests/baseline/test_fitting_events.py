@@ -29,7 +29,9 @@ def test_fit_with_times_splits_whole_windows_and_measures_overdispersion() -> No
     assert baseline.overdispersion.windows == 30
     coordinates = project(vectors, held_out, moments(vectors, held_out))
     standardized = coordinates / np.sqrt(baseline.variances)
-    around_own_mean = observe(traffic.numbers[held_out], ids, standardized, 6).overdispersion()
+    around_own_mean = observe(
+        traffic.numbers[held_out], ids, standardized, 6, np.zeros((len(ids), 3))
+    ).overdispersion()
     assert around_own_mean is not None
     np.testing.assert_allclose(baseline.overdispersion.means, around_own_mean.means, atol=1e-9)
     # Five equal clusters in a row: as if there were a fifth of the events. Known to 2/sqrt(150).
@@ -50,7 +52,7 @@ def test_identity_follows_times_and_seed() -> None:
     ("windows", "part"),
     [
         (None, "the vectors have no times"),
-        (LEAST_WINDOWS - 1, f"warning: the events are of {LEAST_WINDOWS - 1} windows"),
+        (LEAST_WINDOWS - 1, f"bursts: the events are of {LEAST_WINDOWS - 1} windows"),
         (100, "0 held-out windows of 1h have 30 events or more"),
     ],
 )

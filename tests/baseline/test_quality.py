@@ -3,10 +3,9 @@
 import dataclasses
 
 import numpy as np
-import pytest
 
 from driftgauge.baseline.artifact import Baseline
-from driftgauge.baseline.quality import notes, stability_reading
+from driftgauge.baseline.quality import notes
 from driftgauge.core.counting.hashing import HASH_BINS
 from tests.builders.baselines import with_metadata
 
@@ -15,23 +14,6 @@ def counted(baseline: Baseline, *counts: int) -> Baseline:
     metadata = baseline.metadata.model_copy(update={"reference_count": sum(counts)})
     hashes = np.pad(np.array(counts, dtype=np.int64), (0, HASH_BINS - len(counts)))
     return dataclasses.replace(baseline, metadata=metadata, counts=hashes[: len(counts)], hash_counts=hashes)
-
-
-@pytest.mark.parametrize(
-    ("stability", "meaning"),
-    [
-        (1.0, "almost the same clusters"),
-        (0.8, "almost the same clusters"),
-        (0.79, "place some cluster borders differently"),
-        (0.65, "place some cluster borders differently"),
-        (0.64, "find different clusters"),
-        (-0.1, "find different clusters"),
-    ],
-)
-def test_stability_reading_explains_value(stability: float, meaning: str) -> None:
-    reading = stability_reading(stability)
-    assert reading.startswith(f"{stability:.2f} (adjusted Rand index, 1 is the same clusters): ")
-    assert meaning in reading
 
 
 def test_notes_name_weakness_and_remedy(baseline: Baseline, full_baseline: Baseline) -> None:

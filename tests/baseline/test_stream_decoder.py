@@ -59,11 +59,9 @@ def decoder(settings: InputSettings | None = None, *, version: str | None = None
 def test_most_frequent_length_of_first_batch_is_dimension() -> None:
     tested = decoder()
     assert tested.decode(records([native([1], "texts")])).batches == ()
-    assert tested.dimension is None
     decoded = tested.decode(records([native([1, 2, 3]), native([1, 2]), native([3, 4])]))
     np.testing.assert_array_equal(decoded.batches[0].vectors, [[1, 2], [3, 4]])
     assert decoded.rejections[0].reason is Reason.WRONG_DIMENSION
-    assert tested.dimension == 2
 
 
 @pytest.mark.parametrize(
@@ -119,9 +117,8 @@ def test_version_and_dimension_are_learned_from_range_only(
     if comes_first:
         (batch,) = tested.decode(records([old])).batches
         assert batch.time_ms.tolist() == [outside_ms]
-        assert tested.dimension is None
     decoded = tested.decode(records([old, old, new, same]))
-    assert (tested.model_version, tested.dimension) == ("v2", 2)
+    assert tested.model_version == "v2"
     vectors = {batch.time_ms[0]: batch.vectors.tolist() for batch in decoded.batches}
     assert vectors == {NOW_MS: [[4, 5]], outside_ms: [[7, 8]]}
     # A vector of another length outside the range is another model's, and no fault.

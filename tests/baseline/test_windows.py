@@ -77,7 +77,8 @@ def drawn(random: np.random.Generator, windows: int, bursts: int, length: int) -
 def observed(numbers: np.ndarray, ids: np.ndarray, vectors: np.ndarray) -> OverdispersionEstimator:
     rows = np.arange(len(vectors))
     reference = moments(vectors, rows)
-    return observe(numbers, ids, project(vectors, rows, reference) / np.sqrt(reference.variances), 6)
+    standardized = project(vectors, rows, reference) / np.sqrt(reference.variances)
+    return observe(numbers, ids, standardized, 6, np.zeros((len(vectors), 3)))
 
 
 def test_observe_leaves_out_small_windows() -> None:
@@ -111,7 +112,7 @@ def test_overdispersion_is_reported_or_its_absence_with_the_remedy() -> None:
     lines: list[str] = []
     for traffic, windows, reason, remedy in (
         (None, None, "the vectors have no times", "fit on events with timestamps"),
-        (few, None, f"of 7 windows of 1h; {LEAST_WINDOWS} are needed", "a shorter --window"),
+        (few, None, f"of 7 windows of 1h, and {LEAST_WINDOWS} are needed", "a shorter --window"),
         (uneven, None, f"one of the windows of 1m holds {share:.0%} of the events", "a shorter --window"),
         (few, small, f"{MIN_WINDOWS - 1} held-out windows of 1h have 30 events or more", "a longer --window"),
     ):

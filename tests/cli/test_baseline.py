@@ -43,7 +43,7 @@ def test_baseline_of_events_is_fitted_shown_and_used(tmp_path):
 
     coarse = run("baseline", *arguments, "--out", day, "--window", "1d", "--training-set")
     assert coarse.returncode == 0, coarse.stderr
-    assert "warning: the events are of 3 windows of 1d" in coarse.stderr
+    assert "bursts: the events are of 3 windows of 1d" in coarse.stderr
     assert "note: The model was trained on this reference" in coarse.stdout
     compared = run("baseline", "show", out, "--against", day)
     assert (compared.returncode, compared.stderr) == (0, "")

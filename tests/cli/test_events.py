@@ -86,12 +86,12 @@ def test_each_record_of_a_sample_is_read_as_its_topic_is(tmp_path):
     assert "2 records: 2 accepted (2 events)" in done.stdout
     other = write_events(sample, [json.dumps({**records[0], "topic": "others"}).encode()])
     assert (
-        "others is not read; add it to topics.events, or choose one with --topic: "
+        "others is not read; add it to topics.events, or choose another topic (--topic): "
         in check_sample(config, other).stderr
     )
     unnamed = write_events(tmp_path / "sample.jsonl", [b"{}"])
     assert (
-        "several topics, and none is named; choose one with --topic: embeddings, orders"
+        "several topics, and none is named; choose the topic (--topic): embeddings, orders"
         in check_sample(config, unnamed).stderr
     )
 
@@ -101,7 +101,7 @@ def test_each_record_of_a_sample_is_read_as_its_topic_is(tmp_path):
     [
         ({ID: SCHEMA}, 0, 0, "4 numbers: 1, 2, 3, 4"),
         ({}, 0, 1, f"refused, undecodable: value: schema {ID} is unknown to the schema registry"),
-        ({}, ALWAYS, 1, "not read: the schema registry has not answered"),
+        ({}, ALWAYS, 1, "not read, the schema registry has not answered"),
     ],
 )
 def test_sample_in_avro_is_shown(tmp_path, monkeypatch, schemas, failures, status, part):

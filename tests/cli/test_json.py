@@ -54,7 +54,7 @@ def test_fit_prints_what_show_prints(tmp_path):
     assert fitted.pop("refused") == {"invalid": 1, "undecodable": 1}
     assert [each.split(":")[0] for each in fitted.pop("warnings")] == [
         "windows of 1h hold 400 events (the median), and the reference counts 0.5 times as many",
-        "the events are of 1 windows of 1h; 40 are needed",
+        "the overdispersion is not known, and p-values will not be calibrated for bursts",
     ]
     shown = result("baseline", "show", out)
     assert shown.pop("refused") is shown.pop("warnings") is None

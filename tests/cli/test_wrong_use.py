@@ -11,6 +11,7 @@ MONDAY = "2025-11-03T00:00:00Z"
 CHECK = ["config", "check", "--config", "mapped/driftgauge.yaml"]
 PLAN = ["plan", "--events-per-hour", "1"]
 PUBLISH = ["publish", "a.npy", "--config", "c", "--stream", "s"]
+FROM = ["--from", MONDAY]
 REPORT = ["report", "--config", "driftgauge.yaml"]
 REPLAY = ["replay", "events.jsonl.gz", "--config", "driftgauge.yaml"]
 SEVERAL = "name INPUT, a file, or --topic with --config and --from"
@@ -108,8 +109,7 @@ def folder(tmp_path, monkeypatch, config, events):
         ([*REPLAY, "--until", MONDAY], "and no range with FILES"),
         ([*REPLAY, "--openmetrics", "h", "--label", "job"], "--label job: write NAME=VALUE"),
         ([*REPLAY, "--openmetrics", "h", "--label", "1a=b"], "--label 1a=b: write"),
-        ([*REPORT, "--json"], "name FILES of window results or events, or --topic"),
-        ([*REPORT, "a.jsonl", "--topic", "--json"], "name FILES of window results or events, or --topic"),
+        ([*REPORT, "a.jsonl", *FROM, "--json"], "and no range with FILES"),
         ([*REPORT, "a.jsonl"], "nothing to write; name a file with --out or --png, or print --json"),
         ([*REPORT, "a.jsonl", "--json", "--window", "0s"], "is not a window length"),
         ([*REPORT, "absent.jsonl", "--json"], "absent.jsonl cannot be read"),
@@ -133,7 +133,8 @@ def test_wrong_use_prints_one_message_and_exits_with_2(folder, arguments, part):
         ["page"],
         ["publish", "events.jsonl.gz", "--stream", "images"],
         ["events", "peek", "--topic", "embeddings"],
-        ["report", "--topic", "--json"],
+        ["report", "--json"],
+        ["report", *FROM, "--json"],
     ],
 )
 def test_command_that_connects_needs_kafka(tmp_path, arguments):
@@ -147,7 +148,7 @@ def test_command_that_connects_needs_kafka(tmp_path, arguments):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["events", "peek", "--topic", "embeddings"], ["report", "--topic", "--json"]],
+    [["events", "peek", "--topic", "embeddings"], ["report", "--json"]],
 )
 def test_command_without_brokers_exits_with_1(tmp_path, arguments):
     save_baseline(tmp_path)

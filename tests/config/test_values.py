@@ -7,7 +7,7 @@ import yaml
 from pydantic import ValidationError
 
 from driftgauge.config import is_secret, load_settings
-from driftgauge.config.page import PageSettings
+from driftgauge.config.page import PageSettings, fill_template
 from tests.builders.configs import FULL, MINIMAL, SECRET, schedule, warmed_up, with_kafka, with_stream
 
 
@@ -171,13 +171,13 @@ def test_other_properties_are_no_secrets(name):
 
 def test_links_of_page_quote_ids_and_keep_their_host(load):
     page = load(MINIMAL).page
-    assert page.example_link("s", "id") is page.thumbnail_link("s", "id") is page.thumbnail_origin is None
+    assert fill_template(page.example_url, "s", "id") is page.thumbnail_origin is None
     page = PageSettings(
         example_url="https://shop.example:8443/{stream}?id={event_id}&x={event_id}",
         thumbnail_url="http://images.example:81/{event_id}.png?size=48",
     )
-    link = page.example_link("a.b", "javascript:alert(1)/../?&#\"'<>ö")
+    link = fill_template(page.example_url, "a.b", "javascript:alert(1)/../?&#\"'<>ö")
     quoted = "javascript%3Aalert%281%29%2F..%2F%3F%26%23%22%27%3C%3E%C3%B6"
     assert link == f"https://shop.example:8443/a.b?id={quoted}&x={quoted}"
     assert page.thumbnail_origin == "http://images.example:81"
-    assert page.thumbnail_link("s", "7") == "http://images.example:81/7.png?size=48"
+    assert fill_template(page.thumbnail_url, "s", "7") == "http://images.example:81/7.png?size=48"

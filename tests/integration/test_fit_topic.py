@@ -121,6 +121,9 @@ def test_baseline_is_fitted_on_range_of_topic(tmp_path: Path, bootstrap: str, is
     assert [result["count"] for result in results] == [AN_HOUR] * HOURS
     assert sum(cluster["count"] for result in results for cluster in result["clusters"]) == HOURS * AN_HOUR
     assert "refused in total: 60 (" in replayed.stderr
+    report = run("report", "--topic", topic, "--config", config, *RANGE, "--json")
+    assert report.returncode == 0, report.stderr
+    assert [window["count"] for window in json.loads(report.stdout)["windows"]] == [AN_HOUR] * HOURS
     # The topic goes on for long after the range.
     first_hour = (RANGE[0], RANGE[1], "--until", format_timestamp(MONDAY_MS + HOUR_MS), "--slack", "1s")
     replayed = run("replay", "--topic", topic, "--config", config, *first_hour, "--json")
@@ -158,14 +161,15 @@ def test_baseline_is_fitted_on_range_of_topic(tmp_path: Path, bootstrap: str, is
         *("--until", "2020-01-02T00:00:00Z", *arguments, "--out", out),
     )
     assert empty.returncode == 2
-    assert f"topic {topic} holds no event of stream 'images' in this range" in empty.stderr
+    assert f"topic {topic}: no event of stream 'images'; streams that were read: none" in empty.stderr
 
 
 def test_fit_on_missing_topic_exits_with_2(tmp_path: Path, bootstrap: str) -> None:
     config = tmp_path / "driftgauge.yaml"
     stream = {"name": "images", "baseline": "missing.safetensors", "windows": ["1h"]}
     kafka = {"bootstrap.servers": bootstrap, "group.id": "fit-missing"}
-    config.write_text(yaml.safe_dump({"kafka": kafka, "streams": [stream]}))
+    topics = {"events": ["no-such-topic"]}
+    config.write_text(yaml.safe_dump({"kafka": kafka, "topics": topics, "streams": [stream]}))
     done = run(
         *("baseline", "fit", "--topic", "no-such-topic", "--config", config, *RANGE, "--stream", "images"),
         *("--out", tmp_path / "out.safetensors"),

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.broker
 
 REFUSED = 250
 FIRST = "driftgauge.first-origin"
-KEY = b"key"
+KEY, VALUE = b"key", b"{" * 500
 
 
 def headers(message: Message) -> dict[str, bytes]:
@@ -85,18 +85,19 @@ def test_refused_record_is_listed_shown_and_keeps_its_first_origin(tmp_path: Pat
         assert "would send none" in dead_letters(case, "requeue", "--reason", "undecodable")
         assert "no such record in the range" in dead_letters(case, "list")
         producer = case.producer()
-        producer.produce(topic, b"{", KEY, partition=1, headers=[("trace", b"\xff")])
+        producer.produce(topic, VALUE, KEY, partition=1, headers=[("trace", b"\xff")])
         assert producer.flush(30) == 0
         service.wait_for("the dead letter", lambda: len(case.dead_letters()) == 1)
         record = {"topic": topic, "reason": "undecodable", "records": 1}
         assert json.loads(dead_letters(case, "list", "--json")) == {"refused": [record]}
         (as_json,) = json.loads(dead_letters(case, "show", "--json"))["records"]
         assert (as_json["origin"], as_json["parts"][0]) == (f"{topic}[1]@0", ["key", "key"])
+        assert as_json["parts"][-1] == ["value", VALUE.decode()]
         assert "undecodable        1" in dead_letters(case, "list")
         shown = dead_letters(case, "show", "--reason", "undecodable")
         head, *fields = shown.splitlines()
         assert head.startswith(f"{topic}[1]@0: undecodable: ")
-        assert fields == ["  key    key", "  trace  \\xff", "  value  {"]
+        assert fields == ["  key    key", "  trace  \\xff", f"  value  {'{' * 200}… (500 characters)"]
         assert "no such record in the range" in dead_letters(case, "show", "--reason", "invalid")
         for number in (2, 3):
             dead_letters(case, "requeue", "--reason", "undecodable", "--send")
@@ -105,5 +106,5 @@ def test_refused_record_is_listed_shown_and_keeps_its_first_origin(tmp_path: Pat
             )
         service.stop()
     *_, last = case.read(topic)
-    assert (last.value(), last.key(), last.partition()) == (b"{", KEY, 1)
+    assert (last.value(), last.key(), last.partition()) == (VALUE, KEY, 1)
     assert headers(last) == {"trace": b"\xff", FIRST: f"{topic}[1]@0".encode()}

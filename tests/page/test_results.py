@@ -102,6 +102,15 @@ def test_other_values_are_refused(value):
     assert len(results.history) == 0
 
 
+@pytest.mark.parametrize(("revisions", "warnings"), [((0, 1), 0), ((0, 0, 0, 1, 0), 1)])
+def test_two_deployments_that_write_one_stream_are_reported_once(caplog, revisions, warnings):
+    results = MadeResults()
+    for offset, revision in enumerate(revisions):
+        value = orjson.dumps(record_tree(revision=revision))
+        results.receive(value, partition=0, offset=offset, published_ms=MONDAY_MS)
+    assert [record.stream for record in caplog.records] == ["resnet18-fc1"] * warnings
+
+
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),

@@ -1,8 +1,9 @@
 """Chart of a backtest: divergence, mean shift and verdict over time, per stream and window size."""
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from driftgauge.backtest.timeline import Timeline, WindowPoint
 from driftgauge.core.durations import format_duration
@@ -71,27 +72,17 @@ def _draw_timeline(axes: Axes, timeline: Timeline, drift_ms: int | None) -> None
     scored = [point for point in timeline.points if point.js_divergence is not None]
     times = [_to_days((point.window.start_ms + point.window.end_ms) // 2) for point in scored]
     marker = "." if len(scored) > 1 else "o"
-    axes.plot(
-        times,
-        _numbers(point.js_divergence for point in scored),
-        marker,
-        color=_DIVERGENCE,
-        label="divergence",
+    divergences, floors, shifts = (
+        np.array([(point.js_divergence, point.noise_floor, point.mean_shift) for point in scored], np.float64)
+        .reshape(-1, 3)
+        .T
     )
-    axes.plot(
-        times,
-        _numbers(point.noise_floor for point in scored),
-        "--",
-        color=_GREY,
-        linewidth=1,
-        label="noise floor",
-    )
+    axes.plot(times, divergences, marker, color=_DIVERGENCE, label="divergence")
+    axes.plot(times, floors, "--", color=_GREY, linewidth=1, label="noise floor")
     axes.set_ylabel("divergence", color=_DIVERGENCE, fontsize=11)
     axes.set_ylim(bottom=0)
     shift_axes = axes.twinx()
-    shift_axes.plot(
-        times, _numbers(point.mean_shift for point in scored), marker, color=_SHIFT, label="mean shift"
-    )
+    shift_axes.plot(times, shifts, marker, color=_SHIFT, label="mean shift")
     shift_axes.set_ylabel("mean shift\n(excess)", color=_SHIFT, fontsize=11)
     if drift_ms is not None:
         axes.axvline(
@@ -118,8 +109,3 @@ def _runs(points: Sequence[WindowPoint]) -> list[tuple[WindowPoint, WindowPoint]
 def _to_days(time_ms: int) -> float:
     """Return a time in matplotlib's unit, days since the epoch."""
     return time_ms / _DAY_MS
-
-
-def _numbers(values: Iterable[float | None]) -> list[float]:
-    """Return the values with NaN for None, which matplotlib does not draw."""
-    return [math.nan if value is None else value for value in values]

@@ -30,9 +30,10 @@ from driftgauge.baseline.metadata import (
 from driftgauge.baseline.moments import SpreadPair, from_array, to_array
 from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.reference import SegmentReference
+from driftgauge.core.statistics.novelty import RADIUS_LEVEL
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.errors import BaselineError
-from driftgauge.files import open_regular
+from driftgauge.files import open_regular, writing
 
 __all__ = ["Baseline", "BaselineMetadata", "ClusterDescription", "load", "parse", "save", "serialize"]
 
@@ -136,7 +137,7 @@ class Baseline:
     @property
     def radii(self) -> NDArray[np.float32]:
         """The 99 % quantiles of the distance between centroids and their vectors, (k,) float32."""
-        return self.distances(0.99)
+        return self.distance_quantiles[:, self.quantile_levels == RADIUS_LEVEL][:, 0]
 
     @property
     def spreads(self) -> SpreadPair:
@@ -162,16 +163,13 @@ class Baseline:
         leading = self.cluster_means[:, :_MAP_AXES] / np.sqrt(self.variances[:_MAP_AXES])
         return np.pad(leading, ((0, 0), (0, _MAP_AXES - leading.shape[1])))
 
-    def distances(self, level: float) -> NDArray[np.float32]:
-        """Return each cluster's distance quantile at one of the quantile levels, (k,) float32."""
-        return self.distance_quantiles[:, self.quantile_levels == level][:, 0]
-
 
 def save(baseline: Baseline, path: Path) -> None:
     """Write a baseline atomically: on failure `path` keeps its old content.
 
     Raises:
-        BaselineError: The file cannot be written.
+        BaselineError: The baseline is too large to be read again.
+        InputError: The file cannot be written.
     """
     content = serialize(baseline)
     for size, most, part in (
@@ -183,7 +181,7 @@ def save(baseline: Baseline, path: Path) -> None:
             raise BaselineError(message)
     # tempfile creates private files, and the service may run as another user.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
+    with writing(path, "the baseline"):
         try:
             with temporary.open("xb") as file:
                 file.write(content)
@@ -192,11 +190,6 @@ def save(baseline: Baseline, path: Path) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-    except OSError as error:
-        message = (
-            f"{path}: cannot write the baseline: {error.strerror}; check the folder, its rights and its space"
-        )
-        raise BaselineError(message) from error
 
 
 def serialize(baseline: Baseline) -> bytes:

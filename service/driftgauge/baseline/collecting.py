@@ -102,9 +102,15 @@ class TextSample:
     def add(self, texts: Iterable[str | None]) -> None:
         """Add the texts of the next vectors, None for a vector without one."""
         for text in texts:
-            if text is not None:
-                self._sample(text)
             self._rows += 1
+            if text is None:
+                continue
+            kept = (self._rows - 1, text[:MAX_CHARACTERS])
+            self._texts += 1
+            if len(self._sampled) < MAX_TEXTS:
+                self._sampled.append(kept)
+            elif (place := int(self._random.integers(self._texts))) < MAX_TEXTS:
+                self._sampled[place] = kept
 
     @property
     def rows(self) -> NDArray[np.intp]:
@@ -115,14 +121,6 @@ class TextSample:
     def texts(self) -> Sequence[str]:
         """Their texts, s of them, of at most 1,000 characters."""
         return [text for _, text in self._sampled]
-
-    def _sample(self, text: str) -> None:
-        kept = (self._rows, text[:MAX_CHARACTERS])
-        self._texts += 1
-        if len(self._sampled) < MAX_TEXTS:
-            self._sampled.append(kept)
-        elif (place := int(self._random.integers(self._texts))) < MAX_TEXTS:
-            self._sampled[place] = kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,15 +227,14 @@ class Collector:
             self._event_ids += event_ids
 
     def finish(self, model_version: str | None) -> VectorSet:
-        """Return all vectors; the collector is empty afterwards."""
-        matrix = self._matrix
-        matrix.resize((self._count, self.dimension), refcheck=False)
+        """Return all vectors; the collector cannot be used afterwards."""
+        self._matrix.resize((self._count, self.dimension), refcheck=False)
         times_ms = np.concatenate(self._times_ms) if self._times_ms else None
         segments = tuple(self._segments) if self._segments else None
         event_ids = self._event_ids if any(self._event_ids) else None
-        self._matrix, self._count = np.empty((0, self.dimension), np.float32), 0
-        self._times_ms, self._segments, self._event_ids = [], [], []
-        return VectorSet(matrix, times_ms, model_version, segments, self._labels, self._texts, event_ids)
+        return VectorSet(
+            self._matrix, times_ms, model_version, segments, self._labels, self._texts, event_ids
+        )
 
     def _share(self, labels: Mapping[str, str]) -> Mapping[str, str]:
         kept = (

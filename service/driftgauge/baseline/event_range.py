@@ -1,6 +1,8 @@
 """The events of one stream in a range of event time, and the counts of all others."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 
 from driftgauge.baseline.collecting import Collector, VectorSet
@@ -37,8 +39,8 @@ def select_events(
     age_ms: int,
     largest_bytes: int,
     clock: Clock,
-) -> tuple["EventSelection", StreamDecoder]:
-    """Return the wanted events of a source, and the decoder that has learned their version.
+) -> "EventSelection":
+    """Return the wanted events of a source.
 
     Args:
         source: The records.
@@ -53,7 +55,7 @@ def select_events(
     decoder = StreamDecoder(
         wanted, reader, lead_ms=lead_ms, age_ms=age_ms, largest_bytes=largest_bytes, place=source.place
     )
-    selection = EventSelection(wanted, refusals, reader, source.place)
+    selection = EventSelection(wanted, refusals, reader, decoder, source.place)
     for raw in source.batches():
         for decoded, records in decode_all(decoder, raw, clock):
             selection.count(records, len(decoded.filtered), decoded.rejections)
@@ -61,7 +63,7 @@ def select_events(
             selection.records -= len(decoded.pending)
             for batch in decoded.batches:
                 selection.add(batch, records)
-    return selection, decoder
+    return selection
 
 
 class EventSelection:
@@ -72,11 +74,21 @@ class EventSelection:
         wanted: TopicEvents,
         refusals: Refusals,
         reader: MappedReader,
+        decoder: StreamDecoder,
         place: Callable[[RawRecord], str],
     ) -> None:
-        """Create an empty selection; `reader` is that of the topic, `place` says where a record stands."""
+        """Create an empty selection.
+
+        Args:
+            wanted: The events to select.
+            refusals: Counts the records of the stream that are refused.
+            reader: The reader of the topic.
+            decoder: Knows the streams and the version of the events that are added.
+            place: Says where a record stands.
+        """
         self.records = 0
         self._place = place
+        self._decoder = decoder
         self._refusals = refusals
         self._wanted = wanted
         self._names = None if wanted.name is None else EventNames(wanted.name.column, reader)
@@ -139,22 +151,30 @@ class EventSelection:
                 f"the records that were read; give a longer --slack"
             )
 
-    def finish(self, model_version: str | None) -> VectorSet:
-        """Return the events in the range.
+    def finish(self, source: str) -> VectorSet:
+        """Return the events in the range; `source` names the topic or file.
 
         Raises:
             InputError: There is none.
         """
-        wanted = self._wanted
-        if self._collector is None:
-            version = "" if wanted.model_version is None else f" of model version {wanted.model_version!r}"
-            message = (
-                f"topic {wanted.topic} holds no event of stream {wanted.stream!r}{version} in this range; "
-                f"check --stream, --from and --until, and the topic's inputs in the configuration; if the "
-                f"events were recorded much later than they happened, give a longer --slack"
-            )
-            raise InputError(message)
-        return self._collector.finish(model_version)
+        if self._collector is not None:
+            return self._collector.finish(self._decoder.model_version)
+        wanted, streams = self._wanted, sorted(self._decoder.streams)
+        version = "" if wanted.model_version is None else f" of model version {wanted.model_version!r}"
+        listed = ", ".join(streams[:_MOST_STREAMS]) or "none"
+        more = f" and {len(streams) - _MOST_STREAMS:,} more" if len(streams) > _MOST_STREAMS else ""
+        remedy = (
+            "check --model-version and the topic's inputs, and for a topic --from, --until and, where events "
+            "were recorded long after they happened, --slack"
+        )
+        if streams and wanted.stream not in streams:
+            close = get_close_matches(wanted.stream, streams, 1)
+            remedy = f"did you mean {close[0]}?" if close else "check --stream and the topic's inputs"
+        message = (
+            f"{source}: no event of stream {wanted.stream!r}{version}; streams that were read: "
+            f"{listed}{more}; {remedy}"
+        )
+        raise InputError(message)
 
 
 class EventNames:
@@ -171,11 +191,9 @@ class EventNames:
         self._column = column
         self._reader = reader
         self._decoded: tuple[RawRecord, object] | None = None
-        self._get: Callable[[object], object] | None
-        try:
+        self._get: Callable[[object], object] | None = None
+        with suppress(ValueError):  # a segment key need not be a path
             self._get = compile_path(column)
-        except ValueError:  # a segment key need not be a path
-            self._get = None
 
     def of_batch(self, batch: EventBatch, records: Sequence[RawRecord]) -> list[str | None]:
         """Return the labels or texts of n events; None where an event has none, or one that is no text.
@@ -218,8 +236,8 @@ def read_events(
         InputError: The file cannot be read, has no such event, or a version must be chosen.
     """
     # No time is too far ahead of the clock in a file; a line that was cut is too large.
-    selection, decoder = select_events(
-        RecordFiles([path], wanted.topic, track),
+    selection = select_events(
+        RecordFiles([path], wanted.topic, track, refusals),
         wanted,
         reader,
         refusals,
@@ -228,9 +246,4 @@ def read_events(
         largest_bytes=LONGEST_LINE - 1,
         clock=SYSTEM_CLOCK,
     )
-    if not len(selection):
-        version = "" if wanted.model_version is None else f" of model version {wanted.model_version!r}"
-        listed = ", ".join(sorted(decoder.streams)[:_MOST_STREAMS]) or "none"
-        message = f"{path}: no event of stream {wanted.stream!r}{version}; streams in the file: {listed}"
-        raise InputError(message)
-    return selection.finish(decoder.model_version)
+    return selection.finish(str(path))

@@ -238,8 +238,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         texts=provenance.texts,
         event_ids=provenance.event_ids,
     )
-    given = {"labels": provenance.labels, "texts": provenance.texts}
-    source = next((name for name, values in given.items() if values is not None), None)
+    source = next((name for name in ("labels", "texts") if getattr(provenance, name) is not None), None)
     report_names(descriptions, progress, source=source, has_ids=any(provenance.event_ids or ()))
     is_of_windows = traffic is not None and numbers is not None and overdispersion is not None
     measured = {

@@ -27,7 +27,11 @@ MAX_CLUSTER_EXAMPLES = 5
 """The most examples of a cluster in a baseline."""
 
 
-class BaselineMetadata(BaseModel):
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+
+class BaselineMetadata(_Record):
     """The metadata of a baseline.
 
     Attributes:
@@ -50,8 +54,6 @@ class BaselineMetadata(BaseModel):
         versions: The version of each library used in the fit.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
-
     stream: str = Field(pattern=f"^{STREAM_NAME}$")
     model_version: str | None = Field(max_length=MAX_TEXT)
     dimension: int = Field(ge=1)
@@ -73,10 +75,8 @@ class BaselineMetadata(BaseModel):
         return self.fitted_count + self.reference_count
 
 
-class SegmentName(BaseModel):
+class SegmentName(_Record):
     """The key and value that the events of a segment share."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
     key: ShortText
     value: ShortText
@@ -89,7 +89,7 @@ _NAME = check(
 _EXAMPLE = check(can_be_example, "an event id must be printable and have at most 64 bytes")
 
 
-class ClusterDescription(BaseModel):
+class ClusterDescription(_Record):
     """What people know a cluster by.
 
     Attributes:
@@ -97,13 +97,11 @@ class ClusterDescription(BaseModel):
         example_ids: The ids of the reference vectors nearest to its centroid, the nearest first.
     """
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
-
     name: Annotated[str, Field(min_length=1), _NAME] | None = None
     example_ids: Annotated[tuple[Annotated[str, _EXAMPLE], ...], Field(max_length=MAX_CLUSTER_EXAMPLES)] = ()
 
 
-class ArtifactHeader(BaseModel):
+class ArtifactHeader(_Record):
     """The JSON text in the header of a baseline's file.
 
     Attributes:
@@ -113,8 +111,6 @@ class ArtifactHeader(BaseModel):
         segments: The names of the segments, in the order of their arrays.
         descriptions: The descriptions of the clusters, in their order; empty where there are none.
     """
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
     format_version: int
     identity: str

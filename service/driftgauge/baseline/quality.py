@@ -22,7 +22,6 @@ ratio the reference adds at most a twentieth to the window's noise."""
 # each cell (W. G. Cochran, Biometrics 10, 1954).
 _WINDOW_COUNT = 500
 _LEAST_EXPECTED = 5
-_TINY_SHARE = _LEAST_EXPECTED / _WINDOW_COUNT
 
 # Bounds of "good" and "moderate" agreement: D. Steinley, Properties of the Hubert-Arabie adjusted
 # Rand index, Psychological Methods 9(3), 2004.
@@ -78,7 +77,8 @@ def notes(baseline: Baseline) -> list[str]:
             "which make clean windows look like drift. Fit on events with timestamps from many windows, or "
             "name the group of each vector."
         )
-    tiny = np.flatnonzero(baseline.counts < _TINY_SHARE * baseline.counts.sum()).tolist()
+    expected = baseline.counts / baseline.counts.sum() * _WINDOW_COUNT
+    tiny = np.flatnonzero(expected < _LEAST_EXPECTED).tolist()
     if tiny:
         listed = ", ".join(map(str, tiny[:_MAX_NAMED])) + (", …" if len(tiny) > _MAX_NAMED else "")
         weaknesses.append(

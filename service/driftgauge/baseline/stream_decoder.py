@@ -17,6 +17,9 @@ from driftgauge.events.timestamps import LAST_MS
 
 __all__ = ["StreamDecoder", "TopicEvents"]
 
+# A wrong mapping may read as many names as there are records.
+_MOST_STREAMS = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class TopicEvents:
@@ -55,7 +58,7 @@ class StreamDecoder:
     Attributes:
         stream: The stream.
         model_version: The version, None while no event has one.
-        streams: The streams of all events.
+        streams: The streams of the events; of very many, some thousands.
     """
 
     def __init__(
@@ -99,11 +102,6 @@ class StreamDecoder:
         self._is_learned = False
         self._decoder = self._build([])
 
-    @property
-    def dimension(self) -> int | None:
-        """The length of the stream's vectors; None before the first of its events in the range."""
-        return self._dimensions.get(self.stream) if self._is_learned else None
-
     def decode(self, records: Records) -> Decoded:
         """Return the decoded records, the batches of this stream only.
 
@@ -113,7 +111,8 @@ class StreamDecoder:
         # The stream's events by row; those of other streams in its records are also expected.
         outcomes = list(self._decoder.read(records.raw))
         rows = {row: _events(outcome) for row, outcome in enumerate(outcomes)}
-        self.streams.update(event[0] for events in rows.values() for event in events)
+        if len(self.streams) < _MOST_STREAMS:
+            self.streams.update(event[0] for events in rows.values() for event in events)
         own = {
             row: events for row, events in rows.items() if any(event[0] == self.stream for event in events)
         }
@@ -134,21 +133,14 @@ class StreamDecoder:
         return Decoded(batches, rejections, decoded.filtered, decoded.pending)
 
     def _contracts(self) -> list[BaselineContract]:
-        contracts = []
-        for stream, dimension in self._dimensions.items():
-            if stream != self.stream:
-                contracts.append(BaselineContract(stream, "", dimension, None, self._metric))
-                continue
-            # Of several contracts from one time on, the first is in force.
-            contracts += [
-                BaselineContract(stream, "", dimension, expected, self._metric, start_ms)
-                for expected, start_ms in (
-                    (self.model_version, self._from_ms),
-                    (None, self._until_ms),
-                    (None, 0),
-                )
-            ]
-        return contracts
+        # Of several contracts from one time on, the first is in force.
+        of_any = [(None, 0)]
+        of_own = [(self.model_version, self._from_ms), (None, self._until_ms), *of_any]
+        return [
+            BaselineContract(stream, "", dimension, version, self._metric, start_ms)
+            for stream, dimension in self._dimensions.items()
+            for version, start_ms in (of_own if stream == self.stream else of_any)
+        ]
 
     def _learn_dimensions(
         self, inside: Mapping[int, Sequence[Row]], own: Mapping[int, Sequence[Row]]

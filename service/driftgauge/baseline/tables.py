@@ -138,8 +138,10 @@ def _collect(
                 _segments(path, batch, columns.segments),
                 None
                 if columns.name is None
-                else _text(path, batch, columns.name.column, columns.name.option),
-                None if columns.event_id is None else _text(path, batch, columns.event_id, "--id-column"),
+                else _to_labels(path, batch, columns.name.column, columns.name.option),
+                None
+                if columns.event_id is None
+                else _to_labels(path, batch, columns.event_id, "--id-column"),
             )
     if collector is None:
         message = f"{path}: no rows; give a file that has some"
@@ -153,18 +155,15 @@ def _place(path: Path, numbers: NDArray[np.intp], row: int) -> str:
 
 
 def _vector_column(path: Path, schema: Any, chosen: str | None) -> str:
+    """Return the chosen column, or the only one, that can hold vectors."""
     candidates: list[str] = [entry.name for entry in schema if holds_vectors(entry.type)]
-    if chosen is None and len(candidates) == 1:
-        return candidates[0]
-    if chosen is not None and chosen in candidates:
-        return chosen
-    if chosen is None and candidates:
-        listed = ", ".join(candidates)
-        message = f"{path}: several columns can hold vectors; choose one with --vector-column: {listed}"
-    elif chosen is not None and chosen not in schema.names:
-        message = f"{path}: no column {chosen!r}; the columns are {_list(schema)}"
-    else:
-        message = f"{path}: vectors must be lists of floats, or bytes; the columns are {_list(schema)}"
+    found = [name for name in candidates if chosen in {None, name}]
+    if len(found) == 1:
+        return found[0]
+    message = (
+        f"{path}: choose one column of vectors, lists of floats or bytes, with --vector-column; the columns "
+        f"are {_list(schema)}"
+    )
     raise InputError(message)
 
 
@@ -172,16 +171,11 @@ def _list(schema: Any) -> str:
     return ", ".join(f"{entry.name} ({entry.type})" for entry in schema)
 
 
-def _text(path: Path, batch: Any, column: str, option: str) -> list[str | None]:
-    """Return the column of a batch that an option names as text."""
-    return to_labels(batch[column], f"{path}: column {column!r} of {option}")
-
-
 def _segments(path: Path, batch: Any, keys: Sequence[str]) -> list[Mapping[str, str]] | None:
     """Return the segments of each row; a null is a row without a value of the key."""
     if not keys:
         return None
-    columns = [_text(path, batch, key, "--segment") for key in keys]
+    columns = [_to_labels(path, batch, key, "--segment") for key in keys]
     return [
         {key: value for key, value in zip(keys, values, strict=True) if value is not None}
         for values in zip(*columns, strict=True)
@@ -191,7 +185,8 @@ def _segments(path: Path, batch: Any, keys: Sequence[str]) -> list[Mapping[str, 
 def holds_vectors(kind: Any) -> bool:
     """Return whether a column of this type can hold vectors: lists of floats, or bytes."""
     kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
-    return _is_float_list(kind) or _is_bytes(kind)
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(is_list and pa.types.is_floating(kind.value_type)) or _is_bytes(kind)
 
 
 def to_vectors(
@@ -310,16 +305,13 @@ def to_times(column: Any, unit: str, where: Callable[[int], str]) -> NDArray[np.
     return times_ms
 
 
-def to_labels(column: Any, where: str) -> list[str | None]:
-    """Return a column as text, None where it is null.
-
-    Args:
-        column: n texts, whole numbers, or other values that have one text.
-        where: The file, the column and its option, for messages.
+def _to_labels(path: Path, batch: Any, name: str, option: str) -> list[str | None]:
+    """Return the column of a batch that an option names as text, None where it is null.
 
     Raises:
         InputError: The column's values have no text, or are floats, among which missing values are hidden.
     """
+    column = batch[name]
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     try:
@@ -327,14 +319,12 @@ def to_labels(column: Any, where: str) -> list[str | None]:
             raise pa.ArrowInvalid
         labels: list[str | None] = column.cast(pa.string()).to_pylist()
     except pa.ArrowException as error:
-        message = f"{where} holds {column.type}; give text or whole numbers, null where one is missing"
+        message = (
+            f"{path}: column {name!r} of {option} holds {column.type}; give text or whole numbers, null "
+            "where one is missing"
+        )
         raise InputError(message) from error
     return labels
-
-
-def _is_float_list(kind: Any) -> bool:
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    return bool(is_list and pa.types.is_floating(kind.value_type))
 
 
 def _is_bytes(kind: Any) -> bool:

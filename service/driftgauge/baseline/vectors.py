@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from driftgauge.baseline.collecting import TABLE_SUFFIXES, TableColumns, TextSample, VectorSet
 from driftgauge.baseline.event_range import read_events
+from driftgauge.baseline.moments import blocks
 from driftgauge.baseline.stream_decoder import TopicEvents
 from driftgauge.errors import InputError
 from driftgauge.events.own_contract import OwnContractReader
@@ -24,12 +25,6 @@ __all__ = ["read_vectors"]
 
 # The axes of an array of vectors.
 MATRIX = 2
-
-# The rows whose values are checked at once.
-BLOCK_ROWS = 8_192
-
-# The most invalid rows that an error names.
-MAX_NAMED = 5
 
 
 _NO_COLUMNS = TableColumns()
@@ -124,12 +119,9 @@ def _choose(path: Path, archive: ZipFile, names: Iterable[str]) -> str:
     if len(matrices) == 1:
         return matrices[0]
     listed = ", ".join(f"{name} {shapes[name]}" for name in matrices or shapes)
-    if matrices:
-        message = f"{path}: several arrays hold vectors; choose one with --array: {listed}"
-    else:
-        message = (
-            f"{path}: give vectors as an array (n, d), one per row; the file holds {listed or 'nothing'}"
-        )
+    message = (
+        f"{path}: choose one array of vectors, (n, d), with --array; the file holds {listed or 'nothing'}"
+    )
     raise InputError(message)
 
 
@@ -198,14 +190,12 @@ def _as_vectors(path: Path, array: NDArray[Any]) -> NDArray[np.float32]:
     with np.errstate(over="ignore"):  # values too large for float32 become infinite and are rejected below
         vectors = array.astype(np.float32, copy=False)
     # In blocks, since the flags of all numbers would take a quarter of their memory.
-    blocks = range(0, len(vectors), BLOCK_ROWS)
-    finite = [np.isfinite(vectors[start : start + BLOCK_ROWS]).all(axis=1) for start in blocks]
+    finite = [np.isfinite(vectors[rows]).all(axis=1) for rows in blocks(np.arange(len(vectors)))]
     invalid_rows = np.flatnonzero(~np.concatenate(finite))
     if len(invalid_rows):
-        rows = ", ".join(str(row) for row in invalid_rows[:MAX_NAMED])
         message = (
             f"{path}: {len(invalid_rows):,} of {len(vectors):,} rows hold NaN, infinity or values too large "
-            f"for float32, the first being row {rows} (counted from 0); remove or repair them"
+            f"for float32, the first being row {invalid_rows[0]} (counted from 0); remove or repair them"
         )
         raise InputError(message)
     return vectors

@@ -15,7 +15,6 @@ from driftgauge.baseline.segments import Members
 from driftgauge.core.durations import format_duration
 from driftgauge.core.reference import SegmentReference
 from driftgauge.core.statistics.overdispersion import (
-    DISTANCES,
     MIN_WINDOWS,
     Overdispersion,
     OverdispersionEstimator,
@@ -126,7 +125,7 @@ def observe(
     ids: NDArray[np.intp],
     coordinates: NDArray[np.float64],
     clusters: int,
-    distances: NDArray[np.float64] | None = None,
+    distances: NDArray[np.float64],
     hashes: NDArray[np.intp] | None = None,
 ) -> OverdispersionEstimator:
     """Return the overdispersion estimator of the windows of m held-out vectors around their reference.
@@ -143,11 +142,9 @@ def observe(
         coordinates: (m, r) float64, its coordinates along the components, from the mean of all, in units
             of their standard deviations (of their covariance's Cholesky factor, where that is not diagonal).
         clusters: k.
-        distances: (m, 3) float64, whether each is an outlier, and its spreads; None: they are not measured.
+        distances: (m, 3) float64, whether each is an outlier, and its spreads.
         hashes: (m,), its hash; None: duplicates are not measured.
     """
-    if distances is None:
-        distances = np.zeros((len(numbers), DISTANCES - 1))
     deviations = distances.std(axis=0)
     deviations[deviations == 0] = np.inf
     numbers_of = np.hstack([coordinates, (distances - distances.mean(axis=0)) / deviations])
@@ -183,21 +180,24 @@ def measure_overdispersion(
     """Return the overdispersion of the held-out windows; where None, progress receives reason and remedy."""
     overdispersion = None if windows is None else windows.overdispersion()
     if traffic is None:
-        reason = "the vectors have no times"
-        remedy = "fit on events with timestamps (.jsonl)"
+        reason = "the vectors have no times; fit on events with timestamps (.jsonl)"
     elif windows is None and len(traffic.sizes) < LEAST_WINDOWS:
-        reason = f"the events are of {len(traffic.sizes)} {traffic.name}; {LEAST_WINDOWS} are needed"
-        remedy = "give events of a longer time, or a shorter --window"
+        reason = (
+            f"the events are of {len(traffic.sizes)} {traffic.name}, and {LEAST_WINDOWS} are needed; give "
+            "events of a longer time, or a shorter --window"
+        )
     elif windows is None:
         share = traffic.sizes.max() / len(traffic.numbers)
-        reason = f"one of the {traffic.name} holds {share:.0%} of the events; the maximum is a quarter"
-        remedy = "give events of more windows, or a shorter --window"
+        reason = (
+            f"one of the {traffic.name} holds {share:.0%} of the events, and the maximum is a quarter; give "
+            "events of more windows, or a shorter --window"
+        )
     elif overdispersion is None:
         reason = (
             f"{windows.windows} held-out {traffic.name} have {EVENTS_PER_CLUSTER * clusters} events "
-            f"or more, five per cluster; {MIN_WINDOWS} are needed"
+            f"or more, five per cluster, and {MIN_WINDOWS} are needed; give events of a longer time, a "
+            "longer --window or fewer --clusters"
         )
-        remedy = "give events of a longer time, a longer --window or fewer --clusters"
     else:
         progress(
             f"{windows.windows} {traffic.name} held out: "
@@ -205,8 +205,7 @@ def measure_overdispersion(
         )
         return overdispersion
     progress(
-        f"warning: {reason}: the overdispersion is not known, and p-values will not be calibrated "
-        f"for bursts; {remedy}"
+        f"warning: the overdispersion is not known, and p-values will not be calibrated for bursts: {reason}"
     )
     return None
 

@@ -155,9 +155,7 @@ def _fit(
         warnings: list[str] = []
         with show_progress() as track, counted_refusals() as refusals:
             read = read_source(wanted, track, refusals, **source)
-            choices = segments
-            if not keys:
-                choices = choose_frequent(read.segments or (), clusters, message)
+            choices = segments if keys else choose_frequent(read.segments or (), clusters, message)
             baseline = fit_baseline(
                 read.vectors,
                 stream=stream,

@@ -66,18 +66,22 @@ def _list(config_path: Path, from_ms: int | None, *, as_json: bool) -> None:
 )
 @json_option
 def _show(config_path: Path, reason: str | None, from_ms: int | None, number: int, *, as_json: bool) -> None:
-    """Show the last refused records: origin, reason, key, headers, and the value's beginning."""
+    """Show the last refused records: origin, reason, and the beginnings of key, headers and value.
+
+    With --json these are whole.
+    """
     records = _read(read_settings(config_path), from_ms)
-    found = (record for record in records if reason in {None, record.reason})
+    chosen = (record for record in records if reason in {None, record.reason})
     shown = []
     blocks: list[Block] = []
-    for record in nlargest(number, found, key=lambda record: record.letter.timestamp()[1])[::-1]:
-        parts = [("key", record.letter.key()), *record.headers, ("value", record.letter.value())]
-        rows = [(name, "none" if part is None else _to_text(part)) for name, part in parts]
-        rows += [("omitted", record.omitted)] if record.omitted else []
+    for record in nlargest(number, chosen, key=lambda record: record.letter.timestamp()[1])[::-1]:
+        found = [("key", record.letter.key()), *record.headers, ("value", record.letter.value())]
+        parts = [(name, None if part is None else _to_text(part)) for name, part in found]
+        parts += [("omitted", record.omitted)] if record.omitted else []
         shown.append(
-            {"origin": record.origin, "reason": record.reason, "detail": record.detail, "parts": rows}
+            {"origin": record.origin, "reason": record.reason, "detail": record.detail, "parts": parts}
         )
+        rows = [(name, "none" if text is None else _shorten(text)) for name, text in parts]
         blocks += [f"{record.origin}: {record.reason}: {record.detail}", Table((), rows, text=(0, 1))]
     print_report({"records": shown}, lambda _: blocks or [_NONE], as_json=as_json)
 
@@ -157,5 +161,10 @@ def _read(settings: Settings, from_ms: int | None) -> Iterator[RefusedRecord]:
 
 
 def _to_text(part: bytes | str) -> str:
-    text = part if isinstance(part, str) else part.decode(errors="backslashreplace")
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}… ({len(part):,} bytes)"
+    return part if isinstance(part, str) else part.decode(errors="backslashreplace")
+
+
+def _shorten(text: str) -> str:
+    return (
+        text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}… ({len(text):,} characters)"
+    )

@@ -112,8 +112,7 @@ def read_source(
             raise InputError(fault)
         span = read_range(from_ms, until_ms) if source is None else (0, LAST_MS + 1)
         settings = read_settings(config_path, connects=source is None)
-        if topic is None or source is not None:
-            topic = choose_topic(settings, topic)
+        topic = choose_topic(settings, topic)
         wanted = replace(wanted, topic=topic, from_ms=span[0], until_ms=span[1], slack_ms=slack_ms)
         read = _read_records(settings, wanted, source, track, refusals)
     elif source is None:
@@ -169,7 +168,7 @@ def _read_records(
         with TopicRange(settings.kafka, wanted.topic, first_ms, end_ms, track) as records:
             partitions = f"{len(records.ranges)} partitions of {wanted.topic}"
             message(f"reading about {records.offsets:,} offsets of {partitions}")
-            selection, decoder = select_events(
+            selection = select_events(
                 records,
                 wanted,
                 reader,
@@ -180,4 +179,4 @@ def _read_records(
                 clock=SYSTEM_CLOCK,
             )
     selection.report(message)
-    return selection.finish(decoder.model_version)
+    return selection.finish(f"topic {wanted.topic}")

@@ -74,9 +74,8 @@ def init_command(
     from driftgauge.record_files import read_sample
     from driftgauge.report.topic_range import TopicRange
 
-    sections = {"kafka": {"bootstrap.servers": bootstrap_servers, "group.id": "driftgauge"}}
-    sections |= {"schema_registry": {"url": registry}} if registry else {}
-    settings = _load(write_config(topic, Proposal([topic]), (), sections))
+    clients = bootstrap_servers, registry
+    settings = _load(write_config(topic, Proposal([topic]), (), *clients))
     if file is None:
         with TopicRange(settings.kafka, topic, 0, LAST_MS) as span:
             found: Sequence[RawRecord] = span.read_last(number)
@@ -93,10 +92,10 @@ def init_command(
             client = running.enter_context(connect(settings.schema_registry))
             schemas = running.enter_context(SchemaRegistry(client, SYSTEM_CLOCK))
         proposal = propose(topic, records, schemas, SYSTEM_CLOCK)
-        inspector = Inspector(_load(write_config(topic, proposal, (), sections)), schemas)
+        inspector = Inspector(_load(write_config(topic, proposal, (), *clients)), schemas)
         inspected = inspector.inspect_all(records, SYSTEM_CLOCK)
     notes = [str(describe_summary(inspected, inspector.problems)[-1]), *proposal.notes]
-    output.write(write_config(topic, proposal, notes, sections))
+    output.write(write_config(topic, proposal, notes, *clients))
     for note in notes:
         message(note)
     ctx.exit(0 if any(each.events for each in inspected) else 1)

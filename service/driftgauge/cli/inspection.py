@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from driftgauge.cli.printing import print_blocks, print_json
+from driftgauge.cli.printing import print_report
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
 from driftgauge.events.records import RawRecord
@@ -31,13 +31,7 @@ def inspect(settings: Settings, records: Sequence[RawRecord], *, as_json: bool) 
     with open_schema_registry(settings, settings.inputs.values(), SYSTEM_CLOCK) as schemas:
         inspector = Inspector(settings, schemas)
         inspected = inspector.inspect_all(records, SYSTEM_CLOCK)
-    if as_json:
-        print_json(report.as_json(inspected, inspector.problems))
-    else:
-        print_blocks(
-            [
-                *(block for each in inspected for block in report.describe_record(each)),
-                *report.describe_summary(inspected, inspector.problems),
-            ]
-        )
+    blocks = [block for each in inspected for block in report.describe_record(each)]
+    blocks += report.describe_summary(inspected, inspector.problems)
+    print_report(report.as_json(inspected, inspector.problems), lambda _: blocks, as_json=as_json)
     return all(each.rejection is None and not each.is_pending for each in inspected)

@@ -21,7 +21,6 @@ from driftgauge.events.timestamps import parse_timestamp
 __all__ = [
     "DURATION",
     "FILE",
-    "FOLDER",
     "RECORDED",
     "SEGMENT",
     "TIME",
@@ -38,7 +37,6 @@ __all__ = [
 
 _T = TypeVar("_T")
 FILE = click.Path(dir_okay=False, path_type=Path)
-FOLDER = click.Path(file_okay=False, path_type=Path)
 config_option = click.option(
     "--config", "config_path", type=FILE, required=True, help="The YAML configuration file."
 )

@@ -1,7 +1,7 @@
 """`driftgauge replay` and `driftgauge backtest`: process recorded events without a broker."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,12 +39,11 @@ from driftgauge.records.results import result_record
 
 if TYPE_CHECKING:
     from driftgauge.replay import RecordReplay
-    from driftgauge.streams import ConfiguredStream
 
-__all__ = ["backtest_command", "replay_command"]
+__all__ = ["backtest_command", "recorded_options", "replay_command", "replaying"]
 
 
-_source_options = join_options(
+recorded_options = join_options(
     click.argument("files", metavar="[FILES]...", type=RECORDED, nargs=-1),
     config_option,
     click.option(
@@ -57,7 +56,7 @@ _source_options = join_options(
 
 
 @click.command("replay")
-@_source_options
+@recorded_options
 @click.option("--json", "as_json", is_flag=True, help="Print one window-result record per line.")
 @click.option(
     "--openmetrics",
@@ -83,7 +82,7 @@ def replay_command(history: Path | None, labels: tuple[str, ...], *, as_json: bo
 
     own_labels = _read_labels(labels)
     results = []
-    with _replaying(**source) as (replay, replayed):
+    with replaying(**source) as (replay, replayed):
         descriptions = describe_baselines(replay.streams)
         for result in replayed:
             description = descriptions[result.baseline_id]
@@ -94,11 +93,16 @@ def replay_command(history: Path | None, labels: tuple[str, ...], *, as_json: bo
             if history is not None:
                 results.append(result)
     if history is not None:
-        _write_history(results, replay.streams, history, own_labels)
+        from driftgauge.history import write_history
+        from driftgauge.streams import watch
+
+        with writing(history, "the gauges"), history.open("wb") as file:
+            number = write_history(results, map(watch, replay.streams), file, own_labels)
+        message(f"wrote {number:,} samples of {len(results):,} results to {history}")
 
 
 @click.command("backtest")
-@_source_options
+@recorded_options
 @click.option(
     "--drift-from", "drift_ms", type=TIME, help="Start of drift, RFC 3339; earlier pages are false."
 )
@@ -109,7 +113,7 @@ def backtest_command(drift_ms: int | None, picture: Path | None, *, as_json: boo
     from driftgauge.backtest import report
     from driftgauge.backtest.timeline import build_timelines
 
-    with _replaying(**source) as (replay, replayed):
+    with replaying(**source) as (replay, replayed):
         timelines = build_timelines(replayed)
     if not timelines:
         fault = "no window closed, because no event of the configured streams was read; check both"
@@ -124,7 +128,7 @@ def backtest_command(drift_ms: int | None, picture: Path | None, *, as_json: boo
 
 
 @contextmanager
-def _replaying(
+def replaying(
     *,
     config_path: Path,
     files: tuple[Path, ...],
@@ -133,7 +137,9 @@ def _replaying(
     until_ms: int | None,
     slack_ms: int,
 ) -> "Iterator[tuple[RecordReplay, Iterator[WindowResult]]]":
-    """Yield a replay and its results; show its progress, and report in the end what no window counts.
+    """Yield the replay that the options choose, and its results; show its progress.
+
+    In the end, messages say what no window counts.
 
     Raises:
         InputError: The options name no source or two.
@@ -165,7 +171,7 @@ def _replaying(
             age_ms=OLDEST_MS if files else settings.allowed_age,
         )
         if files:
-            yield replay, replay.count(RecordFiles(files, topic, track))
+            yield replay, replay.count(RecordFiles(files, topic, track, refusals))
         else:
             from_ms, until_ms = read_range(from_ms, until_ms)
             first_ms, end_ms = from_ms - slack_ms, until_ms + slack_ms
@@ -186,17 +192,6 @@ def _read_labels(labels: tuple[str, ...]) -> dict[str, str]:
         fault = f"--label {wrong[0]}: write NAME=VALUE, such as job=driftgauge"
         raise InputError(fault)
     return dict(label.split("=", 1) for label in labels) or {"job": "driftgauge"}
-
-
-def _write_history(
-    results: list[WindowResult], streams: "Sequence[ConfiguredStream]", path: Path, labels: dict[str, str]
-) -> None:
-    from driftgauge.history import write_history
-    from driftgauge.streams import watch
-
-    with writing(path, "the gauges"), path.open("wb") as file:
-        number = write_history(results, map(watch, streams), file, labels)
-    message(f"wrote {number:,} samples of {len(results):,} results to {path}")
 
 
 def _format_result(result: WindowResult, description: BaselineDescription) -> str:

@@ -2,12 +2,14 @@
 
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import click
 
-from driftgauge.cli.options import FILE, RECORDED, TIME, WINDOW_LENGTH, config_option, read_settings
-from driftgauge.cli.printing import counted_refusals, json_option, message, print_json
+from driftgauge.cli.options import FILE, TIME, WINDOW_LENGTH, read_settings
+from driftgauge.cli.printing import json_option, message, print_json
 from driftgauge.cli.progress import show_progress
+from driftgauge.cli.recorded import recorded_options, replaying
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.files import writing
 
@@ -15,9 +17,7 @@ __all__ = ["report_command"]
 
 
 @click.command("report")
-@click.argument("files", type=RECORDED, nargs=-1)
-@config_option
-@click.option("--topic", "from_topic", is_flag=True, help="Read the topic of window results, not files.")
+@recorded_options
 @click.option("--stream", help="The stream.  [default: that with the most urgent verdict of any window]")
 @click.option(
     "--window", "size_ms", type=WINDOW_LENGTH, help="The windows' length.  [default: chosen likewise]"
@@ -41,34 +41,38 @@ def report_command(
     out: Path | None,
     png: Path | None,
     *,
-    from_topic: bool,
     as_json: bool,
+    **source: Any,
 ) -> None:
     """Tell what happened to a stream, in one HTML file that loads nothing: for a ticket.
 
     FILES hold window results, one a line, as `replay --json` prints them; or recorded events, which are
-    replayed.
+    replayed, as are those of a topic from --from on. Without any of these the topic of window results is
+    read.
     """
     from driftgauge.report.contents import build_report
     from driftgauge.report.document import render_report
-    from driftgauge.report.reading import read_files, topic_results
+    from driftgauge.report.reading import holds_results, read_results, replayed_results, topic_results
 
-    if from_topic == bool(files):
-        fault = "name FILES of window results or events, or --topic for the topic of window results"
-        raise click.UsageError(fault)
     if out is None and png is None and not as_json:
         fault = "nothing to write; name a file with --out or --png, or print --json"
         raise click.UsageError(fault)
-    settings = read_settings(config_path, connects=from_topic)
+    is_replay = any(source[name] is not None for name in ("topic", "from_ms", "until_ms"))
     with ExitStack() as stack:
-        with show_progress() as track, counted_refusals() as refusals:
-            material = stack.enter_context(
-                topic_results(settings, SYSTEM_CLOCK, track)
-                if from_topic
-                else read_files(files, settings, SYSTEM_CLOCK, refusals, track)
-            )
-        for note in material.notes:
-            message(note)
+        if not is_replay and (not files or holds_results(files)):
+            settings = read_settings(config_path, connects=not files)
+            with show_progress() as track:
+                material = (
+                    read_results(files, settings, track)
+                    if files
+                    else stack.enter_context(topic_results(settings, SYSTEM_CLOCK, track))
+                )
+            for note in material.notes:
+                message(note)
+        else:
+            replay, replayed = stack.enter_context(replaying(config_path=config_path, files=files, **source))
+            settings = replay.settings
+            material = stack.enter_context(replayed_results(replay, replayed, files))
         report = build_report(material, settings, stream=stream, size_ms=size_ms, at_ms=at_ms)
     if out is not None:
         html = render_report(

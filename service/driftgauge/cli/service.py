@@ -9,7 +9,7 @@ from driftgauge.app import check, serve, serve_page
 from driftgauge.cli.inspection import inspect
 from driftgauge.cli.memory import memory_bytes
 from driftgauge.cli.options import RECORDED, config_option, read_settings
-from driftgauge.cli.printing import json_option, print_blocks, print_json
+from driftgauge.cli.printing import json_option, print_json, print_report
 from driftgauge.cli.schedule import describe_schedule, report_schedule
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import ConfigError
@@ -106,16 +106,8 @@ def _check(
             warnings.append(f"inputs.{name}.segments: no stream judges {unjudged}; see streams[].segments")
     blocks = [f"warning: {warning}" for warning in warnings]
     warnings += [warning for schedule in schedules for warning in schedule.warnings]
-    if as_json:
-        print_json(
-            {
-                "settings": settings.model_dump(mode="json"),
-                "streams": schedules,
-                "memory_bytes": memory,
-                "warnings": warnings,
-            }
-        )
-        return
+    in_force = settings.model_dump(mode="json")
+    report = {"settings": in_force, "streams": schedules, "memory_bytes": memory, "warnings": warnings}
     mapped = {topic: f"{mapping.encoding}, mapped" for topic, mapping in settings.inputs.items()}
     read = [f"{topic} ({mapped.get(topic, 'events in JSON')})" for topic in settings.topics.events]
     written = f"{settings.topics.windows} (results), {settings.topics.dead_letters} (refused records)"
@@ -125,9 +117,9 @@ def _check(
     blocks.append(f"memory: at most about {_to_mib(sum(memory.values()))} MiB a replica: {parts}")
     found = f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}" if warnings else "no problem found"
     blocks.append(f"{config_path}: {found}")
-    print_blocks(blocks)
-    if show:
-        print_json(settings.model_dump(mode="json"))
+    print_report(report, lambda _: blocks, as_json=as_json)
+    if show and not as_json:
+        print_json(in_force)
 
 
 def _to_mib(size: int) -> int:

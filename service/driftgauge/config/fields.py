@@ -52,7 +52,9 @@ class Section(BaseModel):
     LONG_FORM: ClassVar[str] = ""
     SHORT_FORMS: ClassVar[Mapping[str, str]] = {}
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, serialize_by_alias=True
+    )
 
     @model_validator(mode="before")
     @classmethod

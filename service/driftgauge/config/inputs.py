@@ -5,7 +5,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
@@ -114,8 +113,6 @@ class TimeSource(Source):
         fallback: What is read where the field is missing: the record's timestamp; `or` in the file.
     """
 
-    model_config = ConfigDict(serialize_by_alias=True)
-
     unit: Literal["s", "ms", "us", "ns"] = "ms"
     assume_utc: bool = False
     fallback: Literal["record"] | None = Field(default=None, alias="or")
@@ -189,8 +186,6 @@ class Condition(Source):
         not_in: The value of the source is none of these, or missing, or no text.
         exists: The source has a value other than null; or has none.
     """
-
-    model_config = ConfigDict(serialize_by_alias=True)
 
     values: _Values | None = Field(None, alias="in")
     not_in: _Values | None = None

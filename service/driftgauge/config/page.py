@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 
 from driftgauge.config.fields import PositiveDuration, Section
 
-__all__ = ["PageSettings"]
+__all__ = ["PageSettings", "fill_template"]
 
 _HISTORY_MS = 31 * 86_400_000
 _PLACEHOLDER = re.compile(r"\{(\w*)\}")
@@ -62,16 +62,9 @@ class PageSettings(Section):
         parts = urlsplit(self.thumbnail_url)
         return f"{parts.scheme}://{parts.netloc}"
 
-    def example_link(self, stream: str, event_id: str) -> str | None:
-        """Return where an event can be looked at."""
-        return _fill(self.example_url, stream, event_id)
 
-    def thumbnail_link(self, stream: str, event_id: str) -> str | None:
-        """Return where the picture of an event is."""
-        return _fill(self.thumbnail_url, stream, event_id)
-
-
-def _fill(template: str | None, stream: str, event_id: str) -> str | None:
+def fill_template(template: str | None, stream: str, event_id: str) -> str | None:
+    """Return the URL of an event by one of the templates; None without a template."""
     if template is None:
         return None
     values = {"stream": stream, "event_id": event_id}

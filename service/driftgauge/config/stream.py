@@ -6,7 +6,7 @@ from math import gcd, lcm
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from driftgauge.config.fields import (
     NOT_EMPTY,
@@ -57,8 +57,6 @@ class SmallestDrift(Section):
 class WarmUp(Section):
     """The event time, ms, that the operator declares clean; its windows calibrate the overdispersion."""
 
-    model_config = ConfigDict(serialize_by_alias=True)
-
     start: Time = Field(alias="from")
     end: Time = Field(alias="until")
 
@@ -70,8 +68,6 @@ class BaselineSettings(Section):
         file: The baseline's file.
         from_ms: The event time from which the baseline is in force; None for the first.
     """
-
-    model_config = ConfigDict(serialize_by_alias=True)
 
     file: Annotated[Path, Field(strict=False)]
     from_ms: Annotated[Time | None, Field(alias="from")] = None
@@ -93,20 +89,16 @@ def _check_schedule(baselines: tuple[BaselineSettings, ...], windows: tuple[int,
         if before.from_ms is not None and after.from_ms <= before.from_ms:
             message = f"baselines.{number}: its from must be later than that of the baseline before it"
             raise ValueError(message)
-        if after.from_ms % lcm(*windows):
-            raise ValueError(_misaligned(number, after.from_ms, windows))
-
-
-def _misaligned(number: int, from_ms: int, windows: tuple[int, ...]) -> str:
-    """Return the message for a time at which not all windows start, with the next time at which they do."""
-    step_ms = lcm(*windows)
-    sizes = ", ".join(map(format_duration, windows))
-    message = (
-        f"baselines.{number}: windows of all sizes ({sizes}) must start at its from, "
-        f"{format_time(from_ms)}, and they do not"
-    )
-    after_ms = from_ms + -from_ms % step_ms
-    return f"{message}; the next such time is {format_time(after_ms)}" if after_ms <= _LAST_MS else message
+        step_ms = lcm(*windows)
+        if after.from_ms % step_ms:
+            sizes = ", ".join(map(format_duration, windows))
+            after_ms = after.from_ms + -after.from_ms % step_ms
+            following = f"; the next such time is {format_time(after_ms)}" if after_ms <= _LAST_MS else ""
+            message = (
+                f"baselines.{number}: windows of all sizes ({sizes}) must start at its from, "
+                f"{format_time(after.from_ms)}, and they do not{following}"
+            )
+            raise ValueError(message)
 
 
 class StreamSettings(Section):

@@ -104,9 +104,7 @@ class Decoder:
         self._configured = ByStream({name: tuple(listed) for name, listed in schedules.items()})
         for name in self._configured.names:
             if not is_stream(name):
-                message = (
-                    f"stream {name!r}: the name is not valid in an event; use 1 to 128 of A-Z a-z 0-9 . _ -"
-                )
+                message = f"stream {name!r}: the name is not valid in an event; use 1 to 128 of A-Z a-z 0-9 . _ / : @ -"
                 raise ConfigError(message)
         # Of a pattern the first names that events bring, each as a stream of its own.
         self._schedules: dict[str, Schedule] = {

@@ -55,7 +55,7 @@ class FoundFields:
         except EventError as error:
             self.add_fault(name, error, source)
         else:
-            self.fields.append(Field(name, "none" if text is None else _printable(text), source))
+            self.fields.append(Field(name, "none" if text is None else text, source))
 
     def add_fault(self, name: str, error: EventError, source: str) -> None:
         """Add a field that is missing or wrong."""
@@ -68,8 +68,8 @@ class FoundFields:
         if len(self.dimensions) > _SHOWN_EVENTS:
             return
         self.fields += [
-            Field("stream", _printable(event.stream), stream_source),
-            Field("event id", _printable(event.event_id), id_source),
+            Field("stream", event.stream, stream_source),
+            Field("event id", event.event_id, id_source),
             Field("vector", _describe_vector(event.items, event.number), source),
         ]
 
@@ -135,7 +135,3 @@ def _describe_vector(items: list[object] | bytes | memoryview, number: VectorFor
     more = ", …" if len(numbers) > _SHOWN_NUMBERS else ""
     norm = float(np.linalg.norm(numbers.astype(np.float64)))
     return f"{len(numbers)} numbers: {first}{more}; norm {norm:.4g}"
-
-
-def _printable(text: str) -> str:
-    return text if text.isprintable() else repr(text)

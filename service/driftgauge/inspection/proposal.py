@@ -57,6 +57,7 @@ _NAMED: dict[str, tuple[Sequence[str], Callable[[Sequence[str]], bool]]] = {
             "modelversion",
             "modelrevision",
             "encoderversion",
+            "encoderrevision",
             "xmodelversion",
             "xmodel",
             "embeddingmodel",

@@ -1,7 +1,6 @@
 """A proposal as the text of a configuration, with comments."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import yaml
 
@@ -14,7 +13,7 @@ _NO_BREAK = 1_000_000
 
 
 def write_config(
-    topic: str, proposal: Proposal, notes: Iterable[str], sections: Mapping[str, Mapping[str, Any]]
+    topic: str, proposal: Proposal, notes: Iterable[str], servers: str, registry: str | None
 ) -> str:
     """Return the YAML of a configuration that reads a topic.
 
@@ -22,14 +21,24 @@ def write_config(
         topic: The topic.
         proposal: How it is read.
         notes: Lines for the head.
-        sections: Further sections, for the clients.
+        servers: The addresses of brokers.
+        registry: The URL of the schema registry, if there is one.
     """
+    # A long topic would give internal topics whose names are too long.
+    kafka = {"bootstrap.servers": servers, "group.id": f"driftgauge-{topic[:100]}"}
     lines = ["# Proposed by `driftgauge init`. Read what it was not sure of, and adapt it:"]
     # A character that ends a line would end the comment.
     lines += ["".join(each if each.isprintable() else "?" for each in f"# - {note}") for note in notes]
-    lines += [f"{name}: {_flow(section)}" for name, section in sections.items()]
+    lines += [f"kafka: {_flow(kafka)}  # each deployment needs a group of its own"]
+    lines += [f"schema_registry: {_flow({'url': registry})}"] if registry else []
+    lines.append(
+        "# Results go to driftgauge.windows. Deployments that share it need different names of streams;"
+    )
+    lines.append("# else name another topic: windows: NAME.")
     lines += [f"topics: {_flow({'events': [topic]})}", "streams:"]
-    lines.append("  # The baselines may be fitted later; see driftgauge baseline fit --help.")
+    lines.append(
+        "  # Fit each: driftgauge baseline fit --config … --topic … --from TIME --stream NAME --out FILE"
+    )
     lines += [
         f"  - {_flow({'name': name, 'baseline': f'{name_of_stream(name)}.safetensors', 'windows': ['1h']})}"
         for name in proposal.streams

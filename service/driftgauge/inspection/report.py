@@ -64,9 +64,9 @@ def as_json(inspected: Sequence[InspectedRecord], problems: Mapping[str, list[st
 
 
 def _record(inspected: InspectedRecord) -> dict[str, object]:
-    record, rejection = inspected.record, inspected.rejection
+    record = inspected.record
     kind, time_ms = record.timestamp()
-    outcome, detail = _judge(inspected)
+    outcome, reason, detail = _judge(inspected)
     return {
         "topic": record.topic(),
         "partition": record.partition(),
@@ -74,7 +74,7 @@ def _record(inspected: InspectedRecord) -> dict[str, object]:
         "timestamp_ms": None if kind == NO_TIMESTAMP else time_ms,
         "outcome": outcome,
         "events": inspected.events,
-        "reason": None if rejection is None else rejection.reason.value,
+        "reason": reason,
         "detail": detail,
         "fields": [
             {"name": each.name, "text": each.text, "source": each.source} for each in inspected.found.fields
@@ -82,13 +82,15 @@ def _record(inspected: InspectedRecord) -> dict[str, object]:
     }
 
 
-def _judge(inspected: InspectedRecord) -> tuple[str, str | None]:
-    """Return what became of a record, and why it has no events."""
+def _judge(inspected: InspectedRecord) -> tuple[str, Reason | None, str | None]:
+    """Return what became of a record, the reason of a refusal, and why it has no events."""
     if inspected.unmet is not None:
-        return "filtered", _describe_unmet(inspected.unmet)
+        return "filtered", None, _describe_unmet(inspected.unmet)
     if inspected.rejection is not None:
-        return "refused", inspected.rejection.detail
-    return "not read" if inspected.is_pending else "accepted", None
+        return "refused", inspected.rejection.reason, inspected.rejection.detail
+    if inspected.is_pending:
+        return "not read", None, "the schema registry has not answered for its schema; check the registry"
+    return "accepted", None, None
 
 
 def _name(record: RawRecord) -> str:
@@ -99,12 +101,9 @@ def _name(record: RawRecord) -> str:
 
 
 def _describe_outcome(inspected: InspectedRecord) -> str:
-    outcome, detail = _judge(inspected)
-    if inspected.rejection is not None:
-        return f"{outcome}, {inspected.rejection.reason}: {detail}"
-    if inspected.is_pending:
-        return f"{outcome}: the schema registry has not answered for its schema; check the registry"
-    return f"{outcome}, {detail or f'{inspected.events} {_events(inspected.events)}'}"
+    outcome, reason, detail = _judge(inspected)
+    why = detail if reason is None else f"{reason}: {detail}"
+    return f"{outcome}, {why or f'{inspected.events} {_events(inspected.events)}'}"
 
 
 def _describe_unmet(unmet: Unmet) -> str:

@@ -23,6 +23,7 @@ class _Rows:
         self._rows = np.empty(_FIRST_ROWS, SUMMARY)
         self.number = 0
         self.changes = 0
+        self.has_repeat = False
 
     def view(self) -> NDArray[np.void]:
         """Return the rows, (n,), as they are; they change with the next one."""
@@ -35,6 +36,8 @@ class _Rows:
         if at < self.number and rows[at]["start_ms"] == row["start_ms"]:
             # After a restart of the state a window's revisions begin again, so the record's order decides.
             if rows[at]["published_ms"] <= row["published_ms"]:
+                is_other = row["offset"] != rows[at]["offset"]
+                self.has_repeat |= bool(is_other and row["revision"] <= rows[at]["revision"])
                 rows[at] = row
             return 0
         if self.number == len(self._rows):
@@ -73,8 +76,12 @@ class WindowHistory:
         self._number = 0
         self._lock = Lock()
 
-    def add(self, series: Series, row: NDArray[np.void]) -> None:
-        """Add the summary of a window, () of `SUMMARY`, or replace that of an older revision."""
+    def add(self, series: Series, row: NDArray[np.void]) -> bool:
+        """Add the summary of a window, () of `SUMMARY`, or replace that of an older revision.
+
+        Returns:
+            Whether a window of the series was ever replaced by a result that is no later revision.
+        """
         with self._lock:
             rows = self._rows.get(series)
             if rows is None:
@@ -87,6 +94,7 @@ class WindowHistory:
                 longest.drop(dropped)
                 longest.changes += 1
                 self._number -= dropped
+            return rows.has_repeat
 
     def expire(self, published_before_ms: int) -> None:
         """Remove the windows that were published before a time, and each series that has no other."""

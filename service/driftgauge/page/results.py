@@ -1,5 +1,6 @@
 """The window results behind the page: the history of all, and each one whole from its topic."""
 
+import logging
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +15,8 @@ from driftgauge.page.summary import Series, read_summary
 from driftgauge.records.window_record import WindowRecord
 
 __all__ = ["ResultSource", "Results"]
+
+_log = logging.getLogger(__name__)
 
 
 class ResultSource(Protocol):
@@ -47,6 +50,7 @@ class Results:
 
     def __init__(self, max_windows: int) -> None:
         self.history = WindowHistory(max_windows)
+        self._has_warned = False
 
     def receive(self, value: bytes, *, partition: int, offset: int, published_ms: int) -> None:
         """Add a record of the topic to the history.
@@ -54,7 +58,18 @@ class Results:
         Raises:
             ValueError: It is no window result.
         """
-        self.history.add(*read_summary(value, partition=partition, offset=offset, published_ms=published_ms))
+        series, row = read_summary(value, partition=partition, offset=offset, published_ms=published_ms)
+        if self.history.add(series, row) and not self._has_warned:
+            self._has_warned = True
+            _log.warning(
+                "the results of a stream came twice with the same revision; this is said of one stream only",
+                extra={
+                    "topic": self.source.topic,
+                    "stream": series.stream,
+                    "remedy": "where two deployments share the topic, name another topics.windows for one, "
+                    "or rename its streams; none where the service began again with another group",
+                },
+            )
 
     def whole(self, series: Series, row: NDArray[np.void]) -> WindowRecord:
         """Return the result of a series' summary, () of `SUMMARY`.

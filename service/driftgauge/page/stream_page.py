@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.config.page import PageSettings
+from driftgauge.config.page import PageSettings, fill_template
 from driftgauge.config.stream import SmallestDrift
 from driftgauge.core.durations import format_duration
 from driftgauge.events.timestamps import parse_timestamp
@@ -191,7 +191,11 @@ def _links(
         return (), ()
     now, before = (
         tuple(
-            EventLink(each, settings.example_link(stream, each), settings.thumbnail_link(stream, each))
+            EventLink(
+                each,
+                fill_template(settings.example_url, stream, each),
+                fill_template(settings.thumbnail_url, stream, each),
+            )
             for each in ids
         )
         for ids in (example.event_ids, example.baseline_event_ids)

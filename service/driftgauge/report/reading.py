@@ -1,31 +1,29 @@
-"""Where a report's windows come from: files of window results, recorded events, or the topic of results."""
+"""Where a report's windows come from: files or the topic of window results, or a replay of events."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
 
 import orjson
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
+from driftgauge.core.windows.result import WindowResult
 from driftgauge.errors import InputError
-from driftgauge.events.refusals import Refusals
-from driftgauge.kafka.schema_registry import open_schema_registry
 from driftgauge.page.result_fetcher import ResultFetcher
 from driftgauge.page.results import Results
 from driftgauge.progress import Track, ignore_progress
-from driftgauge.record_files import EventFiles, RecordFiles, choose_topic, read_lines
+from driftgauge.record_files import EventFiles, read_lines
 from driftgauge.records.results import result_record
 from driftgauge.replay import RecordReplay
 from driftgauge.report.topic_range import TopicRange
-from driftgauge.streams import describe_baselines, load_streams
+from driftgauge.streams import describe_baselines
 
-__all__ = ["Material", "read_files", "topic_results"]
+__all__ = ["Material", "holds_results", "read_results", "replayed_results", "topic_results"]
 
 _LINES = (".jsonl", ".jsonl.gz")
 # The fields that tell a window result from an event, which may have a field of any one name.
@@ -86,35 +84,30 @@ class _Receiver:
         return (f"Records that are no window results: {self._refused:,}; the first is {self._first}.",)
 
 
-@contextmanager
-def read_files(
-    paths: Sequence[Path],
-    settings: Settings,
-    clock: Clock,
-    refusals: Refusals,
-    track: Track = ignore_progress,
-) -> Iterator[Material]:
-    """Yield the window results in some files, or those that a replay of the events in them gives.
-
-    Of several revisions of a window the last in the order of the files holds. `refusals` counts the events
-    that a replay refuses.
+def holds_results(paths: Sequence[Path]) -> bool:
+    """Return whether files hold window results; otherwise they are taken for events.
 
     Raises:
-        InputError: A file cannot be read, or some hold results and others events.
-        ConfigError: A baseline cannot be loaded; only a replay needs them.
+        InputError: A file cannot be read, or some hold results and others do not.
     """
-    with_results = [path for path in paths if _holds_results(path)]
-    if not with_results:
-        with TemporaryFile() as file:
-            yield _replay(paths, settings, clock, refusals, track, file)
-        return
-    if len(with_results) < len(paths):
-        other = next(path for path in paths if path not in with_results)
+    others = [path for path in paths if not _has_result(path)]
+    if others and len(others) < len(paths):
         message = (
-            f"{with_results[0]} holds window results, and {other} does not: its first JSON object lacks "
+            f"some files hold window results, and {others[0]} does not: its first JSON object lacks "
             f"{', '.join(sorted(_OF_RESULTS))}; give files of one kind"
         )
         raise InputError(message)
+    return not others
+
+
+def read_results(paths: Sequence[Path], settings: Settings, track: Track = ignore_progress) -> Material:
+    """Return the window results in some files.
+
+    Of several revisions of a window the last in the order of the files holds.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
 
     def fetch(partition: int, number: int) -> bytes | None:
         return next((line for at, line in read_lines(paths[partition]) if at == number), None)
@@ -124,7 +117,7 @@ def read_files(
     for partition, path in enumerate(paths):
         for number, line in files.read(path):
             receiver.receive(line, f"{path} line {number}", partition, number)
-    yield Material(receiver.results, f"the window results in {_names(paths)}", receiver.notes())
+    return Material(receiver.results, f"the window results in {_names(paths)}", receiver.notes())
 
 
 @contextmanager
@@ -149,40 +142,40 @@ def topic_results(settings: Settings, clock: Clock, track: Track = ignore_progre
         yield Material(receiver.results, origin, receiver.notes())
 
 
-def _replay(
-    paths: Sequence[Path],
-    settings: Settings,
-    clock: Clock,
-    refusals: Refusals,
-    track: Track,
-    file: IO[bytes],
-) -> Material:
-    """Return what a replay gives; its results are in a file, because memory would not hold a year of them."""
+@contextmanager
+def replayed_results(
+    replay: RecordReplay, replayed: Iterable[WindowResult], paths: Sequence[Path]
+) -> Iterator[Material]:
+    """Yield what a replay gives of some files, or of its topic where there are none.
 
-    def fetch(_: int, position: int) -> bytes:
-        file.seek(position)
-        return file.readline()
+    The results are in a file meanwhile, because memory would not hold a year of them.
 
-    receiver = _Receiver(settings, _Whole(_names(paths), fetch))
-    streams = load_streams(settings)
-    descriptions = describe_baselines(streams)
-    topic = choose_topic(settings, None, "report what `driftgauge replay --json --topic` prints of one")
-    inputs = settings.inputs_of(topic).values()
-    with open_schema_registry(settings, inputs, clock) as schemas:
-        replay = RecordReplay(streams, settings, clock=clock, refusals=refusals, topic=topic, schemas=schemas)
-        for result in replay.count(RecordFiles(paths, topic, track)):
+    Raises:
+        DriftgaugeError: See `RecordReplay.count`.
+    """
+    source = _names(paths) or f"the topic {replay.topic}"
+    descriptions = describe_baselines(replay.streams)
+    with TemporaryFile() as file:
+
+        def fetch(_: int, position: int) -> bytes:
+            file.seek(position)
+            return file.readline()
+
+        receiver = _Receiver(replay.settings, _Whole(source, fetch))
+        for result in replayed:
             value, position = result_record(result, descriptions[result.baseline_id]), file.tell()
             file.write(value + b"\n")
             receiver.receive(value, f"result at {position}", 0, position)
-    late = [
-        f"Events of {stream} that came too late for their windows of {format_duration(size_ms)}: {number:,}."
-        for (stream, size_ms), number in sorted(replay.late.items())
-    ]
-    origin = f"the replay of {_names(paths)}"
-    return Material(receiver.results, origin, tuple(late), tuple(refusals.describe()), is_replay=True)
+        late = [
+            f"Events of {stream} that came too late for their windows of {format_duration(size_ms)}: "
+            f"{number:,}."
+            for (stream, size_ms), number in sorted(replay.late.items())
+        ]
+        refused = tuple(replay.refusals.describe())
+        yield Material(receiver.results, f"the replay of {source}", tuple(late), refused, is_replay=True)
 
 
-def _holds_results(path: Path) -> bool:
+def _has_result(path: Path) -> bool:
     """Return whether the first line of a file that is a JSON object is a window result."""
     if not path.name.endswith(_LINES):
         return False
