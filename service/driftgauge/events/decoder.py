@@ -104,10 +104,13 @@ class Decoder:
         self._configured = ByStream({name: tuple(listed) for name, listed in schedules.items()})
         for name in self._configured.names:
             if not is_stream(name):
-                message = f"stream {name!r}: the name is not valid in an event; use 1 to 128 of A-Z a-z 0-9 . _ / : @ -"
+                message = (
+                    f"stream {name!r}: the name is not valid in an event; "
+                    "use 1 to 128 of A-Z a-z 0-9 . _ / : @ -"
+                )
                 raise ConfigError(message)
         # Of a pattern the first names that events bring, each as a stream of its own.
-        self._schedules: dict[str, Schedule] = {
+        self._schedules: dict[str, tuple[BaselineContract, ...]] = {
             name: self._configured[name] for name in self._configured.names
         }
         self._matched: Counter[str] = Counter()
@@ -183,7 +186,7 @@ class Decoder:
             found[in_force(schedule, event[1])].append((row, event))
         return found.items()
 
-    def _admit(self, stream: str) -> Schedule | str:
+    def _admit(self, stream: str) -> tuple[BaselineContract, ...] | str:
         """Return the schedule of a stream that a pattern matches, or why the stream is refused."""
         shared = self._configured.get(stream)
         if shared is None:
