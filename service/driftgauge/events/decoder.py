@@ -5,7 +5,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress, groupby
-from operator import methodcaller
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -200,19 +199,19 @@ class Decoder:
 
     def read(self, raw: Iterable[RawRecord]) -> Iterator[Outcome]:
         """Yield what becomes of each record. Most polls have one topic, and all have runs of one."""
-        for topic, run in groupby(raw, methodcaller("topic")):
+        for (topic, is_too_large), run in groupby(raw, self._kind):
+            if is_too_large:
+                yield from map(self._too_large, run)
+                continue
             reader, records = self._readers.get(topic, self._own_contract), list(run)
-            # A value that is too large is refused before it is parsed.
-            largest = max(len(record.value() or b"") for record in records)
-            rows = None if largest > self._largest_bytes else reader.read_all(records)
+            rows = reader.read_all(records)
             if rows is not None:
                 yield from rows
                 continue
             # One value at a time: that of a hostile record may take twenty times the memory of its bytes.
             for record in records:
-                size = len(record.value() or b"")
                 try:
-                    yield self._too_large(size) if size > self._largest_bytes else reader.read(record)
+                    yield reader.read(record)
                 except (EventError, SchemaPending) as fault:
                     yield fault
                 except MemoryError:
@@ -220,7 +219,11 @@ class Decoder:
                 except Exception as error:  # noqa: BLE001 - a record or a schema must not stop all of them
                     yield self._refuse(record, error)
 
-    def _too_large(self, size: int) -> EventError:
+    def _kind(self, record: RawRecord) -> tuple[str, bool]:
+        return record.topic() or "", len(record.value() or b"") > self._largest_bytes
+
+    def _too_large(self, record: RawRecord) -> EventError:
+        size = len(record.value() or b"")
         detail = f"value: {size:,} bytes, {self._largest_bytes:,} are allowed (largest_record)"
         return EventError(Reason.TOO_LARGE, detail)
 
