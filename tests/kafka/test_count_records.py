@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.config.inputs import InputSettings
+from driftgauge.errors import ClientLost
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.rejection import Reason, SchemaPending
@@ -181,6 +182,38 @@ def test_record_without_schema_pauses_its_partition_at_its_offset(worker):
     records, _ = worker.commit()
     assert records == {ACCEPTED: 2}
     assert list(worker.telemetry.waiting_for_schema.call_args.args[0]) == [FIRST]
+
+
+def read_for_two_minutes(worker, poll=lambda: None):
+    for _ in range(25):
+        worker.clock.advance(5)
+        poll()
+        worker.worker.step(1.0)
+
+
+def test_client_that_gives_no_record_is_lost(worker):
+    with pytest.raises(ClientLost, match=r"nothing of embeddings\[0\], embeddings\[1\], and"):
+        read_for_two_minutes(worker)
+    worker.telemetry.read_to.assert_called_with(*SECOND, position=0, end=100)
+
+
+def test_client_that_says_why_it_gives_no_record_is_not_lost(worker):
+    damaged = KafkaError(KafkaError._BAD_COMPRESSION)
+
+    def poll():
+        worker.worker.process([MappedRecord(None, partition=part, error=damaged) for part in (0, 1)])
+
+    read_for_two_minutes(worker, poll)
+
+
+def test_partition_that_waits_for_a_schema_is_not_lost(worker):
+    worker.unknown = {b"unknown"}
+
+    def poll():
+        for partition in (0, 1):
+            worker.process(b"unknown", partition=partition)
+
+    read_for_two_minutes(worker, poll)
 
 
 def test_lack_of_memory_is_no_fault_of_the_record(worker):

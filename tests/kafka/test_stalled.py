@@ -90,7 +90,7 @@ def test_step_waits_for_missing_answer():
         ([5] * 14, True),
         ([5] * 13, False),
         ([-2] * 14, True),
-        ([9] * 14, False),
+        ([7] * 14, False),  # the rest is of an open transaction
         ([None] * 14, False),
         # It read on, or was not read for a moment.
         ([*[5] * 7, *[6] * 7], False),
@@ -105,8 +105,20 @@ def test_client_that_reads_nothing_for_a_minute_is_lost(positions, is_lost):
             clock.advance(5)
             stalled.step({FIRST: position})
             admin.answer(2 * number, FIRST, 9)
-            admin.answer(2 * number + 1, FIRST, 9)
+            admin.answer(2 * number + 1, FIRST, 7)
     assert stalled.high == {FIRST: 9}
+
+
+def test_client_that_reads_through_a_backlog_is_not_lost():
+    """It fetches from some partitions at a time, and comes to the others late."""
+    admin, clock = SlowAdmin(), ManualClock()
+    stalled = StalledOffsets(admin, clock.clock.monotonic_s)
+    for number in range(30):
+        clock.advance(5)
+        stalled.step({FIRST: 0, SECOND: number})
+        for each in (2 * number, 2 * number + 1):
+            admin.answer(each, FIRST, 9)
+            admin.answer(each, SECOND, 900)
 
 
 @pytest.mark.broker

@@ -83,7 +83,6 @@ class CountWorker:
         self._ends = EndOffsets(self._held, admin, clock, interval_ms=settings.commit_interval)
         self._culprits = Culprits(clock.monotonic_s)
         self._counts = IntervalCounts()
-        self._damaged: set[Partition] = set()  # the client repeats their next batch, and gives no record
         self._commits = 0
         self._committed_s = clock.monotonic_s()
 
@@ -94,7 +93,7 @@ class CountWorker:
     def process(self, messages: Sequence[Message]) -> None:
         """Decode and count the messages of a poll; buffer the rejected ones."""
         polled = sort_messages(messages, group=self._settings.group)
-        self._damaged |= polled.damaged.keys()
+        self._stalled.excuse(polled.damaged)
         if polled.records:
             self._count_past_culprits(polled.records)
         # A partition may have been paused before its end.
@@ -117,11 +116,8 @@ class CountWorker:
             TransactionAborted, ClientLost, AuthorizationError: As `Transaction.commit`.
         """
         self._topics.poll()
-        positions: dict[Partition, int | None] = dict.fromkeys(self._held)
-        for source in self._held.reading:
-            if source.partition not in self._damaged:
-                positions[source.partition] = source.position
-        self._telemetry.stalled(self._stalled.step(positions))
+        reading = {source.partition: source.position for source in self._held.reading}
+        self._telemetry.stalled(self._stalled.step({**dict.fromkeys(self._held), **reading}))
         self._restart_replaced()
         for source in self._held.step():
             self._counts.add_loss(source.partition, source.loss)
@@ -149,7 +145,6 @@ class CountWorker:
     def drop(self, partitions: Collection[Partition]) -> None:
         """Stop counting these partitions, without a commit."""
         self._held.release(partitions)
-        self._damaged.difference_update(partitions)
         self._culprits.drop(partitions)
         self._telemetry.waiting_for_schema(self._without_schema())
 

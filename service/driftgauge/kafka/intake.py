@@ -20,6 +20,8 @@ _log = logging.getLogger(__name__)
 
 # The client reports the end of a truncated log in its message text only.
 _TRUNCATED_AT = re.compile(r"broker end offset is (\d+)")
+# A checksum that differs, found by the client or by the broker, and bytes that cannot be decompressed.
+_DAMAGED = frozenset({KafkaError._BAD_MSG, KafkaError._BAD_COMPRESSION, KafkaError.INVALID_MSG})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class Poll:
             records are processed first.
         lost: The partitions whose log no longer holds the consumer's position, and the offset at which the
             log was truncated, or None where that is unknown.
-        damaged: The partitions whose next batch fails its checksum, and the error; the client repeats it.
+        damaged: The partitions whose next batch cannot be read, and the error; the client repeats it.
     """
 
     records: list[Message] = field(default_factory=list)
@@ -86,7 +88,7 @@ def sort_messages(messages: Sequence[Message], *, group: str | None = None) -> P
             )
             raise BrokerError(text)
         else:
-            if error.code() == KafkaError._BAD_MSG:
+            if error.code() in _DAMAGED:
                 found.damaged[at] = error.str()
             _log.warning(
                 "the Kafka client reports an error and tries again",

@@ -101,13 +101,16 @@ class Service:
         for thread in threads:
             thread.start()
         # Python runs signal handlers in the main thread only, between two short waits.
-        while any(thread.is_alive() for thread in threads):
-            for thread in threads:
-                thread.join(_JOIN_S)
-            expect_progress()
-            for pulse in list(self._pulses):
-                pulse.check()
-        faulthandler.cancel_dump_traceback_later()
+        try:
+            while any(thread.is_alive() for thread in threads):
+                for thread in threads:
+                    thread.join(_JOIN_S)
+                expect_progress()
+                for pulse in list(self._pulses):
+                    pulse.check()
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            self._stopping.set()
         if self._failure is not None:
             raise self._failure
 

@@ -15,8 +15,7 @@ __all__ = ["StableOffsets", "StalledOffsets"]
 _INTERVAL_S: Final = 5.0
 # Within this time brokers have looked twice for transactions that timed out, and aborted them.
 _AFTER_S: Final = 40.0
-# For a minute, in which a poll takes from every partition that has records.
-_UNREAD_ANSWERS: Final = 12
+_UNREAD_ANSWERS: Final = 12  # a minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +31,21 @@ class _StableOffset:
     offset: int
     since_s: float
     seen_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """A partition that is read, and has records that are not.
+
+    Attributes:
+        position: The next offset to read.
+        end: The stable offset of the last answer.
+        answers: In how many answers the position has not moved.
+    """
+
+    position: int
+    end: int
+    answers: int
 
 
 class StableOffsets:
@@ -74,7 +88,8 @@ class StalledOffsets:
 
     A client has been seen to deliver nothing of a partition for minutes, without an error and with a pulse,
     while another read all of it (librdkafka 2.16). Answers are counted, not seconds, because a partition
-    whose leader is away has none.
+    whose leader is away has none. Nothing is counted while the client reads through a backlog: it fetches
+    from some partitions at a time, and reaches the last of them late.
 
     Attributes:
         high: The high watermarks of the last answer.
@@ -85,7 +100,7 @@ class StalledOffsets:
         self._stable = LogOffsets(admin, stable=True)
         self._monotonic = monotonic
         self._offsets = StableOffsets(_AFTER_S)
-        self._unread: dict[Partition, tuple[int, int]] = {}  # the position, and in how many answers
+        self._unread: dict[Partition, _Unread] = {}
         self.high: dict[Partition, int] = {}
         self._asked_s = -math.inf
         self._high_answers: dict[Partition, int] | None = {}
@@ -103,7 +118,6 @@ class StalledOffsets:
             ClientLost: The client has not read on for a minute, though brokers have records to give.
         """
         now_s = self._monotonic()
-        self._unread = {at: unread for at, unread in self._unread.items() if positions.get(at) is not None}
         self._collect(positions)
         self._offsets.keep(positions)
         is_answered = self._high_answers is not None and self._stable_answers is not None
@@ -113,6 +127,10 @@ class StalledOffsets:
             self._high.request(positions)
             self._stable.request(positions)
         return self._offsets.stalled_s
+
+    def excuse(self, partitions: Collection[Partition]) -> None:
+        """Expect no record of these partitions for another minute: the client says why it gives none."""
+        self._unread = {at: unread for at, unread in self._unread.items() if at not in partitions}
 
     def _collect(self, positions: Mapping[Partition, int | None]) -> None:
         """Observe the answers once both have arrived."""
@@ -129,16 +147,19 @@ class StalledOffsets:
     def _require_reading(
         self, positions: Mapping[Partition, int | None], stable: Mapping[Partition, int]
     ) -> None:
-        unread = {}
+        known, self._unread = self._unread, {}
+        has_backlog = False
         for at, end in stable.items():
             position = positions.get(at)
             if position is not None and position < end:
-                known, answers = self._unread.get(at, (position, 0))
-                unread[at] = position, answers + 1 if known == position else 1
-        self._unread = unread
-        if dead := [at for at, (_, answers) in unread.items() if answers > _UNREAD_ANSWERS]:
-            message = (
-                f"the client has read nothing of {name_partitions(dead)} for a minute, though there are "
-                "records; new clients read on"
-            )
+                before = known.get(at, _Unread(position, position, 0))
+                has_backlog |= before.position < position < before.end
+                answers = before.answers + 1 if position == before.position else 1
+                self._unread[at] = _Unread(position, end, answers)
+        if has_backlog:
+            self._unread = {at: replace(unread, answers=1) for at, unread in self._unread.items()}
+        dead = [at for at, unread in self._unread.items() if unread.answers > _UNREAD_ANSWERS]
+        if dead:
+            names = ", ".join(name_partitions(dead))
+            message = f"the client gives nothing of {names}, and there are records; new clients read on"
             raise ClientLost(message)
