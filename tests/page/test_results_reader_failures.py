@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import KafkaError, TopicPartition
 
 from driftgauge.kafka import client
+from driftgauge.kafka.login import Login
 from driftgauge.page import results_reader
 from driftgauge.page.results_reader import ResultReader
 from tests.builders.messages import FakeMessage
@@ -100,7 +101,7 @@ def topic(monkeypatch, clock):
 
 @pytest.fixture
 def reader(topic, clock):
-    return ResultReader({}, TOPIC, topic.receive, clock.clock, history_ms=0)
+    return ResultReader(Login({}), TOPIC, topic.receive, clock.clock, history_ms=0)
 
 
 @pytest.fixture

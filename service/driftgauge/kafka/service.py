@@ -3,12 +3,12 @@
 import gc
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import wait
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
@@ -20,6 +20,7 @@ from driftgauge.kafka.calls import in_thread
 from driftgauge.kafka.clock import ClockGuard
 from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.dead_letters import DeadLetters
+from driftgauge.kafka.login import Login, LoginWatch
 from driftgauge.kafka.metadata import has_controller, message_limit, missing_topics
 from driftgauge.kafka.pulse import Pulse
 from driftgauge.kafka.rights import connection_refused
@@ -61,6 +62,7 @@ class Service:
         specs: Sequence[StreamSpec],
         decoder: Decoder,
         *,
+        login: Login,
         descriptions: Mapping[str, BaselineDescription],
         roles: Mapping[Role, RoleTelemetry],
         clock: Clock,
@@ -70,6 +72,7 @@ class Service:
         self._descriptions = descriptions
         self._specs = specs
         self._decoder = decoder
+        self._login = login
         self._roles = roles
         self._clock = clock
         self._stopping = stopping
@@ -77,7 +80,7 @@ class Service:
         # Transactions outlive sessions, so that a transactional id that stays busy is not used again.
         self._transactions = {
             role: Transaction(
-                partial(client.transactional_producer, settings.kafka),
+                self._make_producer,
                 f"driftgauge.{settings.group}.{name}.{role.value}",
                 clock,
                 group=_group(settings, role),
@@ -87,6 +90,11 @@ class Service:
         }
         self._pulses: set[Pulse] = set()  # of the clients of the sessions
         self._failure: BaseException | None = None
+
+    def _make_producer(
+        self, transactional_id: str, on_error: Callable[[KafkaError], None]
+    ) -> Producer:
+        return client.transactional_producer(self._login.properties(), transactional_id, on_error)
 
     def run(self) -> None:
         """Serve until `stopping` is set.
@@ -136,6 +144,9 @@ class Service:
                 if isinstance(error, TransactionAborted):
                     # The record that measures the clock was not delivered.
                     telemetry.unwritable(error.unwritable)
+            else:
+                # Nothing failed: the login needs new clients, or the service stops.
+                pause_s = _FIRST_PAUSE_S
             # Cycles of the error's frames keep failed clients alive, which later fence their successors.
             gc.collect()
             self._stopping.wait(pause_s)
@@ -165,7 +176,14 @@ class Service:
     def _prepare_topics(self) -> list[str]:
         """Return the events topics that are missing; create the output topics when none is."""
         errors: list[KafkaError] = []
-        admin = client.admin(self._settings.kafka, on_error=errors.append)
+        try:
+            admin = client.admin(self._login.properties(), on_error=errors.append)
+        except KafkaException as error:
+            message = (
+                f"no Kafka client can be made ({error.args[0].str()}); correct the files of secrets and "
+                "certificates, which were sound when the process started"
+            )
+            raise BrokerError(message) from error
         try:
             missing = missing_topics(admin, self._settings.topics.events)
             if not missing:
@@ -184,14 +202,17 @@ class Service:
         """Yield a session with the clients and the worker of a role."""
         settings, clock = self._settings, self._clock
         with ExitStack() as stack:
-            admin = SharedAdmin(partial(client.admin, settings.kafka), clock)
+            login = LoginWatch(self._login, clock)
+            kafka = self._login.properties()
+            admin = SharedAdmin(lambda: client.admin(self._login.properties()), clock)
             group = _group(settings, role)
             pulse = self._watch(f"the consumer of the group {group}", stack)
             # Their records have no checksum of their own, so the client checks that of their batch.
-            internal: client.KafkaProperties = {"check.crcs": True, **settings.kafka}
-            read = settings.kafka if role is Role.COUNT else internal
+            internal: client.KafkaProperties = {"check.crcs": True, **kafka}
+            read = kafka if role is Role.COUNT else internal
             consumer = client.consumer(read, group, pulse.beat)
             transaction = self._transactions[role]
+            login.clients = [consumer, admin, transaction]
             stack.callback(transaction.close)
             transaction.start(_START_S)
             telemetry.polled()
@@ -227,6 +248,7 @@ class Service:
                 reader = self._watch(f"the reader of {settings.changelog_topic}", stack)
                 changelog = client.groupless_consumer(internal, reader.beat)
                 stack.callback(changelog.close)
+                login.clients.append(changelog)
                 worker = WindowWorker(
                     settings,
                     self._specs,
@@ -240,7 +262,13 @@ class Service:
                 )
                 topics = [settings.partials_topic]
             yield Session(
-                topics, worker, consumer=consumer, transaction=transaction, telemetry=telemetry, clock=clock
+                topics,
+                worker,
+                consumer=consumer,
+                transaction=transaction,
+                login=login,
+                telemetry=telemetry,
+                clock=clock,
             )
 
     def _watch(self, name: str, stack: ExitStack) -> Pulse:

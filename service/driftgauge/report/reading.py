@@ -15,6 +15,7 @@ from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import InputError
 from driftgauge.events.refusals import Refusals
+from driftgauge.kafka.login import Login
 from driftgauge.kafka.schema_registry import open_schema_registry
 from driftgauge.page.result_fetcher import ResultFetcher
 from driftgauge.page.results import Results
@@ -137,7 +138,7 @@ def topic_results(settings: Settings, clock: Clock, track: Track = ignore_progre
         BrokerError: The cluster does not answer.
     """
     topic, now_ms = settings.topics.windows, clock.wall_ms()
-    with closing(ResultFetcher(settings.kafka, topic, clock)) as fetcher:
+    with closing(ResultFetcher(Login(settings.kafka), topic, clock)) as fetcher:
         receiver = _Receiver(settings, _Whole(topic, fetcher.fetch))
         since_ms = now_ms - settings.page.history
         with TopicRange(settings.kafka, topic, since_ms, now_ms + _AHEAD_MS, track) as span:
