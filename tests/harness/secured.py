@@ -2,15 +2,12 @@
 
 import json
 import re
-import threading
 from argparse import ArgumentParser
-from base64 import urlsafe_b64encode
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs
 
 from confluent_kafka.admin import (
     AclBinding,
@@ -29,10 +26,12 @@ from tests.harness.broker import Broker
 from tests.harness.case import ROOT, Case
 from tests.harness.fixtures import running
 from tests.harness.node import HOST, free_ports
+from tests.harness.registry_server import serve_answers
 from tests.harness.topics import TIMEOUT_S
 from tests.processes import run_required
 
 USER = "driftgauge"
+PASSWORD = "planted-password"  # noqa: S105 - of a broker that lives for one test
 MECHANISMS = {"PLAIN": "PLAIN", "SCRAM": "SCRAM-SHA-512", "OAUTH": "OAUTHBEARER"}
 SCOPE = "kafka"
 _RESOURCES = {
@@ -41,7 +40,7 @@ _RESOURCES = {
     "transactional-id": ResourceType.TRANSACTIONAL_ID,
 }
 _LOGIN_MODULES = {
-    "PLAIN": f"plain.PlainLoginModule required user_{USER}=right",
+    "PLAIN": f"plain.PlainLoginModule required user_{USER}={PASSWORD}",
     "SCRAM": "scram.ScramLoginModule required",
     # Kafka's validator of unsigned tokens. What a client does is the same with signed ones.
     "OAUTH": (
@@ -82,57 +81,35 @@ class TokenEndpoint:
         scope: The scope of the tokens.
         lifetime_s: How long a token holds, in seconds.
         given: How many tokens it has given.
+        url: Its address.
     """
 
-    secret: str = "right"  # noqa: S105 - of an endpoint that lives for one test
+    secret: str
     scope: str = SCOPE
     lifetime_s: float = 3_600.0
     given: int = 0
-    url: str = field(default="", init=False)
+    url: str = ""
 
-    def answer(self, authorization: str, form: dict[str, list[str]]) -> tuple[int, dict[str, object]]:
-        """Return status and document of a request for a token."""
-        encoded = urlsafe_b64encode(f"{USER}:{self.secret}".encode()).decode()
-        if authorization != f"Basic {encoded}" or form["grant_type"] != ["client_credentials"]:
-            return 401, {"error": "invalid_client", "error_description": "unknown client or secret"}
+    def answer(self, _: str, authorization: str | None) -> tuple[int, bytes]:
+        """Return status and body of a request for a token."""
+        if authorization != f"Basic {b64encode(f'{USER}:{self.secret}'.encode()).decode()}":
+            return 401, b'{"error": "invalid_client", "error_description": "unknown client or secret"}'
         self.given += 1
         now_s = SYSTEM_CLOCK.wall_ms() / 1_000
         claims = {"sub": USER, "scope": self.scope, "iat": now_s, "exp": now_s + self.lifetime_s}
-        parts = [
+        header, payload = (
             urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
             for part in ({"alg": "none"}, claims)
-        ]
-        return 200, {
-            "access_token": ".".join([*parts, ""]),
-            "token_type": "Bearer",
-            "expires_in": self.lifetime_s,
-        }
+        )
+        return 200, json.dumps({"access_token": f"{header}.{payload}.", "token_type": "Bearer"}).encode()
 
 
 @contextmanager
-def token_endpoint() -> Iterator[TokenEndpoint]:
-    """Serve a token endpoint until the context ends."""
-    endpoint = TokenEndpoint()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            status, document = endpoint.answer(self.headers["Authorization"], form)
-            body = json.dumps(document).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    with ThreadingHTTPServer((HOST, 0), Handler) as server:
-        endpoint.url = f"http://{HOST}:{server.server_port}/token"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+def token_endpoint(secret: str) -> Iterator[TokenEndpoint]:
+    """Serve a token endpoint for a client with this secret until the context ends."""
+    endpoint = TokenEndpoint(secret)
+    with serve_answers(endpoint.answer) as endpoint.url:
         yield endpoint
-        server.shutdown()
 
 
 @dataclass(frozen=True)
@@ -185,7 +162,9 @@ def documented_rights(case: Case) -> list[AclBinding]:
         rules += [
             AclBinding(
                 resource,
-                re.sub(r"driftgauge(?!\.driftgauge)", case.name, name.replace("embeddings", case.events_topic)),
+                re.sub(
+                    r"driftgauge(?!\.driftgauge)", case.name, name.replace("embeddings", case.events_topic)
+                ),
                 ResourcePatternType[found["resource_pattern_type"].upper()],
                 f"User:{USER}",
                 "*",

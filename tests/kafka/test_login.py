@@ -1,10 +1,16 @@
 """Changed secrets and certificates: what is set on running clients, what needs new ones, what is refused."""
 
 import logging
+import threading
+from unittest.mock import Mock
 
 import pytest
 
 from driftgauge.kafka.login import Login, LoginWatch
+from driftgauge.kafka.service import Service
+from driftgauge.telemetry.health import Role
+from driftgauge.telemetry.roles import RoleTelemetry
+from tests.harness.running_service import build_settings
 
 BEFORE = {"sasl.username": "user", "sasl.password": "before", "sasl.oauthbearer.client.secret": "before"}
 
@@ -81,3 +87,27 @@ def test_change_that_no_client_accepts_is_logged_once_and_not_used(watch, secret
 def test_certificate_that_cannot_be_read_is_a_change(watch, certificate):
     certificate.unlink()
     assert watch()
+
+
+def test_service_waits_while_no_client_can_be_made(certificate, clock):
+    kafka = {
+        "bootstrap.servers": "127.0.0.1:1",
+        "group.id": "g",
+        "security.protocol": "ssl",
+        "ssl.certificate.location": str(certificate),
+    }
+    telemetry, stopping = Mock(spec=RoleTelemetry), threading.Event()
+    telemetry.waits.side_effect = lambda *_: stopping.set()
+    service = Service(
+        build_settings(kafka, windows="windows", letters="letters", events="events"),
+        [],
+        Mock(),
+        login=Login(kafka),
+        descriptions={},
+        roles={Role.COUNT: telemetry},
+        clock=clock.clock,
+        stopping=stopping,
+    )
+    service.run()
+    _, error, _ = telemetry.waits.call_args.args
+    assert "ssl.certificate.location" in error

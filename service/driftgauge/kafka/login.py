@@ -57,7 +57,7 @@ class LoginState:
 
 
 class Login:
-    """The properties of Kafka clients; some are the contents of files, which change while the process runs."""
+    """The properties of Kafka clients; some come from files, which change while the process runs."""
 
     def __init__(
         self, properties: KafkaProperties, read_secrets: Callable[[], KafkaProperties] = dict

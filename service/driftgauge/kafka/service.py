@@ -5,10 +5,10 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import wait
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import ExitStack, contextmanager, suppress
 
 from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AclOperation
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
@@ -23,7 +23,7 @@ from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.login import Login, LoginWatch
 from driftgauge.kafka.metadata import has_controller, message_limit, missing_topics
 from driftgauge.kafka.pulse import Pulse
-from driftgauge.kafka.rights import connection_refused
+from driftgauge.kafka.rights import TopicRight, connection_refused, missing_topic_rights
 from driftgauge.kafka.session import Session, Worker
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import TopicWatch
@@ -91,9 +91,7 @@ class Service:
         self._pulses: set[Pulse] = set()  # of the clients of the sessions
         self._failure: BaseException | None = None
 
-    def _make_producer(
-        self, transactional_id: str, on_error: Callable[[KafkaError], None]
-    ) -> Producer:
+    def _make_producer(self, transactional_id: str, on_error: Callable[[KafkaError], None]) -> Producer:
         return client.transactional_producer(self._login.properties(), transactional_id, on_error)
 
     def run(self) -> None:
@@ -140,7 +138,9 @@ class Service:
                 if self._clock.monotonic_s() - began_s > _HEALTHY_S:
                     pause_s = _FIRST_PAUSE_S
                 is_refused = isinstance(error, AuthorizationError)
-                telemetry.session_lost(str(error), pause_s, error.reason, is_refused=is_refused)
+                missing = self._missing_rights(role) if is_refused else []
+                why = "; ".join([str(error), *(f"missing: {right}" for right in missing)])
+                telemetry.session_lost(why, pause_s, error.reason, is_refused=is_refused)
                 if isinstance(error, TransactionAborted):
                     # The record that measures the clock was not delivered.
                     telemetry.unwritable(error.unwritable)
@@ -196,6 +196,26 @@ class Service:
                 raise
             raise refusal from error
         return missing
+
+    def _missing_rights(self, role: Role) -> list[str]:
+        """Return the rights on topics that the role lacks; a denied transaction names no topic."""
+        names, partials = self._settings.topics, self._settings.partials_topic
+        changelog = self._settings.changelog_topic
+        needed: list[TopicRight] = [
+            *((topic, AclOperation.READ) for topic in names.events),
+            (partials, AclOperation.WRITE),
+            (names.dead_letters, AclOperation.WRITE),
+        ]
+        if role is Role.WINDOWS:
+            needed = [
+                (partials, AclOperation.READ),
+                (changelog, AclOperation.READ),
+                (changelog, AclOperation.WRITE),
+                (names.windows, AclOperation.WRITE),
+            ]
+        with suppress(KafkaException):
+            return missing_topic_rights(client.admin(self._login.properties()), needed)
+        return []
 
     @contextmanager
     def _session(self, role: Role, telemetry: RoleTelemetry) -> Iterator[Session]:

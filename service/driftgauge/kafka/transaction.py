@@ -381,7 +381,7 @@ class Transaction:
         cause: KafkaError = error.args[0]
         was_open = self._state is State.OPEN
         if cause.code() in AUTHORIZATION:
-            raise call_denied(name, self.producer, cause) from error
+            raise call_denied(name, self.producer, cause, group=self._group) from error
         # In a failed transaction `produce` reports only the wrong state.
         has_failed = cause.txn_requires_abort() or (name == "produce" and cause.code() == KafkaError._STATE)
         if not was_open or cause.fatal() or not has_failed:

@@ -54,9 +54,7 @@ class ResultReader:
         has_caught_up: Whether everything that the topic held at the start has been read.
     """
 
-    def __init__(
-        self, login: Login, topic: str, receive: Receiver, clock: Clock, *, history_ms: int
-    ) -> None:
+    def __init__(self, login: Login, topic: str, receive: Receiver, clock: Clock, *, history_ms: int) -> None:
         """Read records that are at most `history_ms` old at the start, and all later ones."""
         self.topic = topic
         self.error: str | None = None
