@@ -83,7 +83,8 @@ class SecuredCase(Case):
         assert producer.flush(TIMEOUT_S) == 0
 
     def end(self, service: ReplicaProcess) -> None:
-        """Stop a service; no secret may show."""
+        """Stop a service that waits for nothing; no secret may show."""
+        assert service.scrape().total("driftgauge_waiting") == 0
         assert "planted" not in service.shown()
         service.stop()
 
@@ -94,13 +95,16 @@ class SecuredCase(Case):
         service.wait_for("the hour to be counted", lambda: service.counted() >= before + 20)
 
 
-def not_ready_because(service: ReplicaProcess, *parts: str) -> None:
-    """Wait until `/readyz` gives a reason with these parts."""
+def not_ready_because(service: ReplicaProcess, text: str, reason: str = "_AUTHENTICATION") -> None:
+    """Wait until `/readyz` says this text, and the metric this reason."""
 
     def reasons() -> str:
         return " ".join(json.loads(service.get("/readyz")[1]).get("reasons", {}).values())
 
-    service.wait_for(lambda: f"{parts} in {reasons()!r}", lambda: all(part in reasons() for part in parts))
+    def waiting() -> float:
+        return service.scrape().total("driftgauge_waiting", reason=reason)
+
+    service.wait_for(lambda: f"{text!r} in {reasons()!r}", lambda: text in reasons() and waiting() > 0)
 
 
 def test_plain_login_counts_and_shows_its_results_with_the_documented_rights(
@@ -219,6 +223,7 @@ def test_each_missing_right_is_named_with_its_resource(tmp_path: Path, broker: S
     with case.serve("a", settings=case.environ) as service:
         service.wait_until_ready()
         for resource, named in (
+            ((topic, case.events_topic, read), f"topic {case.events_topic}"),
             ((topic, internal, write), f"missing: Write on {case.changelog_topic}"),
             ((topic, case.windows_topic, write), f"missing: Write on {case.windows_topic}"),
             ((ResourceType.GROUP, case.name, read), f"grant Read on the group {case.name}"),
@@ -226,7 +231,7 @@ def test_each_missing_right_is_named_with_its_resource(tmp_path: Path, broker: S
         ):
             case.revoke(rights[resource])
             case.publish_hour()
-            not_ready_because(service, named)
+            not_ready_because(service, named, f"{resource[0].name}_AUTHORIZATION_FAILED")
             case.grant(rights[resource])
             service.wait_until_ready()
         case.end(service)

@@ -3,7 +3,6 @@
 For partitions that cannot be written to, see `test_unwritable`.
 """
 
-import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -11,18 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import (
-    AclBindingFilter,
-    AclOperation,
-    AclPermissionType,
-    ResourcePatternType,
-    ResourceType,
-)
 
 from tests.harness.broker import Broker
 from tests.harness.case import SHARDS, Case
 from tests.harness.fixtures import running
-from tests.harness.internal_topics import AclCluster
 from tests.harness.node import HOST, free_ports
 from tests.harness.service import ReplicaProcess
 from tests.harness.topics import TIMEOUT_S
@@ -190,39 +181,3 @@ def test_client_without_a_pulse_ends_the_process(tmp_path: Path, listeners: List
         assert service.wait_for_exit(within_s=PATIENCE_S) == 1
         (entry,) = service.logged("a Kafka client is dead, so the process ends; nothing is lost")
         assert name in str(entry["client"])
-
-
-def test_failed_login_is_told_from_an_outage(tmp_path: Path, listeners: Listeners) -> None:
-    case = Case(tmp_path, listeners.bootstrap)
-    with wrong_password(case, listeners) as service:
-        entry = service.wait_for_log("waiting for the cluster")
-        assert "Invalid username or password" in str(entry["error"])
-        assert entry["reason"] == "_AUTHENTICATION"
-        status, body = service.get("/readyz")
-        assert status == 503
-        assert "Invalid username or password" in json.loads(body)["reasons"]["count"]
-        waiting = service.scrape().value("driftgauge_waiting", role="count", reason="_AUTHENTICATION")
-        assert waiting == 1
-    case.kafka = listeners.kafka("right")
-    case.write_config()
-    with case.serve() as service:
-        service.wait_until_ready()
-        assert service.scrape().total("driftgauge_waiting") == 0
-
-
-def test_missing_right_is_named_and_waited_for(tmp_path: Path, guarded: str) -> None:
-    case = Case(tmp_path, guarded)
-    topic = ResourceType.TOPIC, case.events_topic
-    AclCluster(guarded).set_rules(*topic, allow=[AclOperation.DESCRIBE])
-    reason = "TOPIC_AUTHORIZATION_FAILED"
-    with case.serve() as service:
-        service.wait_for(
-            "the reason",
-            lambda: service.scrape().total("driftgauge_waiting", role="count", reason=reason) == 1,
-        )
-        assert f"grant Read and Describe on the topic {case.events_topic}" in service.get("/readyz")[1]
-        rules = (ResourcePatternType.LITERAL, None, None, AclOperation.ANY, AclPermissionType.ANY)
-        case.admin.delete_acls([AclBindingFilter(*topic, *rules)])
-        service.wait_until_ready()
-        assert service.scrape().total("driftgauge_waiting") == 0
-        assert service.stop() < STOP_S

@@ -59,6 +59,9 @@ def test_changed_password_is_set_once_on_running_clients(watch, secrets, running
     assert running == []
     assert not watch(1)
     assert not watch()
+    # What can no longer be read is no change.
+    secrets.clear()
+    assert not watch()
     assert running == [("user", "after")]
 
 

@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 # Kubernetes itself renews the files of a Secret only once a minute.
 _INTERVAL_S: Final = 10.0
-# A client reads these files when it is made. Files for OAUTHBEARER it reads for each token.
+# A client reads these files when it is made.
 _FILE: Final = re.compile(r"ssl\.(?:ca|certificate|crl|key|keystore)\.location")
 _PASSWORD: Final = ("sasl.username", "sasl.password")
 
@@ -68,7 +68,9 @@ class Login:
 
     def properties(self) -> KafkaProperties:
         """Return the properties for a client that is made now."""
-        return {**self._properties, **self._read_secrets()}
+        # What can no longer be read stays as it was.
+        self._properties = {**self._properties, **self._read_secrets()}
+        return self._properties
 
     def read(self) -> LoginState:
         """Return the properties and the contents of the files that they name."""
