@@ -31,6 +31,8 @@ pytestmark = pytest.mark.stack
 
 CHANGED = "planted-change"
 SET = "the password for Kafka changed; the running clients log in with it from now on"
+# Usually less than 5 s.
+STOP_S = 15.0
 LOST = "session lost; the Kafka clients are replaced"
 
 
@@ -126,8 +128,10 @@ def test_plain_login_counts_and_shows_its_results_with_the_documented_rights(
 def test_changed_password_is_set_on_the_running_clients(tmp_path: Path, broker: SecuredBroker) -> None:
     broker.set_scram_password(PASSWORD)
     case = SecuredCase(tmp_path, broker, "SCRAM", {"sasl.username": USER, "sasl.password": "planted-wrong"})
-    with case.serve(settings=case.environ) as service:
-        not_ready_because(service, "Authentication failed")
+    with case.serve(settings=case.environ) as service, case.serve(settings=case.environ) as stopped:
+        for each in (service, stopped):
+            not_ready_because(each, "Authentication failed")
+        assert stopped.stop() < STOP_S
         case.put({"sasl.password": PASSWORD})
         service.wait_until_ready()
         case.count_hour(service)

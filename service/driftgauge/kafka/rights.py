@@ -1,13 +1,13 @@
 """The errors for rights that the cluster denies, with the right that is missing."""
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AclOperation, AdminClient
 
 from driftgauge.errors import AuthorizationError, BrokerError
-from driftgauge.kafka.calls import AUTHORIZATION
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S
 
 __all__ = ["TopicRight", "connection_refused", "missing_right", "missing_topic_rights", "reading_denied"]
@@ -56,19 +56,16 @@ def reading_denied(
 def missing_topic_rights(admin: AdminClient, needed: Collection[TopicRight]) -> list[str]:
     """Return those of the needed rights that the client lacks, as `Write on TOPIC` (KIP-430).
 
-    A topic that the cluster does not describe for another reason than a right is left out.
+    A topic that the cluster does not describe is left out: `metadata.require_visible` names it.
     """
     topics = TopicCollection(sorted({topic for topic, _ in needed}))
     pending = admin.describe_topics(
         topics, include_authorized_operations=True, request_timeout=REQUEST_TIMEOUT_S
     )
-    held: dict[str, Collection[AclOperation]] = {}
+    held = {}
     for topic, future in pending.items():
-        try:
+        with suppress(KafkaException):
             held[topic] = future.result().authorized_operations
-        except KafkaException as error:
-            if error.args[0].code() in AUTHORIZATION:
-                held[topic] = ()
     return [
         f"{operation.name.title()} on {topic}"
         for topic, operation in needed
