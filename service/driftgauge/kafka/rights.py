@@ -56,7 +56,7 @@ def reading_denied(
 def missing_topic_rights(admin: AdminClient, needed: Collection[TopicRight]) -> list[str]:
     """Return those of the needed rights that the client lacks, as `Write on TOPIC` (KIP-430).
 
-    A topic that the cluster does not describe is left out: `metadata.require_visible` names it.
+    Nothing is said of a topic whose rights the cluster does not tell, such as one that it hides.
     """
     topics = TopicCollection(sorted({topic for topic, _ in needed}))
     pending = admin.describe_topics(
@@ -69,7 +69,7 @@ def missing_topic_rights(admin: AdminClient, needed: Collection[TopicRight]) -> 
     return [
         f"{operation.name.title()} on {topic}"
         for topic, operation in needed
-        if topic in held and operation not in held[topic]
+        if held.get(topic) is not None and operation not in held[topic]
     ]
 
 

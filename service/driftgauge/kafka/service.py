@@ -201,20 +201,21 @@ class Service:
         """Return the rights on topics that the role lacks; a denied transaction names no topic."""
         names, partials = self._settings.topics, self._settings.partials_topic
         changelog = self._settings.changelog_topic
-        needed: list[TopicRight] = [
-            *((topic, AclOperation.READ) for topic in names.events),
-            (partials, AclOperation.WRITE),
-            (names.dead_letters, AclOperation.WRITE),
-        ]
-        if role is Role.WINDOWS:
-            needed = [
+        needed: dict[Role, list[TopicRight]] = {
+            Role.COUNT: [
+                *((topic, AclOperation.READ) for topic in names.events),
+                (partials, AclOperation.WRITE),
+                (names.dead_letters, AclOperation.WRITE),
+            ],
+            Role.WINDOWS: [
                 (partials, AclOperation.READ),
                 (changelog, AclOperation.READ),
                 (changelog, AclOperation.WRITE),
                 (names.windows, AclOperation.WRITE),
-            ]
+            ],
+        }
         with suppress(KafkaException):
-            return missing_topic_rights(client.admin(self._login.properties()), needed)
+            return missing_topic_rights(client.admin(self._login.properties()), needed[role])
         return []
 
     @contextmanager
