@@ -4,7 +4,7 @@ import json
 import re
 from argparse import ArgumentParser
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,8 +148,8 @@ class SecuredBroker:
         admin.alter_user_scram_credentials([change])[USER].result(TIMEOUT_S)
 
 
-def documented_rights(case: Case) -> list[AclBinding]:
-    """Return the rules that the document for Kubernetes grants, for the topics and groups of a case."""
+def documented_rights(case: Case, user: str = USER) -> list[AclBinding]:
+    """Return what the document for Kubernetes grants, to a user, for the topics and groups of a case."""
     text = (ROOT / "deploy" / "kubernetes" / "README.md").read_text().replace("\\\n", " ")
     parser = ArgumentParser()
     for kind in _RESOURCES:
@@ -166,7 +166,7 @@ def documented_rights(case: Case) -> list[AclBinding]:
                     r"driftgauge(?!\.driftgauge)", case.name, name.replace("embeddings", case.events_topic)
                 ),
                 ResourcePatternType[found["resource_pattern_type"].upper()],
-                f"User:{USER}",
+                f"User:{user}",
                 "*",
                 AclOperation[re.sub("(?<=[a-z])(?=[A-Z])", "_", operation).upper()],
                 AclPermissionType.ALLOW,
@@ -211,6 +211,5 @@ def secured_broker(folder: Path) -> Iterator[SecuredBroker]:
             f"{prefix}.sasl.enabled.mechanisms": mechanism,
             f"{prefix}.{mechanism.lower()}.sasl.jaas.config": f"org.apache.kafka.common.security.{module};",
         }
-    make: Callable[[], Broker] = lambda: Broker(settings=settings)  # noqa: E731
-    with running(make) as broker:
+    with running(lambda: Broker(settings=settings)) as broker:
         yield SecuredBroker(broker, folder, addresses)

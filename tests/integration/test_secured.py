@@ -171,22 +171,15 @@ def test_changed_certificate_begins_the_session_again(tmp_path: Path, broker: Se
         case.count_hour(service)
         # Only the new certificate has rights.
         install("another")
-        former, case.rights = case.rights, [renamed(right, "another") for right in case.rights]
-        case.grant(*case.rights)
+        case.grant(*documented_rights(case, "another"))
         service.wait_for_log(
             "secrets or certificates for Kafka changed; new clients replace the running ones"
         )
-        for right in former:
+        for right in case.rights:
             case.revoke(right)
         for _ in range(2):
             case.count_hour(service)
         case.end(service)
-
-
-def renamed(right: AclBinding, user: str) -> AclBinding:
-    """Return the same right of another user."""
-    kind = right.restype, right.name, right.resource_pattern_type
-    return AclBinding(*kind, f"User:{user}", right.host, right.operation, right.permission_type)
 
 
 def test_tokens_are_renewed_and_a_refused_one_is_named_and_waited_for(
