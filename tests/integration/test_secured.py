@@ -97,6 +97,11 @@ class SecuredCase(Case):
         service.wait_for("the hour to be counted", lambda: service.counted() >= before + 20)
 
 
+def restores(service: ReplicaProcess) -> int:
+    """Return how many restores of shards are logged."""
+    return sum(entry["role"] == "windows" for entry in service.logged("restored"))
+
+
 def not_ready_because(service: ReplicaProcess, text: str, reason: str = "_AUTHENTICATION") -> None:
     """Wait until `/readyz` says this text, and the metric this reason."""
 
@@ -143,6 +148,12 @@ def test_changed_password_is_set_on_the_running_clients(tmp_path: Path, broker: 
         lost = len(service.logged(LOST))
         broker.broker.restart()
         case.count_hour(service)
+        # The shard that another replica has for a moment is restored after it.
+        with case.serve(settings=case.environ) as another:
+            another.wait_for("a shard", lambda: another.assigned_shards() == 1)
+            before = restores(service)
+            another.stop()
+        service.wait_for("the shard to be restored", lambda: restores(service) > before)
         assert len(service.logged(LOST)) == lost
         case.end(service)
 
