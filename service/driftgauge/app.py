@@ -2,22 +2,25 @@
 
 import gc
 import logging
+import os
 import signal
 import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib.metadata import version
 
 from starlette.routing import BaseRoute
 from threadpoolctl import threadpool_limits
 
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.config import Settings
+from driftgauge.config import Settings, read_kafka_secrets
 from driftgauge.core.by_stream import ByStream
 from driftgauge.errors import ConfigError
 from driftgauge.events.inputs import missing_libraries
 from driftgauge.kafka.client import property_problems
+from driftgauge.kafka.login import Login
 from driftgauge.kafka.registry_client import registry_problems
 from driftgauge.kafka.schema_registry import open_schema_registry
 from driftgauge.kafka.service import Service
@@ -107,6 +110,7 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
                 schemas,
                 age_ms=settings.allowed_age,
             ),
+            login=_login(settings),
             descriptions=describe_baselines(streams),
             roles={role: RoleTelemetry(telemetry, role, settings.shards) for role in roles},
             clock=SYSTEM_CLOCK,
@@ -134,12 +138,16 @@ def serve_page(settings: Settings) -> None:
         _log.info("stopped")
 
 
+def _login(settings: Settings) -> Login:
+    return Login(settings.kafka, partial(read_kafka_secrets, os.environ))
+
+
 @contextmanager
 def _page(settings: Settings) -> Iterator[tuple[ResultReader, list[BaseRoute]]]:
     """Read window results while the context lasts; yield their reader, and the routes that show them."""
     results = Results(settings.page.max_windows)
     reader = ResultReader(
-        settings.kafka,
+        _login(settings),
         settings.topics.windows,
         results.receive,
         SYSTEM_CLOCK,

@@ -46,7 +46,7 @@ def folder(tmp_path, monkeypatch, config, events):
         ([], "Usage: "),
         (["nonsense"], "No such command 'nonsense'"),
         (["serve"], "Missing option '--config'"),
-        (["serve", "--config", "absent.yaml"], UNREADABLE),
+        (["serve", "--config", "absent.yaml"], "absent.yaml cannot be read"),
         (["config", "check", "--config", "absent.yaml"], UNREADABLE),
         (["config", "check", "--config", "absent.yaml", "--sample", "a"], UNREADABLE),
         (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from driftgauge.config import load_settings
+from driftgauge.config import load_settings, read_kafka_secrets
 from driftgauge.errors import ConfigError
 from tests.builders.configs import FIRST, MINIMAL, SECRET, schedule, with_kafka
 
@@ -129,6 +129,8 @@ def test_variable_overrides_secret(load, secrets):
     environ = secrets(**{"kafka__sasl.password": "file", "kafka__sasl.username": "user"})
     kafka = load(**environ, DRIFTGAUGE_KAFKA__SASL_PASSWORD=SECRET).kafka
     assert (kafka["sasl.password"], kafka["sasl.username"]) == (SECRET, "user")
+    again = {**environ, "DRIFTGAUGE_KAFKA__SASL_PASSWORD": SECRET}
+    assert read_kafka_secrets(again) == {"sasl.username": "user"}
 
 
 def test_unusable_secrets_are_reported_and_not_quoted(problems, secrets, tmp_path):

@@ -24,6 +24,7 @@ OWNED = (
 )  # fmt: skip
 MAPPING = {"stream": "stream", "timestamp": "at", "embedding": "vector"}
 ORDERS = {"topics": {"events": ["embeddings", "orders"]}}
+ENDPOINT = "sasl.oauthbearer.token.endpoint.url"
 PARTIALS, CHANGELOG = (f"driftgauge.driftgauge.{name}.16" for name in ("partials", "changelog"))
 URLS = [
     ("javascript:alert('{event_id}')", "http or https"),
@@ -259,6 +260,7 @@ OTHERS = [
         for name in ("plugin.library.paths", "ssl.engine.location", "sasl.kerberos.kinit.cmd")
     ),
     *((with_kafka(**{name: ""}), f"kafka: {name} is missing") for name in ("bootstrap.servers", "group.id")),
+    (with_kafka(**{ENDPOINT: f"https://id:{SECRET}@a/token"}), f"kafka: {ENDPOINT} must hold no user and"),
     (with_registry(url=f"https://user:p@{SECRET}@a"), "schema_registry: url must hold no user and password"),
     (with_registry(timeout=1), "schema_registry: url is missing"),
     (with_registry(url="registry:8081"), "schema_registry: url must start with http:// or https://"),

@@ -122,6 +122,7 @@ def test_service_loads_configuration_and_baselines_of_pod(where, tmp_path):
     assert settings.replica == POD
     (port,) = container(where)["ports"]
     assert (port["name"], port["containerPort"]) == ("metrics", settings.http.port)
+    assert container(where)["terminationMessagePolicy"] == "FallbackToLogsOnError"
     # The hashes in the names restart the pods after a change.
     (volume,) = pod(where)["spec"]["volumes"]
     names = [source["configMap"]["name"] for source in volume["projected"]["sources"]]

@@ -24,6 +24,10 @@ def serve_answers(answer: Callable[[str, str | None], tuple[int, bytes]]) -> Ite
             self.end_headers()
             self.wfile.write(body)
 
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
         def log_message(self, *_: object) -> None:
             pass
 

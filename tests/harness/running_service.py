@@ -14,6 +14,7 @@ from driftgauge.config import Settings
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.rows import BaselineContract
+from driftgauge.kafka.login import Login
 from driftgauge.kafka.service import Service
 from driftgauge.telemetry.health import Health, Role
 from driftgauge.telemetry.metrics import Telemetry
@@ -91,6 +92,7 @@ class RunningService:
             self.settings,
             SPECS,
             DECODER,
+            login=Login(self.settings.kafka),
             descriptions=DESCRIPTIONS,
             roles={role: RoleTelemetry(self.telemetry, role, SHARDS) for role in roles},
             clock=SYSTEM_CLOCK,

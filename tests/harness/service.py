@@ -20,6 +20,7 @@ DRIFTGAUGE = ("-m", "driftgauge")
 REQUEST_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 120.0
 TAIL_LINES = 30
+PATHS = ("/metrics", "/livez", "/readyz", "/", "/api/v1/streams", "/api/v1/windows", "/api/v1/openapi.json")
 NO_CHAIN_FAULTS = {"gap": 0, "overlap": 0, "orphans": 0}
 
 
@@ -114,6 +115,14 @@ class ReplicaProcess:
             raise AssertionError(f"{path} was not answered: {error!r}\n{self.log_tail()}") from error
         finally:
             connection.close()
+
+    def shown(self) -> str:
+        """Return all that a stranger may see of the process: its answers, its log, its command line."""
+        answers = [str(self.get(path)) for path in PATHS]
+        command = Path(f"/proc/{self.pid}/cmdline")
+        return "\n".join(
+            [*answers, self._log.read_text(errors="replace"), command.read_text() if command.exists() else ""]
+        )
 
     def scrape(self) -> Scrape:
         status, text = self.get("/metrics")

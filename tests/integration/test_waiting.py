@@ -1,28 +1,16 @@
 """What the service waits for: it says so, and SIGTERM ends it in each of these states.
 
-For partitions that cannot be written to, see `test_unwritable`.
+For partitions that cannot be written to, see `test_unwritable`; for a refused login, `test_secured`.
 """
 
-import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import (
-    AclBindingFilter,
-    AclOperation,
-    AclPermissionType,
-    ResourcePatternType,
-    ResourceType,
-)
 
-from tests.harness.broker import Broker
 from tests.harness.case import SHARDS, Case
-from tests.harness.fixtures import running
-from tests.harness.internal_topics import AclCluster
 from tests.harness.node import HOST, free_ports
 from tests.harness.service import ReplicaProcess
 from tests.harness.topics import TIMEOUT_S
@@ -62,42 +50,8 @@ main()
 """
 
 
-@dataclass(frozen=True)
-class Listeners:
-    """The addresses of one broker: without a login, and with one."""
-
-    bootstrap: str
-    login: str
-
-    def kafka(self, password: str) -> dict[str, object]:
-        """Return the properties of a client that logs in."""
-        return {
-            "bootstrap.servers": self.login,
-            "security.protocol": "SASL_PLAINTEXT",
-            "sasl.mechanism": "PLAIN",
-            "sasl.username": "driftgauge",
-            "sasl.password": password,
-        }
-
-
-@pytest.fixture(scope="module")
-def listeners() -> Iterator[Listeners]:
-    login = f"{HOST}:{free_ports(1)[0]}"
-    settings = {
-        "listeners": f"LOGIN://{login}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,LOGIN:SASL_PLAINTEXT",
-        "inter.broker.listener.name": "PLAINTEXT",
-        "sasl.enabled.mechanisms": "PLAIN",
-        "listener.name.login.plain.sasl.jaas.config": (
-            "org.apache.kafka.common.security.plain.PlainLoginModule required user_driftgauge=right;"
-        ),
-    }
-    with running(lambda: Broker(settings=settings)) as broker:
-        yield Listeners(broker.bootstrap, login)
-
-
 @contextmanager
-def no_broker(case: Case, _: Listeners) -> Iterator[ReplicaProcess]:
+def no_broker(case: Case) -> Iterator[ReplicaProcess]:
     case.kafka = {"bootstrap.servers": f"{HOST}:{free_ports(1)[0]}"}
     case.write_config()
     with case.serve() as service:
@@ -106,16 +60,7 @@ def no_broker(case: Case, _: Listeners) -> Iterator[ReplicaProcess]:
 
 
 @contextmanager
-def wrong_password(case: Case, listeners: Listeners) -> Iterator[ReplicaProcess]:
-    case.kafka = listeners.kafka("wrong")
-    case.write_config()
-    with case.serve() as service:
-        service.wait_for_log("waiting for the cluster")
-        yield service
-
-
-@contextmanager
-def wrong_clock(case: Case, _: Listeners) -> Iterator[ReplicaProcess]:
+def wrong_clock(case: Case) -> Iterator[ReplicaProcess]:
     with case.serve(program=("-c", WRONG_CLOCK)) as service:
         assert "clock differs" in str(
             service.wait_for_log("session lost; the Kafka clients are replaced")["error"]
@@ -124,7 +69,7 @@ def wrong_clock(case: Case, _: Listeners) -> Iterator[ReplicaProcess]:
 
 
 @contextmanager
-def restoring(case: Case, _: Listeners) -> Iterator[ReplicaProcess]:
+def restoring(case: Case) -> Iterator[ReplicaProcess]:
     with case.serve_ready("a"):
         pass
     writer = case.producer(**{"transactional.id": case.name, "transaction.timeout.ms": 600_000})
@@ -139,7 +84,7 @@ def restoring(case: Case, _: Listeners) -> Iterator[ReplicaProcess]:
 
 
 @contextmanager
-def without_schema(case: Case, _: Listeners) -> Iterator[ReplicaProcess]:
+def without_schema(case: Case) -> Iterator[ReplicaProcess]:
     case.settings = {
         "inputs": {
             case.events_topic: {
@@ -159,17 +104,16 @@ def without_schema(case: Case, _: Listeners) -> Iterator[ReplicaProcess]:
 
 
 @contextmanager
-def without_topic(case: Case, _: Listeners) -> Iterator[ReplicaProcess]:
+def without_topic(case: Case) -> Iterator[ReplicaProcess]:
     case.delete(case.events_topic)
     with case.serve() as service:
         service.wait_for_log("waiting for topics to be created")
         yield service
 
 
-State = Callable[[Case, Listeners], AbstractContextManager[ReplicaProcess]]
+State = Callable[[Case], AbstractContextManager[ReplicaProcess]]
 STATES: list[State] = [
     no_broker,
-    wrong_password,
     wrong_clock,
     restoring,
     without_schema,
@@ -184,61 +128,25 @@ def publish(case: Case, value: bytes) -> None:
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_sigterm_ends_a_service_that_waits(tmp_path: Path, listeners: Listeners, state: State) -> None:
-    case = Case(tmp_path, listeners.bootstrap, partitions=2)
-    with state(case, listeners) as service:
+def test_sigterm_ends_a_service_that_waits(tmp_path: Path, bootstrap: str, state: State) -> None:
+    case = Case(tmp_path, bootstrap, partitions=2)
+    with state(case) as service:
         took_s = service.stop()
         _log.info("%s: ended %.1f s after SIGTERM", case.name, took_s)
         assert took_s < STOP_S
 
 
 @pytest.mark.parametrize("name", ["the consumer of the group", "the reader of"])
-def test_client_without_a_pulse_ends_the_process(tmp_path: Path, listeners: Listeners, name: str) -> None:
-    case = Case(tmp_path, listeners.bootstrap)
+def test_client_without_a_pulse_ends_the_process(tmp_path: Path, bootstrap: str, name: str) -> None:
+    case = Case(tmp_path, bootstrap)
     with case.serve(program=("-c", WITHOUT_PULSE.format(name=name))) as service:
         assert service.wait_for_exit(within_s=PATIENCE_S) == 1
         (entry,) = service.logged("a Kafka client is dead, so the process ends; nothing is lost")
         assert name in str(entry["client"])
 
 
-def test_frozen_interpreter_ends_the_process(tmp_path: Path, listeners: Listeners) -> None:
-    case = Case(tmp_path, listeners.bootstrap)
+def test_frozen_interpreter_ends_the_process(tmp_path: Path, bootstrap: str) -> None:
+    case = Case(tmp_path, bootstrap)
     with case.serve(program=("-c", FROZEN)) as service:
         assert service.wait_for_exit(within_s=PATIENCE_S) == 1
         assert "line 5 in <lambda>" in service.log_tail(), "the stacks of all threads"
-
-
-def test_failed_login_is_told_from_an_outage(tmp_path: Path, listeners: Listeners) -> None:
-    case = Case(tmp_path, listeners.bootstrap)
-    with wrong_password(case, listeners) as service:
-        entry = service.wait_for_log("waiting for the cluster")
-        assert "Invalid username or password" in str(entry["error"])
-        assert entry["reason"] == "_AUTHENTICATION"
-        status, body = service.get("/readyz")
-        assert status == 503
-        assert "Invalid username or password" in json.loads(body)["reasons"]["count"]
-        waiting = service.scrape().value("driftgauge_waiting", role="count", reason="_AUTHENTICATION")
-        assert waiting == 1
-    case.kafka = listeners.kafka("right")
-    case.write_config()
-    with case.serve() as service:
-        service.wait_until_ready()
-        assert service.scrape().total("driftgauge_waiting") == 0
-
-
-def test_missing_right_is_named_and_waited_for(tmp_path: Path, guarded: str) -> None:
-    case = Case(tmp_path, guarded)
-    topic = ResourceType.TOPIC, case.events_topic
-    AclCluster(guarded).set_rules(*topic, allow=[AclOperation.DESCRIBE])
-    reason = "TOPIC_AUTHORIZATION_FAILED"
-    with case.serve() as service:
-        service.wait_for(
-            "the reason",
-            lambda: service.scrape().total("driftgauge_waiting", role="count", reason=reason) == 1,
-        )
-        assert f"grant Read and Describe on the topic {case.events_topic}" in service.get("/readyz")[1]
-        rules = (ResourcePatternType.LITERAL, None, None, AclOperation.ANY, AclPermissionType.ANY)
-        case.admin.delete_acls([AclBindingFilter(*topic, *rules)])
-        service.wait_until_ready()
-        assert service.scrape().total("driftgauge_waiting") == 0
-        assert service.stop() < STOP_S

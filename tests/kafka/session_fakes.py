@@ -9,6 +9,7 @@ from confluent_kafka import TopicPartition
 
 from driftgauge.core.partition import Partition
 from driftgauge.errors import TransactionAborted
+from driftgauge.kafka.login import LoginWatch
 from driftgauge.kafka.session import Closed, Joining, Session
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.builders.clocks import ManualClock
@@ -125,12 +126,15 @@ class SessionHarness:
         self.clock = ManualClock()
         self.transaction = Mock()
         self.transaction.abort.side_effect = lambda bound_s: self.log.append("abort")
+        self.login = Mock(spec=LoginWatch)
+        self.login.needs_new_clients.return_value = False
         self.telemetry = Mock(spec=RoleTelemetry)
         self.session = Session(
             [TOPIC],
             self.worker,
             consumer=self.consumer,
             transaction=self.transaction,
+            login=self.login,
             telemetry=self.telemetry,
             clock=self.clock.clock,
         )

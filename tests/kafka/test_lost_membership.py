@@ -17,6 +17,7 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.partition import Partition
 from driftgauge.errors import TransactionAborted
 from driftgauge.kafka import client
+from driftgauge.kafka.login import Login, LoginWatch
 from driftgauge.kafka.session import Session
 from driftgauge.kafka.transaction import Transaction
 from driftgauge.telemetry.roles import RoleTelemetry
@@ -94,6 +95,7 @@ def run_member(bootstrap: str) -> None:
         RestartingWorker(consumer, transaction),
         consumer=consumer,
         transaction=transaction,
+        login=LoginWatch(Login({}), SYSTEM_CLOCK),
         telemetry=Mock(spec=RoleTelemetry),
         clock=SYSTEM_CLOCK,
     )

@@ -21,6 +21,7 @@ from driftgauge.errors import ClientLost, CodeError, TransactionAborted
 from driftgauge.events.decoder import Decoded
 from driftgauge.events.records import Records
 from driftgauge.kafka.dead_letters import DeadLetters
+from driftgauge.kafka.login import Login, LoginWatch
 from driftgauge.kafka.session import Session
 from driftgauge.kafka.transaction import Headers, State
 from driftgauge.records.partials import decode_part
@@ -283,6 +284,7 @@ def build_session(
         worker,
         consumer=consumer,
         transaction=transaction,
+        login=LoginWatch(Login({}), clock.clock),
         telemetry=telemetry,
         clock=clock.clock,
     )

@@ -67,6 +67,12 @@ def test_calls_of_the_worker_follow_polls_and_failures(harness, polls, errors, e
     assert harness.consumer.topics == [TOPIC]
 
 
+def test_session_that_needs_new_clients_hands_over(harness):
+    harness.login.needs_new_clients.side_effect = [False, True]
+    harness.poll(("a", {"assign": [FIRST]}), ("b", {}))
+    assert harness.run() == "assign 0 | process a | hand_over 0 | close"
+
+
 def test_states_and_deadline_of_a_hand_over(harness):
     states = []
     harness.telemetry.polled.side_effect = lambda: states.append(harness.session.state)

@@ -30,12 +30,12 @@ AWAY = make_error(KafkaError._TIMED_OUT, retriable=True)
 FENCED = make_error(KafkaError._FENCED, fatal=True)
 REFUSED = make_error(KafkaError.INVALID_PRODUCER_ID_MAPPING, txn_requires_abort=True)
 FOR_GOOD = r"{} failed for good \(why\) for the transactional id id; "
-AUTHORIZATION = (
-    KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-    KafkaError.GROUP_AUTHORIZATION_FAILED,
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
-    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-)
+AUTHORIZATION = {
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "check the client's rights",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "grant Read on the group ",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "check the client's rights",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "grant Write and Describe on the transactional id id",
+}
 # The step that fails and its errors, one a call; what is raised, with its text; and the state afterwards.
 # Only an unanswered commit has an unknown outcome.
 FAILURES = [
@@ -56,8 +56,8 @@ FAILURES = [
         )
     ),
     *(
-        (SEND, [make_error(code, **flags)], AuthorizationError, r"is not allowed \(why\); check the cl", None)
-        for code in AUTHORIZATION
+        (SEND, [make_error(code, **flags)], AuthorizationError, rf"is not allowed \(why\); {remedy}", None)
+        for code, remedy in AUTHORIZATION.items()
         for flags in ({}, {"fatal": True}, {"txn_requires_abort": True})
     ),
 ]
@@ -297,3 +297,14 @@ def test_stop_ends_the_waits_for_brokers():
     with pytest.raises(TransactionAborted):
         transaction.commit([TopicPartition("t", 0, 1)], 1_000)
     assert next(now_s) < 100
+
+
+def test_password_is_set_on_the_current_producer():
+    producer = FakeProducer()
+    producer.set_sasl_credentials = Mock()
+    transaction, _ = started(producer)
+    transaction.set_sasl_credentials("user", "changed")
+    producer.set_sasl_credentials.assert_called_once_with("user", "changed")
+    transaction.close()
+    transaction.set_sasl_credentials("user", "again")
+    producer.set_sasl_credentials.assert_called_once()

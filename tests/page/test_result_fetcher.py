@@ -10,6 +10,7 @@ import pytest
 from driftgauge.config.page import PageSettings
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka import client
+from driftgauge.kafka.login import Login
 from driftgauge.page.results import Results
 from driftgauge.page.results_reader import ResultReader
 from driftgauge.page.site import Site
@@ -60,7 +61,7 @@ def consumer(monkeypatch):
 def results(consumer, clock):
     """The results of 50 hours, none of which is in memory."""
     results = Results(REQUESTS)
-    results.source = ResultReader({}, TOPIC, results.receive, clock.clock, history_ms=0)
+    results.source = ResultReader(Login({}), TOPIC, results.receive, clock.clock, history_ms=0)
     for number, value in enumerate(VALUES):
         results.receive(value, partition=0, offset=number, published_ms=MONDAY_MS)
     return results

@@ -9,6 +9,7 @@ import pytest
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import BrokerError
 from driftgauge.kafka import client
+from driftgauge.kafka.login import Login
 from driftgauge.page.results_reader import ResultReader
 from tests.builders.clocks import DAY_MS, ManualClock
 from tests.harness.relay import Relay
@@ -41,7 +42,11 @@ class Received:
 @contextmanager
 def reading(cluster, receive, topic=None, *, clock=SYSTEM_CLOCK, history_ms=DAY_MS, **properties):
     reader = ResultReader(
-        {**cluster.properties, **properties}, topic or cluster.events, receive, clock, history_ms=history_ms
+        Login({**cluster.properties, **properties}),
+        topic or cluster.events,
+        receive,
+        clock,
+        history_ms=history_ms,
     )
     reader.start()
     try:

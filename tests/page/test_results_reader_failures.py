@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import KafkaError, TopicPartition
 
 from driftgauge.kafka import client
+from driftgauge.kafka.login import Login
 from driftgauge.page import results_reader
 from driftgauge.page.results_reader import ResultReader
 from tests.builders.messages import FakeMessage
@@ -100,7 +101,7 @@ def topic(monkeypatch, clock):
 
 @pytest.fixture
 def reader(topic, clock):
-    return ResultReader({}, TOPIC, topic.receive, clock.clock, history_ms=0)
+    return ResultReader(Login({}), TOPIC, topic.receive, clock.clock, history_ms=0)
 
 
 @pytest.fixture
@@ -165,3 +166,10 @@ def test_reader_goes_on_after_its_own_failure(topic, reader, pauses, warnings):
     assert "report the traceback" in logged.remedy
     assert str(logged.exc_info[1]) == "a mistake"
     assert pauses == [2]
+
+
+def test_changed_secret_makes_a_new_client_that_goes_on(topic, clock):
+    login = Login({}, lambda: {"client.id": "before" if len(topic.errors) < 3 else "after"})
+    reader = ResultReader(login, TOPIC, topic.receive, clock.clock, history_ms=0)
+    topic.read(reader, [record(5)], [], [])
+    assert topic.starts == [[0, 0], [6, 0]]

@@ -52,8 +52,8 @@ class Requeue:
             raise failure(
                 error.args[0],
                 "refused records cannot be sent back",
-                right=f"grant Read on group {self._group}, Write on the events topics and transactional id "
-                f"{self._id}",
+                right=f"grant Read on group {self._group}, Write on transactional id {self._id} and on "
+                f"{', '.join(sorted(self._sizes)) or 'the events topics'}",
                 remedy="check the brokers and run again: nothing is sent twice",
             ) from error
 

@@ -1,6 +1,9 @@
 """`driftgauge serve` and `driftgauge config check`."""
 
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -12,12 +15,13 @@ from driftgauge.cli.options import RECORDED, config_option, read_settings
 from driftgauge.cli.printing import json_option, print_json, print_report
 from driftgauge.cli.schedule import describe_schedule, report_schedule
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.errors import ConfigError
+from driftgauge.errors import ConfigError, DriftgaugeError
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.logs import configure_logging
 
 __all__ = ["config_group", "page_command", "serve_command"]
 
+_log = logging.getLogger(__name__)
 
 _NO_KAFKA = (
     "the configuration has no section kafka: replay, backtest, health and report on files work "
@@ -36,16 +40,42 @@ _NO_KAFKA = (
 )
 def serve_command(config_path: Path, role: str) -> None:
     """Run the service until SIGTERM: consume events, count, compare, export metrics."""
-    configure_logging(as_json=not sys.stderr.isatty())
-    serve(read_settings(config_path), tuple(Role) if role == "all" else (Role(role),))
+    with _logging():
+        serve(read_settings(config_path), tuple(Role) if role == "all" else (Role(role),))
 
 
 @click.command("page")
 @config_option
 def page_command(config_path: Path) -> None:
     """Serve the page alone until SIGTERM: what the window results of all streams say, for a browser."""
-    configure_logging(as_json=not sys.stderr.isatty())
-    serve_page(read_settings(config_path))
+    with _logging():
+        serve_page(read_settings(config_path))
+
+
+@contextmanager
+def _logging() -> Iterator[None]:
+    """Log in JSON, or as text to a terminal.
+
+    In JSON the last line is of level critical where an error ends the process, and says which. On a terminal
+    the error is printed as by every command.
+    """
+    as_json = not sys.stderr.isatty()
+    configure_logging(as_json=as_json)
+    try:
+        yield
+    except Exception as error:
+        if not as_json:
+            raise
+        is_expected = isinstance(error, DriftgaugeError)
+        _log.critical(
+            "the process ends because of an error",
+            extra={
+                "error": str(error) if is_expected else repr(error),
+                "remedy": "do what the error says" if is_expected else "report it with the traceback",
+            },
+            exc_info=None if is_expected else error,
+        )
+        sys.exit(error.exit_code if isinstance(error, DriftgaugeError) else 1)
 
 
 @click.group("config")

@@ -1,6 +1,6 @@
 """The configuration: one YAML file, overridden by the environment, validated as a whole."""
 
-from driftgauge.config.environment import ENV_PREFIX
+from driftgauge.config.environment import ENV_PREFIX, read_kafka_secrets
 from driftgauge.config.loading import load_settings
 from driftgauge.config.properties import is_secret
 from driftgauge.config.settings import HttpSettings, Settings, TopicSettings
@@ -15,4 +15,5 @@ __all__ = [
     "TopicSettings",
     "is_secret",
     "load_settings",
+    "read_kafka_secrets",
 ]

@@ -9,7 +9,7 @@ from pydantic_settings import EnvSettingsSource, NestedSecretsSettingsSource, Se
 from driftgauge.config.fields import Section
 from driftgauge.config.settings import Settings
 
-__all__ = ["ENV_PREFIX", "TextSource", "read_secrets"]
+__all__ = ["ENV_PREFIX", "TextSource", "read_kafka_secrets", "read_secrets"]
 
 ENV_PREFIX = "DRIFTGAUGE_"
 _SECRETS_DIR = f"{ENV_PREFIX}SECRETS_DIR"
@@ -66,3 +66,15 @@ def read_secrets(environ: Mapping[str, str]) -> tuple[Mapping[str, str | None], 
         problem = f"{_SECRETS_DIR}: {directory} is not a directory of readable files in UTF-8"
         return {}, [f"{problem} ({type(error).__name__})"]
     return source.env_vars, []
+
+
+def read_kafka_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the properties of Kafka clients that files of the secrets directory set, and no variable."""
+    files, _ = read_secrets(environ)
+    section = "kafka__"
+    variables = TextSource({name: text for name, text in environ.items() if name.startswith(ENV_PREFIX)})
+    return {
+        name.removeprefix(section): text
+        for name, text in TextSource(files).env_vars.items()
+        if name.startswith(section) and name not in variables.env_vars and text is not None
+    }

@@ -36,6 +36,7 @@ _CODE_PROPERTIES = frozenset(
     }
 )
 _REQUIRED_PROPERTIES = ("bootstrap.servers", "group.id")
+_TOKEN_ADDRESS = "sasl.oauthbearer.token.endpoint.url"  # noqa: S105 - the name of a property
 _SECRET_PROPERTY = re.compile(
     r"password|passphrase|secret|token|\.pem$|oauthbearer\.config|jaas|basic\.auth\.user\.info", re.IGNORECASE
 )
@@ -69,13 +70,20 @@ def code_faults(kafka: object) -> list[str]:
 
 
 def _kafka_faults(kafka: Mapping[str, object]) -> list[str]:
-    return [
+    faults = [
         *(f"{name} is missing" for name in _REQUIRED_PROPERTIES if not kafka.get(name)),
         *(
             f"{name} is set by driftgauge itself; leave it out"
             for name in sorted(_OWNED_PROPERTIES & set(kafka))
         ),
     ]
+    if "@" in str(kafka.get(_TOKEN_ADDRESS, "")):
+        # librdkafka logs this address.
+        faults.append(
+            f"{_TOKEN_ADDRESS} must hold no user and password; set sasl.oauthbearer.client.id and "
+            "sasl.oauthbearer.client.secret"
+        )
+    return faults
 
 
 def _registry_faults(properties: Mapping[str, object]) -> list[str]:

@@ -1,24 +1,37 @@
 """The errors for rights that the cluster denies, with the right that is missing."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Final
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AclOperation, AdminClient
 
 from driftgauge.errors import AuthorizationError, BrokerError
+from driftgauge.kafka.client import REQUEST_TIMEOUT_S
 
-__all__ = ["connection_refused", "missing_right", "reading_denied"]
+__all__ = ["TopicRight", "connection_refused", "missing_right", "missing_topic_rights", "reading_denied"]
+
+TopicRight = tuple[str, AclOperation]
+"""A topic, and an operation on it."""
 
 _LOGIN: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
 
 
-def missing_right(error: KafkaError, *, topic: str | None = None, group: str | None = None) -> str:
-    """Return the remedy for a denied read.
+def missing_right(
+    error: KafkaError,
+    *,
+    topic: str | None = None,
+    group: str | None = None,
+    transactional_id: str | None = None,
+) -> str:
+    """Return the remedy for what the cluster denies.
 
     Args:
         error: The error; its code is one of `calls.AUTHORIZATION`.
         topic: The topic that is read, if known.
         group: The consumer's group, if it has one.
+        transactional_id: The producer's transactional id, if it has one.
     """
     if error.code() in _LOGIN:
         return "check the login: sasl.* and ssl.* under kafka"
@@ -26,6 +39,8 @@ def missing_right(error: KafkaError, *, topic: str | None = None, group: str | N
         return f"grant Read on the group {group}"
     if error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED and topic:
         return f"grant Read and Describe on the topic {topic}"
+    if error.code() == KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED and transactional_id:
+        return f"grant Write and Describe on the transactional id {transactional_id}"
     return "check the client's rights"
 
 
@@ -36,6 +51,26 @@ def reading_denied(
     remedy = missing_right(error, topic=topic, group=group)
     message = f"this client is not allowed to read {what} ({error.str()}); {remedy}"
     return AuthorizationError(message, reason=error.name())
+
+
+def missing_topic_rights(admin: AdminClient, needed: Collection[TopicRight]) -> list[str]:
+    """Return those of the needed rights that the client lacks, as `Write on TOPIC` (KIP-430).
+
+    Nothing is said of a topic whose rights the cluster does not tell, such as one that it hides.
+    """
+    topics = TopicCollection(sorted({topic for topic, _ in needed}))
+    pending = admin.describe_topics(
+        topics, include_authorized_operations=True, request_timeout=REQUEST_TIMEOUT_S
+    )
+    held = {}
+    for topic, future in pending.items():
+        with suppress(KafkaException):
+            held[topic] = future.result().authorized_operations
+    return [
+        f"{operation.name.title()} on {topic}"
+        for topic, operation in needed
+        if held.get(topic) is not None and operation not in held[topic]
+    ]
 
 
 def connection_refused(errors: Sequence[KafkaError]) -> BrokerError | None:

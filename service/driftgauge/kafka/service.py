@@ -4,12 +4,12 @@ import faulthandler
 import gc
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import wait
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import ExitStack, contextmanager, suppress
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AclOperation
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
@@ -21,9 +21,10 @@ from driftgauge.kafka.calls import in_thread
 from driftgauge.kafka.clock import ClockGuard
 from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.dead_letters import DeadLetters
+from driftgauge.kafka.login import Login, LoginWatch
 from driftgauge.kafka.metadata import has_controller, message_limit, missing_topics
 from driftgauge.kafka.pulse import Pulse, expect_progress
-from driftgauge.kafka.rights import connection_refused
+from driftgauge.kafka.rights import TopicRight, connection_refused, missing_topic_rights
 from driftgauge.kafka.session import Session, Worker
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import TopicWatch
@@ -62,6 +63,7 @@ class Service:
         specs: Sequence[StreamSpec],
         decoder: Decoder,
         *,
+        login: Login,
         descriptions: Mapping[str, BaselineDescription],
         roles: Mapping[Role, RoleTelemetry],
         clock: Clock,
@@ -71,6 +73,7 @@ class Service:
         self._descriptions = descriptions
         self._specs = specs
         self._decoder = decoder
+        self._login = login
         self._roles = roles
         self._clock = clock
         self._stopping = stopping
@@ -78,7 +81,7 @@ class Service:
         # Transactions outlive sessions, so that a transactional id that stays busy is not used again.
         self._transactions = {
             role: Transaction(
-                partial(client.transactional_producer, settings.kafka),
+                self._make_producer,
                 f"driftgauge.{settings.group}.{name}.{role.value}",
                 clock,
                 group=_group(settings, role),
@@ -88,6 +91,9 @@ class Service:
         }
         self._pulses: set[Pulse] = set()  # of the clients of the sessions
         self._failure: BaseException | None = None
+
+    def _make_producer(self, transactional_id: str, on_error: Callable[[KafkaError], None]) -> Producer:
+        return client.transactional_producer(self._login.properties(), transactional_id, on_error)
 
     def run(self) -> None:
         """Serve until `stopping` is set.
@@ -138,10 +144,15 @@ class Service:
                 if self._clock.monotonic_s() - began_s > _HEALTHY_S:
                     pause_s = _FIRST_PAUSE_S
                 is_refused = isinstance(error, AuthorizationError)
-                telemetry.session_lost(str(error), pause_s, error.reason, is_refused=is_refused)
+                missing = self._missing_rights(role) if is_refused else []
+                why = "; ".join([str(error), *(f"missing: {right}" for right in missing)])
+                telemetry.session_lost(why, pause_s, error.reason, is_refused=is_refused)
                 if isinstance(error, TransactionAborted):
                     # The record that measures the clock was not delivered.
                     telemetry.unwritable(error.unwritable)
+            else:
+                # Nothing failed: the login needs new clients, or the service stops.
+                pause_s = _FIRST_PAUSE_S
             # Cycles of the error's frames keep failed clients alive, which later fence their successors.
             gc.collect()
             self._stopping.wait(pause_s)
@@ -171,7 +182,14 @@ class Service:
     def _prepare_topics(self) -> list[str]:
         """Return the events topics that are missing; create the output topics when none is."""
         errors: list[KafkaError] = []
-        admin = client.admin(self._settings.kafka, on_error=errors.append)
+        try:
+            admin = client.admin(self._login.properties(), on_error=errors.append)
+        except KafkaException as error:
+            message = (
+                f"no Kafka client can be made ({error.args[0].str()}); correct the files of secrets and "
+                "certificates, which were sound when the process started"
+            )
+            raise BrokerError(message) from error
         try:
             missing = missing_topics(admin, self._settings.topics.events)
             if not missing:
@@ -185,22 +203,46 @@ class Service:
             raise refusal from error
         return missing
 
+    def _missing_rights(self, role: Role) -> list[str]:
+        """Return the rights on topics that the role lacks; a denied transaction names no topic."""
+        names, partials = self._settings.topics, self._settings.partials_topic
+        changelog = self._settings.changelog_topic
+        needed: dict[Role, list[TopicRight]] = {
+            Role.COUNT: [
+                *((topic, AclOperation.READ) for topic in names.events),
+                (partials, AclOperation.WRITE),
+                (names.dead_letters, AclOperation.WRITE),
+            ],
+            Role.WINDOWS: [
+                (partials, AclOperation.READ),
+                (changelog, AclOperation.READ),
+                (changelog, AclOperation.WRITE),
+                (names.windows, AclOperation.WRITE),
+            ],
+        }
+        with suppress(KafkaException):
+            return missing_topic_rights(client.admin(self._login.properties()), needed[role])
+        return []
+
     @contextmanager
     def _session(self, role: Role, telemetry: RoleTelemetry) -> Iterator[Session]:
         """Yield a session with the clients and the worker of a role."""
         settings, clock = self._settings, self._clock
         with ExitStack() as stack:
-            admin = SharedAdmin(partial(client.admin, settings.kafka), clock)
+            login = LoginWatch(self._login, clock)
+            kafka = self._login.properties()
+            admin = SharedAdmin(lambda: client.admin(self._login.properties()), clock)
             group = _group(settings, role)
             pulse = Pulse(f"the consumer of the group {group}", clock.monotonic_s)
             pulses = {pulse}
             # Closing a client may stand still as well.
             stack.callback(self._pulses.difference_update, pulses)
             # Their records have no checksum of their own, so the client checks that of their batch.
-            internal: client.KafkaProperties = {"check.crcs": True, **settings.kafka}
-            read = settings.kafka if role is Role.COUNT else internal
+            internal: client.KafkaProperties = {"check.crcs": True, **kafka}
+            read = kafka if role is Role.COUNT else internal
             consumer = client.consumer(read, group, pulse.beat)
             transaction = self._transactions[role]
+            login.clients = [consumer, admin, transaction]
             stack.callback(transaction.close)
             transaction.start(_START_S)
             telemetry.polled()
@@ -237,6 +279,7 @@ class Service:
                 pulses.add(reader)
                 changelog = client.range_consumer(internal, reader.beat)
                 stack.callback(changelog.close)
+                login.clients.append(changelog)
                 worker = WindowWorker(
                     settings,
                     self._specs,
@@ -254,7 +297,13 @@ class Service:
                 each.beat()
             self._pulses.update(pulses)
             yield Session(
-                topics, worker, consumer=consumer, transaction=transaction, telemetry=telemetry, clock=clock
+                topics,
+                worker,
+                consumer=consumer,
+                transaction=transaction,
+                login=login,
+                telemetry=telemetry,
+                clock=clock,
             )
 
 

@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from driftgauge.clock import Clock
 from driftgauge.core.partition import Partition
 from driftgauge.errors import AuthorizationError, BrokerError, ClientLost, DriftgaugeError, TransactionAborted
+from driftgauge.kafka.login import LoginWatch
 from driftgauge.kafka.transaction import AUTHORIZATION, State, Transaction
 from driftgauge.telemetry.roles import RoleTelemetry
 
@@ -124,7 +125,7 @@ class Worker(Protocol):
 
 
 class Session:
-    """Joins a role's group and drives the worker until the session is stopped.
+    """Joins a role's group and drives the worker until the session is stopped, or needs new clients.
 
     Attributes:
         state: The session's state.
@@ -137,6 +138,7 @@ class Session:
         *,
         consumer: Consumer,
         transaction: Transaction,
+        login: LoginWatch,
         telemetry: RoleTelemetry,
         clock: Clock,
     ) -> None:
@@ -144,6 +146,7 @@ class Session:
         self._worker = worker
         self._consumer = consumer
         self._transaction = transaction
+        self._login = login
         self._telemetry = telemetry
         self._clock = clock
         self._assigned: set[Partition] = set()
@@ -152,7 +155,7 @@ class Session:
         self.state: SessionState = Joining()
 
     def run(self, stopping: threading.Event) -> None:
-        """Work until `stopping` is set, then commit and leave the group.
+        """Work until `stopping` is set, or the login needs new clients; then commit and leave the group.
 
         Raises:
             BrokerError: A new session is needed.
@@ -179,7 +182,7 @@ class Session:
                 self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
             polled = 0
-            while not stopping.is_set():
+            while not (stopping.is_set() or self._login.needs_new_clients()):
                 before, polled = polled, self._poll()
                 if polled < _BATCH:
                     stopping.wait(_GATHER_S if before < _BATCH else _REFILL_S)

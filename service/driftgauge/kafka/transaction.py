@@ -107,6 +107,10 @@ class Transaction:
         """When brokers appended the last transaction's first record to a topic with LogAppendTime."""
         return self._deliveries.append
 
+    def set_sasl_credentials(self, username: str, password: str) -> None:
+        """Use another user and password from the producer's next connection on."""
+        self._producer.set_sasl_credentials(username, password)
+
     def close(self) -> None:
         """Release the producer, even with an open transaction; `start` makes another."""
         self._state = State.LOST
@@ -377,7 +381,7 @@ class Transaction:
         cause: KafkaError = error.args[0]
         was_open = self._state is State.OPEN
         if cause.code() in AUTHORIZATION:
-            raise call_denied(name, self.producer, cause) from error
+            raise call_denied(name, self.producer, cause, group=self._group) from error
         # In a failed transaction `produce` reports only the wrong state.
         has_failed = cause.txn_requires_abort() or (name == "produce" and cause.code() == KafkaError._STATE)
         if not was_open or cause.fatal() or not has_failed:

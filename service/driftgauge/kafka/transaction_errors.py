@@ -5,6 +5,7 @@ from typing import Final
 from confluent_kafka import KafkaError
 
 from driftgauge.errors import AuthorizationError, ClientLost, TransactionAborted
+from driftgauge.kafka.rights import missing_right
 
 __all__ = ["call_denied", "call_failed", "call_refused", "membership_lost"]
 
@@ -16,13 +17,12 @@ _FENCED: Final = (
 _FAILED: Final = "a new producer replaces this one; if this repeats, check the brokers"
 
 
-def call_denied(call: str, transactional_id: str, cause: KafkaError) -> AuthorizationError:
-    """Return the error of a call that the cluster denies."""
-    return AuthorizationError(
-        f"{call} is not allowed ({cause.str()}); check the client's rights: Write and Describe on the "
-        f"transactional id {transactional_id}, Write on the topics, Read on the group",
-        reason=cause.name(),
-    )
+def call_denied(
+    call: str, transactional_id: str, cause: KafkaError, *, group: str | None = None
+) -> AuthorizationError:
+    """Return the error of a call that the cluster denies; `group` is that of the offsets."""
+    remedy = missing_right(cause, group=group, transactional_id=transactional_id)
+    return AuthorizationError(f"{call} is not allowed ({cause.str()}); {remedy}", reason=cause.name())
 
 
 def call_failed(call: str, transactional_id: str, cause: KafkaError) -> ClientLost:

@@ -11,8 +11,9 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from driftgauge.clock import Clock
 from driftgauge.errors import BrokerError
 from driftgauge.kafka import client
-from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties
+from driftgauge.kafka.client import REQUEST_TIMEOUT_S
 from driftgauge.kafka.intake import sort_messages
+from driftgauge.kafka.login import Login
 from driftgauge.kafka.metadata import failure
 
 __all__ = ["ResultFetcher"]
@@ -50,9 +51,9 @@ class _RecentValues:
 class ResultFetcher:
     """Reads records by their offsets, without a consumer group; several threads may ask."""
 
-    def __init__(self, properties: KafkaProperties, topic: str, clock: Clock) -> None:
+    def __init__(self, login: Login, topic: str, clock: Clock) -> None:
         """Read records of a topic; the first read connects."""
-        self._properties = properties
+        self._login = login
         self._topic = topic
         self._clock = clock
         self._recent = _RecentValues()
@@ -110,7 +111,7 @@ class ResultFetcher:
 
     def _fetch(self, partition: int, offset: int) -> bytes | None:
         if self._consumer is None:
-            self._consumer = client.range_consumer(self._properties)
+            self._consumer = client.range_consumer(self._login.properties())
         at = TopicPartition(self._topic, partition, offset)
         try:
             first, end = self._consumer.get_watermark_offsets(at, timeout=REQUEST_TIMEOUT_S)

@@ -13,6 +13,7 @@ from driftgauge.kafka import client
 from driftgauge.kafka.calls import AUTHORIZATION, CLIENT_ERROR_REMEDY
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties
 from driftgauge.kafka.intake import sort_messages
+from driftgauge.kafka.login import Login, LoginWatch
 from driftgauge.kafka.metadata import failure
 from driftgauge.kafka.rights import reading_denied
 from driftgauge.page.result_fetcher import ResultFetcher
@@ -53,14 +54,12 @@ class ResultReader:
         has_caught_up: Whether everything that the topic held at the start has been read.
     """
 
-    def __init__(
-        self, properties: KafkaProperties, topic: str, receive: Receiver, clock: Clock, *, history_ms: int
-    ) -> None:
+    def __init__(self, login: Login, topic: str, receive: Receiver, clock: Clock, *, history_ms: int) -> None:
         """Read records that are at most `history_ms` old at the start, and all later ones."""
         self.topic = topic
         self.error: str | None = None
         self.has_caught_up = False
-        self._properties = properties
+        self._login = login
         self._receive = receive
         self._clock = clock
         self._since_ms = max(clock.wall_ms() - history_ms, 0)
@@ -68,7 +67,7 @@ class ResultReader:
         self._at_end: set[int] = set()
         self._failing: type[Exception] | None = None
         self._pause_s = _PAUSE_S
-        self._fetcher = ResultFetcher(properties, topic, clock)
+        self._fetcher = ResultFetcher(login, topic, clock)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="page", daemon=True)
 
@@ -105,8 +104,11 @@ class ResultReader:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                with closing(client.groupless_consumer({**self._properties, **BOUNDS})) as consumer:
-                    self._read(consumer)
+                watch = LoginWatch(self._login, self._clock)
+                properties = {**self._login.properties(), **BOUNDS}
+                with closing(client.groupless_consumer(properties)) as consumer:
+                    watch.clients.append(consumer)
+                    self._read(consumer, watch)
             except Exception as error:  # noqa: BLE001 - the thread goes on, or the page would grow old unseen
                 self._fail(error)
                 self._stopping.wait(self._pause_s)
@@ -130,11 +132,12 @@ class ResultReader:
                 exc_info=None if is_expected else error,
             )
 
-    def _read(self, consumer: Consumer) -> None:
+    def _read(self, consumer: Consumer, login: LoginWatch) -> None:
+        """Read until the reader stops, or the login needs a new client."""
         refreshed_s: float | None = None
         partitions = 0
         self._at_end.clear()
-        while not self._stopping.is_set():
+        while not (self._stopping.is_set() or login.needs_new_clients()):
             now_s = self._clock.monotonic_s()
             if refreshed_s is None or now_s - refreshed_s > _REFRESH_S:
                 found = self._count_partitions(consumer)

@@ -14,6 +14,7 @@ from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.errors import InputError
+from driftgauge.kafka.login import Login
 from driftgauge.page.result_fetcher import ResultFetcher
 from driftgauge.page.results import Results
 from driftgauge.progress import Track, ignore_progress
@@ -130,7 +131,7 @@ def topic_results(settings: Settings, clock: Clock, track: Track = ignore_progre
         BrokerError: The cluster does not answer.
     """
     topic, now_ms = settings.topics.windows, clock.wall_ms()
-    with closing(ResultFetcher(settings.kafka, topic, clock)) as fetcher:
+    with closing(ResultFetcher(Login(settings.kafka), topic, clock)) as fetcher:
         receiver = _Receiver(settings, _Whole(topic, fetcher.fetch))
         since_ms = now_ms - settings.page.history
         with TopicRange(settings.kafka, topic, since_ms, now_ms + _AHEAD_MS, track) as span:

@@ -1,0 +1,135 @@
+"""How Kafka clients log in, as the files of secrets and certificates have it now."""
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Protocol
+
+from driftgauge.clock import Clock
+from driftgauge.files import open_regular
+from driftgauge.kafka.client import KafkaProperties, property_problems
+
+__all__ = ["Login", "LoginClient", "LoginWatch"]
+
+_log = logging.getLogger(__name__)
+
+# Kubernetes itself renews the files of a Secret only once a minute.
+_INTERVAL_S: Final = 10.0
+# A client reads these files when it is made.
+_FILE: Final = re.compile(r"ssl\.(?:ca|certificate|crl|key|keystore)\.location")
+_PASSWORD: Final = ("sasl.username", "sasl.password")
+
+
+class LoginClient(Protocol):
+    """A Kafka client, or what holds some."""
+
+    def set_sasl_credentials(self, username: str, password: str, /) -> None:
+        """Use another user and password from the next connection on."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginState:
+    """What clients log in with.
+
+    Attributes:
+        properties: The properties of clients.
+        contents: The content of each file that a property names.
+    """
+
+    properties: KafkaProperties = field(repr=False)
+    contents: Mapping[str, bytes] = field(repr=False)
+
+    @property
+    def password(self) -> tuple[str, str]:
+        """User and password; empty without one."""
+        username, password = (str(self.properties.get(name, "")) for name in _PASSWORD)
+        return username, password
+
+    def differs_in_password_only(self, other: "LoginState") -> bool:
+        """Return whether two different states have all the rest in common."""
+        ours, theirs = (
+            {name: value for name, value in state.properties.items() if name not in _PASSWORD}
+            for state in (self, other)
+        )
+        return (ours, self.contents) == (theirs, other.contents)
+
+
+class Login:
+    """The properties of Kafka clients; some come from files, which change while the process runs."""
+
+    def __init__(
+        self, properties: KafkaProperties, read_secrets: Callable[[], KafkaProperties] = dict
+    ) -> None:
+        """Start with these properties; `read_secrets` returns those that files set now."""
+        self._properties = properties
+        self._read_secrets = read_secrets
+
+    def properties(self) -> KafkaProperties:
+        """Return the properties for a client that is made now."""
+        # What can no longer be read stays as it was.
+        self._properties = {**self._properties, **self._read_secrets()}
+        return self._properties
+
+    def read(self) -> LoginState:
+        """Return the properties and the contents of the files that they name."""
+        properties = self.properties()
+        files = {name: Path(str(value)) for name, value in properties.items() if _FILE.fullmatch(name)}
+        return LoginState(properties, {name: _content(file) for name, file in files.items()})
+
+
+class LoginWatch:
+    """Notices changed secrets and certificates while the clients of a session run.
+
+    A running client uses another password from its next connection on. Everything else it reads when it is
+    made.
+
+    Attributes:
+        clients: The clients that a changed password is set on.
+    """
+
+    def __init__(self, login: Login, clock: Clock) -> None:
+        """Begin before the clients are made, so that no change is missed."""
+        self.clients: list[LoginClient] = []
+        self._login = login
+        self._clock = clock
+        self._read_s = clock.monotonic_s()
+        self._used = self._refused = login.read()
+
+    def needs_new_clients(self) -> bool:
+        """Set a changed password on the clients; return whether another change needs new clients.
+
+        A change that no client accepts is logged, and the clients keep what they have.
+        """
+        now_s = self._clock.monotonic_s()
+        if now_s - self._read_s < _INTERVAL_S:
+            return False
+        self._read_s = now_s
+        found = self._login.read()
+        if found in (self._used, self._refused):
+            return False
+        if found.differs_in_password_only(self._used):
+            for client in self.clients:
+                client.set_sasl_credentials(*found.password)
+            self._used = self._refused = found
+            _log.info("the password for Kafka changed; the running clients log in with it from now on")
+            return False
+        if problems := property_problems(found.properties):
+            self._refused = found
+            _log.error(
+                "the changed secrets or certificates for Kafka cannot be used; the former ones stay in use",
+                extra={"problems": problems, "remedy": "correct the files"},
+            )
+            return False
+        _log.info("secrets or certificates for Kafka changed; new clients replace the running ones")
+        return True
+
+
+def _content(file: Path) -> bytes:
+    """Return a file's content; nothing for a folder of authorities, and for a file that cannot be read."""
+    try:
+        with open_regular(file) as opened:
+            return opened.read()
+    except OSError:
+        return b""

@@ -1,0 +1,246 @@
+"""Each kind of login on a real broker, with the documented rights alone: counting, changes, refusals."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    ResourceType,
+)
+
+from tests.harness.case import HOUR_MS, START_MS, Case, make_events
+from tests.harness.secured import (
+    PASSWORD,
+    USER,
+    SecuredBroker,
+    TokenEndpoint,
+    documented_rights,
+    make_certificate,
+    secured_broker,
+    token_endpoint,
+)
+from tests.harness.service import ReplicaProcess
+from tests.harness.topics import TIMEOUT_S
+
+pytestmark = pytest.mark.stack
+
+CHANGED = "planted-change"
+SET = "the password for Kafka changed; the running clients log in with it from now on"
+# Usually less than 5 s.
+STOP_S = 15.0
+LOST = "session lost; the Kafka clients are replaced"
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
+    with secured_broker(tmp_path_factory.mktemp("broker")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def endpoint() -> Iterator[TokenEndpoint]:
+    with token_endpoint(PASSWORD) as endpoint:
+        yield endpoint
+
+
+class SecuredCase(Case):
+    """A case with the documented rights alone, whose secrets are files."""
+
+    def __init__(self, folder: Path, broker: SecuredBroker, listener: str, secrets: dict[str, str]) -> None:
+        super().__init__(folder, broker.bootstrap, partitions=2, kafka=broker.kafka(listener))
+        self.rights = documented_rights(self)
+        self.grant(*self.rights)
+        self.secrets = folder / "secrets"
+        self.secrets.mkdir()
+        self.put(secrets)
+        self.environ = {"DRIFTGAUGE_SECRETS_DIR": str(self.secrets)}
+        self._hours = 0
+
+    def put(self, secrets: dict[str, str]) -> None:
+        """Write secrets, by the names of properties."""
+        for name, text in secrets.items():
+            (self.secrets / f"kafka__{name}").write_text(text)
+
+    def grant(self, *rights: AclBinding) -> None:
+        for future in self.admin.create_acls(list(rights)).values():
+            future.result(TIMEOUT_S)
+
+    def revoke(self, right: AclBinding) -> None:
+        kind = right.restype, right.name, right.resource_pattern_type
+        found = AclBindingFilter(*kind, right.principal, "*", right.operation, AclPermissionType.ANY)
+        self.admin.delete_acls([found])[found].result(TIMEOUT_S)
+
+    def publish_hour(self) -> None:
+        """Publish the events of the next hour, and a record that becomes a dead letter."""
+        start_ms = START_MS + self._hours * HOUR_MS
+        self._hours += 1
+        self.publish(make_events("alpha", 20, start_ms=start_ms, span_ms=HOUR_MS, seed=self._hours))
+        producer = self.producer()
+        producer.produce(self.events_topic, b"no event")
+        assert producer.flush(TIMEOUT_S) == 0
+
+    def end(self, service: ReplicaProcess) -> None:
+        """Stop a service that waits for nothing; no secret may show."""
+        assert service.scrape().total("driftgauge_waiting") == 0
+        assert "planted" not in service.shown()
+        service.stop()
+
+    def count_hour(self, service: ReplicaProcess) -> None:
+        """Publish an hour, and wait until its events are counted."""
+        before = service.counted()
+        self.publish_hour()
+        service.wait_for("the hour to be counted", lambda: service.counted() >= before + 20)
+
+
+def restores(service: ReplicaProcess) -> int:
+    """Return how many restores of shards are logged."""
+    return sum(entry["role"] == "windows" for entry in service.logged("restored"))
+
+
+def not_ready_because(service: ReplicaProcess, text: str, reason: str = "_AUTHENTICATION") -> None:
+    """Wait until `/readyz` says this text, and the metric this reason."""
+
+    def reasons() -> str:
+        return " ".join(json.loads(service.get("/readyz")[1]).get("reasons", {}).values())
+
+    def waiting() -> float:
+        return service.scrape().total("driftgauge_waiting", reason=reason)
+
+    service.wait_for(lambda: f"{text!r} in {reasons()!r}", lambda: text in reasons() and waiting() > 0)
+
+
+def test_plain_login_counts_and_shows_its_results_with_the_documented_rights(
+    tmp_path: Path, broker: SecuredBroker
+) -> None:
+    case = SecuredCase(tmp_path, broker, "PLAIN", {"sasl.username": USER, "sasl.password": PASSWORD})
+    with case.serve(settings=case.environ) as service:
+        service.wait_until_ready()
+        for _ in range(3):
+            case.count_hour(service)
+        service.wait_for(
+            "the page to show a window",
+            lambda: bool(json.loads(service.get("/api/v1/windows?stream=alpha")[1]).get("windows")),
+        )
+        assert len(case.dead_letters()) == 3
+        case.end(service)
+
+
+def test_changed_password_is_set_on_the_running_clients(tmp_path: Path, broker: SecuredBroker) -> None:
+    broker.set_scram_password(PASSWORD)
+    case = SecuredCase(tmp_path, broker, "SCRAM", {"sasl.username": USER, "sasl.password": "planted-wrong"})
+    case.settings = {"page": {"enabled": False}}
+    case.write_config()
+    with case.serve(settings=case.environ) as service, case.serve(settings=case.environ) as stopped:
+        for each in (service, stopped):
+            not_ready_because(each, "Authentication failed")
+        assert stopped.stop() < STOP_S
+        case.put({"sasl.password": PASSWORD})
+        service.wait_until_ready()
+        case.count_hour(service)
+        case.put({"sasl.password": CHANGED})
+        service.wait_for("both roles to set the password", lambda: len(service.logged(SET)) == 2)
+        broker.set_scram_password(CHANGED)
+        lost = len(service.logged(LOST))
+        broker.broker.restart()
+        case.count_hour(service)
+        # The shard that another replica has for a moment is restored after it.
+        with case.serve(settings=case.environ) as another:
+            another.wait_for("a shard", lambda: another.assigned_shards() == 1)
+            before = restores(service)
+            another.stop()
+        service.wait_for("the shard to be restored", lambda: restores(service) > before)
+        assert len(service.logged(LOST)) == lost
+        case.end(service)
+
+
+def test_changed_certificate_begins_the_session_again(tmp_path: Path, broker: SecuredBroker) -> None:
+    authority = broker.folder / "ca.pem"
+    file, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+    case = SecuredCase(tmp_path, broker, "TLS", {"ssl.key.password": "planted-key"})
+    case.kafka = {**case.kafka, "ssl.certificate.location": str(file), "ssl.key.location": str(key)}
+    case.write_config()
+
+    def install(name: str) -> None:
+        made = make_certificate(tmp_path, name, authority, "planted-key")
+        made.rename(file)
+        made.with_suffix(".key").rename(key)
+
+    install(USER)
+    with case.serve(settings=case.environ) as service:
+        service.wait_until_ready()
+        case.count_hour(service)
+        file.write_text("no certificate")
+        refused = service.wait_for_log(
+            "the changed secrets or certificates for Kafka cannot be used; the former ones stay in use"
+        )
+        assert "ssl.certificate.location" in str(refused["problems"])
+        case.count_hour(service)
+        # Only the new certificate has rights.
+        install("another")
+        case.grant(*documented_rights(case, "another"))
+        service.wait_for_log(
+            "secrets or certificates for Kafka changed; new clients replace the running ones"
+        )
+        for right in case.rights:
+            case.revoke(right)
+        for _ in range(2):
+            case.count_hour(service)
+        case.end(service)
+
+
+def test_tokens_are_renewed_and_a_refused_one_is_named_and_waited_for(
+    tmp_path: Path, broker: SecuredBroker, endpoint: TokenEndpoint
+) -> None:
+    case = SecuredCase(tmp_path, broker, "OAUTH", {"sasl.oauthbearer.client.secret": PASSWORD})
+    case.kafka = {
+        **case.kafka,
+        "sasl.oauthbearer.method": "oidc",
+        "sasl.oauthbearer.token.endpoint.url": endpoint.url,
+        "sasl.oauthbearer.client.id": USER,
+    }
+    case.write_config()
+    endpoint.lifetime_s = 6.0
+    endpoint.scope = "another"
+    with case.serve(settings=case.environ) as service:
+        not_ready_because(service, "insufficient_scope")
+        endpoint.scope = "kafka"
+        service.wait_until_ready()
+        lost, given = len(service.logged(LOST)), endpoint.given
+        service.wait_for("tokens to expire", lambda: endpoint.given > given + 12)
+        case.count_hour(service)
+        assert len(service.logged(LOST)) == lost
+        endpoint.secret = CHANGED
+        not_ready_because(service, "unknown client or secret")
+        case.put({"sasl.oauthbearer.client.secret": CHANGED})
+        service.wait_until_ready()
+        case.count_hour(service)
+        case.end(service)
+
+
+def test_each_missing_right_is_named_with_its_resource(tmp_path: Path, broker: SecuredBroker) -> None:
+    case = SecuredCase(tmp_path, broker, "PLAIN", {"sasl.username": USER, "sasl.password": PASSWORD})
+    case.settings = {"page": {"enabled": False}}
+    case.write_config()
+    rights = {(right.restype, right.name, right.operation): right for right in case.rights}
+    topic, ids, internal = ResourceType.TOPIC, ResourceType.TRANSACTIONAL_ID, f"driftgauge.{case.name}."
+    read, write = AclOperation.READ, AclOperation.WRITE
+    with case.serve("a", settings=case.environ) as service:
+        service.wait_until_ready()
+        for resource, named in (
+            ((topic, case.events_topic, read), f"topic {case.events_topic}"),
+            ((topic, internal, write), f"missing: Write on {case.changelog_topic}"),
+            ((topic, case.windows_topic, write), f"missing: Write on {case.windows_topic}"),
+            ((ResourceType.GROUP, case.name, read), f"grant Read on the group {case.name}"),
+            ((ids, internal, write), f"grant Write and Describe on the transactional id {internal}a."),
+        ):
+            case.revoke(rights[resource])
+            case.publish_hour()
+            not_ready_because(service, named, f"{resource[0].name}_AUTHORIZATION_FAILED")
+            case.grant(rights[resource])
+            service.wait_until_ready()
+        case.end(service)

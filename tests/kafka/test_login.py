@@ -1,0 +1,109 @@
+"""Changed secrets and certificates: what is set on running clients, what needs new ones, what is refused."""
+
+import logging
+import threading
+from unittest.mock import Mock, call
+
+import pytest
+
+from driftgauge.kafka.login import Login, LoginWatch
+from driftgauge.kafka.service import Service
+from driftgauge.telemetry.health import Role
+from driftgauge.telemetry.roles import RoleTelemetry
+from tests.harness.running_service import build_settings
+
+BEFORE = {"sasl.username": "user", "sasl.password": "before", "sasl.oauthbearer.client.secret": "before"}
+
+
+@pytest.fixture
+def secrets():
+    return dict(BEFORE)
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    path = tmp_path / "client.pem"
+    path.write_text("before")
+    return path
+
+
+@pytest.fixture
+def running():
+    return Mock()
+
+
+@pytest.fixture
+def watch(secrets, certificate, running, clock):
+    login = Login({"ssl.certificate.location": str(certificate)}, lambda: dict(secrets))
+    watch = LoginWatch(login, clock.clock)
+    watch.clients.append(running)
+
+    def look(after_s=10):
+        clock.advance(after_s)
+        return watch.needs_new_clients()
+
+    return look
+
+
+def test_changed_password_is_set_once_on_running_clients(watch, secrets, running):
+    assert not watch()
+    secrets["sasl.password"] = "after"
+    assert not watch(9)
+    assert running.mock_calls == []
+    assert not watch(1)
+    assert not watch()
+    # What can no longer be read is no change.
+    secrets.clear()
+    assert not watch()
+    assert running.set_sasl_credentials.call_args_list == [call("user", "after")]
+
+
+def test_other_change_needs_new_clients(watch, secrets, certificate, running):
+    secrets["sasl.oauthbearer.client.secret"] = secrets["sasl.password"] = "after"
+    assert watch()
+    secrets |= BEFORE
+    assert not watch()
+    certificate.write_text("after")
+    assert watch()
+    assert running.mock_calls == []
+
+
+def test_change_that_no_client_accepts_is_logged_once_and_not_used(watch, secrets, caplog):
+    caplog.set_level(logging.ERROR)
+    secrets["security.protocol"] = "ssl"
+    assert not watch()
+    assert not watch()
+    (record,) = caplog.records
+    assert "ssl.certificate.location" in str(record.problems)
+    secrets["security.protocol"] = "sasl_plaintext"
+    secrets["sasl.mechanism"] = "PLAIN"
+    assert watch()
+
+
+def test_certificate_that_cannot_be_read_is_a_change(watch, certificate):
+    certificate.unlink()
+    assert watch()
+
+
+def test_service_waits_while_no_client_can_be_made(certificate, clock):
+    kafka = {
+        "bootstrap.servers": "127.0.0.1:1",
+        "group.id": "g",
+        "security.protocol": "ssl",
+        "ssl.certificate.location": str(certificate),
+    }
+    telemetry, stopping = Mock(spec=RoleTelemetry), threading.Event()
+    telemetry.waits.side_effect = lambda *_: stopping.set()
+    service = Service(
+        build_settings(kafka, windows="windows", letters="letters", events="events"),
+        [],
+        Mock(),
+        login=Login(kafka),
+        descriptions={},
+        roles={Role.COUNT: telemetry},
+        clock=clock.clock,
+        stopping=stopping,
+    )
+    service.run()
+    _, error, _ = telemetry.waits.call_args.args
+    assert "ssl.certificate.location" in error
