@@ -5,7 +5,7 @@ This module does not import Protobuf, so that paths work without the extra.
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from operator import attrgetter
+from operator import attrgetter, methodcaller
 from typing import Any
 
 from driftgauge.events.rejection import EventError, Reason
@@ -18,9 +18,11 @@ _TYPES = 4_096
 
 
 def field_getter(value_type: type, name: str) -> Callable[[Any], object]:
-    """Return the function that gets a field of the values of a type: a message's, else None."""
+    """Return the function that gets a field of the values of a type: a message's or mapping's, else None."""
     descriptor: Any = getattr(value_type, "DESCRIPTOR", None)
-    return _get_nothing if descriptor is None else message_field_getter(descriptor, name)
+    if descriptor is None:
+        return methodcaller("get", name) if issubclass(value_type, Mapping) else _get_nothing
+    return message_field_getter(descriptor, name)
 
 
 def message_field_getter(descriptor: Any, name: str) -> Callable[[Any], object]:
