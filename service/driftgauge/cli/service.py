@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from driftgauge.app import check, serve, serve_page
-from driftgauge.cli.inspection import inspect
+from driftgauge.cli.events import inspect
 from driftgauge.cli.memory import memory_bytes
 from driftgauge.cli.options import RECORDED, config_option, read_settings
 from driftgauge.cli.printing import json_option, print_json, print_report
