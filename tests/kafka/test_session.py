@@ -43,6 +43,15 @@ POLLED = 2
 # Enough polls without a failure to read all records after the longest series of failures.
 QUIET_POLLS = 40
 POLL_S = 0.6
+# The callbacks of a poll and their partitions.
+CALLBACKS: dict[str, list[tuple[str, list[Partition]]]] = {
+    "revoke": [("revoke", PARTITIONS[:1]), ("assign", PARTITIONS[:1])],
+    "lost": [("lost", PARTITIONS[:1]), ("assign", PARTITIONS[:1])],
+    "lost, revoke": [("lost", PARTITIONS[:1]), ("revoke", PARTITIONS[1:]), ("assign", PARTITIONS)],
+    "all revoked": [("revoke", PARTITIONS)],
+    "all lost": [("lost", PARTITIONS)],
+    "lost, all revoked": [("lost", PARTITIONS[:1]), ("revoke", PARTITIONS[1:])],
+}
 
 
 class Stopping(threading.Event):
@@ -103,15 +112,8 @@ class SimulatedConsumer:
         self._clock.advance(0.0 if event == "quick" else POLL_S)
         # The client may have taken messages from its queue before it runs a callback in the same call.
         messages = self._pop()
-        if event in {"revoke", "lost"}:
-            self._call(event, PARTITIONS[:1])
-            self._call("assign", PARTITIONS[:1])
-        elif event == "revoke all":
-            self._call("revoke", PARTITIONS)
-        elif event == "lost, revoke":
-            self._call("lost", PARTITIONS[:1])
-            self._call("revoke", PARTITIONS[1:])
-            self._call("assign", PARTITIONS)
+        for name, partitions in CALLBACKS.get(event, ()):
+            self._call(name, partitions)
         return messages
 
     def incremental_assign(self, partitions: Sequence[TopicPartition]) -> None:
@@ -142,6 +144,7 @@ class SimulatedConsumer:
 
     def close(self) -> None:
         self._call("revoke", PARTITIONS)
+        assert not self._positions, "a partition is read that is not assigned any more"
 
     def _call(self, name: str, partitions: Iterable[Partition]) -> None:
         self._callbacks[name](self, [TopicPartition(*partition) for partition in partitions])
@@ -180,9 +183,11 @@ class SimulatedTransaction:
         self.failures: list[str | Exception] = []
         self.failed_starts: list[int] = []
         self._starts_to_fail = 0
+        self.bounds_s: list[float] = []
+        self.bound_members = 0
 
     def bind(self, consumer: object) -> None:
-        pass
+        self.bound_members += 1
 
     def start(self, bound_s: float) -> None:
         self.state = State.LOST
@@ -208,6 +213,7 @@ class SimulatedTransaction:
 
     def commit(self, offsets: Sequence[TopicPartition], bound_s: float) -> None:
         sent = self._sent
+        self.bounds_s.append(bound_s)
 
         def take_effect() -> None:
             self._log.parts += [value for topic, value, _ in sent if topic != LETTERS]
@@ -257,7 +263,7 @@ class FailingDecoder:
 
 
 class Simulation:
-    """What sessions read and commit.
+    """The simulated clients of sessions that run one after another.
 
     Attributes:
         events: What the next polls bring; after the last one the session is stopped.
@@ -266,7 +272,7 @@ class Simulation:
 
     def __init__(
         self,
-        events: Sequence[str | Exception] = (),
+        events: Sequence[str | Exception],
         failures: Sequence[str | Exception] = (),
         failed_starts: Sequence[int] = (),
         fails_at: Collection[Place] = (),
@@ -390,10 +396,11 @@ def test_failed_abort_of_lost_partitions_ends_session() -> None:
         simulation.run_session()
 
 
+@pytest.mark.parametrize("polls", [["quiet"], ["quiet", "revoke"]])
 @pytest.mark.parametrize("failure", ["abort", "no offsets", "unknown, aborted"])
-def test_five_failures_in_a_row_end_session(failure: str) -> None:
+def test_five_failures_in_a_row_end_session(failure: str, polls: Sequence[str]) -> None:
     for failures in ([failure] * 5, [*[failure] * 4, "none", *[failure] * 5]):
-        simulation = Simulation(["quiet"] * QUIET_POLLS, failures)
+        simulation = Simulation(polls * QUIET_POLLS, failures)
         with pytest.raises(ClientLost, match="5 transactions in a row failed, the last because "):
             simulation.run_session()
         assert simulation.transaction.failures == []
@@ -404,10 +411,32 @@ def test_unknown_commit_unsettled_for_a_minute_ends_session() -> None:
     with pytest.raises(ClientLost, match="init_transactions was not answered"):
         simulation.run_session()
     assert 60 < POLL_S * (1_000 - len(simulation.events)) < 70
+    assert simulation.telemetry.aborted.call_count == 1
+
+
+@pytest.mark.parametrize(
+    ("event", "failures", "revoked"),
+    [
+        ("revoke", [], [PARTITIONS[:1], PARTITIONS, []]),
+        ("all revoked", [], [PARTITIONS, [], []]),
+        ("all revoked", ["unknown, aborted"], [PARTITIONS, [], []]),
+        ("all lost", [], [[], []]),
+        ("lost, all revoked", [], [PARTITIONS[1:], [], []]),
+    ],
+)
+def test_partitions_are_released_once_and_commits_are_of_the_member_of_the_first(
+    event: str, failures: Sequence[str], revoked: Sequence[Sequence[Partition]]
+) -> None:
+    simulation = Simulation([*WORKING, event, *["quiet"] * 4], failures, [2])
+    simulation.run_session()
+    assert [each.args[0] for each in simulation.telemetry.revoked.call_args_list] == revoked
+    assert simulation.transaction.bound_members == 1
+    assert simulation.telemetry.polled.call_count == 9
 
 
 def test_session_without_partitions_is_ready_again_once_settled() -> None:
-    simulation = Simulation([*WORKING, "revoke all", "quiet", "quiet"], ["none", "no offsets"], [1])
+    simulation = Simulation([*WORKING, "all revoked", "quiet", "quiet"], ["none", "no offsets"], [1])
     simulation.run_session()
+    assert simulation.transaction.bounds_s[-1] < 5, "the others of the group wait for a hand-over"
     ready = [each.kwargs["is_ready"] for each in simulation.telemetry.set_ready.call_args_list]
     assert ready == [False, True]
