@@ -3,19 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from driftgauge.core.reference import SegmentReference
 from tests.builders.references import FIRST, OTHER, build_reference
-
-
-@pytest.mark.parametrize(("distance", "outliers"), [(0.1, False), (0.2, True), (0.6, True)])
-def test_outliers_are_beyond_radius_of_own_cluster(distance, outliers):
-    reference = replace(FIRST, radii=np.array([9, 0.15, 9, 0.01], dtype=np.float32))
-    vectors = np.eye(4, dtype=np.float32)[[1, 0]]
-    vectors[0, 2] = distance
-    vectors[1, 2] = distance
-    assert reference.are_outliers(vectors, np.array([1, 0])).tolist() == [outliers, False]
 
 
 def test_segments_by_keeps_order_of_keys():

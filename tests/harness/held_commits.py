@@ -1,4 +1,4 @@
-"""Commits that the relay holds: until the next transaction, or until a test releases them."""
+"""A commit that the relay holds until the next transaction."""
 
 import threading
 from enum import Enum
@@ -39,11 +39,6 @@ class HeldCommit:
         self._is_answered = threading.Event()
         self.transactional_id: str | None = None
 
-    @property
-    def was_delivered(self) -> bool:
-        """Whether the broker has answered the held commit."""
-        return self._is_answered.is_set()
-
     def next_action(self, request: ProtocolRequest) -> Action:
         """Return the action for a request; call it for each request in turn."""
         with self._lock:
@@ -77,24 +72,3 @@ class HeldCommit:
         """Record an answer on the held commit's connection; earlier answers belong to other requests."""
         if self._is_due.is_set():
             self._is_answered.set()
-
-
-class BlockedCommits:
-    """Holds all commits of producers with one suffix of transactional ids, until `release`."""
-
-    def __init__(self, id_suffix: str) -> None:
-        self._id_suffix = id_suffix
-        self._has_arrived = threading.Event()
-        self._is_released = threading.Event()
-
-    def wait_for_release(self, request: ProtocolRequest) -> None:
-        """Block while the request is a commit of these producers and is not released."""
-        if request.commits and (request.transactional_id or "").endswith(self._id_suffix):
-            self._has_arrived.set()
-            self._is_released.wait(HOLD_S)
-
-    def wait_until_blocked(self) -> None:
-        assert self._has_arrived.wait(HOLD_S), "no commit has arrived"
-
-    def release(self) -> None:
-        self._is_released.set()

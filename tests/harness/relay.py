@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from types import TracebackType
 
-from tests.harness.held_commits import HOLD_S, Action, BlockedCommits, HeldCommit
+from tests.harness.held_commits import HOLD_S, Action, HeldCommit
 from tests.harness.protocol import LENGTH_BYTES, ProtocolRequest
 from tests.harness.slow_coordinator import SlowCoordinator
 
@@ -26,7 +26,6 @@ class Relay:
         self._connections: list[socket.socket] = []
         self._is_cut = False
         self._held: HeldCommit | None = None
-        self._blocked: BlockedCommits | None = None
         self._slow: SlowCoordinator | None = None
         self._late: dict[socket.socket, HeldCommit] = {}
         self._lock = threading.Lock()
@@ -76,11 +75,6 @@ class Relay:
         held = self._held = HeldCommit()
         return held
 
-    def block_commits(self, id_suffix: str) -> BlockedCommits:
-        """Hold all commits of producers whose transactional ids have this suffix, until `release`."""
-        blocked = self._blocked = BlockedCommits(id_suffix)
-        return blocked
-
     def slow_coordinator(self, role: str, busy_s: float) -> SlowCoordinator:
         """Hold the next offsets of a role's transactions, and refuse its next producers for a while."""
         slow = self._slow = SlowCoordinator(role, busy_s)
@@ -113,8 +107,6 @@ class Relay:
         with client.makefile("rb") as requests:
             while length := requests.read(LENGTH_BYTES):
                 frame = requests.read(int.from_bytes(length))
-                if self._blocked is not None:
-                    self._blocked.wait_for_release(ProtocolRequest.parse(frame))
                 if self._slow is not None:
                     request = ProtocolRequest.parse(frame)
                     if (refusal := self._slow.refusal(request)) is not None:

@@ -5,23 +5,10 @@ from confluent_kafka import KafkaError, KafkaException
 
 from driftgauge.kafka import client
 from tests.harness.cluster import Cluster
-from tests.harness.protocol import ApiKey, ProtocolRequest
 from tests.harness.relay import Relay
 from tests.waiting import PATIENCE_S
 
 CALL_S, BUSY_S = 2.0, 10.0
-
-
-@pytest.mark.parametrize(
-    ("is_flexible", "answer"),
-    [
-        (False, "00000014 00000007 00000000 0033 ffffffffffffffff ffff"),
-        (True, "00000016 00000007 00 00000000 0033 ffffffffffffffff ffff 00"),
-    ],
-)
-def test_refusal_is_answer_of_version(is_flexible: bool, answer: str) -> None:
-    request = ProtocolRequest(ApiKey.INIT_PRODUCER_ID, 7, "txn", is_flexible=is_flexible)
-    assert request.refuse_producer(KafkaError.CONCURRENT_TRANSACTIONS) == bytes.fromhex(answer)
 
 
 @pytest.mark.broker

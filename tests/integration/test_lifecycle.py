@@ -1,32 +1,26 @@
-"""Start, stop and group membership of the service."""
+"""A topic that is missing at the start, and two processes with one name."""
 
 from pathlib import Path
 
 import pytest
 
 from tests.harness.case import HOUR_MS, START_MS, Case, make_events
-from tests.harness.node import free_ports
 from tests.harness.service import ReplicaProcess
 from tests.harness.traffic import publishing
 
 pytestmark = pytest.mark.broker
 
 SESSION_LOST = "session lost; the Kafka clients are replaced"
-# Supervisors wait 30 s.
-STOP_S = 25.0
 # A generous lateness: the tests assert that no event is lost.
 PATIENT = {"allowed_lateness": "20d", "idle_timeout": "1h"}
 
 
-def test_service_waits_for_missing_topic_unless_stopped(tmp_path: Path, bootstrap: str) -> None:
+def test_service_waits_for_missing_topic(tmp_path: Path, bootstrap: str) -> None:
     case = Case(tmp_path, bootstrap, partitions=None, stream_settings=PATIENT)
     events = make_events("alpha", 200, start_ms=START_MS, span_ms=2 * HOUR_MS, seed=21)
-    with case.serve() as service, case.serve() as stopped:
-        for waiting in (service, stopped):
-            waiting.wait_for_log("waiting for topics to be created")
-            assert waiting.get("/livez")[0] == 200
-            assert waiting.get("/readyz")[0] == 503
-        assert stopped.stop() < STOP_S
+    with case.serve() as service:
+        service.wait_for_log("waiting for topics to be created")
+        assert [service.get(path)[0] for path in ("/livez", "/readyz")] == [200, 503]
         case.create(case.events_topic, 3)
         service.wait_until_ready()
         case.partitions = 3
@@ -53,17 +47,3 @@ def has_been_fenced(service: ReplicaProcess) -> bool:
     """Return whether the log names another process with the same name as the cause."""
     errors = [str(entry["error"]) for entry in service.logged(SESSION_LOST)]
     return any("another process uses this replica's name" in error for error in errors)
-
-
-def test_start_without_broker_is_reported_and_waits(tmp_path: Path, bootstrap: str) -> None:
-    case = Case(tmp_path, bootstrap, partitions=None)
-    (port,) = free_ports(1)
-    case.kafka = {"bootstrap.servers": f"127.0.0.1:{port}"}
-    case.write_config()
-
-    with case.serve() as service:
-        assert "check bootstrap.servers" in str(service.wait_for_log("waiting for the cluster")["error"])
-        assert service.get("/livez")[0] == 200
-        assert service.get("/readyz")[0] == 503
-        service.stop()
-        assert len(service.log_tail().splitlines()) < 20, "librdkafka must not flood the log"

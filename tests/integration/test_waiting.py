@@ -55,8 +55,10 @@ def no_broker(case: Case) -> Iterator[ReplicaProcess]:
     case.kafka = {"bootstrap.servers": f"{HOST}:{free_ports(1)[0]}"}
     case.write_config()
     with case.serve() as service:
-        service.wait_for_log("waiting for the cluster")
+        assert "check bootstrap.servers" in str(service.wait_for_log("waiting for the cluster")["error"])
+        assert [service.get(path)[0] for path in ("/livez", "/readyz")] == [200, 503]
         yield service
+        assert len(service.log_tail().splitlines()) < 20, "librdkafka must not flood the log"
 
 
 @contextmanager

@@ -77,8 +77,8 @@ class RecordingTransaction:
         return True
 
 
-class AssignmentLog:
-    """A consumer that logs its incremental assignments.
+class GroupConsumer(OffsetConsumer):
+    """A consumer that logs its assignments, in a group with these committed offsets.
 
     Attributes:
         log: The calls: "assign" with topic, index, offset and leader epoch of each partition; "unassign" with
@@ -87,7 +87,8 @@ class AssignmentLog:
         seek_error: The code of the error that each seek raises, if any.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, offsets: Mapping[int, tuple[int, str]]) -> None:
+        super().__init__(offsets)
         self.log: list[tuple[str, list[tuple[str | int, ...]]]] = []
         self.sought: list[tuple[str | int, ...]] = []
         self.seek_error: int | None = None
@@ -104,14 +105,6 @@ class AssignmentLog:
         if self.seek_error is not None:
             raise KafkaException(KafkaError(self.seek_error))
         self.sought.append((partition.topic, partition.partition, partition.offset, partition.leader_epoch))
-
-
-class GroupConsumer(AssignmentLog, OffsetConsumer):
-    """A consumer that logs its assignments, in a group with these committed offsets."""
-
-    def __init__(self, offsets: Mapping[int, tuple[int, str]]) -> None:
-        AssignmentLog.__init__(self)
-        OffsetConsumer.__init__(self, offsets)
 
 
 class QuickAdmin:

@@ -107,18 +107,6 @@ def test_partition_keeps_its_code(group):
     assert [group.held.find(each).code for each in (FIRST, SECOND)] == codes
 
 
-def test_partitions_that_begin_again_are_read_after_their_starts_are_found(group):
-    group.held.assign([FIRST, SECOND])
-    group.step()
-    group.held.pause([group.held.find(SECOND)])
-    group.given()
-    group.held.begin_again()
-    assert group.given() == [("unassign", [FIRST])], "the other was paused"
-    assert (group.held.started, group.held.reading) == ([], [])
-    assert group.step() == [FIRST, SECOND]
-    assert group.given() == [("assign", [(*FIRST, 40, 5), (*SECOND, 40, 5)])]
-
-
 @pytest.mark.parametrize("epoch", [3, -1])
 def test_paused_partitions_are_read_again_where_they_stopped(group, epoch):
     group.held.assign([FIRST, SECOND])

@@ -4,10 +4,9 @@ import gc
 import threading
 import weakref
 from itertools import count
-from unittest.mock import Mock
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 
 from driftgauge.errors import AuthorizationError, ClientLost, TransactionAborted
 from driftgauge.kafka import calls
@@ -180,17 +179,6 @@ def test_former_member_commits_no_offsets(later_id):
     assert not set(COMMIT_STEPS) & set(producer.calls)
 
 
-def test_fenced_producer_is_not_replaced_at_once():
-    """A new producer would fence the other process of this name, and so on in turns."""
-    first = FakeProducer()
-    transaction, factory = started(first, FakeProducer())
-    commit(transaction)
-    first.poll = Mock(side_effect=KafkaException(FENCED))
-    with pytest.raises(ClientLost, match="another process uses this replica's name"):
-        transaction.begin(BOUND_S)
-    assert factory.ids == ["id"]
-
-
 @pytest.mark.parametrize(
     ("code", "replaced"),
     [
@@ -301,10 +289,8 @@ def test_stop_ends_the_waits_for_brokers():
 
 def test_password_is_set_on_the_current_producer():
     producer = FakeProducer()
-    producer.set_sasl_credentials = Mock()
     transaction, _ = started(producer)
     transaction.set_sasl_credentials("user", "changed")
-    producer.set_sasl_credentials.assert_called_once_with("user", "changed")
     transaction.close()
     transaction.set_sasl_credentials("user", "again")
-    producer.set_sasl_credentials.assert_called_once()
+    assert producer.credentials == [("user", "changed")]

@@ -31,6 +31,7 @@ class FakeProducer:
         calls: The names of the calls, in order.
         queue: Records that are not delivered yet.
         errors: Errors that the next poll reports.
+        credentials: The users and passwords that were set.
     """
 
     on_error: OnError
@@ -41,6 +42,10 @@ class FakeProducer:
         self.calls: list[str] = []
         self.queue: list[QueuedRecord] = []
         self.errors: list[KafkaError] = []
+        self.credentials: list[tuple[str, str]] = []
+
+    def set_sasl_credentials(self, *credentials: str) -> None:
+        self.credentials.append(credentials)
 
     def __len__(self) -> int:
         return len(self.queue)

@@ -179,6 +179,12 @@ def test_links_choose_each_shown_window_and_keep_the_comparison(page):
     assert "Compared with" not in read(page, f"/{STREAM}&at={own}&compare={own}").text
 
 
+@pytest.mark.parametrize(("seen_ms", "hour"), [(0, 0), (1_999, 1), (2_000, 2), (DAY_MS, 5)])
+def test_newest_window_published_by_then_is_shown(page, seen_ms, hour):
+    shown = read(page, f"/{STREAM}&seen={MONDAY_MS + seen_ms}").text
+    assert f"window of 1h from 3 Nov 2025, 0{hour}:00 UTC" in shown
+
+
 @pytest.mark.parametrize(
     ("verdicts", "query", "hours"),
     [

@@ -4,7 +4,6 @@ import zlib
 from itertools import combinations
 
 import numpy as np
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -133,10 +132,3 @@ def test_merge_keeps_lowest_ranks_of_each_cluster():
     for pair in combinations(ranked, 2):
         assert name_examples([ranked, pair, [Example(3, 9, "only")]]) == {0: expected, 3: ("only",)}
     assert name_examples([]) == {}
-
-
-@pytest.mark.parametrize("name", ["x" * 65, "ü" * 33, "a\nb", "\x00"])
-def test_long_or_unprintable_name_is_no_example(name):
-    examples = examples_of([(0, 1, name), (0, 1, "ü" * 32)])
-    ((_, found),) = examples.panes()
-    assert [example.event_id for example in found] == ["ü" * 32]

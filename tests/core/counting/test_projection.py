@@ -4,11 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from driftgauge.core.counting.projection import SPREAD_STEP, Projection
-from tests.examples import examples
 
 VECTORS = 1_000
 DIMENSIONS = [2, 128, 768]
@@ -32,24 +29,6 @@ def build_vectors(projection, *, spread=1.0, number=VECTORS):
 
 
 PROJECTIONS = {dimension: build_turned_projection(dimension) for dimension in DIMENSIONS}
-
-
-@settings(max_examples=examples(30))
-@given(st.sampled_from(DIMENSIONS), st.integers(0, 2**32 - 1), st.lists(st.integers(1, 200), max_size=6))
-def test_coordinates_are_independent_of_order_and_split(dimension, seed, cuts):
-    projection = PROJECTIONS[dimension]
-    vectors = build_vectors(projection, number=200)
-    order = np.random.default_rng(seed).permutation(200)
-    parts = [projection.measure(part)[0] for part in np.split(vectors[order], sorted(cuts)) if len(part)]
-    np.testing.assert_array_equal(np.concatenate(parts), projection.measure(vectors)[0][order])
-
-
-def test_coordinates_are_independent_of_memory_layout():
-    projection = PROJECTIONS[128]
-    vectors = build_vectors(projection)
-    expected = projection.measure(vectors)[0]
-    np.testing.assert_array_equal(projection.measure(np.asfortranarray(vectors))[0], expected)
-    np.testing.assert_array_equal(projection.measure(np.repeat(vectors, 2, axis=0)[::2])[0], expected)
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 3e4])
@@ -135,17 +114,23 @@ def build_spread_projection(dimension):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dimension", DIMENSIONS)
-def test_spreads_are_same_in_batch_of_any_size_order_and_layout(dimension, size):
+def test_measures_are_same_in_batch_of_any_size_order_and_layout(dimension, size):
     projection = build_spread_projection(dimension)
     vectors = build_vectors(projection)
-    _, expected = projection.measure(vectors)
-    assert (expected < 16 / SPREAD_STEP).mean() > 0.99
-    assert dimension <= 32 or len(np.unique(expected[:, 1])) > 100
-    parts = [projection.measure(vectors[start : start + size])[1] for start in range(0, VECTORS, size)]
+
+    def measure(batch):
+        """Coordinates and spreads, side by side."""
+        return np.hstack(projection.measure(batch))
+
+    expected = measure(vectors)
+    assert (expected[:, -2:] < 16 / SPREAD_STEP).mean() > 0.99
+    assert dimension <= 32 or len(np.unique(expected[:, -1])) > 100
+    parts = [measure(vectors[start : start + size]) for start in range(0, VECTORS, size)]
     np.testing.assert_array_equal(np.concatenate(parts), expected)
     order = np.random.default_rng(size).permutation(VECTORS)
-    np.testing.assert_array_equal(projection.measure(vectors[order])[1], expected[order])
-    np.testing.assert_array_equal(projection.measure(np.asfortranarray(vectors))[1], expected)
+    np.testing.assert_array_equal(measure(vectors[order]), expected[order])
+    for laid_out in (np.asfortranarray(vectors), np.repeat(vectors, 2, axis=0)[::2]):
+        np.testing.assert_array_equal(measure(laid_out), expected)
 
 
 def test_mean_spreads_of_normal_vectors_are_one():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 
-from driftgauge.core.statistics.budget import benjamini_hochberg, split_level, window_level
+from driftgauge.core.statistics.budget import benjamini_hochberg, window_level
 from tests.builders.clocks import DAY_MS, HOUR_MS
 
 P_VALUES = st.lists(st.floats(0, 1), max_size=30)
@@ -41,11 +41,6 @@ def test_window_level_rejects_budget_that_is_not_positive(budget):
 def test_window_level_rejects_sizes_without_windows(sizes_ms):
     with pytest.raises(ValueError, match="make no windows"):
         window_level(1, sizes_ms)
-
-
-def test_split_level_halves_level_with_segments():
-    assert split_level(0.01, 0) == 0.01
-    assert split_level(0.01, 1) == split_level(0.01, 12) == 0.005
 
 
 @given(P_VALUES.filter(len))

@@ -83,54 +83,6 @@ def test_counted_twice_mark_survives_restarts_and_events(shard):
     assert marks(shard.commit()) == [(2, False, True, True)]
 
 
-@pytest.mark.parametrize(("start", "chain"), [(0, (0, 1, 0)), (5, (0, 1, 0)), (6, WHOLE), (9, (1, 0, 0))])
-def test_group_that_begins_is_checked_against_known_end(shard, start, chain):
-    shard.ends[EVENTS, 0] = start
-    shard.read(at(3))
-    shard.commit(begins=True)
-    assert shard.chain == chain
-
-
-def test_first_progress_past_offset_zero_is_gap(shard):
-    shard.sizes[EVENTS] = 2
-    shard.ends[EVENTS, 1] = 12
-    shard.commit()
-    assert shard.chain == (1, 0, 0)
-
-
-def test_recreated_topic_begins_new_chain(shard):
-    shard.ids[EVENTS] = "embeddings-2"
-    shard.ends.clear()
-    shard.read(at(3), at(5))
-    assert summarize_counts(shard.commit()) == [
-        (HOUR_MS, MONDAY_MS + hour * HOUR_MS, 0, (count, 0, 0, 0)) for hour, count in ((2, 2), (3, 1))
-    ]
-    assert shard.chain == WHOLE
-    shard.restart()
-    shard.read(at(6))
-    shard.commit()
-    assert shard.chain == WHOLE
-
-
-def test_progress_of_former_topic_is_ignored(shard):
-    old = shard.ids["embeddings"]
-    shard.read(at(0))
-    shard.commit()
-    shard.ids["embeddings"] = "ff" * 16
-    shard.ends.clear()
-    shard.read(at(0.1))
-    shard.commit()
-    shard.ids["embeddings"] = old
-    shard.write(producer="b", start=1, end=1, begins=False)
-    shard.apply()
-    shard.ids["embeddings"] = "ff" * 16
-    shard.read(at(0.2))
-    shard.write(start=1, end=2)
-    shard.apply()
-    shard.close()
-    assert shard.chain == WHOLE
-
-
 def test_recreated_topic_does_not_wait_for_removed_partitions():
     shard = Shard(build_spec(), partitions=130)
     shard.read(at(0))
@@ -142,6 +94,7 @@ def test_recreated_topic_does_not_wait_for_removed_partitions():
     shard.restart()
     shard.read(at(2))
     assert summarize_counts(shard.commit()) == [(HOUR_MS, MONDAY_MS + HOUR_MS, 0, (1, 0, 0, 0))]
+    assert shard.chain == WHOLE
     assert not [key for key in shard.changelog if b"sources" in key and b"/1" in key]
 
 
@@ -277,16 +230,6 @@ def test_commits_of_successor_with_lower_epoch_are_applied(shard):
     assert shard.chain == WHOLE
     (result,) = shard.close(has_source_ended=True)
     assert result.count == 2
-
-
-def test_chain_totals_survive_restarts(shard):
-    shard.ends[EVENTS, 0] += 1
-    shard.commit()
-    shard.restart()
-    shard.ends[EVENTS, 0] += 1
-    shard.commit()
-    assert shard.chain == (2, 0, 0)
-    assert Window(HOUR_MS, MONDAY_MS) in shard.state.streams["images"].published
 
 
 def test_position_keeps_last_epochs_of_active_producers(shard):
