@@ -31,7 +31,6 @@ class FakeProducer:
         calls: The names of the calls, in order.
         queue: Records that are not delivered yet.
         errors: Errors that the next poll reports.
-        credentials: The users and passwords that were set.
     """
 
     on_error: OnError
@@ -42,13 +41,12 @@ class FakeProducer:
         self.calls: list[str] = []
         self.queue: list[QueuedRecord] = []
         self.errors: list[KafkaError] = []
-        self.credentials: list[tuple[str, str]] = []
-
-    def set_sasl_credentials(self, *credentials: str) -> None:
-        self.credentials.append(credentials)
 
     def __len__(self) -> int:
         return len(self.queue)
+
+    def set_sasl_credentials(self, username: str, password: str) -> None:
+        self.calls.append(f"{username}:{password}")
 
     def init_transactions(self, _: float) -> None:
         self._call("init_transactions")
