@@ -39,8 +39,8 @@ _PAGE = (
     '&at={{ . | first | value | printf "%.0f" }}{{ end }}'
 )
 
-# The newest info series of each stream. Two exist while a shard changes hands, and none between the old holder and
-# the new one: the second half bridges that, so that an alert keeps its labels.
+# The newest info series of each stream. Two exist while a shard changes hands, and none between its old and
+# its new holder: the second half bridges that, so that an alert keeps its labels.
 _INFO = f"""\
 topk by ({by("stream")}) (
   1,

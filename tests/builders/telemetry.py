@@ -54,10 +54,13 @@ def build_configured_spec(name: str, *later: tuple[int, Reference]) -> StreamSpe
     return build_spec(name, baselines=build_schedule(*later, first=REFERENCE), **DEFAULTS)
 
 
+NO_LABELS = StreamLabels()
+
+
 def build_watched(
     name: str = "images",
     *later: tuple[int, Reference],
-    labels: StreamLabels = StreamLabels(),
+    labels: StreamLabels = NO_LABELS,
     overdue_ms: int | None = None,
 ) -> WatchedStream:
     """Return the exported configuration of a stream; the first baseline alone has model version and names."""

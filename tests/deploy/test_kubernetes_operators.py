@@ -39,10 +39,11 @@ def models():
     """The operators' models by kind; loading them takes seconds, which other tests need not spend."""
     from cloudcoil.models.keda.v1alpha1 import ScaledObject, TriggerAuthentication  # noqa: PLC0415
     from cloudcoil.models.prometheus_operator.v1 import PrometheusRule, ServiceMonitor  # noqa: PLC0415
+    from cloudcoil.models.prometheus_operator.v1alpha1 import AlertmanagerConfig  # noqa: PLC0415
 
     return {
         model.__name__: model
-        for model in (PrometheusRule, ScaledObject, ServiceMonitor, TriggerAuthentication)
+        for model in (AlertmanagerConfig, PrometheusRule, ScaledObject, ServiceMonitor, TriggerAuthentication)
     }
 
 

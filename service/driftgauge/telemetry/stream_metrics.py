@@ -140,8 +140,8 @@ LIMIT_METRICS = (
         "driftgauge_stream_info",
         ("stream", "owner", "team", "severity"),
         "none, always 1",
-        "Configured labels of the stream: its owner and team (empty where not configured), and the severity of"
-        " its drift: critical, warning or info. Only the replica that holds the stream's shard exports a"
+        "Configured labels of the stream: its owner and team (empty where not configured), and the severity"
+        " of its drift: critical, warning or info. Only the replica that holds the stream's shard exports a"
         " stream's metrics; driftgauge_events_total is the exception.",
         _labels,
     ),
