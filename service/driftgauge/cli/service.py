@@ -37,7 +37,8 @@ _NO_KAFKA = (
 def serve_command(config_path: Path, role: str) -> None:
     """Run the service until SIGTERM: consume events, count, compare, export metrics."""
     configure_logging(as_json=not sys.stderr.isatty())
-    serve(read_settings(config_path), tuple(Role) if role == "all" else (Role(role),))
+    roles = tuple(Role) if role == "all" else (Role(role),)
+    serve(read_settings(config_path), roles, lambda: read_settings(config_path).log)
 
 
 @click.command("page")
@@ -45,7 +46,7 @@ def serve_command(config_path: Path, role: str) -> None:
 def page_command(config_path: Path) -> None:
     """Serve the page alone until SIGTERM: what the window results of all streams say, for a browser."""
     configure_logging(as_json=not sys.stderr.isatty())
-    serve_page(read_settings(config_path))
+    serve_page(read_settings(config_path), lambda: read_settings(config_path).log)
 
 
 @click.group("config")
