@@ -7,21 +7,24 @@ from typing import Any
 
 import yaml
 
-__all__ = ["TEXT", "TITLE", "manifest"]
+__all__ = ["manifest"]
 
 _FILE = Path(__file__).parents[1] / "alertmanager/alertmanager.yml"
 _SECRET = "driftgauge-notices"  # noqa: S105 - the name of a Secret, whose keys are the names of the secret files
 
-TITLE = (
+# Short texts without links, because the operator passes on no file of templates.
+_TITLE = (
     "[{{ .Status }}] "
     "{{ with .CommonLabels.stream }}{{ . }}{{ with $.CommonLabels.owner }} ({{ . }}){{ end }}: {{ end }}"
     "{{ (index .Alerts 0).Annotations.summary }}"
 )
-TEXT = (
+_TEXT = (
     "{{ range .Alerts }}{{ .Labels.alertname }} is {{ .Status }}. {{ .Annotations.description }}\n"
     "Runbook: {{ .Annotations.runbook_url }}\n{{ end }}"
 )
-"""The texts of a notice: short ones without links, because the operator passes on no file of templates."""
+# As in driftgauge.tmpl: Slack takes <!channel> and <address|text> for a mention or a link.
+_FOR_SLACK = ' | reReplaceAll "&" "&amp;" | reReplaceAll "<" "&lt;" | reReplaceAll ">" "&gt;" }}'
+_SLACK = _TEXT.replace(".Annotations.description }}", f".Annotations.description{_FOR_SLACK}")
 
 
 def manifest() -> dict[str, object]:
@@ -74,13 +77,13 @@ def _receiver(receiver: Mapping[str, Any]) -> dict[str, object]:
     pages = [
         {
             "routingKey": _secret(page["routing_key_file"]),
-            "description": TITLE,
-            "details": [{"key": "alerts", "value": TEXT}],
+            "description": _TITLE,
+            "details": [{"key": "alerts", "value": _TEXT}],
         }
         for page in receiver.get("pagerduty_configs", ())
     ]
     tickets = [
-        {"apiURL": _secret(ticket["api_url_file"]), "sendResolved": True, "title": TITLE, "text": TEXT}
+        {"apiURL": _secret(ticket["api_url_file"]), "sendResolved": True, "title": _TITLE, "text": _SLACK}
         for ticket in receiver.get("slack_configs", ())
     ]
     return {

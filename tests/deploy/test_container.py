@@ -16,9 +16,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from deploy.generate.licences import locked
 from packaging.requirements import Requirement
 
-from tests.deploy.dockerfile import DOCKER, PROJECT, ROOT, locked, only, stages
+from tests.deploy.dockerfile import DOCKER, PROJECT, ROOT, only, stages
 from tests.harness.node import free_ports
 from tests.needed import skip_or_fail
 from tests.processes import run_command
