@@ -27,7 +27,7 @@ _FOR_SLACK = ' | reReplaceAll "&" "&amp;" | reReplaceAll "<" "&lt;" | reReplaceA
 _SLACK = _TEXT.replace(".Annotations.description }}", f".Annotations.description{_FOR_SLACK}")
 
 
-def manifest() -> dict[str, object]:
+def manifest() -> dict[str, Any]:
     """Return routes, inhibitions and receivers of alertmanager.yml as an AlertmanagerConfig."""
     config = yaml.safe_load(_FILE.read_text("utf-8"))
     return {

@@ -74,8 +74,9 @@ def document() -> str:
     rows = []
     for name in locked():
         known = metadata(name)
-        licence = licence_of(
-            known.get("License-Expression"), known.get("License"), known.get_all("Classifier") or []
+        expression, text = (
+            (known.get_all(field) or [None])[0] for field in ("License-Expression", "License")
         )
+        licence = licence_of(expression, text, known.get_all("Classifier") or [])
         rows.append(f"| {name} | {licence} |\n")
     return _HEAD + "".join(rows)
