@@ -28,6 +28,8 @@ from driftgauge.telemetry.logs import adjust_logging, configure_logging
 configure_logging(as_json={as_json})
 logger = logging.getLogger("driftgauge.somewhere")
 logger.debug("not shown")
+adjust_logging(LogSettings(level="debug"))
+logging.getLogger("httpx").debug("not shown")
 adjust_logging(LogSettings(level="error", repeat_after="1h"))
 logger.warning("not shown")
 for number in range(3):

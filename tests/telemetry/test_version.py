@@ -24,7 +24,9 @@ def test_version_names_commit_of_clone():
 
 
 def test_commit_of_another_clone_is_not_taken(tmp_path):
-    run_command("git", "init", tmp_path, check=True)
+    git = ("git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@example.com")
+    run_command(*git, "init", check=True)
+    run_command(*git, "commit", "--allow-empty", "--message=another", check=True)
     package = tmp_path / ".venv/lib/python3.11/site-packages/driftgauge"
     package.mkdir(parents=True)
     assert read_commit(package) is None
