@@ -34,9 +34,9 @@ adjust_logging(LogSettings(level="error", repeat_after="1h"))
 logger.warning("not shown")
 for number in range(3):
     for stream in ("images", "texts"):
-        logger.error("late", extra={{"stream": stream, "events": number}})
+        logger.error("late", extra={{"stream": stream, "waited_s": number / 2}})
 adjust_logging(LogSettings(repeat_after="0s"))
-logger.error("late", extra={{"stream": "images", "events": 3}})
+logger.error("late", extra={{"stream": "images", "waited_s": 1.5}})
 logger.info("window closed", extra={{"stream": "images", "events": 3}})
 try:
     1 / 0
@@ -67,10 +67,10 @@ def test_json_message_is_one_ascii_line(text):
 def test_json_goes_to_stderr_with_traceback_as_field():
     process = run_python(PROGRAM.format(as_json=True))
     *late, closed, failed = [json.loads(line) for line in process.stderr.splitlines()]
-    assert [(each["stream"], each["events"], each.get("left_out")) for each in late] == [
+    assert [(each["stream"], each["waited_s"], each.get("left_out")) for each in late] == [
         ("images", 0, None),
         ("texts", 0, None),
-        ("images", 3, 2),
+        ("images", 1.5, 2),
     ]
     assert process.stdout == ""
     assert (closed["event"], closed["stream"], closed["events"]) == ("window closed", "images", 3)

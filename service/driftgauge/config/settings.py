@@ -88,7 +88,8 @@ class LogSettings(Section):
 
     Attributes:
         level: The lowest level that is logged.
-        repeat_after: How long, in ms, a warning or an error is left out after one with the same text fields.
+        repeat_after: How long, in ms, a warning or an error is left out after the same one; times and other
+            fractions in it may differ.
     """
 
     level: Literal["debug", "info", "warning", "error"] = "info"

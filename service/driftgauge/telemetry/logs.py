@@ -105,13 +105,11 @@ class RepeatLimit(logging.Filter):
 
 
 def _kind_of_trouble(record: logging.LogRecord) -> Hashable | None:
-    """Return what makes a warning or an error the same as another: all but the numbers in its fields."""
+    """Return what makes a warning or an error the same as another: all but its times and other fractions."""
     if not logging.WARNING <= record.levelno < logging.CRITICAL:
         return None
     fields = (
-        f"{name}={value}"
-        for name, value in _extra_fields(record).items()
-        if not isinstance(value, int | float)
+        f"{name}={value}" for name, value in _extra_fields(record).items() if not isinstance(value, float)
     )
     return record.name, record.getMessage(), *fields
 
