@@ -87,6 +87,13 @@ lock: $(STAMP) ## Resolve the dependencies again, within the ranges of pyproject
 	  --no-emit-index-url --no-emit-find-links --constraints requirements.lock --quiet \
 	  --output-file deploy/docker/build.lock
 
+SBOM ?= dist/driftgauge.cdx.json
+.PHONY: sbom
+sbom: $(STAMP) ## Write the image's bill of materials as CycloneDX, from its lock (SBOM=FILE)
+	@mkdir -p $(dir $(SBOM))
+	@$(BIN)/python -W ignore -m cyclonedx_py requirements deploy/docker/requirements.lock --pyproject pyproject.toml \
+	  --output-reproducible --output-file $(SBOM)
+
 .PHONY: bench
 bench: $(STAMP) ## Measure the core, mutated records and the page (the page needs Java 17 and Maven)
 	@$(BIN)/python -m tests.bench.core

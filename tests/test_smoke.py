@@ -18,6 +18,7 @@ from tests.builders.references import CLUSTERS
 from tests.harness.demo import EmbeddedBroker
 from tests.harness.service import ReplicaProcess
 from tests.harness.topics import read
+from tests.processes import run_command
 
 PARTITIONS = 4
 HOURS = 3
@@ -73,6 +74,11 @@ def test_service_counts_every_event_and_exports_last_window(tmp_path: Path) -> N
             )
             scrape = service.scrape()
             pages = [shown_by(process) for process in (service, page)]
+            commits = [json.loads(process.get("/version")[1])["commit"] for process in (service, page)]
+            head = run_command(
+                "git", "-C", Path(__file__).parent, "rev-parse", "HEAD", check=True
+            ).stdout.strip()
+            assert [commit.removesuffix("-dirty") for commit in commits] == [head, head]
             results = [
                 json.loads(message.value() or b"")
                 for message in read(broker.bootstrap, WINDOWS_TOPIC, within_s=WITHIN_S)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import yaml
@@ -38,6 +39,17 @@ _PAGE = (
     '&at={{ . | first | value | printf "%.0f" }}{{ end }}'
 )
 
+# The newest info series of each stream. Two exist while a shard changes hands, and none between its old and
+# its new holder: the second half bridges that, so that an alert keeps its labels.
+_INFO = f"""\
+topk by ({by("stream")}) (
+  1,
+  timestamp(driftgauge_stream_info)
+  or
+  max_over_time(timestamp(driftgauge_stream_info)[10m:1m])
+)"""
+_STREAM_SEVERITY = "{{ with $labels.severity }}{{ . }}{{ else }}warning{{ end }}"
+
 
 @cache
 def groups() -> list[dict[str, Any]]:
@@ -72,14 +84,19 @@ def manifest() -> dict[str, object]:
 def _rules(alert: Mapping[str, Any], dashboard: str) -> Iterator[dict[str, Any]]:
     """Yield one rule for each severity of an alert."""
     for severity, wait in alert["severity"].items():
+        expr = alert["expr"]
+        if severity == "critical" and "page_unless" in alert:
+            expr = f"(\n{indent(expr, '  ')})\nunless on ({by('topic')})\n{alert['page_unless']}"
+        if dashboard == "drift":
+            expr = _owned(expr, alert.get("except_severity"))
         waits = {} if wait == "0s" else {"for": wait}
         kept = {key: alert[key] for key in ("keep_firing_for",) if key in alert}
         yield {
             "alert": alert["alert"],
-            "expr": alert["expr"].replace("<severity>", severity),
+            "expr": expr,
             **waits,
             **kept,
-            "labels": {"severity": severity},
+            "labels": {"severity": _STREAM_SEVERITY if severity == "stream" else severity},
             "annotations": {
                 "summary": alert["summary"],
                 "description": alert["description"],
@@ -88,3 +105,39 @@ def _rules(alert: Mapping[str, Any], dashboard: str) -> Iterator[dict[str, Any]]
                 "runbook_url": f"{_RUNBOOKS}/{alert['alert']}.md",
             },
         }
+
+
+def _owned(expr: str, excepted: str | None) -> str:
+    """Return the expression of a stream's alert with the labels of the stream's info series.
+
+    A stream without an info series keeps its alert, without the labels.
+
+    Args:
+        expr: The expression, one series or more per stream.
+        excepted: The severity of streams that are left out; None: none is.
+    """
+    inside = indent(expr, "  ")
+    owned = f"""\
+(
+{inside})
+* on ({by("stream")}) group_left (owner, team, severity)
+(
+  group by ({by("stream", "owner", "team", "severity")}) (
+{indent(_INFO, "    ")}
+  )
+  or on ({by("stream")})
+  group by ({by("stream")}) (
+{indent(inside, "  ")}  )
+)
+"""
+    if excepted is None:
+        return owned
+    # The range covers the subquery's and the five minutes that each of its steps looks back.
+    return f"""\
+{owned}unless on ({by("stream")})
+(
+{indent(_INFO, "  ")}
+  and
+  last_over_time(driftgauge_stream_info{{severity="{excepted}"}}[15m])
+)
+"""

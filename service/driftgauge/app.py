@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from importlib.metadata import version
@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute
 from threadpoolctl import threadpool_limits
 
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.config import Settings, read_kafka_secrets
+from driftgauge.config import LogSettings, Settings, read_kafka_secrets
 from driftgauge.core.by_stream import ByStream
 from driftgauge.errors import ConfigError
 from driftgauge.events.inputs import missing_libraries
@@ -31,10 +31,11 @@ from driftgauge.page.site import Site
 from driftgauge.streams import ConfiguredStream, build_decoder, describe_baselines, load_streams, watch
 from driftgauge.telemetry.endpoints import service_routes
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
-from driftgauge.telemetry.logs import count_messages, end_process
+from driftgauge.telemetry.logs import adjust_logging, count_messages, end_process
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.server import HttpServer
+from driftgauge.telemetry.version import version_route
 
 __all__ = ["check", "serve", "serve_page"]
 
@@ -67,8 +68,13 @@ def check(settings: Settings) -> list[ConfiguredStream]:
     return streams
 
 
-def serve(settings: Settings, roles: Collection[Role]) -> None:
+def serve(settings: Settings, roles: Collection[Role], read_log: Callable[[], LogSettings]) -> None:
     """Run the service until SIGTERM or SIGINT.
+
+    Args:
+        settings: The configuration.
+        roles: The roles to serve.
+        read_log: Reads the log's settings again, or raises ConfigError.
 
     Raises:
         ConfigError: The configuration cannot be used, or the HTTP address cannot be bound.
@@ -88,6 +94,7 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
     count_messages(telemetry.logged)
     health.set_condition(ReadinessCondition.BASELINES_LOADED, is_met=True)
     stopping = _stopped_by_signals()
+    _log_by_settings(settings.log, read_log)
     routes = service_routes(telemetry.registry, health)
     with ExitStack() as running:
         if settings.page.enabled:
@@ -120,8 +127,8 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
         _log.info("stopped")
 
 
-def serve_page(settings: Settings) -> None:
-    """Serve the page alone until SIGTERM or SIGINT.
+def serve_page(settings: Settings, read_log: Callable[[], LogSettings]) -> None:
+    """Serve the page alone until SIGTERM or SIGINT; see `serve`.
 
     Raises:
         ConfigError: The configuration cannot be used, or the HTTP address cannot be bound.
@@ -130,6 +137,7 @@ def serve_page(settings: Settings) -> None:
         message = "the configuration cannot be used; correct:"
         raise ConfigError(message, problems)
     stopping = _stopped_by_signals()
+    _log_by_settings(settings.log, read_log)
     with (
         _page(settings) as (reader, routes),
         _serving(settings, [*page_health_routes(reader), *routes]),
@@ -171,7 +179,7 @@ def _page(settings: Settings) -> Iterator[tuple[ResultReader, list[BaseRoute]]]:
 @contextmanager
 def _serving(settings: Settings, routes: Sequence[BaseRoute]) -> Iterator[None]:
     """Serve HTTP while the context lasts."""
-    server = HttpServer(settings.http.host, settings.http.port, routes)
+    server = HttpServer(settings.http.host, settings.http.port, [version_route(), *routes])
     server.start()
     try:
         yield
@@ -189,6 +197,32 @@ def _end_in_time(stopping: threading.Event) -> None:
         end_process("the shutdown did not end, so the process ends", remedy=remedy)
 
     threading.Thread(target=end, name="shutdown", daemon=True).start()
+
+
+def _log_by_settings(settings: LogSettings, read_again: Callable[[], LogSettings]) -> None:
+    """Log by these settings, and after each SIGHUP by those then read."""
+    adjust_logging(settings)
+    # The handler interrupts the main thread, perhaps while it logs, so another thread does the work.
+    asked = threading.Event()
+
+    def follow() -> None:
+        while asked.wait():
+            asked.clear()
+            try:
+                changed = read_again()
+            except ConfigError as error:
+                remedy = "correct the configuration and send SIGHUP again"
+                _log.error(
+                    "the log's settings stay as they are", extra={"error": str(error), "remedy": remedy}
+                )
+            else:
+                # Neither the old level nor the new one hides that they changed.
+                adjust_logging(LogSettings())
+                _log.info("the log's settings are read again", extra={"log": changed.model_dump(mode="json")})
+                adjust_logging(changed)
+
+    threading.Thread(target=follow, name="log", daemon=True).start()
+    signal.signal(signal.SIGHUP, lambda *_: asked.set())
 
 
 def _stopped_by_signals() -> threading.Event:

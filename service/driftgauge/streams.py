@@ -184,7 +184,7 @@ def watch(stream: ConfiguredStream) -> WatchedStream:
             )
             for scheduled, artifact in zip(stream.spec.baselines, stream.baselines, strict=True)
         ),
-        stream.settings.drift_severity,
+        stream.settings.labels,
         stream.settings.overdue_after,
     )
 

@@ -16,6 +16,7 @@ from tests.builders.references import build_random_reference
 from tests.builders.specs import ALARM, DEFAULTS, build_spec
 
 from driftgauge.clock import Clock
+from driftgauge.config import StreamLabels
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.interval import IntervalCounter, ShardDelta
 from driftgauge.core.counting.partial import CommitId
@@ -86,7 +87,7 @@ class ReplicaMetrics:
 
     def __init__(self, specs: Iterable[StreamSpec], shards: int, role: Role, clock: Clock) -> None:
         streams = [
-            WatchedStream(spec, (WatchedBaseline(spec.baselines[0].reference, None, 0),), "warning")
+            WatchedStream(spec, (WatchedBaseline(spec.baselines[0].reference, None, 0),), StreamLabels())
             for spec in specs
         ]
         telemetry = Telemetry("0", streams, [TOPIC], PARTIALS, Health([role], clock), [role], clock)

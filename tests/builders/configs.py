@@ -37,7 +37,7 @@ streams:
     give_up_after: 6h
     min_events: 200
     smallest_drift: {js_divergence: 0.02, mean_shift: 0.1}
-    drift_severity: critical
+    labels: {owner: ada@example.com, team: vision, severity: critical}
     overdue_after: 12h
     warm_up: {from: 2025-11-03T00:00:00Z, until: "2025-11-10T00:00:00.250+01:00"}
     segments: [country, device]

@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
 from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.config import StreamLabels
 from driftgauge.core.counting.partial import shard_of
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
@@ -53,10 +54,13 @@ def build_configured_spec(name: str, *later: tuple[int, Reference]) -> StreamSpe
     return build_spec(name, baselines=build_schedule(*later, first=REFERENCE), **DEFAULTS)
 
 
+NO_LABELS = StreamLabels()
+
+
 def build_watched(
     name: str = "images",
     *later: tuple[int, Reference],
-    severity: str = "warning",
+    labels: StreamLabels = NO_LABELS,
     overdue_ms: int | None = None,
 ) -> WatchedStream:
     """Return the exported configuration of a stream; the first baseline alone has model version and names."""
@@ -66,10 +70,11 @@ def build_watched(
         WatchedBaseline(first.reference, "v7", FITTED_MS, CLUSTER_NAMES),
         *(WatchedBaseline(other.reference, None, FITTED_MS) for other in others),
     )
-    return WatchedStream(spec, baselines, severity, overdue_ms)
+    return WatchedStream(spec, baselines, labels, overdue_ms)
 
 
-STREAMS = build_watched("images"), build_watched("texts", severity="critical", overdue_ms=43_200_000)
+LABELS = StreamLabels(owner="ada@example.com", team="search", severity="critical")
+STREAMS = build_watched("images"), build_watched("texts", labels=LABELS, overdue_ms=43_200_000)
 
 
 def build_telemetry(

@@ -184,6 +184,18 @@ STREAMS = [
     ({"segments": "country"}, "segments: must be a list"),
     ({"segments": ["country", "country"]}, "segments: a key occurs twice; keep one"),
     ({"segments": ["country", False]}, "segments.1: Input should be a valid string"),
+    *(
+        ({"labels": {key: value}}, f"labels.{key}: {fault}")
+        for key, value, fault in (
+            ("owner", "a" * 65, "String should match"),
+            ("owner", "", "String should match"),
+            ("owner", "ada\n", "String should match"),
+            ("team", 'vision"}', "String should match"),
+            ("team", 7, "Input should be a valid string"),
+            ("severity", "page", "Input should be 'critical', 'warning' or 'info'"),
+            ("tier", "1", "no such key"),
+        )
+    ),
     ({"warm_up": MIDNIGHT}, "warm_up: must be a mapping"),
     ({"warm_up": {"from": MIDNIGHT}}, "warm_up.until: Field required"),
     ({"warm_up": {"start": MIDNIGHT}}, "warm_up.start: no such key"),

@@ -1,12 +1,10 @@
-"""The Dockerfile's instructions, and the distributions of the image's lock."""
+"""The Dockerfile's instructions."""
 
 import json
 import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-
-from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "deploy/docker"
@@ -46,12 +44,3 @@ def only(name: str, stage: str = "service") -> Instruction:
     """The one instruction of this name in a stage."""
     (found,) = (step for step in stages()[stage] if step.name == name)
     return found
-
-
-def locked() -> list[str]:
-    """The distribution names in the image's lock for this platform, without duplicates."""
-    lines = re.findall(r"(?m)^([a-z0-9-]+==[^\\\n]+)", (DOCKER / "requirements.lock").read_text())
-    requirements = map(Requirement, lines)
-    return list(
-        dict.fromkeys(each.name for each in requirements if each.marker is None or each.marker.evaluate())
-    )

@@ -69,29 +69,36 @@ def container(where: str) -> dict[str, Any]:
     return only
 
 
-def variables(where: str) -> dict[str, str]:
-    """The service's variables that the manifests set."""
-    values = {}
+def volumes(where: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """The mounted folder and the source of each volume, by name."""
+    folders = {each["name"]: each["mountPath"] for each in container(where)["volumeMounts"]}
+    return {each["name"]: (folders[each["name"]], each) for each in pod(where)["spec"]["volumes"]}
+
+
+def environment(where: str, folder: Path) -> dict[str, str]:
+    """The environment of the container: the image's variables, overridden by the manifests'.
+
+    The folder of the secrets is the one that `mount` writes.
+    """
+    values = dict(re.findall(rf"\b({ENV_PREFIX}\w+)=(\S+)", only("ENV").text))
+    secrets, _ = volumes(where)["secrets"]
     for variable in container(where)["env"]:
         match variable:
             case {"name": name, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}:
                 values[name] = POD
-            case {"name": name, "valueFrom": {"secretKeyRef": {"name": "driftgauge-kafka", "key": key}}}:
-                values[name] = SECRET[key]
+            case {"name": name, "value": value} if value == secrets:
+                values[name] = str(folder / "secrets")
             case _:
                 raise AssertionError(variable)
     return values
 
 
-def environment(where: str) -> dict[str, str]:
-    """The environment of the container: the image's variables, overridden by the manifests'."""
-    return dict(re.findall(rf"\b({ENV_PREFIX}\w+)=(\S+)", only("ENV").text)) | variables(where)
-
-
 def mount(where: str, folder: Path) -> Path:
-    """Write the configuration volume as the kubelet does; return the path of the configuration file."""
-    (volume,) = pod(where)["spec"]["volumes"]
-    (mounted,) = container(where)["volumeMounts"]
+    """Write the volumes as the kubelet does; return the path of the configuration file.
+
+    The base stands for a cluster without the Secret.
+    """
+    mounted, volume = volumes(where)["config"]
     maps = {entry["metadata"]["name"]: entry for entry in every(where, "ConfigMap")}
     for source in volume["projected"]["sources"]:
         content = maps[source["configMap"]["name"]]
@@ -99,5 +106,11 @@ def mount(where: str, folder: Path) -> Path:
             (folder / name).write_text(text)
         for name, encoded in content.get("binaryData", {}).items():
             (folder / name).write_bytes(base64.b64decode(encoded))
+    secrets = folder / "secrets"
+    secrets.mkdir()
+    _, volume = volumes(where)["secrets"]
+    assert volume["secret"]["optional"]
+    for item in volume["secret"]["items"] if where != BASE else ():
+        (secrets / item["path"]).write_text(SECRET[item["key"]])
     *_, config_path = container(where)["args"]
-    return folder / Path(config_path).relative_to(mounted["mountPath"])
+    return folder / Path(config_path).relative_to(mounted)

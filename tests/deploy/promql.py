@@ -17,7 +17,7 @@ OTHERS: Mapping[str, set[str]] = {
     "up": TARGET,
     "ALERTS": {
         *("alertname", "alertstate", "severity", "instance", *SOURCE),
-        *("stream", "window", "segment", "value", "topic", "partition", "condition", "role"),
+        *("stream", "window", "segment", "value", "topic", "partition", "condition", "role", "owner", "team"),
     },
     "process_cpu_seconds_total": TARGET,
     "process_resident_memory_bytes": TARGET,

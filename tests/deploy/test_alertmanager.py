@@ -3,13 +3,14 @@
 import json
 import re
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from deploy.generate.alertmanager import manifest
 
 from tests.deploy.chain.servers import Alertmanager
 from tests.deploy.test_rules import ALERTS
@@ -26,6 +27,13 @@ ROUTES = [
     ("page", "alertname=DriftgaugeDrift severity=critical job=driftgauge stream=checkout window=1h"),
     ("tickets", "alertname=DriftgaugeDrift severity=warning job=driftgauge stream=clicks window=1h"),
     ("nobody", "alertname=DriftgaugeDrift severity=info job=driftgauge stream=trials window=1h"),
+    (
+        "search-page",
+        "alertname=DriftgaugeDrift severity=critical job=driftgauge stream=q owner=ada team=search",
+    ),
+    ("search-tickets", "alertname=DriftgaugeWindowsOverdue severity=warning stream=q owner=ada team=search"),
+    ("nobody", "alertname=DriftgaugeDrift severity=info job=driftgauge stream=q owner=ada team=search"),
+    ("tickets", "alertname=DriftgaugeDrift severity=warning job=driftgauge stream=r owner=eve team=vision"),
     ("tickets", "alertname=DriftgaugeLagGrowing severity=warning job=driftgauge topic=embeddings"),
     ("tickets", "alertname=SomethingElse"),
     ("tickets", "alertname=SomethingElse severity=page"),
@@ -130,6 +138,10 @@ PAIRS = [
         mutes=False,
     ),
     pair("Drift", {**PAGE, **CLICKS}, "Drift", {**TICKET, **CLICKS, "stream": "views"}, mutes=False),
+    # While the configuration changes, a stream's alert exists with its old labels and the new ones.
+    pair(
+        "Drift", {**PAGE, **CLICKS, "owner": "eve"}, "Drift", {**TICKET, **CLICKS, "owner": "ada"}, mutes=True
+    ),
     pair("Down", {**JOB, **HERE}, "Drift", {**CLICKS, **HERE}, mutes=True),
     *(
         pair(cause, {**labels, **HERE}, effect, {**concerned, **THERE}, mutes=False)
@@ -179,11 +191,32 @@ def test_secrets_are_only_in_files():
     texts = [CONFIG, *FOLDER.glob("templates/*")]
     written = "".join(path.read_text("utf-8") for path in texts)
     files = re.findall(r"_file: (\S+)", written)
-    assert len(files) == 2
+    assert len(set(files)) == len(files) == 4
     assert all(file.startswith(f"{SECRETS}/") for file in files)
     assert not re.search(r"\b(api_url|routing_key|service_key|password|token|credentials):", written)
     kept = (FOLDER / "secrets/.gitignore").read_text("utf-8").splitlines()
     assert kept[-2:] == ["*", "!.gitignore"]
+
+
+def test_operator_gets_the_same_routes_inhibitions_and_secrets():
+    def written(matchers: list[dict[str, str]]) -> list[str]:
+        return [f'{each["name"]}{each.get("matchType", "=")}"{each["value"]}"' for each in matchers]
+
+    def routes(tree: dict[str, Any], read: Callable[[Any], Any]) -> list[Any]:
+        return [
+            (read(each["matchers"]), each["receiver"], routes(each, read)) for each in tree.get("routes", ())
+        ]
+
+    shipped, spec = config(), manifest()["spec"]
+    assert routes(spec["route"], written) == routes(shipped["route"], list)
+    assert [
+        (written(rule["sourceMatch"]), written(rule["targetMatch"]), rule["equal"])
+        for rule in spec["inhibitRules"]
+    ] == [
+        (rule["source_matchers"], rule["target_matchers"], rule["equal"]) for rule in shipped["inhibit_rules"]
+    ]
+    names = [re.findall(rf"{SECRETS}/([\w-]+)", str(each)) for each in shipped["receivers"]]
+    assert [re.findall(r"'key': '([\w-]+-(?:key|url))'", str(each)) for each in spec["receivers"]] == names
 
 
 @pytest.mark.stack

@@ -155,6 +155,8 @@ def test_drift_sends_ticket_that_names_stream_and_window(record: ChainRecord) ->
         "job": "driftgauge",
         "stream": "alpha",
         "window": "1h",
+        "owner": "ada",
+        "team": "vision",
         "severity": "warning",
     }
     assert notice.annotations["summary"] == "The inputs of a model have drifted from its baseline."

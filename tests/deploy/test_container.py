@@ -16,9 +16,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from deploy.generate.licences import locked
 from packaging.requirements import Requirement
 
-from tests.deploy.dockerfile import DOCKER, PROJECT, ROOT, locked, only, stages
+from tests.deploy.dockerfile import DOCKER, PROJECT, ROOT, only, stages
 from tests.harness.node import free_ports
 from tests.needed import skip_or_fail
 from tests.processes import run_command
@@ -86,7 +87,10 @@ def build_wheel(folder):
     for source in copied("build"):
         copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copyfile
         copy(ROOT / source, folder / Path(source).name)
-    (build,) = (step.words for step in stages()["build"] if step.name == "RUN" and "wheel" in step.words)
+    runs = [step.words for step in stages()["build"] if step.name == "RUN"]
+    (name_commit,) = (words for words in runs if words[0] == "sh")
+    run_command(*name_commit, cwd=folder, env={"REVISION": "5f3c", "PATH": os.environ["PATH"]}, check=True)
+    (build,) = (words for words in runs if "wheel" in words)
     run_command(sys.executable, *build[1:], cwd=folder, check=True)
     (wheel,) = (folder / "dist").iterdir()
     return wheel
@@ -95,11 +99,13 @@ def build_wheel(folder):
 def test_wheel_holds_package_and_licence_without_tests(tmp_path):
     with zipfile.ZipFile(build_wheel(tmp_path)) as wheel:
         held = set(wheel.namelist())
+        assert wheel.read("driftgauge/commit.txt") == b"5f3c\n"
     service = ROOT / "service"
     page = service / "driftgauge/page"
     sources = [*service.rglob("*.py"), *page.glob("templates/*"), *page.glob("static/*")]
     package = {name for name in held if ".dist-info/" not in name}
-    assert package == {str(path.relative_to(service)) for path in sources} | {"driftgauge/py.typed"}
+    others = {"driftgauge/py.typed", "driftgauge/commit.txt"}
+    assert package == {str(path.relative_to(service)) for path in sources} | others
     assert f"driftgauge-{PROJECT['version']}.dist-info/licenses/LICENSE" in held
 
 

@@ -50,7 +50,7 @@ RULES: dict[str, dict[str, Any]] = {rule["title"]: rule for rule in GROUP["rules
 
 
 def test_grafana_rules_equal_prometheus_rules():
-    theirs = {f"{name} ({rule['labels']['severity']})": rule for name in EDGES for rule in ALERTS[name]}
+    theirs = {name: rule for name in EDGES for rule in ALERTS[name]}
     assert RULES.keys() == theirs.keys()
     for title, rule in RULES.items():
         asked, condition = rule["data"]
@@ -66,11 +66,9 @@ def test_grafana_rules_equal_prometheus_rules():
 @pytest.mark.stack
 @pytest.mark.parametrize("title", RULES)
 def test_rule_fires_on_smallest_value_and_not_without_value(tmp_path: Path, title: str):
-    _, firing, least = EDGES[title.partition(" (")[0]]
-    severity = RULES[title]["labels"]["severity"]
-    urgent = series("driftgauge_alarm_severity_info", 1, **OF_STREAM, severity=severity)
+    _, firing, least = EDGES[title]
     asked, condition = RULES[title]["data"]
-    assert_results(tmp_path, [*firing, urgent], [(asked["model"]["expr"], least)])
+    assert_results(tmp_path, firing, [(asked["model"]["expr"], least)])
     (evaluator,) = (each["evaluator"] for each in condition["model"]["conditions"])
     assert COMPARED[evaluator["type"]](least, *evaluator["params"])
     assert RULES[title]["noDataState"] == "OK"
@@ -93,7 +91,7 @@ def test_every_rule_links_to_its_panel():
     }
     for title, rule in RULES.items():
         place = rule["annotations"]["__dashboardUid__"], rule["annotations"]["__panelId__"]
-        assert titles[place] == EDGES[title.partition(" (")[0]][0]
+        assert titles[place] == EDGES[title][0]
 
 
 def test_rules_have_unique_uids_and_use_provisioned_data_source():

@@ -10,6 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from driftgauge.app import check
+from driftgauge.cli.memory import memory_bytes
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import load_settings
 from driftgauge.telemetry import health, server
@@ -32,6 +33,7 @@ from tests.deploy.manifests import (
     pod,
     render,
     the,
+    volumes,
 )
 from tests.deploy.stack import HELD_MIB
 
@@ -117,23 +119,23 @@ def test_pod_has_minimal_rights(where):
 
 @pytest.mark.parametrize("where", RUNNING)
 def test_service_loads_configuration_and_baselines_of_pod(where, tmp_path):
-    settings = load_settings(mount(where, tmp_path), environment(where))
+    settings = load_settings(mount(where, tmp_path), environment(where, tmp_path))
     assert len(check(settings)) == len(settings.streams) > 0
     assert settings.replica == POD
     (port,) = container(where)["ports"]
     assert (port["name"], port["containerPort"]) == ("metrics", settings.http.port)
     assert container(where)["terminationMessagePolicy"] == "FallbackToLogsOnError"
     # The hashes in the names restart the pods after a change.
-    (volume,) = pod(where)["spec"]["volumes"]
+    _, volume = volumes(where)["config"]
     names = [source["configMap"]["name"] for source in volume["projected"]["sources"]]
     assert all(re.fullmatch(r"driftgauge-(config|baselines)-[a-z0-9]{10}", name) for name in names)
 
 
 def test_production_credentials_come_only_from_secret(tmp_path):
     path = mount(PRODUCTION, tmp_path)
-    kafka = load_settings(path, environment(PRODUCTION)).kafka
+    kafka = load_settings(path, environment(PRODUCTION, tmp_path)).kafka
     secrets = {name: kafka[name] for name in ("sasl.username", "sasl.password", "ssl.ca.pem")}
-    assert list(secrets.values()) == list(SECRET.values())
+    assert list(secrets.values()) == [text.strip() for text in SECRET.values()]
     assert not secrets.keys() & load_settings(path, {}).kafka.keys()
 
 
@@ -183,9 +185,11 @@ def test_grace_period_covers_hanging_call_and_hand_over():
 
 
 @pytest.mark.parametrize("where", RUNNING)
-def test_memory_has_limit_and_processor_has_none(where):
+def test_memory_has_limit_by_formula_of_service_and_processor_has_none(where, tmp_path):
     resources = container(where)["resources"]
     requested, limit = (int(resources[kind]["memory"].removesuffix("Mi")) for kind in ("requests", "limits"))
     assert HELD_MIB["driftgauge"] <= requested
-    assert 2 * HELD_MIB["driftgauge"] <= limit
+    settings = load_settings(mount(where, tmp_path), environment(where, tmp_path))
+    formula = memory_bytes(settings, [stream.spec for stream in check(settings)])
+    assert sum(formula.values()) / 1024**2 <= limit
     assert set(resources["limits"]) == {"memory"}

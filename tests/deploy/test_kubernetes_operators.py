@@ -11,6 +11,7 @@ from driftgauge.config import load_settings
 from driftgauge.telemetry.catalogue import METRICS
 from tests.deploy.dockerfile import ROOT
 from tests.deploy.manifests import (
+    BASE,
     FOLDER,
     KEDA,
     MONITORING,
@@ -23,6 +24,7 @@ from tests.deploy.manifests import (
     mount,
     render,
     the,
+    volumes,
 )
 
 pytestmark = pytest.mark.stack
@@ -39,10 +41,11 @@ def models():
     """The operators' models by kind; loading them takes seconds, which other tests need not spend."""
     from cloudcoil.models.keda.v1alpha1 import ScaledObject, TriggerAuthentication  # noqa: PLC0415
     from cloudcoil.models.prometheus_operator.v1 import PrometheusRule, ServiceMonitor  # noqa: PLC0415
+    from cloudcoil.models.prometheus_operator.v1alpha1 import AlertmanagerConfig  # noqa: PLC0415
 
     return {
         model.__name__: model
-        for model in (PrometheusRule, ScaledObject, ServiceMonitor, TriggerAuthentication)
+        for model in (AlertmanagerConfig, PrometheusRule, ScaledObject, ServiceMonitor, TriggerAuthentication)
     }
 
 
@@ -85,8 +88,14 @@ def test_config_maps_hold_dashboards_with_sidecar_label():
     assert shown == {path.name: path.read_text() for path in ROOT.glob("deploy/grafana/dashboards/*.json")}
 
 
-def test_network_policy_admits_only_prometheus_to_metrics():
-    spec = the(PRODUCTION, "NetworkPolicy")["spec"]
+def test_network_policies_admit_only_prometheus_and_only_to_brokers(tmp_path):
+    spec, out = (policy["spec"] for policy in every(PRODUCTION, "NetworkPolicy"))
+    assert (spec["policyTypes"], out["policyTypes"]) == (["Ingress"], ["Egress"])
+    assert the(BASE, "NetworkPolicy")["spec"] == spec
+    names, brokers = out["egress"]
+    assert {port["port"] for port in names["ports"]} == {53}
+    servers = load_settings(mount(PRODUCTION, tmp_path), {}).kafka["bootstrap.servers"]
+    assert [str(port["port"]) for port in brokers["ports"]] == [servers.partition(":")[2]]
     (namespace,) = re.findall(r"Prometheus in a namespace other than `(.+?)`", README)
     peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
     assert spec["ingress"] == [{"from": [peer], "ports": [{"port": "metrics", "protocol": "TCP"}]}]
@@ -98,7 +107,7 @@ def test_readme_patch_removes_only_rules_and_dashboards(tmp_path):
     shutil.copytree(FOLDER / PRODUCTION, second)
     file = second / "kustomization.yaml"
     text = file.read_text().replace("../../", f"{os.path.relpath(FOLDER, second)}/")
-    file.write_text(f"{text[: text.index('patches:')]}{patches}")
+    file.write_text(f"{text}{patches}")
     shared = [*every(MONITORING, "ConfigMap"), *every(MONITORING, "PrometheusRule")]
     removed = {(entry["kind"], entry["metadata"]["name"]) for entry in shared}
     kept = [
@@ -108,7 +117,7 @@ def test_readme_patch_removes_only_rules_and_dashboards(tmp_path):
 
 
 def test_autoscaler_follows_both_consumer_groups(tmp_path):
-    settings = load_settings(mount(KEDA, tmp_path), environment(KEDA))
+    settings = load_settings(mount(KEDA, tmp_path), environment(KEDA, tmp_path))
     triggers = the(KEDA, "ScaledObject")["spec"]["triggers"]
     asked = [trigger["metadata"] for trigger in triggers]
     assert sorted((each["consumerGroup"], each["topic"]) for each in asked) == [
@@ -126,9 +135,9 @@ def test_autoscaler_follows_both_consumer_groups(tmp_path):
     authentication = the(KEDA, "TriggerAuthentication")
     named = {trigger["authenticationRef"]["name"] for trigger in triggers}
     assert named == {authentication["metadata"]["name"]}
-    sources = [variable["valueFrom"].get("secretKeyRef") for variable in container(KEDA)["env"]]
+    secret = volumes(KEDA)["secrets"][1]["secret"]
     given = [(ref["name"], ref["key"]) for ref in authentication["spec"]["secretTargetRef"]]
-    assert given == [(source["name"], source["key"]) for source in sources if source]
+    assert given == [(secret["secretName"], item["key"]) for item in secret["items"]]
 
 
 def test_autoscaler_keeps_two_replicas_and_owns_their_number():

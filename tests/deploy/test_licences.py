@@ -1,11 +1,15 @@
-"""The licences of the distributions in the image; `tests/tools/lock.py` checks what the lock has."""
+"""The licences of the distributions in the image, and its bill of materials."""
 
+import json
 import re
-from importlib.metadata import files, metadata
+from importlib.metadata import files
 
 import pytest
+from deploy.generate.licences import document, licence_of
 
-from tests.deploy.dockerfile import locked
+from tests.deploy.dockerfile import DOCKER, ROOT
+from tests.processes import run_command
+from tests.tools.lock import pins
 
 PERMISSIVE = {
     "0BSD",
@@ -19,42 +23,24 @@ PERMISSIVE = {
     "PSF-2.0",
     "Zlib",
 }
-CLASSIFIED = {
-    "Apache Software License": "Apache-2.0",
-    "BSD License": "BSD-3-Clause",
-    "MIT License": "MIT",
-    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
-    "3-Clause BSD License": "BSD-3-Clause",
-}
-# Their metadata name no licence; each licence file holds this grant.
-BY_FILE = {
-    "pysimdjson": ("MIT", "Permission is hereby granted, free of charge, to any person obtaining a copy")
-}
-# A copyleft by file; the image has their files unchanged.
-ACCEPTED = {"certifi": {"MPL-2.0"}, "orjson": {"MPL-2.0"}}
+# A copyleft by file, and one whose licence file holds the grant of MIT.
+ACCEPTED = {"certifi": {"MPL-2.0"}, "orjson": {"MPL-2.0"}, "pysimdjson": {"none", "named"}}
+IMAGE = pins((DOCKER / "requirements.lock").read_text())
+GRANT = "Permission is hereby granted, free of charge, to any person obtaining a copy"
 
 
-def licences(expression, classifiers, text=None):
-    """The licence identifiers of an expression, else of the classifiers, else the text of the old field."""
-    if expression:
-        return set(re.findall(r"[A-Za-z0-9.+-]+", expression)) - {"AND", "OR", "WITH"}
-    named = [entry.split(" :: ")[-1] for entry in classifiers if entry.startswith("License ::")]
-    return {CLASSIFIED.get(name, name) for name in named or [text or "unknown"]}
+def identifiers(licence):
+    return set(re.findall(r"[A-Za-z0-9.+-]+", licence)) - {"AND", "OR", "WITH"}
 
 
-@pytest.mark.parametrize("name", locked())
-def test_every_distribution_has_permissive_licence(name):
-    known = metadata(name)
-    if name in BY_FILE:
-        licence, grant = BY_FILE[name]
-        texts = [path.read_text() for path in files(name) or () if "licenses/LICENSE" in str(path)]
-        assert [grant in text for text in texts] == [True]
-        assert licence in PERMISSIVE
-        return
-    (expression, *_) = known.get_all("License-Expression", [None])
-    (text, *_) = known.get_all("License", [None])
-    found = licences(expression, known.get_all("Classifier", []), text)
-    assert found <= PERMISSIVE | ACCEPTED.get(name, set())
+def test_every_distribution_has_permissive_licence():
+    rows = dict(re.findall(r"^\| ([a-z0-9-]+) \| (.+) \|$", document(), re.MULTILINE)[1:])
+    # The one is for browsers alone.
+    assert rows.keys() == {name for name, _ in IMAGE} - {"httpx2-jsfetch"}
+    odd = {name: identifiers(licence) - PERMISSIVE for name, licence in rows.items()}
+    assert {name: found for name, found in odd.items() if found} == ACCEPTED
+    texts = [path.read_text() for path in files("pysimdjson") if "licenses/LICENSE" in str(path)]
+    assert [GRANT in text for text in texts] == [True]
 
 
 @pytest.mark.parametrize(
@@ -69,4 +55,15 @@ def test_every_distribution_has_permissive_licence(name):
     ],
 )
 def test_unknown_or_copyleft_licence_is_rejected(expression, classifiers):
-    assert not licences(expression, classifiers) <= PERMISSIVE
+    assert not identifiers(licence_of(expression, None, classifiers)) <= PERMISSIVE
+
+
+def test_bill_of_materials_has_what_the_image_has(tmp_path):
+    target = tmp_path / "sbom.json"
+    # The environment counts as up to date; a test sets none up.
+    run_command("make", "-o", ".venv/.installed", "sbom", f"SBOM={target}", cwd=ROOT, check=True)
+    bill = json.loads(target.read_text())
+    assert (bill["bomFormat"], bill["metadata"]["component"]["name"]) == ("CycloneDX", "driftgauge")
+    found = {(each["name"], each["version"]) for each in bill["components"]}
+    assert found == IMAGE
+    assert all(each["externalReferences"][0]["hashes"] for each in bill["components"])

@@ -158,7 +158,6 @@ def test_title_names_firing_alert_and_cluster(tmp_path: Path):
     assert rendered(tmp_path, "driftgauge.title", *both) == "[firing] there"
     assert rendered(tmp_path, "driftgauge.dashboard", *both) == f"{GRAFANA}/d/there"
     over = ("resolved", "gone"), ("resolved", "too")
-    labels = {"cluster": "eu", "stream": "clicks"}
-    assert (
-        rendered(tmp_path, "driftgauge.title", *over, **labels) == "[resolved] eu: clicks: gone (and 1 more)"
-    )
+    labels = {"cluster": "eu", "stream": "clicks", "owner": "ada"}
+    title = "[resolved] eu: clicks (ada): gone (and 1 more)"
+    assert rendered(tmp_path, "driftgauge.title", *over, **labels) == title

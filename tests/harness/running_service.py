@@ -10,7 +10,7 @@ from typing import Self
 import orjson
 
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.config import Settings
+from driftgauge.config import Settings, StreamLabels
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.rows import BaselineContract
@@ -78,7 +78,7 @@ class RunningService:
             WatchedStream(
                 spec,
                 tuple(WatchedBaseline(each.reference, None, MONDAY_MS) for each in spec.baselines),
-                "info",
+                StreamLabels(severity="info"),
             )
             for spec in SPECS
         ]

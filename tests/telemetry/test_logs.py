@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,17 +15,28 @@ from driftgauge.core.windows.shard import RoundResult
 from driftgauge.telemetry.logs import JsonFormatter, count_messages
 from driftgauge.telemetry.round_log import log_round
 from tests.builders.clocks import DAY_MS, HOUR_MS
+from tests.builders.configs import MINIMAL
 from tests.builders.results import build_result
 from tests.builders.telemetry import EVENTS
 from tests.processes import run_python
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_for
 
 PROGRAM = """
 import logging
-from driftgauge.telemetry.logs import configure_logging
+from driftgauge.config import LogSettings
+from driftgauge.telemetry.logs import adjust_logging, configure_logging
 configure_logging(as_json={as_json})
 logger = logging.getLogger("driftgauge.somewhere")
 logger.debug("not shown")
+adjust_logging(LogSettings(level="debug"))
+logging.getLogger("httpx").debug("not shown")
+adjust_logging(LogSettings(level="error", repeat_after="1h"))
+logger.warning("not shown")
+for number in range(3):
+    for stream in ("images", "texts"):
+        logger.error("late", extra={{"stream": stream, "waited_s": number / 2}})
+adjust_logging(LogSettings(repeat_after="0s"))
+logger.error("late", extra={{"stream": "images", "waited_s": 1.5}})
 logger.info("window closed", extra={{"stream": "images", "events": 3}})
 try:
     1 / 0
@@ -54,7 +66,12 @@ def test_json_message_is_one_ascii_line(text):
 
 def test_json_goes_to_stderr_with_traceback_as_field():
     process = run_python(PROGRAM.format(as_json=True))
-    closed, failed = [json.loads(line) for line in process.stderr.splitlines()]
+    *late, closed, failed = [json.loads(line) for line in process.stderr.splitlines()]
+    assert [(each["stream"], each["waited_s"], each.get("left_out")) for each in late] == [
+        ("images", 0, None),
+        ("texts", 0, None),
+        ("images", 1.5, 2),
+    ]
     assert process.stdout == ""
     assert (closed["event"], closed["stream"], closed["events"]) == ("window closed", "images", 3)
     assert (failed["level"], failed["event"]) == ("error", "it failed")
@@ -63,10 +80,41 @@ def test_json_goes_to_stderr_with_traceback_as_field():
 
 
 def test_text_goes_to_stderr_with_traceback_below():
-    closed, failed, *traceback = run_python(PROGRAM.format(as_json=False)).stderr.splitlines()
+    _, _, _, closed, failed, *traceback = run_python(PROGRAM.format(as_json=False)).stderr.splitlines()
     assert closed.endswith("Z INFO     window closed stream=images events=3")
     assert failed.endswith("ERROR    it failed")
     assert traceback[-1] == "ZeroDivisionError: division by zero"
+
+
+def test_sighup_reads_settings_of_log_again(tmp_path):
+    config, log = tmp_path / "driftgauge.yaml", tmp_path / "log"
+
+    def write(level):
+        config.write_text(f"{MINIMAL}\nhttp: {{port: 0}}\nlog: {{level: {level}}}\n")
+
+    def signalled(event):
+        process.send_signal(signal.SIGHUP)
+        wait_for(event, lambda: event in log.read_text())
+
+    write("info")
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            [sys.executable, "-m", "driftgauge", "page", "--config", config], stderr=errors
+        ) as process,
+    ):
+        try:
+            wait_for("the start", lambda: "http server started" in log.read_text())
+            write("loud")
+            signalled("the log's settings stay as they are")
+            write("error")
+            signalled("the log's settings are read again")
+        finally:
+            process.terminate()
+    assert "log.level: Input should be" in log.read_text()
+    # The end is a message of level info.
+    assert process.returncode == 0
+    assert "stopped" not in log.read_text()
 
 
 def test_process_ends_although_nobody_reads_its_log():

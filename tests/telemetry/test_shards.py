@@ -58,7 +58,7 @@ def test_stream_without_windows_exports_configuration_and_zero_totals(show, expo
         "window_min_events": {"texts 1h": 20},
         "alarm_p_value": {"images": 0.001},
         "alarm_js_excess": {"images": 0.005},
-        "alarm_severity_info": {"warning images": 1, "critical texts": 1},
+        "stream_info": {" warning images ": 1, "ada@example.com critical texts search": 1},
         "baseline_created_timestamp_seconds": {"images": FITTED_MS / 1000},
         "windows_open": {"images 1h": 0},
     }

@@ -55,16 +55,14 @@ def provisioning() -> dict[str, object]:
 
 def _rule(rule: dict[str, Any]) -> dict[str, object]:
     name: str = rule["alert"]
-    severity: str = rule["labels"]["severity"]
     # Grafana accepts either both keys or neither.
     panel = {
         "__dashboardUid__": DRIFT,
         "__panelId__": str(panel_id(drift.dashboard(), _PANELS[name])),
     }
     return {
-        "uid": f"{name.lower()}-{severity}",
-        # Titles must be unique within a folder.
-        "title": f"{name} ({severity})",
+        "uid": name.lower(),
+        "title": name,
         "condition": "fires",
         "data": [_query(rule["expr"]), _condition()],
         # The expressions have a value only during drift, and Prometheus's alerts report blind monitoring.

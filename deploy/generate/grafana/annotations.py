@@ -23,7 +23,7 @@ def annotations(alerts_selector: str) -> list[dict[str, Any]]:
             "red",
             firing,
             "{{alertname}} fires",
-            "{{severity}} {{stream}} {{window}} {{topic}}",
+            "{{severity}} {{stream}} {{window}} {{topic}} {{owner}} {{team}}",
         ),
         _annotation(
             "New baselines",

@@ -40,8 +40,9 @@ _NO_KAFKA = (
 )
 def serve_command(config_path: Path, role: str) -> None:
     """Run the service until SIGTERM: consume events, count, compare, export metrics."""
+    roles = tuple(Role) if role == "all" else (Role(role),)
     with _logging():
-        serve(read_settings(config_path), tuple(Role) if role == "all" else (Role(role),))
+        serve(read_settings(config_path), roles, lambda: read_settings(config_path).log)
 
 
 @click.command("page")
@@ -49,7 +50,7 @@ def serve_command(config_path: Path, role: str) -> None:
 def page_command(config_path: Path) -> None:
     """Serve the page alone until SIGTERM: what the window results of all streams say, for a browser."""
     with _logging():
-        serve_page(read_settings(config_path))
+        serve_page(read_settings(config_path), lambda: read_settings(config_path).log)
 
 
 @contextmanager

@@ -3,14 +3,16 @@
 from driftgauge.config.environment import ENV_PREFIX, read_kafka_secrets
 from driftgauge.config.loading import load_settings
 from driftgauge.config.properties import is_secret
-from driftgauge.config.settings import HttpSettings, Settings, TopicSettings
-from driftgauge.config.stream import BaselineSettings, StreamSettings
+from driftgauge.config.settings import HttpSettings, LogSettings, Settings, TopicSettings
+from driftgauge.config.stream import BaselineSettings, StreamLabels, StreamSettings
 
 __all__ = [
     "ENV_PREFIX",
     "BaselineSettings",
     "HttpSettings",
+    "LogSettings",
     "Settings",
+    "StreamLabels",
     "StreamSettings",
     "TopicSettings",
     "is_secret",

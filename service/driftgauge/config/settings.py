@@ -1,7 +1,7 @@
 """The whole configuration."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -24,6 +24,7 @@ __all__ = [
     "AlarmSettings",
     "ConnectedSettings",
     "HttpSettings",
+    "LogSettings",
     "Settings",
     "TopicSettings",
 ]
@@ -83,6 +84,19 @@ class HttpSettings(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 9464
 
 
+class LogSettings(Section):
+    """What is logged; SIGHUP has these settings read again.
+
+    Attributes:
+        level: The lowest level that is logged.
+        repeat_after: How long, in ms, a warning or an error is left out after the same one; times and other
+            fractions in it may differ.
+    """
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    repeat_after: Duration = 60_000
+
+
 class Settings(BaseSettings, Section):
     """The whole configuration.
 
@@ -96,6 +110,7 @@ class Settings(BaseSettings, Section):
         http: The address at which metrics, health and the page are served.
         page: What the page shows.
         alarms: The alarm budget.
+        log: What is logged.
         allowed_lead: How far, in ms, an event's time may be ahead of its Kafka record and of the clock.
         allowed_age: How far, in ms, an event's time may be behind its Kafka record, or behind the clock where
             the record has no time; a backfill needs more.
@@ -118,6 +133,7 @@ class Settings(BaseSettings, Section):
     http: HttpSettings = HttpSettings()
     page: PageSettings = PageSettings()
     alarms: AlarmSettings = AlarmSettings()
+    log: LogSettings = LogSettings()
     allowed_lead: Duration = 300_000
     allowed_age: Duration = 34_560_000_000
     largest_record: Annotated[int, Field(ge=1)] = LARGEST_RECORD

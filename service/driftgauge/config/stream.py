@@ -23,7 +23,7 @@ from driftgauge.config.fields import (
 from driftgauge.core.durations import format_duration
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
 
-__all__ = ["BaselineSettings", "SmallestDrift", "StreamSettings", "WarmUp"]
+__all__ = ["BaselineSettings", "SmallestDrift", "StreamLabels", "StreamSettings", "WarmUp"]
 
 # A closing sums a window's panes: 1,440 of them with 1m beside 1d. With more, ten streams would keep the loop
 # busy for a second per round.
@@ -59,6 +59,23 @@ class WarmUp(Section):
 
     start: Time = Field(alias="from")
     end: Time = Field(alias="until")
+
+
+LabelValue = Annotated[str, Field(pattern=r"^[A-Za-z0-9._/:@+-]{1,64}$")]
+
+
+class StreamLabels(Section):
+    """The labels that a stream's alerts carry, so that Alertmanager can route them.
+
+    Attributes:
+        owner: Who is responsible for the stream, such as a mail address; None: not said.
+        team: The owner's team; None: not said.
+        severity: The severity of the alert on drift: critical (a page), warning (a ticket), info (no notice).
+    """
+
+    owner: LabelValue | None = None
+    team: LabelValue | None = None
+    severity: Literal["critical", "warning", "info"] = "warning"
 
 
 class BaselineSettings(Section):
@@ -115,7 +132,7 @@ class StreamSettings(Section):
         smallest_drift: The smallest drift worth finding.
         warm_up: The time that is declared clean; None: the overdispersion is the baseline's.
         segments: The keys of the segments that are also judged.
-        drift_severity: The severity of the drift alert.
+        labels: The labels of the stream's alerts.
         overdue_after: How long after a window closed an alert reports the next one as overdue; None: see
             `StreamSpec.overdue_ms`.
     """
@@ -141,7 +158,7 @@ class StreamSettings(Section):
         Field(strict=False),
         check(lambda keys: len(set(keys)) == len(keys), "a key occurs twice; keep one"),
     ] = ()
-    drift_severity: Literal["critical", "warning", "info"] = "warning"
+    labels: StreamLabels = StreamLabels()
     overdue_after: PositiveDuration | None = None
 
     @field_validator("windows")

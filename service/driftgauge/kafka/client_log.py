@@ -7,40 +7,27 @@ from typing import Protocol
 
 from confluent_kafka import KafkaError
 
+from driftgauge.telemetry.logs import RepeatLimit
+
 __all__ = ["LIBRDKAFKA", "ClientLogger", "LostConnections"]
 
 
-class _RateLimit(logging.Filter):
-    """Passes a line once per interval, because librdkafka repeats it while a broker is down.
+_INSTANCE = re.compile(r"(#[a-z]+)-\d+")
 
-    Lines of one kind about one broker count as the same line, whichever client writes them and whatever times
-    and numbers their text has: an outage makes new clients every few seconds.
+
+def _kind(record: logging.LogRecord) -> str:
+    """Return what makes a line the same as another, because librdkafka repeats it while a broker is down.
+
+    Lines of one kind about one broker are the same, whichever client writes them and whatever times and
+    numbers their text has: an outage makes new clients every few seconds.
     """
-
-    INTERVAL_S = 60.0
-    _INSTANCE = re.compile(r"(#[a-z]+)-\d+")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._last_passed_s: dict[str, float] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether the record is logged."""
-        key = self._INSTANCE.sub(r"\1", " ".join(record.getMessage().split(" ", 3)[:3]))
-        since_s = record.created - self.INTERVAL_S
-        if self._last_passed_s.get(key, since_s) > since_s:
-            return False
-        self._last_passed_s = {
-            line: at_s for line, at_s in dict(self._last_passed_s).items() if at_s > since_s
-        }
-        self._last_passed_s[key] = record.created
-        return True
+    return _INSTANCE.sub(r"\1", " ".join(record.getMessage().split(" ", 3)[:3]))
 
 
 LIBRDKAFKA = logging.getLogger("librdkafka")
 """The logger of all clients' lines."""
 
-LIBRDKAFKA.addFilter(_RateLimit())
+LIBRDKAFKA.addFilter(RepeatLimit(_kind))
 
 
 class ClientLogger(Protocol):

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from driftgauge.config import StreamLabels
 from driftgauge.core.durations import format_duration
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
@@ -43,14 +44,14 @@ class WatchedStream:
     Attributes:
         spec: The stream's specification.
         baselines: The stream's baselines.
-        drift_severity: The urgency of drift: critical, warning or info.
+        labels: The labels of the stream's alerts.
         overdue_ms: Time after the closing of a window at which the next one is overdue; None: the default
             of `StreamSpec`.
     """
 
     spec: StreamSpec
     baselines: tuple[WatchedBaseline, ...]
-    drift_severity: str
+    labels: StreamLabels
     overdue_ms: int | None = None
 
     def baseline_at(self, time_ms: int) -> WatchedBaseline:

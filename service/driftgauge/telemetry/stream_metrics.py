@@ -19,6 +19,11 @@ def _overdue_s(view: StreamView, size_ms: int) -> float | None:
     return view.watched.overdue_after(size_ms) / 1000
 
 
+def _labels(view: StreamView) -> Samples:
+    labels = view.watched.labels
+    return (((labels.owner or "", labels.team or "", labels.severity), 1),)
+
+
 def _windows_closed(view: StreamView) -> Samples:
     for window, size_ms in view.sizes():
         for verdict in Verdict:
@@ -140,12 +145,13 @@ LIMIT_METRICS = (
         lambda view: view.watched.spec.alarm.duplicates_floor,
     ),
     Metric(
-        "driftgauge_alarm_severity_info",
-        ("stream", "severity"),
+        "driftgauge_stream_info",
+        ("stream", "owner", "team", "severity"),
         "none, always 1",
-        "Configured urgency of drift of this stream: critical, warning or info. Only the owner of the"
-        " stream's shard exports a stream's metrics; driftgauge_events_total is the exception.",
-        lambda view: (((view.watched.drift_severity,), 1),),
+        "Configured labels of the stream: its owner and team (empty where not configured), and the severity"
+        " of its drift: critical, warning or info. Only the replica that holds the stream's shard exports a"
+        " stream's metrics; driftgauge_events_total is the exception.",
+        _labels,
     ),
 )
 

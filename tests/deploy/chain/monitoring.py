@@ -186,5 +186,5 @@ def _watch(stream: str, severity: str) -> dict[str, object]:
         "allowed_lateness": "3h",
         # Long enough that windows close by event time alone, even on a busy machine.
         "idle_timeout": "30s",
-        "drift_severity": severity,
+        "labels": {"owner": "ada", "team": "vision", "severity": severity},
     }
