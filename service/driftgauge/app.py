@@ -5,7 +5,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 
@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute
 from threadpoolctl import threadpool_limits
 
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.config import Settings
+from driftgauge.config import HttpSettings, Settings
 from driftgauge.errors import ConfigError
 from driftgauge.events.inputs import missing_libraries
 from driftgauge.kafka.client import property_problems
@@ -25,12 +25,15 @@ from driftgauge.page.results import Results
 from driftgauge.page.results_reader import ResultReader
 from driftgauge.page.site import Site
 from driftgauge.streams import ConfiguredStream, build_decoder, describe_baselines, load_streams, watch
-from driftgauge.telemetry.endpoints import service_routes
+from driftgauge.telemetry.connections import HEALTH_LIMITS
+from driftgauge.telemetry.endpoints import health_routes, metrics_route
+from driftgauge.telemetry.guard import Guard
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.logs import count_messages, end_process
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.server import HttpServer
+from driftgauge.telemetry.web_config import WebConfigFile, read_web_rules
 
 __all__ = ["check", "serve", "serve_page"]
 
@@ -44,7 +47,7 @@ _SHUTDOWN_S = 30.0
 
 
 def check(settings: Settings) -> list[ConfiguredStream]:
-    """Return the configured streams; all properties and baselines are checked, without a broker or registry.
+    """Return the configured streams; all files are checked, but no broker and no registry is asked.
 
     Raises:
         ConfigError: Lists every problem found.
@@ -53,6 +56,11 @@ def check(settings: Settings) -> list[ConfiguredStream]:
     problems += missing_libraries(settings.inputs.values())
     if settings.schema_registry:
         problems += registry_problems(settings.schema_registry)
+    try:
+        if settings.http.web_config is not None:
+            read_web_rules(settings.http.web_config)
+    except ConfigError as error:
+        problems += error.problems or [str(error)]
     try:
         streams = load_streams(settings)
     except ConfigError as error:
@@ -84,11 +92,13 @@ def serve(settings: Settings, roles: Collection[Role]) -> None:
     count_messages(telemetry.logged)
     health.set_condition(ReadinessCondition.BASELINES_LOADED, is_met=True)
     stopping = _stopped_by_signals()
-    routes = service_routes(telemetry.registry, health)
+    routes = [metrics_route(telemetry.registry)]
     with ExitStack() as running:
         if settings.page.enabled:
             routes += running.enter_context(_page(settings))[1]
-        running.enter_context(_serving(settings, routes))
+        running.enter_context(
+            _serving(settings.http, routes, health_routes(health), telemetry.web_config_valid.set)
+        )
         schemas = running.enter_context(
             open_schema_registry(settings, settings.inputs.values(), SYSTEM_CLOCK)
         )
@@ -127,7 +137,8 @@ def serve_page(settings: Settings) -> None:
     stopping = _stopped_by_signals()
     with (
         _page(settings) as (reader, routes),
-        _serving(settings, [*page_health_routes(reader), *routes]),
+        # The page has no metrics; its log says whether the web configuration can be used.
+        _serving(settings.http, routes, page_health_routes(reader), lambda _: None),
     ):
         stopping.wait()
         _log.info("stopped")
@@ -160,14 +171,24 @@ def _page(settings: Settings) -> Iterator[tuple[ResultReader, list[BaseRoute]]]:
 
 
 @contextmanager
-def _serving(settings: Settings, routes: Sequence[BaseRoute]) -> Iterator[None]:
-    """Serve HTTP while the context lasts."""
-    server = HttpServer(settings.http.host, settings.http.port, routes)
-    server.start()
-    try:
+def _serving(
+    http: HttpSettings,
+    routes: Sequence[BaseRoute],
+    health: Sequence[BaseRoute],
+    on_web_config: Callable[[bool], object],
+) -> Iterator[None]:
+    """Serve routes, and health on a port of its own, while the context lasts."""
+    guard = None
+    if http.web_config is not None:
+        guard = Guard(WebConfigFile(http.web_config, on_web_config), http.users, SYSTEM_CLOCK)
+    with ExitStack() as running:
+        for server in (
+            HttpServer(http.host, http.health, health, name="health", limits=HEALTH_LIMITS),
+            HttpServer(http.host, http.port, routes, guard=guard),
+        ):
+            server.start()
+            running.callback(server.stop)
         yield
-    finally:
-        server.stop()
 
 
 def _end_in_time(stopping: threading.Event) -> None:

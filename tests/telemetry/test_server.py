@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from driftgauge.errors import ConfigError
-from driftgauge.telemetry.endpoints import service_routes
+from driftgauge.telemetry.endpoints import health_routes, metrics_route
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.server import HttpServer
 from tests.builders.results import build_result
@@ -58,8 +58,13 @@ def health(clock):
 
 
 @pytest.fixture
-def server(telemetry, health):
-    server = HttpServer("127.0.0.1", 0, service_routes(telemetry.registry, health))
+def routes(telemetry, health):
+    return [metrics_route(telemetry.registry), *health_routes(health)]
+
+
+@pytest.fixture
+def server(routes):
+    server = HttpServer("127.0.0.1", 0, routes)
     server.start()
     yield server
     server.stop()
@@ -187,19 +192,18 @@ def test_failed_rendering_returns_500_and_is_logged(get, telemetry, caplog):
     assert "this collector is broken" in str(record.exc_info[1])
 
 
-def test_address_that_cannot_be_used_raises_error_that_names_setting(server, telemetry, health):
-    routes = service_routes(telemetry.registry, health)
+def test_address_that_cannot_be_used_raises_error_that_names_setting(server, routes):
     with pytest.raises(ConfigError, match=rf"127\.0\.0\.1 port {server.port}: .*http\.port"):
         HttpServer("127.0.0.1", server.port, routes).start()
     with pytest.raises(ConfigError, match=r"192\.0\.2\.1 port 0: .*http\.host"):
         HttpServer("192.0.2.1", 0, routes).start()
 
 
-def test_server_keeps_signal_handlers_and_frees_its_port_despite_silent_peer(telemetry, health):
+def test_server_keeps_signal_handlers_and_frees_its_port_despite_silent_peer(routes):
     def handlers():
         return [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
 
-    before, routes = handlers(), service_routes(telemetry.registry, health)
+    before = handlers()
     server = HttpServer("127.0.0.1", 0, routes)
     server.start()
     assert handlers() == before
@@ -211,10 +215,10 @@ def test_server_keeps_signal_handlers_and_frees_its_port_despite_silent_peer(tel
     assert again.port == server.port
 
 
-def test_stop_does_not_wait_for_hanging_rendering(telemetry, health):
+def test_stop_does_not_wait_for_hanging_rendering(telemetry, routes):
     hanging = HangingCollector()
     telemetry.registry.register(hanging)
-    server = HttpServer("127.0.0.1", 0, service_routes(telemetry.registry, health))
+    server = HttpServer("127.0.0.1", 0, routes)
     server.start()
     with socket.create_connection(("127.0.0.1", server.port)) as peer:
         peer.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")

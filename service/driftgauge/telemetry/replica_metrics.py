@@ -192,5 +192,12 @@ REPLICA_METRICS = (
         "messages",
         "Messages logged: debug, info, warning, error, critical.",
     ),
+    Metric(
+        "driftgauge_web_config_valid",
+        (),
+        "1 or 0",
+        "0 while the web configuration file, or a certificate that it names, has changed and cannot be used:"
+        " what it said before holds, and the log has the reason. 1 otherwise, also without a file.",
+    ),
     Metric("driftgauge_build_info", ("version",), "none, always 1", "Running version."),
 )
