@@ -91,6 +91,11 @@ class ReplicaProcess:
         """The HTTP port, read from the log."""
         return self._port_of("http")
 
+    @property
+    def health_port(self) -> int:
+        """The port of `/livez` and `/readyz`, read from the log."""
+        return self._port_of("health")
+
     def _port_of(self, server: str) -> int:
         if server not in self._ports:
             self._ports[server] = int(str(self.wait_for_log(f"{server} server started")["port"]))
@@ -108,7 +113,7 @@ class ReplicaProcess:
 
     def get(self, path: str) -> tuple[int, str]:
         """Return status and body of one request."""
-        port = self._port_of("health" if path in {"/livez", "/readyz"} else "http")
+        port = self.health_port if path in {"/livez", "/readyz"} else self.port
         connection = HTTPConnection("127.0.0.1", port, timeout=REQUEST_TIMEOUT_S)
         try:
             connection.request("GET", path)

@@ -92,6 +92,7 @@ class Right(StrEnum):
 
 
 _Port = Annotated[int, Field(ge=0, le=_LAST_PORT)]
+_Rights = Annotated[tuple[Annotated[Right, Field(strict=False)], ...], Field(strict=False)]
 
 
 class HttpSettings(Section):
@@ -109,7 +110,7 @@ class HttpSettings(Section):
     port: _Port = 9464
     health_port: _Port | None = None
     web_config: Annotated[Path, Field(strict=False)] | None = None
-    users: dict[str, Annotated[tuple[Right, ...], Field(strict=False)]] = Field(default_factory=dict)
+    users: dict[str, _Rights] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_together(self) -> "HttpSettings":
