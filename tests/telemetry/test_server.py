@@ -20,6 +20,7 @@ from tests.builders.results import build_result
 from tests.builders.telemetry import BOTH, build_telemetry, make_ready, show_busy_shard
 
 TIMEOUT_S = 300
+WHY = {"reasons": {}, "stopped_partitions": {"partials": 2}}
 
 
 class HangingCollector:
@@ -133,15 +134,16 @@ def test_role_that_is_not_served_need_neither_poll_nor_be_ready(clock):
 
 def test_process_is_ready_while_every_condition_is_met(get, health, caplog):
     caplog.set_level(logging.INFO, logger="driftgauge")
+    health.set_stopped("partials", 2)
     unmet = ["baselines_loaded", "count", "windows"]
-    assert answer(get, "/readyz") == (503, {"ready": False, "missing": unmet, "reasons": {}})
+    assert answer(get, "/readyz") == (503, {"ready": False, "missing": unmet, **WHY})
     make_ready(health)
     for condition in ReadinessCondition:
-        assert answer(get, "/readyz") == (200, {"ready": True, "missing": [], "reasons": {}})
+        assert answer(get, "/readyz") == (200, {"ready": True, "missing": [], **WHY})
         health.set_condition(condition, is_met=False, why="no")
         assert answer(get, "/readyz") == (
             503,
-            {"ready": False, "missing": [condition], "reasons": {condition: "no"}},
+            {"ready": False, "missing": [condition], **WHY, "reasons": {condition: "no"}},
         )
         assert answer(get, "/livez")[0] == 200
         make_ready(health)

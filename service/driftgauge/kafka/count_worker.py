@@ -115,6 +115,7 @@ class CountWorker:
             TransactionAborted, ClientLost, AuthorizationError: As `Transaction.commit`.
         """
         self._topics.poll()
+        self._telemetry.topics_missing(self._topics.missing)
         self._telemetry.stalled(self._stalled.step([*self._held]))
         self._restart_replaced()
         for source in self._held.step():

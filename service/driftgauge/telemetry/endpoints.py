@@ -53,7 +53,12 @@ def health_routes(health: Health) -> list[BaseRoute]:
 
     async def readyz(_: Request) -> Response:
         missing = health.missing()
-        body = {"ready": not missing, "missing": missing, "reasons": health.reasons()}
+        body = {
+            "ready": not missing,
+            "missing": missing,
+            "reasons": health.reasons(),
+            "stopped_partitions": health.stopped(),
+        }
         return JSONResponse(body, status_code=503 if missing else 200)
 
     return [Route("/livez", livez), Route("/readyz", readyz)]
