@@ -1,8 +1,10 @@
 """Limits of the HTTP server's connections: number, descriptors, time, one request after the other."""
 
+import asyncio
 import errno
 import os
 import socket
+import threading
 from contextlib import ExitStack
 
 import pytest
@@ -31,7 +33,8 @@ def server():
     async def root(_):
         return PlainTextResponse("x" * 20_000_000)
 
-    async def small(_):
+    async def small(request):
+        await asyncio.sleep(float(request.query_params.get("after", 0)))
         return PlainTextResponse("here")
 
     server = HttpServer("127.0.0.1", 0, [Route("/", root), Route("/small", small)])
@@ -60,6 +63,14 @@ def test_unfinished_request_ends_connection(server, sent, monkeypatch):
     assert exchange(server.port, sent).count(b"HTTP/1.1 405") == sent.count(b"POST")
 
 
+@pytest.mark.parametrize(("limit_s", "answers"), [(0.2, 0), (TIMEOUT_S, 1)])
+def test_request_has_another_limit_than_its_head(server, limit_s, answers, monkeypatch):
+    monkeypatch.setattr(connections, "_HEAD_S", 0.2)
+    monkeypatch.setattr(connections, "_REQUEST_S", limit_s)
+    received = exchange(server.port, b"GET /small?after=1 HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+    assert received.count(b"HTTP/1.1 200") == answers
+
+
 def test_client_that_does_not_read_is_cut_off(server, monkeypatch):
     monkeypatch.setattr(connections, "_REQUEST_S", 0.2)
     before = open_descriptors()
@@ -67,6 +78,28 @@ def test_client_that_does_not_read_is_cut_off(server, monkeypatch):
         peer.sendall(HEAD + b"\r\n")
         assert peer.recv(1) == b"H"
         wait_for("the server to close its side", lambda: open_descriptors() == before + 1)
+
+
+def test_request_that_is_answered_keeps_its_connection():
+    entered, released = threading.Event(), threading.Event()
+
+    def root(_):
+        entered.set()
+        return PlainTextResponse(str(released.wait(TIMEOUT_S)))
+
+    limits = connections.ConnectionLimits(most=1, held_back=0)
+    server = HttpServer("127.0.0.1", 0, [Route("/", root)], limits=limits)
+    server.start()
+    try:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=TIMEOUT_S) as peer:
+            peer.sendall(HEAD + b"\r\n")
+            assert entered.wait(TIMEOUT_S)
+            assert exchange(server.port, b"") == b""
+            released.set()
+            assert peer.recv(4) == b"HTTP"
+    finally:
+        released.set()
+        server.stop()
 
 
 def test_length_and_transfer_encoding_together_are_refused(server):

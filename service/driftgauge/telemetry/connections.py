@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 # From the opening to the end of the first request's head, the TLS handshake apart.
 _HEAD_S = 10.0
 _HANDSHAKE_S = 10.0
-# From the head to the answer, and from the answer to the next request's head.
+# From a request's head until its answer is read, and the next request's head has arrived.
 _REQUEST_S = 60.0
 _ACCEPT_PAUSE_S = 0.1
 _LOG_AGAIN_S = 60.0
@@ -92,7 +92,6 @@ class _Connection(H11Protocol):
             self.transport.close()
         super().on_response_complete()
         self.is_waiting = True
-        self._end_after(_REQUEST_S)
         self._server.waits_again(self)
 
     def evict(self) -> None:
