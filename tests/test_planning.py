@@ -1,6 +1,7 @@
 """Plans: candidate windows, the recommended one, the sensitivity they use, and their text."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,11 +11,29 @@ from hypothesis import strategies as st
 from driftgauge.cli.printing import render
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import Sensitivity
-from driftgauge.planning import describe, make_plan, resolve_sensitivity
+from driftgauge.planning import PlanRequest, describe, make_plan, resolve_sensitivity
 from tests.builders.baselines import build_baseline
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS
-from tests.builders.plans import build_request
 from tests.examples import examples
+
+
+def build_request(
+    events_per_hour: float = 1_000, *, clusters: int = 20, baseline_count: float = math.inf, **fields: Any
+) -> PlanRequest:
+    """Return a request of one stream; `fields` replace its fields."""
+    return PlanRequest(
+        **{
+            "events_per_hour": events_per_hour,
+            "sensitivity": Sensitivity(clusters, 32, baseline_count),
+            "js_divergence": 0.01,
+            "mean_shift": 0.05,
+            "false_pages_per_year": 1,
+            "streams": 1,
+            "daily_cycle": False,
+            **fields,
+        }
+    )
+
 
 SIZES_MS = [5 * MINUTE_MS, 15 * MINUTE_MS, HOUR_MS, 6 * HOUR_MS, DAY_MS, 7 * DAY_MS]
 

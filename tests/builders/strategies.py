@@ -1,6 +1,7 @@
 """Hypothesis strategies for the values that the core passes on to be published or stored."""
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from hypothesis import strategies as st
@@ -19,6 +20,22 @@ from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.core.windows.window import Window
 from driftgauge.events.contract import STREAM_NAME
 from tests.builders.clocks import DAY_MS
+
+Mutation = tuple[int, int, bytes]
+"""A position as a share of 2^16, how many bytes from there on are removed, and what is put there."""
+
+MUTATIONS = st.lists(
+    st.tuples(st.integers(0, 2**16), st.integers(0, 3), st.binary(max_size=6)), min_size=1, max_size=3
+)
+
+
+def mutate(record: bytes, mutations: Iterable[Mutation]) -> bytes:
+    """Return the mutated record; its first byte, the version, stays."""
+    for share, removed, added in mutations:
+        at = 1 + share * (len(record) - 1) // 2**16
+        record = record[:at] + added + record[at + removed :]
+    return record
+
 
 LAST = 2**63 - 1
 

@@ -8,23 +8,49 @@ not the timing on the machine.
 """
 
 import argparse
+import os
 import secrets
 import shutil
+import subprocess
 import sys
 import tempfile
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.chaos.busy_loops import busy_loops  # noqa: E402
 from tests.chaos.options import Options  # noqa: E402
 from tests.chaos.profiles import ONE_BROKER, THREE_BROKERS  # noqa: E402
 from tests.chaos.report import Finding, Status, heading, line, summary  # noqa: E402
 from tests.chaos.scenario import run_chaos  # noqa: E402
 from tests.harness.jars import BrokerUnavailable  # noqa: E402
 from tests.output import say  # noqa: E402
+
+# It ends with its parent, which may be killed.
+LOOP: Final = """
+import os, sys
+while os.getppid() == int(sys.argv[1]):
+    for _ in range(1_000_000):
+        pass
+"""
+
+
+@contextmanager
+def busy_loops(number: int) -> Iterator[None]:
+    """Run this many busy loops while the context is open."""
+    command = [sys.executable, "-c", LOOP, str(os.getpid())]
+    loops = [subprocess.Popen(command, start_new_session=True) for _ in range(number)]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
 
 # Logs are kept after a slower recovery.
 SLOW_S = 30.0

@@ -6,20 +6,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+from tests.chaos.background_thread import BackgroundThread
 from tests.chaos.broker_locator import BrokerLocator
 from tests.chaos.checks import check_gauges
 from tests.chaos.committed_reader import CommittedReader
 from tests.chaos.count_checks import check_counts, check_late, late_totals
-from tests.chaos.disruptions import DisruptionOutcome, DisruptionRunner
+from tests.chaos.disruptions import DisruptionOutcome, DisruptionRunner, ProgressSampler
 from tests.chaos.environment import SHARDS, Environment
 from tests.chaos.expected_counts import Counts, ExpectedCounts, WindowKey
 from tests.chaos.final_checks import read_results, run_checks
-from tests.chaos.membership_churn import MembershipChurn
 from tests.chaos.options import Options
 from tests.chaos.profiles import RELAYED_REPLICA, REPLICAS
 from tests.chaos.progress_chain import check_chain_counters
 from tests.chaos.publisher import LONGEST_OUTAGE_S, PublisherProcess
-from tests.chaos.recovery import ProgressSampler
 from tests.chaos.replicas import Replicas
 from tests.chaos.report import Report
 from tests.chaos.results import final_results
@@ -28,6 +27,49 @@ from tests.chaos.workload import LOSSY, PARTITIONS, Workload, WorkloadSpec
 from tests.harness.closing import take_left_behind
 from tests.harness.nodes import KafkaCluster
 from tests.harness.relay import Relay
+from tests.waiting import PATIENCE_S
+
+INTERVAL_S: Final = 50.0
+NAME: Final = "replica-5"
+# Begin and end of the churn, as fractions of the run.
+WITHIN: Final = (0.3, 0.6)
+
+
+class MembershipChurn(BackgroundThread):
+    """Starts and terminates a replica in turn, every `INTERVAL_S`; a context manager.
+
+    It does nothing if its part of the run is shorter than two intervals.
+
+    Attributes:
+        rebalances: How many times the replica has joined or left.
+        min_rebalances: The number required at the end of a run.
+    """
+
+    def __init__(self, replicas: Replicas, seconds: float) -> None:
+        super().__init__("the churn of members", end_s=PATIENCE_S)
+        self._replicas = replicas
+        self._within_s = tuple(part * seconds for part in WITHIN)
+        self.rebalances = 0
+        begin_s, end_s = self._within_s
+        self.min_rebalances = int((end_s - begin_s) / INTERVAL_S) if end_s - begin_s >= 2 * INTERVAL_S else 0
+
+    def _run(self) -> None:
+        begin_s, end_s = (time.monotonic() + within_s for within_s in self._within_s)
+        if not self.min_rebalances:
+            return
+        is_running = False
+        while not self._done.wait(max(0.0, begin_s + self.rebalances * INTERVAL_S - time.monotonic())):
+            if time.monotonic() >= end_s:
+                break
+            if is_running:
+                self._replicas.terminate(NAME)
+            else:
+                self._replicas.start(NAME)
+            is_running = not is_running
+            self.rebalances += 1
+        if is_running:
+            self._replicas.terminate(NAME)
+
 
 SETTLE_INTERVAL_S: Final = 1.0
 # Nothing more may be published for this long after all events are counted.

@@ -4,7 +4,9 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from itertools import count, islice
+from typing import Any
 
 import numpy as np
 import orjson
@@ -12,7 +14,7 @@ import pytest
 from deploy.demo import service_process
 from deploy.demo.__main__ import main
 from deploy.demo.config import EVENTS_TOPIC, TOPICS, write_config
-from deploy.demo.days import TABLE_HEAD, check, table_row, week_rows
+from deploy.demo.days import TABLE_HEAD, Day, check, table_row, week_rows
 from deploy.demo.digits import ImageQuality
 from deploy.demo.errors import DemoError
 from deploy.demo.live import LIVE_STREAM, live_periods, publish_live, publish_until_stopped
@@ -21,15 +23,42 @@ from deploy.demo.service_process import ServiceProcess
 from deploy.demo.source import TrafficSource
 
 from driftgauge.config import load_settings
+from driftgauge.core.windows.result import Verdict
 from driftgauge.errors import ConfigError
 from driftgauge.kafka import client
 from tests.builders.baselines import save_baseline
-from tests.builders.clocks import MINUTE_MS, MONDAY_MS
-from tests.builders.days import build_day, build_days
+from tests.builders.clocks import DAY_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.events import build_event
 from tests.deploy.dockerfile import ROOT
 from tests.kafka.producers import RecordingProducer
 from tests.processes import run_command
+
+
+def build_day(
+    number: int = 0, quality: ImageQuality = ImageQuality.CLEAN, divergence: float = 0.002, **changes: Any
+) -> Day:
+    fields = {
+        "start_ms": MONDAY_MS + number * DAY_MS,
+        "quality": quality,
+        "published": 1_000,
+        "accuracy": 0.96,
+        "events": 1_000,
+        "events_lost": False,
+        "js_divergence": divergence,
+        "noise_floor": 0.002,
+        "verdict": Verdict.OK,
+    }
+    return Day(**{**fields, **changes})
+
+
+def build_days(divergences: Sequence[float] = (0.002, 0.1, 0.6), per_week: int = 7) -> list[Day]:
+    """Return three weeks with the expected results."""
+    return [
+        build_day(week * per_week + number, quality, divergence, accuracy=0.96 - week / 3)
+        for week, (quality, divergence) in enumerate(zip(ImageQuality, divergences, strict=True))
+        for number in range(per_week)
+    ]
+
 
 PARTS = ("training", "reference", "traffic")
 NOON_MS = 1_764_072_000_000  # 2025-11-25T12:00:00Z

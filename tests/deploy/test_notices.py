@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.deploy.chain.monitoring import shorten
 from tests.deploy.chain.servers import Alertmanager
-from tests.deploy.chain.shipped import shorten
 from tests.deploy.chain.webhook import JsonReceiver
 from tests.deploy.test_alertmanager import CONFIG, FOLDER, SECRETS, amtool, post
 from tests.deploy.test_rules import cases

@@ -1,18 +1,53 @@
 """Partitions without a leader: dependent work waits, reports the reason and loses nothing."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import NewTopic
 
 from driftgauge.core.counting.partial import shard_of
 from tests.harness.case import HOUR_MS, SHARDS, START_MS, Case, SourceEvent, make_events
+from tests.harness.closing import close
 from tests.harness.fixtures import running_cluster
 from tests.harness.nodes import BROKER, COMBINED, KafkaCluster
-from tests.harness.placement import Nodes, keep_coordinators_on_first_node, place
 from tests.harness.service import NO_CHAIN_FAULTS, ReplicaProcess
+from tests.harness.topics import TIMEOUT_S
 from tests.waiting import wait_for
+
+Nodes = Sequence[Sequence[int]]
+"""The nodes of each partition."""
+
+
+def keep_coordinators_on_first_node(cluster: KafkaCluster) -> None:
+    """Create the cluster's own topics, for offsets and transactions, while only the first node runs."""
+    cluster.nodes[2].stop()
+    first = {"bootstrap.servers": cluster.nodes[1].bootstrap}
+    producer = Producer({**first, "transactional.id": "first"})
+    producer.init_transactions(TIMEOUT_S)
+    consumer = Consumer({**first, "group.id": "first"})
+
+    def knows_coordinator() -> bool:
+        try:
+            consumer.committed([TopicPartition("none", 0)], timeout=TIMEOUT_S)
+        except KafkaException:
+            return False
+        return True
+
+    wait_for("the group's coordinator", knows_coordinator)
+    close(consumer, "the consumer that awaits the coordinator")
+    cluster.nodes[2].restart()
+
+
+def place(case: Case, topic: str, nodes: Nodes, config: Mapping[str, str] | None = None) -> None:
+    """Create a topic whose partitions have these nodes."""
+    new = NewTopic(
+        topic, len(nodes), replica_assignment=[list(each) for each in nodes], config=dict(config or {})
+    )
+    case.admin.create_topics([new])[topic].result(TIMEOUT_S)
+
 
 pytestmark = pytest.mark.broker
 

@@ -64,11 +64,13 @@ class Worker:
     """A count worker of two partitions without a broker, which has started at the committed offsets.
 
     Attributes:
-        unknown: Values whose schema is not known yet.
+        unknown: Values that cannot be read, for their schema is not known yet.
+        error: What is raised for them.
     """
 
     def __init__(self, committed=0, begin=0, telemetry=None):
         self.unknown: set[bytes] = set()
+        self.error: type[Exception] = SchemaPending
         self.clock, self.letters = ManualClock(), Letters()
         self.committed = dict.fromkeys((0, 1), (committed, "id"))
         self.consumer = GroupConsumer(self.committed)
@@ -97,7 +99,7 @@ class Worker:
     def _read_with(self, reader):
         def read(record):
             if record.value() in self.unknown:
-                raise SchemaPending
+                raise self.error
             return reader.read(record)
 
         return SimpleNamespace(read=read, read_all=reader.read_all, unit=reader.unit, stream=reader.stream)
@@ -179,6 +181,14 @@ def test_record_without_schema_pauses_its_partition_at_its_offset(worker):
     records, _ = worker.commit()
     assert records == {ACCEPTED: 2}
     assert list(worker.telemetry.waiting_for_schema.call_args.args[0]) == [FIRST]
+
+
+def test_lack_of_memory_is_no_fault_of_the_record(worker):
+    worker.unknown.add(SOUND)
+    worker.error = MemoryError
+    with pytest.raises(MemoryError):
+        worker.process(SOUND)
+    assert (worker.letters.rejections, worker.position()) == ([], 0)
 
 
 def test_end_of_a_partition_that_was_paused_before_it_passes_no_record(worker):

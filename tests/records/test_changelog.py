@@ -4,19 +4,206 @@ import hashlib
 import math
 from dataclasses import fields, is_dataclass, replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 from pydantic import ValidationError
 
-from driftgauge.core.windows.changelog import ShardPosition, StreamStatus
+from driftgauge.core.windows.changelog import (
+    BLOCK,
+    DataLoss,
+    EventTimeKey,
+    ExamplesKey,
+    HistoryKey,
+    PaneKey,
+    PositionKey,
+    PublishedKey,
+    ShardPosition,
+    SourceBlock,
+    SourcesKey,
+    StreamKey,
+    StreamStatus,
+)
 from driftgauge.core.windows.result import Verdict, VerdictMemory, WindowResult
+from driftgauge.core.windows.window import Window
+from driftgauge.errors import StateError
 from driftgauge.records.changelog import decode, encode_key, encode_value
 from driftgauge.records.results import to_record
 from tests.builders.changelog_records import GOLDEN, HISTORY
-from tests.builders.changelog_strategies import RECORDS
 from tests.builders.events import SCHEMAS
 from tests.builders.results import build_result, build_score, field_names, plain
+from tests.builders.strategies import (
+    EXAMPLES,
+    HISTORIES,
+    LAST,
+    PARTITIONS,
+    RESULTS,
+    SEGMENTS,
+    STREAMS,
+    TEXTS,
+    TIMES,
+    VERDICTS,
+)
 from tests.examples import examples
+
+NESTED = "sentence-transformers/all-MiniLM-L6-v2:latest@abc"
+TALLY = encode_value(np.zeros(1, np.int64))
+
+
+@given(SEGMENTS)
+def test_key_of_segment_is_ascii_and_escapes_slashes(segment):
+    raw = encode_key(PaneKey("s", "ab", Window(60_000, 0), segment))
+    assert raw.isascii()
+    assert raw.count(b"/") == 6
+    assert decode(raw, TALLY)[0].segment == segment
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [(key, value) for key, value, _ in GOLDEN.values() if hasattr(key, "stream")]
+)
+def test_key_escapes_name_of_stream(key, value):
+    nested = replace(key, stream=NESTED)
+    raw = encode_key(nested)
+    assert raw.count(b"/") == encode_key(key).count(b"/")
+    assert decode(raw, encode_value(value))[0] == nested
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        b"",
+        b"secret/1",
+        b"panes/s/ab/0",
+        b"Pane/s/ab/60000/0",
+        b"\xff\xfe",
+        b"position/",
+        b"position/0",
+        b"sources/embeddings",
+        b"sources/embeddings/01",
+        b"sources/em beddings/1",
+        b"sources//1",
+        b"stream/",
+        b"stream/s/0",
+        b"time/s/embeddings",
+        b"time/s/embeddings/-1",
+        b"time/s/embeddings/1/2",
+        b"pane",
+        b"pane/s/ab/60000",
+        b"pane/s/ab/60000/0/0",
+        b"pane/s/ab/60000/00",
+        b"pane/s/ab/60000/+1",
+        b"pane/s/ab/60000/-1",
+        b"pane/s/ab/60000/1_0",
+        b"pane/s/ab/60000/0\n",
+        b"pane/s//60000/0",
+        b"pane//ab/60000/0",
+        b"pane/s s/ab/60000/0",
+        b"pane/s\xc3\xa4/ab/60000/0",
+        b"pane/s/ab/60000/0/country",
+        b"pane/s/ab/60000/0/country/de/fr",
+        b"pane/s/ab/60000/0/country/d e",
+        b"pane/s/ab/60000/0/country/d%",
+        b"pane/s/ab/60000/0/country/d%zz",
+        b"pane/s/ab/60000/0/country/d%65",
+        b"pane/s/ab/60000/0/country/%c3%a4",
+        b"pane/s/ab/60000/0/country/%FF",
+        b"pane/s/ab/60000/0/%2f/de",
+        b"examples/s/ab/60000",
+        b"published/s/1d/0",
+        b"history/s",
+        b"history/s/1h",
+        b"history/s/60000/0",
+    ],
+)
+def test_malformed_key_is_refused(key):
+    with pytest.raises(
+        StateError, match=r"(?s)^the changelog record .* is malformed .*: it is damaged, or another"
+    ):
+        decode(key, TALLY)
+
+
+def test_kind_of_later_version_is_refused_as_such():
+    with pytest.raises(StateError, match="a later driftgauge wrote it; update this replica"):
+        decode(b"totals/s", b"\x03")
+
+
+def test_block_that_no_topic_has_is_refused():
+    with pytest.raises(StateError, match="block"):
+        decode(b"time/s/embeddings/16384", encode_value(np.zeros((1, 2), np.int64)))
+
+
+SCHEMES = st.from_regex("[0-9a-f]{16}-[0-9a-f]{8}", fullmatch=True)
+TOPICS = st.from_regex("[a-zA-Z0-9._-]{1,249}", fullmatch=True)
+COUNTS = st.integers(0, LAST)
+OPTIONAL_TIMES = st.none() | TIMES
+INTEGERS = st.integers(0, 10**18 - 1)
+BLOCKS = st.integers(0, 2**14 - 1)
+PANES = st.builds(Window, INTEGERS, INTEGERS)
+# Counts first, then sums of coordinates.
+TALLIES = st.builds(
+    lambda counts, sums: np.concatenate((counts, sums)),
+    st.sampled_from([0, 255, 256, 10_000, 2**32, LAST]).flatmap(
+        lambda most: arrays.arrays(np.int64, st.integers(0, 70), elements=st.integers(0, most))
+    ),
+    arrays.arrays(np.int64, st.integers(0, 33), elements=st.integers(-LAST - 1, LAST)),
+)
+
+
+def blocks(columns: int) -> st.SearchStrategy[np.ndarray]:
+    """Return a strategy for the rows of a block, (n, columns)."""
+    rows = st.integers(1, BLOCK)
+    return rows.flatmap(
+        lambda n: arrays.arrays(np.int64, (n, columns), elements=st.integers(-LAST - 1, LAST))
+    )
+
+
+POSITIONS = st.builds(
+    ShardPosition,
+    st.integers(1, 2**31 - 1),
+    COUNTS,
+    TIMES,
+    st.dictionaries(st.tuples(TEXTS, COUNTS), st.tuples(COUNTS, TIMES), max_size=3),
+    COUNTS,
+    COUNTS,
+    COUNTS,
+)
+PAIRS = st.lists(st.tuples(TIMES, TIMES), max_size=3).map(tuple)
+STATUSES = st.builds(
+    StreamStatus,
+    watermark_ms=OPTIONAL_TIMES,
+    final_ms=OPTIONAL_TIMES,
+    pending_watermark=st.none() | st.tuples(TIMES, TIMES),
+    foremost=PAIRS,
+    given_up=st.frozensets(PARTITIONS, max_size=3),
+    losses=st.lists(st.builds(DataLoss, PARTITIONS, OPTIONAL_TIMES, OPTIONAL_TIMES), max_size=3).map(tuple),
+    counted_twice=PAIRS,
+    late=st.dictionaries(COUNTS, COUNTS, max_size=3),
+    closed=st.dictionaries(st.tuples(COUNTS, VERDICTS), COUNTS, max_size=3),
+    revised=st.dictionaries(COUNTS, COUNTS, max_size=3),
+    alarms=st.frozensets(COUNTS, max_size=3),
+)
+RECORDS = st.one_of(
+    st.tuples(st.just(PositionKey()), POSITIONS),
+    st.tuples(
+        st.builds(SourcesKey, TOPICS, BLOCKS),
+        st.builds(
+            SourceBlock,
+            st.sampled_from(["", "ab" * 16]),
+            st.sampled_from([(), ("",), ("cd" * 16,) * 6]),
+            st.integers(0, 2**20),
+            blocks(4),
+        ),
+    ),
+    st.tuples(st.builds(StreamKey, STREAMS), STATUSES),
+    st.tuples(st.builds(EventTimeKey, STREAMS, TOPICS, BLOCKS), blocks(2)),
+    st.tuples(st.builds(PaneKey, STREAMS, SCHEMES, PANES), TALLIES),
+    st.tuples(st.builds(PaneKey, STREAMS, SCHEMES, PANES, SEGMENTS), TALLIES),
+    st.tuples(st.builds(ExamplesKey, STREAMS, SCHEMES, PANES), EXAMPLES),
+    st.tuples(st.builds(PublishedKey, STREAMS, PANES), RESULTS),
+    st.tuples(st.builds(HistoryKey, STREAMS, INTEGERS), HISTORIES),
+)
 
 
 @settings(max_examples=examples(500))

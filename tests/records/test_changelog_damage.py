@@ -12,8 +12,8 @@ from driftgauge.core.windows.result import VerdictMemory
 from driftgauge.errors import StateError
 from driftgauge.records.changelog import decode, encode_value
 from tests.builders.changelog_records import GOLDEN, HISTORY, RECORD
-from tests.builders.mutations import MUTATIONS, mutate
 from tests.builders.results import build_result, build_score
+from tests.builders.strategies import MUTATIONS, mutate
 from tests.examples import examples
 
 MALFORMED = r" is malformed \(.*\): it is damaged, or another program wrote it; keep "

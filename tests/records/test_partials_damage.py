@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from driftgauge.core.counting.partial import StreamTime
 from driftgauge.errors import StateError
 from driftgauge.records.partials import decode_part
-from tests.builders.mutations import MUTATIONS, mutate
 from tests.builders.partial_records import PART, RECORD, SCHEME, build_pane, build_progress, encode_parts
+from tests.builders.strategies import MUTATIONS, mutate
 from tests.examples import examples
 
 MALFORMED = r"^a record of the partials is malformed \("

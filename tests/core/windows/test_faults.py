@@ -1,12 +1,31 @@
-"""What once froze a shard: a topic created again, an append time that is ahead; and retired streams."""
+"""Faults of a shard: lost data, a topic created again, an append time that is ahead; and retired streams."""
 
 import pytest
 
-from driftgauge.core.windows.changelog import PositionKey, SourcesKey
+from driftgauge.core.windows.changelog import DataLoss, PositionKey, SourcesKey
+from driftgauge.core.windows.window import Window
 from driftgauge.records.changelog import decode
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.builders.specs import build_spec
 from tests.core.shard import EVENTS, TWO_PARTS, Shard, run_for
+
+
+@pytest.mark.parametrize(
+    ("from_ms", "to_ms", "touched"),
+    [
+        (None, None, [0, 100, 200, 300, 400]),
+        (200, None, [200, 300, 400]),
+        (199, None, [100, 200, 300, 400]),
+        (None, 199, [0, 100]),
+        (None, 200, [0, 100, 200]),
+        (250, 320, [200, 300]),
+        (250, 250, [200]),
+    ],
+)
+def test_loss_affects_windows_that_may_lack_events(from_ms, to_ms, touched):
+    loss = DataLoss(("embeddings", 0), from_ms, to_ms)
+    windows = [Window(100, start_ms) for start_ms in (0, 100, 200, 300, 400)]
+    assert [window.start_ms for window in windows if loss.affects(window)] == touched
 
 
 @pytest.fixture
