@@ -66,6 +66,7 @@ class HttpServer:
             app = guard.protect(app)
         config = uvicorn.Config(
             _refuse_ambiguous_bodies(app),
+            http="h11",
             ws="none",
             lifespan="off",
             log_config=None,
