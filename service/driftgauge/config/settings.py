@@ -125,7 +125,9 @@ class HttpSettings(Section):
     @property
     def health(self) -> int:
         """The port of `/livez` and `/readyz`; 0 takes any free port."""
-        return self.health_port if self.health_port is not None else self.port and self.port + 1
+        if self.health_port is not None:
+            return self.health_port
+        return self.port + 1 if self.port else 0
 
 
 class Settings(BaseSettings, Section):

@@ -137,7 +137,7 @@ class _Headers(Section):
     @field_validator("*")
     @classmethod
     def _check_value(cls, value: str) -> str:
-        if not value.isascii() or not (value == "" or value.isprintable()):
+        if not (value.isascii() and value.isprintable()):
             message = "must be one line of ASCII"
             raise ValueError(message)
         return value

@@ -4,10 +4,10 @@ import asyncio
 import logging
 import resource
 import socket
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -135,7 +135,7 @@ class ConnectionServer(uvicorn.Server):
         # In the order in which they began to wait.
         self._connections: dict[_Connection, None] = {}
         self._opening: set[asyncio.Task[None]] = set()
-        self._logged_s = -_LOG_AGAIN_S
+        self._logged_s = -inf
 
     def rules(self) -> WebRules | None:
         """Return the rules of new connections."""
@@ -219,7 +219,7 @@ class ConnectionServer(uvicorn.Server):
             self.forget(connection)
 
     def _report(self, error: OSError) -> None:
-        now_s = time.monotonic()
+        now_s = asyncio.get_running_loop().time()
         if now_s - self._logged_s >= _LOG_AGAIN_S:
             self._logged_s = now_s
             _log.error(
