@@ -97,7 +97,7 @@ def test_client_that_does_not_read_is_cut_off(start, monkeypatch):
     with server.connect() as peer:
         peer.sendall(GET + b"\r\n")
         assert peer.recv(1) == b"H"
-        wait_for("the server to close its side", lambda: len(os.listdir("/dev/fd")) == before + 1)
+        wait_for("the server to close its side", lambda: len(os.listdir("/dev/fd")) <= before + 1)
 
 
 def test_request_that_is_answered_keeps_its_connection(start, monkeypatch):

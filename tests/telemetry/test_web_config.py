@@ -202,8 +202,8 @@ def test_http_settings_that_do_not_fit_are_refused(tmp_path, http, part):
 def test_health_port_follows_http_port_and_file_that_of_configuration(tmp_path):
     for http, port in (({}, 9465), ({"port": 0}, 0), ({"port": 1}, 2), ({"port": 1, "health_port": 0}, 0)):
         assert settings_in(tmp_path, http=http).http.health == port
-    http = settings_in(tmp_path, http={"web_config": "web.yml", "users": {"a": ["read"]}}).http
-    assert (http.web_config, http.users) == (tmp_path / "web.yml", {"a": (Right.READ,)})
+    read = settings_in(tmp_path, http={"web_config": "web.yml", "users": {"a": ["read"]}}).http
+    assert (read.web_config, read.users) == (tmp_path / "web.yml", {"a": (Right.READ,)})
 
 
 @pytest.mark.parametrize(
