@@ -214,8 +214,8 @@ def test_health_port_follows_http_port_and_file_that_of_configuration(tmp_path):
         ({"min_version": "TLS13"}, None, OLD, None),
         ({"max_version": "TLS12"}, None, {}, "TLSv1.2"),
         (
-            {"cipher_suites": ["TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"]},
-            None, OLD, "ECDHE-ECDSA-AES256-GCM-SHA384",
+            {"cipher_suites": ["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"]},
+            None, OLD, "ECDHE-ECDSA-AES128-GCM-SHA256",
         ),
         (VERIFIED, "client", {}, "TLSv1.3"),
         (VERIFIED, "other", {}, None),
