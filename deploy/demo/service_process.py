@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
@@ -40,7 +41,7 @@ class ServiceProcess:
         self._config = config
         self._log = log
         self._stopping = stopping
-        self._port = 0
+        self._port = self._health_port = 0
 
     def __enter__(self) -> "ServiceProcess":
         """Start the service and wait until it serves HTTP.
@@ -59,8 +60,13 @@ class ServiceProcess:
                 env=environ,
             )
         try:
-            self._port = self.wait_for(
-                "the service to serve HTTP", self._logged_port, lambda: "no port in its log"
+            self._health_port, self._port = (
+                self.wait_for(
+                    "the service to serve HTTP",
+                    partial(self._logged_port, server),
+                    lambda: "no port in its log",
+                )
+                for server in ("health", "http")
             )
         except BaseException:
             self._stop()
@@ -102,7 +108,7 @@ class ServiceProcess:
         Raises:
             DemoError: The service did not answer.
         """
-        status, text = self._get("/metrics")
+        status, text = self._get("/metrics", self._port)
         if status != 200:  # noqa: PLR2004
             message = f"{self.url} answered with status {status}; {self._tail()}"
             raise DemoError(message)
@@ -116,9 +122,9 @@ class ServiceProcess:
         """
 
         def ready() -> bool | None:
-            return self._get("/readyz")[0] == 200 or None  # noqa: PLR2004
+            return self._get("/readyz", self._health_port)[0] == 200 or None  # noqa: PLR2004
 
-        self.wait_for("the service to be ready", ready, lambda: self._get("/readyz")[1])
+        self.wait_for("the service to be ready", ready, lambda: self._get("/readyz", self._health_port)[1])
 
     def wait_for(
         self, awaited: str, look: Callable[[], _Found | None], describe: Callable[[], str]
@@ -154,15 +160,15 @@ class ServiceProcess:
             message = f"the service ended with status {status}; {self._tail()}"
             raise DemoError(message)
 
-    def _logged_port(self) -> int | None:
+    def _logged_port(self, server: str) -> int | None:
         # The last piece is an incomplete line, or empty.
         for line in self._log.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]:
-            if '"http server started"' in line:
+            if f'"{server} server started"' in line:
                 return int(json.loads(line)["port"])
         return None
 
-    def _get(self, path: str) -> tuple[int, str]:
-        connection = HTTPConnection(_HOST, self._port, timeout=_REQUEST_TIMEOUT_S)
+    def _get(self, path: str, port: int) -> tuple[int, str]:
+        connection = HTTPConnection(_HOST, port, timeout=_REQUEST_TIMEOUT_S)
         try:
             connection.request("GET", path)
             response = connection.getresponse()
@@ -172,7 +178,7 @@ class ServiceProcess:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_EXIT_TIMEOUT_S)
             self.check()
-            message = f"http://{self.address}{path} does not answer ({error!r}); {self._tail()}"
+            message = f"http://{_HOST}:{port}{path} does not answer ({error!r}); {self._tail()}"
             raise DemoError(message) from error
         finally:
             connection.close()

@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute
 from threadpoolctl import threadpool_limits
 
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.config import LogSettings, Settings, read_kafka_secrets
+from driftgauge.config import HttpSettings, LogSettings, Settings, read_kafka_secrets
 from driftgauge.core.by_stream import ByStream
 from driftgauge.errors import ConfigError
 from driftgauge.events.inputs import missing_libraries
@@ -29,13 +29,16 @@ from driftgauge.page.results import Results
 from driftgauge.page.results_reader import ResultReader
 from driftgauge.page.site import Site
 from driftgauge.streams import ConfiguredStream, build_decoder, describe_baselines, load_streams, watch
-from driftgauge.telemetry.endpoints import service_routes
+from driftgauge.telemetry.connections import HEALTH_LIMITS
+from driftgauge.telemetry.endpoints import health_routes, metrics_route
+from driftgauge.telemetry.guard import Guard
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.logs import adjust_logging, count_messages, end_process
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.server import HttpServer
 from driftgauge.telemetry.version import version_route
+from driftgauge.telemetry.web_config import WebConfigFile, read_web_rules
 
 __all__ = ["check", "serve", "serve_page"]
 
@@ -49,7 +52,7 @@ _SHUTDOWN_S = 30.0
 
 
 def check(settings: Settings) -> list[ConfiguredStream]:
-    """Return the configured streams; all properties and baselines are checked, without a broker or registry.
+    """Return the configured streams; all files are checked, but no broker and no registry is asked.
 
     Raises:
         ConfigError: Lists every problem found.
@@ -58,6 +61,11 @@ def check(settings: Settings) -> list[ConfiguredStream]:
     problems += missing_libraries(settings.inputs.values())
     if settings.schema_registry:
         problems += registry_problems(settings.schema_registry)
+    try:
+        if settings.http.web_config is not None:
+            read_web_rules(settings.http.web_config)
+    except ConfigError as error:
+        problems += error.problems or [str(error)]
     try:
         streams = load_streams(settings)
     except ConfigError as error:
@@ -95,11 +103,13 @@ def serve(settings: Settings, roles: Collection[Role], read_log: Callable[[], Lo
     health.set_condition(ReadinessCondition.BASELINES_LOADED, is_met=True)
     stopping = _stopped_by_signals()
     _log_by_settings(settings.log, read_log)
-    routes = service_routes(telemetry.registry, health)
+    routes = [metrics_route(telemetry.registry)]
     with ExitStack() as running:
         if settings.page.enabled:
             routes += running.enter_context(_page(settings))[1]
-        running.enter_context(_serving(settings, routes))
+        running.enter_context(
+            _serving(settings.http, routes, health_routes(health), telemetry.web_config_valid.set)
+        )
         schemas = running.enter_context(
             open_schema_registry(settings, settings.inputs.values(), SYSTEM_CLOCK)
         )
@@ -140,7 +150,8 @@ def serve_page(settings: Settings, read_log: Callable[[], LogSettings]) -> None:
     _log_by_settings(settings.log, read_log)
     with (
         _page(settings) as (reader, routes),
-        _serving(settings, [*page_health_routes(reader), *routes]),
+        # The page has no metrics; its log says whether the web configuration can be used.
+        _serving(settings.http, routes, page_health_routes(reader), lambda _: None),
     ):
         stopping.wait()
         _log.info("stopped")
@@ -177,14 +188,24 @@ def _page(settings: Settings) -> Iterator[tuple[ResultReader, list[BaseRoute]]]:
 
 
 @contextmanager
-def _serving(settings: Settings, routes: Sequence[BaseRoute]) -> Iterator[None]:
-    """Serve HTTP while the context lasts."""
-    server = HttpServer(settings.http.host, settings.http.port, [version_route(), *routes])
-    server.start()
-    try:
+def _serving(
+    http: HttpSettings,
+    routes: Sequence[BaseRoute],
+    health: Sequence[BaseRoute],
+    on_web_config: Callable[[bool], object],
+) -> Iterator[None]:
+    """Serve routes, and health on a port of its own, while the context lasts."""
+    guard = None
+    if http.web_config is not None:
+        guard = Guard(WebConfigFile(http.web_config, on_web_config), http.users, SYSTEM_CLOCK)
+    with ExitStack() as running:
+        for server in (
+            HttpServer(http.host, http.health, health, name="health", limits=HEALTH_LIMITS),
+            HttpServer(http.host, http.port, [version_route(), *routes], guard=guard),
+        ):
+            server.start()
+            running.callback(server.stop)
         yield
-    finally:
-        server.stop()
 
 
 def _end_in_time(stopping: threading.Event) -> None:

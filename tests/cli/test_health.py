@@ -44,7 +44,7 @@ def test_health_prints_one_line_and_sets_exit_status(tmp_path):
         # As in a container, the service listens on all addresses; the probe uses loopback without a proxy.
         environ = {
             "DRIFTGAUGE_HTTP__HOST": "0.0.0.0",  # noqa: S104 - nothing listens there
-            "DRIFTGAUGE_HTTP__PORT": str(port),
+            "DRIFTGAUGE_HTTP__HEALTH_PORT": str(port),
             "http_proxy": "http://127.0.0.1:1",
         }
         alive = run("health", "--config", config, **environ)

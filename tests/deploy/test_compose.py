@@ -136,7 +136,7 @@ def test_servers_find_each_other_by_compose_names():
     config = read("prometheus/prometheus.yml")
     (job,) = config["scrape_configs"]
     (found,) = job["dns_sd_configs"]
-    assert found["port"] == int(only("EXPOSE").text)
+    assert str(found["port"]) == only("EXPOSE").text.split()[0]
     # Compose names a container after its project, service and number.
     replicas = range(1, 1 + SERVICES["driftgauge"]["deploy"]["replicas"])
     assert {f"{STACK['name']}-driftgauge-{number}" for number in replicas} <= set(found["names"])

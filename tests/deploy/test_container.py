@@ -177,7 +177,8 @@ def test_image_runs_as_process_1_and_writes_only_to_volume(image):
     inside = confined(image, "serve", "--config", config)
     variables = {
         "DRIFTGAUGE_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1",
-        "DRIFTGAUGE_HTTP__PORT": str(port),
+        "DRIFTGAUGE_HTTP__PORT": "0",
+        "DRIFTGAUGE_HTTP__HEALTH_PORT": str(port),
         "DRIFTGAUGE_HTTP__HOST": "127.0.0.1",
     }
     with subprocess.Popen(

@@ -14,7 +14,7 @@ from driftgauge.cli.memory import memory_bytes
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import load_settings
 from driftgauge.telemetry import health, server
-from driftgauge.telemetry.endpoints import service_routes
+from driftgauge.telemetry.endpoints import health_routes, metrics_route
 from tests.deploy.dockerfile import PROJECT
 from tests.deploy.manifests import (
     BASE,
@@ -122,8 +122,8 @@ def test_service_loads_configuration_and_baselines_of_pod(where, tmp_path):
     settings = load_settings(mount(where, tmp_path), environment(where, tmp_path))
     assert len(check(settings)) == len(settings.streams) > 0
     assert settings.replica == POD
-    (port,) = container(where)["ports"]
-    assert (port["name"], port["containerPort"]) == ("metrics", settings.http.port)
+    ports = {port["name"]: port["containerPort"] for port in container(where)["ports"]}
+    assert ports == {"metrics": settings.http.port, "health": settings.http.health}
     assert container(where)["terminationMessagePolicy"] == "FallbackToLogsOnError"
     # The hashes in the names restart the pods after a change.
     _, volume = volumes(where)["config"]
@@ -167,7 +167,10 @@ def test_probes_and_scrapes_ask_served_paths():
     (endpoint,) = the(MONITORING, "ServiceMonitor")["spec"]["endpoints"]
     paths = {kind: probe["httpGet"]["path"] for kind, probe in probes.items()} | {"scrape": endpoint["path"]}
     # Alive, and not ready.
-    routes = service_routes(CollectorRegistry(), health.Health(health.Role, SYSTEM_CLOCK))
+    routes = [
+        metrics_route(CollectorRegistry()),
+        *health_routes(health.Health(health.Role, SYSTEM_CLOCK)),
+    ]
     served = server.HttpServer("127.0.0.1", 0, routes)
     served.start()
     try:
@@ -175,7 +178,7 @@ def test_probes_and_scrapes_ask_served_paths():
     finally:
         served.stop()
     assert codes == {"startup": 200, "liveness": 200, "readiness": 503, "scrape": 200}
-    assert {probe["httpGet"]["port"] for probe in probes.values()} == {"metrics"}
+    assert {probe["httpGet"]["port"] for probe in probes.values()} == {"health"}
     assert probes["startup"]["periodSeconds"] * probes["startup"]["failureThreshold"] >= 60
 
 

@@ -67,7 +67,7 @@ class ReplicaProcess:
                 stderr=output,
                 env={**environment(), **(settings or {})},
             )
-        self._port: int | None = None
+        self._ports: dict[str, int] = {}
 
     def __enter__(self) -> "ReplicaProcess":
         return self
@@ -90,9 +90,17 @@ class ReplicaProcess:
     @property
     def port(self) -> int:
         """The HTTP port, read from the log."""
-        if self._port is None:
-            self._port = int(str(self.wait_for_log("http server started")["port"]))
-        return self._port
+        return self._port_of("http")
+
+    @property
+    def health_port(self) -> int:
+        """The port of `/livez` and `/readyz`, read from the log."""
+        return self._port_of("health")
+
+    def _port_of(self, server: str) -> int:
+        if server not in self._ports:
+            self._ports[server] = int(str(self.wait_for_log(f"{server} server started")["port"]))
+        return self._ports[server]
 
     def logged(self, event: str) -> list[dict[str, object]]:
         """Return the log's entries with this message."""
@@ -106,7 +114,8 @@ class ReplicaProcess:
 
     def get(self, path: str) -> tuple[int, str]:
         """Return status and body of one request."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=REQUEST_TIMEOUT_S)
+        port = self.health_port if path in {"/livez", "/readyz"} else self.port
+        connection = HTTPConnection("127.0.0.1", port, timeout=REQUEST_TIMEOUT_S)
         try:
             connection.request("GET", path)
             response = connection.getresponse()

@@ -15,7 +15,7 @@ from tests.needed import skip_or_fail
 
 ROOT = Path(__file__).parents[2]
 # The ports in the documents.
-PORTS = (9464, 9090, 9093)
+PORTS = (9464, 9465, 9090, 9093)
 TOOLS = ("prometheus", "promtool", "prometheus-alertmanager", "amtool")
 # The loops in the documents are unbounded.
 TIMEOUT_S = 240

@@ -137,7 +137,7 @@ def build_count_worker(decoder: Decoder, clock: Clock, **parts: Any) -> CountWor
         build_settings({"bootstrap.servers": "a:1", "group.id": "g"}, windows="w", letters="l", events=TOPIC),
         SPECS,
         decoder,
-        topics=Mock(known={TOPIC: EventsTopic("id", 2)}),
+        topics=Mock(known={TOPIC: EventsTopic("id", 2)}, missing=frozenset()),
         guard=Mock(),
         clock=clock,
         max_partial_bytes=100_000,

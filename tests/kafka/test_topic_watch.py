@@ -87,6 +87,7 @@ def test_missing_topic_is_queried_twice_per_second(watch, query, clock):
         assert not watch.is_known_since("other", assigned_s)
         answer(query, watch)
     assert query.sent == 3
+    assert watch.missing == {"other"}
     assert watch.is_known_since("embeddings", assigned_s), "another topic does not wait for the missing one"
 
 

@@ -14,13 +14,12 @@ from driftgauge.kafka.login import Login
 from driftgauge.page.results import Results
 from driftgauge.page.results_reader import ResultReader
 from driftgauge.page.site import Site
-from driftgauge.telemetry.endpoints import service_routes
-from driftgauge.telemetry.health import Health
+from driftgauge.telemetry.endpoints import metrics_route
 from driftgauge.telemetry.server import HttpServer
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.messages import FakeMessage
 from tests.builders.page import get, record_tree
-from tests.builders.telemetry import BOTH, build_telemetry
+from tests.builders.telemetry import build_telemetry
 
 TOPIC = "driftgauge.windows"
 TIMEOUT_S = 60
@@ -70,8 +69,7 @@ def results(consumer, clock):
 @pytest.fixture
 def server(results, clock):
     site = Site(results, PageSettings(), smallest={}, dead_letters=None, clock_ms=clock.clock.wall_ms)
-    health = service_routes(build_telemetry().registry, Health(BOTH, clock.clock))
-    server = HttpServer("127.0.0.1", 0, [*site.routes(), *health])
+    server = HttpServer("127.0.0.1", 0, [*site.routes(), metrics_route(build_telemetry().registry)])
     server.start()
     yield server
     server.stop()

@@ -252,7 +252,7 @@ def test_positions_are_exported_while_partition_is_held(
     }
 
 
-def test_numbers_of_records_and_partitions_are_exported(count, windows, exported):
+def test_numbers_of_records_and_partitions_are_exported(count, windows, exported, health):
     count.partitions_known({EVENTS: 12, PARTIALS: 4})
     assert exported("topic_partitions") == {EVENTS: 12, PARTIALS: 4}
     count.records_read({(EVENTS, "filtered"): 3})
@@ -261,6 +261,7 @@ def test_numbers_of_records_and_partitions_are_exported(count, windows, exported
     assert exported("offsets_skipped_total")["start embeddings"] == 2
     windows.stopped(PARTIALS, 2)
     assert exported("consumer_stopped_partitions")[PARTIALS] == 2
+    assert health.stopped() == {PARTIALS: 2}
 
 
 def test_restore_is_timed_and_logged(windows, exported, logged):
@@ -287,15 +288,20 @@ def test_waiting_restore_of_each_shard_is_logged_every_10_s(windows, clock, logg
     assert [("TransactionHanging" in remedy) for (remedy,) in logged("remedy")] == [False] * 3 + [True, False]
 
 
-def test_clock_offset_is_exported_and_ends_readiness(count, exported, health):
+def test_clock_offset_and_missing_topics_end_readiness(count, exported, health):
     make_ready(health)
     count.clock_is_off(None, is_off=False)
     assert exported("clock_offset_seconds") == {}
     count.clock_is_off(-2_500, is_off=True)
     assert exported("clock_offset_seconds") == {"count": -2.5}
-    assert health.missing() == [ReadinessCondition.CLOCK]
-    assert exported("ready") == {"baselines_loaded": 1, "clock": 0, "count": 1, "windows": 1}
+    count.topics_missing({"other"})
+    assert health.missing() == [ReadinessCondition.CLOCK, ReadinessCondition.TOPICS]
+    reasons = health.reasons()
+    assert "differ by -2500 ms" in reasons[ReadinessCondition.CLOCK]
+    assert "does not describe other: " in reasons[ReadinessCondition.TOPICS]
+    assert exported("ready") == {"baselines_loaded": 1, "clock": 0, "count": 1, "topics": 0, "windows": 1}
     count.clock_is_off(-100, is_off=False)
+    count.topics_missing(set())
     assert health.missing() == []
 
 

@@ -18,7 +18,7 @@ __all__ = ["health_command"]
     type=click.Path(dir_okay=False, path_type=Path),
     help="Probe the service of this configuration.",
 )
-@click.option("--url", help="Probe the service at this URL.  [default: http://127.0.0.1:9464]")
+@click.option("--url", help="Probe the service at this URL.  [default: http://127.0.0.1:9465]")
 @click.option("--ready", is_flag=True, help="Probe readiness instead of liveness.")
 @json_option
 @click.pass_context
@@ -33,8 +33,8 @@ def health_command(
         from driftgauge.cli.options import read_settings
 
         http = read_settings(config_path, connects=False).http
-        url = local_url(http.host, http.port)
-    is_healthy, line = probe(url or local_url("127.0.0.1", 9464), ready=ready)
+        url = local_url(http.host, http.health)
+    is_healthy, line = probe(url or local_url("127.0.0.1", 9465), ready=ready)
     if as_json:
         print_json({"healthy": is_healthy, "answer": line})
     else:

@@ -3,7 +3,7 @@
 from driftgauge.config.environment import ENV_PREFIX, read_kafka_secrets
 from driftgauge.config.loading import load_settings
 from driftgauge.config.properties import is_secret
-from driftgauge.config.settings import HttpSettings, LogSettings, Settings, TopicSettings
+from driftgauge.config.settings import HttpSettings, LogSettings, Right, Settings, TopicSettings
 from driftgauge.config.stream import BaselineSettings, StreamLabels, StreamSettings
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "BaselineSettings",
     "HttpSettings",
     "LogSettings",
+    "Right",
     "Settings",
     "StreamLabels",
     "StreamSettings",

@@ -18,7 +18,7 @@ from driftgauge.config.stream import StreamSettings
 from driftgauge.errors import ConfigError
 from driftgauge.files import open_regular
 
-__all__ = ["load_settings"]
+__all__ = ["describe_problem", "load_settings", "load_yaml"]
 
 
 class _SoundPart(Settings):
@@ -36,7 +36,7 @@ def load_settings(
 ) -> Settings:
     """Return the settings; the environment overrides the secrets directory, which overrides the file.
 
-    Relative baseline paths are relative to the configuration file's folder.
+    Relative paths, of baselines and of the web configuration file, begin at the configuration file's folder.
 
     Args:
         path: The YAML file.
@@ -64,7 +64,7 @@ def load_settings(
         settings = _build(ConnectedSettings if connects else Settings, texts, tree, path)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
-        problems += map(_describe, found)
+        problems += [describe_problem(problem, Settings) for problem in found]
         with suppress(ValidationError):
             settings = _build_sound_part(texts, tree, path, [problem["loc"] for problem in found])
     if settings is not None and not problems:
@@ -81,7 +81,10 @@ def load_settings(
 def _build(kind: type[Settings], texts: Sequence[TextSource], tree: dict[str, Any], path: Path) -> Settings:
     settings = kind(_build_sources=((*texts, InitSettingsSource(kind, tree)), {}))
     streams = tuple(stream.below(path.parent) for stream in settings.streams)
-    return settings.model_copy(update={"streams": streams})
+    http = settings.http
+    if http.web_config is not None:
+        http = http.model_copy(update={"web_config": path.parent / http.web_config})
+    return settings.model_copy(update={"streams": streams, "http": http})
 
 
 def _build_sound_part(
@@ -121,14 +124,18 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """Return the file's mapping and the problems found."""
+def load_yaml(path: Path, remedy: str) -> tuple[object, list[str]]:
+    """Return what a file holds, and its duplicate keys as problems; no message quotes a value.
+
+    Raises:
+        ConfigError: The file cannot be read, for which the message has this remedy, or is not YAML.
+    """
     try:
         with open_regular(path) as file:
             loader = _Loader(file.read())
         tree = loader.get_single_data()
     except OSError as error:
-        message = f"{path} cannot be read ({error.strerror}); name an existing file with --config"
+        message = f"{path} cannot be read ({error.strerror}); {remedy}"
         raise ConfigError(message) from error
     except yaml.YAMLError as error:
         # The parser's message and cause quote the line, which may hold a secret, so both are left out.
@@ -144,6 +151,12 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
         # The value looks like a date or a number, and may be a secret, so the message does not quote it.
         message = f"{path} holds a date or a number that does not exist; correct it, or put it in quotes"
         raise ConfigError(message) from None
+    return tree, loader.problems
+
+
+def _read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
+    """Return the file's mapping and the problems found."""
+    tree, problems = load_yaml(path, "name an existing file with --config")
     if not isinstance(tree, dict):
         message = (
             f"{path} does not hold a YAML mapping; it needs at least the key streams, and kafka to connect"
@@ -154,25 +167,26 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
         message = f"{path} cannot be used; correct:"
         raise ConfigError(message, faults)
     # pydantic-settings passes the keys as keyword arguments, which must be text.
-    return {str(key): value for key, value in tree.items()}, loader.problems
+    return {str(key): value for key, value in tree.items()}, problems
 
 
 # For these problems pydantic's own messages name Python types.
 _KINDS = {"tuple_type": "a list", "model_type": "a mapping", "dict_type": "a mapping"}
 
 
-def _describe(problem: Any) -> str:
-    where = ".".join(str(step) for step in problem["loc"])
+def describe_problem(problem: Any, root: type[Section]) -> str:
+    """Return one problem that pydantic found in a section, with its key and without its value."""
+    text = problem["msg"].removeprefix("Value error, ")
     if kind := _KINDS.get(problem["type"]):
-        return f"{where}: must be {kind} (in the environment: in JSON)"
+        text = f"must be {kind}{' (in the environment: in JSON)' if issubclass(root, Settings) else ''}"
     if problem["type"] == "extra_forbidden":
-        return f"{where}: no such key; {_suggest(problem['loc'])}"
-    return f"{where}: {problem['msg'].removeprefix('Value error, ')}"
+        text = f"no such key; {_suggest(problem['loc'], root)}"
+    return ": ".join(filter(None, (".".join(map(str, problem["loc"])), text)))
 
 
-def _suggest(path: Sequence[int | str]) -> str:
+def _suggest(path: Sequence[int | str], root: type[Section]) -> str:
     """Return what to write in place of an unknown key."""
-    section: type[Section] = Settings
+    section = root
     # Indices, topics and other keys that the operator chooses name no field.
     for step in path[:-1]:
         if (field := section.model_fields.get(str(step))) is not None:

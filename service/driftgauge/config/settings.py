@@ -1,6 +1,8 @@
 """The whole configuration."""
 
 import re
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -25,6 +27,7 @@ __all__ = [
     "ConnectedSettings",
     "HttpSettings",
     "LogSettings",
+    "Right",
     "Settings",
     "TopicSettings",
 ]
@@ -34,6 +37,8 @@ LARGEST_RECORD = 2 * 1024 * 1024
 
 # A shard is a partition of two topics, and each transaction of COUNT writes to all shards.
 _MAX_SHARDS = 1_024
+
+_LAST_PORT = 65_535
 
 
 class TopicSettings(Section):
@@ -77,11 +82,54 @@ class AlarmSettings(Section):
     false_pages_per_year: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
 
 
+class Right(StrEnum):
+    """What a user may ask for over HTTP."""
+
+    METRICS = "metrics"
+    """`/metrics`."""
+    READ = "read"
+    """GET and HEAD of anything else."""
+    WRITE = "write"
+    """All other methods."""
+
+
+_Port = Annotated[int, Field(ge=0, le=_LAST_PORT)]
+_Rights = Annotated[tuple[Annotated[Right, Field(strict=False)], ...], Field(strict=False)]
+
+
 class HttpSettings(Section):
-    """The address at which metrics, health and the page are served."""
+    """Where and to whom metrics, the page and health are served.
+
+    Attributes:
+        host: The address to listen on.
+        port: The port of the metrics and the page; 0 takes any free port.
+        health_port: The port of `/livez` and `/readyz`; None: the one after `port`.
+        web_config: The web configuration file of TLS, users and headers; None: plain HTTP without a login.
+        users: The rights of users by their names in that file; empty: every user has every right.
+    """
 
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 9464
+    port: _Port = 9464
+    health_port: _Port | None = None
+    web_config: Annotated[Path, Field(strict=False)] | None = None
+    users: dict[str, _Rights] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_together(self) -> "HttpSettings":
+        if self.health == self.port != 0 or self.health > _LAST_PORT:
+            message = "health needs a port of its own; set http.health_port to another one than http.port"
+            raise ValueError(message)
+        if self.users and self.web_config is None:
+            message = "users have passwords in a web configuration file; name it in http.web_config"
+            raise ValueError(message)
+        return self
+
+    @property
+    def health(self) -> int:
+        """The port of `/livez` and `/readyz`; 0 takes any free port."""
+        if self.health_port is not None:
+            return self.health_port
+        return self.port + 1 if self.port else 0
 
 
 class LogSettings(Section):
@@ -107,7 +155,7 @@ class Settings(BaseSettings, Section):
         schema_registry: The properties of confluent-kafka's SchemaRegistryClient, for Avro and Protobuf.
         inputs: By topic, how the records of an events topic are read that are not in the service's contract.
         streams: The streams watched, each name and each pattern once.
-        http: The address at which metrics, health and the page are served.
+        http: Where and to whom metrics, the page and health are served.
         page: What the page shows.
         alarms: The alarm budget.
         log: What is logged.

@@ -116,6 +116,7 @@ class CountWorker:
             TransactionAborted, ClientLost, AuthorizationError: As `Transaction.commit`.
         """
         self._topics.poll()
+        self._telemetry.topics_missing(self._topics.missing)
         reading = {source.partition: source.position for source in self._held.reading}
         self._telemetry.stalled(self._stalled.step({**dict.fromkeys(self._held), **reading}))
         self._restart_replaced()

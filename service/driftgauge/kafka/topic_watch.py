@@ -93,9 +93,12 @@ class TopicWatch:
             BrokerError: The cluster does not answer.
         """
         self._query = TopicQuery(admin, topics)
+        self._topics = frozenset(topics)
         self._clock = clock
         self.known: dict[str, EventsTopic] = {}
         """The latest known state of each topic."""
+        self.missing: frozenset[str] = frozenset()
+        """The topics that the newest answer leaves out."""
         self._is_pending = False
         self._sent_s = 0.0
         self._known_s: dict[str, float] = {}  # when the query behind a topic's state was sent
@@ -107,6 +110,7 @@ class TopicWatch:
             answer = self._query.collect()
             if answer is not None:
                 self.known |= answer
+                self.missing = self._topics - answer.keys()
                 self._known_s |= dict.fromkeys(answer, self._sent_s)
                 self._is_pending = False
         elif self._clock.monotonic_s() - self._sent_s >= _REFRESH_S:

@@ -1,4 +1,4 @@
-"""The endpoints /metrics for Prometheus, and /livez and /readyz for a supervisor."""
+"""The endpoints /metrics for Prometheus, and /livez and /readyz for a supervisor on a port of their own."""
 
 import gzip
 import logging
@@ -11,13 +11,13 @@ from starlette.routing import BaseRoute, Route
 
 from driftgauge.telemetry.health import Health
 
-__all__ = ["service_routes"]
+__all__ = ["health_routes", "metrics_route"]
 
 _log = logging.getLogger(__name__)
 
 
-def service_routes(registry: CollectorRegistry, health: Health) -> list[BaseRoute]:
-    """Return the routes of the service: its metrics, whether it is alive, and whether it is ready."""
+def metrics_route(registry: CollectorRegistry) -> BaseRoute:
+    """Return the route of the metrics in a registry."""
 
     def metrics(request: Request) -> Response:  # not async, so Starlette runs it in its thread pool
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
@@ -27,6 +27,12 @@ def service_routes(registry: CollectorRegistry, health: Health) -> list[BaseRout
             body = gzip.compress(body)
             headers["Content-Encoding"] = "gzip"
         return Response(body, headers=headers)
+
+    return Route("/metrics", metrics)
+
+
+def health_routes(health: Health) -> list[BaseRoute]:
+    """Return the routes that say whether the service is alive, and whether it is ready and why not."""
 
     async def livez(_: Request) -> Response:
         alive = health.is_alive()
@@ -47,7 +53,12 @@ def service_routes(registry: CollectorRegistry, health: Health) -> list[BaseRout
 
     async def readyz(_: Request) -> Response:
         missing = health.missing()
-        body = {"ready": not missing, "missing": missing, "reasons": health.reasons()}
+        body = {
+            "ready": not missing,
+            "missing": missing,
+            "reasons": health.reasons(),
+            "stopped_partitions": health.stopped(),
+        }
         return JSONResponse(body, status_code=503 if missing else 200)
 
-    return [Route("/metrics", metrics), Route("/livez", livez), Route("/readyz", readyz)]
+    return [Route("/livez", livez), Route("/readyz", readyz)]

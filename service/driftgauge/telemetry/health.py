@@ -26,6 +26,8 @@ class ReadinessCondition(StrEnum):
     """A condition of readiness; the process is ready while all of its conditions are met."""
 
     BASELINES_LOADED = "baselines_loaded"
+    TOPICS = "topics"
+    """Kafka describes every events topic."""
     COUNT = "count"
     """The Kafka clients of the role count work: the consumer is in its group, or waits to join it."""
     WINDOWS = "windows"
@@ -56,13 +58,16 @@ class Health:
         self.conditions = (
             ReadinessCondition.BASELINES_LOADED,
             ReadinessCondition.CLOCK,
+            *((ReadinessCondition.TOPICS,) if Role.COUNT in roles else ()),
             *(ReadinessCondition(role.value) for role in roles),
         )
         self._clock = clock
         self._poll_bound_ms = poll_bound_ms
         self._polled_ms = dict.fromkeys(roles, self._now_ms())
-        self._unmet = frozenset(self.conditions) - {ReadinessCondition.CLOCK}
+        # Clock and topics are taken for sound until something is known of them.
+        self._unmet = frozenset(self.conditions) - {ReadinessCondition.CLOCK, ReadinessCondition.TOPICS}
         self._reasons: dict[ReadinessCondition, str] = {}
+        self._stopped: dict[str, int] = {}
         self._was_ready = False
         self._lock = Lock()
 
@@ -84,6 +89,10 @@ class Health:
             missing = self.missing()
             _log.info("not ready" if missing else "ready", extra={"missing": missing})
 
+    def set_stopped(self, topic: str, number: int) -> None:
+        """Set how many held partitions of a topic are stopped, which leaves the process ready."""
+        self._stopped[topic] = number
+
     def since_poll_ms(self) -> int:
         """Return the longest time since the last poll (or the start) of any role, ms."""
         return self._now_ms() - min(self._polled_ms.values())
@@ -104,6 +113,10 @@ class Health:
     def reasons(self) -> dict[ReadinessCondition, str]:
         """Return why conditions are not met, where that is known."""
         return dict(self._reasons)
+
+    def stopped(self) -> dict[str, int]:
+        """Return how many held partitions are stopped, by their topics, where there are any."""
+        return {topic: number for topic, number in self._stopped.copy().items() if number}
 
     def _now_ms(self) -> int:
         return round(self._clock.monotonic_s() * 1_000)

@@ -70,6 +70,8 @@ class Telemetry:
         ready = self._gauge("driftgauge_ready")
         for condition in health.conditions:
             ready.labels(condition).set_function(partial(_condition_value, health, condition))
+        self.web_config_valid = self._gauge("driftgauge_web_config_valid")
+        self.web_config_valid.set(1)
         self._gauge("driftgauge_build_info").labels(version).set(1)
         GCCollector(self.registry)
         PlatformCollector(self.registry)

@@ -27,10 +27,10 @@ REPLICA_METRICS = (
         "driftgauge_ready",
         ("condition",),
         "1 or 0",
-        "1 where a condition of readiness holds. Conditions: baselines_loaded; count and windows (the Kafka"
-        " clients of the role have joined their group and are connected); clock (the offset from the"
-        " brokers' clock is at most 2 s). A role that is not served is absent. The readiness probe requires"
-        " all conditions.",
+        "1 where a condition of readiness holds. Conditions: baselines_loaded; topics (Kafka describes"
+        " every events topic); count and windows (the Kafka clients of the role have joined their group and"
+        " are connected); clock (the offset from the brokers' clock is at most 2 s). A role that is not"
+        " served is absent. The readiness probe requires all conditions.",
     ),
     Metric(
         "driftgauge_waiting",
@@ -191,6 +191,13 @@ REPLICA_METRICS = (
         ("level",),
         "messages",
         "Messages logged: debug, info, warning, error, critical.",
+    ),
+    Metric(
+        "driftgauge_web_config_valid",
+        (),
+        "1 or 0",
+        "0 while the web configuration file, or a certificate that it names, has changed and cannot be used:"
+        " what it said before holds, and the log has the reason. 1 otherwise, also without a file.",
     ),
     Metric("driftgauge_build_info", ("version",), "none, always 1", "Running version."),
 )

@@ -125,7 +125,7 @@ class RoleTelemetry:
         self._is_refused |= is_refused
         self._set_held(set())
         for topic in self._topics_with_stopped:
-            self._metrics.stopped_partitions.labels(topic).set(0)
+            self.stopped(topic, 0)
         self._log_event(
             logging.ERROR,
             "session lost; the Kafka clients are replaced",
@@ -182,9 +182,15 @@ class RoleTelemetry:
 
     def clock_is_off(self, offset_ms: int | None, *, is_off: bool) -> None:
         """Set the offset from the brokers' clock, ms (None: unknown), and the readiness condition for it."""
-        self._metrics.health.set_condition(ReadinessCondition.CLOCK, is_met=not is_off)
+        why = f"this clock and the brokers' differ by {offset_ms} ms; check NTP here and on the brokers"
+        self._metrics.health.set_condition(ReadinessCondition.CLOCK, is_met=not is_off, why=why)
         if offset_ms is not None:
             self._metrics.clock_offset.labels(self._role).set(offset_ms / 1000)
+
+    def topics_missing(self, topics: Collection[str]) -> None:
+        """Set the readiness condition of the events topics, by those that Kafka does not describe."""
+        why = f"Kafka does not describe {', '.join(sorted(topics))}: create it, or grant Describe on it"
+        self._metrics.health.set_condition(ReadinessCondition.TOPICS, is_met=not topics, why=why)
 
     def restored(self, waited_s: float, partitions: Collection[Partition]) -> None:
         """Record and log that work on these partitions starts after a wait, s."""
@@ -234,6 +240,7 @@ class RoleTelemetry:
         """Set the number of held partitions of a topic that are stopped."""
         self._topics_with_stopped.add(topic)
         self._metrics.stopped_partitions.labels(topic).set(number)
+        self._metrics.health.set_stopped(topic, number)
 
     def partitions_known(self, numbers: Mapping[str, int]) -> None:
         """Set the number of partitions of each topic."""

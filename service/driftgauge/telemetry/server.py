@@ -4,12 +4,19 @@ import logging
 import socket
 from collections.abc import Sequence
 from threading import Event, Thread
+from traceback import format_exc
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from driftgauge.errors import ConfigError, ServiceError
+from driftgauge.telemetry.connections import PUBLIC_LIMITS, ConnectionLimits, ConnectionServer
+from driftgauge.telemetry.guard import Guard
+from driftgauge.telemetry.logs import end_process
 
 __all__ = ["HttpServer"]
 
@@ -20,34 +27,45 @@ _START_TIMEOUT_S = 10.0
 # uvicorn cancels running requests after this time, in whole seconds.
 _GRACE_S = 1
 _STOP_TIMEOUT_S = _GRACE_S + 1.0
-
-
-class _Server(uvicorn.Server):
-    """A uvicorn server with an event that is set once it accepts requests."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.accepting = Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        self.accepting.set()
+# Connections that the kernel holds until they are accepted.
+_BACKLOG = 1_024
 
 
 class HttpServer:
     """Serves routes from a thread of its own.
 
     Outside the main thread uvicorn does not change signal handlers. One event loop serves all
-    connections, so a silent peer blocks no other. A thread pool runs endpoints that are plain functions,
-    so /livez and /readyz answer even while a rendering hangs.
+    connections, so a silent peer blocks no other. A thread pool runs endpoints that are plain functions.
     """
 
-    def __init__(self, host: str, port: int, routes: Sequence[BaseRoute]) -> None:
-        """Configure the server; port 0 takes any free port."""
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        routes: Sequence[BaseRoute],
+        *,
+        name: str = "http",
+        limits: ConnectionLimits = PUBLIC_LIMITS,
+        guard: Guard | None = None,
+    ) -> None:
+        """Configure the server.
+
+        Args:
+            host: The address to listen on.
+            port: The port; 0 takes any free one.
+            routes: The routes.
+            name: The name in the log, and of its key for the port in the configuration.
+            limits: The limits of its connections.
+            guard: What every request must pass; None: plain HTTP without a login.
+        """
         self._host = host
         self._port = port
+        self._name = name
+        app: ASGIApp = Starlette(routes=list(routes))
+        if guard is not None:
+            app = guard.protect(app)
         config = uvicorn.Config(
-            Starlette(routes=list(routes)),
+            _refuse_ambiguous_bodies(app),
             http="h11",
             ws="none",
             lifespan="off",
@@ -57,8 +75,10 @@ class HttpServer:
             server_header=False,
             timeout_graceful_shutdown=_GRACE_S,
         )
-        self._server = _Server(config)
-        self._thread = Thread(target=self._serve, name="http", daemon=True)
+        self._accepting = Event()
+        file = None if guard is None else guard.file
+        self._server = ConnectionServer(config, limits, file, self._accepting.set)
+        self._thread = Thread(target=self._serve, name=name, daemon=True)
 
     @property
     def port(self) -> int:
@@ -75,10 +95,12 @@ class HttpServer:
         self._socket = self._listen()
         self._port = self._socket.getsockname()[1]
         self._thread.start()
-        if not self._server.accepting.wait(_START_TIMEOUT_S):
-            message = f"the HTTP server on {self._host} port {self._port} did not start; see the log above"
+        if not self._accepting.wait(_START_TIMEOUT_S):
+            message = (
+                f"the {self._name} server on {self._host} port {self._port} did not start; see the log above"
+            )
             raise ServiceError(message)
-        _log.info("http server started", extra={"host": self._host, "port": self._port})
+        _log.info("%s server started", self._name, extra={"host": self._host, "port": self._port})
 
     def stop(self) -> None:
         """Stop serving within about two seconds, even while requests are running."""
@@ -86,7 +108,8 @@ class HttpServer:
         self._thread.join(_STOP_TIMEOUT_S)
         if self._thread.is_alive():
             _log.warning(
-                "http server still busy; the process ends without it",
+                "%s server still busy; the process ends without it",
+                self._name,
                 extra={
                     "host": self._host,
                     "port": self._port,
@@ -99,11 +122,12 @@ class HttpServer:
             family, *_, address = socket.getaddrinfo(
                 self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
-            return socket.create_server(address[:2], family=family)
+            return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
         except OSError as error:
             message = (
                 f"cannot serve HTTP on {self._host} port {self._port}: {error.strerror}; "
-                "set http.host to an address of this machine and http.port to a free port (0 takes any)"
+                "set http.host to an address of this machine, and http.port and http.health_port to free "
+                "ports (0 takes any)"
             )
             raise ConfigError(message) from error
 
@@ -111,12 +135,27 @@ class HttpServer:
         try:
             self._server.run(sockets=[self._socket])
         except Exception:  # noqa: BLE001 - logged with its traceback
-            # /livez no longer answers, so the supervisor restarts the process.
-            _log.exception(
-                "http server failed; /metrics, /livez and /readyz no longer answer",
-                extra={
-                    "host": self._host,
-                    "port": self._port,
-                    "remedy": "let a supervisor restart the process; if this repeats, report the traceback",
-                },
+            end_process(
+                "the HTTP server failed, so the process ends",
+                host=self._host,
+                port=self._port,
+                exception=format_exc(),
+                remedy="let a supervisor restart the process; if this repeats, report the traceback",
             )
+
+
+def _refuse_ambiguous_bodies(app: ASGIApp) -> ASGIApp:
+    """Return an application that refuses requests whose end a proxy may see elsewhere.
+
+    Source: RFC 9112, section 6.3.
+    """
+
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        if "content-length" in headers and "transfer-encoding" in headers:
+            text = "a request has either Content-Length or Transfer-Encoding"
+            await PlainTextResponse(text, 400, {"Connection": "close"})(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return refuse
