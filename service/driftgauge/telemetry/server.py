@@ -54,7 +54,7 @@ class HttpServer:
             host: The address to listen on.
             port: The port; 0 takes any free one.
             routes: The routes.
-            name: The name in the log, and of its key for the port in the configuration.
+            name: The name in the log.
             limits: The limits of its connections.
             guard: What every request must pass; None: plain HTTP without a login.
         """
