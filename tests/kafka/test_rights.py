@@ -35,7 +35,7 @@ def test_lost_brokers_alone_say_nothing():
     assert connection_refused([DOWN]) is None
 
 
-def test_missing_rights_are_those_that_the_cluster_tells():
+def test_missing_rights_are_those_that_the_cluster_reports():
     answers = {topic: Future() for topic in ("read", "unknown", "hidden")}
     answers["read"].set_result(SimpleNamespace(authorized_operations=[AclOperation.READ]))
     answers["unknown"].set_result(SimpleNamespace(authorized_operations=None))

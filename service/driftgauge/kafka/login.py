@@ -11,7 +11,7 @@ from driftgauge.clock import Clock
 from driftgauge.files import open_regular
 from driftgauge.kafka.client import KafkaProperties, property_problems
 
-__all__ = ["Login", "LoginClient", "LoginWatch"]
+__all__ = ["Login", "LoginWatch"]
 
 _log = logging.getLogger(__name__)
 

@@ -56,7 +56,7 @@ def reading_denied(
 def missing_topic_rights(admin: AdminClient, needed: Collection[TopicRight]) -> list[str]:
     """Return those of the needed rights that the client lacks, as `Write on TOPIC` (KIP-430).
 
-    Nothing is said of a topic whose rights the cluster does not tell, such as one that it hides.
+    A topic whose rights the cluster does not report, such as one that it hides, is left out.
     """
     topics = TopicCollection(sorted({topic for topic, _ in needed}))
     pending = admin.describe_topics(
