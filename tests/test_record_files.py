@@ -124,6 +124,9 @@ def test_batch_of_long_lines_is_short(tmp_path, monkeypatch):
     path.write_bytes(b"\n".join([b"x" * 9] * 5))
     batches = RecordFiles([path], "orders", ignore_progress, Refusals()).batches()
     assert [[record.offset() for record in batch] for batch in batches] == [[1, 2], [3, 4], [5]]
+    bad = path.rename(tmp_path / "a.records.jsonl")
+    bad.write_bytes(b"x" * 20)
+    assert list(RecordFiles([bad], "orders", ignore_progress, Refusals()).batches()) == []
 
 
 @pytest.mark.parametrize("name", ["{}.jsonl", "{}.jsonl.gz"])

@@ -216,15 +216,21 @@ def test_records_of_mapped_topic_are_read_by_its_mapping(tmp_path):
     record = {"ts": MONDAY_MS, "headers": {"model": "images"}, "partition": 3, "offset": 17}
     payloads = [{"op": "c", "v": [1, 2, 3, 4]}, {"op": "c", "v": "?"}, {"op": "d"}]
     lines = [orjson.dumps({**record, "payload": payload}) for payload in payloads]
-    # The file was copied while it was written.
-    path = write_events(tmp_path / "orders.records.jsonl", [*lines, lines[0][:-9]])
+    # The last was copied while it was written.
+    bad = [
+        lines[0].replace(b"[1,2,3,4]", b"[" * 300 + b"]" * 300),
+        lines[0].replace(b'"ts":', b'"ts":' + b"9" * 9),
+    ]
+    path = write_events(tmp_path / "orders.records.jsonl", [*lines, *bad, lines[0][:-9]])
     run = mapped(tmp_path)
     (result,) = run.run([path])
     assert (result.stream, result.window.start_ms, result.count) == ("images", MONDAY_MS, 1)
     assert (run.records, run.events) == (3, 1)
-    invalid, cut = sorted(run.refusals.first)
+    invalid, *others = sorted(run.refusals.first)
     assert invalid.startswith(f"{path}, line 2: invalid: embedding")
-    assert cut.startswith(f"{path}, line 4: undecodable: no record as `kcat -J` prints it (")
+    for number, line in enumerate(others, start=4):
+        assert line.startswith(f"{path}, line {number}: undecodable: no record as `kcat -J` prints it (")
+    assert run.refusals.by_reason() == {"invalid": 1, "undecodable": 3}
 
 
 def test_only_events_of_range_are_counted(tmp_path):

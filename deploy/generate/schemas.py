@@ -30,7 +30,19 @@ _REQUIRED_TIME = {
     "if": {"required": ["encoding"], "properties": {"encoding": {"const": "cloudevents"}}},
     "else": {"required": ["timestamp"]},
 }
-_NAME_OR_MATCH = {"oneOf": [{"required": ["name"]}, {"required": ["match", "most"]}]}
+# As a file has it, and as a configuration is printed, with every field.
+_NAME_OR_MATCH = {
+    "oneOf": [
+        {
+            "required": ["name"],
+            "properties": {"name": {"type": "string"}, "match": {"type": "null"}, "most": {"const": 1}},
+        },
+        {
+            "required": ["match", "most"],
+            "properties": {"name": {"type": "null"}, "match": {"type": "string"}},
+        },
+    ]
+}
 
 
 class _Generator(GenerateJsonSchema):

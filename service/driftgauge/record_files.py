@@ -49,6 +49,7 @@ _LARGEST_SAMPLE = 256 * 1024 * 1024
 # The lines between two reports of the progress.
 _REPORT_LINES = 1_000
 _BATCH = 1_000
+_LARGEST = 2**63 - 1
 _PENDING_S = 60.0
 _RETRY_S = 0.2
 _RECORDS = (".records.jsonl", ".records.jsonl.gz")
@@ -204,7 +205,7 @@ class RecordFiles:
             for number, line in files.read(path):
                 batch += self._read_record(line, partition, number)
                 size += len(line)
-                if len(batch) == _BATCH or size >= LONGEST_LINE:
+                if batch and (len(batch) == _BATCH or size >= LONGEST_LINE):
                     yield batch
                     batch, size = [], 0
             if batch:
@@ -329,7 +330,8 @@ def _parse_record(line: bytes, topic: str, now_ms: int | None, offset: int) -> S
             _read_headers(record.get("headers")),
             now_ms if record.get("ts") is None else _read_whole(record, "ts", 0),
         )
-    except ValueError as error:
+    # orjson raises TypeError for a payload that is nested too deeply.
+    except (ValueError, TypeError) as error:
         message = f"no record as `kcat -J` prints it ({error})"
         raise ValueError(message) from None
 
@@ -354,8 +356,8 @@ def _read_content(record: Mapping[str, Any], name: str) -> bytes | None:
 
 def _read_whole(record: Mapping[str, Any], name: str, default: int) -> int:
     number = record.get(name, default)
-    if type(number) is not int:
-        message = f"{name} is no whole number"
+    if type(number) is not int or not abs(number) <= _LARGEST:
+        message = f"{name} is no whole number of 64 bits"
         raise ValueError(message)
     return number
 

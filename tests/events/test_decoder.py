@@ -148,6 +148,24 @@ def test_event_may_be_ahead_of_its_record_and_behind_it_as_far_as_allowed():
     ]
 
 
+def test_first_pattern_holds_and_only_accepted_streams_take_its_places():
+    contracts = [
+        BaselineContract(stream, baseline, 4, None, DistanceMetric.EUCLIDEAN, from_ms, most=1)
+        for stream, baseline, from_ms in (("clip-a*", "a", 0), ("clip-*", "old", 0), ("clip-*", "new", 1))
+    ]
+    decoder = Decoder(contracts, lead_ms=0)
+    for values in (
+        [event([1], stream="clip-ab"), event([1], stream="clip-b")],
+        [event([1, 2, 3, 4], stream="clip-ac"), event([1, 2, 3, 4], stream="clip-c"), event([1], stream="x")],
+    ):
+        decoded = decoder.decode(build_records(values))
+    assert [(batch.stream, batch.baseline) for batch in decoded.batches] == [
+        ("clip-ac", "a"),
+        ("clip-c", "new"),
+    ]
+    assert [(each.row, each.reason) for each in decoded.rejections] == [(2, "unknown_stream")]
+
+
 def test_pattern_takes_as_many_streams_as_it_may():
     contracts = [
         BaselineContract(stream, baseline, 4, None, DistanceMetric.EUCLIDEAN, most=most)

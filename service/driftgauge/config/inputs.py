@@ -89,6 +89,7 @@ class StreamSource(Source):
         rename: The stream of some names, by name; all others are their own.
     """
 
+    constant: StreamName | None = None
     rename: dict[str, StreamName] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -98,9 +98,15 @@ class Decoder:
             ConfigError: The name of a stream is not valid in an event.
         """
         schedules: dict[str, list[BaselineContract]] = {}
-        for contract in sorted(contracts, key=lambda contract: contract.from_ms, reverse=True):
+        for contract in contracts:
             schedules.setdefault(contract.stream, []).append(contract)
-        self._configured = ByStream({name: tuple(listed) for name, listed in schedules.items()})
+        # In the order of the configuration, by which of two patterns the first holds.
+        self._configured = ByStream(
+            {
+                name: tuple(sorted(listed, key=lambda contract: contract.from_ms, reverse=True))
+                for name, listed in schedules.items()
+            }
+        )
         for name in self._configured.names:
             if not is_stream(name):
                 message = (
@@ -152,6 +158,7 @@ class Decoder:
             else:
                 for event in outcome:
                     collected[event[0]].append((row, event))
+        before = self._schedules.keys() - self._configured.names
         batches = [
             self._batch(contract, fitting, records, rejections)
             for stream, events in collected.items()
@@ -160,6 +167,7 @@ class Decoder:
         ]
         if rejections:
             batches, rejections = _refuse_whole_records(batches, rejections)
+            self._dismiss({batch.stream for batch in batches if len(batch)}.union(before))
         rejections.sort(key=lambda rejection: rejection.row)
         return Decoded(
             tuple(batch for batch in batches if len(batch)),
@@ -196,6 +204,12 @@ class Decoder:
         self._matched[pattern] += 1
         self._schedules[stream] = tuple(replace(contract, stream=stream) for contract in shared)
         return self._schedules[stream]
+
+    def _dismiss(self, accepted: set[str]) -> None:
+        """Forget the streams of patterns that no event was accepted of; others may take their places."""
+        for stream in self._schedules.keys() - self._configured.names - accepted:
+            del self._schedules[stream]
+            self._matched[self._configured[stream][0].stream] -= 1
 
     def read(self, raw: Iterable[RawRecord]) -> Iterator[Outcome]:
         """Yield what becomes of each record. Most polls have one topic, and all have runs of one."""

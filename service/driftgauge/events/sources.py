@@ -133,7 +133,7 @@ def read_time(source: TimeSource, value: object) -> int:
                 message = "no number from 0 on that is finite"
                 raise ValueError(message)
             # A double holds the seconds of our days to a quarter of a microsecond: 0.001 is a millisecond.
-            value = f"{value:.6f}"
+            value = f"{abs(value):.6f}"  # of -0.0, which is no negative number, without the sign
         if isinstance(value, str):
             return _read_text(source, value)
         if isinstance(value, datetime):

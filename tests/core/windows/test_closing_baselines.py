@@ -115,7 +115,7 @@ def test_unknown_stream_is_kept_until_configured():
 
 
 @pytest.mark.parametrize("matching", [[], ["te*"]])
-def test_stream_without_an_entry_of_its_own_is_deleted_after_a_week_of_silence(matching):
+def test_stream_is_deleted_after_a_week_of_silence_where_no_entry_holds_for_it(matching):
     shard = Shard(*map(build_minute_spec, ("images", "texts")))
     for stream in ("images", "texts"):
         read_now(shard, 0, stream=stream)
@@ -123,19 +123,13 @@ def test_stream_without_an_entry_of_its_own_is_deleted_after_a_week_of_silence(m
     shard.restart(*map(build_minute_spec, ("images", *matching)))
     shard.apply()
     shard.close()
-    # A stream with an open window is kept for longer: nobody has read its partition to the end.
     for after_ms, is_kept in ((7 * DAY_MS, True), (HOUR_MS, bool(matching))):
         assert shard.commit(after_ms=after_ms) == []
         assert any(b"texts" in key for key in shard.changelog) == is_kept
-    assert [result.stream for result in shard.commit(after_ms=HOUR_MS, caught_up=True)] == [
-        "images",
-        *["texts" for _ in matching],
-    ]
-    assert [any(name in key for key in shard.changelog) for name in (b"images", b"texts")] == [True, False]
-    for _ in matching:
-        read_now(shard, 0, stream="texts")
-        results = shard.commit() + shard.commit(after_ms=HOUR_MS, caught_up=True)
-        assert [(result.stream, result.revision) for result in results] == [("texts", 0)]
+    streams = [result.stream for result in shard.commit(after_ms=HOUR_MS, caught_up=True)]
+    assert streams == ["images", *["texts" for _ in matching]]
+    shard.commit(after_ms=30 * DAY_MS, caught_up=True)
+    assert any(b"texts" in key for key in shard.changelog) == bool(matching)
 
 
 def test_panes_of_unknown_scheme_are_purged_with_windows():

@@ -44,11 +44,6 @@ class WindowCloser:
         self._pending: set[Window] = set()
         self._quiet_until_ms = NULL
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether windows with events are still to be published."""
-        return bool(self._pending)
-
     def close(
         self, sources: SourceProgress, log_ms: int, budget: WorkBudget, *, has_source_ended: bool = False
     ) -> tuple[list[WindowResult], bool]:

@@ -22,8 +22,8 @@ __all__ = ["RoundResult", "ShardState"]
 _PRODUCER_MS = 3_600_000
 # A producer that is replaced at every commit would otherwise fill the position's record.
 _MAX_EPOCHS = 3
-# A stream that no entry names is kept for as long as partials are: its entry may come, or its next event.
-_UNNAMED_MS = 7 * 86_400_000
+# Panes of an unknown stream cannot be closed, so the shard keeps them for as long as partials are kept.
+_UNKNOWN_MS = 7 * 86_400_000
 _MAX_PURGED_PANES = 2_000
 # A count task reports every 5 s; after a longer silence none runs, and no partition is late because of that.
 _PAUSE_MS = 30_000
@@ -124,15 +124,14 @@ class ShardState:
             backlog = []
             # The streams that waited in the last round come first, so that none waits forever.
             for stream in sorted(self.streams, key=lambda stream: (stream not in self._backlog, stream)):
-                closer = self._closer(stream) if stream in self._specs else None
-                if closer is not None:
-                    results, is_left = closer.close(
+                if stream in self._specs:
+                    results, is_left = self._closer(stream).close(
                         self.sources, log_ms, budget, has_source_ended=has_source_ended
                     )
                     self._round.results += results
                     backlog += [stream] * is_left
-                if stream not in self._specs.names and not (closer and closer.is_waiting):
-                    _retire_if_silent(self.streams[stream], log_ms)
+                else:
+                    _retire_unknown(self.streams[stream], log_ms)
             self._backlog = frozenset(backlog)
         done, self._round = self._round, RoundResult()
         return done
@@ -149,7 +148,6 @@ class ShardState:
             yield from state.drain_changes()
             if state.is_retired:
                 del self.streams[stream]
-                self._closers.pop(stream, None)
         yield PositionKey(), self.position
 
     def open_windows(self, stream: str) -> Mapping[int, int]:
@@ -243,8 +241,8 @@ def _add_commit(
     return updated
 
 
-def _retire_if_silent(state: StreamState, log_ms: int) -> None:
-    """Delete a stream that no entry names once no event of it has come for long enough."""
+def _retire_unknown(state: StreamState, log_ms: int) -> None:
+    """Delete a stream that is not configured once no event of it has come for long enough."""
     read_ms = max((int(times[:, 1].max()) for times in state.times.values()), default=log_ms)
-    if log_ms - read_ms > _UNNAMED_MS and state.purge_panes(log_ms, _MAX_PURGED_PANES):
+    if log_ms - read_ms > _UNKNOWN_MS and state.purge_panes(log_ms, _MAX_PURGED_PANES):
         state.retire()
