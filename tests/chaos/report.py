@@ -43,6 +43,7 @@ class Report:
         checks: The checks.
         is_checked: Whether all checks were made.
         failures: Unexpected behaviour of replicas, such as one that exits by itself.
+        dead_clients: The replicas that ended because a Kafka client stood still, as they are to do.
         problems: What the machine or the run itself failed to do, and what was too slow.
         elapsed_s: The duration of the run.
     """
@@ -52,6 +53,7 @@ class Report:
     checks: list[Check] = field(default_factory=list)
     is_checked: bool = False
     failures: list[str] = field(default_factory=list)
+    dead_clients: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     elapsed_s: float = 0.0
 
@@ -115,6 +117,9 @@ def summary(report: Report) -> str:
         lines += [f"       {mismatch[:MISMATCH_LENGTH]}" for mismatch in check.mismatches[:MISMATCHES_SHOWN]]
         if wrong > MISMATCHES_SHOWN:
             lines.append(f"       and {wrong - MISMATCHES_SHOWN:,} more")
+    lines += [
+        f"client: {replica}, since one of its Kafka clients stood still" for replica in report.dead_clients
+    ]
     lines += [f"replica: {failure}" for failure in report.failures]
     lines += [f"machine: {problem}" for problem in report.problems]
     lines.append(

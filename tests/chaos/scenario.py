@@ -113,7 +113,7 @@ def _run(
         replicas = running.enter_context(
             Replicas(env.config, folder, {RELAYED_REPLICA: through}, options.program)
         )
-        report.failures = replicas.failures
+        report.failures, report.dead_clients = replicas.failures, replicas.dead_clients
         reader = running.enter_context(
             CommittedReader(env.bootstrap, (env.windows_topic, env.partials_topic))
         )

@@ -121,9 +121,10 @@ RIGHT, WRONG = Check("right", 1), Check("wrong", 1, ["1, not 2"])
         (Report(OPTIONS, checks=[RIGHT], is_checked=True, problems=["slow"]), Finding.EXACT, Status.MACHINE),
         (Report(OPTIONS, checks=[WRONG], problems=["slow"]), Finding.WRONG, Status.FAILED),
         (Report(OPTIONS, checks=[RIGHT], is_checked=True, failures=["ended"]), Finding.EXACT, Status.FAILED),
+        (Report(OPTIONS, checks=[RIGHT], is_checked=True, dead_clients=["it"]), Finding.EXACT, Status.PASSED),
         (Report(OPTIONS, checks=[RIGHT]), Finding.UNCHECKED, Status.MACHINE),
     ],
-    ids=["passed", "wrong", "slow", "wrong and slow", "replica failed", "not all checked"],
+    ids=["passed", "wrong", "slow", "wrong and slow", "replica failed", "dead client", "not all checked"],
 )
 def test_status_and_verdict(report: Report, finding: Finding, status: Status) -> None:
     assert (report.finding, report.status) == (finding, status)

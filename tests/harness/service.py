@@ -102,15 +102,20 @@ class ReplicaProcess:
             self._ports[server] = int(str(self.wait_for_log(f"{server} server started")["port"]))
         return self._ports[server]
 
+    @property
+    def log_text(self) -> str:
+        """The whole log."""
+        return self._log.read_text(errors="replace")
+
     def logged(self, event: str) -> list[dict[str, object]]:
         """Return the log's entries with this message."""
         # The last line may be incomplete.
-        lines = self._log.read_text(errors="replace").split("\n")[:-1]
+        lines = self.log_text.split("\n")[:-1]
         entries = [json.loads(line) for line in lines if line.startswith("{")]
         return [entry for entry in entries if entry["event"] == event]
 
     def log_tail(self) -> str:
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-TAIL_LINES:])
+        return "\n".join(self.log_text.splitlines()[-TAIL_LINES:])
 
     def get(self, path: str) -> tuple[int, str]:
         """Return status and body of one request."""

@@ -19,9 +19,10 @@ _STANDARD_ERROR: Final = 2
 def expect_progress() -> None:
     """End the process with status 1, all stacks on standard error, unless this is called again in a minute.
 
-    Some calls of a client wait for its main thread and hold the interpreter's lock meanwhile (confluent-kafka
-    2.16: `incremental_assign`, `consumer_group_metadata`): a deadlocked client then stops every Python
-    thread, also those that would notice, and the handlers of signals. This timer needs no lock.
+    Some calls of a client wait for its main thread or its locks, and hold the interpreter's lock meanwhile
+    (confluent-kafka 2.16: `incremental_assign`, `consumer_group_metadata`, `list_topics` of one topic): a
+    deadlocked client then stops every Python thread, also those that would notice, and the handlers of
+    signals. This timer needs no lock. It ended a replica in a chaos run on three brokers.
     """
     faulthandler.dump_traceback_later(_LONGEST_S, exit=True, file=_STANDARD_ERROR)
 
