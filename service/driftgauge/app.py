@@ -38,7 +38,7 @@ from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.server import HttpServer
 from driftgauge.telemetry.version import version_route
-from driftgauge.telemetry.web_config import WebConfigFile, read_web_rules
+from driftgauge.telemetry.web_config import WebConfigFile
 
 __all__ = ["check", "serve", "serve_page"]
 
@@ -63,7 +63,7 @@ def check(settings: Settings) -> list[ConfiguredStream]:
         problems += registry_problems(settings.schema_registry)
     try:
         if settings.http.web_config is not None:
-            read_web_rules(settings.http.web_config)
+            Guard(WebConfigFile(settings.http.web_config, lambda _: None), settings.http.users, SYSTEM_CLOCK)
     except ConfigError as error:
         problems += error.problems or [str(error)]
     try:

@@ -145,3 +145,9 @@ def test_unusable_secrets_are_reported_and_not_quoted(problems, secrets, tmp_pat
     with pytest.raises(ConfigError, match=r"secrets is not a directory .* \(UnicodeDecodeError\)") as caught:
         load_settings(tmp_path / "driftgauge.yaml", environ)
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+@pytest.mark.parametrize("name", ["kafka__plugin.library.paths", "KAFKA__SSL_ENGINE_LOCATION"])
+def test_file_of_secrets_sets_no_property_that_runs_code(problems, secrets, name):
+    message = problems(MINIMAL, **secrets(**{name: "own"}))
+    assert "would make librdkafka run code, so no file may set it" in message

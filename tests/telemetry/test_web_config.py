@@ -82,7 +82,8 @@ class GuardedServer:
         self.folder = folder
         self.write(sections)
         self._read = []
-        guard = Guard(WebConfigFile(folder / "web.yml", self._read.append), RIGHTS, clock.clock)
+        rights = RIGHTS if "basic_auth_users" in sections else {}
+        guard = Guard(WebConfigFile(folder / "web.yml", self._read.append), rights, clock.clock)
         root = Route("/", lambda _: PlainTextResponse("here"), methods=["GET", "POST"])
         self.server = HttpServer("127.0.0.1", 0, [metrics_route(CollectorRegistry()), root], guard=guard)
         self.server.start()
@@ -316,7 +317,12 @@ def test_change_of_users_holds_from_next_request_on(start):
 def test_wrong_passwords_are_limited_by_user_and_address(start, clock):
     guarded = start(users(HASHES))
     assert guarded.status(WRITER) == 200
-    assert [guarded.status(basic("reader", "wrong")) for _ in range(11)] == [401] * 10 + [429]
+    # A name without a user is limited alike, so that nobody learns which users there are.
+    for name in ("reader", "nobody"):
+        assert [guarded.status(basic(name, "wrong")) for _ in range(11)] == [401] * 10 + [429]
+    with closing(guarded.connect()) as connection:
+        connection.request("GET", "/", headers={"Authorization": READER, "X-Forwarded-For": "192.0.2.1"})
+        assert connection.getresponse().status == 429, "who connects is told from its connection alone"
     assert (guarded.status(READER), guarded.status(basic("writer", "wrong"))) == (429, 401)
     assert (guarded.status(WRITER), guarded.status(SCRAPER, "/metrics")) == (200, 200)
     clock.advance(60)
@@ -347,3 +353,9 @@ def test_checks_of_passwords_block_nobody_who_is_known(start, clock, monkeypatch
     clock.advance(300)
     assert guarded.status(READER) == 200
     assert len(checks) == 2
+
+
+def test_rights_without_users_are_refused(tmp_path, clock):
+    (tmp_path / "web.yml").write_text("{}")
+    with pytest.raises(ConfigError, match="add basic_auth_users"):
+        Guard(WebConfigFile(tmp_path / "web.yml", lambda _: None), RIGHTS, clock.clock)

@@ -318,7 +318,9 @@ def _parse_header(content: bytes) -> ArtifactHeader:
         message = "the header has no format version"
         raise BaselineError(message) from error
     if version != FORMAT_VERSION:
-        message = f"the format version is {version!r}; this driftgauge reads version {FORMAT_VERSION}"
+        message = (
+            f"the format version is {repr(version)[:20]}; this driftgauge reads version {FORMAT_VERSION}"
+        )
         raise BaselineError(message)
     try:
         return ArtifactHeader.model_validate_json(text)

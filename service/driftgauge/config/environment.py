@@ -7,6 +7,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import EnvSettingsSource, NestedSecretsSettingsSource, SecretsSettingsSource
 
 from driftgauge.config.fields import Section
+from driftgauge.config.properties import code_faults
 from driftgauge.config.settings import Settings
 
 __all__ = ["ENV_PREFIX", "TextSource", "read_kafka_secrets", "read_secrets"]
@@ -65,7 +66,9 @@ def read_secrets(environ: Mapping[str, str]) -> tuple[Mapping[str, str | None], 
         # The error's text is left out: it may quote a secret.
         problem = f"{_SECRETS_DIR}: {directory} is not a directory of readable files in UTF-8"
         return {}, [f"{problem} ({type(error).__name__})"]
-    return source.env_vars, []
+    properties = {name.removeprefix("kafka__") for name in TextSource(source.env_vars).env_vars}
+    faults = code_faults(dict.fromkeys(properties))
+    return ({}, faults) if faults else (source.env_vars, [])
 
 
 def read_kafka_secrets(environ: Mapping[str, str]) -> dict[str, str]:

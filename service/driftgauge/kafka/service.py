@@ -176,6 +176,8 @@ class Service:
                     return True
                 why = f"missing: {', '.join(missing)}; create them, or correct topics.events"
                 telemetry.waits("waiting for topics to be created", why)
+            # The error and its frames form a cycle, which keeps the attempt's client with its threads alive.
+            gc.collect()
             self._stopping.wait(_TOPIC_RETRY_S)
         return False
 

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from driftgauge.clock import Clock
 from driftgauge.config import Right
+from driftgauge.errors import ConfigError
 from driftgauge.telemetry.login import Login
 from driftgauge.telemetry.web_config import WebConfigFile, WebRules
 
@@ -29,7 +30,16 @@ class Guard:
             file: The web configuration file.
             rights: Rights by names of users; empty: every user has every right.
             clock: The clocks.
+
+        Raises:
+            ConfigError: Rights are given to users, and the file has none, so that nobody would log in.
         """
+        if rights and not file.rules().has_login:
+            message = (
+                "http.users gives rights, and the web configuration file has no users: everything would be "
+                "open to everybody; add basic_auth_users to the file"
+            )
+            raise ConfigError(message)
         self.file = file
         self._rights = rights
         self._login = Login(clock)

@@ -1,6 +1,7 @@
 """Basic authentication (RFC 7617) against bcrypt hashes, off the event loop, with limited attempts."""
 
 import asyncio
+import logging
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ from starlette.exceptions import HTTPException
 from driftgauge.clock import Clock
 
 __all__ = ["Login"]
+
+_log = logging.getLogger(__name__)
 
 # A scrape every minute keeps its password known; a check takes 0.05 s of a core and more.
 _KNOWN_S = 300.0
@@ -49,15 +52,17 @@ class Login:
         """
         name, password = _read_credentials(authorization)
         hashed = users.get(name)
-        # Without a user the same time passes, so that nobody learns which users there are.
-        checked = hashed or next(iter(users.values()), None)
+        # Without a user the same time passes as for the costliest hash, so that nobody learns which users
+        # there are, where all hashes cost the same.
+        checked = hashed or max(users.values(), key=_cost, default=None)
         if checked is None:
             raise _unauthorized()
         secret = f"{checked}:{name}:{password}".encode()
         digest = blake2b(secret, key=self._key).digest()
         if hashed and self._is_known(digest):
+            self._known_until_s[digest] = self._clock.monotonic_s() + _KNOWN_S
             return name
-        source = (address, name if hashed else "")
+        source = (address, name)
         if self._clock.monotonic_s() >= self._failures_until_s:
             self._failures.clear()
             self._failures_until_s = self._clock.monotonic_s() + _FAILURES_PER_S
@@ -74,6 +79,8 @@ class Login:
             self._waiting -= 1
         if hashed is None or not is_right:
             self._failures[source] += 1
+            remedy = "none, unless it repeats: then look for the client, and for a password that was changed"
+            _log.warning("a login over HTTP was refused", extra={"client": address, "remedy": remedy})
             raise _unauthorized()
         now_s = self._clock.monotonic_s()
         self._known_until_s = {
@@ -94,6 +101,10 @@ def _read_credentials(authorization: str) -> tuple[str, str]:
     if scheme.lower() != "basic" or not colon:
         raise _unauthorized()
     return name, password
+
+
+def _cost(hashed: str) -> str:
+    return hashed[4:6]  # of $2b$12$…
 
 
 def _is_right(password: str, hashed: str) -> bool:

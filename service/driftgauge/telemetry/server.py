@@ -73,6 +73,8 @@ class HttpServer:
             log_level="warning",
             access_log=False,
             server_header=False,
+            # Whoever connects could name another address in a header, and escape the limit of attempts.
+            proxy_headers=False,
             timeout_graceful_shutdown=_GRACE_S,
         )
         self._accepting = Event()
