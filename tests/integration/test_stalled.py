@@ -93,6 +93,10 @@ def assert_completed(case: Case, service: ReplicaProcess, counts: dict[WindowKey
     wait_until_shown([service], case.final_results())
 
 
+def commits(replica: ReplicaProcess) -> float:
+    return replica.scrape().total("driftgauge_commits_total", role="count")
+
+
 # A process ends that was suspended for a minute, as one does that stands still.
 LONG_SUSPENDED = """
 from driftgauge.kafka import pulse
@@ -118,6 +122,8 @@ def test_partitions_of_paused_replica_are_not_idle(tmp_path: Path, bootstrap: st
                 "its half of the partitions", lambda each=replica: len(held_partitions(each.scrape())) == 2
             )
         stalled = held_partitions(paused.scrape())
+        # The second tells WINDOWS that the partitions have been read to their ends.
+        paused.wait_for("two commits", lambda: commits(paused) >= 2)
         paused.pause()
         case.publish(events)
         counted = [event for event in events if event.partition not in stalled]

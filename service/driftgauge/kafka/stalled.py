@@ -84,7 +84,7 @@ class StableOffsets:
 
 
 class StalledOffsets:
-    """Asks brokers every 5 s, without blocking, how far partitions can be read.
+    """Asks brokers every 5 s, and at once for further partitions, how far partitions can be read.
 
     A client has been seen to deliver nothing of a partition for minutes, without an error and with a pulse,
     while another read all of it (librdkafka 2.16). Answers are counted, not seconds, because a partition
@@ -103,6 +103,7 @@ class StalledOffsets:
         self._unread: dict[Partition, _Unread] = {}
         self.high: dict[Partition, int] = {}
         self._asked_s = -math.inf
+        self._asked: frozenset[Partition] = frozenset()
         self._high_answers: dict[Partition, int] | None = {}
         self._stable_answers: dict[Partition, int] | None = {}
 
@@ -121,8 +122,9 @@ class StalledOffsets:
         self._collect(positions)
         self._offsets.keep(positions)
         is_answered = self._high_answers is not None and self._stable_answers is not None
-        if is_answered and (now_s - self._asked_s >= _INTERVAL_S):
-            self._asked_s = now_s
+        has_further = not positions.keys() <= self._asked
+        if is_answered and (has_further or now_s - self._asked_s >= _INTERVAL_S):
+            self._asked_s, self._asked = now_s, frozenset(positions)
             self._high_answers = self._stable_answers = None
             self._high.request(positions)
             self._stable.request(positions)
