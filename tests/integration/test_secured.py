@@ -30,6 +30,9 @@ from tests.harness.topics import TIMEOUT_S
 pytestmark = pytest.mark.stack
 
 CHANGED = "planted-change"
+SET = "the password for Kafka changed; the running clients log in with it from now on"
+# Usually less than 5 s.
+STOP_S = 15.0
 LOST = "session lost; the Kafka clients are replaced"
 
 
@@ -127,6 +130,34 @@ def test_plain_login_counts_and_shows_its_results_with_the_documented_rights(
         case.end(service)
 
 
+def test_changed_password_is_set_on_the_running_clients(tmp_path: Path, broker: SecuredBroker) -> None:
+    broker.set_scram_password(PASSWORD)
+    case = SecuredCase(tmp_path, broker, "SCRAM", {"sasl.username": USER, "sasl.password": "planted-wrong"})
+    case.settings = {"page": {"enabled": False}}
+    case.write_config()
+    with case.serve(settings=case.environ) as service, case.serve(settings=case.environ) as stopped:
+        for each in (service, stopped):
+            not_ready_because(each, "Authentication failed")
+        assert stopped.stop() < STOP_S
+        case.put({"sasl.password": PASSWORD})
+        service.wait_until_ready()
+        case.count_hour(service)
+        case.put({"sasl.password": CHANGED})
+        service.wait_for("both roles to set the password", lambda: len(service.logged(SET)) == 2)
+        broker.set_scram_password(CHANGED)
+        lost = len(service.logged(LOST))
+        broker.broker.restart()
+        case.count_hour(service)
+        # The shard that another replica has for a moment is restored after it.
+        with case.serve(settings=case.environ) as another:
+            another.wait_for("a shard", lambda: another.assigned_shards() == 1)
+            before = restores(service)
+            another.stop()
+        service.wait_for("the shard to be restored", lambda: restores(service) > before)
+        assert len(service.logged(LOST)) == lost
+        case.end(service)
+
+
 def test_changed_certificate_begins_the_session_again(tmp_path: Path, broker: SecuredBroker) -> None:
     authority = broker.folder / "ca.pem"
     file, key = tmp_path / "tls.crt", tmp_path / "tls.key"
@@ -152,9 +183,9 @@ def test_changed_certificate_begins_the_session_again(tmp_path: Path, broker: Se
         # Only the new certificate has rights.
         install("another")
         case.grant(*documented_rights(case, "another"))
-        service.wait_for_log(
-            "secrets or certificates for Kafka changed; new clients replace the running ones"
-        )
+        changed = "secrets or certificates for Kafka changed; new clients replace the running ones"
+        service.wait_for("both roles to notice", lambda: len(service.logged(changed)) == 2)
+        service.wait_until_ready()
         for right in case.rights:
             case.revoke(right)
         for _ in range(2):
