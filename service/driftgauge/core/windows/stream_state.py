@@ -50,7 +50,7 @@ class StreamState:
         self.has_changed = True
         """Whether counts or event time have changed since the dirty panes were drained."""
         self.is_retired = False
-        """Whether the state has been deleted, because no entry names the stream and it fell silent."""
+        """Whether the state has been deleted, because no entry holds for the stream and it fell silent."""
         self._dirty_panes: set[Window] = set()
         self._dirty_keys: dict[Key, None] = {}  # in the order in which they changed
 
