@@ -4,11 +4,11 @@ One module defines one statistic. `driftgauge.core.statistics.registry` lists th
 over that list: counting, scoring, overdispersion, artifact, records, metrics, page and report.
 """
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import inf
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from operator import attrgetter
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, SegmentReference
+from driftgauge.core.statistics.combination import combine
 from driftgauge.core.statistics.overdispersion import Overdispersion
 
 __all__ = ["ArrayLayout", "Finding", "FittingSample", "Kind", "Null", "Number", "Statistic"]
 
-ArrayLayout = tuple[str, str, float]
-"""An array of a baseline: its dtype; its axes, k clusters, r components, h hashes or digits; its least value."""
+ArrayLayout = tuple[str, Sequence[str | int], float]
+"""An array of a baseline: dtype, axes by letter (k clusters, r components) or length, and least value."""
 
 
 class Finding(Protocol):
@@ -105,70 +106,84 @@ class FittingSample:
     Attributes:
         fitted: Of the vectors that the centroids were fitted on, and the components were not.
         counted: Of the vectors of the histogram, that the components were fitted on.
+        beyond_others: Which of the latter lie beyond the radius of their cluster as it is without them.
     """
 
     fitted: Mapping[str, NDArray[Any]]
     counted: Mapping[str, NDArray[Any]]
+    beyond_others: NDArray[np.bool_]
 
 
-class Statistic(ABC, Generic[FindingT]):
+def _fit_nothing(_sample: FittingSample) -> dict[str, NDArray[Any]]:
+    return {}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Statistic(Generic[FindingT]):
     """A statistic of windows of events.
 
     Attributes:
         name: The name, in records, configuration and labels.
         kind: The kind of drift that its evidence names, unless another statistic explains it.
-        finding: The type of its findings.
-        weights: The weight of each of its p-values in the combined one, each above 0.
+        title: What its numbers are headed with.
+        text: What `shown` says, in a sentence.
         smallest: The smallest drift worth finding, unless configured.
+        smallest_text: What that is a size of, as a sentence.
+        largest: The largest that may be configured.
+        weights: The weight of each of its p-values in the combined one, each above 0.
+        finding: The type of its findings.
+        fields: Returns its fields of a tally for k clusters and r components.
+        measure: Returns what n events add to each field. Either (n,), the place in the field that each event
+            counts in, -1 for none; or (n, length) int64, the numbers that each event adds.
+        null: Returns the null distribution against a baseline, or the segment where one is given, under an
+            overdispersion; without, events are independent.
         numbers: What is exported of a finding.
+        shown: Returns the number of a finding that charts show; None where the baseline has none.
+        signs: The signs that this number may have.
+        is_share: This number is a share, shown in per cent.
         decides_alone: A window may be drift by this statistic without the windows before.
-        in_segments: Segments are tested too. Their tallies hold the fields of these statistics only.
-        variances: The number of its overdispersions, each of one number of `Null.standardized`.
+        in_segments: Segments are tested too.
         arrays: The arrays that its null distribution needs of a baseline, beside those that every baseline
-            has. A baseline without one of them was fitted before the statistic was there: it is not tested.
+            has. A baseline without them was fitted before the statistic was there: it is not tested.
         segment_arrays: The same of each segment.
+        fit: Returns its arrays of a baseline.
+        fit_segment: Returns its arrays of a segment, from the sample of the segment's vectors.
+        variances: The number of its overdispersions, each of one number of `Null.standardized`.
+        columns: Returns the numbers of n measured events whose means over windows show the overdispersions,
+            (n, variances) float64; None where they are measured in another way, or there are none.
     """
 
-    name: ClassVar[str]
-    kind: ClassVar[Kind]
-    finding: ClassVar[type[Any]]
-    weights: ClassVar[tuple[float, ...]]
-    smallest: ClassVar[float]
-    numbers: ClassVar[tuple[Number[Any], ...]] = ()
-    decides_alone: ClassVar[bool] = False
-    in_segments: ClassVar[bool] = True
-    variances: ClassVar[int] = 0
-    arrays: ClassVar[Mapping[str, ArrayLayout]] = {}
-    segment_arrays: ClassVar[Mapping[str, ArrayLayout]] = {}
-    largest: ClassVar[float] = inf
+    name: str
+    kind: Kind
+    title: str
+    text: str
+    smallest: float
+    smallest_text: str
+    largest: float = inf
+    weights: tuple[float, ...]
+    finding: type[FindingT]
+    fields: Callable[[int, int], tuple[TallyField, ...]]
+    measure: Callable[[MeasuredEvents], tuple[NDArray[Any], ...]]
+    null: Callable[[Reference, SegmentReference | None, Overdispersion | None], Null[FindingT]]
+    numbers: tuple[Number[FindingT], ...] = ()
+    shown: Callable[[FindingT], float | None] = attrgetter("excess")
+    signs: tuple[int, ...] = (1,)
+    is_share: bool = False
+    decides_alone: bool = False
+    in_segments: bool = True
+    arrays: Mapping[str, ArrayLayout] = field(default_factory=dict)
+    segment_arrays: Mapping[str, ArrayLayout] = field(default_factory=dict)
+    fit: Callable[[FittingSample], dict[str, NDArray[Any]]] = _fit_nothing
+    fit_segment: Callable[[FittingSample], dict[str, NDArray[Any]]] = _fit_nothing
+    variances: int = 0
+    columns: Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float64]] | None = None
 
-    @abstractmethod
-    def fields(self, clusters: int, components: int) -> tuple[TallyField, ...]:
-        """Return its fields of a tally."""
+    def weighted(self, finding: FindingT) -> list[tuple[float, float]]:
+        """Return the p-values of a finding with their weights."""
+        pairs = zip(finding.p_values, self.weights, strict=True)
+        return [(p_value, weight) for p_value, weight in pairs if p_value is not None]
 
-    @abstractmethod
-    def measure(self, events: MeasuredEvents) -> tuple[NDArray[Any], ...]:
-        """Return what n events add to each field.
-
-        Either (n,), the place in the field that each event counts in, -1 for none; or (n, length) int64, the
-        numbers that each event adds.
-        """
-
-    def fit(self, sample: FittingSample) -> dict[str, NDArray[Any]]:  # noqa: ARG002 - for those with arrays
-        """Return its arrays of a baseline."""
-        return {}
-
-    @abstractmethod
-    def null(
-        self,
-        reference: Reference,
-        segment: SegmentReference | None,
-        overdispersion: Overdispersion | None,
-    ) -> Null[FindingT] | None:
-        """Return the null distribution; None where the baseline has no array for it.
-
-        Args:
-            reference: The baseline.
-            segment: The segment of the baseline; None: all events.
-            overdispersion: The overdispersion; None: events are independent.
-        """
+    def p_value(self, finding: FindingT) -> float:
+        """Return the combined p-value of the tests of this statistic; 1 without any."""
+        weighted = self.weighted(finding)
+        return combine(*zip(*weighted, strict=True)) if weighted else 1.0
