@@ -5,6 +5,7 @@ import threading
 from unittest.mock import Mock, call
 
 import pytest
+from confluent_kafka import KafkaError
 
 from driftgauge.kafka.login import Login, LoginWatch
 from driftgauge.kafka.service import Service
@@ -38,9 +39,11 @@ def watch(secrets, certificate, running, clock):
     watch = LoginWatch(login, clock.clock)
     watch.clients.append(running)
 
-    def look(after_s=10):
+    def look(after_s=10, error=None):
         clock.advance(after_s)
-        return watch.needs_new_clients()
+        if error is not None:
+            watch.observe(KafkaError(error))
+        return watch.needs_new_clients(is_idle=error is not None)
 
     return look
 
@@ -78,6 +81,12 @@ def test_change_that_no_client_accepts_is_logged_once_and_not_used(watch, secret
     secrets["security.protocol"] = "sasl_plaintext"
     secrets["sasl.mechanism"] = "PLAIN"
     assert watch()
+
+
+def test_refused_login_of_idle_clients_needs_new_ones(watch):
+    assert not watch(0, KafkaError._TRANSPORT)
+    assert watch(0, KafkaError._AUTHENTICATION)
+    assert not watch(0), "clients that read find out by themselves"
 
 
 def test_certificate_that_cannot_be_read_is_a_change(watch, certificate):

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
+from confluent_kafka import KafkaError
+
 from driftgauge.clock import Clock
 from driftgauge.files import open_regular
 from driftgauge.kafka.client import KafkaProperties, property_problems
+from driftgauge.kafka.rights import LOGIN_REFUSED
 
 __all__ = ["Login", "LoginWatch"]
 
@@ -96,12 +99,25 @@ class LoginWatch:
         self._clock = clock
         self._read_s = clock.monotonic_s()
         self._used = self._refused = login.read()
+        self._is_refused = False
 
-    def needs_new_clients(self) -> bool:
-        """Set a changed password on the clients; return whether another change needs new clients.
+    def observe(self, error: KafkaError) -> None:
+        """Note an error of a client's connections; fatal ones come with the client's records."""
+        self._is_refused |= error.code() in LOGIN_REFUSED
 
-        A change that no client accepts is logged, and the clients keep what they have.
+    def needs_new_clients(self, *, is_idle: bool = False) -> bool:
+        """Set a changed password on the clients; return whether they must be replaced by new ones.
+
+        They must where something else changed. A change that no client accepts is logged, and the clients
+        keep what they have.
+
+        Args:
+            is_idle: Whether the clients have nothing to read. Then no call of theirs fails for a login that is
+                refused, and the new clients find out.
         """
+        if is_idle and self._is_refused:
+            _log.info("the login for Kafka was refused; new clients try it again")
+            return True
         now_s = self._clock.monotonic_s()
         if now_s - self._read_s < _INTERVAL_S:
             return False

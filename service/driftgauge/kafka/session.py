@@ -182,7 +182,7 @@ class Session:
                 self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
             polled = 0
-            while not (stopping.is_set() or self._login.needs_new_clients()):
+            while not (stopping.is_set() or self._login.needs_new_clients(is_idle=not self._assigned)):
                 before, polled = polled, self._poll()
                 if polled < _BATCH:
                     stopping.wait(_GATHER_S if before < _BATCH else _REFILL_S)
