@@ -21,8 +21,11 @@ from driftgauge.telemetry.endpoints import metrics_route
 from driftgauge.telemetry.guard import Guard
 from driftgauge.telemetry.server import HttpServer
 from driftgauge.telemetry.web_config import WebConfigFile
-from tests.builders.configs import SECRET, settings_in
+from tests.builders.baselines import save_baseline
+from tests.builders.configs import SECRET, settings_in, write_config
 from tests.deploy.dockerfile import ROOT
+from tests.harness.demo import Scrape
+from tests.harness.service import ReplicaProcess
 from tests.processes import run_required
 from tests.waiting import PATIENCE_S, wait_for
 
@@ -297,6 +300,32 @@ def test_changed_certificate_and_removed_authority_hold_at_once(folder, start):
         shutil.copy(folder / f"other.{suffix}", folder / f"late.{suffix}")
     shutil.copy(folder / "other.pem", folder / "server.pem")
     assert (is_answered(), guarded.valid) == (True, True)
+
+
+@pytest.mark.parametrize("role", ["all", None])
+def test_process_asks_for_login_on_its_port_and_counts_refusals(tmp_path, role):
+    save_baseline(tmp_path)
+    (tmp_path / "web.yml").write_text(yaml.safe_dump(users(HASHES)))
+    config = write_config(
+        tmp_path,
+        http={"port": 0, "web_config": "web.yml", "users": {"scraper": ["metrics"]}},
+        kafka={"bootstrap.servers": "127.0.0.1:1", "group.id": "driftgauge"},
+    )
+    with ReplicaProcess(config, tmp_path / "log", role=role) as replica:
+        assert [replica.get(path)[0] for path in ("/", "/version", "/metrics", "/livez")] == [401] * 3 + [200]
+
+        def ask(user, path):
+            with closing(HTTPConnection("127.0.0.1", replica.port, PATIENCE_S)) as connection:
+                connection.request("GET", path, headers={"Authorization": basic(user, "scraper's")})
+                response = connection.getresponse()
+                return response.status, response.read().decode()
+
+        assert (ask("reader", "/")[0], ask("scraper", "/")[0]) == (401, 403)
+        if role is not None:
+            (tmp_path / "web.yml").write_text("[]")
+            scrape = Scrape.parse(ask("scraper", "/metrics")[1])
+            assert scrape.total("driftgauge_logins_refused_total", reason="wrong") == 1
+            assert scrape.total("driftgauge_web_config_valid") == 0
 
 
 @pytest.mark.parametrize(
