@@ -3,7 +3,7 @@
 import os
 import socket
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from starlette.responses import PlainTextResponse
@@ -126,18 +126,25 @@ def test_accept_errors_are_logged_once_a_minute(start, caplog, monkeypatch):
     assert "ulimit" in record.remedy
 
 
-def test_health_and_metrics_answer_despite_idle_and_slow_clients(tmp_path):
-    save_baseline(tmp_path)
+@contextmanager
+def crowded(folder):
+    """Yield a process with few descriptors, beside idle and slow clients of both its ports."""
+    save_baseline(folder)
     unreachable = {"bootstrap.servers": "127.0.0.1:1", "group.id": "driftgauge"}
-    config = write_config(tmp_path, http={"port": 0}, kafka=unreachable)
+    config = write_config(folder, http={"port": 0}, kafka=unreachable)
     program = ("-c", WITH_FEW_DESCRIPTORS)
-    with ReplicaProcess(config, tmp_path / "log", program=program) as replica, ExitStack() as peers:
+    with ReplicaProcess(config, folder / "log", program=program) as replica, ExitStack() as peers:
         ports = replica.port, replica.health_port
         for number in range(IDLE + SLOW):
             for port in ports if number < DESCRIPTORS else ports[:1]:
                 peer = peers.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S))
                 if number >= IDLE:
                     peer.sendall(GET)
+        yield replica
+
+
+def test_health_and_metrics_answer_despite_idle_and_slow_clients(tmp_path):
+    with crowded(tmp_path) as replica:
         for _ in range(3):
             assert (replica.get("/livez")[0], replica.get("/readyz")[0]) == (200, 503)
             assert replica.scrape().total("process_open_fds") < DESCRIPTORS

@@ -157,9 +157,7 @@ def _consumer(
     return Consumer(config, logger=LIBRDKAFKA)
 
 
-def transactional_producer(
-    properties: KafkaProperties, transactional_id: str, on_error: OnError
-) -> Producer:
+def transactional_producer(properties: KafkaProperties, transactional_id: str, on_error: OnError) -> Producer:
     """Return a transactional producer, which aborts the open transaction of an older one with its id.
 
     Args:
