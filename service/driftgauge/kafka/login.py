@@ -112,8 +112,8 @@ class LoginWatch:
         keep what they have.
 
         Args:
-            is_idle: Whether the clients have nothing to read. Then no call of theirs fails for a login that is
-                refused, and the new clients find out.
+            is_idle: Whether the clients have nothing to read. Then none of their calls fails for a refused
+                login, so new clients find out.
         """
         if is_idle and self._is_refused:
             _log.info("the login for Kafka was refused; new clients try it again")
