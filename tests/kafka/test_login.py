@@ -7,6 +7,7 @@ from unittest.mock import Mock, call
 import pytest
 from confluent_kafka import KafkaError
 
+from driftgauge.errors import BrokerError
 from driftgauge.kafka.login import Login, LoginWatch
 from driftgauge.kafka.service import Service
 from driftgauge.telemetry.health import Role
@@ -39,11 +40,9 @@ def watch(secrets, certificate, running, clock):
     watch = LoginWatch(login, clock.clock)
     watch.clients.append(running)
 
-    def look(after_s=10, error=None):
+    def look(after_s=10):
         clock.advance(after_s)
-        if error is not None:
-            watch.observe(KafkaError(error))
-        return watch.needs_new_clients(is_idle=error is not None)
+        return watch.needs_new_clients()
 
     return look
 
@@ -83,10 +82,14 @@ def test_change_that_no_client_accepts_is_logged_once_and_not_used(watch, secret
     assert watch()
 
 
-def test_refused_login_of_idle_clients_needs_new_ones(watch):
-    assert not watch(0, KafkaError._TRANSPORT)
-    assert watch(0, KafkaError._AUTHENTICATION)
-    assert not watch(0), "clients that read find out by themselves"
+def test_refused_login_is_told_from_an_outage(clock):
+    watch = LoginWatch(Login({}), clock.clock)
+    watch.observe(KafkaError(KafkaError._TRANSPORT))
+    watch.require_accepted()
+    watch.observe(KafkaError(KafkaError._AUTHENTICATION, "unknown client"))
+    with pytest.raises(BrokerError, match="unknown client") as raised:
+        watch.require_accepted()
+    assert raised.value.reason == "_AUTHENTICATION"
 
 
 def test_certificate_that_cannot_be_read_is_a_change(watch, certificate):

@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError
 from driftgauge.clock import Clock
 from driftgauge.files import open_regular
 from driftgauge.kafka.client import KafkaProperties, property_problems
-from driftgauge.kafka.rights import LOGIN_REFUSED
+from driftgauge.kafka.rights import LOGIN_REFUSED, connection_refused
 
 __all__ = ["Login", "LoginWatch"]
 
@@ -99,25 +99,23 @@ class LoginWatch:
         self._clock = clock
         self._read_s = clock.monotonic_s()
         self._used = self._refused = login.read()
-        self._is_refused = False
+        self._errors: list[KafkaError] = []
 
     def observe(self, error: KafkaError) -> None:
-        """Note an error of a client's connections; fatal ones come with the client's records."""
-        self._is_refused |= error.code() in LOGIN_REFUSED
+        """Note an error of a client's connections that says that its login is refused; else ignore it."""
+        if error.code() in LOGIN_REFUSED:
+            self._errors = [error]
 
-    def needs_new_clients(self, *, is_idle: bool = False) -> bool:
-        """Set a changed password on the clients; return whether they must be replaced by new ones.
+    def require_accepted(self) -> None:
+        """Raise BrokerError if the login was refused; for a client without a call that would fail for it."""
+        if (refusal := connection_refused(self._errors)) is not None:
+            raise refusal
 
-        They must where something else changed. A change that no client accepts is logged, and the clients
-        keep what they have.
+    def needs_new_clients(self) -> bool:
+        """Set a changed password on the clients; return whether another change needs new clients.
 
-        Args:
-            is_idle: Whether the clients have nothing to read. Then none of their calls fails for a refused
-                login, so new clients find out.
+        A change that no client accepts is logged, and the clients keep what they have.
         """
-        if is_idle and self._is_refused:
-            _log.info("the login for Kafka was refused; new clients try it again")
-            return True
         now_s = self._clock.monotonic_s()
         if now_s - self._read_s < _INTERVAL_S:
             return False

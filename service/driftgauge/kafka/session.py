@@ -182,8 +182,11 @@ class Session:
                 self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
             polled = 0
-            while not (stopping.is_set() or self._login.needs_new_clients(is_idle=not self._assigned)):
+            while not (stopping.is_set() or self._login.needs_new_clients()):
                 before, polled = polled, self._poll()
+                if not self._assigned:
+                    # Nothing is read or committed, so no call fails.
+                    self._login.require_accepted()
                 if polled < _BATCH:
                     stopping.wait(_GATHER_S if before < _BATCH else _REFILL_S)
             self._hand_over(self._assigned, _HAND_OVER_S)
