@@ -11,6 +11,7 @@ counted. WINDOWS' shards are restored, then they run, or they are set aside or s
 
 import threading
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -87,7 +88,7 @@ class HandingOver:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """The consumer has left its group."""
+    """The consumer leaves its group; closing it completes that."""
 
 
 SessionState = Joining | Working | Settling | HandingOver | Closed
@@ -157,6 +158,8 @@ class Session:
     def run(self, stopping: threading.Event) -> None:
         """Work until `stopping` is set, or the login needs new clients; then commit and leave the group.
 
+        The consumer is closed by its owner.
+
         Raises:
             BrokerError: A new session is needed.
             AuthorizationError: The cluster denies a right.
@@ -193,7 +196,10 @@ class Session:
             self._drop(self._assigned)
             raise
         finally:
-            self._consumer.close()
+            # Closing the consumer completes this. Without it a member that holds no partition would not leave
+            # its group (librdkafka 2.16), and the next rebalance would wait for its session to expire.
+            with suppress(KafkaException):
+                self._consumer.unsubscribe()
             self.state = Closed()
 
     def _poll(self) -> int:
