@@ -239,7 +239,7 @@ class Service:
             kafka = self._login.properties()
             admin = SharedAdmin(lambda: client.admin(self._login.properties()), clock)
             group = _group(settings, role)
-            pulse = Pulse(f"the consumer of the group {group}", clock.monotonic_s)
+            pulse = Pulse(f"the consumer of the group {group}", clock.monotonic_s, is_member=True)
             pulses = {pulse}
             stack.callback(self._pulses.difference_update, pulses)
             # Their records have no checksum of their own, so the client checks that of their batch.
