@@ -100,6 +100,14 @@ def test_client_that_does_not_read_is_cut_off(start, monkeypatch):
         wait_for("the server to close its side", lambda: len(os.listdir("/dev/fd")) <= before + 1)
 
 
+def test_new_connection_takes_place_of_one_that_waits(start, monkeypatch):
+    monkeypatch.setattr(connections, "_HEAD_S", 2 * PATIENCE_S)
+    server = start(connections.ConnectionLimits(most=1, held_back=0))
+    with server.connect() as waiting:
+        assert status_codes(server.exchange(GET + CLOSE)) == [b"200"]
+        assert waiting.recv(1) == b""
+
+
 def test_request_that_is_answered_keeps_its_connection(start, monkeypatch):
     monkeypatch.setattr(connections, "_HEAD_S", 0.2)
     server = start(connections.ConnectionLimits(most=1, held_back=0))
