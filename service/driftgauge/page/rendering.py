@@ -70,8 +70,7 @@ def _environment() -> Environment:
         "symbols": _SYMBOLS,
         "verdicts": VERDICTS,
         "verdict_words": VERDICT_WORDS,
-        "statistics": {each.name: each for each in registry.STATISTICS},
-        "find_kind": registry.find_kind,
+        "registry": registry,
     }
     return environment
 
