@@ -96,13 +96,9 @@ def test_fit_names_and_records_rows_that_it_leaves_out(blobs: NDArray[np.float32
     ids = ["a", None, None, "bad-1", *[None] * 1_196]
     baseline = fit(spoiled(blobs, 9), progress=lines.append, provenance=Provenance(event_ids=ids))
     first, second = (line for line in lines if "left out" in line)
-    assert first.startswith(
-        "warning: left out 9 of 1,200 vectors, which are of length zero in float32 (rows 100, 101, 102, 103, 104 "
-        "and 4 more)"
-    )
-    assert second.startswith(
-        "warning: left out 1 of 1,200 vectors, which lie far from all others (row 3 (bad-1))"
-    )
+    assert "left out 9 of 1,200 vectors" in first
+    assert "zero in float32 (rows 100, 101, 102, 103, 104 and 4 more)" in first
+    assert "left out 1 of 1,200 vectors, which lie far from all others (row 3 (bad-1))" in second
     metadata = baseline.metadata
     assert metadata.left_out == {"zero": 9, "far": 1}
     assert metadata.mean_count == 1_190
