@@ -65,6 +65,14 @@ class SpreadMoments:
         part = float(spreads[outliers].sum()) / len(spreads)
         return cls(len(spreads), mean, variance, skewness, kurtosis, part)
 
+    def kurtosis_of_events(self, components: int) -> float:
+        """Return the mean fourth power of an event's length over that of normal events, less 1; 0 or more.
+
+        The spread is the mean of so many squared coordinates, and of normal events its relative variance is 2
+        over their number.
+        """
+        return max((1 + self.variance / self.mean**2) / (1 + 2 / components) - 1, 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class SpreadChange:

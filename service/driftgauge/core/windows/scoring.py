@@ -29,7 +29,7 @@ from driftgauge.core.statistics.mean_shift import MeanShift, MeanShiftNull
 from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.overdispersion import CalibratedOverdispersion, Overdispersion
 from driftgauge.core.statistics.power import Detectable, Sensitivity
-from driftgauge.core.statistics.spread import Spread
+from driftgauge.core.statistics.spread import Spread, SpreadMoments
 from driftgauge.core.windows.distance_tests import DistanceTests
 from driftgauge.core.windows.evidence import EvidenceAttribution
 from driftgauge.core.windows.result import HistogramScore, Score, SegmentResult, Verdict
@@ -85,6 +85,7 @@ class WindowScorer:
             np.diag(reference.projection.variances),
             overdispersion,
             DistanceTests(reference, overdispersion),
+            reference.spreads[0],
             reference.mean_count,
         )
         self._duplicates = DuplicatesNull.of(reference.hash_counts, overdispersion)
@@ -250,6 +251,7 @@ class WindowScorer:
                 reference.covariance,
                 overdispersion,
                 DistanceTests(reference, overdispersion),
+                reference.spreads[0],
             )
         shift = self._projection.shift(tally.sums, tally.count)
         # The overdispersion of the whole stream may be too low for a segment with longer bursts.
@@ -283,6 +285,7 @@ class _ReferenceScorer:
         covariance: NDArray[np.float64],
         overdispersion: Overdispersion | None,
         distances: DistanceTests,
+        spread: SpreadMoments | None,
         mean_count: int | None = None,
     ) -> None:
         self.distances = distances
@@ -292,7 +295,8 @@ class _ReferenceScorer:
         self._count_null = DivergenceNull(counts, of_tail)
         # The overdispersion of the tail has a margin, which the expected divergence must not include.
         self._floor_share = 1.0 if overdispersion is None else overdispersion.counts / of_tail
-        self._mean_null = MeanShiftNull(covariance, int(counts.sum()), overdispersion, mean_count)
+        kurtosis = 0.0 if spread is None else spread.kurtosis_of_events(len(mean))
+        self._mean_null = MeanShiftNull(covariance, int(counts.sum()), overdispersion, mean_count, kurtosis)
         self.sensitivity = Sensitivity.of(
             len(counts), len(mean), int(counts.sum()), overdispersion, mean_count
         )
