@@ -76,9 +76,9 @@ class MeanShiftNull:
     the number of different overdispersions.
 
     The mean of few events with heavy tails is not normal: the longest of them decide how far it varies. With
-    a kurtosis K of elliptical events, the squared length of a mean of n has the relative variance of normal
-    events and about K / n (1 + 2 / r) more, which is that of a scale estimated with 2 n / K degrees of
-    freedom. The inverses of the degrees of freedom add up.
+    a kurtosis K of elliptical events, the squared length of a mean of n has the mean of normal events and a
+    relative variance that is larger by K / n (1 + 2 / r). The variable F, over its mean, has the same with
+    4 + 2 n / K degrees of freedom. The inverses of the degrees of freedom add up.
     """
 
     def __init__(
@@ -152,13 +152,17 @@ class MeanShiftNull:
         terms = squares / self._overdispersions / spread
         t2 = float(terms.sum())
         distance = float(shift @ shift)
-        inverse = self._kurtosis / (2 * count)
+        inverse = self._kurtosis / (2 * count + 4 * self._kurtosis)
+        # F and the like have a larger mean by one over this.
+        known = 1 - 2 * inverse
         return MeanShift(
             t2=t2,
-            p_value=self._p_value(t2, len(terms), inverse),
-            leading_p_value=self._p_value(float(terms[: self._leading].sum()), self._leading, inverse),
+            p_value=self._p_value(t2 / known, len(terms), inverse),
+            leading_p_value=self._p_value(
+                float(terms[: self._leading].sum()) / known, self._leading, inverse
+            ),
             centroid_distance=math.sqrt(distance),
-            centroid_p_value=self._squared_distance.tail(distance / spread, inverse),
+            centroid_p_value=self._squared_distance.tail(distance / spread / known, inverse),
             excess=length - self._expected * spread,
             shares=squares / length if length > 0 else np.full(len(shift), 1 / len(shift)),
         )
