@@ -125,18 +125,29 @@ class SpreadNull:
 
     The variance is an estimate: from m vectors with 2 m / (kurtosis - 1) degrees of freedom, and its
     overdispersion from W windows with W. The inverses add up.
+
+    The vectors that the components were fitted on lie further along them, and less far from them, than new
+    ones. Windows of either are clean, so the change that is tested is that beyond the means of both.
     """
 
-    def __init__(self, moments: SpreadMoments, overdispersion: float, windows: float) -> None:
+    def __init__(
+        self,
+        moments: SpreadMoments,
+        overdispersion: float,
+        windows: float,
+        fitted_mean: float | None = None,
+    ) -> None:
         """Prepare the distribution.
 
         Args:
             moments: The baseline's moments.
             overdispersion: phi, the variance of the mean relative to independent events, 1 or more.
             windows: The clean windows behind the overdispersion; infinite where it is known.
+            fitted_mean: The mean of the vectors that the components were fitted on; None: not known.
         """
         self._moments = moments
         self._count = moments.count
+        self._of_fitted = 0.0 if fitted_mean is None else fitted_mean / moments.mean - 1
         self._overdispersion = overdispersion
         inverse = 1 / windows + (moments.kurtosis - 1) / (2 * moments.count)
         self._degrees = 1 / inverse if inverse > 0 else math.inf
@@ -160,7 +171,9 @@ class SpreadNull:
         """
         change = mean / self._moments.mean - 1
         error = self.standard_error(count)
-        tail = _tail(change / error, self._skewness(count))
+        least, most = sorted((self._of_fitted, 0.0))
+        beyond = change - min(max(change, least), most)
+        tail = _tail(beyond / error, self._skewness(count))
         one_sided = student_p_value(tail, self._degrees)
         return SpreadChange(
             change=change,
@@ -179,7 +192,7 @@ class SpreadNull:
         """
         error = self.standard_error(count)
         tail = float(ndtr(student_quantile(level / 2, self._degrees)))
-        found = _quantile(tail, self._skewness(count)) * error
+        found = _quantile(tail, self._skewness(count)) * error + max(self._of_fitted, 0.0)
         # The noise grows with the distances.
         return float(ndtr((change - found) / (error * (1 + change))))
 

@@ -34,8 +34,10 @@ class DistanceTests:
         counts, shares = reference.outlier_shares
         self._groups = len(counts)
         self._novelty = NoveltyNull(counts, shares, distances[0], windows)
+        # In units of the vectors that the components were fitted on; a segment's are a part of these.
+        fitted_mean = 1.0 if isinstance(reference, Reference) else None
         self._spreads = tuple(
-            None if moments is None else SpreadNull(moments, distance, windows)
+            None if moments is None else SpreadNull(moments, distance, windows, fitted_mean)
             for moments, distance in zip(reference.spreads, distances[1:3], strict=True)
         )
 
