@@ -101,10 +101,10 @@ def find_odd_rows(vectors: NDArray[np.float32]) -> dict[Oddity, NDArray[np.intp]
     """Return the odd rows of (n, d) float32 finite vectors by the reason; no reason is without rows.
 
     Far rows are found by their distances from the middle in standard deviations, along the leading
-    components and of what these leave. Middle and directions are those of vectors shrunk to the median distance
-    from their middle, so that a few wild rows do not rule them (nearly the spatial sign covariance: S. Visuri,
-    V. Koivunen and H. Oja, Sign and rank covariance matrices, Journal of Statistical Planning and Inference
-    91, 2000).
+    components and of what these leave. Middle and directions are those of vectors shrunk to the median
+    distance from the middle, so that a few wild rows do not rule them (nearly the spatial sign covariance:
+    S. Visuri, V. Koivunen and H. Oja, Sign and rank covariance matrices, Journal of Statistical Planning and
+    Inference 91, 2000).
     """
     # As the cosine metric sees them.
     lengths = [np.linalg.norm(vectors[rows], axis=1) for rows in blocks(np.arange(len(vectors)))]
