@@ -35,7 +35,7 @@ def test_fit_with_times_splits_whole_windows_and_measures_overdispersion() -> No
         traffic.numbers[held_out], ids, standardized, 6, by_columns(np.zeros((len(ids), 3)))
     ).overdispersion()
     assert around_own_mean is not None
-    np.testing.assert_allclose(baseline.overdispersion.means, around_own_mean.means, atol=1e-9)
+    np.testing.assert_allclose(baseline.overdispersion.means, around_own_mean.means, atol=1e-4)
     # Five equal clusters in a row: as if there were a fifth of the events. Known to 2/sqrt(150).
     assert baseline.overdispersion.counts == pytest.approx(5, rel=0.35)
     assert any("windows of 1h hold 100 events (the median)" in line for line in lines)
@@ -94,9 +94,9 @@ def test_segments_are_counted_among_held_out_vectors(blobs: NDArray[np.float32])
         assert segment.arrays["spread_moments"].tolist() == SPREAD.fit(sample)["spread_moments"].tolist()
         own = blobs[counted][inside].astype(float)
         shift = components @ (own.mean(axis=0) - baseline.mean)
-        np.testing.assert_allclose(segment.mean, shift, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(segment.mean, shift, rtol=1e-6, atol=1e-5)
         covariance = components @ np.cov(own, rowvar=False) @ components.T
-        np.testing.assert_allclose(segment.covariance, covariance, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(segment.covariance, covariance, rtol=1e-6, atol=1e-4)
     assert baseline.identity != fit(blobs).identity
 
 

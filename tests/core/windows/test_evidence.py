@@ -54,7 +54,7 @@ def attribute(
 def find(attribution, counts, shift, js, **findings):
     """The evidence of findings; the shift is in standard deviations along the components."""
     sums = np.array(shift) * REFERENCE.projection.deviations * np.sum(counts) / REFERENCE.projection.step
-    tally = read_tally(build_values(cluster_counts=counts, coordinate_sums=np.rint(sums)))
+    tally = read_tally(build_values(cluster_counts=counts, clipped_coordinate_sums=np.rint(sums)))
     divergence = replace(build_score(counts).findings["js_divergence"], p_value=js)
     return attribution.evidence(tally, Findings(findings, js_divergence=divergence))
 

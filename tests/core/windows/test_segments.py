@@ -51,7 +51,7 @@ def expected_segment_estimator(windows):
     deviations = np.linalg.cholesky(part.covariance)
     for number in range(2, 2 + windows):
         tally = read_tally(build_segment_tally(*build_segment_bursts(number), reference=SEGMENTED))
-        shift = SEGMENTED.projection.shift(tally["coordinate_sums"], tally.count) - part.mean
+        shift = SEGMENTED.projection.shift(tally["clipped_coordinate_sums"], tally.count) - part.mean
         clean = clean.add(
             tally.counts,
             part.counts,

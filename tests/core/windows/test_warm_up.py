@@ -38,7 +38,7 @@ def expected_estimator(windows, reference=RICH):
     for number in range(2, 2 + windows):
         tally = read_tally(build_tally(*build_bursts(number), reference=reference))
         shift = (
-            reference.projection.shift(tally["coordinate_sums"], tally.count)
+            reference.projection.shift(tally["clipped_coordinate_sums"], tally.count)
             / reference.projection.deviations
         )
         distances = standardized_of(tally, reference)

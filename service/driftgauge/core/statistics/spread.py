@@ -96,6 +96,14 @@ class SpreadMoments:
         part = float(spreads[outliers].sum()) / len(spreads)
         return cls(len(spreads), mean, variance, skewness, kurtosis, part)
 
+    def kurtosis_of_events(self, components: int) -> float:
+        """Return the mean fourth power of an event's length over that of normal events, less 1; 0 or more.
+
+        The spread is the mean of so many squared coordinates, and of normal events its relative variance is 2
+        over their number.
+        """
+        return max((1 + self.variance / self.mean**2) / (1 + 2 / components) - 1, 0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class SpreadChange:
@@ -161,18 +169,29 @@ class SpreadNull:
 
     The variance is an estimate: from m vectors with 2 m / (kurtosis - 1) degrees of freedom, and its
     overdispersion from W windows with W. The inverses add up.
+
+    The vectors that the components were fitted on lie further along them, and less far from them, than new
+    ones. Windows of either are clean, so the change that is tested is that beyond the means of both.
     """
 
-    def __init__(self, moments: SpreadMoments, overdispersion: float, windows: float) -> None:
+    def __init__(
+        self,
+        moments: SpreadMoments,
+        overdispersion: float,
+        windows: float,
+        fitted_mean: float | None = None,
+    ) -> None:
         """Prepare the distribution.
 
         Args:
             moments: The baseline's moments.
             overdispersion: phi, the variance of the mean relative to independent events, 1 or more.
             windows: The clean windows behind the overdispersion; infinite where it is known.
+            fitted_mean: The mean of the vectors that the components were fitted on; None: not known.
         """
         self._moments = moments
         self._count = moments.count
+        self._of_fitted = 0.0 if fitted_mean is None else fitted_mean / moments.mean - 1
         self._overdispersion = overdispersion
         inverse = 1 / windows + (moments.kurtosis - 1) / (2 * moments.count)
         self._degrees = 1 / inverse if inverse > 0 else math.inf
@@ -196,7 +215,9 @@ class SpreadNull:
         """
         change = mean / self._moments.mean - 1
         error = self.standard_error(count)
-        tail = _tail(change / error, self._skewness(count))
+        least, most = sorted((self._of_fitted, 0.0))
+        beyond = change - min(max(change, least), most)
+        tail = _tail(beyond / error, self._skewness(count))
         one_sided = student_p_value(tail, self._degrees)
         return SpreadChange(
             change=change,
@@ -215,7 +236,7 @@ class SpreadNull:
         """
         error = self.standard_error(count)
         tail = float(ndtr(student_quantile(level / 2, self._degrees)))
-        found = _quantile(tail, self._skewness(count)) * error
+        found = _quantile(tail, self._skewness(count)) * error + max(self._of_fitted, 0.0)
         # The noise grows with the distances.
         return float(ndtr((change - found) / (error * (1 + change))))
 
@@ -271,8 +292,10 @@ class _Null:
         variations, windows = [1.0] * SPREADS, math.inf
         if overdispersion is not None:
             variations, windows = overdispersion.of(SPREAD.name, SPREADS).tolist(), overdispersion.windows
+        # In units of the vectors that the components were fitted on; a segment's are a part of these.
+        fitted_mean = 1.0 if segment is None else None
         self._nulls = tuple(
-            None if each is None else SpreadNull(each, variation, windows)
+            None if each is None else SpreadNull(each, variation, windows, fitted_mean)
             for each, variation in zip(read_moments(moments), variations, strict=True)
         )
 

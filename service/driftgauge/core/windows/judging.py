@@ -7,7 +7,7 @@ from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.statistics import registry
-from driftgauge.core.statistics.mean_shift import COORDINATE_SUMS
+from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS
 from driftgauge.core.statistics.overdispersion import (
     CalibratedOverdispersion,
     Overdispersion,
@@ -126,7 +126,7 @@ class WindowJudge:
         self, history: VerdictHistory, tally: Tally, tallies: dict[Segment, Tally], reference: Reference
     ) -> tuple[OverdispersionEstimator, dict[Segment, OverdispersionEstimator]]:
         """Return the overdispersion estimators of the whole and of segments after one more warm-up window."""
-        shift = reference.projection.shift(tally[COORDINATE_SUMS], tally.count)
+        shift = reference.projection.shift(tally[CLIPPED_COORDINATE_SUMS], tally.count)
         whole = history.clean.add(
             tally.counts,
             reference.counts,
@@ -141,7 +141,7 @@ class WindowJudge:
             if own is None or own.count < self._spec.min_events:
                 continue
             clean = segments.get(segment, OverdispersionEstimator.empty(reference.components))
-            shift = part.standardized(reference.projection.shift(own[COORDINATE_SUMS], own.count))
+            shift = part.standardized(reference.projection.shift(own[CLIPPED_COORDINATE_SUMS], own.count))
             segments[segment] = clean.add(
                 own.counts,
                 part.counts,
