@@ -1,6 +1,6 @@
 """Builders for the page: records of window results, their summaries, and a source that holds them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from itertools import count
@@ -11,8 +11,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from driftgauge.config.page import PageSettings
-from driftgauge.config.stream import SmallestDrift
+from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import BrokerError
 from driftgauge.events.timestamps import format_timestamp
@@ -45,6 +44,21 @@ _NOT_SCORED = dict.fromkeys(
         "slow_drift",
     )
 )
+
+
+EVERY_STREAM = ({"match": "*", "most": 100},)
+"""The settings that hold for every stream, and list none."""
+
+
+def build_settings(streams: Sequence[dict[str, Any]] = EVERY_STREAM, **page: Any) -> Settings:
+    """Return a configuration with settings of some streams, and of the page."""
+    return Settings.model_validate(
+        {
+            "kafka": {"bootstrap.servers": "unused", "group.id": "unused"},
+            "streams": [{"baseline": "unused", "windows": ["1h"]} | stream for stream in streams],
+            "page": page,
+        }
+    )
 
 
 def record_tree(number: int = 0, verdict: str = "drift", *, size_ms: int = HOUR_MS, **changes: Any) -> Any:
@@ -115,18 +129,17 @@ class MadeResults(Results):
 
 
 @contextmanager
-def serving(results: Results, now_ms: int = MONDAY_MS, **settings: Any) -> Iterator[HttpServer]:
-    """Serve the page over some results on a free loopback port, with settings as in the configuration.
+def serving(
+    results: Results,
+    now_ms: int = MONDAY_MS,
+    streams: Sequence[dict[str, Any]] = EVERY_STREAM,
+    **settings: Any,
+) -> Iterator[HttpServer]:
+    """Serve the page over some results on a free loopback port, with settings of the page and of streams.
 
     The clock advances by five seconds a look, so that no answer is kept.
     """
-    site = Site(
-        results,
-        PageSettings(**settings),
-        smallest={"resnet18-fc1": SmallestDrift()},
-        dead_letters="driftgauge.dead-letters",
-        clock_ms=count(now_ms, 5 * SECOND_MS).__next__,
-    )
+    site = Site(results, build_settings(streams, **settings), count(now_ms, 5 * SECOND_MS).__next__)
     server = HttpServer("127.0.0.1", 0, site.routes())
     server.start()
     try:

@@ -83,8 +83,9 @@ class LivePage:
             lambda: (
                 ends
                 in {
-                    (each["stream"], each["window"], each["newest"]["end"])
-                    for each in self.api("streams")["series"]
+                    (each["stream"], size["window"], size["newest"]["end"])
+                    for each in self.api("streams")["streams"]
+                    for size in each["sizes"]
                 }
             ),
         )
@@ -150,7 +151,7 @@ def test_numbers_of_page_equal_metrics(live: LivePage, window: str) -> None:
         shown = facts(page)
         # The first cell holds a cluster's number, and its name if it has one.
         clusters = {row[0].split()[0]: row[1:] for row in cells(page, "Leading clusters")}
-        verdict = page.locator(".verdict .badge").inner_text()
+        verdict = page.locator(".story .badge").inner_text()
     assert shown["Events"] == f"{gauge('events'):,.0f}"
     noise, excess = number(gauge("noise_floor")), number(gauge("js_excess"))
     assert shown["Divergence"] == f"{number(gauge('js_divergence'))} noise {noise} excess {excess}"
@@ -216,14 +217,14 @@ def test_page_works_without_javascript(live: LivePage) -> None:
         page.goto("/?q=no")
         expect(page.get_by_text("No stream matches")).to_be_visible()
         page.get_by_label("Name contains").fill("DIG")
-        page.get_by_label("Verdict").select_option("Drift")
+        page.get_by_label("Status").select_option("Drift")
         page.get_by_role("button", name="Filter").click()
         page.get_by_role("link", name=STREAM, exact=True).click()
         page.get_by_role("link", name="1d", exact=True).click()
         page.get_by_text("These windows as a table").click()
         page.get_by_role("link", name="5 Nov 2025, 00:00 UTC", exact=True).click()
         expect(page.locator(".which")).to_contain_text("The window of 1d from 5 Nov 2025")
-        expect(page.locator(".verdict")).to_contain_text("No drift found")
+        expect(page.locator(".story")).to_contain_text("No drift found")
         page.locator(".chart").first.locator("a").nth(8).click()
         expect(page.locator(".which")).to_contain_text("The window of 1d from 11 Nov 2025")
         page.get_by_role("link", name="later window").click()

@@ -257,7 +257,7 @@ def test_all_times_are_local_where_chosen(visiting, results):
         "09:00Nov 3",
         *(f"{hour}:00" for hour in range(10, 16)),
     ]
-    expect(visiting.locator(".verdict p").first).to_contain_text(
+    expect(visiting.locator(".story p").nth(1)).to_contain_text(
         re.compile(r"Since Nov 3, 2025, 1:00\sPM the")
     )
     visiting.get_by_role("button", name="Show UTC").click()
@@ -274,4 +274,4 @@ def test_all_times_are_local_where_chosen(visiting, results):
         "02:00",
         "03:00",
     ]
-    assert "<b>31 Feb 2025, 04:00 UTC" in visiting.locator(".verdict").text_content()
+    assert "<b>31 Feb 2025, 04:00 UTC" in visiting.locator(".story").text_content()

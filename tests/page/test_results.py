@@ -31,8 +31,9 @@ ROW = build_row()
 
 def test_summary_has_the_numbers_of_the_record():
     tree = record_tree(3, incomplete=[{"topic": "t", "partition": 1}] * 2, events_lost=True)
-    series, row = read_summary(orjson.dumps(tree), partition=5, offset=7, published_ms=9)
+    series, row, names = read_summary(orjson.dumps(tree), partition=5, offset=7, published_ms=9)
     assert series == SERIES
+    assert names == "t[1], t[1]"
     assert SUMMARY.itemsize < 150
     expected = {
         "start_ms": MONDAY_MS + 3 * HOUR_MS,
@@ -122,7 +123,7 @@ _JSON = st.recursive(
 def test_any_field_of_any_value_is_read_or_refused(name, value):
     value = orjson.dumps(record_tree() | {name: value})
     try:
-        series, row = read_summary(value, partition=0, offset=0, published_ms=0)
+        series, row, _ = read_summary(value, partition=0, offset=0, published_ms=0)
     except ValueError:
         return
     assert isinstance(series.stream, str)

@@ -84,10 +84,10 @@ def publish_all(*verdicts, **changes):
             id="incomplete",
         ),
         pytest.param(
-            publish_all("ok"),
+            publish_all("ok", segments=[]),
             f"/{STREAM}",
             2 * DAY_MS,
-            ["No window was published since", "3 Nov 2025, 00:00 UTC"],
+            ["Silent", "as of 3 Nov 2025, 01:00 UTC", "1h: no new window for 47 h"],
             id="silent",
         ),
         pytest.param(
@@ -111,14 +111,14 @@ def test_overview_sums_up_filters_and_links_to_each_stream(page, results, snapsh
     results.publish(0, "ok", stream="text")
     results.publish(0, "warning", stream="audio", kind=None, segments=[])
     shown = read(page)
-    assert "3 streams: 1 with drift, 1 with possible drift, 1 with drift of a segment" in shown.text
-    assert "shift: the events moved" in shown.text
+    assert "3 streams: 1 drift, 1 possible drift, 1 a segment drifts" in shown.text
+    assert "Shift: all inputs moved together" in shown.text
     links = [link for link in shown.every("a", "href") if "stream=" in link]
     assert list(dict.fromkeys(links)) == [
         f"?stream={name}&window=1h" for name in ("resnet18-fc1", "audio", "text")
     ]
     assert main_text(page("/")[1]) == snapshot
-    for query, found in (("q=RESNET", 0), ("verdict=ok", 2), ("q=nothing", None)):
+    for query, found in (("q=RESNET", 0), ("verdict=segment", 2), ("q=nothing", None)):
         shown = read(page, f"/?{query}&utm=x")
         found_links = {link for link in shown.every("a", "href") if "stream=" in link}
         assert found_links == (set() if found is None else {list(dict.fromkeys(links))[found]})
@@ -127,10 +127,10 @@ def test_overview_sums_up_filters_and_links_to_each_stream(page, results, snapsh
 
 def test_overview_says_what_is_silent_expired_or_still_read():
     results = MadeResults()
-    results.publish(0, "ok")
+    results.publish(0, "ok", segments=[])
     for late_ms, part in (
-        (DAY_MS, "No drift found in 1 stream, 1 with drift of a segment, 1 silent"),
-        (DAY_MS, "silent since 3 Nov 2025, 01:00 UTC"),
+        (DAY_MS, "1 stream: 1 silent"),
+        (DAY_MS, "1h: no new window for 23 h"),
         (40 * DAY_MS, "The topic driftgauge.windows holds no window result of the last 31d."),
     ):
         with serving(results, MONDAY_MS + late_ms) as server:
@@ -285,7 +285,7 @@ def test_examples_are_links_where_configured(results):
         response, body = get(server, f"/{STREAM}")
     shown = Elements(body)
     links = ["https://shop.example/events/a%2Fb%26c", "https://shop.example/events/d"]
-    assert [link for link in shown.every("a", "href") if link.startswith("https:")] == links
+    assert [link for link in shown.every("a", "href") if link.startswith("https://shop.")] == links
     assert shown.every("img", "src") == [
         f"https://pictures.example:8443/resnet18-fc1/{name}.png" for name in ("a%2Fb%26c", "d")
     ]

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from driftgauge.page.story import Run, whole_run
+from driftgauge.page.status import Run, whole_run
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.html import Elements
 from tests.builders.page import MadeResults, build_rows, get, record_tree, serving
@@ -128,7 +128,7 @@ def test_stream_page_tells_its_story(verdicts, at, changes, parts, snapshot):
         results.publish(number, verdict, **changes)
     with serving(results) as server:
         _, body = get(server, f"/?stream=resnet18-fc1&at=2025-11-03T{HOURS[at]}:00:00Z")
-    (section,) = re.findall(r'<section class="verdict .*?</section>', body, re.DOTALL)
+    (section,) = re.findall(r'<section class="story .*?</section>', body, re.DOTALL)
     story = Elements(section).text
     for part in parts:
         assert part in story

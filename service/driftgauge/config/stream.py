@@ -21,6 +21,7 @@ from driftgauge.config.fields import (
     format_time,
 )
 from driftgauge.core.durations import format_duration
+from driftgauge.core.spec import overdue_ms
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
 
 __all__ = ["BaselineSettings", "SmallestDrift", "StreamLabels", "StreamSettings", "WarmUp"]
@@ -134,7 +135,7 @@ class StreamSettings(Section):
         segments: The keys of the segments that are also judged.
         labels: The labels of the stream's alerts.
         overdue_after: How long after a window closed an alert reports the next one as overdue; None: see
-            `StreamSpec.overdue_ms`.
+            `overdue_ms`.
     """
 
     LONG_FORM = "baselines"
@@ -218,6 +219,12 @@ class StreamSettings(Section):
     def key(self) -> str:
         """The name, or the pattern: the key of `ByStream`."""
         return str(self.name or self.match)
+
+    def overdue_ms(self, size_ms: int) -> int:
+        """Return the time after the closing of a window of this size after which the next is overdue, ms."""
+        return self.overdue_after or overdue_ms(
+            size_ms, self.allowed_disorder, self.idle_timeout, self.incomplete_after
+        )
 
     def below(self, folder: Path) -> "StreamSettings":
         """Return the settings with baseline paths relative to this folder."""

@@ -14,6 +14,8 @@ _FIRST_ROWS = 64
 _GROWTH = 1.25
 # The oldest part of the longest series goes at once, so that it is rare.
 _DROPPED = 0.1
+# Numbers of 16 bits; further texts are left out.
+_MAX_NAMES = 65_536
 
 
 class _Rows:
@@ -67,22 +69,34 @@ class _Rows:
 
 
 class WindowHistory:
-    """The newest windows by series; one thread adds, and others read."""
+    """The newest windows by series; one thread adds, and others read.
+
+    Attributes:
+        names: The texts that the field `names` of the rows stands for; the first is empty.
+    """
 
     def __init__(self, max_windows: int) -> None:
         """Keep at most `max_windows` of all series together; the longest series loses its oldest first."""
+        self.names = [""]
+        self._numbers = {"": 0}
         self._max_windows = max_windows
         self._rows: dict[Series, _Rows] = {}
         self._number = 0
         self._lock = Lock()
 
-    def add(self, series: Series, row: NDArray[np.void]) -> bool:
+    def add(self, series: Series, row: NDArray[np.void], names: str = "") -> bool:
         """Add the summary of a window, () of `SUMMARY`, or replace that of an older revision.
+
+        `names` is the text that its field `names` is to stand for.
 
         Returns:
             Whether a window of the series was ever replaced by a result that is no later revision.
         """
         with self._lock:
+            if names not in self._numbers and len(self.names) < _MAX_NAMES:
+                self._numbers[names] = len(self.names)
+                self.names.append(names)
+            row["names"] = self._numbers.get(names, 0)
             rows = self._rows.get(series)
             if rows is None:
                 rows = self._rows[series] = _Rows()

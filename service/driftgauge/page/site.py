@@ -1,6 +1,6 @@
 """The page's HTTP routes: the overview, a stream, the files that they refer to, and the API below them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from urllib.parse import quote, urlencode
 
@@ -9,20 +9,20 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from driftgauge.config.page import PageSettings
-from driftgauge.config.stream import SmallestDrift
+from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import ServiceError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.answers import AnswerCache
 from driftgauge.page.api import api_routes
-from driftgauge.page.overview import Overview, StreamRow, is_silent
+from driftgauge.page.api_records import StatusRecords, status_record
+from driftgauge.page.overview import Overview, StreamRow
 from driftgauge.page.queries import MissingWindowError, WindowQuery, read_last, read_query
 from driftgauge.page.rendering import STATIC_TYPES, render, static_file
 from driftgauge.page.results import Results
-from driftgauge.page.story import ALARMS, Run, whole_run
+from driftgauge.page.status import URGENCY, Run, whole_run
 from driftgauge.page.stream_page import MAX_SHOWN, WindowDetail, detail, stream_page
-from driftgauge.page.words import as_sentence
+from driftgauge.page.words import STATE_WORDS, as_sentence
 
 __all__ = ["Site"]
 
@@ -35,29 +35,18 @@ class Site:
     def __init__(
         self,
         results: Results,
-        settings: PageSettings,
-        *,
-        smallest: Mapping[str, SmallestDrift],
-        dead_letters: str | None,
+        settings: Settings,
         clock_ms: Callable[[], int],
     ) -> None:
-        """Show results.
-
-        Args:
-            results: The results.
-            settings: The settings of the page.
-            smallest: What is large, by stream, where the configuration names the stream.
-            dead_letters: The topic of dead letters.
-            clock_ms: The wall clock.
-        """
+        """Show results of the configured streams and of others, by this wall clock."""
         self._results = results
-        self._settings = settings
-        self._smallest = smallest
-        self._dead_letters = dead_letters
+        self._settings = settings.page
+        self._streams = settings.by_stream
+        self._dead_letters = settings.topics.dead_letters
         self._clock_ms = clock_ms
-        self._overview = Overview(results.history)
+        self._overview = Overview(results.history, self._streams)
         self._headers = {
-            "Content-Security-Policy": _security_policy(settings.thumbnail_origin),
+            "Content-Security-Policy": _security_policy(settings.page.thumbnail_origin),
             "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff",
         }
@@ -69,7 +58,7 @@ class Site:
         routes: list[BaseRoute] = [
             Route("/", self._page),
             Route("/static/{name}", self._static),
-            Mount("/api/v1", routes=api_routes(self._results, self._rows, self._clock_ms)),
+            Mount("/api/v1", routes=api_routes(self._results, self._records)),
         ]
         prefix = self._settings.path_prefix
         if not prefix:
@@ -97,21 +86,23 @@ class Site:
             return self._message("The address is wrong", str(error), 400)
 
     def _render_overview(self, request: Request) -> str:
-        query, verdict = (request.query_params.get(name, "") for name in ("q", "verdict"))
+        query, state = (request.query_params.get(name, "") for name in ("q", "verdict"))
         now_ms = self._clock_ms()
         every = self._rows(now_ms)
         rows = [
-            row for row in every if query.casefold() in row.stream.casefold() and verdict in ("", row.verdict)
+            row
+            for row in every
+            if query.casefold() in row.status.stream.casefold() and state in ("", row.status.state)
         ]
         return render(
             "overview.html",
             **self._common(),
             rows=rows,
             query=query,
-            verdict=verdict,
-            filtered=bool(query or verdict),
+            state=state,
+            filtered=bool(query or state),
             headline=_headline(every),
-            alarms=sum(row.verdict in ALARMS for row in every),
+            alarms=sum(bool(row.status.alarms) for row in every),
             windows=len(self._results.history),
             history=format_duration(self._settings.history),
             now_ms=now_ms,
@@ -119,16 +110,33 @@ class Site:
 
     def _rows(self, now_ms: int) -> list[StreamRow]:
         self._results.history.expire(now_ms - self._settings.history)
-        return self._overview.rows(now_ms)
+        return self._overview.rows(now_ms, is_cut_off=self._is_cut_off)
+
+    def _records(self) -> StatusRecords:
+        source = self._results.source
+        return StatusRecords(
+            complete=source.has_caught_up,
+            problem=source.error,
+            streams=tuple(
+                status_record(row.status, self._streams.get(row.status.stream))
+                for row in self._rows(self._clock_ms())
+            ),
+        )
+
+    @property
+    def _is_cut_off(self) -> bool:
+        return self._results.source.error is not None
 
     def _render_stream(self, query: WindowQuery, shown: int | None) -> str:
-        series = query.series
+        series, now_ms = query.series, self._clock_ms()
+        configured = self._streams.get(series.stream)
+        status = self._overview.status(series.stream, now_ms, is_cut_off=self._is_cut_off)
         page = stream_page(
             series,
             query.rows,
             shown=shown,
             at_ms=query.at_ms,
-            smallest=self._smallest.get(series.stream),
+            smallest=None if configured is None else configured.smallest_drift,
         )
         if page is None:
             message = f"{series.stream} has no window of {format_duration(series.size_ms)} that starts then"
@@ -137,8 +145,6 @@ class Site:
         whole, missing = self._detail(query, start_ms, page.run)
         other_ms = None if query.compare_ms == start_ms else query.compare_ms
         other, other_missing = (None, "") if other_ms is None else self._detail(query, other_ms)
-        newest = query.rows[-1]
-        silent = is_silent(series, newest, self._clock_ms())
         return render(
             "stream.html",
             **self._common(),
@@ -150,7 +156,9 @@ class Site:
             other=other,
             other_missing=other_missing,
             shown=page.shown,
-            silent_ms=int(newest["published_ms"]) if silent else None,
+            status=status,
+            labels=None if configured is None else configured.labels,
+            now_ms=now_ms,
             link=_links(query, page.shown),
             link_shown=lambda number: _links(query, number)(query.at_ms),
         )
@@ -216,22 +224,9 @@ def _links(query: WindowQuery, shown: int) -> Callable[[int | None], str]:
 
 
 def _headline(rows: list[StreamRow]) -> str:
-    words = {
-        "drift": "with drift",
-        "warning": "with possible drift",
-        "incomplete": "incomplete",
-        "insufficient": "with too few events",
-    }
-    found = [(sum(row.verdict == verdict for row in rows), text) for verdict, text in words.items()]
-    found = [
-        *found,
-        (sum(row.has_segment_drift and row.verdict not in ALARMS for row in rows), "with drift of a segment"),
-        (sum(row.is_silent for row in rows), "silent"),
-    ]
-    told = [f"{number:,} {text}" for number, text in found if number]
     streams = "1 stream" if len(rows) == 1 else f"{len(rows):,} streams"
-    if all(row.verdict == "ok" for row in rows):
-        return ", ".join([f"No drift found in {streams}", *told])
+    found = [(sum(row.status.state == state for row in rows), state) for state in URGENCY]
+    told = [f"{number:,} {STATE_WORDS[state].lower()}" for number, state in found if number]
     return f"{streams}: {', '.join(told)}"
 
 

@@ -1,13 +1,11 @@
 """What happened to a stream, in sentences: whether it drifts, since when, how sure that is, and where."""
 
-from dataclasses import dataclass, replace
-
 import numpy as np
-from numpy.typing import NDArray
 
-from driftgauge.core.durations import format_duration
+from driftgauge.core.durations import format_duration, round_duration
 from driftgauge.core.statistics.novelty import main_cluster
-from driftgauge.page.summary import VERDICTS
+from driftgauge.page.status import ALARMS, Concern, Run, StreamStatus, is_slow
+from driftgauge.page.summary import KINDS
 from driftgauge.page.words import (
     KIND_WORDS,
     as_sentence,
@@ -19,75 +17,56 @@ from driftgauge.page.words import (
 )
 from driftgauge.records.window_record import ClusterRecord, WindowRecord
 
-__all__ = ["ALARMS", "Run", "cluster_name", "current_run", "tell", "whole_run"]
+__all__ = ["cluster_name", "tell", "tell_cause", "tell_concern", "tell_since"]
 
-ALARMS = ("warning", "drift")
-"""The verdicts that say that the events changed."""
-
-_CONCLUSIVE = ("ok", *ALARMS)
 # A cluster that moved by less is not worth a sentence.
 _NAMED_PART = 0.1
 _MAX_NAMED = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """The last windows of a series that say the same.
-
-    Attributes:
-        verdict: The verdict of the newest window.
-        windows: The number of windows with this verdict, or an alarm where it is an alarm.
-        since_ms: The start of the first of them, event time, ms.
-        before: Whether there are windows before them.
-        until_ms: The start of the window that ended the run, event time, ms; None while it goes on.
-    """
-
-    verdict: str
-    windows: int
-    since_ms: int
-    before: bool
-    until_ms: int | None = None
+def tell_since(status: StreamStatus) -> str:
+    """Return since when each alarm of a stream lasts, the earliest first; empty without one."""
+    return ", ".join(
+        f"{format_moment(alarm.run.since_ms)} "
+        f"({alarm.size}{f', {alarm.segments}' if alarm.state == 'segment' else ''})"
+        for alarm in status.alarms
+    )
 
 
-def current_run(rows: NDArray[np.void]) -> Run | None:
-    """Return the run that the last of n windows, (n,) of `SUMMARY`, ends; None without windows.
+def tell_cause(status: StreamStatus) -> str:
+    """Return what happened to the events of a stream with an alarm, in a sentence; empty without one."""
+    if (alarm := status.evidence) is None:
+        return ""
+    row = alarm.evidence
+    if alarm.state == "segment":
+        return f"The events of {alarm.segments} drift by themselves; all events together do not."
+    if (kind := KINDS[row["kind"]]) is not None:
+        what = f"{kind.capitalize()}: {KIND_WORDS[kind]}"
+    elif is_slow(row):
+        percent = f"{100 * row['slow_drift']:.0f} %"
+        what = f"No single window stands out, but together they do: {percent} of the limit"
+    else:
+        what = "Two of the last three windows differ"
+    segments = dict.fromkeys(each.segments for each in status.alarms if each.segments)
+    return f"{what}{''.join(f'; {each} drifts by itself' for each in segments)}."
 
-    Windows without a conclusion, which are incomplete or have too few events, do not end a run.
-    """
-    if not len(rows):
-        return None
-    verdicts = [VERDICTS[number] for number in rows["verdict"].tolist()]
-    last = verdicts[-1]
-    same = ALARMS if last in ALARMS else (last,)
-    first, windows = len(rows) - 1, 0
-    for at in range(len(rows) - 1, -1, -1):
-        if verdicts[at] in same:
-            first, windows = at, windows + 1
-        elif last not in _CONCLUSIVE or verdicts[at] in _CONCLUSIVE:
-            break
-    return Run(last, windows, int(rows[first]["start_ms"]), first > 0)
 
-
-def whole_run(rows: NDArray[np.void], at: int) -> Run:
-    """Return the run of alarms that holds one of n windows, (n,) of `SUMMARY`.
-
-    Without an alarm in that window, the run is the one that ends with it.
-    """
-    run = current_run(rows[: at + 1])
-    assert run is not None  # noqa: S101 - it ends with this window
-    if run.verdict not in ALARMS:
-        return run
-    last, until_ms = at, None
-    for later in range(at + 1, len(rows)):
-        verdict = VERDICTS[rows["verdict"][later]]
-        if verdict in ALARMS:
-            last = later
-        elif verdict in _CONCLUSIVE:
-            until_ms = int(rows["start_ms"][later])
-            break
-    whole = current_run(rows[: last + 1])
-    assert whole is not None  # noqa: S101 - it holds this window
-    return replace(whole, until_ms=until_ms)
+def tell_concern(concern: Concern, now_ms: int) -> str:
+    """Return a fault of the data with its age, such as "1h: silent for 3 days"."""
+    detail = concern.detail
+    words = {
+        "misfit": "counted under another baseline" if detail else "every window differs from the baseline",
+        "incomplete": f"incomplete, {detail if detail else 'counts in doubt'}",
+        "silent": "no new window",
+        "behind": "windows come long after their end",
+        "insufficient": "too few events to see anything",
+        "waiting": "no window yet",
+    }[concern.name]
+    if concern.name == "incomplete" and detail.endswith(("]", "more")):
+        words = f"incomplete, {detail} not read to the end"
+    since_ms = concern.since_ms
+    age = "" if since_ms is None or since_ms > now_ms else f" for {round_duration(now_ms - since_ms)}"
+    return f"{concern.size}: {words}{age}"
 
 
 def tell(record: WindowRecord, run: Run, size_ms: int) -> list[str]:

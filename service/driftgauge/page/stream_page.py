@@ -12,7 +12,8 @@ from driftgauge.core.durations import format_duration
 from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.chart import Chart, chart
 from driftgauge.page.cluster_map import ClusterMap, cluster_map
-from driftgauge.page.story import Run, tell, whole_run
+from driftgauge.page.status import Run, whole_run
+from driftgauge.page.story import tell
 from driftgauge.page.summary import Series
 from driftgauge.records.window_record import ClusterRecord, ExampleRecord, WindowRecord
 

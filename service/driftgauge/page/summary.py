@@ -1,7 +1,8 @@
-"""The summary of a window: what the page keeps of a window result, in 94 bytes."""
+"""The summary of a window: what the page keeps of a window result, in 96 bytes."""
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import orjson
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from driftgauge.core.durations import parse_duration
 from driftgauge.events.timestamps import LAST_MS, parse_timestamp
+from driftgauge.page.words import name_first
 
 __all__ = [
     "CALIBRATED",
@@ -31,6 +33,8 @@ KINDS = (None, "mix", "shift", "novelty", "spread", "duplicates")
 CALIBRATED, EVENTS_LOST, COUNTED_TWICE, SEGMENT_DRIFT = 1, 2, 4, 8
 """The bits of `flags`; the last says that the verdict of a segment is drift."""
 
+_MAX_NAMED = 3
+
 SUMMARY = np.dtype(
     [
         ("start_ms", np.int64),
@@ -49,6 +53,7 @@ SUMMARY = np.dtype(
         ("slow_drift", np.float32),
         ("detectable_js", np.float32),
         ("missing", np.uint16),
+        ("names", np.uint16),
         ("verdict", np.uint8),
         ("kind", np.uint8),
         ("flags", np.uint8),
@@ -59,6 +64,7 @@ SUMMARY = np.dtype(
 
 `slow_drift` is the statistic over its limit, `spread` the larger of both changes, `duplicates` the share, and
 `baseline` the end of the baseline's identity, which tells neighbouring windows of different baselines apart.
+`names` is the number of a text that the history keeps: what is missing, or else which segments drift.
 """
 
 
@@ -77,8 +83,11 @@ class Series:
 
 def read_summary(
     value: bytes, *, partition: int, offset: int, published_ms: int
-) -> tuple[Series, NDArray[np.void]]:
-    """Return the series of a result's record, and its summary, () of `SUMMARY`.
+) -> tuple[Series, NDArray[np.void], str]:
+    """Return the series of a result's record, its summary, () of `SUMMARY`, and the text of its names.
+
+    The text names what the window lacks: partitions, or why its counts are in doubt; else the segments that
+    drift; else it is empty.
 
     Args:
         value: The record's value, by the contract of window results, version 1.
@@ -94,13 +103,25 @@ def read_summary(
         series = Series(_text(record["stream"]), parse_duration(record["window"]))
         row = np.array(_fields(record, partition, offset, published_ms), dtype=SUMMARY)
         _check_bounds(series, int(row["start_ms"]))
+        names = _names(record)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         message = f"not a window result: {type(error).__name__}: {error}"
         raise ValueError(message) from error
-    return series, row
+    return series, row, names
 
 
-def _fields(record: dict[str, object], partition: int, offset: int, published_ms: int) -> tuple[object, ...]:
+def _names(record: dict[str, Any]) -> str:
+    if missing := [f"{each['topic']}[{each['partition']}]" for each in record["incomplete"]]:
+        return name_first(missing, _MAX_NAMED)
+    if record["verdict"] == "incomplete":
+        return str(record.get("incomplete_reason") or "").replace("_", " ")
+    if record["events_lost"] is True:
+        return "events lost"
+    drifting = [f"{each['key']} = {each['value']}" for each in _drifting(record.get("segments"))]
+    return name_first(drifting, _MAX_NAMED) if drifting else ""
+
+
+def _fields(record: dict[str, Any], partition: int, offset: int, published_ms: int) -> tuple[object, ...]:
     kind = record.get("kind")
     incomplete = record["incomplete"]
     identity = _text(record["baseline"])
@@ -121,12 +142,13 @@ def _fields(record: dict[str, object], partition: int, offset: int, published_ms
         _slow_drift(record["slow_drift"]),
         _number(_within(record["detectable"], "js_divergence")),
         min(len(incomplete) if isinstance(incomplete, list) else 0, 65_535),
+        0,
         VERDICTS.index(_text(record["verdict"])),
         KINDS.index(kind) if kind in KINDS else 0,
         CALIBRATED * (record["calibrated"] is True)
         + EVENTS_LOST * (record["events_lost"] is True)
         + COUNTED_TWICE * (record.get("counted_twice") is True)
-        + SEGMENT_DRIFT * _has_segment_drift(record.get("segments")),
+        + SEGMENT_DRIFT * bool(_drifting(record.get("segments"))),
         int(identity[-2:], 16),
     )
 
@@ -160,8 +182,8 @@ def _number(value: object) -> float:
     return float(value)
 
 
-def _has_segment_drift(segments: object) -> bool:
-    return isinstance(segments, list) and any(_within(each, "verdict") == "drift" for each in segments)
+def _drifting(segments: object) -> list[dict[str, Any]]:
+    return [each for each in segments if each["verdict"] == "drift"] if isinstance(segments, list) else []
 
 
 def _within(value: object, name: str) -> object:

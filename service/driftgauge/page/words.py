@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 __all__ = [
     "KIND_WORDS",
+    "STATE_WORDS",
     "VERDICT_WORDS",
     "as_sentence",
     "describe_odds",
@@ -28,9 +29,19 @@ VERDICT_WORDS = {
 }
 """A verdict as a headline."""
 
+STATE_WORDS = {
+    **VERDICT_WORDS,
+    "segment": "A segment drifts",
+    "misfit": "Baseline does not fit",
+    "silent": "Silent",
+    "behind": "Behind",
+    "waiting": "No window yet",
+}
+"""The state of a stream as a headline."""
+
 KIND_WORDS = {
     "mix": "the clusters' shares changed",
-    "shift": "the events moved in one direction",
+    "shift": "all inputs moved together, as after a camera, preprocessing or model change",
     "novelty": "some events lie where the baseline has none",
     "spread": "all events lie further from the baseline's mean, or nearer",
     "duplicates": "an item is repeated",
