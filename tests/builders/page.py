@@ -139,7 +139,14 @@ def serving(
 
     The clock advances by five seconds a look, so that no answer is kept.
     """
-    site = Site(results, build_settings(streams, **settings), count(now_ms, 5 * SECOND_MS).__next__)
+    with serving_by(build_settings(streams, **settings), results, now_ms) as server:
+        yield server
+
+
+@contextmanager
+def serving_by(settings: Settings, results: Results, now_ms: int) -> Iterator[HttpServer]:
+    """Serve the page as `serving`, by a configuration."""
+    site = Site(results, settings, count(now_ms, 5 * SECOND_MS).__next__)
     server = HttpServer("127.0.0.1", 0, site.routes())
     server.start()
     try:

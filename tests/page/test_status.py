@@ -39,7 +39,7 @@ def facts_of(windows, size_ms=HOUR_MS):
         ]
     )
     rows["published_ms"] = rows["start_ms"] + size_ms
-    rows["names"] = [NAME_OF.get(each, 0) for each in windows]
+    rows["fault"] = rows["segments"] = [NAME_OF.get(each, 0) for each in windows]
     return read_facts(Series("s", size_ms), rows, NAMES)
 
 
@@ -149,9 +149,9 @@ def test_stream_without_results_waits():
 @pytest.mark.parametrize(
     ("windows", "text"),
     [
-        ("omm", "1h: incomplete, embeddings[3] not read to the end for 2 h"),
+        ("omm", "1h: embeddings[3] is not read to the end for 2 h"),
         ("oc", "1h: counted under another baseline for 60 min"),
-        ("ol", "1h: incomplete, counts in doubt for 60 min"),
+        ("ol", "1h: the counts are in doubt for 60 min"),
         ("DDD", "1h: every window differs from the baseline for 3 h"),
     ],
 )

@@ -21,7 +21,7 @@ from driftgauge.config.fields import (
     format_time,
 )
 from driftgauge.core.durations import format_duration
-from driftgauge.core.spec import overdue_ms
+from driftgauge.core.spec import Alarm, overdue_ms
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
 
 __all__ = ["BaselineSettings", "SmallestDrift", "StreamLabels", "StreamSettings", "WarmUp"]
@@ -219,6 +219,15 @@ class StreamSettings(Section):
     def key(self) -> str:
         """The name, or the pattern: the key of `ByStream`."""
         return str(self.name or self.match)
+
+    def alarm(self, level: float) -> Alarm:
+        """Return the alarm of the stream at a window's significance level."""
+        return Alarm(
+            level=level,
+            **self.smallest_drift.model_dump(),
+            warm_up=None if self.warm_up is None else (self.warm_up.start, self.warm_up.end),
+            segment_keys=self.segments,
+        )
 
     def overdue_ms(self, size_ms: int) -> int:
         """Return the time after the closing of a window of this size after which the next is overdue, ms."""

@@ -12,7 +12,7 @@ from driftgauge.config.stream import StreamSettings
 from driftgauge.core.durations import format_duration
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.advice import RUNBOOKS, next_steps, runbook_of
-from driftgauge.page.status import Run, SizeStatus, StreamStatus
+from driftgauge.page.status import Alarm, SizeStatus, StreamStatus
 from driftgauge.page.story import tell_cause
 from driftgauge.page.summary import (
     CALIBRATED,
@@ -142,7 +142,7 @@ class AlarmRecord(_Record):
     """The verdict of its last window; ok where only a segment drifts."""
 
     segments: str
-    """The segments that drift, as "key = value"; empty where none does."""
+    """The segments that drifted first, as "key = value"; empty where all events drift."""
 
     since: UtcDateTime
     """The start of its first window."""
@@ -213,7 +213,7 @@ class StatusRecord(_Record):
     """The alarms that go on, the earliest start first."""
 
     passed: tuple[AlarmRecord, ...]
-    """The last alarm of each size that has ended, the latest first."""
+    """The last alarm of each size, where it has ended."""
 
     cause: str
     """What happened to the events, in a sentence; empty without an alarm."""
@@ -294,8 +294,8 @@ def status_record(status: StreamStatus, settings: StreamSettings | None) -> Stat
         state=status.state,
         old=status.is_old,
         concluded=None if concluded_ms is None else format_timestamp(concluded_ms),
-        alarms=tuple(_alarm_record(each.size, each.run, each.segments) for each in status.alarms),
-        passed=tuple(_alarm_record(size, run) for size, run in status.passed),
+        alarms=tuple(map(_alarm_record, status.alarms)),
+        passed=tuple(map(_alarm_record, status.passed)),
         cause=tell_cause(status),
         concerns=tuple(
             ConcernRecord(
@@ -314,10 +314,11 @@ def status_record(status: StreamStatus, settings: StreamSettings | None) -> Stat
     )
 
 
-def _alarm_record(size: str, run: Run, segments: str = "") -> AlarmRecord:
+def _alarm_record(alarm: Alarm) -> AlarmRecord:
+    run = alarm.run
     return AlarmRecord(
-        window=size,
-        segments=segments,
+        window=alarm.size,
+        segments=alarm.segments,
         verdict=run.verdict,
         since=format_timestamp(run.since_ms),
         until=None if run.until_ms is None else format_timestamp(run.until_ms),

@@ -5,7 +5,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.page.summary import SUMMARY, Series
+from driftgauge.page.summary import SUMMARY, Names, Series
 
 __all__ = ["WindowHistory"]
 
@@ -16,6 +16,7 @@ _GROWTH = 1.25
 _DROPPED = 0.1
 # Numbers of 16 bits; further texts are left out.
 _MAX_NAMES = 65_536
+NO_NAMES = Names()
 
 
 class _Rows:
@@ -72,7 +73,7 @@ class WindowHistory:
     """The newest windows by series; one thread adds, and others read.
 
     Attributes:
-        names: The texts that the field `names` of the rows stands for; the first is empty.
+        names: The texts that the fields `fault` and `segments` of the rows stand for; the first is empty.
     """
 
     def __init__(self, max_windows: int) -> None:
@@ -84,19 +85,20 @@ class WindowHistory:
         self._number = 0
         self._lock = Lock()
 
-    def add(self, series: Series, row: NDArray[np.void], names: str = "") -> bool:
+    def add(self, series: Series, row: NDArray[np.void], names: Names = NO_NAMES) -> bool:
         """Add the summary of a window, () of `SUMMARY`, or replace that of an older revision.
 
-        `names` is the text that its field `names` is to stand for.
+        Its fields `fault` and `segments` are set to stand for the names.
 
         Returns:
             Whether a window of the series was ever replaced by a result that is no later revision.
         """
         with self._lock:
-            if names not in self._numbers and len(self.names) < _MAX_NAMES:
-                self._numbers[names] = len(self.names)
-                self.names.append(names)
-            row["names"] = self._numbers.get(names, 0)
+            for field, text in zip(Names._fields, names, strict=True):
+                if text not in self._numbers and len(self.names) < _MAX_NAMES:
+                    self._numbers[text] = len(self.names)
+                    self.names.append(text)
+                row[field] = self._numbers.get(text, 0)
             rows = self._rows.get(series)
             if rows is None:
                 rows = self._rows[series] = _Rows()

@@ -1,5 +1,6 @@
 """The overview: the status of each stream, the most urgent first, with a small line for each window size."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from driftgauge.config.stream import StreamSettings
@@ -7,9 +8,10 @@ from driftgauge.core.by_stream import ByStream
 from driftgauge.page.chart import Band, sparkline
 from driftgauge.page.history import WindowHistory
 from driftgauge.page.status import URGENCY, SizeFacts, StreamStatus, read_facts, stream_status
+from driftgauge.page.story import tell_fault
 from driftgauge.page.summary import Series
 
-__all__ = ["Overview", "Spark", "StreamRow"]
+__all__ = ["Group", "Overview", "Spark", "StreamRow", "group_rows"]
 
 _SPARK_WINDOWS = 60
 
@@ -28,6 +30,33 @@ class StreamRow:
 
     status: StreamStatus
     sparks: tuple[Spark, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Streams without an alarm that have the same state for the same reason.
+
+    Attributes:
+        state: The state.
+        is_old: Whether it is old.
+        cause: The fault of their data, in words; empty where there is none.
+        rows: The streams, by name.
+    """
+
+    state: str
+    is_old: bool
+    cause: str
+    rows: tuple[StreamRow, ...]
+
+
+def group_rows(rows: Iterable[StreamRow]) -> list[Group]:
+    """Return the streams without an alarm by state and cause, in the order of the first of each."""
+    found: dict[tuple[str, bool, str], list[StreamRow]] = {}
+    for row in rows:
+        status = row.status
+        own = [each for each in status.concerns if each.name == status.state]
+        found.setdefault((status.state, status.is_old, tell_fault(own[0]) if own else ""), []).append(row)
+    return [Group(*key, tuple(members)) for key, members in found.items()]
 
 
 class Overview:

@@ -7,10 +7,10 @@ from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from driftgauge.core.durations import format_duration
+from driftgauge.core.durations import format_duration, round_duration
 from driftgauge.events.timestamps import format_timestamp, parse_timestamp
 from driftgauge.page.advice import RUNBOOKS, next_steps, runbook_of
-from driftgauge.page.story import tell_cause, tell_concern, tell_since
+from driftgauge.page.story import tell_age, tell_cause, tell_concern, tell_kind, tell_since
 from driftgauge.page.summary import VERDICTS
 from driftgauge.page.words import (
     KIND_WORDS,
@@ -78,8 +78,11 @@ def _environment() -> Environment:
         "signed_percent": format_signed_percent,
         "p_value": format_p_value,
         "days": _days,
+        "duration": round_duration,
         "cause": tell_cause,
+        "age": tell_age,
         "concern": tell_concern,
+        "kind": tell_kind,
         "since": tell_since,
         "next_steps": next_steps,
         "runbook": runbook_of,

@@ -1,5 +1,6 @@
 """The page's HTTP routes: the overview, a stream, the files that they refer to, and the API below them."""
 
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from urllib.parse import quote, urlencode
@@ -16,16 +17,19 @@ from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.answers import AnswerCache
 from driftgauge.page.api import api_routes
 from driftgauge.page.api_records import StatusRecords, status_record
-from driftgauge.page.overview import Overview, StreamRow
+from driftgauge.page.overview import Overview, StreamRow, group_rows
 from driftgauge.page.queries import MissingWindowError, WindowQuery, read_last, read_query
 from driftgauge.page.rendering import STATIC_TYPES, render, static_file
 from driftgauge.page.results import Results
 from driftgauge.page.status import URGENCY, Run, whole_run
-from driftgauge.page.stream_page import MAX_SHOWN, WindowDetail, detail, stream_page
-from driftgauge.page.words import STATE_WORDS, as_sentence
+from driftgauge.page.stream_page import MAX_SHOWN, WindowDetail, compare, detail, stream_page
+from driftgauge.page.summary import VERDICTS
+from driftgauge.page.words import COUNTED_WORDS, as_sentence
+from driftgauge.streams import EVENTS_PER_CLUSTER
 
 __all__ = ["Site"]
 
+_WEEK_MS = 7 * 86_400_000
 _STATIC_HEADERS = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
 
 
@@ -42,6 +46,7 @@ class Site:
         self._results = results
         self._settings = settings.page
         self._streams = settings.by_stream
+        self._level = settings.window_level
         self._dead_letters = settings.topics.dead_letters
         self._clock_ms = clock_ms
         self._overview = Overview(results.history, self._streams)
@@ -98,11 +103,13 @@ class Site:
             "overview.html",
             **self._common(),
             rows=rows,
+            alarms=[row for row in rows if row.status.alarms],
+            groups=group_rows(row for row in rows if not row.status.alarms),
             query=query,
             state=state,
             filtered=bool(query or state),
             headline=_headline(every),
-            alarms=sum(bool(row.status.alarms) for row in every),
+            number=sum(bool(row.status.alarms) for row in every),
             windows=len(self._results.history),
             history=format_duration(self._settings.history),
             now_ms=now_ms,
@@ -136,13 +143,13 @@ class Site:
             query.rows,
             shown=shown,
             at_ms=query.at_ms,
-            smallest=None if configured is None else configured.smallest_drift,
+            alarm=None if configured is None else configured.alarm(self._level),
         )
         if page is None:
             message = f"{series.stream} has no window of {format_duration(series.size_ms)} that starts then"
             raise MissingWindowError(message)
-        start_ms = int(page.chosen["start_ms"])
-        whole, missing = self._detail(query, start_ms, page.run)
+        opened_ms, start_ms = int(page.chosen["start_ms"]), int(page.concluded["start_ms"])
+        whole, missing = self._detail(query, start_ms, page.run if opened_ms == start_ms else None)
         other_ms = None if query.compare_ms == start_ms else query.compare_ms
         other, other_missing = (None, "") if other_ms is None else self._detail(query, other_ms)
         return render(
@@ -150,17 +157,27 @@ class Site:
             **self._common(),
             page=page,
             sizes=query.sizes,
+            opened_ms=opened_ms,
+            opened=None if opened_ms == start_ms else self._detail(query, opened_ms)[0],
+            needed=None if configured is None else configured.min_events,
+            events_per_cluster=EVENTS_PER_CLUSTER,
             detail=whole,
             missing=missing,
             other_ms=other_ms,
             other=other,
             other_missing=other_missing,
+            compared=compare(whole, other) if whole is not None and other is not None else (),
+            comparable=[
+                (name, _links(query, page.shown, at_ms)(query.at_ms))
+                for name, at_ms in _comparable(query, start_ms)
+            ],
             shown=page.shown,
             status=status,
             labels=None if configured is None else configured.labels,
+            grafana=self._settings.grafana_url,
             now_ms=now_ms,
-            link=_links(query, page.shown),
-            link_shown=lambda number: _links(query, number)(query.at_ms),
+            link=_links(query, page.shown, query.compare_ms),
+            link_shown=lambda number: _links(query, number, query.compare_ms)(query.at_ms),
         )
 
     def _detail(
@@ -201,17 +218,17 @@ class Site:
         return Response(static_file(name), media_type=STATIC_TYPES[name], headers=_STATIC_HEADERS)
 
 
-def _links(query: WindowQuery, shown: int) -> Callable[[int | None], str]:
+def _links(query: WindowQuery, shown: int, compare_ms: int | None) -> Callable[[int | None], str]:
     """Return a function that returns the link to the window with a start, or with None to the newest.
 
-    The links keep the window that a request compares with.
+    The links keep the window that is compared with.
     """
     series = urlencode(
         {
             "stream": query.series.stream,
             "window": format_duration(query.series.size_ms),
             "last": str(shown),
-            **({} if query.compare_ms is None else {"compare": format_timestamp(query.compare_ms)}),
+            **({} if compare_ms is None else {"compare": format_timestamp(compare_ms)}),
         }
     )
 
@@ -223,10 +240,20 @@ def _links(query: WindowQuery, shown: int) -> Callable[[int | None], str]:
     return link
 
 
+def _comparable(query: WindowQuery, start_ms: int) -> list[tuple[str, int]]:
+    """Return what a window is best compared with: names and starts, ms, of windows that are there."""
+    rows = query.rows[query.rows["start_ms"] < start_ms]
+    ok = rows["start_ms"][rows["verdict"] == VERDICTS.index("ok")]
+    found = [("the last ok window", int(ok[-1]))] if len(ok) else []
+    if start_ms - _WEEK_MS in rows["start_ms"]:
+        found.append(("a week before", start_ms - _WEEK_MS))
+    return found
+
+
 def _headline(rows: list[StreamRow]) -> str:
     streams = "1 stream" if len(rows) == 1 else f"{len(rows):,} streams"
-    found = [(sum(row.status.state == state for row in rows), state) for state in URGENCY]
-    told = [f"{number:,} {STATE_WORDS[state].lower()}" for number, state in found if number]
+    found = Counter(row.status.state for row in rows)
+    told = [f"{found[state]:,} {COUNTED_WORDS[state]}" for state in URGENCY if found[state]]
     return f"{streams}: {', '.join(told)}"
 
 

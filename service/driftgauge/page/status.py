@@ -16,6 +16,7 @@ from driftgauge.page.summary import EVENTS_LOST, KINDS, SEGMENT_DRIFT, VERDICTS,
 
 __all__ = [
     "ALARMS",
+    "CONCLUSIVE",
     "URGENCY",
     "Alarm",
     "Concern",
@@ -47,7 +48,9 @@ URGENCY = (
 """The states of streams, the most urgent first; `segment` is drift of a segment alone."""
 
 _ALARMING = [VERDICTS.index(verdict) for verdict in ALARMS]
-_CONCLUSIVE = [VERDICTS.index("ok"), *_ALARMING]
+CONCLUSIVE = [VERDICTS.index("ok"), *_ALARMING]
+"""The numbers of the verdicts that conclude something."""
+
 _INCOMPLETE, _INSUFFICIENT = VERDICTS.index("incomplete"), VERDICTS.index("insufficient")
 # Events were counted under another baseline, or in other panes or segments.
 _OTHERWISE = "counted otherwise"
@@ -98,14 +101,14 @@ class Concern:
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """An alarm of one window size that goes on.
+    """An alarm of one window size.
 
     Attributes:
         size: The window size as text.
         state: `drift` or `warning`; `segment` where a segment alone drifts.
         run: The windows with the alarm.
         evidence: () of `SUMMARY`, the last of them that names a kind of drift; else the last.
-        segments: The segments that drift in the last of them, as "key = value"; empty where none does.
+        segments: The segments that drift in the first of them, as "key = value"; empty but for `segment`.
     """
 
     size: str
@@ -124,7 +127,7 @@ class SizeFacts:
         newest: The newest window.
         concluded: The last window with a conclusion; None without any.
         alarms: The alarm that goes on, and that of segments where it began before.
-        passed: The last run of alarms, where it has ended.
+        passed: The last alarm, where it has ended.
         faulty: The first of the last windows in a row that lack events; None where the newest lacks none.
         fault: The partitions that the newest window lacks, or why it is incomplete.
         quiet: The first window with too few events since the last conclusion; None without any.
@@ -135,7 +138,7 @@ class SizeFacts:
     newest: NDArray[np.void]
     concluded: NDArray[np.void] | None
     alarms: tuple[Alarm, ...]
-    passed: Run | None
+    passed: Alarm | None
     faulty: NDArray[np.void] | None
     fault: str
     quiet: NDArray[np.void] | None
@@ -197,9 +200,9 @@ class StreamStatus:
         return next((size for size in self.sizes if size.state == self.state), next(iter(self.sizes), None))
 
     @property
-    def passed(self) -> tuple[tuple[str, Run], ...]:
-        """The last alarm of each size that has ended, with the size."""
-        return tuple((size.size, size.facts.passed) for size in self.sizes if size.facts.passed is not None)
+    def passed(self) -> tuple[Alarm, ...]:
+        """The last alarm of each size, where it has ended."""
+        return tuple(size.facts.passed for size in self.sizes if size.facts.passed is not None)
 
     @property
     def concluded_ms(self) -> int | None:
@@ -225,7 +228,7 @@ def whole_run(rows: NDArray[np.void], at: int) -> Run:
     are incomplete or have too few events, do not end a run of windows with one.
     """
     numbers = rows["verdict"]
-    conclusive = np.isin(numbers, _CONCLUSIVE)
+    conclusive = np.isin(numbers, CONCLUSIVE)
     if numbers[at] in _ALARMING:
         alarming = np.isin(numbers, _ALARMING)
         return _run(rows, at, alarming, conclusive & ~alarming)
@@ -254,30 +257,30 @@ def read_facts(series: Series, rows: NDArray[np.void], names: Sequence[str]) -> 
     Args:
         series: The stream and size.
         rows: (n,) of `SUMMARY`, by start.
-        names: The texts that the field `names` of the rows stands for.
+        names: The texts that the fields `fault` and `segments` of the rows stand for.
     """
     numbers = rows["verdict"]
-    conclusive = np.isin(numbers, _CONCLUSIVE)
+    conclusive = np.isin(numbers, CONCLUSIVE)
     alarming = np.isin(numbers, _ALARMING)
-    drifting = (rows["flags"] & SEGMENT_DRIFT).astype(np.bool_)
+    drifting = conclusive & (rows["flags"] & SEGMENT_DRIFT).astype(np.bool_)
     at = _last(conclusive)
-    alarms: list[Alarm] = []
-    misfit = None
+    size = format_duration(series.size_ms)
+    last: Alarm | None = None
+    if alarming.any():
+        run = whole_run(rows, _last(alarming))
+        last = Alarm(size, run.verdict, run, _evidence(rows, alarming, run), "")
+    is_over = last is None or last.run.until_ms is not None
+    alarms = [] if last is None or is_over else [last]
     if at >= 0:
-        size = format_duration(series.size_ms)
-        if alarming[at]:
-            run = whole_run(rows, at)
-            state = "drift" if run.verdict == "drift" else "warning"
-            alarms.append(Alarm(size, state, run, _evidence(rows, alarming, run), ""))
-            same_baseline = rows["baseline"] == rows["baseline"][at]
-            misfit = run if (alarming | ~conclusive)[same_baseline].all() else None
         # Where all events drift, a segment may have too few events, which does not end its drift.
         first = _last(conclusive & ~drifting & ~alarming) + 1
         if drifting[first:].any():
             run = _run(rows, at, drifting, conclusive & ~drifting & ~alarming)
-            segments = names[rows["names"][_last(drifting)]]
-            alarms.append(Alarm(size, "segment", run, _evidence(rows, drifting, run), segments))
-    passed = whole_run(rows, _last(alarming)) if alarming.any() else None
+            if not alarms or run.since_ms < alarms[0].run.since_ms:
+                segments = names[rows["segments"][np.searchsorted(rows["start_ms"], run.since_ms)]]
+                alarms.append(Alarm(size, "segment", run, _evidence(rows, drifting, run), segments))
+    same_baseline = rows["baseline"] == rows["baseline"][at]
+    is_misfit = not is_over and bool((alarming | ~conclusive)[same_baseline].all())
     first_faulty = _last(~_is_faulty(rows)) + 1
     is_faulty = first_faulty < len(rows)
     few = at + 1 + np.flatnonzero(numbers[at + 1 :] == _INSUFFICIENT)
@@ -286,11 +289,11 @@ def read_facts(series: Series, rows: NDArray[np.void], names: Sequence[str]) -> 
         rows[-1],
         rows[at] if at >= 0 else None,
         tuple(alarms),
-        passed if passed is not None and passed.until_ms is not None else None,
+        last if is_over else None,
         rows[first_faulty] if is_faulty else None,
-        names[rows["names"][-1]] if is_faulty else "",
+        names[rows["fault"][-1]] if is_faulty else "",
         rows[few[0]] if len(few) else None,
-        misfit,
+        last.run if last is not None and is_misfit else None,
     )
 
 
@@ -300,7 +303,8 @@ def _last(mask: NDArray[np.bool_]) -> int:
 
 
 def _evidence(rows: NDArray[np.void], members: NDArray[np.bool_], run: Run) -> NDArray[np.void]:
-    within = members & (rows["start_ms"] >= run.since_ms)
+    starts = rows["start_ms"]
+    within = members & (starts >= run.since_ms) & (starts < (run.until_ms or starts[-1] + 1))
     named = within & (rows["kind"] > 0)
     row: NDArray[np.void] = rows[_last(named if named.any() else within)]
     return row

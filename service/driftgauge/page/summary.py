@@ -1,8 +1,8 @@
-"""The summary of a window: what the page keeps of a window result, in 96 bytes."""
+"""The summary of a window: what the page keeps of a window result, in 98 bytes."""
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -20,6 +20,7 @@ __all__ = [
     "SEGMENT_DRIFT",
     "SUMMARY",
     "VERDICTS",
+    "Names",
     "Series",
     "read_summary",
 ]
@@ -53,7 +54,8 @@ SUMMARY = np.dtype(
         ("slow_drift", np.float32),
         ("detectable_js", np.float32),
         ("missing", np.uint16),
-        ("names", np.uint16),
+        ("fault", np.uint16),
+        ("segments", np.uint16),
         ("verdict", np.uint8),
         ("kind", np.uint8),
         ("flags", np.uint8),
@@ -64,7 +66,8 @@ SUMMARY = np.dtype(
 
 `slow_drift` is the statistic over its limit, `spread` the larger of both changes, `duplicates` the share, and
 `baseline` the end of the baseline's identity, which tells neighbouring windows of different baselines apart.
-`names` is the number of a text that the history keeps: what is missing, or else which segments drift.
+`fault` and `segments` are numbers of texts that the history keeps: what the window lacks, and which segments
+drift.
 """
 
 
@@ -81,13 +84,22 @@ class Series:
     size_ms: int
 
 
+class Names(NamedTuple):
+    """The names in a result that its summary stands for by numbers.
+
+    Attributes:
+        fault: What the window lacks: partitions, or why its counts are in doubt; empty where nothing is.
+        segments: The segments that drift, as "key = value"; empty where none does.
+    """
+
+    fault: str = ""
+    segments: str = ""
+
+
 def read_summary(
     value: bytes, *, partition: int, offset: int, published_ms: int
-) -> tuple[Series, NDArray[np.void], str]:
-    """Return the series of a result's record, its summary, () of `SUMMARY`, and the text of its names.
-
-    The text names what the window lacks: partitions, or why its counts are in doubt; else the segments that
-    drift; else it is empty.
+) -> tuple[Series, NDArray[np.void], Names]:
+    """Return the series of a result's record, its summary, () of `SUMMARY`, and the names in it.
 
     Args:
         value: The record's value, by the contract of window results, version 1.
@@ -110,15 +122,17 @@ def read_summary(
     return series, row, names
 
 
-def _names(record: dict[str, Any]) -> str:
+def _names(record: dict[str, Any]) -> Names:
+    drifting = [f"{each['key']} = {each['value']}" for each in _drifting(record.get("segments"))]
+    return Names(_fault(record), name_first(drifting, _MAX_NAMED))
+
+
+def _fault(record: dict[str, Any]) -> str:
     if missing := [f"{each['topic']}[{each['partition']}]" for each in record["incomplete"]]:
         return name_first(missing, _MAX_NAMED)
     if record["verdict"] == "incomplete":
         return str(record.get("incomplete_reason") or "").replace("_", " ")
-    if record["events_lost"] is True:
-        return "events lost"
-    drifting = [f"{each['key']} = {each['value']}" for each in _drifting(record.get("segments"))]
-    return name_first(drifting, _MAX_NAMED) if drifting else ""
+    return "events lost" if record["events_lost"] is True else ""
 
 
 def _fields(record: dict[str, Any], partition: int, offset: int, published_ms: int) -> tuple[object, ...]:
@@ -142,6 +156,7 @@ def _fields(record: dict[str, Any], partition: int, offset: int, published_ms: i
         _slow_drift(record["slow_drift"]),
         _number(_within(record["detectable"], "js_divergence")),
         min(len(incomplete) if isinstance(incomplete, list) else 0, 65_535),
+        0,
         0,
         VERDICTS.index(_text(record["verdict"])),
         KINDS.index(kind) if kind in KINDS else 0,

@@ -109,8 +109,8 @@ def build_report(
     run = whole_run(rows, at)
     configured = settings.by_stream.get(series.stream)
     shown = _select_shown(rows, at, run)
-    smallest = None if configured is None else configured.smallest_drift
-    page = stream_page(series, shown, shown=_SHOWN, at_ms=None, smallest=smallest)
+    alarm = None if configured is None else configured.alarm(settings.window_level)
+    page = stream_page(series, shown, shown=_SHOWN, at_ms=None, alarm=alarm)
     assert page is not None  # noqa: S101 - there is the chosen window
     # A report loads nothing, so it shows no pictures.
     shown_as = settings.page.model_copy(update={"thumbnail_url": None})
