@@ -17,7 +17,7 @@ from driftgauge.errors import BrokerError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.results import Results
 from driftgauge.page.site import Site
-from driftgauge.page.summary import SUMMARY, Series, read_summary
+from driftgauge.page.summary import DETECTABLE, SUMMARY, Series, read_summary
 from driftgauge.records.window_record import WindowRecord
 from driftgauge.telemetry.server import HttpServer
 from tests.builders.clocks import HOUR_MS, MONDAY_MS, SECOND_MS
@@ -70,6 +70,8 @@ def record_tree(number: int = 0, verdict: str = "drift", *, size_ms: int = HOUR_
         "start": format_timestamp(start_ms),
         "end": format_timestamp(start_ms + size_ms),
         "verdict": verdict,
+        # Less than the smallest drift worth finding, so that windows are not blind.
+        "detectable": dict(zip(DETECTABLE, (0.008, 0.04, 0.01, 0.08, 0.04), strict=True)),
     }
     if verdict == "insufficient":
         tree |= _NOT_SCORED

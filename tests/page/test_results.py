@@ -46,11 +46,11 @@ def test_summary_has_the_numbers_of_the_record():
         "spread": tree["spread"]["components"]["change"],
         "duplicates": tree["duplicates"]["share"],
         "slow_drift": 2.0,
-        "detectable_js": 0.02,
         "missing": 2,
         "flags": CALIBRATED + EVENTS_LOST + SEGMENT_DRIFT,
     }
     assert {name: row[name] for name in expected} == pytest.approx(expected)
+    assert row["detectable"] == pytest.approx([*tree["detectable"].values()])
     assert (VERDICTS[row["verdict"]], KINDS[row["kind"]]) == ("drift", "shift")
 
 
@@ -153,7 +153,7 @@ def test_history_holds_last_record_of_each_window_by_start(added):
         expected = sorted((number, order) for (each, number), order in last.items() if each == series)
         rows = history.windows(series)
         assert [(int(each["start_ms"]) // HOUR_MS, int(each["count"])) for each in rows] == expected
-        assert history.windows(series, 2).tolist() == rows[-2:].tolist()
+        assert history.windows(series, 2).tobytes() == rows[-2:].tobytes()
         assert history.changes(series) == sum(each == series for each, _ in added)
 
 

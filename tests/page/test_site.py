@@ -225,6 +225,8 @@ def test_broken_topic_is_told_beside_what_was_read(page, results):
     for path in ("/", f"/{STREAM}"):
         shown = read(page, path)
         assert f"cannot be read at the moment. {results.made.error}" in shown.text
+        assert "read until 3 Nov 2025, 00:00:05 UTC" in shown.text
+        assert "badge v-drift" not in page(path)[1].split('aria-label="Window"')[0]
     assert "Over time" in shown.text
     assert "Broker 1 does not answer; check it." in shown.text
 

@@ -8,15 +8,17 @@ import pytest
 from driftgauge.page.advice import next_steps, runbook_of
 from driftgauge.page.status import read_facts, stream_status
 from driftgauge.page.story import tell_cause, tell_concern, tell_since
-from driftgauge.page.summary import Series
+from driftgauge.page.summary import DETECTABLE, Series
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 from tests.builders.page import build_row, build_settings
 
 HOURLY = build_settings([{"name": "s"}]).by_stream["s"]
 NAMES = ("", "embeddings[3]", "camera = dock-2", "counted otherwise")
+BLIND = dict.fromkeys(DETECTABLE, 0.001) | {"novelty": 0.03}
 # Changes of a window, by a letter; capital letters are alarms.
 WINDOWS = {
     "o": ("ok", {"segments": [], "kind": None}),
+    "b": ("ok", {"segments": [], "kind": None, "detectable": BLIND}),
     "W": ("warning", {"segments": []}),
     "D": ("drift", {"segments": []}),
     "L": ("warning", {"segments": [], "kind": None}),
@@ -72,6 +74,9 @@ def status_of(windows, late_ms=0, settings=HOURLY, **options):
         ("ol", "incomplete", [], ["incomplete"], "DriftgaugeWindowsIncomplete"),
         ("ff", "insufficient", [], ["insufficient"], "DriftgaugeSensitivityLow"),
         ("of", "ok", [], [], None),
+        # The smallest share of novel events worth finding is 0.02.
+        ("bb", "insufficient", [], ["insufficient"], "DriftgaugeSensitivityLow"),
+        ("bob", "ok", [], [], None),
         ("offf", "insufficient", [], ["insufficient"], "DriftgaugeSensitivityLow"),
     ],
 )
@@ -152,6 +157,7 @@ def test_stream_without_results_waits():
         ("omm", "1h: embeddings[3] is not read to the end for 2 h"),
         ("oc", "1h: counted under another baseline for 60 min"),
         ("ol", "1h: the counts are in doubt for 60 min"),
+        ("bb", "1h: too few events to see the smallest drift worth finding"),
         ("DDD", "1h: every window differs from the baseline for 3 h"),
     ],
 )

@@ -77,7 +77,7 @@ HOURS = ("00", "01", "02", "03")
             ["ok"] * 4,
             3,
             {"kind": None, "segments": []},
-            ["The last 4 windows of 1h look like the baseline.", "a divergence of 0.0200 or more"],
+            ["The last 4 windows of 1h look like the baseline.", "a divergence of 0.00800 or more"],
             id="ok",
         ),
         pytest.param(["ok"], 0, {}, ["less than what counts as large"], id="small difference"),

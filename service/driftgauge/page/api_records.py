@@ -17,6 +17,7 @@ from driftgauge.page.story import tell_cause
 from driftgauge.page.summary import (
     CALIBRATED,
     COUNTED_TWICE,
+    DETECTABLE,
     EVENTS_LOST,
     KINDS,
     SEGMENT_DRIFT,
@@ -276,7 +277,7 @@ def summary_record(row: NDArray[np.void], size_ms: int) -> SummaryRecord:
         spread_change=_finite(row["spread"]),
         duplicates_share=_finite(row["duplicates"]),
         slow_drift_ratio=_finite(row["slow_drift"]),
-        detectable_js_divergence=_finite(row["detectable_js"]),
+        detectable_js_divergence=_finite(row["detectable"][DETECTABLE.index("js_divergence")]),
         calibrated=bool(flags & CALIBRATED),
         missing_partitions=int(row["missing"]),
         events_lost=bool(flags & EVENTS_LOST),

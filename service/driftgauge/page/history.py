@@ -73,11 +73,13 @@ class WindowHistory:
     """The newest windows by series; one thread adds, and others read.
 
     Attributes:
+        published_ms: When the last of all results was published, ms; 0 where that is unknown.
         names: The texts that the fields `fault` and `segments` of the rows stand for; the first is empty.
     """
 
     def __init__(self, max_windows: int) -> None:
         """Keep at most `max_windows` of all series together; the longest series loses its oldest first."""
+        self.published_ms = 0
         self.names = [""]
         self._numbers = {"": 0}
         self._max_windows = max_windows
@@ -94,6 +96,7 @@ class WindowHistory:
             Whether a window of the series was ever replaced by a result that is no later revision.
         """
         with self._lock:
+            self.published_ms = max(self.published_ms, int(row["published_ms"]))
             for field, text in zip(Names._fields, names, strict=True):
                 if text not in self._numbers and len(self.names) < _MAX_NAMES:
                     self._numbers[text] = len(self.names)

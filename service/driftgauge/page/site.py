@@ -203,6 +203,7 @@ class Site:
         return {
             "topic": source.topic,
             "problem": source.error,
+            "read_ms": self._results.history.published_ms,
             "has_caught_up": source.has_caught_up,
             "dead_letters": self._dead_letters,
         }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from driftgauge.config.stream import StreamSettings
 from driftgauge.core.durations import format_duration
-from driftgauge.page.summary import EVENTS_LOST, KINDS, SEGMENT_DRIFT, VERDICTS, Series
+from driftgauge.page.summary import DETECTABLE, EVENTS_LOST, KINDS, SEGMENT_DRIFT, VERDICTS, Series
 
 __all__ = [
     "ALARMS",
@@ -56,6 +56,7 @@ _INCOMPLETE, _INSUFFICIENT = VERDICTS.index("incomplete"), VERDICTS.index("insuf
 _OTHERWISE = "counted otherwise"
 # A single alarm at the start says little; a baseline that fits has windows that are well.
 _MISFIT_WINDOWS = 3
+_DAY_MS = 86_400_000
 # How long a stream that the configuration does not name may be quiet after two of its windows, ms.
 _UNKNOWN_MS = 900_000
 
@@ -132,6 +133,8 @@ class SizeFacts:
         fault: The partitions that the newest window lacks, or why it is incomplete.
         quiet: The first window with too few events since the last conclusion; None without any.
         misfit: The run of alarms, where no window was ever well by the baseline; None otherwise.
+        detectable: (5,) float32, the least drift of each kind of `DETECTABLE` that a window of the last day
+            finds; infinite where none finds any.
     """
 
     series: Series
@@ -143,6 +146,7 @@ class SizeFacts:
     fault: str
     quiet: NDArray[np.void] | None
     misfit: Run | None
+    detectable: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +287,7 @@ def read_facts(series: Series, rows: NDArray[np.void], names: Sequence[str]) -> 
     is_misfit = not is_over and bool((alarming | ~conclusive)[same_baseline].all())
     first_faulty = _last(~_is_faulty(rows)) + 1
     is_faulty = first_faulty < len(rows)
+    is_recent = conclusive & (rows["start_ms"] > rows["start_ms"][-1] - max(_DAY_MS, series.size_ms))
     few = at + 1 + np.flatnonzero(numbers[at + 1 :] == _INSUFFICIENT)
     return SizeFacts(
         series,
@@ -294,6 +299,7 @@ def read_facts(series: Series, rows: NDArray[np.void], names: Sequence[str]) -> 
         names[rows["fault"][-1]] if is_faulty else "",
         rows[few[0]] if len(few) else None,
         last.run if last is not None and is_misfit else None,
+        np.nan_to_num(rows["detectable"][is_recent], nan=np.inf).min(axis=0, initial=np.inf),
     )
 
 
@@ -372,9 +378,17 @@ def _size_status(
         found.append(Concern("misfit", size, facts.misfit.since_ms))
     if facts.quiet is not None and is_old:
         found.append(Concern("insufficient", size, int(facts.quiet["start_ms"])))
+    elif facts.concluded is not None and settings is not None and _is_blind(facts, settings):
+        found.append(Concern("insufficient", size, None, "the smallest drift worth finding"))
     states = [*(alarm.state for alarm in facts.alarms), *(each.name for each in found)]
     state = min(states, key=URGENCY.index, default="ok")
     return SizeStatus(facts, size, state, is_old or is_cut_off, tuple(found))
+
+
+def _is_blind(facts: SizeFacts, settings: StreamSettings) -> bool:
+    """Return whether no window of a day could show the smallest drift worth finding, of some kind."""
+    smallest = [getattr(settings.smallest_drift, name) for name in DETECTABLE]
+    return bool((facts.detectable > np.array(smallest)).any())
 
 
 def _weakness(alarm: Alarm) -> tuple[bool, float]:

@@ -79,7 +79,7 @@ def tell_fault(concern: Concern) -> str:
         "incomplete": detail or "the counts are in doubt",
         "silent": "no new window",
         "behind": "windows come long after their end",
-        "insufficient": "too few events to see anything",
+        "insufficient": f"too few events to see {detail or 'anything'}",
         "waiting": "no window yet",
     }[concern.name]
 

@@ -1,4 +1,4 @@
-"""The summary of a window: what the page keeps of a window result, in 98 bytes."""
+"""The summary of a window: what the page keeps of a window result, in 114 bytes."""
 
 import math
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from driftgauge.page.words import name_first
 __all__ = [
     "CALIBRATED",
     "COUNTED_TWICE",
+    "DETECTABLE",
     "EVENTS_LOST",
     "KINDS",
     "SEGMENT_DRIFT",
@@ -36,6 +37,9 @@ CALIBRATED, EVENTS_LOST, COUNTED_TWICE, SEGMENT_DRIFT = 1, 2, 4, 8
 
 _MAX_NAMED = 3
 
+DETECTABLE = ("js_divergence", "mean_shift", "novelty", "spread", "duplicates")
+"""The sizes in the field `detectable`, which have the names of the smallest drift worth finding."""
+
 SUMMARY = np.dtype(
     [
         ("start_ms", np.int64),
@@ -52,7 +56,7 @@ SUMMARY = np.dtype(
         ("spread", np.float32),
         ("duplicates", np.float32),
         ("slow_drift", np.float32),
-        ("detectable_js", np.float32),
+        ("detectable", np.float32, (len(DETECTABLE),)),
         ("missing", np.uint16),
         ("fault", np.uint16),
         ("segments", np.uint16),
@@ -64,10 +68,10 @@ SUMMARY = np.dtype(
 )
 """The fields of a summary; a number that the result lacks is NaN.
 
-`slow_drift` is the statistic over its limit, `spread` the larger of both changes, `duplicates` the share, and
-`baseline` the end of the baseline's identity, which tells neighbouring windows of different baselines apart.
-`fault` and `segments` are numbers of texts that the history keeps: what the window lacks, and which segments
-drift.
+`detectable` are the sizes of `DETECTABLE`; NaN where no drift of the kind is found. `slow_drift` is the
+statistic over its limit, `spread` the larger of both changes, `duplicates` the share, and `baseline` the end
+of the baseline's identity, which tells neighbouring windows of different baselines apart. `fault` and
+`segments` are numbers of texts that the history keeps: what the window lacks, and which segments drift.
 """
 
 
@@ -154,7 +158,7 @@ def _fields(record: dict[str, Any], partition: int, offset: int, published_ms: i
         _spread(record.get("spread")),
         _number(_within(record.get("duplicates"), "share")),
         _slow_drift(record["slow_drift"]),
-        _number(_within(record["detectable"], "js_divergence")),
+        [_number(_within(record["detectable"], name)) for name in DETECTABLE],
         min(len(incomplete) if isinstance(incomplete, list) else 0, 65_535),
         0,
         0,
