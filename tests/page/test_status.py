@@ -131,7 +131,9 @@ def test_windows_published_long_after_their_end_are_behind():
     status = stream_status(
         "s", [replace(facts, newest=late, concluded=late)], HOURLY, int(late["published_ms"])
     )
-    assert (status.state, [each.name for each in status.concerns]) == ("behind", ["behind"])
+    (concern,) = status.concerns
+    assert (status.state, concern.name) == ("behind", "behind")
+    assert tell_concern(concern, int(late["published_ms"])) == "1h: behind by 30 days"
 
 
 def test_longer_windows_that_are_well_cover_a_night_of_shorter_ones():

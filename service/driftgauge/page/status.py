@@ -378,7 +378,12 @@ def _size_status(
         found.append(Concern("misfit", size, facts.misfit.since_ms))
     if facts.quiet is not None and is_old:
         found.append(Concern("insufficient", size, int(facts.quiet["start_ms"])))
-    elif facts.concluded is not None and settings is not None and _is_blind(facts, settings):
+    elif (
+        facts.concluded is not None
+        and not facts.alarms
+        and settings is not None
+        and _is_blind(facts, settings)
+    ):
         found.append(Concern("insufficient", size, None, "the smallest drift worth finding"))
     states = [*(alarm.state for alarm in facts.alarms), *(each.name for each in found)]
     state = min(states, key=URGENCY.index, default="ok")

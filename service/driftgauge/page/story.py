@@ -86,6 +86,8 @@ def tell_fault(concern: Concern) -> str:
 
 def tell_concern(concern: Concern, now_ms: int) -> str:
     """Return a fault of the data with its size and age, such as "1h: no new window for 3 days"."""
+    if concern.name == "behind" and concern.since_ms is not None:
+        return f"{concern.size}: behind by {round_duration(now_ms - concern.since_ms)}"
     return f"{concern.size}: {tell_fault(concern)}{tell_age(concern.since_ms, now_ms)}"
 
 
