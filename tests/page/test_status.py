@@ -1,17 +1,19 @@
 """The status of a stream: its alarm, its last conclusion, the health of its data, and what is never green."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from driftgauge.page.advice import next_steps, runbook_of
-from driftgauge.page.status import read_facts, stream_status
+from driftgauge.page.advice import next_steps, runbook_for, runbook_of
+from driftgauge.page.status import URGENCY, read_facts, stream_status
 from driftgauge.page.story import tell_cause, tell_concern, tell_since
 from driftgauge.page.summary import DETECTABLE, Series
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 from tests.builders.page import build_row, build_settings
 
+RUNBOOKS = Path(__file__).parents[2] / "deploy/runbooks"
 HOURLY = build_settings([{"name": "s"}]).by_stream["s"]
 NAMES = ("", "embeddings[3]", "camera = dock-2", "counted otherwise")
 BLIND = dict.fromkeys(DETECTABLE, 0.001) | {"novelty": 0.03}
@@ -143,6 +145,12 @@ def test_longer_windows_that_are_well_cover_a_night_of_shorter_ones():
     assert (status.state, status.is_old) == ("ok", False)
     (concern,) = status.concerns
     assert tell_concern(concern, MONDAY_MS + 2 * DAY_MS) == "1h: too few events to see anything for 8 h"
+
+
+@pytest.mark.parametrize("state", URGENCY)
+def test_every_state_but_ok_has_a_runbook(state):
+    name = runbook_for(state, None)
+    assert name is None if state == "ok" else (RUNBOOKS / f"{name}.md").exists()
 
 
 def test_stream_without_results_waits():
