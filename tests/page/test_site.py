@@ -220,6 +220,13 @@ def test_comparison_with_a_deleted_result_says_why_it_is_empty(page, results, at
     assert chosen["value"] == f"2025-11-03T{compare}:00:00Z"
 
 
+def test_windows_of_different_baselines_are_not_compared(page, results):
+    results.publish(6, baseline="sha256:00")
+    shown = read(page, f"/{STREAM}&compare=2025-11-03T01:00:00Z")
+    assert "The two windows have different baselines." in shown.text
+    assert "Difference" not in shown.text
+
+
 def test_broken_topic_is_told_beside_what_was_read(page, results):
     results.made.error = "broker 1 does not answer; check it"
     for path in ("/", f"/{STREAM}"):

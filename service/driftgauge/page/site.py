@@ -22,7 +22,7 @@ from driftgauge.page.queries import MissingWindowError, WindowQuery, read_last, 
 from driftgauge.page.rendering import STATIC_TYPES, render, static_file
 from driftgauge.page.results import Results
 from driftgauge.page.status import URGENCY, Run, whole_run
-from driftgauge.page.stream_page import MAX_SHOWN, WindowDetail, compare, detail, stream_page
+from driftgauge.page.stream_page import MAX_SHOWN, ComparedRow, WindowDetail, compare, detail, stream_page
 from driftgauge.page.summary import VERDICTS
 from driftgauge.page.words import COUNTED_WORDS, as_sentence
 from driftgauge.streams import EVENTS_PER_CLUSTER
@@ -152,6 +152,10 @@ class Site:
         whole, missing = self._detail(query, start_ms, page.run if opened_ms == start_ms else None)
         other_ms = None if query.compare_ms == start_ms else query.compare_ms
         other, other_missing = (None, "") if other_ms is None else self._detail(query, other_ms)
+        compared: tuple[ComparedRow, ...] = ()
+        if whole is not None and other is not None:
+            compared = compare(whole, other)
+            other_missing = "" if compared else "The two windows have different baselines."
         return render(
             "stream.html",
             **self._common(),
@@ -166,7 +170,7 @@ class Site:
             other_ms=other_ms,
             other=other,
             other_missing=other_missing,
-            compared=compare(whole, other) if whole is not None and other is not None else (),
+            compared=compared,
             comparable=[
                 (name, _links(query, page.shown, at_ms)(query.at_ms))
                 for name, at_ms in _comparable(query, start_ms)

@@ -211,12 +211,13 @@ def detail(
 
 
 def compare(first: WindowDetail, other: WindowDetail) -> tuple[ComparedRow, ...]:
-    """Return the clusters of two windows against one baseline, those that differ most first."""
+    """Return the clusters of two windows, those that differ most first; none if the baselines differ."""
+    if first.record.baseline != other.record.baseline:
+        return ()
     others = {row.cluster.id: row for row in other.clusters}
     rows = [
         ComparedRow(row, others[row.cluster.id].cluster.share, others[row.cluster.id].now)
         for row in first.clusters
-        if row.cluster.id in others
     ]
     return tuple(sorted(rows, key=lambda each: -abs(each.share - each.row.cluster.share)))
 
