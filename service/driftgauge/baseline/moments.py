@@ -25,7 +25,6 @@ __all__ = [
     "by_windows",
     "measure",
     "moments",
-    "project",
     "report_spreads",
     "shrink",
     "squared_distances",
@@ -186,17 +185,6 @@ def squared_distances(
         scaled = left / reference.residual if reference.residual > 0 else np.zeros(len(block))
         measured.append(np.stack([(np.square(along) / reference.variances).mean(axis=1), scaled], axis=1))
     return np.concatenate(measured)
-
-
-def project(vectors: NDArray[np.float32], rows: NDArray[np.intp], reference: Moments) -> NDArray[np.float64]:
-    """Return the coordinates of m rows along the r components, (m, r) float64, as the service measures them.
-
-    They are relative to the mean, in the embedding's units.
-    """
-    projection = reference.projection
-    measured = [projection.measure(vectors[block])[0] for block in blocks(rows)]
-    coordinates: NDArray[np.float64] = np.concatenate(measured) * np.float64(projection.step)
-    return coordinates
 
 
 def measure(

@@ -92,9 +92,9 @@ def _environment() -> Environment:
         "symbols": _SYMBOLS,
         "verdicts": VERDICTS,
         "verdict_words": VERDICT_WORDS,
+        "registry": registry,
         "state_words": STATE_WORDS,
         "runbooks": RUNBOOKS,
-        "registry": registry,
     }
     return environment
 

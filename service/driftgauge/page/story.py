@@ -3,10 +3,10 @@
 import numpy as np
 
 from driftgauge.core.durations import format_duration, round_duration
-from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.duplicates import DUPLICATES
 from driftgauge.core.statistics.novelty import NOVELTY, main_cluster
+from driftgauge.core.statistics.registry import find_kind
 from driftgauge.page.status import ALARMS, Alarm, Concern, Run, StreamStatus, is_slow
 from driftgauge.page.summary import kind_of
 from driftgauge.page.words import (
@@ -61,7 +61,7 @@ def tell_kind(alarm: Alarm) -> str:
     """Return the kind of drift of an alarm in words, without a full stop."""
     row = alarm.evidence
     if (kind := kind_of(row)) is not None:
-        return f"{kind.capitalize()}: {registry.find_kind(kind).sentence}"
+        return f"{kind.capitalize()}: {find_kind(kind).sentence}"
     if is_slow(row):
         return (
             "No single window stands out, but together they do: "
@@ -216,7 +216,7 @@ def _what(record: WindowRecord) -> list[str]:
     if record.kind is None or record.evidence is None or record.findings is None:
         return []
     share = format_percent(record.evidence.get(record.kind))
-    words = registry.find_kind(record.kind).sentence
+    words = find_kind(record.kind).sentence
     if record.kind == NOVELTY.kind.name:
         beyond = format_percent(record.findings[NOVELTY.name].value)
         words = f"{beyond} of the events, beyond the expected ones, lie where the baseline has none"
