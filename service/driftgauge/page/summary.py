@@ -1,4 +1,4 @@
-"""The summary of a window: what the page keeps of a window result, in 114 bytes."""
+"""The summary of a window: what the page keeps of a window result, in 146 bytes."""
 
 import math
 from dataclasses import dataclass
@@ -55,6 +55,8 @@ SUMMARY = np.dtype(
         ("noise_floor", np.float64),
         ("p_value", np.float64),
         *((each.name, np.float32) for each in CHARTED),
+        ("excess", np.float32, (len(CHARTED),)),
+        ("p_values", np.float32, (len(CHARTED),)),
         ("slow_drift", np.float32),
         ("detectable", np.float32, (len(DETECTABLE),)),
         ("missing", np.uint16),
@@ -68,11 +70,11 @@ SUMMARY = np.dtype(
 )
 """The fields of a summary; a number that the result lacks is NaN.
 
-`detectable` are the least drifts that a window finds, by `DETECTABLE`: infinite where it finds none, NaN
-where it is not tested. `slow_drift` is the statistic over its limit, `kind` the number of a statistic from 1,
-or 0, and `baseline` the end of the baseline's identity, which tells neighbouring windows of different
-baselines apart. `fault` and `segments` are numbers of texts that the history keeps: what the window lacks,
-and which segments drift.
+`excess` and `p_values` are those of the findings, by `CHARTED`. `detectable` are the least drifts that a
+window finds, by `DETECTABLE`: infinite where it finds none, NaN where it is not tested. `slow_drift` is the
+statistic over its limit, `kind` the number of a statistic from 1, or 0, and `baseline` the end of the
+baseline's identity, which tells neighbouring windows of different baselines apart. `fault` and `segments` are
+numbers of texts that the history keeps: what the window lacks, and which segments drift.
 """
 
 
@@ -153,7 +155,9 @@ def _fields(record: dict[str, Any], partition: int, offset: int, published_ms: i
         _number(record["js_divergence"]),
         _number(record["noise_floor"]),
         _number(record["p_value"]),
-        *(_number(_within(_within(record.get("findings"), each.name), "value")) for each in CHARTED),
+        *_of_findings(record, "value"),
+        _of_findings(record, "excess"),
+        _of_findings(record, "p_value"),
         _slow_drift(record["slow_drift"]),
         [_least(record["detectable"], name) for name in DETECTABLE],
         min(len(incomplete) if isinstance(incomplete, list) else 0, 65_535),
@@ -215,6 +219,10 @@ def _drifting(segments: object) -> list[dict[str, Any]]:
 
 def _within(value: object, name: str) -> object:
     return value.get(name) if isinstance(value, dict) else None
+
+
+def _of_findings(record: dict[str, Any], name: str) -> list[float]:
+    return [_number(_within(_within(record.get("findings"), each.name), name)) for each in CHARTED]
 
 
 def _least(detectable: object, name: str) -> float:
