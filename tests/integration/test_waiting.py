@@ -186,4 +186,4 @@ def test_frozen_interpreter_ends_the_process(tmp_path: Path, bootstrap: str) -> 
     case = Case(tmp_path, bootstrap)
     with case.serve(program=("-c", FROZEN)) as service:
         assert service.wait_for_exit(within_s=PATIENCE_S) == 1
-        assert "line 5 in <lambda>" in service.log_tail(), "the stacks of all threads"
+        assert "line 5 in <lambda>" in service.log_text, "the stacks of all threads"
