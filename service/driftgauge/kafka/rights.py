@@ -1,7 +1,7 @@
 """The errors for rights that the cluster denies, with the right that is missing."""
 
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, MutableSequence, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -13,6 +13,7 @@ from driftgauge.kafka.client import REQUEST_TIMEOUT_S
 __all__ = [
     "LOGIN_REFUSED",
     "TopicRight",
+    "connection",
     "connection_refused",
     "missing_right",
     "missing_topic_rights",
@@ -95,3 +96,27 @@ def connection_refused(errors: Sequence[KafkaError]) -> BrokerError | None:
         )
         return BrokerError(message, reason=error.name())
     return None
+
+
+@contextmanager
+def connection(admin: AdminClient, errors: MutableSequence[KafkaError]) -> Iterator[None]:
+    """Replace the error that no broker answers by the reason, if the client's connections say one.
+
+    Args:
+        admin: The client that asks.
+        errors: Where the client's `on_error` appends; earlier errors are dropped.
+
+    Raises:
+        BrokerError: As within, or the reason.
+    """
+    admin.poll(0)
+    errors.clear()
+    try:
+        yield
+    except BrokerError as error:
+        # An error of the client itself says that no broker answers, and those of its connections say why.
+        admin.poll(0)
+        refusal = connection_refused(errors) if error.reason.startswith("_") else None
+        if refusal is None:
+            raise
+        raise refusal from error
