@@ -94,6 +94,10 @@ class Provenance:
 
 _UNKNOWN = Provenance()
 
+# The rows to fit on; the reference rows; of these the windows, where the split is by windows; and the groups,
+# where it is by groups.
+_Split = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp] | None, NDArray[np.intp] | None]
+
 
 def _log_progress(line: str) -> None:
     _log.log(
@@ -141,8 +145,8 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
     _check_lengths(len(vectors), provenance)
     kept, left_out = screen(vectors, metric, provenance.event_ids, progress, keep_all=keep_all)
     traffic = provenance.traffic
-    fit_rows, reference_rows, numbers, groups = _split(
-        kept, provenance, clusters, min(int(len(vectors) * FIT_SHARE), MAX_FIT), seed, progress
+    fit_rows, reference_rows, numbers, groups = _keep(
+        kept, _split(len(vectors), provenance, clusters, seed, progress)
     )
     members = tuple(member.of(reference_rows) for member in provenance.members)
     members = check_members(members, clusters, min(MAX_COMPONENTS, vectors.shape[1]), progress)
@@ -314,22 +318,9 @@ def _check_lengths(count: int, provenance: Provenance) -> None:
             raise BaselineError(message)
 
 
-def _split(
-    kept: NDArray[np.bool_],
-    provenance: Provenance,
-    clusters: int,
-    target: int,
-    seed: int,
-    progress: Callable[[str], None],
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp] | None, NDArray[np.intp] | None]:
-    """Split the rows as `_split_all` does, and keep those that are kept, (n,).
-
-    Returns:
-        As `_split_all`; the groups are numbered from 0 without gaps.
-    """
-    fit_rows, reference_rows, numbers, groups = _split_all(
-        len(kept), provenance, clusters, target, seed, progress
-    )
+def _keep(kept: NDArray[np.bool_], split: _Split) -> _Split:
+    """Return the rows of a split that are kept, (n,); the groups are numbered from 0 without gaps."""
+    fit_rows, reference_rows, numbers, groups = split
     is_kept = kept[reference_rows]
     return (
         fit_rows[kept[fit_rows]],
@@ -339,21 +330,16 @@ def _split(
     )
 
 
-def _split_all(
+def _split(
     count: int,
     provenance: Provenance,
     clusters: int,
-    target: int,
     seed: int,
     progress: Callable[[str], None],
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp] | None, NDArray[np.intp] | None]:
-    """Split the rows by whole windows, by whole groups where windows are too few, else at random.
-
-    Returns:
-        The rows to fit on; the reference rows; of these the windows, where the split is by windows; and the
-        groups, where it is by groups.
-    """
+) -> _Split:
+    """Split the rows by whole windows, by whole groups where windows are too few, else at random."""
     traffic, groups = provenance.traffic, provenance.groups
+    target = min(int(count * FIT_SHARE), MAX_FIT)
     by_windows = None if traffic is None else split_whole(traffic.numbers, target, seed)
     if traffic is not None and by_windows is not None:
         numbers = traffic.numbers[by_windows[1]]

@@ -13,6 +13,7 @@ from driftgauge.kafka.client import REQUEST_TIMEOUT_S
 __all__ = [
     "LOGIN_REFUSED",
     "TopicRight",
+    "cannot_connect",
     "connection",
     "connection_refused",
     "missing_right",
@@ -89,13 +90,16 @@ def connection_refused(errors: Sequence[KafkaError]) -> BrokerError | None:
     """
     errors = [error for error in errors if error.code() != KafkaError._ALL_BROKERS_DOWN]
     refusals = [error for error in errors if error.code() != KafkaError._TRANSPORT]
-    for error in (refusals or errors)[-1:]:
-        message = (
-            f"this client cannot connect to the Kafka cluster ({error.str()}); check "
-            "bootstrap.servers, sasl.* and ssl.* under kafka"
-        )
-        return BrokerError(message, reason=error.name())
-    return None
+    return next((cannot_connect(error) for error in reversed(refusals or errors)), None)
+
+
+def cannot_connect(error: KafkaError) -> BrokerError:
+    """Return the error to raise where this error of a client's connections keeps it from the cluster."""
+    message = (
+        f"this client cannot connect to the Kafka cluster ({error.str()}); check "
+        "bootstrap.servers, sasl.* and ssl.* under kafka"
+    )
+    return BrokerError(message, reason=error.name())
 
 
 @contextmanager

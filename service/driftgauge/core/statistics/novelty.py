@@ -17,7 +17,7 @@ from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.combination import combine
 from driftgauge.core.statistics.halving import halve
-from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.overdispersion import Overdispersion, variations_of
 from driftgauge.core.statistics.statistic import Kind, Number, Statistic
 from driftgauge.core.statistics.student import student_p_value, student_quantile
 from driftgauge.core.statistics.target_power import POWER
@@ -254,10 +254,8 @@ class _Null:
             counts = segment.counts.sum(keepdims=True)
             shares = (segment.arrays[_SEGMENT_OUTLIERS] + 0.5) / (counts + 1)
         self._groups = len(counts)
-        variation, windows = 1.0, math.inf
-        if overdispersion is not None:
-            ((variation,), windows) = overdispersion.of(NOVELTY.name, 1), overdispersion.windows
-        self._null = NoveltyNull(counts, shares, float(variation), windows)
+        (variation,), windows = variations_of(overdispersion, NOVELTY.name, 1)
+        self._null = NoveltyNull(counts, shares, variation, windows)
 
     def test(self, tally: Tally) -> Novelty:
         return self._null.test(*self._grouped(tally))

@@ -16,7 +16,7 @@ from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.gamma import gamma_quantile, gamma_tail
 from driftgauge.core.statistics.halving import halve
 from driftgauge.core.statistics.novelty import CLUSTER_OUTLIERS
-from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.overdispersion import Overdispersion, variations_of
 from driftgauge.core.statistics.statistic import ArrayLayout, FittingSample, Kind, Number, Statistic
 from driftgauge.core.statistics.student import student_p_value, student_quantile
 from driftgauge.core.statistics.target_power import POWER
@@ -289,9 +289,7 @@ class _Null:
         overdispersion: Overdispersion | None,
     ) -> None:
         moments = (reference if segment is None else segment).arrays[SPREAD_MOMENTS]
-        variations, windows = [1.0] * SPREADS, math.inf
-        if overdispersion is not None:
-            variations, windows = overdispersion.of(SPREAD.name, SPREADS).tolist(), overdispersion.windows
+        variations, windows = variations_of(overdispersion, SPREAD.name, SPREADS)
         # In units of the vectors that the components were fitted on; a segment's are a part of these.
         fitted_mean = 1.0 if segment is None else None
         self._nulls = tuple(
