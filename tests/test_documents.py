@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 MAX_LINES = 200
 MAX_COLUMNS = 120
 # The folders with documents; other folders are installed or generated.
-FOLDERS = ("deploy", "schemas", "service", "tests")
+FOLDERS = (".github", "deploy", "schemas", "service", "tests")
 DOCUMENTS = sorted(
     [
         *ROOT.glob("*.md"),
