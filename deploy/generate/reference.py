@@ -58,7 +58,16 @@ _COMMANDS = """\
 - A record that the service would refuse is left out. The first five are named by file and line, row or
   `topic[partition]@offset`, then all are counted by reason. The exit status stays 0.
 - `eval "$(_DRIFTGAUGE_COMPLETE=bash_source driftgauge)"` completes commands, options and choices in bash.
-  For zsh and fish write `zsh_source` and `fish_source`."""
+  For zsh and fish write `zsh_source` and `fish_source`.
+
+Some commands need more packages, which `pip install 'driftgauge[EXTRA]'` brings:
+
+| extra | for |
+| --- | --- |
+| `registry` | the encodings `avro`, `protobuf` and `inference` |
+| `parquet` | `baseline fit` and `publish` on Parquet and Arrow files |
+| `simdjson` | JSON arrays of numbers in about half of the decoding time |
+| `pictures` | the pictures of `backtest`, `report` and the demo |"""
 
 _METRICS = """\
 The metrics are on `/metrics`, port 9464 by default. The health endpoints `/livez` and `/readyz` are on port
@@ -222,15 +231,20 @@ def _metrics() -> Iterator[str]:
 def _alerts() -> Iterator[str]:
     for group in alerts.groups():
         rows = []
-        for name, rules in groupby(group["rules"], lambda rule: rule["alert"]):
+        for (name, reason), rules in groupby(group["rules"], _named):
             same = list(rules)
             severities = ", ".join(
                 f"{'of the stream' if '{{' in rule['labels']['severity'] else rule['labels']['severity']}"
                 f" {'after ' + rule['for'] if 'for' in rule else 'at once'}"
                 for rule in same
             )
-            rows.append((f"[`{name}`]({_RUNBOOKS}/{name}.md)", severities, same[0]["annotations"]["summary"]))
-        yield f"## {group['name']}\n\n{_table(('alert', 'severity', 'meaning'), rows)}"
+            alert = f"[`{name}`]({_RUNBOOKS}/{name}.md)"
+            rows.append((alert, reason, severities, same[0]["annotations"]["summary"]))
+        yield f"## {group['name']}\n\n{_table(('alert', 'reason', 'severity', 'meaning'), rows)}"
+
+
+def _named(rule: Mapping[str, Any]) -> tuple[str, str]:
+    return rule["alert"], rule["labels"].get("reason", "")
 
 
 def _statistics() -> Iterator[str]:
@@ -243,6 +257,6 @@ def _statistics() -> Iterator[str]:
             "weight of its tests": ", ".join(f"{weight:.3g}" for weight in each.weights),
             "segments": "tested too" if each.in_segments else "not tested",
             "drift in a single window": "possible" if each.decides_alone else "not by this statistic",
-            "metrics": ", ".join(f"`driftgauge_window_{number.name}`" for number in each.numbers),
+            "numbers in a result": ", ".join(f"`{number.name}`" for number in each.numbers),
         }
         yield f"## {each.title}\n\n{_table((f'`{each.name}`', ''), list(facts.items()))}"

@@ -159,7 +159,8 @@ class Settings(BaseSettings, Section):
             windows. It is part of the internal topics' names.
         topics: The topics read and written.
         schema_registry: The properties of confluent-kafka's `SchemaRegistryClient`, required for Avro and
-            Protobuf: `url`, `basic.auth.user.info`, `bearer.auth.…`, `ssl.…`, `proxy`, `timeout` in seconds.
+            Protobuf: `url`, `basic.auth.user.info`, `bearer.auth.…`, `ssl.…`, `proxy`, `timeout` in
+            seconds (5).
         inputs: By topic, how the records of an events topic are read that are not in the service's contract.
         streams: The streams watched, each name and each pattern once.
         http: Where and to whom metrics, the page and health are served.

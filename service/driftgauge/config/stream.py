@@ -74,6 +74,7 @@ class StreamLabels(Section):
         owner: Who is responsible for the stream, such as a mail address.
         team: The owner's team.
         severity: The severity of the alert on drift: critical (a page), warning (a ticket), info (no notice).
+            Other alerts on the stream's drift are at most a warning.
     """
 
     owner: LabelValue | None = None
@@ -131,21 +132,25 @@ class StreamSettings(Section):
             characters.
         most: How many streams that match a replica counts. They share the alarm budget as if so many came.
         baselines: The baseline schedule, oldest first.
-        windows: The window sizes, such as `[1h, 1d]`, aligned to the epoch in UTC.
+        windows: The window sizes, such as `[1h, 1d]`, aligned to the epoch in UTC. A change may leave the
+            windows under way incomplete.
         allowed_disorder: How far an event may be behind the newest event of its partition.
         allowed_lateness: How long a closed window is still revised.
         idle_timeout: The silence after which a partition may count as idle, at least 5s.
         incomplete_after: How long a window that one partition has passed waits for the partitions behind.
         give_up_after: How long a partition may stand still before windows are judged in full without it; not
             shorter than `incomplete_after`.
-        min_events: A window with fewer events is not scored; by default 5 events a cluster.
+        min_events: A window with fewer events is not scored; by default 5 events a cluster. With fewer than
+            half an event a cluster, p-values mean little.
         smallest_drift: The smallest drift worth finding.
         warm_up: A time of live traffic that you declare clean, of 20 windows or more. By default the
             overdispersion is the baseline's.
-        segments: The segment keys that are also judged apart, of those that the baselines were fitted with.
+        segments: The segment keys that are also judged apart, of those that the baselines were fitted with. A
+            change leaves the windows under way incomplete.
         labels: The labels of the stream's alerts.
         overdue_after: How long after a window closed the next one is overdue. By default two windows,
-            `allowed_disorder`, and the longer of `idle_timeout` and `incomplete_after`.
+            `allowed_disorder`, and the longer of `idle_timeout` and `incomplete_after`. Set it longer for a
+            stream that pauses at night.
     """
 
     LONG_FORM = "baselines"
