@@ -194,9 +194,9 @@ PLANTED_SPLITS = 8
 class Scored:
     """A baseline fitted on some vectors, and the scores of windows against it."""
 
-    def __init__(self, vectors: NDArray[np.float32], seed: int) -> None:
+    def __init__(self, vectors: NDArray[np.float32], seed: int, clusters: int = CLUSTERS) -> None:
         fitted = fit_baseline(
-            vectors, stream="bench", clusters=CLUSTERS, seed=seed, created_ms=0, progress=lambda _: None
+            vectors, stream="bench", clusters=clusters, seed=seed, created_ms=0, progress=lambda _: None
         )
         self.reference = to_reference(fitted)
         self.spec = spec(self.reference, HOUR_MS)
@@ -209,7 +209,8 @@ class Scored:
         centroids = self.reference.centroids
         population = Population(vectors, centroids.assign(vectors), centroids)
         tallies = population.tallies(self.reference)
-        found = [self._scorer.score(Tally(tallies[rows].sum(axis=0), CLUSTERS)) for rows in windows]
+        clusters = centroids.clusters
+        found = [self._scorer.score(Tally(tallies[rows].sum(axis=0), clusters)) for rows in windows]
         return [score for score in found if score is not None]
 
 
