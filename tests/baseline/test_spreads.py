@@ -5,24 +5,44 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftgauge.api import score_vectors
 from driftgauge.baseline.fitting import split_indices
-from driftgauge.baseline.moments import (
-    beyond_others,
-    from_array,
-    measure_spreads,
-    moments,
-    moments_of,
-    spreads_of,
-    to_array,
-)
+from driftgauge.baseline.moments import Moments, beyond_others, measure, moments
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
-from driftgauge.core.statistics.spread import SpreadMoments
+from driftgauge.core.statistics.spread import (
+    SPREAD,
+    SPREAD_MOMENTS,
+    SpreadMoments,
+    read_moments,
+    write_moments,
+)
+from driftgauge.core.statistics.statistic import FittingSample
 from tests.builders.baselines import fit
+
+LARGE = np.full(3, 99.0, np.float32)
 
 
 def drawn(count: int, dimension: int) -> np.ndarray:
     return np.random.default_rng(dimension).normal(size=(count, dimension)).astype(np.float32)
+
+
+def measured(
+    vectors: np.ndarray, rows: np.ndarray, reference: Moments, radii: np.ndarray = LARGE
+) -> dict[str, np.ndarray]:
+    """What is counted of some rows, against the first vectors as centroids."""
+    return measure(
+        vectors, rows, reference, Centroids(vectors[: len(radii)], DistanceMetric.EUCLIDEAN), radii
+    )
+
+
+def spreads_of(vectors: np.ndarray, rows: np.ndarray, reference: Moments) -> np.ndarray:
+    assert SPREAD.columns is not None
+    return SPREAD.columns(measured(vectors, rows, reference))
+
+
+def moments_of(found: dict[str, np.ndarray]) -> np.ndarray:
+    return SPREAD.fit(FittingSample(found, {}, np.zeros(0, np.bool_)))[SPREAD_MOMENTS]
 
 
 def test_spreads_are_mean_squares_of_rows() -> None:
@@ -45,30 +65,25 @@ def test_moments_are_those_of_given_rows() -> None:
     vectors, rows = drawn(600, 40), np.arange(300, 600)
     reference = moments(vectors, np.arange(300))
     centroids = Centroids(vectors[:3], DistanceMetric.EUCLIDEAN)
-    radii = np.full(3, 9.0, np.float32)
     spreads = spreads_of(vectors, rows, reference)
     ids = centroids.assign(vectors[rows])
     outliers = centroids.distances(vectors[rows], ids) > 9
     assert 0 < outliers.sum() < 300
     expected = [SpreadMoments.of(column, outliers) for column in spreads.T]
-    found = moments_of(*measure_spreads(vectors, rows, reference, centroids, radii))
+    found = read_moments(moments_of(measured(vectors, rows, reference, np.full(3, 9.0, np.float32))))
     assert found == tuple(expected)
-    assert from_array(to_array(found)) == found
+    assert read_moments(write_moments(found)) == found
 
 
 @pytest.mark.parametrize("dimension", [2, 32])
 def test_components_of_all_dimensions_leave_no_residual(dimension: int) -> None:
     vectors = drawn(200, dimension)
     reference = moments(vectors, np.arange(100))
-    centroids = Centroids(vectors[:2], DistanceMetric.EUCLIDEAN)
-    components, residual = moments_of(
-        *measure_spreads(vectors, np.arange(100, 200), reference, centroids, np.ones(2, np.float32))
-    )
+    components, residual = read_moments(moments_of(measured(vectors, np.arange(100, 200), reference)))
     assert reference.residual == 0
     assert components is not None
     assert components.count == 100
     assert residual is None
-    assert from_array(to_array((components, residual))) == (components, residual)
 
 
 def test_fit_measures_spreads_on_vectors_that_components_were_not_fitted_on() -> None:
@@ -76,8 +91,8 @@ def test_fit_measures_spreads_on_vectors_that_components_were_not_fitted_on() ->
     baseline = fit(vectors, clusters=3)
     fitted, rows = split_indices(len(vectors), 0)
     reference = moments(vectors, rows, fitted)
-    measured = measure_spreads(vectors, fitted, reference, baseline.centroids, baseline.radii)
-    assert baseline.spreads == moments_of(*measured)
+    found = measure(vectors, fitted, reference, baseline.centroids, baseline.radii)
+    assert baseline.arrays["spread_moments"].tolist() == moments_of(found).tolist()
     assert baseline.residual.tolist() == [reference.residual]
     along = (vectors[rows] - reference.mean) @ reference.components.T.astype(np.float64)
     ids = baseline.centroids.assign(vectors[rows])
@@ -89,6 +104,16 @@ def test_fit_on_few_long_vectors_warns_of_residual() -> None:
     lines: list[str] = []
     fit(drawn(80, 384), clusters=2, progress=lines.append)
     assert [line for line in lines if "change of spread outside the leading components" in line]
+
+
+def test_windows_of_fitted_vectors_have_no_change_of_spread() -> None:
+    vectors = drawn(2_000, 200)
+    baseline = fit(vectors, clusters=3)
+    for rows in split_indices(len(vectors), 0):
+        spread = score_vectors(baseline, vectors[rows]).findings.of(SPREAD)
+        assert all(change is not None and change.p_value > 0.05 for change in spread.changes)
+        grown = score_vectors(baseline, vectors[rows] * np.float32(1.1)).findings.of(SPREAD)
+        assert min(change.p_value for change in grown.changes if change is not None) < 1e-6
 
 
 @given(st.integers(0, 2**32 - 1), st.lists(st.sampled_from([1, 2, 3, 49, 102, 250]), min_size=1, max_size=3))

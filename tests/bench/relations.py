@@ -18,7 +18,6 @@ from tests.bench.population import CLUSTERS
 from tests.bench.power import CLEAN, COUNT, LEVEL, WINDOWS, Case, Scored, Split, mean_and_error, whole
 from tests.output import say
 
-from driftgauge.core.windows.evidence import Kind
 from driftgauge.errors import BaselineError
 
 SPLITS = 6
@@ -163,7 +162,7 @@ def main() -> None:
         draw, clusters = FAMILIES[family]
         vectors = draw(np.random.default_rng(SEED), options.data)
         found: dict[str, list[float]] = {}
-        kinds: dict[str, Counter[Kind]] = {}
+        kinds: dict[str, Counter[str]] = {}
         for number, split in enumerate(splits_of(vectors, CASES, SEED, options.splits)):
             baseline = fitted(split.reference, number, clusters)
             for case, drift in split.cases.items():
@@ -173,7 +172,9 @@ def main() -> None:
                 scores = baseline.scores(drift.vectors, windows)
                 alarms = [score for score in scores if score.p_value < LEVEL]
                 found.setdefault(case, []).append(len(alarms) / len(scores))
-                kinds.setdefault(case, Counter()).update(score.evidence.kind for score in alarms)
+                kinds.setdefault(case, Counter()).update(
+                    max(score.evidence, key=score.evidence.__getitem__) for score in alarms
+                )
         for case, rates in found.items():
             named = ", ".join(f"{kind} {number}" for kind, number in kinds[case].most_common(3))
             say(f"| {family} | {case} | {mean_and_error(rates)} | {named} |")

@@ -8,18 +8,19 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from driftgauge.core.counting.examples import Example
+from driftgauge.core.statistics.divergence import Divergence
 from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
-from driftgauge.core.statistics.overdispersion import DISTANCES, OverdispersionEstimator
-from driftgauge.core.statistics.power import Detectable
+from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
 from driftgauge.core.statistics.spread import Spread, SpreadChange
-from driftgauge.core.windows.evidence import Evidence, Kind
+from driftgauge.core.windows.findings import Findings
 from driftgauge.core.windows.result import Score, SegmentResult, Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.core.windows.window import Window
 from driftgauge.events.contract import STREAM_NAME
 from tests.builders.clocks import DAY_MS
+from tests.builders.results import KINDS, STATISTICS
 
 Mutation = tuple[int, int, bytes]
 """A position as a share of 2^16, how many bytes from there on are removed, and what is put there."""
@@ -58,37 +59,38 @@ def vectors(size: int) -> st.SearchStrategy[np.ndarray]:
     return arrays.arrays(np.float64, size, elements=FLOATS)
 
 
+PROBABILITIES = st.floats(0, 1)
 SIZES = st.floats(0, 1) | st.just(math.inf)
-CHANGES = st.none() | st.builds(SpreadChange, FLOATS, FLOATS, FLOATS, FLOATS)
+CHANGES = st.none() | st.builds(SpreadChange, FLOATS, FLOATS, FLOATS, PROBABILITIES)
 
 
 def scores(clusters: int) -> st.SearchStrategy[Score]:
     """Return a strategy of scores over `clusters` clusters."""
-    return st.builds(
-        Score,
-        js_divergence=FLOATS,
-        js_distance=FLOATS,
-        contributions=vectors(clusters),
-        noise_floor=FLOATS,
-        js_excess=FLOATS,
-        js_p_value=FLOATS,
-        mean_shift=st.builds(
+    findings = {
+        "js_divergence": st.builds(
+            Divergence, FLOATS, FLOATS, vectors(clusters), FLOATS, FLOATS, PROBABILITIES
+        ),
+        "mean_shift": st.builds(
             MeanShift,
             t2=FLOATS,
-            p_value=FLOATS,
-            leading_p_value=FLOATS,
+            p_value=PROBABILITIES,
+            leading_p_value=PROBABILITIES,
             centroid_distance=FLOATS,
-            centroid_p_value=FLOATS,
+            centroid_p_value=PROBABILITIES,
             excess=FLOATS,
             shares=st.integers(1, 4).flatmap(vectors),
         ),
-        novelty=st.builds(Novelty, FLOATS, FLOATS, FLOATS, vectors(clusters)),
-        spread=st.builds(Spread, CHANGES, CHANGES),
-        duplicates=st.builds(Duplicates, FLOATS, FLOATS),
+        "novelty": st.builds(Novelty, FLOATS, FLOATS, PROBABILITIES, vectors(clusters)),
+        "spread": st.builds(Spread, CHANGES, CHANGES),
+        "duplicates": st.builds(Duplicates, FLOATS, PROBABILITIES),
+    }
+    return st.builds(
+        Score,
+        findings=st.fixed_dictionaries(findings).map(Findings),
         p_value=FLOATS,
-        evidence=st.builds(Evidence, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS),
-        kind=st.none() | st.sampled_from(Kind),
-        detectable=st.builds(Detectable, SIZES, SIZES, SIZES, SIZES, SIZES),
+        evidence=st.fixed_dictionaries(dict.fromkeys(KINDS, FLOATS)),
+        kind=st.none() | st.sampled_from(KINDS),
+        detectable=st.fixed_dictionaries(dict.fromkeys(STATISTICS, SIZES)),
         calibrated=st.booleans(),
     )
 
@@ -118,10 +120,7 @@ def results(clusters: int) -> st.SearchStrategy[WindowResult]:
                 segment=SEGMENTS,
                 count=st.integers(0, LAST),
                 js_divergence=MAYBE_FLOATS,
-                js_excess=MAYBE_FLOATS,
-                mean_shift_excess=MAYBE_FLOATS,
-                novelty_excess=MAYBE_FLOATS,
-                spread_excess=MAYBE_FLOATS,
+                excess=st.none() | st.fixed_dictionaries(dict.fromkeys(STATISTICS, FLOATS)),
                 p_value=MAYBE_FLOATS,
                 adjusted_p_value=MAYBE_FLOATS,
                 calibrated=st.none() | st.booleans(),
@@ -155,7 +154,7 @@ def histories(draw: st.DrawFn) -> VerdictHistory:
         st.integers(1, 2**31),
         st.floats(0, 1e100),
         shifts.map(lambda rows: sum(np.outer(row, row) for row in rows)),
-        arrays.arrays(np.float64, DISTANCES, elements=st.floats(0, 1e100)),
+        st.fixed_dictionaries({"spread": arrays.arrays(np.float64, 2, elements=st.floats(0, 1e100))}),
     )
     clean = draw(st.just(OverdispersionEstimator.empty(components)) | learned)
     warm_up = draw(st.none() | st.tuples(TIMES, TIMES))

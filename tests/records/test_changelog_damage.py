@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.core.windows.changelog import BLOCK, SourceBlock, StreamStatus
+from driftgauge.core.windows.findings import Findings
 from driftgauge.core.windows.result import VerdictMemory
 from driftgauge.errors import StateError
 from driftgauge.records.changelog import decode, encode_value
@@ -24,7 +25,7 @@ MALFORMED = r" is malformed \(.*\): it is damaged, or another program wrote it; 
     ("version", "remedy"),
     [
         (1, "an earlier driftgauge wrote it; stop all replicas, delete both internal topics"),
-        (3, "a later driftgauge wrote it; update this replica"),
+        (4, "a later driftgauge wrote it; update this replica"),
         (255, "a later driftgauge wrote it; update this replica"),
     ],
 )
@@ -33,7 +34,7 @@ def test_other_version_is_refused_with_remedy(key, value, version, remedy):
         decode(key, bytes([version]) + value[1:])
     assert str(caught.value).startswith(
         f"the changelog record {key.decode()} has format version {version}, and this driftgauge reads "
-        f"version 2: {remedy}"
+        f"version 3: {remedy}"
     )
 
 
@@ -88,6 +89,7 @@ NAN = float("nan")
         ("published", result(baseline_counts=np.array([-1, 20, 30, 40]))),
         ("published", result(baseline_counts=np.array([1, 2, 3]))),
         ("published", result(score=build_score((10, 20), (1, 2)))),
+        ("published", result(score=replace(build_score((10, 20, 30, 40)), findings=Findings()))),
         ("published", result(memory=VerdictMemory(slow_drift=NAN))),
         ("history", replace(HISTORY, memory=VerdictMemory(slow_drift=NAN))),
         (
@@ -102,9 +104,9 @@ NAN = float("nan")
         ("history", history(products=np.diag([1.0, -1.0]))),
         ("history", history(products=np.diag([1.0, NAN]))),
         ("history", history(products=np.diag([1.0, 1e101]))),
-        ("history", history(distances=np.zeros(3))),
-        ("history", history(distances=np.array([0.0, -1.0, 0.0, 0.0]))),
-        ("history", history(distances=np.array([0.0, NAN, 0.0, 0.0]))),
+        ("history", history(others={"spread": np.zeros(3)})),
+        ("history", history(others={"spread": np.array([0.0, -1.0])})),
+        ("history", history(others={"spread": np.array([0.0, NAN])})),
     ],
 )
 def test_value_with_unusable_number_is_malformed(kind, value):
@@ -119,4 +121,4 @@ def test_value_with_unusable_number_is_malformed(kind, value):
 def test_claimed_length_or_depth_is_malformed(kind, claim):
     """Nothing is allocated for four billion items that are not there."""
     with pytest.raises(StateError, match=MALFORMED):
-        decode(GOLDEN[kind][2], b"\x02" + claim)
+        decode(GOLDEN[kind][2], b"\x03" + claim)

@@ -2,9 +2,10 @@
 
 import logging
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,24 +13,20 @@ from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
 from driftgauge.baseline.artifact import Baseline
-from driftgauge.baseline.clustering import check_vectors, find_centroids, measure_stability, named, or_fewer
+from driftgauge.baseline.clustering import (
+    check_directions,
+    check_vectors,
+    find_centroids,
+    measure_stability,
+    named,
+    or_fewer,
+)
 from driftgauge.baseline.collecting import TextSample
 from driftgauge.baseline.metadata import BaselineMetadata, faults
-from driftgauge.baseline.moments import (
-    beyond_others,
-    blocks,
-    count_hashes,
-    hashes_of,
-    measure_spreads,
-    moments,
-    moments_of,
-    project,
-    report_spreads,
-    spreads_of,
-    to_array,
-)
+from driftgauge.baseline.moments import beyond_others, blocks, measure, moments, project, report_spreads
 from driftgauge.baseline.naming import describe_clusters, report_names
 from driftgauge.baseline.quality import stability_reading
+from driftgauge.baseline.screening import Screened, screen
 from driftgauge.baseline.segments import Members, check_members, reference_segments
 from driftgauge.baseline.windows import (
     Traffic,
@@ -46,7 +43,11 @@ from driftgauge.baseline.windows import (
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.projection import MAX_COMPONENTS
+from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.duplicates import HASH_COUNTS
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
+from driftgauge.core.statistics.spread import SPREAD_MOMENTS
+from driftgauge.core.statistics.statistic import FittingSample
 from driftgauge.errors import BaselineError
 from driftgauge.progress import Track, ignore_progress
 
@@ -112,6 +113,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
     progress: Callable[[str], None] = _log_progress,
     track: Track = ignore_progress,
     provenance: Provenance = _UNKNOWN,
+    keep_all: bool = False,
 ) -> Baseline:
     """Fit a baseline on (n, d) float32 vectors; the same input and seed give the same baseline.
 
@@ -128,16 +130,17 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         track: Receives how many runs of k-means are done.
         provenance: The times, segments, labels, texts and event ids of the vectors, and their use in
             training.
+        keep_all: Keep rows that are zero, repeated, or far from all others. By default up to 1 % of all are
+            left out, with a warning that names them, and more are an error.
 
     Raises:
         BaselineError: No sound baseline can be fitted; the message states the remedy.
     """
-    check_vectors(vectors, clusters, metric)
-    _check_lengths(len(vectors), provenance)
+    screened = _screen(vectors, clusters, metric, provenance, progress, keep_all=keep_all)
     traffic = provenance.traffic
     target = min(int(len(vectors) * FIT_SHARE), MAX_FIT)
     fit_rows, reference_rows, numbers, groups = _split(
-        len(vectors), provenance, clusters, target, seed, progress
+        screened.kept, provenance, clusters, target, seed, progress
     )
     members = tuple(member.of(reference_rows) for member in provenance.members)
     members = check_members(members, clusters, min(MAX_COMPONENTS, vectors.shape[1]), progress)
@@ -153,6 +156,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
             window_ms=None,
             groups=None,
             training_set=provenance.training_set,
+            left_out=screened.left_out,
             stability=None,
             seed=seed,
             created_ms=SYSTEM_CLOCK.wall_ms() if created_ms is None else created_ms,
@@ -182,13 +186,16 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         radii = quantiles[:, QUANTILE_LEVELS.index(RADIUS_LEVEL)]
         reference = moments(vectors, reference_rows, fit_rows)
         coordinates = project(vectors, reference_rows, reference)
-        spreads, outliers = measure_spreads(vectors, fit_rows, reference, centroids, radii)
-        spread_moments = to_array(moments_of(spreads, outliers))
-        report_spreads(spread_moments, reference, progress)
+        fitted, counted = (
+            measure(vectors, rows, reference, centroids, radii) for rows in (fit_rows, reference_rows)
+        )
+        sample = FittingSample(fitted, counted, beyond_others(distances, ids))
+        arrays = {name: array for each in registry.STATISTICS for name, array in each.fit(sample).items()}
+        report_spreads(arrays[SPREAD_MOMENTS], reference, progress)
         # From the mean of the reference, which windows of it are compared with.
         standardized = (coordinates - coordinates.mean(axis=0)) / np.sqrt(reference.variances)
-        lengths = np.column_stack([distances > radii[ids], spreads_of(vectors, reference_rows, reference)])
-        hashes = hashes_of(vectors, reference_rows)
+        columns = {each.name: each.columns(counted) for each in registry.STATISTICS if each.columns}
+        hashes = counted[HASH_COUNTS]
         if traffic is not None:
             report_ratio(traffic, len(reference_rows), progress)
             report_change(
@@ -197,34 +204,30 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
                 {
                     "clusters": (ids == cluster for cluster in range(clusters)),
                     "mean": coordinates.T,
-                    "spread": lengths.T,
+                    "spread": np.hstack(list(columns.values())).T,
                 },
                 progress,
             )
         if groups is not None:
-            overdispersion = measure_groups(groups, ids, standardized, lengths, hashes)
+            overdispersion = measure_groups(groups, ids, standardized, columns, hashes)
             report_groups(overdispersion, progress)
         else:
             windows = (
-                None if numbers is None else observe(numbers, ids, standardized, clusters, lengths, hashes)
+                None if numbers is None else observe(numbers, ids, standardized, clusters, columns, hashes)
             )
             overdispersion = measure_overdispersion(traffic, windows, clusters, progress)
         segments = reference_segments(
             members,
             ids,
             coordinates,
-            beyond_others(distances, ids),
-            {
-                fitted.name: moments_of(spreads[fitted.rows], outliers[fitted.rows])
-                for fitted in (member.of(fit_rows) for member in provenance.members)
-            },
+            _fit_segments(sample, members, {each.name: each.of(fit_rows) for each in provenance.members}),
             clusters,
             progress,
         )
         # Where the whole stream has too few windows of enough events, every segment has too few.
         if numbers is not None and overdispersion is not None:
             segments = measure_segments(
-                segments, members, numbers, ids, coordinates, lengths, clusters, progress
+                segments, members, numbers, ids, coordinates, columns, clusters, progress
             )
         progress("trying other seeds")
         stability = measure_stability(centroids, vectors, fit_rows, reference_rows, seed, track)
@@ -252,17 +255,37 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         counts=counts,
         quantile_levels=np.array(QUANTILE_LEVELS),
         distance_quantiles=quantiles,
-        hash_counts=count_hashes(hashes),
         mean=reference.mean,
         components=reference.components,
         variances=reference.variances,
         residual=np.array([reference.residual]),
         cluster_means=np.stack([coordinates[ids == cluster].mean(axis=0) for cluster in range(clusters)]),
-        spread_moments=spread_moments,
+        arrays=arrays,
         overdispersion=overdispersion,
         segments=segments,
         descriptions=descriptions,
     )
+
+
+def _fit_segments(
+    sample: FittingSample, counted: Iterable[Members], fitted: Mapping[str, Members]
+) -> dict[str, dict[str, NDArray[Any]]]:
+    """Return the arrays of the statistics by the segment's name, from its members on both sides."""
+    arrays = {}
+    for member in counted:
+        rows, others = member.rows, fitted[member.name].rows
+        own = FittingSample(
+            {name: each[others] for name, each in sample.fitted.items()},
+            {name: each[rows] for name, each in sample.counted.items()},
+            sample.beyond_others[rows],
+        )
+        arrays[member.name] = {
+            name: array
+            for each in registry.STATISTICS
+            if each.in_segments
+            for name, array in each.fit_segment(own).items()
+        }
+    return arrays
 
 
 def split_indices(count: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -273,6 +296,29 @@ def split_indices(count: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.i
     shuffled = np.random.default_rng(seed).permutation(count)
     fitted = min(int(count * FIT_SHARE), MAX_FIT)
     return np.sort(shuffled[:fitted]), np.sort(shuffled[fitted:])
+
+
+def _screen(
+    vectors: NDArray[np.float32],
+    clusters: int,
+    metric: DistanceMetric,
+    provenance: Provenance,
+    progress: Callable[[str], None],
+    *,
+    keep_all: bool,
+) -> Screened:
+    """Check the vectors, and return which of them are kept.
+
+    Raises:
+        BaselineError: No baseline can be fitted on them.
+    """
+    check_vectors(vectors, clusters)
+    _check_lengths(len(vectors), provenance)
+    if not keep_all:
+        return screen(vectors, provenance.event_ids, progress)
+    if metric is DistanceMetric.COSINE:
+        check_directions(vectors)
+    return Screened(np.ones(len(vectors), dtype=np.bool_), {})
 
 
 def _check_lengths(count: int, provenance: Provenance) -> None:
@@ -290,6 +336,31 @@ def _check_lengths(count: int, provenance: Provenance) -> None:
 
 
 def _split(
+    kept: NDArray[np.bool_],
+    provenance: Provenance,
+    clusters: int,
+    target: int,
+    seed: int,
+    progress: Callable[[str], None],
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp] | None, NDArray[np.intp] | None]:
+    """Split the rows as `_split_all` does, and keep those that are kept, (n,).
+
+    Returns:
+        As `_split_all`; the groups are numbered from 0 without gaps.
+    """
+    fit_rows, reference_rows, numbers, groups = _split_all(
+        len(kept), provenance, clusters, target, seed, progress
+    )
+    is_kept = kept[reference_rows]
+    return (
+        fit_rows[kept[fit_rows]],
+        reference_rows[is_kept],
+        None if numbers is None else numbers[is_kept],
+        None if groups is None else np.unique(groups[is_kept], return_inverse=True)[1],
+    )
+
+
+def _split_all(
     count: int,
     provenance: Provenance,
     clusters: int,
@@ -301,7 +372,7 @@ def _split(
 
     Returns:
         The rows to fit on; the reference rows; of these the windows, where the split is by windows; and the
-        groups, where it is by groups, from 0 without gaps.
+        groups, where it is by groups.
     """
     traffic, groups = provenance.traffic, provenance.groups
     by_windows = None if traffic is None else split_whole(traffic.numbers, target, seed)
@@ -313,7 +384,7 @@ def _split(
             return *by_windows, numbers, None
     if groups is not None:
         if (rows := split_whole(groups, target, seed)) is not None:
-            return *rows, None, np.unique(groups[rows[1]], return_inverse=True)[1]
+            return *rows, None, groups[rows[1]]
         sizes = np.bincount(groups)
         progress(
             f"warning: the groups are not used: there are {len(sizes):,}, and the largest holds "

@@ -47,6 +47,7 @@ class BaselineMetadata(_Record):
         groups: The number of groups of one size that the groups are worth, on which the overdispersion was
             measured; None where it was not.
         training_set: Whether the model was trained on the data behind the vectors.
+        left_out: The number of vectors that the fit left out, by the reason: "zero", "repeated" or "far".
         stability: The agreement of other seeds of k-means on the clusters, as an adjusted Rand index, at
             most 1; None where it was not measured.
         seed: The seed of the split and of k-means.
@@ -64,6 +65,7 @@ class BaselineMetadata(_Record):
     window_ms: int | None = Field(ge=1)
     groups: int | None = Field(ge=1)
     training_set: bool
+    left_out: dict[str, Annotated[int, Field(ge=1)]] = {}
     stability: float | None = Field(ge=-1, le=1)
     seed: int = Field(ge=0)
     created_ms: int = Field(ge=0, le=LAST_MS)

@@ -1,47 +1,45 @@
-"""Measures of many vectors, in blocks to bound memory: mean and components, spreads, outliers, hashes."""
+"""Measures of many vectors, in blocks to bound memory: mean and components, and what the statistics count."""
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.assignment import Centroids
-from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors
-from driftgauge.core.counting.projection import MAX_COMPONENTS, SPREAD_STEP, Projection
+from driftgauge.core.counting.hashing import HASH_BINS
+from driftgauge.core.counting.measurement import MeasuredEvents
+from driftgauge.core.counting.projection import MAX_COMPONENTS, Projection
+from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.duplicates import DuplicatesNull
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
-from driftgauge.core.statistics.spread import SpreadMoments
 from driftgauge.errors import BaselineError
 
 __all__ = [
     "Moments",
-    "SpreadPair",
     "beyond_others",
     "blocks",
     "by_groups",
     "by_windows",
-    "count_hashes",
-    "from_array",
-    "hashes_of",
-    "measure_spreads",
+    "measure",
     "moments",
-    "moments_of",
     "project",
     "report_spreads",
-    "spreads_of",
-    "to_array",
+    "shrink",
+    "squared_distances",
 ]
 
 # Rows per block: 8,192 of 1,024 floats take 64 MiB in float64.
 BLOCK_ROWS = 8_192
 
-SpreadPair = tuple[SpreadMoments | None, SpreadMoments | None]
-"""The moments of the spread along the components, and of the residual; None: it does not vary."""
-
 # From this mean on, the residual of new vectors has little to do with that of the reference.
 _LARGE_MEAN = 4.0
+
+# Rounds of clipping, and the relative change of all variances at which they end.
+_MOST_ROUNDS = 20
+_SETTLED = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +59,11 @@ class Moments:
     variances: NDArray[np.float64]
     residual: float
 
+    @property
+    def projection(self) -> Projection:
+        """The projection by which the service measures events."""
+        return Projection(self.mean, self.components, self.variances, self.residual)
+
 
 def blocks(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
     """Yield the row numbers in blocks, which bounds the memory for copies of the rows."""
@@ -77,17 +80,42 @@ def moments(
     the clusters show it too, and a smaller shift is found with more of them. Components are fitted:
     spreads along them are measured on vectors that are not among the rows.
 
+    Vectors are clipped as the service clips events: those further from the mean than `Projection` allows are
+    shrunk towards it. Mean and variances are those of the clipped vectors, so they are found in rounds, of
+    which vectors without a heavy tail take one (P. J. Huber, Robust Statistics, Wiley, 1981, chapter 8).
+
     There are min(32, d, rank) components; a direction in which the vectors vary by no more than
     float32 rounding does not count towards the rank.
 
     Raises:
         BaselineError: The rows do not vary.
     """
-    own_mean = _mean(vectors, rows)
-    mean = own_mean if others is None else _mean(vectors, np.concatenate([rows, others]))
+    everything = rows if others is None else np.concatenate([rows, others])
+    found = _moments_of(vectors, rows, everything, None)
+    for _ in range(_MOST_ROUNDS):
+        before = found
+        if not any((before.projection.clip(vectors[block]) < 1).any() for block in blocks(everything)):
+            break
+        found = _moments_of(vectors, rows, everything, before.projection)
+        if len(found.variances) == len(before.variances) and np.allclose(
+            found.variances, before.variances, rtol=_SETTLED
+        ):
+            break
+    return found
+
+
+def _moments_of(
+    vectors: NDArray[np.float32],
+    rows: NDArray[np.intp],
+    everything: NDArray[np.intp],
+    projection: Projection | None,
+) -> Moments:
+    """Return the moments of rows, and the mean of everything, clipped by a projection; None: unclipped."""
+    mean = _mean(vectors, everything, projection)
+    own_mean = mean if everything is rows else _mean(vectors, rows, projection)
     covariance = np.zeros((len(mean), len(mean)))
     for block in blocks(rows):
-        centred = vectors[block] - own_mean
+        centred = _clipped(vectors[block], projection) - own_mean
         covariance += centred.T @ centred
     covariance /= max(len(rows) - 1, 1)
     variances, directions = np.linalg.eigh(covariance)
@@ -109,50 +137,93 @@ def moments(
     return Moments(mean, components, variances[:rank].copy(), residual)
 
 
-def _mean(vectors: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.float64]:
+def _mean(
+    vectors: NDArray[np.float32], rows: NDArray[np.intp], projection: Projection | None
+) -> NDArray[np.float64]:
     total = np.zeros(vectors.shape[1])
     for block in blocks(rows):
-        total += vectors[block].sum(axis=0, dtype=np.float64)
+        total += _clipped(vectors[block], projection).sum(axis=0, dtype=np.float64)
     return total / len(rows)
 
 
-def project(vectors: NDArray[np.float32], rows: NDArray[np.intp], reference: Moments) -> NDArray[np.float64]:
-    """Return the coordinates of m rows along the r components, relative to the mean, (m, r) float64."""
-    components = reference.components.T.astype(np.float64)
-    return np.concatenate([(vectors[block] - reference.mean) @ components for block in blocks(rows)])
+def _clipped(
+    vectors: NDArray[np.float32], projection: Projection | None
+) -> NDArray[np.float32] | NDArray[np.float64]:
+    """Return vectors shrunk towards the mean of a projection as it clips them; None: as they are."""
+    if projection is None:
+        return vectors
+    clipped: NDArray[np.float64] = (
+        projection.mean + (vectors - projection.mean) * projection.clip(vectors)[:, None]
+    )
+    return clipped
 
 
-def spreads_of(
+def shrink(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (n, d) vectors shrunk towards their middle, so that none is further from it than half of them.
+
+    The middle is the median of each number.
+    """
+    middle = np.median(vectors, axis=0)
+    lengths = np.linalg.norm(vectors - middle, axis=1).astype(np.float64)
+    most = np.median(lengths[lengths > 0]) if lengths.any() else 0.0
+    factors = most / np.maximum(lengths, most) if most else np.ones(len(vectors))
+    return (middle + (vectors - middle) * factors[:, None]).astype(np.float32)
+
+
+def squared_distances(
     vectors: NDArray[np.float32], rows: NDArray[np.intp], reference: Moments
 ) -> NDArray[np.float64]:
-    """Return the spreads of m rows of (n, d) float32 vectors as the service measures them, (m, 2) float64."""
-    projection = Projection(reference.mean, reference.components, reference.variances, reference.residual)
-    measured = [projection.measure(vectors[block])[1] for block in blocks(rows)]
-    spreads: NDArray[np.float64] = np.concatenate(measured) * np.float64(SPREAD_STEP)
-    return spreads
+    """Return the squared distances of m rows from a mean, (m, 2) float64: their spreads, but not clipped.
+
+    Along the components, and of the residual; 0 where there is none.
+    """
+    components = reference.components.T.astype(np.float64)
+    measured = []
+    for block in blocks(rows):
+        centred = vectors[block] - reference.mean
+        along = centred @ components
+        left = np.maximum(np.vecdot(centred, centred) - np.vecdot(along, along), 0)
+        scaled = left / reference.residual if reference.residual > 0 else np.zeros(len(block))
+        measured.append(np.stack([(np.square(along) / reference.variances).mean(axis=1), scaled], axis=1))
+    return np.concatenate(measured)
 
 
-def measure_spreads(
+def project(vectors: NDArray[np.float32], rows: NDArray[np.intp], reference: Moments) -> NDArray[np.float64]:
+    """Return the coordinates of m rows along the r components, (m, r) float64, as the service measures them.
+
+    They are relative to the mean, in the embedding's units.
+    """
+    projection = reference.projection
+    measured = [projection.measure(vectors[block])[0] for block in blocks(rows)]
+    coordinates: NDArray[np.float64] = np.concatenate(measured) * np.float64(projection.step)
+    return coordinates
+
+
+def measure(
     vectors: NDArray[np.float32],
     rows: NDArray[np.intp],
     reference: Moments,
     centroids: Centroids,
     radii: NDArray[np.float32],
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the spreads of some rows, (m, 2) float64, and which are outliers, (m,).
+) -> dict[str, NDArray[Any]]:
+    """Return what the service counts of m rows of (n, d) float32 vectors, by the fields of a tally.
 
-    Args:
-        vectors: (n, d) float32.
-        rows: The numbers of m rows that the components were not computed from. The mean is of these as well.
-        reference: The mean and the components.
-        centroids: The centroids of the k clusters.
-        radii: (k,) float32, the radius of each cluster.
+    The values are those of `Statistic.measure`: (m,) or (m, length) each.
     """
-    are_outliers = []
+    fields = [
+        field
+        for statistic in registry.STATISTICS
+        for field in statistic.fields(len(radii), len(reference.variances))
+    ]
+    measured = []
     for block in blocks(rows):
-        ids = centroids.assign(vectors[block])
-        are_outliers.append(centroids.distances(vectors[block], ids) > radii[ids])
-    return spreads_of(vectors, rows, reference), np.concatenate(are_outliers)
+        own = vectors[block]
+        events = MeasuredEvents(own, centroids.assign(own), centroids, radii, reference.projection)
+        measured.append([each for statistic in registry.STATISTICS for each in statistic.measure(events)])
+    return {
+        field.name: np.concatenate(parts)
+        for field, parts in zip(fields, zip(*measured, strict=True), strict=True)
+    }
 
 
 def beyond_others(distances: NDArray[np.float32], ids: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -181,25 +252,6 @@ def beyond_others(distances: NDArray[np.float32], ids: NDArray[np.intp]) -> NDAr
     return beyond
 
 
-def moments_of(spreads: NDArray[np.float64], outliers: NDArray[np.bool_]) -> SpreadPair:
-    """Return the moments of both spreads of m vectors, (m, 2) float64, of which some are outliers, (m,)."""
-    components, residual = (SpreadMoments.of(column, outliers) for column in spreads.T)
-    return components, residual
-
-
-def to_array(spreads: SpreadPair) -> NDArray[np.float64]:
-    """Return the moments as an array, (2, 6) float64; zeros where a spread does not vary."""
-    return np.array([np.zeros(6) if each is None else astuple(each) for each in spreads])
-
-
-def from_array(rows: NDArray[np.float64]) -> SpreadPair:
-    """Return the moments of an array, (2, 6) float64."""
-    components, residual = (
-        SpreadMoments(int(count), *moments) if count else None for count, *moments in rows.tolist()
-    )
-    return components, residual
-
-
 def report_spreads(
     spread_moments: NDArray[np.float64], reference: Moments, progress: Callable[[str], None]
 ) -> None:
@@ -213,16 +265,6 @@ def report_spreads(
         )
 
 
-def hashes_of(vectors: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return the hashes of m rows of (n, d) float32 vectors, (m,)."""
-    return np.concatenate([hash_vectors(vectors[block]) for block in blocks(rows)])
-
-
-def count_hashes(hashes: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Return the number of m vectors of each hash, (128,) int64, from their hashes, (m,)."""
-    return np.bincount(hashes, minlength=HASH_BINS).astype(np.int64)
-
-
 def by_windows(numbers: NDArray[np.intp], hashes: NDArray[np.intp]) -> NDArray[np.float64]:
     """Return Pearson's X2 of the hashes of each window, over its mean at the rate of all vectors, (windows,).
 
@@ -230,7 +272,7 @@ def by_windows(numbers: NDArray[np.intp], hashes: NDArray[np.intp]) -> NDArray[n
         numbers: (m,), the window of each vector, from 0 without gaps.
         hashes: (m,), its hash.
     """
-    null = DuplicatesNull(count_hashes(hashes), 1.0, math.inf)
+    null = DuplicatesNull(np.bincount(hashes, minlength=HASH_BINS), 1.0, math.inf)
     counts = np.bincount(numbers * HASH_BINS + hashes, minlength=(int(numbers.max()) + 1) * HASH_BINS)
     return np.array([null.ratio(own) for own in counts.reshape(-1, HASH_BINS)])
 

@@ -12,7 +12,7 @@ from driftgauge.baseline.artifact import Baseline, BaselineMetadata
 from driftgauge.core.durations import format_duration
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.mean_shift import MeanShiftNull
-from driftgauge.core.statistics.power import Sensitivity
+from driftgauge.core.statistics.sensitivity import Sensitivity
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.layout import Block, Table, facts
 
@@ -200,6 +200,7 @@ def describe(report: BaselineReport) -> list[Block]:
         "dimension": f"{metadata.dimension:,}",
         "clusters": f"{metadata.clusters:,}, by {metadata.metric} distance",
         "vectors": f"{metadata.fitted_count:,} fitted, {metadata.reference_count:,} others counted",
+        "left out": ", ".join(f"{count:,} {why}" for why, count in metadata.left_out.items()) or "none",
         "training set": "yes" if metadata.training_set else "no",
         "components": f"{report.sensitivity.components}",
         "seed": f"{metadata.seed}",

@@ -14,6 +14,7 @@ from driftgauge.baseline.quality import MIN_RATIO, overdispersion_reading
 from driftgauge.baseline.segments import Members
 from driftgauge.core.durations import format_duration
 from driftgauge.core.reference import SegmentReference
+from driftgauge.core.statistics.duplicates import DUPLICATES
 from driftgauge.core.statistics.overdispersion import (
     MIN_WINDOWS,
     Overdispersion,
@@ -125,7 +126,7 @@ def observe(
     ids: NDArray[np.intp],
     coordinates: NDArray[np.float64],
     clusters: int,
-    distances: NDArray[np.float64],
+    columns: Mapping[str, NDArray[np.float64]],
     hashes: NDArray[np.intp] | None = None,
 ) -> OverdispersionEstimator:
     """Return the overdispersion estimator of the windows of m held-out vectors around their reference.
@@ -142,12 +143,10 @@ def observe(
         coordinates: (m, r) float64, its coordinates along the components, from the mean of all, in units
             of their standard deviations (of their covariance's Cholesky factor, where that is not diagonal).
         clusters: k.
-        distances: (m, 3) float64, whether each is an outlier, and its spreads.
+        columns: The numbers of `Statistic.columns` by the statistic's name, (m, w) float64 each.
         hashes: (m,), its hash; None: duplicates are not measured.
     """
-    deviations = distances.std(axis=0)
-    deviations[deviations == 0] = np.inf
-    numbers_of = np.hstack([coordinates, (distances - distances.mean(axis=0)) / deviations])
+    numbers_of = np.hstack([coordinates, _standardize(columns)])
     number, numbers, sizes = np.unique(numbers, return_inverse=True, return_counts=True)
     counts = np.bincount(numbers * clusters + ids, minlength=len(number) * clusters).reshape(-1, clusters)
     sums = np.stack([np.bincount(numbers, weights=column) for column in numbers_of.T], axis=1)
@@ -159,10 +158,27 @@ def observe(
         rest = whole - int(sizes[index])
         # All numbers sum to zero, so the sum of the rest is minus the sum of the window.
         shift = sums[index] / sizes[index] + sums[index] / rest
-        error = math.sqrt(1 / sizes[index] + 1 / rest)
-        measured = np.append(shift[others:] / error, repetition[index])
+        measured = _by_statistic(columns, shift[others:] / math.sqrt(1 / sizes[index] + 1 / rest))
+        if hashes is not None:
+            measured[DUPLICATES.name] = repetition[index : index + 1]
         windows = windows.add(counts[index], total - counts[index], shift[:others], rest, measured)
     return windows
+
+
+def _standardize(columns: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return all columns, less their means, in standard deviations; 0 where they do not vary."""
+    whole = np.hstack(list(columns.values()))
+    deviations = whole.std(axis=0)
+    deviations[deviations == 0] = np.inf
+    return np.asarray((whole - whole.mean(axis=0)) / deviations)
+
+
+def _by_statistic(
+    columns: Mapping[str, NDArray[np.float64]], values: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Return the values of all columns, (w,), by the statistic."""
+    ends = np.cumsum([each.shape[1] for each in columns.values()])
+    return dict(zip(columns, np.split(values, ends[:-1]), strict=True))
 
 
 def has_enough_windows(numbers: NDArray[np.intp], clusters: int) -> bool:
@@ -216,7 +232,7 @@ def measure_segments(
     numbers: NDArray[np.intp],
     ids: NDArray[np.intp],
     coordinates: NDArray[np.float64],
-    distances: NDArray[np.float64],
+    columns: Mapping[str, NDArray[np.float64]],
     clusters: int,
     progress: Callable[[str], None],
 ) -> tuple[SegmentReference, ...]:
@@ -228,7 +244,7 @@ def measure_segments(
         numbers: (m,), the window of each vector.
         ids: (m,), the cluster of each vector.
         coordinates: (m, r) float64, its coordinates along the components, relative to the mean.
-        distances: (m, 3) float64, whether it is an outlier, and its spreads.
+        columns: As in `observe`.
         clusters: k.
         progress: Receives a line for each segment whose overdispersion is not known.
     """
@@ -237,7 +253,8 @@ def measure_segments(
     for segment in segments:
         own = rows[segment.key, segment.value]
         standardized = segment.standardized(coordinates[own])
-        windows = observe(numbers[own], ids[own], standardized, clusters, distances[own])
+        own_columns = {name: each[own] for name, each in columns.items()}
+        windows = observe(numbers[own], ids[own], standardized, clusters, own_columns)
         overdispersion = windows.overdispersion()
         if overdispersion is None:
             progress(
@@ -363,7 +380,7 @@ def measure_groups(
     groups: NDArray[np.intp],
     ids: NDArray[np.intp],
     coordinates: NDArray[np.float64],
-    lengths: NDArray[np.float64],
+    columns: Mapping[str, NDArray[np.float64]],
     hashes: NDArray[np.intp],
 ) -> Overdispersion | None:
     """Return the overdispersion by groups; None where there are fewer than 20.
@@ -381,7 +398,7 @@ def measure_groups(
         groups: (m,), the group of each reference vector, from 0.
         ids: (m,), its cluster; no cluster is empty.
         coordinates: (m, r) float64, its coordinates from the mean of all, in standard deviations.
-        lengths: (m, 3) float64, whether it is an outlier, and its spreads.
+        columns: As in `observe`.
         hashes: (m,), its hash.
     """
     sizes = np.bincount(groups).astype(np.float64)
@@ -390,11 +407,9 @@ def measure_groups(
     clusters = np.zeros((len(sizes), len(shares)))
     np.add.at(clusters, (groups, ids), 1)
     clusters -= sizes[:, None] * shares
-    deviations = lengths.std(axis=0)
-    deviations[deviations == 0] = np.inf
-    sums, distances = (
-        np.stack([np.bincount(groups, weights=column) for column in columns.T], axis=1)
-        for columns in (coordinates, (lengths - lengths.mean(axis=0)) / deviations)
+    sums, others = (
+        np.stack([np.bincount(groups, weights=column) for column in numbers.T], axis=1)
+        for numbers in (coordinates, _standardize(columns))
     )
     # A group's deviation from the whole, which contains it, is 1 - s/m times that from the others, and has
     # 1 - s/m times the variance of independent vectors.
@@ -408,7 +423,8 @@ def measure_groups(
         effective,
         float(weights @ (np.square(clusters) / shares).sum(axis=1)) / (len(shares) - 1) * scale,
         np.asarray((sums * weights[:, None]).T @ sums * scale, np.float64),
-        np.append(weights @ np.square(distances), weights @ by_groups(groups, hashes)) * scale,
+        _by_statistic(columns, weights @ np.square(others) * scale)
+        | {DUPLICATES.name: np.array([weights @ by_groups(groups, hashes) * scale])},
     )
     return estimator.overdispersion()
 

@@ -1,4 +1,4 @@
-"""The codec of a shard's changelog records; see `schemas/changelog.v2.md`."""
+"""The codec of a shard's changelog records; see `schemas/changelog.v3.md`."""
 
 import math
 from dataclasses import fields, is_dataclass, replace
@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.examples import Example
-from driftgauge.core.statistics.overdispersion import DISTANCES
+from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.divergence import DIVERGENCE
+from driftgauge.core.statistics.novelty import NOVELTY
 from driftgauge.core.windows.changelog import (
     BLOCK,
     EventTimeKey,
@@ -33,7 +35,7 @@ from driftgauge.records.messagepack import MAX_PARTITIONS, Format, check_version
 
 __all__ = ["decode", "encode_key", "encode_value"]
 
-_VERSION = 2
+_VERSION = 3
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=np.ndarray.tolist)
 # No history reaches this sum, and its square is still a finite double.
 _MAX_SUM = 1e100
@@ -109,7 +111,9 @@ def _check_result(result: WindowResult) -> None:
         require(each.shape == counts.shape[:1], "the numbers of clusters differ")
         require(each.any() and (each >= 0).all(), "the counts are not those of events")
     if result.score is not None:
-        for parts in (result.score.contributions, result.score.novelty.contributions):
+        findings = result.score.findings
+        require({DIVERGENCE.name, NOVELTY.name} <= findings.keys(), "a finding is missing")
+        for parts in (findings.of(DIVERGENCE).contributions, findings.of(NOVELTY).contributions):
             require(parts.shape == counts.shape, "the numbers of clusters differ")
     _check_memory(result.memory)
 
@@ -124,8 +128,10 @@ def _check_history(history: VerdictHistory) -> None:
         require((np.abs(products) <= _MAX_SUM).all(), "a product is out of range")
         is_sum_of_squares = (products == products.T).all() and (np.diag(products) >= 0).all()
         require(is_sum_of_squares, "the matrix is no sum of outer products")
-        require(clean.distances.shape == (DISTANCES,), "a distance is missing")
-        sums = np.append(clean.distances, (clean.chi_squared, clean.windows))
+        sizes = {each.name: (each.variances,) for each in registry.STATISTICS}
+        for name, others in clean.others.items():
+            require(others.shape == sizes.get(name), "the sums are not those of a statistic")
+        sums = np.hstack([clean.chi_squared, clean.windows, *clean.others.values()])
         require(((sums >= 0) & (sums <= _MAX_SUM)).all(), "a sum is out of range")
 
 

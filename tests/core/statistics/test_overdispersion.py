@@ -145,6 +145,6 @@ def test_overdispersion_of_distances_is_mean_square_and_at_least_one():
     random = np.random.default_rng(0)
     for _ in range(400):
         values = random.standard_normal(4) * np.sqrt([0.5, 4.0, 9.0, 2.0])
-        clean = clean.add(np.array([50, 50]), np.array([500, 500]), np.zeros(2), 1_000, values)
-    assert clean.overdispersion().distances == pytest.approx([1.0, 4.0, 9.0, 2.0], rel=0.3)
-    assert clean.overdispersion().distances[0] == 1
+        clean = clean.add(np.array([50, 50]), np.array([500, 500]), np.zeros(2), 1_000, {"spread": values})
+    assert clean.overdispersion().of("spread", 4) == pytest.approx([1.0, 4.0, 9.0, 2.0], rel=0.3)
+    assert clean.overdispersion().of("spread", 4)[0] == 1

@@ -9,19 +9,18 @@ from hypothesis import strategies as st
 
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.counting.partial import ExamplesDelta
-from driftgauge.core.counting.tally import Tally
 from driftgauge.core.statistics.overdispersion import (
     MIN_WINDOWS,
     CalibratedOverdispersion,
     Overdispersion,
     OverdispersionEstimator,
 )
-from driftgauge.core.windows.distance_tests import distances_of
+from driftgauge.core.windows.judging import standardized_of
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.scoring import WindowScorer
-from tests.builders.batches import build_bursts, build_segment_tally
+from tests.builders.batches import build_bursts, build_segment_tally, read_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
-from tests.builders.references import CLUSTERS, COMPONENTS, DE, REST, RICH, SEGMENTED
+from tests.builders.references import COMPONENTS, DE, REST, RICH, SEGMENTED
 from tests.builders.results import plain, summarize_segments
 from tests.core.windows.judged_stream import FEW, FIRST_AFTER, MOVED, ODD, QUIET, WARM_UP, JudgedStream
 from tests.examples import examples
@@ -51,16 +50,14 @@ def expected_segment_estimator(windows):
     part = SEGMENTED.segments[0]
     deviations = np.linalg.cholesky(part.covariance)
     for number in range(2, 2 + windows):
-        tally = Tally(
-            build_segment_tally(*build_segment_bursts(number), reference=SEGMENTED), CLUSTERS, bins=0
-        )
-        shift = SEGMENTED.projection.shift(tally.sums, tally.count) - part.mean
+        tally = read_tally(build_segment_tally(*build_segment_bursts(number), reference=SEGMENTED))
+        shift = SEGMENTED.projection.shift(tally["clipped_coordinate_sums"], tally.count) - part.mean
         clean = clean.add(
             tally.counts,
             part.counts,
             np.linalg.solve(deviations, shift),
             int(part.counts.sum()),
-            distances_of(tally, part),
+            standardized_of(tally, SEGMENTED, part),
         )
     return clean
 
@@ -72,8 +69,8 @@ def test_warm_up_calibrates_segments_with_enough_events():
     assert stream.history.segments[DE].windows == MIN_WINDOWS
     np.testing.assert_allclose(stream.history.segments[DE].products, estimator.products, rtol=1e-9)
     assert stream.history.segments[DE].chi_squared == estimator.chi_squared
-    assert stream.history.segments[DE].distances[0] > 0
-    assert stream.history.segments[DE].distances.tolist() == estimator.distances.tolist()
+    assert stream.history.segments[DE].others["novelty"] > 0
+    assert plain(stream.history.segments[DE].others) == plain(estimator.others)
     stream.restart()
     stream.add_pane(FIRST_AFTER, MOVED, DE)
     stream.add_pane(FIRST_AFTER, QUIET, REST)
@@ -84,7 +81,7 @@ def test_warm_up_calibrates_segments_with_enough_events():
         stream.spec, SEGMENTED, stream.history.clean.overdispersion(), calibrated=True, segments=known
     )
     tallies = {
-        name: Tally(build_segment_tally(*counts, reference=SEGMENTED), CLUSTERS, bins=0)
+        name: read_tally(build_segment_tally(*counts, reference=SEGMENTED))
         for name, counts in ((DE, MOVED), (REST, QUIET))
     }
     assert plain(result.segments) == plain(expected.judge_segments(tallies, {})[0])
@@ -106,7 +103,7 @@ def test_uncalibrated_segment_uses_overdispersion_of_baseline():
         known = {DE: CalibratedOverdispersion(own, calibrated=is_calibrated)}
         overdispersion = stream.history.clean.overdispersion()
         judge = WindowScorer(stream.spec, reference, overdispersion, calibrated=True, segments=known)
-        tally = Tally(build_segment_tally(*ODD, reference=SEGMENTED), CLUSTERS, bins=0)
+        tally = read_tally(build_segment_tally(*ODD, reference=SEGMENTED))
         found = judge.judge_segments({DE: tally, REST: tally}, {})[0]
         # The warm-up has enough windows of the other segment, though with few events.
         assert result.segments[0].p_value == found[0].p_value

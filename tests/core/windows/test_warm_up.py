@@ -5,21 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from driftgauge.core.counting.tally import Tally
 from driftgauge.core.statistics.overdispersion import (
     MIN_WINDOWS,
     Overdispersion,
     OverdispersionEstimator,
 )
 from driftgauge.core.windows.completeness import Completeness
-from driftgauge.core.windows.distance_tests import distances_of
-from driftgauge.core.windows.judging import WindowJudge
+from driftgauge.core.windows.judging import WindowJudge, standardized_of
 from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.window import Window
-from tests.builders.batches import build_bursts, build_tally
+from tests.builders.batches import build_bursts, build_tally, read_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
-from tests.builders.references import CLUSTERS, COMPONENTS, RICH
+from tests.builders.references import COMPONENTS, RICH
 from tests.builders.results import hour_window, plain
 from tests.core.windows.judged_stream import FIRST_AFTER, MOVED, ODD, QUIET, WARM_UP, JudgedStream
 
@@ -38,9 +36,12 @@ def expected_estimator(windows, reference=RICH):
     """The estimator after the first windows of the warm-up."""
     clean = OverdispersionEstimator.empty(COMPONENTS)
     for number in range(2, 2 + windows):
-        tally = Tally(build_tally(*build_bursts(number), reference=reference), CLUSTERS)
-        shift = reference.projection.shift(tally.sums, tally.count) / reference.projection.deviations
-        distances = distances_of(tally, reference)
+        tally = read_tally(build_tally(*build_bursts(number), reference=reference))
+        shift = (
+            reference.projection.shift(tally["clipped_coordinate_sums"], tally.count)
+            / reference.projection.deviations
+        )
+        distances = standardized_of(tally, reference)
         clean = clean.add(tally.counts, reference.counts, shift, reference.mean_count, distances)
     return clean
 
@@ -63,7 +64,7 @@ def test_another_warm_up_resets_calibration():
     stream = build_warmed_up()
     assert stream.history.clean.windows == MIN_WINDOWS + 1
     moved = replace(stream.spec, alarm=replace(stream.spec.alarm, warm_up=(FIRST_AFTER * HOUR_MS, 10**15)))
-    tally = Tally(build_tally(*QUIET, reference=RICH), CLUSTERS)
+    tally = read_tally(build_tally(*QUIET, reference=RICH))
     WindowJudge(moved, stream.state).judge(hour_window(FIRST_AFTER), tally, RICH, Completeness(), 0)
     assert stream.history.clean.windows == 1
 
@@ -89,7 +90,7 @@ def test_window_partly_in_warm_up_does_not_calibrate(window, is_calibrating):
 def test_calibration_applies_only_after_warm_up():
     stream = build_warmed_up()
     after = stream.judge(FIRST_AFTER, ODD)
-    tally = Tally(build_tally(*ODD, reference=RICH), CLUSTERS)
+    tally = read_tally(build_tally(*ODD, reference=RICH))
     overdispersion = expected_estimator(MIN_WINDOWS + 1).overdispersion()
     assert plain(after.score) == plain(
         WindowScorer(stream.spec, RICH, overdispersion, calibrated=True).score(tally)
@@ -110,7 +111,7 @@ def test_short_warm_up_does_not_calibrate():
 def test_baseline_overdispersion_applies_until_warm_up_ends():
     related = Overdispersion(50, 3.0, np.eye(COMPONENTS) * 3)
     reference = replace(RICH, overdispersion=related, overdispersion_ms=HOUR_MS)
-    tally = Tally(build_tally(*ODD, reference=RICH), CLUSTERS)
+    tally = read_tally(build_tally(*ODD, reference=RICH))
 
     def expect(stream):
         return plain(WindowScorer(stream.spec, reference, related, calibrated=True).score(tally))

@@ -8,13 +8,21 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtrc
 
+from driftgauge.core.counting.tally import Tally, TallyField
+from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.power import effective_count, shift_needed
 from driftgauge.core.statistics.quadratic_form import QuadraticForm, effective_degrees
+from driftgauge.core.statistics.spread import SPREAD_MOMENTS, read_moments
+from driftgauge.core.statistics.statistic import Kind, Number, Statistic
 
-__all__ = ["LEADING_COMPONENTS", "MeanShift", "MeanShiftNull"]
+__all__ = ["CLIPPED_COORDINATE_SUMS", "LEADING_COMPONENTS", "MEAN_SHIFT", "MeanShift", "MeanShiftNull"]
 
 LEADING_COMPONENTS = 8
 """The number of components of the second T2: a change of few clusters moves the mean along few of them."""
+
+CLIPPED_COORDINATE_SUMS = "clipped_coordinate_sums"
+"""The sums of the events' fixed-point coordinates along the components, r integers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,6 +59,10 @@ class MeanShift:
         """The p-values of t2 along all components, along the leading ones, and of the centroid distance."""
         return self.p_value, self.leading_p_value, self.centroid_p_value
 
+    def significant_excess(self, _level: float) -> float:
+        """Return the excess."""
+        return self.excess
+
 
 class MeanShiftNull:
     """The null distribution of the shift between a window's mean and the baseline's.
@@ -74,6 +86,11 @@ class MeanShiftNull:
     is that of a chi-squared variable with the same relative variance (F. E. Satterthwaite, Biometrics
     Bulletin 2, 1946). For T2, whose overdispersions are fitted to the same windows, g is r/b at most, with b
     the number of different overdispersions.
+
+    The mean of few events with heavy tails is not normal: the longest of them decide how far it varies. With
+    a kurtosis K of elliptical events, the squared length of a mean of n has the mean of normal events and a
+    relative variance that is larger by K / n (1 + 2 / r). The variable F, over its mean, has the same with
+    4 + 2 n / K degrees of freedom. The inverses of the degrees of freedom add up.
     """
 
     def __init__(
@@ -82,6 +99,7 @@ class MeanShiftNull:
         baseline_count: int,
         overdispersion: Overdispersion | None,
         mean_count: int | None = None,
+        kurtosis: float = 0.0,
     ) -> None:
         """Prepare the distribution for a baseline.
 
@@ -90,6 +108,8 @@ class MeanShiftNull:
             baseline_count: m, the events from which S was estimated, more than r.
             overdispersion: The overdispersion; None for independent events, or where unknown.
             mean_count: M, the events from which the baseline's mean was estimated; None: the same m.
+            kurtosis: K, the mean fourth power of an event's Mahalanobis length over that of normal events,
+                less 1; 0 or more.
 
         Raises:
             ValueError: The covariance is not positive definite, or estimated from too few events.
@@ -104,6 +124,7 @@ class MeanShiftNull:
             message = "the covariance is not positive definite"
             raise ValueError(message) from error
         self._degrees = baseline_count - 1
+        self._kurtosis = kurtosis
         self._mean_count = baseline_count if mean_count is None else mean_count
         self._whitening = np.linalg.inv(deviations)
         self._overdispersions = np.ones(components)
@@ -143,23 +164,31 @@ class MeanShiftNull:
         terms = squares / self._overdispersions / spread
         t2 = float(terms.sum())
         distance = float(shift @ shift)
+        inverse = self._kurtosis / (2 * count + 4 * self._kurtosis)
+        # F and the like have a larger mean by one over this.
+        known = 1 - 2 * inverse
         return MeanShift(
             t2=t2,
-            p_value=self._p_value(t2, len(terms)),
-            leading_p_value=self._p_value(float(terms[: self._leading].sum()), self._leading),
+            p_value=self._p_value(t2 / known, len(terms), inverse),
+            leading_p_value=self._p_value(
+                float(terms[: self._leading].sum()) / known, self._leading, inverse
+            ),
             centroid_distance=math.sqrt(distance),
-            centroid_p_value=self._squared_distance.tail(distance / spread),
+            centroid_p_value=self._squared_distance.tail(distance / spread / known, inverse),
             excess=length - self._expected * spread,
             shares=squares / length if length > 0 else np.full(len(shift), 1 / len(shift)),
         )
 
-    def _p_value(self, t2: float, components: int) -> float:
-        """Return the p-value of T2 along the leading components, so many of them."""
+    def _p_value(self, t2: float, components: int, inverse: float) -> float:
+        """Return the p-value of T2 along the leading components, so many of them.
+
+        `inverse` is one over the degrees of freedom by the kurtosis.
+        """
         if self._overdispersed:
-            return self._overdispersed[components].tail(t2)
+            return self._overdispersed[components].tail(t2, inverse)
         degrees = self._degrees + 1 - components
         ratio = t2 * degrees / (components * self._degrees)
-        return max(float(fdtrc(components, degrees, ratio)), sys.float_info.min)
+        return max(float(fdtrc(components, 1 / (1 / degrees + inverse), ratio)), sys.float_info.min)
 
 
 def _squared_length(covariance: NDArray[np.float64], samples: int, most: float) -> QuadraticForm:
@@ -192,3 +221,100 @@ def _fit_falling(values: NDArray[np.float64]) -> NDArray[np.float64]:
         blocks.append((total, length))
     means, lengths = [total / length for total, length in blocks], [length for _, length in blocks]
     return np.repeat(means, lengths)
+
+
+class _Null:
+    """The null distribution against a baseline or segment."""
+
+    def __init__(
+        self,
+        reference: Reference,
+        segment: SegmentReference | None,
+        overdispersion: Overdispersion | None,
+    ) -> None:
+        part = reference if segment is None else segment
+        self._projection = reference.projection
+        self._mean = part.mean
+        self._count, self._mean_count = int(part.counts.sum()), part.mean_count
+        self._overdispersion = 1.0 if overdispersion is None else overdispersion.largest_mean
+        spread = read_moments(part.arrays[SPREAD_MOMENTS])[0] if SPREAD_MOMENTS in part.arrays else None
+        kurtosis = 0.0 if spread is None else spread.kurtosis_of_events(len(part.mean))
+        self._null = MeanShiftNull(part.covariance, self._count, overdispersion, self._mean_count, kurtosis)
+
+    def test(self, tally: Tally) -> MeanShift:
+        count = tally.count
+        return self._null.test(
+            self._projection.shift(tally[CLIPPED_COORDINATE_SUMS], count) - self._mean, count
+        )
+
+    def least(self, count: int, level: float) -> float:
+        needed = shift_needed(len(self._mean), self._count, level * _T2_WEIGHT)
+        return needed / effective_count(count, self._mean_count, self._overdispersion)
+
+    def standardized(self, _tally: Tally) -> NDArray[np.float64]:
+        return np.zeros(0)
+
+
+_T2_WEIGHT = 0.75
+
+
+MEAN_SHIFT = Statistic(
+    name="mean_shift",
+    kind=Kind(
+        "shift",
+        "the events moved in one direction",
+        "Look for what touches every input: preprocessing, a camera, a new version of the model.",
+    ),
+    title="Mean shift",
+    text="How far the events moved in one direction, less what noise makes.",
+    smallest=0.05,
+    smallest_text="Squared Mahalanobis length of the shift of the mean.",
+    # A class or a topic that is twice as frequent is found mostly by the leading components and the centroid
+    # distance.
+    weights=(_T2_WEIGHT, 0.75, 3.0),
+    finding=MeanShift,
+    fields=lambda _, components: (TallyField(CLIPPED_COORDINATE_SUMS, components),),
+    measure=lambda events: (events.coordinates,),
+    null=_Null,
+    numbers=(
+        Number(
+            "mean_shift_t2",
+            "none, 0 or more",
+            "Hotelling's T2 of the mean shift along the baseline's leading components.",
+            lambda found: found.t2,
+        ),
+        Number(
+            "mean_shift_excess",
+            "squared standard deviations",
+            "Size of the mean shift: its squared Mahalanobis length minus the expected value without drift."
+            " It does not depend on the event count.",
+            lambda found: found.excess,
+        ),
+        Number(
+            "mean_shift_p_value",
+            "probability",
+            "p-value of T2: the probability of a T2 this large without drift.",
+            lambda found: found.p_value,
+        ),
+        Number(
+            "mean_shift_leading_p_value",
+            "probability",
+            "p-value of T2 along the leading eight components, where a change of few clusters shows first.",
+            lambda found: found.leading_p_value,
+        ),
+        Number(
+            "centroid_distance",
+            "the vectors' own unit",
+            "Length of the mean shift along the baseline's leading components.",
+            lambda found: found.centroid_distance,
+        ),
+        Number(
+            "centroid_p_value",
+            "probability",
+            "p-value of the centroid distance: the probability of a distance this long without drift.",
+            lambda found: found.centroid_p_value,
+        ),
+    ),
+    decides_alone=True,
+)
+"""The shift of the mean along the components; its overdispersion is that of the means."""

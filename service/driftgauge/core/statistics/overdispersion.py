@@ -1,14 +1,15 @@
 """Overdispersion: the variation of windows relative to windows of independent events."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtri, fdtri
 
 __all__ = [
-    "DISTANCES",
     "MIN_WINDOWS",
     "CalibratedOverdispersion",
     "Overdispersion",
@@ -23,10 +24,6 @@ For 15 kinds of correlation of 32 components, among them bursts and single direc
 times as much, the mean's tests of normal windows then rejected 0.2 to 1.4 % at a level of 1 %, and
 0 to 7 in 10,000 at 0.01 %; from 100 windows at most 1.1 %, and 2 in 10,000.
 """
-
-DISTANCES = 4
-"""The number of tests beside those of the counts and the mean: of the share of outliers, of the spreads along
-components and residual, and of duplicates."""
 
 # The weight of an empty cluster: Jeffreys' prior for shares.
 _PRIOR = 0.5
@@ -45,16 +42,20 @@ class Overdispersion:
         counts: The overdispersion of the counts: 1 for independent events.
         means: (r, r) float64, the covariance of the windows' means times their count, in units of the
             baseline's standard deviations along the components; the identity for independent events.
-        distances: (4,) float64, the variance relative to independent events of the number of outliers, of
-            the mean spread along the components and of that of the residual, and the mean of Pearson's X2 of
-            the hashes relative to that at the baseline's rate of repetition; each 1 or more. Ones where they
-            are not measured.
+        others: The overdispersions of the other statistics by name, (w,) float64 each with w their
+            `variances`, 1 or more: the variance relative to independent events, and of the duplicates the
+            mean of Pearson's X2 relative to that at the baseline's rate of repetition. Those that are not
+            measured are missing.
     """
 
     windows: int
     counts: float
     means: NDArray[np.float64]
-    distances: NDArray[np.float64] = field(default_factory=lambda: np.ones(DISTANCES))
+    others: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def of(self, statistic: str, variances: int) -> NDArray[np.float64]:
+        """Return the overdispersions of a statistic, (variances,) float64; ones where not measured."""
+        return self.others.get(statistic, np.ones(variances))
 
     @property
     def largest_mean(self) -> float:
@@ -111,14 +112,13 @@ class OverdispersionEstimator:
         chi_squared: The sum over windows of Pearson's X2 over its expectation for independent events.
         products: (r, r) float64, the sum of outer products of the windows' shifts, each over its
             standard error for independent events.
-        distances: (4,) float64, the sums of squares of the windows' mean distances, each over its standard
-            error for independent events, and the sum of Pearson's X2 of the hashes, over its mean.
+        others: The sums of squares of `Null.standardized` by the statistic's name, (w,) float64 each.
     """
 
     windows: int
     chi_squared: float
     products: NDArray[np.float64]
-    distances: NDArray[np.float64] = field(default_factory=lambda: np.zeros(DISTANCES))
+    others: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, components: int) -> "OverdispersionEstimator":
@@ -131,7 +131,7 @@ class OverdispersionEstimator:
         baseline_counts: NDArray[np.int64],
         shift: NDArray[np.float64],
         mean_count: int,
-        distances: NDArray[np.float64] | None = None,
+        others: Mapping[str, NDArray[np.float64]] = MappingProxyType({}),
     ) -> "OverdispersionEstimator":
         """Return the estimator with one more window.
 
@@ -144,9 +144,7 @@ class OverdispersionEstimator:
                 the baseline's standard deviations (of its covariance's Cholesky factor, where the
                 covariance is not diagonal).
             mean_count: M, the events of the baseline's mean.
-            distances: (4,) float64, the number of outliers and the mean spreads, each less its expectation,
-                in standard errors for independent events, and the root of Pearson's X2 of the hashes over its
-                mean; None: they are not measured.
+            others: `Null.standardized` of the other statistics by name.
         """
         count = int(counts.sum())
         baseline_count = int(baseline_counts.sum())
@@ -157,7 +155,7 @@ class OverdispersionEstimator:
             self.windows + 1,
             self.chi_squared + distance / ((len(counts) - 1) * (1 / count + 1 / baseline_count)),
             self.products + np.outer(shift, shift) / (1 / count + 1 / mean_count),
-            self.distances if distances is None else self.distances + np.square(distances),
+            {name: self.others.get(name, 0.0) + np.square(each) for name, each in others.items()},
         )
 
     def overdispersion(self) -> Overdispersion | None:
@@ -179,7 +177,7 @@ class OverdispersionEstimator:
             self.windows,
             max(self.chi_squared / self.windows, 1.0),
             means,
-            np.maximum(self.distances / self.windows, 1.0),
+            {name: np.maximum(each / self.windows, 1.0) for name, each in self.others.items()},
         )
 
 

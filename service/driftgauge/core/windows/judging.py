@@ -1,22 +1,26 @@
 """The window judge: turns a tally into a result with score, segments, examples and verdict."""
 
+import numpy as np
+from numpy.typing import NDArray
+
 from driftgauge.core.counting.tally import Tally
-from driftgauge.core.reference import Reference, Segment
+from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.spec import StreamSpec
+from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS
 from driftgauge.core.statistics.overdispersion import (
     CalibratedOverdispersion,
     Overdispersion,
     OverdispersionEstimator,
 )
 from driftgauge.core.windows.completeness import Completeness
-from driftgauge.core.windows.distance_tests import distances_of
 from driftgauge.core.windows.result import Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.verdict import VerdictHistory, decide, update_memory
 from driftgauge.core.windows.window import Window
 
-__all__ = ["WindowJudge"]
+__all__ = ["WindowJudge", "standardized_of"]
 
 
 class WindowJudge:
@@ -122,13 +126,13 @@ class WindowJudge:
         self, history: VerdictHistory, tally: Tally, tallies: dict[Segment, Tally], reference: Reference
     ) -> tuple[OverdispersionEstimator, dict[Segment, OverdispersionEstimator]]:
         """Return the overdispersion estimators of the whole and of segments after one more warm-up window."""
-        shift = reference.projection.shift(tally.sums, tally.count)
+        shift = reference.projection.shift(tally[CLIPPED_COORDINATE_SUMS], tally.count)
         whole = history.clean.add(
             tally.counts,
             reference.counts,
             shift / reference.projection.deviations,
             reference.mean_count,
-            distances_of(tally, reference),
+            standardized_of(tally, reference),
         )
         segments = dict(history.segments)
         for part in reference.segments_by(self._spec.alarm.segment_keys):
@@ -137,13 +141,13 @@ class WindowJudge:
             if own is None or own.count < self._spec.min_events:
                 continue
             clean = segments.get(segment, OverdispersionEstimator.empty(reference.components))
-            shift = part.standardized(reference.projection.shift(own.sums, own.count))
+            shift = part.standardized(reference.projection.shift(own[CLIPPED_COORDINATE_SUMS], own.count))
             segments[segment] = clean.add(
                 own.counts,
                 part.counts,
                 shift,
-                int(part.counts.sum()),
-                distances_of(own, part),
+                part.mean_count,
+                standardized_of(own, reference, part),
             )
         return whole, segments
 
@@ -181,11 +185,22 @@ class WindowJudge:
         return warm_up is not None and warm_up[0] <= window.start_ms and window.end_ms <= warm_up[1]
 
     def _segment_tallies(self, window: Window, reference: Reference) -> dict[Segment, Tally]:
-        scheme = self._spec.scheme(reference).of_segments.key
+        scheme = self._spec.scheme(reference).of_segments
         tallies = {}
         for segment in reference.segments_by(self._spec.alarm.segment_keys):
             key = segment.key, segment.value
-            values = self._state.panes.tally(scheme, window, key)
+            values = self._state.panes.tally(scheme.key, window, key)
             if values is not None:
-                tallies[key] = Tally(values, len(reference.counts), bins=0)
+                tallies[key] = Tally(values, scheme.fields)
         return tallies
+
+
+def standardized_of(
+    tally: Tally, reference: Reference, segment: SegmentReference | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """Return what `OverdispersionEstimator.add` takes of a clean window beside its counts and its shift."""
+    return {
+        each.name: each.null(reference, segment, None).standardized(tally)
+        for each in registry.counted(reference)
+        if each.variances and (segment is None or each.in_segments)
+    }
