@@ -205,10 +205,11 @@ def measure(
     reference: Moments,
     centroids: Centroids,
     radii: NDArray[np.float32],
+    cluster_means: NDArray[np.float64],
 ) -> dict[str, NDArray[Any]]:
     """Return what the service counts of m rows of (n, d) float32 vectors, by the fields of a tally.
 
-    The values are those of `Statistic.measure`: (m,) or (m, length) each.
+    The values are those of `Statistic.measure`: (m,), (m, length) or (m, a, q) each.
     """
     fields = [
         field
@@ -218,7 +219,9 @@ def measure(
     measured = []
     for block in blocks(rows):
         own = vectors[block]
-        events = MeasuredEvents(own, centroids.assign(own), centroids, radii, reference.projection)
+        events = MeasuredEvents(
+            own, centroids.assign(own), centroids, radii, reference.projection, cluster_means
+        )
         measured.append([each for statistic in registry.STATISTICS for each in statistic.measure(events)])
     return {
         field.name: np.concatenate(parts)
