@@ -5,12 +5,12 @@ import pytest
 from numpy.typing import NDArray
 
 from driftgauge.baseline.fitting import Provenance, split_indices
-from driftgauge.baseline.moments import beyond_others, measure, moments, project
+from driftgauge.baseline.moments import beyond_others, measure, moments
 from driftgauge.baseline.segments import SegmentChoice, find_members
 from driftgauge.baseline.windows import LEAST_WINDOWS, Traffic, observe, split_whole
 from driftgauge.core.statistics.spread import SPREAD
 from driftgauge.core.statistics.statistic import FittingSample
-from tests.builders.baselines import by_columns, draw_bursts, fit, traffic_of
+from tests.builders.baselines import by_columns, draw_bursts, fit, project, traffic_of
 from tests.builders.clocks import HOUR_MS
 
 
@@ -29,7 +29,7 @@ def test_fit_with_times_splits_whole_windows_and_measures_overdispersion() -> No
     assert baseline.metadata.window_ms == HOUR_MS
     assert baseline.overdispersion is not None
     assert baseline.overdispersion.windows == 30
-    coordinates = project(vectors, held_out, moments(vectors, held_out))
+    coordinates = project(vectors[held_out], moments(vectors, held_out))
     standardized = coordinates / np.sqrt(baseline.variances)
     around_own_mean = observe(
         traffic.numbers[held_out], ids, standardized, 6, by_columns(np.zeros((len(ids), 3)))

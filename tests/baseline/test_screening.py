@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from driftgauge.baseline.fitting import Provenance
-from driftgauge.baseline.screening import Oddity, count_beyond_gap, find_odd_rows
+from driftgauge.baseline.screening import count_beyond_gap, find_odd_rows
 from driftgauge.baseline.windows import Traffic
 from driftgauge.errors import BaselineError
 from tests.builders.baselines import fit
@@ -59,7 +59,7 @@ def test_planted_rows_are_found(
     vectors[zero] = 0
     vectors[repeated] = vectors[repeated[:1]]
     vectors[far] = 1 + factor * random.uniform(1, 2, size=(len(far), dimension))
-    planted = {Oddity.ZERO: zero, Oddity.REPEATED: repeated, Oddity.FAR: far}
+    planted = {"zero": zero, "repeated": repeated, "far": far}
     found = {why: rows.tolist() for why, rows in find_odd_rows(vectors).items()}
     assert found == {why: sorted(rows.tolist()) for why, rows in planted.items() if len(rows)}
 
@@ -98,7 +98,7 @@ def test_fit_names_and_records_rows_that_it_leaves_out(blobs: NDArray[np.float32
     first, second = (line for line in lines if "left out" in line)
     assert "left out 9 of 1,200 vectors" in first
     assert "zero in float32 (rows 100, 101, 102, 103, 104 and 4 more)" in first
-    assert "left out 1 of 1,200 vectors, which lie far from all others (row 3 (bad-1))" in second
+    assert "left out 1 of 1,200 vectors, which lie far from all others (rows 3 (bad-1))" in second
     metadata = baseline.metadata
     assert metadata.left_out == {"zero": 9, "far": 1}
     assert metadata.mean_count == 1_190
@@ -109,7 +109,7 @@ def test_fit_names_and_records_rows_that_it_leaves_out(blobs: NDArray[np.float32
 def test_too_many_odd_rows_are_refused_with_names_and_remedies(blobs: NDArray[np.float32]) -> None:
     vectors = spoiled(blobs, 12)
     expected = (
-        r"1.1% of the vectors.*12 of .* zero in float32 \(rows 100, .*1 of .* far .*\(row 3\).*--keep-all"
+        r"1.1% of the vectors.*12 of .* zero in float32 \(rows 100, .*1 of .* far .*\(rows 3\).*--keep-all"
     )
     with pytest.raises(BaselineError, match=expected):
         fit(vectors)

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from tests.builders.baselines import project
 
-from driftgauge.baseline.moments import measure, moments, project
+from driftgauge.baseline.moments import measure, moments
 from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors
 from driftgauge.core.counting.measurement import MeasuredEvents
-from driftgauge.core.counting.projection import Projection
 from driftgauge.core.counting.tally import tally_batch
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
@@ -49,7 +49,7 @@ class Population:
                 novelty and spread are not tested.
         """
         found = moments(self.vectors, rows, fitted)
-        coordinates = project(self.vectors, rows, found)
+        coordinates = project(self.vectors[rows], found)
         cluster_means = np.stack(
             [coordinates[self.clusters[rows] == cluster].mean(axis=0) for cluster in range(CLUSTERS)]
         )
@@ -72,7 +72,7 @@ class Population:
             counts=np.bincount(self.clusters[rows], minlength=CLUSTERS).astype(np.int64),
             mean_count=len(rows) if fitted is None else len(rows) + len(fitted),
             radii=radii,
-            projection=Projection(found.mean, found.components, found.variances, found.residual),
+            projection=found.projection,
             cluster_means=cluster_means,
             arrays=arrays,
             overdispersion=None,

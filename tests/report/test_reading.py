@@ -21,8 +21,8 @@ from tests.builders.baselines import save_baseline
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.configs import settings_in
 from tests.builders.events import build_event, write_events
-from tests.builders.page import record_tree
-from tests.builders.reports import build_settings, write_results
+from tests.builders.page import build_settings, record_tree
+from tests.builders.reports import write_results
 from tests.harness.cluster import Cluster
 
 
@@ -118,7 +118,7 @@ def test_events_are_replayed(replay, tmp_path):
 
 def test_results_of_a_replay_are_kept_outside_memory(replay, tmp_path):
     save_baseline(tmp_path)
-    windows = 500  # of 1.5 kB
+    windows = 1_000  # of 1.5 kB
     events = [build_event(MONDAY_MS + number * MINUTE_MS) for number in range(windows)]
     path = write_events(tmp_path / "events.jsonl", events)
     settings = settings_in(tmp_path, {"windows": ["1m"]})

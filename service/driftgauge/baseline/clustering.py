@@ -1,7 +1,7 @@
 """k-means under either metric: the vectors it takes, their centroids, and their stability across seeds."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.errors import BaselineError
 from driftgauge.progress import Track, WorkProgress, ignore_progress
 
-__all__ = ["check_directions", "check_vectors", "find_centroids", "measure_stability", "named", "or_fewer"]
+__all__ = ["check_vectors", "find_centroids", "measure_stability", "named", "or_fewer"]
 
 # k-means ends in a local optimum, so the best of three runs is kept.
 RUNS = 3
@@ -215,25 +215,12 @@ def check_vectors(vectors: NDArray[np.float32], clusters: int) -> None:
         raise BaselineError(message)
 
 
-def check_directions(vectors: NDArray[np.float32]) -> None:
-    """Check that (n, d) float32 vectors have directions, which the cosine metric compares.
-
-    Raises:
-        BaselineError: Some are of length zero.
-    """
-    zero = [np.linalg.norm(vectors[rows], axis=1) == 0 for rows in blocks(np.arange(len(vectors)))]
-    rows = np.flatnonzero(np.concatenate(zero))
-    if len(rows):
-        message = (
-            f"{named(rows, 'row')} are of length zero in float32 and have no direction, which "
-            f"the cosine metric compares; remove these vectors or use --metric euclidean"
-        )
-        raise BaselineError(message)
-
-
-def named(numbers: NDArray[np.intp], noun: str) -> str:
-    """Return the noun and the first numbers, such as "rows 3, 7, 9 and 12 more"."""
-    first = ", ".join(str(number) for number in numbers[:MAX_NAMED])
+def named(numbers: NDArray[np.intp], noun: str, ids: Sequence[str | None] | None = None) -> str:
+    """Return the noun and the first numbers, with their ids if known: "rows 3, 7 (a17), 9 and 12 more"."""
+    first = ", ".join(
+        f"{number} ({ids[number]})" if ids is not None and ids[number] is not None else str(number)
+        for number in numbers[:MAX_NAMED].tolist()
+    )
     more = f" and {len(numbers) - MAX_NAMED:,} more" if len(numbers) > MAX_NAMED else ""
     return f"{noun}s {first}{more}"
 

@@ -14,7 +14,6 @@ from threadpoolctl import threadpool_limits
 
 from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.clustering import (
-    check_directions,
     check_vectors,
     find_centroids,
     measure_stability,
@@ -26,7 +25,7 @@ from driftgauge.baseline.metadata import BaselineMetadata, faults
 from driftgauge.baseline.moments import beyond_others, blocks, measure, moments, project, report_spreads
 from driftgauge.baseline.naming import describe_clusters, report_names
 from driftgauge.baseline.quality import stability_reading
-from driftgauge.baseline.screening import Screened, screen
+from driftgauge.baseline.screening import screen
 from driftgauge.baseline.segments import Members, check_members, reference_segments
 from driftgauge.baseline.windows import (
     Traffic,
@@ -130,17 +129,19 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         track: Receives how many runs of k-means are done.
         provenance: The times, segments, labels, texts and event ids of the vectors, and their use in
             training.
-        keep_all: Keep rows that are zero, repeated, or far from all others. By default up to 1 % of all are
-            left out, with a warning that names them, and more are an error.
+        keep_all: Keep rows that are zero, repeated, or far from all others; those of length zero only under
+            the Euclidean metric. By default up to 1 % of all are left out, with a warning that names them,
+            and more are an error.
 
     Raises:
         BaselineError: No sound baseline can be fitted; the message states the remedy.
     """
-    screened = _screen(vectors, clusters, metric, provenance, progress, keep_all=keep_all)
+    check_vectors(vectors, clusters)
+    _check_lengths(len(vectors), provenance)
+    kept, left_out = screen(vectors, metric, provenance.event_ids, progress, keep_all=keep_all)
     traffic = provenance.traffic
-    target = min(int(len(vectors) * FIT_SHARE), MAX_FIT)
     fit_rows, reference_rows, numbers, groups = _split(
-        screened.kept, provenance, clusters, target, seed, progress
+        kept, provenance, clusters, min(int(len(vectors) * FIT_SHARE), MAX_FIT), seed, progress
     )
     members = tuple(member.of(reference_rows) for member in provenance.members)
     members = check_members(members, clusters, min(MAX_COMPONENTS, vectors.shape[1]), progress)
@@ -156,7 +157,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
             window_ms=None,
             groups=None,
             training_set=provenance.training_set,
-            left_out=screened.left_out,
+            left_out=left_out,
             stability=None,
             seed=seed,
             created_ms=SYSTEM_CLOCK.wall_ms() if created_ms is None else created_ms,
@@ -299,29 +300,6 @@ def split_indices(count: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.i
     shuffled = np.random.default_rng(seed).permutation(count)
     fitted = min(int(count * FIT_SHARE), MAX_FIT)
     return np.sort(shuffled[:fitted]), np.sort(shuffled[fitted:])
-
-
-def _screen(
-    vectors: NDArray[np.float32],
-    clusters: int,
-    metric: DistanceMetric,
-    provenance: Provenance,
-    progress: Callable[[str], None],
-    *,
-    keep_all: bool,
-) -> Screened:
-    """Check the vectors, and return which of them are kept.
-
-    Raises:
-        BaselineError: No baseline can be fitted on them.
-    """
-    check_vectors(vectors, clusters)
-    _check_lengths(len(vectors), provenance)
-    if not keep_all:
-        return screen(vectors, provenance.event_ids, progress)
-    if metric is DistanceMetric.COSINE:
-        check_directions(vectors)
-    return Screened(np.ones(len(vectors), dtype=np.bool_), {})
 
 
 def _check_lengths(count: int, provenance: Provenance) -> None:

@@ -189,14 +189,9 @@ def squared_distances(
 
 
 def project(vectors: NDArray[np.float32], rows: NDArray[np.intp], reference: Moments) -> NDArray[np.float64]:
-    """Return the coordinates of m rows along the r components, (m, r) float64, as the service measures them.
-
-    They are relative to the mean, in the embedding's units.
-    """
-    projection = reference.projection
-    measured = [projection.measure(vectors[block])[0] for block in blocks(rows)]
-    coordinates: NDArray[np.float64] = np.concatenate(measured) * np.float64(projection.step)
-    return coordinates
+    """Return the coordinates of m rows as the service measures them, (m, r) float64 in embedding units."""
+    measured = [reference.projection.measure(vectors[block])[0] for block in blocks(rows)]
+    return np.concatenate(measured) * np.float64(reference.projection.step)
 
 
 def measure(

@@ -2,16 +2,16 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.baseline.clustering import named
 from driftgauge.baseline.moments import blocks, moments, shrink, squared_distances
+from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import BaselineError
 
-__all__ = ["Oddity", "Screened", "count_beyond_gap", "find_odd_rows", "screen"]
+__all__ = ["count_beyond_gap", "find_odd_rows", "screen"]
 
 # Rows that are left out without asking, as a share of all; one row may always be.
 _MOST = 0.01
@@ -33,71 +33,61 @@ _FEW = 5
 # Rows that tell the middle and the directions of all.
 _SAMPLE = 20_000
 
-# The most rows that a message names.
-_NAMED = 5
-
-
-class Oddity(StrEnum):
-    """Why rows are odd."""
-
-    ZERO = "zero"
-    REPEATED = "repeated"
-    FAR = "far"
-
-
+# Why rows are odd, in words.
 _WORDS = {
-    Oddity.ZERO: "are of length zero in float32",
-    Oddity.REPEATED: "repeat one vector",
-    Oddity.FAR: "lie far from all others",
+    "zero": "are of length zero in float32",
+    "repeated": "repeat one vector",
+    "far": "lie far from all others",
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Screened:
-    """What a screening of n vectors found.
-
-    Attributes:
-        kept: (n,) bool, the rows that are kept.
-        left_out: The number of others, by the reason.
-    """
-
-    kept: NDArray[np.bool_]
-    left_out: dict[str, int]
-
-
 def screen(
-    vectors: NDArray[np.float32], event_ids: Sequence[str | None] | None, progress: Callable[[str], None]
-) -> Screened:
+    vectors: NDArray[np.float32],
+    metric: DistanceMetric,
+    event_ids: Sequence[str | None] | None,
+    progress: Callable[[str], None],
+    *,
+    keep_all: bool,
+) -> tuple[NDArray[np.bool_], dict[str, int]]:
     """Leave out the odd rows of (n, d) float32 finite vectors, at most 1 % of them.
 
     Args:
         vectors: The vectors.
+        metric: The metric of the clusters.
         event_ids: n event ids, which are named beside the rows' numbers; None without ids.
         progress: Receives a warning for each reason, with the first rows.
+        keep_all: Keep the odd rows, but for those that the metric cannot compare.
+
+    Returns:
+        (n,), which rows are kept; and the number of others by the reason: "zero", "repeated" or "far".
 
     Raises:
         BaselineError: More than 1 % of the rows are odd; the message names reasons, rows and remedies.
     """
     odd, count = find_odd_rows(vectors), len(vectors)
+    if keep_all:
+        # A vector of length zero has no direction, which the cosine metric compares.
+        odd = {why: rows for why, rows in odd.items() if why == "zero" and metric is DistanceMetric.COSINE}
     found = [
-        f"{len(rows):,} of {count:,} vectors, which {_WORDS[why]} ({_named(rows, event_ids)})"
+        f"{len(rows):,} of {count:,} vectors, which {_WORDS[why]} ({named(rows, 'row', event_ids)})"
         for why, rows in odd.items()
     ]
     total = sum(map(len, odd.values()))
     if total > max(_MOST * count, 1):
         message = (
             f"{total / count:.1%} of the vectors would spoil the baseline: {'; '.join(found)}; remove them, "
-            "or, where the stream has such vectors all the time, keep them with --keep-all"
+            "or, where the stream has such vectors all the time, keep them with --keep-all (those of length "
+            "zero only with --metric euclidean)"
         )
         raise BaselineError(message)
     kept = np.ones(count, dtype=np.bool_)
     for line, rows in zip(found, odd.values(), strict=True):
         kept[rows] = False
         progress(f"warning: left out {line}; where the stream has such vectors all the time, use --keep-all")
-    return Screened(kept, {why.value: len(rows) for why, rows in odd.items()})
+    return kept, {why: len(rows) for why, rows in odd.items()}
 
 
-def find_odd_rows(vectors: NDArray[np.float32]) -> dict[Oddity, NDArray[np.intp]]:
+def find_odd_rows(vectors: NDArray[np.float32]) -> dict[str, NDArray[np.intp]]:
     """Return the odd rows of (n, d) float32 finite vectors by the reason; no reason is without rows.
 
     Far rows are found by their distances from the middle in standard deviations, along the leading
@@ -113,9 +103,9 @@ def find_odd_rows(vectors: NDArray[np.float32]) -> dict[Oddity, NDArray[np.intp]
     is_repeated = _are_repeated(vectors, others)
     left = others[~is_repeated]
     odd = {
-        Oddity.ZERO: np.flatnonzero(is_zero),
-        Oddity.REPEATED: others[is_repeated],
-        Oddity.FAR: left[_are_far(vectors, left)],
+        "zero": np.flatnonzero(is_zero),
+        "repeated": others[is_repeated],
+        "far": left[_are_far(vectors, left)],
     }
     return {why: rows for why, rows in odd.items() if len(rows)}
 
@@ -179,14 +169,3 @@ def _are_repeated(vectors: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArr
     least = falling[often.max()] if len(often) else len(rows) + 1
     repeated: NDArray[np.bool_] = counts[numbers] >= least
     return repeated
-
-
-def _named(rows: NDArray[np.intp], event_ids: Sequence[str | None] | None) -> str:
-    """Return the first rows by number or event id, such as "rows 3, 7 and 12 more"."""
-    first = rows[:_NAMED].tolist()
-    ids = [None if event_ids is None else event_ids[row] for row in first]
-    listed = ", ".join(
-        str(row) if own is None else f"{row} ({own})" for row, own in zip(first, ids, strict=True)
-    )
-    more = f" and {len(rows) - _NAMED:,} more" if len(rows) > _NAMED else ""
-    return f"row{'s' if len(rows) > 1 else ''} {listed}{more}"

@@ -95,7 +95,7 @@ class Projection:
         spreads = np.stack([along, self._residual_spreads(steps, coordinates)], axis=1)
         far = np.flatnonzero(along > _MOST_SPREAD)
         if len(far):
-            factors = self._factors(along[far])[:, None] / self._per_deviation
+            factors = np.sqrt(_MOST_SPREAD / along[far])[:, None] / self._per_deviation
             coordinates[far] = np.rint(standardized[far] * factors)
         np.minimum(spreads, _MOST_SPREAD, out=spreads)
         spreads *= 1 / SPREAD_STEP
@@ -103,7 +103,9 @@ class Projection:
 
     def clip(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the factors by which `measure` shrinks (n, d) vectors towards the mean, (n,); 1 for most."""
-        return self._factors(self._standardize(self._project(vectors)[1])[1])
+        _, along = self._standardize(self._project(vectors)[1])
+        factors: NDArray[np.float64] = np.sqrt(_MOST_SPREAD / np.maximum(along, _MOST_SPREAD))
+        return factors
 
     def _project(self, vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return centred vectors, (n, d), and their coordinates, (n, r), whole numbers of steps."""
@@ -125,11 +127,6 @@ class Projection:
         standardized = np.rint(coordinates * self._per_deviation)
         np.clip(standardized, -_MOST_STANDARDIZED, _MOST_STANDARDIZED, out=standardized)
         return standardized, np.vecdot(standardized, standardized) * self._per_components
-
-    def _factors(self, along: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the factors that make spreads along the components 16 at most, (n,)."""
-        factors: NDArray[np.float64] = np.sqrt(_MOST_SPREAD / np.maximum(along, _MOST_SPREAD))
-        return factors
 
     def _residual_spreads(
         self, steps: NDArray[np.float64], coordinates: NDArray[np.float64]

@@ -38,7 +38,6 @@ class MeanShift:
         excess: The squared Mahalanobis length of the shift (in the baseline's standard deviations) less
             its expectation without drift: the size of the drift at any count. Negative where the shift is
             smaller than noise.
-        shares: (r,) float64, each component's share of the squared length; they sum to 1.
     """
 
     t2: float
@@ -47,12 +46,6 @@ class MeanShift:
     centroid_distance: float
     centroid_p_value: float
     excess: float
-    shares: NDArray[np.float64]
-
-    @property
-    def components(self) -> tuple[float, ...]:
-        """The shares as numbers of Python."""
-        return tuple(self.shares.tolist())
 
     @property
     def p_values(self) -> tuple[float, float, float]:
@@ -176,7 +169,6 @@ class MeanShiftNull:
             centroid_distance=math.sqrt(distance),
             centroid_p_value=self._squared_distance.tail(distance / spread / known, inverse),
             excess=length - self._expected * spread,
-            shares=squares / length if length > 0 else np.full(len(shift), 1 / len(shift)),
         )
 
     def _p_value(self, t2: float, components: int, inverse: float) -> float:
@@ -262,7 +254,7 @@ MEAN_SHIFT = Statistic(
     name="mean_shift",
     kind=Kind(
         "shift",
-        "the events moved in one direction",
+        "all inputs moved together, as after a camera, preprocessing or model change",
         "Look for what touches every input: preprocessing, a camera, a new version of the model.",
     ),
     title="Mean shift",

@@ -297,14 +297,14 @@ RELATIONS = Statistic(
             "standard deviations of one event's product, 0 or more",
             "Change of the mean product of two of the eight leading directions, over each event's length."
             " Parts: largest (of all pairs), total (of all pairs around the clusters' means together).",
-            lambda found: tuple(change.change for change in found.changes),
+            lambda found: {"largest": found.largest.change, "total": found.total.change},
             _PARTS,
         ),
         Number(
             "relations_p_value",
             "probability",
             "p-value of the relations: the probability of a change this large without drift.",
-            lambda found: found.p_values,
+            lambda found: {"largest": found.largest.p_value, "total": found.total.p_value},
             _PARTS,
         ),
     ),

@@ -1,7 +1,7 @@
 """The tests of spread: whether events lie further from the baseline's mean than its vectors, or nearer."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -325,6 +325,10 @@ def _fit(sample: FittingSample) -> dict[str, NDArray[Any]]:
     return {SPREAD_MOMENTS: write_moments((components, residual))}
 
 
+def _by_part(values: Iterable[Any]) -> dict[str, Any]:
+    return dict(zip(_PARTS, values, strict=True))
+
+
 _ARRAYS: dict[str, ArrayLayout] = {SPREAD_MOMENTS: ("float64", (2, 6), -math.inf)}
 
 SPREAD = Statistic(
@@ -350,7 +354,15 @@ SPREAD = Statistic(
             "Mean squared distance of the events from the baseline's mean, over the baseline's, minus 1."
             " Parts: components (the leading ones), residual (all other directions). Absent where the window"
             " was not scored, or where the baseline has no such part.",
-            lambda found: tuple(change and change.change for change in found.changes),
+            lambda found: _by_part(each and each.change for each in found.changes),
+            _PARTS,
+        ),
+        Number(
+            "spread_excess_ratio",
+            "ratio, -1 or more",
+            "Absolute value of driftgauge_window_spread_change_ratio minus its expectation without drift."
+            " Absent as the change is.",
+            lambda found: _by_part(each and each.excess for each in found.changes),
             _PARTS,
         ),
         Number(
@@ -358,7 +370,7 @@ SPREAD = Statistic(
             "probability",
             "p-value of the spread: the probability of a change this large without drift. Absent as the"
             " change is.",
-            lambda found: found.p_values,
+            lambda found: _by_part(found.p_values),
             _PARTS,
         ),
     ),
