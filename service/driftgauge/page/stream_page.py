@@ -247,7 +247,7 @@ def _evidence(rows: NDArray[np.void], size_ms: int, alarm: Alarm) -> NamedChart 
         return None
     sizes = [
         (rows["js_divergence"] - rows["noise_floor"]) / alarm.floor(DIVERGENCE.name),
-        *(np.abs(rows[each.name]) / alarm.floor(each.name) for each in CHARTED),
+        *(sign * rows[each.name] / alarm.floor(each.name) for each in CHARTED for sign in each.signs),
     ]
     # NaN stands for a measure that the window lacks.
     size = np.fmax.reduce([each.astype(np.float64) for each in sizes])
