@@ -1,4 +1,4 @@
-"""The summary of a window: what the page keeps of a window result, in 146 bytes."""
+"""The summary of a window: what the page keeps of a window result, in 162 bytes."""
 
 import math
 from dataclasses import dataclass
