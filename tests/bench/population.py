@@ -86,7 +86,7 @@ class Population:
         return tally_batch(
             np.arange(len(self.vectors)),
             len(self.vectors),
-            CLUSTERS,
+            self.centroids.clusters,
             cluster=self.clusters,
             outliers=reference.are_outliers(self.vectors, self.clusters),
             coordinates=coordinates,
