@@ -1,7 +1,7 @@
 """Configured streams with their loaded baselines, as the core and the decoder need them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from driftgauge.baseline.artifact import Baseline, load
 from driftgauge.config import BaselineSettings, Settings, StreamSettings
@@ -11,6 +11,7 @@ from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
 from driftgauge.core.statistics.budget import window_level
+from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.errors import BaselineError, ConfigError
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
@@ -153,6 +154,9 @@ def describe_baselines(streams: Iterable[ConfiguredStream]) -> dict[str, Baselin
 
 def to_reference(baseline: Baseline) -> Reference:
     """Return the part of a baseline that counting and scoring need."""
+    overdispersion = baseline.overdispersion
+    if baseline.metadata.mixed_windows and overdispersion is not None:
+        overdispersion = replace(Overdispersion.independent(len(baseline.variances)), baseline=overdispersion)
     return Reference(
         baseline_id=baseline.identity,
         centroids=baseline.centroids,
@@ -165,7 +169,7 @@ def to_reference(baseline: Baseline) -> Reference:
         cluster_means=baseline.cluster_means,
         spreads=baseline.spreads,
         hash_counts=baseline.hash_counts,
-        overdispersion=baseline.overdispersion,
+        overdispersion=overdispersion,
         overdispersion_ms=baseline.metadata.window_ms,
         segments=baseline.segments,
     )

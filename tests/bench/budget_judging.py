@@ -14,7 +14,7 @@ from driftgauge.core.statistics.divergence_null import DivergenceNull
 from driftgauge.core.statistics.duplicates import DuplicatesNull
 from driftgauge.core.statistics.mean_shift import LEADING_COMPONENTS, MeanShiftNull
 from driftgauge.core.statistics.overdispersion import Overdispersion, OverdispersionEstimator
-from driftgauge.core.windows.distance_tests import DistanceTests, distances_of
+from driftgauge.core.windows.distance_tests import DistanceTests, deviations_of
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.verdict import decide
@@ -109,19 +109,13 @@ def estimate(
     windows: Tallies, reference: Reference, part: SegmentReference | None = None
 ) -> Overdispersion | None:
     """Return the overdispersion of clean windows, of the whole or of a segment."""
-    clean = OverdispersionEstimator.empty(reference.components)
-    counts = reference.counts if part is None else part.counts
+    baseline = reference if part is None else part
+    clean = OverdispersionEstimator.empty(CLUSTERS, reference.components)
     for values in windows:
         tally = Tally(values, CLUSTERS)
         shift = reference.projection.shift(tally.sums, tally.count)
         standardized = shift / reference.projection.deviations if part is None else part.standardized(shift)
-        clean = clean.add(
-            tally.counts,
-            counts,
-            standardized,
-            reference.mean_count if part is None else int(counts.sum()),
-            distances_of(tally, reference if part is None else part),
-        )
+        clean = clean.add(tally.counts, *deviations_of(tally, baseline, standardized))
     return clean.overdispersion()
 
 

@@ -46,6 +46,8 @@ class BaselineMetadata(_Record):
             overdispersion is not known, or was measured on groups.
         groups: The number of groups of one size that the groups are worth, on which the overdispersion was
             measured; None where it was not.
+        mixed_windows: A window's events come from many groups, a few from each: the groups make the baseline
+            uncertain, and not the windows.
         training_set: Whether the model was trained on the data behind the vectors.
         stability: The agreement of other seeds of k-means on the clusters, as an adjusted Rand index, at
             most 1; None where it was not measured.
@@ -63,6 +65,7 @@ class BaselineMetadata(_Record):
     reference_count: int = Field(ge=1)
     window_ms: int | None = Field(ge=1)
     groups: int | None = Field(ge=1)
+    mixed_windows: bool = False
     training_set: bool
     stability: float | None = Field(ge=-1, le=1)
     seed: int = Field(ge=0)

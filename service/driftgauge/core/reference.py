@@ -58,6 +58,11 @@ class SegmentReference:
         count = self.counts.sum(keepdims=True)
         return count, (self.outliers + 0.5) / (count + 1)
 
+    @property
+    def mean_count(self) -> int:
+        """The number of vectors of its mean."""
+        return int(self.counts.sum())
+
     def standardized(self, shift: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return shifts standardized by the segment's mean and covariance.
 
@@ -93,6 +98,10 @@ class Reference:
         overdispersion_ms: The length of the windows on which the overdispersion was measured; None without
             one.
         segments: The references of segments.
+        offset: (r,) float64, the mean along the components of the events that windows are compared with,
+            relative to the baseline's mean; None: zeros.
+        outlier_rates: (k,) float64, the share of these events of each cluster beyond its radius; None: as the
+            baseline's own vectors give it.
     """
 
     baseline_id: str
@@ -107,6 +116,8 @@ class Reference:
     overdispersion: Overdispersion | None
     overdispersion_ms: int | None
     segments: tuple[SegmentReference, ...]
+    offset: NDArray[np.float64] | None = None
+    outlier_rates: NDArray[np.float64] | None = None
 
     @property
     def key(self) -> str:
@@ -116,7 +127,21 @@ class Reference:
     @property
     def outlier_shares(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The number of reference vectors and the share of events beyond the radius by cluster, (k,) each."""
+        if self.outlier_rates is not None:
+            return self.counts, self.outlier_rates
         return self.counts, shares_beyond_own_radius(self.counts)
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """The mean along the components of the events that windows are compared with, (r,)."""
+        return np.zeros(self.components) if self.offset is None else self.offset
+
+    @property
+    def groups_overdispersion(self) -> Overdispersion | None:
+        """The overdispersion by groups; None where there are none, or windows measured it."""
+        if self.overdispersion is None or self.overdispersion_ms is not None:
+            return None
+        return self.overdispersion.baseline or self.overdispersion
 
     @property
     def components(self) -> int:

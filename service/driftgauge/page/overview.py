@@ -13,7 +13,7 @@ from driftgauge.page.summary import KINDS, SEGMENT_DRIFT, Series
 
 __all__ = ["URGENCY", "Overview", "SizeCell", "StreamRow", "is_silent"]
 
-URGENCY = ("drift", "warning", "incomplete", "insufficient", "ok")
+URGENCY = ("drift", "warning", "misfit", "incomplete", "insufficient", "ok")
 """The verdicts, the most urgent first."""
 
 _SPARK_WINDOWS = 60

@@ -29,7 +29,7 @@ STATIC_TYPES = {"style.css": "text/css", "page.js": "text/javascript", "icon.svg
 # Control characters, and those that turn the text around them: a name must not reverse a sentence.
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # A verdict has a sign of its own, for eyes that do not tell its colours apart.
-_SYMBOLS = {"ok": "✓", "warning": "!", "drift": "▲", "insufficient": "…", "incomplete": "◌"}
+_SYMBOLS = {"ok": "✓", "warning": "!", "drift": "▲", "insufficient": "…", "incomplete": "◌", "misfit": "≠"}
 _DAY_MS = 86_400_000
 
 

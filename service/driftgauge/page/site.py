@@ -219,6 +219,7 @@ def _headline(rows: list[StreamRow]) -> str:
     words = {
         "drift": "with drift",
         "warning": "with possible drift",
+        "misfit": "with a baseline that does not fit",
         "incomplete": "incomplete",
         "insufficient": "with too few events",
     }

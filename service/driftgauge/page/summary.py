@@ -22,7 +22,7 @@ __all__ = [
     "read_summary",
 ]
 
-VERDICTS = ("ok", "warning", "drift", "insufficient", "incomplete")
+VERDICTS = ("ok", "warning", "drift", "insufficient", "incomplete", "misfit")
 """The verdicts, by their number in a summary."""
 
 KINDS = (None, "mix", "shift", "novelty", "spread", "duplicates")

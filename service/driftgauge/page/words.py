@@ -25,6 +25,7 @@ VERDICT_WORDS = {
     "drift": "Drift",
     "insufficient": "Too few events",
     "incomplete": "Incomplete",
+    "misfit": "Baseline does not fit",
 }
 """A verdict as a headline."""
 

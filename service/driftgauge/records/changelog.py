@@ -1,4 +1,4 @@
-"""The codec of a shard's changelog records; see `schemas/changelog.v2.md`."""
+"""The codec of a shard's changelog records; see `schemas/changelog.v3.md`."""
 
 import math
 from dataclasses import fields, is_dataclass, replace
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.examples import Example
+from driftgauge.core.counting.projection import SPREADS
 from driftgauge.core.statistics.overdispersion import DISTANCES
 from driftgauge.core.windows.changelog import (
     BLOCK,
@@ -33,7 +34,7 @@ from driftgauge.records.messagepack import MAX_PARTITIONS, Format, check_version
 
 __all__ = ["decode", "encode_key", "encode_value"]
 
-_VERSION = 2
+_VERSION = 3
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=np.ndarray.tolist)
 # No history reaches this sum, and its square is still a finite double.
 _MAX_SUM = 1e100
@@ -116,17 +117,25 @@ def _check_result(result: WindowResult) -> None:
 
 def _check_history(history: VerdictHistory) -> None:
     _check_memory(history.memory)
-    shape = (len(history.clean.products),) * 2
-    for clean in (history.clean, *history.segments.values()):
-        products = clean.products
-        require(products.shape == shape, "the matrices differ in size")
+    clusters, components = len(history.clean.windows.counts), len(history.clean.windows.products)
+    for warm_up in (history.clean, *history.segments.values()):
+        windows = warm_up.windows
+        lengths = [len(each) for each in (windows.counts, windows.squares, windows.sums, windows.distances)]
+        expected = [clusters, clusters, components + DISTANCES - 1, DISTANCES]
+        require(lengths == expected, "the numbers of sums differ")
+        products = windows.products
+        require(products.shape == (components, components), "the matrices differ in size")
         # Comparisons with NaN are false, so these also refuse what is not finite.
-        require((np.abs(products) <= _MAX_SUM).all(), "a product is out of range")
+        sums = np.concatenate([products.ravel(), windows.sums])
+        require((np.abs(sums) <= _MAX_SUM).all(), "a sum is out of range")
         is_sum_of_squares = (products == products.T).all() and (np.diag(products) >= 0).all()
         require(is_sum_of_squares, "the matrix is no sum of outer products")
-        require(clean.distances.shape == (DISTANCES,), "a distance is missing")
-        sums = np.append(clean.distances, (clean.chi_squared, clean.windows))
-        require(((sums >= 0) & (sums <= _MAX_SUM)).all(), "a sum is out of range")
+        parts = np.concatenate([windows.counts, windows.squares, windows.distances, [windows.windows]])
+        require(((parts >= 0) & (parts <= _MAX_SUM)).all(), "a sum is out of range")
+        tally = warm_up.values
+        least = 2 * clusters + components + 2 * SPREADS if windows.windows else 0
+        require(tally.ndim == 1 and len(tally) >= least, "the tally is too short")
+        require((tally[:clusters] == windows.counts[: len(tally)]).all(), "tally and histogram differ")
 
 
 def _check_memory(memory: VerdictMemory | None) -> None:

@@ -29,7 +29,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 # The least drift that is found is infinite where none is.
 Found = Annotated[Finite | None, BeforeValidator(lambda size: None if size == inf else size)]
 KindName = Literal["mix", "shift", "novelty", "spread", "duplicates"]
-VerdictName = Literal["ok", "warning", "drift", "insufficient", "incomplete"]
+VerdictName = Literal["ok", "warning", "drift", "insufficient", "incomplete", "misfit"]
 UtcDateTime = Annotated[str, Field(pattern=f"^{_UTC_DATE_TIME}$")]
 
 

@@ -43,6 +43,11 @@ def next_steps(record: WindowRecord, run: Run, size_ms: int, later_ms: int | Non
             f"Ask how long windows must be for this traffic: driftgauge plan --events-per-hour {hourly}.",
             "Where traffic has fallen, find out why. More in the runbook DriftgaugeSensitivityLow.",
         )
+    if record.verdict == "misfit":
+        return (
+            "Find out whether the stream was in order during the warm-up: fit a baseline on events of it "
+            "where it was, and move the warm-up where it was not.",
+        )
     if later_ms is not None:
         return (f"Make the report of the later drift: --at {format_timestamp(later_ms)}.",)
     return (

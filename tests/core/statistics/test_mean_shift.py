@@ -32,10 +32,10 @@ def bursts_of(length):
 def estimate(random, means, windows):
     """The overdispersion estimated from clean windows."""
     factor = np.linalg.cholesky(means)
-    clean = OverdispersionEstimator.empty(len(means))
+    clean = OverdispersionEstimator.empty(2, len(means))
     halves = np.array([50, 50])
     for shift in random.standard_normal((windows, len(means))) @ factor.T:
-        clean = clean.add(halves, halves * 10**9, shift * math.sqrt(1 / 100), 10**11)
+        clean = clean.add(halves, np.append(shift / math.sqrt(100), np.zeros(3)), 1.0)
     return clean.overdispersion()
 
 

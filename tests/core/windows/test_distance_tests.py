@@ -11,7 +11,7 @@ from driftgauge.core.counting.tally import Tally
 from driftgauge.core.statistics.duplicates import DuplicatesNull
 from driftgauge.core.statistics.novelty import NoveltyNull
 from driftgauge.core.statistics.spread import Spread, SpreadMoments
-from driftgauge.core.windows.distance_tests import DistanceTests, distances_of
+from driftgauge.core.windows.distance_tests import DistanceTests, deviations_of
 from tests.builders.references import COMPONENTS, RICH, SEGMENTED
 
 COUNTS = np.array([400, 300, 200, 100])
@@ -40,13 +40,14 @@ def test_standardized_values_are_in_standard_errors():
 
 
 def test_distances_hold_repetition_of_whole_but_not_of_segment():
-    values = distances_of(tally(), REFERENCE)
-    assert values[:3].tolist() == DistanceTests(REFERENCE, None).standardized(tally()).tolist()
+    shift = np.array([0.25, -0.5])
+    values, repetition = deviations_of(tally(), REFERENCE, shift)
+    assert values[:2].tolist() == shift.tolist()
+    # The number of outliers is expected to within its standard error; the spreads are a tenth larger.
+    assert values[3:] == pytest.approx([0.1 / math.sqrt(0.5), 0.1 / math.sqrt(0.25)], rel=0.02)
     ratio = DuplicatesNull(REFERENCE.hash_counts, 1.0, math.inf).ratio(HASHES)
-    assert values[3] == pytest.approx(math.sqrt(ratio))
-    part = SEGMENTED.segments[0]
-    values = distances_of(tally(), part)
-    assert values.tolist() == [*DistanceTests(part, None).standardized(tally()), 0.0]
+    assert repetition == pytest.approx(ratio)
+    assert deviations_of(tally(), SEGMENTED.segments[0], shift)[1] == 0
 
 
 def test_baseline_without_spread_has_no_test():

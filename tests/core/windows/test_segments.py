@@ -14,11 +14,10 @@ from driftgauge.core.statistics.overdispersion import (
     MIN_WINDOWS,
     CalibratedOverdispersion,
     Overdispersion,
-    OverdispersionEstimator,
 )
-from driftgauge.core.windows.distance_tests import distances_of
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.scoring import WindowScorer
+from driftgauge.core.windows.warm_up import WarmUp, recentre
 from tests.builders.batches import build_bursts, build_segment_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.references import CLUSTERS, COMPONENTS, DE, REST, RICH, SEGMENTED
@@ -45,43 +44,44 @@ def build_warmed_up_segments(windows=MIN_WINDOWS + 1, **changes):
     return stream
 
 
-def expected_segment_estimator(windows):
-    """The estimator of the first segment after the warm-up."""
-    clean = OverdispersionEstimator.empty(COMPONENTS)
+def expected_warm_up_of_segment(windows):
+    """The warm-up of the first segment."""
+    clean = WarmUp.empty(CLUSTERS, COMPONENTS)
     part = SEGMENTED.segments[0]
-    deviations = np.linalg.cholesky(part.covariance)
     for number in range(2, 2 + windows):
-        tally = Tally(
-            build_segment_tally(*build_segment_bursts(number), reference=SEGMENTED), CLUSTERS, bins=0
-        )
-        shift = SEGMENTED.projection.shift(tally.sums, tally.count) - part.mean
-        clean = clean.add(
-            tally.counts,
-            part.counts,
-            np.linalg.solve(deviations, shift),
-            int(part.counts.sum()),
-            distances_of(tally, part),
-        )
+        values = build_segment_tally(*build_segment_bursts(number), reference=SEGMENTED)
+        tally = Tally(values, CLUSTERS, bins=0)
+        shift = SEGMENTED.projection.shift(tally.sums, tally.count)
+        clean = clean.add(tally, part, part.standardized(shift))
     return clean
 
 
 def test_warm_up_calibrates_segments_with_enough_events():
     stream = build_warmed_up_segments(min_events=11)
     assert list(stream.history.segments) == [DE]
-    estimator = expected_segment_estimator(MIN_WINDOWS)
-    assert stream.history.segments[DE].windows == MIN_WINDOWS
-    np.testing.assert_allclose(stream.history.segments[DE].products, estimator.products, rtol=1e-9)
-    assert stream.history.segments[DE].chi_squared == estimator.chi_squared
-    assert stream.history.segments[DE].distances[0] > 0
-    assert stream.history.segments[DE].distances.tolist() == estimator.distances.tolist()
+    own = expected_warm_up_of_segment(MIN_WINDOWS)
+    assert plain(stream.history.segments[DE]) == plain(own)
     stream.restart()
     stream.add_pane(FIRST_AFTER, MOVED, DE)
     stream.add_pane(FIRST_AFTER, QUIET, REST)
     result = stream.judge(FIRST_AFTER)
     assert [segment.calibrated for segment in result.segments] == [True, False]
-    known = {DE: CalibratedOverdispersion(stream.history.segments[DE].overdispersion(), calibrated=True)}
+    offsets = {
+        None: stream.history.clean.offset(SEGMENTED, SEGMENTED),
+        DE: own.offset(SEGMENTED, SEGMENTED.segments[0]),
+    }
+    shares = {segment: offset.share for segment, offset in offsets.items()}
+    recentred = {segment: offset.recentred(shares[segment]) for segment, offset in offsets.items()}
+    known = {
+        DE: CalibratedOverdispersion(recentred[DE], calibrated=True),
+        REST: CalibratedOverdispersion(offsets[None].windows, calibrated=False),
+    }
     expected = WindowScorer(
-        stream.spec, SEGMENTED, stream.history.clean.overdispersion(), calibrated=True, segments=known
+        stream.spec,
+        recentre(SEGMENTED, offsets, shares),
+        recentred[None],
+        calibrated=True,
+        segments=known,
     )
     tallies = {
         name: Tally(build_segment_tally(*counts, reference=SEGMENTED), CLUSTERS, bins=0)
@@ -104,8 +104,7 @@ def test_uncalibrated_segment_uses_overdispersion_of_baseline():
             stream.add_pane(FIRST_AFTER, ODD, segment)
         result = stream.judge(FIRST_AFTER)
         known = {DE: CalibratedOverdispersion(own, calibrated=is_calibrated)}
-        overdispersion = stream.history.clean.overdispersion()
-        judge = WindowScorer(stream.spec, reference, overdispersion, calibrated=True, segments=known)
+        judge = WindowScorer(stream.spec, reference, whole, calibrated=True, segments=known)
         tally = Tally(build_segment_tally(*ODD, reference=SEGMENTED), CLUSTERS, bins=0)
         found = judge.judge_segments({DE: tally, REST: tally}, {})[0]
         # The warm-up has enough windows of the other segment, though with few events.

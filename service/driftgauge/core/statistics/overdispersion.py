@@ -1,7 +1,7 @@
 """Overdispersion: the variation of windows relative to windows of independent events."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,8 @@ DISTANCES = 4
 """The number of tests beside those of the counts and the mean: of the share of outliers, of the spreads along
 components and residual, and of duplicates."""
 
-# The weight of an empty cluster: Jeffreys' prior for shares.
-_PRIOR = 0.5
+# No estimate is from as many windows.
+_COUNTLESS = 1_000_000
 
 # The p-value at which the overdispersion of the tail is exact: about one false page a year with hourly
 # windows. At larger p-values the test is somewhat conservative.
@@ -49,12 +49,74 @@ class Overdispersion:
             the mean spread along the components and of that of the residual, and the mean of Pearson's X2 of
             the hashes relative to that at the baseline's rate of repetition; each 1 or more. Ones where they
             are not measured.
+        baseline: The overdispersion of the baseline's own events, where it is not that of the windows.
     """
 
     windows: int
     counts: float
     means: NDArray[np.float64]
     distances: NDArray[np.float64] = field(default_factory=lambda: np.ones(DISTANCES))
+    baseline: "Overdispersion | None" = None
+
+    @classmethod
+    def of(
+        cls, windows: int, counts: float, covariance: NDArray[np.float64], distances: NDArray[np.float64]
+    ) -> "Overdispersion":
+        """Return the overdispersion by estimates from W windows, each at least that of independent events.
+
+        Variances are as estimated, but their sum is at least that of independent events. Correlations
+        are shrunk, since few windows produce large correlations by chance: see `_shrink`.
+        """
+        # Rounding may leave less than 0 of a component that hardly varied, and a floor keeps the correlations
+        # finite.
+        squares = np.maximum(np.diag(covariance), 1 / windows)
+        correlations = covariance / np.sqrt(np.outer(squares, squares))
+        variances = squares * max(len(squares) / squares.sum(), 1.0)
+        means = _shrink(correlations, windows) * np.sqrt(np.outer(variances, variances))
+        np.fill_diagonal(means, variances)
+        return cls(windows, max(counts, 1.0), means, np.maximum(distances, 1.0))
+
+    @classmethod
+    def independent(cls, components: int) -> "Overdispersion":
+        """Return that of independent events, known as if from countless windows."""
+        return cls(_COUNTLESS, 1.0, np.eye(components))
+
+    def at(self, count: int, baseline_count: int, mean_count: int) -> "Overdispersion":
+        """Return one overdispersion for both parts of the variance at a window's count.
+
+        The variance of a difference from the baseline has two parts, of the window and of the baseline, with
+        an overdispersion each. Their mean, weighted by the parts of independent events, gives the same
+        variance.
+
+        Args:
+            count: n, the window's events.
+            baseline_count: m, the events of the baseline's histogram.
+            mean_count: M, the events of the baseline's mean.
+        """
+        if self.baseline is None:
+            return self
+        own, own_of_mean = baseline_count / (count + baseline_count), mean_count / (count + mean_count)
+        both = self.plus(self.baseline, (own, 1 - own), (own_of_mean, 1 - own_of_mean))
+        # Repetition multiplies the pairs of a window; that of the baseline is part of its rate.
+        distances = np.append(both.distances[:-1], self.distances[-1])
+        return replace(both, distances=distances)
+
+    def plus(
+        self, other: "Overdispersion", weights: tuple[float, float], of_means: tuple[float, float]
+    ) -> "Overdispersion":
+        """Return the sum of two overdispersions by their weights, and of those of the means by their own.
+
+        The windows are those that make an estimate as uncertain (F. E. Satterthwaite, Biometrics Bulletin 2,
+        1946).
+        """
+        parts = np.array([np.trace(self.means), np.trace(other.means)]) * of_means
+        windows = parts.sum() ** 2 / (np.square(parts) / [self.windows, other.windows]).sum()
+        return Overdispersion(
+            max(int(windows), 1),
+            weights[0] * self.counts + weights[1] * other.counts,
+            of_means[0] * self.means + of_means[1] * other.means,
+            weights[0] * self.distances + weights[1] * other.distances,
+        )
 
     @property
     def largest_mean(self) -> float:
@@ -106,80 +168,79 @@ class CalibratedOverdispersion:
 class OverdispersionEstimator:
     """The estimator of overdispersion: additive sufficient statistics of clean windows, in any order.
 
+    Windows are compared with the mean of all of them, not with the baseline: what all windows have in common
+    is an offset, and no variation.
+
     Attributes:
-        windows: The number of windows.
-        chi_squared: The sum over windows of Pearson's X2 over its expectation for independent events.
-        products: (r, r) float64, the sum of outer products of the windows' shifts, each over its
-            standard error for independent events.
-        distances: (4,) float64, the sums of squares of the windows' mean distances, each over its standard
-            error for independent events, and the sum of Pearson's X2 of the hashes, over its mean.
+        windows: The number of windows, W.
+        counts: (k,) int64, their histogram.
+        squares: (k,) float64, the sum over windows of the squared counts, each over its window's events.
+        sums: (r + 3,) float64, the sum over windows of the deviations of their means times their events.
+        products: (r, r) float64, the sum of outer products of the first r deviations, times the events.
+        distances: (4,) float64, the sums of squares of the other three, times the events, and the sum of
+            Pearson's X2 of the hashes, over its mean.
     """
 
     windows: int
-    chi_squared: float
+    counts: NDArray[np.int64]
+    squares: NDArray[np.float64]
+    sums: NDArray[np.float64]
     products: NDArray[np.float64]
-    distances: NDArray[np.float64] = field(default_factory=lambda: np.zeros(DISTANCES))
+    distances: NDArray[np.float64]
 
     @classmethod
-    def empty(cls, components: int) -> "OverdispersionEstimator":
-        """Return the estimator of no windows, for r components."""
-        return cls(0, 0.0, np.zeros((components, components)))
+    def empty(cls, clusters: int, components: int) -> "OverdispersionEstimator":
+        """Return the estimator of no windows, for k clusters and r components."""
+        return cls(
+            0,
+            np.zeros(clusters, np.int64),
+            np.zeros(clusters),
+            np.zeros(components + DISTANCES - 1),
+            np.zeros((components, components)),
+            np.zeros(DISTANCES),
+        )
 
     def add(
-        self,
-        counts: NDArray[np.int64],
-        baseline_counts: NDArray[np.int64],
-        shift: NDArray[np.float64],
-        mean_count: int,
-        distances: NDArray[np.float64] | None = None,
+        self, counts: NDArray[np.int64], deviations: NDArray[np.float64], repetition: float
     ) -> "OverdispersionEstimator":
         """Return the estimator with one more window.
 
-        Compare a window that is part of the baseline with the rest of the baseline.
-
         Args:
             counts: (k,) int64, the window's histogram: two clusters or more, one event or more.
-            baseline_counts: (k,) int64, the baseline's histogram.
-            shift: (r,) float64, the window's mean less the baseline's along the components, in units of
-                the baseline's standard deviations (of its covariance's Cholesky factor, where the
-                covariance is not diagonal).
-            mean_count: M, the events of the baseline's mean.
-            distances: (4,) float64, the number of outliers and the mean spreads, each less its expectation,
-                in standard errors for independent events, and the root of Pearson's X2 of the hashes over its
-                mean; None: they are not measured.
+            deviations: (r + 3,) float64, the deviations of the window's mean from any fixed point, each in
+                standard deviations of one event of the baseline: along the components (of the covariance's
+                Cholesky factor, where it is not diagonal), and of the number of outliers and the two spreads;
+                0 where one is not measured.
+            repetition: Pearson's X2 of the hashes over its mean; 0 where it is not measured.
         """
         count = int(counts.sum())
-        baseline_count = int(baseline_counts.sum())
-        shares = (baseline_counts + _PRIOR) / (baseline_count + _PRIOR * len(baseline_counts))
-        # X2 / n, whose expectation is (k - 1) (1/n + 1/m).
-        distance = float((np.square(counts / count - shares) / shares).sum())
+        shift, others = np.split(deviations, [len(self.products)])
         return OverdispersionEstimator(
             self.windows + 1,
-            self.chi_squared + distance / ((len(counts) - 1) * (1 / count + 1 / baseline_count)),
-            self.products + np.outer(shift, shift) / (1 / count + 1 / mean_count),
-            self.distances if distances is None else self.distances + np.square(distances),
+            self.counts + counts,
+            self.squares + np.square(counts) / count,
+            self.sums + count * deviations,
+            self.products + count * np.outer(shift, shift),
+            self.distances + np.append(count * np.square(others), repetition),
         )
 
     def overdispersion(self) -> Overdispersion | None:
-        """Return the overdispersion, or None with fewer than 20 windows.
-
-        Variances are as estimated, but their sum is at least that of independent events. Correlations
-        are shrunk, since few windows produce large correlations by chance: see `_shrink`.
-        """
+        """Return the overdispersion, or None with fewer than 20 windows."""
         if self.windows < MIN_WINDOWS:
             return None
-        # A floor of 1 keeps the correlations of a component that hardly varied finite.
-        squares = np.maximum(np.diag(self.products), 1.0)
-        correlations = self.products / np.sqrt(np.outer(squares, squares))
-        variances = squares / self.windows
-        variances *= max(len(variances) / variances.sum(), 1.0)
-        means = _shrink(correlations, self.windows) * np.sqrt(np.outer(variances, variances))
-        np.fill_diagonal(means, variances)
-        return Overdispersion(
+        degrees, count = self.windows - 1, int(self.counts.sum())
+        filled = self.counts[self.counts > 0]
+        # The test of homogeneity: X2 of the windows against all of them has (W - 1) (k - 1) degrees.
+        chi_squared = float((self.squares[self.counts > 0] / filled).sum()) * count - count
+        shift, others = np.split(self.sums, [len(self.products)])
+        return Overdispersion.of(
             self.windows,
-            max(self.chi_squared / self.windows, 1.0),
-            means,
-            np.maximum(self.distances / self.windows, 1.0),
+            chi_squared / (degrees * max(len(filled) - 1, 1)),
+            (self.products - np.outer(shift, shift) / count) / degrees,
+            np.append(
+                (self.distances[:-1] - np.square(others) / count) / degrees,
+                self.distances[-1] / self.windows,
+            ),
         )
 
 

@@ -15,7 +15,7 @@ from driftgauge.core.statistics.overdispersion import DISTANCES, Overdispersion
 from driftgauge.core.statistics.spread import Spread, SpreadNull
 from driftgauge.core.statistics.target_power import POWER
 
-__all__ = ["DistanceTests", "distances_of"]
+__all__ = ["DistanceTests", "deviations_of"]
 
 # A spread is 16 at most.
 _MOST_GROWTH = 15.0
@@ -92,9 +92,19 @@ class DistanceTests:
         return halve(is_found, 0.0, _MOST_GROWTH) if is_found(_MOST_GROWTH) else math.inf
 
 
-def distances_of(tally: Tally, reference: Reference | SegmentReference) -> NDArray[np.float64]:
-    """Return what `OverdispersionEstimator.add` takes as distances, (4,); the last is 0 for a segment."""
+def deviations_of(
+    tally: Tally, reference: Reference | SegmentReference, shift: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """Return what `OverdispersionEstimator.add` takes of a window: deviations of means, and repetition.
+
+    Args:
+        tally: The window's tally.
+        reference: The baseline, or one of its segments, which has no hashes: its repetition is 0.
+        shift: (r,) float64, the deviations along the components.
+    """
     repetition = 0.0
     if isinstance(reference, Reference):
         repetition = DuplicatesNull.of(reference.hash_counts, None).ratio(tally.hash_counts)
-    return np.append(DistanceTests(reference, None).standardized(tally), math.sqrt(repetition))
+    # From standard errors of a difference of two means to standard deviations of one event.
+    error = math.sqrt(1 / tally.count + 1 / int(reference.counts.sum()))
+    return np.append(shift, error * DistanceTests(reference, None).standardized(tally)), repetition

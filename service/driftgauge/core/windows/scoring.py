@@ -1,7 +1,7 @@
 """The window scorer: the tests of tallies against one baseline, and their combination."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, fields
 from types import MappingProxyType
 
@@ -46,6 +46,9 @@ _SLOW_DRIFT_MARGIN = 2.5
 _OVERWHELMING_RARITY = 100
 _OVERWHELMING_SIZE = 2
 
+# A warm-up is tested once, not in every window.
+_MISFIT_LEVEL = 0.01
+
 _NO_SEGMENTS: Mapping[Segment, CalibratedOverdispersion] = MappingProxyType({})
 
 
@@ -79,18 +82,10 @@ class WindowScorer:
             for segment in reference.segments_by(spec.alarm.segment_keys)
         }
         self._level = spec.alarm.overall_level
-        self._whole = _ReferenceScorer(
-            reference.counts,
-            np.zeros(reference.components),
-            np.diag(reference.projection.variances),
-            overdispersion,
-            DistanceTests(reference, overdispersion),
-            reference.mean_count,
-        )
-        self._duplicates = DuplicatesNull.of(reference.hash_counts, overdispersion)
-        self._attribution = EvidenceAttribution(reference, overdispersion)
+        self._reference = reference
         self._overdispersion = overdispersion
         self._segment_overdispersions = segments
+        self._whole = None if _depends_on_count(overdispersion) else _Tests.of(reference, overdispersion)
         self._segment_scorers: dict[Segment, _ReferenceScorer] = {}
         self.slow_drift_limit = threshold(_SLOW_DRIFT_MARGIN / spec.alarm.level)
         """The limit at which the statistic of slow drift warns: reached more rarely than a false page."""
@@ -99,12 +94,13 @@ class WindowScorer:
         """Return a window's score; None where the window has too few events."""
         if tally.count < self._min_events:
             return None
-        shift = self._projection.shift(tally.sums, tally.count)
-        duplicates = self._duplicates.test(tally.hash_counts)
-        found = self._whole.test(
+        tests = self._tests(tally.count)
+        shift = self._projection.shift(tally.sums, tally.count) - self._reference.mean
+        duplicates = tests.duplicates.test(tally.hash_counts)
+        found = tests.whole.test(
             tally, shift, [(duplicates.p_value, DUPLICATES_WEIGHT)], calibrated=self._calibrated
         )
-        evidence = self._attribution.evidence(
+        evidence = tests.attribution.evidence(
             tally.counts,
             shift,
             found.histogram.js_p_value,
@@ -122,12 +118,12 @@ class WindowScorer:
             p_value=found.p_value,
             evidence=evidence,
             kind=evidence.kind if found.p_value < self._level else None,
-            detectable=self._detectable(tally.count),
+            detectable=self._detectable(tests, tally.count),
         )
 
     def score_histogram(self, counts: NDArray[np.int64]) -> HistogramScore:
         """Return the score of a histogram alone, (k,) with one event at least."""
-        return self._whole.score_histogram(counts, calibrated=self._calibrated)
+        return self._tests(int(counts.sum())).whole.score_histogram(counts, calibrated=self._calibrated)
 
     def is_significant_and_large(self, score: Score) -> bool:
         """Return whether a window is significant and large."""
@@ -151,7 +147,10 @@ class WindowScorer:
         )
 
     def judge_segments(
-        self, tallies: Mapping[Segment, Tally], recent: Mapping[Segment, tuple[bool, ...]] | None
+        self,
+        tallies: Mapping[Segment, Tally],
+        recent: Mapping[Segment, tuple[bool, ...]] | None,
+        misfits: Container[Segment | None] = (),
     ) -> tuple[tuple[SegmentResult, ...], dict[Segment, bool]]:
         """Score and judge each segment against the same segment of the baseline.
 
@@ -159,6 +158,7 @@ class WindowScorer:
             tallies: The segments' tallies; one without events may be missing.
             recent: Whether each segment was significant and large in the windows before; None: the window is
                 incomplete.
+            misfits: The segments whose warm-up differs from the baseline.
 
         Returns:
             The results, and whether each scored segment is significant and large.
@@ -195,6 +195,7 @@ class WindowScorer:
                 verdict = decide(
                     recent.get(segment, ()),
                     is_significant_and_large=significant_and_large[segment],
+                    is_misfit=segment in misfits,
                 )
             results.append(
                 SegmentResult(
@@ -213,6 +214,23 @@ class WindowScorer:
             )
         return tuple(results), significant_and_large
 
+    def misfits(self, tallies: Mapping[Segment | None, Tally]) -> frozenset[Segment | None]:
+        """Return the segments of a warm-up that differ from the baseline, None for all events.
+
+        Each tally is tested as one large window, but for duplicates: its items come again in each window.
+        """
+        differing = set()
+        for segment, tally in tallies.items():
+            if segment is None:
+                shift = self._projection.shift(tally.sums, tally.count) - self._reference.mean
+                found = self._tests(tally.count).whole.test(tally, shift, calibrated=True)
+            else:
+                found = self._test_segment(segment, tally)
+            size = self._size(found.histogram.js_excess, found.mean_shift, found.novelty, found.spread)
+            if found.p_value < _MISFIT_LEVEL / len(tallies) and size >= 1:
+                differing.add(segment)
+        return frozenset(differing)
+
     def _size(
         self,
         js_excess: float,
@@ -229,32 +247,55 @@ class WindowScorer:
             js_excess, mean_shift.excess, novelty_excess, max(spreads, default=0.0), share
         )
 
-    def _detectable(self, count: int) -> Detectable:
-        js_divergence = self._whole.sensitivity.least_js_divergence(count, self._level)
+    def _tests(self, count: int) -> "_Tests":
+        """Return the tests of a window of n events."""
+        if self._whole is not None:
+            return self._whole
+        assert self._overdispersion is not None  # noqa: S101 - only an overdispersion depends on the count
+        reference = self._reference
+        return _Tests.of(
+            reference,
+            self._overdispersion.at(count, int(reference.counts.sum()), reference.mean_count),
+        )
+
+    def _detectable(self, tests: "_Tests", count: int) -> Detectable:
+        whole = tests.whole
+        js_divergence = whole.sensitivity.least_js_divergence(count, self._level)
         return Detectable(
             js_divergence=js_divergence if js_divergence <= 1 else math.inf,
-            mean_shift=self._whole.sensitivity.least_mean_shift(count, self._level),
-            novelty=self._whole.distances.least_novelty(count, self._level * NOVELTY_WEIGHT / TOTAL_WEIGHT),
-            spread=self._whole.distances.least_spread(count, self._level * SPREAD_WEIGHT / TOTAL_WEIGHT),
-            duplicates=self._duplicates.least_share(count, self._level * DUPLICATES_WEIGHT / TOTAL_WEIGHT),
+            mean_shift=whole.sensitivity.least_mean_shift(count, self._level),
+            novelty=whole.distances.least_novelty(count, self._level * NOVELTY_WEIGHT / TOTAL_WEIGHT),
+            spread=whole.distances.least_spread(count, self._level * SPREAD_WEIGHT / TOTAL_WEIGHT),
+            duplicates=tests.duplicates.least_share(count, self._level * DUPLICATES_WEIGHT / TOTAL_WEIGHT),
         )
 
     def _test_segment(self, segment: Segment, tally: Tally) -> "_Findings":
         own = self._segment_overdispersions.get(segment)
-        if segment not in self._segment_scorers:
+        # The overdispersion of the whole stream may be too low for a segment with longer bursts.
+        is_calibrated = own is not None and own.calibrated
+        scorer = self._segment_scorers.get(segment)
+        if scorer is None:
             reference = self._segment_references[segment]
             overdispersion = self._overdispersion if own is None else own.overdispersion
-            self._segment_scorers[segment] = _ReferenceScorer(
+            is_fixed = not _depends_on_count(overdispersion)
+            if overdispersion is not None:
+                count = int(reference.counts.sum())
+                overdispersion = overdispersion.at(tally.count, count, count)
+            scorer = _ReferenceScorer(
                 reference.counts,
                 reference.mean,
                 reference.covariance,
                 overdispersion,
                 DistanceTests(reference, overdispersion),
             )
-        shift = self._projection.shift(tally.sums, tally.count)
-        # The overdispersion of the whole stream may be too low for a segment with longer bursts.
-        is_calibrated = own is not None and own.calibrated
-        return self._segment_scorers[segment].test(tally, shift, calibrated=is_calibrated)
+            if is_fixed:
+                self._segment_scorers[segment] = scorer
+        shift = self._projection.shift(tally.sums, tally.count) - scorer.mean
+        return scorer.test(tally, shift, calibrated=is_calibrated)
+
+
+def _depends_on_count(overdispersion: Overdispersion | None) -> bool:
+    return overdispersion is not None and overdispersion.baseline is not None
 
 
 def _weighted(js_p_value: float, mean_shift: MeanShift) -> list[tuple[float, float]]:
@@ -286,8 +327,8 @@ class _ReferenceScorer:
         mean_count: int | None = None,
     ) -> None:
         self.distances = distances
+        self.mean = mean
         self._counts = counts
-        self._mean = mean
         of_tail = 1.0 if overdispersion is None else overdispersion.of_tail(len(counts))
         self._count_null = DivergenceNull(counts, of_tail)
         # The overdispersion of the tail has a margin, which the expected divergence must not include.
@@ -321,9 +362,12 @@ class _ReferenceScorer:
         *,
         calibrated: bool,
     ) -> _Findings:
-        """Return the tests of a tally; other p-values, each with its weight, count in the combination."""
+        """Return the tests of a tally by the shift of its mean from the reference's.
+
+        Other p-values, each with its weight, count in the combination.
+        """
         histogram = self.score_histogram(tally.counts, calibrated=calibrated)
-        mean_shift = self._mean_null.test(shift - self._mean, tally.count)
+        mean_shift = self._mean_null.test(shift, tally.count)
         novelty, spread = self.distances.novelty(tally), self.distances.spread(tally)
         weighted = [
             *_weighted(histogram.js_p_value, mean_shift),
@@ -333,3 +377,28 @@ class _ReferenceScorer:
         ]
         p_value = combine(*zip(*weighted, strict=True))
         return _Findings(histogram, mean_shift, novelty, spread, p_value)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tests:
+    """The tests of all of a window's events."""
+
+    whole: _ReferenceScorer
+    duplicates: DuplicatesNull
+    attribution: EvidenceAttribution
+
+    @classmethod
+    def of(cls, reference: Reference, overdispersion: Overdispersion | None) -> "_Tests":
+        """Prepare the null distributions; without overdispersion, events are independent."""
+        return cls(
+            _ReferenceScorer(
+                reference.counts,
+                reference.mean,
+                np.diag(reference.projection.variances),
+                overdispersion,
+                DistanceTests(reference, overdispersion),
+                reference.mean_count,
+            ),
+            DuplicatesNull.of(reference.hash_counts, overdispersion),
+            EvidenceAttribution(reference, overdispersion),
+        )
