@@ -7,7 +7,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 # A file's tests share what they start, so a worker takes a whole file. The third worker works while tests wait.
-PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+# A test in which a Kafka client of the service deadlocked is repeated, and reported as repeated.
+PYTEST := $(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder \
+  --reruns 1 --only-rerun DeadClientError
 
 # One BLAS thread: the products are small, and a number measured should mean one core.
 export OMP_NUM_THREADS ?= 1

@@ -15,8 +15,6 @@ from tests.waiting import PATIENCE_S
 
 POLL_INTERVAL_S = 0.1
 TAIL_LINES = 5
-# What the service writes last where a client of librdkafka has deadlocked (its issue 5476).
-OF_DEAD_CLIENT: Final = ("a Kafka client is dead, so the process ends", "\nTimeout (0:01:00)!\n")
 # The run stops after this many failures.
 MAX_FAILURES = 10
 # These replicas run without DRIFTGAUGE_REPLICA, so their transactional ids change at each start.
@@ -147,7 +145,7 @@ class Replicas:
 
     def _record_exit(self, name: str, service: ReplicaProcess) -> None:
         status = service.wait_for_exit(within_s=1)
-        if status == 1 and any(mark in service.log_text for mark in OF_DEAD_CLIENT):
+        if status == 1 and service.has_dead_client:
             self.dead_clients.append(f"{name} ended with status 1")
             return
         tail = "\n".join(service.log_tail().splitlines()[-TAIL_LINES:])

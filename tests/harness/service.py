@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import TracebackType
+from typing import Final
 
 from driftgauge.config import ENV_PREFIX
 from tests.harness.demo import Scrape
@@ -20,6 +21,8 @@ DRIFTGAUGE = ("-m", "driftgauge")
 REQUEST_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 120.0
 TAIL_LINES = 30
+# What the service writes last where one of its Kafka clients has deadlocked (librdkafka issue 5476).
+OF_DEAD_CLIENT: Final = ("a Kafka client is dead, so the process ends", "\nTimeout (0:01:00)!\n")
 PATHS = ("/metrics", "/livez", "/readyz", "/", "/api/v1/streams", "/api/v1/windows", "/api/v1/openapi.json")
 NO_CHAIN_FAULTS = {"gap": 0, "overlap": 0, "orphans": 0}
 
@@ -32,6 +35,10 @@ def environment() -> dict[str, str]:
 def driftgauge(*arguments: str | Path, timeout_s: float = PATIENCE_S) -> Completed:
     """Run a command of the command line to its end; its status is not checked."""
     return run_command(sys.executable, *DRIFTGAUGE, *arguments, env=environment(), timeout=timeout_s)
+
+
+class DeadClientError(Exception):
+    """A Kafka client of the service deadlocked, so the service ended, as it should; the test is repeated."""
 
 
 class ReplicaProcess:
@@ -81,6 +88,8 @@ class ReplicaProcess:
         self.kill()
         if exc is not None:
             exc.add_note(f"{self._log} ends with:\n{self.log_tail()}")
+            if self.has_dead_client:
+                raise DeadClientError(self._log.name) from exc
 
     @property
     def pid(self) -> int:
@@ -114,8 +123,15 @@ class ReplicaProcess:
         entries = [json.loads(line) for line in lines if line.startswith("{")]
         return [entry for entry in entries if entry["event"] == event]
 
+    @property
+    def has_dead_client(self) -> bool:
+        """Whether the process has ended because of a Kafka client."""
+        return not self.is_running() and any(mark in self.log_text for mark in OF_DEAD_CLIENT)
+
     def log_tail(self) -> str:
-        return "\n".join(self.log_text.splitlines()[-TAIL_LINES:])
+        """Return the last lines, those of other packages in stacks left out."""
+        lines = [line for line in self.log_text.splitlines() if "  File " not in line or "driftgauge" in line]
+        return "\n".join(lines[-TAIL_LINES:])
 
     def get(self, path: str) -> tuple[int, str]:
         """Return status and body of one request."""

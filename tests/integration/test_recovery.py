@@ -108,3 +108,14 @@ def test_sigterm_leaves_the_groups_and_hands_over_at_once(tmp_path: Path, bootst
     # Supervisors wait 30 s.
     assert stopped_s < 25
     assert took_s < 25
+
+
+def test_replica_without_partitions_leaves_its_groups(tmp_path: Path, bootstrap: str) -> None:
+    case = Case(tmp_path, bootstrap, partitions=1, shards=1, kafka={"session.timeout.ms": 30_000})
+    with case.serve() as first, case.serve() as second:
+        for replica in (first, second):
+            replica.wait_until_ready()
+        wait_for("two of each group", lambda: case.members() == 4)
+        # At least one of its two consumers has nothing.
+        min(first, second, key=lambda each: each.assigned_partitions() + each.assigned_shards()).stop()
+        assert case.members() == 2

@@ -49,6 +49,15 @@ from driftgauge.cli import main
 main()
 """
 
+# Closing a consumer never ends.
+STUCK = """
+import threading
+from driftgauge.kafka import client
+client.Consumer = type("Stuck", (client.Consumer,), {"close": lambda self: threading.Event().wait()})
+from driftgauge.cli import main
+main()
+"""
+
 
 @contextmanager
 def no_broker(case: Case) -> Iterator[ReplicaProcess]:
@@ -113,6 +122,14 @@ def without_topic(case: Case) -> Iterator[ReplicaProcess]:
         yield service
 
 
+@contextmanager
+def stuck_in_close(case: Case) -> Iterator[ReplicaProcess]:
+    with case.serve(program=("-c", STUCK)) as service:
+        service.wait_until_ready()
+        yield service
+        assert service.logged("Kafka clients were left behind")
+
+
 State = Callable[[Case], AbstractContextManager[ReplicaProcess]]
 STATES: list[State] = [
     no_broker,
@@ -120,6 +137,7 @@ STATES: list[State] = [
     restoring,
     without_schema,
     without_topic,
+    stuck_in_close,
 ]
 
 

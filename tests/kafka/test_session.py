@@ -143,7 +143,7 @@ class SimulatedConsumer:
     def memberid(self) -> str:
         return "member"
 
-    def close(self) -> None:
+    def unsubscribe(self) -> None:
         self._call("revoke", PARTITIONS)
         assert not self._positions, "a partition is read that is not assigned any more"
 

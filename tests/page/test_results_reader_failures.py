@@ -2,10 +2,11 @@
 
 import logging
 import threading
+from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from driftgauge.kafka import client
 from driftgauge.kafka.login import Login
@@ -30,8 +31,8 @@ class ScriptedTopic:
     """Consumers of a topic whose polls are scripted, a minute apart, each as a list of messages.
 
     Attributes:
-        partitions: How many partitions the topic has, look by look; the last holds on.
-        denied: Whether the cluster denies this client to describe the topic.
+        partitions: How many partitions the topic has, request by request (a look at a missing
+            topic takes two); the last holds on.
         errors: The reader's error at each poll and each look at the partitions.
         starts: The offsets that each consumer begins at.
     """
@@ -39,7 +40,6 @@ class ScriptedTopic:
     def __init__(self, clock):
         self._clock = clock
         self.partitions = [2]
-        self.denied = False
         self.errors = []
         self.starts = []
         self.received = []
@@ -63,14 +63,16 @@ class ScriptedTopic:
             reader.stop()
         assert not reader.is_alive
 
-    def list_topics(self, topic, timeout):
+    def list_topics(self, timeout):
         self.errors.append(self._reader.error)
         number = self.partitions.pop(0) if len(self.partitions) > 1 else self.partitions[0]
-        error = KafkaError(DENIED) if self.denied else None
-        if self.denied and len(self.errors) > 3:
-            self._is_over.set()
-        known = SimpleNamespace(partitions={} if self.denied else dict.fromkeys(range(number)), error=error)
-        return SimpleNamespace(topics={topic: known})
+        known = {TOPIC: SimpleNamespace(partitions=range(number), error=None)} if number else {}
+        return SimpleNamespace(topics=known, controller_id=1, brokers={1: None})
+
+    def describe_topics(self, topics, request_timeout):
+        answer = Future()
+        answer.set_exception(KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)))
+        return {TOPIC: answer}
 
     def offsets_for_times(self, asked, timeout):
         return [TopicPartition(each.topic, each.partition, 0) for each in asked]
@@ -96,6 +98,7 @@ class ScriptedTopic:
 def topic(monkeypatch, clock):
     topic = ScriptedTopic(clock)
     monkeypatch.setattr(client, "groupless_consumer", lambda _: topic)
+    monkeypatch.setattr(client, "admin", lambda _: topic)
     return topic
 
 
@@ -146,13 +149,14 @@ def test_error_lasts_until_a_record_or_an_end(topic, reader, pauses, warnings, b
 
 
 def test_deleted_topic_is_read_from_its_start_once_it_exists(topic, reader, pauses):
-    topic.partitions = [2, 0, 0, 2]
+    topic.partitions = [2, *[0] * 4, 2]
     topic.read(reader, [record(7)], [], [record(0)])
     assert topic.received == [7, 0]
     assert topic.starts == [[0, 0], [0, 0]]
-    assert [error for error in topic.errors if error] == [
+    assert list(dict.fromkeys(topic.errors)) == [
+        None,
         f"the topic {TOPIC} was deleted; it is read again once it exists",
-        *[f"topic {TOPIC} does not exist yet"] * 3,
+        f"topic {TOPIC} does not exist yet",
     ]
 
 

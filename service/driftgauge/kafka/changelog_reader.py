@@ -107,10 +107,6 @@ class ChangelogReader:
             content[decoded[0]] = decoded[1]
         return content
 
-    def close(self) -> None:
-        """Close the consumer."""
-        self._consumer.close()
-
     @staticmethod
     def _put(values: dict[bytes, bytes], key: bytes, value: bytes | None) -> None:
         if value is None:

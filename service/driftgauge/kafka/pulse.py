@@ -4,6 +4,8 @@ import faulthandler
 from collections.abc import Callable
 from typing import Final
 
+import orjson
+
 from driftgauge.telemetry.logs import end_process
 
 __all__ = ["INTERVAL_MS", "Pulse", "expect_progress"]
@@ -13,6 +15,8 @@ INTERVAL_MS: Final = 5_000
 
 # Longer than any batch or commit of a role, which polls in between.
 _LONGEST_S: Final = 60.0
+# Several rebalances in a row, each of which waits 30 s for a member that does not answer.
+_LONGEST_JOIN_S: Final = 180.0
 _STANDARD_ERROR: Final = 2
 
 
@@ -34,28 +38,46 @@ class Pulse:
     (https://github.com/confluentinc/librdkafka/issues/5476). Such a client delivers nothing, and its calls
     may wait forever: a commit, `close`. The thread that stands still makes the statistics, and a poll of the
     role delivers them. So the check runs in another thread than the role.
+
+    A member that does not join its group, though the group's coordinator is there, counts as dead as well
+    (seen after a session that timed out during a commit: polled and ready, it held no partition for minutes).
     """
 
     def __init__(
-        self, client: str, monotonic: Callable[[], float], end: Callable[..., object] = end_process
+        self,
+        client: str,
+        monotonic: Callable[[], float],
+        end: Callable[..., object] = end_process,
+        *,
+        is_member: bool = False,
     ) -> None:
-        """Begin with a pulse; `end` ends the process."""
+        """Begin with a pulse; `end` ends the process, and a member is to be in a group."""
         self._client = client
+        self._is_member = is_member
         self._monotonic = monotonic
         self._end = end
-        self._beat_s = monotonic()
+        self._beat_s = self._joined_s = monotonic()
 
-    def beat(self, _statistics: str = "") -> None:
-        """Note a pulse; the client's `stats_cb`."""
+    def beat(self, statistics: str = "") -> None:
+        """Note a pulse; the client's `stats_cb`, which takes statistics as JSON."""
         self._beat_s = self._monotonic()
+        if not (self._is_member and statistics and _is_outside(statistics)):
+            self._joined_s = self._beat_s
 
     def check(self) -> None:
         """End the process if the client is dead."""
-        silent_s = self._monotonic() - self._beat_s
-        if silent_s > _LONGEST_S:
+        now_s = self._monotonic()
+        if now_s - self._beat_s > _LONGEST_S or now_s - self._joined_s > _LONGEST_JOIN_S:
             self._end(
                 "a Kafka client is dead, so the process ends; nothing is lost",
                 client=self._client,
-                silent_s=round(silent_s),
+                silent_s=round(now_s - self._beat_s),
+                outside_group_s=round(now_s - self._joined_s),
                 remedy="none: a supervisor starts the process again; if this repeats, report it",
             )
+
+
+def _is_outside(statistics: str) -> bool:
+    """Return whether a client is not in its group, though it is connected to the coordinator."""
+    group = orjson.loads(statistics)["cgrp"]
+    return bool(group["state"] == "up" and group["join_state"] != "steady")

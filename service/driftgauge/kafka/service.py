@@ -2,6 +2,7 @@
 
 import faulthandler
 import gc
+import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,9 +38,12 @@ from driftgauge.telemetry.roles import RoleTelemetry
 
 __all__ = ["Service"]
 
+_log = logging.getLogger(__name__)
+
 _TOPIC_RETRY_S = 1.0
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 10.0
+_CLOSE_S = 5.0
 # A session that ran for this long was healthy, so its failure starts a new series of pauses.
 _HEALTHY_S = 60.0
 _START_S = 10.0
@@ -230,19 +234,19 @@ class Service:
     def _session(self, role: Role, telemetry: RoleTelemetry) -> Iterator[Session]:
         """Yield a session with the clients and the worker of a role."""
         settings, clock = self._settings, self._clock
-        with ExitStack() as stack:
+        with _closed_in_time() as stack:
             login = LoginWatch(self._login, clock)
             kafka = self._login.properties()
             admin = SharedAdmin(lambda: client.admin(self._login.properties()), clock)
             group = _group(settings, role)
-            pulse = Pulse(f"the consumer of the group {group}", clock.monotonic_s)
+            pulse = Pulse(f"the consumer of the group {group}", clock.monotonic_s, is_member=True)
             pulses = {pulse}
-            # Closing a client may stand still as well.
             stack.callback(self._pulses.difference_update, pulses)
             # Their records have no checksum of their own, so the client checks that of their batch.
             internal: client.KafkaProperties = {"check.crcs": True, **kafka}
             read = kafka if role is Role.COUNT else internal
             consumer = client.consumer(read, group, pulse.beat)
+            stack.callback(consumer.close)
             transaction = self._transactions[role]
             login.clients = [consumer, admin, transaction]
             stack.callback(transaction.close)
@@ -307,6 +311,25 @@ class Service:
                 telemetry=telemetry,
                 clock=clock,
             )
+
+
+@contextmanager
+def _closed_in_time() -> Iterator[ExitStack]:
+    """Yield a stack of what to close; leave behind what is not closed within 5 s.
+
+    `Consumer.close` and the release of a client may never return (seen, librdkafka 2.16). A consumer that is
+    left behind is no longer polled, so its group drops it.
+    """
+    stack = ExitStack()
+    try:
+        yield stack
+    finally:
+        closing = in_thread(stack.close)
+        is_open = bool(wait([closing], _CLOSE_S).not_done)
+        error = f"no answer within {_CLOSE_S:g} s" if is_open else closing.exception()
+        if error is not None:
+            remedy = "none: nothing is lost; if this repeats, report it"
+            _log.warning("Kafka clients were left behind", extra={"error": str(error), "remedy": remedy})
 
 
 def _group(settings: Settings, role: Role) -> str:

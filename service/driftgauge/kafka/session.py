@@ -1,9 +1,7 @@
-"""One session of a role's Kafka clients: join -> work -> hand over -> close, until a client fails.
+"""One session of a role's Kafka clients: join, work, hand over, leave, until it is stopped or a client fails.
 
-    Joining ------> Working <------> HandingOver ------> Closed
-       assigned     ^     |     revoked, stopped
-          settled   |     v   producer lost
-                    Settling
+    Working <------> Settling
+        producer lost, settled
 
 The worker keeps the states of assigned partitions. COUNT's partitions wait for their offsets, then they are
 counted. WINDOWS' shards are restored, then they run, or they are set aside or stopped.
@@ -11,6 +9,7 @@ counted. WINDOWS' shards are restored, then they run, or they are set aside or s
 
 import threading
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,7 +22,7 @@ from driftgauge.kafka.login import LoginWatch
 from driftgauge.kafka.transaction import AUTHORIZATION, State, Transaction
 from driftgauge.telemetry.roles import RoleTelemetry
 
-__all__ = ["Closed", "HandingOver", "Joining", "Session", "SessionState", "Settling", "Worker", "Working"]
+__all__ = ["Session", "SessionState", "Settling", "Worker", "Working"]
 
 # A batch is large enough for a matrix product to pay. A poll takes only what the client's queue holds, so the
 # queue's bound in bytes is also that of the batch. The wait for more records comes between two polls.
@@ -44,13 +43,8 @@ _LONGEST_SETTLING_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Joining:
-    """No partition has been assigned yet."""
-
-
-@dataclass(frozen=True, slots=True)
 class Working:
-    """Assigned partitions are restored and processed.
+    """The consumer is polled, and the partitions that it is assigned are restored and processed.
 
     Attributes:
         aborts: How many of the last transactions failed in a row.
@@ -72,25 +66,7 @@ class Settling:
     aborts: int
 
 
-@dataclass(frozen=True, slots=True)
-class HandingOver:
-    """Partitions are released after a last commit.
-
-    Attributes:
-        partitions: The partitions to release.
-        bound_s: How long the commit may take, in seconds.
-    """
-
-    partitions: tuple[Partition, ...]
-    bound_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """The consumer has left its group."""
-
-
-SessionState = Joining | Working | Settling | HandingOver | Closed
+SessionState = Working | Settling
 
 
 class Worker(Protocol):
@@ -152,10 +128,12 @@ class Session:
         self._assigned: set[Partition] = set()
         self._failure: DriftgaugeError | None = None  # of a callback; the loop handles it
         self._must_begin_again = False  # because a callback dropped partitions with uncommitted work
-        self.state: SessionState = Joining()
+        self.state: SessionState = Working()
 
     def run(self, stopping: threading.Event) -> None:
         """Work until `stopping` is set, or the login needs new clients; then commit and leave the group.
+
+        The consumer is closed by its owner.
 
         Raises:
             BrokerError: A new session is needed.
@@ -193,8 +171,10 @@ class Session:
             self._drop(self._assigned)
             raise
         finally:
-            self._consumer.close()
-            self.state = Closed()
+            # Closing the consumer completes this. Without it a member that holds no partition would not leave
+            # its group (librdkafka 2.16), and the next rebalance would wait for its session to expire.
+            with suppress(KafkaException):
+                self._consumer.unsubscribe()
 
     def _poll(self) -> int:
         """Process the messages that the consumer has fetched, a batch at most; return their number."""
@@ -233,8 +213,6 @@ class Session:
         self._assigned |= added
         self._telemetry.assigned(added, self._assigned)
         self._worker.assign(sorted(added))
-        if isinstance(self.state, Joining):
-            self.state = Working()
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Without this call the client unassigns partitions that the worker has not assigned yet.
@@ -250,7 +228,6 @@ class Session:
     def _hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
         """Commit and release partitions that the group revokes, or that a stop returns, within a deadline."""
         given_up = sorted(self._assigned.intersection(partitions))
-        before, self.state = self.state, HandingOver(tuple(given_up), bound_s)
         try:
             if not given_up:
                 pass
@@ -266,7 +243,6 @@ class Session:
             self._failure = error
         self._assigned.difference_update(given_up)
         self._telemetry.revoked(given_up)
-        self.state = before
 
     def _drop(self, partitions: Collection[Partition]) -> None:
         """Release these partitions and abort the open transaction."""
@@ -361,7 +337,7 @@ def _count_failure(error: BrokerError, state: SessionState) -> int:
     Raises:
         ClientLost: Five have failed; a new session starts after a pause.
     """
-    aborts = state.aborts + 1 if isinstance(state, Working | Settling) else 1
+    aborts = state.aborts + 1
     if aborts == _MAX_ABORTS:
         message = f"{_MAX_ABORTS} transactions in a row failed, the last because {error}"
         raise ClientLost(message) from error

@@ -212,10 +212,6 @@ class WindowWorker:
                     extra={"shard": shard, "topic": topic, "remedy": "check the partition's brokers"},
                 )
 
-    def close(self) -> None:
-        """Close the changelog reader."""
-        self._reader.close()
-
     def _restore(self, shard: int) -> None:
         state = ShardState(self._specs, self._settings.topics.events, self._settings.shards)
         restore = ShardRestore(

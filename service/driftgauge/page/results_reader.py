@@ -6,16 +6,16 @@ from contextlib import closing
 from typing import Final, Protocol
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from driftgauge.clock import Clock
 from driftgauge.errors import BrokerError, ServiceError
 from driftgauge.kafka import client
-from driftgauge.kafka.calls import AUTHORIZATION, CLIENT_ERROR_REMEDY
+from driftgauge.kafka.calls import CLIENT_ERROR_REMEDY
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties
 from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.login import Login, LoginWatch
-from driftgauge.kafka.metadata import failure
-from driftgauge.kafka.rights import reading_denied
+from driftgauge.kafka.metadata import count_partitions, failure, require_visible
 from driftgauge.page.result_fetcher import ResultFetcher
 
 __all__ = ["BOUNDS", "Receiver", "ResultReader"]
@@ -106,9 +106,10 @@ class ResultReader:
             try:
                 watch = LoginWatch(self._login, self._clock)
                 properties = {**self._login.properties(), **BOUNDS}
+                admin = client.admin(properties)
                 with closing(client.groupless_consumer(properties)) as consumer:
-                    watch.clients.append(consumer)
-                    self._read(consumer, watch)
+                    watch.clients += [admin, consumer]
+                    self._read(consumer, admin, watch)
             except Exception as error:  # noqa: BLE001 - the thread goes on, or the page would grow old unseen
                 self._fail(error)
                 self._stopping.wait(self._pause_s)
@@ -132,7 +133,7 @@ class ResultReader:
                 exc_info=None if is_expected else error,
             )
 
-    def _read(self, consumer: Consumer, login: LoginWatch) -> None:
+    def _read(self, consumer: Consumer, admin: AdminClient, login: LoginWatch) -> None:
         """Read until the reader stops, or the login needs a new client."""
         refreshed_s: float | None = None
         partitions = 0
@@ -140,7 +141,7 @@ class ResultReader:
         while not (self._stopping.is_set() or login.needs_new_clients()):
             now_s = self._clock.monotonic_s()
             if refreshed_s is None or now_s - refreshed_s > _REFRESH_S:
-                found = self._count_partitions(consumer)
+                found = self._count_partitions(admin)
                 if found < partitions:
                     self._positions.clear()
                     message = f"the topic {self.topic} was deleted; it is read again once it exists"
@@ -165,17 +166,13 @@ class ResultReader:
                 self.error = self._failing = None
             self.has_caught_up = self.has_caught_up or 0 < partitions <= len(self._at_end)
 
-    def _count_partitions(self, consumer: Consumer) -> int:
+    def _count_partitions(self, admin: AdminClient) -> int:
         """Return the number of partitions; 0 where the topic does not exist yet."""
-        try:
-            known = consumer.list_topics(self.topic, timeout=REQUEST_TIMEOUT_S).topics[self.topic]
-        except KafkaException as error:
-            raise failure(error.args[0], f"topic {self.topic} cannot be looked up") from error
-        if known.error is not None and known.error.code() in AUTHORIZATION:
-            raise reading_denied(known.error, f"the topic {self.topic}", topic=self.topic)
-        if not known.partitions:
+        found = count_partitions(admin, [self.topic]).get(self.topic, 0)
+        if not found:
+            require_visible(admin, [self.topic])
             self.error = f"topic {self.topic} does not exist yet"
-        return len(known.partitions)
+        return found
 
     def _assign(self, consumer: Consumer, partitions: range) -> None:
         """Begin to read partitions where this reader stopped, or at the first record of the history."""
