@@ -78,7 +78,7 @@ class Overdispersion:
 
     @classmethod
     def independent(cls, components: int) -> "Overdispersion":
-        """Return that of independent events, known as if from countless windows."""
+        """Return the overdispersion of independent events, along r components."""
         return cls(_COUNTLESS, 1.0, np.eye(components))
 
     def at(self, count: int, baseline_count: int, mean_count: int) -> "Overdispersion":

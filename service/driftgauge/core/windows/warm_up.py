@@ -23,8 +23,8 @@ _Spreads = tuple[SpreadMoments | None, SpreadMoments | None]
 class WarmUp:
     """The windows of a warm-up, of all events or of a segment.
 
-    A baseline of other documents, users or days differs from every later window by the same offset. The
-    warm-up measures it: later windows are compared with the mean of its windows.
+    A baseline of other documents, users or days differs from every later window by the same offset, which the
+    warm-up measures.
 
     Attributes:
         values: The sum of its windows' tallies, int64; empty before the first window.
