@@ -52,6 +52,7 @@ def test_warm_up_windows_only_calibrate():
         assert stream.history.end_ms == result.window.end_ms
     assert stream.history.memory == VerdictMemory()
     assert plain(stream.history.clean) == plain(expected_warm_up(MIN_WINDOWS + 1))
+    np.testing.assert_array_equal(stream.history.clean.values[:CLUSTERS], stream.history.clean.windows.counts)
 
 
 def test_another_warm_up_resets_calibration():
@@ -176,10 +177,13 @@ def test_groups_of_the_baseline_explain_an_offset_and_widen_the_noise():
     for name, reference in (("whole", related), ("mixed", mixed)):
         stream = JudgedStream(reference=reference, warm_up=WARM_UP)
         for number in range(2, FIRST_AFTER):
-            counts = np.random.default_rng(number).multinomial(4_000, np.array(ODD) / 4_000)
+            counts = np.random.default_rng(number).multinomial(4_000, np.array(MOVED) / 4_000)
             stream.judge(number, tuple(counts.tolist()))
-        result = stream.judge(FIRST_AFTER, ODD)
-        assert result.verdict is Verdict.OK
+        assert stream.verdict(FIRST_AFTER, MOVED) is Verdict.OK
+        # The warm-up's mean is as uncertain as that of as many groups as the baseline has.
+        offset = stream.history.clean.offset(reference, reference).overdispersion
+        assert offset.counts >= 39 * (MIN_WINDOWS + 1) * 4_000 / 2_000
+        assert offset.baseline is groups
         found[name] = stream.judge(FIRST_AFTER + 1, (3_000, 500, 300, 200)).score.p_value
     # Windows of whole groups vary as groups do.
     assert found["mixed"] < found["whole"]
