@@ -11,6 +11,7 @@ from deploy.demo.config import EVENTS_TOPIC, TOPICS, write_config
 from driftgauge.kafka import client
 from tests.builders.baselines import save_baseline
 from tests.harness.demo import EmbeddedBroker
+from tests.harness.registry_server import serve_answers
 from tests.harness.service import DRIFTGAUGE, ReplicaProcess, environment
 from tests.processes import Completed, run_command
 
@@ -26,15 +27,22 @@ PLACES = [
     ("secret", "kafka", "sasl.oauthbearer.assertion.private.key.passphrase", "{}"),
     ("secret", "schema_registry", "basic.auth.user.info", "user:{}"),
     ("file", "schema_registry", "proxy", "http://user:{}@127.0.0.1:1"),
+    ("secret", "schema_registry", "bearer.auth.client.secret", "{}"),
 ]
 PLANTED = "planted-in-place"
 MAPPING = {"encoding": "avro", "stream": "stream", "timestamp": "at", "embedding": "vector"}
 
 
-def plant(config: Path) -> dict[str, str]:
+def plant(config: Path, token_endpoint: str) -> dict[str, str]:
     """Plant a secret in each place; return the variables of the environment."""
     tree = yaml.safe_load(config.read_text())
-    tree |= {"inputs": {EVENTS_TOPIC: MAPPING}, "schema_registry": {"url": "http://127.0.0.1:1"}}
+    registry = {
+        "url": "http://127.0.0.1:1",
+        "bearer.auth.credentials.source": "OAUTHBEARER",
+        "bearer.auth.issuer.endpoint.url": token_endpoint,
+        **dict.fromkeys((f"bearer.auth.{name}" for name in ("client.id", "scope", "logical.cluster")), "x"),
+    }
+    tree |= {"inputs": {EVENTS_TOPIC: MAPPING}, "schema_registry": registry}
     secrets = config.parent / "secrets"
     secrets.mkdir()
     environ = {**environment(), "DRIFTGAUGE_SECRETS_DIR": str(secrets)}
@@ -61,12 +69,21 @@ def broker():
         yield broker
 
 
-def test_planted_secret_shows_nowhere(tmp_path, broker):
+@pytest.fixture
+def token_endpoint():
+    """An endpoint that refuses each login, and quotes the secrets of all places."""
+    secrets = " ".join(f"{PLANTED}-{number}" for number in range(len(PLACES)))
+    refusal = json.dumps({"error": "invalid_client", "error_description": secrets})
+    with serve_answers(lambda *_: (401, refusal.encode())) as url:
+        yield url
+
+
+def test_planted_secret_shows_nowhere(tmp_path, broker, token_endpoint):
     save_baseline(tmp_path)
     config = tmp_path / "driftgauge.yaml"
     stream: dict[str, object] = {"name": "images", "baseline": "images.safetensors", "windows": ["1h"]}
     kafka = write_config(config, bootstrap=broker.bootstrap, streams=[stream])
-    environ = plant(config)
+    environ = plant(config, token_endpoint)
 
     def run(*words: str, **more: str) -> Completed:
         command = [sys.executable, *DRIFTGAUGE, *words, "--config", str(config)]

@@ -33,6 +33,7 @@ from driftgauge.telemetry.connections import HEALTH_LIMITS
 from driftgauge.telemetry.endpoints import health_routes, metrics_route
 from driftgauge.telemetry.guard import Guard
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
+from driftgauge.telemetry.login import LoginRefusal
 from driftgauge.telemetry.logs import adjust_logging, count_messages, end_process
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
@@ -57,13 +58,17 @@ def check(settings: Settings) -> list[ConfiguredStream]:
     Raises:
         ConfigError: Lists every problem found.
     """
+    return _check(settings)[0]
+
+
+def _check(settings: Settings) -> tuple[list[ConfiguredStream], WebConfigFile | None]:
+    """Return the configured streams and the web configuration file; see `check`."""
     problems = property_problems(settings.kafka) if settings.kafka else []
     problems += missing_libraries(settings.inputs.values())
     if settings.schema_registry:
         problems += registry_problems(settings.schema_registry)
     try:
-        if settings.http.web_config is not None:
-            Guard(WebConfigFile(settings.http.web_config, lambda _: None), settings.http.users, SYSTEM_CLOCK)
+        web_config = _web_config(settings.http)
     except ConfigError as error:
         problems += error.problems or [str(error)]
     try:
@@ -73,7 +78,12 @@ def check(settings: Settings) -> list[ConfiguredStream]:
     if problems:
         message = "the configuration cannot be used; correct:"
         raise ConfigError(message, problems)
-    return streams
+    return streams, web_config
+
+
+def _web_config(http: HttpSettings) -> WebConfigFile | None:
+    """Return the web configuration file, if one is named; raise ConfigError where it cannot be used."""
+    return None if http.web_config is None else WebConfigFile(http.web_config, needs_users=bool(http.users))
 
 
 def serve(settings: Settings, roles: Collection[Role], read_log: Callable[[], LogSettings]) -> None:
@@ -88,7 +98,7 @@ def serve(settings: Settings, roles: Collection[Role], read_log: Callable[[], Lo
         ConfigError: The configuration cannot be used, or the HTTP address cannot be bound.
         ServiceError: Kafka failed in a way that waiting does not repair.
     """
-    streams = check(settings)
+    streams, web_config = _check(settings)
     health = Health(roles, SYSTEM_CLOCK)
     telemetry = Telemetry(
         version("driftgauge"),
@@ -101,6 +111,8 @@ def serve(settings: Settings, roles: Collection[Role], read_log: Callable[[], Lo
     )
     count_messages(telemetry.logged)
     health.set_condition(ReadinessCondition.BASELINES_LOADED, is_met=True)
+    if web_config is not None:
+        telemetry.web_config_valid.set_function(lambda: web_config.is_valid)
     stopping = _stopped_by_signals()
     _log_by_settings(settings.log, read_log)
     routes = [metrics_route(telemetry.registry)]
@@ -108,7 +120,7 @@ def serve(settings: Settings, roles: Collection[Role], read_log: Callable[[], Lo
         if settings.page.enabled:
             routes += running.enter_context(_page(settings))[1]
         running.enter_context(
-            _serving(settings.http, routes, health_routes(health), telemetry.web_config_valid.set)
+            _serving(settings.http, routes, health_routes(health), web_config, telemetry.login_refused)
         )
         schemas = running.enter_context(
             open_schema_registry(settings, settings.inputs.values(), SYSTEM_CLOCK)
@@ -150,8 +162,14 @@ def serve_page(settings: Settings, read_log: Callable[[], LogSettings]) -> None:
     _log_by_settings(settings.log, read_log)
     with (
         _page(settings) as (reader, routes),
-        # The page has no metrics; its log says whether the web configuration can be used.
-        _serving(settings.http, routes, page_health_routes(reader), lambda _: None),
+        # The page has no metrics; its log says which logins are refused.
+        _serving(
+            settings.http,
+            routes,
+            page_health_routes(reader),
+            _web_config(settings.http),
+            lambda _: None,
+        ),
     ):
         stopping.wait()
         _log.info("stopped")
@@ -192,12 +210,13 @@ def _serving(
     http: HttpSettings,
     routes: Sequence[BaseRoute],
     health: Sequence[BaseRoute],
-    on_web_config: Callable[[bool], object],
+    web_config: WebConfigFile | None,
+    on_login_refused: Callable[[LoginRefusal], object],
 ) -> Iterator[None]:
     """Serve routes, and health on a port of its own, while the context lasts."""
     guard = None
-    if http.web_config is not None:
-        guard = Guard(WebConfigFile(http.web_config, on_web_config), http.users, SYSTEM_CLOCK)
+    if web_config is not None:
+        guard = Guard(web_config, http.users, SYSTEM_CLOCK, on_login_refused)
     with ExitStack() as running:
         for server in (
             HttpServer(http.host, http.health, health, name="health", limits=HEALTH_LIMITS),

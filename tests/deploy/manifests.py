@@ -14,7 +14,8 @@ from tests.processes import run_required
 
 FOLDER = ROOT / "deploy/kubernetes"
 BASE, MONITORING, PRODUCTION, KEDA = "base", "monitoring", "overlays/production", "overlays/keda"
-RUNNING = (BASE, PRODUCTION, KEDA)
+PAGE = "overlays/page"
+RUNNING = (BASE, PRODUCTION, KEDA, PAGE)
 """The folders with a StatefulSet."""
 
 OPERATORS = ("keda.sh/", "monitoring.coreos.com/")

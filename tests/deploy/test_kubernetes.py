@@ -21,6 +21,7 @@ from tests.deploy.manifests import (
     KEDA,
     MONITORING,
     OPERATORS,
+    PAGE,
     PARTITIONS,
     POD,
     PRODUCTION,
@@ -39,7 +40,7 @@ from tests.deploy.stack import HELD_MIB
 
 pytestmark = pytest.mark.stack
 
-EVERYWHERE = (BASE, MONITORING, PRODUCTION, KEDA)
+EVERYWHERE = (BASE, MONITORING, PRODUCTION, KEDA, PAGE)
 # The first version with a stable unhealthyPodEvictionPolicy, and the newest with schemas here.
 KUBERNETES = ("1.31", "1.37")
 # `kubectl apply` stores the object in an annotation; the annotations of an object have 256 KiB together.
@@ -58,10 +59,9 @@ def test_every_core_object_matches_kubernetes_schema(where, version):
 
 @pytest.mark.parametrize("where", EVERYWHERE)
 def test_every_object_is_labelled_and_small_enough_to_apply(where):
+    name = "driftgauge-page" if where == PAGE else "driftgauge"
     for entry in render(where):
-        assert entry["kind"] == "Namespace" or (
-            entry["metadata"]["labels"]["app.kubernetes.io/name"] == "driftgauge"
-        )
+        assert entry["kind"] == "Namespace" or entry["metadata"]["labels"]["app.kubernetes.io/name"] == name
         assert len(json.dumps(entry)) < APPLIED_BYTES
 
 
@@ -128,7 +128,7 @@ def test_service_loads_configuration_and_baselines_of_pod(where, tmp_path):
     # The hashes in the names restart the pods after a change.
     _, volume = volumes(where)["config"]
     names = [source["configMap"]["name"] for source in volume["projected"]["sources"]]
-    assert all(re.fullmatch(r"driftgauge-(config|baselines)-[a-z0-9]{10}", name) for name in names)
+    assert all(re.fullmatch(r"driftgauge-(config|baselines)(-page)?-[a-z0-9]{10}", name) for name in names)
 
 
 def test_production_credentials_come_only_from_secret(tmp_path):
@@ -137,6 +137,15 @@ def test_production_credentials_come_only_from_secret(tmp_path):
     secrets = {name: kafka[name] for name in ("sasl.username", "sasl.password", "ssl.ca.pem")}
     assert list(secrets.values()) == [text.strip() for text in SECRET.values()]
     assert not secrets.keys() & load_settings(path, {}).kafka.keys()
+
+
+def test_page_in_pods_of_its_own_lets_others_in_than_metrics():
+    # The pods' labels, other than those of the replicas, are seen above.
+    assert container(PAGE)["args"] == ["page", *container(BASE)["args"][1:]]
+    (page,), (metrics,) = (the(where, "NetworkPolicy")["spec"]["ingress"] for where in (PAGE, BASE))
+    assert page["ports"] == metrics["ports"]
+    assert page["from"] != metrics["from"]
+    assert the(PAGE, "Service")["spec"].get("clusterIP") is None
 
 
 def test_unready_replica_blocks_neither_start_of_others_nor_drain():

@@ -51,8 +51,15 @@ def endpoint() -> Iterator[TokenEndpoint]:
 class SecuredCase(Case):
     """A case with the documented rights alone, whose secrets are files."""
 
-    def __init__(self, folder: Path, broker: SecuredBroker, listener: str, secrets: dict[str, str]) -> None:
-        super().__init__(folder, broker.bootstrap, partitions=2, kafka=broker.kafka(listener))
+    def __init__(
+        self,
+        folder: Path,
+        broker: SecuredBroker,
+        listener: str,
+        secrets: dict[str, str],
+        partitions: int = 2,
+    ) -> None:
+        super().__init__(folder, broker.bootstrap, partitions=partitions, kafka=broker.kafka(listener))
         self.rights = documented_rights(self)
         self.grant(*self.rights)
         self.secrets = folder / "secrets"
@@ -196,7 +203,7 @@ def test_changed_certificate_begins_the_session_again(tmp_path: Path, broker: Se
 def test_tokens_are_renewed_and_a_refused_one_is_named_and_waited_for(
     tmp_path: Path, broker: SecuredBroker, endpoint: TokenEndpoint
 ) -> None:
-    case = SecuredCase(tmp_path, broker, "OAUTH", {"sasl.oauthbearer.client.secret": PASSWORD})
+    case = SecuredCase(tmp_path, broker, "OAUTH", {"sasl.oauthbearer.client.secret": PASSWORD}, partitions=1)
     case.kafka = {
         **case.kafka,
         "sasl.oauthbearer.method": "oidc",
@@ -214,10 +221,16 @@ def test_tokens_are_renewed_and_a_refused_one_is_named_and_waited_for(
         service.wait_for("tokens to expire", lambda: endpoint.given > given + 12)
         case.count_hour(service)
         assert len(service.logged(LOST)) == lost
-        endpoint.secret = CHANGED
-        not_ready_because(service, "unknown client or secret")
-        case.put({"sasl.oauthbearer.client.secret": CHANGED})
-        service.wait_until_ready()
+        # The one partition is with the other replica.
+        with case.serve(settings=case.environ, role="count") as idle:
+            idle.wait_until_ready()
+            endpoint.secret = CHANGED
+            for each in (service, idle):
+                not_ready_because(each, "unknown client or secret")
+            case.put({"sasl.oauthbearer.client.secret": CHANGED})
+            for each in (service, idle):
+                each.wait_until_ready()
+            case.end(idle)
         case.count_hour(service)
         case.end(service)
 

@@ -5,7 +5,9 @@ import threading
 from unittest.mock import Mock, call
 
 import pytest
+from confluent_kafka import KafkaError
 
+from driftgauge.errors import BrokerError
 from driftgauge.kafka.login import Login, LoginWatch
 from driftgauge.kafka.service import Service
 from driftgauge.telemetry.health import Role
@@ -78,6 +80,16 @@ def test_change_that_no_client_accepts_is_logged_once_and_not_used(watch, secret
     secrets["security.protocol"] = "sasl_plaintext"
     secrets["sasl.mechanism"] = "PLAIN"
     assert watch()
+
+
+def test_refused_login_is_told_from_an_outage(clock):
+    watch = LoginWatch(Login({}), clock.clock)
+    watch.observe(KafkaError(KafkaError._TRANSPORT))
+    watch.require_accepted()
+    watch.observe(KafkaError(KafkaError._AUTHENTICATION, "unknown client"))
+    with pytest.raises(BrokerError, match="unknown client") as raised:
+        watch.require_accepted()
+    assert raised.value.reason == "_AUTHENTICATION"
 
 
 def test_certificate_that_cannot_be_read_is_a_change(watch, certificate):

@@ -17,7 +17,14 @@ from hypothesis import strategies as st
 
 from driftgauge.core.counting.partial import CommitId, Part
 from driftgauge.core.partition import Partition
-from driftgauge.errors import AuthorizationError, ClientLost, CodeError, StateError, TransactionAborted
+from driftgauge.errors import (
+    AuthorizationError,
+    BrokerError,
+    ClientLost,
+    CodeError,
+    StateError,
+    TransactionAborted,
+)
 from driftgauge.events.decoder import Decoded
 from driftgauge.events.records import Records
 from driftgauge.kafka.dead_letters import DeadLetters
@@ -341,6 +348,14 @@ def run(
 @example(polls=["quiet"] * 4 + ["lost"], failures=["none", "no offsets"], failed_starts=[4])
 def test_every_record_is_counted_once_whatever_fails(polls, failures, failed_starts):
     run(polls, failures, failed_starts)
+
+
+def test_refused_login_ends_session_without_partitions_alone():
+    simulation = Simulation(["quiet", "all revoked", "quiet"])
+    simulation.login.require_accepted.side_effect = BrokerError("refused")
+    with pytest.raises(BrokerError, match="refused"):
+        simulation.run_session()
+    assert simulation.events == ["quiet"]
 
 
 def test_session_that_needs_new_clients_ends_and_the_next_goes_on():

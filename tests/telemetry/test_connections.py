@@ -3,7 +3,7 @@
 import os
 import socket
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 from starlette.responses import PlainTextResponse
@@ -96,8 +96,16 @@ def test_client_that_does_not_read_is_cut_off(start, monkeypatch):
     server, before = start(), len(os.listdir("/dev/fd"))
     with server.connect() as peer:
         peer.sendall(GET + b"\r\n")
-        assert peer.recv(1) == b"H"
+        assert server.entered.wait(PATIENCE_S)
         wait_for("the server to close its side", lambda: len(os.listdir("/dev/fd")) <= before + 1)
+
+
+def test_new_connection_takes_place_of_one_that_waits(start, monkeypatch):
+    monkeypatch.setattr(connections, "_HEAD_S", 2 * PATIENCE_S)
+    server = start(connections.ConnectionLimits(most=1, held_back=0))
+    with server.connect() as waiting:
+        assert status_codes(server.exchange(GET + CLOSE)) == [b"200"]
+        assert waiting.recv(1) == b""
 
 
 def test_request_that_is_answered_keeps_its_connection(start, monkeypatch):
@@ -126,18 +134,25 @@ def test_accept_errors_are_logged_once_a_minute(start, caplog, monkeypatch):
     assert "ulimit" in record.remedy
 
 
-def test_health_and_metrics_answer_despite_idle_and_slow_clients(tmp_path):
-    save_baseline(tmp_path)
+@contextmanager
+def crowded(folder):
+    """Yield a process with few descriptors, beside idle and slow clients of both its ports."""
+    save_baseline(folder)
     unreachable = {"bootstrap.servers": "127.0.0.1:1", "group.id": "driftgauge"}
-    config = write_config(tmp_path, http={"port": 0}, kafka=unreachable)
+    config = write_config(folder, http={"port": 0}, kafka=unreachable)
     program = ("-c", WITH_FEW_DESCRIPTORS)
-    with ReplicaProcess(config, tmp_path / "log", program=program) as replica, ExitStack() as peers:
+    with ReplicaProcess(config, folder / "log", program=program) as replica, ExitStack() as peers:
         ports = replica.port, replica.health_port
         for number in range(IDLE + SLOW):
             for port in ports if number < DESCRIPTORS else ports[:1]:
                 peer = peers.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S))
                 if number >= IDLE:
                     peer.sendall(GET)
+        yield replica
+
+
+def test_health_and_metrics_answer_despite_idle_and_slow_clients(tmp_path):
+    with crowded(tmp_path) as replica:
         for _ in range(3):
             assert (replica.get("/livez")[0], replica.get("/readyz")[0]) == (200, 503)
             assert replica.scrape().total("process_open_fds") < DESCRIPTORS

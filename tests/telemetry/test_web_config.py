@@ -20,13 +20,16 @@ from driftgauge.errors import ConfigError
 from driftgauge.telemetry.endpoints import metrics_route
 from driftgauge.telemetry.guard import Guard
 from driftgauge.telemetry.server import HttpServer
-from driftgauge.telemetry.web_config import WebConfigFile, read_web_rules
-from tests.builders.configs import SECRET, settings_in
+from driftgauge.telemetry.web_config import WebConfigFile
+from tests.builders.baselines import save_baseline
+from tests.builders.configs import SECRET, settings_in, write_config
 from tests.deploy.dockerfile import ROOT
+from tests.harness.demo import Scrape
+from tests.harness.service import ReplicaProcess
 from tests.processes import run_required
 from tests.waiting import PATIENCE_S, wait_for
 
-RIGHTS = {"scraper": (Right.METRICS,), "reader": (Right.READ,), "writer": tuple(Right)}
+RIGHTS = {"scraper": (Right.METRICS,), "reader": (Right.READ,), "both": tuple(Right)}
 TLS = {"cert_file": "server.pem", "key_file": "server.key"}
 VERIFIED = {"client_auth_type": "RequireAndVerifyClientCert", "client_ca_file": "authority.pem"}
 OLD = {"maximum_version": ssl.TLSVersion.TLSv1_2}
@@ -46,7 +49,7 @@ def basic(user, password):
     return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
-READER, WRITER, SCRAPER = (basic(name, f"{name}'s") for name in ("reader", "writer", "scraper"))
+READER, BOTH, SCRAPER = (basic(name, f"{name}'s") for name in ("reader", "both", "scraper"))
 
 
 def tls(**keys):
@@ -55,6 +58,14 @@ def tls(**keys):
 
 def users(hashes):
     return {"basic_auth_users": hashes}
+
+
+UNSUPPORTED = {
+    **tls(**dict.fromkeys(("cert", "key", "client_ca", "curve_preferences"), SECRET)),
+    **users({"reader": SECRET}),
+    "rate_limit": {"burst": 1},
+    "http_server_config": {"http2": True},
+}
 
 
 def issue(folder, name, authority=""):
@@ -76,29 +87,31 @@ def folder(tmp_path):
 
 
 class GuardedServer:
-    """A server that a web configuration file guards; `valid` is whether the file can be used."""
+    """A server that a web configuration file guards; `refused` are the reasons of its refused logins."""
 
     def __init__(self, folder, clock, sections):
         self.folder = folder
         self.write(sections)
-        self._read = []
+        self.refused = []
+        self._file = WebConfigFile(folder / "web.yml")
         rights = RIGHTS if "basic_auth_users" in sections else {}
-        guard = Guard(WebConfigFile(folder / "web.yml", self._read.append), rights, clock.clock)
-        root = Route("/", lambda _: PlainTextResponse("here"), methods=["GET", "POST"])
+        guard = Guard(self._file, rights, clock.clock, self.refused.append)
+        root = Route("/", lambda _: PlainTextResponse("here"))
         self.server = HttpServer("127.0.0.1", 0, [metrics_route(CollectorRegistry()), root], guard=guard)
         self.server.start()
 
     @property
     def valid(self):
-        return self._read[-1]
+        return self._file.is_valid
 
     def write(self, sections):
         (self.folder / "web.yml").write_text(yaml.safe_dump(sections))
 
-    def connect(self, client=None, **options):
+    def connect(self, client=None, address="127.0.0.1", **options):
         """Return a connection, by TLS if there is a certificate, with a client's certificate and options."""
         if not (self.folder / "server.pem").exists():
-            return HTTPConnection("127.0.0.1", self.server.port, timeout=PATIENCE_S)
+            source = (address, 0)
+            return HTTPConnection("127.0.0.1", self.server.port, PATIENCE_S, source_address=source)
         context = ssl.create_default_context(cafile=self.folder / "server.pem")
         for name, value in options.items():
             setattr(context, name, value)
@@ -106,13 +119,13 @@ class GuardedServer:
             context.load_cert_chain(self.folder / f"{client}.pem", self.folder / f"{client}.key")
         return HTTPSConnection("localhost", self.server.port, timeout=PATIENCE_S, context=context)
 
-    def status(self, authorization="", path="/", method="GET"):
-        with closing(self.connect()) as connection:
-            return answer(connection, authorization, path, method).status
+    def status(self, authorization="", path="/", address="127.0.0.1"):
+        with closing(self.connect(address=address)) as connection:
+            return answer(connection, authorization, path).status
 
 
-def answer(connection, authorization="", path="/", method="GET"):
-    connection.request(method, path, headers={"Authorization": authorization} if authorization else {})
+def answer(connection, authorization="", path="/"):
+    connection.request("GET", path, headers={"Authorization": authorization} if authorization else {})
     response = connection.getresponse()
     response.read()
     return response
@@ -139,14 +152,20 @@ def start(tmp_path, clock):
         ("basic_auth_users: {a: b", "is not YAML: line 1"),
         (f"basic_auth_users: {{a: {HASH}, a: {HASH}}}", "a: occurs more than once"),
         ({"tls_config": {}}, "tls_config: no such key; did you mean tls_server_config?"),
-        ({"rate_limit": {"burst": 1}}, "rate_limit is not supported: the server has limits of its own"),
-        ({"http_server_config": {"http2": True}}, "http2: the server speaks HTTP/1.1"),
+        *(
+            (UNSUPPORTED, part)
+            for part in (
+                "rate_limit: not supported; the server has limits of its own",
+                "http_server_config.http2: the server speaks HTTP/1.1",
+                *(f"tls_server_config.{key}: not supported; name a" for key in ("cert", "key", "client_ca")),
+                "tls_server_config.curve_preferences: not supported; OpenSSL chooses the curve",
+                "basic_auth_users.reader: must be a bcrypt hash",
+            )
+        ),
         ({"http_server_config": {"headers": {"Server": "x"}}}, "headers.Server: no such key"),
         ({"http_server_config": {"headers": {"X-Frame-Options": "allow"}}}, "X-Frame-Options: Input"),
         ({"http_server_config": {"headers": {"X-XSS-Protection": "a\nb"}}}, "must be one line of ASCII"),
         ({"tls_server_config": {"cert_file": "server.pem"}}, "tls_server_config.key_file: Field required"),
-        *((tls(**{key: "x"}), f"{key} is not supported: name a ") for key in ("cert", "key", "client_ca")),
-        (tls(curve_preferences=["X25519"]), "curve_preferences is not supported: OpenSSL chooses the curve"),
         (tls(min_version="TLS11"), "min_version: Input should be 'TLS12' or 'TLS13'"),
         (tls(min_version="TLS13", max_version="TLS12"), "min_version is above max_version"),
         (tls(cipher_suites=["TLS_AES_128_GCM_SHA256"]), "TLS_AES_128_GCM_SHA256 cannot be chosen; known are"),
@@ -154,7 +173,6 @@ def start(tmp_path, clock):
         (tls(client_auth_type="RequireAndVerifyClientCert"), "need each other; give both"),
         (tls(client_ca_file="clients.pem"), "need each other; give both"),
         (tls(client_allowed_sans=["a"]), "client_allowed_sans needs the client_auth_type Require"),
-        (users({"reader": SECRET}), "basic_auth_users.reader: must be a bcrypt hash of cost 4 to 14"),
         (users({"reader": HASH.replace("$04$", "$15$")}), "must be a bcrypt hash of cost 4 to 14"),
         (users({"a:b": HASH}), "String should match pattern"),
         (tls(key_file="absent"), "tls_server_config.key_file: "),
@@ -168,7 +186,7 @@ def test_file_that_cannot_hold_is_refused_with_its_key(folder, content, part):
     if content is not None:
         path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
     with pytest.raises(ConfigError) as raised:
-        read_web_rules(path)
+        WebConfigFile(path)
     message = str(raised.value)
     assert part in message
     assert str(path) in message
@@ -179,10 +197,10 @@ def test_promtool_and_service_accept_example_and_known_suites(folder):
     path = folder / "web-config.yml"
     shutil.copy(ROOT / "deploy/examples/web-config.yml", path)
     shutil.copy(folder / "authority.pem", folder / "clients.pem")
-    assert set(read_web_rules(path).users) == {"scraper", "reader"}
+    assert set(WebConfigFile(path).rules().users) == {"scraper", "reader"}
     run_required("promtool", "prometheus", "check", "web-config", path)
     path.write_text(yaml.safe_dump(tls(cipher_suites=list(CIPHERS), prefer_server_cipher_suites=False)))
-    assert read_web_rules(path).context.options & ssl.OP_CIPHER_SERVER_PREFERENCE == 0
+    assert WebConfigFile(path).rules().tls.context.options & ssl.OP_CIPHER_SERVER_PREFERENCE == 0
     run_required("promtool", "prometheus", "check", "web-config", path)
 
 
@@ -239,6 +257,23 @@ def test_tls_and_clients_are_those_of_file(folder, start, keys, client, options,
             assert answer(connection).status == 200
 
 
+@pytest.mark.parametrize(
+    ("highest", "ciphers"),
+    [
+        (ssl.TLSVersion.TLSv1, "ALL"),
+        (ssl.TLSVersion.TLSv1_1, "ALL"),
+        (ssl.TLSVersion.TLSv1_2, "ALL:eNULL:-AESGCM:-CHACHA20"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_server_refuses_old_versions_and_weak_suites(folder, start, highest, ciphers):
+    connection = start(tls()).connect(minimum_version=ssl.TLSVersion.TLSv1, maximum_version=highest)
+    connection._context.set_ciphers(f"{ciphers}:@SECLEVEL=0")
+    # What the client itself would refuse to offer has other messages.
+    with closing(connection), pytest.raises(ssl.SSLError, match=r"ALERT|UNEXPECTED_EOF"):
+        connection.connect()
+
+
 def test_changed_certificate_and_removed_authority_hold_at_once(folder, start):
     guarded = start(tls(**VERIFIED))
     with closing(guarded.connect("client")) as connection:
@@ -259,16 +294,47 @@ def test_changed_certificate_and_removed_authority_hold_at_once(folder, start):
     assert (is_answered(), guarded.valid) == (True, False)
     guarded.write({})
     assert (is_answered(), guarded.valid) == (True, False)
+    guarded.write(tls(cert_file="late.pem", key_file="late.key"))
+    assert (is_answered(), guarded.valid) == (True, False)
+    for suffix in ("pem", "key"):
+        shutil.copy(folder / f"other.{suffix}", folder / f"late.{suffix}")
+    shutil.copy(folder / "other.pem", folder / "server.pem")
+    assert (is_answered(), guarded.valid) == (True, True)
+
+
+@pytest.mark.parametrize("role", ["all", None])
+def test_process_asks_for_login_on_its_port_and_counts_refusals(tmp_path, role):
+    save_baseline(tmp_path)
+    (tmp_path / "web.yml").write_text(yaml.safe_dump(users(HASHES)))
+    config = write_config(
+        tmp_path,
+        http={"port": 0, "web_config": "web.yml", "users": {"scraper": ["metrics"]}},
+        kafka={"bootstrap.servers": "127.0.0.1:1", "group.id": "driftgauge"},
+    )
+    with ReplicaProcess(config, tmp_path / "log", role=role) as replica:
+        assert [replica.get(path)[0] for path in ("/", "/version", "/metrics", "/livez")] == [401] * 3 + [200]
+
+        def ask(user, path):
+            with closing(HTTPConnection("127.0.0.1", replica.port, PATIENCE_S)) as connection:
+                connection.request("GET", path, headers={"Authorization": basic(user, "scraper's")})
+                response = connection.getresponse()
+                return response.status, response.read().decode()
+
+        assert (ask("reader", "/")[0], ask("scraper", "/")[0]) == (401, 403)
+        if role is not None:
+            (tmp_path / "web.yml").write_text("[]")
+            scrape = Scrape.parse(ask("scraper", "/metrics")[1])
+            assert scrape.total("driftgauge_logins_refused_total", reason="wrong") == 1
+            assert scrape.total("driftgauge_web_config_valid") == 0
 
 
 @pytest.mark.parametrize(
     ("user", "allowed"),
-    [("scraper", {"/metrics"}), ("reader", {"/"}), ("writer", {"/metrics", "/", "POST"}), ("nobody", set())],
+    [("scraper", {"/metrics"}), ("reader", {"/"}), ("both", {"/metrics", "/"}), ("nobody", set())],
 )
 def test_users_have_their_rights_alone(start, user, allowed):
     guarded, authorization = start(users(HASHES)), basic(user, f"{user}'s")
     found = {path: guarded.status(authorization, path) for path in ("/metrics", "/")}
-    found["POST"] = guarded.status(authorization, "/", "POST")
     assert found == {asked: 200 if asked in allowed else 403 for asked in found}
 
 
@@ -279,7 +345,7 @@ def test_users_have_their_rights_alone(start, user, allowed):
         *(
             (wrong, 401)
             for wrong in (
-                "", "Basic ?", READER.replace("Basic", "Bearer"), basic("reader", "writer's"),
+                "", "Basic ?", READER.replace("Basic", "Bearer"), basic("reader", "both's"),
                 basic("unknown", "scraper's"), basic("reader", "x" * 73),
             )
         ),
@@ -295,38 +361,40 @@ def test_password_is_required_and_headers_are_on_every_answer(start, authorizati
     assert ("WWW-Authenticate" in found.headers) == (status == 401)
 
 
-def test_change_of_users_holds_from_next_request_on(start):
-    guarded = start(users(HASHES))
+def test_change_of_users_holds_from_next_request_on(folder, start):
+    guarded = start(tls() | users(HASHES))
     others = {name: hashed for name, hashed in HASHES.items() if name != "reader"}
-    for hashes, expected, valid in (
-        (HASHES, 200, True),
-        (HASHES | {"reader": hash_of("changed")}, 401, True),
-        (HASHES, 200, True),
-        (HASHES | {"reader": "changed"}, 200, False),
-        (others, 401, True),
-        # The same hash belongs to another user.
-        ({"writer": HASH}, 401, True),
-        # A file that is being written.
-        ({}, 401, True),
-    ):
-        guarded.write(users(hashes))
-        assert (guarded.status(READER), guarded.valid) == (expected, valid)
-    assert guarded.status() == 401
+    with closing(guarded.connect()) as connection:
+        for hashes, expected, valid in (
+            (HASHES, 200, True),
+            (HASHES | {"reader": hash_of("changed")}, 401, True),
+            (HASHES, 200, True),
+            (HASHES | {"reader": "changed"}, 200, False),
+            (others, 401, True),
+            # The same hash belongs to another user.
+            ({"both": HASH}, 401, True),
+            # A file that is being written.
+            ({}, 401, True),
+        ):
+            guarded.write(tls() | users(hashes))
+            # No request on the open connection stays without an answer.
+            assert (answer(connection, READER).status, guarded.valid) == (expected, valid)
+        assert answer(connection).status == 401
 
 
-def test_wrong_passwords_are_limited_by_user_and_address(start, clock):
+def test_wrong_passwords_are_limited_by_address(start, clock):
     guarded = start(users(HASHES))
-    assert guarded.status(WRITER) == 200
-    # A name without a user is limited alike, so that nobody learns which users there are.
-    for name in ("reader", "nobody"):
-        assert [guarded.status(basic(name, "wrong")) for _ in range(11)] == [401] * 10 + [429]
+    assert guarded.status(BOTH) == 200
+    # Names without a user count alike, so that nobody learns which users there are, nor fills the queue.
+    wrong = [basic(name, "wrong") for name in ("reader", "nobody", "unknown") for _ in range(4)]
+    assert [guarded.status(each) for each in wrong] == [401] * 10 + [429] * 2
     with closing(guarded.connect()) as connection:
         connection.request("GET", "/", headers={"Authorization": READER, "X-Forwarded-For": "192.0.2.1"})
         assert connection.getresponse().status == 429, "who connects is told from its connection alone"
-    assert (guarded.status(READER), guarded.status(basic("writer", "wrong"))) == (429, 401)
-    assert (guarded.status(WRITER), guarded.status(SCRAPER, "/metrics")) == (200, 200)
+    assert guarded.refused == ["wrong"] * 10 + ["limited"] * 3
+    assert (guarded.status(BOTH), guarded.status(READER, address="127.0.0.2")) == (200, 200)
     clock.advance(60)
-    assert guarded.status(READER) == 200
+    assert guarded.status(SCRAPER, "/metrics") == 200
 
 
 def test_checks_of_passwords_block_nobody_who_is_known(start, clock, monkeypatch):
@@ -339,23 +407,21 @@ def test_checks_of_passwords_block_nobody_who_is_known(start, clock, monkeypatch
         return released.wait() and check(*arguments)
 
     monkeypatch.setattr(bcrypt, "checkpw", checkpw)
-    threads = [threading.Thread(target=lambda: statuses.append(guarded.status(WRITER))) for _ in range(9)]
+    threads = [threading.Thread(target=lambda: statuses.append(guarded.status(BOTH))) for _ in range(9)]
     for thread in threads:
         thread.start()
     try:
         wait_for("the ninth to be refused", lambda: statuses == [503])
+        clock.advance(86_400)
         assert guarded.status(READER) == 200
     finally:
         released.set()
         for thread in threads:
             thread.join()
-    assert (statuses, len(checks)) == ([503] + [200] * 8, 1)
-    clock.advance(300)
-    assert guarded.status(READER) == 200
-    assert len(checks) == 2
+    assert (statuses, len(checks), guarded.refused) == ([503] + [200] * 8, 1, ["busy"])
 
 
-def test_rights_without_users_are_refused(tmp_path, clock):
+def test_rights_without_users_are_refused(tmp_path):
     (tmp_path / "web.yml").write_text("{}")
     with pytest.raises(ConfigError, match="add basic_auth_users"):
-        Guard(WebConfigFile(tmp_path / "web.yml", lambda _: None), RIGHTS, clock.clock)
+        WebConfigFile(tmp_path / "web.yml", needs_users=True)

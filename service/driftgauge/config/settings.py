@@ -83,14 +83,12 @@ class AlarmSettings(Section):
 
 
 class Right(StrEnum):
-    """What a user may ask for over HTTP."""
+    """What a user may ask for over HTTP, where no request changes anything."""
 
     METRICS = "metrics"
     """`/metrics`."""
     READ = "read"
-    """GET and HEAD of anything else."""
-    WRITE = "write"
-    """All other methods."""
+    """Everything else."""
 
 
 _Port = Annotated[int, Field(ge=0, le=_LAST_PORT)]

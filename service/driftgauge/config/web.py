@@ -5,11 +5,10 @@ What cannot hold here is refused: a key that is accepted and ignored would leave
 """
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from driftgauge.config.fields import Section, check
 from driftgauge.config.loading import describe_problem, load_yaml
@@ -26,38 +25,29 @@ CIPHERS = {
         ("CHACHA20_POLY1305_SHA256", "CHACHA20-POLY1305"),
     )
 }
-"""OpenSSL's names of cipher suites of TLS 1.2, by the IANA names that the file has (RFC 5289, RFC 7905)."""
+"""OpenSSL's names of the cipher suites of TLS 1.2 that are used, by the IANA names that the file has.
+
+All have forward secrecy and authenticated encryption (RFC 5289, RFC 7905).
+"""
 
 # A check of a password of cost 10 takes 0.05 s on a free core, and each further step doubles it.
 _MAX_COST = 14
 _HASH = re.compile(r"\$2[aby]\$(?P<cost>[0-9]{2})\$[./A-Za-z0-9]{53}")
 
-_AS_FILE = "name a file; Python reads certificates and keys of TLS from files only"
+
+def _unsupported(remedy: str) -> AfterValidator:
+    """Return the constraint of a key of the format that cannot hold here."""
+    return check(lambda _: False, f"not supported; {remedy}")
 
 
-class _WebSection(Section):
-    """A mapping in the web configuration file.
-
-    Attributes:
-        UNSUPPORTED: Keys of the format that cannot hold here, and what to do about them.
-    """
-
-    UNSUPPORTED: ClassVar[Mapping[str, str]] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unsupported(cls, section: object) -> object:
-        found = [key for key in cls.UNSUPPORTED if isinstance(section, dict) and key in section]
-        if found:
-            raise ValueError("; ".join(f"{key} is not supported: {cls.UNSUPPORTED[key]}" for key in found))
-        return section
-
-
+_AsFile = Annotated[
+    object, _unsupported("name a file; Python reads certificates and keys of TLS from files only")
+]
 _File = Annotated[Path, Field(strict=False)]
 _Version = Literal["TLS12", "TLS13"]
 
 
-class TlsConfig(_WebSection):
+class TlsConfig(Section):
     """The section `tls_server_config`.
 
     Attributes:
@@ -68,16 +58,9 @@ class TlsConfig(_WebSection):
         client_allowed_sans: Alternative names of which a client's certificate must have one; empty: any.
         min_version: The lowest version of TLS.
         max_version: The highest version of TLS.
-        cipher_suites: The suites of TLS 1.2, the preferred first; empty: OpenSSL's.
+        cipher_suites: The suites of TLS 1.2, the preferred first; empty: all of `CIPHERS`.
         prefer_server_cipher_suites: Whether the server's order of suites decides, not the client's.
     """
-
-    UNSUPPORTED: ClassVar = {
-        "cert": _AS_FILE,
-        "key": _AS_FILE,
-        "client_ca": _AS_FILE,
-        "curve_preferences": "OpenSSL chooses the curve; remove it",
-    }
 
     cert_file: _File
     key_file: _File
@@ -85,11 +68,15 @@ class TlsConfig(_WebSection):
         "NoClientCert"
     )
     client_ca_file: _File | None = None
+    cert: _AsFile = None
+    key: _AsFile = None
+    client_ca: _AsFile = None
     client_allowed_sans: Annotated[tuple[str, ...], Field(strict=False)] = ()
     min_version: _Version = "TLS12"
     max_version: _Version = "TLS13"
     cipher_suites: Annotated[tuple[str, ...], Field(strict=False)] = ()
     prefer_server_cipher_suites: bool = True
+    curve_preferences: Annotated[object, _unsupported("OpenSSL chooses the curve; remove it")] = None
 
     @field_validator("cipher_suites")
     @classmethod
@@ -143,7 +130,7 @@ class _Headers(Section):
         return value
 
 
-class _HttpServerConfig(_WebSection):
+class _HttpServerConfig(Section):
     http2: Annotated[bool, check(lambda value: not value, "the server speaks HTTP/1.1; remove it")] = False
     headers: _Headers = _Headers()
 
@@ -163,7 +150,7 @@ _PasswordHash = Annotated[
 ]
 
 
-class WebConfig(_WebSection):
+class WebConfig(Section):
     """The whole file.
 
     Attributes:
@@ -172,11 +159,10 @@ class WebConfig(_WebSection):
         users: The section `basic_auth_users`: bcrypt hashes by names of users.
     """
 
-    UNSUPPORTED: ClassVar = {"rate_limit": "the server has limits of its own; remove it"}
-
     tls: TlsConfig | None = Field(alias="tls_server_config", default=None)
     http: _HttpServerConfig = Field(alias="http_server_config", default=_HttpServerConfig())
     users: dict[_UserName, _PasswordHash] = Field(alias="basic_auth_users", default_factory=dict, repr=False)
+    rate_limit: Annotated[object, _unsupported("the server has limits of its own; remove it")] = None
 
     @property
     def headers(self) -> dict[str, str]:

@@ -26,6 +26,7 @@ __all__ = [
 
 KafkaProperties = Mapping[str, str | int | float | bool]
 OnStatistics = Callable[[str], None]
+OnError = Callable[[KafkaError], None]
 
 REQUEST_TIMEOUT_S = 5.0
 
@@ -111,15 +112,23 @@ _TRANSACTION_OWNED: KafkaProperties = {
 }
 
 
-def consumer(properties: KafkaProperties, group: str, on_statistics: OnStatistics | None = None) -> Consumer:
+def consumer(
+    properties: KafkaProperties,
+    group: str,
+    on_statistics: OnStatistics | None = None,
+    on_error: OnError | None = None,
+) -> Consumer:
     """Return a consumer of the group.
 
     Args:
         properties: librdkafka's properties.
         group: The group.
         on_statistics: Called within polls with the client's statistics, JSON, every `INTERVAL_MS`.
+        on_error: Called within polls with errors of connections. Fatal errors come with the records, and
+            callbacks never see them.
     """
-    return _consumer(properties, {"group.id": group}, on_statistics)
+    own = {} if on_error is None else {"error_cb": on_error}
+    return _consumer(properties, {"group.id": group, **own}, on_statistics)
 
 
 def fetched_bytes(properties: KafkaProperties) -> int:
@@ -148,9 +157,7 @@ def _consumer(
     return Consumer(config, logger=LIBRDKAFKA)
 
 
-def transactional_producer(
-    properties: KafkaProperties, transactional_id: str, on_error: Callable[[KafkaError], None]
-) -> Producer:
+def transactional_producer(properties: KafkaProperties, transactional_id: str, on_error: OnError) -> Producer:
     """Return a transactional producer, which aborts the open transaction of an older one with its id.
 
     Args:
@@ -179,7 +186,7 @@ def _producer(properties: KafkaProperties, **handlers: object) -> Producer:
 def admin(
     properties: KafkaProperties,
     logger: ClientLogger = LIBRDKAFKA,
-    on_error: Callable[[KafkaError], None] | None = None,
+    on_error: OnError | None = None,
 ) -> AdminClient:
     """Return an administration client; its `poll` calls `on_error` with the errors of its connections."""
     own: dict[str, Any] = {

@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
+from confluent_kafka import KafkaError
+
 from driftgauge.clock import Clock
 from driftgauge.files import open_regular
 from driftgauge.kafka.client import KafkaProperties, property_problems
+from driftgauge.kafka.rights import LOGIN_REFUSED, connection_refused
 
 __all__ = ["Login", "LoginWatch"]
 
@@ -96,6 +99,17 @@ class LoginWatch:
         self._clock = clock
         self._read_s = clock.monotonic_s()
         self._used = self._refused = login.read()
+        self._errors: list[KafkaError] = []
+
+    def observe(self, error: KafkaError) -> None:
+        """Note an error of a client's connections that says that its login is refused; else ignore it."""
+        if error.code() in LOGIN_REFUSED:
+            self._errors = [error]
+
+    def require_accepted(self) -> None:
+        """Raise BrokerError if the login was refused; for a client without a call that would fail for it."""
+        if (refusal := connection_refused(self._errors)) is not None:
+            raise refusal
 
     def needs_new_clients(self) -> bool:
         """Set a changed password on the clients; return whether another change needs new clients.

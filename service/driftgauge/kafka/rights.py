@@ -10,12 +10,20 @@ from confluent_kafka.admin import AclOperation, AdminClient
 from driftgauge.errors import AuthorizationError, BrokerError
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S
 
-__all__ = ["TopicRight", "connection_refused", "missing_right", "missing_topic_rights", "reading_denied"]
+__all__ = [
+    "LOGIN_REFUSED",
+    "TopicRight",
+    "connection_refused",
+    "missing_right",
+    "missing_topic_rights",
+    "reading_denied",
+]
 
 TopicRight = tuple[str, AclOperation]
 """A topic, and an operation on it."""
 
-_LOGIN: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
+LOGIN_REFUSED: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED})
+"""The codes of the errors that say that a broker, or a token endpoint, refuses a login."""
 
 
 def missing_right(
@@ -33,7 +41,7 @@ def missing_right(
         group: The consumer's group, if it has one.
         transactional_id: The producer's transactional id, if it has one.
     """
-    if error.code() in _LOGIN:
+    if error.code() in LOGIN_REFUSED:
         return "check the login: sasl.* and ssl.* under kafka"
     if error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED and group:
         return f"grant Read on the group {group}"

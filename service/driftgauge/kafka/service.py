@@ -245,7 +245,7 @@ class Service:
             # Their records have no checksum of their own, so the client checks that of their batch.
             internal: client.KafkaProperties = {"check.crcs": True, **kafka}
             read = kafka if role is Role.COUNT else internal
-            consumer = client.consumer(read, group, pulse.beat)
+            consumer = client.consumer(read, group, pulse.beat, login.observe)
             stack.callback(consumer.close)
             transaction = self._transactions[role]
             login.clients = [consumer, admin, transaction]

@@ -162,6 +162,9 @@ class Session:
             polled = 0
             while not (stopping.is_set() or self._login.needs_new_clients()):
                 before, polled = polled, self._poll()
+                if not self._assigned:
+                    # Nothing is read or committed, so no call fails.
+                    self._login.require_accepted()
                 if polled < _BATCH:
                     stopping.wait(_GATHER_S if before < _BATCH else _REFILL_S)
             self._hand_over(self._assigned, _HAND_OVER_S)

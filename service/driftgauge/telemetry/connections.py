@@ -13,7 +13,7 @@ from math import inf
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from driftgauge.telemetry.web_config import WebConfigFile, WebRules
+from driftgauge.telemetry.web_config import TlsRules, WebConfigFile
 
 __all__ = ["HEALTH_LIMITS", "PUBLIC_LIMITS", "ConnectionLimits", "ConnectionServer"]
 
@@ -55,19 +55,19 @@ class _Connection(H11Protocol):
         is_waiting: Whether no request is being answered, so that the connection may be closed for another.
     """
 
-    def __init__(self, server: "ConnectionServer", opened: socket.socket, rules: WebRules | None) -> None:
+    def __init__(self, server: "ConnectionServer", opened: socket.socket, tls: TlsRules | None) -> None:
         super().__init__(server.config, server.server_state, {})
         self.is_waiting = True
         self._server = server
         self._socket = opened
-        self._rules = rules
+        self._tls = tls
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request, unless the client's certificate is of the wrong name."""
         super().connection_made(transport)
         self._end_after(_HEAD_S)
-        if self._rules is not None and not self._rules.admits(transport.get_extra_info("peercert")):
+        if self._tls is not None and not self._tls.admits(transport.get_extra_info("peercert")):
             transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -78,8 +78,11 @@ class _Connection(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read a request, unless its connection was opened under other rules."""
-        if self._rules is not self._server.rules():
+        """Read a request, unless its connection was opened by another TLS.
+
+        A client repeats what gets no answer on an open connection (RFC 9112, section 9.3.1).
+        """
+        if self._tls is not self._server.tls():
             self.transport.close()
             return
         super().data_received(data)
@@ -140,9 +143,9 @@ class ConnectionServer(uvicorn.Server):
         self._logged_s = -inf
         self._failed = 0
 
-    def rules(self) -> WebRules | None:
-        """Return the rules of new connections."""
-        return None if self._file is None else self._file.rules()
+    def tls(self) -> TlsRules | None:
+        """Return the TLS of new connections; None: plain HTTP."""
+        return None if self._file is None else self._file.rules().tls
 
     def forget(self, connection: _Connection) -> None:
         """Count a connection as closed."""
@@ -204,10 +207,10 @@ class ConnectionServer(uvicorn.Server):
 
     async def _open(self, opened: socket.socket) -> None:
         """Shake hands, if by TLS, and serve the connection."""
-        rules = self.rules()
-        connection = _Connection(self, opened, rules)
+        tls = self.tls()
+        connection = _Connection(self, opened, tls)
         self._connections[connection] = None
-        context = None if rules is None else rules.context
+        context = None if tls is None else tls.context
         limit_s = None if context is None else _HANDSHAKE_S
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
@@ -218,7 +221,7 @@ class ConnectionServer(uvicorn.Server):
                 ssl_shutdown_timeout=limit_s,
             )
         except OSError:
-            # The client went away, or TLS told it what was wrong.
+            # The client went away, or offered nothing that the rules allow.
             self.forget(connection)
             self._failed += 1
             if self._failed % _COLLECT_AFTER == 0:

@@ -1,6 +1,6 @@
 """What stands before every request of the HTTP server: the web configuration's login, rights and headers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -9,8 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from driftgauge.clock import Clock
 from driftgauge.config import Right
-from driftgauge.errors import ConfigError
-from driftgauge.telemetry.login import Login
+from driftgauge.telemetry.login import Login, LoginRefusal
 from driftgauge.telemetry.web_config import WebConfigFile, WebRules
 
 __all__ = ["Guard"]
@@ -23,26 +22,24 @@ class Guard:
         file: The web configuration file.
     """
 
-    def __init__(self, file: WebConfigFile, rights: Mapping[str, Sequence[Right]], clock: Clock) -> None:
+    def __init__(
+        self,
+        file: WebConfigFile,
+        rights: Mapping[str, Sequence[Right]],
+        clock: Clock,
+        on_refused: Callable[[LoginRefusal], object],
+    ) -> None:
         """Guard by a file.
 
         Args:
             file: The web configuration file.
             rights: Rights by names of users; empty: every user has every right.
             clock: The clocks.
-
-        Raises:
-            ConfigError: Rights are given to users, and the file has none, so that nobody would log in.
+            on_refused: Called with the reason of each refused login.
         """
-        if rights and not file.rules().has_login:
-            message = (
-                "http.users gives rights, and the web configuration file has no users: everything would be "
-                "open to everybody; add basic_auth_users to the file"
-            )
-            raise ConfigError(message)
         self.file = file
         self._rights = rights
-        self._login = Login(clock)
+        self._login = Login(clock, on_refused)
 
     def protect(self, app: ASGIApp) -> ASGIApp:
         """Return an application that asks this one for what is allowed, and adds the file's headers."""
@@ -70,12 +67,6 @@ class Guard:
         authorization = Headers(scope=scope).get("authorization", "")
         address = (scope.get("client") or ("",))[0]
         user = await self._login.find_user(authorization, rules.users, address)
-        right = _needed_right(scope["method"], scope["path"])
+        right = Right.METRICS if scope["path"] == "/metrics" else Right.READ
         if self._rights and right not in self._rights.get(user, ()):
             raise HTTPException(403, f"the user lacks the right {right}; see http.users in the configuration")
-
-
-def _needed_right(method: str, path: str) -> Right:
-    if method not in {"GET", "HEAD"}:
-        return Right.WRITE
-    return Right.METRICS if path == "/metrics" else Right.READ

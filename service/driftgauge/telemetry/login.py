@@ -4,8 +4,10 @@ import asyncio
 import logging
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from enum import StrEnum
 from hashlib import blake2b
+from hmac import compare_digest
 from secrets import token_bytes
 
 import bcrypt
@@ -13,27 +15,43 @@ from starlette.exceptions import HTTPException
 
 from driftgauge.clock import Clock
 
-__all__ = ["Login"]
+__all__ = ["Login", "LoginRefusal"]
 
 _log = logging.getLogger(__name__)
 
-# A scrape every minute keeps its password known; a check takes 0.05 s of a core and more.
-_KNOWN_S = 300.0
-# Checks run one after the other, so that they take one core at most.
+# Checks run one after the other, so that they take one core at most. Each takes 0.05 s of it and more.
 _MOST_WAITING = 8
 _MOST_FAILURES = 10
 _FAILURES_PER_S = 60.0
 
 
+class LoginRefusal(StrEnum):
+    """Why a login over HTTP is refused."""
+
+    WRONG = "wrong"
+    """There is no such user, or the password is another one."""
+    LIMITED = "limited"
+    """The client's address sent too many wrong ones within a minute."""
+    BUSY = "busy"
+    """Too many others wait for their check."""
+
+
 class Login:
     """Finds the users of requests; used by one event loop."""
 
-    def __init__(self, clock: Clock) -> None:
-        """Know nobody yet; only the monotonic clock is used."""
+    def __init__(self, clock: Clock, on_refused: Callable[[LoginRefusal], object]) -> None:
+        """Know nobody yet.
+
+        Args:
+            clock: The clocks; only the monotonic one is used.
+            on_refused: Called with the reason of each refusal.
+        """
         self._clock = clock
+        self._on_refused = on_refused
         self._key = token_bytes()
-        self._known_until_s: dict[bytes, float] = {}
-        self._failures: Counter[tuple[str, str]] = Counter()
+        # One digest for each user, of the hash as well, so that another hash makes it useless.
+        self._known: dict[str, bytes] = {}
+        self._failures: Counter[str] = Counter()
         self._failures_until_s = 0.0
         self._waiting = 0
         self._turn = asyncio.Lock()
@@ -47,8 +65,9 @@ class Login:
             address: The client's address.
 
         Raises:
-            HTTPException: 401 without a user or with a wrong password; 429 after ten wrong passwords of a
-                user from an address within a minute; 503 while too many others wait.
+            HTTPException: 401 without a user or with a wrong password; 429 after ten wrong passwords from an
+                address within a minute; 503 while too many others wait. The last two keep out nobody whose
+                password is known.
         """
         name, password = _read_credentials(authorization)
         hashed = users.get(name)
@@ -59,37 +78,38 @@ class Login:
             raise _unauthorized()
         secret = f"{checked}:{name}:{password}".encode()
         digest = blake2b(secret, key=self._key).digest()
-        if hashed and self._is_known(digest):
-            self._known_until_s[digest] = self._clock.monotonic_s() + _KNOWN_S
+        if hashed and self._is_known(name, digest):
             return name
-        source = (address, name)
         if self._clock.monotonic_s() >= self._failures_until_s:
             self._failures.clear()
             self._failures_until_s = self._clock.monotonic_s() + _FAILURES_PER_S
-        if self._failures[source] >= _MOST_FAILURES:
+        # Not by name as well: one client could fill the queue with names.
+        if self._failures[address] >= _MOST_FAILURES:
+            self._on_refused(LoginRefusal.LIMITED)
             raise HTTPException(429, "too many wrong passwords; wait a minute", {"Retry-After": "60"})
         if self._waiting >= _MOST_WAITING:
+            self._on_refused(LoginRefusal.BUSY)
             raise HTTPException(503, "too many log in at once; try again", {"Retry-After": "1"})
         self._waiting += 1
         try:
             async with self._turn:
                 # A request that waited may ask the same as one before it.
-                is_right = self._is_known(digest) or await asyncio.to_thread(_is_right, password, checked)
+                is_right = self._is_known(name, digest) or await asyncio.to_thread(
+                    _is_right, password, checked
+                )
         finally:
             self._waiting -= 1
         if hashed is None or not is_right:
-            self._failures[source] += 1
+            self._failures[address] += 1
+            self._on_refused(LoginRefusal.WRONG)
             remedy = "none, unless it repeats: then look for the client, and for a password that was changed"
             _log.warning("a login over HTTP was refused", extra={"client": address, "remedy": remedy})
             raise _unauthorized()
-        now_s = self._clock.monotonic_s()
-        self._known_until_s = {
-            known: until_s for known, until_s in self._known_until_s.items() if until_s > now_s
-        } | {digest: now_s + _KNOWN_S}
+        self._known[name] = digest
         return name
 
-    def _is_known(self, digest: bytes) -> bool:
-        return self._known_until_s.get(digest, 0.0) > self._clock.monotonic_s()
+    def _is_known(self, name: str, digest: bytes) -> bool:
+        return compare_digest(self._known.get(name, b""), digest)
 
 
 def _read_credentials(authorization: str) -> tuple[str, str]:

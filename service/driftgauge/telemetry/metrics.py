@@ -12,6 +12,7 @@ from prometheus_client.process_collector import ProcessCollector
 from driftgauge.clock import Clock
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
+from driftgauge.telemetry.login import LoginRefusal
 from driftgauge.telemetry.metrics_registry import MetricsRegistry
 from driftgauge.telemetry.snapshot import WatchedStream
 from driftgauge.telemetry.window_collector import WindowCollector
@@ -77,6 +78,10 @@ class Telemetry:
         PlatformCollector(self.registry)
         ProcessCollector(registry=self.registry)
 
+    def login_refused(self, reason: LoginRefusal) -> None:
+        """Count a refused login over HTTP."""
+        self._logins_refused.labels(reason).inc()
+
     def logged(self, level: int) -> None:
         """Count a logged message by its level, as in the standard library; thread-safe."""
         self._log_messages.labels(_LOG_LEVELS[min(max(level // 10, 1), len(_LOG_LEVELS)) - 1]).inc()
@@ -103,6 +108,9 @@ class Telemetry:
                     self.offsets_skipped.labels(topic, place)
                 for result in RecordOutcome:
                     self.records.labels(topic, result)
+        self._logins_refused = self._counter("driftgauge_logins_refused_total")
+        for reason in LoginRefusal:
+            self._logins_refused.labels(reason)
         self._log_messages = self._counter("driftgauge_log_messages_total")
         for level in _LOG_LEVELS:
             self._log_messages.labels(level)

@@ -193,6 +193,14 @@ REPLICA_METRICS = (
         "Messages logged: debug, info, warning, error, critical.",
     ),
     Metric(
+        "driftgauge_logins_refused_total",
+        ("reason",),
+        "logins",
+        "Logins over HTTP that were refused: wrong (no such user, or another password), limited (too many"
+        " wrong ones from the address) or busy (too many wait for their check). A request without a login is"
+        " not counted.",
+    ),
+    Metric(
         "driftgauge_web_config_valid",
         (),
         "1 or 0",

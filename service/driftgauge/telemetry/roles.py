@@ -132,7 +132,7 @@ class RoleTelemetry:
             error=error,
             reason=reason,
             pause_s=pause_s,
-            remedy="do what the error says; if this repeats, see the runbook DriftgaugeSessionsLost",
+            remedy="do what the error says; if this repeats, see the runbook DriftgaugeReplicaFault",
         )
 
     def unwritable(self, partitions: Collection[Partition]) -> None:

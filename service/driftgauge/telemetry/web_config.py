@@ -2,8 +2,8 @@
 
 import logging
 import ssl
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from driftgauge.config.web import CIPHERS, TlsConfig, load_web_config
 from driftgauge.errors import ConfigError
 
-__all__ = ["WebConfigFile", "WebRules", "read_web_rules"]
+__all__ = ["TlsRules", "WebConfigFile", "WebRules"]
 
 _log = logging.getLogger(__name__)
 
@@ -23,54 +23,51 @@ _CLIENT_AUTH = {
 }
 
 
+_Identity = tuple[int, ...] | None
+
+
 @dataclass(frozen=True, eq=False)
-class WebRules:
-    """What a web configuration file demands of connections and requests.
+class TlsRules:
+    """The TLS of connections, which are closed when another object takes its place.
 
     Attributes:
-        context: The TLS of new connections; None: plain HTTP.
-        allowed_sans: Alternative names of which a client's certificate must have one; empty: any.
-        users: bcrypt hashes by names of users.
-        has_login: Whether every request needs a user.
-        headers: The headers of every answer.
-        files: All files that were read.
+        config: What the web configuration file says of it.
+        files: What the certificates, keys and authorities were when they were read.
+        context: The TLS of new connections.
     """
 
-    context: ssl.SSLContext | None
-    allowed_sans: frozenset[str]
-    users: Mapping[str, str]
-    has_login: bool
-    headers: Mapping[str, str]
-    files: tuple[Path, ...]
+    config: TlsConfig
+    files: Mapping[Path, _Identity]
+    context: ssl.SSLContext
 
     def admits(self, certificate: Mapping[str, Any] | None) -> bool:
         """Return whether a verified certificate, as `ssl.SSLSocket.getpeercert` has it, names a client."""
-        if not self.allowed_sans:
+        allowed = self.config.client_allowed_sans
+        if not allowed:
             return True
         names = (certificate or {}).get("subjectAltName", ())
         # Python writes out the zeros of IPv6.
         return any(
-            (str(ip_address(name.strip())) if kind == "IP Address" else name) in self.allowed_sans
+            (str(ip_address(name.strip())) if kind == "IP Address" else name) in allowed
             for kind, name in names
         )
 
 
-def read_web_rules(path: Path) -> WebRules:
-    """Return what a web configuration file demands.
+@dataclass(frozen=True, slots=True)
+class WebRules:
+    """What a web configuration file demands of connections and requests.
 
-    Raises:
-        ConfigError: The file, or one that it names, cannot be used.
+    Attributes:
+        tls: The TLS of connections; None: plain HTTP.
+        users: bcrypt hashes by names of users.
+        has_login: Whether every request needs a user.
+        headers: The headers of every answer.
     """
-    config = load_web_config(path)
-    tls = config.tls
-    return WebRules(
-        context=None if tls is None else _build_context(path, tls),
-        allowed_sans=frozenset(() if tls is None else tls.client_allowed_sans),
-        users=config.users,
-        has_login=bool(config.users),
-        headers=config.headers,
-        files=(path, *(() if tls is None else tls.files.values())),
-    )
+
+    tls: TlsRules | None
+    users: Mapping[str, str]
+    has_login: bool
+    headers: Mapping[str, str]
 
 
 def _build_context(path: Path, tls: TlsConfig) -> ssl.SSLContext:
@@ -81,8 +78,7 @@ def _build_context(path: Path, tls: TlsConfig) -> ssl.SSLContext:
     context.maximum_version = _VERSIONS[tls.max_version]
     context.verify_mode = _CLIENT_AUTH[tls.client_auth_type]
     context.set_alpn_protocols(["http/1.1"])
-    if tls.cipher_suites:
-        context.set_ciphers(":".join(CIPHERS[suite] for suite in tls.cipher_suites))
+    context.set_ciphers(":".join(CIPHERS[suite] for suite in tls.cipher_suites or CIPHERS))
     if not tls.prefer_server_cipher_suites:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     try:
@@ -108,54 +104,70 @@ class WebConfigFile:
     A change holds from the next connection and the next request on. A file that cannot be used changes
     nothing. A file that is being written may be empty for a moment, so a change does not switch TLS off, and
     without users nobody logs in; a restart does both.
+
+    Attributes:
+        is_valid: Whether the file could be used when it was last read.
     """
 
-    def __init__(self, path: Path, on_read: Callable[[bool], object]) -> None:
+    def __init__(self, path: Path, *, needs_users: bool = False) -> None:
         """Read the file.
 
         Args:
             path: The file.
-            on_read: Called with whether the file can be used, each time that it was read.
+            needs_users: Whether rights are given to its users.
 
         Raises:
             ConfigError: The file, or one that it names, cannot be used.
         """
+        self.is_valid = True
         self._path = path
-        self._on_read = on_read
-        self._rules = read_web_rules(path)
-        # The first request reads the files again, which may have changed while they were read.
-        self._seen: list[object] = []
+        self._seen: dict[Path, _Identity] = {}
+        self._rules = self._read(None)
+        if needs_users and not self._rules.has_login:
+            message = (
+                "http.users gives rights, and the web configuration file has no users: everything would be "
+                "open to everybody; add basic_auth_users to the file"
+            )
+            raise ConfigError(message)
 
     def rules(self) -> WebRules:
-        """Return the rules that hold now; they are the same object until a file changes."""
-        seen: list[object] = [(file, _identify(file)) for file in self._rules.files]
-        if seen != self._seen:
-            self._seen = seen
+        """Return the rules that hold now."""
+        if any(_identify(file) != seen for file, seen in self._seen.items()):
             try:
-                self._rules = _read_changed(self._path, self._rules)
+                self._rules = self._read(self._rules)
             except ConfigError as error:
-                self._on_read(False)  # noqa: FBT003
-                remedy = "correct the file; it is read again when it changes"
+                self.is_valid = False
+                remedy = "correct the file; it is read again when it changes, or a file that it names"
                 _log.error(
                     "the web configuration file cannot be used; what it said before holds",
                     extra={"problem": str(error), "remedy": remedy},
                 )
             else:
-                self._on_read(True)  # noqa: FBT003
+                self.is_valid = True
                 _log.info("web configuration read", extra={"file": str(self._path)})
         return self._rules
 
+    def _read(self, former: WebRules | None) -> WebRules:
+        """Return what the file demands now; raise ConfigError where it cannot be used."""
+        # A file is identified before it is read, so a change meanwhile is found later. Files that a faulty
+        # configuration names are watched as well: they may arrive after it.
+        self._seen = {self._path: _identify(self._path)}
+        config = load_web_config(self._path)
+        tls = None
+        if config.tls is not None:
+            files = {file: _identify(file) for file in config.tls.files.values()}
+            self._seen |= files
+            tls = None if former is None else former.tls
+            if tls is None or (tls.config, tls.files) != (config.tls, files):
+                tls = TlsRules(config.tls, files, _build_context(self._path, config.tls))
+        elif former is not None and former.tls is not None:
+            message = f"{self._path}: tls_server_config is missing; to switch TLS off, restart the service"
+            raise ConfigError(message)
+        has_login = bool(config.users) or (former is not None and former.has_login)
+        return WebRules(tls, config.users, has_login, config.headers)
 
-def _read_changed(path: Path, former: WebRules) -> WebRules:
-    """Return what a changed file demands; raise ConfigError where it cannot be used."""
-    rules = read_web_rules(path)
-    if former.context is not None and rules.context is None:
-        message = f"{path}: tls_server_config is missing; to switch TLS off, restart the service"
-        raise ConfigError(message)
-    return replace(rules, has_login=former.has_login or rules.has_login)
 
-
-def _identify(file: Path) -> tuple[int, ...] | None:
+def _identify(file: Path) -> _Identity:
     """Return what changes whenever a file is written or replaced; None without the file."""
     try:
         found = file.stat()
