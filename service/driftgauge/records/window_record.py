@@ -50,8 +50,8 @@ class ClusterRecord(_Record):
     """The cluster's share of the window's events, 0 to 1."""
 
     baseline_share: Finite
-    """The cluster's share of the events that the window is compared with, 0 to 1: of the baseline's, or after a
-    warm-up of the mean of baseline and warm-up, weighted by the inverse of their variances."""
+    """The cluster's share of the events that the window is compared with, 0 to 1: of the baseline's. After a
+    warm-up it is the mean of baseline and warm-up, weighted by the inverse of their variances."""
 
     js_contribution: Finite | None
     """The cluster's term of the divergence; all terms sum to it. Null if the window is not scored."""
