@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from driftgauge.cli.printing import render
 from driftgauge.core.statistics.overdispersion import Overdispersion
-from driftgauge.core.statistics.power import Sensitivity
+from driftgauge.core.statistics.sensitivity import Sensitivity
 from driftgauge.planning import PlanRequest, describe, make_plan, resolve_sensitivity
 from tests.builders.baselines import build_baseline
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS

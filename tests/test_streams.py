@@ -43,7 +43,11 @@ def test_spec_has_settings_and_baseline(tmp_path):
     assert (spec.name, spec.sizes_ms) == ("images", (3_600_000, 86_400_000))
     assert (spec.disorder_ms, spec.lateness_ms, spec.idle_ms) == (60_000, 120_000, 180_000)
     assert (spec.incomplete_ms, spec.give_up_ms, spec.min_events) == (240_000, 300_000, 5)
-    assert (alarm.js_divergence, alarm.mean_shift, alarm.segment_keys) == (0.02, 0.1, ("country",))
+    assert (alarm.smallest["js_divergence"], alarm.smallest["mean_shift"], alarm.segment_keys) == (
+        0.02,
+        0.1,
+        ("country",),
+    )
     assert alarm.warm_up == (MONDAY_MS, MONDAY_MS + DAY_MS)
     (scheduled,) = spec.baselines
     reference = scheduled.reference

@@ -9,6 +9,8 @@ from typing import Any
 import yaml
 from deploy.generate.labels import SOURCE, by
 
+from driftgauge.core.statistics import registry
+
 __all__ = ["groups", "manifest"]
 
 _FILE = Path(__file__).with_suffix(".yml")
@@ -60,6 +62,7 @@ def groups() -> list[dict[str, Any]]:
         "<matchers>": _MATCHERS,
         "<values>": _VALUES,
         "<window>": _WINDOW,
+        "<kinds>": _describe_kinds(),
     }.items():
         text = text.replace(placeholder, value)
     return [
@@ -69,6 +72,14 @@ def groups() -> list[dict[str, Any]]:
         }
         for group in yaml.safe_load(text)
     ]
+
+
+def _describe_kinds() -> str:
+    """Return the sentence of the kind in the label `kind`, as a template."""
+    cases = (
+        f'if eq .Labels.kind "{each.kind.name}" }}}}{each.kind.sentence}' for each in registry.STATISTICS
+    )
+    return f"{{{{ {'{{ else '.join(cases)}{{{{ end }}}}"
 
 
 def manifest() -> dict[str, object]:

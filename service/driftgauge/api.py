@@ -17,22 +17,21 @@ from driftgauge.baseline.segments import Members
 from driftgauge.baseline.windows import Traffic
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import load_settings
-from driftgauge.config.stream import SmallestDrift
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
-from driftgauge.core.counting.hashing import hash_vectors
-from driftgauge.core.counting.tally import Tally, tally_batch
+from driftgauge.core.counting.measurement import MeasuredEvents
+from driftgauge.core.counting.tally import CLUSTER_COUNTS, Tally, TallyField, tally_batch
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
-from driftgauge.core.statistics.duplicates import Duplicates
-from driftgauge.core.statistics.mean_shift import MeanShift
-from driftgauge.core.statistics.novelty import Novelty
+from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.divergence import DIVERGENCE, Divergence
+from driftgauge.core.statistics.duplicates import DUPLICATES, Duplicates
+from driftgauge.core.statistics.mean_shift import MEAN_SHIFT, MeanShift
+from driftgauge.core.statistics.novelty import NOVELTY, Novelty
 from driftgauge.core.statistics.overdispersion import Overdispersion
-from driftgauge.core.statistics.power import Detectable
-from driftgauge.core.statistics.spread import Spread, SpreadChange, SpreadMoments
-from driftgauge.core.windows.evidence import Evidence, Kind
+from driftgauge.core.statistics.spread import SPREAD, Spread, SpreadChange, SpreadMoments
+from driftgauge.core.windows.findings import Findings
 from driftgauge.core.windows.result import (
-    HistogramScore,
     Score,
     SegmentResult,
     Verdict,
@@ -53,20 +52,24 @@ from driftgauge.replay import Replay
 from driftgauge.streams import load_streams, to_reference
 
 __all__ = [
+    "DIVERGENCE",
+    "DUPLICATES",
+    "MEAN_SHIFT",
+    "NOVELTY",
+    "SPREAD",
     "Baseline",
     "BaselineError",
     "BaselineMetadata",
     "Centroids",
     "ClusterDescription",
     "ConfigError",
-    "Detectable",
     "DistanceMetric",
+    "Divergence",
     "DriftgaugeError",
     "Duplicates",
-    "Evidence",
+    "Findings",
     "HistogramScore",
     "InputError",
-    "Kind",
     "MeanShift",
     "Members",
     "Novelty",
@@ -103,6 +106,19 @@ __all__ = [
 _LEVEL = 0.01
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class HistogramScore:
+    """A comparison of a histogram alone with the baseline's.
+
+    Attributes:
+        divergence: The divergence, its noise floor and its p-value.
+        calibrated: As in `Score`.
+    """
+
+    divergence: Divergence
+    calibrated: bool
+
+
 def score_counts(
     baseline: Baseline, counts: NDArray[np.integer], *, window_ms: int | None = None
 ) -> HistogramScore:
@@ -132,8 +148,13 @@ def score_counts(
     if (histogram < 0).any() or not histogram.any():
         message = "the counts are negative or all zero; give the numbers of a window's events"
         raise InputError(message)
-    scorer = _build_scorer(baseline, to_reference(baseline), window_ms)
-    return scorer.score_histogram(histogram.astype(np.int64))
+    reference = to_reference(baseline)
+    tally = Tally(histogram.astype(np.int64), (TallyField(CLUSTER_COUNTS, clusters),))
+    overdispersion = reference.overdispersion
+    if overdispersion is not None:
+        overdispersion = overdispersion.at(tally.count, int(reference.counts.sum()), reference.mean_count)
+    divergence = DIVERGENCE.null(reference, None, overdispersion).test(tally)
+    return HistogramScore(divergence, _is_calibrated(reference, window_ms))
 
 
 def score_vectors(baseline: Baseline, vectors: NDArray[np.float32], *, window_ms: int | None = None) -> Score:
@@ -164,20 +185,13 @@ def score_vectors(baseline: Baseline, vectors: NDArray[np.float32], *, window_ms
         row = int((clusters < 0).argmax())
         message = f"row {row} of the vectors is not finite, or too large for float32; leave such rows out"
         raise InputError(message)
-    coordinates, spreads = reference.projection.measure(rows)
-    (values,) = tally_batch(
-        np.zeros(len(rows), dtype=np.intp),
-        1,
-        reference.centroids.clusters,
-        cluster=clusters,
-        outliers=reference.are_outliers(rows, clusters),
-        coordinates=coordinates,
-        spreads=spreads,
-        hashes=hash_vectors(rows),
-    )
+    events = MeasuredEvents(rows, clusters, reference.centroids, reference.radii, reference.projection)
+    measured = [added for each in registry.counted(reference) for added in each.measure(events)]
+    fields = registry.fields_of(reference)
+    (values,) = tally_batch(np.zeros(len(rows), dtype=np.intp), 1, fields, measured)
     scorer = _build_scorer(baseline, reference, window_ms)
     # One event is enough by the scorer's specification, so the score is never missing.
-    return cast("Score", scorer.score(Tally(values, reference.centroids.clusters)))
+    return cast("Score", scorer.score(Tally(values, fields)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +250,6 @@ def build_replay(config: Path, environ: Mapping[str, str] | None = None, topic: 
 
 def _build_scorer(baseline: Baseline, reference: Reference, window_ms: int | None) -> WindowScorer:
     """Return the scorer of single windows against a baseline."""
-    smallest = SmallestDrift()
     spec = StreamSpec(
         name=baseline.metadata.stream,
         baselines=(ScheduledBaseline(reference),),
@@ -247,7 +260,11 @@ def _build_scorer(baseline: Baseline, reference: Reference, window_ms: int | Non
         incomplete_ms=0,
         give_up_ms=0,
         min_events=1,
-        alarm=Alarm(_LEVEL, **smallest.model_dump()),
+        alarm=Alarm(_LEVEL, {each.name: each.smallest for each in registry.STATISTICS}),
     )
-    is_calibrated = window_ms is not None and window_ms == reference.overdispersion_ms
+    is_calibrated = _is_calibrated(reference, window_ms)
     return WindowScorer(spec, reference, reference.overdispersion, calibrated=is_calibrated)
+
+
+def _is_calibrated(reference: Reference, window_ms: int | None) -> bool:
+    return window_ms is not None and window_ms == reference.overdispersion_ms

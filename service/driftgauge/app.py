@@ -194,7 +194,7 @@ def _page(settings: Settings) -> Iterator[tuple[ResultReader, list[BaseRoute]]]:
     site = Site(
         results,
         settings.page,
-        smallest=ByStream({stream.key: stream.smallest_drift for stream in settings.streams}),
+        smallest=ByStream({stream.key: stream.smallest_drift.model_dump() for stream in settings.streams}),
         dead_letters=settings.topics.dead_letters,
         clock_ms=SYSTEM_CLOCK.wall_ms,
     )

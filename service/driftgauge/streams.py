@@ -1,7 +1,10 @@
 """Configured streams with their loaded baselines, as the core and the decoder need them."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from driftgauge.baseline.artifact import Baseline, load
 from driftgauge.config import BaselineSettings, Settings, StreamSettings
@@ -31,6 +34,8 @@ __all__ = [
     "to_reference",
     "watch",
 ]
+
+_log = logging.getLogger(__name__)
 
 # Cochran's rule for tests on counts: with fewer than five events expected in a cluster, the expansions
 # behind the noise floor are inaccurate (Biometrics 10(4), 1954).
@@ -167,8 +172,8 @@ def to_reference(baseline: Baseline) -> Reference:
             baseline.mean, baseline.components, baseline.variances, float(baseline.residual[0])
         ),
         cluster_means=baseline.cluster_means,
-        spreads=baseline.spreads,
-        hash_counts=baseline.hash_counts,
+        mean=np.zeros(len(baseline.variances)),
+        arrays=baseline.arrays,
         overdispersion=overdispersion,
         overdispersion_ms=baseline.metadata.window_ms,
         segments=baseline.segments,
@@ -206,6 +211,16 @@ def _load(listed: BaselineSettings, stream: StreamSettings) -> Baseline:
             f"{listed.file} was fitted for stream {baseline.metadata.stream}; fit one with --stream {name}"
         )
         raise BaselineError(message)
+    if baseline.untested:
+        _log.warning(
+            "an earlier version fitted the baseline; windows are not tested for what it lacks",
+            extra={
+                "stream": stream.key,
+                "baseline": str(listed.file),
+                "statistics": ", ".join(baseline.untested),
+                "remedy": "fit the baseline again",
+            },
+        )
     unknown = set(stream.segments) - {segment.key for segment in baseline.segments}
     if unknown:
         message = (
@@ -234,7 +249,7 @@ def _to_spec(stream: StreamSettings, baselines: Sequence[Baseline], level: float
         min_events=default_min_events if stream.min_events is None else stream.min_events,
         alarm=Alarm(
             level=level,
-            **stream.smallest_drift.model_dump(),
+            smallest=stream.smallest_drift.model_dump(),
             warm_up=None if stream.warm_up is None else (stream.warm_up.start, stream.warm_up.end),
             segment_keys=stream.segments,
         ),

@@ -7,7 +7,7 @@ import numpy as np
 from driftgauge.backtest.timeline import build_timelines
 from driftgauge.core.windows.result import SegmentResult, Verdict
 from tests.builders.clocks import DAY_MS, HOUR_MS
-from tests.builders.results import build_result
+from tests.builders.results import STATISTICS, build_result, by_statistic
 
 
 def starts(points):
@@ -19,10 +19,7 @@ def test_timelines_use_first_complete_revision_and_separate_segments():
         ("country", "de"),
         40,
         0.2,
-        0.19,
-        0.3,
-        0.01,
-        0.02,
+        by_statistic(0.19, 0.3, 0.01, 0.02, names=STATISTICS[:-1]),
         0.001,
         0.002,
         calibrated=False,

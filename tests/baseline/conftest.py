@@ -11,8 +11,12 @@ from driftgauge.baseline.artifact import Baseline, ClusterDescription, save
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.reference import SegmentReference
 from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.spread import read_moments
 from tests.builders.baselines import HOSTILE_NAMES
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
+from tests.builders.references import build_segment_arrays
+
+OTHERS = {"novelty": np.array([1.5]), "spread": np.array([2.0, 2.5])}
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +49,7 @@ def full_baseline(baseline: Baseline) -> Baseline:
     means = np.eye(components) * 1.5
     means[0, 0] = 3
     means[0, 1] = means[1, 0] = 0.5
+    spreads = read_moments(baseline.arrays["spread_moments"])
     segments = tuple(
         SegmentReference(
             key=key,
@@ -52,18 +57,15 @@ def full_baseline(baseline: Baseline) -> Baseline:
             counts=baseline.counts // part,
             mean=np.linspace(-0.1, 0.1, components) * part,
             covariance=np.diag(baseline.variances) / part,
-            outliers=7 * part,
-            spreads=(baseline.spreads[0], None) if value == "xl" else baseline.spreads,
-            overdispersion=Overdispersion(25, 3.5, 2 * means, np.array([1.5, 2.0, 2.5, 1.0]))
-            if value == "de"
-            else None,
+            arrays=build_segment_arrays(7 * part, (spreads[0], None) if value == "xl" else spreads),
+            overdispersion=Overdispersion(25, 3.5, 2 * means, OTHERS) if value == "de" else None,
         )
         for key, value, part in (("country", "de", 4), ("country", "other", 2), ("größe", "xl", 3))
     )
     return dataclasses.replace(
         baseline,
         metadata=baseline.metadata.model_copy(update={"window_ms": HOUR_MS}),
-        overdispersion=Overdispersion(windows=40, counts=2.25, means=means),
+        overdispersion=Overdispersion(40, 2.25, means, {**OTHERS, "duplicates": np.array([3.0])}),
         segments=segments,
         descriptions=tuple(
             ClusterDescription(name=name, example_ids=(f"köln-{number}", name or "-"))

@@ -74,7 +74,7 @@ CONTRADICTION = r"the metadata states .* but the arrays have"
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"format_version": 6, "later": 1}, "format version is 6; this driftgauge reads version 5"),
+        ({"format_version": 7, "later": 1}, "format version is 7; this driftgauge reads version 6"),
         ({"metadata": {"clusters": "6"}}, r"metadata\.clusters: Input should be a valid integer"),
         ({"metadata": {"metric": "manhattan"}}, r"metadata\.metric: Input should be 'euclidean' or 'cosine'"),
         ({"metadata": {"stream": "a b"}}, r"metadata\.stream: String should match"),
@@ -173,7 +173,7 @@ def header_size(baseline: Baseline) -> int:
 
 
 def test_longest_names_fit_into_header(full_baseline: Baseline) -> None:
-    segment = dataclasses.replace(full_baseline.segments[1], counts=full_baseline.counts // 70, outliers=1)
+    segment = dataclasses.replace(full_baseline.segments[1], counts=full_baseline.counts // 70)
     segments = tuple(
         dataclasses.replace(segment, key="\x01" * 256, value=f"{number:02}" + "\x01" * 254)
         for number in range(64)

@@ -10,6 +10,7 @@ from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.spread import SpreadMoments
 from driftgauge.errors import BaselineError
+from tests.builders.references import build_segment_arrays
 
 
 @pytest.mark.parametrize(
@@ -26,19 +27,22 @@ from driftgauge.errors import BaselineError
     ],
 )
 def test_baseline_rejects_invalid_values(baseline: Baseline, name: str, value: object, fault: str) -> None:
-    array = getattr(baseline, name).copy()
+    of_statistic = name in baseline.arrays
+    array = (baseline.arrays[name] if of_statistic else getattr(baseline, name)).copy()
     if isinstance(value, list):
         array[...] = value
     else:
         array.flat[0] = value
+    change = {"arrays": {**baseline.arrays, name: array}} if of_statistic else {name: array}
     with pytest.raises(BaselineError, match=fault):
-        dataclasses.replace(baseline, **{name: array})
+        dataclasses.replace(baseline, **change)
 
 
+NEGATIVE = SpreadMoments(50, -1.0, 0.5, 1.0, 4.0, 0.03), None
 IMPOSSIBLE = [
     (Overdispersion(20, 0.9, np.eye(8)), "overdispersion_counts .* below 1"),
     (Overdispersion(20, np.inf, np.eye(8)), "overdispersion_counts .* not finite"),
-    (Overdispersion(20, 1.0, np.eye(8), np.array([1.0, 0.9, 1.0, 1.0])), "overdispersion_distances"),
+    (Overdispersion(20, 1.0, np.eye(8), {"spread": np.array([1.0, 0.9])}), "overdispersion_spread"),
     *(
         (Overdispersion(20, 1.0, means), "overdispersion_means must be symmetric and positive definite")
         for means in (-np.eye(8), np.ones((8, 8)), np.triu(np.full((8, 8), 0.1)) + np.eye(8))
@@ -61,8 +65,8 @@ def test_baseline_rejects_impossible_overdispersion(
     ("change", "fault"),
     [
         ({"counts": np.zeros(6, np.int64)}, "or of a segment, are all zero"),
-        ({"outliers": -1}, "array segment_outliers"),
-        ({"spreads": (SpreadMoments(50, -1.0, 0.5, 1.0, 4.0, 0.03), None)}, "array segment_spread_moments"),
+        ({"arrays": build_segment_arrays(-1)}, "array segment_outliers"),
+        ({"arrays": build_segment_arrays(0, NEGATIVE)}, "array segment_spread_moments"),
         (
             {"covariance": np.ones((8, 8))},
             "array segment_covariances must be symmetric and positive definite",

@@ -5,10 +5,12 @@ import pytest
 from numpy.typing import NDArray
 
 from driftgauge.baseline.fitting import Provenance, split_indices
-from driftgauge.baseline.moments import beyond_others, measure_spreads, moments, moments_of, project
+from driftgauge.baseline.moments import beyond_others, measure, moments, project
 from driftgauge.baseline.segments import SegmentChoice, find_members
 from driftgauge.baseline.windows import LEAST_WINDOWS, Traffic, observe, split_whole
-from tests.builders.baselines import draw_bursts, fit, traffic_of
+from driftgauge.core.statistics.spread import SPREAD
+from driftgauge.core.statistics.statistic import FittingSample
+from tests.builders.baselines import by_columns, draw_bursts, fit, traffic_of
 from tests.builders.clocks import HOUR_MS
 
 
@@ -29,9 +31,9 @@ def test_fit_with_times_splits_whole_windows_and_measures_overdispersion() -> No
     assert baseline.overdispersion.windows == 30
     coordinates = project(vectors, held_out, moments(vectors, held_out))
     standardized = coordinates / np.sqrt(baseline.variances)
-    around_own_mean = observe(
-        traffic.numbers[held_out], ids, standardized, 6, np.zeros((len(ids), 3))
-    ).overdispersion()
+    _, around_own_mean = observe(
+        traffic.numbers[held_out], ids, standardized, 6, by_columns(np.zeros((len(ids), 3)))
+    )
     assert around_own_mean is not None
     np.testing.assert_allclose(baseline.overdispersion.means, around_own_mean.means, atol=1e-9)
     # Five equal clusters in a row: as if there were a fifth of the events. Known to 2/sqrt(150).
@@ -82,13 +84,14 @@ def test_segments_are_counted_among_held_out_vectors(blobs: NDArray[np.float32])
     outliers = beyond_others(baseline.centroids.distances(blobs[counted], ids), ids)
     assert outliers.any()
     reference = moments(blobs, counted, fitted)
-    spreads, beyond = measure_spreads(blobs, fitted, reference, baseline.centroids, baseline.radii)
+    found = measure(blobs, fitted, reference, baseline.centroids, baseline.radii)
     components = baseline.components.astype(float)
     for segment, is_left in zip(baseline.segments, (True, False), strict=True):
         inside = (blobs[counted][:, 0] < 0) == is_left
-        assert segment.outliers == outliers[inside].sum()
+        assert segment.arrays["outliers"] == outliers[inside].sum()
         own_rows = (blobs[fitted][:, 0] < 0) == is_left
-        assert segment.spreads == moments_of(spreads[own_rows], beyond[own_rows])
+        sample = FittingSample({name: each[own_rows] for name, each in found.items()}, {}, outliers)
+        assert segment.arrays["spread_moments"].tolist() == SPREAD.fit(sample)["spread_moments"].tolist()
         own = blobs[counted][inside].astype(float)
         shift = components @ (own.mean(axis=0) - baseline.mean)
         np.testing.assert_allclose(segment.mean, shift, rtol=1e-6, atol=1e-9)

@@ -19,7 +19,7 @@ from driftgauge.cli.printing import render
 from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.errors import InputError
 from driftgauge.streams import to_reference
-from tests.builders.baselines import draw_bursts, fit
+from tests.builders.baselines import by_columns, draw_bursts, fit
 from tests.builders.clocks import HOUR_MS
 
 
@@ -61,14 +61,14 @@ def test_overdispersion_of_equal_vectors_is_their_number(size: int) -> None:
     random = np.random.default_rng(size)
     ids = np.repeat(random.integers(5, size=2_000), size)
     columns = np.repeat(random.normal(size=(2_000, 9)), size, axis=0)
-    coordinates, lengths = columns[:, :6], columns[:, 6:]
+    coordinates, lengths = columns[:, :6], by_columns(columns[:, 6:])
     hashes = np.repeat(random.integers(HASH_BINS, size=2_000), size)
     found = measure_groups(np.repeat(np.arange(2_000), size), ids, coordinates, lengths, hashes)
     assert found is not None
     assert found.windows == 2_000
     assert found.counts == pytest.approx(size, rel=0.1)
     assert np.diag(found.means) == pytest.approx(np.full(6, size), rel=0.2)
-    assert found.distances == pytest.approx(np.full(4, size), rel=0.2)
+    assert np.hstack(list(found.others.values())) == pytest.approx(np.full(4, size), rel=0.2)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,9 @@ def test_large_groups_count_as_fewer(sizes: list[int], windows: int | None) -> N
     groups = np.repeat(np.arange(len(sizes)), sizes)
     columns = np.random.default_rng(2).normal(size=(len(groups), 9))
     numbers = np.arange(len(groups))
-    found = measure_groups(groups, numbers % 5, columns[:, :6], columns[:, 6:], numbers % HASH_BINS)
+    found = measure_groups(
+        groups, numbers % 5, columns[:, :6], by_columns(columns[:, 6:]), numbers % HASH_BINS
+    )
     if windows is None:
         assert found is None
         return
@@ -96,7 +98,9 @@ def test_each_group_is_compared_with_others() -> None:
         columns = np.random.default_rng(seed).normal(size=(400, 4))
         columns -= columns.mean(axis=0)
         numbers = np.arange(400)
-        found = measure_groups(numbers // 16, numbers % 5, columns, columns[:, :3], numbers % HASH_BINS)
+        found = measure_groups(
+            numbers // 16, numbers % 5, columns, by_columns(columns[:, :3]), numbers % HASH_BINS
+        )
         assert found is not None
         ratios.append(np.diag(found.means).mean())
     # The variances are 1, but their least sum is that of independent vectors, which adds some per cent.

@@ -13,7 +13,8 @@ from tests.builders.baselines import with_metadata
 def counted(baseline: Baseline, *counts: int) -> Baseline:
     metadata = baseline.metadata.model_copy(update={"reference_count": sum(counts)})
     hashes = np.pad(np.array(counts, dtype=np.int64), (0, HASH_BINS - len(counts)))
-    return dataclasses.replace(baseline, metadata=metadata, counts=hashes[: len(counts)], hash_counts=hashes)
+    arrays = {**baseline.arrays, "hash_counts": hashes}
+    return dataclasses.replace(baseline, metadata=metadata, counts=hashes[: len(counts)], arrays=arrays)
 
 
 def test_notes_name_weakness_and_remedy(baseline: Baseline, full_baseline: Baseline) -> None:

@@ -18,8 +18,8 @@ from driftgauge.baseline.segments import (
 )
 from driftgauge.errors import BaselineError, InputError
 from tests.builders.baselines import silent
+from tests.builders.references import build_segment_arrays
 
-NO_OUTLIERS = np.zeros(1_000, dtype=np.bool_)
 LABELS = (
     {"country": "de", "device": "phone"},
     {"country": "fr"},
@@ -134,8 +134,8 @@ def test_check_members_leaves_out_small_other() -> None:
 
 
 def measured(part: Members, coordinates: np.ndarray, progress: Callable[[str], None]) -> Any:
-    ids, spreads = np.zeros(len(coordinates), np.intp), {part.name: (None, None)}
-    return reference_segments([part], ids, coordinates, NO_OUTLIERS, spreads, 2, progress)
+    ids, arrays = np.zeros(len(coordinates), np.intp), {part.name: build_segment_arrays()}
+    return reference_segments([part], ids, coordinates, arrays, 2, progress)
 
 
 def test_segment_of_one_component_has_covariance_and_one_without_variation_is_left_out() -> None:

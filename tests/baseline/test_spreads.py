@@ -6,23 +6,42 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.baseline.fitting import split_indices
-from driftgauge.baseline.moments import (
-    beyond_others,
-    from_array,
-    measure_spreads,
-    moments,
-    moments_of,
-    spreads_of,
-    to_array,
-)
+from driftgauge.baseline.moments import Moments, beyond_others, measure, moments
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
-from driftgauge.core.statistics.spread import SpreadMoments
+from driftgauge.core.statistics.spread import (
+    SPREAD,
+    SPREAD_MOMENTS,
+    SpreadMoments,
+    read_moments,
+    write_moments,
+)
+from driftgauge.core.statistics.statistic import FittingSample
 from tests.builders.baselines import fit
+
+LARGE = np.full(3, 99.0, np.float32)
 
 
 def drawn(count: int, dimension: int) -> np.ndarray:
     return np.random.default_rng(dimension).normal(size=(count, dimension)).astype(np.float32)
+
+
+def measured(
+    vectors: np.ndarray, rows: np.ndarray, reference: Moments, radii: np.ndarray = LARGE
+) -> dict[str, np.ndarray]:
+    """What is counted of some rows, against the first vectors as centroids."""
+    return measure(
+        vectors, rows, reference, Centroids(vectors[: len(radii)], DistanceMetric.EUCLIDEAN), radii
+    )
+
+
+def spreads_of(vectors: np.ndarray, rows: np.ndarray, reference: Moments) -> np.ndarray:
+    assert SPREAD.columns is not None
+    return SPREAD.columns(measured(vectors, rows, reference))
+
+
+def moments_of(found: dict[str, np.ndarray]) -> np.ndarray:
+    return SPREAD.fit(FittingSample(found, {}, np.zeros(0, np.bool_)))[SPREAD_MOMENTS]
 
 
 def test_spreads_are_mean_squares_of_rows() -> None:
@@ -45,30 +64,25 @@ def test_moments_are_those_of_given_rows() -> None:
     vectors, rows = drawn(600, 40), np.arange(300, 600)
     reference = moments(vectors, np.arange(300))
     centroids = Centroids(vectors[:3], DistanceMetric.EUCLIDEAN)
-    radii = np.full(3, 9.0, np.float32)
     spreads = spreads_of(vectors, rows, reference)
     ids = centroids.assign(vectors[rows])
     outliers = centroids.distances(vectors[rows], ids) > 9
     assert 0 < outliers.sum() < 300
     expected = [SpreadMoments.of(column, outliers) for column in spreads.T]
-    found = moments_of(*measure_spreads(vectors, rows, reference, centroids, radii))
+    found = read_moments(moments_of(measured(vectors, rows, reference, np.full(3, 9.0, np.float32))))
     assert found == tuple(expected)
-    assert from_array(to_array(found)) == found
+    assert read_moments(write_moments(found)) == found
 
 
 @pytest.mark.parametrize("dimension", [2, 32])
 def test_components_of_all_dimensions_leave_no_residual(dimension: int) -> None:
     vectors = drawn(200, dimension)
     reference = moments(vectors, np.arange(100))
-    centroids = Centroids(vectors[:2], DistanceMetric.EUCLIDEAN)
-    components, residual = moments_of(
-        *measure_spreads(vectors, np.arange(100, 200), reference, centroids, np.ones(2, np.float32))
-    )
+    components, residual = read_moments(moments_of(measured(vectors, np.arange(100, 200), reference)))
     assert reference.residual == 0
     assert components is not None
     assert components.count == 100
     assert residual is None
-    assert from_array(to_array((components, residual))) == (components, residual)
 
 
 def test_fit_measures_spreads_on_vectors_that_components_were_not_fitted_on() -> None:
@@ -76,8 +90,8 @@ def test_fit_measures_spreads_on_vectors_that_components_were_not_fitted_on() ->
     baseline = fit(vectors, clusters=3)
     fitted, rows = split_indices(len(vectors), 0)
     reference = moments(vectors, rows, fitted)
-    measured = measure_spreads(vectors, fitted, reference, baseline.centroids, baseline.radii)
-    assert baseline.spreads == moments_of(*measured)
+    found = measure(vectors, fitted, reference, baseline.centroids, baseline.radii)
+    assert baseline.arrays["spread_moments"].tolist() == moments_of(found).tolist()
     assert baseline.residual.tolist() == [reference.residual]
     along = (vectors[rows] - reference.mean) @ reference.components.T.astype(np.float64)
     ids = baseline.centroids.assign(vectors[rows])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from driftgauge.baseline.moments import SpreadPair, moments, project
+from driftgauge.baseline.moments import moments, project
 from driftgauge.baseline.segments import Members, reference_segments
 from driftgauge.baseline.windows import (
     LEAST_WINDOWS,
@@ -19,9 +19,10 @@ from driftgauge.baseline.windows import (
 )
 from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.reference import SegmentReference
-from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, OverdispersionEstimator
-from tests.builders.baselines import silent
+from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
+from tests.builders.baselines import by_columns, silent
 from tests.builders.clocks import HOUR_MS
+from tests.builders.references import build_segment_arrays
 
 
 def test_traffic_aligns_windows_to_epoch() -> None:
@@ -74,11 +75,11 @@ def drawn(random: np.random.Generator, windows: int, bursts: int, length: int) -
     return numbers, np.repeat(ids, length), np.repeat(vectors, length, axis=0).astype(np.float32)
 
 
-def observed(numbers: np.ndarray, ids: np.ndarray, vectors: np.ndarray) -> OverdispersionEstimator:
+def observed(numbers: np.ndarray, ids: np.ndarray, vectors: np.ndarray) -> tuple[int, Overdispersion | None]:
     rows = np.arange(len(vectors))
     reference = moments(vectors, rows)
     standardized = project(vectors, rows, reference) / np.sqrt(reference.variances)
-    return observe(numbers, ids, standardized, 6, np.zeros((len(vectors), 3)))
+    return observe(numbers, ids, standardized, 6, by_columns(np.zeros((len(vectors), 3))))
 
 
 def test_observe_leaves_out_small_windows() -> None:
@@ -86,7 +87,7 @@ def test_observe_leaves_out_small_windows() -> None:
     numbers = np.repeat(np.arange(5), sizes)
     ids = np.arange(len(numbers)) % 6
     vectors = np.random.default_rng(0).normal(size=(len(numbers), 4)).astype(np.float32)
-    assert observed(numbers, ids, vectors).windows == 2
+    assert observed(numbers, ids, vectors) == (2, None)
 
 
 # Overdispersion is 1 or more, so independent events come out a little above it.
@@ -96,7 +97,7 @@ def test_observe_estimates_overdispersion_of_bursts_without_bias(length: int, to
     # contains the window, and as if it did not, they would come out 10 % low.
     estimates = []
     for seed in range(60):
-        overdispersion = observed(*drawn(np.random.default_rng(seed), 20, 60, length)).overdispersion()
+        _, overdispersion = observed(*drawn(np.random.default_rng(seed), 20, 60, length))
         assert overdispersion is not None
         estimates.append(overdispersion.counts)
     assert np.mean(estimates) == pytest.approx(length, rel=tolerance)
@@ -146,9 +147,8 @@ def segments_without_outliers(
     parts: list[Members], ids: NDArray[np.intp], coordinates: NDArray[np.float64]
 ) -> tuple[SegmentReference, ...]:
     """The references of segments of three clusters, whose spreads do not vary."""
-    outliers = np.zeros(len(ids), dtype=np.bool_)
-    spreads: dict[str, SpreadPair] = dict.fromkeys((part.name for part in parts), (None, None))
-    return reference_segments(parts, ids, coordinates, outliers, spreads, 3, silent)
+    arrays = {part.name: build_segment_arrays() for part in parts}
+    return reference_segments(parts, ids, coordinates, arrays, 3, silent)
 
 
 def test_measure_segments_uses_events_and_mean_of_segment() -> None:
@@ -168,16 +168,16 @@ def test_measure_segments_uses_events_and_mean_of_segment() -> None:
     parts = [Members("k", "a", own), Members("k", "other", ~own)]
     segments = segments_without_outliers(parts, ids, coordinates)
     own_segment, other_segment = measure_segments(
-        segments, parts, numbers, ids, coordinates, distances, 3, silent
+        segments, parts, numbers, ids, coordinates, by_columns(distances), 3, silent
     )
     assert own_segment.overdispersion is not None
     assert other_segment.overdispersion is not None
     assert own_segment.overdispersion.windows == windows
     assert own_segment.overdispersion.counts == pytest.approx(5, rel=0.25)
     assert np.diag(own_segment.overdispersion.means) == pytest.approx(np.full(4, 5.0), rel=0.5)
-    assert own_segment.overdispersion.distances == pytest.approx([5.0, 5.0, 5.0, 1.0], rel=0.5)
+    assert np.hstack(list(own_segment.overdispersion.others.values())) == pytest.approx([5.0] * 3, rel=0.5)
     assert other_segment.overdispersion.counts < 1.3
-    assert other_segment.overdispersion.distances.max() < 2
+    assert max(map(np.max, other_segment.overdispersion.others.values())) < 2
 
 
 @pytest.mark.parametrize("length", [1, 4])
@@ -187,6 +187,6 @@ def test_observe_estimates_overdispersion_of_distances(length: int) -> None:
     numbers = np.arange(len(lengths)) // (200 * length)
     ids = np.arange(len(lengths)) % 6
     hashes = np.repeat(random.integers(HASH_BINS, size=12_000), length)
-    found = observe(numbers, ids, lengths[:, :2], 6, lengths, hashes).overdispersion()
+    _, found = observe(numbers, ids, lengths[:, :2], 6, by_columns(lengths), hashes)
     assert found is not None
-    assert found.distances == pytest.approx(np.full(4, length), rel=0.5)
+    assert np.hstack(list(found.others.values())) == pytest.approx(np.full(4, length), rel=0.5)

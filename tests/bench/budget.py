@@ -24,12 +24,17 @@ from tests.bench.population import CLASSES, CLUSTERS, DAY_MS, HOUR_MS, Populatio
 from tests.output import say
 
 from driftgauge.baseline.fitting import fit_baseline
-from driftgauge.baseline.moments import beyond_others, measure_spreads, moments, moments_of, project
+from driftgauge.baseline.moments import beyond_others, moments, project
+from driftgauge.baseline.moments import measure as measure_vectors
 from driftgauge.baseline.segments import Members, reference_segments
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference
+from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.budget import window_level
+from driftgauge.core.statistics.novelty import NOVELTY
 from driftgauge.core.statistics.overdispersion import CalibratedOverdispersion
+from driftgauge.core.statistics.spread import SPREAD
+from driftgauge.core.statistics.statistic import FittingSample
 from driftgauge.core.windows.scoring import WindowScorer
 
 HOURS_A_YEAR, DAYS_A_YEAR, HOURS_A_DAY = 8_766, 365, 24
@@ -174,12 +179,12 @@ def simulate_segments(
     calibrated = overdispersion is not None
     scorer = WindowScorer(stream_spec, reference, overdispersion, calibrated=calibrated, segments=known)
     level = stream_spec.alarm.level / 2
-    stream = PageCounter(reference, overdispersion, count, level)
+    stream = PageCounter(reference, None, overdispersion, count, level)
     counters = {}
     for part in reference.segments:
         segment = part.key, part.value
         own = known[segment].overdispersion if known else None
-        counters[segment] = PageCounter(part, own, count // VALUES, level)
+        counters[segment] = PageCounter(reference, part, own, count // VALUES, level)
     for first in range(0, HOURS_A_YEAR, CHUNK):
         sums, parts = windows(min(CHUNK, HOURS_A_YEAR - first))
         suspects = stream.suspects(sums, reference)
@@ -191,7 +196,11 @@ def simulate_segments(
             verdicts: dict[tuple[str, str], bool] = {}
             if segment_suspects[window]:
                 verdicts = scorer.judge_segments(
-                    {segment: Tally(values[window], CLUSTERS) for segment, values in parts.items()}, {}
+                    {
+                        segment: Tally(values[window], registry.fields_of(reference))
+                        for segment, values in parts.items()
+                    },
+                    {},
                 )[1]
             for segment, counter in counters.items():
                 counter.add(verdicts.get(segment, False))
@@ -207,16 +216,16 @@ def with_segments(
     reference = population.reference(rows, fitted)
     vectors, clusters = population.vectors, population.clusters[rows]
     found = moments(vectors, rows, fitted)
-    spreads, outliers = measure_spreads(vectors, fitted, found, population.centroids, reference.radii)
+    measured = measure_vectors(vectors, fitted, found, population.centroids, reference.radii)
     distances = population.centroids.distances(vectors[rows], clusters)
+    beyond = beyond_others(distances, clusters)
+    arrays = {}
+    for member in members:
+        own = {name: each[member.rows] for name, each in measured.items()}
+        sample = FittingSample(own, {}, beyond[member.rows])
+        arrays[member.name] = NOVELTY.fit_segment(sample) | SPREAD.fit_segment(sample)
     segments = reference_segments(
-        members,
-        clusters,
-        project(vectors, rows, found),
-        beyond_others(distances, clusters),
-        {each.name: moments_of(spreads[each.rows], outliers[each.rows]) for each in members},
-        CLUSTERS,
-        lambda _: None,
+        members, clusters, project(vectors, rows, found), arrays, CLUSTERS, lambda _: None
     )
     return replace(reference, segments=segments)
 

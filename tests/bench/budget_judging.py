@@ -10,14 +10,14 @@ from tests.bench.population import CLUSTERS
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.spec import StreamSpec
+from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence_null import DivergenceNull
-from driftgauge.core.statistics.duplicates import DuplicatesNull
-from driftgauge.core.statistics.mean_shift import LEADING_COMPONENTS, MeanShiftNull
-from driftgauge.core.statistics.overdispersion import Overdispersion, OverdispersionEstimator
-from driftgauge.core.windows.distance_tests import DistanceTests, deviations_of
+from driftgauge.core.statistics.mean_shift import COORDINATE_SUMS, LEADING_COMPONENTS, MeanShiftNull
+from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.verdict import decide
+from driftgauge.core.windows.warm_up import WarmUp
 
 # A combined p-value is at least the least of its parts: a window whose statistics all have p-values above
 # this multiple of the level cannot be significant and is not scored.
@@ -40,7 +40,7 @@ def judge_windows(
     """Return the outcome of consecutive windows of `count` events, which come in parts."""
     calibrated = overdispersion is not None
     scorer = WindowScorer(spec, reference, overdispersion, calibrated=calibrated)
-    counter = PageCounter(reference, overdispersion, count, spec.alarm.level)
+    counter = PageCounter(reference, None, overdispersion, count, spec.alarm.level)
     for windows in parts:
         for values, is_suspect in zip(windows, counter.suspects(windows, reference), strict=True):
             counter.add_window(scorer, values if is_suspect else None)
@@ -52,32 +52,37 @@ class PageCounter:
 
     def __init__(
         self,
-        part: Reference | SegmentReference,
+        reference: Reference,
+        segment: SegmentReference | None,
         overdispersion: Overdispersion | None,
         count: int,
         level: float,
     ) -> None:
+        self._fields = registry.fields_of(reference)
         self._level = SCREEN * level
-        own = _whole_stream(part) if isinstance(part, Reference) else part
+        own = _whole_stream(reference) if segment is None else segment
         self._screen = _Screen(own, overdispersion, count, self._level)
-        self._distances = DistanceTests(part, overdispersion)
-        # Segments are not tested for duplicates.
-        self._duplicates = (
-            DuplicatesNull.of(part.hash_counts, overdispersion) if isinstance(part, Reference) else None
-        )
+        # Those of the divergence and the mean are screened by thresholds.
+        self._nulls = [
+            each.null(reference, segment, overdispersion)
+            for each in registry.counted(reference)
+            if each.variances and (segment is None or each.in_segments)
+        ]
         self.found: list[bool] = []
         self._overwhelming: list[bool] = []
 
     def suspects(self, windows: Tallies, reference: Reference) -> NDArray[np.bool_]:
         """Return which windows to score, (windows,)."""
-        tallies = [Tally(values, CLUSTERS) for values in windows]
-        shift = reference.projection.shift(np.stack([each.sums for each in tallies]), tallies[0].count)
+        tallies = [Tally(values, self._fields) for values in windows]
+        shift = reference.projection.shift(
+            np.stack([each[COORDINATE_SUMS] for each in tallies]), tallies[0].count
+        )
         near = [self._least_p_value(each) < self._level for each in tallies]
         return self._screen.suspects(windows[:, :CLUSTERS], shift) | np.array(near)
 
     def add_window(self, scorer: WindowScorer, values: NDArray[np.int64] | None) -> None:
         """Add a window of the stream by its tally; None: it is no suspect."""
-        score = None if values is None else scorer.score(Tally(values, CLUSTERS))
+        score = None if values is None else scorer.score(Tally(values, self._fields))
         self.add(
             score is not None and scorer.is_significant_and_large(score),
             is_overwhelming=score is not None and scorer.is_overwhelming(score),
@@ -100,23 +105,20 @@ class PageCounter:
 
     def _least_p_value(self, tally: Tally) -> float:
         """Return the least p-value of the tests beside those of the divergence and the mean."""
-        changes = [change.p_value for change in self._distances.spread(tally).changes if change is not None]
-        repeated = [] if self._duplicates is None else [self._duplicates.test(tally.hash_counts).p_value]
-        return min(self._distances.novelty(tally).p_value, *changes, *repeated)
+        p_values = (p_value for null in self._nulls for p_value in null.test(tally).p_values)
+        return min(p_value for p_value in p_values if p_value is not None)
 
 
 def estimate(
     windows: Tallies, reference: Reference, part: SegmentReference | None = None
 ) -> Overdispersion | None:
     """Return the overdispersion of clean windows, of the whole or of a segment."""
-    baseline = reference if part is None else part
-    clean = OverdispersionEstimator.empty(CLUSTERS, reference.components)
+    fields = registry.fields_of(reference)
+    warm_up = WarmUp.empty(fields, reference.components)
     for values in windows:
-        tally = Tally(values, CLUSTERS)
-        shift = reference.projection.shift(tally.sums, tally.count)
-        standardized = shift / reference.projection.deviations if part is None else part.standardized(shift)
-        clean = clean.add(tally.counts, *deviations_of(tally, baseline, standardized))
-    return clean.overdispersion()
+        warm_up = warm_up.add(Tally(values, fields), reference, part)
+    offset = warm_up.offset(fields, reference, part)
+    return None if offset is None else offset.windows
 
 
 class _Screen:
@@ -167,10 +169,9 @@ def _whole_stream(reference: Reference) -> SegmentReference:
         "",
         "",
         reference.counts,
-        np.zeros(reference.components),
-        np.diag(reference.projection.variances),
-        0,
-        (None, None),
+        reference.mean,
+        reference.covariance,
+        {},
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from tests.builders.batches import build_columns
+from tests.builders.batches import build_columns, build_values, read_tally
 from tests.builders.clocks import DAY_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.references import build_random_reference
 from tests.builders.specs import ALARM, DEFAULTS, build_spec
@@ -55,9 +55,9 @@ def count_batch(random: np.random.Generator, dimension: int) -> None:
     size = f"k={CLUSTERS} d={dimension} r={reference.components}"
     measure(f"assign, {size}", lambda: reference.centroids.assign(batch.vectors))
     measure(f"hash, {size}", lambda: hash_vectors(batch.vectors))
-    project, outliers = reference.projection.measure, reference.are_outliers
-    measure(f"project, {size}", lambda: project(batch.vectors))
-    measure(f"novelty, {size}", lambda: outliers(batch.vectors, cluster))
+    measure(f"project, {size}", lambda: reference.projection.measure(batch.vectors))
+    distances = reference.centroids.distances
+    measure(f"novelty, {size}", lambda: distances(batch.vectors, cluster) > reference.radii[cluster])
     names = [f"5f0c7d1e-{number:08x}" for number in range(EVENTS)]
     countries = [{"country": f"c{number}"} for number in random.integers(2 * SEGMENTS, size=EVENTS)]
     for title, keys, variant in (
@@ -91,10 +91,9 @@ def score_window(random: np.random.Generator, clusters: int) -> None:
     def draw(events: int) -> Tally:
         counts = random.multinomial(events, shares)
         spreads = np.full(SPREADS, events / SPREAD_STEP, np.int64)
-        none, sums = np.zeros(clusters, np.int64), np.zeros(COMPONENTS, np.int64)
         hashes = random.multinomial(events, np.full(HASH_BINS, 1 / HASH_BINS))
-        return Tally(
-            np.concatenate([counts, none, hashes, sums, spreads, np.zeros(SPREADS, np.int64)]), clusters
+        return read_tally(
+            build_values(reference, cluster_counts=counts, hash_counts=hashes, spread_sums=spreads), reference
         )
 
     for keys in ((), ("country",)):

@@ -22,6 +22,7 @@ from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.fitting import Provenance, fit_baseline
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference
+from driftgauge.core.statistics import registry
 from driftgauge.core.windows.completeness import Completeness
 from driftgauge.core.windows.judging import WindowJudge
 from driftgauge.core.windows.result import Verdict, WindowResult
@@ -126,7 +127,7 @@ class Stream:
         """Judge the next window."""
         window = Window(self._size_ms, self._number * self._size_ms)
         self._number += 1
-        tally = Tally(self._tallies[rows].sum(axis=0), self._reference.centroids.clusters)
+        tally = Tally(self._tallies[rows].sum(axis=0), registry.fields_of(self._reference))
         return self._judge.judge(window, tally, self._reference, Completeness(), 0)
 
 

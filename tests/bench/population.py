@@ -5,28 +5,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.baseline.moments import measure_spreads, moments, moments_of, project
-from driftgauge.config.stream import SmallestDrift
+from driftgauge.baseline.moments import measure, moments, project
 from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors
+from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.counting.tally import tally_batch
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
+from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.budget import window_level
+from driftgauge.core.statistics.duplicates import HASH_COUNTS
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
-from driftgauge.core.statistics.spread import SpreadMoments
+from driftgauge.core.statistics.spread import SPREAD, SPREAD_MOMENTS, write_moments
+from driftgauge.core.statistics.statistic import FittingSample
 
 CLUSTERS = 20
 CLASSES = 10
-_SMALLEST = SmallestDrift()
-SMALLEST = (
-    _SMALLEST.js_divergence,
-    _SMALLEST.mean_shift,
-    _SMALLEST.novelty,
-    _SMALLEST.spread,
-    _SMALLEST.duplicates,
-)
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 
 
@@ -54,7 +49,8 @@ class Population:
         """
         found = moments(self.vectors, rows, fitted)
         radii = np.full(CLUSTERS, np.inf, dtype=np.float32)
-        spreads: tuple[SpreadMoments | None, SpreadMoments | None] = (None, None)
+        arrays = {HASH_COUNTS: np.bincount(hash_vectors(self.vectors[rows]), minlength=HASH_BINS)}
+        arrays[SPREAD_MOMENTS] = write_moments((None, None))
         if fitted is not None:
             own = self.clusters[rows]
             distances = self.centroids.distances(self.vectors[rows], own)
@@ -62,7 +58,8 @@ class Population:
                 [np.quantile(distances[own == cluster], RADIUS_LEVEL) for cluster in range(CLUSTERS)],
                 np.float32,
             )
-            spreads = moments_of(*measure_spreads(self.vectors, fitted, found, self.centroids, radii))
+            measured = measure(self.vectors, fitted, found, self.centroids, radii)
+            arrays |= SPREAD.fit(FittingSample(measured, {}, np.zeros(0, np.bool_)))
         coordinates = project(self.vectors, rows, found)
         means = [coordinates[self.clusters[rows] == cluster].mean(axis=0) for cluster in range(CLUSTERS)]
         return Reference(
@@ -73,26 +70,21 @@ class Population:
             radii=radii,
             projection=Projection(found.mean, found.components, found.variances, found.residual),
             cluster_means=np.stack(means),
-            spreads=spreads,
-            hash_counts=np.bincount(hash_vectors(self.vectors[rows]), minlength=HASH_BINS),
+            mean=np.zeros(len(found.variances)),
+            arrays=arrays,
             overdispersion=None,
             overdispersion_ms=None,
             segments=(),
         )
 
     def tallies(self, reference: Reference) -> NDArray[np.int64]:
-        """Return the tally of each vector by itself, (N, 2 k + B + r + 4) int64, which windows add."""
-        coordinates, spreads = reference.projection.measure(self.vectors)
-        return tally_batch(
-            np.arange(len(self.vectors)),
-            len(self.vectors),
-            self.centroids.clusters,
-            cluster=self.clusters,
-            outliers=reference.are_outliers(self.vectors, self.clusters),
-            coordinates=coordinates,
-            spreads=spreads,
-            hashes=hash_vectors(self.vectors),
+        """Return the tally of each vector by itself, (N, length) int64, which windows add."""
+        events = MeasuredEvents(
+            self.vectors, self.clusters, self.centroids, reference.radii, reference.projection
         )
+        measured = [added for each in registry.STATISTICS for added in each.measure(events)]
+        rows = np.arange(len(self.vectors))
+        return tally_batch(rows, len(rows), registry.fields_of(reference), measured)
 
 
 def spec(reference: Reference, size_ms: int, budget: float = 1.0) -> StreamSpec:
@@ -107,5 +99,7 @@ def spec(reference: Reference, size_ms: int, budget: float = 1.0) -> StreamSpec:
         incomplete_ms=0,
         give_up_ms=0,
         min_events=5 * CLUSTERS,
-        alarm=Alarm(window_level(budget, [size_ms]), *SMALLEST),
+        alarm=Alarm(
+            window_level(budget, [size_ms]), {each.name: each.smallest for each in registry.STATISTICS}
+        ),
     )

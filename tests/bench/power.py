@@ -25,7 +25,7 @@ from tests.output import say
 
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.counting.tally import Tally
-from driftgauge.core.windows.evidence import Kind
+from driftgauge.core.statistics import registry
 from driftgauge.core.windows.result import Score
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.streams import to_reference
@@ -209,14 +209,20 @@ class Scored:
         centroids = self.reference.centroids
         population = Population(vectors, centroids.assign(vectors), centroids)
         tallies = population.tallies(self.reference)
-        found = [self._scorer.score(Tally(tallies[rows].sum(axis=0), CLUSTERS)) for rows in windows]
+        found = [
+            self._scorer.score(Tally(tallies[rows].sum(axis=0), registry.fields_of(self.reference)))
+            for rows in windows
+        ]
         return [score for score in found if score is not None]
+
+
+KINDS = [each.kind.name for each in registry.STATISTICS]
 
 
 def find(title: str, splits: Iterator[Split]) -> None:
     """Print what is found in the cases."""
     found: dict[str, dict[str, list[float]]] = {}
-    kinds: dict[str, Counter[Kind]] = {}
+    kinds: dict[str, Counter[str]] = {}
     for number, split in enumerate(splits):
         random, baseline = np.random.default_rng([number, 3]), Scored(split.reference, number)
         mmd = Mmd(split.reference, number)
@@ -239,22 +245,24 @@ def find(title: str, splits: Iterator[Split]) -> None:
             for name, rate in rates.items():
                 found.setdefault(case, {}).setdefault(name, []).append(rate)
             kinds.setdefault(case, Counter()).update(
-                score.evidence.kind for score in scores if score.p_value < LEVEL
+                max(score.evidence, key=score.evidence.__getitem__)
+                for score in scores
+                if score.p_value < LEVEL
             )
     say(f"\n{title}, {COUNT} events: windows found at p < {LEVEL} [standard error], and their kinds\n")
     names = list(found["clean"])
-    say("| case | " + " | ".join([*names, *(kind.value for kind in Kind)]) + " |")
-    say("|---" * (1 + len(names) + len(Kind)) + "|")
+    say("| case | " + " | ".join([*names, *KINDS]) + " |")
+    say("|---" * (1 + len(names) + len(KINDS)) + "|")
     for case, row in found.items():
         cells = [mean_and_error(row[name]) for name in names]
         total = max(kinds[case].total(), 1)
-        cells += [f"{kinds[case][kind] / total:.0%}" for kind in Kind]
+        cells += [f"{kinds[case][kind] / total:.0%}" for kind in KINDS]
         say(f"| {case} | " + " | ".join(cells) + " |")
 
 
 def plant(splits: Iterator[Split]) -> None:
     """Print how often drift of exactly the detectable size is found, by its kind."""
-    rates: dict[Kind, list[float]] = {}
+    rates: dict[str, list[float]] = {}
     for number, split in enumerate(splits):
         random, baseline = np.random.default_rng([number, 5]), Scored(split.reference, number)
         live, reference = split.live, baseline.reference
@@ -265,30 +273,32 @@ def plant(splits: Iterator[Split]) -> None:
         mean, projection = reference.projection.mean, reference.projection
         # The mix: each event's weight by its cluster, so that the shares have exactly this divergence.
         shares = np.bincount(clusters, minlength=CLUSTERS) / len(live)
-        weights = (moved(shares, size.js_divergence, random) / shares)[clusters]
+        weights = (moved(shares, size["js_divergence"], random) / shares)[clusters]
         mix = random.choice(len(live), (PLANTED, LARGE), p=weights / weights.sum())
         # The shift: along one direction of the components, of this Mahalanobis length.
         direction = random.standard_normal(len(projection.variances))
-        direction *= math.sqrt(size.mean_shift) / np.linalg.norm(direction)
+        direction *= math.sqrt(size["mean_shift"]) / np.linalg.norm(direction)
         shift = (direction * projection.deviations) @ projection.components
         # Novelty: this share of events in place of others, drawn from those beyond the radius.
-        outliers = np.flatnonzero(reference.are_outliers(live, clusters))
-        novel = np.where(random.random(rows.shape) < size.novelty, random.choice(outliers, rows.shape), rows)
-        spread = mean + (live - mean) * math.sqrt(1 + size.spread)
-        repeated = np.where(random.random(rows.shape) < size.duplicates, rows[:, :1], rows)
+        outliers = np.flatnonzero(reference.centroids.distances(live, clusters) > reference.radii[clusters])
+        novel = np.where(
+            random.random(rows.shape) < size["novelty"], random.choice(outliers, rows.shape), rows
+        )
+        spread = mean + (live - mean) * math.sqrt(1 + size["spread"])
+        repeated = np.where(random.random(rows.shape) < size["duplicates"], rows[:, :1], rows)
         planted = {
-            Kind.MIX: (live, mix),
-            Kind.SHIFT: ((live + shift).astype(np.float32), rows),
-            Kind.NOVELTY: (live, novel),
-            Kind.SPREAD: (spread.astype(np.float32), rows),
-            Kind.DUPLICATES: (live, repeated),
+            "mix": (live, mix),
+            "shift": ((live + shift).astype(np.float32), rows),
+            "novelty": (live, novel),
+            "spread": (spread.astype(np.float32), rows),
+            "duplicates": (live, repeated),
         }
         for kind, (vectors, windows) in planted.items():
             found = [score.p_value < level for score in baseline.scores(vectors, windows)]
             rates.setdefault(kind, []).append(float(np.mean(found)))
     say(f"\nDrift of the detectable size, {LARGE} events a window, level 1/8766: found [standard error]\n")
     for kind, values in rates.items():
-        say(f"- {kind.value}: {mean_and_error(values)}")
+        say(f"- {kind}: {mean_and_error(values)}")
 
 
 def moved(shares: Array, js_divergence: float, random: np.random.Generator) -> Array:

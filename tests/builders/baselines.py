@@ -58,16 +58,13 @@ def build_baseline(
         "counts": counts,
         "quantile_levels": np.array([0.5, 0.99]),
         "distance_quantiles": reference.radii[:clusters, None] * np.array([0.5, 1], np.float32),
-        # Each cluster holds one item.
-        "hash_counts": np.pad(counts, (0, HASH_BINS - len(counts))),
         "mean": reference.projection.mean,
         "components": reference.projection.components,
         "variances": reference.projection.variances,
         "residual": np.array([reference.projection.residual]),
         "cluster_means": reference.cluster_means[:clusters],
-        "spread_moments": np.array(
-            [np.zeros(6) if each is None else dataclasses.astuple(each) for each in reference.spreads]
-        ),
+        # Each cluster holds one item.
+        "arrays": {**reference.arrays, "hash_counts": np.pad(counts, (0, HASH_BINS - len(counts)))},
         "overdispersion": None,
         "segments": (),
     }
@@ -99,7 +96,7 @@ def save_baseline(
     return baseline
 
 
-ARRAYS = ("counts", "quantile_levels", "distance_quantiles", "hash_counts", "mean", "components", "variances")
+ARRAYS = ("counts", "quantile_levels", "distance_quantiles", "mean", "components", "variances")
 OPTIONAL_ARRAYS = (
     "overdispersion_counts",
     "overdispersion_means",
@@ -139,6 +136,11 @@ def draw_bursts(count: int, length: int) -> NDArray[np.float32]:
     centres = 4 * random.normal(size=(6, 8))
     vectors = centres[np.repeat(random.integers(6, size=count // length), length)]
     return (vectors + random.normal(size=vectors.shape)).astype(np.float32)
+
+
+def by_columns(lengths: np.ndarray) -> dict[str, np.ndarray]:
+    """Return numbers of events, (m, 3), as those whose means vary: of novelty, and of both spreads."""
+    return {"novelty": lengths[:, :1], "spread": lengths[:, 1:]}
 
 
 def header_of(path: Path) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors
+from driftgauge.core.counting.tally import Tally
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Reference
+from driftgauge.core.statistics import registry
 from driftgauge.core.windows.window import Window
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.references import CLUSTERS, FIRST, RICH
@@ -35,22 +37,50 @@ HOME, AWAY = build_partitions(2)
 
 
 def build_tally(*counts: int, reference: Reference = FIRST, outliers: int = 0) -> NDArray[np.int64]:
-    """Return the tally of this number of unit vectors of each cluster, (2 k + B + r + 4,) int64.
+    """Return the tally of this number of unit vectors of each cluster, (length,) int64.
 
     The outliers are those of the first cluster.
     """
     clusters = np.array(counts, dtype=np.int64)
     hashes = np.bincount(hash_vectors(reference.centroids.values), clusters, minlength=HASH_BINS)
     coordinates, spreads = reference.projection.measure(reference.centroids.values)
-    beyond = outliers * np.eye(len(clusters), dtype=np.int64)[0]
-    sums = [clusters @ coordinates, clusters @ spreads, [0, 0]]
-    return np.concatenate([clusters, beyond, hashes.astype(np.int64), *sums])
+    return build_values(
+        reference,
+        cluster_counts=clusters,
+        cluster_outliers=outliers * np.eye(len(clusters))[0],
+        hash_counts=hashes,
+        coordinate_sums=clusters @ coordinates,
+        spread_sums=clusters @ spreads,
+    )
 
 
 def build_segment_tally(*counts: int, reference: Reference = FIRST) -> NDArray[np.int64]:
-    """Return the tally of a segment, which holds no hashes, (2 k + r + 4,) int64."""
-    first = 2 * len(counts)
-    return np.delete(build_tally(*counts, reference=reference), slice(first, first + HASH_BINS))
+    """Return the tally of a segment, which holds no hashes, (length,) int64."""
+    return of_segment(build_tally(*counts, reference=reference), reference)
+
+
+def of_segment(values: NDArray[np.int64], reference: Reference = FIRST) -> NDArray[np.int64]:
+    """Return the part of a tally that segments have."""
+    fields = registry.fields_of(reference)
+    return values[np.repeat([field.in_segments for field in fields], [field.length for field in fields])]
+
+
+def build_values(reference: Reference = FIRST, **fields: ArrayLike) -> NDArray[np.int64]:
+    """Return the values of a tally with these fields, and zeros for the others."""
+    return np.concatenate(
+        [
+            np.asarray(fields.get(field.name, np.zeros(field.length)), np.int64)
+            for field in registry.fields_of(reference)
+        ]
+    )
+
+
+def read_tally(values: NDArray[np.int64], reference: Reference = FIRST) -> Tally:
+    """Return a tally of values, of all events or of a segment's."""
+    fields = registry.fields_of(reference)
+    if len(values) < sum(field.length for field in fields):
+        fields = tuple(field for field in fields if field.in_segments)
+    return Tally(values, fields)
 
 
 def build_bursts(number: int) -> tuple[int, ...]:

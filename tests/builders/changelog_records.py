@@ -11,7 +11,6 @@ from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
-from driftgauge.core.statistics.power import Detectable
 from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.windows.changelog import (
     DataLoss,
@@ -28,14 +27,13 @@ from driftgauge.core.windows.changelog import (
     StreamKey,
     StreamStatus,
 )
-from driftgauge.core.windows.evidence import Evidence, Kind
-from driftgauge.core.windows.result import Score, Verdict, VerdictMemory
+from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.core.windows.warm_up import WarmUp
 from driftgauge.core.windows.window import Window
 from driftgauge.records.changelog import encode_value
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
-from tests.builders.results import build_result, build_small_segment
+from tests.builders.results import KINDS, build_result, build_score, build_small_segment, by_statistic
 
 NULL = -(2**63)
 IDENTITY = "0123456789abcdef" * 4
@@ -48,22 +46,18 @@ HISTORY = VerdictHistory(
     memory=RECALL,
     warm_up=(MONDAY_MS - 14 * 24 * HOUR_MS, MONDAY_MS),
     clean=WarmUp(
-        np.array([700, 500, 7, 5, *np.zeros(8), -300, 40, 1_200, 1_100, 30, 20], np.int64),
+        np.array([700, 500, 7, 5, -300, 40, 1_200, 1_100, 30, 20]),
         OverdispersionEstimator(
             24,
-            np.array([700, 500]),
             np.array([410.5, 210.25]),
-            np.array([-3.0, 2.5, 1.0, 0.5, -0.25]),
             np.array([[28.0, -0.5], [-0.5, 25.0]]),
-            np.array([30.0, 26.5, 24.0, 25.0]),
+            {"novelty": np.array([30.0]), "spread": np.array([26.5, 24.0]), "duplicates": np.array([25.0])},
         ),
     ),
     segments={
         ("country", "de"): WarmUp(
-            np.array([70, 50, 1, 0, 30, -4, 120, 110, 3, 2], np.int64),
-            OverdispersionEstimator(
-                2, np.array([70, 50]), np.array([41.5, 21.0]), np.ones(5), np.diag([2.0, 3.0]), np.zeros(4)
-            ),
+            np.array([70, 50, 1, 0]),
+            OverdispersionEstimator(2, np.array([41.5, 21.0]), np.diag([2.0, 3.0])),
         )
     },
 )
@@ -93,13 +87,14 @@ GOLDEN: dict[str, tuple[Key, Any, bytes]] = {
             baseline_counts=(500, 500),
             baseline_id=f"sha256:{IDENTITY}",
             published_ms=MONDAY_MS + HOUR_MS,
-            score=Score(
+            score=build_score(
+                (80, 240),
+                (500, 500),
                 js_divergence=0.125,
                 js_distance=0.375,
                 contributions=np.array([0.0625, 0.0625]),
                 noise_floor=0.03125,
-                js_excess=0.09375,
-                js_p_value=1e-9,
+                excess=0.09375,
                 mean_shift=MeanShift(
                     t2=80.0,
                     p_value=1e-12,
@@ -112,11 +107,9 @@ GOLDEN: dict[str, tuple[Key, Any, bytes]] = {
                 novelty=Novelty(0.0625, 0.046875, 1e-7, np.array([0.0625, -0.015625])),
                 spread=Spread(SpreadChange(0.25, 0.125, 0.1875, 1e-8), None),
                 duplicates=Duplicates(0.25, 1e-6),
-                p_value=1e-11,
-                evidence=Evidence(0.5, 0.25, 0.125, 0.0625, 0.0625),
-                kind=Kind.MIX,
-                detectable=Detectable(0.015625, math.inf, 0.03125, 0.0625, 0.125),
-                calibrated=True,
+                evidence=by_statistic(0.5, 0.25, 0.125, 0.0625, 0.0625, names=KINDS),
+                kind="mix",
+                detectable=by_statistic(0.015625, math.inf, 0.03125, 0.0625, 0.125),
             ),
             verdict=Verdict.DRIFT,
             superseded=Verdict.INCOMPLETE,

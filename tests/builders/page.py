@@ -39,6 +39,7 @@ _NOT_SCORED = dict.fromkeys(
         "novelty_p_value",
         "spread",
         "duplicates",
+        "findings",
         "evidence",
         "kind",
         "detectable",
@@ -123,7 +124,7 @@ def serving(results: Results, now_ms: int = MONDAY_MS, **settings: Any) -> Itera
     site = Site(
         results,
         PageSettings(**settings),
-        smallest={"resnet18-fc1": SmallestDrift()},
+        smallest={"resnet18-fc1": SmallestDrift().model_dump()},
         dead_letters="driftgauge.dead-letters",
         clock_ms=count(now_ms, 5 * SECOND_MS).__next__,
     )

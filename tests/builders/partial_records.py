@@ -16,7 +16,8 @@ from driftgauge.core.counting.partial import (
     PartitionProgress,
     StreamTime,
 )
-from driftgauge.core.counting.scheme import CLUSTER_COUNTS, CLUSTER_OUTLIERS, COORDINATE_SUMS, Scheme
+from driftgauge.core.counting.scheme import Scheme
+from driftgauge.core.counting.tally import CLUSTER_COUNTS, TallyField
 from driftgauge.core.reference import Segment
 from driftgauge.records.messagepack import MAX_TIME_MS
 from driftgauge.records.partials import decode_part, encode_commit
@@ -31,7 +32,7 @@ SCHEMES = st.builds(
     st.from_regex("[0-9a-f]{16}", fullmatch=True),
     st.integers(1, MAX_TIME_MS),
     st.lists(TEXTS, max_size=2).map(tuple),
-    st.lists(st.tuples(TEXTS, st.integers(0, 9)), max_size=3).map(tuple),
+    st.lists(st.builds(TallyField, TEXTS, st.integers(0, 9), st.booleans()), max_size=3).map(tuple),
 )
 PANES = SCHEMES.flatmap(
     lambda scheme: st.builds(
@@ -70,7 +71,7 @@ SCHEME = Scheme(
     "0123456789abcdef",
     60_000,
     ("country",),
-    ((CLUSTER_COUNTS, 2), (CLUSTER_OUTLIERS, 2), (COORDINATE_SUMS, 1)),
+    (TallyField(CLUSTER_COUNTS, 2), TallyField("cluster_outliers", 2), TallyField("coordinate_sums", 1)),
 )
 COMMIT = CommitId("driftgauge-0", 3, 4711)
 

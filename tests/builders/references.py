@@ -11,7 +11,7 @@ from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference, SegmentReference
-from driftgauge.core.statistics.spread import SpreadMoments
+from driftgauge.core.statistics.spread import SpreadMoments, write_moments
 from tests.builders.clocks import HOUR_MS
 
 CLUSTERS = 4
@@ -33,13 +33,27 @@ def build_reference(name: str = "first", *, shift: int = 0, count: int = 100, **
         "radii": np.full(CLUSTERS, 0.5, dtype=np.float32),
         "projection": build_projection(shift),
         "cluster_means": np.zeros((CLUSTERS, COMPONENTS)),
-        "spreads": (None, None),
-        "hash_counts": count_unit_hashes(np.roll(counts, -shift)),
+        "mean": np.zeros(COMPONENTS),
+        "arrays": build_arrays(count_unit_hashes(np.roll(counts, -shift))),
         "overdispersion": None,
         "overdispersion_ms": HOUR_MS if changes.get("overdispersion") else None,
         "segments": (),
     }
     return Reference(**{**fields, **changes})
+
+
+def build_arrays(
+    hash_counts: NDArray[np.int64], spreads: tuple[SpreadMoments | None, SpreadMoments | None] = (None, None)
+) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a baseline's statistics."""
+    return {"hash_counts": hash_counts, "spread_moments": write_moments(spreads)}
+
+
+def build_segment_arrays(
+    outliers: int = 0, spreads: tuple[SpreadMoments | None, SpreadMoments | None] = (None, None)
+) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a segment's statistics."""
+    return {"outliers": np.array(outliers), "spread_moments": write_moments(spreads)}
 
 
 def count_unit_hashes(counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -63,7 +77,7 @@ def build_segment_reference(key: str, value: str, *counts: int) -> SegmentRefere
     along = projection.measure(np.eye(CLUSTERS, dtype=np.float32))[0] * projection.step
     mean = np.average(along, axis=0, weights=counts)
     covariance = np.cov(along, rowvar=False, fweights=counts)
-    return SegmentReference(key, value, np.array(counts), mean, covariance, 0, (None, None))
+    return SegmentReference(key, value, np.array(counts), mean, covariance, build_segment_arrays())
 
 
 def build_random_reference(
@@ -95,8 +109,8 @@ def build_random_reference(
             float(dimension - components),
         ),
         cluster_means=np.zeros((clusters, components)),
-        spreads=spreads,
-        hash_counts=np.full(HASH_BINS, 50_000 // HASH_BINS),
+        mean=np.zeros(components),
+        arrays=build_arrays(np.full(HASH_BINS, 50_000 // HASH_BINS), spreads),
         overdispersion=None,
         overdispersion_ms=None,
         segments=tuple(
@@ -106,8 +120,7 @@ def build_random_reference(
                 counts // segments,
                 np.zeros(components),
                 np.eye(components),
-                500 // segments,
-                spreads,
+                build_segment_arrays(500 // segments, spreads),
             )
             for value in values
         ),

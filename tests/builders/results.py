@@ -10,13 +10,12 @@ from numpy.typing import ArrayLike
 
 from driftgauge.backtest.timeline import Timeline, WindowPoint
 from driftgauge.core.reference import Segment
-from driftgauge.core.statistics.divergence import js_contributions
+from driftgauge.core.statistics.divergence import Divergence, js_contributions
 from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
-from driftgauge.core.statistics.power import Detectable
 from driftgauge.core.statistics.spread import Spread, SpreadChange
-from driftgauge.core.windows.evidence import Evidence
+from driftgauge.core.windows.findings import Findings
 from driftgauge.core.windows.result import Score, SegmentResult, Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.window import Window
 from driftgauge.records.descriptions import BaselineDescription
@@ -30,13 +29,15 @@ def build_score(counts: ArrayLike, baseline_counts: ArrayLike = BASELINE_COUNTS,
     """Return a score with the divergence of the counts; all other numbers are invented and distinct."""
     contributions = js_contributions(np.array(counts, dtype=np.int64), np.array(baseline_counts))
     divergence = math.fsum(contributions)
-    fields = {
-        "js_divergence": divergence,
-        "js_distance": math.sqrt(divergence),
-        "contributions": contributions,
-        "noise_floor": 0.0011,
-        "js_excess": divergence - 0.0011,
-        "js_p_value": 0.21,
+    findings = {
+        "js_divergence": Divergence(
+            js_divergence=divergence,
+            js_distance=math.sqrt(divergence),
+            contributions=contributions,
+            noise_floor=0.0011,
+            excess=divergence - 0.0011,
+            p_value=0.21,
+        ),
         "mean_shift": MeanShift(
             t2=3.5,
             p_value=0.17,
@@ -49,13 +50,42 @@ def build_score(counts: ArrayLike, baseline_counts: ArrayLike = BASELINE_COUNTS,
         "novelty": build_novelty(0.0125, 0.0025, 0.37, clusters=len(contributions)),
         "spread": Spread(SpreadChange(0.06, 0.01, 0.03, 0.41), SpreadChange(-0.07, 0.02, 0.05, 0.43)),
         "duplicates": Duplicates(share=0.015, p_value=0.47),
-        "p_value": 0.23,
-        "evidence": Evidence(0.4, 0.25, 0.2, 0.1, 0.05),
-        "kind": None,
-        "detectable": Detectable(0.02, 0.04, 0.03, 0.08, 0.07),
-        "calibrated": True,
     }
-    return Score(**{**fields, **changes})
+    score = Score(
+        findings=Findings(findings),
+        p_value=0.23,
+        evidence=by_statistic(0.4, 0.25, 0.2, 0.1, 0.05, names=KINDS),
+        kind=None,
+        detectable=by_statistic(0.02, 0.04, 0.03, 0.08, 0.07),
+        calibrated=True,
+    )
+    return change_score(score, **changes)
+
+
+KINDS = ("mix", "shift", "novelty", "spread", "duplicates")
+STATISTICS = ("js_divergence", "mean_shift", "novelty", "spread", "duplicates")
+
+
+def by_statistic(*values: Any, names: Iterable[str] = STATISTICS) -> dict[str, Any]:
+    """Return a value for each statistic, or for each kind."""
+    return dict(zip(names, values, strict=True))
+
+
+def change_score(score: Score, **changes: Any) -> Score:
+    """Return a score with other fields, other findings by name, or other fields of the divergence.
+
+    The p-value of the divergence is `js_p_value`, since `p_value` is that of the score.
+    """
+    own = {each.name for each in dataclasses.fields(score)}
+    findings = {name: each for name, each in changes.items() if name in STATISTICS[1:]}
+    divergence = {
+        name.replace("js_p_value", "p_value"): each
+        for name, each in changes.items()
+        if name not in own | findings.keys()
+    }
+    findings["js_divergence"] = dataclasses.replace(score.findings["js_divergence"], **divergence)
+    changed = {name: each for name, each in changes.items() if name in own}
+    return dataclasses.replace(score, **{"findings": Findings(score.findings | findings), **changed})
 
 
 def build_novelty(share: float, excess: float, p_value: float, *, clusters: int = 4) -> Novelty:
@@ -142,10 +172,7 @@ def build_segment(value: str, count: int = 100, **changes: Any) -> SegmentResult
         "segment": ("country", value),
         "count": count,
         "js_divergence": 0.002,
-        "js_excess": -0.001,
-        "mean_shift_excess": 0.003,
-        "novelty_excess": 0.004,
-        "spread_excess": 0.005,
+        "excess": by_statistic(-0.001, 0.003, 0.004, 0.005, names=STATISTICS[:-1]),
         "p_value": 0.2,
         "adjusted_p_value": 0.4,
         "calibrated": False,
@@ -156,19 +183,7 @@ def build_segment(value: str, count: int = 100, **changes: Any) -> SegmentResult
 
 def build_small_segment(value: str, count: int = 3) -> SegmentResult:
     """Return the result of a segment with too few events to be scored."""
-    nulls = dict.fromkeys(
-        (
-            "js_divergence",
-            "js_excess",
-            "mean_shift_excess",
-            "novelty_excess",
-            "spread_excess",
-            "p_value",
-            "adjusted_p_value",
-            "calibrated",
-        ),
-        None,
-    )
+    nulls = dict.fromkeys(("js_divergence", "excess", "p_value", "adjusted_p_value", "calibrated"))
     return build_segment(value, count, **nulls, verdict=Verdict.INSUFFICIENT)
 
 

@@ -4,13 +4,14 @@ from typing import Any
 
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
+from driftgauge.core.statistics import registry
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 from tests.builders.references import FIRST
 
 NEVER_MS = 10**15  # a timeout that never expires
 IDLE_MS = 30 * SECOND_MS
 INCOMPLETE_MS = 5 * MINUTE_MS
-ALARM = Alarm(level=0.001, js_divergence=0.01, mean_shift=0.05, novelty=0.02, spread=0.1, duplicates=0.05)
+ALARM = Alarm(0.001, {each.name: each.smallest for each in registry.STATISTICS})
 DEFAULTS: dict[str, Any] = {
     "sizes_ms": (HOUR_MS, DAY_MS),
     "disorder_ms": 30 * SECOND_MS,

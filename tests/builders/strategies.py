@@ -8,20 +8,21 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from driftgauge.core.counting.examples import Example
-from driftgauge.core.counting.projection import SPREADS
+from driftgauge.core.counting.tally import TallyField
+from driftgauge.core.statistics.divergence import Divergence
 from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
-from driftgauge.core.statistics.overdispersion import DISTANCES, OverdispersionEstimator
-from driftgauge.core.statistics.power import Detectable
+from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
 from driftgauge.core.statistics.spread import Spread, SpreadChange
-from driftgauge.core.windows.evidence import Evidence, Kind
+from driftgauge.core.windows.findings import Findings
 from driftgauge.core.windows.result import Score, SegmentResult, Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.core.windows.warm_up import WarmUp
 from driftgauge.core.windows.window import Window
 from driftgauge.events.contract import STREAM_NAME
 from tests.builders.clocks import DAY_MS
+from tests.builders.results import KINDS, STATISTICS
 
 Mutation = tuple[int, int, bytes]
 """A position as a share of 2^16, how many bytes from there on are removed, and what is put there."""
@@ -60,37 +61,38 @@ def vectors(size: int) -> st.SearchStrategy[np.ndarray]:
     return arrays.arrays(np.float64, size, elements=FLOATS)
 
 
+PROBABILITIES = st.floats(0, 1)
 SIZES = st.floats(0, 1) | st.just(math.inf)
-CHANGES = st.none() | st.builds(SpreadChange, FLOATS, FLOATS, FLOATS, FLOATS)
+CHANGES = st.none() | st.builds(SpreadChange, FLOATS, FLOATS, FLOATS, PROBABILITIES)
 
 
 def scores(clusters: int) -> st.SearchStrategy[Score]:
     """Return a strategy of scores over `clusters` clusters."""
-    return st.builds(
-        Score,
-        js_divergence=FLOATS,
-        js_distance=FLOATS,
-        contributions=vectors(clusters),
-        noise_floor=FLOATS,
-        js_excess=FLOATS,
-        js_p_value=FLOATS,
-        mean_shift=st.builds(
+    findings = {
+        "js_divergence": st.builds(
+            Divergence, FLOATS, FLOATS, vectors(clusters), FLOATS, FLOATS, PROBABILITIES
+        ),
+        "mean_shift": st.builds(
             MeanShift,
             t2=FLOATS,
-            p_value=FLOATS,
-            leading_p_value=FLOATS,
+            p_value=PROBABILITIES,
+            leading_p_value=PROBABILITIES,
             centroid_distance=FLOATS,
-            centroid_p_value=FLOATS,
+            centroid_p_value=PROBABILITIES,
             excess=FLOATS,
             shares=st.integers(1, 4).flatmap(vectors),
         ),
-        novelty=st.builds(Novelty, FLOATS, FLOATS, FLOATS, vectors(clusters)),
-        spread=st.builds(Spread, CHANGES, CHANGES),
-        duplicates=st.builds(Duplicates, FLOATS, FLOATS),
+        "novelty": st.builds(Novelty, FLOATS, FLOATS, PROBABILITIES, vectors(clusters)),
+        "spread": st.builds(Spread, CHANGES, CHANGES),
+        "duplicates": st.builds(Duplicates, FLOATS, PROBABILITIES),
+    }
+    return st.builds(
+        Score,
+        findings=st.fixed_dictionaries(findings).map(Findings),
         p_value=FLOATS,
-        evidence=st.builds(Evidence, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS),
-        kind=st.none() | st.sampled_from(Kind),
-        detectable=st.builds(Detectable, SIZES, SIZES, SIZES, SIZES, SIZES),
+        evidence=st.fixed_dictionaries(dict.fromkeys(KINDS, FLOATS)),
+        kind=st.none() | st.sampled_from(KINDS),
+        detectable=st.fixed_dictionaries(dict.fromkeys(STATISTICS, SIZES)),
         calibrated=st.booleans(),
     )
 
@@ -120,10 +122,7 @@ def results(clusters: int) -> st.SearchStrategy[WindowResult]:
                 segment=SEGMENTS,
                 count=st.integers(0, LAST),
                 js_divergence=MAYBE_FLOATS,
-                js_excess=MAYBE_FLOATS,
-                mean_shift_excess=MAYBE_FLOATS,
-                novelty_excess=MAYBE_FLOATS,
-                spread_excess=MAYBE_FLOATS,
+                excess=st.none() | st.fixed_dictionaries(dict.fromkeys(STATISTICS, FLOATS)),
                 p_value=MAYBE_FLOATS,
                 adjusted_p_value=MAYBE_FLOATS,
                 calibrated=st.none() | st.booleans(),
@@ -152,24 +151,20 @@ def histories(draw: st.DrawFn) -> VerdictHistory:
     """Draw a verdict history with or without a warm-up."""
     clusters, components = draw(st.integers(2, 4)), draw(st.integers(1, 4))
     shifts = arrays.arrays(np.float64, (3, components), elements=st.floats(-1e40, 1e40))
-    least = 2 * clusters + components + 2 * SPREADS
-    tallies = arrays.arrays(np.int64, least, elements=st.integers(0, 2**40))
-    learned = tallies.flatmap(
-        lambda values: st.builds(
-            WarmUp,
-            st.just(values),
-            st.builds(
-                OverdispersionEstimator,
-                st.integers(1, 2**31),
-                st.just(values[:clusters]),
-                arrays.arrays(np.float64, clusters, elements=st.floats(0, 1e100)),
-                arrays.arrays(np.float64, components + DISTANCES - 1, elements=st.floats(-1e100, 1e100)),
-                shifts.map(lambda rows: sum(np.outer(row, row) for row in rows)),
-                arrays.arrays(np.float64, DISTANCES, elements=st.floats(0, 1e100)),
-            ),
-        )
+    positive = st.floats(0, 1e100)
+    learned = st.builds(
+        WarmUp,
+        arrays.arrays(np.int64, clusters + components, elements=st.integers(1, 2**40)),
+        st.builds(
+            OverdispersionEstimator,
+            st.integers(1, 2**31),
+            arrays.arrays(np.float64, clusters, elements=positive),
+            shifts.map(lambda rows: sum(np.outer(row, row) for row in rows)),
+            st.fixed_dictionaries({"spread": arrays.arrays(np.float64, 2, elements=positive)}),
+        ),
     )
-    clean = draw(st.just(WarmUp.empty(clusters, components)) | learned)
+    fields = (TallyField("cluster_counts", clusters),)
+    clean = draw(st.just(WarmUp.empty(fields, components)) | learned)
     warm_up = draw(st.none() | st.tuples(TIMES, TIMES))
     segments = draw(st.dictionaries(SEGMENTS, learned, max_size=3))
     return VerdictHistory(draw(DIGESTS), draw(TIMES), draw(RECALLS), warm_up, clean, segments)

@@ -22,7 +22,6 @@ from driftgauge.core.windows.changelog import (
     StreamKey,
     StreamStatus,
 )
-from driftgauge.core.windows.evidence import Kind
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.core.windows.window import Window
@@ -132,7 +131,7 @@ def build_busy_shard() -> ShardState:
             published_ms=DAY_MS * 2,
             score=build_score(
                 (10, 20, 30, 40),
-                kind=Kind.NOVELTY,
+                kind="novelty",
                 novelty=Novelty(0.05, 0.04, 1e-4, np.array([0.0, 0.03, 0.01, 0.0])),
             ),
         ),

@@ -4,13 +4,13 @@ A reader of committed records must find complete commits only. Each commit must 
 every source partition, and together the commits must hold every valid event once.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from driftgauge.core.counting.partial import CommitId, PaneDelta, Part, PartitionProgress
-from driftgauge.core.counting.scheme import CLUSTER_COUNTS, Statistic
+from driftgauge.core.counting.tally import Tally
 from driftgauge.core.durations import format_duration
 from tests.chaos.checks import Check
 from tests.chaos.expected_counts import Counts, WindowKey
@@ -95,20 +95,10 @@ class ProgressChain:
     def _add(self, delta: PaneDelta, position: str) -> None:
         if delta.segment is not None or delta.first[0][0] != self._topic:
             return
-        counts = delta.values[cluster_slice(delta.scheme.statistics)]
+        counts = Tally(delta.values, delta.scheme.fields).counts
         key = delta.stream, format_duration(delta.scheme.pane_ms), delta.start_ms
         self.check.compare(f"events of {key} at {position}", int(counts.sum()), delta.events)
         self._counts[key] = self._counts[key] + counts if key in self._counts else counts
-
-
-def cluster_slice(statistics: Iterable[Statistic]) -> slice:
-    """Return the slice of a tally that holds the events of each cluster."""
-    start = 0
-    for name, length in statistics:
-        if name == CLUSTER_COUNTS:
-            return slice(start, start + length)
-        start += length
-    raise AssertionError("the tally has no cluster counts")
 
 
 def check_partials(found: Mapping[WindowKey, Counts], all_counts: Mapping[WindowKey, Counts]) -> Check:

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from driftgauge.core.counting.partial import CommitId, PaneDelta, Part, PartitionProgress
-from driftgauge.core.counting.scheme import CLUSTER_COUNTS, CLUSTER_OUTLIERS, COORDINATE_SUMS, Scheme
+from driftgauge.core.counting.scheme import Scheme
+from driftgauge.core.counting.tally import TallyField
 from tests.chaos.checks import Check
 from tests.chaos.progress_chain import ProgressChain, check_chain_counters, check_partials
 from tests.harness.demo import Scrape
 
 TOPIC = "events"
-SCHEME = Scheme("0123", 60_000, (), ((CLUSTER_OUTLIERS, 2), (CLUSTER_COUNTS, 2), (COORDINATE_SUMS, 1)))
+SCHEME = Scheme("0123", 60_000, (), (TallyField("cluster_outliers", 2), TallyField("cluster_counts", 2)))
 KEY = ("alpha", "1m", 60_000)
 
 

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 
 from driftgauge.core.reference import SegmentReference
-from tests.builders.references import FIRST, OTHER, build_reference
+from tests.builders.references import FIRST, OTHER, build_reference, build_segment_arrays
 
 
 def test_segments_by_keeps_order_of_keys():
     names = [("device", "phone"), ("country", "de"), ("device", "other"), ("country", "other")]
     segments = [
-        SegmentReference(*name, np.ones(4), np.zeros(2), np.eye(2), 0, (None, None)) for name in names
+        SegmentReference(*name, np.ones(4), np.zeros(2), np.eye(2), build_segment_arrays()) for name in names
     ]
     reference = build_reference(segments=tuple(segments))
     for keys, expected in {

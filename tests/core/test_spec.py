@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from driftgauge.core.by_stream import ByStream
 from driftgauge.core.counting.partial import shard_of
 from driftgauge.core.counting.scheme import Scheme
+from driftgauge.core.counting.tally import TallyField
 from tests.builders.batches import build_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.references import CLUSTERS, COMPONENTS, FIRST, OTHER, build_reference
@@ -59,12 +60,12 @@ def test_scheme_holds_fields_of_spec_and_baseline():
         30 * MINUTE_MS,
         ("country", "device"),
         (
-            ("cluster_counts", CLUSTERS),
-            ("cluster_outliers", 4),
-            ("hash_counts", 128),
-            ("coordinate_sums", COMPONENTS),
-            ("spread_sums", 2),
-            ("outlier_spread_sums", 2),
+            TallyField("cluster_counts", CLUSTERS),
+            TallyField("coordinate_sums", COMPONENTS),
+            TallyField("cluster_outliers", 4),
+            TallyField("spread_sums", 2),
+            TallyField("outlier_spread_sums", 2),
+            TallyField("hash_counts", 128, in_segments=False),
         ),
     )
     assert np.shape(build_tally(1, 2, 3, 4)) == (scheme.length,)
@@ -80,7 +81,7 @@ SCHEME = build_spec().scheme(FIRST)
         {"baseline": "0123456789abcdef"},
         {"pane_ms": MINUTE_MS},
         {"segment_keys": ("country",)},
-        {"statistics": (*SCHEME.statistics, ("norms", 1))},
+        {"fields": (*SCHEME.fields, TallyField("norms", 1))},
     ],
 )
 def test_key_of_scheme_changes_with_every_field(change):

@@ -10,14 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.page import words
-from driftgauge.page.summary import KINDS, VERDICTS
+from driftgauge.page.summary import VERDICTS
 from driftgauge.records.window_record import WindowRecord
 from tests.builders.clocks import MONDAY_MS
 
 
 def test_every_verdict_and_kind_has_words():
     assert tuple(words.VERDICT_WORDS) == VERDICTS
-    assert (None, *words.KIND_WORDS) == KINDS
     assert WindowRecord.model_fields["kind"].default is None
 
 

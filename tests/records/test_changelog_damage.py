@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.core.windows.changelog import BLOCK, SourceBlock, StreamStatus
+from driftgauge.core.windows.findings import Findings
 from driftgauge.core.windows.result import VerdictMemory
 from driftgauge.errors import StateError
 from driftgauge.records.changelog import decode, encode_value
@@ -62,6 +63,10 @@ def history(**changes):
     return replace(HISTORY, clean=replace(clean, windows=replace(clean.windows, **changes)))
 
 
+def tallied(*values):
+    return replace(HISTORY, clean=replace(HISTORY.clean, values=np.array(values)))
+
+
 def result(**changes):
     return replace(build_result(), **changes)
 
@@ -89,6 +94,7 @@ NAN = float("nan")
         ("published", result(baseline_counts=np.array([-1, 20, 30, 40]))),
         ("published", result(baseline_counts=np.array([1, 2, 3]))),
         ("published", result(score=build_score((10, 20), (1, 2)))),
+        ("published", result(score=replace(build_score((10, 20, 30, 40)), findings=Findings()))),
         ("published", result(memory=VerdictMemory(slow_drift=NAN))),
         ("history", replace(HISTORY, memory=VerdictMemory(slow_drift=NAN))),
         (
@@ -99,18 +105,18 @@ NAN = float("nan")
         ("history", history(squares=np.array([1.0, -1.0]))),
         ("history", history(squares=np.array([1.0, NAN]))),
         ("history", history(squares=np.zeros(3))),
-        ("history", history(sums=np.array([0.0, 0.0, 0.0, 0.0, NAN]))),
-        ("history", history(sums=np.zeros(4))),
-        ("history", history(counts=np.array([700, 501]))),
-        ("history", replace(HISTORY, clean=replace(HISTORY.clean, values=HISTORY.clean.values[:9]))),
+        ("history", history(windows=0)),
+        ("history", tallied(700)),
+        ("history", tallied(0, 0)),
+        ("history", tallied(701, -1)),
         ("history", history(products=np.ones((2, 3)))),
         ("history", history(products=np.array([[1.0, 2.0], [3.0, 4.0]]))),
         ("history", history(products=np.diag([1.0, -1.0]))),
         ("history", history(products=np.diag([1.0, NAN]))),
         ("history", history(products=np.diag([1.0, 1e101]))),
-        ("history", history(distances=np.zeros(3))),
-        ("history", history(distances=np.array([0.0, -1.0, 0.0, 0.0]))),
-        ("history", history(distances=np.array([0.0, NAN, 0.0, 0.0]))),
+        ("history", history(others={"spread": np.zeros(3)})),
+        ("history", history(others={"spread": np.array([0.0, -1.0])})),
+        ("history", history(others={"spread": np.array([0.0, NAN])})),
     ],
 )
 def test_value_with_unusable_number_is_malformed(kind, value):

@@ -10,9 +10,7 @@ from hypothesis import given, settings
 
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
-from driftgauge.core.statistics.power import Detectable
 from driftgauge.core.statistics.spread import Spread, SpreadChange
-from driftgauge.core.windows.evidence import Evidence, Kind
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.window import Window
 from driftgauge.records.descriptions import BaselineDescription
@@ -22,11 +20,14 @@ from tests.builders.baselines import HOSTILE_NAMES
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.events import WINDOW_RESULTS, name
 from tests.builders.results import (
+    KINDS,
+    STATISTICS,
     build_description,
     build_result,
     build_score,
     build_segment,
     build_small_segment,
+    by_statistic,
 )
 from tests.builders.strategies import RESULTS as ANY_RESULT
 from tests.examples import examples
@@ -52,7 +53,7 @@ RESULTS = {
             (553, 447),
             EVEN,
             noise_floor=0.0003625,
-            js_excess=0.0016704388410913926,
+            excess=0.0016704388410913926,
             js_p_value=0.0181,
             mean_shift=MeanShift(
                 t2=5.625,
@@ -78,7 +79,7 @@ RESULTS = {
             (0, 204),
             EVEN,
             noise_floor=0.001064,
-            js_excess=0.310214,
+            excess=0.310214,
             js_p_value=8.3e-65,
             mean_shift=MeanShift(
                 t2=312.5,
@@ -91,8 +92,8 @@ RESULTS = {
             ),
             p_value=4.4e-70,
             novelty=Novelty(0.0, -0.0101, 0.94, np.array([0.0, -0.0101])),
-            kind=Kind.MIX,
-            evidence=Evidence(1.0, 0.0, 0.0, 0.0, 0.0),
+            kind="mix",
+            evidence=by_statistic(1.0, 0.0, 0.0, 0.0, 0.0, names=KINDS),
         ),
         missing=(("backfill", 0), ("embeddings", 11)),
         events_lost=True,
@@ -106,7 +107,7 @@ RESULTS = {
             (580, 120, 300),
             THREE,
             noise_floor=0.0007,
-            js_excess=0.06591132385524594,
+            excess=0.06591132385524594,
             js_p_value=3.1e-29,
             mean_shift=MeanShift(
                 t2=410.5,
@@ -120,9 +121,9 @@ RESULTS = {
             p_value=6.6e-84,
             novelty=Novelty(0.0875, 0.0774, 1.5e-41, np.array([0.0, 0.0049, 0.0725])),
             spread=Spread(SpreadChange(0.21, 0.19, 0.2, 3.5e-17), None),
-            kind=Kind.SHIFT,
-            evidence=Evidence(0.25, 0.75, 0.0, 0.0, 0.0),
-            detectable=Detectable(0.02, math.inf, 0.03, 0.08, 0.07),
+            kind="shift",
+            evidence=by_statistic(0.25, 0.75, 0.0, 0.0, 0.0, names=KINDS),
+            detectable=by_statistic(0.02, math.inf, 0.03, 0.08, 0.07),
         ),
         verdict=Verdict.DRIFT,
         slow_drift=13.5,
@@ -131,10 +132,7 @@ RESULTS = {
                 "de",
                 996,
                 js_divergence=0.0611,
-                js_excess=0.0603,
-                mean_shift_excess=0.8125,
-                novelty_excess=0.0774,
-                spread_excess=0.2,
+                excess=by_statistic(0.0603, 0.8125, 0.0774, 0.2, names=STATISTICS[:-1]),
                 p_value=7.5e-82,
                 adjusted_p_value=7.5e-82,
                 verdict=Verdict.DRIFT,

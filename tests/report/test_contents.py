@@ -229,7 +229,10 @@ def test_record_has_the_facts_of_the_report():
     scored = record.chosen
     assert (first.window.start_ms, first.verdict, first.count) == (MONDAY_MS, "drift", scored.count)
     assert (first.js_divergence, first.noise_floor) == (scored.js_divergence, scored.noise_floor)
-    assert (first.p_value, first.mean_shift) == (scored.p_value, pytest.approx(scored.mean_shift.excess))
+    assert (first.p_value, first.mean_shift) == (
+        scored.p_value,
+        pytest.approx(scored.mean_shift.excess),
+    )
     assert {unscored.js_divergence, unscored.noise_floor, unscored.p_value, unscored.mean_shift} == {None}
 
 

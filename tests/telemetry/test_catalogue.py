@@ -11,7 +11,6 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from driftgauge.core.statistics.novelty import Novelty
-from driftgauge.core.windows.evidence import Kind
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.metric import MetricType
@@ -145,7 +144,7 @@ def test_table_has_one_row_per_metric_between_the_markers():
 def test_metrics_reference_counts_series_of_stream():
     segments = build_segment("de"), build_segment("other")
     novelty = Novelty(0.05, 0.04, 1e-4, np.array([0.02, 0.0, 0.03, -0.01]))
-    score = build_score((10, 20, 30, 40), kind=Kind.NOVELTY, novelty=novelty)
+    score = build_score((10, 20, 30, 40), kind="novelty", novelty=novelty)
     results = [build_result(size_ms=size_ms, segments=segments, score=score) for size_ms in (HOUR_MS, DAY_MS)]
     telemetry = build_telemetry()
     RoleTelemetry(telemetry, Role.WINDOWS, SHARDS).show(IMAGES, build_shard(*results, watermark_ms=DAY_MS))

@@ -153,7 +153,7 @@ WINDOW = {"stream": "images", "window": "1h", "start_ms": HOUR_MS, "end_ms": 2 *
                 "msg": "window closed",
                 "events": 100,
                 "verdict": "ok",
-                "js_divergence": build_result().score.js_divergence,
+                "js_divergence": build_result().score.findings["js_divergence"].js_divergence,
                 "noise_floor": 0.0011,
                 "p_value": 0.23,
                 "missing": [],

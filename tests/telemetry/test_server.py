@@ -92,7 +92,7 @@ def test_metrics_are_served_as_text_openmetrics_or_compressed(get, telemetry):
     assert status == 200
     assert headers["Content-Type"].startswith("text/plain; version=0.0.4")
     assert headers["Content-Encoding"] is None
-    divergence = build_result().score.js_divergence
+    divergence = build_result().score.findings["js_divergence"].js_divergence
     assert f'driftgauge_window_js_divergence{{stream="images",window="1h"}} {divergence}\n' in plain.decode()
     _, headers, body = get("/metrics", Accept="application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
     assert headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")

@@ -11,9 +11,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_plain
 
 from driftgauge.core.statistics.novelty import Novelty
-from driftgauge.core.statistics.power import Detectable
 from driftgauge.core.statistics.spread import Spread, SpreadChange
-from driftgauge.core.windows.evidence import Kind
 from driftgauge.core.windows.result import Verdict
 from driftgauge.telemetry.snapshot import take_snapshot
 from driftgauge.telemetry.window_collector import WindowCollector
@@ -21,7 +19,7 @@ from tests.builders.baselines import HOSTILE_NAMES
 from tests.builders.batches import AWAY, HOME
 from tests.builders.clocks import DAY_MS
 from tests.builders.references import build_reference
-from tests.builders.results import build_result, build_score, build_segment, build_small_segment
+from tests.builders.results import build_result, build_score, build_segment, build_small_segment, by_statistic
 from tests.builders.telemetry import (
     build_shard,
     build_watched,
@@ -30,13 +28,13 @@ from tests.builders.telemetry import (
 )
 
 COUNTS = (10, 20, 30, 40)
-SCORE = build_score(COUNTS)
+DIVERGENCE = build_score(COUNTS).findings["js_divergence"]
 NOVELTY = Novelty(0.05, 0.04, 1e-4, np.array([0.02, 0.0, 0.03, -0.01]))
 SCORE_GAUGES = {
-    "window_js_divergence": SCORE.js_divergence,
-    "window_js_distance": SCORE.js_distance,
+    "window_js_divergence": DIVERGENCE.js_divergence,
+    "window_js_distance": DIVERGENCE.js_distance,
     "window_noise_floor": 0.0011,
-    "window_js_excess": SCORE.js_excess,
+    "window_js_excess": DIVERGENCE.excess,
     "window_js_p_value": 0.21,
     "window_mean_shift_t2": 3.5,
     "window_mean_shift_excess": -0.004,
@@ -126,7 +124,7 @@ def by_cluster(name, *values):
             id="uncalibrated",
         ),
         pytest.param(
-            [{"score": build_score(COUNTS, detectable=Detectable(0.03, math.inf, 0.04, 0.06, 0.08))}],
+            [{"score": build_score(COUNTS, detectable=by_statistic(0.03, math.inf, 0.04, 0.06, 0.08))}],
             by_kind("window_detectable_ratio", 3, math.inf, 2, 0.6, 1.6),
             id="detectable drift, relative to the smallest worth finding",
         ),
@@ -144,7 +142,7 @@ def by_cluster(name, *values):
             id="not significant",
         ),
         pytest.param(
-            [{"score": build_score(COUNTS, novelty=NOVELTY, kind=Kind.NOVELTY), "verdict": Verdict.DRIFT}],
+            [{"score": build_score(COUNTS, novelty=NOVELTY, kind="novelty"), "verdict": Verdict.DRIFT}],
             by_kind("window_evidence_ratio", 0.4, 0.25, 0.2, 0.1, 0.05)
             | {"window_cluster_novelty_contribution": {"2 images 1h": 0.03}}
             | verdict("drift"),
@@ -154,7 +152,7 @@ def by_cluster(name, *values):
             [{"missing": (HOME, AWAY), "slow_drift_limit": 7.5}],
             {
                 **hourly(window_complete=0, window_slow_drift=None, window_slow_drift_limit=7.5),
-                **hourly(window_js_divergence=SCORE.js_divergence),
+                **hourly(window_js_divergence=DIVERGENCE.js_divergence),
                 **verdict("incomplete"),
                 "window_missing_partition": {"0 images embeddings 1h": 1, "1 images embeddings 1h": 1},
             },
@@ -224,7 +222,7 @@ def test_contributions_have_a_sign_and_sum_to_the_divergence(close, exported):
     close(counts=(10, 20, 30, 40))
     (parts,) = exported("window_cluster_signed_js_contribution").values()
     assert [part < 0 for part in parts.values()] == [True, True, False, False], "the baseline has 40 to 10"
-    assert sum(map(abs, parts.values())) == pytest.approx(SCORE.js_divergence, abs=1e-15)
+    assert sum(map(abs, parts.values())) == pytest.approx(DIVERGENCE.js_divergence, abs=1e-15)
 
 
 def cluster_names(names, size):

@@ -8,6 +8,8 @@ from deploy.generate.grafana.panels import states
 from deploy.generate.grafana.queries import OF_STREAM, OF_WINDOW, by_cluster, gauge, growth, verdict_code
 from deploy.generate.grafana.tables import Column, table_of
 
+from driftgauge.core.statistics import registry
+
 __all__ = ["LATER", "SEGMENT_VERDICTS", "SLOW_DRIFT", "UNSCORED", "evidence", "quality", "segments"]
 
 SLOW_DRIFT = "Slow drift"
@@ -152,9 +154,7 @@ def _kinds() -> Panel:
     return draw(
         "Kind of drift",
         "driftgauge_window_evidence_ratio: the share of each kind in the evidence; the largest names the"
-        " drift. Mix: the clusters' shares changed. Shift: the events moved. Novelty: some events lie where"
-        " the baseline has none. Spread: the events lie further from the baseline's mean, or nearer."
-        " Duplicates: an item is repeated."
+        f" drift. Kinds: {registry.list_kinds()}."
         + LATER
         + " The panel has a gap where the newest window is not significant.",
         {"{{kind}}": f"max by (kind) (driftgauge_window_evidence_ratio{{{OF_WINDOW}}})"},

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from driftgauge.core.reference import Segment
+from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
 from driftgauge.core.windows.result import Verdict, WindowResult
 from driftgauge.core.windows.window import Window
 
@@ -66,7 +67,7 @@ def build_timelines(results: Iterable[WindowResult]) -> list[Timeline]:
                     verdict=segment.verdict,
                     js_divergence=segment.js_divergence,
                     noise_floor=None,
-                    mean_shift=segment.mean_shift_excess,
+                    mean_shift=None if segment.excess is None else segment.excess[MEAN_SHIFT.name],
                     p_value=segment.adjusted_p_value,
                 )
             )
@@ -84,8 +85,8 @@ def _point_of(result: WindowResult) -> WindowPoint:
         window=result.window,
         count=result.count,
         verdict=result.verdict,
-        js_divergence=None if score is None else score.js_divergence,
-        noise_floor=None if score is None else score.noise_floor,
-        mean_shift=None if score is None else score.mean_shift.excess,
+        js_divergence=None if score is None else score.divergence.js_divergence,
+        noise_floor=None if score is None else score.divergence.noise_floor,
+        mean_shift=None if score is None else score.findings.of(MEAN_SHIFT).excess,
         p_value=None if score is None else score.p_value,
     )

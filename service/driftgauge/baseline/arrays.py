@@ -1,7 +1,7 @@
 """The arrays a baseline consists of: their names, dtypes and shapes, and the constraints on them."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from math import inf
 from typing import Any
 
@@ -11,45 +11,43 @@ from numpy.typing import NDArray
 from driftgauge.baseline.segments import MAX_SEGMENT_VALUES
 from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.counting.projection import MAX_COMPONENTS
+from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.duplicates import HASH_COUNTS
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
+from driftgauge.core.statistics.spread import SPREAD_MOMENTS
+from driftgauge.core.statistics.statistic import ArrayLayout
 from driftgauge.errors import BaselineError
 
 __all__ = ["LAYOUT", "OVERDISPERSION", "SEGMENTS", "check_layout", "check_values"]
 
 _POSITIVE = sys.float_info.min
 
-# Each array: its dtype, its axes by letter or length, its least value. An axis has one length throughout.
-LAYOUT: dict[str, tuple[str, str, float]] = {
+# An axis has one length throughout.
+LAYOUT: dict[str, ArrayLayout] = {
     "centroids": ("float32", "kd", -inf),
     "cluster_means": ("float64", "kr", -inf),
     "components": ("float32", "rd", -inf),
     "counts": ("int64", "k", 0),
     "distance_quantiles": ("float32", "kq", 0),
-    "hash_counts": ("int64", "h", 0),
     "mean": ("float64", "d", -inf),
     "quantile_levels": ("float64", "q", 0),
-    "residual": ("float64", "1", 0),
-    "spread_moments": ("float64", "26", -inf),
+    "residual": ("float64", (1,), 0),
     "variances": ("float64", "r", _POSITIVE),
 }
 
 # Optional groups of arrays: a file holds all arrays of a group, or none.
-OVERDISPERSION: dict[str, tuple[str, str, float]] = {
-    "overdispersion_counts": ("float64", "1", 1),
-    "overdispersion_distances": ("float64", "4", 1),
+OVERDISPERSION: dict[str, ArrayLayout] = {
+    "overdispersion_counts": ("float64", (1,), 1),
     "overdispersion_means": ("float64", "rr", -inf),
-    "overdispersion_windows": ("int64", "1", MIN_WINDOWS),
+    "overdispersion_windows": ("int64", (1,), MIN_WINDOWS),
 }
-SEGMENTS: dict[str, tuple[str, str, float]] = {
+SEGMENTS: dict[str, ArrayLayout] = {
     "segment_counts": ("int64", "sk", 0),
     "segment_covariances": ("float64", "srr", -inf),
     "segment_overdispersion_counts": ("float64", "s", 1),
-    "segment_overdispersion_distances": ("float64", "s4", 1),
     "segment_overdispersion_means": ("float64", "srr", -inf),
     "segment_overdispersion_windows": ("int64", "s", 0),
     "segment_means": ("float64", "sr", -inf),
-    "segment_outliers": ("int64", "s", 0),
-    "segment_spread_moments": ("float64", "s26", -inf),
 }
 
 # The most of an axis, before any work whose cost grows with more than the file's size.
@@ -65,21 +63,21 @@ def check_layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, int]:
     Raises:
         BaselineError: A name, dtype or shape does not fit the layout, or an axis is too long.
     """
-    layout = LAYOUT
-    for group in (OVERDISPERSION, SEGMENTS):
-        if group.keys() & arrays.keys():
-            layout = layout | group
+    layout = _layout_of(arrays.keys())
     if arrays.keys() != layout.keys():
-        message = f"the arrays are {', '.join(sorted(arrays))}; expected {', '.join(layout)}"
+        message = f"the arrays are {', '.join(sorted(arrays))}; expected {', '.join(sorted(layout))}"
         raise BaselineError(message)
-    sizes = {length: int(length) for length in "1246"} | {"h": HASH_BINS}
+    sizes = {"h": HASH_BINS}
     for name, (dtype, axes, _) in layout.items():
         array = arrays[name]
         for axis, size in zip(axes, array.shape, strict=False):
-            sizes.setdefault(axis, size)
-        expected = tuple(sizes.get(axis) for axis in axes)
+            if isinstance(axis, str):
+                sizes.setdefault(axis, size)
+        expected = tuple(sizes.get(axis) if isinstance(axis, str) else axis for axis in axes)
         if array.dtype != dtype or array.shape != expected or 0 in expected:
-            shape = ", ".join(f"{axis}={sizes.get(axis, '?')}" for axis in axes)
+            shape = ", ".join(
+                f"{axis}={sizes.get(axis, '?')}" if isinstance(axis, str) else f"{axis}" for axis in axes
+            )
             message = f"array {name} is {array.dtype} of shape {array.shape}; expected {dtype} ({shape})"
             raise BaselineError(message)
     for axis, noun, most in _LIMITS:
@@ -87,6 +85,30 @@ def check_layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, int]:
             message = f"the baseline has {sizes[axis]} {noun}; the maximum is {most}"
             raise BaselineError(message)
     return sizes
+
+
+def _layout_of(names: Collection[str]) -> dict[str, ArrayLayout]:
+    """Return the layout of a file with arrays of these names.
+
+    A file without the arrays of a statistic was fitted before the statistic was there.
+    """
+    layout = dict(LAYOUT)
+    if has_overdispersion := not OVERDISPERSION.keys().isdisjoint(names):
+        layout |= OVERDISPERSION
+    if has_segments := not SEGMENTS.keys().isdisjoint(names):
+        layout |= SEGMENTS
+    for each in registry.STATISTICS:
+        if each.arrays and each.arrays.keys().isdisjoint(names):
+            continue
+        layout |= each.arrays
+        if has_overdispersion and each.variances:
+            layout[f"overdispersion_{each.name}"] = ("float64", (each.variances,), 1)
+        if has_segments and each.in_segments:
+            for name, (dtype, axes, least) in each.segment_arrays.items():
+                layout[f"segment_{name}"] = (dtype, ("s", *axes), least)
+            if each.variances:
+                layout[f"segment_overdispersion_{each.name}"] = ("float64", ("s", each.variances), 1)
+    return layout
 
 
 def check_values(arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -97,19 +119,19 @@ def check_values(arrays: Mapping[str, NDArray[Any]]) -> None:
     Raises:
         BaselineError: A value violates a constraint; the message states the constraint.
     """
-    layout = LAYOUT | OVERDISPERSION | SEGMENTS
+    layout = _layout_of(arrays.keys())
     for name, array in arrays.items():
         _, axes, least = layout[name]
         if not (np.isfinite(array) & (array >= least)).all():
             bound = "" if least == -inf else f" or below {least:g}"
             message = f"array {name} holds values that are not finite{bound}"
             raise BaselineError(message)
-        if axes.endswith("rr") and not _is_covariance(array):
+        if tuple(axes[-2:]) == ("r", "r") and not _is_covariance(array):
             message = f"array {name} must be symmetric and positive definite"
             raise BaselineError(message)
         # Of a spread that does not vary all moments are zero.
         if (
-            axes.endswith("26")
+            name.endswith(SPREAD_MOMENTS)
             and not (array[..., :1].any(axis=-1) == (array[..., :3] > 0).all(axis=-1)).all()
         ):
             message = f"array {name} holds a count without a mean and a variance above 0"
@@ -118,7 +140,10 @@ def check_values(arrays: Mapping[str, NDArray[Any]]) -> None:
         message = "the quantile levels must include 0.5 and 0.99"
         raise BaselineError(message)
     # Shares are taken of these sums.
-    if not (arrays["hash_counts"].any() and arrays.get("segment_counts", np.ones((1, 1))).any(axis=1).all()):
+    if not (
+        arrays.get(HASH_COUNTS, np.ones(1)).any()
+        and arrays.get("segment_counts", np.ones((1, 1))).any(axis=1).all()
+    ):
         message = "the counts of the hashes, or of a segment, are all zero"
         raise BaselineError(message)
 

@@ -27,9 +27,9 @@ from driftgauge.baseline.metadata import (
     SegmentName,
     faults,
 )
-from driftgauge.baseline.moments import SpreadPair, from_array, to_array
 from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.reference import SegmentReference
+from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.errors import BaselineError
@@ -40,7 +40,7 @@ __all__ = ["Baseline", "BaselineMetadata", "ClusterDescription", "load", "parse"
 # A single key of the safetensors metadata, because safetensors writes that map in no fixed order.
 HEADER_KEY = "driftgauge"
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 
 # Files are read whole, so these limits bound the memory that a wrong or hostile file takes. 2,000
 # centroids of 16,384 floats take 131 MB. A header takes about 2 KiB, or 225 KiB with 64 segments whose
@@ -52,8 +52,8 @@ MAX_HEADER_BYTES = 4 * 1024 * 1024
 # The axes of a map.
 _MAP_AXES = 2
 
-# The parts of an overdispersion, in the order of its fields.
-_OVERDISPERSION = ("windows", "counts", "means", "distances")
+# The parts of an overdispersion beside those of single statistics, in the order of its fields.
+_OVERDISPERSION = ("windows", "counts", "means")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +67,6 @@ class Baseline:
         quantile_levels: (q,) float64, increasing, between 0 and 1, including 0.5 and 0.99.
         distance_quantiles: (k, q) float32, row j the quantiles of the distance between centroid j
             and its reference vectors: the Euclidean distance, or 1 - cosine under that metric.
-        hash_counts: (128,) int64, the number of reference vectors of each hash.
         mean: (d,) float64, of all vectors, those that the centroids were fitted on too; not normalised under
             either metric.
         components: (r, d) float32, unit principal components of the reference vectors, the leading first.
@@ -75,9 +74,7 @@ class Baseline:
         residual: (1,) float64, the variance in all other directions together.
         cluster_means: (k, r) float64, the mean of each cluster's vectors along the components, relative to
             the mean.
-        spread_moments: (2, 6) float64, the fields of `SpreadMoments`, of the spread along the components and
-            of that of the residual, over the vectors that the centroids were fitted on; zeros where a spread
-            does not vary.
+        arrays: The arrays of the statistics by name; see `Statistic.arrays`.
         overdispersion: The overdispersion of windows of related events; None where it is not known.
         segments: The reference of each segment; at most 64.
         descriptions: The description of each cluster, k of them; empty where none has a name or examples.
@@ -98,13 +95,12 @@ class Baseline:
     counts: NDArray[np.int64]
     quantile_levels: NDArray[np.float64]
     distance_quantiles: NDArray[np.float32]
-    hash_counts: NDArray[np.int64]
     mean: NDArray[np.float64]
     components: NDArray[np.float32]
     variances: NDArray[np.float64]
     residual: NDArray[np.float64]
     cluster_means: NDArray[np.float64]
-    spread_moments: NDArray[np.float64]
+    arrays: Mapping[str, NDArray[Any]]
     overdispersion: Overdispersion | None = None
     segments: tuple[SegmentReference, ...] = ()
     descriptions: tuple[ClusterDescription, ...] = ()
@@ -140,9 +136,11 @@ class Baseline:
         return self.distance_quantiles[:, self.quantile_levels == RADIUS_LEVEL][:, 0]
 
     @property
-    def spreads(self) -> SpreadPair:
-        """The moments of the spread along the components, and of the residual; None: it does not vary."""
-        return from_array(self.spread_moments)
+    def untested(self) -> tuple[str, ...]:
+        """The statistics that are not tested: the baseline was fitted before they were there."""
+        return tuple(
+            each.name for each in registry.STATISTICS if not each.arrays.keys() <= self.arrays.keys()
+        )
 
     @property
     def names(self) -> tuple[str | None, ...]:
@@ -270,11 +268,13 @@ def parse(content: bytes) -> Baseline:
             counts=arrays["segment_counts"][index],
             mean=arrays["segment_means"][index],
             covariance=arrays["segment_covariances"][index],
-            outliers=int(arrays["segment_outliers"][index]),
-            spreads=from_array(arrays["segment_spread_moments"][index]),
-            overdispersion=_overdispersion(
-                *(arrays[f"segment_overdispersion_{part}"][index] for part in _OVERDISPERSION)
-            ),
+            arrays={
+                name: arrays[f"segment_{name}"][index]
+                for each in registry.STATISTICS
+                for name in each.segment_arrays
+                if f"segment_{name}" in arrays
+            },
+            overdispersion=_overdispersion(arrays, "segment_overdispersion_", index),
         )
         for index, name in enumerate(header.segments)
     )
@@ -282,15 +282,9 @@ def parse(content: bytes) -> Baseline:
         metadata=header.metadata,
         centroids=Centroids(arrays["centroids"], header.metadata.metric),
         overdispersion=(
-            _overdispersion(
-                arrays["overdispersion_windows"][0],
-                arrays["overdispersion_counts"][0],
-                arrays["overdispersion_means"],
-                arrays["overdispersion_distances"],
-            )
-            if "overdispersion_windows" in arrays
-            else None
+            _overdispersion(arrays, "overdispersion_") if "overdispersion_windows" in arrays else None
         ),
+        arrays={name: arrays[name] for each in registry.STATISTICS for name in each.arrays if name in arrays},
         segments=tuple(segments),
         descriptions=header.descriptions,
         verified=identity,
@@ -299,10 +293,19 @@ def parse(content: bytes) -> Baseline:
 
 
 def _overdispersion(
-    windows: np.int64, counts: np.float64, means: NDArray[np.float64], distances: NDArray[np.float64]
+    arrays: Mapping[str, NDArray[Any]], prefix: str, index: int | None = None
 ) -> Overdispersion | None:
-    """Return the overdispersion, or None where it was measured on no windows."""
-    return Overdispersion(int(windows), float(counts), means, distances) if windows else None
+    """Return the overdispersion in arrays, or that of a segment; None where measured on no windows."""
+    windows, counts = (arrays[f"{prefix}{part}"][index or 0] for part in ("windows", "counts"))
+    others = {
+        each.name: arrays[name] if index is None else arrays[name][index]
+        for each in registry.STATISTICS
+        if (name := f"{prefix}{each.name}") in arrays
+    }
+    means = arrays[f"{prefix}means"]
+    if not windows:
+        return None
+    return Overdispersion(int(windows), float(counts), means if index is None else means[index], others)
 
 
 def _parse_header(content: bytes) -> ArtifactHeader:
@@ -331,15 +334,16 @@ def _parse_header(content: bytes) -> ArtifactHeader:
 
 def _arrays(baseline: Baseline) -> dict[str, NDArray[Any]]:
     """Return the arrays by name, each row-major."""
-    arrays = {name: getattr(baseline, name) for name in LAYOUT if name != "centroids"}
+    arrays = {name: getattr(baseline, name) for name in LAYOUT if name != "centroids"} | dict(baseline.arrays)
     arrays["centroids"] = baseline.centroids.values
+    tested = [each for each in registry.STATISTICS if each.name not in baseline.untested]
+    varying = [each for each in tested if each.variances]
     if (whole := baseline.overdispersion) is not None:
         arrays |= {
             "overdispersion_counts": np.array([whole.counts], np.float64),
-            "overdispersion_distances": whole.distances,
             "overdispersion_means": whole.means,
             "overdispersion_windows": np.array([whole.windows], np.int64),
-        }
+        } | {f"overdispersion_{each.name}": whole.of(each.name, each.variances) for each in varying}
     if segments := baseline.segments:
         unknown = Overdispersion(0, 1.0, np.eye(len(baseline.variances)))
         known = [segment.overdispersion or unknown for segment in segments]
@@ -347,13 +351,18 @@ def _arrays(baseline: Baseline) -> dict[str, NDArray[Any]]:
             "segment_counts": [segment.counts for segment in segments],
             "segment_covariances": [segment.covariance for segment in segments],
             "segment_means": [segment.mean for segment in segments],
-            "segment_outliers": [segment.outliers for segment in segments],
-            "segment_spread_moments": [to_array(segment.spreads) for segment in segments],
         } | {
             f"segment_overdispersion_{part}": [getattr(each, part) for each in known]
             for part in _OVERDISPERSION
         }
         arrays |= {name: np.array(column, SEGMENTS[name][0]) for name, column in columns.items()}
+        for each in tested:
+            for name, (dtype, _, _) in each.segment_arrays.items():
+                arrays[f"segment_{name}"] = np.array([own.arrays[name] for own in segments], dtype)
+            if each.in_segments and each.variances:
+                arrays[f"segment_overdispersion_{each.name}"] = np.array(
+                    [own.of(each.name, each.variances) for own in known]
+                )
     return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 

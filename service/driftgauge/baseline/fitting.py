@@ -2,9 +2,10 @@
 
 import logging
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,19 +16,7 @@ from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.clustering import check_vectors, find_centroids, measure_stability, named, or_fewer
 from driftgauge.baseline.collecting import TextSample
 from driftgauge.baseline.metadata import BaselineMetadata, faults
-from driftgauge.baseline.moments import (
-    beyond_others,
-    blocks,
-    count_hashes,
-    hashes_of,
-    measure_spreads,
-    moments,
-    moments_of,
-    project,
-    report_spreads,
-    spreads_of,
-    to_array,
-)
+from driftgauge.baseline.moments import beyond_others, blocks, measure, moments, project, report_spreads
 from driftgauge.baseline.naming import describe_clusters, report_names
 from driftgauge.baseline.quality import stability_reading
 from driftgauge.baseline.segments import Members, check_members, reference_segments
@@ -46,7 +35,11 @@ from driftgauge.baseline.windows import (
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.projection import MAX_COMPONENTS
+from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.duplicates import HASH_COUNTS
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
+from driftgauge.core.statistics.spread import SPREAD_MOMENTS
+from driftgauge.core.statistics.statistic import FittingSample
 from driftgauge.errors import BaselineError
 from driftgauge.progress import Track, ignore_progress
 
@@ -184,13 +177,16 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         radii = quantiles[:, QUANTILE_LEVELS.index(RADIUS_LEVEL)]
         reference = moments(vectors, reference_rows, fit_rows)
         coordinates = project(vectors, reference_rows, reference)
-        spreads, outliers = measure_spreads(vectors, fit_rows, reference, centroids, radii)
-        spread_moments = to_array(moments_of(spreads, outliers))
-        report_spreads(spread_moments, reference, progress)
+        fitted, counted = (
+            measure(vectors, rows, reference, centroids, radii) for rows in (fit_rows, reference_rows)
+        )
+        sample = FittingSample(fitted, counted, beyond_others(distances, ids))
+        arrays = {name: array for each in registry.STATISTICS for name, array in each.fit(sample).items()}
+        report_spreads(arrays[SPREAD_MOMENTS], reference, progress)
         # From the mean of the reference, which windows of it are compared with.
         standardized = (coordinates - coordinates.mean(axis=0)) / np.sqrt(reference.variances)
-        lengths = np.column_stack([distances > radii[ids], spreads_of(vectors, reference_rows, reference)])
-        hashes = hashes_of(vectors, reference_rows)
+        columns = {each.name: each.columns(counted) for each in registry.STATISTICS if each.columns}
+        hashes = counted[HASH_COUNTS]
         if traffic is not None:
             report_ratio(traffic, len(reference_rows), progress)
             report_change(
@@ -199,34 +195,30 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
                 {
                     "clusters": (ids == cluster for cluster in range(clusters)),
                     "mean": coordinates.T,
-                    "spread": lengths.T,
+                    "spread": np.hstack(list(columns.values())).T,
                 },
                 progress,
             )
         if groups is not None:
-            overdispersion = measure_groups(groups, ids, standardized, lengths, hashes)
+            overdispersion = measure_groups(groups, ids, standardized, columns, hashes)
             report_groups(overdispersion, progress, mixed_windows=provenance.mixed_windows)
         else:
             windows = (
-                None if numbers is None else observe(numbers, ids, standardized, clusters, lengths, hashes)
+                None if numbers is None else observe(numbers, ids, standardized, clusters, columns, hashes)
             )
             overdispersion = measure_overdispersion(traffic, windows, clusters, progress)
         segments = reference_segments(
             members,
             ids,
             coordinates,
-            beyond_others(distances, ids),
-            {
-                fitted.name: moments_of(spreads[fitted.rows], outliers[fitted.rows])
-                for fitted in (member.of(fit_rows) for member in provenance.members)
-            },
+            _fit_segments(sample, members, {each.name: each.of(fit_rows) for each in provenance.members}),
             clusters,
             progress,
         )
         # Where the whole stream has too few windows of enough events, every segment has too few.
         if numbers is not None and overdispersion is not None:
             segments = measure_segments(
-                segments, members, numbers, ids, coordinates, lengths, clusters, progress
+                segments, members, numbers, ids, coordinates, columns, clusters, progress
             )
         progress("trying other seeds")
         stability = measure_stability(centroids, vectors, fit_rows, reference_rows, seed, track)
@@ -255,17 +247,37 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         counts=counts,
         quantile_levels=np.array(QUANTILE_LEVELS),
         distance_quantiles=quantiles,
-        hash_counts=count_hashes(hashes),
         mean=reference.mean,
         components=reference.components,
         variances=reference.variances,
         residual=np.array([reference.residual]),
         cluster_means=np.stack([coordinates[ids == cluster].mean(axis=0) for cluster in range(clusters)]),
-        spread_moments=spread_moments,
+        arrays=arrays,
         overdispersion=overdispersion,
         segments=segments,
         descriptions=descriptions,
     )
+
+
+def _fit_segments(
+    sample: FittingSample, counted: Iterable[Members], fitted: Mapping[str, Members]
+) -> dict[str, dict[str, NDArray[Any]]]:
+    """Return the arrays of the statistics by the segment's name, from its members on both sides."""
+    arrays = {}
+    for member in counted:
+        rows, others = member.rows, fitted[member.name].rows
+        own = FittingSample(
+            {name: each[others] for name, each in sample.fitted.items()},
+            {name: each[rows] for name, each in sample.counted.items()},
+            sample.beyond_others[rows],
+        )
+        arrays[member.name] = {
+            name: array
+            for each in registry.STATISTICS
+            if each.in_segments
+            for name, array in each.fit_segment(own).items()
+        }
+    return arrays
 
 
 def split_indices(count: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

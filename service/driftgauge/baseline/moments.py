@@ -1,44 +1,36 @@
-"""Measures of many vectors, in blocks to bound memory: mean and components, spreads, outliers, hashes."""
+"""Measures of many vectors, in blocks to bound memory: mean and components, and what the statistics count."""
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.assignment import Centroids
-from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors
-from driftgauge.core.counting.projection import MAX_COMPONENTS, SPREAD_STEP, Projection
+from driftgauge.core.counting.hashing import HASH_BINS
+from driftgauge.core.counting.measurement import MeasuredEvents
+from driftgauge.core.counting.projection import MAX_COMPONENTS, Projection
+from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.duplicates import DuplicatesNull
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
-from driftgauge.core.statistics.spread import SpreadMoments
 from driftgauge.errors import BaselineError
 
 __all__ = [
     "Moments",
-    "SpreadPair",
     "beyond_others",
     "blocks",
     "by_groups",
     "by_windows",
-    "count_hashes",
-    "from_array",
-    "hashes_of",
-    "measure_spreads",
+    "measure",
     "moments",
-    "moments_of",
     "project",
     "report_spreads",
-    "spreads_of",
-    "to_array",
 ]
 
 # Rows per block: 8,192 of 1,024 floats take 64 MiB in float64.
 BLOCK_ROWS = 8_192
-
-SpreadPair = tuple[SpreadMoments | None, SpreadMoments | None]
-"""The moments of the spread along the components, and of the residual; None: it does not vary."""
 
 # From this mean on, the residual of new vectors has little to do with that of the reference.
 _LARGE_MEAN = 4.0
@@ -122,37 +114,32 @@ def project(vectors: NDArray[np.float32], rows: NDArray[np.intp], reference: Mom
     return np.concatenate([(vectors[block] - reference.mean) @ components for block in blocks(rows)])
 
 
-def spreads_of(
-    vectors: NDArray[np.float32], rows: NDArray[np.intp], reference: Moments
-) -> NDArray[np.float64]:
-    """Return the spreads of m rows of (n, d) float32 vectors as the service measures them, (m, 2) float64."""
-    projection = Projection(reference.mean, reference.components, reference.variances, reference.residual)
-    measured = [projection.measure(vectors[block])[1] for block in blocks(rows)]
-    spreads: NDArray[np.float64] = np.concatenate(measured) * np.float64(SPREAD_STEP)
-    return spreads
-
-
-def measure_spreads(
+def measure(
     vectors: NDArray[np.float32],
     rows: NDArray[np.intp],
     reference: Moments,
     centroids: Centroids,
     radii: NDArray[np.float32],
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the spreads of some rows, (m, 2) float64, and which are outliers, (m,).
+) -> dict[str, NDArray[Any]]:
+    """Return what the service counts of m rows of (n, d) float32 vectors, by the fields of a tally.
 
-    Args:
-        vectors: (n, d) float32.
-        rows: The numbers of m rows that the components were not computed from. The mean is of these as well.
-        reference: The mean and the components.
-        centroids: The centroids of the k clusters.
-        radii: (k,) float32, the radius of each cluster.
+    The values are those of `Statistic.measure`: (m,) or (m, length) each.
     """
-    are_outliers = []
+    projection = Projection(reference.mean, reference.components, reference.variances, reference.residual)
+    fields = [
+        field
+        for statistic in registry.STATISTICS
+        for field in statistic.fields(len(radii), len(reference.variances))
+    ]
+    measured = []
     for block in blocks(rows):
-        ids = centroids.assign(vectors[block])
-        are_outliers.append(centroids.distances(vectors[block], ids) > radii[ids])
-    return spreads_of(vectors, rows, reference), np.concatenate(are_outliers)
+        own = vectors[block]
+        events = MeasuredEvents(own, centroids.assign(own), centroids, radii, projection)
+        measured.append([each for statistic in registry.STATISTICS for each in statistic.measure(events)])
+    return {
+        field.name: np.concatenate(parts)
+        for field, parts in zip(fields, zip(*measured, strict=True), strict=True)
+    }
 
 
 def beyond_others(distances: NDArray[np.float32], ids: NDArray[np.intp]) -> NDArray[np.bool_]:
@@ -181,25 +168,6 @@ def beyond_others(distances: NDArray[np.float32], ids: NDArray[np.intp]) -> NDAr
     return beyond
 
 
-def moments_of(spreads: NDArray[np.float64], outliers: NDArray[np.bool_]) -> SpreadPair:
-    """Return the moments of both spreads of m vectors, (m, 2) float64, of which some are outliers, (m,)."""
-    components, residual = (SpreadMoments.of(column, outliers) for column in spreads.T)
-    return components, residual
-
-
-def to_array(spreads: SpreadPair) -> NDArray[np.float64]:
-    """Return the moments as an array, (2, 6) float64; zeros where a spread does not vary."""
-    return np.array([np.zeros(6) if each is None else astuple(each) for each in spreads])
-
-
-def from_array(rows: NDArray[np.float64]) -> SpreadPair:
-    """Return the moments of an array, (2, 6) float64."""
-    components, residual = (
-        SpreadMoments(int(count), *moments) if count else None for count, *moments in rows.tolist()
-    )
-    return components, residual
-
-
 def report_spreads(
     spread_moments: NDArray[np.float64], reference: Moments, progress: Callable[[str], None]
 ) -> None:
@@ -213,16 +181,6 @@ def report_spreads(
         )
 
 
-def hashes_of(vectors: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return the hashes of m rows of (n, d) float32 vectors, (m,)."""
-    return np.concatenate([hash_vectors(vectors[block]) for block in blocks(rows)])
-
-
-def count_hashes(hashes: NDArray[np.intp]) -> NDArray[np.int64]:
-    """Return the number of m vectors of each hash, (128,) int64, from their hashes, (m,)."""
-    return np.bincount(hashes, minlength=HASH_BINS).astype(np.int64)
-
-
 def by_windows(numbers: NDArray[np.intp], hashes: NDArray[np.intp]) -> NDArray[np.float64]:
     """Return Pearson's X2 of the hashes of each window, over its mean at the rate of all vectors, (windows,).
 
@@ -230,7 +188,7 @@ def by_windows(numbers: NDArray[np.intp], hashes: NDArray[np.intp]) -> NDArray[n
         numbers: (m,), the window of each vector, from 0 without gaps.
         hashes: (m,), its hash.
     """
-    null = DuplicatesNull(count_hashes(hashes), 1.0, math.inf)
+    null = DuplicatesNull(np.bincount(hashes, minlength=HASH_BINS), 1.0, math.inf)
     counts = np.bincount(numbers * HASH_BINS + hashes, minlength=(int(numbers.max()) + 1) * HASH_BINS)
     return np.array([null.ratio(own) for own in counts.reshape(-1, HASH_BINS)])
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from driftgauge.baseline.artifact import Baseline
-from driftgauge.core.statistics.power import Sensitivity
+from driftgauge.core.statistics.sensitivity import Sensitivity
 
 __all__ = [
     "MIN_RATIO",
@@ -76,6 +76,11 @@ def notes(baseline: Baseline) -> list[str]:
             "The overdispersion is not known: p-values are not calibrated for bursts of related events, "
             "which make clean windows look like drift. Fit on events with timestamps from many windows, or "
             "name the group of each vector."
+        )
+    if baseline.untested:
+        weaknesses.append(
+            f"The baseline was fitted by an earlier version, without what {', '.join(baseline.untested)} "
+            "need: drift of these kinds is not tested. Fit it again."
         )
     expected = baseline.counts / baseline.counts.sum() * _WINDOW_COUNT
     tiny = np.flatnonzero(expected < _LEAST_EXPECTED).tolist()

@@ -12,7 +12,7 @@ from driftgauge.baseline.artifact import Baseline, BaselineMetadata
 from driftgauge.core.durations import format_duration
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.mean_shift import MeanShiftNull
-from driftgauge.core.statistics.power import Sensitivity
+from driftgauge.core.statistics.sensitivity import Sensitivity
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.layout import Block, Table, facts
 

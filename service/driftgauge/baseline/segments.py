@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.baseline.moments import SpreadPair
 from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.core.reference import OTHER, SegmentReference
 from driftgauge.errors import BaselineError, InputError
@@ -189,8 +189,7 @@ def reference_segments(
     members: Iterable[Members],
     ids: NDArray[np.intp],
     coordinates: NDArray[np.float64],
-    outliers: NDArray[np.bool_],
-    spreads: Mapping[str, SpreadPair],
+    arrays: Mapping[str, Mapping[str, NDArray[Any]]],
     clusters: int,
     progress: Callable[[str], None],
 ) -> tuple[SegmentReference, ...]:
@@ -200,8 +199,7 @@ def reference_segments(
         members: The segments of m reference vectors.
         ids: (m,), the cluster of each vector.
         coordinates: (m, r) float64, its coordinates along the components, relative to the mean.
-        outliers: (m,), whether it lies beyond the radius of its cluster; see `beyond_others`.
-        spreads: The moments of each segment's spreads, by its name, over other vectors.
+        arrays: The arrays of the statistics by the segment's name; see `Statistic.fit_segment`.
         clusters: k.
         progress: Receives a line for each segment that is left out.
 
@@ -230,8 +228,7 @@ def reference_segments(
                 counts,
                 own.mean(axis=0),
                 covariance,
-                int(outliers[member.rows].sum()),
-                spreads[member.name],
+                arrays[member.name],
             )
         )
     return tuple(references)

@@ -1,5 +1,6 @@
 """Event-time windows and groups of the vectors: splitting by whole ones, overdispersion, change over time."""
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from driftgauge.baseline.quality import MIN_RATIO, overdispersion_reading
 from driftgauge.baseline.segments import Members
 from driftgauge.core.durations import format_duration
 from driftgauge.core.reference import SegmentReference
+from driftgauge.core.statistics.duplicates import DUPLICATES
 from driftgauge.core.statistics.overdispersion import (
     MIN_WINDOWS,
     Overdispersion,
@@ -130,10 +132,10 @@ def observe(
     ids: NDArray[np.intp],
     coordinates: NDArray[np.float64],
     clusters: int,
-    distances: NDArray[np.float64],
+    columns: Mapping[str, NDArray[np.float64]],
     hashes: NDArray[np.intp] | None = None,
-) -> OverdispersionEstimator:
-    """Return the overdispersion estimator of the windows of m held-out vectors.
+) -> tuple[int, Overdispersion | None]:
+    """Return the number of windows of m held-out vectors, and their overdispersion; None: they are too few.
 
     Args:
         numbers: (m,), the window of each vector. Windows of fewer than 5 k vectors are left out.
@@ -141,20 +143,47 @@ def observe(
         coordinates: (m, r) float64, its coordinates along the components, from the mean of all, in units
             of their standard deviations (of their covariance's Cholesky factor, where that is not diagonal).
         clusters: k.
-        distances: (m, 3) float64, whether each is an outlier, and its spreads.
+        columns: The numbers of `Statistic.columns` by the statistic's name, (m, w) float64 each.
         hashes: (m,), its hash; None: duplicates are not measured.
     """
-    deviations = distances.std(axis=0)
-    deviations[deviations == 0] = np.inf
-    numbers_of = np.hstack([coordinates, (distances - distances.mean(axis=0)) / deviations])
+    numbers_of = np.hstack([coordinates, _standardize(columns)])
     number, numbers, sizes = np.unique(numbers, return_inverse=True, return_counts=True)
     counts = np.bincount(numbers * clusters + ids, minlength=len(number) * clusters).reshape(-1, clusters)
     sums = np.stack([np.bincount(numbers, weights=column) for column in numbers_of.T], axis=1)
-    repetition = np.zeros(len(number)) if hashes is None else by_windows(numbers, hashes)
-    windows = OverdispersionEstimator.empty(clusters, coordinates.shape[1])
-    for index in np.flatnonzero(sizes >= EVENTS_PER_CLUSTER * clusters):
-        windows = windows.add(counts[index], sums[index] / sizes[index], float(repetition[index]))
-    return windows
+    repetition = None if hashes is None else by_windows(numbers, hashes)
+    components = coordinates.shape[1]
+
+    def standardized(rows: NDArray[np.intp]) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+        """Return the deviations of some windows together, in standard errors."""
+        deviations = sums[rows].sum(axis=0) / math.sqrt(sizes[rows].sum())
+        return deviations[:components], _by_statistic(columns, deviations[components:])
+
+    windows = OverdispersionEstimator.empty(clusters, components)
+    large = np.flatnonzero(sizes >= EVENTS_PER_CLUSTER * clusters)
+    for index in large:
+        shift, others = standardized(np.array([index]))
+        if repetition is not None:
+            others[DUPLICATES.name] = np.sqrt(repetition[[index]])
+        windows = windows.add(counts[index], shift, others)
+    if len(large) < MIN_WINDOWS:
+        return len(large), None
+    return len(large), windows.overdispersion(counts[large].sum(axis=0), *standardized(large))
+
+
+def _standardize(columns: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Return all columns, less their means, in standard deviations; 0 where they do not vary."""
+    whole = np.hstack(list(columns.values()))
+    deviations = whole.std(axis=0)
+    deviations[deviations == 0] = np.inf
+    return np.asarray((whole - whole.mean(axis=0)) / deviations)
+
+
+def _by_statistic(
+    columns: Mapping[str, NDArray[np.float64]], values: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Return the values of all columns, (w,), by the statistic."""
+    ends = np.cumsum([each.shape[1] for each in columns.values()])
+    return dict(zip(columns, np.split(values, ends[:-1]), strict=True))
 
 
 def has_enough_windows(numbers: NDArray[np.intp], clusters: int) -> bool:
@@ -165,12 +194,12 @@ def has_enough_windows(numbers: NDArray[np.intp], clusters: int) -> bool:
 
 def measure_overdispersion(
     traffic: Traffic | None,
-    windows: OverdispersionEstimator | None,
+    windows: tuple[int, Overdispersion | None] | None,
     clusters: int,
     progress: Callable[[str], None],
 ) -> Overdispersion | None:
     """Return the overdispersion of the held-out windows; where None, progress receives reason and remedy."""
-    overdispersion = None if windows is None else windows.overdispersion()
+    number, overdispersion = windows or (0, None)
     if traffic is None:
         reason = "the vectors have no times; fit on events with timestamps (.jsonl)"
     elif windows is None and len(traffic.sizes) < LEAST_WINDOWS:
@@ -186,13 +215,13 @@ def measure_overdispersion(
         )
     elif overdispersion is None:
         reason = (
-            f"{windows.windows} held-out {traffic.name} have {EVENTS_PER_CLUSTER * clusters} events "
+            f"{number} held-out {traffic.name} have {EVENTS_PER_CLUSTER * clusters} events "
             f"or more, five per cluster, and {MIN_WINDOWS} are needed; give events of a longer time, a "
             "longer --window or fewer --clusters"
         )
     else:
         progress(
-            f"{windows.windows} {traffic.name} held out: "
+            f"{number} {traffic.name} held out: "
             f"{overdispersion_reading(overdispersion.counts, overdispersion.largest_mean)}"
         )
         return overdispersion
@@ -208,7 +237,7 @@ def measure_segments(
     numbers: NDArray[np.intp],
     ids: NDArray[np.intp],
     coordinates: NDArray[np.float64],
-    distances: NDArray[np.float64],
+    columns: Mapping[str, NDArray[np.float64]],
     clusters: int,
     progress: Callable[[str], None],
 ) -> tuple[SegmentReference, ...]:
@@ -220,7 +249,7 @@ def measure_segments(
         numbers: (m,), the window of each vector.
         ids: (m,), the cluster of each vector.
         coordinates: (m, r) float64, its coordinates along the components, relative to the mean.
-        distances: (m, 3) float64, whether it is an outlier, and its spreads.
+        columns: As in `observe`.
         clusters: k.
         progress: Receives a line for each segment whose overdispersion is not known.
     """
@@ -229,12 +258,12 @@ def measure_segments(
     for segment in segments:
         own = rows[segment.key, segment.value]
         standardized = segment.standardized(coordinates[own])
-        windows = observe(numbers[own], ids[own], standardized, clusters, distances[own])
-        overdispersion = windows.overdispersion()
+        own_columns = {name: each[own] for name, each in columns.items()}
+        windows, overdispersion = observe(numbers[own], ids[own], standardized, clusters, own_columns)
         if overdispersion is None:
             progress(
                 f"segment {segment.key}={segment.value} has {EVENTS_PER_CLUSTER * clusters} events or more "
-                f"in {windows.windows} held-out windows; {MIN_WINDOWS} are needed: the overdispersion of the "
+                f"in {windows} held-out windows; {MIN_WINDOWS} are needed: the overdispersion of the "
                 f"whole stream is used, and the segment's p-values are not calibrated"
             )
         measured.append(replace(segment, overdispersion=overdispersion))
@@ -379,7 +408,7 @@ def measure_groups(
     groups: NDArray[np.intp],
     ids: NDArray[np.intp],
     coordinates: NDArray[np.float64],
-    lengths: NDArray[np.float64],
+    columns: Mapping[str, NDArray[np.float64]],
     hashes: NDArray[np.intp],
 ) -> Overdispersion | None:
     """Return the overdispersion by groups; None where there are fewer than 20.
@@ -397,7 +426,7 @@ def measure_groups(
         groups: (m,), the group of each reference vector, from 0.
         ids: (m,), its cluster; no cluster is empty.
         coordinates: (m, r) float64, its coordinates from the mean of all, in standard deviations.
-        lengths: (m, 3) float64, whether it is an outlier, and its spreads.
+        columns: As in `observe`.
         hashes: (m,), its hash.
     """
     sizes = np.bincount(groups).astype(np.float64)
@@ -406,11 +435,9 @@ def measure_groups(
     clusters = np.zeros((len(sizes), len(shares)))
     np.add.at(clusters, (groups, ids), 1)
     clusters -= sizes[:, None] * shares
-    deviations = lengths.std(axis=0)
-    deviations[deviations == 0] = np.inf
-    sums, distances = (
-        np.stack([np.bincount(groups, weights=column) for column in columns.T], axis=1)
-        for columns in (coordinates, (lengths - lengths.mean(axis=0)) / deviations)
+    sums, others = (
+        np.stack([np.bincount(groups, weights=column) for column in numbers.T], axis=1)
+        for numbers in (coordinates, _standardize(columns))
     )
     # A group's deviation from the whole, which contains it, is 1 - s/m times that from the others, and has
     # 1 - s/m times the variance of independent vectors.
@@ -420,11 +447,12 @@ def measure_groups(
         effective = max(effective, MIN_WINDOWS)
     if effective < MIN_WINDOWS:
         return None
-    return Overdispersion.of(
+    return Overdispersion.estimate(
         effective,
         float(weights @ (np.square(clusters) / shares).sum(axis=1)) / (len(shares) - 1) / count,
         np.asarray((sums * weights[:, None]).T @ sums / count, np.float64),
-        np.append(weights @ np.square(distances), weights @ by_groups(groups, hashes)) / count,
+        _by_statistic(columns, weights @ np.square(others) / count)
+        | {DUPLICATES.name: np.array([weights @ by_groups(groups, hashes) / count])},
     )
 
 

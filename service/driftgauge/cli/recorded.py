@@ -29,6 +29,7 @@ from driftgauge.cli.printing import (
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.durations import format_duration
+from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.errors import InputError
 from driftgauge.events.records import OLDEST_MS
@@ -195,13 +196,13 @@ def _read_labels(labels: tuple[str, ...]) -> dict[str, str]:
 
 
 def _format_result(result: WindowResult, description: BaselineDescription) -> str:
-    score = result.score
-    scores = (
-        "too few events to be scored"
-        if score is None
-        else f"JSD {score.js_divergence:.4f} (noise floor {score.noise_floor:.4f}), "
-        f"mean shift {score.mean_shift.excess:.4f}, p {score.p_value:.2g}"
-    )
+    scores = "too few events to be scored"
+    if (score := result.score) is not None:
+        divergence, mean_shift = score.divergence, score.findings.of(MEAN_SHIFT)
+        scores = (
+            f"JSD {divergence.js_divergence:.4f} (noise floor {divergence.noise_floor:.4f}), "
+            f"mean shift {mean_shift.excess:.4f}, p {score.p_value:.2g}"
+        )
     size = format_duration(result.window.size_ms)
     start = format_timestamp(result.window.start_ms)
     return (

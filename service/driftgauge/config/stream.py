@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
-from math import gcd, lcm
+from math import gcd, inf, lcm
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, create_model, field_validator, model_validator
 
 from driftgauge.config.fields import (
     NOT_EMPTY,
@@ -21,7 +21,9 @@ from driftgauge.config.fields import (
     format_time,
 )
 from driftgauge.core.durations import format_duration
+from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
+from driftgauge.core.statistics.statistic import Statistic
 
 __all__ = ["BaselineSettings", "SmallestDrift", "StreamLabels", "StreamSettings", "WarmUp"]
 
@@ -36,22 +38,17 @@ _LAST_MS = 253_402_214_400_000
 _MAX_WINDOW_MS = 3_660 * 86_400_000
 
 
-class SmallestDrift(Section):
-    """The smallest drift worth finding.
+def _size_field(statistic: Statistic[Any]) -> tuple[Any, float]:
+    """Return the type and the default of the smallest drift that a statistic is to find."""
+    largest = statistic.largest if statistic.largest < inf else None
+    field = Field(gt=0, le=largest, allow_inf_nan=False, description=statistic.smallest_text)
+    return Annotated[float, field], statistic.smallest
 
-    Attributes:
-        js_divergence: Base-2 Jensen-Shannon divergence; 0.01 is a distance of 0.1.
-        mean_shift: Squared Mahalanobis length of the shift of the mean.
-        novelty: Share of events beyond the radius of their cluster, above that of clean windows.
-        spread: Relative change of the mean squared distance from the baseline's mean.
-        duplicates: Share of the events that one repeated item is.
-    """
 
-    js_divergence: Annotated[float, Field(gt=0, le=1)] = 0.01
-    mean_shift: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
-    novelty: Annotated[float, Field(gt=0, le=1)] = 0.02
-    spread: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.1
-    duplicates: Annotated[float, Field(gt=0, le=1)] = 0.05
+_SIZES: Any = {each.name: _size_field(each) for each in registry.STATISTICS}
+SmallestDrift: Any = create_model(
+    "SmallestDrift", __base__=Section, __doc__="The smallest drift worth finding, by the statistic.", **_SIZES
+)
 
 
 class WarmUp(Section):

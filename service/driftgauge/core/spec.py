@@ -1,20 +1,12 @@
 """The specification of a stream: baseline schedule, window sizes, event-time limits and alarm."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import gcd
 
-from driftgauge.core.counting.hashing import HASH_BINS
-from driftgauge.core.counting.projection import SPREADS
-from driftgauge.core.counting.scheme import (
-    CLUSTER_COUNTS,
-    CLUSTER_OUTLIERS,
-    COORDINATE_SUMS,
-    HASH_COUNTS,
-    OUTLIER_SPREAD_SUMS,
-    SPREAD_SUMS,
-    Scheme,
-)
+from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.reference import Reference
+from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.budget import split_level
 
 __all__ = ["Alarm", "ScheduledBaseline", "StreamSpec"]
@@ -29,67 +21,20 @@ class Alarm:
 
     Attributes:
         level: The probability that a window without drift is significant, itself or any of its segments.
-        js_divergence: The smallest base-2 Jensen-Shannon divergence worth finding.
-        mean_shift: The smallest shift of the mean worth finding, its squared Mahalanobis length.
-        novelty: The smallest share of events worth finding beyond the radius of their cluster, above that of
-            a clean window.
-        spread: The smallest relative change of the mean squared distance worth finding.
-        duplicates: The smallest share of one repeated item worth finding.
+        smallest: The smallest drift worth finding by each statistic's name, in the unit of its size.
         warm_up: Start and end, event time in ms, of the period that the operator declares clean, whose
             windows calibrate the overdispersion; None: the baseline's overdispersion is used.
         segment_keys: The keys by which events are also judged in segments.
     """
 
     level: float
-    js_divergence: float
-    mean_shift: float
-    novelty: float
-    spread: float
-    duplicates: float
+    smallest: Mapping[str, float]
     warm_up: tuple[int, int] | None = None
     segment_keys: tuple[str, ...] = ()
 
-    @property
-    def js_excess_floor(self) -> float:
-        """The least divergence above the noise floor at which a window's drift is large."""
-        return _FLOOR_SHARE * self.js_divergence
-
-    @property
-    def mean_shift_excess_floor(self) -> float:
-        """The least squared shift of the mean above its expectation at which a window's drift is large."""
-        return _FLOOR_SHARE * self.mean_shift
-
-    @property
-    def novelty_excess_floor(self) -> float:
-        """The least share of outliers above its expectation at which a window's drift is large."""
-        return _FLOOR_SHARE * self.novelty
-
-    @property
-    def spread_excess_floor(self) -> float:
-        """The least change of spread above that of a clean window at which a window's drift is large."""
-        return _FLOOR_SHARE * self.spread
-
-    @property
-    def duplicates_floor(self) -> float:
-        """The least share of one repeated item at which a window's drift is large."""
-        return _FLOOR_SHARE * self.duplicates
-
-    def size(
-        self,
-        js_excess: float,
-        mean_shift_excess: float,
-        novelty_excess: float = 0,
-        spread_excess: float = 0,
-        duplicates: float = 0,
-    ) -> float:
-        """Return the largest excess over its floor; a window's drift is large from 1 on."""
-        return max(
-            js_excess / self.js_excess_floor,
-            mean_shift_excess / self.mean_shift_excess_floor,
-            novelty_excess / self.novelty_excess_floor,
-            spread_excess / self.spread_excess_floor,
-            duplicates / self.duplicates_floor,
-        )
+    def floor(self, statistic: str) -> float:
+        """Return the least excess of a statistic, by its name, at which a window's drift is large."""
+        return _FLOOR_SHARE * self.smallest[statistic]
 
     @property
     def overall_level(self) -> float:
@@ -160,14 +105,7 @@ class StreamSpec:
             baseline=reference.key,
             pane_ms=self.pane_ms,
             segment_keys=self.alarm.segment_keys,
-            statistics=(
-                (CLUSTER_COUNTS, reference.centroids.clusters),
-                (CLUSTER_OUTLIERS, reference.centroids.clusters),
-                (HASH_COUNTS, HASH_BINS),
-                (COORDINATE_SUMS, reference.components),
-                (SPREAD_SUMS, SPREADS),
-                (OUTLIER_SPREAD_SUMS, SPREADS),
-            ),
+            fields=registry.fields_of(reference),
         )
 
     def overdue_ms(self, size_ms: int) -> int:

@@ -15,10 +15,10 @@ from driftgauge.page.summary import (
     CALIBRATED,
     COUNTED_TWICE,
     EVENTS_LOST,
-    KINDS,
     SEGMENT_DRIFT,
     VERDICTS,
     Series,
+    kind_of,
 )
 from driftgauge.records.window_record import Finite, UtcDateTime, VerdictName, WindowRecord
 
@@ -182,12 +182,12 @@ def summary_record(row: NDArray[np.void], size_ms: int) -> SummaryRecord:
         published=format_timestamp(published_ms) if published_ms > 0 else None,
         count=int(row["count"]),
         verdict=VERDICTS[row["verdict"]],
-        kind=KINDS[row["kind"]],
+        kind=kind_of(row),
         js_divergence=_finite(row["js_divergence"]),
         noise_floor=_finite(row["noise_floor"]),
         p_value=_finite(row["p_value"]),
         mean_shift_excess=_finite(row["mean_shift"]),
-        novelty_excess=_finite(row["novelty_excess"]),
+        novelty_excess=_finite(row["novelty"]),
         spread_change=_finite(row["spread"]),
         duplicates_share=_finite(row["duplicates"]),
         slow_drift_ratio=_finite(row["slow_drift"]),

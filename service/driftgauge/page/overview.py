@@ -9,7 +9,7 @@ from driftgauge.core.durations import format_duration
 from driftgauge.page.chart import Band, sparkline
 from driftgauge.page.history import WindowHistory
 from driftgauge.page.story import Run, current_run
-from driftgauge.page.summary import KINDS, SEGMENT_DRIFT, Series
+from driftgauge.page.summary import SEGMENT_DRIFT, Series, kind_of
 
 __all__ = ["URGENCY", "Overview", "SizeCell", "StreamRow", "is_silent"]
 
@@ -141,4 +141,4 @@ def _draw(series: Series, rows: NDArray[np.void]) -> SizeCell:
     assert run is not None  # noqa: S101 - there are windows
     line, bands = sparkline(rows[-_SPARK_WINDOWS:], series.size_ms)
     newest = rows[-1]
-    return SizeCell(series, format_duration(series.size_ms), run, newest, KINDS[newest["kind"]], line, bands)
+    return SizeCell(series, format_duration(series.size_ms), run, newest, kind_of(newest), line, bands)

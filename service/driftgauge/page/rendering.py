@@ -8,10 +8,10 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from driftgauge.core.durations import format_duration
+from driftgauge.core.statistics import registry
 from driftgauge.events.timestamps import format_timestamp, parse_timestamp
 from driftgauge.page.summary import VERDICTS
 from driftgauge.page.words import (
-    KIND_WORDS,
     VERDICT_WORDS,
     format_moment,
     format_number,
@@ -70,7 +70,7 @@ def _environment() -> Environment:
         "symbols": _SYMBOLS,
         "verdicts": VERDICTS,
         "verdict_words": VERDICT_WORDS,
-        "kind_words": KIND_WORDS,
+        "registry": registry,
     }
     return environment
 

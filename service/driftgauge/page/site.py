@@ -10,7 +10,6 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from driftgauge.config.page import PageSettings
-from driftgauge.config.stream import SmallestDrift
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import ServiceError
 from driftgauge.events.timestamps import format_timestamp
@@ -37,7 +36,7 @@ class Site:
         results: Results,
         settings: PageSettings,
         *,
-        smallest: Mapping[str, SmallestDrift],
+        smallest: Mapping[str, Mapping[str, float]],
         dead_letters: str | None,
         clock_ms: Callable[[], int],
     ) -> None:

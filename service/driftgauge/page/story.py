@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.durations import format_duration
-from driftgauge.core.statistics.novelty import main_cluster
+from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.divergence import DIVERGENCE
+from driftgauge.core.statistics.duplicates import DUPLICATES
+from driftgauge.core.statistics.novelty import NOVELTY, main_cluster
 from driftgauge.page.summary import VERDICTS
 from driftgauge.page.words import (
-    KIND_WORDS,
     as_sentence,
     describe_odds,
     format_moment,
@@ -182,11 +184,11 @@ def _segments(record: WindowRecord) -> list[str]:
 
 
 def _could_have_seen(record: WindowRecord) -> list[str]:
-    if record.detectable is None or record.detectable.js_divergence is None:
+    least = (record.detectable or {}).get(DIVERGENCE.name)
+    if least is None:
         return []
     return [
-        f"Four of five windows with a change of mix of {format_number(record.detectable.js_divergence)} or "
-        "more would have been found."
+        f"Four of five windows with a change of mix of {format_number(least)} or more would have been found."
     ]
 
 
@@ -199,14 +201,14 @@ def _small(record: WindowRecord) -> list[str]:
 def _what(record: WindowRecord) -> list[str]:
     if record.kind is None or record.evidence is None:
         return []
-    share = format_percent(getattr(record.evidence, record.kind))
-    words = KIND_WORDS[record.kind]
-    if record.kind == "novelty":
+    share = format_percent(record.evidence.get(record.kind))
+    words = registry.find_kind(record.kind).sentence
+    if record.kind == NOVELTY.kind.name:
         words = f"{format_percent(record.novelty)} of the events lie where 1 % of the baseline's do"
         contributions = [cluster.novelty_contribution or 0.0 for cluster in record.clusters]
         if (cluster := main_cluster(np.array(contributions))) is not None:
             words = f"{words}, mostly in {cluster_name(record.clusters[cluster])}"
-    if record.kind == "duplicates" and record.duplicates is not None:
+    if record.kind == DUPLICATES.kind.name and record.duplicates is not None:
         share_of_item = format_percent(record.duplicates.share)
         words = f"events repeat as if one item were {share_of_item} of them"
     return [f"{record.kind.capitalize()}: {words} ({share} of the evidence)."]

@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.config.page import PageSettings, fill_template
-from driftgauge.config.stream import SmallestDrift
 from driftgauge.core.durations import format_duration
+from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.chart import Chart, chart
 from driftgauge.page.cluster_map import ClusterMap, cluster_map
 from driftgauge.page.story import Run, tell, whole_run
-from driftgauge.page.summary import Series
+from driftgauge.page.summary import CHARTED, Series
 from driftgauge.records.window_record import ClusterRecord, ExampleRecord, WindowRecord
 
 __all__ = [
@@ -119,7 +119,7 @@ def stream_page(
     *,
     shown: int | None,
     at_ms: int | None,
-    smallest: SmallestDrift | None,
+    smallest: Mapping[str, float] | None,
 ) -> StreamPage | None:
     """Return what is shown of a series; None where it has no window, or none that starts at `at_ms`.
 
@@ -203,53 +203,32 @@ def _links(
     return now, before
 
 
-def _charts(rows: NDArray[np.void], size_ms: int, smallest: SmallestDrift | None) -> tuple[NamedChart, ...]:
+def _charts(
+    rows: NDArray[np.void], size_ms: int, smallest: Mapping[str, float] | None
+) -> tuple[NamedChart, ...]:
     divergence, floor = rows["js_divergence"], rows["noise_floor"]
     if not np.isfinite(divergence).any():
         return ()
 
-    def limits(*values: float) -> list[NDArray[np.float64]]:
-        return [np.full(len(rows), value) for value in values]
-
     charts = [
         NamedChart(
-            "Divergence",
-            "How much the shares of the clusters differ from the baseline's, 0 to 1. "
-            "Dashed: what noise alone makes. Dotted: large.",
+            DIVERGENCE.title,
+            f"{DIVERGENCE.text} Dashed: what noise alone makes. Dotted: large.",
             chart(
                 rows,
                 size_ms,
                 divergence,
                 floor=floor,
-                limits=[] if smallest is None else [floor + smallest.js_divergence],
+                limits=[] if smallest is None else [floor + smallest[DIVERGENCE.name]],
             ),
         )
     ]
-    others: Mapping[str, tuple[str, str, list[NDArray[np.float64]]]] = {
-        "mean_shift": (
-            "Mean shift",
-            "How far the events moved in one direction, less what noise makes.",
-            [] if smallest is None else limits(smallest.mean_shift),
-        ),
-        "novelty_excess": (
-            "Novelty",
-            "The share of events where the baseline has none, less the expected one.",
-            [] if smallest is None else limits(smallest.novelty),
-        ),
-        "spread": (
-            "Spread",
-            "The change of the mean squared distance from the baseline's mean.",
-            [] if smallest is None else limits(smallest.spread, -smallest.spread),
-        ),
-        "duplicates": (
-            "Duplicates",
-            "The share of events that one repeated item would be, above the baseline's rate.",
-            [] if smallest is None else limits(smallest.duplicates),
-        ),
-    }
-    for field, (title, text, large) in others.items():
-        values = rows[field].astype(np.float64)
+    for each in CHARTED:
+        values = rows[each.name].astype(np.float64)
+        large = [] if smallest is None else [smallest[each.name]]
+        # A number that may be negative is large in both directions.
+        limits = [np.full(len(rows), sign * size) for size in large for sign in each.signs]
         if np.isfinite(values).any():
-            drawn = chart(rows, size_ms, values, limits=large, height=_SMALL_HEIGHT)
-            charts.append(NamedChart(title, text, drawn))
+            drawn = chart(rows, size_ms, values, limits=limits, height=_SMALL_HEIGHT)
+            charts.append(NamedChart(each.title, each.text, drawn))
     return tuple(charts)

@@ -8,25 +8,28 @@ import orjson
 from numpy.typing import NDArray
 
 from driftgauge.core.durations import parse_duration
+from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.events.timestamps import LAST_MS, parse_timestamp
 
 __all__ = [
     "CALIBRATED",
+    "CHARTED",
     "COUNTED_TWICE",
     "EVENTS_LOST",
-    "KINDS",
     "SEGMENT_DRIFT",
     "SUMMARY",
     "VERDICTS",
     "Series",
+    "kind_of",
     "read_summary",
 ]
 
 VERDICTS = ("ok", "warning", "drift", "insufficient", "incomplete", "misfit")
 """The verdicts, by their number in a summary."""
 
-KINDS = (None, "mix", "shift", "novelty", "spread", "duplicates")
-"""The kinds of drift, by their number in a summary; a kind of a later version is None."""
+CHARTED = tuple(each for each in registry.STATISTICS if each is not DIVERGENCE)
+"""The statistics that have a field in a summary, the number that charts show, beside the divergence."""
 
 CALIBRATED, EVENTS_LOST, COUNTED_TWICE, SEGMENT_DRIFT = 1, 2, 4, 8
 """The bits of `flags`; the last says that the verdict of a segment is drift."""
@@ -42,10 +45,7 @@ SUMMARY = np.dtype(
         ("js_divergence", np.float64),
         ("noise_floor", np.float64),
         ("p_value", np.float64),
-        ("mean_shift", np.float32),
-        ("novelty_excess", np.float32),
-        ("spread", np.float32),
-        ("duplicates", np.float32),
+        *((each.name, np.float32) for each in CHARTED),
         ("slow_drift", np.float32),
         ("detectable_js", np.float32),
         ("missing", np.uint16),
@@ -57,8 +57,8 @@ SUMMARY = np.dtype(
 )
 """The fields of a summary; a number that the result lacks is NaN.
 
-`slow_drift` is the statistic over its limit, `spread` the larger of both changes, `duplicates` the share, and
-`baseline` the end of the baseline's identity, which tells neighbouring windows of different baselines apart.
+`slow_drift` is the statistic over its limit, `kind` the number of a statistic from 1, or 0, `baseline`
+the end of the baseline's identity, which tells neighbouring windows of different baselines apart.
 """
 
 
@@ -101,7 +101,6 @@ def read_summary(
 
 
 def _fields(record: dict[str, object], partition: int, offset: int, published_ms: int) -> tuple[object, ...]:
-    kind = record.get("kind")
     incomplete = record["incomplete"]
     identity = _text(record["baseline"])
     return (
@@ -114,21 +113,29 @@ def _fields(record: dict[str, object], partition: int, offset: int, published_ms
         _number(record["js_divergence"]),
         _number(record["noise_floor"]),
         _number(record["p_value"]),
-        _number(_within(record["mean_shift"], "excess")),
-        _number(record.get("novelty_excess")),
-        _spread(record.get("spread")),
-        _number(_within(record.get("duplicates"), "share")),
+        *(_number(_within(_within(record.get("findings"), each.name), "value")) for each in CHARTED),
         _slow_drift(record["slow_drift"]),
         _number(_within(record["detectable"], "js_divergence")),
         min(len(incomplete) if isinstance(incomplete, list) else 0, 65_535),
         VERDICTS.index(_text(record["verdict"])),
-        KINDS.index(kind) if kind in KINDS else 0,
+        _number_of_kind(record.get("kind")),
         CALIBRATED * (record["calibrated"] is True)
         + EVENTS_LOST * (record["events_lost"] is True)
         + COUNTED_TWICE * (record.get("counted_twice") is True)
         + SEGMENT_DRIFT * _has_segment_drift(record.get("segments")),
         int(identity[-2:], 16),
     )
+
+
+def kind_of(row: NDArray[np.void]) -> str | None:
+    """Return the kind of drift in a summary; None for that of a later version as well."""
+    number = int(row["kind"])
+    return registry.STATISTICS[number - 1].kind.name if number else None
+
+
+def _number_of_kind(kind: object) -> int:
+    names = [each.kind.name for each in registry.STATISTICS]
+    return names.index(kind) + 1 if isinstance(kind, str) and kind in names else 0
 
 
 def _text(value: object) -> str:
@@ -166,12 +173,6 @@ def _has_segment_drift(segments: object) -> bool:
 
 def _within(value: object, name: str) -> object:
     return value.get(name) if isinstance(value, dict) else None
-
-
-def _spread(value: object) -> float:
-    changes = [_number(_within(_within(value, part), "change")) for part in ("components", "residual")]
-    known = [change for change in changes if change == change]  # noqa: PLR0124 - leaves NaN out
-    return max(known, key=abs, default=float("nan"))
 
 
 def _slow_drift(value: object) -> float:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 __all__ = [
-    "KIND_WORDS",
     "VERDICT_WORDS",
     "as_sentence",
     "describe_odds",
@@ -28,15 +27,6 @@ VERDICT_WORDS = {
     "misfit": "Baseline does not fit",
 }
 """A verdict as a headline."""
-
-KIND_WORDS = {
-    "mix": "the clusters' shares changed",
-    "shift": "the events moved in one direction",
-    "novelty": "some events lie where the baseline has none",
-    "spread": "all events lie further from the baseline's mean, or nearer",
-    "duplicates": "an item is repeated",
-}
-"""What happened to the events, by the kind of drift."""
 
 _MISSING = "–"  # noqa: RUF001 - a dash stands for no number
 _S_MS = 1_000

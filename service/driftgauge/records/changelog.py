@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.examples import Example
-from driftgauge.core.counting.projection import SPREADS
-from driftgauge.core.statistics.overdispersion import DISTANCES
+from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.divergence import DIVERGENCE
+from driftgauge.core.statistics.novelty import NOVELTY
 from driftgauge.core.windows.changelog import (
     BLOCK,
     EventTimeKey,
@@ -110,32 +111,33 @@ def _check_result(result: WindowResult) -> None:
         require(each.shape == counts.shape[:1], "the numbers of clusters differ")
         require(each.any() and (each >= 0).all(), "the counts are not those of events")
     if result.score is not None:
-        for parts in (result.score.contributions, result.score.novelty.contributions):
+        findings = result.score.findings
+        require({DIVERGENCE.name, NOVELTY.name} <= findings.keys(), "a finding is missing")
+        for parts in (findings.of(DIVERGENCE).contributions, findings.of(NOVELTY).contributions):
             require(parts.shape == counts.shape, "the numbers of clusters differ")
     _check_memory(result.memory)
 
 
 def _check_history(history: VerdictHistory) -> None:
     _check_memory(history.memory)
-    clusters, components = len(history.clean.windows.counts), len(history.clean.windows.products)
+    before = history.clean.windows
+    shapes = before.squares.shape[:1], (len(before.products),) * 2
+    sizes = {each.name: (each.variances,) for each in registry.STATISTICS}
     for warm_up in (history.clean, *history.segments.values()):
         windows = warm_up.windows
-        lengths = [len(each) for each in (windows.counts, windows.squares, windows.sums, windows.distances)]
-        expected = [clusters, clusters, components + DISTANCES - 1, DISTANCES]
-        require(lengths == expected, "the numbers of sums differ")
-        products = windows.products
-        require(products.shape == (components, components), "the matrices differ in size")
+        squares, products = windows.squares, windows.products
+        require((squares.shape, products.shape) == shapes, "the numbers of sums differ")
         # Comparisons with NaN are false, so these also refuse what is not finite.
-        sums = np.concatenate([products.ravel(), windows.sums])
-        require((np.abs(sums) <= _MAX_SUM).all(), "a sum is out of range")
+        require((np.abs(products) <= _MAX_SUM).all(), "a product is out of range")
         is_sum_of_squares = (products == products.T).all() and (np.diag(products) >= 0).all()
         require(is_sum_of_squares, "the matrix is no sum of outer products")
-        parts = np.concatenate([windows.counts, windows.squares, windows.distances, [windows.windows]])
-        require(((parts >= 0) & (parts <= _MAX_SUM)).all(), "a sum is out of range")
-        tally = warm_up.values
-        least = 2 * clusters + components + 2 * SPREADS if windows.windows else 0
-        require(tally.ndim == 1 and len(tally) >= least, "the tally is too short")
-        require((tally[:clusters] == windows.counts[: len(tally)]).all(), "tally and histogram differ")
+        for name, others in windows.others.items():
+            require(others.shape == sizes.get(name), "the sums are not those of a statistic")
+        sums = np.hstack([windows.windows, squares, *windows.others.values()])
+        require(((sums >= 0) & (sums <= _MAX_SUM)).all(), "a sum is out of range")
+        counts = warm_up.values[: len(squares)]
+        require(counts.shape == squares.shape and (counts >= 0).all(), "the tally has no counts")
+        require(bool(counts.any()) == bool(windows.windows), "the tally is not that of the windows")
 
 
 def _check_memory(memory: VerdictMemory | None) -> None:

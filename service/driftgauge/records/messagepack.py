@@ -11,6 +11,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.core.statistics import registry
+from driftgauge.core.windows.findings import Findings
 from driftgauge.errors import StateError
 
 __all__ = ["MAX_PARTITIONS", "MAX_TIME_MS", "Format", "check_version", "damage_error", "require"]
@@ -36,7 +38,7 @@ class Format(Generic[Record]):
             kind: The type of the record.
             check: Raises ValueError for a record of this type with numbers that the core cannot use.
         """
-        self._decoder = msgspec.msgpack.Decoder[Record](kind, dec_hook=_to_array)
+        self._decoder = msgspec.msgpack.Decoder[Record](kind, dec_hook=_build)
         self._check = check
 
     def decode(self, name: str, content: bytes) -> Record:
@@ -92,6 +94,18 @@ def require(condition: object, message: str) -> None:
     """
     if not condition:
         raise ValueError(message)
+
+
+def _build(kind: Any, value: Any) -> Any:
+    """Return an array, or the findings of a window, from the plain value."""
+    if kind is not Findings:
+        return _to_array(kind, value)
+    require(isinstance(value, dict), "the findings are not a map")
+    types = {each.name: each.finding for each in registry.STATISTICS}
+    require(value.keys() <= types.keys(), "a finding is that of no statistic")
+    return Findings(
+        {name: msgspec.convert(each, types[name], dec_hook=_to_array) for name, each in value.items()}
+    )
 
 
 def _to_array(kind: Any, rows: Any) -> NDArray[Any]:

@@ -3,6 +3,13 @@
 from typing import Any
 
 from driftgauge.core.durations import format_duration
+from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.divergence import DIVERGENCE
+from driftgauge.core.statistics.duplicates import DUPLICATES
+from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
+from driftgauge.core.statistics.novelty import NOVELTY
+from driftgauge.core.statistics.spread import SPREAD
+from driftgauge.core.windows.findings import Findings
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.records.descriptions import BaselineDescription
@@ -10,17 +17,8 @@ from driftgauge.records.window_record import SegmentRecord, WindowRecord
 
 __all__ = ["result_key", "result_record", "stream_of", "to_record"]
 
-# What a score calls as the record does; the records within take their fields from its parts.
-_OF_SCORE: tuple[str, ...] = (
-    "js_divergence",
-    "js_distance",
-    "noise_floor",
-    "js_excess",
-    "js_p_value",
-    "mean_shift",
-    "p_value",
-)
-_OF_SCORE += ("calibrated", "spread", "duplicates", "evidence", "kind", "detectable")
+_OF_SCORE = ("p_value", "calibrated", "evidence", "kind", "detectable")
+_OF_DIVERGENCE = ("js_divergence", "js_distance", "noise_floor")
 _OF_RESULT = ("stream", "revision", "count", "verdict", "events_lost", "counted_twice", "incomplete_reason")
 _OF_SEGMENT = tuple(name for name in SegmentRecord.model_fields if name not in {"key", "value"})
 
@@ -49,11 +47,17 @@ def to_record(result: WindowResult, description: BaselineDescription | None) -> 
         description: The description of the result's baseline; without it, the fields that it fills are null.
     """
     score, drift = result.score, result.slow_drift
-    novelty = None if score is None else score.novelty
+    findings = Findings() if score is None else score.findings
+    divergence, novelty = findings.get(DIVERGENCE.name), findings.get(NOVELTY.name)
     return WindowRecord.model_validate(
         {
             **{name: getattr(result, name) for name in _OF_RESULT},
             **{name: getattr(score, name, None) for name in _OF_SCORE},
+            **{name: getattr(divergence, name, None) for name in _OF_DIVERGENCE},
+            "js_excess": getattr(divergence, "excess", None),
+            "js_p_value": getattr(divergence, "p_value", None),
+            **{each.name: findings.get(each.name) for each in (MEAN_SHIFT, SPREAD, DUPLICATES)},
+            "findings": None if score is None else _findings(findings),
             "novelty": getattr(novelty, "share", None),
             "novelty_excess": getattr(novelty, "excess", None),
             "novelty_p_value": getattr(novelty, "p_value", None),
@@ -78,12 +82,26 @@ def to_record(result: WindowResult, description: BaselineDescription | None) -> 
     )
 
 
+def _findings(findings: Findings) -> dict[str, dict[str, Any]]:
+    """Return what each statistic found."""
+    tested = [each for each in registry.STATISTICS if each.name in findings]
+    return {
+        each.name: {
+            "kind": each.kind.name,
+            "value": each.shown(findings.of(each)),
+            "excess": findings.of(each).excess,
+            "p_value": each.p_value(findings.of(each)),
+        }
+        for each in tested
+    }
+
+
 def _clusters(result: WindowResult, description: BaselineDescription | None) -> tuple[dict[str, Any], ...]:
     baseline_count = int(result.baseline_counts.sum())
     of_divergence = of_novelty = [None] * len(result.counts)
     if result.score is not None:
-        of_divergence = result.score.contributions.tolist()
-        of_novelty = result.score.novelty.contributions.tolist()
+        of_divergence = result.score.divergence.contributions.tolist()
+        of_novelty = result.score.findings.of(NOVELTY).contributions.tolist()
     return tuple(
         {
             "id": cluster,

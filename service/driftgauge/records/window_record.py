@@ -7,10 +7,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 __all__ = [
     "ClusterRecord",
-    "DetectableRecord",
     "DuplicatesRecord",
-    "EvidenceRecord",
     "ExampleRecord",
+    "FindingRecord",
     "Finite",
     "MeanShiftRecord",
     "PartitionRecord",
@@ -28,7 +27,6 @@ Count = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 # The least drift that is found is infinite where none is.
 Found = Annotated[Finite | None, BeforeValidator(lambda size: None if size == inf else size)]
-KindName = Literal["mix", "shift", "novelty", "spread", "duplicates"]
 VerdictName = Literal["ok", "warning", "drift", "insufficient", "incomplete", "misfit"]
 UtcDateTime = Annotated[str, Field(pattern=f"^{_UTC_DATE_TIME}$")]
 
@@ -68,6 +66,22 @@ class ClusterRecord(_Record):
     deviations. Null if unknown."""
 
 
+class FindingRecord(_Record):
+    """What one statistic found."""
+
+    kind: str
+    """The kind of drift that it finds."""
+
+    value: Finite | None
+    """Its size: what charts show. Null if the baseline's vectors do not vary in it."""
+
+    excess: Finite
+    """The size less its expectation without drift, which the verdict compares."""
+
+    p_value: Finite
+    """The combined p-value of its tests: the probability, without drift, of a size at least as large."""
+
+
 class MeanShiftRecord(_Record):
     """The shift of the mean of a window's vectors along the baseline's leading components."""
 
@@ -93,25 +107,6 @@ class MeanShiftRecord(_Record):
 
     components: tuple[Finite, ...]
     """Each component's share of the squared Mahalanobis length; the shares sum to 1."""
-
-
-class DetectableRecord(_Record):
-    """The least drift that four of five windows of this count find; null where they find none."""
-
-    js_divergence: Found
-    """A change of the mix of clusters, as `js_divergence` without noise."""
-
-    mean_shift: Found
-    """A shift of all events, as `excess` in the mean shift."""
-
-    novelty: Found = None
-    """A share of novel events, as `novelty_excess`."""
-
-    spread: Found = None
-    """A growth of all squared distances, as `change` in the spread."""
-
-    duplicates: Found = None
-    """A share of one repeated item, as `share` in the duplicates."""
 
 
 class SpreadChangeRecord(_Record):
@@ -149,25 +144,6 @@ class DuplicatesRecord(_Record):
 
     p_value: Finite
     """The probability, without drift, of as many pairs of the same item."""
-
-
-class EvidenceRecord(_Record):
-    """The share of each kind of drift in the evidence of all tests; the shares sum to 1."""
-
-    mix: Finite
-    """The clusters' shares changed."""
-
-    shift: Finite
-    """The events moved, in one direction."""
-
-    novelty: Finite
-    """Some events lie where the baseline has none."""
-
-    spread: Finite
-    """The events lie further from the baseline's mean, or nearer."""
-
-    duplicates: Finite = 0.0
-    """An item is repeated."""
 
 
 class SlowDriftRecord(_Record):
@@ -208,17 +184,8 @@ class SegmentRecord(_Record):
     js_divergence: Finite | None
     """As in the window."""
 
-    js_excess: Finite | None
-    """As in the window."""
-
-    mean_shift_excess: Finite | None
-    """As `excess` in the window's mean shift."""
-
-    novelty_excess: Finite | None = None
-    """As in the window."""
-
-    spread_excess: Finite | None = None
-    """The larger `excess` of the changes of spread, as in the window."""
+    excess: dict[str, Finite] | None
+    """As `excess` in the window's findings, by the statistic's name."""
 
     p_value: Finite | None
     """As in the window, for this segment alone."""
@@ -316,15 +283,21 @@ class WindowRecord(_Record):
     duplicates: DuplicatesRecord | None = None
     """The duplicates. Null if the window is not scored."""
 
-    evidence: EvidenceRecord | None = None
-    """The evidence by kind of drift. Null if the window is not scored."""
+    findings: dict[str, FindingRecord] | None = None
+    """What each statistic found, by its name; one is missing where the baseline was fitted before.
+    Null if the window is not scored."""
 
-    kind: KindName | None = None
+    evidence: dict[str, Finite] | None = None
+    """The share of each kind of drift in the evidence of all tests; the shares sum to 1. Null if the window
+    is not scored."""
+
+    kind: str | None = None
     """The kind of drift with the largest share of the evidence. Null if the window is not scored, or not
     significant. Later versions may add kinds."""
 
-    detectable: DetectableRecord | None
-    """The least drift that a window of this count finds. Null if the window is not scored."""
+    detectable: dict[str, Found] | None
+    """The least drift that four of five windows of this count find, by the statistic's name; null where they
+    find none. Null if the window is not scored."""
 
     slow_drift: SlowDriftRecord | None
     """The slow drift up to this window. Null if the window is incomplete or not scored."""

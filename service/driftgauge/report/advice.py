@@ -1,5 +1,6 @@
 """What to do next about a window, in short; the runbooks say more."""
 
+from driftgauge.core.statistics.registry import find_kind
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.story import ALARMS, Run
 from driftgauge.page.words import format_moment
@@ -8,13 +9,6 @@ from driftgauge.records.window_record import WindowRecord
 __all__ = ["next_steps"]
 
 _HOUR_MS = 3_600_000
-_BY_KIND = {
-    "mix": "Look at events of the clusters that gained: which inputs are they?",
-    "shift": "Look for what touches every input: preprocessing, a camera, a new version of the model.",
-    "novelty": "Log some events far from every cluster, and look at them; the clusters above may be noise.",
-    "spread": "Look for noise, compression, or vectors that are scaled or normalised otherwise.",
-    "duplicates": "Look for one input sent again and again: a stuck camera, retries, a cached answer.",
-}
 _NOT_CALIBRATED = (
     "Measure the overdispersion before you trust the odds: fit the baseline on events with times, or declare "
     "a clean time as warm_up."
@@ -67,7 +61,7 @@ def _after_alarm(record: WindowRecord, run: Run) -> tuple[str, ...]:
         runbook = "DriftgaugeDrift"
     return (
         first,
-        *([_BY_KIND[record.kind]] if record.kind else []),
+        *([find_kind(record.kind).advice] if record.kind else []),
         *([] if record.calibrated else [_NOT_CALIBRATED]),
         "A fault: have it repaired; the verdict ends some windows later.",
         "New normal inputs: fit a baseline on them; where the model does not handle them, retrain it first.",

@@ -7,13 +7,14 @@ from numpy.typing import NDArray
 
 from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
+from driftgauge.core.statistics.registry import find_kind
 from driftgauge.errors import InputError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.overview import URGENCY
 from driftgauge.page.story import ALARMS, Run, whole_run
 from driftgauge.page.stream_page import StreamPage, WindowDetail, detail, stream_page
 from driftgauge.page.summary import VERDICTS, Series
-from driftgauge.page.words import KIND_WORDS, format_moment, format_number, name_first
+from driftgauge.page.words import format_moment, format_number, name_first
 from driftgauge.report.advice import next_steps
 from driftgauge.report.reading import Material
 
@@ -110,7 +111,7 @@ def build_report(
     run = whole_run(rows, at)
     configured = settings.by_stream.get(series.stream)
     shown = _select_shown(rows, at, run)
-    smallest = None if configured is None else configured.smallest_drift
+    smallest = None if configured is None else configured.smallest_drift.model_dump()
     page = stream_page(series, shown, shown=_SHOWN, at_ms=None, smallest=smallest)
     assert page is not None  # noqa: S101 - there is the chosen window
     # A report loads nothing, so it shows no pictures.
@@ -251,7 +252,7 @@ def _tell_strongest(strongest: WindowDetail | None, known_kind: str | None) -> t
     if strongest is None:
         return ()
     record = strongest.record
-    kind = "" if record.kind in (None, known_kind) else f" ({record.kind}: {KIND_WORDS[record.kind]})"
+    kind = "" if record.kind in (None, known_kind) else f" ({record.kind}: {find_kind(record.kind).sentence})"
     return (
         f"The first of the strongest windows is that of {format_moment(strongest.start_ms)}, with a "
         f"divergence of {format_number(record.js_divergence)}{kind}.",

@@ -41,6 +41,7 @@ def log_round(shard: int, round_: RoundResult) -> None:
 
 
 def _log_window(result: WindowResult) -> None:
+    divergence = None if result.score is None else result.score.divergence
     _log.info(
         "window closed" if result.revision == 0 else "window revised",
         extra={
@@ -52,8 +53,8 @@ def _log_window(result: WindowResult) -> None:
             "events": result.count,
             "verdict": result.verdict,
             "incomplete_reason": result.incomplete_reason,
-            "js_divergence": None if result.score is None else result.score.js_divergence,
-            "noise_floor": None if result.score is None else result.score.noise_floor,
+            "js_divergence": None if divergence is None else divergence.js_divergence,
+            "noise_floor": None if divergence is None else divergence.noise_floor,
             "p_value": None if result.score is None else result.score.p_value,
             "missing": name_partitions(result.missing),
             "events_lost": result.events_lost,

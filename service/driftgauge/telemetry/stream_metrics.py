@@ -114,35 +114,35 @@ LIMIT_METRICS = (
         "driftgauge_alarm_js_excess",
         "none, 0 to 1",
         "A window is large where driftgauge_window_js_excess reaches this floor, or another excess its own.",
-        lambda view: view.watched.spec.alarm.js_excess_floor,
+        lambda view: view.watched.spec.alarm.floor("js_divergence"),
     ),
     stream_metric(
         "driftgauge_alarm_mean_shift_excess",
         "squared standard deviations",
         "A window is large where driftgauge_window_mean_shift_excess reaches this floor, or another excess"
         " its own.",
-        lambda view: view.watched.spec.alarm.mean_shift_excess_floor,
+        lambda view: view.watched.spec.alarm.floor("mean_shift"),
     ),
     stream_metric(
         "driftgauge_alarm_novelty_excess_ratio",
         "ratio, 0 to 1",
         "A window is large where driftgauge_window_novelty_excess_ratio reaches this floor, or another"
         " excess its own.",
-        lambda view: view.watched.spec.alarm.novelty_excess_floor,
+        lambda view: view.watched.spec.alarm.floor("novelty"),
     ),
     stream_metric(
         "driftgauge_alarm_spread_excess_ratio",
         "ratio, 0 or more",
         "A window is large where the size of driftgauge_window_spread_change_ratio, less that of a clean"
         " window, reaches this floor, or another excess its own.",
-        lambda view: view.watched.spec.alarm.spread_excess_floor,
+        lambda view: view.watched.spec.alarm.floor("spread"),
     ),
     stream_metric(
         "driftgauge_alarm_duplicates_ratio",
         "ratio, 0 to 1",
         "A window is large where driftgauge_window_duplicates_ratio reaches this floor, or another excess its"
         " own.",
-        lambda view: view.watched.spec.alarm.duplicates_floor,
+        lambda view: view.watched.spec.alarm.floor("duplicates"),
     ),
     Metric(
         "driftgauge_stream_info",

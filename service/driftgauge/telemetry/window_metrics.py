@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.statistics.novelty import main_cluster
-from driftgauge.core.windows.evidence import Kind
+from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.novelty import NOVELTY, main_cluster
 from driftgauge.core.windows.result import Verdict, WindowResult
 from driftgauge.telemetry.metric import Metric, Samples, newest_window_metric, segment_metric
 from driftgauge.telemetry.score_metrics import SCORE_METRICS
@@ -56,33 +56,24 @@ def _segment_verdicts(view: StreamView) -> Samples:
 
 def _detectable_ratios(view: StreamView) -> Samples:
     """Yield the least detectable size of each kind over the smallest worth finding."""
-    alarm = view.watched.spec.alarm
+    smallest = view.watched.spec.alarm.smallest
     for window, result in view.newest():
-        sizes = dict.fromkeys(Kind, math.inf)
-        if result.score is not None:
-            found = result.score.detectable
-            sizes = {
-                Kind.MIX: found.js_divergence / alarm.js_divergence,
-                Kind.SHIFT: found.mean_shift / alarm.mean_shift,
-                Kind.NOVELTY: found.novelty / alarm.novelty,
-                Kind.SPREAD: found.spread / alarm.spread,
-                Kind.DUPLICATES: found.duplicates / alarm.duplicates,
-            }
-        for kind, size in sizes.items():
-            yield (window, kind), size
+        found = {} if result.score is None else result.score.detectable
+        for each in registry.STATISTICS:
+            yield (window, each.kind.name), found.get(each.name, math.inf) / smallest[each.name]
 
 
 def _evidence(view: StreamView) -> Samples:
     for window, result in view.newest():
         if result.score is not None and result.score.kind is not None:
-            for kind in Kind:
-                yield (window, kind), getattr(result.score.evidence, kind.value)
+            for kind, share in result.score.evidence.items():
+                yield (window, kind), share
 
 
 def _novel_cluster(view: StreamView) -> Samples:
     for window, result in view.newest():
-        if result.score is not None and result.score.kind is Kind.NOVELTY:
-            contributions = result.score.novelty.contributions
+        if result.score is not None and result.score.kind == NOVELTY.kind.name:
+            contributions = result.score.findings.of(NOVELTY).contributions
             if (cluster := main_cluster(contributions)) is not None:
                 yield (window, str(cluster)), float(contributions[cluster])
 
@@ -99,8 +90,8 @@ _VERDICT_METRICS = (
         (*_WINDOW, "kind"),
         "ratio, 0 or more",
         "The least drift that four of five windows with this event count find, over the configured"
-        " smallest_drift. Kinds: mix (of the clusters), shift (of all events), novelty, spread, duplicates."
-        " Above 1 drift worth finding may go unseen; +Inf where the window was not scored.",
+        f" smallest_drift. Kinds: {registry.list_kinds()}. Above 1 drift worth finding may go unseen; +Inf"
+        " where the window was not scored, or the kind is not tested.",
         _detectable_ratios,
     ),
     Metric(
@@ -108,9 +99,7 @@ _VERDICT_METRICS = (
         (*_WINDOW, "kind"),
         "ratio, 0 to 1",
         "Share of each kind of drift in the evidence of the newest closed window; the largest names its"
-        " drift. Kinds: mix (the clusters' shares changed), shift (the events moved), novelty (some events"
-        " lie where the baseline has none), spread (they lie further from the baseline's mean, or"
-        " nearer), duplicates (an item is repeated). Absent where the window is not significant.",
+        f" drift. Kinds: {registry.list_kinds()}. Absent where the window is not significant.",
         _evidence,
     ),
     Metric(

@@ -8,12 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.core.counting.accumulator import Accumulator
-from driftgauge.core.counting.hashing import HASH_BINS
-from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import OTHER, SegmentReference
-from tests.builders.batches import build_batch, build_partitions, build_tally
+from tests.builders.batches import build_batch, build_partitions, build_tally, of_segment, read_tally
 from tests.builders.clocks import HOUR_MS
-from tests.builders.references import CLUSTERS, build_reference
+from tests.builders.references import CLUSTERS, build_reference, build_segment_arrays
 from tests.builders.specs import ALARM, build_spec
 from tests.examples import examples
 
@@ -21,7 +19,9 @@ PARTITIONS = dict(enumerate(build_partitions(2)))
 
 
 def segment(key, value):
-    return SegmentReference(key, value, np.array([4, 3, 2, 1]), np.zeros(2), np.eye(2), 0, (None, None))
+    return SegmentReference(
+        key, value, np.array([4, 3, 2, 1]), np.zeros(2), np.eye(2), build_segment_arrays()
+    )
 
 
 SEGMENTS = [("country", "de"), ("country", "fr"), ("country", OTHER), ("device", "phone"), ("device", OTHER)]
@@ -54,7 +54,7 @@ def by_segment(*keys, segments, reference=REFERENCE):
     accumulator = build_accumulator(*keys, reference=reference)
     count(accumulator, *[(0, 0, cluster) for cluster in range(max(len(segments), 1))], segments=segments)
     return {
-        segment: Tally(delta.values, CLUSTERS).counts.tolist()
+        segment: read_tally(delta.values).counts.tolist()
         for (_, segment), delta in panes(accumulator).items()
     }
 
@@ -116,7 +116,7 @@ def test_segments_of_key_sum_to_all_events(events):
     for (start_ms, segment), delta in counted.items():
         if segment is None:
             parts = [counted.get((start_ms, other)) for other in SEGMENTS[:3]]
-            whole = np.delete(delta.values, slice(2 * CLUSTERS, 2 * CLUSTERS + HASH_BINS))
+            whole = of_segment(delta.values)
             np.testing.assert_array_equal(sum(part.values for part in parts if part), whole)
             schemes = {part.scheme for part in parts if part}
             assert schemes == {delta.scheme.of_segments}, "a segment's tally holds no hashes"
@@ -152,7 +152,7 @@ def test_event_beyond_radius_of_cluster_is_outlier(distance, outliers):
     batch.vectors[0, 1] += distance
     add(accumulator, batch)
     (delta,) = accumulator.panes(PARTITIONS)
-    assert Tally(delta.values, CLUSTERS).outliers.sum() == outliers
+    assert read_tally(delta.values)["cluster_outliers"].sum() == outliers
 
 
 @settings(max_examples=examples(40))

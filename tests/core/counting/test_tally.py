@@ -1,14 +1,17 @@
 """Tallies: exact integer sums for any split of the events."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.counting.tally import Tally, tally_batch
+from driftgauge.core.statistics import registry
 
 CLUSTERS = 3
 GROUPS = 4
+FIELDS = tuple(field for each in registry.STATISTICS for field in each.fields(CLUSTERS, 2))
 # Beyond 2^53 a double cannot represent every integer.
 COORDINATES = st.integers(-(2**58), 2**58)
 SPREAD = st.integers(0, 2**20)
@@ -29,16 +32,13 @@ EVENTS = st.lists(
 def tally(events, *, hashed=True):
     """Group -> the values of its tally, of (group, cluster, is_outlier, coordinates, spreads, hash)."""
     numbers, group = np.unique([event[0] for event in events], return_inverse=True)
-    values = tally_batch(
-        group,
-        len(numbers),
-        CLUSTERS,
-        cluster=np.array([event[1] for event in events], dtype=np.intp),
-        outliers=np.array([event[2] for event in events], dtype=np.bool_),
-        coordinates=np.array([event[3] for event in events], dtype=np.int64),
-        spreads=np.array([event[4] for event in events], dtype=np.int64),
-        hashes=np.array([event[5] for event in events], dtype=np.intp) if hashed else None,
+    cluster, is_outlier, coordinates, spreads, hashes = (
+        np.array(column, dtype=np.int64) for column in list(zip(*events, strict=True))[1:]
     )
+    outliers = np.where(is_outlier, cluster, -1)
+    measured = [cluster, coordinates, outliers, spreads, spreads * is_outlier[:, None], hashes]
+    fields = FIELDS if hashed else FIELDS[:-1]
+    values = tally_batch(group, len(numbers), fields, measured[: len(fields)])
     assert values.dtype == np.int64
     return dict(zip(numbers.tolist(), values, strict=True))
 
@@ -46,17 +46,17 @@ def tally(events, *, hashed=True):
 def one_by_one(events, bins=HASH_BINS):
     """Group -> its values, counted event by event in Python integers."""
     values = {}
-    first = 2 * CLUSTERS + bins
     for group, cluster, is_outlier, coordinates, spreads, bin_ in events:
-        its = values.setdefault(group, [0] * (first + 2 + 4))
+        its = values.setdefault(group, [0] * (2 * CLUSTERS + 2 + 4 + bins))
         its[cluster] += 1
-        its[CLUSTERS + cluster] += is_outlier
-        if bins:
-            its[2 * CLUSTERS + bin_] += 1
-        for column, number in enumerate((*coordinates, *spreads), start=first):
+        its[CLUSTERS + 2 + cluster] += is_outlier
+        for column, number in enumerate(coordinates, start=CLUSTERS):
             its[column] += number
-        for column, number in enumerate(spreads, start=first + 2 + 2):
-            its[column] += is_outlier * number
+        for column, number in enumerate(spreads, start=2 * CLUSTERS + 2):
+            its[column] += number
+            its[column + 2] += is_outlier * number
+        if bins:
+            its[2 * CLUSTERS + 6 + bin_] += 1
     return values
 
 
@@ -71,14 +71,9 @@ def test_tally_batch_counts_events_of_each_group(events):
 
 
 def test_tally_names_parts_of_values():
-    hashes = np.arange(HASH_BINS)
-    whole = Tally(np.array([4, 0, 2, 1, 0, 2, *hashes, -70, 900, 60, 70, 6, 7], dtype=np.int64), 3)
-    assert whole.hash_counts.tolist() == hashes.tolist()
-    assert whole.sums.tolist() == [-70, 900]
-    seen = Tally(np.array([4, 0, 2, 1, 0, 2, -70, 900, 60, 70, 6, 7], dtype=np.int64), 3, bins=0)
-    assert seen.hash_counts.tolist() == []
-    assert seen.counts.tolist() == [4, 0, 2]
+    seen = Tally(np.array([4, 0, 2, -70, 900, 1, 0, 2, 60, 70, 6, 7], dtype=np.int64), FIELDS[:-1])
+    parts = [seen[field.name].tolist() for field in seen.fields]
+    assert parts == [[4, 0, 2], [-70, 900], [1, 0, 2], [60, 70], [6, 7]]
     assert (seen.count, type(seen.count)) == (6, int)
-    assert seen.outliers.tolist() == [1, 0, 2]
-    assert seen.sums.tolist() == [-70, 900]
-    assert (seen.spreads.tolist(), seen.outlier_spreads.tolist()) == ([60, 70], [6, 7])
+    with pytest.raises(KeyError):
+        seen["hash_counts"]

@@ -34,9 +34,10 @@ def estimate(random, means, windows):
     factor = np.linalg.cholesky(means)
     clean = OverdispersionEstimator.empty(2, len(means))
     halves = np.array([50, 50])
-    for shift in random.standard_normal((windows, len(means))) @ factor.T:
-        clean = clean.add(halves, np.append(shift / math.sqrt(100), np.zeros(3)), 1.0)
-    return clean.overdispersion()
+    shifts = random.standard_normal((windows, len(means))) @ factor.T
+    for shift in shifts:
+        clean = clean.add(halves, shift)
+    return clean.overdispersion(halves * windows, shifts.sum(axis=0) / math.sqrt(windows))
 
 
 def draw_covariance(random):

@@ -9,16 +9,19 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.special import chdtri, chndtrinc, fdtrc
 
-from driftgauge.core.statistics.combination import JS_WEIGHT, T2_WEIGHT, TOTAL_WEIGHT
-from driftgauge.core.statistics.divergence import js_contributions
+from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.divergence import DIVERGENCE, js_contributions
 from driftgauge.core.statistics.divergence_null import DivergenceNull
+from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
 from driftgauge.core.statistics.overdispersion import Overdispersion
-from driftgauge.core.statistics.power import Sensitivity, js_divergence_power, mean_shift_power
+from driftgauge.core.statistics.power import js_divergence_power, mean_shift_power
+from driftgauge.core.statistics.sensitivity import Sensitivity
 from driftgauge.core.statistics.target_power import POWER
 from tests.examples import examples
 
 HOURLY = 1 / 8_766
-JS_SHARE = JS_WEIGHT / TOTAL_WEIGHT
+JS_SHARE = DIVERGENCE.weights[0] / registry.total_weight()
+T2_SHARE = MEAN_SHIFT.weights[0] / registry.total_weight()
 LEVELS = st.floats(-11, -2).map(lambda exponent: 10**exponent)
 
 
@@ -37,12 +40,12 @@ def sensitivities(draw):
 def js_power(sensitivity, count, level, js_divergence):
     effective = 1 / (1 / count + 1 / sensitivity.baseline_count) / sensitivity.counts_overdispersion
     noncentrality = 8 * math.log(2) * effective * js_divergence
-    return js_divergence_power(noncentrality, sensitivity.clusters, level * JS_WEIGHT / TOTAL_WEIGHT)
+    return js_divergence_power(noncentrality, sensitivity.clusters, level * JS_SHARE)
 
 
 def mean_power(sensitivity, count, level, mean_shift):
     effective = 1 / (1 / count + 1 / sensitivity.baseline_count) / sensitivity.means_overdispersion
-    share = level * T2_WEIGHT / TOTAL_WEIGHT
+    share = level * T2_SHARE
     return mean_shift_power(effective * mean_shift, sensitivity.components, sensitivity.baseline_count, share)
 
 

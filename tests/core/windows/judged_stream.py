@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 from driftgauge.core.counting.partial import PaneDelta
-from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
 from driftgauge.core.windows.changelog import Key, Value
@@ -14,9 +13,9 @@ from driftgauge.core.windows.result import Verdict, WindowResult
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.core.windows.window import Window
-from tests.builders.batches import HOME, build_segment_tally, build_tally
+from tests.builders.batches import HOME, build_segment_tally, build_tally, read_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
-from tests.builders.references import CLUSTERS, RICH, SEGMENTED
+from tests.builders.references import RICH, SEGMENTED
 from tests.builders.results import hour_window
 from tests.builders.specs import ALARM, build_spec
 
@@ -71,7 +70,7 @@ class JudgedStream:
         if completeness.get("missing"):
             completeness["incomplete_reason"] = "partitions_missing"
         reference = reference or self.reference
-        tally = Tally(build_tally(*counts, reference=reference), CLUSTERS)
+        tally = read_tally(build_tally(*counts, reference=reference))
         result = self._judge.judge(window, tally, reference, Completeness(**completeness), 7)
         self.state.publish(result)
         return result

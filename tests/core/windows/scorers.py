@@ -2,15 +2,14 @@
 
 from dataclasses import replace
 
-from driftgauge.core.counting.hashing import HASH_BINS
-from driftgauge.core.counting.tally import Tally
 from driftgauge.core.windows.scoring import WindowScorer
-from tests.builders.batches import build_tally
-from tests.builders.references import CLUSTERS, RICH
+from tests.builders.batches import build_tally, read_tally
+from tests.builders.references import RICH
 from tests.builders.specs import ALARM, build_spec
 
 
-def build_scorer(reference=RICH, overdispersion=None, *, min_events=1, **alarm):
+def build_scorer(reference=RICH, overdispersion=None, *, min_events=1, smallest=(), **alarm):
+    alarm["smallest"] = {**ALARM.smallest, **dict(smallest)}
     return WindowScorer(
         build_spec(reference=reference, min_events=min_events, alarm=replace(ALARM, **alarm)),
         reference,
@@ -23,5 +22,5 @@ def tally(*counts, outliers=0, sums=None):
     """A tally of unit vectors, or one with other sums."""
     values = build_tally(*counts, reference=RICH, outliers=outliers)
     if sums is not None:
-        values[2 * CLUSTERS + HASH_BINS : -4] = sums
-    return Tally(values, CLUSTERS)
+        read_tally(values)["coordinate_sums"][:] = sums
+    return read_tally(values)

@@ -9,7 +9,7 @@ from driftgauge.core.reference import SegmentReference
 from driftgauge.core.windows.result import Verdict
 from tests.builders.batches import at
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
-from tests.builders.references import FIRST, OTHER
+from tests.builders.references import FIRST, OTHER, build_segment_arrays
 from tests.builders.results import summarize_hours
 from tests.builders.specs import ALARM, build_minute_spec, build_schedule, build_spec
 from tests.core.shard import Shard, read_and_commit, read_now
@@ -90,7 +90,7 @@ def test_window_over_panes_of_other_length_is_incomplete(sizes_ms):
 
 
 def test_window_under_other_segment_keys_is_incomplete():
-    part = SegmentReference("country", "other", FIRST.counts, np.zeros(2), np.eye(2), 0, (None, None))
+    part = SegmentReference("country", "other", FIRST.counts, np.zeros(2), np.eye(2), build_segment_arrays())
     reference = replace(FIRST, segments=(part,))
     shard = Shard(build_spec(reference=reference))
     read_and_commit(shard, at(0))

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftgauge.core.statistics.divergence import js_contributions
-from driftgauge.core.windows.result import MAX_MOVERS
+from driftgauge.core.statistics.divergence import MAX_MOVERS, js_contributions
 from tests.builders.references import FIRST
 from tests.builders.results import build_result, build_score
 

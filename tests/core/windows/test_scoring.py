@@ -3,30 +3,36 @@
 import math
 from dataclasses import replace
 from operator import attrgetter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.counting.projection import SPREAD_STEP
-from driftgauge.core.counting.tally import Tally
 from driftgauge.core.statistics.cusum import threshold
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
 from driftgauge.core.statistics.spread import Spread, SpreadChange, SpreadMoments
-from driftgauge.core.windows.evidence import Kind
-from tests.builders.references import CLUSTERS, COMPONENTS, build_reference
-from tests.builders.results import build_novelty
+from tests.builders.batches import build_values, read_tally
+from tests.builders.references import CLUSTERS, COMPONENTS, build_arrays, build_reference
+from tests.builders.results import build_novelty, change_score
 from tests.builders.specs import ALARM
 from tests.core.windows.scorers import build_scorer, tally
 
 BASELINE_COUNT = 100_000
 RICH = build_reference("rich", count=BASELINE_COUNT)
 
-RELATED = Overdispersion(200, 3.0, np.diag([4.0, 2.0]), np.array([2.0, 3.0, 4.0, 5.0]))
+RELATED = Overdispersion(
+    200,
+    3.0,
+    np.diag([4.0, 2.0]),
+    {"novelty": np.array([2.0]), "spread": np.array([3.0, 4.0]), "duplicates": np.array([5.0])},
+)
 MOMENTS = SpreadMoments(50_000, 1.0, 0.5, 1.0, 4.0, 0.03), SpreadMoments(40_000, 1.2, 0.25, 0.5, 3.5, 0.04)
 
 
@@ -35,11 +41,11 @@ KNOWN = [
     (
         None,
         {
-            "js_divergence": 0.000829883104,
-            "js_distance": 0.0288076917,
-            "noise_floor": 0.000547629081,
-            "js_excess": 0.000282254022,
-            "js_p_value": 0.208070075,
+            "js_divergence.js_divergence": 0.000829883104,
+            "js_divergence.js_distance": 0.0288076917,
+            "js_divergence.noise_floor": 0.000547629081,
+            "js_divergence.excess": 0.000282254022,
+            "js_divergence.p_value": 0.208070075,
             "mean_shift.t2": 3.38265217,
             "mean_shift.p_value": 0.184283385,
             "mean_shift.centroid_p_value": 0.129939308,
@@ -61,10 +67,10 @@ KNOWN = [
     (
         RELATED,
         {
-            "js_divergence": 0.000829883104,
-            "noise_floor": 0.00165121097,
-            "js_excess": -0.000821327842,
-            "js_p_value": 0.705873348,
+            "js_divergence.js_divergence": 0.000829883104,
+            "js_divergence.noise_floor": 0.00165121097,
+            "js_divergence.excess": -0.000821327842,
+            "js_divergence.p_value": 0.705873348,
             "mean_shift.t2": 0.8471878,
             "mean_shift.p_value": 0.655465745,
             "mean_shift.centroid_p_value": 0.491560464,
@@ -87,11 +93,14 @@ KNOWN = [
 @pytest.mark.parametrize(("overdispersion", "figures"), KNOWN, ids=["independent", "related"])
 def test_score_of_known_window(overdispersion, figures):
     """These figures change with the statistics and their weights only."""
-    values = tally(430, 280, 200, 90, outliers=11).values.copy()
-    values[-4:-2] = np.rint(np.array([1_060, 1_180]) / SPREAD_STEP)
-    reference = replace(RICH, spreads=MOMENTS, mean_count=10_000)
-    scored = build_scorer(reference, overdispersion).score(Tally(values, CLUSTERS))
-    assert {name: attrgetter(name)(scored) for name in figures} == pytest.approx(figures, rel=1e-5)
+    here = tally(430, 280, 200, 90, outliers=11)
+    here["spread_sums"][:] = np.rint(np.array([1_060, 1_180]) / SPREAD_STEP)
+    arrays = build_arrays(RICH.arrays["hash_counts"], MOMENTS)
+    reference = replace(RICH, arrays=arrays, mean_count=10_000)
+    scored = build_scorer(reference, overdispersion).score(here)
+    numbers = SimpleNamespace(**scored.findings, p_value=scored.p_value)
+    numbers.detectable = SimpleNamespace(**scored.detectable)
+    assert {name: attrgetter(name)(numbers) for name in figures} == pytest.approx(figures, rel=1e-5)
     assert (scored.kind, scored.calibrated) == (None, overdispersion is not None)
 
 
@@ -100,9 +109,13 @@ def divergence(counts, baseline_counts):
     reference = replace(
         RICH, counts=baseline_counts, cluster_means=np.zeros((len(baseline_counts), COMPONENTS))
     )
-    hashes = np.pad(counts, (0, HASH_BINS - len(counts)))
-    values = np.concatenate([counts, np.zeros_like(counts), hashes, np.zeros(COMPONENTS + 4, dtype=np.int64)])
-    return build_scorer(reference).score(Tally(values, len(counts))).js_divergence
+    reference = replace(reference, centroids=Centroids(np.eye(len(counts), 4), DistanceMetric.EUCLIDEAN))
+    values = build_values(
+        reference, cluster_counts=counts, hash_counts=np.pad(counts, (0, 128 - len(counts)))
+    )
+    return (
+        build_scorer(reference).score(read_tally(values, reference)).findings["js_divergence"].js_divergence
+    )
 
 
 @given(st.lists(st.integers(1, 10**6), min_size=1, max_size=40), st.integers(1, 40))
@@ -142,7 +155,7 @@ def test_significant_and_large_needs_both(counts, sums, is_significant, is_large
     here = build_scorer()
     scored = here.score(tally(*counts, sums=sums))
     assert (scored.p_value < ALARM.level) is is_significant
-    large = scored.js_excess >= ALARM.js_divergence / 2, scored.mean_shift.excess >= ALARM.mean_shift / 2
+    large = [scored.findings[name].excess >= ALARM.floor(name) for name in ("js_divergence", "mean_shift")]
     assert any(large) is is_large
     assert here.is_significant_and_large(scored) is (is_significant and is_large)
 
@@ -157,23 +170,19 @@ def test_window_is_significant_only_below_level():
 def test_each_statistic_is_large_from_its_own_floor():
     here = build_scorer()
     scored = here.score(tally(400, 300, 200, 100))
-    quiet = replace(
-        scored,
-        p_value=1e-9,
-        js_excess=-0.1,
-        novelty=build_novelty(0.0, -0.1, 0.5),
-        spread=Spread(None, None),
+    quiet = change_score(
+        scored, p_value=1e-9, excess=-0.1, novelty=build_novelty(0.0, -0.1, 0.5), spread=Spread(None, None)
     )
     assert not here.is_significant_and_large(quiet)
-    for change, floor in (
-        (lambda size: {"js_excess": size}, ALARM.js_divergence / 2),
-        (lambda size: {"mean_shift": replace(scored.mean_shift, excess=size)}, ALARM.mean_shift / 2),
-        (lambda size: {"novelty": build_novelty(size, size, 1e-9)}, ALARM.novelty / 2),
-        (lambda size: {"spread": Spread(None, SpreadChange(size, 0.0, size, 1e-9))}, ALARM.spread / 2),
-        (lambda size: {"duplicates": Duplicates(size, 1e-9)}, ALARM.duplicates / 2),
+    for change, name in (
+        (lambda size: {"excess": size}, "js_divergence"),
+        (lambda size: {"mean_shift": replace(scored.findings["mean_shift"], excess=size)}, "mean_shift"),
+        (lambda size: {"novelty": build_novelty(size, size, 1e-9)}, "novelty"),
+        (lambda size: {"spread": Spread(None, SpreadChange(size, 0.0, size, 1e-9))}, "spread"),
+        (lambda size: {"duplicates": Duplicates(size, 1e-9)}, "duplicates"),
     ):
-        assert here.is_significant_and_large(replace(quiet, **change(floor)))
-        assert not here.is_significant_and_large(replace(quiet, **change(0.99 * floor)))
+        assert here.is_significant_and_large(change_score(quiet, **change(ALARM.floor(name))))
+        assert not here.is_significant_and_large(change_score(quiet, **change(0.99 * ALARM.floor(name))))
 
 
 @pytest.mark.parametrize(
@@ -182,18 +191,18 @@ def test_each_statistic_is_large_from_its_own_floor():
 )
 def test_overwhelming_window_is_calibrated_rare_and_large(calibrated, rarity, size, is_overwhelming):
     here = build_scorer()
-    scored = replace(
+    scored = change_score(
         here.score(tally(400, 300, 200, 100)),
         calibrated=calibrated,
         p_value=ALARM.level / rarity,
         js_p_value=ALARM.level / rarity / 5.5,
-        js_excess=size * ALARM.js_divergence / 2,
+        excess=size * ALARM.floor("js_divergence"),
     )
     assert here.is_overwhelming(scored) is is_overwhelming
     assert here.is_significant_and_large(scored)
     # Outliers alone, however many, wait for another window.
-    novel = replace(
-        scored, p_value=1e-99, js_p_value=0.5, js_excess=0.0, novelty=build_novelty(0.9, 0.9, 1e-99)
+    novel = change_score(
+        scored, p_value=1e-99, js_p_value=0.5, excess=0.0, novelty=build_novelty(0.9, 0.9, 1e-99)
     )
     assert not here.is_overwhelming(novel)
     assert here.is_significant_and_large(novel)
@@ -204,11 +213,13 @@ def test_noise_floor_is_mean_divergence_of_bursts(means):
     # The standard error of 10,000 windows is 0.8 %, and the expansion is some per cent off.
     overdispersion = Overdispersion(MIN_WINDOWS, 3.0, means)
     assert overdispersion.of_tail(CLUSTERS) > 1.15 * 3
-    scored = build_scorer(overdispersion=overdispersion).score(tally(450, 270, 190, 90))
+    found = (
+        build_scorer(overdispersion=overdispersion).score(tally(450, 270, 190, 90)).findings["js_divergence"]
+    )
     windows = 3 * np.random.default_rng(6).multinomial(1_000 // 3, RICH.counts / BASELINE_COUNT, 10_000)
     divergences = [js_contributions(counts, RICH.counts).sum() for counts in windows]
-    assert scored.noise_floor == pytest.approx(np.mean(divergences), rel=0.06)
-    assert scored.js_excess == scored.js_divergence - scored.noise_floor
+    assert found.noise_floor == pytest.approx(np.mean(divergences), rel=0.06)
+    assert found.excess == found.js_divergence - found.noise_floor
 
 
 def test_slow_drift_limit_is_rarer_than_level():
@@ -216,19 +227,19 @@ def test_slow_drift_limit_is_rarer_than_level():
 
 
 def test_repeated_item_is_large_where_it_is_significant():
-    reference = replace(RICH, hash_counts=np.full(HASH_BINS, 800))
+    reference = replace(RICH, arrays=build_arrays(np.full(HASH_BINS, 800)))
     here = build_scorer(reference)
 
     def score(share):
-        seen = tally(400, 300, 200, 100).values.copy()
+        seen = tally(400, 300, 200, 100)
         even = np.arange(1_000 - round(1_000 * share)) % HASH_BINS
         hashes = np.bincount([*even, *[0] * round(1_000 * share)], minlength=HASH_BINS)
-        seen[2 * CLUSTERS :][:HASH_BINS] = hashes
-        return here.score(Tally(seen, CLUSTERS))
+        seen["hash_counts"][:] = hashes
+        return here.score(seen)
 
     repeated = score(0.06)
-    assert repeated.kind is Kind.DUPLICATES
-    assert repeated.duplicates.share == pytest.approx(0.06, rel=0.2)
+    assert repeated.kind == "duplicates"
+    assert repeated.findings["duplicates"].share == pytest.approx(0.06, rel=0.2)
     assert here.is_significant_and_large(repeated)
-    assert not build_scorer(reference, duplicates=0.2).is_significant_and_large(repeated)
+    assert not build_scorer(reference, smallest={"duplicates": 0.2}).is_significant_and_large(repeated)
     assert not here.is_significant_and_large(score(0.0))

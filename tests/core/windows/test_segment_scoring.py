@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 
 from driftgauge.core.counting.projection import SPREAD_STEP
-from driftgauge.core.counting.tally import Tally
 from driftgauge.core.statistics.overdispersion import CalibratedOverdispersion, Overdispersion
 from driftgauge.core.statistics.spread import SpreadMoments
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.scoring import WindowScorer
-from tests.builders.references import CLUSTERS, COMPONENTS, RICH, build_segment_reference
+from tests.builders.references import (
+    COMPONENTS,
+    RICH,
+    build_segment_arrays,
+    build_segment_reference,
+)
 from tests.builders.specs import ALARM, build_spec
 from tests.core.windows.scorers import build_scorer, tally
 
@@ -47,14 +51,14 @@ def test_segment_is_compared_with_own_baseline_segment():
     tallies = {name: of(name) for name in NAMES} | {NAMES[0]: of(NAMES[0], moved=80)}
     results, found = by_country().judge_segments(tallies, {})
     figures = {
-        "js_divergence": 0.00708344762,
-        "js_excess": 0.00651419996,
-        "mean_shift_excess": 0.0114956056,
-        "novelty_excess": -2.49987501e-05,
-        "spread_excess": 0,
-        "p_value": 2.50222603e-07,
-        "adjusted_p_value": 4 * 2.50222603e-07,
+        "js_divergence": 0.00651419996,
+        "mean_shift": 0.0114956056,
+        "novelty": -2.49987501e-05,
+        "spread": 0,
     }
+    assert results[0].excess == pytest.approx(figures, rel=1e-5)
+    p_value = 2.50222603e-07
+    figures = {"js_divergence": 0.00708344762, "p_value": p_value, "adjusted_p_value": 4 * p_value}
     assert {name: getattr(results[0], name) for name in figures} == pytest.approx(figures, rel=1e-5)
     assert [result.js_divergence for result in results[1:]] == pytest.approx([0, 0, 0], abs=1e-12)
     assert [result.verdict for result in results] == [Verdict.WARNING, *[Verdict.OK] * 3]
@@ -67,16 +71,16 @@ def test_segment_is_compared_with_own_baseline_segment():
 )
 def test_segment_is_tested_for_novelty_and_spread_of_its_own(outliers, mean, novelty, spread):
     name, (part, *others) = NAMES[0], SEGMENTED.segments
-    values = of(name).values.copy()
-    values[CLUSTERS : 2 * CLUSTERS] = [15, 0, 15, 0]
-    values[-4] = round(1_000 * 1.5 / SPREAD_STEP)
+    seen = of(name)
+    seen["cluster_outliers"][:] = [15, 0, 15, 0]
+    seen["spread_sums"][0] = round(1_000 * 1.5 / SPREAD_STEP)
     moments = SpreadMoments(20_000, mean, 0.5, 1.0, 4.0, 0.03)
-    own = replace(part, outliers=outliers, spreads=(moments, None))
+    own = replace(part, arrays=build_segment_arrays(outliers, (moments, None)))
     here = build_scorer(replace(SEGMENTED, segments=(own, *others)), segment_keys=("country",))
-    (found, *_), significant_and_large = here.judge_segments({name: Tally(values, CLUSTERS)}, {})
+    (found, *_), significant_and_large = here.judge_segments({name: seen}, {})
     assert significant_and_large[name] is (novelty or spread)
-    assert found.novelty_excess == pytest.approx(0.03 - (outliers + 0.5) / 20_001)
-    assert (found.spread_excess > 0.4) is spread
+    assert found.excess["novelty"] == pytest.approx(0.03 - (outliers + 0.5) / 20_001)
+    assert (found.excess["spread"] > 0.4) is spread
 
 
 def test_segment_uses_own_overdispersion_or_that_of_whole():

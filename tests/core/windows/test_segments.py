@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.counting.partial import ExamplesDelta
-from driftgauge.core.counting.tally import Tally
+from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.overdispersion import (
     MIN_WINDOWS,
     CalibratedOverdispersion,
@@ -18,9 +18,9 @@ from driftgauge.core.statistics.overdispersion import (
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.warm_up import WarmUp, recentre
-from tests.builders.batches import build_bursts, build_segment_tally
+from tests.builders.batches import build_bursts, build_segment_tally, read_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
-from tests.builders.references import CLUSTERS, COMPONENTS, DE, REST, RICH, SEGMENTED
+from tests.builders.references import COMPONENTS, DE, REST, RICH, SEGMENTED
 from tests.builders.results import plain, summarize_segments
 from tests.core.windows.judged_stream import FEW, FIRST_AFTER, MOVED, ODD, QUIET, WARM_UP, JudgedStream
 from tests.examples import examples
@@ -46,13 +46,12 @@ def build_warmed_up_segments(windows=MIN_WINDOWS + 1, **changes):
 
 def expected_warm_up_of_segment(windows):
     """The warm-up of the first segment."""
-    clean = WarmUp.empty(CLUSTERS, COMPONENTS)
     part = SEGMENTED.segments[0]
+    fields = tuple(field for field in registry.fields_of(SEGMENTED) if field.in_segments)
+    clean = WarmUp.empty(fields, COMPONENTS)
     for number in range(2, 2 + windows):
-        values = build_segment_tally(*build_segment_bursts(number), reference=SEGMENTED)
-        tally = Tally(values, CLUSTERS, bins=0)
-        shift = SEGMENTED.projection.shift(tally.sums, tally.count)
-        clean = clean.add(tally, part, part.standardized(shift))
+        tally = read_tally(build_segment_tally(*build_segment_bursts(number), reference=SEGMENTED))
+        clean = clean.add(tally, SEGMENTED, part)
     return clean
 
 
@@ -66,25 +65,19 @@ def test_warm_up_calibrates_segments_with_enough_events():
     stream.add_pane(FIRST_AFTER, QUIET, REST)
     result = stream.judge(FIRST_AFTER)
     assert [segment.calibrated for segment in result.segments] == [True, False]
+    scheme = stream.spec.scheme(SEGMENTED)
     offsets = {
-        None: stream.history.clean.offset(SEGMENTED, SEGMENTED),
-        DE: own.offset(SEGMENTED, SEGMENTED.segments[0]),
+        None: stream.history.clean.offset(scheme.fields, SEGMENTED),
+        DE: own.offset(scheme.of_segments.fields, SEGMENTED, SEGMENTED.segments[0]),
     }
-    shares = {segment: offset.share for segment, offset in offsets.items()}
-    recentred = {segment: offset.recentred(shares[segment]) for segment, offset in offsets.items()}
     known = {
-        DE: CalibratedOverdispersion(recentred[DE], calibrated=True),
+        DE: CalibratedOverdispersion(offsets[DE].recentred, calibrated=True),
         REST: CalibratedOverdispersion(offsets[None].windows, calibrated=False),
     }
-    expected = WindowScorer(
-        stream.spec,
-        recentre(SEGMENTED, offsets, shares),
-        recentred[None],
-        calibrated=True,
-        segments=known,
-    )
+    reference, overdispersion = recentre(SEGMENTED, offsets), offsets[None].recentred
+    expected = WindowScorer(stream.spec, reference, overdispersion, calibrated=True, segments=known)
     tallies = {
-        name: Tally(build_segment_tally(*counts, reference=SEGMENTED), CLUSTERS, bins=0)
+        name: read_tally(build_segment_tally(*counts, reference=SEGMENTED))
         for name, counts in ((DE, MOVED), (REST, QUIET))
     }
     assert plain(result.segments) == plain(expected.judge_segments(tallies, {})[0])
@@ -105,7 +98,7 @@ def test_uncalibrated_segment_uses_overdispersion_of_baseline():
         result = stream.judge(FIRST_AFTER)
         known = {DE: CalibratedOverdispersion(own, calibrated=is_calibrated)}
         judge = WindowScorer(stream.spec, reference, whole, calibrated=True, segments=known)
-        tally = Tally(build_segment_tally(*ODD, reference=SEGMENTED), CLUSTERS, bins=0)
+        tally = read_tally(build_segment_tally(*ODD, reference=SEGMENTED))
         found = judge.judge_segments({DE: tally, REST: tally}, {})[0]
         # The warm-up has enough windows of the other segment, though with few events.
         assert result.segments[0].p_value == found[0].p_value

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from driftgauge.core.counting.partial import PaneDelta
 from driftgauge.core.counting.scheme import Scheme
+from driftgauge.core.counting.tally import TallyField
 from driftgauge.core.windows.changelog import PaneKey, PublishedKey, StreamStatus
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.window import Window
@@ -15,7 +16,7 @@ from tests.builders.results import build_result
 SIZES_MS = (10 * MINUTE_MS, HOUR_MS)
 # Panes of two lengths overlap after a change of the window sizes.
 SCHEMES = tuple(
-    Scheme("first", pane_ms, (), (("cluster_counts", 1),)) for pane_ms in (10 * MINUTE_MS, HOUR_MS)
+    Scheme("first", pane_ms, (), (TallyField("cluster_counts", 1),)) for pane_ms in (10 * MINUTE_MS, HOUR_MS)
 )
 SEGMENTS = (None, ("country", "de"))
 

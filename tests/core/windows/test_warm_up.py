@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from driftgauge.core.counting.tally import Tally
+from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
 from driftgauge.core.windows.completeness import Completeness
 from driftgauge.core.windows.judging import WindowJudge
@@ -13,13 +13,14 @@ from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.warm_up import WarmUp, recentre
 from driftgauge.core.windows.window import Window
-from tests.builders.batches import build_bursts, build_tally
+from tests.builders.batches import build_bursts, build_tally, read_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
-from tests.builders.references import CLUSTERS, COMPONENTS, RICH, build_reference
+from tests.builders.references import COMPONENTS, RICH, build_reference
 from tests.builders.results import hour_window, plain
 from tests.core.windows.judged_stream import FIRST_AFTER, MOVED, ODD, QUIET, WARM_UP, JudgedStream
 
 DRIFT = Verdict.DRIFT
+FIELDS = registry.fields_of(RICH)
 
 
 def build_warmed_up(windows=MIN_WINDOWS + 1, **changes):
@@ -32,11 +33,9 @@ def build_warmed_up(windows=MIN_WINDOWS + 1, **changes):
 
 def expected_warm_up(windows, reference=RICH):
     """The warm-up after its first windows."""
-    clean = WarmUp.empty(CLUSTERS, COMPONENTS)
+    clean = WarmUp.empty(FIELDS, COMPONENTS)
     for number in range(2, 2 + windows):
-        tally = Tally(build_tally(*build_bursts(number), reference=reference), CLUSTERS)
-        shift = reference.projection.shift(tally.sums, tally.count) / reference.projection.deviations
-        clean = clean.add(tally, reference, shift)
+        clean = clean.add(read_tally(build_tally(*build_bursts(number), reference=reference)), reference)
     return clean
 
 
@@ -52,14 +51,13 @@ def test_warm_up_windows_only_calibrate():
         assert stream.history.end_ms == result.window.end_ms
     assert stream.history.memory == VerdictMemory()
     assert plain(stream.history.clean) == plain(expected_warm_up(MIN_WINDOWS + 1))
-    np.testing.assert_array_equal(stream.history.clean.values[:CLUSTERS], stream.history.clean.windows.counts)
 
 
 def test_another_warm_up_resets_calibration():
     stream = build_warmed_up()
     assert stream.history.clean.windows.windows == MIN_WINDOWS + 1
     moved = replace(stream.spec, alarm=replace(stream.spec.alarm, warm_up=(FIRST_AFTER * HOUR_MS, 10**15)))
-    tally = Tally(build_tally(*QUIET, reference=RICH), CLUSTERS)
+    tally = read_tally(build_tally(*QUIET, reference=RICH))
     WindowJudge(moved, stream.state).judge(hour_window(FIRST_AFTER), tally, RICH, Completeness(), 0)
     assert stream.history.clean.windows.windows == 1
 
@@ -85,10 +83,10 @@ def test_window_partly_in_warm_up_does_not_calibrate(window, is_calibrating):
 def test_calibration_applies_only_after_warm_up():
     stream = build_warmed_up()
     after = stream.judge(FIRST_AFTER, ODD)
-    tally = Tally(build_tally(*ODD, reference=RICH), CLUSTERS)
-    offset = expected_warm_up(MIN_WINDOWS + 1).offset(RICH, RICH)
-    reference = recentre(RICH, {None: offset}, {None: offset.share})
-    scorer = WindowScorer(stream.spec, reference, offset.recentred(offset.share), calibrated=True)
+    tally = read_tally(build_tally(*ODD, reference=RICH))
+    offset = expected_warm_up(MIN_WINDOWS + 1).offset(FIELDS, RICH)
+    reference = recentre(RICH, {None: offset})
+    scorer = WindowScorer(stream.spec, reference, offset.recentred, calibrated=True)
     assert plain(after.score) == plain(scorer.score(tally))
     assert after.score.calibrated
     np.testing.assert_array_equal(after.baseline_counts, reference.counts)
@@ -107,7 +105,7 @@ def test_short_warm_up_does_not_calibrate():
 def test_baseline_overdispersion_applies_until_warm_up_ends():
     related = Overdispersion(50, 3.0, np.eye(COMPONENTS) * 3)
     reference = replace(RICH, overdispersion=related, overdispersion_ms=HOUR_MS)
-    tally = Tally(build_tally(*ODD, reference=RICH), CLUSTERS)
+    tally = read_tally(build_tally(*ODD, reference=RICH))
 
     def expect(stream):
         return plain(WindowScorer(stream.spec, reference, related, calibrated=True).score(tally))
@@ -181,7 +179,7 @@ def test_groups_of_the_baseline_explain_an_offset_and_widen_the_noise():
             stream.judge(number, tuple(counts.tolist()))
         assert stream.verdict(FIRST_AFTER, MOVED) is Verdict.OK
         # The warm-up's mean is as uncertain as that of as many groups as the baseline has.
-        offset = stream.history.clean.offset(reference, reference).overdispersion
+        offset = stream.history.clean.offset(FIELDS, reference).overdispersion
         assert offset.counts >= 39 * (MIN_WINDOWS + 1) * 4_000 / 2_000
         assert offset.baseline is groups
         found[name] = stream.judge(FIRST_AFTER + 1, (3_000, 500, 300, 200)).score.p_value

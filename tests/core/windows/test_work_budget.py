@@ -9,7 +9,7 @@ from driftgauge.core.reference import SegmentReference
 from driftgauge.core.windows import work_budget
 from tests.builders.batches import at
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
-from tests.builders.references import CLUSTERS, RICH
+from tests.builders.references import CLUSTERS, RICH, build_segment_arrays
 from tests.builders.results import plain
 from tests.builders.specs import ALARM, build_spec
 from tests.core.shard import Shard
@@ -43,7 +43,7 @@ def read_hours(shard, *windows, last):
 )
 def test_round_stops_at_work_budget_and_next_continues(monkeypatch, besides, segment_keys, work, a_round):
     monkeypatch.setattr(work_budget, "_WORK_BESIDES_CLUSTERS", besides)
-    part = SegmentReference("country", "other", RICH.counts, np.zeros(2), np.eye(2), 0, (None, None))
+    part = SegmentReference("country", "other", RICH.counts, np.zeros(2), np.eye(2), build_segment_arrays())
     reference = replace(RICH, segments=(part,))
     windows = (MOVED, QUIET, MOVED, QUIET)
     alarm = replace(ALARM, segment_keys=segment_keys)

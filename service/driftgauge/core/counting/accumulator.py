@@ -1,18 +1,20 @@
 """The accumulator of one stream and baseline over one commit interval."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.examples import ExampleSampler
-from driftgauge.core.counting.hashing import hash_vectors
+from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.partial import ExamplesDelta, PaneDelta
 from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.counting.tally import tally_batch
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import OTHER, Reference, Segment
+from driftgauge.core.statistics import registry
 
 __all__ = ["Accumulator"]
 
@@ -49,23 +51,21 @@ class Accumulator:
 
     def add(self, batch: EventBatch, cluster: NDArray[np.intp]) -> None:
         """Count n events with their clusters, (n,)."""
-        outliers = self._reference.are_outliers(batch.vectors, cluster)
-        coordinates, spreads = self._reference.projection.measure(batch.vectors)
-        hashes = hash_vectors(batch.vectors)
-        everything = np.zeros(len(batch), dtype=np.intp)
-        self._add(batch, everything, cluster, outliers, coordinates, spreads, hashes)
+        reference = self._reference
+        events = MeasuredEvents(
+            batch.vectors, cluster, reference.centroids, reference.radii, reference.projection
+        )
+        measured = [added for statistic in registry.counted(reference) for added in statistic.measure(events)]
+        self._add(batch, np.zeros(len(batch), dtype=np.intp), self._scheme, measured)
+        in_segments = [
+            added for field, added in zip(self._scheme.fields, measured, strict=True) if field.in_segments
+        ]
         for key in self._numbers:
             segment = self._segment_numbers(batch, key)
             mask = segment >= 0
             if mask.any():
-                self._add(
-                    batch.filter(mask),
-                    segment[mask],
-                    cluster[mask],
-                    outliers[mask],
-                    coordinates[mask],
-                    spreads[mask],
-                )
+                own = [added[mask] for added in in_segments]
+                self._add(batch.filter(mask), segment[mask], self._segment_scheme, own)
         if batch.event_ids:
             self._examples.add(batch.time_ms, cluster, batch.event_ids)
 
@@ -92,25 +92,13 @@ class Accumulator:
         self,
         batch: EventBatch,
         segment: NDArray[np.intp],
-        cluster: NDArray[np.intp],
-        outliers: NDArray[np.bool_],
-        coordinates: NDArray[np.int64],
-        spreads: NDArray[np.int64],
-        hashes: NDArray[np.intp] | None = None,
+        scheme: Scheme,
+        measured: Sequence[NDArray[Any]],
     ) -> None:
         # One number for pane and segment, since np.unique on pairs takes fifteen times as long.
         numbers = batch.time_ms // self._scheme.pane_ms * len(self._segments) + segment
         keys, rows, group = np.unique(numbers, return_index=True, return_inverse=True)
-        tallies = tally_batch(
-            group,
-            len(keys),
-            self._reference.centroids.clusters,
-            cluster=cluster,
-            outliers=outliers,
-            coordinates=coordinates,
-            spreads=spreads,
-            hashes=hashes,
-        )
+        tallies = tally_batch(group, len(keys), scheme.fields, measured)
         for key, row, added in zip(keys.tolist(), rows.tolist(), tallies, strict=True):
             pane, number = divmod(key, len(self._segments))
             start_and_number = pane * self._scheme.pane_ms, number

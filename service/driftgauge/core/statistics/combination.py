@@ -4,32 +4,7 @@ import math
 import sys
 from collections.abc import Sequence
 
-__all__ = [
-    "DUPLICATES_WEIGHT",
-    "JS_WEIGHT",
-    "MEAN_WEIGHTS",
-    "NOVELTY_WEIGHT",
-    "SPREAD_WEIGHT",
-    "T2_WEIGHT",
-    "TOTAL_WEIGHT",
-    "combine",
-]
-
-# The weights of a window's p-values. Those of novelty, spread and duplicates are small, so that a slight
-# change of mix or of the mean is found as often as without them. On images and texts novelty and spread cost
-# these 0.01 to 0.04 of power, duplicates up to 0.01.
-# A class or a topic that is twice as frequent is found mostly by the leading components and the centroid
-# distance, one that is missing by the divergence.
-JS_WEIGHT = 1.0
-T2_WEIGHT = 0.75
-MEAN_WEIGHTS = (T2_WEIGHT, 0.75, 3.0)
-"""Those of the tests of the mean, in the order of `MeanShift.p_values`."""
-NOVELTY_WEIGHT = 0.5
-SPREAD_WEIGHT = 0.25
-"""The weight of each of the two spreads."""
-DUPLICATES_WEIGHT = 0.25
-TOTAL_WEIGHT = JS_WEIGHT + sum(MEAN_WEIGHTS) + NOVELTY_WEIGHT + 2 * SPREAD_WEIGHT + DUPLICATES_WEIGHT
-"""Where one test alone is significant, the combined p-value is its own times this over its weight."""
+__all__ = ["combine"]
 
 # The Cauchy variable of a p-value near 1 is as large, and negative, as that of one near 0, so it would
 # cancel a significant test. Truncated at 0.99, it cancels p-values of 0.01 or more only.

@@ -1,9 +1,58 @@
-"""Jensen-Shannon divergence of two cluster histograms, by cluster."""
+"""The divergence of the mix of clusters: Jensen-Shannon divergence of two histograms, and its test."""
+
+import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["js_contributions"]
+from driftgauge.core.counting.tally import CLUSTER_COUNTS, Tally, TallyField
+from driftgauge.core.reference import Reference, SegmentReference
+from driftgauge.core.statistics.divergence_null import DivergenceNull
+from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.power import effective_count, js_needed
+from driftgauge.core.statistics.statistic import Kind, Number, Statistic
+
+__all__ = ["DIVERGENCE", "MAX_MOVERS", "Divergence", "js_contributions"]
+
+MAX_MOVERS = 3
+"""The number of clusters that are named as movers."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Divergence:
+    """A comparison of a histogram with the baseline's.
+
+    Attributes:
+        js_divergence: Jensen-Shannon divergence, base 2, 0 to 1.
+        js_distance: Its square root.
+        contributions: (k,) float64, each cluster's part; the parts sum to the divergence.
+        noise_floor: The expected divergence without drift, given the pooled counts of window and baseline.
+        excess: The divergence less the noise floor; below 0 where the divergence is below the floor.
+        p_value: The probability without drift of a divergence at least as large.
+    """
+
+    js_divergence: float
+    js_distance: float
+    contributions: NDArray[np.float64]
+    noise_floor: float
+    excess: float
+    p_value: float
+
+    @property
+    def p_values(self) -> tuple[float]:
+        """The p-value."""
+        return (self.p_value,)
+
+    def significant_excess(self, _level: float) -> float:
+        """Return the excess."""
+        return self.excess
+
+    @property
+    def movers(self) -> tuple[int, ...]:
+        """The clusters that contribute most to the divergence, the largest first."""
+        order = np.argsort(-self.contributions, kind="stable")[:MAX_MOVERS]
+        return tuple(cluster for cluster in order.tolist() if self.contributions[cluster] > 0)
 
 
 def js_contributions(counts: NDArray[np.int64], baseline_counts: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -43,3 +92,104 @@ def _relative_entropy(shares: NDArray[np.float64], mean: NDArray[np.float64]) ->
     present = shares > 0
     ratio = np.divide(shares, mean, out=np.ones_like(shares), where=present)
     return shares * np.log2(ratio)
+
+
+class _Null:
+    """The null distribution against a histogram."""
+
+    def __init__(
+        self,
+        reference: Reference,
+        segment: SegmentReference | None,
+        overdispersion: Overdispersion | None,
+    ) -> None:
+        self._counts = counts = (reference if segment is None else segment).counts
+        of_tail = 1.0 if overdispersion is None else overdispersion.of_tail(len(counts))
+        self._null = DivergenceNull(counts, of_tail)
+        self._overdispersion = 1.0 if overdispersion is None else overdispersion.counts
+        # The overdispersion of the tail has a margin, which the expected divergence must not include.
+        self._floor_share = self._overdispersion / of_tail
+
+    def test(self, tally: Tally) -> Divergence:
+        contributions = js_contributions(tally.counts, self._counts)
+        # fsum does not depend on the order of the clusters, and rounding must not carry the sum above 1.
+        divergence = min(math.fsum(contributions), 1.0)
+        null = self._null.of(tally.counts)
+        noise_floor = null.expected * self._floor_share
+        return Divergence(
+            js_divergence=divergence,
+            js_distance=math.sqrt(divergence),
+            contributions=contributions,
+            noise_floor=noise_floor,
+            excess=divergence - noise_floor,
+            p_value=null.p_value(divergence),
+        )
+
+    def least(self, count: int, level: float) -> float:
+        effective = effective_count(count, int(self._counts.sum()), self._overdispersion)
+        least = js_needed(len(self._counts), level * _WEIGHT) / effective
+        return least if least <= 1 else math.inf
+
+    def standardized(self, _tally: Tally) -> NDArray[np.float64]:
+        return np.zeros(0)
+
+
+_WEIGHT = 1.0
+
+
+DIVERGENCE = Statistic(
+    name="js_divergence",
+    kind=Kind(
+        "mix",
+        "the clusters' shares changed",
+        "Look at events of the clusters that gained: which inputs are they?",
+    ),
+    title="Divergence",
+    text="How much the shares of the clusters differ from the baseline's, 0 to 1.",
+    smallest=0.01,
+    smallest_text="Base-2 Jensen-Shannon divergence; 0.01 is a distance of 0.1.",
+    largest=1.0,
+    # A class or a topic that is missing is found mostly by the divergence.
+    weights=(_WEIGHT,),
+    finding=Divergence,
+    fields=lambda clusters, _: (TallyField(CLUSTER_COUNTS, clusters),),
+    measure=lambda events: (events.cluster,),
+    null=_Null,
+    numbers=(
+        Number(
+            "js_divergence",
+            "none, 0 to 1",
+            "Jensen-Shannon divergence, base 2, between the newest closed window and the baseline. The"
+            " divergence, not its square root.",
+            lambda found: found.js_divergence,
+        ),
+        Number(
+            "js_distance",
+            "none, 0 to 1",
+            "Jensen-Shannon distance, the square root of driftgauge_window_js_divergence.",
+            lambda found: found.js_distance,
+        ),
+        Number(
+            "noise_floor",
+            "none, 0 to 1",
+            "Expected Jensen-Shannon divergence of a window with this event count and no drift.",
+            lambda found: found.noise_floor,
+        ),
+        Number(
+            "js_excess",
+            "none, -1 to 1",
+            "driftgauge_window_js_divergence minus driftgauge_window_noise_floor. Negative values are below"
+            " the noise.",
+            lambda found: found.excess,
+        ),
+        Number(
+            "js_p_value",
+            "probability",
+            "p-value of the divergence: the probability of a divergence this large without drift.",
+            lambda found: found.p_value,
+        ),
+    ),
+    shown=lambda found: found.js_divergence,
+    decides_alone=True,
+)
+"""The divergence of the mix; its overdispersion is that of the counts."""

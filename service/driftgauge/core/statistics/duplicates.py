@@ -8,13 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from driftgauge.core.counting.hashing import HASH_BINS
+from driftgauge.core.counting.tally import Tally, TallyField
+from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.gamma import gamma_quantile, gamma_tail
 from driftgauge.core.statistics.halving import halve
 from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.statistic import Kind, Number, Statistic
 from driftgauge.core.statistics.student import student_p_value, student_quantile
 from driftgauge.core.statistics.target_power import POWER
 
-__all__ = ["Duplicates", "DuplicatesNull", "repeat_rate"]
+__all__ = ["DUPLICATES", "HASH_COUNTS", "Duplicates", "DuplicatesNull", "repeat_rate"]
+
+HASH_COUNTS = "hash_counts"
+"""The number of events of each hash, 128 integers: of a tally, and of a baseline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,20 @@ class Duplicates:
 
     share: float
     p_value: float
+
+    @property
+    def p_values(self) -> tuple[float]:
+        """The p-value."""
+        return (self.p_value,)
+
+    @property
+    def excess(self) -> float:
+        """The share."""
+        return self.share
+
+    def significant_excess(self, level: float) -> float:
+        """Return the share where it is significant."""
+        return self.share if self.p_value < level else 0.0
 
 
 def repeat_rate(hash_counts: NDArray[np.int64]) -> float:
@@ -84,13 +105,6 @@ class DuplicatesNull:
         self._popularity = max(triples - same**2, 0.0) / (1 - 1 / self._bins) ** 2
         self._overdispersion = overdispersion
         self._windows = windows
-
-    @classmethod
-    def of(cls, baseline: NDArray[np.int64], overdispersion: Overdispersion | None) -> "DuplicatesNull":
-        """Return the distribution under an overdispersion; None: repetition is that of the baseline."""
-        if overdispersion is None:
-            return cls(baseline, 1.0, math.inf)
-        return cls(baseline, float(overdispersion.distances[-1]), overdispersion.windows)
 
     def ratio(self, hash_counts: NDArray[np.int64]) -> float:
         """Return X2 of (B,) int64 hashes over its mean; a window of one event has the mean."""
@@ -160,3 +174,76 @@ def _same_bin(hash_counts: NDArray[np.int64]) -> float:
     """Return the rate at which two of the events with these hashes, (B,) int64, share a bin."""
     count = int(hash_counts.sum())
     return int((hash_counts * (hash_counts - 1)).sum()) / (count * (count - 1))
+
+
+class _Null:
+    """The null distribution against a baseline."""
+
+    def __init__(
+        self,
+        reference: Reference,
+        _segment: SegmentReference | None,
+        overdispersion: Overdispersion | None,
+    ) -> None:
+        variation, windows = 1.0, math.inf
+        if overdispersion is not None:
+            ((variation,), windows) = overdispersion.of(DUPLICATES.name, 1), overdispersion.windows
+        self._null = DuplicatesNull(reference.arrays[HASH_COUNTS], float(variation), windows)
+
+    def test(self, tally: Tally) -> Duplicates:
+        return self._null.test(tally[HASH_COUNTS])
+
+    def least(self, count: int, level: float) -> float:
+        return self._null.least_share(count, level * _WEIGHT)
+
+    def standardized(self, tally: Tally) -> NDArray[np.float64]:
+        # The mean of Pearson's X2 is measured, not the variance of a deviation.
+        return np.sqrt([self._null.ratio(tally[HASH_COUNTS])])
+
+
+# It costs a slight change of mix or of the mean up to 0.01 of power.
+_WEIGHT = 0.25
+
+
+DUPLICATES = Statistic(
+    name="duplicates",
+    kind=Kind(
+        "duplicates",
+        "an item is repeated",
+        "Look for one input sent again and again: a stuck camera, retries, a cached answer.",
+    ),
+    title="Duplicates",
+    text="The share of events that one repeated item would be, above the baseline's rate.",
+    smallest=0.05,
+    smallest_text="Share of the events that one repeated item is.",
+    largest=1.0,
+    weights=(_WEIGHT,),
+    finding=Duplicates,
+    fields=lambda *_: (TallyField(HASH_COUNTS, HASH_BINS, in_segments=False),),
+    measure=lambda events: (events.hashes,),
+    null=_Null,
+    numbers=(
+        Number(
+            "duplicates_ratio",
+            "ratio, 0 to 1",
+            "Share of the events that one repeated item would be, for as many pairs of equal events above the"
+            " baseline's rate. Without drift 0, or by chance about 0.4 over the root of the events.",
+            lambda found: found.share,
+        ),
+        Number(
+            "duplicates_p_value",
+            "probability",
+            "p-value of the duplicates: the probability of as many pairs of equal events without drift.",
+            lambda found: found.p_value,
+        ),
+    ),
+    is_share=True,
+    in_segments=False,
+    is_within_windows=True,
+    arrays={HASH_COUNTS: ("int64", "h", 0)},
+    fit=lambda sample: {
+        HASH_COUNTS: np.bincount(sample.counted[HASH_COUNTS], minlength=HASH_BINS).astype(np.int64)
+    },
+    variances=1,
+)
+"""The share of one repeated item, by a histogram of hashes that segments do not have."""

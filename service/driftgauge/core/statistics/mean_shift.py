@@ -8,13 +8,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtrc
 
+from driftgauge.core.counting.tally import Tally, TallyField
+from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.power import effective_count, shift_needed
 from driftgauge.core.statistics.quadratic_form import QuadraticForm, effective_degrees
+from driftgauge.core.statistics.statistic import Kind, Number, Statistic
 
-__all__ = ["LEADING_COMPONENTS", "MeanShift", "MeanShiftNull"]
+__all__ = ["COORDINATE_SUMS", "LEADING_COMPONENTS", "MEAN_SHIFT", "MeanShift", "MeanShiftNull"]
 
 LEADING_COMPONENTS = 8
 """The number of components of the second T2: a change of few clusters moves the mean along few of them."""
+
+COORDINATE_SUMS = "coordinate_sums"
+"""The sums of the events' fixed-point coordinates along the components, r integers."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +57,10 @@ class MeanShift:
     def p_values(self) -> tuple[float, float, float]:
         """The p-values of t2 along all components, along the leading ones, and of the centroid distance."""
         return self.p_value, self.leading_p_value, self.centroid_p_value
+
+    def significant_excess(self, _level: float) -> float:
+        """Return the excess."""
+        return self.excess
 
 
 class MeanShiftNull:
@@ -192,3 +203,96 @@ def _fit_falling(values: NDArray[np.float64]) -> NDArray[np.float64]:
         blocks.append((total, length))
     means, lengths = [total / length for total, length in blocks], [length for _, length in blocks]
     return np.repeat(means, lengths)
+
+
+class _Null:
+    """The null distribution against a baseline or segment."""
+
+    def __init__(
+        self,
+        reference: Reference,
+        segment: SegmentReference | None,
+        overdispersion: Overdispersion | None,
+    ) -> None:
+        part = reference if segment is None else segment
+        self._projection = reference.projection
+        self._mean = part.mean
+        self._count, self._mean_count = int(part.counts.sum()), part.mean_count
+        self._overdispersion = 1.0 if overdispersion is None else overdispersion.largest_mean
+        self._null = MeanShiftNull(part.covariance, self._count, overdispersion, self._mean_count)
+
+    def test(self, tally: Tally) -> MeanShift:
+        count = tally.count
+        return self._null.test(self._projection.shift(tally[COORDINATE_SUMS], count) - self._mean, count)
+
+    def least(self, count: int, level: float) -> float:
+        needed = shift_needed(len(self._mean), self._count, level * _T2_WEIGHT)
+        return needed / effective_count(count, self._mean_count, self._overdispersion)
+
+    def standardized(self, _tally: Tally) -> NDArray[np.float64]:
+        return np.zeros(0)
+
+
+_T2_WEIGHT = 0.75
+
+
+MEAN_SHIFT = Statistic(
+    name="mean_shift",
+    kind=Kind(
+        "shift",
+        "the events moved in one direction",
+        "Look for what touches every input: preprocessing, a camera, a new version of the model.",
+    ),
+    title="Mean shift",
+    text="How far the events moved in one direction, less what noise makes.",
+    smallest=0.05,
+    smallest_text="Squared Mahalanobis length of the shift of the mean.",
+    # A class or a topic that is twice as frequent is found mostly by the leading components and the centroid
+    # distance.
+    weights=(_T2_WEIGHT, 0.75, 3.0),
+    finding=MeanShift,
+    fields=lambda _, components: (TallyField(COORDINATE_SUMS, components),),
+    measure=lambda events: (events.coordinates,),
+    null=_Null,
+    numbers=(
+        Number(
+            "mean_shift_t2",
+            "none, 0 or more",
+            "Hotelling's T2 of the mean shift along the baseline's leading components.",
+            lambda found: found.t2,
+        ),
+        Number(
+            "mean_shift_excess",
+            "squared standard deviations",
+            "Size of the mean shift: its squared Mahalanobis length minus the expected value without drift."
+            " It does not depend on the event count.",
+            lambda found: found.excess,
+        ),
+        Number(
+            "mean_shift_p_value",
+            "probability",
+            "p-value of T2: the probability of a T2 this large without drift.",
+            lambda found: found.p_value,
+        ),
+        Number(
+            "mean_shift_leading_p_value",
+            "probability",
+            "p-value of T2 along the leading eight components, where a change of few clusters shows first.",
+            lambda found: found.leading_p_value,
+        ),
+        Number(
+            "centroid_distance",
+            "the vectors' own unit",
+            "Length of the mean shift along the baseline's leading components.",
+            lambda found: found.centroid_distance,
+        ),
+        Number(
+            "centroid_p_value",
+            "probability",
+            "p-value of the centroid distance: the probability of a distance this long without drift.",
+            lambda found: found.centroid_p_value,
+        ),
+    ),
+    decides_alone=True,
+)
+"""The shift of the mean along the components; its overdispersion is that of the means."""

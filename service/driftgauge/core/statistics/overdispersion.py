@@ -1,14 +1,15 @@
 """Overdispersion: the variation of windows relative to windows of independent events."""
 
 import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtri, fdtri
 
 __all__ = [
-    "DISTANCES",
     "MIN_WINDOWS",
     "CalibratedOverdispersion",
     "Overdispersion",
@@ -23,10 +24,6 @@ For 15 kinds of correlation of 32 components, among them bursts and single direc
 times as much, the mean's tests of normal windows then rejected 0.2 to 1.4 % at a level of 1 %, and
 0 to 7 in 10,000 at 0.01 %; from 100 windows at most 1.1 %, and 2 in 10,000.
 """
-
-DISTANCES = 4
-"""The number of tests beside those of the counts and the mean: of the share of outliers, of the spreads along
-components and residual, and of duplicates."""
 
 # No estimate is from as many windows.
 _COUNTLESS = 1_000_000
@@ -45,22 +42,26 @@ class Overdispersion:
         counts: The overdispersion of the counts: 1 for independent events.
         means: (r, r) float64, the covariance of the windows' means times their count, in units of the
             baseline's standard deviations along the components; the identity for independent events.
-        distances: (4,) float64, the variance relative to independent events of the number of outliers, of
-            the mean spread along the components and of that of the residual, and the mean of Pearson's X2 of
-            the hashes relative to that at the baseline's rate of repetition; each 1 or more. Ones where they
-            are not measured.
+        others: The overdispersions of the other statistics by name, (w,) float64 each with w their
+            `variances`, 1 or more: the variance relative to independent events, and of the duplicates the
+            mean of Pearson's X2 relative to that at the baseline's rate of repetition. Those that are not
+            measured are missing.
         baseline: The overdispersion of the baseline's own events, where it is not that of the windows.
     """
 
     windows: int
     counts: float
     means: NDArray[np.float64]
-    distances: NDArray[np.float64] = field(default_factory=lambda: np.ones(DISTANCES))
+    others: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     baseline: "Overdispersion | None" = None
 
     @classmethod
-    def of(
-        cls, windows: int, counts: float, covariance: NDArray[np.float64], distances: NDArray[np.float64]
+    def estimate(
+        cls,
+        windows: int,
+        counts: float,
+        covariance: NDArray[np.float64],
+        others: Mapping[str, NDArray[np.float64]],
     ) -> "Overdispersion":
         """Return the overdispersion by estimates from W windows, each at least that of independent events.
 
@@ -74,7 +75,8 @@ class Overdispersion:
         variances = squares * max(len(squares) / squares.sum(), 1.0)
         means = _shrink(correlations, windows) * np.sqrt(np.outer(variances, variances))
         np.fill_diagonal(means, variances)
-        return cls(windows, max(counts, 1.0), means, np.maximum(distances, 1.0))
+        floored = {name: np.maximum(each, 1.0) for name, each in others.items()}
+        return cls(windows, max(counts, 1.0), means, floored)
 
     @classmethod
     def independent(cls, components: int) -> "Overdispersion":
@@ -96,10 +98,7 @@ class Overdispersion:
         if self.baseline is None:
             return self
         own, own_of_mean = baseline_count / (count + baseline_count), mean_count / (count + mean_count)
-        both = self.plus(self.baseline, (own, 1 - own), (own_of_mean, 1 - own_of_mean))
-        # Repetition multiplies the pairs of a window; that of the baseline is part of its rate.
-        distances = np.append(both.distances[:-1], self.distances[-1])
-        return replace(both, distances=distances)
+        return self.plus(self.baseline, (own, 1 - own), (own_of_mean, 1 - own_of_mean))
 
     def plus(
         self, other: "Overdispersion", weights: tuple[float, float], of_means: tuple[float, float]
@@ -115,8 +114,15 @@ class Overdispersion:
             max(int(windows), 1),
             weights[0] * self.counts + weights[1] * other.counts,
             of_means[0] * self.means + of_means[1] * other.means,
-            weights[0] * self.distances + weights[1] * other.distances,
+            {
+                name: weights[0] * self.of(name, len(each)) + weights[1] * other.of(name, len(each))
+                for name, each in {**self.others, **other.others}.items()
+            },
         )
+
+    def of(self, statistic: str, variances: int) -> NDArray[np.float64]:
+        """Return the overdispersions of a statistic, (variances,) float64; ones where not measured."""
+        return self.others.get(statistic, np.ones(variances))
 
     @property
     def largest_mean(self) -> float:
@@ -166,81 +172,75 @@ class CalibratedOverdispersion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OverdispersionEstimator:
-    """The estimator of overdispersion: additive sufficient statistics of clean windows, in any order.
+    """The estimator of overdispersion: additive sums of squares of clean windows, in any order.
 
     Windows are compared with the mean of all of them, not with the baseline: what all windows have in common
     is an offset, and no variation.
 
     Attributes:
         windows: The number of windows, W.
-        counts: (k,) int64, their histogram.
         squares: (k,) float64, the sum over windows of the squared counts, each over its window's events.
-        sums: (r + 3,) float64, the sum over windows of the deviations of their means times their events.
-        products: (r, r) float64, the sum of outer products of the first r deviations, times the events.
-        distances: (4,) float64, the sums of squares of the other three, times the events, and the sum of
-            Pearson's X2 of the hashes, over its mean.
+        products: (r, r) float64, the sum of outer products of the windows' shifts.
+        others: The sums of squares of `Null.standardized` by the statistic's name, (w,) float64 each.
     """
 
     windows: int
-    counts: NDArray[np.int64]
     squares: NDArray[np.float64]
-    sums: NDArray[np.float64]
     products: NDArray[np.float64]
-    distances: NDArray[np.float64]
+    others: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, clusters: int, components: int) -> "OverdispersionEstimator":
         """Return the estimator of no windows, for k clusters and r components."""
-        return cls(
-            0,
-            np.zeros(clusters, np.int64),
-            np.zeros(clusters),
-            np.zeros(components + DISTANCES - 1),
-            np.zeros((components, components)),
-            np.zeros(DISTANCES),
-        )
+        return cls(0, np.zeros(clusters), np.zeros((components, components)))
 
     def add(
-        self, counts: NDArray[np.int64], deviations: NDArray[np.float64], repetition: float
+        self,
+        counts: NDArray[np.int64],
+        shift: NDArray[np.float64],
+        others: Mapping[str, NDArray[np.float64]] = MappingProxyType({}),
     ) -> "OverdispersionEstimator":
         """Return the estimator with one more window.
 
         Args:
             counts: (k,) int64, the window's histogram: two clusters or more, one event or more.
-            deviations: (r + 3,) float64, the deviations of the window's mean from any fixed point, each in
-                standard deviations of one event of the baseline: along the components (of the covariance's
-                Cholesky factor, where it is not diagonal), and of the number of outliers and the two spreads;
-                0 where one is not measured.
-            repetition: Pearson's X2 of the hashes over its mean; 0 where it is not measured.
+            shift: (r,) float64, the deviation of the window's mean along the components from any fixed point,
+                in standard errors of a mean of as many of the baseline's events (by its covariance's Cholesky
+                factor, where the covariance is not diagonal).
+            others: `Null.standardized` of the other statistics by name.
         """
-        count = int(counts.sum())
-        shift, others = np.split(deviations, [len(self.products)])
         return OverdispersionEstimator(
             self.windows + 1,
-            self.counts + counts,
-            self.squares + np.square(counts) / count,
-            self.sums + count * deviations,
-            self.products + count * np.outer(shift, shift),
-            self.distances + np.append(count * np.square(others), repetition),
+            self.squares + np.square(counts) / counts.sum(),
+            self.products + np.outer(shift, shift),
+            {name: self.others.get(name, 0.0) + np.square(each) for name, each in others.items()},
         )
 
-    def overdispersion(self) -> Overdispersion | None:
-        """Return the overdispersion, or None with fewer than 20 windows."""
-        if self.windows < MIN_WINDOWS:
-            return None
-        degrees, count = self.windows - 1, int(self.counts.sum())
-        filled = self.counts[self.counts > 0]
+    def overdispersion(
+        self,
+        counts: NDArray[np.int64],
+        shift: NDArray[np.float64],
+        others: Mapping[str, NDArray[np.float64]] = MappingProxyType({}),
+    ) -> Overdispersion:
+        """Return the overdispersion of two windows or more.
+
+        Args:
+            counts: (k,) int64, the histogram of all windows together.
+            shift: (r,) float64, the deviation of their mean, as in `add`.
+            others: `Null.standardized` of all windows together by the statistic's name. The sums of a
+                statistic without are mean squares, not of deviations from a mean.
+        """
+        degrees, count, filled = self.windows - 1, int(counts.sum()), counts > 0
         # The test of homogeneity: X2 of the windows against all of them has (W - 1) (k - 1) degrees.
-        chi_squared = float((self.squares[self.counts > 0] / filled).sum()) * count - count
-        shift, others = np.split(self.sums, [len(self.products)])
-        return Overdispersion.of(
+        chi_squared = float((self.squares[filled] / counts[filled]).sum()) * count - count
+        return Overdispersion.estimate(
             self.windows,
-            chi_squared / (degrees * max(len(filled) - 1, 1)),
-            (self.products - np.outer(shift, shift) / count) / degrees,
-            np.append(
-                (self.distances[:-1] - np.square(others) / count) / degrees,
-                self.distances[-1] / self.windows,
-            ),
+            chi_squared / (degrees * max(int(filled.sum()) - 1, 1)),
+            (self.products - np.outer(shift, shift)) / degrees,
+            {
+                name: (each - np.square(others[name])) / degrees if name in others else each / self.windows
+                for name, each in self.others.items()
+            },
         )
 
 

@@ -2,16 +2,47 @@
 
 import math
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from driftgauge.core.counting.projection import SPREAD_STEP, SPREADS
+from driftgauge.core.counting.tally import Tally, TallyField
+from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.gamma import gamma_quantile, gamma_tail
+from driftgauge.core.statistics.halving import halve
+from driftgauge.core.statistics.novelty import CLUSTER_OUTLIERS
+from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.statistic import ArrayLayout, FittingSample, Kind, Number, Statistic
 from driftgauge.core.statistics.student import student_p_value, student_quantile
+from driftgauge.core.statistics.target_power import POWER
 
-__all__ = ["Spread", "SpreadChange", "SpreadMoments", "SpreadNull"]
+__all__ = [
+    "OUTLIER_SPREAD_SUMS",
+    "SPREAD",
+    "SPREAD_MOMENTS",
+    "SPREAD_SUMS",
+    "Spread",
+    "SpreadChange",
+    "SpreadMoments",
+    "SpreadNull",
+    "read_moments",
+    "write_moments",
+]
+
+SPREAD_SUMS = "spread_sums"
+"""The sums of the events' fixed-point spreads, along the components and of the residual, two integers."""
+OUTLIER_SPREAD_SUMS = "outlier_spread_sums"
+"""The same of the events beyond the radius of their cluster."""
+SPREAD_MOMENTS = "spread_moments"
+"""(2, 6) float64, the fields of `SpreadMoments` of both spreads; zeros where a spread does not vary."""
+
+# A spread is 16 at most.
+_MOST_GROWTH = 15.0
 
 # The fewest vectors whose moments describe a spread; of fewer it is not tested.
 _FEWEST = 20
@@ -106,6 +137,19 @@ class Spread:
         """The larger excess; 0 without any."""
         return max((change.excess for change in self.changes if change is not None), default=0.0)
 
+    @property
+    def p_values(self) -> tuple[float | None, float | None]:
+        """The p-values of both changes."""
+        components, residual = (None if change is None else change.p_value for change in self.changes)
+        return components, residual
+
+    def significant_excess(self, level: float) -> float:
+        """Return the larger excess of those that are significant; 0 without any."""
+        return max(
+            (change.excess for change in self.changes if change is not None and change.p_value < level),
+            default=0.0,
+        )
+
 
 class SpreadNull:
     """The null distribution of the mean of one spread over a window's events.
@@ -137,10 +181,6 @@ class SpreadNull:
         """Return the standard error of the change of a window of n events."""
         variance = self._moments.variance * self._overdispersion * (1 / count + 1 / self._count)
         return math.sqrt(variance) / self._moments.mean
-
-    def standardized(self, mean: float, count: int) -> float:
-        """Return the change of a window's mean spread, in standard errors."""
-        return (mean / self._moments.mean - 1) / self.standard_error(count)
 
     def test(self, mean: float, outliers: float, count: int) -> SpreadChange:
         """Return the change of a window of n events.
@@ -199,3 +239,155 @@ def _quantile(tail: float, skewness: float) -> float:
     if skewness < _LEAST_SKEWNESS:
         return -float(ndtri(tail))
     return gamma_quantile(tail, skewness)
+
+
+def write_moments(moments: tuple[SpreadMoments | None, SpreadMoments | None]) -> NDArray[np.float64]:
+    """Return the moments of both spreads as an array, (2, 6) float64; zeros where a spread does not vary."""
+    return np.array([np.zeros(6) if each is None else astuple(each) for each in moments])
+
+
+def read_moments(rows: NDArray[np.float64]) -> tuple[SpreadMoments | None, SpreadMoments | None]:
+    """Return the moments of both spreads from an array, (2, 6) float64."""
+    components, residual = (
+        SpreadMoments(int(count), *moments) if count else None for count, *moments in rows.tolist()
+    )
+    return components, residual
+
+
+class _Null:
+    """The null distributions of both spreads."""
+
+    def __init__(
+        self,
+        reference: Reference,
+        segment: SegmentReference | None,
+        overdispersion: Overdispersion | None,
+    ) -> None:
+        self._moments = read_moments((reference if segment is None else segment).arrays[SPREAD_MOMENTS])
+        variations, windows = [1.0] * SPREADS, math.inf
+        if overdispersion is not None:
+            variations, windows = overdispersion.of(SPREAD.name, SPREADS).tolist(), overdispersion.windows
+        self._nulls = tuple(
+            None if each is None else SpreadNull(each, variation, windows)
+            for each, variation in zip(self._moments, variations, strict=True)
+        )
+
+    def test(self, tally: Tally) -> Spread:
+        return Spread(
+            *(
+                None if null is None else null.test(mean, part, tally.count)
+                for null, mean, part in zip(self._nulls, *_means(tally), strict=True)
+            )
+        )
+
+    def least(self, count: int, level: float) -> float:
+        # The least growth of all squared distances that one of the spreads finds, taken as independent.
+        nulls = [null for null in self._nulls if null is not None]
+
+        def is_found(change: float) -> bool:
+            missed = (1 - null.power(change, count, level * _WEIGHT) for null in nulls)
+            return math.prod(missed) <= 1 - POWER
+
+        return halve(is_found, 0.0, _MOST_GROWTH) if is_found(_MOST_GROWTH) else math.inf
+
+    def standardized(self, tally: Tally) -> NDArray[np.float64]:
+        means, _ = _means(tally)
+        return np.array(
+            [
+                0.0 if each is None else (mean - each.mean) / math.sqrt(each.variance / tally.count)
+                for each, mean in zip(self._moments, means, strict=True)
+            ]
+        )
+
+
+def _means(tally: Tally) -> tuple[list[float], list[float]]:
+    """Return both mean spreads, and the part of each that comes from outliers."""
+    means, outliers = (
+        (tally[name] * SPREAD_STEP / tally.count).tolist() for name in (SPREAD_SUMS, OUTLIER_SPREAD_SUMS)
+    )
+    return means, outliers
+
+
+def _recentre(
+    reference: Reference, segment: SegmentReference | None, tally: Tally, share: float
+) -> dict[str, NDArray[Any]]:
+    moments = read_moments((reference if segment is None else segment).arrays[SPREAD_MOMENTS])
+    components, residual = (
+        each
+        and replace(
+            each,
+            count=each.count + tally.count,
+            # A spread is above 0.
+            mean=max(share * mean + (1 - share) * each.mean, SPREAD_STEP),
+            outliers=share * part + (1 - share) * each.outliers,
+        )
+        for each, mean, part in zip(moments, *_means(tally), strict=True)
+    )
+    return {SPREAD_MOMENTS: write_moments((components, residual))}
+
+
+# As small as the weight of novelty, for each of both spreads.
+_WEIGHT = 0.25
+_PARTS = ("components", "residual")
+
+
+def _columns(measured: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+    return np.asarray(measured[SPREAD_SUMS] * np.float64(SPREAD_STEP))
+
+
+def _fit(sample: FittingSample) -> dict[str, NDArray[Any]]:
+    # The components were fitted on the vectors of the histogram, so that their residual is shorter.
+    outliers = sample.fitted[CLUSTER_OUTLIERS] >= 0
+    components, residual = (SpreadMoments.of(column, outliers) for column in _columns(sample.fitted).T)
+    return {SPREAD_MOMENTS: write_moments((components, residual))}
+
+
+_ARRAYS: dict[str, ArrayLayout] = {SPREAD_MOMENTS: ("float64", (2, 6), -math.inf)}
+
+SPREAD = Statistic(
+    name="spread",
+    kind=Kind(
+        "spread",
+        "all events lie further from the baseline's mean, or nearer",
+        "Look for noise, compression, or vectors that are scaled or normalised otherwise.",
+    ),
+    title="Spread",
+    text="The change of the mean squared distance from the baseline's mean.",
+    smallest=0.1,
+    smallest_text="Relative change of the mean squared distance from the baseline's mean.",
+    weights=(_WEIGHT, _WEIGHT),
+    finding=Spread,
+    fields=lambda *_: (TallyField(SPREAD_SUMS, SPREADS), TallyField(OUTLIER_SPREAD_SUMS, SPREADS)),
+    measure=lambda events: (events.spreads, events.spreads * events.are_outliers[:, None]),
+    null=_Null,
+    numbers=(
+        Number(
+            "spread_change_ratio",
+            "ratio, -1 or more",
+            "Mean squared distance of the events from the baseline's mean, over the baseline's, minus 1."
+            " Parts: components (the leading ones), residual (all other directions). Absent where the window"
+            " was not scored, or where the baseline has no such part.",
+            lambda found: tuple(change and change.change for change in found.changes),
+            _PARTS,
+        ),
+        Number(
+            "spread_p_value",
+            "probability",
+            "p-value of the spread: the probability of a change this large without drift. Absent as the"
+            " change is.",
+            lambda found: found.p_values,
+            _PARTS,
+        ),
+    ),
+    shown=lambda found: max((each.change for each in found.changes if each), key=abs, default=None),
+    signs=(1, -1),
+    is_share=True,
+    arrays=_ARRAYS,
+    segment_arrays=_ARRAYS,
+    fit=_fit,
+    fit_segment=_fit,
+    recentre=_recentre,
+    variances=SPREADS,
+    columns=_columns,
+)
+"""The mean squared distance from the baseline's mean, along the components and in the residual."""

@@ -139,10 +139,11 @@ class WindowCloser:
         reference, is_counted_otherwise = self._reference(window)
         if reference is None:
             return None
-        values = self._state.panes.tally(self._spec.scheme(reference).key, window)
+        scheme = self._spec.scheme(reference)
+        values = self._state.panes.tally(scheme.key, window)
         if values is None:
             return None
-        tally = Tally(values, len(reference.counts))
+        tally = Tally(values, scheme.fields)
         before = self._state.published.get(window)
         completeness = Completeness.assess(
             find_doubts(self._state.status, window, before),

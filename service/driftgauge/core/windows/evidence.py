@@ -1,22 +1,24 @@
 """The evidence of drift by kind: which of a window's tests see it, and what their findings come from."""
 
 import math
-from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
+from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference
-from driftgauge.core.statistics.duplicates import Duplicates
-from driftgauge.core.statistics.mean_shift import MeanShift
-from driftgauge.core.statistics.novelty import RADIUS_LEVEL, Novelty
+from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.divergence import DIVERGENCE
+from driftgauge.core.statistics.duplicates import DUPLICATES, Duplicates
+from driftgauge.core.statistics.mean_shift import COORDINATE_SUMS, MEAN_SHIFT
+from driftgauge.core.statistics.novelty import NOVELTY, RADIUS_LEVEL
 from driftgauge.core.statistics.overdispersion import Overdispersion
-from driftgauge.core.statistics.spread import Spread, SpreadChange
+from driftgauge.core.statistics.spread import SPREAD, Spread, SpreadChange
 from driftgauge.core.statistics.student import student_quantile
+from driftgauge.core.windows.findings import Findings
 
-__all__ = ["Evidence", "EvidenceAttribution", "Kind"]
+__all__ = ["EvidenceAttribution"]
 
 # The shift of the mean counts as a change of mix where the clusters' shares explain this much of it. On
 # images and texts they explain nearly all of it where a class was doubled, and a third where images were
@@ -30,45 +32,13 @@ _MOSTLY = 0.5
 # One repeated item lies at most this many times as far from the mean, squared, as events on average; hardly
 # any event lies further.
 _FAR = 3.0
+_MIX = DIVERGENCE.kind.name
+_ATTRIBUTED = (DIVERGENCE, MEAN_SHIFT, NOVELTY, SPREAD, DUPLICATES)
 _NO_CHANGE = SpreadChange(change=0.0, outliers=0.0, excess=0.0, p_value=1.0)
 
 
-class Kind(StrEnum):
-    """The kind of a window's drift.
-
-    Attributes:
-        MIX: The clusters' shares changed.
-        SHIFT: The events moved, in one direction.
-        NOVELTY: Some events lie where the baseline has none.
-        SPREAD: The events lie further from the baseline's mean, or nearer.
-        DUPLICATES: An item is repeated.
-    """
-
-    MIX = "mix"
-    SHIFT = "shift"
-    NOVELTY = "novelty"
-    SPREAD = "spread"
-    DUPLICATES = "duplicates"
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """The share of each kind in a window's evidence, 0 to 1; the shares sum to 1.
-
-    Attributes:
-        mix, shift, novelty, spread, duplicates: The share of each; see `Kind`.
-    """
-
-    mix: float
-    shift: float
-    novelty: float
-    spread: float
-    duplicates: float
-
-    @property
-    def kind(self) -> Kind:
-        """The kind with the largest share."""
-        return max(Kind, key=lambda kind: getattr(self, kind.value))
+# Of a baseline that has no arrays for them.
+_NO_SPREAD, _NO_DUPLICATES = Spread(None, None), Duplicates(0.0, 1.0)
 
 
 class EvidenceAttribution:
@@ -84,17 +54,20 @@ class EvidenceAttribution:
     A repeated item moves the mean and changes mix and spread, but none of these repeats an item. So where
     duplicates are seen, of all other evidence as much is theirs as one item of their share can cause.
 
-    Evidence is the square of a test's normal quantile, about -2 ln p. The tails of novelty and spread are
-    heavier by the clean windows, which would make them weak beside the divergence and the mean: their
-    quantiles are Student's with as many degrees of freedom.
+    The evidence of every other statistic is that of its own kind.
+
+    Evidence is the square of a test's normal quantile, about -2 ln p. The tails of all but divergence and
+    mean are heavier by the clean windows, which would make them weak beside these two: their quantiles are
+    Student's with as many degrees of freedom.
     """
 
     def __init__(self, reference: Reference, overdispersion: Overdispersion | None) -> None:
         """Prepare the attribution against a baseline; without overdispersion, events are independent."""
         self._windows = math.inf if overdispersion is None else overdispersion.windows
         self._counts = reference.counts
-        self._mean_count = reference.mean_count
+        self._mean, self._mean_count = reference.mean, reference.mean_count
         self._shares = reference.counts / reference.counts.sum()
+        self._projection = reference.projection
         self._deviations = reference.projection.deviations
         self._cluster_means = reference.cluster_means / self._deviations
         between = float(self._shares @ np.square(self._cluster_means).sum(axis=1))
@@ -103,31 +76,17 @@ class EvidenceAttribution:
         self._whole = float(components if overdispersion is None else np.trace(overdispersion.means))
         self._within = max(1 - between / components, 0.0) * self._whole
 
-    def evidence(
-        self,
-        counts: NDArray[np.int64],
-        shift: NDArray[np.float64],
-        js_p_value: float,
-        mean_shift: MeanShift,
-        novelty: Novelty,
-        spread: Spread,
-        duplicates: Duplicates,
-    ) -> Evidence:
-        """Return the evidence of one window.
-
-        Args:
-            counts: (k,) int64, its histogram.
-            shift: (r,) float64, the shift of its mean along the components.
-            js_p_value: The p-value of the divergence.
-            mean_shift: The tests of the mean.
-            novelty: The test of novelty.
-            spread: The tests of the spread.
-            duplicates: The test of duplicates.
-        """
-        of_mean = Kind.MIX if self._explained(counts, shift) >= _EXPLAINED else Kind.SHIFT
+    def evidence(self, tally: Tally, findings: Findings) -> dict[str, float]:
+        """Return the share of each kind in the evidence of one window, 0 to 1; the shares sum to 1."""
+        counts = tally.counts
+        shift = self._projection.shift(tally[COORDINATE_SUMS], tally.count) - self._mean
+        mean_shift, novelty = findings.of(MEAN_SHIFT), findings.of(NOVELTY)
+        spread = findings.of(SPREAD) if SPREAD.name in findings else _NO_SPREAD
+        duplicates = findings.of(DUPLICATES) if DUPLICATES.name in findings else _NO_DUPLICATES
+        of_mean = _MIX if self._explained(counts, shift) >= _EXPLAINED else MEAN_SHIFT.kind.name
         p_value = min(mean_shift.p_values)
         has_moved = p_value < _SEEN
-        js, mean = _strength(js_p_value, math.inf), _strength(p_value, math.inf)
+        js, mean = _strength(findings.of(DIVERGENCE).p_value, math.inf), _strength(p_value, math.inf)
         changes = [change for change in spread.changes if change is not None]
         change = min(changes, key=lambda each: each.p_value, default=_NO_CHANGE)
         from_outliers = min(max(change.outliers / change.change, 0.0), 1.0) if change.change else 0.0
@@ -135,7 +94,7 @@ class EvidenceAttribution:
         are_more = _outliers_of_shift(mean_shift.excess, len(shift)) < _MOSTLY * novelty.excess
         if _is_outside(spread) or (novelty.p_value < _SEEN and (are_far or are_more)):
             # Events where the baseline has none also move the mean, and come at the cost of all clusters.
-            has_moved, of_mean = True, Kind.NOVELTY
+            has_moved, of_mean = True, NOVELTY.kind.name
         beyond, spread_strength = (
             _strength(each, self._windows) for each in (novelty.p_value, change.p_value)
         )
@@ -145,8 +104,8 @@ class EvidenceAttribution:
         of_mix = of_item if has_moved else 0.0
         beyond_of_item = _part(repeated, novelty.excess)
         spread_of_item = _part(_FAR * repeated, abs(change.change))
-        sums = dict.fromkeys(Kind, 0.0)
-        sums[Kind.DUPLICATES] = math.fsum(
+        sums = dict.fromkeys((each.kind.name for each in registry.STATISTICS), 0.0)
+        sums[DUPLICATES.kind.name] = math.fsum(
             [
                 _strength(duplicates.p_value, self._windows),
                 of_mix * js,
@@ -155,19 +114,23 @@ class EvidenceAttribution:
                 spread_of_item * spread_strength,
             ]
         )
-        sums[of_mean if has_moved else Kind.MIX] += (1 - of_mix) * js
+        sums[of_mean if has_moved else _MIX] += (1 - of_mix) * js
         sums[of_mean] += (1 - of_item) * mean
         beyond *= 1 - beyond_of_item
         spread_strength *= 1 - spread_of_item
         if change.p_value < _SEEN:
             # Where all events lie further out, more of them lie beyond the radius.
-            sums[Kind.NOVELTY] += from_outliers * (beyond + spread_strength)
-            sums[Kind.SPREAD] += (1 - from_outliers) * (beyond + spread_strength)
+            sums[NOVELTY.kind.name] += from_outliers * (beyond + spread_strength)
+            sums[SPREAD.kind.name] += (1 - from_outliers) * (beyond + spread_strength)
         else:
-            sums[Kind.NOVELTY] += beyond
-            sums[Kind.SPREAD] += spread_strength
+            sums[NOVELTY.kind.name] += beyond
+            sums[SPREAD.kind.name] += spread_strength
+        for statistic in registry.STATISTICS:
+            if statistic not in _ATTRIBUTED and statistic.name in findings:
+                p_values = [each for each in findings[statistic.name].p_values if each is not None]
+                sums[statistic.kind.name] += _strength(min(p_values, default=1.0), self._windows)
         total = math.fsum(sums.values())
-        return Evidence(*(each / total if total else 1 / len(Kind) for each in sums.values()))
+        return {kind: each / total if total else 1 / len(sums) for kind, each in sums.items()}
 
     def _explained(self, counts: NDArray[np.int64], shift: NDArray[np.float64]) -> float:
         """Return the share of the squared shift that the clusters' shares explain, both less noise."""

@@ -138,18 +138,15 @@ class WindowJudge:
         self, history: VerdictHistory, tally: Tally, tallies: dict[Segment, Tally], reference: Reference
     ) -> tuple[WarmUp, dict[Segment, WarmUp]]:
         """Return the warm-up of the whole and of segments after one more window."""
-        projection = reference.projection
-        shift = projection.shift(tally.sums, tally.count) / projection.deviations
         segments = dict(history.segments)
         for part in reference.segments_by(self._spec.alarm.segment_keys):
             segment = part.key, part.value
             own = tallies.get(segment)
             if own is None or own.count < self._spec.min_events:
                 continue
-            before = segments.get(segment, WarmUp.empty(len(part.counts), reference.components))
-            shift_of_own = part.standardized(projection.shift(own.sums, own.count))
-            segments[segment] = before.add(own, part, shift_of_own)
-        return history.clean.add(tally, reference, shift), segments
+            before = segments.get(segment, WarmUp.empty(own.fields, reference.components))
+            segments[segment] = before.add(own, reference, part)
+        return history.clean.add(tally, reference), segments
 
     def _comparison(self, window: Window, reference: Reference, history: VerdictHistory) -> _Comparison:
         warm_up = self._spec.alarm.warm_up
@@ -183,13 +180,14 @@ class WindowJudge:
 
         The offset of these windows from the baseline is tested as one large window.
         """
-        whole = history.clean.offset(baseline, baseline)
+        scheme = self._spec.scheme(baseline)
+        whole = history.clean.offset(scheme.fields, baseline)
         if whole is None:
             return None
         offsets: dict[Segment | None, Offset] = {None: whole}
         for part in baseline.segments_by(self._spec.alarm.segment_keys):
             own = history.segments.get((part.key, part.value))
-            offset = None if own is None else own.offset(baseline, part)
+            offset = None if own is None else own.offset(scheme.of_segments.fields, baseline, part)
             if offset is not None:
                 offsets[part.key, part.value] = offset
             elif part.overdispersion is None:
@@ -204,30 +202,27 @@ class WindowJudge:
         scorer = WindowScorer(self._spec, baseline, whole.overdispersion, calibrated=True, segments=known)
         misfits = scorer.misfits({segment: offset.tally for segment, offset in offsets.items()})
         # Two means that differ have no common mean.
-        shares = {segment: 1.0 if segment in misfits else offset.share for segment, offset in offsets.items()}
-        reference = recentre(baseline, offsets, shares)
-        recentred = {segment: offset.recentred(shares[segment]) for segment, offset in offsets.items()}
+        offsets |= {segment: replace(offsets[segment], share=1.0) for segment in misfits}
+        reference = recentre(baseline, offsets)
         segments |= {
-            segment: CalibratedOverdispersion(overdispersion, calibrated=True)
-            for segment, overdispersion in recentred.items()
+            segment: CalibratedOverdispersion(offset.recentred, calibrated=True)
+            for segment, offset in offsets.items()
             if segment is not None
         }
-        return _Comparison(
-            reference,
-            WindowScorer(self._spec, reference, recentred[None], calibrated=True, segments=segments),
-            misfits,
-        )
+        overdispersion = offsets[None].recentred
+        scorer = WindowScorer(self._spec, reference, overdispersion, calibrated=True, segments=segments)
+        return _Comparison(reference, scorer, misfits)
 
     def _is_warm_up(self, window: Window) -> bool:
         warm_up = self._spec.alarm.warm_up
         return warm_up is not None and warm_up[0] <= window.start_ms and window.end_ms <= warm_up[1]
 
     def _segment_tallies(self, window: Window, reference: Reference) -> dict[Segment, Tally]:
-        scheme = self._spec.scheme(reference).of_segments.key
+        scheme = self._spec.scheme(reference).of_segments
         tallies = {}
         for segment in reference.segments_by(self._spec.alarm.segment_keys):
             key = segment.key, segment.value
-            values = self._state.panes.tally(scheme, window, key)
+            values = self._state.panes.tally(scheme.key, window, key)
             if values is not None:
-                tallies[key] = Tally(values, len(reference.counts), bins=0)
+                tallies[key] = Tally(values, scheme.fields)
         return tallies

@@ -1,5 +1,6 @@
 """The result of a closed window: its counts, its score against the baseline, its verdict."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -8,26 +9,17 @@ from numpy.typing import NDArray
 
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Segment
-from driftgauge.core.statistics.duplicates import Duplicates
-from driftgauge.core.statistics.mean_shift import MeanShift
-from driftgauge.core.statistics.novelty import Novelty
-from driftgauge.core.statistics.power import Detectable
-from driftgauge.core.statistics.spread import Spread
-from driftgauge.core.windows.evidence import Evidence, Kind
+from driftgauge.core.statistics.divergence import DIVERGENCE, Divergence
+from driftgauge.core.windows.findings import Findings
 from driftgauge.core.windows.window import Window
 
 __all__ = [
-    "MAX_MOVERS",
-    "HistogramScore",
     "Score",
     "SegmentResult",
     "Verdict",
     "VerdictMemory",
     "WindowResult",
 ]
-
-MAX_MOVERS = 3
-"""The number of clusters that are named as movers."""
 
 
 class Verdict(StrEnum):
@@ -54,58 +46,36 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class HistogramScore:
-    """A comparison of a histogram with the baseline's.
+class Score:
+    """A comparison of a window's events with the baseline.
 
     Attributes:
-        js_divergence: Jensen-Shannon divergence, base 2, 0 to 1.
-        js_distance: Its square root.
-        contributions: (k,) float64, each cluster's part; the parts sum to the divergence.
-        noise_floor: The expected divergence without drift, given the pooled counts of window and baseline.
-        js_excess: The divergence less the noise floor; below 0 where the divergence is below the floor.
-        js_p_value: The probability without drift of a divergence at least as large.
+        findings: The findings of the statistics.
+        p_value: The combined p-value of all tests.
         calibrated: The p-values use a measured overdispersion; otherwise the overdispersion is a guess, or
             the p-values assume independent events.
+        evidence: The share of each kind of drift in the evidence, 0 to 1; the shares sum to 1.
+        kind: The kind with the largest share; None where the window is not significant.
+        detectable: The least drift by each statistic's name that a window of this count finds with the target
+            power; infinity where it finds none.
     """
 
-    js_divergence: float
-    js_distance: float
-    contributions: NDArray[np.float64]
-    noise_floor: float
-    js_excess: float
-    js_p_value: float
+    findings: Findings
+    p_value: float
     calibrated: bool
+    evidence: Mapping[str, float]
+    kind: str | None
+    detectable: Mapping[str, float]
+
+    @property
+    def divergence(self) -> Divergence:
+        """The finding of the divergence, which every window has."""
+        return self.findings.of(DIVERGENCE)
 
     @property
     def movers(self) -> tuple[int, ...]:
         """The clusters that contribute most to the divergence, the largest first."""
-        order = np.argsort(-self.contributions, kind="stable")[:MAX_MOVERS]
-        return tuple(cluster for cluster in order.tolist() if self.contributions[cluster] > 0)
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Score(HistogramScore):
-    """A comparison of events with the baseline: of their histogram, and of their vectors.
-
-    Attributes:
-        mean_shift: The shift of the mean.
-        novelty: The share of the events beyond the radius of their cluster.
-        spread: The changes of the mean squared distance from the baseline's mean.
-        duplicates: The share of one repeated item.
-        p_value: The combined p-value of all tests.
-        evidence: The share of each kind of drift in the evidence.
-        kind: The kind of the drift; None where the window is not significant.
-        detectable: The least drift that a window of this count finds with the target power.
-    """
-
-    mean_shift: MeanShift
-    novelty: Novelty
-    spread: Spread
-    duplicates: Duplicates
-    p_value: float
-    evidence: Evidence
-    kind: Kind | None
-    detectable: Detectable
+        return self.divergence.movers
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +85,9 @@ class SegmentResult:
     Attributes:
         segment: The segment's key and value.
         count: The number of its events.
-        js_divergence, js_excess, p_value: As in `Score`.
-        mean_shift_excess, novelty_excess, spread_excess: As `excess` in `MeanShift`, `Novelty` and `Spread`.
+        js_divergence: As in `Divergence`.
+        excess: The excess of each finding, by the statistic's name.
+        p_value: As in `Score`.
         adjusted_p_value: The p-value adjusted for the number of segments (Benjamini-Hochberg).
         calibrated: As in `Score`; False where the overdispersion is that of the whole stream.
         verdict: As for a window.
@@ -125,10 +96,7 @@ class SegmentResult:
     segment: Segment
     count: int
     js_divergence: float | None
-    js_excess: float | None
-    mean_shift_excess: float | None
-    novelty_excess: float | None
-    spread_excess: float | None
+    excess: Mapping[str, float] | None
     p_value: float | None
     adjusted_p_value: float | None
     calibrated: bool | None
@@ -211,5 +179,5 @@ class WindowResult:
         if self.score is None:
             return None
         gain = self.counts / self.count - self.baseline_counts / self.baseline_counts.sum()
-        signed: NDArray[np.float64] = np.copysign(self.score.contributions, gain)
+        signed: NDArray[np.float64] = np.copysign(self.score.divergence.contributions, gain)
         return signed

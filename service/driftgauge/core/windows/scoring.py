@@ -1,38 +1,23 @@
 """The window scorer: the tests of tallies against one baseline, and their combination."""
 
-import math
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Container, Iterable, Mapping
+from math import fsum
 from types import MappingProxyType
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from driftgauge.core.counting.tally import Tally
-from driftgauge.core.reference import Reference, Segment
+from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.spec import StreamSpec
+from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.budget import benjamini_hochberg
-from driftgauge.core.statistics.combination import (
-    DUPLICATES_WEIGHT,
-    JS_WEIGHT,
-    MEAN_WEIGHTS,
-    NOVELTY_WEIGHT,
-    SPREAD_WEIGHT,
-    TOTAL_WEIGHT,
-    combine,
-)
+from driftgauge.core.statistics.combination import combine
 from driftgauge.core.statistics.cusum import threshold
-from driftgauge.core.statistics.divergence import js_contributions
-from driftgauge.core.statistics.divergence_null import DivergenceNull
-from driftgauge.core.statistics.duplicates import Duplicates, DuplicatesNull
-from driftgauge.core.statistics.mean_shift import MeanShift, MeanShiftNull
-from driftgauge.core.statistics.novelty import Novelty
+from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.overdispersion import CalibratedOverdispersion, Overdispersion
-from driftgauge.core.statistics.power import Detectable, Sensitivity
-from driftgauge.core.statistics.spread import Spread
-from driftgauge.core.windows.distance_tests import DistanceTests
+from driftgauge.core.statistics.statistic import Statistic
 from driftgauge.core.windows.evidence import EvidenceAttribution
-from driftgauge.core.windows.result import HistogramScore, Score, SegmentResult, Verdict
+from driftgauge.core.windows.findings import Findings
+from driftgauge.core.windows.result import Score, SegmentResult, Verdict
 from driftgauge.core.windows.verdict import decide
 
 __all__ = ["WindowScorer"]
@@ -76,17 +61,15 @@ class WindowScorer:
         self._alarm = spec.alarm
         self._min_events = spec.min_events
         self._calibrated = calibrated
-        self._projection = reference.projection
+        self._reference = reference
         self._segment_references = {
             (segment.key, segment.value): segment
             for segment in reference.segments_by(spec.alarm.segment_keys)
         }
         self._level = spec.alarm.overall_level
-        self._reference = reference
         self._overdispersion = overdispersion
         self._segment_overdispersions = segments
-        self._whole = None if _depends_on_count(overdispersion) else _Tests.of(reference, overdispersion)
-        self._segment_scorers: dict[Segment, _ReferenceScorer] = {}
+        self._scorers: dict[Segment | None, _ReferenceScorer] = {}
         self.slow_drift_limit = threshold(_SLOW_DRIFT_MARGIN / spec.alarm.level)
         """The limit at which the statistic of slow drift warns: reached more rarely than a false page."""
 
@@ -94,41 +77,21 @@ class WindowScorer:
         """Return a window's score; None where the window has too few events."""
         if tally.count < self._min_events:
             return None
-        tests = self._tests(tally.count)
-        shift = self._projection.shift(tally.sums, tally.count) - self._reference.mean
-        duplicates = tests.duplicates.test(tally.hash_counts)
-        found = tests.whole.test(
-            tally, shift, [(duplicates.p_value, DUPLICATES_WEIGHT)], calibrated=self._calibrated
-        )
-        evidence = tests.attribution.evidence(
-            tally.counts,
-            shift,
-            found.histogram.js_p_value,
-            found.mean_shift,
-            found.novelty,
-            found.spread,
-            duplicates,
-        )
+        scorer = self._scorer(None, tally.count)
+        findings, p_value = scorer.test(tally)
+        evidence = EvidenceAttribution(self._reference, scorer.overdispersion).evidence(tally, findings)
         return Score(
-            **{each.name: getattr(found.histogram, each.name) for each in fields(found.histogram)},
-            mean_shift=found.mean_shift,
-            novelty=found.novelty,
-            spread=found.spread,
-            duplicates=duplicates,
-            p_value=found.p_value,
+            findings=findings,
+            p_value=p_value,
+            calibrated=self._calibrated,
             evidence=evidence,
-            kind=evidence.kind if found.p_value < self._level else None,
-            detectable=self._detectable(tests, tally.count),
+            kind=max(evidence, key=evidence.__getitem__) if p_value < self._level else None,
+            detectable=scorer.detectable(tally.count, self._level),
         )
-
-    def score_histogram(self, counts: NDArray[np.int64]) -> HistogramScore:
-        """Return the score of a histogram alone, (k,) with one event at least."""
-        return self._tests(int(counts.sum())).whole.score_histogram(counts, calibrated=self._calibrated)
 
     def is_significant_and_large(self, score: Score) -> bool:
         """Return whether a window is significant and large."""
-        size = self._size(score.js_excess, score.mean_shift, score.novelty, score.spread, score.duplicates)
-        return score.p_value < self._level and size >= 1
+        return score.p_value < self._level and self._size(score.findings) >= 1
 
     def is_overwhelming(self, score: Score) -> bool:
         """Return whether a window's evidence is beyond the alarm budget by itself.
@@ -138,12 +101,12 @@ class WindowScorer:
         overdispersion is exact only at 1e-4. The p-value is that of the divergence and the mean alone: rare
         bursts of outliers may be missing in the clean windows.
         """
-        p_value = combine(*zip(*_weighted(score.js_p_value, score.mean_shift), strict=True))
-        is_beyond = max(p_value, score.p_value) < self._level / _OVERWHELMING_RARITY
+        deciding = [each for each in registry.STATISTICS if each.decides_alone]
+        p_value = max(_combine(deciding, score.findings), score.p_value)
         return (
             score.calibrated
-            and is_beyond
-            and self._alarm.size(score.js_excess, score.mean_shift.excess) >= _OVERWHELMING_SIZE
+            and p_value < self._level / _OVERWHELMING_RARITY
+            and self._size(score.findings, deciding) >= _OVERWHELMING_SIZE
         )
 
     def judge_segments(
@@ -168,28 +131,27 @@ class WindowScorer:
             for segment in self._segment_references
         }
         scores = {
-            segment: self._test_segment(segment, tallies[segment])
+            segment: self._scorer(segment, count).test(tallies[segment])
             for segment, count in counts.items()
             if count >= self._min_events
         }
         adjusted = dict(
             zip(
                 scores,
-                benjamini_hochberg([score.p_value for score in scores.values()]).tolist(),
+                benjamini_hochberg([p_value for _, p_value in scores.values()]).tolist(),
                 strict=True,
             )
         )
         significant_and_large = {
-            segment: adjusted[segment] <= self._level
-            and self._size(score.histogram.js_excess, score.mean_shift, score.novelty, score.spread) >= 1
-            for segment, score in scores.items()
+            segment: adjusted[segment] <= self._level and self._size(findings) >= 1
+            for segment, (findings, _) in scores.items()
         }
         results = []
         for segment, count in counts.items():
-            score = scores.get(segment)
+            findings, p_value = scores.get(segment, (None, None))
             if recent is None:
                 verdict = Verdict.INCOMPLETE
-            elif score is None:
+            elif findings is None:
                 verdict = Verdict.INSUFFICIENT
             else:
                 verdict = decide(
@@ -201,14 +163,13 @@ class WindowScorer:
                 SegmentResult(
                     segment=segment,
                     count=count,
-                    js_divergence=None if score is None else score.histogram.js_divergence,
-                    js_excess=None if score is None else score.histogram.js_excess,
-                    mean_shift_excess=None if score is None else score.mean_shift.excess,
-                    novelty_excess=None if score is None else score.novelty.excess,
-                    spread_excess=None if score is None else score.spread.excess,
-                    p_value=None if score is None else score.p_value,
+                    js_divergence=None if findings is None else findings.of(DIVERGENCE).js_divergence,
+                    excess=None
+                    if findings is None
+                    else {name: each.excess for name, each in findings.items()},
+                    p_value=p_value,
                     adjusted_p_value=adjusted.get(segment),
-                    calibrated=None if score is None else score.histogram.calibrated,
+                    calibrated=None if findings is None else self._is_calibrated(segment),
                     verdict=verdict,
                 )
             )
@@ -217,188 +178,85 @@ class WindowScorer:
     def misfits(self, tallies: Mapping[Segment | None, Tally]) -> frozenset[Segment | None]:
         """Return the segments of a warm-up that differ from the baseline, None for all events.
 
-        Each tally is tested as one large window, but for duplicates: its items come again in each window.
+        The tally of each segment's windows together is tested as one large window.
         """
         differing = set()
         for segment, tally in tallies.items():
-            if segment is None:
-                shift = self._projection.shift(tally.sums, tally.count) - self._reference.mean
-                found = self._tests(tally.count).whole.test(tally, shift, calibrated=True)
-            else:
-                found = self._test_segment(segment, tally)
-            size = self._size(found.histogram.js_excess, found.mean_shift, found.novelty, found.spread)
-            if found.p_value < _MISFIT_LEVEL / len(tallies) and size >= 1:
+            findings, _ = self._scorer(segment, tally.count).test(tally)
+            tested = [
+                each for each in registry.STATISTICS if each.name in findings and not each.is_within_windows
+            ]
+            is_significant = _combine(tested, findings) < _MISFIT_LEVEL / len(tallies)
+            if is_significant and self._size(findings, tested) >= 1:
                 differing.add(segment)
         return frozenset(differing)
 
-    def _size(
-        self,
-        js_excess: float,
-        mean_shift: MeanShift,
-        novelty: Novelty,
-        spread: Spread,
-        duplicates: Duplicates | None = None,
-    ) -> float:
-        # Beyond the radius lie few events, and the noise of few is often large.
-        novelty_excess = novelty.excess if novelty.p_value < self._level else 0.0
-        spreads = [change.excess for change in spread.changes if change and change.p_value < self._level]
-        share = duplicates.share if duplicates is not None and duplicates.p_value < self._level else 0.0
-        return self._alarm.size(
-            js_excess, mean_shift.excess, novelty_excess, max(spreads, default=0.0), share
+    def _size(self, findings: Findings, statistics: Iterable[Statistic[Any]] | None = None) -> float:
+        """Return the largest significant excess over its floor; a window's drift is large from 1 on."""
+        names = findings if statistics is None else [each.name for each in statistics]
+        sizes: Iterable[float] = (
+            findings[name].significant_excess(self._level) / self._alarm.floor(name) for name in names
         )
+        return max(sizes)
 
-    def _tests(self, count: int) -> "_Tests":
-        """Return the tests of a window of n events."""
-        if self._whole is not None:
-            return self._whole
-        assert self._overdispersion is not None  # noqa: S101 - only an overdispersion depends on the count
-        reference = self._reference
-        return _Tests.of(
-            reference,
-            self._overdispersion.at(count, int(reference.counts.sum()), reference.mean_count),
-        )
-
-    def _detectable(self, tests: "_Tests", count: int) -> Detectable:
-        whole = tests.whole
-        js_divergence = whole.sensitivity.least_js_divergence(count, self._level)
-        return Detectable(
-            js_divergence=js_divergence if js_divergence <= 1 else math.inf,
-            mean_shift=whole.sensitivity.least_mean_shift(count, self._level),
-            novelty=whole.distances.least_novelty(count, self._level * NOVELTY_WEIGHT / TOTAL_WEIGHT),
-            spread=whole.distances.least_spread(count, self._level * SPREAD_WEIGHT / TOTAL_WEIGHT),
-            duplicates=tests.duplicates.least_share(count, self._level * DUPLICATES_WEIGHT / TOTAL_WEIGHT),
-        )
-
-    def _test_segment(self, segment: Segment, tally: Tally) -> "_Findings":
-        own = self._segment_overdispersions.get(segment)
+    def _is_calibrated(self, segment: Segment) -> bool:
         # The overdispersion of the whole stream may be too low for a segment with longer bursts.
-        is_calibrated = own is not None and own.calibrated
-        scorer = self._segment_scorers.get(segment)
-        if scorer is None:
-            reference = self._segment_references[segment]
-            overdispersion = self._overdispersion if own is None else own.overdispersion
-            is_fixed = not _depends_on_count(overdispersion)
-            if overdispersion is not None:
-                count = int(reference.counts.sum())
-                overdispersion = overdispersion.at(tally.count, count, count)
-            scorer = _ReferenceScorer(
-                reference.counts,
-                reference.mean,
-                reference.covariance,
-                overdispersion,
-                DistanceTests(reference, overdispersion),
+        own = self._segment_overdispersions.get(segment)
+        return own is not None and own.calibrated
+
+    def _scorer(self, segment: Segment | None, count: int) -> "_ReferenceScorer":
+        """Return the scorer of windows of n events, of all events or of a segment's."""
+        scorer = self._scorers.get(segment)
+        if scorer is None or scorer.count not in {None, count}:
+            own = None if segment is None else self._segment_overdispersions.get(segment)
+            scorer = self._scorers[segment] = _ReferenceScorer(
+                self._reference,
+                None if segment is None else self._segment_references[segment],
+                self._overdispersion if own is None else own.overdispersion,
+                count,
             )
-            if is_fixed:
-                self._segment_scorers[segment] = scorer
-        shift = self._projection.shift(tally.sums, tally.count) - scorer.mean
-        return scorer.test(tally, shift, calibrated=is_calibrated)
+        return scorer
 
 
-def _depends_on_count(overdispersion: Overdispersion | None) -> bool:
-    return overdispersion is not None and overdispersion.baseline is not None
-
-
-def _weighted(js_p_value: float, mean_shift: MeanShift) -> list[tuple[float, float]]:
-    """Return the p-values of the divergence and the mean, each with its weight."""
-    return [(js_p_value, JS_WEIGHT), *zip(mean_shift.p_values, MEAN_WEIGHTS, strict=True)]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Findings:
-    """The tests of one tally, and their combined p-value."""
-
-    histogram: HistogramScore
-    mean_shift: MeanShift
-    novelty: Novelty
-    spread: Spread
-    p_value: float
+def _combine(statistics: Iterable[Statistic[Any]], findings: Findings) -> float:
+    """Return the combined p-value of the tests of some statistics."""
+    weighted = [pair for each in statistics for pair in each.weighted(findings.of(each))]
+    return combine(*zip(*weighted, strict=True))
 
 
 class _ReferenceScorer:
-    """Scores tallies against a baseline or one of its segments."""
+    """Scores tallies against a baseline or one of its segments.
+
+    Attributes:
+        count: The events of the windows that it scores; None: any number.
+        overdispersion: The overdispersion of their difference from the baseline; None where it is unknown.
+    """
 
     def __init__(
         self,
-        counts: NDArray[np.int64],
-        mean: NDArray[np.float64],
-        covariance: NDArray[np.float64],
+        reference: Reference,
+        segment: SegmentReference | None,
         overdispersion: Overdispersion | None,
-        distances: DistanceTests,
-        mean_count: int | None = None,
+        count: int,
     ) -> None:
-        self.distances = distances
-        self.mean = mean
-        self._counts = counts
-        of_tail = 1.0 if overdispersion is None else overdispersion.of_tail(len(counts))
-        self._count_null = DivergenceNull(counts, of_tail)
-        # The overdispersion of the tail has a margin, which the expected divergence must not include.
-        self._floor_share = 1.0 if overdispersion is None else overdispersion.counts / of_tail
-        self._mean_null = MeanShiftNull(covariance, int(counts.sum()), overdispersion, mean_count)
-        self.sensitivity = Sensitivity.of(
-            len(counts), len(mean), int(counts.sum()), overdispersion, mean_count
-        )
+        part = reference if segment is None else segment
+        at = overdispersion and overdispersion.at(count, int(part.counts.sum()), part.mean_count)
+        self.count, self.overdispersion = None if at is overdispersion else count, at
+        self._nulls = {
+            statistic: statistic.null(
+                reference, segment, overdispersion if statistic.is_within_windows else at
+            )
+            for statistic in registry.counted(reference)
+            if segment is None or statistic.in_segments
+        }
+        self._weight = fsum(weight for statistic in self._nulls for weight in statistic.weights)
 
-    def score_histogram(self, counts: NDArray[np.int64], *, calibrated: bool) -> HistogramScore:
-        contributions = js_contributions(counts, self._counts)
-        # fsum does not depend on the order of the clusters, and rounding must not carry the sum above 1.
-        divergence = min(math.fsum(contributions), 1.0)
-        null = self._count_null.of(counts)
-        noise_floor = null.expected * self._floor_share
-        return HistogramScore(
-            js_divergence=divergence,
-            js_distance=math.sqrt(divergence),
-            contributions=contributions,
-            noise_floor=noise_floor,
-            js_excess=divergence - noise_floor,
-            js_p_value=null.p_value(divergence),
-            calibrated=calibrated,
-        )
+    def test(self, tally: Tally) -> tuple[Findings, float]:
+        """Return the findings of a tally, and their combined p-value."""
+        findings = Findings({each.name: null.test(tally) for each, null in self._nulls.items()})
+        return findings, _combine(self._nulls, findings)
 
-    def test(
-        self,
-        tally: Tally,
-        shift: NDArray[np.float64],
-        others: Sequence[tuple[float, float]] = (),
-        *,
-        calibrated: bool,
-    ) -> _Findings:
-        """Return the tests of a tally by the shift of its mean from the reference's.
-
-        Other p-values, each with its weight, count in the combination.
-        """
-        histogram = self.score_histogram(tally.counts, calibrated=calibrated)
-        mean_shift = self._mean_null.test(shift, tally.count)
-        novelty, spread = self.distances.novelty(tally), self.distances.spread(tally)
-        weighted = [
-            *_weighted(histogram.js_p_value, mean_shift),
-            (novelty.p_value, NOVELTY_WEIGHT),
-            *((change.p_value, SPREAD_WEIGHT) for change in spread.changes if change is not None),
-            *others,
-        ]
-        p_value = combine(*zip(*weighted, strict=True))
-        return _Findings(histogram, mean_shift, novelty, spread, p_value)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Tests:
-    """The tests of all of a window's events."""
-
-    whole: _ReferenceScorer
-    duplicates: DuplicatesNull
-    attribution: EvidenceAttribution
-
-    @classmethod
-    def of(cls, reference: Reference, overdispersion: Overdispersion | None) -> "_Tests":
-        """Prepare the null distributions; without overdispersion, events are independent."""
-        return cls(
-            _ReferenceScorer(
-                reference.counts,
-                reference.mean,
-                np.diag(reference.projection.variances),
-                overdispersion,
-                DistanceTests(reference, overdispersion),
-                reference.mean_count,
-            ),
-            DuplicatesNull.of(reference.hash_counts, overdispersion),
-            EvidenceAttribution(reference, overdispersion),
-        )
+    def detectable(self, count: int, level: float) -> dict[str, float]:
+        """Return the least drift that a window finds, by the statistic's name."""
+        # A test that alone is significant must be so at its share of the level.
+        return {each.name: null.least(count, level / self._weight) for each, null in self._nulls.items()}

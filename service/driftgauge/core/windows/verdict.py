@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from driftgauge.core.reference import Reference, Segment
+from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.cusum import advance
 from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.warm_up import WarmUp
@@ -48,14 +49,14 @@ class VerdictHistory:
     @classmethod
     def begin(cls, reference: Reference, end_ms: int) -> "VerdictHistory":
         """Return the history before the first window against a baseline."""
-        clean = WarmUp.empty(len(reference.counts), reference.components)
+        clean = WarmUp.empty(registry.fields_of(reference), reference.components)
         return cls(reference.baseline_id, end_ms, VerdictMemory(), None, clean)
 
     def with_warm_up(self, warm_up: tuple[int, int] | None, reference: Reference) -> "VerdictHistory":
         """Return the history with a warm-up; what another warm-up measured is dropped."""
         if warm_up == self.warm_up:
             return self
-        clean = WarmUp.empty(len(reference.counts), reference.components)
+        clean = WarmUp.empty(registry.fields_of(reference), reference.components)
         return replace(self, warm_up=warm_up, clean=clean, segments={})
 
     def memory_for(self, window: Window) -> VerdictMemory:

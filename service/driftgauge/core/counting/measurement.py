@@ -1,0 +1,56 @@
+"""What the statistics measure of events: each measurement is taken once, when the first of them asks."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftgauge.core.counting.assignment import Centroids
+from driftgauge.core.counting.hashing import hash_vectors
+from driftgauge.core.counting.projection import Projection
+
+__all__ = ["MeasuredEvents"]
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredEvents:
+    """The vectors of n events, and their place relative to a baseline.
+
+    Attributes:
+        vectors: (n, d) float32, finite.
+        cluster: (n,), the cluster of each.
+        centroids: The baseline's k centroids.
+        radii: (k,) float32, the radius of each cluster.
+        projection: The baseline's mean and components.
+    """
+
+    vectors: NDArray[np.float32]
+    cluster: NDArray[np.intp]
+    centroids: Centroids
+    radii: NDArray[np.float32]
+    projection: Projection
+
+    @cached_property
+    def are_outliers(self) -> NDArray[np.bool_]:
+        """(n,), whether each lies beyond the radius of its cluster."""
+        return self.centroids.distances(self.vectors, self.cluster) > self.radii[self.cluster]
+
+    @property
+    def coordinates(self) -> NDArray[np.int64]:
+        """(n, r) int64, the coordinates along the components; see `Projection.measure`."""
+        return self._projected[0]
+
+    @property
+    def spreads(self) -> NDArray[np.int64]:
+        """(n, 2) int64, the spreads; see `Projection.measure`."""
+        return self._projected[1]
+
+    @cached_property
+    def hashes(self) -> NDArray[np.intp]:
+        """(n,), the hash of each vector."""
+        return hash_vectors(self.vectors)
+
+    @cached_property
+    def _projected(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return self.projection.measure(self.vectors)
