@@ -73,18 +73,19 @@ def test_rows_with_unusable_values_are_named(blobs: NDArray[np.float32], value: 
         fit(vectors)
 
 
-def test_zero_vectors_are_refused_under_cosine_only(blobs: NDArray[np.float32]) -> None:
+def test_zero_vectors_are_kept_under_euclidean_metric_only(blobs: NDArray[np.float32]) -> None:
     vectors = blobs.copy()
     vectors[7] = 0
     vectors[9] = 1e-30  # its square is zero in float32
-    with pytest.raises(BaselineError, match=r"rows 7, 9 are of length zero.*--metric euclidean"):
-        fit(vectors, metric=DistanceMetric.COSINE)
-    assert fit(vectors).counts.sum() == 600
+    assert fit(vectors, keep_all=True).counts.sum() == 600
+    assert fit(vectors, **BY_ANGLE, keep_all=True).metadata.left_out == {"zero": 2}
+    for metric in DistanceMetric:
+        assert fit(vectors, metric=metric).metadata.left_out == {"zero": 2}
 
 
 def test_cluster_without_held_out_vectors_is_refused(blobs: NDArray[np.float32]) -> None:
     fitted, _ = split_indices(len(blobs), 0)
     vectors = blobs.copy()
-    vectors[fitted[0]] = 1_000  # an outlier on the one side, and a cluster of its own
+    vectors[fitted[:6]] = 1_000  # outliers on the one side, and a cluster of their own
     with pytest.raises(BaselineError, match=r"clusters \d of 6 hold none .*--clusters 5 or fewer"):
-        fit(vectors)
+        fit(vectors, keep_all=True)

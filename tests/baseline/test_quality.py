@@ -26,6 +26,11 @@ def test_notes_name_weakness_and_remedy(baseline: Baseline, full_baseline: Basel
             "has not seen",
         ),
         (with_metadata(baseline, stability=0.9), "not calibrated for bursts", "events with timestamps"),
+        (
+            with_metadata(counted(full_baseline, *[99] * 6), stability=0.9),
+            "small: it counts 594 vectors. At a level of 1 % a window of 30 events finds a shift of",
+            "Fit on 1,200 vectors or more",
+        ),
         (with_metadata(full_baseline, stability=0.5), "clusters depend on the seed", "Fewer clusters"),
     ):
         (note,) = notes(weak)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftgauge.api import score_vectors
 from driftgauge.baseline.fitting import split_indices
 from driftgauge.baseline.moments import Moments, beyond_others, measure, moments
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
@@ -103,6 +104,16 @@ def test_fit_on_few_long_vectors_warns_of_residual() -> None:
     lines: list[str] = []
     fit(drawn(80, 384), clusters=2, progress=lines.append)
     assert [line for line in lines if "change of spread outside the leading components" in line]
+
+
+def test_windows_of_fitted_vectors_have_no_change_of_spread() -> None:
+    vectors = drawn(2_000, 200)
+    baseline = fit(vectors, clusters=3)
+    for rows in split_indices(len(vectors), 0):
+        spread = score_vectors(baseline, vectors[rows]).findings.of(SPREAD)
+        assert all(change is not None and change.p_value > 0.05 for change in spread.changes)
+        grown = score_vectors(baseline, vectors[rows] * np.float32(1.1)).findings.of(SPREAD)
+        assert min(change.p_value for change in grown.changes if change is not None) < 1e-6
 
 
 @given(st.integers(0, 2**32 - 1), st.lists(st.sampled_from([1, 2, 3, 49, 102, 250]), min_size=1, max_size=3))

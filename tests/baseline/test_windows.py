@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from driftgauge.baseline.moments import moments, project
+from driftgauge.baseline.moments import moments
 from driftgauge.baseline.segments import Members, reference_segments
 from driftgauge.baseline.windows import (
     LEAST_WINDOWS,
@@ -20,7 +20,7 @@ from driftgauge.baseline.windows import (
 from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.reference import SegmentReference
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
-from tests.builders.baselines import by_columns, silent
+from tests.builders.baselines import by_columns, project, silent
 from tests.builders.clocks import HOUR_MS
 from tests.builders.references import build_segment_arrays
 
@@ -78,7 +78,7 @@ def drawn(random: np.random.Generator, windows: int, bursts: int, length: int) -
 def observed(numbers: np.ndarray, ids: np.ndarray, vectors: np.ndarray) -> tuple[int, Overdispersion | None]:
     rows = np.arange(len(vectors))
     reference = moments(vectors, rows)
-    standardized = project(vectors, rows, reference) / np.sqrt(reference.variances)
+    standardized = project(vectors, reference) / np.sqrt(reference.variances)
     return observe(numbers, ids, standardized, 6, by_columns(np.zeros((len(vectors), 3))))
 
 

@@ -21,10 +21,11 @@ from scipy.special import gammaincinv
 from tests.bench.budget_judging import Outcome, PageCounter, Tallies, estimate, judge_windows
 from tests.bench.embeddings import IMAGES, load, load_vectors, parser_with_data
 from tests.bench.population import CLASSES, CLUSTERS, DAY_MS, HOUR_MS, Population, spec
+from tests.builders.baselines import project
 from tests.output import say
 
 from driftgauge.baseline.fitting import fit_baseline
-from driftgauge.baseline.moments import beyond_others, moments, project
+from driftgauge.baseline.moments import beyond_others, moments
 from driftgauge.baseline.moments import measure as measure_vectors
 from driftgauge.baseline.segments import Members, reference_segments
 from driftgauge.core.counting.tally import Tally
@@ -225,7 +226,7 @@ def with_segments(
         sample = FittingSample(own, {}, beyond[member.rows])
         arrays[member.name] = NOVELTY.fit_segment(sample) | SPREAD.fit_segment(sample)
     segments = reference_segments(
-        members, clusters, project(vectors, rows, found), arrays, CLUSTERS, lambda _: None
+        members, clusters, project(vectors[rows], found), arrays, CLUSTERS, lambda _: None
     )
     return replace(reference, segments=segments)
 

@@ -12,7 +12,7 @@ from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence_null import DivergenceNull
-from driftgauge.core.statistics.mean_shift import COORDINATE_SUMS, LEADING_COMPONENTS, MeanShiftNull
+from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS, LEADING_COMPONENTS, MeanShiftNull
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.scoring import WindowScorer
@@ -75,7 +75,7 @@ class PageCounter:
         """Return which windows to score, (windows,)."""
         tallies = [Tally(values, self._fields) for values in windows]
         shift = reference.projection.shift(
-            np.stack([each[COORDINATE_SUMS] for each in tallies]), tallies[0].count
+            np.stack([each[CLIPPED_COORDINATE_SUMS] for each in tallies]), tallies[0].count
         )
         near = [self._least_p_value(each) < self._level for each in tallies]
         return self._screen.suspects(windows[:, :CLUSTERS], shift) | np.array(near)

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from tests.builders.baselines import project
 
-from driftgauge.baseline.moments import measure, moments, project
+from driftgauge.baseline.moments import measure, moments
 from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors
 from driftgauge.core.counting.measurement import MeasuredEvents
-from driftgauge.core.counting.projection import Projection
 from driftgauge.core.counting.tally import tally_batch
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
@@ -60,7 +60,7 @@ class Population:
             )
             measured = measure(self.vectors, fitted, found, self.centroids, radii)
             arrays |= SPREAD.fit(FittingSample(measured, {}, np.zeros(0, np.bool_)))
-        coordinates = project(self.vectors, rows, found)
+        coordinates = project(self.vectors[rows], found)
         means = [coordinates[self.clusters[rows] == cluster].mean(axis=0) for cluster in range(CLUSTERS)]
         return Reference(
             baseline_id="sha256:bench",
@@ -68,7 +68,7 @@ class Population:
             counts=np.bincount(self.clusters[rows], minlength=CLUSTERS).astype(np.int64),
             mean_count=len(rows) if fitted is None else len(rows) + len(fitted),
             radii=radii,
-            projection=Projection(found.mean, found.components, found.variances, found.residual),
+            projection=found.projection,
             cluster_means=np.stack(means),
             mean=np.zeros(len(found.variances)),
             arrays=arrays,

@@ -13,7 +13,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -194,12 +194,18 @@ PLANTED_SPLITS = 8
 class Scored:
     """A baseline fitted on some vectors, and the scores of windows against it."""
 
-    def __init__(self, vectors: NDArray[np.float32], seed: int) -> None:
+    def __init__(
+        self,
+        vectors: NDArray[np.float32],
+        seed: int,
+        clusters: int = CLUSTERS,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
         fitted = fit_baseline(
-            vectors, stream="bench", clusters=CLUSTERS, seed=seed, created_ms=0, progress=lambda _: None
+            vectors, stream="bench", clusters=clusters, seed=seed, created_ms=0, progress=progress
         )
         self.reference = to_reference(fitted)
-        self.spec = spec(self.reference, HOUR_MS)
+        self.spec = replace(spec(self.reference, HOUR_MS), min_events=1)
         self._scorer = WindowScorer(
             self.spec, self.reference, self.reference.overdispersion, calibrated=False
         )

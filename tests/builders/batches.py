@@ -49,7 +49,7 @@ def build_tally(*counts: int, reference: Reference = FIRST, outliers: int = 0) -
         cluster_counts=clusters,
         cluster_outliers=outliers * np.eye(len(clusters))[0],
         hash_counts=hashes,
-        coordinate_sums=clusters @ coordinates,
+        clipped_coordinate_sums=clusters @ coordinates,
         spread_sums=clusters @ spreads,
     )
 

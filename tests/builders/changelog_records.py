@@ -102,7 +102,6 @@ GOLDEN: dict[str, tuple[Key, Any, bytes]] = {
                     centroid_distance=1.5,
                     centroid_p_value=1e-10,
                     excess=0.25,
-                    shares=np.array([0.75, 0.25]),
                 ),
                 novelty=Novelty(0.0625, 0.046875, 1e-7, np.array([0.0625, -0.015625])),
                 spread=Spread(SpreadChange(0.25, 0.125, 0.1875, 1e-8), None),

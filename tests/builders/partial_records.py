@@ -71,7 +71,11 @@ SCHEME = Scheme(
     "0123456789abcdef",
     60_000,
     ("country",),
-    (TallyField(CLUSTER_COUNTS, 2), TallyField("cluster_outliers", 2), TallyField("coordinate_sums", 1)),
+    (
+        TallyField(CLUSTER_COUNTS, 2),
+        TallyField("cluster_outliers", 2),
+        TallyField("clipped_coordinate_sums", 1),
+    ),
 )
 COMMIT = CommitId("driftgauge-0", 3, 4711)
 

@@ -80,7 +80,6 @@ def scores(clusters: int) -> st.SearchStrategy[Score]:
             centroid_distance=FLOATS,
             centroid_p_value=PROBABILITIES,
             excess=FLOATS,
-            shares=st.integers(1, 4).flatmap(vectors),
         ),
         "novelty": st.builds(Novelty, FLOATS, FLOATS, PROBABILITIES, vectors(clusters)),
         "spread": st.builds(Spread, CHANGES, CHANGES),

@@ -81,27 +81,39 @@ def check_verdicts(results: Iterable[PublishedRevision], level: float) -> Check:
 
 def _size(document: Mapping[str, Any], level: float) -> float:
     """Return the largest excess over what is large; all but the first two must be significant alone."""
-    changes = [change for change in document["spread"].values() if change]
-    spreads = [change["excess"] for change in changes if change["p_value"] < level]
-    novelty = document["novelty_excess"] if document["novelty_p_value"] < level else 0.0
-    duplicates = document["duplicates"]
-    share = duplicates["share"] if duplicates["p_value"] < level else 0.0
+    found = document["findings"]
+    spread = found["spread"]["numbers"]
+    p_values = spread["spread_p_value"]
+    spreads = [
+        excess
+        for part, excess in spread["spread_excess_ratio"].items()
+        if excess is not None and p_values[part] < level
+    ]
+    novelty, duplicates = (
+        found[name]["excess"] if found[name]["p_value"] < level else 0.0 for name in ("novelty", "duplicates")
+    )
     return max(
         _first_size(document),
         novelty / MIN_NOVELTY,
         max(spreads, default=0.0) / MIN_SPREAD,
-        share / MIN_DUPLICATES,
+        duplicates / MIN_DUPLICATES,
     )
 
 
 def _first_size(document: Mapping[str, Any]) -> float:
-    return max(document["js_excess"] / MIN_EXCESS, field_at(document, "mean_shift.excess") / MIN_SHIFT)
+    divergence, shift = (
+        field_at(document, f"findings.{name}.excess") for name in ("js_divergence", "mean_shift")
+    )
+    return max(divergence / MIN_EXCESS, shift / MIN_SHIFT)
 
 
 def _is_overwhelming(document: Mapping[str, Any], level: float) -> bool:
-    shift = document["mean_shift"]
-    p_values = shift["p_value"], shift["leading_p_value"], shift["centroid_p_value"]
-    weighted = [(document["js_p_value"], 1.0), *zip(p_values, MEAN_WEIGHTS, strict=True)]
+    shift = document["findings"]["mean_shift"]["numbers"]
+    p_values = [
+        shift[name] for name in ("mean_shift_p_value", "mean_shift_leading_p_value", "centroid_p_value")
+    ]
+    js_p_value = field_at(document, "findings.js_divergence.p_value")
+    weighted = [(js_p_value, 1.0), *zip(p_values, MEAN_WEIGHTS, strict=True)]
     # For small p-values the Cauchy combination is the weighted harmonic mean.
     total = sum(weight for _, weight in weighted)
     combined = total / sum(weight / max(p_value, 1e-300) for p_value, weight in weighted)

@@ -61,7 +61,7 @@ def test_scheme_holds_fields_of_spec_and_baseline():
         ("country", "device"),
         (
             TallyField("cluster_counts", CLUSTERS),
-            TallyField("coordinate_sums", COMPONENTS),
+            TallyField("clipped_coordinate_sums", COMPONENTS),
             TallyField("cluster_outliers", 4),
             TallyField("spread_sums", 2),
             TallyField("outlier_spread_sums", 2),

@@ -105,16 +105,13 @@ def expected_gauges(final: Mapping[Any, dict[str, Any]]) -> Samples:
 
 
 def _values(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float | None]]:
-    for name in (
-        *("js_divergence", "js_distance", "noise_floor", "js_excess", "js_p_value", "p_value", "calibrated"),
-        *("revision", "events_lost", "counted_twice"),
-    ):
+    for name in (*("p_value", "calibrated", "revision", "events_lost", "counted_twice"),):
         yield name, {}, record[name]
-    shift = record["mean_shift"] or {}
-    for name in ("t2", "excess", "p_value", "leading_p_value"):
-        yield f"mean_shift_{name}", {}, shift.get(name)
-    for name in ("centroid_distance", "centroid_p_value"):
-        yield name, {}, shift.get(name)
+    for found in (record["findings"] or {}).values():
+        for name, number in found["numbers"].items():
+            parts = number if isinstance(number, dict) else {None: number}
+            for part, value in parts.items():
+                yield name, {"part": part} if part else {}, value
     yield from _kinds(record)
     for kind, name in _KINDS.items():
         size = (record["detectable"] or {}).get(name)
@@ -142,15 +139,6 @@ def _values(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float
 
 
 def _kinds(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float | None]]:
-    yield "novelty_ratio", {}, record["novelty"]
-    yield "novelty_excess_ratio", {}, record["novelty_excess"]
-    yield "novelty_p_value", {}, record["novelty_p_value"]
-    for part, change in (record["spread"] or {}).items():
-        for name, field in (("change_ratio", "change"), ("p_value", "p_value")):
-            yield f"spread_{name}", {"part": part}, change and change[field]
-    duplicates = record["duplicates"]
-    yield "duplicates_ratio", {}, duplicates and duplicates["share"]
-    yield "duplicates_p_value", {}, duplicates and duplicates["p_value"]
     if record["kind"] == "novelty":
         parts = {cluster["id"]: cluster["novelty_contribution"] for cluster in record["clusters"]}
         largest = max(parts, key=lambda cluster: parts[cluster])

@@ -231,7 +231,7 @@ def test_record_has_the_facts_of_the_report():
     assert (first.js_divergence, first.noise_floor) == (scored.js_divergence, scored.noise_floor)
     assert (first.p_value, first.mean_shift) == (
         scored.p_value,
-        pytest.approx(scored.mean_shift.excess),
+        pytest.approx(scored.findings["mean_shift"].excess),
     )
     assert {unscored.js_divergence, unscored.noise_floor, unscored.p_value, unscored.mean_shift} == {None}
 

@@ -1,7 +1,7 @@
 """k-means under either metric: the vectors it takes, their centroids, and their stability across seeds."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +9,7 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import adjusted_rand_score
 
-from driftgauge.baseline.moments import blocks
+from driftgauge.baseline.moments import blocks, shrink
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.errors import BaselineError
 from driftgauge.progress import Track, WorkProgress, ignore_progress
@@ -125,7 +125,10 @@ def _sample(rows: NDArray[np.intp], most: int, random: np.random.Generator) -> N
 
 
 def _run(vectors: NDArray[np.float32], clusters: int, state: int) -> KMeans | MiniBatchKMeans:
-    """Return the model of one run of k-means."""
+    """Return the model of one run of k-means; of vectors with heavy tails, on vectors that are shrunk.
+
+    Squares rule k-means, so each of the furthest vectors of a heavy tail becomes a cluster of its own.
+    """
     if vectors.size * clusters > MAX_PASS:
         model = MiniBatchKMeans(clusters, n_init=1, batch_size=MINI_BATCH, random_state=state)
     else:
@@ -133,7 +136,10 @@ def _run(vectors: NDArray[np.float32], clusters: int, state: int) -> KMeans | Mi
     with warnings.catch_warnings():
         # _check_distinct reports fewer distinct vectors than clusters.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return model.fit(vectors)
+        model.fit(vectors)
+        if np.bincount(model.labels_, minlength=clusters).min() < VECTORS_PER_CLUSTER // 2:
+            model.fit(shrink(vectors))
+    return model
 
 
 def _as_centroids(
@@ -177,7 +183,7 @@ def _check_distinct(centroids: Centroids, vectors: NDArray[np.float32]) -> None:
         raise BaselineError(message)
 
 
-def check_vectors(vectors: NDArray[np.float32], clusters: int, metric: DistanceMetric) -> None:
+def check_vectors(vectors: NDArray[np.float32], clusters: int) -> None:
     """Check that a baseline can be fitted on (n, d) float32 vectors.
 
     Raises:
@@ -204,21 +210,17 @@ def check_vectors(vectors: NDArray[np.float32], clusters: int, metric: DistanceM
                 f"remove these vectors or scale all of them"
             )
             raise BaselineError(message)
-        zero = np.linalg.norm(block, axis=1) == 0
-        if metric is DistanceMetric.COSINE and zero.any():
-            message = (
-                f"{named(rows[zero], 'row')} are of length zero in float32 and have no direction, which "
-                f"the cosine metric compares; remove these vectors or use --metric euclidean"
-            )
-            raise BaselineError(message)
     if (vectors.max(axis=0) == vectors.min(axis=0)).all():
         message = f"all {len(vectors):,} vectors are the same; give the model's vectors of varied inputs"
         raise BaselineError(message)
 
 
-def named(numbers: NDArray[np.intp], noun: str) -> str:
-    """Return the noun and the first numbers, such as "rows 3, 7, 9 and 12 more"."""
-    first = ", ".join(str(number) for number in numbers[:MAX_NAMED])
+def named(numbers: NDArray[np.intp], noun: str, ids: Sequence[str | None] | None = None) -> str:
+    """Return the noun and the first numbers, with their ids if known: "rows 3, 7 (a17), 9 and 12 more"."""
+    first = ", ".join(
+        f"{number} ({ids[number]})" if ids is not None and ids[number] is not None else str(number)
+        for number in numbers[:MAX_NAMED].tolist()
+    )
     more = f" and {len(numbers) - MAX_NAMED:,} more" if len(numbers) > MAX_NAMED else ""
     return f"{noun}s {first}{more}"
 

@@ -13,12 +13,19 @@ from pydantic import ValidationError
 from threadpoolctl import threadpool_limits
 
 from driftgauge.baseline.artifact import Baseline
-from driftgauge.baseline.clustering import check_vectors, find_centroids, measure_stability, named, or_fewer
+from driftgauge.baseline.clustering import (
+    check_vectors,
+    find_centroids,
+    measure_stability,
+    named,
+    or_fewer,
+)
 from driftgauge.baseline.collecting import TextSample
 from driftgauge.baseline.metadata import BaselineMetadata, faults
-from driftgauge.baseline.moments import beyond_others, blocks, measure, moments, project, report_spreads
+from driftgauge.baseline.moments import beyond_others, blocks, measure, moments, report_spreads
 from driftgauge.baseline.naming import describe_clusters, report_names
 from driftgauge.baseline.quality import stability_reading
+from driftgauge.baseline.screening import screen
 from driftgauge.baseline.segments import Members, check_members, reference_segments
 from driftgauge.baseline.windows import (
     Traffic,
@@ -37,6 +44,7 @@ from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.duplicates import HASH_COUNTS
+from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
 from driftgauge.core.statistics.spread import SPREAD_MOMENTS
 from driftgauge.core.statistics.statistic import FittingSample
@@ -107,6 +115,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
     progress: Callable[[str], None] = _log_progress,
     track: Track = ignore_progress,
     provenance: Provenance = _UNKNOWN,
+    keep_all: bool = False,
 ) -> Baseline:
     """Fit a baseline on (n, d) float32 vectors; the same input and seed give the same baseline.
 
@@ -123,16 +132,19 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         track: Receives how many runs of k-means are done.
         provenance: The times, segments, labels, texts and event ids of the vectors, and their use in
             training.
+        keep_all: Keep rows that are zero, repeated, or far from all others; those of length zero only under
+            the Euclidean metric. By default up to 1 % of all are left out, with a warning that names them,
+            and more are an error.
 
     Raises:
         BaselineError: No sound baseline can be fitted; the message states the remedy.
     """
-    check_vectors(vectors, clusters, metric)
+    check_vectors(vectors, clusters)
     _check_lengths(len(vectors), provenance)
+    kept, left_out = screen(vectors, metric, provenance.event_ids, progress, keep_all=keep_all)
     traffic = provenance.traffic
-    target = min(int(len(vectors) * FIT_SHARE), MAX_FIT)
     fit_rows, reference_rows, numbers, groups = _split(
-        len(vectors), provenance, clusters, target, seed, progress
+        kept, provenance, clusters, min(int(len(vectors) * FIT_SHARE), MAX_FIT), seed, progress
     )
     members = tuple(member.of(reference_rows) for member in provenance.members)
     members = check_members(members, clusters, min(MAX_COMPONENTS, vectors.shape[1]), progress)
@@ -148,6 +160,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
             window_ms=None,
             groups=None,
             training_set=provenance.training_set,
+            left_out=left_out,
             stability=None,
             seed=seed,
             created_ms=SYSTEM_CLOCK.wall_ms() if created_ms is None else created_ms,
@@ -176,10 +189,10 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         ).astype(np.float32)
         radii = quantiles[:, QUANTILE_LEVELS.index(RADIUS_LEVEL)]
         reference = moments(vectors, reference_rows, fit_rows)
-        coordinates = project(vectors, reference_rows, reference)
         fitted, counted = (
             measure(vectors, rows, reference, centroids, radii) for rows in (fit_rows, reference_rows)
         )
+        coordinates = counted[CLIPPED_COORDINATE_SUMS] * np.float64(reference.projection.step)
         sample = FittingSample(fitted, counted, beyond_others(distances, ids))
         arrays = {name: array for each in registry.STATISTICS for name, array in each.fit(sample).items()}
         report_spreads(arrays[SPREAD_MOMENTS], reference, progress)
@@ -305,6 +318,31 @@ def _check_lengths(count: int, provenance: Provenance) -> None:
 
 
 def _split(
+    kept: NDArray[np.bool_],
+    provenance: Provenance,
+    clusters: int,
+    target: int,
+    seed: int,
+    progress: Callable[[str], None],
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp] | None, NDArray[np.intp] | None]:
+    """Split the rows as `_split_all` does, and keep those that are kept, (n,).
+
+    Returns:
+        As `_split_all`; the groups are numbered from 0 without gaps.
+    """
+    fit_rows, reference_rows, numbers, groups = _split_all(
+        len(kept), provenance, clusters, target, seed, progress
+    )
+    is_kept = kept[reference_rows]
+    return (
+        fit_rows[kept[fit_rows]],
+        reference_rows[is_kept],
+        None if numbers is None else numbers[is_kept],
+        None if groups is None else np.unique(groups[is_kept], return_inverse=True)[1],
+    )
+
+
+def _split_all(
     count: int,
     provenance: Provenance,
     clusters: int,
@@ -316,7 +354,7 @@ def _split(
 
     Returns:
         The rows to fit on; the reference rows; of these the windows, where the split is by windows; and the
-        groups, where it is by groups, from 0 without gaps.
+        groups, where it is by groups.
     """
     traffic, groups = provenance.traffic, provenance.groups
     by_windows = None if traffic is None else split_whole(traffic.numbers, target, seed)
@@ -328,7 +366,7 @@ def _split(
             return *by_windows, numbers, None
     if groups is not None:
         if (rows := split_whole(groups, target, seed)) is not None:
-            return *rows, None, np.unique(groups[rows[1]], return_inverse=True)[1]
+            return *rows, None, groups[rows[1]]
         sizes = np.bincount(groups)
         progress(
             f"warning: the groups are not used: there are {len(sizes):,}, and the largest holds "

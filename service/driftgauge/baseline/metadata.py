@@ -49,6 +49,7 @@ class BaselineMetadata(_Record):
         mixed_windows: A window's events come from many groups, a few from each: the groups make the baseline
             uncertain, and not the windows.
         training_set: Whether the model was trained on the data behind the vectors.
+        left_out: The number of vectors that the fit left out, by the reason: "zero", "repeated" or "far".
         stability: The agreement of other seeds of k-means on the clusters, as an adjusted Rand index, at
             most 1; None where it was not measured.
         seed: The seed of the split and of k-means.
@@ -67,6 +68,7 @@ class BaselineMetadata(_Record):
     groups: int | None = Field(ge=1)
     mixed_windows: bool = False
     training_set: bool
+    left_out: dict[str, Annotated[int, Field(ge=1)]] = {}
     stability: float | None = Field(ge=-1, le=1)
     seed: int = Field(ge=0)
     created_ms: int = Field(ge=0, le=LAST_MS)

@@ -25,8 +25,9 @@ __all__ = [
     "by_windows",
     "measure",
     "moments",
-    "project",
     "report_spreads",
+    "shrink",
+    "squared_distances",
 ]
 
 # Rows per block: 8,192 of 1,024 floats take 64 MiB in float64.
@@ -34,6 +35,10 @@ BLOCK_ROWS = 8_192
 
 # From this mean on, the residual of new vectors has little to do with that of the reference.
 _LARGE_MEAN = 4.0
+
+# Rounds of clipping, and the relative change of all variances at which they end.
+_MOST_ROUNDS = 20
+_SETTLED = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,11 @@ class Moments:
     variances: NDArray[np.float64]
     residual: float
 
+    @property
+    def projection(self) -> Projection:
+        """The projection by which the service measures events."""
+        return Projection(self.mean, self.components, self.variances, self.residual)
+
 
 def blocks(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
     """Yield the row numbers in blocks, which bounds the memory for copies of the rows."""
@@ -69,17 +79,42 @@ def moments(
     the clusters show it too, and a smaller shift is found with more of them. Components are fitted:
     spreads along them are measured on vectors that are not among the rows.
 
+    Vectors are clipped as the service clips events: those further from the mean than `Projection` allows are
+    shrunk towards it. Mean and variances are those of the clipped vectors, so they are found in rounds, of
+    which vectors without a heavy tail take one (P. J. Huber, Robust Statistics, Wiley, 1981, chapter 8).
+
     There are min(32, d, rank) components; a direction in which the vectors vary by no more than
     float32 rounding does not count towards the rank.
 
     Raises:
         BaselineError: The rows do not vary.
     """
-    own_mean = _mean(vectors, rows)
-    mean = own_mean if others is None else _mean(vectors, np.concatenate([rows, others]))
+    everything = rows if others is None else np.concatenate([rows, others])
+    found = _moments_of(vectors, rows, everything, None)
+    for _ in range(_MOST_ROUNDS):
+        before = found
+        if not any((before.projection.clip(vectors[block]) < 1).any() for block in blocks(everything)):
+            break
+        found = _moments_of(vectors, rows, everything, before.projection)
+        if len(found.variances) == len(before.variances) and np.allclose(
+            found.variances, before.variances, rtol=_SETTLED
+        ):
+            break
+    return found
+
+
+def _moments_of(
+    vectors: NDArray[np.float32],
+    rows: NDArray[np.intp],
+    everything: NDArray[np.intp],
+    projection: Projection | None,
+) -> Moments:
+    """Return the moments of rows, and the mean of everything, clipped by a projection; None: unclipped."""
+    mean = _mean(vectors, everything, projection)
+    own_mean = mean if everything is rows else _mean(vectors, rows, projection)
     covariance = np.zeros((len(mean), len(mean)))
     for block in blocks(rows):
-        centred = vectors[block] - own_mean
+        centred = _clipped(vectors[block], projection) - own_mean
         covariance += centred.T @ centred
     covariance /= max(len(rows) - 1, 1)
     variances, directions = np.linalg.eigh(covariance)
@@ -101,17 +136,55 @@ def moments(
     return Moments(mean, components, variances[:rank].copy(), residual)
 
 
-def _mean(vectors: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.float64]:
+def _mean(
+    vectors: NDArray[np.float32], rows: NDArray[np.intp], projection: Projection | None
+) -> NDArray[np.float64]:
     total = np.zeros(vectors.shape[1])
     for block in blocks(rows):
-        total += vectors[block].sum(axis=0, dtype=np.float64)
+        total += _clipped(vectors[block], projection).sum(axis=0, dtype=np.float64)
     return total / len(rows)
 
 
-def project(vectors: NDArray[np.float32], rows: NDArray[np.intp], reference: Moments) -> NDArray[np.float64]:
-    """Return the coordinates of m rows along the r components, relative to the mean, (m, r) float64."""
+def _clipped(
+    vectors: NDArray[np.float32], projection: Projection | None
+) -> NDArray[np.float32] | NDArray[np.float64]:
+    """Return vectors shrunk towards the mean of a projection as it clips them; None: as they are."""
+    if projection is None:
+        return vectors
+    clipped: NDArray[np.float64] = (
+        projection.mean + (vectors - projection.mean) * projection.clip(vectors)[:, None]
+    )
+    return clipped
+
+
+def shrink(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (n, d) vectors shrunk towards their middle, so that none is further from it than half of them.
+
+    The middle is the median of each number.
+    """
+    middle = np.median(vectors, axis=0)
+    lengths = np.linalg.norm(vectors - middle, axis=1).astype(np.float64)
+    most = np.median(lengths[lengths > 0]) if lengths.any() else 0.0
+    factors = most / np.maximum(lengths, most) if most else np.ones(len(vectors))
+    return (middle + (vectors - middle) * factors[:, None]).astype(np.float32)
+
+
+def squared_distances(
+    vectors: NDArray[np.float32], rows: NDArray[np.intp], reference: Moments
+) -> NDArray[np.float64]:
+    """Return the squared distances of m rows from a mean, (m, 2) float64: their spreads, but not clipped.
+
+    Along the components, and of the residual; 0 where there is none.
+    """
     components = reference.components.T.astype(np.float64)
-    return np.concatenate([(vectors[block] - reference.mean) @ components for block in blocks(rows)])
+    measured = []
+    for block in blocks(rows):
+        centred = vectors[block] - reference.mean
+        along = centred @ components
+        left = np.maximum(np.vecdot(centred, centred) - np.vecdot(along, along), 0)
+        scaled = left / reference.residual if reference.residual > 0 else np.zeros(len(block))
+        measured.append(np.stack([(np.square(along) / reference.variances).mean(axis=1), scaled], axis=1))
+    return np.concatenate(measured)
 
 
 def measure(
@@ -125,7 +198,6 @@ def measure(
 
     The values are those of `Statistic.measure`: (m,) or (m, length) each.
     """
-    projection = Projection(reference.mean, reference.components, reference.variances, reference.residual)
     fields = [
         field
         for statistic in registry.STATISTICS
@@ -134,7 +206,7 @@ def measure(
     measured = []
     for block in blocks(rows):
         own = vectors[block]
-        events = MeasuredEvents(own, centroids.assign(own), centroids, radii, projection)
+        events = MeasuredEvents(own, centroids.assign(own), centroids, radii, reference.projection)
         measured.append([each for statistic in registry.STATISTICS for each in statistic.measure(events)])
     return {
         field.name: np.concatenate(parts)

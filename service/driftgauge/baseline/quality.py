@@ -1,5 +1,8 @@
 """Quality measures of a baseline, and notes on its weaknesses with their remedies."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 
 from driftgauge.baseline.artifact import Baseline
@@ -22,6 +25,9 @@ ratio the reference adds at most a twentieth to the window's noise."""
 # each cell (W. G. Cochran, Biometrics 10, 1954).
 _WINDOW_COUNT = 500
 _LEAST_EXPECTED = 5
+
+# The level of the note on small baselines; that of a verdict follows from the alarm budget.
+_LEVEL = 0.01
 
 # Bounds of "good" and "moderate" agreement: D. Steinley, Properties of the Hubert-Arabie adjusted
 # Rand index, Psychological Methods 9(3), 2004.
@@ -82,6 +88,7 @@ def notes(baseline: Baseline) -> list[str]:
             f"The baseline was fitted by an earlier version, without what {', '.join(baseline.untested)} "
             "need: drift of these kinds is not tested. Fit it again."
         )
+    weaknesses += _cost_of_size(baseline)
     expected = baseline.counts / baseline.counts.sum() * _WINDOW_COUNT
     tiny = np.flatnonzero(expected < _LEAST_EXPECTED).tolist()
     if tiny:
@@ -97,3 +104,23 @@ def notes(baseline: Baseline) -> list[str]:
             "and a baseline fitted again will have different clusters. Fewer clusters may be more stable."
         )
     return weaknesses
+
+
+def _cost_of_size(baseline: Baseline) -> list[str]:
+    """Return the note on a baseline that is small for the smallest windows: five events per cluster."""
+    count, metadata = _LEAST_EXPECTED * baseline.metadata.clusters, baseline.metadata
+    if metadata.reference_count >= MIN_RATIO * count:
+        return []
+    own = sensitivity_of(baseline)
+    large = replace(own, baseline_count=math.inf, mean_count=math.inf)
+    least, of_large = (
+        f"{math.sqrt(each.least_mean_shift(count, _LEVEL)):.2f} standard deviations or a divergence of "
+        f"{each.least_js_divergence(count, _LEVEL):.3f}"
+        for each in (own, large)
+    )
+    return [
+        f"The baseline is small: it counts {metadata.reference_count:,} vectors. At a level of 1 % a window "
+        f"of {count:,} events finds a shift of {least}; against a large baseline, {of_large}. Clean windows "
+        f"of an unlucky baseline are found several times as often as the level says, because all share its "
+        f"error. Fit on {2 * MIN_RATIO * count:,} vectors or more, half of which are counted."
+    ]

@@ -200,6 +200,7 @@ def describe(report: BaselineReport) -> list[Block]:
         "dimension": f"{metadata.dimension:,}",
         "clusters": f"{metadata.clusters:,}, by {metadata.metric} distance",
         "vectors": f"{metadata.fitted_count:,} fitted, {metadata.reference_count:,} others counted",
+        "left out": ", ".join(f"{count:,} {why}" for why, count in metadata.left_out.items()) or "none",
         "training set": "yes" if metadata.training_set else "no",
         "components": f"{report.sensitivity.components}",
         "seed": f"{metadata.seed}",

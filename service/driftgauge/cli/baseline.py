@@ -103,6 +103,12 @@ def baseline_group() -> None:
 )
 @click.option("--training-set", is_flag=True, help="The vectors come from the model's training data.")
 @click.option(
+    "--keep-all",
+    is_flag=True,
+    help="Keep vectors that are zero, repeated or far from all others, where the stream has such vectors all "
+    "the time.  [default: up to 1 % are left out and named; more are an error]",
+)
+@click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the random numbers."
 )
 @json_option
@@ -120,6 +126,7 @@ def _fit(
     *,
     mixed_windows: bool,
     training_set: bool,
+    keep_all: bool,
     seed: int,
     as_json: bool,
     **source: Any,
@@ -187,6 +194,7 @@ def _fit(
                     texts=read.texts,
                     event_ids=read.event_ids,
                 ),
+                keep_all=keep_all,
             )
         save(baseline, file)
         reports.append(report_baseline(baseline, file, refused=refusals.by_reason(), warnings=warnings))

@@ -199,17 +199,18 @@ def _small(record: WindowRecord) -> list[str]:
 
 
 def _what(record: WindowRecord) -> list[str]:
-    if record.kind is None or record.evidence is None:
+    if record.kind is None or record.evidence is None or record.findings is None:
         return []
     share = format_percent(record.evidence.get(record.kind))
     words = registry.find_kind(record.kind).sentence
     if record.kind == NOVELTY.kind.name:
-        words = f"{format_percent(record.novelty)} of the events lie where 1 % of the baseline's do"
+        beyond = format_percent(record.findings[NOVELTY.name].value)
+        words = f"{beyond} of the events, beyond the expected ones, lie where the baseline has none"
         contributions = [cluster.novelty_contribution or 0.0 for cluster in record.clusters]
         if (cluster := main_cluster(np.array(contributions))) is not None:
             words = f"{words}, mostly in {cluster_name(record.clusters[cluster])}"
-    if record.kind == DUPLICATES.kind.name and record.duplicates is not None:
-        share_of_item = format_percent(record.duplicates.share)
+    if record.kind == DUPLICATES.kind.name:
+        share_of_item = format_percent(record.findings[DUPLICATES.name].value)
         words = f"events repeat as if one item were {share_of_item} of them"
     return [f"{record.kind.capitalize()}: {words} ({share} of the evidence)."]
 

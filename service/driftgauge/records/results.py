@@ -5,10 +5,7 @@ from typing import Any
 from driftgauge.core.durations import format_duration
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
-from driftgauge.core.statistics.duplicates import DUPLICATES
-from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
 from driftgauge.core.statistics.novelty import NOVELTY
-from driftgauge.core.statistics.spread import SPREAD
 from driftgauge.core.windows.findings import Findings
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.events.timestamps import format_timestamp
@@ -48,19 +45,13 @@ def to_record(result: WindowResult, description: BaselineDescription | None) -> 
     """
     score, drift = result.score, result.slow_drift
     findings = Findings() if score is None else score.findings
-    divergence, novelty = findings.get(DIVERGENCE.name), findings.get(NOVELTY.name)
+    divergence = findings.get(DIVERGENCE.name)
     return WindowRecord.model_validate(
         {
             **{name: getattr(result, name) for name in _OF_RESULT},
             **{name: getattr(score, name, None) for name in _OF_SCORE},
             **{name: getattr(divergence, name, None) for name in _OF_DIVERGENCE},
-            "js_excess": getattr(divergence, "excess", None),
-            "js_p_value": getattr(divergence, "p_value", None),
-            **{each.name: findings.get(each.name) for each in (MEAN_SHIFT, SPREAD, DUPLICATES)},
             "findings": None if score is None else _findings(findings),
-            "novelty": getattr(novelty, "share", None),
-            "novelty_excess": getattr(novelty, "excess", None),
-            "novelty_p_value": getattr(novelty, "p_value", None),
             "window": format_duration(result.window.size_ms),
             "start": format_timestamp(result.window.start_ms),
             "end": format_timestamp(result.window.end_ms),
@@ -91,6 +82,7 @@ def _findings(findings: Findings) -> dict[str, dict[str, Any]]:
             "value": each.shown(findings.of(each)),
             "excess": findings.of(each).excess,
             "p_value": each.p_value(findings.of(each)),
+            "numbers": {number.name: number.value_of(findings.of(each)) for number in each.numbers},
         }
         for each in tested
     }

@@ -7,16 +7,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 __all__ = [
     "ClusterRecord",
-    "DuplicatesRecord",
     "ExampleRecord",
     "FindingRecord",
     "Finite",
-    "MeanShiftRecord",
     "PartitionRecord",
     "SegmentRecord",
     "SlowDriftRecord",
-    "SpreadChangeRecord",
-    "SpreadRecord",
     "VerdictName",
     "WindowRecord",
 ]
@@ -55,7 +51,7 @@ class ClusterRecord(_Record):
     """The cluster's term of the divergence; all terms sum to it. Null if the window is not scored."""
 
     novelty_contribution: Finite | None = None
-    """The cluster's part of `novelty_excess`; all parts sum to it. Null if the window is not scored."""
+    """The cluster's part of the novelty's `excess`; all parts sum to it. Null if the window is not scored."""
 
     name: str | None = None
     """The cluster's name: its labels, or its terms; 80 bytes at most. Clusters may share a name, and the
@@ -81,69 +77,9 @@ class FindingRecord(_Record):
     p_value: Finite
     """The combined p-value of its tests: the probability, without drift, of a size at least as large."""
 
-
-class MeanShiftRecord(_Record):
-    """The shift of the mean of a window's vectors along the baseline's leading components."""
-
-    t2: Finite
-    """Hotelling's T2 of the shift."""
-
-    p_value: Finite
-    """The probability, without drift, of a T2 at least as large."""
-
-    leading_p_value: Finite | None = None
-    """The probability, without drift, of a T2 at least as large along the leading eight components; missing
-    in results of earlier versions."""
-
-    excess: Finite
-    """The size of the shift, independent of the count: its squared Mahalanobis length less the
-    expectation without drift. Below 0 if the shift is smaller than noise."""
-
-    centroid_distance: Finite
-    """The Euclidean length of the shift, in the units of the vectors."""
-
-    centroid_p_value: Finite
-    """The probability, without drift, of a centroid distance at least as large."""
-
-    components: tuple[Finite, ...]
-    """Each component's share of the squared Mahalanobis length; the shares sum to 1."""
-
-
-class SpreadChangeRecord(_Record):
-    """The change of a mean squared distance."""
-
-    change: Finite
-    """The mean over the baseline's, less 1: 0.21 where all distances grew by a tenth."""
-
-    outliers: Finite
-    """The part of the change that comes from events beyond the radius of their cluster."""
-
-    excess: Finite
-    """The size of the change less the expectation without drift."""
-
-    p_value: Finite
-    """The probability, without drift, of a change at least as large in either direction."""
-
-
-class SpreadRecord(_Record):
-    """The changes of the mean squared distance of the events from the baseline's mean."""
-
-    components: SpreadChangeRecord | None
-    """Along the baseline's leading components. Null if the baseline's vectors do not vary in it."""
-
-    residual: SpreadChangeRecord | None
-    """In all other directions. Null also if there are none."""
-
-
-class DuplicatesRecord(_Record):
-    """Events that are the same item, above the baseline's rate."""
-
-    share: Finite
-    """The share of the events that one repeated item would be, 0 to 1. Without drift 0, or by chance about
-    0.4 over the root of the count."""
-
-    p_value: Finite
-    """The probability, without drift, of as many pairs of the same item."""
+    numbers: dict[str, Finite | dict[str, Finite | None] | None]
+    """Its numbers by the name that the metric has after `driftgauge_window_`, or by part. Null
+    if the baseline's vectors do not vary in it."""
 
 
 class SlowDriftRecord(_Record):
@@ -249,39 +185,12 @@ class WindowRecord(_Record):
     noise_floor: Finite | None
     """The expected divergence without drift, for this count. Null if the window is not scored."""
 
-    js_excess: Finite | None
-    """The divergence less the noise floor; below 0 if it is smaller than noise. Null if not scored."""
-
-    js_p_value: Finite | None
-    """The probability, without drift, of a divergence at least as large. Null if the window is not scored."""
-
-    mean_shift: MeanShiftRecord | None
-    """The shift of the mean. Null if the window is not scored."""
-
     p_value: Finite | None
-    """The combined p-value of divergence, mean shift, novelty, spread and duplicates. Null if the window is
-    not scored."""
+    """The combined p-value of all statistics' tests. Null if the window is not scored."""
 
     calibrated: bool | None
     """Whether the overdispersion by related events is measured. If it is guessed or unknown, p-values may be
     too small where events come in bursts. Null if the window is not scored."""
-
-    novelty: Finite | None
-    """The share of events beyond the radius of their cluster, within which 99 % of the baseline's lie; about
-    0.01 without drift. Null if the window is not scored."""
-
-    novelty_excess: Finite | None = None
-    """The novelty less its expectation without drift. Null if the window is not scored."""
-
-    novelty_p_value: Finite | None = None
-    """The combined p-value of more events beyond the radius in the whole window, and in one of the clusters.
-    Null if the window is not scored."""
-
-    spread: SpreadRecord | None = None
-    """The changes of spread. Null if the window is not scored."""
-
-    duplicates: DuplicatesRecord | None = None
-    """The duplicates. Null if the window is not scored."""
 
     findings: dict[str, FindingRecord] | None = None
     """What each statistic found, by its name; one is missing where the baseline was fitted before.

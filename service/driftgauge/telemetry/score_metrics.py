@@ -21,7 +21,7 @@ def _number_metric(statistic: Statistic[Any], number: Number[Any]) -> Metric:
             if not number.parts:
                 yield (window,), value
             else:
-                for part, each in zip(number.parts, value, strict=True):
+                for part, each in value.items():
                     yield (window, part), each
 
     labels = ("stream", "window", "part") if number.parts else ("stream", "window")

@@ -72,6 +72,19 @@ def test_change_and_excess_are_relative_to_baseline():
     assert null(moments).test(1.4, 0.9, 100).excess == pytest.approx(found.excess)
 
 
+@pytest.mark.parametrize("fitted", [0.9, 1.1])
+def test_change_is_that_beyond_means_of_new_and_fitted_vectors(fitted):
+    here = SpreadNull(NORMAL, 1.0, math.inf, fitted)
+    assert all(here.test(mean, 0.0, 100).p_value > 0.9 for mean in (fitted, 1.0, (1 + fitted) / 2))
+    for mean in (0.8, 1.2):
+        nearest = float(np.clip(mean, min(fitted, 1), max(fitted, 1)))
+        expected = null().test(1 + mean - nearest, 0.0, 100).p_value
+        assert here.test(mean, 0.0, 100).p_value == pytest.approx(expected)
+    assert here.power(0.2, 100, 0.01) == pytest.approx(
+        null().power(min(0.2, 1.2 - fitted), 100, 0.01), rel=0.2
+    )
+
+
 @pytest.mark.parametrize(("count", "level"), [(100, 1e-3), (1_000, 1e-6)])
 @pytest.mark.parametrize("power", [0.3, 0.8])
 def test_power_is_share_of_windows_found(count, level, power):

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from driftgauge.core.counting.tally import TallyField
-from driftgauge.core.statistics.statistic import Kind, Statistic
+from driftgauge.core.statistics.statistic import Kind, Number, Statistic
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ TOY = Statistic(
     fields=lambda *_: (TallyField("toy_count", 1),),
     measure=lambda events: ((events.vectors[:, :1] > 0).astype(np.int64),),
     null=ToyNull,
+    numbers=(Number("toy_ratio", "ratio", "The share.", lambda found: found.share),),
     shown=lambda found: found.share,
     is_share=True,
     arrays={"toy_share": ("float64", (1,), 0)},

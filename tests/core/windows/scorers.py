@@ -22,5 +22,5 @@ def tally(*counts, outliers=0, sums=None):
     """A tally of unit vectors, or one with other sums."""
     values = build_tally(*counts, reference=RICH, outliers=outliers)
     if sums is not None:
-        read_tally(values)["coordinate_sums"][:] = sums
+        read_tally(values)["clipped_coordinate_sums"][:] = sums
     return read_tally(values)

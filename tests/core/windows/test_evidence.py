@@ -38,7 +38,7 @@ def attribute(
 ):
     """The evidence of a window; the shift is in standard deviations along the components."""
     excess = float(np.square(shift).sum())
-    moved = MeanShift(1.0, mean, mean, 1.0, mean, excess, np.ones(COMPONENTS) / COMPONENTS)
+    moved = MeanShift(1.0, mean, mean, 1.0, mean, excess)
     return find(
         EvidenceAttribution(REFERENCE, overdispersion),
         counts,
@@ -54,7 +54,7 @@ def attribute(
 def find(attribution, counts, shift, js, **findings):
     """The evidence of findings; the shift is in standard deviations along the components."""
     sums = np.array(shift) * REFERENCE.projection.deviations * np.sum(counts) / REFERENCE.projection.step
-    tally = read_tally(build_values(cluster_counts=counts, coordinate_sums=np.rint(sums)))
+    tally = read_tally(build_values(cluster_counts=counts, clipped_coordinate_sums=np.rint(sums)))
     divergence = replace(build_score(counts).findings["js_divergence"], p_value=js)
     return attribution.evidence(tally, Findings(findings, js_divergence=divergence))
 
@@ -175,7 +175,7 @@ def test_shares_are_in_proportion_to_logarithms():
 
 def test_students_tails_do_not_hide_novelty():
     """With 20 windows a p-value of 1e-6 is as far out as one of 1e-12 of a normal variable."""
-    moved = MeanShift(1.0, 1e-9, 1e-9, 1.0, 1e-9, 9.0, np.ones(COMPONENTS) / COMPONENTS)
+    moved = MeanShift(1.0, 1e-9, 1e-9, 1.0, 1e-9, 9.0)
     novelty = build_novelty(0.1, 0.09, 1e-6)
     calibrated = Overdispersion(20, 1.0, np.eye(COMPONENTS))
     for overdispersion, kind in ((calibrated, "novelty"), (None, "shift")):

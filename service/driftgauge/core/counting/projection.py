@@ -84,38 +84,62 @@ class Projection:
         depends on d).
         The spread along the components is the mean of the squared coordinates in standard deviations, that
         of the residual its squared length over the baseline's mean. Both are about 1 on average, at most
-        16, and 0 for a residual where the components leave none.
+        16, and 0 for a residual where the components leave none. Coordinates whose spread is larger are
+        shrunk towards the mean until it is 16.
 
         Returns:
             The (n, r) int64 coordinates in steps from the mean, and the (n, 2) int64 spreads in 2^-16ths.
         """
+        steps, coordinates = self._project(vectors)
+        standardized, along = self._standardize(coordinates)
+        spreads = np.stack([along, self._residual_spreads(steps, coordinates)], axis=1)
+        far = np.flatnonzero(along > _MOST_SPREAD)
+        if len(far):
+            factors = np.sqrt(_MOST_SPREAD / along[far])[:, None] / self._per_deviation
+            coordinates[far] = np.rint(standardized[far] * factors)
+        np.minimum(spreads, _MOST_SPREAD, out=spreads)
+        spreads *= 1 / SPREAD_STEP
+        return coordinates.astype(np.int64), np.rint(spreads, out=spreads).astype(np.int64)
+
+    def clip(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return the factors by which `measure` shrinks (n, d) vectors towards the mean, (n,); 1 for most."""
+        _, along = self._standardize(self._project(vectors)[1])
+        factors: NDArray[np.float64] = np.sqrt(_MOST_SPREAD / np.maximum(along, _MOST_SPREAD))
+        return factors
+
+    def _project(self, vectors: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return centred vectors, (n, d), and their coordinates, (n, r), whole numbers of steps."""
         steps = vectors - self.mean
         steps *= 1 / self.step
         np.clip(steps, -self._limit, self._limit, out=steps)
         np.rint(steps, out=steps)
-        exact = steps @ self._weights
+        exact: NDArray[np.float64] = steps @ self._weights
         exact *= 2.0**-_COMPONENT_BITS
-        np.rint(exact, out=exact)
-        return exact.astype(np.int64), self._spreads(steps, exact)
+        return steps, np.rint(exact, out=exact)
 
-    def _spreads(self, steps: NDArray[np.float64], coordinates: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Return the spreads of vectors, (n, 2) int64; `steps`, their (n, d) whole numbers, are overwritten.
+    def _standardize(
+        self, coordinates: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return coordinates in 2^-9ths of standard deviations, (n, r), and the mean of their squares, (n,).
 
         All sums are of squares of whole numbers and stay below 2^53, so they are exact in any order.
         """
-        spreads = np.zeros((len(steps), SPREADS))
         standardized = np.rint(coordinates * self._per_deviation)
         np.clip(standardized, -_MOST_STANDARDIZED, _MOST_STANDARDIZED, out=standardized)
-        spreads[:, 0] = np.vecdot(standardized, standardized) * self._per_components
-        if self.residual > 0:
-            steps *= 2.0**-_SQUARE_BITS
-            np.rint(steps, out=steps)
-            held = np.rint(coordinates * 2.0**-_SQUARE_BITS)
-            left = np.vecdot(steps, steps) - np.vecdot(held, held)
-            spreads[:, 1] = np.maximum(left, 0.0) * self._per_residual
-        np.minimum(spreads, _MOST_SPREAD, out=spreads)
-        spreads *= 1 / SPREAD_STEP
-        return np.rint(spreads, out=spreads).astype(np.int64)
+        return standardized, np.vecdot(standardized, standardized) * self._per_components
+
+    def _residual_spreads(
+        self, steps: NDArray[np.float64], coordinates: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the spreads of the residual, (n,); `steps`, (n, d), are overwritten."""
+        if not self.residual > 0:
+            return np.zeros(len(steps))
+        steps *= 2.0**-_SQUARE_BITS
+        np.rint(steps, out=steps)
+        held = np.rint(coordinates * 2.0**-_SQUARE_BITS)
+        left = np.vecdot(steps, steps) - np.vecdot(held, held)
+        spreads: NDArray[np.float64] = np.maximum(left, 0.0) * self._per_residual
+        return spreads
 
     @property
     def deviations(self) -> NDArray[np.float64]:

@@ -13,14 +13,15 @@ from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import effective_count, shift_needed
 from driftgauge.core.statistics.quadratic_form import QuadraticForm, effective_degrees
+from driftgauge.core.statistics.spread import SPREAD_MOMENTS, read_moments
 from driftgauge.core.statistics.statistic import Kind, Number, Statistic
 
-__all__ = ["COORDINATE_SUMS", "LEADING_COMPONENTS", "MEAN_SHIFT", "MeanShift", "MeanShiftNull"]
+__all__ = ["CLIPPED_COORDINATE_SUMS", "LEADING_COMPONENTS", "MEAN_SHIFT", "MeanShift", "MeanShiftNull"]
 
 LEADING_COMPONENTS = 8
 """The number of components of the second T2: a change of few clusters moves the mean along few of them."""
 
-COORDINATE_SUMS = "coordinate_sums"
+CLIPPED_COORDINATE_SUMS = "clipped_coordinate_sums"
 """The sums of the events' fixed-point coordinates along the components, r integers."""
 
 
@@ -37,7 +38,6 @@ class MeanShift:
         excess: The squared Mahalanobis length of the shift (in the baseline's standard deviations) less
             its expectation without drift: the size of the drift at any count. Negative where the shift is
             smaller than noise.
-        shares: (r,) float64, each component's share of the squared length; they sum to 1.
     """
 
     t2: float
@@ -46,12 +46,6 @@ class MeanShift:
     centroid_distance: float
     centroid_p_value: float
     excess: float
-    shares: NDArray[np.float64]
-
-    @property
-    def components(self) -> tuple[float, ...]:
-        """The shares as numbers of Python."""
-        return tuple(self.shares.tolist())
 
     @property
     def p_values(self) -> tuple[float, float, float]:
@@ -85,6 +79,11 @@ class MeanShiftNull:
     is that of a chi-squared variable with the same relative variance (F. E. Satterthwaite, Biometrics
     Bulletin 2, 1946). For T2, whose overdispersions are fitted to the same windows, g is r/b at most, with b
     the number of different overdispersions.
+
+    The mean of few events with heavy tails is not normal: the longest of them decide how far it varies. With
+    a kurtosis K of elliptical events, the squared length of a mean of n has the mean of normal events and a
+    relative variance that is larger by K / n (1 + 2 / r). The variable F, over its mean, has the same with
+    4 + 2 n / K degrees of freedom. The inverses of the degrees of freedom add up.
     """
 
     def __init__(
@@ -93,6 +92,7 @@ class MeanShiftNull:
         baseline_count: int,
         overdispersion: Overdispersion | None,
         mean_count: int | None = None,
+        kurtosis: float = 0.0,
     ) -> None:
         """Prepare the distribution for a baseline.
 
@@ -101,6 +101,8 @@ class MeanShiftNull:
             baseline_count: m, the events from which S was estimated, more than r.
             overdispersion: The overdispersion; None for independent events, or where unknown.
             mean_count: M, the events from which the baseline's mean was estimated; None: the same m.
+            kurtosis: K, the mean fourth power of an event's Mahalanobis length over that of normal events,
+                less 1; 0 or more.
 
         Raises:
             ValueError: The covariance is not positive definite, or estimated from too few events.
@@ -115,6 +117,7 @@ class MeanShiftNull:
             message = "the covariance is not positive definite"
             raise ValueError(message) from error
         self._degrees = baseline_count - 1
+        self._kurtosis = kurtosis
         self._mean_count = baseline_count if mean_count is None else mean_count
         self._whitening = np.linalg.inv(deviations)
         self._overdispersions = np.ones(components)
@@ -154,23 +157,30 @@ class MeanShiftNull:
         terms = squares / self._overdispersions / spread
         t2 = float(terms.sum())
         distance = float(shift @ shift)
+        inverse = self._kurtosis / (2 * count + 4 * self._kurtosis)
+        # F and the like have a larger mean by one over this.
+        known = 1 - 2 * inverse
         return MeanShift(
             t2=t2,
-            p_value=self._p_value(t2, len(terms)),
-            leading_p_value=self._p_value(float(terms[: self._leading].sum()), self._leading),
+            p_value=self._p_value(t2 / known, len(terms), inverse),
+            leading_p_value=self._p_value(
+                float(terms[: self._leading].sum()) / known, self._leading, inverse
+            ),
             centroid_distance=math.sqrt(distance),
-            centroid_p_value=self._squared_distance.tail(distance / spread),
+            centroid_p_value=self._squared_distance.tail(distance / spread / known, inverse),
             excess=length - self._expected * spread,
-            shares=squares / length if length > 0 else np.full(len(shift), 1 / len(shift)),
         )
 
-    def _p_value(self, t2: float, components: int) -> float:
-        """Return the p-value of T2 along the leading components, so many of them."""
+    def _p_value(self, t2: float, components: int, inverse: float) -> float:
+        """Return the p-value of T2 along the leading components, so many of them.
+
+        `inverse` is one over the degrees of freedom by the kurtosis.
+        """
         if self._overdispersed:
-            return self._overdispersed[components].tail(t2)
+            return self._overdispersed[components].tail(t2, inverse)
         degrees = self._degrees + 1 - components
         ratio = t2 * degrees / (components * self._degrees)
-        return max(float(fdtrc(components, degrees, ratio)), sys.float_info.min)
+        return max(float(fdtrc(components, 1 / (1 / degrees + inverse), ratio)), sys.float_info.min)
 
 
 def _squared_length(covariance: NDArray[np.float64], samples: int, most: float) -> QuadraticForm:
@@ -219,11 +229,15 @@ class _Null:
         self._mean = part.mean
         self._count, self._mean_count = int(part.counts.sum()), part.mean_count
         self._overdispersion = 1.0 if overdispersion is None else overdispersion.largest_mean
-        self._null = MeanShiftNull(part.covariance, self._count, overdispersion, self._mean_count)
+        spread = read_moments(part.arrays[SPREAD_MOMENTS])[0] if SPREAD_MOMENTS in part.arrays else None
+        kurtosis = 0.0 if spread is None else spread.kurtosis_of_events(len(part.mean))
+        self._null = MeanShiftNull(part.covariance, self._count, overdispersion, self._mean_count, kurtosis)
 
     def test(self, tally: Tally) -> MeanShift:
         count = tally.count
-        return self._null.test(self._projection.shift(tally[COORDINATE_SUMS], count) - self._mean, count)
+        return self._null.test(
+            self._projection.shift(tally[CLIPPED_COORDINATE_SUMS], count) - self._mean, count
+        )
 
     def least(self, count: int, level: float) -> float:
         needed = shift_needed(len(self._mean), self._count, level * _T2_WEIGHT)
@@ -251,7 +265,7 @@ MEAN_SHIFT = Statistic(
     # distance.
     weights=(_T2_WEIGHT, 0.75, 3.0),
     finding=MeanShift,
-    fields=lambda _, components: (TallyField(COORDINATE_SUMS, components),),
+    fields=lambda _, components: (TallyField(CLIPPED_COORDINATE_SUMS, components),),
     measure=lambda events: (events.coordinates,),
     null=_Null,
     numbers=(

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
@@ -38,6 +38,10 @@ SPREAD_SUMS = "spread_sums"
 """The sums of the events' fixed-point spreads, along the components and of the residual, two integers."""
 OUTLIER_SPREAD_SUMS = "outlier_spread_sums"
 """The same of the events beyond the radius of their cluster."""
+_FITTED_MEANS = "fitted_spreads"
+"""(2,) float64, the means of both spreads over the vectors that the components were fitted on, re-centred."""
+# Spreads are in units of it.
+_FITTED_MEAN = 1.0
 SPREAD_MOMENTS = "spread_moments"
 """(2, 6) float64, the fields of `SpreadMoments` of both spreads; zeros where a spread does not vary."""
 
@@ -95,6 +99,14 @@ class SpreadMoments:
         kurtosis = max(kurtosis, 1 + skewness**2)
         part = float(spreads[outliers].sum()) / len(spreads)
         return cls(len(spreads), mean, variance, skewness, kurtosis, part)
+
+    def kurtosis_of_events(self, components: int) -> float:
+        """Return the mean fourth power of an event's length over that of normal events, less 1; 0 or more.
+
+        The spread is the mean of so many squared coordinates, and of normal events its relative variance is 2
+        over their number.
+        """
+        return max((1 + self.variance / self.mean**2) / (1 + 2 / components) - 1, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,18 +173,29 @@ class SpreadNull:
 
     The variance is an estimate: from m vectors with 2 m / (kurtosis - 1) degrees of freedom, and its
     overdispersion from W windows with W. The inverses add up.
+
+    The vectors that the components were fitted on lie further along them, and less far from them, than new
+    ones. Windows of either are clean, so the change that is tested is that beyond the means of both.
     """
 
-    def __init__(self, moments: SpreadMoments, overdispersion: float, windows: float) -> None:
+    def __init__(
+        self,
+        moments: SpreadMoments,
+        overdispersion: float,
+        windows: float,
+        fitted_mean: float | None = None,
+    ) -> None:
         """Prepare the distribution.
 
         Args:
             moments: The baseline's moments.
             overdispersion: phi, the variance of the mean relative to independent events, 1 or more.
             windows: The clean windows behind the overdispersion; infinite where it is known.
+            fitted_mean: The mean of the vectors that the components were fitted on; None: not known.
         """
         self._moments = moments
         self._count = moments.count
+        self._of_fitted = 0.0 if fitted_mean is None else fitted_mean / moments.mean - 1
         self._overdispersion = overdispersion
         inverse = 1 / windows + (moments.kurtosis - 1) / (2 * moments.count)
         self._degrees = 1 / inverse if inverse > 0 else math.inf
@@ -192,7 +215,9 @@ class SpreadNull:
         """
         change = mean / self._moments.mean - 1
         error = self.standard_error(count)
-        tail = _tail(change / error, self._skewness(count))
+        least, most = sorted((self._of_fitted, 0.0))
+        beyond = change - min(max(change, least), most)
+        tail = _tail(beyond / error, self._skewness(count))
         one_sided = student_p_value(tail, self._degrees)
         return SpreadChange(
             change=change,
@@ -211,7 +236,7 @@ class SpreadNull:
         """
         error = self.standard_error(count)
         tail = float(ndtr(student_quantile(level / 2, self._degrees)))
-        found = _quantile(tail, self._skewness(count)) * error
+        found = _quantile(tail, self._skewness(count)) * error + max(self._of_fitted, 0.0)
         # The noise grows with the distances.
         return float(ndtr((change - found) / (error * (1 + change))))
 
@@ -267,9 +292,12 @@ class _Null:
         variations, windows = [1.0] * SPREADS, math.inf
         if overdispersion is not None:
             variations, windows = overdispersion.of(SPREAD.name, SPREADS).tolist(), overdispersion.windows
+        fitted = reference.arrays.get(_FITTED_MEANS, np.full(SPREADS, _FITTED_MEAN)).tolist()
+        # A segment's are a part of these.
+        means = fitted if segment is None else [None] * SPREADS
         self._nulls = tuple(
-            None if each is None else SpreadNull(each, variation, windows)
-            for each, variation in zip(self._moments, variations, strict=True)
+            None if each is None else SpreadNull(each, variation, windows, mean)
+            for each, variation, mean in zip(self._moments, variations, means, strict=True)
         )
 
     def test(self, tally: Tally) -> Spread:
@@ -308,10 +336,18 @@ def _means(tally: Tally) -> tuple[list[float], list[float]]:
     return means, outliers
 
 
+def _fitted_means(reference: Reference, segment: SegmentReference | None) -> list[float | None]:
+    """Return the means of the vectors that the components were fitted on, the unit of spreads."""
+    # A segment's vectors are a part of these.
+    means = reference.arrays.get(_FITTED_MEANS, np.ones(SPREADS)).tolist()
+    return means if segment is None else [None] * SPREADS
+
+
 def _recentre(
     reference: Reference, segment: SegmentReference | None, tally: Tally, share: float
 ) -> dict[str, NDArray[Any]]:
     moments = read_moments((reference if segment is None else segment).arrays[SPREAD_MOMENTS])
+    means, outliers = _means(tally)
     components, residual = (
         each
         and replace(
@@ -321,9 +357,10 @@ def _recentre(
             mean=max(share * mean + (1 - share) * each.mean, SPREAD_STEP),
             outliers=share * part + (1 - share) * each.outliers,
         )
-        for each, mean, part in zip(moments, *_means(tally), strict=True)
+        for each, mean, part in zip(moments, means, outliers, strict=True)
     )
-    return {SPREAD_MOMENTS: write_moments((components, residual))}
+    fitted = share * np.array(means) + (1 - share) * _FITTED_MEAN
+    return {SPREAD_MOMENTS: write_moments((components, residual)), _FITTED_MEANS: fitted}
 
 
 # As small as the weight of novelty, for each of both spreads.
@@ -340,6 +377,10 @@ def _fit(sample: FittingSample) -> dict[str, NDArray[Any]]:
     outliers = sample.fitted[CLUSTER_OUTLIERS] >= 0
     components, residual = (SpreadMoments.of(column, outliers) for column in _columns(sample.fitted).T)
     return {SPREAD_MOMENTS: write_moments((components, residual))}
+
+
+def _by_part(values: Iterable[Any]) -> dict[str, Any]:
+    return dict(zip(_PARTS, values, strict=True))
 
 
 _ARRAYS: dict[str, ArrayLayout] = {SPREAD_MOMENTS: ("float64", (2, 6), -math.inf)}
@@ -367,7 +408,15 @@ SPREAD = Statistic(
             "Mean squared distance of the events from the baseline's mean, over the baseline's, minus 1."
             " Parts: components (the leading ones), residual (all other directions). Absent where the window"
             " was not scored, or where the baseline has no such part.",
-            lambda found: tuple(change and change.change for change in found.changes),
+            lambda found: _by_part(each and each.change for each in found.changes),
+            _PARTS,
+        ),
+        Number(
+            "spread_excess_ratio",
+            "ratio, -1 or more",
+            "Absolute value of driftgauge_window_spread_change_ratio minus its expectation without drift."
+            " Absent as the change is.",
+            lambda found: _by_part(each and each.excess for each in found.changes),
             _PARTS,
         ),
         Number(
@@ -375,7 +424,7 @@ SPREAD = Statistic(
             "probability",
             "p-value of the spread: the probability of a change this large without drift. Absent as the"
             " change is.",
-            lambda found: found.p_values,
+            lambda found: _by_part(found.p_values),
             _PARTS,
         ),
     ),

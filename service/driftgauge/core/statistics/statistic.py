@@ -89,8 +89,8 @@ class Number(Generic[FindingT]):
         name: The name; the metric is `driftgauge_window_` and this.
         unit: The unit, in words.
         help: The meaning, in whole sentences.
-        value_of: Returns the number, or one for each of the parts; None where the window has none.
-        parts: The values of the label `part`; empty for a single number.
+        value_of: Returns the number, or the numbers by part; None where the window has none.
+        parts: The parts, the values of the label `part`; empty for a single number.
     """
 
     name: str

@@ -11,7 +11,7 @@ from driftgauge.core.reference import Reference
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.duplicates import DUPLICATES, Duplicates
-from driftgauge.core.statistics.mean_shift import COORDINATE_SUMS, MEAN_SHIFT
+from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS, MEAN_SHIFT
 from driftgauge.core.statistics.novelty import NOVELTY, RADIUS_LEVEL
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.spread import SPREAD, Spread, SpreadChange
@@ -79,7 +79,7 @@ class EvidenceAttribution:
     def evidence(self, tally: Tally, findings: Findings) -> dict[str, float]:
         """Return the share of each kind in the evidence of one window, 0 to 1; the shares sum to 1."""
         counts = tally.counts
-        shift = self._projection.shift(tally[COORDINATE_SUMS], tally.count) - self._mean
+        shift = self._projection.shift(tally[CLIPPED_COORDINATE_SUMS], tally.count) - self._mean
         mean_shift, novelty = findings.of(MEAN_SHIFT), findings.of(NOVELTY)
         spread = findings.of(SPREAD) if SPREAD.name in findings else _NO_SPREAD
         duplicates = findings.of(DUPLICATES) if DUPLICATES.name in findings else _NO_DUPLICATES

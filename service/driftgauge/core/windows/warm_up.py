@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.statistics import registry
-from driftgauge.core.statistics.mean_shift import COORDINATE_SUMS
+from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion, OverdispersionEstimator
 
 __all__ = ["Offset", "WarmUp", "recentre"]
@@ -140,7 +140,7 @@ def _changes(offset: Offset, baseline: Reference, segment: SegmentReference | No
     """Return the histogram, of as many events as warm-up and baseline, and the other expectations."""
     tally, part, share = offset.tally, offset.part, offset.share
     shares = share * tally.counts / tally.count + (1 - share) * part.counts / part.counts.sum()
-    shift = baseline.projection.shift(tally[COORDINATE_SUMS], tally.count)
+    shift = baseline.projection.shift(tally[CLIPPED_COORDINATE_SUMS], tally.count)
     arrays = dict(part.arrays)
     for statistic in registry.counted(baseline):
         if segment is None or statistic.in_segments:
@@ -156,7 +156,7 @@ def _standardized(
     tally: Tally, reference: Reference, segment: SegmentReference | None, *, are_together: bool = False
 ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
     """Return what the estimator takes of a window beside its counts, or of several windows together."""
-    shift = reference.projection.shift(tally[COORDINATE_SUMS], tally.count)
+    shift = reference.projection.shift(tally[CLIPPED_COORDINATE_SUMS], tally.count)
     return (segment or reference).standardized(shift) * math.sqrt(tally.count), {
         each.name: each.null(reference, segment, None).standardized(tally)
         for each in registry.counted(reference)

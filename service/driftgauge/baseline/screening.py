@@ -1,0 +1,171 @@
+"""Screening of vectors before a fit: rows that are zero, repeated, or far beyond the tail of all others."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftgauge.baseline.clustering import named
+from driftgauge.baseline.moments import blocks, moments, shrink, squared_distances
+from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.errors import BaselineError
+
+__all__ = ["count_beyond_gap", "find_odd_rows", "screen"]
+
+# Rows that are left out without asking, as a share of all; one row may always be.
+_MOST = 0.01
+# Up to this share, rows beyond a gap are odd; more are a part of the stream that lies apart.
+_SEARCHED = 0.05
+
+# A gap is this many times as wide as the tail below it lets expect: by chance one fit in a thousand has one.
+_WIDTH = 12.0
+# The spacings below a gap that tell its width: of a twentieth of all, from ten to a hundred.
+_BELOW = (10, 100)
+# Rows less than this many times as far as all others do little harm.
+_LEAST_FACTOR = 1.5
+
+# The few most frequent vectors are odd where they appear this many times as often as the next one: the
+# frequencies of popular items fall without such a step.
+_REPEATED = 10
+_FEW = 5
+
+# Rows that tell the middle and the directions of all.
+_SAMPLE = 20_000
+
+# Why rows are odd, in words.
+_WORDS = {
+    "zero": "are of length zero in float32",
+    "repeated": "repeat one vector",
+    "far": "lie far from all others",
+}
+
+
+def screen(
+    vectors: NDArray[np.float32],
+    metric: DistanceMetric,
+    event_ids: Sequence[str | None] | None,
+    progress: Callable[[str], None],
+    *,
+    keep_all: bool,
+) -> tuple[NDArray[np.bool_], dict[str, int]]:
+    """Leave out the odd rows of (n, d) float32 finite vectors, at most 1 % of them.
+
+    Args:
+        vectors: The vectors.
+        metric: The metric of the clusters.
+        event_ids: n event ids, which are named beside the rows' numbers; None without ids.
+        progress: Receives a warning for each reason, with the first rows.
+        keep_all: Keep the odd rows, but for those that the metric cannot compare.
+
+    Returns:
+        (n,), which rows are kept; and the number of others by the reason: "zero", "repeated" or "far".
+
+    Raises:
+        BaselineError: More than 1 % of the rows are odd; the message names reasons, rows and remedies.
+    """
+    odd, count = find_odd_rows(vectors), len(vectors)
+    if keep_all:
+        # A vector of length zero has no direction, which the cosine metric compares.
+        odd = {why: rows for why, rows in odd.items() if why == "zero" and metric is DistanceMetric.COSINE}
+    found = [
+        f"{len(rows):,} of {count:,} vectors, which {_WORDS[why]} ({named(rows, 'row', event_ids)})"
+        for why, rows in odd.items()
+    ]
+    total = sum(map(len, odd.values()))
+    if total > max(_MOST * count, 1):
+        message = (
+            f"{total / count:.1%} of the vectors would spoil the baseline: {'; '.join(found)}; remove them, "
+            "or, where the stream has such vectors all the time, keep them with --keep-all (those of length "
+            "zero only with --metric euclidean)"
+        )
+        raise BaselineError(message)
+    kept = np.ones(count, dtype=np.bool_)
+    for line, rows in zip(found, odd.values(), strict=True):
+        kept[rows] = False
+        progress(f"warning: left out {line}; where the stream has such vectors all the time, use --keep-all")
+    return kept, {why: len(rows) for why, rows in odd.items()}
+
+
+def find_odd_rows(vectors: NDArray[np.float32]) -> dict[str, NDArray[np.intp]]:
+    """Return the odd rows of (n, d) float32 finite vectors by the reason; no reason is without rows.
+
+    Far rows are found by their distances from the middle in standard deviations, along the leading
+    components and of what these leave. Middle and directions are those of vectors shrunk to the median
+    distance from the middle, so that a few wild rows do not rule them (nearly the spatial sign covariance:
+    S. Visuri, V. Koivunen and H. Oja, Sign and rank covariance matrices, Journal of Statistical Planning and
+    Inference 91, 2000).
+    """
+    # As the cosine metric sees them.
+    lengths = [np.linalg.norm(vectors[rows], axis=1) for rows in blocks(np.arange(len(vectors)))]
+    is_zero = np.concatenate(lengths) == 0
+    others = np.flatnonzero(~is_zero)
+    is_repeated = _are_repeated(vectors, others)
+    left = others[~is_repeated]
+    odd = {
+        "zero": np.flatnonzero(is_zero),
+        "repeated": others[is_repeated],
+        "far": left[_are_far(vectors, left)],
+    }
+    return {why: rows for why, rows in odd.items() if len(rows)}
+
+
+def count_beyond_gap(distances: NDArray[np.float64], searched: int) -> int:
+    """Return how many of n distances, (n,) and not negative, lie beyond a gap in their tail; 0 without one.
+
+    In the logarithm, i times the i-th spacing from the top of a tail that falls like a power is exponential,
+    with the same mean for all i (A. Renyi, On the theory of order statistics, Acta Mathematica Hungarica 4,
+    1953); tails that fall faster have narrower spacings at the top. A gap is much wider than the spacings
+    below it tell.
+
+    Args:
+        distances: The distances.
+        searched: The most that may lie beyond the gap.
+    """
+    logarithms = np.sort(np.log(distances[distances > 0]))[::-1]
+    below = int(np.clip(len(logarithms) // 20, *_BELOW))
+    searched = min(searched, len(logarithms) - below - 1)
+    if searched < 1:
+        return 0
+    gaps = -np.diff(logarithms[: searched + below + 1])
+    spacings = gaps * np.arange(1, len(gaps) + 1)
+    sums = np.append(0.0, np.cumsum(spacings))
+    typical = (sums[below + 1 :] - sums[1 : searched + 1]) / below
+    is_gap = (spacings[:searched] > _WIDTH * typical) & (gaps[:searched] > math.log(_LEAST_FACTOR))
+    return int(np.flatnonzero(is_gap).max(initial=-1)) + 1
+
+
+def _are_far(vectors: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Return which of some rows lie beyond a gap, (rows,) bool."""
+    far = np.zeros(len(rows), dtype=np.bool_)
+    if not len(rows):
+        return far
+    searched = math.ceil(_SEARCHED * len(rows))
+    sample = rows
+    if len(rows) > _SAMPLE:
+        sample = np.sort(np.random.default_rng(0).choice(rows, _SAMPLE, replace=False))
+    shrunk = shrink(vectors[sample])
+    if (shrunk.max(axis=0) == shrunk.min(axis=0)).all():
+        return far
+    for squares in squared_distances(vectors, rows, moments(shrunk, np.arange(len(shrunk)))).T:
+        number = count_beyond_gap(np.sqrt(squares), searched)
+        far[np.argsort(squares)[len(rows) - number :]] = True
+    return far
+
+
+def _are_repeated(vectors: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Return which rows hold one of a few vectors that appear ten times as often as others, (rows,)."""
+    words = np.random.default_rng(0).integers(2**64, size=vectors.shape[1], dtype=np.uint64)
+    # Sums wrap around, so they are exact in any order. Two vectors share one with a probability below 2^-32.
+    sums = [
+        np.einsum("nd,d->n", vectors[block].view(np.uint32).astype(np.uint64), words)
+        for block in blocks(rows)
+    ]
+    _, numbers, counts = np.unique(
+        np.concatenate([np.empty(0, np.uint64), *sums]), return_inverse=True, return_counts=True
+    )
+    falling = np.sort(counts)[::-1][: _FEW + 1]
+    often = np.flatnonzero(falling[:-1] >= _REPEATED * falling[1:])
+    least = falling[often.max()] if len(often) else len(rows) + 1
+    repeated: NDArray[np.bool_] = counts[numbers] >= least
+    return repeated

@@ -1,0 +1,145 @@
+"""Rows that would spoil a baseline are found, named and left out; more of them are an error."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from driftgauge.baseline.fitting import Provenance
+from driftgauge.baseline.screening import count_beyond_gap, find_odd_rows
+from driftgauge.baseline.windows import Traffic
+from driftgauge.errors import BaselineError
+from tests.builders.baselines import fit
+from tests.builders.clocks import HOUR_MS
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def tail(power: float, count: int) -> NDArray[np.float64]:
+    """The expected order statistics of a power law; of an exponential distribution, where the power is 0."""
+    logarithms = np.cumsum(1 / np.arange(count, 0, -1.0))
+    return np.exp(logarithms / power) if power else logarithms
+
+
+@given(SEEDS, st.sampled_from([0, 1.0, 2.0, 3.0, 10.0]), st.integers(100, 3_000), st.integers(0, 20))
+def test_rows_beyond_gap_are_counted(seed: int, power: float, count: int, planted: int) -> None:
+    random = np.random.default_rng(seed)
+    distances = tail(power, count)
+    # In a tail of power 1, one row beyond e^12 times all others lies beyond a gap.
+    factor = 1.6 * np.exp(13 * (1 + 1 / max(planted, 1)) / (power or 3))
+    distances = np.append(distances, distances[-1] * factor * random.uniform(1, 3, size=planted))
+    found = count_beyond_gap(random.permutation(distances) * random.uniform(1e-6, 1e6), 25)
+    assert found == planted
+
+
+@given(SEEDS, st.sampled_from([1.0, 2.0, 3.0, 8.0]), st.integers(0, 5_000))
+def test_tail_of_random_distances_has_no_gap(seed: int, power: float, count: int) -> None:
+    random = np.random.default_rng(seed)
+    heavy = 1 + random.pareto(power, size=count)
+    light = np.linalg.norm(random.normal(size=(count, 8)), axis=1)
+    # By chance one in a thousand has a gap, of one row mostly.
+    assert all(count_beyond_gap(distances, count // 20) <= 3 for distances in (heavy, light))
+    assert count_beyond_gap(np.zeros(count), count // 20) == 0
+
+
+@given(
+    seed=SEEDS,
+    count=st.integers(400, 1_500),
+    dimension=st.sampled_from([2, 8, 40]),
+    numbers=st.tuples(st.integers(0, 2), st.sampled_from([0, 12]), st.integers(0, 5)),
+    factor=st.sampled_from([30.0, 1e6, 1e12]),
+)
+def test_planted_rows_are_found(
+    seed: int, count: int, dimension: int, numbers: tuple[int, int, int], factor: float
+) -> None:
+    random = np.random.default_rng(seed)
+    vectors = (random.normal(size=(count, dimension)) + 1).astype(np.float32)
+    zero, repeated, far = np.split(random.choice(count, sum(numbers), replace=False), np.cumsum(numbers)[:2])
+    vectors[zero] = 0
+    vectors[repeated] = vectors[repeated[:1]]
+    vectors[far] = 1 + factor * random.uniform(1, 2, size=(len(far), dimension))
+    planted = {"zero": zero, "repeated": repeated, "far": far}
+    found = {why: rows.tolist() for why, rows in find_odd_rows(vectors).items()}
+    assert found == {why: sorted(rows.tolist()) for why, rows in planted.items() if len(rows)}
+
+
+@pytest.mark.parametrize(
+    "vectors",
+    [
+        np.repeat(np.random.default_rng(0).normal(size=(300, 4)), 2, axis=0),
+        # Popular items by Zipf's law.
+        np.random.default_rng(0).normal(size=(400, 4))[
+            np.random.default_rng(0).zipf(1.5, size=1_000).clip(0, 399)
+        ],
+        np.random.default_rng(0).normal(size=(5_000, 4))[np.r_[:5_000, np.repeat(np.arange(10), 20)]],
+        np.random.default_rng(0).standard_t(3, size=(5_000, 16)),
+        np.eye(3)[np.arange(900) % 3],
+        np.full((200, 3), 0.5),
+    ],
+    ids=["all twice", "popular", "ten popular", "heavy tails", "three vectors", "one vector"],
+)
+def test_rows_that_belong_to_stream_are_kept(vectors: NDArray[np.float64]) -> None:
+    assert find_odd_rows(vectors.astype(np.float32)) == {}
+
+
+def spoiled(blobs: NDArray[np.float32], zeros: int) -> NDArray[np.float32]:
+    """The blobs, of which row 3 is far and zeros follow row 99."""
+    vectors = blobs.copy()
+    vectors[3] *= 1e6
+    vectors[100 : 100 + zeros] = 0
+    return vectors
+
+
+def test_fit_names_and_records_rows_that_it_leaves_out(blobs: NDArray[np.float32]) -> None:
+    lines: list[str] = []
+    ids = ["a", None, None, "bad-1", *[None] * 1_196]
+    baseline = fit(spoiled(blobs, 9), progress=lines.append, provenance=Provenance(event_ids=ids))
+    first, second = (line for line in lines if "left out" in line)
+    assert "left out 9 of 1,200 vectors" in first
+    assert "zero in float32 (rows 100, 101, 102, 103, 104 and 4 more)" in first
+    assert "left out 1 of 1,200 vectors, which lie far from all others (rows 3 (bad-1))" in second
+    metadata = baseline.metadata
+    assert metadata.left_out == {"zero": 9, "far": 1}
+    assert metadata.mean_count == 1_190
+    kept = np.delete(blobs, [3, *range(100, 109)], axis=0)
+    np.testing.assert_allclose(baseline.mean, kept.mean(axis=0, dtype=float), rtol=1e-6)
+
+
+def test_too_many_odd_rows_are_refused_with_names_and_remedies(blobs: NDArray[np.float32]) -> None:
+    vectors = spoiled(blobs, 12)
+    expected = (
+        r"1.1% of the vectors.*12 of .* zero in float32 \(rows 100, .*1 of .* far .*\(rows 3\).*--keep-all"
+    )
+    with pytest.raises(BaselineError, match=expected):
+        fit(vectors)
+    baseline = fit(vectors, keep_all=True)
+    assert baseline.metadata.left_out == {}
+    assert baseline.metadata.mean_count == 1_200
+
+
+@pytest.mark.parametrize("by", ["windows", "groups"])
+def test_rows_are_left_out_of_windows_and_groups(blobs: NDArray[np.float32], by: str) -> None:
+    parts = np.arange(1_200) // 20
+    # All of the first part.
+    vectors = blobs.copy()
+    vectors[:10] = 0
+    vectors, parts = np.concatenate([vectors[:10], vectors[20:]]), np.concatenate([parts[:10], parts[20:]])
+    provenance = (
+        Provenance(traffic=Traffic.of(parts * HOUR_MS, HOUR_MS))
+        if by == "windows"
+        else Provenance(groups=parts)
+    )
+    baseline = fit(vectors, clusters=2, provenance=provenance, keep_all=False)
+    assert baseline.metadata.left_out == {"zero": 10}
+    assert baseline.overdispersion is not None
+
+
+@pytest.mark.parametrize("dimension", [4, 40])
+def test_heavy_tails_are_fitted_and_clipped_as_events_are(dimension: int) -> None:
+    random = np.random.default_rng(dimension)
+    scales = np.sqrt(3 / random.chisquare(3, size=(4_000, 1)))
+    vectors = (random.normal(size=(4_000, dimension)) * scales).astype(np.float32)
+    baseline = fit(vectors, clusters=20)
+    assert sum(baseline.metadata.left_out.values()) <= 8
+    assert baseline.counts.min() > 0
