@@ -8,11 +8,13 @@ import pytest
 
 from driftgauge.core.counting.projection import SPREAD_STEP
 from driftgauge.core.statistics.duplicates import DuplicatesNull
+from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
 from driftgauge.core.statistics.novelty import NOVELTY
+from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.spread import SPREAD, Spread, SpreadMoments
-from driftgauge.core.windows.warm_up import WarmUp
+from driftgauge.core.windows.warm_up import Offset, WarmUp, recentre
 from tests.builders.batches import build_values, read_tally
-from tests.builders.references import COMPONENTS, RICH, SEGMENTED, build_arrays
+from tests.builders.references import COMPONENTS, RICH, SEGMENTED, build_arrays, build_segment_arrays
 
 COUNTS = np.array([400, 300, 200, 100])
 OUTLIERS = np.array([6, 4, 3, 2])
@@ -24,18 +26,11 @@ HASHES = np.arange(128) % 8
 REFERENCE = replace(RICH, arrays=build_arrays(np.full(128, 500), MOMENTS))
 
 
-def tally(spreads=(1.1, 1.3), parts=(0.05, 0.06)):
-    """A tally of a thousand events with these mean spreads, and with these parts of them from outliers."""
-    sums, of_outliers = (np.rint(1_000 * np.array(each) / SPREAD_STEP) for each in (spreads, parts))
-    return read_tally(
-        build_values(
-            cluster_counts=COUNTS,
-            cluster_outliers=OUTLIERS,
-            hash_counts=HASHES,
-            spread_sums=sums,
-            outlier_spread_sums=of_outliers,
-        )
-    )
+def tally(count=1_000, spreads=(1.1, 1.3), parts=(0.05, 0.06), **fields):
+    """A tally of events with these mean spreads, and with these parts of them from outliers."""
+    sums, of_outliers = (np.rint(count * np.array(each) / SPREAD_STEP) for each in (spreads, parts))
+    others = {"cluster_counts": COUNTS, "cluster_outliers": OUTLIERS, "hash_counts": HASHES} | fields
+    return read_tally(build_values(spread_sums=sums, outlier_spread_sums=of_outliers, **others))
 
 
 def test_standardized_values_are_in_standard_errors_of_the_window():
@@ -54,6 +49,39 @@ def test_repetition_is_measured_of_whole_but_not_of_segment():
     )
     assert whole["duplicates"] == pytest.approx([ratio])
     assert segment.keys() == {"novelty", "spread"}
+
+
+@pytest.mark.parametrize("number", [None, 0])
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_recentred_baseline_expects_what_the_warm_up_showed_by_its_share(share, number):
+    counts = np.array([10_000, 20_000, 30_000, 40_000])
+    sums = np.full(COMPONENTS, 10**9)
+    moved = {"cluster_counts": counts, "cluster_outliers": counts // 20, "clipped_coordinate_sums": sums}
+    warm_up, other = (tally(100_000, spreads, **moved) for spreads in ((1.1, 1.3), (1.05, 1.25)))
+    own = replace(SEGMENTED.segments[0], arrays=build_segment_arrays(100, MOMENTS))
+    baseline = replace(REFERENCE, segments=(own,))
+    independent = Overdispersion.independent(COMPONENTS)
+    offsets = {
+        key: Offset(warm_up, part, independent, None, independent, share)
+        for key, part in ((None, baseline), ((own.key, own.value), own))
+    }
+    found = []
+    for reference in (baseline, recentre(baseline, offsets)):
+        segment = None if number is None else reference.segments[number]
+        part = reference if segment is None else segment
+        nulls = [each.null(reference, segment, None) for each in (MEAN_SHIFT, NOVELTY, SPREAD)]
+        tested = [null.test(warm_up) for null in nulls]
+        found.append((part.counts / part.counts.sum(), *tested, nulls[-1].test(other)))
+    (shares, shift, novelty, spread, _), (new_shares, left, new_novelty, new_spread, lesser) = found
+    assert new_shares == pytest.approx(share * counts / 100_000 + (1 - share) * shares, abs=1e-4)
+    assert left.centroid_distance == pytest.approx((1 - share) * shift.centroid_distance, abs=1e-9)
+    assert new_novelty.excess == pytest.approx((1 - share) * novelty.excess, abs=0.001)
+    for was, now, mean in zip(spread.changes, new_spread.changes, (1.0, 1.2), strict=True):
+        scale = mean / (mean + share * 0.1)
+        assert now.change == pytest.approx((1 + was.change) * scale - 1, abs=1e-4)
+        assert now.outliers == pytest.approx((1 - share) * was.outliers * scale, abs=1e-4)
+    # Not between the mean of the warm-up and that of vectors that the components were fitted on.
+    assert share < 1 or max(lesser.p_values) < 1e-6
 
 
 def test_baseline_without_spread_has_no_test():
