@@ -336,13 +336,6 @@ def _means(tally: Tally) -> tuple[list[float], list[float]]:
     return means, outliers
 
 
-def _fitted_means(reference: Reference, segment: SegmentReference | None) -> list[float | None]:
-    """Return the means of the vectors that the components were fitted on, the unit of spreads."""
-    # A segment's vectors are a part of these.
-    means = reference.arrays.get(_FITTED_MEANS, np.ones(SPREADS)).tolist()
-    return means if segment is None else [None] * SPREADS
-
-
 def _recentre(
     reference: Reference, segment: SegmentReference | None, tally: Tally, share: float
 ) -> dict[str, NDArray[Any]]:
