@@ -16,7 +16,6 @@ from threadpoolctl import threadpool_limits
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import HttpSettings, LogSettings, Settings, read_kafka_secrets
-from driftgauge.core.by_stream import ByStream
 from driftgauge.errors import ConfigError
 from driftgauge.events.inputs import missing_libraries
 from driftgauge.kafka.client import property_problems
@@ -191,13 +190,7 @@ def _page(settings: Settings) -> Iterator[tuple[ResultReader, list[BaseRoute]]]:
         history_ms=settings.page.history,
     )
     results.source = reader
-    site = Site(
-        results,
-        settings.page,
-        smallest=ByStream({stream.key: stream.smallest_drift.model_dump() for stream in settings.streams}),
-        dead_letters=settings.topics.dead_letters,
-        clock_ms=SYSTEM_CLOCK.wall_ms,
-    )
+    site = Site(results, settings, SYSTEM_CLOCK.wall_ms)
     reader.start()
     try:
         yield reader, site.routes()

@@ -12,8 +12,7 @@ from driftgauge.config.inputs import InputSettings
 from driftgauge.core.by_stream import ByStream
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference
-from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
-from driftgauge.core.statistics.budget import window_level
+from driftgauge.core.spec import ScheduledBaseline, StreamSpec
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.errors import BaselineError, ConfigError
 from driftgauge.events.decoder import Decoder
@@ -39,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 # Cochran's rule for tests on counts: with fewer than five events expected in a cluster, the expansions
 # behind the noise floor are inaccurate (Biometrics 10(4), 1954).
-_EVENTS_PER_CLUSTER = 5
+EVENTS_PER_CLUSTER = 5
 
 # Of positions on a map, since each result holds those of all clusters.
 _MAP_DIGITS = 4
@@ -81,8 +80,7 @@ def load_available_streams(settings: Settings) -> tuple[list[ConfiguredStream], 
     problems: dict[str, list[str]] = {}
     if not settings.streams:
         return streams, problems
-    sizes_ms = [size_ms for stream in settings.streams for size_ms in stream.windows * stream.most]
-    level = window_level(settings.alarms.false_pages_per_year, sizes_ms)
+    level = settings.window_level
     for stream in settings.streams:
         baselines = []
         for listed in stream.baselines:
@@ -233,7 +231,7 @@ def _load(listed: BaselineSettings, stream: StreamSettings) -> Baseline:
 
 def _to_spec(stream: StreamSettings, baselines: Sequence[Baseline], level: float) -> StreamSpec:
     """Return the specification of a stream; `level` is the significance level of one window."""
-    default_min_events = _EVENTS_PER_CLUSTER * max(baseline.centroids.clusters for baseline in baselines)
+    default_min_events = EVENTS_PER_CLUSTER * max(baseline.centroids.clusters for baseline in baselines)
     return StreamSpec(
         name=stream.key,
         baselines=tuple(
@@ -247,10 +245,5 @@ def _to_spec(stream: StreamSettings, baselines: Sequence[Baseline], level: float
         incomplete_ms=stream.incomplete_after,
         give_up_ms=stream.give_up_after,
         min_events=default_min_events if stream.min_events is None else stream.min_events,
-        alarm=Alarm(
-            level=level,
-            smallest=stream.smallest_drift.model_dump(),
-            warm_up=None if stream.warm_up is None else (stream.warm_up.start, stream.warm_up.end),
-            segment_keys=stream.segments,
-        ),
+        alarm=stream.alarm(level),
     )

@@ -1,6 +1,6 @@
 """Builders for the page: records of window results, their summaries, and a source that holds them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from itertools import count
@@ -11,14 +11,13 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from driftgauge.config.page import PageSettings
-from driftgauge.config.stream import SmallestDrift
+from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import BrokerError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.results import Results
 from driftgauge.page.site import Site
-from driftgauge.page.summary import SUMMARY, Series, read_summary
+from driftgauge.page.summary import DETECTABLE, SUMMARY, Series, read_summary
 from driftgauge.records.window_record import WindowRecord
 from driftgauge.telemetry.server import HttpServer
 from tests.builders.clocks import HOUR_MS, MONDAY_MS, SECOND_MS
@@ -40,6 +39,21 @@ _NOT_SCORED = dict.fromkeys(
 )
 
 
+EVERY_STREAM = ({"match": "*", "most": 100},)
+"""The settings that hold for every stream, and list none."""
+
+
+def build_settings(streams: Sequence[dict[str, Any]] = EVERY_STREAM, **page: Any) -> Settings:
+    """Return a configuration with settings of some streams, and of the page."""
+    return Settings.model_validate(
+        {
+            "kafka": {"bootstrap.servers": "unused", "group.id": "unused"},
+            "streams": [{"baseline": "unused", "windows": ["1h"]} | stream for stream in streams],
+            "page": page,
+        }
+    )
+
+
 def record_tree(number: int = 0, verdict: str = "drift", *, size_ms: int = HOUR_MS, **changes: Any) -> Any:
     """Return the record of the hour with this number since a Monday, as a JSON tree."""
     start_ms = MONDAY_MS + number * size_ms
@@ -49,6 +63,8 @@ def record_tree(number: int = 0, verdict: str = "drift", *, size_ms: int = HOUR_
         "start": format_timestamp(start_ms),
         "end": format_timestamp(start_ms + size_ms),
         "verdict": verdict,
+        # Less than the smallest drift worth finding, so that windows are not blind.
+        "detectable": dict(zip(DETECTABLE, (0.008, 0.04, 0.01, 0.08, 0.04), strict=True)),
     }
     if verdict == "insufficient":
         tree |= _NOT_SCORED
@@ -108,18 +124,24 @@ class MadeResults(Results):
 
 
 @contextmanager
-def serving(results: Results, now_ms: int = MONDAY_MS, **settings: Any) -> Iterator[HttpServer]:
-    """Serve the page over some results on a free loopback port, with settings as in the configuration.
+def serving(
+    results: Results,
+    now_ms: int = MONDAY_MS,
+    streams: Sequence[dict[str, Any]] = EVERY_STREAM,
+    **settings: Any,
+) -> Iterator[HttpServer]:
+    """Serve the page over some results on a free loopback port, with settings of the page and of streams.
 
     The clock advances by five seconds a look, so that no answer is kept.
     """
-    site = Site(
-        results,
-        PageSettings(**settings),
-        smallest={"resnet18-fc1": SmallestDrift().model_dump()},
-        dead_letters="driftgauge.dead-letters",
-        clock_ms=count(now_ms, 5 * SECOND_MS).__next__,
-    )
+    with serving_by(build_settings(streams, **settings), results, now_ms) as server:
+        yield server
+
+
+@contextmanager
+def serving_by(settings: Settings, results: Results, now_ms: int) -> Iterator[HttpServer]:
+    """Serve the page as `serving`, by a configuration."""
+    site = Site(results, settings, count(now_ms, 5 * SECOND_MS).__next__)
     server = HttpServer("127.0.0.1", 0, site.routes())
     server.start()
     try:

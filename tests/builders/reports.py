@@ -5,23 +5,11 @@ from typing import Any
 
 import orjson
 
-from driftgauge.config import Settings
 from driftgauge.report.contents import Report, build_report
 from driftgauge.report.reading import Material
-from tests.builders.page import MadeResults, record_tree
+from tests.builders.page import MadeResults, build_settings, record_tree
 
 STREAM = "resnet18-fc1"
-
-
-def build_settings(**page: Any) -> Settings:
-    """Return a configuration of the stream `STREAM`, with settings of the page."""
-    return Settings.model_validate(
-        {
-            "kafka": {"bootstrap.servers": "unused", "group.id": "unused"},
-            "streams": [{"name": STREAM, "baseline": "unused", "windows": ["1h"]}],
-            "page": page,
-        }
-    )
 
 
 def report_on(results: MadeResults, notes: tuple[str, ...] = (), **asked: Any) -> Report:
@@ -29,7 +17,7 @@ def report_on(results: MadeResults, notes: tuple[str, ...] = (), **asked: Any) -
 
     `asked` are `stream`, `size_ms` and `at_ms`; the settings of the `page`; and whether it `is_replay`.
     """
-    settings = build_settings(**asked.pop("page", {}))
+    settings = build_settings([{"name": STREAM}], **asked.pop("page", {}))
     material = Material(
         results, "the window results in a.jsonl", notes, is_replay=asked.pop("is_replay", False)
     )

@@ -22,6 +22,7 @@ from driftgauge.baseline.artifact import save
 from driftgauge.cli.publisher import Publication, publish
 from driftgauge.core.windows.result import Verdict
 from driftgauge.events.timestamps import format_timestamp
+from driftgauge.page.words import format_p_value
 from tests.harness.case import DAY_MS, HOUR_MS, START_MS, Case
 from tests.harness.service import ReplicaProcess
 from tests.page.browser import chromium, visit
@@ -83,8 +84,9 @@ class LivePage:
             lambda: (
                 ends
                 in {
-                    (each["stream"], each["window"], each["newest"]["end"])
-                    for each in self.api("streams")["series"]
+                    (each["stream"], size["window"], size["newest"]["end"])
+                    for each in self.api("streams")["streams"]
+                    for size in each["sizes"]
                 }
             ),
         )
@@ -150,11 +152,11 @@ def test_numbers_of_page_equal_metrics(live: LivePage, window: str) -> None:
         shown = facts(page)
         # The first cell holds a cluster's number, and its name if it has one.
         clusters = {row[0].split()[0]: row[1:] for row in cells(page, "Leading clusters")}
-        verdict = page.locator(".verdict .badge").inner_text()
+        verdict = page.locator(".story .badge").inner_text()
     assert shown["Events"] == f"{gauge('events'):,.0f}"
     noise, excess = number(gauge("noise_floor")), number(gauge("js_excess"))
     assert shown["Divergence"] == f"{number(gauge('js_divergence'))} noise {noise} excess {excess}"
-    assert shown["p-value"].removesuffix(" not calibrated") == f"{gauge('p_value'):.0e}"
+    assert shown["p-value"].removesuffix(" not calibrated") == format_p_value(gauge("p_value"))
     assert shown["p-value"].endswith("not calibrated") == (gauge("calibrated") == 0)
     of_window = {"stream": STREAM, "window": window}
     spreads = [
@@ -198,7 +200,7 @@ def test_numbers_of_page_equal_api_and_csv(live: LivePage) -> None:
             f"{each['count']:,}",
             number(each["js_divergence"]),
             number(each["noise_floor"]),
-            p_value(each["p_value"]),
+            format_p_value(each["p_value"]),
         ]
         for each in windows
     ]
@@ -214,23 +216,19 @@ def test_numbers_of_page_equal_api_and_csv(live: LivePage) -> None:
     assert newest == live.case.final_results()[STREAM, "1d", windows[0]["start"]]
 
 
-def p_value(value: float) -> str:
-    return f"{value:.2g}" if value >= 1e-4 else f"{value:.0e}"
-
-
 def test_page_works_without_javascript(live: LivePage) -> None:
     with live.visit(java_script_enabled=False) as page:
         page.goto("/?q=no")
         expect(page.get_by_text("No stream matches")).to_be_visible()
         page.get_by_label("Name contains").fill("DIG")
-        page.get_by_label("Verdict").select_option("Drift")
+        page.get_by_label("Status").select_option("Drift")
         page.get_by_role("button", name="Filter").click()
         page.get_by_role("link", name=STREAM, exact=True).click()
         page.get_by_role("link", name="1d", exact=True).click()
         page.get_by_text("These windows as a table").click()
         page.get_by_role("link", name="5 Nov 2025, 00:00 UTC", exact=True).click()
         expect(page.locator(".which")).to_contain_text("The window of 1d from 5 Nov 2025")
-        expect(page.locator(".verdict")).to_contain_text("No drift found")
+        expect(page.locator(".story")).to_contain_text("No drift found")
         page.locator(".chart").first.locator("a").nth(8).click()
         expect(page.locator(".which")).to_contain_text("The window of 1d from 11 Nov 2025")
         page.get_by_role("link", name="later window").click()
@@ -259,13 +257,14 @@ def test_windows_of_chart_are_reached_by_keys(live: LivePage) -> None:
         expect(page.locator(".which")).to_contain_text("The window of 1d from 21 Nov 2025")
 
 
-def test_two_windows_stand_side_by_side(live: LivePage) -> None:
+def test_two_windows_are_compared_in_one_table(live: LivePage) -> None:
     with live.visit() as page:
         page.goto(COMPARED)
-        (left, right) = (each.bounding_box() for each in page.locator(".pair > section").all())
-        assert left["y"] == right["y"]
-        assert left["x"] + left["width"] <= right["x"]
-        assert page.locator(".pair > section").nth(1).get_by_text("No drift found").is_visible()
-        page.set_viewport_size({"width": 390, "height": 900})
-        (left, right) = (each.bounding_box() for each in page.locator(".pair > section").all())
-        assert left["x"] == right["x"]
+        rows = cells(page, "Comparison of two windows")
+        clusters = {row[0].split()[0]: row[1:] for row in cells(page, "Leading clusters")}
+        assert page.get_by_role("heading", name="Compared with").get_by_text("No drift found").is_visible()
+    compared = [row for row in rows if len(row) > 1]
+    assert len(compared) == min(CLUSTERS, 20)
+    for cluster, baseline, _, share, _ in compared:
+        if cluster.split()[0] in clusters:
+            assert [baseline, share] == clusters[cluster.split()[0]][:2]

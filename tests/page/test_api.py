@@ -36,52 +36,31 @@ def api(results):
         yield read
 
 
-def test_streams_are_listed_with_newest_window_and_what_is_lacking(api, results):
-    results.publish(0, "ok", stream="a", size_ms=DAY_MS)
-    drifting, other = api("streams")["series"]
-    assert (drifting["stream"], drifting["window"], drifting["verdict"]) == ("resnet18-fc1", "1h", "drift")
-    assert (drifting["since"], drifting["windows_since"]) == ("2025-11-03T04:00:00Z", 2)
-    assert drifting["newest"]["count"] == 105
-    assert (other["stream"], other["window"], other["verdict"]) == ("a", "1d", "ok")
-    assert not drifting["silent"]
+def test_streams_are_listed_with_alarm_and_what_is_lacking(api, results):
+    results.publish(0, "ok", stream="a", size_ms=DAY_MS, segments=[])
+    drifting, other = api("streams")["streams"]
+    (_, alarm) = drifting["alarms"]
+    assert (drifting["stream"], drifting["state"], drifting["concluded"]) == (
+        "resnet18-fc1",
+        "drift",
+        "2025-11-03T06:00:00Z",
+    )
+    assert (alarm["window"], alarm["verdict"], alarm["since"], alarm["windows"]) == (
+        "1h",
+        "drift",
+        "2025-11-03T04:00:00Z",
+        2,
+    )
+    assert drifting["runbook"].endswith("/DriftgaugeDrift.md")
+    assert drifting["sizes"][0]["newest"]["count"] == 105
+    assert (other["stream"], other["state"], other["alarms"]) == ("a", "ok", [])
+    assert other["concerns"] == [{"window": "1h", "name": "waiting", "since": None, "detail": ""}]
     results.publish(1, "warning", stream="a", size_ms=DAY_MS)
-    assert [each["verdict"] for each in api("streams")["series"]] == ["drift", "warning"]
+    assert [each["state"] for each in api("streams")["streams"]] == ["drift", "warning"]
     results.made.error, results.made.has_caught_up = "broker 1 does not answer", False
     streams = api("streams")
     assert (streams["complete"], streams["problem"]) == (False, "broker 1 does not answer")
-
-
-def listed(results, now_ms):
-    with serving(results, now_ms) as server:
-        series = json.loads(get(server, "/api/v1/streams")[1])["series"]
-    return [(each["stream"], each["window"], each["silent"]) for each in series]
-
-
-def test_urgent_streams_come_first_then_segments_then_silence():
-    results = MadeResults()
-    verdicts = {"a": "ok", "b": "insufficient", "c": "incomplete", "d": "warning", "e": "drift", "f": "drift"}
-    for stream, verdict in verdicts.items():
-        results.publish(0, verdict, stream=stream, segments=[])
-    results.publish(0, "ok", stream="segment")
-    results.publish(0, "drift", stream="d", size_ms=DAY_MS, segments=[])
-    results.publish(0, "ok", stream="silent", size_ms=1_000, segments=[])
-    order = ["d", "d", "e", "f", "c", "b", "segment", "silent", "a"]
-    assert [stream for stream, _, _ in listed(results, MONDAY_MS + HOUR_MS)] == order
-    results.history.expire(MONDAY_MS + 6_000)
-    assert [stream for stream, _, _ in listed(results, MONDAY_MS + HOUR_MS)] == ["d", "segment", "silent"]
-
-
-@pytest.mark.parametrize(("size_ms", "quiet_ms"), [(HOUR_MS, 3 * HOUR_MS), (1_000, 900_000)])
-def test_stream_is_silent_after_three_of_its_lengths_and_a_quarter_of_an_hour(size_ms, quiet_ms):
-    results = MadeResults()
-    results.publish(0, size_ms=size_ms)
-    assert [
-        silent for late in (0, 1) for _, _, silent in listed(results, MONDAY_MS + quiet_ms + late - 10_000)
-    ] == [False, False]
-    assert [silent for late in (0, 1) for _, _, silent in listed(results, MONDAY_MS + quiet_ms + late)] == [
-        False,
-        True,
-    ]
+    assert all(each["old"] for each in streams["streams"])
 
 
 def test_windows_are_the_last_by_start_and_the_same_as_csv(api, results):

@@ -1,7 +1,6 @@
-"""Charts, sparklines and the map of clusters: what is drawn where."""
+"""Charts and sparklines: what is drawn where."""
 
 import re
-from itertools import combinations
 
 import numpy as np
 import pytest
@@ -9,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.page.chart import SPARK_HEIGHT, WIDTH, chart, sparkline
-from driftgauge.page.cluster_map import cluster_map
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS
-from tests.builders.page import build_record, build_rows
+from tests.builders.page import build_rows
 
 
 def points(path):
@@ -110,64 +108,3 @@ def test_sparkline_shows_noise_low_drift_high_and_alarms_behind():
     assert [band.verdict for band in bands] == ["drift"]
     assert sparkline(build_rows("insufficient"), HOUR_MS) == ("", ())
     assert points(sparkline(build_rows("ok"), HOUR_MS)[0])
-
-
-def cluster(number, position, share, baseline_share, name=None):
-    return {
-        "id": number,
-        "count": 1,
-        "share": share,
-        "baseline_share": baseline_share,
-        "js_contribution": 0.0,
-        "position": position,
-        "name": name,
-    }
-
-
-def draw_map(*clusters, movers=()):
-    return cluster_map(build_record(clusters=clusters).clusters, movers)
-
-
-def test_map_places_clusters_by_position_and_size_by_share():
-    clusters = cluster(0, [0, 0], 0.04, 0.36), cluster(1, [2, 1], 0.36, 0.04), cluster(2, None, 0.6, 0.6)
-    large, small = draw_map(*clusters, movers=[1]).bubbles
-    assert (large.cluster.id, small.cluster.id) == (1, 0)
-    assert (large.change, small.change) == ("more", "less")
-    assert (large.label.text, large.label.x, small.label) == ("1", large.x, None)
-    assert large.radius == pytest.approx(3 * small.radius, abs=0.2)
-    assert large.baseline_radius == small.radius
-    # One scale for both axes, and up is up.
-    assert large.x - small.x == pytest.approx(2 * (small.y - large.y), abs=0.2)
-    assert draw_map(cluster(0, None, 1, 1)) is None
-    (single,) = draw_map(cluster(0, [3, 3], 1, 1, "truck, " * 9), movers=[0]).bubbles
-    assert single.label.text == "truck, truck, truck, truck, tru…"
-
-
-coordinates = st.floats(-1e3, 1e3)
-shares = st.floats(0, 1)
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.tuples(coordinates, coordinates), shares, shares, st.none() | st.text("ab", max_size=50)
-        ),
-        min_size=1,
-        max_size=20,
-    )
-)
-def test_any_bubbles_and_names_lie_within_the_map_and_apart(places):
-    clusters = [cluster(number, list(position), *others) for number, (position, *others) in enumerate(places)]
-    drawn = draw_map(*clusters, movers=range(len(places)))
-    boxes = []
-    for bubble in drawn.bubbles:
-        reach = max(bubble.radius, bubble.baseline_radius)
-        assert reach <= min(bubble.x, bubble.y)
-        assert max(bubble.x, bubble.y) + reach <= drawn.size
-        half = 3.5 * len(bubble.label.text)
-        boxes.append((bubble.label.x - half, bubble.label.x + half, bubble.label.y))
-        assert boxes[-1][0] >= 0
-        assert boxes[-1][1] <= drawn.size
-        assert 12 <= bubble.label.y <= drawn.size - 4
-    for (left, right, line), (other_left, other_right, other) in combinations(boxes, 2):
-        assert right <= other_left + 0.1 or other_right <= left + 0.1 or abs(line - other) >= 13.9

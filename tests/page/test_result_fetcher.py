@@ -7,7 +7,6 @@ import threading
 import orjson
 import pytest
 
-from driftgauge.config.page import PageSettings
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka import client
 from driftgauge.kafka.login import Login
@@ -18,7 +17,7 @@ from driftgauge.telemetry.endpoints import metrics_route
 from driftgauge.telemetry.server import HttpServer
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.messages import FakeMessage
-from tests.builders.page import get, record_tree
+from tests.builders.page import build_settings, get, record_tree
 from tests.builders.telemetry import build_telemetry
 
 TOPIC = "driftgauge.windows"
@@ -68,7 +67,7 @@ def results(consumer, clock):
 
 @pytest.fixture
 def server(results, clock):
-    site = Site(results, PageSettings(), smallest={}, dead_letters=None, clock_ms=clock.clock.wall_ms)
+    site = Site(results, build_settings(), clock.clock.wall_ms)
     server = HttpServer("127.0.0.1", 0, [*site.routes(), metrics_route(build_telemetry().registry)])
     server.start()
     yield server

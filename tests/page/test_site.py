@@ -80,21 +80,21 @@ def publish_all(*verdicts, **changes):
             publish_all("ok", "incomplete", incomplete=[{"topic": "embeddings", "partition": 3}]),
             f"/{STREAM}",
             0,
-            ["The events of embeddings[3] are not all read.", "Nothing is concluded"],
+            ["embeddings[3] is not read to the end.", "Nothing is concluded"],
             id="incomplete",
         ),
         pytest.param(
-            publish_all("ok"),
+            publish_all("ok", segments=[]),
             f"/{STREAM}",
             2 * DAY_MS,
-            ["No window was published since", "3 Nov 2025, 00:00 UTC"],
+            ["Silent", "As of 3 Nov 2025, 01:00 UTC", "1h: no new window for 47 h"],
             id="silent",
         ),
         pytest.param(
             publish_all("ok", "drift"),
             f"/{STREAM}&at=2025-11-03T01:00:00Z&compare=2025-11-03T00:00:00Z",
             0,
-            ["Window of", "Compared with"],
+            ["Window of", "Compared with", "Difference"],
             id="compared",
         ),
     ],
@@ -112,13 +112,13 @@ def test_overview_sums_up_filters_and_links_to_each_stream(page, results, snapsh
     results.publish(0, "warning", stream="audio", kind=None, segments=[])
     shown = read(page)
     assert "3 streams: 1 with drift, 1 with possible drift, 1 with drift of a segment" in shown.text
-    assert "shift: the events moved" in shown.text
+    assert "Shift: all inputs moved together" in shown.text
     links = [link for link in shown.every("a", "href") if "stream=" in link]
     assert list(dict.fromkeys(links)) == [
         f"?stream={name}&window=1h" for name in ("resnet18-fc1", "audio", "text")
     ]
     assert main_text(page("/")[1]) == snapshot
-    for query, found in (("q=RESNET", 0), ("verdict=ok", 2), ("q=nothing", None)):
+    for query, found in (("q=RESNET", 0), ("verdict=segment", 2), ("q=nothing", None)):
         shown = read(page, f"/?{query}&utm=x")
         found_links = {link for link in shown.every("a", "href") if "stream=" in link}
         assert found_links == (set() if found is None else {list(dict.fromkeys(links))[found]})
@@ -127,10 +127,10 @@ def test_overview_sums_up_filters_and_links_to_each_stream(page, results, snapsh
 
 def test_overview_says_what_is_silent_expired_or_still_read():
     results = MadeResults()
-    results.publish(0, "ok")
+    results.publish(0, "ok", segments=[])
     for late_ms, part in (
-        (DAY_MS, "No drift found in 1 stream, 1 with drift of a segment, 1 silent"),
-        (DAY_MS, "silent since 3 Nov 2025, 01:00 UTC"),
+        (DAY_MS, "1 stream: 1 silent"),
+        (DAY_MS, "1 stream : no new window resnet18-fc1 for 23 h"),
         (40 * DAY_MS, "The topic driftgauge.windows holds no window result of the last 31d."),
     ):
         with serving(results, MONDAY_MS + late_ms) as server:
@@ -171,7 +171,9 @@ def test_links_choose_each_shown_window_and_keep_the_comparison(page):
         start = f"?stream=resnet18-fc1&window=1h&last=200{own}"
         assert {f"{start}&at=2025-11-03T0{hour}%3A00%3A00Z" for hour in range(6)} <= set(links)
         assert f"{STREAM}&window=1h&last=50{own}" in links
-        assert [link for link in links if link.startswith("?") and "last=" in link and own not in link] == []
+        others = [link for link in links if link.startswith("?") and "last=" in link and own not in link]
+        # The last window that is ok may be compared instead.
+        assert [link for link in others if "compare=2025-11-03T03" not in link] == []
     older = read(page, f"/{STREAM}&window=1h&at=2025-11-03T01:00:00Z")
     assert "No drift found" in older.text
     assert "go to the newest" in older.text
@@ -218,11 +220,20 @@ def test_comparison_with_a_deleted_result_says_why_it_is_empty(page, results, at
     assert chosen["value"] == f"2025-11-03T{compare}:00:00Z"
 
 
+def test_windows_of_different_baselines_are_not_compared(page, results):
+    results.publish(6, baseline="sha256:00")
+    shown = read(page, f"/{STREAM}&compare=2025-11-03T01:00:00Z")
+    assert "The two windows have different baselines." in shown.text
+    assert "Difference" not in shown.text
+
+
 def test_broken_topic_is_told_beside_what_was_read(page, results):
     results.made.error = "broker 1 does not answer; check it"
     for path in ("/", f"/{STREAM}"):
         shown = read(page, path)
         assert f"cannot be read at the moment. {results.made.error}" in shown.text
+        assert "read until 3 Nov 2025, 00:00:05 UTC" in shown.text
+        assert "badge v-drift" not in page(path)[1].split('aria-label="Window"')[0]
     assert "Over time" in shown.text
     assert "Broker 1 does not answer; check it." in shown.text
 
@@ -285,7 +296,7 @@ def test_examples_are_links_where_configured(results):
         response, body = get(server, f"/{STREAM}")
     shown = Elements(body)
     links = ["https://shop.example/events/a%2Fb%26c", "https://shop.example/events/d"]
-    assert [link for link in shown.every("a", "href") if link.startswith("https:")] == links
+    assert [link for link in shown.every("a", "href") if link.startswith("https://shop.")] == links
     assert shown.every("img", "src") == [
         f"https://pictures.example:8443/resnet18-fc1/{name}.png" for name in ("a%2Fb%26c", "d")
     ]

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from driftgauge.page.story import Run, whole_run
+from driftgauge.page.status import Run, whole_run
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.html import Elements
 from tests.builders.page import MadeResults, build_rows, get, record_tree, serving
@@ -34,7 +34,7 @@ HOURS = ("00", "01", "02", "03")
             [
                 "Since 3 Nov 2025, 01:00 UTC the events of resnet18-fc1 differ",
                 "(3 windows of 1h)",
-                "less than once in 1,000 trillion windows.",
+                "Practically certain: chance would not produce this.",
                 "Shift: ",
                 "(75 % of the evidence)",
                 "The divergence is 0.0666; noise alone makes 0.000700.",
@@ -69,12 +69,18 @@ HOURS = ("00", "01", "02", "03")
         ),
         pytest.param(["ok", "drift"], 1, {"kind": "mix"}, ["Mix: "], id="mix"),
         pytest.param(["ok", "drift"], 1, {"kind": "spread"}, ["Spread: "], id="spread"),
-        pytest.param(["ok", "drift"], 1, {"calibrated": False}, ["may be more often"], id="uncalibrated"),
+        pytest.param(
+            ["ok", "drift"],
+            1,
+            {"calibrated": False},
+            ["(Not calibrated for bursts of related events.)"],
+            id="uncalibrated",
+        ),
         pytest.param(
             ["ok"] * 4,
             3,
             {"kind": None, "segments": []},
-            ["The last 4 windows of 1h look like the baseline.", "a change of mix of 0.0200 or more"],
+            ["The last 4 windows of 1h look like the baseline.", "a divergence of 0.00800 or more"],
             id="ok",
         ),
         pytest.param(["ok"], 0, {}, ["less than what counts as large"], id="small difference"),
@@ -82,7 +88,7 @@ HOURS = ("00", "01", "02", "03")
             ["ok", "warning"],
             1,
             QUIET,
-            ["Small evidence has built up over many windows (13.5, and 6.75 is the limit)"],
+            ["No single window stands out, but together they do: 200 % of the limit."],
             id="slow drift",
         ),
         pytest.param(
@@ -99,14 +105,16 @@ HOURS = ("00", "01", "02", "03")
             ["country = v0", "country = v4 and 2 more"],
             id="segments",
         ),
-        pytest.param(
-            ["ok", "insufficient"], 1, {"count": 17}, ["has 17 events, too few to be scored"], id="few"
-        ),
+        pytest.param(["ok", "insufficient"], 1, {"count": 17}, ["17 events; 15 are needed."], id="few"),
         pytest.param(
             ["ok", "incomplete"],
             1,
             {"incomplete": MISSING, "events_lost": True},
-            ["embeddings[0], embeddings[1], embeddings[2] and 2 more", "Kafka deleted events", "Nothing is"],
+            [
+                "embeddings[2] and 2 more are not",
+                "Kafka deleted events",
+                "Nothing is",
+            ],
             id="incomplete",
         ),
         pytest.param(
@@ -131,7 +139,7 @@ def test_stream_page_tells_its_story(verdicts, at, changes, parts, snapshot):
         results.publish(number, verdict, **changes)
     with serving(results) as server:
         _, body = get(server, f"/?stream=resnet18-fc1&at=2025-11-03T{HOURS[at]}:00:00Z")
-    (section,) = re.findall(r'<section class="verdict .*?</section>', body, re.DOTALL)
+    (section,) = re.findall(r'<section class="story".*?</section>', body, re.DOTALL)
     story = Elements(section).text
     for part in parts:
         assert part in story

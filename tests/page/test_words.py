@@ -61,15 +61,13 @@ TEXTS: dict[Callable[..., str], dict[Any, str]] = {
         None: NOTHING,
         -0.02: "-2.0 %",
     },
-    words.format_p_value: {0.59: "0.59", 1e-3: "0.001", 2.4e-9: "2e-09", None: NOTHING},
+    words.format_p_value: {0.59: "0.59", 1e-3: "0.001", 2.4e-9: "2e-09", 3e-308: "< 1e-15", None: NOTHING},
     words.describe_odds: {
-        0.7: "in most windows",
-        0.04: "once in 25 windows",
-        1e-3: "once in 1,000 windows",
-        2.5e-5: "once in 40,000 windows",
-        3e-7: "once in 3.3 million windows",
-        7e-13: "once in 1.4 trillion windows",
-        0.0: "less than once in 1,000 trillion windows",
+        0.7: "Chance alone makes most windows so extreme",
+        0.04: "Chance alone makes a window so extreme once in 25 windows",
+        2.5e-5: "Chance alone makes a window so extreme once in 40,000 windows",
+        3e-7: "Chance alone makes a window so extreme once in 3.3 million windows",
+        0.0: "Practically certain: chance would not produce this",
     },
     words.format_signed_percent: {0.21: "+21.0 %", -0.05: "-5.0 %"},
     words.as_sentence: {"the topic holds none": "The topic holds none."},
@@ -87,4 +85,4 @@ def test_value_has_words(write, value, text):
 
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_any_p_value_has_odds(first, second):
-    assert words.describe_odds(min(first, second)).endswith("windows")
+    assert words.describe_odds(min(first, second)).startswith(("Practically", "Chance alone"))

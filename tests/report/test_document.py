@@ -69,7 +69,7 @@ def test_report_shows_whole_story_and_loads_nothing(snapshot):
         "▲ Drift since 3 Nov 2025, 02:00 UTC",
         *report.story,
         *report.steps,
-        *("What to do next", "Over time", "Clusters", "Map", "Segments", "How complete", "Baseline"),
+        *("What to do next", "Over time", "Clusters", "Segments", "How complete", "Baseline"),
         "?stream=resnet18-fc1&window=1h&at=2025-11-03T02:00:00Z",
         "The first of the strongest windows, of 3 Nov 2025, 03:00 UTC",
         "Refused events of a, undecodable: 3.",

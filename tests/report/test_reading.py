@@ -21,8 +21,8 @@ from tests.builders.baselines import save_baseline
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.configs import settings_in
 from tests.builders.events import build_event, write_events
-from tests.builders.page import record_tree
-from tests.builders.reports import build_settings, write_results
+from tests.builders.page import build_settings, record_tree
+from tests.builders.reports import write_results
 from tests.harness.cluster import Cluster
 
 

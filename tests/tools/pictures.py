@@ -17,8 +17,8 @@ from tests.demo.process import read_until, started
 from tests.page.browser import chromium
 
 PICTURE = Path(__file__).parents[2] / "deploy/pictures/page.png"
-# The top of the page: the verdict, and the divergence over time.
-WIDTH, HEIGHT, SCALE = 1_060, 735, 1.5
+# The top of the page: the status, and the evidence over time.
+WIDTH, HEIGHT, SCALE = 1_060, 1_000, 1.3
 
 
 def main() -> None:

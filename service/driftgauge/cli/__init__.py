@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "backtest": "recorded:backtest_command",
     "publish": "publish:publish_command",
     "plan": "plan:plan_command",
+    "status": "status:status_command",
     "health": "health:health_command",
 }
 

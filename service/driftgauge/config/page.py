@@ -30,6 +30,15 @@ def _check_template(url: str) -> str:
     return url
 
 
+def _check_url(url: str) -> str:
+    """Return a URL without slashes at its end; raise ValueError for one that a page must not link to."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or _NO_HOST.search(url):
+        message = "write an http or https URL, such as https://grafana.example"
+        raise ValueError(message)
+    return url.rstrip("/")
+
+
 UrlTemplate = Annotated[str, AfterValidator(_check_template)]
 
 
@@ -40,11 +49,12 @@ class PageSettings(Section):
         enabled: Whether `serve` serves the page.
         history: How old, by their Kafka records, the results are that it shows.
         max_windows: The number of windows of all streams that it keeps; the oldest go first. A window takes
-            94 bytes.
+            114 bytes.
         path_prefix: A path under which the page stands as well, for an ingress that passes its path on.
         example_url: Where an event can be looked at, with {event_id} and perhaps {stream}; None: ids are
             text.
         thumbnail_url: Where the picture of an event is, likewise; None: no pictures.
+        grafana_url: Where Grafana has the dashboard of drift; None: the page does not link to it.
     """
 
     enabled: bool = True
@@ -53,6 +63,7 @@ class PageSettings(Section):
     path_prefix: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = ""
     example_url: UrlTemplate | None = None
     thumbnail_url: UrlTemplate | None = None
+    grafana_url: Annotated[str, AfterValidator(_check_url)] | None = None
 
     @property
     def thumbnail_origin(self) -> str | None:

@@ -20,6 +20,7 @@ from driftgauge.config.page import PageSettings
 from driftgauge.config.properties import KafkaProperties, RegistryProperties
 from driftgauge.config.stream import StreamSettings
 from driftgauge.core.by_stream import ByStream
+from driftgauge.core.statistics.budget import window_level
 
 __all__ = [
     "LARGEST_RECORD",
@@ -236,6 +237,12 @@ class Settings(BaseSettings, Section):
     def by_stream(self) -> ByStream[StreamSettings]:
         """The settings of each stream."""
         return ByStream({stream.key: stream for stream in self.streams})
+
+    @property
+    def window_level(self) -> float:
+        """The significance level of each window, by the alarm budget."""
+        sizes_ms = [size_ms for stream in self.streams for size_ms in stream.windows * stream.most]
+        return window_level(self.alarms.false_pages_per_year, sizes_ms)
 
     @property
     def group(self) -> str:

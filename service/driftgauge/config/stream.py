@@ -21,6 +21,7 @@ from driftgauge.config.fields import (
     format_time,
 )
 from driftgauge.core.durations import format_duration
+from driftgauge.core.spec import Alarm, overdue_ms
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
 from driftgauge.core.statistics.statistic import Statistic
@@ -131,7 +132,7 @@ class StreamSettings(Section):
         segments: The keys of the segments that are also judged.
         labels: The labels of the stream's alerts.
         overdue_after: How long after a window closed an alert reports the next one as overdue; None: see
-            `StreamSpec.overdue_ms`.
+            `overdue_ms`.
     """
 
     LONG_FORM = "baselines"
@@ -215,6 +216,21 @@ class StreamSettings(Section):
     def key(self) -> str:
         """The name, or the pattern: the key of `ByStream`."""
         return str(self.name or self.match)
+
+    def alarm(self, level: float) -> Alarm:
+        """Return the alarm of the stream at a window's significance level."""
+        return Alarm(
+            level=level,
+            smallest=self.smallest_drift.model_dump(),
+            warm_up=None if self.warm_up is None else (self.warm_up.start, self.warm_up.end),
+            segment_keys=self.segments,
+        )
+
+    def overdue_ms(self, size_ms: int) -> int:
+        """Return the time after the closing of a window of this size after which the next is overdue, ms."""
+        return self.overdue_after or overdue_ms(
+            size_ms, self.allowed_disorder, self.idle_timeout, self.incomplete_after
+        )
 
     def below(self, folder: Path) -> "StreamSettings":
         """Return the settings with baseline paths relative to this folder."""

@@ -15,13 +15,11 @@ from driftgauge.errors import ServiceError
 from driftgauge.page.api_records import (
     MAX_LAST,
     Problem,
-    SeriesRecords,
+    StatusRecords,
     SummaryRecord,
     openapi,
-    series_record,
     summary_records,
 )
-from driftgauge.page.overview import StreamRow
 from driftgauge.page.queries import MissingWindowError, read_last, read_query
 from driftgauge.page.results import Results
 
@@ -34,21 +32,11 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 Endpoint = Callable[[Request], Response]
 
 
-def api_routes(
-    results: Results, overview: Callable[[int], list[StreamRow]], clock_ms: Callable[[], int]
-) -> list[BaseRoute]:
-    """Return the routes below /api/v1; `overview` gives the rows at a time, ms."""
+def api_routes(results: Results, statuses: Callable[[], StatusRecords]) -> list[BaseRoute]:
+    """Return the routes below /api/v1; `statuses` gives the statuses of all streams now."""
 
     def streams(_: Request) -> Response:
-        now_ms = clock_ms()
-        cells = [cell for row in overview(now_ms) for cell in row.cells]
-        return _json(
-            SeriesRecords(
-                complete=results.source.has_caught_up,
-                problem=results.source.error,
-                series=tuple(series_record(cell, now_ms) for cell in cells),
-            )
-        )
+        return _json(statuses())
 
     def windows(request: Request) -> Response:
         query = read_query(results.history, request.query_params)

@@ -1,19 +1,23 @@
 """The records of the page's API, and its description by OpenAPI 3.1."""
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
+from driftgauge.config.stream import StreamSettings
 from driftgauge.core.durations import format_duration
 from driftgauge.events.timestamps import format_timestamp
-from driftgauge.page.overview import SizeCell
+from driftgauge.page.advice import RUNBOOKS, next_steps, runbook_of
+from driftgauge.page.status import Alarm, SizeStatus, StreamStatus
+from driftgauge.page.story import tell_cause
 from driftgauge.page.summary import (
     CALIBRATED,
     COUNTED_TWICE,
+    DETECTABLE,
     EVENTS_LOST,
     SEGMENT_DRIFT,
     VERDICTS,
@@ -25,12 +29,12 @@ from driftgauge.records.window_record import Finite, UtcDateTime, VerdictName, W
 __all__ = [
     "MAX_LAST",
     "Problem",
-    "SeriesRecord",
-    "SeriesRecords",
+    "StatusRecord",
+    "StatusRecords",
     "SummaryRecord",
     "SummaryRecords",
     "openapi",
-    "series_record",
+    "status_record",
     "summary_records",
 ]
 
@@ -41,6 +45,8 @@ MAX_LAST = 10_000
 _DURATION = "^" + "".join(f"([0-9]{{1,15}}{unit})?" for unit in ("d", "h", "m", "s", "ms")) + "$"
 
 Count = Annotated[int, Field(ge=0)]
+ConcernName = Literal["misfit", "incomplete", "silent", "behind", "insufficient", "waiting"]
+StateName = Literal["drift", "warning", "segment", ConcernName, "ok"]
 
 
 class _Record(BaseModel):
@@ -127,42 +133,122 @@ class SummaryRecords(_Record):
     """The windows, by start."""
 
 
-class SeriesRecord(_Record):
-    """A stream and size, and what its last windows say."""
-
-    stream: str
-    """The stream."""
+class AlarmRecord(_Record):
+    """An alarm of a window size."""
 
     window: str
     """The windows' length, such as 1h."""
 
     verdict: VerdictName
-    """The verdict of the newest window."""
+    """The verdict of its last window; ok where only a segment drifts."""
+
+    segments: str
+    """The segments that drifted first, as "key = value"; empty where all events drift."""
 
     since: UtcDateTime
-    """The start of the first window in a row with this verdict, or with an alarm where it is an alarm."""
+    """The start of its first window."""
 
-    windows_since: Count
-    """The number of those windows."""
+    until: UtcDateTime | None
+    """The start of the window that ended it. Null while it goes on."""
 
-    silent: bool
-    """Whether no window was published for three window lengths and a quarter of an hour."""
+    windows: Count
+    """The number of its windows."""
+
+
+class ConcernRecord(_Record):
+    """A fault of a stream's data."""
+
+    window: str
+    """The windows' length, such as 1h."""
+
+    name: ConcernName
+    """misfit: every window differs from the baseline, or events were counted under another. incomplete:
+    partitions are missing, or counts are in doubt. silent: no window for longer than the stream allows.
+    behind: windows come long after their end. insufficient: too few events to see anything. waiting: no
+    window yet."""
+
+    since: UtcDateTime | None
+    """When it began, event time. Null where that is unknown."""
+
+    detail: str
+    """The partitions or the reason; empty where there is none."""
+
+
+class SizeRecord(_Record):
+    """A window size of a stream, and what its last windows say."""
+
+    window: str
+    """The windows' length, such as 1h."""
+
+    state: StateName
+    """The state by this size alone."""
+
+    old: bool
+    """Whether its last conclusion is older than the stream allows, or missing."""
+
+    concluded: UtcDateTime | None
+    """The start of the last window with a conclusion. Null without any."""
 
     newest: SummaryRecord
     """The newest window."""
 
 
-class SeriesRecords(_Record):
-    """All streams and sizes, the most urgent stream first."""
+class StatusRecord(_Record):
+    """The status of a stream: its alarm, its last conclusion, and the health of its data."""
+
+    stream: str
+    """The stream."""
+
+    state: StateName
+    """The most urgent of its alarm, its drifting segments and the faults of its data. ok only while a recent
+    window says so and nothing is missing."""
+
+    old: bool
+    """Whether the conclusion behind the state is older than the stream allows."""
+
+    concluded: UtcDateTime | None
+    """The end of the last window with a conclusion; with an alarm, the last that confirms it. Null without
+    any."""
+
+    alarms: tuple[AlarmRecord, ...]
+    """The alarms that go on, the earliest start first."""
+
+    passed: tuple[AlarmRecord, ...]
+    """The last alarm of each size, where it has ended."""
+
+    cause: str
+    """What happened to the events, in a sentence; empty without an alarm."""
+
+    concerns: tuple[ConcernRecord, ...]
+    """The faults of the data, the most urgent first."""
+
+    next_steps: tuple[str, ...]
+    """What to do, in sentences."""
+
+    runbook: str | None
+    """The address of the runbook. Null where nothing is wrong."""
+
+    owner: str | None
+    """The owner in the stream's labels. Null where they name none."""
+
+    severity: str | None
+    """The severity in the stream's labels. Null where the configuration does not name the stream."""
+
+    sizes: tuple[SizeRecord, ...]
+    """The window sizes that have windows."""
+
+
+class StatusRecords(_Record):
+    """The statuses of all streams, the most urgent first."""
 
     complete: bool
     """Whether everything that the topic held at the start has been read."""
 
     problem: str | None
-    """Why the topic cannot be read at the moment; null where it can be."""
+    """Why the topic cannot be read at the moment; null where it can be. No state is recent then."""
 
-    series: tuple[SeriesRecord, ...]
-    """The streams and sizes."""
+    streams: tuple[StatusRecord, ...]
+    """The streams."""
 
 
 class Problem(_Record):
@@ -191,7 +277,7 @@ def summary_record(row: NDArray[np.void], size_ms: int) -> SummaryRecord:
         spread_change=_finite(row["spread"]),
         duplicates_share=_finite(row["duplicates"]),
         slow_drift_ratio=_finite(row["slow_drift"]),
-        detectable_js_divergence=_finite(row["detectable_js"]),
+        detectable_js_divergence=_finite(row["detectable"][DETECTABLE.index("js_divergence")]),
         calibrated=bool(flags & CALIBRATED),
         missing_partitions=int(row["missing"]),
         events_lost=bool(flags & EVENTS_LOST),
@@ -200,16 +286,55 @@ def summary_record(row: NDArray[np.void], size_ms: int) -> SummaryRecord:
     )
 
 
-def series_record(cell: SizeCell, now_ms: int) -> SeriesRecord:
-    """Return the record of a cell of the overview."""
-    return SeriesRecord(
-        stream=cell.series.stream,
-        window=cell.size,
-        verdict=cell.run.verdict,
-        since=format_timestamp(cell.run.since_ms),
-        windows_since=cell.run.windows,
-        silent=cell.is_silent(now_ms),
-        newest=summary_record(cell.newest, cell.series.size_ms),
+def status_record(status: StreamStatus, settings: StreamSettings | None) -> StatusRecord:
+    """Return the record of a stream's status; without `settings` it has no owner and no severity."""
+    runbook = runbook_of(status)
+    concluded_ms = status.concluded_ms
+    return StatusRecord(
+        stream=status.stream,
+        state=status.state,
+        old=status.is_old,
+        concluded=None if concluded_ms is None else format_timestamp(concluded_ms),
+        alarms=tuple(map(_alarm_record, status.alarms)),
+        passed=tuple(map(_alarm_record, status.passed)),
+        cause=tell_cause(status),
+        concerns=tuple(
+            ConcernRecord(
+                window=each.size,
+                name=each.name,
+                since=None if each.since_ms is None else format_timestamp(each.since_ms),
+                detail=each.detail,
+            )
+            for each in status.concerns
+        ),
+        next_steps=next_steps(status),
+        runbook=None if runbook is None else f"{RUNBOOKS}/{runbook}.md",
+        owner=None if settings is None else settings.labels.owner,
+        severity=None if settings is None else settings.labels.severity,
+        sizes=tuple(_size_record(size) for size in status.sizes),
+    )
+
+
+def _alarm_record(alarm: Alarm) -> AlarmRecord:
+    run = alarm.run
+    return AlarmRecord(
+        window=alarm.size,
+        segments=alarm.segments,
+        verdict=run.verdict,
+        since=format_timestamp(run.since_ms),
+        until=None if run.until_ms is None else format_timestamp(run.until_ms),
+        windows=run.windows,
+    )
+
+
+def _size_record(size: SizeStatus) -> SizeRecord:
+    concluded = size.facts.concluded
+    return SizeRecord(
+        window=size.size,
+        state=size.state,
+        old=size.is_old,
+        concluded=None if concluded is None else format_timestamp(int(concluded["start_ms"])),
+        newest=summary_record(size.facts.newest, size.facts.series.size_ms),
     )
 
 
@@ -229,7 +354,7 @@ def _finite(value: Any) -> float | None:
 
 def openapi(version: str) -> dict[str, Any]:
     """Return the description of the API."""
-    models = (SeriesRecords, SummaryRecords, WindowRecord, Problem)
+    models = (StatusRecords, SummaryRecords, WindowRecord, Problem)
     _, schemas = models_json_schema(
         [(model, "serialization") for model in models], ref_template="#/components/schemas/{model}"
     )
@@ -262,7 +387,7 @@ def openapi(version: str) -> dict[str, Any]:
         # Relative to this document; a path is appended to it as it is, so it ends without a slash.
         "servers": [{"url": "../v1"}],
         "paths": {
-            "/streams": _path("All streams and sizes, the most urgent first", [], _json("SeriesRecords"), []),
+            "/streams": _path("All streams, the most urgent first", [], _json("StatusRecords"), []),
             "/windows": _path(
                 "The last windows of a stream and size",
                 [stream, window, last],

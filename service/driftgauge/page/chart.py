@@ -124,6 +124,7 @@ def chart(
     floor: NDArray[np.float64] | None = None,
     limits: Sequence[NDArray[np.float64]] = (),
     height: int = 256,
+    is_root: bool = False,
 ) -> Chart:
     """Return the chart of a number of n windows, at least one.
 
@@ -134,7 +135,13 @@ def chart(
         floor: (n,) float64, what noise alone makes of it.
         limits: (n,) float64 each, from where on it is large.
         height: The height of the drawing.
+        is_root: Whether heights are the roots of numbers, which are 0 or more, so that a limit remains
+            visible below numbers that are far larger.
     """
+    texts = [format_number(value) for value in values.tolist()]
+    if is_root:
+        values, limits = np.sqrt(values), [np.sqrt(limit) for limit in limits]
+        floor = None if floor is None else np.sqrt(floor)
     starts = rows["start_ms"].astype(np.float64)
     first, span = starts[0], starts[-1] + size_ms - starts[0]
     scale = (WIDTH - _LEFT - _RIGHT) / span
@@ -162,10 +169,8 @@ def chart(
         bottom,
         tuple(_bands(rows, left, wide)),
         tuple(
-            Hit(int(start), _round(x), _round(wide), VERDICTS[verdict], format_number(value))
-            for start, x, verdict, value in zip(
-                starts, left, rows["verdict"].tolist(), values.tolist(), strict=True
-            )
+            Hit(int(start), _round(x), _round(wide), VERDICTS[verdict], text)
+            for start, x, verdict, text in zip(starts, left, rows["verdict"].tolist(), texts, strict=True)
         ),
         path(values),
         tuple((_round(x), _round(y)) for x, y in zip(middle[shown], heights[shown], strict=True))
@@ -176,7 +181,7 @@ def chart(
         _round(bottom + low * unit),
         _time_ticks(first, span, scale),
         tuple(
-            Tick(_round(bottom - (tick - low) * unit), f"{tick:g}")
+            Tick(_round(bottom - (tick - low) * unit), f"{tick**2 if is_root else tick:g}")
             for tick in _nice_ticks(low, high, (bottom - _TOP) // _TICK_HEIGHT)
         ),
     )

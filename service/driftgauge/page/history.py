@@ -5,7 +5,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.page.summary import SUMMARY, Series
+from driftgauge.page.summary import SUMMARY, Names, Series
 
 __all__ = ["WindowHistory"]
 
@@ -14,6 +14,9 @@ _FIRST_ROWS = 64
 _GROWTH = 1.25
 # The oldest part of the longest series goes at once, so that it is rare.
 _DROPPED = 0.1
+# Numbers of 16 bits; further texts are left out.
+_MAX_NAMES = 65_536
+NO_NAMES = Names()
 
 
 class _Rows:
@@ -67,22 +70,38 @@ class _Rows:
 
 
 class WindowHistory:
-    """The newest windows by series; one thread adds, and others read."""
+    """The newest windows by series; one thread adds, and others read.
+
+    Attributes:
+        published_ms: When the last of all results was published, ms; 0 where that is unknown.
+        names: The texts that the fields `fault` and `segments` of the rows stand for; the first is empty.
+    """
 
     def __init__(self, max_windows: int) -> None:
         """Keep at most `max_windows` of all series together; the longest series loses its oldest first."""
+        self.published_ms = 0
+        self.names = [""]
+        self._numbers = {"": 0}
         self._max_windows = max_windows
         self._rows: dict[Series, _Rows] = {}
         self._number = 0
         self._lock = Lock()
 
-    def add(self, series: Series, row: NDArray[np.void]) -> bool:
+    def add(self, series: Series, row: NDArray[np.void], names: Names = NO_NAMES) -> bool:
         """Add the summary of a window, () of `SUMMARY`, or replace that of an older revision.
+
+        Its fields `fault` and `segments` are set to stand for the names.
 
         Returns:
             Whether a window of the series was ever replaced by a result that is no later revision.
         """
         with self._lock:
+            self.published_ms = max(self.published_ms, int(row["published_ms"]))
+            for field, text in zip(Names._fields, names, strict=True):
+                if text not in self._numbers and len(self.names) < _MAX_NAMES:
+                    self._numbers[text] = len(self.names)
+                    self.names.append(text)
+                row[field] = self._numbers.get(text, 0)
             rows = self._rows.get(series)
             if rows is None:
                 rows = self._rows[series] = _Rows()

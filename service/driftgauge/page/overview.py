@@ -1,144 +1,109 @@
-"""The overview: a row for each stream, the most urgent first."""
+"""The overview: the status of each stream, the most urgent first, with a small line for each window size."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from driftgauge.core.durations import format_duration
+from driftgauge.config.stream import StreamSettings
+from driftgauge.core.by_stream import ByStream
 from driftgauge.page.chart import Band, sparkline
 from driftgauge.page.history import WindowHistory
-from driftgauge.page.story import Run, current_run
-from driftgauge.page.summary import SEGMENT_DRIFT, Series, kind_of
+from driftgauge.page.status import URGENCY, SizeFacts, StreamStatus, read_facts, stream_status
+from driftgauge.page.story import tell_fault
+from driftgauge.page.summary import Series
 
-__all__ = ["URGENCY", "Overview", "SizeCell", "StreamRow", "is_silent"]
-
-URGENCY = ("drift", "warning", "misfit", "incomplete", "insufficient", "ok")
-"""The verdicts, the most urgent first."""
+__all__ = ["Group", "Overview", "Spark", "StreamRow", "group_rows"]
 
 _SPARK_WINDOWS = 60
-# A series that has brought no window for three of its own lengths, and a while, is silent.
-_SILENT_SIZES = 3
-_SILENT_MS = 900_000
 
 
 @dataclass(frozen=True, slots=True)
-class SizeCell:
-    """The newest window of a stream and size, and those before it.
+class Spark:
+    """The small line of a series' divergences, and the alarms behind it."""
 
-    Attributes:
-        series: The stream and size.
-        size: The size as text.
-        run: What the last windows say.
-        newest: () of `SUMMARY`, the newest window.
-        kind: The kind of its drift, if any.
-        line: The path of the divergences.
-        bands: The alarms behind it.
-    """
-
-    series: Series
-    size: str
-    run: Run
-    newest: NDArray[np.void]
-    kind: str | None
     line: str
     bands: tuple[Band, ...]
-
-    @property
-    def end_ms(self) -> int:
-        """The end of the newest window, event time, ms."""
-        return int(self.newest["start_ms"]) + self.series.size_ms
-
-    @property
-    def has_segment_drift(self) -> bool:
-        """Whether a segment of the newest window drifts."""
-        return bool(self.newest["flags"] & SEGMENT_DRIFT)
-
-    def is_silent(self, now_ms: int) -> bool:
-        """Return whether no window was published for long."""
-        return is_silent(self.series, self.newest, now_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamRow:
-    """A stream with its sizes, and the most urgent of their verdicts.
+    """A stream: its status, and the small line of each of its sizes."""
+
+    status: StreamStatus
+    sparks: tuple[Spark, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Streams without an alarm that have the same state for the same reason.
 
     Attributes:
-        stream: The stream.
-        verdict: The verdict.
-        has_segment_drift: Whether a segment drifts, in the newest window of any size.
-        is_silent: Whether one of its sizes is silent.
-        cells: The sizes.
+        state: The state.
+        is_old: Whether it is old.
+        cause: The fault of their data, in words; empty where there is none.
+        rows: The streams, by name.
     """
 
-    stream: str
-    verdict: str
-    has_segment_drift: bool
-    is_silent: bool
-    cells: tuple[SizeCell, ...]
-
-    @property
-    def first(self) -> SizeCell:
-        """The cell with the row's verdict; of several that of the smallest size."""
-        return next(cell for cell in self.cells if cell.run.verdict == self.verdict)
+    state: str
+    is_old: bool
+    cause: str
+    rows: tuple[StreamRow, ...]
 
 
-def is_silent(series: Series, newest: NDArray[np.void], now_ms: int) -> bool:
-    """Return whether no window of a series was published for long; `newest` is the last, () of `SUMMARY`."""
-    quiet_ms = now_ms - int(newest["published_ms"])
-    return quiet_ms > max(_SILENT_SIZES * series.size_ms, _SILENT_MS)
+def group_rows(rows: Iterable[StreamRow]) -> list[Group]:
+    """Return the streams without an alarm by state and cause, in the order of the first of each."""
+    found: dict[tuple[str, bool, str], list[StreamRow]] = {}
+    for row in rows:
+        status = row.status
+        own = [each for each in status.concerns if each.name == status.state]
+        found.setdefault((status.state, status.is_old, tell_fault(own[0]) if own else ""), []).append(row)
+    return [Group(*key, tuple(members)) for key, members in found.items()]
 
 
 class Overview:
-    """The rows of all streams; a series is drawn again only where its windows have changed."""
+    """The statuses of all streams; a series is read again only where its windows have changed."""
 
-    def __init__(self, history: WindowHistory) -> None:
+    def __init__(self, history: WindowHistory, streams: ByStream[StreamSettings]) -> None:
+        """Show the streams of a history, and those that the configuration names."""
         self._history = history
-        self._drawn: dict[Series, tuple[int, SizeCell]] = {}
+        self._streams = streams
+        self._read: dict[Series, tuple[int, SizeFacts, Spark]] = {}
 
-    def rows(self, now_ms: int) -> list[StreamRow]:
-        """Return a row for each stream, the most urgent first, then by name.
-
-        Among streams of one verdict, those with drift of a segment come first, then silent ones.
-        """
-        drawn = {series: self._draw(series) for series in self._history.series()}
+    def rows(self, now_ms: int, *, is_cut_off: bool = False) -> list[StreamRow]:
+        """Return a row for each stream, the most urgent first, then by name; see `stream_status`."""
+        read = {series: self._look(series) for series in self._history.series()}
         # A series may have lost its windows meanwhile.
-        self._drawn = {series: each for series, each in drawn.items() if each is not None}
-        cells: dict[str, list[SizeCell]] = {}
-        for series, (_, cell) in self._drawn.items():
-            cells.setdefault(series.stream, []).append(cell)
+        self._read = {series: each for series, each in read.items() if each is not None}
+        found: dict[str, list[tuple[SizeFacts, Spark]]] = {stream: [] for stream in self._streams.names}
+        for series, (_, facts, spark) in self._read.items():
+            found.setdefault(series.stream, []).append((facts, spark))
         rows = [
             StreamRow(
-                stream,
-                min((cell.run.verdict for cell in found), key=URGENCY.index),
-                any(cell.has_segment_drift for cell in found),
-                any(cell.is_silent(now_ms) for cell in found),
-                tuple(found),
+                stream_status(
+                    stream,
+                    [each for each, _ in sizes],
+                    self._streams.get(stream),
+                    now_ms,
+                    is_cut_off=is_cut_off,
+                ),
+                tuple(each for _, each in sizes),
             )
-            for stream, found in cells.items()
+            for stream, sizes in found.items()
         ]
-        return sorted(
-            rows,
-            key=lambda row: (
-                URGENCY.index(row.verdict),
-                not row.has_segment_drift,
-                not row.is_silent,
-                row.stream,
-            ),
-        )
+        return sorted(rows, key=lambda row: (URGENCY.index(row.status.state), row.status.stream))
 
-    def _draw(self, series: Series) -> tuple[int, SizeCell] | None:
+    def status(self, stream: str, now_ms: int, *, is_cut_off: bool = False) -> StreamStatus:
+        """Return the status of one stream."""
+        read = [self._look(series) for series in self._history.series() if series.stream == stream]
+        facts = [each[1] for each in read if each is not None]
+        return stream_status(stream, facts, self._streams.get(stream), now_ms, is_cut_off=is_cut_off)
+
+    def _look(self, series: Series) -> tuple[int, SizeFacts, Spark] | None:
         changes = self._history.changes(series)
-        drawn = self._drawn.get(series)
-        if drawn is not None and drawn[0] == changes:
-            return drawn
+        read = self._read.get(series)
+        if read is not None and read[0] == changes:
+            return read
         rows = self._history.windows(series)
-        return (changes, _draw(series, rows)) if len(rows) else None
-
-
-def _draw(series: Series, rows: NDArray[np.void]) -> SizeCell:
-    run = current_run(rows)
-    assert run is not None  # noqa: S101 - there are windows
-    line, bands = sparkline(rows[-_SPARK_WINDOWS:], series.size_ms)
-    newest = rows[-1]
-    return SizeCell(series, format_duration(series.size_ms), run, newest, kind_of(newest), line, bands)
+        if not len(rows):
+            return None
+        spark = Spark(*sparkline(rows[-_SPARK_WINDOWS:], series.size_ms))
+        return changes, read_facts(series, rows, self._history.names), spark

@@ -7,11 +7,14 @@ from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from driftgauge.core.durations import format_duration
+from driftgauge.core.durations import format_duration, round_duration
 from driftgauge.core.statistics import registry
 from driftgauge.events.timestamps import format_timestamp, parse_timestamp
+from driftgauge.page.advice import RUNBOOKS, next_steps, runbook_of
+from driftgauge.page.story import tell_age, tell_cause, tell_concern, tell_kind, tell_since
 from driftgauge.page.summary import VERDICTS
 from driftgauge.page.words import (
+    STATE_WORDS,
     VERDICT_WORDS,
     format_moment,
     format_number,
@@ -29,7 +32,18 @@ STATIC_TYPES = {"style.css": "text/css", "page.js": "text/javascript", "icon.svg
 # Control characters, and those that turn the text around them: a name must not reverse a sentence.
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # A verdict has a sign of its own, for eyes that do not tell its colours apart.
-_SYMBOLS = {"ok": "✓", "warning": "!", "drift": "▲", "insufficient": "…", "incomplete": "◌", "misfit": "≠"}
+_SYMBOLS = {
+    "ok": "✓",
+    "warning": "!",
+    "drift": "▲",
+    "segment": "△",
+    "misfit": "≠",
+    "incomplete": "◌",
+    "silent": "–",  # noqa: RUF001 - as a sign
+    "behind": "«",
+    "insufficient": "…",
+    "waiting": "·",
+}
 _DAY_MS = 86_400_000
 
 
@@ -64,6 +78,14 @@ def _environment() -> Environment:
         "signed_percent": format_signed_percent,
         "p_value": format_p_value,
         "days": _days,
+        "duration": round_duration,
+        "cause": tell_cause,
+        "age": tell_age,
+        "concern": tell_concern,
+        "kind": tell_kind,
+        "since": tell_since,
+        "next_steps": next_steps,
+        "runbook": runbook_of,
     }
     environment.globals |= {
         "version": version_of("driftgauge"),
@@ -71,6 +93,8 @@ def _environment() -> Environment:
         "verdicts": VERDICTS,
         "verdict_words": VERDICT_WORDS,
         "registry": registry,
+        "state_words": STATE_WORDS,
+        "runbooks": RUNBOOKS,
     }
     return environment
 

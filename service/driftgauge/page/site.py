@@ -1,6 +1,7 @@
 """The page's HTTP routes: the overview, a stream, the files that they refer to, and the API below them."""
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable
 from functools import cache
 from urllib.parse import quote, urlencode
 
@@ -9,22 +10,26 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from driftgauge.config.page import PageSettings
+from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import ServiceError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.answers import AnswerCache
 from driftgauge.page.api import api_routes
-from driftgauge.page.overview import Overview, StreamRow, is_silent
+from driftgauge.page.api_records import StatusRecords, status_record
+from driftgauge.page.overview import Overview, StreamRow, group_rows
 from driftgauge.page.queries import MissingWindowError, WindowQuery, read_last, read_query
 from driftgauge.page.rendering import STATIC_TYPES, render, static_file
 from driftgauge.page.results import Results
-from driftgauge.page.story import ALARMS, Run, whole_run
-from driftgauge.page.stream_page import MAX_SHOWN, WindowDetail, detail, stream_page
-from driftgauge.page.words import as_sentence
+from driftgauge.page.status import URGENCY, Run, whole_run
+from driftgauge.page.stream_page import MAX_SHOWN, ComparedRow, WindowDetail, compare, detail, stream_page
+from driftgauge.page.summary import VERDICTS
+from driftgauge.page.words import COUNTED_WORDS, as_sentence
+from driftgauge.streams import EVENTS_PER_CLUSTER
 
 __all__ = ["Site"]
 
+_WEEK_MS = 7 * 86_400_000
 _STATIC_HEADERS = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
 
 
@@ -34,29 +39,19 @@ class Site:
     def __init__(
         self,
         results: Results,
-        settings: PageSettings,
-        *,
-        smallest: Mapping[str, Mapping[str, float]],
-        dead_letters: str | None,
+        settings: Settings,
         clock_ms: Callable[[], int],
     ) -> None:
-        """Show results.
-
-        Args:
-            results: The results.
-            settings: The settings of the page.
-            smallest: What is large, by stream, where the configuration names the stream.
-            dead_letters: The topic of dead letters.
-            clock_ms: The wall clock.
-        """
+        """Show results of the configured streams and of others, by this wall clock."""
         self._results = results
-        self._settings = settings
-        self._smallest = smallest
-        self._dead_letters = dead_letters
+        self._settings = settings.page
+        self._streams = settings.by_stream
+        self._level = settings.window_level
+        self._dead_letters = settings.topics.dead_letters
         self._clock_ms = clock_ms
-        self._overview = Overview(results.history)
+        self._overview = Overview(results.history, self._streams)
         self._headers = {
-            "Content-Security-Policy": _security_policy(settings.thumbnail_origin),
+            "Content-Security-Policy": _security_policy(settings.page.thumbnail_origin),
             "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff",
         }
@@ -68,7 +63,7 @@ class Site:
         routes: list[BaseRoute] = [
             Route("/", self._page),
             Route("/static/{name}", self._static),
-            Mount("/api/v1", routes=api_routes(self._results, self._rows, self._clock_ms)),
+            Mount("/api/v1", routes=api_routes(self._results, self._records)),
         ]
         prefix = self._settings.path_prefix
         if not prefix:
@@ -96,21 +91,25 @@ class Site:
             return self._message("The address is wrong", str(error), 400)
 
     def _render_overview(self, request: Request) -> str:
-        query, verdict = (request.query_params.get(name, "") for name in ("q", "verdict"))
+        query, state = (request.query_params.get(name, "") for name in ("q", "verdict"))
         now_ms = self._clock_ms()
         every = self._rows(now_ms)
         rows = [
-            row for row in every if query.casefold() in row.stream.casefold() and verdict in ("", row.verdict)
+            row
+            for row in every
+            if query.casefold() in row.status.stream.casefold() and state in ("", row.status.state)
         ]
         return render(
             "overview.html",
             **self._common(),
             rows=rows,
+            alarms=[row for row in rows if row.status.alarms],
+            groups=group_rows(row for row in rows if not row.status.alarms),
             query=query,
-            verdict=verdict,
-            filtered=bool(query or verdict),
+            state=state,
+            filtered=bool(query or state),
             headline=_headline(every),
-            alarms=sum(row.verdict in ALARMS for row in every),
+            number=sum(bool(row.status.alarms) for row in every),
             windows=len(self._results.history),
             history=format_duration(self._settings.history),
             now_ms=now_ms,
@@ -118,40 +117,71 @@ class Site:
 
     def _rows(self, now_ms: int) -> list[StreamRow]:
         self._results.history.expire(now_ms - self._settings.history)
-        return self._overview.rows(now_ms)
+        return self._overview.rows(now_ms, is_cut_off=self._is_cut_off)
+
+    def _records(self) -> StatusRecords:
+        source = self._results.source
+        return StatusRecords(
+            complete=source.has_caught_up,
+            problem=source.error,
+            streams=tuple(
+                status_record(row.status, self._streams.get(row.status.stream))
+                for row in self._rows(self._clock_ms())
+            ),
+        )
+
+    @property
+    def _is_cut_off(self) -> bool:
+        return self._results.source.error is not None
 
     def _render_stream(self, query: WindowQuery, shown: int | None) -> str:
-        series = query.series
+        series, now_ms = query.series, self._clock_ms()
+        configured = self._streams.get(series.stream)
+        status = self._overview.status(series.stream, now_ms, is_cut_off=self._is_cut_off)
         page = stream_page(
             series,
             query.rows,
             shown=shown,
             at_ms=query.at_ms,
-            smallest=self._smallest.get(series.stream),
+            alarm=None if configured is None else configured.alarm(self._level),
         )
         if page is None:
             message = f"{series.stream} has no window of {format_duration(series.size_ms)} that starts then"
             raise MissingWindowError(message)
-        start_ms = int(page.chosen["start_ms"])
-        whole, missing = self._detail(query, start_ms, page.run)
+        opened_ms, start_ms = int(page.chosen["start_ms"]), int(page.concluded["start_ms"])
+        whole, missing = self._detail(query, start_ms, page.run if opened_ms == start_ms else None)
         other_ms = None if query.compare_ms == start_ms else query.compare_ms
         other, other_missing = (None, "") if other_ms is None else self._detail(query, other_ms)
-        newest = query.rows[-1]
-        silent = is_silent(series, newest, self._clock_ms())
+        compared: tuple[ComparedRow, ...] = ()
+        if whole is not None and other is not None:
+            compared = compare(whole, other)
+            other_missing = "" if compared else "The two windows have different baselines."
         return render(
             "stream.html",
             **self._common(),
             page=page,
             sizes=query.sizes,
+            opened_ms=opened_ms,
+            opened=None if opened_ms == start_ms else self._detail(query, opened_ms)[0],
+            needed=None if configured is None else configured.min_events,
+            events_per_cluster=EVENTS_PER_CLUSTER,
             detail=whole,
             missing=missing,
             other_ms=other_ms,
             other=other,
             other_missing=other_missing,
+            compared=compared,
+            comparable=[
+                (name, _links(query, page.shown, at_ms)(query.at_ms))
+                for name, at_ms in _comparable(query, start_ms)
+            ],
             shown=page.shown,
-            silent_ms=int(newest["published_ms"]) if silent else None,
-            link=_links(query, page.shown),
-            link_shown=lambda number: _links(query, number)(query.at_ms),
+            status=status,
+            labels=None if configured is None else configured.labels,
+            grafana=self._settings.grafana_url,
+            now_ms=now_ms,
+            link=_links(query, page.shown, query.compare_ms),
+            link_shown=lambda number: _links(query, number, query.compare_ms)(query.at_ms),
         )
 
     def _detail(
@@ -177,6 +207,7 @@ class Site:
         return {
             "topic": source.topic,
             "problem": source.error,
+            "read_ms": self._results.history.published_ms,
             "has_caught_up": source.has_caught_up,
             "dead_letters": self._dead_letters,
         }
@@ -192,17 +223,17 @@ class Site:
         return Response(static_file(name), media_type=STATIC_TYPES[name], headers=_STATIC_HEADERS)
 
 
-def _links(query: WindowQuery, shown: int) -> Callable[[int | None], str]:
+def _links(query: WindowQuery, shown: int, compare_ms: int | None) -> Callable[[int | None], str]:
     """Return a function that returns the link to the window with a start, or with None to the newest.
 
-    The links keep the window that a request compares with.
+    The links keep the window that is compared with.
     """
     series = urlencode(
         {
             "stream": query.series.stream,
             "window": format_duration(query.series.size_ms),
             "last": str(shown),
-            **({} if query.compare_ms is None else {"compare": format_timestamp(query.compare_ms)}),
+            **({} if compare_ms is None else {"compare": format_timestamp(compare_ms)}),
         }
     )
 
@@ -214,24 +245,20 @@ def _links(query: WindowQuery, shown: int) -> Callable[[int | None], str]:
     return link
 
 
+def _comparable(query: WindowQuery, start_ms: int) -> list[tuple[str, int]]:
+    """Return what a window is best compared with: names and starts, ms, of windows that are there."""
+    rows = query.rows[query.rows["start_ms"] < start_ms]
+    ok = rows["start_ms"][rows["verdict"] == VERDICTS.index("ok")]
+    found = [("the last ok window", int(ok[-1]))] if len(ok) else []
+    if start_ms - _WEEK_MS in rows["start_ms"]:
+        found.append(("a week before", start_ms - _WEEK_MS))
+    return found
+
+
 def _headline(rows: list[StreamRow]) -> str:
-    words = {
-        "drift": "with drift",
-        "warning": "with possible drift",
-        "misfit": "with a baseline that does not fit",
-        "incomplete": "incomplete",
-        "insufficient": "with too few events",
-    }
-    found = [(sum(row.verdict == verdict for row in rows), text) for verdict, text in words.items()]
-    found = [
-        *found,
-        (sum(row.has_segment_drift and row.verdict not in ALARMS for row in rows), "with drift of a segment"),
-        (sum(row.is_silent for row in rows), "silent"),
-    ]
-    told = [f"{number:,} {text}" for number, text in found if number]
     streams = "1 stream" if len(rows) == 1 else f"{len(rows):,} streams"
-    if all(row.verdict == "ok" for row in rows):
-        return ", ".join([f"No drift found in {streams}", *told])
+    found = Counter(row.status.state for row in rows)
+    told = [f"{found[state]:,} {COUNTED_WORDS[state]}" for state in URGENCY if found[state]]
     return f"{streams}: {', '.join(told)}"
 
 

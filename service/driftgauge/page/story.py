@@ -1,95 +1,101 @@
 """What happened to a stream, in sentences: whether it drifts, since when, how sure that is, and where."""
 
-from dataclasses import dataclass, replace
-
 import numpy as np
-from numpy.typing import NDArray
 
-from driftgauge.core.durations import format_duration
-from driftgauge.core.statistics import registry
+from driftgauge.core.durations import format_duration, round_duration
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.duplicates import DUPLICATES
 from driftgauge.core.statistics.novelty import NOVELTY, main_cluster
-from driftgauge.page.summary import VERDICTS
+from driftgauge.core.statistics.registry import find_kind
+from driftgauge.page.status import ALARMS, Alarm, Concern, Run, StreamStatus, is_slow
+from driftgauge.page.summary import kind_of
 from driftgauge.page.words import (
     as_sentence,
     describe_odds,
     format_moment,
     format_number,
+    format_p_value,
     format_percent,
     name_first,
 )
-from driftgauge.records.window_record import ClusterRecord, WindowRecord
+from driftgauge.records.window_record import ClusterRecord, SegmentRecord, WindowRecord
 
-__all__ = ["ALARMS", "Run", "cluster_name", "current_run", "tell", "whole_run"]
+__all__ = [
+    "adjusted_p_value",
+    "tell",
+    "tell_age",
+    "tell_cause",
+    "tell_concern",
+    "tell_fault",
+    "tell_kind",
+    "tell_since",
+]
 
-ALARMS = ("warning", "drift")
-"""The verdicts that say that the events changed."""
-
-_CONCLUSIVE = ("ok", "misfit", *ALARMS)
 # A cluster that moved by less is not worth a sentence.
 _NAMED_PART = 0.1
+# Of the limit of slow drift, and of a segment's p-value, what a reader should hear of before an alarm.
+_NEARLY, _NOTABLE = 0.5, 0.01
 _MAX_NAMED = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """The last windows of a series that say the same.
-
-    Attributes:
-        verdict: The verdict of the newest window.
-        windows: The number of windows with this verdict, or an alarm where it is an alarm.
-        since_ms: The start of the first of them, event time, ms.
-        before: Whether there are windows before them.
-        until_ms: The start of the window that ended the run, event time, ms; None while it goes on.
-    """
-
-    verdict: str
-    windows: int
-    since_ms: int
-    before: bool
-    until_ms: int | None = None
+def tell_since(status: StreamStatus) -> str:
+    """Return since when each alarm of a stream lasts, the earliest first; empty without one."""
+    return ", ".join(
+        f"{format_moment(alarm.run.since_ms)} "
+        f"({alarm.size}{f', {alarm.segments}' if alarm.state == 'segment' else ''})"
+        for alarm in status.alarms
+    )
 
 
-def current_run(rows: NDArray[np.void]) -> Run | None:
-    """Return the run that the last of n windows, (n,) of `SUMMARY`, ends; None without windows.
-
-    Windows without a conclusion, which are incomplete or have too few events, do not end a run.
-    """
-    if not len(rows):
-        return None
-    verdicts = [VERDICTS[number] for number in rows["verdict"].tolist()]
-    last = verdicts[-1]
-    same = ALARMS if last in ALARMS else (last,)
-    first, windows = len(rows) - 1, 0
-    for at in range(len(rows) - 1, -1, -1):
-        if verdicts[at] in same:
-            first, windows = at, windows + 1
-        elif last not in _CONCLUSIVE or verdicts[at] in _CONCLUSIVE:
-            break
-    return Run(last, windows, int(rows[first]["start_ms"]), first > 0)
+def tell_cause(status: StreamStatus) -> str:
+    """Return what happened to the events of a stream with an alarm, in a sentence; empty without one."""
+    if (alarm := status.evidence) is None:
+        return ""
+    if alarm.state == "segment":
+        return f"The events of {alarm.segments} drift by themselves; all events together do not."
+    first = next((f"; first in {each.segments}" for each in status.alarms if each.segments), "")
+    return f"{tell_kind(alarm)}{first}."
 
 
-def whole_run(rows: NDArray[np.void], at: int) -> Run:
-    """Return the run of alarms that holds one of n windows, (n,) of `SUMMARY`.
+def tell_kind(alarm: Alarm) -> str:
+    """Return the kind of drift of an alarm in words, without a full stop."""
+    row = alarm.evidence
+    if (kind := kind_of(row)) is not None:
+        return f"{kind.capitalize()}: {find_kind(kind).sentence}"
+    if is_slow(row):
+        return (
+            "No single window stands out, but together they do: "
+            f"{format_percent(float(row['slow_drift']))} of the limit"
+        )
+    return "Two of the last three windows differ"
 
-    Without an alarm in that window, the run is the one that ends with it.
-    """
-    run = current_run(rows[: at + 1])
-    assert run is not None  # noqa: S101 - it ends with this window
-    if run.verdict not in ALARMS:
-        return run
-    last, until_ms = at, None
-    for later in range(at + 1, len(rows)):
-        verdict = VERDICTS[rows["verdict"][later]]
-        if verdict in ALARMS:
-            last = later
-        elif verdict in _CONCLUSIVE:
-            until_ms = int(rows["start_ms"][later])
-            break
-    whole = current_run(rows[: last + 1])
-    assert whole is not None  # noqa: S101 - it holds this window
-    return replace(whole, until_ms=until_ms)
+
+def tell_fault(concern: Concern) -> str:
+    """Return a fault of the data in words, such as "embeddings[3] is not read to the end"."""
+    detail = concern.detail
+    if concern.name == "incomplete" and detail.endswith(("]", "more")):
+        return f"{detail} {'is' if detail.endswith(']') and ',' not in detail else 'are'} not read to the end"
+    if concern.name == "misfit":
+        return "counted under another baseline" if detail else "every window differs from the baseline"
+    return {
+        "incomplete": detail or "the counts are in doubt",
+        "silent": "no new window",
+        "behind": "windows come long after their end",
+        "insufficient": f"too few events to see {detail or 'anything'}",
+        "waiting": "no window yet",
+    }[concern.name]
+
+
+def tell_concern(concern: Concern, now_ms: int) -> str:
+    """Return a fault of the data with its size and age, such as "1h: no new window for 3 days"."""
+    if concern.name == "behind" and concern.since_ms is not None:
+        return f"{concern.size}: behind by {round_duration(now_ms - concern.since_ms)}"
+    return f"{concern.size}: {tell_fault(concern)}{tell_age(concern.since_ms, now_ms)}"
+
+
+def tell_age(since_ms: int | None, now_ms: int) -> str:
+    """Return " for 3 days"; empty where the start is unknown or not past."""
+    return "" if since_ms is None or since_ms > now_ms else f" for {round_duration(now_ms - since_ms)}"
 
 
 def tell(record: WindowRecord, run: Run, size_ms: int) -> list[str]:
@@ -99,7 +105,7 @@ def tell(record: WindowRecord, run: Run, size_ms: int) -> list[str]:
     if record.verdict == "insufficient" or record.js_divergence is None or record.p_value is None:
         return [f"The window has {record.count:,} events, too few to be scored."]
     if record.verdict == "ok":
-        how = [*_small(record), _how_much(record), *_could_have_seen(record)]
+        how = [*_small(record), _how_much(record), *_could_have_seen(record), *_nearly_slow(record)]
         return [_since(record, run, size_ms), *how, *_segments(record)]
     if record.verdict == "misfit":
         return [
@@ -114,7 +120,7 @@ def tell(record: WindowRecord, run: Run, size_ms: int) -> list[str]:
     return [_since(record, run, size_ms), *sure, what, *where, *_segments(record)]
 
 
-def cluster_name(cluster: ClusterRecord) -> str:
+def _cluster_name(cluster: ClusterRecord) -> str:
     """Return "cluster 7 (truck)", or "cluster 7" where it has no name."""
     return f"cluster {cluster.id}" + (f" ({cluster.name})" if cluster.name else "")
 
@@ -123,12 +129,13 @@ def _why_incomplete(record: WindowRecord) -> list[str]:
     reasons = []
     if record.incomplete:
         named = name_first([f"{each.topic}[{each.partition}]" for each in record.incomplete], 3)
-        reasons.append(f"The events of {named} are not all read.")
+        verb = "is" if len(record.incomplete) == 1 else "are"
+        reasons.append(f"{named} {verb} not read to the end. A corrected window follows by itself.")
     if record.events_lost:
         reasons.append("Kafka deleted events before they were read.")
     if record.counted_twice:
         reasons.append("Some events may have been counted twice.")
-    elif record.incomplete_reason is not None:
+    elif record.incomplete_reason is not None and not record.incomplete:
         reasons.append(f"The counts are in doubt: {record.incomplete_reason.replace('_', ' ')}.")
     return reasons
 
@@ -152,14 +159,8 @@ def _since(record: WindowRecord, run: Run, size_ms: int) -> str:
 
 def _how_sure(record: WindowRecord) -> str:
     assert record.p_value is not None  # noqa: S101 - the window is scored
-    odds = describe_odds(record.p_value)
-    sure = f"Chance alone makes a window so extreme {odds}"
-    if record.calibrated:
-        return f"{sure}."
-    return (
-        f"{sure} if events are independent; how much bursts vary these windows is not measured, so it may be "
-        "more often."
-    )
+    sure = f"{describe_odds(record.p_value)}."
+    return sure if record.calibrated else f"{sure} (Not calibrated for bursts of related events.)"
 
 
 def _by_earlier(record: WindowRecord) -> list[str]:
@@ -172,15 +173,33 @@ def _slow(record: WindowRecord) -> list[str]:
     slow = record.slow_drift
     if slow is None or slow.statistic < slow.limit:
         return []
-    numbers = f"{format_number(slow.statistic)}, and {format_number(slow.limit)} is the limit"
-    return [f"Small evidence has built up over many windows ({numbers}); no single one need show it."]
+    percent = f"{100 * slow.statistic / slow.limit:.0f} %"
+    return [f"No single window stands out, but together they do: {percent} of the limit."]
+
+
+def _nearly_slow(record: WindowRecord) -> list[str]:
+    slow = record.slow_drift
+    if slow is None or slow.statistic < _NEARLY * slow.limit:
+        return []
+    percent = f"{100 * slow.statistic / slow.limit:.0f} %"
+    return [f"Small evidence has added up to {percent} of a slow-drift warning."]
 
 
 def _segments(record: WindowRecord) -> list[str]:
     drifting = [f"{each.key} = {each.value}" for each in record.segments if each.verdict in ALARMS]
-    if not drifting:
+    if drifting:
+        return [f"Segments that differ by themselves: {name_first(drifting, _MAX_NAMED)}."]
+    scored = [each for each in record.segments if each.adjusted_p_value is not None]
+    least = min(scored, key=adjusted_p_value, default=None)
+    if least is None or adjusted_p_value(least) >= _NOTABLE:
         return []
-    return [f"Segments that differ by themselves: {name_first(drifting, _MAX_NAMED)}."]
+    p_value = format_p_value(least.adjusted_p_value)
+    return [f"{least.key} = {least.value} differs most of the segments (adjusted p {p_value}), by little."]
+
+
+def adjusted_p_value(segment: SegmentRecord) -> float:
+    """Return the adjusted p-value of a segment; 1 where it is not scored."""
+    return 1.0 if segment.adjusted_p_value is None else segment.adjusted_p_value
 
 
 def _could_have_seen(record: WindowRecord) -> list[str]:
@@ -188,7 +207,8 @@ def _could_have_seen(record: WindowRecord) -> list[str]:
     if least is None:
         return []
     return [
-        f"Four of five windows with a change of mix of {format_number(least)} or more would have been found."
+        "This window would probably (80 %) have revealed a divergence of "
+        f"{format_number(least)} or more; smaller changes may go unseen."
     ]
 
 
@@ -202,13 +222,13 @@ def _what(record: WindowRecord) -> list[str]:
     if record.kind is None or record.evidence is None or record.findings is None:
         return []
     share = format_percent(record.evidence.get(record.kind))
-    words = registry.find_kind(record.kind).sentence
+    words = find_kind(record.kind).sentence
     if record.kind == NOVELTY.kind.name:
         beyond = format_percent(record.findings[NOVELTY.name].value)
         words = f"{beyond} of the events, beyond the expected ones, lie where the baseline has none"
         contributions = [cluster.novelty_contribution or 0.0 for cluster in record.clusters]
         if (cluster := main_cluster(np.array(contributions))) is not None:
-            words = f"{words}, mostly in {cluster_name(record.clusters[cluster])}"
+            words = f"{words}, mostly in {_cluster_name(record.clusters[cluster])}"
     if record.kind == DUPLICATES.kind.name:
         share_of_item = format_percent(record.findings[DUPLICATES.name].value)
         words = f"events repeat as if one item were {share_of_item} of them"
@@ -230,7 +250,7 @@ def _where(record: WindowRecord) -> list[str]:
     if not named:
         return []
     parts = [
-        f"{cluster_name(cluster)} went from {format_percent(cluster.baseline_share)} of the events to "
+        f"{_cluster_name(cluster)} went from {format_percent(cluster.baseline_share)} of the events to "
         f"{format_percent(cluster.share)}"
         for cluster in named
     ]

@@ -1,6 +1,5 @@
 """What the page shows of one stream: its story, its windows over time, and one window in detail."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,21 +7,24 @@ from numpy.typing import NDArray
 
 from driftgauge.config.page import PageSettings, fill_template
 from driftgauge.core.durations import format_duration
+from driftgauge.core.spec import Alarm
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.chart import Chart, chart
-from driftgauge.page.cluster_map import ClusterMap, cluster_map
-from driftgauge.page.story import Run, tell, whole_run
+from driftgauge.page.status import CONCLUSIVE, Run, whole_run
+from driftgauge.page.story import adjusted_p_value, tell
 from driftgauge.page.summary import CHARTED, Series
-from driftgauge.records.window_record import ClusterRecord, ExampleRecord, WindowRecord
+from driftgauge.records.window_record import ClusterRecord, ExampleRecord, SegmentRecord, WindowRecord
 
 __all__ = [
     "MAX_SHOWN",
     "ClusterRow",
+    "ComparedRow",
     "EventLink",
     "NamedChart",
     "StreamPage",
     "WindowDetail",
+    "compare",
     "detail",
     "stream_page",
 ]
@@ -33,6 +35,8 @@ MAX_SHOWN = 1_000
 _USUALLY_SHOWN = 200
 _BEFORE_RUN = 20
 _SMALL_HEIGHT = 136
+# Far below what any test can tell from 0.
+_LEAST_P = 1e-300
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,15 @@ class ClusterRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ComparedRow:
+    """A cluster in two windows, `row` in the first; its share and its events in the other."""
+
+    row: ClusterRow
+    share: float
+    now: tuple[EventLink, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class WindowDetail:
     """One window.
 
@@ -73,7 +86,7 @@ class WindowDetail:
         published_ms: When it was published, ms; None where unknown.
         story: What happened, in sentences.
         clusters: Its clusters, by contribution.
-        map: The map of its clusters, if their positions are known.
+        segments: Its segments, the least likely first.
     """
 
     record: WindowRecord
@@ -82,7 +95,7 @@ class WindowDetail:
     published_ms: int | None
     story: tuple[str, ...]
     clusters: tuple[ClusterRow, ...]
-    map: ClusterMap | None
+    segments: tuple[SegmentRecord, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +108,13 @@ class StreamPage:
         shown: How many windows are shown, if there are so many.
         run: The run of windows that the chosen one is in.
         rows: (n,) of `SUMMARY`, the windows shown, by start.
-        charts: Their charts, the divergence first; empty if none is scored.
+        evidence: The chart of their evidence against the limit that decides; None where the limit is unknown,
+            and where no window is scored.
+        charts: The charts of their measures, the divergence first; empty if none is scored.
         chosen: () of `SUMMARY`, the chosen window.
+        concluded: () of `SUMMARY`, the window whose details are shown: the chosen one, or the last with a
+            conclusion before it.
+        usual_count: The median number of events of the windows with a conclusion that are shown.
         is_newest: Whether it is the newest.
         earlier_ms, later_ms: The starts of its neighbours, ms; None where there is none.
     """
@@ -106,8 +124,11 @@ class StreamPage:
     shown: int
     run: Run
     rows: NDArray[np.void]
+    evidence: NamedChart | None
     charts: tuple[NamedChart, ...]
     chosen: NDArray[np.void]
+    concluded: NDArray[np.void]
+    usual_count: int
     is_newest: bool
     earlier_ms: int | None
     later_ms: int | None
@@ -119,7 +140,7 @@ def stream_page(
     *,
     shown: int | None,
     at_ms: int | None,
-    smallest: Mapping[str, float] | None,
+    alarm: Alarm | None,
 ) -> StreamPage | None:
     """Return what is shown of a series; None where it has no window, or none that starts at `at_ms`.
 
@@ -128,7 +149,7 @@ def stream_page(
         rows: (n,) of `SUMMARY`, all its windows, by start.
         shown: How many of them the charts show; None: so many that the run of the chosen one begins in them.
         at_ms: The start of the chosen window, ms; None for the newest.
-        smallest: What is large, where the configuration names it.
+        alarm: The level and what is large, where the configuration names the stream.
     """
     if not len(rows):
         return None
@@ -144,14 +165,19 @@ def stream_page(
     # The chosen window is in the charts, also where it is an old one.
     end = max(len(rows) if at >= len(rows) - shown else at + 1 + shown // 2, at + 1)
     window = rows[max(min(end, len(rows)) - shown, 0) : end]
+    conclusive = np.flatnonzero(np.isin(rows["verdict"][: at + 1], CONCLUSIVE))
+    counts = window["count"][np.isin(window["verdict"], CONCLUSIVE)]
     return StreamPage(
         series,
         format_duration(series.size_ms),
         shown,
         run,
         window,
-        _charts(window, series.size_ms, smallest),
+        None if alarm is None else _evidence(window, series.size_ms, alarm),
+        _charts(window, series.size_ms, alarm),
         rows[at],
+        rows[conclusive[-1]] if len(conclusive) else rows[at],
+        int(np.median(counts)) if len(counts) else 0,
         at == len(rows) - 1,
         int(rows[at - 1]["start_ms"]) if at else None,
         int(rows[at + 1]["start_ms"]) if at + 1 < len(rows) else None,
@@ -180,8 +206,20 @@ def detail(
             )
             for cluster in ordered
         ),
-        cluster_map(record.clusters, record.movers),
+        tuple(sorted(record.segments, key=adjusted_p_value)),
     )
+
+
+def compare(first: WindowDetail, other: WindowDetail) -> tuple[ComparedRow, ...]:
+    """Return the clusters of two windows, those that differ most first; none if the baselines differ."""
+    if first.record.baseline != other.record.baseline:
+        return ()
+    others = {row.cluster.id: row for row in other.clusters}
+    rows = [
+        ComparedRow(row, others[row.cluster.id].cluster.share, others[row.cluster.id].now)
+        for row in first.clusters
+    ]
+    return tuple(sorted(rows, key=lambda each: -abs(each.share - each.row.cluster.share)))
 
 
 def _links(
@@ -203,32 +241,58 @@ def _links(
     return now, before
 
 
-def _charts(
-    rows: NDArray[np.void], size_ms: int, smallest: Mapping[str, float] | None
-) -> tuple[NamedChart, ...]:
+def _evidence(rows: NDArray[np.void], size_ms: int, alarm: Alarm) -> NamedChart | None:
+    """Return the chart of what decides: how significant and how large windows are, against both limits."""
+    if not np.isfinite(rows["p_value"]).any():
+        return None
+    sizes = [
+        (rows["js_divergence"] - rows["noise_floor"]) / alarm.floor(DIVERGENCE.name),
+        *(sign * rows[each.name] / alarm.floor(each.name) for each in CHARTED for sign in each.signs),
+    ]
+    # NaN stands for a measure that the window lacks.
+    size = np.fmax.reduce([each.astype(np.float64) for each in sizes])
+    significance = np.log(np.maximum(rows["p_value"], _LEAST_P)) / np.log(alarm.overall_level)
+    return NamedChart(
+        "Evidence",
+        "How significant and how large each window is, whichever is less, in parts of the limit: from 1 on "
+        "it is both. Dashed: slow drift, likewise.",
+        chart(
+            rows,
+            size_ms,
+            np.maximum(np.minimum(size, significance), 0.0),
+            floor=rows["slow_drift"].astype(np.float64),
+            limits=[np.ones(len(rows))],
+            is_root=True,
+        ),
+    )
+
+
+def _charts(rows: NDArray[np.void], size_ms: int, alarm: Alarm | None) -> tuple[NamedChart, ...]:
     divergence, floor = rows["js_divergence"], rows["noise_floor"]
     if not np.isfinite(divergence).any():
         return ()
+    dotted = "" if alarm is None else " Dotted: large."
 
     charts = [
         NamedChart(
             DIVERGENCE.title,
-            f"{DIVERGENCE.text} Dashed: what noise alone makes. Dotted: large.",
+            f"{DIVERGENCE.text} Dashed: what noise alone makes.{dotted}",
             chart(
                 rows,
                 size_ms,
                 divergence,
                 floor=floor,
-                limits=[] if smallest is None else [floor + smallest[DIVERGENCE.name]],
+                limits=[] if alarm is None else [floor + alarm.floor(DIVERGENCE.name)],
+                height=_SMALL_HEIGHT,
             ),
         )
     ]
     for each in CHARTED:
         values = rows[each.name].astype(np.float64)
-        large = [] if smallest is None else [smallest[each.name]]
+        large = [] if alarm is None else [alarm.floor(each.name)]
         # A number that may be negative is large in both directions.
         limits = [np.full(len(rows), sign * size) for size in large for sign in each.signs]
         if np.isfinite(values).any():
             drawn = chart(rows, size_ms, values, limits=limits, height=_SMALL_HEIGHT)
-            charts.append(NamedChart(each.title, each.text, drawn))
+            charts.append(NamedChart(each.title, f"{each.text}{dotted}", drawn))
     return tuple(charts)

@@ -1,7 +1,8 @@
-"""The summary of a window: what the page keeps of a window result, in 94 bytes."""
+"""The summary of a window: what the page keeps of a window result, in 114 bytes."""
 
 import math
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -11,15 +12,18 @@ from driftgauge.core.durations import parse_duration
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.events.timestamps import LAST_MS, parse_timestamp
+from driftgauge.page.words import name_first
 
 __all__ = [
     "CALIBRATED",
     "CHARTED",
     "COUNTED_TWICE",
+    "DETECTABLE",
     "EVENTS_LOST",
     "SEGMENT_DRIFT",
     "SUMMARY",
     "VERDICTS",
+    "Names",
     "Series",
     "kind_of",
     "read_summary",
@@ -34,6 +38,11 @@ CHARTED = tuple(each for each in registry.STATISTICS if each is not DIVERGENCE)
 CALIBRATED, EVENTS_LOST, COUNTED_TWICE, SEGMENT_DRIFT = 1, 2, 4, 8
 """The bits of `flags`; the last says that the verdict of a segment is drift."""
 
+_MAX_NAMED = 3
+
+DETECTABLE = tuple(each.name for each in registry.STATISTICS)
+"""The statistics by name in the order of the field `detectable`."""
+
 SUMMARY = np.dtype(
     [
         ("start_ms", np.int64),
@@ -47,8 +56,10 @@ SUMMARY = np.dtype(
         ("p_value", np.float64),
         *((each.name, np.float32) for each in CHARTED),
         ("slow_drift", np.float32),
-        ("detectable_js", np.float32),
+        ("detectable", np.float32, (len(DETECTABLE),)),
         ("missing", np.uint16),
+        ("fault", np.uint16),
+        ("segments", np.uint16),
         ("verdict", np.uint8),
         ("kind", np.uint8),
         ("flags", np.uint8),
@@ -57,8 +68,10 @@ SUMMARY = np.dtype(
 )
 """The fields of a summary; a number that the result lacks is NaN.
 
-`slow_drift` is the statistic over its limit, `kind` the number of a statistic from 1, or 0, `baseline`
-the end of the baseline's identity, which tells neighbouring windows of different baselines apart.
+`detectable` are the sizes of `DETECTABLE`; NaN where no drift of the kind is found. `slow_drift` is the
+statistic over its limit, `kind` the number of a statistic from 1, or 0, and `baseline` the end of the
+baseline's identity, which tells neighbouring windows of different baselines apart. `fault` and `segments` are
+numbers of texts that the history keeps: what the window lacks, and which segments drift.
 """
 
 
@@ -75,10 +88,22 @@ class Series:
     size_ms: int
 
 
+class Names(NamedTuple):
+    """The names in a result that its summary stands for by numbers.
+
+    Attributes:
+        fault: What the window lacks: partitions, or why its counts are in doubt; empty where nothing is.
+        segments: The segments that drift, as "key = value"; empty where none does.
+    """
+
+    fault: str = ""
+    segments: str = ""
+
+
 def read_summary(
     value: bytes, *, partition: int, offset: int, published_ms: int
-) -> tuple[Series, NDArray[np.void]]:
-    """Return the series of a result's record, and its summary, () of `SUMMARY`.
+) -> tuple[Series, NDArray[np.void], Names]:
+    """Return the series of a result's record, its summary, () of `SUMMARY`, and the names in it.
 
     Args:
         value: The record's value, by the contract of window results, version 1.
@@ -94,13 +119,27 @@ def read_summary(
         series = Series(_text(record["stream"]), parse_duration(record["window"]))
         row = np.array(_fields(record, partition, offset, published_ms), dtype=SUMMARY)
         _check_bounds(series, int(row["start_ms"]))
+        names = _names(record)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         message = f"not a window result: {type(error).__name__}: {error}"
         raise ValueError(message) from error
-    return series, row
+    return series, row, names
 
 
-def _fields(record: dict[str, object], partition: int, offset: int, published_ms: int) -> tuple[object, ...]:
+def _names(record: dict[str, Any]) -> Names:
+    drifting = [f"{each['key']} = {each['value']}" for each in _drifting(record.get("segments"))]
+    return Names(_fault(record), name_first(drifting, _MAX_NAMED))
+
+
+def _fault(record: dict[str, Any]) -> str:
+    if missing := [f"{each['topic']}[{each['partition']}]" for each in record["incomplete"]]:
+        return name_first(missing, _MAX_NAMED)
+    if record["verdict"] == "incomplete":
+        return str(record.get("incomplete_reason") or "").replace("_", " ")
+    return "events lost" if record["events_lost"] is True else ""
+
+
+def _fields(record: dict[str, Any], partition: int, offset: int, published_ms: int) -> tuple[object, ...]:
     incomplete = record["incomplete"]
     identity = _text(record["baseline"])
     return (
@@ -115,14 +154,16 @@ def _fields(record: dict[str, object], partition: int, offset: int, published_ms
         _number(record["p_value"]),
         *(_number(_within(_within(record.get("findings"), each.name), "value")) for each in CHARTED),
         _slow_drift(record["slow_drift"]),
-        _number(_within(record["detectable"], "js_divergence")),
+        [_number(_within(record["detectable"], name)) for name in DETECTABLE],
         min(len(incomplete) if isinstance(incomplete, list) else 0, 65_535),
+        0,
+        0,
         VERDICTS.index(_text(record["verdict"])),
         _number_of_kind(record.get("kind")),
         CALIBRATED * (record["calibrated"] is True)
         + EVENTS_LOST * (record["events_lost"] is True)
         + COUNTED_TWICE * (record.get("counted_twice") is True)
-        + SEGMENT_DRIFT * _has_segment_drift(record.get("segments")),
+        + SEGMENT_DRIFT * bool(_drifting(record.get("segments"))),
         int(identity[-2:], 16),
     )
 
@@ -167,8 +208,8 @@ def _number(value: object) -> float:
     return float(value)
 
 
-def _has_segment_drift(segments: object) -> bool:
-    return isinstance(segments, list) and any(_within(each, "verdict") == "drift" for each in segments)
+def _drifting(segments: object) -> list[dict[str, Any]]:
+    return [each for each in segments if each["verdict"] == "drift"] if isinstance(segments, list) else []
 
 
 def _within(value: object, name: str) -> object:

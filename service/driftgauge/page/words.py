@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 __all__ = [
+    "COUNTED_WORDS",
+    "STATE_WORDS",
     "VERDICT_WORDS",
     "as_sentence",
     "describe_odds",
@@ -28,12 +30,36 @@ VERDICT_WORDS = {
 }
 """A verdict as a headline."""
 
+STATE_WORDS = {
+    **VERDICT_WORDS,
+    "segment": "A segment drifts",
+    "silent": "Silent",
+    "behind": "Behind",
+    "waiting": "No window yet",
+}
+"""The state of a stream as a headline."""
+
+COUNTED_WORDS = {
+    "drift": "with drift",
+    "warning": "with possible drift",
+    "segment": "with drift of a segment",
+    "misfit": "whose baseline does not fit",
+    "incomplete": "incomplete",
+    "silent": "silent",
+    "behind": "behind",
+    "insufficient": "with too few events",
+    "waiting": "without a window yet",
+    "ok": "without drift found",
+}
+"""The state of several streams, after their number."""
+
 _MISSING = "–"  # noqa: RUF001 - a dash stands for no number
 _S_MS = 1_000
 _MOMENT = re.compile(r"([0-9]{1,2} [A-Z][a-z]{2} [0-9]{4}, [0-9]{2}:[0-9]{2}(?::[0-9]{2})? UTC)")
-_LARGEST_ODDS = 1e15
-_SCALES = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
+_CERTAIN = 1e-9
 _SMALL = 1e-4
+# No test is accurate below.
+_LEAST_P = 1e-15
 _THOUSAND = 1_000
 
 
@@ -104,20 +130,20 @@ def format_p_value(p_value: float | None) -> str:
     """Return a p-value with two significant digits; a dash for a missing one."""
     if p_value is None or math.isnan(p_value):
         return _MISSING
+    if p_value < _LEAST_P:
+        return f"< {_LEAST_P:g}"
     return f"{p_value:.2g}" if p_value >= _SMALL else f"{p_value:.0e}"
 
 
 def describe_odds(p_value: float) -> str:
-    """Return how often chance alone makes so extreme a window, such as "once in 2 million windows"."""
-    odds = _LARGEST_ODDS if p_value <= 1 / _LARGEST_ODDS else 1 / p_value
-    if odds >= _LARGEST_ODDS:
-        return "less than once in 1,000 trillion windows"
-    for scale, name in _SCALES:
-        if odds >= scale:
-            return f"once in {_two_digits(odds / scale)} {name} windows"
+    """Return how sure a window is: how often chance alone makes one so extreme."""
+    if p_value < _CERTAIN:
+        return "Practically certain: chance would not produce this"
+    odds = 1 / p_value
     if odds < 2:  # noqa: PLR2004 - more often than every second
-        return "in most windows"
-    return f"once in {_two_digits(odds)} windows"
+        return "Chance alone makes most windows so extreme"
+    number = f"{_two_digits(odds / 1e6)} million" if odds >= 1e6 else _two_digits(odds)  # noqa: PLR2004 - in words
+    return f"Chance alone makes a window so extreme once in {number} windows"
 
 
 def _two_digits(number: float) -> str:

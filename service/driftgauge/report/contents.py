@@ -10,12 +10,11 @@ from driftgauge.core.durations import format_duration
 from driftgauge.core.statistics.registry import find_kind
 from driftgauge.errors import InputError
 from driftgauge.events.timestamps import format_timestamp
-from driftgauge.page.overview import URGENCY
-from driftgauge.page.story import ALARMS, Run, whole_run
+from driftgauge.page.advice import runbook_for, steps_of
+from driftgauge.page.status import ALARMS, URGENCY, Run, whole_run
 from driftgauge.page.stream_page import StreamPage, WindowDetail, detail, stream_page
 from driftgauge.page.summary import VERDICTS, Series
 from driftgauge.page.words import format_moment, format_number, name_first
-from driftgauge.report.advice import next_steps
 from driftgauge.report.reading import Material
 
 __all__ = ["OtherSeries", "Report", "build_report"]
@@ -111,8 +110,8 @@ def build_report(
     run = whole_run(rows, at)
     configured = settings.by_stream.get(series.stream)
     shown = _select_shown(rows, at, run)
-    smallest = None if configured is None else configured.smallest_drift.model_dump()
-    page = stream_page(series, shown, shown=_SHOWN, at_ms=None, smallest=smallest)
+    alarm = None if configured is None else configured.alarm(settings.window_level)
+    page = stream_page(series, shown, shown=_SHOWN, at_ms=None, alarm=alarm)
     assert page is not None  # noqa: S101 - there is the chosen window
     # A report loads nothing, so it shows no pictures.
     shown_as = settings.page.model_copy(update={"thumbnail_url": None})
@@ -138,7 +137,7 @@ def build_report(
         # The report's own story has said since when.
         None if strongest is None else replace(strongest, story=strongest.story[1:]),
         _tell(chosen, strongest, later_ms),
-        next_steps(chosen.record, run, series.size_ms, later_ms),
+        _steps(rows[at], run, series.size_ms, later_ms),
         tuple(each for each in ranked if each.series != series),
         material.origin,
         (*_tell_shown(shown, rows), *material.refused, *material.notes),
@@ -149,7 +148,7 @@ def build_report(
 def _other(series: Series, rows: NDArray[np.void]) -> OtherSeries:
     numbers = np.bincount(rows["verdict"], minlength=len(VERDICTS)).tolist()
     found = dict(zip(VERDICTS, numbers, strict=True))
-    verdict = next(each for each in URGENCY if found[each])
+    verdict = next(each for each in URGENCY if found.get(each))
     return OtherSeries(series, format_duration(series.size_ms), verdict, found[verdict], len(rows))
 
 
@@ -211,6 +210,15 @@ def _tell_shown(shown: NDArray[np.void], rows: NDArray[np.void]) -> tuple[str, .
         return ()
     first, last = (format_moment(int(shown["start_ms"][each])) for each in (0, -1))
     return (f"{len(shown):,} of {len(rows):,} windows are shown over time, from {first} to {last}.",)
+
+
+def _steps(row: NDArray[np.void], run: Run, size_ms: int, later_ms: int | None) -> tuple[str, ...]:
+    verdict = VERDICTS[row["verdict"]]
+    if verdict == "ok" and later_ms is not None:
+        return (f"Make the report of the later drift: --at {format_timestamp(later_ms)}.",)
+    runbook = runbook_for(verdict, row)
+    more = () if runbook is None else (f"More in the runbook {runbook}.",)
+    return (*steps_of(verdict, row, run.since_ms, size_ms), *more)
 
 
 def _next_alarm(rows: NDArray[np.void], at: int) -> int | None:

@@ -254,7 +254,7 @@ MEAN_SHIFT = Statistic(
     name="mean_shift",
     kind=Kind(
         "shift",
-        "the events moved in one direction",
+        "all inputs moved together, as after a camera, preprocessing or model change",
         "Look for what touches every input: preprocessing, a camera, a new version of the model.",
     ),
     title="Mean shift",

@@ -303,7 +303,7 @@ NOVELTY = Statistic(
     kind=Kind(
         "novelty",
         "some events lie where the baseline has none",
-        "Log some events far from every cluster, and look at them; the clusters above may be noise.",
+        "Log some events far from every cluster, and look at them; clusters that gained may be noise.",
     ),
     title="Novelty",
     text="The share of events where the baseline has none, less the expected one.",

@@ -1,0 +1,113 @@
+"""What to do next about a stream, in short; the runbooks say more."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftgauge.core.statistics.registry import find_kind
+from driftgauge.page.status import ALARMS, StreamStatus, is_slow
+from driftgauge.page.summary import CALIBRATED, kind_of
+from driftgauge.page.words import format_moment
+
+__all__ = ["RUNBOOKS", "next_steps", "runbook_for", "runbook_of", "steps_of"]
+
+RUNBOOKS = "https://github.com/driftgauge/driftgauge/blob/main/deploy/runbooks"
+"""Where the runbooks are."""
+
+_HOUR_MS = 3_600_000
+_NOT_CALIBRATED = (
+    "Measure the overdispersion before you trust the odds: fit the baseline on events with times, or declare "
+    "a clean time as warm_up."
+)
+_BY_STATE: dict[str, tuple[str, ...]] = {
+    "misfit": (
+        "Check that all replicas have the same baselines in force; otherwise fit a baseline on clean events.",
+        "Where the stream was not in order during its warm_up, move the warm_up.",
+    ),
+    "incomplete": (
+        "Wait where partitions are missing: a corrected window follows by itself once they are read.",
+        "Where it stays so, see which replica reads them.",
+    ),
+    "silent": (
+        "Check that producers still send events, then that none are refused: driftgauge dead-letters list.",
+        "Where the stream pauses by design, raise its overdue_after.",
+    ),
+    "behind": (
+        "Wait where old events are read again; otherwise see whether the lag falls, or add replicas.",
+    ),
+    "waiting": ("Check that producers send events under this name, and that they are not refused.",),
+    "ok": ("Nothing needs to be done.",),
+}
+_RUNBOOKS: dict[str, str] = {
+    "drift": "DriftgaugeDrift",
+    "warning": "DriftgaugeDrift",
+    "segment": "DriftgaugeSegmentDrift",
+    "misfit": "DriftgaugeWindowsIncomplete",
+    "incomplete": "DriftgaugeWindowsIncomplete",
+    "silent": "DriftgaugeWindowsOverdue",
+    "behind": "DriftgaugeLagGrowing",
+    "insufficient": "DriftgaugeSensitivityLow",
+    "waiting": "DriftgaugeWindowsOverdue",
+}
+
+
+def next_steps(status: StreamStatus) -> tuple[str, ...]:
+    """Return what to do about a stream, in sentences."""
+    if status.state == "ok" and status.passed:
+        return ("Nothing needs to be done now; find what the drift was that has passed.",)
+    if (alarm := status.evidence) is not None:
+        return steps_of(status.state, alarm.evidence, status.alarms[0].run.since_ms, 1, alarm.segments)
+    if (size := status.lead) is not None:
+        return steps_of(status.state, size.facts.newest, 0, size.facts.series.size_ms)
+    return _BY_STATE["waiting"]
+
+
+def runbook_of(status: StreamStatus) -> str | None:
+    """Return the name of the runbook for a status; None where nothing is wrong."""
+    if status.state == "ok" and status.passed:
+        return "DriftgaugeDriftPassed"
+    return runbook_for(status.state, None if status.evidence is None else status.evidence.evidence)
+
+
+def runbook_for(state: str, row: NDArray[np.void] | None) -> str | None:
+    """Return the name of the runbook for a state, and for the window, () of `SUMMARY`, that shows it."""
+    if state in ALARMS and row is not None and is_slow(row):
+        return "DriftgaugeSlowDrift"
+    return _RUNBOOKS.get(state)
+
+
+def steps_of(
+    state: str, row: NDArray[np.void], since_ms: int, size_ms: int, segments: str = ""
+) -> tuple[str, ...]:
+    """Return what to do about one window, in sentences.
+
+    Args:
+        state: The state to act on.
+        row: () of `SUMMARY`, the window.
+        since_ms: When the state began, event time, ms.
+        size_ms: The window's length, ms.
+        segments: The segments that drift, in words; empty where none does.
+    """
+    if state == "insufficient":
+        hourly = max(round(int(row["count"]) * _HOUR_MS / size_ms), 1)
+        return (
+            f"Ask how long windows must be for this traffic: driftgauge plan --events-per-hour {hourly}.",
+            "Where traffic has fallen, find out why.",
+        )
+    if state not in ("drift", "warning", "segment"):
+        return _BY_STATE[state]
+    since = format_moment(since_ms)
+    kind = kind_of(row)
+    if state == "segment":
+        first = f"Find what changed for {segments or 'this segment'} alone at {since}."
+    elif is_slow(row):
+        first = f"Find what changed in the windows before {since}: small evidence has added up since then."
+    else:
+        first = f"Find what else changed at {since}: a release, a client, a campaign, a fault upstream."
+    return (
+        first,
+        *([find_kind(kind).advice] if kind else []),
+        *([] if row["flags"] & CALIBRATED else [_NOT_CALIBRATED]),
+        "If it is a fault, fix it; the alarm ends a few windows later.",
+        "If these inputs are the new normal, fit a baseline on them; where the model does not handle them, "
+        "retrain it first.",
+    )

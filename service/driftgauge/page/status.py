@@ -1,0 +1,407 @@
+"""The status of a stream: what the results of all its window sizes say now, and how far to trust them.
+
+Three things are kept apart: the alarm, the last conclusion, and the health of the data, each with an age.
+Nothing here knows a clock or HTTP: the time is an argument.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftgauge.config.stream import StreamSettings
+from driftgauge.core.durations import format_duration
+from driftgauge.page.summary import DETECTABLE, EVENTS_LOST, SEGMENT_DRIFT, VERDICTS, Series, kind_of
+
+__all__ = [
+    "ALARMS",
+    "CONCLUSIVE",
+    "URGENCY",
+    "Alarm",
+    "Concern",
+    "Run",
+    "SizeFacts",
+    "SizeStatus",
+    "StreamStatus",
+    "is_slow",
+    "read_facts",
+    "stream_status",
+    "whole_run",
+]
+
+ALARMS = ("warning", "drift")
+"""The verdicts that say that the events changed."""
+
+URGENCY = (
+    "drift",
+    "warning",
+    "segment",
+    "misfit",
+    "incomplete",
+    "silent",
+    "behind",
+    "insufficient",
+    "waiting",
+    "ok",
+)
+"""The states of streams, the most urgent first; `segment` is drift of a segment alone."""
+
+_ALARMING = [VERDICTS.index(verdict) for verdict in ALARMS]
+_OK, _MISFIT = VERDICTS.index("ok"), VERDICTS.index("misfit")
+CONCLUSIVE = [_OK, _MISFIT, *_ALARMING]
+"""The numbers of the verdicts that conclude something."""
+
+_INCOMPLETE, _INSUFFICIENT = VERDICTS.index("incomplete"), VERDICTS.index("insufficient")
+# Events were counted under another baseline, or in other panes or segments.
+_OTHERWISE = "counted otherwise"
+# A single alarm at the start says little; a baseline that fits has windows that are well.
+_MISFIT_WINDOWS = 3
+_DAY_MS = 86_400_000
+# How long a stream that the configuration does not name may be quiet after two of its windows, ms.
+_UNKNOWN_MS = 900_000
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Windows of a series that say the same, one after the other.
+
+    Attributes:
+        verdict: The verdict of the last of them.
+        windows: The number of windows with this verdict, or an alarm where it is an alarm.
+        since_ms: The start of the first of them, event time, ms.
+        before: Whether there are windows before them.
+        until_ms: The start of the window that ended the run, event time, ms; None while it goes on.
+    """
+
+    verdict: str
+    windows: int
+    since_ms: int
+    before: bool
+    until_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Concern:
+    """A fault of the data of one window size.
+
+    Attributes:
+        name: What is wrong: `misfit` (every window differs from the baseline, or events were counted under
+            another), `incomplete` (partitions are missing, or counts are in doubt), `silent` (no window for
+            longer than `overdue_after`), `behind` (windows come long after their end), `insufficient` (too
+            few events to see anything), `waiting` (no window yet).
+        size: The window size as text.
+        since_ms: When it began, event time, ms; None where that is unknown.
+        detail: The partitions or the reason, as the result names them; empty where there is none.
+    """
+
+    name: str
+    size: str
+    since_ms: int | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """An alarm of one window size.
+
+    Attributes:
+        size: The window size as text.
+        state: `drift` or `warning`; `segment` where a segment alone drifts.
+        run: The windows with the alarm.
+        evidence: () of `SUMMARY`, the last of them that names a kind of drift; else the last.
+        segments: The segments that drift in the first of them, as "key = value"; empty but for `segment`.
+    """
+
+    size: str
+    state: str
+    run: Run
+    evidence: NDArray[np.void]
+    segments: str
+
+
+@dataclass(frozen=True, slots=True)
+class SizeFacts:
+    """What the windows of one series say at any time; all rows are () of `SUMMARY`.
+
+    Attributes:
+        series: The stream and size.
+        newest: The newest window.
+        concluded: The last window with a conclusion; None without any.
+        alarms: The alarm that goes on, and that of segments where it began before.
+        passed: The last alarm, where it has ended.
+        faulty: The first of the last windows in a row that lack events; None where the newest lacks none.
+        fault: The partitions that the newest window lacks, or why it is incomplete.
+        quiet: The first window with too few events since the last conclusion; None without any.
+        misfit: The run of windows whose warm-up differs from the baseline, or of alarms where no window was
+            ever well by the baseline; None otherwise.
+        detectable: (s,) float32, the least drift by each statistic of `DETECTABLE` that a window of the last
+            day finds; infinite where none finds any.
+    """
+
+    series: Series
+    newest: NDArray[np.void]
+    concluded: NDArray[np.void] | None
+    alarms: tuple[Alarm, ...]
+    passed: Alarm | None
+    faulty: NDArray[np.void] | None
+    fault: str
+    quiet: NDArray[np.void] | None
+    misfit: Run | None
+    detectable: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class SizeStatus:
+    """The status of one window size.
+
+    Attributes:
+        facts: What its windows say.
+        size: The size as text.
+        state: What it says by itself.
+        is_old: Whether its conclusion is older than the stream allows, or missing.
+        concerns: The faults of its data.
+    """
+
+    facts: SizeFacts
+    size: str
+    state: str
+    is_old: bool
+    concerns: tuple[Concern, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """The status of a stream.
+
+    Attributes:
+        stream: The stream.
+        state: The most urgent of its alarm, its drifting segments, and the faults of its data. It is `ok`
+            only while a recent window says so and nothing is missing.
+        is_old: Whether the conclusion behind the state is older than the stream allows.
+        sizes: The window sizes that have windows, the smallest first.
+        concerns: The faults of the data of all sizes, the most urgent first.
+    """
+
+    stream: str
+    state: str
+    is_old: bool
+    sizes: tuple[SizeStatus, ...]
+    concerns: tuple[Concern, ...]
+
+    @property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """The alarms of all sizes that go on, the earliest start first."""
+        found = (alarm for size in self.sizes for alarm in size.facts.alarms)
+        return tuple(sorted(found, key=lambda alarm: alarm.run.since_ms))
+
+    @property
+    def evidence(self) -> Alarm | None:
+        """The alarm with the state and the strongest evidence; None without an alarm."""
+        return min((each for each in self.alarms if each.state == self.state), key=_weakness, default=None)
+
+    @property
+    def lead(self) -> SizeStatus | None:
+        """The size that the state comes from, of several the smallest; None without windows."""
+        return next((size for size in self.sizes if size.state == self.state), next(iter(self.sizes), None))
+
+    @property
+    def passed(self) -> tuple[Alarm, ...]:
+        """The last alarm of each size, where it has ended."""
+        return tuple(size.facts.passed for size in self.sizes if size.facts.passed is not None)
+
+    @property
+    def concluded_ms(self) -> int | None:
+        """The end of the last window with a conclusion, event time, ms; with an alarm, the last of these."""
+        sizes = [size for size in self.sizes if size.facts.alarms] or self.sizes
+        ends = [
+            int(size.facts.concluded["start_ms"]) + size.facts.series.size_ms
+            for size in sizes
+            if size.facts.concluded is not None
+        ]
+        return max(ends, default=None)
+
+
+def is_slow(row: NDArray[np.void]) -> bool:
+    """Return whether the only evidence of an alarm, () of `SUMMARY`, is what added up over many windows."""
+    return kind_of(row) is None and bool(row["slow_drift"] >= 1)
+
+
+def whole_run(rows: NDArray[np.void], at: int) -> Run:
+    """Return the run of alarms that holds one of n windows, (n,) of `SUMMARY`.
+
+    Without an alarm in that window, the run is the one that ends with it. Windows without a conclusion, which
+    are incomplete or have too few events, do not end a run of windows with one.
+    """
+    numbers = rows["verdict"]
+    conclusive = np.isin(numbers, CONCLUSIVE)
+    if numbers[at] in _ALARMING:
+        alarming = np.isin(numbers, _ALARMING)
+        return _run(rows, at, alarming, conclusive & ~alarming)
+    same = numbers == numbers[at]
+    breaks = conclusive & ~same if conclusive[at] else ~same
+    return _run(rows[: at + 1], at, same[: at + 1], breaks[: at + 1])
+
+
+def _run(rows: NDArray[np.void], at: int, same: NDArray[np.bool_], breaks: NDArray[np.bool_]) -> Run:
+    """Return the run around a window of those that are the same, between two that break it."""
+    broken = np.flatnonzero(breaks[:at])
+    first = int(broken[-1]) + 1 if len(broken) else 0
+    later = np.flatnonzero(breaks[at:])
+    stop = at + int(later[0]) if len(later) else len(rows)
+    members = first + np.flatnonzero(same[first:stop])
+    first, last = int(members[0]), int(members[-1])
+    until_ms = int(rows["start_ms"][stop]) if stop < len(rows) else None
+    return Run(
+        VERDICTS[rows["verdict"][last]], len(members), int(rows["start_ms"][first]), first > 0, until_ms
+    )
+
+
+def read_facts(series: Series, rows: NDArray[np.void], names: Sequence[str]) -> SizeFacts:
+    """Return what n windows of a series say, at least one.
+
+    Args:
+        series: The stream and size.
+        rows: (n,) of `SUMMARY`, by start.
+        names: The texts that the fields `fault` and `segments` of the rows stand for.
+    """
+    numbers = rows["verdict"]
+    conclusive = np.isin(numbers, CONCLUSIVE)
+    alarming = np.isin(numbers, _ALARMING)
+    drifting = conclusive & (rows["flags"] & SEGMENT_DRIFT).astype(np.bool_)
+    at = _last(conclusive)
+    size = format_duration(series.size_ms)
+    last: Alarm | None = None
+    if alarming.any():
+        run = whole_run(rows, _last(alarming))
+        last = Alarm(size, run.verdict, run, _evidence(rows, alarming, run), "")
+    is_over = last is None or last.run.until_ms is not None
+    alarms = [] if last is None or is_over else [last]
+    if at >= 0:
+        # Where all events drift, a segment may have too few events, which does not end its drift.
+        first = _last(conclusive & ~drifting & ~alarming) + 1
+        if drifting[first:].any():
+            run = _run(rows, at, drifting, conclusive & ~drifting & ~alarming)
+            if not alarms or run.since_ms < alarms[0].run.since_ms:
+                segments = names[rows["segments"][np.searchsorted(rows["start_ms"], run.since_ms)]]
+                alarms.append(Alarm(size, "segment", run, _evidence(rows, drifting, run), segments))
+    same_baseline = rows["baseline"] == rows["baseline"][at]
+    is_misfit = not is_over and not (same_baseline & (numbers == _OK)).any()
+    misfit = last.run if last is not None and is_misfit else None
+    if at >= 0 and numbers[at] == _MISFIT:
+        misfit = whole_run(rows, at)
+    first_faulty = _last(~_is_faulty(rows)) + 1
+    is_faulty = first_faulty < len(rows)
+    is_recent = conclusive & (rows["start_ms"] > rows["start_ms"][-1] - max(_DAY_MS, series.size_ms))
+    few = at + 1 + np.flatnonzero(numbers[at + 1 :] == _INSUFFICIENT)
+    return SizeFacts(
+        series,
+        rows[-1],
+        rows[at] if at >= 0 else None,
+        tuple(alarms),
+        last if is_over else None,
+        rows[first_faulty] if is_faulty else None,
+        names[rows["fault"][-1]] if is_faulty else "",
+        rows[few[0]] if len(few) else None,
+        misfit,
+        np.nan_to_num(rows["detectable"][is_recent], nan=np.inf).min(axis=0, initial=np.inf),
+    )
+
+
+def _last(mask: NDArray[np.bool_]) -> int:
+    """Return the index of the last true value; -1 without any."""
+    return int(np.flatnonzero(mask)[-1]) if mask.any() else -1
+
+
+def _evidence(rows: NDArray[np.void], members: NDArray[np.bool_], run: Run) -> NDArray[np.void]:
+    starts = rows["start_ms"]
+    within = members & (starts >= run.since_ms) & (starts < (run.until_ms or starts[-1] + 1))
+    named = within & (rows["kind"] > 0)
+    row: NDArray[np.void] = rows[_last(named if named.any() else within)]
+    return row
+
+
+def _is_faulty(rows: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Return whether windows lack events, (n,) bool; one judged without a partition lacks some as well."""
+    lost = (rows["flags"] & EVENTS_LOST).astype(np.bool_)
+    faulty: NDArray[np.bool_] = (rows["verdict"] == _INCOMPLETE) | (rows["missing"] > 0) | lost
+    return faulty
+
+
+def stream_status(
+    stream: str,
+    facts: Sequence[SizeFacts],
+    settings: StreamSettings | None,
+    now_ms: int,
+    *,
+    is_cut_off: bool = False,
+) -> StreamStatus:
+    """Return the status of a stream.
+
+    Args:
+        stream: The stream.
+        facts: What the windows of each size say; empty for a stream without results.
+        settings: The stream's settings; None where the configuration does not name the stream.
+        now_ms: The wall clock, ms.
+        is_cut_off: Whether later results may exist that cannot be read now.
+    """
+    sizes = tuple(_size_status(each, settings, now_ms, is_cut_off=is_cut_off) for each in facts)
+    known = {each.series.size_ms for each in facts}
+    configured = () if settings is None else settings.windows
+    missing = [Concern("waiting", format_duration(size), None) for size in configured if size not in known]
+    concerns = sorted(
+        [*(concern for size in sizes for concern in size.concerns), *missing],
+        key=lambda each: URGENCY.index(each.name),
+    )
+    states = [size.state for size in sizes]
+    state = min(states, key=URGENCY.index, default="waiting")
+    if state == "insufficient" and "ok" in states:
+        # A longer window that is well covers the time for which shorter ones have too few events.
+        state = "ok"
+    is_old = all(size.is_old for size in sizes if size.state == state)
+    return StreamStatus(stream, state, is_old, sizes, tuple(concerns))
+
+
+def _size_status(
+    facts: SizeFacts, settings: StreamSettings | None, now_ms: int, *, is_cut_off: bool
+) -> SizeStatus:
+    size_ms = facts.series.size_ms
+    overdue_ms = 2 * size_ms + _UNKNOWN_MS if settings is None else settings.overdue_ms(size_ms)
+    size = format_duration(size_ms)
+    newest_end_ms, published_ms = int(facts.newest["start_ms"]) + size_ms, int(facts.newest["published_ms"])
+    # A file of results has no times of publication.
+    is_old = facts.concluded is None or 0 < int(facts.concluded["published_ms"]) < now_ms - overdue_ms
+    found: list[Concern] = []
+    if facts.faulty is not None:
+        name = "misfit" if facts.fault == _OTHERWISE else "incomplete"
+        found.append(Concern(name, size, int(facts.faulty["start_ms"]), facts.fault))
+    if 0 < published_ms < now_ms - overdue_ms:
+        found.append(Concern("silent", size, newest_end_ms))
+    elif published_ms - newest_end_ms > overdue_ms:
+        found.append(Concern("behind", size, newest_end_ms))
+    misfit = facts.misfit
+    if misfit is not None and (misfit.verdict == "misfit" or misfit.windows >= _MISFIT_WINDOWS):
+        found.append(Concern("misfit", size, misfit.since_ms))
+    if facts.quiet is not None and is_old:
+        found.append(Concern("insufficient", size, int(facts.quiet["start_ms"])))
+    elif (
+        facts.concluded is not None
+        and not facts.alarms
+        and settings is not None
+        and _is_blind(facts, settings)
+    ):
+        found.append(Concern("insufficient", size, None, "the smallest drift worth finding"))
+    states = [*(alarm.state for alarm in facts.alarms), *(each.name for each in found)]
+    state = min(states, key=URGENCY.index, default="ok")
+    return SizeStatus(facts, size, state, is_old or is_cut_off, tuple(found))
+
+
+def _is_blind(facts: SizeFacts, settings: StreamSettings) -> bool:
+    """Return whether no window of a day could show the smallest drift worth finding, of some kind."""
+    smallest = [getattr(settings.smallest_drift, name) for name in DETECTABLE]
+    return bool((facts.detectable > np.array(smallest)).any())
+
+
+def _weakness(alarm: Alarm) -> tuple[bool, float]:
+    row = alarm.evidence
+    return kind_of(row) is None, float(np.nan_to_num(row["p_value"], nan=1.0))

@@ -1,0 +1,160 @@
+"""Streams whose truth is known: drawn by the hour, counted and judged by the core, published as results."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftgauge.baseline.artifact import save
+from driftgauge.baseline.fitting import Provenance, fit_baseline
+from driftgauge.baseline.segments import Members
+from driftgauge.baseline.windows import Traffic
+from driftgauge.config import Settings
+from driftgauge.core.local import LocalDriver
+from driftgauge.page.results import Results
+from driftgauge.records.results import result_record
+from driftgauge.streams import describe_baselines, load_streams
+from tests.builders.batches import build_columns
+from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
+from tests.builders.configs import settings_in
+from tests.builders.page import MadeSource
+
+CAMERAS = ("dock-1", "dock-2")
+_CENTRES = 4 * np.eye(6, 8)
+_NEW = np.full(8, 6.0)
+# Beyond the baseline's spread of one, in the direction of no centre.
+_SHIFT = np.array([0, 0, 0, 0, 0, 0, 0.4, 0.4])
+_STEPS = 3
+"""Counts an hour."""
+_OFTEN_MS = 10_000
+_NIGHT = (22, 23, 0, 1, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What happens to a stream from an hour on, in hours since a Monday; None: never.
+
+    Attributes:
+        hours: How long the stream runs.
+        shifted: From when all inputs are shifted.
+        shifted_dock: From when those of dock-2, a quarter of all, are.
+        growing: From when a new topic grows, by 0.3 % of all events a day.
+        stuck: From when and until when one input is half of all.
+        quiet: The hours without any event.
+        unread: From when one of the two partitions is not read.
+        by_day, by_night: Events an hour.
+    """
+
+    hours: int
+    shifted: float = np.inf
+    shifted_dock: float = np.inf
+    growing: float = np.inf
+    stuck: tuple[int, int] = (0, 0)
+    quiet: frozenset[int] = field(default_factory=frozenset)
+    unread: float = np.inf
+    by_day: int = 150
+    by_night: int = 10
+
+
+TRUTHS = {
+    "images": Truth(7 * 24 + 4, shifted_dock=3 * 24, shifted=5 * 24 + 8),
+    "texts": Truth(9 * 24 + 12, growing=2 * 24, by_day=60, by_night=60),
+    "gaps": Truth(4 * 24 + 15, quiet=frozenset(range(52, 58)), unread=4 * 24 + 14),
+    "frames": Truth(3 * 24 + 15, stuck=(24 + 9, 24 + 14)),
+}
+"""The streams: drift on one camera first, then everywhere; a topic that grows slowly; gaps, nights and an
+incomplete window; a camera that repeats one frame for five hours."""
+
+
+def draw(
+    truth: Truth, hour: int, random: np.random.Generator, span_ms: int = HOUR_MS
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Return the vectors of an hour, or of a part of it, and the camera of each."""
+    hourly = truth.by_night if hour % 24 in _NIGHT else truth.by_day
+    count = 0 if hour in truth.quiet else int(random.poisson(hourly * span_ms / HOUR_MS))
+    vectors = _CENTRES[random.integers(6, size=count)] + random.normal(size=(count, 8))
+    cameras = [CAMERAS[number] for number in (random.random(count) < 0.25).astype(np.intp)]
+    on_dock = np.array([camera == "dock-2" for camera in cameras], dtype=np.bool_)
+    vectors[(hour >= truth.shifted) | (on_dock & (hour >= truth.shifted_dock))] += _SHIFT
+    is_new = random.random(count) < max(hour - truth.growing, 0) / 24 * 0.003
+    vectors[is_new] = _NEW + random.normal(size=(int(is_new.sum()), 8))
+    if truth.stuck[0] <= hour < truth.stuck[1]:
+        vectors[: count // 2] = vectors[:1]
+    return vectors, cameras
+
+
+def configure(folder: Path) -> Settings:
+    """Return a configuration of the streams, with a baseline of two clean weeks each."""
+    for number, (stream, truth) in enumerate(TRUTHS.items()):
+        random = np.random.default_rng(100 + number)
+        drawn = [draw(Truth(0, by_day=truth.by_day), hour, random) for hour in range(14 * 24)]
+        vectors = np.concatenate([each for each, _ in drawn]).astype(np.float32)
+        cameras = np.array([camera for _, each in drawn for camera in each])
+        hours = np.repeat(np.arange(len(drawn)), [len(each) for each, _ in drawn])
+        segments = tuple(
+            Members("camera", value, cameras == camera)
+            for value, camera in (("dock-2", "dock-2"), ("other", "dock-1"))
+        )
+        baseline = fit_baseline(
+            vectors,
+            stream=stream,
+            clusters=6,
+            created_ms=MONDAY_MS - DAY_MS,
+            progress=lambda _: None,
+            provenance=Provenance(Traffic.of(hours * HOUR_MS, HOUR_MS), segments),
+        )
+        save(baseline, folder / f"{stream}.safetensors")
+    common: dict[str, Any] = {"windows": ["1h", "1d"], "min_events": None, "segments": ["camera"]}
+    labels = {"owner": "vision@example.com", "severity": "critical"}
+    streams = [
+        common | {"name": stream, "baseline": f"{stream}.safetensors", "labels": labels} for stream in TRUTHS
+    ]
+    return settings_in(folder, *streams)
+
+
+def results_of(settings: Settings, stream: str) -> Iterator[tuple[bytes, int]]:
+    """Yield the results of a stream, and the time in ms at which each is published."""
+    truth = TRUTHS[stream]
+    configured = next(each for each in load_streams(settings) if each.spec.name == stream)
+    description = describe_baselines([configured])
+    driver = LocalDriver([configured.spec], "embeddings", 2)
+    random = np.random.default_rng(1)
+    offsets = np.zeros(2, np.int64)
+    for step in range(truth.hours * _STEPS):
+        start_ms = MONDAY_MS + step * HOUR_MS // _STEPS
+        vectors, cameras = draw(truth, step // _STEPS, random, HOUR_MS // _STEPS)
+        held = 1 if step / _STEPS >= truth.unread else 2
+        partition = np.arange(len(vectors)) % 2
+        read = partition < held
+        batch = build_columns(
+            stream,
+            partition,
+            offsets[partition] + np.arange(len(vectors)) // 2,
+            start_ms + np.sort(random.integers(HOUR_MS // _STEPS, size=len(vectors))),
+            vectors,
+            baseline=configured.spec.baselines[0].reference.key,
+            event_ids=[f"{stream}-{step}-{number}" for number in range(len(vectors))],
+            segments=[{"camera": camera} for camera in cameras],
+        ).filter(read)
+        offsets[:held] += np.bincount(partition[read], minlength=2)[:held]
+        end_ms = start_ms + HOUR_MS // _STEPS
+        driver.count([batch], end_ms)
+        # A shard that sees no commit for long takes that for its own pause, and lets no wait run out.
+        for now_ms in range(end_ms, end_ms + (HOUR_MS // _STEPS if held == 1 else 1), _OFTEN_MS):
+            for result in driver.commit(now_ms, dict(enumerate(offsets.tolist())), range(held)).results:
+                yield result_record(result, description[result.baseline_id]), now_ms
+
+
+class TrueResults(Results):
+    """The results of one of the streams, all published."""
+
+    def __init__(self, settings: Settings, stream: str) -> None:
+        super().__init__(10_000)
+        self.source = made = MadeSource()
+        self.now_ms = MONDAY_MS + TRUTHS[stream].hours * HOUR_MS
+        for offset, (value, published_ms) in enumerate(results_of(settings, stream)):
+            made.values.append(value)
+            self.receive(value, partition=0, offset=offset, published_ms=published_ms)

@@ -1,0 +1,39 @@
+"""`driftgauge status`: a table, and the records of the page's API."""
+
+import json
+
+import orjson
+from confluent_kafka import Producer
+
+from driftgauge.clock import SYSTEM_CLOCK
+from tests.builders.clocks import HOUR_MS
+from tests.builders.configs import write_config
+from tests.builders.page import record_tree
+from tests.cli.command import run
+from tests.harness.demo import EmbeddedBroker
+
+
+def test_streams_of_topic_are_listed_with_alarm_cause_and_age(tmp_path):
+    now_ms = SYSTEM_CLOCK.wall_ms()
+    with EmbeddedBroker(["driftgauge.windows"]) as broker:
+        producer = Producer({"bootstrap.servers": broker.bootstrap})
+        for number, verdict in enumerate(["ok", "drift", "insufficient"]):
+            value = orjson.dumps(record_tree(number, verdict, stream="drifting", segments=[]))
+            producer.produce("driftgauge.windows", value, partition=0, timestamp=now_ms - 5 * HOUR_MS)
+        assert producer.flush(60) == 0
+        kafka = {"bootstrap.servers": broker.bootstrap, "group.id": "g"}
+        # From the beginning: the embedded broker finds no offsets by time.
+        config = write_config(tmp_path, {"windows": ["1h"]}, kafka=kafka, page={"history": "25000d"})
+        printed = run("status", "--config", config)
+        records = run("status", "--config", config, "--json")
+    assert (printed.returncode, printed.stderr) == (records.returncode, records.stderr) == (0, "")
+    heading, drifting, waiting = printed.stdout.splitlines()
+    assert heading.split()[:3] == ["stream", "status", "since"]
+    for part in ("Drift (old)", "3 Nov 2025, 01:00 UTC (1h)", "Shift: all inputs", "1h: no new window for"):
+        assert part in drifting
+    assert waiting.split() == ["images", "No", "window", "yet", "1h:", "no", "window", "yet."]
+    streams = json.loads(records.stdout)["streams"]
+    assert [(each["stream"], each["state"], each["old"]) for each in streams] == [
+        ("drifting", "drift", True),
+        ("images", "waiting", True),
+    ]

@@ -1,0 +1,180 @@
+"""The status of a stream: its alarm, its last conclusion, the health of its data, and what is never green."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from driftgauge.page.advice import next_steps, runbook_for, runbook_of
+from driftgauge.page.status import URGENCY, read_facts, stream_status
+from driftgauge.page.story import tell_cause, tell_concern, tell_since
+from driftgauge.page.summary import DETECTABLE, Series
+from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
+from tests.builders.page import build_row, build_settings
+
+RUNBOOKS = Path(__file__).parents[2] / "deploy/runbooks"
+HOURLY = build_settings([{"name": "s"}]).by_stream["s"]
+NAMES = ("", "embeddings[3]", "camera = dock-2", "counted otherwise")
+BLIND = dict.fromkeys(DETECTABLE, 0.001) | {"novelty": 0.03}
+# Changes of a window, by a letter; capital letters are alarms.
+WINDOWS = {
+    "o": ("ok", {"segments": [], "kind": None}),
+    "b": ("ok", {"segments": [], "kind": None, "detectable": BLIND}),
+    "W": ("warning", {"segments": []}),
+    "D": ("drift", {"segments": []}),
+    "L": ("warning", {"segments": [], "kind": None}),
+    "S": ("ok", {"kind": None}),
+    "x": ("misfit", {"segments": [], "kind": None}),
+    "f": ("insufficient", {"segments": [], "count": 35}),
+    "m": ("incomplete", {"segments": [], "incomplete": [{"topic": "embeddings", "partition": 3}]}),
+    "c": ("incomplete", {"segments": [], "incomplete_reason": "counted_otherwise"}),
+    "g": ("ok", {"segments": [], "kind": None, "incomplete": [{"topic": "embeddings", "partition": 3}]}),
+    "l": ("ok", {"segments": [], "kind": None, "events_lost": True}),
+}
+NAME_OF = {"S": 2, "m": 1, "g": 1, "c": 3}
+
+
+def facts_of(windows, size_ms=HOUR_MS):
+    """The facts of one window after another, each published at its end."""
+    rows = np.concatenate(
+        [
+            np.atleast_1d(build_row(number, WINDOWS[each][0], size_ms=size_ms, **WINDOWS[each][1]))
+            for number, each in enumerate(windows)
+        ]
+    )
+    rows["published_ms"] = rows["start_ms"] + size_ms
+    rows["fault"] = rows["segments"] = [NAME_OF.get(each, 0) for each in windows]
+    return read_facts(Series("s", size_ms), rows, NAMES)
+
+
+def status_of(windows, late_ms=0, settings=HOURLY, **options):
+    """The status when the last window has just been published, or later."""
+    now_ms = MONDAY_MS + len(windows) * HOUR_MS + late_ms
+    return stream_status("s", [facts_of(windows)], settings, now_ms, **options)
+
+
+@pytest.mark.parametrize(
+    ("windows", "state", "since_hours", "concerns", "runbook"),
+    [
+        ("ooo", "ok", [], [], None),
+        ("oDD", "drift", [1], [], "DriftgaugeDrift"),
+        ("oWDW", "warning", [1], [], "DriftgaugeDrift"),
+        ("oLL", "warning", [1], [], "DriftgaugeSlowDrift"),
+        ("oSS", "segment", [1], [], "DriftgaugeSegmentDrift"),
+        # At night, and while a partition is missing, the alarm goes on.
+        ("oDDff", "drift", [1], [], "DriftgaugeDrift"),
+        ("oDDmm", "drift", [1], ["incomplete"], "DriftgaugeDrift"),
+        ("oDfmD", "drift", [1], [], "DriftgaugeDrift"),
+        ("oDDoD", "drift", [4], [], "DriftgaugeDrift"),
+        ("oDDo", "ok", [], [], "DriftgaugeDriftPassed"),
+        ("DDD", "drift", [0], ["misfit"], "DriftgaugeDrift"),
+        ("fDfDD", "drift", [1], ["misfit"], "DriftgaugeDrift"),
+        # The warm-up differs from the baseline.
+        ("x", "misfit", [], ["misfit"], "DriftgaugeWindowsIncomplete"),
+        ("xDDx", "misfit", [], ["misfit"], "DriftgaugeWindowsIncomplete"),
+        ("om", "incomplete", [], ["incomplete"], "DriftgaugeWindowsIncomplete"),
+        ("oc", "misfit", [], ["misfit"], "DriftgaugeWindowsIncomplete"),
+        # Judged without a partition that was given up, or after Kafka deleted events.
+        ("og", "incomplete", [], ["incomplete"], "DriftgaugeWindowsIncomplete"),
+        ("ol", "incomplete", [], ["incomplete"], "DriftgaugeWindowsIncomplete"),
+        ("ff", "insufficient", [], ["insufficient"], "DriftgaugeSensitivityLow"),
+        ("of", "ok", [], [], None),
+        # The smallest share of novel events worth finding is 0.02.
+        ("bb", "insufficient", [], ["insufficient"], "DriftgaugeSensitivityLow"),
+        ("bob", "ok", [], [], None),
+        ("offf", "insufficient", [], ["insufficient"], "DriftgaugeSensitivityLow"),
+    ],
+)
+def test_state_of_one_size(windows, state, since_hours, concerns, runbook):
+    status = status_of(windows)
+    assert status.state == state
+    assert [(alarm.run.since_ms - MONDAY_MS) // HOUR_MS for alarm in status.alarms] == since_hours
+    assert [concern.name for concern in status.concerns] == concerns
+    assert runbook_of(status) == runbook
+    assert next_steps(status)
+    assert bool(tell_cause(status)) is bool(since_hours)
+
+
+def test_alarm_is_named_by_each_size_with_the_earliest_start_first():
+    daily = facts_of("oSDD", DAY_MS)
+    hourly = facts_of("o" * 50 + "D" * 46)
+    status = stream_status("s", [hourly, daily], HOURLY, MONDAY_MS + 4 * DAY_MS)
+    assert tell_since(status) == (
+        "4 Nov 2025, 00:00 UTC (1d, camera = dock-2), 5 Nov 2025, 00:00 UTC (1d), 5 Nov 2025, 02:00 UTC (1h)"
+    )
+    assert status.concluded_ms == MONDAY_MS + 4 * DAY_MS
+    assert "4 Nov 2025, 00:00 UTC" in next_steps(status)[0]
+
+
+@pytest.mark.parametrize(
+    ("windows", "late_ms", "options", "state", "is_old"),
+    [
+        # Two windows, half a minute and five minutes.
+        ("oo", 2 * HOUR_MS + 330_000, {}, "ok", False),
+        ("oo", 2 * HOUR_MS + 330_001, {}, "silent", True),
+        ("oo", DAY_MS, {"settings": None}, "silent", True),
+        ("oDD", DAY_MS, {}, "drift", True),
+        ("oo", 0, {"is_cut_off": True}, "ok", True),
+        (
+            "oo",
+            HOUR_MS,
+            {"settings": build_settings([{"name": "s", "overdue_after": "30m"}]).by_stream["s"]},
+            "silent",
+            True,
+        ),
+    ],
+)
+def test_what_is_old_is_marked_and_no_longer_ok(windows, late_ms, options, state, is_old):
+    status = status_of(windows, late_ms, **options)
+    assert (status.state, status.is_old) == (state, is_old)
+
+
+def test_windows_published_long_after_their_end_are_behind():
+    facts = facts_of("oo")
+    late = facts.newest.copy()
+    late["published_ms"] += 30 * DAY_MS
+    status = stream_status(
+        "s", [replace(facts, newest=late, concluded=late)], HOURLY, int(late["published_ms"])
+    )
+    (concern,) = status.concerns
+    assert (status.state, concern.name) == ("behind", "behind")
+    assert tell_concern(concern, int(late["published_ms"])) == "1h: behind by 30 days"
+
+
+def test_longer_windows_that_are_well_cover_a_night_of_shorter_ones():
+    daily = facts_of("oo", DAY_MS)
+    nightly = facts_of("o" * 40 + "f" * 8)
+    status = stream_status("s", [nightly, daily], HOURLY, MONDAY_MS + 2 * DAY_MS)
+    assert (status.state, status.is_old) == ("ok", False)
+    (concern,) = status.concerns
+    assert tell_concern(concern, MONDAY_MS + 2 * DAY_MS) == "1h: too few events to see anything for 8 h"
+
+
+@pytest.mark.parametrize("state", URGENCY)
+def test_every_state_but_ok_has_a_runbook(state):
+    name = runbook_for(state, None)
+    assert name is None if state == "ok" else (RUNBOOKS / f"{name}.md").exists()
+
+
+def test_stream_without_results_waits():
+    status = stream_status("s", [], HOURLY, MONDAY_MS)
+    assert (status.state, status.is_old, status.concluded_ms) == ("waiting", True, None)
+    assert [(each.size, each.name) for each in status.concerns] == [("1h", "waiting")]
+    assert runbook_of(status) == "DriftgaugeWindowsOverdue"
+    assert next_steps(status)
+
+
+@pytest.mark.parametrize(
+    ("windows", "text"),
+    [
+        ("omm", "1h: embeddings[3] is not read to the end for 2 h"),
+        ("oc", "1h: counted under another baseline for 60 min"),
+        ("ol", "1h: the counts are in doubt for 60 min"),
+        ("bb", "1h: too few events to see the smallest drift worth finding"),
+        ("DDD", "1h: every window differs from the baseline for 3 h"),
+    ],
+)
+def test_concern_is_told_with_its_cause_and_age(windows, text):
+    status = status_of(windows)
+    assert tell_concern(status.concerns[0], MONDAY_MS + len(windows) * HOUR_MS) == text
