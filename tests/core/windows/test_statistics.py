@@ -10,11 +10,12 @@ from driftgauge.core.counting.projection import SPREAD_STEP
 from driftgauge.core.statistics.duplicates import DuplicatesNull
 from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
 from driftgauge.core.statistics.novelty import NOVELTY
-from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
 from driftgauge.core.statistics.spread import SPREAD, Spread, SpreadMoments
 from driftgauge.core.windows.warm_up import Offset, WarmUp, recentre
 from tests.builders.batches import build_values, read_tally
 from tests.builders.references import COMPONENTS, RICH, SEGMENTED, build_arrays, build_segment_arrays
+from tests.core.windows.scorers import build_scorer
 
 COUNTS = np.array([400, 300, 200, 100])
 OUTLIERS = np.array([6, 4, 3, 2])
@@ -49,6 +50,29 @@ def test_repetition_is_measured_of_whole_but_not_of_segment():
     )
     assert whole["duplicates"] == pytest.approx([ratio])
     assert segment.keys() == {"novelty", "spread"}
+
+
+def test_repetition_is_that_of_each_window_alone():
+    warm_up = WarmUp.empty(tally().fields, COMPONENTS)
+    for _ in range(MIN_WINDOWS):
+        warm_up = warm_up.add(tally(), REFERENCE)
+    ratio = DuplicatesNull(REFERENCE.arrays["hash_counts"], 1.0, math.inf).ratio(HASHES)
+    assert warm_up.offset(tally().fields, REFERENCE).windows.of("duplicates", 1) == pytest.approx(ratio)
+    alone = Overdispersion.independent(COMPONENTS)
+    groups = Overdispersion(50, 40.0, np.eye(COMPONENTS) * 40, {"duplicates": np.array([90.0])})
+    repeated = tally(1_000, (1.0, 1.2), hash_counts=np.bincount([0] * 1_000, minlength=128))
+    windows, both = (build_scorer(REFERENCE, each) for each in (alone, replace(alone, baseline=groups)))
+    found = [each.score(repeated).findings["duplicates"] for each in (windows, both)]
+    assert found[0] == found[1]
+    assert both.misfits({None: repeated}) == frozenset()
+
+
+def test_variance_of_both_parts_is_that_of_the_windows_count():
+    groups = Overdispersion(50, 40.0, np.eye(COMPONENTS) * 40)
+    overdispersion = replace(Overdispersion.independent(COMPONENTS), baseline=groups)
+    scorer, larger = build_scorer(REFERENCE, overdispersion), tally(4_000, cluster_counts=4 * COUNTS[::-1])
+    scorer.score(tally())
+    assert scorer.score(larger).p_value == build_scorer(REFERENCE, overdispersion).score(larger).p_value
 
 
 @pytest.mark.parametrize("number", [None, 0])
