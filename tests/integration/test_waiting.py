@@ -49,6 +49,13 @@ from driftgauge.cli import main
 main()
 """
 
+# New clients replace a member that stays outside its group sooner than after three minutes.
+IMPATIENT = """
+from driftgauge.kafka import pulse
+pulse._LONGEST_JOIN_S = 15
+from driftgauge.cli import main
+main()
+"""
 # Closing a consumer never ends.
 STUCK = """
 import threading
@@ -123,6 +130,15 @@ def without_topic(case: Case) -> Iterator[ReplicaProcess]:
 
 
 @contextmanager
+def topic_deleted(case: Case) -> Iterator[ReplicaProcess]:
+    with case.serve(program=("-c", IMPATIENT)) as service:
+        service.wait_until_ready()
+        case.delete(case.events_topic)
+        service.wait_for_log("waiting for topics to be created")
+        yield service
+
+
+@contextmanager
 def stuck_in_close(case: Case) -> Iterator[ReplicaProcess]:
     with case.serve(program=("-c", STUCK)) as service:
         service.wait_until_ready()
@@ -137,6 +153,7 @@ STATES: list[State] = [
     restoring,
     without_schema,
     without_topic,
+    topic_deleted,
     stuck_in_close,
 ]
 
@@ -169,4 +186,4 @@ def test_frozen_interpreter_ends_the_process(tmp_path: Path, bootstrap: str) -> 
     case = Case(tmp_path, bootstrap)
     with case.serve(program=("-c", FROZEN)) as service:
         assert service.wait_for_exit(within_s=PATIENCE_S) == 1
-        assert "line 5 in <lambda>" in service.log_tail(), "the stacks of all threads"
+        assert "line 5 in <lambda>" in service.log_text, "the stacks of all threads"

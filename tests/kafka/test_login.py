@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from contextlib import nullcontext
 from unittest.mock import Mock, call
 
 import pytest
@@ -82,14 +83,25 @@ def test_change_that_no_client_accepts_is_logged_once_and_not_used(watch, secret
     assert watch()
 
 
-def test_refused_login_is_told_from_an_outage(clock):
+@pytest.mark.parametrize(
+    ("code", "seen_s", "asked_s", "is_refused"),
+    [
+        (KafkaError._TRANSPORT, [0, 11], 11, False),
+        (KafkaError._AUTHENTICATION, [0, 5, 11], 11, True),
+        (KafkaError._AUTHENTICATION, [0], 30, False),
+        (KafkaError._AUTHENTICATION, [0, 70], 71, False),
+        (KafkaError._AUTHENTICATION, [0, 11], 80, False),
+    ],
+)
+def test_login_that_is_refused_again_and_again_ends_the_session(clock, code, seen_s, asked_s, is_refused):
     watch = LoginWatch(Login({}), clock.clock)
-    watch.observe(KafkaError(KafkaError._TRANSPORT))
-    watch.require_accepted()
-    watch.observe(KafkaError(KafkaError._AUTHENTICATION, "unknown client"))
-    with pytest.raises(BrokerError, match="unknown client") as raised:
+    began_s = clock.clock.monotonic_s()
+    for time_s in seen_s:
+        clock.advance(began_s + time_s - clock.clock.monotonic_s())
+        watch.observe(KafkaError(code, "unknown client"))
+    clock.advance(began_s + asked_s - clock.clock.monotonic_s())
+    with pytest.raises(BrokerError, match="unknown client") if is_refused else nullcontext():
         watch.require_accepted()
-    assert raised.value.reason == "_AUTHENTICATION"
 
 
 def test_certificate_that_cannot_be_read_is_a_change(watch, certificate):

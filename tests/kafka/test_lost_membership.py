@@ -18,6 +18,7 @@ from driftgauge.core.partition import Partition
 from driftgauge.errors import TransactionAborted
 from driftgauge.kafka import client
 from driftgauge.kafka.login import Login, LoginWatch
+from driftgauge.kafka.pulse import Pulse
 from driftgauge.kafka.session import Session
 from driftgauge.kafka.transaction import Transaction
 from driftgauge.telemetry.roles import RoleTelemetry
@@ -96,6 +97,7 @@ def run_member(bootstrap: str) -> None:
         consumer=consumer,
         transaction=transaction,
         login=LoginWatch(Login({}), SYSTEM_CLOCK),
+        pulse=Pulse(TOPIC, SYSTEM_CLOCK.monotonic_s),
         telemetry=Mock(spec=RoleTelemetry),
         clock=SYSTEM_CLOCK,
     )

@@ -1,9 +1,11 @@
 """The pulse of a client: its statistics arrive, and without them the process ends."""
 
+from contextlib import nullcontext
 from unittest.mock import Mock
 
 import pytest
 
+from driftgauge.errors import ClientLost
 from driftgauge.kafka import client
 from driftgauge.kafka.pulse import Pulse
 from tests.builders.clocks import ManualClock
@@ -16,32 +18,42 @@ def clock():
 
 
 @pytest.mark.parametrize(
-    ("checks", "beats", "ends"),
-    [
-        (500, None, True),
-        (290, None, False),
-        (1_000, "", False),
-        (1_000, '{"cgrp": {"state": "up", "join_state": "wait-join"}}', True),
-        (850, '{"cgrp": {"state": "up", "join_state": "wait-join"}}', False),
-        (1_000, '{"cgrp": {"state": "up", "join_state": "steady"}}', False),
-        (1_000, '{"cgrp": {"state": "query-coord", "join_state": "init"}}', False),
-    ],
+    ("checks", "beats", "ends"), [(500, False, True), (500, True, False), (290, False, False)]
 )
 def test_process_ends_where_a_client_shows_no_pulse(clock, checks, beats, ends):
     end = Mock()
-    pulse = Pulse("a consumer", clock.clock.monotonic_s, end, is_member=True)
+    pulse = Pulse("a consumer", clock.clock.monotonic_s, end)
     for number in range(checks):
         clock.advance(0.2)
-        if beats is not None and number % 25 == 0:
-            pulse.beat(beats)
+        if beats and number % 25 == 0:
+            pulse.beat()
         pulse.check()
     assert end.called == ends
     assert not ends or end.call_args.kwargs["client"] == "a consumer"
 
 
+@pytest.mark.parametrize(
+    ("statistics", "lasts_s", "is_lost"),
+    [
+        ("{}", 300, False),
+        ('{"cgrp": {"state": "up", "join_state": "wait-join"}}', 185, True),
+        ('{"cgrp": {"state": "up", "join_state": "wait-join"}}', 175, False),
+        ('{"cgrp": {"state": "up", "join_state": "steady"}}', 300, False),
+        ('{"cgrp": {"state": "query-coord", "join_state": "init"}}', 300, False),
+    ],
+)
+def test_member_that_stays_outside_its_group_is_lost(clock, statistics, lasts_s, is_lost):
+    pulse = Pulse("a consumer", clock.clock.monotonic_s)
+    for _ in range(lasts_s // 5):
+        clock.advance(5)
+        pulse.beat(statistics)
+    with pytest.raises(ClientLost, match="a consumer") if is_lost else nullcontext():
+        pulse.require_joined()
+
+
 def test_client_has_a_pulse_without_a_broker(clock):
     beats = []
-    pulse = Pulse("a consumer", clock.clock.monotonic_s, is_member=True)
+    pulse = Pulse("a consumer", clock.clock.monotonic_s)
 
     def beat(statistics):
         pulse.beat(statistics)

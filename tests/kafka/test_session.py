@@ -5,7 +5,8 @@ Session and worker are the service's own; the group's coordinator, the log and t
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
+from operator import attrgetter
 from typing import Any
 from unittest.mock import MagicMock, Mock
 
@@ -29,6 +30,7 @@ from driftgauge.events.decoder import Decoded
 from driftgauge.events.records import Records
 from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.login import LoginWatch
+from driftgauge.kafka.pulse import Pulse
 from driftgauge.kafka.session import Session
 from driftgauge.kafka.transaction import Headers, State
 from driftgauge.records.partials import decode_part
@@ -151,6 +153,9 @@ class SimulatedConsumer:
         return "member"
 
     def unsubscribe(self) -> None:
+        assert not self._positions, "partitions are handed over first"
+
+    def close(self) -> None:
         self._call("revoke", PARTITIONS)
         assert not self._positions, "a partition is read that is not assigned any more"
 
@@ -276,7 +281,7 @@ class Simulation:
     Attributes:
         events: What the next polls bring; after the last one the session is stopped.
         telemetry: That of every session.
-        login: That of every session.
+        login, pulse: Those of every session.
     """
 
     def __init__(
@@ -290,6 +295,7 @@ class Simulation:
         self.telemetry = MagicMock(spec=RoleTelemetry)
         self.login = Mock(spec=LoginWatch)
         self.login.needs_new_clients.return_value = False
+        self.pulse = Mock(spec=Pulse)
         self.transaction = SimulatedTransaction(self.log)
         self.transaction.failures, self.transaction.failed_starts = [*failures], [*failed_starts]
         self._decoder = FailingDecoder(fails_at)
@@ -307,15 +313,18 @@ class Simulation:
             letters=DeadLetters(self.transaction, LETTERS, 10**6),
             telemetry=self.telemetry,
         )
-        Session(
+        session = Session(
             [TOPIC],
             worker,
             consumer=consumer,
             transaction=self.transaction,
             login=self.login,
+            pulse=self.pulse,
             telemetry=self.telemetry,
             clock=self.clock.clock,
-        ).run(self.stopping)
+        )
+        with closing(consumer):
+            session.run(self.stopping)
 
 
 def run(
@@ -350,9 +359,10 @@ def test_every_record_is_counted_once_whatever_fails(polls, failures, failed_sta
     run(polls, failures, failed_starts)
 
 
-def test_refused_login_ends_session_without_partitions_alone():
+@pytest.mark.parametrize("watch", ["login.require_accepted", "pulse.require_joined"])
+def test_client_without_effect_ends_session_without_partitions_alone(watch):
     simulation = Simulation(["quiet", "all revoked", "quiet"])
-    simulation.login.require_accepted.side_effect = BrokerError("refused")
+    attrgetter(watch)(simulation).side_effect = BrokerError("refused")
     with pytest.raises(BrokerError, match="refused"):
         simulation.run_session()
     assert simulation.events == ["quiet"]

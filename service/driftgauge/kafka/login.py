@@ -20,6 +20,9 @@ _log = logging.getLogger(__name__)
 
 # Kubernetes itself renews the files of a Secret only once a minute.
 _INTERVAL_S: Final = 10.0
+# A series of refused logins: how long it lasts before it counts, and the pause that ends it.
+_REPEATED_S: Final = 10.0
+_QUIET_S: Final = 60.0
 # A client reads these files when it is made.
 _FILE: Final = re.compile(r"ssl\.(?:ca|certificate|crl|key|keystore)\.location")
 _PASSWORD: Final = ("sasl.username", "sasl.password")
@@ -99,17 +102,28 @@ class LoginWatch:
         self._clock = clock
         self._read_s = clock.monotonic_s()
         self._used = self._refused = login.read()
-        self._errors: list[KafkaError] = []
+        self._refusal: KafkaError | None = None  # the last one, and its series' first and last time
+        self._refused_since_s = self._refused_s = 0.0
 
     def observe(self, error: KafkaError) -> None:
         """Note an error of a client's connections that says that its login is refused; else ignore it."""
         if error.code() in LOGIN_REFUSED:
-            self._errors = [error]
+            now_s = self._clock.monotonic_s()
+            if self._refusal is None or now_s - self._refused_s > _QUIET_S:
+                self._refused_since_s = now_s
+            self._refusal, self._refused_s = error, now_s
 
     def require_accepted(self) -> None:
-        """Raise BrokerError if the login was refused; for a client without a call that would fail for it."""
-        if (refusal := connection_refused(self._errors)) is not None:
-            raise refusal
+        """Raise BrokerError if the login is refused again and again.
+
+        For a client without a call that would fail for it. One token that is not renewed, or one broker for a
+        moment, is no reason: the refusals must go on for 10 s, and be no older than a minute.
+        """
+        goes_on = self._refused_s - self._refused_since_s >= _REPEATED_S
+        if self._refusal is not None and goes_on and self._clock.monotonic_s() - self._refused_s <= _QUIET_S:
+            refusal = connection_refused([self._refusal])
+            if refusal is not None:
+                raise refusal
 
     def needs_new_clients(self) -> bool:
         """Set a changed password on the clients; return whether another change needs new clients.

@@ -6,6 +6,7 @@ from typing import Final
 
 import orjson
 
+from driftgauge.errors import ClientLost
 from driftgauge.telemetry.logs import end_process
 
 __all__ = ["INTERVAL_MS", "Pulse", "expect_progress"]
@@ -24,9 +25,9 @@ def expect_progress() -> None:
     """End the process with status 1, all stacks on standard error, unless this is called again in a minute.
 
     Some calls of a client wait for its main thread or its locks, and hold the interpreter's lock meanwhile
-    (confluent-kafka 2.16: `incremental_assign`, `consumer_group_metadata`, `list_topics` of one topic): a
-    deadlocked client then stops every Python thread, also those that would notice, and the handlers of
-    signals. This timer needs no lock. It ended a replica in a chaos run on three brokers.
+    (confluent-kafka 2.16: `incremental_assign`, `unsubscribe`, `consumer_group_metadata`, `list_topics` of
+    one topic): a deadlocked client then stops every Python thread, also those that would notice, and the
+    handlers of signals. This timer needs no lock. It ended a replica in a chaos run on three brokers.
     """
     faulthandler.dump_traceback_later(_LONGEST_S, exit=True, file=_STANDARD_ERROR)
 
@@ -38,9 +39,6 @@ class Pulse:
     (https://github.com/confluentinc/librdkafka/issues/5476). Such a client delivers nothing, and its calls
     may wait forever: a commit, `close`. The thread that stands still makes the statistics, and a poll of the
     role delivers them. So the check runs in another thread than the role.
-
-    A member that does not join its group, though the group's coordinator is there, counts as dead as well
-    (seen after a session that timed out during a commit: polled and ready, it held no partition for minutes).
     """
 
     def __init__(
@@ -48,12 +46,9 @@ class Pulse:
         client: str,
         monotonic: Callable[[], float],
         end: Callable[..., object] = end_process,
-        *,
-        is_member: bool = False,
     ) -> None:
-        """Begin with a pulse; `end` ends the process, and a member is to be in a group."""
+        """Begin with a pulse; `end` ends the process."""
         self._client = client
-        self._is_member = is_member
         self._monotonic = monotonic
         self._end = end
         self._beat_s = self._joined_s = monotonic()
@@ -61,23 +56,35 @@ class Pulse:
     def beat(self, statistics: str = "") -> None:
         """Note a pulse; the client's `stats_cb`, which takes statistics as JSON."""
         self._beat_s = self._monotonic()
-        if not (self._is_member and statistics and _is_outside(statistics)):
+        if not (statistics and _is_outside(statistics)):
             self._joined_s = self._beat_s
+
+    def require_joined(self) -> None:
+        """Raise ClientLost if the member has not joined its group for three minutes.
+
+        Seen after a session that timed out during a commit: polled and ready, the member stayed outside. New
+        clients also help where a subscribed topic is gone: the role then waits for it.
+        """
+        if self._beat_s - self._joined_s > _LONGEST_JOIN_S:
+            message = (
+                f"{self._client} has not joined it for {_LONGEST_JOIN_S:g} s; new clients replace it; if "
+                "this repeats, look for a member of the group that does not answer"
+            )
+            raise ClientLost(message)
 
     def check(self) -> None:
         """End the process if the client is dead."""
-        now_s = self._monotonic()
-        if now_s - self._beat_s > _LONGEST_S or now_s - self._joined_s > _LONGEST_JOIN_S:
+        silent_s = self._monotonic() - self._beat_s
+        if silent_s > _LONGEST_S:
             self._end(
                 "a Kafka client is dead, so the process ends; nothing is lost",
                 client=self._client,
-                silent_s=round(now_s - self._beat_s),
-                outside_group_s=round(now_s - self._joined_s),
+                silent_s=round(silent_s),
                 remedy="none: a supervisor starts the process again; if this repeats, report it",
             )
 
 
 def _is_outside(statistics: str) -> bool:
-    """Return whether a client is not in its group, though it is connected to the coordinator."""
-    group = orjson.loads(statistics)["cgrp"]
-    return bool(group["state"] == "up" and group["join_state"] != "steady")
+    """Return whether a member is not in its group, though it is connected to the coordinator."""
+    group = orjson.loads(statistics).get("cgrp", {})
+    return bool(group.get("state") == "up" and group["join_state"] != "steady")

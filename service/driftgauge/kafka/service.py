@@ -7,7 +7,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import wait
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AclOperation
@@ -234,22 +234,21 @@ class Service:
     def _session(self, role: Role, telemetry: RoleTelemetry) -> Iterator[Session]:
         """Yield a session with the clients and the worker of a role."""
         settings, clock = self._settings, self._clock
-        with _closed_in_time() as stack:
+        transaction = self._transactions[role]
+        # The transaction outlives the session, so it is closed at once, not when the others are.
+        with _closed_in_time() as stack, closing(transaction):
             login = LoginWatch(self._login, clock)
             kafka = self._login.properties()
             admin = SharedAdmin(lambda: client.admin(self._login.properties()), clock)
             group = _group(settings, role)
-            pulse = Pulse(f"the consumer of the group {group}", clock.monotonic_s, is_member=True)
+            pulse = Pulse(f"the consumer of the group {group}", clock.monotonic_s)
             pulses = {pulse}
-            stack.callback(self._pulses.difference_update, pulses)
             # Their records have no checksum of their own, so the client checks that of their batch.
             internal: client.KafkaProperties = {"check.crcs": True, **kafka}
             read = kafka if role is Role.COUNT else internal
             consumer = client.consumer(read, group, pulse.beat, login.observe)
             stack.callback(consumer.close)
-            transaction = self._transactions[role]
             login.clients = [consumer, admin, transaction]
-            stack.callback(transaction.close)
             transaction.start(_START_S)
             telemetry.polled()
             if role is Role.COUNT:
@@ -302,12 +301,15 @@ class Service:
             for each in pulses:
                 each.beat()
             self._pulses.update(pulses)
+            # A client that is closed, or left behind, needs no pulse.
+            stack.callback(self._pulses.difference_update, pulses)
             yield Session(
                 topics,
                 worker,
                 consumer=consumer,
                 transaction=transaction,
                 login=login,
+                pulse=pulse,
                 telemetry=telemetry,
                 clock=clock,
             )
@@ -324,9 +326,9 @@ def _closed_in_time() -> Iterator[ExitStack]:
     try:
         yield stack
     finally:
-        closing = in_thread(stack.close)
-        is_open = bool(wait([closing], _CLOSE_S).not_done)
-        error = f"no answer within {_CLOSE_S:g} s" if is_open else closing.exception()
+        closed = in_thread(stack.close)
+        is_open = bool(wait([closed], _CLOSE_S).not_done)
+        error = f"no answer within {_CLOSE_S:g} s" if is_open else closed.exception()
         if error is not None:
             remedy = "none: nothing is lost; if this repeats, report it"
             _log.warning("Kafka clients were left behind", extra={"error": str(error), "remedy": remedy})

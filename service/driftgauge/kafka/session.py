@@ -9,7 +9,6 @@ counted. WINDOWS' shards are restored, then they run, or they are set aside or s
 
 import threading
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +18,7 @@ from driftgauge.clock import Clock
 from driftgauge.core.partition import Partition
 from driftgauge.errors import AuthorizationError, BrokerError, ClientLost, DriftgaugeError, TransactionAborted
 from driftgauge.kafka.login import LoginWatch
+from driftgauge.kafka.pulse import Pulse
 from driftgauge.kafka.transaction import AUTHORIZATION, State, Transaction
 from driftgauge.telemetry.roles import RoleTelemetry
 
@@ -115,6 +115,7 @@ class Session:
         consumer: Consumer,
         transaction: Transaction,
         login: LoginWatch,
+        pulse: Pulse,
         telemetry: RoleTelemetry,
         clock: Clock,
     ) -> None:
@@ -123,11 +124,14 @@ class Session:
         self._consumer = consumer
         self._transaction = transaction
         self._login = login
+        self._pulse = pulse
         self._telemetry = telemetry
         self._clock = clock
         self._assigned: set[Partition] = set()
         self._failure: DriftgaugeError | None = None  # of a callback; the loop handles it
         self._must_begin_again = False  # because a callback dropped partitions with uncommitted work
+        # Callbacks also run while the consumer closes. The transaction may serve the next session by then.
+        self._has_ended = False
         self.state: SessionState = Working()
 
     def run(self, stopping: threading.Event) -> None:
@@ -165,8 +169,13 @@ class Session:
                 if not self._assigned:
                     # Nothing is read or committed, so no call fails.
                     self._login.require_accepted()
+                    self._pulse.require_joined()
                 if polled < _BATCH:
                     stopping.wait(_GATHER_S if before < _BATCH else _REFILL_S)
+            if not self._assigned:
+                # Closing its consumer does not make such a member leave its group (librdkafka 2.16), and the
+                # next rebalance would wait for its session to expire.
+                self._consumer.unsubscribe()
             self._hand_over(self._assigned, _HAND_OVER_S)
             self._handle_callbacks()
         except BaseException:
@@ -174,10 +183,7 @@ class Session:
             self._drop(self._assigned)
             raise
         finally:
-            # Closing the consumer completes this. Without it a member that holds no partition would not leave
-            # its group (librdkafka 2.16), and the next rebalance would wait for its session to expire.
-            with suppress(KafkaException):
-                self._consumer.unsubscribe()
+            self._has_ended = True
 
     def _poll(self) -> int:
         """Process the messages that the consumer has fetched, a batch at most; return their number."""
@@ -209,6 +215,8 @@ class Session:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # The worker assigns partitions with their offsets; without this call the client assigns them itself.
         consumer.incremental_assign([])
+        if self._has_ended:
+            return
         added = {(partition.topic, partition.partition) for partition in partitions}
         if not self._assigned:
             # Partitions that are still held belong to the member that they were assigned to.
@@ -226,7 +234,8 @@ class Session:
         consumer.incremental_unassign([])
         lost = [(each.topic, each.partition) for each in partitions]
         self._telemetry.lost(lost)
-        self._drop(lost)
+        if not self._has_ended:
+            self._drop(lost)
 
     def _hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
         """Commit and release partitions that the group revokes, or that a stop returns, within a deadline."""
