@@ -31,9 +31,9 @@ def test_fit_with_times_splits_whole_windows_and_measures_overdispersion() -> No
     assert baseline.overdispersion.windows == 30
     coordinates = project(vectors[held_out], moments(vectors, held_out))
     standardized = coordinates / np.sqrt(baseline.variances)
-    around_own_mean = observe(
+    _, around_own_mean = observe(
         traffic.numbers[held_out], ids, standardized, 6, by_columns(np.zeros((len(ids), 3)))
-    ).overdispersion()
+    )
     assert around_own_mean is not None
     np.testing.assert_allclose(baseline.overdispersion.means, around_own_mean.means, atol=1e-4)
     # Five equal clusters in a row: as if there were a fifth of the events. Known to 2/sqrt(150).

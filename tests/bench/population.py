@@ -74,6 +74,7 @@ class Population:
             radii=radii,
             projection=found.projection,
             cluster_means=cluster_means,
+            mean=np.zeros(len(found.variances)),
             arrays=arrays,
             overdispersion=None,
             overdispersion_ms=None,

@@ -73,6 +73,7 @@ class Provenance:
         training_set: Whether the model was trained on the data behind them.
         groups: (n,), the group of each, such as its document, from 0 without gaps; None where not known. The
             windows of `traffic` are used instead where enough of them have enough events.
+        mixed_windows: A window's events come from many groups, a few from each.
         labels: n labels, such as classes, None for a vector without one: a cluster's name is its most
             frequent labels, as many as cover 80 % of its labelled vectors, three at most. Each covers a tenth
             or more of its vectors; a cluster without such a label has no name.
@@ -86,6 +87,7 @@ class Provenance:
     members: tuple[Members, ...] = ()
     training_set: bool = False
     groups: NDArray[np.intp] | None = None
+    mixed_windows: bool = False
     labels: Sequence[str | None] | None = None
     texts: TextSample | None = None
     event_ids: Sequence[str | None] | None = None
@@ -216,7 +218,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
             )
         if groups is not None:
             overdispersion = measure_groups(groups, ids, standardized, columns, counted[HASH_COUNTS])
-            report_groups(overdispersion, progress)
+            report_groups(overdispersion, progress, mixed_windows=provenance.mixed_windows)
         else:
             windows = (
                 None
@@ -256,6 +258,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         "stability": stability,
         "window_ms": traffic.window_ms if traffic is not None and is_of_windows else None,
         "groups": None if groups is None or overdispersion is None else overdispersion.windows,
+        "mixed_windows": groups is not None and provenance.mixed_windows,
     }
     return Baseline(
         metadata=metadata.model_copy(update=measured),

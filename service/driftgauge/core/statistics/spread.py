@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,10 @@ SPREAD_SUMS = "spread_sums"
 """The sums of the events' fixed-point spreads, along the components and of the residual, two integers."""
 OUTLIER_SPREAD_SUMS = "outlier_spread_sums"
 """The same of the events beyond the radius of their cluster."""
+_FITTED_MEANS = "fitted_spreads"
+"""(2,) float64, the means of both spreads over the vectors that the components were fitted on, re-centred."""
+# Spreads are in units of it.
+_FITTED_MEAN = 1.0
 SPREAD_MOMENTS = "spread_moments"
 """(2, 6) float64, the fields of `SpreadMoments` of both spreads; zeros where a spread does not vary."""
 
@@ -198,10 +202,6 @@ class SpreadNull:
         variance = self._moments.variance * self._overdispersion * (1 / count + 1 / self._count)
         return math.sqrt(variance) / self._moments.mean
 
-    def standardized(self, mean: float, count: int) -> float:
-        """Return the change of a window's mean spread, in standard errors."""
-        return (mean / self._moments.mean - 1) / self.standard_error(count)
-
     def test(self, mean: float, outliers: float, count: int) -> SpreadChange:
         """Return the change of a window of n events.
 
@@ -267,23 +267,21 @@ class _Null:
         segment: SegmentReference | None,
         overdispersion: Overdispersion | None,
     ) -> None:
-        moments = (reference if segment is None else segment).arrays[SPREAD_MOMENTS]
+        self._moments = read_moments((reference if segment is None else segment).arrays[SPREAD_MOMENTS])
         variations, windows = variations_of(overdispersion, SPREAD.name, SPREADS)
-        # In units of the vectors that the components were fitted on; a segment's are a part of these.
-        fitted_mean = 1.0 if segment is None else None
+        fitted = reference.arrays.get(_FITTED_MEANS, np.full(SPREADS, _FITTED_MEAN)).tolist()
+        # A segment's are a part of these.
+        means = fitted if segment is None else [None] * SPREADS
         self._nulls = tuple(
-            None if each is None else SpreadNull(each, variation, windows, fitted_mean)
-            for each, variation in zip(read_moments(moments), variations, strict=True)
+            None if each is None else SpreadNull(each, variation, windows, mean)
+            for each, variation, mean in zip(self._moments, variations, means, strict=True)
         )
 
     def test(self, tally: Tally) -> Spread:
-        means, outliers = (
-            tally[name] * SPREAD_STEP / tally.count for name in (SPREAD_SUMS, OUTLIER_SPREAD_SUMS)
-        )
         return Spread(
             *(
                 None if null is None else null.test(mean, part, tally.count)
-                for null, mean, part in zip(self._nulls, means.tolist(), outliers.tolist(), strict=True)
+                for null, mean, part in zip(self._nulls, *_means(tally), strict=True)
             )
         )
 
@@ -298,13 +296,41 @@ class _Null:
         return halve(is_found, 0.0, _MOST_GROWTH) if is_found(_MOST_GROWTH) else math.inf
 
     def standardized(self, tally: Tally) -> NDArray[np.float64]:
-        means = (tally[SPREAD_SUMS] * SPREAD_STEP / tally.count).tolist()
+        means, _ = _means(tally)
         return np.array(
             [
-                0.0 if null is None else null.standardized(mean, tally.count)
-                for null, mean in zip(self._nulls, means, strict=True)
+                0.0 if each is None else (mean - each.mean) / math.sqrt(each.variance / tally.count)
+                for each, mean in zip(self._moments, means, strict=True)
             ]
         )
+
+
+def _means(tally: Tally) -> tuple[list[float], list[float]]:
+    """Return both mean spreads, and the part of each that comes from outliers."""
+    means, outliers = (
+        (tally[name] * SPREAD_STEP / tally.count).tolist() for name in (SPREAD_SUMS, OUTLIER_SPREAD_SUMS)
+    )
+    return means, outliers
+
+
+def _recentre(
+    reference: Reference, segment: SegmentReference | None, tally: Tally, share: float
+) -> dict[str, NDArray[Any]]:
+    moments = read_moments((reference if segment is None else segment).arrays[SPREAD_MOMENTS])
+    means, outliers = _means(tally)
+    components, residual = (
+        each
+        and replace(
+            each,
+            count=each.count + tally.count,
+            # A spread is above 0.
+            mean=max(share * mean + (1 - share) * each.mean, SPREAD_STEP),
+            outliers=share * part + (1 - share) * each.outliers,
+        )
+        for each, mean, part in zip(moments, means, outliers, strict=True)
+    )
+    fitted = share * np.array(means) + (1 - share) * _FITTED_MEAN
+    return {SPREAD_MOMENTS: write_moments((components, residual)), _FITTED_MEANS: fitted}
 
 
 # As small as the weight of novelty, for each of both spreads.
@@ -379,6 +405,7 @@ SPREAD = Statistic(
     segment_arrays=_ARRAYS,
     fit=_fit,
     fit_segment=_fit,
+    recentre=_recentre,
     variances=SPREADS,
     columns=_columns,
 )
