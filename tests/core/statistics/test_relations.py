@@ -1,6 +1,7 @@
 """The tests of relations: their level, their power, and integers that depend on the event alone."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.projection import Projection
-from driftgauge.core.counting.tally import tally_batch
+from driftgauge.core.counting.tally import CLUSTER_COUNTS, Tally, TallyField, tally_batch
 from driftgauge.core.statistics.relations import (
     RELATION_MOMENTS,
     RELATION_SPECTRUM,
@@ -18,6 +19,7 @@ from driftgauge.core.statistics.relations import (
 )
 from driftgauge.core.statistics.statistic import FittingSample
 from driftgauge.core.statistics.target_power import POWER
+from tests.builders.references import build_reference
 
 DIMENSION, EVENTS, VECTORS = 10, 100, 1_000
 STEP = 2.0**-20
@@ -45,8 +47,12 @@ def add(measured, group):
     return tally_batch(group, int(group.max()) + 1, RELATIONS.fields(2, DIMENSION), [measured])
 
 
+def arrays_of(vectors):
+    return RELATIONS.fit(FittingSample({RELATION_SUMS: measure(vectors)}, {}, np.zeros(0, bool)))
+
+
 def fit(vectors, overdispersion=1.0, windows=math.inf):
-    arrays = RELATIONS.fit(FittingSample({RELATION_SUMS: measure(vectors)}, {}, np.zeros(0, bool)))
+    arrays = arrays_of(vectors)
     return RelationsNull(
         arrays[RELATION_MOMENTS],
         arrays[RELATION_SPECTRUM],
@@ -98,6 +104,25 @@ def test_correlation_and_rotation_are_found():
         rotated[..., one : one + 2] = plane @ np.array([[cos, sin], [-sin, cos]])
     found = score(null, rotated / spread)
     assert np.mean([each.total.p_value < 0.01 for each in found]) > 0.9
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_recentred_baseline_expects_the_relations_of_the_warm_up_by_its_share(share):
+    random = np.random.default_rng(5)
+    vectors = random.standard_normal((VECTORS, DIMENSION))
+    reference = replace(build_reference(), arrays=arrays_of(vectors))
+    moved = vectors + np.linspace(0, 1, DIMENSION)
+    fields = TallyField(CLUSTER_COUNTS, 1), *RELATIONS.fields(2, DIMENSION)
+    (sums,) = add(measure(moved), np.zeros(VECTORS, np.intp))
+    warm_up = Tally(np.array([VECTORS, *sums]), fields)
+    recentred = replace(
+        reference, arrays={**reference.arrays, **RELATIONS.recentre(reference, None, warm_up, share)}
+    )
+    before, after = (
+        RELATIONS.null(each, None, None).standardized(warm_up) for each in (reference, recentred)
+    )
+    assert after == pytest.approx((1 - share) * before, abs=1e-9)
+    assert abs(before).max() > 10
 
 
 @pytest.mark.parametrize("overdispersion", [1.0, 2.0])

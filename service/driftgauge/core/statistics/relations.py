@@ -15,7 +15,7 @@ from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.gamma import skewed_tail
 from driftgauge.core.statistics.mean_shift import LEADING_COMPONENTS
-from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.overdispersion import Overdispersion, variations_of
 from driftgauge.core.statistics.quadratic_form import QuadraticForm
 from driftgauge.core.statistics.statistic import FittingSample, Kind, Number, Statistic
 from driftgauge.core.statistics.student import student_quantile
@@ -178,18 +178,16 @@ class RelationsNull:
         weights[-1] += (1 - independent).sum()
         self._squares = QuadraticForm(weights, float(1 / np.mean(1 / self._degrees)))
 
-    def standardized(self, means: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-        """Return the changes of the mean products, (72,), in standard errors for independent events."""
-        standardized: NDArray[np.float64] = (
-            (means - self._means) / self._deviations / math.sqrt(1 / count + 1 / self._count)
-        )
-        return standardized
+    def changes(self, means: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the changes of mean products, (72,), in standard deviations of the product of one event."""
+        changes: NDArray[np.float64] = (means - self._means) / self._deviations
+        return changes
 
     def test(self, means: NDArray[np.float64], count: int) -> Relations:
         """Return the changes of the mean products, (72,), of n events."""
         noise = 1 / count + 1 / self._count
         deviations = np.sqrt(self._overdispersion)
-        standardized = self.standardized(means, count) / deviations
+        standardized = self.changes(means) / math.sqrt(noise) / deviations
         # A window of n events is one burst at most.
         bursts = np.minimum(deviations, math.sqrt(count))
         shape = (1 / count**2 - 1 / self._count**2) / noise**1.5
@@ -235,20 +233,33 @@ class _Null:
         _segment: SegmentReference | None,
         overdispersion: Overdispersion | None,
     ) -> None:
-        moments = reference.arrays[RELATION_MOMENTS]
-        variations, windows = np.ones(_PRODUCTS), math.inf
-        if overdispersion is not None:
-            variations, windows = overdispersion.of(RELATIONS.name, _PRODUCTS), overdispersion.windows
-        self._null = RelationsNull(moments, reference.arrays[RELATION_SPECTRUM], variations, windows)
+        variations, windows = variations_of(overdispersion, RELATIONS.name, _PRODUCTS)
+        moments, spectrum = reference.arrays[RELATION_MOMENTS], reference.arrays[RELATION_SPECTRUM]
+        self._null = RelationsNull(moments, spectrum, np.array(variations), windows)
 
     def test(self, tally: Tally) -> Relations:
-        return self._null.test(tally[RELATION_SUMS] * _PRODUCT_STEP / tally.count, tally.count)
+        return self._null.test(_means(tally), tally.count)
 
     def least(self, count: int, level: float) -> float:
         return self._null.least_change(count, level * _LARGEST_WEIGHT)
 
     def standardized(self, tally: Tally) -> NDArray[np.float64]:
-        return self._null.standardized(tally[RELATION_SUMS] * _PRODUCT_STEP / tally.count, tally.count)
+        return self._null.changes(_means(tally)) * math.sqrt(tally.count)
+
+
+def _means(tally: Tally) -> NDArray[np.float64]:
+    """Return the mean products of a window's events, (72,)."""
+    means: NDArray[np.float64] = tally[RELATION_SUMS] * _PRODUCT_STEP / tally.count
+    return means
+
+
+def _recentre(
+    reference: Reference, _segment: SegmentReference | None, tally: Tally, share: float
+) -> dict[str, NDArray[Any]]:
+    counts, means, variances, *shape = reference.arrays[RELATION_MOMENTS]
+    means = share * _means(tally) + (1 - share) * means
+    moments = np.stack([counts + tally.count, means, variances, *shape])
+    return {RELATION_MOMENTS: moments * (variances > 0)}
 
 
 def _columns(measured: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
@@ -315,6 +326,7 @@ RELATIONS = Statistic(
         RELATION_SPECTRUM: ("float64", (_PRODUCTS // 2,), 0),
     },
     fit=_fit,
+    recentre=_recentre,
     variances=_PRODUCTS,
     columns=_columns,
 )
