@@ -80,8 +80,7 @@ The metrics are on `/metrics`, port 9464 by default. The health endpoints `/live
   series, but for its outcome.
 - A metric has one series for each combination of its labels' values: `stream` and `window` by the
   configuration, `cluster_id` for each cluster of the baseline, `segment` and `value` for each segment that
-  the baseline knows (64 at most).
-- `driftgauge_cluster_info` gives the clusters of a baseline their names, to be joined on `cluster_id`."""
+  the baseline knows (64 at most)."""
 
 _ALERTS = """\
 `deploy/prometheus/rules/driftgauge-alerts.yml` holds the rules. A critical alert is a page, a warning is a
