@@ -165,7 +165,7 @@ USERS = (
     [
         (900, ["README.md"]),
         (1_000, ["service/docs/tutorial.md"]),
-        (4_600, ["service/docs/how-to/*.md"]),
+        (4_500, ["service/docs/how-to/*.md"]),
         (3_000, ["service/docs/explanation/*.md"]),
         (700, [".github/SECURITY.md"]),
         pytest.param(4_000, ["deploy/runbooks/*.md"], marks=LATER),
