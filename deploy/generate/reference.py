@@ -255,7 +255,7 @@ def _statistics() -> Iterator[str]:
             "advice": each.kind.advice,
             "weight of its tests": ", ".join(f"{weight:.3g}" for weight in each.weights),
             "segments": "tested too" if each.in_segments else "not tested",
-            "drift in a single window": "possible" if each.decides_alone else "not by this statistic",
+            "drift without the windows before": "possible" if each.decides_alone else "not by this statistic",
             "numbers in a result": ", ".join(f"`{number.name}`" for number in each.numbers),
         }
         yield f"## {each.title}\n\n{_table((f'`{each.name}`', ''), list(facts.items()))}"
