@@ -233,8 +233,7 @@ def _alerts() -> Iterator[str]:
         for (name, reason), rules in groupby(group["rules"], _named):
             same = list(rules)
             severities = ", ".join(
-                f"{'of the stream' if '{{' in rule['labels']['severity'] else rule['labels']['severity']}"
-                f" {'after ' + rule['for'] if 'for' in rule else 'at once'}"
+                f"{_severity(rule['labels']['severity'])} {'after ' + rule['for'] if 'for' in rule else 'at once'}"
                 for rule in same
             )
             alert = f"[`{name}`]({_RUNBOOKS}/{name}.md)"
@@ -244,6 +243,13 @@ def _alerts() -> Iterator[str]:
 
 def _named(rule: Mapping[str, Any]) -> tuple[str, str]:
     return rule["alert"], rule["labels"].get("reason", "")
+
+
+def _severity(text: str) -> str:
+    """Return the severity of a rule in words; a template takes it from the stream's labels."""
+    if "{{" not in text:
+        return text
+    return "of the stream" if "{{ . }}" in text else "of the stream, a warning at most,"
 
 
 def _statistics() -> Iterator[str]:
