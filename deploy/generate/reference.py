@@ -232,10 +232,7 @@ def _alerts() -> Iterator[str]:
         rows = []
         for (name, reason), rules in groupby(group["rules"], _named):
             same = list(rules)
-            severities = ", ".join(
-                f"{_severity(rule['labels']['severity'])} {'after ' + rule['for'] if 'for' in rule else 'at once'}"
-                for rule in same
-            )
+            severities = ", ".join(map(_severity, same))
             alert = f"[`{name}`]({_RUNBOOKS}/{name}.md)"
             rows.append((alert, reason, severities, same[0]["annotations"]["summary"]))
         yield f"## {group['name']}\n\n{_table(('alert', 'reason', 'severity', 'meaning'), rows)}"
@@ -245,11 +242,12 @@ def _named(rule: Mapping[str, Any]) -> tuple[str, str]:
     return rule["alert"], rule["labels"].get("reason", "")
 
 
-def _severity(text: str) -> str:
-    """Return the severity of a rule in words; a template takes it from the stream's labels."""
-    if "{{" not in text:
-        return text
-    return "of the stream" if "{{ . }}" in text else "of the stream, a warning at most,"
+def _severity(rule: Mapping[str, Any]) -> str:
+    """Return the severity of a rule and when it has it; a template takes it from the stream's labels."""
+    severity = rule["labels"]["severity"]
+    if "{{" in severity:
+        severity = "of the stream" if "{{ . }}" in severity else "of the stream, a warning at most,"
+    return f"{severity} after {rule['for']}" if "for" in rule else f"{severity} at once"
 
 
 def _statistics() -> Iterator[str]:
