@@ -125,6 +125,13 @@ def test_unknown_commands_are_found() -> None:
     assert list(find_unknown(cli, ["events", "poke"])) == ["poke"]
 
 
+def test_tests_that_guard_exist() -> None:
+    code = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "tests/README.md").read_text("utf-8")))
+    assert named
+    assert named <= set(re.findall(r"^def (test_\w+)", code, re.MULTILINE))
+
+
 def test_every_benchmark_is_described() -> None:
     folder = ROOT / "tests" / "bench"
     programs = [path.stem for path in folder.glob("*.py") if "\ndef main(" in path.read_text("utf-8")]

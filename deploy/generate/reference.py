@@ -232,11 +232,7 @@ def _alerts() -> Iterator[str]:
         rows = []
         for (name, reason), rules in groupby(group["rules"], _named):
             same = list(rules)
-            severities = ", ".join(
-                f"{'of the stream' if '{{' in rule['labels']['severity'] else rule['labels']['severity']}"
-                f" {'after ' + rule['for'] if 'for' in rule else 'at once'}"
-                for rule in same
-            )
+            severities = ", ".join(map(_severity, same))
             alert = f"[`{name}`]({_RUNBOOKS}/{name}.md)"
             rows.append((alert, reason, severities, same[0]["annotations"]["summary"]))
         yield f"## {group['name']}\n\n{_table(('alert', 'reason', 'severity', 'meaning'), rows)}"
@@ -244,6 +240,14 @@ def _alerts() -> Iterator[str]:
 
 def _named(rule: Mapping[str, Any]) -> tuple[str, str]:
     return rule["alert"], rule["labels"].get("reason", "")
+
+
+def _severity(rule: Mapping[str, Any]) -> str:
+    """Return the severity of a rule and when it has it; a template takes it from the stream's labels."""
+    severity = rule["labels"]["severity"]
+    if "{{" in severity:
+        severity = "of the stream" if "{{ . }}" in severity else "of the stream, a warning at most,"
+    return f"{severity} after {rule['for']}" if "for" in rule else f"{severity} at once"
 
 
 def _statistics() -> Iterator[str]:
@@ -255,7 +259,7 @@ def _statistics() -> Iterator[str]:
             "advice": each.kind.advice,
             "weight of its tests": ", ".join(f"{weight:.3g}" for weight in each.weights),
             "segments": "tested too" if each.in_segments else "not tested",
-            "drift in a single window": "possible" if each.decides_alone else "not by this statistic",
+            "drift without the windows before": "possible" if each.decides_alone else "not by this statistic",
             "numbers in a result": ", ".join(f"`{number.name}`" for number in each.numbers),
         }
         yield f"## {each.title}\n\n{_table((f'`{each.name}`', ''), list(facts.items()))}"
