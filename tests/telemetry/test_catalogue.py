@@ -1,38 +1,27 @@
-"""The exposition of a whole process: its names, types, labels, start values; and the table of metrics."""
+"""The exposition of a whole process: its names, types, labels, start values."""
 
 import re
-from pathlib import Path
 
-import numpy as np
 import pytest
 from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
 from prometheus_client.parser import text_string_to_metric_families
 
-from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.metric import MetricType
-from driftgauge.telemetry.metrics_table import render_table, replace_table
 from driftgauge.telemetry.roles import RoleTelemetry
-from tests.builders.clocks import DAY_MS, HOUR_MS
-from tests.builders.results import build_result, build_score, build_segment
 from tests.builders.telemetry import (
-    CLUSTER_NAMES,
     EVENTS,
-    IMAGES,
     PARTIALS,
     SHARDS,
     build_busy_telemetry,
-    build_shard,
     build_telemetry,
     read_samples,
     render_samples,
 )
 from tests.processes import run_python, run_required
-
-DOCUMENT = "# Title\n\n<!-- metrics:begin -->\nstale\n<!-- metrics:end -->\n\nThe end.\n"
 
 
 def parsed_families(telemetry):
@@ -130,43 +119,3 @@ def test_promtool_accepts_metrics():
     rendered = generate_latest(build_busy_telemetry().registry).decode()
     checked = run_required("promtool", "prometheus", "check", "metrics", input=rendered)
     assert checked.stdout + checked.stderr == ""
-
-
-def test_table_has_one_row_per_metric_between_the_markers():
-    rows = render_table().splitlines()[2:]
-    assert len(rows) == len(METRICS)
-    assert {row.count("|") for row in rows} == {6}
-    replaced = replace_table(DOCUMENT)
-    assert replaced == DOCUMENT.replace("stale", render_table().strip())
-    assert replace_table(replaced) == replaced
-
-
-def test_metrics_reference_counts_series_of_stream():
-    segments = build_segment("de"), build_segment("other")
-    novelty = Novelty(0.05, 0.04, 1e-4, np.array([0.02, 0.0, 0.03, -0.01]))
-    score = build_score((10, 20, 30, 40), kind="novelty", novelty=novelty)
-    results = [build_result(size_ms=size_ms, segments=segments, score=score) for size_ms in (HOUR_MS, DAY_MS)]
-    telemetry = build_telemetry()
-    RoleTelemetry(telemetry, Role.WINDOWS, SHARDS).show(IMAGES, build_shard(*results, watermark_ms=DAY_MS))
-    labels = [
-        set(sample.labels)
-        for family in parsed_families(telemetry)
-        for sample in family.samples
-        if sample.labels.get("stream") == "images"
-    ]
-    of_windows = [names for names in labels if "window" in names]
-    of_segments = [names for names in of_windows if "segment" in names]
-    named = [names for names in of_windows if "name" in names]
-    of_clusters = [names for names in of_windows if "cluster_id" in names and "name" not in names]
-    sizes, clusters, segments = 2, 4, 2
-    per_window = (len(of_windows) - len(of_segments) - len(of_clusters) - len(named)) // sizes
-    per_cluster, of_novelty = divmod(len(of_clusters), sizes * clusters)
-    per_segment = len(of_segments) // (sizes * segments)
-    per_stream = len(labels) - len(of_windows)
-    assert len(named) == sizes * len([name for name in CLUSTER_NAMES if name is not None])
-    document = (Path(__file__).parents[2] / "deploy/README.md").read_text("utf-8")
-    stated = " ".join(document.split())
-    assert f"Series: {per_window} + {per_cluster}·*k* per stream and window size" in stated
-    assert f"A window of the kind novelty adds {of_novelty // sizes} where one cluster holds most" in stated
-    assert f"1 for each cluster with a name, and {per_segment} more for each value of each segment" in stated
-    assert f"{per_stream} per stream, 2 per partition" in stated
