@@ -5,8 +5,6 @@ import pty
 import subprocess
 import sys
 
-import pytest
-
 from tests.builders.reports import write_results
 from tests.cli.command import run
 

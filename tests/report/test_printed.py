@@ -3,8 +3,7 @@
 import re
 
 import pytest
-from deploy.demo.digits import ImageQuality
-from deploy.demo.source import train_source
+from deploy.demo.digits import ImageQuality, train_source
 
 from driftgauge.baseline.artifact import save
 from driftgauge.cli.publisher import Publication
@@ -32,7 +31,7 @@ def weeks_of_digits(folder):
             sent = Publication.spread(
                 topic="",
                 stream="digits",
-                vectors=source.network.embed(images),
+                vectors=source.embed(images),
                 start_ms=MONDAY_MS + day * DAY_MS,
                 span_ms=DAY_MS,
                 disorder_ms=0,
