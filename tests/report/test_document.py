@@ -11,10 +11,11 @@ from driftgauge.errors import InputError
 from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.queries import MissingWindowError
 from driftgauge.report.document import ReportRecord, render_report, report_record
+from driftgauge.report.reading import read_results
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.html import HOSTILE, Elements, as_shown
-from tests.builders.page import MadeResults, build_record, get, record_tree, serving
-from tests.builders.reports import STREAM, report_of, report_on, results_of
+from tests.builders.page import MadeResults, build_record, build_settings, get, record_tree, serving
+from tests.builders.reports import STREAM, report_of, report_on, results_of, write_results
 
 # What loads something, runs something or sends something.
 ACTIVE = {"script", "link", "img", "iframe", "object", "embed", "form", "base", "audio", "video", "button"}
@@ -159,18 +160,18 @@ def test_status_and_comparison_are_those_of_the_page():
         (["drift"], ["Drift", "Since the first window shown"]),
         (["ok", "drift", "ok"], ["No drift found", "An alarm of 1h has passed, from 3 Nov 2025, 01:00 UTC"]),
         (["insufficient"] * 3, ["Too few events", "None of these windows has enough events to be scored."]),
-        (["ok", "incomplete"], ["Incomplete", "not read to the end for 60 min", "Nothing is concluded"]),
+        (["ok", "incomplete"], ["Incomplete", "not read to the end for 2 h", "Nothing is concluded"]),
     ],
 )
-def test_every_state_has_words(verdicts, parts):
+def test_every_state_has_words(tmp_path, verdicts, parts):
     missing = [{"topic": "embeddings", "partition": 1}] if "incomplete" in verdicts else []
-    results = results_of(*verdicts[:-1])
-    results.publish(len(verdicts) - 1, verdicts[-1], segments=[], incomplete=missing)
-    # Records in a file have no time of publication: their age is counted to the end of the last window.
-    results.history.published_ms = 0
-    html = render_report(report_on(results))
+    path = write_results(tmp_path / "a.jsonl", *verdicts, segments=[], incomplete=missing)
+    html = render_report(report_on(read_results([path], build_settings()).results))
     assert_inert(html)
-    assert [part for part in parts if part not in Elements(html).text] == []
+    text = Elements(html).text
+    assert [part for part in parts if part not in text] == []
+    # Records in a file have no time of publication, so their age is counted to the end of the last window.
+    assert "published" not in text
 
 
 def test_hostile_names_are_text():
