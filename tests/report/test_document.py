@@ -224,10 +224,10 @@ def test_record_has_the_facts_of_the_report():
     assert ReportRecord.model_validate_json(record.model_dump_json()) == record
 
 
-def test_window_that_the_topic_no_longer_holds_is_reported():
-    results = MadeResults()
-    results.publish(0)
-    results.made.values[0] = None
+@pytest.mark.parametrize("verdicts", [["drift"], ["ok", "incomplete"]])
+def test_window_that_the_topic_no_longer_holds_is_reported(verdicts):
+    results = results_of(*verdicts)
+    results.made.values[:] = [None] * len(verdicts)
     report = report_on(results)
     assert "no longer holds this window" in Elements(render_report(report)).text
     with pytest.raises(MissingWindowError, match=r"retention\.ms"):

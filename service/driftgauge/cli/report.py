@@ -78,10 +78,11 @@ def report_command(
             at_ms=at_ms,
             made_ms=SYSTEM_CLOCK.wall_ms(),
         )
-        html, record = render_report(report), report_record(report)
+        html = render_report(report)
+        record = report_record(report) if as_json else None
     if out is not None:
         with writing(out, "the report"):
             out.write_text(html, encoding="utf-8")
         message(f"wrote {out}, {len(html.encode()) / 1e6:.2f} MB")
-    if as_json:
+    if record is not None:
         print_json(record.model_dump(mode="json"))
