@@ -42,7 +42,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 .PHONY: demo
-demo: $(STAMP) ## Run the main job on this machine alone: three weeks of images, one picture (KEEP=1 keeps it up)
+demo: $(STAMP) ## Run the main job on this machine alone: three weeks of images (KEEP=1 keeps the page up)
 	@$(BIN)/python -m deploy.demo $(if $(KEEP),--keep)
 
 .PHONY: test

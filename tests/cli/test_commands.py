@@ -77,7 +77,7 @@ def test_command_line_has_exactly_documented_commands():
             (
                 f"import {module}",
                 {"confluent_kafka", "numpy"},
-                {"sklearn", "matplotlib", "joblib", "pandas", "rich"},
+                {"sklearn", "joblib", "pandas", "rich"},
             )
             for module in ("driftgauge.app", "driftgauge.cli.service")
         ),

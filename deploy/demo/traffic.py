@@ -1,19 +1,14 @@
-"""Live traffic: the three weeks in real time, repeated without end; a day lasts one window of the stream.
-
-Events carry the time at which they are sent, so dashboards and alerts of a Prometheus server that
-scrapes the service show the drift while it happens.
-"""
+"""The demo's events: three weeks of days that end now, and live traffic that repeats them without end."""
 
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 
 from confluent_kafka import Producer
-from deploy.demo.digits import ImageQuality
-from deploy.demo.network import MODEL_VERSION
-from deploy.demo.source import TrafficSource
+from deploy.demo.digits import DAY_MS, EVENTS_PER_DAY, MODEL_VERSION, ImageQuality, TrafficSource
 
 from driftgauge.cli.publisher import Publication, publish
 from driftgauge.config import Settings
@@ -21,17 +16,68 @@ from driftgauge.core.durations import format_duration
 from driftgauge.errors import ConfigError
 from driftgauge.kafka import client
 
-__all__ = ["DAYS_PER_WEEK", "LIVE_STREAM", "live_periods", "publish_live", "publish_until_stopped"]
+__all__ = [
+    "DAYS_PER_WEEK",
+    "DISORDER_MS",
+    "LIVE_STREAM",
+    "STREAM",
+    "Day",
+    "publish_live",
+    "publish_until_stopped",
+    "publish_weeks",
+]
 
+STREAM = "digits"
 LIVE_STREAM = "digits-live"
 DAYS_PER_WEEK = 7
+DISORDER_MS = 3_600_000
 
 # A window of a minute needs far fewer events to be scored, and the load is negligible.
 _EVENTS_PER_PERIOD = 20
 _PERIOD_MS = 1_000
 
 
-def live_periods(now_ms: int, day_ms: int) -> Iterator[tuple[int, ImageQuality]]:
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A day whose events were published.
+
+    Attributes:
+        start_ms: Its first millisecond, UTC.
+        quality: The quality of its images.
+        accuracy: The share of its images that the network classified correctly; the service never sees it.
+    """
+
+    start_ms: int
+    quality: ImageQuality
+    accuracy: float
+
+
+def publish_weeks(producer: Producer, source: TrafficSource, *, topic: str, end_ms: int) -> list[Day]:
+    """Publish a week of each quality, the last of which ends at `end_ms`; return the days.
+
+    Raises:
+        BrokerError: The broker did not accept the events.
+    """
+    qualities = [quality for quality in ImageQuality for _ in range(DAYS_PER_WEEK)]
+    days = []
+    for number, quality in enumerate(qualities):
+        images = source.draw(EVENTS_PER_DAY, quality)
+        days.append(Day(end_ms - (len(qualities) - number) * DAY_MS, quality, source.accuracy(images)))
+        publication = Publication.spread(
+            topic=topic,
+            stream=STREAM,
+            vectors=source.embed(images),
+            start_ms=days[-1].start_ms,
+            span_ms=DAY_MS,
+            disorder_ms=DISORDER_MS,
+            seed=0,
+            model_version=MODEL_VERSION,
+        )
+        publish(producer, publication, rate=None)
+    return days
+
+
+def _live_periods(now_ms: int, day_ms: int) -> Iterator[tuple[int, ImageQuality]]:
     """Yield the start of each period from now on, ms, and the quality of its images.
 
     The first week begins with the current day, so only that day may be shorter.
@@ -56,6 +102,9 @@ def publish_live(
 ) -> None:
     """Publish events at their event time until `check` raises; the quality changes every week.
 
+    A day lasts as long as one window of the stream. Dashboards and alerts of a Prometheus server that scrapes
+    the service show the drift while it happens.
+
     Args:
         producer: The producer of a client without transactions.
         source: Makes the events' embeddings.
@@ -69,7 +118,7 @@ def publish_live(
         BrokerError: The broker did not accept the events.
     """
     previous: ImageQuality | None = None
-    for start_ms, quality in live_periods(clock_ms(), day_ms):
+    for start_ms, quality in _live_periods(clock_ms(), day_ms):
         if quality is not previous:
             say(f"A week of {DAYS_PER_WEEK} days of {format_duration(day_ms)}: {quality} images.")
             previous = quality
@@ -80,7 +129,7 @@ def publish_live(
         publication = Publication.spread(
             topic=topic,
             stream=LIVE_STREAM,
-            vectors=source.network.embed(source.draw(_EVENTS_PER_PERIOD, quality)),
+            vectors=source.embed(source.draw(_EVENTS_PER_PERIOD, quality)),
             start_ms=start_ms,
             span_ms=_PERIOD_MS,
             disorder_ms=0,

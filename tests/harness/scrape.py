@@ -45,18 +45,6 @@ class Scrape:
                 numbers[reason] = numbers.get(reason, 0) + int(value)
         return numbers
 
-    def mishaps(self) -> dict[str, int]:
-        """Return counts of the faults after which counts on the embedded broker may be wrong."""
-        totals = {
-            "records deleted before they were read": self.total("driftgauge_records_lost_total"),
-            # That broker keeps no offsets of transactions, so a restarted reader begins again.
-            "commits that did not continue the previous one": self.total("driftgauge_partials_gap_total")
-            + self.total("driftgauge_partials_overlap_total"),
-            "aborted transactions": self.total("driftgauge_commits_total", outcome="aborted"),
-            "lost sessions of the service": self.total("driftgauge_sessions_lost_total"),
-        }
-        return {mishap: int(total) for mishap, total in totals.items()}
-
     def total(self, name: str, **labels: str | None) -> float:
         """Return the sum over the series that have at least these labels; None stands for any value."""
         wanted = {key: value for key, value in labels.items() if value is not None}.items()
