@@ -158,3 +158,4 @@ def test_few_components_and_few_vectors_are_not_tested(dimension, count):
     null = fit(random.standard_normal((count, dimension)))
     (found,) = score(null, random.standard_normal((1, EVENTS, dimension)))
     assert all(p_value > 0.5 for p_value in found.p_values)
+    assert (null.least(EVENTS, 0.01) is None) == (count < 20)

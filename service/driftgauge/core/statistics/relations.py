@@ -211,13 +211,17 @@ class RelationsNull:
             ),
         )
 
-    def least(self, count: int, level: float) -> float:
+    def least(self, count: int, level: float) -> float | None:
         """Return the least change of any one mean product that a window finds with the target power.
+
+        None where no product varies.
 
         Args:
             count: n, 1 or more.
             level: The level of the largest change alone.
         """
+        if np.isinf(self._deviations).all():
+            return None
         windows = float(np.median(self._degrees))
         found = -student_quantile(level / (2 * _PRODUCTS), windows) + float(ndtri(POWER))
         noise = (1 / count + 1 / self._count) * float(self._overdispersion.max())

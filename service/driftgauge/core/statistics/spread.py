@@ -285,9 +285,11 @@ class _Null:
             )
         )
 
-    def least(self, count: int, level: float) -> float:
+    def least(self, count: int, level: float) -> float | None:
         # The least growth of all squared distances that one of the spreads finds, taken as independent.
         nulls = [null for null in self._nulls if null is not None]
+        if not nulls:
+            return None
 
         def is_found(change: float) -> bool:
             missed = (1 - null.power(change, count, level) for null in nulls)

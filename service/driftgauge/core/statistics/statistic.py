@@ -50,8 +50,10 @@ class Null(Protocol[FindingT_co]):
     def test(self, tally: Tally) -> FindingT_co:
         """Return the finding of a window with one event or more."""
 
-    def least(self, count: int, level: float) -> float:
+    def least(self, count: int, level: float) -> float | None:
         """Return the least size that a window finds with the target power; infinity where it finds none.
+
+        None where the baseline allows no such test.
 
         Args:
             count: The window's events, 1 or more.

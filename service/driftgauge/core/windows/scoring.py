@@ -258,9 +258,10 @@ class _ReferenceScorer:
         return findings, _combine(self._nulls, findings)
 
     def detectable(self, count: int, level: float) -> dict[str, float]:
-        """Return the least drift that a window finds, by the statistic's name."""
+        """Return the least drift that a window finds, by the name of each statistic that is tested."""
         # A test that alone is significant must be so at its share of the level.
-        return {
+        sizes = {
             each.name: null.least(count, level / self._weight * each.weights[0])
             for each, null in self._nulls.items()
         }
+        return {name: size for name, size in sizes.items() if size is not None}
