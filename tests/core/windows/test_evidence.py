@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.relations import RelationChange, Relations
 from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.windows.evidence import EvidenceAttribution
 from driftgauge.core.windows.findings import Findings
@@ -22,6 +23,7 @@ MEANS = RICH.projection.deviations * np.array([[1.5, 0], [-1.5, 0], [0, 1.5], [0
 REFERENCE = replace(RICH, counts=np.full(4, 25_000), cluster_means=MEANS)
 QUIET = np.full(4, 250)
 NOTHING = 0.5
+INDEPENDENT = Overdispersion.independent(COMPONENTS)
 
 
 def attribute(
@@ -34,7 +36,8 @@ def attribute(
     changes=(None, None),
     excess_of_outliers=0.0,
     repeated=(0.0, NOTHING),
-    overdispersion=None,
+    related=(0.0, NOTHING),
+    overdispersion=INDEPENDENT,
 ):
     """The evidence of a window; the shift is in standard deviations along the components."""
     excess = float(np.square(shift).sum())
@@ -48,6 +51,7 @@ def attribute(
         novelty=build_novelty(0.0, excess_of_outliers, novelty),
         spread=Spread(*changes),
         duplicates=Duplicates(*repeated),
+        relations=Relations(RelationChange(related[0], *related), RelationChange(0.0, 0.0, NOTHING)),
     )
 
 
@@ -100,7 +104,12 @@ LEAST = np.finfo(float).tiny
         ({"novelty": 1e-9}, "novelty"),
         ({"changes": (None, change(0.3, 0.0, 1e-9))}, "spread"),
         ({"repeated": (0.05, 1e-9)}, "duplicates"),
+        ({"related": (0.3, 1e-9)}, "relations"),
         ({**SHIFT, "js": LEAST, "mean": LEAST}, "shift"),
+        # Events of a new kind lie in few directions, but a hundredth of all do not correlate two by a half.
+        ({"related": (0.3, 1e-9), "novelty": 1e-4, "excess_of_outliers": 0.05}, "novelty"),
+        ({"related": (0.5, 1e-9), "novelty": 1e-4, "excess_of_outliers": 0.01}, "relations"),
+        ({"related": (0.3, 1e-9), "novelty": 0.02, "excess_of_outliers": 0.05}, "relations"),
         # A mean that outliers move, also where events lie further out, but not along the components.
         (
             {**SHIFT, "changes": (change(0.01, 0.0, 0.4), change(0.3, 0.25, 1e-9))}
@@ -178,7 +187,7 @@ def test_students_tails_do_not_hide_novelty():
     moved = MeanShift(1.0, 1e-9, 1e-9, 1.0, 1e-9, 9.0)
     novelty = build_novelty(0.1, 0.09, 1e-6)
     calibrated = Overdispersion(20, 1.0, np.eye(COMPONENTS))
-    for overdispersion, kind in ((calibrated, "novelty"), (None, "shift")):
+    for overdispersion, kind in ((calibrated, "novelty"), (INDEPENDENT, "shift")):
         attribution = EvidenceAttribution(REFERENCE, overdispersion)
         spread, duplicates = Spread(None, None), Duplicates(0.0, 0.5)
         found = find(
@@ -198,7 +207,7 @@ def test_students_tails_do_not_hide_novelty():
 def test_noise_does_not_hide_change_of_mix(burst):
     # The noise within the clusters is half a deviation an event; events come in bursts of equal ones.
     random = np.random.default_rng(0)
-    overdispersion = None if burst == 1 else Overdispersion(200, burst, burst * np.eye(COMPONENTS))
+    overdispersion = INDEPENDENT if burst == 1 else Overdispersion(200, burst, burst * np.eye(COMPONENTS))
     kinds = []
     for _ in range(200):
         counts = burst * random.multinomial(100, [0.4, 0.1, 0.25, 0.25])
