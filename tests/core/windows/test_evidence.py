@@ -106,10 +106,6 @@ LEAST = np.finfo(float).tiny
         ({"repeated": (0.05, 1e-9)}, "duplicates"),
         ({"related": (0.3, 1e-9)}, "relations"),
         ({**SHIFT, "js": LEAST, "mean": LEAST}, "shift"),
-        # Events of a new kind lie in few directions, but a hundredth of all do not correlate two by a half.
-        ({"related": (0.3, 1e-9), "novelty": 1e-4, "excess_of_outliers": 0.05}, "novelty"),
-        ({"related": (0.5, 1e-9), "novelty": 1e-4, "excess_of_outliers": 0.01}, "relations"),
-        ({"related": (0.3, 1e-9), "novelty": 0.02, "excess_of_outliers": 0.05}, "relations"),
         # A mean that outliers move, also where events lie further out, but not along the components.
         (
             {**SHIFT, "changes": (change(0.01, 0.0, 0.4), change(0.3, 0.25, 1e-9))}
