@@ -31,7 +31,7 @@ _OF_RUN = {
 _METRICS = [
     metric for metric in STREAM_METRICS if metric.type is MetricType.GAUGE and metric.name not in _OF_RUN
 ]
-_CONCLUSIVE = {Verdict.OK, Verdict.WARNING, Verdict.DRIFT}
+_CONCLUSIVE = {Verdict.OK, Verdict.WARNING, Verdict.DRIFT, Verdict.MISFIT}
 _END = b"# EOF\n"
 
 

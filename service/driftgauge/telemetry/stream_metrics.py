@@ -180,7 +180,8 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         "driftgauge_alarm_active",
         _WINDOW,
         "1 or 0",
-        "1 where the last conclusive window (ok, warning or drift) says drift. Other windows end no alarm.",
+        "1 where the last conclusive window (ok, warning, misfit or drift) says drift. Incomplete and"
+        " insufficient windows end no alarm.",
         _of_size(lambda view, size_ms: size_ms in view.snapshot.status.alarms),
     ),
     ScrapedMetric(
