@@ -120,9 +120,9 @@ def _missing_partitions(view: StreamView) -> Samples:
 def _by_cluster(view: StreamView, values_of: Callable[[WindowResult], Mapping[int, float]]) -> Samples:
     """Yield the values of a window's clusters, each with the cluster's name, empty where it has none."""
     for window, result in view.newest():
-        names = view.watched.names_of(result.baseline_id)
+        names = dict(enumerate(view.watched.names_of(result.baseline_id)))
         for cluster, value in values_of(result).items():
-            yield (window, str(cluster), (names and names[cluster]) or ""), value
+            yield (window, str(cluster), names.get(cluster) or ""), value
 
 
 def _shares(counts: NDArray[np.int64]) -> Mapping[int, float]:
