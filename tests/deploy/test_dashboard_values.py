@@ -64,7 +64,6 @@ SHOWN = {
     (CLUSTERS, "share now"): (0.75, "percentunit"),
     (CLUSTERS, "share in baseline"): (0.25, "percentunit"),
     (CLUSTERS, "change"): (0.5, "percentunit"),
-    (SEGMENTS, "p-value"): (0.03125, "sci"),
 }
 
 UNHELD = "Partitions not worked on"
@@ -97,7 +96,7 @@ def gauges(replica: Mapping[str, str] = REPLICA, name: str = "") -> list[dict[st
     """
     of_stream = {**replica, "stream": "clicks"}
     of_window = {**of_stream, "window": "1h"}
-    cluster, segment = {"cluster_id": "3", "name": name}, {"segment": "country", "value": "de"}
+    cluster = {"cluster_id": "3", "name": name}
     return [
         *(series(f"driftgauge_window_{gauge}", value, **of_window) for gauge, value in WINDOW.items()),
         series("driftgauge_p_value_threshold", 2**-3, **of_stream),
@@ -109,7 +108,6 @@ def gauges(replica: Mapping[str, str] = REPLICA, name: str = "") -> list[dict[st
         series("driftgauge_window_cluster_contribution", 2**-16, **of_window, **cluster, kind="novelty"),
         series("driftgauge_window_cluster_ratio", 0.75, **of_window, **cluster),
         series("driftgauge_baseline_cluster_ratio", 0.25, **of_window, **cluster),
-        series("driftgauge_window_segment_adjusted_p_value", 0.03125, **of_window, **segment),
     ]
 
 

@@ -123,7 +123,6 @@ def _values(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float
         yield "cluster_contribution", {**labels, "kind": "mix"}, _signed_contribution(cluster)
     for segment in record["segments"]:
         labels = {"segment": segment["key"], "value": segment["value"]}
-        yield "segment_adjusted_p_value", labels, segment["adjusted_p_value"]
         for verdict in _VERDICTS:
             yield "segment_verdict", {**labels, "verdict": verdict}, verdict == segment["verdict"]
 

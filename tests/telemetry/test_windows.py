@@ -62,15 +62,10 @@ def verdict(name):
     return {"window_verdict": {f"images {each} 1h": float(each == name) for each in Verdict}}
 
 
-def segment(value, p_value, name):
+def segment(value, name):
     """The samples of a segment by country."""
-    labels = f"country images {value} 1h"
-    return {
-        "window_segment_adjusted_p_value": {} if p_value is None else {labels: p_value},
-        "window_segment_verdict": {
-            f"country images {value} {each} 1h": float(each == name) for each in Verdict
-        },
-    }
+    verdicts = {f"country images {value} {each} 1h": float(each == name) for each in Verdict}
+    return {"window_segment_verdict": verdicts}
 
 
 def by_kind(name, *values):
@@ -98,7 +93,7 @@ def by_cluster(name, *values):
                 window_end_timestamp_seconds=6 * 3600,
                 window_closed_timestamp_seconds=1_700_000_000.25,
                 window_missing_partition=None,
-                window_segment_adjusted_p_value=None,
+                window_segment_verdict=None,
             )
             | by_cluster("window_cluster_ratio", 0.1, 0.2, 0.3, 0.4)
             | by_cluster("baseline_cluster_ratio", 0.4, 0.3, 0.2, 0.1),
@@ -184,12 +179,12 @@ def by_cluster(name, *values):
                     ),
                 },
             ],
-            segment("de", 0.003, "drift") | verdict("ok"),
+            segment("de", "drift") | verdict("ok"),
             id="segment",
         ),
         pytest.param(
             [{"segments": (build_small_segment("other", 3),)}],
-            segment("other", None, "insufficient"),
+            segment("other", "insufficient"),
             id="small segment",
         ),
     ],
@@ -246,12 +241,11 @@ def test_hostile_names_survive_exposition(clock, render, parse):
     (baseline,) = build_watched().baselines
     watched = replace(build_watched(), baselines=(replace(baseline, names=HOSTILE_NAMES[:4]),))
     collector = WindowCollector([watched], clock.clock)
-    result = build_result(segments=(build_segment("", 7, segment=(name, ""), adjusted_p_value=0.5),))
+    result = build_result(segments=(build_segment("", 7, segment=(name, "")),))
     collector.show(0, take_snapshot(build_shard(result), ["images"]))
     families = {family.name: family.samples for family in parse(render(registry_of(collector)).decode())}
-    assert [each.labels["name"] for each in families["driftgauge_window_cluster_ratio"]] == list(
-        HOSTILE_NAMES[:4]
-    )
-    (p_value,) = families["driftgauge_window_segment_adjusted_p_value"]
-    labels = {"stream": "images", "window": "1h", "segment": name, "value": ""}
-    assert (p_value.labels, p_value.value) == (labels, 0.5)
+    shares = families["driftgauge_window_cluster_ratio"]
+    assert [each.labels["name"] for each in shares] == list(HOSTILE_NAMES[:4])
+    verdict, *_ = families["driftgauge_window_segment_verdict"]
+    labels = {"stream": "images", "window": "1h", "segment": name, "value": "", "verdict": "ok"}
+    assert (verdict.labels, verdict.value) == (labels, 1)

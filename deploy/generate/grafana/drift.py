@@ -261,17 +261,12 @@ def _clusters() -> Panel:
 
 def _segments() -> Panel:
     verdict = verdict_code("driftgauge_window_segment_verdict", OF_WINDOW, "segment", "value")
-    p_value = f"max by (segment, value) (driftgauge_window_segment_adjusted_p_value{{{OF_WINDOW}}})"
     return table_of(
         "Segments of the newest window",
-        "driftgauge_window_segment_verdict: each segment compared with the same segment of the baseline."
-        " driftgauge_window_segment_adjusted_p_value: adjusted for the number of segments, which together"
-        " have the same share of the alarm budget as the whole stream.",
+        "driftgauge_window_segment_verdict: each segment compared with the same segment of the baseline. The"
+        " page has their p-values and events.",
         ("segment", "value"),
-        {
-            "verdict": Column.of_texts(verdict, VERDICT_TEXTS),
-            "p-value": Column(p_value, "sci", 1),
-        },
+        {"verdict": Column.of_texts(verdict, VERDICT_TEXTS)},
         span=12,
-        order=("p-value", False),
+        order=("verdict", True),
     )

@@ -10,7 +10,7 @@ from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.novelty import NOVELTY, main_cluster
 from driftgauge.core.windows.changelog import ShardPosition
-from driftgauge.core.windows.result import Score, SegmentResult, Verdict, WindowResult
+from driftgauge.core.windows.result import Score, Verdict, WindowResult
 from driftgauge.telemetry.metric import Samples, ScrapedMetric
 from driftgauge.telemetry.snapshot import StreamView
 
@@ -38,10 +38,6 @@ def _of_window(value_of: Callable[[WindowResult], float | None]) -> Callable[[St
 
 def _of_score(value_of: Callable[[Score], float]) -> Callable[[StreamView], Samples]:
     return _of_window(lambda result: None if result.score is None else value_of(result.score))
-
-
-def _of_segment(value_of: Callable[[SegmentResult], float | None]) -> Callable[[StreamView], Samples]:
-    return lambda view: ((labels, value_of(segment)) for labels, segment in view.segments())
 
 
 def _info(view: StreamView) -> Samples:
@@ -339,14 +335,6 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         "1 or 0",
         "1 for the verdict of the segment in the newest closed window, 0 for the others.",
         _segment_verdicts,
-    ),
-    ScrapedMetric(
-        "driftgauge_window_segment_adjusted_p_value",
-        _SEGMENT,
-        "probability",
-        "Combined p-value of the segment, adjusted for the number of segments (Benjamini-Hochberg). Absent"
-        " where the segment was not scored.",
-        _of_segment(lambda segment: segment.adjusted_p_value),
     ),
 )
 
