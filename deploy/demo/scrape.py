@@ -48,10 +48,12 @@ class Scrape:
     def mishaps(self) -> dict[str, int]:
         """Return counts of the faults after which counts on the embedded broker may be wrong."""
         totals = {
-            "records deleted before they were read": self.total("driftgauge_records_lost_total"),
+            "records deleted before they were read": self.total(
+                "driftgauge_offsets_skipped_total", place="deleted"
+            ),
             # That broker keeps no offsets of transactions, so a restarted reader begins again.
-            "commits that did not continue the previous one": self.total("driftgauge_partials_gap_total")
-            + self.total("driftgauge_partials_overlap_total"),
+            "commits that did not continue the previous one": self.total("driftgauge_partials_faults_total")
+            - self.total("driftgauge_partials_faults_total", reason="orphans"),
             "aborted transactions": self.total("driftgauge_commits_total", outcome="aborted"),
             "lost sessions of the service": self.total("driftgauge_sessions_lost_total"),
         }

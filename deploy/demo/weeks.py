@@ -110,7 +110,7 @@ def _read_back(service: ServiceProcess, published: _PublishedDay) -> Day:
         published=EVENTS_PER_DAY,
         accuracy=published.accuracy,
         events=int(_gauge(scrape, "events") or 0),
-        events_lost=_gauge(scrape, "events_lost") != 0,
+        events_lost=scrape.total("driftgauge_offsets_skipped_total", place="deleted") != 0,
         js_divergence=divergence,
         noise_floor=floor,
         verdict=verdict,
