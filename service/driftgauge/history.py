@@ -105,7 +105,7 @@ def _scrapes(watched: WatchedStream, windows: list[WindowResult]) -> Iterator[_S
         until_ms = end_ms + size_ms if following is None else min(following.window.end_ms, end_ms + size_ms)
         view = StreamView(
             watched,
-            StreamSnapshot(status, {size_ms: result}, {}),
+            StreamSnapshot(status, {size_ms: result}),
             watched.baseline_at(result.window.start_ms),
         )
         yield _Shown(view, range(end_ms, until_ms, _STEP_MS))

@@ -117,8 +117,8 @@ def _newest_windows() -> Panel:
         "Newest windows of all streams",
         "The newest closed window of each stream and size. Alarm: driftgauge_alarm_active, the last"
         " conclusive window says drift. Verdict: driftgauge_window_verdict. p-value:"
-        " driftgauge_window_p_value. Divergence: driftgauge_window_js_divergence, which without drift is about"
-        " driftgauge_window_noise_floor, not 0. Slow drift: driftgauge_window_slow_drift_ratio. Also:"
+        " driftgauge_window_p_value. Divergence: driftgauge_window_js_divergence, which without drift is"
+        " about driftgauge_window_noise_floor, not 0. Slow drift: driftgauge_window_slow_drift_ratio. Also:"
         " driftgauge_window_events, driftgauge_window_end_timestamp_seconds, and the time since"
         " driftgauge_window_closed_timestamp_seconds. A dash: not scored. The window links to the page.",
         _LABELS,
