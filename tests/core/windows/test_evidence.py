@@ -26,7 +26,7 @@ NOTHING = 0.5
 INDEPENDENT = Overdispersion.independent(COMPONENTS)
 
 
-def attribute(
+def attribute(  # noqa: PLR0913 - one for each finding
     counts=QUIET,
     shift=(0.0, 0.0),
     *,
