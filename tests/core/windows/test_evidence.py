@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.relations import RelationChange, Relations
 from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.windows.evidence import EvidenceAttribution
 from driftgauge.core.windows.findings import Findings
@@ -25,7 +26,7 @@ NOTHING = 0.5
 INDEPENDENT = Overdispersion.independent(COMPONENTS)
 
 
-def attribute(
+def attribute(  # noqa: PLR0913 - one for each finding
     counts=QUIET,
     shift=(0.0, 0.0),
     *,
@@ -35,6 +36,7 @@ def attribute(
     changes=(None, None),
     excess_of_outliers=0.0,
     repeated=(0.0, NOTHING),
+    related=(0.0, NOTHING),
     overdispersion=INDEPENDENT,
 ):
     """The evidence of a window; the shift is in standard deviations along the components."""
@@ -49,6 +51,7 @@ def attribute(
         novelty=build_novelty(0.0, excess_of_outliers, novelty),
         spread=Spread(*changes),
         duplicates=Duplicates(*repeated),
+        relations=Relations(*[RelationChange(related[0], *related)] * 2),
     )
 
 
@@ -101,6 +104,12 @@ LEAST = np.finfo(float).tiny
         ({"novelty": 1e-9}, "novelty"),
         ({"changes": (None, change(0.3, 0.0, 1e-9))}, "spread"),
         ({"repeated": (0.05, 1e-9)}, "duplicates"),
+        ({"related": (0.3, 1e-9)}, "relations"),
+        # A shift by 0.5 changes relations by as much, and hardly more.
+        ({**SHIFT, "mean": 1e-9, "related": (0.4, 1e-60)}, "shift"),
+        ({**SHIFT, "mean": 1e-9, "related": (2.0, 1e-60)}, "relations"),
+        # Without a shift that is seen there is none to cause it.
+        ({**SHIFT, "related": (0.4, 1e-9)}, "relations"),
         ({**SHIFT, "js": LEAST, "mean": LEAST}, "shift"),
         # A mean that outliers move, also where events lie further out, but not along the components.
         (

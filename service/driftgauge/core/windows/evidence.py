@@ -14,6 +14,7 @@ from driftgauge.core.statistics.duplicates import DUPLICATES, Duplicates
 from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS, MEAN_SHIFT
 from driftgauge.core.statistics.novelty import NOVELTY, RADIUS_LEVEL
 from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.relations import RELATIONS
 from driftgauge.core.statistics.spread import SPREAD, Spread, SpreadChange
 from driftgauge.core.statistics.student import student_quantile
 from driftgauge.core.windows.findings import Findings
@@ -33,7 +34,7 @@ _MOSTLY = 0.5
 # any event lies further.
 _FAR = 3.0
 _MIX = DIVERGENCE.kind.name
-_ATTRIBUTED = (DIVERGENCE, MEAN_SHIFT, NOVELTY, SPREAD, DUPLICATES)
+_ATTRIBUTED = (DIVERGENCE, MEAN_SHIFT, NOVELTY, SPREAD, DUPLICATES, RELATIONS)
 _NO_CHANGE = SpreadChange(change=0.0, outliers=0.0, excess=0.0, p_value=1.0)
 
 
@@ -54,6 +55,7 @@ class EvidenceAttribution:
     A repeated item moves the mean and changes mix and spread, but none of these repeats an item. So where
     duplicates are seen, of all other evidence as much is theirs as one item of their share can cause.
 
+    The evidence of relations is that of what moved the mean, as far as a shift of that size can change them.
     The evidence of every other statistic is that of its own kind.
 
     Evidence is the square of a test's normal quantile, about -2 ln p. The tails of all but divergence and
@@ -125,6 +127,13 @@ class EvidenceAttribution:
         else:
             sums[NOVELTY.kind.name] += beyond
             sums[SPREAD.kind.name] += spread_strength
+        if RELATIONS.name in findings:
+            relations = findings.of(RELATIONS)
+            strength = _strength(min(relations.p_values), self._windows)
+            # The products of coordinates whose means have moved are others, by about the square of the shift.
+            of_shift = _part(max(mean_shift.excess, 0.0), relations.excess) if has_moved else 0.0
+            sums[of_mean] += of_shift * strength
+            sums[RELATIONS.kind.name] += (1 - of_shift) * strength
         for statistic in registry.STATISTICS:
             if statistic not in _ATTRIBUTED and statistic.name in findings:
                 p_values = [each for each in findings[statistic.name].p_values if each is not None]
