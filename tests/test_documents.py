@@ -1,4 +1,4 @@
-"""The documents: links resolve, what they name exists, and pages keep their size limits."""
+"""The documents: links resolve, what they name exists, and documents keep their size limits."""
 
 import re
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ import click
 import pytest
 
 from driftgauge.cli import cli
+from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.metric import MetricType
 
 ROOT = Path(__file__).parents[1]
-MAX_LINES = 200
 MAX_COLUMNS = 120
 # The folders with documents; other folders are installed or generated.
-FOLDERS = ("deploy", "schemas", "service", "tests")
+FOLDERS = (".github", "deploy", "schemas", "service", "tests")
 DOCUMENTS = sorted(
     [
         *ROOT.glob("*.md"),
@@ -177,6 +177,13 @@ def test_unknown_names_are_found() -> None:
     assert list(find_unknown(cli, ["events", "poke"])) == ["poke"]
 
 
+def test_tests_that_guard_exist() -> None:
+    code = "".join(path.read_text("utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "tests/README.md").read_text("utf-8")))
+    assert named
+    assert named <= set(re.findall(r"^def (test_\w+)", code, re.MULTILINE))
+
+
 def test_every_benchmark_is_described() -> None:
     folder = ROOT / "tests" / "bench"
     programs = [path.stem for path in folder.glob("*.py") if "\ndef main(" in path.read_text("utf-8")]
@@ -189,8 +196,52 @@ def test_every_benchmark_is_described() -> None:
     ] == []
 
 
-def test_readme_is_at_most_200_lines() -> None:
-    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= MAX_LINES
+def count_words(*patterns: str) -> int:
+    """The number of words, code included, of the documents that these patterns name."""
+    texts = [path.read_text("utf-8") for pattern in patterns for path in ROOT.glob(pattern)]
+    assert texts
+    return sum(any(map(str.isalnum, word)) for text in texts for word in text.split())
+
+
+CONTRIBUTORS = ("tests/**/*.md", ".github/CONTRIBUTING.md")
+USERS = (
+    "README.md",
+    "deploy/README.md",
+    "deploy/runbooks/*.md",
+    ".github/SECURITY.md",
+    "service/docs/README.md",
+    "service/docs/tutorial.md",
+    "service/docs/how-to/*.md",
+    "service/docs/explanation/*.md",
+    "service/docs/reference/python.md",
+)
+
+
+@pytest.mark.parametrize(
+    ("limit", "patterns"),
+    [
+        (900, ["README.md"]),
+        (1_000, ["service/docs/tutorial.md"]),
+        (4_500, ["service/docs/how-to/*.md"]),
+        (3_000, ["service/docs/explanation/*.md"]),
+        (700, [".github/SECURITY.md"]),
+        (4_000, ["deploy/runbooks/*.md"]),
+        (5_000, ["schemas/*.md"]),
+        (4_400, CONTRIBUTORS),
+        # Written by hand; not the generated reference, schemas/ and the changelog.
+        (22_000, [*USERS, *CONTRIBUTORS]),
+    ],
+)
+def test_documents_keep_their_limits_of_words(limit: int, patterns: list[str]) -> None:
+    assert count_words(*patterns) <= limit
+
+
+def test_troubleshooting_names_every_reason_of_refusal_and_every_alert() -> None:
+    text = (ROOT / "service/docs/how-to/troubleshooting.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)`", text, re.MULTILINE)
+    assert len(rows) == len(set(rows))
+    assert {*Reason, *ALERTS} <= set(rows)
+    assert {row for row in rows if row.startswith("Driftgauge")} == ALERTS
 
 
 def test_broken_links_are_reported(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from driftgauge.core.counting.tally import Tally
 from driftgauge.core.durations import format_duration
 from tests.chaos.checks import Check
 from tests.chaos.expected_counts import Counts, WindowKey
-from tests.harness.demo import Scrape
+from tests.harness.scrape import Scrape
 
 COUNTERS = ("gap", "overlap", "orphans")
 

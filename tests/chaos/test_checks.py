@@ -25,8 +25,8 @@ from tests.chaos.report import Finding, Report, Status, summary
 from tests.chaos.results import PublishedRevision, final_results
 from tests.chaos.unclean_election import find_loss_metrics, is_marked
 from tests.chaos.workload import PARTITIONS, Fault, Workload, WorkloadSpec
-from tests.harness.demo import Scrape
 from tests.harness.gauges import expected_gauges
+from tests.harness.scrape import Scrape
 
 BASELINES = {"alpha": np.array([3, 1])}
 

@@ -22,9 +22,9 @@ from tests.chaos.expected_counts import WINDOWS_MS, WindowKey
 from tests.chaos.replicas import Replicas
 from tests.chaos.results import PublishedRevision, final_results
 from tests.chaos.workload import DIMENSION, LOSSY, START_MS
-from tests.harness.demo import Scrape
 from tests.harness.node import Node
 from tests.harness.nodes import KafkaCluster
+from tests.harness.scrape import Scrape
 from tests.harness.topics import DeliveryFailures, committed
 from tests.waiting import PATIENCE_S, wait_for
 

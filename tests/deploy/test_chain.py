@@ -19,7 +19,7 @@ import pytest
 
 from tests.deploy.chain.monitoring import FACTOR, STREAMS
 from tests.deploy.chain.scenario import DOWN, DRIFT, ChainRecord, play
-from tests.harness.demo import Scrape
+from tests.harness.scrape import Scrape
 from tests.processes import run_required
 
 # Alerts name the three clusters that contribute most.

@@ -25,7 +25,7 @@ from tests.deploy.manifests import (
 
 pytestmark = pytest.mark.stack
 
-README = (FOLDER / "README.md").read_text()
+DOCUMENT = (ROOT / "service/docs/how-to/kubernetes.md").read_text("utf-8")
 # The labels that the operator adds to every target, and usual external labels. External labels replace a
 # metric's own label where one query covers several Prometheus servers, as with Thanos.
 TARGET_LABELS = {"container", "endpoint", "instance", "job", "namespace", "pod", "service"}
@@ -88,13 +88,13 @@ def test_network_policies_admit_only_prometheus_and_only_to_brokers(tmp_path):
     assert {port["port"] for port in names["ports"]} == {53}
     servers = load_settings(mount(PRODUCTION, tmp_path), {}).kafka["bootstrap.servers"]
     assert [str(port["port"]) for port in brokers["ports"]] == [servers.partition(":")[2]]
-    (namespace,) = re.findall(r"Prometheus in a namespace other than `(.+?)`", README)
+    (namespace,) = re.findall(r"Prometheus in a namespace other than `(.+?)`", DOCUMENT)
     peer = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}}
     assert spec["ingress"] == [{"from": [peer], "ports": [{"port": "metrics", "protocol": "TCP"}]}]
 
 
-def test_readme_patch_removes_only_rules_and_dashboards(tmp_path):
-    (patches,) = re.findall(r"```yaml\n(patches:.+?)```", README, re.DOTALL)
+def test_documented_patch_removes_only_rules_and_dashboards(tmp_path):
+    (patches,) = re.findall(r"```yaml\n(patches:.+?)```", DOCUMENT, re.DOTALL)
     second = tmp_path / "second"
     shutil.copytree(FOLDER / PRODUCTION, second)
     file = second / "kustomization.yaml"

@@ -10,7 +10,7 @@ from driftgauge.config.stream import SmallestDrift
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.metric import MetricType
 from tests.harness.case import WindowKey
-from tests.harness.demo import Scrape
+from tests.harness.scrape import Scrape
 from tests.harness.service import ReplicaProcess
 from tests.waiting import PATIENCE_S, wait_for
 

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Final
 
 from driftgauge.config import ENV_PREFIX
-from tests.harness.demo import Scrape
+from tests.harness.scrape import Scrape
 from tests.processes import Completed, run_command
 from tests.waiting import PATIENCE_S, wait_for
 

@@ -11,11 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from deploy.demo.days import EVENTS_PER_DAY
-from deploy.demo.digits import ImageQuality
-from deploy.demo.live import DAYS_PER_WEEK
-from deploy.demo.network import MODEL_VERSION
-from deploy.demo.source import CLUSTERS, TrafficSource, train_source
+from deploy.demo.digits import (
+    CLUSTERS,
+    EVENTS_PER_DAY,
+    MODEL_VERSION,
+    ImageQuality,
+    TrafficSource,
+    train_source,
+)
+from deploy.demo.traffic import DAYS_PER_WEEK
 from playwright.sync_api import Browser, Page, expect
 
 from driftgauge.baseline.artifact import save
@@ -70,7 +74,7 @@ class LivePage:
             publication = Publication.spread(
                 topic=self.case.events_topic,
                 stream=stream,
-                vectors=np.concatenate([self.source.network.embed(each) for each in images]),
+                vectors=np.concatenate([self.source.embed(each) for each in images]),
                 start_ms=begin_ms,
                 span_ms=span_ms,
                 disorder_ms=0,

@@ -1,4 +1,4 @@
-"""The exposition of a whole process: its names, types, labels, start values; and the table of metrics."""
+"""The exposition of a whole process: its names, types, labels, start values."""
 
 import re
 
@@ -11,7 +11,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.metric import MetricType
-from driftgauge.telemetry.metrics_table import render_table, replace_table
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.builders.telemetry import (
     EVENTS,
@@ -23,8 +22,6 @@ from tests.builders.telemetry import (
     render_samples,
 )
 from tests.processes import run_python, run_required
-
-DOCUMENT = "# Title\n\n<!-- metrics:begin -->\nstale\n<!-- metrics:end -->\n\nThe end.\n"
 
 
 def parsed_families(telemetry):
@@ -112,12 +109,3 @@ def test_promtool_accepts_metrics():
     rendered = generate_latest(build_busy_telemetry().registry).decode()
     checked = run_required("promtool", "prometheus", "check", "metrics", input=rendered)
     assert checked.stdout + checked.stderr == ""
-
-
-def test_table_has_one_row_per_metric_between_the_markers():
-    rows = render_table().splitlines()[2:]
-    assert len(rows) == len(METRICS)
-    assert {row.count("|") for row in rows} == {6}
-    replaced = replace_table(DOCUMENT)
-    assert replaced == DOCUMENT.replace("stale", render_table().strip())
-    assert replace_table(replaced) == replaced
