@@ -34,7 +34,7 @@ _DESCRIPTION = re.compile(
     rf"divergence (?P<divergence>{_NUMBER}), of which (?P<noise>{_NUMBER}) is noise\. "
     r"Kind: (?P<kind>\w+) \((?:[^()]|\([^)]+\))+\), [\d.]+% of the evidence\. "
     r"Top movers:(?P<movers>(?:;? cluster \d+(?: \([^)]+\))? [\d.]+ % to [\d.]+ %)+)\. "
-    r"See on the dashboard when the drift began, and look for a change at that time\."
+    r"See on the page when the drift began, and look for a change at that time\."
 )
 _MOVER = re.compile(r"cluster (\d+)(?: \(([^)]+)\))? ([\d.]+) % to ([\d.]+) %")
 
@@ -148,6 +148,7 @@ def test_drift_sends_ticket_that_names_stream_and_window(record: ChainRecord) ->
     assert notice.receiver == TICKETS
     assert notice.labels == {
         "alertname": DRIFT,
+        "reason": "active",
         "job": "driftgauge",
         "stream": "alpha",
         "window": "1h",

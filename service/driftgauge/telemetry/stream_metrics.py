@@ -200,7 +200,7 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         "driftgauge_excess_threshold",
         (*_STREAM, "kind"),
         "the kind's own",
-        "A window is large where driftgauge_window_excess of any kind reaches this floor.",
+        "A window is large where driftgauge_window_excess of any kind reaches this floor by more than noise.",
         _thresholds,
     ),
     ScrapedMetric(

@@ -23,7 +23,9 @@ _OUTAGE_S = 120.0
 
 _VERDICTS = "driftgauge_window_verdict"
 _SHOWN = len(STREAMS) * len(WINDOWS)
-_REFUSED = "sum by (reason) (driftgauge_records_rejected_total) > 0"
+_REJECTED = "driftgauge_records_rejected_total"
+# With two scrapes at least, so that their rate can be drawn.
+_REFUSED = f"sum by (reason) ({_REJECTED} and rate({_REJECTED}[15s]) >= 0) > 0"
 
 _LATE = "sum(driftgauge_late_events_total) > 0"
 
