@@ -87,7 +87,7 @@ def test_report_shows_whole_story_and_loads_nothing(snapshot):
 @pytest.mark.parametrize(
     ("verdicts", "parts"),
     [
-        (["ok"], ["No drift found", "The window looks like the baseline."]),
+        (["ok"], ["No drift found", "No drift was found."]),
         (["drift"], ["Drift in all windows"]),
         (["ok", "drift", "ok"], ["Drift from 3 Nov 2025, 01:00 UTC to 3 Nov 2025, 02:00 UTC", "differed"]),
         (["insufficient"] * 3, ["Too few events", "None of these windows has enough events to be scored."]),

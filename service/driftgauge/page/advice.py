@@ -1,5 +1,7 @@
 """What to do next about a stream, in short; the runbooks say more."""
 
+from shlex import quote
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,7 +10,7 @@ from driftgauge.page.status import ALARMS, StreamStatus, is_slow
 from driftgauge.page.summary import CALIBRATED, kind_of
 from driftgauge.page.words import format_moment
 
-__all__ = ["RUNBOOKS", "next_steps", "runbook_for", "runbook_of", "steps_of"]
+__all__ = ["RUNBOOKS", "next_steps", "runbook_for", "runbook_of", "silence_of", "steps_of"]
 
 RUNBOOKS = "https://github.com/driftgauge/driftgauge/blob/main/deploy/runbooks"
 """Where the runbooks are."""
@@ -65,6 +67,14 @@ def runbook_of(status: StreamStatus) -> str | None:
     if status.state == "ok" and status.passed:
         return "DriftgaugeDriftPassed"
     return runbook_for(status.state, None if status.evidence is None else status.evidence.evidence)
+
+
+def silence_of(status: StreamStatus) -> str | None:
+    """Return the command that silences the alert of a stream's alarm for four hours; None without an alarm."""
+    if not status.alarms:
+        return None
+    matchers = f"alertname={runbook_of(status)}", f"stream={status.stream}"
+    return f"amtool silence add {' '.join(map(quote, matchers))} --duration=4h --comment='being looked into'"
 
 
 def runbook_for(state: str, row: NDArray[np.void] | None) -> str | None:

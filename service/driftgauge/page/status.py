@@ -71,6 +71,7 @@ class Run:
         since_ms: The start of the first of them, event time, ms.
         before: Whether there are windows before them.
         until_ms: The start of the window that ended the run, event time, ms; None while it goes on.
+        few: The number of windows among them that have too few events.
     """
 
     verdict: str
@@ -78,6 +79,7 @@ class Run:
     since_ms: int
     before: bool
     until_ms: int | None = None
+    few: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,9 +251,14 @@ def _run(rows: NDArray[np.void], at: int, same: NDArray[np.bool_], breaks: NDArr
     stop = at + int(later[0]) if len(later) else len(rows)
     members = first + np.flatnonzero(same[first:stop])
     first, last = int(members[0]), int(members[-1])
-    until_ms = int(rows["start_ms"][stop]) if stop < len(rows) else None
+    few = np.count_nonzero((rows["verdict"] == _INSUFFICIENT)[first:last] & ~same[first:last])
     return Run(
-        VERDICTS[rows["verdict"][last]], len(members), int(rows["start_ms"][first]), first > 0, until_ms
+        VERDICTS[rows["verdict"][last]],
+        len(members),
+        int(rows["start_ms"][first]),
+        first > 0,
+        int(rows["start_ms"][stop]) if stop < len(rows) else None,
+        int(few),
     )
 
 

@@ -135,13 +135,10 @@ def _why_incomplete(record: WindowRecord) -> list[str]:
 
 
 def _since(record: WindowRecord, run: Run, size_ms: int) -> str:
-    windows = f"{run.windows:,} windows of {format_duration(size_ms)}"
+    few = f", {run.few:,} of them with too few events" if run.few else ""
+    windows = f"{run.windows + run.few:,} windows of {format_duration(size_ms)}{few}"
     if record.verdict == "ok":
-        return (
-            f"The last {windows} look like the baseline."
-            if run.windows > 1
-            else "The window looks like the baseline."
-        )
+        return f"No drift was found in the last {windows}." if run.windows > 1 else "No drift was found."
     since = format_moment(run.since_ms)
     length = f" ({windows})" if run.windows > 1 else ""
     if run.until_ms is not None:
@@ -209,7 +206,7 @@ def _could_have_seen(record: WindowRecord) -> list[str]:
 def _small(record: WindowRecord) -> list[str]:
     if record.kind is None:
         return []
-    return ["It differs by more than chance makes, but by less than what counts as large."]
+    return ["The window differs by more than chance makes, but by less than what counts as large."]
 
 
 def _what(record: WindowRecord) -> list[str]:

@@ -107,6 +107,7 @@ class StreamPage:
         series: The stream and size.
         size: The size as text.
         shown: How many windows are shown, if there are so many.
+        alarm: The level and what is large, where the configuration names the stream.
         run: The run of windows that the chosen one is in.
         rows: (n,) of `SUMMARY`, the windows shown, by start.
         evidence: The chart of their evidence against the limit that decides; None where the limit is unknown,
@@ -123,6 +124,7 @@ class StreamPage:
     series: Series
     size: str
     shown: int
+    alarm: Alarm | None
     run: Run
     rows: NDArray[np.void]
     evidence: NamedChart | None
@@ -172,6 +174,7 @@ def stream_page(
         series,
         format_duration(series.size_ms),
         shown,
+        alarm,
         run,
         window,
         None if alarm is None else _evidence(window, series.size_ms, alarm),
