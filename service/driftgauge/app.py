@@ -70,6 +70,9 @@ def _check(settings: Settings) -> tuple[list[ConfiguredStream], WebConfigFile | 
         web_config = _web_config(settings.http)
     except ConfigError as error:
         problems += error.problems or [str(error)]
+    else:
+        if settings.page.enabled:
+            problems += _open_snippets(settings, web_config)
     try:
         streams = load_streams(settings)
     except ConfigError as error:
@@ -83,6 +86,22 @@ def _check(settings: Settings) -> tuple[list[ConfiguredStream], WebConfigFile | 
 def _web_config(http: HttpSettings) -> WebConfigFile | None:
     """Return the web configuration file, if one is named; raise ConfigError where it cannot be used."""
     return None if http.web_config is None else WebConfigFile(http.web_config, needs_users=bool(http.users))
+
+
+def _open_snippets(settings: Settings, web_config: WebConfigFile | None) -> list[str]:
+    """Return the streams whose texts a page without a login would show to everybody, as problems."""
+    if _has_login(web_config):
+        return []
+    return [
+        f"streams.{stream.key}.snippet_bytes: texts are shown behind a login only; set http.web_config to "
+        "a file with basic_auth_users, or snippet_bytes to 0"
+        for stream in settings.streams
+        if stream.snippet_bytes
+    ]
+
+
+def _has_login(web_config: WebConfigFile | None) -> bool:
+    return web_config is not None and web_config.rules().has_login
 
 
 def serve(settings: Settings, roles: Collection[Role], read_log: Callable[[], LogSettings]) -> None:
@@ -117,7 +136,7 @@ def serve(settings: Settings, roles: Collection[Role], read_log: Callable[[], Lo
     routes = [metrics_route(telemetry.registry)]
     with ExitStack() as running:
         if settings.page.enabled:
-            routes += running.enter_context(_page(settings))[1]
+            routes += running.enter_context(_page(settings, web_config))[1]
         running.enter_context(
             _serving(settings.http, routes, health_routes(health), web_config, telemetry.login_refused)
         )
@@ -154,19 +173,20 @@ def serve_page(settings: Settings, read_log: Callable[[], LogSettings]) -> None:
     Raises:
         ConfigError: The configuration cannot be used, or the HTTP address cannot be bound.
     """
-    if problems := property_problems(settings.kafka):
+    web_config = _web_config(settings.http)
+    if problems := property_problems(settings.kafka) + _open_snippets(settings, web_config):
         message = "the configuration cannot be used; correct:"
         raise ConfigError(message, problems)
     stopping = _stopped_by_signals()
     _log_by_settings(settings.log, read_log)
     with (
-        _page(settings) as (reader, routes),
+        _page(settings, web_config) as (reader, routes),
         # The page has no metrics; its log says which logins are refused.
         _serving(
             settings.http,
             routes,
             page_health_routes(reader),
-            _web_config(settings.http),
+            web_config,
             lambda _: None,
         ),
     ):
@@ -179,9 +199,11 @@ def _login(settings: Settings) -> Login:
 
 
 @contextmanager
-def _page(settings: Settings) -> Iterator[tuple[ResultReader, list[BaseRoute]]]:
+def _page(
+    settings: Settings, web_config: WebConfigFile | None
+) -> Iterator[tuple[ResultReader, list[BaseRoute]]]:
     """Read window results while the context lasts; yield their reader, and the routes that show them."""
-    results = Results(settings.page.max_windows)
+    results = Results(settings.page.max_windows, shows_snippets=_has_login(web_config))
     reader = ResultReader(
         _login(settings),
         settings.topics.windows,

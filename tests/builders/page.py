@@ -110,8 +110,8 @@ class MadeSource:
 class MadeResults(Results):
     """Results whose topic is in memory."""
 
-    def __init__(self, max_windows: int = 10_000) -> None:
-        super().__init__(max_windows)
+    def __init__(self, max_windows: int = 10_000, *, shows_snippets: bool = False) -> None:
+        super().__init__(max_windows, shows_snippets=shows_snippets)
         self.source = self.made = MadeSource()
 
     def publish(self, number: int = 0, verdict: str = "drift", **changes: Any) -> Series:

@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+import yaml
+
 from tests.builders.baselines import save_baseline
 from tests.builders.configs import SECRET, write_config
 from tests.cli.command import run
@@ -112,6 +115,28 @@ def test_no_client_is_made_of_properties_that_run_code(tmp_path):
     message = check(write_config(tmp_path, kafka=kafka), status=2)
     assert "kafka.plugin.library.paths: would make librdkafka run code" in message
     assert "no.such.property" not in message, "a client would say it"
+
+
+@pytest.mark.parametrize(
+    ("users", "page", "status"),
+    [
+        ({"ada": "$2b$04$" + "a" * 53}, True, {"config": 0}),
+        ({}, True, {"config": 2, "page": 2, "serve": 2}),
+        ({}, False, {"config": 0, "page": 2}),
+    ],
+)
+def test_texts_of_events_need_a_login_of_the_page(tmp_path, users, page, status):
+    save_baseline(tmp_path)
+    (tmp_path / "web.yaml").write_text(yaml.safe_dump({"basic_auth_users": users}))
+    stream = {"name": "images", "baseline": "images.safetensors", "windows": ["1h"], "snippet_bytes": 80}
+    http = {"web_config": "web.yaml"}
+    config = write_config(tmp_path, stream, http=http, page={"enabled": page})
+    for command, expected in status.items():
+        arguments = ("config", "check") if command == "config" else (command,)
+        done = run(*arguments, "--config", config)
+        assert done.returncode == expected, done.stderr
+        assert ("streams.images.snippet_bytes" in done.stderr) is (expected == 2)
+        assert ("http.web_config" in done.stderr) is (expected == 2)
 
 
 def test_registry_is_not_asked(tmp_path):

@@ -307,6 +307,17 @@ def test_examples_are_links_where_configured(results):
     assert "img-src 'self' https://pictures.example:8443;" in response.headers["Content-Security-Policy"]
 
 
+@pytest.mark.parametrize("has_login", [True, False])
+def test_texts_of_events_are_shown_behind_a_login_only(has_login):
+    results = MadeResults(shows_snippets=has_login)
+    results.publish(0)
+    with serving(results) as server:
+        for path in (f"/{STREAM}", f"/api/v1/window{STREAM}&window=1h&at=2025-11-03T00:00:00Z"):
+            body = get(server, path)[1]
+            assert ("a red truck" in body) is has_login
+            assert "<b>zwei" not in body or path.startswith("/api")
+
+
 @pytest.mark.parametrize("path", ["/", f"/{STREAM}"])
 def test_page_needs_nothing_from_elsewhere_and_no_inline_script(page, path):
     response, body = page(path)

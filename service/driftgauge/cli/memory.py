@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from driftgauge.config import Settings
+from driftgauge.core.counting.examples import MAX_EXAMPLES
 from driftgauge.core.counting.interval import MAX_NUMBERS
 from driftgauge.core.spec import ScheduledBaseline, StreamSpec
 from driftgauge.kafka.client import fetched_bytes
@@ -18,7 +19,7 @@ _CONSUMERS: Final = 3  # of events, partials and changelog
 _ROLES: Final = 2
 _INTEGER_BYTES: Final = 8
 _PANE_BYTES: Final = 500
-_EXAMPLE_BYTES: Final = 3 * 64  # of each cluster
+_EXAMPLE_BYTES: Final = 64
 _PAGE_WINDOW_BYTES: Final = 146
 
 
@@ -52,5 +53,6 @@ def _state_bytes(spec: StreamSpec) -> int:
 def _pane_bytes(spec: StreamSpec, scheduled: ScheduledBaseline) -> int:
     reference = scheduled.reference
     scheme, segments = spec.scheme(reference), len(reference.segments_by(spec.alarm.segment_keys))
-    of_all = _INTEGER_BYTES * scheme.length + _EXAMPLE_BYTES * reference.centroids.clusters + _PANE_BYTES
+    examples = reference.centroids.clusters * MAX_EXAMPLES * (_EXAMPLE_BYTES + spec.snippet_bytes)
+    of_all = _INTEGER_BYTES * scheme.length + examples + _PANE_BYTES
     return of_all + segments * (_INTEGER_BYTES * scheme.of_segments.length + _PANE_BYTES)

@@ -135,6 +135,8 @@ def _check(
     for name, mapping in settings.inputs.items():
         if unjudged := ", ".join(sorted(mapping.segments.keys() - judged)):
             warnings.append(f"inputs.{name}.segments: no stream judges {unjudged}; see streams[].segments")
+        if mapping.snippet and not any(stream.snippet_bytes for stream in settings.streams):
+            warnings.append(f"inputs.{name}.snippet: no stream keeps texts; see streams[].snippet_bytes")
     blocks = [f"warning: {warning}" for warning in warnings]
     warnings += [warning for schedule in schedules for warning in schedule.warnings]
     in_force = settings.model_dump(mode="json")

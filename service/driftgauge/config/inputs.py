@@ -208,6 +208,7 @@ class InputSettings(Section):
         timestamp: The event time. Of CloudEvents by default their optional `time`, or the record's timestamp.
         event_id: The event's id; by default, and where it is missing, topic-partition-offset.
         model_version: The model's version, if it is in the record.
+        snippet: The event's text; see `snippet_bytes` of a stream.
         segments: The segments by key.
         vectors: The vectors of a record; `stream` and `embedding` are the short form of one.
     """
@@ -220,6 +221,7 @@ class InputSettings(Section):
     timestamp: TimeSource
     event_id: Source | None = None
     model_version: Source | None = None
+    snippet: Source | None = None
     segments: Annotated[
         dict[Annotated[str, Field(max_length=_MAX_TEXT)], Source], Field(max_length=_MAX_SEGMENTS)
     ] = Field(default_factory=dict)
@@ -247,7 +249,7 @@ class InputSettings(Section):
     def _check_bytes(self) -> Self:
         if self.encoding != "bytes":
             return self
-        optional = (self.event_id, self.model_version)
+        optional = (self.event_id, self.model_version, self.snippet)
         sources = [*self.where, self.timestamp, *self.segments.values(), *filter(None, optional)]
         sources += [source for vector in self.vectors for source in (vector.stream, vector.embedding)]
         paths = [source.path for source in sources if source.path is not None]

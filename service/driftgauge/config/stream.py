@@ -131,6 +131,7 @@ class StreamSettings(Section):
         warm_up: The time that is declared clean; None: the overdispersion is the baseline's.
         segments: The keys of the segments that are also judged.
         labels: The labels of the stream's alerts.
+        snippet_bytes: How much of the text of an example is kept and shown on the page, in UTF-8; 0: nothing.
         overdue_after: How long after a window closed an alert reports the next one as overdue; None: see
             `overdue_ms`.
     """
@@ -157,6 +158,7 @@ class StreamSettings(Section):
         check(lambda keys: len(set(keys)) == len(keys), "a key occurs twice; keep one"),
     ] = ()
     labels: StreamLabels = StreamLabels()
+    snippet_bytes: Annotated[int, Field(ge=0, le=256)] = 0
     overdue_after: PositiveDuration | None = None
 
     @field_validator("windows")

@@ -70,7 +70,7 @@ def runbook_of(status: StreamStatus) -> str | None:
 
 
 def silence_of(status: StreamStatus) -> str | None:
-    """Return the command that silences the alert of a stream's alarm for four hours; None without an alarm."""
+    """Return the command that silences a stream's alarm for four hours; None without an alarm."""
     if not status.alarms:
         return None
     matchers = f"alertname={runbook_of(status)}", f"stream={status.stream}"

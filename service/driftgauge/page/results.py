@@ -48,8 +48,10 @@ class Results:
 
     source: ResultSource
 
-    def __init__(self, max_windows: int) -> None:
+    def __init__(self, max_windows: int, *, shows_snippets: bool = False) -> None:
+        """Keep the summaries of so many windows; texts of events are shown behind a login only."""
         self.history = WindowHistory(max_windows)
+        self._shows_snippets = shows_snippets
         self._has_warned = False
 
     def receive(self, value: bytes, *, partition: int, offset: int, published_ms: int) -> None:
@@ -101,4 +103,7 @@ class Results:
                 "deleted and created; restart the process that serves the page"
             )
             raise MissingWindowError(message)
-        return record
+        if self._shows_snippets:
+            return record
+        hidden = tuple(each.model_copy(update={"snippets": ()}) for each in record.examples)
+        return record.model_copy(update={"examples": hidden})

@@ -1,6 +1,7 @@
 """What the page shows of one stream: its story, its windows over time, and one window in detail."""
 
 from dataclasses import dataclass
+from itertools import chain, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,11 +52,12 @@ class NamedChart:
 
 @dataclass(frozen=True, slots=True)
 class EventLink:
-    """An event: its id, and where it and its picture can be looked at."""
+    """An event: its id, where it and its picture can be looked at, and the beginning of its text."""
 
     event_id: str
     url: str | None
     thumbnail: str | None
+    snippet: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,10 +239,11 @@ def _links(
                 each,
                 fill_template(settings.example_url, stream, each),
                 fill_template(settings.thumbnail_url, stream, each),
+                snippet,
             )
-            for each in ids
+            for each, snippet in zip(ids, chain(snippets, repeat("")), strict=False)
         )
-        for ids in (example.event_ids, example.baseline_event_ids)
+        for ids, snippets in ((example.event_ids, example.snippets), (example.baseline_event_ids, ()))
     )
     return now, before
 
