@@ -24,9 +24,11 @@ from driftgauge.kafka.registry_client import registry_problems
 from driftgauge.kafka.schema_registry import open_schema_registry
 from driftgauge.kafka.service import Service
 from driftgauge.page.health import page_health_routes
+from driftgauge.page.marks import Marks
 from driftgauge.page.results import Results
-from driftgauge.page.results_reader import ResultReader
 from driftgauge.page.site import Site
+from driftgauge.page.topic_reader import TopicReader
+from driftgauge.records.mark import Mark
 from driftgauge.streams import ConfiguredStream, build_decoder, describe_baselines, load_streams, watch
 from driftgauge.telemetry.connections import HEALTH_LIMITS
 from driftgauge.telemetry.endpoints import health_routes, metrics_route
@@ -136,7 +138,7 @@ def serve(settings: Settings, roles: Collection[Role], read_log: Callable[[], Lo
     routes = [metrics_route(telemetry.registry)]
     with ExitStack() as running:
         if settings.page.enabled:
-            routes += running.enter_context(_page(settings, web_config))[1]
+            routes += running.enter_context(_page(settings, web_config, telemetry.marked))[1]
         running.enter_context(
             _serving(settings.http, routes, health_routes(health), web_config, telemetry.login_refused)
         )
@@ -180,7 +182,7 @@ def serve_page(settings: Settings, read_log: Callable[[], LogSettings]) -> None:
     stopping = _stopped_by_signals()
     _log_by_settings(settings.log, read_log)
     with (
-        _page(settings, web_config) as (reader, routes),
+        _page(settings, web_config, lambda _: None) as (reader, routes),
         # The page has no metrics; its log says which logins are refused.
         _serving(
             settings.http,
@@ -200,24 +202,34 @@ def _login(settings: Settings) -> Login:
 
 @contextmanager
 def _page(
-    settings: Settings, web_config: WebConfigFile | None
-) -> Iterator[tuple[ResultReader, list[BaseRoute]]]:
-    """Read window results while the context lasts; yield their reader, and the routes that show them."""
+    settings: Settings,
+    web_config: WebConfigFile | None,
+    on_marks: Callable[[list[Mark]], object],
+) -> Iterator[tuple[TopicReader, list[BaseRoute]]]:
+    """Read window results and marks while the context lasts; yield the results' reader, and the routes."""
     results = Results(settings.page.max_windows, shows_snippets=_has_login(web_config))
-    reader = ResultReader(
-        _login(settings),
-        settings.topics.windows,
-        results.receive,
-        SYSTEM_CLOCK,
-        history_ms=settings.page.history,
+    # Only streams of the configuration become series.
+    marks = Marks(
+        lambda newest: on_marks(
+            [each for each in newest if each.stream is None or each.stream in settings.by_stream]
+        )
     )
-    results.source = reader
-    site = Site(results, settings, SYSTEM_CLOCK.wall_ms)
-    reader.start()
+    readers = [
+        TopicReader(_login(settings), topic, receive, SYSTEM_CLOCK, history_ms=settings.page.history)
+        for topic, receive in (
+            (settings.topics.windows, results.receive),
+            (settings.topics.marks, marks.receive),
+        )
+    ]
+    results.source = readers[0]
+    site = Site(results, settings, SYSTEM_CLOCK.wall_ms, marks)
+    for reader in readers:
+        reader.start()
     try:
-        yield reader, site.routes()
+        yield readers[0], site.routes()
     finally:
-        reader.stop()
+        for reader in readers:
+            reader.stop()
 
 
 @contextmanager

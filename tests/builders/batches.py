@@ -107,7 +107,6 @@ def build_columns(
     credible_ms: ArrayLike | None = None,
     event_ids: Sequence[str] = (),
     segments: Sequence[Any] = (),
-    snippets: Sequence[str | None] = (),
 ) -> EventBatch:
     """Return a batch of these columns; event times are credible by default."""
     return EventBatch(
@@ -121,7 +120,6 @@ def build_columns(
         vectors=vectors.astype(np.float32, copy=False),
         event_ids=event_ids,
         segments=segments,
-        snippets=snippets,
     )
 
 

@@ -15,6 +15,7 @@ from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import BrokerError
 from driftgauge.events.timestamps import format_timestamp
+from driftgauge.page.marks import Marks
 from driftgauge.page.results import Results
 from driftgauge.page.site import Site
 from driftgauge.page.summary import DETECTABLE, SUMMARY, Series, read_summary
@@ -128,20 +129,23 @@ def serving(
     results: Results,
     now_ms: int = MONDAY_MS,
     streams: Sequence[dict[str, Any]] = EVERY_STREAM,
+    marks: Marks | None = None,
     **settings: Any,
 ) -> Iterator[HttpServer]:
     """Serve the page over some results on a free loopback port, with settings of the page and of streams.
 
     The clock advances by five seconds a look, so that no answer is kept.
     """
-    with serving_by(build_settings(streams, **settings), results, now_ms) as server:
+    with serving_by(build_settings(streams, **settings), results, now_ms, marks) as server:
         yield server
 
 
 @contextmanager
-def serving_by(settings: Settings, results: Results, now_ms: int) -> Iterator[HttpServer]:
+def serving_by(
+    settings: Settings, results: Results, now_ms: int, marks: Marks | None = None
+) -> Iterator[HttpServer]:
     """Serve the page as `serving`, by a configuration."""
-    site = Site(results, settings, count(now_ms, 5 * SECOND_MS).__next__)
+    site = Site(results, settings, count(now_ms, 5 * SECOND_MS).__next__, marks or Marks())
     server = HttpServer("127.0.0.1", 0, site.routes())
     server.start()
     try:

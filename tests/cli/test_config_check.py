@@ -35,7 +35,7 @@ def test_settings_and_baselines_are_printed(config):
     assert report == check(config, **environ)
     topics, written, stream, baseline, _, verdict = report.splitlines()
     assert (topics, written) == (
-        "topics: reads embeddings (events in JSON)",
+        "topics: reads embeddings (events in JSON), driftgauge.marks (marks, for the page)",
         "  writes driftgauge.windows (results), driftgauge.dead-letters (refused records)",
     )
     assert stream == "stream images: windows 1h, 1d, scored from 5 events"
@@ -159,6 +159,6 @@ def test_memory_follows_from_client_properties_streams_and_page(tmp_path):
     assert (larger["fetch queues"], larger["polls"]) == (3 * fetched, 2 * fetched)
     assert larger["dead letters"] - default["dead letters"] == larger["polls"] / 2 - default["polls"] / 2
     assert memory(page={"enabled": False})["page"] == 0
-    assert default["page"] == 12 * 2**20 + 146 * 400_000
+    assert default["page"] == 24 * 2**20 + 146 * 400_000
     text = check(write_config(tmp_path, kafka=kafka)).splitlines()[-2]
     assert text.startswith(f"memory: at most about {round(sum(default.values()) / 1024**2)} MiB a replica: ")

@@ -1,5 +1,7 @@
 """The local driver: recorded events through both stages in one process."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -40,13 +42,8 @@ def test_count_reports_event_without_nearest_centroid():
 @pytest.mark.parametrize(("kept", "text"), [(5, "grö"), (0, None)])
 def test_snippet_is_cut_and_published_and_purged_with_its_window(kept, text):
     driver = LocalDriver([build_spec(snippet_bytes=kept)], "embeddings", 1)
-    texts = ["größer", *[None] * 19]
-    batch = build_batch(
-        [(0, number, MONDAY_MS, 1) for number in range(20)],
-        event_ids=["a", *[""] * 19],
-        snippets=texts,
-    )
-    driver.count([batch], MONDAY_MS)
+    batch = build_batch([(0, number, MONDAY_MS, 1) for number in range(20)], event_ids=["a", *[""] * 19])
+    driver.count([replace(batch, snippets=["größer", *[None] * 19])], MONDAY_MS)
     (result,) = driver.commit(MONDAY_MS, {0: 20}, has_source_ended=True).results
     assert result.examples == {1: ("a",)}
     assert result.snippets == ({} if text is None else {1: (text,)})

@@ -10,6 +10,8 @@ from starlette.requests import Request
 
 from driftgauge.page.answers import AnswerCache
 from driftgauge.page.health import page_health_routes
+from driftgauge.page.marks import Marks
+from driftgauge.records.mark import Mark
 from driftgauge.telemetry.server import HttpServer
 from tests.builders.clocks import DAY_MS, MONDAY_MS
 from tests.builders.html import HOSTILE, Elements, as_shown, main_text
@@ -305,6 +307,38 @@ def test_examples_are_links_where_configured(results):
         f"https://pictures.example:8443/resnet18-fc1/{name}.png" for name in ("d", "a%2Fb%26c")
     ]
     assert "img-src 'self' https://pictures.example:8443;" in response.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("marked", "stream", "link", "parts"),
+    [
+        # Drift begins with the window of 04:00.
+        ("03:48", None, None, ["Before it: v2, 3 Nov 2025, 03:48 UTC , 12 min before the first window."]),
+        (
+            "04:30",
+            "resnet18-fc1",
+            "https://ci.example/7",
+            ["3 Nov 2025, 04:30 UTC , within the first window."],
+        ),
+        ("05:00", None, None, []),
+        ("03:48", "texts", None, None),
+    ],
+)
+def test_mark_is_drawn_and_the_last_before_an_alarm_is_named(results, marked, stream, link, parts):
+    marks = Marks()
+    mark = Mark(time=f"2025-11-03T{marked}:00Z", text="v2", stream=stream, link=link)
+    for value in (Mark(time=MONDAY_MS, text="v1"), mark, mark):
+        marks.receive(value.model_dump_json().encode(), partition=0, offset=0, published_ms=0)
+    for number in range(6):
+        results.publish(number, "ok" if number < 4 else "drift", segments=[])
+    with serving(results, marks=marks) as server:
+        shown = Elements(get(server, f"/{STREAM}")[1])
+    titles = [text for text in shown.texts if text.endswith(" UTC: v2")]
+    # On the chart of the evidence, and on those of the measures.
+    assert len(titles) == (0 if parts is None else 1 + shown.text.count("Dotted"))
+    assert [part for part in parts or () if part not in shown.text] == []
+    assert ("Before it: v1" in shown.text) is (not parts)
+    assert shown.every("a", "href").count("https://ci.example/7") == (2 if link else 0)
 
 
 @pytest.mark.parametrize("has_login", [True, False])

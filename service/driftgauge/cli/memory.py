@@ -9,7 +9,7 @@ from driftgauge.core.counting.interval import MAX_NUMBERS
 from driftgauge.core.spec import ScheduledBaseline, StreamSpec
 from driftgauge.kafka.client import fetched_bytes
 from driftgauge.kafka.dead_letters import MAX_BUFFERED_BYTES
-from driftgauge.page.results_reader import BOUNDS
+from driftgauge.page.topic_reader import BOUNDS
 
 __all__ = ["memory_bytes"]
 
@@ -30,7 +30,8 @@ def memory_bytes(settings: Settings, specs: Iterable[StreamSpec]) -> dict[str, i
     batch counts with its compressed size in the client's queue, and nothing bounds its decompression.
     """
     fetched = fetched_bytes(settings.kafka)
-    of_page = fetched_bytes({**settings.kafka, **BOUNDS}) + _PAGE_WINDOW_BYTES * settings.page.max_windows
+    # One consumer reads results, and one reads marks.
+    of_page = 2 * fetched_bytes({**settings.kafka, **BOUNDS}) + _PAGE_WINDOW_BYTES * settings.page.max_windows
     return {
         "process": _PROCESS_BYTES,
         "fetch queues": _CONSUMERS * fetched,

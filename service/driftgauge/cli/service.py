@@ -143,6 +143,7 @@ def _check(
     report = {"settings": in_force, "streams": schedules, "memory_bytes": memory, "warnings": warnings}
     mapped = {topic: f"{mapping.encoding}, mapped" for topic, mapping in settings.inputs.items()}
     read = [f"{topic} ({mapped.get(topic, 'events in JSON')})" for topic in settings.topics.events]
+    read += [f"{settings.topics.marks} (marks, for the page)"] * settings.page.enabled
     written = f"{settings.topics.windows} (results), {settings.topics.dead_letters} (refused records)"
     blocks += [f"topics: reads {', '.join(read)}", f"  writes {written}"]
     blocks += [line for schedule in schedules for line in describe_schedule(schedule)]

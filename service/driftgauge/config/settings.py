@@ -49,6 +49,7 @@ class TopicSettings(Section):
         events: The topics of events, read.
         windows: The topic of window results.
         dead_letters: The topic of refused records.
+        marks: The topic of deployment marks, which `driftgauge marks add` writes and the page reads.
         internal: The prefix of the internal topics' names; None: driftgauge.<group>.
         replication_factor: The replication factor of internal topics that the service creates; None: that
             of the events topics.
@@ -57,6 +58,7 @@ class TopicSettings(Section):
     events: Annotated[tuple[Topic, ...], Field(strict=False), NOT_EMPTY] = ("embeddings",)
     windows: Topic = "driftgauge.windows"
     dead_letters: Topic = "driftgauge.dead-letters"
+    marks: Topic = "driftgauge.marks"
     internal: Topic | None = None
     replication_factor: Annotated[int, Field(ge=1, le=32_767)] | None = None
 
@@ -70,7 +72,7 @@ class TopicSettings(Section):
     @property
     def external(self) -> tuple[str, ...]:
         """Every topic that other programs also read or write."""
-        return *self.events, self.windows, self.dead_letters
+        return *self.events, self.windows, self.dead_letters, self.marks
 
 
 class AlarmSettings(Section):

@@ -19,6 +19,7 @@ __all__ = [
     "Tick",
     "TimeTick",
     "chart",
+    "places",
     "sparkline",
 ]
 
@@ -185,6 +186,13 @@ def chart(
             for tick in _nice_ticks(low, high, (bottom - _TOP) // _TICK_HEIGHT)
         ),
     )
+
+
+def places(rows: NDArray[np.void], size_ms: int, times_ms: Sequence[int]) -> list[float]:
+    """Return where times are on the time axis of the chart of n windows, (n,) of `SUMMARY`, at least one."""
+    first, last = (int(rows["start_ms"][at]) for at in (0, -1))
+    scale = (WIDTH - _LEFT - _RIGHT) / (last + size_ms - first)
+    return [_round(_LEFT + (time_ms - first) * scale) for time_ms in times_ms]
 
 
 def sparkline(rows: NDArray[np.void], size_ms: int) -> tuple[str, tuple[Band, ...]]:

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class ResultSource(Protocol):
-    """Where the records of window results are, as `page.results_reader` reads them."""
+    """Where the records of window results are, as `page.topic_reader` reads them."""
 
     @property
     def topic(self) -> str:

@@ -10,6 +10,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from driftgauge.clock import Clock
+from driftgauge.records.mark import Mark
 from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.login import LoginRefusal
@@ -73,10 +74,17 @@ class Telemetry:
             ready.labels(condition).set_function(partial(_condition_value, health, condition))
         self.web_config_valid = self._gauge("driftgauge_web_config_valid")
         self.web_config_valid.set(1)
+        self._marks = self._gauge("driftgauge_mark_timestamp_seconds")
         self._gauge("driftgauge_build_info").labels(version).set(1)
         GCCollector(self.registry)
         PlatformCollector(self.registry)
         ProcessCollector(registry=self.registry)
+
+    def marked(self, marks: Iterable[Mark]) -> None:
+        """Set the newest deployment mark of each stream, and of all."""
+        self._marks.clear()
+        for mark in marks:
+            self._marks.labels(mark.stream or "", mark.text).set(mark.time / 1_000)
 
     def login_refused(self, reason: LoginRefusal) -> None:
         """Count a refused login over HTTP."""

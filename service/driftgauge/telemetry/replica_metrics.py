@@ -207,5 +207,12 @@ REPLICA_METRICS = (
         "0 while the web configuration file, or a certificate that it names, has changed and cannot be used:"
         " what it said before holds, and the log has the reason. 1 otherwise, also without a file.",
     ),
+    Metric(
+        "driftgauge_mark_timestamp_seconds",
+        ("stream", "text"),
+        "seconds since the epoch",
+        "Time of the newest deployment mark of a stream; an empty stream stands for all. Replicas that serve"
+        " the page export it.",
+    ),
     Metric("driftgauge_build_info", ("version",), "none, always 1", "Running version."),
 )

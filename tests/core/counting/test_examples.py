@@ -12,8 +12,8 @@ from driftgauge.core.counting.examples import (
     MAX_EXAMPLES,
     Example,
     ExampleSampler,
-    merge_examples,
     examples_by_cluster,
+    merge_examples,
 )
 from tests.builders.clocks import HOUR_MS
 from tests.examples import examples
