@@ -114,6 +114,7 @@ scale: $(STAMP) ## Measure what one of many replicas costs: 1,000 streams, up to
 evidence: $(STAMP) ## Measure false alarms, power by kind, spoiled baselines and the alarm budget (an hour and more; ARGS)
 	@$(BIN)/python -m tests.bench.false_alarms $(ARGS)
 	@$(BIN)/python -m tests.bench.power $(ARGS)
+	@$(BIN)/python -m tests.bench.dependence texts $(ARGS)
 	@$(BIN)/python -m tests.bench.spoiled $(ARGS)
 	@$(BIN)/python -m tests.bench.budget single --years 100 $(ARGS)
 	@$(BIN)/python -m tests.bench.budget shared --years 4 $(ARGS)

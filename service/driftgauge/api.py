@@ -150,7 +150,10 @@ def score_counts(
         raise InputError(message)
     reference = to_reference(baseline)
     tally = Tally(histogram.astype(np.int64), (TallyField(CLUSTER_COUNTS, clusters),))
-    divergence = DIVERGENCE.null(reference, None, reference.overdispersion).test(tally)
+    overdispersion = reference.overdispersion
+    if overdispersion is not None:
+        overdispersion = overdispersion.at(tally.count, int(reference.counts.sum()), reference.mean_count)
+    divergence = DIVERGENCE.null(reference, None, overdispersion).test(tally)
     return HistogramScore(divergence, _is_calibrated(reference, window_ms))
 
 
@@ -182,7 +185,14 @@ def score_vectors(baseline: Baseline, vectors: NDArray[np.float32], *, window_ms
         row = int((clusters < 0).argmax())
         message = f"row {row} of the vectors is not finite, or too large for float32; leave such rows out"
         raise InputError(message)
-    events = MeasuredEvents(rows, clusters, reference.centroids, reference.radii, reference.projection)
+    events = MeasuredEvents(
+        rows,
+        clusters,
+        reference.centroids,
+        reference.radii,
+        reference.projection,
+        reference.cluster_means,
+    )
     measured = [added for each in registry.counted(reference) for added in each.measure(events)]
     fields = registry.fields_of(reference)
     (values,) = tally_batch(np.zeros(len(rows), dtype=np.intp), 1, fields, measured)

@@ -34,7 +34,7 @@ _METRICS = [
     for metric in METRICS.values()
     if metric.samples is not None and metric.type is MetricType.GAUGE and metric.name not in _OF_RUN
 ]
-_CONCLUSIVE = {Verdict.OK, Verdict.WARNING, Verdict.DRIFT}
+_CONCLUSIVE = {Verdict.OK, Verdict.WARNING, Verdict.DRIFT, Verdict.MISFIT}
 _END = b"# EOF\n"
 
 

@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from driftgauge.baseline.artifact import Baseline, load
 from driftgauge.config import BaselineSettings, Settings, StreamSettings
@@ -11,6 +13,7 @@ from driftgauge.core.by_stream import ByStream
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import ScheduledBaseline, StreamSpec
+from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.errors import BaselineError, ConfigError
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
@@ -154,6 +157,9 @@ def describe_baselines(streams: Iterable[ConfiguredStream]) -> dict[str, Baselin
 
 def to_reference(baseline: Baseline) -> Reference:
     """Return the part of a baseline that counting and scoring need."""
+    overdispersion = baseline.overdispersion
+    if baseline.metadata.mixed_windows and overdispersion is not None:
+        overdispersion = replace(Overdispersion.independent(len(baseline.variances)), baseline=overdispersion)
     return Reference(
         baseline_id=baseline.identity,
         centroids=baseline.centroids,
@@ -164,8 +170,9 @@ def to_reference(baseline: Baseline) -> Reference:
             baseline.mean, baseline.components, baseline.variances, float(baseline.residual[0])
         ),
         cluster_means=baseline.cluster_means,
+        mean=np.zeros(len(baseline.variances)),
         arrays=baseline.arrays,
-        overdispersion=baseline.overdispersion,
+        overdispersion=overdispersion,
         overdispersion_ms=baseline.metadata.window_ms,
         segments=baseline.segments,
     )

@@ -31,9 +31,9 @@ def test_fit_with_times_splits_whole_windows_and_measures_overdispersion() -> No
     assert baseline.overdispersion.windows == 30
     coordinates = project(vectors[held_out], moments(vectors, held_out))
     standardized = coordinates / np.sqrt(baseline.variances)
-    around_own_mean = observe(
+    _, around_own_mean = observe(
         traffic.numbers[held_out], ids, standardized, 6, by_columns(np.zeros((len(ids), 3)))
-    ).overdispersion()
+    )
     assert around_own_mean is not None
     np.testing.assert_allclose(baseline.overdispersion.means, around_own_mean.means, atol=1e-4)
     # Five equal clusters in a row: as if there were a fifth of the events. Known to 2/sqrt(150).
@@ -84,7 +84,7 @@ def test_segments_are_counted_among_held_out_vectors(blobs: NDArray[np.float32])
     outliers = beyond_others(baseline.centroids.distances(blobs[counted], ids), ids)
     assert outliers.any()
     reference = moments(blobs, counted, fitted)
-    found = measure(blobs, fitted, reference, baseline.centroids, baseline.radii)
+    found = measure(blobs, fitted, reference, baseline.centroids, baseline.radii, baseline.cluster_means)
     components = baseline.components.astype(float)
     for segment, is_left in zip(baseline.segments, (True, False), strict=True):
         inside = (blobs[counted][:, 0] < 0) == is_left

@@ -8,10 +8,17 @@ import pytest
 from driftgauge.baseline.artifact import load, save
 from driftgauge.baseline.fitting import Provenance
 from driftgauge.baseline.report import describe, report_baseline
-from driftgauge.baseline.windows import Traffic, measure_groups, number_groups, report_groups
+from driftgauge.baseline.windows import (
+    Traffic,
+    groups_of_ids,
+    measure_groups,
+    number_groups,
+    report_groups,
+)
 from driftgauge.cli.printing import render
 from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.errors import InputError
+from driftgauge.streams import to_reference
 from tests.builders.baselines import by_columns, draw_bursts, fit
 from tests.builders.clocks import HOUR_MS
 
@@ -27,6 +34,25 @@ def test_groups_are_numbered_by_value_of_key() -> None:
 def test_missing_key_is_reported_with_remedy(labels: list[dict[str, str]] | None) -> None:
     with pytest.raises(InputError, match="no vector has a group 'doc'; name a segment key"):
         number_groups(labels, "doc", lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("event_ids", "groups"),
+    [
+        ([f"paper-{row // 3}#{row % 3}" for row in range(120)], 40),
+        # A vector without an id, or with an id of one part, is alone.
+        ([*(f"user.{row // 4}.{row}" for row in range(160)), "x", None], 42),
+        ([f"image-{row}" for row in range(120)], None),
+        ([f"{row}-a" for row in range(120)], None),
+        ([f"doc{row // 100}/{row}" for row in range(400)], None),
+        (None, None),
+    ],
+)
+def test_groups_are_found_by_ids_that_share_all_but_their_last_part(
+    event_ids: list[str | None] | None, groups: int | None
+) -> None:
+    found = groups_of_ids(event_ids)
+    assert (None if found is None else len(np.unique(found))) == groups
 
 
 @pytest.mark.parametrize("size", [1, 4])
@@ -95,6 +121,13 @@ def test_fit_with_groups_keeps_them_whole_and_states_their_number(tmp_path: Path
     )
     save(baseline, tmp_path / "grouped.safetensors")
     assert load(tmp_path / "grouped.safetensors").identity == baseline.identity
+    mixed = fit(vectors, provenance=Provenance(groups=np.arange(6_000) // 5, mixed_windows=True))
+    assert mixed.identity != baseline.identity
+    reference = to_reference(mixed)
+    assert reference.overdispersion is not None
+    assert reference.overdispersion.counts == 1, "a window's events are independent"
+    assert reference.groups_overdispersion is not None
+    assert reference.groups_overdispersion.counts == baseline.overdispersion.counts
 
 
 @pytest.mark.parametrize(
@@ -128,6 +161,6 @@ def test_too_few_groups_are_reported_and_not_used() -> None:
     (warning,) = [line for line in lines if "groups are not used" in line]
     assert "there are 30, and the largest holds 3%" in warning
     lines.clear()
-    report_groups(None, lines.append)
+    report_groups(None, lines.append, mixed_windows=False)
     (warning,) = lines
     assert "fewer than 20 groups are held out; give more groups" in warning

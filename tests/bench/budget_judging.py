@@ -13,11 +13,11 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence_null import DivergenceNull
 from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS, LEADING_COMPONENTS, MeanShiftNull
-from driftgauge.core.statistics.overdispersion import Overdispersion, OverdispersionEstimator
-from driftgauge.core.windows.judging import standardized_of
+from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.verdict import decide
+from driftgauge.core.windows.warm_up import WarmUp
 
 # A combined p-value is at least the least of its parts: a window whose statistics all have p-values above
 # this multiple of the level cannot be significant and is not scored.
@@ -113,20 +113,12 @@ def estimate(
     windows: Tallies, reference: Reference, part: SegmentReference | None = None
 ) -> Overdispersion | None:
     """Return the overdispersion of clean windows, of the whole or of a segment."""
-    clean = OverdispersionEstimator.empty(reference.components)
-    counts = reference.counts if part is None else part.counts
+    fields = registry.fields_of(reference)
+    warm_up = WarmUp.empty(fields, reference.components)
     for values in windows:
-        tally = Tally(values, registry.fields_of(reference))
-        shift = reference.projection.shift(tally[CLIPPED_COORDINATE_SUMS], tally.count)
-        standardized = shift / reference.projection.deviations if part is None else part.standardized(shift)
-        clean = clean.add(
-            tally.counts,
-            counts,
-            standardized,
-            reference.mean_count if part is None else part.mean_count,
-            standardized_of(tally, reference, part),
-        )
-    return clean.overdispersion()
+        warm_up = warm_up.add(Tally(values, fields), reference, part)
+    offset = warm_up.offset(fields, reference, part)
+    return None if offset is None else offset.windows
 
 
 class _Screen:

@@ -29,6 +29,7 @@ from driftgauge.core.windows.changelog import (
 )
 from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.verdict import VerdictHistory
+from driftgauge.core.windows.warm_up import WarmUp
 from driftgauge.core.windows.window import Window
 from driftgauge.records.changelog import encode_value
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
@@ -44,13 +45,21 @@ HISTORY = VerdictHistory(
     end_ms=MONDAY_MS + HOUR_MS,
     memory=RECALL,
     warm_up=(MONDAY_MS - 14 * 24 * HOUR_MS, MONDAY_MS),
-    clean=OverdispersionEstimator(
-        24,
-        70.5,
-        np.array([[28.0, -0.5], [-0.5, 25.0]]),
-        {"novelty": np.array([30.0]), "spread": np.array([26.5, 24.0]), "duplicates": np.array([25.0])},
+    clean=WarmUp(
+        np.array([700, 500, 7, 5, -300, 40, 1_200, 1_100, 30, 20]),
+        OverdispersionEstimator(
+            24,
+            np.array([410.5, 210.25]),
+            np.array([[28.0, -0.5], [-0.5, 25.0]]),
+            {"novelty": np.array([30.0]), "spread": np.array([26.5, 24.0]), "duplicates": np.array([25.0])},
+        ),
     ),
-    segments={("country", "de"): OverdispersionEstimator(2, 3.5, np.diag([2.0, 3.0]))},
+    segments={
+        ("country", "de"): WarmUp(
+            np.array([70, 50, 1, 0]),
+            OverdispersionEstimator(2, np.array([41.5, 21.0]), np.diag([2.0, 3.0])),
+        )
+    },
 )
 GOLDEN: dict[str, tuple[Key, Any, bytes]] = {
     "pane": (

@@ -65,7 +65,7 @@ def record_tree(number: int = 0, verdict: str = "drift", *, size_ms: int = HOUR_
         "end": format_timestamp(start_ms + size_ms),
         "verdict": verdict,
         # Less than the smallest drift worth finding, so that windows are not blind.
-        "detectable": dict(zip(DETECTABLE, (0.008, 0.04, 0.01, 0.08, 0.04), strict=True)),
+        "detectable": dict(zip(DETECTABLE, (0.008, 0.04, 0.01, 0.08, 0.04, 0.15), strict=True)),
     }
     if verdict == "insufficient":
         tree |= _NOT_SCORED
@@ -73,8 +73,11 @@ def record_tree(number: int = 0, verdict: str = "drift", *, size_ms: int = HOUR_
 
 
 def build_record(number: int = 0, verdict: str = "drift", **changes: Any) -> WindowRecord:
-    """Return a record, as `record_tree`."""
-    return WindowRecord.model_validate_json(orjson.dumps(record_tree(number, verdict, **changes)))
+    """Return a record, as `record_tree`, without the texts of events."""
+    tree = record_tree(number, verdict, **changes)
+    for example in tree["examples"]:
+        example.pop("snippets", None)
+    return WindowRecord.model_validate_json(orjson.dumps(tree))
 
 
 def build_row(number: int = 0, verdict: str = "drift", **changes: Any) -> NDArray[np.void]:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from driftgauge.core.counting.examples import Example
+from driftgauge.core.counting.tally import TallyField
 from driftgauge.core.statistics.divergence import Divergence
 from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
@@ -17,6 +18,7 @@ from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.windows.findings import Findings
 from driftgauge.core.windows.result import Score, SegmentResult, Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.verdict import VerdictHistory
+from driftgauge.core.windows.warm_up import WarmUp
 from driftgauge.core.windows.window import Window
 from driftgauge.events.contract import STREAM_NAME
 from tests.builders.clocks import DAY_MS
@@ -146,16 +148,22 @@ EXAMPLES = st.lists(st.builds(Example, st.integers(0, 5), st.integers(0, 2**32 -
 @st.composite
 def histories(draw: st.DrawFn) -> VerdictHistory:
     """Draw a verdict history with or without a warm-up."""
-    components = draw(st.integers(1, 4))
+    clusters, components = draw(st.integers(2, 4)), draw(st.integers(1, 4))
     shifts = arrays.arrays(np.float64, (3, components), elements=st.floats(-1e40, 1e40))
+    positive = st.floats(0, 1e100)
     learned = st.builds(
-        OverdispersionEstimator,
-        st.integers(1, 2**31),
-        st.floats(0, 1e100),
-        shifts.map(lambda rows: sum(np.outer(row, row) for row in rows)),
-        st.fixed_dictionaries({"spread": arrays.arrays(np.float64, 2, elements=st.floats(0, 1e100))}),
+        WarmUp,
+        arrays.arrays(np.int64, clusters + components, elements=st.integers(1, 2**40)),
+        st.builds(
+            OverdispersionEstimator,
+            st.integers(1, 2**31),
+            arrays.arrays(np.float64, clusters, elements=positive),
+            shifts.map(lambda rows: sum(np.outer(row, row) for row in rows)),
+            st.fixed_dictionaries({"spread": arrays.arrays(np.float64, 2, elements=positive)}),
+        ),
     )
-    clean = draw(st.just(OverdispersionEstimator.empty(components)) | learned)
+    fields = (TallyField("cluster_counts", clusters),)
+    clean = draw(st.just(WarmUp.empty(fields, components)) | learned)
     warm_up = draw(st.none() | st.tuples(TIMES, TIMES))
     segments = draw(st.dictionaries(SEGMENTS, learned, max_size=3))
     return VerdictHistory(draw(DIGESTS), draw(TIMES), draw(RECALLS), warm_up, clean, segments)

@@ -21,6 +21,7 @@ COLOURS = {
     "drift": "red",
     "insufficient": "#8e8e8e",
     "incomplete": "purple",
+    "misfit": "orange",
 }
 
 # All different, and sums of powers of two, which floating point adds and divides exactly.

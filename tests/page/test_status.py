@@ -27,6 +27,7 @@ WINDOWS = {
     "D": ("drift", {"segments": []}),
     "L": ("warning", {"segments": [], "kind": None}),
     "S": ("ok", {"kind": None}),
+    "x": ("misfit", {"segments": [], "kind": None}),
     "f": ("insufficient", {"segments": [], "count": 35}),
     "m": ("incomplete", {"segments": [], "incomplete": [{"topic": "embeddings", "partition": 3}]}),
     "c": ("incomplete", {"segments": [], "incomplete_reason": "counted_otherwise"}),
@@ -71,6 +72,9 @@ def status_of(windows, late_ms=0, settings=HOURLY, **options):
         ("oDDo", "ok", [], [], "DriftgaugeDriftPassed"),
         ("DDD", "drift", [0], ["misfit"], "DriftgaugeDrift"),
         ("fDfDD", "drift", [1], ["misfit"], "DriftgaugeDrift"),
+        # The warm-up differs from the baseline.
+        ("x", "misfit", [], ["misfit"], "DriftgaugeWindowsIncomplete"),
+        ("xDDx", "misfit", [], ["misfit"], "DriftgaugeWindowsIncomplete"),
         ("om", "incomplete", [], ["incomplete"], "DriftgaugeWindowsIncomplete"),
         ("oc", "misfit", [], ["misfit"], "DriftgaugeWindowsIncomplete"),
         # Judged without a partition that was given up, or after Kafka deleted events.

@@ -24,8 +24,8 @@ MALFORMED = r" is malformed \(.*\): it is damaged, or another program wrote it; 
 @pytest.mark.parametrize(
     ("version", "remedy"),
     [
-        (1, "an earlier driftgauge wrote it; stop all replicas, delete both internal topics"),
-        (4, "a later driftgauge wrote it; update this replica"),
+        (3, "an earlier driftgauge wrote it; stop all replicas, delete both internal topics"),
+        (5, "a later driftgauge wrote it; update this replica"),
         (255, "a later driftgauge wrote it; update this replica"),
     ],
 )
@@ -34,7 +34,7 @@ def test_other_version_is_refused_with_remedy(key, value, version, remedy):
         decode(key, bytes([version]) + value[1:])
     assert str(caught.value).startswith(
         f"the changelog record {key.decode()} has format version {version}, and this driftgauge reads "
-        f"version 3: {remedy}"
+        f"version 4: {remedy}"
     )
 
 
@@ -59,7 +59,12 @@ def test_mutated_record_decodes_or_raises_state_error(kind, mutations):
 
 
 def history(**changes):
-    return replace(HISTORY, clean=replace(HISTORY.clean, **changes))
+    clean = HISTORY.clean
+    return replace(HISTORY, clean=replace(clean, windows=replace(clean.windows, **changes)))
+
+
+def tallied(*values):
+    return replace(HISTORY, clean=replace(HISTORY.clean, values=np.array(values)))
 
 
 def result(**changes):
@@ -94,11 +99,16 @@ NAN = float("nan")
         ("history", replace(HISTORY, memory=VerdictMemory(slow_drift=NAN))),
         (
             "history",
-            replace(HISTORY, segments={("country", "de"): replace(HISTORY.clean, products=np.eye(3))}),
+            replace(HISTORY, segments={("country", "de"): history(products=np.eye(3)).clean}),
         ),
         ("history", history(windows=-1)),
-        ("history", history(chi_squared=-1.0)),
-        ("history", history(chi_squared=NAN)),
+        ("history", history(squares=np.array([1.0, -1.0]))),
+        ("history", history(squares=np.array([1.0, NAN]))),
+        ("history", history(squares=np.zeros(3))),
+        ("history", history(windows=0)),
+        ("history", tallied(700)),
+        ("history", tallied(0, 0)),
+        ("history", tallied(701, -1)),
         ("history", history(products=np.ones((2, 3)))),
         ("history", history(products=np.array([[1.0, 2.0], [3.0, 4.0]]))),
         ("history", history(products=np.diag([1.0, -1.0]))),
@@ -121,4 +131,4 @@ def test_value_with_unusable_number_is_malformed(kind, value):
 def test_claimed_length_or_depth_is_malformed(kind, claim):
     """Nothing is allocated for four billion items that are not there."""
     with pytest.raises(StateError, match=MALFORMED):
-        decode(GOLDEN[kind][2], b"\x03" + claim)
+        decode(GOLDEN[kind][2], b"\x04" + claim)

@@ -52,6 +52,7 @@ COLOURS: Mapping[str, str] = {
     Verdict.DRIFT: "red",
     Verdict.INSUFFICIENT: "#8e8e8e",
     Verdict.INCOMPLETE: "purple",
+    Verdict.MISFIT: "orange",
 }
 VERDICT_TEXTS: Mapping[float, tuple[str, str]] = {
     code: (verdict, COLOURS[verdict]) for verdict, code in VERDICT_CODES.items()

@@ -34,6 +34,7 @@ _SHADES = {
     Verdict.DRIFT: "#f0b7b3",
     Verdict.INSUFFICIENT: "#ececec",
     Verdict.INCOMPLETE: "#d6d6e6",
+    Verdict.MISFIT: "#f5d9c0",
 }
 
 

@@ -370,7 +370,7 @@ def _identity_of(
     metadata: BaselineMetadata, arrays: Mapping[str, NDArray[Any]], segments: Sequence[SegmentName]
 ) -> str:
     """Return the identity; `schemas/baseline.md` defines it without reference to this code."""
-    document = {
+    document: dict[str, Any] = {
         "arrays": {
             name: {
                 "dtype": array.dtype.name,
@@ -387,6 +387,8 @@ def _identity_of(
         "stream": metadata.stream,
         "window_ms": metadata.window_ms,
     }
+    if metadata.mixed_windows:
+        document["mixed_windows"] = True
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 

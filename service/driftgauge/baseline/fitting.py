@@ -22,7 +22,7 @@ from driftgauge.baseline.clustering import (
 )
 from driftgauge.baseline.collecting import TextSample
 from driftgauge.baseline.metadata import BaselineMetadata, faults
-from driftgauge.baseline.moments import beyond_others, blocks, measure, moments, report_spreads
+from driftgauge.baseline.moments import beyond_others, blocks, measure, moments, project, report_spreads
 from driftgauge.baseline.naming import describe_clusters, report_names
 from driftgauge.baseline.quality import stability_reading
 from driftgauge.baseline.screening import screen
@@ -44,9 +44,8 @@ from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.duplicates import HASH_COUNTS
-from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS
-from driftgauge.core.statistics.novelty import RADIUS_LEVEL
-from driftgauge.core.statistics.spread import SPREAD_MOMENTS
+from driftgauge.core.statistics.novelty import NOVELTY, RADIUS_LEVEL
+from driftgauge.core.statistics.spread import SPREAD, SPREAD_MOMENTS
 from driftgauge.core.statistics.statistic import FittingSample
 from driftgauge.errors import BaselineError
 from driftgauge.progress import Track, ignore_progress
@@ -74,6 +73,7 @@ class Provenance:
         training_set: Whether the model was trained on the data behind them.
         groups: (n,), the group of each, such as its document, from 0 without gaps; None where not known. The
             windows of `traffic` are used instead where enough of them have enough events.
+        mixed_windows: A window's events come from many groups, a few from each.
         labels: n labels, such as classes, None for a vector without one: a cluster's name is its most
             frequent labels, as many as cover 80 % of its labelled vectors, three at most. Each covers a tenth
             or more of its vectors; a cluster without such a label has no name.
@@ -87,6 +87,7 @@ class Provenance:
     members: tuple[Members, ...] = ()
     training_set: bool = False
     groups: NDArray[np.intp] | None = None
+    mixed_windows: bool = False
     labels: Sequence[str | None] | None = None
     texts: TextSample | None = None
     event_ids: Sequence[str | None] | None = None
@@ -191,17 +192,18 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         ).astype(np.float32)
         radii = quantiles[:, QUANTILE_LEVELS.index(RADIUS_LEVEL)]
         reference = moments(vectors, reference_rows, fit_rows)
+        coordinates = project(vectors, reference_rows, reference)
+        cluster_means = np.stack([coordinates[ids == cluster].mean(axis=0) for cluster in range(clusters)])
         fitted, counted = (
-            measure(vectors, rows, reference, centroids, radii) for rows in (fit_rows, reference_rows)
+            measure(vectors, rows, reference, centroids, radii, cluster_means)
+            for rows in (fit_rows, reference_rows)
         )
-        coordinates = counted[CLIPPED_COORDINATE_SUMS] * np.float64(reference.projection.step)
         sample = FittingSample(fitted, counted, beyond_others(distances, ids))
         arrays = {name: array for each in registry.STATISTICS for name, array in each.fit(sample).items()}
         report_spreads(arrays[SPREAD_MOMENTS], reference, progress)
         # From the mean of the reference, which windows of it are compared with.
         standardized = (coordinates - coordinates.mean(axis=0)) / np.sqrt(reference.variances)
         columns = {each.name: each.columns(counted) for each in registry.STATISTICS if each.columns}
-        hashes = counted[HASH_COUNTS]
         if traffic is not None:
             report_ratio(traffic, len(reference_rows), progress)
             report_change(
@@ -210,16 +212,18 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
                 {
                     "clusters": (ids == cluster for cluster in range(clusters)),
                     "mean": coordinates.T,
-                    "spread": np.hstack(list(columns.values())).T,
+                    "spread": np.hstack([columns[each.name] for each in (NOVELTY, SPREAD)]).T,
                 },
                 progress,
             )
         if groups is not None:
-            overdispersion = measure_groups(groups, ids, standardized, columns, hashes)
-            report_groups(overdispersion, progress)
+            overdispersion = measure_groups(groups, ids, standardized, columns, counted[HASH_COUNTS])
+            report_groups(overdispersion, progress, mixed_windows=provenance.mixed_windows)
         else:
             windows = (
-                None if numbers is None else observe(numbers, ids, standardized, clusters, columns, hashes)
+                None
+                if numbers is None
+                else observe(numbers, ids, standardized, clusters, columns, counted[HASH_COUNTS])
             )
             overdispersion = measure_overdispersion(traffic, windows, clusters, progress)
         segments = reference_segments(
@@ -254,6 +258,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         "stability": stability,
         "window_ms": traffic.window_ms if traffic is not None and is_of_windows else None,
         "groups": None if groups is None or overdispersion is None else overdispersion.windows,
+        "mixed_windows": groups is not None and provenance.mixed_windows,
     }
     return Baseline(
         metadata=metadata.model_copy(update=measured),
@@ -265,7 +270,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         components=reference.components,
         variances=reference.variances,
         residual=np.array([reference.residual]),
-        cluster_means=np.stack([coordinates[ids == cluster].mean(axis=0) for cluster in range(clusters)]),
+        cluster_means=cluster_means,
         arrays=arrays,
         overdispersion=overdispersion,
         segments=segments,

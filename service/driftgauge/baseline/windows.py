@@ -1,6 +1,7 @@
 """Event-time windows and groups of the vectors: splitting by whole ones, overdispersion, change over time."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -25,6 +26,7 @@ from driftgauge.events.timestamps import format_timestamp
 
 __all__ = [
     "Traffic",
+    "groups_of_ids",
     "has_enough_windows",
     "measure_groups",
     "measure_overdispersion",
@@ -57,6 +59,10 @@ _MOST_AS_LARGE = 15
 
 # Of equal sums of another order, rounding makes one the larger.
 _ROUNDING = 1e-9
+
+# A prefix that few ids share says nothing of how vectors belong together.
+_LEAST_SHARED = 0.5
+_ALL_BUT_LAST = re.compile(r".+[-_/:#.](?=[^-_/:#.]*$)")
 
 # A smaller change is not worth finding, see `SmallestDrift`, and so cannot hide one that is: the squared
 # length of a shift of the mean, and about that of the shares at a divergence of 0.01.
@@ -128,14 +134,8 @@ def observe(
     clusters: int,
     columns: Mapping[str, NDArray[np.float64]],
     hashes: NDArray[np.intp] | None = None,
-) -> OverdispersionEstimator:
-    """Return the overdispersion estimator of the windows of m held-out vectors around their reference.
-
-    Each window of n events is compared with the other m - n, because the whole contains the window. For
-    independent events, Pearson's X2 of a window against the whole has the expectation (k - 1)(1 - n/m),
-    and that of a new window (k - 1)(1 + n/m). The difference of a window from the whole is 1 - n/m times
-    its difference from the rest. The rest is independent of the window, and its m - n events give the
-    factor 1 + n/(m - n).
+) -> tuple[int, Overdispersion | None]:
+    """Return the number of windows of m held-out vectors, and their overdispersion; None: they are too few.
 
     Args:
         numbers: (m,), the window of each vector. Windows of fewer than 5 k vectors are left out.
@@ -150,19 +150,24 @@ def observe(
     number, numbers, sizes = np.unique(numbers, return_inverse=True, return_counts=True)
     counts = np.bincount(numbers * clusters + ids, minlength=len(number) * clusters).reshape(-1, clusters)
     sums = np.stack([np.bincount(numbers, weights=column) for column in numbers_of.T], axis=1)
-    total, whole = counts.sum(axis=0), len(numbers)
-    repetition = np.zeros(len(number)) if hashes is None else np.sqrt(by_windows(numbers, hashes))
-    others = coordinates.shape[1]
-    windows = OverdispersionEstimator.empty(coordinates.shape[1])
-    for index in np.flatnonzero(sizes >= EVENTS_PER_CLUSTER * clusters):
-        rest = whole - int(sizes[index])
-        # All numbers sum to zero, so the sum of the rest is minus the sum of the window.
-        shift = sums[index] / sizes[index] + sums[index] / rest
-        measured = _by_statistic(columns, shift[others:] / math.sqrt(1 / sizes[index] + 1 / rest))
-        if hashes is not None:
-            measured[DUPLICATES.name] = repetition[index : index + 1]
-        windows = windows.add(counts[index], total - counts[index], shift[:others], rest, measured)
-    return windows
+    repetition = None if hashes is None else by_windows(numbers, hashes)
+    components = coordinates.shape[1]
+
+    def standardized(rows: NDArray[np.intp]) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
+        """Return the deviations of some windows together, in standard errors."""
+        deviations = sums[rows].sum(axis=0) / math.sqrt(sizes[rows].sum())
+        return deviations[:components], _by_statistic(columns, deviations[components:])
+
+    windows = OverdispersionEstimator.empty(clusters, components)
+    large = np.flatnonzero(sizes >= EVENTS_PER_CLUSTER * clusters)
+    for index in large:
+        shift, others = standardized(np.array([index]))
+        if repetition is not None:
+            others[DUPLICATES.name] = np.sqrt(repetition[[index]])
+        windows = windows.add(counts[index], shift, others)
+    if len(large) < MIN_WINDOWS:
+        return len(large), None
+    return len(large), windows.overdispersion(counts[large].sum(axis=0), *standardized(large))
 
 
 def _standardize(columns: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
@@ -189,12 +194,12 @@ def has_enough_windows(numbers: NDArray[np.intp], clusters: int) -> bool:
 
 def measure_overdispersion(
     traffic: Traffic | None,
-    windows: OverdispersionEstimator | None,
+    windows: tuple[int, Overdispersion | None] | None,
     clusters: int,
     progress: Callable[[str], None],
 ) -> Overdispersion | None:
     """Return the overdispersion of the held-out windows; where None, progress receives reason and remedy."""
-    overdispersion = None if windows is None else windows.overdispersion()
+    number, overdispersion = windows or (0, None)
     if traffic is None:
         reason = "the vectors have no times; fit on events with timestamps (.jsonl)"
     elif windows is None and len(traffic.sizes) < LEAST_WINDOWS:
@@ -210,13 +215,13 @@ def measure_overdispersion(
         )
     elif overdispersion is None:
         reason = (
-            f"{windows.windows} held-out {traffic.name} have {EVENTS_PER_CLUSTER * clusters} events "
+            f"{number} held-out {traffic.name} have {EVENTS_PER_CLUSTER * clusters} events "
             f"or more, five per cluster, and {MIN_WINDOWS} are needed; give events of a longer time, a "
             "longer --window or fewer --clusters"
         )
     else:
         progress(
-            f"{windows.windows} {traffic.name} held out: "
+            f"{number} {traffic.name} held out: "
             f"{overdispersion_reading(overdispersion.counts, overdispersion.largest_mean)}"
         )
         return overdispersion
@@ -254,12 +259,11 @@ def measure_segments(
         own = rows[segment.key, segment.value]
         standardized = segment.standardized(coordinates[own])
         own_columns = {name: each[own] for name, each in columns.items()}
-        windows = observe(numbers[own], ids[own], standardized, clusters, own_columns)
-        overdispersion = windows.overdispersion()
+        windows, overdispersion = observe(numbers[own], ids[own], standardized, clusters, own_columns)
         if overdispersion is None:
             progress(
                 f"segment {segment.key}={segment.value} has {EVENTS_PER_CLUSTER * clusters} events or more "
-                f"in {windows.windows} held-out windows; {MIN_WINDOWS} are needed: the overdispersion of the "
+                f"in {windows} held-out windows; {MIN_WINDOWS} are needed: the overdispersion of the "
                 f"whole stream is used, and the segment's p-values are not calibrated"
             )
         measured.append(replace(segment, overdispersion=overdispersion))
@@ -350,6 +354,30 @@ def _differences(series: NDArray[np.float64]) -> NDArray[np.float64]:
     return differences
 
 
+def groups_of_ids(event_ids: Sequence[str | None] | None) -> NDArray[np.intp] | None:
+    """Return the groups of n vectors whose ids share all but their last part, (n,), from 0 without gaps.
+
+    The parts are separated by - _ / : # or a dot: document-7#2 and document-7#3 are of one group. A vector
+    without an id, or with an id of one part, is a group of its own.
+
+    Returns:
+        The groups; None where there are no ids, where fewer than half of the vectors share their group, and
+        where the groups are too few or too large to be measured.
+    """
+    if event_ids is None:
+        return None
+    names = [
+        row if event_id is None or not (match := _ALL_BUT_LAST.match(event_id)) else match[0]
+        for row, event_id in enumerate(event_ids)
+    ]
+    numbers: dict[str | int, int] = {}
+    groups = np.fromiter((numbers.setdefault(name, len(numbers)) for name in names), np.intp, len(names))
+    sizes = np.bincount(groups)
+    are_shared = sizes[sizes > 1].sum() >= _LEAST_SHARED * len(names)
+    are_many = len(sizes) >= LEAST_WINDOWS and sizes.max() <= MAX_WINDOW_SHARE * len(names)
+    return groups if are_shared and are_many else None
+
+
 def number_groups(
     labels: Sequence[Mapping[str, str]] | None, key: str, progress: Callable[[str], None]
 ) -> NDArray[np.intp]:
@@ -417,27 +445,34 @@ def measure_groups(
     effective = int(np.square(np.square(sizes).sum()) / np.power(sizes, 4).sum())
     if len(sizes) >= MIN_WINDOWS:
         effective = max(effective, MIN_WINDOWS)
-    # Sums over groups, as the estimator's are over windows.
-    scale = effective / count
-    estimator = OverdispersionEstimator(
+    if effective < MIN_WINDOWS:
+        return None
+    return Overdispersion.estimate(
         effective,
-        float(weights @ (np.square(clusters) / shares).sum(axis=1)) / (len(shares) - 1) * scale,
-        np.asarray((sums * weights[:, None]).T @ sums * scale, np.float64),
-        _by_statistic(columns, weights @ np.square(others) * scale)
-        | {DUPLICATES.name: np.array([weights @ by_groups(groups, hashes) * scale])},
+        float(weights @ (np.square(clusters) / shares).sum(axis=1)) / (len(shares) - 1) / count,
+        np.asarray((sums * weights[:, None]).T @ sums / count, np.float64),
+        _by_statistic(columns, weights @ np.square(others) / count)
+        | {DUPLICATES.name: np.array([weights @ by_groups(groups, hashes) / count])},
     )
-    return estimator.overdispersion()
 
 
-def report_groups(overdispersion: Overdispersion | None, progress: Callable[[str], None]) -> None:
-    """Report what the groups show; too few are a warning."""
+def report_groups(
+    overdispersion: Overdispersion | None, progress: Callable[[str], None], *, mixed_windows: bool
+) -> None:
+    """Report what the groups show, and how windows hold them; too few are a warning."""
     if overdispersion is None:
         progress(
             f"warning: the overdispersion is not known: fewer than {MIN_WINDOWS} groups are held out; "
             "give more groups"
         )
     else:
+        held = (
+            "a few events of many groups"
+            if mixed_windows
+            else "whole groups; if they hold a few events of many, give --mixed-windows"
+        )
         progress(
             f"groups, worth {overdispersion.windows} of one size: "
-            f"{overdispersion_reading(overdispersion.counts, overdispersion.largest_mean)}"
+            f"{overdispersion_reading(overdispersion.counts, overdispersion.largest_mean)}; "
+            f"windows are taken to hold {held}"
         )

@@ -82,7 +82,13 @@ def baseline_group() -> None:
     "--group",
     metavar="KEY",
     help="The segment key whose values group related vectors, such as document or user, for vectors "
-    "without times.",
+    "without times.  [default: the part of the ids before the last - _ / : # or .]",
+)
+@click.option(
+    "--mixed-windows",
+    is_flag=True,
+    help="A window's events come from many groups, a few from each: the groups make the baseline uncertain, "
+    "and not the windows.",
 )
 @click.option(
     "--label",
@@ -118,6 +124,7 @@ def _fit(
     label: str | None,
     text: str | None,
     *,
+    mixed_windows: bool,
     training_set: bool,
     keep_all: bool,
     seed: int,
@@ -135,7 +142,7 @@ def _fit(
     from driftgauge.baseline.fitting import Provenance, fit_baseline
     from driftgauge.baseline.report import describe, report_baseline
     from driftgauge.baseline.segments import choose_frequent, find_members
-    from driftgauge.baseline.windows import Traffic, number_groups
+    from driftgauge.baseline.windows import Traffic, groups_of_ids, number_groups
 
     if not out.parent.is_dir():
         fault = f"{out.parent} is not a folder; create it, or choose another path for --out"
@@ -175,7 +182,12 @@ def _fit(
                 track=track,
                 provenance=Provenance(
                     traffic=None if read.times_ms is None else Traffic.of(read.times_ms, window_ms),
-                    groups=None if group is None else number_groups(read.segments, group, message),
+                    groups=(
+                        groups_of_ids(read.event_ids)
+                        if group is None
+                        else number_groups(read.segments, group, message)
+                    ),
+                    mixed_windows=mixed_windows,
                     members=find_members(read.segments, choices),
                     training_set=training_set,
                     labels=read.labels,

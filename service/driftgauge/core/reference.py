@@ -77,6 +77,8 @@ class Reference:
         projection: Its mean and its r leading components.
         cluster_means: (k, r) float64, the mean of each cluster along the components, relative to the
             baseline's mean.
+        mean: (r,) float64, the mean along the components of the events that windows are compared with,
+            relative to the baseline's mean.
         arrays: The arrays of the statistics by name; see `Statistic.arrays`.
         overdispersion: The overdispersion of its windows; None: unknown.
         overdispersion_ms: The length of the windows on which the overdispersion was measured; None without
@@ -91,6 +93,7 @@ class Reference:
     radii: NDArray[np.float32]
     projection: Projection
     cluster_means: NDArray[np.float64]
+    mean: NDArray[np.float64]
     arrays: Mapping[str, NDArray[Any]]
     overdispersion: Overdispersion | None
     overdispersion_ms: int | None
@@ -102,14 +105,21 @@ class Reference:
         return self.baseline_id.removeprefix("sha256:")[:_KEY_CHARACTERS]
 
     @property
-    def mean(self) -> NDArray[np.float64]:
-        """(r,) float64, its mean along the components: zeros, for coordinates are relative to it."""
-        return np.zeros(self.components)
-
-    @property
     def covariance(self) -> NDArray[np.float64]:
         """(r, r) float64, the covariance of its vectors along the components."""
         return np.diag(self.projection.variances)
+
+    def standardized(self, shift: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return shifts from the baseline's mean, (…, r), less its mean and in standard deviations."""
+        standardized: NDArray[np.float64] = (shift - self.mean) / self.projection.deviations
+        return standardized
+
+    @property
+    def groups_overdispersion(self) -> Overdispersion | None:
+        """The overdispersion by groups; None where there are none, or windows measured it."""
+        if self.overdispersion is None or self.overdispersion_ms is not None:
+            return None
+        return self.overdispersion.baseline or self.overdispersion
 
     @property
     def components(self) -> int:

@@ -23,6 +23,7 @@ _NOT_CALIBRATED = (
 _BY_STATE: dict[str, tuple[str, ...]] = {
     "misfit": (
         "Check that all replicas have the same baselines in force; otherwise fit a baseline on clean events.",
+        "Where the stream was not in order during its warm_up, move the warm_up.",
     ),
     "incomplete": (
         "Wait where partitions are missing: a corrected window follows by itself once they are read.",

@@ -48,7 +48,8 @@ URGENCY = (
 """The states of streams, the most urgent first; `segment` is drift of a segment alone."""
 
 _ALARMING = [VERDICTS.index(verdict) for verdict in ALARMS]
-CONCLUSIVE = [VERDICTS.index("ok"), *_ALARMING]
+_OK, _MISFIT = VERDICTS.index("ok"), VERDICTS.index("misfit")
+CONCLUSIVE = [_OK, _MISFIT, *_ALARMING]
 """The numbers of the verdicts that conclude something."""
 
 _INCOMPLETE, _INSUFFICIENT = VERDICTS.index("incomplete"), VERDICTS.index("insufficient")
@@ -134,7 +135,8 @@ class SizeFacts:
         faulty: The first of the last windows in a row that lack events; None where the newest lacks none.
         fault: The partitions that the newest window lacks, or why it is incomplete.
         quiet: The first window with too few events since the last conclusion; None without any.
-        misfit: The run of alarms, where no window was ever well by the baseline; None otherwise.
+        misfit: The run of windows whose warm-up differs from the baseline, or of alarms where no window was
+            ever well by the baseline; None otherwise.
         detectable: (s,) float32, the least drift by each statistic of `DETECTABLE` that a window of the last
             day finds; infinite where none finds any, NaN where none is tested.
     """
@@ -291,7 +293,10 @@ def read_facts(series: Series, rows: NDArray[np.void], names: Sequence[str]) -> 
                 segments = names[rows["segments"][np.searchsorted(rows["start_ms"], run.since_ms)]]
                 alarms.append(Alarm(size, "segment", run, _evidence(rows, drifting, run), segments))
     same_baseline = rows["baseline"] == rows["baseline"][at]
-    is_misfit = not is_over and bool((alarming | ~conclusive)[same_baseline].all())
+    is_misfit = not is_over and not (same_baseline & (numbers == _OK)).any()
+    misfit = last.run if last is not None and is_misfit else None
+    if at >= 0 and numbers[at] == _MISFIT:
+        misfit = whole_run(rows, at)
     first_faulty = _last(~_is_faulty(rows)) + 1
     is_faulty = first_faulty < len(rows)
     is_recent = conclusive & (rows["start_ms"] > rows["start_ms"][-1] - max(_DAY_MS, series.size_ms))
@@ -305,7 +310,7 @@ def read_facts(series: Series, rows: NDArray[np.void], names: Sequence[str]) -> 
         rows[first_faulty] if is_faulty else None,
         names[rows["fault"][-1]] if is_faulty else "",
         rows[few[0]] if len(few) else None,
-        last.run if last is not None and is_misfit else None,
+        misfit,
         _least(rows["detectable"][is_recent]),
     )
 
@@ -387,8 +392,9 @@ def _size_status(
         found.append(Concern("silent", size, newest_end_ms))
     elif published_ms - newest_end_ms > overdue_ms:
         found.append(Concern("behind", size, newest_end_ms))
-    if facts.misfit is not None and facts.misfit.windows >= _MISFIT_WINDOWS:
-        found.append(Concern("misfit", size, facts.misfit.since_ms))
+    misfit = facts.misfit
+    if misfit is not None and (misfit.verdict == "misfit" or misfit.windows >= _MISFIT_WINDOWS):
+        found.append(Concern("misfit", size, misfit.since_ms))
     if facts.quiet is not None and is_old:
         found.append(Concern("insufficient", size, int(facts.quiet["start_ms"])))
     elif (

@@ -107,6 +107,12 @@ def tell(record: WindowRecord, run: Run, size_ms: int) -> list[str]:
     if record.verdict == "ok":
         how = [*_small(record), _how_much(record), *_could_have_seen(record), *_nearly_slow(record)]
         return [_since(record, run, size_ms), *how, *_segments(record)]
+    if record.verdict == "misfit":
+        return [
+            "The windows of the warm-up differ from the baseline: it does not fit the stream, or the stream "
+            "had drifted before the warm-up ended. Since then nothing has changed.",
+            *_segments(record),
+        ]
     # Without a kind the window is not significant by itself.
     sure = [_how_sure(record)] if record.kind else [*_by_earlier(record), *_slow(record)]
     what = " ".join([*_what(record), _how_much(record)])

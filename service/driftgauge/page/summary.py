@@ -1,4 +1,4 @@
-"""The summary of a window: what the page keeps of a window result, in 146 bytes."""
+"""The summary of a window: what the page keeps of a window result, in 162 bytes."""
 
 import math
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ __all__ = [
     "read_summary",
 ]
 
-VERDICTS = ("ok", "warning", "drift", "insufficient", "incomplete")
+VERDICTS = ("ok", "warning", "drift", "insufficient", "incomplete", "misfit")
 """The verdicts, by their number in a summary."""
 
 CHARTED = tuple(each for each in registry.STATISTICS if each is not DIVERGENCE)

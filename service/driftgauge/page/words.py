@@ -26,13 +26,13 @@ VERDICT_WORDS = {
     "drift": "Drift",
     "insufficient": "Too few events",
     "incomplete": "Incomplete",
+    "misfit": "Baseline does not fit",
 }
 """A verdict as a headline."""
 
 STATE_WORDS = {
     **VERDICT_WORDS,
     "segment": "A segment drifts",
-    "misfit": "Baseline does not fit",
     "silent": "Silent",
     "behind": "Behind",
     "waiting": "No window yet",

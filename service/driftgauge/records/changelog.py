@@ -1,4 +1,4 @@
-"""The codec of a shard's changelog records; see `schemas/changelog.v3.md`."""
+"""The codec of a shard's changelog records; see `schemas/changelog.v4.md`."""
 
 import math
 from dataclasses import fields, is_dataclass, replace
@@ -35,7 +35,7 @@ from driftgauge.records.messagepack import MAX_PARTITIONS, Format, check_version
 
 __all__ = ["decode", "encode_key", "encode_value"]
 
-_VERSION = 3
+_VERSION = 4
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=np.ndarray.tolist)
 # No history reaches this sum, and its square is still a finite double.
 _MAX_SUM = 1e100
@@ -120,19 +120,24 @@ def _check_result(result: WindowResult) -> None:
 
 def _check_history(history: VerdictHistory) -> None:
     _check_memory(history.memory)
-    shape = (len(history.clean.products),) * 2
-    for clean in (history.clean, *history.segments.values()):
-        products = clean.products
-        require(products.shape == shape, "the matrices differ in size")
+    before = history.clean.windows
+    shapes = before.squares.shape[:1], (len(before.products),) * 2
+    sizes = {each.name: (each.variances,) for each in registry.STATISTICS}
+    for warm_up in (history.clean, *history.segments.values()):
+        windows = warm_up.windows
+        squares, products = windows.squares, windows.products
+        require((squares.shape, products.shape) == shapes, "the numbers of sums differ")
         # Comparisons with NaN are false, so these also refuse what is not finite.
         require((np.abs(products) <= _MAX_SUM).all(), "a product is out of range")
         is_sum_of_squares = (products == products.T).all() and (np.diag(products) >= 0).all()
         require(is_sum_of_squares, "the matrix is no sum of outer products")
-        sizes = {each.name: (each.variances,) for each in registry.STATISTICS}
-        for name, others in clean.others.items():
+        for name, others in windows.others.items():
             require(others.shape == sizes.get(name), "the sums are not those of a statistic")
-        sums = np.hstack([clean.chi_squared, clean.windows, *clean.others.values()])
+        sums = np.hstack([windows.windows, squares, *windows.others.values()])
         require(((sums >= 0) & (sums <= _MAX_SUM)).all(), "a sum is out of range")
+        counts = warm_up.values[: len(squares)]
+        require(counts.shape == squares.shape and (counts >= 0).all(), "the tally has no counts")
+        require(bool(counts.any()) == bool(windows.windows), "the tally is not that of the windows")
 
 
 def _check_memory(memory: VerdictMemory | None) -> None:

@@ -23,7 +23,7 @@ Count = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 # The least drift that is found is infinite where none is.
 Found = Annotated[Finite | None, BeforeValidator(lambda size: None if size == inf else size)]
-VerdictName = Literal["ok", "warning", "drift", "insufficient", "incomplete"]
+VerdictName = Literal["ok", "warning", "drift", "insufficient", "incomplete", "misfit"]
 UtcDateTime = Annotated[str, Field(pattern=f"^{_UTC_DATE_TIME}$")]
 
 
@@ -44,7 +44,8 @@ class ClusterRecord(_Record):
     """The cluster's share of the window's events, 0 to 1."""
 
     baseline_share: Finite
-    """The cluster's share of the baseline's events, 0 to 1."""
+    """The cluster's share of the events that the window is compared with, 0 to 1: of the baseline's. After a
+    warm-up it is the mean of baseline and warm-up, weighted by the inverse of their variances."""
 
     js_contribution: Finite | None
     """The cluster's term of the divergence; all terms sum to it. Null if the window is not scored."""

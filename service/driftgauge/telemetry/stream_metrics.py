@@ -49,8 +49,8 @@ TOTAL_METRICS = (
         "driftgauge_windows_closed_total",
         ("stream", "window", "verdict"),
         "windows",
-        "Windows closed, by verdict: ok, warning, drift, insufficient, incomplete. A window whose verdict"
-        " changes in a revision counts under both. Kept in the shard's state.",
+        "Windows closed, by verdict: ok, warning, drift, insufficient, incomplete, misfit. A window whose"
+        " verdict changes in a revision counts under both. Kept in the shard's state.",
         _windows_closed,
     ),
     size_metric(
@@ -63,8 +63,8 @@ TOTAL_METRICS = (
     size_metric(
         "driftgauge_alarm_active",
         "1 or 0",
-        "1 where the last conclusive window (ok, warning or drift) says drift. Incomplete and insufficient"
-        " windows end no alarm.",
+        "1 where the last conclusive window (ok, warning, misfit or drift) says drift. Incomplete and"
+        " insufficient windows end no alarm.",
         lambda view, size_ms: size_ms in view.snapshot.status.alarms,
     ),
     size_metric(

@@ -108,7 +108,7 @@ _VERDICT_METRICS = (
         "1 or 0",
         "1 for the verdict of the newest closed window, 0 for the others. Verdicts: ok, warning, drift,"
         " insufficient (too few events to be scored), incomplete (partitions are missing, or the counts"
-        " are in doubt).",
+        " are in doubt), misfit (the warm-up differs from the baseline).",
         _verdicts,
     ),
     newest_window_metric(

@@ -32,11 +32,12 @@ def bursts_of(length):
 def estimate(random, means, windows):
     """The overdispersion estimated from clean windows."""
     factor = np.linalg.cholesky(means)
-    clean = OverdispersionEstimator.empty(len(means))
+    clean = OverdispersionEstimator.empty(2, len(means))
     halves = np.array([50, 50])
-    for shift in random.standard_normal((windows, len(means))) @ factor.T:
-        clean = clean.add(halves, halves * 10**9, shift * math.sqrt(1 / 100), 10**11)
-    return clean.overdispersion()
+    shifts = random.standard_normal((windows, len(means))) @ factor.T
+    for shift in shifts:
+        clean = clean.add(halves, shift)
+    return clean.overdispersion(halves * windows, shifts.sum(axis=0) / math.sqrt(windows))
 
 
 def draw_covariance(random):

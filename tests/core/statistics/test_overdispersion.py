@@ -1,6 +1,7 @@
 """The overdispersion of clean windows: unbiased, at least that of independent events, positive definite."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,33 +14,43 @@ from driftgauge.core.statistics.divergence_null import DivergenceNull
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion, OverdispersionEstimator
 
 SHARES = np.array([0.3, 0.2, 0.2, 0.15, 0.1, 0.05])
-COUNT, BASELINE_COUNT = 120, 2_400
+COUNT = 120
 
 
-def clean_windows(random, windows, length=1, covariance=None):
-    """The estimator of windows of bursts of equal events, each with its own baseline of such bursts."""
+def measure_windows(windows):
+    """The overdispersion of windows: histogram, shift and spread of each, in standard errors."""
+    counts, shifts, spreads = map(np.array, zip(*windows, strict=True))
+    clean = OverdispersionEstimator.empty(counts.shape[1], shifts.shape[1])
+    for own, shift, spread in zip(counts, shifts, spreads, strict=True):
+        clean = clean.add(own, shift, {"spread": spread, "repetition": spread})
+    roots = np.sqrt(counts.sum(axis=1) / counts.sum())
+    return clean.overdispersion(counts.sum(axis=0), roots @ shifts, {"spread": roots @ spreads})
+
+
+def clean_windows(random, windows, length=1, covariance=None, offset=0.0):
+    """The overdispersion of windows of bursts of equal events, all at an offset from the baseline."""
     covariance = np.eye(4) if covariance is None else covariance
-    factor = np.linalg.cholesky(covariance) * math.sqrt(1 / COUNT + 1 / BASELINE_COUNT)
-    clean = OverdispersionEstimator.empty(len(covariance))
-    for shift in random.standard_normal((windows, len(covariance))) @ factor.T:
-        baseline_counts = length * random.multinomial(BASELINE_COUNT // length, SHARES)
-        counts = length * random.multinomial(COUNT // length, SHARES)
-        clean = clean.add(counts, baseline_counts, shift, BASELINE_COUNT)
-    return clean
+    factor = np.linalg.cholesky(covariance)
+    drawn = []
+    for normal in random.standard_normal((windows, len(covariance))):
+        bursts = COUNT // length * random.integers(1, 4)
+        counts = length * random.multinomial(bursts, SHARES)
+        drawn.append((counts, offset * math.sqrt(length * bursts) + factor @ normal, np.zeros(1)))
+    return measure_windows(drawn)
 
 
 @pytest.mark.parametrize("length", [1, 2, 5])
 def test_overdispersion_of_bursts_is_their_length(length):
-    # The mean over windows of X2 / (k - 1) varies by sqrt(2 / 5 / 2,000), 1.4 %, and the expansion in
-    # 1/m is right to about as much.
-    overdispersion = clean_windows(np.random.default_rng(length), 2_000, length).overdispersion()
+    # The mean over windows of X2 / (k - 1) varies by sqrt(2 / 5 / 2,000), 1.4 %.
+    overdispersion = clean_windows(np.random.default_rng(length), 2_000, length)
     assert overdispersion.windows == 2_000
     assert overdispersion.counts == pytest.approx(length, rel=0.06)
 
 
-def test_covariance_of_means_is_estimated():
+@pytest.mark.parametrize("offset", [0.0, 2.0])
+def test_covariance_of_means_is_estimated_around_their_own_mean(offset):
     covariance = np.array([[4.0, 1.5, 0, 0], [1.5, 2, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
-    overdispersion = clean_windows(np.random.default_rng(0), 5_000, covariance=covariance).overdispersion()
+    overdispersion = clean_windows(np.random.default_rng(0), 5_000, covariance=covariance, offset=offset)
     np.testing.assert_allclose(overdispersion.means, covariance, atol=0.3)
 
 
@@ -56,7 +67,7 @@ def test_chance_correlations_are_shrunk_and_real_ones_kept():
         found = []
         for sample in shifts:
             products = sample.T @ sample
-            overdispersion = OverdispersionEstimator(windows, float(windows), products).overdispersion()
+            overdispersion = Overdispersion.estimate(windows, 1.0, products / windows, {})
             found.append(
                 [np.linalg.eigvalsh(products / windows)[-1], np.linalg.eigvalsh(overdispersion.means)[-1]]
             )
@@ -70,7 +81,7 @@ def test_chance_correlations_are_shrunk_and_real_ones_kept():
 
 @given(arrays(np.float64, (25, 5), elements=st.floats(-1e3, 1e3)), st.integers(MIN_WINDOWS, 10**6))
 def test_covariance_is_positive_definite(shifts, windows):
-    overdispersion = OverdispersionEstimator(windows, 0.0, shifts.T @ shifts).overdispersion()
+    overdispersion = Overdispersion.estimate(windows, 0.0, shifts.T @ shifts / windows, {})
     assert (np.diag(overdispersion.means) > 0).all()
     scales = np.sqrt(np.diag(overdispersion.means))
     assert np.linalg.eigvalsh(overdispersion.means / np.outer(scales, scales))[0] > 0
@@ -79,16 +90,9 @@ def test_covariance_is_positive_definite(shifts, windows):
 
 
 def test_underdispersed_windows_count_as_independent():
-    overdispersion = OverdispersionEstimator(50, 10.0, np.diag([5.0, 15.0])).overdispersion()
+    overdispersion = Overdispersion.estimate(50, 0.2, np.diag([0.1, 0.3]), {})
     assert overdispersion.counts == 1
     assert np.trace(overdispersion.means) == pytest.approx(2)
-
-
-def test_too_few_windows_have_no_overdispersion():
-    clean = OverdispersionEstimator(MIN_WINDOWS - 1, 19.0, np.eye(3))
-    assert clean.overdispersion() is None
-    shift, counts = np.zeros(3), np.array([5, 5])
-    assert clean.add(counts, counts, shift, 10).overdispersion() is not None
 
 
 @given(st.integers(20, 10_000), st.floats(1, 20), st.integers(2, 300), st.floats(0, 30))
@@ -140,11 +144,25 @@ def test_overdispersion_of_tail_corrects_it_for_bursts_of_topic():
             assert low * level < rate < high * level
 
 
-def test_overdispersion_of_distances_is_mean_square_and_at_least_one():
-    clean = OverdispersionEstimator.empty(2)
-    random = np.random.default_rng(0)
-    for _ in range(400):
-        values = random.standard_normal(4) * np.sqrt([0.5, 4.0, 9.0, 2.0])
-        clean = clean.add(np.array([50, 50]), np.array([500, 500]), np.zeros(2), 1_000, {"spread": values})
-    assert clean.overdispersion().of("spread", 4) == pytest.approx([1.0, 4.0, 9.0, 2.0], rel=0.3)
-    assert clean.overdispersion().of("spread", 4)[0] == 1
+def test_overdispersion_of_others_is_their_variance_or_mean_square_and_at_least_one():
+    normal = np.random.default_rng(0).standard_normal((400, 4))
+    windows = [(np.array([50, 50]), np.zeros(2), 1 + row * [0.7, 2.0, 3.0, 1.4]) for row in normal]
+    found = measure_windows(windows)
+    assert found.of("spread", 4) == pytest.approx([1.0, 4.0, 9.0, 2.0], rel=0.3)
+    assert found.of("spread", 4)[0] == 1
+    assert found.of("repetition", 4) == pytest.approx([1.5, 5.0, 10.0, 3.0], rel=0.3)
+    assert found.of("novelty", 1) == [1]
+
+
+def test_variances_of_window_and_baseline_add_up():
+    # n = 200 and m = 600, of which the baseline's events come in groups.
+    windows = Overdispersion(100, 2.0, np.diag([3.0, 1.0]), {"spread": np.array([2.0, 3.0])})
+    others = {"spread": np.array([6.0, 7.0]), "novelty": np.array([5.0])}
+    groups = Overdispersion(30, 6.0, np.diag([9.0, 5.0]), others)
+    both = replace(windows, baseline=groups).at(200, 600, 1_000)
+    assert both.counts * (1 / 200 + 1 / 600) == pytest.approx(2 / 200 + 6 / 600)
+    np.testing.assert_allclose(both.means * (1 / 200 + 1 / 1_000), np.diag([0.024, 0.01]))
+    assert both.of("spread", 2) == pytest.approx([3.0, 4.0])
+    assert both.of("novelty", 1) == pytest.approx([2.0])
+    assert both.windows == 109
+    assert windows.at(200, 600, 1_000) is windows

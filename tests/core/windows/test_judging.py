@@ -14,7 +14,7 @@ from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.verdict import VerdictHistory
 from tests.builders.batches import AWAY
 from tests.builders.clocks import HOUR_MS
-from tests.builders.references import COMPONENTS, RICH, build_reference
+from tests.builders.references import RICH, build_reference
 from tests.builders.results import hour_window, plain
 from tests.core.windows.judged_stream import FEW, MOVED, ODD, QUIET, JudgedStream
 from tests.examples import examples
@@ -108,9 +108,7 @@ def test_slow_drift_warns_from_its_limit():
     limit = JudgedStream().judge(0).slow_drift_limit
     for before, verdict in ((limit - 3.5, WARNING), (math.nextafter(limit - 3.5, 0), OK)):
         stream = JudgedStream()
-        history = VerdictHistory.begin(RICH.baseline_id, COMPONENTS, 0).add(
-            hour_window(0), VerdictMemory((), before)
-        )
+        history = VerdictHistory.begin(RICH, 0).add(hour_window(0), VerdictMemory((), before))
         stream.state.restore(HistoryKey("images", HOUR_MS), history)
         result = stream.judge(1, trifle)
         assert (result.slow_drift == limit) is (verdict is WARNING)

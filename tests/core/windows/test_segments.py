@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.counting.partial import ExamplesDelta
+from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.overdispersion import (
     MIN_WINDOWS,
     CalibratedOverdispersion,
     Overdispersion,
-    OverdispersionEstimator,
 )
-from driftgauge.core.windows.judging import standardized_of
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.scoring import WindowScorer
+from driftgauge.core.windows.warm_up import WarmUp, recentre
 from tests.builders.batches import build_bursts, build_segment_tally, read_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.references import COMPONENTS, DE, REST, RICH, SEGMENTED
@@ -44,42 +44,38 @@ def build_warmed_up_segments(windows=MIN_WINDOWS + 1, **changes):
     return stream
 
 
-def expected_segment_estimator(windows):
-    """The estimator of the first segment after the warm-up."""
-    clean = OverdispersionEstimator.empty(COMPONENTS)
+def expected_warm_up_of_segment(windows):
+    """The warm-up of the first segment."""
     part = SEGMENTED.segments[0]
-    deviations = np.linalg.cholesky(part.covariance)
+    fields = tuple(field for field in registry.fields_of(SEGMENTED) if field.in_segments)
+    clean = WarmUp.empty(fields, COMPONENTS)
     for number in range(2, 2 + windows):
         tally = read_tally(build_segment_tally(*build_segment_bursts(number), reference=SEGMENTED))
-        shift = SEGMENTED.projection.shift(tally["clipped_coordinate_sums"], tally.count) - part.mean
-        clean = clean.add(
-            tally.counts,
-            part.counts,
-            np.linalg.solve(deviations, shift),
-            int(part.counts.sum()),
-            standardized_of(tally, SEGMENTED, part),
-        )
+        clean = clean.add(tally, SEGMENTED, part)
     return clean
 
 
 def test_warm_up_calibrates_segments_with_enough_events():
     stream = build_warmed_up_segments(min_events=11)
     assert list(stream.history.segments) == [DE]
-    estimator = expected_segment_estimator(MIN_WINDOWS)
-    assert stream.history.segments[DE].windows == MIN_WINDOWS
-    np.testing.assert_allclose(stream.history.segments[DE].products, estimator.products, rtol=1e-9)
-    assert stream.history.segments[DE].chi_squared == estimator.chi_squared
-    assert stream.history.segments[DE].others["novelty"] > 0
-    assert plain(stream.history.segments[DE].others) == plain(estimator.others)
+    own = expected_warm_up_of_segment(MIN_WINDOWS)
+    assert plain(stream.history.segments[DE]) == plain(own)
     stream.restart()
     stream.add_pane(FIRST_AFTER, MOVED, DE)
     stream.add_pane(FIRST_AFTER, QUIET, REST)
     result = stream.judge(FIRST_AFTER)
     assert [segment.calibrated for segment in result.segments] == [True, False]
-    known = {DE: CalibratedOverdispersion(stream.history.segments[DE].overdispersion(), calibrated=True)}
-    expected = WindowScorer(
-        stream.spec, SEGMENTED, stream.history.clean.overdispersion(), calibrated=True, segments=known
-    )
+    scheme = stream.spec.scheme(SEGMENTED)
+    offsets = {
+        None: stream.history.clean.offset(scheme.fields, SEGMENTED),
+        DE: own.offset(scheme.of_segments.fields, SEGMENTED, SEGMENTED.segments[0]),
+    }
+    known = {
+        DE: CalibratedOverdispersion(offsets[DE].recentred, calibrated=True),
+        REST: CalibratedOverdispersion(offsets[None].windows, calibrated=False),
+    }
+    reference, overdispersion = recentre(SEGMENTED, offsets), offsets[None].recentred
+    expected = WindowScorer(stream.spec, reference, overdispersion, calibrated=True, segments=known)
     tallies = {
         name: read_tally(build_segment_tally(*counts, reference=SEGMENTED))
         for name, counts in ((DE, MOVED), (REST, QUIET))
@@ -101,8 +97,7 @@ def test_uncalibrated_segment_uses_overdispersion_of_baseline():
             stream.add_pane(FIRST_AFTER, ODD, segment)
         result = stream.judge(FIRST_AFTER)
         known = {DE: CalibratedOverdispersion(own, calibrated=is_calibrated)}
-        overdispersion = stream.history.clean.overdispersion()
-        judge = WindowScorer(stream.spec, reference, overdispersion, calibrated=True, segments=known)
+        judge = WindowScorer(stream.spec, reference, whole, calibrated=True, segments=known)
         tally = read_tally(build_segment_tally(*ODD, reference=SEGMENTED))
         found = judge.judge_segments({DE: tally, REST: tally}, {})[0]
         # The warm-up has enough windows of the other segment, though with few events.

@@ -5,23 +5,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from driftgauge.core.statistics.overdispersion import (
-    MIN_WINDOWS,
-    Overdispersion,
-    OverdispersionEstimator,
-)
+from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
 from driftgauge.core.windows.completeness import Completeness
-from driftgauge.core.windows.judging import WindowJudge, standardized_of
+from driftgauge.core.windows.judging import WindowJudge
 from driftgauge.core.windows.result import Verdict, VerdictMemory
 from driftgauge.core.windows.scoring import WindowScorer
+from driftgauge.core.windows.warm_up import WarmUp, recentre
 from driftgauge.core.windows.window import Window
 from tests.builders.batches import build_bursts, build_tally, read_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
-from tests.builders.references import COMPONENTS, RICH
+from tests.builders.references import COMPONENTS, RICH, build_reference
 from tests.builders.results import hour_window, plain
 from tests.core.windows.judged_stream import FIRST_AFTER, MOVED, ODD, QUIET, WARM_UP, JudgedStream
 
 DRIFT = Verdict.DRIFT
+FIELDS = registry.fields_of(RICH)
 
 
 def build_warmed_up(windows=MIN_WINDOWS + 1, **changes):
@@ -32,17 +31,11 @@ def build_warmed_up(windows=MIN_WINDOWS + 1, **changes):
     return stream
 
 
-def expected_estimator(windows, reference=RICH):
-    """The estimator after the first windows of the warm-up."""
-    clean = OverdispersionEstimator.empty(COMPONENTS)
+def expected_warm_up(windows, reference=RICH):
+    """The warm-up after its first windows."""
+    clean = WarmUp.empty(FIELDS, COMPONENTS)
     for number in range(2, 2 + windows):
-        tally = read_tally(build_tally(*build_bursts(number), reference=reference))
-        shift = (
-            reference.projection.shift(tally["clipped_coordinate_sums"], tally.count)
-            / reference.projection.deviations
-        )
-        distances = standardized_of(tally, reference)
-        clean = clean.add(tally.counts, reference.counts, shift, reference.mean_count, distances)
+        clean = clean.add(read_tally(build_tally(*build_bursts(number), reference=reference)), reference)
     return clean
 
 
@@ -57,16 +50,16 @@ def test_warm_up_windows_only_calibrate():
         assert result.verdict is not DRIFT
         assert stream.history.end_ms == result.window.end_ms
     assert stream.history.memory == VerdictMemory()
-    assert plain(stream.history.clean) == plain(expected_estimator(MIN_WINDOWS + 1))
+    assert plain(stream.history.clean) == plain(expected_warm_up(MIN_WINDOWS + 1))
 
 
 def test_another_warm_up_resets_calibration():
     stream = build_warmed_up()
-    assert stream.history.clean.windows == MIN_WINDOWS + 1
+    assert stream.history.clean.windows.windows == MIN_WINDOWS + 1
     moved = replace(stream.spec, alarm=replace(stream.spec.alarm, warm_up=(FIRST_AFTER * HOUR_MS, 10**15)))
     tally = read_tally(build_tally(*QUIET, reference=RICH))
     WindowJudge(moved, stream.state).judge(hour_window(FIRST_AFTER), tally, RICH, Completeness(), 0)
-    assert stream.history.clean.windows == 1
+    assert stream.history.clean.windows.windows == 1
 
 
 @pytest.mark.parametrize(
@@ -83,7 +76,7 @@ def test_window_partly_in_warm_up_does_not_calibrate(window, is_calibrating):
     stream = JudgedStream(warm_up=WARM_UP)
     stream.judge(window, MOVED)
     history = stream.state.histories[window.size_ms]
-    assert history.clean.windows == is_calibrating
+    assert history.clean.windows.windows == is_calibrating
     assert history.memory.recent == (() if is_calibrating else (True,))
 
 
@@ -91,11 +84,12 @@ def test_calibration_applies_only_after_warm_up():
     stream = build_warmed_up()
     after = stream.judge(FIRST_AFTER, ODD)
     tally = read_tally(build_tally(*ODD, reference=RICH))
-    overdispersion = expected_estimator(MIN_WINDOWS + 1).overdispersion()
-    assert plain(after.score) == plain(
-        WindowScorer(stream.spec, RICH, overdispersion, calibrated=True).score(tally)
-    )
+    offset = expected_warm_up(MIN_WINDOWS + 1).offset(FIELDS, RICH)
+    reference = recentre(RICH, {None: offset})
+    scorer = WindowScorer(stream.spec, reference, offset.recentred, calibrated=True)
+    assert plain(after.score) == plain(scorer.score(tally))
     assert after.score.calibrated
+    np.testing.assert_array_equal(after.baseline_counts, reference.counts)
     assert plain(stream.judge(FIRST_AFTER + 1, ODD).score) == plain(after.score)
     before = stream.history
     during = stream.judge(FIRST_AFTER - 1, ODD)
@@ -148,3 +142,46 @@ def test_window_declared_clean_is_not_drift_by_itself():
         for warm_up in (WARM_UP, None)
     )
     assert (during.verdict, without.verdict) == (Verdict.WARNING, DRIFT)
+
+
+@pytest.mark.parametrize(
+    ("warm_up", "later", "verdict"),
+    [
+        ("clean", QUIET, Verdict.OK),
+        ("clean", MOVED, Verdict.WARNING),
+        # Drifted from the first window: alike all along, and unlike the baseline.
+        ("drifted", MOVED, Verdict.MISFIT),
+        ("drifted", (2_400, 800, 560, 240), Verdict.WARNING),
+    ],
+)
+def test_stream_that_drifted_before_its_warm_up_ended_never_shows_ok(warm_up, later, verdict):
+    stream = JudgedStream(warm_up=WARM_UP)
+    shares = np.array(QUIET if warm_up == "clean" else MOVED) / 4_000
+    for number in range(2, FIRST_AFTER):
+        stream.judge(number, tuple(np.random.default_rng(number).multinomial(4_000, shares).tolist()))
+    assert stream.verdict(FIRST_AFTER, later) is verdict
+    stream.restart()
+    assert stream.verdict(FIRST_AFTER + 2, later) is (DRIFT if verdict is Verdict.WARNING else verdict)
+
+
+def test_groups_of_the_baseline_explain_an_offset_and_widen_the_noise():
+    # Groups of forty events each make the offset of a drifted warm-up one of chance.
+    groups = Overdispersion(50, 40.0, np.eye(COMPONENTS) * 40)
+    related, mixed = (
+        replace(build_reference(count=2_000), overdispersion=each)
+        for each in (groups, replace(Overdispersion.independent(COMPONENTS), baseline=groups))
+    )
+    found = {}
+    for name, reference in (("whole", related), ("mixed", mixed)):
+        stream = JudgedStream(reference=reference, warm_up=WARM_UP)
+        for number in range(2, FIRST_AFTER):
+            counts = np.random.default_rng(number).multinomial(4_000, np.array(MOVED) / 4_000)
+            stream.judge(number, tuple(counts.tolist()))
+        assert stream.verdict(FIRST_AFTER, MOVED) is Verdict.OK
+        # The warm-up's mean is as uncertain as that of as many groups as the baseline has.
+        offset = stream.history.clean.offset(FIELDS, reference).overdispersion
+        assert offset.counts >= 39 * (MIN_WINDOWS + 1) * 4_000 / 2_000
+        assert offset.baseline is groups
+        found[name] = stream.judge(FIRST_AFTER + 1, (3_000, 500, 300, 200)).score.p_value
+    # Windows of whole groups vary as groups do.
+    assert found["mixed"] < found["whole"]

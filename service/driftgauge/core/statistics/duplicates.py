@@ -237,6 +237,7 @@ DUPLICATES = Statistic(
     ),
     is_share=True,
     in_segments=False,
+    is_within_windows=True,
     arrays={HASH_COUNTS: ("int64", "h", 0)},
     fit=lambda sample: {
         HASH_COUNTS: np.bincount(sample.counted[HASH_COUNTS], minlength=HASH_BINS).astype(np.int64)

@@ -8,6 +8,7 @@ that cluster's among 0.1.
 import math
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,8 @@ RADIUS_LEVEL = 0.99
 
 CLUSTER_OUTLIERS = "cluster_outliers"
 """The number of events beyond the radius of each cluster, k integers."""
+_SHARES = "outlier_shares"
+"""The expected shares of events beyond the radius, (k,) float64 or (1,) of a segment, after a warm-up."""
 _SEGMENT_OUTLIERS = "outliers"
 """The number of a segment's reference vectors beyond the radius of their cluster, as it is without each."""
 
@@ -155,11 +158,6 @@ class NoveltyNull:
         self._overdispersion = overdispersion
         self._degrees = 2 * windows / (2 + overdispersion)
 
-    def standardized(self, outliers: NDArray[np.int64], counts: NDArray[np.int64]) -> float:
-        """Return the number of outliers less its expectation, in standard errors."""
-        mean, variance = map(math.fsum, expected_outliers(counts, self._baseline_counts, self._shares))
-        return (int(outliers.sum()) - mean) / math.sqrt(variance * self._overdispersion)
-
     def test(self, outliers: NDArray[np.int64], counts: NDArray[np.int64]) -> Novelty:
         """Return the novelty of a window.
 
@@ -245,33 +243,52 @@ class _Null:
         segment: SegmentReference | None,
         overdispersion: Overdispersion | None,
     ) -> None:
-        if segment is None:
-            counts = reference.counts
-            shares = shares_beyond_own_radius(counts)
-        else:
-            # Too few of a segment's vectors are outliers for a share by cluster. Half of one is added, which
-            # is Jeffreys' prior.
-            counts = segment.counts.sum(keepdims=True)
-            shares = (segment.arrays[_SEGMENT_OUTLIERS] + 0.5) / (counts + 1)
-        self._groups = len(counts)
+        self._counts, self._shares = _expected(reference, segment)
         (variation,), windows = variations_of(overdispersion, NOVELTY.name, 1)
-        self._null = NoveltyNull(counts, shares, variation, windows)
+        self._null = NoveltyNull(self._counts, self._shares, variation, windows)
 
     def test(self, tally: Tally) -> Novelty:
-        return self._null.test(*self._grouped(tally))
+        return self._null.test(*_group(tally, len(self._counts)))
 
     def least(self, count: int, level: float) -> float:
         return self._null.least_excess(count, level * _WEIGHT)
 
     def standardized(self, tally: Tally) -> NDArray[np.float64]:
-        return np.array([self._null.standardized(*self._grouped(tally))])
+        outliers, counts = _group(tally, len(self._counts))
+        variance = counts @ (self._shares * (1 - self._shares))
+        return np.array([(outliers.sum() - counts @ self._shares) / math.sqrt(variance)])
 
-    def _grouped(self, tally: Tally) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return outliers and events, by cluster or of all clusters together."""
-        outliers, counts = (
-            each.reshape(self._groups, -1).sum(axis=1) for each in (tally[CLUSTER_OUTLIERS], tally.counts)
-        )
-        return outliers, counts
+
+def _group(tally: Tally, groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return outliers and events, by cluster or of all clusters together."""
+    outliers, counts = (
+        each.reshape(groups, -1).sum(axis=1) for each in (tally[CLUSTER_OUTLIERS], tally.counts)
+    )
+    return outliers, counts
+
+
+def _expected(
+    reference: Reference, segment: SegmentReference | None
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return events and expected share of outliers, by cluster or of all clusters of a segment together."""
+    if segment is None:
+        counts = reference.counts
+        shares = reference.arrays.get(_SHARES)
+        return counts, shares_beyond_own_radius(counts) if shares is None else shares
+    counts = segment.counts.sum(keepdims=True)
+    # Too few of a segment's vectors are outliers for a share by cluster. Half of one is added, which is
+    # Jeffreys' prior.
+    return counts, segment.arrays.get(_SHARES, (segment.arrays[_SEGMENT_OUTLIERS] + 0.5) / (counts + 1))
+
+
+def _recentre(
+    reference: Reference, segment: SegmentReference | None, tally: Tally, share: float
+) -> dict[str, NDArray[Any]]:
+    before = _expected(reference, segment)[1]
+    outliers, counts = _group(tally, len(before))
+    # The events of the warm-up, and as many of the baseline as hold one outlier.
+    rates = (outliers + 1) / (counts + 1 / before)
+    return {_SHARES: share * rates + (1 - share) * before}
 
 
 # Small, so that a slight change of mix or of the mean is found as often as without: on images and texts
@@ -320,6 +337,7 @@ NOVELTY = Statistic(
     ),
     is_share=True,
     segment_arrays={_SEGMENT_OUTLIERS: ("int64", "", 0)},
+    recentre=_recentre,
     fit_segment=lambda sample: {_SEGMENT_OUTLIERS: np.array(sample.beyond_others.sum(), np.int64)},
     variances=1,
     columns=lambda measured: (measured[CLUSTER_OUTLIERS] >= 0).astype(np.float64)[:, None],

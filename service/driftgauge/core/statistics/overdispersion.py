@@ -26,8 +26,8 @@ times as much, the mean's tests of normal windows then rejected 0.2 to 1.4 % at 
 0 to 7 in 10,000 at 0.01 %; from 100 windows at most 1.1 %, and 2 in 10,000.
 """
 
-# The weight of an empty cluster: Jeffreys' prior for shares.
-_PRIOR = 0.5
+# No estimate is from as many windows.
+_COUNTLESS = 1_000_000
 
 # The p-value at which the overdispersion of the tail is exact: about one false page a year with hourly
 # windows. At larger p-values the test is somewhat conservative.
@@ -47,12 +47,79 @@ class Overdispersion:
             `variances`, 1 or more: the variance relative to independent events, and of the duplicates the
             mean of Pearson's X2 relative to that at the baseline's rate of repetition. Those that are not
             measured are missing.
+        baseline: The overdispersion of the baseline's own events, where it is not that of the windows.
     """
 
     windows: int
     counts: float
     means: NDArray[np.float64]
     others: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    baseline: "Overdispersion | None" = None
+
+    @classmethod
+    def estimate(
+        cls,
+        windows: int,
+        counts: float,
+        covariance: NDArray[np.float64],
+        others: Mapping[str, NDArray[np.float64]],
+    ) -> "Overdispersion":
+        """Return the overdispersion by estimates from W windows, each at least that of independent events.
+
+        Variances are as estimated, but their sum is at least that of independent events. Correlations
+        are shrunk, since few windows produce large correlations by chance: see `_shrink`.
+        """
+        # Rounding may leave less than 0 of a component that hardly varied, and a floor keeps the correlations
+        # finite.
+        squares = np.maximum(np.diag(covariance), 1 / windows)
+        correlations = covariance / np.sqrt(np.outer(squares, squares))
+        variances = squares * max(len(squares) / squares.sum(), 1.0)
+        means = _shrink(correlations, windows) * np.sqrt(np.outer(variances, variances))
+        np.fill_diagonal(means, variances)
+        floored = {name: np.maximum(each, 1.0) for name, each in others.items()}
+        return cls(windows, max(counts, 1.0), means, floored)
+
+    @classmethod
+    def independent(cls, components: int) -> "Overdispersion":
+        """Return the overdispersion of independent events, along r components."""
+        return cls(_COUNTLESS, 1.0, np.eye(components))
+
+    def at(self, count: int, baseline_count: int, mean_count: int) -> "Overdispersion":
+        """Return one overdispersion for both parts of the variance at a window's count.
+
+        The variance of a difference from the baseline has two parts, of the window and of the baseline, with
+        an overdispersion each. Their mean, weighted by the parts of independent events, gives the same
+        variance.
+
+        Args:
+            count: n, the window's events.
+            baseline_count: m, the events of the baseline's histogram.
+            mean_count: M, the events of the baseline's mean.
+        """
+        if self.baseline is None:
+            return self
+        own, own_of_mean = baseline_count / (count + baseline_count), mean_count / (count + mean_count)
+        return self.plus(self.baseline, (own, 1 - own), (own_of_mean, 1 - own_of_mean))
+
+    def plus(
+        self, other: "Overdispersion", weights: tuple[float, float], of_means: tuple[float, float]
+    ) -> "Overdispersion":
+        """Return the sum of two overdispersions by their weights, and of those of the means by their own.
+
+        The windows are those that make an estimate as uncertain (F. E. Satterthwaite, Biometrics Bulletin 2,
+        1946).
+        """
+        parts = np.array([np.trace(self.means), np.trace(other.means)]) * of_means
+        windows = parts.sum() ** 2 / (np.square(parts) / [self.windows, other.windows]).sum()
+        return Overdispersion(
+            max(int(windows), 1),
+            weights[0] * self.counts + weights[1] * other.counts,
+            of_means[0] * self.means + of_means[1] * other.means,
+            {
+                name: weights[0] * self.of(name, len(each)) + weights[1] * other.of(name, len(each))
+                for name, each in {**self.others, **other.others}.items()
+            },
+        )
 
     def of(self, statistic: str, variances: int) -> NDArray[np.float64]:
         """Return the overdispersions of a statistic, (variances,) float64; ones where not measured."""
@@ -118,79 +185,75 @@ class CalibratedOverdispersion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OverdispersionEstimator:
-    """The estimator of overdispersion: additive sufficient statistics of clean windows, in any order.
+    """The estimator of overdispersion: additive sums of squares of clean windows, in any order.
+
+    Windows are compared with the mean of all of them, not with the baseline: what all windows have in common
+    is an offset, and no variation.
 
     Attributes:
-        windows: The number of windows.
-        chi_squared: The sum over windows of Pearson's X2 over its expectation for independent events.
-        products: (r, r) float64, the sum of outer products of the windows' shifts, each over its
-            standard error for independent events.
+        windows: The number of windows, W.
+        squares: (k,) float64, the sum over windows of the squared counts, each over its window's events.
+        products: (r, r) float64, the sum of outer products of the windows' shifts.
         others: The sums of squares of `Null.standardized` by the statistic's name, (w,) float64 each.
     """
 
     windows: int
-    chi_squared: float
+    squares: NDArray[np.float64]
     products: NDArray[np.float64]
     others: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @classmethod
-    def empty(cls, components: int) -> "OverdispersionEstimator":
-        """Return the estimator of no windows, for r components."""
-        return cls(0, 0.0, np.zeros((components, components)))
+    def empty(cls, clusters: int, components: int) -> "OverdispersionEstimator":
+        """Return the estimator of no windows, for k clusters and r components."""
+        return cls(0, np.zeros(clusters), np.zeros((components, components)))
 
     def add(
         self,
         counts: NDArray[np.int64],
-        baseline_counts: NDArray[np.int64],
         shift: NDArray[np.float64],
-        mean_count: int,
         others: Mapping[str, NDArray[np.float64]] = MappingProxyType({}),
     ) -> "OverdispersionEstimator":
         """Return the estimator with one more window.
 
-        Compare a window that is part of the baseline with the rest of the baseline.
-
         Args:
             counts: (k,) int64, the window's histogram: two clusters or more, one event or more.
-            baseline_counts: (k,) int64, the baseline's histogram.
-            shift: (r,) float64, the window's mean less the baseline's along the components, in units of
-                the baseline's standard deviations (of its covariance's Cholesky factor, where the
-                covariance is not diagonal).
-            mean_count: M, the events of the baseline's mean.
+            shift: (r,) float64, the deviation of the window's mean along the components from any fixed point,
+                in standard errors of a mean of as many of the baseline's events (by its covariance's Cholesky
+                factor, where the covariance is not diagonal).
             others: `Null.standardized` of the other statistics by name.
         """
-        count = int(counts.sum())
-        baseline_count = int(baseline_counts.sum())
-        shares = (baseline_counts + _PRIOR) / (baseline_count + _PRIOR * len(baseline_counts))
-        # X2 / n, whose expectation is (k - 1) (1/n + 1/m).
-        distance = float((np.square(counts / count - shares) / shares).sum())
         return OverdispersionEstimator(
             self.windows + 1,
-            self.chi_squared + distance / ((len(counts) - 1) * (1 / count + 1 / baseline_count)),
-            self.products + np.outer(shift, shift) / (1 / count + 1 / mean_count),
+            self.squares + np.square(counts) / counts.sum(),
+            self.products + np.outer(shift, shift),
             {name: self.others.get(name, 0.0) + np.square(each) for name, each in others.items()},
         )
 
-    def overdispersion(self) -> Overdispersion | None:
-        """Return the overdispersion, or None with fewer than 20 windows.
+    def overdispersion(
+        self,
+        counts: NDArray[np.int64],
+        shift: NDArray[np.float64],
+        others: Mapping[str, NDArray[np.float64]] = MappingProxyType({}),
+    ) -> Overdispersion:
+        """Return the overdispersion of two windows or more.
 
-        Variances are as estimated, but their sum is at least that of independent events. Correlations
-        are shrunk, since few windows produce large correlations by chance: see `_shrink`.
+        Args:
+            counts: (k,) int64, the histogram of all windows together.
+            shift: (r,) float64, the deviation of their mean, as in `add`.
+            others: `Null.standardized` of all windows together by the statistic's name. The sums of a
+                statistic without are mean squares, not of deviations from a mean.
         """
-        if self.windows < MIN_WINDOWS:
-            return None
-        # A floor of 1 keeps the correlations of a component that hardly varied finite.
-        squares = np.maximum(np.diag(self.products), 1.0)
-        correlations = self.products / np.sqrt(np.outer(squares, squares))
-        variances = squares / self.windows
-        variances *= max(len(variances) / variances.sum(), 1.0)
-        means = _shrink(correlations, self.windows) * np.sqrt(np.outer(variances, variances))
-        np.fill_diagonal(means, variances)
-        return Overdispersion(
+        degrees, count, filled = self.windows - 1, int(counts.sum()), counts > 0
+        # The test of homogeneity: X2 of the windows against all of them has (W - 1) (k - 1) degrees.
+        chi_squared = float((self.squares[filled] / counts[filled]).sum()) * count - count
+        return Overdispersion.estimate(
             self.windows,
-            max(self.chi_squared / self.windows, 1.0),
-            means,
-            {name: np.maximum(each / self.windows, 1.0) for name, each in self.others.items()},
+            chi_squared / (degrees * max(int(filled.sum()) - 1, 1)),
+            (self.products - np.outer(shift, shift)) / degrees,
+            {
+                name: (each - np.square(others[name])) / degrees if name in others else each / self.windows
+                for name, each in self.others.items()
+            },
         )
 
 

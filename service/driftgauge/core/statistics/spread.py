@@ -1,19 +1,18 @@
 """The tests of spread: whether events lie further from the baseline's mean than its vectors, or nearer."""
 
 import math
-import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr
 
 from driftgauge.core.counting.projection import SPREAD_STEP, SPREADS
 from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, SegmentReference
-from driftgauge.core.statistics.gamma import gamma_quantile, gamma_tail
+from driftgauge.core.statistics.gamma import skewed_quantile, skewed_tail
 from driftgauge.core.statistics.halving import halve
 from driftgauge.core.statistics.novelty import CLUSTER_OUTLIERS
 from driftgauge.core.statistics.overdispersion import Overdispersion, variations_of
@@ -38,6 +37,10 @@ SPREAD_SUMS = "spread_sums"
 """The sums of the events' fixed-point spreads, along the components and of the residual, two integers."""
 OUTLIER_SPREAD_SUMS = "outlier_spread_sums"
 """The same of the events beyond the radius of their cluster."""
+_FITTED_MEANS = "fitted_spreads"
+"""(2,) float64, the means of both spreads over the vectors that the components were fitted on, re-centred."""
+# Spreads are in units of it.
+_FITTED_MEAN = 1.0
 SPREAD_MOMENTS = "spread_moments"
 """(2, 6) float64, the fields of `SpreadMoments` of both spreads; zeros where a spread does not vary."""
 
@@ -48,8 +51,6 @@ _MOST_GROWTH = 15.0
 _FEWEST = 20
 # The mean absolute value of a standard normal variable.
 _MEAN_ABSOLUTE = math.sqrt(2 / math.pi)
-# Below this the gamma distribution is normal to three digits, and its functions lose as many.
-_LEAST_SKEWNESS = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +202,6 @@ class SpreadNull:
         variance = self._moments.variance * self._overdispersion * (1 / count + 1 / self._count)
         return math.sqrt(variance) / self._moments.mean
 
-    def standardized(self, mean: float, count: int) -> float:
-        """Return the change of a window's mean spread, in standard errors."""
-        return (mean / self._moments.mean - 1) / self.standard_error(count)
-
     def test(self, mean: float, outliers: float, count: int) -> SpreadChange:
         """Return the change of a window of n events.
 
@@ -217,7 +214,7 @@ class SpreadNull:
         error = self.standard_error(count)
         least, most = sorted((self._of_fitted, 0.0))
         beyond = change - min(max(change, least), most)
-        tail = _tail(beyond / error, self._skewness(count))
+        tail = float(skewed_tail(np.array(beyond / error), np.array(self._skewness(count))))
         one_sided = student_p_value(tail, self._degrees)
         return SpreadChange(
             change=change,
@@ -236,7 +233,7 @@ class SpreadNull:
         """
         error = self.standard_error(count)
         tail = float(ndtr(student_quantile(level / 2, self._degrees)))
-        found = _quantile(tail, self._skewness(count)) * error + max(self._of_fitted, 0.0)
+        found = skewed_quantile(tail, self._skewness(count)) * error + max(self._of_fitted, 0.0)
         # The noise grows with the distances.
         return float(ndtr((change - found) / (error * (1 + change))))
 
@@ -246,24 +243,6 @@ class SpreadNull:
         shape = (one * one - other * other) / (noise * math.sqrt(noise))
         # A window of n events is one burst at most.
         return self._moments.skewness * math.sqrt(min(self._overdispersion, count)) * shape
-
-
-def _tail(standardized: float, skewness: float) -> float:
-    """Return the lesser tail probability of a gamma variable with mean 0, variance 1 and this skewness.
-
-    On the side where the gamma variable has a bound, the tail is that of the normal variable: means of bursts
-    reach beyond the bound.
-    """
-    if abs(skewness) < _LEAST_SKEWNESS or standardized * skewness <= 0:
-        return max(float(ndtr(-abs(standardized))), sys.float_info.min)
-    return min(gamma_tail(abs(standardized), abs(skewness)), 0.5)
-
-
-def _quantile(tail: float, skewness: float) -> float:
-    """Return the value above 0 that such a variable exceeds with this probability."""
-    if skewness < _LEAST_SKEWNESS:
-        return -float(ndtri(tail))
-    return gamma_quantile(tail, skewness)
 
 
 def write_moments(moments: tuple[SpreadMoments | None, SpreadMoments | None]) -> NDArray[np.float64]:
@@ -288,23 +267,21 @@ class _Null:
         segment: SegmentReference | None,
         overdispersion: Overdispersion | None,
     ) -> None:
-        moments = (reference if segment is None else segment).arrays[SPREAD_MOMENTS]
+        self._moments = read_moments((reference if segment is None else segment).arrays[SPREAD_MOMENTS])
         variations, windows = variations_of(overdispersion, SPREAD.name, SPREADS)
-        # In units of the vectors that the components were fitted on; a segment's are a part of these.
-        fitted_mean = 1.0 if segment is None else None
+        fitted = reference.arrays.get(_FITTED_MEANS, np.full(SPREADS, _FITTED_MEAN)).tolist()
+        # A segment's are a part of these.
+        means = fitted if segment is None else [None] * SPREADS
         self._nulls = tuple(
-            None if each is None else SpreadNull(each, variation, windows, fitted_mean)
-            for each, variation in zip(read_moments(moments), variations, strict=True)
+            None if each is None else SpreadNull(each, variation, windows, mean)
+            for each, variation, mean in zip(self._moments, variations, means, strict=True)
         )
 
     def test(self, tally: Tally) -> Spread:
-        means, outliers = (
-            tally[name] * SPREAD_STEP / tally.count for name in (SPREAD_SUMS, OUTLIER_SPREAD_SUMS)
-        )
         return Spread(
             *(
                 None if null is None else null.test(mean, part, tally.count)
-                for null, mean, part in zip(self._nulls, means.tolist(), outliers.tolist(), strict=True)
+                for null, mean, part in zip(self._nulls, *_means(tally), strict=True)
             )
         )
 
@@ -319,13 +296,41 @@ class _Null:
         return halve(is_found, 0.0, _MOST_GROWTH) if is_found(_MOST_GROWTH) else math.inf
 
     def standardized(self, tally: Tally) -> NDArray[np.float64]:
-        means = (tally[SPREAD_SUMS] * SPREAD_STEP / tally.count).tolist()
+        means, _ = _means(tally)
         return np.array(
             [
-                0.0 if null is None else null.standardized(mean, tally.count)
-                for null, mean in zip(self._nulls, means, strict=True)
+                0.0 if each is None else (mean - each.mean) / math.sqrt(each.variance / tally.count)
+                for each, mean in zip(self._moments, means, strict=True)
             ]
         )
+
+
+def _means(tally: Tally) -> tuple[list[float], list[float]]:
+    """Return both mean spreads, and the part of each that comes from outliers."""
+    means, outliers = (
+        (tally[name] * SPREAD_STEP / tally.count).tolist() for name in (SPREAD_SUMS, OUTLIER_SPREAD_SUMS)
+    )
+    return means, outliers
+
+
+def _recentre(
+    reference: Reference, segment: SegmentReference | None, tally: Tally, share: float
+) -> dict[str, NDArray[Any]]:
+    moments = read_moments((reference if segment is None else segment).arrays[SPREAD_MOMENTS])
+    means, outliers = _means(tally)
+    components, residual = (
+        each
+        and replace(
+            each,
+            count=each.count + tally.count,
+            # A spread is above 0.
+            mean=max(share * mean + (1 - share) * each.mean, SPREAD_STEP),
+            outliers=share * part + (1 - share) * each.outliers,
+        )
+        for each, mean, part in zip(moments, means, outliers, strict=True)
+    )
+    fitted = share * np.array(means) + (1 - share) * _FITTED_MEAN
+    return {SPREAD_MOMENTS: write_moments((components, residual)), _FITTED_MEANS: fitted}
 
 
 # As small as the weight of novelty, for each of both spreads.
@@ -400,6 +405,7 @@ SPREAD = Statistic(
     segment_arrays=_ARRAYS,
     fit=_fit,
     fit_segment=_fit,
+    recentre=_recentre,
     variances=SPREADS,
     columns=_columns,
 )

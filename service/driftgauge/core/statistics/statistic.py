@@ -61,7 +61,8 @@ class Null(Protocol[FindingT_co]):
     def standardized(self, tally: Tally) -> NDArray[np.float64]:
         """Return what the overdispersion squares and averages, (w,): w is the statistic's `variances`.
 
-        Deviations from the expectation, in standard errors for independent events; 0 where there is no test.
+        Deviations of a window's means from any fixed point, in standard errors of means of as many
+        independent events; 0 where there is no test.
         """
 
 
@@ -114,7 +115,7 @@ class FittingSample:
     beyond_others: NDArray[np.bool_]
 
 
-def _fit_nothing(_sample: FittingSample) -> dict[str, NDArray[Any]]:
+def _no_arrays(*_: Any) -> dict[str, NDArray[Any]]:
     return {}
 
 
@@ -148,9 +149,14 @@ class Statistic(Generic[FindingT]):
         segment_arrays: The same of each segment.
         fit: Returns its arrays of a baseline.
         fit_segment: Returns its arrays of a segment, from the sample of the segment's vectors.
+        recentre: Returns those of its arrays whose expectations a warm-up changes, for a baseline or the
+            segment where one is given, by the tally of the warm-up's windows together and its weight in the
+            mean with the baseline, 0 to 1.
         variances: The number of its overdispersions, each of one number of `Null.standardized`.
         columns: Returns the numbers of n measured events whose means over windows show the overdispersions,
             (n, variances) float64; None where they are measured in another way, or there are none.
+        is_within_windows: It compares the events of a window with each other, so that windows together say
+            nothing. Its overdispersions are mean squares, and the baseline has no part in them.
     """
 
     name: str
@@ -173,10 +179,14 @@ class Statistic(Generic[FindingT]):
     in_segments: bool = True
     arrays: Mapping[str, ArrayLayout] = field(default_factory=dict)
     segment_arrays: Mapping[str, ArrayLayout] = field(default_factory=dict)
-    fit: Callable[[FittingSample], dict[str, NDArray[Any]]] = _fit_nothing
-    fit_segment: Callable[[FittingSample], dict[str, NDArray[Any]]] = _fit_nothing
+    fit: Callable[[FittingSample], dict[str, NDArray[Any]]] = _no_arrays
+    fit_segment: Callable[[FittingSample], dict[str, NDArray[Any]]] = _no_arrays
+    recentre: Callable[[Reference, SegmentReference | None, Tally, float], dict[str, NDArray[Any]]] = (
+        _no_arrays
+    )
     variances: int = 0
     columns: Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float64]] | None = None
+    is_within_windows: bool = False
 
     def weighted(self, finding: FindingT) -> list[tuple[float, float]]:
         """Return the p-values of a finding with their weights."""

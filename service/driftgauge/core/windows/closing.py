@@ -187,6 +187,6 @@ class WindowCloser:
         is_newest = state.newest[size_ms] is result
         if is_newest and result.verdict is Verdict.DRIFT:
             alarms |= {size_ms}
-        elif is_newest and result.verdict in {Verdict.OK, Verdict.WARNING}:
+        elif is_newest and result.verdict in {Verdict.OK, Verdict.WARNING, Verdict.MISFIT}:
             alarms -= {size_ms}
         state.set_status(replace(status, closed=closed, revised=revised, alarms=alarms))

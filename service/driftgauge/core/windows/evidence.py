@@ -65,7 +65,7 @@ class EvidenceAttribution:
         """Prepare the attribution against a baseline; without overdispersion, events are independent."""
         self._windows = math.inf if overdispersion is None else overdispersion.windows
         self._counts = reference.counts
-        self._mean_count = reference.mean_count
+        self._mean, self._mean_count = reference.mean, reference.mean_count
         self._shares = reference.counts / reference.counts.sum()
         self._projection = reference.projection
         self._deviations = reference.projection.deviations
@@ -78,7 +78,8 @@ class EvidenceAttribution:
 
     def evidence(self, tally: Tally, findings: Findings) -> dict[str, float]:
         """Return the share of each kind in the evidence of one window, 0 to 1; the shares sum to 1."""
-        counts, shift = tally.counts, self._projection.shift(tally[CLIPPED_COORDINATE_SUMS], tally.count)
+        counts = tally.counts
+        shift = self._projection.shift(tally[CLIPPED_COORDINATE_SUMS], tally.count) - self._mean
         mean_shift, novelty = findings.of(MEAN_SHIFT), findings.of(NOVELTY)
         spread = findings.of(SPREAD) if SPREAD.name in findings else _NO_SPREAD
         duplicates = findings.of(DUPLICATES) if DUPLICATES.name in findings else _NO_DUPLICATES

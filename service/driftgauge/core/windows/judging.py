@@ -1,26 +1,35 @@
 """The window judge: turns a tally into a result with score, segments, examples and verdict."""
 
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass, replace
 
 from driftgauge.core.counting.tally import Tally
-from driftgauge.core.reference import Reference, Segment, SegmentReference
+from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.spec import StreamSpec
-from driftgauge.core.statistics import registry
-from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS
-from driftgauge.core.statistics.overdispersion import (
-    CalibratedOverdispersion,
-    Overdispersion,
-    OverdispersionEstimator,
-)
+from driftgauge.core.statistics.overdispersion import CalibratedOverdispersion
 from driftgauge.core.windows.completeness import Completeness
 from driftgauge.core.windows.result import Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.verdict import VerdictHistory, decide, update_memory
+from driftgauge.core.windows.warm_up import Offset, WarmUp, recentre
 from driftgauge.core.windows.window import Window
 
-__all__ = ["WindowJudge", "standardized_of"]
+__all__ = ["WindowJudge"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Comparison:
+    """What the windows of one size are compared with.
+
+    Attributes:
+        reference: The baseline, re-centred after a warm-up.
+        scorer: The scorer against it.
+        misfits: The segments whose warm-up differs from the baseline; None stands for all events.
+    """
+
+    reference: Reference
+    scorer: WindowScorer
+    misfits: frozenset[Segment | None] = frozenset()
 
 
 class WindowJudge:
@@ -30,7 +39,7 @@ class WindowJudge:
         """Read from and keep the history in a stream's state."""
         self._spec = spec
         self._state = state
-        self._scorers: dict[tuple[str, int, int], WindowScorer] = {}
+        self._comparisons: dict[tuple[str, int, int], _Comparison] = {}
 
     def judge(
         self,
@@ -52,7 +61,8 @@ class WindowJudge:
         before = self._state.published.get(window)
         is_incomplete = completeness.incomplete_reason is not None
         history = self._history(window, reference)
-        scorer = self._scorer(window, reference, history)
+        comparison = self._comparison(window, reference, history)
+        scorer = comparison.scorer
         score = scorer.score(tally)
         memory = before.memory if before and before.baseline_id == reference.baseline_id else None
         is_next = memory is None and window.end_ms > history.end_ms
@@ -64,6 +74,7 @@ class WindowJudge:
         segments, significant_and_large = scorer.judge_segments(
             tallies,
             None if is_incomplete else ({} if memory is None else memory.segments),
+            comparison.misfits,
         )
         slow_drift, after = None, None
         verdict = Verdict.INCOMPLETE if is_incomplete else Verdict.INSUFFICIENT
@@ -83,6 +94,7 @@ class WindowJudge:
                 # What is declared clean pages by no single window.
                 is_overwhelming=not self._is_warm_up(window) and scorer.is_overwhelming(score),
                 has_slow_drift=slow_drift >= scorer.slow_drift_limit,
+                is_misfit=None in comparison.misfits,
             )
         if after is not None and is_next:
             self._state.set_history(
@@ -99,7 +111,7 @@ class WindowJudge:
             window=window,
             revision=0 if before is None else before.revision + 1,
             counts=tally.counts,
-            baseline_counts=reference.counts,
+            baseline_counts=comparison.reference.counts,
             baseline_id=reference.baseline_id,
             missing=completeness.missing,
             events_lost=completeness.events_lost,
@@ -125,45 +137,29 @@ class WindowJudge:
         history = self._state.histories.get(window.size_ms)
         if history is None or history.baseline_id != reference.baseline_id:
             end_ms = 0 if history is None else history.end_ms
-            history = VerdictHistory.begin(reference.baseline_id, reference.components, end_ms)
-        return history.with_warm_up(self._spec.alarm.warm_up)
+            history = VerdictHistory.begin(reference, end_ms)
+        return history.with_warm_up(self._spec.alarm.warm_up, reference)
 
     def _calibrate(
         self, history: VerdictHistory, tally: Tally, tallies: dict[Segment, Tally], reference: Reference
-    ) -> tuple[OverdispersionEstimator, dict[Segment, OverdispersionEstimator]]:
-        """Return the overdispersion estimators of the whole and of segments after one more warm-up window."""
-        shift = reference.projection.shift(tally[CLIPPED_COORDINATE_SUMS], tally.count)
-        whole = history.clean.add(
-            tally.counts,
-            reference.counts,
-            shift / reference.projection.deviations,
-            reference.mean_count,
-            standardized_of(tally, reference),
-        )
+    ) -> tuple[WarmUp, dict[Segment, WarmUp]]:
+        """Return the warm-up of the whole and of segments after one more window."""
         segments = dict(history.segments)
         for part in reference.segments_by(self._spec.alarm.segment_keys):
             segment = part.key, part.value
             own = tallies.get(segment)
             if own is None or own.count < self._spec.min_events:
                 continue
-            clean = segments.get(segment, OverdispersionEstimator.empty(reference.components))
-            shift = part.standardized(reference.projection.shift(own[CLIPPED_COORDINATE_SUMS], own.count))
-            segments[segment] = clean.add(
-                own.counts,
-                part.counts,
-                shift,
-                part.mean_count,
-                standardized_of(own, reference, part),
-            )
-        return whole, segments
+            before = segments.get(segment, WarmUp.empty(own.fields, reference.components))
+            segments[segment] = before.add(own, reference, part)
+        return history.clean.add(tally, reference), segments
 
-    def _scorer(self, window: Window, reference: Reference, history: VerdictHistory) -> WindowScorer:
+    def _comparison(self, window: Window, reference: Reference, history: VerdictHistory) -> _Comparison:
         warm_up = self._spec.alarm.warm_up
         # The calibration is used only after the warm-up, so that all later windows share one.
         is_over = warm_up is not None and window.end_ms > warm_up[1]
-        key = reference.key, window.size_ms, history.clean.windows if is_over else 0
-        if key not in self._scorers:
-            measured: Overdispersion | None = history.clean.overdispersion() if is_over else None
+        key = reference.key, window.size_ms, history.clean.windows.windows if is_over else 0
+        if key not in self._comparisons:
             # Overdispersion holds for windows of one length, and is a lower bound for longer ones.
             is_own = reference.overdispersion_ms == window.size_ms
             segments = {
@@ -171,20 +167,57 @@ class WindowJudge:
                 for part in reference.segments
                 if part.overdispersion is not None
             }
-            if is_over:
-                segments |= {
-                    segment: CalibratedOverdispersion(own, calibrated=True)
-                    for segment, clean in history.segments.items()
-                    if (own := clean.overdispersion()) is not None
-                }
-            self._scorers[key] = WindowScorer(
-                self._spec,
+            calibrated = self._calibrated(reference, history, segments) if is_over else None
+            self._comparisons[key] = calibrated or _Comparison(
                 reference,
-                measured or reference.overdispersion,
-                calibrated=measured is not None or is_own,
-                segments=segments,
+                WindowScorer(
+                    self._spec, reference, reference.overdispersion, calibrated=is_own, segments=segments
+                ),
             )
-        return self._scorers[key]
+        return self._comparisons[key]
+
+    def _calibrated(
+        self,
+        baseline: Reference,
+        history: VerdictHistory,
+        segments: dict[Segment, CalibratedOverdispersion],
+    ) -> _Comparison | None:
+        """Return the comparison with the windows of the warm-up; None where they are too few.
+
+        The offset of these windows from the baseline is tested as one large window.
+        """
+        scheme = self._spec.scheme(baseline)
+        whole = history.clean.offset(scheme.fields, baseline)
+        if whole is None:
+            return None
+        offsets: dict[Segment | None, Offset] = {None: whole}
+        for part in baseline.segments_by(self._spec.alarm.segment_keys):
+            own = history.segments.get((part.key, part.value))
+            offset = None if own is None else own.offset(scheme.of_segments.fields, baseline, part)
+            if offset is not None:
+                offsets[part.key, part.value] = offset
+            elif part.overdispersion is None:
+                segments[part.key, part.value] = CalibratedOverdispersion(
+                    replace(whole.windows, baseline=whole.groups), calibrated=False
+                )
+        known = {
+            segment: CalibratedOverdispersion(offset.overdispersion, calibrated=True)
+            for segment, offset in offsets.items()
+            if segment is not None
+        }
+        scorer = WindowScorer(self._spec, baseline, whole.overdispersion, calibrated=True, segments=known)
+        misfits = scorer.misfits({segment: offset.tally for segment, offset in offsets.items()})
+        # Two means that differ have no common mean.
+        offsets |= {segment: replace(offsets[segment], share=1.0) for segment in misfits}
+        reference = recentre(baseline, offsets)
+        segments |= {
+            segment: CalibratedOverdispersion(offset.recentred, calibrated=True)
+            for segment, offset in offsets.items()
+            if segment is not None
+        }
+        overdispersion = offsets[None].recentred
+        scorer = WindowScorer(self._spec, reference, overdispersion, calibrated=True, segments=segments)
+        return _Comparison(reference, scorer, misfits)
 
     def _is_warm_up(self, window: Window) -> bool:
         warm_up = self._spec.alarm.warm_up
@@ -199,14 +232,3 @@ class WindowJudge:
             if values is not None:
                 tallies[key] = Tally(values, scheme.fields)
         return tallies
-
-
-def standardized_of(
-    tally: Tally, reference: Reference, segment: SegmentReference | None = None
-) -> dict[str, NDArray[np.float64]]:
-    """Return what `OverdispersionEstimator.add` takes of a clean window beside its counts and its shift."""
-    return {
-        each.name: each.null(reference, segment, None).standardized(tally)
-        for each in registry.counted(reference)
-        if each.variances and (segment is None or each.in_segments)
-    }

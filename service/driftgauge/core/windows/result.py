@@ -33,6 +33,8 @@ class Verdict(StrEnum):
             scored counts as one without drift; so does one in which the segment was empty or not scored.
         INSUFFICIENT: Too few events to be scored.
         INCOMPLETE: Partitions are missing, or `incomplete_reason` names another fault of the counts.
+        MISFIT: No drift since the warm-up, but the warm-up differs from the baseline: the baseline does not
+            fit the stream, or the stream had drifted before the warm-up ended.
     """
 
     OK = "ok"
@@ -40,6 +42,7 @@ class Verdict(StrEnum):
     DRIFT = "drift"
     INSUFFICIENT = "insufficient"
     INCOMPLETE = "incomplete"
+    MISFIT = "misfit"
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -125,7 +128,8 @@ class WindowResult:
         window: The window.
         revision: 0 at the first publication; 1 more each time that later events changed the window.
         counts: (k,) int64, the window's events per cluster.
-        baseline_counts: (k,) int64, the baseline's histogram.
+        baseline_counts: (k,) int64, the histogram that the window is compared with: that of the baseline,
+            or of the warm-up.
         baseline_id: The baseline's identity.
         missing: The partitions that had not reached the window's end.
         events_lost: Some of its events may have been lost before they were read.

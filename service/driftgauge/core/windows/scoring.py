@@ -1,6 +1,6 @@
 """The window scorer: the tests of tallies against one baseline, and their combination."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from math import fsum
 from types import MappingProxyType
 from typing import Any
@@ -30,6 +30,9 @@ _SLOW_DRIFT_MARGIN = 2.5
 # large as it must be.
 _OVERWHELMING_RARITY = 100
 _OVERWHELMING_SIZE = 2
+
+# A warm-up is tested once, not in every window.
+_MISFIT_LEVEL = 0.01
 
 _NO_SEGMENTS: Mapping[Segment, CalibratedOverdispersion] = MappingProxyType({})
 
@@ -64,11 +67,9 @@ class WindowScorer:
             for segment in reference.segments_by(spec.alarm.segment_keys)
         }
         self._level = spec.alarm.overall_level
-        self._whole = _ReferenceScorer(reference, None, overdispersion)
-        self._attribution = EvidenceAttribution(reference, overdispersion)
         self._overdispersion = overdispersion
         self._segment_overdispersions = segments
-        self._segment_scorers: dict[Segment, _ReferenceScorer] = {}
+        self._scorers: dict[Segment | None, _ReferenceScorer] = {}
         self.slow_drift_limit = threshold(_SLOW_DRIFT_MARGIN / spec.alarm.level)
         """The limit at which the statistic of slow drift warns: reached more rarely than a false page."""
 
@@ -76,15 +77,16 @@ class WindowScorer:
         """Return a window's score; None where the window has too few events."""
         if tally.count < self._min_events:
             return None
-        findings, p_value = self._whole.test(tally)
-        evidence = self._attribution.evidence(tally, findings)
+        scorer = self._scorer(None, tally.count)
+        findings, p_value = scorer.test(tally)
+        evidence = EvidenceAttribution(self._reference, scorer.overdispersion).evidence(tally, findings)
         return Score(
             findings=findings,
             p_value=p_value,
             calibrated=self._calibrated,
             evidence=evidence,
             kind=max(evidence, key=evidence.__getitem__) if p_value < self._level else None,
-            detectable=self._whole.detectable(tally.count, self._level),
+            detectable=scorer.detectable(tally.count, self._level),
         )
 
     def is_significant_and_large(self, score: Score) -> bool:
@@ -108,7 +110,10 @@ class WindowScorer:
         )
 
     def judge_segments(
-        self, tallies: Mapping[Segment, Tally], recent: Mapping[Segment, tuple[bool, ...]] | None
+        self,
+        tallies: Mapping[Segment, Tally],
+        recent: Mapping[Segment, tuple[bool, ...]] | None,
+        misfits: Container[Segment | None] = (),
     ) -> tuple[tuple[SegmentResult, ...], dict[Segment, bool]]:
         """Score and judge each segment against the same segment of the baseline.
 
@@ -116,6 +121,7 @@ class WindowScorer:
             tallies: The segments' tallies; one without events may be missing.
             recent: Whether each segment was significant and large in the windows before; None: the window is
                 incomplete.
+            misfits: The segments whose warm-up differs from the baseline.
 
         Returns:
             The results, and whether each scored segment is significant and large.
@@ -125,7 +131,7 @@ class WindowScorer:
             for segment in self._segment_references
         }
         scores = {
-            segment: self._test_segment(segment, tallies[segment])
+            segment: self._scorer(segment, count).test(tallies[segment])
             for segment, count in counts.items()
             if count >= self._min_events
         }
@@ -151,6 +157,7 @@ class WindowScorer:
                 verdict = decide(
                     recent.get(segment, ()),
                     is_significant_and_large=significant_and_large[segment],
+                    is_misfit=segment in misfits,
                 )
             results.append(
                 SegmentResult(
@@ -168,6 +175,22 @@ class WindowScorer:
             )
         return tuple(results), significant_and_large
 
+    def misfits(self, tallies: Mapping[Segment | None, Tally]) -> frozenset[Segment | None]:
+        """Return the segments of a warm-up that differ from the baseline, None for all events.
+
+        The tally of each segment's windows together is tested as one large window.
+        """
+        differing = set()
+        for segment, tally in tallies.items():
+            findings, _ = self._scorer(segment, tally.count).test(tally)
+            tested = [
+                each for each in registry.STATISTICS if each.name in findings and not each.is_within_windows
+            ]
+            is_significant = _combine(tested, findings) < _MISFIT_LEVEL / len(tallies)
+            if is_significant and self._size(findings, tested) >= 1:
+                differing.add(segment)
+        return frozenset(differing)
+
     def _size(self, findings: Findings, statistics: Iterable[Statistic[Any]] | None = None) -> float:
         """Return the largest significant excess over its floor; a window's drift is large from 1 on."""
         names = findings if statistics is None else [each.name for each in statistics]
@@ -181,14 +204,18 @@ class WindowScorer:
         own = self._segment_overdispersions.get(segment)
         return own is not None and own.calibrated
 
-    def _test_segment(self, segment: Segment, tally: Tally) -> tuple[Findings, float]:
-        if segment not in self._segment_scorers:
-            own = self._segment_overdispersions.get(segment)
-            overdispersion = self._overdispersion if own is None else own.overdispersion
-            self._segment_scorers[segment] = _ReferenceScorer(
-                self._reference, self._segment_references[segment], overdispersion
+    def _scorer(self, segment: Segment | None, count: int) -> "_ReferenceScorer":
+        """Return the scorer of windows of n events, of all events or of a segment's."""
+        scorer = self._scorers.get(segment)
+        if scorer is None or scorer.count not in {None, count}:
+            own = None if segment is None else self._segment_overdispersions.get(segment)
+            scorer = self._scorers[segment] = _ReferenceScorer(
+                self._reference,
+                None if segment is None else self._segment_references[segment],
+                self._overdispersion if own is None else own.overdispersion,
+                count,
             )
-        return self._segment_scorers[segment].test(tally)
+        return scorer
 
 
 def _combine(statistics: Iterable[Statistic[Any]], findings: Findings) -> float:
@@ -198,16 +225,27 @@ def _combine(statistics: Iterable[Statistic[Any]], findings: Findings) -> float:
 
 
 class _ReferenceScorer:
-    """Scores tallies against a baseline or one of its segments."""
+    """Scores tallies against a baseline or one of its segments.
+
+    Attributes:
+        count: The events of the windows that it scores; None: any number.
+        overdispersion: The overdispersion of their difference from the baseline; None where it is unknown.
+    """
 
     def __init__(
         self,
         reference: Reference,
         segment: SegmentReference | None,
         overdispersion: Overdispersion | None,
+        count: int,
     ) -> None:
+        part = reference if segment is None else segment
+        at = overdispersion and overdispersion.at(count, int(part.counts.sum()), part.mean_count)
+        self.count, self.overdispersion = None if at is overdispersion else count, at
         self._nulls = {
-            statistic: statistic.null(reference, segment, overdispersion)
+            statistic: statistic.null(
+                reference, segment, overdispersion if statistic.is_within_windows else at
+            )
             for statistic in registry.counted(reference)
             if segment is None or statistic.in_segments
         }

@@ -8,10 +8,11 @@ beside its result, so that every revision is judged with the same memory.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from driftgauge.core.reference import Segment
+from driftgauge.core.reference import Reference, Segment
+from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.cusum import advance
-from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
 from driftgauge.core.windows.result import Verdict, VerdictMemory
+from driftgauge.core.windows.warm_up import WarmUp
 from driftgauge.core.windows.window import Window
 
 __all__ = ["VerdictHistory", "decide", "update_memory"]
@@ -34,7 +35,7 @@ class VerdictHistory:
         end_ms: The end of the last window that has entered; a window that ends earlier never enters.
         memory: The memory that the next window is judged with.
         warm_up: The interval of event time, ms, whose windows are declared clean; None where there is none.
-        clean: The overdispersion estimator of the warm-up's windows.
+        clean: The windows of the warm-up.
         segments: The same for each segment that had enough events to be scored.
     """
 
@@ -42,21 +43,21 @@ class VerdictHistory:
     end_ms: int
     memory: VerdictMemory
     warm_up: tuple[int, int] | None
-    clean: OverdispersionEstimator
-    segments: dict[Segment, OverdispersionEstimator] = field(default_factory=dict)
+    clean: WarmUp
+    segments: dict[Segment, WarmUp] = field(default_factory=dict)
 
     @classmethod
-    def begin(cls, baseline_id: str, components: int, end_ms: int) -> "VerdictHistory":
+    def begin(cls, reference: Reference, end_ms: int) -> "VerdictHistory":
         """Return the history before the first window against a baseline."""
-        return cls(baseline_id, end_ms, VerdictMemory(), None, OverdispersionEstimator.empty(components))
+        clean = WarmUp.empty(registry.fields_of(reference), reference.components)
+        return cls(reference.baseline_id, end_ms, VerdictMemory(), None, clean)
 
-    def with_warm_up(self, warm_up: tuple[int, int] | None) -> "VerdictHistory":
-        """Return the history with a warm-up; estimates from another warm-up are dropped."""
+    def with_warm_up(self, warm_up: tuple[int, int] | None, reference: Reference) -> "VerdictHistory":
+        """Return the history with a warm-up; what another warm-up measured is dropped."""
         if warm_up == self.warm_up:
             return self
-        return replace(
-            self, warm_up=warm_up, clean=OverdispersionEstimator.empty(len(self.clean.products)), segments={}
-        )
+        clean = WarmUp.empty(registry.fields_of(reference), reference.components)
+        return replace(self, warm_up=warm_up, clean=clean, segments={})
 
     def memory_for(self, window: Window) -> VerdictMemory:
         """Return the memory for a window; missing windows before it count as False."""
@@ -72,9 +73,7 @@ class VerdictHistory:
         """Return the history after a judged window."""
         return replace(self, end_ms=window.end_ms, memory=memory)
 
-    def add_warm_up(
-        self, window: Window, clean: OverdispersionEstimator, segments: dict[Segment, OverdispersionEstimator]
-    ) -> "VerdictHistory":
+    def add_warm_up(self, window: Window, clean: WarmUp, segments: dict[Segment, WarmUp]) -> "VerdictHistory":
         """Return the history after a window of the warm-up."""
         return replace(self, end_ms=window.end_ms, memory=VerdictMemory(), clean=clean, segments=segments)
 
@@ -102,6 +101,7 @@ def decide(
     is_significant_and_large: bool,
     is_overwhelming: bool = False,
     has_slow_drift: bool = False,
+    is_misfit: bool = False,
 ) -> Verdict:
     """Return the verdict of a complete window that was scored.
 
@@ -110,12 +110,13 @@ def decide(
         is_significant_and_large: Whether this window is.
         is_overwhelming: Whether its evidence is beyond the budget by itself; no other window is needed then.
         has_slow_drift: Whether the statistic of slow drift has reached its limit.
+        is_misfit: Whether the warm-up differs from the baseline.
     """
     if is_overwhelming or sum((*recent, is_significant_and_large)[-_RECENT_WINDOWS:]) >= _DRIFT_WINDOWS:
         return Verdict.DRIFT
     if is_significant_and_large or has_slow_drift:
         return Verdict.WARNING
-    return Verdict.OK
+    return Verdict.MISFIT if is_misfit else Verdict.OK
 
 
 def update_memory(

@@ -1,0 +1,304 @@
+"""Dependent events, and drift that lasts: `python -m tests.bench.dependence texts|lasting`.
+
+- `texts`: paragraphs of articles. Baseline and windows come from different articles, and all windows of a
+  split from the same half of them. Streams are judged window by window.
+- `lasting`: drift that single windows find at a given rate, and the windows until the verdict is drift.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tests.bench.embeddings import IMAGES, TEXTS, load, load_vectors, parser_with_data
+from tests.bench.population import CLUSTERS, DAY_MS, HOUR_MS, Population, spec
+from tests.bench.power import mean_and_error
+from tests.output import say
+
+from driftgauge.baseline.artifact import Baseline
+from driftgauge.baseline.fitting import Provenance, fit_baseline
+from driftgauge.core.counting.tally import Tally
+from driftgauge.core.reference import Reference
+from driftgauge.core.statistics import registry
+from driftgauge.core.windows.completeness import Completeness
+from driftgauge.core.windows.judging import WindowJudge
+from driftgauge.core.windows.result import Verdict, WindowResult
+from driftgauge.core.windows.stream_state import StreamState
+from driftgauge.core.windows.window import Window
+from driftgauge.errors import BaselineError
+from driftgauge.streams import to_reference
+
+COUNT = 200  # events in a window
+LEVEL = 0.01  # of a window, by its combined p-value
+SPLITS = 8
+WINDOWS = 60  # judged in each split
+WARM_UP = 60  # windows before them
+TOPICS = 3
+TEXT_CLUSTERS = 10
+ATTEMPTS = 20  # a cluster may lie in the articles of one half alone
+MORE = 0.2  # of the events are of one topic instead of the others
+
+SINGLE = (0.7, 0.3)  # the rate at which single windows find drift that lasts, at LEVEL
+RUNS = 20  # of each split
+LASTING = 30  # windows of drift in each run
+BASELINES = (2_500, 500)  # events in the baseline's histogram: 12.5 and 2.5 windows
+HALVINGS = 7
+SIZES = (("1h", HOUR_MS), ("1d", DAY_MS))
+
+Rows = NDArray[np.intp]
+"""The rows of a window's events."""
+
+
+@dataclass(frozen=True)
+class Articles:
+    """Some articles.
+
+    Attributes:
+        rows: The rows of their paragraphs.
+        articles: The article of each of these, (n,).
+        topics: The topic of each, (n,).
+    """
+
+    rows: Rows
+    articles: NDArray[np.int32]
+    topics: NDArray[np.uint8]
+
+    def of(self, articles: NDArray[np.int32]) -> "Articles":
+        """Return those of some articles."""
+        kept = np.isin(self.articles, articles)
+        return Articles(self.rows[kept], self.articles[kept], self.topics[kept])
+
+    def halves(self, random: np.random.Generator) -> tuple["Articles", "Articles"]:
+        """Return two halves without an article in common."""
+        order = random.permutation(np.unique(self.articles))
+        one, other = np.array_split(order, 2)
+        return self.of(one), self.of(other)
+
+    def weights(self, topic: int | None) -> NDArray[np.float64]:
+        """Return the probability of each paragraph, where one topic may be more frequent by MORE."""
+        weights = np.full(len(self.rows), 1 / len(self.rows))
+        if topic is not None:
+            own = self.topics == topic
+            share = own.mean()
+            weights *= np.where(own, (share + MORE) / share, (1 - share - MORE) / (1 - share))
+        return weights
+
+    def paragraphs(self, random: np.random.Generator, topic: int | None = None) -> Rows:
+        """Draw a window of single paragraphs, without replacement."""
+        return random.choice(self.rows, COUNT, replace=False, p=self.weights(topic))
+
+    def whole(self, random: np.random.Generator, topic: int | None = None) -> Rows:
+        """Draw a window of whole articles, the last of which may be cut."""
+        articles, first, sizes = np.unique(self.articles, return_index=True, return_counts=True)
+        weights = self.weights(topic)[first]
+        order = random.choice(len(articles), len(articles), replace=False, p=weights / weights.sum())
+        chosen = order[: int(np.searchsorted(sizes[order].cumsum(), COUNT)) + 1]
+        return np.concatenate([self.rows[self.articles == article] for article in articles[chosen]])[:COUNT]
+
+
+Draw = Callable[[np.random.Generator, int | None], Rows]
+"""Draws the rows of a window; a topic may be more frequent."""
+
+
+class Stream:
+    """A stream that is judged window by window against a baseline."""
+
+    def __init__(self, reference: Reference, tallies: NDArray[np.int64], size_ms: int, warm_up: int) -> None:
+        """Begin a stream.
+
+        Args:
+            reference: The baseline.
+            tallies: The tally of each vector, which windows add.
+            size_ms: The size of the windows, ms.
+            warm_up: The number of windows that are declared clean.
+        """
+        self._reference, self._tallies, self._size_ms = reference, tallies, size_ms
+        own = spec(reference, size_ms)
+        interval = (0, warm_up * size_ms) if warm_up else None
+        self._spec = replace(own, alarm=replace(own.alarm, warm_up=interval))
+        self._state = StreamState("bench")
+        self._judge = WindowJudge(self._spec, self._state)
+        self._number = 0
+
+    def judge(self, rows: Rows) -> WindowResult:
+        """Judge the next window."""
+        window = Window(self._size_ms, self._number * self._size_ms)
+        self._number += 1
+        tally = Tally(self._tallies[rows].sum(axis=0), registry.fields_of(self._reference))
+        return self._judge.judge(window, tally, self._reference, Completeness(), 0)
+
+
+def fit_texts(vectors: NDArray[np.float32], groups: Rows, number: int) -> Baseline:
+    """Return a baseline with its groups, by the first seed that leaves no cluster empty."""
+    for attempt in range(ATTEMPTS):
+        with suppress(BaselineError):
+            return fit_baseline(
+                vectors,
+                stream="bench",
+                clusters=TEXT_CLUSTERS,
+                seed=number + SPLITS * attempt,
+                created_ms=0,
+                progress=lambda _: None,
+                provenance=Provenance(groups=groups),
+            )
+    message = f"no baseline of split {number} can be fitted"
+    raise BaselineError(message)
+
+
+def baselines(folder: Path) -> Iterator[tuple[int, Articles, Callable[..., Stream]]]:
+    """Yield the number of each split, its live articles, and what begins a stream against its baseline."""
+    (vectors,) = load_vectors(folder, TEXTS, "emb")
+    articles, topics = load(folder, TEXTS, "doc", "topic")
+    everything = Articles(np.arange(len(vectors)), articles, topics)
+    for number in range(SPLITS):
+        fitted, live = everything.halves(np.random.default_rng([number, 26]))
+        groups = np.unique(fitted.articles, return_inverse=True)[1]
+        baseline = fit_texts(vectors[fitted.rows], groups, number)
+        centroids = baseline.centroids
+        tallies = Population(vectors, centroids.assign(vectors), centroids).tallies(to_reference(baseline))
+
+        def begin(
+            warm_up: int,
+            *,
+            mixed: bool,
+            baseline: Baseline = baseline,
+            tallies: NDArray[np.int64] = tallies,
+        ) -> Stream:
+            metadata = baseline.metadata.model_copy(update={"mixed_windows": mixed})
+            return Stream(to_reference(replace(baseline, metadata=metadata)), tallies, HOUR_MS, warm_up)
+
+        yield number, live, begin
+
+
+# The topic that is more frequent in the warm-up and after it.
+RUNS_OF = {"clean": (False, False), "drifts": (False, True), "begins drifted": (True, True)}
+
+
+def texts(folder: Path) -> None:
+    """Print the share of windows found, of the verdict ok, and of streams that do not fit the baseline."""
+    rates: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
+    for number, live, begin in baselines(folder):
+        random = np.random.default_rng([number, 27])
+        early, late = live.halves(random)
+        cases: dict[str, tuple[Draw | None, Draw]] = {
+            "paragraphs": (None, live.paragraphs),
+            "whole articles": (None, live.whole),
+            "paragraphs, warm-up of the same articles": (live.paragraphs, live.paragraphs),
+            "paragraphs, warm-up of other articles": (early.paragraphs, late.paragraphs),
+            "whole articles, warm-up of the same": (live.whole, live.whole),
+            "whole articles, warm-up of others": (early.whole, late.whole),
+        }
+        for name, (before, draw) in cases.items():
+            for kind, topics in RUNS_OF.items():
+                first, then = (number % TOPICS if drifts else None for drifts in topics)
+                if before is None and first is not None:
+                    continue
+                stream = begin(0 if before is None else WARM_UP, mixed=name.startswith("paragraphs"))
+                if before is not None:
+                    for _ in range(WARM_UP):
+                        stream.judge(before(random, first))
+                results = [stream.judge(draw(random, then)) for _ in range(WINDOWS)]
+                p_values = np.array([result.score.p_value for result in results if result.score])
+                verdicts = [result.verdict for result in results]
+                rates.setdefault((name, kind), []).append(
+                    (
+                        float((p_values < LEVEL).mean()),
+                        verdicts.count(Verdict.OK) / WINDOWS,
+                        float(Verdict.MISFIT in verdicts),
+                    )
+                )
+    say("| windows | | found [standard error] | in the worst split | ok | streams with a misfit |")
+    say("|---" * 6 + "|")
+    for (name, kind), values in rates.items():
+        found, ok, misfit = map(list, zip(*values, strict=True))
+        say(
+            f"| {name} | {kind} | {mean_and_error(found)} | {max(found):.3f} | {mean_and_error(ok)} "
+            f"| {np.mean(misfit):.2f} |"
+        )
+
+
+class Images:
+    """A stream of images against a baseline of others, of which a class may become more frequent."""
+
+    def __init__(self, vectors: NDArray[np.float32], labels: NDArray, number: int, count: int) -> None:
+        """Split the images: `count` events in the baseline's histogram, and as many to fit on."""
+        self._random = np.random.default_rng([number, 28])
+        fitted, self._live = np.split(self._random.permutation(len(vectors)), [2 * count])
+        baseline = fit_baseline(
+            vectors[fitted],
+            stream="bench",
+            clusters=CLUSTERS,
+            seed=number,
+            created_ms=0,
+            progress=lambda _: None,
+        )
+        self._reference = to_reference(baseline)
+        centroids = self._reference.centroids
+        self._tallies = Population(vectors, centroids.assign(vectors), centroids).tallies(self._reference)
+        self._own = self._live[labels[self._live] == number % 10]
+
+    def begin(self, size_ms: int, warm_up: int) -> Stream:
+        return Stream(self._reference, self._tallies, size_ms, warm_up)
+
+    def draw(self, share: float) -> Rows:
+        """Draw a window of which this share is of one class instead."""
+        drifts = self._random.random(COUNT) < share
+        drawn, own = (self._random.choice(rows, COUNT) for rows in (self._live, self._own))
+        return np.where(drifts, own, drawn)
+
+    def share_found(self, rate: float) -> float:
+        """Return the share that single windows find at a rate."""
+        low, high = 0.0, 0.6
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            stream = self.begin(HOUR_MS, 0)
+            scores = [stream.judge(self.draw(middle)).score for _ in range(WINDOWS)]
+            found = np.mean([score is not None and score.p_value < LEVEL for score in scores])
+            low, high = (middle, high) if found < rate else (low, middle)
+        return low
+
+    def windows_until_drift(self, size_ms: int, share: float) -> int:
+        """Return the drifted windows until the verdict is drift after a clean warm-up; LASTING + 1: never."""
+        stream = self.begin(size_ms, WARM_UP)
+        for _ in range(WARM_UP):
+            stream.judge(self.draw(0.0))
+        verdicts = (stream.judge(self.draw(share)).verdict for _ in range(LASTING))
+        return next((number for number, each in enumerate(verdicts, 1) if each is Verdict.DRIFT), LASTING + 1)
+
+
+def lasting(folder: Path) -> None:
+    """Print the windows until drift that lasts is the verdict, over runs and splits."""
+    (vectors,) = load_vectors(folder, IMAGES, "test")
+    (labels,) = load(folder, IMAGES, "test_label")
+    for count in BASELINES:
+        splits = [Images(vectors, labels, number, count) for number in range(SPLITS)]
+        for rate in SINGLE:
+            shares = [split.share_found(rate) for split in splits]
+            for size, size_ms in SIZES:
+                until = np.array(
+                    [
+                        [split.windows_until_drift(size_ms, share) for _ in range(RUNS)]
+                        for split, share in zip(splits, shares, strict=True)
+                    ]
+                )
+                say(
+                    f"{size}, n/m={COUNT / count:.2g}, single windows find {rate}: drift in half of the runs "
+                    f"within {np.median(until):.0f} windows, in 90 % within {np.quantile(until, 0.9):.0f}, "
+                    f"in 90 % of the worst split within {np.quantile(until, 0.9, axis=1).max():.0f}"
+                )
+
+
+def main() -> None:
+    parser = parser_with_data(__doc__)
+    parser.add_argument("part", choices=["texts", "lasting"])
+    options = parser.parse_args()
+    start = time.perf_counter()
+    (texts if options.part == "texts" else lasting)(options.data)
+    say(f"{time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
