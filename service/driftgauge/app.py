@@ -25,6 +25,7 @@ from driftgauge.kafka.schema_registry import open_schema_registry
 from driftgauge.kafka.service import Service
 from driftgauge.page.health import page_health_routes
 from driftgauge.page.marks import Marks
+from driftgauge.page.refusals import HOUR_MS, Refusals
 from driftgauge.page.results import Results
 from driftgauge.page.site import Site
 from driftgauge.page.topic_reader import TopicReader
@@ -214,15 +215,17 @@ def _page(
             [each for each in newest if each.stream is None or each.stream in settings.by_stream]
         )
     )
+    refusals, history_ms = Refusals(), settings.page.history
     readers = [
-        TopicReader(_login(settings), topic, receive, SYSTEM_CLOCK, history_ms=settings.page.history)
-        for topic, receive in (
-            (settings.topics.windows, results.receive),
-            (settings.topics.marks, marks.receive),
+        TopicReader(_login(settings), topic, receive, SYSTEM_CLOCK, history_ms=since_ms)
+        for topic, receive, since_ms in (
+            (settings.topics.windows, results.receive_record, history_ms),
+            (settings.topics.marks, marks.receive, history_ms),
+            (settings.topics.dead_letters, refusals.receive, HOUR_MS),
         )
     ]
     results.source = readers[0]
-    site = Site(results, settings, SYSTEM_CLOCK.wall_ms, marks)
+    site = Site(results, settings, SYSTEM_CLOCK.wall_ms, marks, refusals)
     for reader in readers:
         reader.start()
     try:

@@ -16,6 +16,7 @@ from driftgauge.core.durations import format_duration
 from driftgauge.errors import BrokerError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.marks import Marks
+from driftgauge.page.refusals import Refusals
 from driftgauge.page.results import Results
 from driftgauge.page.site import Site
 from driftgauge.page.summary import DETECTABLE, SUMMARY, Series, read_summary
@@ -133,22 +134,29 @@ def serving(
     now_ms: int = MONDAY_MS,
     streams: Sequence[dict[str, Any]] = EVERY_STREAM,
     marks: Marks | None = None,
+    refusals: Refusals | None = None,
     **settings: Any,
 ) -> Iterator[HttpServer]:
     """Serve the page over some results on a free loopback port, with settings of the page and of streams.
 
     The clock advances by five seconds a look, so that no answer is kept.
     """
-    with serving_by(build_settings(streams, **settings), results, now_ms, marks) as server:
+    with serving_by(build_settings(streams, **settings), results, now_ms, marks, refusals) as server:
         yield server
 
 
 @contextmanager
 def serving_by(
-    settings: Settings, results: Results, now_ms: int, marks: Marks | None = None
+    settings: Settings,
+    results: Results,
+    now_ms: int,
+    marks: Marks | None = None,
+    refusals: Refusals | None = None,
 ) -> Iterator[HttpServer]:
     """Serve the page as `serving`, by a configuration."""
-    site = Site(results, settings, count(now_ms, 5 * SECOND_MS).__next__, marks or Marks())
+    site = Site(
+        results, settings, count(now_ms, 5 * SECOND_MS).__next__, marks or Marks(), refusals or Refusals()
+    )
     server = HttpServer("127.0.0.1", 0, site.routes())
     server.start()
     try:

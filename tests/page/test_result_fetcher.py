@@ -11,6 +11,7 @@ from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka import client
 from driftgauge.kafka.login import Login
 from driftgauge.page.marks import Marks
+from driftgauge.page.refusals import Refusals
 from driftgauge.page.results import Results
 from driftgauge.page.site import Site
 from driftgauge.page.topic_reader import TopicReader
@@ -60,7 +61,7 @@ def consumer(monkeypatch):
 def results(consumer, clock):
     """The results of 50 hours, none of which is in memory."""
     results = Results(REQUESTS)
-    results.source = TopicReader(Login({}), TOPIC, results.receive, clock.clock, history_ms=0)
+    results.source = TopicReader(Login({}), TOPIC, results.receive_record, clock.clock, history_ms=0)
     for number, value in enumerate(VALUES):
         results.receive(value, partition=0, offset=number, published_ms=MONDAY_MS)
     return results
@@ -68,7 +69,7 @@ def results(consumer, clock):
 
 @pytest.fixture
 def server(results, clock):
-    site = Site(results, build_settings(), clock.clock.wall_ms, Marks())
+    site = Site(results, build_settings(), clock.clock.wall_ms, Marks(), Refusals())
     server = HttpServer("127.0.0.1", 0, [*site.routes(), metrics_route(build_telemetry().registry)])
     server.start()
     yield server

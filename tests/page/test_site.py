@@ -8,6 +8,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 
+from driftgauge.events.records import StoredRecord
 from driftgauge.page.answers import AnswerCache
 from driftgauge.page.health import page_health_routes
 from driftgauge.page.marks import Marks
@@ -328,7 +329,7 @@ def test_mark_is_drawn_and_the_last_before_an_alarm_is_named(results, marked, st
     marks = Marks()
     mark = Mark(time=f"2025-11-03T{marked}:00Z", text="v2", stream=stream, link=link)
     for value in (Mark(time=MONDAY_MS, text="v1"), mark, mark):
-        marks.receive(value.model_dump_json().encode(), partition=0, offset=0, published_ms=0)
+        marks.receive(StoredRecord(value.model_dump_json().encode()))
     for number in range(6):
         results.publish(number, "ok" if number < 4 else "drift", segments=[])
     with serving(results, marks=marks) as server:

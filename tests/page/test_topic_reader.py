@@ -28,11 +28,11 @@ class Received:
     def __init__(self):
         self.records = []
 
-    def __call__(self, value, *, partition, offset, published_ms):
-        if value == b"not a result":
+    def __call__(self, record):
+        if record.value() == b"not a result":
             message = "it is no window result"
             raise ValueError(message)
-        self.records.append((value, partition, offset, published_ms))
+        self.records.append((record.value(), record.partition(), record.offset()))
 
     @property
     def values(self):

@@ -46,11 +46,11 @@ class ScriptedTopic:
         self._polls = iter(())
         self._is_over = threading.Event()
 
-    def receive(self, value, *, partition, offset, published_ms):
-        if value == b"broken":
+    def receive(self, record):
+        if record.value() == b"broken":
             message = "a mistake"
             raise RuntimeError(message)
-        self.received.append(offset)
+        self.received.append(record.offset())
 
     def read(self, reader, *polls):
         """Let a reader go through these polls."""

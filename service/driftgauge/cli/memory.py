@@ -30,8 +30,8 @@ def memory_bytes(settings: Settings, specs: Iterable[StreamSpec]) -> dict[str, i
     batch counts with its compressed size in the client's queue, and nothing bounds its decompression.
     """
     fetched = fetched_bytes(settings.kafka)
-    # One consumer reads results, and one reads marks.
-    of_page = 2 * fetched_bytes({**settings.kafka, **BOUNDS}) + _PAGE_WINDOW_BYTES * settings.page.max_windows
+    # Consumers read results, marks and dead letters.
+    of_page = 3 * fetched_bytes({**settings.kafka, **BOUNDS}) + _PAGE_WINDOW_BYTES * settings.page.max_windows
     return {
         "process": _PROCESS_BYTES,
         "fetch queues": _CONSUMERS * fetched,

@@ -20,7 +20,7 @@ _FRAME_BYTES = 2_000
 # The names of the added headers follow it.
 _PREFIX = "driftgauge."
 _FIRST = "driftgauge.reason"
-_ADDED = ("reason", "detail", "topic", "partition", "offset", "timestamp", "omitted")
+_ADDED = ("reason", "detail", "topic", "partition", "offset", "timestamp", "omitted", "stream")
 
 MAX_BUFFERED_BYTES = 16 * 1024 * 1024
 """Buffered letters beyond this size trigger a commit."""
@@ -37,6 +37,7 @@ class RefusedRecord:
         topic, partition, offset: Where it was read; empty text where a header is missing.
         timestamp: The record's timestamp, ms; empty text where it had none.
         omitted: What the dead letter lacks of it; empty text for nothing.
+        stream: Its stream; empty text where that is unknown.
     """
 
     letter: Message
@@ -48,6 +49,7 @@ class RefusedRecord:
     offset: str
     timestamp: str
     omitted: str
+    stream: str
 
     @property
     def is_whole(self) -> bool:
@@ -166,6 +168,8 @@ class DeadLetters:
             ("driftgauge.partition", str(message.partition()).encode()),
             ("driftgauge.offset", str(message.offset()).encode()),
         ]
+        if rejection.stream is not None:
+            added.append(("driftgauge.stream", rejection.stream.encode()))
         kind, time_ms = message.timestamp()
         if kind != TIMESTAMP_NOT_AVAILABLE:
             added.append(("driftgauge.timestamp", str(time_ms).encode()))

@@ -29,6 +29,10 @@ _BY_STATE: dict[str, tuple[str, ...]] = {
         "Wait where partitions are missing: a corrected window follows by itself once they are read.",
         "Where it stays so, see which replica reads them.",
     ),
+    "refused": (
+        "See why: driftgauge dead-letters show; then tell the producers, or correct the mapping.",
+        "Send the records back after a mend: driftgauge dead-letters requeue.",
+    ),
     "silent": (
         "Check that producers still send events, then that none are refused: driftgauge dead-letters list.",
         "Where the stream pauses by design, raise its overdue_after.",
@@ -45,6 +49,7 @@ _RUNBOOKS: dict[str, str] = {
     "segment": "DriftgaugeSegmentDrift",
     "misfit": "DriftgaugeWindowsIncomplete",
     "incomplete": "DriftgaugeWindowsIncomplete",
+    "refused": "DriftgaugeEventsRejected",
     "silent": "DriftgaugeWindowsOverdue",
     "behind": "DriftgaugeLagGrowing",
     "insufficient": "DriftgaugeSensitivityLow",
@@ -60,7 +65,7 @@ def next_steps(status: StreamStatus) -> tuple[str, ...]:
         return steps_of(status.state, alarm.evidence, status.alarms[0].run.since_ms, 1, alarm.segments)
     if (size := status.lead) is not None:
         return steps_of(status.state, size.facts.newest, 0, size.facts.series.size_ms)
-    return _BY_STATE["waiting"]
+    return _BY_STATE[status.state]
 
 
 def runbook_of(status: StreamStatus) -> str | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from driftgauge.events.records import RawRecord
 from driftgauge.records.mark import Mark
 
 __all__ = ["Marks"]
@@ -18,13 +19,13 @@ class Marks:
         self._marks: tuple[Mark, ...] = ()
         self._on_change = on_change
 
-    def receive(self, value: bytes, *, partition: int, offset: int, published_ms: int) -> None:
+    def receive(self, record: RawRecord) -> None:
         """Add a record of the topic.
 
         Raises:
             ValueError: It is no mark.
         """
-        mark = Mark.model_validate_json(value)
+        mark = Mark.model_validate_json(record.value() or b"")
         self._marks = tuple(sorted({*self._marks, mark}, key=_order))[-_MOST:]
         self._on_change(list({each.stream: each for each in self._marks}.values()))
 

@@ -38,6 +38,7 @@ _SYMBOLS = {
     "drift": "▲",
     "segment": "△",
     "misfit": "≠",
+    "refused": "✗",
     "incomplete": "◌",
     "silent": "–",  # noqa: RUF001 - as a sign
     "behind": "«",

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from driftgauge.core.durations import parse_duration
+from driftgauge.events.records import RawRecord
 from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.history import WindowHistory
 from driftgauge.page.queries import MissingWindowError
@@ -73,6 +74,16 @@ class Results:
                     "remedy": "where two deployments share the topic, name another topics.windows for one, "
                     "or rename its streams; none where the service began again with another group",
                 },
+            )
+
+    def receive_record(self, record: RawRecord) -> None:
+        """Add a record of the topic to the history, as `receive`; a tombstone is none."""
+        if (value := record.value()) is not None:
+            self.receive(
+                value,
+                partition=record.partition() or 0,
+                offset=record.offset() or 0,
+                published_ms=record.timestamp()[1],
             )
 
     def whole(self, series: Series, row: NDArray[np.void]) -> WindowRecord:

@@ -21,6 +21,7 @@ from driftgauge.page.chart import places
 from driftgauge.page.marks import Marks
 from driftgauge.page.overview import Overview, StreamRow, group_rows
 from driftgauge.page.queries import MissingWindowError, WindowQuery, read_last, read_query
+from driftgauge.page.refusals import Refusals
 from driftgauge.page.rendering import STATIC_TYPES, render, static_file
 from driftgauge.page.results import Results
 from driftgauge.page.status import URGENCY, Run, StreamStatus, whole_run
@@ -45,8 +46,9 @@ class Site:
         settings: Settings,
         clock_ms: Callable[[], int],
         marks: Marks,
+        refusals: Refusals,
     ) -> None:
-        """Show results of the configured streams and of others, by this wall clock, and marks."""
+        """Show results of the configured streams and of others, by this wall clock, and what goes with it."""
         self._marks = marks
         self._results = results
         self._settings = settings.page
@@ -54,7 +56,7 @@ class Site:
         self._level = settings.window_level
         self._dead_letters = settings.topics.dead_letters
         self._clock_ms = clock_ms
-        self._overview = Overview(results.history, self._streams)
+        self._overview = Overview(results.history, self._streams, refusals)
         self._headers = {
             "Content-Security-Policy": _security_policy(settings.page.thumbnail_origin),
             "Referrer-Policy": "no-referrer",

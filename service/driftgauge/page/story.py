@@ -78,6 +78,7 @@ def tell_fault(concern: Concern) -> str:
     if concern.name == "misfit":
         return "counted under another baseline" if detail else "every window differs from the baseline"
     return {
+        "refused": f"events are refused as {detail.replace('_', ' ')}",
         "incomplete": detail or "the counts are in doubt",
         "silent": "no new window",
         "behind": "windows come long after their end",
@@ -90,7 +91,8 @@ def tell_concern(concern: Concern, now_ms: int) -> str:
     """Return a fault of the data with its size and age, such as "1h: no new window for 3 days"."""
     if concern.name == "behind" and concern.since_ms is not None:
         return f"{concern.size}: behind by {round_duration(now_ms - concern.since_ms)}"
-    return f"{concern.size}: {tell_fault(concern)}{tell_age(concern.since_ms, now_ms)}"
+    size = f"{concern.size}: " if concern.size else ""
+    return f"{size}{tell_fault(concern)}{tell_age(concern.since_ms, now_ms)}"
 
 
 def tell_age(since_ms: int | None, now_ms: int) -> str:

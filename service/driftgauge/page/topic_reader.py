@@ -40,8 +40,8 @@ BOUNDS: Final[KafkaProperties] = {"queued.max.messages.kbytes": 4_096, "max.part
 class Receiver(Protocol):
     """Takes the records of the topic, partition by partition in the order of their offsets."""
 
-    def __call__(self, value: bytes, *, partition: int, offset: int, published_ms: int) -> None:
-        """Take a record: its value, and its Kafka timestamp."""
+    def __call__(self, record: Message) -> None:
+        """Take a record; raise ValueError for one that the topic should not hold."""
 
 
 class TopicReader:
@@ -193,10 +193,8 @@ class TopicReader:
     def _take(self, record: Message) -> None:
         partition, offset, value = record.partition() or 0, record.offset() or 0, record.value()
         self._positions[partition] = offset + 1
-        if value is None:
-            return
         try:
-            self._receive(value, partition=partition, offset=offset, published_ms=record.timestamp()[1])
+            self._receive(record)
         except ValueError as error:
             _log.warning(
                 "a record is not shown",
@@ -209,4 +207,5 @@ class TopicReader:
                 },
             )
         else:
-            self._fetcher.keep(partition, offset, value)
+            if value is not None:
+                self._fetcher.keep(partition, offset, value)

@@ -33,6 +33,7 @@ VERDICT_WORDS = {
 STATE_WORDS = {
     **VERDICT_WORDS,
     "segment": "A segment drifts",
+    "refused": "Events refused",
     "silent": "Silent",
     "behind": "Behind",
     "waiting": "No window yet",
@@ -45,6 +46,7 @@ COUNTED_WORDS = {
     "segment": "with drift of a segment",
     "misfit": "whose baseline does not fit",
     "incomplete": "incomplete",
+    "refused": "whose events are refused",
     "silent": "silent",
     "behind": "behind",
     "insufficient": "with too few events",
