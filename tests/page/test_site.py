@@ -342,6 +342,13 @@ def test_mark_is_drawn_and_the_last_before_an_alarm_is_named(results, marked, st
     assert shown.every("a", "href").count("https://ci.example/7") == (2 if link else 0)
 
 
+def test_clusters_and_segments_have_trends(page, results):
+    assert page(f"/{STREAM}")[1].count('class="trend"') == 3 + 2
+    # Windows of another baseline are not comparable.
+    results.publish(6, "ok", baseline="sha256:" + "0" * 64)
+    assert page(f"/{STREAM}")[1].count('class="trend"') == 0
+
+
 @pytest.mark.parametrize("has_login", [True, False])
 def test_texts_of_events_are_shown_behind_a_login_only(has_login):
     results = MadeResults(shows_snippets=has_login)

@@ -220,6 +220,7 @@ class Site:
             size_ms=query.series.size_ms,
             published_ms=int(row["published_ms"]),
             settings=self._settings,
+            parts=self._results.history.parts(query.series, int(row["baseline"])),
         )
         return shown, ""
 

@@ -21,6 +21,7 @@ from driftgauge.page.words import (
 from driftgauge.records.window_record import ClusterRecord, SegmentRecord, WindowRecord
 
 __all__ = [
+    "NOTABLE",
     "adjusted_p_value",
     "tell",
     "tell_age",
@@ -34,7 +35,10 @@ __all__ = [
 # A cluster that moved by less is not worth a sentence.
 _NAMED_PART = 0.1
 # Of the limit of slow drift, and of a segment's p-value, what a reader should hear of before an alarm.
-_NEARLY, _NOTABLE = 0.5, 0.01
+_NEARLY = 0.5
+NOTABLE = 0.01
+"""The adjusted p-value of a segment below which a reader should hear of it."""
+
 _MAX_NAMED = 5
 
 
@@ -190,7 +194,7 @@ def _segments(record: WindowRecord) -> list[str]:
         return [f"Segments that differ by themselves: {name_first(drifting, _MAX_NAMED)}."]
     scored = [each for each in record.segments if each.adjusted_p_value is not None]
     least = min(scored, key=adjusted_p_value, default=None)
-    if least is None or adjusted_p_value(least) >= _NOTABLE:
+    if least is None or adjusted_p_value(least) >= NOTABLE:
         return []
     p_value = format_p_value(least.adjusted_p_value)
     return [f"{least.key} = {least.value} differs most of the segments (adjusted p {p_value}), by little."]
