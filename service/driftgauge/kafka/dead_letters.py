@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from driftgauge.errors import TransactionAborted
+from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import Reason, Rejection
 from driftgauge.kafka.transaction import ANY, Headers, Transaction
 
@@ -40,7 +41,7 @@ class RefusedRecord:
         stream: Its stream; empty text where that is unknown.
     """
 
-    letter: Message
+    letter: RawRecord
     headers: Headers
     reason: str
     detail: str
@@ -67,7 +68,7 @@ class RefusedRecord:
         return int(self.timestamp) if self.timestamp.isdecimal() else self.letter.timestamp()[1]
 
 
-def read_letter(letter: Message) -> RefusedRecord:
+def read_letter(letter: RawRecord) -> RefusedRecord:
     """Return the record that a dead letter holds."""
     headers: Headers = [*(letter.headers() or [])]
     # A producer's own header may have the name of an added one, which stand last.

@@ -3,8 +3,7 @@
 from collections import Counter, deque
 from typing import NamedTuple
 
-from confluent_kafka import Message
-
+from driftgauge.events.records import RawRecord
 from driftgauge.kafka.dead_letters import read_letter
 
 __all__ = ["HOUR_MS", "Refusal", "Refusals"]
@@ -35,7 +34,7 @@ class Refusals:
     def __init__(self) -> None:
         self._minutes: deque[tuple[int, Counter[tuple[str, str]]]] = deque(maxlen=HOUR_MS // _MINUTE_MS)
 
-    def receive(self, record: Message) -> None:
+    def receive(self, record: RawRecord) -> None:
         """Add a dead letter."""
         refused = read_letter(record)
         minute_ms = record.timestamp()[1] // _MINUTE_MS * _MINUTE_MS
