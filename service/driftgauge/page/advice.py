@@ -47,12 +47,12 @@ _RUNBOOKS: dict[str, str] = {
     "drift": "DriftgaugeDrift",
     "warning": "DriftgaugeDrift",
     "segment": "DriftgaugeSegmentDrift",
-    "misfit": "DriftgaugeWindowsIncomplete",
-    "incomplete": "DriftgaugeWindowsIncomplete",
-    "refused": "DriftgaugeEventsRejected",
+    "misfit": "DriftgaugeWindowsInconclusive",
+    "incomplete": "DriftgaugeWindowsInconclusive",
+    "refused": "DriftgaugeRecordsRejected",
     "silent": "DriftgaugeWindowsOverdue",
     "behind": "DriftgaugeLagGrowing",
-    "insufficient": "DriftgaugeSensitivityLow",
+    "insufficient": "DriftgaugeWindowsInconclusive",
     "waiting": "DriftgaugeWindowsOverdue",
 }
 
@@ -71,7 +71,7 @@ def next_steps(status: StreamStatus) -> tuple[str, ...]:
 def runbook_of(status: StreamStatus) -> str | None:
     """Return the name of the runbook for a status; None where nothing is wrong."""
     if status.state == "ok" and status.passed:
-        return "DriftgaugeDriftPassed"
+        return "DriftgaugeDrift"
     return runbook_for(status.state, None if status.evidence is None else status.evidence.evidence)
 
 
