@@ -147,7 +147,7 @@ def percent(share: float) -> str:
 def test_numbers_of_page_equal_metrics(live: LivePage, window: str) -> None:
     scrape = live.service.scrape()
 
-    def gauge(name: str, **labels: str) -> float:
+    def gauge(name: str, /, **labels: str) -> float:
         value = scrape.value(f"driftgauge_window_{name}", stream=STREAM, window=window, **labels)
         assert value is not None, name
         return value
