@@ -224,7 +224,7 @@ class ParsedEvent:
 def parse_event(raw: bytes) -> ParsedEvent | Rejection:
     """Return the event in a raw record, checked by the contract alone, or its rejection as row 0."""
     try:
-        stream, time_ms, packed, _, event_id, version, segments = read_exact(read_json(raw))
+        stream, time_ms, packed, _, event_id, version, segments, _ = read_exact(read_json(raw))
     except EventError as error:
         return Rejection(0, error.reason, error.detail, None)
     vector = F32.to_float32(packed)

@@ -24,9 +24,12 @@ from driftgauge.kafka.registry_client import registry_problems
 from driftgauge.kafka.schema_registry import open_schema_registry
 from driftgauge.kafka.service import Service
 from driftgauge.page.health import page_health_routes
+from driftgauge.page.marks import Marks
+from driftgauge.page.refusals import HOUR_MS, Refusals
 from driftgauge.page.results import Results
-from driftgauge.page.results_reader import ResultReader
 from driftgauge.page.site import Site
+from driftgauge.page.topic_reader import TopicReader
+from driftgauge.records.mark import Mark
 from driftgauge.streams import ConfiguredStream, build_decoder, describe_baselines, load_streams, watch
 from driftgauge.telemetry.connections import HEALTH_LIMITS
 from driftgauge.telemetry.endpoints import health_routes, metrics_route
@@ -71,6 +74,9 @@ def _check(settings: Settings) -> tuple[list[ConfiguredStream], WebConfigFile | 
         web_config = _web_config(settings.http)
     except ConfigError as error:
         problems += error.problems or [str(error)]
+    else:
+        if settings.page.enabled:
+            problems += _open_snippets(settings, web_config)
     try:
         streams = load_streams(settings)
     except ConfigError as error:
@@ -84,6 +90,22 @@ def _check(settings: Settings) -> tuple[list[ConfiguredStream], WebConfigFile | 
 def _web_config(http: HttpSettings) -> WebConfigFile | None:
     """Return the web configuration file, if one is named; raise ConfigError where it cannot be used."""
     return None if http.web_config is None else WebConfigFile(http.web_config, needs_users=bool(http.users))
+
+
+def _open_snippets(settings: Settings, web_config: WebConfigFile | None) -> list[str]:
+    """Return the streams whose texts a page without a login would show to everybody, as problems."""
+    if _has_login(web_config):
+        return []
+    return [
+        f"streams.{stream.key}.snippet_bytes: texts are shown behind a login only; set http.web_config to "
+        "a file with basic_auth_users, or snippet_bytes to 0"
+        for stream in settings.streams
+        if stream.snippet_bytes
+    ]
+
+
+def _has_login(web_config: WebConfigFile | None) -> bool:
+    return web_config is not None and web_config.rules().has_login
 
 
 def serve(settings: Settings, roles: Collection[Role], read_log: Callable[[], LogSettings]) -> None:
@@ -117,7 +139,7 @@ def serve(settings: Settings, roles: Collection[Role], read_log: Callable[[], Lo
     routes = [metrics_route(telemetry.registry)]
     with ExitStack() as running:
         if settings.page.enabled:
-            routes += running.enter_context(_page(settings))[1]
+            routes += running.enter_context(_page(settings, web_config, telemetry.marked))[1]
         running.enter_context(
             _serving(settings.http, routes, health_routes(health), web_config, telemetry.login_refused)
         )
@@ -154,19 +176,20 @@ def serve_page(settings: Settings, read_log: Callable[[], LogSettings]) -> None:
     Raises:
         ConfigError: The configuration cannot be used, or the HTTP address cannot be bound.
     """
-    if problems := property_problems(settings.kafka):
+    web_config = _web_config(settings.http)
+    if problems := property_problems(settings.kafka) + _open_snippets(settings, web_config):
         message = "the configuration cannot be used; correct:"
         raise ConfigError(message, problems)
     stopping = _stopped_by_signals()
     _log_by_settings(settings.log, read_log)
     with (
-        _page(settings) as (reader, routes),
+        _page(settings, web_config, lambda _: None) as (reader, routes),
         # The page has no metrics; its log says which logins are refused.
         _serving(
             settings.http,
             routes,
             page_health_routes(reader),
-            _web_config(settings.http),
+            web_config,
             lambda _: None,
         ),
     ):
@@ -179,23 +202,37 @@ def _login(settings: Settings) -> Login:
 
 
 @contextmanager
-def _page(settings: Settings) -> Iterator[tuple[ResultReader, list[BaseRoute]]]:
-    """Read window results while the context lasts; yield their reader, and the routes that show them."""
-    results = Results(settings.page.max_windows)
-    reader = ResultReader(
-        _login(settings),
-        settings.topics.windows,
-        results.receive,
-        SYSTEM_CLOCK,
-        history_ms=settings.page.history,
+def _page(
+    settings: Settings,
+    web_config: WebConfigFile | None,
+    on_marks: Callable[[list[Mark]], object],
+) -> Iterator[tuple[TopicReader, list[BaseRoute]]]:
+    """Read window results and marks while the context lasts; yield the results' reader, and the routes."""
+    results = Results(settings.page.max_windows, shows_snippets=_has_login(web_config))
+    # Only streams of the configuration become series.
+    marks = Marks(
+        lambda newest: on_marks(
+            [each for each in newest if each.stream is None or each.stream in settings.by_stream]
+        )
     )
-    results.source = reader
-    site = Site(results, settings, SYSTEM_CLOCK.wall_ms)
-    reader.start()
+    refusals, history_ms = Refusals(), settings.page.history
+    readers = [
+        TopicReader(_login(settings), topic, receive, SYSTEM_CLOCK, history_ms=since_ms)
+        for topic, receive, since_ms in (
+            (settings.topics.windows, results.receive_record, history_ms),
+            (settings.topics.marks, marks.receive, history_ms),
+            (settings.topics.dead_letters, refusals.receive, HOUR_MS),
+        )
+    ]
+    results.source = readers[0]
+    site = Site(results, settings, SYSTEM_CLOCK.wall_ms, marks, refusals)
+    for reader in readers:
+        reader.start()
     try:
-        yield reader, site.routes()
+        yield readers[0], site.routes()
     finally:
-        reader.stop()
+        for reader in readers:
+            reader.stop()
 
 
 @contextmanager

@@ -245,4 +245,5 @@ def _to_spec(stream: StreamSettings, baselines: Sequence[Baseline], level: float
         give_up_ms=stream.give_up_after,
         min_events=default_min_events if stream.min_events is None else stream.min_events,
         alarm=stream.alarm(level),
+        snippet_bytes=stream.snippet_bytes,
     )

@@ -15,6 +15,8 @@ from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import BrokerError
 from driftgauge.events.timestamps import format_timestamp
+from driftgauge.page.marks import Marks
+from driftgauge.page.refusals import Refusals
 from driftgauge.page.results import Results
 from driftgauge.page.site import Site
 from driftgauge.page.summary import DETECTABLE, SUMMARY, Series, read_summary
@@ -72,8 +74,11 @@ def record_tree(number: int = 0, verdict: str = "drift", *, size_ms: int = HOUR_
 
 
 def build_record(number: int = 0, verdict: str = "drift", **changes: Any) -> WindowRecord:
-    """Return a record, as `record_tree`."""
-    return WindowRecord.model_validate_json(orjson.dumps(record_tree(number, verdict, **changes)))
+    """Return a record, as `record_tree`, without the texts of events."""
+    tree = record_tree(number, verdict, **changes)
+    for example in tree["examples"]:
+        example.pop("snippets", None)
+    return WindowRecord.model_validate_json(orjson.dumps(tree))
 
 
 def build_row(number: int = 0, verdict: str = "drift", **changes: Any) -> NDArray[np.void]:
@@ -110,8 +115,8 @@ class MadeSource:
 class MadeResults(Results):
     """Results whose topic is in memory."""
 
-    def __init__(self, max_windows: int = 10_000) -> None:
-        super().__init__(max_windows)
+    def __init__(self, max_windows: int = 10_000, *, shows_snippets: bool = False) -> None:
+        super().__init__(max_windows, shows_snippets=shows_snippets)
         self.source = self.made = MadeSource()
 
     def publish(self, number: int = 0, verdict: str = "drift", **changes: Any) -> Series:
@@ -128,20 +133,30 @@ def serving(
     results: Results,
     now_ms: int = MONDAY_MS,
     streams: Sequence[dict[str, Any]] = EVERY_STREAM,
+    marks: Marks | None = None,
+    refusals: Refusals | None = None,
     **settings: Any,
 ) -> Iterator[HttpServer]:
     """Serve the page over some results on a free loopback port, with settings of the page and of streams.
 
     The clock advances by five seconds a look, so that no answer is kept.
     """
-    with serving_by(build_settings(streams, **settings), results, now_ms) as server:
+    with serving_by(build_settings(streams, **settings), results, now_ms, marks, refusals) as server:
         yield server
 
 
 @contextmanager
-def serving_by(settings: Settings, results: Results, now_ms: int) -> Iterator[HttpServer]:
+def serving_by(
+    settings: Settings,
+    results: Results,
+    now_ms: int,
+    marks: Marks | None = None,
+    refusals: Refusals | None = None,
+) -> Iterator[HttpServer]:
     """Serve the page as `serving`, by a configuration."""
-    site = Site(results, settings, count(now_ms, 5 * SECOND_MS).__next__)
+    site = Site(
+        results, settings, count(now_ms, 5 * SECOND_MS).__next__, marks or Marks(), refusals or Refusals()
+    )
     server = HttpServer("127.0.0.1", 0, site.routes())
     server.start()
     try:

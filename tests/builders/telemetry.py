@@ -26,13 +26,14 @@ from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.core.windows.window import Window
 from driftgauge.events.rejection import Reason
+from driftgauge.records.mark import Mark
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.record_loss import RecordLoss
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
 from tests.builders.batches import AWAY, HOME
-from tests.builders.clocks import DAY_MS, HOUR_MS, ManualClock
+from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS, ManualClock
 from tests.builders.references import build_reference
 from tests.builders.results import build_result, build_score, build_segment, build_small_segment
 from tests.builders.specs import DEFAULTS, build_schedule, build_spec
@@ -166,6 +167,7 @@ def build_busy_telemetry() -> Telemetry:
     count.committed(unwritable=[(CHANGELOG, 3)])
     count.waiting_for_schema([(EVENTS, 0)])
     count.aborted("fenced")
+    telemetry.marked([Mark(time=MONDAY_MS, text="v2")])
     return telemetry
 
 

@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+import yaml
+
 from tests.builders.baselines import save_baseline
 from tests.builders.configs import SECRET, write_config
 from tests.cli.command import run
@@ -32,7 +35,7 @@ def test_settings_and_baselines_are_printed(config):
     assert report == check(config, **environ)
     topics, written, stream, baseline, _, verdict = report.splitlines()
     assert (topics, written) == (
-        "topics: reads embeddings (events in JSON)",
+        "topics: reads embeddings (events in JSON), driftgauge.marks (marks, for the page)",
         "  writes driftgauge.windows (results), driftgauge.dead-letters (refused records)",
     )
     assert stream == "stream images: windows 1h, 1d, scored from 5 events"
@@ -114,6 +117,28 @@ def test_no_client_is_made_of_properties_that_run_code(tmp_path):
     assert "no.such.property" not in message, "a client would say it"
 
 
+@pytest.mark.parametrize(
+    ("users", "page", "status"),
+    [
+        ({"ada": "$2b$04$" + "a" * 53}, True, {"config": 0}),
+        ({}, True, {"config": 2, "page": 2, "serve": 2}),
+        ({}, False, {"config": 0, "page": 2}),
+    ],
+)
+def test_texts_of_events_need_a_login_of_the_page(tmp_path, users, page, status):
+    save_baseline(tmp_path)
+    (tmp_path / "web.yaml").write_text(yaml.safe_dump({"basic_auth_users": users}))
+    stream = {"name": "images", "baseline": "images.safetensors", "windows": ["1h"], "snippet_bytes": 80}
+    http = {"web_config": "web.yaml"}
+    config = write_config(tmp_path, stream, http=http, page={"enabled": page})
+    for command, expected in status.items():
+        arguments = ("config", "check") if command == "config" else (command,)
+        done = run(*arguments, "--config", config)
+        assert done.returncode == expected, done.stderr
+        assert ("streams.images.snippet_bytes" in done.stderr) is (expected == 2)
+        assert ("http.web_config" in done.stderr) is (expected == 2)
+
+
 def test_registry_is_not_asked(tmp_path):
     save_baseline(tmp_path)
     check(write_config(tmp_path, inputs={"embeddings": MAPPING}, schema_registry=REGISTRY))
@@ -134,6 +159,6 @@ def test_memory_follows_from_client_properties_streams_and_page(tmp_path):
     assert (larger["fetch queues"], larger["polls"]) == (3 * fetched, 2 * fetched)
     assert larger["dead letters"] - default["dead letters"] == larger["polls"] / 2 - default["polls"] / 2
     assert memory(page={"enabled": False})["page"] == 0
-    assert default["page"] == 12 * 2**20 + 162 * 400_000
+    assert default["page"] == 36 * 2**20 + 162 * 400_000
     text = check(write_config(tmp_path, kafka=kafka)).splitlines()[-2]
     assert text.startswith(f"memory: at most about {round(sum(default.values()) / 1024**2)} MiB a replica: ")

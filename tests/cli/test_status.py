@@ -15,7 +15,7 @@ from tests.cli.command import run
 
 def test_streams_of_topic_are_listed_with_alarm_cause_and_age(tmp_path):
     now_ms = SYSTEM_CLOCK.wall_ms()
-    with EmbeddedBroker(["driftgauge.windows"]) as broker:
+    with EmbeddedBroker(["driftgauge.windows", "driftgauge.dead-letters"]) as broker:
         producer = Producer({"bootstrap.servers": broker.bootstrap})
         for number, verdict in enumerate(["ok", "drift", "insufficient"]):
             value = orjson.dumps(record_tree(number, verdict, stream="drifting", segments=[]))

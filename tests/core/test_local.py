@@ -1,10 +1,15 @@
 """The local driver: recorded events through both stages in one process."""
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.core.local import LocalDriver
+from driftgauge.core.windows.changelog import ExamplesKey
+from driftgauge.records.changelog import encode_value
 from tests.builders.batches import build_batch, counts_of, windows_of
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.references import CLUSTERS
@@ -32,6 +37,24 @@ def test_count_reports_event_without_nearest_centroid():
     batch.vectors[1, :2] = -np.finfo(np.float32).max, np.finfo(np.float32).max
     assert driver.count([batch], MONDAY_MS) == {1: batch.stream}
     assert [result.count for result in driver.commit(MONDAY_MS, {0: 2}, has_source_ended=True).results] == [1]
+
+
+@pytest.mark.parametrize(("kept", "text"), [(5, "grö"), (0, None)])
+def test_snippet_is_cut_and_published_and_purged_with_its_window(kept, text):
+    driver = LocalDriver([build_spec(snippet_bytes=kept)], "embeddings", 1)
+    batch = build_batch([(0, number, MONDAY_MS, 1) for number in range(20)], event_ids=["a", *[""] * 19])
+    driver.count([replace(batch, snippets=["größer", *[None] * 19])], MONDAY_MS)
+    (result,) = driver.commit(MONDAY_MS, {0: 20}, has_source_ended=True).results
+    assert result.examples == {1: ("a",)}
+    assert result.snippets == ({} if text is None else {1: (text,)})
+
+    written = {key: encode_value(value) for key, value in driver.shard.drain_changes()}
+    held = [key for key, value in written.items() if "grö".encode() in value]
+    assert [type(key) for key in held] == [ExamplesKey] * bool(kept)
+    driver.count([build_batch([(0, 20, MONDAY_MS + DAY_MS, 0)])], MONDAY_MS)
+    driver.commit(MONDAY_MS, {0: 21})
+    purged = dict(driver.shard.drain_changes())
+    assert [purged[key] for key in held] == [None] * bool(kept)
 
 
 @settings(max_examples=examples(40))

@@ -27,7 +27,7 @@ from tests.waiting import wait_for
 ROW = re.compile(
     r"^  (\d{4}-\d\d-\d\d)  (clean|blurred|darkened) +1,000 +(0\.\d{4}) +(0\.\d{4}) +(\d+\.\d)%  (\w+)$", re.M
 )
-FRESH = {"name": "driftgauge_events_total", "stream": LIVE_STREAM}
+FRESH = "driftgauge_events_total"
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def finished(tmp_path_factory):
 
         def live_scrape():
             scrape = Scrape.parse(read_url(printed, "Metrics"))
-            return scrape if scrape.value(**FRESH) else None
+            return scrape if scrape.value(FRESH, stream=LIVE_STREAM) else None
 
         live = wait_for("live events on /metrics", live_scrape, within_s=120)
         page = " ".join(re.sub(r"<[^>]+>", "", read_url(printed, "Open the page")).split())

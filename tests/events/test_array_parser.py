@@ -60,11 +60,19 @@ def test_any_array_is_read_as_by_exact_path_or_not_at_all(items, extra):
 @settings(max_examples=examples(300))
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=4, max_size=4))
 def test_usual_event_is_accepted_with_all_options(numbers):
-    fields = {"event_id": "e", "segments": {"country": "de"}, "model_version": "2025-10"}
+    fields = {"event_id": "e", "segments": {"country": "de"}, "model_version": "2025-10", "snippet": "a text"}
     raw = json.dumps({"stream": "images", "timestamp": 1, "embedding": numbers, **fields}).encode()
     row = read(raw)
     assert row is not None
-    assert row == ("images", 1, np.array(numbers, "<f4").tobytes(), "e", "2025-10", {"country": "de"})
+    assert row == (
+        "images",
+        1,
+        np.array(numbers, "<f4").tobytes(),
+        "e",
+        "2025-10",
+        {"country": "de"},
+        "a text",
+    )
 
 
 USUAL = b'{"stream":"images","timestamp":1,"embedding":[1,2,3,4],"note":"a"}'

@@ -282,7 +282,7 @@ class Script(MappedReader):
         return None
 
     def read(self, record):
-        row = "images", 1, bytes(8), F32, f"e-{record.offset()}", None, None
+        row = "images", 1, bytes(8), F32, f"e-{record.offset()}", None, None, None
         outcome = {
             b"event": row,
             b"events": [row, row],
@@ -351,7 +351,9 @@ def test_events_without_own_id_are_named_by_their_records(plan):
 
     class Ids(Script):
         def read_all(self, records):
-            return [("images", 1, bytes(8), F32, ids[record.offset()], None, None) for record in records]
+            return [
+                ("images", 1, bytes(8), F32, ids[record.offset()], None, None, None) for record in records
+            ]
 
     contract = BaselineContract("images", "first", 2, None, DistanceMetric.EUCLIDEAN)
     decoder = Decoder([contract], lead_ms=0, readers={"a": Ids(), "b": Ids()})

@@ -56,7 +56,7 @@ def read(settings, value):
 
 @pytest.mark.parametrize("encoding", ["avro", "protobuf"])
 def test_golden_record_behind_registry_is_read(encoding):
-    ((_, time_ms, vector, _, event_id, _, segments),) = read(
+    ((_, time_ms, vector, _, event_id, _, segments, _),) = read(
         golden_inputs()[encoding], (FOLDER / f"{encoding}.bin").read_bytes()
     )
     assert (time_ms, vector, event_id) == (NOON_MS, VECTOR.tobytes(), RECORD_ID)

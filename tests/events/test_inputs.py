@@ -69,7 +69,7 @@ def test_numbers_of_vector_are_other_fields_as_well():
     )
     reader = build_readers({"topic": settings})["topic"]
     record = StoredRecord(b'{"v": [1, 2]}', stored_ms=1)
-    ((*_, event_id, _, _),) = read_record(reader, record)
+    ((*_, event_id, _, _, _),) = read_record(reader, record)
     assert event_id == "1"
 
 

@@ -24,6 +24,7 @@ MAPPING = {
     "timestamp": "t",
     "event_id": "id",
     "model_version": "m",
+    "snippet": "x",
     "segments": {"country": "c"},
 }
 SETTINGS = InputSettings.model_validate(MAPPING)
@@ -41,6 +42,7 @@ VALUES = st.fixed_dictionaries(
         ),
         "id": TEXT,
         "m": st.sampled_from(["v2", "v1", 2, None]),
+        "x": TEXT,
         "c": TEXT,
     },
 ).map(lambda changed: USUAL | changed)
@@ -83,8 +85,8 @@ def test_general_path_accepts_events_of_short_path_with_equal_bits(value, unit, 
 def test_usual_record_is_accepted(dimension):
     vector = np.arange(dimension, dtype="<f2").tobytes()
     text = base64.b64encode(vector).decode()
-    row = read({"s": "images", "v": text, "t": TIME_MS, "m": "v2", "c": "de"})
+    row = read({"s": "images", "v": text, "t": TIME_MS, "m": "v2", "c": "de", "x": 7})
     assert row is not None
     stream, time_ms, found, number, *others = row
     assert (stream, time_ms, found, number.dtype) == ("images", TIME_MS, vector, "f16")
-    assert others == [RECORD_ID, "v2", {"country": "de"}]
+    assert others == [RECORD_ID, "v2", {"country": "de"}, "7"]

@@ -173,7 +173,7 @@ def test_number_is_parsed_as_double_and_rounded_to_float32(numbers):
     # Only a number with a fraction or an exponent has a negative zero.
     doubles = [float(number if set(number) & set(".eE") else int(number)) for number in numbers]
     with np.errstate(over="ignore"):
-        assert exact == ("images", 1, np.array(doubles).astype("<f4").tobytes(), F32, None, None, None)
+        assert exact == ("images", 1, np.array(doubles).astype("<f4").tobytes(), F32, None, None, None, None)
 
 
 @pytest.mark.parametrize("dimension", [1, 2, 3, 4, 5, 6, 127, 128, 512])
@@ -182,27 +182,33 @@ def test_fast_path_accepts_base64_of_any_length(dimension):
     raw = json.dumps(
         {"stream": "s", "timestamp": 1, "embedding_b64": base64.b64encode(vector).decode()}
     ).encode()
-    expected = "s", 1, vector, F32, None, None, None
+    expected = "s", 1, vector, F32, None, None, None, None
     assert read_fast(read_json(raw), raw) == read_exact(read_json(raw)) == expected
 
 
 @pytest.mark.parametrize(
-    ("fields", "event_id", "segments"),
+    ("fields", "event_id", "segments", "snippet"),
     [
-        ({}, None, None),
-        ({"event_id": None, "segments": None}, None, None),
-        ({"event_id": "", "segments": {}}, "", {}),
-        ({"event_id": "é" * 256}, "é" * 256, None),
-        ({"segments": {"country": "de", "": "", "é": "\n"}}, None, {"country": "de", "": "", "é": "\n"}),
+        ({}, None, None, None),
+        ({"event_id": None, "segments": None, "snippet": None}, None, None, None),
+        ({"event_id": "", "segments": {}, "snippet": ""}, "", {}, ""),
+        ({"event_id": "é" * 256, "snippet": "é" * 999}, "é" * 256, None, "é" * 999),
+        (
+            {"segments": {"country": "de", "": "", "é": "\n"}},
+            None,
+            {"country": "de", "": "", "é": "\n"},
+            None,
+        ),
         (
             {"event_id": "e", "segments": {str(n): "v" * 256 for n in range(16)}},
             "e",
             {str(n): "v" * 256 for n in range(16)},
+            None,
         ),
     ],
 )
-def test_both_paths_read_event_id_and_segments(fields, event_id, segments):
+def test_both_paths_read_optional_fields(fields, event_id, segments, snippet):
     raw = json.dumps({"stream": "images", "timestamp": 1, "embedding": [1, 2, 3, 4], **fields}).encode()
     fast, exact = both_ways(raw)
     assert fast == exact
-    assert fast[4:] == (event_id, None, segments)
+    assert fast[4:] == (event_id, None, segments, snippet)

@@ -142,6 +142,7 @@ class Case(TopicOwner):
                 "events": [self.events_topic, *self.further_topics],
                 "windows": self.windows_topic,
                 "dead_letters": self.dead_letters_topic,
+                "marks": f"{self.name}.marks",
             },
             "streams": [self._stream(stream) for stream in self.streams],
             "http": {"port": 0},

@@ -32,7 +32,7 @@ class Scrape:
             },
         )
 
-    def value(self, name: str, **labels: str) -> float | None:
+    def value(self, name: str, /, **labels: str) -> float | None:
         """Return the value of the series with exactly these labels; None without such a series."""
         return self.samples.get((name, tuple(sorted(labels.items()))))
 

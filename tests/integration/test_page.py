@@ -27,6 +27,7 @@ from driftgauge.cli.publisher import Publication, publish
 from driftgauge.core.windows.result import Verdict
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.words import format_p_value
+from tests.cli.command import run
 from tests.harness.case import DAY_MS, HOUR_MS, START_MS, Case
 from tests.harness.service import ReplicaProcess
 from tests.page.browser import chromium, visit
@@ -146,7 +147,7 @@ def percent(share: float) -> str:
 def test_numbers_of_page_equal_metrics(live: LivePage, window: str) -> None:
     scrape = live.service.scrape()
 
-    def gauge(name: str, **labels: str) -> float:
+    def gauge(name: str, /, **labels: str) -> float:
         value = scrape.value(f"driftgauge_window_{name}", stream=STREAM, window=window, **labels)
         assert value is not None, name
         return value
@@ -264,3 +265,18 @@ def test_two_windows_are_compared_in_one_table(live: LivePage) -> None:
     for cluster, baseline, _, share, _ in compared:
         if cluster.split()[0] in clusters:
             assert [baseline, share] == clusters[cluster.split()[0]][:2]
+
+
+def test_mark_of_command_is_on_page_and_in_metrics(live: LivePage) -> None:
+    arguments = ("--config", live.case.config, "--text", "v2 is live", "--at", "2025-11-09T23:48:00Z")
+    for more, status in ((("--stream", "unknown"), 2), (("--link", "javascript:x"), 2), ((), 0)):
+        done = run("marks", "add", *arguments, *more)
+        assert done.returncode == status, done.stderr
+    live.service.wait_for(
+        "the mark in the metrics",
+        lambda: "v2 is live" in live.service.get("/metrics")[1],
+    )
+    with live.visit() as page:
+        page.goto(DAILY)
+        expect(page.get_by_role("region", name="Status")).to_contain_text("Before it: v2 is live")
+        expect(page.locator(".chart .mark")).not_to_have_count(0)

@@ -23,8 +23,8 @@ def letters(transaction):
     return DeadLetters(transaction, LETTERS, MAX_BYTES)
 
 
-def reject(row=0, detail="it is no JSON"):
-    return Rejection(row, Reason.UNDECODABLE, detail, None)
+def reject(row=0, detail="it is no JSON", stream=None):
+    return Rejection(row, Reason.UNDECODABLE, detail, stream)
 
 
 def test_write_keeps_record_and_adds_reason_and_source(letters, transaction):
@@ -32,7 +32,7 @@ def test_write_keeps_record_and_adds_reason_and_source(letters, transaction):
     bad = FakeMessage(
         b"bad", key=b"k\xff", partition=3, offset=17, headers=[("trace", b"\x00"), ("none", None)]
     )
-    letters.add([good, bad], [reject(row=1, detail="why \udcff")])
+    letters.add([good, bad], [reject(row=1, detail="why \udcff", stream="images")])
     assert len(letters) == 1
     assert transaction.sent == [], "letters are buffered until the commit"
     letters.write()
@@ -45,6 +45,7 @@ def test_write_keeps_record_and_adds_reason_and_source(letters, transaction):
         "driftgauge.topic": b"embeddings",
         "driftgauge.partition": b"3",
         "driftgauge.offset": b"17",
+        "driftgauge.stream": b"images",
         "driftgauge.timestamp": b"1762128000000",
     }
 

@@ -10,9 +10,11 @@ import pytest
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka import client
 from driftgauge.kafka.login import Login
+from driftgauge.page.marks import Marks
+from driftgauge.page.refusals import Refusals
 from driftgauge.page.results import Results
-from driftgauge.page.results_reader import ResultReader
 from driftgauge.page.site import Site
+from driftgauge.page.topic_reader import TopicReader
 from driftgauge.telemetry.endpoints import metrics_route
 from driftgauge.telemetry.server import HttpServer
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
@@ -59,7 +61,7 @@ def consumer(monkeypatch):
 def results(consumer, clock):
     """The results of 50 hours, none of which is in memory."""
     results = Results(REQUESTS)
-    results.source = ResultReader(Login({}), TOPIC, results.receive, clock.clock, history_ms=0)
+    results.source = TopicReader(Login({}), TOPIC, results.receive_record, clock.clock, history_ms=0)
     for number, value in enumerate(VALUES):
         results.receive(value, partition=0, offset=number, published_ms=MONDAY_MS)
     return results
@@ -67,7 +69,7 @@ def results(consumer, clock):
 
 @pytest.fixture
 def server(results, clock):
-    site = Site(results, build_settings(), clock.clock.wall_ms)
+    site = Site(results, build_settings(), clock.clock.wall_ms, Marks(), Refusals())
     server = HttpServer("127.0.0.1", 0, [*site.routes(), metrics_route(build_telemetry().registry)])
     server.start()
     yield server

@@ -31,7 +31,7 @@ ROW = build_row()
 
 def test_summary_has_the_numbers_of_the_record():
     tree = record_tree(3, incomplete=[{"topic": "t", "partition": 1}] * 2, events_lost=True)
-    series, row, names = read_summary(orjson.dumps(tree), partition=5, offset=7, published_ms=9)
+    series, row, names, _ = read_summary(orjson.dumps(tree), partition=5, offset=7, published_ms=9)
     assert series == SERIES
     assert names == ("t[1], t[1]", "country = de")
     assert SUMMARY.itemsize == 162, "as the documents say"
@@ -123,7 +123,7 @@ _JSON = st.recursive(
 def test_any_field_of_any_value_is_read_or_refused(name, value):
     value = orjson.dumps(record_tree() | {name: value})
     try:
-        series, row, _ = read_summary(value, partition=0, offset=0, published_ms=0)
+        series, row, _, _ = read_summary(value, partition=0, offset=0, published_ms=0)
     except ValueError:
         return
     assert isinstance(series.stream, str)

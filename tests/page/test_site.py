@@ -8,8 +8,11 @@ import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 
+from driftgauge.events.records import StoredRecord
 from driftgauge.page.answers import AnswerCache
 from driftgauge.page.health import page_health_routes
+from driftgauge.page.marks import Marks
+from driftgauge.records.mark import Mark
 from driftgauge.telemetry.server import HttpServer
 from tests.builders.clocks import DAY_MS, MONDAY_MS
 from tests.builders.html import HOSTILE, Elements, as_shown, main_text
@@ -67,7 +70,11 @@ def publish_all(*verdicts, **changes):
             id="drift",
         ),
         pytest.param(
-            publish_all("ok", "ok", segments=[], kind=None), f"/{STREAM}", 0, ["look like"], id="ok"
+            publish_all("ok", "ok", segments=[], kind=None),
+            f"/{STREAM}",
+            0,
+            ["No drift was found in the last 2 windows of 1h."],
+            id="ok",
         ),
         pytest.param(
             publish_all("insufficient", "insufficient", count=7),
@@ -295,12 +302,62 @@ def test_examples_are_links_where_configured(results):
     with serving(results, **settings) as server:
         response, body = get(server, f"/{STREAM}")
     shown = Elements(body)
-    links = ["https://shop.example/events/a%2Fb%26c", "https://shop.example/events/d"]
+    links = ["https://shop.example/events/d", "https://shop.example/events/a%2Fb%26c"]
     assert [link for link in shown.every("a", "href") if link.startswith("https://shop.")] == links
     assert shown.every("img", "src") == [
-        f"https://pictures.example:8443/resnet18-fc1/{name}.png" for name in ("a%2Fb%26c", "d")
+        f"https://pictures.example:8443/resnet18-fc1/{name}.png" for name in ("d", "a%2Fb%26c")
     ]
     assert "img-src 'self' https://pictures.example:8443;" in response.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("marked", "stream", "link", "parts"),
+    [
+        # Drift begins with the window of 04:00.
+        ("03:48", None, None, ["Before it: v2, 3 Nov 2025, 03:48 UTC , 12 min before the first window."]),
+        (
+            "04:30",
+            "resnet18-fc1",
+            "https://ci.example/7",
+            ["3 Nov 2025, 04:30 UTC , within the first window."],
+        ),
+        ("05:00", None, None, []),
+        ("03:48", "texts", None, None),
+    ],
+)
+def test_mark_is_drawn_and_the_last_before_an_alarm_is_named(results, marked, stream, link, parts):
+    marks = Marks()
+    mark = Mark(time=f"2025-11-03T{marked}:00Z", text="v2", stream=stream, link=link)
+    for value in (Mark(time=MONDAY_MS, text="v1"), mark, mark):
+        marks.receive(StoredRecord(value.model_dump_json().encode()))
+    for number in range(6):
+        results.publish(number, "ok" if number < 4 else "drift", segments=[])
+    with serving(results, marks=marks) as server:
+        shown = Elements(get(server, f"/{STREAM}")[1])
+    titles = [text for text in shown.texts if text.endswith(" UTC: v2")]
+    # On the chart of the evidence, and on those of the measures.
+    assert len(titles) == (0 if parts is None else 1 + shown.text.count("Dotted"))
+    assert [part for part in parts or () if part not in shown.text] == []
+    assert ("Before it: v1" in shown.text) is (not parts)
+    assert shown.every("a", "href").count("https://ci.example/7") == (2 if link else 0)
+
+
+def test_clusters_and_segments_have_trends(page, results):
+    assert page(f"/{STREAM}")[1].count('class="trend"') == 3 + 2
+    # Windows of another baseline are not comparable.
+    results.publish(6, "ok", baseline="sha256:" + "0" * 64)
+    assert page(f"/{STREAM}")[1].count('class="trend"') == 0
+
+
+@pytest.mark.parametrize("has_login", [True, False])
+def test_texts_of_events_are_shown_behind_a_login_only(has_login):
+    results = MadeResults(shows_snippets=has_login)
+    results.publish(0)
+    with serving(results) as server:
+        for path in (f"/{STREAM}", f"/api/v1/window{STREAM}&window=1h&at=2025-11-03T00:00:00Z"):
+            body = get(server, path)[1]
+            assert ("a red truck" in body) is has_login
+            assert "<b>zwei" not in body or path.startswith("/api")
 
 
 @pytest.mark.parametrize("path", ["/", f"/{STREAM}"])

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from driftgauge.page.advice import next_steps, runbook_for, runbook_of
+from driftgauge.page.refusals import Refusals
 from driftgauge.page.status import URGENCY, read_facts, stream_status
 from driftgauge.page.story import tell_cause, tell_concern, tell_since
 from driftgauge.page.summary import DETECTABLE, Series
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
+from tests.builders.messages import FakeMessage
 from tests.builders.page import build_row, build_settings
 
 RUNBOOKS = Path(__file__).parents[2] / "deploy/runbooks"
@@ -133,6 +135,33 @@ def test_alarm_is_named_by_each_size_with_the_earliest_start_first():
 def test_what_is_old_is_marked_and_no_longer_ok(windows, late_ms, options, state, is_old):
     status = status_of(windows, late_ms, **options)
     assert (status.state, status.is_old) == (state, is_old)
+
+
+@pytest.mark.parametrize(
+    ("refused", "windows", "age_ms", "state"),
+    [
+        # The newest hour counted 1,000 events.
+        (53, "oo", 0, "refused"),
+        (52, "oo", 0, "ok"),
+        (53, "oo", 2 * HOUR_MS, "ok"),
+        (53, "oDD", 0, "drift"),
+        # Where no window comes, every event may be refused.
+        (1, "", 0, "refused"),
+    ],
+)
+def test_refused_records_are_a_fault_of_the_stream(refused, windows, age_ms, state):
+    now_ms = MONDAY_MS + len(windows) * HOUR_MS
+    refusals = Refusals()
+    for stream in ("s", "other"):
+        for _ in range(refused):
+            headers = [("driftgauge.reason", b"wrong_dimension"), ("driftgauge.stream", stream.encode())]
+            refusals.receive(FakeMessage(b"", headers=headers, stamp=(1, now_ms - 600_000 - age_ms)))
+    facts = [facts_of(windows)] if windows else []
+    status = stream_status("s", facts, HOURLY, now_ms, refusal=refusals.of("s", now_ms))
+    assert (status.state, status.is_old) == (state, False)
+    if state == "refused":
+        assert tell_concern(status.concerns[0], now_ms) == "events are refused as wrong dimension for 10 min"
+        assert "dead-letters show" in next_steps(status)[0]
 
 
 def test_windows_published_long_after_their_end_are_behind():

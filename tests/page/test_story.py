@@ -77,10 +77,17 @@ HOURS = ("00", "01", "02", "03")
             id="uncalibrated",
         ),
         pytest.param(
+            ["ok", "drift", "insufficient", "drift"],
+            3,
+            {},
+            ["(3 windows of 1h, 1 of them with too few events)"],
+            id="night",
+        ),
+        pytest.param(
             ["ok"] * 4,
             3,
             {"kind": None, "segments": []},
-            ["The last 4 windows of 1h look like the baseline.", "a divergence of 0.00800 or more"],
+            ["No drift was found in the last 4 windows of 1h.", "a divergence of 0.00800 or more"],
             id="ok",
         ),
         pytest.param(["ok"], 0, {}, ["less than what counts as large"], id="small difference"),
@@ -151,7 +158,7 @@ def test_stream_page_tells_its_story(verdicts, at, changes, parts, snapshot):
     [
         (["ok", "ok", "drift"], 2, ("drift", 1, 2, None)),
         (["ok", "warning", "drift", "drift"], 3, ("drift", 3, 1, None)),
-        (["drift", "ok", "drift", "incomplete", "insufficient", "drift"], 5, ("drift", 2, 2, None)),
+        (["drift", "ok", "drift", "incomplete", "insufficient", "drift"], 5, ("drift", 2, 2, None, 1)),
         (["drift", "ok", "incomplete", "ok"], 3, ("ok", 2, 1, None)),
         (["ok", "insufficient", "insufficient"], 2, ("insufficient", 2, 1, None)),
         (["incomplete", "insufficient"], 1, ("insufficient", 1, 1, None)),
@@ -163,7 +170,7 @@ def test_stream_page_tells_its_story(verdicts, at, changes, parts, snapshot):
     ],
 )
 def test_run_of_alarms_goes_on_after_the_window_until_one_that_is_well(verdicts, at, expected):
-    verdict, windows, since, until = expected
+    verdict, windows, since, until, *few = expected
     until_ms = None if until is None else MONDAY_MS + until * HOUR_MS
-    run = Run(verdict, windows, MONDAY_MS + since * HOUR_MS, since > 0, until_ms)
+    run = Run(verdict, windows, MONDAY_MS + since * HOUR_MS, since > 0, until_ms, *few)
     assert whole_run(build_rows(*verdicts), at) == run

@@ -137,6 +137,7 @@ RESULTS = {
             build_small_segment("other", 4),
         ),
         examples={1: ("0193f3a2-7c1e", "0193f3a2-7c2f"), 2: ("0193f3a2-9b04", "köln", "0193f3a2-8d51")},
+        snippets={1: ("a red truck", "<b>zwei</b>")},
     ),
 }
 

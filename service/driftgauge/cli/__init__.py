@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "serve": "service:serve_command",
     "page": "service:page_command",
     "config": "service:config_group",
+    "marks": "marks:marks_group",
     "dead-letters": "dead_letters:dead_letters_group",
     "events": "events:events_group",
     "init": "init:init_command",

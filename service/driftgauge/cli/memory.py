@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from typing import Final
 
 from driftgauge.config import Settings
+from driftgauge.core.counting.examples import MAX_EXAMPLES
 from driftgauge.core.counting.interval import MAX_NUMBERS
 from driftgauge.core.spec import ScheduledBaseline, StreamSpec
 from driftgauge.kafka.client import fetched_bytes
 from driftgauge.kafka.dead_letters import MAX_BUFFERED_BYTES
-from driftgauge.page.results_reader import BOUNDS
+from driftgauge.page.topic_reader import BOUNDS
 
 __all__ = ["memory_bytes"]
 
@@ -18,7 +19,7 @@ _CONSUMERS: Final = 3  # of events, partials and changelog
 _ROLES: Final = 2
 _INTEGER_BYTES: Final = 8
 _PANE_BYTES: Final = 500
-_EXAMPLE_BYTES: Final = 3 * 64  # of each cluster
+_EXAMPLE_BYTES: Final = 64
 _PAGE_WINDOW_BYTES: Final = 162
 
 
@@ -29,7 +30,8 @@ def memory_bytes(settings: Settings, specs: Iterable[StreamSpec]) -> dict[str, i
     batch counts with its compressed size in the client's queue, and nothing bounds its decompression.
     """
     fetched = fetched_bytes(settings.kafka)
-    of_page = fetched_bytes({**settings.kafka, **BOUNDS}) + _PAGE_WINDOW_BYTES * settings.page.max_windows
+    # Consumers read results, marks and dead letters.
+    of_page = 3 * fetched_bytes({**settings.kafka, **BOUNDS}) + _PAGE_WINDOW_BYTES * settings.page.max_windows
     return {
         "process": _PROCESS_BYTES,
         "fetch queues": _CONSUMERS * fetched,
@@ -52,5 +54,6 @@ def _state_bytes(spec: StreamSpec) -> int:
 def _pane_bytes(spec: StreamSpec, scheduled: ScheduledBaseline) -> int:
     reference = scheduled.reference
     scheme, segments = spec.scheme(reference), len(reference.segments_by(spec.alarm.segment_keys))
-    of_all = _INTEGER_BYTES * scheme.length + _EXAMPLE_BYTES * reference.centroids.clusters + _PANE_BYTES
+    examples = reference.centroids.clusters * MAX_EXAMPLES * (_EXAMPLE_BYTES + spec.snippet_bytes)
+    of_all = _INTEGER_BYTES * scheme.length + examples + _PANE_BYTES
     return of_all + segments * (_INTEGER_BYTES * scheme.of_segments.length + _PANE_BYTES)

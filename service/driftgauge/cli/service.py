@@ -135,12 +135,15 @@ def _check(
     for name, mapping in settings.inputs.items():
         if unjudged := ", ".join(sorted(mapping.segments.keys() - judged)):
             warnings.append(f"inputs.{name}.segments: no stream judges {unjudged}; see streams[].segments")
+        if mapping.snippet and not any(stream.snippet_bytes for stream in settings.streams):
+            warnings.append(f"inputs.{name}.snippet: no stream keeps texts; see streams[].snippet_bytes")
     blocks = [f"warning: {warning}" for warning in warnings]
     warnings += [warning for schedule in schedules for warning in schedule.warnings]
     in_force = settings.model_dump(mode="json")
     report = {"settings": in_force, "streams": schedules, "memory_bytes": memory, "warnings": warnings}
     mapped = {topic: f"{mapping.encoding}, mapped" for topic, mapping in settings.inputs.items()}
     read = [f"{topic} ({mapped.get(topic, 'events in JSON')})" for topic in settings.topics.events]
+    read += [f"{settings.topics.marks} (marks, for the page)"] * settings.page.enabled
     written = f"{settings.topics.windows} (results), {settings.topics.dead_letters} (refused records)"
     blocks += [f"topics: reads {', '.join(read)}", f"  writes {written}"]
     blocks += [line for schedule in schedules for line in describe_schedule(schedule)]

@@ -1,5 +1,6 @@
 """`driftgauge status`: a table of the streams in the terminal."""
 
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -8,6 +9,8 @@ from driftgauge.cli.options import config_option, read_settings
 from driftgauge.cli.printing import json_option, message, print_blocks, print_json
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.errors import AuthorizationError, InputError
+from driftgauge.events.timestamps import LAST_MS
 from driftgauge.layout import Table
 
 __all__ = ["status_command"]
@@ -24,16 +27,26 @@ def status_command(config_path: Path, *, as_json: bool) -> None:
     """
     from driftgauge.page.api_records import StatusRecords, status_record
     from driftgauge.page.overview import Overview
+    from driftgauge.page.refusals import HOUR_MS, Refusals
     from driftgauge.page.story import tell_cause, tell_concern, tell_since
     from driftgauge.page.words import STATE_WORDS, format_moment
     from driftgauge.report.reading import topic_results
+    from driftgauge.report.topic_range import TopicRange
 
     settings = read_settings(config_path)
     with show_progress() as track, topic_results(settings, SYSTEM_CLOCK, track) as material:
         for note in material.notes:
             message(note)
     now_ms = SYSTEM_CLOCK.wall_ms()
-    statuses = [row.status for row in Overview(material.results.history, settings.by_stream).rows(now_ms)]
+    refusals = Refusals()
+    try:
+        with TopicRange(settings.kafka, settings.topics.dead_letters, now_ms - HOUR_MS, LAST_MS) as span:
+            for letter in chain.from_iterable(span.batches()):
+                refusals.receive(letter)
+    except (AuthorizationError, InputError) as error:
+        message(f"refused events are not shown: {error}")
+    overview = Overview(material.results.history, settings.by_stream, refusals)
+    statuses = [row.status for row in overview.rows(now_ms)]
     if as_json:
         records = tuple(status_record(each, settings.by_stream.get(each.stream)) for each in statuses)
         print_json(StatusRecords(complete=True, problem=None, streams=records))

@@ -214,6 +214,7 @@ class InputSettings(Section):
         timestamp: Where the event time is. Of CloudEvents by default `{path: time, or: record}`.
         event_id: Where the event's id is; by default, and where it is missing, `topic-partition-offset`.
         model_version: Where the model's version is, if it is in the record.
+        snippet: Where the event's text is; see `snippet_bytes` of a stream.
         segments: Where the segments are, by key; 16 keys at most.
         vectors: The vectors of a record, each with its stream.
     """
@@ -226,6 +227,7 @@ class InputSettings(Section):
     timestamp: TimeSource
     event_id: Source | None = None
     model_version: Source | None = None
+    snippet: Source | None = None
     segments: Annotated[
         dict[Annotated[str, Field(max_length=_MAX_TEXT)], Source], Field(max_length=_MAX_SEGMENTS)
     ] = Field(default_factory=dict)
@@ -253,7 +255,7 @@ class InputSettings(Section):
     def _check_bytes(self) -> Self:
         if self.encoding != "bytes":
             return self
-        optional = (self.event_id, self.model_version)
+        optional = (self.event_id, self.model_version, self.snippet)
         sources = [*self.where, self.timestamp, *self.segments.values(), *filter(None, optional)]
         sources += [source for vector in self.vectors for source in (vector.stream, vector.embedding)]
         paths = [source.path for source in sources if source.path is not None]

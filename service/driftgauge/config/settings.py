@@ -50,6 +50,7 @@ class TopicSettings(Section):
         windows: The topic of window results, created if missing. Deployments may share it if their streams
             have different names.
         dead_letters: The topic of refused records, created if missing.
+        marks: The topic of deployment marks, which `driftgauge marks add` writes, and creates if missing.
         internal: The prefix of the internal topics `<internal>.partials.<S>` and `<internal>.changelog.<S>`,
             created if missing; by default `driftgauge.<group>`.
         replication_factor: The replication factor of the topics that the service creates; by default that of
@@ -59,6 +60,7 @@ class TopicSettings(Section):
     events: Annotated[tuple[Topic, ...], Field(strict=False), NOT_EMPTY] = ("embeddings",)
     windows: Topic = "driftgauge.windows"
     dead_letters: Topic = "driftgauge.dead-letters"
+    marks: Topic = "driftgauge.marks"
     internal: Topic | None = None
     replication_factor: Annotated[int, Field(ge=1, le=32_767)] | None = None
 
@@ -72,7 +74,7 @@ class TopicSettings(Section):
     @property
     def external(self) -> tuple[str, ...]:
         """Every topic that other programs also read or write."""
-        return *self.events, self.windows, self.dead_letters
+        return *self.events, self.windows, self.dead_letters, self.marks
 
 
 class AlarmSettings(Section):

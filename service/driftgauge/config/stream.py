@@ -148,6 +148,8 @@ class StreamSettings(Section):
         segments: The segment keys that are also judged apart, of those that the baselines were fitted with. A
             change leaves the windows under way incomplete.
         labels: The labels of the stream's alerts.
+        snippet_bytes: How much of the text of an example is kept, in UTF-8, to be shown behind the login of
+            the page; by default nothing.
         overdue_after: How long after a window closed the next one is overdue. By default two windows,
             `allowed_disorder`, and the longer of `idle_timeout` and `incomplete_after`. Set it longer for a
             stream that pauses at night.
@@ -175,6 +177,7 @@ class StreamSettings(Section):
         check(lambda keys: len(set(keys)) == len(keys), "a key occurs twice; keep one"),
     ] = ()
     labels: StreamLabels = StreamLabels()
+    snippet_bytes: Annotated[int, Field(ge=0, le=256)] = 0
     overdue_after: PositiveDuration | None = None
 
     @field_validator("windows")

@@ -73,6 +73,7 @@ class StreamSpec:
             window until it is level with the stream again.
         min_events: A window with fewer events is not scored.
         alarm: The significance level, and the size of drift worth finding.
+        snippet_bytes: How much of the text of an example is kept, in UTF-8; 0: nothing.
     """
 
     name: str
@@ -85,6 +86,7 @@ class StreamSpec:
     give_up_ms: int
     min_events: int
     alarm: Alarm
+    snippet_bytes: int = 0
 
     def baseline_at(self, time_ms: int) -> Reference:
         """Return the baseline in force at an event time; for a window, use its start."""

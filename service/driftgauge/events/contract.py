@@ -112,6 +112,10 @@ class Event(BaseModel):
     event_id: ShortText | None = None
     """The producer's identifier of the event."""
 
+    snippet: str | None = None
+    """The beginning of the event's text. It is shown with examples, behind a login, where the stream's
+    `snippet_bytes` says how much of it is kept; otherwise it is dropped."""
+
     segments: Annotated[dict[ShortText, ShortText], Field(max_length=MAX_SEGMENTS)] | None = None
     """The event's segments by key, such as country or device."""
 

@@ -266,7 +266,7 @@ class Decoder:
     ) -> EventBatch:
         """Return the events as a batch, and append the rejections of those with other values than allowed."""
         rows, events = zip(*collected, strict=True)
-        _, times_ms, packed, formats, event_ids, _, segments = zip(*events, strict=True)
+        _, times_ms, packed, formats, event_ids, _, segments, snippets = zip(*events, strict=True)
         row = np.array(rows, np.intp)
         time_ms = np.array(times_ms, np.int64)
         vectors = to_matrix(formats, packed, contract.dimension)
@@ -300,6 +300,7 @@ class Decoder:
             vectors=vectors,
             event_ids=_name_events(event_ids, row, records),
             segments=segments if any(segments) else (),
+            snippets=snippets if any(snippets) else (),
         )
 
     def _describe(

@@ -32,7 +32,7 @@ class MappedReader:
 
     Attributes:
         settings: The mapping.
-        event_id, model_version: The fields, given a record and its decoded value.
+        event_id, model_version, snippet: The fields, given a record and its decoded value.
         segments_source: Where the segments are, in words.
         gives_ids: Whether an event without an id gets topic, partition and offset as one.
         unit: The unit of a time that is a number, as its mapping says; None without a mapping.
@@ -71,6 +71,7 @@ class MappedReader:
         self._record_time = compile_source(RECORD_TIME)
         self.event_id = TextField("event_id", settings.event_id)
         self.model_version = TextField("model_version", settings.model_version)
+        self.snippet = TextField("snippet", settings.snippet)
         self._segments = {
             key: TextField(f"segments.{key}", source) for key, source in settings.segments.items()
         }
@@ -114,13 +115,14 @@ class MappedReader:
             time_ms, event_id = self.time_ms(record, value), self.event_id(record, value)
             event_id = default_id(record) if event_id is None else event_id
             version, segments = self.model_version(record, value), self.segments(record, value)
+            snippet = self.snippet(record, value)
             rows = []
             for _, vectors in self.each_vector(record, value, streams, event_id):
                 if isinstance(vectors, EventError):
                     raise vectors
                 for vector in vectors:
                     stream = vector.stream
-                    rows.append(read_row(vector, time_ms, version, segments))
+                    rows.append(read_row(vector, time_ms, version, segments, snippet))
         except EventError as error:
             error.stream = error.stream or stream
             raise

@@ -45,7 +45,12 @@ def compile_single(
     (source,) = settings.vectors
     return _compile(
         _compile_taker(
-            source.stream, settings.timestamp, source.embedding, settings.event_id, settings.model_version
+            source.stream,
+            settings.timestamp,
+            source.embedding,
+            settings.event_id,
+            settings.model_version,
+            settings.snippet,
         ),
         get_segments,
         to_optional_text,
@@ -97,7 +102,7 @@ def _compile(
 
     def read(record: RawRecord, value: object) -> Row | None:  # noqa: PLR0911, PLR0912 - in place, see above
         try:
-            stream, time_ms, vector, event_id, version, segments = take(record, value)
+            stream, time_ms, vector, event_id, version, snippet, segments = take(record, value)
             if type(stream) is not str:
                 stream = to_text(stream)
             if type(time_ms) is not int or not is_ms or not 0 <= time_ms <= LAST_MS:
@@ -108,6 +113,8 @@ def _compile(
                 event_id = to_text(event_id)
             if version is not None and type(version) is not str:
                 version = to_text(version)
+            if snippet is not None and type(snippet) is not str:
+                snippet = to_text(snippet)
             if type(vector) is str and not vector.startswith("["):
                 vector = read_base64(vector)
         except (ValueError, EventError):
@@ -139,6 +146,7 @@ def _compile(
             default_id if event_id is None else event_id,
             version,
             segments,
+            snippet,
         )
 
     return read
@@ -159,7 +167,8 @@ def _take_own(_: RawRecord, value: Any) -> tuple[Any, ...]:
             raise ValueError
     elif type(vector) is str:
         raise ValueError
-    return get("stream"), get("timestamp"), vector, get("event_id"), get("model_version"), get("segments")
+    found = get("stream"), get("timestamp"), vector, get("event_id"), get("model_version"), get("snippet")
+    return *found, get("segments")
 
 
 def _require_text(value: object) -> str | None:
@@ -169,19 +178,27 @@ def _require_text(value: object) -> str | None:
 
 
 def _compile_taker(*sources: Source | None) -> Callable[[RawRecord, Any], tuple[Any, ...]]:
-    """Return the function that takes five fields of a record, None where there is no source, and None."""
+    """Return the function that takes six fields of a record, None where there is no source, and None."""
     # A variable for each field, since a loop would take twice the time.
     names = [None if source is None else _field_name(source) for source in sources]
-    k, m, n, o, p = names
+    k, m, n, o, p, q = names
     are_names = "" not in names
-    a, b, c, d, e = (_get_nothing if source is None else compile_source(source) for source in sources)
+    a, b, c, d, e, f = (_get_nothing if source is None else compile_source(source) for source in sources)
 
     def take(record: RawRecord, value: Any) -> tuple[Any, ...]:
         if are_names and type(value) is dict:
             # The usual case, in a third of the time. No field has the name None.
             get = value.get
-            return get(k), get(m), get(n), get(o), get(p), None
-        return a(record, value), b(record, value), c(record, value), d(record, value), e(record, value), None
+            return get(k), get(m), get(n), get(o), get(p), get(q), None
+        return (
+            a(record, value),
+            b(record, value),
+            c(record, value),
+            d(record, value),
+            e(record, value),
+            f(record, value),
+            None,
+        )
 
     return take
 
@@ -214,8 +231,8 @@ def compile_bytes(
         and not vector.embedding.may_be_several
         and settings.timestamp.record == "timestamp"
     )
-    optional = settings.where or settings.event_id or settings.model_version or settings.segments
-    if stream is None or not is_stream(stream) or not is_plain or optional:
+    optional = settings.event_id or settings.model_version or settings.snippet or settings.segments
+    if stream is None or not is_stream(stream) or not is_plain or settings.where or optional:
         return None
     number = to_format(vector.embedding)
 
@@ -232,6 +249,7 @@ def compile_bytes(
             values,
             repeat(number),
             repeat(RECORD_ID),
+            repeat(None),
             repeat(None),
             repeat(None),
         )

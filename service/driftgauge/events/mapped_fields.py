@@ -129,7 +129,13 @@ class MappedVector(NamedTuple):
     may_hold_bool: bool
 
 
-def read_row(vector: MappedVector, time_ms: int, version: str | None, segments: dict[str, str] | None) -> Row:
+def read_row(
+    vector: MappedVector,
+    time_ms: int,
+    version: str | None,
+    segments: dict[str, str] | None,
+    snippet: str | None,
+) -> Row:
     """Return an event: by the fast path where it is certainly one, else by the contract itself.
 
     Args:
@@ -137,6 +143,7 @@ def read_row(vector: MappedVector, time_ms: int, version: str | None, segments: 
         time_ms: The event time, milliseconds since the epoch.
         version: The model's version; None if the mapping has none, or the record.
         segments: The segments by key; None if the mapping has none.
+        snippet: The event's text; None if the mapping has none, or the record.
 
     Raises:
         EventError: As `read_exact`, or the bytes are no whole number of numbers.
@@ -152,7 +159,7 @@ def read_row(vector: MappedVector, time_ms: int, version: str | None, segments: 
         packed = bytes(items)
     is_sound = is_short(event_id) and (version is None or is_short(version))
     if packed and is_stream(stream) and is_sound and (segments is None or are_segments(segments)):
-        return stream, time_ms, packed, number, event_id, version, segments
+        return stream, time_ms, packed, number, event_id, version, segments, snippet
     event = {
         "stream": stream,
         "timestamp": time_ms,
@@ -160,6 +167,7 @@ def read_row(vector: MappedVector, time_ms: int, version: str | None, segments: 
         "model_version": version,
         "event_id": event_id,
         "segments": segments,
+        "snippet": snippet,
     }
     return read_exact(event)
 

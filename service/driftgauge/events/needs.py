@@ -37,7 +37,8 @@ class Need:
 
 def find_needs(settings: InputSettings) -> Need:
     """Return what a mapping reads of a decoded value."""
-    texts = [settings.event_id, settings.model_version, *settings.segments.values(), *settings.where]
+    fields = settings.event_id, settings.model_version, settings.snippet
+    texts = [*fields, *settings.segments.values(), *settings.where]
     sources: list[tuple[Source | None, Kind]] = [(source, "value") for source in texts]
     sources.append((settings.timestamp, "ms" if settings.timestamp.unit == "ms" else "value"))
     for vector in settings.vectors:

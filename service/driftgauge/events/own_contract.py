@@ -13,7 +13,7 @@ from driftgauge.events.rows import Row, read_exact
 __all__ = ["OwnContractReader"]
 
 _MAPPING = InputSettings.model_validate(
-    {name: name for name in ("stream", "timestamp", "embedding", "event_id", "model_version")}
+    {name: name for name in ("stream", "timestamp", "embedding", "event_id", "model_version", "snippet")}
 )
 
 

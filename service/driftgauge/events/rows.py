@@ -76,8 +76,9 @@ Row: TypeAlias = tuple[
     str | RecordId | None,
     str | None,
     dict[str, str] | None,
+    str | None,
 ]
-"""A well-formed event: stream, event time in ms, vector, its format, id, model version, segments.
+"""A well-formed event: stream, event time in ms, vector, its format, id, model version, segments, snippet.
 
 The vector has a number at least, which need not be finite. A view is of the numbers themselves.
 """
@@ -99,7 +100,16 @@ def read_exact(document: object) -> Row:
     """
     event = validate_event(document)
     vector = event.packed_vector()
-    return event.stream, event.timestamp, vector, F32, event.event_id, event.model_version, event.segments
+    return (
+        event.stream,
+        event.timestamp,
+        vector,
+        F32,
+        event.event_id,
+        event.model_version,
+        event.segments,
+        event.snippet,
+    )
 
 
 def in_force(schedule: Iterable[BaselineContract], time_ms: int) -> BaselineContract:

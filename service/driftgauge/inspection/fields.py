@@ -87,6 +87,8 @@ def find_fields(reader: MappedReader, record: RawRecord, value: object) -> Found
         "model version", _describe(settings.model_version), lambda: reader.model_version(record, value)
     )
     found.find("segments", reader.segments_source, lambda: _describe_segments(reader.segments(record, value)))
+    # A text may be private, so its length says enough.
+    found.find("snippet", _describe(settings.snippet), lambda: _count(reader.snippet(record, value)))
     id_source, event_id, streams = _describe(settings.event_id), None, [""] * len(settings.vectors)
     try:
         event_id = reader.event_id(record, value)
@@ -114,6 +116,10 @@ def find_fields(reader: MappedReader, record: RawRecord, value: object) -> Found
 
 def _describe(source: Source | None) -> str:
     return "not mapped" if source is None else describe_source(source)
+
+
+def _count(text: str | None) -> str | None:
+    return None if text is None else f"{len(text):,} characters"
 
 
 def _describe_segments(segments: dict[str, str] | None) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from driftgauge.errors import TransactionAborted
+from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import Reason, Rejection
 from driftgauge.kafka.transaction import ANY, Headers, Transaction
 
@@ -20,7 +21,7 @@ _FRAME_BYTES = 2_000
 # The names of the added headers follow it.
 _PREFIX = "driftgauge."
 _FIRST = "driftgauge.reason"
-_ADDED = ("reason", "detail", "topic", "partition", "offset", "timestamp", "omitted")
+_ADDED = ("reason", "detail", "topic", "partition", "offset", "timestamp", "omitted", "stream")
 
 MAX_BUFFERED_BYTES = 16 * 1024 * 1024
 """Buffered letters beyond this size trigger a commit."""
@@ -37,9 +38,10 @@ class RefusedRecord:
         topic, partition, offset: Where it was read; empty text where a header is missing.
         timestamp: The record's timestamp, ms; empty text where it had none.
         omitted: What the dead letter lacks of it; empty text for nothing.
+        stream: Its stream; empty text where that is unknown.
     """
 
-    letter: Message
+    letter: RawRecord
     headers: Headers
     reason: str
     detail: str
@@ -48,6 +50,7 @@ class RefusedRecord:
     offset: str
     timestamp: str
     omitted: str
+    stream: str
 
     @property
     def is_whole(self) -> bool:
@@ -65,7 +68,7 @@ class RefusedRecord:
         return int(self.timestamp) if self.timestamp.isdecimal() else self.letter.timestamp()[1]
 
 
-def read_letter(letter: Message) -> RefusedRecord:
+def read_letter(letter: RawRecord) -> RefusedRecord:
     """Return the record that a dead letter holds."""
     headers: Headers = [*(letter.headers() or [])]
     # A producer's own header may have the name of an added one, which stand last.
@@ -166,6 +169,8 @@ class DeadLetters:
             ("driftgauge.partition", str(message.partition()).encode()),
             ("driftgauge.offset", str(message.offset()).encode()),
         ]
+        if rejection.stream is not None:
+            added.append(("driftgauge.stream", rejection.stream.encode()))
         kind, time_ms = message.timestamp()
         if kind != TIMESTAMP_NOT_AVAILABLE:
             added.append(("driftgauge.timestamp", str(time_ms).encode()))

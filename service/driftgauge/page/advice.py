@@ -1,5 +1,7 @@
 """What to do next about a stream, in short; the runbooks say more."""
 
+from shlex import quote
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,7 +10,7 @@ from driftgauge.page.status import ALARMS, StreamStatus, is_slow
 from driftgauge.page.summary import CALIBRATED, kind_of
 from driftgauge.page.words import format_moment
 
-__all__ = ["RUNBOOKS", "next_steps", "runbook_for", "runbook_of", "steps_of"]
+__all__ = ["RUNBOOKS", "next_steps", "runbook_for", "runbook_of", "silence_of", "steps_of"]
 
 RUNBOOKS = "https://github.com/driftgauge/driftgauge/blob/main/deploy/runbooks"
 """Where the runbooks are."""
@@ -27,6 +29,10 @@ _BY_STATE: dict[str, tuple[str, ...]] = {
         "Wait where partitions are missing: a corrected window follows by itself once they are read.",
         "Where it stays so, see which replica reads them.",
     ),
+    "refused": (
+        "See why: driftgauge dead-letters show; then tell the producers, or correct the mapping.",
+        "Send the records back after a mend: driftgauge dead-letters requeue.",
+    ),
     "silent": (
         "Check that producers still send events, then that none are refused: driftgauge dead-letters list.",
         "Where the stream pauses by design, raise its overdue_after.",
@@ -43,6 +49,7 @@ _RUNBOOKS: dict[str, str] = {
     "segment": "DriftgaugeSegmentDrift",
     "misfit": "DriftgaugeWindowsInconclusive",
     "incomplete": "DriftgaugeWindowsInconclusive",
+    "refused": "DriftgaugeRecordsRejected",
     "silent": "DriftgaugeWindowsOverdue",
     "behind": "DriftgaugeLagGrowing",
     "insufficient": "DriftgaugeWindowsInconclusive",
@@ -58,7 +65,7 @@ def next_steps(status: StreamStatus) -> tuple[str, ...]:
         return steps_of(status.state, alarm.evidence, status.alarms[0].run.since_ms, 1, alarm.segments)
     if (size := status.lead) is not None:
         return steps_of(status.state, size.facts.newest, 0, size.facts.series.size_ms)
-    return _BY_STATE["waiting"]
+    return _BY_STATE[status.state]
 
 
 def runbook_of(status: StreamStatus) -> str | None:
@@ -66,6 +73,14 @@ def runbook_of(status: StreamStatus) -> str | None:
     if status.state == "ok" and status.passed:
         return "DriftgaugeDrift"
     return runbook_for(status.state, None if status.evidence is None else status.evidence.evidence)
+
+
+def silence_of(status: StreamStatus) -> str | None:
+    """Return the command that silences a stream's alarm for four hours; None without an alarm."""
+    if not status.alarms:
+        return None
+    matchers = f"alertname={runbook_of(status)}", f"stream={status.stream}"
+    return f"amtool silence add {' '.join(map(quote, matchers))} --duration=4h --comment='being looked into'"
 
 
 def runbook_for(state: str, row: NDArray[np.void] | None) -> str | None:

@@ -45,7 +45,7 @@ MAX_LAST = 10_000
 _DURATION = "^" + "".join(f"([0-9]{{1,15}}{unit})?" for unit in ("d", "h", "m", "s", "ms")) + "$"
 
 Count = Annotated[int, Field(ge=0)]
-ConcernName = Literal["misfit", "incomplete", "silent", "behind", "insufficient", "waiting"]
+ConcernName = Literal["misfit", "refused", "incomplete", "silent", "behind", "insufficient", "waiting"]
 StateName = Literal["drift", "warning", "segment", ConcernName, "ok"]
 
 

@@ -18,8 +18,11 @@ __all__ = [
     "Hit",
     "Tick",
     "TimeTick",
+    "Trend",
     "chart",
+    "places",
     "sparkline",
+    "trend",
 ]
 
 WIDTH = 960
@@ -185,6 +188,32 @@ def chart(
             for tick in _nice_ticks(low, high, (bottom - _TOP) // _TICK_HEIGHT)
         ),
     )
+
+
+def places(rows: NDArray[np.void], size_ms: int, times_ms: Sequence[int]) -> list[float]:
+    """Return where times are on the time axis of the chart of n windows, (n,) of `SUMMARY`, at least one."""
+    first, last = (int(rows["start_ms"][at]) for at in (0, -1))
+    scale = (WIDTH - _LEFT - _RIGHT) / (last + size_ms - first)
+    return [_round(_LEFT + (time_ms - first) * scale) for time_ms in times_ms]
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """A small line of a number over time, and the height of a level that it is compared with."""
+
+    line: str
+    level: float
+
+
+def trend(starts_ms: Sequence[int], size_ms: int, values: Sequence[float], level: float) -> Trend:
+    """Return the small line of n windows' numbers, 0 or more; NaN breaks it."""
+    numbers, starts = np.array(values, np.float64), np.array(starts_ms, np.float64)
+    high = max(float(np.nanmax([*values, level])), _LEAST_SPAN)
+    scale = SPARK_WIDTH / (starts[-1] + size_ms - starts[0])
+    unit = (SPARK_HEIGHT - 4) / high
+    across = (starts - starts[0] + size_ms / 2) * scale
+    line = _path(across, SPARK_HEIGHT - 2 - numbers * unit, np.diff(starts) > 1.5 * size_ms)
+    return Trend(line, _round(SPARK_HEIGHT - 2 - level * unit))
 
 
 def sparkline(rows: NDArray[np.void], size_ms: int) -> tuple[str, tuple[Band, ...]]:

@@ -13,7 +13,7 @@ _log = logging.getLogger(__name__)
 
 
 class Reader(Protocol):
-    """What reads the topic of window results, as `page.results_reader` does."""
+    """What reads the topic of window results, as `page.topic_reader` does."""
 
     @property
     def is_alive(self) -> bool:

@@ -5,9 +5,12 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.page.summary import SUMMARY, Names, Series
+from driftgauge.page.summary import SUMMARY, Names, Parts, Series
 
-__all__ = ["WindowHistory"]
+__all__ = ["TREND_WINDOWS", "WindowHistory"]
+
+TREND_WINDOWS = 60
+"""Of how many windows of a series the parts are kept, which take about 300 bytes and 4 for each part."""
 
 _FIRST_ROWS = 64
 # Copying a series when it is full costs a quarter of its rows in unused memory at most.
@@ -27,6 +30,7 @@ class _Rows:
         self.number = 0
         self.changes = 0
         self.has_repeat = False
+        self.parts: dict[int, tuple[int, Parts]] = {}
 
     def view(self) -> NDArray[np.void]:
         """Return the rows, (n,), as they are; they change with the next one."""
@@ -87,7 +91,13 @@ class WindowHistory:
         self._number = 0
         self._lock = Lock()
 
-    def add(self, series: Series, row: NDArray[np.void], names: Names = NO_NAMES) -> bool:
+    def add(
+        self,
+        series: Series,
+        row: NDArray[np.void],
+        names: Names = NO_NAMES,
+        parts: Parts | None = None,
+    ) -> bool:
         """Add the summary of a window, () of `SUMMARY`, or replace that of an older revision.
 
         Its fields `fault` and `segments` are set to stand for the names.
@@ -107,6 +117,10 @@ class WindowHistory:
                 rows = self._rows[series] = _Rows()
             self._number += rows.put(row)
             rows.changes += 1
+            if parts is not None:
+                rows.parts[int(row["start_ms"])] = int(row["baseline"]), parts
+                if len(rows.parts) > TREND_WINDOWS:
+                    del rows.parts[min(rows.parts)]
             if self._number > self._max_windows:
                 longest = max(self._rows.values(), key=lambda each: each.number)
                 dropped = max(int(longest.number * _DROPPED), 1)
@@ -134,6 +148,13 @@ class WindowHistory:
             if rows is None:
                 return np.empty(0, SUMMARY)
             return rows.view()[-last if last else None :].copy()
+
+    def parts(self, series: Series, baseline: int) -> list[tuple[int, Parts]]:
+        """Return the starts, ms, and parts of the last windows of a series with a baseline, by start."""
+        with self._lock:
+            rows = self._rows.get(series)
+            kept = {} if rows is None else rows.parts.copy()
+        return [(start_ms, parts) for start_ms, (own, parts) in sorted(kept.items()) if own == baseline]
 
     def changes(self, series: Series) -> int:
         """Return how often the windows of a series have changed; 0 if it is unknown."""

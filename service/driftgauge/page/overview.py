@@ -7,6 +7,7 @@ from driftgauge.config.stream import StreamSettings
 from driftgauge.core.by_stream import ByStream
 from driftgauge.page.chart import Band, sparkline
 from driftgauge.page.history import WindowHistory
+from driftgauge.page.refusals import Refusals
 from driftgauge.page.status import URGENCY, SizeFacts, StreamStatus, read_facts, stream_status
 from driftgauge.page.story import tell_fault
 from driftgauge.page.summary import Series
@@ -62,8 +63,9 @@ def group_rows(rows: Iterable[StreamRow]) -> list[Group]:
 class Overview:
     """The statuses of all streams; a series is read again only where its windows have changed."""
 
-    def __init__(self, history: WindowHistory, streams: ByStream[StreamSettings]) -> None:
+    def __init__(self, history: WindowHistory, streams: ByStream[StreamSettings], refusals: Refusals) -> None:
         """Show the streams of a history, and those that the configuration names."""
+        self._refusals = refusals
         self._history = history
         self._streams = streams
         self._read: dict[Series, tuple[int, SizeFacts, Spark]] = {}
@@ -84,6 +86,7 @@ class Overview:
                     self._streams.get(stream),
                     now_ms,
                     is_cut_off=is_cut_off,
+                    refusal=self._refusals.of(stream, now_ms),
                 ),
                 tuple(each for _, each in sizes),
             )
@@ -95,7 +98,14 @@ class Overview:
         """Return the status of one stream."""
         read = [self._look(series) for series in self._history.series() if series.stream == stream]
         facts = [each[1] for each in read if each is not None]
-        return stream_status(stream, facts, self._streams.get(stream), now_ms, is_cut_off=is_cut_off)
+        return stream_status(
+            stream,
+            facts,
+            self._streams.get(stream),
+            now_ms,
+            is_cut_off=is_cut_off,
+            refusal=self._refusals.of(stream, now_ms),
+        )
 
     def _look(self, series: Series) -> tuple[int, SizeFacts, Spark] | None:
         changes = self._history.changes(series)

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from driftgauge.core.durations import format_duration, round_duration
 from driftgauge.core.statistics import registry
 from driftgauge.events.timestamps import format_timestamp, parse_timestamp
-from driftgauge.page.advice import RUNBOOKS, next_steps, runbook_of
+from driftgauge.page.advice import RUNBOOKS, next_steps, runbook_of, silence_of
 from driftgauge.page.story import tell_age, tell_cause, tell_concern, tell_kind, tell_since
 from driftgauge.page.summary import VERDICTS
 from driftgauge.page.words import (
@@ -38,6 +38,7 @@ _SYMBOLS = {
     "drift": "▲",
     "segment": "△",
     "misfit": "≠",
+    "refused": "✗",
     "incomplete": "◌",
     "silent": "–",  # noqa: RUF001 - as a sign
     "behind": "«",
@@ -86,6 +87,7 @@ def _environment() -> Environment:
         "since": tell_since,
         "next_steps": next_steps,
         "runbook": runbook_of,
+        "silence": silence_of,
     }
     environment.globals |= {
         "version": version_of("driftgauge"),

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from driftgauge.core.durations import parse_duration
+from driftgauge.events.records import RawRecord
 from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.history import WindowHistory
 from driftgauge.page.queries import MissingWindowError
@@ -20,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class ResultSource(Protocol):
-    """Where the records of window results are, as `page.results_reader` reads them."""
+    """Where the records of window results are, as `page.topic_reader` reads them."""
 
     @property
     def topic(self) -> str:
@@ -48,8 +49,10 @@ class Results:
 
     source: ResultSource
 
-    def __init__(self, max_windows: int) -> None:
+    def __init__(self, max_windows: int, *, shows_snippets: bool = False) -> None:
+        """Keep the summaries of so many windows; texts of events are shown behind a login only."""
         self.history = WindowHistory(max_windows)
+        self._shows_snippets = shows_snippets
         self._has_warned = False
 
     def receive(self, value: bytes, *, partition: int, offset: int, published_ms: int) -> None:
@@ -58,10 +61,10 @@ class Results:
         Raises:
             ValueError: It is no window result.
         """
-        series, row, names = read_summary(
+        series, row, names, parts = read_summary(
             value, partition=partition, offset=offset, published_ms=published_ms
         )
-        if self.history.add(series, row, names) and not self._has_warned:
+        if self.history.add(series, row, names, parts) and not self._has_warned:
             self._has_warned = True
             _log.warning(
                 "the results of a stream came twice with the same revision; this is said of one stream only",
@@ -71,6 +74,16 @@ class Results:
                     "remedy": "where two deployments share the topic, name another topics.windows for one, "
                     "or rename its streams; none where the service began again with another group",
                 },
+            )
+
+    def receive_record(self, record: RawRecord) -> None:
+        """Add a record of the topic to the history, as `receive`; a tombstone is none."""
+        if (value := record.value()) is not None:
+            self.receive(
+                value,
+                partition=record.partition() or 0,
+                offset=record.offset() or 0,
+                published_ms=record.timestamp()[1],
             )
 
     def whole(self, series: Series, row: NDArray[np.void]) -> WindowRecord:
@@ -101,4 +114,7 @@ class Results:
                 "deleted and created; restart the process that serves the page"
             )
             raise MissingWindowError(message)
-        return record
+        if self._shows_snippets:
+            return record
+        hidden = tuple(each.model_copy(update={"snippets": ()}) for each in record.examples)
+        return record.model_copy(update={"examples": hidden})

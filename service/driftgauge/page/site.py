@@ -11,20 +11,24 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from driftgauge.config import Settings
-from driftgauge.core.durations import format_duration
+from driftgauge.core.durations import format_duration, parse_duration
 from driftgauge.errors import ServiceError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.answers import AnswerCache
 from driftgauge.page.api import api_routes
 from driftgauge.page.api_records import StatusRecords, status_record
+from driftgauge.page.chart import places
+from driftgauge.page.marks import Marks
 from driftgauge.page.overview import Overview, StreamRow, group_rows
 from driftgauge.page.queries import MissingWindowError, WindowQuery, read_last, read_query
+from driftgauge.page.refusals import Refusals
 from driftgauge.page.rendering import STATIC_TYPES, render, static_file
 from driftgauge.page.results import Results
-from driftgauge.page.status import URGENCY, Run, whole_run
+from driftgauge.page.status import URGENCY, Run, StreamStatus, whole_run
 from driftgauge.page.stream_page import MAX_SHOWN, ComparedRow, WindowDetail, compare, detail, stream_page
 from driftgauge.page.summary import VERDICTS
 from driftgauge.page.words import COUNTED_WORDS, as_sentence
+from driftgauge.records.mark import Mark
 from driftgauge.streams import EVENTS_PER_CLUSTER
 
 __all__ = ["Site", "comparable"]
@@ -41,15 +45,18 @@ class Site:
         results: Results,
         settings: Settings,
         clock_ms: Callable[[], int],
+        marks: Marks,
+        refusals: Refusals,
     ) -> None:
-        """Show results of the configured streams and of others, by this wall clock."""
+        """Show results of the configured streams and of others, by this wall clock, and what goes with it."""
+        self._marks = marks
         self._results = results
         self._settings = settings.page
         self._streams = settings.by_stream
         self._level = settings.window_level
         self._dead_letters = settings.topics.dead_letters
         self._clock_ms = clock_ms
-        self._overview = Overview(results.history, self._streams)
+        self._overview = Overview(results.history, self._streams, refusals)
         self._headers = {
             "Content-Security-Policy": _security_policy(settings.page.thumbnail_origin),
             "Referrer-Policy": "no-referrer",
@@ -155,6 +162,8 @@ class Site:
         if page is None:
             message = f"{series.stream} has no window of {format_duration(series.size_ms)} that starts then"
             raise MissingWindowError(message)
+        begin_ms, end_ms = (int(page.rows["start_ms"][at]) for at in (0, -1))
+        marks = self._marks.between(series.stream, begin_ms, end_ms + series.size_ms)
         opened_ms, start_ms = int(page.chosen["start_ms"]), int(page.concluded["start_ms"])
         whole, missing = self._detail(query, start_ms, page.run if opened_ms == start_ms else None)
         other_ms = None if query.compare_ms == start_ms else query.compare_ms
@@ -183,6 +192,10 @@ class Site:
                 for name, at_ms in comparable(query, start_ms)
             ],
             shown=page.shown,
+            marks=list(
+                zip(marks, places(page.rows, series.size_ms, [each.time for each in marks]), strict=True)
+            ),
+            mark_before=self._mark_before(status),
             status=status,
             labels=None if configured is None else configured.labels,
             grafana=self._settings.grafana_url,
@@ -190,6 +203,14 @@ class Site:
             link=_links(query, page.shown, query.compare_ms),
             link_shown=lambda number: _links(query, number, query.compare_ms)(query.at_ms),
         )
+
+    def _mark_before(self, status: StreamStatus) -> Mark | None:
+        """Return the last mark before the end of the window in which a stream's alarm began."""
+        if not status.alarms:
+            return None
+        first = status.alarms[0]
+        marks = self._marks.between(status.stream, 0, first.run.since_ms + parse_duration(first.size))
+        return marks[-1] if marks else None
 
     def _detail(
         self, query: WindowQuery, start_ms: int, run: Run | None = None
@@ -207,6 +228,7 @@ class Site:
             # A record in a file has no time of publication.
             published_ms=int(row["published_ms"]) or None,
             settings=self._settings,
+            parts=self._results.history.parts(query.series, int(row["baseline"])),
         )
         return shown, ""
 

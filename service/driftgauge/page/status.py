@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from driftgauge.config.stream import StreamSettings
 from driftgauge.core.durations import format_duration
+from driftgauge.page.refusals import HOUR_MS, Refusal
 from driftgauge.page.summary import DETECTABLE, EVENTS_LOST, SEGMENT_DRIFT, VERDICTS, Series, kind_of
 
 __all__ = [
@@ -38,6 +39,7 @@ URGENCY = (
     "warning",
     "segment",
     "misfit",
+    "refused",
     "incomplete",
     "silent",
     "behind",
@@ -57,6 +59,8 @@ _INCOMPLETE, _INSUFFICIENT = VERDICTS.index("incomplete"), VERDICTS.index("insuf
 _OTHERWISE = "counted otherwise"
 # A single alarm at the start says little; a baseline that fits has windows that are well.
 _MISFIT_WINDOWS = 3
+# As of the alert on refused records.
+_REFUSED_SHARE = 0.05
 _DAY_MS = 86_400_000
 # How long a stream that the configuration does not name may be quiet after two of its windows, ms.
 _UNKNOWN_MS = 900_000
@@ -72,6 +76,7 @@ class Run:
         since_ms: The start of the first of them, event time, ms.
         before: Whether there are windows before them.
         until_ms: The start of the window that ended the run, event time, ms; None while it goes on.
+        few: The number of windows among them that have too few events.
     """
 
     verdict: str
@@ -79,6 +84,7 @@ class Run:
     since_ms: int
     before: bool
     until_ms: int | None = None
+    few: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +93,11 @@ class Concern:
 
     Attributes:
         name: What is wrong: `misfit` (every window differs from the baseline, or events were counted under
-            another), `incomplete` (partitions are missing, or counts are in doubt), `silent` (no window for
-            longer than `overdue_after`), `behind` (windows come long after their end), `insufficient` (too
-            few events to see anything), `waiting` (no window yet).
-        size: The window size as text.
+            another), `refused` (so is more than one in twenty records of the last hour), `incomplete`
+            (partitions are missing, or counts are in doubt), `silent` (no window for longer than
+            `overdue_after`), `behind` (windows come long after their end), `insufficient` (too few events to
+            see anything), `waiting` (no window yet).
+        size: The window size as text; empty for `refused`, which concerns all.
         since_ms: When it began, event time, ms; None where that is unknown.
         detail: The partitions or the reason, as the result names them; empty where there is none.
     """
@@ -251,9 +258,14 @@ def _run(rows: NDArray[np.void], at: int, same: NDArray[np.bool_], breaks: NDArr
     stop = at + int(later[0]) if len(later) else len(rows)
     members = first + np.flatnonzero(same[first:stop])
     first, last = int(members[0]), int(members[-1])
-    until_ms = int(rows["start_ms"][stop]) if stop < len(rows) else None
+    few = np.count_nonzero((rows["verdict"] == _INSUFFICIENT)[first:last] & ~same[first:last])
     return Run(
-        VERDICTS[rows["verdict"][last]], len(members), int(rows["start_ms"][first]), first > 0, until_ms
+        VERDICTS[rows["verdict"][last]],
+        len(members),
+        int(rows["start_ms"][first]),
+        first > 0,
+        int(rows["start_ms"][stop]) if stop < len(rows) else None,
+        int(few),
     )
 
 
@@ -341,6 +353,7 @@ def stream_status(
     now_ms: int,
     *,
     is_cut_off: bool = False,
+    refusal: Refusal | None = None,
 ) -> StreamStatus:
     """Return the status of a stream.
 
@@ -350,13 +363,17 @@ def stream_status(
         settings: The stream's settings; None where the configuration does not name the stream.
         now_ms: The wall clock, ms.
         is_cut_off: Whether later results may exist that cannot be read now.
+        refusal: The refused records of the stream in the last hour; None without any, or where unknown.
     """
     sizes = tuple(_size_status(each, settings, now_ms, is_cut_off=is_cut_off) for each in facts)
     known = {each.series.size_ms for each in facts}
     configured = () if settings is None else settings.windows
     missing = [Concern("waiting", format_duration(size), None) for size in configured if size not in known]
+    refused = []
+    if refusal is not None and refusal.records > _REFUSED_SHARE * (refusal.records + _counted(sizes)):
+        refused.append(Concern("refused", "", refusal.since_ms, refusal.reason))
     concerns = sorted(
-        [*(concern for size in sizes for concern in size.concerns), *missing],
+        [*(concern for size in sizes for concern in size.concerns), *missing, *refused],
         key=lambda each: URGENCY.index(each.name),
     )
     states = [size.state for size in sizes]
@@ -364,8 +381,15 @@ def stream_status(
     if state == "insufficient" and "ok" in states:
         # A longer window that is well covers the time for which shorter ones have too few events.
         state = "ok"
-    is_old = all(size.is_old for size in sizes if size.state == state)
+    state = min([state, *(each.name for each in refused)], key=URGENCY.index)
+    is_old = state != "refused" and all(size.is_old for size in sizes if size.state == state)
     return StreamStatus(stream, state, is_old, sizes, tuple(concerns))
+
+
+def _counted(sizes: Sequence[SizeStatus]) -> float:
+    """Return the events of an hour by the newest window of the smallest size; 0 where it is old."""
+    newest = next((size.facts for size in sizes if not size.is_old), None)
+    return 0.0 if newest is None else int(newest.newest["count"]) * HOUR_MS / newest.series.size_ms
 
 
 def _size_status(

@@ -21,6 +21,7 @@ from driftgauge.page.words import (
 from driftgauge.records.window_record import ClusterRecord, SegmentRecord, WindowRecord
 
 __all__ = [
+    "NOTABLE",
     "adjusted_p_value",
     "tell",
     "tell_age",
@@ -34,7 +35,10 @@ __all__ = [
 # A cluster that moved by less is not worth a sentence.
 _NAMED_PART = 0.1
 # Of the limit of slow drift, and of a segment's p-value, what a reader should hear of before an alarm.
-_NEARLY, _NOTABLE = 0.5, 0.01
+_NEARLY = 0.5
+NOTABLE = 0.01
+"""The adjusted p-value of a segment below which a reader should hear of it."""
+
 _MAX_NAMED = 5
 
 
@@ -78,6 +82,7 @@ def tell_fault(concern: Concern) -> str:
     if concern.name == "misfit":
         return "counted under another baseline" if detail else "every window differs from the baseline"
     return {
+        "refused": f"events are refused as {detail.replace('_', ' ')}",
         "incomplete": detail or "the counts are in doubt",
         "silent": "no new window",
         "behind": "windows come long after their end",
@@ -90,7 +95,8 @@ def tell_concern(concern: Concern, now_ms: int) -> str:
     """Return a fault of the data with its size and age, such as "1h: no new window for 3 days"."""
     if concern.name == "behind" and concern.since_ms is not None:
         return f"{concern.size}: behind by {round_duration(now_ms - concern.since_ms)}"
-    return f"{concern.size}: {tell_fault(concern)}{tell_age(concern.since_ms, now_ms)}"
+    size = f"{concern.size}: " if concern.size else ""
+    return f"{size}{tell_fault(concern)}{tell_age(concern.since_ms, now_ms)}"
 
 
 def tell_age(since_ms: int | None, now_ms: int) -> str:
@@ -141,13 +147,10 @@ def _why_incomplete(record: WindowRecord) -> list[str]:
 
 
 def _since(record: WindowRecord, run: Run, size_ms: int) -> str:
-    windows = f"{run.windows:,} windows of {format_duration(size_ms)}"
+    few = f", {run.few:,} of them with too few events" if run.few else ""
+    windows = f"{run.windows + run.few:,} windows of {format_duration(size_ms)}{few}"
     if record.verdict == "ok":
-        return (
-            f"The last {windows} look like the baseline."
-            if run.windows > 1
-            else "The window looks like the baseline."
-        )
+        return f"No drift was found in the last {windows}." if run.windows > 1 else "No drift was found."
     since = format_moment(run.since_ms)
     length = f" ({windows})" if run.windows > 1 else ""
     if run.until_ms is not None:
@@ -191,7 +194,7 @@ def _segments(record: WindowRecord) -> list[str]:
         return [f"Segments that differ by themselves: {name_first(drifting, _MAX_NAMED)}."]
     scored = [each for each in record.segments if each.adjusted_p_value is not None]
     least = min(scored, key=adjusted_p_value, default=None)
-    if least is None or adjusted_p_value(least) >= _NOTABLE:
+    if least is None or adjusted_p_value(least) >= NOTABLE:
         return []
     p_value = format_p_value(least.adjusted_p_value)
     return [f"{least.key} = {least.value} differs most of the segments (adjusted p {p_value}), by little."]
@@ -215,7 +218,7 @@ def _could_have_seen(record: WindowRecord) -> list[str]:
 def _small(record: WindowRecord) -> list[str]:
     if record.kind is None:
         return []
-    return ["It differs by more than chance makes, but by less than what counts as large."]
+    return ["The window differs by more than chance makes, but by less than what counts as large."]
 
 
 def _what(record: WindowRecord) -> list[str]:

@@ -1,6 +1,8 @@
 """What the page shows of one stream: its story, its windows over time, and one window in detail."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,10 +12,11 @@ from driftgauge.core.durations import format_duration
 from driftgauge.core.spec import Alarm
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.events.timestamps import parse_timestamp
-from driftgauge.page.chart import Chart, chart
+from driftgauge.page.chart import Chart, Trend, chart, trend
 from driftgauge.page.status import CONCLUSIVE, Run, whole_run
-from driftgauge.page.story import adjusted_p_value, tell
-from driftgauge.page.summary import CHARTED, Series
+from driftgauge.page.story import NOTABLE, adjusted_p_value, tell
+from driftgauge.page.summary import CHARTED, Parts, Series
+from driftgauge.page.words import LEAST_P
 from driftgauge.records.window_record import ClusterRecord, ExampleRecord, SegmentRecord, WindowRecord
 
 __all__ = [
@@ -22,6 +25,7 @@ __all__ = [
     "ComparedRow",
     "EventLink",
     "NamedChart",
+    "SegmentRow",
     "StreamPage",
     "WindowDetail",
     "compare",
@@ -51,11 +55,12 @@ class NamedChart:
 
 @dataclass(frozen=True, slots=True)
 class EventLink:
-    """An event: its id, and where it and its picture can be looked at."""
+    """An event: its id, where it and its picture can be looked at, and the beginning of its text."""
 
     event_id: str
     url: str | None
     thumbnail: str | None
+    snippet: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,15 @@ class ClusterRow:
     part: float | None
     now: tuple[EventLink, ...]
     before: tuple[EventLink, ...]
+    trend: Trend | None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    """A segment of a window, and how unlikely it was over the last windows."""
+
+    record: SegmentRecord
+    trend: Trend | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +110,7 @@ class WindowDetail:
     published_ms: int | None
     story: tuple[str, ...]
     clusters: tuple[ClusterRow, ...]
-    segments: tuple[SegmentRecord, ...]
+    segments: tuple[SegmentRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +121,7 @@ class StreamPage:
         series: The stream and size.
         size: The size as text.
         shown: How many windows are shown, if there are so many.
+        alarm: The level and what is large, where the configuration names the stream.
         run: The run of windows that the chosen one is in.
         rows: (n,) of `SUMMARY`, the windows shown, by start.
         evidence: The chart of their evidence against the limit that decides; None where the limit is unknown,
@@ -123,6 +138,7 @@ class StreamPage:
     series: Series
     size: str
     shown: int
+    alarm: Alarm | None
     run: Run
     rows: NDArray[np.void]
     evidence: NamedChart | None
@@ -172,6 +188,7 @@ def stream_page(
         series,
         format_duration(series.size_ms),
         shown,
+        alarm,
         run,
         window,
         None if alarm is None else _evidence(window, series.size_ms, alarm),
@@ -186,9 +203,19 @@ def stream_page(
 
 
 def detail(
-    record: WindowRecord, run: Run, *, size_ms: int, published_ms: int | None, settings: PageSettings
+    record: WindowRecord,
+    run: Run,
+    *,
+    size_ms: int,
+    published_ms: int | None,
+    settings: PageSettings,
+    parts: Sequence[tuple[int, Parts]] = (),
 ) -> WindowDetail:
-    """Return one window as it is shown."""
+    """Return one window as it is shown, with the trends of its parts where those of several are given."""
+    # Another baseline may have the same end of its identity.
+    parts = [(start_ms, each) for start_ms, each in parts if len(each.shares) == len(record.clusters)]
+    starts = [start_ms for start_ms, _ in parts]
+    positions = {cluster.id: at for at, cluster in enumerate(record.clusters)}
     start_ms = parse_timestamp(record.start)
     examples = {example.cluster: example for example in record.examples}
     total = record.js_divergence or 0.0
@@ -204,11 +231,31 @@ def detail(
                 cluster,
                 None if cluster.js_contribution is None or not total else cluster.js_contribution / total,
                 *_links(record.stream, examples.get(cluster.id), settings),
+                _trend(
+                    starts,
+                    size_ms,
+                    [float(each.shares[positions[cluster.id]]) for _, each in parts],
+                    cluster.baseline_share,
+                ),
             )
             for cluster in ordered
         ),
-        tuple(sorted(record.segments, key=adjusted_p_value)),
+        tuple(
+            SegmentRow(each, _trend(starts, size_ms, _unlikeliness(parts, each), -np.log10(NOTABLE)))
+            for each in sorted(record.segments, key=adjusted_p_value)
+        ),
     )
+
+
+def _trend(starts: Sequence[int], size_ms: int, values: Sequence[float], level: float) -> Trend | None:
+    return trend(starts, size_ms, values, level) if len(starts) > 1 else None
+
+
+def _unlikeliness(parts: Sequence[tuple[int, Parts]], segment: SegmentRecord) -> list[float]:
+    """Return the negative logarithms of a segment's adjusted p-values; NaN where it is not scored."""
+    name = segment.key, segment.value
+    found = [dict(zip(each.segments, each.p_values.tolist(), strict=True)) for _, each in parts]
+    return [-float(np.log10(max(each.get(name, np.nan), LEAST_P))) for each in found]
 
 
 def compare(first: WindowDetail, other: WindowDetail) -> tuple[ComparedRow, ...]:
@@ -234,10 +281,11 @@ def _links(
                 each,
                 fill_template(settings.example_url, stream, each),
                 fill_template(settings.thumbnail_url, stream, each),
+                snippet,
             )
-            for each in ids
+            for each, snippet in zip(ids, chain(snippets, repeat("")), strict=False)
         )
-        for ids in (example.event_ids, example.baseline_event_ids)
+        for ids, snippets in ((example.event_ids, example.snippets), (example.baseline_event_ids, ()))
     )
     return now, before
 

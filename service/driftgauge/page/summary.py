@@ -24,6 +24,7 @@ __all__ = [
     "SUMMARY",
     "VERDICTS",
     "Names",
+    "Parts",
     "Series",
     "kind_of",
     "read_summary",
@@ -103,10 +104,25 @@ class Names(NamedTuple):
     segments: str = ""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """What a window's clusters and segments say over time.
+
+    Attributes:
+        shares: (k,) float32, the share of each cluster in the window's events.
+        p_values: (s,) float32, the adjusted p-value of each segment; NaN where it is not scored.
+        segments: The s segments, key and value.
+    """
+
+    shares: NDArray[np.float32]
+    p_values: NDArray[np.float32]
+    segments: tuple[tuple[str, str], ...]
+
+
 def read_summary(
     value: bytes, *, partition: int, offset: int, published_ms: int
-) -> tuple[Series, NDArray[np.void], Names]:
-    """Return the series of a result's record, its summary, () of `SUMMARY`, and the names in it.
+) -> tuple[Series, NDArray[np.void], Names, Parts]:
+    """Return the series of a result's record, its summary, () of `SUMMARY`, its names and its parts.
 
     Args:
         value: The record's value, by the contract of window results, version 1.
@@ -122,16 +138,25 @@ def read_summary(
         series = Series(_text(record["stream"]), parse_duration(record["window"]))
         row = np.array(_fields(record, partition, offset, published_ms), dtype=SUMMARY)
         _check_bounds(series, int(row["start_ms"]))
-        names = _names(record)
+        names, parts = _names(record), _parts(record)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         message = f"not a window result: {type(error).__name__}: {error}"
         raise ValueError(message) from error
-    return series, row, names
+    return series, row, names, parts
 
 
 def _names(record: dict[str, Any]) -> Names:
     drifting = [f"{each['key']} = {each['value']}" for each in _drifting(record.get("segments"))]
     return Names(_fault(record), name_first(drifting, _MAX_NAMED))
+
+
+def _parts(record: dict[str, Any]) -> Parts:
+    segments = record.get("segments") or []
+    return Parts(
+        np.array([_number(each["share"]) for each in record["clusters"]], np.float32),
+        np.array([_number(each["adjusted_p_value"]) for each in segments], np.float32),
+        tuple((_text(each["key"]), _text(each["value"])) for each in segments),
+    )
 
 
 def _fault(record: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 __all__ = [
     "COUNTED_WORDS",
+    "LEAST_P",
     "STATE_WORDS",
     "VERDICT_WORDS",
     "as_sentence",
@@ -33,6 +34,7 @@ VERDICT_WORDS = {
 STATE_WORDS = {
     **VERDICT_WORDS,
     "segment": "A segment drifts",
+    "refused": "Events refused",
     "silent": "Silent",
     "behind": "Behind",
     "waiting": "No window yet",
@@ -45,6 +47,7 @@ COUNTED_WORDS = {
     "segment": "with drift of a segment",
     "misfit": "whose baseline does not fit",
     "incomplete": "incomplete",
+    "refused": "whose events are refused",
     "silent": "silent",
     "behind": "behind",
     "insufficient": "with too few events",
@@ -58,8 +61,9 @@ _S_MS = 1_000
 _MOMENT = re.compile(r"([0-9]{1,2} [A-Z][a-z]{2} [0-9]{4}, [0-9]{2}:[0-9]{2}(?::[0-9]{2})? UTC)")
 _CERTAIN = 1e-9
 _SMALL = 1e-4
-# No test is accurate below.
-_LEAST_P = 1e-15
+LEAST_P = 1e-15
+"""No test is accurate below."""
+
 _THOUSAND = 1_000
 
 
@@ -130,8 +134,8 @@ def format_p_value(p_value: float | None) -> str:
     """Return a p-value with two significant digits; a dash for a missing one."""
     if p_value is None or math.isnan(p_value):
         return _MISSING
-    if p_value < _LEAST_P:
-        return f"< {_LEAST_P:g}"
+    if p_value < LEAST_P:
+        return f"< {LEAST_P:g}"
     return f"{p_value:.2g}" if p_value >= _SMALL else f"{p_value:.0e}"
 
 

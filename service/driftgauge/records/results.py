@@ -126,6 +126,7 @@ def _examples(result: WindowResult, description: BaselineDescription | None) -> 
             "cluster": cluster,
             "event_ids": result.examples.get(cluster, ()),
             "baseline_event_ids": of_baseline.get(cluster, ()),
+            "snippets": result.snippets.get(cluster, ()),
         }
         for cluster in sorted(result.examples.keys() | of_baseline.keys())
     )

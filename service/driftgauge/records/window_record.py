@@ -103,6 +103,9 @@ class ExampleRecord(_Record):
     baseline_event_ids: tuple[str, ...] = ()
     """The `event_id`s of the baseline's events nearest to the centroid."""
 
+    snippets: tuple[str, ...] = ()
+    """The beginnings of the texts of the events of `event_ids`, where the stream keeps them."""
+
 
 class SegmentRecord(_Record):
     """A window's events of one segment, compared with the baseline's; scores are null if not scored."""

@@ -19,8 +19,10 @@ from driftgauge.page.api_records import (
     summary_records,
 )
 from driftgauge.page.history import WindowHistory
+from driftgauge.page.marks import Marks
 from driftgauge.page.overview import Overview
 from driftgauge.page.queries import WindowQuery, read_query
+from driftgauge.page.refusals import Refusals
 from driftgauge.page.rendering import static_file
 from driftgauge.page.site import Site, comparable
 from driftgauge.page.status import URGENCY, StreamStatus
@@ -109,7 +111,7 @@ def build_report(
     history = material.results.history
     # Results without times of publication are of no age, so they are reported as of their end.
     now_ms = made_ms if history.published_ms else _end_ms(history)
-    rows = Overview(history, settings.by_stream).rows(now_ms)
+    rows = Overview(history, settings.by_stream, Refusals()).rows(now_ms)
     statuses = [row.status for row in rows if row.status.sizes]
     size = None if size_ms is None else format_duration(size_ms)
     matching = [
@@ -150,7 +152,11 @@ def render_report(report: Report) -> str:
     # A report loads nothing, so it shows no pictures.
     page = report.settings.page.model_copy(update={"thumbnail_url": None})
     site = Site(
-        report.material.results, report.settings.model_copy(update={"page": page}), lambda: report.now_ms
+        report.material.results,
+        report.settings.model_copy(update={"page": page}),
+        lambda: report.now_ms,
+        Marks(),
+        Refusals(),
     )
     style = static_file("style.css").decode()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

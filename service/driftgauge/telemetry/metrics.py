@@ -1,6 +1,6 @@
 """The service's Prometheus metrics in one registry, set by the observers of the roles."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
 from functools import partial
 from typing import Any
@@ -11,6 +11,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from driftgauge.clock import Clock
+from driftgauge.records.mark import Mark
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.login import LoginRefusal
 from driftgauge.telemetry.metric import ObjectT, ObservedMetric
@@ -21,6 +22,7 @@ from driftgauge.telemetry.replica_metrics import (
     COMMITS,
     DURATION,
     LOGINS_REFUSED,
+    MARK,
     OFFSETS_SKIPPED,
     READY,
     RECORDS,
@@ -136,6 +138,12 @@ class Telemetry:
         """Return the object of a metric."""
         created: ObjectT = self._objects[metric.name]
         return created
+
+    def marked(self, marks: Iterable[Mark]) -> None:
+        """Set the newest deployment mark of each stream, and of all."""
+        self[MARK].clear()
+        for mark in marks:
+            self[MARK].labels(mark.stream or "", mark.text).set(mark.time / 1_000)
 
     def login_refused(self, reason: LoginRefusal) -> None:
         """Count a refused login over HTTP."""

@@ -16,6 +16,7 @@ __all__ = [
     "EVENTS",
     "LAG",
     "LOGINS_REFUSED",
+    "MARK",
     "OFFSETS_SKIPPED",
     "PARTITIONS",
     "POSITION",
@@ -183,6 +184,14 @@ WEB_CONFIG_VALID = ObservedMetric(
     " what it said before holds, and the log has the reason. 1 otherwise, also without a file.",
     Gauge,
 )
+MARK = ObservedMetric(
+    "driftgauge_mark_timestamp_seconds",
+    ("stream", "text"),
+    "seconds since the epoch",
+    "Time of the newest deployment mark of a stream; an empty stream stands for all. Replicas that serve the"
+    " page export it.",
+    Gauge,
+)
 BUILD_INFO = ObservedMetric(
     "driftgauge_build_info", ("version",), "none, always 1", "Running version.", Gauge
 )
@@ -191,5 +200,5 @@ REPLICA_METRICS: tuple[ObservedMetric[Any], ...] = (
     *(EVENTS, RECORDS, REJECTED, OFFSETS_SKIPPED),
     *(PARTITIONS, ASSIGNED, BLOCKED, LAG, POSITION, STALLED),
     *(COMMITS, SESSIONS_LOST, DURATION),
-    *(READY, WAITING, CLOCK_OFFSET, LOGINS_REFUSED, WEB_CONFIG_VALID, BUILD_INFO),
+    *(READY, WAITING, CLOCK_OFFSET, LOGINS_REFUSED, WEB_CONFIG_VALID, MARK, BUILD_INFO),
 )

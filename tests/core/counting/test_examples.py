@@ -12,8 +12,8 @@ from driftgauge.core.counting.examples import (
     MAX_EXAMPLES,
     Example,
     ExampleSampler,
+    examples_by_cluster,
     merge_examples,
-    name_examples,
 )
 from tests.builders.clocks import HOUR_MS
 from tests.examples import examples
@@ -122,13 +122,13 @@ def test_merge_of_any_split_has_same_names(events, random):
     for each in kept:
         merged = merge_examples((merged, each))
     assert merged == merge_examples(taken(examples_of(at_once)).values())
-    assert name_examples(kept) == name_examples([merged])
+    assert examples_by_cluster(kept) == examples_by_cluster([merged])
 
 
 def test_merge_keeps_lowest_ranks_of_each_cluster():
     names = ["a", "b", "c", "d", "e"]
     ranked = sorted(Example(0, zlib.crc32(name.encode()), name) for name in names)
-    expected = tuple(example.event_id for example in ranked[:MAX_EXAMPLES])
+    only = Example(3, 9, "only")
     for pair in combinations(ranked, 2):
-        assert name_examples([ranked, pair, [Example(3, 9, "only")]]) == {0: expected, 3: ("only",)}
-    assert name_examples([]) == {}
+        assert examples_by_cluster([ranked, pair, [only]]) == {0: tuple(ranked[:MAX_EXAMPLES]), 3: (only,)}
+    assert examples_by_cluster([]) == {}

@@ -26,7 +26,7 @@ class Accumulator:
     all its windows (J. Li et al., No pane, no gain, SIGMOD Record 34(1), 2005).
     """
 
-    def __init__(self, stream: str, reference: Reference, scheme: Scheme) -> None:
+    def __init__(self, stream: str, reference: Reference, scheme: Scheme, snippet_bytes: int = 0) -> None:
         self._stream = stream
         self._reference = reference
         self._scheme, self._segment_scheme = scheme, scheme.of_segments
@@ -39,7 +39,7 @@ class Accumulator:
         # (pane start, segment number) -> the tally, and one of its events by partition code and offset
         self._tallies: dict[tuple[int, int], NDArray[np.int64]] = {}
         self._firsts: dict[tuple[int, int], tuple[int, int]] = {}
-        self._examples = ExampleSampler(scheme.pane_ms)
+        self._examples = ExampleSampler(scheme.pane_ms, snippet_bytes)
 
     def __len__(self) -> int:
         """The number of integers in the tallies."""
@@ -72,7 +72,7 @@ class Accumulator:
                 own = [added[mask] for added in in_segments]
                 self._add(batch.filter(mask), segment[mask], self._segment_scheme, own)
         if batch.event_ids:
-            self._examples.add(batch.time_ms, cluster, batch.event_ids)
+            self._examples.add(batch.time_ms, cluster, batch.event_ids, batch.snippets)
 
     def panes(self, partitions: Mapping[int, Partition]) -> Iterator[PaneDelta]:
         """Yield the deltas of the panes; `partitions` maps the batches' partition codes."""

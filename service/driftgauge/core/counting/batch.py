@@ -29,6 +29,7 @@ class EventBatch:
         event_ids: n event ids, None for an event without one; empty where no event has one.
         segments: n mappings of segment keys to values, None for an event without any; empty where no event
             has any.
+        snippets: n texts, None for an event without one; empty where no event has one.
     """
 
     stream: str
@@ -41,6 +42,7 @@ class EventBatch:
     vectors: NDArray[np.float32]
     event_ids: Sequence[str | None] = ()
     segments: Sequence[Mapping[str, str] | None] = ()
+    snippets: Sequence[str | None] = ()
 
     def __len__(self) -> int:
         return len(self.time_ms)
@@ -60,4 +62,5 @@ class EventBatch:
             if isinstance(self.event_ids, RecordIds)
             else list(compress(self.event_ids, mask)),
             list(compress(self.segments, mask)),
+            list(compress(self.snippets, mask)),
         )

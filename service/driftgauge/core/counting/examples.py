@@ -13,8 +13,8 @@ __all__ = [
     "Example",
     "ExampleSampler",
     "can_be_example",
+    "examples_by_cluster",
     "merge_examples",
-    "name_examples",
 ]
 
 MAX_EXAMPLES = 3
@@ -28,11 +28,13 @@ class Example(NamedTuple):
         cluster: The cluster.
         rank: The CRC-32 of its name; the lowest ranks of a cluster are its examples.
         event_id: Its name, which the producer assigned.
+        snippet: The beginning of its text; empty where none is kept.
     """
 
     cluster: int
     rank: int
     event_id: str
+    snippet: str = ""
 
 
 class ExampleSampler:
@@ -42,14 +44,19 @@ class ExampleSampler:
     Summarizing data using bottom-k sketches, PODC 2007).
     """
 
-    def __init__(self, pane_ms: int) -> None:
+    def __init__(self, pane_ms: int, snippet_bytes: int = 0) -> None:
         self._pane_ms = pane_ms
+        self._snippet_bytes = snippet_bytes
         self._panes: dict[int, tuple[Example, ...]] = {}
 
     def add(
-        self, time_ms: NDArray[np.int64], cluster: NDArray[np.intp], event_ids: Sequence[str | None]
+        self,
+        time_ms: NDArray[np.int64],
+        cluster: NDArray[np.intp],
+        event_ids: Sequence[str | None],
+        snippets: Sequence[str | None] = (),
     ) -> None:
-        """Sample among n events; the columns are (n,)."""
+        """Sample among n events; the columns are (n,), that of the snippets may be empty."""
         ranks = rank_ids(event_ids)
         panes = time_ms // self._pane_ms * self._pane_ms
         # Sort by pane, cluster and rank, and drop events that are no examples.
@@ -66,7 +73,10 @@ class ExampleSampler:
         )
         sampled: dict[int, list[Example]] = {}
         for row in order[positions < MAX_EXAMPLES].tolist():
-            example = Example(int(cluster[row]), int(ranks[row]), event_ids[row] or "")
+            # A character that is cut is dropped.
+            text = ((snippets[row] if snippets else None) or "").encode()[: self._snippet_bytes]
+            snippet = text.decode(errors="ignore")
+            example = Example(int(cluster[row]), int(ranks[row]), event_ids[row] or "", snippet)
             sampled.setdefault(int(panes[row]), []).append(example)
         for start_ms, examples in sampled.items():
             self._panes[start_ms] = merge_examples((self._panes.get(start_ms, ()), examples))
@@ -90,9 +100,9 @@ def merge_examples(samples: Iterable[Iterable[Example]]) -> tuple[Example, ...]:
     return tuple(example for _, union in sorted(clusters.items()) for example in sorted(union)[:MAX_EXAMPLES])
 
 
-def name_examples(samples: Iterable[Iterable[Example]]) -> dict[int, tuple[str, ...]]:
-    """Return the names of the merged samples' examples, by cluster."""
-    names: dict[int, tuple[str, ...]] = {}
+def examples_by_cluster(samples: Iterable[Iterable[Example]]) -> dict[int, tuple[Example, ...]]:
+    """Return the merged samples' examples, by cluster."""
+    found: dict[int, tuple[Example, ...]] = {}
     for example in merge_examples(samples):
-        names[example.cluster] = (*names.get(example.cluster, ()), example.event_id)
-    return names
+        found[example.cluster] = (*found.get(example.cluster, ()), example)
+    return found

@@ -110,7 +110,9 @@ class IntervalCounter:
             if reference is None:
                 message = f"baseline {batch.baseline} of stream {batch.stream} is not configured"
                 raise KeyError(message)
-            self._accumulators[key] = Accumulator(batch.stream, reference, spec.scheme(reference))
+            self._accumulators[key] = Accumulator(
+                batch.stream, reference, spec.scheme(reference), spec.snippet_bytes
+            )
         return self._accumulators[key]
 
     def _add(self, batch: EventBatch, cluster: NDArray[np.intp], read_ms: int) -> None:

@@ -104,7 +104,8 @@ class WindowJudge:
                 else history.add(window, after),
             )
         movers = () if score is None else score.movers
-        names = self._state.panes.example_names(self._spec.scheme(reference).key, window) if movers else {}
+        found = self._state.panes.examples(self._spec.scheme(reference).key, window) if movers else {}
+        examples = {cluster: found[cluster] for cluster in movers if cluster in found}
         return WindowResult(
             stream=self._spec.name,
             window=window,
@@ -121,10 +122,15 @@ class WindowJudge:
             slow_drift=slow_drift,
             slow_drift_limit=scorer.slow_drift_limit,
             segments=segments,
-            examples={cluster: names[cluster] for cluster in movers if cluster in names},
+            examples={cluster: tuple(each.event_id for each in own) for cluster, own in examples.items()},
             memory=memory,
             counted_twice=completeness.counted_twice,
             incomplete_reason=completeness.incomplete_reason,
+            snippets={
+                cluster: tuple(each.snippet for each in own)
+                for cluster, own in examples.items()
+                if any(each.snippet for each in own)
+            },
         )
 
     def _history(self, window: Window, reference: Reference) -> VerdictHistory:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.core.counting.examples import Example, merge_examples, name_examples
+from driftgauge.core.counting.examples import Example, examples_by_cluster, merge_examples
 from driftgauge.core.reference import Segment
 from driftgauge.core.windows.changelog import ExamplesKey, PaneKey
 from driftgauge.core.windows.pane_map import PaneMap
@@ -70,9 +70,9 @@ class PaneStore:
             if segment is None and panes.overlaps(window)
         }
 
-    def example_names(self, scheme: str, window: Window) -> dict[int, tuple[str, ...]]:
-        """Return the names of a window's examples by cluster."""
-        return name_examples(self._examples.get(scheme, PaneMap()).within(window))
+    def examples(self, scheme: str, window: Window) -> dict[int, tuple[Example, ...]]:
+        """Return a window's examples by cluster."""
+        return examples_by_cluster(self._examples.get(scheme, PaneMap()).within(window))
 
     def starts(self) -> set[int]:
         """Return the start times of the panes that hold events, event time in ms."""

@@ -146,6 +146,7 @@ class WindowResult:
         counted_twice: Some of its events may have been counted twice.
         incomplete_reason: Why the window is incomplete, such as "partitions_missing", "counted_twice" or
             "counted_otherwise"; None where it is not.
+        snippets: The beginnings of the texts of `examples`, by cluster, where they are kept.
     """
 
     stream: str
@@ -167,6 +168,7 @@ class WindowResult:
     memory: VerdictMemory | None
     counted_twice: bool = False
     incomplete_reason: str | None = None
+    snippets: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def count(self) -> int:

@@ -150,8 +150,8 @@ class StreamState:
         return touched
 
     def publish(self, result: WindowResult) -> None:
-        """Set the last published result of a window."""
-        self._set_result(result)
+        """Set the last published result of a window, without its texts, which are kept with panes only."""
+        self._set_result(replace(result, snippets={}) if result.snippets else result)
         self._mark_dirty(PublishedKey(self.stream, result.window))
 
     def set_history(self, size_ms: int, history: VerdictHistory) -> None:

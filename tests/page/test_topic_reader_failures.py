@@ -10,8 +10,8 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from driftgauge.kafka import client
 from driftgauge.kafka.login import Login
-from driftgauge.page import results_reader
-from driftgauge.page.results_reader import ResultReader
+from driftgauge.page import topic_reader
+from driftgauge.page.topic_reader import TopicReader
 from tests.builders.messages import FakeMessage
 
 TOPIC = "driftgauge.windows"
@@ -46,11 +46,11 @@ class ScriptedTopic:
         self._polls = iter(())
         self._is_over = threading.Event()
 
-    def receive(self, value, *, partition, offset, published_ms):
-        if value == b"broken":
+    def receive(self, record):
+        if record.value() == b"broken":
             message = "a mistake"
             raise RuntimeError(message)
-        self.received.append(offset)
+        self.received.append(record.offset())
 
     def read(self, reader, *polls):
         """Let a reader go through these polls."""
@@ -107,7 +107,7 @@ def topic(monkeypatch, clock):
 
 @pytest.fixture
 def reader(topic, clock):
-    return ResultReader(Login({}), TOPIC, topic.receive, clock.clock, history_ms=0)
+    return TopicReader(Login({}), TOPIC, topic.receive, clock.clock, history_ms=0)
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def pauses(reader, monkeypatch):
 @pytest.fixture
 def warnings(caplog):
     caplog.set_level(logging.WARNING)
-    return lambda: [record for record in caplog.records if record.name == results_reader.__name__]
+    return lambda: [record for record in caplog.records if record.name == topic_reader.__name__]
 
 
 def test_lasting_error_is_told_once_and_stays(topic, reader, pauses, warnings):
@@ -177,6 +177,6 @@ def test_reader_goes_on_after_its_own_failure(topic, reader, pauses, warnings):
 
 def test_changed_secret_makes_a_new_client_that_goes_on(topic, clock):
     login = Login({}, lambda: {"client.id": "before" if len(topic.errors) < 3 else "after"})
-    reader = ResultReader(login, TOPIC, topic.receive, clock.clock, history_ms=0)
+    reader = TopicReader(login, TOPIC, topic.receive, clock.clock, history_ms=0)
     topic.read(reader, [record(5)], [], [])
     assert topic.starts == [[0, 0], [6, 0]]

@@ -1,4 +1,4 @@
-"""The reader of the topic of window results: the records of the last weeks, and later ones as they come."""
+"""The reader of a topic that the page shows: the records of the last weeks, and later ones as they come."""
 
 import logging
 import threading
@@ -19,7 +19,7 @@ from driftgauge.kafka.metadata import count_partitions, failure, require_visible
 from driftgauge.kafka.rights import connection
 from driftgauge.page.result_fetcher import ResultFetcher
 
-__all__ = ["BOUNDS", "Receiver", "ResultReader"]
+__all__ = ["BOUNDS", "Receiver", "TopicReader"]
 
 _log = logging.getLogger(__name__)
 
@@ -40,14 +40,14 @@ BOUNDS: Final[KafkaProperties] = {"queued.max.messages.kbytes": 4_096, "max.part
 class Receiver(Protocol):
     """Takes the records of the topic, partition by partition in the order of their offsets."""
 
-    def __call__(self, value: bytes, *, partition: int, offset: int, published_ms: int) -> None:
-        """Take a record: its value, and its Kafka timestamp."""
+    def __call__(self, record: Message) -> None:
+        """Take a record; raise ValueError for one that the topic should not hold."""
 
 
-class ResultReader:
-    """Reads the topic of window results in a thread of its own, without a consumer group.
+class TopicReader:
+    """Reads a topic, such as that of window results, in a thread of its own, without a consumer group.
 
-    The thread goes on through outages. Each replica reads all results, so each shows all streams.
+    The thread goes on through outages. Each replica reads all records, so each shows all streams.
 
     Attributes:
         topic: The topic.
@@ -130,7 +130,7 @@ class ResultReader:
         self.error = what
         if not lasts:
             _log.warning(
-                "the page cannot read the window results; it tries again",
+                "the page cannot read a topic; it tries again",
                 extra={"topic": self.topic, "error": what, "remedy": remedy},
                 exc_info=None if is_expected else error,
             )
@@ -193,10 +193,8 @@ class ResultReader:
     def _take(self, record: Message) -> None:
         partition, offset, value = record.partition() or 0, record.offset() or 0, record.value()
         self._positions[partition] = offset + 1
-        if value is None:
-            return
         try:
-            self._receive(value, partition=partition, offset=offset, published_ms=record.timestamp()[1])
+            self._receive(record)
         except ValueError as error:
             _log.warning(
                 "a record is not shown",
@@ -205,8 +203,9 @@ class ResultReader:
                     "partition": partition,
                     "offset": offset,
                     "error": str(error),
-                    "remedy": "let nothing but driftgauge write to the topic of window results",
+                    "remedy": "let nothing but driftgauge write to this topic",
                 },
             )
         else:
-            self._fetcher.keep(partition, offset, value)
+            if value is not None:
+                self._fetcher.keep(partition, offset, value)

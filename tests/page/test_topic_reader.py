@@ -10,7 +10,7 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import BrokerError
 from driftgauge.kafka import client
 from driftgauge.kafka.login import Login
-from driftgauge.page.results_reader import ResultReader
+from driftgauge.page.topic_reader import TopicReader
 from tests.builders.clocks import DAY_MS, ManualClock
 from tests.harness.relay import Relay
 from tests.harness.topics import TIMEOUT_S
@@ -28,11 +28,11 @@ class Received:
     def __init__(self):
         self.records = []
 
-    def __call__(self, value, *, partition, offset, published_ms):
-        if value == b"not a result":
+    def __call__(self, record):
+        if record.value() == b"not a result":
             message = "it is no window result"
             raise ValueError(message)
-        self.records.append((value, partition, offset, published_ms))
+        self.records.append((record.value(), record.partition(), record.offset()))
 
     @property
     def values(self):
@@ -41,7 +41,7 @@ class Received:
 
 @contextmanager
 def reading(cluster, receive, topic=None, *, clock=SYSTEM_CLOCK, history_ms=DAY_MS, **properties):
-    reader = ResultReader(
+    reader = TopicReader(
         Login({**cluster.properties, **properties}),
         topic or cluster.events,
         receive,

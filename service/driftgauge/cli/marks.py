@@ -1,0 +1,72 @@
+"""`driftgauge marks`: say what happened, so that the page and Grafana show it beside the windows."""
+
+from pathlib import Path
+
+import click
+from confluent_kafka import KafkaError, KafkaException, Message
+from pydantic import ValidationError
+
+from driftgauge.cli.options import TIME, config_option, read_settings
+from driftgauge.cli.printing import message
+from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.errors import BrokerError, InputError
+from driftgauge.events.timestamps import format_timestamp
+from driftgauge.kafka import client
+from driftgauge.kafka.metadata import failure
+from driftgauge.kafka.topics import create_missing_topics, replication_factor
+from driftgauge.records.mark import Mark
+
+__all__ = ["marks_group"]
+
+_FLUSH_S = 30.0
+
+
+@click.group("marks")
+def marks_group() -> None:
+    """Say what happened, so that the page and Grafana show it beside the windows."""
+
+
+@marks_group.command("add")
+@config_option
+@click.option("--text", required=True, help="What happened, such as: model v2 is live.")
+@click.option("--stream", help="The stream that it concerns.  [default: all]")
+@click.option("--at", "at_ms", type=TIME, help="When it happened, RFC 3339.  [default: now]")
+@click.option("--link", help="Where more is said about it, an http or https URL.")
+def _add(config_path: Path, text: str, stream: str | None, at_ms: int | None, link: str | None) -> None:
+    """Add a deployment mark.
+
+    The topic of marks is created where it is missing.
+    """
+    settings = read_settings(config_path)
+    try:
+        mark = Mark(
+            time=SYSTEM_CLOCK.wall_ms() if at_ms is None else at_ms, text=text, stream=stream, link=link
+        )
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        fault_text = f"--{fault['loc'][0]}: {fault['msg']}; correct it"
+        raise InputError(fault_text) from None
+    if stream is not None and stream not in settings.by_stream:
+        fault_text = f"--stream: {stream} is not in the configuration; correct the name"
+        raise InputError(fault_text)
+    names, admin = settings.topics, client.admin(settings.kafka)
+    create_missing_topics(
+        admin, [names.marks], replication_factor(admin, names.events, names.replication_factor)
+    )
+    what, errors = f"the mark cannot be written to {names.marks}", []
+
+    def delivered(error: KafkaError | None, _: Message) -> None:
+        errors.extend([error] if error is not None else [])
+
+    producer = client.producer(settings.kafka)
+    try:
+        producer.produce(names.marks, mark.model_dump_json().encode(), stream, on_delivery=delivered)
+        left = producer.flush(_FLUSH_S)
+    except KafkaException as error:
+        raise failure(error.args[0], what, right=f"grant Write on {names.marks}") from error
+    if errors:
+        raise failure(errors[0], what, right=f"grant Write on {names.marks}")
+    if left:
+        fault_text = f"{what} within {_FLUSH_S:g} s; check the brokers and run again"
+        raise BrokerError(fault_text)
+    message(f"marked {format_timestamp(mark.time)} for {stream or 'all streams'}: {text}")
