@@ -64,6 +64,14 @@ def test_planted_rows_are_found(
     assert found == {why: sorted(rows.tolist()) for why, rows in planted.items() if len(rows)}
 
 
+def topics(*rare: int) -> NDArray[np.float64]:
+    """5,000 vectors of length about 1, of twelve topics but for the first, of as many rare topics' rows."""
+    random = np.random.default_rng(0)
+    topics = random.integers(12, size=5_000)
+    topics[: sum(rare)] = 12 + np.repeat(np.arange(len(rare)), rare)
+    return (random.normal(size=(12 + len(rare), 64))[topics] + random.normal(size=(5_000, 64)) * 0.3) / 8
+
+
 @pytest.mark.parametrize(
     "vectors",
     [
@@ -76,11 +84,24 @@ def test_planted_rows_are_found(
         np.random.default_rng(0).standard_t(3, size=(5_000, 16)),
         np.eye(3)[np.arange(900) % 3],
         np.full((200, 3), 0.5),
+        topics(12),
+        topics(30, 20, 10),
     ],
-    ids=["all twice", "popular", "ten popular", "heavy tails", "three vectors", "one vector"],
+    ids=[
+        *("all twice", "popular", "ten popular", "heavy tails", "three vectors", "one vector"),
+        *("rare class", "rare classes"),
+    ],
 )
 def test_rows_that_belong_to_stream_are_kept(vectors: NDArray[np.float64]) -> None:
     assert find_odd_rows(vectors.astype(np.float32)) == {}
+
+
+@pytest.mark.parametrize("planted", [slice(7, 8), slice(7, 17), slice(40, 85)])
+def test_bad_rows_are_found_beside_rare_classes(planted: slice) -> None:
+    vectors = topics(20, 20)
+    vectors[planted] *= 5
+    found = find_odd_rows(vectors.astype(np.float32))
+    assert {why: rows.tolist() for why, rows in found.items()} == {"far": [*range(5_000)[planted]]}
 
 
 def spoiled(blobs: NDArray[np.float32], zeros: int) -> NDArray[np.float32]:
@@ -98,7 +119,8 @@ def test_fit_names_and_records_rows_that_it_leaves_out(blobs: NDArray[np.float32
     first, second = (line for line in lines if "left out" in line)
     assert "left out 9 of 1,200 vectors" in first
     assert "zero in float32 (rows 100, 101, 102, 103, 104 and 4 more)" in first
-    assert "left out 1 of 1,200 vectors, which lie far from all others (rows 3 (bad-1))" in second
+    assert "left out 1 of 1,200 vectors, which lie far from all others and are not ten or more" in second
+    assert "(rows 3 (bad-1))" in second
     metadata = baseline.metadata
     assert metadata.left_out == {"zero": 9, "far": 1}
     assert metadata.mean_count == 1_190

@@ -1,10 +1,10 @@
 """Baselines with bad rows, a rare class, heavy tails or few vectors: `python -m tests.bench.spoiled`.
 
-Nothing of a rare class of .2 to .8 % may be left out. Bad rows are planted in one half of a family's rows: the half that the centroids are fitted on, or the half
-that is counted. Printed are whether exactly they are named and left out, the share of clean windows found at
-p < 1 %, the share of windows found whose spread is 1.1 and 1.05 times as large, and its difference from the
-baseline of the same rows before the planting, on the same windows; each a mean over splits with its standard
-error.
+Nothing of a rare class of .2 to .8 % may be left out. Bad rows are planted in one half of a family's rows:
+the half that the centroids are fitted on, or the half that is counted. Printed are whether exactly they are
+named and left out, the share of clean windows found at p < 1 %, the share of windows found whose spread is
+1.1 and 1.05 times as large, and its difference from the baseline of the same rows before the planting, on the
+same windows; each a mean over splits with its standard error.
 """
 
 import math
