@@ -24,8 +24,8 @@ _MOST = 0.01
 # Up to this share, rows beyond a gap are odd; more are a part of the stream that lies apart.
 _SEARCHED = 0.05
 
-# A gap is this many times as wide as the tail below it lets expect: by chance one fit in a thousand has one.
-_WIDTH = 12.0
+# A gap is so wide that one of 100,000 spacings is as wide by chance. Only those at the top of a tail may be.
+_RARITY = math.log(1e5)
 # The spacings below a gap that tell its width: of a twentieth of all, from ten to a hundred.
 _BELOW = (10, 100)
 # Rows less than this many times as far as all others do little harm.
@@ -128,7 +128,8 @@ def count_beyond_gap(distances: NDArray[np.float64], searched: int) -> int:
     In the logarithm, i times the i-th spacing from the top of a tail that falls like a power is exponential,
     with the same mean for all i (A. Renyi, On the theory of order statistics, Acta Mathematica Hungarica 4,
     1953); tails that fall faster have narrower spacings at the top. A gap is much wider than the spacings
-    below it tell.
+    below it tell. One exponential variable is above w times the mean of b others with the probability
+    (1 + w / b)^-b.
 
     Args:
         distances: The distances.
@@ -143,7 +144,8 @@ def count_beyond_gap(distances: NDArray[np.float64], searched: int) -> int:
     spacings = gaps * np.arange(1, len(gaps) + 1)
     sums = np.append(0.0, np.cumsum(spacings))
     typical = (sums[below + 1 :] - sums[1 : searched + 1]) / below
-    is_gap = (spacings[:searched] > _WIDTH * typical) & (gaps[:searched] > math.log(_LEAST_FACTOR))
+    width = below * math.expm1(_RARITY / below)
+    is_gap = (spacings[:searched] > width * typical) & (gaps[:searched] > math.log(_LEAST_FACTOR))
     return int(np.flatnonzero(is_gap).max(initial=-1)) + 1
 
 
