@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.overdispersion import Overdispersion
-from driftgauge.core.statistics.relations import RelationChange, Relations
 from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.windows.evidence import EvidenceAttribution
 from driftgauge.core.windows.findings import Findings
@@ -36,7 +35,6 @@ def attribute(
     changes=(None, None),
     excess_of_outliers=0.0,
     repeated=(0.0, NOTHING),
-    related=(0.0, NOTHING),
     overdispersion=INDEPENDENT,
 ):
     """The evidence of a window; the shift is in standard deviations along the components."""
@@ -51,7 +49,6 @@ def attribute(
         novelty=build_novelty(0.0, excess_of_outliers, novelty),
         spread=Spread(*changes),
         duplicates=Duplicates(*repeated),
-        relations=Relations(RelationChange(related[0], *related), RelationChange(0.0, 0.0, NOTHING)),
     )
 
 
@@ -104,12 +101,7 @@ LEAST = np.finfo(float).tiny
         ({"novelty": 1e-9}, "novelty"),
         ({"changes": (None, change(0.3, 0.0, 1e-9))}, "spread"),
         ({"repeated": (0.05, 1e-9)}, "duplicates"),
-        ({"related": (0.3, 1e-9)}, "relations"),
         ({**SHIFT, "js": LEAST, "mean": LEAST}, "shift"),
-        # Events of a new kind lie in few directions, but a hundredth of all do not correlate two by a half.
-        ({"related": (0.3, 1e-9), "novelty": 1e-4, "excess_of_outliers": 0.05}, "novelty"),
-        ({"related": (0.5, 1e-9), "novelty": 1e-4, "excess_of_outliers": 0.01}, "relations"),
-        ({"related": (0.3, 1e-9), "novelty": 0.02, "excess_of_outliers": 0.05}, "relations"),
         # A mean that outliers move, also where events lie further out, but not along the components.
         (
             {**SHIFT, "changes": (change(0.01, 0.0, 0.4), change(0.3, 0.25, 1e-9))}

@@ -14,7 +14,6 @@ from driftgauge.core.statistics.duplicates import DUPLICATES, Duplicates
 from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS, MEAN_SHIFT
 from driftgauge.core.statistics.novelty import NOVELTY, RADIUS_LEVEL
 from driftgauge.core.statistics.overdispersion import Overdispersion
-from driftgauge.core.statistics.relations import RELATIONS, RelationChange, Relations
 from driftgauge.core.statistics.spread import SPREAD, Spread, SpreadChange
 from driftgauge.core.statistics.student import student_quantile
 from driftgauge.core.windows.findings import Findings
@@ -33,16 +32,13 @@ _MOSTLY = 0.5
 # One repeated item lies at most this many times as far from the mean, squared, as events on average; hardly
 # any event lies further.
 _FAR = 3.0
-# The largest product of two of eight coordinates over their squared length, in its standard deviations.
-_LARGEST_PRODUCT = 9.0
 _MIX = DIVERGENCE.kind.name
-_ATTRIBUTED = (DIVERGENCE, MEAN_SHIFT, NOVELTY, SPREAD, DUPLICATES, RELATIONS)
+_ATTRIBUTED = (DIVERGENCE, MEAN_SHIFT, NOVELTY, SPREAD, DUPLICATES)
 _NO_CHANGE = SpreadChange(change=0.0, outliers=0.0, excess=0.0, p_value=1.0)
 
 
 # Of a baseline that has no arrays for them.
 _NO_SPREAD, _NO_DUPLICATES = Spread(None, None), Duplicates(0.0, 1.0)
-_NO_RELATIONS = Relations(*2 * (RelationChange(change=0.0, excess=0.0, p_value=1.0),))
 
 
 class EvidenceAttribution:
@@ -56,8 +52,7 @@ class EvidenceAttribution:
     and outliers is that of novelty as far as the change of spread comes from outliers.
 
     A repeated item moves the mean and changes mix and spread, but none of these repeats an item. So where
-    duplicates are seen, of all other evidence as much is theirs as one item of their share can cause. And
-    where novelty is seen, of the evidence of relations as much is its own as events of its share can cause.
+    duplicates are seen, of all other evidence as much is theirs as one item of their share can cause.
 
     The evidence of every other statistic is that of its own kind.
 
@@ -88,7 +83,6 @@ class EvidenceAttribution:
         mean_shift, novelty = findings.of(MEAN_SHIFT), findings.of(NOVELTY)
         spread = findings.of(SPREAD) if SPREAD.name in findings else _NO_SPREAD
         duplicates = findings.of(DUPLICATES) if DUPLICATES.name in findings else _NO_DUPLICATES
-        relations = findings.of(RELATIONS) if RELATIONS.name in findings else _NO_RELATIONS
         of_mean = _MIX if self._explained(counts, shift) >= _EXPLAINED else MEAN_SHIFT.kind.name
         p_value = min(mean_shift.p_values)
         has_moved = p_value < _SEEN
@@ -109,9 +103,6 @@ class EvidenceAttribution:
         # An item that changes the mix moves the mean as well.
         of_mix = of_item if has_moved else 0.0
         beyond_of_item = _part(repeated, novelty.excess)
-        relations_strength = _strength(min(relations.p_values), self._windows)
-        novel = novelty.excess if novelty.p_value < _SEEN else 0.0
-        of_novelty = _part(_LARGEST_PRODUCT * max(novel, 0.0), relations.excess)
         spread_of_item = _part(_FAR * repeated, abs(change.change))
         sums = dict.fromkeys((each.kind.name for each in registry.STATISTICS), 0.0)
         sums[DUPLICATES.kind.name] = math.fsum(
@@ -134,8 +125,6 @@ class EvidenceAttribution:
         else:
             sums[NOVELTY.kind.name] += beyond
             sums[SPREAD.kind.name] += spread_strength
-        sums[NOVELTY.kind.name] += of_novelty * relations_strength
-        sums[RELATIONS.kind.name] += (1 - of_novelty) * relations_strength
         for statistic in registry.STATISTICS:
             if statistic not in _ATTRIBUTED and statistic.name in findings:
                 p_values = [each for each in findings[statistic.name].p_values if each is not None]
