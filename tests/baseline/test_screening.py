@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from driftgauge.baseline.fitting import Provenance
+from driftgauge.baseline.fitting import Provenance, split_indices
 from driftgauge.baseline.screening import count_beyond_gap, find_odd_rows
 from driftgauge.baseline.windows import Traffic
 from driftgauge.errors import BaselineError
+from driftgauge.streams import to_reference
 from tests.builders.baselines import fit
 from tests.builders.clocks import HOUR_MS
 
@@ -164,5 +165,9 @@ def test_heavy_tails_are_fitted_and_clipped_as_events_are(dimension: int) -> Non
     scales = np.sqrt(3 / random.chisquare(3, size=(4_000, 1)))
     vectors = (random.normal(size=(4_000, dimension)) * scales).astype(np.float32)
     baseline = fit(vectors, clusters=20)
-    assert sum(baseline.metadata.left_out.values()) <= 8
+    assert baseline.metadata.left_out == {}
     assert baseline.counts.min() > 0
+    projection = to_reference(baseline).projection
+    coordinates, _ = projection.measure(vectors[split_indices(4_000, baseline.metadata.seed)[1]])
+    variances = (coordinates * projection.step).var(axis=0, ddof=1)
+    np.testing.assert_allclose(variances, baseline.variances, rtol=1e-3)
