@@ -22,7 +22,14 @@ from driftgauge.baseline.clustering import (
 )
 from driftgauge.baseline.collecting import TextSample
 from driftgauge.baseline.metadata import BaselineMetadata, faults
-from driftgauge.baseline.moments import beyond_others, blocks, measure, moments, project, report_spreads
+from driftgauge.baseline.moments import (
+    blocks,
+    leave_one_out_outliers,
+    measure,
+    moments,
+    project,
+    report_spreads,
+)
 from driftgauge.baseline.naming import describe_clusters, report_names
 from driftgauge.baseline.quality import stability_reading
 from driftgauge.baseline.screening import screen
@@ -198,7 +205,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
             measure(vectors, rows, reference, centroids, radii, cluster_means)
             for rows in (fit_rows, reference_rows)
         )
-        sample = FittingSample(fitted, counted, beyond_others(distances, ids))
+        sample = FittingSample(fitted, counted, leave_one_out_outliers(distances, ids))
         arrays = {name: array for each in registry.STATISTICS for name, array in each.fit(sample).items()}
         report_spreads(arrays[SPREAD_MOMENTS], reference, progress)
         # From the mean of the reference, which windows of it are compared with.
@@ -288,7 +295,7 @@ def _fit_segments(
         own = FittingSample(
             {name: each[others] for name, each in sample.fitted.items()},
             {name: each[rows] for name, each in sample.counted.items()},
-            sample.beyond_others[rows],
+            sample.outliers[rows],
         )
         arrays[member.name] = {
             name: array

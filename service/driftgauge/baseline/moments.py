@@ -19,10 +19,10 @@ from driftgauge.errors import BaselineError
 
 __all__ = [
     "Moments",
-    "beyond_others",
     "blocks",
     "by_groups",
     "by_windows",
+    "leave_one_out_outliers",
     "measure",
     "moments",
     "project",
@@ -224,7 +224,7 @@ def measure(
     }
 
 
-def beyond_others(distances: NDArray[np.float32], ids: NDArray[np.intp]) -> NDArray[np.bool_]:
+def leave_one_out_outliers(distances: NDArray[np.float32], ids: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Return which of m vectors lie beyond the radius of their cluster as it is without them, (m,) bool.
 
     A radius is a quantile of the distances of a cluster's own vectors, so a larger share of new vectors lies

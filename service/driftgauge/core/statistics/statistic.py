@@ -37,7 +37,10 @@ class Finding(Protocol):
         """The size of the drift less its expectation without drift, in the unit of `smallest`."""
 
     def significant_excess(self, level: float) -> float:
-        """Return the excess that counts for a verdict; 0 where the noise may be as large, by a level."""
+        """Return the excess that counts for a verdict.
+
+        Of a statistic whose noise may be larger than drift worth finding, 0 unless significant at a level.
+        """
 
 
 FindingT = TypeVar("FindingT", bound=Finding)
@@ -109,12 +112,12 @@ class FittingSample:
     Attributes:
         fitted: Of the vectors that the centroids were fitted on, and the components were not.
         counted: Of the vectors of the histogram, that the components were fitted on.
-        beyond_others: Which of the latter lie beyond the radius of their cluster as it is without them.
+        outliers: Which of the latter lie beyond the radius of their cluster as it is without them.
     """
 
     fitted: Mapping[str, NDArray[Any]]
     counted: Mapping[str, NDArray[Any]]
-    beyond_others: NDArray[np.bool_]
+    outliers: NDArray[np.bool_]
 
 
 def _no_arrays(*_: Any) -> dict[str, NDArray[Any]]:
@@ -147,7 +150,8 @@ class Statistic(Generic[FindingT]):
         decides_alone: A window may be drift by this statistic without the windows before.
         in_segments: Segments are tested too.
         arrays: The arrays that its null distribution needs of a baseline, beside those that every baseline
-            has. A baseline without them was fitted before the statistic was there: it is not tested.
+            has. A baseline without them was fitted before the statistic was there: it is not tested. So a new
+            statistic with `variances` has one at least.
         segment_arrays: The same of each segment.
         fit: Returns its arrays of a baseline.
         fit_segment: Returns its arrays of a segment, from the sample of the segment's vectors.
