@@ -50,7 +50,6 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.core.statistics import registry
-from driftgauge.core.statistics.duplicates import HASH_COUNTS
 from driftgauge.core.statistics.novelty import NOVELTY, RADIUS_LEVEL
 from driftgauge.core.statistics.spread import SPREAD, SPREAD_MOMENTS
 from driftgauge.core.statistics.statistic import FittingSample
@@ -224,13 +223,11 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
                 progress,
             )
         if groups is not None:
-            overdispersion = measure_groups(groups, ids, standardized, columns, counted[HASH_COUNTS])
+            overdispersion = measure_groups(groups, ids, standardized, columns, counted)
             report_groups(overdispersion, progress, mixed_windows=provenance.mixed_windows)
         else:
             windows = (
-                None
-                if numbers is None
-                else observe(numbers, ids, standardized, clusters, columns, counted[HASH_COUNTS])
+                None if numbers is None else observe(numbers, ids, standardized, clusters, columns, counted)
             )
             overdispersion = measure_overdispersion(traffic, windows, clusters, progress)
         segments = reference_segments(

@@ -1,6 +1,5 @@
 """Measures of many vectors, in blocks to bound memory: mean and components, and what the statistics count."""
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,19 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.assignment import Centroids
-from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.projection import MAX_COMPONENTS, Projection
 from driftgauge.core.statistics import registry
-from driftgauge.core.statistics.duplicates import DuplicatesNull
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
 from driftgauge.errors import BaselineError
 
 __all__ = [
     "Moments",
     "blocks",
-    "by_groups",
-    "by_windows",
     "leave_one_out_outliers",
     "measure",
     "moments",
@@ -261,29 +256,3 @@ def report_spreads(
             "is too small for the length of its vectors, or one number varies much more than all others; "
             "give more vectors, or scale that number"
         )
-
-
-def by_windows(numbers: NDArray[np.intp], hashes: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Return Pearson's X2 of the hashes of each window, over its mean at the rate of all vectors, (windows,).
-
-    Args:
-        numbers: (m,), the window of each vector, from 0 without gaps.
-        hashes: (m,), its hash.
-    """
-    null = DuplicatesNull(np.bincount(hashes, minlength=HASH_BINS), 1.0, math.inf)
-    counts = np.bincount(numbers * HASH_BINS + hashes, minlength=(int(numbers.max()) + 1) * HASH_BINS)
-    return np.array([null.ratio(own) for own in counts.reshape(-1, HASH_BINS)])
-
-
-def by_groups(groups: NDArray[np.intp], hashes: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Return Pearson's X2 of the hashes of each group times its size, over B - 1, (groups,) float64.
-
-    The mean is the group's size where its vectors are different items.
-
-    Args:
-        groups: (m,), the group of each vector, from 0 without gaps.
-        hashes: (m,), its hash.
-    """
-    pairs, counts = np.unique(groups * HASH_BINS + hashes, return_counts=True)
-    squares = np.bincount(pairs // HASH_BINS, weights=np.square(counts))
-    return (HASH_BINS * squares - np.square(np.bincount(groups))) / (HASH_BINS - 1)

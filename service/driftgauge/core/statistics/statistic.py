@@ -120,6 +120,9 @@ class FittingSample:
     outliers: NDArray[np.bool_]
 
 
+_ByParts = Callable[[Mapping[str, NDArray[Any]], NDArray[np.intp]], NDArray[np.float64]]
+
+
 def _no_arrays(*_: Any) -> dict[str, NDArray[Any]]:
     return {}
 
@@ -161,8 +164,10 @@ class Statistic(Generic[FindingT]):
         variances: The number of its overdispersions, each of one number of `Null.standardized`.
         columns: Returns the numbers of n measured events whose means over windows show the overdispersions,
             (n, variances) float64; None where they are measured in another way, or there are none.
-        is_within_windows: It compares the events of a window with each other, so that windows together say
-            nothing. Its overdispersions are mean squares, and the baseline has no part in them.
+        by_windows: Of a statistic that `is_within_windows`: returns the squares of each window, at the rate
+            of all n events, (windows, variances), from these as measured and the window of each, (n,), from 0
+            without gaps.
+        by_groups: The same of groups instead of windows, (groups, variances), times the events of each.
     """
 
     name: str
@@ -192,7 +197,16 @@ class Statistic(Generic[FindingT]):
     )
     variances: int = 0
     columns: Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float64]] | None = None
-    is_within_windows: bool = False
+    by_windows: _ByParts | None = None
+    by_groups: _ByParts | None = None
+
+    @property
+    def is_within_windows(self) -> bool:
+        """Whether it compares the events of a window with each other, so that windows together say nothing.
+
+        Its overdispersions are mean squares, and the baseline has no part in them.
+        """
+        return self.by_windows is not None
 
     def weighted(self, finding: FindingT) -> list[tuple[float, float]]:
         """Return the p-values of a finding with their weights."""
