@@ -80,7 +80,9 @@ def alert_links(results):
 def test_link_of_an_alert_shows_alarm_start_cause_and_next_step(settings, stream, parts, runbook):
     results = TrueResults(settings, stream)
     with serving_by(settings, results, results.now_ms) as server:
-        for link in alert_links(results):
+        links = list(alert_links(results))
+        assert links
+        for link in links:
             response, body = get(server, link)
             assert response.status == 200
             (section,) = re.findall(r'<section class="verdict .*?</section>', body, re.DOTALL)
