@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.spec import StreamSpec
@@ -16,6 +18,9 @@ from driftgauge.core.windows.window import Window
 
 __all__ = ["WindowJudge"]
 
+# A warm-up of two days has seen the daily cycle, so that the cycle is no drift.
+_MIN_WARM_UP_MS = 2 * 86_400_000
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Comparison:
@@ -25,11 +30,13 @@ class _Comparison:
         reference: The baseline, re-centred after a warm-up.
         scorer: The scorer against it.
         misfits: The segments whose warm-up differs from the baseline; None stands for all events.
+        knows_days: The warm-up has enough windows to have seen a daily cycle.
     """
 
     reference: Reference
     scorer: WindowScorer
     misfits: frozenset[Segment | None] = frozenset()
+    knows_days: bool = False
 
 
 class WindowJudge:
@@ -82,18 +89,29 @@ class WindowJudge:
             is_significant_and_large = scorer.is_significant_and_large(score)
             after = update_memory(
                 memory,
+                window,
+                tally,
                 is_significant_and_large=is_significant_and_large,
                 p_value=score.p_value,
                 slow_drift_limit=scorer.slow_drift_limit,
                 segments=significant_and_large,
             )
-            slow_drift = after.slow_drift
+            slow = after.slow_drift
+            slow_drift = slow.statistic if slow else 0.0
+            has_slow_drift = slow_drift >= scorer.slow_drift_limit
+            is_lasting = (
+                slow is not None
+                and has_slow_drift
+                and comparison.knows_days
+                and scorer.is_overwhelming_together(Tally(np.array(slow.values), tally.fields))
+            )
             verdict = decide(
                 memory.recent,
                 is_significant_and_large=is_significant_and_large,
                 # What is declared clean pages by no single window.
-                is_overwhelming=not self._is_warm_up(window) and scorer.is_overwhelming(score),
-                has_slow_drift=slow_drift >= scorer.slow_drift_limit,
+                is_overwhelming=is_lasting
+                or (not self._is_warm_up(window) and scorer.is_overwhelming(score)),
+                has_slow_drift=has_slow_drift,
                 is_misfit=None in comparison.misfits,
             )
         if after is not None and is_next:
@@ -119,6 +137,7 @@ class WindowJudge:
             verdict=verdict,
             superseded=None if before is None else before.verdict,
             slow_drift=slow_drift,
+            slow_drift_since_ms=after.slow_drift.since_ms if after and after.slow_drift else None,
             slow_drift_limit=scorer.slow_drift_limit,
             segments=segments,
             examples={cluster: names[cluster] for cluster in movers if cluster in names},
@@ -161,7 +180,7 @@ class WindowJudge:
                 for part in reference.segments
                 if part.overdispersion is not None
             }
-            calibrated = self._calibrated(reference, history, segments) if is_over else None
+            calibrated = self._calibrated(reference, window.size_ms, history, segments) if is_over else None
             self._comparisons[key] = calibrated or _Comparison(
                 reference,
                 WindowScorer(
@@ -173,6 +192,7 @@ class WindowJudge:
     def _calibrated(
         self,
         baseline: Reference,
+        size_ms: int,
         history: VerdictHistory,
         segments: dict[Segment, CalibratedOverdispersion],
     ) -> _Comparison | None:
@@ -211,7 +231,8 @@ class WindowJudge:
         }
         overdispersion = offsets[None].recentred
         scorer = WindowScorer(self._spec, reference, overdispersion, calibrated=True, segments=segments)
-        return _Comparison(reference, scorer, misfits)
+        knows_days = history.clean.windows.windows * size_ms >= _MIN_WARM_UP_MS
+        return _Comparison(reference, scorer, misfits, knows_days)
 
     def _is_warm_up(self, window: Window) -> bool:
         warm_up = self._spec.alarm.warm_up

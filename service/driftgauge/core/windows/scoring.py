@@ -27,7 +27,7 @@ __all__ = ["WindowScorer"]
 _SLOW_DRIFT_MARGIN = 2.5
 
 # A window is overwhelming where its p-value is this much below its level, and its drift this many times as
-# large as it must be.
+# large as it must be: as the smallest drift worth finding.
 _OVERWHELMING_RARITY = 100
 _OVERWHELMING_SIZE = 2
 
@@ -109,6 +109,15 @@ class WindowScorer:
             and self._size(score.findings, deciding) >= _OVERWHELMING_SIZE
         )
 
+    def is_overwhelming_together(self, tally: Tally) -> bool:
+        """Return whether the evidence of several windows, by the sum of their tallies, is beyond the budget.
+
+        Without drift, slow drift comes from windows that vary more than was measured. They differ from the
+        reference in many ways, and together hardly at all.
+        """
+        p_value, size = self._test_together(None, tally)
+        return p_value < self._level / _OVERWHELMING_RARITY and size >= _OVERWHELMING_SIZE
+
     def judge_segments(
         self,
         tallies: Mapping[Segment, Tally],
@@ -182,14 +191,18 @@ class WindowScorer:
         """
         differing = set()
         for segment, tally in tallies.items():
-            findings, _ = self._scorer(segment, tally.count).test(tally)
-            tested = [
-                each for each in registry.STATISTICS if each.name in findings and not each.is_within_windows
-            ]
-            is_significant = _combine(tested, findings) < _MISFIT_LEVEL / len(tallies)
-            if is_significant and self._size(findings, tested) >= 1:
+            p_value, size = self._test_together(segment, tally)
+            if p_value < _MISFIT_LEVEL / len(tallies) and size >= 1:
                 differing.add(segment)
         return frozenset(differing)
+
+    def _test_together(self, segment: Segment | None, tally: Tally) -> tuple[float, float]:
+        """Return the combined p-value and the size of several windows, tested as one large window."""
+        findings, _ = self._scorer(segment, tally.count).test(tally)
+        tested = [
+            each for each in registry.STATISTICS if each.name in findings and not each.is_within_windows
+        ]
+        return _combine(tested, findings), self._size(findings, tested)
 
     def _size(self, findings: Findings, statistics: Iterable[Statistic[Any]] | None = None) -> float:
         """Return the largest significant excess over its floor; a window's drift is large from 1 on."""
