@@ -64,7 +64,7 @@ RECENT = st.lists(st.booleans(), max_size=2).map(tuple)
 RECALLS = st.builds(
     VerdictMemory,
     RECENT,
-    st.none() | st.builds(SlowDrift, NOT_NEGATIVE, TIMES, st.tuples(TIMES)),
+    st.builds(SlowDrift, NOT_NEGATIVE, st.none() | TIMES, st.tuples(TIMES)),
     st.dictionaries(SEGMENTS, RECENT, max_size=3),
 )
 

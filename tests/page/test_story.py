@@ -88,7 +88,7 @@ HOURS = ("00", "01", "02", "03")
             ["ok", "warning"],
             1,
             QUIET,
-            ["No single window stands out, but together they do: 200 % of the limit."],
+            ["No window stands out by itself, but those do together: 200 % of the limit."],
             id="slow drift",
         ),
         pytest.param(

@@ -95,8 +95,8 @@ NAN = float("nan")
         ("published", result(baseline_counts=np.array([1, 2, 3]))),
         ("published", result(score=build_score((10, 20), (1, 2)))),
         ("published", result(score=replace(build_score((10, 20, 30, 40)), findings=Findings()))),
-        ("published", result(memory=VerdictMemory(slow_drift=SlowDrift(NAN, 0, (1,))))),
-        ("history", replace(HISTORY, memory=VerdictMemory(slow_drift=SlowDrift(NAN, 0, (1,))))),
+        ("published", result(memory=VerdictMemory(slow_drift=SlowDrift(NAN)))),
+        ("history", replace(HISTORY, memory=VerdictMemory(slow_drift=SlowDrift(NAN)))),
         (
             "history",
             replace(HISTORY, segments={("country", "de"): history(products=np.eye(3)).clean}),

@@ -43,7 +43,13 @@ def test_overwhelming_window_is_drift_by_itself(recent):
 
 
 def entered(
-    memory, number=0, *, is_significant_and_large=False, p_value=0.5, slow_drift_limit=NEVER_SLOW, segments=None
+    memory,
+    number=0,
+    *,
+    is_significant_and_large=False,
+    p_value=0.5,
+    slow_drift_limit=NEVER_SLOW,
+    segments=None,
 ):
     return update_memory(
         memory,
@@ -67,7 +73,7 @@ def test_slow_drift_is_capped_above_limit_and_holds_the_windows_since_it_was_0(p
         statistic = min(advance(statistic, p_value), LIMIT + 3)
         windows = windows + 1 if statistic > 0 else 0
         since_ms = (number + 1 - windows) * HOUR_MS
-        assert memory.slow_drift == (SlowDrift(statistic, since_ms, (windows,)) if windows else None)
+        assert memory.slow_drift == (SlowDrift(statistic, since_ms, (windows,)) if windows else SlowDrift())
 
 
 @pytest.mark.parametrize("quiet", [{}, {DE: False}, {FR: False}])

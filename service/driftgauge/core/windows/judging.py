@@ -18,8 +18,8 @@ from driftgauge.core.windows.window import Window
 
 __all__ = ["WindowJudge"]
 
-# A warm-up of two days has seen the daily cycle, so that the cycle is no drift.
-_MIN_WARM_UP_MS = 2 * 86_400_000
+# Windows of a day need no more: the least number of windows of a warm-up covers two weeks.
+_TWO_DAYS_MS = 2 * 86_400_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,13 +30,13 @@ class _Comparison:
         reference: The baseline, re-centred after a warm-up.
         scorer: The scorer against it.
         misfits: The segments whose warm-up differs from the baseline; None stands for all events.
-        knows_days: The warm-up has enough windows to have seen a daily cycle.
+        has_seen_days: The warm-up has two days of windows or more, so that a daily cycle is no drift.
     """
 
     reference: Reference
     scorer: WindowScorer
     misfits: frozenset[Segment | None] = frozenset()
-    knows_days: bool = False
+    has_seen_days: bool = False
 
 
 class WindowJudge:
@@ -96,14 +96,12 @@ class WindowJudge:
                 slow_drift_limit=scorer.slow_drift_limit,
                 segments=significant_and_large,
             )
-            slow = after.slow_drift
-            slow_drift = slow.statistic if slow else 0.0
-            has_slow_drift = slow_drift >= scorer.slow_drift_limit
+            slow_drift = after.slow_drift
+            has_slow_drift = slow_drift.statistic >= scorer.slow_drift_limit
             is_lasting = (
-                slow is not None
-                and has_slow_drift
-                and comparison.knows_days
-                and scorer.is_overwhelming_together(Tally(np.array(slow.values), tally.fields))
+                has_slow_drift
+                and comparison.has_seen_days
+                and scorer.is_overwhelming_together(Tally(np.array(slow_drift.values), tally.fields))
             )
             verdict = decide(
                 memory.recent,
@@ -136,8 +134,8 @@ class WindowJudge:
             score=score,
             verdict=verdict,
             superseded=None if before is None else before.verdict,
-            slow_drift=slow_drift,
-            slow_drift_since_ms=after.slow_drift.since_ms if after and after.slow_drift else None,
+            slow_drift=None if slow_drift is None else slow_drift.statistic,
+            slow_drift_since_ms=None if slow_drift is None else slow_drift.since_ms,
             slow_drift_limit=scorer.slow_drift_limit,
             segments=segments,
             examples={cluster: names[cluster] for cluster in movers if cluster in names},
@@ -231,8 +229,8 @@ class WindowJudge:
         }
         overdispersion = offsets[None].recentred
         scorer = WindowScorer(self._spec, reference, overdispersion, calibrated=True, segments=segments)
-        knows_days = history.clean.windows.windows * size_ms >= _MIN_WARM_UP_MS
-        return _Comparison(reference, scorer, misfits, knows_days)
+        has_seen_days = history.clean.windows.windows * size_ms >= _TWO_DAYS_MS
+        return _Comparison(reference, scorer, misfits, has_seen_days)
 
     def _is_warm_up(self, window: Window) -> bool:
         warm_up = self._spec.alarm.warm_up

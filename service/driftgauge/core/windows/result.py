@@ -110,15 +110,15 @@ class SlowDrift:
     """The evidence of slow drift, and the windows that it comes from.
 
     Attributes:
-        statistic: The CUSUM statistic, above 0; see `driftgauge.core.statistics.cusum`.
+        statistic: The CUSUM statistic; see `driftgauge.core.statistics.cusum`.
         since_ms: The estimated start of the drift, event time in ms: that of the first window since the
-            statistic was last 0.
+            statistic was last 0; None where it is 0.
         values: The sum of the tallies of the windows since then.
     """
 
-    statistic: float
-    since_ms: int
-    values: tuple[int, ...]
+    statistic: float = 0.0
+    since_ms: int | None = None
+    values: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +127,13 @@ class VerdictMemory:
 
     Attributes:
         recent: Whether each of the last windows was significant and large, oldest first.
-        slow_drift: The slow drift; None where its statistic is 0.
+        slow_drift: The slow drift.
         segments: As `recent`, for each segment that was significant and large in one of them; a window in
             which the segment was not scored counts as False.
     """
 
     recent: tuple[bool, ...] = ()
-    slow_drift: SlowDrift | None = None
+    slow_drift: SlowDrift = SlowDrift()
     segments: dict[Segment, tuple[bool, ...]] = field(default_factory=dict)
 
 

@@ -143,11 +143,15 @@ def update_memory(
         slow_drift_limit: The limit at which the statistic of slow drift warns.
         segments: Whether each scored segment is significant and large; all other segments count as False.
     """
-    before = memory.slow_drift or SlowDrift(0.0, window.start_ms, (0,) * len(tally.values))
+    before, slow_drift = memory.slow_drift, SlowDrift()
     statistic = min(advance(before.statistic, p_value), slow_drift_limit + _MAX_EXCESS)
-    values = tuple((tally.values + before.values).tolist())
+    if statistic > 0:
+        is_first = before.since_ms is None
+        since_ms = window.start_ms if is_first else before.since_ms
+        values = tally.values if is_first else tally.values + before.values
+        slow_drift = SlowDrift(statistic, since_ms, tuple(values.tolist()))
     return VerdictMemory(
         recent=_keep_recent((*memory.recent, is_significant_and_large)),
-        slow_drift=SlowDrift(statistic, before.since_ms, values) if statistic > 0 else None,
+        slow_drift=slow_drift,
         segments=_update_segments(memory.segments, segments),
     )
