@@ -185,7 +185,14 @@ def score_vectors(baseline: Baseline, vectors: NDArray[np.float32], *, window_ms
         row = int((clusters < 0).argmax())
         message = f"row {row} of the vectors is not finite, or too large for float32; leave such rows out"
         raise InputError(message)
-    events = MeasuredEvents(rows, clusters, reference.centroids, reference.radii, reference.projection)
+    events = MeasuredEvents(
+        rows,
+        clusters,
+        reference.centroids,
+        reference.radii,
+        reference.projection,
+        reference.cluster_means,
+    )
     measured = [added for each in registry.counted(reference) for added in each.measure(events)]
     fields = registry.fields_of(reference)
     (values,) = tally_batch(np.zeros(len(rows), dtype=np.intp), 1, fields, measured)

@@ -62,10 +62,11 @@ def full_baseline(baseline: Baseline) -> Baseline:
         )
         for key, value, part in (("country", "de", 4), ("country", "other", 2), ("größe", "xl", 3))
     )
+    others = {**OTHERS, "duplicates": np.array([3.0]), "relations": np.linspace(1, 2, 72)}
     return dataclasses.replace(
         baseline,
         metadata=baseline.metadata.model_copy(update={"window_ms": HOUR_MS}),
-        overdispersion=Overdispersion(40, 2.25, means, {**OTHERS, "duplicates": np.array([3.0])}),
+        overdispersion=Overdispersion(40, 2.25, means, others),
         segments=segments,
         descriptions=tuple(
             ClusterDescription(name=name, example_ids=(f"köln-{number}", name or "-"))

@@ -84,7 +84,7 @@ def test_segments_are_counted_among_held_out_vectors(blobs: NDArray[np.float32])
     outliers = beyond_others(baseline.centroids.distances(blobs[counted], ids), ids)
     assert outliers.any()
     reference = moments(blobs, counted, fitted)
-    found = measure(blobs, fitted, reference, baseline.centroids, baseline.radii)
+    found = measure(blobs, fitted, reference, baseline.centroids, baseline.radii, baseline.cluster_means)
     components = baseline.components.astype(float)
     for segment, is_left in zip(baseline.segments, (True, False), strict=True):
         inside = (blobs[counted][:, 0] < 0) == is_left

@@ -31,8 +31,9 @@ def measured(
     vectors: np.ndarray, rows: np.ndarray, reference: Moments, radii: np.ndarray = LARGE
 ) -> dict[str, np.ndarray]:
     """What is counted of some rows, against the first vectors as centroids."""
+    means = np.zeros((len(radii), len(reference.variances)))
     return measure(
-        vectors, rows, reference, Centroids(vectors[: len(radii)], DistanceMetric.EUCLIDEAN), radii
+        vectors, rows, reference, Centroids(vectors[: len(radii)], DistanceMetric.EUCLIDEAN), radii, means
     )
 
 
@@ -91,7 +92,7 @@ def test_fit_measures_spreads_on_vectors_that_components_were_not_fitted_on() ->
     baseline = fit(vectors, clusters=3)
     fitted, rows = split_indices(len(vectors), 0)
     reference = moments(vectors, rows, fitted)
-    found = measure(vectors, fitted, reference, baseline.centroids, baseline.radii)
+    found = measure(vectors, fitted, reference, baseline.centroids, baseline.radii, baseline.cluster_means)
     assert baseline.arrays["spread_moments"].tolist() == moments_of(found).tolist()
     assert baseline.residual.tolist() == [reference.residual]
     along = (vectors[rows] - reference.mean) @ reference.components.T.astype(np.float64)

@@ -217,7 +217,9 @@ def with_segments(
     reference = population.reference(rows, fitted)
     vectors, clusters = population.vectors, population.clusters[rows]
     found = moments(vectors, rows, fitted)
-    measured = measure_vectors(vectors, fitted, found, population.centroids, reference.radii)
+    measured = measure_vectors(
+        vectors, fitted, found, population.centroids, reference.radii, reference.cluster_means
+    )
     distances = population.centroids.distances(vectors[rows], clusters)
     beyond = beyond_others(distances, clusters)
     arrays = {}

@@ -17,6 +17,7 @@ from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.budget import window_level
 from driftgauge.core.statistics.duplicates import HASH_COUNTS
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
+from driftgauge.core.statistics.relations import RELATIONS
 from driftgauge.core.statistics.spread import SPREAD, SPREAD_MOMENTS, write_moments
 from driftgauge.core.statistics.statistic import FittingSample
 
@@ -48,6 +49,10 @@ class Population:
                 novelty and spread are not tested.
         """
         found = moments(self.vectors, rows, fitted)
+        coordinates = project(self.vectors[rows], found)
+        cluster_means = np.stack(
+            [coordinates[self.clusters[rows] == cluster].mean(axis=0) for cluster in range(CLUSTERS)]
+        )
         radii = np.full(CLUSTERS, np.inf, dtype=np.float32)
         arrays = {HASH_COUNTS: np.bincount(hash_vectors(self.vectors[rows]), minlength=HASH_BINS)}
         arrays[SPREAD_MOMENTS] = write_moments((None, None))
@@ -58,10 +63,9 @@ class Population:
                 [np.quantile(distances[own == cluster], RADIUS_LEVEL) for cluster in range(CLUSTERS)],
                 np.float32,
             )
-            measured = measure(self.vectors, fitted, found, self.centroids, radii)
-            arrays |= SPREAD.fit(FittingSample(measured, {}, np.zeros(0, np.bool_)))
-        coordinates = project(self.vectors[rows], found)
-        means = [coordinates[self.clusters[rows] == cluster].mean(axis=0) for cluster in range(CLUSTERS)]
+            measured = measure(self.vectors, fitted, found, self.centroids, radii, cluster_means)
+            sample = FittingSample(measured, {}, np.zeros(0, np.bool_))
+            arrays |= SPREAD.fit(sample) | RELATIONS.fit(sample)
         return Reference(
             baseline_id="sha256:bench",
             centroids=self.centroids,
@@ -69,7 +73,7 @@ class Population:
             mean_count=len(rows) if fitted is None else len(rows) + len(fitted),
             radii=radii,
             projection=found.projection,
-            cluster_means=np.stack(means),
+            cluster_means=cluster_means,
             mean=np.zeros(len(found.variances)),
             arrays=arrays,
             overdispersion=None,
@@ -79,12 +83,22 @@ class Population:
 
     def tallies(self, reference: Reference) -> NDArray[np.int64]:
         """Return the tally of each vector by itself, (N, length) int64, which windows add."""
-        events = MeasuredEvents(
-            self.vectors, self.clusters, self.centroids, reference.radii, reference.projection
-        )
-        measured = [added for each in registry.STATISTICS for added in each.measure(events)]
+        events = events_of(reference, self.vectors)
+        measured = [added for each in registry.counted(reference) for added in each.measure(events)]
         rows = np.arange(len(self.vectors))
         return tally_batch(rows, len(rows), registry.fields_of(reference), measured)
+
+
+def events_of(reference: Reference, vectors: NDArray[np.float32]) -> MeasuredEvents:
+    """Return vectors as a baseline measures them."""
+    return MeasuredEvents(
+        vectors,
+        reference.centroids.assign(vectors),
+        reference.centroids,
+        reference.radii,
+        reference.projection,
+        reference.cluster_means,
+    )
 
 
 def spec(reference: Reference, size_ms: int, budget: float = 1.0) -> StreamSpec:

@@ -20,12 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 from tests.bench.embeddings import IMAGES, TEXTS, load, load_vectors, parser_with_data
-from tests.bench.population import CLUSTERS, HOUR_MS, Population, spec
+from tests.bench.population import CLUSTERS, HOUR_MS, Population, events_of, spec
 from tests.output import say
 
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.relations import RELATIONS
 from driftgauge.core.windows.result import Score
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.streams import to_reference
@@ -292,7 +293,13 @@ def plant(splits: Iterator[Split]) -> None:
         )
         spread = mean + (live - mean) * math.sqrt(1 + size["spread"])
         repeated = np.where(random.random(rows.shape) < size["duplicates"], rows[:, :1], rows)
+        # Relations: each event's weight by its product of the two leading coordinates.
+        (measured,) = RELATIONS.measure(events_of(reference, live))
+        product = measured[:, 0, 0] * measured[:, 0, 1]
+        weights = np.maximum(1 + size["relations"] * (product - product.mean()) / product.std(), 0)
+        related = random.choice(len(live), (PLANTED, LARGE), p=weights / weights.sum())
         planted = {
+            "relations": (live, related),
             "mix": (live, mix),
             "shift": ((live + shift).astype(np.float32), rows),
             "novelty": (live, novel),

@@ -65,7 +65,13 @@ def build_baseline(
         "residual": np.array([reference.projection.residual]),
         "cluster_means": reference.cluster_means[:clusters],
         # Each cluster holds one item.
-        "arrays": {**reference.arrays, "hash_counts": np.pad(counts, (0, HASH_BINS - len(counts)))},
+        "arrays": {
+            **reference.arrays,
+            "hash_counts": np.pad(counts, (0, HASH_BINS - len(counts))),
+            # Products that do not vary are not tested.
+            "relation_moments": np.zeros((5, 72)),
+            "relation_spectrum": np.ones(36),
+        },
         "overdispersion": None,
         "segments": (),
     }

@@ -14,6 +14,7 @@ from driftgauge.core.statistics.divergence import Divergence, js_contributions
 from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
+from driftgauge.core.statistics.relations import RelationChange, Relations
 from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.windows.findings import Findings
 from driftgauge.core.windows.result import Score, SegmentResult, Verdict, VerdictMemory, WindowResult
@@ -49,6 +50,7 @@ def build_score(counts: ArrayLike, baseline_counts: ArrayLike = BASELINE_COUNTS,
         "novelty": build_novelty(0.0125, 0.0025, 0.37, clusters=len(contributions)),
         "spread": Spread(SpreadChange(0.06, 0.01, 0.03, 0.41), SpreadChange(-0.07, 0.02, 0.05, 0.43)),
         "duplicates": Duplicates(share=0.015, p_value=0.47),
+        "relations": Relations(RelationChange(0.09, -0.02, 0.39), RelationChange(0.5, 0.1, 0.33)),
     }
     score = Score(
         findings=Findings(findings),

@@ -75,7 +75,7 @@ def test_page_tells_the_story(finished):
     for part in (
         "Drift since 10 Nov 2025, 00:00 UTC",
         "14 windows of 1d",
-        "Chance alone makes a window so extreme less than once in",
+        "Practically certain: chance would not produce this.",
         "went from",
     ):
         assert part in finished.page

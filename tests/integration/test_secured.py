@@ -137,6 +137,13 @@ def test_plain_login_counts_and_shows_its_results_with_the_documented_rights(
         case.end(service)
 
 
+def test_page_says_that_its_login_is_refused(tmp_path: Path, broker: SecuredBroker) -> None:
+    case = SecuredCase(tmp_path, broker, "PLAIN", {"sasl.username": USER, "sasl.password": "planted-wrong"})
+    with case.serve(settings=case.environ, role=None) as page:
+        entry = page.wait_for_log("the page cannot read the window results; it tries again")
+        assert "Authentication failed" in str(entry["error"])
+
+
 def test_changed_password_is_set_on_the_running_clients(tmp_path: Path, broker: SecuredBroker) -> None:
     broker.set_scram_password(PASSWORD)
     case = SecuredCase(tmp_path, broker, "SCRAM", {"sasl.username": USER, "sasl.password": "planted-wrong"})

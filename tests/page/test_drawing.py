@@ -7,9 +7,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftgauge.core.statistics.duplicates import Duplicates
+from driftgauge.core.statistics.mean_shift import MeanShift
+from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.page.chart import SPARK_HEIGHT, WIDTH, chart, sparkline
+from driftgauge.page.stream_page import strength
+from driftgauge.page.summary import read_summary
+from driftgauge.records.results import result_record
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.builders.page import build_rows
+from tests.builders.results import build_novelty, build_result, build_score, change_score
+from tests.builders.specs import ALARM
+from tests.core.windows.scorers import build_scorer
+
+QUIET = build_score(
+    (10, 20, 30, 40),
+    noise_floor=0.0,
+    excess=-0.1,
+    js_divergence=0.0,
+    mean_shift=MeanShift(0.0, 0.5, 0.5, 0.0, 0.5, -0.1),
+    novelty=build_novelty(0.0, -0.1, 0.5),
+    spread=Spread(None, None),
+    duplicates=Duplicates(0.0, 0.5),
+)
+# The findings of one statistic, by its excess and its own p-value.
+FINDINGS = {
+    "js_divergence": lambda size, p: {"js_divergence": size, "excess": size, "js_p_value": p},
+    "mean_shift": lambda size, p: {"mean_shift": MeanShift(0.0, p, p, 0.0, p, size)},
+    "novelty": lambda size, p: {"novelty": build_novelty(size, size, p)},
+    "spread": lambda size, p: {"spread": Spread(None, SpreadChange(-2 * size, 0.0, size, p))},
+    "duplicates": lambda size, p: {"duplicates": Duplicates(size, p)},
+}
 
 
 def points(path):
@@ -108,3 +136,15 @@ def test_sparkline_shows_noise_low_drift_high_and_alarms_behind():
     assert [band.verdict for band in bands] == ["drift"]
     assert sparkline(build_rows("insufficient"), HOUR_MS) == ("", ())
     assert points(sparkline(build_rows("ok"), HOUR_MS)[0])
+
+
+@pytest.mark.parametrize("own_p_value", [1e-9, 0.3])
+@pytest.mark.parametrize("p_value", [1e-9, 0.3])
+@pytest.mark.parametrize("size", [0.9, 1.1])
+@pytest.mark.parametrize("name", FINDINGS)
+def test_evidence_reaches_its_limit_where_a_window_is_significant_and_large(name, size, p_value, own_p_value):
+    findings = FINDINGS[name](size * ALARM.floor(name), own_p_value)
+    score = change_score(QUIET, p_value=p_value, **findings)
+    value = result_record(build_result(baseline_id="sha256:abcd", score=score), None)
+    rows = np.atleast_1d(read_summary(value, partition=0, offset=0, published_ms=0)[1])
+    assert (strength(rows, ALARM) >= 1) == build_scorer().is_significant_and_large(score)

@@ -34,7 +34,7 @@ def test_summary_has_the_numbers_of_the_record():
     series, row, names = read_summary(orjson.dumps(tree), partition=5, offset=7, published_ms=9)
     assert series == SERIES
     assert names == ("t[1], t[1]", "country = de")
-    assert SUMMARY.itemsize < 150
+    assert SUMMARY.itemsize == 162, "as the documents say"
     expected = {
         "start_ms": MONDAY_MS + 3 * HOUR_MS,
         "partition": 5,
@@ -51,6 +51,9 @@ def test_summary_has_the_numbers_of_the_record():
     }
     assert {name: row[name] for name in expected} == pytest.approx(expected)
     assert row["detectable"] == pytest.approx([*tree["detectable"].values()])
+    findings = [each for name, each in tree["findings"].items() if name != "js_divergence"]
+    for name, field in (("excess", "excess"), ("p_value", "p_values")):
+        assert row[field] == pytest.approx([each[name] for each in findings])
     assert (VERDICTS[row["verdict"]], kind_of(row)) == ("drift", "shift")
 
 

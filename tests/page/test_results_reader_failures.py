@@ -63,6 +63,9 @@ class ScriptedTopic:
             reader.stop()
         assert not reader.is_alive
 
+    def poll(self, timeout_s):
+        pass
+
     def list_topics(self, timeout):
         self.errors.append(self._reader.error)
         number = self.partitions.pop(0) if len(self.partitions) > 1 else self.partitions[0]
@@ -98,7 +101,7 @@ class ScriptedTopic:
 def topic(monkeypatch, clock):
     topic = ScriptedTopic(clock)
     monkeypatch.setattr(client, "groupless_consumer", lambda _: topic)
-    monkeypatch.setattr(client, "admin", lambda _: topic)
+    monkeypatch.setattr(client, "admin", lambda *_, **__: topic)
     return topic
 
 

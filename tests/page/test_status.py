@@ -21,6 +21,8 @@ BLIND = dict.fromkeys(DETECTABLE, 0.001) | {"novelty": 0.03}
 WINDOWS = {
     "o": ("ok", {"segments": [], "kind": None}),
     "b": ("ok", {"segments": [], "kind": None, "detectable": BLIND}),
+    "n": ("ok", {"segments": [], "kind": None, "detectable": BLIND | {"novelty": None}}),
+    "u": ("ok", {"segments": [], "kind": None, "detectable": {"js_divergence": 0.001}}),
     "W": ("warning", {"segments": []}),
     "D": ("drift", {"segments": []}),
     "L": ("warning", {"segments": [], "kind": None}),
@@ -83,6 +85,9 @@ def status_of(windows, late_ms=0, settings=HOURLY, **options):
         # The smallest share of novel events worth finding is 0.02.
         ("bb", "insufficient", [], ["insufficient"], "DriftgaugeSensitivityLow"),
         ("bob", "ok", [], [], None),
+        ("nn", "insufficient", [], ["insufficient"], "DriftgaugeSensitivityLow"),
+        # What the baseline does not allow to be tested is not blindness.
+        ("uu", "ok", [], [], None),
         ("offf", "insufficient", [], ["insufficient"], "DriftgaugeSensitivityLow"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Changelog records decode to the encoded values; `schemas/changelog.v3.md` describes them."""
+"""Changelog records decode to the encoded values; `schemas/changelog.v4.md` describes them."""
 
 import hashlib
 import math
@@ -126,7 +126,7 @@ def test_malformed_key_is_refused(key):
 
 def test_kind_of_later_version_is_refused_as_such():
     with pytest.raises(StateError, match="a later driftgauge wrote it; update this replica"):
-        decode(b"totals/s", b"\x04")
+        decode(b"totals/s", b"\x05")
 
 
 def test_block_that_no_topic_has_is_refused():
@@ -224,15 +224,15 @@ def test_golden_record_decodes_from_its_key(key, value, raw):
     assert (read_key, plain(read_value)) == (key, plain(value))
 
 
-def test_format_of_version_3_has_not_changed():
+def test_format_of_version_4_has_not_changed():
     raw = b"".join(encode_key(key) + encode_value(value) for key, value, _ in GOLDEN.values())
-    assert hashlib.sha256(raw).hexdigest()[:16] == "9451829a76e46eeb", "raise the version with the format"
+    assert hashlib.sha256(raw).hexdigest()[:16] == "ddbd8557d68f5c75", "raise the version with the format"
 
 
 @pytest.mark.parametrize("kind", GOLDEN)
 def test_document_names_keys_and_fields(kind):
     _, value, raw = GOLDEN[kind]
-    document = (SCHEMAS / "changelog.v3.md").read_text("utf-8")
+    document = (SCHEMAS / "changelog.v4.md").read_text("utf-8")
     assert f"`{raw.decode()}`" in document
     assert [name for name in sorted(field_names(value)) if f"`{name}`" not in document] == []
 

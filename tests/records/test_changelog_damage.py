@@ -24,8 +24,8 @@ MALFORMED = r" is malformed \(.*\): it is damaged, or another program wrote it; 
 @pytest.mark.parametrize(
     ("version", "remedy"),
     [
-        (2, "an earlier driftgauge wrote it; stop all replicas, delete both internal topics"),
-        (4, "a later driftgauge wrote it; update this replica"),
+        (3, "an earlier driftgauge wrote it; stop all replicas, delete both internal topics"),
+        (5, "a later driftgauge wrote it; update this replica"),
         (255, "a later driftgauge wrote it; update this replica"),
     ],
 )
@@ -34,7 +34,7 @@ def test_other_version_is_refused_with_remedy(key, value, version, remedy):
         decode(key, bytes([version]) + value[1:])
     assert str(caught.value).startswith(
         f"the changelog record {key.decode()} has format version {version}, and this driftgauge reads "
-        f"version 3: {remedy}"
+        f"version 4: {remedy}"
     )
 
 
@@ -131,4 +131,4 @@ def test_value_with_unusable_number_is_malformed(kind, value):
 def test_claimed_length_or_depth_is_malformed(kind, claim):
     """Nothing is allocated for four billion items that are not there."""
     with pytest.raises(StateError, match=MALFORMED):
-        decode(GOLDEN[kind][2], b"\x03" + claim)
+        decode(GOLDEN[kind][2], b"\x04" + claim)

@@ -118,7 +118,7 @@ def test_events_are_replayed(replay, tmp_path):
 
 def test_results_of_a_replay_are_kept_outside_memory(replay, tmp_path):
     save_baseline(tmp_path)
-    windows = 500  # of 1.5 kB
+    windows = 1_000  # of 1.5 kB
     events = [build_event(MONDAY_MS + number * MINUTE_MS) for number in range(windows)]
     path = write_events(tmp_path / "events.jsonl", events)
     settings = settings_in(tmp_path, {"windows": ["1m"]})

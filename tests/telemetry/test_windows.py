@@ -19,7 +19,14 @@ from tests.builders.baselines import HOSTILE_NAMES
 from tests.builders.batches import AWAY, HOME
 from tests.builders.clocks import DAY_MS
 from tests.builders.references import build_reference
-from tests.builders.results import build_result, build_score, build_segment, build_small_segment, by_statistic
+from tests.builders.results import (
+    KINDS,
+    build_result,
+    build_score,
+    build_segment,
+    build_small_segment,
+    by_statistic,
+)
 from tests.builders.telemetry import (
     build_shard,
     build_watched,
@@ -75,9 +82,9 @@ def segment(value, events, divergence, p_value, name):
     }
 
 
-def by_kind(name, mix, shift, novelty, spread, duplicates):
-    kinds = {"mix": mix, "shift": shift, "novelty": novelty, "spread": spread, "duplicates": duplicates}
-    return {name: {f"{kind} images 1h": value for kind, value in kinds.items()}}
+def by_kind(name, *values):
+    kinds = zip((*KINDS, "relations"), values, strict=False)
+    return {name: {f"{kind} images 1h": value for kind, value in kinds}}
 
 
 def by_cluster(name, *values):
@@ -113,7 +120,7 @@ def by_cluster(name, *values):
                 window_end_timestamp_seconds=3 * 3600,
                 window_cluster_signed_js_contribution=None,
             )
-            | by_kind("window_detectable_ratio", *[math.inf] * 5)
+            | by_kind("window_detectable_ratio", *[math.inf] * 6)
             | by_cluster("window_cluster_ratio", 0.25, 0.5, 0, 0.25)
             | verdict("insufficient"),
             id="too few events",
@@ -125,7 +132,7 @@ def by_cluster(name, *values):
         ),
         pytest.param(
             [{"score": build_score(COUNTS, detectable=by_statistic(0.03, math.inf, 0.04, 0.06, 0.08))}],
-            by_kind("window_detectable_ratio", 3, math.inf, 2, 0.6, 1.6),
+            by_kind("window_detectable_ratio", 3, math.inf, 2, 0.6, 1.6, math.inf),
             id="detectable drift, relative to the smallest worth finding",
         ),
         pytest.param(

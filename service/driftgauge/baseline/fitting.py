@@ -22,7 +22,7 @@ from driftgauge.baseline.clustering import (
 )
 from driftgauge.baseline.collecting import TextSample
 from driftgauge.baseline.metadata import BaselineMetadata, faults
-from driftgauge.baseline.moments import beyond_others, blocks, measure, moments, report_spreads
+from driftgauge.baseline.moments import beyond_others, blocks, measure, moments, project, report_spreads
 from driftgauge.baseline.naming import describe_clusters, report_names
 from driftgauge.baseline.quality import stability_reading
 from driftgauge.baseline.screening import screen
@@ -44,9 +44,8 @@ from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.duplicates import HASH_COUNTS
-from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS
-from driftgauge.core.statistics.novelty import RADIUS_LEVEL
-from driftgauge.core.statistics.spread import SPREAD_MOMENTS
+from driftgauge.core.statistics.novelty import NOVELTY, RADIUS_LEVEL
+from driftgauge.core.statistics.spread import SPREAD, SPREAD_MOMENTS
 from driftgauge.core.statistics.statistic import FittingSample
 from driftgauge.errors import BaselineError
 from driftgauge.progress import Track, ignore_progress
@@ -96,6 +95,10 @@ class Provenance:
 
 _UNKNOWN = Provenance()
 
+# The rows to fit on; the reference rows; of these the windows, where the split is by windows; and the groups,
+# where it is by groups.
+_Split = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp] | None, NDArray[np.intp] | None]
+
 
 def _log_progress(line: str) -> None:
     _log.log(
@@ -143,8 +146,8 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
     _check_lengths(len(vectors), provenance)
     kept, left_out = screen(vectors, metric, provenance.event_ids, progress, keep_all=keep_all)
     traffic = provenance.traffic
-    fit_rows, reference_rows, numbers, groups = _split(
-        kept, provenance, clusters, min(int(len(vectors) * FIT_SHARE), MAX_FIT), seed, progress
+    fit_rows, reference_rows, numbers, groups = _keep(
+        kept, _split(len(vectors), provenance, clusters, seed, progress)
     )
     members = tuple(member.of(reference_rows) for member in provenance.members)
     members = check_members(members, clusters, min(MAX_COMPONENTS, vectors.shape[1]), progress)
@@ -189,17 +192,18 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         ).astype(np.float32)
         radii = quantiles[:, QUANTILE_LEVELS.index(RADIUS_LEVEL)]
         reference = moments(vectors, reference_rows, fit_rows)
+        coordinates = project(vectors, reference_rows, reference)
+        cluster_means = np.stack([coordinates[ids == cluster].mean(axis=0) for cluster in range(clusters)])
         fitted, counted = (
-            measure(vectors, rows, reference, centroids, radii) for rows in (fit_rows, reference_rows)
+            measure(vectors, rows, reference, centroids, radii, cluster_means)
+            for rows in (fit_rows, reference_rows)
         )
-        coordinates = counted[CLIPPED_COORDINATE_SUMS] * np.float64(reference.projection.step)
         sample = FittingSample(fitted, counted, beyond_others(distances, ids))
         arrays = {name: array for each in registry.STATISTICS for name, array in each.fit(sample).items()}
         report_spreads(arrays[SPREAD_MOMENTS], reference, progress)
         # From the mean of the reference, which windows of it are compared with.
         standardized = (coordinates - coordinates.mean(axis=0)) / np.sqrt(reference.variances)
         columns = {each.name: each.columns(counted) for each in registry.STATISTICS if each.columns}
-        hashes = counted[HASH_COUNTS]
         if traffic is not None:
             report_ratio(traffic, len(reference_rows), progress)
             report_change(
@@ -208,16 +212,18 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
                 {
                     "clusters": (ids == cluster for cluster in range(clusters)),
                     "mean": coordinates.T,
-                    "spread": np.hstack(list(columns.values())).T,
+                    "spread": np.hstack([columns[each.name] for each in (NOVELTY, SPREAD)]).T,
                 },
                 progress,
             )
         if groups is not None:
-            overdispersion = measure_groups(groups, ids, standardized, columns, hashes)
+            overdispersion = measure_groups(groups, ids, standardized, columns, counted[HASH_COUNTS])
             report_groups(overdispersion, progress, mixed_windows=provenance.mixed_windows)
         else:
             windows = (
-                None if numbers is None else observe(numbers, ids, standardized, clusters, columns, hashes)
+                None
+                if numbers is None
+                else observe(numbers, ids, standardized, clusters, columns, counted[HASH_COUNTS])
             )
             overdispersion = measure_overdispersion(traffic, windows, clusters, progress)
         segments = reference_segments(
@@ -264,7 +270,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         components=reference.components,
         variances=reference.variances,
         residual=np.array([reference.residual]),
-        cluster_means=np.stack([coordinates[ids == cluster].mean(axis=0) for cluster in range(clusters)]),
+        cluster_means=cluster_means,
         arrays=arrays,
         overdispersion=overdispersion,
         segments=segments,
@@ -317,22 +323,9 @@ def _check_lengths(count: int, provenance: Provenance) -> None:
             raise BaselineError(message)
 
 
-def _split(
-    kept: NDArray[np.bool_],
-    provenance: Provenance,
-    clusters: int,
-    target: int,
-    seed: int,
-    progress: Callable[[str], None],
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp] | None, NDArray[np.intp] | None]:
-    """Split the rows as `_split_all` does, and keep those that are kept, (n,).
-
-    Returns:
-        As `_split_all`; the groups are numbered from 0 without gaps.
-    """
-    fit_rows, reference_rows, numbers, groups = _split_all(
-        len(kept), provenance, clusters, target, seed, progress
-    )
+def _keep(kept: NDArray[np.bool_], split: _Split) -> _Split:
+    """Return the rows of a split that are kept, (n,); the groups are numbered from 0 without gaps."""
+    fit_rows, reference_rows, numbers, groups = split
     is_kept = kept[reference_rows]
     return (
         fit_rows[kept[fit_rows]],
@@ -342,21 +335,16 @@ def _split(
     )
 
 
-def _split_all(
+def _split(
     count: int,
     provenance: Provenance,
     clusters: int,
-    target: int,
     seed: int,
     progress: Callable[[str], None],
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp] | None, NDArray[np.intp] | None]:
-    """Split the rows by whole windows, by whole groups where windows are too few, else at random.
-
-    Returns:
-        The rows to fit on; the reference rows; of these the windows, where the split is by windows; and the
-        groups, where it is by groups.
-    """
+) -> _Split:
+    """Split the rows by whole windows, by whole groups where windows are too few, else at random."""
     traffic, groups = provenance.traffic, provenance.groups
+    target = min(int(count * FIT_SHARE), MAX_FIT)
     by_windows = None if traffic is None else split_whole(traffic.numbers, target, seed)
     if traffic is not None and by_windows is not None:
         numbers = traffic.numbers[by_windows[1]]

@@ -25,6 +25,7 @@ __all__ = [
     "by_windows",
     "measure",
     "moments",
+    "project",
     "report_spreads",
     "shrink",
     "squared_distances",
@@ -187,16 +188,23 @@ def squared_distances(
     return np.concatenate(measured)
 
 
+def project(vectors: NDArray[np.float32], rows: NDArray[np.intp], reference: Moments) -> NDArray[np.float64]:
+    """Return the coordinates of m rows as the service measures them, (m, r) float64 in embedding units."""
+    measured = [reference.projection.measure(vectors[block])[0] for block in blocks(rows)]
+    return np.concatenate(measured) * np.float64(reference.projection.step)
+
+
 def measure(
     vectors: NDArray[np.float32],
     rows: NDArray[np.intp],
     reference: Moments,
     centroids: Centroids,
     radii: NDArray[np.float32],
+    cluster_means: NDArray[np.float64],
 ) -> dict[str, NDArray[Any]]:
     """Return what the service counts of m rows of (n, d) float32 vectors, by the fields of a tally.
 
-    The values are those of `Statistic.measure`: (m,) or (m, length) each.
+    The values are those of `Statistic.measure`: (m,), (m, length) or (m, a, q) each.
     """
     fields = [
         field
@@ -206,7 +214,9 @@ def measure(
     measured = []
     for block in blocks(rows):
         own = vectors[block]
-        events = MeasuredEvents(own, centroids.assign(own), centroids, radii, reference.projection)
+        events = MeasuredEvents(
+            own, centroids.assign(own), centroids, radii, reference.projection, cluster_means
+        )
         measured.append([each for statistic in registry.STATISTICS for each in statistic.measure(events)])
     return {
         field.name: np.concatenate(parts)

@@ -19,7 +19,7 @@ _ROLES: Final = 2
 _INTEGER_BYTES: Final = 8
 _PANE_BYTES: Final = 500
 _EXAMPLE_BYTES: Final = 3 * 64  # of each cluster
-_PAGE_WINDOW_BYTES: Final = 114
+_PAGE_WINDOW_BYTES: Final = 162
 
 
 def memory_bytes(settings: Settings, specs: Iterable[StreamSpec]) -> dict[str, int]:

@@ -49,7 +49,7 @@ class PageSettings(Section):
         enabled: Whether `serve` serves the page.
         history: How old, by their Kafka records, the results are that it shows.
         max_windows: The number of windows of all streams that it keeps; the oldest go first. A window takes
-            114 bytes.
+            162 bytes.
         path_prefix: A path under which the page stands as well, for an ingress that passes its path on.
         example_url: Where an event can be looked at, with {event_id} and perhaps {stream}; None: ids are
             text.

@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError
 from driftgauge.clock import Clock
 from driftgauge.files import open_regular
 from driftgauge.kafka.client import KafkaProperties, property_problems
-from driftgauge.kafka.rights import LOGIN_REFUSED, connection_refused
+from driftgauge.kafka.rights import LOGIN_REFUSED, cannot_connect
 
 __all__ = ["Login", "LoginWatch"]
 
@@ -121,9 +121,7 @@ class LoginWatch:
         """
         goes_on = self._refused_s - self._refused_since_s >= _REPEATED_S
         if self._refusal is not None and goes_on and self._clock.monotonic_s() - self._refused_s <= _QUIET_S:
-            refusal = connection_refused([self._refusal])
-            if refusal is not None:
-                raise refusal
+            raise cannot_connect(self._refusal)
 
     def needs_new_clients(self) -> bool:
         """Set a changed password on the clients; return whether another change needs new clients.

@@ -42,10 +42,7 @@ class Pulse:
     """
 
     def __init__(
-        self,
-        client: str,
-        monotonic: Callable[[], float],
-        end: Callable[..., object] = end_process,
+        self, client: str, monotonic: Callable[[], float], end: Callable[..., object] = end_process
     ) -> None:
         """Begin with a pulse; `end` ends the process."""
         self._client = client

@@ -1,7 +1,7 @@
 """The errors for rights that the cluster denies, with the right that is missing."""
 
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, MutableSequence, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -13,6 +13,8 @@ from driftgauge.kafka.client import REQUEST_TIMEOUT_S
 __all__ = [
     "LOGIN_REFUSED",
     "TopicRight",
+    "cannot_connect",
+    "connection",
     "connection_refused",
     "missing_right",
     "missing_topic_rights",
@@ -88,10 +90,37 @@ def connection_refused(errors: Sequence[KafkaError]) -> BrokerError | None:
     """
     errors = [error for error in errors if error.code() != KafkaError._ALL_BROKERS_DOWN]
     refusals = [error for error in errors if error.code() != KafkaError._TRANSPORT]
-    for error in (refusals or errors)[-1:]:
-        message = (
-            f"this client cannot connect to the Kafka cluster ({error.str()}); check "
-            "bootstrap.servers, sasl.* and ssl.* under kafka"
-        )
-        return BrokerError(message, reason=error.name())
-    return None
+    return next((cannot_connect(error) for error in reversed(refusals or errors)), None)
+
+
+def cannot_connect(error: KafkaError) -> BrokerError:
+    """Return the error to raise where this error of a client's connections keeps it from the cluster."""
+    message = (
+        f"this client cannot connect to the Kafka cluster ({error.str()}); check "
+        "bootstrap.servers, sasl.* and ssl.* under kafka"
+    )
+    return BrokerError(message, reason=error.name())
+
+
+@contextmanager
+def connection(admin: AdminClient, errors: MutableSequence[KafkaError]) -> Iterator[None]:
+    """Replace the error that no broker answers by the reason, if the client's connections say one.
+
+    Args:
+        admin: The client that asks.
+        errors: Where the client's `on_error` appends; earlier errors are dropped.
+
+    Raises:
+        BrokerError: As within, or the reason.
+    """
+    admin.poll(0)
+    errors.clear()
+    try:
+        yield
+    except BrokerError as error:
+        # An error of the client itself says that no broker answers, and those of its connections say why.
+        admin.poll(0)
+        refusal = connection_refused(errors) if error.reason.startswith("_") else None
+        if refusal is None:
+            raise
+        raise refusal from error

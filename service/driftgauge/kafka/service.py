@@ -25,7 +25,7 @@ from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.login import Login, LoginWatch
 from driftgauge.kafka.metadata import has_controller, message_limit, missing_topics
 from driftgauge.kafka.pulse import Pulse, expect_progress
-from driftgauge.kafka.rights import TopicRight, connection_refused, missing_topic_rights
+from driftgauge.kafka.rights import TopicRight, connection, missing_topic_rights
 from driftgauge.kafka.session import Session, Worker
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import TopicWatch
@@ -196,17 +196,10 @@ class Service:
                 "certificates, which were sound when the process started"
             )
             raise BrokerError(message) from error
-        try:
+        with connection(admin, errors):
             missing = missing_topics(admin, self._settings.topics.events)
             if not missing:
                 prepare_topics(admin, self._settings, self._clock)
-        except BrokerError as error:
-            # An error of the client itself says that no broker answers, and those of its connections say why.
-            admin.poll(0)
-            refusal = connection_refused(errors) if error.reason.startswith("_") else None
-            if refusal is None:
-                raise
-            raise refusal from error
         return missing
 
     def _missing_rights(self, role: Role) -> list[str]:
@@ -282,7 +275,8 @@ class Service:
                 telemetry.partitions_known({settings.partials_topic: settings.shards})
                 reader = Pulse(f"the reader of {settings.changelog_topic}", clock.monotonic_s)
                 pulses.add(reader)
-                changelog = client.range_consumer(internal, reader.beat)
+                # It is in no group, so its statistics are not read.
+                changelog = client.range_consumer(internal, lambda _: reader.beat())
                 stack.callback(changelog.close)
                 login.clients.append(changelog)
                 worker = WindowWorker(

@@ -1,9 +1,8 @@
 """Partitions that do not advance: a transaction stays open, or the client has stopped to read."""
 
-import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NoReturn
 
 from driftgauge.core.partition import Partition, name_partitions
 from driftgauge.errors import ClientLost
@@ -102,10 +101,8 @@ class StalledOffsets:
         self._offsets = StableOffsets(_AFTER_S)
         self._unread: dict[Partition, _Unread] = {}
         self.high: dict[Partition, int] = {}
-        self._asked_s = -math.inf
-        self._asked: frozenset[Partition] = frozenset()
-        self._high_answers: dict[Partition, int] | None = {}
-        self._stable_answers: dict[Partition, int] | None = {}
+        self._positions: Mapping[Partition, int | None] = {}
+        self._readings = self._read()
 
     def step(self, positions: Mapping[Partition, int | None]) -> dict[Partition, float]:
         """Return the stalled ones of these partitions, and for how many seconds each is stalled.
@@ -118,41 +115,36 @@ class StalledOffsets:
         Raises:
             ClientLost: The client has not read on for a minute, though brokers have records to give.
         """
-        now_s = self._monotonic()
-        self._collect(positions)
+        self._positions = positions
+        next(self._readings)
         self._offsets.keep(positions)
-        is_answered = self._high_answers is not None and self._stable_answers is not None
-        has_further = not positions.keys() <= self._asked
-        if is_answered and (has_further or now_s - self._asked_s >= _INTERVAL_S):
-            self._asked_s, self._asked = now_s, frozenset(positions)
-            self._high_answers = self._stable_answers = None
-            self._high.request(positions)
-            self._stable.request(positions)
         return self._offsets.stalled_s
 
     def excuse(self, partitions: Collection[Partition]) -> None:
         """Expect no record of these partitions for another minute: the client says why it gives none."""
         self._unread = {at: unread for at, unread in self._unread.items() if at not in partitions}
 
-    def _collect(self, positions: Mapping[Partition, int | None]) -> None:
-        """Observe the answers once both have arrived."""
-        was_open = self._high_answers is None or self._stable_answers is None
-        if self._high_answers is None:
-            self._high_answers = self._high.collect()
-        if self._stable_answers is None:
-            self._stable_answers = self._stable.collect()
-        if was_open and self._high_answers is not None and self._stable_answers is not None:
-            self._offsets.observe(self._stable_answers, self._high_answers, self._asked_s)
-            self.high = self._high_answers
-            self._require_reading(positions, self._stable_answers)
+    def _read(self) -> Generator[None, None, NoReturn]:
+        """Read both offsets again and again; yield between two looks for the answers, or for the time."""
+        while True:
+            asked, asked_s = frozenset(self._positions), self._monotonic()
+            self._high.request(asked)
+            self._stable.request(asked)
+            while (high := self._high.collect()) is None:
+                yield
+            while (stable := self._stable.collect()) is None:
+                yield
+            self.high = high
+            self._offsets.observe(stable, high, asked_s)
+            self._require_reading(stable)
+            while self._positions.keys() <= asked and self._monotonic() - asked_s < _INTERVAL_S:
+                yield
 
-    def _require_reading(
-        self, positions: Mapping[Partition, int | None], stable: Mapping[Partition, int]
-    ) -> None:
+    def _require_reading(self, stable: Mapping[Partition, int]) -> None:
         known, self._unread = self._unread, {}
         has_backlog = False
         for at, end in stable.items():
-            position = positions.get(at)
+            position = self._positions.get(at)
             if position is not None and position < end:
                 before = known.get(at, _Unread(position, position, 0))
                 has_backlog |= before.position < position < before.end

@@ -53,13 +53,6 @@ _Record = tuple[str, int, bytes, bytes | None]
 
 
 @dataclass(slots=True)
-class _Restoring:
-    """A shard whose state is being restored."""
-
-    restore: ShardRestore
-
-
-@dataclass(slots=True)
 class _Running:
     """A shard whose partials are processed.
 
@@ -117,7 +110,7 @@ class WindowWorker:
         self._telemetry = telemetry
         self._clock = clock
         self._reader = ChangelogReader(changelog, settings.changelog_topic)
-        self._shards: dict[int, _Restoring | _Running | _Stopped | _SetAside] = {}
+        self._shards: dict[int, ShardRestore | _Running | _Stopped | _SetAside] = {}
         self._stalled = StalledOffsets(admin, clock.monotonic_s)
         self._committed_s = clock.monotonic_s()
 
@@ -213,10 +206,9 @@ class WindowWorker:
                 )
 
     def _restore(self, shard: int) -> None:
-        state = ShardState(self._specs, self._settings.topics.events, self._settings.shards)
-        restore = ShardRestore(
+        self._shards[shard] = ShardRestore(
             shard,
-            state,
+            ShardState(self._specs, self._settings.topics.events, self._settings.shards),
             partials=self._settings.partials_topic,
             changelog=self._settings.changelog_topic,
             offsets=CommittedOffsets(self._consumer, self._clock, self._settings.windows_group),
@@ -224,16 +216,15 @@ class WindowWorker:
             admin=self._admin,
             clock=self._clock,
         )
-        self._shards[shard] = _Restoring(restore)
 
     def _continue_restores(self) -> None:
         """Continue the restores and the checks that are due, those first that have waited longest."""
         began_s = self._clock.monotonic_s()
         for shard, state in list(self._shards.items()):
-            if isinstance(state, _Restoring):
+            if isinstance(state, ShardRestore):
                 # At the end of the mapping the shard comes after the others in the next step.
                 self._shards[shard] = self._shards.pop(shard)
-                self._continue_restore(shard, state.restore)
+                self._continue_restore(shard, state)
             elif isinstance(state, _SetAside) and self._clock.monotonic_s() >= state.retry_s:
                 self._retry(shard, state)
             if self._clock.monotonic_s() - began_s > _RESTORE_S:

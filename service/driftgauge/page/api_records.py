@@ -348,8 +348,8 @@ def summary_records(series: Series, rows: NDArray[np.void]) -> SummaryRecords:
 
 
 def _finite(value: Any) -> float | None:
-    """Return a number of a summary; None for NaN."""
-    return None if math.isnan(value) else float(value)
+    """Return a number of a summary; None for one that is not finite."""
+    return float(value) if math.isfinite(value) else None
 
 
 def openapi(version: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import threading
 from contextlib import closing
 from typing import Final, Protocol
 
-from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from driftgauge.clock import Clock
@@ -16,6 +16,7 @@ from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties
 from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.login import Login, LoginWatch
 from driftgauge.kafka.metadata import count_partitions, failure, require_visible
+from driftgauge.kafka.rights import connection
 from driftgauge.page.result_fetcher import ResultFetcher
 
 __all__ = ["BOUNDS", "Receiver", "ResultReader"]
@@ -66,6 +67,7 @@ class ResultReader:
         self._positions: dict[int, int] = {}
         self._at_end: set[int] = set()
         self._failing: type[Exception] | None = None
+        self._errors: list[KafkaError] = []  # of the connections of the client that asks for the topic
         self._pause_s = _PAUSE_S
         self._fetcher = ResultFetcher(login, topic, clock)
         self._stopping = threading.Event()
@@ -106,7 +108,7 @@ class ResultReader:
             try:
                 watch = LoginWatch(self._login, self._clock)
                 properties = {**self._login.properties(), **BOUNDS}
-                admin = client.admin(properties)
+                admin = client.admin(properties, on_error=self._errors.append)
                 with closing(client.groupless_consumer(properties)) as consumer:
                     watch.clients += [admin, consumer]
                     self._read(consumer, admin, watch)
@@ -168,9 +170,11 @@ class ResultReader:
 
     def _count_partitions(self, admin: AdminClient) -> int:
         """Return the number of partitions; 0 where the topic does not exist yet."""
-        found = count_partitions(admin, [self.topic]).get(self.topic, 0)
+        with connection(admin, self._errors):
+            found = count_partitions(admin, [self.topic]).get(self.topic, 0)
+            if not found:
+                require_visible(admin, [self.topic])
         if not found:
-            require_visible(admin, [self.topic])
             self.error = f"topic {self.topic} does not exist yet"
         return found
 

@@ -136,7 +136,7 @@ class SizeFacts:
         misfit: The run of windows whose warm-up differs from the baseline, or of alarms where no window was
             ever well by the baseline; None otherwise.
         detectable: (s,) float32, the least drift by each statistic of `DETECTABLE` that a window of the last
-            day finds; infinite where none finds any.
+            day finds; infinite where none finds any, NaN where none is tested.
     """
 
     series: Series
@@ -304,8 +304,14 @@ def read_facts(series: Series, rows: NDArray[np.void], names: Sequence[str]) -> 
         names[rows["fault"][-1]] if is_faulty else "",
         rows[few[0]] if len(few) else None,
         misfit,
-        np.nan_to_num(rows["detectable"][is_recent], nan=np.inf).min(axis=0, initial=np.inf),
+        _least(rows["detectable"][is_recent]),
     )
+
+
+def _least(detectable: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the least of n windows' sizes, (n, s), that are not NaN; infinite without windows."""
+    least: NDArray[np.float32] = np.fmin.reduce(detectable, initial=np.nan if len(detectable) else np.inf)
+    return least
 
 
 def _last(mask: NDArray[np.bool_]) -> int:

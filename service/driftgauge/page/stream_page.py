@@ -27,6 +27,7 @@ __all__ = [
     "compare",
     "detail",
     "stream_page",
+    "strength",
 ]
 
 MAX_SHOWN = 1_000
@@ -241,17 +242,26 @@ def _links(
     return now, before
 
 
+def strength(rows: NDArray[np.void], alarm: Alarm) -> NDArray[np.float64]:
+    """Return how significant and how large n windows are, whichever is less, in parts of the limit, (n,).
+
+    A window is significant and large from 1 on, as `WindowScorer` says; NaN where it is not scored.
+    """
+    level, floors = alarm.overall_level, [alarm.floor(each.name) for each in CHARTED]
+    # The excess of the others is often noise, so it counts where it is significant by itself.
+    counts = (rows["p_values"] < level) | np.array([each.decides_alone for each in CHARTED])
+    divergence = (rows["js_divergence"] - rows["noise_floor"]) / alarm.floor(DIVERGENCE.name)
+    # NaN stands for a statistic that is not tested.
+    size = np.fmax(divergence, np.fmax.reduce(np.where(counts, rows["excess"], np.nan) / floors, axis=1))
+    significance = np.log(np.maximum(rows["p_value"], _LEAST_P)) / np.log(level)
+    least: NDArray[np.float64] = np.minimum(size, significance)
+    return least
+
+
 def _evidence(rows: NDArray[np.void], size_ms: int, alarm: Alarm) -> NamedChart | None:
-    """Return the chart of what decides: how significant and how large windows are, against both limits."""
+    """Return the chart of what decides: the windows' strength against its limit."""
     if not np.isfinite(rows["p_value"]).any():
         return None
-    sizes = [
-        (rows["js_divergence"] - rows["noise_floor"]) / alarm.floor(DIVERGENCE.name),
-        *(sign * rows[each.name] / alarm.floor(each.name) for each in CHARTED for sign in each.signs),
-    ]
-    # NaN stands for a measure that the window lacks.
-    size = np.fmax.reduce([each.astype(np.float64) for each in sizes])
-    significance = np.log(np.maximum(rows["p_value"], _LEAST_P)) / np.log(alarm.overall_level)
     return NamedChart(
         "Evidence",
         "How significant and how large each window is, whichever is less, in parts of the limit: from 1 on "
@@ -259,7 +269,7 @@ def _evidence(rows: NDArray[np.void], size_ms: int, alarm: Alarm) -> NamedChart 
         chart(
             rows,
             size_ms,
-            np.maximum(np.minimum(size, significance), 0.0),
+            np.maximum(strength(rows, alarm), 0.0),
             floor=rows["slow_drift"].astype(np.float64),
             limits=[np.ones(len(rows))],
             is_root=True,

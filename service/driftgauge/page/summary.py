@@ -1,4 +1,4 @@
-"""The summary of a window: what the page keeps of a window result, in 114 bytes."""
+"""The summary of a window: what the page keeps of a window result, in 162 bytes."""
 
 import math
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ CALIBRATED, EVENTS_LOST, COUNTED_TWICE, SEGMENT_DRIFT = 1, 2, 4, 8
 _MAX_NAMED = 3
 
 DETECTABLE = tuple(each.name for each in registry.STATISTICS)
-"""The statistics by name in the order of the field `detectable`."""
+"""The statistics in the field `detectable`."""
 
 SUMMARY = np.dtype(
     [
@@ -55,6 +55,8 @@ SUMMARY = np.dtype(
         ("noise_floor", np.float64),
         ("p_value", np.float64),
         *((each.name, np.float32) for each in CHARTED),
+        ("excess", np.float32, (len(CHARTED),)),
+        ("p_values", np.float32, (len(CHARTED),)),
         ("slow_drift", np.float32),
         ("detectable", np.float32, (len(DETECTABLE),)),
         ("missing", np.uint16),
@@ -68,7 +70,8 @@ SUMMARY = np.dtype(
 )
 """The fields of a summary; a number that the result lacks is NaN.
 
-`detectable` are the sizes of `DETECTABLE`; NaN where no drift of the kind is found. `slow_drift` is the
+`excess` and `p_values` are those of the findings, by `CHARTED`. `detectable` are the least drifts that a
+window finds, by `DETECTABLE`: infinite where it finds none, NaN where it is not tested. `slow_drift` is the
 statistic over its limit, `kind` the number of a statistic from 1, or 0, and `baseline` the end of the
 baseline's identity, which tells neighbouring windows of different baselines apart. `fault` and `segments` are
 numbers of texts that the history keeps: what the window lacks, and which segments drift.
@@ -152,9 +155,11 @@ def _fields(record: dict[str, Any], partition: int, offset: int, published_ms: i
         _number(record["js_divergence"]),
         _number(record["noise_floor"]),
         _number(record["p_value"]),
-        *(_number(_within(_within(record.get("findings"), each.name), "value")) for each in CHARTED),
+        *_of_findings(record, "value"),
+        _of_findings(record, "excess"),
+        _of_findings(record, "p_value"),
         _slow_drift(record["slow_drift"]),
-        [_number(_within(record["detectable"], name)) for name in DETECTABLE],
+        [_least(record["detectable"], name) for name in DETECTABLE],
         min(len(incomplete) if isinstance(incomplete, list) else 0, 65_535),
         0,
         0,
@@ -214,6 +219,17 @@ def _drifting(segments: object) -> list[dict[str, Any]]:
 
 def _within(value: object, name: str) -> object:
     return value.get(name) if isinstance(value, dict) else None
+
+
+def _of_findings(record: dict[str, Any], name: str) -> list[float]:
+    return [_number(_within(_within(record.get("findings"), each.name), name)) for each in CHARTED]
+
+
+def _least(detectable: object, name: str) -> float:
+    """Return the least drift that a statistic finds in a window; infinite: none, NaN: it was not tested."""
+    if not isinstance(detectable, dict) or name not in detectable:
+        return math.nan
+    return math.inf if detectable[name] is None else _number(detectable[name])
 
 
 def _slow_drift(value: object) -> float:

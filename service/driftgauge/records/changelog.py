@@ -1,4 +1,4 @@
-"""The codec of a shard's changelog records; see `schemas/changelog.v3.md`."""
+"""The codec of a shard's changelog records; see `schemas/changelog.v4.md`."""
 
 import math
 from dataclasses import fields, is_dataclass, replace
@@ -35,7 +35,7 @@ from driftgauge.records.messagepack import MAX_PARTITIONS, Format, check_version
 
 __all__ = ["decode", "encode_key", "encode_value"]
 
-_VERSION = 3
+_VERSION = 4
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=np.ndarray.tolist)
 # No history reaches this sum, and its square is still a finite double.
 _MAX_SUM = 1e100

@@ -11,7 +11,8 @@ from driftgauge.core.statistics import registry
 
 CLUSTERS = 3
 GROUPS = 4
-FIELDS = tuple(field for each in registry.STATISTICS for field in each.fields(CLUSTERS, 2))
+# Those of relations hold products: see their own test.
+FIELDS = tuple(field for each in registry.STATISTICS[:-1] for field in each.fields(CLUSTERS, 2))
 # Beyond 2^53 a double cannot represent every integer.
 COORDINATES = st.integers(-(2**58), 2**58)
 SPREAD = st.integers(0, 2**20)

@@ -106,10 +106,10 @@ def test_simulated_windows_of_least_count_have_target_power(overdispersion):
     shares = random.dirichlet(np.full(clusters, 10.0))
     drifted = shares_at(0.01, shares, random)
     found = []
-    for _ in range(15):
+    for _ in range(50):
         baseline_counts = overdispersion * random.multinomial(baseline_count // overdispersion, shares)
         null = DivergenceNull(baseline_counts, overdispersion)
-        for counts in overdispersion * random.multinomial(bursts, drifted, size=100):
+        for counts in overdispersion * random.multinomial(bursts, drifted, size=30):
             divergence = js_contributions(counts, baseline_counts).sum()
             found.append(null.of(counts).p_value(divergence) < HOURLY * JS_SHARE)
     mean, error = rate(found)

@@ -53,7 +53,12 @@ class Accumulator:
         """Count n events with their clusters, (n,)."""
         reference = self._reference
         events = MeasuredEvents(
-            batch.vectors, cluster, reference.centroids, reference.radii, reference.projection
+            batch.vectors,
+            cluster,
+            reference.centroids,
+            reference.radii,
+            reference.projection,
+            reference.cluster_means,
         )
         measured = [added for statistic in registry.counted(reference) for added in statistic.measure(events)]
         self._add(batch, np.zeros(len(batch), dtype=np.intp), self._scheme, measured)

@@ -23,6 +23,7 @@ class MeasuredEvents:
         centroids: The baseline's k centroids.
         radii: (k,) float32, the radius of each cluster.
         projection: The baseline's mean and components.
+        cluster_means: (k, r) float64, the mean of each cluster along the components.
     """
 
     vectors: NDArray[np.float32]
@@ -30,6 +31,7 @@ class MeasuredEvents:
     centroids: Centroids
     radii: NDArray[np.float32]
     projection: Projection
+    cluster_means: NDArray[np.float64]
 
     @cached_property
     def are_outliers(self) -> NDArray[np.bool_]:

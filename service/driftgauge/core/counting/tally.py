@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,10 @@ class TallyField(NamedTuple):
     name: str
     length: int
     in_segments: bool = True
+
+
+# The dimensions of what events add to a field, where it is not the place in which each counts.
+_NUMBERS, _FACTORS = 2, 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,18 +81,21 @@ def tally_batch(
         groups: The number of groups.
         fields: The fields.
         measured: What each event adds to each field: (n,), the place in the field that it counts in, -1 for
-            none; or (n, length of the field) int64, the numbers that it adds.
+            none; or (n, length of the field) int64, the numbers that it adds; or (n, a, q) float64 whole
+            numbers, of which it adds the products of all pairs of q, those of each of a together.
     """
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(groups))
-    sums = [added[order] for added in measured if added.ndim > 1]
+    sums = [added[order] for added in measured if added.ndim == _NUMBERS]
     # The sums are of integers, so they do not depend on the order.
     summed = np.add.reduceat(np.hstack(sums), starts, axis=0) if sums else np.zeros((groups, 0), np.int64)
     values = np.empty((groups, sum(field.length for field in fields)), np.int64)
     start = taken = 0
     for field, added in zip(fields, measured, strict=True):
         end = start + field.length
-        if added.ndim > 1:
+        if added.ndim == _FACTORS:
+            values[:, start:end] = _sum_products(added, order, starts)
+        elif added.ndim == _NUMBERS:
             values[:, start:end] = summed[:, taken : taken + field.length]
             taken += field.length
         else:
@@ -101,3 +109,25 @@ def _count(group: NDArray[np.intp], groups: int, places: NDArray[np.intp], lengt
     counted = places >= 0
     numbers = (group * length + places)[counted]
     return np.bincount(numbers, minlength=groups * length).reshape(groups, length)
+
+
+def _sum_products(
+    factors: NDArray[np.float64], order: NDArray[np.intp], starts: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Return the sums of the products of pairs of each group, (groups, a q (q + 1) / 2) whole numbers.
+
+    Args:
+        factors: (n, a, q), whole numbers, whose sums of products stay below 2^53 and so are exact.
+        order: (n,), the events in the order of their groups.
+        starts: (groups,), where each group starts in that order.
+    """
+    by_coordinate = factors.transpose(1, 2, 0)
+    parts = (np.take(by_coordinate, rows, axis=2) for rows in np.split(order, starts[1:]))
+    one, other = _pairs(factors.shape[-1])
+    return np.stack([(part @ part.transpose(0, 2, 1))[:, one, other].ravel() for part in parts])
+
+
+@lru_cache(maxsize=8)
+def _pairs(length: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    # Cached, since they take as long as the sums.
+    return np.triu_indices(length)

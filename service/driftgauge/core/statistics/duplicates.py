@@ -13,7 +13,7 @@ from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.gamma import gamma_quantile, gamma_tail
 from driftgauge.core.statistics.halving import halve
-from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.overdispersion import Overdispersion, variations_of
 from driftgauge.core.statistics.statistic import Kind, Number, Statistic
 from driftgauge.core.statistics.student import student_p_value, student_quantile
 from driftgauge.core.statistics.target_power import POWER
@@ -185,10 +185,8 @@ class _Null:
         _segment: SegmentReference | None,
         overdispersion: Overdispersion | None,
     ) -> None:
-        variation, windows = 1.0, math.inf
-        if overdispersion is not None:
-            ((variation,), windows) = overdispersion.of(DUPLICATES.name, 1), overdispersion.windows
-        self._null = DuplicatesNull(reference.arrays[HASH_COUNTS], float(variation), windows)
+        (variation,), windows = variations_of(overdispersion, DUPLICATES.name, 1)
+        self._null = DuplicatesNull(reference.arrays[HASH_COUNTS], variation, windows)
 
     def test(self, tally: Tally) -> Duplicates:
         return self._null.test(tally[HASH_COUNTS])

@@ -3,9 +3,14 @@
 import math
 import sys
 
-from scipy.special import gammaincc, gammainccinv
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaincc, gammainccinv, ndtr, ndtri
 
-__all__ = ["gamma_quantile", "gamma_tail"]
+__all__ = ["gamma_quantile", "gamma_tail", "skewed_quantile", "skewed_tail"]
+
+# Below this the gamma distribution is normal to three digits, and its functions lose as many.
+_LEAST_SKEWNESS = 1e-3
 
 
 def gamma_tail(standardized: float, skewness: float) -> float:
@@ -24,3 +29,26 @@ def gamma_quantile(tail: float, skewness: float) -> float:
     """Return the value that is exceeded with a probability between 0 and 1; the inverse of `gamma_tail`."""
     shape = 4 / skewness**2
     return (float(gammainccinv(shape, tail)) - shape) / math.sqrt(shape)
+
+
+def skewed_tail(standardized: NDArray[np.float64], skewness: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the lesser tail probabilities of gamma variables with mean 0, variance 1 and a skewness each.
+
+    On the side where a gamma variable has a bound, the tail is that of the normal variable: means of bursts
+    reach beyond the bound.
+
+    Args:
+        standardized: (w,) float64, the values.
+        skewness: (w,) float64.
+    """
+    distance, size = np.abs(standardized), np.abs(skewness)
+    shape = 4 / np.square(np.maximum(size, _LEAST_SKEWNESS))
+    gamma = np.minimum(gammaincc(shape, shape + np.sqrt(shape) * distance), 0.5)
+    is_normal = (size < _LEAST_SKEWNESS) | (standardized * skewness <= 0)
+    tails: NDArray[np.float64] = np.where(is_normal, ndtr(-distance), gamma)
+    return np.maximum(tails, sys.float_info.min)
+
+
+def skewed_quantile(tail: float, skewness: float) -> float:
+    """Return the value above 0 that such a variable exceeds with a probability below 1/2."""
+    return -float(ndtri(tail)) if skewness < _LEAST_SKEWNESS else gamma_quantile(tail, skewness)

@@ -18,7 +18,7 @@ from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.combination import combine
 from driftgauge.core.statistics.halving import halve
-from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.overdispersion import Overdispersion, variations_of
 from driftgauge.core.statistics.statistic import Kind, Number, Statistic
 from driftgauge.core.statistics.student import student_p_value, student_quantile
 from driftgauge.core.statistics.target_power import POWER
@@ -244,10 +244,8 @@ class _Null:
         overdispersion: Overdispersion | None,
     ) -> None:
         self._counts, self._shares = _expected(reference, segment)
-        variation, windows = 1.0, math.inf
-        if overdispersion is not None:
-            ((variation,), windows) = overdispersion.of(NOVELTY.name, 1), overdispersion.windows
-        self._null = NoveltyNull(self._counts, self._shares, float(variation), windows)
+        (variation,), windows = variations_of(overdispersion, NOVELTY.name, 1)
+        self._null = NoveltyNull(self._counts, self._shares, variation, windows)
 
     def test(self, tally: Tally) -> Novelty:
         return self._null.test(*_group(tally, len(self._counts)))

@@ -14,6 +14,7 @@ __all__ = [
     "CalibratedOverdispersion",
     "Overdispersion",
     "OverdispersionEstimator",
+    "variations_of",
 ]
 
 MIN_WINDOWS = 20
@@ -155,6 +156,18 @@ class Overdispersion:
         # The upper quantile of F as one over the lower of the inverse ratio: 1 - 1e-4 would be rounded.
         uneven_quantile = 1 / float(fdtri(self.windows * degrees, degrees, _TAIL))
         return self.counts * uneven_quantile / (float(chdtri(even, _TAIL)) / even)
+
+
+def variations_of(
+    overdispersion: Overdispersion | None, statistic: str, variances: int
+) -> tuple[list[float], float]:
+    """Return the overdispersions of a statistic, and the clean windows behind them; see `Overdispersion.of`.
+
+    Without an overdispersion events are independent: that is known, as by infinitely many windows.
+    """
+    if overdispersion is None:
+        return [1.0] * variances, math.inf
+    return overdispersion.of(statistic, variances).tolist(), overdispersion.windows
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,7 +3,6 @@
 Read it as `registry.STATISTICS`, so that all see the same list.
 """
 
-from functools import lru_cache
 from math import fsum
 from typing import Any
 
@@ -13,12 +12,20 @@ from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.duplicates import DUPLICATES
 from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
 from driftgauge.core.statistics.novelty import NOVELTY
+from driftgauge.core.statistics.relations import RELATIONS
 from driftgauge.core.statistics.spread import SPREAD
 from driftgauge.core.statistics.statistic import Kind, Statistic
 
 __all__ = ["STATISTICS", "counted", "fields_of", "find_kind", "list_kinds", "total_weight"]
 
-STATISTICS: tuple[Statistic[Any], ...] = (DIVERGENCE, MEAN_SHIFT, NOVELTY, SPREAD, DUPLICATES)
+STATISTICS: tuple[Statistic[Any], ...] = (
+    DIVERGENCE,
+    MEAN_SHIFT,
+    NOVELTY,
+    SPREAD,
+    DUPLICATES,
+    RELATIONS,
+)
 """The statistics. The first counts the events of each cluster, which a tally begins with."""
 
 
@@ -29,13 +36,8 @@ def counted(reference: Reference) -> tuple[Statistic[Any], ...]:
 
 def fields_of(reference: Reference) -> tuple[TallyField, ...]:
     """Return the fields of a tally against a baseline, of all events together."""
-    return _fields(counted(reference), reference.centroids.clusters, reference.components)
-
-
-# Cached, since every window asks, and all shall hold the same tuple.
-@lru_cache(maxsize=1_024)
-def _fields(statistics: tuple[Statistic[Any], ...], clusters: int, components: int) -> tuple[TallyField, ...]:
-    return tuple(field for each in statistics for field in each.fields(clusters, components))
+    clusters, components = reference.centroids.clusters, reference.components
+    return tuple(field for each in counted(reference) for field in each.fields(clusters, components))
 
 
 def total_weight() -> float:

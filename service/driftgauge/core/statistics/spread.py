@@ -1,22 +1,21 @@
 """The tests of spread: whether events lie further from the baseline's mean than its vectors, or nearer."""
 
 import math
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr
 
 from driftgauge.core.counting.projection import SPREAD_STEP, SPREADS
 from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, SegmentReference
-from driftgauge.core.statistics.gamma import gamma_quantile, gamma_tail
+from driftgauge.core.statistics.gamma import skewed_quantile, skewed_tail
 from driftgauge.core.statistics.halving import halve
 from driftgauge.core.statistics.novelty import CLUSTER_OUTLIERS
-from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.overdispersion import Overdispersion, variations_of
 from driftgauge.core.statistics.statistic import ArrayLayout, FittingSample, Kind, Number, Statistic
 from driftgauge.core.statistics.student import student_p_value, student_quantile
 from driftgauge.core.statistics.target_power import POWER
@@ -52,8 +51,6 @@ _MOST_GROWTH = 15.0
 _FEWEST = 20
 # The mean absolute value of a standard normal variable.
 _MEAN_ABSOLUTE = math.sqrt(2 / math.pi)
-# Below this the gamma distribution is normal to three digits, and its functions lose as many.
-_LEAST_SKEWNESS = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +214,7 @@ class SpreadNull:
         error = self.standard_error(count)
         least, most = sorted((self._of_fitted, 0.0))
         beyond = change - min(max(change, least), most)
-        tail = _tail(beyond / error, self._skewness(count))
+        tail = float(skewed_tail(np.array(beyond / error), np.array(self._skewness(count))))
         one_sided = student_p_value(tail, self._degrees)
         return SpreadChange(
             change=change,
@@ -236,7 +233,7 @@ class SpreadNull:
         """
         error = self.standard_error(count)
         tail = float(ndtr(student_quantile(level / 2, self._degrees)))
-        found = _quantile(tail, self._skewness(count)) * error + max(self._of_fitted, 0.0)
+        found = skewed_quantile(tail, self._skewness(count)) * error + max(self._of_fitted, 0.0)
         # The noise grows with the distances.
         return float(ndtr((change - found) / (error * (1 + change))))
 
@@ -246,24 +243,6 @@ class SpreadNull:
         shape = (one * one - other * other) / (noise * math.sqrt(noise))
         # A window of n events is one burst at most.
         return self._moments.skewness * math.sqrt(min(self._overdispersion, count)) * shape
-
-
-def _tail(standardized: float, skewness: float) -> float:
-    """Return the lesser tail probability of a gamma variable with mean 0, variance 1 and this skewness.
-
-    On the side where the gamma variable has a bound, the tail is that of the normal variable: means of bursts
-    reach beyond the bound.
-    """
-    if abs(skewness) < _LEAST_SKEWNESS or standardized * skewness <= 0:
-        return max(float(ndtr(-abs(standardized))), sys.float_info.min)
-    return min(gamma_tail(abs(standardized), abs(skewness)), 0.5)
-
-
-def _quantile(tail: float, skewness: float) -> float:
-    """Return the value above 0 that such a variable exceeds with this probability."""
-    if skewness < _LEAST_SKEWNESS:
-        return -float(ndtri(tail))
-    return gamma_quantile(tail, skewness)
 
 
 def write_moments(moments: tuple[SpreadMoments | None, SpreadMoments | None]) -> NDArray[np.float64]:
@@ -289,9 +268,7 @@ class _Null:
         overdispersion: Overdispersion | None,
     ) -> None:
         self._moments = read_moments((reference if segment is None else segment).arrays[SPREAD_MOMENTS])
-        variations, windows = [1.0] * SPREADS, math.inf
-        if overdispersion is not None:
-            variations, windows = overdispersion.of(SPREAD.name, SPREADS).tolist(), overdispersion.windows
+        variations, windows = variations_of(overdispersion, SPREAD.name, SPREADS)
         fitted = reference.arrays.get(_FITTED_MEANS, np.full(SPREADS, _FITTED_MEAN)).tolist()
         # A segment's are a part of these.
         means = fitted if segment is None else [None] * SPREADS

@@ -1,0 +1,158 @@
+"""The tests of relations: their level, their power, and integers that depend on the event alone."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from driftgauge.core.counting.assignment import Centroids, DistanceMetric
+from driftgauge.core.counting.measurement import MeasuredEvents
+from driftgauge.core.counting.projection import Projection
+from driftgauge.core.counting.tally import CLUSTER_COUNTS, Tally, TallyField, tally_batch
+from driftgauge.core.statistics.relations import (
+    RELATION_MOMENTS,
+    RELATION_SPECTRUM,
+    RELATION_SUMS,
+    RELATIONS,
+    RelationsNull,
+)
+from driftgauge.core.statistics.statistic import FittingSample
+from driftgauge.core.statistics.target_power import POWER
+from tests.builders.references import build_reference
+
+DIMENSION, EVENTS, VECTORS = 10, 100, 1_000
+STEP = 2.0**-20
+
+
+def measure(vectors):
+    """Return the sums that each of some normal vectors adds, around 0 and two clusters' means."""
+    dimension = vectors.shape[1]
+    means = np.stack([np.full(dimension, -0.5), np.full(dimension, 0.5)])
+    (measured,) = RELATIONS.measure(
+        MeasuredEvents(
+            vectors.astype(np.float32),
+            (vectors[:, 0] > 0).astype(np.intp),
+            Centroids(means.astype(np.float32), DistanceMetric.EUCLIDEAN),
+            np.ones(2, np.float32),
+            Projection(np.zeros(dimension), np.eye(dimension, dtype=np.float32), np.ones(dimension)),
+            means,
+        )
+    )
+    return measured
+
+
+def add(measured, group):
+    """Return the sums of groups of events, (groups, 72)."""
+    return tally_batch(group, int(group.max()) + 1, RELATIONS.fields(2, DIMENSION), [measured])
+
+
+def arrays_of(vectors):
+    return RELATIONS.fit(FittingSample({RELATION_SUMS: measure(vectors)}, {}, np.zeros(0, bool)))
+
+
+def fit(vectors, overdispersion=1.0, windows=math.inf):
+    arrays = arrays_of(vectors)
+    return RelationsNull(
+        arrays[RELATION_MOMENTS],
+        arrays[RELATION_SPECTRUM],
+        np.full(72, overdispersion),
+        windows,
+    )
+
+
+def score(null, windows):
+    """Return the findings of windows, (windows, events, d)."""
+    sums = add(
+        measure(windows.reshape(-1, windows.shape[2])), np.repeat(np.arange(len(windows)), windows.shape[1])
+    )
+    return [null.test(each * STEP / windows.shape[1], windows.shape[1]) for each in sums]
+
+
+@pytest.mark.parametrize(
+    ("degrees", "repeated", "windows"), [(math.inf, 1, math.inf), (3, 1, math.inf), (math.inf, 2, 30)]
+)
+def test_level_holds_for_heavy_tails_and_bursts(degrees, repeated, windows):
+    random = np.random.default_rng(0)
+    p_values = []
+    for _ in range(40):
+        drawn = random.standard_normal((VECTORS + 2_000, DIMENSION))
+        if math.isfinite(degrees):
+            drawn /= np.sqrt(random.chisquare(degrees, (len(drawn), 1)) / degrees)
+        null = fit(drawn[:VECTORS], float(repeated), windows)
+        own = np.repeat(drawn[VECTORS:].reshape(-1, EVENTS, DIMENSION), repeated, axis=1)
+        p_values += [found.p_values for found in score(null, own)]
+    for level in (0.1, 0.01):
+        assert (np.mean(np.array(p_values) < level, axis=0) < 1.5 * level + 0.005).all()
+
+
+def test_correlation_and_rotation_are_found():
+    random = np.random.default_rng(1)
+    spread = np.array([2.0, 1.0] * 4 + [1.0, 1.0])
+    null = fit(random.standard_normal((VECTORS, DIMENSION)))
+    windows = random.standard_normal((100, 200, DIMENSION))
+    correlated = windows.copy()
+    correlated[..., 1] = 0.5 * windows[..., 0] + math.sqrt(0.75) * windows[..., 1]
+    found = score(null, correlated)
+    assert np.mean([each.largest.p_value < 0.01 for each in found]) > 0.95
+    assert np.median([each.largest.change for each in found]) == pytest.approx(0.5, abs=0.1)
+    assert np.median([each.excess for each in found]) > RELATIONS.smallest / 2
+    angle = math.radians(20)
+    rotated, cos, sin = windows * spread, math.cos(angle), math.sin(angle)
+    for one in range(0, 8, 2):
+        plane = rotated[..., one : one + 2]
+        rotated[..., one : one + 2] = plane @ np.array([[cos, sin], [-sin, cos]])
+    found = score(null, rotated / spread)
+    assert np.mean([each.total.p_value < 0.01 for each in found]) > 0.9
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_recentred_baseline_expects_the_relations_of_the_warm_up_by_its_share(share):
+    random = np.random.default_rng(5)
+    vectors = random.standard_normal((VECTORS, DIMENSION))
+    reference = replace(build_reference(), arrays=arrays_of(vectors))
+    moved = vectors + np.linspace(0, 1, DIMENSION)
+    fields = TallyField(CLUSTER_COUNTS, 1), *RELATIONS.fields(2, DIMENSION)
+    (sums,) = add(measure(moved), np.zeros(VECTORS, np.intp))
+    warm_up = Tally(np.array([VECTORS, *sums]), fields)
+    recentred = replace(
+        reference, arrays={**reference.arrays, **RELATIONS.recentre(reference, None, warm_up, share)}
+    )
+    before, after = (
+        RELATIONS.null(each, None, None).standardized(warm_up) for each in (reference, recentred)
+    )
+    assert after == pytest.approx((1 - share) * before, abs=1e-9)
+    assert abs(before).max() > 10
+
+
+@pytest.mark.parametrize("overdispersion", [1.0, 2.0])
+def test_least_change_is_found_with_target_power(overdispersion):
+    random = np.random.default_rng(2)
+    null = fit(random.standard_normal((10_000, DIMENSION)), overdispersion)
+    pool = random.standard_normal((50_000, DIMENSION))
+    product = measure(pool)[:, 0, 2] * measure(pool)[:, 0, 3] * STEP
+    # Weights that change one mean product by this many standard deviations.
+    least = null.least_change(1_000, 1e-4)
+    weights = np.maximum(1 + least * (product - product.mean()) / product.std(), 0)
+    windows = random.choice(len(pool), (200, int(1_000 / overdispersion)), p=weights / weights.sum())
+    drawn = np.repeat(pool[windows], int(overdispersion), axis=1)
+    found = [each.largest.p_value < 1e-4 for each in score(null, drawn)]
+    assert np.mean(found) == pytest.approx(POWER, abs=0.07)
+
+
+def test_sums_depend_on_events_alone():
+    random = np.random.default_rng(3)
+    vectors = random.standard_normal((500, DIMENSION)) * random.lognormal(sigma=3, size=(500, 1))
+    order, group = random.permutation(500), random.integers(0, 7, 500)
+    whole, parts = add(measure(vectors), np.zeros(500, np.intp)), add(measure(vectors)[order], group)
+    assert np.array_equal(whole[0], parts.sum(axis=0))
+    alone = np.concatenate([measure(vector[None]) for vector in vectors])
+    assert np.array_equal(alone, measure(vectors))
+
+
+@pytest.mark.parametrize(("dimension", "count"), [(3, VECTORS), (DIMENSION, 19)])
+def test_few_components_and_few_vectors_are_not_tested(dimension, count):
+    random = np.random.default_rng(4)
+    null = fit(random.standard_normal((count, dimension)))
+    (found,) = score(null, random.standard_normal((1, EVENTS, dimension)))
+    assert all(p_value > 0.5 for p_value in found.p_values)
