@@ -128,7 +128,8 @@ class StreamSettings(Section):
         allowed_disorder, allowed_lateness, idle_timeout, incomplete_after, give_up_after, min_events: See
             `StreamSpec`.
         smallest_drift: The smallest drift worth finding.
-        warm_up: The time that is declared clean; None: the overdispersion is the baseline's.
+        warm_up: The time that is declared clean; None: the overdispersion is the baseline's,
+            and slow drift only warns, as with less than two days of windows.
         segments: The keys of the segments that are also judged.
         labels: The labels of the stream's alerts.
         overdue_after: How long after a window closed an alert reports the next one as overdue; None: see
