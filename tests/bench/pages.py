@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
 from scipy.signal import lfilter
 from scipy.special import fdtrc, gammaincinv, ndtri
 from tests.bench.population import CLUSTERS, HOUR_MS
@@ -23,6 +24,7 @@ from driftgauge.core.statistics.budget import window_level
 from driftgauge.core.statistics.cusum import threshold
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.mean_shift import LEADING_COMPONENTS, MEAN_SHIFT
+from driftgauge.core.statistics.quadratic_form import QuadraticForm, effective_degrees
 
 BASELINES = 20
 YEARS = 5
@@ -32,10 +34,11 @@ COMPONENTS = 32
 SPECTRUM = 0.85 ** np.arange(COMPONENTS)  # the components' variances
 RATIOS = (0.04, 0.4)  # n/m
 WARM_UPS = (48, 336)  # windows
-BLOCKS = 4  # of components that share an overdispersion
+GRID = 150  # values at which a tail is computed; those between are interpolated
 
 # As in the service.
-LIMIT_MARGIN, MAX_Z, ALLOWANCE, MAX_EXCESS, RARITY = 2.5, 4.0, 0.5, 3.0, 100
+LIMIT_MARGIN, MAX_Z, ALLOWANCE, MAX_EXCESS = 2.5, 4.0, 0.5, 1.0
+LASTING_SHARE, RARITY = 0.5, 100
 
 Array = NDArray[np.float64]
 
@@ -87,10 +90,20 @@ class Judge:
         self._reference = share * mean + (1 - share) * error
         self._of_reference = share**2 / len(warm_up) + (1 - share) ** 2 * ratio
         variances = np.square(warm_up - mean).sum(axis=0) / (len(warm_up) - 1)
-        counts, means = np.split(variances, [CLUSTERS - 1], axis=1)
-        blocks = means.reshape(BASELINES, BLOCKS, -1).mean(axis=2)
+        counts, self._means = np.split(variances, [CLUSTERS - 1], axis=1)
         self._counts = np.maximum(counts.mean(axis=1), 1.0)
-        self._means = np.maximum(np.repeat(blocks, COMPONENTS // BLOCKS, axis=1), 1.0)
+        falling = np.array([isotonic_regression(each, increasing=False).x for each in self._means])
+        self._falling = np.maximum(falling, 1.0)
+        self._tails = [
+            [
+                *(
+                    _tabulate(means[:number] / over[:number], len(warm_up), len(np.unique(over[:number])))
+                    for number in (COMPONENTS, LEADING_COMPONENTS)
+                ),
+                _tabulate(SPECTRUM * means, len(warm_up), 1),
+            ]
+            for means, over in zip(self._means, self._falling, strict=True)
+        ]
 
     def test(
         self, random: np.random.Generator, means: Array, together: Array, of: NDArray[np.intp]
@@ -105,30 +118,34 @@ class Judge:
         """
         noise = (1 / together + self._of_reference)[:, None]
         counts, squares = np.split(np.square(means - self._reference[of]) / noise, [CLUSTERS - 1], axis=1)
-        over_counts, over = self._counts[of], self._means[of]
-        chi_squared, terms, weights = counts.sum(axis=1), squares / over, SPECTRUM * over
-        degrees = weights.sum(axis=1) ** 2 / np.square(weights).sum(axis=1)
-        p_values = [
-            self._tail(chi_squared / over_counts, CLUSTERS - 1),
-            self._tail(terms.sum(axis=1), COMPONENTS),
-            self._tail(terms[:, :LEADING_COMPONENTS].sum(axis=1), LEADING_COMPONENTS),
-            self._tail((squares @ SPECTRUM) / weights.sum(axis=1) * degrees, degrees),
-        ]
-        own = [*DIVERGENCE.weights, *MEAN_SHIFT.weights]
-        others = [w for each in registry.STATISTICS for w in each.weights][len(own) :]
-        p_values += list(random.random((len(others), len(means))))
+        over_counts, chi_squared, terms = self._counts[of], counts.sum(axis=1), squares / self._falling[of]
+        forms = terms.sum(axis=1), terms[:, :LEADING_COMPONENTS].sum(axis=1), squares @ SPECTRUM
+        p_values = np.empty((4, len(means)))
+        p_values[0] = fdtrc(
+            CLUSTERS - 1, self._windows * (CLUSTERS - 1), chi_squared / over_counts / (CLUSTERS - 1)
+        )
+        for baseline in np.unique(of):
+            own = of == baseline
+            for p_value, form, (at, logs) in zip(p_values[1:], forms, self._tails[baseline], strict=True):
+                p_value[own] = np.exp(np.interp(form[own], at, logs))
+        weighted = [*DIVERGENCE.weights, *MEAN_SHIFT.weights]
+        others = [w for each in registry.STATISTICS for w in each.weights][len(weighted) :]
+        drawn = random.random((len(others), len(means)))
         cauchy = sum(
             weight / np.tan(np.pi * np.clip(p_value, 1e-300, 0.99))
-            for weight, p_value in zip([*own, *others], p_values, strict=True)
+            for weight, p_value in zip([*weighted, *others], [*p_values, *drawn], strict=True)
         )
         js = (chi_squared - (CLUSTERS - 1) * over_counts) / (8 * np.log(2))
-        shift = squares.sum(axis=1) - over.sum(axis=1)
+        shift = squares.sum(axis=1) - self._means[of].sum(axis=1)
         sizes = np.maximum(js / DIVERGENCE.smallest, shift / MEAN_SHIFT.smallest) * noise[:, 0] / COUNT
         return np.arctan2(1, cauchy / registry.total_weight()) / np.pi, sizes
 
-    def _tail(self, statistic: Array, degrees: Array | int) -> Array:
-        tail: Array = fdtrc(degrees, self._windows * degrees, statistic / degrees)
-        return tail
+
+def _tabulate(weights: Array, windows: int, levels: int) -> tuple[Array, Array]:
+    """Return values of a quadratic form with weights from a warm-up, and the logarithms of their tails."""
+    form = QuadraticForm(weights, windows * min(effective_degrees(weights), len(weights) / levels))
+    at = weights.sum() * np.geomspace(0.02, 50, GRID)
+    return at, np.log([form.tail(value) for value in at])
 
 
 class Stream:
@@ -160,7 +177,7 @@ class Stream:
             self._together = np.where(goes_on, self._together + 1, 0)
             self._pool = np.where(goes_on[:, None], self._pool + windows[hour], 0)
             slow[hour] = self._sum >= self._limit
-            (of,) = slow[hour].nonzero()
+            (of,) = (self._sum >= LASTING_SHARE * self._limit).nonzero()
             if len(of):
                 number = self._together[of]
                 p_value, size = self._judge.test(self._random, self._pool[of] / number[:, None], number, of)

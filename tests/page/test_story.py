@@ -95,7 +95,7 @@ HOURS = ("00", "01", "02", "03")
             ["drift", "drift"],
             1,
             QUIET | {"slow_drift": None},
-            ["This window by itself does not; the two before it"],
+            ["This window by itself does not, but those before it do"],
             id="earlier windows",
         ),
         pytest.param(

@@ -68,7 +68,7 @@ def tell_kind(alarm: Alarm) -> str:
             "No single window stands out, but together they do: "
             f"{format_percent(float(row['slow_drift']))} of the limit"
         )
-    return "Two of the last three windows differ"
+    return "The last windows differ"
 
 
 def tell_fault(concern: Concern) -> str:
@@ -167,7 +167,7 @@ def _how_sure(record: WindowRecord) -> str:
 def _by_earlier(record: WindowRecord) -> list[str]:
     if record.verdict != "drift":
         return []
-    return ["This window by itself does not; the two before it differ significantly, and by much."]
+    return ["This window by itself does not, but those before it do, or all of them together."]
 
 
 def _slow(record: WindowRecord) -> list[str]:

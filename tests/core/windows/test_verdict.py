@@ -70,7 +70,7 @@ def test_slow_drift_is_capped_above_limit_and_holds_the_windows_since_it_was_0(p
     memory, statistic, windows = VerdictMemory(), 0.0, 0
     for number, p_value in enumerate(p_values):
         memory = entered(memory, number, p_value=p_value, slow_drift_limit=LIMIT)
-        statistic = min(advance(statistic, p_value), LIMIT + 3)
+        statistic = min(advance(statistic, p_value), LIMIT + 1)
         windows = windows + 1 if statistic > 0 else 0
         since_ms = (number + 1 - windows) * HOUR_MS
         assert memory.slow_drift == (SlowDrift(statistic, since_ms, (windows,)) if windows else SlowDrift())

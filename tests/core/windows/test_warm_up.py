@@ -17,7 +17,7 @@ from tests.builders.batches import build_bursts, build_tally, read_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.references import COMPONENTS, RICH, build_reference
 from tests.builders.results import hour_window, plain
-from tests.core.windows.judged_stream import FIRST_AFTER, MOVED, ODD, QUIET, WARM_UP, JudgedStream
+from tests.core.windows.judged_stream import FIRST_AFTER, LEVEL, MOVED, ODD, QUIET, WARM_UP, JudgedStream
 
 DRIFT = Verdict.DRIFT
 FIELDS = registry.fields_of(RICH)
@@ -187,9 +187,9 @@ def test_groups_of_the_baseline_explain_an_offset_and_widen_the_noise():
     assert found["mixed"] < found["whole"]
 
 
-def judge_after(warm_up, later):
+def judge_after(warm_up, later, level=LEVEL):
     """Return a stream after a warm-up of so many windows like RICH, and the results of these later ones."""
-    stream = JudgedStream(warm_up=(0, warm_up * HOUR_MS))
+    stream = JudgedStream(warm_up=(0, warm_up * HOUR_MS), level=level)
     rows = [build_few(number) for number in range(warm_up)] + later
     return stream, [stream.judge(number, counts) for number, counts in enumerate(rows)][warm_up:]
 
@@ -226,10 +226,10 @@ def test_slow_drift_whose_windows_together_are_overwhelming_is_drift(warm_up, la
     assert stream.verdict(warm_up + len(later), later[2]) is last
 
 
-def test_drift_that_lasted_ends_within_twelve_windows_and_slow_drift_begins_again():
-    after = [build_few(number) for number in range(100, 150)]
-    _, results = judge_after(48, [SHIFTED] * 30 + after)
-    assert results[29].verdict is DRIFT
-    assert results[29 + 12].verdict is Verdict.OK
-    assert {result.verdict for result in results[29 + 12 :]} == {Verdict.OK}
+@pytest.mark.parametrize("first", range(100, 600, 100))
+def test_drift_that_lasted_ends_within_twenty_windows(first):
+    after = [build_few(number) for number in range(first, first + 50)]
+    _, results = judge_after(48, [SHIFTED] * 30 + after, level=1 / 8_766)
+    assert {result.verdict for result in results[3:30]} == {DRIFT}
+    assert {result.verdict for result in results[30 + 20 :]} == {Verdict.OK}
     assert results[-1].slow_drift_since_ms != 48 * HOUR_MS

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.spec import StreamSpec
@@ -97,19 +95,14 @@ class WindowJudge:
                 segments=significant_and_large,
             )
             slow_drift = after.slow_drift
-            has_slow_drift = slow_drift.statistic >= scorer.slow_drift_limit
-            is_lasting = (
-                has_slow_drift
-                and comparison.has_seen_days
-                and scorer.is_overwhelming_together(Tally(np.array(slow_drift.values), tally.fields))
-            )
+            is_lasting = comparison.has_seen_days and scorer.is_lasting(slow_drift, tally.fields)
             verdict = decide(
                 memory.recent,
                 is_significant_and_large=is_significant_and_large,
                 # What is declared clean pages by no single window.
                 is_overwhelming=is_lasting
                 or (not self._is_warm_up(window) and scorer.is_overwhelming(score)),
-                has_slow_drift=has_slow_drift,
+                has_slow_drift=slow_drift.statistic >= scorer.slow_drift_limit,
                 is_misfit=None in comparison.misfits,
             )
         if after is not None and is_next:

@@ -30,9 +30,8 @@ class Verdict(StrEnum):
         OK: No drift was found; `Score.detectable` says how small a drift would have been.
         WARNING: Drift in this window alone so far, or small evidence accumulated over many windows.
         DRIFT: Significant and large drift in two of the last three windows, overwhelming drift in a
-            calibrated window, or slow drift whose windows together are overwhelming. A window that was empty
-            or not scored counts as one without drift; so does one in which the segment was empty or not
-            scored.
+            calibrated window, or in the windows of slow drift together. A window that was empty or not
+            scored counts as one without drift; so does one in which the segment was empty or not scored.
         INSUFFICIENT: Too few events to be scored.
         INCOMPLETE: Partitions are missing, or `incomplete_reason` names another fault of the counts.
         MISFIT: No drift since the warm-up, but the warm-up differs from the baseline: the baseline does not

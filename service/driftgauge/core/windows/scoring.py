@@ -5,7 +5,9 @@ from math import fsum
 from types import MappingProxyType
 from typing import Any
 
-from driftgauge.core.counting.tally import Tally
+import numpy as np
+
+from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.statistics import registry
@@ -17,7 +19,7 @@ from driftgauge.core.statistics.overdispersion import CalibratedOverdispersion, 
 from driftgauge.core.statistics.statistic import Statistic
 from driftgauge.core.windows.evidence import EvidenceAttribution
 from driftgauge.core.windows.findings import Findings
-from driftgauge.core.windows.result import Score, SegmentResult, Verdict
+from driftgauge.core.windows.result import Score, SegmentResult, SlowDrift, Verdict
 from driftgauge.core.windows.verdict import decide
 
 __all__ = ["WindowScorer"]
@@ -30,6 +32,9 @@ _SLOW_DRIFT_MARGIN = 2.5
 # large as it must be: as the smallest drift worth finding.
 _OVERWHELMING_RARITY = 100
 _OVERWHELMING_SIZE = 2
+
+# Of the limit of slow drift, from where its windows are tested together: two windows or more.
+_LASTING_SHARE = 0.5
 
 # A warm-up is tested once, not in every window.
 _MISFIT_LEVEL = 0.01
@@ -109,13 +114,19 @@ class WindowScorer:
             and self._size(score.findings, deciding) >= _OVERWHELMING_SIZE
         )
 
-    def is_overwhelming_together(self, tally: Tally) -> bool:
-        """Return whether the evidence of several windows, by the sum of their tallies, is beyond the budget.
+    def is_lasting(self, slow_drift: SlowDrift, fields: tuple[TallyField, ...]) -> bool:
+        """Return whether the windows of slow drift together are overwhelming.
 
-        Without drift, slow drift comes from windows that vary more than was measured. They differ from the
-        reference in many ways, and together hardly at all.
+        Without drift, the statistic rises where windows vary more than was measured. They then differ from
+        the reference in many ways, and together hardly at all.
+
+        Args:
+            slow_drift: The slow drift.
+            fields: The fields of its windows' tallies.
         """
-        p_value, size = self._test_together(None, tally)
+        if slow_drift.statistic < _LASTING_SHARE * self.slow_drift_limit:
+            return False
+        p_value, size = self._test_together(None, Tally(np.array(slow_drift.values), fields))
         return p_value < self._level / _OVERWHELMING_RARITY and size >= _OVERWHELMING_SIZE
 
     def judge_segments(

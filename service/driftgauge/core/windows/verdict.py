@@ -22,10 +22,10 @@ __all__ = ["VerdictHistory", "decide", "update_memory"]
 _RECENT_WINDOWS = 3
 _DRIFT_WINDOWS = 2
 
-# Above the limit, more evidence would only prolong the verdict after the drift has ended. A window without
-# drift lowers the statistic by one half on average, so the verdict ends after about six. Capped at the limit
-# itself, the statistic would also fall below it in one of nine windows of drift whose z is 1.8 on average.
-_MAX_EXCESS = 3.0
+# Above the limit, more evidence would only prolong the verdict after the drift has ended: a window without
+# drift lowers the statistic by one half on average. During a drift whose z is 1.8 on average the statistic is
+# below the limit in one of seventy windows, and would be in one of nine if capped at the limit itself.
+_MAX_EXCESS = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
