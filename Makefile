@@ -42,7 +42,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@touch $@
 
 .PHONY: demo
-demo: $(STAMP) ## Run the main job on this machine alone: three weeks of images, one picture (KEEP=1 keeps it up)
+demo: $(STAMP) ## Run the main job on this machine alone: three weeks of images (KEEP=1 keeps the page up)
 	@$(BIN)/python -m deploy.demo $(if $(KEEP),--keep)
 
 .PHONY: test
@@ -64,7 +64,6 @@ check: $(STAMP) ## Check format, lint, types, imports and generated files
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@PYTHONPATH=service $(BIN)/lint-imports --no-cache
-	@$(BIN)/python -m driftgauge.telemetry.metrics_table --check
 	@$(BIN)/python -m deploy.generate --check
 	@$(BIN)/python -m tests.tools.lock
 
@@ -74,8 +73,7 @@ format: $(STAMP) ## Format the code and fix what lint can
 	@$(BIN)/ruff check --fix .
 
 .PHONY: generate
-generate: $(STAMP) ## Write the generated files: schemas, the metrics reference, rules, manifests, dashboards
-	@$(BIN)/python -m driftgauge.telemetry.metrics_table
+generate: $(STAMP) ## Write the generated files: schemas, the reference, rules, manifests, dashboards
 	@$(BIN)/python -m deploy.generate
 
 .PHONY: lock

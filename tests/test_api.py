@@ -20,20 +20,19 @@ from tests.builders.events import build_event, write_events
 from tests.builders.references import CLUSTERS
 from tests.builders.results import plain
 
-README = Path(__file__).parents[1] / "service" / "README.md"
+DOCUMENT = Path(__file__).parents[1] / "service/docs/reference/python.md"
 
 
 def read_examples() -> list[str]:
-    """Return the code blocks of the section on the interface."""
-    (_, section) = README.read_text("utf-8").split("\n## Using it from Python\n")
-    return re.findall(r"^```python\n(.*?)^```", section.split("\n## ")[0], re.DOTALL | re.MULTILINE)
+    """Return the code blocks of the document."""
+    return re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text("utf-8"), re.DOTALL | re.MULTILINE)
 
 
-def test_examples_of_readme_run(tmp_path, monkeypatch, caplog):
+def test_documented_examples_run(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     names = {}
     for block in read_examples():
-        exec(compile(block, README.name, "exec"), names)  # noqa: S102 - the project's own document
+        exec(compile(block, DOCUMENT.name, "exec"), names)  # noqa: S102 - the project's own document
     assert names["clean"].p_value > 0.1
     assert names["dark"].divergence.excess > 0.2
     assert names["fitted"].metadata.created_ms == pytest.approx(time.time() * 1_000, abs=600_000)

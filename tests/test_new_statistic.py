@@ -72,7 +72,7 @@ def test_it_is_in_record_page_report_and_metrics(result):
             get(server, "/?stream=images")[1],
             get(server, "/api/v1/window?stream=images&at=2100-01-01T00:00:00Z"),
         )
-    report = render_report(report_on(results), dead_letters="letters", made_ms=MONDAY_MS)
+    report = render_report(report_on(results))
     assert orjson.loads(whole)["findings"] == record["findings"]
     for document in (page, report):
         assert "<dt>Toy share</dt><dd>100 %" in document

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from deploy.demo.config import EVENTS_TOPIC, TOPICS, write_config
+from deploy.demo.broker import EVENTS_TOPIC, TOPICS, EmbeddedBroker, write_config
 
 from driftgauge.kafka import client
 from tests.builders.baselines import save_baseline
-from tests.harness.demo import EmbeddedBroker
 from tests.harness.registry_server import serve_answers
 from tests.harness.service import DRIFTGAUGE, ReplicaProcess, environment
 from tests.processes import Completed, run_command

@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from deploy.demo.config import EVENTS_TOPIC, TOPICS, write_config
+from deploy.demo.broker import EVENTS_TOPIC, TOPICS, EmbeddedBroker, write_config
 from scipy.spatial.distance import jensenshannon
 
+from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka import client
 from tests.builders.baselines import save_baseline
-from tests.builders.clocks import HOUR_MS, MONDAY_MS
+from tests.builders.clocks import HOUR_MS
 from tests.builders.events import build_event
 from tests.builders.references import CLUSTERS
-from tests.harness.demo import EmbeddedBroker
 from tests.harness.service import ReplicaProcess
 from tests.harness.topics import read
 from tests.processes import run_command
@@ -23,6 +24,8 @@ from tests.processes import run_command
 PARTITIONS = 4
 HOURS = 3
 PER_HOUR = 200
+# So that the closing events are not of the future.
+START_MS = (SYSTEM_CLOCK.wall_ms() // HOUR_MS - HOURS - 2) * HOUR_MS
 WINDOWS_TOPIC, DEAD_LETTERS_TOPIC = TOPICS[1:3]
 IMAGES = {"stream": "images", "window": "1h"}
 WITHIN_S = 300.0
@@ -44,12 +47,12 @@ def test_service_counts_every_event_and_exports_last_window(tmp_path: Path) -> N
     clusters = random.integers(CLUSTERS, size=(HOURS, PER_HOUR))
     offsets_ms = random.integers(HOUR_MS, size=(HOURS, PER_HOUR))
     events = [
-        build_event(MONDAY_MS + hour * HOUR_MS + offset_ms, cluster)
+        build_event(START_MS + hour * HOUR_MS + offset_ms, cluster)
         for hour in range(HOURS)
         for offset_ms, cluster in sorted(zip(offsets_ms[hour], clusters[hour], strict=True))
     ]
     # An event after the last hour on each partition closes all earlier windows.
-    closing = [build_event(MONDAY_MS + (HOURS + 1) * HOUR_MS, 0)] * PARTITIONS
+    closing = [build_event(START_MS + (HOURS + 1) * HOUR_MS, 0)] * PARTITIONS
 
     with EmbeddedBroker(TOPICS) as broker:
         config = tmp_path / "driftgauge.yaml"
@@ -67,7 +70,7 @@ def test_service_counts_every_event_and_exports_last_window(tmp_path: Path) -> N
             for number, value in enumerate([*events, b"not an event", *closing]):
                 producer.produce(EVENTS_TOPIC, value, partition=number % PARTITIONS)
             assert producer.flush(WITHIN_S) == 0
-            end_s = (MONDAY_MS + HOURS * HOUR_MS) / 1_000
+            end_s = (START_MS + HOURS * HOUR_MS) / 1_000
             service.wait_for(
                 "the last hour to be shown",
                 lambda: service.scrape().value("driftgauge_window_end_timestamp_seconds", **IMAGES) == end_s,
@@ -90,7 +93,7 @@ def test_service_counts_every_event_and_exports_last_window(tmp_path: Path) -> N
             page.stop()
 
     assert Counter({result["start"]: result["count"] for result in results}) == {
-        f"2025-11-03T{hour:02}:00:00Z": PER_HOUR for hour in range(HOURS)
+        format_timestamp(START_MS + hour * HOUR_MS): PER_HOUR for hour in range(HOURS)
     }
     last = np.bincount(clusters[-1], minlength=CLUSTERS)
     divergence = jensenshannon(last, baseline.counts, base=2) ** 2

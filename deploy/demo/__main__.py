@@ -5,11 +5,12 @@ from pathlib import Path
 
 import click
 from click.core import ParameterSource
-from deploy.demo.live import LIVE_STREAM, publish_until_stopped
-from deploy.demo.source import load_source, train_source
+from deploy.demo.digits import train_source
+from deploy.demo.run import run_demo
+from deploy.demo.traffic import LIVE_STREAM, publish_until_stopped
 
 from driftgauge.baseline.artifact import save
-from driftgauge.cli.options import FILE, config_option, read_settings
+from driftgauge.cli.options import config_option, read_settings
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import DriftgaugeError
 
@@ -37,8 +38,6 @@ def demo(ctx: click.Context, out: Path, *, keep: bool) -> None:
     The commands below send its live traffic to a broker and a service of your own.
     """
     if ctx.invoked_subcommand is None:
-        from deploy.demo.run import run_demo  # noqa: PLC0415 - needs matplotlib, which the image lacks
-
         run_demo(out, keep=keep)
         return
     for name in ctx.params:
@@ -50,24 +49,21 @@ def demo(ctx: click.Context, out: Path, *, keep: bool) -> None:
 @demo.command("prepare")
 @click.option("--out", type=_FOLDER, required=True, help="The folder to write into.")
 def _prepare(out: Path) -> None:
-    """Train the network, and fit the baseline of the live traffic's stream."""
-    source = train_source()
-    network, baseline = out / "network.safetensors", out / f"{LIVE_STREAM}.safetensors"
-    source.network.save(network)
-    save(source.fit(LIVE_STREAM, SYSTEM_CLOCK.wall_ms()), baseline)
-    click.echo(f"trained {network}, fitted {baseline}")
+    """Fit the baseline of the live traffic's stream."""
+    baseline = out / f"{LIVE_STREAM}.safetensors"
+    save(train_source().fit(LIVE_STREAM, SYSTEM_CLOCK.wall_ms()), baseline)
+    click.echo(f"fitted {baseline}")
 
 
 @demo.command("publish")
-@click.argument("network", type=FILE)
 @config_option
-def _publish(network: Path, config_path: Path) -> None:
-    """Publish live traffic of the trained NETWORK until SIGTERM, one week of each image quality in turn.
+def _publish(config_path: Path) -> None:
+    """Publish live traffic until SIGTERM, one week of each image quality in turn.
 
     A day of that traffic lasts as long as the stream's shortest window.
     """
     publish_until_stopped(
-        read_settings(config_path), load_source(network), clock_ms=SYSTEM_CLOCK.wall_ms, say=click.echo
+        read_settings(config_path), train_source(), clock_ms=SYSTEM_CLOCK.wall_ms, say=click.echo
     )
 
 

@@ -1,12 +1,11 @@
-"""Writes the generated files of deploy/ and schemas/: `python -m deploy.generate [--check]`."""
+"""Writes the generated files: `python -m deploy.generate [--check]`."""
 
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import click
-from deploy.generate import alertmanager, alerts, licences
-from deploy.generate.grafana import alerts as grafana_alerts
+from deploy.generate import alertmanager, alerts, licences, reference
 from deploy.generate.grafana import drift, service
 from deploy.generate.schemas import json_schemas
 from deploy.generate.texts import to_json, to_yaml
@@ -20,13 +19,13 @@ def files() -> Mapping[Path, str]:
         "deploy/prometheus/rules/driftgauge-alerts.yml": to_yaml({"groups": alerts.groups()}),
         "deploy/kubernetes/monitoring/prometheus-rule.yaml": to_yaml(alerts.manifest()),
         "deploy/kubernetes/monitoring/alertmanager-config.yaml": to_yaml(alertmanager.manifest()),
-        "deploy/grafana/provisioning/alerting/driftgauge.yml": to_yaml(grafana_alerts.provisioning()),
         "deploy/LICENCES.md": licences.document(),
         **{
             f"deploy/grafana/dashboards/{dashboard['uid']}.json": to_json(dashboard)
             for dashboard in (drift.dashboard(), service.dashboard())
         },
         **{f"schemas/{name}": text for name, text in json_schemas().items()},
+        **reference.documents(),
     }
     return {_ROOT / name: text for name, text in texts.items()}
 
@@ -34,7 +33,7 @@ def files() -> Mapping[Path, str]:
 @click.command()
 @click.option("--check", is_flag=True, help="Change nothing; exit with 1 where a file is out of date.")
 def main(*, check: bool) -> None:
-    """Write the generated files of deploy/ and schemas/."""
+    """Write the generated files of deploy/, of schemas/ and of service/docs/reference/."""
     stale = {
         path: text for path, text in files().items() if not path.exists() or path.read_text("utf-8") != text
     }

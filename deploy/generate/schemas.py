@@ -1,6 +1,8 @@
 """The JSON Schemas of schemas/ (draft 2020-12), from the models."""
 
+import re
 from collections.abc import Mapping
+from inspect import getdoc
 from typing import Any
 
 from deploy.generate.texts import to_json
@@ -14,7 +16,7 @@ from driftgauge.core.durations import format_duration
 from driftgauge.events.contract import Event
 from driftgauge.records.window_record import WindowRecord
 
-__all__ = ["json_schemas"]
+__all__ = ["json_schemas", "settings_schema"]
 
 _MODELS: dict[str, type[BaseModel]] = {
     "event.v1": Event,
@@ -43,13 +45,28 @@ _NAME_OR_MATCH = {
         },
     ]
 }
+# An entry of the section Attributes of a docstring; further lines are indented more.
+_ATTRIBUTE = re.compile(r"^    (\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)
 
 
 class _Generator(GenerateJsonSchema):
-    """Omits titles, which only repeat the names of fields."""
+    """Omits titles, which only repeat names of fields, and describes fields by their class's docstring."""
 
     def field_title_should_be_set(self, schema: object) -> bool:
         return False
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        """Split the docstring: its text describes the model, and each attribute's entry a field."""
+        written = super().model_schema(schema)
+        for each in reversed(schema["cls"].__mro__):
+            fields = getattr(each, "model_fields", {})
+            text, _, attributes = (getdoc(each) or "").partition("\n\nAttributes:\n")
+            for name, entry in _ATTRIBUTE.findall(attributes) if fields else ():
+                if name in fields:
+                    field = written["properties"][fields[name].alias or name]
+                    field["description"] = " ".join(entry.split())
+        written["description"] = text
+        return written
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         """Write the default of a duration as a file does."""
@@ -61,10 +78,15 @@ class _Generator(GenerateJsonSchema):
 
 def json_schemas() -> Mapping[str, str]:
     """Return the text of each schema by file name."""
-    return {f"{name}.schema.json": _schema(name, model) for name, model in _MODELS.items()}
+    return {f"{name}.schema.json": to_json(_schema(name, model)) for name, model in _MODELS.items()}
 
 
-def _schema(name: str, model: type[BaseModel]) -> str:
+def settings_schema() -> dict[str, Any]:
+    """Return the schema of the configuration file."""
+    return _schema("settings", Settings)
+
+
+def _schema(name: str, model: type[BaseModel]) -> dict[str, Any]:
     schema: dict[str, Any] = {
         "$schema": GenerateJsonSchema.schema_dialect,
         "$id": f"urn:driftgauge:{name.replace('.', ':')}",
@@ -75,9 +97,9 @@ def _schema(name: str, model: type[BaseModel]) -> str:
         for kind in _WITH_SHORT_FORMS:
             section = definitions[kind.__name__]
             section["required"].remove(kind.LONG_FORM)
-            description = {"description": f"Short for {kind.LONG_FORM}."}
+            description = {"description": f"The short form of one entry of `{kind.LONG_FORM}`."}
             section["properties"] |= dict.fromkeys(kind.SHORT_FORMS, description)
         definitions |= {kind: {"anyOf": [{"type": "string"}, definitions[kind]]} for kind in _PATHS}
         definitions["InputSettings"] |= _REQUIRED_TIME
         definitions["StreamSettings"] |= _NAME_OR_MATCH
-    return to_json(schema)
+    return schema

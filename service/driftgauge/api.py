@@ -150,10 +150,9 @@ def score_counts(
         raise InputError(message)
     reference = to_reference(baseline)
     tally = Tally(histogram.astype(np.int64), (TallyField(CLUSTER_COUNTS, clusters),))
-    overdispersion = reference.overdispersion
-    if overdispersion is not None:
-        overdispersion = overdispersion.at(tally.count, int(reference.counts.sum()), reference.mean_count)
-    divergence = DIVERGENCE.null(reference, None, overdispersion).test(tally)
+    overdispersion = reference.overdispersion or Overdispersion.independent(reference.components)
+    own = overdispersion.at(tally.count, int(reference.counts.sum()), reference.mean_count)
+    divergence = DIVERGENCE.null(reference, None, own).test(tally)
     return HistogramScore(divergence, _is_calibrated(reference, window_ms))
 
 

@@ -1,4 +1,4 @@
-"""Reports and pictures of backtests."""
+"""Reports of backtests."""
 
 import json
 
@@ -6,10 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftgauge.backtest.picture import draw
 from driftgauge.backtest.report import describe, report_backtest
 from driftgauge.cli.printing import print_report, render
-from driftgauge.errors import InputError
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.results import LETTERS, build_timeline
 
@@ -112,11 +110,3 @@ def test_json_is_the_record(capsys):
     assert [page["window"]["start_ms"] for page in found["pages"]] == [HOUR_MS]
     assert (found["segment"], found["outcome"]["false_pages"]) == (None, 1)
     assert (document["drift_ms"], document["refused"]) == (2 * HOUR_MS, {"invalid": 2})
-
-
-def test_picture_is_png(tmp_path):
-    path = tmp_path / "backtest.png"
-    draw([build_timeline("ooDD"), build_timeline("o", size_ms=24 * HOUR_MS)], 2 * HOUR_MS, path)
-    assert path.read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-    with pytest.raises(InputError, match=r"cannot write the picture: .*; check the folder"):
-        draw([build_timeline("oo")], None, tmp_path / "nowhere" / "backtest.png")

@@ -61,6 +61,7 @@ class PageCounter:
         self._fields = registry.fields_of(reference)
         self._level = SCREEN * level
         own = _whole_stream(reference) if segment is None else segment
+        overdispersion = overdispersion or Overdispersion.independent(reference.components)
         self._screen = _Screen(own, overdispersion, count, self._level)
         # Those of the divergence and the mean are screened by thresholds.
         self._nulls = [
@@ -125,13 +126,13 @@ class _Screen:
     """Selects the few windows that may be significant by divergence or mean, by thresholds."""
 
     def __init__(
-        self, part: SegmentReference, overdispersion: Overdispersion | None, count: int, level: float
+        self, part: SegmentReference, overdispersion: Overdispersion, count: int, level: float
     ) -> None:
         """Invert the p-values of windows of `count` events against a baseline, at the p-value `level`."""
         self._count = count
         self._mean = part.mean
         self._shares = part.counts / part.counts.sum()
-        of_tail = 1.0 if overdispersion is None else overdispersion.of_tail(CLUSTERS)
+        of_tail = overdispersion.of_tail(CLUSTERS)
         # The null of a window with the baseline's shares; p-values of other windows may be half of that.
         null = DivergenceNull(part.counts, of_tail).of(np.rint(count * self._shares).astype(np.int64))
         self._js = _bisect(null.p_value, 1.0, 2 * level)

@@ -1,4 +1,4 @@
-"""The examples of mapped topics in deploy/examples/inputs/, and what their README says of each sample."""
+"""The examples of mapped topics in deploy/examples/inputs/, and what their document says of each sample."""
 
 import json
 import re
@@ -7,7 +7,9 @@ from pathlib import Path
 from tests.events.golden_encodings import embedded_file, schema_text
 from tests.events.schema_records import serialized
 
-FOLDER = Path(__file__).parents[2] / "deploy" / "examples" / "inputs"
+_ROOT = Path(__file__).parents[2]
+FOLDER = _ROOT / "deploy" / "examples" / "inputs"
+DOCUMENT = _ROOT / "service/docs/how-to/own-topic.md"
 # By id, as the samples name them.
 SCHEMAS = {1: json.loads(schema_text()), 2: serialized(embedded_file())}
 _ROW = re.compile(r"^\| \[`(\w+)`\].* \| (\d+) \((\d+)\) \| (\d+) \| (\d+) \|$", re.MULTILINE)
@@ -15,7 +17,7 @@ _ROW = re.compile(r"^\| \[`(\w+)`\].* \| (\d+) \((\d+)\) \| (\d+) \| (\d+) \|$",
 
 def read_table() -> dict[str, tuple[int, ...]]:
     """Return by example how many records are accepted, with how many events, filtered and refused."""
-    rows = _ROW.findall((FOLDER / "README.md").read_text("utf-8"))
+    rows = _ROW.findall(DOCUMENT.read_text("utf-8"))
     return {name: tuple(map(int, numbers)) for name, *numbers in rows}
 
 

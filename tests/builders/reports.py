@@ -5,32 +5,37 @@ from typing import Any
 
 import orjson
 
-from driftgauge.report.contents import Report, build_report
+from driftgauge.page.results import Results
+from driftgauge.report.document import Report, build_report
 from driftgauge.report.reading import Material
+from tests.builders.clocks import MINUTE_MS, MONDAY_MS
 from tests.builders.page import MadeResults, build_settings, record_tree
 
 STREAM = "resnet18-fc1"
 
 
-def report_on(results: MadeResults, notes: tuple[str, ...] = (), **asked: Any) -> Report:
-    """Return the report of results in memory.
+def report_on(results: Results, notes: tuple[str, ...] = (), **asked: Any) -> Report:
+    """Return the report of results in memory, made a minute after the first was published.
 
-    `asked` are `stream`, `size_ms` and `at_ms`; the settings of the `page`; and whether it `is_replay`.
+    `asked` are `stream`, `size_ms` and `at_ms`; and the `settings`, or those of the `page`.
     """
-    settings = build_settings([{"name": STREAM}], **asked.pop("page", {}))
-    material = Material(
-        results, "the window results in a.jsonl", notes, is_replay=asked.pop("is_replay", False)
-    )
+    settings = asked.pop("settings", None) or build_settings([{"name": STREAM}], **asked.pop("page", {}))
+    material = Material(results, "the window results in a.jsonl", notes)
     asked = {"stream": None, "size_ms": None, "at_ms": None} | asked
-    return build_report(material, settings, **asked)
+    return build_report(material, settings, made_ms=MONDAY_MS + MINUTE_MS, **asked)
 
 
 def report_of(*verdicts: str, **asked: Any) -> Report:
     """Return the report of one hour after another with these verdicts, asked as in `report_on`."""
+    return report_on(results_of(*verdicts), **asked)
+
+
+def results_of(*verdicts: str, **changes: Any) -> MadeResults:
+    """Return results of one hour after another with these verdicts, and no segments in one that is ok."""
     results = MadeResults()
     for number, verdict in enumerate(verdicts):
-        results.publish(number, verdict)
-    return report_on(results, **asked)
+        results.publish(number, verdict, **({"segments": []} if verdict == "ok" else {}), **changes)
+    return results
 
 
 def write_results(path: Path, *verdicts: str, **changes: Any) -> Path:

@@ -203,20 +203,6 @@ def plain(value: Any) -> Any:
     return value
 
 
-def field_names(value: Any) -> set[str]:
-    """Return the names of all fields of a record and of the records within."""
-    if dataclasses.is_dataclass(value):
-        within = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return within.keys() | field_names(tuple(within.values()))
-    if isinstance(value, dict):
-        return field_names(tuple(value.values()))
-    return (
-        set(getattr(value, "_fields", ())).union(*map(field_names, value))
-        if isinstance(value, tuple)
-        else set()
-    )
-
-
 LETTERS = {"o": Verdict.OK, "w": Verdict.WARNING, "D": Verdict.DRIFT, "i": Verdict.INSUFFICIENT}
 
 

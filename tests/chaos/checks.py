@@ -13,8 +13,8 @@ from confluent_kafka import Message
 from tests.chaos.expected_counts import WindowKey
 from tests.chaos.results import PublishedRevision
 from tests.chaos.workload import PARTITIONS, Fault, Workload
-from tests.harness.demo import Scrape
 from tests.harness.gauges import compare_gauges
+from tests.harness.scrape import Scrape
 
 # The replay may count other late events in at most this share of the windows.
 MAX_DIFFERING = 0.1

@@ -7,7 +7,7 @@ from itertools import zip_longest
 from tests.chaos.checks import Check
 from tests.chaos.expected_counts import Counts, ExpectedCounts, SeriesKey, WindowKey
 from tests.chaos.results import PublishedRevision
-from tests.harness.demo import Scrape
+from tests.harness.scrape import Scrape
 
 LATE = "driftgauge_late_events_total"
 

@@ -28,7 +28,7 @@ from tests.chaos.progress_chain import ProgressChain, check_chain_counters, chec
 from tests.chaos.results import PublishedRevision, final_results
 from tests.chaos.verdict_checks import check_verdicts, level_of
 from tests.chaos.workload import LIVE, LOSSY, STREAMS, Workload
-from tests.harness.demo import Scrape
+from tests.harness.scrape import Scrape
 from tests.harness.service import driftgauge
 
 TOLERANCE: Final = 1e-9

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from tests.harness.demo import Scrape
+from tests.harness.scrape import Scrape
 from tests.harness.service import DRIFTGAUGE, ReplicaProcess
 from tests.waiting import PATIENCE_S
 

@@ -7,7 +7,7 @@ import pytest
 from tests.chaos.count_checks import LATE, check_counts, check_late, check_nothing_closed_early, late_totals
 from tests.chaos.expected_counts import ExpectedCounts
 from tests.chaos.results import PublishedRevision
-from tests.harness.demo import Scrape
+from tests.harness.scrape import Scrape
 
 KEY, OLD, OTHER = ("alpha", "1m", 600_000), ("alpha", "1m", 0), ("alpha", "5m", 600_000)
 EXPECTED = ExpectedCounts(

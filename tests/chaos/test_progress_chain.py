@@ -11,7 +11,7 @@ from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.counting.tally import TallyField
 from tests.chaos.checks import Check
 from tests.chaos.progress_chain import ProgressChain, check_chain_counters, check_partials
-from tests.harness.demo import Scrape
+from tests.harness.scrape import Scrape
 
 TOPIC = "events"
 SCHEME = Scheme("0123", 60_000, (), (TallyField("cluster_outliers", 2), TallyField("cluster_counts", 2)))
@@ -128,7 +128,7 @@ def test_wrong_partials_fail(wrong: dict[tuple[str, str, int], tuple[int, ...]])
 
 def counters(change: Callable[[str, int], float | None]) -> Scrape:
     found = {
-        (f"driftgauge_partials_{name}_total", (("shard", str(shard)),)): change(name, shard)
+        ("driftgauge_partials_faults_total", (("reason", name), ("shard", str(shard)))): change(name, shard)
         for name in ("gap", "overlap", "orphans")
         for shard in range(2)
     }

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from confluent_kafka import Producer
+from deploy.demo.broker import EmbeddedBroker
 
 from driftgauge.inspection import inspector
 from tests.builders.baselines import save_baseline
@@ -12,7 +13,6 @@ from tests.builders.configs import write_config
 from tests.builders.events import build_event, write_events
 from tests.cli.command import run
 from tests.events.schema_records import ID, avro, framed
-from tests.harness.demo import EmbeddedBroker
 from tests.harness.registry_server import serve_schemas
 
 MAPPED = {

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from confluent_kafka import Producer
+from deploy.demo.broker import EmbeddedBroker
 
 from driftgauge.inspection import proposal
 from driftgauge.inspection.proposal import measure_vector
@@ -18,7 +19,6 @@ from tests.builders.clocks import MONDAY_MS
 from tests.builders.events import build_event, write_events
 from tests.cli.command import run
 from tests.events.schema_records import AVRO, ID, avro, framed
-from tests.harness.demo import EmbeddedBroker
 from tests.harness.registry_server import serve_schemas
 
 TOPIC = "orders"

@@ -6,6 +6,7 @@ import click
 import numpy as np
 import pytest
 from confluent_kafka import TopicPartition
+from deploy.demo.broker import EmbeddedBroker
 
 from driftgauge.cli import cli
 from driftgauge.kafka import client
@@ -15,7 +16,6 @@ from tests.builders.configs import write_config
 from tests.builders.events import write_events
 from tests.cli.command import run
 from tests.cli.test_commands import command_paths
-from tests.harness.demo import EmbeddedBroker
 
 # Two serve until they are stopped, and have no result; that of init is a configuration.
 WITHOUT_RESULT = {("serve",), ("page",), ("init",)}

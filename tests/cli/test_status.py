@@ -4,13 +4,13 @@ import json
 
 import orjson
 from confluent_kafka import Producer
+from deploy.demo.broker import EmbeddedBroker
 
 from driftgauge.clock import SYSTEM_CLOCK
 from tests.builders.clocks import HOUR_MS
 from tests.builders.configs import write_config
 from tests.builders.page import record_tree
 from tests.cli.command import run
-from tests.harness.demo import EmbeddedBroker
 
 
 def test_streams_of_topic_are_listed_with_alarm_cause_and_age(tmp_path):

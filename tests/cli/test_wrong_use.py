@@ -110,12 +110,12 @@ def folder(tmp_path, monkeypatch, config, events):
         ([*REPLAY, "--openmetrics", "h", "--label", "job"], "--label job: write NAME=VALUE"),
         ([*REPLAY, "--openmetrics", "h", "--label", "1a=b"], "--label 1a=b: write"),
         ([*REPORT, "a.jsonl", *FROM, "--json"], "and no range with FILES"),
-        ([*REPORT, "a.jsonl"], "nothing to write; name a file with --out or --png, or print --json"),
+        ([*REPORT, "a.jsonl"], "nothing to write; name a file with --out, or print --json"),
         ([*REPORT, "a.jsonl", "--json", "--window", "0s"], "is not a window length"),
         ([*REPORT, "absent.jsonl", "--json"], "absent.jsonl cannot be read"),
         (
             [*REPORT, "empty.jsonl", "--json"],
-            "driftgauge: there is no window in the replay of empty.jsonl, which was taken for",
+            "driftgauge: there is no window in the replay of empty.jsonl; check what it holds",
         ),
     ],
 )

@@ -1,29 +1,33 @@
-"""The whole demo with --keep, until Ctrl-C."""
+"""The demo: the whole of it with --keep until Ctrl-C, its check of the days, and its commands."""
 
 import os
 import re
 import signal
+import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from deploy.demo.__main__ import main
+from deploy.demo.broker import TOPICS, EmbeddedBroker, write_config
+from deploy.demo.digits import DAY_MS, ImageQuality, train_source
+from deploy.demo.run import DemoError, check_days
+from deploy.demo.traffic import LIVE_STREAM, Day, publish_until_stopped
 
 from driftgauge.app import check
 from driftgauge.config import load_settings
-from driftgauge.core.windows.result import Verdict
+from driftgauge.errors import ConfigError
+from tests.builders.clocks import MINUTE_MS, MONDAY_MS
 from tests.demo.process import is_group_alive, read_until, started
-from tests.harness.demo import Scrape
+from tests.harness.scrape import Scrape
 from tests.waiting import wait_for
 
-# A command of the README that takes half a minute; the smoke test covers the service.
-pytestmark = pytest.mark.stack
-
 ROW = re.compile(
-    r"^  (2025-11-\d\d)  (clean|blurred|darkened) +1,000 +(0\.\d{4}) +(0\.\d{4}) +(\d+\.\d)%  (\w+)$", re.M
+    r"^  (\d{4}-\d\d-\d\d)  (clean|blurred|darkened) +1,000 +(0\.\d{4}) +(0\.\d{4}) +(\d+\.\d)%  (\w+)$", re.M
 )
-
-FRESH = {"name": "driftgauge_events_total", "stream": "digits-live"}
+FRESH = {"name": "driftgauge_events_total", "stream": LIVE_STREAM}
 
 
 @dataclass(frozen=True)
@@ -36,107 +40,73 @@ class DemoRun:
     left: bool
 
 
+def read_url(printed, line):
+    """Return what is served at the address in a printed line."""
+    (url,) = re.findall(rf"{line}: (http://127\.0\.0\.1:\d+/\S+)\n", printed)
+    with urlopen(url, timeout=300) as answer:
+        return answer.read().decode()
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """Run the demo, wait for live traffic, press Ctrl-C; return the demo's output and files."""
     out = tmp_path_factory.mktemp("demo") / "out"
     with started(out, "--keep") as process:
         printed = read_until(process, "clean images.")
-        live = wait_for_traffic(printed)
-        page = text_of_page(printed)
+
+        def live_scrape():
+            scrape = Scrape.parse(read_url(printed, "Metrics"))
+            return scrape if scrape.value(**FRESH) else None
+
+        live = wait_for("live events on /metrics", live_scrape, within_s=120)
+        page = " ".join(re.sub(r"<[^>]+>", "", read_url(printed, "Open the page")).split())
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the service gets it as well
         printed += process.stdout.read()
         status = process.wait()
         return DemoRun(out, printed, status, live, page, is_group_alive(process))
 
 
-def wait_for_traffic(printed):
-    """Return a scrape of the printed address, as soon as it shows live events."""
-    url = re.search(r"Metrics: (http://127\.0\.0\.1:\d+/metrics)\n", printed)
-    assert url, printed
-
-    def live_scrape():
-        with urlopen(url[1], timeout=300) as answer:
-            scrape = Scrape.parse(answer.read().decode())
-        return scrape if scrape.value(**FRESH) else None
-
-    return wait_for("live events on /metrics", live_scrape, within_s=120)
-
-
-def text_of_page(printed):
-    """Return the words of the page at the printed address."""
-    url = re.search(r"Open the page: (http://127\.0\.0\.1:\d+/\?stream=digits)\n", printed)
-    assert url, printed
-    with urlopen(url[1], timeout=300) as answer:
-        return " ".join(re.sub(r"<[^>]+>", "", answer.read().decode()).split())
-
-
-def test_page_tells_the_story(finished):
-    for part in (
-        "Drift since 10 Nov 2025, 00:00 UTC",
-        "14 windows of 1d",
-        "Practically certain: chance would not produce this.",
-        "went from",
-    ):
-        assert part in finished.page
-
-
-def test_live_traffic_follows_until_ctrl_c_which_ends_all_processes(finished):
-    assert finished.live.value(**FRESH) > 0
-    assert {outcome for outcome, number in finished.live.outcomes().items() if number} == {"accepted"}
-    assert finished.status == 0, finished.printed
-    assert not finished.left
-    assert "Stopped the service and the broker." in finished.printed.splitlines()[-1]
-    assert not re.search("rdkafka|Traceback|Warning", finished.printed)
-    assert "without restore" in finished.printed
-
-
-def test_daily_results_match_expectation(finished):
+# A command of the README that takes half a minute; the smoke test covers the service.
+@pytest.mark.stack
+def test_page_and_table_tell_of_three_weeks_until_now(finished):
     rows = ROW.findall(finished.printed)
-    assert [date for date, *_ in rows] == [f"2025-11-{day:02}" for day in range(3, 24)]
+    last = datetime.fromisoformat(rows[-1][0]).date()
+    assert datetime.now(UTC).date() - last <= timedelta(days=2)
+    assert [date for date, *_ in rows] == [str(last - timedelta(days=each)) for each in range(20, -1, -1)]
     weeks = [rows[:7], rows[7:14], rows[14:]]
     assert [{(row[1], row[5]) for row in week} for week in weeks] == [
         {("clean", "ok")},
         {("blurred", "drift")},
         {("darkened", "drift")},
     ]
-    clean, blurred, darkened = ([float(row[2]) for row in week] for week in weeks)
-    assert max(clean) < min(blurred) < max(blurred) < min(darkened)
-    assert sum(clean) / 7 < 2 * max(float(row[3]) for row in rows)
-    clean, blurred, darkened = ([float(row[4]) for row in week] for week in weeks)
-    assert min(clean) > max(blurred) > min(blurred) > max(darkened)
     assert "As expected: divergence rose" in finished.printed
-    assert "every event was counted once" in finished.printed
+    accuracies = [[float(row[4]) for row in week] for week in weeks]
+    assert min(accuracies[0]) > max(accuracies[1]) > min(accuracies[1]) > max(accuracies[2])
+    since = last - timedelta(days=13)
+    for part in (
+        f"Drift Since {since.day} {since:%b %Y}, 00:00 UTC (1d)",
+        "14 windows of 1d",
+        "Practically certain: chance would not produce this.",
+        "went from",
+    ):
+        assert part in finished.page
+    # Nothing is silent, behind or incomplete.
+    assert "1d: " not in finished.page
 
 
-def test_saved_metrics_show_last_day_and_all_events(finished):
-    scrape = Scrape.parse((finished.out / "metrics.txt").read_text())
-    assert scrape.outcomes()["accepted"] == sum(scrape.outcomes().values()) == 21_000
-    assert set(scrape.mishaps().values()) == {0}
-    daily = {"stream": "digits", "window": "1d"}
-    closed = {
-        verdict.value: scrape.value("driftgauge_windows_closed_total", **daily, verdict=verdict)
-        for verdict in Verdict
-    }
-    # Weeks 2 and 3; the clean week is no drift.
-    assert (sum(closed.values()), closed["incomplete"], closed["drift"]) == (21, 0, 14)
-    assert scrape.value("driftgauge_window_verdict", **daily, verdict="drift") == 1
-    assert scrape.value("driftgauge_window_revisions_total", **daily) == 0
-    assert scrape.value("driftgauge_window_end_timestamp_seconds", **daily) == 1_763_942_400  # 24 November
+@pytest.mark.stack
+def test_live_traffic_follows_until_ctrl_c_which_ends_all_processes(finished):
+    assert {outcome for outcome, number in finished.live.outcomes().items() if number} == {"accepted"}
+    assert finished.status == 0, finished.printed
+    assert not finished.left
+    assert "Stopped the service and the broker." in finished.printed.splitlines()[-1]
+    assert not re.search("rdkafka|Traceback|Warning", finished.printed)
+    settings = load_settings(finished.out / "driftgauge.yaml", {})
+    assert [stream.spec.name for stream in check(settings)] == ["digits", LIVE_STREAM]
+    assert '"event": "stopped"' in (finished.out / "service.log").read_text().splitlines()[-1]
 
 
-def test_folder_holds_picture_configuration_baseline_and_log(finished):
-    out = finished.out
-    assert f"Drew the picture: {out / 'drift.png'}" in finished.printed
-    assert (out / "drift.png").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
-    settings = load_settings(out / "driftgauge.yaml", {})
-    assert settings.streams[0].baselines[0].file == out / "digits.safetensors"
-    spec, _ = (stream.spec for stream in check(settings))
-    centroids = spec.baselines[0].reference.centroids
-    assert (spec.name, centroids.clusters, centroids.dimension) == ("digits", 10, 32)
-    assert '"event": "stopped"' in (out / "service.log").read_text().splitlines()[-1]
-
-
+@pytest.mark.stack
 def test_ctrl_c_during_publishing_ends_all_processes(tmp_path):
     with started(tmp_path / "out") as process:
         read_until(process, "Publishing")
@@ -145,3 +115,80 @@ def test_ctrl_c_during_publishing_ends_all_processes(tmp_path):
         assert process.wait() != 0
         assert not is_group_alive(process)
     assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize(
+    ("number", "change", "problem"),
+    [
+        (0, {}, None),
+        (8, {"count": 999}, "2025-11-11: 999 events were counted, 1,000 were published"),
+        (0, {"count": 2_000}, "2025-11-03: 2,000 events were counted, 1,000 were published"),
+        (20, {"events_lost": True}, "2025-11-23: events may be lost"),
+        (
+            3,
+            {"js_divergence": 0.3},
+            "the highest divergence of the clean week, 0.3000, is not below the lowest of the blurred week, ",
+        ),
+    ],
+)
+def test_demo_fails_unless_days_are_counted_once_and_drift_grows(number, change, problem):
+    days, windows = [], []
+    for day in range(21):
+        days.append(Day(MONDAY_MS + day * DAY_MS, tuple(ImageQuality)[day // 7], 0.9))
+        start = f"2025-11-{3 + day:02}T00:00:00Z"
+        windows.append(
+            {"start": start, "count": 1_000, "events_lost": False, "js_divergence": 10.0 ** (day // 7 - 2)}
+        )
+    windows[number] |= change
+    if problem is None:
+        check_days(days, windows)
+    else:
+        with pytest.raises(DemoError, match=re.escape(problem)):
+            check_days(days, windows)
+
+
+def test_sigterm_stops_traffic_and_its_stream_must_be_configured(tmp_path):
+    def publish(stream, bootstrap):
+        entry = {"name": stream, "baseline": "b.safetensors", "windows": ["10s", "1m"]}
+        write_config(tmp_path / "driftgauge.yaml", bootstrap=bootstrap, streams=[entry])
+        settings = load_settings(tmp_path / "driftgauge.yaml", {})
+        publish_until_stopped(settings, source, clock_ms=clock_ms, say=said.append)
+
+    def clock_ms():
+        # The second look is within the traffic, when its handler is in place.
+        if said:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return MONDAY_MS + (MINUTE_MS if said else 0)
+
+    said, source = [], train_source()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with EmbeddedBroker(TOPICS) as broker:
+            publish(LIVE_STREAM, broker.bootstrap)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert said == ["A week of 7 days of 10s: clean images."]
+    with pytest.raises(ConfigError, match="has no stream digits-live"):
+        publish("digits", "localhost:1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["prepare"], "Missing option '--out'"),
+        (["--keep", "prepare", "--out", "."], "--keep before prepare has no effect; remove it"),
+        (["publish", "--config", "absent.yaml"], "demo: absent.yaml cannot be read"),
+        (["--out", "file/out"], "cannot create the folder: Not a directory; name another with --out"),
+    ],
+)
+def test_user_error_prints_one_message_and_exits_with_2(arguments, part, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["demo", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr()
+    assert ended.value.code == 2
+    assert part in printed.err
+    assert printed.out == ""

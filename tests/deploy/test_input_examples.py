@@ -1,22 +1,20 @@
-"""The examples of mapped topics in deploy/examples/inputs/: samples are read as the README says."""
+"""The examples of mapped topics in deploy/examples/inputs/: samples are read as the document says."""
 
 import re
 
 import pytest
 import yaml
 
-from tests.builders.input_examples import FOLDER, SCHEMAS, read_table, sample_of, summary_of
+from tests.builders.input_examples import DOCUMENT, FOLDER, SCHEMAS, read_table, sample_of, summary_of
 from tests.cli.command import run
 from tests.harness.registry_server import serve_schemas
 
-ROOT = FOLDER.parents[2]
 OUTCOMES = read_table()
-BLOCK = re.compile(r"^```console\n\$ driftgauge (.*?[^\\])\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def test_readme_has_every_example():
+def test_document_has_every_example():
     files = {f"{name}{ending}" for name in OUTCOMES for ending in (".yaml", ".records.jsonl")}
-    assert files | {"README.md"} == {path.name for path in FOLDER.iterdir()}
+    assert files == {path.name for path in FOLDER.iterdir()}
 
 
 @pytest.mark.parametrize("name", OUTCOMES)
@@ -36,7 +34,7 @@ def test_sample_is_read_by_its_example_and_by_what_init_proposes(name, snapshot)
     assert yaml.safe_load(proposed.stdout)["inputs"] == snapshot
 
 
-def test_command_prints_what_readme_shows(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    ((command, output),) = BLOCK.findall((FOLDER / "README.md").read_text("utf-8"))
-    assert run(*command.replace("\\\n", " ").split()).stdout == output
+def test_record_is_refused_as_document_shows():
+    (shown,) = re.findall(r"^```text\n(.*?)^```", DOCUMENT.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    checked = run("config", "check", "--config", FOLDER / "bytes.yaml", "--sample", sample_of("bytes"))
+    assert set(shown.splitlines()) <= set(checked.stdout.splitlines())

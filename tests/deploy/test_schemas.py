@@ -44,9 +44,12 @@ def test_schema_of_settings_refuses_mistakes(wrong):
         check_settings({"inputs": {"t": {"stream": "s", "embedding": "v"}}})
 
 
-@pytest.mark.parametrize("name", ["event.v1", "window-result.v1"])
+@pytest.mark.parametrize("name", ["event.v1", "window-result.v1", "settings"])
 def test_every_field_has_description(name):
     document = json.loads(json_schemas()[f"{name}.schema.json"])
-    described = [document, *document.get("$defs", {}).values()]
+    definitions = [document, *document.get("$defs", {}).values()]
+    # A source may also be written as a text.
+    parts = [part for each in definitions for part in [each, *each.get("anyOf", ())]]
+    described = [part for part in parts if "properties" in part]
     fields = [field for part in described for field in part["properties"].values()]
     assert all(field.get("description") for field in [*described, *fields])

@@ -149,8 +149,8 @@ class SecuredBroker:
 
 
 def documented_rights(case: Case, user: str = USER) -> list[AclBinding]:
-    """Return what the document for Kubernetes grants, to a user, for the topics and groups of a case."""
-    text = (ROOT / "deploy" / "kubernetes" / "README.md").read_text().replace("\\\n", " ")
+    """Return what the document on secured Kafka grants, to a user, for the topics and groups of a case."""
+    text = (ROOT / "service/docs/how-to/secured-kafka.md").read_text().replace("\\\n", " ")
     parser = ArgumentParser()
     for kind in _RESOURCES:
         parser.add_argument(f"--{kind}", action="append", default=[])

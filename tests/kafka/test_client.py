@@ -7,10 +7,10 @@ from functools import partial
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
+from deploy.demo.broker import EmbeddedBroker
 
 from driftgauge.kafka import client
 from driftgauge.kafka.client_log import LostConnections
-from tests.harness.demo import EmbeddedBroker
 
 transactional_producer = partial(client.transactional_producer, transactional_id="a", on_error=lambda _: None)
 member = partial(client.consumer, group="g")

@@ -5,12 +5,12 @@ from functools import partial
 
 import pytest
 from confluent_kafka import Uuid
+from deploy.demo.broker import EmbeddedBroker
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.kafka import client, topic_watch
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import EventsTopic, TopicQuery, TopicWatch
-from tests.harness.demo import EmbeddedBroker
 
 ONE = {"embeddings": EventsTopic("id-1", 4)}
 

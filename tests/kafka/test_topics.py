@@ -7,6 +7,7 @@ import uuid
 from functools import partial
 
 import pytest
+from deploy.demo.broker import EmbeddedBroker
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import BrokerError
@@ -14,7 +15,6 @@ from driftgauge.kafka import client, metadata, topics
 from driftgauge.kafka.internal_topics import InternalTopics
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import TopicQuery
-from tests.harness.demo import EmbeddedBroker
 from tests.harness.internal_topics import (
     MultiBrokerAdmin,
     StaleAdmin,

@@ -1,5 +1,6 @@
 """Partials decode to the commit that was encoded; `schemas/partial.v4.md` describes them."""
 
+import dataclasses
 import hashlib
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.core.counting.partial import StreamTime
+from driftgauge.core.statistics import registry
 from driftgauge.errors import StateError
 from driftgauge.records.partials import decode_part, encode_commit
 from tests.builders.events import SCHEMAS
@@ -22,7 +24,7 @@ from tests.builders.partial_records import (
     encode_parts,
     join_parts,
 )
-from tests.builders.results import field_names, plain
+from tests.builders.results import plain
 from tests.examples import examples
 
 
@@ -84,6 +86,8 @@ def test_format_of_version_4_has_not_changed():
     assert hashlib.sha256(RECORD).hexdigest()[:16] == "b3d7f20ccad9410a", "raise the version with the format"
 
 
-def test_document_names_fields():
+def test_document_names_fields_of_part_and_tally():
     document = (SCHEMAS / "partial.v4.md").read_text("utf-8")
-    assert [name for name in sorted(field_names(PART)) if f"`{name}`" not in document] == []
+    names = {field.name for field in dataclasses.fields(PART)}
+    names |= {field.name for each in registry.STATISTICS for field in each.fields(2, 2)}
+    assert [name for name in sorted(names) if f"`{name}`" not in document] == []

@@ -1,4 +1,4 @@
-"""The HTML of a report: what it shows, and that it loads and runs nothing."""
+"""A report: which window it shows, that its parts are those of the page, and that its file loads nothing."""
 
 import base64
 import hashlib
@@ -7,19 +7,19 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from driftgauge.report.document import render_report
-from tests.builders.clocks import MONDAY_MS
-from tests.builders.html import HOSTILE, Elements, as_shown, main_text
-from tests.builders.page import MadeResults, record_tree
-from tests.builders.reports import STREAM, report_of, report_on
+from driftgauge.errors import InputError
+from driftgauge.events.timestamps import parse_timestamp
+from driftgauge.page.queries import MissingWindowError
+from driftgauge.report.document import ReportRecord, render_report, report_record
+from driftgauge.report.reading import read_results
+from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
+from tests.builders.html import HOSTILE, Elements, as_shown
+from tests.builders.page import MadeResults, build_record, build_settings, get, record_tree, serving
+from tests.builders.reports import STREAM, report_of, report_on, results_of, write_results
 
 # What loads something, runs something or sends something.
 ACTIVE = {"script", "link", "img", "iframe", "object", "embed", "form", "base", "audio", "video", "button"}
 URLS = {"src", "srcset", "action", "data", "poster", "background", "formaction", "xlink:href"}
-
-
-def html_of(report):
-    return render_report(report, dead_letters="driftgauge.dead-letters", made_ms=MONDAY_MS + 60_000)
 
 
 def assert_inert(html):
@@ -30,7 +30,8 @@ def assert_inert(html):
         assert not [name for name in attributes if name.startswith("on") or name == "style"]
         if "href" in attributes:
             assert tag == "a"
-    assert all(link == "#main" or urlsplit(link).scheme == "https" for link in shown.every("a", "href"))
+    links = shown.every("a", "href")
+    assert all(link == "#main" or urlsplit(link).scheme in ("https", "mailto") for link in links)
     (policy,) = [
         attributes["content"]
         for _, attributes in shown.tags
@@ -43,66 +44,138 @@ def assert_inert(html):
     assert not re.search(r"url\(|@import", style)
 
 
-def with_map(number, verdict="drift", clusters=3):
-    """Return a record whose clusters have positions."""
-    tree = record_tree(number, verdict)
-    shares = {"share": 1 / clusters, "baseline_share": 1 / clusters, "js_contribution": 0.02}
-    tree["clusters"] = [
-        {"id": each, "count": 1, "name": f"name {each}", "position": [each, each % 7], **shares}
-        for each in range(clusters)
-    ]
-    return tree
+def hour_of(report):
+    return (parse_timestamp(report_record(report).window.start) - MONDAY_MS) // HOUR_MS
 
 
-def test_report_shows_whole_story_and_loads_nothing(snapshot):
+@pytest.mark.parametrize(
+    ("verdicts", "asked", "hour"),
+    [
+        (["ok", "warning", "drift", "drift"], {}, 3),
+        (["drift", "ok", "warning", "drift", "ok", "ok"], {}, 3),
+        (["ok", "drift", "incomplete", "drift", "insufficient"], {}, 3),
+        (["ok", "ok", "incomplete"], {}, 2),
+        (["ok", "drift", "ok", "ok"], {"at_ms": MONDAY_MS + HOUR_MS - 1}, 0),
+        (["ok", "drift"], {"at_ms": MONDAY_MS + 9 * HOUR_MS}, 1),
+    ],
+)
+def test_window_is_evidence_of_last_alarm_or_the_one_asked_for(verdicts, asked, hour):
+    assert hour_of(report_of(*verdicts, **asked)) == hour
+
+
+def publish_three():
+    """Publish a stream of two sizes with drift of the longer, one with a warning, and one where it passed."""
     results = MadeResults()
-    for number in range(2):
-        results.publish(number, "ok")
-    results.publish(**{"number": 2, "verdict": "drift", **with_map(2)})
-    results.publish(3, "drift", js_divergence=0.5)
-    urls = {"example_url": "https://a.example/{event_id}", "thumbnail_url": "https://b.example/{event_id}"}
-    report = report_on(results, ("Refused events of a, undecodable: 3.",), page=urls)
-    html = html_of(report)
+    results.publish(0, "warning", stream="a")
+    results.publish(0, "warning")
+    results.publish(0, "drift", size_ms=2 * HOUR_MS)
+    for number, verdict in enumerate(["drift", "ok"]):
+        results.publish(number, verdict, stream="z", segments=[])
+    return results
+
+
+@pytest.mark.parametrize(
+    ("asked", "stream", "size"),
+    [
+        ({}, STREAM, "2h"),
+        ({"stream": "a"}, "a", "1h"),
+        ({"stream": STREAM}, STREAM, "2h"),
+        ({"size_ms": HOUR_MS, "stream": STREAM}, STREAM, "1h"),
+        ({"stream": "z"}, "z", "1h"),
+    ],
+)
+def test_most_urgent_stream_and_size_are_chosen(asked, stream, size):
+    record = report_record(report_on(publish_three(), **asked))
+    assert (record.status.stream, record.window.stream, record.window.window) == (stream, stream, size)
+    assert {stream, *(each.stream for each in record.others)} == {"a", STREAM, "z"}
+
+
+def test_of_streams_without_alarm_the_one_whose_alarm_passed_is_chosen():
+    results = MadeResults()
+    for stream, verdict in (("a", "ok"), ("b", "drift"), ("c", "ok")):
+        for number, each in enumerate([verdict, "ok"]):
+            results.publish(number, each, stream=stream, segments=[])
+    report = report_on(results)
+    assert (report.status.stream, hour_of(report)) == ("b", 0)
+
+
+@pytest.mark.parametrize(
+    ("streams", "asked", "message"),
+    [
+        (0, {}, r"there is no window in the window results in a\.jsonl; check"),
+        (3, {"stream": "b"}, r"no window of the stream b in .* a\.jsonl; choose one of: s00 1h"),
+        (2, {"stream": "s01", "size_ms": 7_200_000}, "no window of 2h of the stream s01 in"),
+        (12, {"stream": "b"}, r"s09 1h and 2 more$"),
+        (1, {"at_ms": MONDAY_MS - 1}, "s00 has no window of 1h that starts then or before"),
+    ],
+)
+def test_unknown_stream_size_or_time_is_told_with_the_known(streams, asked, message):
+    results = MadeResults()
+    for number in range(streams):
+        results.publish(stream=f"s{number:02}")
+    with pytest.raises(InputError, match=message):
+        report_on(results, **asked)
+
+
+URL = "https://a.example/{stream}/{event_id}"
+PAGE = {"example_url": URL, "thumbnail_url": URL, "grafana_url": "https://grafana.example"}
+
+
+def part_of(html, start, end="</section>"):
+    (found,) = re.findall(f"{re.escape(start)}.*?{end}", html, re.DOTALL)
+    return found
+
+
+def test_status_and_comparison_are_those_of_the_page():
+    results = results_of("ok", "ok", "drift", "drift")
+    html = render_report(report_on(results, ("Refused events of a, undecodable: 3.",), page=PAGE))
     assert_inert(html)
-    text = Elements(html).text
+    with serving(results, MONDAY_MS + MINUTE_MS, [{"name": STREAM}], **PAGE) as server:
+        opened = "at=2025-11-03T03:00:00Z&compare=2025-11-03T01:00:00Z"
+        body = get(server, f"/?stream={STREAM}&{opened}")[1]
+    pictures = re.compile(r"<img[^>]*>")
+    for start, end in (
+        ('<section class="verdict', "</section>"),
+        ("<h3>Compared with", "</table>"),
+        ('<dl class="facts">', "</dl>"),
+        ('<div class="scroll" tabindex="0" role="region" aria-label="Segments', "</table>"),
+        ("<figcaption><b>Evidence</b>", "</figcaption>"),
+    ):
+        assert part_of(html, start, end) == pictures.sub("", part_of(body, start, end))
+    shown = Elements(html)
     for part in (
-        "▲ Drift since 3 Nov 2025, 02:00 UTC",
-        *report.story,
-        *report.steps,
-        *("What to do next", "Over time", "Clusters", "Segments", "How complete", "Baseline"),
-        "?stream=resnet18-fc1&window=1h&at=2025-11-03T02:00:00Z",
-        "The first of the strongest windows, of 3 Nov 2025, 03:00 UTC",
+        "Drift Since 3 Nov 2025, 02:00 UTC (1h)",
+        "Next steps",
         "Refused events of a, undecodable: 3.",
         "Made 3 Nov 2025, 00:01 UTC by driftgauge",
         "from the window results in a.jsonl",
     ):
-        assert part in text
-    assert "b.example" not in html
-    links = [link for row in report.chosen.clusters for link in row.now]
-    assert links
-    assert all(link.url.startswith("https://a.example/") for link in links)
-    assert main_text(html) == snapshot
+        assert part in shown.text
 
 
 @pytest.mark.parametrize(
     ("verdicts", "parts"),
     [
-        (["ok"], ["No drift found", "The window looks like the baseline."]),
-        (["drift"], ["Drift in all windows"]),
-        (["ok", "drift", "ok"], ["Drift from 3 Nov 2025, 01:00 UTC to 3 Nov 2025, 02:00 UTC", "differed"]),
+        (["ok"], ["No drift found", "Nothing needs to be done.", "Clusters"]),
+        (["drift"], ["Drift", "Since the first window shown"]),
+        (["ok", "drift", "ok"], ["No drift found", "An alarm of 1h has passed, from 3 Nov 2025, 01:00 UTC"]),
         (["insufficient"] * 3, ["Too few events", "None of these windows has enough events to be scored."]),
-        (["incomplete"], ["Incomplete", "Nothing is concluded from an incomplete window."]),
+        (["ok", "incomplete"], ["Incomplete", "not read to the end for 2 h", "Nothing is concluded"]),
     ],
 )
-def test_every_state_has_words(verdicts, parts):
-    html = html_of(report_of(*verdicts))
+def test_every_state_has_words(tmp_path, verdicts, parts):
+    missing = [{"topic": "embeddings", "partition": 1}] if "incomplete" in verdicts else []
+    path = write_results(tmp_path / "a.jsonl", *verdicts, segments=[], incomplete=missing)
+    html = render_report(report_on(read_results([path], build_settings()).results))
     assert_inert(html)
-    for part in parts:
-        assert part in Elements(html).text
+    text = Elements(html).text
+    assert [part for part in parts if part not in text] == []
+    # Records in a file have no time of publication, so their age is counted to the end of the last window.
+    assert [part for part in ("published", "dead letters") if part in text] == []
 
 
 def test_hostile_names_are_text():
-    tree = with_map(0)
+    tree = record_tree(0)
     tree["clusters"][0]["name"] = HOSTILE
     tree["examples"] = [{"cluster": 0, "event_ids": [HOSTILE], "baseline_event_ids": [HOSTILE]}]
     tree["segments"][0] |= {"key": HOSTILE, "value": HOSTILE, "verdict": "drift"}
@@ -111,8 +184,7 @@ def test_hostile_names_are_text():
     results = MadeResults()
     results.publish(**{"number": 0, **tree, "stream": HOSTILE})
     results.publish(**{"number": 0, **tree, "stream": f"z{HOSTILE}"})
-    report = report_on(results, (HOSTILE,), page={"example_url": "https://a.example/{stream}/{event_id}"})
-    html = html_of(report)
+    html = render_report(report_on(results, (HOSTILE,), page={"example_url": URL}))
     assert_inert(html)
     shown = Elements(html)
     assert sum(as_shown(HOSTILE) in text for text in shown.texts) > 8
@@ -121,39 +193,42 @@ def test_hostile_names_are_text():
     assert "\u202e" not in html
 
 
-def test_many_other_streams_are_listed_up_to_a_limit():
+def test_lists_end_at_a_limit_and_say_so():
     results = MadeResults()
-    for number in range(53):
-        results.publish(0, "ok", stream=f"s{number:02}")
-    results.publish(0, "drift")
-    text = Elements(html_of(report_on(results))).text
-    assert text.index("s00") < text.index("s49")
-    assert "s50" not in text
-    assert "3 more are left out here" in text
+    for number in range(13):
+        results.publish(0, "ok", stream=f"s{number:02}", segments=[])
+    (first, *_), tree = record_tree()["segments"], record_tree()
+    tree["segments"] = [
+        {**first, "value": f"segment {number}", "adjusted_p_value": number / 99} for number in range(14)
+    ]
+    results.publish(**{"number": 0, **tree})
+    text = Elements(render_report(report_on(results, tuple(f"Note {number}." for number in range(9))))).text
+    for shown, hidden, said in (
+        ("s04", "s05", "8 more are left out here; --json lists all."),
+        ("segment 7", "segment 8", "6 more segments are less significant."),
+        ("Note 3.", "Note 4.", "5 more notes are left out here; --json lists all."),
+    ):
+        assert shown in text
+        assert hidden not in text
+        assert said in text
 
 
-@pytest.mark.parametrize("is_replay", [False, True])
-def test_replay_names_neither_the_page_nor_the_topic_of_dead_letters(is_replay):
-    text = Elements(html_of(report_of("drift", is_replay=is_replay))).text
-    for part in ("On the page of driftgauge", "?stream=", "driftgauge.dead-letters", "_rejected_total"):
-        assert (part in text) is not is_replay
+def test_record_has_the_facts_of_the_report():
+    results = publish_three()
+    results.publish(1, "ok", size_ms=2 * HOUR_MS, segments=[])
+    record = report_record(report_on(results, ("A note.",), stream=STREAM, size_ms=2 * HOUR_MS))
+    assert record.window == build_record(0, "drift", size_ms=2 * HOUR_MS)
+    assert [each.verdict for each in record.windows] == ["drift", "ok"]
+    assert [each.stream for each in record.others] == ["a", "z"]
+    assert (record.origin, record.notes) == ("the window results in a.jsonl", ("A note.",))
+    assert ReportRecord.model_validate_json(record.model_dump_json()) == record
 
 
-def test_large_report_stays_below_2_mb():
-    results = MadeResults()
-    for number in range(1_000):
-        results.publish(number, "ok" if number < 500 else "drift", stream=STREAM)
-    for number, divergence in ((700, 0.1), (999, 0.9)):
-        tree = with_map(number, clusters=300) | {"js_divergence": divergence}
-        for each in tree["clusters"]:
-            each["name"] = "w" * 80
-        tree["segments"] = [{**tree["segments"][0], "value": f"segment {each}"} for each in range(200)]
-        results.publish(number, **tree)
-    html = html_of(report_on(results, at_ms=MONDAY_MS + 700 * 3_600_000))
-    assert "The first of the strongest windows" in html
-    shown = Elements(html)
-    identifiers = [attributes["id"] for _, attributes in shown.tags if "id" in attributes]
-    assert len(set(identifiers)) == len(identifiers)
-    regions = shown.every("div", "aria-label")
-    assert len(set(regions)) == len(regions) > 6
-    assert 500_000 < len(html.encode()) < 2_000_000
+@pytest.mark.parametrize("verdicts", [["drift"], ["ok", "incomplete"]])
+def test_window_that_the_topic_no_longer_holds_is_reported(verdicts):
+    results = results_of(*verdicts)
+    results.made.values[:] = [None] * len(verdicts)
+    report = report_on(results)
+    assert "no longer holds this window" in Elements(render_report(report)).text
+    with pytest.raises(MissingWindowError, match=r"retention\.ms"):
+        report_record(report)

@@ -66,7 +66,7 @@ def test_results_of_all_files_are_read_and_last_revision_holds(tmp_path):
         ("warning", 3),
     ]
     assert material.origin == "the window results in a.jsonl, b.jsonl.gz, c.jsonl"
-    assert (material.notes, material.is_replay) == ((), False)
+    assert material.notes == ()
     many = read(first, first, second, third, first)
     assert many.origin == "the window results in a.jsonl, a.jsonl, b.jsonl.gz and 2 more files"
 
@@ -108,9 +108,7 @@ def test_events_are_replayed(replay, tmp_path):
     assert [(record.window, record.count) for record in records_of(material)] == [("1h", 20), ("1h", 1)]
     assert [cluster.name for cluster in records_of(material)[0].clusters] == list("abcd")
     assert material.origin == "the replay of events.jsonl.gz"
-    assert material.is_replay
-    assert material.notes == ()
-    undecodable, unknown, total = material.refused
+    undecodable, unknown, total = material.notes
     assert undecodable.startswith(f"refused: {path}, line 21: undecodable: ")
     assert unknown.startswith(f"refused: {path}, line 23: unknown_stream: ")
     assert total == "refused in total: 2 (1 undecodable, 1 unknown_stream)"

@@ -24,7 +24,7 @@ from driftgauge.telemetry.web_config import WebConfigFile
 from tests.builders.baselines import save_baseline
 from tests.builders.configs import SECRET, settings_in, write_config
 from tests.deploy.dockerfile import ROOT
-from tests.harness.demo import Scrape
+from tests.harness.scrape import Scrape
 from tests.harness.service import ReplicaProcess
 from tests.processes import run_required
 from tests.waiting import PATIENCE_S, wait_for

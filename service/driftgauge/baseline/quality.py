@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from driftgauge.baseline.artifact import Baseline
+from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.sensitivity import Sensitivity
 
 __all__ = [
@@ -40,12 +41,14 @@ _MAX_NAMED = 8
 
 def sensitivity_of(baseline: Baseline) -> Sensitivity:
     """Return the sensitivity of windows against a baseline."""
-    metadata = baseline.metadata
-    return Sensitivity.of(
+    metadata, components = baseline.metadata, len(baseline.variances)
+    overdispersion = baseline.overdispersion or Overdispersion.independent(components)
+    return Sensitivity(
         metadata.clusters,
-        len(baseline.variances),
+        components,
         metadata.reference_count,
-        baseline.overdispersion,
+        overdispersion.counts,
+        overdispersion.largest_mean,
         metadata.mean_count,
     )
 

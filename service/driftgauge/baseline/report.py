@@ -12,6 +12,7 @@ from driftgauge.baseline.artifact import Baseline, BaselineMetadata
 from driftgauge.core.durations import format_duration
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.mean_shift import MeanShiftNull
+from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.sensitivity import Sensitivity
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.layout import Block, Table, facts
@@ -125,7 +126,9 @@ def report_baseline(
         identity=baseline.identity,
         metadata=baseline.metadata,
         sensitivity=sensitivity,
-        overdispersion_windows=None if baseline.overdispersion is None else baseline.overdispersion.windows,
+        overdispersion_windows=None
+        if baseline.overdispersion is None
+        else int(baseline.overdispersion.windows),
         noise_floor={count: sensitivity.noise_floor(count) for count in _WINDOW_COUNTS},
         largest_window=baseline.metadata.reference_count // quality.MIN_RATIO,
         notes=quality.notes(baseline),
@@ -168,9 +171,8 @@ def compare(baseline: Baseline, other: Baseline, file: Path) -> Difference:
     if (own.dimension, own.metric) != (its.dimension, its.metric) or len(versions) > 1:
         return Difference(file, other.identity)
     shift = baseline.components.astype(np.float64) @ (other.mean - baseline.mean)
-    null = MeanShiftNull(
-        np.diag(baseline.variances), own.reference_count, baseline.overdispersion, own.mean_count
-    )
+    overdispersion = baseline.overdispersion or Overdispersion.independent(len(shift))
+    null = MeanShiftNull(np.diag(baseline.variances), own.reference_count, overdispersion, own.mean_count)
     divergence = excess = None
     if np.array_equal(baseline.centroids.values, other.centroids.values):
         divergence = float(js_contributions(other.counts, baseline.counts).sum())

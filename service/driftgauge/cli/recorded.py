@@ -107,10 +107,12 @@ def replay_command(history: Path | None, labels: tuple[str, ...], *, as_json: bo
 @click.option(
     "--drift-from", "drift_ms", type=TIME, help="Start of drift, RFC 3339; earlier pages are false."
 )
-@click.option("--picture", type=FILE, help="Draw windows and verdicts into this PNG file.")
 @json_option
-def backtest_command(drift_ms: int | None, picture: Path | None, *, as_json: bool, **source: Any) -> None:
-    """Report the pages that recorded events (as for replay) would have caused, and how good they were."""
+def backtest_command(drift_ms: int | None, *, as_json: bool, **source: Any) -> None:
+    """Report the pages that recorded events (as for replay) would have caused, and how good they were.
+
+    `driftgauge report` draws the windows of the same events over time.
+    """
     from driftgauge.backtest import report
     from driftgauge.backtest.timeline import build_timelines
 
@@ -121,11 +123,6 @@ def backtest_command(drift_ms: int | None, picture: Path | None, *, as_json: boo
         raise InputError(fault)
     reported = report.report_backtest(timelines, drift_ms, replay.refusals.by_reason())
     print_report(reported, report.describe, as_json=as_json)
-    if picture is not None:
-        from driftgauge.backtest.picture import draw
-
-        draw(timelines, drift_ms, picture)
-        message(f"drew {picture}")
 
 
 @contextmanager

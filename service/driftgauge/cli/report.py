@@ -18,7 +18,7 @@ __all__ = ["report_command"]
 
 @click.command("report")
 @recorded_options
-@click.option("--stream", help="The stream.  [default: that with the most urgent verdict of any window]")
+@click.option("--stream", help="The stream.  [default: the most urgent]")
 @click.option(
     "--window", "size_ms", type=WINDOW_LENGTH, help="The windows' length.  [default: chosen likewise]"
 )
@@ -26,11 +26,10 @@ __all__ = ["report_command"]
     "--at",
     "at_ms",
     type=TIME,
-    help="A time in the window to report, RFC 3339.  [default: where the last drift began; without drift the"
-    " last warnings; without warnings the newest window that is ok]",
+    help="The window that starts at this time or last before, RFC 3339.  [default: the evidence of the last"
+    " alarm; without an alarm the newest window]",
 )
 @click.option("--out", type=FILE, help="Write the report into this HTML file.")
-@click.option("--png", type=FILE, help="Draw the windows over time into this PNG file.")
 @json_option
 def report_command(
     files: tuple[Path, ...],
@@ -39,7 +38,6 @@ def report_command(
     size_ms: int | None,
     at_ms: int | None,
     out: Path | None,
-    png: Path | None,
     *,
     as_json: bool,
     **source: Any,
@@ -50,12 +48,11 @@ def report_command(
     replayed, as are those of a topic from --from on. Without any of these the topic of window results is
     read.
     """
-    from driftgauge.report.contents import build_report
-    from driftgauge.report.document import render_report
+    from driftgauge.report.document import build_report, render_report, report_record
     from driftgauge.report.reading import holds_results, read_results, replayed_results, topic_results
 
-    if out is None and png is None and not as_json:
-        fault = "nothing to write; name a file with --out or --png, or print --json"
+    if out is None and not as_json:
+        fault = "nothing to write; name a file with --out, or print --json"
         raise click.UsageError(fault)
     is_replay = any(source[name] is not None for name in ("topic", "from_ms", "until_ms"))
     with ExitStack() as stack:
@@ -73,21 +70,19 @@ def report_command(
             replay, replayed = stack.enter_context(replaying(config_path=config_path, files=files, **source))
             settings = replay.settings
             material = stack.enter_context(replayed_results(replay, replayed, files))
-        report = build_report(material, settings, stream=stream, size_ms=size_ms, at_ms=at_ms)
-    if out is not None:
-        html = render_report(
-            report, dead_letters=settings.topics.dead_letters, made_ms=SYSTEM_CLOCK.wall_ms()
+        report = build_report(
+            material,
+            settings,
+            stream=stream,
+            size_ms=size_ms,
+            at_ms=at_ms,
+            made_ms=SYSTEM_CLOCK.wall_ms(),
         )
+        html = render_report(report)
+        record = report_record(report) if as_json else None
+    if out is not None:
         with writing(out, "the report"):
             out.write_text(html, encoding="utf-8")
         message(f"wrote {out}, {len(html.encode()) / 1e6:.2f} MB")
-    if png is not None:
-        from driftgauge.backtest.picture import draw
-        from driftgauge.report.timeline import build_timeline
-
-        draw([build_timeline(report.page)], None, png)
-        message(f"drew {png}")
-    if as_json:
-        from driftgauge.report.record import report_record
-
-        print_json(report_record(report).model_dump(mode="json"))
+    if record is not None:
+        print_json(record.model_dump(mode="json"))

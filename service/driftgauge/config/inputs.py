@@ -51,8 +51,8 @@ class Source(Section):
     """Where a field is in a record: exactly one of these. A text is the short form of `path`.
 
     Attributes:
-        path: A path into the decoded value, such as payload.items[0].id, outputs[name=embedding].data or
-            payload[json].id, where payload is a text that holds JSON.
+        path: A path into the decoded value, such as `payload.items[0].id`, `outputs[name=embedding].data` or
+            `payload[json].id`, where `payload` is a text that holds JSON.
         header: The name of a header; of several the last.
         record: A part of the record: its key as text, its decoded value as a whole, or its timestamp.
         constant: The same text for every event.
@@ -86,7 +86,7 @@ class StreamSource(Source):
     """Where the stream's name is.
 
     Attributes:
-        rename: The stream of some names, by name; all others are their own.
+        rename: The stream of some names in records, by name; all other names stay as they are.
     """
 
     constant: StreamName | None = None
@@ -111,7 +111,7 @@ class TimeSource(Source):
     Attributes:
         unit: The unit of a number; a text may also be an RFC 3339 date-time.
         assume_utc: A text without an offset is in UTC; else it is refused.
-        fallback: What is read where the field is missing: the record's timestamp; `or` in the file.
+        fallback: What is read where the field is missing: the record's timestamp.
     """
 
     unit: Literal["s", "ms", "us", "ns"] = "ms"
@@ -145,7 +145,8 @@ class VectorSource(Source):
 
     Attributes:
         dtype: The type of a number in bytes.
-        scale, zero_point: An int8 q stands for scale x (q - zero_point).
+        scale: An int8 q stands for `scale` x (q - `zero_point`).
+        zero_point: As for `scale`.
         shape: The path of the shape, as in the Open Inference Protocol: all but the last axis count vectors.
         dimension: The length of a vector, where bytes or a flat list hold vectors one after another.
     """
@@ -173,17 +174,22 @@ class VectorSource(Source):
 
 
 class VectorSettings(Section):
-    """A vector of each record, and its stream."""
+    """A vector of each record, and its stream.
+
+    Attributes:
+        stream: Where the stream's name is.
+        embedding: Where the vector is.
+    """
 
     stream: StreamSource
     embedding: VectorSource
 
 
 class Condition(Source):
-    """A condition on a record: exactly one of these.
+    """A condition on a record: a source, and exactly one test of its value.
 
     Attributes:
-        values: The value of the source is one of these; `in` in the file.
+        values: The value of the source is one of these.
         not_in: The value of the source is none of these, or missing, or no text.
         exists: The source has a value other than null; or has none.
     """
@@ -205,11 +211,11 @@ class InputSettings(Section):
         encoding: The encoding of values: JSON; bytes, which are the vector; Avro or Protobuf behind a schema
             registry; CloudEvents; or the Open Inference Protocol's ModelInferResponse in Protobuf.
         where: Conditions that a record must meet; others are filtered, which is no error.
-        timestamp: The event time. Of CloudEvents by default their optional `time`, or the record's timestamp.
-        event_id: The event's id; by default, and where it is missing, topic-partition-offset.
-        model_version: The model's version, if it is in the record.
-        segments: The segments by key.
-        vectors: The vectors of a record; `stream` and `embedding` are the short form of one.
+        timestamp: Where the event time is. Of CloudEvents by default `{path: time, or: record}`.
+        event_id: Where the event's id is; by default, and where it is missing, `topic-partition-offset`.
+        model_version: Where the model's version is, if it is in the record.
+        segments: Where the segments are, by key; 16 keys at most.
+        vectors: The vectors of a record, each with its stream.
     """
 
     LONG_FORM = "vectors"

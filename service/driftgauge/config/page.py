@@ -50,11 +50,14 @@ class PageSettings(Section):
         history: How old, by their Kafka records, the results are that it shows.
         max_windows: The number of windows of all streams that it keeps; the oldest go first. A window takes
             162 bytes.
-        path_prefix: A path under which the page stands as well, for an ingress that passes its path on.
-        example_url: Where an event can be looked at, with {event_id} and perhaps {stream}; None: ids are
-            text.
-        thumbnail_url: Where the picture of an event is, likewise; None: no pictures.
-        grafana_url: Where Grafana has the dashboard of drift; None: the page does not link to it.
+        path_prefix: A path such as `/driftgauge` under which the page stands as well, for an ingress that
+            passes its path on.
+        example_url: Where an event can be looked at, such as `https://images.example/{event_id}`; `{stream}`
+            may stand in it too. Without it, ids are text.
+        thumbnail_url: Where the picture of an event is, likewise. Browsers load pictures from that origin
+            only.
+        grafana_url: The address of Grafana, such as `https://grafana.example`; streams then link to its
+            dashboard of drift.
     """
 
     enabled: bool = True

@@ -46,12 +46,14 @@ class TopicSettings(Section):
     """The names of the topics read and written.
 
     Attributes:
-        events: The topics of events, read.
-        windows: The topic of window results.
-        dead_letters: The topic of refused records.
-        internal: The prefix of the internal topics' names; None: driftgauge.<group>.
-        replication_factor: The replication factor of internal topics that the service creates; None: that
-            of the events topics.
+        events: The topics of events. The service waits until they exist.
+        windows: The topic of window results, created if missing. Deployments may share it if their streams
+            have different names.
+        dead_letters: The topic of refused records, created if missing.
+        internal: The prefix of the internal topics `<internal>.partials.<S>` and `<internal>.changelog.<S>`,
+            created if missing; by default `driftgauge.<group>`.
+        replication_factor: The replication factor of the topics that the service creates; by default that of
+            the events topics.
     """
 
     events: Annotated[tuple[Topic, ...], Field(strict=False), NOT_EMPTY] = ("embeddings",)
@@ -77,7 +79,7 @@ class AlarmSettings(Section):
     """The alarm budget: how often drift may be found where there is none.
 
     Attributes:
-        false_pages_per_year: The expected false pages of all streams, windows and segments together.
+        false_pages_per_year: The expected false pages a year of all streams, windows and segments together.
     """
 
     false_pages_per_year: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
@@ -101,10 +103,13 @@ class HttpSettings(Section):
 
     Attributes:
         host: The address to listen on.
-        port: The port of the metrics and the page; 0 takes any free port.
-        health_port: The port of `/livez` and `/readyz`; None: the one after `port`.
-        web_config: The web configuration file of TLS, users and headers; None: plain HTTP without a login.
-        users: The rights of users by their names in that file; empty: every user has every right.
+        port: The port of the page, `/metrics` and `/version`; 0 takes any free port.
+        health_port: The port of `/livez` and `/readyz`, by plain HTTP without a login; by default the one
+            after `port`.
+        web_config: The web configuration file of TLS, users and headers; by default plain HTTP without a
+            login.
+        users: The rights of the users in that file, by name: `metrics` is `/metrics`, `read` everything else.
+            By default every user has both.
     """
 
     host: str = "127.0.0.1"
@@ -136,8 +141,8 @@ class LogSettings(Section):
 
     Attributes:
         level: The lowest level that is logged.
-        repeat_after: How long, in ms, a warning or an error is left out after the same one; times and other
-            fractions in it may differ.
+        repeat_after: How long a warning or an error is left out after the same one; numbers with a fraction
+            in it may differ. `0s` leaves none out.
     """
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -148,23 +153,28 @@ class Settings(BaseSettings, Section):
     """The whole configuration.
 
     Attributes:
-        kafka: The librdkafka properties of every client; empty where the configuration has none.
-        shards: The number of shards that the streams are spread over; part of the internal topics' names.
+        kafka: librdkafka's properties, for every client. A command that connects needs `bootstrap.servers`
+            and `group.id`, another group for each deployment.
+        shards: The number of shards that the streams are spread over. At most so many replicas share the
+            windows. It is part of the internal topics' names.
         topics: The topics read and written.
-        schema_registry: The properties of confluent-kafka's SchemaRegistryClient, for Avro and Protobuf.
+        schema_registry: The properties of confluent-kafka's `SchemaRegistryClient`, required for Avro and
+            Protobuf: `url`, `basic.auth.user.info`, `bearer.auth.…`, `ssl.…`, `proxy`, `timeout` in
+            seconds (5).
         inputs: By topic, how the records of an events topic are read that are not in the service's contract.
         streams: The streams watched, each name and each pattern once.
         http: Where and to whom metrics, the page and health are served.
         page: What the page shows.
         alarms: The alarm budget.
         log: What is logged.
-        allowed_lead: How far, in ms, an event's time may be ahead of its Kafka record and of the clock.
-        allowed_age: How far, in ms, an event's time may be behind its Kafka record, or behind the clock where
-            the record has no time; a backfill needs more.
-        largest_record: The largest value of a record that is read, in bytes; larger ones are refused unread.
-        commit_interval: The time between commits, ms.
-        replica: A stable name of this replica, where it has one: its successor of the same name immediately
-            ends its open transaction.
+        allowed_lead: How far an event's time may be ahead of its Kafka record and of the clock.
+        allowed_age: How far an event's time may be behind its Kafka record, or behind the clock where the
+            record has no time. A backfill of older events needs more.
+        largest_record: The largest value of a record that is read, in bytes after decompression. Larger ones
+            are refused unread.
+        commit_interval: The time between commits of each stage, at most 5s.
+        replica: A lasting name of this replica, where the deployment has one. A successor of the same name
+            immediately ends the open transaction of a replica that was killed.
     """
 
     # Defaults are not validated, since a duration's default would have to be text.

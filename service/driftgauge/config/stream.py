@@ -1,4 +1,4 @@
-"""The settings of one stream."""
+"""The settings of one stream; once read, times and durations are in ms."""
 
 from collections.abc import Mapping
 from itertools import pairwise
@@ -53,7 +53,12 @@ SmallestDrift: Any = create_model(
 
 
 class WarmUp(Section):
-    """The event time, ms, that the operator declares clean; its windows calibrate the overdispersion."""
+    """The event time that you declare clean; its windows measure the overdispersion.
+
+    Attributes:
+        start: The first event time that is clean.
+        end: The event time at which the clean time ends.
+    """
 
     start: Time = Field(alias="from")
     end: Time = Field(alias="until")
@@ -66,9 +71,10 @@ class StreamLabels(Section):
     """The labels that a stream's alerts carry, so that Alertmanager can route them.
 
     Attributes:
-        owner: Who is responsible for the stream, such as a mail address; None: not said.
-        team: The owner's team; None: not said.
+        owner: Who is responsible for the stream, such as a mail address.
+        team: The owner's team.
         severity: The severity of the alert on drift: critical (a page), warning (a ticket), info (no notice).
+            Other alerts on the stream's drift are at most a warning.
     """
 
     owner: LabelValue | None = None
@@ -80,8 +86,9 @@ class BaselineSettings(Section):
     """One entry of the baseline schedule.
 
     Attributes:
-        file: The baseline's file.
-        from_ms: The event time from which the baseline is in force; None for the first.
+        file: The baseline's file; a relative path is relative to the configuration file.
+        from_ms: The event time from which the baseline is in force, a time at which windows of all sizes
+            start. The first baseline has none.
     """
 
     file: Annotated[Path, Field(strict=False)]
@@ -117,23 +124,34 @@ def _check_schedule(baselines: tuple[BaselineSettings, ...], windows: tuple[int,
 
 
 class StreamSettings(Section):
-    """The settings of one stream; durations in ms.
+    """The settings of one stream.
 
     Attributes:
-        name: The stream's name; None where `match` is given.
-        match: The pattern of the names of streams that share the entry, in which * stands for any characters.
-        most: How many streams that match a replica counts; they share the alarm budget as if so many came.
-        baselines: The baseline schedule, oldest first; `baseline: FILE` is the short form of one entry.
-        windows: The window sizes.
-        allowed_disorder, allowed_lateness, idle_timeout, incomplete_after, give_up_after, min_events: See
-            `StreamSpec`.
+        name: The stream's name in the events: 1 to 128 of `A-Z a-z 0-9 . _ - / : @`.
+        match: In place of `name`, a pattern of the names of streams that share the entry; `*` stands for any
+            characters.
+        most: How many streams that match a replica counts. They share the alarm budget as if so many came.
+        baselines: The baseline schedule, oldest first.
+        windows: The window sizes, such as `[1h, 1d]`, aligned to the epoch in UTC. A change may leave the
+            windows under way incomplete.
+        allowed_disorder: How far an event may be behind the newest event of its partition.
+        allowed_lateness: How long a closed window is still revised.
+        idle_timeout: The silence after which a partition may count as idle, at least 5s.
+        incomplete_after: How long a window that one partition has passed waits for the partitions behind.
+        give_up_after: How long a partition may stand still before windows are judged in full without it; not
+            shorter than `incomplete_after`.
+        min_events: A window with fewer events is not scored; by default 5 events a cluster. With fewer than
+            half an event a cluster, p-values mean little.
         smallest_drift: The smallest drift worth finding.
-        warm_up: The time that is declared clean; None: the overdispersion is the baseline's,
-            and slow drift only warns, as with less than two days of windows.
-        segments: The keys of the segments that are also judged.
+        warm_up: A time of live traffic that you declare clean, of 20 windows or more. By default the
+            overdispersion is the baseline's, and slow drift only warns, as with less than two days of
+            windows.
+        segments: The segment keys that are also judged apart, of those that the baselines were fitted with. A
+            change leaves the windows under way incomplete.
         labels: The labels of the stream's alerts.
-        overdue_after: How long after a window closed an alert reports the next one as overdue; None: see
-            `overdue_ms`.
+        overdue_after: How long after a window closed the next one is overdue. By default two windows,
+            `allowed_disorder`, and the longer of `idle_timeout` and `incomplete_after`. Set it longer for a
+            stream that pauses at night.
     """
 
     LONG_FORM = "baselines"

@@ -27,7 +27,7 @@ from driftgauge.page.summary import VERDICTS
 from driftgauge.page.words import COUNTED_WORDS, as_sentence
 from driftgauge.streams import EVENTS_PER_CLUSTER
 
-__all__ = ["Site"]
+__all__ = ["Site", "comparable"]
 
 _WEEK_MS = 7 * 86_400_000
 _STATIC_HEADERS = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
@@ -84,7 +84,7 @@ class Site:
             query = read_query(self._results.history, request.query_params)
             asked = "last" in request.query_params
             shown = read_last(request.query_params, MAX_SHOWN) if asked else None
-            return self._answers.answer(request, lambda: self._render_stream(query, shown))
+            return self._answers.answer(request, lambda: self.render_stream(query, shown))
         except MissingWindowError as error:
             return self._message("Nothing to show", str(error), 404)
         except ValueError as error:
@@ -134,7 +134,14 @@ class Site:
     def _is_cut_off(self) -> bool:
         return self._results.source.error is not None
 
-    def _render_stream(self, query: WindowQuery, shown: int | None) -> str:
+    def render_stream(
+        self, query: WindowQuery, shown: int | None, template: str = "stream.html", **more: object
+    ) -> str:
+        """Return the HTML of a stream, by the page's template or another one, which shows `more` as well.
+
+        Raises:
+            MissingWindowError: The stream has no such window.
+        """
         series, now_ms = query.series, self._clock_ms()
         configured = self._streams.get(series.stream)
         status = self._overview.status(series.stream, now_ms, is_cut_off=self._is_cut_off)
@@ -157,8 +164,8 @@ class Site:
             compared = compare(whole, other)
             other_missing = "" if compared else "The two windows have different baselines."
         return render(
-            "stream.html",
-            **self._common(),
+            template,
+            **(self._common() | more),
             page=page,
             sizes=query.sizes,
             opened_ms=opened_ms,
@@ -173,7 +180,7 @@ class Site:
             compared=compared,
             comparable=[
                 (name, _links(query, page.shown, at_ms)(query.at_ms))
-                for name, at_ms in _comparable(query, start_ms)
+                for name, at_ms in comparable(query, start_ms)
             ],
             shown=page.shown,
             status=status,
@@ -197,7 +204,8 @@ class Site:
             record,
             run or whole_run(query.rows, int(np.searchsorted(query.rows["start_ms"], start_ms))),
             size_ms=query.series.size_ms,
-            published_ms=int(row["published_ms"]),
+            # A record in a file has no time of publication.
+            published_ms=int(row["published_ms"]) or None,
             settings=self._settings,
         )
         return shown, ""
@@ -245,7 +253,7 @@ def _links(query: WindowQuery, shown: int, compare_ms: int | None) -> Callable[[
     return link
 
 
-def _comparable(query: WindowQuery, start_ms: int) -> list[tuple[str, int]]:
+def comparable(query: WindowQuery, start_ms: int) -> list[tuple[str, int]]:
     """Return what a window is best compared with: names and starts, ms, of windows that are there."""
     rows = query.rows[query.rows["start_ms"] < start_ms]
     ok = rows["start_ms"][rows["verdict"] == VERDICTS.index("ok")]

@@ -1,45 +1,204 @@
-"""A report as one HTML file: the page of a stream, which loads nothing and runs nothing."""
+"""The report: the page of one stream and window as one file, for a ticket."""
 
 import base64
 import hashlib
-from urllib.parse import urlencode
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
+from pydantic import BaseModel, ConfigDict
+from starlette.datastructures import QueryParams
 
-from driftgauge.events.timestamps import format_timestamp
-from driftgauge.page.rendering import render, static_file
-from driftgauge.report.contents import Report
+from driftgauge.config import Settings
+from driftgauge.core.durations import format_duration
+from driftgauge.errors import InputError
+from driftgauge.page.api_records import (
+    MAX_LAST,
+    StatusRecord,
+    SummaryRecord,
+    status_record,
+    summary_records,
+)
+from driftgauge.page.history import WindowHistory
+from driftgauge.page.overview import Overview
+from driftgauge.page.queries import WindowQuery, read_query
+from driftgauge.page.rendering import static_file
+from driftgauge.page.site import Site, comparable
+from driftgauge.page.status import URGENCY, StreamStatus
+from driftgauge.page.words import name_first
+from driftgauge.records.window_record import WindowRecord
+from driftgauge.report.reading import Material
 
-__all__ = ["render_report"]
+__all__ = ["Report", "ReportRecord", "build_report", "render_report", "report_record"]
 
-_MAX_OTHERS = 50
+_MAX_NAMED = 10
 
 
-def render_report(report: Report, *, dead_letters: str, made_ms: int) -> str:
-    """Return a report's HTML.
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a report shows.
+
+    Attributes:
+        material: The results.
+        settings: The configuration.
+        query: The stream and window, and the window that it is compared with.
+        status: The status of the stream.
+        others: The statuses of the other streams, the most urgent first.
+        made_ms: When the report is made, ms.
+        now_ms: The time that ages are counted to, ms.
+    """
+
+    material: Material
+    settings: Settings
+    query: WindowQuery
+    status: StreamStatus
+    others: tuple[StreamStatus, ...]
+    made_ms: int
+    now_ms: int
+
+
+class ReportRecord(BaseModel):
+    """A report as one JSON object, with the records of the page's API."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    status: StatusRecord
+    """The status of the stream."""
+
+    window: WindowRecord
+    """The window."""
+
+    windows: tuple[SummaryRecord, ...]
+    """The windows of the stream and size, by start; at most 10,000, the newest."""
+
+    others: tuple[StatusRecord, ...]
+    """The statuses of the other streams, the most urgent first."""
+
+    origin: str
+    """Where the results come from."""
+
+    notes: tuple[str, ...]
+    """What was left out, in sentences."""
+
+
+def build_report(
+    material: Material,
+    settings: Settings,
+    *,
+    stream: str | None,
+    size_ms: int | None,
+    at_ms: int | None,
+    made_ms: int,
+) -> Report:
+    """Return the report of a stream and window.
+
+    Without a stream, the most urgent is taken, and without a size or time the window with the evidence of its
+    alarm, or of its last one; without any alarm the newest. The window is compared with the last one before
+    that is ok.
 
     Args:
-        report: The report.
-        dead_letters: The topic of dead letters.
-        made_ms: When the report is made, ms.
+        material: The results.
+        settings: The configuration.
+        stream: The stream.
+        size_ms: The windows' length, ms.
+        at_ms: The last window that starts at this time or before, event time, ms.
+        made_ms: The wall clock, ms.
+
+    Raises:
+        InputError: There is no such stream, size or window.
     """
-    style = static_file("style.css").decode()
-    series, start = report.page.series, format_timestamp(report.chosen.start_ms)
-    return render(
-        "report.html",
-        report=report,
-        page=report.page,
-        # It is the project's own file, and the policy lets no other style through.
-        style=Markup(style),  # noqa: S704
-        policy=_security_policy(style),
-        query=urlencode({"stream": series.stream, "window": report.page.size, "at": start}, safe=":"),
-        others=report.others[:_MAX_OTHERS],
-        more=max(len(report.others) - _MAX_OTHERS, 0),
-        dead_letters=None if report.is_replay else dead_letters,
-        made_ms=made_ms,
+    history = material.results.history
+    # Results without times of publication are of no age, so they are reported as of their end.
+    now_ms = made_ms if history.published_ms else _end_ms(history)
+    rows = Overview(history, settings.by_stream).rows(now_ms)
+    statuses = [row.status for row in rows if row.status.sizes]
+    size = None if size_ms is None else format_duration(size_ms)
+    matching = [
+        status
+        for status in statuses
+        if stream in (None, status.stream) and size in (None, *(each.size for each in status.sizes))
+    ]
+    if not matching:
+        raise InputError(_unknown(statuses, stream, size, material.origin))
+    status = min(matching, key=lambda each: (URGENCY.index(each.state), not each.passed))
+    alarms = (status.evidence, *status.alarms, *status.passed)
+    alarm = next((each for each in alarms if each is not None and size in (None, each.size)), None)
+    shown = status.lead if alarm is None else alarm
+    assert shown is not None  # noqa: S101 - the status has sizes
+    if at_ms is None and alarm is not None:
+        at_ms = int(alarm.evidence["start_ms"])
+    asked = {"stream": status.stream, "window": size or shown.size}
+    query = read_query(history, QueryParams(asked if at_ms is None else asked | {"at": str(at_ms)}))
+    start_ms = int(query.rows["start_ms"][-1]) if query.at_ms is None else query.at_ms
+    compared_ms = next((time_ms for _, time_ms in comparable(query, start_ms)), None)
+    return Report(
+        material,
+        settings,
+        replace(query, at_ms=start_ms, compare_ms=compared_ms),
+        status,
+        tuple(each for each in statuses if each is not status),
+        made_ms,
+        now_ms,
     )
 
 
-def _security_policy(style: str) -> str:
+def render_report(report: Report) -> str:
+    """Return a report's HTML: one file that loads nothing and runs nothing.
+
+    Raises:
+        ServiceError: The topic cannot be read now.
+    """
+    # A report loads nothing, so it shows no pictures.
+    page = report.settings.page.model_copy(update={"thumbnail_url": None})
+    site = Site(
+        report.material.results, report.settings.model_copy(update={"page": page}), lambda: report.now_ms
+    )
+    style = static_file("style.css").decode()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    return site.render_stream(
+        report.query,
+        None,
+        "report.html",
+        # It is the project's own file, and the policy lets no other style through.
+        style=Markup(style),  # noqa: S704
+        policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
+        others=report.others,
+        material=report.material,
+        made_ms=report.made_ms,
+        dead_letters=None,
+    )
+
+
+def report_record(report: Report) -> ReportRecord:
+    """Return the record of a report.
+
+    Raises:
+        MissingWindowError: The topic no longer holds the window.
+        ServiceError: The topic cannot be read now.
+    """
+    query, settings = report.query, report.settings
+    assert query.at_ms is not None  # noqa: S101 - build_report chooses a window
+    records = [
+        status_record(each, settings.by_stream.get(each.stream)) for each in (report.status, *report.others)
+    ]
+    return ReportRecord(
+        status=records[0],
+        window=report.material.results.whole(query.series, query.row(query.at_ms)),
+        windows=summary_records(query.series, query.rows[-MAX_LAST:]).windows,
+        others=tuple(records[1:]),
+        origin=report.material.origin,
+        notes=report.material.notes,
+    )
+
+
+def _end_ms(history: WindowHistory) -> int:
+    """Return the end of the last window, event time, ms; 0 without any."""
+    ends = (int(history.windows(each)["start_ms"][-1]) + each.size_ms for each in history.series())
+    return max(ends, default=0)
+
+
+def _unknown(statuses: list[StreamStatus], stream: str | None, size: str | None, origin: str) -> str:
+    if not statuses:
+        return f"there is no window in {origin}; check what it holds, and the streams' names"
+    asked = ("" if size is None else f" of {size}") + ("" if stream is None else f" of the stream {stream}")
+    known = [f"{status.stream} {each.size}" for status in statuses for each in status.sizes]
+    return f"there is no window{asked} in {origin}; choose one of: {name_first(known, _MAX_NAMED)}"

@@ -41,15 +41,11 @@ class Material:
         results: The results.
         origin: Where they come from, in words.
         notes: What was left out, in sentences.
-        refused: The refused events in words, as `Refusals` describes them.
-        is_replay: Whether they come from a replay, so that no service has published them.
     """
 
     results: Results
     origin: str
     notes: tuple[str, ...]
-    refused: tuple[str, ...] = ()
-    is_replay: bool = False
 
 
 class _Whole:
@@ -172,8 +168,8 @@ def replayed_results(
             f"{number:,}."
             for (stream, size_ms), number in sorted(replay.late.items())
         ]
-        refused = tuple(replay.refusals.describe())
-        yield Material(receiver.results, f"the replay of {source}", tuple(late), refused, is_replay=True)
+        notes = (*replay.refusals.describe(), *late)
+        yield Material(receiver.results, f"the replay of {source}", notes)
 
 
 def _has_result(path: Path) -> bool:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from driftgauge.core.statistics.duplicates import Duplicates, DuplicatesNull, repeat_rate
+from driftgauge.core.counting.tally import Tally, TallyField
+from driftgauge.core.statistics.duplicates import HASH_COUNTS, Duplicates, DuplicatesNull, repeat_rate
 from driftgauge.core.statistics.target_power import POWER
 
 BINS = 128
@@ -19,8 +20,13 @@ def null(baseline=EVEN, overdispersion=1.0, windows=math.inf):
     return DuplicatesNull(baseline, overdispersion, windows)
 
 
+def find(here, hash_counts):
+    """The duplicates of a window with these hashes."""
+    return here.test(Tally(hash_counts, (TallyField(HASH_COUNTS, BINS),)))
+
+
 def p_values(here, windows):
-    return np.array([here.test(window).p_value for window in windows])
+    return np.array([find(here, window).p_value for window in windows])
 
 
 def draw(random, count, size, shares=None):
@@ -78,7 +84,7 @@ def test_overdispersion_allows_for_retries():
 def test_least_share_is_found_with_target_power(count, windows):
     random = np.random.default_rng(count)
     here = null(windows=windows)
-    share = here.least_share(count, 1e-3)
+    share = here.least(count, 1e-3)
     repeated = random.binomial(count, share, 2_000)
     item = np.eye(BINS, dtype=np.int64)[0]
     found = p_values(here, [draw(random, count - own, 1)[0] + own * item for own in repeated])
@@ -91,22 +97,22 @@ def test_share_is_that_above_baselines():
     window = np.full(BINS, 8)
     window[0] += 256
     # An item of a tenth of the baseline's events is one of a fifth now.
-    found = null(baseline).test(window)
+    found = find(null(baseline), window)
     assert found.share == pytest.approx(math.sqrt(0.2**2 - 0.1**2), rel=0.03)
-    assert null(baseline).test(baseline).share == 0
+    assert find(null(baseline), baseline).share == 0
 
 
 def test_windows_without_pairs_have_no_duplicates():
     one = np.eye(BINS, dtype=np.int64)[3]
-    found = null().test(one)
-    assert (found.share, null().ratio(one), null().least_share(1, 0.01)) == (0, 1, math.inf)
+    found = find(null(), one)
+    assert (found.share, null().ratio(one), null().least(1, 0.01)) == (0, 1, math.inf)
     assert 0 < found.p_value < 1
-    assert null().test(2 * one).share == 1
+    assert find(null(), 2 * one).share == 1
 
 
 def test_p_values_stay_above_zero_and_below_one():
-    extreme = null().test(np.eye(BINS, dtype=np.int64)[3] * 10_000)
+    extreme = find(null(), np.eye(BINS, dtype=np.int64)[3] * 10_000)
     assert extreme == Duplicates(1.0, np.finfo(float).tiny)
-    assert 0.9 < null().test(np.full(BINS, 2)).p_value < 1
+    assert 0.9 < find(null(), np.full(BINS, 2)).p_value < 1
     # A baseline of one item expects nothing else.
-    assert null(np.eye(BINS, dtype=np.int64)[3] * 100).least_share(1_000, 1e-3) == math.inf
+    assert null(np.eye(BINS, dtype=np.int64)[3] * 100).least(1_000, 1e-3) == math.inf

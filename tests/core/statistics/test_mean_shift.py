@@ -49,7 +49,7 @@ def draw_covariance(random):
 def test_t2_of_independent_events_is_hotellings(baseline_count):
     random = np.random.default_rng(1)
     covariance = draw_covariance(random)
-    null = MeanShiftNull(covariance, baseline_count, None)
+    null = MeanShiftNull(covariance, baseline_count, Overdispersion.independent(len(covariance)))
     for size in (0.01, 0.1, 0.5):
         shift = size * random.standard_normal(COMPONENTS)
         found = null.test(shift, 200)
@@ -61,7 +61,9 @@ def test_t2_of_independent_events_is_hotellings(baseline_count):
         assert found.centroid_distance == pytest.approx(np.linalg.norm(shift))
 
 
-@pytest.mark.parametrize("overdispersion", [None, independent(windows=10**6)])
+@pytest.mark.parametrize(
+    "overdispersion", [Overdispersion.independent(COMPONENTS), independent(windows=10**6)]
+)
 def test_level_holds_for_few_events_of_heavy_tails(overdispersion):
     # Vectors whose length is mostly a half of the typical one, and of one in ten threefold.
     random = np.random.default_rng(5)
@@ -100,9 +102,12 @@ def test_leading_t2_is_hotellings_along_first_eight_components():
     random = np.random.default_rng(4)
     events = random.standard_normal((500, 12)) @ random.standard_normal((12, 12))
     covariance, shift = np.cov(events.T), 0.1 * random.standard_normal(12)
-    for overdispersion, rel in ((None, 1e-9), (Overdispersion(10**6, 1.0, np.eye(12)), 0.02)):
+    for overdispersion, rel in (
+        (Overdispersion.independent(12), 1e-9),
+        (Overdispersion(10**6, 1.0, np.eye(12)), 0.02),
+    ):
         whole = MeanShiftNull(covariance, 10**6, overdispersion).test(shift, 200)
-        leading = MeanShiftNull(covariance[:8, :8], 10**6, None).test(shift[:8], 200)
+        leading = MeanShiftNull(covariance[:8, :8], 10**6, Overdispersion.independent(8)).test(shift[:8], 200)
         assert whole.leading_p_value == pytest.approx(leading.p_value, rel=rel)
         assert whole.leading_p_value != pytest.approx(whole.p_value, rel=0.1)
 
@@ -134,14 +139,15 @@ def test_each_fitted_overdispersion_reduces_degrees_of_freedom(different, p_valu
     assert found.p_value == pytest.approx(p_value, rel=0.01)
 
 
-@pytest.mark.parametrize("overdispersion", [None, independent(bursts_of(3))])
+@pytest.mark.parametrize(
+    "overdispersion", [Overdispersion.independent(COMPONENTS), independent(bursts_of(3))]
+)
 @pytest.mark.parametrize("count", [50, 5_000])
 def test_excess_is_unbiased_at_any_count(overdispersion, count):
     # Its mean over 2,000 windows is 0 without drift, and the squared distance with drift.
     random = np.random.default_rng(count)
     null = MeanShiftNull(np.diag(VARIANCES), 1_000, overdispersion)
-    means = np.eye(COMPONENTS) if overdispersion is None else overdispersion.means
-    factor = np.linalg.cholesky(means) * math.sqrt(1 / count + 1 / 1_000)
+    factor = np.linalg.cholesky(overdispersion.means) * math.sqrt(1 / count + 1 / 1_000)
     noise = random.standard_normal((2_000, COMPONENTS)) @ factor.T
     drift = np.full(COMPONENTS, 0.1)
     for size in (0, 1):
@@ -150,7 +156,9 @@ def test_excess_is_unbiased_at_any_count(overdispersion, count):
         assert np.mean(excess) == pytest.approx(size * drift @ drift, abs=4 * error + 2e-4)
 
 
-@pytest.mark.parametrize("overdispersion", [None, independent(bursts_of(3), windows=20)])
+@pytest.mark.parametrize(
+    "overdispersion", [Overdispersion.independent(COMPONENTS), independent(bursts_of(3), windows=20)]
+)
 @given(exponent=st.floats(-300, 150), count=st.integers(1, 10**9))
 def test_extreme_shifts_have_valid_p_values(overdispersion, exponent, count):
     found = MeanShiftNull(np.diag(VARIANCES), 1_000, overdispersion).test(
@@ -161,7 +169,9 @@ def test_extreme_shifts_have_valid_p_values(overdispersion, exponent, count):
     assert math.isfinite(found.t2)
 
 
-@pytest.mark.parametrize("overdispersion", [None, independent(bursts_of(3))])
+@pytest.mark.parametrize(
+    "overdispersion", [Overdispersion.independent(COMPONENTS), independent(bursts_of(3))]
+)
 @given(one=st.floats(0, 10), other=st.floats(0, 10))
 def test_p_values_do_not_rise_with_shift(overdispersion, one, other):
     null = MeanShiftNull(np.diag(VARIANCES), 1_000, overdispersion)
@@ -173,9 +183,9 @@ def test_p_values_do_not_rise_with_shift(overdispersion, one, other):
 @pytest.mark.parametrize("baseline_count", [1, COMPONENTS])
 def test_null_rejects_baseline_with_too_few_events(baseline_count):
     with pytest.raises(ValueError, match="too few for the covariance of 8 components"):
-        MeanShiftNull(np.diag(VARIANCES), baseline_count, None)
+        MeanShiftNull(np.diag(VARIANCES), baseline_count, Overdispersion.independent(COMPONENTS))
 
 
 def test_null_rejects_singular_covariance():
     with pytest.raises(ValueError, match="not positive definite"):
-        MeanShiftNull(np.ones((3, 3)), 100, None)
+        MeanShiftNull(np.ones((3, 3)), 100, Overdispersion.independent(3))

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import betabinom, nbinom, poisson
 
+from driftgauge.core.counting.tally import CLUSTER_COUNTS, Tally, TallyField
 from driftgauge.core.statistics.novelty import (
+    CLUSTER_OUTLIERS,
     RADIUS_LEVEL,
     NoveltyNull,
     expected_outliers,
@@ -22,6 +24,12 @@ TEN = np.full(10, 300, dtype=np.int64)
 
 def null(baseline_counts=TEN, overdispersion=1.0, windows=math.inf):
     return NoveltyNull(baseline_counts, shares_beyond_own_radius(baseline_counts), overdispersion, windows)
+
+
+def find(here, outliers, counts):
+    """The novelty of a window, by its outliers and events of each cluster."""
+    fields = TallyField(CLUSTER_COUNTS, len(counts)), TallyField(CLUSTER_OUTLIERS, len(counts))
+    return here.test(Tally(np.concatenate([counts, outliers]), fields))
 
 
 def expected(counts, baseline_counts):
@@ -56,7 +64,7 @@ def test_p_value_of_one_cluster_is_near_beta_binomial_tail(baseline_count, count
         outliers = int(exact.isf(level)) + 1
         expected = exact.sf(outliers - 1) - exact.pmf(outliers) / 2
         # Above, never far below.
-        assert 0.85 * expected < here.test(np.array([outliers]), np.array([count])).p_value < 1.7 * expected
+        assert 0.85 * expected < find(here, np.array([outliers]), np.array([count])).p_value < 1.7 * expected
 
 
 def test_level_holds_for_mixes_other_than_baselines():
@@ -74,7 +82,7 @@ def test_level_holds_for_mixes_other_than_baselines():
                     for count, radius in zip(counts, radii, strict=True)
                 ]
             )
-            p_values.append(here.test(outliers, counts).p_value)
+            p_values.append(find(here, outliers, counts).p_value)
     for level in (0.1, 0.01):
         assert 0.5 * level < np.mean(np.array(p_values) < level) < 1.3 * level
 
@@ -95,7 +103,7 @@ def test_level_holds_for_bursts_of_outliers():
     plain, aware = (null(big, value, windows) for value, windows in ((1.0, math.inf), (overdispersion, 200)))
     windows = draw(4_000)
     rates = [
-        np.mean([here.test(outliers, counts).p_value < 0.01 for outliers in windows])
+        np.mean([find(here, outliers, counts).p_value < 0.01 for outliers in windows])
         for here in (plain, aware)
     ]
     assert rates[0] > 0.1
@@ -107,14 +115,14 @@ def test_level_holds_for_few_outliers_of_many_clusters():
     random = np.random.default_rng(9)
     here, counts = null(np.full(40, 10**6)), np.full(40, 2)
     drawn = random.binomial(counts, 0.01, (8_000, 40))
-    assert np.mean([here.test(outliers, counts).p_value < 0.01 for outliers in drawn]) < 0.013
+    assert np.mean([find(here, outliers, counts).p_value < 0.01 for outliers in drawn]) < 0.013
 
 
 def test_outliers_of_one_cluster_tell_more_than_as_many_of_all():
     here, counts = null(np.full(10, 10**6)), np.full(10, 20)
     spread, one = (
-        here.test(np.eye(10, dtype=np.int64)[:4].sum(axis=0), counts),
-        here.test(4 * np.eye(10, dtype=np.int64)[3], counts),
+        find(here, np.eye(10, dtype=np.int64)[:4].sum(axis=0), counts),
+        find(here, 4 * np.eye(10, dtype=np.int64)[3], counts),
     )
     assert (spread.share, spread.excess) == (one.share, pytest.approx(one.excess))
     assert spread.p_value > 0.05
@@ -125,7 +133,7 @@ def test_window_with_outliers_of_all_clusters_has_three_quarters_of_weight():
     here, counts, outliers = null(np.full(10, 10**9)), np.full(10, 100), np.full(10, 3)
     # No cluster is significant by itself, and outliers this rare are Poisson variables nearly.
     whole = (poisson.sf(29, 10) + poisson.sf(30, 10)) / 2
-    assert here.test(outliers, counts).p_value == pytest.approx(whole / 0.75, rel=0.02)
+    assert find(here, outliers, counts).p_value == pytest.approx(whole / 0.75, rel=0.02)
 
 
 @given(
@@ -138,7 +146,7 @@ def test_p_value_falls_with_outliers(outliers, cluster, count, overdispersion):
     here = null(overdispersion=overdispersion)
     counts = np.full(10, count)
     more = outliers + np.eye(10, dtype=np.int64)[cluster]
-    before, after = (here.test(number, counts) for number in (outliers, more))
+    before, after = (find(here, number, counts) for number in (outliers, more))
     assert 0 < after.p_value <= before.p_value < 1
     assert after.share > before.share
     assert after.excess - before.excess == pytest.approx(1 / (10 * count))
@@ -147,7 +155,7 @@ def test_p_value_falls_with_outliers(outliers, cluster, count, overdispersion):
 def test_contributions_are_shares_less_expectations():
     counts, outliers = np.array([50] * 9 + [0]), np.array([9, *[2] * 8, 0])
     means, _ = expected_outliers(counts, TEN, shares_beyond_own_radius(TEN))
-    found = null().test(outliers, counts)
+    found = find(null(), outliers, counts)
     assert found.share == 25 / 450
     assert found.contributions == pytest.approx((outliers - means) / 450)
     assert found.excess == math.fsum(found.contributions)
@@ -164,7 +172,7 @@ def test_main_cluster_holds_most_of_excess(contributions, cluster):
 @pytest.mark.parametrize(("count", "level"), [(200, 1e-3), (1_000, 1e-5), (20_000, 1e-5)])
 def test_least_excess_has_target_power(count, level):
     here = null(10 * TEN)
-    excess = here.least_excess(count, level)
+    excess = here.least(count, level)
     counts = np.full(10, count // 10)
     mean, variance = expected(counts, 10 * TEN)
     planted = mean + excess * count
@@ -172,10 +180,10 @@ def test_least_excess_has_target_power(count, level):
     random = np.random.default_rng(7)
     totals = nbinom(size, size / (size + planted)).rvs(4_000, random_state=random)
     drawn = random.multinomial(totals, np.full(10, 0.1))
-    found = np.mean([here.test(outliers, counts).p_value < level for outliers in drawn])
+    found = np.mean([find(here, outliers, counts).p_value < level for outliers in drawn])
     # The number is discrete, so the power is not exact.
     assert found == pytest.approx(POWER, abs=0.08)
 
 
 def test_window_of_one_event_finds_no_novelty():
-    assert null().least_excess(1, 1e-4) == math.inf
+    assert null().least(1, 1e-4) == math.inf

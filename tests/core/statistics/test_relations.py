@@ -10,6 +10,7 @@ from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.counting.tally import CLUSTER_COUNTS, Tally, TallyField, tally_batch
+from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.relations import (
     RELATION_MOMENTS,
     RELATION_SPECTRUM,
@@ -23,6 +24,7 @@ from tests.builders.references import build_reference
 
 DIMENSION, EVENTS, VECTORS = 10, 100, 1_000
 STEP = 2.0**-20
+FIELDS = TallyField(CLUSTER_COUNTS, 1), *RELATIONS.fields(2, DIMENSION)
 
 
 def measure(vectors):
@@ -66,7 +68,7 @@ def score(null, windows):
     sums = add(
         measure(windows.reshape(-1, windows.shape[2])), np.repeat(np.arange(len(windows)), windows.shape[1])
     )
-    return [null.test(each * STEP / windows.shape[1], windows.shape[1]) for each in sums]
+    return [null.test(Tally(np.array([windows.shape[1], *each]), FIELDS)) for each in sums]
 
 
 @pytest.mark.parametrize(
@@ -112,14 +114,14 @@ def test_recentred_baseline_expects_the_relations_of_the_warm_up_by_its_share(sh
     vectors = random.standard_normal((VECTORS, DIMENSION))
     reference = replace(build_reference(), arrays=arrays_of(vectors))
     moved = vectors + np.linspace(0, 1, DIMENSION)
-    fields = TallyField(CLUSTER_COUNTS, 1), *RELATIONS.fields(2, DIMENSION)
     (sums,) = add(measure(moved), np.zeros(VECTORS, np.intp))
-    warm_up = Tally(np.array([VECTORS, *sums]), fields)
+    warm_up = Tally(np.array([VECTORS, *sums]), FIELDS)
     recentred = replace(
         reference, arrays={**reference.arrays, **RELATIONS.recentre(reference, None, warm_up, share)}
     )
     before, after = (
-        RELATIONS.null(each, None, None).standardized(warm_up) for each in (reference, recentred)
+        RELATIONS.null(each, None, Overdispersion.independent(DIMENSION)).standardized(warm_up)
+        for each in (reference, recentred)
     )
     assert after == pytest.approx((1 - share) * before, abs=1e-9)
     assert abs(before).max() > 10
@@ -132,7 +134,7 @@ def test_least_change_is_found_with_target_power(overdispersion):
     pool = random.standard_normal((50_000, DIMENSION))
     product = measure(pool)[:, 0, 2] * measure(pool)[:, 0, 3] * STEP
     # Weights that change one mean product by this many standard deviations.
-    least = null.least_change(1_000, 1e-4)
+    least = null.least(1_000, 1e-4)
     weights = np.maximum(1 + least * (product - product.mean()) / product.std(), 0)
     windows = random.choice(len(pool), (200, int(1_000 / overdispersion)), p=weights / weights.sum())
     drawn = np.repeat(pool[windows], int(overdispersion), axis=1)
@@ -156,3 +158,4 @@ def test_few_components_and_few_vectors_are_not_tested(dimension, count):
     null = fit(random.standard_normal((count, dimension)))
     (found,) = score(null, random.standard_normal((1, EVENTS, dimension)))
     assert all(p_value > 0.5 for p_value in found.p_values)
+    assert (null.least(EVENTS, 0.01) is None) == (count < 20)

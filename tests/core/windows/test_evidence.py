@@ -22,6 +22,7 @@ MEANS = RICH.projection.deviations * np.array([[1.5, 0], [-1.5, 0], [0, 1.5], [0
 REFERENCE = replace(RICH, counts=np.full(4, 25_000), cluster_means=MEANS)
 QUIET = np.full(4, 250)
 NOTHING = 0.5
+INDEPENDENT = Overdispersion.independent(COMPONENTS)
 
 
 def attribute(
@@ -34,7 +35,7 @@ def attribute(
     changes=(None, None),
     excess_of_outliers=0.0,
     repeated=(0.0, NOTHING),
-    overdispersion=None,
+    overdispersion=INDEPENDENT,
 ):
     """The evidence of a window; the shift is in standard deviations along the components."""
     excess = float(np.square(shift).sum())
@@ -178,7 +179,7 @@ def test_students_tails_do_not_hide_novelty():
     moved = MeanShift(1.0, 1e-9, 1e-9, 1.0, 1e-9, 9.0)
     novelty = build_novelty(0.1, 0.09, 1e-6)
     calibrated = Overdispersion(20, 1.0, np.eye(COMPONENTS))
-    for overdispersion, kind in ((calibrated, "novelty"), (None, "shift")):
+    for overdispersion, kind in ((calibrated, "novelty"), (INDEPENDENT, "shift")):
         attribution = EvidenceAttribution(REFERENCE, overdispersion)
         spread, duplicates = Spread(None, None), Duplicates(0.0, 0.5)
         found = find(
@@ -198,7 +199,7 @@ def test_students_tails_do_not_hide_novelty():
 def test_noise_does_not_hide_change_of_mix(burst):
     # The noise within the clusters is half a deviation an event; events come in bursts of equal ones.
     random = np.random.default_rng(0)
-    overdispersion = None if burst == 1 else Overdispersion(200, burst, burst * np.eye(COMPONENTS))
+    overdispersion = INDEPENDENT if burst == 1 else Overdispersion(200, burst, burst * np.eye(COMPONENTS))
     kinds = []
     for _ in range(200):
         counts = burst * random.multinomial(100, [0.4, 0.1, 0.25, 0.25])

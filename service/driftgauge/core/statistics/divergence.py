@@ -101,12 +101,12 @@ class _Null:
         self,
         reference: Reference,
         segment: SegmentReference | None,
-        overdispersion: Overdispersion | None,
+        overdispersion: Overdispersion,
     ) -> None:
         self._counts = counts = (reference if segment is None else segment).counts
-        of_tail = 1.0 if overdispersion is None else overdispersion.of_tail(len(counts))
+        of_tail = overdispersion.of_tail(len(counts))
         self._null = DivergenceNull(counts, of_tail)
-        self._overdispersion = 1.0 if overdispersion is None else overdispersion.counts
+        self._overdispersion = overdispersion.counts
         # The overdispersion of the tail has a margin, which the expected divergence must not include.
         self._floor_share = self._overdispersion / of_tail
 
@@ -127,14 +127,11 @@ class _Null:
 
     def least(self, count: int, level: float) -> float:
         effective = effective_count(count, int(self._counts.sum()), self._overdispersion)
-        least = js_needed(len(self._counts), level * _WEIGHT) / effective
+        least = js_needed(len(self._counts), level) / effective
         return least if least <= 1 else math.inf
 
     def standardized(self, _tally: Tally) -> NDArray[np.float64]:
         return np.zeros(0)
-
-
-_WEIGHT = 1.0
 
 
 DIVERGENCE = Statistic(
@@ -150,7 +147,7 @@ DIVERGENCE = Statistic(
     smallest_text="Base-2 Jensen-Shannon divergence; 0.01 is a distance of 0.1.",
     largest=1.0,
     # A class or a topic that is missing is found mostly by the divergence.
-    weights=(_WEIGHT,),
+    weights=(1.0,),
     finding=Divergence,
     fields=lambda clusters, _: (TallyField(CLUSTER_COUNTS, clusters),),
     measure=lambda events: (events.cluster,),
@@ -166,7 +163,7 @@ DIVERGENCE = Statistic(
         Number(
             "js_distance",
             "none, 0 to 1",
-            "Jensen-Shannon distance, the square root of driftgauge_window_js_divergence.",
+            "Jensen-Shannon distance, the square root of the divergence.",
             lambda found: found.js_distance,
         ),
         Number(
@@ -178,8 +175,7 @@ DIVERGENCE = Statistic(
         Number(
             "js_excess",
             "none, -1 to 1",
-            "driftgauge_window_js_divergence minus driftgauge_window_noise_floor. Negative values are below"
-            " the noise.",
+            "The divergence minus the noise floor. Negative values are below the noise.",
             lambda found: found.excess,
         ),
         Number(

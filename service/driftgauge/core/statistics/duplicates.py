@@ -13,7 +13,7 @@ from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.gamma import gamma_quantile, gamma_tail
 from driftgauge.core.statistics.halving import halve
-from driftgauge.core.statistics.overdispersion import Overdispersion, variations_of
+from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.statistic import Kind, Number, Statistic
 from driftgauge.core.statistics.student import student_p_value, student_quantile
 from driftgauge.core.statistics.target_power import POWER
@@ -111,8 +111,9 @@ class DuplicatesNull:
         count = int(hash_counts.sum())
         return self._ratio(repeat_rate(hash_counts), count) if count > 1 else 1.0
 
-    def test(self, hash_counts: NDArray[np.int64]) -> Duplicates:
-        """Return the duplicates of a window with these hashes, (B,) int64 with one event or more."""
+    def test(self, tally: Tally) -> Duplicates:
+        """Return the duplicates of a window with one event or more."""
+        hash_counts = tally[HASH_COUNTS]
         count = int(hash_counts.sum())
         if count == 1:
             return Duplicates(0.0, 1 - sys.float_info.epsilon)
@@ -123,7 +124,7 @@ class DuplicatesNull:
             p_value=student_p_value(tail, self._windows),
         )
 
-    def least_share(self, count: int, level: float) -> float:
+    def least(self, count: int, level: float) -> float:
         """Return the least share of one repeated item that a window finds with the target power.
 
         Infinity where none is found.
@@ -146,6 +147,10 @@ class DuplicatesNull:
             return found >= float(ndtri(POWER)) * math.hypot(deviation, of_item)
 
         return halve(is_found, 0.0, 1.0) if is_found(1.0) else math.inf
+
+    def standardized(self, tally: Tally) -> NDArray[np.float64]:
+        """Return the root of X2 over its mean, (1,): X2 is measured, not the variance of a deviation."""
+        return np.sqrt([self.ratio(tally[HASH_COUNTS])])
 
     def _ratio(self, rate: float, count: int) -> float:
         """Return X2 over its mean where two of n events are the same item at a rate."""
@@ -176,31 +181,11 @@ def _same_bin(hash_counts: NDArray[np.int64]) -> float:
     return int((hash_counts * (hash_counts - 1)).sum()) / (count * (count - 1))
 
 
-class _Null:
-    """The null distribution against a baseline."""
-
-    def __init__(
-        self,
-        reference: Reference,
-        _segment: SegmentReference | None,
-        overdispersion: Overdispersion | None,
-    ) -> None:
-        (variation,), windows = variations_of(overdispersion, DUPLICATES.name, 1)
-        self._null = DuplicatesNull(reference.arrays[HASH_COUNTS], variation, windows)
-
-    def test(self, tally: Tally) -> Duplicates:
-        return self._null.test(tally[HASH_COUNTS])
-
-    def least(self, count: int, level: float) -> float:
-        return self._null.least_share(count, level * _WEIGHT)
-
-    def standardized(self, tally: Tally) -> NDArray[np.float64]:
-        # The mean of Pearson's X2 is measured, not the variance of a deviation.
-        return np.sqrt([self._null.ratio(tally[HASH_COUNTS])])
-
-
-# It costs a slight change of mix or of the mean up to 0.01 of power.
-_WEIGHT = 0.25
+def _null(
+    reference: Reference, _segment: SegmentReference | None, overdispersion: Overdispersion
+) -> DuplicatesNull:
+    (variation,) = overdispersion.of(DUPLICATES.name, 1).tolist()
+    return DuplicatesNull(reference.arrays[HASH_COUNTS], variation, overdispersion.windows)
 
 
 DUPLICATES = Statistic(
@@ -215,11 +200,12 @@ DUPLICATES = Statistic(
     smallest=0.05,
     smallest_text="Share of the events that one repeated item is.",
     largest=1.0,
-    weights=(_WEIGHT,),
+    # It costs a slight change of mix or of the mean up to 0.01 of power.
+    weights=(0.25,),
     finding=Duplicates,
     fields=lambda *_: (TallyField(HASH_COUNTS, HASH_BINS, in_segments=False),),
     measure=lambda events: (events.hashes,),
-    null=_Null,
+    null=_null,
     numbers=(
         Number(
             "duplicates_ratio",

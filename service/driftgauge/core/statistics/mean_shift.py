@@ -90,7 +90,7 @@ class MeanShiftNull:
         self,
         covariance: NDArray[np.float64],
         baseline_count: int,
-        overdispersion: Overdispersion | None,
+        overdispersion: Overdispersion,
         mean_count: int | None = None,
         kurtosis: float = 0.0,
     ) -> None:
@@ -99,7 +99,7 @@ class MeanShiftNull:
         Args:
             covariance: (r, r) float64, S, of one event along the components, the leading first.
             baseline_count: m, the events from which S was estimated, more than r.
-            overdispersion: The overdispersion; None for independent events, or where unknown.
+            overdispersion: The overdispersion.
             mean_count: M, the events from which the baseline's mean was estimated; None: the same m.
             kurtosis: K, the mean fourth power of an event's Mahalanobis length over that of normal events,
                 less 1; 0 or more.
@@ -127,8 +127,8 @@ class MeanShiftNull:
         # Hotelling's T2 has no finite mean where m is r + 2 or less.
         self._expected = components * (baseline_count - 1) / max(baseline_count - components - 2, 1)
         inflated = covariance
-        samples = baseline_count - 1
-        if overdispersion is not None:
+        samples: float = baseline_count - 1
+        if math.isfinite(overdispersion.windows):
             means, samples = overdispersion.means, overdispersion.windows
             falling = _fit_falling(np.diag(means))
             self._overdispersions = np.maximum(falling, 1.0)
@@ -183,7 +183,7 @@ class MeanShiftNull:
         return max(float(fdtrc(components, 1 / (1 / degrees + inverse), ratio)), sys.float_info.min)
 
 
-def _squared_length(covariance: NDArray[np.float64], samples: int, most: float) -> QuadraticForm:
+def _squared_length(covariance: NDArray[np.float64], samples: float, most: float) -> QuadraticForm:
     """Return the distribution of the squared length of a normal vector with an estimated covariance.
 
     Args:
@@ -222,13 +222,13 @@ class _Null:
         self,
         reference: Reference,
         segment: SegmentReference | None,
-        overdispersion: Overdispersion | None,
+        overdispersion: Overdispersion,
     ) -> None:
         part = reference if segment is None else segment
         self._projection = reference.projection
         self._mean = part.mean
         self._count, self._mean_count = int(part.counts.sum()), part.mean_count
-        self._overdispersion = 1.0 if overdispersion is None else overdispersion.largest_mean
+        self._overdispersion = overdispersion.largest_mean
         spread = read_moments(part.arrays[SPREAD_MOMENTS])[0] if SPREAD_MOMENTS in part.arrays else None
         kurtosis = 0.0 if spread is None else spread.kurtosis_of_events(len(part.mean))
         self._null = MeanShiftNull(part.covariance, self._count, overdispersion, self._mean_count, kurtosis)
@@ -240,14 +240,11 @@ class _Null:
         )
 
     def least(self, count: int, level: float) -> float:
-        needed = shift_needed(len(self._mean), self._count, level * _T2_WEIGHT)
+        needed = shift_needed(len(self._mean), self._count, level)
         return needed / effective_count(count, self._mean_count, self._overdispersion)
 
     def standardized(self, _tally: Tally) -> NDArray[np.float64]:
         return np.zeros(0)
-
-
-_T2_WEIGHT = 0.75
 
 
 MEAN_SHIFT = Statistic(
@@ -263,7 +260,7 @@ MEAN_SHIFT = Statistic(
     smallest_text="Squared Mahalanobis length of the shift of the mean.",
     # A class or a topic that is twice as frequent is found mostly by the leading components and the centroid
     # distance.
-    weights=(_T2_WEIGHT, 0.75, 3.0),
+    weights=(0.75, 0.75, 3.0),
     finding=MeanShift,
     fields=lambda _, components: (TallyField(CLIPPED_COORDINATE_SUMS, components),),
     measure=lambda events: (events.coordinates,),

@@ -18,7 +18,7 @@ from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.combination import combine
 from driftgauge.core.statistics.halving import halve
-from driftgauge.core.statistics.overdispersion import Overdispersion, variations_of
+from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.statistic import Kind, Number, Statistic
 from driftgauge.core.statistics.student import student_p_value, student_quantile
 from driftgauge.core.statistics.target_power import POWER
@@ -158,13 +158,9 @@ class NoveltyNull:
         self._overdispersion = overdispersion
         self._degrees = 2 * windows / (2 + overdispersion)
 
-    def test(self, outliers: NDArray[np.int64], counts: NDArray[np.int64]) -> Novelty:
-        """Return the novelty of a window.
-
-        Args:
-            outliers: (k,) int64, the number of events beyond the radius of each cluster.
-            counts: (k,) int64, the window's histogram, with one event or more.
-        """
+    def test(self, tally: Tally) -> Novelty:
+        """Return the novelty of a window with one event or more."""
+        outliers, counts = _group(tally, len(self._shares))
         means, variances = expected_outliers(counts, self._baseline_counts, self._shares)
         count, total = int(counts.sum()), int(outliers.sum())
         (whole,) = self._p_values(
@@ -183,7 +179,7 @@ class NoveltyNull:
             contributions=contributions,
         )
 
-    def least_excess(self, count: int, level: float) -> float:
+    def least(self, count: int, level: float) -> float:
         """Return the least share above the expected one that a window finds with the target power.
 
         The alternative: a part of the events lies beyond the radius of their cluster, and the others are as
@@ -207,6 +203,12 @@ class NoveltyNull:
             float(count),
         )
         return (least - mean) / count if least < count else math.inf
+
+    def standardized(self, tally: Tally) -> NDArray[np.float64]:
+        """Return the deviation of the number of outliers, (1,), in standard errors of independent events."""
+        outliers, counts = _group(tally, len(self._shares))
+        variance = counts @ (self._shares * (1 - self._shares))
+        return np.array([(outliers.sum() - counts @ self._shares) / math.sqrt(variance)])
 
     def _p_values(
         self,
@@ -234,29 +236,12 @@ def _tail(number: _Numbers, mean: _Numbers, variance: _Numbers) -> NDArray[np.fl
     return bounded
 
 
-class _Null:
-    """The null distribution against a baseline, by cluster, or against a segment as a whole."""
-
-    def __init__(
-        self,
-        reference: Reference,
-        segment: SegmentReference | None,
-        overdispersion: Overdispersion | None,
-    ) -> None:
-        self._counts, self._shares = _expected(reference, segment)
-        (variation,), windows = variations_of(overdispersion, NOVELTY.name, 1)
-        self._null = NoveltyNull(self._counts, self._shares, variation, windows)
-
-    def test(self, tally: Tally) -> Novelty:
-        return self._null.test(*_group(tally, len(self._counts)))
-
-    def least(self, count: int, level: float) -> float:
-        return self._null.least_excess(count, level * _WEIGHT)
-
-    def standardized(self, tally: Tally) -> NDArray[np.float64]:
-        outliers, counts = _group(tally, len(self._counts))
-        variance = counts @ (self._shares * (1 - self._shares))
-        return np.array([(outliers.sum() - counts @ self._shares) / math.sqrt(variance)])
+def _null(
+    reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
+) -> NoveltyNull:
+    """Return the null distribution against a baseline, by cluster, or against a segment as a whole."""
+    (variation,) = overdispersion.of(NOVELTY.name, 1).tolist()
+    return NoveltyNull(*_expected(reference, segment), variation, overdispersion.windows)
 
 
 def _group(tally: Tally, groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -291,11 +276,6 @@ def _recentre(
     return {_SHARES: share * rates + (1 - share) * before}
 
 
-# Small, so that a slight change of mix or of the mean is found as often as without: on images and texts
-# novelty and spread cost these 0.01 to 0.04 of power.
-_WEIGHT = 0.5
-
-
 NOVELTY = Statistic(
     name="novelty",
     kind=Kind(
@@ -308,11 +288,13 @@ NOVELTY = Statistic(
     smallest=0.02,
     smallest_text="Share of events beyond the radius of their cluster, above that of clean windows.",
     largest=1.0,
-    weights=(_WEIGHT,),
+    # Small, so that a slight change of mix or of the mean is found as often as without: on images and texts
+    # novelty and spread cost these 0.01 to 0.04 of power.
+    weights=(0.5,),
     finding=Novelty,
     fields=lambda clusters, _: (TallyField(CLUSTER_OUTLIERS, clusters),),
     measure=lambda events: (np.where(events.are_outliers, events.cluster, -1),),
-    null=_Null,
+    null=_null,
     numbers=(
         Number(
             "novelty_ratio",
@@ -324,7 +306,7 @@ NOVELTY = Statistic(
         Number(
             "novelty_excess_ratio",
             "ratio, -1 to 1",
-            "driftgauge_window_novelty_ratio minus its expectation without drift.",
+            "That share minus its expectation without drift.",
             lambda found: found.excess,
         ),
         Number(

@@ -14,7 +14,6 @@ __all__ = [
     "CalibratedOverdispersion",
     "Overdispersion",
     "OverdispersionEstimator",
-    "variations_of",
 ]
 
 MIN_WINDOWS = 20
@@ -26,9 +25,6 @@ times as much, the mean's tests of normal windows then rejected 0.2 to 1.4 % at 
 0 to 7 in 10,000 at 0.01 %; from 100 windows at most 1.1 %, and 2 in 10,000.
 """
 
-# No estimate is from as many windows.
-_COUNTLESS = 1_000_000
-
 # The p-value at which the overdispersion of the tail is exact: about one false page a year with hourly
 # windows. At larger p-values the test is somewhat conservative.
 _TAIL = 1e-4
@@ -39,7 +35,7 @@ class Overdispersion:
     """The overdispersion of windows without drift, caused by correlated events such as bursts.
 
     Attributes:
-        windows: The number of clean windows of the estimate.
+        windows: The number of clean windows of the estimate; infinite where it is known.
         counts: The overdispersion of the counts: 1 for independent events.
         means: (r, r) float64, the covariance of the windows' means times their count, in units of the
             baseline's standard deviations along the components; the identity for independent events.
@@ -50,7 +46,7 @@ class Overdispersion:
         baseline: The overdispersion of the baseline's own events, where it is not that of the windows.
     """
 
-    windows: int
+    windows: float
     counts: float
     means: NDArray[np.float64]
     others: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
@@ -82,7 +78,7 @@ class Overdispersion:
     @classmethod
     def independent(cls, components: int) -> "Overdispersion":
         """Return the overdispersion of independent events, along r components."""
-        return cls(_COUNTLESS, 1.0, np.eye(components))
+        return cls(math.inf, 1.0, np.eye(components))
 
     def at(self, count: int, baseline_count: int, mean_count: int) -> "Overdispersion":
         """Return one overdispersion for both parts of the variance at a window's count.
@@ -112,7 +108,7 @@ class Overdispersion:
         parts = np.array([np.trace(self.means), np.trace(other.means)]) * of_means
         windows = parts.sum() ** 2 / (np.square(parts) / [self.windows, other.windows]).sum()
         return Overdispersion(
-            max(int(windows), 1),
+            max(float(np.floor(windows)), 1.0),
             weights[0] * self.counts + weights[1] * other.counts,
             of_means[0] * self.means + of_means[1] * other.means,
             {
@@ -142,8 +138,11 @@ class Overdispersion:
         their overdispersions)^2 / sum of the squares (J. N. K. Rao and A. J. Scott's correction of the
         second order, Journal of the American Statistical Association 76, 1981). The unevenness is taken
         from the means, which vary for the same reason: the excess over 1, weighted by itself, is assumed
-        equal. Second, the overdispersion is an estimate from W windows, so the distribution is F.
+        equal. Second, the overdispersion is an estimate from W windows, so the distribution is F. That of
+        independent events is known, and needs neither.
         """
+        if math.isinf(self.windows):
+            return self.counts
         even = clusters - 1
         # The upper bound: all excess in one direction.
         typical = even * (self.counts - 1)
@@ -156,18 +155,6 @@ class Overdispersion:
         # The upper quantile of F as one over the lower of the inverse ratio: 1 - 1e-4 would be rounded.
         uneven_quantile = 1 / float(fdtri(self.windows * degrees, degrees, _TAIL))
         return self.counts * uneven_quantile / (float(chdtri(even, _TAIL)) / even)
-
-
-def variations_of(
-    overdispersion: Overdispersion | None, statistic: str, variances: int
-) -> tuple[list[float], float]:
-    """Return the overdispersions of a statistic, and the clean windows behind them; see `Overdispersion.of`.
-
-    Without an overdispersion events are independent: that is known, as by infinitely many windows.
-    """
-    if overdispersion is None:
-        return [1.0] * variances, math.inf
-    return overdispersion.of(statistic, variances).tolist(), overdispersion.windows
 
 
 @dataclass(frozen=True, slots=True, eq=False)

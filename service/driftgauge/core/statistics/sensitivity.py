@@ -7,7 +7,6 @@ from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.divergence_null import noise_floor
 from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
-from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import effective_count, js_needed, shift_needed
 
 __all__ = ["Sensitivity"]
@@ -35,21 +34,6 @@ class Sensitivity:
     counts_overdispersion: float = 1.0
     means_overdispersion: float = 1.0
     mean_count: float | None = None
-
-    @classmethod
-    def of(
-        cls,
-        clusters: int,
-        components: int,
-        baseline_count: float,
-        overdispersion: Overdispersion | None,
-        mean_count: float | None = None,
-    ) -> "Sensitivity":
-        """Return the sensitivity under an overdispersion; None: events are assumed independent."""
-        if overdispersion is None:
-            return cls(clusters, components, baseline_count, mean_count=mean_count)
-        counts, means = overdispersion.counts, overdispersion.largest_mean
-        return cls(clusters, components, baseline_count, counts, means, mean_count)
 
     def noise_floor(self, count: int) -> float:
         """Return the expected base-2 divergence of a window of `count` events, 1 or more, without drift."""

@@ -15,7 +15,7 @@ from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.gamma import skewed_quantile, skewed_tail
 from driftgauge.core.statistics.halving import halve
 from driftgauge.core.statistics.novelty import CLUSTER_OUTLIERS
-from driftgauge.core.statistics.overdispersion import Overdispersion, variations_of
+from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.statistic import ArrayLayout, FittingSample, Kind, Number, Statistic
 from driftgauge.core.statistics.student import student_p_value, student_quantile
 from driftgauge.core.statistics.target_power import POWER
@@ -265,15 +265,15 @@ class _Null:
         self,
         reference: Reference,
         segment: SegmentReference | None,
-        overdispersion: Overdispersion | None,
+        overdispersion: Overdispersion,
     ) -> None:
         self._moments = read_moments((reference if segment is None else segment).arrays[SPREAD_MOMENTS])
-        variations, windows = variations_of(overdispersion, SPREAD.name, SPREADS)
+        variations = overdispersion.of(SPREAD.name, SPREADS).tolist()
         fitted = reference.arrays.get(_FITTED_MEANS, np.full(SPREADS, _FITTED_MEAN)).tolist()
         # A segment's are a part of these.
         means = fitted if segment is None else [None] * SPREADS
         self._nulls = tuple(
-            None if each is None else SpreadNull(each, variation, windows, mean)
+            None if each is None else SpreadNull(each, variation, overdispersion.windows, mean)
             for each, variation, mean in zip(self._moments, variations, means, strict=True)
         )
 
@@ -285,12 +285,14 @@ class _Null:
             )
         )
 
-    def least(self, count: int, level: float) -> float:
+    def least(self, count: int, level: float) -> float | None:
         # The least growth of all squared distances that one of the spreads finds, taken as independent.
         nulls = [null for null in self._nulls if null is not None]
+        if not nulls:
+            return None
 
         def is_found(change: float) -> bool:
-            missed = (1 - null.power(change, count, level * _WEIGHT) for null in nulls)
+            missed = (1 - null.power(change, count, level) for null in nulls)
             return math.prod(missed) <= 1 - POWER
 
         return halve(is_found, 0.0, _MOST_GROWTH) if is_found(_MOST_GROWTH) else math.inf
@@ -333,8 +335,6 @@ def _recentre(
     return {SPREAD_MOMENTS: write_moments((components, residual)), _FITTED_MEANS: fitted}
 
 
-# As small as the weight of novelty, for each of both spreads.
-_WEIGHT = 0.25
 _PARTS = ("components", "residual")
 
 
@@ -366,7 +366,8 @@ SPREAD = Statistic(
     text="The change of the mean squared distance from the baseline's mean.",
     smallest=0.1,
     smallest_text="Relative change of the mean squared distance from the baseline's mean.",
-    weights=(_WEIGHT, _WEIGHT),
+    # As small as the weight of novelty, for each of both spreads.
+    weights=(0.25, 0.25),
     finding=Spread,
     fields=lambda *_: (TallyField(SPREAD_SUMS, SPREADS), TallyField(OUTLIER_SPREAD_SUMS, SPREADS)),
     measure=lambda events: (events.spreads, events.spreads * events.are_outliers[:, None]),
@@ -384,8 +385,7 @@ SPREAD = Statistic(
         Number(
             "spread_excess_ratio",
             "ratio, -1 or more",
-            "Absolute value of driftgauge_window_spread_change_ratio minus its expectation without drift."
-            " Absent as the change is.",
+            "Absolute value of the change minus its expectation without drift. Absent as the change is.",
             lambda found: _by_part(each and each.excess for each in found.changes),
             _PARTS,
         ),

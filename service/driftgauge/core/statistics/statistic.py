@@ -50,12 +50,14 @@ class Null(Protocol[FindingT_co]):
     def test(self, tally: Tally) -> FindingT_co:
         """Return the finding of a window with one event or more."""
 
-    def least(self, count: int, level: float) -> float:
+    def least(self, count: int, level: float) -> float | None:
         """Return the least size that a window finds with the target power; infinity where it finds none.
+
+        None where the baseline allows no such test.
 
         Args:
             count: The window's events, 1 or more.
-            level: The window's level for a test of weight 1: a test has its weight times as much.
+            level: The level of the statistic's first test alone.
         """
 
     def standardized(self, tally: Tally) -> NDArray[np.float64]:
@@ -83,14 +85,14 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Number(Generic[FindingT]):
-    """A number of a finding that is exported by itself.
+    """A number of a finding that results hold by itself.
 
     Attributes:
-        name: The name; the metric is `driftgauge_window_` and this.
+        name: The name.
         unit: The unit, in words.
         help: The meaning, in whole sentences.
         value_of: Returns the number, or the numbers by part; None where the window has none.
-        parts: The parts, the values of the label `part`; empty for a single number.
+        parts: The names of the parts; empty for a single number.
     """
 
     name: str
@@ -137,7 +139,7 @@ class Statistic(Generic[FindingT]):
         measure: Returns what n events add to each field. Either (n,), the place in the field that each event
             counts in, -1 for none; or (n, length) int64, the numbers that each event adds.
         null: Returns the null distribution against a baseline, or the segment where one is given, under an
-            overdispersion; without, events are independent.
+            overdispersion.
         numbers: What is exported of a finding.
         shown: Returns the number of a finding that charts show; None where the baseline has none.
         signs: The signs that this number may have.
@@ -170,7 +172,7 @@ class Statistic(Generic[FindingT]):
     finding: type[FindingT]
     fields: Callable[[int, int], tuple[TallyField, ...]]
     measure: Callable[[MeasuredEvents], tuple[NDArray[Any], ...]]
-    null: Callable[[Reference, SegmentReference | None, Overdispersion | None], Null[FindingT]]
+    null: Callable[[Reference, SegmentReference | None, Overdispersion], Null[FindingT]]
     numbers: tuple[Number[FindingT], ...] = ()
     shown: Callable[[FindingT], float | None] = attrgetter("excess")
     signs: tuple[int, ...] = (1,)

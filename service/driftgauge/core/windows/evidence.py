@@ -61,9 +61,9 @@ class EvidenceAttribution:
     Student's with as many degrees of freedom.
     """
 
-    def __init__(self, reference: Reference, overdispersion: Overdispersion | None) -> None:
-        """Prepare the attribution against a baseline; without overdispersion, events are independent."""
-        self._windows = math.inf if overdispersion is None else overdispersion.windows
+    def __init__(self, reference: Reference, overdispersion: Overdispersion) -> None:
+        """Prepare the attribution against a baseline under an overdispersion."""
+        self._windows = overdispersion.windows
         self._counts = reference.counts
         self._mean, self._mean_count = reference.mean, reference.mean_count
         self._shares = reference.counts / reference.counts.sum()
@@ -73,7 +73,7 @@ class EvidenceAttribution:
         between = float(self._shares @ np.square(self._cluster_means).sum(axis=1))
         # The variance of a mean times its count, summed over the components: of events, and within clusters.
         components = len(self._deviations)
-        self._whole = float(components if overdispersion is None else np.trace(overdispersion.means))
+        self._whole = float(np.trace(overdispersion.means))
         self._within = max(1 - between / components, 0.0) * self._whole
 
     def evidence(self, tally: Tally, findings: Findings) -> dict[str, float]:

@@ -59,7 +59,8 @@ class WindowScorer:
         Args:
             spec: The stream's configuration.
             reference: The baseline.
-            overdispersion: The overdispersion of the events; None where it is unknown.
+            overdispersion: The overdispersion of the events; None where it is unknown: they are taken for
+                independent.
             calibrated: The overdispersion was measured on windows of the size that is judged.
             segments: The overdispersion of segments; other segments use that of the whole stream.
         """
@@ -72,7 +73,7 @@ class WindowScorer:
             for segment in reference.segments_by(spec.alarm.segment_keys)
         }
         self._level = spec.alarm.overall_level
-        self._overdispersion = overdispersion
+        self._overdispersion = overdispersion or Overdispersion.independent(reference.components)
         self._segment_overdispersions = segments
         self._scorers: dict[Segment | None, _ReferenceScorer] = {}
         self.slow_drift_limit = threshold(_SLOW_DRIFT_MARGIN / spec.alarm.level)
@@ -253,18 +254,18 @@ class _ReferenceScorer:
 
     Attributes:
         count: The events of the windows that it scores; None: any number.
-        overdispersion: The overdispersion of their difference from the baseline; None where it is unknown.
+        overdispersion: The overdispersion of their difference from the baseline.
     """
 
     def __init__(
         self,
         reference: Reference,
         segment: SegmentReference | None,
-        overdispersion: Overdispersion | None,
+        overdispersion: Overdispersion,
         count: int,
     ) -> None:
         part = reference if segment is None else segment
-        at = overdispersion and overdispersion.at(count, int(part.counts.sum()), part.mean_count)
+        at = overdispersion.at(count, int(part.counts.sum()), part.mean_count)
         self.count, self.overdispersion = None if at is overdispersion else count, at
         self._nulls = {
             statistic: statistic.null(
@@ -281,6 +282,10 @@ class _ReferenceScorer:
         return findings, _combine(self._nulls, findings)
 
     def detectable(self, count: int, level: float) -> dict[str, float]:
-        """Return the least drift that a window finds, by the statistic's name."""
+        """Return the least drift that a window finds, by the name of each statistic that is tested."""
         # A test that alone is significant must be so at its share of the level.
-        return {each.name: null.least(count, level / self._weight) for each, null in self._nulls.items()}
+        sizes = {
+            each.name: null.least(count, level / self._weight * each.weights[0])
+            for each, null in self._nulls.items()
+        }
+        return {name: size for name, size in sizes.items() if size is not None}

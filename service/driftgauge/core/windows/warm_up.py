@@ -157,8 +157,9 @@ def _standardized(
 ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
     """Return what the estimator takes of a window beside its counts, or of several windows together."""
     shift = reference.projection.shift(tally[CLIPPED_COORDINATE_SUMS], tally.count)
+    independent = Overdispersion.independent(reference.components)
     return (segment or reference).standardized(shift) * math.sqrt(tally.count), {
-        each.name: each.null(reference, segment, None).standardized(tally)
+        each.name: each.null(reference, segment, independent).standardized(tally)
         for each in registry.counted(reference)
         if each.variances
         and (segment is None or each.in_segments)

@@ -1,0 +1,87 @@
+"""Reports printed by Chromium: a ticket takes three pages at most."""
+
+import re
+
+import pytest
+from deploy.demo.digits import ImageQuality, train_source
+
+from driftgauge.baseline.artifact import save
+from driftgauge.cli.publisher import Publication
+from driftgauge.report.document import render_report
+from tests.builders.clocks import DAY_MS, MONDAY_MS
+from tests.builders.configs import write_config
+from tests.builders.page import record_tree
+from tests.builders.reports import STREAM, report_on, results_of
+from tests.builders.truth import TrueResults, configure
+from tests.cli.command import run
+from tests.page.browser import chromium
+
+pytestmark = pytest.mark.stack
+
+LONG = "a-name-that-is-as-long-as-some-names-are"
+
+
+def weeks_of_digits(folder):
+    """The demo's three weeks in a file: clean, blurred and darkened digits."""
+    source = train_source()
+    save(source.fit("digits", MONDAY_MS), folder / "digits.safetensors")
+    with (folder / "events.jsonl").open("wb") as file:
+        for day in range(21):
+            images = source.draw(1_000, tuple(ImageQuality)[day // 7])
+            sent = Publication.spread(
+                topic="",
+                stream="digits",
+                vectors=source.embed(images),
+                start_ms=MONDAY_MS + day * DAY_MS,
+                span_ms=DAY_MS,
+                disorder_ms=0,
+                seed=0,
+            )
+            file.writelines(sent.event(row) + b"\n" for row in range(len(images.labels)))
+    stream = {"name": "digits", "baseline": "digits.safetensors", "windows": ["1d"]}
+    config, out = write_config(folder, streams=[stream]), folder / "report.html"
+    done = run("report", folder / "events.jsonl", "--config", config, "--out", out)
+    assert done.returncode == 0, done.stderr
+    return out.read_text(encoding="utf-8")
+
+
+def camera_that_drifts(folder):
+    settings = configure(folder)
+    return render_report(report_on(TrueResults(settings, "images"), settings=settings))
+
+
+def much_of_everything(_):
+    """A thousand windows, 300 clusters and 200 segments with long names, and 60 other streams that drift."""
+    results = results_of(*["ok"] * 500, *["drift"] * 498)
+    tree = record_tree()
+    cluster, segment = tree["clusters"][0], tree["segments"][0]
+    events = [f"{LONG}{number}" for number in range(3)]
+    changes = {
+        "clusters": [{**cluster, "id": each, "name": LONG, "share": 1 / 300} for each in range(300)],
+        "segments": [{**segment, "key": LONG, "value": f"{LONG}{each}"} for each in range(200)],
+        "examples": [
+            {"cluster": each, "event_ids": events, "baseline_event_ids": events} for each in range(300)
+        ],
+        "incomplete": [{"topic": LONG, "partition": each} for each in range(100)],
+    }
+    results.publish(**{"number": 998, "verdict": "ok", **changes, "segments": []})
+    for number in range(999, 1_004):
+        results.publish(number, "drift", **changes)
+    for each in range(60):
+        results.publish(0, "drift", stream=f"{LONG}-{each}")
+    return render_report(
+        report_on(results, (f"Refused events of {LONG}, undecodable: 3.",) * 60, stream=STREAM)
+    )
+
+
+@pytest.mark.parametrize("build", [weeks_of_digits, camera_that_drifts, much_of_everything])
+def test_report_takes_three_printed_pages_at_most(tmp_path, build):
+    html = build(tmp_path)
+    assert html.index("Next steps") < html.index("<b>Evidence</b>") < html.index("Compared with")
+    assert len(html.encode()) < 1_000_000
+    with chromium() as browser:
+        page = browser.new_page()
+        page.set_content(html)
+        printed = page.pdf(format="A4")
+    # Chromium writes the objects of pages as they are.
+    assert 1 <= len(re.findall(rb"/Type\s*/Page\b", printed)) <= 3
