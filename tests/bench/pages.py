@@ -38,7 +38,7 @@ GRID = 150  # values at which a tail is computed; those between are interpolated
 
 # As in the service.
 LIMIT_MARGIN, MAX_Z, ALLOWANCE, MAX_EXCESS = 2.5, 4.0, 0.5, 1.0
-LASTING_SHARE, RARITY = 0.5, 100
+RARITY = 100
 
 Array = NDArray[np.float64]
 
@@ -177,7 +177,7 @@ class Stream:
             self._together = np.where(goes_on, self._together + 1, 0)
             self._pool = np.where(goes_on[:, None], self._pool + windows[hour], 0)
             slow[hour] = self._sum >= self._limit
-            (of,) = (self._sum >= LASTING_SHARE * self._limit).nonzero()
+            (of,) = (self._sum > MAX_Z - ALLOWANCE).nonzero()
             if len(of):
                 number = self._together[of]
                 p_value, size = self._judge.test(self._random, self._pool[of] / number[:, None], number, of)

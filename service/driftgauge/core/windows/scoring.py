@@ -13,7 +13,7 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.budget import benjamini_hochberg
 from driftgauge.core.statistics.combination import combine
-from driftgauge.core.statistics.cusum import threshold
+from driftgauge.core.statistics.cusum import MAX_STEP, threshold
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.overdispersion import CalibratedOverdispersion, Overdispersion
 from driftgauge.core.statistics.statistic import Statistic
@@ -32,9 +32,6 @@ _SLOW_DRIFT_MARGIN = 2.5
 # large as it must be: as the smallest drift worth finding.
 _OVERWHELMING_RARITY = 100
 _OVERWHELMING_SIZE = 2
-
-# Of the limit of slow drift, from where its windows are tested together: two windows or more.
-_LASTING_SHARE = 0.5
 
 # A warm-up is tested once, not in every window.
 _MISFIT_LEVEL = 0.01
@@ -125,7 +122,8 @@ class WindowScorer:
             slow_drift: The slow drift.
             fields: The fields of its windows' tallies.
         """
-        if slow_drift.statistic < _LASTING_SHARE * self.slow_drift_limit:
+        if slow_drift.statistic <= MAX_STEP:
+            # It may be one window, which has a test of its own.
             return False
         p_value, size = self._test_together(None, Tally(np.array(slow_drift.values), fields))
         return p_value < self._level / _OVERWHELMING_RARITY and size >= _OVERWHELMING_SIZE
