@@ -25,7 +25,7 @@ from driftgauge.core.reference import Reference
 from driftgauge.core.statistics import registry
 from driftgauge.core.windows.completeness import Completeness
 from driftgauge.core.windows.judging import WindowJudge
-from driftgauge.core.windows.result import Verdict, WindowResult
+from driftgauge.core.windows.result import Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.window import Window
 from driftgauge.errors import BaselineError
@@ -43,7 +43,7 @@ MORE = 0.2  # of the events are of one topic instead of the others
 
 SINGLE = (0.7, 0.3)  # the rate at which single windows find drift that lasts, at LEVEL
 RUNS = 20  # of each split
-LASTING = 30  # windows of drift in each run
+LASTING = 20  # windows of drift in each run
 BASELINES = (2_500, 500)  # events in the baseline's histogram: 12.5 and 2.5 windows
 HALVINGS = 7
 SIZES = (("1h", HOUR_MS), ("1d", DAY_MS))
@@ -122,6 +122,11 @@ class Stream:
         self._state = StreamState("bench")
         self._judge = WindowJudge(self._spec, self._state)
         self._number = 0
+
+    def forget(self) -> None:
+        """Forget the windows after the warm-up."""
+        history = self._state.histories[self._size_ms]
+        self._state.set_history(self._size_ms, replace(history, memory=VerdictMemory()))
 
     def judge(self, rows: Rows) -> WindowResult:
         """Judge the next window."""
@@ -240,8 +245,12 @@ class Images:
         self._tallies = Population(vectors, centroids.assign(vectors), centroids).tallies(self._reference)
         self._own = self._live[labels[self._live] == number % 10]
 
-    def begin(self, size_ms: int, warm_up: int) -> Stream:
-        return Stream(self._reference, self._tallies, size_ms, warm_up)
+    def begin(self, size_ms: int) -> Stream:
+        """Begin a stream with its warm-up."""
+        stream = Stream(self._reference, self._tallies, size_ms, WARM_UP)
+        for _ in range(WARM_UP):
+            stream.judge(self.draw(0.0))
+        return stream
 
     def draw(self, share: float) -> Rows:
         """Draw a window of which this share is of one class instead."""
@@ -249,22 +258,19 @@ class Images:
         drawn, own = (self._random.choice(rows, COUNT) for rows in (self._live, self._own))
         return np.where(drifts, own, drawn)
 
-    def share_found(self, rate: float) -> float:
-        """Return the share that single windows find at a rate."""
+    def share_found(self, stream: Stream, rate: float) -> float:
+        """Return the share that single windows of a stream find at a rate."""
         low, high = 0.0, 0.6
         for _ in range(HALVINGS):
             middle = (low + high) / 2
-            stream = self.begin(HOUR_MS, 0)
             scores = [stream.judge(self.draw(middle)).score for _ in range(WINDOWS)]
             found = np.mean([score is not None and score.p_value < LEVEL for score in scores])
             low, high = (middle, high) if found < rate else (low, middle)
         return low
 
-    def windows_until_drift(self, size_ms: int, share: float) -> int:
-        """Return the drifted windows until the verdict is drift after a clean warm-up; LASTING + 1: never."""
-        stream = self.begin(size_ms, WARM_UP)
-        for _ in range(WARM_UP):
-            stream.judge(self.draw(0.0))
+    def windows_until_drift(self, stream: Stream, share: float) -> int:
+        """Return the drifted windows until the verdict is drift; LASTING + 1: never."""
+        stream.forget()
         verdicts = (stream.judge(self.draw(share)).verdict for _ in range(LASTING))
         return next((number for number, each in enumerate(verdicts, 1) if each is Verdict.DRIFT), LASTING + 1)
 
@@ -275,13 +281,14 @@ def lasting(folder: Path) -> None:
     (labels,) = load(folder, IMAGES, "test_label")
     for count in BASELINES:
         splits = [Images(vectors, labels, number, count) for number in range(SPLITS)]
-        for rate in SINGLE:
-            shares = [split.share_found(rate) for split in splits]
-            for size, size_ms in SIZES:
+        for size, size_ms in SIZES:
+            streams = [(split, split.begin(size_ms)) for split in splits]
+            for rate in SINGLE:
                 until = np.array(
                     [
-                        [split.windows_until_drift(size_ms, share) for _ in range(RUNS)]
-                        for split, share in zip(splits, shares, strict=True)
+                        [split.windows_until_drift(stream, share) for _ in range(RUNS)]
+                        for split, stream in streams
+                        for share in [split.share_found(stream, rate)]
                     ]
                 )
                 say(

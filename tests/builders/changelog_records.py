@@ -27,7 +27,7 @@ from driftgauge.core.windows.changelog import (
     StreamKey,
     StreamStatus,
 )
-from driftgauge.core.windows.result import Verdict, VerdictMemory
+from driftgauge.core.windows.result import SlowDrift, Verdict, VerdictMemory
 from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.core.windows.warm_up import WarmUp
 from driftgauge.core.windows.window import Window
@@ -39,14 +39,17 @@ NULL = -(2**63)
 IDENTITY = "0123456789abcdef" * 4
 PANE = Window(HOUR_MS, MONDAY_MS)
 SCHEME = f"{IDENTITY[:16]}-89abcdef"
-RECALL = VerdictMemory((False, True), 2.5, {("country", "de"): (False,)})
+TALLY = 700, 500, 7, 5, -300, 40, 1_200, 1_100, 30, 20
+RECALL = VerdictMemory(
+    (False, True), SlowDrift(2.5, MONDAY_MS - HOUR_MS, TALLY), {("country", "de"): (False,)}
+)
 HISTORY = VerdictHistory(
     baseline_id=f"sha256:{IDENTITY}",
     end_ms=MONDAY_MS + HOUR_MS,
     memory=RECALL,
     warm_up=(MONDAY_MS - 14 * 24 * HOUR_MS, MONDAY_MS),
     clean=WarmUp(
-        np.array([700, 500, 7, 5, -300, 40, 1_200, 1_100, 30, 20]),
+        np.array(TALLY),
         OverdispersionEstimator(
             24,
             np.array([410.5, 210.25]),

@@ -106,10 +106,11 @@ def build_description(
     )
 
 
-NOT_SCORED = {"score": None, "verdict": Verdict.INSUFFICIENT, "slow_drift": None, "memory": None}
+NO_MEMORY = {"slow_drift": None, "slow_drift_since_ms": None, "memory": None}
+NOT_SCORED = {"score": None, "verdict": Verdict.INSUFFICIENT, **NO_MEMORY}
 """The fields of a window with too few events."""
 
-INCOMPLETE = {"verdict": Verdict.INCOMPLETE, "slow_drift": None, "memory": None}
+INCOMPLETE = {"verdict": Verdict.INCOMPLETE, **NO_MEMORY}
 """The fields of a window with missing partitions."""
 
 
@@ -156,6 +157,7 @@ def build_result(
         "published_ms": 0,
         "verdict": Verdict.OK,
         "slow_drift": 0.5,
+        "slow_drift_since_ms": MONDAY_MS,
         "slow_drift_limit": SLOW_LIMIT,
         "segments": (),
         "examples": {},

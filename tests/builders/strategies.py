@@ -16,7 +16,14 @@ from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
 from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.windows.findings import Findings
-from driftgauge.core.windows.result import Score, SegmentResult, Verdict, VerdictMemory, WindowResult
+from driftgauge.core.windows.result import (
+    Score,
+    SegmentResult,
+    SlowDrift,
+    Verdict,
+    VerdictMemory,
+    WindowResult,
+)
 from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.core.windows.warm_up import WarmUp
 from driftgauge.core.windows.window import Window
@@ -54,7 +61,12 @@ PARTITIONS = st.tuples(st.from_regex(r"[a-zA-Z0-9._-]{1,249}", fullmatch=True), 
 DIGESTS = st.binary(min_size=32, max_size=32).map(lambda digest: f"sha256:{digest.hex()}")
 VERDICTS = st.sampled_from(Verdict)
 RECENT = st.lists(st.booleans(), max_size=2).map(tuple)
-RECALLS = st.builds(VerdictMemory, RECENT, NOT_NEGATIVE, st.dictionaries(SEGMENTS, RECENT, max_size=3))
+RECALLS = st.builds(
+    VerdictMemory,
+    RECENT,
+    st.builds(SlowDrift, NOT_NEGATIVE, st.none() | TIMES, st.tuples(TIMES)),
+    st.dictionaries(SEGMENTS, RECENT, max_size=3),
+)
 
 
 def vectors(size: int) -> st.SearchStrategy[np.ndarray]:
@@ -114,6 +126,7 @@ def results(clusters: int) -> st.SearchStrategy[WindowResult]:
         verdict=VERDICTS,
         superseded=st.none() | VERDICTS,
         slow_drift=MAYBE_FLOATS,
+        slow_drift_since_ms=st.none() | st.integers(0, 2**47),
         slow_drift_limit=FLOATS,
         segments=st.lists(
             st.builds(

@@ -66,7 +66,7 @@ def check_verdicts(results: Iterable[PublishedRevision], level: float) -> Check:
         recent, slow = of_stream.judged_with.setdefault(result.key, history)
         is_significant = document["p_value"] < level and _size(document, level) >= 1
         limit = field_at(document, "slow_drift.limit")
-        slow = min(max(0.0, slow + _evidence(document["p_value"]) - 0.5), limit + 3)
+        slow = min(max(0.0, slow + _evidence(document["p_value"]) - 0.5), limit + 1)
         actual_slow = field_at(document, "slow_drift.statistic")
         check.compare(f"slow drift of {what}", round(actual_slow, 9), round(slow, 9))
         verdict = _verdict((*recent, is_significant), has_slow_drift=actual_slow >= limit)

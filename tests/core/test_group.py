@@ -18,7 +18,7 @@ from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.verdict import update_memory
 from driftgauge.core.windows.window import Window
 from driftgauge.records.changelog import decode
-from tests.builders.batches import build_batch
+from tests.builders.batches import build_batch, build_tally, read_tally
 from tests.builders.clocks import MONDAY_MS, SECOND_MS
 from tests.builders.references import CLUSTERS, FIRST
 from tests.builders.results import plain
@@ -294,12 +294,14 @@ def check_history(group):
         assert result.memory == judged_with[key]
         after = update_memory(
             judged_with[key],
+            window,
+            read_tally(build_tally(*result.counts, reference=FIRST)),
             is_significant_and_large=SCORER.is_significant_and_large(result.score),
             p_value=result.score.p_value,
             slow_drift_limit=SCORER.slow_drift_limit,
             segments={},
         )
-        assert result.slow_drift == after.slow_drift
+        assert result.slow_drift == after.slow_drift.statistic
         if is_next:
             histories[size_key] = window.end_ms, after
     assert {

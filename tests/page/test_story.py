@@ -95,14 +95,14 @@ HOURS = ("00", "01", "02", "03")
             ["ok", "warning"],
             1,
             QUIET,
-            ["No single window stands out, but together they do: 200 % of the limit."],
+            ["those since 3 Nov 2025, 00:00 UTC do together: 200 % of the limit."],
             id="slow drift",
         ),
         pytest.param(
             ["drift", "drift"],
             1,
             QUIET | {"slow_drift": None},
-            ["This window by itself does not; the two before it"],
+            ["This window by itself does not, but those before it do"],
             id="earlier windows",
         ),
         pytest.param(

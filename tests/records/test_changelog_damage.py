@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from driftgauge.core.windows.changelog import BLOCK, SourceBlock, StreamStatus
 from driftgauge.core.windows.findings import Findings
-from driftgauge.core.windows.result import VerdictMemory
+from driftgauge.core.windows.result import SlowDrift, VerdictMemory
 from driftgauge.errors import StateError
 from driftgauge.records.changelog import decode, encode_value
 from tests.builders.changelog_records import GOLDEN, HISTORY, RECORD
@@ -95,8 +95,8 @@ NAN = float("nan")
         ("published", result(baseline_counts=np.array([1, 2, 3]))),
         ("published", result(score=build_score((10, 20), (1, 2)))),
         ("published", result(score=replace(build_score((10, 20, 30, 40)), findings=Findings()))),
-        ("published", result(memory=VerdictMemory(slow_drift=NAN))),
-        ("history", replace(HISTORY, memory=VerdictMemory(slow_drift=NAN))),
+        ("published", result(memory=VerdictMemory(slow_drift=SlowDrift(NAN)))),
+        ("history", replace(HISTORY, memory=VerdictMemory(slow_drift=SlowDrift(NAN)))),
         (
             "history",
             replace(HISTORY, segments={("country", "de"): history(products=np.eye(3)).clean}),

@@ -68,6 +68,7 @@ RESULTS = {
             calibrated=False,
         ),
         slow_drift=1.375,
+        slow_drift_since_ms=MONDAY_MS - DAY_MS,
     ),
     "too-few-events": build_golden((1, 0), Window(500, MONDAY_MS + 500), revision=2),
     "incomplete-and-events-lost": build_golden(

@@ -7,6 +7,7 @@ from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.duplicates import DUPLICATES
 from driftgauge.core.statistics.novelty import NOVELTY, main_cluster
 from driftgauge.core.statistics.registry import find_kind
+from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.status import ALARMS, Alarm, Concern, Run, StreamStatus, is_slow
 from driftgauge.page.summary import kind_of
 from driftgauge.page.words import (
@@ -71,7 +72,7 @@ def tell_kind(alarm: Alarm) -> str:
             "No single window stands out, but together they do: "
             f"{format_percent(float(row['slow_drift']))} of the limit"
         )
-    return "Two of the last three windows differ"
+    return "The last windows differ"
 
 
 def tell_fault(concern: Concern) -> str:
@@ -120,7 +121,7 @@ def tell(record: WindowRecord, run: Run, size_ms: int) -> list[str]:
             *_segments(record),
         ]
     # Without a kind the window is not significant by itself.
-    sure = [_how_sure(record)] if record.kind else [*_by_earlier(record), *_slow(record)]
+    sure = [_how_sure(record)] if record.kind else _slow(record) or _by_earlier(record)
     what = " ".join([*_what(record), _how_much(record)])
     where = _where(record) if record.kind else []
     return [_since(record, run, size_ms), *sure, what, *where, *_segments(record)]
@@ -169,7 +170,7 @@ def _how_sure(record: WindowRecord) -> str:
 def _by_earlier(record: WindowRecord) -> list[str]:
     if record.verdict != "drift":
         return []
-    return ["This window by itself does not; the two before it differ significantly, and by much."]
+    return ["This window by itself does not, but those before it do, or all of them together."]
 
 
 def _slow(record: WindowRecord) -> list[str]:
@@ -177,7 +178,8 @@ def _slow(record: WindowRecord) -> list[str]:
     if slow is None or slow.statistic < slow.limit:
         return []
     percent = f"{100 * slow.statistic / slow.limit:.0f} %"
-    return [f"No single window stands out, but together they do: {percent} of the limit."]
+    since = "" if slow.since is None else f" since {format_moment(parse_timestamp(slow.since))}"
+    return [f"No window stands out by itself, but those{since} do together: {percent} of the limit."]
 
 
 def _nearly_slow(record: WindowRecord) -> list[str]:

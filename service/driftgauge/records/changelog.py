@@ -141,7 +141,10 @@ def _check_history(history: VerdictHistory) -> None:
 
 
 def _check_memory(memory: VerdictMemory | None) -> None:
-    require(memory is None or math.isfinite(memory.slow_drift), "the statistic of slow drift is not finite")
+    require(
+        memory is None or math.isfinite(memory.slow_drift.statistic),
+        "the statistic of slow drift is not finite",
+    )
 
 
 _FORMATS: dict[type[Key], Format[Any]] = {

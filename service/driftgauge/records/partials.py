@@ -1,4 +1,4 @@
-"""The codec of the partials topic: the parts of a commit for one shard; see `schemas/partial.v4.md`."""
+"""The codec of the partials topic: the parts of a commit for one shard; see `schemas/partial.v5.md`."""
 
 import re
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from driftgauge.records.messagepack import MAX_PARTITIONS, MAX_TIME_MS, Format, 
 
 __all__ = ["decode_part", "encode_commit"]
 
-_VERSION = 4
+_VERSION = 5
 _NAME = "a record of the partials"
 # `deterministic` sorts the streams of a partition, so that equal commits have equal bytes.
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=np.ndarray.tolist, order="deterministic")

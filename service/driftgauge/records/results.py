@@ -43,7 +43,7 @@ def to_record(result: WindowResult, description: BaselineDescription | None) -> 
         result: The result.
         description: The description of the result's baseline; without it, the fields that it fills are null.
     """
-    score, drift = result.score, result.slow_drift
+    score = result.score
     findings = Findings() if score is None else score.findings
     divergence = findings.get(DIVERGENCE.name)
     return WindowRecord.model_validate(
@@ -55,7 +55,7 @@ def to_record(result: WindowResult, description: BaselineDescription | None) -> 
             "window": format_duration(result.window.size_ms),
             "start": format_timestamp(result.window.start_ms),
             "end": format_timestamp(result.window.end_ms),
-            "slow_drift": None if drift is None else {"statistic": drift, "limit": result.slow_drift_limit},
+            "slow_drift": None if result.slow_drift is None else _slow_drift(result),
             "baseline": result.baseline_id,
             "baseline_created": description and format_timestamp(description.created_ms),
             "incomplete": tuple(
@@ -71,6 +71,15 @@ def to_record(result: WindowResult, description: BaselineDescription | None) -> 
             ),
         }
     )
+
+
+def _slow_drift(result: WindowResult) -> dict[str, Any]:
+    since_ms = result.slow_drift_since_ms
+    return {
+        "statistic": result.slow_drift,
+        "limit": result.slow_drift_limit,
+        "since": None if since_ms is None else format_timestamp(since_ms),
+    }
 
 
 def _findings(findings: Findings) -> dict[str, dict[str, Any]]:

@@ -90,6 +90,10 @@ class SlowDriftRecord(_Record):
     limit: Finite
     """The value from which the statistic warns."""
 
+    since: UtcDateTime | None = None
+    """The estimated start of the drift, if there is any: of the first window since the statistic was last 0,
+    UTC. Null while the statistic is 0."""
+
 
 class ExampleRecord(_Record):
     """Some events of a cluster."""
@@ -172,10 +176,11 @@ class WindowRecord(_Record):
     verdict: VerdictName
     """drift: two of the last three windows are significant and large, or this one is calibrated and its
     divergence and mean shift are overwhelming: their combined p-value below a hundredth of the level, one of
-    them at least twice as large as large. warning: only this window is significant and large, or there is
-    slow drift. ok: no drift was found; `detectable` says how small a drift would have been. insufficient: too
-    few events to be scored. incomplete: partitions are missing, or `incomplete_reason` names another fault of
-    the counts."""
+    them at least twice as large as large. After a warm-up of two days also where `slow_drift` is above what
+    one window can add, 3.5, and the windows since its start are so together, by all statistics. warning:
+    only this window is significant and large, or there is slow drift. ok: no drift was found; `detectable`
+    says how small a drift would have been. insufficient: too few events to be scored. incomplete: partitions
+    are missing, or `incomplete_reason` names another fault of the counts."""
 
     js_divergence: Finite | None
     """Jensen-Shannon divergence from the baseline, base 2, 0 to 1; not the distance. Null if the window

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from driftgauge.core.statistics.cusum import advance
 from driftgauge.core.windows.changelog import HistoryKey
-from driftgauge.core.windows.result import Verdict, VerdictMemory
+from driftgauge.core.windows.result import SlowDrift, Verdict, VerdictMemory
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.verdict import VerdictHistory
-from tests.builders.batches import AWAY
+from tests.builders.batches import AWAY, build_tally, read_tally
 from tests.builders.clocks import HOUR_MS
 from tests.builders.references import RICH, build_reference
 from tests.builders.results import hour_window, plain
@@ -52,7 +52,9 @@ def test_result_holds_memory_and_superseded_verdict():
     assert first.slow_drift_limit == WindowScorer(stream.spec, RICH, None, calibrated=False).slow_drift_limit
     assert first.slow_drift == advance(0, first.score.p_value)
     second = stream.judge(1)
-    assert second.memory == VerdictMemory((True,), first.slow_drift)
+    values = tuple(read_tally(build_tally(*MOVED, reference=RICH)).values.tolist())
+    assert second.memory == VerdictMemory((True,), SlowDrift(first.slow_drift, 0, values))
+    assert (first.slow_drift_since_ms, second.slow_drift_since_ms) == (0, 0)
     again = stream.judge(0)
     assert (again.revision, again.superseded, again.verdict) == (1, WARNING, OK)
 
@@ -106,9 +108,12 @@ def test_slow_drift_warns_from_its_limit():
     # The evidence of this many events is clipped at four deviations, and the change is far from large.
     trifle = (42_500, 28_500, 19_500, 9_500)
     limit = JudgedStream().judge(0).slow_drift_limit
+    values = tuple(read_tally(build_tally(*trifle, reference=RICH)).values.tolist())
     for before, verdict in ((limit - 3.5, WARNING), (math.nextafter(limit - 3.5, 0), OK)):
         stream = JudgedStream()
-        history = VerdictHistory.begin(RICH, 0).add(hour_window(0), VerdictMemory((), before))
+        history = VerdictHistory.begin(RICH, 0).add(
+            hour_window(0), VerdictMemory((), SlowDrift(before, 0, values))
+        )
         stream.state.restore(HistoryKey("images", HOUR_MS), history)
         result = stream.judge(1, trifle)
         assert (result.slow_drift == limit) is (verdict is WARNING)

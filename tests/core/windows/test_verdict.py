@@ -1,12 +1,16 @@
 """Verdicts of windows, and the memory and history that carry them on."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftgauge.core.counting.tally import Tally
 from driftgauge.core.statistics.cusum import advance
-from driftgauge.core.windows.result import Verdict, VerdictMemory
+from driftgauge.core.windows.result import SlowDrift, Verdict, VerdictMemory
 from driftgauge.core.windows.verdict import decide, update_memory
+from tests.builders.clocks import HOUR_MS
+from tests.builders.results import hour_window
 
 DE, FR = ("country", "de"), ("country", "fr")
 LIMIT = 4.0
@@ -39,10 +43,18 @@ def test_overwhelming_window_is_drift_by_itself(recent):
 
 
 def entered(
-    memory, *, is_significant_and_large=False, p_value=0.5, slow_drift_limit=NEVER_SLOW, segments=None
+    memory,
+    number=0,
+    *,
+    is_significant_and_large=False,
+    p_value=0.5,
+    slow_drift_limit=NEVER_SLOW,
+    segments=None,
 ):
     return update_memory(
         memory,
+        hour_window(number),
+        Tally(np.array([1]), ()),
         is_significant_and_large=is_significant_and_large,
         p_value=p_value,
         slow_drift_limit=slow_drift_limit,
@@ -54,12 +66,14 @@ P_VALUES = st.lists(st.floats(0, 1), max_size=20)
 
 
 @given(P_VALUES)
-def test_slow_drift_is_capped_above_limit(p_values):
-    memory, statistic = VerdictMemory(), 0.0
-    for p_value in p_values:
-        memory = entered(memory, p_value=p_value, slow_drift_limit=LIMIT)
-        statistic = min(advance(statistic, p_value), LIMIT + 3)
-        assert memory.slow_drift == statistic <= LIMIT + 3
+def test_slow_drift_is_capped_above_limit_and_holds_the_windows_since_it_was_0(p_values):
+    memory, statistic, windows = VerdictMemory(), 0.0, 0
+    for number, p_value in enumerate(p_values):
+        memory = entered(memory, number, p_value=p_value, slow_drift_limit=LIMIT)
+        statistic = min(advance(statistic, p_value), LIMIT + 1)
+        windows = windows + 1 if statistic > 0 else 0
+        since_ms = (number + 1 - windows) * HOUR_MS
+        assert memory.slow_drift == (SlowDrift(statistic, since_ms, (windows,)) if windows else SlowDrift())
 
 
 @pytest.mark.parametrize("quiet", [{}, {DE: False}, {FR: False}])

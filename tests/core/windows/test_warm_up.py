@@ -17,7 +17,7 @@ from tests.builders.batches import build_bursts, build_tally, read_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.references import COMPONENTS, RICH, build_reference
 from tests.builders.results import hour_window, plain
-from tests.core.windows.judged_stream import FIRST_AFTER, MOVED, ODD, QUIET, WARM_UP, JudgedStream
+from tests.core.windows.judged_stream import FIRST_AFTER, LEVEL, MOVED, ODD, QUIET, WARM_UP, JudgedStream
 
 DRIFT = Verdict.DRIFT
 FIELDS = registry.fields_of(RICH)
@@ -185,3 +185,51 @@ def test_groups_of_the_baseline_explain_an_offset_and_widen_the_noise():
         found[name] = stream.judge(FIRST_AFTER + 1, (3_000, 500, 300, 200)).score.p_value
     # Windows of whole groups vary as groups do.
     assert found["mixed"] < found["whole"]
+
+
+def judge_after(warm_up, later, level=LEVEL):
+    """Return a stream after a warm-up of so many windows like RICH, and the results of these later ones."""
+    stream = JudgedStream(warm_up=(0, warm_up * HOUR_MS), level=level)
+    rows = [build_few(number) for number in range(warm_up)] + later
+    return stream, [stream.judge(number, counts) for number, counts in enumerate(rows)][warm_up:]
+
+
+def build_few(number):
+    return tuple(np.random.default_rng(number).multinomial(400, RICH.counts / RICH.counts.sum()).tolist())
+
+
+SHIFTED, BACK = (210, 110, 55, 25), (110, 130, 105, 55)
+ONE_WAY, OTHER = (78, 23, 13, 6), (23, 46, 30, 21)
+
+
+@pytest.mark.parametrize(
+    ("warm_up", "later", "last"),
+    [
+        pytest.param(48, [SHIFTED] * 6, DRIFT, id="lasts"),
+        pytest.param(47, [SHIFTED] * 6, Verdict.WARNING, id="less than two days of warm-up"),
+        pytest.param(48, [(200, 108, 60, 32)] * 18, Verdict.WARNING, id="less than the smallest drift"),
+        pytest.param(48, [SHIFTED, BACK] * 7, Verdict.WARNING, id="nothing together"),
+        pytest.param(
+            48,
+            [ONE_WAY, OTHER, ONE_WAY, OTHER, ONE_WAY, ONE_WAY, ONE_WAY],
+            Verdict.WARNING,
+            id="large together, by chance",
+        ),
+    ],
+)
+def test_slow_drift_whose_windows_together_are_overwhelming_is_drift(warm_up, later, last):
+    stream, results = judge_after(warm_up, later)
+    assert {result.verdict for result in results} == {Verdict.OK, last}
+    assert results[-1].verdict is last
+    assert {result.slow_drift_since_ms for result in results} == {warm_up * HOUR_MS}
+    stream.restart()
+    assert stream.verdict(warm_up + len(later), later[1]) is last
+
+
+@pytest.mark.parametrize("first", range(100, 600, 100))
+def test_drift_that_lasted_ends_within_twenty_windows(first):
+    after = [build_few(number) for number in range(first, first + 50)]
+    _, results = judge_after(48, [SHIFTED] * 30 + after, level=1 / 8_766)
+    assert {result.verdict for result in results[3:30]} == {DRIFT}
+    assert {result.verdict for result in results[30 + 20 :]} == {Verdict.OK}
+    assert results[-1].slow_drift_since_ms != 48 * HOUR_MS

@@ -16,6 +16,9 @@ from driftgauge.core.windows.window import Window
 
 __all__ = ["WindowJudge"]
 
+# Windows of a day need no more: the least number of windows of a warm-up covers two weeks.
+_TWO_DAYS_MS = 2 * 86_400_000
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Comparison:
@@ -25,11 +28,13 @@ class _Comparison:
         reference: The baseline, re-centred after a warm-up.
         scorer: The scorer against it.
         misfits: The segments whose warm-up differs from the baseline; None stands for all events.
+        has_seen_days: The warm-up has two days of windows or more, so that a daily cycle is no drift.
     """
 
     reference: Reference
     scorer: WindowScorer
     misfits: frozenset[Segment | None] = frozenset()
+    has_seen_days: bool = False
 
 
 class WindowJudge:
@@ -82,18 +87,22 @@ class WindowJudge:
             is_significant_and_large = scorer.is_significant_and_large(score)
             after = update_memory(
                 memory,
+                window,
+                tally,
                 is_significant_and_large=is_significant_and_large,
                 p_value=score.p_value,
                 slow_drift_limit=scorer.slow_drift_limit,
                 segments=significant_and_large,
             )
             slow_drift = after.slow_drift
+            is_lasting = comparison.has_seen_days and scorer.is_lasting(slow_drift, tally.fields)
             verdict = decide(
                 memory.recent,
                 is_significant_and_large=is_significant_and_large,
                 # What is declared clean pages by no single window.
-                is_overwhelming=not self._is_warm_up(window) and scorer.is_overwhelming(score),
-                has_slow_drift=slow_drift >= scorer.slow_drift_limit,
+                is_overwhelming=is_lasting
+                or (not self._is_warm_up(window) and scorer.is_overwhelming(score)),
+                has_slow_drift=slow_drift.statistic >= scorer.slow_drift_limit,
                 is_misfit=None in comparison.misfits,
             )
         if after is not None and is_next:
@@ -119,7 +128,8 @@ class WindowJudge:
             score=score,
             verdict=verdict,
             superseded=None if before is None else before.verdict,
-            slow_drift=slow_drift,
+            slow_drift=None if slow_drift is None else slow_drift.statistic,
+            slow_drift_since_ms=None if slow_drift is None else slow_drift.since_ms,
             slow_drift_limit=scorer.slow_drift_limit,
             segments=segments,
             examples={cluster: tuple(each.event_id for each in own) for cluster, own in examples.items()},
@@ -167,7 +177,7 @@ class WindowJudge:
                 for part in reference.segments
                 if part.overdispersion is not None
             }
-            calibrated = self._calibrated(reference, history, segments) if is_over else None
+            calibrated = self._calibrated(reference, window.size_ms, history, segments) if is_over else None
             self._comparisons[key] = calibrated or _Comparison(
                 reference,
                 WindowScorer(
@@ -179,6 +189,7 @@ class WindowJudge:
     def _calibrated(
         self,
         baseline: Reference,
+        size_ms: int,
         history: VerdictHistory,
         segments: dict[Segment, CalibratedOverdispersion],
     ) -> _Comparison | None:
@@ -217,7 +228,8 @@ class WindowJudge:
         }
         overdispersion = offsets[None].recentred
         scorer = WindowScorer(self._spec, reference, overdispersion, calibrated=True, segments=segments)
-        return _Comparison(reference, scorer, misfits)
+        has_seen_days = history.clean.windows.windows * size_ms >= _TWO_DAYS_MS
+        return _Comparison(reference, scorer, misfits, has_seen_days)
 
     def _is_warm_up(self, window: Window) -> bool:
         warm_up = self._spec.alarm.warm_up

@@ -16,6 +16,7 @@ from driftgauge.core.windows.window import Window
 __all__ = [
     "Score",
     "SegmentResult",
+    "SlowDrift",
     "Verdict",
     "VerdictMemory",
     "WindowResult",
@@ -28,8 +29,8 @@ class Verdict(StrEnum):
     Attributes:
         OK: No drift was found; `Score.detectable` says how small a drift would have been.
         WARNING: Drift in this window alone so far, or small evidence accumulated over many windows.
-        DRIFT: Significant and large drift in two of the last three windows, or overwhelming drift in a
-            calibrated window. A window that was empty or not
+        DRIFT: Significant and large drift in two of the last three windows, overwhelming drift in a
+            calibrated window, or in the windows of slow drift together. A window that was empty or not
             scored counts as one without drift; so does one in which the segment was empty or not scored.
         INSUFFICIENT: Too few events to be scored.
         INCOMPLETE: Partitions are missing, or `incomplete_reason` names another fault of the counts.
@@ -104,18 +105,34 @@ class SegmentResult:
 
 
 @dataclass(frozen=True, slots=True)
+class SlowDrift:
+    """The evidence of slow drift, and the windows that it comes from.
+
+    Attributes:
+        statistic: The CUSUM statistic; see `driftgauge.core.statistics.cusum`.
+        since_ms: The estimated start of the drift, event time in ms: that of the first window since the
+            statistic was last 0; None where it is 0.
+        values: The sum of the tallies of the windows since then.
+    """
+
+    statistic: float = 0.0
+    since_ms: int | None = None
+    values: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class VerdictMemory:
     """The memory of the windows before, with which the next window is judged.
 
     Attributes:
         recent: Whether each of the last windows was significant and large, oldest first.
-        slow_drift: The statistic of slow drift; see `driftgauge.core.statistics.cusum`.
+        slow_drift: The slow drift.
         segments: As `recent`, for each segment that was significant and large in one of them; a window in
             which the segment was not scored counts as False.
     """
 
     recent: tuple[bool, ...] = ()
-    slow_drift: float = 0.0
+    slow_drift: SlowDrift = SlowDrift()
     segments: dict[Segment, tuple[bool, ...]] = field(default_factory=dict)
 
 
@@ -139,6 +156,7 @@ class WindowResult:
         superseded: The verdict of the revision before; None at first.
         slow_drift: The statistic of slow drift after this window; None while the window is incomplete or not
             scored.
+        slow_drift_since_ms: The estimated start of that drift; None where the statistic is 0 or None.
         slow_drift_limit: The limit at which that statistic warns.
         segments: The results of its segments.
         examples: Names of some events of the clusters that moved most, by cluster.
@@ -162,6 +180,7 @@ class WindowResult:
     verdict: Verdict
     superseded: Verdict | None
     slow_drift: float | None
+    slow_drift_since_ms: int | None
     slow_drift_limit: float
     segments: tuple[SegmentResult, ...]
     examples: dict[int, tuple[str, ...]]

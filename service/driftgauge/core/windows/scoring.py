@@ -5,19 +5,21 @@ from math import fsum
 from types import MappingProxyType
 from typing import Any
 
-from driftgauge.core.counting.tally import Tally
+import numpy as np
+
+from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.budget import benjamini_hochberg
 from driftgauge.core.statistics.combination import combine
-from driftgauge.core.statistics.cusum import threshold
+from driftgauge.core.statistics.cusum import MAX_STEP, threshold
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.overdispersion import CalibratedOverdispersion, Overdispersion
 from driftgauge.core.statistics.statistic import Statistic
 from driftgauge.core.windows.evidence import EvidenceAttribution
 from driftgauge.core.windows.findings import Findings
-from driftgauge.core.windows.result import Score, SegmentResult, Verdict
+from driftgauge.core.windows.result import Score, SegmentResult, SlowDrift, Verdict
 from driftgauge.core.windows.verdict import decide
 
 __all__ = ["WindowScorer"]
@@ -27,7 +29,7 @@ __all__ = ["WindowScorer"]
 _SLOW_DRIFT_MARGIN = 2.5
 
 # A window is overwhelming where its p-value is this much below its level, and its drift this many times as
-# large as it must be.
+# large as it must be: as the smallest drift worth finding.
 _OVERWHELMING_RARITY = 100
 _OVERWHELMING_SIZE = 2
 
@@ -110,6 +112,22 @@ class WindowScorer:
             and self._size(score.findings, deciding) >= _OVERWHELMING_SIZE
         )
 
+    def is_lasting(self, slow_drift: SlowDrift, fields: tuple[TallyField, ...]) -> bool:
+        """Return whether the windows of slow drift together are overwhelming.
+
+        Without drift, the statistic rises where windows vary more than was measured. They then differ from
+        the reference in many ways, and together hardly at all.
+
+        Args:
+            slow_drift: The slow drift.
+            fields: The fields of its windows' tallies.
+        """
+        if slow_drift.statistic <= MAX_STEP:
+            # It may be one window, which has a test of its own.
+            return False
+        p_value, size = self._test_together(None, Tally(np.array(slow_drift.values), fields))
+        return p_value < self._level / _OVERWHELMING_RARITY and size >= _OVERWHELMING_SIZE
+
     def judge_segments(
         self,
         tallies: Mapping[Segment, Tally],
@@ -183,14 +201,18 @@ class WindowScorer:
         """
         differing = set()
         for segment, tally in tallies.items():
-            findings, _ = self._scorer(segment, tally.count).test(tally)
-            tested = [
-                each for each in registry.STATISTICS if each.name in findings and not each.is_within_windows
-            ]
-            is_significant = _combine(tested, findings) < _MISFIT_LEVEL / len(tallies)
-            if is_significant and self._size(findings, tested) >= 1:
+            p_value, size = self._test_together(segment, tally)
+            if p_value < _MISFIT_LEVEL / len(tallies) and size >= 1:
                 differing.add(segment)
         return frozenset(differing)
+
+    def _test_together(self, segment: Segment | None, tally: Tally) -> tuple[float, float]:
+        """Return the combined p-value and the size of several windows, tested as one large window."""
+        findings, _ = self._scorer(segment, tally.count).test(tally)
+        tested = [
+            each for each in registry.STATISTICS if each.name in findings and not each.is_within_windows
+        ]
+        return _combine(tested, findings), self._size(findings, tested)
 
     def _size(self, findings: Findings, statistics: Iterable[Statistic[Any]] | None = None) -> float:
         """Return the largest significant excess over its floor; a window's drift is large from 1 on."""

@@ -8,10 +8,11 @@ beside its result, so that every revision is judged with the same memory.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.cusum import advance
-from driftgauge.core.windows.result import Verdict, VerdictMemory
+from driftgauge.core.windows.result import SlowDrift, Verdict, VerdictMemory
 from driftgauge.core.windows.warm_up import WarmUp
 from driftgauge.core.windows.window import Window
 
@@ -21,9 +22,10 @@ __all__ = ["VerdictHistory", "decide", "update_memory"]
 _RECENT_WINDOWS = 3
 _DRIFT_WINDOWS = 2
 
-# Above the limit, more evidence would only prolong the warning after the drift has ended. A window without
-# drift lowers the statistic by one half on average, so the warning ends after about six.
-_MAX_EXCESS = 3.0
+# Above the limit, more evidence would only prolong the verdict after the drift has ended: a window without
+# drift lowers the statistic by one half on average. During a drift whose z is 1.8 on average the statistic is
+# below the limit in one of seventy windows, and would be in one of nine if capped at the limit itself.
+_MAX_EXCESS = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +110,8 @@ def decide(
     Args:
         recent: Whether each of the windows before was significant and large, oldest first.
         is_significant_and_large: Whether this window is.
-        is_overwhelming: Whether its evidence is beyond the budget by itself; no other window is needed then.
+        is_overwhelming: Whether its evidence, or that of the windows of slow drift together, is beyond the
+            budget by itself.
         has_slow_drift: Whether the statistic of slow drift has reached its limit.
         is_misfit: Whether the warm-up differs from the baseline.
     """
@@ -121,6 +124,8 @@ def decide(
 
 def update_memory(
     memory: VerdictMemory,
+    window: Window,
+    tally: Tally,
     *,
     is_significant_and_large: bool,
     p_value: float,
@@ -131,13 +136,22 @@ def update_memory(
 
     Args:
         memory: The memory that the window is judged with.
+        window: The window.
+        tally: Its tally.
         is_significant_and_large: Whether the window is significant and large.
         p_value: Its combined p-value.
         slow_drift_limit: The limit at which the statistic of slow drift warns.
         segments: Whether each scored segment is significant and large; all other segments count as False.
     """
+    before, slow_drift = memory.slow_drift, SlowDrift()
+    statistic = min(advance(before.statistic, p_value), slow_drift_limit + _MAX_EXCESS)
+    if statistic > 0:
+        is_first = before.since_ms is None
+        since_ms = window.start_ms if is_first else before.since_ms
+        values = tally.values if is_first else tally.values + before.values
+        slow_drift = SlowDrift(statistic, since_ms, tuple(values.tolist()))
     return VerdictMemory(
         recent=_keep_recent((*memory.recent, is_significant_and_large)),
-        slow_drift=min(advance(memory.slow_drift, p_value), slow_drift_limit + _MAX_EXCESS),
+        slow_drift=slow_drift,
         segments=_update_segments(memory.segments, segments),
     )
