@@ -233,3 +233,27 @@ def test_drift_that_lasted_ends_within_twenty_windows(first):
     assert {result.verdict for result in results[3:30]} == {DRIFT}
     assert {result.verdict for result in results[30 + 20 :]} == {Verdict.OK}
     assert results[-1].slow_drift_since_ms != 48 * HOUR_MS
+
+
+@pytest.mark.parametrize(
+    ("shares", "overdispersion_ms", "expected"),
+    [
+        (MOVED, None, (Verdict.MISFIT, False)),
+        ((1_650, 1_190, 780, 380), None, (Verdict.OK, False)),
+        # The baseline knows how days vary.
+        (QUIET, DAY_MS, (Verdict.OK, True)),
+    ],
+)
+def test_longer_windows_are_compared_with_the_warm_up_of_shorter_ones(shares, overdispersion_ms, expected):
+    related = None if overdispersion_ms is None else Overdispersion(50, 3.0, np.eye(COMPONENTS) * 3)
+    reference = replace(RICH, overdispersion=related, overdispersion_ms=overdispersion_ms)
+    stream = JudgedStream(reference=reference, warm_up=(0, 60 * HOUR_MS), level=1e-4)
+    build = np.random.default_rng(0).multinomial
+    for number in range(60):
+        stream.judge(number, tuple(build(4_000, np.array(shares) / 4_000).tolist()))
+    stream.restart()
+    days = [
+        stream.judge(Window(DAY_MS, day * DAY_MS), tuple(build(96_000, np.array(shares) / 4_000).tolist()))
+        for day in range(3, 15)
+    ]
+    assert {(day.verdict, day.score.calibrated) for day in days} == {expected}
