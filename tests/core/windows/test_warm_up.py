@@ -235,6 +235,20 @@ def test_drift_that_lasted_ends_within_twenty_windows(first):
     assert results[-1].slow_drift_since_ms != 48 * HOUR_MS
 
 
+def test_drift_that_fell_below_the_smallest_is_no_drift_for_long():
+    # A tenth of it is seen in every window of 4,000 events.
+    build, clean = np.random.default_rng(0).multinomial, np.array(QUIET) / 4_000
+    moved = np.array((2_600, 800, 420, 180)) / 4_000 - clean
+    stream = JudgedStream(warm_up=(0, 48 * HOUR_MS), level=1 / 8_766)
+    parts = np.repeat([0.0, 1.0, 0.1], [48, 120, 120])
+    verdicts = [
+        stream.verdict(number, tuple(build(4_000, clean + part * moved).tolist()))
+        for number, part in enumerate(parts)
+    ]
+    assert set(verdicts[50:168]) == {DRIFT}
+    assert DRIFT not in verdicts[-24:]
+
+
 @pytest.mark.parametrize(
     ("shares", "overdispersion_ms", "expected"),
     [
