@@ -199,7 +199,7 @@ class RelationsNull:
         within = slice(_PRODUCTS // 2, None)
         squares = float(np.square(standardized[within]).sum())
         total = float(np.square(changes[within]).sum())
-        expected = float(np.square(errors[within]).sum())
+        expected = float(np.square(errors[within]) @ np.isfinite(self._deviations[within]))
         return Relations(
             RelationChange(
                 float(changes.max()),
@@ -264,7 +264,8 @@ def _fit(sample: FittingSample) -> dict[str, NDArray[Any]]:
     skewness, kurtosis = (np.power(standardized, order).mean(axis=0) for order in (3, 4))
     within = standardized[:, _PRODUCTS // 2 :]
     correlations = within.T @ within / len(within)
-    np.fill_diagonal(correlations, 1.0)
+    # With fewer than eight components some products are always 0.
+    np.fill_diagonal(correlations, varies[_PRODUCTS // 2 :] if varies.any() else 1.0)
     moments = [np.full(_PRODUCTS, len(products)), means, np.square(deviations), skewness, kurtosis]
     return {
         RELATION_MOMENTS: np.stack(moments) * varies,
