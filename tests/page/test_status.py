@@ -1,5 +1,6 @@
 """The status of a stream: its alarm, its last conclusion, the health of its data, and what is never green."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -176,10 +177,13 @@ def test_stream_without_results_waits():
         ("omm", "1h: embeddings[3] is not read to the end for 2 h"),
         ("oc", "1h: counted under another baseline for 60 min"),
         ("ol", "1h: the counts are in doubt for 60 min"),
-        ("bb", "1h: too few events to see the smallest drift worth finding"),
+        ("ff", "1h: too few events to see anything for 2 h"),
+        ("bb", "1h: no window can see smallest_drift.novelty"),
         ("DDD", "1h: every window differs from the baseline for 3 h"),
     ],
 )
 def test_concern_is_told_with_its_cause_and_age(windows, text):
     status = status_of(windows)
     assert tell_concern(status.concerns[0], MONDAY_MS + len(windows) * HOUR_MS) == text
+    advice = " ".join(next_steps(status))
+    assert all(setting in advice for setting in re.findall(r"smallest_drift\.\w+", text))

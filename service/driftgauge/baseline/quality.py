@@ -6,6 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from driftgauge.baseline.artifact import Baseline
+from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.budget import window_level
+from driftgauge.core.statistics.duplicates import DUPLICATES, HASH_COUNTS, DuplicatesNull
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.sensitivity import Sensitivity
 
@@ -29,6 +32,10 @@ _LEAST_EXPECTED = 5
 
 # The level of the note on small baselines; that of a verdict follows from the alarm budget.
 _LEVEL = 0.01
+
+# The window of the note on repeated items: so large that more events do not help, at a page a year.
+_MANY = 10**9
+_HOUR_MS = 3_600_000
 
 # Bounds of "good" and "moderate" agreement: D. Steinley, Properties of the Hubert-Arabie adjusted
 # Rand index, Psychological Methods 9(3), 2004.
@@ -91,7 +98,7 @@ def notes(baseline: Baseline) -> list[str]:
             f"The baseline was fitted by an earlier version, without what {', '.join(baseline.untested)} "
             "need: drift of these kinds is not tested. Fit it again."
         )
-    weaknesses += _cost_of_size(baseline)
+    weaknesses += [*_cost_of_size(baseline), *_cost_of_repetition(baseline)]
     expected = baseline.counts / baseline.counts.sum() * _WINDOW_COUNT
     tiny = np.flatnonzero(expected < _LEAST_EXPECTED).tolist()
     if tiny:
@@ -126,4 +133,19 @@ def _cost_of_size(baseline: Baseline) -> list[str]:
         f"of {count:,} events finds a shift of {least}; against a large baseline, {of_large}. Clean windows "
         f"of an unlucky baseline are found several times as often as the level says, because all share its "
         f"error. Fit on {2 * MIN_RATIO * count:,} vectors or more, half of which are counted."
+    ]
+
+
+def _cost_of_repetition(baseline: Baseline) -> list[str]:
+    """Return the note on a baseline by which windows of any length see only many repetitions."""
+    if HASH_COUNTS not in baseline.arrays:
+        return []
+    level = window_level(1.0, [_HOUR_MS]) * DUPLICATES.weights[0] / registry.total_weight()
+    least = DuplicatesNull(baseline.arrays[HASH_COUNTS], 1.0, math.inf).least(_MANY, level)
+    if least <= DUPLICATES.smallest:
+        return []
+    return [
+        "Its items repeat, as those of a small catalogue, or they are few: at a page a year of hourly "
+        f"windows, windows of any length see one repeated item only from {least:.1%} of the events on. Set "
+        "smallest_drift.duplicates above that; otherwise the stream stays insufficient."
     ]

@@ -1,10 +1,16 @@
-"""Screening of vectors before a fit: rows that are zero, repeated, or far beyond the tail of all others."""
+"""Screening of vectors before a fit: rows that are zero, repeated, or far beyond the tail of all others.
+
+A rare class lies far from all others too, but its rows lie as close together as other rows do. Ten or more
+such rows are kept. So the screening cannot tell a fault that moves ten rows or more by the same amount from a
+class, nor a class of fewer rows from a fault.
+"""
 
 import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.neighbors import NearestNeighbors
 
 from driftgauge.baseline.clustering import named
 from driftgauge.baseline.moments import blocks, moments, shrink, squared_distances
@@ -18,8 +24,8 @@ _MOST = 0.01
 # Up to this share, rows beyond a gap are odd; more are a part of the stream that lies apart.
 _SEARCHED = 0.05
 
-# A gap is this many times as wide as the tail below it lets expect: by chance one fit in a thousand has one.
-_WIDTH = 12.0
+# A gap is so wide that one of 100,000 spacings is as wide by chance. Only those at the top of a tail may be.
+_RARITY = math.log(1e5)
 # The spacings below a gap that tell its width: of a twentieth of all, from ten to a hundred.
 _BELOW = (10, 100)
 # Rows less than this many times as far as all others do little harm.
@@ -30,14 +36,18 @@ _LEAST_FACTOR = 1.5
 _REPEATED = 10
 _FEW = 5
 
-# Rows that tell the middle and the directions of all.
+# The fewest rows that are a class, and how much wider than others they may lie: bad rows are scaled by more.
+_LEAST_CLASS = 10
+_WIDEST = 1.5
+
+# Rows that tell the middle, the directions and the density of all.
 _SAMPLE = 20_000
 
 # Why rows are odd, in words.
 _WORDS = {
     "zero": "are of length zero in float32",
     "repeated": "repeat one vector",
-    "far": "lie far from all others",
+    "far": "lie far from all others and are not ten or more that lie close together, as a rare class does",
 }
 
 
@@ -94,7 +104,7 @@ def find_odd_rows(vectors: NDArray[np.float32]) -> dict[str, NDArray[np.intp]]:
     components and of what these leave. Middle and directions are those of vectors shrunk to the median
     distance from the middle, so that a few wild rows do not rule them (nearly the spatial sign covariance:
     S. Visuri, V. Koivunen and H. Oja, Sign and rank covariance matrices, Journal of Statistical Planning and
-    Inference 91, 2000).
+    Inference 91, 2000). A rare class among the far rows is kept.
     """
     # As the cosine metric sees them.
     lengths = [np.linalg.norm(vectors[rows], axis=1) for rows in blocks(np.arange(len(vectors)))]
@@ -102,10 +112,12 @@ def find_odd_rows(vectors: NDArray[np.float32]) -> dict[str, NDArray[np.intp]]:
     others = np.flatnonzero(~is_zero)
     is_repeated = _are_repeated(vectors, others)
     left = others[~is_repeated]
+    are_far = _are_far(vectors, left)
+    far, near = left[are_far], left[~are_far]
     odd = {
         "zero": np.flatnonzero(is_zero),
         "repeated": others[is_repeated],
-        "far": left[_are_far(vectors, left)],
+        "far": far[~_are_of_class(vectors, far, near)],
     }
     return {why: rows for why, rows in odd.items() if len(rows)}
 
@@ -116,7 +128,8 @@ def count_beyond_gap(distances: NDArray[np.float64], searched: int) -> int:
     In the logarithm, i times the i-th spacing from the top of a tail that falls like a power is exponential,
     with the same mean for all i (A. Renyi, On the theory of order statistics, Acta Mathematica Hungarica 4,
     1953); tails that fall faster have narrower spacings at the top. A gap is much wider than the spacings
-    below it tell.
+    below it tell. One exponential variable is above w times the mean of b others with the probability
+    (1 + w / b)^-b.
 
     Args:
         distances: The distances.
@@ -131,7 +144,8 @@ def count_beyond_gap(distances: NDArray[np.float64], searched: int) -> int:
     spacings = gaps * np.arange(1, len(gaps) + 1)
     sums = np.append(0.0, np.cumsum(spacings))
     typical = (sums[below + 1 :] - sums[1 : searched + 1]) / below
-    is_gap = (spacings[:searched] > _WIDTH * typical) & (gaps[:searched] > math.log(_LEAST_FACTOR))
+    width = below * math.expm1(_RARITY / below)
+    is_gap = (spacings[:searched] > width * typical) & (gaps[:searched] > math.log(_LEAST_FACTOR))
     return int(np.flatnonzero(is_gap).max(initial=-1)) + 1
 
 
@@ -151,6 +165,28 @@ def _are_far(vectors: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np
         number = count_beyond_gap(np.sqrt(squares), searched)
         far[np.argsort(squares)[len(rows) - number :]] = True
     return far
+
+
+def _are_of_class(
+    vectors: NDArray[np.float32], far: NDArray[np.intp], near: NDArray[np.intp]
+) -> NDArray[np.bool_]:
+    """Return which of some far rows belong to a rare class, (far,) bool.
+
+    A row of a class has nine others about as near as a row has among as many of the near ones.
+    """
+    if min(len(far), len(near)) < _LEAST_CLASS:
+        return np.zeros(len(far), dtype=np.bool_)
+    random = np.random.default_rng(0)
+    size = min(len(far), len(near), _SAMPLE)
+    own, others = (vectors[random.choice(rows, size, replace=False)] for rows in (far, near))
+    are_close: NDArray[np.bool_] = _reach(vectors[far], own) <= _WIDEST * np.median(_reach(others, others))
+    return are_close
+
+
+def _reach(vectors: NDArray[np.float32], among: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the distance of n vectors from the tenth nearest of others, (n,); each may be among them."""
+    distances, _ = NearestNeighbors(n_neighbors=_LEAST_CLASS).fit(among).kneighbors(vectors)
+    return np.asarray(distances[:, -1], np.float64)
 
 
 def _are_repeated(vectors: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.bool_]:

@@ -18,6 +18,10 @@ _NOT_CALIBRATED = (
     "Measure the overdispersion before you trust the odds: fit the baseline on events with times, or declare "
     "a clean time as warm_up."
 )
+_RAISE = (
+    "Where windows of no length help, the baseline is the limit, such as that of a small catalogue of items: "
+    "raise {} above what its windows detect."
+)
 _BY_STATE: dict[str, tuple[str, ...]] = {
     "misfit": (
         "Check that all replicas have the same baselines in force; otherwise fit a baseline on clean events.",
@@ -57,7 +61,9 @@ def next_steps(status: StreamStatus) -> tuple[str, ...]:
     if (alarm := status.evidence) is not None:
         return steps_of(status.state, alarm.evidence, status.alarms[0].run.since_ms, 1, alarm.segments)
     if (size := status.lead) is not None:
-        return steps_of(status.state, size.facts.newest, 0, size.facts.series.size_ms)
+        steps = steps_of(status.state, size.facts.newest, 0, size.facts.series.size_ms)
+        unseen = [each.detail for each in size.concerns if each.name == status.state == "insufficient"]
+        return (*steps, *(_RAISE.format(settings) for settings in unseen if settings))
     return _BY_STATE["waiting"]
 
 

@@ -92,7 +92,8 @@ class Concern:
             few events to see anything), `waiting` (no window yet).
         size: The window size as text.
         since_ms: When it began, event time, ms; None where that is unknown.
-        detail: The partitions or the reason, as the result names them; empty where there is none.
+        detail: The partitions or the reason, as the result names them, or the settings of `smallest_drift`
+            that no window meets; empty where there is none.
     """
 
     name: str
@@ -394,18 +395,19 @@ def _size_status(
         facts.concluded is not None
         and not facts.alarms
         and settings is not None
-        and _is_blind(facts, settings)
+        and (unseen := _unseen(facts, settings))
     ):
-        found.append(Concern("insufficient", size, None, "the smallest drift worth finding"))
+        found.append(Concern("insufficient", size, None, unseen))
     states = [*(alarm.state for alarm in facts.alarms), *(each.name for each in found)]
     state = min(states, key=URGENCY.index, default="ok")
     return SizeStatus(facts, size, state, is_old or is_cut_off, tuple(found))
 
 
-def _is_blind(facts: SizeFacts, settings: StreamSettings) -> bool:
-    """Return whether no window of a day could show the smallest drift worth finding, of some kind."""
-    smallest = [getattr(settings.smallest_drift, name) for name in DETECTABLE]
-    return bool((facts.detectable > np.array(smallest)).any())
+def _unseen(facts: SizeFacts, settings: StreamSettings) -> str:
+    """Return the settings of the smallest drift worth finding that no window of a day could show."""
+    least = zip(DETECTABLE, facts.detectable.tolist(), strict=True)
+    names = [name for name, size in least if size > getattr(settings.smallest_drift, name)]
+    return ", ".join(f"smallest_drift.{name}" for name in names)
 
 
 def _weakness(alarm: Alarm) -> tuple[bool, float]:

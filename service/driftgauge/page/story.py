@@ -81,7 +81,7 @@ def tell_fault(concern: Concern) -> str:
         "incomplete": detail or "the counts are in doubt",
         "silent": "no new window",
         "behind": "windows come long after their end",
-        "insufficient": f"too few events to see {detail or 'anything'}",
+        "insufficient": f"no window can see {detail}" if detail else "too few events to see anything",
         "waiting": "no window yet",
     }[concern.name]
 
