@@ -29,7 +29,7 @@ from driftgauge.core.statistics.duplicates import DUPLICATES, Duplicates
 from driftgauge.core.statistics.mean_shift import MEAN_SHIFT, MeanShift
 from driftgauge.core.statistics.novelty import NOVELTY, Novelty
 from driftgauge.core.statistics.overdispersion import Overdispersion
-from driftgauge.core.statistics.spread import SPREAD, Spread, SpreadChange, SpreadMoments
+from driftgauge.core.statistics.spread import SPREAD, Spread, SpreadChange
 from driftgauge.core.windows.findings import Findings
 from driftgauge.core.windows.result import (
     Score,
@@ -86,7 +86,6 @@ __all__ = [
     "SegmentResult",
     "Spread",
     "SpreadChange",
-    "SpreadMoments",
     "TextSample",
     "Traffic",
     "Verdict",

@@ -7,21 +7,14 @@ import numpy as np
 from scipy.special import ndtr
 
 from driftgauge.core.counting.tally import TallyField
-from driftgauge.core.statistics.statistic import Kind, Number, Statistic
+from driftgauge.core.statistics.statistic import Finding, Kind, Number, Statistic
 
 
 @dataclass(frozen=True, slots=True)
-class Toy:
+class Toy(Finding):
     share: float
     excess: float
     p_value: float
-
-    @property
-    def p_values(self):
-        return (self.p_value,)
-
-    def significant_excess(self, level):
-        return self.excess if self.p_value < level else 0.0
 
 
 class ToyNull:

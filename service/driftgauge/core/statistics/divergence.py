@@ -11,7 +11,7 @@ from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.divergence_null import DivergenceNull
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import effective_count, js_needed
-from driftgauge.core.statistics.statistic import Kind, Number, Statistic
+from driftgauge.core.statistics.statistic import Finding, Kind, Number, Statistic
 
 __all__ = ["DIVERGENCE", "MAX_MOVERS", "Divergence", "js_contributions"]
 
@@ -20,7 +20,7 @@ MAX_MOVERS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Divergence:
+class Divergence(Finding):
     """A comparison of a histogram with the baseline's.
 
     Attributes:
@@ -39,13 +39,8 @@ class Divergence:
     excess: float
     p_value: float
 
-    @property
-    def p_values(self) -> tuple[float]:
-        """The p-value."""
-        return (self.p_value,)
-
     def significant_excess(self, _level: float) -> float:
-        """Return the excess."""
+        """Return the excess, whatever its p-value."""
         return self.excess
 
     @property

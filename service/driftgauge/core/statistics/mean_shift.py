@@ -13,8 +13,8 @@ from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import effective_count, shift_needed
 from driftgauge.core.statistics.quadratic_form import QuadraticForm, effective_degrees
-from driftgauge.core.statistics.spread import SPREAD_MOMENTS, read_moments
-from driftgauge.core.statistics.statistic import Kind, Number, Statistic
+from driftgauge.core.statistics.spread import kurtosis_of_events
+from driftgauge.core.statistics.statistic import Finding, Kind, Number, Statistic
 
 __all__ = ["CLIPPED_COORDINATE_SUMS", "LEADING_COMPONENTS", "MEAN_SHIFT", "MeanShift", "MeanShiftNull"]
 
@@ -26,7 +26,7 @@ CLIPPED_COORDINATE_SUMS = "clipped_coordinate_sums"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MeanShift:
+class MeanShift(Finding):
     """The shift of a window's mean from the baseline's, and its tests.
 
     Attributes:
@@ -53,7 +53,7 @@ class MeanShift:
         return self.p_value, self.leading_p_value, self.centroid_p_value
 
     def significant_excess(self, _level: float) -> float:
-        """Return the excess."""
+        """Return the excess, whatever its p-value."""
         return self.excess
 
 
@@ -229,9 +229,9 @@ class _Null:
         self._mean = part.mean
         self._count, self._mean_count = int(part.counts.sum()), part.mean_count
         self._overdispersion = overdispersion.largest_mean
-        spread = read_moments(part.arrays[SPREAD_MOMENTS])[0] if SPREAD_MOMENTS in part.arrays else None
-        kurtosis = 0.0 if spread is None else spread.kurtosis_of_events(len(part.mean))
-        self._null = MeanShiftNull(part.covariance, self._count, overdispersion, self._mean_count, kurtosis)
+        self._null = MeanShiftNull(
+            part.covariance, self._count, overdispersion, self._mean_count, kurtosis_of_events(part)
+        )
 
     def test(self, tally: Tally) -> MeanShift:
         count = tally.count

@@ -87,7 +87,7 @@ class EvidenceAttribution:
         p_value = min(mean_shift.p_values)
         has_moved = p_value < _SEEN
         js, mean = _strength(findings.of(DIVERGENCE).p_value, math.inf), _strength(p_value, math.inf)
-        changes = [change for change in spread.changes if change is not None]
+        changes = [change for change in spread.parts if change is not None]
         change = min(changes, key=lambda each: each.p_value, default=_NO_CHANGE)
         from_outliers = min(max(change.outliers / change.change, 0.0), 1.0) if change.change else 0.0
         are_far = change.p_value < _SEEN and from_outliers >= _MOSTLY
@@ -145,7 +145,7 @@ class EvidenceAttribution:
 
 def _is_outside(spread: Spread) -> bool:
     """Return whether events lie further out in all directions but the components, and not along these."""
-    components, residual = spread.changes
+    components, residual = spread.parts
     if residual is None or residual.p_value >= _SEEN or residual.change <= 0:
         return False
     return components is None or components.p_value >= _SEEN
