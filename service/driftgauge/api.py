@@ -191,7 +191,7 @@ def score_vectors(baseline: Baseline, vectors: NDArray[np.float32], *, window_ms
         reference.projection,
         reference.cluster_means,
     )
-    measured = [added for each in registry.counted(reference) for added in each.measure(events)]
+    measured = [added for each in registry.counted(reference.arrays) for added in each.measure(events)]
     fields = registry.fields_of(reference)
     (values,) = tally_batch(np.zeros(len(rows), dtype=np.intp), 1, fields, measured)
     scorer = _build_scorer(baseline, reference, window_ms)

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from driftgauge.baseline.fitting import Provenance, split_indices
-from driftgauge.baseline.moments import beyond_others, measure, moments
+from driftgauge.baseline.moments import leave_one_out_outliers, measure, moments
 from driftgauge.baseline.segments import SegmentChoice, find_members
 from driftgauge.baseline.windows import LEAST_WINDOWS, Traffic, observe, split_whole
 from driftgauge.core.statistics.spread import SPREAD
@@ -81,7 +81,7 @@ def test_segments_are_counted_among_held_out_vectors(blobs: NDArray[np.float32])
     ]
     assert sum(segment.counts for segment in baseline.segments).tolist() == baseline.counts.tolist()
     ids = baseline.centroids.assign(blobs[counted])
-    outliers = beyond_others(baseline.centroids.distances(blobs[counted], ids), ids)
+    outliers = leave_one_out_outliers(baseline.centroids.distances(blobs[counted], ids), ids)
     assert outliers.any()
     reference = moments(blobs, counted, fitted)
     found = measure(blobs, fitted, reference, baseline.centroids, baseline.radii, baseline.cluster_means)

@@ -63,7 +63,9 @@ def test_overdispersion_of_equal_vectors_is_their_number(size: int) -> None:
     columns = np.repeat(random.normal(size=(2_000, 9)), size, axis=0)
     coordinates, lengths = columns[:, :6], by_columns(columns[:, 6:])
     hashes = np.repeat(random.integers(HASH_BINS, size=2_000), size)
-    found = measure_groups(np.repeat(np.arange(2_000), size), ids, coordinates, lengths, hashes)
+    found = measure_groups(
+        np.repeat(np.arange(2_000), size), ids, coordinates, lengths, {"hash_counts": hashes}
+    )
     assert found is not None
     assert found.windows == 2_000
     assert found.counts == pytest.approx(size, rel=0.1)
@@ -80,7 +82,7 @@ def test_large_groups_count_as_fewer(sizes: list[int], windows: int | None) -> N
     columns = np.random.default_rng(2).normal(size=(len(groups), 9))
     numbers = np.arange(len(groups))
     found = measure_groups(
-        groups, numbers % 5, columns[:, :6], by_columns(columns[:, 6:]), numbers % HASH_BINS
+        groups, numbers % 5, columns[:, :6], by_columns(columns[:, 6:]), {"hash_counts": numbers % HASH_BINS}
     )
     if windows is None:
         assert found is None
@@ -99,7 +101,11 @@ def test_each_group_is_compared_with_others() -> None:
         columns -= columns.mean(axis=0)
         numbers = np.arange(400)
         found = measure_groups(
-            numbers // 16, numbers % 5, columns, by_columns(columns[:, :3]), numbers % HASH_BINS
+            numbers // 16,
+            numbers % 5,
+            columns,
+            by_columns(columns[:, :3]),
+            {"hash_counts": numbers % HASH_BINS},
         )
         assert found is not None
         ratios.append(np.diag(found.means).mean())

@@ -53,6 +53,15 @@ def test_moments_have_component_per_direction_up_to_32(dimension: int, rank: int
     assert (components.max(axis=1) == np.abs(components).max(axis=1)).all()
 
 
+def test_moments_of_heavy_tails_settle_in_few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    lengths = np.sqrt(2 / random.chisquare(2, size=(5_000, 1)))
+    vectors = (random.normal(size=(5_000, 64)) * lengths).astype(np.float32)
+    result = moments(vectors, all_rows(vectors))
+    monkeypatch.setattr(module, "_MOST_ROUNDS", 6)
+    np.testing.assert_array_equal(moments(vectors, all_rows(vectors)).variances, result.variances)
+
+
 def test_moments_reject_variation_by_rounding() -> None:
     vectors = np.full((100, 3), 1 / 3, np.float32)
     vectors[::2] = np.nextafter(vectors[::2], np.float32(1))

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from driftgauge.baseline.fitting import Provenance
-from driftgauge.baseline.moments import by_groups, by_windows
 from driftgauge.baseline.windows import Traffic
 from driftgauge.core.counting.hashing import HASH_BINS
-from driftgauge.core.statistics.duplicates import repeat_rate
+from driftgauge.core.statistics.duplicates import DUPLICATES, HASH_COUNTS, repeat_rate
 from tests.builders.baselines import fit
 from tests.builders.clocks import HOUR_MS
 
@@ -26,12 +25,15 @@ POPULAR = np.where(RANDOM.random(20_000) < 0.1, 7, RANDOM.integers(HASH_BINS, si
     ids=["different", "popular", "twice"],
 )
 def test_repetition_within_windows_is_overdispersion(hashes: np.ndarray, expected: int) -> None:
-    assert by_windows(np.arange(20_000) // 100, hashes).mean() == pytest.approx(expected, abs=0.05)
+    assert DUPLICATES.by_windows
+    found = DUPLICATES.by_windows({HASH_COUNTS: hashes}, np.arange(20_000) // 100)
+    assert found.mean() == pytest.approx(expected, abs=0.05)
 
 
 def test_groups_of_equal_items_vary_with_their_squares() -> None:
     groups = np.repeat(np.arange(4), [1, 2, 3, 4])
-    assert by_groups(groups, groups * 30).tolist() == [1, 4, 9, 16]
+    assert DUPLICATES.by_groups
+    assert DUPLICATES.by_groups({HASH_COUNTS: groups * 30}, groups).tolist() == [[1], [4], [9], [16]]
 
 
 def test_fit_counts_hashes_of_reference_and_measures_repetition() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from driftgauge.api import score_vectors
 from driftgauge.baseline.fitting import split_indices
-from driftgauge.baseline.moments import Moments, beyond_others, measure, moments
+from driftgauge.baseline.moments import Moments, leave_one_out_outliers, measure, moments
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.statistics.means_null import describe
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
@@ -115,19 +115,19 @@ def test_vector_is_beyond_quantile_of_others(seed: int, sizes: list[int]) -> Non
     random = np.random.default_rng(seed)
     ids = random.permutation(np.repeat(np.arange(len(sizes)), sizes))
     distances = random.exponential(size=len(ids)).astype(np.float32)
-    found = beyond_others(distances, ids)
+    found = leave_one_out_outliers(distances, ids)
     for vector in range(len(ids)):
         others = distances[(ids == ids[vector]) & (np.arange(len(ids)) != vector)]
         radius = np.quantile(others.astype(np.float64), RADIUS_LEVEL) if len(others) else np.inf
         assert found[vector] == (distances[vector] > radius)
 
 
-def test_share_beyond_others_is_that_of_new_vectors() -> None:
+def test_share_of_leave_one_out_outliers_is_that_of_new_vectors() -> None:
     random = np.random.default_rng(0)
     within, outside = [], []
     for _ in range(200):
         distances = random.exponential(size=500).astype(np.float32)
-        within.append(beyond_others(distances, np.zeros(500, np.intp)).mean())
+        within.append(leave_one_out_outliers(distances, np.zeros(500, np.intp)).mean())
         outside.append((random.exponential(size=20_000) > np.quantile(distances, RADIUS_LEVEL)).mean())
     assert abs(np.mean(within) - np.mean(outside)) < 0.001
     assert np.mean(within) > 0.0115

@@ -187,6 +187,6 @@ def test_observe_estimates_overdispersion_of_distances(length: int) -> None:
     numbers = np.arange(len(lengths)) // (200 * length)
     ids = np.arange(len(lengths)) % 6
     hashes = np.repeat(random.integers(HASH_BINS, size=12_000), length)
-    _, found = observe(numbers, ids, lengths[:, :2], 6, by_columns(lengths), hashes)
+    _, found = observe(numbers, ids, lengths[:, :2], 6, by_columns(lengths), {"hash_counts": hashes})
     assert found is not None
     assert np.hstack(list(found.others.values())) == pytest.approx(np.full(4, length), rel=0.5)

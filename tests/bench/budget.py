@@ -25,7 +25,7 @@ from tests.builders.baselines import project
 from tests.output import say
 
 from driftgauge.baseline.fitting import fit_baseline
-from driftgauge.baseline.moments import beyond_others, moments
+from driftgauge.baseline.moments import leave_one_out_outliers, moments
 from driftgauge.baseline.moments import measure as measure_vectors
 from driftgauge.baseline.segments import Members, reference_segments
 from driftgauge.core.counting.tally import Tally
@@ -221,7 +221,7 @@ def with_segments(
         vectors, fitted, found, population.centroids, reference.radii, reference.cluster_means
     )
     distances = population.centroids.distances(vectors[rows], clusters)
-    beyond = beyond_others(distances, clusters)
+    beyond = leave_one_out_outliers(distances, clusters)
     arrays = {}
     for member in members:
         own = {name: each[member.rows] for name, each in measured.items()}

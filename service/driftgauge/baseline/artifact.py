@@ -138,9 +138,8 @@ class Baseline:
     @property
     def untested(self) -> tuple[str, ...]:
         """The statistics that are not tested: the baseline was fitted before they were there."""
-        return tuple(
-            each.name for each in registry.STATISTICS if not each.arrays.keys() <= self.arrays.keys()
-        )
+        tested = registry.counted(self.arrays)
+        return tuple(each.name for each in registry.STATISTICS if each not in tested)
 
     @property
     def names(self) -> tuple[str | None, ...]:
@@ -336,7 +335,7 @@ def _arrays(baseline: Baseline) -> dict[str, NDArray[Any]]:
     """Return the arrays by name, each row-major."""
     arrays = {name: getattr(baseline, name) for name in LAYOUT if name != "centroids"} | dict(baseline.arrays)
     arrays["centroids"] = baseline.centroids.values
-    tested = [each for each in registry.STATISTICS if each.name not in baseline.untested]
+    tested = registry.counted(baseline.arrays)
     varying = [each for each in tested if each.variances]
     if (whole := baseline.overdispersion) is not None:
         arrays |= {

@@ -22,7 +22,14 @@ from driftgauge.baseline.clustering import (
 )
 from driftgauge.baseline.collecting import TextSample
 from driftgauge.baseline.metadata import BaselineMetadata, faults
-from driftgauge.baseline.moments import beyond_others, blocks, measure, moments, project, report_spreads
+from driftgauge.baseline.moments import (
+    blocks,
+    leave_one_out_outliers,
+    measure,
+    moments,
+    project,
+    report_spreads,
+)
 from driftgauge.baseline.naming import describe_clusters, report_names
 from driftgauge.baseline.quality import stability_reading
 from driftgauge.baseline.screening import screen
@@ -43,7 +50,6 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.core.statistics import registry
-from driftgauge.core.statistics.duplicates import HASH_COUNTS
 from driftgauge.core.statistics.novelty import NOVELTY, RADIUS_LEVEL
 from driftgauge.core.statistics.spread import SPREAD, SPREAD_MOMENTS
 from driftgauge.core.statistics.statistic import FittingSample
@@ -198,7 +204,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
             measure(vectors, rows, reference, centroids, radii, cluster_means)
             for rows in (fit_rows, reference_rows)
         )
-        sample = FittingSample(fitted, counted, beyond_others(distances, ids))
+        sample = FittingSample(fitted, counted, leave_one_out_outliers(distances, ids))
         arrays = {name: array for each in registry.STATISTICS for name, array in each.fit(sample).items()}
         report_spreads(arrays[SPREAD_MOMENTS], reference, progress)
         # From the mean of the reference, which windows of it are compared with.
@@ -217,13 +223,11 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
                 progress,
             )
         if groups is not None:
-            overdispersion = measure_groups(groups, ids, standardized, columns, counted[HASH_COUNTS])
+            overdispersion = measure_groups(groups, ids, standardized, columns, counted)
             report_groups(overdispersion, progress, mixed_windows=provenance.mixed_windows)
         else:
             windows = (
-                None
-                if numbers is None
-                else observe(numbers, ids, standardized, clusters, columns, counted[HASH_COUNTS])
+                None if numbers is None else observe(numbers, ids, standardized, clusters, columns, counted)
             )
             overdispersion = measure_overdispersion(traffic, windows, clusters, progress)
         segments = reference_segments(
@@ -288,7 +292,7 @@ def _fit_segments(
         own = FittingSample(
             {name: each[others] for name, each in sample.fitted.items()},
             {name: each[rows] for name, each in sample.counted.items()},
-            sample.beyond_others[rows],
+            sample.outliers[rows],
         )
         arrays[member.name] = {
             name: array

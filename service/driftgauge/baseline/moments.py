@@ -1,6 +1,5 @@
 """Measures of many vectors, in blocks to bound memory: mean and components, and what the statistics count."""
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,20 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.assignment import Centroids
-from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.projection import MAX_COMPONENTS, Projection
 from driftgauge.core.statistics import registry
-from driftgauge.core.statistics.duplicates import DuplicatesNull
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
 from driftgauge.errors import BaselineError
 
 __all__ = [
     "Moments",
-    "beyond_others",
     "blocks",
-    "by_groups",
-    "by_windows",
+    "leave_one_out_outliers",
     "measure",
     "moments",
     "project",
@@ -37,9 +32,10 @@ BLOCK_ROWS = 8_192
 # From this mean on, the residual of new vectors has little to do with that of the reference.
 _LARGE_MEAN = 4.0
 
-# Rounds of clipping, and the relative change of all variances at which they end.
-_MOST_ROUNDS = 20
-_SETTLED = 1e-3
+# Rounds of clipping, and the relative change of all variances at which they end. It is as large as tails of t
+# with two degrees of freedom leave it: rounds then swap the last of 32 components for another, and back.
+_MOST_ROUNDS = 10
+_SETTLED = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +220,7 @@ def measure(
     }
 
 
-def beyond_others(distances: NDArray[np.float32], ids: NDArray[np.intp]) -> NDArray[np.bool_]:
+def leave_one_out_outliers(distances: NDArray[np.float32], ids: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Return which of m vectors lie beyond the radius of their cluster as it is without them, (m,) bool.
 
     A radius is a quantile of the distances of a cluster's own vectors, so a larger share of new vectors lies
@@ -261,29 +257,3 @@ def report_spreads(
             "is too small for the length of its vectors, or one number varies much more than all others; "
             "give more vectors, or scale that number"
         )
-
-
-def by_windows(numbers: NDArray[np.intp], hashes: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Return Pearson's X2 of the hashes of each window, over its mean at the rate of all vectors, (windows,).
-
-    Args:
-        numbers: (m,), the window of each vector, from 0 without gaps.
-        hashes: (m,), its hash.
-    """
-    null = DuplicatesNull(np.bincount(hashes, minlength=HASH_BINS), 1.0, math.inf)
-    counts = np.bincount(numbers * HASH_BINS + hashes, minlength=(int(numbers.max()) + 1) * HASH_BINS)
-    return np.array([null.ratio(own) for own in counts.reshape(-1, HASH_BINS)])
-
-
-def by_groups(groups: NDArray[np.intp], hashes: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Return Pearson's X2 of the hashes of each group times its size, over B - 1, (groups,) float64.
-
-    The mean is the group's size where its vectors are different items.
-
-    Args:
-        groups: (m,), the group of each vector, from 0 without gaps.
-        hashes: (m,), its hash.
-    """
-    pairs, counts = np.unique(groups * HASH_BINS + hashes, return_counts=True)
-    squares = np.bincount(pairs // HASH_BINS, weights=np.square(counts))
-    return (HASH_BINS * squares - np.square(np.bincount(groups))) / (HASH_BINS - 1)

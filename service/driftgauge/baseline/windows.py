@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.baseline.moments import by_groups, by_windows
 from driftgauge.baseline.quality import MIN_RATIO, overdispersion_reading
 from driftgauge.baseline.segments import Members
 from driftgauge.core.durations import format_duration
 from driftgauge.core.reference import SegmentReference
-from driftgauge.core.statistics.duplicates import DUPLICATES
+from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.overdispersion import (
     MIN_WINDOWS,
     Overdispersion,
@@ -133,7 +132,7 @@ def observe(
     coordinates: NDArray[np.float64],
     clusters: int,
     columns: Mapping[str, NDArray[np.float64]],
-    hashes: NDArray[np.intp] | None = None,
+    measured: Mapping[str, NDArray[Any]] | None = None,
 ) -> tuple[int, Overdispersion | None]:
     """Return the number of windows of m held-out vectors, and their overdispersion; None: they are too few.
 
@@ -144,13 +143,18 @@ def observe(
             of their standard deviations (of their covariance's Cholesky factor, where that is not diagonal).
         clusters: k.
         columns: The numbers of `Statistic.columns` by the statistic's name, (m, w) float64 each.
-        hashes: (m,), its hash; None: duplicates are not measured.
+        measured: What the service counts of each vector, by the fields of a tally; None: statistics that
+            compare the events of a window with each other are left out.
     """
     numbers_of = np.hstack([coordinates, _standardize(columns)])
     number, numbers, sizes = np.unique(numbers, return_inverse=True, return_counts=True)
     counts = np.bincount(numbers * clusters + ids, minlength=len(number) * clusters).reshape(-1, clusters)
     sums = np.stack([np.bincount(numbers, weights=column) for column in numbers_of.T], axis=1)
-    repetition = None if hashes is None else by_windows(numbers, hashes)
+    within = {
+        each.name: each.by_windows(measured, numbers)
+        for each in registry.STATISTICS
+        if measured is not None and each.by_windows
+    }
     components = coordinates.shape[1]
 
     def standardized(rows: NDArray[np.intp]) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
@@ -162,8 +166,7 @@ def observe(
     large = np.flatnonzero(sizes >= EVENTS_PER_CLUSTER * clusters)
     for index in large:
         shift, others = standardized(np.array([index]))
-        if repetition is not None:
-            others[DUPLICATES.name] = np.sqrt(repetition[[index]])
+        others |= {name: np.sqrt(squares[index]) for name, squares in within.items()}
         windows = windows.add(counts[index], shift, others)
     if len(large) < MIN_WINDOWS:
         return len(large), None
@@ -409,7 +412,7 @@ def measure_groups(
     ids: NDArray[np.intp],
     coordinates: NDArray[np.float64],
     columns: Mapping[str, NDArray[np.float64]],
-    hashes: NDArray[np.intp],
+    measured: Mapping[str, NDArray[Any]],
 ) -> Overdispersion | None:
     """Return the overdispersion by groups; None where there are fewer than 20.
 
@@ -427,7 +430,7 @@ def measure_groups(
         ids: (m,), its cluster; no cluster is empty.
         coordinates: (m, r) float64, its coordinates from the mean of all, in standard deviations.
         columns: As in `observe`.
-        hashes: (m,), its hash.
+        measured: What the service counts of each vector, by the fields of a tally.
     """
     sizes = np.bincount(groups).astype(np.float64)
     count = len(groups)
@@ -452,7 +455,11 @@ def measure_groups(
         float(weights @ (np.square(clusters) / shares).sum(axis=1)) / (len(shares) - 1) / count,
         np.asarray((sums * weights[:, None]).T @ sums / count, np.float64),
         _by_statistic(columns, weights @ np.square(others) / count)
-        | {DUPLICATES.name: np.array([weights @ by_groups(groups, hashes) / count])},
+        | {
+            each.name: weights @ each.by_groups(measured, groups) / count
+            for each in registry.STATISTICS
+            if each.by_groups
+        },
     )
 
 

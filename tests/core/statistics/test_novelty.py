@@ -15,7 +15,7 @@ from driftgauge.core.statistics.novelty import (
     NoveltyNull,
     expected_outliers,
     main_cluster,
-    shares_beyond_own_radius,
+    own_outlier_shares,
 )
 from driftgauge.core.statistics.target_power import POWER
 
@@ -23,7 +23,7 @@ TEN = np.full(10, 300, dtype=np.int64)
 
 
 def null(baseline_counts=TEN, overdispersion=1.0, windows=math.inf):
-    return NoveltyNull(baseline_counts, shares_beyond_own_radius(baseline_counts), overdispersion, windows)
+    return NoveltyNull(baseline_counts, own_outlier_shares(baseline_counts), overdispersion, windows)
 
 
 def find(here, outliers, counts):
@@ -36,7 +36,7 @@ def expected(counts, baseline_counts):
     """Mean and variance of the number of all outliers."""
     return tuple(
         math.fsum(each)
-        for each in expected_outliers(counts, baseline_counts, shares_beyond_own_radius(baseline_counts))
+        for each in expected_outliers(counts, baseline_counts, own_outlier_shares(baseline_counts))
     )
 
 
@@ -154,7 +154,7 @@ def test_p_value_falls_with_outliers(outliers, cluster, count, overdispersion):
 
 def test_contributions_are_shares_less_expectations():
     counts, outliers = np.array([50] * 9 + [0]), np.array([9, *[2] * 8, 0])
-    means, _ = expected_outliers(counts, TEN, shares_beyond_own_radius(TEN))
+    means, _ = expected_outliers(counts, TEN, own_outlier_shares(TEN))
     found = find(null(), outliers, counts)
     assert found.share == 25 / 450
     assert found.contributions == pytest.approx((outliers - means) / 450)

@@ -60,7 +60,9 @@ class Accumulator:
             reference.projection,
             reference.cluster_means,
         )
-        measured = [added for statistic in registry.counted(reference) for added in statistic.measure(events)]
+        measured = [
+            added for statistic in registry.counted(reference.arrays) for added in statistic.measure(events)
+        ]
         self._add(batch, np.zeros(len(batch), dtype=np.intp), self._scheme, measured)
         in_segments = [
             added for field, added in zip(self._scheme.fields, measured, strict=True) if field.in_segments

@@ -2,7 +2,9 @@
 
 import math
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,6 +181,25 @@ def _null(
     return DuplicatesNull(reference.arrays[HASH_COUNTS], variation, overdispersion.windows)
 
 
+def _by_windows(measured: Mapping[str, NDArray[Any]], numbers: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return Pearson's X2 of each window over its mean at the rate of all events, (windows, 1)."""
+    hashes = measured[HASH_COUNTS]
+    null = DuplicatesNull(np.bincount(hashes, minlength=HASH_BINS), 1.0, math.inf)
+    counts = np.bincount(numbers * HASH_BINS + hashes, minlength=(int(numbers.max()) + 1) * HASH_BINS)
+    return np.array([[null.ratio(own)] for own in counts.reshape(-1, HASH_BINS)])
+
+
+def _by_groups(measured: Mapping[str, NDArray[Any]], groups: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Return Pearson's X2 of each group times its size, over B - 1, (groups, 1).
+
+    The mean is the group's size where its events are different items.
+    """
+    pairs, counts = np.unique(groups * HASH_BINS + measured[HASH_COUNTS], return_counts=True)
+    squares = np.bincount(pairs // HASH_BINS, weights=np.square(counts))
+    found = (HASH_BINS * squares - np.square(np.bincount(groups))) / (HASH_BINS - 1)
+    return np.asarray(found)[:, None]
+
+
 DUPLICATES = Statistic(
     name="duplicates",
     kind=Kind(
@@ -214,7 +235,8 @@ DUPLICATES = Statistic(
     ),
     is_share=True,
     in_segments=False,
-    is_within_windows=True,
+    by_windows=_by_windows,
+    by_groups=_by_groups,
     arrays={HASH_COUNTS: ("int64", "h", 0)},
     fit=lambda sample: {
         HASH_COUNTS: np.bincount(sample.counted[HASH_COUNTS], minlength=HASH_BINS).astype(np.int64)

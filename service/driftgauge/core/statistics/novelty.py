@@ -31,7 +31,7 @@ __all__ = [
     "NoveltyNull",
     "expected_outliers",
     "main_cluster",
-    "shares_beyond_own_radius",
+    "own_outlier_shares",
 ]
 
 RADIUS_LEVEL = 0.99
@@ -80,7 +80,7 @@ def main_cluster(contributions: NDArray[np.float64]) -> int | None:
     return largest if contributions[largest] > max(_MOSTLY * excess, 0.0) else None
 
 
-def shares_beyond_own_radius(baseline_counts: NDArray[np.int64]) -> NDArray[np.float64]:
+def own_outlier_shares(baseline_counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the expected share of each cluster's events beyond the radius that its own vectors gave, (k,).
 
     The radius of a cluster with m reference vectors is a quantile of their distances. So the share of all
@@ -250,7 +250,7 @@ def _expected(
     if segment is None:
         counts = reference.counts
         shares = reference.arrays.get(_SHARES)
-        return counts, shares_beyond_own_radius(counts) if shares is None else shares
+        return counts, own_outlier_shares(counts) if shares is None else shares
     counts = segment.counts.sum(keepdims=True)
     # Too few of a segment's vectors are outliers for a share by cluster. Half of one is added, which is
     # Jeffreys' prior.
@@ -297,7 +297,7 @@ NOVELTY = Statistic(
         Number(
             "novelty_excess_ratio",
             "ratio, -1 to 1",
-            "driftgauge_window_novelty_ratio minus its expectation without drift.",
+            "That share minus its expectation without drift.",
             lambda found: found.excess,
         ),
         Number(
@@ -311,7 +311,7 @@ NOVELTY = Statistic(
     is_share=True,
     segment_arrays={_SEGMENT_OUTLIERS: ("int64", "", 0)},
     recentre=_recentre,
-    fit_segment=lambda sample: {_SEGMENT_OUTLIERS: np.array(sample.beyond_others.sum(), np.int64)},
+    fit_segment=lambda sample: {_SEGMENT_OUTLIERS: np.array(sample.outliers.sum(), np.int64)},
     variances=1,
     columns=lambda measured: (measured[CLUSTER_OUTLIERS] >= 0).astype(np.float64)[:, None],
 )

@@ -3,6 +3,7 @@
 Read it as `registry.STATISTICS`, so that all see the same list.
 """
 
+from collections.abc import Mapping
 from math import fsum
 from typing import Any
 
@@ -29,15 +30,15 @@ STATISTICS: tuple[Statistic[Any], ...] = (
 """The statistics. The first counts the events of each cluster, which a tally begins with."""
 
 
-def counted(reference: Reference) -> tuple[Statistic[Any], ...]:
+def counted(arrays: Mapping[str, Any]) -> tuple[Statistic[Any], ...]:
     """Return the statistics whose arrays a baseline has; the others are neither counted nor tested."""
-    return tuple(each for each in STATISTICS if each.arrays.keys() <= reference.arrays.keys())
+    return tuple(each for each in STATISTICS if each.arrays.keys() <= arrays.keys())
 
 
 def fields_of(reference: Reference) -> tuple[TallyField, ...]:
     """Return the fields of a tally against a baseline, of all events together."""
     clusters, components = reference.centroids.clusters, reference.components
-    return tuple(field for each in counted(reference) for field in each.fields(clusters, components))
+    return tuple(field for each in counted(reference.arrays) for field in each.fields(clusters, components))
 
 
 def total_weight() -> float:

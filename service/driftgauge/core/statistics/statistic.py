@@ -45,7 +45,10 @@ class Finding:
         return tuple(None if each is None else each.p_value for each in self.parts)
 
     def significant_excess(self, level: float) -> float:
-        """Return the largest excess of the parts that are significant by a level; 0 without any."""
+        """Return the excess that counts for a verdict: the largest of a part that is significant at a level.
+
+        It is 0 without any, since noise may be larger than drift worth finding.
+        """
         tested = (each for each in self.parts if each is not None)
         return max((each.excess for each in tested if each.p_value < level), default=0.0)
 
@@ -95,14 +98,14 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Number(Generic[FindingT]):
-    """A number of a finding that is exported by itself.
+    """A number of a finding that results hold by itself.
 
     Attributes:
-        name: The name; the metric is `driftgauge_window_` and this.
+        name: The name.
         unit: The unit, in words.
         help: The meaning, in whole sentences.
         value_of: Returns the number, or the numbers by part; None where the window has none.
-        parts: The parts, the values of the label `part`; empty for a single number.
+        parts: The names of the parts; empty for a single number.
     """
 
     name: str
@@ -119,12 +122,15 @@ class FittingSample:
     Attributes:
         fitted: Of the vectors that the centroids were fitted on, and the components were not.
         counted: Of the vectors of the histogram, that the components were fitted on.
-        beyond_others: Which of the latter lie beyond the radius of their cluster as it is without them.
+        outliers: Which of the latter lie beyond the radius of their cluster as it is without them.
     """
 
     fitted: Mapping[str, NDArray[Any]]
     counted: Mapping[str, NDArray[Any]]
-    beyond_others: NDArray[np.bool_]
+    outliers: NDArray[np.bool_]
+
+
+_ByParts = Callable[[Mapping[str, NDArray[Any]], NDArray[np.intp]], NDArray[np.float64]]
 
 
 def _no_arrays(*_: Any) -> dict[str, NDArray[Any]]:
@@ -157,7 +163,8 @@ class Statistic(Generic[FindingT]):
         decides_alone: A window may be drift by this statistic without the windows before.
         in_segments: Segments are tested too.
         arrays: The arrays that its null distribution needs of a baseline, beside those that every baseline
-            has. A baseline without them was fitted before the statistic was there: it is not tested.
+            has. A baseline without them was fitted before the statistic was there: it is not tested. So a new
+            statistic with `variances` has one at least.
         segment_arrays: The same of each segment.
         fit: Returns its arrays of a baseline.
         fit_segment: Returns its arrays of a segment, from the sample of the segment's vectors.
@@ -167,8 +174,10 @@ class Statistic(Generic[FindingT]):
         variances: The number of its overdispersions, each of one number of `Null.standardized`.
         columns: Returns the numbers of n measured events whose means over windows show the overdispersions,
             (n, variances) float64; None where they are measured in another way, or there are none.
-        is_within_windows: It compares the events of a window with each other, so that windows together say
-            nothing. Its overdispersions are mean squares, and the baseline has no part in them.
+        by_windows: Of a statistic that `is_within_windows`: returns the squares of each window, at the rate
+            of all n events, (windows, variances), from these as measured and the window of each, (n,), from 0
+            without gaps.
+        by_groups: The same of groups instead of windows, (groups, variances), times the events of each.
     """
 
     name: str
@@ -198,7 +207,16 @@ class Statistic(Generic[FindingT]):
     )
     variances: int = 0
     columns: Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float64]] | None = None
-    is_within_windows: bool = False
+    by_windows: _ByParts | None = None
+    by_groups: _ByParts | None = None
+
+    @property
+    def is_within_windows(self) -> bool:
+        """Whether it compares the events of a window with each other, so that windows together say nothing.
+
+        Its overdispersions are mean squares, and the baseline has no part in them.
+        """
+        return self.by_windows is not None
 
     def weighted(self, finding: FindingT) -> list[tuple[float, float]]:
         """Return the p-values of a finding with their weights."""

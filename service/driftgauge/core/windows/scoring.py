@@ -247,7 +247,7 @@ class _ReferenceScorer:
             statistic: statistic.null(
                 reference, segment, overdispersion if statistic.is_within_windows else at
             )
-            for statistic in registry.counted(reference)
+            for statistic in registry.counted(reference.arrays)
             if segment is None or statistic.in_segments
         }
         self._weight = fsum(weight for statistic in self._nulls for weight in statistic.weights)

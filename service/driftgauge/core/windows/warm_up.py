@@ -142,7 +142,7 @@ def _changes(offset: Offset, baseline: Reference, segment: SegmentReference | No
     shares = share * tally.counts / tally.count + (1 - share) * part.counts / part.counts.sum()
     shift = baseline.projection.shift(tally[CLIPPED_COORDINATE_SUMS], tally.count)
     arrays = dict(part.arrays)
-    for statistic in registry.counted(baseline):
+    for statistic in registry.counted(baseline.arrays):
         if segment is None or statistic.in_segments:
             arrays |= statistic.recentre(baseline, segment, tally, share)
     return {
@@ -160,7 +160,7 @@ def _standardized(
     independent = Overdispersion.independent(reference.components)
     return (segment or reference).standardized(shift) * math.sqrt(tally.count), {
         each.name: each.null(reference, segment, independent).standardized(tally)
-        for each in registry.counted(reference)
+        for each in registry.counted(reference.arrays)
         if each.variances
         and (segment is None or each.in_segments)
         and not (are_together and each.is_within_windows)
