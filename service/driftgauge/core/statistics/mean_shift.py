@@ -97,7 +97,8 @@ class MeanShiftNull:
         """Prepare the distribution for a baseline.
 
         Args:
-            covariance: (r, r) float64, S, of one event along the components, the leading first.
+            covariance: (r, r) float64, S, of one event along the components, the leading first; positive
+                definite.
             baseline_count: m, the events from which S was estimated, more than r.
             overdispersion: The overdispersion.
             mean_count: M, the events from which the baseline's mean was estimated; None: the same m.
@@ -105,17 +106,13 @@ class MeanShiftNull:
                 less 1; 0 or more.
 
         Raises:
-            ValueError: The covariance is not positive definite, or estimated from too few events.
+            ValueError: The covariance is estimated from too few events.
         """
         components = len(covariance)
         if baseline_count <= components:
             message = f"{baseline_count} events are too few for the covariance of {components} components"
             raise ValueError(message)
-        try:
-            deviations = np.linalg.cholesky(covariance)
-        except np.linalg.LinAlgError as error:
-            message = "the covariance is not positive definite"
-            raise ValueError(message) from error
+        deviations = np.linalg.cholesky(covariance)
         self._degrees = baseline_count - 1
         self._kurtosis = kurtosis
         self._mean_count = baseline_count if mean_count is None else mean_count
