@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import ndtr
 
 from driftgauge.core.counting.tally import TallyField
-from driftgauge.core.statistics.statistic import Finding, Kind, Number, Statistic
+from driftgauge.core.statistics.statistic import Finding, Kind, Null, Number, Statistic
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Toy(Finding):
     p_value: float
 
 
-class ToyNull:
+class ToyNull(Null):
     def __init__(self, reference, _segment, _overdispersion):
         self._expected = float(reference.arrays["toy_share"][0])
 
@@ -29,9 +29,6 @@ class ToyNull:
 
     def least(self, count, _level):
         return 4 / math.sqrt(count)
-
-    def standardized(self, _tally):
-        return np.zeros(0)
 
 
 TOY = Statistic(

@@ -11,7 +11,7 @@ from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.divergence_null import DivergenceNull
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import effective_count, js_needed
-from driftgauge.core.statistics.statistic import Finding, Kind, Number, Statistic
+from driftgauge.core.statistics.statistic import Finding, Kind, Null, Number, Statistic
 
 __all__ = ["DIVERGENCE", "MAX_MOVERS", "Divergence", "js_contributions"]
 
@@ -80,7 +80,7 @@ def _relative_entropy(shares: NDArray[np.float64], mean: NDArray[np.float64]) ->
     return shares * np.log2(ratio)
 
 
-class _Null:
+class _Null(Null[Divergence]):
     """The null distribution against a histogram."""
 
     def __init__(
@@ -115,9 +115,6 @@ class _Null:
         effective = effective_count(count, int(self._counts.sum()), self._overdispersion)
         least = js_needed(len(self._counts), level) / effective
         return least if least <= 1 else math.inf
-
-    def standardized(self, _tally: Tally) -> NDArray[np.float64]:
-        return np.zeros(0)
 
 
 DIVERGENCE = Statistic(

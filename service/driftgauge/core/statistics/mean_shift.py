@@ -14,7 +14,7 @@ from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import effective_count, shift_needed
 from driftgauge.core.statistics.quadratic_form import QuadraticForm, effective_degrees
 from driftgauge.core.statistics.spread import kurtosis_of_events
-from driftgauge.core.statistics.statistic import Finding, Kind, Number, Statistic
+from driftgauge.core.statistics.statistic import Finding, Kind, Null, Number, Statistic
 
 __all__ = ["CLIPPED_COORDINATE_SUMS", "LEADING_COMPONENTS", "MEAN_SHIFT", "MeanShift", "MeanShiftNull"]
 
@@ -212,7 +212,7 @@ def _fit_falling(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.repeat(means, lengths)
 
 
-class _Null:
+class _Null(Null[MeanShift]):
     """The null distribution against a baseline or segment."""
 
     def __init__(
@@ -239,9 +239,6 @@ class _Null:
     def least(self, count: int, level: float) -> float:
         needed = shift_needed(len(self._mean), self._count, level)
         return needed / effective_count(count, self._mean_count, self._overdispersion)
-
-    def standardized(self, _tally: Tally) -> NDArray[np.float64]:
-        return np.zeros(0)
 
 
 MEAN_SHIFT = Statistic(

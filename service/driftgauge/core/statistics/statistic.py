@@ -73,12 +73,13 @@ class Null(Protocol[FindingT_co]):
             level: The level of the statistic's first test alone.
         """
 
-    def standardized(self, tally: Tally) -> NDArray[np.float64]:
+    def standardized(self, _tally: Tally) -> NDArray[np.float64]:
         """Return what the overdispersion squares and averages, (w,): w is the statistic's `variances`.
 
         Deviations of a window's means from any fixed point, in standard errors of means of as many
         independent events; 0 where there is no test.
         """
+        return np.zeros(0)
 
 
 @dataclass(frozen=True, slots=True)
