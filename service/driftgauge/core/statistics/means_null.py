@@ -25,8 +25,10 @@ def describe(numbers: NDArray[np.float64]) -> NDArray[np.float64]:
     Args:
         numbers: (m, w) float64.
     """
+    if len(numbers) < _FEWEST:
+        return np.zeros((5, numbers.shape[1]))
     # Of equal numbers rounding makes a variance.
-    varies = (np.ptp(numbers, axis=0) > 0) & (len(numbers) >= _FEWEST)
+    varies = np.ptp(numbers, axis=0) > 0
     rows = np.ascontiguousarray(numbers.T)
     means = rows.mean(axis=1)
     standardized = (rows - means[:, None]) / np.where(varies, rows.std(axis=1), np.inf)[:, None]

@@ -238,7 +238,7 @@ def _fit(sample: FittingSample) -> dict[str, NDArray[Any]]:
     spreads = _columns(sample.fitted)
     moments = describe(spreads)
     are_outliers = sample.fitted[CLUSTER_OUTLIERS] >= 0
-    outliers = spreads[are_outliers].sum(axis=0) / len(spreads) * (moments[2] > 0)
+    outliers = spreads[are_outliers].sum(axis=0) / max(len(spreads), 1) * (moments[2] > 0)
     return {SPREAD_MOMENTS: np.vstack([moments, outliers]).T}
 
 
