@@ -29,7 +29,7 @@ class OneSpread:
         return self._null.changes(np.full(2, mean), np.full(2, outliers), count).components
 
     def power(self, change, count, level):
-        return self._null.power(change, count, level)[0]
+        return self._null.power(count, level)(change)[0]
 
 
 def moments_of(values):

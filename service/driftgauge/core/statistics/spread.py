@@ -1,7 +1,7 @@
 """The tests of spread: whether events lie further from the baseline's mean than its vectors, or nearer."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,19 +146,19 @@ class SpreadNull:
         )
         return Spread(components, residual)
 
-    def power(self, change: float, count: int, level: float) -> NDArray[np.float64]:
-        """Return the probabilities that a window finds a growth of all squared distances, (2,).
+    def power(self, count: int, level: float) -> Callable[[float], NDArray[np.float64]]:
+        """Return the probabilities that a window finds a growth of all squared distances, (2,), by growth.
 
         Args:
-            change: The growth, 0 or more.
             count: n, 1 or more.
             level: The level of one spread alone.
         """
         errors = self._null.errors(count) / self._means
         tails = ndtr(stdtrit(self._null.degrees, level / 2))
-        found = skewed_quantile(tails, self._null.skewness(count)) * errors + np.maximum(self._of_fitted, 0)
+        beyond = skewed_quantile(tails, self._null.skewness(count)) * errors
+        found = np.where(self._null.varies, beyond + np.maximum(self._of_fitted, 0), np.inf)
         # The noise grows with the distances.
-        return np.where(self._null.varies, ndtr((change - found) / (errors * (1 + change))), 0.0)
+        return lambda change: np.asarray(ndtr((change - found) / (errors * (1 + change))))
 
     def least(self, count: int, level: float) -> float | None:
         """Return the least growth of all squared distances that one of the spreads finds, if independent.
@@ -171,9 +171,10 @@ class SpreadNull:
         """
         if not self._null.varies.any():
             return None
+        power = self.power(count, level)
 
         def is_found(change: float) -> bool:
-            return bool(np.prod(1 - self.power(change, count, level)) <= 1 - POWER)
+            return bool((1 - power(change)).prod() <= 1 - POWER)
 
         return halve(is_found, 0.0, _MOST_GROWTH) if is_found(_MOST_GROWTH) else math.inf
 
