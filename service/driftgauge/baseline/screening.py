@@ -2,7 +2,8 @@
 
 A rare class lies far from all others too, but its rows lie as close together as other rows do. Ten or more
 such rows are kept. So the screening cannot tell a fault that moves ten rows or more by the same amount from a
-class, nor a class of fewer rows from a fault.
+class, nor a class of fewer rows from a fault; and of many rows of tight clusters that are scaled, some may
+pass for classes.
 """
 
 import math
