@@ -239,7 +239,7 @@ def find(title: str, splits: Iterator[Split]) -> None:
         threshold = float(np.quantile(calm, LEVEL))
         mmd_threshold = float(np.quantile(mmd.statistic(clean.vectors, windows), 1 - LEVEL))
         for case, drift in split.cases.items():
-            windows = drift.draw(random, WINDOWS)
+            windows = drift.draw(random, CLEAN if case == "clean" else WINDOWS)
             scores = baseline.scores(drift.vectors, windows)
             at_threshold = float(np.mean([score.p_value < threshold for score in scores]))
             by_mmd = float((mmd.statistic(drift.vectors, windows) > mmd_threshold).mean())
