@@ -44,12 +44,12 @@ HOURLY = {"stream": "images", "window": "1h", "job": "driftgauge"}
 
 def test_window_is_shown_from_its_end_until_next_one():
     results = [
-        build_result(number=number, score=build_score((10, 20, 30, 40), js_p_value=number / 10))
+        build_result(number=number, score=build_score((10, 20, 30, 40), p_value=number / 10))
         for number in (1, 2, 8)
     ]
     series = written(*results)
     # The gap between windows is not filled.
-    assert named(series, "driftgauge_window_js_p_value", **HOURLY) == [
+    assert named(series, "driftgauge_window_p_value", **HOURLY) == [
         (end_s + step, p_value)
         for end_s, p_value in ((2 * HOUR_S, 0.1), (3 * HOUR_S, 0.2), (9 * HOUR_S, 0.8))
         for step in range(0, HOUR_S, STEP_S)
@@ -75,12 +75,12 @@ def test_alarm_lasts_until_conclusive_window():
 
 def test_configuration_is_shown_once_beside_windows_of_two_sizes():
     series = written(build_result(number=23), build_result(size_ms=DAY_MS, number=0))
-    points = named(series, "driftgauge_alarm_p_value", stream="images")
+    points = named(series, "driftgauge_p_value_threshold", stream="images")
     times = [time for time, _ in points]
     assert times == sorted(set(times))
     assert times[0] == DAY_S
     assert times[-1] == 2 * DAY_S - STEP_S
-    assert len(named(series, "driftgauge_window_min_events", **HOURLY)) == HOUR_S // STEP_S
+    assert len(named(series, "driftgauge_alarm_active", **HOURLY)) == HOUR_S // STEP_S
 
 
 def test_series_have_given_labels_and_no_time_of_run():
@@ -88,8 +88,11 @@ def test_series_have_given_labels_and_no_time_of_run():
     assert all({("job", "a"), ("cluster", 'b "c"')} <= labels for _, labels in series)
     names = {name for name, _ in series}
     assert "driftgauge_window_verdict" in names
-    assert "driftgauge_baseline_info" in names
-    assert not names & {"driftgauge_window_closed_timestamp_seconds", "driftgauge_windows_open"}
+    assert "driftgauge_stream_info" in names
+    assert not names & {
+        "driftgauge_window_closed_timestamp_seconds",
+        "driftgauge_watermark_timestamp_seconds",
+    }
     assert not [name for name in names if name.endswith("_total")]
 
 

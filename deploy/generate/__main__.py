@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 from deploy.generate import alertmanager, alerts, licences, reference
-from deploy.generate.grafana import alerts as grafana_alerts
 from deploy.generate.grafana import drift, service
 from deploy.generate.schemas import json_schemas
 from deploy.generate.texts import to_json, to_yaml
@@ -20,7 +19,6 @@ def files() -> Mapping[Path, str]:
         "deploy/prometheus/rules/driftgauge-alerts.yml": to_yaml({"groups": alerts.groups()}),
         "deploy/kubernetes/monitoring/prometheus-rule.yaml": to_yaml(alerts.manifest()),
         "deploy/kubernetes/monitoring/alertmanager-config.yaml": to_yaml(alertmanager.manifest()),
-        "deploy/grafana/provisioning/alerting/driftgauge.yml": to_yaml(grafana_alerts.provisioning()),
         "deploy/LICENCES.md": licences.document(),
         **{
             f"deploy/grafana/dashboards/{dashboard['uid']}.json": to_json(dashboard)

@@ -50,7 +50,10 @@ topk by ({by("stream")}) (
   or
   max_over_time(timestamp(driftgauge_stream_info)[10m:1m])
 )"""
-_STREAM_SEVERITY = "{{ with $labels.severity }}{{ . }}{{ else }}warning{{ end }}"
+_SEVERITIES = {
+    "stream": "{{ with $labels.severity }}{{ . }}{{ else }}warning{{ end }}",
+    "ticket": '{{ if eq $labels.severity "info" }}info{{ else }}warning{{ end }}',
+}
 
 
 @cache
@@ -62,6 +65,8 @@ def groups() -> list[dict[str, Any]]:
         "<matchers>": _MATCHERS,
         "<values>": _VALUES,
         "<window>": _WINDOW,
+        "<of_kind>": f"printf `{{{_MATCHERS},stream=%q,window=%q,kind=%q}}`"
+        f" {_VALUES} $labels.stream $labels.window",
         "<kinds>": _describe_kinds(),
     }.items():
         text = text.replace(placeholder, value)
@@ -93,42 +98,41 @@ def manifest() -> dict[str, object]:
 
 
 def _rules(alert: Mapping[str, Any], dashboard: str) -> Iterator[dict[str, Any]]:
-    """Yield one rule for each severity of an alert."""
-    for severity, wait in alert["severity"].items():
-        expr = alert["expr"]
-        if severity == "critical" and "page_unless" in alert:
-            expr = f"(\n{indent(expr, '  ')})\nunless on ({by('topic')})\n{alert['page_unless']}"
-        if dashboard == "drift":
-            expr = _owned(expr, alert.get("except_severity"))
-        waits = {} if wait == "0s" else {"for": wait}
-        kept = {key: alert[key] for key in ("keep_firing_for",) if key in alert}
-        yield {
-            "alert": alert["alert"],
-            "expr": expr,
-            **waits,
-            **kept,
-            "labels": {"severity": _STREAM_SEVERITY if severity == "stream" else severity},
-            "annotations": {
-                "summary": alert["summary"],
-                "description": alert["description"],
-                "dashboard": _DASHBOARDS[dashboard],
-                **({"page": _PAGE} if dashboard == "drift" else {}),
-                "runbook_url": f"{_RUNBOOKS}/{alert['alert']}.md",
-            },
-        }
+    """Yield one rule for each reason and severity of an alert."""
+    for reason, of_reason in alert.get("reasons", {None: {}}).items():
+        rule = {**alert, **of_reason}
+        for severity, wait in rule["severity"].items():
+            expr = rule["expr"]
+            if severity == "critical" and "page_unless" in rule:
+                expr = f"(\n{indent(expr, '  ')})\nunless on ({by('topic')})\n{rule['page_unless']}"
+            if dashboard == "drift":
+                expr = _owned(expr)
+            yield {
+                "alert": alert["alert"],
+                "expr": expr,
+                **({} if wait == "0s" else {"for": wait}),
+                **{key: rule[key] for key in ("keep_firing_for",) if key in rule},
+                "labels": {
+                    "severity": _SEVERITIES.get(severity, severity),
+                    **({} if reason is None else {"reason": reason}),
+                },
+                "annotations": {
+                    "summary": rule["summary"],
+                    "description": rule["description"],
+                    "dashboard": _DASHBOARDS[dashboard],
+                    **({"page": _PAGE} if dashboard == "drift" else {}),
+                    "runbook_url": f"{_RUNBOOKS}/{alert['alert']}.md",
+                },
+            }
 
 
-def _owned(expr: str, excepted: str | None) -> str:
+def _owned(expr: str) -> str:
     """Return the expression of a stream's alert with the labels of the stream's info series.
 
     A stream without an info series keeps its alert, without the labels.
-
-    Args:
-        expr: The expression, one series or more per stream.
-        excepted: The severity of streams that are left out; None: none is.
     """
     inside = indent(expr, "  ")
-    owned = f"""\
+    return f"""\
 (
 {inside})
 * on ({by("stream")}) group_left (owner, team, severity)
@@ -139,16 +143,5 @@ def _owned(expr: str, excepted: str | None) -> str:
   or on ({by("stream")})
   group by ({by("stream")}) (
 {indent(inside, "  ")}  )
-)
-"""
-    if excepted is None:
-        return owned
-    # The range covers the subquery's and the five minutes that each of its steps looks back.
-    return f"""\
-{owned}unless on ({by("stream")})
-(
-{indent(_INFO, "  ")}
-  and
-  last_over_time(driftgauge_stream_info{{severity="{excepted}"}}[15m])
 )
 """

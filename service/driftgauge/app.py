@@ -33,8 +33,9 @@ from driftgauge.telemetry.endpoints import health_routes, metrics_route
 from driftgauge.telemetry.guard import Guard
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.login import LoginRefusal
-from driftgauge.telemetry.logs import adjust_logging, count_messages, end_process
+from driftgauge.telemetry.logs import adjust_logging, end_process
 from driftgauge.telemetry.metrics import Telemetry
+from driftgauge.telemetry.replica_metrics import WEB_CONFIG_VALID
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.server import HttpServer
 from driftgauge.telemetry.version import version_route
@@ -108,10 +109,9 @@ def serve(settings: Settings, roles: Collection[Role], read_log: Callable[[], Lo
         roles,
         SYSTEM_CLOCK,
     )
-    count_messages(telemetry.logged)
     health.set_condition(ReadinessCondition.BASELINES_LOADED, is_met=True)
     if web_config is not None:
-        telemetry.web_config_valid.set_function(lambda: web_config.is_valid)
+        telemetry[WEB_CONFIG_VALID].set_function(lambda: web_config.is_valid)
     stopping = _stopped_by_signals()
     _log_by_settings(settings.log, read_log)
     routes = [metrics_route(telemetry.registry)]

@@ -12,9 +12,9 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from driftgauge.core.by_stream import ByStream
 from driftgauge.core.windows.changelog import StreamStatus
 from driftgauge.core.windows.result import Verdict, WindowResult
-from driftgauge.telemetry.catalogue import METRICS
-from driftgauge.telemetry.metric import Metric, MetricType
+from driftgauge.telemetry.metric import MetricType, ScrapedMetric
 from driftgauge.telemetry.snapshot import StreamSnapshot, StreamView, WatchedStream
+from driftgauge.telemetry.stream_metrics import STREAM_METRICS
 
 __all__ = ["write_history"]
 
@@ -25,14 +25,11 @@ _S_MS = 1_000
 # Of a replay they say when it ran, and what it has read.
 _OF_RUN = {
     "driftgauge_window_closed_timestamp_seconds",
-    "driftgauge_window_overdue_seconds",
-    "driftgauge_windows_open",
+    "driftgauge_window_overdue_threshold_seconds",
     "driftgauge_watermark_timestamp_seconds",
 }
 _METRICS = [
-    metric
-    for metric in METRICS.values()
-    if metric.samples is not None and metric.type is MetricType.GAUGE and metric.name not in _OF_RUN
+    metric for metric in STREAM_METRICS if metric.type is MetricType.GAUGE and metric.name not in _OF_RUN
 ]
 _CONCLUSIVE = {Verdict.OK, Verdict.WARNING, Verdict.DRIFT, Verdict.MISFIT}
 _END = b"# EOF\n"
@@ -108,15 +105,16 @@ def _scrapes(watched: WatchedStream, windows: list[WindowResult]) -> Iterator[_S
         until_ms = end_ms + size_ms if following is None else min(following.window.end_ms, end_ms + size_ms)
         view = StreamView(
             watched,
-            StreamSnapshot(status, {size_ms: result}, {}),
+            StreamSnapshot(status, {size_ms: result}),
             watched.baseline_at(result.window.start_ms),
         )
         yield _Shown(view, range(end_ms, until_ms, _STEP_MS))
 
 
-def _spans(metric: Metric, shown: Iterable[_Shown]) -> dict[tuple[str, ...], list[tuple[range, float]]]:
+def _spans(
+    metric: ScrapedMetric[StreamView], shown: Iterable[_Shown]
+) -> dict[tuple[str, ...], list[tuple[range, float]]]:
     """Return the times and values of each series, by its labels; sizes share a stream's own series."""
-    assert metric.samples is not None  # noqa: S101 - chosen so
     spans: defaultdict[tuple[str, ...], list[tuple[range, float]]] = defaultdict(list)
     for each in shown:
         stream = each.view.watched.spec.name

@@ -186,7 +186,6 @@ def watch(stream: ConfiguredStream) -> WatchedStream:
             WatchedBaseline(
                 scheduled.reference,
                 artifact.metadata.model_version,
-                artifact.metadata.created_ms,
                 artifact.names,
             )
             for scheduled, artifact in zip(stream.spec.baselines, stream.baselines, strict=True)

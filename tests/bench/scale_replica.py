@@ -87,7 +87,7 @@ class ReplicaMetrics:
 
     def __init__(self, specs: Iterable[StreamSpec], shards: int, role: Role, clock: Clock) -> None:
         streams = [
-            WatchedStream(spec, (WatchedBaseline(spec.baselines[0].reference, None, 0),), StreamLabels())
+            WatchedStream(spec, (WatchedBaseline(spec.baselines[0].reference, None),), StreamLabels())
             for spec in specs
         ]
         telemetry = Telemetry("0", streams, [TOPIC], PARTIALS, Health([role], clock), [role], clock)

@@ -37,7 +37,6 @@ from tests.builders.references import build_reference
 from tests.builders.results import build_result, build_score, build_segment, build_small_segment
 from tests.builders.specs import DEFAULTS, build_schedule, build_spec
 
-FITTED_MS = 1_700_000_000_500
 EVENTS, PARTIALS, CHANGELOG = "embeddings", "driftgauge.partials.4", "driftgauge.changelog.4"
 SHARDS = 4
 IMAGES = shard_of("images", SHARDS)
@@ -66,8 +65,8 @@ def build_watched(
     spec = build_configured_spec(name, *later)
     first, *others = spec.baselines
     baselines = (
-        WatchedBaseline(first.reference, "v7", FITTED_MS, CLUSTER_NAMES),
-        *(WatchedBaseline(other.reference, None, FITTED_MS) for other in others),
+        WatchedBaseline(first.reference, "v7", CLUSTER_NAMES),
+        *(WatchedBaseline(other.reference, None) for other in others),
     )
     return WatchedStream(spec, baselines, labels, overdue_ms)
 

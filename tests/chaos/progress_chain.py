@@ -120,9 +120,9 @@ def check_chain_counters(scrapes: Mapping[str, Scrape], shards: int) -> Check:
     """Check that each shard's owner, and no other replica, shows its chain counters, all zero."""
     check = Check("owners' counters of gaps, overlaps and orphans")
     for counter in COUNTERS:
-        name = f"driftgauge_partials_{counter}_total"
+        name = "driftgauge_partials_faults_total"
         for shard in range(shards):
-            values = [scrape.value(name, shard=str(shard)) for scrape in scrapes.values()]
+            values = [scrape.value(name, shard=str(shard), reason=counter) for scrape in scrapes.values()]
             found = [value for value in values if value is not None]
-            check.compare(f"{name} of shard {shard}", found, [0.0])
+            check.compare(f"{counter} of shard {shard}", found, [0.0])
     return check

@@ -128,7 +128,7 @@ def test_wrong_partials_fail(wrong: dict[tuple[str, str, int], tuple[int, ...]])
 
 def counters(change: Callable[[str, int], float | None]) -> Scrape:
     found = {
-        (f"driftgauge_partials_{name}_total", (("shard", str(shard)),)): change(name, shard)
+        ("driftgauge_partials_faults_total", (("reason", name), ("shard", str(shard)))): change(name, shard)
         for name in ("gap", "overlap", "orphans")
         for shard in range(2)
     }

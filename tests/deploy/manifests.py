@@ -13,13 +13,13 @@ from tests.deploy.dockerfile import ROOT, only
 from tests.processes import run_required
 
 FOLDER = ROOT / "deploy/kubernetes"
-BASE, MONITORING, PRODUCTION, KEDA = "base", "monitoring", "overlays/production", "overlays/keda"
-PAGE = "overlays/page"
-RUNNING = (BASE, PRODUCTION, KEDA, PAGE)
+BASE, MONITORING = "base", "monitoring"
+PRODUCTION, PAGE = "overlays/production", "overlays/page"
+RUNNING = (BASE, PRODUCTION, PAGE)
 """The folders with a StatefulSet."""
 
-OPERATORS = ("keda.sh/", "monitoring.coreos.com/")
-"""Prefixes of the API versions of custom resources."""
+OPERATORS = "monitoring.coreos.com/"
+"""Prefix of the API versions of custom resources."""
 
 # The partitions of the events topic in the example.
 PARTITIONS = 12

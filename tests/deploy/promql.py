@@ -17,7 +17,8 @@ OTHERS: Mapping[str, set[str]] = {
     "up": TARGET,
     "ALERTS": {
         *("alertname", "alertstate", "severity", "instance", *SOURCE),
-        *("stream", "window", "segment", "value", "topic", "partition", "condition", "role", "owner", "team"),
+        *("stream", "window", "segment", "value", "topic", "partition", "condition", "role"),
+        *("reason", "owner", "team"),
     },
     "process_cpu_seconds_total": TARGET,
     "process_resident_memory_bytes": TARGET,

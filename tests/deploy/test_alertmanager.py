@@ -44,6 +44,8 @@ CLICKS = {**JOB, "stream": "clicks", "window": "1h"}
 # The external label of several Prometheus servers with one Alertmanager.
 HERE, THERE = {"cluster": "eu"}, {"cluster": "us"}
 TOPIC = {**JOB, "topic": "embeddings"}
+ACTIVE, INCOMPLETE = {**CLICKS, "reason": "active"}, {**CLICKS, "reason": "incomplete"}
+ROLE = {**JOB, "condition": "windows", "reason": "role"}
 PAGE, TICKET = {"severity": "critical"}, {"severity": "warning"}
 
 
@@ -78,29 +80,59 @@ PAIRS = [
     ),
     pair("Down", {**JOB, "namespace": "ml"}, "Drift", {**CLICKS, "namespace": "ml"}, mutes=True),
     pair("Down", {**JOB, "namespace": "ml"}, "Drift", {**CLICKS, "namespace": "trial"}, mutes=False),
-    pair("TargetDown", {**JOB, "instance": "a:9464"}, "Drift", CLICKS, mutes=False),
-    pair("Drift", CLICKS, "SlowDrift", CLICKS, mutes=True),
-    pair("Drift", CLICKS, "SegmentDrift", {**CLICKS, "segment": "country", "value": "de"}, mutes=True),
-    pair("Drift", CLICKS, "SlowDrift", {**CLICKS, "window": "1d"}, mutes=False),
-    pair("Drift", CLICKS, "SegmentDrift", {**CLICKS, "stream": "views"}, mutes=False),
-    pair("Drift", CLICKS, "WindowsIncomplete", CLICKS, mutes=False),
+    pair("ReplicaFault", {**JOB, "instance": "a:9464"}, "Drift", CLICKS, mutes=False),
+    pair("Drift", ACTIVE, "SlowDrift", CLICKS, mutes=True),
+    pair("Drift", {**CLICKS, "reason": "passed"}, "SlowDrift", CLICKS, mutes=False),
+    pair("Drift", ACTIVE, "SegmentDrift", {**CLICKS, "segment": "country", "value": "de"}, mutes=True),
+    pair("Drift", ACTIVE, "SlowDrift", {**CLICKS, "window": "1d"}, mutes=False),
+    pair("Drift", ACTIVE, "SegmentDrift", {**CLICKS, "stream": "views"}, mutes=False),
+    pair("Drift", ACTIVE, "WindowsInconclusive", INCOMPLETE, mutes=False),
     pair("SlowDrift", CLICKS, "Drift", CLICKS, mutes=False),
     *(
-        pair(cause, labels, effect, CLICKS, mutes=True)
+        pair(cause, labels, effect, concerned, mutes=True)
         for cause, labels in (
             ("ConsumerStuck", {**TOPIC, "partition": "3"}),
             ("PartitionsStopped", TOPIC),
-            ("PartitionsUnheld", TOPIC),
-            ("PartitionsUnwritable", TOPIC),
-            ("RestoreFailing", TOPIC),
-            ("RoleDown", {**JOB, "condition": "windows"}),
+            ("PartitionsBlocked", {**TOPIC, "reason": "unheld"}),
+            ("PartitionsBlocked", ROLE),
             ("TransactionHanging", {**TOPIC, "partition": "3"}),
         )
-        for effect in ("WindowsIncomplete", "WindowsOverdue")
+        for effect, concerned in (("WindowsInconclusive", INCOMPLETE), ("WindowsOverdue", CLICKS))
     ),
-    pair("TransactionHanging", {**TOPIC, "partition": "3"}, "RestoreFailing", TOPIC, mutes=True),
-    pair("RoleDown", {**JOB, "condition": "count"}, "Drift", CLICKS, mutes=False),
-    pair("RoleDown", JOB, "WindowsOverdue", {**CLICKS, "namespace": "ml"}, mutes=False),
+    *(
+        pair("PartitionsStopped", TOPIC, "WindowsInconclusive", {**CLICKS, "reason": reason}, mutes=False)
+        for reason in ("misfit", "sensitivity")
+    ),
+    *(
+        pair(
+            "TransactionHanging",
+            {**TOPIC, "partition": "3"},
+            "PartitionsBlocked",
+            {**TOPIC, "reason": reason},
+            mutes=reason == "restore",
+        )
+        for reason in ("restore", "unheld")
+    ),
+    pair(
+        "RecordsRejected",
+        {**TOPIC, "reason": "topic"},
+        "RecordsRejected",
+        {**TOPIC, "reason": "part"},
+        mutes=True,
+    ),
+    # A page mutes the ticket of the same reason only.
+    *(
+        pair(
+            "PartitionsBlocked",
+            {**PAGE, **TOPIC, "reason": "unheld"},
+            "PartitionsBlocked",
+            {**TICKET, **TOPIC, "reason": reason},
+            mutes=reason == "unheld",
+        )
+        for reason in ("unheld", "restore")
+    ),
+    pair("PartitionsBlocked", ROLE, "Drift", CLICKS, mutes=False),
+    pair("PartitionsBlocked", ROLE, "WindowsOverdue", {**CLICKS, "namespace": "ml"}, mutes=False),
     pair(
         "TransactionHanging",
         {**TOPIC, "partition": "3"},
@@ -147,8 +179,8 @@ PAIRS = [
         pair(cause, {**labels, **HERE}, effect, {**concerned, **THERE}, mutes=False)
         for cause, labels, effect, concerned in (
             ("Down", JOB, "Drift", CLICKS),
-            ("Drift", CLICKS, "SlowDrift", CLICKS),
-            ("RoleDown", {**JOB, "condition": "windows"}, "WindowsOverdue", CLICKS),
+            ("Drift", ACTIVE, "SlowDrift", CLICKS),
+            ("PartitionsBlocked", ROLE, "WindowsOverdue", CLICKS),
             ("ConsumerStuck", {**TOPIC, "partition": "3"}, "LagGrowing", TOPIC),
         )
     ),

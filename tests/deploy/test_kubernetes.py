@@ -18,7 +18,6 @@ from driftgauge.telemetry.endpoints import health_routes, metrics_route
 from tests.deploy.dockerfile import PROJECT
 from tests.deploy.manifests import (
     BASE,
-    KEDA,
     MONITORING,
     OPERATORS,
     PAGE,
@@ -40,7 +39,7 @@ from tests.deploy.stack import HELD_MIB
 
 pytestmark = pytest.mark.stack
 
-EVERYWHERE = (BASE, MONITORING, PRODUCTION, KEDA, PAGE)
+EVERYWHERE = (BASE, MONITORING, PRODUCTION, PAGE)
 # The first version with a stable unhealthyPodEvictionPolicy, and the newest with schemas here.
 KUBERNETES = ("1.31", "1.37")
 # `kubectl apply` stores the object in an annotation; the annotations of an object have 256 KiB together.
@@ -65,10 +64,9 @@ def test_every_object_is_labelled_and_small_enough_to_apply(where):
         assert len(json.dumps(entry)) < APPLIED_BYTES
 
 
-@pytest.mark.parametrize("where", [PRODUCTION, KEDA])
-def test_overlay_uses_only_its_restricted_namespace(where):
-    namespace = the(where, "Namespace")["metadata"]
-    others = [entry["metadata"]["namespace"] for entry in render(where) if entry["kind"] != "Namespace"]
+def test_overlay_uses_only_its_restricted_namespace():
+    namespace = the(PRODUCTION, "Namespace")["metadata"]
+    others = [entry["metadata"]["namespace"] for entry in render(PRODUCTION) if entry["kind"] != "Namespace"]
     assert set(others) == {namespace["name"]}
     assert namespace["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
 

@@ -1,4 +1,4 @@
-"""The manifests for the Prometheus operator, KEDA and Grafana's sidecar."""
+"""The manifests for the Prometheus operator and Grafana's sidecar."""
 
 import json
 import os
@@ -13,18 +13,14 @@ from tests.deploy.dockerfile import ROOT
 from tests.deploy.manifests import (
     BASE,
     FOLDER,
-    KEDA,
     MONITORING,
     OPERATORS,
-    PARTITIONS,
     PRODUCTION,
     container,
-    environment,
     every,
     mount,
     render,
     the,
-    volumes,
 )
 
 pytestmark = pytest.mark.stack
@@ -39,17 +35,13 @@ EXTERNAL_LABELS = {"cluster", "env", "environment", "prometheus", "prometheus_re
 @pytest.fixture(scope="module")
 def models():
     """The operators' models by kind; loading them takes seconds, which other tests need not spend."""
-    from cloudcoil.models.keda.v1alpha1 import ScaledObject, TriggerAuthentication  # noqa: PLC0415
     from cloudcoil.models.prometheus_operator.v1 import PrometheusRule, ServiceMonitor  # noqa: PLC0415
     from cloudcoil.models.prometheus_operator.v1alpha1 import AlertmanagerConfig  # noqa: PLC0415
 
-    return {
-        model.__name__: model
-        for model in (AlertmanagerConfig, PrometheusRule, ScaledObject, ServiceMonitor, TriggerAuthentication)
-    }
+    return {model.__name__: model for model in (AlertmanagerConfig, PrometheusRule, ServiceMonitor)}
 
 
-@pytest.mark.parametrize("where", [MONITORING, PRODUCTION, KEDA])
+@pytest.mark.parametrize("where", [MONITORING, PRODUCTION])
 def test_every_custom_resource_matches_model_of_operator(where, models):
     custom = [entry for entry in render(where) if entry["apiVersion"].startswith(OPERATORS)]
     assert custom
@@ -114,34 +106,3 @@ def test_documented_patch_removes_only_rules_and_dashboards(tmp_path):
         entry for entry in render(PRODUCTION) if (entry["kind"], entry["metadata"]["name"]) not in removed
     ]
     assert list(render(second)) == kept
-
-
-def test_autoscaler_follows_both_consumer_groups(tmp_path):
-    settings = load_settings(mount(KEDA, tmp_path), environment(KEDA, tmp_path))
-    triggers = the(KEDA, "ScaledObject")["spec"]["triggers"]
-    asked = [trigger["metadata"] for trigger in triggers]
-    assert sorted((each["consumerGroup"], each["topic"]) for each in asked) == [
-        *((settings.group, topic) for topic in settings.topics.events),
-        (settings.windows_group, settings.partials_topic),
-    ]
-    for each in asked:
-        # Kafka 4 refuses protocol versions before 2.1; KEDA's default is older.
-        assert tuple(map(int, each["version"].split("."))) >= (2, 1, 0)
-        # The service starts a partition without a committed offset at the earliest record.
-        assert each["offsetResetPolicy"] == "earliest"
-        assert each["bootstrapServers"] == settings.kafka["bootstrap.servers"]
-        assert (settings.kafka["sasl.mechanism"], each["sasl"]) == ("SCRAM-SHA-512", "scram_sha512")
-        assert (settings.kafka["security.protocol"], each["tls"]) == ("SASL_SSL", "enable")
-    authentication = the(KEDA, "TriggerAuthentication")
-    named = {trigger["authenticationRef"]["name"] for trigger in triggers}
-    assert named == {authentication["metadata"]["name"]}
-    secret = volumes(KEDA)["secrets"][1]["secret"]
-    given = [(ref["name"], ref["key"]) for ref in authentication["spec"]["secretTargetRef"]]
-    assert given == [(secret["secretName"], item["key"]) for item in secret["items"]]
-
-
-def test_autoscaler_keeps_two_replicas_and_owns_their_number():
-    scaled, target = the(KEDA, "ScaledObject")["spec"], the(KEDA, "StatefulSet")
-    assert scaled["scaleTargetRef"]["name"] == target["metadata"]["name"]
-    assert 2 <= scaled["minReplicaCount"] < scaled["maxReplicaCount"] == PARTITIONS
-    assert "replicas" not in target["spec"]

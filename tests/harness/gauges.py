@@ -14,13 +14,8 @@ from tests.harness.scrape import Scrape
 from tests.harness.service import ReplicaProcess
 from tests.waiting import PATIENCE_S, wait_for
 
-# Gauges of the configuration; a result has the limit only if a statistic is compared with it.
-_CONFIGURED = {
-    "driftgauge_window_duration_seconds",
-    "driftgauge_window_min_events",
-    "driftgauge_window_overdue_seconds",
-    "driftgauge_window_slow_drift_limit",
-}
+# A gauge of the configuration.
+_CONFIGURED = {"driftgauge_window_overdue_threshold_seconds"}
 _KINDS = {
     "mix": "js_divergence",
     "shift": "mean_shift",
@@ -105,48 +100,47 @@ def expected_gauges(final: Mapping[Any, dict[str, Any]]) -> Samples:
 
 
 def _values(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float | None]]:
-    for name in (*("p_value", "calibrated", "revision", "events_lost", "counted_twice"),):
+    for name in ("p_value", "js_divergence", "noise_floor"):
         yield name, {}, record[name]
     for found in (record["findings"] or {}).values():
-        for name, number in found["numbers"].items():
-            parts = number if isinstance(number, dict) else {None: number}
-            for part, value in parts.items():
-                yield name, {"part": part} if part else {}, value
+        yield "excess", {"kind": found["kind"]}, found["excess"]
     yield from _kinds(record)
     for kind, name in _KINDS.items():
         size = (record["detectable"] or {}).get(name)
         smallest = getattr(SmallestDrift(), name)
         yield "detectable_ratio", {"kind": kind}, inf if size is None else size / smallest
-    yield "slow_drift", {}, (record["slow_drift"] or {}).get("statistic")
+    if (slow := record["slow_drift"]) is not None:
+        yield "slow_drift_ratio", {}, slow["statistic"] / slow["limit"]
     yield "events", {}, record["count"]
-    yield "complete", {}, record["incomplete_reason"] is None
     yield "end_timestamp_seconds", {}, datetime.fromisoformat(record["end"]).timestamp()
     for verdict in _VERDICTS:
         yield "verdict", {"verdict": verdict}, verdict == record["verdict"]
     for missing in record["incomplete"]:
         yield "missing_partition", {"topic": missing["topic"], "partition": str(missing["partition"])}, 1
     for cluster in record["clusters"]:
-        labels = {"cluster_id": str(cluster["id"])}
+        labels = _of_cluster(cluster)
         yield "cluster_ratio", labels, cluster["share"]
-        yield "cluster_signed_js_contribution", labels, _signed_contribution(cluster)
+        yield "cluster_contribution", {**labels, "kind": "mix"}, _signed_contribution(cluster)
     for segment in record["segments"]:
         labels = {"segment": segment["key"], "value": segment["value"]}
-        yield "segment_events", labels, segment["count"]
-        yield "segment_js_divergence", labels, segment["js_divergence"]
-        yield "segment_adjusted_p_value", labels, segment["adjusted_p_value"]
         for verdict in _VERDICTS:
             yield "segment_verdict", {**labels, "verdict": verdict}, verdict == segment["verdict"]
 
 
 def _kinds(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float | None]]:
     if record["kind"] == "novelty":
-        parts = {cluster["id"]: cluster["novelty_contribution"] for cluster in record["clusters"]}
-        largest = max(parts, key=lambda cluster: parts[cluster])
-        if parts[largest] > max(sum(parts.values()) / 2, 0):
-            yield "cluster_novelty_contribution", {"cluster_id": str(largest)}, parts[largest]
+        parts = [cluster["novelty_contribution"] for cluster in record["clusters"]]
+        main = parts.index(max(parts))
+        if parts[main] > max(sum(parts) / 2, 0):
+            labels = {**_of_cluster(record["clusters"][main]), "kind": "novelty"}
+            yield "cluster_contribution", labels, parts[main]
     if record["kind"] is not None:
         for kind, share in record["evidence"].items():
             yield "evidence_ratio", {"kind": kind}, share
+
+
+def _of_cluster(cluster: dict[str, Any]) -> dict[str, str]:
+    return {"cluster_id": str(cluster["id"]), "name": cluster["name"] or ""}
 
 
 def _signed_contribution(cluster: dict[str, Any]) -> float | None:

@@ -20,7 +20,7 @@ from driftgauge.telemetry.health import Health, Role
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
-from tests.builders.clocks import MONDAY_MS, SECOND_MS
+from tests.builders.clocks import SECOND_MS
 from tests.builders.references import CLUSTERS, build_reference
 from tests.builders.results import build_description
 from tests.builders.specs import build_spec
@@ -77,7 +77,7 @@ class RunningService:
         streams = [
             WatchedStream(
                 spec,
-                tuple(WatchedBaseline(each.reference, None, MONDAY_MS) for each in spec.baselines),
+                tuple(WatchedBaseline(each.reference, None) for each in spec.baselines),
                 StreamLabels(severity="info"),
             )
             for spec in SPECS

@@ -185,7 +185,8 @@ class ReplicaProcess:
     def chain_faults(self) -> dict[str, int]:
         """Return the numbers of gaps, overlaps and orphans in the partials of the assigned shards."""
         scrape = self.scrape()
-        return {fault: int(scrape.total(f"driftgauge_partials_{fault}_total")) for fault in NO_CHAIN_FAULTS}
+        faults = "driftgauge_partials_faults_total"
+        return {reason: int(scrape.total(faults, reason=reason)) for reason in NO_CHAIN_FAULTS}
 
     def is_ready(self) -> bool:
         return self.get("/readyz")[0] == 200

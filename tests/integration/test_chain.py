@@ -101,7 +101,7 @@ def test_shard_with_reset_offset_stops_alone_until_put_back(tmp_path: Path, boot
             "the windows of the other shard", lambda: case.final_counts("alpha") == case.counts_of(alpha)
         )
         scrape = service.scrape()
-        assert scrape.value("driftgauge_consumer_stopped_partitions", topic=case.partials_topic) == 1
+        assert scrape.value("driftgauge_blocked_partitions", topic=case.partials_topic, reason="stopped") == 1
         assert service.is_ready(), "a stopped shard has a metric and an alert of its own"
         service.stop()
     case.move_offset(case.windows_group, case.partials_topic, shard, proper)

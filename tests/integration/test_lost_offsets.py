@@ -48,8 +48,8 @@ class TruncatedLog:
         assert (entry["partition"], entry["records"]) == (f"{self.case.events_topic}[0]", LOST)
         assert (entry["first_offset"], entry["last_offset"]) == (300, 300 + LOST - 1)
         assert "retention" in str(entry["remedy"])
-        metric = service.scrape().value("driftgauge_records_lost_total", topic=self.case.events_topic)
-        assert metric == LOST
+        scrape, topic = service.scrape(), self.case.events_topic
+        assert scrape.value("driftgauge_offsets_skipped_total", topic=topic, place="deleted") == LOST
         final = sorted(self.case.final_results().items())
         assert [record["events_lost"] for _, record in final] == [False, True, False]
         assert service.chain_faults() == NO_CHAIN_FAULTS, "a reported loss is not a gap"

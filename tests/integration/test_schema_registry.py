@@ -94,11 +94,7 @@ def topics(tmp_path: Path, bootstrap: str, registry: Registry) -> Iterator[Topic
 
 
 def waiting(service: ReplicaProcess) -> int:
-    return sum(
-        int(value)
-        for (name, _), value in service.scrape().samples.items()
-        if name == "driftgauge_schema_waiting_partitions"
-    )
+    return int(service.scrape().total("driftgauge_blocked_partitions", reason="schema"))
 
 
 def test_only_partitions_that_need_a_new_schema_wait_for_registry(topics: Topics, registry: Registry) -> None:

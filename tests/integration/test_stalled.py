@@ -74,8 +74,8 @@ def assert_published_without(
     expected = [{"topic": case.events_topic, "partition": index} for index in sorted(stalled)]
     assert [record["incomplete"] for record in final.values()] == [expected] * len(final)
     assert {record["revision"] for record in final.values()} == {0}
-    complete = "driftgauge_window_complete", (("stream", "alpha"), ("window", "1h"))
-    assert expected_gauges(final)[complete] == 0
+    labels = ("stream", "alpha"), ("verdict", "incomplete"), ("window", "1h")
+    assert expected_gauges(final)["driftgauge_window_verdict", labels] == 1
     wait_until_shown([service], final)
 
 

@@ -58,7 +58,6 @@ BOTH: Nodes = ((1,), (2,))
 FIRST_ONLY: Nodes = ((1,), (1,))
 # The shard whose partition only the second node has.
 AWAY = shard_of("beta", SHARDS)
-UNWRITABLE = "driftgauge_unwritable_partitions"
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +101,9 @@ def events_of(stream: str, part: int) -> list[SourceEvent]:
 
 
 def unwritable(service: ReplicaProcess, topic: str) -> Callable[[], bool]:
-    return lambda: service.scrape().value(UNWRITABLE, topic=topic) == 1
+    return lambda: (
+        service.scrape().value("driftgauge_blocked_partitions", topic=topic, reason="unwritable") == 1
+    )
 
 
 def test_unwritable_partials_partition_pauses_counting(cluster: KafkaCluster, tmp_path: Path) -> None:

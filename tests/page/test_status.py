@@ -69,26 +69,26 @@ def status_of(windows, late_ms=0, settings=HOURLY, **options):
         ("oDDmm", "drift", [1], ["incomplete"], "DriftgaugeDrift"),
         ("oDfmD", "drift", [1], [], "DriftgaugeDrift"),
         ("oDDoD", "drift", [4], [], "DriftgaugeDrift"),
-        ("oDDo", "ok", [], [], "DriftgaugeDriftPassed"),
+        ("oDDo", "ok", [], [], "DriftgaugeDrift"),
         ("DDD", "drift", [0], ["misfit"], "DriftgaugeDrift"),
         ("fDfDD", "drift", [1], ["misfit"], "DriftgaugeDrift"),
         # The warm-up differs from the baseline.
-        ("x", "misfit", [], ["misfit"], "DriftgaugeWindowsIncomplete"),
-        ("xDDx", "misfit", [], ["misfit"], "DriftgaugeWindowsIncomplete"),
-        ("om", "incomplete", [], ["incomplete"], "DriftgaugeWindowsIncomplete"),
-        ("oc", "misfit", [], ["misfit"], "DriftgaugeWindowsIncomplete"),
+        ("x", "misfit", [], ["misfit"], "DriftgaugeWindowsInconclusive"),
+        ("xDDx", "misfit", [], ["misfit"], "DriftgaugeWindowsInconclusive"),
+        ("om", "incomplete", [], ["incomplete"], "DriftgaugeWindowsInconclusive"),
+        ("oc", "misfit", [], ["misfit"], "DriftgaugeWindowsInconclusive"),
         # Judged without a partition that was given up, or after Kafka deleted events.
-        ("og", "incomplete", [], ["incomplete"], "DriftgaugeWindowsIncomplete"),
-        ("ol", "incomplete", [], ["incomplete"], "DriftgaugeWindowsIncomplete"),
-        ("ff", "insufficient", [], ["insufficient"], "DriftgaugeSensitivityLow"),
+        ("og", "incomplete", [], ["incomplete"], "DriftgaugeWindowsInconclusive"),
+        ("ol", "incomplete", [], ["incomplete"], "DriftgaugeWindowsInconclusive"),
+        ("ff", "insufficient", [], ["insufficient"], "DriftgaugeWindowsInconclusive"),
         ("of", "ok", [], [], None),
         # The smallest share of novel events worth finding is 0.02.
-        ("bb", "insufficient", [], ["insufficient"], "DriftgaugeSensitivityLow"),
+        ("bb", "insufficient", [], ["insufficient"], "DriftgaugeWindowsInconclusive"),
         ("bob", "ok", [], [], None),
-        ("nn", "insufficient", [], ["insufficient"], "DriftgaugeSensitivityLow"),
+        ("nn", "insufficient", [], ["insufficient"], "DriftgaugeWindowsInconclusive"),
         # What the baseline does not allow to be tested is not blindness.
         ("uu", "ok", [], [], None),
-        ("offf", "insufficient", [], ["insufficient"], "DriftgaugeSensitivityLow"),
+        ("offf", "insufficient", [], ["insufficient"], "DriftgaugeWindowsInconclusive"),
     ],
 )
 def test_state_of_one_size(windows, state, since_hours, concerns, runbook):

@@ -60,7 +60,7 @@ def alert_links(results):
         pytest.param(
             "gaps",
             ["Incomplete", "1h: embeddings[1] is not read to the end for 2 h", "a corrected window follows"],
-            "DriftgaugeWindowsIncomplete",
+            "DriftgaugeWindowsInconclusive",
             id="gaps, nights and an incomplete window",
         ),
         pytest.param(
@@ -72,7 +72,7 @@ def alert_links(results):
                 "Duplicates: an item is repeated",
                 "find what the drift was",
             ],
-            "DriftgaugeDriftPassed",
+            "DriftgaugeDrift",
             id="one frame repeated for five hours",
         ),
     ],

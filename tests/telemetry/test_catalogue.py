@@ -49,6 +49,7 @@ def test_exposition_has_names_types_help_and_labels_of_catalogue():
 
 
 def test_every_metric_has_prefix_states_unit_and_window_labels():
+    assert len(METRICS) <= 45
     for name, metric in METRICS.items():
         assert re.fullmatch(r"driftgauge(_[a-z][a-z0-9]*)+", name)
         assert (metric.type is MetricType.COUNTER) == name.endswith("_total")
@@ -75,7 +76,7 @@ def test_new_process_counts_from_zero_and_shows_no_stream(snapshot):
     shown = render_samples(telemetry.registry)
     assert shown == snapshot
     counters = [line for line in shown.splitlines() if re.match(r"\w+_(total|count|sum){", line)]
-    assert len(counters) > 30
+    assert len(counters) > 20
     assert {line.rpartition(" ")[2] for line in counters} == {"0"}, "also of what only the other counted"
     assert "images" not in shown
 
@@ -87,22 +88,11 @@ def test_new_process_counts_from_zero_and_shows_no_stream(snapshot):
 def test_series_of_unserved_role_are_absent(role, other, topic, phase):
     shown = read_samples(build_telemetry(roles=[role]).registry)
     assert set(shown["commits_total"]) == {f"ok {role}", f"aborted {role}"}
-    assert set(shown["sessions_lost_total"]) == set(shown["last_poll_timestamp_seconds"]) == {role}
+    assert set(shown["sessions_lost_total"]) == {role}
     assert role in shown["ready"]
     assert other not in shown["ready"]
     assert topic not in shown["consumer_assigned_partitions"]
     assert phase not in shown["batch_duration_seconds_count"]
-
-
-@pytest.mark.parametrize(
-    ("level", "name"),
-    [(5, "debug"), (10, "debug"), (20, "info"), (25, "info"), (40, "error"), (90, "critical")],
-)
-def test_messages_are_counted_by_standard_level(level, name):
-    telemetry = build_telemetry()
-    telemetry.logged(level)
-    counted = read_samples(telemetry.registry)["log_messages_total"]
-    assert [each for each, number in counted.items() if number] == [name]
 
 
 def test_telemetry_imports_no_scikit_learn():

@@ -12,7 +12,7 @@ import pytest
 
 from driftgauge.core.windows.deltas import LateEvents
 from driftgauge.core.windows.shard import RoundResult
-from driftgauge.telemetry.logs import JsonFormatter, count_messages
+from driftgauge.telemetry.logs import JsonFormatter
 from driftgauge.telemetry.round_log import log_round
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.configs import MINIMAL
@@ -124,19 +124,6 @@ def test_process_ends_although_nobody_reads_its_log():
         assert process.wait(PATIENCE_S) == 1
     os.close(reading)
     os.close(writing)
-
-
-def test_message_is_counted_by_level():
-    root = logging.getLogger()
-    before = list(root.handlers)
-    levels = []
-    try:
-        count_messages(levels.append)
-        logging.getLogger("driftgauge.y").warning("one")
-        logging.getLogger("another").error("two")
-    finally:
-        root.handlers[:] = before
-    assert levels == [logging.WARNING, logging.ERROR]
 
 
 WINDOW = {"stream": "images", "window": "1h", "start_ms": HOUR_MS, "end_ms": 2 * HOUR_MS}

@@ -11,7 +11,6 @@ from driftgauge.telemetry.window_collector import WindowCollector
 from tests.builders.clocks import DAY_MS, HOUR_MS, ManualClock
 from tests.builders.results import build_result
 from tests.builders.telemetry import (
-    FITTED_MS,
     SEGMENTS,
     STREAMS,
     build_shard,
@@ -28,7 +27,6 @@ def test_totals_alarm_and_chain_come_from_shard_state(show, exported):
         alarms=frozenset({HOUR_MS}),
         late={HOUR_MS: 5},
         closed={(HOUR_MS, Verdict.OK): 3, (HOUR_MS, Verdict.DRIFT): 1, (2 * HOUR_MS, Verdict.OK): 9},
-        revised={DAY_MS: 2},
     )
     (closed,) = exported("windows_closed_total").values()
     assert {labels: number for labels, number in closed.items() if number} == {
@@ -38,10 +36,7 @@ def test_totals_alarm_and_chain_come_from_shard_state(show, exported):
     expected: dict[str, dict[str, float]] = {
         "alarm_active": {"images 1h": 1, "images 1d": 0},
         "late_events_total": {"images 1h": 5, "images 1d": 0},
-        "window_revisions_total": {"images 1h": 0, "images 1d": 2},
-        "partials_gap_total": {"3": 1},
-        "partials_overlap_total": {"3": 2},
-        "partials_orphans_total": {"3": 4},
+        "partials_faults_total": {"gap 3": 1, "overlap 3": 2, "orphans 3": 4},
     }
     assert exported(*expected) == expected
     show(build_result(verdict=Verdict.DRIFT), shard=3)
@@ -53,44 +48,36 @@ def test_stream_without_windows_exports_configuration_and_zero_totals(show, expo
     samples = read_samples(registry_of(collector))
     assert samples == snapshot
     expected: dict[str, dict[str, float]] = {
-        "window_duration_seconds": {"images 1h": 3_600, "texts 1d": 86_400},
-        "window_overdue_seconds": {"images 1h": 7_530, "texts 1h": 43_200},
-        "window_min_events": {"texts 1h": 20},
-        "alarm_p_value": {"images": 0.001},
-        "alarm_js_excess": {"images": 0.005},
-        "stream_info": {" warning images ": 1, "ada@example.com critical texts search": 1},
-        "baseline_created_timestamp_seconds": {"images": FITTED_MS / 1000},
-        "windows_open": {"images 1h": 0},
+        "window_overdue_threshold_seconds": {"images 1h": 7_530, "texts 1h": 43_200},
+        "p_value_threshold": {"images": 0.001},
+        "excess_threshold": {"mix images": 0.005},
+        "stream_info": {
+            "sha256:abc v7  warning images ": 1,
+            "sha256:abc v7 ada@example.com critical texts search": 1,
+        },
     }
     for name, part in expected.items():
         assert part.items() <= samples[name].items(), name
 
 
-def test_watermark_and_open_windows_follow_shard(show, exported):
-    panes = [number * HOUR_MS for number in (24, 25, 26)]
-    show(panes=panes)
-    assert exported("watermark_timestamp_seconds", "windows_open") == {
-        "watermark_timestamp_seconds": {},
-        "windows_open": {"images 1h": 3, "images 1d": 1},
-    }
-    show(panes=panes, final_ms=26 * HOUR_MS, watermark_ms=30_500)
-    assert exported("watermark_timestamp_seconds", "windows_open") == {
-        "watermark_timestamp_seconds": {"images": 30.5},
-        "windows_open": {"images 1h": 1, "images 1d": 1},
-    }
+def test_watermark_follows_shard(show, exported):
+    show()
+    assert exported("watermark_timestamp_seconds") == {"watermark_timestamp_seconds": {}}
+    show(final_ms=26 * HOUR_MS, watermark_ms=30_500)
+    assert exported("watermark_timestamp_seconds") == {"watermark_timestamp_seconds": {"images": 30.5}}
 
 
 def test_unconfigured_streams_and_sizes_are_absent(show, exported):
     show(build_result(stream="elsewhere"), build_result(size_ms=2 * HOUR_MS))
-    assert exported("window_events", "windows_open") == {
+    assert exported("window_events", "alarm_active") == {
         "window_events": {},
-        "windows_open": {"images 1h": 0, "images 1d": 0},
+        "alarm_active": {"images 1h": 0, "images 1d": 0},
     }
 
 
 def test_shard_is_exported_while_held_and_until_15_s_after_its_last_commit(collector, show, clock, exported):
     def streams():
-        return set(exported("alarm_p_value")["alarm_p_value"])
+        return set(exported("p_value_threshold")["p_value_threshold"])
 
     assert read_samples(registry_of(collector)) == {}
     show(build_result())
@@ -102,7 +89,8 @@ def test_shard_is_exported_while_held_and_until_15_s_after_its_last_commit(colle
     assert streams() == {"images", "texts"}
     clock.advance(0.001)
     assert streams() == {"texts"}
-    assert exported("partials_gap_total") == {"partials_gap_total": {"1": 0}}
+    faults = {f"{reason} 1": 0 for reason in ("gap", "overlap", "orphans")}
+    assert exported("partials_faults_total") == {"partials_faults_total": faults}
     show(build_result())
     collector.keep_only([0, 1, 2])
     assert streams() == {"images", "texts"}

@@ -1,7 +1,6 @@
 """The frame of a dashboard: variables, annotations, links and rows around its panels."""
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 from deploy.generate.grafana.annotations import annotations
@@ -20,7 +19,6 @@ __all__ = [
     "alert_table",
     "drift_url",
     "page_variable",
-    "panel_id",
     "render",
     "variable",
 ]
@@ -30,6 +28,8 @@ SERVICE = "driftgauge-service"
 
 _DEPLOY = "https://github.com/driftgauge/driftgauge/blob/main/deploy"
 _SELECTION = "&".join(f"${{{name}:queryparam}}" for name in ("datasource", *SOURCE))
+
+_ALERT_LABELS = ("alertname", "reason", "severity", "stream", "window")
 
 Variable = Builder[dashboard.VariableModel]
 
@@ -44,7 +44,7 @@ def page_variable() -> Variable:
     return (
         d.TextBoxVariable("page")
         .label("Page")
-        .description("The address of driftgauge's own page, which the divergence links to.")
+        .description("The address of driftgauge's own page, which windows link to.")
         .default_value("http://localhost:9464/")
     )
 
@@ -82,15 +82,14 @@ def variable(name: str, metric: str, description: str, all_value: str | None = N
     return built.all_value(all_value).current(dashboard.VariableOption(text=["All"], value=["$__all"]))
 
 
-def alert_table(selector: str, *, span: int) -> Panel:
+def alert_table(selector: str) -> Panel:
     """Return a table of the firing alerts, with links to their runbooks."""
     return table_of(
         "Firing alerts",
         "ALERTS from the rules in driftgauge-alerts.yml. The name links to the runbook, the stream to its"
         " drift panels.",
-        ("alertname", "severity", "stream", "window"),
-        {"count": Column(firing(selector, "alertname", "severity", "stream", "window"), decimals=0)},
-        span=span,
+        _ALERT_LABELS,
+        {"count": Column(firing(selector, *_ALERT_LABELS), decimals=0)},
         cells={
             "alertname": {"links": [link("Runbook", f"{_DEPLOY}/${{__data.fields.runbook}}").build()]},
             "stream": {
@@ -111,6 +110,7 @@ def render(
     variables: Sequence[Variable],
     alerts_selector: str,
     to: tuple[str, str],
+    since: str,
     rows: Mapping[str, Sequence[Panel]],
 ) -> dict[str, Any]:
     """Return a dashboard as Grafana's provisioning reads it.
@@ -122,7 +122,8 @@ def render(
         variables: Variables beside the data source and the source labels.
         alerts_selector: Label matchers of the alerts that are marked on every panel.
         to: The title and uid of the other dashboard.
-        rows: Panels by the heading of their row; a row whose heading ends in `…` is collapsed.
+        since: The start of the time range at first, in Grafana's notation.
+        rows: Panels by the heading of their row.
     """
     built = (
         d.Dashboard(title)
@@ -132,7 +133,7 @@ def render(
         .readonly()
         # Windows are aligned to UTC, and the log has UTC times.
         .timezone("utc")
-        .time("now-24h", "now")
+        .time(since, "now")
         .refresh("1m")
         .tooltip(dashboard.DashboardCursorSync.CROSSHAIR)
         .variables([_datasource(), *_sources(), *variables])
@@ -152,31 +153,15 @@ def render(
         )
     )
     for heading, panels in rows.items():
-        row = d.Row(heading.removesuffix(" …"))
-        if heading.endswith(" …"):
-            for panel in panels:
-                row = row.with_panel(panel)
-            built = built.with_row(row)
-        else:
-            built = built.with_row(row)
-            for panel in panels:
-                built = built.with_panel(panel)
+        built = built.with_row(d.Row(heading))
+        for panel in panels:
+            built = built.with_panel(panel)
     document: dict[str, Any] = to_plain(built.build())
-    # Ids follow the order of the finished document; the alert rules look them up by title.
-    for number, panel_document in enumerate(_flat(document), 1):
+    for number, panel_document in enumerate(document["panels"], 1):
         panel_document["id"] = number
     # The annotations have texts that the builder of the dashboard does not take.
     document["annotations"] = {"list": annotations(alerts_selector)}
     return document
-
-
-def panel_id(document: Mapping[str, Any], title: str) -> int:
-    """Return the id of the panel with a title, as links and alerts use it."""
-    return {panel["title"]: int(panel["id"]) for panel in _flat(document)}[title]
-
-
-def _flat(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return list(chain.from_iterable((item, *item.get("panels", ())) for item in document["panels"]))
 
 
 def _datasource() -> Variable:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from deploy.generate.grafana.queries import VERDICT_CODES
 from grafana_foundation_sdk.builders import common as c
 from grafana_foundation_sdk.builders import dashboard as d
-from grafana_foundation_sdk.builders import heatmap, prometheus, stat, statetimeline, table, timeseries
+from grafana_foundation_sdk.builders import prometheus, stat, statetimeline, table, timeseries
 from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.variants import Dataquery
@@ -42,7 +42,7 @@ Link = Builder[dashboard.DashboardLink]
 Properties = Mapping[str, object]
 NOTHING: Mapping[str, Properties] = MappingProxyType({})
 
-_Kind = TypeVar("_Kind", timeseries.Panel, stat.Panel, statetimeline.Panel, heatmap.Panel, table.Panel)
+_Kind = TypeVar("_Kind", timeseries.Panel, stat.Panel, statetimeline.Panel, table.Panel)
 
 DATASOURCE = dashboard.DataSourceRef("prometheus", "${datasource}")
 

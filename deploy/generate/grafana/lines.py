@@ -1,4 +1,4 @@
-"""Time series panels: lines and bars."""
+"""Time series panels of lines."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ from grafana_foundation_sdk.builders import dashboard as d
 from grafana_foundation_sdk.builders import timeseries
 from grafana_foundation_sdk.models import common, dashboard
 
-__all__ = ["bars", "draw"]
+__all__ = ["draw"]
 
 
 def draw(  # noqa: PLR0913 - each is one option of a line panel
@@ -73,34 +73,6 @@ def draw(  # noqa: PLR0913 - each is one option of a line panel
         .tooltip(_tooltip())
     )
     return panel if line_at is None else panel.axis_soft_max(line_at)
-
-
-def bars(
-    title: str,
-    description: str,
-    queries: Mapping[str, str],
-    *,
-    span: int = 8,
-    series: Mapping[str, Properties] = NOTHING,
-) -> Panel:
-    """Return a panel of counts, one bar for each minute or longer."""
-    return (
-        begin(timeseries.Panel(), title, description, targets(queries, interval="1m"), "short")
-        .span(span)
-        .height(8)
-        .decimals(0)
-        .min(0)
-        .color_scheme(d.FieldColor().mode(dashboard.FieldColorModeId.PALETTE_CLASSIC))
-        .overrides(overrides(series))
-        .draw_style(common.GraphDrawStyle.BARS)
-        .fill_opacity(80)
-        .line_width(0)
-        .show_points(common.VisibilityMode.NEVER)
-        .stacking(c.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
-        .axis_soft_max(1)
-        .legend(_legend())
-        .tooltip(_tooltip())
-    )
 
 
 def _stacking(stacked: bool) -> common.StackingMode:  # noqa: FBT001 - one caller

@@ -14,11 +14,9 @@ __all__ = [
     "OF_STREAM",
     "OF_WINDOW",
     "VERDICT_CODES",
-    "age",
     "by_cluster",
     "firing",
     "gauge",
-    "growth",
     "verdict_code",
 ]
 
@@ -39,23 +37,12 @@ def gauge(name: str, selector: str) -> str:
     return f"max by ({by(*METRICS[name].labels)}) ({name}{{{selector}}})"
 
 
-def age(name: str, selector: str) -> str:
-    """Return the age, s, of the time that a gauge holds, at the time of the scrape."""
-    series = f"{name}{{{selector}}}"
-    return f"min by ({by(*METRICS[name].labels)}) (timestamp({series}) - {series})"
-
-
 def verdict_code(name: str, selector: str, *labels: str) -> str:
     """Return the code of the verdict whose gauge is 1."""
     coded = "\n  or ".join(
         f'{code} * {name}{{{selector}, verdict="{verdict}"}}' for verdict, code in VERDICT_CODES.items()
     )
     return f"max by ({', '.join(labels)}) (\n  {coded}\n)"
-
-
-def growth(counter: str, selector: str, *labels: str) -> str:
-    """Return the increase of a counter from one drawn point to the next."""
-    return f"sum by ({', '.join(labels)}) (increase({counter}{{{selector}}}[$__rate_interval]))"
 
 
 def firing(selector: str, *labels: str) -> str:
@@ -70,6 +57,6 @@ def firing(selector: str, *labels: str) -> str:
 
 
 def by_cluster(series: str) -> str:
-    """Return a series by cluster; no result for several deployments, whose clusters may differ."""
+    """Return a series by cluster and name; no result for several deployments, whose clusters may differ."""
     one = f"count(count by ({by()}) ({series})) == 1"
-    return f"(max by (cluster_id) ({series})\n  and on () {one})"
+    return f"(max by (cluster_id, name) ({series})\n  and on () {one})"

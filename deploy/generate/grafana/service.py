@@ -7,18 +7,16 @@ from typing import Any
 from deploy.generate.grafana.dashboards import DRIFT, SERVICE, alert_table, drift_url, render, variable
 from deploy.generate.grafana.fields import Panel, link
 from deploy.generate.grafana.lines import draw
-from deploy.generate.grafana.panels import states, value
-from deploy.generate.grafana.queries import OF_INSTANCE, OF_SOURCE, age, gauge
-from deploy.generate.grafana.service_details import kafka, processes, versions
+from deploy.generate.grafana.panels import value
+from deploy.generate.grafana.queries import OF_INSTANCE, OF_SOURCE, gauge
 from deploy.generate.labels import by
 
 __all__ = ["dashboard"]
 
 _DRIFT = link("Show the drift of this stream", drift_url("${__field.labels.stream}"))
-_LAG = f"driftgauge_consumer_lag_messages{{{OF_SOURCE}}}"
+_LAG = f"driftgauge_consumer_lag_records{{{OF_SOURCE}}}"
 _RECORDS = f"driftgauge_records_total{{{OF_INSTANCE}, outcome%s}}[$__rate_interval]"
 _READY = f"driftgauge_ready{{{OF_INSTANCE}}}"
-_ZERO_IS_GOOD: dict[float | None, str] = {None: "green", 1: "red"}
 
 
 @cache
@@ -31,26 +29,21 @@ def dashboard() -> dict[str, Any]:
         variables=(variable("instance", f"up{{{OF_SOURCE}}}", "The replicas.", ".+"),),
         alerts_selector=OF_SOURCE,
         to=("Drift", DRIFT),
+        since="now-24h",
         rows={
-            "Overview": _overview(),
+            "Overview": (*_numbers(), alert_table(OF_SOURCE)),
             "From events to windows": _flow(),
-            "Kafka …": kafka(),
-            "Processes …": processes(),
-            "Versions and baselines …": versions(),
         },
     )
 
 
-def _overview() -> Sequence[Panel]:
+def _numbers() -> Sequence[Panel]:
     topics = gauge("driftgauge_topic_partitions", OF_SOURCE)
     held = (
         f"sum by ({by('topic')}) (\n"
         f"  max by ({by('topic', 'instance')}) (driftgauge_consumer_assigned_partitions{{{OF_SOURCE}}})\n)"
     )
-    chain = " + ".join(
-        f"sum(increase(driftgauge_partials_{kind}_total{{{OF_SOURCE}}}[$__range]))"
-        for kind in ("gap", "overlap", "orphans")
-    )
+    blocked = gauge("driftgauge_blocked_partitions", OF_SOURCE)
     return (
         value(
             "Replicas up",
@@ -66,53 +59,43 @@ def _overview() -> Sequence[Panel]:
             f"sum(1 - min by ({by('instance')}) ({_READY}))",
             unit="none",
             colours={None: "green", 1: "orange"},
+            span=5,
         ),
         value(
-            "Unassigned partitions and shards",
-            "driftgauge_topic_partitions minus driftgauge_consumer_assigned_partitions of all replicas. The"
-            " selected instances make no difference.",
-            f"sum(\n{topics}\n- ({held}\nor 0 * {topics})\n)",
+            "Partitions not worked on",
+            "Unassigned partitions and shards (driftgauge_topic_partitions minus"
+            " driftgauge_consumer_assigned_partitions of all replicas), and those that are blocked"
+            " (driftgauge_blocked_partitions). The selected instances make no difference.",
+            f"sum(\n{topics}\n- ({held}\nor 0 * {topics})\n)\n+ (sum({blocked}) or vector(0))",
             unit="none",
-            colours=_ZERO_IS_GOOD,
+            colours={None: "green", 1: "red"},
+            span=5,
         ),
         value(
             "Lag",
-            "Sum of driftgauge_consumer_lag_messages: events not counted yet, and partials not applied yet.",
+            "Sum of driftgauge_consumer_lag_records: records not counted yet, and partials not applied yet.",
             f"sum({_LAG})",
             unit="short",
             colours={None: "transparent"},
+            span=5,
         ),
         value(
             "Rejected records",
             "Rejected share of driftgauge_records_total, without filtered records, of the topic where it is"
-            " largest. DriftgaugeEventsRejected fires where it stays above 5 %, DriftgaugeTopicRejected where"
-            " it stays above 90 %.",
+            " largest. DriftgaugeRecordsRejected fires where it stays above 5 %.",
             f"""max(sum by (topic) (rate({_RECORDS % '="rejected"'}))
 / sum by (topic) (rate({_RECORDS % '!="filtered"'})))""",
             unit="percentunit",
             colours={None: "green", 0.05: "red"},
-        ),
-        value(
-            "Breaks in the chain of partials",
-            "Increase of driftgauge_partials_gap_total, driftgauge_partials_overlap_total and"
-            " driftgauge_partials_orphans_total in the displayed time range. At 0 all counts are exact.",
-            chain,
-            unit="none",
-            colours=_ZERO_IS_GOOD,
-        ),
-        alert_table(OF_SOURCE, span=12),
-        states(
-            "Readiness",
-            "driftgauge_ready: the conditions of readiness. /readyz answers 200 while all of them hold.",
-            {"{{instance}} {{condition}}": f"min by (instance, condition) ({_READY})"},
-            names={0: ("no", "red"), 1: ("yes", "green")},
-            span=12,
+            span=5,
         ),
     )
 
 
 def _flow() -> Sequence[Panel]:
     closed = gauge("driftgauge_window_closed_timestamp_seconds", OF_SOURCE)
+    rate = f"deriv(driftgauge_consumer_position_offset{{{OF_SOURCE}}}[$__rate_interval])"
+    duration = "driftgauge_batch_duration_seconds"
     return (
         draw(
             "Accepted events and rejected records",
@@ -129,34 +112,39 @@ def _flow() -> Sequence[Panel]:
             stacked=True,
         ),
         draw(
-            "Lag by topic",
-            "driftgauge_consumer_lag_messages of the replicas that hold the partitions or shards.",
-            {"{{topic}}": f"sum by (topic) ({_LAG})"},
-            unit="short",
-            span=12,
-        ),
-        draw(
-            "Watermark delay",
-            "Time since driftgauge_watermark_timestamp_seconds, the event time up to which a stream is"
-            " considered complete. With current events the delay is about the allowed disorder. The delay"
-            " grows while a partition is behind, and while a stream is silent.",
-            {"{{stream}}": age("driftgauge_watermark_timestamp_seconds", OF_SOURCE)},
+            "Time to read the lag",
+            "driftgauge_consumer_lag_records divided by the rate of reading, which is the slope of"
+            " driftgauge_consumer_position_offset and at least one record per second. DriftgaugeLagGrowing"
+            " fires where this time is above ten minutes and the lag grows.",
+            {"{{topic}}": f"sum by (topic) ({_LAG})\n/ clamp_min(sum by (topic) ({rate}), 1)"},
             unit="s",
             span=12,
-            leads_to=_DRIFT,
+            line_at=600,
         ),
         draw(
-            "Age of the newest window, as a share of the limit",
+            "Age of the newest window, as a share of the threshold",
             "Time since driftgauge_window_closed_timestamp_seconds as a share of"
-            " driftgauge_window_overdue_seconds. DriftgaugeWindowsOverdue fires five minutes after a stream"
-            " reaches the dashed line.",
+            " driftgauge_window_overdue_threshold_seconds. DriftgaugeWindowsOverdue fires five minutes after"
+            " a stream reaches the dashed line.",
             {
                 "{{stream}} {{window}}": f"(time() - {closed})\n"
-                f"/ {gauge('driftgauge_window_overdue_seconds', OF_SOURCE)}"
+                f"/ {gauge('driftgauge_window_overdue_threshold_seconds', OF_SOURCE)}"
             },
             unit="percentunit",
             span=12,
             line_at=1,
             leads_to=_DRIFT,
+        ),
+        draw(
+            "Share of time by phase",
+            f"Increase of {duration} per second, mean of the replicas. Counting has decode, count, commit;"
+            " windows have apply, close, write. The rest to 100 % of each role is waiting.",
+            {
+                "{{phase}}": f"avg by (phase) (sum by (instance, phase) "
+                f"(rate({duration}_sum{{{OF_INSTANCE}}}[$__rate_interval])))"
+            },
+            unit="percentunit",
+            span=12,
+            stacked=True,
         ),
     )

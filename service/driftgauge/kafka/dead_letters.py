@@ -132,7 +132,7 @@ class DeadLetters:
                         "record": f"{message.topic()}[{message.partition()}]@{message.offset()}",
                         "reason": rejection.reason,
                         "detail": rejection.detail,
-                        "remedy": "see the runbook DriftgaugeEventsRejected for the causes of each reason",
+                        "remedy": "see the runbook DriftgaugeRecordsRejected for the causes of each reason",
                     },
                 )
             self._buffered.append((message, rejection))

@@ -72,7 +72,7 @@ def sort_messages(messages: Sequence[Message], *, group: str | None = None) -> P
                     "partition": name_partition(at),
                     "offset": message.offset(),
                     "error": error.str(),
-                    "remedy": "compare retention with the lag; see the runbook DriftgaugeRecordsLost",
+                    "remedy": "compare retention with the lag; see the runbook DriftgaugeCountsInDoubt",
                 },
             )
             truncated = _TRUNCATED_AT.search(error.str())

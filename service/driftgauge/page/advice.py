@@ -41,11 +41,11 @@ _RUNBOOKS: dict[str, str] = {
     "drift": "DriftgaugeDrift",
     "warning": "DriftgaugeDrift",
     "segment": "DriftgaugeSegmentDrift",
-    "misfit": "DriftgaugeWindowsIncomplete",
-    "incomplete": "DriftgaugeWindowsIncomplete",
+    "misfit": "DriftgaugeWindowsInconclusive",
+    "incomplete": "DriftgaugeWindowsInconclusive",
     "silent": "DriftgaugeWindowsOverdue",
     "behind": "DriftgaugeLagGrowing",
-    "insufficient": "DriftgaugeSensitivityLow",
+    "insufficient": "DriftgaugeWindowsInconclusive",
     "waiting": "DriftgaugeWindowsOverdue",
 }
 
@@ -64,7 +64,7 @@ def next_steps(status: StreamStatus) -> tuple[str, ...]:
 def runbook_of(status: StreamStatus) -> str | None:
     """Return the name of the runbook for a status; None where nothing is wrong."""
     if status.state == "ok" and status.passed:
-        return "DriftgaugeDriftPassed"
+        return "DriftgaugeDrift"
     return runbook_for(status.state, None if status.evidence is None else status.evidence.evidence)
 
 

@@ -78,8 +78,7 @@ class FindingRecord(_Record):
     """The combined p-value of its tests: the probability, without drift, of a size at least as large."""
 
     numbers: dict[str, Finite | dict[str, Finite | None] | None]
-    """Its numbers by the name that the metric has after `driftgauge_window_`, or by part. Null
-    if the baseline's vectors do not vary in it."""
+    """Its numbers by name, or by part. Null if the baseline's vectors do not vary in it."""
 
 
 class SlowDriftRecord(_Record):

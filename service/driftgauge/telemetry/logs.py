@@ -17,7 +17,6 @@ __all__ = [
     "TextFormatter",
     "adjust_logging",
     "configure_logging",
-    "count_messages",
     "end_process",
 ]
 
@@ -114,15 +113,6 @@ def _kind_of_trouble(record: logging.LogRecord) -> Hashable | None:
     return record.name, record.getMessage(), *fields
 
 
-class _LevelCounter(logging.Handler):
-    def __init__(self, count: Callable[[int], None]) -> None:
-        super().__init__()
-        self._count = count
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._count(record.levelno)
-
-
 def configure_logging(*, as_json: bool) -> None:
     """Log messages of level INFO and above to standard error only, repeated ones once a minute."""
     handler = logging.StreamHandler(sys.stderr)
@@ -139,11 +129,6 @@ def adjust_logging(settings: LogSettings) -> None:
     logging.getLogger().setLevel(max(level, logging.INFO))
     for name in _OWN_LOGGERS:
         logging.getLogger(name).setLevel(level)
-
-
-def count_messages(count: Callable[[int], None]) -> None:
-    """Call `count` with the level of every message logged from now on."""
-    logging.getLogger().addHandler(_LevelCounter(count))
 
 
 def end_process(why: str, *, remedy: str, **fields: object) -> NoReturn:

@@ -11,8 +11,25 @@ from driftgauge.core.partition import Partition, name_partition, name_partitions
 from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.health import ReadinessCondition, Role
-from driftgauge.telemetry.metrics import NO_STREAM, RecordOutcome, SkipPlace, Telemetry
+from driftgauge.telemetry.metrics import NO_STREAM, BlockReason, RecordOutcome, SkipPlace, Telemetry
 from driftgauge.telemetry.record_loss import RecordLoss
+from driftgauge.telemetry.replica_metrics import (
+    ASSIGNED,
+    BLOCKED,
+    CLOCK_OFFSET,
+    COMMITS,
+    DURATION,
+    EVENTS,
+    LAG,
+    OFFSETS_SKIPPED,
+    PARTITIONS,
+    POSITION,
+    RECORDS,
+    REJECTED,
+    SESSIONS_LOST,
+    STALLED,
+    WAITING,
+)
 from driftgauge.telemetry.round_log import log_round
 from driftgauge.telemetry.snapshot import take_snapshot
 
@@ -26,11 +43,11 @@ _MAX_TRANSACTION_S = 60.0
 _HANGING_REMEDY = "a transaction does not end; see the runbook DriftgaugeTransactionHanging"
 _RETENTION_REMEDY = (
     "raise the topic's retention.ms and retention.bytes above the longest outage; if replicas were behind, "
-    "run more of them; see the runbook DriftgaugeRecordsLost"
+    "run more of them; see the runbook DriftgaugeCountsInDoubt"
 )
 _TRUNCATION_REMEDY = (
     "give the topic three replicas, min.insync.replicas=2 and unclean.leader.election.enable=false; if the "
-    "offset was set by hand, nothing is to be repaired; see the runbook DriftgaugeRecordsLost"
+    "offset was set by hand, nothing is to be repaired; see the runbook DriftgaugeCountsInDoubt"
 )
 
 
@@ -59,19 +76,17 @@ class RoleTelemetry:
         self._waits_for = ""
         self._is_refused = False
         self._wait_logged_s: dict[tuple[str, ...], float] = {}
-        self._unwritable: set[Partition] = set()
+        self._blocked: dict[BlockReason, set[Partition]] = {reason: set() for reason in BlockReason}
         self._stalled: set[Partition] = set()
-        self._without_schema: set[Partition] = set()
         self._topics_with_stopped: set[str] = set()
 
     def timed(self, phase: Phase) -> AbstractContextManager[object]:
         """Time a phase of a batch: `with telemetry.timed(Phase.DECODE): ...`."""
-        return self._metrics.batch_duration.labels(phase).time()
+        return self._metrics[DURATION].labels(phase).time()
 
     def polled(self) -> None:
         """Record a poll of the role's consumer."""
         self._metrics.health.polled(self._role)
-        self._metrics.last_poll.labels(self._role).set(self._metrics.clock.wall_ms() / 1000)
 
     def set_ready(self, *, is_ready: bool, why: str = "", reason: str = "") -> None:
         """Set the role's condition of readiness: its Kafka clients work.
@@ -85,10 +100,10 @@ class RoleTelemetry:
         self._is_refused &= not is_ready
         if is_ready or why:
             if self._waits_for:
-                self._metrics.waiting.remove(self._role, self._waits_for)
+                self._metrics[WAITING].remove(self._role, self._waits_for)
             self._waits_for = reason
             if reason:
-                self._metrics.waiting.labels(self._role, reason).set(1)
+                self._metrics[WAITING].labels(self._role, reason).set(1)
 
     def waits(self, message: str, error: str, reason: str = "") -> None:
         """Log what the role waits for before it starts, and why; report it as not ready."""
@@ -97,13 +112,13 @@ class RoleTelemetry:
 
     def committed(self, unwritable: Collection[Partition] = ()) -> None:
         """Count a committed transaction, which left out the partitions that cannot be written to."""
-        self._metrics.commits.labels(self._role, "ok").inc()
+        self._metrics[COMMITS].labels(self._role, "ok").inc()
         self.unwritable(unwritable)
         self.set_ready(is_ready=True)
 
     def aborted(self, error: str) -> None:
         """Count and log an aborted transaction, whose work is repeated."""
-        self._metrics.commits.labels(self._role, "aborted").inc()
+        self._metrics[COMMITS].labels(self._role, "aborted").inc()
         self._log_event(
             logging.WARNING,
             "transaction aborted",
@@ -120,7 +135,7 @@ class RoleTelemetry:
             reason: The Kafka client's name of the error, if it has one.
             is_refused: Whether the cluster denies a right.
         """
-        self._metrics.sessions_lost.labels(self._role).inc()
+        self._metrics[SESSIONS_LOST].labels(self._role).inc()
         self.set_ready(is_ready=False, why=error, reason=reason)
         self._is_refused |= is_refused
         self._set_held(set())
@@ -137,24 +152,16 @@ class RoleTelemetry:
 
     def unwritable(self, partitions: Collection[Partition]) -> None:
         """Replace the set of partitions that cannot be written to, and log new ones."""
-        found = set(partitions)
-        numbers = Counter(topic for topic, _ in found)
-        for topic in {topic for topic, _ in self._unwritable} - numbers.keys():
-            self._metrics.unwritable.remove(topic)
-        for topic, number in numbers.items():
-            self._metrics.unwritable.labels(topic).set(number)
-        if found - self._unwritable:
+        if self._block(BlockReason.UNWRITABLE, partitions):
             self._log_event(
                 logging.ERROR,
                 "partitions cannot be written to; nothing is lost, the role waits for them",
-                partitions=name_partitions(found),
-                remedy="repair their brokers; see the runbook DriftgaugePartitionsUnwritable",
+                partitions=name_partitions(partitions),
+                remedy="repair their brokers; see the runbook DriftgaugePartitionsBlocked",
             )
-        self._unwritable = found
 
     def assigned(self, added: Collection[Partition], held: Collection[Partition]) -> None:
-        """Count and log an assignment; `held` is the whole assignment after it."""
-        self._metrics.rebalances.labels(self._role, "assigned").inc()
+        """Log an assignment; `held` is the whole assignment after it."""
         self._set_held(set(held))
         # A right that was denied may be denied again: after that only a commit shows that the role works.
         if not (self._is_refused and held):
@@ -162,14 +169,12 @@ class RoleTelemetry:
         self._log_event(logging.INFO, "partitions assigned", partitions=name_partitions(added))
 
     def revoked(self, partitions: Collection[Partition]) -> None:
-        """Count and log a revocation."""
-        self._metrics.rebalances.labels(self._role, "revoked").inc()
+        """Log a revocation."""
         self._set_held(self._held - set(partitions))
         self._log_event(logging.INFO, "partitions revoked", partitions=name_partitions(partitions))
 
     def lost(self, partitions: Collection[Partition]) -> None:
-        """Count and log partitions that the group removed without notice."""
-        self._metrics.rebalances.labels(self._role, "lost").inc()
+        """Log partitions that the group removed without notice."""
         self._set_held(self._held - set(partitions))
         # The next assignment, even an empty one, makes the role ready again.
         self.set_ready(is_ready=False)
@@ -185,7 +190,7 @@ class RoleTelemetry:
         why = f"this clock and the brokers' differ by {offset_ms} ms; check NTP here and on the brokers"
         self._metrics.health.set_condition(ReadinessCondition.CLOCK, is_met=not is_off, why=why)
         if offset_ms is not None:
-            self._metrics.clock_offset.labels(self._role).set(offset_ms / 1000)
+            self._metrics[CLOCK_OFFSET].labels(self._role).set(offset_ms / 1000)
 
     def topics_missing(self, topics: Collection[str]) -> None:
         """Set the readiness condition of the events topics, by those that Kafka does not describe."""
@@ -193,8 +198,7 @@ class RoleTelemetry:
         self._metrics.health.set_condition(ReadinessCondition.TOPICS, is_met=not topics, why=why)
 
     def restored(self, waited_s: float, partitions: Collection[Partition]) -> None:
-        """Record and log that work on these partitions starts after a wait, s."""
-        self._metrics.restore_duration.labels(self._role).observe(waited_s)
+        """Log that work on these partitions starts after a wait, s."""
         self._wait_logged_s.clear()
         self._log_event(
             logging.INFO, "restored", partitions=name_partitions(partitions), waited_s=round(waited_s, 3)
@@ -224,9 +228,9 @@ class RoleTelemetry:
             waits: For each of them, how long the offset has not moved, in seconds.
         """
         for topic, partition in self._stalled - waits.keys():
-            self._metrics.stalled.remove(topic, partition)
+            self._metrics[STALLED].remove(topic, partition)
         for (topic, partition), waited_s in waits.items():
-            self._metrics.stalled.labels(topic, partition).set(waited_s)
+            self._metrics[STALLED].labels(topic, partition).set(waited_s)
         if new := waits.keys() - self._stalled:
             self._log_event(
                 logging.ERROR,
@@ -239,13 +243,13 @@ class RoleTelemetry:
     def stopped(self, topic: str, number: int) -> None:
         """Set the number of held partitions of a topic that are stopped."""
         self._topics_with_stopped.add(topic)
-        self._metrics.stopped_partitions.labels(topic).set(number)
+        self._metrics[BLOCKED].labels(topic, BlockReason.STOPPED).set(number)
         self._metrics.health.set_stopped(topic, number)
 
     def partitions_known(self, numbers: Mapping[str, int]) -> None:
         """Set the number of partitions of each topic."""
         for topic, number in numbers.items():
-            self._metrics.topic_partitions.labels(topic).set(number)
+            self._metrics[PARTITIONS].labels(topic).set(number)
 
     def read_to(self, topic: str, partition: int, *, position: int, end: int) -> None:
         """Set a partition's position, the offset of the next record to read, and its lag behind `end`.
@@ -253,8 +257,8 @@ class RoleTelemetry:
         Partitions that are not held are ignored, because nothing would update their series again.
         """
         if (topic, partition) in self._held:
-            self._metrics.position.labels(topic, partition).set(position)
-            self._metrics.lag.labels(topic, partition).set(max(end - position, 0))
+            self._metrics[POSITION].labels(topic, partition).set(position)
+            self._metrics[LAG].labels(topic, partition).set(max(end - position, 0))
 
     def counted(
         self,
@@ -264,39 +268,32 @@ class RoleTelemetry:
     ) -> None:
         """Count a commit's accepted events, rejected records, and records lost unread; log losses."""
         for stream, number in accepted.items():
-            self._metrics.events.labels(stream).inc(number)
+            self._metrics[EVENTS].labels(stream).inc(number)
         for (topic, named, reason), number in rejected.items():
-            self._metrics.records_rejected.labels(topic, named or NO_STREAM, reason).inc(number)
+            self._metrics[REJECTED].labels(topic, named or NO_STREAM, reason).inc(number)
         for partition, loss in sorted(lost.items(), key=lambda item: item[0]):
-            self._metrics.records_lost.labels(partition[0]).inc(loss.records)
+            self._metrics[OFFSETS_SKIPPED].labels(partition[0], SkipPlace.DELETED).inc(loss.records)
             self._log_loss(partition, loss)
 
     def records_read(self, outcomes: Mapping[tuple[str, RecordOutcome], int]) -> None:
         """Count the records of a commit by topic and outcome."""
         for (topic, outcome), number in outcomes.items():
-            self._metrics.records.labels(topic, outcome).inc(number)
+            self._metrics[RECORDS].labels(topic, outcome).inc(number)
 
     def offsets_skipped(self, numbers: Mapping[tuple[str, SkipPlace], int]) -> None:
         """Count the offsets that a commit covers without a record, by topic and place."""
         for (topic, place), number in numbers.items():
-            self._metrics.offsets_skipped.labels(topic, place).inc(number)
+            self._metrics[OFFSETS_SKIPPED].labels(topic, place).inc(number)
 
     def waiting_for_schema(self, partitions: Collection[Partition]) -> None:
         """Replace the set of partitions that are paused until the schema registry answers; log new ones."""
-        found = set(partitions)
-        numbers = Counter(topic for topic, _ in found)
-        for topic in {topic for topic, _ in self._without_schema} - numbers.keys():
-            self._metrics.without_schema.remove(topic)
-        for topic, number in numbers.items():
-            self._metrics.without_schema.labels(topic).set(number)
-        if found - self._without_schema:
+        if self._block(BlockReason.SCHEMA, partitions):
             self._log_event(
                 logging.WARNING,
                 "partitions wait for a schema; nothing is lost, the others go on",
-                partitions=name_partitions(found),
-                remedy="check the schema registry",
+                partitions=name_partitions(partitions),
+                remedy="check the schema registry; see the runbook DriftgaugePartitionsBlocked",
             )
-        self._without_schema = found
 
     def shards_held(self, shards: Collection[int]) -> None:
         """Stop exporting the streams of all other shards."""
@@ -313,6 +310,15 @@ class RoleTelemetry:
     def closed(self, shard: int, round_: RoundResult) -> None:
         """Log the round of a shard: windows, late events and breaks in its chain of partials."""
         log_round(shard, round_)
+
+    def _block(self, reason: BlockReason, partitions: Collection[Partition]) -> bool:
+        """Replace the partitions that are blocked for a reason; return whether some are new."""
+        found, before = set(partitions), self._blocked[reason]
+        numbers = Counter(topic for topic, _ in found)
+        for topic in {topic for topic, _ in found | before}:
+            self._metrics[BLOCKED].labels(topic, reason).set(numbers[topic])
+        self._blocked[reason] = found
+        return bool(found - before)
 
     def _log_loss(self, partition: Partition, loss: RecordLoss) -> None:
         if loss.is_truncated:
@@ -340,9 +346,9 @@ class RoleTelemetry:
     def _set_held(self, partitions: set[Partition]) -> None:
         for topic, partition in self._held - partitions:
             # A partition that was never read has no series; removing a missing series is no error.
-            for gauge in (self._metrics.position, self._metrics.lag):
+            for gauge in (self._metrics[POSITION], self._metrics[LAG]):
                 gauge.remove(topic, partition)
         for topic in {topic for topic, _ in self._held | partitions}:
             number = sum(held == topic for held, _ in partitions)
-            self._metrics.assigned_partitions.labels(topic).set(number)
+            self._metrics[ASSIGNED].labels(topic).set(number)
         self._held = partitions

@@ -12,8 +12,8 @@ __all__ = ["log_round"]
 _log = logging.getLogger(__name__)
 
 _CHAIN_REMEDY = (
-    "find out who reset offsets, deleted records or aborted a transaction; see the runbooks "
-    "DriftgaugePartialsGap, DriftgaugePartialsOverlap and DriftgaugePartialsOrphans"
+    "find out who reset offsets, deleted records or aborted a transaction; see the runbook "
+    "DriftgaugeCountsInDoubt"
 )
 
 

@@ -27,13 +27,11 @@ class WatchedBaseline:
     Attributes:
         reference: The reference that windows are compared with.
         model_version: The model version of its vectors; None where the baseline names none.
-        created_ms: Time of the fit, wall time, ms.
         names: The name of each cluster, k of them, None where it has none; empty without any.
     """
 
     reference: Reference
     model_version: str | None
-    created_ms: int
     names: tuple[str | None, ...] = ()
 
 
@@ -76,12 +74,10 @@ class StreamSnapshot:
     Attributes:
         status: The stream's progress and totals.
         newest: The newest closed window by size, ms; sizes without one are missing.
-        open_windows: The number of windows by size, ms, that hold events and are not final.
     """
 
     status: StreamStatus
     newest: Mapping[int, WindowResult]
-    open_windows: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +112,11 @@ class ShardSnapshot:
     position: ShardPosition
 
 
-_EMPTY = StreamSnapshot(StreamStatus(), {}, {})
+_EMPTY = StreamSnapshot(StreamStatus(), {})
 
 
 def take_snapshot(state: ShardState, streams: Collection[str]) -> ShardSnapshot:
-    """Return a snapshot of a shard and its streams, including streams without events.
-
-    Every commit takes a snapshot, so the cost per stream must not grow with the number of open windows.
-    """
+    """Return a snapshot of a shard and its streams, including streams without events."""
     return ShardSnapshot({stream: _snapshot_stream(state, stream) for stream in streams}, state.position)
 
 
@@ -131,4 +124,4 @@ def _snapshot_stream(state: ShardState, stream: str) -> StreamSnapshot:
     found = state.streams.get(stream)
     if found is None:
         return _EMPTY
-    return StreamSnapshot(found.status, found.newest, state.open_windows(stream))
+    return StreamSnapshot(found.status, found.newest)

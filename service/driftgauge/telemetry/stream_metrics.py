@@ -1,15 +1,54 @@
-"""Metrics of a stream: totals, alarm, configured limits, watermark, and the baseline in force."""
+"""Metrics of streams, of their newest closed windows and of shards, read from snapshots at a scrape."""
 
-from driftgauge.core.windows.result import Verdict
-from driftgauge.telemetry.metric import Metric, Samples, size_metric, stream_metric
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.divergence import DIVERGENCE
+from driftgauge.core.statistics.novelty import NOVELTY, main_cluster
+from driftgauge.core.windows.changelog import ShardPosition
+from driftgauge.core.windows.result import Score, Verdict, WindowResult
+from driftgauge.telemetry.metric import Samples, ScrapedMetric
 from driftgauge.telemetry.snapshot import StreamView
 
-__all__ = ["BASELINE_METRICS", "LIMIT_METRICS", "TOTAL_METRICS"]
+__all__ = ["SHARD_METRICS", "STREAM_METRICS"]
+
+_STREAM = ("stream",)
+_WINDOW = ("stream", "window")
+_KIND = (*_WINDOW, "kind")
+_CLUSTER = (*_WINDOW, "cluster_id", "name")
+_SEGMENT = (*_WINDOW, "segment", "value")
+
+_UNSCORED = " Absent where the window was not scored."
+_NAMED = " `name` is that of the cluster in the window's baseline: its labels, or its terms."
 
 
-def _watermark_s(view: StreamView) -> float | None:
+def _of_size(value_of: Callable[[StreamView, int], float | None]) -> Callable[[StreamView], Samples]:
+    """Return the samples of a value by stream and window size, ms."""
+    return lambda view: (((window,), value_of(view, size_ms)) for window, size_ms in view.sizes())
+
+
+def _of_window(value_of: Callable[[WindowResult], float | None]) -> Callable[[StreamView], Samples]:
+    """Return the samples of a value of the newest closed window of each size."""
+    return lambda view: (((window,), value_of(result)) for window, result in view.newest())
+
+
+def _of_score(value_of: Callable[[Score], float]) -> Callable[[StreamView], Samples]:
+    return _of_window(lambda result: None if result.score is None else value_of(result.score))
+
+
+def _info(view: StreamView) -> Samples:
+    labels, baseline = view.watched.labels, view.baseline
+    of_baseline = baseline.reference.baseline_id, baseline.model_version or ""
+    yield (labels.owner or "", labels.team or "", labels.severity, *of_baseline), 1
+
+
+def _watermark_s(view: StreamView) -> Samples:
     watermark_ms = view.snapshot.status.watermark_ms
-    return None if watermark_ms is None else watermark_ms / 1000
+    yield (), None if watermark_ms is None else watermark_ms / 1000
 
 
 def _overdue_s(view: StreamView, size_ms: int) -> float | None:
@@ -19,154 +58,299 @@ def _overdue_s(view: StreamView, size_ms: int) -> float | None:
     return view.watched.overdue_after(size_ms) / 1000
 
 
-def _labels(view: StreamView) -> Samples:
-    labels = view.watched.labels
-    return (((labels.owner or "", labels.team or "", labels.severity), 1),)
-
-
 def _windows_closed(view: StreamView) -> Samples:
     for window, size_ms in view.sizes():
         for verdict in Verdict:
             yield (window, verdict), view.snapshot.status.closed.get((size_ms, verdict), 0)
 
 
-TOTAL_METRICS = (
-    Metric(
-        "driftgauge_events_total",
-        ("stream",),
-        "events",
-        "Accepted events, late ones among them, at their commit. A record may hold several. A stream's series"
-        " starts with its first event on the replica, so rate() misses the first commit.",
+def _thresholds(view: StreamView) -> Samples:
+    return (((each.kind.name,), view.watched.spec.alarm.floor(each.name)) for each in registry.STATISTICS)
+
+
+def _verdicts(view: StreamView) -> Samples:
+    for window, result in view.newest():
+        for verdict in Verdict:
+            yield (window, verdict), verdict is result.verdict
+
+
+def _segment_verdicts(view: StreamView) -> Samples:
+    for labels, segment in view.segments():
+        for verdict in Verdict:
+            yield (*labels, verdict), verdict is segment.verdict
+
+
+def _excesses(view: StreamView) -> Samples:
+    for window, result in view.newest():
+        for each in registry.STATISTICS:
+            if result.score is not None and each.name in result.score.findings:
+                yield (window, each.kind.name), result.score.findings.of(each).excess
+
+
+def _evidence(view: StreamView) -> Samples:
+    for window, result in view.newest():
+        if result.score is not None and result.score.kind is not None:
+            for kind, share in result.score.evidence.items():
+                yield (window, kind), share
+
+
+def _detectable_ratios(view: StreamView) -> Samples:
+    """Yield the least detectable size of each kind over the smallest worth finding."""
+    smallest = view.watched.spec.alarm.smallest
+    for window, result in view.newest():
+        found = {} if result.score is None else result.score.detectable
+        for each in registry.STATISTICS:
+            yield (window, each.kind.name), found.get(each.name, math.inf) / smallest[each.name]
+
+
+def _slow_drift_ratio(result: WindowResult) -> float | None:
+    return None if result.slow_drift is None else result.slow_drift / result.slow_drift_limit
+
+
+def _missing_partitions(view: StreamView) -> Samples:
+    for window, result in view.newest():
+        for topic, partition in result.missing:
+            yield (window, topic, str(partition)), 1
+
+
+def _by_cluster(view: StreamView, values_of: Callable[[WindowResult], Mapping[int, float]]) -> Samples:
+    """Yield the values of a window's clusters, each with the cluster's name, empty where it has none."""
+    for window, result in view.newest():
+        names = dict(enumerate(view.watched.names_of(result.baseline_id)))
+        for cluster, value in values_of(result).items():
+            yield (window, str(cluster), names.get(cluster) or ""), value
+
+
+def _shares(counts: NDArray[np.int64]) -> Mapping[int, float]:
+    return dict(enumerate((counts / counts.sum()).tolist()))
+
+
+def _signed_contributions(result: WindowResult) -> Mapping[int, float]:
+    signed = result.signed_contributions
+    return {} if signed is None else dict(enumerate(signed.tolist()))
+
+
+def _main_novelty(result: WindowResult) -> Mapping[int, float]:
+    """Return the contribution of the cluster with most of the novelty, where novelty names the drift."""
+    if result.score is None or result.score.kind != NOVELTY.kind.name:
+        return {}
+    contributions = result.score.findings.of(NOVELTY).contributions
+    main = main_cluster(contributions)
+    return {} if main is None else {main: float(contributions[main])}
+
+
+def _contributions(view: StreamView) -> Samples:
+    for kind, values_of in ((DIVERGENCE.kind, _signed_contributions), (NOVELTY.kind, _main_novelty)):
+        for labels, value in _by_cluster(view, values_of):
+            yield (*labels, kind.name), value
+
+
+STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
+    ScrapedMetric(
+        "driftgauge_stream_info",
+        (*_STREAM, "owner", "team", "severity", "baseline", "model_version"),
+        "none, always 1",
+        "The stream's owner and team (empty where not configured), the severity of its drift (critical,"
+        " warning or info), the baseline in force, and the model version of its vectors (empty where the"
+        " baseline names none). Only the replica that holds the stream's shard exports a stream's metrics;"
+        " driftgauge_events_total is the exception.",
+        _info,
     ),
-    size_metric(
+    ScrapedMetric(
         "driftgauge_late_events_total",
+        _WINDOW,
         "events",
         "Events that arrived after their window of this size could no longer be corrected. A larger window"
         " may still have counted the event. Kept in the shard's state.",
-        lambda view, size_ms: view.snapshot.status.late.get(size_ms, 0),
+        _of_size(lambda view, size_ms: view.snapshot.status.late.get(size_ms, 0)),
     ),
-    Metric(
+    ScrapedMetric(
         "driftgauge_windows_closed_total",
-        ("stream", "window", "verdict"),
+        (*_WINDOW, "verdict"),
         "windows",
-        "Windows closed, by verdict: ok, warning, drift, insufficient, incomplete, misfit. A window whose"
-        " verdict changes in a revision counts under both. Kept in the shard's state.",
+        f"Windows closed, by verdict: {', '.join(Verdict)}. A window whose verdict changes in a revision"
+        " counts under both. Kept in the shard's state.",
         _windows_closed,
     ),
-    size_metric(
-        "driftgauge_window_revisions_total",
-        "revisions",
-        "Closed windows published again, because late events or a delayed partition changed the result."
-        " Kept in the shard's state.",
-        lambda view, size_ms: view.snapshot.status.revised.get(size_ms, 0),
-    ),
-    size_metric(
+    ScrapedMetric(
         "driftgauge_alarm_active",
+        _WINDOW,
         "1 or 0",
         "1 where the last conclusive window (ok, warning, misfit or drift) says drift. Incomplete and"
         " insufficient windows end no alarm.",
-        lambda view, size_ms: size_ms in view.snapshot.status.alarms,
+        _of_size(lambda view, size_ms: size_ms in view.snapshot.status.alarms),
     ),
-    size_metric(
-        "driftgauge_windows_open",
-        "windows",
-        "Windows that hold events and still accept events or corrections.",
-        lambda view, size_ms: view.snapshot.open_windows.get(size_ms, 0),
-    ),
-    stream_metric(
+    ScrapedMetric(
         "driftgauge_watermark_timestamp_seconds",
+        _STREAM,
         "seconds since the epoch, event time",
         "Watermark of the stream: the event time up to which the stream is considered complete. Absent while"
         " unknown.",
         _watermark_s,
     ),
-)
-
-LIMIT_METRICS = (
-    size_metric(
-        "driftgauge_window_duration_seconds",
-        "seconds",
-        "Configured length of the windows.",
-        lambda _, size_ms: size_ms / 1000,
+    ScrapedMetric(
+        "driftgauge_p_value_threshold",
+        _STREAM,
+        "probability",
+        "A window is significant where driftgauge_window_p_value is below this level, the window's share of"
+        " the alarm budget.",
+        lambda view: (((), view.watched.spec.alarm.overall_level),),
     ),
-    size_metric(
-        "driftgauge_window_min_events",
-        "events",
-        "Configured number of events below which a window is not scored.",
-        lambda view, _: view.watched.spec.min_events,
+    ScrapedMetric(
+        "driftgauge_excess_threshold",
+        (*_STREAM, "kind"),
+        "the kind's own",
+        "A window is large where driftgauge_window_excess of any kind reaches this floor.",
+        _thresholds,
     ),
-    size_metric(
-        "driftgauge_window_overdue_seconds",
+    ScrapedMetric(
+        "driftgauge_window_overdue_threshold_seconds",
+        _WINDOW,
         "seconds",
         "Time since driftgauge_window_closed_timestamp_seconds after which a window is overdue."
         " overdue_after sets it; the default is two windows plus the configured waiting times. Absent before"
         " the first closed window of a stream without an entry of its own.",
-        _overdue_s,
+        _of_size(_overdue_s),
     ),
-    stream_metric(
-        "driftgauge_alarm_p_value",
-        "probability",
-        "A window is significant where driftgauge_window_p_value is below this level, the window's share of"
-        " the alarm budget.",
-        lambda view: view.watched.spec.alarm.overall_level,
+    ScrapedMetric(
+        "driftgauge_window_verdict",
+        (*_WINDOW, "verdict"),
+        "1 or 0",
+        f"1 for the verdict of the newest closed window, 0 for the others: {', '.join(Verdict)}.",
+        _verdicts,
     ),
-    stream_metric(
-        "driftgauge_alarm_js_excess",
-        "none, 0 to 1",
-        "A window is large where driftgauge_window_js_excess reaches this floor, or another excess its own.",
-        lambda view: view.watched.spec.alarm.floor("js_divergence"),
+    ScrapedMetric(
+        "driftgauge_window_events",
+        _WINDOW,
+        "events",
+        "Events of the newest closed window.",
+        _of_window(lambda result: result.count),
     ),
-    stream_metric(
-        "driftgauge_alarm_mean_shift_excess",
-        "squared standard deviations",
-        "A window is large where driftgauge_window_mean_shift_excess reaches this floor, or another excess"
-        " its own.",
-        lambda view: view.watched.spec.alarm.floor("mean_shift"),
+    ScrapedMetric(
+        "driftgauge_window_end_timestamp_seconds",
+        _WINDOW,
+        "seconds since the epoch, event time",
+        "End of the newest closed window. Windows that were not scored advance this time, too.",
+        _of_window(lambda result: result.window.end_ms / 1000),
     ),
-    stream_metric(
-        "driftgauge_alarm_novelty_excess_ratio",
-        "ratio, 0 to 1",
-        "A window is large where driftgauge_window_novelty_excess_ratio reaches this floor, or another"
-        " excess its own.",
-        lambda view: view.watched.spec.alarm.floor("novelty"),
+    ScrapedMetric(
+        "driftgauge_window_closed_timestamp_seconds",
+        _WINDOW,
+        "seconds since the epoch, wall time",
+        "Time at which the newest closed window was closed or last corrected.",
+        _of_window(lambda result: result.published_ms / 1000),
     ),
-    stream_metric(
-        "driftgauge_alarm_spread_excess_ratio",
-        "ratio, 0 or more",
-        "A window is large where the size of driftgauge_window_spread_change_ratio, less that of a clean"
-        " window, reaches this floor, or another excess its own.",
-        lambda view: view.watched.spec.alarm.floor("spread"),
-    ),
-    stream_metric(
-        "driftgauge_alarm_duplicates_ratio",
-        "ratio, 0 to 1",
-        "A window is large where driftgauge_window_duplicates_ratio reaches this floor, or another excess its"
-        " own.",
-        lambda view: view.watched.spec.alarm.floor("duplicates"),
-    ),
-    Metric(
-        "driftgauge_stream_info",
-        ("stream", "owner", "team", "severity"),
+    ScrapedMetric(
+        "driftgauge_window_missing_partition",
+        (*_WINDOW, "topic", "partition"),
         "none, always 1",
-        "Configured labels of the stream: its owner and team (empty where not configured), and the severity"
-        " of its drift: critical, warning or info. Only the replica that holds the stream's shard exports a"
-        " stream's metrics; driftgauge_events_total is the exception.",
-        _labels,
+        "A partition that had not passed the end of the newest closed window when the window was published,"
+        " or for which the stream no longer waits.",
+        _missing_partitions,
+    ),
+    ScrapedMetric(
+        "driftgauge_window_js_divergence",
+        _WINDOW,
+        "none, 0 to 1",
+        "Jensen-Shannon divergence, base 2, between the newest closed window and the baseline. The"
+        " divergence, not its square root." + _UNSCORED,
+        _of_score(lambda score: score.divergence.js_divergence),
+    ),
+    ScrapedMetric(
+        "driftgauge_window_noise_floor",
+        _WINDOW,
+        "none, 0 to 1",
+        "Expected Jensen-Shannon divergence of a window with this event count and no drift." + _UNSCORED,
+        _of_score(lambda score: score.divergence.noise_floor),
+    ),
+    ScrapedMetric(
+        "driftgauge_window_p_value",
+        _WINDOW,
+        "probability",
+        "Combined p-value of all statistics. The verdict uses this value." + _UNSCORED,
+        _of_score(lambda score: score.p_value),
+    ),
+    ScrapedMetric(
+        "driftgauge_window_excess",
+        _KIND,
+        "the kind's own",
+        "Size of each kind of drift above its expectation without drift, which the verdict compares with"
+        f" driftgauge_excess_threshold. Kinds: {registry.list_kinds()}." + _UNSCORED,
+        _excesses,
+    ),
+    ScrapedMetric(
+        "driftgauge_window_evidence_ratio",
+        _KIND,
+        "ratio, 0 to 1",
+        "Share of each kind of drift in the evidence of the newest closed window; the largest names its"
+        " drift. Absent where the window is not significant.",
+        _evidence,
+    ),
+    ScrapedMetric(
+        "driftgauge_window_detectable_ratio",
+        _KIND,
+        "ratio, 0 or more",
+        "The least drift that four of five windows with this event count find, over the configured"
+        " smallest_drift. Above 1 drift worth finding may go unseen; +Inf where the window was not scored,"
+        " or the kind is not tested.",
+        _detectable_ratios,
+    ),
+    ScrapedMetric(
+        "driftgauge_window_slow_drift_ratio",
+        _WINDOW,
+        "ratio, 0 or more",
+        "CUSUM of the evidence of the stream's windows over its limit: from 1 the verdict is warning."
+        " Without drift it gets there as rarely as a false page comes. Absent where the newest closed window"
+        " is not judged, or was not scored.",
+        _of_window(_slow_drift_ratio),
+    ),
+    ScrapedMetric(
+        "driftgauge_window_cluster_ratio",
+        _CLUSTER,
+        "ratio, 0 to 1",
+        "Share of the newest closed window's events in each cluster." + _NAMED,
+        lambda view: _by_cluster(view, lambda result: _shares(result.counts)),
+    ),
+    ScrapedMetric(
+        "driftgauge_baseline_cluster_ratio",
+        _CLUSTER,
+        "ratio, 0 to 1",
+        "Share of the vectors in each cluster, in the baseline of the newest closed window. After a change of"
+        " baseline, that is the former one until a window of the new one closes." + _NAMED,
+        lambda view: _by_cluster(view, lambda result: _shares(result.baseline_counts)),
+    ),
+    ScrapedMetric(
+        "driftgauge_window_cluster_contribution",
+        (*_CLUSTER, "kind"),
+        "none, -1 to 1",
+        "Contribution of each cluster to a kind of drift. mix: to driftgauge_window_js_divergence, which is"
+        " the sum of the absolute values; negative where the cluster's share is below the baseline's."
+        " novelty: the part of the novelty in the cluster that holds most of it; absent where no cluster"
+        " does, or the drift is of another kind." + _NAMED + _UNSCORED,
+        _contributions,
+    ),
+    ScrapedMetric(
+        "driftgauge_window_segment_verdict",
+        (*_SEGMENT, "verdict"),
+        "1 or 0",
+        "1 for the verdict of the segment in the newest closed window, 0 for the others.",
+        _segment_verdicts,
     ),
 )
 
-BASELINE_METRICS = (
-    Metric(
-        "driftgauge_baseline_info",
-        ("stream", "baseline", "model_version"),
-        "none, always 1",
-        "The baseline in force and the model version of its vectors (empty where the baseline names none).",
-        lambda view: (((view.baseline.reference.baseline_id, view.baseline.model_version or ""), 1),),
-    ),
-    stream_metric(
-        "driftgauge_baseline_created_timestamp_seconds",
-        "seconds since the epoch, wall time",
-        "Time at which the baseline in force was fitted.",
-        lambda view: view.baseline.created_ms / 1000,
+SHARD_METRICS: tuple[ScrapedMetric[ShardPosition], ...] = (
+    ScrapedMetric(
+        "driftgauge_partials_faults_total",
+        ("shard", "reason"),
+        "faults",
+        "Faults in the chain of partials. gap: a commit started after the offset up to which the shard had"
+        " counted, so the records in between are missing. overlap: a commit started before it, so they count"
+        " twice. orphans: a part of a commit was dropped, because the rest never came. Kept in the shard's"
+        " state.",
+        lambda position: (
+            (("gap",), position.gaps),
+            (("overlap",), position.overlaps),
+            (("orphans",), position.orphans),
+        ),
     ),
 )

@@ -6,9 +6,9 @@ from prometheus_client.registry import Collector
 
 from driftgauge.clock import Clock
 from driftgauge.core.by_stream import ByStream
-from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.metric import Family
 from driftgauge.telemetry.snapshot import ShardSnapshot, StreamView, WatchedStream
+from driftgauge.telemetry.stream_metrics import SHARD_METRICS, STREAM_METRICS
 
 __all__ = ["WindowCollector"]
 
@@ -60,16 +60,6 @@ class WindowCollector(Collector):
             for shard in shards.values()
             for stream, snapshot in shard.streams.items()
         }
-        for metric in METRICS.values():
-            if metric.samples is None and metric.shard_value is None:
-                continue
-            family = metric.family()
-            if metric.samples is not None:
-                for stream, view in streams.items():
-                    for labels, value in metric.samples(view):
-                        if value is not None:
-                            family.add_metric((stream, *labels), value)
-            if metric.shard_value is not None:
-                for shard, snapshot in shards.items():
-                    family.add_metric((str(shard),), metric.shard_value(snapshot.position))
-            yield family
+        positions = {str(shard): snapshot.position for shard, snapshot in shards.items()}
+        yield from (metric.family(streams) for metric in STREAM_METRICS)
+        yield from (metric.family(positions) for metric in SHARD_METRICS)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from driftgauge.core.counting.partial import PaneDelta
 from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.counting.tally import TallyField
-from driftgauge.core.windows.changelog import PaneKey, PublishedKey, StreamStatus
+from driftgauge.core.windows.changelog import PublishedKey, StreamStatus
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.window import Window
 from tests.builders.clocks import HOUR_MS, MINUTE_MS
@@ -18,58 +18,6 @@ SIZES_MS = (10 * MINUTE_MS, HOUR_MS)
 SCHEMES = tuple(
     Scheme("first", pane_ms, (), (TallyField("cluster_counts", 1),)) for pane_ms in (10 * MINUTE_MS, HOUR_MS)
 )
-SEGMENTS = (None, ("country", "de"))
-
-starts = st.integers(0, 40).map(lambda number: number * 10 * MINUTE_MS)
-panes = st.tuples(st.sampled_from(SCHEMES), starts, st.sampled_from(SEGMENTS))
-steps = st.one_of(
-    st.tuples(st.just("add"), panes),
-    st.tuples(st.just("restore"), panes),
-    st.tuples(st.just("final"), starts),
-    st.tuples(st.just("forget"), st.tuples(starts, st.integers(0, 5))),
-)
-
-
-class Model:
-    """A stream's state, and the panes in its changelog."""
-
-    def __init__(self):
-        self.state = StreamState("images")
-        self.panes = set()
-
-    def do(self, step, what):
-        if step == "final":
-            self.state.set_status(StreamStatus(final_ms=what))
-        elif step == "forget":
-            self.state.purge_panes(*what)
-        else:
-            scheme, start_ms, segment = what
-            start_ms -= start_ms % scheme.pane_ms
-            ones = np.ones(1, dtype=np.int64)
-            if step == "add":
-                self.state.add_pane(PaneDelta("images", scheme, start_ms, segment, ones, 1, (("a", 0), 0)))
-            else:
-                key = PaneKey("images", scheme.key, Window(scheme.pane_ms, start_ms), segment)
-                self.state.restore(key, ones)
-                self.panes.add(key)
-        for key, value in self.state.drain_changes():
-            if isinstance(key, PaneKey):
-                (self.panes.discard if value is None else self.panes.add)(key)
-
-    def open_windows(self, size_ms):
-        """Count the open windows without a cache."""
-        final_ms = self.state.status.final_ms
-        windows = {Window.around(key.pane.start_ms, size_ms) for key in self.panes if key.segment is None}
-        return sum(final_ms is None or window.end_ms > final_ms for window in windows)
-
-
-@given(st.lists(steps, max_size=30))
-def test_cached_open_windows_equal_fresh_count(steps):
-    model = Model()
-    for step, what in steps:
-        model.do(step, what)
-        expected = {size_ms: model.open_windows(size_ms) for size_ms in SIZES_MS}
-        assert model.state.open_windows(SIZES_MS) == expected
 
 
 def test_drain_yields_each_key_once_in_order_of_first_change():

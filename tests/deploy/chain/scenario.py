@@ -133,7 +133,7 @@ def play(folder: Path, bootstrap: str) -> ChainRecord:
 
 
 def _of(stream: str) -> dict[str, str]:
-    return {"stream": stream, "window": WINDOWS[0]}
+    return {"stream": stream, "window": WINDOWS[0], "reason": "active"}
 
 
 def _kill_all(stack: MonitoringStack) -> tuple[NotifiedCause, dict[str, dict[str, Any]], frozenset[str]]:

@@ -163,7 +163,7 @@ DIVERGENCE = Statistic(
         Number(
             "js_distance",
             "none, 0 to 1",
-            "Jensen-Shannon distance, the square root of driftgauge_window_js_divergence.",
+            "Jensen-Shannon distance, the square root of the divergence.",
             lambda found: found.js_distance,
         ),
         Number(
@@ -175,8 +175,7 @@ DIVERGENCE = Statistic(
         Number(
             "js_excess",
             "none, -1 to 1",
-            "driftgauge_window_js_divergence minus driftgauge_window_noise_floor. Negative values are below"
-            " the noise.",
+            "The divergence minus the noise floor. Negative values are below the noise.",
             lambda found: found.excess,
         ),
         Number(

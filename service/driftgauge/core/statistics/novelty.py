@@ -306,7 +306,7 @@ NOVELTY = Statistic(
         Number(
             "novelty_excess_ratio",
             "ratio, -1 to 1",
-            "driftgauge_window_novelty_ratio minus its expectation without drift.",
+            "That share minus its expectation without drift.",
             lambda found: found.excess,
         ),
         Number(

@@ -392,8 +392,7 @@ SPREAD = Statistic(
         Number(
             "spread_excess_ratio",
             "ratio, -1 or more",
-            "Absolute value of driftgauge_window_spread_change_ratio minus its expectation without drift."
-            " Absent as the change is.",
+            "Absolute value of the change minus its expectation without drift. Absent as the change is.",
             lambda found: _by_part(each and each.excess for each in found.changes),
             _PARTS,
         ),

@@ -85,14 +85,14 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Number(Generic[FindingT]):
-    """A number of a finding that is exported by itself.
+    """A number of a finding that results hold by itself.
 
     Attributes:
-        name: The name; the metric is `driftgauge_window_` and this.
+        name: The name.
         unit: The unit, in words.
         help: The meaning, in whole sentences.
         value_of: Returns the number, or the numbers by part; None where the window has none.
-        parts: The parts, the values of the label `part`; empty for a single number.
+        parts: The names of the parts; empty for a single number.
     """
 
     name: str

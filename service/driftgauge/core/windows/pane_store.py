@@ -1,7 +1,5 @@
 """The panes of one stream: tallies and examples by scheme, segment and pane."""
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +21,6 @@ class PaneStore:
         self._stream = stream
         self._tallies: dict[_SchemeSegment, PaneMap[NDArray[np.int64]]] = {}
         self._examples: dict[str, PaneMap[tuple[Example, ...]]] = {}
-        self._open_windows: tuple[object, Mapping[int, int]] | None = None
 
     def add_tally(self, key: PaneKey, values: NDArray[np.int64]) -> None:
         """Add (scheme.length,) int64 values to the tally of a pane."""
@@ -31,8 +28,6 @@ class PaneStore:
         before = panes.get(key.pane)
         # Not in place: drained entries share the array.
         panes.put(key.pane, values if before is None else before + values)
-        if before is None:
-            self._open_windows = None
 
     def add_examples(self, key: ExamplesKey, examples: tuple[Example, ...]) -> bool:
         """Merge examples into those of a pane; return whether they have changed."""
@@ -47,7 +42,6 @@ class PaneStore:
     def restore_tally(self, key: PaneKey, values: NDArray[np.int64]) -> None:
         """Restore the tally of a pane."""
         self._tallies.setdefault((key.scheme, key.segment), PaneMap()).put(key.pane, values)
-        self._open_windows = None
 
     def restore_examples(self, key: ExamplesKey, examples: tuple[Example, ...]) -> None:
         """Restore the examples of a pane."""
@@ -85,22 +79,6 @@ class PaneStore:
         whole = (panes for (_, segment), panes in self._tallies.items() if segment is None)
         return set().union(*(panes.starts() for panes in whole))
 
-    def open_windows(self, sizes_ms: tuple[int, ...], final_ms: int | None) -> Mapping[int, int]:
-        """Return how many windows of each size, ms, hold events and are not final.
-
-        The mapping is cached, because it is read at every commit: it changes only when a pane is added or
-        removed, or the purge horizon moves.
-        """
-        if self._open_windows is None or self._open_windows[0] != (sizes_ms, final_ms):
-            starts = self.starts()
-            windows = {size_ms: {start - start % size_ms for start in starts} for size_ms in sizes_ms}
-            counts = {
-                size_ms: sum(final_ms is None or start + size_ms > final_ms for start in windows[size_ms])
-                for size_ms in sizes_ms
-            }
-            self._open_windows = (sizes_ms, final_ms), counts
-        return self._open_windows[1]
-
     def purge(self, settled_ms: int, at_most: int) -> tuple[list[PaneKey | ExamplesKey], bool]:
         """Delete at most this many panes that end at or before an event time.
 
@@ -119,7 +97,6 @@ class PaneStore:
             for pane in panes
             if pane.end_ms <= settled_ms
         ]
-        self._open_windows = None if stale else self._open_windows
         purged = stale[:at_most]
         for key in purged:
             if isinstance(key, PaneKey):

@@ -150,11 +150,6 @@ class ShardState:
                 del self.streams[stream]
         yield PositionKey(), self.position
 
-    def open_windows(self, stream: str) -> Mapping[int, int]:
-        """Return how many windows of each size, ms, hold events and are not final."""
-        sizes_ms, state = self._specs[stream].sizes_ms, self.streams.get(stream)
-        return dict.fromkeys(sizes_ms, 0) if state is None else state.open_windows(sizes_ms)
-
     def _apply_commit(self, commit: Part, append_ms: int) -> None:
         position = self.position
         # A broker's clock may be wrong. Log time that is ahead would hold up every window until the readers'

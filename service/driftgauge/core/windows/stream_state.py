@@ -144,10 +144,6 @@ class StreamState:
         """Return whether a window is not final."""
         return self.status.final_ms is None or window.end_ms > self.status.final_ms
 
-    def open_windows(self, sizes_ms: tuple[int, ...]) -> Mapping[int, int]:
-        """Return how many windows of each size, ms, hold events and are not final."""
-        return self.panes.open_windows(sizes_ms, self.status.final_ms)
-
     def drain_dirty_panes(self) -> set[Window]:
         """Return the panes that have changed since the last call."""
         touched, self._dirty_panes, self.has_changed = self._dirty_panes, set(), False
