@@ -30,7 +30,7 @@ from driftgauge.core.statistics.mean_shift import MEAN_SHIFT, MeanShift
 from driftgauge.core.statistics.novelty import NOVELTY, Novelty
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.relations import RELATIONS, RelationChange, Relations
-from driftgauge.core.statistics.spread import SPREAD, Spread, SpreadChange, SpreadMoments
+from driftgauge.core.statistics.spread import SPREAD, Spread, SpreadChange
 from driftgauge.core.windows.findings import Findings
 from driftgauge.core.windows.result import (
     Score,
@@ -92,7 +92,6 @@ __all__ = [
     "SlowDrift",
     "Spread",
     "SpreadChange",
-    "SpreadMoments",
     "TextSample",
     "Traffic",
     "Verdict",
