@@ -41,7 +41,9 @@ PANE = Window(HOUR_MS, MONDAY_MS)
 SCHEME = f"{IDENTITY[:16]}-89abcdef"
 TALLY = 700, 500, 7, 5, -300, 40, 1_200, 1_100, 30, 20
 RECALL = VerdictMemory(
-    (False, True), SlowDrift(2.5, MONDAY_MS - HOUR_MS, TALLY), {("country", "de"): (False,)}
+    (False, True),
+    SlowDrift(2.5, MONDAY_MS - HOUR_MS, ((MONDAY_MS - HOUR_MS, TALLY),)),
+    {("country", "de"): (False,)},
 )
 HISTORY = VerdictHistory(
     baseline_id=f"sha256:{IDENTITY}",

@@ -64,7 +64,12 @@ RECENT = st.lists(st.booleans(), max_size=2).map(tuple)
 RECALLS = st.builds(
     VerdictMemory,
     RECENT,
-    st.builds(SlowDrift, NOT_NEGATIVE, st.none() | TIMES, st.tuples(TIMES)),
+    st.builds(
+        SlowDrift,
+        st.floats(0, exclude_min=True, allow_infinity=False),
+        st.none() | TIMES,
+        st.tuples(st.tuples(TIMES, st.tuples(TIMES))),
+    ),
     st.dictionaries(SEGMENTS, RECENT, max_size=3),
 )
 

@@ -72,6 +72,7 @@ def result(**changes):
 
 
 NAN = float("nan")
+UNEQUAL = (0, (1,)), (1, (1, 2))
 
 
 @pytest.mark.parametrize(
@@ -97,6 +98,8 @@ NAN = float("nan")
         ("published", result(score=replace(build_score((10, 20, 30, 40)), findings=Findings()))),
         ("published", result(memory=VerdictMemory(slow_drift=SlowDrift(NAN)))),
         ("history", replace(HISTORY, memory=VerdictMemory(slow_drift=SlowDrift(NAN)))),
+        ("published", result(memory=VerdictMemory(slow_drift=SlowDrift(5.0)))),
+        ("history", replace(HISTORY, memory=VerdictMemory(slow_drift=SlowDrift(5.0, 0, UNEQUAL)))),
         (
             "history",
             replace(HISTORY, segments={("country", "de"): history(products=np.eye(3)).clean}),

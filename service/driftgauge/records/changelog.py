@@ -141,10 +141,12 @@ def _check_history(history: VerdictHistory) -> None:
 
 
 def _check_memory(memory: VerdictMemory | None) -> None:
-    require(
-        memory is None or math.isfinite(memory.slow_drift.statistic),
-        "the statistic of slow drift is not finite",
-    )
+    if memory is None:
+        return
+    slow_drift = memory.slow_drift
+    require(math.isfinite(slow_drift.statistic), "the statistic of slow drift is not finite")
+    lengths = {len(values) for _, values in slow_drift.blocks}
+    require(len(lengths) == (slow_drift.statistic > 0), "the tallies of slow drift do not belong to it")
 
 
 _FORMATS: dict[type[Key], Format[Any]] = {

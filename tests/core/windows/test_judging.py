@@ -53,7 +53,7 @@ def test_result_holds_memory_and_superseded_verdict():
     assert first.slow_drift == advance(0, first.score.p_value)
     second = stream.judge(1)
     values = tuple(read_tally(build_tally(*MOVED, reference=RICH)).values.tolist())
-    assert second.memory == VerdictMemory((True,), SlowDrift(first.slow_drift, 0, values))
+    assert second.memory == VerdictMemory((True,), SlowDrift(first.slow_drift, 0, ((0, values),)))
     assert (first.slow_drift_since_ms, second.slow_drift_since_ms) == (0, 0)
     again = stream.judge(0)
     assert (again.revision, again.superseded, again.verdict) == (1, WARNING, OK)
@@ -112,7 +112,7 @@ def test_slow_drift_warns_from_its_limit():
     for before, verdict in ((limit - 3.5, WARNING), (math.nextafter(limit - 3.5, 0), OK)):
         stream = JudgedStream()
         history = VerdictHistory.begin(RICH, 0).add(
-            hour_window(0), VerdictMemory((), SlowDrift(before, 0, values))
+            hour_window(0), VerdictMemory((), SlowDrift(before, 0, ((0, values),)))
         )
         stream.state.restore(HistoryKey("images", HOUR_MS), history)
         result = stream.judge(1, trifle)

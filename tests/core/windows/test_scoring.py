@@ -227,7 +227,7 @@ def test_one_window_is_never_tested_as_slow_drift():
     moved = tally(4_000, 1_000, 0, 0)
     values = tuple(moved.values.tolist())
     lasting = [
-        build_scorer(level=0.01).is_lasting(SlowDrift(statistic, 0, values), moved.fields)
+        build_scorer(level=0.01).is_lasting(SlowDrift(statistic, 0, ((0, values),)), moved.fields)
         for statistic in (advance(0.0, 0.0), advance(0.1, 0.0))
     ]
     assert lasting == [False, True]

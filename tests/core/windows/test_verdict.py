@@ -9,7 +9,8 @@ from driftgauge.core.counting.tally import Tally
 from driftgauge.core.statistics.cusum import advance
 from driftgauge.core.windows.result import SlowDrift, Verdict, VerdictMemory
 from driftgauge.core.windows.verdict import decide, update_memory
-from tests.builders.clocks import HOUR_MS
+from driftgauge.core.windows.window import Window
+from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.results import hour_window
 
 DE, FR = ("country", "de"), ("country", "fr")
@@ -53,7 +54,7 @@ def entered(
 ):
     return update_memory(
         memory,
-        hour_window(number),
+        number if isinstance(number, Window) else hour_window(number),
         Tally(np.array([1]), ()),
         is_significant_and_large=is_significant_and_large,
         p_value=p_value,
@@ -73,7 +74,18 @@ def test_slow_drift_is_capped_above_limit_and_holds_the_windows_since_it_was_0(p
         statistic = min(advance(statistic, p_value), LIMIT + 1)
         windows = windows + 1 if statistic > 0 else 0
         since_ms = (number + 1 - windows) * HOUR_MS
-        assert memory.slow_drift == (SlowDrift(statistic, since_ms, (windows,)) if windows else SlowDrift())
+        blocks = ((since_ms, (windows,)),)
+        assert memory.slow_drift == (SlowDrift(statistic, since_ms, blocks) if windows else SlowDrift())
+
+
+@pytest.mark.parametrize(("size_ms", "length"), [(HOUR_MS, 48), (DAY_MS, 20)])
+def test_slow_drift_holds_the_windows_of_two_blocks(size_ms, length):
+    memory = VerdictMemory()
+    for number in range(4 * length):
+        memory = entered(memory, Window(size_ms, number * size_ms), p_value=0.0)
+        held = sum(values[0] for _, values in memory.slow_drift.blocks)
+        assert held == min(number + 1, length + number % length + 1)
+    assert (memory.slow_drift.since_ms, len(memory.slow_drift.blocks)) == (0, 2)
 
 
 @pytest.mark.parametrize("quiet", [{}, {DE: False}, {FR: False}])

@@ -233,3 +233,41 @@ def test_drift_that_lasted_ends_within_twenty_windows(first):
     assert {result.verdict for result in results[3:30]} == {DRIFT}
     assert {result.verdict for result in results[30 + 20 :]} == {Verdict.OK}
     assert results[-1].slow_drift_since_ms != 48 * HOUR_MS
+
+
+def test_drift_that_fell_below_the_smallest_is_no_drift_for_long():
+    # A tenth of it is seen in every window of 4,000 events.
+    build, clean = np.random.default_rng(0).multinomial, np.array(QUIET) / 4_000
+    moved = np.array((2_600, 800, 420, 180)) / 4_000 - clean
+    stream = JudgedStream(warm_up=(0, 48 * HOUR_MS), level=1 / 8_766)
+    parts = np.repeat([0.0, 1.0, 0.1], [48, 120, 120])
+    verdicts = [
+        stream.verdict(number, tuple(build(4_000, clean + part * moved).tolist()))
+        for number, part in enumerate(parts)
+    ]
+    assert set(verdicts[50:168]) == {DRIFT}
+    assert DRIFT not in verdicts[-24:]
+
+
+@pytest.mark.parametrize(
+    ("shares", "overdispersion_ms", "expected"),
+    [
+        (MOVED, None, (Verdict.MISFIT, False)),
+        ((1_650, 1_190, 780, 380), None, (Verdict.OK, False)),
+        # The baseline knows how days vary.
+        (QUIET, DAY_MS, (Verdict.OK, True)),
+    ],
+)
+def test_longer_windows_are_compared_with_the_warm_up_of_shorter_ones(shares, overdispersion_ms, expected):
+    related = None if overdispersion_ms is None else Overdispersion(50, 3.0, np.eye(COMPONENTS) * 3)
+    reference = replace(RICH, overdispersion=related, overdispersion_ms=overdispersion_ms)
+    stream = JudgedStream(reference=reference, warm_up=(0, 60 * HOUR_MS), level=1e-4)
+    build = np.random.default_rng(0).multinomial
+    for number in range(60):
+        stream.judge(number, tuple(build(4_000, np.array(shares) / 4_000).tolist()))
+    stream.restart()
+    days = [
+        stream.judge(Window(DAY_MS, day * DAY_MS), tuple(build(96_000, np.array(shares) / 4_000).tolist()))
+        for day in range(3, 15)
+    ]
+    assert {(day.verdict, day.score.calibrated) for day in days} == {expected}

@@ -152,7 +152,8 @@ class RelationsNull:
         changes, noise = np.abs(differences) / self._null.deviations, errors / self._null.deviations
         within = slice(_PRODUCTS // 2, None)
         squares, total, expected = (
-            float(np.square(each[within]).sum()) for each in (standardized, changes, noise)
+            float(np.square(each[within]).sum())
+            for each in (standardized, changes, noise * self._null.varies)
         )
         return Relations(
             RelationChange(
@@ -215,7 +216,8 @@ def _fit(sample: FittingSample) -> dict[str, NDArray[Any]]:
     varies, within = moments[2] > 0, slice(_PRODUCTS // 2, None)
     standardized = (products - products.mean(axis=0)) / np.where(varies, products.std(axis=0), np.inf)
     correlations = standardized[:, within].T @ standardized[:, within] / len(products)
-    np.fill_diagonal(correlations, 1.0)
+    # With fewer than eight components some products are always 0.
+    np.fill_diagonal(correlations, varies[within] if varies.any() else 1.0)
     return {
         RELATION_MOMENTS: moments,
         RELATION_SPECTRUM: np.maximum(np.linalg.eigvalsh(correlations), 0.0),

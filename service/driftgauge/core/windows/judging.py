@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.spec import StreamSpec
-from driftgauge.core.statistics.overdispersion import CalibratedOverdispersion
+from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, CalibratedOverdispersion
 from driftgauge.core.windows.completeness import Completeness
 from driftgauge.core.windows.result import Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.scoring import WindowScorer
@@ -44,7 +44,7 @@ class WindowJudge:
         """Read from and keep the history in a stream's state."""
         self._spec = spec
         self._state = state
-        self._comparisons: dict[tuple[str, int, int], _Comparison] = {}
+        self._comparisons: dict[tuple[str, int, int, int], _Comparison] = {}
 
     def judge(
         self,
@@ -95,13 +95,12 @@ class WindowJudge:
                 segments=significant_and_large,
             )
             slow_drift = after.slow_drift
-            is_lasting = comparison.has_seen_days and scorer.is_lasting(slow_drift, tally.fields)
             verdict = decide(
                 memory.recent,
                 is_significant_and_large=is_significant_and_large,
                 # What is declared clean pages by no single window.
-                is_overwhelming=is_lasting
-                or (not self._is_warm_up(window) and scorer.is_overwhelming(score)),
+                is_overwhelming=(not self._is_warm_up(window) and scorer.is_overwhelming(score))
+                or (comparison.has_seen_days and scorer.is_lasting(slow_drift, tally.fields)),
                 has_slow_drift=slow_drift.statistic >= scorer.slow_drift_limit,
                 is_misfit=None in comparison.misfits,
             )
@@ -166,9 +165,12 @@ class WindowJudge:
 
     def _comparison(self, window: Window, reference: Reference, history: VerdictHistory) -> _Comparison:
         warm_up = self._spec.alarm.warm_up
-        # The calibration is used only after the warm-up, so that all later windows share one.
-        is_over = warm_up is not None and window.end_ms > warm_up[1]
-        key = reference.key, window.size_ms, history.clean.windows.windows if is_over else 0
+        size_ms, measured = window.size_ms, None
+        if warm_up is not None and window.end_ms > warm_up[1]:
+            # The calibration is used only after the warm-up, so that all later windows share one.
+            size_ms, measured = self._measured(window.size_ms, history, reference)
+        windows = 0 if measured is None else measured.clean.windows.windows
+        key = reference.key, window.size_ms, size_ms, windows
         if key not in self._comparisons:
             # Overdispersion holds for windows of one length, and is a lower bound for longer ones.
             is_own = reference.overdispersion_ms == window.size_ms
@@ -177,7 +179,11 @@ class WindowJudge:
                 for part in reference.segments
                 if part.overdispersion is not None
             }
-            calibrated = self._calibrated(reference, window.size_ms, history, segments) if is_over else None
+            calibrated = None
+            if measured is not None:
+                calibrated = self._calibrated(
+                    reference, size_ms, measured, segments, is_own=size_ms == window.size_ms
+                )
             self._comparisons[key] = calibrated or _Comparison(
                 reference,
                 WindowScorer(
@@ -186,16 +192,47 @@ class WindowJudge:
             )
         return self._comparisons[key]
 
+    def _measured(
+        self, size_ms: int, history: VerdictHistory, reference: Reference
+    ) -> tuple[int, VerdictHistory]:
+        """Return the longest windows up to a size, ms, of which the warm-up has enough, and their history.
+
+        The offset is the same for windows of any length, and a short warm-up has few long ones. Where it has
+        too few of any length, or the baseline knows how windows of this length vary, these are the windows of
+        the size itself.
+        """
+        if reference.overdispersion_ms == size_ms:
+            return size_ms, history
+        for each_ms in sorted(self._spec.sizes_ms, reverse=True):
+            each = history if each_ms == size_ms else self._state.histories.get(each_ms)
+            if (
+                each_ms <= size_ms
+                and each is not None
+                and (each.baseline_id, each.warm_up) == (history.baseline_id, history.warm_up)
+                and each.clean.windows.windows >= MIN_WINDOWS
+            ):
+                return each_ms, each
+        return size_ms, history
+
     def _calibrated(
         self,
         baseline: Reference,
         size_ms: int,
         history: VerdictHistory,
         segments: dict[Segment, CalibratedOverdispersion],
+        *,
+        is_own: bool,
     ) -> _Comparison | None:
         """Return the comparison with the windows of the warm-up; None where they are too few.
 
         The offset of these windows from the baseline is tested as one large window.
+
+        Args:
+            baseline: The baseline.
+            size_ms: The length of the windows of the warm-up, ms.
+            history: Their history.
+            segments: The overdispersion of segments, to which those of the warm-up are added.
+            is_own: Windows of this length are judged, not longer ones, of which theirs is a lower bound.
         """
         scheme = self._spec.scheme(baseline)
         whole = history.clean.offset(scheme.fields, baseline)
@@ -222,13 +259,13 @@ class WindowJudge:
         offsets |= {segment: replace(offsets[segment], share=1.0) for segment in misfits}
         reference = recentre(baseline, offsets)
         segments |= {
-            segment: CalibratedOverdispersion(offset.recentred, calibrated=True)
+            segment: CalibratedOverdispersion(offset.recentred, calibrated=is_own)
             for segment, offset in offsets.items()
             if segment is not None
         }
         overdispersion = offsets[None].recentred
-        scorer = WindowScorer(self._spec, reference, overdispersion, calibrated=True, segments=segments)
-        has_seen_days = history.clean.windows.windows * size_ms >= _TWO_DAYS_MS
+        scorer = WindowScorer(self._spec, reference, overdispersion, calibrated=is_own, segments=segments)
+        has_seen_days = is_own and history.clean.windows.windows * size_ms >= _TWO_DAYS_MS
         return _Comparison(reference, scorer, misfits, has_seen_days)
 
     def _is_warm_up(self, window: Window) -> bool:

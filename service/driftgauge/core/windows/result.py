@@ -106,18 +106,19 @@ class SegmentResult:
 
 @dataclass(frozen=True, slots=True)
 class SlowDrift:
-    """The evidence of slow drift, and the windows that it comes from.
+    """The evidence of slow drift, and the latest windows that it comes from.
 
     Attributes:
         statistic: The CUSUM statistic; see `driftgauge.core.statistics.cusum`.
         since_ms: The estimated start of the drift, event time in ms: that of the first window since the
             statistic was last 0; None where it is 0.
-        values: The sum of the tallies of the windows since then.
+        blocks: The latest windows since then in one block or two, the oldest first: the start of a block, and
+            the sum of the tallies of its windows.
     """
 
     statistic: float = 0.0
     since_ms: int | None = None
-    values: tuple[int, ...] = ()
+    blocks: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

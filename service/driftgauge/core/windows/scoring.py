@@ -120,12 +120,14 @@ class WindowScorer:
 
         Args:
             slow_drift: The slow drift.
-            fields: The fields of its windows' tallies.
+            fields: The fields of its blocks' tallies.
         """
         if slow_drift.statistic <= MAX_STEP:
             # It may be one window, which has a test of its own.
             return False
-        p_value, size = self._test_together(None, Tally(np.array(slow_drift.values), fields))
+        p_value, size = self._test_together(
+            None, Tally(np.sum([values for _, values in slow_drift.blocks], axis=0), fields)
+        )
         return p_value < self._level / _OVERWHELMING_RARITY and size >= _OVERWHELMING_SIZE
 
     def judge_segments(

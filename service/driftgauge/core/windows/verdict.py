@@ -12,6 +12,7 @@ from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.cusum import advance
+from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
 from driftgauge.core.windows.result import SlowDrift, Verdict, VerdictMemory
 from driftgauge.core.windows.warm_up import WarmUp
 from driftgauge.core.windows.window import Window
@@ -26,6 +27,10 @@ _DRIFT_WINDOWS = 2
 # drift lowers the statistic by one half on average. During a drift whose z is 1.8 on average the statistic is
 # below the limit in one of seventy windows, and would be in one of nine if capped at the limit itself.
 _MAX_EXCESS = 1.0
+
+# The windows of slow drift are tested together by blocks of two days, a daily cycle being no drift, or of as
+# many windows as a short warm-up has. Older ones are left out: drift that was large long ago is not today's.
+_BLOCK_MS = 2 * 86_400_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,12 +151,21 @@ def update_memory(
     before, slow_drift = memory.slow_drift, SlowDrift()
     statistic = min(advance(before.statistic, p_value), slow_drift_limit + _MAX_EXCESS)
     if statistic > 0:
-        is_first = before.since_ms is None
-        since_ms = window.start_ms if is_first else before.since_ms
-        values = tally.values if is_first else tally.values + before.values
-        slow_drift = SlowDrift(statistic, since_ms, tuple(values.tolist()))
+        since_ms = window.start_ms if before.since_ms is None else before.since_ms
+        slow_drift = SlowDrift(statistic, since_ms, _add_to_blocks(before.blocks, window, tally))
     return VerdictMemory(
         recent=_keep_recent((*memory.recent, is_significant_and_large)),
         slow_drift=slow_drift,
         segments=_update_segments(memory.segments, segments),
     )
+
+
+def _add_to_blocks(
+    blocks: tuple[tuple[int, tuple[int, ...]], ...], window: Window, tally: Tally
+) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """Return the blocks of slow drift after one more window."""
+    if blocks:
+        *others, (start_ms, values) = blocks
+        if window.end_ms - start_ms <= max(_BLOCK_MS, MIN_WINDOWS * window.size_ms):
+            return (*others, (start_ms, tuple((tally.values + values).tolist())))
+    return (*blocks[-1:], (window.start_ms, tuple(tally.values.tolist())))
