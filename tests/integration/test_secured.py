@@ -140,7 +140,7 @@ def test_plain_login_counts_and_shows_its_results_with_the_documented_rights(
 def test_page_says_that_its_login_is_refused(tmp_path: Path, broker: SecuredBroker) -> None:
     case = SecuredCase(tmp_path, broker, "PLAIN", {"sasl.username": USER, "sasl.password": "planted-wrong"})
     with case.serve(settings=case.environ, role=None) as page:
-        entry = page.wait_for_log("the page cannot read the window results; it tries again")
+        entry = page.wait_for_log("the page cannot read a topic; it tries again")
         assert "Authentication failed" in str(entry["error"])
 
 
