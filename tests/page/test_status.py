@@ -186,12 +186,12 @@ def test_windows_published_long_after_their_end_are_behind():
 
 @pytest.mark.parametrize(
     ("windows", "under_it", "misfit_hours"),
-    [("oDDDDD", 1, []), ("oDDDDD", 3, [3]), ("xxDDD", 3, [2]), ("oDDDxx", 2, [4])],
+    [("oDDDDD", 1, []), ("oDDc", 1, []), ("oDDDDD", 3, [3]), ("xxDDD", 3, [2]), ("oDDDxx", 2, [4])],
 )
 def test_alarms_under_a_new_baseline_alone_say_whether_it_fits(windows, under_it, misfit_hours):
     facts = facts_of(windows, own_baseline=under_it)
     status = stream_status("s", [facts], HOURLY, MONDAY_MS + len(windows) * HOUR_MS)
-    found = [concern.since_ms for concern in status.concerns if concern.name == "misfit"]
+    found = [each.since_ms for each in status.concerns if each.name == "misfit" and not each.detail]
     assert found == [MONDAY_MS + hours * HOUR_MS for hours in misfit_hours]
     assert ("same baselines in force" in next_steps(status)[0]) is bool(misfit_hours)
 
@@ -202,9 +202,10 @@ def overview_status(series, configured):
     for size, verdicts in series.items():
         for number, letter in enumerate(verdicts):
             segment = {"key": "country", "value": "de", "adjusted_p_value": None}
-            listed = [] if letter == "-" else [segment | {"verdict": VERDICT_OF[letter]}]
+            listed = [] if letter in "-m" else [segment | {"verdict": VERDICT_OF[letter]}]
             size_ms = {"1h": HOUR_MS, "1d": DAY_MS}[size]
-            results.publish(number, "ok", stream="s", size_ms=size_ms, segments=listed, kind=None)
+            verdict = "incomplete" if letter == "m" else "ok"
+            results.publish(number, verdict, stream="s", size_ms=size_ms, segments=listed, kind=None)
     settings = build_settings([{"name": "s", "windows": configured}])
     return Overview(results.history, settings.by_stream, Refusals()).status("s", MONDAY_MS)
 
@@ -219,6 +220,8 @@ def overview_status(series, configured):
         ("o" + "wff" * 8, "", "unclear", [1], "insufficient"),
         ("w" * 24, "", "unclear", [0], "warning"),
         ("x" * 24, "", "unclear", [0], "misfit"),
+        # An incomplete window says nothing.
+        ("f" * 12 + "m" + "f" * 11, "", "unclear", [0], "insufficient"),
         # Its drift is an alarm.
         ("o" + "d" * 24, "", "segment", [], ""),
         # It is no longer judged.

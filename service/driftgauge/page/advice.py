@@ -72,8 +72,9 @@ def next_steps(status: StreamStatus) -> tuple[str, ...]:
         return ("Nothing needs to be done now; find what the drift was that has passed.",)
     if (alarm := status.evidence) is not None:
         steps = steps_of(status.state, alarm.evidence, status.alarms[0].run.since_ms, 1, alarm.segments)
-        # Where the baseline does not fit, no change of the events explains the alarm.
-        is_misfit = any(each.name == "misfit" for each in status.concerns)
+        # Where the baseline does not fit, no change of the events explains the alarm. With a detail, a window
+        # was counted under another baseline, which says nothing of the alarm.
+        is_misfit = any(each.name == "misfit" and not each.detail for each in status.concerns)
         return (*_BY_STATE["misfit"], *steps) if is_misfit else steps
     if (size := status.lead) is not None:
         steps = steps_of(status.state, size.facts.newest, 0, size.facts.series.size_ms)

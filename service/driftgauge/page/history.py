@@ -24,6 +24,7 @@ _MAX_NAMES = 65_536
 NO_NAMES = Names()
 # A segment in drift has an alarm of its own.
 _CLEAR = [VERDICTS.index("ok"), VERDICTS.index("drift")]
+_INCOMPLETE = VERDICTS.index("incomplete")
 
 
 class SegmentTrace(NamedTuple):
@@ -32,7 +33,7 @@ class SegmentTrace(NamedTuple):
     Attributes:
         since_ms: The end of the last window that found it ok or in drift; without one, the start of the
             first window with it. Event time, ms.
-        verdict: Its verdict in the newest window, by `VERDICTS`.
+        verdict: Its verdict in the newest window that is not incomplete, by `VERDICTS`.
     """
 
     since_ms: int
@@ -78,7 +79,7 @@ class _Rows:
         """Add the parts of a window, or replace those of an older revision."""
         start_ms = int(row["start_ms"])
         self.parts[start_ms] = int(row["baseline"]), parts
-        is_newest = start_ms == max(self.parts)
+        is_newest = start_ms == max(self.parts) and row["verdict"] != _INCOMPLETE
         if len(self.parts) > TREND_WINDOWS:
             del self.parts[min(self.parts)]
         before = self.traces.copy()

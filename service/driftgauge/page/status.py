@@ -352,7 +352,8 @@ def _blind(series: Series, rows: NDArray[np.void], smallest: SmallestDrift) -> C
         # What is not tested is NaN, and neither seen nor missed.
         seen, missed = sizes <= getattr(smallest, name), sizes > getattr(smallest, name)
         if missed[is_recent].any() and not seen[is_recent].any():
-            first = int(np.flatnonzero(missed[_last(seen) + 1 :])[0]) + _last(seen) + 1
+            after = _last(seen) + 1
+            first = after + int(np.flatnonzero(missed[after:])[0])
             unseen.append(f"smallest_drift.{name}")
             since_ms.append(int(rows["start_ms"][first]))
     size = format_duration(series.size_ms)
