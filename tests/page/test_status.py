@@ -19,6 +19,12 @@ from tests.builders.page import MadeResults, build_row, build_settings
 
 RUNBOOKS = Path(__file__).parents[2] / "deploy/runbooks"
 HOURLY = build_settings([{"name": "s"}]).by_stream["s"]
+
+
+def overdue_after(time):
+    return {"settings": build_settings([{"name": "s", "overdue_after": time}]).by_stream["s"]}
+
+
 NAMES = ("", "embeddings[3]", "camera = dock-2", "counted otherwise")
 BLIND = dict.fromkeys(DETECTABLE, 0.001) | {"novelty": 0.03}
 # Changes of a window, by a letter; capital letters are alarms.
@@ -131,13 +137,8 @@ def test_alarm_is_named_by_each_size_with_the_earliest_start_first():
         ("oo", DAY_MS, {"settings": None}, "silent", True),
         ("oDD", DAY_MS, {}, "drift", True),
         ("oo", 0, {"is_cut_off": True}, "ok", True),
-        (
-            "oo",
-            HOUR_MS,
-            {"settings": build_settings([{"name": "s", "overdue_after": "30m"}]).by_stream["s"]},
-            "silent",
-            True,
-        ),
+        ("oo", HOUR_MS, overdue_after("30m"), "silent", True),
+        ("o" + "f" * 24, 0, overdue_after("3d"), "insufficient", False),
     ],
 )
 def test_what_is_old_is_marked_and_no_longer_ok(windows, late_ms, options, state, is_old):
@@ -283,7 +284,7 @@ def test_stream_without_results_waits():
         ("ol", "1h: the counts are in doubt for 60 min"),
         ("ff", "1h: too few events to see anything for 2 h"),
         ("bb", "1h: no window can see smallest_drift.novelty for 2 h"),
-        ("o" + "b" * 24, "1h: no window can see smallest_drift.novelty for 24 h"),
+        ("bo" + "b" * 24, "1h: no window can see smallest_drift.novelty for 24 h"),
         ("DDD", "1h: every window differs from the baseline for 3 h"),
     ],
 )
