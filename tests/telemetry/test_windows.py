@@ -115,7 +115,7 @@ def by_cluster(name, *values):
         ),
         pytest.param(
             [{"score": build_score(COUNTS, detectable=by_statistic(0.03, math.inf, 0.04, 0.06, 0.08))}],
-            by_kind("window_detectable_ratio", 3, math.inf, 2, 0.6, 1.6, math.inf),
+            by_kind("window_detectable_ratio", 3, math.inf, 2, 0.6, 1.6),
             id="detectable drift, relative to the smallest worth finding",
         ),
         pytest.param(

@@ -98,9 +98,11 @@ def _detectable_ratios(view: StreamView) -> Samples:
     """Yield the least detectable size of each kind over the smallest worth finding."""
     smallest = view.watched.spec.alarm.smallest
     for window, result in view.newest():
-        found = {} if result.score is None else result.score.detectable
+        unscored = dict.fromkeys((each.name for each in registry.STATISTICS), math.inf)
+        found = unscored if result.score is None else result.score.detectable
         for each in registry.STATISTICS:
-            yield (window, each.kind.name), found.get(each.name, math.inf) / smallest[each.name]
+            if each.name in found:
+                yield (window, each.kind.name), found[each.name] / smallest[each.name]
 
 
 def _slow_drift_ratio(result: WindowResult) -> float | None:
@@ -291,8 +293,8 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         _KIND,
         "ratio, 0 or more",
         "The least drift that four of five windows with this event count find, over the configured"
-        " smallest_drift. Above 1 drift worth finding may go unseen; +Inf where the window was not scored,"
-        " or the kind is not tested.",
+        " smallest_drift. Above 1 drift worth finding may go unseen; +Inf where the window was not scored."
+        " Absent for a kind that the baseline does not let be tested.",
         _detectable_ratios,
     ),
     ScrapedMetric(

@@ -17,7 +17,7 @@ from driftgauge.core.statistics.cusum import advance, threshold
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
-from driftgauge.core.statistics.spread import Spread, SpreadChange, SpreadMoments
+from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.windows.result import SlowDrift
 from tests.builders.batches import build_values, read_tally
 from tests.builders.references import CLUSTERS, COMPONENTS, build_arrays, build_reference
@@ -34,7 +34,7 @@ RELATED = Overdispersion(
     np.diag([4.0, 2.0]),
     {"novelty": np.array([2.0]), "spread": np.array([3.0, 4.0]), "duplicates": np.array([5.0])},
 )
-MOMENTS = SpreadMoments(50_000, 1.0, 5.0, 1.0, 4.0, 0.03), SpreadMoments(40_000, 1.2, 0.25, 0.5, 3.5, 0.04)
+MOMENTS = (50_000, 1.0, 5.0, 1.0, 4.0, 0.03), (40_000, 1.2, 0.25, 0.5, 3.5, 0.04)
 
 
 # With the overdispersion or without: fields of the score of one window.
