@@ -84,7 +84,7 @@ class Population:
     def tallies(self, reference: Reference) -> NDArray[np.int64]:
         """Return the tally of each vector by itself, (N, length) int64, which windows add."""
         events = events_of(reference, self.vectors)
-        measured = [added for each in registry.counted(reference) for added in each.measure(events)]
+        measured = [added for each in registry.counted(reference.arrays) for added in each.measure(events)]
         rows = np.arange(len(self.vectors))
         return tally_batch(rows, len(rows), registry.fields_of(reference), measured)
 

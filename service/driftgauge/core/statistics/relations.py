@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from driftgauge.core.counting.measurement import MeasuredEvents
+from driftgauge.core.counting.projection import STANDARD_STEPS
 from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.mean_shift import LEADING_COMPONENTS
@@ -37,9 +38,6 @@ RELATION_MOMENTS = "relation_moments"
 RELATION_SPECTRUM = "relation_spectrum"
 """(36,) float64, the eigenvalues of the correlations of the products around the clusters' means."""
 
-# Steps in one standard deviation of a coordinate, and the most of them, as of a spread.
-_STEPS = 2.0**9
-_MOST_STEPS = 2.0**20
 # Steps in a coordinate over the event's length, and in a product of two.
 _UNIT = 2.0**10
 _PRODUCT_STEP = _UNIT**-2
@@ -96,16 +94,15 @@ def _measure(events: MeasuredEvents) -> tuple[NDArray[np.float64]]:
     """
     projection = events.projection
     leading = min(LEADING_COMPONENTS, len(projection.variances))
-    per_unit = _STEPS / projection.deviations[:leading, None]
+    per_unit = STANDARD_STEPS / projection.deviations[:leading, None]
     centres = np.rint(events.cluster_means.T[:leading] * per_unit)
     # Coordinates first, for numpy is twice as fast along many events.
     both = np.zeros((2, LEADING_COMPONENTS, len(events.cluster)))
     own, around_cluster = both[:, :leading]
-    np.rint(events.coordinates.T[:leading] * (projection.step * per_unit), out=own)
-    np.clip(own, -_MOST_STEPS, _MOST_STEPS, out=own)
-    np.subtract(own, centres[:, events.cluster], out=around_cluster)
+    own[:] = events.standardized.T[:leading]
+    np.subtract(own, np.take(centres, events.cluster, axis=1), out=around_cluster)
     squares = np.einsum("aqn,aqn->an", both, both)
-    both *= (_UNIT / np.sqrt(squares + LEADING_COMPONENTS * _STEPS**2))[:, None]
+    both *= (_UNIT / np.sqrt(squares + LEADING_COMPONENTS * STANDARD_STEPS**2))[:, None]
     return (np.rint(both, out=both).transpose(2, 0, 1),)
 
 
