@@ -1,6 +1,7 @@
 """`driftgauge config check`: settings, baselines, warnings, and problems of all kinds at once."""
 
 import json
+import signal
 
 import pytest
 import yaml
@@ -117,6 +118,21 @@ def test_no_client_is_made_of_properties_that_run_code(tmp_path):
     assert "no.such.property" not in message, "a client would say it"
 
 
+@pytest.fixture
+def bounded():
+    """Interrupts a command that serves where it should refuse to start."""
+
+    def interrupt(*_):
+        raise TimeoutError("the command did not end within a minute")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("bounded")
 @pytest.mark.parametrize(
     ("users", "page", "status"),
     [

@@ -21,6 +21,16 @@ def test_report_of_results_is_written_and_printed(config, tmp_path):
     assert done.stderr.splitlines() == [f"wrote {out}, {len(html.encode()) / 1e6:.2f} MB"]
 
 
+def test_report_of_a_size_that_is_no_longer_configured_has_no_conclusion(tmp_path):
+    results = write_results(tmp_path / "results.jsonl", "ok", "drift", stream="images")
+    config = write_config(tmp_path, {"windows": ["5m"]})
+    done = run("report", results, "--config", config, "--json")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert (record["status"]["state"], record["status"]["alarms"]) == ("waiting", [])
+    assert record["window"]["start"] == "2025-11-03T01:00:00Z"
+
+
 def test_report_of_events_agrees_with_replay(config, events):
     done = run("report", events, "--config", config, "--json", "--window", "1h")
     assert done.returncode == 0, done.stderr

@@ -26,12 +26,16 @@ def test_streams_of_topic_are_listed_with_alarm_cause_and_age(tmp_path):
         config = write_config(tmp_path, {"windows": ["1h"]}, kafka=kafka, page={"history": "25000d"})
         printed = run("status", "--config", config)
         records = run("status", "--config", config, "--json")
+        producer.produce("driftgauge.windows", b"{}", partition=0, timestamp=now_ms)
+        assert producer.flush(60) == 0
+        partial = run("status", "--config", config, "--json")
     assert (printed.returncode, printed.stderr) == (records.returncode, records.stderr) == (0, "")
     heading, drifting, waiting = printed.stdout.splitlines()
     assert heading.split()[:3] == ["stream", "status", "since"]
     for part in ("Drift (old)", "3 Nov 2025, 01:00 UTC (1h)", "Shift: all inputs", "1h: no new window for"):
         assert part in drifting
     assert waiting.split() == ["images", "No", "window", "yet", "1h:", "no", "window", "yet."]
+    assert [json.loads(each.stdout)["complete"] for each in (records, partial)] == [True, False]
     streams = json.loads(records.stdout)["streams"]
     assert [(each["stream"], each["state"], each["old"]) for each in streams] == [
         ("drifting", "drift", True),

@@ -153,6 +153,21 @@ def test_clusters_have_their_names_beside_their_numbers(tmp_path: Path, name: st
 
 
 @pytest.mark.stack
+def test_marks_of_stream_and_of_all_stand_at_their_own_time_once(tmp_path: Path):
+    (drift,) = (each for each in documents() if each["uid"] == DRIFT)
+    (marks,) = (each for each in drift["annotations"]["list"] if each["name"] == "Deployment marks")
+    assert marks["useValueForTime"] is True
+    exported = [
+        series("driftgauge_mark_timestamp_seconds", 1_000 + at, **replica, stream=stream, text="v2")
+        for replica in (REPLICA, {**REPLICA, "instance": "b:9464"})
+        for at, stream in enumerate(("clicks", "", "other"))
+    ]
+    source = {"job": "driftgauge", "namespace": "ml", "text": "v2"}
+    expected = [({**source, "stream": "clicks"}, 1_000_000), (source, 1_001_000)]
+    assert_series(tmp_path, exported, substitute(marks["expr"], VARIABLES), expected)
+
+
+@pytest.mark.stack
 def test_clusters_of_two_deployments_have_no_result(tmp_path: Path):
     found = panels()
     elsewhere = gauges({**REPLICA, "namespace": "staging"})

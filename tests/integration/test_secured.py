@@ -34,6 +34,7 @@ SET = "the password for Kafka changed; the running clients log in with it from n
 # Usually less than 5 s.
 STOP_S = 15.0
 LOST = "session lost; the Kafka clients are replaced"
+UNREAD = "the page cannot read a topic; it tries again"
 
 
 @pytest.fixture(scope="module")
@@ -134,13 +135,15 @@ def test_plain_login_counts_and_shows_its_results_with_the_documented_rights(
             lambda: bool(json.loads(service.get("/api/v1/windows?stream=alpha")[1]).get("windows")),
         )
         assert len(case.dead_letters()) == 3
+        # It reads the marks and the dead letters as well.
+        assert not service.logged(UNREAD)
         case.end(service)
 
 
 def test_page_says_that_its_login_is_refused(tmp_path: Path, broker: SecuredBroker) -> None:
     case = SecuredCase(tmp_path, broker, "PLAIN", {"sasl.username": USER, "sasl.password": "planted-wrong"})
     with case.serve(settings=case.environ, role=None) as page:
-        entry = page.wait_for_log("the page cannot read the window results; it tries again")
+        entry = page.wait_for_log(UNREAD)
         assert "Authentication failed" in str(entry["error"])
 
 

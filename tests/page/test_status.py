@@ -8,16 +8,23 @@ import numpy as np
 import pytest
 
 from driftgauge.page.advice import next_steps, runbook_for, runbook_of
+from driftgauge.page.overview import Overview
 from driftgauge.page.refusals import Refusals
 from driftgauge.page.status import URGENCY, read_facts, stream_status
 from driftgauge.page.story import tell_cause, tell_concern, tell_since
 from driftgauge.page.summary import DETECTABLE, Series
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 from tests.builders.messages import FakeMessage
-from tests.builders.page import build_row, build_settings
+from tests.builders.page import MadeResults, build_row, build_settings
 
 RUNBOOKS = Path(__file__).parents[2] / "deploy/runbooks"
 HOURLY = build_settings([{"name": "s"}]).by_stream["s"]
+
+
+def overdue_after(time):
+    return {"settings": build_settings([{"name": "s", "overdue_after": time}]).by_stream["s"]}
+
+
 NAMES = ("", "embeddings[3]", "camera = dock-2", "counted otherwise")
 BLIND = dict.fromkeys(DETECTABLE, 0.001) | {"novelty": 0.03}
 # Changes of a window, by a letter; capital letters are alarms.
@@ -40,8 +47,11 @@ WINDOWS = {
 NAME_OF = {"S": 2, "m": 1, "g": 1, "c": 3}
 
 
-def facts_of(windows, size_ms=HOUR_MS):
-    """The facts of one window after another, each published at its end."""
+VERDICT_OF = {"o": "ok", "w": "warning", "d": "drift", "f": "insufficient", "x": "misfit"}
+
+
+def facts_of(windows, size_ms=HOUR_MS, own_baseline=0):
+    """The facts of one window after another, each published at its end, the last under a new baseline."""
     rows = np.concatenate(
         [
             np.atleast_1d(build_row(number, WINDOWS[each][0], size_ms=size_ms, **WINDOWS[each][1]))
@@ -50,7 +60,8 @@ def facts_of(windows, size_ms=HOUR_MS):
     )
     rows["published_ms"] = rows["start_ms"] + size_ms
     rows["fault"] = rows["segments"] = [NAME_OF.get(each, 0) for each in windows]
-    return read_facts(Series("s", size_ms), rows, NAMES)
+    rows["baseline"][len(rows) - own_baseline :] += 1
+    return read_facts(Series("s", size_ms), rows, NAMES, HOURLY.smallest_drift)
 
 
 def status_of(windows, late_ms=0, settings=HOURLY, **options):
@@ -73,6 +84,8 @@ def status_of(windows, late_ms=0, settings=HOURLY, **options):
         ("oDfmD", "drift", [1], [], "DriftgaugeDrift"),
         ("oDDoD", "drift", [4], [], "DriftgaugeDrift"),
         ("oDDo", "ok", [], [], "DriftgaugeDrift"),
+        # One alarm or two may be chance.
+        ("DD", "drift", [0], [], "DriftgaugeDrift"),
         ("DDD", "drift", [0], ["misfit"], "DriftgaugeDrift"),
         ("fDfDD", "drift", [1], ["misfit"], "DriftgaugeDrift"),
         # The warm-up differs from the baseline.
@@ -124,13 +137,8 @@ def test_alarm_is_named_by_each_size_with_the_earliest_start_first():
         ("oo", DAY_MS, {"settings": None}, "silent", True),
         ("oDD", DAY_MS, {}, "drift", True),
         ("oo", 0, {"is_cut_off": True}, "ok", True),
-        (
-            "oo",
-            HOUR_MS,
-            {"settings": build_settings([{"name": "s", "overdue_after": "30m"}]).by_stream["s"]},
-            "silent",
-            True,
-        ),
+        ("oo", HOUR_MS, overdue_after("30m"), "silent", True),
+        ("o" + "f" * 24, 0, overdue_after("3d"), "insufficient", False),
     ],
 )
 def test_what_is_old_is_marked_and_no_longer_ok(windows, late_ms, options, state, is_old):
@@ -177,6 +185,70 @@ def test_windows_published_long_after_their_end_are_behind():
     assert tell_concern(concern, int(late["published_ms"])) == "1h: behind by 30 days"
 
 
+@pytest.mark.parametrize(
+    ("windows", "under_it", "misfit_hours"),
+    [("oDDDDD", 1, []), ("oDDc", 1, []), ("oDDDDD", 3, [3]), ("xxDDD", 3, [2]), ("oDDDxx", 2, [4])],
+)
+def test_alarms_under_a_new_baseline_alone_say_whether_it_fits(windows, under_it, misfit_hours):
+    facts = facts_of(windows, own_baseline=under_it)
+    status = stream_status("s", [facts], HOURLY, MONDAY_MS + len(windows) * HOUR_MS)
+    found = [each.since_ms for each in status.concerns if each.name == "misfit" and not each.detail]
+    assert found == [MONDAY_MS + hours * HOUR_MS for hours in misfit_hours]
+    assert ("same baselines in force" in next_steps(status)[0]) is bool(misfit_hours)
+
+
+def overview_status(series, configured):
+    """The status by published windows, of "1h" and "1d", each of one segment with these verdicts."""
+    results = MadeResults()
+    for size, verdicts in series.items():
+        for number, letter in enumerate(verdicts):
+            segment = {"key": "country", "value": "de", "adjusted_p_value": None}
+            listed = [] if letter in "-m" else [segment | {"verdict": VERDICT_OF[letter]}]
+            size_ms = {"1h": HOUR_MS, "1d": DAY_MS}[size]
+            verdict = "incomplete" if letter == "m" else "ok"
+            results.publish(number, verdict, stream="s", size_ms=size_ms, segments=listed, kind=None)
+    settings = build_settings([{"name": "s", "windows": configured}])
+    return Overview(results.history, settings.by_stream, Refusals()).status("s", MONDAY_MS)
+
+
+@pytest.mark.parametrize(
+    ("hourly", "daily", "state", "since_hours", "detail"),
+    [
+        ("f" * 24, "", "unclear", [0], "insufficient"),
+        ("f" * 23, "", "ok", [], ""),
+        ("o" + "f" * 24, "", "unclear", [1], "insufficient"),
+        ("of" + "o" * 22 + "f" * 23, "", "ok", [], ""),
+        ("o" + "wff" * 8, "", "unclear", [1], "insufficient"),
+        ("w" * 24, "", "unclear", [0], "warning"),
+        ("x" * 24, "", "unclear", [0], "misfit"),
+        # An incomplete window says nothing.
+        ("f" * 12 + "m" + "f" * 11, "", "unclear", [0], "insufficient"),
+        # Its drift is an alarm.
+        ("o" + "d" * 24, "", "segment", [], ""),
+        # It is no longer judged.
+        ("f" * 24 + "-", "", "ok", [], ""),
+        # Longer windows have enough events.
+        ("f" * 24, "o", "ok", [0], "insufficient"),
+        ("o" * 24, "f", "unclear", [0], "insufficient"),
+    ],
+)
+def test_segment_that_no_window_of_a_day_finds_in_order_is_named(hourly, daily, state, since_hours, detail):
+    status = overview_status({"1h": hourly, "1d": daily}, ["1h", "1d"] if daily else ["1h"])
+    assert status.state == state
+    assert [(each.name, each.since_ms) for each in status.concerns] == [
+        ("unclear", MONDAY_MS + hours * HOUR_MS) for hours in since_hours
+    ]
+    assert all(each.detail == f"country = de ({detail})" for each in status.concerns)
+
+
+@pytest.mark.parametrize(
+    ("series", "configured", "state"),
+    [({"1d": "oo"}, ["1h"], "waiting"), ({"1h": "d", "1d": "oo"}, ["1d"], "ok")],
+)
+def test_windows_of_a_size_that_is_no_longer_configured_say_nothing(series, configured, state):
+    assert overview_status(series, configured).state == state
+
+
 def test_longer_windows_that_are_well_cover_a_night_of_shorter_ones():
     daily = facts_of("oo", DAY_MS)
     nightly = facts_of("o" * 40 + "f" * 8)
@@ -184,6 +256,10 @@ def test_longer_windows_that_are_well_cover_a_night_of_shorter_ones():
     assert (status.state, status.is_old) == ("ok", False)
     (concern,) = status.concerns
     assert tell_concern(concern, MONDAY_MS + 2 * DAY_MS) == "1h: too few events to see anything for 8 h"
+    shorter_ok = stream_status(
+        "s", [facts_of("o" * 48), facts_of("ff", DAY_MS)], HOURLY, MONDAY_MS + 2 * DAY_MS
+    )
+    assert shorter_ok.state == "insufficient"
 
 
 @pytest.mark.parametrize("state", URGENCY)
@@ -207,7 +283,8 @@ def test_stream_without_results_waits():
         ("oc", "1h: counted under another baseline for 60 min"),
         ("ol", "1h: the counts are in doubt for 60 min"),
         ("ff", "1h: too few events to see anything for 2 h"),
-        ("bb", "1h: no window can see smallest_drift.novelty"),
+        ("bb", "1h: no window can see smallest_drift.novelty for 2 h"),
+        ("bo" + "b" * 24, "1h: no window can see smallest_drift.novelty for 24 h"),
         ("DDD", "1h: every window differs from the baseline for 3 h"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Annotations of the dashboards: firing alerts, new baselines and new versions."""
+"""Annotations of the dashboards: firing alerts, deployment marks, new baselines and new versions."""
 
 from typing import Any
 
@@ -10,13 +10,14 @@ from grafana_foundation_sdk.builders import dashboard as d
 __all__ = ["annotations"]
 
 
-def annotations(alerts_selector: str) -> list[dict[str, Any]]:
+def annotations(selector: str) -> list[dict[str, Any]]:
     """Return the annotation queries of a dashboard.
 
     Args:
-        alerts_selector: Label matchers that choose the alerts to mark.
+        selector: Label matchers that choose the alerts and the deployment marks.
     """
-    firing = f'ALERTS{{alertname=~"Driftgauge.*", alertstate="firing", {alerts_selector}}}'
+    firing = f'ALERTS{{alertname=~"Driftgauge.*", alertstate="firing", {selector}}}'
+    marks = f"max by ({by('stream', 'text')}) (driftgauge_mark_timestamp_seconds{{{selector}}})"
     return [
         _annotation(
             "Firing alerts",
@@ -25,6 +26,11 @@ def annotations(alerts_selector: str) -> list[dict[str, Any]]:
             "{{alertname}} fires",
             "{{reason}} {{severity}} {{stream}} {{window}} {{topic}} {{owner}} {{team}}",
         ),
+        {
+            **_annotation("Deployment marks", "orange", f"1000 * {marks}", "{{text}}", "{{stream}}"),
+            # A mark stands at its own time, in ms, not at that of the sample.
+            "useValueForTime": True,
+        },
         _annotation(
             "New baselines",
             "purple",

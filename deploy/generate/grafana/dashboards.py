@@ -108,7 +108,7 @@ def render(
     description: str,
     *,
     variables: Sequence[Variable],
-    alerts_selector: str,
+    selector: str,
     to: tuple[str, str],
     since: str,
     rows: Mapping[str, Sequence[Panel]],
@@ -120,7 +120,7 @@ def render(
         title: The title.
         description: The question that the dashboard answers.
         variables: Variables beside the data source and the source labels.
-        alerts_selector: Label matchers of the alerts that are marked on every panel.
+        selector: Label matchers of the alerts and deployment marks that are shown on every panel.
         to: The title and uid of the other dashboard.
         since: The start of the time range at first, in Grafana's notation.
         rows: Panels by the heading of their row.
@@ -160,7 +160,7 @@ def render(
     for number, panel_document in enumerate(document["panels"], 1):
         panel_document["id"] = number
     # The annotations have texts that the builder of the dashboard does not take.
-    document["annotations"] = {"list": annotations(alerts_selector)}
+    document["annotations"] = {"list": annotations(selector)}
     return document
 
 

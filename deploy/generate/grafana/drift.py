@@ -60,7 +60,7 @@ def dashboard() -> dict[str, Any]:
             page_variable(),
         ),
         # An alert without a stream, such as DriftgaugeDown, concerns every stream.
-        alerts_selector=f'{OF_SOURCE}, stream=~"$stream|"',
+        selector=f'{OF_SOURCE}, stream=~"$stream|"',
         to=("Service", SERVICE),
         # A window may take a day.
         since="now-7d",

@@ -27,7 +27,7 @@ def dashboard() -> dict[str, Any]:
         "driftgauge: service",
         "Whether replicas read and count the events of all streams and close their windows.",
         variables=(variable("instance", f"up{{{OF_SOURCE}}}", "The replicas.", ".+"),),
-        alerts_selector=OF_SOURCE,
+        selector=OF_SOURCE,
         to=("Drift", DRIFT),
         since="now-24h",
         rows={

@@ -49,7 +49,7 @@ def status_command(config_path: Path, *, as_json: bool) -> None:
     statuses = [row.status for row in overview.rows(now_ms)]
     if as_json:
         records = tuple(status_record(each, settings.by_stream.get(each.stream)) for each in statuses)
-        print_json(StatusRecords(complete=True, problem=None, streams=records))
+        print_json(StatusRecords(complete=not material.notes, problem=None, streams=records))
         return
     rows = [
         (

@@ -44,6 +44,10 @@ _BY_STATE: dict[str, tuple[str, ...]] = {
     "behind": (
         "Wait where old events are read again; otherwise see whether the lag falls, or add replicas.",
     ),
+    "unclear": (
+        "Where the segment has too few events, check that they are still sent, or add longer windows.",
+        "Where it only warns, find what changed for it alone; where it is a misfit, fit a new baseline.",
+    ),
     "waiting": ("Check that producers send events under this name, and that they are not refused.",),
     "ok": ("Nothing needs to be done.",),
 }
@@ -57,6 +61,7 @@ _RUNBOOKS: dict[str, str] = {
     "silent": "DriftgaugeWindowsOverdue",
     "behind": "DriftgaugeLagGrowing",
     "insufficient": "DriftgaugeWindowsInconclusive",
+    "unclear": "DriftgaugeWindowsInconclusive",
     "waiting": "DriftgaugeWindowsOverdue",
 }
 
@@ -66,7 +71,11 @@ def next_steps(status: StreamStatus) -> tuple[str, ...]:
     if status.state == "ok" and status.passed:
         return ("Nothing needs to be done now; find what the drift was that has passed.",)
     if (alarm := status.evidence) is not None:
-        return steps_of(status.state, alarm.evidence, status.alarms[0].run.since_ms, 1, alarm.segments)
+        steps = steps_of(status.state, alarm.evidence, status.alarms[0].run.since_ms, 1, alarm.segments)
+        # Where the baseline does not fit, no change of the events explains the alarm. With a detail, a window
+        # was counted under another baseline, which says nothing of the alarm.
+        is_misfit = any(each.name == "misfit" and not each.detail for each in status.concerns)
+        return (*_BY_STATE["misfit"], *steps) if is_misfit else steps
     if (size := status.lead) is not None:
         steps = steps_of(status.state, size.facts.newest, 0, size.facts.series.size_ms)
         unseen = [each.detail for each in size.concerns if each.name == status.state == "insufficient"]

@@ -47,11 +47,12 @@ def api_routes(results: Results, statuses: Callable[[], StatusRecords]) -> list[
         query = read_query(results.history, request.query_params)
         rows = query.rows[-read_last(request.query_params, MAX_LAST) :]
         records = summary_records(query.series, rows)
+        windows = [_columns(record) for record in records.windows]
         text = io.StringIO()
         writer = csv.writer(text)
-        writer.writerow(["stream", "window", *SummaryRecord.model_fields])
-        for record in records.windows:
-            writer.writerow([_cell(records.stream), records.window, *record.model_dump().values()])
+        writer.writerow(["stream", "window", *windows[0]])
+        for columns in windows:
+            writer.writerow([_cell(records.stream), records.window, *columns.values()])
         headers = {**_HEADERS, "Content-Disposition": 'attachment; filename="windows.csv"'}
         return Response(text.getvalue(), media_type="text/csv", headers=headers)
 
@@ -75,6 +76,18 @@ def api_routes(results: Results, statuses: Callable[[], StatusRecords]) -> list[
         "/openapi.json": describe,
     }
     return [Route(path, _answered(endpoint)) for path, endpoint in endpoints.items()]
+
+
+def _columns(record: SummaryRecord) -> dict[str, object]:
+    """Return the columns of a summary; a number of a statistic has one named as `values.novelty`."""
+    columns: dict[str, object] = {}
+    for name, value in record.model_dump().items():
+        columns |= (
+            {f"{name}.{key}": each for key, each in value.items()}
+            if isinstance(value, dict)
+            else {name: value}
+        )
+    return columns
 
 
 def _answered(endpoint: Endpoint) -> Endpoint:

@@ -16,6 +16,7 @@ from driftgauge.page.status import Alarm, SizeStatus, StreamStatus
 from driftgauge.page.story import tell_cause
 from driftgauge.page.summary import (
     CALIBRATED,
+    CHARTED,
     COUNTED_TWICE,
     DETECTABLE,
     EVENTS_LOST,
@@ -45,7 +46,9 @@ MAX_LAST = 10_000
 _DURATION = "^" + "".join(f"([0-9]{{1,15}}{unit})?" for unit in ("d", "h", "m", "s", "ms")) + "$"
 
 Count = Annotated[int, Field(ge=0)]
-ConcernName = Literal["misfit", "refused", "incomplete", "silent", "behind", "insufficient", "waiting"]
+ConcernName = Literal[
+    "misfit", "refused", "incomplete", "silent", "behind", "insufficient", "unclear", "waiting"
+]
 StateName = Literal["drift", "warning", "segment", ConcernName, "ok"]
 
 
@@ -86,23 +89,15 @@ class SummaryRecord(_Record):
     p_value: Finite | None
     """The combined p-value."""
 
-    mean_shift_excess: Finite | None
-    """The shift of the mean less what noise makes."""
-
-    novelty_excess: Finite | None
-    """The novelty less the expected one."""
-
-    spread_change: Finite | None
-    """The change of spread along the components or in the residual, whichever is larger."""
-
-    duplicates_share: Finite | None
-    """The share of the events that one repeated item would be."""
+    values: dict[str, Finite | None]
+    """The `value` of each other finding, by the statistic's name; null where it was not tested."""
 
     slow_drift_ratio: Finite | None
     """The slow drift over its limit."""
 
-    detectable_js_divergence: Finite | None
-    """The least change of the mix that four of five windows of this count find."""
+    detectable: dict[str, Finite | None]
+    """The least drift by each statistic that four of five windows of this count find; null where it finds
+    none, or was not tested."""
 
     calibrated: bool
     """Whether the overdispersion is measured."""
@@ -164,14 +159,14 @@ class ConcernRecord(_Record):
     name: ConcernName
     """misfit: every window differs from the baseline, or events were counted under another. incomplete:
     partitions are missing, or counts are in doubt. silent: no window for longer than the stream allows.
-    behind: windows come long after their end. insufficient: too few events to see anything. waiting: no
-    window yet."""
+    behind: windows come long after their end. insufficient: too few events to see anything. unclear: a
+    segment that no window of a day found ok or in drift. waiting: no window yet."""
 
     since: UtcDateTime | None
     """When it began, event time. Null where that is unknown."""
 
     detail: str
-    """The partitions or the reason; empty where there is none."""
+    """The partitions, the reason, or the segments with their verdicts; empty where there is none."""
 
 
 class SizeRecord(_Record):
@@ -242,7 +237,8 @@ class StatusRecords(_Record):
     """The statuses of all streams, the most urgent first."""
 
     complete: bool
-    """Whether everything that the topic held at the start has been read."""
+    """Whether everything that the topic held at the start has been read; by `driftgauge status`, also whether
+    all of it is window results."""
 
     problem: str | None
     """Why the topic cannot be read at the moment; null where it can be. No state is recent then."""
@@ -272,12 +268,9 @@ def summary_record(row: NDArray[np.void], size_ms: int) -> SummaryRecord:
         js_divergence=_finite(row["js_divergence"]),
         noise_floor=_finite(row["noise_floor"]),
         p_value=_finite(row["p_value"]),
-        mean_shift_excess=_finite(row["mean_shift"]),
-        novelty_excess=_finite(row["novelty"]),
-        spread_change=_finite(row["spread"]),
-        duplicates_share=_finite(row["duplicates"]),
+        values={each.name: _finite(row[each.name]) for each in CHARTED},
         slow_drift_ratio=_finite(row["slow_drift"]),
-        detectable_js_divergence=_finite(row["detectable"][DETECTABLE.index("js_divergence")]),
+        detectable=dict(zip(DETECTABLE, map(_finite, row["detectable"]), strict=True)),
         calibrated=bool(flags & CALIBRATED),
         missing_partitions=int(row["missing"]),
         events_lost=bool(flags & EVENTS_LOST),

@@ -1,16 +1,18 @@
 """The history of windows that the page shows: the newest revision of each, within a fixed memory."""
 
+from collections.abc import Mapping
 from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.page.summary import SUMMARY, Names, Parts, Series
+from driftgauge.page.summary import SUMMARY, VERDICTS, Names, Parts, Series
 
-__all__ = ["TREND_WINDOWS", "WindowHistory"]
+__all__ = ["TREND_WINDOWS", "SegmentTrace", "WindowHistory"]
 
 TREND_WINDOWS = 60
-"""Of how many windows of a series the parts are kept, which take about 300 bytes and 4 for each part."""
+"""Of how many windows of a series the parts are kept: 300 bytes, 4 for each cluster, 5 for each segment."""
 
 _FIRST_ROWS = 64
 # Copying a series when it is full costs a quarter of its rows in unused memory at most.
@@ -20,6 +22,22 @@ _DROPPED = 0.1
 # Numbers of 16 bits; further texts are left out.
 _MAX_NAMES = 65_536
 NO_NAMES = Names()
+# A segment in drift has an alarm of its own.
+_CLEAR = [VERDICTS.index("ok"), VERDICTS.index("drift")]
+_INCOMPLETE = VERDICTS.index("incomplete")
+
+
+class SegmentTrace(NamedTuple):
+    """What the windows of a series say of one segment.
+
+    Attributes:
+        since_ms: The end of the last window that found it ok or in drift; without one, the start of the
+            first window with it. Event time, ms.
+        verdict: Its verdict in the newest window that is not incomplete, by `VERDICTS`.
+    """
+
+    since_ms: int
+    verdict: int
 
 
 class _Rows:
@@ -31,6 +49,7 @@ class _Rows:
         self.changes = 0
         self.has_repeat = False
         self.parts: dict[int, tuple[int, Parts]] = {}
+        self.traces: dict[tuple[str, str], SegmentTrace] = {}
 
     def view(self) -> NDArray[np.void]:
         """Return the rows, (n,), as they are; they change with the next one."""
@@ -55,6 +74,24 @@ class _Rows:
         self._rows[at] = row
         self.number += 1
         return 1
+
+    def put_parts(self, row: NDArray[np.void], parts: Parts, size_ms: int) -> None:
+        """Add the parts of a window, or replace those of an older revision."""
+        start_ms = int(row["start_ms"])
+        self.parts[start_ms] = int(row["baseline"]), parts
+        is_newest = start_ms == max(self.parts) and row["verdict"] != _INCOMPLETE
+        if len(self.parts) > TREND_WINDOWS:
+            del self.parts[min(self.parts)]
+        before = self.traces.copy()
+        if is_newest:
+            # Segments that are no longer judged go.
+            self.traces.clear()
+        for segment, number in zip(parts.segments, parts.verdicts.tolist(), strict=True):
+            if is_newest or segment in before:
+                since_ms, last = before.get(segment, SegmentTrace(start_ms, number))
+                if number in _CLEAR:
+                    since_ms = max(since_ms, start_ms + size_ms)
+                self.traces[segment] = SegmentTrace(since_ms, number if is_newest else last)
 
     def drop(self, number: int) -> None:
         """Remove the oldest rows, and their memory."""
@@ -118,9 +155,7 @@ class WindowHistory:
             self._number += rows.put(row)
             rows.changes += 1
             if parts is not None:
-                rows.parts[int(row["start_ms"])] = int(row["baseline"]), parts
-                if len(rows.parts) > TREND_WINDOWS:
-                    del rows.parts[min(rows.parts)]
+                rows.put_parts(row, parts, series.size_ms)
             if self._number > self._max_windows:
                 longest = max(self._rows.values(), key=lambda each: each.number)
                 dropped = max(int(longest.number * _DROPPED), 1)
@@ -155,6 +190,12 @@ class WindowHistory:
             rows = self._rows.get(series)
             kept = {} if rows is None else rows.parts.copy()
         return [(start_ms, parts) for start_ms, (own, parts) in sorted(kept.items()) if own == baseline]
+
+    def traces(self, series: Series) -> Mapping[tuple[str, str], SegmentTrace]:
+        """Return what the windows of a series say of each segment that its newest window has."""
+        with self._lock:
+            rows = self._rows.get(series)
+            return {} if rows is None else rows.traces.copy()
 
     def changes(self, series: Series) -> int:
         """Return how often the windows of a series have changed; 0 if it is unknown."""

@@ -1,6 +1,6 @@
 """The overview: the status of each stream, the most urgent first, with a small line for each window size."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from driftgauge.config.stream import StreamSettings
@@ -72,7 +72,7 @@ class Overview:
 
     def rows(self, now_ms: int, *, is_cut_off: bool = False) -> list[StreamRow]:
         """Return a row for each stream, the most urgent first, then by name; see `stream_status`."""
-        read = {series: self._look(series) for series in self._history.series()}
+        read = {series: self._look(series) for series in self._configured()}
         # A series may have lost its windows meanwhile.
         self._read = {series: each for series, each in read.items() if each is not None}
         found: dict[str, list[tuple[SizeFacts, Spark]]] = {stream: [] for stream in self._streams.names}
@@ -96,7 +96,7 @@ class Overview:
 
     def status(self, stream: str, now_ms: int, *, is_cut_off: bool = False) -> StreamStatus:
         """Return the status of one stream."""
-        read = [self._look(series) for series in self._history.series() if series.stream == stream]
+        read = [self._look(series) for series in self._configured() if series.stream == stream]
         facts = [each[1] for each in read if each is not None]
         return stream_status(
             stream,
@@ -107,6 +107,13 @@ class Overview:
             refusal=self._refusals.of(stream, now_ms),
         )
 
+    def _configured(self) -> Iterator[Series]:
+        """Yield the series but those of sizes that are no longer configured, which conclude nothing now."""
+        for series in self._history.series():
+            settings = self._streams.get(series.stream)
+            if settings is None or series.size_ms in settings.windows:
+                yield series
+
     def _look(self, series: Series) -> tuple[int, SizeFacts, Spark] | None:
         changes = self._history.changes(series)
         read = self._read.get(series)
@@ -116,4 +123,7 @@ class Overview:
         if not len(rows):
             return None
         spark = Spark(*sparkline(rows[-_SPARK_WINDOWS:], series.size_ms))
-        return changes, read_facts(series, rows, self._history.names), spark
+        settings = self._streams.get(series.stream)
+        smallest = None if settings is None else settings.smallest_drift
+        facts = read_facts(series, rows, self._history.names, smallest, self._history.traces(series))
+        return changes, facts, spark

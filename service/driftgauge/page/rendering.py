@@ -43,6 +43,7 @@ _SYMBOLS = {
     "silent": "–",  # noqa: RUF001 - as a sign
     "behind": "«",
     "insufficient": "…",
+    "unclear": "?",
     "waiting": "·",
 }
 _DAY_MS = 86_400_000

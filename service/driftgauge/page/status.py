@@ -4,16 +4,18 @@ Three things are kept apart: the alarm, the last conclusion, and the health of t
 Nothing here knows a clock or HTTP: the time is an argument.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.config.stream import StreamSettings
+from driftgauge.config.stream import SmallestDrift, StreamSettings
 from driftgauge.core.durations import format_duration
+from driftgauge.page.history import SegmentTrace
 from driftgauge.page.refusals import HOUR_MS, Refusal
 from driftgauge.page.summary import DETECTABLE, EVENTS_LOST, SEGMENT_DRIFT, VERDICTS, Series, kind_of
+from driftgauge.page.words import name_first
 
 __all__ = [
     "ALARMS",
@@ -44,6 +46,7 @@ URGENCY = (
     "silent",
     "behind",
     "insufficient",
+    "unclear",
     "waiting",
     "ok",
 )
@@ -62,8 +65,12 @@ _MISFIT_WINDOWS = 3
 # As of the alert on refused records.
 _REFUSED_SHARE = 0.05
 _DAY_MS = 86_400_000
+# Longer windows that are well cover the time for which shorter ones say too little.
+_COVERED = ("insufficient", "unclear")
+_MAX_NAMED = 3
 # How long a stream that the configuration does not name may be quiet after two of its windows, ms.
 _UNKNOWN_MS = 900_000
+_NO_TRACES: Mapping[tuple[str, str], SegmentTrace] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +103,12 @@ class Concern:
             another), `refused` (so is more than one in twenty records of the last hour), `incomplete`
             (partitions are missing, or counts are in doubt), `silent` (no window for longer than
             `overdue_after`), `behind` (windows come long after their end), `insufficient` (too few events to
-            see anything), `waiting` (no window yet).
+            see anything), `unclear` (a segment that no window of a day found ok or in drift), `waiting` (no
+            window yet).
         size: The window size as text; empty for `refused`, which concerns all.
         since_ms: When it began, event time, ms; None where that is unknown.
-        detail: The partitions or the reason, as the result names them, or the settings of `smallest_drift`
-            that no window meets; empty where there is none.
+        detail: The partitions or the reason, as the result names them; the settings of `smallest_drift` that
+            no window meets; or the segments, each with its verdict. Empty where there is none.
     """
 
     name: str
@@ -141,10 +149,10 @@ class SizeFacts:
         faulty: The first of the last windows in a row that lack events; None where the newest lacks none.
         fault: The partitions that the newest window lacks, or why it is incomplete.
         quiet: The first window with too few events since the last conclusion; None without any.
-        misfit: The run of windows whose warm-up differs from the baseline, or of alarms where no window was
-            ever well by the baseline; None otherwise.
-        detectable: (s,) float32, the least drift by each statistic of `DETECTABLE` that a window of the last
-            day finds; infinite where none finds any, NaN where none is tested.
+        misfit: The run of windows whose warm-up differs from the baseline, or of several alarms where no
+            window was ever well by the baseline; None otherwise.
+        blind: The fault that no window of the last day could see the smallest drift; None without it.
+        unclear: The fault that no window of the last day found some segments ok or in drift; None without it.
     """
 
     series: Series
@@ -156,7 +164,8 @@ class SizeFacts:
     fault: str
     quiet: NDArray[np.void] | None
     misfit: Run | None
-    detectable: NDArray[np.float32]
+    blind: Concern | None
+    unclear: Concern | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,13 +279,21 @@ def _run(rows: NDArray[np.void], at: int, same: NDArray[np.bool_], breaks: NDArr
     )
 
 
-def read_facts(series: Series, rows: NDArray[np.void], names: Sequence[str]) -> SizeFacts:
+def read_facts(
+    series: Series,
+    rows: NDArray[np.void],
+    names: Sequence[str],
+    smallest: SmallestDrift | None = None,
+    traces: Mapping[tuple[str, str], SegmentTrace] = _NO_TRACES,
+) -> SizeFacts:
     """Return what n windows of a series say, at least one.
 
     Args:
         series: The stream and size.
         rows: (n,) of `SUMMARY`, by start.
         names: The texts that the fields `fault` and `segments` of the rows stand for.
+        smallest: The smallest drift worth finding; None where the configuration does not name the stream.
+        traces: What the windows say of each segment.
     """
     numbers = rows["verdict"]
     conclusive = np.isin(numbers, CONCLUSIVE)
@@ -298,14 +315,8 @@ def read_facts(series: Series, rows: NDArray[np.void], names: Sequence[str]) -> 
             if not alarms or run.since_ms < alarms[0].run.since_ms:
                 segments = names[rows["segments"][np.searchsorted(rows["start_ms"], run.since_ms)]]
                 alarms.append(Alarm(size, "segment", run, _evidence(rows, drifting, run), segments))
-    same_baseline = rows["baseline"] == rows["baseline"][at]
-    is_misfit = not is_over and not (same_baseline & (numbers == _OK)).any()
-    misfit = last.run if last is not None and is_misfit else None
-    if at >= 0 and numbers[at] == _MISFIT:
-        misfit = whole_run(rows, at)
     first_faulty = _last(~_is_faulty(rows)) + 1
     is_faulty = first_faulty < len(rows)
-    is_recent = conclusive & (rows["start_ms"] > rows["start_ms"][-1] - max(_DAY_MS, series.size_ms))
     few = at + 1 + np.flatnonzero(numbers[at + 1 :] == _INSUFFICIENT)
     return SizeFacts(
         series,
@@ -316,15 +327,48 @@ def read_facts(series: Series, rows: NDArray[np.void], names: Sequence[str]) -> 
         rows[first_faulty] if is_faulty else None,
         names[rows["fault"][-1]] if is_faulty else "",
         rows[few[0]] if len(few) else None,
-        misfit,
-        _least(rows["detectable"][is_recent]),
+        None if at < 0 else _misfit(rows, at),
+        None if at < 0 or smallest is None else _blind(series, rows[conclusive], smallest),
+        None if at < 0 else _unclear(series, int(rows["start_ms"][at]) + series.size_ms, traces),
     )
 
 
-def _least(detectable: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the least of n windows' sizes, (n, s), that are not NaN; infinite without windows."""
-    least: NDArray[np.float32] = np.fmin.reduce(detectable, initial=np.nan if len(detectable) else np.inf)
-    return least
+def _misfit(rows: NDArray[np.void], at: int) -> Run | None:
+    """Return the run of windows that says that the baseline of the last conclusive window does not fit."""
+    own = rows[: at + 1]
+    own = own[own["baseline"] == rows["baseline"][at]]
+    run = whole_run(own, len(own) - 1)
+    if run.verdict == "misfit":
+        return run
+    never_ok = not (own["verdict"] == _OK).any()
+    return run if run.verdict in ALARMS and never_ok and run.windows >= _MISFIT_WINDOWS else None
+
+
+def _blind(series: Series, rows: NDArray[np.void], smallest: SmallestDrift) -> Concern | None:
+    """Return the fault that none of the last of n conclusive windows could see the smallest drift."""
+    is_recent = rows["start_ms"] > rows["start_ms"][-1] - max(_DAY_MS, series.size_ms)
+    unseen, since_ms = [], []
+    for name, sizes in zip(DETECTABLE, rows["detectable"].T, strict=True):
+        # What is not tested is NaN, and neither seen nor missed.
+        seen, missed = sizes <= getattr(smallest, name), sizes > getattr(smallest, name)
+        if missed[is_recent].any() and not seen[is_recent].any():
+            after = _last(seen) + 1
+            first = after + int(np.flatnonzero(missed[after:])[0])
+            unseen.append(f"smallest_drift.{name}")
+            since_ms.append(int(rows["start_ms"][first]))
+    size = format_duration(series.size_ms)
+    return Concern("insufficient", size, min(since_ms), ", ".join(unseen)) if unseen else None
+
+
+def _unclear(series: Series, end_ms: int, traces: Mapping[tuple[str, str], SegmentTrace]) -> Concern | None:
+    """Return the fault that no window of the day before a time found some segments ok or in drift."""
+    last_ms = end_ms - max(_DAY_MS, series.size_ms)
+    found = {segment: trace for segment, trace in traces.items() if trace.since_ms <= last_ms}
+    if not found:
+        return None
+    named = [f"{key} = {value} ({VERDICTS[trace.verdict]})" for (key, value), trace in found.items()]
+    since_ms = min(trace.since_ms for trace in found.values())
+    return Concern("unclear", format_duration(series.size_ms), since_ms, name_first(named, _MAX_NAMED))
 
 
 def _last(mask: NDArray[np.bool_]) -> int:
@@ -360,7 +404,7 @@ def stream_status(
 
     Args:
         stream: The stream.
-        facts: What the windows of each size say; empty for a stream without results.
+        facts: What the windows of each configured size say; empty for a stream without results.
         settings: The stream's settings; None where the configuration does not name the stream.
         now_ms: The wall clock, ms.
         is_cut_off: Whether later results may exist that cannot be read now.
@@ -377,11 +421,12 @@ def stream_status(
         [*(concern for size in sizes for concern in size.concerns), *missing, *refused],
         key=lambda each: URGENCY.index(each.name),
     )
-    states = [size.state for size in sizes]
+    longest_ok_ms = max((size.facts.series.size_ms for size in sizes if size.state == "ok"), default=0)
+    states = [
+        "ok" if size.state in _COVERED and size.facts.series.size_ms < longest_ok_ms else size.state
+        for size in sizes
+    ]
     state = min(states, key=URGENCY.index, default="waiting")
-    if state == "insufficient" and "ok" in states:
-        # A longer window that is well covers the time for which shorter ones have too few events.
-        state = "ok"
     state = min([state, *(each.name for each in refused)], key=URGENCY.index)
     is_old = state != "refused" and all(size.is_old for size in sizes if size.state == state)
     return StreamStatus(stream, state, is_old, sizes, tuple(concerns))
@@ -410,28 +455,24 @@ def _size_status(
         found.append(Concern("silent", size, newest_end_ms))
     elif published_ms - newest_end_ms > overdue_ms:
         found.append(Concern("behind", size, newest_end_ms))
-    misfit = facts.misfit
-    if misfit is not None and (misfit.verdict == "misfit" or misfit.windows >= _MISFIT_WINDOWS):
-        found.append(Concern("misfit", size, misfit.since_ms))
-    if facts.quiet is not None and is_old:
+    if facts.misfit is not None:
+        found.append(Concern("misfit", size, facts.misfit.since_ms))
+    if facts.quiet is not None and (is_old or _is_quiet_for_long(facts)):
         found.append(Concern("insufficient", size, int(facts.quiet["start_ms"])))
-    elif (
-        facts.concluded is not None
-        and not facts.alarms
-        and settings is not None
-        and (unseen := _unseen(facts, settings))
-    ):
-        found.append(Concern("insufficient", size, None, unseen))
+    elif facts.blind is not None and not facts.alarms:
+        found.append(facts.blind)
+    if facts.unclear is not None:
+        found.append(facts.unclear)
     states = [*(alarm.state for alarm in facts.alarms), *(each.name for each in found)]
     state = min(states, key=URGENCY.index, default="ok")
     return SizeStatus(facts, size, state, is_old or is_cut_off, tuple(found))
 
 
-def _unseen(facts: SizeFacts, settings: StreamSettings) -> str:
-    """Return the settings of the smallest drift worth finding that no window of a day could show."""
-    least = zip(DETECTABLE, facts.detectable.tolist(), strict=True)
-    names = [name for name, size in least if size > getattr(settings.smallest_drift, name)]
-    return ", ".join(f"smallest_drift.{name}" for name in names)
+def _is_quiet_for_long(facts: SizeFacts) -> bool:
+    """Return whether the last conclusion is a day older than the newest window, whatever may be overdue."""
+    assert facts.concluded is not None  # noqa: S101 - the conclusion is not old
+    age_ms = int(facts.newest["start_ms"]) - int(facts.concluded["start_ms"])
+    return age_ms >= max(_DAY_MS, facts.series.size_ms)
 
 
 def _weakness(alarm: Alarm) -> tuple[bool, float]:

@@ -88,6 +88,7 @@ def tell_fault(concern: Concern) -> str:
         "silent": "no new window",
         "behind": "windows come long after their end",
         "insufficient": f"no window can see {detail}" if detail else "too few events to see anything",
+        "unclear": f"no window finds {detail} in order",
         "waiting": "no window yet",
     }[concern.name]
 

@@ -111,11 +111,13 @@ class Parts:
     Attributes:
         shares: (k,) float32, the share of each cluster in the window's events.
         p_values: (s,) float32, the adjusted p-value of each segment; NaN where it is not scored.
+        verdicts: (s,) uint8, the verdict of each, by `VERDICTS`.
         segments: The s segments, key and value.
     """
 
     shares: NDArray[np.float32]
     p_values: NDArray[np.float32]
+    verdicts: NDArray[np.uint8]
     segments: tuple[tuple[str, str], ...]
 
 
@@ -155,6 +157,7 @@ def _parts(record: dict[str, Any]) -> Parts:
     return Parts(
         np.array([_number(each["share"]) for each in record["clusters"]], np.float32),
         np.array([_number(each["adjusted_p_value"]) for each in segments], np.float32),
+        np.array([VERDICTS.index(_text(each["verdict"])) for each in segments], np.uint8),
         tuple((_text(each["key"]), _text(each["value"])) for each in segments),
     )
 

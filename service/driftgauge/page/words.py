@@ -37,6 +37,7 @@ STATE_WORDS = {
     "refused": "Events refused",
     "silent": "Silent",
     "behind": "Behind",
+    "unclear": "A segment is unclear",
     "waiting": "No window yet",
 }
 """The state of a stream as a headline."""
@@ -51,6 +52,7 @@ COUNTED_WORDS = {
     "silent": "silent",
     "behind": "behind",
     "insufficient": "with too few events",
+    "unclear": "with an unclear segment",
     "waiting": "without a window yet",
     "ok": "without drift found",
 }

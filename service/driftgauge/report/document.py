@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from markupsafe import Markup
@@ -112,23 +113,27 @@ def build_report(
     # Results without times of publication are of no age, so they are reported as of their end.
     now_ms = made_ms if history.published_ms else _end_ms(history)
     rows = Overview(history, settings.by_stream, Refusals()).rows(now_ms)
-    statuses = [row.status for row in rows if row.status.sizes]
+    sizes: dict[str, list[str]] = {}
+    for series in history.series():
+        # Also those that are no longer configured.
+        sizes.setdefault(series.stream, []).append(format_duration(series.size_ms))
+    statuses = [row.status for row in rows if row.status.stream in sizes]
     size = None if size_ms is None else format_duration(size_ms)
     matching = [
         status
         for status in statuses
-        if stream in (None, status.stream) and size in (None, *(each.size for each in status.sizes))
+        if stream in (None, status.stream) and size in (None, *sizes[status.stream])
     ]
     if not matching:
-        raise InputError(_unknown(statuses, stream, size, material.origin))
+        raise InputError(_unknown(sizes, stream, size, material.origin))
     status = min(matching, key=lambda each: (URGENCY.index(each.state), not each.passed))
     alarms = (status.evidence, *status.alarms, *status.passed)
     alarm = next((each for each in alarms if each is not None and size in (None, each.size)), None)
     shown = status.lead if alarm is None else alarm
-    assert shown is not None  # noqa: S101 - the status has sizes
+    window = size or (sizes[status.stream][0] if shown is None else shown.size)
     if at_ms is None and alarm is not None:
         at_ms = int(alarm.evidence["start_ms"])
-    asked = {"stream": status.stream, "window": size or shown.size}
+    asked = {"stream": status.stream, "window": window}
     query = read_query(history, QueryParams(asked if at_ms is None else asked | {"at": str(at_ms)}))
     start_ms = int(query.rows["start_ms"][-1]) if query.at_ms is None else query.at_ms
     compared_ms = next((time_ms for _, time_ms in comparable(query, start_ms)), None)
@@ -202,9 +207,9 @@ def _end_ms(history: WindowHistory) -> int:
     return max(ends, default=0)
 
 
-def _unknown(statuses: list[StreamStatus], stream: str | None, size: str | None, origin: str) -> str:
-    if not statuses:
+def _unknown(sizes: Mapping[str, Sequence[str]], stream: str | None, size: str | None, origin: str) -> str:
+    if not sizes:
         return f"there is no window in {origin}; check what it holds, and the streams' names"
     asked = ("" if size is None else f" of {size}") + ("" if stream is None else f" of the stream {stream}")
-    known = [f"{status.stream} {each.size}" for status in statuses for each in status.sizes]
+    known = [f"{name} {each}" for name, own in sizes.items() for each in own]
     return f"there is no window{asked} in {origin}; choose one of: {name_first(known, _MAX_NAMED)}"
