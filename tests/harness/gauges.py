@@ -106,9 +106,10 @@ def _values(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float
         yield "excess", {"kind": found["kind"]}, found["excess"]
     yield from _kinds(record)
     for kind, name in _KINDS.items():
-        size = (record["detectable"] or {}).get(name)
-        smallest = getattr(SmallestDrift(), name)
-        yield "detectable_ratio", {"kind": kind}, inf if size is None else size / smallest
+        found = record["detectable"] or {name: None}
+        if name in found:
+            size = inf if found[name] is None else found[name] / getattr(SmallestDrift(), name)
+            yield "detectable_ratio", {"kind": kind}, size
     if (slow := record["slow_drift"]) is not None:
         yield "slow_drift_ratio", {}, slow["statistic"] / slow["limit"]
     yield "events", {}, record["count"]

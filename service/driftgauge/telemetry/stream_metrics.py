@@ -98,9 +98,11 @@ def _detectable_ratios(view: StreamView) -> Samples:
     """Yield the least detectable size of each kind over the smallest worth finding."""
     smallest = view.watched.spec.alarm.smallest
     for window, result in view.newest():
-        found = {} if result.score is None else result.score.detectable
+        found = dict.fromkeys(smallest, math.inf) if result.score is None else result.score.detectable
         for each in registry.STATISTICS:
-            yield (window, each.kind.name), found.get(each.name, math.inf) / smallest[each.name]
+            # A baseline may be older than a statistic, and that alone makes no window blind.
+            if each.name in found:
+                yield (window, each.kind.name), found[each.name] / smallest[each.name]
 
 
 def _slow_drift_ratio(result: WindowResult) -> float | None:
@@ -291,16 +293,16 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         _KIND,
         "ratio, 0 or more",
         "The least drift that four of five windows with this event count find, over the configured"
-        " smallest_drift. Above 1 drift worth finding may go unseen; +Inf where the window was not scored,"
-        " or the kind is not tested.",
+        " smallest_drift. Above 1 drift worth finding may go unseen; +Inf where the window was not scored."
+        " Absent where the baseline allows no test of the kind.",
         _detectable_ratios,
     ),
     ScrapedMetric(
         "driftgauge_window_slow_drift_ratio",
         _WINDOW,
         "ratio, 0 or more",
-        "CUSUM of the evidence of the stream's windows over its limit: from 1 the verdict is warning."
-        " Without drift it gets there as rarely as a false page comes. Absent where the newest closed window"
+        "CUSUM of the evidence of the stream's windows over its limit: from 1 the verdict is warning,"
+        " or drift where it lasts. Without drift it gets there as rarely as a false page comes. Absent where the newest closed window"
         " is not judged, or was not scored.",
         _of_window(_slow_drift_ratio),
     ),
