@@ -329,7 +329,7 @@ def test_mark_is_drawn_and_the_last_before_an_alarm_is_named(results, marked, st
     marks = Marks()
     mark = Mark(time=f"2025-11-03T{marked}:00Z", text="v2", stream=stream, link=link)
     for value in (Mark(time=MONDAY_MS, text="v1"), mark, mark):
-        marks.receive(StoredRecord(value.model_dump_json().encode()))
+        marks.receive(StoredRecord(value.model_dump_json().encode(), stored_ms=MONDAY_MS))
     for number in range(6):
         results.publish(number, "ok" if number < 4 else "drift", segments=[])
     with serving(results, marks=marks) as server:
@@ -340,6 +340,23 @@ def test_mark_is_drawn_and_the_last_before_an_alarm_is_named(results, marked, st
     assert [part for part in parts or () if part not in shown.text] == []
     assert ("Before it: v1" in shown.text) is (not parts)
     assert shown.every("a", "href").count("https://ci.example/7") == (2 if link else 0)
+
+
+@pytest.mark.parametrize(
+    ("mark", "message"),
+    [
+        ({"time": "2999-11-03T00:00:00Z", "text": "v2"}, "more than a day after"),
+        ({"time": MONDAY_MS, "text": "secret" * 100}, "^not a mark: text: [^\n]{1,80}$"),
+        ({"time": MONDAY_MS, "text": "v2", "link": "javascript:secret"}, "^not a mark: link: [^\n]{1,80}$"),
+    ],
+)
+def test_mark_of_future_or_of_wrong_form_is_refused_without_its_text(mark, message):
+    newest = []
+    marks = Marks(newest.append)
+    with pytest.raises(ValueError, match=message) as refused:
+        marks.receive(StoredRecord(json.dumps(mark).encode(), stored_ms=MONDAY_MS))
+    assert "secret" not in str(refused.value)
+    assert newest == []
 
 
 def test_clusters_and_segments_have_trends(page, results):
