@@ -81,7 +81,7 @@ def tell_kind(alarm: Alarm) -> str:
 
 
 def _size(kind: str, values: Mapping[str, float | None]) -> str:
-    """Return the size of a kind of drift with its name, such as "novelty 7.7 %", by the statistics' values."""
+    """Return the size of a kind of drift, such as "novelty 7.7 %", by the values of the statistics."""
     statistic = next(each for each in registry.STATISTICS if each.kind.name == kind)
     value = values.get(statistic.name)
     if statistic.is_share and len(statistic.signs) > 1 and value is not None:

@@ -10,7 +10,7 @@ from driftgauge.events.timestamps import format_timestamp, read_timestamp
 __all__ = ["AHEAD_MS", "Mark"]
 
 AHEAD_MS = 86_400_000
-"""How long before its time a mark may be written, ms. A wrong year would hide all later marks of its stream."""
+"""How long before its time a mark may be written, ms: a wrong year would hide later marks of the stream."""
 
 
 class Mark(BaseModel):
