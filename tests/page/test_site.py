@@ -366,6 +366,17 @@ def test_clusters_and_segments_have_trends(page, results):
     assert page(f"/{STREAM}")[1].count('class="trend"') == 0
 
 
+def test_window_where_a_segment_drifts_is_not_offered_as_the_last_that_is_ok():
+    results = MadeResults()
+    results.publish(0, "ok", segments=[])
+    results.publish(1, "ok")
+    results.publish(2, "drift")
+    with serving(results) as server:
+        links = Elements(get(server, f"/{STREAM}")[1]).every("a", "href")
+    (link,) = (each for each in links if "compare=" in each)
+    assert "compare=2025-11-03T00" in link
+
+
 @pytest.mark.parametrize("has_login", [True, False])
 def test_texts_of_events_are_shown_behind_a_login_only(has_login):
     results = MadeResults(shows_snippets=has_login)
