@@ -222,8 +222,8 @@ USERS = (
     [
         (900, ["README.md"]),
         (1_000, ["service/docs/tutorial.md"]),
-        (4_500, ["service/docs/how-to/*.md"]),
-        (3_000, ["service/docs/explanation/*.md"]),
+        (4_650, ["service/docs/how-to/*.md"]),
+        (3_150, ["service/docs/explanation/*.md"]),
         (700, [".github/SECURITY.md"]),
         (4_000, ["deploy/runbooks/*.md"]),
         (5_000, ["schemas/*.md"]),

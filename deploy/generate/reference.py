@@ -76,7 +76,7 @@ The metrics are on `/metrics`, port 9464 by default. The health endpoints `/live
   outcomes of the stream's records that it counted. So the number of series does not grow with the number of
   replicas.
 - A label has the values that the configuration or a baseline names, or a small fixed set. No event adds a
-  series, but for its outcome.
+  series, but for its outcome. A mark replaces the series of its stream's mark before.
 - A metric has one series for each combination of its labels' values: `stream` and `window` by the
   configuration, `cluster_id` for each cluster of the baseline, `segment` and `value` for each segment that
   the baseline knows (64 at most)."""

@@ -29,11 +29,13 @@ from driftgauge.core.statistics.duplicates import DUPLICATES, Duplicates
 from driftgauge.core.statistics.mean_shift import MEAN_SHIFT, MeanShift
 from driftgauge.core.statistics.novelty import NOVELTY, Novelty
 from driftgauge.core.statistics.overdispersion import Overdispersion
-from driftgauge.core.statistics.spread import SPREAD, Spread, SpreadChange, SpreadMoments
+from driftgauge.core.statistics.relations import RELATIONS, RelationChange, Relations
+from driftgauge.core.statistics.spread import SPREAD, Spread, SpreadChange
 from driftgauge.core.windows.findings import Findings
 from driftgauge.core.windows.result import (
     Score,
     SegmentResult,
+    SlowDrift,
     Verdict,
     VerdictMemory,
     WindowResult,
@@ -56,6 +58,7 @@ __all__ = [
     "DUPLICATES",
     "MEAN_SHIFT",
     "NOVELTY",
+    "RELATIONS",
     "SPREAD",
     "Baseline",
     "BaselineError",
@@ -79,14 +82,16 @@ __all__ = [
     "Provenance",
     "Reason",
     "Rejection",
+    "RelationChange",
+    "Relations",
     "Replay",
     "Score",
     "Segment",
     "SegmentReference",
     "SegmentResult",
+    "SlowDrift",
     "Spread",
     "SpreadChange",
-    "SpreadMoments",
     "TextSample",
     "Traffic",
     "Verdict",

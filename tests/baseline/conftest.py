@@ -11,7 +11,6 @@ from driftgauge.baseline.artifact import Baseline, ClusterDescription, save
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.reference import SegmentReference
 from driftgauge.core.statistics.overdispersion import Overdispersion
-from driftgauge.core.statistics.spread import read_moments
 from tests.builders.baselines import HOSTILE_NAMES
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.references import build_segment_arrays
@@ -49,7 +48,7 @@ def full_baseline(baseline: Baseline) -> Baseline:
     means = np.eye(components) * 1.5
     means[0, 0] = 3
     means[0, 1] = means[1, 0] = 0.5
-    spreads = read_moments(baseline.arrays["spread_moments"])
+    spreads = tuple(map(tuple, baseline.arrays["spread_moments"].tolist()))
     segments = tuple(
         SegmentReference(
             key=key,

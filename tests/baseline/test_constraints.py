@@ -8,7 +8,6 @@ import pytest
 from driftgauge.baseline.artifact import Baseline
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.statistics.overdispersion import Overdispersion
-from driftgauge.core.statistics.spread import SpreadMoments
 from driftgauge.errors import BaselineError
 from tests.builders.references import build_segment_arrays
 
@@ -38,7 +37,7 @@ def test_baseline_rejects_invalid_values(baseline: Baseline, name: str, value: o
         dataclasses.replace(baseline, **change)
 
 
-NEGATIVE = SpreadMoments(50, -1.0, 0.5, 1.0, 4.0, 0.03), None
+NEGATIVE = (50, -1.0, 0.5, 1.0, 4.0, 0.03), None
 IMPOSSIBLE = [
     (Overdispersion(20, 0.9, np.eye(8)), "overdispersion_counts .* below 1"),
     (Overdispersion(20, np.inf, np.eye(8)), "overdispersion_counts .* not finite"),

@@ -66,7 +66,7 @@ class PageCounter:
         # Those of the divergence and the mean are screened by thresholds.
         self._nulls = [
             each.null(reference, segment, overdispersion)
-            for each in registry.counted(reference)
+            for each in registry.counted(reference.arrays)
             if each.variances and (segment is None or each.in_segments)
         ]
         self.found: list[bool] = []

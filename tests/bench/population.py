@@ -18,7 +18,7 @@ from driftgauge.core.statistics.budget import window_level
 from driftgauge.core.statistics.duplicates import HASH_COUNTS
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
 from driftgauge.core.statistics.relations import RELATIONS
-from driftgauge.core.statistics.spread import SPREAD, SPREAD_MOMENTS, write_moments
+from driftgauge.core.statistics.spread import SPREAD, SPREAD_MOMENTS
 from driftgauge.core.statistics.statistic import FittingSample
 
 CLUSTERS = 20
@@ -55,7 +55,7 @@ class Population:
         )
         radii = np.full(CLUSTERS, np.inf, dtype=np.float32)
         arrays = {HASH_COUNTS: np.bincount(hash_vectors(self.vectors[rows]), minlength=HASH_BINS)}
-        arrays[SPREAD_MOMENTS] = write_moments((None, None))
+        arrays[SPREAD_MOMENTS] = np.zeros((2, 6))
         if fitted is not None:
             own = self.clusters[rows]
             distances = self.centroids.distances(self.vectors[rows], own)
@@ -84,7 +84,7 @@ class Population:
     def tallies(self, reference: Reference) -> NDArray[np.int64]:
         """Return the tally of each vector by itself, (N, length) int64, which windows add."""
         events = events_of(reference, self.vectors)
-        measured = [added for each in registry.counted(reference) for added in each.measure(events)]
+        measured = [added for each in registry.counted(reference.arrays) for added in each.measure(events)]
         rows = np.arange(len(self.vectors))
         return tally_batch(rows, len(rows), registry.fields_of(reference), measured)
 

@@ -105,10 +105,10 @@ def weighted(weights: Array) -> Callable[[np.random.Generator, int], Windows]:
     return lambda random, windows: random.choice(len(weights), (windows, COUNT), p=probabilities)
 
 
-def whole(available: int) -> Callable[[np.random.Generator, int], Windows]:
+def whole(available: int, count: int = COUNT) -> Callable[[np.random.Generator, int], Windows]:
     """Return a draw without replacement within a window."""
     return lambda random, windows: (
-        random.random((windows, available)).argpartition(COUNT, axis=1)[:, :COUNT].astype(np.intp)
+        random.random((windows, available)).argpartition(count, axis=1)[:, :count].astype(np.intp)
     )
 
 
@@ -239,7 +239,7 @@ def find(title: str, splits: Iterator[Split]) -> None:
         threshold = float(np.quantile(calm, LEVEL))
         mmd_threshold = float(np.quantile(mmd.statistic(clean.vectors, windows), 1 - LEVEL))
         for case, drift in split.cases.items():
-            windows = drift.draw(random, WINDOWS)
+            windows = drift.draw(random, CLEAN if case == "clean" else WINDOWS)
             scores = baseline.scores(drift.vectors, windows)
             at_threshold = float(np.mean([score.p_value < threshold for score in scores]))
             by_mmd = float((mmd.statistic(drift.vectors, windows) > mmd_threshold).mean())
@@ -292,7 +292,9 @@ def plant(splits: Iterator[Split]) -> None:
             random.random(rows.shape) < size["novelty"], random.choice(outliers, rows.shape), rows
         )
         spread = mean + (live - mean) * math.sqrt(1 + size["spread"])
-        repeated = np.where(random.random(rows.shape) < size["duplicates"], rows[:, :1], rows)
+        # Duplicates: one item, and no other twice.
+        item, others = random.integers(0, len(live), (PLANTED, 1)), whole(len(live), LARGE)(random, PLANTED)
+        repeated = np.where(random.random(rows.shape) < size["duplicates"], item, others)
         # Relations: each event's weight by its product of the two leading coordinates.
         (measured,) = RELATIONS.measure(events_of(reference, live))
         product = measured[:, 0, 0] * measured[:, 0, 1]

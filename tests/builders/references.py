@@ -11,10 +11,12 @@ from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference, SegmentReference
-from driftgauge.core.statistics.spread import SpreadMoments, write_moments
 from tests.builders.clocks import HOUR_MS
 
 CLUSTERS = 4
+Spreads = tuple[tuple[float, ...] | None, tuple[float, ...] | None]
+"""Of both spreads count, mean, variance, skewness, kurtosis, and the outliers' part of the mean."""
+
 # The share of each cluster in a baseline's vectors, which are unit vectors.
 SHARES = np.array([0.4, 0.3, 0.2, 0.1])
 COMPONENTS = 2
@@ -42,18 +44,19 @@ def build_reference(name: str = "first", *, shift: int = 0, count: int = 100, **
     return Reference(**{**fields, **changes})
 
 
-def build_arrays(
-    hash_counts: NDArray[np.int64], spreads: tuple[SpreadMoments | None, SpreadMoments | None] = (None, None)
-) -> dict[str, NDArray[Any]]:
+def build_arrays(hash_counts: NDArray[np.int64], spreads: Spreads = (None, None)) -> dict[str, NDArray[Any]]:
     """Return the arrays of a baseline's statistics."""
-    return {"hash_counts": hash_counts, "spread_moments": write_moments(spreads)}
+    return {"hash_counts": hash_counts, "spread_moments": build_moments(*spreads)}
 
 
-def build_segment_arrays(
-    outliers: int = 0, spreads: tuple[SpreadMoments | None, SpreadMoments | None] = (None, None)
-) -> dict[str, NDArray[Any]]:
+def build_moments(*spreads: tuple[float, ...] | None) -> NDArray[np.float64]:
+    """Return the moments of spreads; zeros of one that does not vary."""
+    return np.array([each or (0.0,) * 6 for each in spreads])
+
+
+def build_segment_arrays(outliers: int = 0, spreads: Spreads = (None, None)) -> dict[str, NDArray[Any]]:
     """Return the arrays of a segment's statistics."""
-    return {"outliers": np.array(outliers), "spread_moments": write_moments(spreads)}
+    return {"outliers": np.array(outliers), "spread_moments": build_moments(*spreads)}
 
 
 def count_unit_hashes(counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -89,8 +92,8 @@ def build_random_reference(
     counts = np.full(clusters, 50_000 // clusters, np.int64)
     values = ["other", *(f"c{number}" for number in range(segments - 1))][:segments]
     spreads = (
-        SpreadMoments(50_000, 1.0, 2 / components, (8 / components) ** 0.5, 3 + 12 / components, 0.02),
-        SpreadMoments(50_000, 1.0, 2 / dimension, (8 / dimension) ** 0.5, 3 + 12 / dimension, 0.02)
+        (50_000, 1.0, 2 / components, (8 / components) ** 0.5, 3 + 12 / components, 0.02),
+        (50_000, 1.0, 2 / dimension, (8 / dimension) ** 0.5, 3 + 12 / dimension, 0.02)
         if dimension > components
         else None,
     )

@@ -71,8 +71,10 @@ class Trial:
 
 
 KILL: Final = (Step(8.0, (Disruption(DisruptionKind.KILL, REPLICAS[0], 0.0, 0.0),)),)
+# Not each late answer meets a transaction; see `TransactionalProducer`.
 HOLD: Final = tuple(
-    Step(at_s, (Disruption(DisruptionKind.HOLD, RELAYED_REPLICA, 0.0, 0.0),)) for at_s in (5.0, 9.0, 13.0)
+    Step(float(at_s), (Disruption(DisruptionKind.HOLD, RELAYED_REPLICA, 0.0, 0.0),))
+    for at_s in range(5, 25, 4)
 )
 ADD: Final = (Step(8.0, (Disruption(DisruptionKind.ADD, EXTRA_REPLICA, 0.0, 0.0),)),)
 TRIALS: Final = (

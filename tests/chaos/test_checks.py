@@ -278,7 +278,7 @@ def gauges_check(changes: dict[str, float | None], other: str = "") -> Check:
         ("driftgauge_window_end_timestamp_seconds", 1),
         ("driftgauge_window_js_divergence", 1),
         ("driftgauge_window_slow_drift_ratio", 1),
-        ("driftgauge_window_verdict", 5),
+        ("driftgauge_window_verdict", 6),
         ("driftgauge_window_cluster_ratio", 2),
         ("driftgauge_window_cluster_contribution", 2),
     ],

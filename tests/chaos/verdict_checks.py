@@ -17,6 +17,7 @@ MIN_SHIFT = 0.025
 MIN_NOVELTY = 0.01
 MIN_SPREAD = 0.05
 MIN_DUPLICATES = 0.025
+MIN_RELATIONS = 0.1
 MEAN_WEIGHTS = 0.75, 0.75, 3.0
 
 
@@ -97,7 +98,16 @@ def _size(document: Mapping[str, Any], level: float) -> float:
         novelty / MIN_NOVELTY,
         max(spreads, default=0.0) / MIN_SPREAD,
         duplicates / MIN_DUPLICATES,
+        _relations(found, level) / MIN_RELATIONS,
     )
+
+
+def _relations(found: Mapping[str, Any], level: float) -> float:
+    """Return the larger excess of both tests of relations, if one of them is significant."""
+    relations = found.get("relations")
+    if relations is None or min(relations["numbers"]["relations_p_value"].values()) >= level:
+        return 0.0
+    return float(relations["excess"])
 
 
 def _first_size(document: Mapping[str, Any]) -> float:

@@ -22,8 +22,9 @@ _KINDS = {
     "novelty": "novelty",
     "spread": "spread",
     "duplicates": "duplicates",
+    "relations": "relations",
 }
-_VERDICTS = ("ok", "warning", "drift", "insufficient", "incomplete")
+_VERDICTS = ("ok", "warning", "drift", "misfit", "insufficient", "incomplete")
 _MEASURED = {
     name
     for name, metric in METRICS.items()
@@ -106,10 +107,11 @@ def _values(record: dict[str, Any]) -> Iterator[tuple[str, dict[str, str], float
         yield "excess", {"kind": found["kind"]}, found["excess"]
     yield from _kinds(record)
     for kind, name in _KINDS.items():
-        found = record["detectable"] or {name: None}
-        if name in found:
-            size = inf if found[name] is None else found[name] / getattr(SmallestDrift(), name)
-            yield "detectable_ratio", {"kind": kind}, size
+        found = record["detectable"]
+        if found is None or name in found:
+            size = None if found is None else found[name]
+            smallest = getattr(SmallestDrift(), name)
+            yield "detectable_ratio", {"kind": kind}, inf if size is None else size / smallest
     if (slow := record["slow_drift"]) is not None:
         yield "slow_drift_ratio", {}, slow["statistic"] / slow["limit"]
     yield "events", {}, record["count"]

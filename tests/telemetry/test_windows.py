@@ -116,7 +116,7 @@ def by_cluster(name, *values):
         pytest.param(
             [{"score": build_score(COUNTS, detectable=by_statistic(0.03, math.inf, 0.04, 0.06, 0.08))}],
             by_kind("window_detectable_ratio", 3, math.inf, 2, 0.6, 1.6),
-            id="detectable drift, relative to the smallest worth finding, of the kinds that are tested",
+            id="detectable drift, relative to the smallest worth finding",
         ),
         pytest.param(
             [{"score": build_score(COUNTS, spread=Spread(SpreadChange(0.06, 0.01, 0.03, 0.41), None))}],

@@ -98,9 +98,9 @@ def _detectable_ratios(view: StreamView) -> Samples:
     """Yield the least detectable size of each kind over the smallest worth finding."""
     smallest = view.watched.spec.alarm.smallest
     for window, result in view.newest():
-        found = dict.fromkeys(smallest, math.inf) if result.score is None else result.score.detectable
+        unscored = dict.fromkeys((each.name for each in registry.STATISTICS), math.inf)
+        found = unscored if result.score is None else result.score.detectable
         for each in registry.STATISTICS:
-            # A baseline may be older than a statistic, and that alone makes no window blind.
             if each.name in found:
                 yield (window, each.kind.name), found[each.name] / smallest[each.name]
 
@@ -294,7 +294,7 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         "ratio, 0 or more",
         "The least drift that four of five windows with this event count find, over the configured"
         " smallest_drift. Above 1 drift worth finding may go unseen; +Inf where the window was not scored."
-        " Absent where the baseline allows no test of the kind.",
+        " Absent for a kind that the baseline does not let be tested.",
         _detectable_ratios,
     ),
     ScrapedMetric(

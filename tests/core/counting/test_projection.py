@@ -64,12 +64,13 @@ def test_coordinates_match_integer_arithmetic(dimension, spread):
     deviations = projection.deviations / projection.step
     standardized = np.clip(coordinates / deviations, -(2**11), 2**11)
     squares = np.square(standardized).mean(axis=1, keepdims=True)
-    found = projection.measure(vectors)[0]
+    found, _, of_deviations = projection.measure(vectors)
     near = squares[:, 0] < 15.9
     assert near.all() if spread < 1 else not near.all() or dimension * spread == 2
     np.testing.assert_array_equal(found[near], coordinates[near])
     shrunk = standardized * np.sqrt(16 / np.maximum(squares, 16))
     np.testing.assert_allclose(found / deviations, shrunk, atol=2.0**-9)
+    np.testing.assert_allclose(of_deviations, found / deviations * 2**9, atol=0.51)
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 3e4])
@@ -96,20 +97,20 @@ def build_residual_projection():
 
 def test_spreads_are_mean_squares_relative_to_baseline():
     vectors = np.array([[2, 1, 0.5, 0.5], [4, 0, 0, 0], [0, 3, 1, -2], [0, 0, 0, 0]], np.float32)
-    _, spreads = build_residual_projection().measure(vectors)
+    _, spreads, _ = build_residual_projection().measure(vectors)
     assert spreads.dtype == np.int64
     np.testing.assert_allclose(spreads * SPREAD_STEP, [[1, 1], [2, 0], [4.5, 10], [0, 0]], atol=0.02)
 
 
 @pytest.mark.parametrize("factor", [100, 1e6, 1e30])
 def test_spread_of_one_event_is_at_most_16(factor):
-    _, spreads = build_residual_projection().measure(np.full((1, 4), factor, np.float32))
+    _, spreads, _ = build_residual_projection().measure(np.full((1, 4), factor, np.float32))
     assert (spreads * SPREAD_STEP).tolist() == [[16, 16]]
 
 
 def test_projection_that_leaves_nothing_has_no_residual_spread():
     projection = Projection(np.zeros(4), np.eye(4, dtype=np.float32)[:2], np.array([4.0, 1.0]))
-    _, spreads = projection.measure(np.ones((3, 4), np.float32))
+    _, spreads, _ = projection.measure(np.ones((3, 4), np.float32))
     assert spreads[:, 1].tolist() == [0, 0, 0]
     assert (spreads[:, 0] > 0).all()
 
@@ -129,8 +130,9 @@ def test_measures_are_same_in_batch_of_any_size_order_and_layout(dimension, size
     vectors = build_vectors(projection)
 
     def measure(batch):
-        """Coordinates and spreads, side by side."""
-        return np.hstack(projection.measure(batch))
+        """All measures side by side, the spreads last."""
+        coordinates, spreads, standardized = projection.measure(batch)
+        return np.hstack([standardized, coordinates, spreads])
 
     expected = measure(vectors)
     assert (expected[:, -2:] < 16 / SPREAD_STEP).mean() > 0.99
@@ -148,5 +150,7 @@ def test_mean_spreads_of_normal_vectors_are_one():
     deviations = np.sqrt(1 / np.arange(1, 129))
     leading, others = np.split(np.square(deviations), [32])
     projection = Projection(np.zeros(128), np.eye(128, dtype=np.float32)[:32], leading, float(others.sum()))
-    _, spreads = projection.measure((random.standard_normal((20_000, 128)) * deviations).astype(np.float32))
+    _, spreads, _ = projection.measure(
+        (random.standard_normal((20_000, 128)) * deviations).astype(np.float32)
+    )
     np.testing.assert_allclose(spreads.mean(axis=0) * SPREAD_STEP, [1, 1], atol=0.01)

@@ -122,14 +122,3 @@ def test_p_value_is_same_in_every_process_and_order():
         f"print(repr(null.of(np.array({counts.tolist()})).p_value(0.02)))"
     )
     assert float(run_python(program).stdout) == p_value
-
-
-@pytest.mark.parametrize("baseline_counts", [[10], [0, 0, 0]])
-def test_null_rejects_histogram_that_cannot_diverge(baseline_counts):
-    with pytest.raises(ValueError, match="two clusters and one event"):
-        DivergenceNull(np.array(baseline_counts), 1.0)
-
-
-def test_null_rejects_overdispersion_below_one():
-    with pytest.raises(ValueError, match=r"0\.9 is less"):
-        DivergenceNull(np.array([10, 10]), 0.9)

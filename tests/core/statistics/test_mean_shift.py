@@ -184,8 +184,3 @@ def test_p_values_do_not_rise_with_shift(overdispersion, one, other):
 def test_null_rejects_baseline_with_too_few_events(baseline_count):
     with pytest.raises(ValueError, match="too few for the covariance of 8 components"):
         MeanShiftNull(np.diag(VARIANCES), baseline_count, Overdispersion.independent(COMPONENTS))
-
-
-def test_null_rejects_singular_covariance():
-    with pytest.raises(ValueError, match="not positive definite"):
-        MeanShiftNull(np.ones((3, 3)), 100, Overdispersion.independent(3))

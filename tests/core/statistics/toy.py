@@ -7,24 +7,17 @@ import numpy as np
 from scipy.special import ndtr
 
 from driftgauge.core.counting.tally import TallyField
-from driftgauge.core.statistics.statistic import Kind, Number, Statistic
+from driftgauge.core.statistics.statistic import Finding, Kind, Null, Number, Statistic
 
 
 @dataclass(frozen=True, slots=True)
-class Toy:
+class Toy(Finding):
     share: float
     excess: float
     p_value: float
 
-    @property
-    def p_values(self):
-        return (self.p_value,)
 
-    def significant_excess(self, level):
-        return self.excess if self.p_value < level else 0.0
-
-
-class ToyNull:
+class ToyNull(Null):
     def __init__(self, reference, _segment, _overdispersion):
         self._expected = float(reference.arrays["toy_share"][0])
 
@@ -36,9 +29,6 @@ class ToyNull:
 
     def least(self, count, _level):
         return 4 / math.sqrt(count)
-
-    def standardized(self, _tally):
-        return np.zeros(0)
 
 
 TOY = Statistic(

@@ -230,3 +230,7 @@ def test_shift_and_spread_that_repeated_item_causes_are_duplicates():
     changes = (change(0.2, 0.0, 1e-9), None)
     found = attribute(shift=(0.1, 0.1), js=1e-9, mean=1e-20, novelty=1e-9, changes=changes, **ITEM)
     assert found["duplicates"] == pytest.approx(1)
+    # The item explains half of this shift, whose evidence is as strong as its own.
+    share, p_value = ITEM["repeated"]
+    found = attribute(shift=(share * 12**0.5, 0.0), mean=p_value, **ITEM)
+    assert found["duplicates"] == pytest.approx(0.75)

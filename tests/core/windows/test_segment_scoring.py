@@ -7,7 +7,6 @@ import pytest
 
 from driftgauge.core.counting.projection import SPREAD_STEP
 from driftgauge.core.statistics.overdispersion import CalibratedOverdispersion, Overdispersion
-from driftgauge.core.statistics.spread import SpreadMoments
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.scoring import WindowScorer
 from tests.builders.references import (
@@ -74,7 +73,7 @@ def test_segment_is_tested_for_novelty_and_spread_of_its_own(outliers, mean, nov
     seen = of(name)
     seen["cluster_outliers"][:] = [15, 0, 15, 0]
     seen["spread_sums"][0] = round(1_000 * 1.5 / SPREAD_STEP)
-    moments = SpreadMoments(20_000, mean, 0.5, 1.0, 4.0, 0.03)
+    moments = (20_000, mean, 0.5, 1.0, 4.0, 0.03)
     own = replace(part, arrays=build_segment_arrays(outliers, (moments, None)))
     here = build_scorer(replace(SEGMENTED, segments=(own, *others)), segment_keys=("country",))
     (found, *_), significant_and_large = here.judge_segments({name: seen}, {})

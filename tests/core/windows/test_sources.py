@@ -60,7 +60,7 @@ def test_accept_equals_model(progresses):
         # The wait for a new partition starts at its first report.
         unheard = (NULL, NULL, NULL, NULL if at == ("embeddings", 0) else log_ms)
         if known is not None and at[1] < len(known.values):
-            unheard = (NULL, NULL, NULL, int(known.moved_ms[at[1]]))
+            unheard = (NULL, NULL, NULL, int(known.values[at[1], 3]))
         continuity, rows[at] = expect(rows.get(at, unheard), progress, log_ms)
         assert sources.accept(progress, log_ms) is continuity
         assert tuple(sources.topics[at[0]].values[at[1]].tolist()) == rows[at]
@@ -76,7 +76,7 @@ def test_drained_changes_restore_equal_progress(progresses):
     keep(copy, sources)
     assert sources.topics.keys() == copy.topics.keys()
     for name, topic in sources.topics.items():
-        heard = topic.end != NULL
+        heard = topic.values[:, 0] != NULL
         np.testing.assert_array_equal(topic.values[heard], copy.topics[name].values[heard])
     assert not list(sources.drain_changes())
 

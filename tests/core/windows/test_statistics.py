@@ -11,7 +11,7 @@ from driftgauge.core.statistics.duplicates import DuplicatesNull
 from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
 from driftgauge.core.statistics.novelty import NOVELTY
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
-from driftgauge.core.statistics.spread import SPREAD, Spread, SpreadMoments
+from driftgauge.core.statistics.spread import SPREAD, Spread
 from driftgauge.core.windows.warm_up import Offset, WarmUp, recentre
 from tests.builders.batches import build_values, read_tally
 from tests.builders.references import COMPONENTS, RICH, SEGMENTED, build_arrays, build_segment_arrays
@@ -20,8 +20,8 @@ from tests.core.windows.scorers import build_scorer
 COUNTS = np.array([400, 300, 200, 100])
 OUTLIERS = np.array([6, 4, 3, 2])
 MOMENTS = (
-    SpreadMoments(50_000, 1.0, 0.5, 1.0, 4.0, 0.03),
-    SpreadMoments(40_000, 1.2, 0.25, 0.5, 3.5, 0.04),
+    (50_000, 1.0, 0.5, 1.0, 4.0, 0.03),
+    (40_000, 1.2, 0.25, 0.5, 3.5, 0.04),
 )
 HASHES = np.arange(128) % 8
 REFERENCE = replace(RICH, arrays=build_arrays(np.full(128, 500), MOMENTS))
@@ -39,7 +39,7 @@ def test_standardized_values_are_in_standard_errors_of_the_window():
         each.null(REFERENCE, None, Overdispersion.independent(COMPONENTS)).standardized(tally())
         for each in (NOVELTY, SPREAD)
     )
-    errors = [math.sqrt(each.variance / 1_000) for each in MOMENTS]
+    errors = [math.sqrt(variance / 1_000) for _, _, variance, *_ in MOMENTS]
     assert spread == pytest.approx([0.1 / errors[0], 0.1 / errors[1]], rel=1e-3)
     # 15 outliers among 1,000 events, of which about 0.01 lie beyond the radius.
     assert novelty == pytest.approx([5 / math.sqrt(9.9)], rel=0.02)
@@ -103,7 +103,7 @@ def test_recentred_baseline_expects_what_the_warm_up_showed_by_its_share(share, 
     assert new_shares == pytest.approx(share * counts / 100_000 + (1 - share) * shares, abs=1e-4)
     assert left.centroid_distance == pytest.approx((1 - share) * shift.centroid_distance, abs=1e-9)
     assert new_novelty.excess == pytest.approx((1 - share) * novelty.excess, abs=0.001)
-    for was, now, mean in zip(spread.changes, new_spread.changes, (1.0, 1.2), strict=True):
+    for was, now, mean in zip(spread.parts, new_spread.parts, (1.0, 1.2), strict=True):
         scale = mean / (mean + share * 0.1)
         assert now.change == pytest.approx((1 + was.change) * scale - 1, abs=1e-4)
         assert now.outliers == pytest.approx((1 - share) * was.outliers * scale, abs=1e-4)

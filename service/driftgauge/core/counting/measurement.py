@@ -48,11 +48,16 @@ class MeasuredEvents:
         """(n, 2) int64, the spreads; see `Projection.measure`."""
         return self._projected[1]
 
+    @property
+    def standardized(self) -> NDArray[np.float64]:
+        """(n, r) float64, the standardized coordinates; see `Projection.measure`."""
+        return self._projected[2]
+
     @cached_property
     def hashes(self) -> NDArray[np.intp]:
         """(n,), the hash of each vector."""
         return hash_vectors(self.vectors)
 
     @cached_property
-    def _projected(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _projected(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         return self.projection.measure(self.vectors)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_COMPONENTS", "SPREADS", "SPREAD_STEP", "Projection"]
+__all__ = ["MAX_COMPONENTS", "SPREADS", "SPREAD_STEP", "STANDARD_STEPS", "Projection"]
 
 # On CIFAR-10 embeddings of 128 floats Hotelling's T2 on 32 components found the mean shifts that the full
 # distance found; more components would only add noise.
@@ -26,10 +26,10 @@ SPREAD_STEP = 2.0**-16
 _MOST_SPREAD = 16.0
 # Squares have twice the digits, so coordinates lose these bits first: 2^-9 of a standard deviation is kept.
 _SQUARE_BITS = _STEP_BITS - 9
-# Steps in one standard deviation of a component before it is squared, and the most of them: 2^11 deviations
-# are beyond the largest spread along 32 components.
-_STANDARDIZED = 2.0**9
-_MOST_STANDARDIZED = 2.0**20
+STANDARD_STEPS = 2.0**9
+"""The steps of a standardized coordinate in one standard deviation of its component."""
+# The most of them: 2^11 deviations are beyond the largest spread along 32 components.
+_MOST_STEPS = 2.0**20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,13 +72,15 @@ class Projection:
         norm_bits = _EXACT_BITS - _COMPONENT_BITS - 1
         limit = 2.0 ** (norm_bits - math.ceil(math.log2(dimension) / 2))
         object.__setattr__(self, "_limit", limit)
-        object.__setattr__(self, "_per_deviation", _STANDARDIZED * self.step / self.deviations)
-        object.__setattr__(self, "_per_components", 1 / (len(self.variances) * _STANDARDIZED**2))
+        object.__setattr__(self, "_per_deviation", STANDARD_STEPS * self.step / self.deviations)
+        object.__setattr__(self, "_per_components", 1 / (len(self.variances) * STANDARD_STEPS**2))
         unit = self.step * 2.0**_SQUARE_BITS
         object.__setattr__(self, "_per_residual", unit**2 / self.residual if self.residual > 0 else 0.0)
 
-    def measure(self, vectors: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the coordinates and the spreads of (n, d) float32 finite vectors.
+    def measure(
+        self, vectors: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """Return the coordinates, the spreads and the standardized coordinates of (n, d) finite vectors.
 
         Each number of a vector is clipped at some hundred standard deviations from the mean (the limit
         depends on d).
@@ -88,7 +90,8 @@ class Projection:
         shrunk towards the mean until it is 16.
 
         Returns:
-            The (n, r) int64 coordinates in steps from the mean, and the (n, 2) int64 spreads in 2^-16ths.
+            The (n, r) int64 coordinates in steps from the mean, the (n, 2) int64 spreads in 2^-16ths, and the
+            coordinates in 2^-9ths of standard deviations, (n, r) float64 whole numbers.
         """
         steps, coordinates = self._project(vectors)
         standardized, along = self._standardize(coordinates)
@@ -97,9 +100,10 @@ class Projection:
         if len(far):
             factors = np.sqrt(_MOST_SPREAD / along[far])[:, None] / self._per_deviation
             coordinates[far] = np.rint(standardized[far] * factors)
+            standardized[far], _ = self._standardize(coordinates[far])
         np.minimum(spreads, _MOST_SPREAD, out=spreads)
         spreads *= 1 / SPREAD_STEP
-        return coordinates.astype(np.int64), np.rint(spreads, out=spreads).astype(np.int64)
+        return coordinates.astype(np.int64), np.rint(spreads, out=spreads).astype(np.int64), standardized
 
     def clip(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return the factors by which `measure` shrinks (n, d) vectors towards the mean, (n,); 1 for most."""
@@ -125,7 +129,7 @@ class Projection:
         All sums are of squares of whole numbers and stay below 2^53, so they are exact in any order.
         """
         standardized = np.rint(coordinates * self._per_deviation)
-        np.clip(standardized, -_MOST_STANDARDIZED, _MOST_STANDARDIZED, out=standardized)
+        np.clip(standardized, -_MOST_STEPS, _MOST_STEPS, out=standardized)
         return standardized, np.vecdot(standardized, standardized) * self._per_components
 
     def _residual_spreads(

@@ -122,7 +122,10 @@ def _sum_products(
         starts: (groups,), where each group starts in that order.
     """
     by_coordinate = factors.transpose(1, 2, 0)
-    parts = (np.take(by_coordinate, rows, axis=2) for rows in np.split(order, starts[1:]))
+    parts = [by_coordinate]
+    # The sum of all events needs no order.
+    if len(starts) > 1:
+        parts = [np.take(by_coordinate, rows, axis=2) for rows in np.split(order, starts[1:])]
     one, other = _pairs(factors.shape[-1])
     return np.stack([(part @ part.transpose(0, 2, 1))[:, one, other].ravel() for part in parts])
 

@@ -23,21 +23,13 @@ def window_level(false_pages_per_year: float, sizes_ms: Sequence[int]) -> float:
     windows in a row; the level gives no credit for that, since consecutive windows are correlated.
 
     Args:
-        false_pages_per_year: The expected number of pages in a year of 365.25 days without drift.
-        sizes_ms: The window sizes, ms, of every stream; a size that two streams use is given twice.
+        false_pages_per_year: The expected number of pages in a year of 365.25 days without drift, above 0.
+        sizes_ms: The window sizes, ms, of every stream, one or more; a size that two streams use is given
+            twice.
 
     Returns:
         The level, `MAX_LEVEL` at most.
-
-    Raises:
-        ValueError: The budget or a size is not positive, or there is no size.
     """
-    if not (0 < false_pages_per_year < math.inf):
-        message = f"a budget of {false_pages_per_year} false pages a year is no positive number"
-        raise ValueError(message)
-    if not sizes_ms or min(sizes_ms) <= 0:
-        message = f"window sizes of {list(sizes_ms)} ms make no windows"
-        raise ValueError(message)
     windows_per_year = math.fsum(YEAR_MS / size_ms for size_ms in sizes_ms)
     return min(false_pages_per_year / windows_per_year, MAX_LEVEL)
 

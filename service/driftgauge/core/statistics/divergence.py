@@ -11,7 +11,7 @@ from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.divergence_null import DivergenceNull
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import effective_count, js_needed
-from driftgauge.core.statistics.statistic import Kind, Number, Statistic
+from driftgauge.core.statistics.statistic import Finding, Kind, Null, Number, Statistic
 
 __all__ = ["DIVERGENCE", "MAX_MOVERS", "Divergence", "js_contributions"]
 
@@ -20,7 +20,7 @@ MAX_MOVERS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Divergence:
+class Divergence(Finding):
     """A comparison of a histogram with the baseline's.
 
     Attributes:
@@ -39,13 +39,8 @@ class Divergence:
     excess: float
     p_value: float
 
-    @property
-    def p_values(self) -> tuple[float]:
-        """The p-value."""
-        return (self.p_value,)
-
     def significant_excess(self, _level: float) -> float:
-        """Return the excess."""
+        """Return the excess, whatever its p-value."""
         return self.excess
 
     @property
@@ -69,16 +64,7 @@ def js_contributions(counts: NDArray[np.int64], baseline_counts: NDArray[np.int6
     Args:
         counts: (k,) int64, the window's histogram, at least one event.
         baseline_counts: (k,) int64, the baseline's histogram, at least one event.
-
-    Raises:
-        ValueError: The histograms differ in length, or one of them is empty.
     """
-    if counts.shape != baseline_counts.shape:
-        message = f"the histograms have {counts.shape} and {baseline_counts.shape} clusters"
-        raise ValueError(message)
-    if counts.sum() == 0 or baseline_counts.sum() == 0:
-        message = "a histogram without events has no divergence"
-        raise ValueError(message)
     shares = counts / counts.sum()
     baseline_shares = baseline_counts / baseline_counts.sum()
     mean = (shares + baseline_shares) / 2
@@ -94,7 +80,7 @@ def _relative_entropy(shares: NDArray[np.float64], mean: NDArray[np.float64]) ->
     return shares * np.log2(ratio)
 
 
-class _Null:
+class _Null(Null[Divergence]):
     """The null distribution against a histogram."""
 
     def __init__(
@@ -129,9 +115,6 @@ class _Null:
         effective = effective_count(count, int(self._counts.sum()), self._overdispersion)
         least = js_needed(len(self._counts), level) / effective
         return least if least <= 1 else math.inf
-
-    def standardized(self, _tally: Tally) -> NDArray[np.float64]:
-        return np.zeros(0)
 
 
 DIVERGENCE = Statistic(

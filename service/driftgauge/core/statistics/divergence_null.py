@@ -84,18 +84,9 @@ class DivergenceNull:
 
         Args:
             baseline_counts: (k,) int64, the baseline's histogram: two clusters or more, some of which
-                may be empty.
+                may be empty, and one event or more.
             overdispersion: The overdispersion of the counts, 1 (independent events) or more.
-
-        Raises:
-            ValueError: There are fewer than two clusters, no events, or an overdispersion below 1.
         """
-        if len(baseline_counts) < 2 or not baseline_counts.sum():  # noqa: PLR2004
-            message = "a baseline histogram needs at least two clusters and one event"
-            raise ValueError(message)
-        if overdispersion < 1:
-            message = f"an overdispersion of {overdispersion} is less than 1, that of independent events"
-            raise ValueError(message)
         self._baseline_counts = baseline_counts
         self._baseline_count = int(baseline_counts.sum())
         self._overdispersion = overdispersion

@@ -16,7 +16,7 @@ from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.gamma import gamma_quantile, gamma_tail
 from driftgauge.core.statistics.halving import halve
 from driftgauge.core.statistics.overdispersion import Overdispersion
-from driftgauge.core.statistics.statistic import Kind, Number, Statistic
+from driftgauge.core.statistics.statistic import Finding, Kind, Number, Statistic
 from driftgauge.core.statistics.student import student_p_value, student_quantile
 from driftgauge.core.statistics.target_power import POWER
 
@@ -27,7 +27,7 @@ HASH_COUNTS = "hash_counts"
 
 
 @dataclass(frozen=True, slots=True)
-class Duplicates:
+class Duplicates(Finding):
     """The duplicates among a window's events, and their test.
 
     Attributes:
@@ -40,18 +40,9 @@ class Duplicates:
     p_value: float
 
     @property
-    def p_values(self) -> tuple[float]:
-        """The p-value."""
-        return (self.p_value,)
-
-    @property
     def excess(self) -> float:
         """The share."""
         return self.share
-
-    def significant_excess(self, level: float) -> float:
-        """Return the share where it is significant."""
-        return self.share if self.p_value < level else 0.0
 
 
 def repeat_rate(hash_counts: NDArray[np.int64]) -> float:

@@ -49,6 +49,8 @@ def skewed_tail(standardized: NDArray[np.float64], skewness: NDArray[np.float64]
     return np.maximum(tails, sys.float_info.min)
 
 
-def skewed_quantile(tail: float, skewness: float) -> float:
-    """Return the value above 0 that such a variable exceeds with a probability below 1/2."""
-    return -float(ndtri(tail)) if skewness < _LEAST_SKEWNESS else gamma_quantile(tail, skewness)
+def skewed_quantile(tails: NDArray[np.float64], skewness: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the values above 0 that such variables exceed with probabilities below 1/2, (w,) each."""
+    shape = 4 / np.square(np.maximum(skewness, _LEAST_SKEWNESS))
+    gamma = (gammainccinv(shape, tails) - shape) / np.sqrt(shape)
+    return np.asarray(np.where(skewness < _LEAST_SKEWNESS, -ndtri(tails), gamma))

@@ -13,8 +13,8 @@ from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import effective_count, shift_needed
 from driftgauge.core.statistics.quadratic_form import QuadraticForm, effective_degrees
-from driftgauge.core.statistics.spread import SPREAD_MOMENTS, read_moments
-from driftgauge.core.statistics.statistic import Kind, Number, Statistic
+from driftgauge.core.statistics.spread import kurtosis_of_events
+from driftgauge.core.statistics.statistic import Finding, Kind, Null, Number, Statistic
 
 __all__ = ["CLIPPED_COORDINATE_SUMS", "LEADING_COMPONENTS", "MEAN_SHIFT", "MeanShift", "MeanShiftNull"]
 
@@ -26,7 +26,7 @@ CLIPPED_COORDINATE_SUMS = "clipped_coordinate_sums"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class MeanShift:
+class MeanShift(Finding):
     """The shift of a window's mean from the baseline's, and its tests.
 
     Attributes:
@@ -53,7 +53,7 @@ class MeanShift:
         return self.p_value, self.leading_p_value, self.centroid_p_value
 
     def significant_excess(self, _level: float) -> float:
-        """Return the excess."""
+        """Return the excess, whatever its p-value."""
         return self.excess
 
 
@@ -97,7 +97,8 @@ class MeanShiftNull:
         """Prepare the distribution for a baseline.
 
         Args:
-            covariance: (r, r) float64, S, of one event along the components, the leading first.
+            covariance: (r, r) float64, S, of one event along the components, the leading first; positive
+                definite.
             baseline_count: m, the events from which S was estimated, more than r.
             overdispersion: The overdispersion.
             mean_count: M, the events from which the baseline's mean was estimated; None: the same m.
@@ -105,17 +106,13 @@ class MeanShiftNull:
                 less 1; 0 or more.
 
         Raises:
-            ValueError: The covariance is not positive definite, or estimated from too few events.
+            ValueError: The covariance is estimated from too few events.
         """
         components = len(covariance)
         if baseline_count <= components:
             message = f"{baseline_count} events are too few for the covariance of {components} components"
             raise ValueError(message)
-        try:
-            deviations = np.linalg.cholesky(covariance)
-        except np.linalg.LinAlgError as error:
-            message = "the covariance is not positive definite"
-            raise ValueError(message) from error
+        deviations = np.linalg.cholesky(covariance)
         self._degrees = baseline_count - 1
         self._kurtosis = kurtosis
         self._mean_count = baseline_count if mean_count is None else mean_count
@@ -215,7 +212,7 @@ def _fit_falling(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.repeat(means, lengths)
 
 
-class _Null:
+class _Null(Null[MeanShift]):
     """The null distribution against a baseline or segment."""
 
     def __init__(
@@ -229,9 +226,9 @@ class _Null:
         self._mean = part.mean
         self._count, self._mean_count = int(part.counts.sum()), part.mean_count
         self._overdispersion = overdispersion.largest_mean
-        spread = read_moments(part.arrays[SPREAD_MOMENTS])[0] if SPREAD_MOMENTS in part.arrays else None
-        kurtosis = 0.0 if spread is None else spread.kurtosis_of_events(len(part.mean))
-        self._null = MeanShiftNull(part.covariance, self._count, overdispersion, self._mean_count, kurtosis)
+        self._null = MeanShiftNull(
+            part.covariance, self._count, overdispersion, self._mean_count, kurtosis_of_events(part)
+        )
 
     def test(self, tally: Tally) -> MeanShift:
         count = tally.count
@@ -242,9 +239,6 @@ class _Null:
     def least(self, count: int, level: float) -> float:
         needed = shift_needed(len(self._mean), self._count, level)
         return needed / effective_count(count, self._mean_count, self._overdispersion)
-
-    def standardized(self, _tally: Tally) -> NDArray[np.float64]:
-        return np.zeros(0)
 
 
 MEAN_SHIFT = Statistic(

@@ -19,7 +19,7 @@ from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.combination import combine
 from driftgauge.core.statistics.halving import halve
 from driftgauge.core.statistics.overdispersion import Overdispersion
-from driftgauge.core.statistics.statistic import Kind, Number, Statistic
+from driftgauge.core.statistics.statistic import Finding, Kind, Number, Statistic
 from driftgauge.core.statistics.student import student_p_value, student_quantile
 from driftgauge.core.statistics.target_power import POWER
 
@@ -58,7 +58,7 @@ _Numbers = float | NDArray[np.float64 | np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Novelty:
+class Novelty(Finding):
     """The share of a window's events beyond the radius of their cluster, and its test.
 
     Attributes:
@@ -72,15 +72,6 @@ class Novelty:
     excess: float
     p_value: float
     contributions: NDArray[np.float64]
-
-    @property
-    def p_values(self) -> tuple[float]:
-        """The p-value."""
-        return (self.p_value,)
-
-    def significant_excess(self, level: float) -> float:
-        """Return the excess where it is significant: the noise of few outliers is often large."""
-        return self.excess if self.p_value < level else 0.0
 
 
 def main_cluster(contributions: NDArray[np.float64]) -> int | None:

@@ -1,23 +1,23 @@
 """The tests of relations: whether directions vary together as they do in the baseline."""
 
 import math
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtr
+from scipy.special import ndtri
 
 from driftgauge.core.counting.measurement import MeasuredEvents
+from driftgauge.core.counting.projection import STANDARD_STEPS
 from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, SegmentReference
-from driftgauge.core.statistics.gamma import skewed_tail
 from driftgauge.core.statistics.mean_shift import LEADING_COMPONENTS
+from driftgauge.core.statistics.means_null import MeansNull, describe, recentre_moments
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.quadratic_form import QuadraticForm
-from driftgauge.core.statistics.statistic import FittingSample, Kind, Number, Statistic
+from driftgauge.core.statistics.statistic import Finding, FittingSample, Kind, Number, Statistic
 from driftgauge.core.statistics.student import student_quantile
 from driftgauge.core.statistics.target_power import POWER
 
@@ -34,22 +34,14 @@ __all__ = [
 RELATION_SUMS = "relation_sums"
 """The sums of the products of pairs of the events' eight leading coordinates, 72 integers in 2^-20ths."""
 RELATION_MOMENTS = "relation_moments"
-"""(5, 72) float64, the number of vectors, and each product's mean, variance, skewness and kurtosis.
-
-Zeros for a product that does not vary, which is not tested."""
+"""(5, 72) float64, the moments of the products; see `describe`."""
 RELATION_SPECTRUM = "relation_spectrum"
 """(36,) float64, the eigenvalues of the correlations of the products around the clusters' means."""
 
-# Steps in one standard deviation of a coordinate, and the most of them, as of a spread.
-_STEPS = 2.0**9
-_MOST_STEPS = 2.0**20
 # Steps in a coordinate over the event's length, and in a product of two.
 _UNIT = 2.0**10
 _PRODUCT_STEP = _UNIT**-2
 _PRODUCTS = LEADING_COMPONENTS * (LEADING_COMPONENTS + 1)
-
-# The fewest vectors whose moments describe the products; of fewer they are not tested.
-_FEWEST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +61,7 @@ class RelationChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Relations:
+class Relations(Finding):
     """The changes of a window's relations.
 
     Attributes:
@@ -81,23 +73,14 @@ class Relations:
     total: RelationChange
 
     @property
-    def changes(self) -> tuple[RelationChange, RelationChange]:
+    def parts(self) -> tuple[RelationChange, RelationChange]:
         """Both changes."""
         return self.largest, self.total
 
     @property
     def excess(self) -> float:
         """The larger excess."""
-        return max(change.excess for change in self.changes)
-
-    @property
-    def p_values(self) -> tuple[float, float]:
-        """The p-values of both changes."""
-        return self.largest.p_value, self.total.p_value
-
-    def significant_excess(self, level: float) -> float:
-        """Return the larger excess of those that are significant; 0 without any."""
-        return max((change.excess for change in self.changes if change.p_value < level), default=0.0)
+        return self.significant_excess(math.inf)
 
 
 def _measure(events: MeasuredEvents) -> tuple[NDArray[np.float64]]:
@@ -111,36 +94,23 @@ def _measure(events: MeasuredEvents) -> tuple[NDArray[np.float64]]:
     """
     projection = events.projection
     leading = min(LEADING_COMPONENTS, len(projection.variances))
-    per_unit = _STEPS / projection.deviations[:leading, None]
+    per_unit = STANDARD_STEPS / projection.deviations[:leading, None]
     centres = np.rint(events.cluster_means.T[:leading] * per_unit)
     # Coordinates first, for numpy is twice as fast along many events.
     both = np.zeros((2, LEADING_COMPONENTS, len(events.cluster)))
     own, around_cluster = both[:, :leading]
-    np.rint(events.coordinates.T[:leading] * (projection.step * per_unit), out=own)
-    np.clip(own, -_MOST_STEPS, _MOST_STEPS, out=own)
-    np.subtract(own, centres[:, events.cluster], out=around_cluster)
+    own[:] = events.standardized.T[:leading]
+    np.subtract(own, np.take(centres, events.cluster, axis=1), out=around_cluster)
     squares = np.einsum("aqn,aqn->an", both, both)
-    both *= (_UNIT / np.sqrt(squares + LEADING_COMPONENTS * _STEPS**2))[:, None]
+    both *= (_UNIT / np.sqrt(squares + LEADING_COMPONENTS * STANDARD_STEPS**2))[:, None]
     return (np.rint(both, out=both).transpose(2, 0, 1),)
 
 
-def _products(measured: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the products of pairs of each of n events, (n, 72) float64, of (n, 2, 8) whole numbers."""
-    one, other = np.triu_indices(LEADING_COMPONENTS)
-    products: NDArray[np.float64] = measured[..., one] * measured[..., other] * _PRODUCT_STEP
-    return products.reshape(len(measured), _PRODUCTS)
-
-
 class RelationsNull:
-    """The null distribution of the mean products of a window's events.
+    """The null distribution of the changes of the mean products of a window's events.
 
-    Each is a shifted gamma variable with the mean, variance and skewness of a mean of n events less a mean of
-    the baseline's m. The products are those of vectors on which the components were not fitted: on the others
-    no two components are correlated. The overdispersion phi of each product divides the events.
-
-    Each variance is an estimate: from m vectors with 2 m / (kurtosis - 1) degrees of freedom, and its
-    overdispersion from W windows with W. The inverses add up. One of 72 products is below a p-value at most
-    72 times as often (Bonferroni).
+    The products are those of vectors on which the components were not fitted: on the others no two components
+    are correlated. One of 72 products is below a p-value at most 72 times as often (Bonferroni).
 
     The sum of the squared changes around the clusters' means is a weighted sum of chi-squared variables, the
     weights being the eigenvalues of the products' correlations. Those of bursts are not known: what bursts
@@ -159,51 +129,35 @@ class RelationsNull:
         Args:
             moments: (5, 72) float64; see `RELATION_MOMENTS`.
             spectrum: (36,) float64, the eigenvalues of the correlations of the second half.
-            overdispersion: (72,) float64, phi of each product, 1 or more.
-            windows: The clean windows behind the overdispersion; infinite where it is known.
+            overdispersion: (72,) float64; see `MeansNull`.
+            windows: As in `MeansNull`.
         """
-        counts, self._means, variances, self._skewness, kurtosis = moments
-        self._deviations = np.where(variances > 0, np.sqrt(variances), np.inf)
-        self._count = max(int(counts.max()), 1)
-        self._overdispersion = overdispersion
-        inverse = 1 / windows + np.maximum(kurtosis - 1, 0) / (2 * self._count)
-        self._degrees = 1 / np.maximum(inverse, sys.float_info.epsilon)
+        self._null = MeansNull(moments, overdispersion, windows)
         # The median of the largest absolute value of as many normal variables.
-        self._typical = float(ndtri((1 + 0.5 ** (1 / len(kurtosis))) / 2))
+        self._typical = float(ndtri((1 + 0.5 ** (1 / _PRODUCTS)) / 2))
         independent = 1 / overdispersion[len(spectrum) :]
         weights = spectrum * independent.mean()
         weights[-1] += (1 - independent).sum()
-        self._squares = QuadraticForm(weights, float(1 / np.mean(1 / self._degrees)))
+        self._squares = QuadraticForm(weights, float(1 / np.mean(1 / self._null.degrees)))
 
     def standardized(self, tally: Tally) -> NDArray[np.float64]:
         """Return the changes of the mean products, (72,), in standard errors of independent events."""
-        standardized: NDArray[np.float64] = (
-            (_means(tally) - self._means) / self._deviations * math.sqrt(tally.count)
-        )
-        return standardized
+        return self._null.standardized(_means(tally), tally.count)
 
     def test(self, tally: Tally) -> Relations:
         """Return the changes of the mean products of a window with one event or more."""
-        count = tally.count
-        noise = 1 / count + 1 / self._count
-        deviations = np.sqrt(self._overdispersion)
-        standardized = self.standardized(tally) / math.sqrt(count * noise) / deviations
-        # A window of n events is one burst at most.
-        bursts = np.minimum(deviations, math.sqrt(count))
-        shape = (1 / count**2 - 1 / self._count**2) / noise**1.5
-        tails = skewed_tail(standardized, self._skewness * bursts * shape)
-        tails = np.maximum(stdtr(self._degrees, ndtri(tails)), sys.float_info.min)
-        errors = deviations * math.sqrt(noise)
-        changes = np.abs(standardized) * errors
-        excesses = changes - self._typical * errors
+        differences, errors = self._null.differences(_means(tally)), self._null.errors(tally.count)
+        standardized = differences / errors
+        tails = self._null.tails(standardized, tally.count)
+        changes, noise = np.abs(differences) / self._null.deviations, errors / self._null.deviations
         within = slice(_PRODUCTS // 2, None)
-        squares = float(np.square(standardized[within]).sum())
-        total = float(np.square(changes[within]).sum())
-        expected = float(np.square(errors[within]).sum())
+        squares, total, expected = (
+            float(np.square(each[within]).sum()) for each in (standardized, changes, noise)
+        )
         return Relations(
             RelationChange(
                 float(changes.max()),
-                float(excesses.max()),
+                float((changes - self._typical * noise).max()),
                 min(2 * _PRODUCTS * float(tails.min()), 1.0),
             ),
             RelationChange(
@@ -220,12 +174,11 @@ class RelationsNull:
             count: n, 1 or more.
             level: The level of the largest change alone.
         """
-        if np.isinf(self._deviations).all():
+        if not self._null.varies.any():
             return None
-        windows = float(np.median(self._degrees))
+        windows = float(np.median(self._null.degrees))
         found = -student_quantile(level / (2 * _PRODUCTS), windows) + float(ndtri(POWER))
-        noise = (1 / count + 1 / self._count) * float(self._overdispersion.max())
-        return found * math.sqrt(noise)
+        return found * float((self._null.errors(count) / self._null.deviations).max())
 
 
 def _null(
@@ -245,29 +198,26 @@ def _means(tally: Tally) -> NDArray[np.float64]:
 def _recentre(
     reference: Reference, _segment: SegmentReference | None, tally: Tally, share: float
 ) -> dict[str, NDArray[Any]]:
-    counts, means, variances, *shape = reference.arrays[RELATION_MOMENTS]
-    means = share * _means(tally) + (1 - share) * means
-    moments = np.stack([counts + tally.count, means, variances, *shape])
-    return {RELATION_MOMENTS: moments * (variances > 0)}
+    moments = recentre_moments(reference.arrays[RELATION_MOMENTS], _means(tally), tally.count, share)
+    return {RELATION_MOMENTS: moments}
 
 
 def _columns(measured: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-    return _products(measured[RELATION_SUMS])
+    leading = measured[RELATION_SUMS]
+    one, other = np.triu_indices(LEADING_COMPONENTS)
+    products: NDArray[np.float64] = leading[..., one] * leading[..., other] * _PRODUCT_STEP
+    return products.reshape(len(leading), _PRODUCTS)
 
 
 def _fit(sample: FittingSample) -> dict[str, NDArray[Any]]:
     products = _columns(sample.fitted)
-    # Of equal products rounding makes a variance.
-    varies = (np.ptp(products, axis=0) > 0) & (len(products) >= _FEWEST)
-    means, deviations = products.mean(axis=0), products.std(axis=0)
-    standardized = (products - means) / np.where(varies, deviations, np.inf)
-    skewness, kurtosis = (np.power(standardized, order).mean(axis=0) for order in (3, 4))
-    within = standardized[:, _PRODUCTS // 2 :]
-    correlations = within.T @ within / len(within)
+    moments = describe(products)
+    varies, within = moments[2] > 0, slice(_PRODUCTS // 2, None)
+    standardized = (products - products.mean(axis=0)) / np.where(varies, products.std(axis=0), np.inf)
+    correlations = standardized[:, within].T @ standardized[:, within] / len(products)
     np.fill_diagonal(correlations, 1.0)
-    moments = [np.full(_PRODUCTS, len(products)), means, np.square(deviations), skewness, kurtosis]
     return {
-        RELATION_MOMENTS: np.stack(moments) * varies,
+        RELATION_MOMENTS: moments,
         RELATION_SPECTRUM: np.maximum(np.linalg.eigvalsh(correlations), 0.0),
     }
 

@@ -25,22 +25,32 @@ ArrayLayout = tuple[str, Sequence[str | int], float]
 """An array of a baseline: dtype, axes by letter (k clusters, r components) or length, and least value."""
 
 
-class Finding(Protocol):
-    """The result of a statistic's tests of one window: a frozen dataclass of numbers and arrays."""
+class Finding:
+    """The result of a statistic's tests of one window: a frozen dataclass of numbers and arrays.
+
+    It has `excess`, the size of the drift less its expectation without drift, in the unit of `smallest`; and
+    `p_value`, or several parts that have both.
+    """
+
+    __slots__ = ()
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """The parts with an excess and a p-value each; None where the baseline allows no such test."""
+        return (self,)
 
     @property
     def p_values(self) -> tuple[float | None, ...]:
         """The p-values, one for each of the statistic's weights; None: the baseline allows no such test."""
-
-    @property
-    def excess(self) -> float:
-        """The size of the drift less its expectation without drift, in the unit of `smallest`."""
+        return tuple(None if each is None else each.p_value for each in self.parts)
 
     def significant_excess(self, level: float) -> float:
-        """Return the excess that counts for a verdict.
+        """Return the excess that counts for a verdict: the largest of a part that is significant at a level.
 
-        Of a statistic whose noise may be larger than drift worth finding, 0 unless significant at a level.
+        It is 0 without any, since noise may be larger than drift worth finding.
         """
+        tested = (each for each in self.parts if each is not None)
+        return max((each.excess for each in tested if each.p_value < level), default=0.0)
 
 
 FindingT = TypeVar("FindingT", bound=Finding)
@@ -63,12 +73,13 @@ class Null(Protocol[FindingT_co]):
             level: The level of the statistic's first test alone.
         """
 
-    def standardized(self, tally: Tally) -> NDArray[np.float64]:
+    def standardized(self, _tally: Tally) -> NDArray[np.float64]:
         """Return what the overdispersion squares and averages, (w,): w is the statistic's `variances`.
 
         Deviations of a window's means from any fixed point, in standard errors of means of as many
         independent events; 0 where there is no test.
         """
+        return np.zeros(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ class PartitionTimes:
         partitions: The n partitions of the configured events topics.
         newest_ms: int64, the highest credible event time of the stream there; NULL before its first event.
         reached_ms: int64, the same less the allowed disorder.
-        caught_up_ms, moved_ms: int64, see `TopicProgress`.
+        caught_up_ms, moved_ms: int64, see `SourceBlock`.
         is_unreported: bool, no count task has reported the partition yet.
         is_exempt: bool, the stream has no event on the partition's topic, and the partition has been caught
             up: the watermark does not wait for the partition.

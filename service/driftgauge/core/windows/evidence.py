@@ -1,6 +1,7 @@
 """The evidence of drift by kind: which of a window's tests see it, and what their findings come from."""
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,6 @@ _MOSTLY = 0.5
 # any event lies further.
 _FAR = 3.0
 _MIX = DIVERGENCE.kind.name
-_ATTRIBUTED = (DIVERGENCE, MEAN_SHIFT, NOVELTY, SPREAD, DUPLICATES, RELATIONS)
 _NO_CHANGE = SpreadChange(change=0.0, outliers=0.0, excess=0.0, p_value=1.0)
 
 
@@ -86,10 +86,8 @@ class EvidenceAttribution:
         spread = findings.of(SPREAD) if SPREAD.name in findings else _NO_SPREAD
         duplicates = findings.of(DUPLICATES) if DUPLICATES.name in findings else _NO_DUPLICATES
         of_mean = _MIX if self._explained(counts, shift) >= _EXPLAINED else MEAN_SHIFT.kind.name
-        p_value = min(mean_shift.p_values)
-        has_moved = p_value < _SEEN
-        js, mean = _strength(findings.of(DIVERGENCE).p_value, math.inf), _strength(p_value, math.inf)
-        changes = [change for change in spread.changes if change is not None]
+        has_moved = min(mean_shift.p_values) < _SEEN
+        changes = [change for change in spread.parts if change is not None]
         change = min(changes, key=lambda each: each.p_value, default=_NO_CHANGE)
         from_outliers = min(max(change.outliers / change.change, 0.0), 1.0) if change.change else 0.0
         are_far = change.p_value < _SEEN and from_outliers >= _MOSTLY
@@ -97,49 +95,40 @@ class EvidenceAttribution:
         if _is_outside(spread) or (novelty.p_value < _SEEN and (are_far or are_more)):
             # Events where the baseline has none also move the mean, and come at the cost of all clusters.
             has_moved, of_mean = True, NOVELTY.kind.name
-        beyond, spread_strength = (
-            _strength(each, self._windows) for each in (novelty.p_value, change.p_value)
-        )
         repeated = duplicates.share if duplicates.p_value < _SEEN else 0.0
-        of_item = _part(_FAR * len(shift) * repeated**2, mean_shift.excess)
+        of_item = {
+            MEAN_SHIFT.name: _part(_FAR * len(shift) * repeated**2, mean_shift.excess),
+            NOVELTY.name: _part(repeated, novelty.excess),
+            SPREAD.name: _part(_FAR * repeated, abs(change.change)),
+        }
         # An item that changes the mix moves the mean as well.
-        of_mix = of_item if has_moved else 0.0
-        beyond_of_item = _part(repeated, novelty.excess)
-        spread_of_item = _part(_FAR * repeated, abs(change.change))
-        sums = dict.fromkeys((each.kind.name for each in registry.STATISTICS), 0.0)
-        sums[DUPLICATES.kind.name] = math.fsum(
-            [
-                _strength(duplicates.p_value, self._windows),
-                of_mix * js,
-                of_item * mean,
-                beyond_of_item * beyond,
-                spread_of_item * spread_strength,
-            ]
-        )
-        sums[of_mean if has_moved else _MIX] += (1 - of_mix) * js
-        sums[of_mean] += (1 - of_item) * mean
-        beyond *= 1 - beyond_of_item
-        spread_strength *= 1 - spread_of_item
+        of_item[DIVERGENCE.name] = of_item[MEAN_SHIFT.name] if has_moved else 0.0
+        kinds = {each.name: {each.kind.name: 1.0} for each in registry.STATISTICS}
+        kinds[MEAN_SHIFT.name] = {of_mean: 1.0}
+        kinds[DIVERGENCE.name] = {of_mean if has_moved else _MIX: 1.0}
+        if has_moved and RELATIONS.name in findings:
+            # The products of coordinates whose means have moved are others, by about the square of the shift.
+            of_shift = _part(max(mean_shift.excess, 0.0), findings.of(RELATIONS).excess)
+            kinds[RELATIONS.name] = {of_mean: of_shift, RELATIONS.kind.name: 1 - of_shift}
         if change.p_value < _SEEN:
             # Where all events lie further out, more of them lie beyond the radius.
-            sums[NOVELTY.kind.name] += from_outliers * (beyond + spread_strength)
-            sums[SPREAD.kind.name] += (1 - from_outliers) * (beyond + spread_strength)
-        else:
-            sums[NOVELTY.kind.name] += beyond
-            sums[SPREAD.kind.name] += spread_strength
-        if RELATIONS.name in findings:
-            relations = findings.of(RELATIONS)
-            strength = _strength(min(relations.p_values), self._windows)
-            # The products of coordinates whose means have moved are others, by about the square of the shift.
-            of_shift = _part(max(mean_shift.excess, 0.0), relations.excess) if has_moved else 0.0
-            sums[of_mean] += of_shift * strength
-            sums[RELATIONS.kind.name] += (1 - of_shift) * strength
-        for statistic in registry.STATISTICS:
-            if statistic not in _ATTRIBUTED and statistic.name in findings:
-                p_values = [each for each in findings[statistic.name].p_values if each is not None]
-                sums[statistic.kind.name] += _strength(min(p_values, default=1.0), self._windows)
+            both = {NOVELTY.kind.name: from_outliers, SPREAD.kind.name: 1 - from_outliers}
+            kinds |= {NOVELTY.name: both, SPREAD.name: both}
+        sums = dict.fromkeys((each.kind.name for each in registry.STATISTICS), 0.0)
+        for name, finding in findings.items():
+            strength = self._strength(name, finding.p_values)
+            item = of_item.get(name, 0.0)
+            sums[DUPLICATES.kind.name] += item * strength
+            for kind, share in kinds[name].items():
+                sums[kind] += share * (1 - item) * strength
         total = math.fsum(sums.values())
         return {kind: each / total if total else 1 / len(sums) for kind, each in sums.items()}
+
+    def _strength(self, name: str, p_values: Iterable[float | None]) -> float:
+        """Return the evidence of a statistic by its strongest test."""
+        windows = math.inf if name in {DIVERGENCE.name, MEAN_SHIFT.name} else self._windows
+        p_value = min((each for each in p_values if each is not None), default=1.0)
+        return max(-student_quantile(p_value, windows), 0.0) ** 2
 
     def _explained(self, counts: NDArray[np.int64], shift: NDArray[np.float64]) -> float:
         """Return the share of the squared shift that the clusters' shares explain, both less noise."""
@@ -154,7 +143,7 @@ class EvidenceAttribution:
 
 def _is_outside(spread: Spread) -> bool:
     """Return whether events lie further out in all directions but the components, and not along these."""
-    components, residual = spread.changes
+    components, residual = spread.parts
     if residual is None or residual.p_value >= _SEEN or residual.change <= 0:
         return False
     return components is None or components.p_value >= _SEEN
@@ -173,7 +162,3 @@ def _outliers_of_shift(mean_shift: float, components: int) -> float:
 def _part(cause: float, effect: float) -> float:
     """Return the part of an effect that a cause of 0 or more explains, 0 to 1."""
     return min(cause / effect, 1.0) if cause < effect else float(cause > 0)
-
-
-def _strength(p_value: float, windows: float) -> float:
-    return max(-student_quantile(p_value, windows), 0.0) ** 2

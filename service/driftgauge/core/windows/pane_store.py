@@ -1,5 +1,7 @@
 """The panes of one stream: tallies and examples by scheme, segment and pane."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,38 +24,27 @@ class PaneStore:
         self._tallies: dict[_SchemeSegment, PaneMap[NDArray[np.int64]]] = {}
         self._examples: dict[str, PaneMap[tuple[Example, ...]]] = {}
 
+    def get(self, key: PaneKey | ExamplesKey) -> Any:
+        """Return the tally or the examples of a pane; None where the pane is missing."""
+        return self._panes_of(key).get(key.pane)
+
+    def put(self, key: PaneKey | ExamplesKey, value: Any) -> None:
+        """Set the tally or the examples of a pane."""
+        self._panes_of(key).put(key.pane, value)
+
     def add_tally(self, key: PaneKey, values: NDArray[np.int64]) -> None:
         """Add (scheme.length,) int64 values to the tally of a pane."""
-        panes = self._tallies.setdefault((key.scheme, key.segment), PaneMap())
-        before = panes.get(key.pane)
+        before = self.get(key)
         # Not in place: drained entries share the array.
-        panes.put(key.pane, values if before is None else before + values)
+        self.put(key, values if before is None else before + values)
 
     def add_examples(self, key: ExamplesKey, examples: tuple[Example, ...]) -> bool:
         """Merge examples into those of a pane; return whether they have changed."""
-        panes = self._examples.setdefault(key.scheme, PaneMap())
-        before = panes.get(key.pane) or ()
+        before = self.get(key) or ()
         merged = merge_examples((before, examples))
-        if merged == before:
-            return False
-        panes.put(key.pane, merged)
-        return True
-
-    def restore_tally(self, key: PaneKey, values: NDArray[np.int64]) -> None:
-        """Restore the tally of a pane."""
-        self._tallies.setdefault((key.scheme, key.segment), PaneMap()).put(key.pane, values)
-
-    def restore_examples(self, key: ExamplesKey, examples: tuple[Example, ...]) -> None:
-        """Restore the examples of a pane."""
-        self._examples.setdefault(key.scheme, PaneMap()).put(key.pane, examples)
-
-    def tally_of(self, key: PaneKey) -> NDArray[np.int64] | None:
-        """Return the tally of a pane, (scheme.length,) int64; None where the pane is missing."""
-        return self._tallies[key.scheme, key.segment].get(key.pane)
-
-    def examples_of(self, key: ExamplesKey) -> tuple[Example, ...] | None:
-        """Return the examples of a pane; None where the pane is missing."""
-        return self._examples[key.scheme].get(key.pane)
+        if merged != before:
+            self.put(key, merged)
+        return merged != before
 
     def tally(self, scheme: str, window: Window, segment: Segment | None = None) -> NDArray[np.int64] | None:
         """Return a window's tally under a scheme, (scheme.length,) int64; None where no pane was counted."""
@@ -99,8 +90,10 @@ class PaneStore:
         ]
         purged = stale[:at_most]
         for key in purged:
-            if isinstance(key, PaneKey):
-                self._tallies[key.scheme, key.segment].remove(key.pane)
-            else:
-                self._examples[key.scheme].remove(key.pane)
+            self._panes_of(key).remove(key.pane)
         return purged, len(stale) <= at_most
+
+    def _panes_of(self, key: PaneKey | ExamplesKey) -> PaneMap[Any]:
+        if isinstance(key, PaneKey):
+            return self._tallies.setdefault((key.scheme, key.segment), PaneMap())
+        return self._examples.setdefault(key.scheme, PaneMap())

@@ -19,7 +19,8 @@ NULL = -(2**63)
 # A replica that is behind holds a former topic id for seconds only, and a block's record has room for these.
 _MAX_FORMER_IDS = 6
 
-_END, _SINCE, _CAUGHT_UP, _MOVED = range(4)
+# Columns of `SourceBlock.values`.
+_CAUGHT_UP, _MOVED = 2, 3
 
 
 class Continuity(Enum):
@@ -43,26 +44,6 @@ class TopicProgress:
 
     topic_id: str
     values: NDArray[np.int64]
-
-    @property
-    def end(self) -> NDArray[np.int64]:
-        """(n,) int64, the offset up to which each partition was counted; NULL where none was."""
-        return self.values[:, _END]
-
-    @property
-    def since_ms(self) -> NDArray[np.int64]:
-        """(n,) int64, when reading of each partition began, by its reader's clock; NULL where none has."""
-        return self.values[:, _SINCE]
-
-    @property
-    def caught_up_ms(self) -> NDArray[np.int64]:
-        """(n,) int64, the time up to which each partition is read, by its reader's clock, or NULL."""
-        return self.values[:, _CAUGHT_UP]
-
-    @property
-    def moved_ms(self) -> NDArray[np.int64]:
-        """(n,) int64, the log time at which each partition was first reported or last advanced."""
-        return self.values[:, _MOVED]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,7 +113,7 @@ class SourceProgress:
     def start_waiting(self, log_ms: int) -> None:
         """Start the waits for unreported partitions at this log time."""
         for name, topic in self.topics.items():
-            topic.values[topic.moved_ms == NULL, _MOVED] = log_ms
+            topic.values[topic.values[:, _MOVED] == NULL, _MOVED] = log_ms
             self._mark_dirty(name, range(len(topic.values)))
 
     def is_of_new_topic(self, progress: PartitionProgress) -> bool:
@@ -156,7 +137,7 @@ class SourceProgress:
     def exclude_pause(self, pause_ms: int) -> None:
         """Exclude an interval of log time from the waits for stalled partitions."""
         for name, topic in self.topics.items():
-            topic.values[topic.moved_ms != NULL, _MOVED] += pause_ms
+            topic.values[topic.values[:, _MOVED] != NULL, _MOVED] += pause_ms
             self._mark_dirty(name, range(len(topic.values)))
 
     def accept(self, progress: PartitionProgress, log_ms: int) -> Continuity:

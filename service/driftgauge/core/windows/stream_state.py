@@ -63,11 +63,9 @@ class StreamState:
                 first = key.block * BLOCK
                 block = cast("NDArray[np.int64]", value)
                 self._times_for(key.topic, first + len(block))[first : first + len(block)] = block
-            case PaneKey():
-                self.panes.restore_tally(key, cast("NDArray[np.int64]", value))
+            case PaneKey() | ExamplesKey():
+                self.panes.put(key, value)
                 self._dirty_panes.add(key.pane)
-            case ExamplesKey():
-                self.panes.restore_examples(key, cast("tuple[Example, ...]", value))
             case PublishedKey():
                 self._set_result(cast("WindowResult", value))
             case HistoryKey():
@@ -208,10 +206,8 @@ class StreamState:
             case EventTimeKey():
                 times = self.times.get(key.topic, _NO_TIMES)[key.block * BLOCK : (key.block + 1) * BLOCK]
                 return times.copy() if len(times) else None
-            case PaneKey():
-                return self.panes.tally_of(key)
-            case ExamplesKey():
-                return self.panes.examples_of(key)
+            case PaneKey() | ExamplesKey():
+                return cast("NDArray[np.int64] | tuple[Example, ...] | None", self.panes.get(key))
             case PublishedKey():
                 return self.published.get(key.window)
             case HistoryKey():

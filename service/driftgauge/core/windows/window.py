@@ -17,10 +17,6 @@ class Window:
         """The first millisecond after the window."""
         return self.start_ms + self.size_ms
 
-    def contains(self, pane: "Window") -> bool:
-        """Return whether the whole pane lies within the window."""
-        return self.start_ms <= pane.start_ms and pane.end_ms <= self.end_ms
-
     @classmethod
     def around(cls, time_ms: int, size_ms: int) -> "Window":
         """Return the window of this size that contains an event time."""
