@@ -269,7 +269,8 @@ def test_two_windows_are_compared_in_one_table(live: LivePage) -> None:
 
 def test_mark_of_command_is_on_page_and_in_metrics(live: LivePage) -> None:
     arguments = ("--config", live.case.config, "--text", "v2 is live", "--at", "2025-11-09T23:48:00Z")
-    for more, status in ((("--stream", "unknown"), 2), (("--link", "javascript:x"), 2), ((), 0)):
+    wrong = ("--stream", "unknown"), ("--link", "javascript:x"), ("--at", "2999-11-09T23:48:00Z")
+    for more, status in (*((each, 2) for each in wrong), ((), 0)):
         done = run("marks", "add", *arguments, *more)
         assert done.returncode == status, done.stderr
     live.service.wait_for(

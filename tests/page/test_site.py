@@ -329,7 +329,7 @@ def test_mark_is_drawn_and_the_last_before_an_alarm_is_named(results, marked, st
     marks = Marks()
     mark = Mark(time=f"2025-11-03T{marked}:00Z", text="v2", stream=stream, link=link)
     for value in (Mark(time=MONDAY_MS, text="v1"), mark, mark):
-        marks.receive(StoredRecord(value.model_dump_json().encode()))
+        marks.receive(StoredRecord(value.model_dump_json().encode(), stored_ms=MONDAY_MS))
     for number in range(6):
         results.publish(number, "ok" if number < 4 else "drift", segments=[])
     with serving(results, marks=marks) as server:
@@ -342,11 +342,39 @@ def test_mark_is_drawn_and_the_last_before_an_alarm_is_named(results, marked, st
     assert shown.every("a", "href").count("https://ci.example/7") == (2 if link else 0)
 
 
+@pytest.mark.parametrize(
+    ("mark", "message"),
+    [
+        ({"time": "2999-11-03T00:00:00Z", "text": "v2"}, "more than a day after"),
+        ({"time": MONDAY_MS, "text": "secret" * 100}, "^not a mark: text: [^\n]{1,80}$"),
+        ({"time": MONDAY_MS, "text": "v2", "link": "javascript:secret"}, "^not a mark: link: [^\n]{1,80}$"),
+    ],
+)
+def test_mark_of_future_or_of_wrong_form_is_refused_without_its_text(mark, message):
+    newest = []
+    marks = Marks(newest.append)
+    with pytest.raises(ValueError, match=message) as refused:
+        marks.receive(StoredRecord(json.dumps(mark).encode(), stored_ms=MONDAY_MS))
+    assert "secret" not in str(refused.value)
+    assert newest == []
+
+
 def test_clusters_and_segments_have_trends(page, results):
     assert page(f"/{STREAM}")[1].count('class="trend"') == 3 + 2
     # Windows of another baseline are not comparable.
     results.publish(6, "ok", baseline="sha256:" + "0" * 64)
     assert page(f"/{STREAM}")[1].count('class="trend"') == 0
+
+
+def test_window_where_a_segment_drifts_is_not_offered_as_the_last_that_is_ok():
+    results = MadeResults()
+    results.publish(0, "ok", segments=[])
+    results.publish(1, "ok")
+    results.publish(2, "drift")
+    with serving(results) as server:
+        links = Elements(get(server, f"/{STREAM}")[1]).every("a", "href")
+    (link,) = (each for each in links if "compare=" in each)
+    assert "compare=2025-11-03T00" in link
 
 
 @pytest.mark.parametrize("has_login", [True, False])

@@ -36,7 +36,7 @@ HOURS = ("00", "01", "02", "03")
                 "(3 windows of 1h)",
                 "Practically certain: chance would not produce this.",
                 "Shift: ",
-                "(75 % of the evidence)",
+                "(mean shift 0.817, 75 % of the evidence)",
                 "The divergence is 0.0666; noise alone makes 0.000700.",
                 "Cluster 2 went from 10 % of the events to 30 %, cluster 1 (truck, automobile) went",
             ],

@@ -14,7 +14,7 @@ from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka import client
 from driftgauge.kafka.metadata import failure
 from driftgauge.kafka.topics import create_missing_topics, replication_factor
-from driftgauge.records.mark import Mark
+from driftgauge.records.mark import AHEAD_MS, Mark
 
 __all__ = ["marks_group"]
 
@@ -46,6 +46,9 @@ def _add(config_path: Path, text: str, stream: str | None, at_ms: int | None, li
         fault = error.errors(include_url=False, include_input=False)[0]
         fault_text = f"--{fault['loc'][0]}: {fault['msg']}; correct it"
         raise InputError(fault_text) from None
+    if mark.time > SYSTEM_CLOCK.wall_ms() + AHEAD_MS:
+        fault_text = f"--at: {format_timestamp(mark.time)} lies more than a day ahead; correct it"
+        raise InputError(fault_text)
     if stream is not None and stream not in settings.by_stream:
         fault_text = f"--stream: {stream} is not in the configuration; correct the name"
         raise InputError(fault_text)

@@ -1,9 +1,13 @@
 """The deployment marks that the page shows, as their topic has them."""
 
+from bisect import bisect_left
 from collections.abc import Callable
 
+from pydantic import ValidationError
+
 from driftgauge.events.records import RawRecord
-from driftgauge.records.mark import Mark
+from driftgauge.events.timestamps import format_timestamp
+from driftgauge.records.mark import AHEAD_MS, Mark
 
 __all__ = ["Marks"]
 
@@ -23,11 +27,23 @@ class Marks:
         """Add a record of the topic.
 
         Raises:
-            ValueError: It is no mark.
+            ValueError: It is no mark, or one of the future.
         """
-        mark = Mark.model_validate_json(record.value() or b"")
-        self._marks = tuple(sorted({*self._marks, mark}, key=_order))[-_MOST:]
-        self._on_change(list({each.stream: each for each in self._marks}.values()))
+        try:
+            mark = Mark.model_validate_json(record.value() or b"")
+        except ValidationError as error:
+            # Without the value, which may be long, or of another topic.
+            fault = error.errors(include_url=False, include_input=False)[0]
+            message = f"not a mark: {'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+            raise ValueError(message) from None
+        if mark.time > record.timestamp()[1] + AHEAD_MS:
+            message = f"the mark of {format_timestamp(mark.time)} lies more than a day after it was written"
+            raise ValueError(message)
+        at = bisect_left(self._marks, _order(mark), key=_order)
+        before, after = self._marks[:at], self._marks[at:]
+        if not after or _order(after[0]) != _order(mark):
+            self._marks = (*before, mark, *after)[-_MOST:]
+            self._on_change(list({each.stream: each for each in self._marks}.values()))
 
     def between(self, stream: str, from_ms: int, until_ms: int) -> list[Mark]:
         """Return the marks of a stream, and of all streams, within a time, by time; the end is exclusive."""
@@ -36,5 +52,5 @@ class Marks:
         ]
 
 
-def _order(mark: Mark) -> tuple[int, str, str]:
-    return mark.time, mark.text, mark.stream or ""
+def _order(mark: Mark) -> tuple[int, str, str, str]:
+    return mark.time, mark.text, mark.stream or "", mark.link or ""

@@ -1,15 +1,18 @@
 """What happened to a stream, in sentences: whether it drifts, since when, how sure that is, and where."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from driftgauge.core.durations import format_duration, round_duration
+from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.duplicates import DUPLICATES
 from driftgauge.core.statistics.novelty import NOVELTY, main_cluster
 from driftgauge.core.statistics.registry import find_kind
 from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.status import ALARMS, Alarm, Concern, Run, StreamStatus, is_slow
-from driftgauge.page.summary import kind_of
+from driftgauge.page.summary import CHARTED, kind_of
 from driftgauge.page.words import (
     as_sentence,
     describe_odds,
@@ -17,6 +20,7 @@ from driftgauge.page.words import (
     format_number,
     format_p_value,
     format_percent,
+    format_signed_percent,
     name_first,
 )
 from driftgauge.records.window_record import ClusterRecord, SegmentRecord, WindowRecord
@@ -63,16 +67,26 @@ def tell_cause(status: StreamStatus) -> str:
 
 
 def tell_kind(alarm: Alarm) -> str:
-    """Return the kind of drift of an alarm in words, without a full stop."""
+    """Return the kind of drift of an alarm in words, with its size, without a full stop."""
     row = alarm.evidence
     if (kind := kind_of(row)) is not None:
-        return f"{kind.capitalize()}: {find_kind(kind).sentence}"
+        size = _size(kind, {each.name: float(row[each.name]) for each in (DIVERGENCE, *CHARTED)})
+        return f"{kind.capitalize()}: {find_kind(kind).sentence} ({size})"
     if is_slow(row):
         return (
             "No single window stands out, but together they do: "
             f"{format_percent(float(row['slow_drift']))} of the limit"
         )
     return "The last windows differ"
+
+
+def _size(kind: str, values: Mapping[str, float | None]) -> str:
+    """Return the size of a kind of drift, such as "novelty 7.7 %", by the values of the statistics."""
+    statistic = next(each for each in registry.STATISTICS if each.kind.name == kind)
+    value = values.get(statistic.name)
+    if statistic.is_share and len(statistic.signs) > 1 and value is not None:
+        return f"{statistic.title.lower()} {format_signed_percent(value)}"
+    return f"{statistic.title.lower()} {(format_percent if statistic.is_share else format_number)(value)}"
 
 
 def tell_fault(concern: Concern) -> str:
@@ -227,7 +241,7 @@ def _small(record: WindowRecord) -> list[str]:
 def _what(record: WindowRecord) -> list[str]:
     if record.kind is None or record.evidence is None or record.findings is None:
         return []
-    share = format_percent(record.evidence.get(record.kind))
+    share = f"{format_percent(record.evidence.get(record.kind))} of the evidence"
     words = find_kind(record.kind).sentence
     if record.kind == NOVELTY.kind.name:
         beyond = format_percent(record.findings[NOVELTY.name].value)
@@ -235,10 +249,12 @@ def _what(record: WindowRecord) -> list[str]:
         contributions = [cluster.novelty_contribution or 0.0 for cluster in record.clusters]
         if (cluster := main_cluster(np.array(contributions))) is not None:
             words = f"{words}, mostly in {_cluster_name(record.clusters[cluster])}"
-    if record.kind == DUPLICATES.kind.name:
+    elif record.kind == DUPLICATES.kind.name:
         share_of_item = format_percent(record.findings[DUPLICATES.name].value)
         words = f"events repeat as if one item were {share_of_item} of them"
-    return [f"{record.kind.capitalize()}: {words} ({share} of the evidence)."]
+    elif words and record.kind != DIVERGENCE.kind.name:
+        share = f"{_size(record.kind, {name: each.value for name, each in record.findings.items()})}, {share}"
+    return [f"{record.kind.capitalize()}: {words} ({share})."]
 
 
 def _how_much(record: WindowRecord) -> str:

@@ -7,7 +7,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from driftgauge.config.fields import STREAM_NAME
 from driftgauge.events.timestamps import format_timestamp, read_timestamp
 
-__all__ = ["Mark"]
+__all__ = ["AHEAD_MS", "Mark"]
+
+AHEAD_MS = 86_400_000
+"""How long before its time a mark may be written, ms: a wrong year would hide later marks of the stream."""
 
 
 class Mark(BaseModel):

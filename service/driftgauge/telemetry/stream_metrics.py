@@ -301,9 +301,9 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         "driftgauge_window_slow_drift_ratio",
         _WINDOW,
         "ratio, 0 or more",
-        "CUSUM of the evidence of the stream's windows over its limit: from 1 the verdict is warning."
-        " Without drift it gets there as rarely as a false page comes. Absent where the newest closed window"
-        " is not judged, or was not scored.",
+        "CUSUM of the evidence of the stream's windows over its limit: from 1 the verdict is warning, or"
+        " drift where it lasts. Without drift it gets there as rarely as a false page comes. Absent where the"
+        " newest closed window is not judged, or was not scored.",
         _of_window(_slow_drift_ratio),
     ),
     ScrapedMetric(
