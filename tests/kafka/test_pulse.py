@@ -35,11 +35,11 @@ def test_process_ends_where_a_client_shows_no_pulse(clock, checks, beats, ends):
 @pytest.mark.parametrize(
     ("statistics", "lasts_s", "is_lost"),
     [
-        ("{}", 300, False),
+        ("", 300, False),
         ('{"cgrp": {"state": "up", "join_state": "wait-join"}}', 185, True),
         ('{"cgrp": {"state": "up", "join_state": "wait-join"}}', 175, False),
         ('{"cgrp": {"state": "up", "join_state": "steady"}}', 300, False),
-        ('{"cgrp": {"state": "query-coord", "join_state": "init"}}', 300, False),
+        ('{"cgrp": {"state": "query-coord", "join_state": "init"}}', 185, True),
     ],
 )
 def test_member_that_stays_outside_its_group_is_lost(clock, statistics, lasts_s, is_lost):

@@ -59,8 +59,9 @@ class Pulse:
     def require_joined(self) -> None:
         """Raise ClientLost if the member has not joined its group for three minutes.
 
-        Seen after a session that timed out during a commit: polled and ready, the member stayed outside. New
-        clients also help where a subscribed topic is gone: the role then waits for it.
+        Seen after sessions that timed out during a commit, or while the coordinator was away: the member stayed
+        outside, and looked for no coordinator. New clients also help where a subscribed topic is gone, or no
+        broker answers: the role then waits for it.
         """
         if self._beat_s - self._joined_s > _LONGEST_JOIN_S:
             message = (
@@ -82,6 +83,6 @@ class Pulse:
 
 
 def _is_outside(statistics: str) -> bool:
-    """Return whether a member is not in its group, though it is connected to the coordinator."""
-    group = orjson.loads(statistics).get("cgrp", {})
-    return bool(group.get("state") == "up" and group["join_state"] != "steady")
+    """Return whether a member is not in its group, or does not find the group's coordinator."""
+    group = orjson.loads(statistics)["cgrp"]
+    return bool(group["state"] != "up" or group["join_state"] != "steady")
