@@ -63,6 +63,9 @@ def test_window_is_evidence_of_last_alarm_or_the_one_asked_for(verdicts, asked, 
     assert hour_of(report_of(*verdicts, **asked)) == hour
 
 
+BOTH = build_settings([{"name": STREAM, "windows": ["1h", "2h"]}])
+
+
 def publish_three():
     """Publish a stream of two sizes with drift of the longer, one with a warning, and one where it passed."""
     results = MadeResults()
@@ -85,7 +88,7 @@ def publish_three():
     ],
 )
 def test_most_urgent_stream_and_size_are_chosen(asked, stream, size):
-    record = report_record(report_on(publish_three(), **asked))
+    record = report_record(report_on(publish_three(), settings=BOTH, **asked))
     assert (record.status.stream, record.window.stream, record.window.window) == (stream, stream, size)
     assert {stream, *(each.stream for each in record.others)} == {"a", STREAM, "z"}
 
@@ -216,7 +219,9 @@ def test_lists_end_at_a_limit_and_say_so():
 def test_record_has_the_facts_of_the_report():
     results = publish_three()
     results.publish(1, "ok", size_ms=2 * HOUR_MS, segments=[])
-    record = report_record(report_on(results, ("A note.",), stream=STREAM, size_ms=2 * HOUR_MS))
+    record = report_record(
+        report_on(results, ("A note.",), settings=BOTH, stream=STREAM, size_ms=2 * HOUR_MS)
+    )
     assert record.window == build_record(0, "drift", size_ms=2 * HOUR_MS)
     assert [each.verdict for each in record.windows] == ["drift", "ok"]
     assert [each.stream for each in record.others] == ["a", "z"]
