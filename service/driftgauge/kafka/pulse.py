@@ -59,9 +59,9 @@ class Pulse:
     def require_joined(self) -> None:
         """Raise ClientLost if the member has not joined its group for three minutes.
 
-        Seen after sessions that timed out during a commit, or while the coordinator was away: the member stayed
-        outside, and looked for no coordinator. New clients also help where a subscribed topic is gone, or no
-        broker answers: the role then waits for it.
+        Seen after sessions that timed out during a commit, or while the coordinator was away: the member
+        stayed outside, and looked for no coordinator. New clients also help where a subscribed topic is gone,
+        or no broker answers: the role then waits for it.
         """
         if self._beat_s - self._joined_s > _LONGEST_JOIN_S:
             message = (
