@@ -197,6 +197,30 @@ def test_alarms_under_a_new_baseline_alone_say_whether_it_fits(windows, under_it
     assert ("same baselines in force" in next_steps(status)[0]) is bool(misfit_hours)
 
 
+@pytest.mark.parametrize(
+    ("hours", "last", "state"),
+    [
+        (1, "ok", "warming_up"),
+        (20, "ok", "warming_up"),
+        (21, "ok", "ok"),
+        (3, "warning", "warning"),
+        (3, "misfit", "misfit"),
+    ],
+)
+def test_stream_is_not_in_order_before_its_warm_up_has_ended(hours, last, state):
+    results = MadeResults()
+    for number in range(hours):
+        verdict = last if number == hours - 1 else "ok"
+        results.publish(number, verdict, stream="s", segments=[], kind=None)
+    warm_up = {"from": "2025-11-03T00:00:00Z", "until": "2025-11-03T20:00:00Z"}
+    settings = build_settings([{"name": "s", "warm_up": warm_up}])
+    status = Overview(results.history, settings.by_stream, Refusals()).status("s", MONDAY_MS)
+    assert status.state == state
+    assert next_steps(status)
+    warming = [each.since_ms for each in status.concerns if each.name == "warming_up"]
+    assert warming == ([MONDAY_MS] if hours <= 20 else [])
+
+
 def overview_status(series, configured):
     """The status by published windows, of "1h" and "1d", each of one segment with these verdicts."""
     results = MadeResults()

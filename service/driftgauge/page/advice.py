@@ -48,6 +48,7 @@ _BY_STATE: dict[str, tuple[str, ...]] = {
         "Where the segment has too few events, check that they are still sent, or add longer windows.",
         "Where it only warns, find what changed for it alone; where it is a misfit, fit a new baseline.",
     ),
+    "warming_up": ("Wait for the end of the warm_up; until then see that the events are as they should be.",),
     "waiting": ("Check that producers send events under this name, and that they are not refused.",),
     "ok": ("Nothing needs to be done.",),
 }
@@ -62,6 +63,7 @@ _RUNBOOKS: dict[str, str] = {
     "behind": "DriftgaugeLagGrowing",
     "insufficient": "DriftgaugeWindowsInconclusive",
     "unclear": "DriftgaugeWindowsInconclusive",
+    "warming_up": "DriftgaugeWindowsInconclusive",
     "waiting": "DriftgaugeWindowsOverdue",
 }
 

@@ -47,7 +47,7 @@ _DURATION = "^" + "".join(f"([0-9]{{1,15}}{unit})?" for unit in ("d", "h", "m", 
 
 Count = Annotated[int, Field(ge=0)]
 ConcernName = Literal[
-    "misfit", "refused", "incomplete", "silent", "behind", "insufficient", "unclear", "waiting"
+    "misfit", "refused", "incomplete", "silent", "behind", "insufficient", "unclear", "warming_up", "waiting"
 ]
 StateName = Literal["drift", "warning", "segment", ConcernName, "ok"]
 
@@ -160,7 +160,8 @@ class ConcernRecord(_Record):
     """misfit: every window differs from the baseline, or events were counted under another. incomplete:
     partitions are missing, or counts are in doubt. silent: no window for longer than the stream allows.
     behind: windows come long after their end. insufficient: too few events to see anything. unclear: a
-    segment that no window of a day found ok or in drift. waiting: no window yet."""
+    segment that no window of a day found ok or in drift. warming_up: the warm_up goes on, and whether the
+    baseline fits is not known yet. waiting: no window yet."""
 
     since: UtcDateTime | None
     """When it began, event time. Null where that is unknown."""

@@ -44,6 +44,7 @@ _SYMBOLS = {
     "behind": "«",
     "insufficient": "…",
     "unclear": "?",
+    "warming_up": "~",
     "waiting": "·",
 }
 _DAY_MS = 86_400_000

@@ -47,6 +47,7 @@ URGENCY = (
     "behind",
     "insufficient",
     "unclear",
+    "warming_up",
     "waiting",
     "ok",
 )
@@ -103,8 +104,8 @@ class Concern:
             another), `refused` (so is more than one in twenty records of the last hour), `incomplete`
             (partitions are missing, or counts are in doubt), `silent` (no window for longer than
             `overdue_after`), `behind` (windows come long after their end), `insufficient` (too few events to
-            see anything), `unclear` (a segment that no window of a day found ok or in drift), `waiting` (no
-            window yet).
+            see anything), `unclear` (a segment that no window of a day found ok or in drift), `warming_up`
+            (whether the baseline fits is not known yet), `waiting` (no window yet).
         size: The window size as text; empty for `refused`, which concerns all.
         since_ms: When it began, event time, ms; None where that is unknown.
         detail: The partitions or the reason, as the result names them; the settings of `smallest_drift` that
@@ -463,6 +464,10 @@ def _size_status(
         found.append(facts.blind)
     if facts.unclear is not None:
         found.append(facts.unclear)
+    warm_up = None if settings is None else settings.warm_up
+    if warm_up is not None and warm_up.start <= int(facts.newest["start_ms"]) < warm_up.end:
+        # What the whole warm_up says of the baseline a single window cannot say, and none is well before.
+        found.append(Concern("warming_up", size, warm_up.start))
     states = [*(alarm.state for alarm in facts.alarms), *(each.name for each in found)]
     state = min(states, key=URGENCY.index, default="ok")
     return SizeStatus(facts, size, state, is_old or is_cut_off, tuple(found))

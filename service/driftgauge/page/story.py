@@ -103,6 +103,7 @@ def tell_fault(concern: Concern) -> str:
         "behind": "windows come long after their end",
         "insufficient": f"no window can see {detail}" if detail else "too few events to see anything",
         "unclear": f"no window finds {detail} in order",
+        "warming_up": "the warm_up goes on, so whether the baseline fits is not known yet",
         "waiting": "no window yet",
     }[concern.name]
 

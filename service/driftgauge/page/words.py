@@ -38,6 +38,7 @@ STATE_WORDS = {
     "silent": "Silent",
     "behind": "Behind",
     "unclear": "A segment is unclear",
+    "warming_up": "Warming up",
     "waiting": "No window yet",
 }
 """The state of a stream as a headline."""
@@ -53,6 +54,7 @@ COUNTED_WORDS = {
     "behind": "behind",
     "insufficient": "with too few events",
     "unclear": "with an unclear segment",
+    "warming_up": "warming up",
     "waiting": "without a window yet",
     "ok": "without drift found",
 }
