@@ -38,7 +38,7 @@ GRID = 150  # values at which a tail is computed; those between are interpolated
 
 # As in the service.
 LIMIT_MARGIN, MAX_Z, ALLOWANCE, MAX_EXCESS = 2.5, 4.0, 0.5, 1.0
-RARITY = 100
+RARITY, BLOCK = 100, 48
 
 Array = NDArray[np.float64]
 
@@ -154,8 +154,12 @@ class Stream:
     def __init__(self, judge: Judge, random: np.random.Generator, level: float) -> None:
         self._judge, self._random, self._level = judge, random, level
         self._limit = threshold(LIMIT_MARGIN / level)
-        self._sum, self._together = np.zeros(BASELINES), np.zeros(BASELINES)
-        self._pool: Array | float = 0.0
+        self._sum = np.zeros(BASELINES)
+        # The windows since slow drift began, by its last two blocks: how many, and their sums.
+        self._together, self._pools = (
+            np.zeros((2, BASELINES)),
+            np.zeros((2, BASELINES, CLUSTERS - 1 + COMPONENTS)),
+        )
 
     def judge(self, windows: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
         """Return which windows page alone or with two others, by what lasts, and have slow drift."""
@@ -173,14 +177,17 @@ class Stream:
         slow, lasting = np.zeros_like(found), np.zeros_like(found)
         for hour, step in enumerate(evidence):
             self._sum = np.clip(self._sum + step, 0, self._limit + MAX_EXCESS)
-            goes_on = self._sum > 0
-            self._together = np.where(goes_on, self._together + 1, 0)
-            self._pool = np.where(goes_on[:, None], self._pool + windows[hour], 0)
+            is_full = self._together[1] == BLOCK
+            for each, added in ((self._together, 1.0), (self._pools, windows[hour])):
+                each[:, is_full] = np.stack([each[1, is_full], np.zeros_like(each[1, is_full])])
+                each[1] += added
+                each[:, self._sum == 0] = 0
             slow[hour] = self._sum >= self._limit
             (of,) = (self._sum > MAX_Z - ALLOWANCE).nonzero()
             if len(of):
-                number = self._together[of]
-                p_value, size = self._judge.test(self._random, self._pool[of] / number[:, None], number, of)
+                number = self._together[:, of].sum(axis=0)
+                means = self._pools[:, of].sum(axis=0) / number[:, None]
+                p_value, size = self._judge.test(self._random, means, number, of)
                 lasting[hour, of] = (p_value < self._level / RARITY) & (size >= 1)
         return recent >= 2, lasting, slow
 
