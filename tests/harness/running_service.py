@@ -12,6 +12,7 @@ import orjson
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings, StreamLabels
 from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.core.partition import Partition
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.rows import BaselineContract
 from driftgauge.kafka.login import Login
@@ -59,6 +60,25 @@ def build_settings(kafka: dict[str, object], *, windows: str, letters: str, even
     )
 
 
+class ObservedRole(RoleTelemetry):
+    """Counts what no metric shows.
+
+    Attributes:
+        restores: How often work on partitions has started.
+        polls: The number of polls.
+    """
+
+    restores = polls = 0
+
+    def restored(self, waited_s: float, partitions: Collection[Partition]) -> None:
+        super().restored(waited_s, partitions)
+        self.restores += 1
+
+    def polled(self) -> None:
+        super().polled()
+        self.polls += 1
+
+
 class RunningService:
     """A service that runs until it is stopped or fails.
 
@@ -88,13 +108,14 @@ class RunningService:
         )
         self.stopping = threading.Event()
         self.failure: Exception | None = None
+        self._roles = {role: ObservedRole(self.telemetry, role, SHARDS) for role in roles}
         self._service = Service(
             self.settings,
             SPECS,
             DECODER,
             login=Login(self.settings.kafka),
             descriptions=DESCRIPTIONS,
-            roles={role: RoleTelemetry(self.telemetry, role, SHARDS) for role in roles},
+            roles=self._roles,
             clock=SYSTEM_CLOCK,
             stopping=self.stopping,
         )
@@ -141,14 +162,18 @@ class RunningService:
     def chain(self) -> tuple[float, float, float]:
         """Return the numbers of gaps, overlaps and orphans over all shards."""
         gap, overlap, orphans = (
-            sum(self.value(f"partials_{what}_total", shard=shard) for shard in range(SHARDS))
+            sum(self.value("partials_faults_total", shard=shard, reason=what) for shard in range(SHARDS))
             for what in ("gap", "overlap", "orphans")
         )
         return gap, overlap, orphans
 
-    def restored(self) -> float:
-        """Return the number of restores."""
-        return self.value("restore_duration_seconds_count", role="windows")
+    def restored(self) -> int:
+        """Return the number of restores of shards."""
+        return self._roles[Role.WINDOWS].restores
+
+    def polled(self) -> int:
+        """Return the number of polls of partials."""
+        return self._roles[Role.WINDOWS].polls
 
     def counts(self) -> dict[tuple[str, int], int]:
         """Return each window's last published count by stream and second; fail on a repeated revision."""

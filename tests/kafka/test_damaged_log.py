@@ -25,7 +25,8 @@ def test_damaged_partials_stop_their_shard_alone(kafka_broker, cluster, caplog):
     with RunningService(cluster, [Role.WINDOWS]) as running:
         cluster.await_that(lambda: running.restored() == SHARDS, "both shards")
         cluster.await_that(
-            lambda: running.value("consumer_stopped_partitions", topic=partials) == 1, "one shard to stop"
+            lambda: running.value("blocked_partitions", topic=partials, reason="stopped") == 1,
+            "one shard to stop",
         )
     (line,) = [record for record in caplog.records if record.getMessage().startswith("shard stopped")]
     assert (line.shard, line.reason.endswith(DAMAGED_REMEDY)) == (0, True)

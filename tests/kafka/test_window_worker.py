@@ -66,10 +66,8 @@ def test_invalid_partial_stops_only_its_shard(cluster, caplog, parts, reason):
     with RunningService(cluster) as running:
         cluster.await_that(lambda: running.restored() == SHARDS, "both shards")
         publish_partials(running, OTHER_SHARD, *parts(running))
-        stopped = {"topic": running.settings.partials_topic}
-        cluster.await_that(
-            lambda: running.value("consumer_stopped_partitions", **stopped) == 1, "one shard to stop"
-        )
+        stopped = {"topic": running.settings.partials_topic, "reason": "stopped"}
+        cluster.await_that(lambda: running.value("blocked_partitions", **stopped) == 1, "one shard to stop")
         publish(cluster, 10)
         publish(cluster, 1, time_ms=50_000)
         running.await_counts({(STREAM, 0): 10})
@@ -125,15 +123,13 @@ def test_too_large_result_stops_only_its_shard(cluster, caplog):
         cluster.await_that(lambda: running.restored() == SHARDS, "both shards")
         events = (build_event(MONDAY_MS + time_ms, stream=STREAM) for time_ms in (0, 1, 2, 50_000))
         cluster.publish(*events)
-        stopped = {"topic": running.settings.partials_topic}
-        cluster.await_that(
-            lambda: running.value("consumer_stopped_partitions", **stopped) == 1, "one shard to stop"
-        )
+        stopped = {"topic": running.settings.partials_topic, "reason": "stopped"}
+        cluster.await_that(lambda: running.value("blocked_partitions", **stopped) == 1, "one shard to stop")
         commits = running.value("commits_total", role="windows", outcome="ok")
         cluster.await_that(
             lambda: running.value("commits_total", role="windows", outcome="ok") > commits, "a commit"
         )
-        assert running.value("consumer_stopped_partitions", **stopped) == 1
+        assert running.value("blocked_partitions", **stopped) == 1
     (line,) = [record for record in caplog.records if record.getMessage().startswith("shard stopped")]
     assert line.shard == SHARD
     assert f"raise max.message.bytes of {cluster.windows}" in line.reason
@@ -160,10 +156,8 @@ def test_restore_waits_for_open_transaction_in_changelog(cluster):
     with RunningService(cluster, [Role.WINDOWS]) as running:
         cluster.await_that(lambda: running.restored() == SHARDS - 1, "the other shard")
         # The shard had as long as the other one, and several polls more.
-        polled = running.value("last_poll_timestamp_seconds", role="windows")
-        cluster.await_that(
-            lambda: running.value("last_poll_timestamp_seconds", role="windows") > polled + 1, "some polls"
-        )
+        polled = running.polled()
+        cluster.await_that(lambda: running.polled() > polled + 10, "some polls")
         assert running.restored() == SHARDS - 1
         writer.commit_transaction(TIMEOUT_S)
         cluster.await_that(lambda: running.restored() == SHARDS, "that one as well")
