@@ -215,7 +215,7 @@ def _evidence() -> Sequence[Panel]:
         draw(
             "Slow drift",
             "driftgauge_window_slow_drift_ratio: a CUSUM of the windows' evidence over its limit. From the"
-            " dashed line on the verdict is warning." + _LATER + _UNSCORED,
+            " dashed line on the verdict is warning, or drift where it lasts." + _LATER + _UNSCORED,
             {"slow drift": gauge("driftgauge_window_slow_drift_ratio", OF_WINDOW)},
             unit="percentunit",
             steps=True,

@@ -466,7 +466,7 @@ def _size_status(
         found.append(facts.unclear)
     warm_up = None if settings is None else settings.warm_up
     if warm_up is not None and warm_up.start <= int(facts.newest["start_ms"]) < warm_up.end:
-        # What the whole warm_up says of the baseline a single window cannot say, and none is well before.
+        # Only the whole warm_up shows whether the baseline fits, so no window is well before its end.
         found.append(Concern("warming_up", size, warm_up.start))
     states = [*(alarm.state for alarm in facts.alarms), *(each.name for each in found)]
     state = min(states, key=URGENCY.index, default="ok")

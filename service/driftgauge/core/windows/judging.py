@@ -10,14 +10,11 @@ from driftgauge.core.windows.completeness import Completeness
 from driftgauge.core.windows.result import Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.stream_state import StreamState
-from driftgauge.core.windows.verdict import VerdictHistory, decide, update_memory
+from driftgauge.core.windows.verdict import BLOCK_MS, VerdictHistory, decide, update_memory
 from driftgauge.core.windows.warm_up import Offset, WarmUp, recentre
 from driftgauge.core.windows.window import Window
 
 __all__ = ["WindowJudge"]
-
-# Windows of a day need no more: the least number of windows of a warm-up covers two weeks.
-_TWO_DAYS_MS = 2 * 86_400_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -265,7 +262,8 @@ class WindowJudge:
         }
         overdispersion = offsets[None].recentred
         scorer = WindowScorer(self._spec, reference, overdispersion, calibrated=is_own, segments=segments)
-        has_seen_days = is_own and history.clean.windows.windows * size_ms >= _TWO_DAYS_MS
+        # Windows of a day need no more: the least number of windows of a warm-up covers two weeks.
+        has_seen_days = is_own and history.clean.windows.windows * size_ms >= BLOCK_MS
         return _Comparison(reference, scorer, misfits, has_seen_days)
 
     def _is_warm_up(self, window: Window) -> bool:

@@ -17,7 +17,7 @@ from driftgauge.core.windows.result import SlowDrift, Verdict, VerdictMemory
 from driftgauge.core.windows.warm_up import WarmUp
 from driftgauge.core.windows.window import Window
 
-__all__ = ["VerdictHistory", "decide", "update_memory"]
+__all__ = ["BLOCK_MS", "VerdictHistory", "decide", "update_memory"]
 
 # Two of three: a single odd window does not page, and a single quiet window does not end a drift.
 _RECENT_WINDOWS = 3
@@ -28,9 +28,10 @@ _DRIFT_WINDOWS = 2
 # below the limit in one of seventy windows, and would be in one of nine if capped at the limit itself.
 _MAX_EXCESS = 1.0
 
-# The windows of slow drift are tested together by blocks of two days, a daily cycle being no drift, or of as
-# many windows as a short warm-up has. Older ones are left out: drift that was large long ago is not today's.
-_BLOCK_MS = 2 * 86_400_000
+# As many windows as a short warm-up has make a block, where that is longer. Older ones are left out: drift
+# that was large long ago is not today's.
+BLOCK_MS = 2 * 86_400_000
+"""The time whose windows of slow drift are tested together, ms: two days, a daily cycle being no drift."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,6 +167,6 @@ def _add_to_blocks(
     """Return the blocks of slow drift after one more window."""
     if blocks:
         *others, (start_ms, values) = blocks
-        if window.end_ms - start_ms <= max(_BLOCK_MS, MIN_WINDOWS * window.size_ms):
+        if window.end_ms - start_ms <= max(BLOCK_MS, MIN_WINDOWS * window.size_ms):
             return (*others, (start_ms, tuple((tally.values + values).tolist())))
     return (*blocks[-1:], (window.start_ms, tuple(tally.values.tolist())))
