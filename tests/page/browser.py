@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Dialog, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, expect, sync_playwright
 
 from tests.needed import required
 
-# Larger than a request that waits for Kafka takes.
+# Larger than a request that waits for Kafka takes, and than the 15 s after which the page asks again.
 _TIMEOUT_MS = 30_000
 _GRAVE = ("serious", "critical")
 
@@ -21,6 +21,7 @@ def chromium() -> Iterator[Browser]:
     program = required("chromium", "chromium")
     # Chromium refuses to run as root with a sandbox.
     arguments = [] if os.geteuid() else ["--no-sandbox"]
+    expect.set_options(timeout=_TIMEOUT_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=arguments)
         try:
