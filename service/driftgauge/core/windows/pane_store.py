@@ -1,5 +1,6 @@
 """The panes of one stream: tallies and examples by scheme, segment and pane."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -8,29 +9,31 @@ from numpy.typing import NDArray
 from driftgauge.core.counting.examples import Example, examples_by_cluster, merge_examples
 from driftgauge.core.reference import Segment
 from driftgauge.core.windows.changelog import ExamplesKey, PaneKey
-from driftgauge.core.windows.pane_map import PaneMap
 from driftgauge.core.windows.window import Window
 
 __all__ = ["PaneStore"]
 
-_SchemeSegment = tuple[str, Segment | None]
-
 
 class PaneStore:
-    """The tallies and examples of one stream."""
+    """The tallies and examples of one stream, by the start of their pane, event time in ms.
+
+    All panes of a scheme have one length, which is a part of the scheme's key.
+    """
 
     def __init__(self, stream: str) -> None:
         self._stream = stream
-        self._tallies: dict[_SchemeSegment, PaneMap[NDArray[np.int64]]] = {}
-        self._examples: dict[str, PaneMap[tuple[Example, ...]]] = {}
+        self._lengths_ms: dict[str, int] = {}  # by scheme
+        self._tallies: dict[tuple[str, Segment | None], dict[int, NDArray[np.int64]]] = {}
+        self._examples: dict[str, dict[int, tuple[Example, ...]]] = {}
 
     def get(self, key: PaneKey | ExamplesKey) -> Any:
         """Return the tally or the examples of a pane; None where the pane is missing."""
-        return self._panes_of(key).get(key.pane)
+        return self._panes_of(key).get(key.pane.start_ms)
 
     def put(self, key: PaneKey | ExamplesKey, value: Any) -> None:
         """Set the tally or the examples of a pane."""
-        self._panes_of(key).put(key.pane, value)
+        self._lengths_ms[key.scheme] = key.pane.size_ms
+        self._panes_of(key)[key.pane.start_ms] = value
 
     def add_tally(self, key: PaneKey, values: NDArray[np.int64]) -> None:
         """Add (scheme.length,) int64 values to the tally of a pane."""
@@ -48,27 +51,22 @@ class PaneStore:
 
     def tally(self, scheme: str, window: Window, segment: Segment | None = None) -> NDArray[np.int64] | None:
         """Return a window's tally under a scheme, (scheme.length,) int64; None where no pane was counted."""
-        total = None
-        for values in self._tallies.get((scheme, segment), PaneMap()).within(window):
-            total = values if total is None else total + values
-        return total
+        panes = self._tallies.get((scheme, segment), {})
+        found = [panes[start_ms] for start_ms in self._starts_ms(scheme, window) if start_ms in panes]
+        return np.sum(found, axis=0, dtype=np.int64) if found else None
 
     def schemes(self, window: Window) -> set[str]:
         """Return the schemes under which events of a window were, or may have been, counted."""
         return {
             scheme
             for (scheme, segment), panes in self._tallies.items()
-            if segment is None and panes.overlaps(window)
+            if segment is None and not panes.keys().isdisjoint(self._starts_ms(scheme, window))
         }
 
     def examples(self, scheme: str, window: Window) -> dict[int, tuple[Example, ...]]:
         """Return a window's examples by cluster."""
-        return examples_by_cluster(self._examples.get(scheme, PaneMap()).within(window))
-
-    def starts(self) -> set[int]:
-        """Return the start times of the panes that hold events, event time in ms."""
-        whole = (panes for (_, segment), panes in self._tallies.items() if segment is None)
-        return set().union(*(panes.starts() for panes in whole))
+        panes = self._examples.get(scheme, {})
+        return examples_by_cluster(panes.get(start_ms, ()) for start_ms in self._starts_ms(scheme, window))
 
     def purge(self, settled_ms: int, at_most: int) -> tuple[list[PaneKey | ExamplesKey], bool]:
         """Delete at most this many panes that end at or before an event time.
@@ -79,21 +77,29 @@ class PaneStore:
         stale: list[PaneKey | ExamplesKey] = [
             PaneKey(self._stream, scheme, pane, segment)
             for (scheme, segment), panes in self._tallies.items()
-            for pane in panes
-            if pane.end_ms <= settled_ms
+            for pane in self._ended(scheme, panes, settled_ms)
         ]
         stale += [
             ExamplesKey(self._stream, scheme, pane)
             for scheme, panes in self._examples.items()
-            for pane in panes
-            if pane.end_ms <= settled_ms
+            for pane in self._ended(scheme, panes, settled_ms)
         ]
         purged = stale[:at_most]
         for key in purged:
-            self._panes_of(key).remove(key.pane)
+            del self._panes_of(key)[key.pane.start_ms]
         return purged, len(stale) <= at_most
 
-    def _panes_of(self, key: PaneKey | ExamplesKey) -> PaneMap[Any]:
+    def _panes_of(self, key: PaneKey | ExamplesKey) -> dict[int, Any]:
         if isinstance(key, PaneKey):
-            return self._tallies.setdefault((key.scheme, key.segment), PaneMap())
-        return self._examples.setdefault(key.scheme, PaneMap())
+            return self._tallies.setdefault((key.scheme, key.segment), {})
+        return self._examples.setdefault(key.scheme, {})
+
+    def _starts_ms(self, scheme: str, window: Window) -> range:
+        """Return where the panes of a scheme start that overlap a window."""
+        length_ms = self._lengths_ms.get(scheme, window.size_ms)
+        return range(window.start_ms - window.start_ms % length_ms, window.end_ms, length_ms)
+
+    def _ended(self, scheme: str, starts_ms: Iterable[int], settled_ms: int) -> Iterator[Window]:
+        """Yield the panes of a scheme that end at or before an event time."""
+        panes = (Window(self._lengths_ms[scheme], start_ms) for start_ms in starts_ms)
+        yield from (pane for pane in panes if pane.end_ms <= settled_ms)

@@ -1,0 +1,33 @@
+"""Lookup by window among the panes of several schemes, each with a length of its own."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from driftgauge.core.windows.changelog import PaneKey
+from driftgauge.core.windows.pane_store import PaneStore
+from driftgauge.core.windows.window import Window
+
+LENGTHS = (1, 2, 3, 5, 12)
+PANES = st.sets(
+    st.builds(
+        lambda length, number: Window(length, length * number), st.sampled_from(LENGTHS), st.integers(0, 20)
+    )
+)
+
+
+@given(PANES, st.sampled_from(LENGTHS), st.integers(0, 20), st.integers(0, 300))
+def test_lookup_and_purge_equal_scan_of_all_panes(panes, length, number, settled_ms):
+    store, window = PaneStore("images"), Window(length, length * number)
+    keys = {PaneKey("images", f"of-{pane.size_ms}", pane): pane for pane in panes}
+    for key, pane in keys.items():
+        store.put(key, [pane.start_ms])
+    overlapping = [pane for pane in panes if pane.start_ms < window.end_ms and window.start_ms < pane.end_ms]
+    assert store.schemes(window) == {f"of-{pane.size_ms}" for pane in overlapping}
+    for divisor in (each for each in LENGTHS if length % each == 0):
+        own = [pane.start_ms for pane in overlapping if pane.size_ms == divisor]
+        found = store.tally(f"of-{divisor}", window)
+        assert (None if found is None else found.tolist()) == ([sum(own)] if own else None)
+    purged, is_done = store.purge(settled_ms, len(panes))
+    assert is_done
+    assert set(purged) == {key for key, pane in keys.items() if pane.end_ms <= settled_ms}
+    assert {key for key in keys if store.get(key) is None} == set(purged)
