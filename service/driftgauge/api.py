@@ -31,7 +31,7 @@ from driftgauge.core.statistics.novelty import NOVELTY, Novelty
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.relations import RELATIONS, RelationChange, Relations
 from driftgauge.core.statistics.spread import SPREAD, Spread, SpreadChange
-from driftgauge.core.windows.findings import Findings
+from driftgauge.core.statistics.statistic import Findings
 from driftgauge.core.windows.result import (
     Score,
     SegmentResult,

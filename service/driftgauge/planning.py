@@ -9,8 +9,8 @@ from driftgauge.baseline.quality import MIN_RATIO, sensitivity_of
 from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.core.durations import format_duration
 from driftgauge.core.statistics.budget import window_level
+from driftgauge.core.statistics.power import POWER
 from driftgauge.core.statistics.sensitivity import Sensitivity
-from driftgauge.core.statistics.target_power import POWER
 from driftgauge.errors import ConfigError
 from driftgauge.layout import Block, Table
 

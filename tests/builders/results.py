@@ -16,7 +16,7 @@ from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.relations import RelationChange, Relations
 from driftgauge.core.statistics.spread import Spread, SpreadChange
-from driftgauge.core.windows.findings import Findings
+from driftgauge.core.statistics.statistic import Findings
 from driftgauge.core.windows.result import Score, SegmentResult, Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.window import Window
 from driftgauge.records.descriptions import BaselineDescription

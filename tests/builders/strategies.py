@@ -15,7 +15,7 @@ from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
 from driftgauge.core.statistics.spread import Spread, SpreadChange
-from driftgauge.core.windows.findings import Findings
+from driftgauge.core.statistics.statistic import Findings
 from driftgauge.core.windows.result import (
     Score,
     SegmentResult,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftgauge.core.statistics.statistic import Findings
 from driftgauge.core.windows.changelog import BLOCK, SourceBlock, StreamStatus
-from driftgauge.core.windows.findings import Findings
 from driftgauge.core.windows.result import SlowDrift, VerdictMemory
 from driftgauge.errors import StateError
 from driftgauge.records.changelog import decode, encode_value

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.statistics import registry
-from driftgauge.core.windows.findings import Findings
+from driftgauge.core.statistics.statistic import Findings
 from driftgauge.errors import StateError
 
 __all__ = ["MAX_PARTITIONS", "MAX_TIME_MS", "Format", "check_version", "damage_error", "require"]

@@ -6,7 +6,7 @@ from driftgauge.core.durations import format_duration
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.novelty import NOVELTY
-from driftgauge.core.windows.findings import Findings
+from driftgauge.core.statistics.statistic import Findings
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.records.descriptions import BaselineDescription

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 
 from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.statistics.duplicates import HASH_COUNTS, Duplicates, DuplicatesNull, repeat_rate
-from driftgauge.core.statistics.target_power import POWER
+from driftgauge.core.statistics.power import POWER
 
 BINS = 128
 EVEN = np.full(BINS, 400)

@@ -17,7 +17,7 @@ from driftgauge.core.statistics.novelty import (
     main_cluster,
     own_outlier_shares,
 )
-from driftgauge.core.statistics.target_power import POWER
+from driftgauge.core.statistics.power import POWER
 
 TEN = np.full(10, 300, dtype=np.int64)
 

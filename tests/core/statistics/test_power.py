@@ -14,9 +14,8 @@ from driftgauge.core.statistics.divergence import DIVERGENCE, js_contributions
 from driftgauge.core.statistics.divergence_null import DivergenceNull
 from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
 from driftgauge.core.statistics.overdispersion import Overdispersion
-from driftgauge.core.statistics.power import js_divergence_power, mean_shift_power
+from driftgauge.core.statistics.power import POWER, js_divergence_power, mean_shift_power
 from driftgauge.core.statistics.sensitivity import Sensitivity
-from driftgauge.core.statistics.target_power import POWER
 from tests.examples import examples
 
 HOURLY = 1 / 8_766

@@ -11,6 +11,7 @@ from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.counting.tally import CLUSTER_COUNTS, Tally, TallyField, tally_batch
 from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.power import POWER
 from driftgauge.core.statistics.relations import (
     RELATION_MOMENTS,
     RELATION_SPECTRUM,
@@ -19,7 +20,6 @@ from driftgauge.core.statistics.relations import (
     RelationsNull,
 )
 from driftgauge.core.statistics.statistic import FittingSample
-from driftgauge.core.statistics.target_power import POWER
 from tests.builders.references import build_reference
 
 DIMENSION, EVENTS, VECTORS = 10, 100, 1_000

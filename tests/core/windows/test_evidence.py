@@ -12,8 +12,8 @@ from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.relations import RelationChange, Relations
 from driftgauge.core.statistics.spread import Spread, SpreadChange
+from driftgauge.core.statistics.statistic import Findings
 from driftgauge.core.windows.evidence import EvidenceAttribution
-from driftgauge.core.windows.findings import Findings
 from tests.builders.batches import build_values, read_tally
 from tests.builders.references import COMPONENTS, RICH
 from tests.builders.results import build_novelty, build_score

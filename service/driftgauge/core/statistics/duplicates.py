@@ -14,11 +14,10 @@ from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.gamma import gamma_quantile, gamma_tail
-from driftgauge.core.statistics.halving import halve
 from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.power import POWER, halve
 from driftgauge.core.statistics.statistic import Finding, Kind, Number, Statistic
 from driftgauge.core.statistics.student import student_p_value, student_quantile
-from driftgauge.core.statistics.target_power import POWER
 
 __all__ = ["DUPLICATES", "HASH_COUNTS", "Duplicates", "DuplicatesNull", "repeat_rate"]
 

@@ -17,11 +17,10 @@ from scipy.special import betainc, ndtr
 from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.combination import combine
-from driftgauge.core.statistics.halving import halve
 from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.power import POWER, halve
 from driftgauge.core.statistics.statistic import Finding, Kind, Number, Statistic
 from driftgauge.core.statistics.student import student_p_value, student_quantile
-from driftgauge.core.statistics.target_power import POWER
 
 __all__ = [
     "CLUSTER_OUTLIERS",

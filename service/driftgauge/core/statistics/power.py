@@ -6,10 +6,18 @@ from functools import lru_cache
 
 from scipy.special import chdtri, chndtr, fdtri, ncfdtr
 
-from driftgauge.core.statistics.halving import halve
-from driftgauge.core.statistics.target_power import POWER
+__all__ = [
+    "POWER",
+    "effective_count",
+    "halve",
+    "js_divergence_power",
+    "js_needed",
+    "mean_shift_power",
+    "shift_needed",
+]
 
-__all__ = ["effective_count", "js_divergence_power", "js_needed", "mean_shift_power", "shift_needed"]
+POWER = 0.8
+"""The target power: the probability that a window with drift worth finding is significant."""
 
 # 8 ln 2 times the effective count and the base-2 divergence is chi-squared.
 _JS_SCALE = 8 * math.log(2)
@@ -94,3 +102,18 @@ def _noncentrality(power: Callable[[float], float]) -> float:
         if high > _MAX_NONCENTRALITY:
             return math.inf
     return halve(lambda value: not power(value) < POWER, 0.0, high, _HALVINGS)
+
+
+def halve(is_enough: Callable[[float], bool], low: float, high: float, steps: int = 30) -> float:
+    """Return the least number between two from which on a condition holds; `high` where it never does.
+
+    Args:
+        is_enough: The condition; where it holds of a number, it holds of all larger ones.
+        low: The lower end.
+        high: The upper end.
+        steps: How often the interval is halved.
+    """
+    for _ in range(steps):
+        middle = (low + high) / 2
+        low, high = (low, middle) if is_enough(middle) else (middle, high)
+    return high

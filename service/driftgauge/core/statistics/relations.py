@@ -16,10 +16,10 @@ from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.mean_shift import LEADING_COMPONENTS
 from driftgauge.core.statistics.means_null import MeansNull, describe, recentre_moments
 from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.power import POWER
 from driftgauge.core.statistics.quadratic_form import QuadraticForm
 from driftgauge.core.statistics.statistic import Finding, FittingSample, Kind, Number, Statistic
 from driftgauge.core.statistics.student import student_quantile
-from driftgauge.core.statistics.target_power import POWER
 
 __all__ = [
     "RELATIONS",

@@ -13,12 +13,11 @@ from driftgauge.core.counting.projection import SPREAD_STEP, SPREADS
 from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.gamma import skewed_quantile
-from driftgauge.core.statistics.halving import halve
 from driftgauge.core.statistics.means_null import MeansNull, describe, recentre_moments
 from driftgauge.core.statistics.novelty import CLUSTER_OUTLIERS
 from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.power import POWER, halve
 from driftgauge.core.statistics.statistic import ArrayLayout, Finding, FittingSample, Kind, Number, Statistic
-from driftgauge.core.statistics.target_power import POWER
 
 __all__ = [
     "OUTLIER_SPREAD_SUMS",

@@ -19,7 +19,7 @@ from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.combination import combine
 from driftgauge.core.statistics.overdispersion import Overdispersion
 
-__all__ = ["ArrayLayout", "Finding", "FittingSample", "Kind", "Null", "Number", "Statistic"]
+__all__ = ["ArrayLayout", "Finding", "Findings", "FittingSample", "Kind", "Null", "Number", "Statistic"]
 
 ArrayLayout = tuple[str, Sequence[str | int], float]
 """An array of a baseline: dtype, axes by letter (k clusters, r components) or length, and least value."""
@@ -228,3 +228,16 @@ class Statistic(Generic[FindingT]):
         """Return the combined p-value of the tests of this statistic; 1 without any."""
         weighted = self.weighted(finding)
         return combine(*zip(*weighted, strict=True)) if weighted else 1.0
+
+
+class Findings(dict[str, Any]):
+    """The findings of a window by the statistic's name, of those statistics that were tested."""
+
+    def of(self, statistic: Statistic[FindingT]) -> FindingT:
+        """Return the finding of a statistic.
+
+        Raises:
+            KeyError: It was not tested.
+        """
+        finding: FindingT = self[statistic.name]
+        return finding

@@ -17,8 +17,8 @@ from driftgauge.core.statistics.novelty import NOVELTY, RADIUS_LEVEL
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.relations import RELATIONS
 from driftgauge.core.statistics.spread import SPREAD, Spread, SpreadChange
+from driftgauge.core.statistics.statistic import Findings
 from driftgauge.core.statistics.student import student_quantile
-from driftgauge.core.windows.findings import Findings
 
 __all__ = ["EvidenceAttribution"]
 

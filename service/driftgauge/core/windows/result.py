@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Segment
 from driftgauge.core.statistics.divergence import DIVERGENCE, Divergence
-from driftgauge.core.windows.findings import Findings
+from driftgauge.core.statistics.statistic import Findings
 from driftgauge.core.windows.window import Window
 
 __all__ = [

@@ -16,9 +16,8 @@ from driftgauge.core.statistics.combination import combine
 from driftgauge.core.statistics.cusum import MAX_STEP, threshold
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.overdispersion import CalibratedOverdispersion, Overdispersion
-from driftgauge.core.statistics.statistic import Statistic
+from driftgauge.core.statistics.statistic import Findings, Statistic
 from driftgauge.core.windows.evidence import EvidenceAttribution
-from driftgauge.core.windows.findings import Findings
 from driftgauge.core.windows.result import Score, SegmentResult, SlowDrift, Verdict
 from driftgauge.core.windows.verdict import decide
 
