@@ -83,7 +83,7 @@ class EventSelection:
             wanted: The events to select.
             refusals: Counts the records of the stream that are refused.
             reader: The reader of the topic.
-            decoder: Knows the streams and the version of the events that are added.
+            decoder: Knows streams and version of the events that are added, and the number of those outside.
             place: Says where a record stands.
         """
         self.records = 0
@@ -93,23 +93,14 @@ class EventSelection:
         self._wanted = wanted
         self._names = None if wanted.name is None else EventNames(wanted.name.column, reader)
         self._collector: Collector | None = None
-        self._before = self._after = self._filtered = self._other = 0
+        self._filtered = self._other = 0
         self._latest_ms = 0
 
     def __len__(self) -> int:
         return 0 if self._collector is None else len(self._collector)
 
     def add(self, batch: EventBatch, records: Sequence[RawRecord]) -> None:
-        """Add the events of a batch that are in the range."""
-        before = batch.time_ms < self._wanted.from_ms
-        after = batch.time_ms >= self._wanted.until_ms
-        self._before += int(before.sum())
-        self._after += int(after.sum())
-        inside = ~(before | after)
-        if not inside.all():
-            batch = batch.filter(inside)
-        if not len(batch):
-            return
+        """Add the events of a batch."""
         if self._collector is None:
             self._collector = Collector(
                 batch.vectors.shape[1], keys=self._wanted.keys, name=self._wanted.name
@@ -137,11 +128,12 @@ class EventSelection:
     def report(self, progress: Callable[[str], None]) -> None:
         """Report what was read, and what of it was left out."""
         wanted = self._wanted
+        before, after = self._decoder.outside
         span = f"{format_timestamp(wanted.from_ms)} to {format_timestamp(wanted.until_ms)}"
         progress(
             f"{self.records:,} records read: {len(self):,} events of stream {wanted.stream} from {span}; "
-            f"outside: {self._before:,} before, {self._after:,} after; {self._other:,} records of other "
-            f"streams or versions, {self._filtered:,} filtered, {self._refusals.numbers.total():,} refused"
+            f"outside: {before:,} before, {after:,} after; {self._other:,} records of other streams or "
+            f"versions, {self._filtered:,} filtered, {self._refusals.numbers.total():,} refused"
         )
         late_ms = self._latest_ms - wanted.until_ms
         if late_ms > _LATE_SHARE * wanted.slack_ms:

@@ -1,7 +1,7 @@
 """Decoding the events of a stream that has no baseline yet, by the readers and checks of the service."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,7 +11,6 @@ from driftgauge.errors import InputError
 from driftgauge.events.decoder import Decoded, Decoder, Outcome
 from driftgauge.events.mapped import MappedReader
 from driftgauge.events.records import RawRecord, Records
-from driftgauge.events.rejection import Reason
 from driftgauge.events.rows import BaselineContract, Row, count_numbers
 from driftgauge.events.timestamps import LAST_MS
 
@@ -51,14 +50,14 @@ class TopicEvents:
 class StreamDecoder:
     """Decodes records, and learns dimension and model version of one stream's events from them.
 
-    Both are learned from events in the range only: an older model may have made those before it. The
-    dimension is the most frequent one of the first such records. Without a chosen version, all events in the
-    range must have the same version, or none. Events outside the range may have any version.
+    Records of the stream with a time outside the range are counted and left out before anything is learned:
+    an older model may have made them. The dimension is the most frequent one of the first records in the
+    range. Without a chosen version, all events in the range must have the same version, or none.
 
     Attributes:
-        stream: The stream.
         model_version: The version, None while no event has one.
         streams: The streams of the events; of very many, some thousands.
+        outside: The number of the stream's records before the range, and after it.
     """
 
     def __init__(
@@ -81,13 +80,10 @@ class StreamDecoder:
             largest_bytes: The largest value of a record that is read.
             place: Says where a record stands.
         """
-        self.stream = wanted.stream
         self.model_version = wanted.model_version
         self.streams: set[str] = set()
-        self._chosen = wanted.model_version is not None
-        self._metric = wanted.metric
-        self._from_ms = max(wanted.from_ms, 0)
-        self._until_ms = wanted.until_ms
+        self.outside = [0, 0]
+        self._wanted = wanted
         self._place = place
         self._build = partial(
             Decoder,
@@ -98,8 +94,6 @@ class StreamDecoder:
         )
         # A record's events are accepted together, so other streams in records of this one are also expected.
         self._dimensions: dict[str, int] = {}
-        # Before the first event in the range, dimensions are those of events outside, to count these.
-        self._is_learned = False
         self._decoder = self._build([])
 
     def decode(self, records: Records) -> Decoded:
@@ -108,54 +102,35 @@ class StreamDecoder:
         Raises:
             InputError: The events in the range have several model versions, and none is chosen.
         """
-        # The stream's events by row; those of other streams in its records are also expected.
-        outcomes = list(self._decoder.read(records.raw))
-        rows = {row: _events(outcome) for row, outcome in enumerate(outcomes)}
+        wanted, outcomes = self._wanted, list(self._decoder.read(records.raw))
+        events = dict(enumerate(map(_events, outcomes)))
         if len(self.streams) < _MOST_STREAMS:
-            self.streams.update(event[0] for events in rows.values() for event in events)
-        own = {
-            row: events for row, events in rows.items() if any(event[0] == self.stream for event in events)
-        }
-        inside = {row: events for row, events in own.items() if self._holds(events[0][1])}
+            self.streams.update(event[0] for each in events.values() for event in each)
+        own = {row: each for row, each in events.items() if wanted.stream in {event[0] for event in each}}
+        # All events of a record have its time.
+        outside = {row for row, each in own.items() if not wanted.from_ms <= each[0][1] < wanted.until_ms}
+        for row in outside:
+            outcomes[row] = []
+            del own[row]
         known = {**self._dimensions}, self.model_version
-        self._learn_dimensions(inside, own)
-        self._learn_version(inside, records.raw)
+        self._learn_dimensions(own.values())
+        self._learn_version(own, records.raw)
         if known != (self._dimensions, self.model_version):
-            self._decoder = self._build(self._contracts())
+            self._decoder = self._build(
+                BaselineContract(stream, "", dimension, version, self._wanted.metric)
+                for stream, dimension in self._dimensions.items()
+                for version in [self.model_version if stream == self._wanted.stream else None]
+            )
         decoded = self._decoder.check(outcomes, records)
-        batches = tuple(batch for batch in decoded.batches if batch.stream == self.stream)
-        rejections = tuple(
-            replace(each, reason=Reason.WRONG_MODEL)
-            if each.reason is Reason.WRONG_DIMENSION and not self._holds(rows[each.row][0][1])
-            else each
-            for each in decoded.rejections
-        )
-        return Decoded(batches, rejections, decoded.filtered, decoded.pending)
+        for row in outside.difference(decoded.pending):
+            self.outside[events[row][0][1] >= wanted.until_ms] += 1
+        batches = tuple(batch for batch in decoded.batches if batch.stream == wanted.stream)
+        return replace(decoded, batches=batches)
 
-    def _contracts(self) -> list[BaselineContract]:
-        # Of several contracts from one time on, the first is in force.
-        of_any = [(None, 0)]
-        of_own = [(self.model_version, self._from_ms), (None, self._until_ms), *of_any]
-        return [
-            BaselineContract(stream, "", dimension, version, self._metric, start_ms)
-            for stream, dimension in self._dimensions.items()
-            for version, start_ms in (of_own if stream == self.stream else of_any)
-        ]
-
-    def _learn_dimensions(
-        self, inside: Mapping[int, Sequence[Row]], own: Mapping[int, Sequence[Row]]
-    ) -> None:
-        """Learn dimensions from events in the range; before there is one, from those outside.
-
-        Args:
-            inside: The events of the stream's records in the range, by row.
-            own: The events of all of the stream's records.
-        """
-        if inside and not self._is_learned:
-            self._dimensions.clear()
-            self._is_learned = True
+    def _learn_dimensions(self, own: Iterable[Sequence[Row]]) -> None:
+        """Learn dimensions from the events of the stream's records in the range."""
         found: dict[str, Counter[int]] = {}
-        for events in (inside if self._is_learned else own).values():
+        for events in own:
             # Of several vectors of one stream in a record the first counts.
             for stream, _, vector, number, *_ in {event[0]: event for event in reversed(events)}.values():
                 if stream not in self._dimensions:
@@ -163,15 +138,15 @@ class StreamDecoder:
         for stream, dimensions in found.items():
             self._dimensions[stream] = dimensions.most_common(1)[0][0]
 
-    def _learn_version(self, inside: Mapping[int, Sequence[Row]], raw: Sequence[RawRecord]) -> None:
-        """Learn the version of the events in the range, if none is chosen.
+    def _learn_version(self, own: Mapping[int, Sequence[Row]], raw: Sequence[RawRecord]) -> None:
+        """Learn the version of the stream's records in the range, by row, if none is chosen.
 
         Raises:
             InputError: They have several.
         """
-        for row, events in inside.items():
+        for row, events in own.items():
             version = events[0][5]
-            if self._chosen or version in (None, self.model_version):
+            if self._wanted.model_version is not None or version in (None, self.model_version):
                 continue
             if self.model_version is not None:
                 message = (
@@ -180,9 +155,6 @@ class StreamDecoder:
                 )
                 raise InputError(message)
             self.model_version = version
-
-    def _holds(self, time_ms: int) -> bool:
-        return self._from_ms <= time_ms < self._until_ms
 
 
 def _events(outcome: Outcome) -> Sequence[Row]:
