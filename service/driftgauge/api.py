@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from driftgauge.baseline.artifact import Baseline, BaselineMetadata, ClusterDescription
 from driftgauge.baseline.artifact import load as load_baseline
 from driftgauge.baseline.artifact import save as save_baseline
-from driftgauge.baseline.collecting import TextSample
 from driftgauge.baseline.fitting import Provenance, fit_baseline
 from driftgauge.baseline.segments import Members
 from driftgauge.baseline.windows import Traffic
@@ -92,7 +91,6 @@ __all__ = [
     "SlowDrift",
     "Spread",
     "SpreadChange",
-    "TextSample",
     "Traffic",
     "Verdict",
     "VerdictMemory",

@@ -1,10 +1,8 @@
 """Tests of `driftgauge.baseline.collecting`."""
 
 import numpy as np
-import pytest
 
-from driftgauge.baseline import collecting
-from driftgauge.baseline.collecting import Collector, NameColumn, TextSample
+from driftgauge.baseline.collecting import Collector, NameColumn
 
 
 def test_collector_grows_and_keeps_order() -> None:
@@ -40,23 +38,8 @@ def test_collector_shares_labels_and_keeps_what_a_name_shows() -> None:
     assert collected.texts is None
 
 
-def test_sample_holds_beginnings_of_texts_with_their_rows() -> None:
-    sample = TextSample()
-    sample.add(["a" * 2_000, None])
-    sample.add(["b"])
-    assert sample.rows.tolist() == [0, 2]
-    assert sample.texts == ["a" * 1_000, "b"]
-    assert len(sample) == 2
-
-
-def test_sample_is_bounded_even_and_the_same_for_any_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collecting, "MAX_TEXTS", 400)
-    words = [None if row % 5 == 0 else str(row) for row in range(20_000)]
-    sample, parts = TextSample.of(words), TextSample()
-    assert [words[row] for row in sample.rows.tolist()] == sample.texts
-    assert len(set(sample.rows.tolist())) == len(sample) == 400
-    quarters = np.bincount(sample.rows // 5_000, minlength=4)
-    assert quarters.min() > 70, "each row has the same chance"
-    for start in range(0, 20_000, 777):
-        parts.add(words[start : start + 777])
-    assert parts.rows.tolist() == sample.rows.tolist()
+def test_collector_keeps_beginnings_of_texts() -> None:
+    collector = Collector(1, name=NameColumn("text", holds_texts=True))
+    collector.add(np.ones((3, 1), np.float32), names=["a" * 2_000, None, "b"])
+    collected = collector.finish(None)
+    assert (collected.labels, collected.texts) == (None, ["a" * 400, None, "b"])

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.baseline.collecting import TextSample
 from driftgauge.baseline.metadata import ClusterDescription
 from driftgauge.baseline.naming import describe_clusters, report_names
 from tests.examples import examples
@@ -34,7 +33,7 @@ def describe(
         np.array([0.0] * len(clusters) if distances is None else distances, np.float32),
         max(clusters) + 1,
         labels=labels,
-        texts=None if texts is None else TextSample.of(texts),
+        texts=texts,
         event_ids=event_ids,
     )
 

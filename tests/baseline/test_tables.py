@@ -131,8 +131,7 @@ def test_columns_are_segments_labels_texts_and_ids(tmp_path: Path) -> None:
     assert (result.labels, result.event_ids) == (["a", "b", None, "a"], ["7", "8", "9", "6"])
     assert (result.texts, result.model_version) == (None, "1")
     result = read(path, name=NameColumn("title", holds_texts=True))
-    assert result.texts is not None
-    assert (result.texts.rows.tolist(), result.texts.texts) == ([0, 2, 3], ["one", "three", "four"])
+    assert result.texts == ["one", None, "three", "four"]
     assert (result.labels, result.event_ids) == (None, None)
 
 

@@ -79,7 +79,7 @@ def test_array_becomes_float32(tmp_path: Path, dtype: str) -> None:
             np.where(np.isin(np.arange(20), [4, 7, 8, 9, 11, 13]), np.nan, 0)[:, None],
             r"vectors\.npy: 6 of 20 rows .* row 4 \(counted from 0\)",
         ),
-        (np.array([{}], dtype=object), "array 'vectors' holds Python objects"),
+        (np.array([{}], dtype=object), r"Object arrays cannot be loaded .*\.astype\(str\)$"),
     ],
 )
 def test_unusable_array_is_refused(tmp_path: Path, array: np.ndarray, fault: str) -> None:
@@ -96,8 +96,7 @@ def test_archive_holds_vectors_labels_texts_and_ids(tmp_path: Path) -> None:
     np.testing.assert_array_equal(result.vectors, VECTORS)
     assert (result.labels, result.event_ids, result.texts) == (["3", "1", "4", "1"], ids.tolist(), None)
     texts = read(path, columns=TableColumns(name=NameColumn("ids", holds_texts=True))).texts
-    assert texts is not None
-    assert texts.texts == ids.tolist()
+    assert texts == ids.tolist()
     path = npz(tmp_path, train=VECTORS, test=VECTORS[:2])
     np.testing.assert_array_equal(read(path, array="test").vectors, VECTORS[:2])
 
@@ -117,7 +116,7 @@ def test_archive_holds_vectors_labels_texts_and_ids(tmp_path: Path) -> None:
         ),
         ({"labels": NUMBERS, "train": VECTORS}, {"array": "labels"}, r"the shape is \(4,\)"),
         ({"labels": NUMBERS}, {}, r"the file holds labels \(4,\)"),
-        ({"objects": np.array([{}], dtype=object)}, {"array": "objects"}, "'objects' holds Python objects"),
+        ({"objects": np.array([{}], dtype=object)}, {"array": "objects"}, "Object arrays cannot be loaded"),
         *(
             (
                 {"a": VECTORS, "digit": labels},
@@ -130,7 +129,7 @@ def test_archive_holds_vectors_labels_texts_and_ids(tmp_path: Path) -> None:
             (
                 {"a": VECTORS, "digit": np.array(["a", None, "b", "c"], object)},
                 {"array": array, "columns": TableColumns(name=LABEL)},
-                r"npz: array 'digit' holds Python objects; .*\.astype\(str\)$",
+                r"npz: .*Object arrays cannot be loaded .*\.astype\(str\)$",
             )
             for array in (None, "a")
         ),
@@ -208,7 +207,7 @@ def test_size_is_checked_by_header_and_only_of_the_chosen_array(tmp_path: Path) 
         archive.writestr("labels.npy", header.getvalue())
     np.testing.assert_array_equal(read(path).vectors, VECTORS)
     for large, array in ((tmp_path / "a.npy", None), (path, "labels")):
-        with pytest.raises(InputError, match=r"takes 4,503,599,627,370,496 bytes, and this machine has"):
+        with pytest.raises(InputError, match=r"cannot be read \(.*1125899906842624"):
             read(large, array=array)
 
 
@@ -254,8 +253,7 @@ def test_events_keep_order_and_everything_of_the_stream(tmp_path: Path, name: st
     assert (result.labels, result.event_ids) == (["3", "1", None], ["a", None, None])
     title = TableColumns(name=NameColumn("meta.title", holds_texts=True))
     texts = read(path, stream="s", columns=title).texts
-    assert texts is not None
-    assert (texts.rows.tolist(), texts.texts) == ([0], ["first"])
+    assert texts == ["first", None, None]
 
 
 @pytest.mark.parametrize(

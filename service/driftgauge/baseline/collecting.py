@@ -1,6 +1,6 @@
 """What is read from a source of vectors, and its collection in one growing matrix."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,15 +10,13 @@ from numpy.typing import NDArray
 from driftgauge.baseline.metadata import MAX_CLUSTER_NAME
 from driftgauge.events.vectors import F32, VectorFormat
 
-__all__ = ["TABLE_SUFFIXES", "Collector", "NameColumn", "TableColumns", "TextSample", "VectorSet", "shorten"]
+__all__ = ["TABLE_SUFFIXES", "Collector", "NameColumn", "TableColumns", "VectorSet", "shorten"]
 
 TABLE_SUFFIXES = (".parquet", ".arrow", ".feather", ".ipc")
 """The suffixes of the names of Parquet and Arrow files."""
 
-# 50,000 texts of 1,000 characters take at most 50 MB as ASCII, and 200 MB with the widest characters. Of a
-# baseline of 20 clusters, each is named by about 1,250 of its held-out vectors.
-MAX_TEXTS = 50_000
-MAX_CHARACTERS = 1_000
+# The beginning of a text that is kept: as ASCII it takes as much memory as 100 numbers of its vector.
+MAX_CHARACTERS = 400
 
 _ELLIPSIS = "…"
 
@@ -77,52 +75,6 @@ def shorten(text: str, most: int) -> str:
     return f"{content[: most - len(_ELLIPSIS.encode())].decode(errors='ignore').rstrip()}{_ELLIPSIS}"
 
 
-class TextSample:
-    """The beginnings of the texts of vectors: of all, or of 50,000 chosen at random.
-
-    The sample of a reservoir (J. S. Vitter, Random sampling with a reservoir, ACM TOMS 11, 1985, algorithm
-    R), so the number of vectors need not be known. The same texts in the same order give the same sample.
-    """
-
-    def __init__(self) -> None:
-        self._sampled: list[tuple[int, str]] = []
-        self._random = np.random.default_rng(0)
-        self._rows = self._texts = 0
-
-    @classmethod
-    def of(cls, texts: Iterable[str | None]) -> "TextSample":
-        """Return the sample of the texts of n vectors, None for a vector without one."""
-        sample = cls()
-        sample.add(texts)
-        return sample
-
-    def __len__(self) -> int:
-        return len(self._sampled)
-
-    def add(self, texts: Iterable[str | None]) -> None:
-        """Add the texts of the next vectors, None for a vector without one."""
-        for text in texts:
-            self._rows += 1
-            if text is None:
-                continue
-            kept = (self._rows - 1, text[:MAX_CHARACTERS])
-            self._texts += 1
-            if len(self._sampled) < MAX_TEXTS:
-                self._sampled.append(kept)
-            elif (place := int(self._random.integers(self._texts))) < MAX_TEXTS:
-                self._sampled[place] = kept
-
-    @property
-    def rows(self) -> NDArray[np.intp]:
-        """The rows of the vectors of the sample, (s,)."""
-        return np.array([row for row, _ in self._sampled], np.intp)
-
-    @property
-    def texts(self) -> Sequence[str]:
-        """Their texts, s of them, of at most 1,000 characters."""
-        return [text for _, text in self._sampled]
-
-
 @dataclass(frozen=True, slots=True)
 class VectorSet:
     """The vectors of a source, row i of every column one vector.
@@ -133,7 +85,7 @@ class VectorSet:
         model_version: The version of the embedding model, where the source or the caller names one.
         segments: n mappings, the segment keys and values of each event; None where the source has no events.
         labels: n labels, None for a vector without one; None where no column of labels was asked for.
-        texts: The sample of the texts; None where no column of texts was asked for.
+        texts: The beginnings of n texts, likewise.
         event_ids: n event ids, None for a vector without one; None where no vector has one.
     """
 
@@ -142,7 +94,7 @@ class VectorSet:
     model_version: str | None
     segments: tuple[Mapping[str, str], ...] | None
     labels: Sequence[str | None] | None = None
-    texts: TextSample | None = None
+    texts: Sequence[str | None] | None = None
     event_ids: Sequence[str | None] | None = None
 
 
@@ -174,8 +126,8 @@ class Collector:
         self._segments: list[Mapping[str, str]] = []
         # Events share the mapping of their values: a million mappings of their own would take 200 MB.
         self._shared: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
-        self._texts = TextSample() if name is not None and name.holds_texts else None
-        self._labels: list[str | None] | None = [] if name is not None and self._texts is None else None
+        self._labels: list[str | None] | None = None if name is None or name.holds_texts else []
+        self._texts: list[str | None] | None = [] if name is not None and name.holds_texts else None
         self._names: dict[str, str] = {}
         self._event_ids: list[str | None] = []
         self._count = 0
@@ -202,8 +154,8 @@ class Collector:
             vectors: (n, d) float32.
             times_ms: (n,) int64, milliseconds since the epoch; for all additions, or for none.
             segments: n mappings; for all additions, or for none.
-            names: n labels, of which 80 bytes each are kept, or texts; for all additions of a collection with
-                a column of them.
+            names: n labels, of which 80 bytes each are kept, or texts, of which 400 characters are; for all
+                additions of a collection with a column of them.
             event_ids: n event ids; for all additions, or for none.
         """
         end = self._count + len(vectors)
@@ -222,7 +174,7 @@ class Collector:
             short = [name and shorten(name, MAX_CLUSTER_NAME) for name in names]
             self._labels += [name and self._names.setdefault(name, name) for name in short]
         if self._texts is not None and names is not None:
-            self._texts.add(names)
+            self._texts += [name and name[:MAX_CHARACTERS] for name in names]
         if event_ids is not None:
             self._event_ids += event_ids
 

@@ -20,7 +20,6 @@ from driftgauge.baseline.clustering import (
     named,
     or_fewer,
 )
-from driftgauge.baseline.collecting import TextSample
 from driftgauge.baseline.metadata import BaselineMetadata, faults
 from driftgauge.baseline.moments import (
     blocks,
@@ -83,8 +82,8 @@ class Provenance:
         labels: n labels, such as classes, None for a vector without one: a cluster's name is its most
             frequent labels, as many as cover 80 % of its labelled vectors, three at most. Each covers a tenth
             or more of its vectors; a cluster without such a label has no name.
-        texts: The texts behind the vectors: without labels, a cluster's name is the words that set its texts
-            apart, three at most. A cluster whose texts are as all others has no name.
+        texts: n texts, None for a vector without one: without labels, a cluster's name is the words that
+            set its texts apart, three at most. A cluster whose texts are as all others has no name.
         event_ids: n event ids, None for a vector without one: each cluster keeps those of the five
             vectors nearest to its centroid. An id that is not printable or longer than 64 bytes is skipped.
     """
@@ -95,7 +94,7 @@ class Provenance:
     groups: NDArray[np.intp] | None = None
     mixed_windows: bool = False
     labels: Sequence[str | None] | None = None
-    texts: TextSample | None = None
+    texts: Sequence[str | None] | None = None
     event_ids: Sequence[str | None] | None = None
 
 
@@ -314,15 +313,17 @@ def split_indices(count: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.i
 
 
 def _check_lengths(count: int, provenance: Provenance) -> None:
-    """Check that there are as many labels and event ids as vectors.
+    """Check that there are as many labels, texts and event ids as vectors.
 
     Raises:
         BaselineError: There are more or fewer.
     """
-    for name, column in (("labels", provenance.labels), ("event ids", provenance.event_ids)):
+    for name in ("labels", "texts", "event_ids"):
+        column = getattr(provenance, name)
         if column is not None and len(column) != count:
             message = (
-                f"{len(column):,} {name} of {count:,} vectors; give one for each, None where it is missing"
+                f"{len(column):,} {name.replace('_', ' ')} of {count:,} vectors; give one for each, None "
+                f"where it is missing"
             )
             raise BaselineError(message)
 

@@ -1,9 +1,7 @@
 """Reading files of embedding vectors; the suffix of a file's name says how it is read."""
 
-import math
 import zlib
 from collections.abc import Collection, Iterable
-from os import sysconf
 from pathlib import Path
 from typing import IO, Any
 from zipfile import BadZipFile, ZipFile
@@ -11,7 +9,7 @@ from zipfile import BadZipFile, ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.baseline.collecting import TABLE_SUFFIXES, TableColumns, TextSample, VectorSet
+from driftgauge.baseline.collecting import TABLE_SUFFIXES, TableColumns, VectorSet
 from driftgauge.baseline.event_range import read_events
 from driftgauge.baseline.moments import blocks
 from driftgauge.baseline.stream_decoder import TopicEvents
@@ -68,7 +66,10 @@ def read_vectors(
         # A damaged header may ask for more memory than there is.
         except (OSError, EOFError, MemoryError, ValueError, BadZipFile, zlib.error) as error:
             reason = getattr(error, "strerror", None) or error
-            message = f"{path}: cannot be read ({reason}); name a complete .npy or .npz file of numbers"
+            message = (
+                f"{path}: cannot be read ({reason}); name a complete .npy or .npz file of numbers, with "
+                f"labels, texts and ids saved by .astype(str)"
+            )
             raise InputError(message) from error
     if path.name.endswith((".jsonl", ".jsonl.gz")):
         if columns.event_id is not None:
@@ -97,7 +98,7 @@ def _read_array(path: Path, key: str | None, option: str = "--array") -> NDArray
     """
     with open_regular(path) as file:
         if path.suffix == ".npy":
-            return _load(path, path.stem, file)
+            return np.asarray(np.lib.format.read_array(file))
         with ZipFile(file) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
             if key is None:
@@ -106,7 +107,7 @@ def _read_array(path: Path, key: str | None, option: str = "--array") -> NDArray
                 message = f"{path}: no array {key!r}; choose with {option} one of: {', '.join(names)}"
                 raise InputError(message)
             with archive.open(f"{key}.npy") as member:
-                return _load(path, key, member)
+                return np.asarray(np.lib.format.read_array(member))
 
 
 def _choose(path: Path, archive: ZipFile, names: Iterable[str]) -> str:
@@ -114,7 +115,7 @@ def _choose(path: Path, archive: ZipFile, names: Iterable[str]) -> str:
     shapes = {}
     for name in names:
         with archive.open(f"{name}.npy") as member:
-            shapes[name], _ = _read_header(member)
+            shapes[name] = _read_shape(member)
     matrices = [name for name, shape in shapes.items() if len(shape) == MATRIX]
     if len(matrices) == 1:
         return matrices[0]
@@ -125,26 +126,11 @@ def _choose(path: Path, archive: ZipFile, names: Iterable[str]) -> str:
     raise InputError(message)
 
 
-def _load(path: Path, name: str, file: IO[bytes]) -> NDArray[Any]:
-    """Return the array in a file of NumPy's format, if its header states one that fits into memory."""
-    shape, dtype = _read_header(file)
-    if dtype.hasobject:
-        message = f"{path}: array {name!r} holds Python objects; save labels, texts and ids with .astype(str)"
-        raise InputError(message)
-    size, memory = math.prod(shape) * dtype.itemsize, sysconf("SC_PAGE_SIZE") * sysconf("SC_PHYS_PAGES")
-    if size > memory:
-        message = f"{path}: array {name!r} takes {size:,} bytes, and this machine has {memory:,}; save less"
-        raise InputError(message)
-    file.seek(0)
-    return np.asarray(np.lib.format.read_array(file))
-
-
-def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Return the shape and type that the header of a file of NumPy's format states."""
+def _read_shape(file: IO[bytes]) -> tuple[int, ...]:
+    """Return the shape that the header of a file of NumPy's format states."""
     is_first = np.lib.format.read_magic(file) == (1, 0)
     read = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    return shape, dtype
+    return read(file)[0]
 
 
 def _with_columns(
@@ -153,11 +139,11 @@ def _with_columns(
     """Return vectors with their labels or texts, and their event ids, from the archive that holds them."""
     name, count = columns.name, len(vectors)
     names = None if name is None else _read_column(path, name.column, name.option, count)
-    texts = TextSample.of(names) if names is not None and name is not None and name.holds_texts else None
     event_ids = (
         None if columns.event_id is None else _read_column(path, columns.event_id, "--id-column", count)
     )
-    return VectorSet(vectors, None, model_version, None, names if texts is None else None, texts, event_ids)
+    named = {} if name is None else {"texts" if name.holds_texts else "labels": names}
+    return VectorSet(vectors, None, model_version, None, event_ids=event_ids, **named)
 
 
 def _read_column(path: Path, key: str, option: str, count: int) -> list[str]:

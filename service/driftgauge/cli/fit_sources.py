@@ -135,7 +135,7 @@ def read_source(
             keys=keys,
             columns=TableColumns(vector_column, number, time_column, time_unit, keys, name, id_column),
         )
-    if name is not None and not (any(read.labels or ()) or read.texts):
+    if name is not None and not any(read.labels or read.texts or ()):
         kind = "text" if name.holds_texts else "label"
         fault = (
             f"no vector has a {kind} {name.column!r}; name a column with values, or for events a segment key "
