@@ -132,7 +132,7 @@ def test_unusable_baselines_of_all_streams_are_reported(tmp_path):
     (tmp_path / "broken.safetensors").write_bytes(b"not a baseline")
     expected = [
         (of("missing", "absent"), "absent.safetensors does not exist; fit it"),
-        (of("broken", "broken"), "broken.safetensors: not a baseline"),
+        (of("broken", "broken"), "broken.safetensors: not a complete safetensors file"),
         (of("sounds", "images"), "was fitted for stream images; fit one with --stream sounds"),
         (
             of("images", "images", segments=["country", "device", "app"]),

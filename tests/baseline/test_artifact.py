@@ -26,10 +26,10 @@ def test_fields_of_later_versions_are_ignored(path: Path, full_baseline: Baselin
     assert serialize(load(path)) == serialize(full_baseline)
 
 
-def test_save_rejects_header_beyond_limit(baseline: Baseline, path: Path, monkeypatch: Any) -> None:
+def test_save_rejects_file_beyond_limit(baseline: Baseline, path: Path, monkeypatch: Any) -> None:
     content = path.read_bytes()
-    monkeypatch.setattr(artifact, "MAX_HEADER_BYTES", 100)
-    with pytest.raises(BaselineError, match=r"the header with the clusters' names .* fit fewer clusters"):
+    monkeypatch.setattr(artifact, "MAX_FILE_BYTES", 100)
+    with pytest.raises(BaselineError, match=r"the maximum is 100; fit fewer clusters"):
         save(baseline, path)
     assert path.read_bytes() == content
 

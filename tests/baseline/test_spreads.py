@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from driftgauge.api import score_vectors
 from driftgauge.baseline.fitting import split_indices
-from driftgauge.baseline.moments import Moments, leave_one_out_outliers, measure, moments
+from driftgauge.baseline.moments import leave_one_out_outliers, measure, moments
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
+from driftgauge.core.counting.projection import Projection
 from driftgauge.core.statistics.means_null import describe
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
 from driftgauge.core.statistics.spread import SPREAD, SPREAD_MOMENTS
@@ -23,7 +24,7 @@ def drawn(count: int, dimension: int) -> np.ndarray:
 
 
 def measured(
-    vectors: np.ndarray, rows: np.ndarray, reference: Moments, radii: np.ndarray = LARGE
+    vectors: np.ndarray, rows: np.ndarray, reference: Projection, radii: np.ndarray = LARGE
 ) -> dict[str, np.ndarray]:
     """What is counted of some rows, against the first vectors as centroids."""
     means = np.zeros((len(radii), len(reference.variances)))
@@ -32,7 +33,7 @@ def measured(
     )
 
 
-def spreads_of(vectors: np.ndarray, rows: np.ndarray, reference: Moments) -> np.ndarray:
+def spreads_of(vectors: np.ndarray, rows: np.ndarray, reference: Projection) -> np.ndarray:
     assert SPREAD.columns is not None
     return SPREAD.columns(measured(vectors, rows, reference))
 

@@ -72,7 +72,7 @@ class Population:
             counts=np.bincount(self.clusters[rows], minlength=CLUSTERS).astype(np.int64),
             mean_count=len(rows) if fitted is None else len(rows) + len(fitted),
             radii=radii,
-            projection=found.projection,
+            projection=found,
             cluster_means=cluster_means,
             mean=np.zeros(len(found.variances)),
             arrays=arrays,

@@ -11,7 +11,6 @@ from safetensors.numpy import save_file
 
 from driftgauge.baseline.artifact import Baseline, BaselineMetadata, save
 from driftgauge.baseline.fitting import fit_baseline
-from driftgauge.baseline.moments import Moments
 from driftgauge.baseline.windows import Traffic
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.hashing import HASH_BINS
@@ -150,10 +149,9 @@ def by_columns(lengths: np.ndarray) -> dict[str, np.ndarray]:
     return {"novelty": lengths[:, :1], "spread": lengths[:, 1:]}
 
 
-def project(vectors: np.ndarray, reference: Moments) -> np.ndarray:
+def project(vectors: np.ndarray, reference: Projection) -> np.ndarray:
     """Return the coordinates of vectors along the components, (n, r), in the embedding's units."""
-    projection = reference.projection
-    return projection.measure(vectors)[0] * np.float64(projection.step)
+    return reference.measure(vectors)[0] * np.float64(reference.step)
 
 
 def header_of(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import InitVar, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,9 @@ HEADER_KEY = "driftgauge"
 
 FORMAT_VERSION = 6
 
-# Files are read whole, so these limits bound the memory that a wrong or hostile file takes. 2,000
-# centroids of 16,384 floats take 131 MB. A header takes about 2 KiB, or 225 KiB with 64 segments whose
-# names are the longest possible and fully escaped in JSON. The description of a cluster takes 300 bytes, or
-# 1.7 KiB with the longest name and ids, fully escaped: 2,000 clusters fit.
+# Files are read whole, so this limit bounds the memory that a wrong or hostile file takes. 2,000 centroids of
+# 16,384 floats take 131 MB.
 MAX_FILE_BYTES = 256 * 1024 * 1024
-MAX_HEADER_BYTES = 4 * 1024 * 1024
 
 # The axes of a map.
 _MAP_AXES = 2
@@ -78,7 +75,6 @@ class Baseline:
         overdispersion: The overdispersion of windows of related events; None where it is not known.
         segments: The reference of each segment; at most 64.
         descriptions: The description of each cluster, k of them; empty where none has a name or examples.
-        verified: The identity, where the caller has already checked layout and identity, as `parse` has.
         identity: "sha256:" and the hash of everything that decides a result. It covers the format
             version, the stream, the model version, the metric, the fitted count, the length of the windows
             behind the overdispersion, the segments' names and all arrays. The seed, the library versions and
@@ -104,15 +100,12 @@ class Baseline:
     overdispersion: Overdispersion | None = None
     segments: tuple[SegmentReference, ...] = ()
     descriptions: tuple[ClusterDescription, ...] = ()
-    verified: InitVar[str | None] = None
     identity: str = field(init=False)
 
-    def __post_init__(self, verified: str | None) -> None:
+    def __post_init__(self) -> None:
         metadata, arrays, names = self.metadata, _arrays(self), _names(self)
-        if verified is None:
-            check_layout(arrays)
-            verified = _identity_of(metadata, arrays, names)
-        object.__setattr__(self, "identity", verified)
+        check_layout(arrays)
+        object.__setattr__(self, "identity", _identity_of(metadata, arrays, names))
         clusters, dimension = arrays["centroids"].shape
         check_values(arrays)
         stated = (metadata.metric, metadata.clusters, metadata.dimension, metadata.reference_count)
@@ -169,13 +162,12 @@ def save(baseline: Baseline, path: Path) -> None:
         InputError: The file cannot be written.
     """
     content = serialize(baseline)
-    for size, most, part in (
-        (len(content), MAX_FILE_BYTES, "the baseline"),
-        (_header_bytes(content), MAX_HEADER_BYTES, "the header with the clusters' names and examples"),
-    ):
-        if size > most:
-            message = f"{path}: {part} takes {size:,} bytes; the maximum is {most:,}; fit fewer clusters"
-            raise BaselineError(message)
+    if len(content) > MAX_FILE_BYTES:
+        message = (
+            f"{path}: the baseline takes {len(content):,} bytes; the maximum is {MAX_FILE_BYTES:,}; fit "
+            "fewer clusters"
+        )
+        raise BaselineError(message)
     # tempfile creates private files, and the service may run as another user.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with writing(path, "the baseline"):
@@ -221,21 +213,13 @@ def load(path: Path) -> Baseline:
 
 
 def _read(path: Path) -> bytes:
-    """Return the content of a file whose size and header size are within the limits."""
+    """Return the content of a file whose size is within the limit."""
     with open_regular(path) as file:
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         message = f"the file is larger than {MAX_FILE_BYTES:,} bytes, the maximum for a baseline"
         raise BaselineError(message)
-    if _header_bytes(content) > MAX_HEADER_BYTES:
-        message = f"not a baseline: the header is larger than {MAX_HEADER_BYTES:,} bytes"
-        raise BaselineError(message)
     return content
-
-
-def _header_bytes(content: bytes) -> int:
-    """Return the size that a safetensors file states for its header."""
-    return int.from_bytes(content[:8], "little")
 
 
 def parse(content: bytes) -> Baseline:
@@ -286,7 +270,6 @@ def parse(content: bytes) -> Baseline:
         arrays={name: arrays[name] for each in registry.STATISTICS for name in each.arrays if name in arrays},
         segments=tuple(segments),
         descriptions=header.descriptions,
-        verified=identity,
         **{name: arrays[name] for name in LAYOUT if name != "centroids"},
     )
 
@@ -309,7 +292,7 @@ def _overdispersion(
 
 def _parse_header(content: bytes) -> ArtifactHeader:
     """Return the header of a valid safetensors file."""
-    end = 8 + _header_bytes(content)
+    end = 8 + int.from_bytes(content[:8], "little")
     text = json.loads(content[8:end]).get("__metadata__", {}).get(HEADER_KEY)
     if text is None:
         message = "a safetensors file, but not a driftgauge baseline"

@@ -1,7 +1,6 @@
 """Measures of many vectors, in blocks to bound memory: mean and components, and what the statistics count."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from driftgauge.core.statistics.novelty import RADIUS_LEVEL
 from driftgauge.errors import BaselineError
 
 __all__ = [
-    "Moments",
     "blocks",
     "leave_one_out_outliers",
     "measure",
@@ -38,29 +36,6 @@ _MOST_ROUNDS = 10
 _SETTLED = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class Moments:
-    """First and second moments of a set of vectors.
-
-    Attributes:
-        mean: (d,) float64.
-        components: (r, d) float32, unit principal components, the leading first, with the
-            sign that makes the largest entry positive.
-        variances: (r,) float64, the variance along each component.
-        residual: The variance in all other directions together; 0 where they hold none.
-    """
-
-    mean: NDArray[np.float64]
-    components: NDArray[np.float32]
-    variances: NDArray[np.float64]
-    residual: float
-
-    @property
-    def projection(self) -> Projection:
-        """The projection by which the service measures events."""
-        return Projection(self.mean, self.components, self.variances, self.residual)
-
-
 def blocks(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
     """Yield the row numbers in blocks, which bounds the memory for copies of the rows."""
     for start in range(0, len(rows), BLOCK_ROWS):
@@ -69,8 +44,8 @@ def blocks(rows: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
 
 def moments(
     vectors: NDArray[np.float32], rows: NDArray[np.intp], others: NDArray[np.intp] | None = None
-) -> Moments:
-    """Return the moments of some rows of (n, d) float32 vectors, summed in float64.
+) -> Projection:
+    """Return mean and principal components of some rows of (n, d) float32 vectors, summed in float64.
 
     The mean is that of the rows and of others. Clusters are not fitted to a mean, so the vectors behind
     the clusters show it too, and a smaller shift is found with more of them. Components are fitted:
@@ -80,8 +55,8 @@ def moments(
     shrunk towards it. Mean and variances are those of the clipped vectors, so they are found in rounds, of
     which vectors without a heavy tail take one (P. J. Huber, Robust Statistics, Wiley, 1981, chapter 8).
 
-    There are min(32, d, rank) components; a direction in which the vectors vary by no more than
-    float32 rounding does not count towards the rank.
+    There are min(32, d, rank) components, with the sign that makes the largest entry positive; a direction in
+    which the vectors vary by no more than float32 rounding does not count towards the rank.
 
     Raises:
         BaselineError: The rows do not vary.
@@ -90,9 +65,9 @@ def moments(
     found = _moments_of(vectors, rows, everything, None)
     for _ in range(_MOST_ROUNDS):
         before = found
-        if not any((before.projection.clip(vectors[block]) < 1).any() for block in blocks(everything)):
+        if not any((before.clip(vectors[block]) < 1).any() for block in blocks(everything)):
             break
-        found = _moments_of(vectors, rows, everything, before.projection)
+        found = _moments_of(vectors, rows, everything, before)
         if len(found.variances) == len(before.variances) and np.allclose(
             found.variances, before.variances, rtol=_SETTLED
         ):
@@ -105,8 +80,8 @@ def _moments_of(
     rows: NDArray[np.intp],
     everything: NDArray[np.intp],
     projection: Projection | None,
-) -> Moments:
-    """Return the moments of rows, and the mean of everything, clipped by a projection; None: unclipped."""
+) -> Projection:
+    """Return the components of rows, and the mean of everything, clipped by a projection; None: unclipped."""
     mean = _mean(vectors, everything, projection)
     own_mean = mean if everything is rows else _mean(vectors, rows, projection)
     covariance = np.zeros((len(mean), len(mean)))
@@ -130,7 +105,7 @@ def _moments_of(
     left = variances[rank:]
     residual = float(left[left > rounding].sum())
     components = (directions * np.sign(largest)).astype(np.float32)
-    return Moments(mean, components, variances[:rank].copy(), residual)
+    return Projection(mean, components, variances[:rank].copy(), residual)
 
 
 def _mean(
@@ -167,7 +142,7 @@ def shrink(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def squared_distances(
-    vectors: NDArray[np.float32], rows: NDArray[np.intp], reference: Moments
+    vectors: NDArray[np.float32], rows: NDArray[np.intp], reference: Projection
 ) -> NDArray[np.float64]:
     """Return the squared distances of m rows from a mean, (m, 2) float64: their spreads, but not clipped.
 
@@ -184,16 +159,18 @@ def squared_distances(
     return np.concatenate(measured)
 
 
-def project(vectors: NDArray[np.float32], rows: NDArray[np.intp], reference: Moments) -> NDArray[np.float64]:
+def project(
+    vectors: NDArray[np.float32], rows: NDArray[np.intp], reference: Projection
+) -> NDArray[np.float64]:
     """Return the coordinates of m rows as the service measures them, (m, r) float64 in embedding units."""
-    measured = [reference.projection.measure(vectors[block])[0] for block in blocks(rows)]
-    return np.concatenate(measured) * np.float64(reference.projection.step)
+    measured = [reference.measure(vectors[block])[0] for block in blocks(rows)]
+    return np.concatenate(measured) * np.float64(reference.step)
 
 
 def measure(
     vectors: NDArray[np.float32],
     rows: NDArray[np.intp],
-    reference: Moments,
+    reference: Projection,
     centroids: Centroids,
     radii: NDArray[np.float32],
     cluster_means: NDArray[np.float64],
@@ -210,9 +187,7 @@ def measure(
     measured = []
     for block in blocks(rows):
         own = vectors[block]
-        events = MeasuredEvents(
-            own, centroids.assign(own), centroids, radii, reference.projection, cluster_means
-        )
+        events = MeasuredEvents(own, centroids.assign(own), centroids, radii, reference, cluster_means)
         measured.append([each for statistic in registry.STATISTICS for each in statistic.measure(events)])
     return {
         field.name: np.concatenate(parts)
@@ -247,7 +222,7 @@ def leave_one_out_outliers(distances: NDArray[np.float32], ids: NDArray[np.intp]
 
 
 def report_spreads(
-    spread_moments: NDArray[np.float64], reference: Moments, progress: Callable[[str], None]
+    spread_moments: NDArray[np.float64], reference: Projection, progress: Callable[[str], None]
 ) -> None:
     """Report a warning where the spread of the residual cannot be tested, or hardly."""
     count, mean = spread_moments[1, :2].tolist()
