@@ -100,10 +100,6 @@ class Provenance:
 
 _UNKNOWN = Provenance()
 
-# The rows to fit on; the reference rows; of these the windows, where the split is by windows; and the groups,
-# where it is by groups.
-_Split = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp] | None, NDArray[np.intp] | None]
-
 
 def _log_progress(line: str) -> None:
     _log.log(
@@ -151,9 +147,10 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
     _check_lengths(len(vectors), provenance)
     kept, left_out = screen(vectors, metric, provenance.event_ids, progress, keep_all=keep_all)
     traffic = provenance.traffic
-    fit_rows, reference_rows, numbers, groups = _keep(
-        kept, _split(len(vectors), provenance, clusters, seed, progress)
-    )
+    windows_of, groups_of, *sides = _split(len(vectors), provenance, clusters, seed, progress)
+    fit_rows, reference_rows = (rows[kept[rows]] for rows in sides)
+    numbers = None if windows_of is None else windows_of[reference_rows]
+    groups = None if groups_of is None else np.unique(groups_of[reference_rows], return_inverse=True)[1]
     members = tuple(member.of(reference_rows) for member in provenance.members)
     members = check_members(members, clusters, min(MAX_COMPONENTS, vectors.shape[1]), progress)
     try:
@@ -189,7 +186,6 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
     # the identity.
     with threadpool_limits(limits=1):
         centroids = find_centroids(vectors[fit_rows], clusters, metric, seed, progress, track)
-        progress("counting the held-out vectors")
         ids, distances = _measure(centroids, vectors, reference_rows)
         counts = _count(ids, clusters)
         quantiles = np.stack(
@@ -256,15 +252,17 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
     )
     source = next((name for name in ("labels", "texts") if getattr(provenance, name) is not None), None)
     report_names(descriptions, progress, source=source, has_ids=any(provenance.event_ids or ()))
-    is_of_windows = traffic is not None and numbers is not None and overdispersion is not None
-    measured = {
-        "stability": stability,
-        "window_ms": traffic.window_ms if traffic is not None and is_of_windows else None,
-        "groups": None if groups is None or overdispersion is None else overdispersion.windows,
-        "mixed_windows": groups is not None and provenance.mixed_windows,
-    }
     return Baseline(
-        metadata=metadata.model_copy(update=measured),
+        metadata=metadata.model_copy(
+            update={
+                "stability": stability,
+                "window_ms": traffic.window_ms
+                if traffic and numbers is not None and overdispersion
+                else None,
+                "groups": None if groups is None or overdispersion is None else overdispersion.windows,
+                "mixed_windows": groups is not None and provenance.mixed_windows,
+            }
+        ),
         centroids=centroids,
         counts=counts,
         quantile_levels=np.array(QUANTILE_LEVELS),
@@ -328,46 +326,39 @@ def _check_lengths(count: int, provenance: Provenance) -> None:
             raise BaselineError(message)
 
 
-def _keep(kept: NDArray[np.bool_], split: _Split) -> _Split:
-    """Return the rows of a split that are kept, (n,); the groups are numbered from 0 without gaps."""
-    fit_rows, reference_rows, numbers, groups = split
-    is_kept = kept[reference_rows]
-    return (
-        fit_rows[kept[fit_rows]],
-        reference_rows[is_kept],
-        None if numbers is None else numbers[is_kept],
-        None if groups is None else np.unique(groups[is_kept], return_inverse=True)[1],
-    )
-
-
 def _split(
     count: int,
     provenance: Provenance,
     clusters: int,
     seed: int,
     progress: Callable[[str], None],
-) -> _Split:
-    """Split the rows by whole windows, by whole groups where windows are too few, else at random."""
+) -> tuple[NDArray[np.intp] | None, NDArray[np.intp] | None, NDArray[np.intp], NDArray[np.intp]]:
+    """Split the rows by whole windows, by whole groups where windows are too few, else at random.
+
+    Returns:
+        The windows that are kept whole, (n,), or None; the groups, likewise; the rows to fit on, and the
+        reference rows.
+    """
     traffic, groups = provenance.traffic, provenance.groups
     target = min(int(count * FIT_SHARE), MAX_FIT)
     by_windows = None if traffic is None else split_whole(traffic.numbers, target, seed)
     if traffic is not None and by_windows is not None:
-        numbers = traffic.numbers[by_windows[1]]
-        if groups is None or has_enough_windows(numbers, clusters):
-            if groups is not None:
-                progress(f"{traffic.name} measure the overdispersion; the groups are not used")
-            return *by_windows, numbers, None
+        if groups is None:
+            return traffic.numbers, None, *by_windows
+        if has_enough_windows(traffic.numbers[by_windows[1]], clusters):
+            progress(f"{traffic.name} measure the overdispersion; the groups are not used")
+            return traffic.numbers, None, *by_windows
     if groups is not None:
         if (rows := split_whole(groups, target, seed)) is not None:
-            return *rows, None, groups[rows[1]]
+            return None, groups, *rows
         sizes = np.bincount(groups)
         progress(
             f"warning: the groups are not used: there are {len(sizes):,}, and the largest holds "
             f"{sizes.max() / count:.0%} of the vectors; give 40 groups or more, none with more than a quarter"
         )
-        if by_windows is not None and traffic is not None:
-            return *by_windows, traffic.numbers[by_windows[1]], None
-    return *split_indices(count, seed), None, None
+        if traffic is not None and by_windows is not None:
+            return traffic.numbers, None, *by_windows
+    return None, None, *split_indices(count, seed)
 
 
 def _count(ids: NDArray[np.intp], clusters: int) -> NDArray[np.int64]:
