@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from driftgauge.backtest.report import describe, report_backtest
 from driftgauge.cli.printing import print_report, render
 from tests.builders.clocks import DAY_MS, HOUR_MS
-from tests.builders.results import LETTERS, build_timeline
+from tests.builders.results import LETTERS, build_timelines
 
 NIGHT = "".join("w" if hour < 4 else "o" for hour in range(24))
 
 
 def report(verdicts, drift_ms=None, **fields):
-    return report_backtest([build_timeline(verdicts, **fields)], drift_ms, {"invalid": 2})
+    return report_backtest(build_timelines(verdicts, **fields), drift_ms, {"invalid": 2})
 
 
 def only(*arguments, **fields):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from driftgauge.backtest.timeline import build_timelines
+from driftgauge.backtest.report import build_timelines
 from driftgauge.core.windows.result import SegmentResult, Verdict
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.results import STATISTICS, build_result, by_statistic
@@ -35,15 +35,14 @@ def test_timelines_use_first_complete_revision_and_separate_segments():
         build_result(number=1, stream="texts"),
     ]
     timelines = build_timelines(results)
-    assert [(found.stream, found.size_ms, found.segment) for found in timelines] == [
+    assert list(timelines) == [
         ("images", HOUR_MS, None),
         ("images", HOUR_MS, ("country", "de")),
         ("images", DAY_MS, None),
         ("texts", HOUR_MS, None),
     ]
-    hours = timelines[0].points
+    hours, (of_segment,), *_ = timelines.values()
     assert starts(hours) == [1, 2]
     assert hours[0].verdict is Verdict.DRIFT
     assert hours[0].count == int(np.sum(first.counts))
-    (of_segment,) = timelines[1].points
     assert (of_segment.count, of_segment.p_value, of_segment.verdict) == (40, 0.002, Verdict.DRIFT)

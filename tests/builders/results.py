@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from driftgauge.backtest.timeline import Timeline, WindowPoint
+from driftgauge.backtest.report import WindowPoint
 from driftgauge.core.reference import Segment
 from driftgauge.core.statistics.divergence import Divergence, js_contributions
 from driftgauge.core.statistics.duplicates import Duplicates
@@ -206,13 +206,13 @@ def plain(value: Any) -> Any:
 LETTERS = {"o": Verdict.OK, "w": Verdict.WARNING, "D": Verdict.DRIFT, "i": Verdict.INSUFFICIENT}
 
 
-def build_timeline(verdicts: str, *, size_ms: int = HOUR_MS) -> Timeline:
-    """Return a timeline with these verdicts in order: o(k), w(arning), D(rift), i(nsufficient)."""
-    points = tuple(
+def build_timelines(verdicts: str, *, size_ms: int = HOUR_MS) -> dict[Any, list[WindowPoint]]:
+    """Return one timeline with these verdicts in order: o(k), w(arning), D(rift), i(nsufficient)."""
+    points = [
         WindowPoint(Window(size_ms, number * size_ms), 100, LETTERS[letter], 0.1, 0.01, 0.2, 0.5)
         for number, letter in enumerate(verdicts)
-    )
-    return Timeline("images", size_ms, None, points)
+    ]
+    return {("images", size_ms, None): points}
 
 
 def summarize_counts(results: Iterable[WindowResult]) -> list[tuple[int, int, int, tuple[int, ...]]]:

@@ -1,24 +1,54 @@
 """The report of a backtest: the verdicts and pages, and how good they were if drift began at a known time."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from driftgauge.backtest.timeline import Timeline, WindowPoint
 from driftgauge.core.durations import format_duration
 from driftgauge.core.reference import Segment
 from driftgauge.core.statistics.budget import YEAR_MS
-from driftgauge.core.windows.result import Verdict
+from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
+from driftgauge.core.windows.result import Verdict, WindowResult
+from driftgauge.core.windows.window import Window
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.layout import Block, Table
 
-__all__ = ["AlarmEvaluation", "BacktestReport", "TimelineReport", "describe", "report_backtest"]
+__all__ = [
+    "AlarmEvaluation",
+    "BacktestReport",
+    "TimelineReport",
+    "WindowPoint",
+    "build_timelines",
+    "describe",
+    "report_backtest",
+]
 
 _MAX_LISTED_PAGES = 20
 _HOUR_MS = 3_600_000
 _HOURS = 24
 _ALARMS = {Verdict.WARNING, Verdict.DRIFT}
+
+
+@dataclass(frozen=True, slots=True)
+class WindowPoint:
+    """The first complete revision of a window, or of one of its segments.
+
+    Attributes:
+        window: The window.
+        count: The number of events.
+        verdict: The verdict.
+        js_divergence, mean_shift, p_value: The scores; None where the window was not scored.
+        noise_floor: The expected divergence without drift; None where unknown.
+    """
+
+    window: Window
+    count: int
+    verdict: Verdict
+    js_divergence: float | None
+    noise_floor: float | None
+    mean_shift: float | None
+    p_value: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +122,62 @@ class BacktestReport:
     refused: dict[str, int]
 
 
+TimelineKey = tuple[str, int, Segment | None]
+"""The stream, the window size in ms, and the segment; None for all events."""
+
+
+def build_timelines(results: Iterable[WindowResult]) -> dict[TimelineKey, list[WindowPoint]]:
+    """Return the windows of each timeline in order of time, by their first complete revision, which may page.
+
+    None is empty, and those of all events come first.
+    """
+    chosen: dict[tuple[str, Window], WindowResult] = {}
+    for result in results:
+        earlier = chosen.get((result.stream, result.window))
+        if earlier is None or earlier.verdict is Verdict.INCOMPLETE:
+            chosen[result.stream, result.window] = result
+    timelines: dict[TimelineKey, list[WindowPoint]] = {}
+    for (stream, window), result in sorted(chosen.items(), key=lambda item: item[0]):
+        timelines.setdefault((stream, window.size_ms, None), []).append(_point_of(result))
+        for segment in result.segments:
+            timelines.setdefault((stream, window.size_ms, segment.segment), []).append(
+                WindowPoint(
+                    window=window,
+                    count=segment.count,
+                    verdict=segment.verdict,
+                    js_divergence=segment.js_divergence,
+                    noise_floor=None,
+                    mean_shift=None if segment.excess is None else segment.excess[MEAN_SHIFT.name],
+                    p_value=segment.adjusted_p_value,
+                )
+            )
+    return dict(sorted(timelines.items(), key=lambda item: (*item[0][:2], item[0][2] or ("", ""))))
+
+
+def _point_of(result: WindowResult) -> WindowPoint:
+    score = result.score
+    return WindowPoint(
+        window=result.window,
+        count=result.count,
+        verdict=result.verdict,
+        js_divergence=None if score is None else score.divergence.js_divergence,
+        noise_floor=None if score is None else score.divergence.noise_floor,
+        mean_shift=None if score is None else score.findings.of(MEAN_SHIFT).excess,
+        p_value=None if score is None else score.p_value,
+    )
+
+
 def report_backtest(
-    timelines: Iterable[Timeline], drift_ms: int | None, refused: dict[str, int]
+    timelines: Mapping[TimelineKey, Sequence[WindowPoint]], drift_ms: int | None, refused: dict[str, int]
 ) -> BacktestReport:
     """Return the report on timelines."""
-    return BacktestReport([_report(timeline, drift_ms) for timeline in timelines], drift_ms, refused)
+    return BacktestReport(
+        [_report(key, points, drift_ms) for key, points in timelines.items()], drift_ms, refused
+    )
 
 
-def _report(timeline: Timeline, drift_ms: int | None) -> TimelineReport:
-    points, size_ms = timeline.points, timeline.size_ms
+def _report(key: TimelineKey, points: Sequence[WindowPoint], drift_ms: int | None) -> TimelineReport:
+    _, size_ms, _ = key
     verdicts = Counter(point.verdict for point in points)
     is_drift = [False, *(point.verdict is Verdict.DRIFT for point in points)]
     pages = [point for point, (was, is_) in zip(points, pairwise(is_drift), strict=True) if is_ and not was]
@@ -108,20 +185,20 @@ def _report(timeline: Timeline, drift_ms: int | None) -> TimelineReport:
         point.window.start_ms // _HOUR_MS % _HOURS for point in points if point.verdict in _ALARMS
     )
     return TimelineReport(
-        timeline.stream,
-        size_ms,
-        timeline.segment,
+        *key,
         len(points),
         {verdict: verdicts[verdict] for verdict in Verdict},
         pages,
         None if size_ms >= _HOURS * _HOUR_MS else [hours[hour] for hour in range(_HOURS)],
-        None if drift_ms is None else _evaluate(timeline, pages, drift_ms),
+        None if drift_ms is None else _evaluate(points, size_ms, pages, drift_ms),
     )
 
 
-def _evaluate(timeline: Timeline, pages: Iterable[WindowPoint], drift_ms: int) -> AlarmEvaluation:
-    clean = [point for point in timeline.points if point.window.end_ms <= drift_ms]
-    drifted = timeline.points[len(clean) :]
+def _evaluate(
+    points: Sequence[WindowPoint], size_ms: int, pages: Iterable[WindowPoint], drift_ms: int
+) -> AlarmEvaluation:
+    clean = [point for point in points if point.window.end_ms <= drift_ms]
+    drifted = points[len(clean) :]
     false_pages = sum(point.window.end_ms <= drift_ms for point in pages)
     # An alarm that is already active does not page again, but the drift is visible.
     paged = _first_position(drifted, {Verdict.DRIFT})
@@ -129,7 +206,7 @@ def _evaluate(timeline: Timeline, pages: Iterable[WindowPoint], drift_ms: int) -
         clean=len(clean),
         false_alarms=sum(point.verdict in _ALARMS for point in clean),
         false_pages=false_pages,
-        pages_per_year=false_pages * YEAR_MS / (len(clean) * timeline.size_ms) if clean else None,
+        pages_per_year=false_pages * YEAR_MS / (len(clean) * size_ms) if clean else None,
         warned_after=_first_position(drifted, _ALARMS),
         paged_after=paged,
         paged_after_ms=None if paged is None else drifted[paged - 1].window.end_ms - drift_ms,

@@ -114,10 +114,9 @@ def backtest_command(drift_ms: int | None, *, as_json: bool, **source: Any) -> N
     `driftgauge report` draws the windows of the same events over time.
     """
     from driftgauge.backtest import report
-    from driftgauge.backtest.timeline import build_timelines
 
     with replaying(**source) as (replay, replayed):
-        timelines = build_timelines(replayed)
+        timelines = report.build_timelines(replayed)
     if not timelines:
         fault = "no window closed, because no event of the configured streams was read; check both"
         raise InputError(fault)
