@@ -141,7 +141,6 @@ class CountReplica:
                     commit,
                     self._shards,
                     delta.panes,
-                    delta.examples,
                     delta.progress(progress),
                     PARTIAL_BYTES,
                     written_ms=now_ms,

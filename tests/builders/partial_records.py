@@ -1,6 +1,7 @@
 """Examples, strategies and builders of partials, shared by their tests."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,6 @@ from hypothesis.extra import numpy as arrays
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.counting.partial import (
     CommitId,
-    ExamplesDelta,
     PaneDelta,
     Part,
     PartitionProgress,
@@ -46,9 +46,9 @@ PANES = SCHEMES.flatmap(
         ),
         OFFSETS,
         st.tuples(PARTITIONS, OFFSETS),
+        EXAMPLES,
     )
 )
-EXAMPLE_DELTAS = st.builds(ExamplesDelta, STREAMS, SCHEMES, MOMENTS, EXAMPLES)
 PROGRESS = st.builds(
     PartitionProgress,
     topic_id=st.sampled_from(["", "ab" * 16]),
@@ -63,9 +63,7 @@ PROGRESS = st.builds(
     skipped=OFFSETS,
     streams=st.dictionaries(STREAMS, st.builds(StreamTime, MOMENTS, MOMENTS, MOMENTS), max_size=4),
 )
-CONTENTS = st.tuples(
-    st.lists(PANES, max_size=4), st.lists(EXAMPLE_DELTAS, max_size=3), st.lists(PROGRESS, max_size=4)
-)
+CONTENTS = st.tuples(st.lists(PANES, max_size=4), st.lists(PROGRESS, max_size=4))
 
 SCHEME = Scheme(
     "0123456789abcdef",
@@ -113,24 +111,22 @@ def build_progress(partition: int = 3, **changes: Any) -> PartitionProgress:
 
 def encode_parts(
     panes: Sequence[PaneDelta] = (),
-    examples: Sequence[ExamplesDelta] = (),
     partitions: Sequence[PartitionProgress] = (),
     limit_bytes: int = 2**20,
 ) -> list[bytes]:
-    return encode_commit(COMMIT, 16, panes, examples, partitions, limit_bytes, written_ms=WRITTEN_MS)
+    return encode_commit(COMMIT, 16, panes, partitions, limit_bytes, written_ms=WRITTEN_MS)
 
 
 def join_parts(
     records: Iterable[bytes],
-) -> tuple[list[PaneDelta], list[ExamplesDelta], list[PartitionProgress]]:
-    """Return the panes, examples and partitions in all parts of a commit."""
+) -> tuple[list[PaneDelta], list[PartitionProgress]]:
+    """Return the panes and partitions in all parts of a commit."""
     parts = [decode_part(record) for record in records]
     assert [(part.index, part.parts) for part in parts] == [
         (index, len(parts)) for index in range(len(parts))
     ]
     return (
         [delta for part in parts for delta in part.panes],
-        [delta for part in parts for delta in part.examples],
         [each for part in parts for each in part.partitions],
     )
 
@@ -150,8 +146,7 @@ PART = Part(
     parts=1,
     shards=16,
     written_ms=WRITTEN_MS,
-    panes=(build_pane(), GERMANY),
-    examples=(ExamplesDelta("resnet18-fc1", SCHEME, MONDAY_MS, (Example(1, 12, "köln"),)),),
+    panes=(replace(build_pane(), examples=(Example(1, 12, "köln"),)), GERMANY),
     partitions=(build_progress(),),
 )
-(RECORD,) = encode_parts(PART.panes, PART.examples, PART.partitions)
+(RECORD,) = encode_parts(PART.panes, PART.partitions)

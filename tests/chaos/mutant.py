@@ -98,13 +98,13 @@ def progress_without_partials() -> None:
     calls = 0
 
     def omit_partials(
-        commit: Any, shards: int, panes: Sequence[PaneDelta], examples: Any, *others: Any, **named: Any
+        commit: Any, shards: int, panes: Sequence[PaneDelta], *others: Any, **named: Any
     ) -> list[bytes]:
         nonlocal calls
         calls += 1
         if calls % EVERY_CALLS == 0:
-            panes, examples = (), ()
-        return encode(commit, shards, panes, examples, *others, **named)
+            panes = ()
+        return encode(commit, shards, panes, *others, **named)
 
     count_worker.encode_commit = omit_partials  # type: ignore[attr-defined]
 

@@ -27,7 +27,7 @@ def commit(number: int, start: int, end: int, *, producer: str = "a", begins: bo
     id_ = CommitId(producer, 0, number)
     values = np.array([9, 8, end - start, 0, -5])
     delta = PaneDelta("alpha", SCHEME, 60_000, None, values, end - start, ((TOPIC, 0), start))
-    part = Part(id_, 0, 2, 1, 0, (delta,), (), ())
+    part = Part(id_, 0, 2, 1, 0, (delta,), ())
     return [part, replace(part, index=1, panes=(), partitions=(progress(start, end, begins=begins),))]
 
 
@@ -108,7 +108,7 @@ def test_missing_partial_fails_counts() -> None:
 
 def test_other_topic_is_ignored() -> None:
     other = progress(5, 9)._replace(partition=("lossy", 0))
-    part = Part(CommitId("c", 0, 0), 0, 1, 1, 0, (), (), (other,))
+    part = Part(CommitId("c", 0, 0), 0, 1, 1, 0, (), (other,))
     check, _ = verify([*FIRST, *SECOND, *THIRD, part])
     assert check.passed
 

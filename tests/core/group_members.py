@@ -117,7 +117,6 @@ class CountMember:
                 commit,
                 group.shards,
                 delta.panes,
-                delta.examples,
                 progress,
                 _PART_BYTES,
                 written_ms=group.now_ms,

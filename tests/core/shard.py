@@ -145,9 +145,7 @@ class Shard:
         self._reads.clear()
         commit = CommitId(producer, epoch, self._numbers[producer, epoch])
         self._numbers[producer, epoch] += 1
-        parts = encode_commit(
-            commit, 1, delta.panes, delta.examples, progress, limit_bytes, written_ms=self.now_ms
-        )
+        parts = encode_commit(commit, 1, delta.panes, progress, limit_bytes, written_ms=self.now_ms)
         first = len(self.log)
         # The control record that ends the transaction takes an offset.
         self.log += [*((append_ms or self.now_ms, part) for part in parts), None]

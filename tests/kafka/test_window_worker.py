@@ -45,9 +45,7 @@ def publish_partials(running, shard, *parts):
 def commit(running, number=0, *, shards=SHARDS, at=("other-topic", 0), start=0):
     """Return the single part of a commit without events, of another producer."""
     progress = PartitionProgress("", 1, start == 0, 0, 0, None, at, start, start)
-    return encode_commit(
-        CommitId("somebody", 1, number), shards, [], [], [progress], 10**6, written_ms=MONDAY_MS
-    )
+    return encode_commit(CommitId("somebody", 1, number), shards, [], [progress], 10**6, written_ms=MONDAY_MS)
 
 
 @pytest.mark.parametrize(
@@ -85,9 +83,7 @@ def test_incomplete_commit_is_orphaned_and_not_applied(cluster):
         partitions = [
             PartitionProgress("", 900, True, 0, 0, None, ("other-topic", index), 0, 0) for index in range(900)
         ]
-        parts = encode_commit(
-            CommitId("somebody", 1, 0), SHARDS, [], [], partitions, 8_000, written_ms=MONDAY_MS
-        )
+        parts = encode_commit(CommitId("somebody", 1, 0), SHARDS, [], partitions, 8_000, written_ms=MONDAY_MS)
         assert len(parts) > 2
         publish_partials(running, SHARD, *parts[:2])
         publish_partials(running, SHARD, *commit(running, 1))

@@ -1,4 +1,4 @@
-"""Partials decode to the commit that was encoded; `schemas/partial.v5.md` describes them."""
+"""Partials decode to the commit that was encoded; `schemas/partial.v6.md` describes them."""
 
 import dataclasses
 import hashlib
@@ -31,8 +31,8 @@ from tests.examples import examples
 @settings(max_examples=examples(300))
 @given(COMMITS, st.integers(1, 2**31 - 1), CONTENTS)
 def test_commit_decodes_to_encoded_commit(commit, shards, contents):
-    panes, examples, partitions = contents
-    records = encode_commit(commit, shards, panes, examples, partitions, 2**20, written_ms=WRITTEN_MS)
+    panes, partitions = contents
+    records = encode_commit(commit, shards, panes, partitions, 2**20, written_ms=WRITTEN_MS)
     assert plain(tuple(map(tuple, join_parts(records)))) == plain(tuple(map(tuple, contents)))
     part = decode_part(*records)
     assert (part.commit, part.shards, part.written_ms) == (commit, shards, WRITTEN_MS)
@@ -40,16 +40,15 @@ def test_commit_decodes_to_encoded_commit(commit, shards, contents):
 
 @given(CONTENTS, st.integers(0, 3_000))
 def test_parts_stay_within_limit(contents, spare):
-    panes, examples, partitions = contents
+    panes, partitions = contents
     alone = [
         *(encode_parts([each])[0] for each in panes),
-        *(encode_parts((), [each])[0] for each in examples),
-        *(encode_parts((), (), [each])[0] for each in partitions),
+        *(encode_parts((), [each])[0] for each in partitions),
         encode_parts()[0],
     ]
     # The lengths of the lists, the index and the number of parts may take more than alone.
     limit_bytes = max(map(len, alone)) + 20 + spare
-    records = encode_parts(panes, examples, partitions, limit_bytes)
+    records = encode_parts(panes, partitions, limit_bytes)
     assert max(map(len, records)) <= limit_bytes
     assert plain(tuple(map(tuple, join_parts(records)))) == plain(tuple(map(tuple, contents)))
 
@@ -57,8 +56,8 @@ def test_parts_stay_within_limit(contents, spare):
 @pytest.mark.parametrize(
     ("content", "subject"),
     [
-        (((build_pane(),), (), ()), "one pane of stream resnet18-fc1 takes"),
-        (((), (), (build_progress(),)), r"the progress of embeddings\[3\] takes"),
+        (((build_pane(),), ()), "one pane of stream resnet18-fc1 takes"),
+        (((), (build_progress(),)), r"the progress of embeddings\[3\] takes"),
     ],
 )
 def test_single_item_beyond_limit_is_refused_with_remedy(content, subject):
@@ -69,8 +68,8 @@ def test_single_item_beyond_limit_is_refused_with_remedy(content, subject):
 def test_order_of_streams_does_not_change_bytes():
     streams = {"b": StreamTime(1, 2, 3), "a": StreamTime(4, 5, 6)}
     turned = dict(reversed(streams.items()))
-    assert encode_parts((), (), [build_progress(streams=streams)]) == encode_parts(
-        (), (), [build_progress(streams=turned)]
+    assert encode_parts((), [build_progress(streams=streams)]) == encode_parts(
+        (), [build_progress(streams=turned)]
     )
 
 
@@ -81,13 +80,13 @@ def test_decoded_tally_owns_its_memory():
     assert second.values.dtype == np.int64
 
 
-def test_format_of_version_5_has_not_changed():
+def test_format_of_version_6_has_not_changed():
     assert plain(decode_part(RECORD)) == plain(PART)
-    assert hashlib.sha256(RECORD).hexdigest()[:16] == "dbf7ba154dbc805f", "raise the version with the format"
+    assert hashlib.sha256(RECORD).hexdigest()[:16] == "df213732cbc8b488", "raise the version with the format"
 
 
 def test_document_names_fields_of_part_and_tally():
-    document = (SCHEMAS / "partial.v5.md").read_text("utf-8")
+    document = (SCHEMAS / "partial.v6.md").read_text("utf-8")
     names = {field.name for field in dataclasses.fields(PART)}
     names |= {field.name for each in registry.STATISTICS for field in each.fields(2, 2)}
     assert [name for name in sorted(names) if f"`{name}`" not in document] == []

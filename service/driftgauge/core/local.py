@@ -67,7 +67,7 @@ class LocalDriver:
         ]
         self._counted |= positions
         commit = CommitId(_PRODUCER, 0, self._commits)
-        part = Part(commit, 0, 1, 1, now_ms, tuple(delta.panes), tuple(delta.examples), tuple(progress))
+        part = Part(commit, 0, 1, 1, now_ms, tuple(delta.panes), tuple(progress))
         self.shard.apply(self.shard.position.offset, now_ms, part)
         self._commits += 1
         return self.shard.close_windows(has_source_ended=has_source_ended)

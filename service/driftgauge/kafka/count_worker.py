@@ -263,7 +263,6 @@ class CountWorker:
             commit,
             self._settings.shards,
             delta.panes,
-            delta.examples,
             delta.progress(progress),
             self._max_partial_bytes,
             written_ms=self._clock.wall_ms(),

@@ -1,4 +1,4 @@
-"""The codec of the partials topic: the parts of a commit for one shard; see `schemas/partial.v5.md`."""
+"""The codec of the partials topic: the parts of a commit for one shard; see `schemas/partial.v6.md`."""
 
 import re
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from driftgauge.core.counting.partial import CommitId, ExamplesDelta, PaneDelta, Part, PartitionProgress
+from driftgauge.core.counting.partial import CommitId, PaneDelta, Part, PartitionProgress
 from driftgauge.core.partition import name_partition
 from driftgauge.errors import StateError
 from driftgauge.events.contract import STREAM_NAME
@@ -16,14 +16,14 @@ from driftgauge.records.messagepack import MAX_PARTITIONS, MAX_TIME_MS, Format, 
 
 __all__ = ["decode_part", "encode_commit"]
 
-_VERSION = 5
+_VERSION = 6
 _NAME = "a record of the partials"
 # `deterministic` sorts the streams of a partition, so that equal commits have equal bytes.
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=np.ndarray.tolist, order="deterministic")
 # Placeholders for the index and the number of parts, as long as any.
 _LONGEST = 2**32 - 1
-# What the lengths of three lists take more than those of empty ones.
-_LENGTHS_BYTES = 12
+# What the lengths of two lists take more than those of empty ones.
+_LENGTHS_BYTES = 8
 
 _STREAM_NAME = re.compile(STREAM_NAME)
 _BASELINE = re.compile("[A-Za-z0-9._-]{1,200}")
@@ -33,7 +33,6 @@ def encode_commit(
     commit: CommitId,
     shards: int,
     panes: Sequence[PaneDelta],
-    examples: Sequence[ExamplesDelta],
     partitions: Sequence[PartitionProgress],
     limit_bytes: int,
     *,
@@ -44,12 +43,12 @@ def encode_commit(
     Equal input gives equal bytes.
 
     Raises:
-        StateError: One pane, the examples of one pane, or the progress of one partition exceeds the limit.
+        StateError: One pane or the progress of one partition exceeds the limit.
     """
-    head = Part(commit, _LONGEST, _LONGEST, shards, written_ms, (), (), ())
+    head = Part(commit, _LONGEST, _LONGEST, shards, written_ms, (), ())
     room = free = limit_bytes - len(_encode(head)) - _LENGTHS_BYTES
     parts: list[dict[str, Any]] = [{}]
-    for name, items in (("panes", panes), ("examples", examples), ("partitions", partitions)):
+    for name, items in (("panes", panes), ("partitions", partitions)):
         for item in items:
             content = _ENCODER.encode(item)
             if len(content) > room:
@@ -80,7 +79,7 @@ def _encode(part: Part) -> bytes:
     return bytes([_VERSION]) + _ENCODER.encode(part)
 
 
-def _describe(item: PaneDelta | ExamplesDelta | PartitionProgress) -> str:
+def _describe(item: PaneDelta | PartitionProgress) -> str:
     if isinstance(item, PartitionProgress):
         return f"the progress of {name_partition(item.partition)}"
     return f"one pane of stream {item.stream}"
@@ -88,15 +87,13 @@ def _describe(item: PaneDelta | ExamplesDelta | PartitionProgress) -> str:
 
 def _check(part: Part) -> None:
     require(0 <= part.index < part.parts, "the index of the part is not below the number of parts")
-    deltas: tuple[PaneDelta | ExamplesDelta, ...] = (*part.panes, *part.examples)
-    streams = {delta.stream for delta in deltas}.union(*(each.streams for each in part.partitions))
+    streams = {pane.stream for pane in part.panes}.union(*(each.streams for each in part.partitions))
     require(all(map(_STREAM_NAME.fullmatch, streams)), "a stream has no valid name")
-    for delta in deltas:
-        size_ms, start_ms = delta.scheme.pane_ms, delta.start_ms
+    for pane in part.panes:
+        size_ms, start_ms = pane.scheme.pane_ms, pane.start_ms
         is_pane = 0 < size_ms <= MAX_TIME_MS and 0 <= start_ms <= MAX_TIME_MS
         require(is_pane, "a pane has no length, or no place in time")
-        require(_BASELINE.fullmatch(delta.scheme.baseline), "a baseline has no valid name")
-    for pane in part.panes:
+        require(_BASELINE.fullmatch(pane.scheme.baseline), "a baseline has no valid name")
         require(pane.values.shape == (pane.scheme.length,), "a tally is not as long as its scheme requires")
         require(pane.events >= 0, "a number of events is negative")
     rows = [

@@ -85,7 +85,7 @@ def examples_of(events, cuts=()):
 
 def taken(examples):
     """Pane start -> its examples."""
-    return dict(examples.panes())
+    return dict(sorted(examples.panes.items()))
 
 
 def lowest(events):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from driftgauge.core.counting.examples import Example
 from driftgauge.core.counting.partial import PaneDelta
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
@@ -79,14 +80,20 @@ class JudgedStream:
         """Judge a window; return its verdict."""
         return self.judge(window, counts, **changes).verdict
 
-    def add_pane(self, number: int, counts: tuple[int, ...], segment: Segment | None = None) -> None:
+    def add_pane(
+        self,
+        number: int,
+        counts: tuple[int, ...],
+        segment: Segment | None = None,
+        examples: tuple[Example, ...] = (),
+    ) -> None:
         """Add counts to the pane of an hour."""
         build, scheme = build_tally, self.spec.scheme(self.reference)
         if segment is not None:
             build, scheme = build_segment_tally, scheme.of_segments
         values = build(*counts, reference=SEGMENTED)
         self.state.add_pane(
-            PaneDelta("images", scheme, number * HOUR_MS, segment, values, sum(counts), (HOME, 0))
+            PaneDelta("images", scheme, number * HOUR_MS, segment, values, sum(counts), (HOME, 0), examples)
         )
 
     @property

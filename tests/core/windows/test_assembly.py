@@ -11,7 +11,7 @@ from tests.builders.partial_records import build_progress
 def parts(producer, number, size):
     """The parts of a commit, each with the progress of the partition of its index."""
     commit = CommitId(producer, 0, number)
-    return [Part(commit, index, size, 1, 0, (), (), (build_progress(index),)) for index in range(size)]
+    return [Part(commit, index, size, 1, 0, (), (build_progress(index),)) for index in range(size)]
 
 
 @given(

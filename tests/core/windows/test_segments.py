@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.core.counting.examples import Example
-from driftgauge.core.counting.partial import ExamplesDelta
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.overdispersion import (
     MIN_WINDOWS,
@@ -168,7 +167,5 @@ def test_segment_drift_depends_on_last_three_despite_restarts(steps, restarts):
 
 def test_unscored_window_has_no_examples():
     stream = JudgedStream(reference=SEGMENTED, min_events=11)
-    stream.add_pane(0, FEW)
-    examples = (Example(0, 1, "a"),)
-    stream.state.add_examples(ExamplesDelta("images", stream.spec.scheme(SEGMENTED), 0, examples))
+    stream.add_pane(0, FEW, examples=(Example(0, 1, "a"),))
     assert stream.judge(0, FEW).examples == {}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.examples import ExampleSampler
 from driftgauge.core.counting.measurement import MeasuredEvents
-from driftgauge.core.counting.partial import ExamplesDelta, PaneDelta
+from driftgauge.core.counting.partial import PaneDelta
 from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.counting.tally import tally_batch
 from driftgauge.core.partition import Partition
@@ -88,12 +88,8 @@ class Accumulator:
                 values,
                 int(values[: self._reference.centroids.clusters].sum()),
                 (partitions[code], offset),
+                self._examples.panes.get(start_ms, ()) if self._segments[number] is None else (),
             )
-
-    def examples(self) -> Iterator[ExamplesDelta]:
-        """Yield the examples of the panes."""
-        for start_ms, examples in self._examples.panes():
-            yield ExamplesDelta(self._stream, self._scheme, start_ms, examples)
 
     def _add(
         self,

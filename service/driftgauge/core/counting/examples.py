@@ -1,6 +1,6 @@
 """Example events of each cluster: a mergeable bottom-k sample, the same for any split of the events."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -42,12 +42,15 @@ class ExampleSampler:
 
     The events with the lowest hashes are a mergeable sample (bottom-k sampling: E. Cohen and H. Kaplan,
     Summarizing data using bottom-k sketches, PODC 2007).
+
+    Attributes:
+        panes: The examples of each pane, sorted, by its start, event time in ms.
     """
 
     def __init__(self, pane_ms: int, snippet_bytes: int = 0) -> None:
         self._pane_ms = pane_ms
         self._snippet_bytes = snippet_bytes
-        self._panes: dict[int, tuple[Example, ...]] = {}
+        self.panes: dict[int, tuple[Example, ...]] = {}
 
     def add(
         self,
@@ -79,11 +82,7 @@ class ExampleSampler:
             example = Example(int(cluster[row]), int(ranks[row]), event_ids[row] or "", snippet)
             sampled.setdefault(int(panes[row]), []).append(example)
         for start_ms, examples in sampled.items():
-            self._panes[start_ms] = merge_examples((self._panes.get(start_ms, ()), examples))
-
-    def panes(self) -> Iterator[tuple[int, tuple[Example, ...]]]:
-        """Yield the start of each pane, ms, and its examples, both in ascending order."""
-        yield from sorted(self._panes.items())
+            self.panes[start_ms] = merge_examples((self.panes.get(start_ms, ()), examples))
 
 
 def can_be_example(name: str | None) -> bool:

@@ -10,7 +10,6 @@ from driftgauge.core.by_stream import ByStream
 from driftgauge.core.counting.accumulator import Accumulator
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.partial import (
-    ExamplesDelta,
     PaneDelta,
     PartitionProgress,
     StreamTime,
@@ -31,12 +30,10 @@ class ShardDelta:
 
     Attributes:
         panes: The deltas of panes.
-        examples: The deltas of their examples.
         times: The event-time progress by the partition's code and the stream.
     """
 
     panes: list[PaneDelta] = field(default_factory=list)
-    examples: list[ExamplesDelta] = field(default_factory=list)
     times: dict[int, dict[str, StreamTime]] = field(default_factory=dict)
 
     def progress(self, partitions: Mapping[int, PartitionProgress]) -> list[PartitionProgress]:
@@ -91,7 +88,6 @@ class IntervalCounter:
         for (stream, _), accumulator in sorted(self._accumulators.items()):
             delta = deltas.setdefault(shard_of(stream, shards), ShardDelta())
             delta.panes += accumulator.panes(partitions)
-            delta.examples += accumulator.examples()
         for (code, stream), time in self._times.items():
             delta = deltas.setdefault(shard_of(stream, shards), ShardDelta())
             delta.times.setdefault(code, {})[stream] = time

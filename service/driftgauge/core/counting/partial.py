@@ -19,7 +19,6 @@ from driftgauge.core.reference import Segment
 
 __all__ = [
     "CommitId",
-    "ExamplesDelta",
     "PaneDelta",
     "Part",
     "PartitionProgress",
@@ -60,6 +59,7 @@ class PaneDelta:
         values: (scheme.length,) int64, the tally.
         events: The number of events in the tally.
         first: A source partition of its events, and the lowest of their offsets there.
+        examples: Its examples, sorted; none of a segment.
     """
 
     stream: str
@@ -69,21 +69,7 @@ class PaneDelta:
     values: NDArray[np.int64]
     events: int
     first: tuple[Partition, int]
-
-
-@dataclass(frozen=True, slots=True)
-class ExamplesDelta:
-    """The examples of one pane in a commit.
-
-    Attributes:
-        stream, scheme, start_ms: As in `PaneDelta`.
-        examples: The examples, sorted.
-    """
-
-    stream: str
-    scheme: Scheme
-    start_ms: int
-    examples: tuple[Example, ...]
+    examples: tuple[Example, ...] = ()
 
 
 class StreamTime(NamedTuple):
@@ -150,7 +136,6 @@ class Part:
         shards: The number of shards.
         written_ms: The wall time, by the reader's clock, at which the commit was written.
         panes: The deltas of panes.
-        examples: The deltas of their examples.
         partitions: The progress of source partitions.
     """
 
@@ -160,5 +145,4 @@ class Part:
     shards: int
     written_ms: int
     panes: tuple[PaneDelta, ...]
-    examples: tuple[ExamplesDelta, ...]
     partitions: tuple[PartitionProgress, ...]

@@ -71,7 +71,6 @@ class CommitAssembler:
             index=0,
             parts=1,
             panes=_join(each.panes for each in staged.parts),
-            examples=_join(each.examples for each in staged.parts),
             partitions=_join(each.partitions for each in staged.parts),
         )
 

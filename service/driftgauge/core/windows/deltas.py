@@ -1,16 +1,15 @@
 """The deltas of one commit: open panes accumulate them, and events of final windows count as late."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from driftgauge.core.counting.partial import ExamplesDelta, PaneDelta
+from driftgauge.core.counting.partial import PaneDelta
 from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.window import Window
 
-__all__ = ["DeltaApplier", "LateEvents"]
+__all__ = ["LateEvents", "apply_panes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,68 +29,43 @@ class LateEvents:
     first: tuple[Partition, int]
 
 
-class DeltaApplier:
-    """Applies the deltas of one commit to the streams of a shard."""
+def apply_panes(
+    panes: Iterable[PaneDelta],
+    specs: Mapping[str, StreamSpec],
+    state_of: Callable[[str], StreamState],
+    *,
+    counted_twice: bool,
+) -> Collection[LateEvents]:
+    """Add the deltas of one commit to their panes, if a window of the pane is open.
 
-    def __init__(
-        self, specs: Mapping[str, StreamSpec], state_of: Callable[[str], StreamState], *, counted_twice: bool
-    ) -> None:
-        """Apply one commit.
+    Args:
+        panes: The deltas.
+        specs: The configured streams by name.
+        state_of: Returns the state of a stream, new where there is none.
+        counted_twice: Events of the commit may have been counted before.
 
-        Args:
-            specs: The configured streams by name.
-            state_of: Returns the state of a stream, new where there is none.
-            counted_twice: Events of the commit may have been counted before.
-        """
-        self._specs = specs
-        self._state_of = state_of
-        self._counted_twice = counted_twice
-        self._late: Counter[tuple[str, int]] = Counter()  # by stream and window size
-        self._first_late: dict[tuple[str, int], tuple[Partition, int]] = {}
-
-    @property
-    def late(self) -> list[LateEvents]:
-        """The late events so far, by stream and window size."""
-        return [
-            LateEvents(stream, size_ms, number, self._first_late[stream, size_ms])
-            for (stream, size_ms), number in self._late.items()
-        ]
-
-    def add_pane(self, delta: PaneDelta) -> None:
-        """Add a delta to its pane if a window of the pane is open; count late events for the other sizes."""
-        state = self._state_of(delta.stream)
-        open_sizes = self._open_sizes(state, delta.start_ms)
-        if delta.segment is None:
-            spec = self._specs.get(delta.stream)
-            for size_ms in set(spec.sizes_ms if spec else ()) - open_sizes:
-                self._add_late(state, size_ms, delta)
-        if not open_sizes:
-            return
+    Returns:
+        The late events of the windows that are final, by stream and window size.
+    """
+    late: dict[tuple[str, int], LateEvents] = {}
+    for delta in panes:
+        state, spec = state_of(delta.stream), specs.get(delta.stream)
+        # The panes of an unknown stream are kept.
+        sizes_ms = spec.sizes_ms if spec else ()
+        final = [size_ms for size_ms in sizes_ms if not state.is_open(Window.around(delta.start_ms, size_ms))]
+        for size_ms in final if delta.segment is None else ():
+            totals = {**state.status.late, size_ms: state.status.late.get(size_ms, 0) + delta.events}
+            state.set_status(replace(state.status, late=totals))
+            known = late.get((delta.stream, size_ms), LateEvents(delta.stream, size_ms, 0, delta.first))
+            late[delta.stream, size_ms] = replace(known, number=known.number + delta.events)
+        if spec and len(final) == len(sizes_ms):
+            continue
         state.add_pane(delta)
-        if self._counted_twice:
-            interval = delta.start_ms, delta.start_ms + delta.scheme.pane_ms
-            known = state.status.counted_twice
-            if interval not in known:
-                state.set_status(replace(state.status, counted_twice=_merge([*known, interval])))
-
-    def add_examples(self, delta: ExamplesDelta) -> None:
-        """Add examples to their pane if a window of the pane is open."""
-        state = self._state_of(delta.stream)
-        if self._open_sizes(state, delta.start_ms):
-            state.add_examples(delta)
-
-    def _add_late(self, state: StreamState, size_ms: int, delta: PaneDelta) -> None:
-        self._late[delta.stream, size_ms] += delta.events
-        self._first_late.setdefault((delta.stream, size_ms), delta.first)
-        totals = {**state.status.late, size_ms: state.status.late.get(size_ms, 0) + delta.events}
-        state.set_status(replace(state.status, late=totals))
-
-    def _open_sizes(self, state: StreamState, time_ms: int) -> set[int]:
-        """Return the sizes, ms, of the open windows that hold an event time; {0} for an unknown stream."""
-        spec = self._specs.get(state.stream)
-        if spec is None:
-            return {0}
-        return {size_ms for size_ms in spec.sizes_ms if state.is_open(Window.around(time_ms, size_ms))}
+        interval = delta.start_ms, delta.start_ms + delta.scheme.pane_ms
+        if counted_twice and interval not in state.status.counted_twice:
+            merged = _merge([*state.status.counted_twice, interval])
+            state.set_status(replace(state.status, counted_twice=merged))
+    return late.values()
 
 
 def _merge(intervals: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

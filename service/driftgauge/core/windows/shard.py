@@ -10,7 +10,7 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.assembly import CommitAssembler
 from driftgauge.core.windows.changelog import Key, PositionKey, ShardPosition, SourceBlock, SourcesKey, Value
 from driftgauge.core.windows.closing import WindowCloser
-from driftgauge.core.windows.deltas import DeltaApplier, LateEvents
+from driftgauge.core.windows.deltas import LateEvents, apply_panes
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.sources import NULL, Continuity, SourceProgress
 from driftgauge.core.windows.stream_state import StreamState
@@ -170,17 +170,14 @@ class ShardState:
             gaps=position.gaps + continuities.count(Continuity.GAP),
             overlaps=position.overlaps + continuities.count(Continuity.OVERLAP),
         )
-        deltas = DeltaApplier(self._specs, self._stream, counted_twice=Continuity.OVERLAP in continuities)
-        for pane in commit.panes:
-            deltas.add_pane(pane)
-        for examples in commit.examples:
-            deltas.add_examples(examples)
+        self._round.late += apply_panes(
+            commit.panes, self._specs, self._stream, counted_twice=Continuity.OVERLAP in continuities
+        )
         # After the panes: an event is late by the purge horizon before the commit.
         for progress in known:
             for stream, time in progress.streams.items():
                 spec = self._specs.get(stream)
                 self._stream(stream).observe(progress.partition, time, spec.disorder_ms if spec else 0)
-        self._round.late += deltas.late
 
     def _exclude_pause(self, pause_ms: int) -> None:
         """Exclude the time in which no count task ran from every wait for a partition."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.examples import Example
-from driftgauge.core.counting.partial import ExamplesDelta, PaneDelta, StreamTime
+from driftgauge.core.counting.partial import PaneDelta, StreamTime
 from driftgauge.core.partition import Partition
 from driftgauge.core.windows.changelog import (
     BLOCK,
@@ -81,19 +81,16 @@ class StreamState:
             self._mark_dirty(StreamKey(self.stream))
 
     def add_pane(self, delta: PaneDelta) -> None:
-        """Add a delta to a pane's tally."""
+        """Add a delta to the tally and the examples of a pane."""
         pane = Window(delta.scheme.pane_ms, delta.start_ms)
         key = PaneKey(self.stream, delta.scheme.key, pane, delta.segment)
         self.panes.add_tally(key, delta.values)
         self.has_changed = True
         self._mark_dirty(key)
         self._dirty_panes.add(pane)
-
-    def add_examples(self, delta: ExamplesDelta) -> None:
-        """Add examples to a pane."""
-        key = ExamplesKey(self.stream, delta.scheme.key, Window(delta.scheme.pane_ms, delta.start_ms))
-        if self.panes.add_examples(key, delta.examples):
-            self._mark_dirty(key)
+        of_examples = ExamplesKey(self.stream, delta.scheme.key, pane)
+        if delta.examples and self.panes.add_examples(of_examples, delta.examples):
+            self._mark_dirty(of_examples)
 
     def observe(self, partition: Partition, time: StreamTime, disorder_ms: int) -> None:
         """Advance the event time of a source partition; its first new event ends a data loss."""
