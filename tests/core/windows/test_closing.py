@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from driftgauge.core.windows import purging
+from driftgauge.core.windows import stream_state
 from driftgauge.core.windows.window import Window
 from tests.builders.batches import at
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
@@ -99,7 +99,7 @@ def test_final_panes_and_results_are_purged_except_newest():
 
 
 def test_final_panes_are_purged_in_portions(monkeypatch):
-    monkeypatch.setattr(purging, "_MAX_PURGED_PANES", 3)
+    monkeypatch.setattr(stream_state, "_MAX_PURGED_PANES", 3)
     shard = Shard(build_spec(sizes_ms=(MINUTE_MS,), lateness_ms=0))
     read_and_commit(shard, *[(MONDAY_MS + minute * MINUTE_MS, 0) for minute in range(10)])
     shard.read((MONDAY_MS + DAY_MS, 0))

@@ -93,4 +93,4 @@ def test_streams_wait_for_partitions_of_configured_topics_only():
     sources = SourceProgress(["embeddings", "others"])
     sources.accept(build_minimal_progress(partitions=3), NOW_MS)
     sources.accept(build_minimal_progress(topic="unknown", partitions=2), NOW_MS)
-    assert sources.partitions == [*(("embeddings", index) for index in range(3)), ("others", 0)]
+    assert sources.columns.partitions == [*(("embeddings", index) for index in range(3)), ("others", 0)]

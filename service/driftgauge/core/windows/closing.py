@@ -10,7 +10,6 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.closing_round import ClosingRound
 from driftgauge.core.windows.completeness import Completeness, find_doubts
 from driftgauge.core.windows.judging import WindowJudge
-from driftgauge.core.windows.purging import Purger
 from driftgauge.core.windows.result import Verdict, WindowResult
 from driftgauge.core.windows.sources import NULL, SourceProgress
 from driftgauge.core.windows.stream_state import StreamState
@@ -36,13 +35,12 @@ class WindowCloser:
         self._spec = spec
         self._state = state
         self._judge = WindowJudge(spec, state)
-        self._purger = Purger(spec, state)
         self._by_scheme = {spec.scheme(each.reference).key: each.reference for each in spec.baselines}
         self._work = max(
             window_work(reference, spec.alarm.segment_keys) for reference in self._by_scheme.values()
         )
         self._pending: set[Window] = set()
-        self._quiet_until_ms = NULL
+        self._quiet_until_ms = self._purged_to_ms = NULL
 
     def close(
         self, sources: SourceProgress, log_ms: int, budget: WorkBudget, *, has_source_ended: bool = False
@@ -80,9 +78,9 @@ class WindowCloser:
             if result is not None:
                 results.append(result)
                 budget.spend(self._work)
-        if self._purger.advance(backlog):
-            self._pending = set(filter(self._state.is_open, self._pending))
-        self._purger.purge_panes()
+        self._advance_horizon(backlog)
+        if self._settled_ms > self._purged_to_ms and self._state.purge_panes(self._settled_ms):
+            self._purged_to_ms = self._settled_ms
         self._quiet_until_ms = self._find_quiet_end(round_)
         return results, bool(backlog)
 
@@ -106,12 +104,46 @@ class WindowCloser:
             or status.given_up
             or status.losses
             or status.counted_twice
-            or not self._purger.is_done
+            or self._purged_to_ms != self._settled_ms
         ):
             return NULL
         next_ms = min((window.end_ms for window in self._pending), default=_NEVER_MS)
         # A pending window that is due already waits for the next round.
         return next_ms if next_ms > foremost_ms else NULL
+
+    @property
+    def _settled_ms(self) -> int:
+        """The event time before which no window of any size is open; NULL before there is a purge horizon."""
+        final_ms = self._state.status.final_ms
+        return NULL if final_ms is None else min(final_ms - final_ms % size for size in self._spec.sizes_ms)
+
+    def _advance_horizon(self, backlog: Iterable[Window]) -> None:
+        """Advance the purge horizon to the watermark less the allowed lateness.
+
+        Final results are deleted, except the newest of each size, and so are past doubts.
+
+        Args:
+            backlog: Due windows that wait for the next round; they must not become final.
+        """
+        spec, state, status = self._spec, self._state, self._state.status
+        if status.watermark_ms is None:
+            return
+        horizon_ms = status.watermark_ms - spec.lateness_ms
+        # Only whole panes can be purged, and a horizon that moves more rarely is written more rarely.
+        horizon_ms -= horizon_ms % spec.pane_ms
+        final_ms = min([horizon_ms, *(window.start_ms for window in backlog)])
+        if status.final_ms is not None and final_ms <= status.final_ms:
+            return
+        state.set_status(replace(status, final_ms=final_ms))
+        settled_ms = self._settled_ms
+        losses = tuple(loss for loss in status.losses if loss.to_ms is None or loss.to_ms >= settled_ms)
+        counted_twice = tuple(each for each in status.counted_twice if each[1] > settled_ms)
+        state.set_status(replace(state.status, losses=losses, counted_twice=counted_twice))
+        newest = {state.newest[size_ms].window for size_ms in spec.sizes_ms if size_ms in state.newest}
+        state.purge_results(
+            [window for window in state.published if window.end_ms <= final_ms and window not in newest]
+        )
+        self._pending = set(filter(state.is_open, self._pending))
 
     def _add_windows_of(self, panes: Iterable[Window]) -> None:
         """Add the open windows that overlap these panes to the pending ones."""

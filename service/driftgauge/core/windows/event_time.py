@@ -27,8 +27,8 @@ class PartitionTimes:
 
     Attributes:
         partitions: The n partitions of the configured events topics.
-        newest_ms: int64, the highest credible event time of the stream there; NULL before its first event.
-        reached_ms: int64, the same less the allowed disorder.
+        reached_ms: int64, the highest credible event time of the stream there less the allowed disorder; NULL
+            before its first event.
         caught_up_ms, moved_ms: int64, see `SourceBlock`.
         is_unreported: bool, no count task has reported the partition yet.
         is_exempt: bool, the stream has no event on the partition's topic, and the partition has been caught
@@ -38,7 +38,6 @@ class PartitionTimes:
     """
 
     partitions: list[Partition]
-    newest_ms: NDArray[np.int64]
     reached_ms: NDArray[np.int64]
     caught_up_ms: NDArray[np.int64]
     moved_ms: NDArray[np.int64]
@@ -63,8 +62,7 @@ class PartitionTimes:
         seen = newest_ms != NULL
         quiet_from_ms = np.where(seen, read_ms, since_ms)
         return cls(
-            partitions=sources.partitions,
-            newest_ms=newest_ms,
+            partitions=columns.partitions,
             reached_ms=np.where(seen, newest_ms - spec.disorder_ms, NULL),
             caught_up_ms=caught_up_ms,
             moved_ms=moved_ms,

@@ -24,7 +24,6 @@ _PRODUCER_MS = 3_600_000
 _MAX_EPOCHS = 3
 # Panes of an unknown stream cannot be closed, so the shard keeps them for as long as partials are kept.
 _UNKNOWN_MS = 7 * 86_400_000
-_MAX_PURGED_PANES = 2_000
 # A count task reports every 5 s; after a longer silence none runs, and no partition is late because of that.
 _PAUSE_MS = 30_000
 # A reader whose clock differs from the brokers' by more stops counting.
@@ -236,5 +235,5 @@ def _add_commit(
 def _retire_unknown(state: StreamState, log_ms: int) -> None:
     """Delete a stream that is not configured once no event of it has come for long enough."""
     read_ms = max((int(times[:, 1].max()) for times in state.times.values()), default=log_ms)
-    if log_ms - read_ms > _UNKNOWN_MS and state.purge_panes(log_ms, _MAX_PURGED_PANES):
+    if log_ms - read_ms > _UNKNOWN_MS and state.purge_panes(log_ms):
         state.retire()

@@ -51,12 +51,14 @@ class ProgressColumns:
     """The progress of the n partitions of all configured topics.
 
     Attributes:
+        partitions: The partitions, in the order of their rows.
         rows: The first row of each topic, and the one after its last.
         values: (n, 4) int64, see `SourceBlock`.
         latest_caught_up_ms: The highest time up to which a partition is known to be read.
         oldest_move_ms: The lowest log time at which a partition last advanced.
     """
 
+    partitions: list[Partition]
     rows: dict[str, tuple[int, int]]
     values: NDArray[np.int64]
     latest_caught_up_ms: int
@@ -73,32 +75,21 @@ class SourceProgress:
         """The topics whose partitions the streams wait for."""
         self._former_ids: dict[str, tuple[str, ...]] = {}  # by topic, the latest last
         self._dirty: set[tuple[str, int]] = set()  # topic, block
-        self._partitions: list[Partition] | None = None
         self._columns: ProgressColumns | None = None
 
     @property
-    def partitions(self) -> list[Partition]:
-        """The partitions of the configured topics, in the order of their rows; all streams share the list."""
-        if self._partitions is None:
-            self._partitions = [
-                (topic, index) for topic in self.configured for index in range(len(self.topics[topic].values))
-            ]
-        return self._partitions
-
-    @property
     def columns(self) -> ProgressColumns:
-        """The progress of these partitions; all streams share the arrays until a progress changes."""
+        """The progress of the configured topics; all streams share it until a progress changes."""
         if self._columns is None:
-            rows, first = {}, 0
+            partitions: list[Partition] = []
+            rows = {}
             for name in self.configured:
-                rows[name] = first, first + len(self.topics[name].values)
-                first = rows[name][1]
+                own = [(name, index) for index in range(len(self.topics[name].values))]
+                rows[name] = len(partitions), len(partitions) + len(own)
+                partitions += own
             values = np.concatenate([self.topics[name].values for name in self.configured])
-            latest_caught_up_ms, oldest_move_ms = (
-                int(values[:, _CAUGHT_UP].max()),
-                int(values[:, _MOVED].min()),
-            )
-            self._columns = ProgressColumns(rows, values, latest_caught_up_ms, oldest_move_ms)
+            caught_up_ms, moved_ms = int(values[:, _CAUGHT_UP].max()), int(values[:, _MOVED].min())
+            self._columns = ProgressColumns(partitions, rows, values, caught_up_ms, moved_ms)
         return self._columns
 
     def restore(self, key: SourcesKey, block: SourceBlock) -> None:
@@ -132,7 +123,6 @@ class SourceProgress:
         self._former_ids[topic] = former[-_MAX_FORMER_IDS:]
         self.topics[topic] = _unreported_partitions(partitions)
         self.topics[topic].values[:, _MOVED] = log_ms
-        self._partitions = None
 
     def exclude_pause(self, pause_ms: int) -> None:
         """Exclude an interval of log time from the waits for stalled partitions."""
@@ -187,7 +177,6 @@ class SourceProgress:
             added = _unreported_partitions(partitions - known).values
             added[:, _MOVED] = log_ms
             topic.values = np.concatenate((topic.values, added))
-            self._partitions = None
             # Every block holds the number of partitions.
             self._mark_dirty(name, range(partitions))
         return topic

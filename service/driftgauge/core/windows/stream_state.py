@@ -31,6 +31,8 @@ from driftgauge.core.windows.window import Window
 
 __all__ = ["StreamState"]
 
+# A purge is not urgent, and the end of a day may make many thousands of panes final at once.
+_MAX_PURGED_PANES = 2_000
 _NO_TIMES = np.empty((0, 2), dtype=np.int64)
 
 
@@ -173,9 +175,9 @@ class StreamState:
             self._mark_dirty(HistoryKey(self.stream, size_ms))
         self.histories.clear()
 
-    def purge_panes(self, settled_ms: int, at_most: int) -> bool:
-        """Delete at most this many panes that end at or before an event time; return whether none is left."""
-        purged, is_done = self.panes.purge(settled_ms, at_most)
+    def purge_panes(self, settled_ms: int) -> bool:
+        """Delete a portion of the panes that end at or before an event time; return whether none is left."""
+        purged, is_done = self.panes.purge(settled_ms, _MAX_PURGED_PANES)
         for key in purged:
             self._mark_dirty(key)
         return is_done
