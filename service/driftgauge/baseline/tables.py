@@ -204,7 +204,7 @@ def to_vectors(
         column: n lists of floats, or n byte strings.
         number: The format of numbers in bytes.
         where: Returns the position of a row, for messages.
-        refusals: Counts the rows whose vector is null, holds a null, is not finite or has another dimension.
+        refusals: Counts the rows whose vector is null, is not finite or has another dimension.
         dimension: d; None takes the most frequent one.
 
     Raises:
@@ -212,59 +212,40 @@ def to_vectors(
     """
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
-    kept = _without_nulls(column, where, refusals)
-    if not len(kept):
-        return np.empty((0, 0), np.float32), kept
-    column = _take(column, kept)
-    lengths = _lengths(column)
-    size = number.size if _is_bytes(column.type) else 1
-    distinct, counts = np.unique(lengths, return_counts=True)
-    length = int(distinct[counts.argmax()]) if dimension is None else dimension * size
+    is_bytes = _is_bytes(column.type)
+    size, measure = (number.size, pc.binary_length) if is_bytes else (1, pc.list_value_length)
+    # A vector that is null is shorter than any other.
+    lengths = np.where(np.asarray(pc.is_null(column)), -1, np.asarray(pc.fill_null(measure(column), -1)))
+    distinct, counts = np.unique(lengths[lengths >= 0], return_counts=True)
+    length = (
+        int(distinct[counts.argmax()]) if dimension is None and len(distinct) else (dimension or 1) * size
+    )
     if length == 0 or length % size:
-        message = f"{where(int(kept[0]))}: {length} bytes or numbers are no vector of {number.dtype}"
+        message = f"{where(0)}: {length} bytes or numbers are no vector of {number.dtype}"
         raise InputError(message)
     for row in np.flatnonzero(lengths != length).tolist():
-        unit = "numbers" if size == 1 else "bytes"
-        detail = f"the vector has {lengths[row]} {unit}, most have {length}"
-        refusals.add(where(int(kept[row])), Reason.WRONG_DIMENSION, detail)
-    column, kept = _take(column, np.flatnonzero(lengths == length)), kept[lengths == length]
-    if _is_bytes(column.type):
+        if lengths[row] < 0:
+            refusals.add(where(row), Reason.INVALID, "the vector is null")
+        else:
+            detail = f"the vector has {lengths[row]} {'bytes' if is_bytes else 'numbers'}, most have {length}"
+            refusals.add(where(row), Reason.WRONG_DIMENSION, detail)
+    kept = np.flatnonzero(lengths == length)
+    if len(kept) < len(column):
+        column = column.take(pa.array(kept))
+    if is_bytes:
         vectors = number.to_float32(b"".join(column.to_pylist()))
     else:
-        with np.errstate(over="ignore"):  # values beyond float32 become infinite and are refused
+        # Nulls become NaN, and values beyond float32 infinite.
+        with np.errstate(over="ignore"):
             vectors = np.asarray(column.flatten()).astype(np.float32, copy=False)
-    vectors = vectors.reshape(len(column), length // size)
+    vectors = vectors.reshape(len(kept), length // size)
     sound = np.isfinite(vectors).all(axis=1)
     if sound.all():
         return vectors, kept
     for row in kept[~sound].tolist():
-        refusals.add(
-            where(row), Reason.NON_FINITE, "the vector holds NaN, infinity or a value beyond float32"
-        )
+        detail = "the vector holds null, NaN, infinity or a value beyond float32"
+        refusals.add(where(row), Reason.NON_FINITE, detail)
     return vectors[sound], kept[sound]
-
-
-def _take(column: Any, kept: NDArray[np.intp]) -> Any:
-    """Return some rows of a column, the column itself where all are kept."""
-    return column if len(kept) == len(column) else column.take(pa.array(kept))
-
-
-def _lengths(column: Any) -> NDArray[np.int64]:
-    """Return the number of bytes or of numbers in each row."""
-    measure = pc.binary_length if _is_bytes(column.type) else pc.list_value_length
-    return np.asarray(measure(column)).astype(np.int64, copy=False)
-
-
-def _without_nulls(column: Any, where: Callable[[int], str], refusals: Refusals) -> NDArray[np.intp]:
-    """Return the rows whose vector is not null and holds no null."""
-    is_null = np.asarray(pc.is_null(column))
-    holds_null = np.zeros(len(column), np.bool_)
-    if not _is_bytes(column.type) and (numbers := column.flatten()).null_count:
-        holds_null[np.asarray(pc.list_parent_indices(column))[np.asarray(pc.is_null(numbers))]] = True
-    for row in np.flatnonzero(is_null | holds_null).tolist():
-        detail = "the vector is null" if is_null[row] else "a number of the vector is null"
-        refusals.add(where(row), Reason.INVALID, detail)
-    return np.flatnonzero(~(is_null | holds_null))
 
 
 def to_times(column: Any, unit: str, where: Callable[[int], str]) -> NDArray[np.int64]:
