@@ -192,15 +192,9 @@ def _reach(vectors: NDArray[np.float32], among: NDArray[np.float32]) -> NDArray[
 
 def _are_repeated(vectors: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.bool_]:
     """Return which rows hold one of a few vectors that appear ten times as often as others, (rows,)."""
-    words = np.random.default_rng(0).integers(2**64, size=vectors.shape[1], dtype=np.uint64)
-    # Sums wrap around, so they are exact in any order. Two vectors share one with a probability below 2^-32.
-    sums = [
-        np.einsum("nd,d->n", vectors[block].view(np.uint32).astype(np.uint64), words)
-        for block in blocks(rows)
-    ]
-    _, numbers, counts = np.unique(
-        np.concatenate([np.empty(0, np.uint64), *sums]), return_inverse=True, return_counts=True
-    )
+    # Two vectors share a hash of 64 bits with a probability below 2^-32.
+    hashes = np.fromiter((hash(vectors[row].tobytes()) for row in rows.tolist()), np.int64, len(rows))
+    _, numbers, counts = np.unique(hashes, return_inverse=True, return_counts=True)
     falling = np.sort(counts)[::-1][: _FEW + 1]
     often = np.flatnonzero(falling[:-1] >= _REPEATED * falling[1:])
     least = falling[often.max()] if len(often) else len(rows) + 1

@@ -96,11 +96,6 @@ class StreamSpec:
                 return baseline.reference
         return first.reference
 
-    def find(self, key: str) -> Reference | None:
-        """Return the scheduled baseline with this key, or None."""
-        listed = (baseline.reference for baseline in self.baselines)
-        return next((reference for reference in listed if reference.key == key), None)
-
     def scheme(self, reference: Reference) -> Scheme:
         """Return the scheme by which events are counted against a baseline, all events together."""
         return Scheme(

@@ -178,9 +178,3 @@ def test_p_values_do_not_rise_with_shift(overdispersion, one, other):
     near, far = (null.test(np.full(COMPONENTS, size), 100) for size in sorted((one, other)))
     assert far.p_value <= near.p_value * (1 + 1e-4)
     assert far.centroid_p_value <= near.centroid_p_value * (1 + 1e-4)
-
-
-@pytest.mark.parametrize("baseline_count", [1, COMPONENTS])
-def test_null_rejects_baseline_with_too_few_events(baseline_count):
-    with pytest.raises(ValueError, match="too few for the covariance of 8 components"):
-        MeanShiftNull(np.diag(VARIANCES), baseline_count, Overdispersion.independent(COMPONENTS))

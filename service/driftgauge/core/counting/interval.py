@@ -102,10 +102,7 @@ class IntervalCounter:
         key = batch.stream, batch.baseline
         if key not in self._accumulators:
             spec = self._specs[batch.stream]
-            reference = spec.find(batch.baseline)
-            if reference is None:
-                message = f"baseline {batch.baseline} of stream {batch.stream} is not configured"
-                raise KeyError(message)
+            reference = {each.reference.key: each.reference for each in spec.baselines}[batch.baseline]
             self._accumulators[key] = Accumulator(
                 batch.stream, reference, spec.scheme(reference), spec.snippet_bytes
             )

@@ -104,14 +104,8 @@ class MeanShiftNull:
             mean_count: M, the events from which the baseline's mean was estimated; None: the same m.
             kurtosis: K, the mean fourth power of an event's Mahalanobis length over that of normal events,
                 less 1; 0 or more.
-
-        Raises:
-            ValueError: The covariance is estimated from too few events.
         """
         components = len(covariance)
-        if baseline_count <= components:
-            message = f"{baseline_count} events are too few for the covariance of {components} components"
-            raise ValueError(message)
         deviations = np.linalg.cholesky(covariance)
         self._degrees = baseline_count - 1
         self._kurtosis = kurtosis

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.changelog import StreamStatus
-from driftgauge.core.windows.event_time import OverdueHorizon, PartitionTimes, advance_event_time
+from driftgauge.core.windows.event_time import PartitionTimes, advance_event_time
 from driftgauge.core.windows.sources import NULL, SourceProgress
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.window import Window
@@ -26,7 +26,9 @@ class ClosingRound:
         given_up: (n,) bool, the partition is given up.
         watermark_ms: The watermark; NULL before there is one.
         silent_to_ms: The time up to which every awaited partition is read and idle; NULL where one is not.
-        overdue: The event time that has been waited for long enough.
+        overdue_ms: The event time before which windows are closed incomplete: the foremost partition had
+            reached it `incomplete_ms` ago; NULL before there is one.
+        overdue_log_ms: The log time at which it had.
         has_source_ended: The source has ended: every window is due.
     """
 
@@ -35,7 +37,8 @@ class ClosingRound:
     given_up: NDArray[np.bool_]
     watermark_ms: int
     silent_to_ms: int
-    overdue: OverdueHorizon
+    overdue_ms: int
+    overdue_log_ms: int
     has_source_ended: bool
 
     @classmethod
@@ -54,13 +57,15 @@ class ClosingRound:
         given_up = times.mask_of(status.given_up)
         state.set_status(_end_losses(status, times, spec.disorder_ms))
         silent_to_ms = times.silent_to_ms(given_up)
+        overdue_ms, overdue_log_ms = status.foremost[0] if status.foremost else (NULL, log_ms)
         return cls(
             log_ms=log_ms,
             times=times,
             given_up=given_up,
             watermark_ms=NULL if status.watermark_ms is None else status.watermark_ms,
             silent_to_ms=NULL if silent_to_ms is None else silent_to_ms,
-            overdue=OverdueHorizon.of(status, spec, log_ms),
+            overdue_ms=overdue_ms if log_ms - overdue_log_ms >= spec.incomplete_ms else NULL,
+            overdue_log_ms=overdue_log_ms,
             has_source_ended=has_source_ended,
         )
 
@@ -68,10 +73,10 @@ class ClosingRound:
         """Return the partitions that a due window still waits for; None where the window is not due."""
         if self.has_source_ended or window.end_ms <= max(self.watermark_ms, self.silent_to_ms):
             return ()
-        if window.end_ms > self.overdue.event_ms:
+        if window.end_ms > self.overdue_ms:
             return None
         # An idle partition is awaited too, until it is read up to when the foremost one passed the window.
-        is_idle = self.times.is_idle & (self.times.caught_up_ms >= self.overdue.log_ms)
+        is_idle = self.times.is_idle & (self.times.caught_up_ms >= self.overdue_log_ms)
         is_behind = self.times.reached_ms < window.end_ms
         return self.times.select(is_behind & ~(self.times.is_exempt | is_idle | self.given_up))
 

@@ -15,7 +15,7 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.changelog import StreamStatus
 from driftgauge.core.windows.sources import NULL, SourceProgress
 
-__all__ = ["OverdueHorizon", "PartitionTimes", "advance_event_time"]
+__all__ = ["PartitionTimes", "advance_event_time"]
 
 # The resolution of `StreamStatus.foremost`, in parts of `incomplete_ms`.
 _FOREMOST_STEPS = 8
@@ -166,23 +166,3 @@ def _record_foremost(
     while len(records) > 1 and log_ms - records[1][1] >= spec.incomplete_ms:
         records = records[1:]
     return status if records is status.foremost else replace(status, foremost=records)
-
-
-@dataclass(frozen=True, slots=True)
-class OverdueHorizon:
-    """The event time before which windows are closed incomplete.
-
-    Attributes:
-        event_ms: The event time that the foremost partition had reached `incomplete_ms` ago; NULL: none.
-        log_ms: The log time at which it had.
-    """
-
-    event_ms: int
-    log_ms: int
-
-    @classmethod
-    def of(cls, status: StreamStatus, spec: StreamSpec, log_ms: int) -> "OverdueHorizon":
-        """Return the horizon from the records of the foremost partition."""
-        if status.foremost and log_ms - status.foremost[0][1] >= spec.incomplete_ms:
-            return cls(*status.foremost[0])
-        return cls(NULL, NULL)
