@@ -30,7 +30,10 @@ MEMBERS = find_members([{"n": str(row % 100)} for row in range(1_200)], [Segment
         ),
         (59, {}, r"59 vectors are too few for 6 clusters, which need 60; .*--clusters 5"),
         (5, {}, r"5 vectors .* need 60; give more vectors$"),
-        *((1_200, {"clusters": clusters}, "use --clusters 2 or more") for clusters in (1, 0, -3)),
+        *(
+            (1_200, {"clusters": clusters}, "clusters: Input should be greater than or equal to 2")
+            for clusters in (1, 0, -3)
+        ),
         (1_200, {"stream": "a b"}, "stream: String should match"),
         (1_200, {"model_version": "v" * 257}, "model_version: String should have at most 256"),
         (1_200, {"created_ms": -1}, "created_ms: Input should be greater"),
@@ -52,7 +55,7 @@ def scaled() -> NDArray[np.floating]:
 @pytest.mark.parametrize(
     ("vectors", "choice", "fault"),
     [
-        (np.full((100, 4), 0.3), {}, "all 100 vectors are the same"),
+        (np.full((100, 4), 0.3), {}, "only 1 of 6 clusters.*give more varied vectors"),
         (np.repeat(np.eye(3), 50, axis=0), {}, r"only 3 of 6 clusters.*--clusters 3 or fewer"),
         (np.repeat(np.eye(3), 50, axis=0), BY_ANGLE, r"only 3 of 6 clusters.*--clusters 3 or fewer"),
         (scaled(), BY_ANGLE, r"only 3 of 6 clusters.*--clusters 3 or fewer"),

@@ -48,8 +48,7 @@ def test_parse_choice_returns_key_and_values() -> None:
         ("country=", "write a key and its values"),
         ("country=de,,fr", "write a key and its values"),
         ("country=de,fr,de", "names a value twice"),
-        ("country=de,other", "always counts the values not named; leave other out"),
-        ("country=" + "x" * 257, "longer than 256 characters"),
+        ("country=de,other", "always counts the values not named; .* leave other out"),
     ],
 )
 def test_parse_choice_rejects_invalid_text_with_remedy(text: str, fault: str) -> None:

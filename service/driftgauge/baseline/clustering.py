@@ -189,9 +189,6 @@ def check_vectors(vectors: NDArray[np.float32], clusters: int) -> None:
     Raises:
         BaselineError: No baseline can be fitted; the message states the remedy.
     """
-    if clusters < 2:  # noqa: PLR2004
-        message = f"{clusters} clusters are too few to compare histograms; use --clusters 2 or more"
-        raise BaselineError(message)
     needed = clusters * VECTORS_PER_CLUSTER
     if len(vectors) < needed:
         most = len(vectors) // VECTORS_PER_CLUSTER
@@ -210,9 +207,6 @@ def check_vectors(vectors: NDArray[np.float32], clusters: int) -> None:
                 f"remove these vectors or scale all of them"
             )
             raise BaselineError(message)
-    if (vectors.max(axis=0) == vectors.min(axis=0)).all():
-        message = f"all {len(vectors):,} vectors are the same; give the model's vectors of varied inputs"
-        raise BaselineError(message)
 
 
 def named(numbers: NDArray[np.intp], noun: str, ids: Sequence[str | None] | None = None) -> str:

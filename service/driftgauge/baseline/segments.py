@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.core.reference import OTHER, SegmentReference
 from driftgauge.errors import BaselineError, InputError
-from driftgauge.events.contract import MAX_TEXT
 
 __all__ = [
     "MAX_SEGMENT_VALUES",
@@ -78,14 +77,11 @@ def parse_choice(text: str) -> SegmentChoice:
     if not (key and separator and all(values)):
         message = f"{text!r} does not choose segments; write a key and its values, such as country=de,fr"
         raise ValueError(message)
-    if max(map(len, (key, *values))) > MAX_TEXT:
-        message = f"a key or value is longer than {MAX_TEXT} characters, the maximum for an event"
-        raise ValueError(message)
-    if len(set(values)) < len(values):
-        message = f"{text!r} names a value twice; name each once"
-        raise ValueError(message)
-    if OTHER in values:
-        message = f"{text!r} names {OTHER}, which always counts the values not named; leave {OTHER} out"
+    if len({*values, OTHER}) <= len(values):
+        message = (
+            f"{text!r} names a value twice, or {OTHER}, which always counts the values not named; name each "
+            f"once, and leave {OTHER} out"
+        )
         raise ValueError(message)
     return SegmentChoice(key, values)
 

@@ -7,7 +7,6 @@ from math import gcd
 from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.reference import Reference
 from driftgauge.core.statistics import registry
-from driftgauge.core.statistics.budget import split_level
 
 __all__ = ["Alarm", "ScheduledBaseline", "StreamSpec", "overdue_ms"]
 
@@ -38,8 +37,11 @@ class Alarm:
 
     @property
     def overall_level(self) -> float:
-        """The level of the test of all of a window's events, beside those of its segments."""
-        return split_level(self.level, len(self.segment_keys))
+        """The level of the test of all of a window's events, and of all segment tests together.
+
+        Half of the window's level with segments, since both tests page; all of it without.
+        """
+        return self.level / 2 if self.segment_keys else self.level
 
 
 @dataclass(frozen=True, slots=True)

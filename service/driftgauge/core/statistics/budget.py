@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MAX_LEVEL", "YEAR_MS", "benjamini_hochberg", "split_level", "window_level"]
+__all__ = ["MAX_LEVEL", "YEAR_MS", "benjamini_hochberg", "window_level"]
 
 YEAR_MS = 31_557_600_000
 """The Julian year, 365.25 days."""
@@ -32,18 +32,6 @@ def window_level(false_pages_per_year: float, sizes_ms: Sequence[int]) -> float:
     """
     windows_per_year = math.fsum(YEAR_MS / size_ms for size_ms in sizes_ms)
     return min(false_pages_per_year / windows_per_year, MAX_LEVEL)
-
-
-def split_level(level: float, segments: int) -> float:
-    """Return the level of the test of all events, which is also that of all segment tests together.
-
-    Half of the window's level with segments, since both tests page; all of it without.
-
-    Args:
-        level: The window's level.
-        segments: The number of segment keys by which the stream is judged.
-    """
-    return level / 2 if segments else level
 
 
 def benjamini_hochberg(p_values: Sequence[float]) -> NDArray[np.float64]:
