@@ -13,7 +13,7 @@ from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.relations import RelationChange, Relations
 from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.statistics.statistic import Findings
-from driftgauge.core.windows.evidence import EvidenceAttribution
+from driftgauge.core.windows.evidence import attribute_evidence
 from tests.builders.batches import build_values, read_tally
 from tests.builders.references import COMPONENTS, RICH
 from tests.builders.results import build_novelty, build_score
@@ -43,7 +43,7 @@ def attribute(  # noqa: PLR0913 - one for each finding
     excess = float(np.square(shift).sum())
     moved = MeanShift(1.0, mean, mean, 1.0, mean, excess)
     return find(
-        EvidenceAttribution(REFERENCE, overdispersion),
+        overdispersion,
         counts,
         shift,
         js,
@@ -55,12 +55,13 @@ def attribute(  # noqa: PLR0913 - one for each finding
     )
 
 
-def find(attribution, counts, shift, js, **findings):
+def find(overdispersion, counts, shift, js, **findings):
     """The evidence of findings; the shift is in standard deviations along the components."""
     sums = np.array(shift) * REFERENCE.projection.deviations * np.sum(counts) / REFERENCE.projection.step
     tally = read_tally(build_values(cluster_counts=counts, clipped_coordinate_sums=np.rint(sums)))
     divergence = replace(build_score(counts).findings["js_divergence"], p_value=js)
-    return attribution.evidence(tally, Findings(findings, js_divergence=divergence))
+    found = Findings(findings, js_divergence=divergence)
+    return attribute_evidence(tally, found, REFERENCE, overdispersion)
 
 
 def kind_of(evidence):
@@ -189,10 +190,9 @@ def test_students_tails_do_not_hide_novelty():
     novelty = build_novelty(0.1, 0.09, 1e-6)
     calibrated = Overdispersion(20, 1.0, np.eye(COMPONENTS))
     for overdispersion, kind in ((calibrated, "novelty"), (INDEPENDENT, "shift")):
-        attribution = EvidenceAttribution(REFERENCE, overdispersion)
         spread, duplicates = Spread(None, None), Duplicates(0.0, 0.5)
         found = find(
-            attribution,
+            overdispersion,
             QUIET,
             (0.5, 0.5),
             0.5,

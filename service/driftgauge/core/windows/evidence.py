@@ -20,7 +20,7 @@ from driftgauge.core.statistics.spread import SPREAD, Spread, SpreadChange
 from driftgauge.core.statistics.statistic import Findings
 from driftgauge.core.statistics.student import student_quantile
 
-__all__ = ["EvidenceAttribution"]
+__all__ = ["attribute_evidence"]
 
 # The shift of the mean counts as a change of mix where the clusters' shares explain this much of it. On
 # images and texts they explain nearly all of it where a class was doubled, and a third where images were
@@ -42,8 +42,10 @@ _NO_CHANGE = SpreadChange(change=0.0, outliers=0.0, excess=0.0, p_value=1.0)
 _NO_SPREAD, _NO_DUPLICATES = Spread(None, None), Duplicates(0.0, 1.0)
 
 
-class EvidenceAttribution:
-    """Attributes the tests' evidence to kinds.
+def attribute_evidence(
+    tally: Tally, findings: Findings, reference: Reference, overdispersion: Overdispersion
+) -> dict[str, float]:
+    """Return the share of each kind in the evidence of one window, 0 to 1; the shares sum to 1.
 
     A test does not name a kind by itself: a change of mix moves the mean, events that move change the mix,
     and outliers do both and spread the events. So the evidence of mean and divergence is that of novelty
@@ -61,84 +63,87 @@ class EvidenceAttribution:
     Evidence is the square of a test's normal quantile, about -2 ln p. The tails of all but divergence and
     mean are heavier by the clean windows, which would make them weak beside these two: their quantiles are
     Student's with as many degrees of freedom.
+
+    Args:
+        tally: The window's tally.
+        findings: Its findings.
+        reference: The baseline.
+        overdispersion: The overdispersion of the difference.
     """
+    shift = reference.projection.shift(tally[CLIPPED_COORDINATE_SUMS], tally.count) - reference.mean
+    mean_shift, novelty = findings.of(MEAN_SHIFT), findings.of(NOVELTY)
+    spread = findings.of(SPREAD) if SPREAD.name in findings else _NO_SPREAD
+    duplicates = findings.of(DUPLICATES) if DUPLICATES.name in findings else _NO_DUPLICATES
+    of_mean = (
+        _MIX
+        if _explained(tally.counts, shift, reference, overdispersion) >= _EXPLAINED
+        else MEAN_SHIFT.kind.name
+    )
+    has_moved = min(mean_shift.p_values) < _SEEN
+    changes = [change for change in spread.parts if change is not None]
+    change = min(changes, key=lambda each: each.p_value, default=_NO_CHANGE)
+    from_outliers = min(max(change.outliers / change.change, 0.0), 1.0) if change.change else 0.0
+    are_far = change.p_value < _SEEN and from_outliers >= _MOSTLY
+    are_more = _outliers_of_shift(mean_shift.excess, len(shift)) < _MOSTLY * novelty.excess
+    if _is_outside(spread) or (novelty.p_value < _SEEN and (are_far or are_more)):
+        # Events where the baseline has none also move the mean, and come at the cost of all clusters.
+        has_moved, of_mean = True, NOVELTY.kind.name
+    repeated = duplicates.share if duplicates.p_value < _SEEN else 0.0
+    of_item = {
+        MEAN_SHIFT.name: _part(_FAR * len(shift) * repeated**2, mean_shift.excess),
+        NOVELTY.name: _part(repeated, novelty.excess),
+        SPREAD.name: _part(_FAR * repeated, abs(change.change)),
+    }
+    # An item that changes the mix moves the mean as well.
+    of_item[DIVERGENCE.name] = of_item[MEAN_SHIFT.name] if has_moved else 0.0
+    kinds = {each.name: {each.kind.name: 1.0} for each in registry.STATISTICS}
+    kinds[MEAN_SHIFT.name] = {of_mean: 1.0}
+    kinds[DIVERGENCE.name] = {of_mean if has_moved else _MIX: 1.0}
+    if has_moved and RELATIONS.name in findings:
+        # The products of coordinates whose means have moved are others, by about the square of the shift.
+        of_shift = _part(max(mean_shift.excess, 0.0), findings.of(RELATIONS).excess)
+        kinds[RELATIONS.name] = {of_mean: of_shift, RELATIONS.kind.name: 1 - of_shift}
+    if change.p_value < _SEEN:
+        # Where all events lie further out, more of them lie beyond the radius.
+        both = {NOVELTY.kind.name: from_outliers, SPREAD.kind.name: 1 - from_outliers}
+        kinds |= {NOVELTY.name: both, SPREAD.name: both}
+    sums = dict.fromkeys((each.kind.name for each in registry.STATISTICS), 0.0)
+    for name, finding in findings.items():
+        strength = _strength(name, finding.p_values, overdispersion.windows)
+        item = of_item.get(name, 0.0)
+        sums[DUPLICATES.kind.name] += item * strength
+        for kind, share in kinds[name].items():
+            sums[kind] += share * (1 - item) * strength
+    total = math.fsum(sums.values())
+    return {kind: each / total if total else 1 / len(sums) for kind, each in sums.items()}
 
-    def __init__(self, reference: Reference, overdispersion: Overdispersion) -> None:
-        """Prepare the attribution against a baseline under an overdispersion."""
-        self._windows = overdispersion.windows
-        self._counts = reference.counts
-        self._mean, self._mean_count = reference.mean, reference.mean_count
-        self._shares = reference.counts / reference.counts.sum()
-        self._projection = reference.projection
-        self._deviations = reference.projection.deviations
-        self._cluster_means = reference.cluster_means / self._deviations
-        between = float(self._shares @ np.square(self._cluster_means).sum(axis=1))
-        # The variance of a mean times its count, summed over the components: of events, and within clusters.
-        components = len(self._deviations)
-        self._whole = float(np.trace(overdispersion.means))
-        self._within = max(1 - between / components, 0.0) * self._whole
 
-    def evidence(self, tally: Tally, findings: Findings) -> dict[str, float]:
-        """Return the share of each kind in the evidence of one window, 0 to 1; the shares sum to 1."""
-        counts = tally.counts
-        shift = self._projection.shift(tally[CLIPPED_COORDINATE_SUMS], tally.count) - self._mean
-        mean_shift, novelty = findings.of(MEAN_SHIFT), findings.of(NOVELTY)
-        spread = findings.of(SPREAD) if SPREAD.name in findings else _NO_SPREAD
-        duplicates = findings.of(DUPLICATES) if DUPLICATES.name in findings else _NO_DUPLICATES
-        of_mean = _MIX if self._explained(counts, shift) >= _EXPLAINED else MEAN_SHIFT.kind.name
-        has_moved = min(mean_shift.p_values) < _SEEN
-        changes = [change for change in spread.parts if change is not None]
-        change = min(changes, key=lambda each: each.p_value, default=_NO_CHANGE)
-        from_outliers = min(max(change.outliers / change.change, 0.0), 1.0) if change.change else 0.0
-        are_far = change.p_value < _SEEN and from_outliers >= _MOSTLY
-        are_more = _outliers_of_shift(mean_shift.excess, len(shift)) < _MOSTLY * novelty.excess
-        if _is_outside(spread) or (novelty.p_value < _SEEN and (are_far or are_more)):
-            # Events where the baseline has none also move the mean, and come at the cost of all clusters.
-            has_moved, of_mean = True, NOVELTY.kind.name
-        repeated = duplicates.share if duplicates.p_value < _SEEN else 0.0
-        of_item = {
-            MEAN_SHIFT.name: _part(_FAR * len(shift) * repeated**2, mean_shift.excess),
-            NOVELTY.name: _part(repeated, novelty.excess),
-            SPREAD.name: _part(_FAR * repeated, abs(change.change)),
-        }
-        # An item that changes the mix moves the mean as well.
-        of_item[DIVERGENCE.name] = of_item[MEAN_SHIFT.name] if has_moved else 0.0
-        kinds = {each.name: {each.kind.name: 1.0} for each in registry.STATISTICS}
-        kinds[MEAN_SHIFT.name] = {of_mean: 1.0}
-        kinds[DIVERGENCE.name] = {of_mean if has_moved else _MIX: 1.0}
-        if has_moved and RELATIONS.name in findings:
-            # The products of coordinates whose means have moved are others, by about the square of the shift.
-            of_shift = _part(max(mean_shift.excess, 0.0), findings.of(RELATIONS).excess)
-            kinds[RELATIONS.name] = {of_mean: of_shift, RELATIONS.kind.name: 1 - of_shift}
-        if change.p_value < _SEEN:
-            # Where all events lie further out, more of them lie beyond the radius.
-            both = {NOVELTY.kind.name: from_outliers, SPREAD.kind.name: 1 - from_outliers}
-            kinds |= {NOVELTY.name: both, SPREAD.name: both}
-        sums = dict.fromkeys((each.kind.name for each in registry.STATISTICS), 0.0)
-        for name, finding in findings.items():
-            strength = self._strength(name, finding.p_values)
-            item = of_item.get(name, 0.0)
-            sums[DUPLICATES.kind.name] += item * strength
-            for kind, share in kinds[name].items():
-                sums[kind] += share * (1 - item) * strength
-        total = math.fsum(sums.values())
-        return {kind: each / total if total else 1 / len(sums) for kind, each in sums.items()}
+def _strength(name: str, p_values: Iterable[float | None], windows: float) -> float:
+    """Return the evidence of a statistic by its strongest test; W windows measured the overdispersion."""
+    p_value = min((each for each in p_values if each is not None), default=1.0)
+    known = math.inf if name in {DIVERGENCE.name, MEAN_SHIFT.name} else windows
+    return max(-student_quantile(p_value, known), 0.0) ** 2
 
-    def _strength(self, name: str, p_values: Iterable[float | None]) -> float:
-        """Return the evidence of a statistic by its strongest test."""
-        windows = math.inf if name in {DIVERGENCE.name, MEAN_SHIFT.name} else self._windows
-        p_value = min((each for each in p_values if each is not None), default=1.0)
-        return max(-student_quantile(p_value, windows), 0.0) ** 2
 
-    def _explained(self, counts: NDArray[np.int64], shift: NDArray[np.float64]) -> float:
-        """Return the share of the squared shift that the clusters' shares explain, both less noise."""
-        count = int(counts.sum())
-        noise = 1 / count + 1 / self._mean_count
-        standardized = shift / self._deviations
-        left = standardized - (counts / count - self._shares) @ self._cluster_means
-        whole = float(standardized @ standardized) - self._whole * noise
-        unexplained = float(left @ left) - self._within * noise
-        return 1 - unexplained / whole if whole > 0 else 0.0
+def _explained(
+    counts: NDArray[np.int64],
+    shift: NDArray[np.float64],
+    reference: Reference,
+    overdispersion: Overdispersion,
+) -> float:
+    """Return the share of the squared shift that the clusters' shares explain, both less noise."""
+    shares, deviations = reference.counts / reference.counts.sum(), reference.projection.deviations
+    cluster_means, standardized = reference.cluster_means / deviations, shift / deviations
+    between = float(shares @ np.square(cluster_means).sum(axis=1))
+    # The variance of a mean times its count, summed over the components: of events, and within clusters.
+    of_events = float(np.trace(overdispersion.means))
+    within = max(1 - between / len(deviations), 0.0) * of_events
+    count = int(counts.sum())
+    noise = 1 / count + 1 / reference.mean_count
+    left = standardized - (counts / count - shares) @ cluster_means
+    whole = float(standardized @ standardized) - of_events * noise
+    unexplained = float(left @ left) - within * noise
+    return 1 - unexplained / whole if whole > 0 else 0.0
 
 
 def _is_outside(spread: Spread) -> bool:

@@ -17,7 +17,7 @@ from driftgauge.core.statistics.cusum import MAX_STEP, threshold
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.overdispersion import CalibratedOverdispersion, Overdispersion
 from driftgauge.core.statistics.statistic import Findings, Statistic
-from driftgauge.core.windows.evidence import EvidenceAttribution
+from driftgauge.core.windows.evidence import attribute_evidence
 from driftgauge.core.windows.result import Score, SegmentResult, SlowDrift, Verdict
 from driftgauge.core.windows.verdict import decide
 
@@ -81,7 +81,7 @@ class WindowScorer:
             return None
         scorer = self._scorer(None, tally.count)
         findings, p_value = scorer.test(tally)
-        evidence = EvidenceAttribution(self._reference, scorer.overdispersion).evidence(tally, findings)
+        evidence = attribute_evidence(tally, findings, self._reference, scorer.overdispersion)
         return Score(
             findings=findings,
             p_value=p_value,
