@@ -134,7 +134,7 @@ class _Screen:
         self._shares = part.counts / part.counts.sum()
         of_tail = overdispersion.of_tail(CLUSTERS)
         # The null of a window with the baseline's shares; p-values of other windows may be half of that.
-        null = DivergenceNull(part.counts, of_tail).of(np.rint(count * self._shares).astype(np.int64))
+        null = DivergenceNull.of(np.rint(count * self._shares).astype(np.int64), part.counts, of_tail)
         self._js = _bisect(null.p_value, 1.0, 2 * level)
         mean_null = MeanShiftNull(part.covariance, int(part.counts.sum()), overdispersion)
         deviations = np.linalg.cholesky(part.covariance)

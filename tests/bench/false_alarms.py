@@ -50,9 +50,9 @@ def find_p_values(
     mean = (shares + baseline_shares) / 2
     parts = rel_entr(shares, mean) + rel_entr(baseline_shares, mean)
     divergences = parts.sum(axis=1) / (2 * math.log(2))
-    null, p_values, large = DivergenceNull(baseline_counts, 1.0), np.ones(len(windows)), 0
+    p_values, large = np.ones(len(windows)), 0
     for row in np.argsort(-divergences):
-        p_values[row] = null.of(windows[row]).p_value(divergences[row])
+        p_values[row] = DivergenceNull.of(windows[row], baseline_counts, 1.0).p_value(divergences[row])
         large = large + 1 if p_values[row] > 2 * NOMINAL else 0
         if large == LARGE:
             break

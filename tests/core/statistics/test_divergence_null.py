@@ -106,7 +106,7 @@ SETTINGS = [
 def null_given(pool, count):
     """The null distribution of windows of `count` events from a pool (k,)."""
     window = split_pool(np.asarray(pool), count)
-    return DivergenceNull(pool - window, 1.0).of(window)
+    return DivergenceNull.of(window, pool - window, 1.0)
 
 
 @pytest.mark.parametrize(("clusters", "count", "baseline_count"), SETTINGS)
@@ -128,7 +128,7 @@ def test_distribution_depends_on_pool_alone():
     pool, count = draw_baseline(20, 2_200), 200
     one, other = (split_pool(pool, count, seed) for seed in (0, 1))
     assert not np.array_equal(one, other)
-    assert DivergenceNull(pool - one, 1.0).of(one) == DivergenceNull(pool - other, 1.0).of(other)
+    assert DivergenceNull.of(one, pool - one, 1.0) == DivergenceNull.of(other, pool - other, 1.0)
 
 
 def exact_tail(windows, probabilities, pool):
@@ -193,7 +193,7 @@ def test_p_value_of_rare_divergence_matches_importance_sampling(case):
 
 def test_large_windows_have_chi_squared_divergence():
     count, baseline_count = 10_000_000, 10**9
-    null = DivergenceNull(np.full(20, 50_000_000), 1.0).of(np.full(20, 500_000))
+    null = DivergenceNull.of(np.full(20, 500_000), np.full(20, 50_000_000), 1.0)
     scale = 8 * math.log(2) * count * baseline_count / (count + baseline_count)
     assert null.expected == pytest.approx(19 / scale, rel=0.01)
     for statistic in (10, 20, 40, 90):
@@ -205,10 +205,11 @@ def alarm_rates(random, shares, count, baseline_count, baselines, windows, overd
     alarms = []
     for _ in range(baselines):
         baseline_counts = overdispersion * random.multinomial(baseline_count // overdispersion, shares)
-        null = DivergenceNull(baseline_counts, overdispersion)
         p_values = np.array(
             [
-                null.of(window).p_value(divergence(window, baseline_counts))
+                DivergenceNull.of(window, baseline_counts, overdispersion).p_value(
+                    divergence(window, baseline_counts)
+                )
                 for window in overdispersion * random.multinomial(count // overdispersion, shares, windows)
             ]
         )

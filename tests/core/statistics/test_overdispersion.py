@@ -135,11 +135,11 @@ def test_overdispersion_of_tail_corrects_it_for_bursts_of_topic():
         (overdispersion.of_tail(clusters), 0.2, 1.3),
         (overdispersion.counts, 1.5, 9),
     ):
-        null = DivergenceNull(baseline_counts, divisor)
         for level in (1e-2, 1e-3):
             # Only the largest divergences can be significant.
             rare = np.argsort(divergences)[-int(20 * level * len(divergences)) :]
-            found = [null.of(counts[row]).p_value(divergences[row]) < level for row in rare]
+            nulls = [DivergenceNull.of(counts[row], baseline_counts, divisor) for row in rare]
+            found = [null.p_value(each) < level for null, each in zip(nulls, divergences[rare], strict=True)]
             rate = sum(found) / len(divergences)
             assert low * level < rate < high * level
 

@@ -107,10 +107,10 @@ def test_simulated_windows_of_least_count_have_target_power(overdispersion):
     found = []
     for _ in range(50):
         baseline_counts = overdispersion * random.multinomial(baseline_count // overdispersion, shares)
-        null = DivergenceNull(baseline_counts, overdispersion)
         for counts in overdispersion * random.multinomial(bursts, drifted, size=30):
             divergence = js_contributions(counts, baseline_counts).sum()
-            found.append(null.of(counts).p_value(divergence) < HOURLY * JS_SHARE)
+            null = DivergenceNull.of(counts, baseline_counts, overdispersion)
+            found.append(null.p_value(divergence) < HOURLY * JS_SHARE)
     mean, error = rate(found)
     # Windows of one baseline are correlated, which adds about as much as their own sampling.
     assert mean == pytest.approx(POWER, abs=2 * error)

@@ -90,17 +90,16 @@ class _Null(Null[Divergence]):
         overdispersion: Overdispersion,
     ) -> None:
         self._counts = counts = (reference if segment is None else segment).counts
-        of_tail = overdispersion.of_tail(len(counts))
-        self._null = DivergenceNull(counts, of_tail)
+        self._of_tail = overdispersion.of_tail(len(counts))
         self._overdispersion = overdispersion.counts
         # The overdispersion of the tail has a margin, which the expected divergence must not include.
-        self._floor_share = self._overdispersion / of_tail
+        self._floor_share = self._overdispersion / self._of_tail
 
     def test(self, tally: Tally) -> Divergence:
         contributions = js_contributions(tally.counts, self._counts)
         # fsum does not depend on the order of the clusters, and rounding must not carry the sum above 1.
         divergence = min(math.fsum(contributions), 1.0)
-        null = self._null.of(tally.counts)
+        null = DivergenceNull.of(tally.counts, self._counts, self._of_tail)
         noise_floor = null.expected * self._floor_share
         return Divergence(
             js_divergence=divergence,

@@ -9,7 +9,7 @@ from scipy.special import gammaln, rel_entr
 
 from driftgauge.core.statistics.gamma import gamma_tail
 
-__all__ = ["DivergenceDistribution", "DivergenceNull", "noise_floor"]
+__all__ = ["DivergenceNull", "noise_floor"]
 
 # The grid of a cluster's counts: its size, and its reach to either side of the mean in standard deviations
 # and in counts, which cover the tail of counts of mean 0. With 400 points and a reach of 9, p-values differ
@@ -40,27 +40,8 @@ def noise_floor(clusters: int, count: int, baseline_count: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class DivergenceDistribution:
-    """The null distribution of the divergence of one window: a scaled and shifted chi-squared distribution.
-
-    Attributes:
-        expected: E[JSD], base 2, 0 or more.
-        deviation: The standard deviation, above 0.
-        skewness: The skewness, above 0.
-    """
-
-    expected: float
-    deviation: float
-    skewness: float
-
-    def p_value(self, js_divergence: float) -> float:
-        """Return the probability of a base-2 divergence this large or larger, above 0 and at most 1."""
-        # A scaled and shifted chi-squared distribution is a gamma distribution.
-        return gamma_tail((js_divergence - self.expected) / self.deviation, self.skewness)
-
-
 class DivergenceNull:
-    """The null distribution of the divergence between windows and a baseline.
+    """The null distribution of the divergence between a window and a baseline.
 
     The distribution is conditional on the pool, the sum of the window's and the baseline's counts. Without
     drift the window is a random part of the pool, so its counts are multivariate hypergeometric whatever the
@@ -77,34 +58,42 @@ class DivergenceNull:
 
     Overdispersion divides the counts of window and baseline (Rao and Scott's correction of the first
     order, Journal of the American Statistical Association 76, 1981).
+
+    Attributes:
+        expected: E[JSD], base 2, 0 or more.
+        deviation: The standard deviation, above 0.
+        skewness: The skewness, above 0.
     """
 
-    def __init__(self, baseline_counts: NDArray[np.int64], overdispersion: float) -> None:
-        """Take a baseline.
+    expected: float
+    deviation: float
+    skewness: float
+
+    @classmethod
+    def of(
+        cls, counts: NDArray[np.int64], baseline_counts: NDArray[np.int64], overdispersion: float
+    ) -> "DivergenceNull":
+        """Return the distribution given the pool of a window and a baseline.
 
         Args:
+            counts: (k,) int64, the window's histogram, at least one event.
             baseline_counts: (k,) int64, the baseline's histogram: two clusters or more, some of which
                 may be empty, and one event or more.
             overdispersion: The overdispersion of the counts, 1 (independent events) or more.
         """
-        self._baseline_counts = baseline_counts
-        self._baseline_count = int(baseline_counts.sum())
-        self._overdispersion = overdispersion
-
-    def of(self, counts: NDArray[np.int64]) -> DivergenceDistribution:
-        """Return the distribution for windows whose pool with the baseline is that of `counts`.
-
-        Args:
-            counts: (k,) int64, the window's histogram, at least one event.
-        """
-        count = int(counts.sum())
-        own, others = (max(events / self._overdispersion, 1.0) for events in (count, self._baseline_count))
+        count, baseline_count = int(counts.sum()), int(baseline_counts.sum())
+        own, others = (max(events / overdispersion, 1.0) for events in (count, baseline_count))
         whole, whole_others = round(own), round(others)
-        pool = counts * (whole / count) + self._baseline_counts * (whole_others / self._baseline_count)
+        pool = counts * (whole / count) + baseline_counts * (whole_others / baseline_count)
         mean, deviation, skewness = _moments(_round(pool), whole, whole_others)
         # Rounding scales the divergence as it scales the noise floor.
         scale = (1 / own + 1 / others) / (1 / whole + 1 / whole_others)
-        return DivergenceDistribution(mean * scale, deviation * scale, skewness)
+        return cls(mean * scale, deviation * scale, skewness)
+
+    def p_value(self, js_divergence: float) -> float:
+        """Return the probability of a base-2 divergence this large or larger, above 0 and at most 1."""
+        # A scaled and shifted chi-squared distribution is a gamma distribution.
+        return gamma_tail((js_divergence - self.expected) / self.deviation, self.skewness)
 
 
 def _round(pool: NDArray[np.float64]) -> NDArray[np.float64]:
