@@ -1,8 +1,7 @@
-"""Records in files instead of a topic: samples, and recorded topics; and the decoding of all of a source."""
+"""Records in files instead of a topic: samples, and recorded topics; and the decoding of a batch."""
 
 import base64
 import gzip
-import time
 import zlib
 from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ import orjson
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
-from driftgauge.errors import BrokerError, ConfigError, InputError
+from driftgauge.errors import ConfigError, InputError
 from driftgauge.events.decoder import Decoded
 from driftgauge.events.records import (
     FIRST_ORIGIN,
@@ -37,7 +36,7 @@ __all__ = [
     "RecordFiles",
     "RecordSource",
     "choose_topic",
-    "decode_all",
+    "decode_batch",
     "read_lines",
     "read_sample",
 ]
@@ -50,8 +49,6 @@ _LARGEST_SAMPLE = 256 * 1024 * 1024
 _REPORT_LINES = 1_000
 _BATCH = 1_000
 _LARGEST = 2**63 - 1
-_PENDING_S = 60.0
-_RETRY_S = 0.2
 _RECORDS = (".records.jsonl", ".records.jsonl.gz")
 _VALUES = (".jsonl", ".jsonl.gz")
 
@@ -234,39 +231,20 @@ class RecordFiles:
         return [replace(record, stored_partition=partition, stored_offset=number)]
 
 
-def decode_all(
+def decode_batch(
     decoder: RecordDecoder, raw: Sequence[RawRecord], clock: Clock
-) -> Iterator[tuple[Decoded, Sequence[RawRecord]]]:
-    """Yield what becomes of records of one partition, with these; again where a schema is not known yet.
-
-    Raises:
-        BrokerError: The schema registry gave no schema for a minute.
-    """
+) -> tuple[Decoded, Sequence[RawRecord]]:
+    """Return what becomes of records of one partition, with these: those that were sent back are left out."""
+    partition = raw[0].partition() or 0
     # What was sent back after a mend stands in the topic twice, and its first copy is read now.
     raw = [record for record in raw if FIRST_ORIGIN not in dict(read_headers(record))]
-    started_s = clock.monotonic_s()
-    while raw:
-        records = Records(
-            raw,
-            np.full(len(raw), raw[0].partition() or 0, np.int32),
-            np.array([record.offset() for record in raw], np.int64),
-            credible_ms(raw, clock.wall_ms()),
-        )
-        decoded = decoder.decode(records)
-        yield decoded, raw
-        if len(decoded.pending) < len(raw):
-            # A batch may need several schemas, and each may take some tries.
-            started_s = clock.monotonic_s()
-        raw = [raw[row] for row in decoded.pending]
-        if raw:
-            if clock.monotonic_s() - started_s > _PENDING_S:
-                first = raw[0]
-                message = (
-                    f"{first.topic()}[{first.partition()}]@{first.offset()}: the schema registry has not "
-                    f"answered for its schema within {_PENDING_S:g} s; check the registry and run again"
-                )
-                raise BrokerError(message)
-            time.sleep(_RETRY_S)
+    records = Records(
+        raw,
+        np.full(len(raw), partition, np.int32),
+        np.array([record.offset() for record in raw], np.int64),
+        credible_ms(raw, clock.wall_ms()),
+    )
+    return decoder.decode(records), raw
 
 
 def read_sample(path: Path, topic: str, now_ms: int) -> list[StoredRecord]:

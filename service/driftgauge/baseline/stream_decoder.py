@@ -130,7 +130,7 @@ class StreamDecoder:
             else each
             for each in decoded.rejections
         )
-        return Decoded(batches, rejections, decoded.filtered, decoded.pending)
+        return Decoded(batches, rejections, decoded.filtered)
 
     def _contracts(self) -> list[BaselineContract]:
         # Of several contracts from one time on, the first is in force.

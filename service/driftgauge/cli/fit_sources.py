@@ -13,6 +13,7 @@ from driftgauge.cli.options import (
     RECORDED,
     array_option,
     join_options,
+    open_schemas,
     range_options,
     read_range,
     read_settings,
@@ -154,13 +155,12 @@ def _read_records(
     """
     from driftgauge.baseline.event_range import read_events, select_events
     from driftgauge.events.inputs import build_reader
-    from driftgauge.kafka.schema_registry import open_schema_registry
     from driftgauge.report.topic_range import TopicRange
 
     inputs = settings.inputs_of(wanted.topic)
     mapped = [key for mapping in inputs.values() for key in mapping.segments]
     wanted = replace(wanted, keys=wanted.keys or mapped)
-    with open_schema_registry(settings, inputs.values(), SYSTEM_CLOCK) as schemas:
+    with open_schemas(settings, inputs.values()) as schemas:
         reader = build_reader(wanted.topic, inputs, schemas)
         if source is not None:
             return read_events(source, wanted, reader, track, refusals)

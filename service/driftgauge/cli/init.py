@@ -14,6 +14,7 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
 from driftgauge.errors import ConfigError, InputError
 from driftgauge.events.records import RawRecord
+from driftgauge.events.schemas import WaitingSource
 from driftgauge.events.timestamps import LAST_MS
 
 __all__ = ["init_command"]
@@ -90,10 +91,11 @@ def init_command(
         schemas = None
         if settings.schema_registry:
             client = running.enter_context(connect(settings.schema_registry))
-            schemas = running.enter_context(SchemaRegistry(client, SYSTEM_CLOCK))
-        proposal = propose(topic, records, schemas, SYSTEM_CLOCK)
+            found_in = running.enter_context(SchemaRegistry(client, SYSTEM_CLOCK))
+            schemas = WaitingSource(found_in, SYSTEM_CLOCK)
+        proposal = propose(topic, records, schemas)
         inspector = Inspector(_load(write_config(topic, proposal, (), *clients)), schemas)
-        inspected = inspector.inspect_all(records, SYSTEM_CLOCK)
+        inspected = [inspector.inspect(record, SYSTEM_CLOCK.wall_ms()) for record in records]
     notes = [str(describe_summary(inspected, inspector.problems)[-1]), *proposal.notes]
     output.write(write_config(topic, proposal, notes, *clients))
     for note in notes:

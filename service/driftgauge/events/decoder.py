@@ -17,7 +17,7 @@ from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.event_ids import RecordIds
 from driftgauge.core.durations import format_duration, round_duration
-from driftgauge.errors import ConfigError
+from driftgauge.errors import BrokerError, ConfigError
 from driftgauge.events.mapped import MappedReader
 from driftgauge.events.own_contract import OwnContractReader
 from driftgauge.events.records import RawRecord, Records
@@ -228,7 +228,7 @@ class Decoder:
                     yield reader.read(record)
                 except (EventError, SchemaPending) as fault:
                     yield fault
-                except MemoryError:
+                except (MemoryError, BrokerError):
                     raise
                 except Exception as error:  # noqa: BLE001 - a record or a schema must not stop all of them
                     yield self._refuse(record, error)

@@ -1,7 +1,6 @@
 """A proposal of a topic's mapping, from what the topic's records hold."""
 
 import re
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,15 +9,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from driftgauge.clock import Clock
 from driftgauge.config.inputs import InputSettings, TimeSource
 from driftgauge.config.paths import NAME
-from driftgauge.errors import BrokerError, ConfigError, InputError
+from driftgauge.errors import ConfigError, InputError
 from driftgauge.events.contract import MAX_TEXT, STREAM_NAME, read_json, validate_event
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.messages import field_getter, timestamp_ms
 from driftgauge.events.records import RawRecord, read_headers
-from driftgauge.events.rejection import EventError, SchemaPending
+from driftgauge.events.rejection import EventError
 from driftgauge.events.schemas import SchemaSource
 from driftgauge.events.sources import read_time, to_text
 from driftgauge.events.vectors import F32, VectorFormat, split_vectors
@@ -27,7 +25,6 @@ __all__ = ["Proposal", "measure_vector", "propose"]
 
 # Each refuses what is none of its records, but bytes can be anything.
 _ENCODINGS = ("cloudevents", "json", "avro", "protobuf", "inference", "bytes")
-_PATIENCE_S, _RETRY_S = 9.0, 0.1
 _MOST_DEPTH, _MOST_ITEMS = 16, 8
 # A list of fewer numbers is rather a shape or a place on a map.
 _LEAST_LISTED, _LEAST_IN_BYTES = 4, 8
@@ -141,15 +138,15 @@ class _Vector(NamedTuple):
     dtype: str | None
 
 
-def propose(topic: str, records: Sequence[RawRecord], schemas: SchemaSource | None, clock: Clock) -> Proposal:
+def propose(topic: str, records: Sequence[RawRecord], schemas: SchemaSource | None) -> Proposal:
     """Return a proposal for a topic's records.
 
     Raises:
-        BrokerError: The schema registry gives no schema.
+        BrokerError: The schema registry does not answer.
         InputError: No vector was found in them.
     """
     encoding, decoded = max(
-        ((encoding, _decode(encoding, records, schemas, clock)) for encoding in _ENCODINGS),
+        ((encoding, _decode(encoding, records, schemas)) for encoding in _ENCODINGS),
         # Of as many records the first encoding's.
         key=lambda each: len(each[1]) if each[0] != "bytes" else 0.5,
     )
@@ -174,7 +171,7 @@ def propose(topic: str, records: Sequence[RawRecord], schemas: SchemaSource | No
 
 
 def _decode(
-    encoding: str, records: Sequence[RawRecord], schemas: SchemaSource | None, clock: Clock
+    encoding: str, records: Sequence[RawRecord], schemas: SchemaSource | None
 ) -> list[tuple[RawRecord, object]]:
     """Return the records that an encoding reads, with their values."""
     vector = {"stream": {"constant": "any"}, "embedding": {"record": "value"}}
@@ -187,28 +184,13 @@ def _decode(
         # Without the extra, or a registry, nothing can be read in it.
         return []
     decoded: list[tuple[RawRecord, object]] = []
-    waiting, is_silent = [*records], False
-    deadline_s = clock.monotonic_s() + _PATIENCE_S
-    while waiting:
-        try:
-            value: Any = reader.decode(waiting[-1])
+    for record in records:
+        with suppress(EventError):
+            value: Any = reader.decode(record)
             # Bytes of any kind may be a message without outputs.
             if encoding != "inference" or value["outputs"]:
-                decoded.append((waiting[-1], value))
-        except EventError:
-            pass
-        except SchemaPending:
-            if clock.monotonic_s() < deadline_s:
-                time.sleep(_RETRY_S)
-                continue
-            is_silent = True
-        waiting.pop()
-    if is_silent and not decoded:
-        message = (
-            f"the schema registry gave no schema for {_PATIENCE_S:g} s; check --registry, and that it runs"
-        )
-        raise BrokerError(message)
-    return decoded[::-1]
+                decoded.append((record, value))
+    return decoded
 
 
 def _find_fields(decoded: Sequence[tuple[RawRecord, object]]) -> list[_Field]:
