@@ -56,7 +56,7 @@ def test_record_is_read_as_kcat_prints_it(tmp_path):
 
 def test_record_may_hold_json_bytes_and_mapped_headers(tmp_path):
     record = read_one(tmp_path, payload={"a": [1.5]}, key=7, headers={"a": "b"})
-    assert (record.value(), record.key(), list(record.headers())) == (b'{"a":[1.5]}', b"7", [("a", b"b")])
+    assert (record.value(), record.key(), list(record.headers())) == (b'{"a": [1.5]}', b"7", [("a", b"b")])
     assert record.timestamp() == (1, NOW_MS)
     record = read_one(tmp_path, payload_base64="/wA=", key_base64="/w==")
     assert (record.value(), record.key()) == (b"\xff\0", b"\xff")
@@ -66,15 +66,17 @@ def test_record_may_hold_json_bytes_and_mapped_headers(tmp_path):
 @pytest.mark.parametrize(
     ("line", "part"),
     [
-        (b"{", "unexpected end of data"),
-        (b"[]", "no object with payload"),
-        (b'{"value": 1}', "no object with payload"),
+        (b"{", "Input data was truncated"),
+        (b"[]", "Expected `object`"),
+        (b'{"value": 1}', "no payload"),
         (b'{"payload_base64": "?"}', "base64"),
-        (b'{"payload": 1, "ts": "5"}', "ts is no whole number"),
-        (b'{"payload": 1, "partition": true}', "partition is no whole number"),
+        (b'{"payload": 1, "offset": 9223372036854775808}', "Expected `int` <= 9223372036854775807"),
+        (b'{"payload": ' + b"[" * 10_000, ""),
+        (b'{"payload": 1, "ts": "5"}', "Expected `int | null`, got `str` - at `$.ts`"),
+        (b'{"payload": 1, "partition": true}', "Expected `int`, got `bool` - at `$.partition`"),
         (b'{"payload": 1, "headers": ["a"]}', "neither a mapping nor a list of names and texts"),
-        (b'{"payload": 1, "headers": "ab"}', "neither a mapping nor a list of names and texts"),
-        (b'{"payload": 1, "headers": {"a": 5}}', "the value of a header is no text"),
+        (b'{"payload": 1, "headers": [null, "a"]}', "neither a mapping nor a list of names and texts"),
+        (b'{"payload": 1, "headers": {"a": 5}}', "Expected `str | null`, got `int` - at `$.headers[...]`"),
     ],
 )
 def test_other_line_is_an_input_error_with_its_number(tmp_path, line, part):
