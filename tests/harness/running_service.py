@@ -20,7 +20,7 @@ from driftgauge.kafka.service import Service
 from driftgauge.telemetry.health import Health, Role
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
-from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
+from driftgauge.telemetry.snapshot import WatchedStream
 from tests.builders.clocks import SECOND_MS
 from tests.builders.references import CLUSTERS, build_reference
 from tests.builders.results import build_description
@@ -94,14 +94,7 @@ class RunningService:
             letters=cluster.letters,
             events=cluster.events,
         )
-        streams = [
-            WatchedStream(
-                spec,
-                tuple(WatchedBaseline(each.reference, None) for each in spec.baselines),
-                StreamLabels(severity="info"),
-            )
-            for spec in SPECS
-        ]
+        streams = [WatchedStream(spec, {}, StreamLabels(severity="info")) for spec in SPECS]
         partials = self.settings.partials_topic
         self.telemetry = Telemetry(
             "0.1.0", streams, [cluster.events], partials, Health(roles, SYSTEM_CLOCK), roles, SYSTEM_CLOCK

@@ -10,29 +10,14 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.changelog import ShardPosition, StreamStatus
 from driftgauge.core.windows.result import SegmentResult, WindowResult
 from driftgauge.core.windows.shard import ShardState
+from driftgauge.records.descriptions import BaselineDescription
 
 __all__ = [
     "ShardSnapshot",
     "StreamView",
-    "WatchedBaseline",
     "WatchedStream",
     "take_snapshot",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class WatchedBaseline:
-    """The exported properties of a baseline.
-
-    Attributes:
-        reference: The reference that windows are compared with.
-        model_version: The model version of its vectors; None where the baseline names none.
-        names: The name of each cluster, k of them, None where it has none; empty without any.
-    """
-
-    reference: Reference
-    model_version: str | None
-    names: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,26 +26,16 @@ class WatchedStream:
 
     Attributes:
         spec: The stream's specification.
-        baselines: The stream's baselines.
+        descriptions: What its baselines say besides their numbers, by identity.
         labels: The labels of the stream's alerts.
         overdue_ms: Time after the closing of a window at which the next one is overdue; None: the default
             of `StreamSpec`.
     """
 
     spec: StreamSpec
-    baselines: tuple[WatchedBaseline, ...]
+    descriptions: Mapping[str, BaselineDescription]
     labels: StreamLabels
     overdue_ms: int | None = None
-
-    def baseline_at(self, time_ms: int) -> WatchedBaseline:
-        """Return the baseline in force at an event time."""
-        reference = self.spec.baseline_at(time_ms)
-        return next(baseline for baseline in self.baselines if baseline.reference is reference)
-
-    def names_of(self, baseline_id: str) -> tuple[str | None, ...]:
-        """Return the names of a baseline's clusters; none where the baseline is not configured any more."""
-        names = {baseline.reference.baseline_id: baseline.names for baseline in self.baselines}
-        return names.get(baseline_id, ())
 
     def overdue_after(self, size_ms: int) -> int:
         """Return the time after the closing of a window of this size at which the next one is overdue, ms."""
@@ -86,7 +61,7 @@ class StreamView:
 
     watched: WatchedStream
     snapshot: StreamSnapshot
-    baseline: WatchedBaseline
+    baseline: Reference
 
     def sizes(self) -> Iterator[tuple[str, int]]:
         """Yield each window size as text and in ms."""

@@ -42,7 +42,8 @@ def _of_score(value_of: Callable[[Score], float]) -> Callable[[StreamView], Samp
 
 def _info(view: StreamView) -> Samples:
     labels, baseline = view.watched.labels, view.baseline
-    of_baseline = baseline.reference.baseline_id, baseline.model_version or ""
+    described = view.watched.descriptions.get(baseline.baseline_id)
+    of_baseline = baseline.baseline_id, (described and described.model_version) or ""
     yield (labels.owner or "", labels.team or "", labels.severity, *of_baseline), 1
 
 
@@ -118,9 +119,9 @@ def _missing_partitions(view: StreamView) -> Samples:
 def _by_cluster(view: StreamView, values_of: Callable[[WindowResult], Mapping[int, float]]) -> Samples:
     """Yield the values of a window's clusters, each with the cluster's name, empty where it has none."""
     for window, result in view.newest():
-        names = dict(enumerate(view.watched.names_of(result.baseline_id)))
+        described = view.watched.descriptions.get(result.baseline_id)
         for cluster, value in values_of(result).items():
-            yield (window, str(cluster), names.get(cluster) or ""), value
+            yield (window, str(cluster), (described and described.names[cluster]) or ""), value
 
 
 def _shares(counts: NDArray[np.int64]) -> Mapping[int, float]:
