@@ -156,7 +156,7 @@ def test_missing_file_is_reported_when_it_is_read(tmp_path):
 
 def test_record_that_was_sent_back_is_read_once():
     twice = [StoredRecord(b"{}", "orders", 0, 0), StoredRecord(b"{}", "orders", 0, 1, stored_headers=[SENT])]
-    _, read = decode_batch(Decoder([], lead_ms=0), twice, ManualClock(NOW_MS).clock)
+    _, read = decode_batch(Decoder([], lead_ms=0).decode, twice, ManualClock(NOW_MS).clock)
     assert read == twice[:1]
 
 

@@ -32,7 +32,7 @@ from driftgauge.page.topic_reader import TopicReader
 from driftgauge.records.mark import Mark
 from driftgauge.streams import ConfiguredStream, build_decoder, describe_baselines, load_streams, watch
 from driftgauge.telemetry.connections import HEALTH_LIMITS
-from driftgauge.telemetry.endpoints import health_routes, metrics_route
+from driftgauge.telemetry.endpoints import health_routes, metrics_route, version_route
 from driftgauge.telemetry.guard import Guard
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.login import LoginRefusal
@@ -41,7 +41,6 @@ from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.replica_metrics import WEB_CONFIG_VALID
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.server import HttpServer
-from driftgauge.telemetry.version import version_route
 from driftgauge.telemetry.web_config import WebConfigFile
 
 __all__ = ["check", "serve", "serve_page"]

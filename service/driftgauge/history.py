@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import BinaryIO
 
@@ -12,7 +12,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 from driftgauge.core.by_stream import ByStream
 from driftgauge.core.windows.changelog import StreamStatus
 from driftgauge.core.windows.result import Verdict, WindowResult
-from driftgauge.telemetry.metric import MetricType, ScrapedMetric
+from driftgauge.telemetry.metric import ScrapedMetric
 from driftgauge.telemetry.snapshot import StreamSnapshot, StreamView, WatchedStream
 from driftgauge.telemetry.stream_metrics import STREAM_METRICS
 
@@ -28,24 +28,14 @@ _OF_RUN = {
     "driftgauge_window_overdue_threshold_seconds",
     "driftgauge_watermark_timestamp_seconds",
 }
-_METRICS = [
-    metric for metric in STREAM_METRICS if metric.type is MetricType.GAUGE and metric.name not in _OF_RUN
-]
+_METRICS = [metric for metric in STREAM_METRICS if metric.type == "gauge" and metric.name not in _OF_RUN]
 _CONCLUSIVE = {Verdict.OK, Verdict.WARNING, Verdict.DRIFT, Verdict.MISFIT}
 _END = b"# EOF\n"
 
 
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """What a scrape shows from the end of a window until the end of the next one.
-
-    Attributes:
-        view: The stream with this window as its newest, and its size as the only one.
-        times_ms: The times of scrapes, event time, ms.
-    """
-
-    view: StreamView
-    times_ms: range
+# A stream with a window as its newest and its size as the only one, and the times of scrapes, event time, ms:
+# from the end of the window until the end of the next one.
+_Shown = tuple[StreamView, range]
 
 
 def write_history(
@@ -108,7 +98,7 @@ def _scrapes(watched: WatchedStream, windows: list[WindowResult]) -> Iterator[_S
             StreamSnapshot(status, {size_ms: result}),
             watched.spec.baseline_at(result.window.start_ms),
         )
-        yield _Shown(view, range(end_ms, until_ms, _STEP_MS))
+        yield view, range(end_ms, until_ms, _STEP_MS)
 
 
 def _spans(
@@ -116,11 +106,11 @@ def _spans(
 ) -> dict[tuple[str, ...], list[tuple[range, float]]]:
     """Return the times and values of each series, by its labels; sizes share a stream's own series."""
     spans: defaultdict[tuple[str, ...], list[tuple[range, float]]] = defaultdict(list)
-    for each in shown:
-        stream = each.view.watched.spec.name
-        for labels, value in metric.samples(each.view):
+    for view, times_ms in shown:
+        stream = view.watched.spec.name
+        for labels, value in metric.samples(view):
             if value is not None:
-                spans[stream, *labels].append((each.times_ms, float(value)))
+                spans[stream, *labels].append((times_ms, float(value)))
     return spans
 
 

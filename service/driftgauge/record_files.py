@@ -155,13 +155,6 @@ class RecordSource(Protocol):
         """Return where a record stands, in words."""
 
 
-class RecordDecoder(Protocol):
-    """Decodes records, as `Decoder` does."""
-
-    def decode(self, records: Records) -> Decoded:
-        """Return the event batches and rejections of raw records."""
-
-
 class RecordFiles:
     """Files of a topic's records, each as one partition; the name says what a line is, see `read_sample`.
 
@@ -229,7 +222,7 @@ class RecordFiles:
 
 
 def decode_batch(
-    decoder: RecordDecoder, raw: Sequence[RawRecord], clock: Clock
+    decode: Callable[[Records], Decoded], raw: Sequence[RawRecord], clock: Clock
 ) -> tuple[Decoded, Sequence[RawRecord]]:
     """Return what becomes of records of one partition, with these: those that were sent back are left out."""
     partition = raw[0].partition() or 0
@@ -241,7 +234,7 @@ def decode_batch(
         np.array([record.offset() for record in raw], np.int64),
         credible_ms(raw, clock.wall_ms()),
     )
-    return decoder.decode(records), raw
+    return decode(records), raw
 
 
 def read_sample(path: Path, topic: str, now_ms: int) -> list[StoredRecord]:

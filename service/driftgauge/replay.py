@@ -97,7 +97,7 @@ class RecordReplay:
         positions: dict[int, int] = {}
         for raw in source.batches():
             self.records += len(raw)
-            decoded, records = decode_batch(self._decoder, raw, self._clock)
+            decoded, records = decode_batch(self._decoder.decode, raw, self._clock)
             inside = (_within(batch, from_ms, until_ms) for batch in decoded.batches)
             batches = [batch for batch in inside if len(batch)]
             self.events += sum(map(len, batches))

@@ -57,7 +57,7 @@ def select_events(
     )
     selection = EventSelection(wanted, refusals, reader, decoder, source.place)
     for raw in source.batches():
-        decoded, records = decode_batch(decoder, raw, clock)
+        decoded, records = decode_batch(decoder.decode, raw, clock)
         selection.count(records, len(decoded.filtered), decoded.rejections)
         for batch in decoded.batches:
             selection.add(batch, records)

@@ -1,7 +1,8 @@
-"""Publishes vectors as events on a topic, at a given rate and over a given span of event time."""
+"""Sends records to a topic: vectors as events, at a given rate and over a given span of event time."""
 
 import base64
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +11,10 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from numpy.typing import NDArray
 
 from driftgauge.errors import BrokerError
+from driftgauge.kafka.metadata import failure
 from driftgauge.progress import Track, WorkProgress, ignore_progress
 
-__all__ = ["Publication", "publish"]
+__all__ = ["Publication", "publish", "send"]
 
 _FLUSH_S = 30.0
 # Events are sent in slices of this length, which keeps the rate without a sleep per event.
@@ -85,7 +87,29 @@ def publish(
     The record timestamp stays the current time, because Kafka's retention uses it.
 
     Raises:
-        BrokerError: The brokers did not accept every event.
+        AuthorizationError, BrokerError: As `send`.
+    """
+
+    def paced() -> Iterator[tuple[None, bytes]]:
+        started_s, total = time.monotonic(), len(publication.vectors)
+        for row in range(total):
+            if rate is not None or row % _REPORT_EVENTS == 0:
+                track(WorkProgress("events sent", row, total))
+            if rate is not None:
+                # poll returns at the first delivery report, long before the next event is due.
+                while (ahead_s := row / rate - (time.monotonic() - started_s)) > _SLICE_S:
+                    producer.poll(ahead_s)
+            yield None, publication.event(row)
+
+    send(producer, publication.topic, paced())
+
+
+def send(producer: Producer, topic: str, records: Iterable[tuple[str | None, bytes]]) -> None:
+    """Send records, keys and values, in order.
+
+    Raises:
+        AuthorizationError: The user may not write to the topic.
+        BrokerError: The brokers did not accept every record.
     """
     failures: list[KafkaError] = []
 
@@ -93,31 +117,22 @@ def publish(
         if error is not None:
             failures.append(error)
 
-    started_s = time.monotonic()
-    total = len(publication.vectors)
-    for row in range(total):
-        if rate is not None or row % _REPORT_EVENTS == 0:
-            track(WorkProgress("events sent", row, total))
-        if rate is not None:
-            # poll returns at the first delivery report, long before the next event is due.
-            while (ahead_s := row / rate - (time.monotonic() - started_s)) > _SLICE_S:
-                producer.poll(ahead_s)
-        value = publication.event(row)
+    what = f"topic {topic} did not take every record"
+    for key, value in records:
         try:
-            producer.produce(publication.topic, value=value, on_delivery=delivered)
+            producer.produce(topic, value, key, on_delivery=delivered)
         except BufferError:
             if producer.flush(_FLUSH_S):
                 break
-            producer.produce(publication.topic, value=value, on_delivery=delivered)
+            producer.produce(topic, value, key, on_delivery=delivered)
         except KafkaException as error:
             failures.append(error.args[0])
         producer.poll(0)
         if failures:
             break
-    remaining = producer.flush(_FLUSH_S)
-    if failures or remaining:
-        reason = failures[0].str() if failures else f"no answer for {_FLUSH_S:g} s"
-        message = (
-            f"topic {publication.topic} did not take every event ({reason}); check the brokers and the topic"
-        )
+    left = producer.flush(_FLUSH_S)
+    if failures:
+        raise failure(failures[0], what, right=f"grant Write on {topic}")
+    if left:
+        message = f"{what} within {_FLUSH_S:g} s; check the brokers and the topic"
         raise BrokerError(message)

@@ -1,6 +1,6 @@
 """The service's Prometheus metrics in one registry, set by the observers of the roles."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from driftgauge.clock import Clock
 from driftgauge.records.mark import Mark
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.login import LoginRefusal
-from driftgauge.telemetry.metric import ObjectT, ObservedMetric
+from driftgauge.telemetry.metric import Metric, ObjectT, ObservedMetric
 from driftgauge.telemetry.replica_metrics import (
     ASSIGNED,
     BLOCKED,
@@ -31,9 +31,14 @@ from driftgauge.telemetry.replica_metrics import (
     WEB_CONFIG_VALID,
 )
 from driftgauge.telemetry.snapshot import WatchedStream
+from driftgauge.telemetry.stream_metrics import SHARD_METRICS, STREAM_METRICS
 from driftgauge.telemetry.window_collector import WindowCollector
 
-__all__ = ["NO_STREAM", "BlockReason", "RecordOutcome", "SkipPlace", "Telemetry"]
+__all__ = ["METRICS", "NO_STREAM", "BlockReason", "RecordOutcome", "SkipPlace", "Telemetry"]
+
+_ALL: tuple[Metric, ...] = (*STREAM_METRICS, *SHARD_METRICS, *REPLICA_METRICS)
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
+"""The catalogue of all exported metrics: the only source of names, labels, help texts and stream values."""
 
 _PHASES = {Role.COUNT: ("decode", "count", "commit"), Role.WINDOWS: ("apply", "close", "write")}
 
