@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from driftgauge.app import check
-from driftgauge.cli.memory import memory_bytes
+from driftgauge.cli.config_check import memory_bytes
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import load_settings
 from driftgauge.telemetry import health, server

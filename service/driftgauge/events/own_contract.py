@@ -1,7 +1,6 @@
 """The service's own contract as a mapping; the contract itself judges what the fast path is not sure of."""
 
 from driftgauge.config.inputs import InputSettings, VectorSettings
-from driftgauge.events.array_parser import IS_AVAILABLE
 from driftgauge.events.deserializers import compile_array, deserialize_json
 from driftgauge.events.mapped import MappedReader
 from driftgauge.events.mapped_fast import compile_own
@@ -27,8 +26,7 @@ class OwnContractReader(MappedReader):
     gives_ids = False
 
     def __init__(self) -> None:
-        read_doubles = compile_array(["embedding"]) if IS_AVAILABLE else None
-        super().__init__(_MAPPING, deserialize_json, read_doubles)
+        super().__init__(_MAPPING, deserialize_json, compile_array(["embedding"]))
         self.segments_source = "segments"
         self.unit = None
         self._read_fast = compile_own()

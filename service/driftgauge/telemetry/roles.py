@@ -38,7 +38,7 @@ __all__ = ["Phase", "RoleTelemetry"]
 
 _log = logging.getLogger(__name__)
 
-_WAIT_LOG_INTERVAL_S = 10.0
+_LONG_WAIT_S = 10.0
 # Kafka commits a transaction, or aborts it at its timeout, in less than this time.
 _MAX_TRANSACTION_S = 60.0
 _HANGING_REMEDY = "a transaction does not end; see the runbook DriftgaugeTransactionHanging"
@@ -81,7 +81,6 @@ class RoleTelemetry:
         self._held: set[Partition] = set()
         self._waits_for = ""
         self._is_refused = False
-        self._wait_logged_s: dict[tuple[str, ...], float] = {}
         self._blocked: dict[BlockReason, set[Partition]] = {reason: set() for reason in BlockReason}
         self._stalled: set[Partition] = set()
         self._topics_with_stopped: set[str] = set()
@@ -205,25 +204,22 @@ class RoleTelemetry:
 
     def restored(self, waited_s: float, partitions: Collection[Partition]) -> None:
         """Log that work on these partitions starts after a wait, s."""
-        self._wait_logged_s.clear()
         self._log_event(
             logging.INFO, "restored", partitions=name_partitions(partitions), waited_s=round(waited_s, 3)
         )
 
     def restore_waits(self, partitions: Collection[Partition], waiting_for: str, waited_s: float) -> None:
-        """Log every 10 s that the restore of these partitions is waiting."""
-        if waited_s < _WAIT_LOG_INTERVAL_S:
-            return
-        named, now_s = name_partitions(partitions), self._metrics.clock.monotonic_s()
-        logged_s = self._wait_logged_s.get(tuple(named))
-        if logged_s is None or now_s - logged_s >= _WAIT_LOG_INTERVAL_S:
-            self._wait_logged_s[tuple(named)] = now_s
+        """Log that the restore of these partitions has been waiting for 10 s or longer, s.
+
+        Repeated lines are left out by `RepeatLimit`, as the fraction alone differs.
+        """
+        if waited_s >= _LONG_WAIT_S:
             self._log_event(
                 logging.WARNING,
                 "restore is waiting",
-                partitions=named,
+                partitions=name_partitions(partitions),
                 waiting_for=waiting_for,
-                waited_s=round(waited_s),
+                waited_s=float(round(waited_s)),
                 remedy=_HANGING_REMEDY if waited_s > _MAX_TRANSACTION_S else "wait: transactions time out",
             )
 
