@@ -1,4 +1,4 @@
-"""Tests of `driftgauge.cli.publisher`."""
+"""Tests of `driftgauge.cli.publish`."""
 
 from threading import Event
 from time import monotonic
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from driftgauge.cli.publisher import Publication, publish
+from driftgauge.cli.publish import Publication, publish
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import ServiceError
 from driftgauge.events.decoder import Decoder

@@ -67,8 +67,7 @@ def init_command(
     Exits with 1 if it reads none.
     """
     from driftgauge.inspection.inspector import Inspector
-    from driftgauge.inspection.proposal import Proposal, propose
-    from driftgauge.inspection.proposed_config import write_config
+    from driftgauge.inspection.proposal import Proposal, propose, write_config
     from driftgauge.inspection.report import describe_summary
     from driftgauge.kafka.registry_client import connect
     from driftgauge.kafka.schema_registry import SchemaRegistry

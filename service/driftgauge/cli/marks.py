@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from driftgauge.cli.options import TIME, config_option, read_settings
 from driftgauge.cli.printing import message
-from driftgauge.cli.publisher import send
+from driftgauge.cli.publish import send
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import InputError
 from driftgauge.events.timestamps import format_timestamp

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import prod
 from typing import Any, Literal
 
@@ -74,8 +75,11 @@ F64 = VectorFormat("f64")
 
 
 def to_format(source: VectorSource) -> VectorFormat:
-    """Return the format of the numbers of a mapped vector in bytes."""
-    return F32 if source.dtype == "f32" else VectorFormat(source.dtype, source.scale, source.zero_point)
+    """Return the format of the numbers of a mapped vector in bytes, the same object for equal ones."""
+    return F32 if source.dtype == "f32" else _format(source.dtype, source.scale, source.zero_point)
+
+
+_format = lru_cache(VectorFormat)
 
 
 def to_matrix(
