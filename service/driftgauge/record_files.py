@@ -52,11 +52,9 @@ _RECORDS = (".records.jsonl", ".records.jsonl.gz")
 _VALUES = (".jsonl", ".jsonl.gz")
 
 
-def _ignore(_lines: int, _position: int) -> None:
-    pass
-
-
-def read_lines(path: Path, report: Callable[[int, int], None] = _ignore) -> Iterator[tuple[int, bytes]]:
+def read_lines(
+    path: Path, report: Callable[[int, int], None] = lambda _lines, _position: None
+) -> Iterator[tuple[int, bytes]]:
     """Yield the number, from 1, and the bytes of each line that is not blank; `.gz` is decompressed.
 
     A byte order mark at the start, which editors leave there, is skipped. Of a longer line 64 MiB are kept,

@@ -182,7 +182,7 @@ def to_reference(baseline: Baseline) -> Reference:
 def watch(stream: ConfiguredStream) -> WatchedStream:
     """Return the stream as the telemetry exports it."""
     settings = stream.settings
-    return WatchedStream(stream.spec, describe_baselines([stream]), settings.labels, settings.overdue_after)
+    return WatchedStream(stream.spec, describe_baselines([stream]), settings.labels, settings.overdue_ms)
 
 
 def _load(listed: BaselineSettings, stream: StreamSettings) -> Baseline:

@@ -86,7 +86,7 @@ class ReplicaMetrics:
     """The metrics of a replica of one role."""
 
     def __init__(self, specs: Iterable[StreamSpec], shards: int, role: Role, clock: Clock) -> None:
-        streams = [WatchedStream(spec, {}, StreamLabels()) for spec in specs]
+        streams = [WatchedStream(spec, {}, StreamLabels(), lambda size_ms: 2 * size_ms) for spec in specs]
         telemetry = Telemetry("0", streams, [TOPIC], PARTIALS, Health([role], clock), [role], clock)
         self._registry = telemetry.registry
         self.role = RoleTelemetry(telemetry, role, shards)

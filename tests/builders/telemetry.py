@@ -71,7 +71,8 @@ def build_watched(
     """Return the exported configuration of a stream; the first baseline alone has model version and names."""
     spec = build_configured_spec(name, *later)
     descriptions = {REFERENCE.baseline_id: build_description(*CLUSTER_NAMES, model_version="v7")}
-    return WatchedStream(spec, descriptions, labels, overdue_ms)
+    delay_ms = spec.disorder_ms + max(spec.idle_ms, spec.incomplete_ms)
+    return WatchedStream(spec, descriptions, labels, lambda size_ms: overdue_ms or 2 * size_ms + delay_ms)
 
 
 LABELS = StreamLabels(owner="ada@example.com", team="search", severity="critical")

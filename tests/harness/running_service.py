@@ -94,7 +94,10 @@ class RunningService:
             letters=cluster.letters,
             events=cluster.events,
         )
-        streams = [WatchedStream(spec, {}, StreamLabels(severity="info")) for spec in SPECS]
+        streams = [
+            WatchedStream(spec, {}, StreamLabels(severity="info"), lambda size_ms: 2 * size_ms)
+            for spec in SPECS
+        ]
         partials = self.settings.partials_topic
         self.telemetry = Telemetry(
             "0.1.0", streams, [cluster.events], partials, Health(roles, SYSTEM_CLOCK), roles, SYSTEM_CLOCK

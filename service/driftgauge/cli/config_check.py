@@ -89,7 +89,7 @@ def _check(
     if topic is not None:
         message = "--topic names the topic of a sample; add --sample, or leave it out"
         raise ConfigError(message)
-    streams = check(settings)
+    streams, _ = check(settings)
     now_ms = SYSTEM_CLOCK.wall_ms()
     schedules = [report_schedule(stream, now_ms) for stream in streams]
     specs = [stream.spec for stream in streams for _ in range(stream.settings.most)]

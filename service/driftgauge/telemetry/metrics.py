@@ -12,8 +12,8 @@ from prometheus_client.process_collector import ProcessCollector
 
 from driftgauge.clock import Clock
 from driftgauge.records.mark import Mark
-from driftgauge.telemetry.health import Health, ReadinessCondition, Role
-from driftgauge.telemetry.login import LoginRefusal
+from driftgauge.telemetry.guard import LoginRefusal
+from driftgauge.telemetry.health import Health, Role
 from driftgauge.telemetry.metric import Metric, ObjectT, ObservedMetric
 from driftgauge.telemetry.replica_metrics import (
     ASSIGNED,
@@ -119,7 +119,7 @@ class Telemetry:
         for reason in LoginRefusal:
             self[LOGINS_REFUSED].labels(reason)
         for condition in health.conditions:
-            self[READY].labels(condition).set_function(partial(_condition_value, health, condition))
+            self[READY].labels(condition).set_function(partial(health.is_met, condition))
         self[WEB_CONFIG_VALID].set(1)
         self[BUILD_INFO].labels(version).set(1)
         GCCollector(self.registry)
@@ -140,7 +140,3 @@ class Telemetry:
     def login_refused(self, reason: LoginRefusal) -> None:
         """Count a refused login over HTTP."""
         self[LOGINS_REFUSED].labels(reason).inc()
-
-
-def _condition_value(health: Health, condition: ReadinessCondition) -> float:
-    return float(condition not in health.missing())

@@ -1,6 +1,6 @@
 """Immutable snapshots for a scrape: stream configuration, and shard state as of the last commit."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from driftgauge.config import StreamLabels
@@ -8,7 +8,7 @@ from driftgauge.core.durations import format_duration
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.changelog import ShardPosition, StreamStatus
-from driftgauge.core.windows.result import SegmentResult, WindowResult
+from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.records.descriptions import BaselineDescription
 
@@ -28,18 +28,13 @@ class WatchedStream:
         spec: The stream's specification.
         descriptions: What its baselines say besides their numbers, by identity.
         labels: The labels of the stream's alerts.
-        overdue_ms: Time after the closing of a window at which the next one is overdue; None: the default
-            of `StreamSpec`.
+        overdue_ms: Returns how long after the closing of a window of a size, ms, the next one is overdue, ms.
     """
 
     spec: StreamSpec
     descriptions: Mapping[str, BaselineDescription]
     labels: StreamLabels
-    overdue_ms: int | None = None
-
-    def overdue_after(self, size_ms: int) -> int:
-        """Return the time after the closing of a window of this size at which the next one is overdue, ms."""
-        return self.overdue_ms or self.spec.overdue_ms(size_ms)
+    overdue_ms: Callable[[int], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +66,6 @@ class StreamView:
         """Yield the newest closed window of each size that has one, with the size as text."""
         newest = self.snapshot.newest
         return ((window, newest[size_ms]) for window, size_ms in self.sizes() if size_ms in newest)
-
-    def segments(self) -> Iterator[tuple[tuple[str, ...], SegmentResult]]:
-        """Yield the segments of the newest closed windows, each with its labels."""
-        for window, result in self.newest():
-            for segment in result.segments:
-                yield (window, *segment.segment), segment
 
 
 @dataclass(frozen=True, slots=True)

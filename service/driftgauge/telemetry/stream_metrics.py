@@ -56,7 +56,7 @@ def _overdue_s(view: StreamView, size_ms: int) -> float | None:
     # A stream that matches may begin long after the replicas, and its first window is not overdue then.
     if view.watched.spec.is_shared and size_ms not in view.snapshot.newest:
         return None
-    return view.watched.overdue_after(size_ms) / 1000
+    return view.watched.overdue_ms(size_ms) / 1000
 
 
 def _windows_closed(view: StreamView) -> Samples:
@@ -76,9 +76,10 @@ def _verdicts(view: StreamView) -> Samples:
 
 
 def _segment_verdicts(view: StreamView) -> Samples:
-    for labels, segment in view.segments():
-        for verdict in Verdict:
-            yield (*labels, verdict), verdict is segment.verdict
+    for window, result in view.newest():
+        for segment in result.segments:
+            for verdict in Verdict:
+                yield (window, *segment.segment, verdict), verdict is segment.verdict
 
 
 def _excesses(view: StreamView) -> Samples:
