@@ -11,8 +11,7 @@ import pytest
 
 from driftgauge.cli import cli
 from driftgauge.events.rejection import Reason
-from driftgauge.telemetry.catalogue import METRICS
-from driftgauge.telemetry.metric import MetricType
+from driftgauge.telemetry.metrics import METRICS
 
 ROOT = Path(__file__).parents[1]
 MAX_COLUMNS = 120
@@ -129,7 +128,7 @@ RUNBOOKS = {path.stem for path in (ROOT / "deploy/runbooks").glob("*.md")}
 SERIES = {
     name + suffix
     for name, metric in METRICS.items()
-    for suffix in ("", *(("_bucket", "_sum", "_count") if metric.type is MetricType.HISTOGRAM else ()))
+    for suffix in ("", *(("_bucket", "_sum", "_count") if metric.type == "histogram" else ()))
 }
 # Names that only look like those of metrics or alerts.
 ALIKE = {"driftgauge_wrapper", "DriftgaugeError"}

@@ -80,9 +80,8 @@ def test_it_is_in_record_page_report_and_metrics(result):
     assert TOY.kind.advice in report
     watched = build_watched()
     alarm = replace(watched.spec.alarm, smallest={**watched.spec.alarm.smallest, "toy": 0.1})
-    collector = WindowCollector(
-        [replace(watched, spec=replace(watched.spec, alarm=alarm))], ManualClock().clock
-    )
+    spec = replace(watched.spec, alarm=alarm)
+    collector = WindowCollector([replace(watched, spec=spec, descriptions={})], ManualClock().clock)
     collector.show(0, take_snapshot(build_shard(result), ["images"]))
     samples = read_samples(registry_of(collector))
     assert samples["window_evidence_ratio"]["sign images 1h"] == score.evidence["sign"]

@@ -218,7 +218,7 @@ def test_records_of_mapped_topic_are_read_by_its_mapping(tmp_path):
     lines = [orjson.dumps({**record, "payload": payload}) for payload in payloads]
     # The last was copied while it was written.
     bad = [
-        lines[0].replace(b"[1,2,3,4]", b"[" * 300 + b"]" * 300),
+        lines[0].replace(b"[1,2,3,4]", b"[" * 3_000 + b"]" * 3_000),
         lines[0].replace(b'"ts":', b'"ts":' + b"9" * 9),
     ]
     path = write_events(tmp_path / "orders.records.jsonl", [*lines, *bad, lines[0][:-9]])

@@ -230,4 +230,4 @@ def test_descriptions_are_those_of_every_listed_baseline(tmp_path):
     assert described.created_ms == MONDAY_MS
     assert described.positions == tuple((round(x, 4), round(y, 4)) for x, y in first.positions.tolist())
     assert descriptions[second.identity].names == (None,) * 4
-    assert watch(streams[0]).baselines[0].names == tuple("abcd")
+    assert watch(streams[0]).descriptions == descriptions

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from confluent_kafka import Producer
 from deploy.demo.digits import DAY_MS, EVENTS_PER_DAY, MODEL_VERSION, ImageQuality, TrafficSource
 
-from driftgauge.cli.publisher import Publication, publish
+from driftgauge.cli.publish import Publication, publish
 from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import ConfigError

@@ -16,8 +16,8 @@ from deploy.generate.schemas import settings_schema
 
 from driftgauge.cli import cli
 from driftgauge.core.statistics import registry
-from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.metric import Metric
+from driftgauge.telemetry.metrics import METRICS
 
 __all__ = ["documents"]
 

@@ -32,16 +32,14 @@ from driftgauge.page.topic_reader import TopicReader
 from driftgauge.records.mark import Mark
 from driftgauge.streams import ConfiguredStream, build_decoder, describe_baselines, load_streams, watch
 from driftgauge.telemetry.connections import HEALTH_LIMITS
-from driftgauge.telemetry.endpoints import health_routes, metrics_route
-from driftgauge.telemetry.guard import Guard
+from driftgauge.telemetry.endpoints import health_routes, metrics_route, version_route
+from driftgauge.telemetry.guard import Guard, LoginRefusal
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
-from driftgauge.telemetry.login import LoginRefusal
 from driftgauge.telemetry.logs import adjust_logging, end_process
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.replica_metrics import WEB_CONFIG_VALID
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.server import HttpServer
-from driftgauge.telemetry.version import version_route
 from driftgauge.telemetry.web_config import WebConfigFile
 
 __all__ = ["check", "serve", "serve_page"]
@@ -55,17 +53,14 @@ _GC_THRESHOLD = 50_000
 _SHUTDOWN_S = 30.0
 
 
-def check(settings: Settings) -> list[ConfiguredStream]:
-    """Return the configured streams; all files are checked, but no broker and no registry is asked.
+def check(settings: Settings) -> tuple[list[ConfiguredStream], WebConfigFile | None]:
+    """Return the configured streams and the web configuration file.
+
+    All files are checked, but no broker and no registry is asked.
 
     Raises:
         ConfigError: Lists every problem found.
     """
-    return _check(settings)[0]
-
-
-def _check(settings: Settings) -> tuple[list[ConfiguredStream], WebConfigFile | None]:
-    """Return the configured streams and the web configuration file; see `check`."""
     problems = property_problems(settings.kafka) if settings.kafka else []
     problems += missing_libraries(settings.inputs.values())
     if settings.schema_registry:
@@ -120,7 +115,7 @@ def serve(settings: Settings, roles: Collection[Role], read_log: Callable[[], Lo
         ConfigError: The configuration cannot be used, or the HTTP address cannot be bound.
         ServiceError: Kafka failed in a way that waiting does not repair.
     """
-    streams, web_config = _check(settings)
+    streams, web_config = check(settings)
     health = Health(roles, SYSTEM_CLOCK)
     telemetry = Telemetry(
         version("driftgauge"),

@@ -2,17 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import BinaryIO
 
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.openmetrics.exposition import generate_latest
-from prometheus_client.registry import Collector, CollectorRegistry
 
 from driftgauge.core.by_stream import ByStream
 from driftgauge.core.windows.changelog import StreamStatus
 from driftgauge.core.windows.result import Verdict, WindowResult
-from driftgauge.telemetry.metric import MetricType, ScrapedMetric
+from driftgauge.telemetry.metric import ScrapedMetric
 from driftgauge.telemetry.snapshot import StreamSnapshot, StreamView, WatchedStream
 from driftgauge.telemetry.stream_metrics import STREAM_METRICS
 
@@ -28,24 +28,14 @@ _OF_RUN = {
     "driftgauge_window_overdue_threshold_seconds",
     "driftgauge_watermark_timestamp_seconds",
 }
-_METRICS = [
-    metric for metric in STREAM_METRICS if metric.type is MetricType.GAUGE and metric.name not in _OF_RUN
-]
+_METRICS = [metric for metric in STREAM_METRICS if metric.type == "gauge" and metric.name not in _OF_RUN]
 _CONCLUSIVE = {Verdict.OK, Verdict.WARNING, Verdict.DRIFT, Verdict.MISFIT}
 _END = b"# EOF\n"
 
 
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """What a scrape shows from the end of a window until the end of the next one.
-
-    Attributes:
-        view: The stream with this window as its newest, and its size as the only one.
-        times_ms: The times of scrapes, event time, ms.
-    """
-
-    view: StreamView
-    times_ms: range
+# A stream with a window as its newest and its size as the only one, and the times of scrapes, event time, ms:
+# from the end of the window until the end of the next one.
+_Shown = tuple[StreamView, range]
 
 
 def write_history(
@@ -106,9 +96,9 @@ def _scrapes(watched: WatchedStream, windows: list[WindowResult]) -> Iterator[_S
         view = StreamView(
             watched,
             StreamSnapshot(status, {size_ms: result}),
-            watched.baseline_at(result.window.start_ms),
+            watched.spec.baseline_at(result.window.start_ms),
         )
-        yield _Shown(view, range(end_ms, until_ms, _STEP_MS))
+        yield view, range(end_ms, until_ms, _STEP_MS)
 
 
 def _spans(
@@ -116,27 +106,16 @@ def _spans(
 ) -> dict[tuple[str, ...], list[tuple[range, float]]]:
     """Return the times and values of each series, by its labels; sizes share a stream's own series."""
     spans: defaultdict[tuple[str, ...], list[tuple[range, float]]] = defaultdict(list)
-    for each in shown:
-        stream = each.view.watched.spec.name
-        for labels, value in metric.samples(each.view):
+    for view, times_ms in shown:
+        stream = view.watched.spec.name
+        for labels, value in metric.samples(view):
             if value is not None:
-                spans[stream, *labels].append((each.times_ms, float(value)))
+                spans[stream, *labels].append((times_ms, float(value)))
     return spans
 
 
-class _One(Collector):
-    """A collector of one family."""
-
-    def __init__(self, family: GaugeMetricFamily) -> None:
-        self._family = family
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Yield the family."""
-        yield self._family
-
-
 def _render(family: GaugeMetricFamily) -> bytes:
-    registry = CollectorRegistry()
-    registry.register(_One(family))
+    # All that is asked of a registry is its families.
+    registry = SimpleNamespace(collect=lambda: [family])
     rendered: bytes = generate_latest(registry)  # type: ignore[no-untyped-call]
     return rendered.removesuffix(_END)

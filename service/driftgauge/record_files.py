@@ -1,22 +1,21 @@
-"""Records in files instead of a topic: samples, and recorded topics; and the decoding of all of a source."""
+"""Records in files instead of a topic: samples, and recorded topics; and the decoding of a batch."""
 
-import base64
 import gzip
-import time
 import zlib
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Protocol
 
+import msgspec
 import numpy as np
-import orjson
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
-from driftgauge.errors import BrokerError, ConfigError, InputError
+from driftgauge.errors import ConfigError, InputError
 from driftgauge.events.decoder import Decoded
 from driftgauge.events.records import (
     FIRST_ORIGIN,
@@ -37,7 +36,7 @@ __all__ = [
     "RecordFiles",
     "RecordSource",
     "choose_topic",
-    "decode_all",
+    "decode_batch",
     "read_lines",
     "read_sample",
 ]
@@ -49,18 +48,13 @@ _LARGEST_SAMPLE = 256 * 1024 * 1024
 # The lines between two reports of the progress.
 _REPORT_LINES = 1_000
 _BATCH = 1_000
-_LARGEST = 2**63 - 1
-_PENDING_S = 60.0
-_RETRY_S = 0.2
 _RECORDS = (".records.jsonl", ".records.jsonl.gz")
 _VALUES = (".jsonl", ".jsonl.gz")
 
 
-def _ignore(_lines: int, _position: int) -> None:
-    pass
-
-
-def read_lines(path: Path, report: Callable[[int, int], None] = _ignore) -> Iterator[tuple[int, bytes]]:
+def read_lines(
+    path: Path, report: Callable[[int, int], None] = lambda _lines, _position: None
+) -> Iterator[tuple[int, bytes]]:
     """Yield the number, from 1, and the bytes of each line that is not blank; `.gz` is decompressed.
 
     A byte order mark at the start, which editors leave there, is skipped. Of a longer line 64 MiB are kept,
@@ -159,13 +153,6 @@ class RecordSource(Protocol):
         """Return where a record stands, in words."""
 
 
-class RecordDecoder(Protocol):
-    """Decodes records, as `Decoder` does."""
-
-    def decode(self, records: Records) -> Decoded:
-        """Return the event batches and rejections of raw records."""
-
-
 class RecordFiles:
     """Files of a topic's records, each as one partition; the name says what a line is, see `read_sample`.
 
@@ -218,11 +205,9 @@ class RecordFiles:
     def _read_record(self, line: bytes, partition: int, number: int) -> list[RawRecord]:
         """Return the record of a line; none where it is refused."""
         path = self._paths[partition]
-        if not path.name.endswith(_RECORDS):
-            return [StoredRecord(line, self._topic, partition, number)]
         where = f"{path}, line {number}"
         try:
-            record = _parse_record(line, self._topic, None, number)
+            record = _read_record(path, line, self._topic, None, number)
         except ValueError as error:
             self._refusals.add(where, Reason.UNDECODABLE, str(error))
             return []
@@ -234,39 +219,20 @@ class RecordFiles:
         return [replace(record, stored_partition=partition, stored_offset=number)]
 
 
-def decode_all(
-    decoder: RecordDecoder, raw: Sequence[RawRecord], clock: Clock
-) -> Iterator[tuple[Decoded, Sequence[RawRecord]]]:
-    """Yield what becomes of records of one partition, with these; again where a schema is not known yet.
-
-    Raises:
-        BrokerError: The schema registry gave no schema for a minute.
-    """
+def decode_batch(
+    decode: Callable[[Records], Decoded], raw: Sequence[RawRecord], clock: Clock
+) -> tuple[Decoded, Sequence[RawRecord]]:
+    """Return what becomes of records of one partition, with these: those that were sent back are left out."""
+    partition = raw[0].partition() or 0
     # What was sent back after a mend stands in the topic twice, and its first copy is read now.
     raw = [record for record in raw if FIRST_ORIGIN not in dict(read_headers(record))]
-    started_s = clock.monotonic_s()
-    while raw:
-        records = Records(
-            raw,
-            np.full(len(raw), raw[0].partition() or 0, np.int32),
-            np.array([record.offset() for record in raw], np.int64),
-            credible_ms(raw, clock.wall_ms()),
-        )
-        decoded = decoder.decode(records)
-        yield decoded, raw
-        if len(decoded.pending) < len(raw):
-            # A batch may need several schemas, and each may take some tries.
-            started_s = clock.monotonic_s()
-        raw = [raw[row] for row in decoded.pending]
-        if raw:
-            if clock.monotonic_s() - started_s > _PENDING_S:
-                first = raw[0]
-                message = (
-                    f"{first.topic()}[{first.partition()}]@{first.offset()}: the schema registry has not "
-                    f"answered for its schema within {_PENDING_S:g} s; check the registry and run again"
-                )
-                raise BrokerError(message)
-            time.sleep(_RETRY_S)
+    records = Records(
+        raw,
+        np.full(len(raw), partition, np.int32),
+        np.array([record.offset() for record in raw], np.int64),
+        credible_ms(raw, clock.wall_ms()),
+    )
+    return decode(records), raw
 
 
 def read_sample(path: Path, topic: str, now_ms: int) -> list[StoredRecord]:
@@ -287,91 +253,87 @@ def read_sample(path: Path, topic: str, now_ms: int) -> list[StoredRecord]:
     Raises:
         InputError: The file cannot be read, or a line is no record.
     """
-    if path.name.endswith(_VALUES):
-        lines, size = [], 0
-        # The file is read to its end, and closed, before a line may be refused.
-        for number, line in read_lines(path):
-            lines.append((number, line))
-            size += len(line)
-            if size > _LARGEST_SAMPLE:
-                message = f"{path} holds more than {_LARGEST_SAMPLE:,} bytes; take fewer records as a sample"
-                raise InputError(message)
-        if path.name.endswith(_RECORDS):
-            records = []
-            for offset, (number, line) in enumerate(lines):
-                try:
-                    records.append(_parse_record(line, topic, now_ms, offset))
-                except ValueError as error:
-                    message = f"{path}, line {number}: {error}; correct the line"
-                    raise InputError(message) from None
-            return records
-        values = [line for _, line in lines]
-    else:
+    if not path.name.endswith(_VALUES):
         try:
             with open_regular(path) as file, gzip.open(file) if path.suffix == ".gz" else file as content:
-                values = [content.read(LONGEST_LINE)]
+                return [StoredRecord(content.read(LONGEST_LINE), topic, stored_ms=now_ms)]
         except (OSError, EOFError, zlib.error) as error:
             reason = getattr(error, "strerror", None) or error
             message = f"{path} cannot be read ({reason}); name a file of sample records"
             raise InputError(message) from error
-    return [StoredRecord(value, topic, 0, offset, stored_ms=now_ms) for offset, value in enumerate(values)]
+    lines, size = [], 0
+    # The file is read to its end, and closed, before a line may be refused.
+    for number, line in read_lines(path):
+        lines.append((number, line))
+        size += len(line)
+        if size > _LARGEST_SAMPLE:
+            message = f"{path} holds more than {_LARGEST_SAMPLE:,} bytes; take fewer records as a sample"
+            raise InputError(message)
+    records = []
+    for offset, (number, line) in enumerate(lines):
+        try:
+            records.append(_read_record(path, line, topic, now_ms, offset))
+        except ValueError as error:
+            message = f"{path}, line {number}: {error}; correct the line"
+            raise InputError(message) from None
+    return records
 
 
-def _parse_record(line: bytes, topic: str, now_ms: int | None, offset: int) -> StoredRecord:
-    """Return the record of a line; raise ValueError where it is none."""
+_Whole = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+
+
+class _Line(msgspec.Struct):
+    """A record as `kcat -J` prints it, or as `read_sample` takes it beside."""
+
+    payload: msgspec.Raw = msgspec.Raw()
+    payload_base64: bytes | None = None
+    key: msgspec.Raw = msgspec.Raw()
+    key_base64: bytes | None = None
+    topic: str | None = None
+    partition: _Whole = 0
+    offset: _Whole | None = None
+    headers: dict[str, str | None] | list[str | None] | None = None
+    ts: _Whole | None = None
+
+    def __post_init__(self) -> None:
+        if not bytes(self.payload) and self.payload_base64 is None:
+            message = "no payload"
+            raise ValueError(message)
+
+
+def _read_record(path: Path, line: bytes, topic: str, now_ms: int | None, offset: int) -> StoredRecord:
+    """Return the record of a file's line; raise ValueError where it is none."""
+    if not path.name.endswith(_RECORDS):
+        return StoredRecord(line, topic, 0, offset, stored_ms=now_ms)
     try:
-        record = _read_object(line)
+        read = msgspec.json.decode(line, type=_Line)
         return StoredRecord(
-            _read_content(record, "payload"),
-            str(record.get("topic") or topic),
-            _read_whole(record, "partition", 0),
-            _read_whole(record, "offset", offset),
-            _read_content(record, "key"),
-            _read_headers(record.get("headers")),
-            now_ms if record.get("ts") is None else _read_whole(record, "ts", 0),
+            _read_content(read.payload, read.payload_base64),
+            read.topic or topic,
+            read.partition,
+            offset if read.offset is None else read.offset,
+            _read_content(read.key, read.key_base64),
+            _read_headers(read.headers or []),
+            now_ms if read.ts is None else read.ts,
         )
-    # orjson raises TypeError for a payload that is nested too deeply.
-    except (ValueError, TypeError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         message = f"no record as `kcat -J` prints it ({error})"
         raise ValueError(message) from None
 
 
-def _read_object(line: bytes) -> dict[str, Any]:
-    record = orjson.loads(line)
-    if not isinstance(record, dict) or not {"payload", "payload_base64"} & record.keys():
-        message = "no object with payload"
-        raise ValueError(message)
-    return record
+def _read_content(content: msgspec.Raw, decoded: bytes | None) -> bytes | None:
+    """Return the bytes of a text, or of any other JSON value as it stands."""
+    raw = bytes(content)
+    if decoded is not None or raw in {b"", b"null"}:
+        return decoded
+    return msgspec.json.decode(raw, type=str).encode() if raw.startswith(b'"') else raw
 
 
-def _read_content(record: Mapping[str, Any], name: str) -> bytes | None:
-    encoded = record.get(f"{name}_base64")
-    if encoded is not None:
-        return base64.b64decode(str(encoded), validate=True)
-    content = record.get(name)
-    if content is None or isinstance(content, str):
-        return content if content is None else content.encode()
-    return orjson.dumps(content)
-
-
-def _read_whole(record: Mapping[str, Any], name: str, default: int) -> int:
-    number = record.get(name, default)
-    if type(number) is not int or not abs(number) <= _LARGEST:
-        message = f"{name} is no whole number of 64 bits"
-        raise ValueError(message)
-    return number
-
-
-def _read_headers(headers: object) -> list[tuple[str, bytes | None]]:
-    if isinstance(headers, dict):
-        flat = [part for header in headers.items() for part in header]
-    else:
-        flat = headers if isinstance(headers, list) else [] if headers is None else [headers]
-    names, texts = flat[::2], flat[1::2]
-    if len(names) != len(texts) or not all(isinstance(name, str) for name in names):
+def _read_headers(headers: dict[str, str | None] | list[str | None]) -> list[tuple[str, bytes | None]]:
+    flat = [*chain.from_iterable(headers.items())] if isinstance(headers, dict) else headers
+    names = [name for name in flat[::2] if name is not None]
+    if 2 * len(names) != len(flat):
         message = "headers are neither a mapping nor a list of names and texts in turn"
         raise ValueError(message)
-    if not all(text is None or isinstance(text, str) for text in texts):
-        message = "the value of a header is no text"
-        raise ValueError(message)
-    return [(name, None if text is None else text.encode()) for name, text in zip(names, texts, strict=True)]
+    texts = [None if text is None else text.encode() for text in flat[1::2]]
+    return list(zip(names, texts, strict=True))

@@ -17,7 +17,7 @@ from driftgauge.events.rejection import Reason, overflow
 from driftgauge.events.schemas import SchemaSource
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.progress import ignore_progress
-from driftgauge.record_files import RecordFiles, RecordSource, decode_all
+from driftgauge.record_files import RecordFiles, RecordSource, decode_batch
 from driftgauge.streams import ConfiguredStream, build_decoder
 
 __all__ = ["RecordReplay", "Replay"]
@@ -97,15 +97,15 @@ class RecordReplay:
         positions: dict[int, int] = {}
         for raw in source.batches():
             self.records += len(raw)
-            for decoded, records in decode_all(self._decoder, raw, self._clock):
-                inside = (_within(batch, from_ms, until_ms) for batch in decoded.batches)
-                batches = [batch for batch in inside if len(batch)]
-                self.events += sum(map(len, batches))
-                overflown = driver.count(batches, log_ms)
-                rejections = [*decoded.rejections, *map(overflow, overflown, overflown.values())]
-                for rejection in sorted(rejections, key=attrgetter("row")):
-                    where = source.place(records[rejection.row])
-                    self.refusals.add(where, rejection.reason, rejection.detail, rejection.stream)
+            decoded, records = decode_batch(self._decoder.decode, raw, self._clock)
+            inside = (_within(batch, from_ms, until_ms) for batch in decoded.batches)
+            batches = [batch for batch in inside if len(batch)]
+            self.events += sum(map(len, batches))
+            overflown = driver.count(batches, log_ms)
+            rejections = [*decoded.rejections, *map(overflow, overflown, overflown.values())]
+            for rejection in sorted(rejections, key=attrgetter("row")):
+                where = source.place(records[rejection.row])
+                self.refusals.add(where, rejection.reason, rejection.detail, rejection.stream)
             positions[raw[-1].partition() or 0] = (raw[-1].offset() or 0) + 1
             yield from self._results(driver.commit(log_ms, positions))
         # One round publishes a limited number of windows.

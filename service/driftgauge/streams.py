@@ -21,7 +21,7 @@ from driftgauge.events.rows import BaselineContract
 from driftgauge.events.schemas import SchemaSource
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.records.descriptions import BaselineDescription
-from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
+from driftgauge.telemetry.snapshot import WatchedStream
 
 __all__ = [
     "ConfiguredStream",
@@ -146,6 +146,7 @@ def describe_baselines(streams: Iterable[ConfiguredStream]) -> dict[str, Baselin
     return {
         baseline.identity: BaselineDescription(
             baseline.metadata.created_ms,
+            baseline.metadata.model_version,
             baseline.names,
             tuple((x, y) for x, y in baseline.positions.round(_MAP_DIGITS).tolist()),
             baseline.example_ids,
@@ -180,19 +181,8 @@ def to_reference(baseline: Baseline) -> Reference:
 
 def watch(stream: ConfiguredStream) -> WatchedStream:
     """Return the stream as the telemetry exports it."""
-    return WatchedStream(
-        stream.spec,
-        tuple(
-            WatchedBaseline(
-                scheduled.reference,
-                artifact.metadata.model_version,
-                artifact.names,
-            )
-            for scheduled, artifact in zip(stream.spec.baselines, stream.baselines, strict=True)
-        ),
-        stream.settings.labels,
-        stream.settings.overdue_after,
-    )
+    settings = stream.settings
+    return WatchedStream(stream.spec, describe_baselines([stream]), settings.labels, settings.overdue_ms)
 
 
 def _load(listed: BaselineSettings, stream: StreamSettings) -> Baseline:

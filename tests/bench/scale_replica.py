@@ -30,7 +30,7 @@ from driftgauge.records.partials import decode_part, encode_commit
 from driftgauge.telemetry.health import Health, Role
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
-from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
+from driftgauge.telemetry.snapshot import WatchedStream
 
 TOPIC = "events"
 PARTIALS = "partials"
@@ -86,10 +86,7 @@ class ReplicaMetrics:
     """The metrics of a replica of one role."""
 
     def __init__(self, specs: Iterable[StreamSpec], shards: int, role: Role, clock: Clock) -> None:
-        streams = [
-            WatchedStream(spec, (WatchedBaseline(spec.baselines[0].reference, None),), StreamLabels())
-            for spec in specs
-        ]
+        streams = [WatchedStream(spec, {}, StreamLabels(), lambda size_ms: 2 * size_ms) for spec in specs]
         telemetry = Telemetry("0", streams, [TOPIC], PARTIALS, Health([role], clock), [role], clock)
         self._registry = telemetry.registry
         self.role = RoleTelemetry(telemetry, role, shards)

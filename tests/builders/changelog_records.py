@@ -70,17 +70,18 @@ GOLDEN: dict[str, tuple[Key, Any, bytes]] = {
     "pane": (
         PaneKey("resnet18-fc1", SCHEME, PANE),
         np.array([0, 7, 300, 3, -2, 2**33], np.int64),
-        b"pane/resnet18-fc1/0123456789abcdef-89abcdef/3600000/1762128000000",
+        b'["pane",{"stream":"resnet18-fc1","scheme":"0123456789abcdef-89abcdef","pane":{"size_ms":3600000,"start_ms":1762128000000},"segment":null}]',
     ),
     "segment": (
         PaneKey("resnet18-fc1", SCHEME, PANE, ("city/country", "köln, de")),
         np.array([1, 0, 0, 0, -5, 6], np.int64),
-        b"pane/resnet18-fc1/0123456789abcdef-89abcdef/3600000/1762128000000/city%2Fcountry/k%C3%B6ln%2C%20de",
+        b'["pane",{"stream":"resnet18-fc1","scheme":"0123456789abcdef-89abcdef",'
+        b'"pane":{"size_ms":3600000,"start_ms":1762128000000},"segment":["city/country","k\xc3\xb6ln, de"]}]',
     ),
     "examples": (
         ExamplesKey("resnet18-fc1", SCHEME, PANE),
         (Example(0, 51_966, "0193f3a2"), Example(0, 48_879_000, "köln"), Example(7, 12, "0193f3a3")),
-        b"examples/resnet18-fc1/0123456789abcdef-89abcdef/3600000/1762128000000",
+        b'["examples",{"stream":"resnet18-fc1","scheme":"0123456789abcdef-89abcdef","pane":{"size_ms":3600000,"start_ms":1762128000000}}]',
     ),
     "published": (
         PublishedKey("resnet18-fc1", PANE),
@@ -123,12 +124,12 @@ GOLDEN: dict[str, tuple[Key, Any, bytes]] = {
             memory=RECALL,
             counted_twice=True,
         ),
-        b"published/resnet18-fc1/3600000/1762128000000",
+        b'["published",{"stream":"resnet18-fc1","window":{"size_ms":3600000,"start_ms":1762128000000}}]',
     ),
     "history": (
         HistoryKey("resnet18-fc1", HOUR_MS),
         HISTORY,
-        b"history/resnet18-fc1/3600000",
+        b'["history",{"stream":"resnet18-fc1","size_ms":3600000}]',
     ),
     "position": (
         PositionKey(),
@@ -139,12 +140,12 @@ GOLDEN: dict[str, tuple[Key, Any, bytes]] = {
             producers={("driftgauge-0", 3): (99, MONDAY_MS + 4)},
             gaps=1,
         ),
-        b"position",
+        b'["position",{}]',
     ),
     "sources": (
         SourcesKey("embeddings", 1),
         SourceBlock("00ff", (), 66, np.array([[900, MONDAY_MS, MONDAY_MS + 9, MONDAY_MS], [-1, 0, NULL, 1]])),
-        b"sources/embeddings/1",
+        b'["sources",{"topic":"embeddings","block":1}]',
     ),
     "stream": (
         StreamKey("resnet18-fc1"),
@@ -160,12 +161,12 @@ GOLDEN: dict[str, tuple[Key, Any, bytes]] = {
             revised={HOUR_MS: 1},
             alarms=frozenset({HOUR_MS}),
         ),
-        b"stream/resnet18-fc1",
+        b'["stream",{"stream":"resnet18-fc1"}]',
     ),
     "time": (
         EventTimeKey("resnet18-fc1", "embeddings", 1),
         np.array([[MONDAY_MS, MONDAY_MS + 9], [NULL, NULL]]),
-        b"time/resnet18-fc1/embeddings/1",
+        b'["time",{"stream":"resnet18-fc1","topic":"embeddings","block":1}]',
     ),
 }
 RECORD = pytest.mark.parametrize(

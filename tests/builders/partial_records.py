@@ -19,18 +19,17 @@ from driftgauge.core.counting.partial import (
 from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.counting.tally import CLUSTER_COUNTS, TallyField
 from driftgauge.core.reference import Segment
-from driftgauge.records.messagepack import MAX_TIME_MS
 from driftgauge.records.partials import decode_part, encode_commit
 from tests.builders.clocks import MONDAY_MS
 from tests.builders.strategies import EXAMPLES, LAST, PARTITIONS, SEGMENTS, STREAMS, TEXTS
 
 OFFSETS = st.integers(0, LAST)
-MOMENTS = st.integers(0, MAX_TIME_MS)
+MOMENTS = st.integers(0, LAST)
 COMMITS = st.builds(CommitId, TEXTS, st.integers(0, 2**31), OFFSETS)
 SCHEMES = st.builds(
     Scheme,
     st.from_regex("[0-9a-f]{16}", fullmatch=True),
-    st.integers(1, MAX_TIME_MS),
+    st.integers(1, LAST),
     st.lists(TEXTS, max_size=2).map(tuple),
     st.lists(st.builds(TallyField, TEXTS, st.integers(0, 9), st.booleans()), max_size=3).map(tuple),
 )

@@ -95,11 +95,15 @@ def build_novelty(share: float, excess: float, p_value: float, *, clusters: int 
 
 
 def build_description(
-    *names: str | None, example_ids: Iterable[tuple[str, ...]] | None = None, created_ms: int = MONDAY_MS
+    *names: str | None,
+    example_ids: Iterable[tuple[str, ...]] | None = None,
+    created_ms: int = MONDAY_MS,
+    model_version: str | None = None,
 ) -> BaselineDescription:
     """Return the description of clusters with these names; cluster i lies at (i / 2, -i)."""
     return BaselineDescription(
         created_ms,
+        model_version,
         names,
         tuple((number / 2, -float(number)) for number in range(len(names))),
         ((),) * len(names) if example_ids is None else tuple(example_ids),

@@ -31,11 +31,17 @@ from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.record_loss import RecordLoss
 from driftgauge.telemetry.roles import RoleTelemetry
-from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
+from driftgauge.telemetry.snapshot import WatchedStream
 from tests.builders.batches import AWAY, HOME
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS, ManualClock
 from tests.builders.references import build_reference
-from tests.builders.results import build_result, build_score, build_segment, build_small_segment
+from tests.builders.results import (
+    build_description,
+    build_result,
+    build_score,
+    build_segment,
+    build_small_segment,
+)
 from tests.builders.specs import DEFAULTS, build_schedule, build_spec
 
 EVENTS, PARTIALS, CHANGELOG = "embeddings", "driftgauge.partials.4", "driftgauge.changelog.4"
@@ -64,12 +70,9 @@ def build_watched(
 ) -> WatchedStream:
     """Return the exported configuration of a stream; the first baseline alone has model version and names."""
     spec = build_configured_spec(name, *later)
-    first, *others = spec.baselines
-    baselines = (
-        WatchedBaseline(first.reference, "v7", CLUSTER_NAMES),
-        *(WatchedBaseline(other.reference, None) for other in others),
-    )
-    return WatchedStream(spec, baselines, labels, overdue_ms)
+    descriptions = {REFERENCE.baseline_id: build_description(*CLUSTER_NAMES, model_version="v7")}
+    delay_ms = spec.disorder_ms + max(spec.idle_ms, spec.incomplete_ms)
+    return WatchedStream(spec, descriptions, labels, lambda size_ms: overdue_ms or 2 * size_ms + delay_ms)
 
 
 LABELS = StreamLabels(owner="ada@example.com", team="search", severity="critical")

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from driftgauge import record_files
+from driftgauge.events import schemas
 from tests.builders.baselines import draw_bursts
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.configs import write_config
@@ -138,11 +138,11 @@ def test_records_in_avro_wait_for_their_schema(tmp_path, monkeypatch):
         done, shown = fit_by(url)
     assert (done.returncode, shown["metadata"]["dimension"]) == (0, 4)
     assert "line 201: wrong_dimension: embedding: 3 numbers, the first have 4" in done.stderr
-    monkeypatch.setattr(record_files, "_PENDING_S", 0.3)
+    monkeypatch.setattr(schemas, "_PATIENCE_S", 0.3)
     with serve_schemas({}, failures=ALWAYS) as url:
         done, _ = fit_by(url)
     assert done.returncode == 1
-    assert "orders[0]@1: the schema registry has not answered" in done.stderr
+    assert f"the schema registry has not answered for schema {ID}" in done.stderr
 
 
 @pytest.mark.parametrize("kind", ["npz", "parquet"])

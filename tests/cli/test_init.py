@@ -13,7 +13,7 @@ import yaml
 from confluent_kafka import Producer
 from deploy.demo.broker import EmbeddedBroker
 
-from driftgauge.inspection import proposal
+from driftgauge.events import schemas
 from driftgauge.inspection.proposal import measure_vector
 from tests.builders.clocks import MONDAY_MS
 from tests.builders.events import build_event, write_events
@@ -213,11 +213,11 @@ def test_topic_without_vectors_and_existing_file_are_refused(tmp_path):
 
 
 def test_what_does_not_connect_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(proposal, "_PATIENCE_S", 0.1)
+    monkeypatch.setattr(schemas, "_PATIENCE_S", 0.1)
     sample = write_sample(tmp_path, in_avro)
     done = run("init", sample, "--registry", "http://127.0.0.1:1")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "the schema registry gave no schema for 0.1 s; check --registry" in done.stderr
+    assert f"the schema registry has not answered for schema {ID} within 0.1 s; check" in done.stderr
     done = run("init", sample, DRIFTGAUGE_KAFKA__NOPE="1")
     assert done.returncode == 2
     assert done.stderr.startswith("driftgauge: the options and the variables DRIFTGAUGE_… do not connect;")

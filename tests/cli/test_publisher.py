@@ -1,4 +1,4 @@
-"""Tests of `driftgauge.cli.publisher`."""
+"""Tests of `driftgauge.cli.publish`."""
 
 from threading import Event
 from time import monotonic
@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from driftgauge.cli.publisher import Publication, publish
+from driftgauge.cli.publish import Publication, publish
 from driftgauge.core.counting.assignment import DistanceMetric
-from driftgauge.errors import BrokerError
+from driftgauge.errors import ServiceError
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.records import Records, StoredRecord
 from driftgauge.events.rows import BaselineContract
@@ -106,20 +106,20 @@ def test_publish_keeps_rate_when_poll_returns_early():
 @pytest.mark.parametrize(
     ("failure", "problem"),
     [
-        ({"full": 1_000, "unsent": 3}, r"topic events did not take every event \(no answer for 30 s\)"),
+        ({"full": 1_000, "unsent": 3}, r"topic events did not take every record within 30 s; check"),
         (
             {"refusal": KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED)},
-            r"not take every event \(.*authorization failed\); check the brokers",
+            r"not take every record \(.*authorization failed\); grant Write on events",
         ),
         ({"fault": KafkaException(KafkaError(KafkaError.MSG_SIZE_TOO_LARGE))}, r"(?i)size too large"),
     ],
     ids=["a failed flush", "a failed delivery", "an event refused by the client"],
 )
-def test_failure_raises_broker_error_with_reason(failure, problem):
+def test_failure_raises_error_with_reason(failure, problem):
     producer = RecordingProducer()
     for name, value in failure.items():
         setattr(producer, name, value)
-    with pytest.raises(BrokerError, match=problem):
+    with pytest.raises(ServiceError, match=problem):
         publish(producer, spread(), rate=None)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from driftgauge.cli.schedule import describe_schedule, report_schedule
+from driftgauge.cli.config_check import describe_schedule, report_schedule
 from driftgauge.streams import load_streams
 from tests.builders.baselines import save_baseline
 from tests.builders.clocks import DAY_MS, MONDAY_MS

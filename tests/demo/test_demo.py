@@ -102,7 +102,7 @@ def test_live_traffic_follows_until_ctrl_c_which_ends_all_processes(finished):
     assert "Stopped the service and the broker." in finished.printed.splitlines()[-1]
     assert not re.search("rdkafka|Traceback|Warning", finished.printed)
     settings = load_settings(finished.out / "driftgauge.yaml", {})
-    assert [stream.spec.name for stream in check(settings)] == ["digits", LIVE_STREAM]
+    assert [stream.spec.name for stream in check(settings)[0]] == ["digits", LIVE_STREAM]
     assert '"event": "stopped"' in (finished.out / "service.log").read_text().splitlines()[-1]
 
 

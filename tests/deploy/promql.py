@@ -7,8 +7,7 @@ from typing import Any
 import promql_parser
 from deploy.generate.labels import SOURCE
 
-from driftgauge.telemetry.catalogue import METRICS
-from driftgauge.telemetry.metric import MetricType
+from driftgauge.telemetry.metrics import METRICS
 
 TARGET = {*SOURCE, "instance"}
 
@@ -40,7 +39,7 @@ def series() -> dict[str, set[str]]:
     exported = {}
     for name, metric in METRICS.items():
         labels = TARGET | set(metric.labels)
-        if metric.type is MetricType.HISTOGRAM:
+        if metric.type == "histogram":
             exported |= {name + suffix: labels | more for suffix, more in _HISTOGRAM.items()}
         else:
             exported[name] = labels

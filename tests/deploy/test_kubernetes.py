@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from driftgauge.app import check
-from driftgauge.cli.memory import memory_bytes
+from driftgauge.cli.config_check import memory_bytes
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import load_settings
 from driftgauge.telemetry import health, server
@@ -118,7 +118,7 @@ def test_pod_has_minimal_rights(where):
 @pytest.mark.parametrize("where", RUNNING)
 def test_service_loads_configuration_and_baselines_of_pod(where, tmp_path):
     settings = load_settings(mount(where, tmp_path), environment(where, tmp_path))
-    assert len(check(settings)) == len(settings.streams) > 0
+    assert len(check(settings)[0]) == len(settings.streams) > 0
     assert settings.replica == POD
     ports = {port["name"]: port["containerPort"] for port in container(where)["ports"]}
     assert ports == {"metrics": settings.http.port, "health": settings.http.health}
@@ -200,6 +200,6 @@ def test_memory_has_limit_by_formula_of_service_and_processor_has_none(where, tm
     requested, limit = (int(resources[kind]["memory"].removesuffix("Mi")) for kind in ("requests", "limits"))
     assert HELD_MIB["driftgauge"] <= requested
     settings = load_settings(mount(where, tmp_path), environment(where, tmp_path))
-    formula = memory_bytes(settings, [stream.spec for stream in check(settings)])
+    formula = memory_bytes(settings, [stream.spec for stream in check(settings)[0]])
     assert sum(formula.values()) / 1024**2 <= limit
     assert set(resources["limits"]) == {"memory"}

@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from driftgauge.config import load_settings
-from driftgauge.telemetry.catalogue import METRICS
+from driftgauge.telemetry.metrics import METRICS
 from tests.deploy.dockerfile import ROOT
 from tests.deploy.manifests import (
     BASE,

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from driftgauge.api import ParsedEvent, parse_event
 from driftgauge.core.counting.assignment import DistanceMetric
-from driftgauge.errors import ConfigError
 from driftgauge.events import own_contract
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.mapped import MappedReader
@@ -257,11 +256,6 @@ def test_rejection_names_only_configured_stream():
         "resnet18-fc1",
         None,
     ]
-
-
-def test_invalid_stream_name_is_configuration_error():
-    with pytest.raises(ConfigError, match="'k ln'"):
-        Decoder([BaselineContract("k ln", "first", 4, None, DistanceMetric.EUCLIDEAN)], lead_ms=0)
 
 
 class Script(MappedReader):

@@ -7,8 +7,7 @@ from math import copysign, inf
 from typing import Any
 
 from driftgauge.config.stream import SmallestDrift
-from driftgauge.telemetry.catalogue import METRICS
-from driftgauge.telemetry.metric import MetricType
+from driftgauge.telemetry.metrics import METRICS
 from tests.harness.case import WindowKey
 from tests.harness.scrape import Scrape
 from tests.harness.service import ReplicaProcess
@@ -28,7 +27,7 @@ _VERDICTS = ("ok", "warning", "drift", "misfit", "insufficient", "incomplete")
 _MEASURED = {
     name
     for name, metric in METRICS.items()
-    if name.startswith("driftgauge_window_") and metric.type is MetricType.GAUGE
+    if name.startswith("driftgauge_window_") and metric.type == "gauge"
 } - _CONFIGURED
 # Results do not hold their time of publication.
 _CLOSED = "driftgauge_window_closed_timestamp_seconds"

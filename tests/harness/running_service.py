@@ -20,7 +20,7 @@ from driftgauge.kafka.service import Service
 from driftgauge.telemetry.health import Health, Role
 from driftgauge.telemetry.metrics import Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
-from driftgauge.telemetry.snapshot import WatchedBaseline, WatchedStream
+from driftgauge.telemetry.snapshot import WatchedStream
 from tests.builders.clocks import SECOND_MS
 from tests.builders.references import CLUSTERS, build_reference
 from tests.builders.results import build_description
@@ -95,11 +95,7 @@ class RunningService:
             events=cluster.events,
         )
         streams = [
-            WatchedStream(
-                spec,
-                tuple(WatchedBaseline(each.reference, None) for each in spec.baselines),
-                StreamLabels(severity="info"),
-            )
+            WatchedStream(spec, {}, StreamLabels(severity="info"), lambda size_ms: 2 * size_ms)
             for spec in SPECS
         ]
         partials = self.settings.partials_topic

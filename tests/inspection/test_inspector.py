@@ -17,7 +17,6 @@ from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.configs import settings_in
 from tests.builders.events import build_event
 from tests.events.mapped import value
-from tests.events.schema_records import AVRO, Schemas, avro_schema, framed
 from tests.events.test_mapped_records import VALID_RECORDS, near_records
 from tests.examples import examples
 
@@ -186,7 +185,6 @@ def test_only_first_of_many_events_are_shown(fitted):
         (b"[]", "refused, invalid: event"),
         (b"{}", "refused, invalid: stream"),
         (value(stream="images", timestamp=1, embedding=[[1], [2]]), "refused, invalid: embedding.0"),
-        (value(stream="images", timestamp=1, embedding=[[1], [2]]), "wrong: embedding: lists, which"),
         (
             value(stream="images", timestamp=NOW_MS // 1_000, embedding=[1]),
             "like seconds: the contract is in",
@@ -203,31 +201,6 @@ def test_other_records_in_the_service_contract_are_shown(tmp_path, content, part
     assert part in "\n".join(lines(build(tmp_path), content))
 
 
-@pytest.mark.parametrize("encoding", ["avro", "protobuf"])
-def test_record_whose_schema_is_missing_is_pending(tmp_path, encoding):
-    registry = {"url": "http://127.0.0.1:1"}
-    inspector = build(tmp_path, {**MAPPING, "encoding": encoding}, Schemas(_7=None), schema_registry=registry)
-    inspected = inspect(inspector, framed(b"\0"))
-    assert "not read, the schema registry has not answered" in render(describe_record(inspected[0]))
-    assert b'"outcome":"not read"' in orjson.dumps(as_json(inspected, {}))
-    assert render(describe_summary(inspected, {})) == (
-        "1 record: 0 accepted (0 events), 0 filtered, 0 refused, 1 without a schema yet"
-    )
-
-
-def test_schema_that_comes_while_a_record_is_read_is_waited_for(tmp_path):
-    class Late(Schemas):
-        def find(self, schema_id, kind):
-            schema = super().find(schema_id, kind)
-            return schema if len(self.asked) > 1 else None
-
-    registry = {"url": "http://127.0.0.1:1"}
-    inspector = build(
-        tmp_path, {**MAPPING, "encoding": "avro"}, Late(_7=avro_schema(AVRO)), schema_registry=registry
-    )
-    assert [each.is_pending for each in inspect(inspector, framed(b""))] == [True]
-
-
 @pytest.mark.parametrize("encoding", [*sorted(VALID_RECORDS), None])
 @settings(max_examples=examples(150))
 @given(data=st.data())
@@ -241,7 +214,7 @@ def test_any_record_is_described_once(tmp_path_factory, encoding, data):
     documents = orjson.loads(orjson.dumps(as_json(inspected, inspector.problems)))["records"]
     assert sum(each["events"] for each in documents) == sum(each.events for each in inspected)
     for each in inspected:
-        assert (each.rejection is not None) + (each.unmet is not None) + each.is_pending <= 1
+        assert (each.rejection is not None) + (each.unmet is not None) <= 1
         assert each.events == 0 or (each.rejection is None and each.unmet is None)
     assert f"{len(records)} record" in render(describe_summary(inspected, inspector.problems))
 

@@ -23,7 +23,7 @@ from deploy.demo.traffic import DAYS_PER_WEEK
 from playwright.sync_api import Browser, Page, expect
 
 from driftgauge.baseline.artifact import save
-from driftgauge.cli.publisher import Publication, publish
+from driftgauge.cli.publish import Publication, publish
 from driftgauge.core.windows.result import Verdict
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.words import format_p_value

@@ -145,6 +145,7 @@ RESULTS = {
 DESCRIPTIONS = {
     "drift-with-segments-and-examples": BaselineDescription(
         created_ms=MONDAY_MS - 7 * DAY_MS + 12 * HOUR_MS + 30 * MINUTE_MS,
+        model_version=None,
         names=("automobile", "truck, automobile", None),
         positions=((-1.25, 0.5), (0.75, 2.0), (1.5, -0.125)),
         example_ids=(("b-17",), (), ("b-3", "größe-<b>")),

@@ -6,7 +6,7 @@ import pytest
 from deploy.demo.digits import ImageQuality, train_source
 
 from driftgauge.baseline.artifact import save
-from driftgauge.cli.publisher import Publication
+from driftgauge.cli.publish import Publication
 from driftgauge.report.document import render_report
 from tests.builders.clocks import DAY_MS, MONDAY_MS
 from tests.builders.configs import write_config

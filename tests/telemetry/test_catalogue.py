@@ -8,9 +8,8 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
 from prometheus_client.parser import text_string_to_metric_families
 
-from driftgauge.telemetry.catalogue import METRICS
 from driftgauge.telemetry.health import Role
-from driftgauge.telemetry.metric import MetricType
+from driftgauge.telemetry.metrics import METRICS
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.builders.telemetry import (
     EVENTS,
@@ -52,7 +51,7 @@ def test_every_metric_has_prefix_states_unit_and_window_labels():
     assert len(METRICS) <= 45
     for name, metric in METRICS.items():
         assert re.fullmatch(r"driftgauge(_[a-z][a-z0-9]*)+", name)
-        assert (metric.type is MetricType.COUNTER) == name.endswith("_total")
+        assert (metric.type == "counter") == name.endswith("_total")
         assert metric.documentation.endswith(f" Unit: {metric.unit}.")
         if name.startswith("driftgauge_window"):
             assert metric.labels[:2] == ("stream", "window"), name

@@ -12,12 +12,13 @@ import pytest
 
 from driftgauge.core.windows.deltas import LateEvents
 from driftgauge.core.windows.shard import RoundResult
+from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.logs import JsonFormatter
-from driftgauge.telemetry.round_log import log_round
+from driftgauge.telemetry.roles import RoleTelemetry
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.configs import MINIMAL
 from tests.builders.results import build_result
-from tests.builders.telemetry import EVENTS
+from tests.builders.telemetry import EVENTS, SHARDS, build_telemetry
 from tests.processes import run_python
 from tests.waiting import PATIENCE_S, wait_for
 
@@ -186,6 +187,6 @@ WINDOW = {"stream": "images", "window": "1h", "start_ms": HOUR_MS, "end_ms": 2 *
 )
 def test_round_of_a_shard_is_logged(caplog, round_, fields):
     caplog.set_level(logging.INFO, logger="driftgauge")
-    log_round(3, round_)
+    RoleTelemetry(build_telemetry(), Role.WINDOWS, SHARDS).closed(3, round_)
     (record,) = caplog.records
     assert {name: getattr(record, name) for name in fields} == fields

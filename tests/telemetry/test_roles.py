@@ -259,19 +259,14 @@ def test_restore_is_logged(windows, logged):
     assert logged("partitions", "waited_s") == [([f"{PARTIALS}[1]", f"{PARTIALS}[3]"], 0.3)]
 
 
-def test_waiting_restore_of_each_shard_is_logged_every_10_s(windows, clock, logged):
-    for waited_s in range(31):
+def test_restore_that_waits_long_is_logged(windows, logged):
+    for waited_s in (9.9, 10, 61.2):
         windows.restore_waits(SHARD, "the committed offset", waited_s)
-        clock.advance(1)
-    clock.advance(10)
-    windows.restore_waits(SHARD, "the committed offset", 61)
-    windows.restore_waits([(PARTIALS, 1)], "the changelog", 12)
-    offset = [([f"{PARTIALS}[3]"], "the committed offset", waited_s) for waited_s in (10, 20, 30, 61)]
-    assert logged("partitions", "waiting_for", "waited_s") == [
-        *offset,
-        ([f"{PARTIALS}[1]"], "the changelog", 12),
-    ]
-    assert [("TransactionHanging" in remedy) for (remedy,) in logged("remedy")] == [False] * 3 + [True, False]
+    found = logged("partitions", "waiting_for", "waited_s")
+    assert found == [([f"{PARTIALS}[3]"], "the committed offset", waited_s) for waited_s in (10, 61)]
+    # The log leaves out lines that differ by a fraction alone.
+    assert {type(waited_s) for *_, waited_s in found} == {float}
+    assert [("TransactionHanging" in remedy) for (remedy,) in logged("remedy")] == [False, True]
 
 
 def test_clock_offset_and_missing_topics_end_readiness(count, exported, health):

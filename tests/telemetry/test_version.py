@@ -1,6 +1,6 @@
 """The commit that /version names; `tests/test_smoke.py` asks the running service."""
 
-from driftgauge.telemetry.version import read_commit
+from driftgauge.telemetry.endpoints import read_commit
 from tests.processes import run_command
 
 

@@ -155,10 +155,12 @@ def start(tmp_path, clock):
         *(
             (UNSUPPORTED, part)
             for part in (
-                "rate_limit: not supported; the server has limits of its own",
+                "rate_limit: no such key; remove it",
                 "http_server_config.http2: the server speaks HTTP/1.1",
-                *(f"tls_server_config.{key}: not supported; name a" for key in ("cert", "key", "client_ca")),
-                "tls_server_config.curve_preferences: not supported; OpenSSL chooses the curve",
+                *(
+                    f"tls_server_config.{key}: no such key; "
+                    for key in ("cert", "key", "client_ca", "curve_preferences")
+                ),
                 "basic_auth_users.reader: must be a bcrypt hash",
             )
         ),

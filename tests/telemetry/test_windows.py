@@ -21,6 +21,7 @@ from tests.builders.clocks import DAY_MS
 from tests.builders.references import build_reference
 from tests.builders.results import (
     KINDS,
+    build_description,
     build_result,
     build_score,
     build_segment,
@@ -207,8 +208,8 @@ def test_names_and_shares_are_those_of_window_baseline(clock):
     """After a change of baseline, the newest day is of the former one for a day more."""
     later = build_reference(baseline_id="sha256:def", counts=np.ones(4, np.int64))
     watched = build_watched("images", (DAY_MS, later))
-    first, second = watched.baselines
-    watched = replace(watched, baselines=(first, replace(second, names=("dogs", None, None, None))))
+    described = {later.baseline_id: build_description("dogs", None, None, None)}
+    watched = replace(watched, descriptions=watched.descriptions | described)
     collector = WindowCollector([watched], clock.clock)
     exported = sample_reader(registry_of(collector))
     clock.wall_ms = DAY_MS - 1
@@ -238,8 +239,7 @@ def test_names_and_shares_are_those_of_window_baseline(clock):
 )
 def test_hostile_names_survive_exposition(clock, render, parse):
     name = 'a "quoted"\nline \\ é'
-    (baseline,) = build_watched().baselines
-    watched = replace(build_watched(), baselines=(replace(baseline, names=HOSTILE_NAMES[:4]),))
+    watched = replace(build_watched(), descriptions={"sha256:abc": build_description(*HOSTILE_NAMES[:4])})
     collector = WindowCollector([watched], clock.clock)
     result = build_result(segments=(build_segment("", 7, segment=(name, "")),))
     collector.show(0, take_snapshot(build_shard(result), ["images"]))

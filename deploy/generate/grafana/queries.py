@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from deploy.generate.labels import SOURCE, by
 
 from driftgauge.core.windows.result import Verdict
-from driftgauge.telemetry.catalogue import METRICS
+from driftgauge.telemetry.metrics import METRICS
 
 __all__ = [
     "OF_INSTANCE",

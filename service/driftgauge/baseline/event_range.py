@@ -18,7 +18,7 @@ from driftgauge.events.rejection import EventError, Reason, Rejection
 from driftgauge.events.sources import compile_path, to_optional_text
 from driftgauge.events.timestamps import LAST_MS, format_timestamp
 from driftgauge.progress import Track
-from driftgauge.record_files import LONGEST_LINE, RecordFiles, RecordSource, decode_all
+from driftgauge.record_files import LONGEST_LINE, RecordFiles, RecordSource, decode_batch
 
 __all__ = ["EventNames", "EventSelection", "read_events", "select_events"]
 
@@ -57,12 +57,10 @@ def select_events(
     )
     selection = EventSelection(wanted, refusals, reader, decoder, source.place)
     for raw in source.batches():
-        for decoded, records in decode_all(decoder, raw, clock):
-            selection.count(records, len(decoded.filtered), decoded.rejections)
-            # Those that are not read yet come again.
-            selection.records -= len(decoded.pending)
-            for batch in decoded.batches:
-                selection.add(batch, records)
+        decoded, records = decode_batch(decoder.decode, raw, clock)
+        selection.count(records, len(decoded.filtered), decoded.rejections)
+        for batch in decoded.batches:
+            selection.add(batch, records)
     return selection
 
 

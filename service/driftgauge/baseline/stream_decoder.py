@@ -122,7 +122,7 @@ class StreamDecoder:
                 for version in [self.model_version if stream == self._wanted.stream else None]
             )
         decoded = self._decoder.check(outcomes, records)
-        for row in outside.difference(decoded.pending):
+        for row in outside:
             self.outside[events[row][0][1] >= wanted.until_ms] += 1
         batches = tuple(batch for batch in decoded.batches if batch.stream == wanted.stream)
         return replace(decoded, batches=batches)

@@ -15,7 +15,7 @@ __all__ = ["cli", "main"]
 _COMMANDS: Final = {
     "serve": "service:serve_command",
     "page": "service:page_command",
-    "config": "service:config_group",
+    "config": "config_check:config_group",
     "marks": "marks:marks_group",
     "dead-letters": "dead_letters:dead_letters_group",
     "events": "events:events_group",

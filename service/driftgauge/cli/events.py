@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from driftgauge.cli.options import config_option, read_settings
+from driftgauge.cli.options import config_option, open_schemas, read_settings
 from driftgauge.cli.printing import json_option, print_report
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
@@ -50,7 +50,7 @@ def _peek(config_path: Path, topic: str, number: int, *, as_json: bool) -> None:
 
 
 def inspect(settings: Settings, records: Sequence[RawRecord], *, as_json: bool) -> bool:
-    """Print what the service makes of records; return whether all are read and none is refused.
+    """Print what the service makes of records; return whether none is refused.
 
     Args:
         settings: The configuration.
@@ -59,17 +59,17 @@ def inspect(settings: Settings, records: Sequence[RawRecord], *, as_json: bool) 
 
     Raises:
         ConfigError: A record's topic is none of the events topics, or it names none and they differ.
+        BrokerError: The schema registry does not answer.
     """
     from driftgauge.inspection import report
     from driftgauge.inspection.inspector import Inspector
-    from driftgauge.kafka.schema_registry import open_schema_registry
 
     for topic in {record.topic() for record in records}:
         choose_topic(settings, topic or None)
-    with open_schema_registry(settings, settings.inputs.values(), SYSTEM_CLOCK) as schemas:
+    with open_schemas(settings, settings.inputs.values()) as schemas:
         inspector = Inspector(settings, schemas)
-        inspected = inspector.inspect_all(records, SYSTEM_CLOCK)
+        inspected = [inspector.inspect(record, SYSTEM_CLOCK.wall_ms()) for record in records]
     blocks = [block for each in inspected for block in report.describe_record(each)]
     blocks += report.describe_summary(inspected, inspector.problems)
     print_report(report.as_json(inspected, inspector.problems), lambda _: blocks, as_json=as_json)
-    return all(each.rejection is None and not each.is_pending for each in inspected)
+    return all(each.rejection is None for each in inspected)

@@ -14,6 +14,7 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
 from driftgauge.errors import ConfigError, InputError
 from driftgauge.events.records import RawRecord
+from driftgauge.events.schemas import WaitingSource
 from driftgauge.events.timestamps import LAST_MS
 
 __all__ = ["init_command"]
@@ -66,8 +67,7 @@ def init_command(
     Exits with 1 if it reads none.
     """
     from driftgauge.inspection.inspector import Inspector
-    from driftgauge.inspection.proposal import Proposal, propose
-    from driftgauge.inspection.proposed_config import write_config
+    from driftgauge.inspection.proposal import Proposal, propose, write_config
     from driftgauge.inspection.report import describe_summary
     from driftgauge.kafka.registry_client import connect
     from driftgauge.kafka.schema_registry import SchemaRegistry
@@ -90,10 +90,11 @@ def init_command(
         schemas = None
         if settings.schema_registry:
             client = running.enter_context(connect(settings.schema_registry))
-            schemas = running.enter_context(SchemaRegistry(client, SYSTEM_CLOCK))
-        proposal = propose(topic, records, schemas, SYSTEM_CLOCK)
+            found_in = running.enter_context(SchemaRegistry(client, SYSTEM_CLOCK))
+            schemas = WaitingSource(found_in, SYSTEM_CLOCK)
+        proposal = propose(topic, records, schemas)
         inspector = Inspector(_load(write_config(topic, proposal, (), *clients)), schemas)
-        inspected = inspector.inspect_all(records, SYSTEM_CLOCK)
+        inspected = [inspector.inspect(record, SYSTEM_CLOCK.wall_ms()) for record in records]
     notes = [str(describe_summary(inspected, inspector.problems)[-1]), *proposal.notes]
     output.write(write_config(topic, proposal, notes, *clients))
     for note in notes:

@@ -3,22 +3,19 @@
 from pathlib import Path
 
 import click
-from confluent_kafka import KafkaError, KafkaException, Message
 from pydantic import ValidationError
 
 from driftgauge.cli.options import TIME, config_option, read_settings
 from driftgauge.cli.printing import message
+from driftgauge.cli.publish import send
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.errors import BrokerError, InputError
+from driftgauge.errors import InputError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka import client
-from driftgauge.kafka.metadata import failure
 from driftgauge.kafka.topics import create_missing_topics, replication_factor
 from driftgauge.records.mark import AHEAD_MS, Mark
 
 __all__ = ["marks_group"]
-
-_FLUSH_S = 30.0
 
 
 @click.group("marks")
@@ -56,20 +53,5 @@ def _add(config_path: Path, text: str, stream: str | None, at_ms: int | None, li
     create_missing_topics(
         admin, [names.marks], replication_factor(admin, names.events, names.replication_factor)
     )
-    what, errors = f"the mark cannot be written to {names.marks}", []
-
-    def delivered(error: KafkaError | None, _: Message) -> None:
-        errors.extend([error] if error is not None else [])
-
-    producer = client.producer(settings.kafka)
-    try:
-        producer.produce(names.marks, mark.model_dump_json().encode(), stream, on_delivery=delivered)
-        left = producer.flush(_FLUSH_S)
-    except KafkaException as error:
-        raise failure(error.args[0], what, right=f"grant Write on {names.marks}") from error
-    if errors:
-        raise failure(errors[0], what, right=f"grant Write on {names.marks}")
-    if left:
-        fault_text = f"{what} within {_FLUSH_S:g} s; check the brokers and run again"
-        raise BrokerError(fault_text)
+    send(client.producer(settings.kafka), names.marks, [(stream, mark.model_dump_json().encode())])
     message(f"marked {format_timestamp(mark.time)} for {stream or 'all streams'}: {text}")

@@ -4,7 +4,8 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -14,8 +15,10 @@ import click
 from driftgauge.baseline.segments import parse_choice
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings, load_settings
+from driftgauge.config.inputs import InputSettings
 from driftgauge.core.durations import parse_duration
 from driftgauge.errors import ConfigError, InputError
+from driftgauge.events.schemas import SchemaSource, WaitingSource
 from driftgauge.events.timestamps import parse_timestamp
 
 __all__ = [
@@ -29,6 +32,7 @@ __all__ = [
     "array_option",
     "config_option",
     "join_options",
+    "open_schemas",
     "range_options",
     "read_range",
     "read_settings",
@@ -168,3 +172,16 @@ def read_settings(
             fault = f"{path} cannot be used; correct:"
             raise ConfigError(fault, problems)
     return settings
+
+
+@contextmanager
+def open_schemas(settings: Settings, inputs: Iterable[InputSettings]) -> Iterator[SchemaSource | None]:
+    """Yield the schemas of the registry, each waited for; None where no input needs one.
+
+    Raises:
+        ConfigError: As `open_schema_registry`.
+    """
+    from driftgauge.kafka.schema_registry import open_schema_registry
+
+    with open_schema_registry(settings, inputs, SYSTEM_CLOCK) as schemas:
+        yield None if schemas is None else WaitingSource(schemas, SYSTEM_CLOCK)

@@ -1,17 +1,34 @@
-"""`driftgauge publish`: send the vectors of a file as events."""
+"""`driftgauge publish`: send the vectors of a file as events, at a rate and over a span of event time."""
 
+import base64
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import numpy as np
+import orjson
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from numpy.typing import NDArray
 
 from driftgauge.cli.options import DURATION, RECORDED, TIME, array_option, config_option, read_settings
 from driftgauge.cli.printing import counted_refusals, json_option, print_report
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.errors import ConfigError
+from driftgauge.errors import BrokerError, ConfigError
 from driftgauge.events.timestamps import format_timestamp
+from driftgauge.kafka import client
+from driftgauge.kafka.metadata import failure
+from driftgauge.progress import Track, WorkProgress, ignore_progress
 
-__all__ = ["publish_command"]
+__all__ = ["Publication", "publish", "publish_command", "send"]
+
+_FLUSH_S = 30.0
+# Events are sent in slices of this length, which keeps the rate without a sleep per event.
+_SLICE_S = 0.05
+# The events between two reports of the progress at full speed.
+_REPORT_EVENTS = 1_000
 
 
 @click.command("publish")
@@ -70,8 +87,6 @@ def publish_command(
     Events from .jsonl or .jsonl.gz files keep their own times unless --start is given.
     """
     from driftgauge.baseline.vectors import read_vectors
-    from driftgauge.cli.publisher import Publication, publish
-    from driftgauge.kafka.client import producer
 
     settings = read_settings(config_path)
     if stream not in settings.by_stream:
@@ -98,7 +113,7 @@ def publish_command(
             as_base64=as_base64,
         )
     with show_progress() as track:
-        publish(producer(settings.kafka), publication, rate=rate, track=track)
+        publish(client.producer(settings.kafka), publication, rate=rate, track=track)
     first, last = (
         format_timestamp(int(time_ms)) for time_ms in (publication.times_ms.min(), publication.times_ms.max())
     )
@@ -113,3 +128,118 @@ def publish_command(
     }
     line = f"published {len(read.vectors):,} events to {topic}, event time {first} to {last}"
     print_report(sent, lambda _: [line], as_json=as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """The events to send.
+
+    Attributes:
+        topic: The topic.
+        stream: The events' stream.
+        vectors: (n, d) float32.
+        times_ms: (n,) int64, the event time of each vector.
+        model_version: The events' model version; None leaves it out.
+        as_base64: Send the vectors as base64 of little-endian float32 rather than JSON numbers.
+    """
+
+    topic: str
+    stream: str
+    vectors: NDArray[np.float32]
+    times_ms: NDArray[np.int64]
+    model_version: str | None = None
+    as_base64: bool = False
+
+    @classmethod
+    def spread(
+        cls,
+        *,
+        topic: str,
+        stream: str,
+        vectors: NDArray[np.float32],
+        start_ms: int,
+        span_ms: int,
+        disorder_ms: int,
+        seed: int,
+        model_version: str | None = None,
+        as_base64: bool = False,
+    ) -> "Publication":
+        """Return (n, d) vectors spread evenly over event time [start, start + span), in sending order.
+
+        With disorder, events are sent after others that are up to `disorder_ms` later in event time.
+        """
+        times_ms = start_ms + np.arange(len(vectors), dtype=np.int64) * span_ms // len(vectors)
+        delay_ms = np.random.default_rng(seed).uniform(0, disorder_ms, len(vectors))
+        order = np.argsort(times_ms + delay_ms, kind="stable")
+        return cls(topic, stream, vectors[order], times_ms[order], model_version, as_base64)
+
+    def event(self, row: int) -> bytes:
+        """Return the event of one row, encoded by the contract."""
+        vector = self.vectors[row]
+        event: dict[str, object] = {"stream": self.stream, "timestamp": int(self.times_ms[row])}
+        if self.model_version is not None:
+            event["model_version"] = self.model_version
+        if self.as_base64:
+            event["embedding_b64"] = base64.b64encode(vector.astype("<f4").tobytes()).decode()
+        else:
+            event["embedding"] = vector
+        return orjson.dumps(event, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def publish(
+    producer: Producer, publication: Publication, *, rate: float | None, track: Track = ignore_progress
+) -> None:
+    """Send every event in order, at most `rate` per second if given; report the progress to `track`.
+
+    The record timestamp stays the current time, because Kafka's retention uses it.
+
+    Raises:
+        AuthorizationError, BrokerError: As `send`.
+    """
+
+    def paced() -> Iterator[tuple[None, bytes]]:
+        started_s, total = time.monotonic(), len(publication.vectors)
+        for row in range(total):
+            if rate is not None or row % _REPORT_EVENTS == 0:
+                track(WorkProgress("events sent", row, total))
+            if rate is not None:
+                # poll returns at the first delivery report, long before the next event is due.
+                while (ahead_s := row / rate - (time.monotonic() - started_s)) > _SLICE_S:
+                    producer.poll(ahead_s)
+            yield None, publication.event(row)
+
+    send(producer, publication.topic, paced())
+
+
+def send(producer: Producer, topic: str, records: Iterable[tuple[str | None, bytes]]) -> None:
+    """Send records, keys and values, in order.
+
+    Raises:
+        AuthorizationError: The user may not write to the topic.
+        BrokerError: The brokers did not accept every record.
+    """
+    failures: list[KafkaError] = []
+
+    def delivered(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            failures.append(error)
+
+    what = f"topic {topic} did not take every record"
+    for key, value in records:
+        try:
+            producer.produce(topic, value, key, on_delivery=delivered)
+        except BufferError:
+            if producer.flush(_FLUSH_S):
+                break
+            producer.produce(topic, value, key, on_delivery=delivered)
+        except KafkaException as error:
+            failures.append(error.args[0])
+        producer.poll(0)
+        if failures:
+            break
+    left = producer.flush(_FLUSH_S)
+    if failures:
+        raise failure(failures[0], what, right=f"grant Write on {topic}")
+    if left:
+        message = f"{what} within {_FLUSH_S:g} s; check the brokers and the topic"
+        raise BrokerError(message)

@@ -14,6 +14,7 @@ from driftgauge.cli.options import (
     TIME,
     config_option,
     join_options,
+    open_schemas,
     range_options,
     read_range,
     read_settings,
@@ -141,7 +142,6 @@ def replaying(
     Raises:
         InputError: The options name no source or two.
     """
-    from driftgauge.kafka.schema_registry import open_schema_registry
     from driftgauge.record_files import RecordFiles, choose_topic
     from driftgauge.replay import RecordReplay
     from driftgauge.report.topic_range import TopicRange
@@ -156,7 +156,7 @@ def replaying(
     with (
         show_progress() as track,
         counted_refusals() as refusals,
-        open_schema_registry(settings, inputs, SYSTEM_CLOCK) as schemas,
+        open_schemas(settings, inputs) as schemas,
     ):
         replay = RecordReplay(
             load_streams(settings),

@@ -96,7 +96,7 @@ def format_time(time_ms: int) -> str:
     return datetime.fromtimestamp(time_ms / 1_000, UTC).isoformat()
 
 
-def check(is_valid: Callable[[Any], bool], message: str) -> AfterValidator:
+def check(is_valid: Callable[[Any], object], message: str) -> AfterValidator:
     """Return a validator that refuses invalid values with this message."""
 
     def validate(value: Any) -> Any:

@@ -15,6 +15,8 @@ from driftgauge.config.fields import NOT_EMPTY, Section, StreamName
 from driftgauge.config.paths import parse_path
 
 __all__ = [
+    "MAX_SEGMENTS",
+    "MAX_TEXT",
     "Condition",
     "InputSettings",
     "Source",
@@ -24,9 +26,12 @@ __all__ = [
     "VectorSource",
 ]
 
-# As in an event; a record with more, or longer, would always be refused.
-_MAX_SEGMENTS = 16
-_MAX_TEXT = 256
+MAX_SEGMENTS = 16
+"""The maximal number of segments of an event."""
+
+MAX_TEXT = 256
+"""The maximal number of characters of a short text in an event."""
+
 # Float32 represents the scale, and its products with all int8 numbers.
 _MIN_SCALE, _MAX_SCALE = 1e-30, 1e30
 
@@ -229,7 +234,7 @@ class InputSettings(Section):
     model_version: Source | None = None
     snippet: Source | None = None
     segments: Annotated[
-        dict[Annotated[str, Field(max_length=_MAX_TEXT)], Source], Field(max_length=_MAX_SEGMENTS)
+        dict[Annotated[str, Field(max_length=MAX_TEXT)], Source], Field(max_length=MAX_SEGMENTS)
     ] = Field(default_factory=dict)
     vectors: Annotated[tuple[VectorSettings, ...], Field(strict=False), NOT_EMPTY]
 

@@ -21,7 +21,7 @@ from driftgauge.config.fields import (
     format_time,
 )
 from driftgauge.core.durations import format_duration
-from driftgauge.core.spec import Alarm, overdue_ms
+from driftgauge.core.spec import Alarm
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
 from driftgauge.core.statistics.statistic import Statistic
@@ -249,10 +249,13 @@ class StreamSettings(Section):
         )
 
     def overdue_ms(self, size_ms: int) -> int:
-        """Return the time after the closing of a window of this size after which the next is overdue, ms."""
-        return self.overdue_after or overdue_ms(
-            size_ms, self.allowed_disorder, self.idle_timeout, self.incomplete_after
-        )
+        """Return the time after the closing of a window of this size after which the next is overdue, ms.
+
+        By default two window sizes, since an empty window is not closed, plus the time by which disorder and
+        idle or slow partitions may delay the second.
+        """
+        delay_ms = self.allowed_disorder + max(self.idle_timeout, self.incomplete_after)
+        return self.overdue_after or 2 * size_ms + delay_ms
 
     def below(self, folder: Path) -> "StreamSettings":
         """Return the settings with baseline paths relative to this folder."""

@@ -8,7 +8,7 @@ from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.reference import Reference
 from driftgauge.core.statistics import registry
 
-__all__ = ["Alarm", "ScheduledBaseline", "StreamSpec", "overdue_ms"]
+__all__ = ["Alarm", "ScheduledBaseline", "StreamSpec"]
 
 # Drift of exactly the smallest size worth finding scores below that size in half of the windows.
 _FLOOR_SHARE = 0.5
@@ -107,10 +107,6 @@ class StreamSpec:
             fields=registry.fields_of(reference),
         )
 
-    def overdue_ms(self, size_ms: int) -> int:
-        """Return the time after the closing of a window of this size after which the next is overdue, ms."""
-        return overdue_ms(size_ms, self.disorder_ms, self.idle_ms, self.incomplete_ms)
-
     @property
     def is_shared(self) -> bool:
         """Whether the specification is that of every stream that matches its name."""
@@ -120,12 +116,3 @@ class StreamSpec:
     def pane_ms(self) -> int:
         """The pane length: the greatest common divisor of the window sizes."""
         return gcd(*self.sizes_ms)
-
-
-def overdue_ms(size_ms: int, disorder_ms: int, idle_ms: int, incomplete_ms: int) -> int:
-    """Return the time after the closing of a window after which the next is overdue by default, ms.
-
-    Two window sizes, since an empty window is not closed, plus the time by which disorder and idle or slow
-    partitions may delay the second.
-    """
-    return 2 * size_ms + disorder_ms + max(idle_ms, incomplete_ms)

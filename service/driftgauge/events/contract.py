@@ -25,6 +25,7 @@ from pydantic import (
 )
 
 from driftgauge.config.fields import STREAM_NAME
+from driftgauge.config.inputs import MAX_SEGMENTS, MAX_TEXT
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.timestamps import DATE_TIME, LAST_MS, read_timestamp
 
@@ -36,12 +37,6 @@ __all__ = [
     "read_json",
     "validate_event",
 ]
-
-MAX_TEXT = 256
-"""The maximal number of characters of a short text."""
-
-MAX_SEGMENTS = 16
-"""The maximal number of segments of an event."""
 
 # Whole 16-character blocks carry whole float32s; 6 characters carry 4 bytes, 11 carry 8.
 _FLOATS_BASE64 = (

@@ -17,7 +17,7 @@ from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.event_ids import RecordIds
 from driftgauge.core.durations import format_duration, round_duration
-from driftgauge.errors import ConfigError
+from driftgauge.errors import BrokerError
 from driftgauge.events.mapped import MappedReader
 from driftgauge.events.own_contract import OwnContractReader
 from driftgauge.events.records import RawRecord, Records
@@ -29,7 +29,6 @@ from driftgauge.events.rows import (
     Row,
     count_numbers,
     in_force,
-    is_stream,
 )
 from driftgauge.events.timestamps import LAST_MS, unit_hint
 from driftgauge.events.vectors import are_finite, to_matrix
@@ -93,9 +92,6 @@ class Decoder:
             age_ms: How far an event's time may be behind its record, or behind the reader's clock where the
                 record has no timestamp. By default no event is too old.
             largest_bytes: The largest value of a record that is read.
-
-        Raises:
-            ConfigError: The name of a stream is not valid in an event.
         """
         schedules: dict[str, list[BaselineContract]] = {}
         for contract in contracts:
@@ -107,13 +103,6 @@ class Decoder:
                 for name, listed in schedules.items()
             }
         )
-        for name in self._configured.names:
-            if not is_stream(name):
-                message = (
-                    f"stream {name!r}: the name is not valid in an event; "
-                    "use 1 to 128 of A-Z a-z 0-9 . _ / : @ -"
-                )
-                raise ConfigError(message)
         # Of a pattern the first names that events bring, each as a stream of its own.
         self._schedules: dict[str, tuple[BaselineContract, ...]] = {
             name: self._configured[name] for name in self._configured.names
@@ -228,7 +217,7 @@ class Decoder:
                     yield reader.read(record)
                 except (EventError, SchemaPending) as fault:
                     yield fault
-                except MemoryError:
+                except (MemoryError, BrokerError):
                     raise
                 except Exception as error:  # noqa: BLE001 - a record or a schema must not stop all of them
                     yield self._refuse(record, error)

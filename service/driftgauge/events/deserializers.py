@@ -5,7 +5,7 @@ from typing import Any
 
 from pybase64 import b64decode
 
-from driftgauge.events.array_parser import ArrayParser
+from driftgauge.events.array_parser import IS_AVAILABLE, ArrayParser
 from driftgauge.events.contract import read_json
 from driftgauge.events.records import RawRecord, read_headers
 from driftgauge.events.rejection import EventError, Reason
@@ -37,6 +37,8 @@ def compile_array(names: Sequence[str]) -> Callable[[RawRecord], object]:
 
     See `ArrayParser`. It raises EventError for what is not strict JSON.
     """
+    if not IS_AVAILABLE:
+        return deserialize_json
     parse = ArrayParser(names).parse
 
     def deserialize(record: RawRecord) -> object:

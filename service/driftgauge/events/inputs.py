@@ -7,7 +7,6 @@ from importlib.util import find_spec
 from driftgauge.config.inputs import InputSettings
 from driftgauge.config.paths import parse_path
 from driftgauge.errors import ConfigError
-from driftgauge.events.array_parser import IS_AVAILABLE
 from driftgauge.events.deserializers import (
     compile_array,
     deserialize_bytes,
@@ -84,8 +83,7 @@ def _build_reader(topic: str, settings: InputSettings, schemas: SchemaSource | N
     need = find_needs(settings)
     if not settings.needs_registry:
         names = _array_names(settings, need)
-        is_array = names and IS_AVAILABLE
-        return MappedReader(settings, compile_array(names) if is_array else _DESERIALIZERS[settings.encoding])
+        return MappedReader(settings, compile_array(names) if names else _DESERIALIZERS[settings.encoding])
     if schemas is None:
         message = (
             f"inputs.{topic}: encoding {settings.encoding} needs a schema registry; set schema_registry.url"

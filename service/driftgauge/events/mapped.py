@@ -63,9 +63,8 @@ class MappedReader:
         self._before = [each for each in conditions if not each.needs_value]
         self._after = [each for each in conditions if each.needs_value]
         # KServe logs requests and responses: what a condition on an attribute filters out is not decoded.
-        self._on_attributes = [
-            each for each in self._after if each.is_on_attribute and settings.encoding == "cloudevents"
-        ]
+        is_cloudevent = settings.encoding == "cloudevents"
+        self._on_attributes = [each for each in self._after if each.is_on_attribute and is_cloudevent]
         self._has_conditions = bool(conditions)
         self._time = compile_source(settings.timestamp)
         self._record_time = compile_source(RECORD_TIME)
@@ -138,13 +137,10 @@ class MappedReader:
         return self._decode(record, self._deserialize)
 
     def _decode(self, record: RawRecord, deserialize: Deserializer) -> object:
-        for condition in self._before:
-            if (unmet := condition.check(record, None)) is not None:
+        attributes = read_attributes(record) if self._on_attributes else None
+        for condition in self._before + (self._on_attributes if attributes is not None else []):
+            if (unmet := condition.check(record, attributes)) is not None:
                 return unmet
-        if self._on_attributes and (attributes := read_attributes(record)) is not None:
-            for condition in self._on_attributes:
-                if (unmet := condition.check(record, attributes)) is not None:
-                    return unmet
         is_tombstone = record.value() is None
         value = None if is_tombstone else deserialize(record)
         # Neither a tombstone nor null has a field, so they meet no condition on one.

@@ -1,11 +1,10 @@
 """The service's own contract as a mapping; the contract itself judges what the fast path is not sure of."""
 
 from driftgauge.config.inputs import InputSettings, VectorSettings
-from driftgauge.events.array_parser import IS_AVAILABLE
 from driftgauge.events.deserializers import compile_array, deserialize_json
 from driftgauge.events.mapped import MappedReader
 from driftgauge.events.mapped_fast import compile_own
-from driftgauge.events.mapped_fields import FoundVectors, VectorField
+from driftgauge.events.mapped_fields import VectorField
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.rows import Row, read_exact
@@ -17,16 +16,8 @@ _MAPPING = InputSettings.model_validate(
 )
 
 
-class _SingleVector(VectorField):
-    def find(self, record: RawRecord, value: object) -> FoundVectors:
-        found = super().find(record, value)
-        if found[-1]:
-            raise EventError(Reason.INVALID, "embedding: lists, which the contract refuses")
-        return found
-
-
-_NUMBERS = _SingleVector(_MAPPING.vectors[0])
-_IN_BASE64 = _SingleVector(VectorSettings.model_validate({"stream": "stream", "embedding": "embedding_b64"}))
+_NUMBERS = VectorField(_MAPPING.vectors[0])
+_IN_BASE64 = VectorField(VectorSettings.model_validate({"stream": "stream", "embedding": "embedding_b64"}))
 
 
 class OwnContractReader(MappedReader):
@@ -35,8 +26,7 @@ class OwnContractReader(MappedReader):
     gives_ids = False
 
     def __init__(self) -> None:
-        read_doubles = compile_array(["embedding"]) if IS_AVAILABLE else None
-        super().__init__(_MAPPING, deserialize_json, read_doubles)
+        super().__init__(_MAPPING, deserialize_json, compile_array(["embedding"]))
         self.segments_source = "segments"
         self.unit = None
         self._read_fast = compile_own()

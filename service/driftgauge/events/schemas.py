@@ -1,10 +1,13 @@
 """Schemas of a schema registry, what reads their records, and the framing that names a record's schema."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct
 from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
 
+from driftgauge.clock import Clock
+from driftgauge.errors import BrokerError
 from driftgauge.events.rejection import EventError, Reason, SchemaPending
 
 __all__ = [
@@ -14,6 +17,7 @@ __all__ = [
     "SchemaKind",
     "SchemaSource",
     "UnusableSchema",
+    "WaitingSource",
     "read_message_indexes",
     "read_schema_id",
 ]
@@ -24,6 +28,9 @@ SchemaKind: TypeAlias = Literal["AVRO", "PROTOBUF"]
 PAYLOAD = 5
 """Where the payload begins, for Avro; for Protobuf the message indexes are before it."""
 
+# A registry is asked for an unknown schema three times within 3 s, and each request takes up to 5 s.
+_PATIENCE_S = 30.0
+_RETRY_S = 0.1
 _FRAME = Struct(">BI")
 # Registries number schemas from 1 with a signed int, and give no error code for an id beyond that.
 _MAX_ID = 2**31 - 1
@@ -57,6 +64,32 @@ class SchemaSource(Protocol):
         Raises:
             EventError: There is no such schema, or it is of another type.
         """
+
+
+class WaitingSource:
+    """A `SchemaSource` that waits for schemas, for commands, which have nothing else to do meanwhile."""
+
+    def __init__(self, schemas: SchemaSource, clock: Clock) -> None:
+        self._schemas = schemas
+        self._clock = clock
+
+    def find(self, schema_id: int, kind: SchemaKind) -> Schema:
+        """Return the schema with this id.
+
+        Raises:
+            EventError: There is no such schema, or it is of another type.
+            BrokerError: The registry did not answer for half a minute.
+        """
+        until_s = self._clock.monotonic_s() + _PATIENCE_S
+        while (schema := self._schemas.find(schema_id, kind)) is None:
+            if self._clock.monotonic_s() > until_s:
+                message = (
+                    f"the schema registry has not answered for schema {schema_id} within {_PATIENCE_S:g} s; "
+                    "check the registry and run again"
+                )
+                raise BrokerError(message)
+            time.sleep(_RETRY_S)
+        return schema
 
 
 def read_schema_id(raw: bytes) -> int:

@@ -1,30 +1,25 @@
 """The inspector: judges single records of a topic as the service does, and shows their fields."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.core.by_stream import ByStream
 from driftgauge.core.counting.assignment import DistanceMetric
+from driftgauge.errors import BrokerError
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_reader
 from driftgauge.events.mapped_fields import Unmet
 from driftgauge.events.records import RawRecord, Records, credible_ms
-from driftgauge.events.rejection import Rejection, SchemaPending
+from driftgauge.events.rejection import Rejection
 from driftgauge.events.rows import BaselineContract
 from driftgauge.events.schemas import SchemaSource
 from driftgauge.inspection.fields import FoundFields, find_fields
 from driftgauge.streams import build_contracts, load_available_streams
 
 __all__ = ["InspectedRecord", "Inspector"]
-
-# An unknown schema is asked for three times within 3 s, and a request takes up to 5 s.
-_PATIENCE_S = 9.0
-_RETRY_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +31,6 @@ class InspectedRecord:
         events: The number of accepted events.
         rejection: Why the record is refused; None if it is not.
         unmet: The condition that filters it out; None if none does.
-        is_pending: The record's schema is not known yet.
         found: The record's fields.
         unchecked: The streams without a baseline: dimension and model version were not checked.
     """
@@ -45,7 +39,6 @@ class InspectedRecord:
     events: int
     rejection: Rejection | None
     unmet: Unmet | None
-    is_pending: bool
     found: FoundFields
     unchecked: tuple[str, ...]
 
@@ -62,7 +55,7 @@ class Inspector:
 
         Args:
             settings: The configuration.
-            schemas: Where schemas come from, for encodings that need them.
+            schemas: Where schemas come from, for encodings that need them: a `WaitingSource`.
 
         Raises:
             ConfigError: A library is not installed, or there is no source of schemas.
@@ -75,24 +68,16 @@ class Inspector:
             topic: build_reader(topic, settings.inputs, schemas) for topic in settings.topics.events
         }
 
-    def inspect_all(self, records: Sequence[RawRecord], clock: Clock) -> list[InspectedRecord]:
-        """Return what the service makes of records; wait some seconds for the schemas that they need."""
-        inspected = [self.inspect(record, clock.wall_ms()) for record in records]
-        deadline_s = clock.monotonic_s() + _PATIENCE_S
-        while any(each.is_pending for each in inspected) and clock.monotonic_s() < deadline_s:
-            time.sleep(_RETRY_S)
-            inspected = [
-                self.inspect(each.record, clock.wall_ms()) if each.is_pending else each for each in inspected
-            ]
-        return inspected
-
     def inspect(self, record: RawRecord, now_ms: int) -> InspectedRecord:
-        """Return what the service makes of a record that is read at wall time `now_ms`."""
+        """Return what the service makes of a record that is read at wall time `now_ms`.
+
+        Raises:
+            BrokerError: The schema registry does not answer.
+        """
         try:
             found, unmet = self._find(record)
-        except SchemaPending:
-            # The schema may come at any moment, and then the decoder would know no dimension.
-            return InspectedRecord(record, 0, None, None, True, FoundFields(), ())  # noqa: FBT003
+        except BrokerError:
+            raise
         except Exception:  # noqa: BLE001 - the decoder reports why a record cannot be read
             found, unmet = FoundFields(), None
         unchecked = self._unchecked(found.dimensions)
@@ -116,7 +101,6 @@ class Inspector:
             sum(map(len, decoded.batches)),
             next(iter(decoded.rejections), None),
             unmet,
-            bool(decoded.pending),
             found,
             tuple(stream for stream, _ in found.dimensions if stream in unchecked),
         )

@@ -1,33 +1,32 @@
-"""A proposal of a topic's mapping, from what the topic's records hold."""
+"""A proposal of a topic's mapping from what its records hold, and the text of its configuration."""
 
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
+import yaml
 
-from driftgauge.clock import Clock
 from driftgauge.config.inputs import InputSettings, TimeSource
 from driftgauge.config.paths import NAME
-from driftgauge.errors import BrokerError, ConfigError, InputError
+from driftgauge.errors import ConfigError, InputError
 from driftgauge.events.contract import MAX_TEXT, STREAM_NAME, read_json, validate_event
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.messages import field_getter, timestamp_ms
 from driftgauge.events.records import RawRecord, read_headers
-from driftgauge.events.rejection import EventError, SchemaPending
+from driftgauge.events.rejection import EventError
 from driftgauge.events.schemas import SchemaSource
 from driftgauge.events.sources import read_time, to_text
 from driftgauge.events.vectors import F32, VectorFormat, split_vectors
+from driftgauge.files import name_of_stream
 
-__all__ = ["Proposal", "measure_vector", "propose"]
+__all__ = ["Proposal", "measure_vector", "propose", "write_config"]
 
 # Each refuses what is none of its records, but bytes can be anything.
 _ENCODINGS = ("cloudevents", "json", "avro", "protobuf", "inference", "bytes")
-_PATIENCE_S, _RETRY_S = 9.0, 0.1
 _MOST_DEPTH, _MOST_ITEMS = 16, 8
 # A list of fewer numbers is rather a shape or a place on a map.
 _LEAST_LISTED, _LEAST_IN_BYTES = 4, 8
@@ -40,6 +39,7 @@ _UNAVAILABLE = "__debezium_unavailable_value"
 _DAY_MS = 86_400_000
 # The years 2001 to 2100: the numbers of no two units of time are both within.
 _FIRST_MS, _LAST_MS = 1_000_000_000_000, 4_100_000_000_000
+_NO_BREAK = 1_000_000
 # How a time may be written, besides numbers of ms and RFC 3339.
 _TIMES: tuple[dict[str, Any], ...] = ({}, {"unit": "s"}, {"unit": "us"}, {"unit": "ns"}, {"assume_utc": True})
 _IS_TIME = re.compile(r".*(time|stamp|date|at|ts)(s|ms|us|ns|millis)?")
@@ -141,15 +141,15 @@ class _Vector(NamedTuple):
     dtype: str | None
 
 
-def propose(topic: str, records: Sequence[RawRecord], schemas: SchemaSource | None, clock: Clock) -> Proposal:
+def propose(topic: str, records: Sequence[RawRecord], schemas: SchemaSource | None) -> Proposal:
     """Return a proposal for a topic's records.
 
     Raises:
-        BrokerError: The schema registry gives no schema.
+        BrokerError: The schema registry does not answer.
         InputError: No vector was found in them.
     """
     encoding, decoded = max(
-        ((encoding, _decode(encoding, records, schemas, clock)) for encoding in _ENCODINGS),
+        ((encoding, _decode(encoding, records, schemas)) for encoding in _ENCODINGS),
         # Of as many records the first encoding's.
         key=lambda each: len(each[1]) if each[0] != "bytes" else 0.5,
     )
@@ -174,7 +174,7 @@ def propose(topic: str, records: Sequence[RawRecord], schemas: SchemaSource | No
 
 
 def _decode(
-    encoding: str, records: Sequence[RawRecord], schemas: SchemaSource | None, clock: Clock
+    encoding: str, records: Sequence[RawRecord], schemas: SchemaSource | None
 ) -> list[tuple[RawRecord, object]]:
     """Return the records that an encoding reads, with their values."""
     vector = {"stream": {"constant": "any"}, "embedding": {"record": "value"}}
@@ -187,28 +187,13 @@ def _decode(
         # Without the extra, or a registry, nothing can be read in it.
         return []
     decoded: list[tuple[RawRecord, object]] = []
-    waiting, is_silent = [*records], False
-    deadline_s = clock.monotonic_s() + _PATIENCE_S
-    while waiting:
-        try:
-            value: Any = reader.decode(waiting[-1])
+    for record in records:
+        with suppress(EventError):
+            value: Any = reader.decode(record)
             # Bytes of any kind may be a message without outputs.
             if encoding != "inference" or value["outputs"]:
-                decoded.append((waiting[-1], value))
-        except EventError:
-            pass
-        except SchemaPending:
-            if clock.monotonic_s() < deadline_s:
-                time.sleep(_RETRY_S)
-                continue
-            is_silent = True
-        waiting.pop()
-    if is_silent and not decoded:
-        message = (
-            f"the schema registry gave no schema for {_PATIENCE_S:g} s; check --registry, and that it runs"
-        )
-        raise BrokerError(message)
-    return decoded[::-1]
+                decoded.append((record, value))
+    return decoded
 
 
 def _find_fields(decoded: Sequence[tuple[RawRecord, object]]) -> list[_Field]:
@@ -385,3 +370,48 @@ def _is_segment(found: _Field) -> bool:
     """Return whether a field has few values, so that records can be told apart by it."""
     texts = found.texts() if all(isinstance(value, str | bool) for _, value in found.values) else []
     return 1 < len(set(texts)) <= min(_FEW, len(texts) // 2)
+
+
+def write_config(
+    topic: str, proposal: Proposal, notes: Iterable[str], servers: str, registry: str | None
+) -> str:
+    """Return the YAML of a configuration that reads a topic.
+
+    Args:
+        topic: The topic.
+        proposal: How it is read.
+        notes: Lines for the head.
+        servers: The addresses of brokers.
+        registry: The URL of the schema registry, if there is one.
+    """
+    # A long topic would give internal topics whose names are too long.
+    kafka = {"bootstrap.servers": servers, "group.id": f"driftgauge-{topic[:100]}"}
+    lines = ["# Proposed by `driftgauge init`. Read what it was not sure of, and adapt it:"]
+    # A character that ends a line would end the comment.
+    lines += ["".join(each if each.isprintable() else "?" for each in f"# - {note}") for note in notes]
+    lines += [f"kafka: {_flow(kafka)}  # each deployment needs a group of its own"]
+    lines += [f"schema_registry: {_flow({'url': registry})}"] if registry else []
+    lines.append(
+        "# Results go to driftgauge.windows. Deployments that share it need different names of streams;"
+    )
+    lines.append("# else name another topic: windows: NAME.")
+    lines += [f"topics: {_flow({'events': [topic]})}", "streams:"]
+    lines.append(
+        "  # Fit each: driftgauge baseline fit --config … --topic … --from TIME --stream NAME --out FILE"
+    )
+    lines += [
+        f"  - {_flow({'name': name, 'baseline': f'{name_of_stream(name)}.safetensors', 'windows': ['1h']})}"
+        for name in proposal.streams
+    ]
+    if proposal.mapping is None:
+        lines.append("# The records are events of the service's own contract, and need no mapping.")
+    else:
+        lines += ["inputs:", f"  {_flow(topic)}:"]
+        lines += [f"    {key}: {_flow(value)}" for key, value in proposal.mapping.items()]
+    return "\n".join([*lines, ""])
+
+
+def _flow(value: object) -> str:
+    """Return a value as YAML in one line."""
+    # A scalar alone would end with a document's end.
+    return yaml.safe_dump([value], default_flow_style=True, sort_keys=False, width=_NO_BREAK).strip()[1:-1]

@@ -49,9 +49,7 @@ def describe_summary(inspected: Sequence[InspectedRecord], problems: Mapping[str
         f"{outcomes['accepted']} accepted ({events} {_events(events)}), {outcomes['filtered']} filtered, "
         f"{outcomes['refused']} refused{f' ({listed})' if listed else ''}"
     )
-    pending = outcomes["not read"]
-    lines.append(summary + (f", {pending} without a schema yet" if pending else ""))
-    return lines
+    return [*lines, summary]
 
 
 def as_json(inspected: Sequence[InspectedRecord], problems: Mapping[str, list[str]]) -> dict[str, object]:
@@ -88,8 +86,6 @@ def _judge(inspected: InspectedRecord) -> tuple[str, Reason | None, str | None]:
         return "filtered", None, _describe_unmet(inspected.unmet)
     if inspected.rejection is not None:
         return "refused", inspected.rejection.reason, inspected.rejection.detail
-    if inspected.is_pending:
-        return "not read", None, "the schema registry has not answered for its schema; check the registry"
     return "accepted", None, None
 
 

@@ -4,7 +4,8 @@ A dataclass is a map of its fields, an array a list of its rows. Any change of a
 version of its format: a reader knows a version whole or not at all.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar, get_args
 
 import msgspec
@@ -15,13 +16,7 @@ from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.statistic import Findings
 from driftgauge.errors import StateError
 
-__all__ = ["MAX_PARTITIONS", "MAX_TIME_MS", "Format", "check_version", "damage_error", "require"]
-
-MAX_PARTITIONS = 2**20
-"""The most partitions of a topic: a damaged number must not size an array."""
-
-MAX_TIME_MS = 2**60
-"""The latest time, and the longest duration: sums of a few of them stay within 64 bits."""
+__all__ = ["Format", "check_version", "refusing_damage", "require"]
 
 _DAMAGE = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError)
 
@@ -29,17 +24,13 @@ Record = TypeVar("Record")
 
 
 class Format(Generic[Record]):
-    """The format of a record."""
+    """The format of a record of a type, of which only types are checked.
 
-    def __init__(self, kind: Any, check: Callable[[Record], None]) -> None:
-        """Create a format.
+    The broker's checksum protects the numbers. The code that fails on one stops its shard alone.
+    """
 
-        Args:
-            kind: The type of the record.
-            check: Raises ValueError for a record of this type with numbers that the core cannot use.
-        """
+    def __init__(self, kind: Any) -> None:
         self._decoder = msgspec.msgpack.Decoder[Record](kind, dec_hook=_build)
-        self._check = check
 
     def decode(self, name: str, content: bytes) -> Record:
         """Return a record.
@@ -51,11 +42,8 @@ class Format(Generic[Record]):
         Raises:
             StateError: The record is damaged.
         """
-        try:
+        with refusing_damage(name):
             record: Record = self._decoder.decode(memoryview(content)[1:])
-            self._check(record)
-        except _DAMAGE as error:
-            raise damage_error(name, error) from error
         return record
 
 
@@ -78,12 +66,17 @@ def check_version(name: str, content: bytes, version: int) -> None:
     raise StateError(message)
 
 
-def damage_error(name: str, error: Exception) -> StateError:
-    """Return the error for a record, named so, that breaks its format by this fault."""
-    return StateError(
-        f"{name} is malformed ({error}): it is damaged, or another program wrote it; keep other programs "
-        "from writing to this topic, and set another topics.internal"
-    )
+@contextmanager
+def refusing_damage(name: str) -> Iterator[None]:
+    """Raise StateError for a record, named so, that breaks its format."""
+    try:
+        yield
+    except _DAMAGE as error:
+        message = (
+            f"{name} is malformed ({error}): it is damaged, or another program wrote it; keep other programs "
+            "from writing to this topic, and set another topics.internal"
+        )
+        raise StateError(message) from error
 
 
 def require(condition: object, message: str) -> None:

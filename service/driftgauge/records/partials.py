@@ -1,6 +1,5 @@
 """The codec of the partials topic: the parts of a commit for one shard; see `schemas/partial.v6.md`."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,8 +10,7 @@ import numpy as np
 from driftgauge.core.counting.partial import CommitId, PaneDelta, Part, PartitionProgress
 from driftgauge.core.partition import name_partition
 from driftgauge.errors import StateError
-from driftgauge.events.contract import STREAM_NAME
-from driftgauge.records.messagepack import MAX_PARTITIONS, MAX_TIME_MS, Format, check_version, require
+from driftgauge.records.messagepack import Format, check_version, refusing_damage, require
 
 __all__ = ["decode_part", "encode_commit"]
 
@@ -24,9 +22,9 @@ _ENCODER = msgspec.msgpack.Encoder(enc_hook=np.ndarray.tolist, order="determinis
 _LONGEST = 2**32 - 1
 # What the lengths of two lists take more than those of empty ones.
 _LENGTHS_BYTES = 8
-
-_STREAM_NAME = re.compile(STREAM_NAME)
-_BASELINE = re.compile("[A-Za-z0-9._-]{1,200}")
+# A damaged number must not size an array.
+_MAX_PARTITIONS = 2**20
+_FORMAT = Format[Part](Part)
 
 
 def encode_commit(
@@ -72,7 +70,15 @@ def decode_part(value: bytes) -> Part:
         StateError: The record is of another version, or damaged.
     """
     check_version(_NAME, value, _VERSION)
-    return _FORMAT.decode(_NAME, value)
+    part = _FORMAT.decode(_NAME, value)
+    with refusing_damage(_NAME):
+        # A shorter one might be added to every number of the shard's.
+        are_whole = all(pane.values.shape == (pane.scheme.length,) for pane in part.panes)
+        require(are_whole, "a tally is not as long as its scheme requires")
+        numbers = [number for each in part.partitions for number in (each.partition[1], each.partitions)]
+        are_possible = all(0 <= number <= _MAX_PARTITIONS for number in numbers)
+        require(are_possible, "a topic has too many partitions")
+    return part
 
 
 def _encode(part: Part) -> bytes:
@@ -83,37 +89,3 @@ def _describe(item: PaneDelta | PartitionProgress) -> str:
     if isinstance(item, PartitionProgress):
         return f"the progress of {name_partition(item.partition)}"
     return f"one pane of stream {item.stream}"
-
-
-def _check(part: Part) -> None:
-    require(0 <= part.index < part.parts, "the index of the part is not below the number of parts")
-    streams = {pane.stream for pane in part.panes}.union(*(each.streams for each in part.partitions))
-    require(all(map(_STREAM_NAME.fullmatch, streams)), "a stream has no valid name")
-    for pane in part.panes:
-        size_ms, start_ms = pane.scheme.pane_ms, pane.start_ms
-        is_pane = 0 < size_ms <= MAX_TIME_MS and 0 <= start_ms <= MAX_TIME_MS
-        require(is_pane, "a pane has no length, or no place in time")
-        require(_BASELINE.fullmatch(pane.scheme.baseline), "a baseline has no valid name")
-        require(pane.values.shape == (pane.scheme.length,), "a tally is not as long as its scheme requires")
-        require(pane.events >= 0, "a number of events is negative")
-    rows = [
-        (
-            each.partition[1],
-            each.partitions,
-            each.start,
-            each.end,
-            each.lost,
-            each.since_ms,
-            each.caught_up_ms or 0,
-        )
-        for each in part.partitions
-    ]
-    numbers = np.array(rows, np.int64).reshape(-1, 7)
-    require((numbers[:, :5] >= 0).all(), "an offset or a number is negative")
-    require((numbers[:, :2] <= MAX_PARTITIONS).all(), "a topic has too many partitions")
-    times = [time for each in part.partitions for read in each.streams.values() for time in read]
-    marked = np.concatenate([np.array(times, np.int64), numbers[:, 5:].ravel()])
-    require((np.abs(marked) <= MAX_TIME_MS).all(), "a time is out of range")
-
-
-_FORMAT = Format[Part](Part, _check)

@@ -8,7 +8,6 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from math import inf
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -25,7 +24,6 @@ _HANDSHAKE_S = 10.0
 # From a request's head until its answer is read, and the next request's head has arrived.
 _REQUEST_S = 60.0
 _ACCEPT_PAUSE_S = 0.1
-_LOG_AGAIN_S = 60.0
 _COLLECT_AFTER = 256
 
 
@@ -140,7 +138,6 @@ class ConnectionServer(uvicorn.Server):
         # In the order in which they began to wait.
         self._connections: dict[_Connection, None] = {}
         self._opening: set[asyncio.Task[None]] = set()
-        self._logged_s = -inf
         self._failed = 0
 
     def tls(self) -> TlsRules | None:
@@ -182,7 +179,11 @@ class ConnectionServer(uvicorn.Server):
             try:
                 opened, _ = await loop.sock_accept(listener)
             except OSError as error:
-                self._report(error)
+                remedy = "raise the limit of open files (ulimit -n)"
+                _log.error(
+                    "the HTTP server cannot accept connections",
+                    extra={"error": error.strerror, "remedy": remedy},
+                )
                 await asyncio.sleep(_ACCEPT_PAUSE_S)
                 continue
             if self._make_room(opened):
@@ -227,12 +228,3 @@ class ConnectionServer(uvicorn.Server):
             if self._failed % _COLLECT_AFTER == 0:
                 # A connection's buffers, 256 KiB by TLS, are in a cycle, which else nobody collects for long.
                 gc.collect()
-
-    def _report(self, error: OSError) -> None:
-        now_s = asyncio.get_running_loop().time()
-        if now_s - self._logged_s >= _LOG_AGAIN_S:
-            self._logged_s = now_s
-            _log.error(
-                "the HTTP server cannot accept connections",
-                extra={"error": error.strerror, "remedy": "raise the limit of open files (ulimit -n)"},
-            )

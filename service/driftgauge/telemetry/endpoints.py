@@ -1,7 +1,10 @@
-"""The endpoints /metrics for Prometheus, and /livez and /readyz for a supervisor on a port of their own."""
+"""The endpoints /metrics, /version, and /livez and /readyz for a supervisor on a port of their own."""
 
 import gzip
 import logging
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder, gzip_accepted
@@ -11,9 +14,13 @@ from starlette.routing import BaseRoute, Route
 
 from driftgauge.telemetry.health import Health
 
-__all__ = ["health_routes", "metrics_route"]
+__all__ = ["health_routes", "metrics_route", "read_commit", "version_route"]
 
 _log = logging.getLogger(__name__)
+
+_PACKAGE = Path(__file__).parents[1]
+_DESCRIBE = ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+_GIT_S = 5.0
 
 
 def metrics_route(registry: CollectorRegistry) -> BaseRoute:
@@ -62,3 +69,38 @@ def health_routes(health: Health) -> list[BaseRoute]:
         return JSONResponse(body, status_code=503 if missing else 200)
 
     return [Route("/livez", livez), Route("/readyz", readyz)]
+
+
+def version_route() -> BaseRoute:
+    """Return the route that says which code runs, as of now."""
+    body = {"version": version("driftgauge"), "commit": read_commit(_PACKAGE)}
+
+    async def answer(_: Request) -> Response:
+        return JSONResponse(body)
+
+    return Route("/version", answer)
+
+
+def read_commit(package: Path) -> str | None:
+    """Return the commit that a package's files are of; None where nothing says it.
+
+    The image's build writes it into a file. In a clone git says it, with `-dirty` where files are changed.
+    """
+    try:
+        return (package / "commit.txt").read_text("utf-8").strip()
+    except OSError:
+        # An environment may lie in another project's clone, so only the place of this one's counts.
+        clone = package.parents[1]
+    if not (clone / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(  # noqa: S603 - constant words
+            ["git", "-C", clone, *_DESCRIBE],  # noqa: S607
+            capture_output=True,
+            check=True,
+            text=True,
+            timeout=_GIT_S,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -106,6 +106,10 @@ class Health:
         """Return whether every role polled within the bound."""
         return self.since_poll_ms() <= self._poll_bound_ms
 
+    def is_met(self, condition: ReadinessCondition) -> bool:
+        """Return whether a condition is met."""
+        return condition not in self._unmet
+
     def missing(self) -> list[ReadinessCondition]:
         """Return the unmet conditions, sorted; empty when the process is ready."""
         return sorted(self._unmet)

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
-__all__ = ["Family", "Metric", "MetricType", "ObjectT", "ObservedMetric", "Samples", "ScrapedMetric"]
+__all__ = ["Family", "Metric", "ObjectT", "ObservedMetric", "Samples", "ScrapedMetric"]
 
 Family = GaugeMetricFamily | CounterMetricFamily
 
@@ -17,14 +16,6 @@ Samples = Iterable[tuple[tuple[str, ...], float | None]]
 
 SourceT = TypeVar("SourceT")
 ObjectT = TypeVar("ObjectT", Counter, Gauge, Histogram)
-
-
-class MetricType(StrEnum):
-    """The Prometheus metric types in use."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +37,9 @@ class Metric:
     help: str
 
     @property
-    def type(self) -> MetricType:
-        """The Prometheus type."""
-        return MetricType.COUNTER if self.name.endswith("_total") else MetricType.GAUGE
+    def type(self) -> str:
+        """The Prometheus type: counter, gauge or histogram."""
+        return "counter" if self.name.endswith("_total") else "gauge"
 
     @property
     def documentation(self) -> str:
@@ -68,7 +59,7 @@ class ScrapedMetric(Metric, Generic[SourceT]):
 
     def family(self, sources: Mapping[str, SourceT]) -> Family:
         """Return the family with the values of these streams or shards, by name."""
-        make = CounterMetricFamily if self.type is MetricType.COUNTER else GaugeMetricFamily
+        make = CounterMetricFamily if self.type == "counter" else GaugeMetricFamily
         family = make(self.name, self.documentation, labels=self.labels)
         for name, source in sources.items():
             for labels, value in self.samples(source):
@@ -90,9 +81,9 @@ class ObservedMetric(Metric, Generic[ObjectT]):
     buckets: tuple[float, ...] = ()
 
     @property
-    def type(self) -> MetricType:
+    def type(self) -> str:
         """The Prometheus type."""
-        return MetricType(self.make.__name__.lower())
+        return self.make.__name__.lower()
 
     def create(self, registry: CollectorRegistry) -> ObjectT:
         """Return its object in a registry."""

@@ -1,20 +1,20 @@
 """The service's Prometheus metrics in one registry, set by the observers of the roles."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Metric
+from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from driftgauge.clock import Clock
 from driftgauge.records.mark import Mark
-from driftgauge.telemetry.health import Health, ReadinessCondition, Role
-from driftgauge.telemetry.login import LoginRefusal
-from driftgauge.telemetry.metric import ObjectT, ObservedMetric
+from driftgauge.telemetry.guard import LoginRefusal
+from driftgauge.telemetry.health import Health, Role
+from driftgauge.telemetry.metric import Metric, ObjectT, ObservedMetric
 from driftgauge.telemetry.replica_metrics import (
     ASSIGNED,
     BLOCKED,
@@ -31,9 +31,14 @@ from driftgauge.telemetry.replica_metrics import (
     WEB_CONFIG_VALID,
 )
 from driftgauge.telemetry.snapshot import WatchedStream
+from driftgauge.telemetry.stream_metrics import SHARD_METRICS, STREAM_METRICS
 from driftgauge.telemetry.window_collector import WindowCollector
 
-__all__ = ["NO_STREAM", "BlockReason", "RecordOutcome", "SkipPlace", "Telemetry"]
+__all__ = ["METRICS", "NO_STREAM", "BlockReason", "RecordOutcome", "SkipPlace", "Telemetry"]
+
+_ALL: tuple[Metric, ...] = (*STREAM_METRICS, *SHARD_METRICS, *REPLICA_METRICS)
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
+"""The catalogue of all exported metrics: the only source of names, labels, help texts and stream values."""
 
 _PHASES = {Role.COUNT: ("decode", "count", "commit"), Role.WINDOWS: ("apply", "close", "write")}
 
@@ -71,21 +76,6 @@ class BlockReason(StrEnum):
     UNWRITABLE = "unwritable"
 
 
-class _Registry(CollectorRegistry):
-    """A registry without the `_created` series that prometheus_client adds to counters and histograms.
-
-    prometheus_client's own switch for these series applies to the whole process.
-    """
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield the families of all collectors, without `_created` samples."""
-        for family in super().collect():
-            if family.type in {"counter", "histogram"}:
-                created = f"{family.name}_created"
-                family.samples = [sample for sample in family.samples if sample.name != created]
-            yield family
-
-
 class Telemetry:
     """All metrics of the catalogue in one registry, which a scrape renders.
 
@@ -103,7 +93,9 @@ class Telemetry:
         clock: Clock,
     ) -> None:
         """Create the metrics, with counters at 0 for every label set that holds no stream."""
-        self.registry = _Registry()
+        # Each would add a series to a counter's, to say when the process began.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
         self.health = health
         self.clock = clock
         self.windows = WindowCollector(streams, clock)
@@ -127,7 +119,7 @@ class Telemetry:
         for reason in LoginRefusal:
             self[LOGINS_REFUSED].labels(reason)
         for condition in health.conditions:
-            self[READY].labels(condition).set_function(partial(_condition_value, health, condition))
+            self[READY].labels(condition).set_function(partial(health.is_met, condition))
         self[WEB_CONFIG_VALID].set(1)
         self[BUILD_INFO].labels(version).set(1)
         GCCollector(self.registry)
@@ -148,7 +140,3 @@ class Telemetry:
     def login_refused(self, reason: LoginRefusal) -> None:
         """Count a refused login over HTTP."""
         self[LOGINS_REFUSED].labels(reason).inc()
-
-
-def _condition_value(health: Health, condition: ReadinessCondition) -> float:
-    return float(condition not in health.missing())

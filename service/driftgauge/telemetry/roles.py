@@ -7,7 +7,9 @@ from contextlib import AbstractContextManager
 from enum import StrEnum
 
 from driftgauge.core.counting.partial import shard_of
+from driftgauge.core.durations import format_duration
 from driftgauge.core.partition import Partition, name_partition, name_partitions
+from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.health import ReadinessCondition, Role
@@ -30,14 +32,13 @@ from driftgauge.telemetry.replica_metrics import (
     STALLED,
     WAITING,
 )
-from driftgauge.telemetry.round_log import log_round
 from driftgauge.telemetry.snapshot import take_snapshot
 
 __all__ = ["Phase", "RoleTelemetry"]
 
 _log = logging.getLogger(__name__)
 
-_WAIT_LOG_INTERVAL_S = 10.0
+_LONG_WAIT_S = 10.0
 # Kafka commits a transaction, or aborts it at its timeout, in less than this time.
 _MAX_TRANSACTION_S = 60.0
 _HANGING_REMEDY = "a transaction does not end; see the runbook DriftgaugeTransactionHanging"
@@ -48,6 +49,11 @@ _RETENTION_REMEDY = (
 _TRUNCATION_REMEDY = (
     "give the topic three replicas, min.insync.replicas=2 and unclean.leader.election.enable=false; if the "
     "offset was set by hand, nothing is to be repaired; see the runbook DriftgaugeCountsInDoubt"
+)
+
+_CHAIN_REMEDY = (
+    "find out who reset offsets, deleted records or aborted a transaction; see the runbook "
+    "DriftgaugeCountsInDoubt"
 )
 
 
@@ -75,7 +81,6 @@ class RoleTelemetry:
         self._held: set[Partition] = set()
         self._waits_for = ""
         self._is_refused = False
-        self._wait_logged_s: dict[tuple[str, ...], float] = {}
         self._blocked: dict[BlockReason, set[Partition]] = {reason: set() for reason in BlockReason}
         self._stalled: set[Partition] = set()
         self._topics_with_stopped: set[str] = set()
@@ -199,25 +204,22 @@ class RoleTelemetry:
 
     def restored(self, waited_s: float, partitions: Collection[Partition]) -> None:
         """Log that work on these partitions starts after a wait, s."""
-        self._wait_logged_s.clear()
         self._log_event(
             logging.INFO, "restored", partitions=name_partitions(partitions), waited_s=round(waited_s, 3)
         )
 
     def restore_waits(self, partitions: Collection[Partition], waiting_for: str, waited_s: float) -> None:
-        """Log every 10 s that the restore of these partitions is waiting."""
-        if waited_s < _WAIT_LOG_INTERVAL_S:
-            return
-        named, now_s = name_partitions(partitions), self._metrics.clock.monotonic_s()
-        logged_s = self._wait_logged_s.get(tuple(named))
-        if logged_s is None or now_s - logged_s >= _WAIT_LOG_INTERVAL_S:
-            self._wait_logged_s[tuple(named)] = now_s
+        """Log that the restore of these partitions has been waiting for 10 s or longer, s.
+
+        Repeated lines are left out by `RepeatLimit`, as the fraction alone differs.
+        """
+        if waited_s >= _LONG_WAIT_S:
             self._log_event(
                 logging.WARNING,
                 "restore is waiting",
-                partitions=named,
+                partitions=name_partitions(partitions),
                 waiting_for=waiting_for,
-                waited_s=round(waited_s),
+                waited_s=float(round(waited_s)),
                 remedy=_HANGING_REMEDY if waited_s > _MAX_TRANSACTION_S else "wait: transactions time out",
             )
 
@@ -309,7 +311,25 @@ class RoleTelemetry:
 
     def closed(self, shard: int, round_: RoundResult) -> None:
         """Log the round of a shard: windows, late events and breaks in its chain of partials."""
-        log_round(shard, round_)
+        for result in round_.results:
+            _log_window(result)
+        for late in round_.late:
+            partition, offset = late.first
+            _log.warning(
+                "events came after their window was final; they are counted as late",
+                extra={
+                    "stream": late.stream,
+                    "window": format_duration(late.size_ms),
+                    "events": late.number,
+                    "first": f"{name_partition(partition)}@{offset}",
+                    "remedy": "raise allowed_lateness of the stream, or correct the producer's timestamps",
+                },
+            )
+        for error in round_.chain_errors:
+            _log.error(
+                "the partials do not continue what was counted; the windows concerned are marked",
+                extra={"shard": shard, "found": error, "remedy": _CHAIN_REMEDY},
+            )
 
     def _block(self, reason: BlockReason, partitions: Collection[Partition]) -> bool:
         """Replace the partitions that are blocked for a reason; return whether some are new."""
@@ -352,3 +372,26 @@ class RoleTelemetry:
             number = sum(held == topic for held, _ in partitions)
             self._metrics[ASSIGNED].labels(topic).set(number)
         self._held = partitions
+
+
+def _log_window(result: WindowResult) -> None:
+    divergence = None if result.score is None else result.score.divergence
+    _log.info(
+        "window closed" if result.revision == 0 else "window revised",
+        extra={
+            "stream": result.stream,
+            "window": format_duration(result.window.size_ms),
+            "start_ms": result.window.start_ms,
+            "end_ms": result.window.end_ms,
+            "revision": result.revision,
+            "events": result.count,
+            "verdict": result.verdict,
+            "incomplete_reason": result.incomplete_reason,
+            "js_divergence": None if divergence is None else divergence.js_divergence,
+            "noise_floor": None if divergence is None else divergence.noise_floor,
+            "p_value": None if result.score is None else result.score.p_value,
+            "missing": name_partitions(result.missing),
+            "events_lost": result.events_lost,
+            "counted_twice": result.counted_twice,
+        },
+    )

@@ -1,6 +1,6 @@
 """Immutable snapshots for a scrape: stream configuration, and shard state as of the last commit."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from driftgauge.config import StreamLabels
@@ -8,31 +8,16 @@ from driftgauge.core.durations import format_duration
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.changelog import ShardPosition, StreamStatus
-from driftgauge.core.windows.result import SegmentResult, WindowResult
+from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import ShardState
+from driftgauge.records.descriptions import BaselineDescription
 
 __all__ = [
     "ShardSnapshot",
     "StreamView",
-    "WatchedBaseline",
     "WatchedStream",
     "take_snapshot",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class WatchedBaseline:
-    """The exported properties of a baseline.
-
-    Attributes:
-        reference: The reference that windows are compared with.
-        model_version: The model version of its vectors; None where the baseline names none.
-        names: The name of each cluster, k of them, None where it has none; empty without any.
-    """
-
-    reference: Reference
-    model_version: str | None
-    names: tuple[str | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +26,15 @@ class WatchedStream:
 
     Attributes:
         spec: The stream's specification.
-        baselines: The stream's baselines.
+        descriptions: What its baselines say besides their numbers, by identity.
         labels: The labels of the stream's alerts.
-        overdue_ms: Time after the closing of a window at which the next one is overdue; None: the default
-            of `StreamSpec`.
+        overdue_ms: Returns how long after the closing of a window of a size, ms, the next one is overdue, ms.
     """
 
     spec: StreamSpec
-    baselines: tuple[WatchedBaseline, ...]
+    descriptions: Mapping[str, BaselineDescription]
     labels: StreamLabels
-    overdue_ms: int | None = None
-
-    def baseline_at(self, time_ms: int) -> WatchedBaseline:
-        """Return the baseline in force at an event time."""
-        reference = self.spec.baseline_at(time_ms)
-        return next(baseline for baseline in self.baselines if baseline.reference is reference)
-
-    def names_of(self, baseline_id: str) -> tuple[str | None, ...]:
-        """Return the names of a baseline's clusters; none where the baseline is not configured any more."""
-        names = {baseline.reference.baseline_id: baseline.names for baseline in self.baselines}
-        return names.get(baseline_id, ())
-
-    def overdue_after(self, size_ms: int) -> int:
-        """Return the time after the closing of a window of this size at which the next one is overdue, ms."""
-        return self.overdue_ms or self.spec.overdue_ms(size_ms)
+    overdue_ms: Callable[[int], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +56,7 @@ class StreamView:
 
     watched: WatchedStream
     snapshot: StreamSnapshot
-    baseline: WatchedBaseline
+    baseline: Reference
 
     def sizes(self) -> Iterator[tuple[str, int]]:
         """Yield each window size as text and in ms."""
@@ -96,12 +66,6 @@ class StreamView:
         """Yield the newest closed window of each size that has one, with the size as text."""
         newest = self.snapshot.newest
         return ((window, newest[size_ms]) for window, size_ms in self.sizes() if size_ms in newest)
-
-    def segments(self) -> Iterator[tuple[tuple[str, ...], SegmentResult]]:
-        """Yield the segments of the newest closed windows, each with its labels."""
-        for window, result in self.newest():
-            for segment in result.segments:
-                yield (window, *segment.segment), segment
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,8 @@ def _of_score(value_of: Callable[[Score], float]) -> Callable[[StreamView], Samp
 
 def _info(view: StreamView) -> Samples:
     labels, baseline = view.watched.labels, view.baseline
-    of_baseline = baseline.reference.baseline_id, baseline.model_version or ""
+    described = view.watched.descriptions.get(baseline.baseline_id)
+    of_baseline = baseline.baseline_id, (described and described.model_version) or ""
     yield (labels.owner or "", labels.team or "", labels.severity, *of_baseline), 1
 
 
@@ -55,7 +56,7 @@ def _overdue_s(view: StreamView, size_ms: int) -> float | None:
     # A stream that matches may begin long after the replicas, and its first window is not overdue then.
     if view.watched.spec.is_shared and size_ms not in view.snapshot.newest:
         return None
-    return view.watched.overdue_after(size_ms) / 1000
+    return view.watched.overdue_ms(size_ms) / 1000
 
 
 def _windows_closed(view: StreamView) -> Samples:
@@ -75,9 +76,10 @@ def _verdicts(view: StreamView) -> Samples:
 
 
 def _segment_verdicts(view: StreamView) -> Samples:
-    for labels, segment in view.segments():
-        for verdict in Verdict:
-            yield (*labels, verdict), verdict is segment.verdict
+    for window, result in view.newest():
+        for segment in result.segments:
+            for verdict in Verdict:
+                yield (window, *segment.segment, verdict), verdict is segment.verdict
 
 
 def _excesses(view: StreamView) -> Samples:
@@ -118,9 +120,9 @@ def _missing_partitions(view: StreamView) -> Samples:
 def _by_cluster(view: StreamView, values_of: Callable[[WindowResult], Mapping[int, float]]) -> Samples:
     """Yield the values of a window's clusters, each with the cluster's name, empty where it has none."""
     for window, result in view.newest():
-        names = dict(enumerate(view.watched.names_of(result.baseline_id)))
+        described = view.watched.descriptions.get(result.baseline_id)
         for cluster, value in values_of(result).items():
-            yield (window, str(cluster), names.get(cluster) or ""), value
+            yield (window, str(cluster), (described and described.names[cluster]) or ""), value
 
 
 def _shares(counts: NDArray[np.int64]) -> Mapping[int, float]:

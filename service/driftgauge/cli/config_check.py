@@ -1,0 +1,266 @@
+"""`driftgauge config check`: problems and warnings, the baseline schedules, and the memory of a replica."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import click
+
+from driftgauge.app import check
+from driftgauge.cli.events import inspect
+from driftgauge.cli.options import RECORDED, config_option, read_settings
+from driftgauge.cli.printing import json_option, print_json, print_report
+from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.config import Settings
+from driftgauge.core.counting.examples import MAX_EXAMPLES
+from driftgauge.core.counting.interval import MAX_NUMBERS
+from driftgauge.core.durations import format_duration
+from driftgauge.core.spec import ScheduledBaseline, StreamSpec
+from driftgauge.errors import ConfigError
+from driftgauge.events.timestamps import format_timestamp
+from driftgauge.kafka.client import fetched_bytes
+from driftgauge.kafka.dead_letters import MAX_BUFFERED_BYTES
+from driftgauge.page.topic_reader import BOUNDS
+from driftgauge.streams import ConfiguredStream
+
+__all__ = ["config_group", "describe_schedule", "memory_bytes", "report_schedule"]
+
+_NO_KAFKA = (
+    "the configuration has no section kafka: replay, backtest, health and report on files work "
+    "without it, commands that connect do not; add it before you serve"
+)
+_SHOWN_IDENTITY_CHARACTERS = 19
+
+# The interpreter, libraries, baselines, and clients without records (measured).
+_PROCESS_BYTES: Final = 110 * 1024 * 1024
+_CONSUMERS: Final = 3  # of events, partials and changelog
+_ROLES: Final = 2
+_INTEGER_BYTES: Final = 8
+_PANE_BYTES: Final = 500
+_EXAMPLE_BYTES: Final = 64
+_PAGE_WINDOW_BYTES: Final = 162
+
+
+@click.group("config")
+def config_group() -> None:
+    """Check the configuration."""
+
+
+@config_group.command("check")
+@config_option
+@click.option(
+    "--sample",
+    type=RECORDED,
+    help="Instead of the settings, show what the service makes of the records in this file: "
+    "*.records.jsonl holds records as `kcat -J` prints them, other *.jsonl values, any other file one value.",
+)
+@click.option(
+    "--topic", help="The topic of the sample's records that name none.  [default: the only events topic]"
+)
+@click.option("--show", is_flag=True, help="Also print the settings in force, with secrets masked.")
+@json_option
+@click.pass_context
+def _check(
+    ctx: click.Context,
+    config_path: Path,
+    sample: Path | None,
+    topic: str | None,
+    *,
+    show: bool,
+    as_json: bool,
+) -> None:
+    """Check the configuration and all its baselines; report topics, streams, baselines and memory.
+
+    With --sample, show field by field what becomes of some records. No baseline is needed: without one,
+    dimension and model version are not checked. Exits with 1 if a record is refused or its
+    schema is not available.
+    """
+    settings = read_settings(config_path, connects=False, check=check)
+    if sample is not None:
+        from driftgauge.record_files import read_sample
+
+        # Where topics are read differently, each record must name its own.
+        only = settings.topics.events[0] if len(settings.topics.events) == 1 or not settings.inputs else ""
+        records = read_sample(sample, topic or only, SYSTEM_CLOCK.wall_ms())
+        is_sound = inspect(settings, records, as_json=as_json)
+        ctx.exit(0 if is_sound else 1)
+    if topic is not None:
+        message = "--topic names the topic of a sample; add --sample, or leave it out"
+        raise ConfigError(message)
+    streams, _ = check(settings)
+    now_ms = SYSTEM_CLOCK.wall_ms()
+    schedules = [report_schedule(stream, now_ms) for stream in streams]
+    specs = [stream.spec for stream in streams for _ in range(stream.settings.most)]
+    memory = memory_bytes(settings, specs)
+    warnings = [] if settings.kafka else [_NO_KAFKA]
+    judged = {key for stream in settings.streams for key in stream.segments}
+    for name, mapping in settings.inputs.items():
+        if unjudged := ", ".join(sorted(mapping.segments.keys() - judged)):
+            warnings.append(f"inputs.{name}.segments: no stream judges {unjudged}; see streams[].segments")
+        if mapping.snippet and not any(stream.snippet_bytes for stream in settings.streams):
+            warnings.append(f"inputs.{name}.snippet: no stream keeps texts; see streams[].snippet_bytes")
+    blocks = [f"warning: {warning}" for warning in warnings]
+    warnings += [warning for schedule in schedules for warning in schedule.warnings]
+    in_force = settings.model_dump(mode="json")
+    report = {"settings": in_force, "streams": schedules, "memory_bytes": memory, "warnings": warnings}
+    mapped = {topic: f"{mapping.encoding}, mapped" for topic, mapping in settings.inputs.items()}
+    read = [f"{topic} ({mapped.get(topic, 'events in JSON')})" for topic in settings.topics.events]
+    read += [f"{settings.topics.marks} (marks, for the page)"] * settings.page.enabled
+    written = f"{settings.topics.windows} (results), {settings.topics.dead_letters} (refused records)"
+    blocks += [f"topics: reads {', '.join(read)}", f"  writes {written}"]
+    blocks += [line for schedule in schedules for line in describe_schedule(schedule)]
+    parts = ", ".join(f"{part} {_to_mib(size)}" for part, size in memory.items())
+    blocks.append(f"memory: at most about {_to_mib(sum(memory.values()))} MiB a replica: {parts}")
+    found = f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}" if warnings else "no problem found"
+    blocks.append(f"{config_path}: {found}")
+    print_report(report, lambda _: blocks, as_json=as_json)
+    if show and not as_json:
+        print_json(in_force)
+
+
+def _to_mib(size: int) -> int:
+    return round(size / 1024**2)
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledPeriod:
+    """A baseline and its period in force, event time, ms; None: without a bound."""
+
+    file: Path
+    identity: str
+    clusters: int
+    dimension: int
+    created_ms: int
+    from_ms: int | None
+    until_ms: int | None
+    in_force: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSchedule:
+    """The windows and baselines of a stream, or of the streams that match a pattern, and warnings.
+
+    Attributes:
+        name: The stream's name, or the pattern.
+        most: The number of streams that may match; None for a name.
+        windows: The window sizes.
+        min_events: A window with fewer events is not scored.
+        baselines: The baselines.
+        warnings: A warning for each detectable mistake.
+    """
+
+    name: str
+    most: int | None
+    windows: list[str]
+    min_events: int
+    baselines: list[ScheduledPeriod]
+    warnings: list[str]
+
+
+def report_schedule(stream: ConfiguredStream, now_ms: int) -> StreamSchedule:
+    """Return the report on a stream's windows and baselines."""
+    listed = stream.settings.baselines
+    ends_ms = [*(later.from_ms for later in listed[1:]), None]
+    periods = [
+        ScheduledPeriod(
+            settings.file,
+            baseline.identity,
+            baseline.metadata.clusters,
+            baseline.metadata.dimension,
+            baseline.metadata.created_ms,
+            settings.from_ms,
+            until_ms,
+            (settings.from_ms is None or settings.from_ms <= now_ms)
+            and (until_ms is None or now_ms < until_ms),
+        )
+        for settings, baseline, until_ms in zip(listed, stream.baselines, ends_ms, strict=True)
+    ]
+    windows = list(map(format_duration, stream.spec.sizes_ms))
+    warnings = list(_warnings(periods, ", ".join(windows)))
+    spec, most = stream.spec, stream.settings.most if stream.settings.match else None
+    return StreamSchedule(spec.name, most, windows, spec.min_events, periods, warnings)
+
+
+def describe_schedule(schedule: StreamSchedule) -> list[str]:
+    """Return the windows, a line for each baseline, then the warnings."""
+    windows = ", ".join(schedule.windows)
+    limit = "" if schedule.most is None else f" ({schedule.most:,} at most)"
+    return [
+        f"stream {schedule.name}{limit}: windows {windows}, scored from {schedule.min_events:,} events",
+        *(f"  {_describe_period(period)}" for period in schedule.baselines),
+        *(f"  warning: {warning}" for warning in schedule.warnings),
+    ]
+
+
+def _describe_period(period: ScheduledPeriod) -> str:
+    start = "the beginning" if period.from_ms is None else format_timestamp(period.from_ms)
+    end = "on" if period.until_ms is None else f"until {format_timestamp(period.until_ms)}"
+    return (
+        f"baseline {period.identity[:_SHOWN_IDENTITY_CHARACTERS]}… in {period.file}: "
+        f"{period.clusters} clusters of {period.dimension} dimensions, "
+        f"fitted {format_timestamp(period.created_ms)}, in force from {start} {end}"
+        f"{' (now)' if period.in_force else ''}"
+    )
+
+
+def _warnings(periods: list[ScheduledPeriod], sizes: str) -> Iterator[str]:
+    for period in periods:
+        if period.from_ms is not None and period.in_force:
+            yield (
+                f"{period.file} is in force from {format_timestamp(period.from_ms)}, in the past: "
+                f"if any replica did not list it by then, one window of each size ({sizes}) is incomplete"
+            )
+        # A changed file without `from` that is still in force cannot be detected: only its identity differs.
+        since_ms = period.until_ms if period.from_ms is None else period.from_ms
+        if since_ms is not None and period.created_ms > since_ms:
+            bound = "ended" if period.from_ms is None else "began"
+            yield (
+                f"{period.file} was fitted after its time in force {bound} "
+                f"({format_timestamp(since_ms)}): if the file was overwritten, restore the former one and "
+                "list the new one under another name, with a future from"
+            )
+    for before, after in pairwise(periods):
+        if before.identity == after.identity:
+            yield (
+                f"{before.file} and {after.file} contain the same baseline: if the first was "
+                "overwritten, restore it, because its windows were counted with the former one; otherwise "
+                "remove the second"
+            )
+
+
+def memory_bytes(settings: Settings, specs: Iterable[StreamSpec]) -> dict[str, int]:
+    """Return the most memory that the parts of a replica take, in bytes, by part.
+
+    The replica has both roles and holds all shards, and producers send uncompressed records. A compressed
+    batch counts with its compressed size in the client's queue, and nothing bounds its decompression.
+    """
+    fetched = fetched_bytes(settings.kafka)
+    # Consumers read results, marks and dead letters.
+    of_page = 3 * fetched_bytes({**settings.kafka, **BOUNDS}) + _PAGE_WINDOW_BYTES * settings.page.max_windows
+    return {
+        "process": _PROCESS_BYTES,
+        "fetch queues": _CONSUMERS * fetched,
+        # A poll takes what the queue holds, which then fills again.
+        "polls": _ROLES * fetched,
+        # The buffer, and the producer's copy of it and of the poll that has filled it.
+        "dead letters": 2 * MAX_BUFFERED_BYTES + fetched,
+        "tallies": _INTEGER_BYTES * MAX_NUMBERS,
+        "windows": sum(map(_state_bytes, specs)),
+        "page": settings.page.enabled * of_page,
+    }
+
+
+def _state_bytes(spec: StreamSpec) -> int:
+    """Return the size of a stream's panes that are open to correction, each with examples and segments."""
+    panes = (max(spec.sizes_ms) + spec.disorder_ms + spec.lateness_ms) // spec.pane_ms + 1
+    return panes * max(_pane_bytes(spec, scheduled) for scheduled in spec.baselines)
+
+
+def _pane_bytes(spec: StreamSpec, scheduled: ScheduledBaseline) -> int:
+    reference = scheduled.reference
+    scheme, segments = spec.scheme(reference), len(reference.segments_by(spec.alarm.segment_keys))
+    examples = reference.centroids.clusters * MAX_EXAMPLES * (_EXAMPLE_BYTES + spec.snippet_bytes)
+    of_all = _INTEGER_BYTES * scheme.length + examples + _PANE_BYTES
+    return of_all + segments * (_INTEGER_BYTES * scheme.of_segments.length + _PANE_BYTES)
