@@ -1,6 +1,6 @@
 """Completeness of a window's counts: missing partitions, lost events, events counted twice."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from driftgauge.core.partition import Partition
 from driftgauge.core.windows.changelog import StreamStatus
@@ -29,11 +29,6 @@ class Completeness:
     incomplete_reason: str | None = None
     events_lost: bool = False
     counted_twice: bool = False
-
-    @classmethod
-    def of(cls, result: WindowResult) -> "Completeness":
-        """Return the completeness of a published result."""
-        return cls(result.missing, result.incomplete_reason, result.events_lost, result.counted_twice)
 
     @classmethod
     def assess(
@@ -70,10 +65,13 @@ class Completeness:
 
         A partition that is given up after the window was complete changes nothing.
         """
-        known = Completeness.of(before)
-        if known.incomplete_reason is None and self.incomplete_reason is None:
-            known = replace(known, missing=self.missing)
-        return known == self
+        are_complete = before.incomplete_reason is None and self.incomplete_reason is None
+        return self == Completeness(
+            self.missing if are_complete else before.missing,
+            before.incomplete_reason,
+            before.events_lost,
+            before.counted_twice,
+        )
 
 
 def find_doubts(status: StreamStatus, window: Window, before: WindowResult | None) -> tuple[bool, bool]:
