@@ -9,10 +9,6 @@ from driftgauge.core.windows.window import Window
 
 __all__ = ["Completeness", "find_doubts"]
 
-_MISSING = "partitions_missing"
-_OTHERWISE = "counted_otherwise"
-_TWICE = "counted_twice"
-
 
 @dataclass(frozen=True, slots=True)
 class Completeness:
@@ -49,9 +45,9 @@ class Completeness:
         """
         events_lost, counted_twice = doubts
         reasons = (
-            (bool(awaited), _MISSING),
-            (is_counted_otherwise, _OTHERWISE),
-            (counted_twice, _TWICE),
+            (bool(awaited), "partitions_missing"),
+            (is_counted_otherwise, "counted_otherwise"),
+            (counted_twice, "counted_twice"),
         )
         return cls(
             missing=tuple(sorted((*awaited, *given_up))),
