@@ -238,7 +238,6 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
             segments = measure_segments(
                 segments, members, numbers, ids, coordinates, columns, clusters, progress
             )
-        progress("trying other seeds")
         stability = measure_stability(centroids, vectors, fit_rows, reference_rows, seed, track)
         progress(f"stability {stability_reading(stability)}")
     descriptions = describe_clusters(
@@ -252,13 +251,12 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
     )
     source = next((name for name in ("labels", "texts") if getattr(provenance, name) is not None), None)
     report_names(descriptions, progress, source=source, has_ids=any(provenance.event_ids or ()))
+    is_of_windows = numbers is not None and overdispersion is not None
     return Baseline(
         metadata=metadata.model_copy(
             update={
                 "stability": stability,
-                "window_ms": traffic.window_ms
-                if traffic and numbers is not None and overdispersion
-                else None,
+                "window_ms": traffic.window_ms if traffic is not None and is_of_windows else None,
                 "groups": None if groups is None or overdispersion is None else overdispersion.windows,
                 "mixed_windows": groups is not None and provenance.mixed_windows,
             }

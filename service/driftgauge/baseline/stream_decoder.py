@@ -116,14 +116,15 @@ class StreamDecoder:
         self._learn_dimensions(own.values())
         self._learn_version(own, records.raw)
         if known != (self._dimensions, self.model_version):
+            versions = {wanted.stream: self.model_version}
             self._decoder = self._build(
-                BaselineContract(stream, "", dimension, version, self._wanted.metric)
+                BaselineContract(stream, "", dimension, versions.get(stream), wanted.metric)
                 for stream, dimension in self._dimensions.items()
-                for version in [self.model_version if stream == self._wanted.stream else None]
             )
         decoded = self._decoder.check(outcomes, records)
         for row in outside:
-            self.outside[events[row][0][1] >= wanted.until_ms] += 1
+            is_after = events[row][0][1] >= wanted.until_ms
+            self.outside[is_after] += 1
         batches = tuple(batch for batch in decoded.batches if batch.stream == wanted.stream)
         return replace(decoded, batches=batches)
 

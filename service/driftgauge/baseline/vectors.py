@@ -142,8 +142,8 @@ def _with_columns(
     event_ids = (
         None if columns.event_id is None else _read_column(path, columns.event_id, "--id-column", count)
     )
-    named = {} if name is None else {"texts" if name.holds_texts else "labels": names}
-    return VectorSet(vectors, None, model_version, None, event_ids=event_ids, **named)
+    labels, texts = (None, names) if name is not None and name.holds_texts else (names, None)
+    return VectorSet(vectors, None, model_version, None, labels, texts, event_ids)
 
 
 def _read_column(path: Path, key: str, option: str, count: int) -> list[str]:

@@ -1,6 +1,6 @@
 """Completeness of a window's counts: missing partitions, lost events, events counted twice."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from driftgauge.core.partition import Partition
 from driftgauge.core.windows.changelog import StreamStatus
@@ -8,10 +8,6 @@ from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.window import Window
 
 __all__ = ["Completeness", "find_doubts"]
-
-_MISSING = "partitions_missing"
-_OTHERWISE = "counted_otherwise"
-_TWICE = "counted_twice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +25,6 @@ class Completeness:
     incomplete_reason: str | None = None
     events_lost: bool = False
     counted_twice: bool = False
-
-    @classmethod
-    def of(cls, result: WindowResult) -> "Completeness":
-        """Return the completeness of a published result."""
-        return cls(result.missing, result.incomplete_reason, result.events_lost, result.counted_twice)
 
     @classmethod
     def assess(
@@ -54,9 +45,9 @@ class Completeness:
         """
         events_lost, counted_twice = doubts
         reasons = (
-            (bool(awaited), _MISSING),
-            (is_counted_otherwise, _OTHERWISE),
-            (counted_twice, _TWICE),
+            (bool(awaited), "partitions_missing"),
+            (is_counted_otherwise, "counted_otherwise"),
+            (counted_twice, "counted_twice"),
         )
         return cls(
             missing=tuple(sorted((*awaited, *given_up))),
@@ -70,10 +61,13 @@ class Completeness:
 
         A partition that is given up after the window was complete changes nothing.
         """
-        known = Completeness.of(before)
-        if known.incomplete_reason is None and self.incomplete_reason is None:
-            known = replace(known, missing=self.missing)
-        return known == self
+        are_complete = before.incomplete_reason is None and self.incomplete_reason is None
+        return self == Completeness(
+            self.missing if are_complete else before.missing,
+            before.incomplete_reason,
+            before.events_lost,
+            before.counted_twice,
+        )
 
 
 def find_doubts(status: StreamStatus, window: Window, before: WindowResult | None) -> tuple[bool, bool]:

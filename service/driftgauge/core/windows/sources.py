@@ -40,10 +40,12 @@ class TopicProgress:
     Attributes:
         topic_id: The topic's id; empty where the broker gives none.
         values: (n, 4) int64, see `SourceBlock`.
+        former_ids: The ids of deleted topics of the same name, the latest last.
     """
 
     topic_id: str
     values: NDArray[np.int64]
+    former_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,7 +75,6 @@ class SourceProgress:
         self.topics: dict[str, TopicProgress] = {topic: _unreported_partitions(1) for topic in sorted(topics)}
         self.configured = tuple(self.topics)
         """The topics whose partitions the streams wait for."""
-        self._former_ids: dict[str, tuple[str, ...]] = {}  # by topic, the latest last
         self._dirty: set[tuple[str, int]] = set()  # topic, block
         self._columns: ProgressColumns | None = None
 
@@ -96,7 +97,7 @@ class SourceProgress:
         """Restore a changelog entry."""
         topic = self._grow(key.topic, block.partitions, NULL)
         topic.topic_id = block.topic_id or topic.topic_id
-        self._former_ids[key.topic] = block.former_ids
+        topic.former_ids = block.former_ids
         self._columns = None
         first = key.block * BLOCK
         topic.values[first : first + len(block.values)] = block.values
@@ -114,14 +115,15 @@ class SourceProgress:
 
     def is_of_former_topic(self, progress: PartitionProgress) -> bool:
         """Return whether the progress is of a deleted topic whose successor its reader does not know yet."""
-        return progress.topic_id in self._former_ids.get(progress.partition[0], ())
+        known = self.topics.get(progress.partition[0])
+        return known is not None and progress.topic_id in known.former_ids
 
     def replace_topic(self, topic: str, partitions: int, log_ms: int) -> None:
         """Drop the progress of a topic that was recreated with this number of partitions."""
-        self._mark_dirty(topic, range(max(partitions, len(self.topics[topic].values))))
-        former = (*self._former_ids.get(topic, ()), self.topics[topic].topic_id)
-        self._former_ids[topic] = former[-_MAX_FORMER_IDS:]
+        former = self.topics[topic]
+        self._mark_dirty(topic, range(max(partitions, len(former.values))))
         self.topics[topic] = _unreported_partitions(partitions)
+        self.topics[topic].former_ids = (*former.former_ids, former.topic_id)[-_MAX_FORMER_IDS:]
         self.topics[topic].values[:, _MOVED] = log_ms
 
     def exclude_pause(self, pause_ms: int) -> None:
@@ -164,9 +166,8 @@ class SourceProgress:
         for name, number in sorted(dirty):
             topic = self.topics[name]
             block = topic.values[number * BLOCK : (number + 1) * BLOCK].copy()
-            former_ids = self._former_ids.get(name, ())
-            value = SourceBlock(topic.topic_id, former_ids, len(topic.values), block) if len(block) else None
-            yield SourcesKey(name, number), value
+            value = SourceBlock(topic.topic_id, topic.former_ids, len(topic.values), block)
+            yield SourcesKey(name, number), value if len(block) else None
 
     def _grow(self, name: str, partitions: int, log_ms: int) -> TopicProgress:
         topic = self.topics.get(name)
