@@ -66,7 +66,7 @@ def test_command_line_has_exactly_documented_commands():
     [
         (
             "from driftgauge.cli import cli; cli.get_command(None, 'health')",
-            {"driftgauge.cli", "driftgauge.telemetry"},
+            {"driftgauge.cli"},
             {"confluent_kafka", "numpy", "pydantic", "rich", "scipy"},
         ),
         (

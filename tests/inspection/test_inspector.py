@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.cli.printing import render
+from driftgauge.errors import BrokerError
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason
 from driftgauge.inspection.inspector import Inspector
@@ -17,6 +18,7 @@ from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.configs import settings_in
 from tests.builders.events import build_event
 from tests.events.mapped import value
+from tests.events.schema_records import Schemas, framed
 from tests.events.test_mapped_records import VALID_RECORDS, near_records
 from tests.examples import examples
 
@@ -199,6 +201,20 @@ def test_only_first_of_many_events_are_shown(fitted):
 )
 def test_other_records_in_the_service_contract_are_shown(tmp_path, content, part):
     assert part in "\n".join(lines(build(tmp_path), content))
+
+
+def test_registry_that_does_not_answer_is_waited_for_once(tmp_path):
+    class Silent(Schemas):
+        def find(self, schema_id, kind):
+            super().find(schema_id, kind)
+            message = "the registry is away"
+            raise BrokerError(message)
+
+    registry, schemas = {"url": "http://127.0.0.1:1"}, Silent(_7=None)
+    inspector = build(tmp_path, {**MAPPING, "encoding": "avro"}, schemas, schema_registry=registry)
+    with pytest.raises(BrokerError):
+        inspect(inspector, framed(b""))
+    assert len(schemas.asked) == 1
 
 
 @pytest.mark.parametrize("encoding", [*sorted(VALID_RECORDS), None])

@@ -49,6 +49,7 @@ from tests.builders.strategies import (
 from tests.examples import examples
 
 TALLY = encode_value(np.zeros(1, np.int64))
+SOUND = b'["pane",{"stream":"s","scheme":"ab","pane":{"size_ms":1,"start_ms":0},"segment":null}]'
 
 
 @pytest.mark.parametrize(
@@ -58,18 +59,20 @@ TALLY = encode_value(np.zeros(1, np.int64))
         b"\xff\xfe",
         b"position",
         b'["position"]',
-        b'["position",{}]\n',
-        b'["position",{"a":1}]',
-        b'["secret",{"stream":"s"}]',
-        b'["stream",{}]',
-        b'["stream",{"stream":1}]',
-        b'["stream", {"stream":"s"}]',
-        b'["stream",{"stream":"\\u0073"}]',
-        b'["history",{"size_ms":3600000,"stream":"s"}]',
-        b'["history",{"stream":"s","size_ms":1.0}]',
+        b'["secret",{}]',
+        b'["pane",{"stream":"s"}]',
+        b'["pane",{"stream":1,"scheme":"ab","pane":{"size_ms":1,"start_ms":0},"segment":null}]',
+        # Other spellings of a sound key.
+        SOUND.replace(b",", b", ", 1),
+        SOUND + b"\n",
+        SOUND.replace(b'"s"', b'"\\u0073"'),
+        SOUND.replace(b',"segment":null', b""),
+        SOUND.replace(b"}]", b',"more":1}]'),
+        SOUND.replace(b'"size_ms":1,"start_ms":0', b'"start_ms":0,"size_ms":1'),
     ],
 )
 def test_malformed_key_is_refused(key):
+    assert decode(SOUND, TALLY)[0] == PaneKey("s", "ab", Window(1, 0))
     with pytest.raises(
         StateError, match=r"(?s)^the changelog record .* is malformed .*: it is damaged, or another"
     ):

@@ -1,4 +1,4 @@
-"""Loading of validated settings from the configuration file and the environment."""
+"""Loading of validated settings from the configuration file, variables, and a directory of secrets."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -8,9 +8,14 @@ from typing import Annotated, Any, get_args
 
 import yaml
 from pydantic import Field, ValidationError
-from pydantic_settings import InitSettingsSource
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    EnvSettingsSource,
+    InitSettingsSource,
+    NestedSecretsSettingsSource,
+    SecretsSettingsSource,
+)
 
-from driftgauge.config.environment import ENV_PREFIX, TextSource, read_secrets
 from driftgauge.config.fields import Section
 from driftgauge.config.properties import code_faults
 from driftgauge.config.settings import ConnectedSettings, Settings
@@ -18,7 +23,50 @@ from driftgauge.config.stream import StreamSettings
 from driftgauge.errors import ConfigError
 from driftgauge.files import open_regular
 
-__all__ = ["describe_problem", "load_settings", "load_yaml"]
+__all__ = ["ENV_PREFIX", "describe_problem", "load_settings", "load_yaml", "read_kafka_secrets"]
+
+ENV_PREFIX = "DRIFTGAUGE_"
+_SECRETS_DIR = f"{ENV_PREFIX}SECRETS_DIR"
+
+# The properties of clients, whose names have dots.
+_PROPERTIES = frozenset({"kafka", "schema_registry"})
+# A variable can set one key of these settings, which are mappings.
+_SECTIONS = frozenset(
+    {
+        *_PROPERTIES,
+        *(name for name, field in Settings.model_fields.items() if isinstance(field.default, Section)),
+    }
+)
+
+
+class _TextSource(EnvSettingsSource):
+    """Settings from named texts: `HTTP__PORT`, with or without the prefix, sets `http.port`.
+
+    Below `kafka` and `schema_registry` an underscore means a dot: `KAFKA__SASL_PASSWORD` sets
+    `sasl.password`.
+
+    Attributes:
+        problems: One for each name that leads to no key.
+    """
+
+    def __init__(self, texts: Mapping[str, str | None]) -> None:
+        super().__init__(Settings)
+        self.problems: list[str] = []
+        self.env_vars: dict[str, str | None] = {}
+        for name, text in sorted(texts.items()):
+            section, step, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
+            if step and (section not in _SECTIONS or "__" in key):
+                self.problems.append(f"{name}: names no setting; set a list as a whole, in JSON")
+                continue
+            self.env_vars[section + step + (key.replace("_", ".") if section in _PROPERTIES else key)] = text
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        """Return the list or mapping of a JSON text; other text unchanged, for validation."""
+        try:
+            decoded = super().decode_complex_value(field_name, field, value)
+        except ValueError:
+            return value
+        return decoded if isinstance(decoded, list | dict) else value
 
 
 class _SoundPart(Settings):
@@ -50,9 +98,9 @@ def load_settings(
             may be a secret.
     """
     tree, problems = _read_yaml(path)
-    secrets, unreadable = read_secrets(environ)
+    secrets, unreadable = _read_secrets(environ)
     variables = {name: text for name, text in environ.items() if name.startswith(ENV_PREFIX)}
-    texts = [TextSource(variables), TextSource(secrets)]
+    texts = [_TextSource(variables), _TextSource(secrets)]
     problems += [*unreadable, *(problem for source in texts for problem in source.problems)]
     # pydantic-settings would silently replace such a section of the file.
     sections = {name.partition("__")[0] for source in texts for name in source.env_vars if "__" in name}
@@ -78,7 +126,7 @@ def load_settings(
     raise ConfigError(message, problems)
 
 
-def _build(kind: type[Settings], texts: Sequence[TextSource], tree: dict[str, Any], path: Path) -> Settings:
+def _build(kind: type[Settings], texts: Sequence[_TextSource], tree: dict[str, Any], path: Path) -> Settings:
     settings = kind(_build_sources=((*texts, InitSettingsSource(kind, tree)), {}))
     streams = tuple(stream.below(path.parent) for stream in settings.streams)
     http = settings.http
@@ -88,7 +136,7 @@ def _build(kind: type[Settings], texts: Sequence[TextSource], tree: dict[str, An
 
 
 def _build_sound_part(
-    texts: Sequence[TextSource], tree: dict[str, Any], path: Path, wrong: Sequence[tuple[int | str, ...]]
+    texts: Sequence[_TextSource], tree: dict[str, Any], path: Path, wrong: Sequence[tuple[int | str, ...]]
 ) -> Settings:
     """Return the settings without the sections, and the streams, at these keys."""
     sections = {loc[0] for loc in wrong}
@@ -105,6 +153,33 @@ def _build_sound_part(
             each for index, each in enumerate(listed) if ("streams", index) not in {loc[:2] for loc in wrong}
         ]
     return _build(_SoundPart, texts, sound, path)
+
+
+def _read_secrets(environ: Mapping[str, str]) -> tuple[Mapping[str, str | None], list[str]]:
+    """Return the texts of the secrets directory's files, by file name, and the problems found."""
+    directory = environ.get(_SECRETS_DIR) or None
+    try:
+        files = SecretsSettingsSource(Settings, directory)
+        source = NestedSecretsSettingsSource(files, secrets_dir_missing="error", secrets_prefix="")
+    except (OSError, ValueError) as error:
+        # The error's text is left out: it may quote a secret.
+        problem = f"{_SECRETS_DIR}: {directory} is not a directory of readable files in UTF-8"
+        return {}, [f"{problem} ({type(error).__name__})"]
+    properties = {name.removeprefix("kafka__") for name in _TextSource(source.env_vars).env_vars}
+    faults = code_faults(dict.fromkeys(properties))
+    return ({}, faults) if faults else (source.env_vars, [])
+
+
+def read_kafka_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the properties of Kafka clients that files of the secrets directory set, and no variable."""
+    files, _ = _read_secrets(environ)
+    section = "kafka__"
+    variables = _TextSource({name: text for name, text in environ.items() if name.startswith(ENV_PREFIX)})
+    return {
+        name.removeprefix(section): text
+        for name, text in _TextSource(files).env_vars.items()
+        if name.startswith(section) and name not in variables.env_vars and text is not None
+    }
 
 
 class _Loader(yaml.SafeLoader):
