@@ -139,4 +139,4 @@ def test_panes_of_unknown_scheme_are_purged_with_windows():
     shard.restart(build_spec())
     shard.apply()
     read_and_commit(shard, at(0), at(2))
-    assert len([key for key in shard.changelog if key.startswith(b"pane")]) == 1
+    assert len([key for key in shard.changelog if key.startswith(b'["pane"')]) == 1
