@@ -18,11 +18,11 @@ from driftgauge.kafka.login import Login, LoginWatch
 from driftgauge.kafka.metadata import count_partitions, failure, require_visible
 from driftgauge.kafka.rights import connection
 from driftgauge.page.result_fetcher import ResultFetcher
+from driftgauge.telemetry.logs import RepeatLimit
 
 __all__ = ["BOUNDS", "Receiver", "TopicReader"]
 
 _log = logging.getLogger(__name__)
-
 _BATCH = 500
 _POLL_S = 0.2
 # How often new partitions are looked for.
@@ -35,6 +35,14 @@ _STOP_S: Final = 1.0
 # A page needs less ahead than counting does; an answer of 1 MB may be ten times as much decompressed.
 BOUNDS: Final[KafkaProperties] = {"queued.max.messages.kbytes": 4_096, "max.partition.fetch.bytes": 131_072}
 """The bounds of this reader's consumer."""
+
+
+def _kind(line: logging.LogRecord) -> object:
+    """Return the topic of a line about a record: whoever writes other records to it writes many."""
+    return line.__dict__["topic"] if hasattr(line, "offset") else None
+
+
+_log.addFilter(RepeatLimit(_kind))
 
 
 class Receiver(Protocol):
