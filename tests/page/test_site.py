@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -352,7 +353,7 @@ def test_mark_is_drawn_and_the_last_before_an_alarm_is_named(results, marked, st
 )
 def test_mark_of_future_or_of_wrong_form_is_refused_without_its_text(mark, message):
     newest = []
-    marks = Marks(newest.append)
+    marks = Marks(lambda *each: newest.append(each))
     with pytest.raises(ValueError, match=message) as refused:
         marks.receive(StoredRecord(json.dumps(mark).encode(), stored_ms=MONDAY_MS))
     assert "secret" not in str(refused.value)
@@ -366,15 +367,31 @@ def test_clusters_and_segments_have_trends(page, results):
     assert page(f"/{STREAM}")[1].count('class="trend"') == 0
 
 
-def test_window_where_a_segment_drifts_is_not_offered_as_the_last_that_is_ok():
+def test_newest_mark_of_each_stream_is_named_once_with_the_one_before():
+    named = []
+    marks = Marks(lambda *each: named.append(each))
+    first, of_a, later = (
+        Mark(time=MONDAY_MS + at, text=f"v{at}", stream=stream)
+        for at, stream in ((1, None), (2, "a"), (3, None))
+    )
+    for mark in (first, of_a, first, later, Mark(time=MONDAY_MS, text="old"), later):
+        marks.receive(StoredRecord(mark.model_dump_json().encode(), stored_ms=MONDAY_MS))
+    assert named == [(first, None), (of_a, None), (later, first)]
+
+
+def test_window_where_a_segment_drifts_is_neither_ok_nor_drift():
     results = MadeResults()
     results.publish(0, "ok", segments=[])
     results.publish(1, "ok")
     results.publish(2, "drift")
     with serving(results) as server:
-        links = Elements(get(server, f"/{STREAM}")[1]).every("a", "href")
-    (link,) = (each for each in links if "compare=" in each)
+        body = get(server, f"/{STREAM}")[1]
+    (link,) = (each for each in Elements(body).every("a", "href") if "compare=" in each)
     assert "compare=2025-11-03T00" in link
+    # Its bands in the charts, and its row in the table, have the colour of neither verdict.
+    bands = re.findall(r'class="band v-(\w+)"', body)
+    assert bands == ["ok", "segment", "drift"] * (len(bands) // 3)
+    assert re.findall(r'<td><span class="badge v-(\w+)"', body)[:3] == ["drift", "segment", "ok"]
 
 
 @pytest.mark.parametrize("has_login", [True, False])

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.page import words
+from driftgauge.page.status import URGENCY
 from driftgauge.page.summary import VERDICTS
-from driftgauge.records.window_record import WindowRecord
 from tests.builders.clocks import MONDAY_MS
 
 
-def test_every_verdict_and_kind_has_words():
-    assert tuple(words.VERDICT_WORDS) == VERDICTS
-    assert WindowRecord.model_fields["kind"].default is None
+def test_every_state_and_verdict_has_words():
+    assert words.STATE_WORDS.keys() == words.COUNTED_WORDS.keys() == set(URGENCY)
+    assert words.STATE_WORDS.keys() >= set(VERDICTS)
 
 
 def test_moments_have_seconds_only_where_there_are_any():

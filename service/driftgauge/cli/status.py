@@ -55,7 +55,7 @@ def status_command(config_path: Path, *, as_json: bool) -> None:
         (
             each.stream,
             STATE_WORDS[each.state] + (" (old)" if each.is_old and each.sizes else ""),
-            tell_since(each),
+            ", ".join(tell_since(each)),
             "" if each.concluded_ms is None else format_moment(each.concluded_ms),
             " ".join([tell_cause(each), *(f"{tell_concern(concern, now_ms)}." for concern in each.concerns)]),
         )

@@ -264,7 +264,7 @@ def summary_record(row: NDArray[np.void], size_ms: int) -> SummaryRecord:
         revision=int(row["revision"]),
         published=format_timestamp(published_ms) if published_ms > 0 else None,
         count=int(row["count"]),
-        verdict=VERDICTS[row["verdict"]],
+        verdict=_of_result(VERDICTS[row["verdict"]]),
         kind=kind_of(row),
         js_divergence=_finite(row["js_divergence"]),
         noise_floor=_finite(row["noise_floor"]),
@@ -314,7 +314,7 @@ def _alarm_record(alarm: Alarm) -> AlarmRecord:
     return AlarmRecord(
         window=alarm.size,
         segments=alarm.segments,
-        verdict=run.verdict,
+        verdict=_of_result(run.verdict),
         since=format_timestamp(run.since_ms),
         until=None if run.until_ms is None else format_timestamp(run.until_ms),
         windows=run.windows,
@@ -339,6 +339,11 @@ def summary_records(series: Series, rows: NDArray[np.void]) -> SummaryRecords:
         window=format_duration(series.size_ms),
         windows=tuple(summary_record(row, series.size_ms) for row in rows),
     )
+
+
+def _of_result(verdict: str) -> str:
+    """Return the verdict of a result, which is ok where only a segment drifts."""
+    return "ok" if verdict == "segment" else verdict
 
 
 def _finite(value: Any) -> float | None:

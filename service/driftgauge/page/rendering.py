@@ -15,7 +15,6 @@ from driftgauge.page.story import tell_age, tell_cause, tell_concern, tell_kind,
 from driftgauge.page.summary import VERDICTS
 from driftgauge.page.words import (
     STATE_WORDS,
-    VERDICT_WORDS,
     format_moment,
     format_number,
     format_p_value,
@@ -95,7 +94,6 @@ def _environment() -> Environment:
         "version": version_of("driftgauge"),
         "symbols": _SYMBOLS,
         "verdicts": VERDICTS,
-        "verdict_words": VERDICT_WORDS,
         "registry": registry,
         "state_words": STATE_WORDS,
         "runbooks": RUNBOOKS,

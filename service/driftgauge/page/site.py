@@ -26,7 +26,7 @@ from driftgauge.page.rendering import STATIC_TYPES, render, static_file
 from driftgauge.page.results import Results
 from driftgauge.page.status import URGENCY, Run, StreamStatus, whole_run
 from driftgauge.page.stream_page import MAX_SHOWN, ComparedRow, WindowDetail, compare, detail, stream_page
-from driftgauge.page.summary import SEGMENT_DRIFT, VERDICTS
+from driftgauge.page.summary import VERDICTS
 from driftgauge.page.words import COUNTED_WORDS, as_sentence
 from driftgauge.records.mark import Mark
 from driftgauge.streams import EVENTS_PER_CLUSTER
@@ -223,10 +223,9 @@ class Site:
             return None, as_sentence(str(error))
         shown = detail(
             record,
+            row,
             run or whole_run(query.rows, int(np.searchsorted(query.rows["start_ms"], start_ms))),
             size_ms=query.series.size_ms,
-            # A record in a file has no time of publication.
-            published_ms=int(row["published_ms"]) or None,
             settings=self._settings,
             parts=self._results.history.parts(query.series, int(row["baseline"])),
         )
@@ -278,9 +277,7 @@ def _links(query: WindowQuery, shown: int, compare_ms: int | None) -> Callable[[
 def comparable(query: WindowQuery, start_ms: int) -> list[tuple[str, int]]:
     """Return what a window is best compared with: names and starts, ms, of windows that are there."""
     rows = query.rows[query.rows["start_ms"] < start_ms]
-    # A segment may have begun to drift in a window that is ok by itself.
-    is_ok = (rows["verdict"] == VERDICTS.index("ok")) & (rows["flags"] & SEGMENT_DRIFT == 0)
-    ok = rows["start_ms"][is_ok]
+    ok = rows["start_ms"][rows["verdict"] == VERDICTS.index("ok")]
     found = [("the last ok window", int(ok[-1]))] if len(ok) else []
     if start_ms - _WEEK_MS in rows["start_ms"]:
         found.append(("a week before", start_ms - _WEEK_MS))

@@ -54,8 +54,8 @@ URGENCY = (
 """The states of streams, the most urgent first; `segment` is drift of a segment alone."""
 
 _ALARMING = [VERDICTS.index(verdict) for verdict in ALARMS]
-_OK, _MISFIT = VERDICTS.index("ok"), VERDICTS.index("misfit")
-CONCLUSIVE = [_OK, _MISFIT, *_ALARMING]
+_OK = [VERDICTS.index("ok"), VERDICTS.index("segment")]
+CONCLUSIVE = [*_OK, VERDICTS.index("misfit"), *_ALARMING]
 """The numbers of the verdicts that conclude something."""
 
 _INCOMPLETE, _INSUFFICIENT = VERDICTS.index("incomplete"), VERDICTS.index("insufficient")
@@ -341,7 +341,7 @@ def _misfit(rows: NDArray[np.void], at: int) -> Run | None:
     run = whole_run(own, len(own) - 1)
     if run.verdict == "misfit":
         return run
-    never_ok = not (own["verdict"] == _OK).any()
+    never_ok = not np.isin(own["verdict"], _OK).any()
     return run if run.verdict in ALARMS and never_ok and run.windows >= _MISFIT_WINDOWS else None
 
 
@@ -358,7 +358,7 @@ def _blind(series: Series, rows: NDArray[np.void], smallest: SmallestDrift) -> C
             unseen.append(f"smallest_drift.{name}")
             since_ms.append(int(rows["start_ms"][first]))
     size = format_duration(series.size_ms)
-    return Concern("insufficient", size, min(since_ms), ", ".join(unseen)) if unseen else None
+    return Concern("insufficient", size, min(since_ms), name_first(unseen, _MAX_NAMED)) if unseen else None
 
 
 def _unclear(series: Series, end_ms: int, traces: Mapping[tuple[str, str], SegmentTrace]) -> Concern | None:

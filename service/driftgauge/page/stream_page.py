@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from driftgauge.config.page import PageSettings, fill_template
 from driftgauge.core.durations import format_duration
 from driftgauge.core.spec import Alarm
+from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.chart import Chart, Trend, chart, trend
 from driftgauge.page.status import CONCLUSIVE, Run, whole_run
 from driftgauge.page.story import NOTABLE, adjusted_p_value, tell
-from driftgauge.page.summary import CHARTED, Parts, Series
+from driftgauge.page.summary import CHARTED, VERDICTS, Parts, Series, kind_of
 from driftgauge.page.words import LEAST_P
 from driftgauge.records.window_record import ClusterRecord, ExampleRecord, SegmentRecord, WindowRecord
 
@@ -97,6 +98,7 @@ class WindowDetail:
 
     Attributes:
         record: Its result.
+        verdict: Its verdict, by `VERDICTS`.
         start_ms, end_ms: Its bounds, event time, ms.
         published_ms: When it was published, ms; None where unknown.
         story: What happened, in sentences.
@@ -105,6 +107,7 @@ class WindowDetail:
     """
 
     record: WindowRecord
+    verdict: str
     start_ms: int
     end_ms: int
     published_ms: int | None
@@ -126,7 +129,7 @@ class StreamPage:
         rows: (n,) of `SUMMARY`, the windows shown, by start.
         evidence: The chart of their evidence against the limit that decides; None where the limit is unknown,
             and where no window is scored.
-        charts: The charts of their measures, the divergence first; empty if none is scored.
+        charts: The charts of their measures, first that of the kind of drift in `concluded`; empty if none is scored.
         chosen: () of `SUMMARY`, the chosen window.
         concluded: () of `SUMMARY`, the window whose details are shown: the chosen one, or the last with a
             conclusion before it.
@@ -183,6 +186,7 @@ def stream_page(
     end = max(len(rows) if at >= len(rows) - shown else at + 1 + shown // 2, at + 1)
     window = rows[max(min(end, len(rows)) - shown, 0) : end]
     conclusive = np.flatnonzero(np.isin(rows["verdict"][: at + 1], CONCLUSIVE))
+    concluded = rows[conclusive[-1]] if len(conclusive) else rows[at]
     counts = window["count"][np.isin(window["verdict"], CONCLUSIVE)]
     return StreamPage(
         series,
@@ -192,9 +196,9 @@ def stream_page(
         run,
         window,
         None if alarm is None else _evidence(window, series.size_ms, alarm),
-        _charts(window, series.size_ms, alarm),
+        _charts(window, series.size_ms, alarm, kind_of(concluded)),
         rows[at],
-        rows[conclusive[-1]] if len(conclusive) else rows[at],
+        concluded,
         int(np.median(counts)) if len(counts) else 0,
         at == len(rows) - 1,
         int(rows[at - 1]["start_ms"]) if at else None,
@@ -204,14 +208,23 @@ def stream_page(
 
 def detail(
     record: WindowRecord,
+    row: NDArray[np.void],
     run: Run,
     *,
     size_ms: int,
-    published_ms: int | None,
     settings: PageSettings,
     parts: Sequence[tuple[int, Parts]] = (),
 ) -> WindowDetail:
-    """Return one window as it is shown, with the trends of its parts where those of several are given."""
+    """Return one window as it is shown.
+
+    Args:
+        record: Its result.
+        row: () of `SUMMARY`, its summary.
+        run: The run of windows that it is in.
+        size_ms: Its length, ms.
+        settings: The settings of the page.
+        parts: The starts, ms, and parts of windows with its baseline, for the trends of its own parts.
+    """
     # Another baseline may have the same end of its identity.
     parts = [(start_ms, each) for start_ms, each in parts if len(each.shares) == len(record.clusters)]
     starts = [start_ms for start_ms, _ in parts]
@@ -222,9 +235,11 @@ def detail(
     ordered = sorted(record.clusters, key=lambda each: (-(each.js_contribution or 0.0), -each.share))
     return WindowDetail(
         record,
+        VERDICTS[row["verdict"]],
         start_ms,
         parse_timestamp(record.end),
-        published_ms,
+        # A record in a file has no time of publication.
+        int(row["published_ms"]) or None,
         tuple(tell(record, run, size_ms)),
         tuple(
             ClusterRow(
@@ -325,32 +340,22 @@ def _evidence(rows: NDArray[np.void], size_ms: int, alarm: Alarm) -> NamedChart 
     )
 
 
-def _charts(rows: NDArray[np.void], size_ms: int, alarm: Alarm | None) -> tuple[NamedChart, ...]:
-    divergence, floor = rows["js_divergence"], rows["noise_floor"]
-    if not np.isfinite(divergence).any():
-        return ()
+def _charts(
+    rows: NDArray[np.void], size_ms: int, alarm: Alarm | None, kind: str | None
+) -> tuple[NamedChart, ...]:
+    """Return the charts of the measures, that of a kind of drift first."""
     dotted = "" if alarm is None else " Dotted: large."
-
-    charts = [
-        NamedChart(
-            DIVERGENCE.title,
-            f"{DIVERGENCE.text} Dashed: what noise alone makes.{dotted}",
-            chart(
-                rows,
-                size_ms,
-                divergence,
-                floor=floor,
-                limits=[] if alarm is None else [floor + alarm.floor(DIVERGENCE.name)],
-                height=_SMALL_HEIGHT,
-            ),
-        )
-    ]
-    for each in CHARTED:
+    charts = []
+    for each in sorted(registry.STATISTICS, key=lambda each: each.kind.name != kind):
         values = rows[each.name].astype(np.float64)
-        large = [] if alarm is None else [alarm.floor(each.name)]
+        if not np.isfinite(values).any():
+            continue
+        dashed, floor, zero = "", None, np.zeros(len(rows))
+        if each is DIVERGENCE:
+            dashed, floor = " Dashed: what noise alone makes.", rows["noise_floor"]
+            zero = floor
         # A number that may be negative is large in both directions.
-        limits = [np.full(len(rows), sign * size) for size in large for sign in each.signs]
-        if np.isfinite(values).any():
-            drawn = chart(rows, size_ms, values, limits=limits, height=_SMALL_HEIGHT)
-            charts.append(NamedChart(each.title, f"{each.text}{dotted}", drawn))
+        limits = [] if alarm is None else [zero + sign * alarm.floor(each.name) for sign in each.signs]
+        drawn = chart(rows, size_ms, values, floor=floor, limits=limits, height=_SMALL_HEIGHT)
+        charts.append(NamedChart(each.title, f"{each.text}{dashed}{dotted}", drawn))
     return tuple(charts)

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import orjson
@@ -13,6 +13,7 @@ from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.events.timestamps import LAST_MS, parse_timestamp
 from driftgauge.page.words import name_first
+from driftgauge.records.window_record import VerdictName
 
 __all__ = [
     "CALIBRATED",
@@ -30,8 +31,9 @@ __all__ = [
     "read_summary",
 ]
 
-VERDICTS = ("ok", "warning", "drift", "insufficient", "incomplete", "misfit")
-"""The verdicts, by their number in a summary."""
+_OF_RESULTS = get_args(VerdictName)
+VERDICTS = (*_OF_RESULTS, "segment")
+"""The verdicts, by their number in a summary; `segment` is that of an ok window in which a segment drifts."""
 
 CHARTED = tuple(each for each in registry.STATISTICS if each is not DIVERGENCE)
 """The statistics that have a field in a summary, the number that charts show, beside the divergence."""
@@ -39,6 +41,7 @@ CHARTED = tuple(each for each in registry.STATISTICS if each is not DIVERGENCE)
 CALIBRATED, EVENTS_LOST, COUNTED_TWICE, SEGMENT_DRIFT = 1, 2, 4, 8
 """The bits of `flags`; the last says that the verdict of a segment is drift."""
 
+_OK, _SEGMENT = VERDICTS.index("ok"), VERDICTS.index("segment")
 _MAX_NAMED = 3
 
 DETECTABLE = tuple(each.name for each in registry.STATISTICS)
@@ -157,7 +160,7 @@ def _parts(record: dict[str, Any]) -> Parts:
     return Parts(
         np.array([_number(each["share"]) for each in record["clusters"]], np.float32),
         np.array([_number(each["adjusted_p_value"]) for each in segments], np.float32),
-        np.array([VERDICTS.index(_text(each["verdict"])) for each in segments], np.uint8),
+        np.array([_OF_RESULTS.index(each["verdict"]) for each in segments], np.uint8),
         tuple((_text(each["key"]), _text(each["value"])) for each in segments),
     )
 
@@ -173,6 +176,8 @@ def _fault(record: dict[str, Any]) -> str:
 def _fields(record: dict[str, Any], partition: int, offset: int, published_ms: int) -> tuple[object, ...]:
     incomplete = record["incomplete"]
     identity = _text(record["baseline"])
+    has_segment_drift = bool(_drifting(record.get("segments")))
+    verdict = _OF_RESULTS.index(record["verdict"])
     return (
         parse_timestamp(_text(record["start"])),
         published_ms,
@@ -191,12 +196,12 @@ def _fields(record: dict[str, Any], partition: int, offset: int, published_ms: i
         min(len(incomplete) if isinstance(incomplete, list) else 0, 65_535),
         0,
         0,
-        VERDICTS.index(_text(record["verdict"])),
+        _SEGMENT if has_segment_drift and verdict == _OK else verdict,
         _number_of_kind(record.get("kind")),
         CALIBRATED * (record["calibrated"] is True)
         + EVENTS_LOST * (record["events_lost"] is True)
         + COUNTED_TWICE * (record.get("counted_twice") is True)
-        + SEGMENT_DRIFT * bool(_drifting(record.get("segments"))),
+        + SEGMENT_DRIFT * has_segment_drift,
         int(identity[-2:], 16),
     )
 

@@ -9,7 +9,6 @@ __all__ = [
     "COUNTED_WORDS",
     "LEAST_P",
     "STATE_WORDS",
-    "VERDICT_WORDS",
     "as_sentence",
     "describe_odds",
     "format_moment",
@@ -21,18 +20,13 @@ __all__ = [
     "split_moments",
 ]
 
-VERDICT_WORDS = {
+STATE_WORDS = {
     "ok": "No drift found",
     "warning": "Possible drift",
     "drift": "Drift",
     "insufficient": "Too few events",
     "incomplete": "Incomplete",
     "misfit": "Baseline does not fit",
-}
-"""A verdict as a headline."""
-
-STATE_WORDS = {
-    **VERDICT_WORDS,
     "segment": "A segment drifts",
     "refused": "Events refused",
     "silent": "Silent",
@@ -41,7 +35,7 @@ STATE_WORDS = {
     "warming_up": "Warming up",
     "waiting": "No window yet",
 }
-"""The state of a stream as a headline."""
+"""The state of a stream, or the verdict of a window, as a headline."""
 
 COUNTED_WORDS = {
     "drift": "with drift",
