@@ -126,16 +126,16 @@ def test_sparkline_shows_noise_low_drift_high_and_alarms_behind():
     def height(divergence):
         rows = build_rows("ok", "ok")
         rows["js_divergence"], rows["noise_floor"] = divergence, 0.01
-        ((_, up), _) = points(sparkline(rows, HOUR_MS)[0])
+        ((_, up), _) = points(sparkline(rows, HOUR_MS).line)
         return (SPARK_HEIGHT - up) / SPARK_HEIGHT
 
     assert height(0.01) < 0.4
     assert height(0.03) == height(0.3) > 0.9
-    line, bands = sparkline(build_rows("ok", "drift"), HOUR_MS)
-    assert len(points(line)) == 2
-    assert [band.verdict for band in bands] == ["drift"]
-    assert sparkline(build_rows("insufficient"), HOUR_MS) == ("", ())
-    assert points(sparkline(build_rows("ok"), HOUR_MS)[0])
+    drawn = sparkline(build_rows("ok", "drift"), HOUR_MS)
+    assert len(points(drawn.line)) == 2
+    assert [band.verdict for band in drawn.bands] == ["drift"]
+    assert sparkline(build_rows("insufficient"), HOUR_MS).line == ""
+    assert points(sparkline(build_rows("ok"), HOUR_MS).line)
 
 
 @pytest.mark.parametrize("own_p_value", [1e-9, 0.3])

@@ -45,8 +45,7 @@ def status_command(config_path: Path, *, as_json: bool) -> None:
                 refusals.receive(letter)
     except (AuthorizationError, InputError) as error:
         message(f"refused events are not shown: {error}")
-    overview = Overview(material.results.history, settings.by_stream, refusals)
-    statuses = [row.status for row in overview.rows(now_ms)]
+    statuses = Overview(material.results.history, settings.by_stream, refusals).statuses(now_ms)
     if as_json:
         records = tuple(status_record(each, settings.by_stream.get(each.stream)) for each in statuses)
         print_json(StatusRecords(complete=not material.notes, problem=None, streams=records))

@@ -58,10 +58,10 @@ def api_routes(results: Results, statuses: Callable[[], StatusRecords]) -> list[
 
     def window(request: Request) -> Response:
         query = read_query(results.history, request.query_params)
-        if query.at_ms is None:
+        if query.at is None:
             message = "at: name a time, RFC 3339 or epoch milliseconds"
             raise ValueError(message)
-        return _json(results.whole(query.series, query.row(query.at_ms)))
+        return _json(results.whole(query.series, query.rows[query.at]))
 
     description = openapi(version("driftgauge"))
 

@@ -19,7 +19,7 @@ class Marks:
     """The newest marks by time; one thread adds, and others read. A mark that comes again changes nothing."""
 
     def __init__(self, on_newest: Callable[[Mark, Mark | None], object] = lambda *_: None) -> None:
-        """Keep marks; `on_newest` is called with a new newest mark of a stream, or of all, and the one before."""
+        """Keep marks; `on_newest` receives each newest mark of a stream, or of all, and the one before."""
         self._marks: tuple[Mark, ...] = ()
         self._newest: dict[str | None, Mark] = {}
         self._on_newest = on_newest

@@ -7,6 +7,7 @@ from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from driftgauge.config.page import fill_template
 from driftgauge.core.durations import format_duration, round_duration
 from driftgauge.core.statistics import registry
 from driftgauge.events.timestamps import format_timestamp, parse_timestamp
@@ -86,6 +87,7 @@ def _environment() -> Environment:
         "concern": tell_concern,
         "kind": tell_kind,
         "since": tell_since,
+        "fill": fill_template,
         "next_steps": next_steps,
         "runbook": runbook_of,
         "silence": silence_of,
