@@ -10,12 +10,13 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 
 from driftgauge.events.records import StoredRecord
+from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.answers import AnswerCache
 from driftgauge.page.health import page_health_routes
 from driftgauge.page.marks import Marks
 from driftgauge.records.mark import Mark
 from driftgauge.telemetry.server import HttpServer
-from tests.builders.clocks import DAY_MS, MONDAY_MS
+from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 from tests.builders.html import HOSTILE, Elements, as_shown, main_text
 from tests.builders.page import MadeResults, get, record_tree, serving
 
@@ -210,7 +211,9 @@ def test_newest_window_published_by_then_is_shown(page, seen_ms, hour):
 def test_charts_show_the_last_windows_the_chosen_one_and_the_start_of_its_run(verdicts, query, hours):
     with serving(publish_all(*verdicts)) as server:
         shown = Elements(get(server, f"/{STREAM}{query}")[1])
-    starts = {(int(each) - MONDAY_MS) // 3_600_000 for each in shown.every("option", "data-ms")}
+    starts = {
+        (parse_timestamp(each) - MONDAY_MS) // HOUR_MS for each in shown.every("option", "value") if each
+    }
     # All but the chosen one may be compared with it.
     assert starts < set(hours)
     assert len(starts) == len(hours) - 1
@@ -315,12 +318,12 @@ def test_examples_are_links_where_configured(results):
     ("marked", "stream", "link", "parts"),
     [
         # Drift begins with the window of 04:00.
-        ("03:48", None, None, ["Before it: v2, 3 Nov 2025, 03:48 UTC , 12 min before the first window."]),
+        ("03:48", None, None, ["Before it: v2, 3 Nov 2025, 03:48 UTC, 12 min before the first window."]),
         (
             "04:30",
             "resnet18-fc1",
             "https://ci.example/7",
-            ["3 Nov 2025, 04:30 UTC , within the first window."],
+            ["3 Nov 2025, 04:30 UTC, within the first window."],
         ),
         ("05:00", None, None, []),
         ("03:48", "texts", None, None),
@@ -334,10 +337,10 @@ def test_mark_is_drawn_and_the_last_before_an_alarm_is_named(results, marked, st
     for number in range(6):
         results.publish(number, "ok" if number < 4 else "drift", segments=[])
     with serving(results, marks=marks) as server:
-        shown = Elements(get(server, f"/{STREAM}")[1])
-    titles = [text for text in shown.texts if text.endswith(" UTC: v2")]
+        body = get(server, f"/{STREAM}")[1]
+    shown = Elements(body)
     # On the chart of the evidence, and on those of the measures.
-    assert len(titles) == (0 if parts is None else 1 + shown.text.count("Dotted"))
+    assert body.count(" UTC: v2</title>") == (0 if parts is None else 1 + shown.text.count("Dotted"))
     assert [part for part in parts or () if part not in shown.text] == []
     assert ("Before it: v1" in shown.text) is (not parts)
     assert shown.every("a", "href").count("https://ci.example/7") == (2 if link else 0)

@@ -21,7 +21,6 @@ from driftgauge.page.words import (
     format_p_value,
     format_percent,
     format_signed_percent,
-    split_moments,
 )
 
 __all__ = ["STATIC_TYPES", "render", "static_file"]
@@ -73,7 +72,6 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "moment": format_moment,
-        "split_moments": split_moments,
         "timestamp": format_timestamp,
         "time_ms": parse_timestamp,
         "number": format_number,
