@@ -1,7 +1,7 @@
 """The records of the page's API, and its description by OpenAPI 3.1."""
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from driftgauge.config.stream import StreamSettings
 from driftgauge.core.durations import format_duration
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.advice import RUNBOOKS, next_steps, runbook_of
-from driftgauge.page.status import Alarm, SizeStatus, StreamStatus
+from driftgauge.page.status import Alarm, ConcernName, SizeStatus, StateName, StreamStatus
 from driftgauge.page.story import tell_cause
 from driftgauge.page.summary import (
     CALIBRATED,
@@ -46,10 +46,6 @@ MAX_LAST = 10_000
 _DURATION = "^" + "".join(f"([0-9]{{1,15}}{unit})?" for unit in ("d", "h", "m", "s", "ms")) + "$"
 
 Count = Annotated[int, Field(ge=0)]
-ConcernName = Literal[
-    "misfit", "refused", "incomplete", "silent", "behind", "insufficient", "unclear", "warming_up", "waiting"
-]
-StateName = Literal["drift", "warning", "segment", ConcernName, "ok"]
 
 
 class _Record(BaseModel):

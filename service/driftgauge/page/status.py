@@ -6,6 +6,7 @@ Nothing here knows a clock or HTTP: the time is an argument.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +24,11 @@ __all__ = [
     "URGENCY",
     "Alarm",
     "Concern",
+    "ConcernName",
     "Run",
     "SizeFacts",
     "SizeStatus",
+    "StateName",
     "StreamStatus",
     "is_slow",
     "read_facts",
@@ -36,21 +39,11 @@ __all__ = [
 ALARMS = ("warning", "drift")
 """The verdicts that say that the events changed."""
 
-URGENCY = (
-    "drift",
-    "warning",
-    "segment",
-    "misfit",
-    "refused",
-    "incomplete",
-    "silent",
-    "behind",
-    "insufficient",
-    "unclear",
-    "warming_up",
-    "waiting",
-    "ok",
-)
+ConcernName = Literal[
+    "misfit", "refused", "incomplete", "silent", "behind", "insufficient", "unclear", "warming_up", "waiting"
+]
+StateName = Literal["drift", "warning", "segment", ConcernName, "ok"]
+URGENCY = get_args(StateName)
 """The states of streams, the most urgent first; `segment` is drift of a segment alone."""
 
 _ALARMING = [VERDICTS.index(verdict) for verdict in ALARMS]

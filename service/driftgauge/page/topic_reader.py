@@ -2,8 +2,9 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import closing
-from typing import Final, Protocol
+from typing import Final
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -20,7 +21,7 @@ from driftgauge.kafka.rights import connection
 from driftgauge.page.result_fetcher import ResultFetcher
 from driftgauge.telemetry.logs import RepeatLimit
 
-__all__ = ["BOUNDS", "Receiver", "TopicReader"]
+__all__ = ["BOUNDS", "TopicReader"]
 
 _log = logging.getLogger(__name__)
 _BATCH = 500
@@ -45,13 +46,6 @@ def _kind(line: logging.LogRecord) -> object:
 _log.addFilter(RepeatLimit(_kind))
 
 
-class Receiver(Protocol):
-    """Takes the records of the topic, partition by partition in the order of their offsets."""
-
-    def __call__(self, record: Message) -> None:
-        """Take a record; raise ValueError for one that the topic should not hold."""
-
-
 class TopicReader:
     """Reads a topic, such as that of window results, in a thread of its own, without a consumer group.
 
@@ -63,8 +57,14 @@ class TopicReader:
         has_caught_up: Whether everything that the topic held at the start has been read.
     """
 
-    def __init__(self, login: Login, topic: str, receive: Receiver, clock: Clock, *, history_ms: int) -> None:
-        """Read records that are at most `history_ms` old at the start, and all later ones."""
+    def __init__(
+        self, login: Login, topic: str, receive: Callable[[Message], None], clock: Clock, *, history_ms: int
+    ) -> None:
+        """Read records that are at most `history_ms` old at the start, and all later ones.
+
+        `receive` takes them, partition by partition in the order of their offsets. It raises ValueError for
+        one that the topic should not hold.
+        """
         self.topic = topic
         self.error: str | None = None
         self.has_caught_up = False
