@@ -209,10 +209,11 @@ def _page(
 ) -> Iterator[tuple[TopicReader, list[BaseRoute]]]:
     """Read window results and marks while the context lasts; yield the results' reader, and the routes."""
     results = Results(settings.page.max_windows, shows_snippets=_has_login(web_config))
+    streams = settings.by_stream
 
     def show(mark: Mark, before: Mark | None) -> None:
         # Only streams of the configuration become series.
-        if mark.stream is None or mark.stream in settings.by_stream:
+        if mark.stream is None or mark.stream in streams:
             on_mark(mark, before)
 
     marks = Marks(show)

@@ -153,7 +153,7 @@ def test_overview_says_what_is_silent_expired_or_still_read():
     ("created", "age"),
     [
         ("2025-10-01T00:00:00Z", "33 days before this window."),
-        ("2025-11-03T05:00:00Z", "1h before this window."),
+        ("2025-11-03T05:00:00Z", "60 min before this window."),
         # As where recorded events are read again.
         ("2026-01-01T00:00:00Z", "after the start of this window."),
     ],

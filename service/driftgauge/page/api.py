@@ -17,6 +17,7 @@ from driftgauge.page.api_records import (
     Problem,
     StatusRecords,
     SummaryRecord,
+    SummaryRecords,
     openapi,
     summary_records,
 )
@@ -38,15 +39,15 @@ def api_routes(results: Results, statuses: Callable[[], StatusRecords]) -> list[
     def streams(_: Request) -> Response:
         return _json(statuses())
 
-    def windows(request: Request) -> Response:
+    def asked(request: Request) -> SummaryRecords:
         query = read_query(results.history, request.query_params)
-        rows = query.rows[-read_last(request.query_params, MAX_LAST) :]
-        return _json(summary_records(query.series, rows))
+        return summary_records(query.series, query.rows[-read_last(request.query_params, MAX_LAST) :])
+
+    def windows(request: Request) -> Response:
+        return _json(asked(request))
 
     def windows_csv(request: Request) -> Response:
-        query = read_query(results.history, request.query_params)
-        rows = query.rows[-read_last(request.query_params, MAX_LAST) :]
-        records = summary_records(query.series, rows)
+        records = asked(request)
         windows = [_columns(record) for record in records.windows]
         text = io.StringIO()
         writer = csv.writer(text)

@@ -84,6 +84,8 @@ class Chart:
     """A chart of a number over time; all lengths are in units of the drawing.
 
     Attributes:
+        title: What it shows.
+        text: The same in a sentence.
         width, height: The size of the drawing.
         left, top, bottom, right: The edges of the plot within it.
         bands: The verdicts behind it.
@@ -96,6 +98,8 @@ class Chart:
         x_ticks, y_ticks: The ticks of the axes.
     """
 
+    title: str
+    text: str
     width: int
     height: int
     left: int
@@ -114,6 +118,8 @@ class Chart:
 
 
 def chart(
+    title: str,
+    text: str,
     rows: NDArray[np.void],
     size_ms: int,
     values: NDArray[np.float64],
@@ -126,6 +132,8 @@ def chart(
     """Return the chart of a number of n windows, at least one.
 
     Args:
+        title: What it shows.
+        text: The same in a sentence.
         rows: (n,) of `SUMMARY`, by start.
         size_ms: The windows' length, ms.
         values: (n,) float64, the number of each window; NaN where it has none.
@@ -155,6 +163,8 @@ def chart(
     heights = bottom - (values - low) * unit
     shown = np.isfinite(values)
     return Chart(
+        title,
+        text,
         WIDTH,
         height,
         _LEFT,
@@ -163,8 +173,8 @@ def chart(
         bottom,
         tuple(_bands(rows, left, wide)),
         tuple(
-            Hit(int(start), _round(x), _round(wide), VERDICTS[verdict], text)
-            for start, x, verdict, text in zip(starts, left, rows["verdict"].tolist(), texts, strict=True)
+            Hit(int(start), _round(x), _round(wide), VERDICTS[verdict], value)
+            for start, x, verdict, value in zip(starts, left, rows["verdict"].tolist(), texts, strict=True)
         ),
         path(values),
         tuple((_round(x), _round(y)) for x, y in zip(middle[shown], heights[shown], strict=True))

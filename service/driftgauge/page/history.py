@@ -93,21 +93,17 @@ class _Rows:
                     since_ms = max(since_ms, start_ms + size_ms)
                 self.traces[segment] = SegmentTrace(since_ms, number if is_newest else last)
 
-    def drop(self, number: int) -> None:
-        """Remove the oldest rows, and their memory."""
-        self._rows = self.view()[number:].copy()
-        self.number -= number
-
-    def expire(self, published_before_ms: int) -> int:
-        """Remove the rows that were published before a time; return how many."""
-        rows = self.view()
-        kept = rows["published_ms"] >= published_before_ms
-        removed = self.number - int(np.count_nonzero(kept))
+    def keep(self, kept: NDArray[np.bool_]) -> int:
+        """Remove the other rows, and their memory; return how many."""
+        removed = int(np.count_nonzero(~kept))
         if removed:
-            self._rows = rows[kept]
+            self._rows = self.view()[kept]
             self.number -= removed
             self.changes += 1
         return removed
+
+
+_NO_ROWS = _Rows()
 
 
 class WindowHistory:
@@ -149,26 +145,21 @@ class WindowHistory:
                     self._numbers[text] = len(self.names)
                     self.names.append(text)
                 row[field] = self._numbers.get(text, 0)
-            rows = self._rows.get(series)
-            if rows is None:
-                rows = self._rows[series] = _Rows()
+            rows = self._rows.setdefault(series, _Rows())
             self._number += rows.put(row)
             rows.changes += 1
             if parts is not None:
                 rows.put_parts(row, parts, series.size_ms)
             if self._number > self._max_windows:
                 longest = max(self._rows.values(), key=lambda each: each.number)
-                dropped = max(int(longest.number * _DROPPED), 1)
-                longest.drop(dropped)
-                longest.changes += 1
-                self._number -= dropped
+                self._number -= longest.keep(np.arange(longest.number) >= max(longest.number * _DROPPED, 1))
             return rows.has_repeat
 
     def expire(self, published_before_ms: int) -> None:
         """Remove the windows that were published before a time, and each series that has no other."""
         with self._lock:
             for rows in self._rows.values():
-                self._number -= rows.expire(published_before_ms)
+                self._number -= rows.keep(rows.view()["published_ms"] >= published_before_ms)
             self._rows = {series: rows for series, rows in self._rows.items() if rows.number}
 
     def series(self) -> list[Series]:
@@ -179,29 +170,23 @@ class WindowHistory:
     def windows(self, series: Series, last: int | None = None) -> NDArray[np.void]:
         """Return the last windows of a series by start, (n,) of `SUMMARY`; all with None; none if unknown."""
         with self._lock:
-            rows = self._rows.get(series)
-            if rows is None:
-                return np.empty(0, SUMMARY)
-            return rows.view()[-last if last else None :].copy()
+            return self._rows.get(series, _NO_ROWS).view()[-last if last else None :].copy()
 
     def parts(self, series: Series, baseline: int) -> list[tuple[int, Parts]]:
         """Return the starts, ms, and parts of the last windows of a series with a baseline, by start."""
         with self._lock:
-            rows = self._rows.get(series)
-            kept = {} if rows is None else rows.parts.copy()
+            kept = self._rows.get(series, _NO_ROWS).parts.copy()
         return [(start_ms, parts) for start_ms, (own, parts) in sorted(kept.items()) if own == baseline]
 
     def traces(self, series: Series) -> Mapping[tuple[str, str], SegmentTrace]:
         """Return what the windows of a series say of each segment that its newest window has."""
         with self._lock:
-            rows = self._rows.get(series)
-            return {} if rows is None else rows.traces.copy()
+            return self._rows.get(series, _NO_ROWS).traces.copy()
 
     def changes(self, series: Series) -> int:
         """Return how often the windows of a series have changed; 0 if it is unknown."""
         with self._lock:
-            rows = self._rows.get(series)
-            return 0 if rows is None else rows.changes
+            return self._rows.get(series, _NO_ROWS).changes
 
     def __len__(self) -> int:
         return self._number

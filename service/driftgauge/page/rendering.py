@@ -8,7 +8,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from driftgauge.config.page import fill_template
-from driftgauge.core.durations import format_duration, round_duration
+from driftgauge.core.durations import round_duration
 from driftgauge.core.statistics import registry
 from driftgauge.events.timestamps import format_timestamp, parse_timestamp
 from driftgauge.page.advice import RUNBOOKS, next_steps, runbook_of, silence_of
@@ -46,7 +46,6 @@ _SYMBOLS = {
     "warming_up": "~",
     "waiting": "·",
 }
-_DAY_MS = 86_400_000
 
 
 def render(template: str, **values: object) -> str:
@@ -78,7 +77,6 @@ def _environment() -> Environment:
         "percent": format_percent,
         "signed_percent": format_signed_percent,
         "p_value": format_p_value,
-        "days": _days,
         "duration": round_duration,
         "cause": tell_cause,
         "age": tell_age,
@@ -103,11 +101,3 @@ def _environment() -> Environment:
 
 def _visible(value: object) -> object:
     return _INVISIBLE.sub(lambda found: repr(found[0])[1:-1], value) if type(value) is str else value
-
-
-def _days(duration_ms: int) -> str:
-    """Return a duration in whole days, or as it is below a day."""
-    days = duration_ms // _DAY_MS
-    if duration_ms < _DAY_MS:
-        return format_duration(duration_ms // 1_000 * 1_000)
-    return f"{days:,} day{'' if days == 1 else 's'}"

@@ -52,10 +52,8 @@ class Site:
         """Show results of the configured streams and of others, by this wall clock, and what goes with it."""
         self._marks = marks
         self._results = results
-        self._settings = settings.page
-        self._streams = settings.by_stream
-        self._level = settings.window_level
-        self._dead_letters = settings.topics.dead_letters
+        self._settings = settings
+        self._streams, self._level = settings.by_stream, settings.window_level
         self._clock_ms = clock_ms
         self._overview = Overview(results.history, self._streams, refusals)
         self._headers = {
@@ -73,7 +71,7 @@ class Site:
             Route("/static/{name}", self._static),
             Mount("/api/v1", routes=api_routes(self._results, self._records)),
         ]
-        prefix = self._settings.path_prefix
+        prefix = self._settings.page.path_prefix
         if not prefix:
             return routes
         last = prefix.rsplit("/", 1)[-1]
@@ -119,12 +117,12 @@ class Site:
             headline=_headline(every),
             number=sum(bool(each.alarms) for each in every),
             windows=len(history),
-            history=format_duration(self._settings.history),
+            history=format_duration(self._settings.page.history),
             now_ms=now_ms,
         )
 
     def _statuses(self, now_ms: int) -> list[StreamStatus]:
-        self._results.history.expire(now_ms - self._settings.history)
+        self._results.history.expire(now_ms - self._settings.page.history)
         return self._overview.statuses(now_ms, is_cut_off=self._is_cut_off)
 
     def _records(self) -> StatusRecords:
@@ -150,7 +148,8 @@ class Site:
         asked_ms = None if query.at is None else query.start_ms(query.at)
         configured = self._streams.get(series.stream)
         status = self._overview.status(series.stream, now_ms, is_cut_off=self._is_cut_off)
-        page = stream_page(query, shown, None if configured is None else configured.alarm(self._level))
+        alarm = None if configured is None else configured.alarm(self._level)
+        page = stream_page(query, shown, alarm)
         until_ms = int(page.rows["start_ms"][-1]) + series.size_ms
         marks = self._marks.between(series.stream, int(page.rows["start_ms"][0]), until_ms)
         whole, missing = self._detail(query, page.concluded)
@@ -186,7 +185,8 @@ class Site:
             mark_before=self._mark_before(status),
             status=status,
             configured=configured,
-            settings=self._settings,
+            alarm=alarm,
+            settings=self._settings.page,
             now_ms=now_ms,
             link=_links(query, page.shown, query.compare),
             link_shown=lambda number: _links(query, number, query.compare)(asked_ms),
@@ -217,7 +217,7 @@ class Site:
             "problem": source.error,
             "read_ms": self._results.history.published_ms,
             "has_caught_up": source.has_caught_up,
-            "dead_letters": self._dead_letters,
+            "dead_letters": self._settings.topics.dead_letters,
         }
 
     def _message(self, title: str, text: str, status: int) -> Response:

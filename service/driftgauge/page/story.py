@@ -196,17 +196,17 @@ def _slow(record: WindowRecord) -> list[str]:
     slow = record.slow_drift
     if slow is None or slow.statistic < slow.limit:
         return []
-    percent = f"{100 * slow.statistic / slow.limit:.0f} %"
     since = "" if slow.since is None else f" since {format_moment(parse_timestamp(slow.since))}"
-    return [f"No window stands out by itself, but those{since} do together: {percent} of the limit."]
+    share = format_percent(slow.statistic / slow.limit)
+    return [f"No window stands out by itself, but those{since} do together: {share} of the limit."]
 
 
 def _nearly_slow(record: WindowRecord) -> list[str]:
     slow = record.slow_drift
     if slow is None or slow.statistic < _NEARLY * slow.limit:
         return []
-    percent = f"{100 * slow.statistic / slow.limit:.0f} %"
-    return [f"Small evidence has added up to {percent} of a slow-drift warning."]
+    share = format_percent(slow.statistic / slow.limit)
+    return [f"Small evidence has added up to {share} of a slow-drift warning."]
 
 
 def _segments(record: WindowRecord) -> list[str]:

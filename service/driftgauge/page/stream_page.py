@@ -20,7 +20,6 @@ from driftgauge.records.window_record import ClusterRecord, ExampleRecord, Segme
 __all__ = [
     "MAX_SHOWN",
     "ClusterRow",
-    "NamedChart",
     "StreamPage",
     "WindowDetail",
     "compare",
@@ -38,15 +37,6 @@ _SMALL_HEIGHT = 136
 # Far below what any test can tell from 0.
 _LEAST_P = 1e-300
 _NO_EXAMPLE = ExampleRecord(cluster=0, event_ids=(), baseline_event_ids=())
-
-
-@dataclass(frozen=True, slots=True)
-class NamedChart:
-    """A chart with its title, and what it shows in a sentence."""
-
-    title: str
-    text: str
-    chart: Chart
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +76,6 @@ class StreamPage:
 
     Attributes:
         shown: How many windows are shown, if there are so many.
-        alarm: The level and what is large, where the configuration names the stream.
         run: The run of windows that the chosen one is in.
         rows: (n,) of `SUMMARY`, the windows shown, by start.
         evidence: The chart of their evidence against the limit that decides; None where the limit is unknown,
@@ -99,11 +88,10 @@ class StreamPage:
     """
 
     shown: int
-    alarm: Alarm | None
     run: Run
     rows: NDArray[np.void]
-    evidence: NamedChart | None
-    charts: tuple[NamedChart, ...]
+    evidence: Chart | None
+    charts: tuple[Chart, ...]
     concluded: int
     usual_count: int
 
@@ -129,7 +117,6 @@ def stream_page(query: WindowQuery, shown: int | None, alarm: Alarm | None) -> S
     counts = window["count"][np.isin(window["verdict"], CONCLUSIVE)]
     return StreamPage(
         shown,
-        alarm,
         run,
         window,
         None if alarm is None else _evidence(window, query.series.size_ms, alarm),
@@ -225,28 +212,24 @@ def strength(rows: NDArray[np.void], alarm: Alarm) -> NDArray[np.float64]:
     return least
 
 
-def _evidence(rows: NDArray[np.void], size_ms: int, alarm: Alarm) -> NamedChart | None:
+def _evidence(rows: NDArray[np.void], size_ms: int, alarm: Alarm) -> Chart | None:
     """Return the chart of what decides: the windows' strength against its limit."""
     if not np.isfinite(rows["p_value"]).any():
         return None
-    return NamedChart(
+    return chart(
         "Evidence",
         "How significant and how large each window is, whichever is less, in parts of the limit: from 1 on "
         "it is both. Dashed: slow drift, likewise.",
-        chart(
-            rows,
-            size_ms,
-            np.maximum(strength(rows, alarm), 0.0),
-            floor=rows["slow_drift"].astype(np.float64),
-            limits=[np.ones(len(rows))],
-            is_root=True,
-        ),
+        rows,
+        size_ms,
+        np.maximum(strength(rows, alarm), 0.0),
+        floor=rows["slow_drift"].astype(np.float64),
+        limits=[np.ones(len(rows))],
+        is_root=True,
     )
 
 
-def _charts(
-    rows: NDArray[np.void], size_ms: int, alarm: Alarm | None, kind: str | None
-) -> tuple[NamedChart, ...]:
+def _charts(rows: NDArray[np.void], size_ms: int, alarm: Alarm | None, kind: str | None) -> tuple[Chart, ...]:
     """Return the charts of the measures, that of a kind of drift first."""
     dotted = "" if alarm is None else " Dotted: large."
     charts = []
@@ -260,6 +243,9 @@ def _charts(
             zero = floor
         # A number that may be negative is large in both directions.
         limits = [] if alarm is None else [zero + sign * alarm.floor(each.name) for sign in each.signs]
-        drawn = chart(rows, size_ms, values, floor=floor, limits=limits, height=_SMALL_HEIGHT)
-        charts.append(NamedChart(each.title, f"{each.text}{dashed}{dotted}", drawn))
+        text = f"{each.text}{dashed}{dotted}"
+        drawn = chart(
+            each.title, text, rows, size_ms, values, floor=floor, limits=limits, height=_SMALL_HEIGHT
+        )
+        charts.append(drawn)
     return tuple(charts)

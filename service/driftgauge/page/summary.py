@@ -151,8 +151,14 @@ def read_summary(
 
 
 def _names(record: dict[str, Any]) -> Names:
-    drifting = [f"{each['key']} = {each['value']}" for each in _drifting(record.get("segments"))]
-    return Names(_fault(record), name_first(drifting, _MAX_NAMED))
+    return Names(
+        _fault(record), name_first([f"{key} = {value}" for key, value in _drifting(record)], _MAX_NAMED)
+    )
+
+
+def _drifting(record: dict[str, Any]) -> list[tuple[str, str]]:
+    segments = record.get("segments") or []
+    return [(each["key"], each["value"]) for each in segments if each["verdict"] == "drift"]
 
 
 def _parts(record: dict[str, Any]) -> Parts:
@@ -174,10 +180,11 @@ def _fault(record: dict[str, Any]) -> str:
 
 
 def _fields(record: dict[str, Any], partition: int, offset: int, published_ms: int) -> tuple[object, ...]:
-    incomplete = record["incomplete"]
     identity = _text(record["baseline"])
-    has_segment_drift = bool(_drifting(record.get("segments")))
-    verdict = _OF_RESULTS.index(record["verdict"])
+    verdict, has_segment_drift = _OF_RESULTS.index(record["verdict"]), bool(_drifting(record))
+    findings = record.get("findings") or {}
+    of_charted = [findings.get(each.name) or {} for each in CHARTED]
+    slow_drift = record["slow_drift"] or {}
     return (
         parse_timestamp(_text(record["start"])),
         published_ms,
@@ -188,12 +195,12 @@ def _fields(record: dict[str, Any], partition: int, offset: int, published_ms: i
         _number(record["js_divergence"]),
         _number(record["noise_floor"]),
         _number(record["p_value"]),
-        *_of_findings(record, "value"),
-        _of_findings(record, "excess"),
-        _of_findings(record, "p_value"),
-        _slow_drift(record["slow_drift"]),
-        [_least(record["detectable"], name) for name in DETECTABLE],
-        min(len(incomplete) if isinstance(incomplete, list) else 0, 65_535),
+        *(_number(each.get("value")) for each in of_charted),
+        [_number(each.get("excess")) for each in of_charted],
+        [_number(each.get("p_value")) for each in of_charted],
+        _number(slow_drift.get("statistic")) / (_number(slow_drift.get("limit")) or math.nan),
+        [_least(record["detectable"] or {}, name) for name in DETECTABLE],
+        min(len(record["incomplete"]), 65_535),
         0,
         0,
         _SEGMENT if has_segment_drift and verdict == _OK else verdict,
@@ -246,25 +253,8 @@ def _number(value: object) -> float:
     return float(value)
 
 
-def _drifting(segments: object) -> list[dict[str, Any]]:
-    return [each for each in segments if each["verdict"] == "drift"] if isinstance(segments, list) else []
-
-
-def _within(value: object, name: str) -> object:
-    return value.get(name) if isinstance(value, dict) else None
-
-
-def _of_findings(record: dict[str, Any], name: str) -> list[float]:
-    return [_number(_within(_within(record.get("findings"), each.name), name)) for each in CHARTED]
-
-
-def _least(detectable: object, name: str) -> float:
+def _least(detectable: dict[str, object], name: str) -> float:
     """Return the least drift that a statistic finds in a window; infinite: none, NaN: it was not tested."""
-    if not isinstance(detectable, dict) or name not in detectable:
+    if name not in detectable:
         return math.nan
     return math.inf if detectable[name] is None else _number(detectable[name])
-
-
-def _slow_drift(value: object) -> float:
-    statistic, limit = _within(value, "statistic"), _within(value, "limit")
-    return float("nan") if not statistic or not limit else _number(statistic) / _number(limit)
