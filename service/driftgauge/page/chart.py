@@ -214,8 +214,10 @@ class SmallLine:
     bands: tuple[Band, ...]
 
 
-def trend(starts_ms: Sequence[int], size_ms: int, values: Sequence[float], level: float) -> SmallLine:
-    """Return the small line of n windows' numbers, 0 or more; NaN breaks it."""
+def trend(starts_ms: Sequence[int], size_ms: int, values: Sequence[float], level: float) -> SmallLine | None:
+    """Return the small line of n windows' numbers, 0 or more; NaN breaks it. None for less than two."""
+    if len(starts_ms) < 2:  # noqa: PLR2004 - a line has two ends
+        return None
     high = max(float(np.nanmax([*values, level])), _LEAST_SPAN)
     line = _small_path(np.array(starts_ms), size_ms, np.array(values, np.float64) / high)
     return SmallLine(line, _round(_small_height(level / high)), ())

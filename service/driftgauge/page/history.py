@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.page.summary import SUMMARY, VERDICTS, Names, Parts, Series
+from driftgauge.page.summary import SUMMARY, VERDICTS, Parts, Series
 
 __all__ = ["TREND_WINDOWS", "SegmentTrace", "WindowHistory"]
 
@@ -20,8 +20,7 @@ _GROWTH = 1.25
 # The oldest part of the longest series goes at once, so that it is rare.
 _DROPPED = 0.1
 # Numbers of 16 bits; further texts are left out.
-_MAX_NAMES = 65_536
-NO_NAMES = Names()
+_MAX_TEXTS = 65_536
 # A segment in drift has an alarm of its own.
 _CLEAR = [VERDICTS.index("ok"), VERDICTS.index("drift")]
 _INCOMPLETE = VERDICTS.index("incomplete")
@@ -111,13 +110,13 @@ class WindowHistory:
 
     Attributes:
         published_ms: When the last of all results was published, ms; 0 where that is unknown.
-        names: The texts that the fields `fault` and `segments` of the rows stand for; the first is empty.
+        texts: The texts that the fields `fault` and `segments` of the rows stand for; the first is empty.
     """
 
     def __init__(self, max_windows: int) -> None:
         """Keep at most `max_windows` of all series together; the longest series loses its oldest first."""
         self.published_ms = 0
-        self.names = [""]
+        self.texts = [""]
         self._numbers = {"": 0}
         self._max_windows = max_windows
         self._rows: dict[Series, _Rows] = {}
@@ -128,22 +127,22 @@ class WindowHistory:
         self,
         series: Series,
         row: NDArray[np.void],
-        names: Names = NO_NAMES,
+        texts: tuple[str, str] = ("", ""),
         parts: Parts | None = None,
     ) -> bool:
         """Add the summary of a window, () of `SUMMARY`, or replace that of an older revision.
 
-        Its fields `fault` and `segments` are set to stand for the names.
+        Its fields `fault` and `segments` are set to stand for the texts.
 
         Returns:
             Whether a window of the series was ever replaced by a result that is no later revision.
         """
         with self._lock:
             self.published_ms = max(self.published_ms, int(row["published_ms"]))
-            for field, text in zip(Names._fields, names, strict=True):
-                if text not in self._numbers and len(self.names) < _MAX_NAMES:
-                    self._numbers[text] = len(self.names)
-                    self.names.append(text)
+            for field, text in zip(("fault", "segments"), texts, strict=True):
+                if text not in self._numbers and len(self.texts) < _MAX_TEXTS:
+                    self._numbers[text] = len(self.texts)
+                    self.texts.append(text)
                 row[field] = self._numbers.get(text, 0)
             rows = self._rows.setdefault(series, _Rows())
             self._number += rows.put(row)

@@ -82,4 +82,4 @@ class Overview:
             return None
         settings = self._streams.get(series.stream)
         smallest = None if settings is None else settings.smallest_drift
-        return changes, read_facts(series, rows, self._history.names, smallest, self._history.traces(series))
+        return changes, read_facts(series, rows, self._history.texts, smallest, self._history.traces(series))

@@ -1,9 +1,8 @@
-"""The page's HTML: templates with their filters, and the files that they refer to."""
+"""The page's HTML: templates with their filters."""
 
 import re
 from functools import cache
 from importlib.metadata import version as version_of
-from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -23,10 +22,7 @@ from driftgauge.page.words import (
     format_signed_percent,
 )
 
-__all__ = ["STATIC_TYPES", "render", "static_file"]
-
-STATIC_TYPES = {"style.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
-"""The files that the page refers to, and their types."""
+__all__ = ["render"]
 
 # Control characters, and those that turn the text around them: a name must not reverse a sentence.
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -51,12 +47,6 @@ _SYMBOLS = {
 def render(template: str, **values: object) -> str:
     """Return a template's HTML; every value in it is escaped, and shows its control characters."""
     return _environment().get_template(template).render(**values)
-
-
-@cache
-def static_file(name: str) -> bytes:
-    """Return the content of a file that the page refers to."""
-    return files("driftgauge.page").joinpath("static", name).read_bytes()
 
 
 @cache

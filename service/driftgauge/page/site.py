@@ -9,6 +9,7 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration, parse_duration
@@ -22,7 +23,7 @@ from driftgauge.page.marks import Marks
 from driftgauge.page.overview import Overview, group_statuses
 from driftgauge.page.queries import MissingWindowError, WindowQuery, read_last, read_query
 from driftgauge.page.refusals import Refusals
-from driftgauge.page.rendering import STATIC_TYPES, render, static_file
+from driftgauge.page.rendering import render
 from driftgauge.page.results import Results
 from driftgauge.page.status import URGENCY, StreamStatus, whole_run
 from driftgauge.page.stream_page import MAX_SHOWN, ClusterRow, WindowDetail, compare, detail, stream_page
@@ -35,7 +36,6 @@ __all__ = ["Site", "comparable"]
 
 _WEEK_MS = 7 * 86_400_000
 _SPARK_WINDOWS = 60
-_STATIC_HEADERS = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
 
 
 class Site:
@@ -68,7 +68,7 @@ class Site:
         # Plain functions, which Starlette runs in its thread pool: they render, and may wait for Kafka.
         routes: list[BaseRoute] = [
             Route("/", self._page),
-            Route("/static/{name}", self._static),
+            Mount("/static", StaticFiles(packages=[("driftgauge.page", "static")])),
             Mount("/api/v1", routes=api_routes(self._results, self._records)),
         ]
         prefix = self._settings.page.path_prefix
@@ -123,7 +123,7 @@ class Site:
 
     def _statuses(self, now_ms: int) -> list[StreamStatus]:
         self._results.history.expire(now_ms - self._settings.page.history)
-        return self._overview.statuses(now_ms, is_cut_off=self._is_cut_off)
+        return self._overview.statuses(now_ms, is_cut_off=self._results.source.error is not None)
 
     def _records(self) -> StatusRecords:
         source = self._results.source
@@ -136,10 +136,6 @@ class Site:
             ),
         )
 
-    @property
-    def _is_cut_off(self) -> bool:
-        return self._results.source.error is not None
-
     def render_stream(
         self, query: WindowQuery, shown: int | None, template: str = "stream.html", **more: object
     ) -> str:
@@ -147,7 +143,9 @@ class Site:
         series, now_ms = query.series, self._clock_ms()
         asked_ms = None if query.at is None else query.start_ms(query.at)
         configured = self._streams.get(series.stream)
-        status = self._overview.status(series.stream, now_ms, is_cut_off=self._is_cut_off)
+        status = self._overview.status(
+            series.stream, now_ms, is_cut_off=self._results.source.error is not None
+        )
         alarm = None if configured is None else configured.alarm(self._level)
         page = stream_page(query, shown, alarm)
         until_ms = int(page.rows["start_ms"][-1]) + series.size_ms
@@ -223,12 +221,6 @@ class Site:
     def _message(self, title: str, text: str, status: int) -> Response:
         body = render("message.html", title=title, text=as_sentence(text))
         return Response(body, status_code=status, media_type="text/html", headers=self._headers)
-
-    def _static(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        if name not in STATIC_TYPES:
-            return Response("not found", status_code=404, media_type="text/plain")
-        return Response(static_file(name), media_type=STATIC_TYPES[name], headers=_STATIC_HEADERS)
 
 
 def _links(query: WindowQuery, shown: int, compare: int | None) -> Callable[[int | None], str]:

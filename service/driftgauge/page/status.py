@@ -276,7 +276,7 @@ def _run(rows: NDArray[np.void], at: int, same: NDArray[np.bool_], breaks: NDArr
 def read_facts(
     series: Series,
     rows: NDArray[np.void],
-    names: Sequence[str],
+    texts: Sequence[str],
     smallest: SmallestDrift | None = None,
     traces: Mapping[tuple[str, str], SegmentTrace] = _NO_TRACES,
 ) -> SizeFacts:
@@ -285,7 +285,7 @@ def read_facts(
     Args:
         series: The stream and size.
         rows: (n,) of `SUMMARY`, by start.
-        names: The texts that the fields `fault` and `segments` of the rows stand for.
+        texts: The texts that the fields `fault` and `segments` of the rows stand for.
         smallest: The smallest drift worth finding; None where the configuration does not name the stream.
         traces: What the windows say of each segment.
     """
@@ -307,7 +307,7 @@ def read_facts(
         if drifting[first:].any():
             run = _run(rows, at, drifting, conclusive & ~drifting & ~alarming)
             if not alarms or run.since_ms < alarms[0].run.since_ms:
-                segments = names[rows["segments"][np.searchsorted(rows["start_ms"], run.since_ms)]]
+                segments = texts[rows["segments"][np.searchsorted(rows["start_ms"], run.since_ms)]]
                 alarms.append(Alarm(size, "segment", run, _evidence(rows, drifting, run), segments))
     first_faulty = _last(~_is_faulty(rows)) + 1
     is_faulty = first_faulty < len(rows)
@@ -319,7 +319,7 @@ def read_facts(
         tuple(alarms),
         last if is_over else None,
         rows[first_faulty] if is_faulty else None,
-        names[rows["fault"][-1]] if is_faulty else "",
+        texts[rows["fault"][-1]] if is_faulty else "",
         rows[few[0]] if len(few) else None,
         None if at < 0 else _misfit(rows, at),
         None if at < 0 or smallest is None else _blind(series, rows[conclusive], smallest),

@@ -158,7 +158,7 @@ def detail(
                 cluster,
                 None if cluster.js_contribution is None or not total else cluster.js_contribution / total,
                 examples.get(cluster.id, _NO_EXAMPLE),
-                _trend(
+                trend(
                     starts,
                     size_ms,
                     [float(each.shares[positions[cluster.id]]) for _, each in parts],
@@ -170,14 +170,10 @@ def detail(
             )
         ],
         [
-            (each, _trend(starts, size_ms, _unlikeliness(parts, each), -np.log10(NOTABLE)))
+            (each, trend(starts, size_ms, _unlikeliness(parts, each), -np.log10(NOTABLE)))
             for each in sorted(record.segments, key=adjusted_p_value)
         ],
     )
-
-
-def _trend(starts: Sequence[int], size_ms: int, values: Sequence[float], level: float) -> SmallLine | None:
-    return trend(starts, size_ms, values, level) if len(starts) > 1 else None
 
 
 def _unlikeliness(parts: Sequence[tuple[int, Parts]], segment: SegmentRecord) -> list[float]:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import numpy as np
 import orjson
@@ -24,7 +24,6 @@ __all__ = [
     "SEGMENT_DRIFT",
     "SUMMARY",
     "VERDICTS",
-    "Names",
     "Parts",
     "Series",
     "kind_of",
@@ -95,18 +94,6 @@ class Series:
     size_ms: int
 
 
-class Names(NamedTuple):
-    """The names in a result that its summary stands for by numbers.
-
-    Attributes:
-        fault: What the window lacks: partitions, or why its counts are in doubt; empty where nothing is.
-        segments: The segments that drift, as "key = value"; empty where none does.
-    """
-
-    fault: str = ""
-    segments: str = ""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
     """What a window's clusters and segments say over time.
@@ -126,8 +113,12 @@ class Parts:
 
 def read_summary(
     value: bytes, *, partition: int, offset: int, published_ms: int
-) -> tuple[Series, NDArray[np.void], Names, Parts]:
-    """Return the series of a result's record, its summary, () of `SUMMARY`, its names and its parts.
+) -> tuple[Series, NDArray[np.void], tuple[str, str], Parts]:
+    """Return the series of a result's record, its summary, () of `SUMMARY`, two texts, and its parts.
+
+    The texts are those that the history keeps for the fields `fault` and `segments`: what the window lacks,
+    partitions or why its counts are in doubt, and the segments that drift, as "key = value". They are empty
+    where there is none.
 
     Args:
         value: The record's value, by the contract of window results, version 1.
@@ -143,17 +134,12 @@ def read_summary(
         series = Series(_text(record["stream"]), parse_duration(record["window"]))
         row = np.array(_fields(record, partition, offset, published_ms), dtype=SUMMARY)
         _check_bounds(series, int(row["start_ms"]))
-        names, parts = _names(record), _parts(record)
+        drifting = name_first([f"{key} = {value}" for key, value in _drifting(record)], _MAX_NAMED)
+        texts, parts = (_fault(record), drifting), _parts(record)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         message = f"not a window result: {type(error).__name__}: {error}"
         raise ValueError(message) from error
-    return series, row, names, parts
-
-
-def _names(record: dict[str, Any]) -> Names:
-    return Names(
-        _fault(record), name_first([f"{key} = {value}" for key, value in _drifting(record)], _MAX_NAMED)
-    )
+    return series, row, texts, parts
 
 
 def _drifting(record: dict[str, Any]) -> list[tuple[str, str]]:

@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.resources import files
 
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict
@@ -24,7 +25,6 @@ from driftgauge.page.marks import Marks
 from driftgauge.page.overview import Overview
 from driftgauge.page.queries import WindowQuery, read_query
 from driftgauge.page.refusals import Refusals
-from driftgauge.page.rendering import static_file
 from driftgauge.page.site import Site, comparable
 from driftgauge.page.status import URGENCY, StreamStatus
 from driftgauge.page.words import name_first
@@ -162,7 +162,7 @@ def render_report(report: Report) -> str:
         Marks(),
         Refusals(),
     )
-    style = static_file("style.css").decode()
+    style = files("driftgauge.page").joinpath("static", "style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return site.render_stream(
         report.query,
