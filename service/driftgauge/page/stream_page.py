@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.spec import Alarm
-from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.page.chart import Chart, SmallLine, chart, trend
 from driftgauge.page.queries import WindowQuery
@@ -229,7 +228,7 @@ def _charts(rows: NDArray[np.void], size_ms: int, alarm: Alarm | None, kind: str
     """Return the charts of the measures, that of a kind of drift first."""
     dotted = "" if alarm is None else " Dotted: large."
     charts = []
-    for each in sorted(registry.STATISTICS, key=lambda each: each.kind.name != kind):
+    for each in sorted((DIVERGENCE, *CHARTED), key=lambda each: each.kind.name != kind):
         values = rows[each.name].astype(np.float64)
         if not np.isfinite(values).any():
             continue
