@@ -1,6 +1,6 @@
 """The overview: the status of each stream, the most urgent first."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from driftgauge.config.stream import StreamSettings
 from driftgauge.core.by_stream import ByStream
@@ -37,49 +37,42 @@ class Overview:
 
     def statuses(self, now_ms: int, *, is_cut_off: bool = False) -> list[StreamStatus]:
         """Return the status of each stream, the most urgent first, then by name; see `stream_status`."""
-        read = {series: self._look(series) for series in self._configured()}
-        # A series may have lost its windows meanwhile.
-        self._read = {series: each for series, each in read.items() if each is not None}
-        found: dict[str, list[SizeFacts]] = {stream: [] for stream in self._streams.names}
-        for series, (_, facts) in self._read.items():
-            found.setdefault(series.stream, []).append(facts)
-        statuses = [
-            self._status(stream, sizes, now_ms, is_cut_off=is_cut_off) for stream, sizes in found.items()
-        ]
-        return sorted(statuses, key=lambda each: (URGENCY.index(each.state), each.stream))
+        found: dict[str, list[Series]] = {stream: [] for stream in self._streams.names}
+        every = self._history.series()
+        for series in every:
+            found.setdefault(series.stream, []).append(series)
+        # Other threads read meanwhile.
+        for gone in self._read.copy().keys() - set(every):
+            self._read.pop(gone, None)
+        statuses = [self._status(*each, now_ms, is_cut_off=is_cut_off) for each in sorted(found.items())]
+        return sorted(statuses, key=lambda each: URGENCY.index(each.state))
 
     def status(self, stream: str, now_ms: int, *, is_cut_off: bool = False) -> StreamStatus:
         """Return the status of one stream."""
-        read = [self._look(series) for series in self._configured() if series.stream == stream]
-        return self._status(
-            stream, [each[1] for each in read if each is not None], now_ms, is_cut_off=is_cut_off
-        )
+        own = [series for series in self._history.series() if series.stream == stream]
+        return self._status(stream, own, now_ms, is_cut_off=is_cut_off)
 
-    def _status(self, stream: str, facts: list[SizeFacts], now_ms: int, *, is_cut_off: bool) -> StreamStatus:
+    def _status(self, stream: str, own: list[Series], now_ms: int, *, is_cut_off: bool) -> StreamStatus:
+        settings = self._streams.get(stream)
+        # Sizes that are no longer configured conclude nothing now.
+        shown = [each for each in own if settings is None or each.size_ms in settings.windows]
         return stream_status(
             stream,
-            facts,
-            self._streams.get(stream),
+            [facts for each in shown if (facts := self._facts(each, settings)) is not None],
+            settings,
             now_ms,
             is_cut_off=is_cut_off,
             refusal=self._refusals.of(stream, now_ms),
         )
 
-    def _configured(self) -> Iterator[Series]:
-        """Yield the series but those of sizes that are no longer configured, which conclude nothing now."""
-        for series in self._history.series():
-            settings = self._streams.get(series.stream)
-            if settings is None or series.size_ms in settings.windows:
-                yield series
-
-    def _look(self, series: Series) -> tuple[int, SizeFacts] | None:
-        changes = self._history.changes(series)
-        read = self._read.get(series)
-        if read is not None and read[0] == changes:
-            return read
-        rows = self._history.windows(series)
-        if not len(rows):
-            return None
-        settings = self._streams.get(series.stream)
-        smallest = None if settings is None else settings.smallest_drift
-        return changes, read_facts(series, rows, self._history.texts, smallest, self._history.traces(series))
+    def _facts(self, series: Series, settings: StreamSettings | None) -> SizeFacts | None:
+        """Return what the windows of a series say; None where it has lost them meanwhile."""
+        changes, read = self._history.changes(series), self._read.get(series)
+        if read is None or read[0] != changes:
+            rows = self._history.windows(series)
+            if not len(rows):
+                return None
+            smallest = None if settings is None else settings.smallest_drift
+            facts = read_facts(series, rows, self._history.texts, smallest, self._history.traces(series))
+            read = self._read[series] = changes, facts
+        return read[1]
