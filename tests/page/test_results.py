@@ -79,6 +79,7 @@ def test_summary_of_missing_and_later_fields():
             for changes in (
                 {"count": "many"},
                 {"verdict": "maybe"},
+                {"verdict": "segment"},
                 {"stream": 7},
                 {"start": "Monday"},
                 {"baseline": "x"},

@@ -380,6 +380,10 @@ def test_newest_mark_of_each_stream_is_named_once_with_the_one_before():
     for mark in (first, of_a, first, later, Mark(time=MONDAY_MS, text="old"), later):
         marks.receive(StoredRecord(mark.model_dump_json().encode(), stored_ms=MONDAY_MS))
     assert named == [(first, None), (of_a, None), (later, first)]
+    for number in range(6_000):
+        mark = Mark(time=MONDAY_MS, text="v", stream=f"s{number}")
+        marks.receive(StoredRecord(mark.model_dump_json().encode(), stored_ms=MONDAY_MS))
+    assert len({mark.stream for mark, _ in named}) == 5_000, "whatever names somebody writes"
 
 
 def test_window_where_a_segment_drifts_is_neither_ok_nor_drift():

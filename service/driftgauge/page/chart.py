@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +45,6 @@ _WEEK_MS = 7 * _DAY_MS
 _MONDAY_MS = 4 * _DAY_MS
 SPARK_WIDTH, SPARK_HEIGHT = 160, 28
 _SPARK_NOISE = 3
-_Shares = TypeVar("_Shares", float, NDArray[np.float64])
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +218,7 @@ def trend(starts_ms: Sequence[int], size_ms: int, values: Sequence[float], level
         return None
     high = max(float(np.nanmax([*values, level])), _LEAST_SPAN)
     line = _small_path(np.array(starts_ms), size_ms, np.array(values, np.float64) / high)
-    return SmallLine(line, _round(_small_height(level / high)), ())
+    return SmallLine(line, _round(SPARK_HEIGHT - 2 - level / high * (SPARK_HEIGHT - 4)), ())
 
 
 def sparkline(rows: NDArray[np.void], size_ms: int) -> SmallLine:
@@ -242,11 +240,8 @@ def sparkline(rows: NDArray[np.void], size_ms: int) -> SmallLine:
 
 def _small_path(starts_ms: NDArray[np.int64], size_ms: int, shares: NDArray[np.float64]) -> str:
     left, wide = _across(starts_ms, size_ms, SPARK_WIDTH)
-    return _path(left + wide / 2, _small_height(shares), np.diff(starts_ms) > 1.5 * size_ms)
-
-
-def _small_height(share: _Shares) -> _Shares:
-    return SPARK_HEIGHT - 2 - share * (SPARK_HEIGHT - 4)
+    heights = SPARK_HEIGHT - 2 - shares * (SPARK_HEIGHT - 4)
+    return _path(left + wide / 2, heights, np.diff(starts_ms) > 1.5 * size_ms)
 
 
 def _across(starts_ms: NDArray[np.int64], size_ms: int, width: int) -> tuple[NDArray[np.float64], float]:

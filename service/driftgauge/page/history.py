@@ -1,5 +1,6 @@
 """The history of windows that the page shows: the newest revision of each, within a fixed memory."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from threading import Lock
 from typing import NamedTuple
@@ -119,7 +120,7 @@ class WindowHistory:
         self.texts = [""]
         self._numbers = {"": 0}
         self._max_windows = max_windows
-        self._rows: dict[Series, _Rows] = {}
+        self._rows: defaultdict[Series, _Rows] = defaultdict(_Rows)
         self._number = 0
         self._lock = Lock()
 
@@ -144,7 +145,7 @@ class WindowHistory:
                     self._numbers[text] = len(self.texts)
                     self.texts.append(text)
                 row[field] = self._numbers.get(text, 0)
-            rows = self._rows.setdefault(series, _Rows())
+            rows = self._rows[series]
             self._number += rows.put(row)
             rows.changes += 1
             if parts is not None:
@@ -159,7 +160,8 @@ class WindowHistory:
         with self._lock:
             for rows in self._rows.values():
                 self._number -= rows.keep(rows.view()["published_ms"] >= published_before_ms)
-            self._rows = {series: rows for series, rows in self._rows.items() if rows.number}
+            for series in [each for each, rows in self._rows.items() if not rows.number]:
+                del self._rows[series]
 
     def series(self) -> list[Series]:
         """Return every series that has windows, by stream and size."""

@@ -53,6 +53,7 @@ class Site:
         self._marks = marks
         self._results = results
         self._settings = settings
+        # The settings calculate these at each look.
         self._streams, self._level = settings.by_stream, settings.window_level
         self._clock_ms = clock_ms
         self._overview = Overview(results.history, self._streams, refusals)

@@ -132,19 +132,20 @@ def read_summary(
     try:
         record = orjson.loads(value)
         series = Series(_text(record["stream"]), parse_duration(record["window"]))
-        row = np.array(_fields(record, partition, offset, published_ms), dtype=SUMMARY)
+        drifting = _drifting(record)
+        fields = _fields(record, partition, offset, published_ms, has_segment_drift=bool(drifting))
+        row = np.array(fields, dtype=SUMMARY)
         _check_bounds(series, int(row["start_ms"]))
-        drifting = name_first([f"{key} = {value}" for key, value in _drifting(record)], _MAX_NAMED)
-        texts, parts = (_fault(record), drifting), _parts(record)
+        texts, parts = (_fault(record), name_first(drifting, _MAX_NAMED)), _parts(record)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         message = f"not a window result: {type(error).__name__}: {error}"
         raise ValueError(message) from error
     return series, row, texts, parts
 
 
-def _drifting(record: dict[str, Any]) -> list[tuple[str, str]]:
+def _drifting(record: dict[str, Any]) -> list[str]:
     segments = record.get("segments") or []
-    return [(each["key"], each["value"]) for each in segments if each["verdict"] == "drift"]
+    return [f"{each['key']} = {each['value']}" for each in segments if each["verdict"] == "drift"]
 
 
 def _parts(record: dict[str, Any]) -> Parts:
@@ -165,9 +166,11 @@ def _fault(record: dict[str, Any]) -> str:
     return "events lost" if record["events_lost"] is True else ""
 
 
-def _fields(record: dict[str, Any], partition: int, offset: int, published_ms: int) -> tuple[object, ...]:
+def _fields(
+    record: dict[str, Any], partition: int, offset: int, published_ms: int, *, has_segment_drift: bool
+) -> tuple[object, ...]:
     identity = _text(record["baseline"])
-    verdict, has_segment_drift = _OF_RESULTS.index(record["verdict"]), bool(_drifting(record))
+    verdict = _OF_RESULTS.index(record["verdict"])
     findings = record.get("findings") or {}
     of_charted = [findings.get(each.name) or {} for each in CHARTED]
     slow_drift = record["slow_drift"] or {}
