@@ -107,7 +107,8 @@ def silence_of(status: StreamStatus) -> str | None:
 
 def _against_alarm(alarm: Alarm, since: str) -> tuple[str, ...]:
     row = alarm.evidence
-    kind = kind_of(row)
+    # The kind of a window is that of all events together.
+    kind = None if alarm.state == "segment" else kind_of(row)
     if alarm.state == "segment":
         first = f"Find what changed for {alarm.segments or 'this segment'} alone at {since}."
     elif is_slow(row):
