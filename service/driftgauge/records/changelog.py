@@ -1,4 +1,4 @@
-"""The codec of a shard's changelog records; see `schemas/changelog.v4.md`."""
+"""The codec of a shard's changelog records; see `schemas/changelog.v5.md`."""
 
 import math
 from dataclasses import fields, is_dataclass, replace
@@ -35,7 +35,7 @@ from driftgauge.records.messagepack import MAX_PARTITIONS, Format, check_version
 
 __all__ = ["decode", "encode_key", "encode_value"]
 
-_VERSION = 4
+_VERSION = 5
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=np.ndarray.tolist)
 # No history reaches this sum, and its square is still a finite double.
 _MAX_SUM = 1e100
@@ -85,7 +85,7 @@ def _check_sources(block: SourceBlock) -> None:
 
 
 def _check_status(status: StreamStatus) -> None:
-    counts = (*status.late.values(), *status.closed.values(), *status.revised.values())
+    counts = (*status.late.values(), *status.closed.values())
     require(min(counts, default=0) >= 0, "a count is negative")
 
 
