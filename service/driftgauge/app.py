@@ -178,7 +178,7 @@ def serve_page(settings: Settings, read_log: Callable[[], LogSettings]) -> None:
     stopping = _stopped_by_signals()
     _log_by_settings(settings.log, read_log)
     with (
-        _page(settings, web_config, lambda _: None) as (reader, routes),
+        _page(settings, web_config, lambda *_: None) as (reader, routes),
         # The page has no metrics; its log says which logins are refused.
         _serving(
             settings.http,
@@ -200,16 +200,18 @@ def _login(settings: Settings) -> Login:
 def _page(
     settings: Settings,
     web_config: WebConfigFile | None,
-    on_marks: Callable[[list[Mark]], object],
+    on_mark: Callable[[Mark, Mark | None], object],
 ) -> Iterator[tuple[TopicReader, list[BaseRoute]]]:
     """Read window results and marks while the context lasts; yield the results' reader, and the routes."""
     results = Results(settings.page.max_windows, shows_snippets=_has_login(web_config))
-    # Only streams of the configuration become series.
-    marks = Marks(
-        lambda newest: on_marks(
-            [each for each in newest if each.stream is None or each.stream in settings.by_stream]
-        )
-    )
+    streams = settings.by_stream
+
+    def show(mark: Mark, before: Mark | None) -> None:
+        # Only streams of the configuration become series.
+        if mark.stream is None or mark.stream in streams:
+            on_mark(mark, before)
+
+    marks = Marks(show)
     refusals, history_ms = Refusals(), settings.page.history
     readers = [
         TopicReader(_login(settings), topic, receive, SYSTEM_CLOCK, history_ms=since_ms)

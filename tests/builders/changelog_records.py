@@ -158,7 +158,6 @@ GOLDEN: dict[str, tuple[Key, Any, bytes]] = {
             counted_twice=((MONDAY_MS, MONDAY_MS + 1),),
             late={HOUR_MS: 12},
             closed={(HOUR_MS, Verdict.OK): 5, (HOUR_MS, Verdict.DRIFT): 2},
-            revised={HOUR_MS: 1},
             alarms=frozenset({HOUR_MS}),
         ),
         b'["stream",{"stream":"resnet18-fc1"}]',

@@ -170,7 +170,8 @@ def build_busy_telemetry() -> Telemetry:
     count.committed(unwritable=[(CHANGELOG, 3)])
     count.waiting_for_schema([(EVENTS, 0)])
     count.aborted("fenced")
-    telemetry.marked([Mark(time=MONDAY_MS, text="v2")])
+    telemetry.marked(Mark(time=MONDAY_MS, text="v1"), None)
+    telemetry.marked(Mark(time=MONDAY_MS, text="v2"), Mark(time=MONDAY_MS, text="v1"))
     return telemetry
 
 

@@ -51,7 +51,7 @@ def rows_of(number, size_ms):
 
 
 def draw(verdicts, values, **options):
-    return chart(build_rows(*verdicts), HOUR_MS, np.array(values, dtype=np.float64), **options)
+    return chart("", "", build_rows(*verdicts), HOUR_MS, np.array(values, dtype=np.float64), **options)
 
 
 def test_heights_are_proportional_to_numbers():
@@ -71,7 +71,7 @@ def test_heights_are_proportional_to_numbers():
 
 def test_window_without_number_breaks_line_and_missing_one_the_band():
     unscored = draw(["ok", "insufficient", "ok"], [0.1, np.nan, 0.2])
-    missing = chart(build_rows("ok", "ok", "ok")[[0, 2]], HOUR_MS, np.array([0.1, 0.2]))
+    missing = chart("", "", build_rows("ok", "ok", "ok")[[0, 2]], HOUR_MS, np.array([0.1, 0.2]))
     for drawn in (unscored, missing):
         assert drawn.line.count("M") == 2
         assert len(drawn.dots) == 2
@@ -94,7 +94,7 @@ def test_bands_join_windows_of_same_verdict():
 
 def test_ticks_name_mondays_and_the_first_one_zone_and_date():
     def ticks(rows, size_ms):
-        drawn = chart(rows, size_ms, np.ones(len(rows)))
+        drawn = chart("", "", rows, size_ms, np.ones(len(rows)))
         assert drawn.x_ticks[0].time_ms == rows["start_ms"][0]
         assert drawn.x_ticks[0].at == drawn.left
         return [(tick.text, tick.below) for tick in drawn.x_ticks]
@@ -107,7 +107,7 @@ def test_ticks_name_mondays_and_the_first_one_zone_and_date():
     tall, low = (draw(["ok"], [1.0], height=height).y_ticks for height in (256, 136))
     assert [tick.text for tick in low] == ["0", "1"]
     assert len(tall) > len(low)
-    assert chart(rows_of(121, HOUR_MS), HOUR_MS, np.ones(121)).dots == (), "too many for dots"
+    assert chart("", "", rows_of(121, HOUR_MS), HOUR_MS, np.ones(121)).dots == (), "too many for dots"
 
 
 @given(
@@ -115,7 +115,7 @@ def test_ticks_name_mondays_and_the_first_one_zone_and_date():
     st.sampled_from([1_000, MINUTE_MS, HOUR_MS, DAY_MS, 365 * DAY_MS]),
 )
 def test_any_numbers_fit_the_drawing(values, size_ms):
-    drawn = chart(rows_of(len(values), size_ms), size_ms, np.array(values))
+    drawn = chart("", "", rows_of(len(values), size_ms), size_ms, np.array(values))
     assert all(0 <= x <= WIDTH and -1 <= y <= drawn.height + 1 for x, y in points(drawn.line))
     assert 1 <= len(drawn.y_ticks) <= 12
     assert len(drawn.x_ticks) <= 12
@@ -126,16 +126,16 @@ def test_sparkline_shows_noise_low_drift_high_and_alarms_behind():
     def height(divergence):
         rows = build_rows("ok", "ok")
         rows["js_divergence"], rows["noise_floor"] = divergence, 0.01
-        ((_, up), _) = points(sparkline(rows, HOUR_MS)[0])
+        ((_, up), _) = points(sparkline(rows, HOUR_MS).line)
         return (SPARK_HEIGHT - up) / SPARK_HEIGHT
 
     assert height(0.01) < 0.4
     assert height(0.03) == height(0.3) > 0.9
-    line, bands = sparkline(build_rows("ok", "drift"), HOUR_MS)
-    assert len(points(line)) == 2
-    assert [band.verdict for band in bands] == ["drift"]
-    assert sparkline(build_rows("insufficient"), HOUR_MS) == ("", ())
-    assert points(sparkline(build_rows("ok"), HOUR_MS)[0])
+    drawn = sparkline(build_rows("ok", "drift"), HOUR_MS)
+    assert len(points(drawn.line)) == 2
+    assert [band.verdict for band in drawn.bands] == ["drift"]
+    assert sparkline(build_rows("insufficient"), HOUR_MS).line == ""
+    assert points(sparkline(build_rows("ok"), HOUR_MS).line)
 
 
 @pytest.mark.parametrize("own_p_value", [1e-9, 0.3])

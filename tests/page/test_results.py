@@ -31,9 +31,9 @@ ROW = build_row()
 
 def test_summary_has_the_numbers_of_the_record():
     tree = record_tree(3, incomplete=[{"topic": "t", "partition": 1}] * 2, events_lost=True)
-    series, row, names, _ = read_summary(orjson.dumps(tree), partition=5, offset=7, published_ms=9)
+    series, row, texts, _ = read_summary(orjson.dumps(tree), partition=5, offset=7, published_ms=9)
     assert series == SERIES
-    assert names == ("t[1], t[1]", "country = de")
+    assert texts == ("t[1], t[1]", "country = de")
     assert SUMMARY.itemsize == 162, "as the documents say"
     expected = {
         "start_ms": MONDAY_MS + 3 * HOUR_MS,
@@ -79,6 +79,7 @@ def test_summary_of_missing_and_later_fields():
             for changes in (
                 {"count": "many"},
                 {"verdict": "maybe"},
+                {"verdict": "segment"},
                 {"stream": 7},
                 {"start": "Monday"},
                 {"baseline": "x"},

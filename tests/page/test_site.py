@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -9,12 +10,13 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 
 from driftgauge.events.records import StoredRecord
+from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.answers import AnswerCache
 from driftgauge.page.health import page_health_routes
 from driftgauge.page.marks import Marks
 from driftgauge.records.mark import Mark
 from driftgauge.telemetry.server import HttpServer
-from tests.builders.clocks import DAY_MS, MONDAY_MS
+from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 from tests.builders.html import HOSTILE, Elements, as_shown, main_text
 from tests.builders.page import MadeResults, get, record_tree, serving
 
@@ -151,7 +153,7 @@ def test_overview_says_what_is_silent_expired_or_still_read():
     ("created", "age"),
     [
         ("2025-10-01T00:00:00Z", "33 days before this window."),
-        ("2025-11-03T05:00:00Z", "1h before this window."),
+        ("2025-11-03T05:00:00Z", "60 min before this window."),
         # As where recorded events are read again.
         ("2026-01-01T00:00:00Z", "after the start of this window."),
     ],
@@ -209,7 +211,9 @@ def test_newest_window_published_by_then_is_shown(page, seen_ms, hour):
 def test_charts_show_the_last_windows_the_chosen_one_and_the_start_of_its_run(verdicts, query, hours):
     with serving(publish_all(*verdicts)) as server:
         shown = Elements(get(server, f"/{STREAM}{query}")[1])
-    starts = {(int(each) - MONDAY_MS) // 3_600_000 for each in shown.every("option", "data-ms")}
+    starts = {
+        (parse_timestamp(each) - MONDAY_MS) // HOUR_MS for each in shown.every("option", "value") if each
+    }
     # All but the chosen one may be compared with it.
     assert starts < set(hours)
     assert len(starts) == len(hours) - 1
@@ -314,12 +318,12 @@ def test_examples_are_links_where_configured(results):
     ("marked", "stream", "link", "parts"),
     [
         # Drift begins with the window of 04:00.
-        ("03:48", None, None, ["Before it: v2, 3 Nov 2025, 03:48 UTC , 12 min before the first window."]),
+        ("03:48", None, None, ["Before it: v2, 3 Nov 2025, 03:48 UTC, 12 min before the first window."]),
         (
             "04:30",
             "resnet18-fc1",
             "https://ci.example/7",
-            ["3 Nov 2025, 04:30 UTC , within the first window."],
+            ["3 Nov 2025, 04:30 UTC, within the first window."],
         ),
         ("05:00", None, None, []),
         ("03:48", "texts", None, None),
@@ -333,10 +337,10 @@ def test_mark_is_drawn_and_the_last_before_an_alarm_is_named(results, marked, st
     for number in range(6):
         results.publish(number, "ok" if number < 4 else "drift", segments=[])
     with serving(results, marks=marks) as server:
-        shown = Elements(get(server, f"/{STREAM}")[1])
-    titles = [text for text in shown.texts if text.endswith(" UTC: v2")]
+        body = get(server, f"/{STREAM}")[1]
+    shown = Elements(body)
     # On the chart of the evidence, and on those of the measures.
-    assert len(titles) == (0 if parts is None else 1 + shown.text.count("Dotted"))
+    assert body.count(" UTC: v2</title>") == (0 if parts is None else 1 + shown.text.count("Dotted"))
     assert [part for part in parts or () if part not in shown.text] == []
     assert ("Before it: v1" in shown.text) is (not parts)
     assert shown.every("a", "href").count("https://ci.example/7") == (2 if link else 0)
@@ -352,7 +356,7 @@ def test_mark_is_drawn_and_the_last_before_an_alarm_is_named(results, marked, st
 )
 def test_mark_of_future_or_of_wrong_form_is_refused_without_its_text(mark, message):
     newest = []
-    marks = Marks(newest.append)
+    marks = Marks(lambda *each: newest.append(each))
     with pytest.raises(ValueError, match=message) as refused:
         marks.receive(StoredRecord(json.dumps(mark).encode(), stored_ms=MONDAY_MS))
     assert "secret" not in str(refused.value)
@@ -366,15 +370,35 @@ def test_clusters_and_segments_have_trends(page, results):
     assert page(f"/{STREAM}")[1].count('class="trend"') == 0
 
 
-def test_window_where_a_segment_drifts_is_not_offered_as_the_last_that_is_ok():
+def test_newest_mark_of_each_stream_is_named_once_with_the_one_before():
+    named = []
+    marks = Marks(lambda *each: named.append(each))
+    first, of_a, later = (
+        Mark(time=MONDAY_MS + at, text=f"v{at}", stream=stream)
+        for at, stream in ((1, None), (2, "a"), (3, None))
+    )
+    for mark in (first, of_a, first, later, Mark(time=MONDAY_MS, text="old"), later):
+        marks.receive(StoredRecord(mark.model_dump_json().encode(), stored_ms=MONDAY_MS))
+    assert named == [(first, None), (of_a, None), (later, first)]
+    for number in range(6_000):
+        mark = Mark(time=MONDAY_MS, text="v", stream=f"s{number}")
+        marks.receive(StoredRecord(mark.model_dump_json().encode(), stored_ms=MONDAY_MS))
+    assert len({mark.stream for mark, _ in named}) == 5_000, "whatever names somebody writes"
+
+
+def test_window_where_a_segment_drifts_is_neither_ok_nor_drift():
     results = MadeResults()
     results.publish(0, "ok", segments=[])
     results.publish(1, "ok")
     results.publish(2, "drift")
     with serving(results) as server:
-        links = Elements(get(server, f"/{STREAM}")[1]).every("a", "href")
-    (link,) = (each for each in links if "compare=" in each)
+        body = get(server, f"/{STREAM}")[1]
+    (link,) = (each for each in Elements(body).every("a", "href") if "compare=" in each)
     assert "compare=2025-11-03T00" in link
+    # Its bands in the charts, and its row in the table, have the colour of neither verdict.
+    bands = re.findall(r'class="band v-(\w+)"', body)
+    assert bands == ["ok", "segment", "drift"] * (len(bands) // 3)
+    assert re.findall(r'<td><span class="badge v-(\w+)"', body)[:3] == ["drift", "segment", "ok"]
 
 
 @pytest.mark.parametrize("has_login", [True, False])

@@ -50,6 +50,9 @@ class ScriptedTopic:
         if record.value() == b"broken":
             message = "a mistake"
             raise RuntimeError(message)
+        if record.value() == b"foreign":
+            message = f"not a window result: {record.offset()}"
+            raise ValueError(message)
         self.received.append(record.offset())
 
     def read(self, reader, *polls):
@@ -173,6 +176,12 @@ def test_reader_goes_on_after_its_own_failure(topic, reader, pauses, warnings):
     assert "report the traceback" in logged.remedy
     assert str(logged.exc_info[1]) == "a mistake"
     assert pauses == [2]
+
+
+def test_records_of_others_are_logged_once_a_minute(topic, reader, warnings):
+    topic.read(reader, [record(offset, b"foreign") for offset in range(5)], [record(5)])
+    assert [logged.offset for logged in warnings()] == [0]
+    assert topic.received == [5]
 
 
 def test_changed_secret_makes_a_new_client_that_goes_on(topic, clock):

@@ -35,7 +35,7 @@ def alert_links(results):
         pytest.param(
             "images",
             [
-                "Drift Since 7 Nov 2025, 00:00 UTC (1d, camera = dock-2), 8 Nov 2025, 00:00 UTC (1d), ",
+                "Drift Since 7 Nov 2025, 00:00 UTC (1d: camera = dock-2) Later: 8 Nov 2025, 00:00 UTC (1d), ",
                 "8 Nov 2025, 09:00 UTC (1h)",
                 "Shift: all inputs moved together",
                 "(mean shift 0.309); first in camera = dock-2",

@@ -10,32 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.page import words
+from driftgauge.page.status import URGENCY
 from driftgauge.page.summary import VERDICTS
-from driftgauge.records.window_record import WindowRecord
 from tests.builders.clocks import MONDAY_MS
 
 
-def test_every_verdict_and_kind_has_words():
-    assert tuple(words.VERDICT_WORDS) == VERDICTS
-    assert WindowRecord.model_fields["kind"].default is None
+def test_every_state_and_verdict_has_words():
+    assert words.STATE_WORDS.keys() == words.COUNTED_WORDS.keys() == set(URGENCY)
+    assert words.STATE_WORDS.keys() >= set(VERDICTS)
 
 
 def test_moments_have_seconds_only_where_there_are_any():
     assert words.format_moment(MONDAY_MS) == "3 Nov 2025, 00:00 UTC"
     assert words.format_moment(MONDAY_MS + 3_605_000) == "3 Nov 2025, 01:00:05 UTC"
-
-
-@given(st.integers(-30_000_000_000, 250_000_000_000), st.text())
-def test_moments_in_a_text_are_found(time_s, text):
-    moment = words.format_moment(time_s * 1_000)
-    parts = list(words.split_moments(f"{text} {moment}{text}"))
-    assert "".join(part for part, _ in parts) == f"{text} {moment}{text}"
-    assert [each for each in parts if each[1] is not None] == [(moment, time_s * 1_000)]
-
-
-@pytest.mark.parametrize("text", ["31 Feb 2025, 10:00 UTC", "3 Nov 2025, 24:00 UTC", "3 Xyz 2025, 10:00 UTC"])
-def test_what_only_looks_like_a_moment_is_text(text):
-    assert [each for each in words.split_moments(text) if each[0]] == [(text, None)]
 
 
 NOTHING = "–"  # noqa: RUF001 - as shown

@@ -133,6 +133,8 @@ def test_status_and_comparison_are_those_of_the_page():
     results = results_of("ok", "ok", "drift", "drift")
     html = render_report(report_on(results, ("Refused events of a, undecodable: 3.",), page=PAGE))
     assert_inert(html)
+    # The second chart is the measure of the kind of drift, here a shift.
+    assert re.findall("<figcaption><b>(.*?)</b>", html) == ["Evidence", "Mean shift"]
     with serving(results, MONDAY_MS + MINUTE_MS, [{"name": STREAM}], **PAGE) as server:
         opened = "at=2025-11-03T03:00:00Z&compare=2025-11-03T01:00:00Z"
         body = get(server, f"/?stream={STREAM}&{opened}")[1]

@@ -45,8 +45,7 @@ def status_command(config_path: Path, *, as_json: bool) -> None:
                 refusals.receive(letter)
     except (AuthorizationError, InputError) as error:
         message(f"refused events are not shown: {error}")
-    overview = Overview(material.results.history, settings.by_stream, refusals)
-    statuses = [row.status for row in overview.rows(now_ms)]
+    statuses = Overview(material.results.history, settings.by_stream, refusals).statuses(now_ms)
     if as_json:
         records = tuple(status_record(each, settings.by_stream.get(each.stream)) for each in statuses)
         print_json(StatusRecords(complete=not material.notes, problem=None, streams=records))
@@ -55,7 +54,7 @@ def status_command(config_path: Path, *, as_json: bool) -> None:
         (
             each.stream,
             STATE_WORDS[each.state] + (" (old)" if each.is_old and each.sizes else ""),
-            tell_since(each),
+            ", ".join(tell_since(each)),
             "" if each.concluded_ms is None else format_moment(each.concluded_ms),
             " ".join([tell_cause(each), *(f"{tell_concern(concern, now_ms)}." for concern in each.concerns)]),
         )

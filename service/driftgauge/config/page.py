@@ -77,9 +77,7 @@ class PageSettings(Section):
         return f"{parts.scheme}://{parts.netloc}"
 
 
-def fill_template(template: str | None, stream: str, event_id: str) -> str | None:
-    """Return the URL of an event by one of the templates; None without a template."""
-    if template is None:
-        return None
+def fill_template(template: str, stream: str, event_id: str) -> str:
+    """Return the URL of an event by one of the templates."""
     values = {"stream": stream, "event_id": event_id}
     return _PLACEHOLDER.sub(lambda found: quote(values[found[1]], safe=""), template)

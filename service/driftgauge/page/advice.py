@@ -2,20 +2,17 @@
 
 from shlex import quote
 
-import numpy as np
-from numpy.typing import NDArray
-
 from driftgauge.core.statistics.registry import find_kind
-from driftgauge.page.status import ALARMS, StreamStatus, is_slow
+from driftgauge.page.refusals import HOUR_MS
+from driftgauge.page.status import ALARMS, Alarm, StreamStatus, is_slow
 from driftgauge.page.summary import CALIBRATED, kind_of
 from driftgauge.page.words import format_moment
 
-__all__ = ["RUNBOOKS", "next_steps", "runbook_for", "runbook_of", "silence_of", "steps_of"]
+__all__ = ["RUNBOOKS", "RUNBOOK_OF", "next_steps", "runbook_of", "silence_of"]
 
 RUNBOOKS = "https://github.com/driftgauge/driftgauge/blob/main/deploy/runbooks"
 """Where the runbooks are."""
 
-_HOUR_MS = 3_600_000
 _NOT_CALIBRATED = (
     "Measure the overdispersion before you trust the odds: fit the baseline on events with times, or declare "
     "a clean time as warm_up."
@@ -52,7 +49,7 @@ _BY_STATE: dict[str, tuple[str, ...]] = {
     "waiting": ("Check that producers send events under this name, and that they are not refused.",),
     "ok": ("Nothing needs to be done.",),
 }
-_RUNBOOKS: dict[str, str] = {
+RUNBOOK_OF: dict[str, str] = {
     "drift": "DriftgaugeDrift",
     "warning": "DriftgaugeDrift",
     "segment": "DriftgaugeSegmentDrift",
@@ -66,6 +63,7 @@ _RUNBOOKS: dict[str, str] = {
     "warming_up": "DriftgaugeWindowsInconclusive",
     "waiting": "DriftgaugeWindowsOverdue",
 }
+"""The name of the runbook for a state; slow drift has one of its own."""
 
 
 def next_steps(status: StreamStatus) -> tuple[str, ...]:
@@ -73,23 +71,30 @@ def next_steps(status: StreamStatus) -> tuple[str, ...]:
     if status.state == "ok" and status.passed:
         return ("Nothing needs to be done now; find what the drift was that has passed.",)
     if (alarm := status.evidence) is not None:
-        steps = steps_of(status.state, alarm.evidence, status.alarms[0].run.since_ms, 1, alarm.segments)
+        steps = _against_alarm(alarm, format_moment(status.alarms[0].run.since_ms))
         # Where the baseline does not fit, no change of the events explains the alarm. With a detail, a window
         # was counted under another baseline, which says nothing of the alarm.
         is_misfit = any(each.name == "misfit" and not each.detail for each in status.concerns)
         return (*_BY_STATE["misfit"], *steps) if is_misfit else steps
-    if (size := status.lead) is not None:
-        steps = steps_of(status.state, size.facts.newest, 0, size.facts.series.size_ms)
-        unseen = [each.detail for each in size.concerns if each.name == status.state == "insufficient"]
-        return (*steps, *(_RAISE.format(settings) for settings in unseen if settings))
-    return _BY_STATE[status.state]
+    if status.state != "insufficient" or status.lead is None:
+        return _BY_STATE[status.state]
+    facts = status.lead.facts
+    hourly = max(round(int(facts.newest["count"]) * HOUR_MS / facts.series.size_ms), 1)
+    unseen = [each.detail for each in status.lead.concerns if each.name == "insufficient"]
+    return (
+        f"Ask how long windows must be for this traffic: driftgauge plan --events-per-hour {hourly}.",
+        "Where traffic has fallen, find out why.",
+        *(_RAISE.format(settings) for settings in unseen if settings),
+    )
 
 
 def runbook_of(status: StreamStatus) -> str | None:
     """Return the name of the runbook for a status; None where nothing is wrong."""
     if status.state == "ok" and status.passed:
-        return "DriftgaugeDrift"
-    return runbook_for(status.state, None if status.evidence is None else status.evidence.evidence)
+        return RUNBOOK_OF["drift"]
+    if status.state in ALARMS and status.evidence is not None and is_slow(status.evidence.evidence):
+        return "DriftgaugeSlowDrift"
+    return RUNBOOK_OF.get(status.state)
 
 
 def silence_of(status: StreamStatus) -> str | None:
@@ -100,37 +105,12 @@ def silence_of(status: StreamStatus) -> str | None:
     return f"amtool silence add {' '.join(map(quote, matchers))} --duration=4h --comment='being looked into'"
 
 
-def runbook_for(state: str, row: NDArray[np.void] | None) -> str | None:
-    """Return the name of the runbook for a state, and for the window, () of `SUMMARY`, that shows it."""
-    if state in ALARMS and row is not None and is_slow(row):
-        return "DriftgaugeSlowDrift"
-    return _RUNBOOKS.get(state)
-
-
-def steps_of(
-    state: str, row: NDArray[np.void], since_ms: int, size_ms: int, segments: str = ""
-) -> tuple[str, ...]:
-    """Return what to do about one window, in sentences.
-
-    Args:
-        state: The state to act on.
-        row: () of `SUMMARY`, the window.
-        since_ms: When the state began, event time, ms.
-        size_ms: The window's length, ms.
-        segments: The segments that drift, in words; empty where none does.
-    """
-    if state == "insufficient":
-        hourly = max(round(int(row["count"]) * _HOUR_MS / size_ms), 1)
-        return (
-            f"Ask how long windows must be for this traffic: driftgauge plan --events-per-hour {hourly}.",
-            "Where traffic has fallen, find out why.",
-        )
-    if state not in ("drift", "warning", "segment"):
-        return _BY_STATE[state]
-    since = format_moment(since_ms)
-    kind = kind_of(row)
-    if state == "segment":
-        first = f"Find what changed for {segments or 'this segment'} alone at {since}."
+def _against_alarm(alarm: Alarm, since: str) -> tuple[str, ...]:
+    row = alarm.evidence
+    # The kind of a window is that of all events together.
+    kind = None if alarm.state == "segment" else kind_of(row)
+    if alarm.state == "segment":
+        first = f"Find what changed for {alarm.segments or 'this segment'} alone at {since}."
     elif is_slow(row):
         first = f"Find what changed in the windows before {since}: small evidence has added up since then."
     else:

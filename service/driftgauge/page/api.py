@@ -17,6 +17,7 @@ from driftgauge.page.api_records import (
     Problem,
     StatusRecords,
     SummaryRecord,
+    SummaryRecords,
     openapi,
     summary_records,
 )
@@ -38,15 +39,15 @@ def api_routes(results: Results, statuses: Callable[[], StatusRecords]) -> list[
     def streams(_: Request) -> Response:
         return _json(statuses())
 
-    def windows(request: Request) -> Response:
+    def asked(request: Request) -> SummaryRecords:
         query = read_query(results.history, request.query_params)
-        rows = query.rows[-read_last(request.query_params, MAX_LAST) :]
-        return _json(summary_records(query.series, rows))
+        return summary_records(query.series, query.rows[-read_last(request.query_params, MAX_LAST) :])
+
+    def windows(request: Request) -> Response:
+        return _json(asked(request))
 
     def windows_csv(request: Request) -> Response:
-        query = read_query(results.history, request.query_params)
-        rows = query.rows[-read_last(request.query_params, MAX_LAST) :]
-        records = summary_records(query.series, rows)
+        records = asked(request)
         windows = [_columns(record) for record in records.windows]
         text = io.StringIO()
         writer = csv.writer(text)
@@ -58,10 +59,10 @@ def api_routes(results: Results, statuses: Callable[[], StatusRecords]) -> list[
 
     def window(request: Request) -> Response:
         query = read_query(results.history, request.query_params)
-        if query.at_ms is None:
+        if query.at is None:
             message = "at: name a time, RFC 3339 or epoch milliseconds"
             raise ValueError(message)
-        return _json(results.whole(query.series, query.row(query.at_ms)))
+        return _json(results.whole(query.series, query.rows[query.at]))
 
     description = openapi(version("driftgauge"))
 

@@ -1,7 +1,7 @@
 """The records of the page's API, and its description by OpenAPI 3.1."""
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from driftgauge.config.stream import StreamSettings
 from driftgauge.core.durations import format_duration
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.advice import RUNBOOKS, next_steps, runbook_of
-from driftgauge.page.status import Alarm, SizeStatus, StreamStatus
+from driftgauge.page.status import Alarm, ConcernName, SizeStatus, StateName, StreamStatus
 from driftgauge.page.story import tell_cause
 from driftgauge.page.summary import (
     CALIBRATED,
@@ -46,10 +46,6 @@ MAX_LAST = 10_000
 _DURATION = "^" + "".join(f"([0-9]{{1,15}}{unit})?" for unit in ("d", "h", "m", "s", "ms")) + "$"
 
 Count = Annotated[int, Field(ge=0)]
-ConcernName = Literal[
-    "misfit", "refused", "incomplete", "silent", "behind", "insufficient", "unclear", "warming_up", "waiting"
-]
-StateName = Literal["drift", "warning", "segment", ConcernName, "ok"]
 
 
 class _Record(BaseModel):
@@ -264,7 +260,7 @@ def summary_record(row: NDArray[np.void], size_ms: int) -> SummaryRecord:
         revision=int(row["revision"]),
         published=format_timestamp(published_ms) if published_ms > 0 else None,
         count=int(row["count"]),
-        verdict=VERDICTS[row["verdict"]],
+        verdict=_of_result(VERDICTS[row["verdict"]]),
         kind=kind_of(row),
         js_divergence=_finite(row["js_divergence"]),
         noise_floor=_finite(row["noise_floor"]),
@@ -314,7 +310,7 @@ def _alarm_record(alarm: Alarm) -> AlarmRecord:
     return AlarmRecord(
         window=alarm.size,
         segments=alarm.segments,
-        verdict=run.verdict,
+        verdict=_of_result(run.verdict),
         since=format_timestamp(run.since_ms),
         until=None if run.until_ms is None else format_timestamp(run.until_ms),
         windows=run.windows,
@@ -339,6 +335,11 @@ def summary_records(series: Series, rows: NDArray[np.void]) -> SummaryRecords:
         window=format_duration(series.size_ms),
         windows=tuple(summary_record(row, series.size_ms) for row in rows),
     )
+
+
+def _of_result(verdict: str) -> str:
+    """Return the verdict of a result, which is ok where only a segment drifts."""
+    return "ok" if verdict == "segment" else verdict
 
 
 def _finite(value: Any) -> float | None:

@@ -16,9 +16,8 @@ __all__ = [
     "Band",
     "Chart",
     "Hit",
+    "SmallLine",
     "Tick",
-    "TimeTick",
-    "Trend",
     "chart",
     "places",
     "sparkline",
@@ -28,6 +27,7 @@ __all__ = [
 WIDTH = 960
 # Two lines of text stand below a plot.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 8, 8, 40
+_PLOT_WIDTH = WIDTH - _LEFT - _RIGHT
 _HEADROOM = 1.08
 # Numbers that differ by less are drawn as zeros.
 _LEAST_SPAN = 1e-9
@@ -69,20 +69,12 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A tick of an axis: its position, and its text."""
+    """A tick of an axis: its position, its text; of a time also the text of the line below, and it in ms."""
 
     at: float
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class TimeTick:
-    """A tick of the time axis: its position, its moment, ms, its text, and the text of the line below."""
-
-    at: float
-    time_ms: int
-    text: str
-    below: str
+    below: str = ""
+    time_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +82,8 @@ class Chart:
     """A chart of a number over time; all lengths are in units of the drawing.
 
     Attributes:
+        title: What it shows.
+        text: The same in a sentence.
         width, height: The size of the drawing.
         left, top, bottom, right: The edges of the plot within it.
         bands: The verdicts behind it.
@@ -102,6 +96,8 @@ class Chart:
         x_ticks, y_ticks: The ticks of the axes.
     """
 
+    title: str
+    text: str
     width: int
     height: int
     left: int
@@ -115,11 +111,13 @@ class Chart:
     floor: str
     limits: tuple[str, ...]
     zero: float
-    x_ticks: tuple[TimeTick, ...]
+    x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
 
 
 def chart(
+    title: str,
+    text: str,
     rows: NDArray[np.void],
     size_ms: int,
     values: NDArray[np.float64],
@@ -132,6 +130,8 @@ def chart(
     """Return the chart of a number of n windows, at least one.
 
     Args:
+        title: What it shows.
+        text: The same in a sentence.
         rows: (n,) of `SUMMARY`, by start.
         size_ms: The windows' length, ms.
         values: (n,) float64, the number of each window; NaN where it has none.
@@ -145,17 +145,14 @@ def chart(
     if is_root:
         values, limits = np.sqrt(values), [np.sqrt(limit) for limit in limits]
         floor = None if floor is None else np.sqrt(floor)
-    starts = rows["start_ms"].astype(np.float64)
-    first, span = starts[0], starts[-1] + size_ms - starts[0]
-    scale = (WIDTH - _LEFT - _RIGHT) / span
-    left = _LEFT + (starts - first) * scale
-    wide = size_ms * scale
+    starts = rows["start_ms"]
+    left, wide = _across(starts, size_ms, _PLOT_WIDTH)
+    left += _LEFT
     drawn = [values, *([] if floor is None else [floor]), *limits]
     finite = np.concatenate([each[np.isfinite(each)] for each in drawn])
     low, high = _extent(finite)
     bottom = height - _BOTTOM
     unit = (bottom - _TOP) / (high - low)
-
     middle, gaps = left + wide / 2, np.diff(starts) > 1.5 * size_ms
 
     def path(line: NDArray[np.float64]) -> str:
@@ -164,6 +161,8 @@ def chart(
     heights = bottom - (values - low) * unit
     shown = np.isfinite(values)
     return Chart(
+        title,
+        text,
         WIDTH,
         height,
         _LEFT,
@@ -172,8 +171,8 @@ def chart(
         bottom,
         tuple(_bands(rows, left, wide)),
         tuple(
-            Hit(int(start), _round(x), _round(wide), VERDICTS[verdict], text)
-            for start, x, verdict, text in zip(starts, left, rows["verdict"].tolist(), texts, strict=True)
+            Hit(int(start), _round(x), _round(wide), VERDICTS[verdict], value)
+            for start, x, verdict, value in zip(starts, left, rows["verdict"].tolist(), texts, strict=True)
         ),
         path(values),
         tuple((_round(x), _round(y)) for x, y in zip(middle[shown], heights[shown], strict=True))
@@ -182,7 +181,7 @@ def chart(
         "" if floor is None else path(floor),
         tuple(path(limit) for limit in limits),
         _round(bottom + low * unit),
-        _time_ticks(first, span, scale),
+        _time_ticks(int(starts[0]), int(starts[-1]) + size_ms, wide / size_ms),
         tuple(
             Tick(_round(bottom - (tick - low) * unit), f"{tick**2 if is_root else tick:g}")
             for tick in _nice_ticks(low, high, (bottom - _TOP) // _TICK_HEIGHT)
@@ -192,45 +191,63 @@ def chart(
 
 def places(rows: NDArray[np.void], size_ms: int, times_ms: Sequence[int]) -> list[float]:
     """Return where times are on the time axis of the chart of n windows, (n,) of `SUMMARY`, at least one."""
-    first, last = (int(rows["start_ms"][at]) for at in (0, -1))
-    scale = (WIDTH - _LEFT - _RIGHT) / (last + size_ms - first)
-    return [_round(_LEFT + (time_ms - first) * scale) for time_ms in times_ms]
+    left, wide = _across(rows["start_ms"], size_ms, _PLOT_WIDTH)
+    return [
+        _round(_LEFT + left[0] + (time_ms - rows["start_ms"][0]) * wide / size_ms) for time_ms in times_ms
+    ]
 
 
 @dataclass(frozen=True, slots=True)
-class Trend:
-    """A small line of a number over time, and the height of a level that it is compared with."""
+class SmallLine:
+    """A small line of a number over time.
+
+    Attributes:
+        line: The path of the number; empty where no window has one.
+        level: The height of a level that it is compared with.
+        bands: The verdicts behind it, but for ok.
+    """
 
     line: str
     level: float
+    bands: tuple[Band, ...]
 
 
-def trend(starts_ms: Sequence[int], size_ms: int, values: Sequence[float], level: float) -> Trend:
-    """Return the small line of n windows' numbers, 0 or more; NaN breaks it."""
-    numbers, starts = np.array(values, np.float64), np.array(starts_ms, np.float64)
+def trend(starts_ms: Sequence[int], size_ms: int, values: Sequence[float], level: float) -> SmallLine | None:
+    """Return the small line of n windows' numbers, 0 or more; NaN breaks it. None for less than two."""
+    if len(starts_ms) < 2:  # noqa: PLR2004 - a line has two ends
+        return None
     high = max(float(np.nanmax([*values, level])), _LEAST_SPAN)
-    scale = SPARK_WIDTH / (starts[-1] + size_ms - starts[0])
-    unit = (SPARK_HEIGHT - 4) / high
-    across = (starts - starts[0] + size_ms / 2) * scale
-    line = _path(across, SPARK_HEIGHT - 2 - numbers * unit, np.diff(starts) > 1.5 * size_ms)
-    return Trend(line, _round(SPARK_HEIGHT - 2 - level * unit))
+    line = _small_path(np.array(starts_ms), size_ms, np.array(values, np.float64) / high)
+    return SmallLine(line, _round(SPARK_HEIGHT - 2 - level / high * (SPARK_HEIGHT - 4)), ())
 
 
-def sparkline(rows: NDArray[np.void], size_ms: int) -> tuple[str, tuple[Band, ...]]:
-    """Return the small path of the divergences of n windows, and the alarms behind it; empty without any.
+def sparkline(rows: NDArray[np.void], size_ms: int) -> SmallLine:
+    """Return the small line of the divergences of n windows, (n,) of `SUMMARY`, and the alarms behind it.
 
-    The path fills the height from three times the noise floor on, so that noise alone lies low.
+    The line fills the height from three times the noise floor on, so that noise alone lies low.
     """
-    values = rows["js_divergence"]
+    values, starts = rows["js_divergence"], rows["start_ms"]
     if not np.isfinite(values).any():
-        return "", ()
-    starts = rows["start_ms"].astype(np.float64)
-    scale = SPARK_WIDTH / (starts[-1] + size_ms - starts[0])
-    left = (starts - starts[0]) * scale
+        return SmallLine("", 0.0, ())
     high = float(np.nanmax([values, _SPARK_NOISE * rows["noise_floor"]])) or 1.0
-    heights = SPARK_HEIGHT - 2 - values / high * (SPARK_HEIGHT - 4)
-    bands = [band for band in _bands(rows, left, size_ms * scale) if band.verdict != "ok"]
-    return _path(left + size_ms * scale / 2, heights, np.diff(starts) > 1.5 * size_ms), tuple(bands)
+    bands = _bands(rows, *_across(starts, size_ms, SPARK_WIDTH))
+    return SmallLine(
+        _small_path(starts, size_ms, values / high),
+        0.0,
+        tuple(each for each in bands if each.verdict != "ok"),
+    )
+
+
+def _small_path(starts_ms: NDArray[np.int64], size_ms: int, shares: NDArray[np.float64]) -> str:
+    left, wide = _across(starts_ms, size_ms, SPARK_WIDTH)
+    heights = SPARK_HEIGHT - 2 - shares * (SPARK_HEIGHT - 4)
+    return _path(left + wide / 2, heights, np.diff(starts_ms) > 1.5 * size_ms)
+
+
+def _across(starts_ms: NDArray[np.int64], size_ms: int, width: int) -> tuple[NDArray[np.float64], float]:
+    """Return the left edges of n windows, (n,) from 0 on, and their width, so that all fill a width."""
+    scale = width / (int(starts_ms[-1]) + size_ms - int(starts_ms[0]))
+    return (starts_ms - starts_ms[0]) * scale, size_ms * scale
 
 
 def _extent(finite: NDArray[np.float64]) -> tuple[float, float]:
@@ -271,20 +288,19 @@ def _nice_ticks(low: float, high: float, number: int) -> list[float]:
     return [round(number * step, 12) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
-def _time_ticks(first: float, span: float, scale: float) -> tuple[TimeTick, ...]:
+def _time_ticks(first_ms: int, end_ms: int, scale: float) -> tuple[Tick, ...]:
     """Return the ticks of the time axis; the first names the zone, and its date."""
+    span = end_ms - first_ms
     longest = _TIME_STEPS_MS[-1] * math.ceil(span / _TIME_STEPS_MS[-1] / _TICKS_X)
     step = next((each for each in _TIME_STEPS_MS if span / each <= _TICKS_X), longest)
     # Weeks begin on Mondays; the epoch began on a Thursday.
     origin = _MONDAY_MS if step % _WEEK_MS == 0 else 0
-    ticks: list[TimeTick] = []
-    at = math.ceil((first - origin) / step) * step + origin
-    while at <= first + span:
+    ticks: list[Tick] = []
+    for at in range(origin - (origin - first_ms) // step * step, end_ms + 1, step):
         moment = datetime.fromtimestamp(at / _S_MS, UTC)
         day = f"{moment.day} {moment:%b}"
         text, below = (f"{moment:%H:%M}", f"{day} UTC") if at % _DAY_MS else (day, "UTC")
-        ticks.append(TimeTick(_round(_LEFT + (at - first) * scale), at, text, "" if ticks else below))
-        at += step
+        ticks.append(Tick(_round(_LEFT + (at - first_ms) * scale), text, "" if ticks else below, at))
     return tuple(ticks)
 
 

@@ -1,30 +1,19 @@
 """The endpoints /livez and /readyz of a process that serves only the page."""
 
 import logging
-from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-__all__ = ["Reader", "page_health_routes"]
+from driftgauge.page.topic_reader import TopicReader
+
+__all__ = ["page_health_routes"]
 
 _log = logging.getLogger(__name__)
 
 
-class Reader(Protocol):
-    """What reads the topic of window results, as `page.topic_reader` does."""
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether it still reads, or tries to."""
-
-    @property
-    def has_caught_up(self) -> bool:
-        """Whether everything that the topic held at the start has been read."""
-
-
-def page_health_routes(reader: Reader) -> list[BaseRoute]:
+def page_health_routes(reader: TopicReader) -> list[BaseRoute]:
     """Return the routes; the page is ready once it has read what the topic held at its start."""
 
     async def livez(_: Request) -> Response:

@@ -1,5 +1,6 @@
 """The history of windows that the page shows: the newest revision of each, within a fixed memory."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from threading import Lock
 from typing import NamedTuple
@@ -7,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.page.summary import SUMMARY, VERDICTS, Names, Parts, Series
+from driftgauge.page.summary import SUMMARY, VERDICTS, Parts, Series
 
 __all__ = ["TREND_WINDOWS", "SegmentTrace", "WindowHistory"]
 
@@ -20,8 +21,7 @@ _GROWTH = 1.25
 # The oldest part of the longest series goes at once, so that it is rare.
 _DROPPED = 0.1
 # Numbers of 16 bits; further texts are left out.
-_MAX_NAMES = 65_536
-NO_NAMES = Names()
+_MAX_TEXTS = 65_536
 # A segment in drift has an alarm of its own.
 _CLEAR = [VERDICTS.index("ok"), VERDICTS.index("drift")]
 _INCOMPLETE = VERDICTS.index("incomplete")
@@ -93,21 +93,17 @@ class _Rows:
                     since_ms = max(since_ms, start_ms + size_ms)
                 self.traces[segment] = SegmentTrace(since_ms, number if is_newest else last)
 
-    def drop(self, number: int) -> None:
-        """Remove the oldest rows, and their memory."""
-        self._rows = self.view()[number:].copy()
-        self.number -= number
-
-    def expire(self, published_before_ms: int) -> int:
-        """Remove the rows that were published before a time; return how many."""
-        rows = self.view()
-        kept = rows["published_ms"] >= published_before_ms
-        removed = self.number - int(np.count_nonzero(kept))
+    def keep(self, kept: NDArray[np.bool_]) -> int:
+        """Remove the other rows, and their memory; return how many."""
+        removed = int(np.count_nonzero(~kept))
         if removed:
-            self._rows = rows[kept]
+            self._rows = self.view()[kept]
             self.number -= removed
             self.changes += 1
         return removed
+
+
+_NO_ROWS = _Rows()
 
 
 class WindowHistory:
@@ -115,16 +111,16 @@ class WindowHistory:
 
     Attributes:
         published_ms: When the last of all results was published, ms; 0 where that is unknown.
-        names: The texts that the fields `fault` and `segments` of the rows stand for; the first is empty.
+        texts: The texts that the fields `fault` and `segments` of the rows stand for; the first is empty.
     """
 
     def __init__(self, max_windows: int) -> None:
         """Keep at most `max_windows` of all series together; the longest series loses its oldest first."""
         self.published_ms = 0
-        self.names = [""]
+        self.texts = [""]
         self._numbers = {"": 0}
         self._max_windows = max_windows
-        self._rows: dict[Series, _Rows] = {}
+        self._rows: defaultdict[Series, _Rows] = defaultdict(_Rows)
         self._number = 0
         self._lock = Lock()
 
@@ -132,44 +128,40 @@ class WindowHistory:
         self,
         series: Series,
         row: NDArray[np.void],
-        names: Names = NO_NAMES,
+        texts: tuple[str, str] = ("", ""),
         parts: Parts | None = None,
     ) -> bool:
         """Add the summary of a window, () of `SUMMARY`, or replace that of an older revision.
 
-        Its fields `fault` and `segments` are set to stand for the names.
+        Its fields `fault` and `segments` are set to stand for the texts.
 
         Returns:
             Whether a window of the series was ever replaced by a result that is no later revision.
         """
         with self._lock:
             self.published_ms = max(self.published_ms, int(row["published_ms"]))
-            for field, text in zip(Names._fields, names, strict=True):
-                if text not in self._numbers and len(self.names) < _MAX_NAMES:
-                    self._numbers[text] = len(self.names)
-                    self.names.append(text)
+            for field, text in zip(("fault", "segments"), texts, strict=True):
+                if text not in self._numbers and len(self.texts) < _MAX_TEXTS:
+                    self._numbers[text] = len(self.texts)
+                    self.texts.append(text)
                 row[field] = self._numbers.get(text, 0)
-            rows = self._rows.get(series)
-            if rows is None:
-                rows = self._rows[series] = _Rows()
+            rows = self._rows[series]
             self._number += rows.put(row)
             rows.changes += 1
             if parts is not None:
                 rows.put_parts(row, parts, series.size_ms)
             if self._number > self._max_windows:
                 longest = max(self._rows.values(), key=lambda each: each.number)
-                dropped = max(int(longest.number * _DROPPED), 1)
-                longest.drop(dropped)
-                longest.changes += 1
-                self._number -= dropped
+                self._number -= longest.keep(np.arange(longest.number) >= max(longest.number * _DROPPED, 1))
             return rows.has_repeat
 
     def expire(self, published_before_ms: int) -> None:
         """Remove the windows that were published before a time, and each series that has no other."""
         with self._lock:
             for rows in self._rows.values():
-                self._number -= rows.expire(published_before_ms)
-            self._rows = {series: rows for series, rows in self._rows.items() if rows.number}
+                self._number -= rows.keep(rows.view()["published_ms"] >= published_before_ms)
+            for series in [each for each, rows in self._rows.items() if not rows.number]:
+                del self._rows[series]
 
     def series(self) -> list[Series]:
         """Return every series that has windows, by stream and size."""
@@ -179,29 +171,23 @@ class WindowHistory:
     def windows(self, series: Series, last: int | None = None) -> NDArray[np.void]:
         """Return the last windows of a series by start, (n,) of `SUMMARY`; all with None; none if unknown."""
         with self._lock:
-            rows = self._rows.get(series)
-            if rows is None:
-                return np.empty(0, SUMMARY)
-            return rows.view()[-last if last else None :].copy()
+            return self._rows.get(series, _NO_ROWS).view()[-last if last else None :].copy()
 
     def parts(self, series: Series, baseline: int) -> list[tuple[int, Parts]]:
         """Return the starts, ms, and parts of the last windows of a series with a baseline, by start."""
         with self._lock:
-            rows = self._rows.get(series)
-            kept = {} if rows is None else rows.parts.copy()
+            kept = self._rows.get(series, _NO_ROWS).parts.copy()
         return [(start_ms, parts) for start_ms, (own, parts) in sorted(kept.items()) if own == baseline]
 
     def traces(self, series: Series) -> Mapping[tuple[str, str], SegmentTrace]:
         """Return what the windows of a series say of each segment that its newest window has."""
         with self._lock:
-            rows = self._rows.get(series)
-            return {} if rows is None else rows.traces.copy()
+            return self._rows.get(series, _NO_ROWS).traces.copy()
 
     def changes(self, series: Series) -> int:
         """Return how often the windows of a series have changed; 0 if it is unknown."""
         with self._lock:
-            rows = self._rows.get(series)
-            return 0 if rows is None else rows.changes
+            return self._rows.get(series, _NO_ROWS).changes
 
     def __len__(self) -> int:
         return self._number

@@ -18,10 +18,11 @@ _MOST = 5_000
 class Marks:
     """The newest marks by time; one thread adds, and others read. A mark that comes again changes nothing."""
 
-    def __init__(self, on_change: Callable[[list[Mark]], object] = lambda _: None) -> None:
-        """Keep marks; `on_change` is called with the newest mark of each stream, and of all, after each."""
+    def __init__(self, on_newest: Callable[[Mark, Mark | None], object] = lambda *_: None) -> None:
+        """Keep marks; `on_newest` receives each newest mark of a stream, or of all, and the one before."""
         self._marks: tuple[Mark, ...] = ()
-        self._on_change = on_change
+        self._newest: dict[str | None, Mark] = {}
+        self._on_newest = on_newest
 
     def receive(self, record: RawRecord) -> None:
         """Add a record of the topic.
@@ -43,7 +44,12 @@ class Marks:
         before, after = self._marks[:at], self._marks[at:]
         if not after or _order(after[0]) != _order(mark):
             self._marks = (*before, mark, *after)[-_MOST:]
-            self._on_change(list({each.stream: each for each in self._marks}.values()))
+        newest = self._newest.get(mark.stream)
+        # A pattern admits any name that somebody marks.
+        is_known = newest is not None or len(self._newest) < _MOST
+        if is_known and (newest is None or _order(newest) < _order(mark)):
+            self._newest[mark.stream] = mark
+            self._on_newest(mark, newest)
 
     def between(self, stream: str, from_ms: int, until_ms: int) -> list[Mark]:
         """Return the marks of a stream, and of all streams, within a time, by time; the end is exclusive."""

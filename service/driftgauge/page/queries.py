@@ -24,35 +24,35 @@ class MissingWindowError(InputError):
 
 @dataclass(frozen=True, slots=True)
 class WindowQuery:
-    """A stream and size, and perhaps windows of it.
+    """A stream and size, and windows of it.
 
     Attributes:
         series: The stream and size.
         sizes: All sizes of the stream, as text.
-        rows: (n,) of `SUMMARY`, its windows, by start.
-        at_ms: The start of the chosen window, ms; None for the newest.
-        compare_ms: The start of another window, ms; None for none.
+        rows: (n,) of `SUMMARY`, its windows, by start; at least one.
+        at: The index of the chosen window; None for the newest.
+        compare: The index of the window to compare with; None for none.
     """
 
     series: Series
     sizes: tuple[str, ...]
     rows: NDArray[np.void]
-    at_ms: int | None
-    compare_ms: int | None
+    at: int | None
+    compare: int | None
 
-    def row(self, start_ms: int) -> NDArray[np.void]:
-        """Return the summary of the window that starts at this time, () of `SUMMARY`.
+    @property
+    def size(self) -> str:
+        """The size as text."""
+        return format_duration(self.series.size_ms)
 
-        Raises:
-            MissingWindowError: There is none.
-        """
-        at = int(np.searchsorted(self.rows["start_ms"], start_ms))
-        if at == len(self.rows) or self.rows[at]["start_ms"] != start_ms:
-            size = format_duration(self.series.size_ms)
-            message = f"{self.series.stream} has no window of {size} that starts then"
-            raise MissingWindowError(message)
-        row: NDArray[np.void] = self.rows[at]
-        return row
+    @property
+    def chosen(self) -> int:
+        """The index of the chosen window."""
+        return len(self.rows) - 1 if self.at is None else self.at
+
+    def start_ms(self, at: int) -> int:
+        """Return the start of the window of an index, ms."""
+        return int(self.rows["start_ms"][at])
 
 
 def read_query(history: WindowHistory, parameters: QueryParams) -> WindowQuery:
@@ -72,31 +72,31 @@ def read_query(history: WindowHistory, parameters: QueryParams) -> WindowQuery:
         raise ValueError(message)
     sizes_ms = [series.size_ms for series in history.series() if series.stream == stream]
     size_ms = _parsed(parameters, "window", parse_duration)
-    if not sizes_ms or size_ms not in (None, *sizes_ms):
-        window = "" if size_ms is None else f" of {format_duration(size_ms)}"
+    series = Series(stream, min(sizes_ms, default=0) if size_ms is None else size_ms)
+    rows = history.windows(series)
+    size = format_duration(series.size_ms)
+    if not len(rows):
+        window = "" if size_ms is None else f" of {size}"
         message = f"there is no window{window} of a stream {stream} yet"
         raise MissingWindowError(message)
-    series = Series(stream, sizes_ms[0] if size_ms is None else size_ms)
-    rows = history.windows(series)
 
-    def start_ms(name: str) -> int | None:
+    def index(name: str) -> int | None:
         if (time_ms := _parsed(parameters, name, _parse_time)) is None:
             return None
         after = int(np.searchsorted(rows["start_ms"], time_ms, side="right"))
         if not after:
-            size = format_duration(series.size_ms)
             message = f"{name}: {stream} has no window of {size} that starts then or before"
             raise MissingWindowError(message)
-        return int(rows[after - 1]["start_ms"])
+        return after - 1
 
-    at_ms = start_ms("at")
-    if at_ms is None and (seen_ms := _parsed(parameters, "seen", _parse_time)) is not None:
-        published = rows["start_ms"][rows["published_ms"] <= seen_ms]
+    at = index("at")
+    if at is None and (seen_ms := _parsed(parameters, "seen", _parse_time)) is not None:
+        published = np.flatnonzero(rows["published_ms"] <= seen_ms)
         if not len(published):
             message = f"seen: no window of {stream} was published by then"
             raise MissingWindowError(message)
-        at_ms = int(published[-1])
-    return WindowQuery(series, tuple(map(format_duration, sizes_ms)), rows, at_ms, start_ms("compare"))
+        at = int(published[-1])
+    return WindowQuery(series, tuple(map(format_duration, sizes_ms)), rows, at, index("compare"))
 
 
 def read_last(parameters: QueryParams, largest: int) -> int:

@@ -1,6 +1,6 @@
 """The refused records of the last hour by stream, as their dead letters have them."""
 
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from typing import NamedTuple
 
 from driftgauge.events.records import RawRecord
@@ -12,6 +12,8 @@ HOUR_MS = 3_600_000
 """How long a refused record counts."""
 
 _MINUTE_MS = 60_000
+# A pattern admits any name that a producer writes. The streams refused last stay.
+_MOST_STREAMS = 5_000
 
 
 class Refusal(NamedTuple):
@@ -29,26 +31,27 @@ class Refusal(NamedTuple):
 
 
 class Refusals:
-    """Counts refused records by minute, stream and reason; one thread adds, and others read."""
+    """Counts refused records by stream, minute and reason; one thread adds, and others read."""
 
     def __init__(self) -> None:
-        self._minutes: deque[tuple[int, Counter[tuple[str, str]]]] = deque(maxlen=HOUR_MS // _MINUTE_MS)
+        self._streams: OrderedDict[str, deque[tuple[int, Counter[str]]]] = OrderedDict()
 
     def receive(self, record: RawRecord) -> None:
         """Add a dead letter."""
         refused = read_letter(record)
         minute_ms = record.timestamp()[1] // _MINUTE_MS * _MINUTE_MS
-        if not self._minutes or self._minutes[-1][0] < minute_ms:
-            self._minutes.append((minute_ms, Counter()))
-        self._minutes[-1][1][refused.stream, refused.reason] += 1
+        minutes = self._streams.setdefault(refused.stream, deque(maxlen=HOUR_MS // _MINUTE_MS))
+        self._streams.move_to_end(refused.stream)
+        if len(self._streams) > _MOST_STREAMS:
+            self._streams.popitem(last=False)
+        if not minutes or minutes[-1][0] < minute_ms:
+            minutes.append((minute_ms, Counter()))
+        minutes[-1][1][refused.reason] += 1
 
     def of(self, stream: str, now_ms: int) -> Refusal | None:
         """Return the refused records of a stream; None without any."""
-        reasons: Counter[str] = Counter()
-        since_ms = 0
-        for minute_ms, counts in list(self._minutes):
-            for (name, reason), number in list(counts.items()):
-                if name == stream and minute_ms > now_ms - HOUR_MS:
-                    reasons[reason] += number
-                    since_ms = since_ms or minute_ms
-        return Refusal(reasons.total(), since_ms, reasons.most_common(1)[0][0]) if reasons else None
+        recent = [each for each in [*self._streams.get(stream, ())] if each[0] > now_ms - HOUR_MS]
+        reasons = Counter[str]()
+        for _, counts in recent:
+            reasons.update(counts.copy())
+        return Refusal(reasons.total(), recent[0][0], reasons.most_common(1)[0][0]) if recent else None

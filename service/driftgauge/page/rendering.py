@@ -1,13 +1,13 @@
-"""The page's HTML: templates with their filters, and the files that they refer to."""
+"""The page's HTML: templates with their filters."""
 
 import re
 from functools import cache
 from importlib.metadata import version as version_of
-from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from driftgauge.core.durations import format_duration, round_duration
+from driftgauge.config.page import fill_template
+from driftgauge.core.durations import round_duration
 from driftgauge.core.statistics import registry
 from driftgauge.events.timestamps import format_timestamp, parse_timestamp
 from driftgauge.page.advice import RUNBOOKS, next_steps, runbook_of, silence_of
@@ -15,19 +15,14 @@ from driftgauge.page.story import tell_age, tell_cause, tell_concern, tell_kind,
 from driftgauge.page.summary import VERDICTS
 from driftgauge.page.words import (
     STATE_WORDS,
-    VERDICT_WORDS,
     format_moment,
     format_number,
     format_p_value,
     format_percent,
     format_signed_percent,
-    split_moments,
 )
 
-__all__ = ["STATIC_TYPES", "render", "static_file"]
-
-STATIC_TYPES = {"style.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"}
-"""The files that the page refers to, and their types."""
+__all__ = ["render"]
 
 # Control characters, and those that turn the text around them: a name must not reverse a sentence.
 _INVISIBLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -47,18 +42,11 @@ _SYMBOLS = {
     "warming_up": "~",
     "waiting": "·",
 }
-_DAY_MS = 86_400_000
 
 
 def render(template: str, **values: object) -> str:
     """Return a template's HTML; every value in it is escaped, and shows its control characters."""
     return _environment().get_template(template).render(**values)
-
-
-@cache
-def static_file(name: str) -> bytes:
-    """Return the content of a file that the page refers to."""
-    return files("driftgauge.page").joinpath("static", name).read_bytes()
 
 
 @cache
@@ -73,20 +61,19 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "moment": format_moment,
-        "split_moments": split_moments,
         "timestamp": format_timestamp,
         "time_ms": parse_timestamp,
         "number": format_number,
         "percent": format_percent,
         "signed_percent": format_signed_percent,
         "p_value": format_p_value,
-        "days": _days,
         "duration": round_duration,
         "cause": tell_cause,
         "age": tell_age,
         "concern": tell_concern,
         "kind": tell_kind,
         "since": tell_since,
+        "fill": fill_template,
         "next_steps": next_steps,
         "runbook": runbook_of,
         "silence": silence_of,
@@ -95,7 +82,6 @@ def _environment() -> Environment:
         "version": version_of("driftgauge"),
         "symbols": _SYMBOLS,
         "verdicts": VERDICTS,
-        "verdict_words": VERDICT_WORDS,
         "registry": registry,
         "state_words": STATE_WORDS,
         "runbooks": RUNBOOKS,
@@ -105,11 +91,3 @@ def _environment() -> Environment:
 
 def _visible(value: object) -> object:
     return _INVISIBLE.sub(lambda found: repr(found[0])[1:-1], value) if type(value) is str else value
-
-
-def _days(duration_ms: int) -> str:
-    """Return a duration in whole days, or as it is below a day."""
-    days = duration_ms // _DAY_MS
-    if duration_ms < _DAY_MS:
-        return format_duration(duration_ms // 1_000 * 1_000)
-    return f"{days:,} day{'' if days == 1 else 's'}"

@@ -24,28 +24,8 @@ _FETCH_S: Final = 5.0
 # One read at a time, so the last of these waits for the others. The rest of the HTTP server's 40 threads stay
 # free for /metrics while the brokers do not answer.
 _MOST_FETCHES: Final = 8
-# The values of the newest records, which are looked at most; one of 20 clusters takes 5 kB.
+# A value of 20 clusters takes 5 kB.
 _KEPT_BYTES = 4_000_000
-
-
-class _RecentValues:
-    """The values of the newest records, which people look at most, by partition and offset."""
-
-    def __init__(self) -> None:
-        self._values: OrderedDict[tuple[int, int], bytes] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def get(self, at: tuple[int, int]) -> bytes | None:
-        with self._lock:
-            return self._values.get(at)
-
-    def put(self, at: tuple[int, int], value: bytes) -> None:
-        with self._lock:
-            self._bytes += len(value) - len(self._values.pop(at, b""))
-            self._values[at] = value
-            while self._bytes > _KEPT_BYTES:
-                self._bytes -= len(self._values.popitem(last=False)[1])
 
 
 class ResultFetcher:
@@ -56,18 +36,25 @@ class ResultFetcher:
         self._login = login
         self._topic = topic
         self._clock = clock
-        self._recent = _RecentValues()
+        # The values of the newest records, which people look at most, by partition and offset.
+        self._kept: OrderedDict[tuple[int, int], bytes] = OrderedDict()
+        self._kept_bytes = 0
+        self._keeping = threading.Lock()
         self._free = threading.BoundedSemaphore(_MOST_FETCHES)
         self._fetching = threading.Lock()
         self._consumer: Consumer | None = None
 
     def keep(self, partition: int, offset: int, value: bytes) -> None:
         """Keep a value that was read otherwise, as one of the newest."""
-        self._recent.put((partition, offset), value)
+        with self._keeping:
+            self._kept_bytes += len(value) - len(self._kept.pop((partition, offset), b""))
+            self._kept[partition, offset] = value
+            while self._kept_bytes > _KEPT_BYTES:
+                self._kept_bytes -= len(self._kept.popitem(last=False)[1])
 
     def kept(self, partition: int, offset: int) -> bytes | None:
         """Return the value of a record that is kept; None where it would have to be read."""
-        return self._recent.get((partition, offset))
+        return self._kept.get((partition, offset))
 
     def fetch(self, partition: int, offset: int) -> bytes | None:
         """Return the value of a record; None where the topic no longer holds it.

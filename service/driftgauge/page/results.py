@@ -61,10 +61,10 @@ class Results:
         Raises:
             ValueError: It is no window result.
         """
-        series, row, names, parts = read_summary(
+        series, row, texts, parts = read_summary(
             value, partition=partition, offset=offset, published_ms=published_ms
         )
-        if self.history.add(series, row, names, parts) and not self._has_warned:
+        if self.history.add(series, row, texts, parts) and not self._has_warned:
             self._has_warned = True
             _log.warning(
                 "the results of a stream came twice with the same revision; this is said of one stream only",

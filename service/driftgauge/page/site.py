@@ -9,6 +9,7 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration, parse_duration
@@ -17,16 +18,16 @@ from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.answers import AnswerCache
 from driftgauge.page.api import api_routes
 from driftgauge.page.api_records import StatusRecords, status_record
-from driftgauge.page.chart import places
+from driftgauge.page.chart import places, sparkline
 from driftgauge.page.marks import Marks
-from driftgauge.page.overview import Overview, StreamRow, group_rows
+from driftgauge.page.overview import Overview, group_statuses
 from driftgauge.page.queries import MissingWindowError, WindowQuery, read_last, read_query
 from driftgauge.page.refusals import Refusals
-from driftgauge.page.rendering import STATIC_TYPES, render, static_file
+from driftgauge.page.rendering import render
 from driftgauge.page.results import Results
-from driftgauge.page.status import URGENCY, Run, StreamStatus, whole_run
-from driftgauge.page.stream_page import MAX_SHOWN, ComparedRow, WindowDetail, compare, detail, stream_page
-from driftgauge.page.summary import SEGMENT_DRIFT, VERDICTS
+from driftgauge.page.status import URGENCY, StreamStatus, whole_run
+from driftgauge.page.stream_page import MAX_SHOWN, ClusterRow, WindowDetail, compare, detail, stream_page
+from driftgauge.page.summary import VERDICTS
 from driftgauge.page.words import COUNTED_WORDS, as_sentence
 from driftgauge.records.mark import Mark
 from driftgauge.streams import EVENTS_PER_CLUSTER
@@ -34,7 +35,7 @@ from driftgauge.streams import EVENTS_PER_CLUSTER
 __all__ = ["Site", "comparable"]
 
 _WEEK_MS = 7 * 86_400_000
-_STATIC_HEADERS = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
+_SPARK_WINDOWS = 60
 
 
 class Site:
@@ -51,10 +52,9 @@ class Site:
         """Show results of the configured streams and of others, by this wall clock, and what goes with it."""
         self._marks = marks
         self._results = results
-        self._settings = settings.page
-        self._streams = settings.by_stream
-        self._level = settings.window_level
-        self._dead_letters = settings.topics.dead_letters
+        self._settings = settings
+        # The settings calculate these at each look.
+        self._streams, self._level = settings.by_stream, settings.window_level
         self._clock_ms = clock_ms
         self._overview = Overview(results.history, self._streams, refusals)
         self._headers = {
@@ -69,10 +69,10 @@ class Site:
         # Plain functions, which Starlette runs in its thread pool: they render, and may wait for Kafka.
         routes: list[BaseRoute] = [
             Route("/", self._page),
-            Route("/static/{name}", self._static),
+            Mount("/static", StaticFiles(packages=[("driftgauge.page", "static")])),
             Mount("/api/v1", routes=api_routes(self._results, self._records)),
         ]
-        prefix = self._settings.path_prefix
+        prefix = self._settings.page.path_prefix
         if not prefix:
             return routes
         last = prefix.rsplit("/", 1)[-1]
@@ -100,31 +100,31 @@ class Site:
     def _render_overview(self, request: Request) -> str:
         query, state = (request.query_params.get(name, "") for name in ("q", "verdict"))
         now_ms = self._clock_ms()
-        every = self._rows(now_ms)
-        rows = [
-            row
-            for row in every
-            if query.casefold() in row.status.stream.casefold() and state in ("", row.status.state)
+        every = self._statuses(now_ms)
+        statuses = [
+            each for each in every if query.casefold() in each.stream.casefold() and state in ("", each.state)
         ]
+        history = self._results.history
         return render(
             "overview.html",
             **self._common(),
-            rows=rows,
-            alarms=[row for row in rows if row.status.alarms],
-            groups=group_rows(row for row in rows if not row.status.alarms),
+            statuses=statuses,
+            alarms=[each for each in statuses if each.alarms],
+            groups=group_statuses(each for each in statuses if not each.alarms),
+            spark=lambda series: sparkline(history.windows(series, _SPARK_WINDOWS), series.size_ms),
             query=query,
             state=state,
             filtered=bool(query or state),
             headline=_headline(every),
-            number=sum(bool(row.status.alarms) for row in every),
-            windows=len(self._results.history),
-            history=format_duration(self._settings.history),
+            number=sum(bool(each.alarms) for each in every),
+            windows=len(history),
+            history=format_duration(self._settings.page.history),
             now_ms=now_ms,
         )
 
-    def _rows(self, now_ms: int) -> list[StreamRow]:
-        self._results.history.expire(now_ms - self._settings.history)
-        return self._overview.rows(now_ms, is_cut_off=self._is_cut_off)
+    def _statuses(self, now_ms: int) -> list[StreamStatus]:
+        self._results.history.expire(now_ms - self._settings.page.history)
+        return self._overview.statuses(now_ms, is_cut_off=self._results.source.error is not None)
 
     def _records(self) -> StatusRecords:
         source = self._results.source
@@ -132,76 +132,63 @@ class Site:
             complete=source.has_caught_up,
             problem=source.error,
             streams=tuple(
-                status_record(row.status, self._streams.get(row.status.stream))
-                for row in self._rows(self._clock_ms())
+                status_record(each, self._streams.get(each.stream))
+                for each in self._statuses(self._clock_ms())
             ),
         )
-
-    @property
-    def _is_cut_off(self) -> bool:
-        return self._results.source.error is not None
 
     def render_stream(
         self, query: WindowQuery, shown: int | None, template: str = "stream.html", **more: object
     ) -> str:
-        """Return the HTML of a stream, by the page's template or another one, which shows `more` as well.
-
-        Raises:
-            MissingWindowError: The stream has no such window.
-        """
+        """Return the HTML of a stream, by the page's template or another one, which shows `more` as well."""
         series, now_ms = query.series, self._clock_ms()
+        asked_ms = None if query.at is None else query.start_ms(query.at)
         configured = self._streams.get(series.stream)
-        status = self._overview.status(series.stream, now_ms, is_cut_off=self._is_cut_off)
-        page = stream_page(
-            series,
-            query.rows,
-            shown=shown,
-            at_ms=query.at_ms,
-            alarm=None if configured is None else configured.alarm(self._level),
+        status = self._overview.status(
+            series.stream, now_ms, is_cut_off=self._results.source.error is not None
         )
-        if page is None:
-            message = f"{series.stream} has no window of {format_duration(series.size_ms)} that starts then"
-            raise MissingWindowError(message)
-        begin_ms, end_ms = (int(page.rows["start_ms"][at]) for at in (0, -1))
-        marks = self._marks.between(series.stream, begin_ms, end_ms + series.size_ms)
-        opened_ms, start_ms = int(page.chosen["start_ms"]), int(page.concluded["start_ms"])
-        whole, missing = self._detail(query, start_ms, page.run if opened_ms == start_ms else None)
-        other_ms = None if query.compare_ms == start_ms else query.compare_ms
-        other, other_missing = (None, "") if other_ms is None else self._detail(query, other_ms)
-        compared: tuple[ComparedRow, ...] = ()
+        alarm = None if configured is None else configured.alarm(self._level)
+        page = stream_page(query, shown, alarm)
+        until_ms = int(page.rows["start_ms"][-1]) + series.size_ms
+        marks = self._marks.between(series.stream, int(page.rows["start_ms"][0]), until_ms)
+        whole, missing = self._detail(query, page.concluded)
+        other_at = None if query.compare == page.concluded else query.compare
+        other, other_missing = (None, "") if other_at is None else self._detail(query, other_at)
+        compared: list[tuple[ClusterRow, ClusterRow]] = []
         if whole is not None and other is not None:
             compared = compare(whole, other)
             other_missing = "" if compared else "The two windows have different baselines."
         return render(
             template,
             **(self._common() | more),
+            query=query,
             page=page,
-            sizes=query.sizes,
-            opened_ms=opened_ms,
-            opened=None if opened_ms == start_ms else self._detail(query, opened_ms)[0],
-            needed=None if configured is None else configured.min_events,
+            verdict=VERDICTS[query.rows["verdict"][query.chosen]],
+            count=int(query.rows["count"][query.chosen]),
+            opened_ms=query.start_ms(query.chosen),
+            opened=None if query.chosen == page.concluded else self._detail(query, query.chosen)[0],
             events_per_cluster=EVENTS_PER_CLUSTER,
             detail=whole,
             missing=missing,
-            other_ms=other_ms,
+            other_ms=None if other_at is None else query.start_ms(other_at),
             other=other,
             other_missing=other_missing,
             compared=compared,
             comparable=[
-                (name, _links(query, page.shown, at_ms)(query.at_ms))
-                for name, at_ms in comparable(query, start_ms)
+                (name, _links(query, page.shown, at)(asked_ms))
+                for name, at in comparable(query, page.concluded)
             ],
-            shown=page.shown,
             marks=list(
                 zip(marks, places(page.rows, series.size_ms, [each.time for each in marks]), strict=True)
             ),
             mark_before=self._mark_before(status),
             status=status,
-            labels=None if configured is None else configured.labels,
-            grafana=self._settings.grafana_url,
+            configured=configured,
+            alarm=alarm,
+            settings=self._settings.page,
             now_ms=now_ms,
-            link=_links(query, page.shown, query.compare_ms),
-            link_shown=lambda number: _links(query, number, query.compare_ms)(query.at_ms),
+            link=_links(query, page.shown, query.compare),
+            link_shown=lambda number: _links(query, number, query.compare)(asked_ms),
         )
 
     def _mark_before(self, status: StreamStatus) -> Mark | None:
@@ -212,25 +199,15 @@ class Site:
         marks = self._marks.between(status.stream, 0, first.run.since_ms + parse_duration(first.size))
         return marks[-1] if marks else None
 
-    def _detail(
-        self, query: WindowQuery, start_ms: int, run: Run | None = None
-    ) -> tuple[WindowDetail | None, str]:
-        """Return a window in detail, or why there is none; without its run, the run is looked for."""
-        row = query.row(start_ms)
+    def _detail(self, query: WindowQuery, at: int) -> tuple[WindowDetail | None, str]:
+        """Return the window of an index in detail, or why there is none."""
+        row = query.rows[at]
         try:
             record = self._results.whole(query.series, row)
         except (MissingWindowError, ServiceError) as error:
             return None, as_sentence(str(error))
-        shown = detail(
-            record,
-            run or whole_run(query.rows, int(np.searchsorted(query.rows["start_ms"], start_ms))),
-            size_ms=query.series.size_ms,
-            # A record in a file has no time of publication.
-            published_ms=int(row["published_ms"]) or None,
-            settings=self._settings,
-            parts=self._results.history.parts(query.series, int(row["baseline"])),
-        )
-        return shown, ""
+        parts = self._results.history.parts(query.series, int(row["baseline"]))
+        return detail(record, row, whole_run(query.rows, at), query.series.size_ms, parts), ""
 
     def _common(self) -> dict[str, object]:
         source = self._results.source
@@ -239,33 +216,23 @@ class Site:
             "problem": source.error,
             "read_ms": self._results.history.published_ms,
             "has_caught_up": source.has_caught_up,
-            "dead_letters": self._dead_letters,
+            "dead_letters": self._settings.topics.dead_letters,
         }
 
     def _message(self, title: str, text: str, status: int) -> Response:
         body = render("message.html", title=title, text=as_sentence(text))
         return Response(body, status_code=status, media_type="text/html", headers=self._headers)
 
-    def _static(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        if name not in STATIC_TYPES:
-            return Response("not found", status_code=404, media_type="text/plain")
-        return Response(static_file(name), media_type=STATIC_TYPES[name], headers=_STATIC_HEADERS)
 
+def _links(query: WindowQuery, shown: int, compare: int | None) -> Callable[[int | None], str]:
+    """Return a function that returns the link to the window with a start, ms, or with None to the newest.
 
-def _links(query: WindowQuery, shown: int, compare_ms: int | None) -> Callable[[int | None], str]:
-    """Return a function that returns the link to the window with a start, or with None to the newest.
-
-    The links keep the window that is compared with.
+    The links keep the window that is compared with, whose index is given.
     """
-    series = urlencode(
-        {
-            "stream": query.series.stream,
-            "window": format_duration(query.series.size_ms),
-            "last": str(shown),
-            **({} if compare_ms is None else {"compare": format_timestamp(compare_ms)}),
-        }
-    )
+    asked = {"stream": query.series.stream, "window": query.size, "last": str(shown)}
+    if compare is not None:
+        asked["compare"] = format_timestamp(query.start_ms(compare))
+    series = urlencode(asked)
 
     # Every chart and the table link to the same windows.
     @cache
@@ -275,21 +242,19 @@ def _links(query: WindowQuery, shown: int, compare_ms: int | None) -> Callable[[
     return link
 
 
-def comparable(query: WindowQuery, start_ms: int) -> list[tuple[str, int]]:
-    """Return what a window is best compared with: names and starts, ms, of windows that are there."""
-    rows = query.rows[query.rows["start_ms"] < start_ms]
-    # A segment may have begun to drift in a window that is ok by itself.
-    is_ok = (rows["verdict"] == VERDICTS.index("ok")) & (rows["flags"] & SEGMENT_DRIFT == 0)
-    ok = rows["start_ms"][is_ok]
-    found = [("the last ok window", int(ok[-1]))] if len(ok) else []
-    if start_ms - _WEEK_MS in rows["start_ms"]:
-        found.append(("a week before", start_ms - _WEEK_MS))
-    return found
+def comparable(query: WindowQuery, at: int) -> list[tuple[str, int]]:
+    """Return what a window is best compared with: names and indices of windows that are there."""
+    starts = query.rows["start_ms"]
+    found = (
+        ("the last ok window", np.flatnonzero(query.rows["verdict"][:at] == VERDICTS.index("ok"))),
+        ("a week before", np.flatnonzero(starts == starts[at] - _WEEK_MS)),
+    )
+    return [(name, int(indices[-1])) for name, indices in found if len(indices)]
 
 
-def _headline(rows: list[StreamRow]) -> str:
-    streams = "1 stream" if len(rows) == 1 else f"{len(rows):,} streams"
-    found = Counter(row.status.state for row in rows)
+def _headline(statuses: list[StreamStatus]) -> str:
+    streams = "1 stream" if len(statuses) == 1 else f"{len(statuses):,} streams"
+    found = Counter(each.state for each in statuses)
     told = [f"{found[state]:,} {COUNTED_WORDS[state]}" for state in URGENCY if found[state]]
     return f"{streams}: {', '.join(told)}"
 

@@ -6,6 +6,7 @@ Nothing here knows a clock or HTTP: the time is an argument.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +24,11 @@ __all__ = [
     "URGENCY",
     "Alarm",
     "Concern",
+    "ConcernName",
     "Run",
     "SizeFacts",
     "SizeStatus",
+    "StateName",
     "StreamStatus",
     "is_slow",
     "read_facts",
@@ -36,26 +39,16 @@ __all__ = [
 ALARMS = ("warning", "drift")
 """The verdicts that say that the events changed."""
 
-URGENCY = (
-    "drift",
-    "warning",
-    "segment",
-    "misfit",
-    "refused",
-    "incomplete",
-    "silent",
-    "behind",
-    "insufficient",
-    "unclear",
-    "warming_up",
-    "waiting",
-    "ok",
-)
+ConcernName = Literal[
+    "misfit", "refused", "incomplete", "silent", "behind", "insufficient", "unclear", "warming_up", "waiting"
+]
+StateName = Literal["drift", "warning", "segment", ConcernName, "ok"]
+URGENCY = get_args(StateName)
 """The states of streams, the most urgent first; `segment` is drift of a segment alone."""
 
 _ALARMING = [VERDICTS.index(verdict) for verdict in ALARMS]
-_OK, _MISFIT = VERDICTS.index("ok"), VERDICTS.index("misfit")
-CONCLUSIVE = [_OK, _MISFIT, *_ALARMING]
+_OK = [VERDICTS.index("ok"), VERDICTS.index("segment")]
+CONCLUSIVE = [*_OK, VERDICTS.index("misfit"), *_ALARMING]
 """The numbers of the verdicts that conclude something."""
 
 _INCOMPLETE, _INSUFFICIENT = VERDICTS.index("incomplete"), VERDICTS.index("insufficient")
@@ -283,7 +276,7 @@ def _run(rows: NDArray[np.void], at: int, same: NDArray[np.bool_], breaks: NDArr
 def read_facts(
     series: Series,
     rows: NDArray[np.void],
-    names: Sequence[str],
+    texts: Sequence[str],
     smallest: SmallestDrift | None = None,
     traces: Mapping[tuple[str, str], SegmentTrace] = _NO_TRACES,
 ) -> SizeFacts:
@@ -292,7 +285,7 @@ def read_facts(
     Args:
         series: The stream and size.
         rows: (n,) of `SUMMARY`, by start.
-        names: The texts that the fields `fault` and `segments` of the rows stand for.
+        texts: The texts that the fields `fault` and `segments` of the rows stand for.
         smallest: The smallest drift worth finding; None where the configuration does not name the stream.
         traces: What the windows say of each segment.
     """
@@ -314,7 +307,7 @@ def read_facts(
         if drifting[first:].any():
             run = _run(rows, at, drifting, conclusive & ~drifting & ~alarming)
             if not alarms or run.since_ms < alarms[0].run.since_ms:
-                segments = names[rows["segments"][np.searchsorted(rows["start_ms"], run.since_ms)]]
+                segments = texts[rows["segments"][np.searchsorted(rows["start_ms"], run.since_ms)]]
                 alarms.append(Alarm(size, "segment", run, _evidence(rows, drifting, run), segments))
     first_faulty = _last(~_is_faulty(rows)) + 1
     is_faulty = first_faulty < len(rows)
@@ -326,7 +319,7 @@ def read_facts(
         tuple(alarms),
         last if is_over else None,
         rows[first_faulty] if is_faulty else None,
-        names[rows["fault"][-1]] if is_faulty else "",
+        texts[rows["fault"][-1]] if is_faulty else "",
         rows[few[0]] if len(few) else None,
         None if at < 0 else _misfit(rows, at),
         None if at < 0 or smallest is None else _blind(series, rows[conclusive], smallest),
@@ -341,7 +334,7 @@ def _misfit(rows: NDArray[np.void], at: int) -> Run | None:
     run = whole_run(own, len(own) - 1)
     if run.verdict == "misfit":
         return run
-    never_ok = not (own["verdict"] == _OK).any()
+    never_ok = not np.isin(own["verdict"], _OK).any()
     return run if run.verdict in ALARMS and never_ok and run.windows >= _MISFIT_WINDOWS else None
 
 
@@ -358,7 +351,7 @@ def _blind(series: Series, rows: NDArray[np.void], smallest: SmallestDrift) -> C
             unseen.append(f"smallest_drift.{name}")
             since_ms.append(int(rows["start_ms"][first]))
     size = format_duration(series.size_ms)
-    return Concern("insufficient", size, min(since_ms), ", ".join(unseen)) if unseen else None
+    return Concern("insufficient", size, min(since_ms), name_first(unseen, _MAX_NAMED)) if unseen else None
 
 
 def _unclear(series: Series, end_ms: int, traces: Mapping[tuple[str, str], SegmentTrace]) -> Concern | None:

@@ -1,6 +1,7 @@
 """What happened to a stream, in sentences: whether it drifts, since when, how sure that is, and where."""
 
 from collections.abc import Mapping
+from itertools import groupby
 
 import numpy as np
 
@@ -47,13 +48,13 @@ NOTABLE = 0.01
 _MAX_NAMED = 5
 
 
-def tell_since(status: StreamStatus) -> str:
-    """Return since when each alarm of a stream lasts, the earliest first; empty without one."""
-    return ", ".join(
-        f"{format_moment(alarm.run.since_ms)} "
-        f"({alarm.size}{f', {alarm.segments}' if alarm.state == 'segment' else ''})"
-        for alarm in status.alarms
-    )
+def tell_since(status: StreamStatus) -> list[str]:
+    """Return the starts of a stream's alarms, the earliest first, each with its sizes, such as "(1h, 1d)"."""
+    return [
+        f"{format_moment(since_ms)} "
+        f"({', '.join(f'{each.size}: {each.segments}' if each.segments else each.size for each in alarms)})"
+        for since_ms, alarms in groupby(status.alarms, key=lambda alarm: alarm.run.since_ms)
+    ]
 
 
 def tell_cause(status: StreamStatus) -> str:
@@ -167,7 +168,9 @@ def _since(record: WindowRecord, run: Run, size_ms: int) -> str:
     few = f", {run.few:,} of them with too few events" if run.few else ""
     windows = f"{run.windows + run.few:,} windows of {format_duration(size_ms)}{few}"
     if record.verdict == "ok":
-        return f"No drift was found in the last {windows}." if run.windows > 1 else "No drift was found."
+        of = " of all events together" if run.verdict == "segment" else ""
+        last = f" in the last {windows}" if run.windows > 1 else ""
+        return f"No drift{of} was found{last}."
     since = format_moment(run.since_ms)
     length = f" ({windows})" if run.windows > 1 else ""
     if run.until_ms is not None:
@@ -193,17 +196,17 @@ def _slow(record: WindowRecord) -> list[str]:
     slow = record.slow_drift
     if slow is None or slow.statistic < slow.limit:
         return []
-    percent = f"{100 * slow.statistic / slow.limit:.0f} %"
     since = "" if slow.since is None else f" since {format_moment(parse_timestamp(slow.since))}"
-    return [f"No window stands out by itself, but those{since} do together: {percent} of the limit."]
+    share = format_percent(slow.statistic / slow.limit)
+    return [f"No window stands out by itself, but those{since} do together: {share} of the limit."]
 
 
 def _nearly_slow(record: WindowRecord) -> list[str]:
     slow = record.slow_drift
     if slow is None or slow.statistic < _NEARLY * slow.limit:
         return []
-    percent = f"{100 * slow.statistic / slow.limit:.0f} %"
-    return [f"Small evidence has added up to {percent} of a slow-drift warning."]
+    share = format_percent(slow.statistic / slow.limit)
+    return [f"Small evidence has added up to {share} of a slow-drift warning."]
 
 
 def _segments(record: WindowRecord) -> list[str]:

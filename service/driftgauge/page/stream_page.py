@@ -2,30 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.config.page import PageSettings, fill_template
-from driftgauge.core.durations import format_duration
 from driftgauge.core.spec import Alarm
 from driftgauge.core.statistics.divergence import DIVERGENCE
-from driftgauge.events.timestamps import parse_timestamp
-from driftgauge.page.chart import Chart, Trend, chart, trend
+from driftgauge.page.chart import Chart, SmallLine, chart, trend
+from driftgauge.page.queries import WindowQuery
 from driftgauge.page.status import CONCLUSIVE, Run, whole_run
 from driftgauge.page.story import NOTABLE, adjusted_p_value, tell
-from driftgauge.page.summary import CHARTED, Parts, Series
+from driftgauge.page.summary import CHARTED, Parts, kind_of
 from driftgauge.page.words import LEAST_P
 from driftgauge.records.window_record import ClusterRecord, ExampleRecord, SegmentRecord, WindowRecord
 
 __all__ = [
     "MAX_SHOWN",
     "ClusterRow",
-    "ComparedRow",
-    "EventLink",
-    "NamedChart",
-    "SegmentRow",
     "StreamPage",
     "WindowDetail",
     "compare",
@@ -42,53 +35,17 @@ _BEFORE_RUN = 20
 _SMALL_HEIGHT = 136
 # Far below what any test can tell from 0.
 _LEAST_P = 1e-300
-
-
-@dataclass(frozen=True, slots=True)
-class NamedChart:
-    """A chart with its title, and what it shows in a sentence."""
-
-    title: str
-    text: str
-    chart: Chart
-
-
-@dataclass(frozen=True, slots=True)
-class EventLink:
-    """An event: its id, where it and its picture can be looked at, and the beginning of its text."""
-
-    event_id: str
-    url: str | None
-    thumbnail: str | None
-    snippet: str
+_NO_EXAMPLE = ExampleRecord(cluster=0, event_ids=(), baseline_event_ids=())
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterRow:
-    """A cluster of a window, with events of it now and in the baseline."""
+    """A cluster of a window, its part of the divergence, and examples of its events."""
 
     cluster: ClusterRecord
     part: float | None
-    now: tuple[EventLink, ...]
-    before: tuple[EventLink, ...]
-    trend: Trend | None
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentRow:
-    """A segment of a window, and how unlikely it was over the last windows."""
-
-    record: SegmentRecord
-    trend: Trend | None
-
-
-@dataclass(frozen=True, slots=True)
-class ComparedRow:
-    """A cluster in two windows, `row` in the first; its share and its events in the other."""
-
-    row: ClusterRow
-    share: float
-    now: tuple[EventLink, ...]
+    example: ExampleRecord
+    trend: SmallLine | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +54,19 @@ class WindowDetail:
 
     Attributes:
         record: Its result.
-        start_ms, end_ms: Its bounds, event time, ms.
-        published_ms: When it was published, ms; None where unknown.
+        row: () of `SUMMARY`, its summary.
+        start_ms: Its start, event time, ms.
         story: What happened, in sentences.
         clusters: Its clusters, by contribution.
-        segments: Its segments, the least likely first.
+        segments: Its segments, the least likely first, each with the trend of how unlikely it was.
     """
 
     record: WindowRecord
+    row: NDArray[np.void]
     start_ms: int
-    end_ms: int
-    published_ms: int | None
-    story: tuple[str, ...]
-    clusters: tuple[ClusterRow, ...]
-    segments: tuple[SegmentRow, ...]
+    story: list[str]
+    clusters: list[ClusterRow]
+    segments: list[tuple[SegmentRecord, SmallLine | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,137 +74,105 @@ class StreamPage:
     """A stream and size.
 
     Attributes:
-        series: The stream and size.
-        size: The size as text.
         shown: How many windows are shown, if there are so many.
-        alarm: The level and what is large, where the configuration names the stream.
         run: The run of windows that the chosen one is in.
         rows: (n,) of `SUMMARY`, the windows shown, by start.
         evidence: The chart of their evidence against the limit that decides; None where the limit is unknown,
             and where no window is scored.
-        charts: The charts of their measures, the divergence first; empty if none is scored.
-        chosen: () of `SUMMARY`, the chosen window.
-        concluded: () of `SUMMARY`, the window whose details are shown: the chosen one, or the last with a
-            conclusion before it.
+        charts: The charts of their measures, first that of the kind of drift in `concluded`; empty if none is
+            scored.
+        concluded: The index, in all windows, of that whose details are shown: the chosen one, or the last
+            with a conclusion before it.
         usual_count: The median number of events of the windows with a conclusion that are shown.
-        is_newest: Whether it is the newest.
-        earlier_ms, later_ms: The starts of its neighbours, ms; None where there is none.
     """
 
-    series: Series
-    size: str
     shown: int
-    alarm: Alarm | None
     run: Run
     rows: NDArray[np.void]
-    evidence: NamedChart | None
-    charts: tuple[NamedChart, ...]
-    chosen: NDArray[np.void]
-    concluded: NDArray[np.void]
+    evidence: Chart | None
+    charts: tuple[Chart, ...]
+    concluded: int
     usual_count: int
-    is_newest: bool
-    earlier_ms: int | None
-    later_ms: int | None
 
 
-def stream_page(
-    series: Series,
-    rows: NDArray[np.void],
-    *,
-    shown: int | None,
-    at_ms: int | None,
-    alarm: Alarm | None,
-) -> StreamPage | None:
-    """Return what is shown of a series; None where it has no window, or none that starts at `at_ms`.
+def stream_page(query: WindowQuery, shown: int | None, alarm: Alarm | None) -> StreamPage:
+    """Return what is shown of a series.
 
     Args:
-        series: The stream and size.
-        rows: (n,) of `SUMMARY`, all its windows, by start.
-        shown: How many of them the charts show; None: so many that the run of the chosen one begins in them.
-        at_ms: The start of the chosen window, ms; None for the newest.
+        query: The series, and the chosen window.
+        shown: How many windows the charts show; None: so many that the run of the chosen one begins in them.
         alarm: The level and what is large, where the configuration names the stream.
     """
-    if not len(rows):
-        return None
-    at = len(rows) - 1
-    if at_ms is not None:
-        at = int(np.searchsorted(rows["start_ms"], at_ms))
-        if at == len(rows) or rows[at]["start_ms"] != at_ms:
-            return None
+    rows, at = query.rows, query.chosen
     run = whole_run(rows, at)
     if shown is None:
         since = len(rows) - int(np.searchsorted(rows["start_ms"], run.since_ms))
         shown = min(max(_USUALLY_SHOWN, since + _BEFORE_RUN), MAX_SHOWN)
     # The chosen window is in the charts, also where it is an old one.
-    end = max(len(rows) if at >= len(rows) - shown else at + 1 + shown // 2, at + 1)
-    window = rows[max(min(end, len(rows)) - shown, 0) : end]
+    end = len(rows) if at >= len(rows) - shown else at + 1 + shown // 2
+    window = rows[max(end - shown, 0) : end]
     conclusive = np.flatnonzero(np.isin(rows["verdict"][: at + 1], CONCLUSIVE))
+    concluded = int(conclusive[-1]) if len(conclusive) else at
     counts = window["count"][np.isin(window["verdict"], CONCLUSIVE)]
     return StreamPage(
-        series,
-        format_duration(series.size_ms),
         shown,
-        alarm,
         run,
         window,
-        None if alarm is None else _evidence(window, series.size_ms, alarm),
-        _charts(window, series.size_ms, alarm),
-        rows[at],
-        rows[conclusive[-1]] if len(conclusive) else rows[at],
+        None if alarm is None else _evidence(window, query.series.size_ms, alarm),
+        _charts(window, query.series.size_ms, alarm, kind_of(rows[concluded])),
+        concluded,
         int(np.median(counts)) if len(counts) else 0,
-        at == len(rows) - 1,
-        int(rows[at - 1]["start_ms"]) if at else None,
-        int(rows[at + 1]["start_ms"]) if at + 1 < len(rows) else None,
     )
 
 
 def detail(
     record: WindowRecord,
+    row: NDArray[np.void],
     run: Run,
-    *,
     size_ms: int,
-    published_ms: int | None,
-    settings: PageSettings,
     parts: Sequence[tuple[int, Parts]] = (),
 ) -> WindowDetail:
-    """Return one window as it is shown, with the trends of its parts where those of several are given."""
+    """Return one window as it is shown.
+
+    Args:
+        record: Its result.
+        row: () of `SUMMARY`, its summary.
+        run: The run of windows that it is in.
+        size_ms: Its length, ms.
+        parts: The starts, ms, and parts of windows with its baseline, for the trends of its own parts.
+    """
     # Another baseline may have the same end of its identity.
     parts = [(start_ms, each) for start_ms, each in parts if len(each.shares) == len(record.clusters)]
     starts = [start_ms for start_ms, _ in parts]
     positions = {cluster.id: at for at, cluster in enumerate(record.clusters)}
-    start_ms = parse_timestamp(record.start)
     examples = {example.cluster: example for example in record.examples}
     total = record.js_divergence or 0.0
-    ordered = sorted(record.clusters, key=lambda each: (-(each.js_contribution or 0.0), -each.share))
     return WindowDetail(
         record,
-        start_ms,
-        parse_timestamp(record.end),
-        published_ms,
-        tuple(tell(record, run, size_ms)),
-        tuple(
+        row,
+        int(row["start_ms"]),
+        tell(record, run, size_ms),
+        [
             ClusterRow(
                 cluster,
                 None if cluster.js_contribution is None or not total else cluster.js_contribution / total,
-                *_links(record.stream, examples.get(cluster.id), settings),
-                _trend(
+                examples.get(cluster.id, _NO_EXAMPLE),
+                trend(
                     starts,
                     size_ms,
                     [float(each.shares[positions[cluster.id]]) for _, each in parts],
                     cluster.baseline_share,
                 ),
             )
-            for cluster in ordered
-        ),
-        tuple(
-            SegmentRow(each, _trend(starts, size_ms, _unlikeliness(parts, each), -np.log10(NOTABLE)))
+            for cluster in sorted(
+                record.clusters, key=lambda each: (-(each.js_contribution or 0.0), -each.share)
+            )
+        ],
+        [
+            (each, trend(starts, size_ms, _unlikeliness(parts, each), -np.log10(NOTABLE)))
             for each in sorted(record.segments, key=adjusted_p_value)
-        ),
+        ],
     )
-
-
-def _trend(starts: Sequence[int], size_ms: int, values: Sequence[float], level: float) -> Trend | None:
-    return trend(starts, size_ms, values, level) if len(starts) > 1 else None
 
 
 def _unlikeliness(parts: Sequence[tuple[int, Parts]], segment: SegmentRecord) -> list[float]:
@@ -258,36 +182,13 @@ def _unlikeliness(parts: Sequence[tuple[int, Parts]], segment: SegmentRecord) ->
     return [-float(np.log10(max(each.get(name, np.nan), LEAST_P))) for each in found]
 
 
-def compare(first: WindowDetail, other: WindowDetail) -> tuple[ComparedRow, ...]:
+def compare(first: WindowDetail, other: WindowDetail) -> list[tuple[ClusterRow, ClusterRow]]:
     """Return the clusters of two windows, those that differ most first; none if the baselines differ."""
     if first.record.baseline != other.record.baseline:
-        return ()
+        return []
     others = {row.cluster.id: row for row in other.clusters}
-    rows = [
-        ComparedRow(row, others[row.cluster.id].cluster.share, others[row.cluster.id].now)
-        for row in first.clusters
-    ]
-    return tuple(sorted(rows, key=lambda each: -abs(each.share - each.row.cluster.share)))
-
-
-def _links(
-    stream: str, example: ExampleRecord | None, settings: PageSettings
-) -> tuple[tuple[EventLink, ...], tuple[EventLink, ...]]:
-    if example is None:
-        return (), ()
-    now, before = (
-        tuple(
-            EventLink(
-                each,
-                fill_template(settings.example_url, stream, each),
-                fill_template(settings.thumbnail_url, stream, each),
-                snippet,
-            )
-            for each, snippet in zip(ids, chain(snippets, repeat("")), strict=False)
-        )
-        for ids, snippets in ((example.event_ids, example.snippets), (example.baseline_event_ids, ()))
-    )
-    return now, before
+    pairs = [(row, others[row.cluster.id]) for row in first.clusters]
+    return sorted(pairs, key=lambda each: -abs(each[0].cluster.share - each[1].cluster.share))
 
 
 def strength(rows: NDArray[np.void], alarm: Alarm) -> NDArray[np.float64]:
@@ -306,51 +207,40 @@ def strength(rows: NDArray[np.void], alarm: Alarm) -> NDArray[np.float64]:
     return least
 
 
-def _evidence(rows: NDArray[np.void], size_ms: int, alarm: Alarm) -> NamedChart | None:
+def _evidence(rows: NDArray[np.void], size_ms: int, alarm: Alarm) -> Chart | None:
     """Return the chart of what decides: the windows' strength against its limit."""
     if not np.isfinite(rows["p_value"]).any():
         return None
-    return NamedChart(
+    return chart(
         "Evidence",
         "How significant and how large each window is, whichever is less, in parts of the limit: from 1 on "
         "it is both. Dashed: slow drift, likewise.",
-        chart(
-            rows,
-            size_ms,
-            np.maximum(strength(rows, alarm), 0.0),
-            floor=rows["slow_drift"].astype(np.float64),
-            limits=[np.ones(len(rows))],
-            is_root=True,
-        ),
+        rows,
+        size_ms,
+        np.maximum(strength(rows, alarm), 0.0),
+        floor=rows["slow_drift"].astype(np.float64),
+        limits=[np.ones(len(rows))],
+        is_root=True,
     )
 
 
-def _charts(rows: NDArray[np.void], size_ms: int, alarm: Alarm | None) -> tuple[NamedChart, ...]:
-    divergence, floor = rows["js_divergence"], rows["noise_floor"]
-    if not np.isfinite(divergence).any():
-        return ()
+def _charts(rows: NDArray[np.void], size_ms: int, alarm: Alarm | None, kind: str | None) -> tuple[Chart, ...]:
+    """Return the charts of the measures, that of a kind of drift first."""
     dotted = "" if alarm is None else " Dotted: large."
-
-    charts = [
-        NamedChart(
-            DIVERGENCE.title,
-            f"{DIVERGENCE.text} Dashed: what noise alone makes.{dotted}",
-            chart(
-                rows,
-                size_ms,
-                divergence,
-                floor=floor,
-                limits=[] if alarm is None else [floor + alarm.floor(DIVERGENCE.name)],
-                height=_SMALL_HEIGHT,
-            ),
-        )
-    ]
-    for each in CHARTED:
+    charts = []
+    for each in sorted((DIVERGENCE, *CHARTED), key=lambda each: each.kind.name != kind):
         values = rows[each.name].astype(np.float64)
-        large = [] if alarm is None else [alarm.floor(each.name)]
+        if not np.isfinite(values).any():
+            continue
+        dashed, floor, zero = "", None, np.zeros(len(rows))
+        if each is DIVERGENCE:
+            dashed, floor = " Dashed: what noise alone makes.", rows["noise_floor"]
+            zero = floor
         # A number that may be negative is large in both directions.
-        limits = [np.full(len(rows), sign * size) for size in large for sign in each.signs]
-        if np.isfinite(values).any():
-            drawn = chart(rows, size_ms, values, limits=limits, height=_SMALL_HEIGHT)
-            charts.append(NamedChart(each.title, f"{each.text}{dotted}", drawn))
+        limits = [] if alarm is None else [zero + sign * alarm.floor(each.name) for sign in each.signs]
+        text = f"{each.text}{dashed}{dotted}"
+        drawn = chart(
+            each.title, text, rows, size_ms, values, floor=floor, limits=limits, height=_SMALL_HEIGHT
+        )
+        charts.append(drawn)
     return tuple(charts)

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, get_args
 
 import numpy as np
 import orjson
@@ -13,6 +13,7 @@ from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.events.timestamps import LAST_MS, parse_timestamp
 from driftgauge.page.words import name_first
+from driftgauge.records.window_record import VerdictName
 
 __all__ = [
     "CALIBRATED",
@@ -23,15 +24,15 @@ __all__ = [
     "SEGMENT_DRIFT",
     "SUMMARY",
     "VERDICTS",
-    "Names",
     "Parts",
     "Series",
     "kind_of",
     "read_summary",
 ]
 
-VERDICTS = ("ok", "warning", "drift", "insufficient", "incomplete", "misfit")
-"""The verdicts, by their number in a summary."""
+_OF_RESULTS = get_args(VerdictName)
+VERDICTS = (*_OF_RESULTS, "segment")
+"""The verdicts, by their number in a summary; `segment` is that of an ok window in which a segment drifts."""
 
 CHARTED = tuple(each for each in registry.STATISTICS if each is not DIVERGENCE)
 """The statistics that have a field in a summary, the number that charts show, beside the divergence."""
@@ -39,6 +40,7 @@ CHARTED = tuple(each for each in registry.STATISTICS if each is not DIVERGENCE)
 CALIBRATED, EVENTS_LOST, COUNTED_TWICE, SEGMENT_DRIFT = 1, 2, 4, 8
 """The bits of `flags`; the last says that the verdict of a segment is drift."""
 
+_OK, _SEGMENT = VERDICTS.index("ok"), VERDICTS.index("segment")
 _MAX_NAMED = 3
 
 DETECTABLE = tuple(each.name for each in registry.STATISTICS)
@@ -92,18 +94,6 @@ class Series:
     size_ms: int
 
 
-class Names(NamedTuple):
-    """The names in a result that its summary stands for by numbers.
-
-    Attributes:
-        fault: What the window lacks: partitions, or why its counts are in doubt; empty where nothing is.
-        segments: The segments that drift, as "key = value"; empty where none does.
-    """
-
-    fault: str = ""
-    segments: str = ""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
     """What a window's clusters and segments say over time.
@@ -123,8 +113,12 @@ class Parts:
 
 def read_summary(
     value: bytes, *, partition: int, offset: int, published_ms: int
-) -> tuple[Series, NDArray[np.void], Names, Parts]:
-    """Return the series of a result's record, its summary, () of `SUMMARY`, its names and its parts.
+) -> tuple[Series, NDArray[np.void], tuple[str, str], Parts]:
+    """Return the series of a result's record, its summary, () of `SUMMARY`, two texts, and its parts.
+
+    The texts are those that the history keeps for the fields `fault` and `segments`: what the window lacks,
+    partitions or why its counts are in doubt, and the segments that drift, as "key = value". They are empty
+    where there is none.
 
     Args:
         value: The record's value, by the contract of window results, version 1.
@@ -138,18 +132,20 @@ def read_summary(
     try:
         record = orjson.loads(value)
         series = Series(_text(record["stream"]), parse_duration(record["window"]))
-        row = np.array(_fields(record, partition, offset, published_ms), dtype=SUMMARY)
+        drifting = _drifting(record)
+        fields = _fields(record, partition, offset, published_ms, has_segment_drift=bool(drifting))
+        row = np.array(fields, dtype=SUMMARY)
         _check_bounds(series, int(row["start_ms"]))
-        names, parts = _names(record), _parts(record)
+        texts, parts = (_fault(record), name_first(drifting, _MAX_NAMED)), _parts(record)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         message = f"not a window result: {type(error).__name__}: {error}"
         raise ValueError(message) from error
-    return series, row, names, parts
+    return series, row, texts, parts
 
 
-def _names(record: dict[str, Any]) -> Names:
-    drifting = [f"{each['key']} = {each['value']}" for each in _drifting(record.get("segments"))]
-    return Names(_fault(record), name_first(drifting, _MAX_NAMED))
+def _drifting(record: dict[str, Any]) -> list[str]:
+    segments = record.get("segments") or []
+    return [f"{each['key']} = {each['value']}" for each in segments if each["verdict"] == "drift"]
 
 
 def _parts(record: dict[str, Any]) -> Parts:
@@ -157,7 +153,7 @@ def _parts(record: dict[str, Any]) -> Parts:
     return Parts(
         np.array([_number(each["share"]) for each in record["clusters"]], np.float32),
         np.array([_number(each["adjusted_p_value"]) for each in segments], np.float32),
-        np.array([VERDICTS.index(_text(each["verdict"])) for each in segments], np.uint8),
+        np.array([_OF_RESULTS.index(each["verdict"]) for each in segments], np.uint8),
         tuple((_text(each["key"]), _text(each["value"])) for each in segments),
     )
 
@@ -170,9 +166,14 @@ def _fault(record: dict[str, Any]) -> str:
     return "events lost" if record["events_lost"] is True else ""
 
 
-def _fields(record: dict[str, Any], partition: int, offset: int, published_ms: int) -> tuple[object, ...]:
-    incomplete = record["incomplete"]
+def _fields(
+    record: dict[str, Any], partition: int, offset: int, published_ms: int, *, has_segment_drift: bool
+) -> tuple[object, ...]:
     identity = _text(record["baseline"])
+    verdict = _OF_RESULTS.index(record["verdict"])
+    findings = record.get("findings") or {}
+    of_charted = [findings.get(each.name) or {} for each in CHARTED]
+    slow_drift = record["slow_drift"] or {}
     return (
         parse_timestamp(_text(record["start"])),
         published_ms,
@@ -183,20 +184,20 @@ def _fields(record: dict[str, Any], partition: int, offset: int, published_ms: i
         _number(record["js_divergence"]),
         _number(record["noise_floor"]),
         _number(record["p_value"]),
-        *_of_findings(record, "value"),
-        _of_findings(record, "excess"),
-        _of_findings(record, "p_value"),
-        _slow_drift(record["slow_drift"]),
-        [_least(record["detectable"], name) for name in DETECTABLE],
-        min(len(incomplete) if isinstance(incomplete, list) else 0, 65_535),
+        *(_number(each.get("value")) for each in of_charted),
+        [_number(each.get("excess")) for each in of_charted],
+        [_number(each.get("p_value")) for each in of_charted],
+        _number(slow_drift.get("statistic")) / (_number(slow_drift.get("limit")) or math.nan),
+        [_least(record["detectable"] or {}, name) for name in DETECTABLE],
+        min(len(record["incomplete"]), 65_535),
         0,
         0,
-        VERDICTS.index(_text(record["verdict"])),
+        _SEGMENT if has_segment_drift and verdict == _OK else verdict,
         _number_of_kind(record.get("kind")),
         CALIBRATED * (record["calibrated"] is True)
         + EVENTS_LOST * (record["events_lost"] is True)
         + COUNTED_TWICE * (record.get("counted_twice") is True)
-        + SEGMENT_DRIFT * bool(_drifting(record.get("segments"))),
+        + SEGMENT_DRIFT * has_segment_drift,
         int(identity[-2:], 16),
     )
 
@@ -241,25 +242,8 @@ def _number(value: object) -> float:
     return float(value)
 
 
-def _drifting(segments: object) -> list[dict[str, Any]]:
-    return [each for each in segments if each["verdict"] == "drift"] if isinstance(segments, list) else []
-
-
-def _within(value: object, name: str) -> object:
-    return value.get(name) if isinstance(value, dict) else None
-
-
-def _of_findings(record: dict[str, Any], name: str) -> list[float]:
-    return [_number(_within(_within(record.get("findings"), each.name), name)) for each in CHARTED]
-
-
-def _least(detectable: object, name: str) -> float:
+def _least(detectable: dict[str, object], name: str) -> float:
     """Return the least drift that a statistic finds in a window; infinite: none, NaN: it was not tested."""
-    if not isinstance(detectable, dict) or name not in detectable:
+    if name not in detectable:
         return math.nan
     return math.inf if detectable[name] is None else _number(detectable[name])
-
-
-def _slow_drift(value: object) -> float:
-    statistic, limit = _within(value, "statistic"), _within(value, "limit")
-    return float("nan") if not statistic or not limit else _number(statistic) / _number(limit)

@@ -2,8 +2,9 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import closing
-from typing import Final, Protocol
+from typing import Final
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -18,11 +19,11 @@ from driftgauge.kafka.login import Login, LoginWatch
 from driftgauge.kafka.metadata import count_partitions, failure, require_visible
 from driftgauge.kafka.rights import connection
 from driftgauge.page.result_fetcher import ResultFetcher
+from driftgauge.telemetry.logs import RepeatLimit
 
-__all__ = ["BOUNDS", "Receiver", "TopicReader"]
+__all__ = ["BOUNDS", "TopicReader"]
 
 _log = logging.getLogger(__name__)
-
 _BATCH = 500
 _POLL_S = 0.2
 # How often new partitions are looked for.
@@ -37,11 +38,12 @@ BOUNDS: Final[KafkaProperties] = {"queued.max.messages.kbytes": 4_096, "max.part
 """The bounds of this reader's consumer."""
 
 
-class Receiver(Protocol):
-    """Takes the records of the topic, partition by partition in the order of their offsets."""
+def _kind(line: logging.LogRecord) -> object:
+    """Return the topic of a line about a record: whoever writes other records to it writes many."""
+    return line.__dict__["topic"] if hasattr(line, "offset") else None
 
-    def __call__(self, record: Message) -> None:
-        """Take a record; raise ValueError for one that the topic should not hold."""
+
+_log.addFilter(RepeatLimit(_kind))
 
 
 class TopicReader:
@@ -55,8 +57,14 @@ class TopicReader:
         has_caught_up: Whether everything that the topic held at the start has been read.
     """
 
-    def __init__(self, login: Login, topic: str, receive: Receiver, clock: Clock, *, history_ms: int) -> None:
-        """Read records that are at most `history_ms` old at the start, and all later ones."""
+    def __init__(
+        self, login: Login, topic: str, receive: Callable[[Message], None], clock: Clock, *, history_ms: int
+    ) -> None:
+        """Read records that are at most `history_ms` old at the start, and all later ones.
+
+        `receive` takes them, partition by partition in the order of their offsets. It raises ValueError for
+        one that the topic should not hold.
+        """
         self.topic = topic
         self.error: str | None = None
         self.has_caught_up = False

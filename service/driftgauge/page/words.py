@@ -1,15 +1,13 @@
 """Verdicts, kinds, times and numbers in words, as the page and the report show them."""
 
 import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 __all__ = [
     "COUNTED_WORDS",
     "LEAST_P",
     "STATE_WORDS",
-    "VERDICT_WORDS",
     "as_sentence",
     "describe_odds",
     "format_moment",
@@ -18,21 +16,15 @@ __all__ = [
     "format_percent",
     "format_signed_percent",
     "name_first",
-    "split_moments",
 ]
 
-VERDICT_WORDS = {
+STATE_WORDS = {
     "ok": "No drift found",
     "warning": "Possible drift",
     "drift": "Drift",
     "insufficient": "Too few events",
     "incomplete": "Incomplete",
     "misfit": "Baseline does not fit",
-}
-"""A verdict as a headline."""
-
-STATE_WORDS = {
-    **VERDICT_WORDS,
     "segment": "A segment drifts",
     "refused": "Events refused",
     "silent": "Silent",
@@ -41,7 +33,7 @@ STATE_WORDS = {
     "warming_up": "Warming up",
     "waiting": "No window yet",
 }
-"""The state of a stream as a headline."""
+"""The state of a stream, or the verdict of a window, as a headline."""
 
 COUNTED_WORDS = {
     "drift": "with drift",
@@ -62,7 +54,6 @@ COUNTED_WORDS = {
 
 _MISSING = "–"  # noqa: RUF001 - a dash stands for no number
 _S_MS = 1_000
-_MOMENT = re.compile(r"([0-9]{1,2} [A-Z][a-z]{2} [0-9]{4}, [0-9]{2}:[0-9]{2}(?::[0-9]{2})? UTC)")
 _CERTAIN = 1e-9
 _SMALL = 1e-4
 LEAST_P = 1e-15
@@ -72,28 +63,13 @@ _THOUSAND = 1_000
 
 
 def format_moment(time_ms: int) -> str:
-    """Return a time in UTC such as "10 Nov 2025, 06:00 UTC", with seconds where there are any."""
+    """Return a time in UTC such as "10 Nov 2025, 06:00 UTC", with seconds where there are any.
+
+    The script of the page finds times of this form, and shows them as local ones where a reader chooses so.
+    """
     moment = datetime.fromtimestamp(time_ms / _S_MS, UTC)
     clock = f"{moment:%H:%M:%S}" if time_ms % 60_000 else f"{moment:%H:%M}"
     return f"{moment.day} {moment:%b %Y}, {clock} UTC"
-
-
-def split_moments(text: str) -> Iterator[tuple[str, int | None]]:
-    """Yield the parts of a text, each with its time in ms where `format_moment` returned it, else None."""
-    for part in _MOMENT.split(text):
-        yield part, _read_moment(part)
-
-
-def _read_moment(text: str) -> int | None:
-    if not _MOMENT.fullmatch(text):
-        return None
-    clock = "%H:%M:%S" if text.count(":") > 1 else "%H:%M"
-    try:
-        moment = datetime.strptime(f"{text}+0000", f"%d %b %Y, {clock} UTC%z")
-    except ValueError:
-        # A name may look like a moment, such as 31 Feb.
-        return None
-    return round(moment.timestamp() * _S_MS)
 
 
 def format_number(value: float | None) -> str:

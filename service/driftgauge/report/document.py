@@ -4,6 +4,7 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.resources import files
 
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict
@@ -24,7 +25,6 @@ from driftgauge.page.marks import Marks
 from driftgauge.page.overview import Overview
 from driftgauge.page.queries import WindowQuery, read_query
 from driftgauge.page.refusals import Refusals
-from driftgauge.page.rendering import static_file
 from driftgauge.page.site import Site, comparable
 from driftgauge.page.status import URGENCY, StreamStatus
 from driftgauge.page.words import name_first
@@ -112,12 +112,12 @@ def build_report(
     history = material.results.history
     # Results without times of publication are of no age, so they are reported as of their end.
     now_ms = made_ms if history.published_ms else _end_ms(history)
-    rows = Overview(history, settings.by_stream, Refusals()).rows(now_ms)
     sizes: dict[str, list[str]] = {}
     for series in history.series():
         # Also those that are no longer configured.
         sizes.setdefault(series.stream, []).append(format_duration(series.size_ms))
-    statuses = [row.status for row in rows if row.status.stream in sizes]
+    overview = Overview(history, settings.by_stream, Refusals())
+    statuses = [each for each in overview.statuses(now_ms) if each.stream in sizes]
     size = None if size_ms is None else format_duration(size_ms)
     matching = [
         status
@@ -135,12 +135,11 @@ def build_report(
         at_ms = int(alarm.evidence["start_ms"])
     asked = {"stream": status.stream, "window": window}
     query = read_query(history, QueryParams(asked if at_ms is None else asked | {"at": str(at_ms)}))
-    start_ms = int(query.rows["start_ms"][-1]) if query.at_ms is None else query.at_ms
-    compared_ms = next((time_ms for _, time_ms in comparable(query, start_ms)), None)
+    compared = next((at for _, at in comparable(query, query.chosen)), None)
     return Report(
         material,
         settings,
-        replace(query, at_ms=start_ms, compare_ms=compared_ms),
+        replace(query, compare=compared),
         status,
         tuple(each for each in statuses if each is not status),
         made_ms,
@@ -163,7 +162,7 @@ def render_report(report: Report) -> str:
         Marks(),
         Refusals(),
     )
-    style = static_file("style.css").decode()
+    style = files("driftgauge.page").joinpath("static", "style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     return site.render_stream(
         report.query,
@@ -187,13 +186,12 @@ def report_record(report: Report) -> ReportRecord:
         ServiceError: The topic cannot be read now.
     """
     query, settings = report.query, report.settings
-    assert query.at_ms is not None  # noqa: S101 - build_report chooses a window
     records = [
         status_record(each, settings.by_stream.get(each.stream)) for each in (report.status, *report.others)
     ]
     return ReportRecord(
         status=records[0],
-        window=report.material.results.whole(query.series, query.row(query.at_ms)),
+        window=report.material.results.whole(query.series, query.rows[query.chosen]),
         windows=summary_records(query.series, query.rows[-MAX_LAST:]).windows,
         others=tuple(records[1:]),
         origin=report.material.origin,

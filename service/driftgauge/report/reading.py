@@ -48,15 +48,14 @@ class Material:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
 class _Whole:
     """Results that were read to their end, and that `fetch` reads again one by one."""
 
+    topic: str
+    fetch: Callable[[int, int], bytes | None]
     error: str | None = None
-    has_caught_up = True
-
-    def __init__(self, topic: str, fetch: Callable[[int, int], bytes | None]) -> None:
-        self.topic = topic
-        self.fetch = fetch
+    has_caught_up: bool = True
 
 
 class _Receiver:

@@ -1,6 +1,6 @@
 """The service's Prometheus metrics in one registry, set by the observers of the roles."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from typing import Any
@@ -131,11 +131,11 @@ class Telemetry:
         created: ObjectT = self._objects[metric.name]
         return created
 
-    def marked(self, marks: Iterable[Mark]) -> None:
-        """Set the newest deployment mark of each stream, and of all."""
-        self[MARK].clear()
-        for mark in marks:
-            self[MARK].labels(mark.stream or "", mark.text).set(mark.time / 1_000)
+    def marked(self, mark: Mark, before: Mark | None) -> None:
+        """Set the newest deployment mark of a stream, or of all, in place of the one before."""
+        if before is not None:
+            self[MARK].remove(before.stream or "", before.text)
+        self[MARK].labels(mark.stream or "", mark.text).set(mark.time / 1_000)
 
     def login_refused(self, reason: LoginRefusal) -> None:
         """Count a refused login over HTTP."""

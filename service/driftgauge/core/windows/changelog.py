@@ -144,7 +144,6 @@ class StreamStatus:
         counted_twice: The intervals (start, end) of event time in which events may be counted twice.
         late: The number of late events, by window size in ms.
         closed: The number of windows closed, by window size in ms and verdict.
-        revised: The number of revisions, by window size in ms.
         alarms: The window sizes, ms, whose last conclusive window has the verdict drift.
     """
 
@@ -157,7 +156,6 @@ class StreamStatus:
     counted_twice: tuple[tuple[int, int], ...] = ()
     late: Mapping[int, int] = field(default_factory=dict)
     closed: Mapping[tuple[int, Verdict], int] = field(default_factory=dict)
-    revised: Mapping[int, int] = field(default_factory=dict)
     alarms: frozenset[int] = frozenset()
 
 

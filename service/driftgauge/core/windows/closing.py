@@ -211,14 +211,12 @@ class WindowCloser:
     def _add_to_totals(self, result: WindowResult) -> None:
         """Add a published window to the stream's totals."""
         state, status, size_ms = self._state, self._state.status, result.window.size_ms
-        closed, revised, alarms = dict(status.closed), dict(status.revised), status.alarms
+        closed, alarms = dict(status.closed), status.alarms
         if result.verdict is not result.superseded:
             closed[size_ms, result.verdict] = closed.get((size_ms, result.verdict), 0) + 1
-        if result.revision:
-            revised[size_ms] = revised.get(size_ms, 0) + 1
         is_newest = state.newest[size_ms] is result
         if is_newest and result.verdict is Verdict.DRIFT:
             alarms |= {size_ms}
         elif is_newest and result.verdict in {Verdict.OK, Verdict.WARNING, Verdict.MISFIT}:
             alarms -= {size_ms}
-        state.set_status(replace(status, closed=closed, revised=revised, alarms=alarms))
+        state.set_status(replace(status, closed=closed, alarms=alarms))

@@ -6,6 +6,8 @@ const REFRESH_MS = 15000;
 const TIMEOUT_MS = 60000;
 const STALE = "This page cannot be refreshed at the moment. It shows what was read before; look whether the service runs.";
 
+const MOMENT = /\b(\d{1,2}) ([A-Z][a-z]{2} \d{4}), (\d{2}:\d{2}(:\d{2})?) UTC/g;
+
 const clock = document.createElement("button");
 let isLocal = false;
 try {
@@ -14,18 +16,24 @@ try {
   // The browser blocks storage: the choice holds until the page is left.
 }
 
-function show(element, local) {
-  element.dataset.utc ??= element.textContent;
-  element.textContent = isLocal ? local(element.dataset.utc) : element.dataset.utc;
+// The texts with times, as they are in UTC.
+const written = new WeakMap();
+
+function show(node, local) {
+  if (!written.has(node)) written.set(node, node.textContent);
+  node.textContent = isLocal ? local(written.get(node)) : written.get(node);
 }
 
 function showTimes() {
-  const moment = (timeStyle) => new Intl.DateTimeFormat(undefined, {dateStyle: "medium", timeStyle});
-  const [short, exact] = [moment("short"), moment("medium")];
-  for (const each of document.querySelectorAll("time, title[data-ms], option[data-ms]")) {
-    const ms = Number(each.dataset.ms ?? Date.parse(each.dateTime));
-    show(each, (utc) => utc.replace(/^.*? UTC/, (ms % 60000 ? exact : short).format(ms)));
-    if (each.matches("time")) each.title = isLocal ? each.dataset.utc : "";
+  const [short, exact] = ["short", "medium"].map((timeStyle) => new Intl.DateTimeFormat(undefined, {dateStyle: "medium", timeStyle}));
+  const texts = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    if (!texts.currentNode.data.match(MOMENT) && !written.has(texts.currentNode)) continue;
+    show(texts.currentNode, (utc) => utc.replace(MOMENT, (all, day, monthAndYear, time, seconds) => {
+      const moment = new Date(`${day} ${monthAndYear} ${time} UTC`);
+      // A name may look like a time, such as 31 Feb.
+      return moment.getUTCDate() === Number(day) ? (seconds ? exact : short).format(moment) : all;
+    }));
   }
   const dayFormat = new Intl.DateTimeFormat(undefined, {day: "numeric", month: "short"});
   const hourFormat = new Intl.DateTimeFormat(undefined, {hour: "2-digit", minute: "2-digit", hourCycle: "h23"});
