@@ -275,8 +275,7 @@ class Service:
                 telemetry.partitions_known({settings.partials_topic: settings.shards})
                 reader = Pulse(f"the reader of {settings.changelog_topic}", clock.monotonic_s)
                 pulses.add(reader)
-                # It is in no group, so its statistics are not read.
-                changelog = client.range_consumer(internal, lambda _: reader.beat())
+                changelog = client.range_consumer(internal, reader.beat)
                 stack.callback(changelog.close)
                 login.clients.append(changelog)
                 worker = WindowWorker(
