@@ -106,7 +106,7 @@ def _requeue(config_path: Path, reason: str, most: int, *, send: bool, as_json: 
     passed: list[str] = []
     left = 0
     with (
-        Requeue(settings.kafka, topic, group) as requeue,
+        Requeue(settings.kafka, topic, group, settings.topics.events) as requeue,
         TopicRange(settings.kafka, topic, 0, LAST_MS) as span,
     ):
         if send:
