@@ -31,7 +31,7 @@ from driftgauge.kafka import client, count_worker, intake, service, session  # n
 from driftgauge.kafka.changelog_reader import ChangelogReader  # noqa: E402
 from driftgauge.kafka.count_worker import CountWorker  # noqa: E402
 from driftgauge.kafka.held_partitions import HeldPartitions, _Reading  # noqa: E402
-from driftgauge.kafka.session import Session, SessionState, Settling  # noqa: E402
+from driftgauge.kafka.session import Session  # noqa: E402
 from driftgauge.kafka.transaction import ANY, State, Transaction  # noqa: E402
 from driftgauge.kafka.transactional import TransactionalProducer, _Ready, _Suspect  # noqa: E402
 from driftgauge.kafka.window_worker import WindowWorker  # noqa: E402
@@ -124,8 +124,8 @@ def drop_while_settling() -> None:
             self._states[source.partition] = _Reading(again)
         self._sync_client()
 
-    def process_unless_settling(self: Session, messages: Sequence[Message]) -> SessionState:
-        return process(self, [] if isinstance(self.state, Settling) else messages)
+    def process_unless_settling(self: Session, messages: Sequence[Message]) -> None:
+        process(self, messages if self._lost_s is None else [])
 
     HeldPartitions.begin_again = assign_at_once
     Session._process = process_unless_settling
