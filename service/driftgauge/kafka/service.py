@@ -241,7 +241,6 @@ class Service:
             read = kafka if role is Role.COUNT else internal
             consumer = client.consumer(read, group, pulse.beat, login.observe)
             stack.callback(consumer.close)
-            login.clients = [consumer, admin, transaction]
             transaction.start(_START_S)
             telemetry.polled()
             if role is Role.COUNT:
@@ -277,7 +276,6 @@ class Service:
                 pulses.add(reader)
                 changelog = client.range_consumer(internal, reader.beat)
                 stack.callback(changelog.close)
-                login.clients.append(changelog)
                 worker = WindowWorker(
                     settings,
                     self._specs,

@@ -112,7 +112,6 @@ class TopicReader:
                 admin = client.admin(properties, on_error=self._errors.append)
                 pulse = Pulse(f"the reader of {self.topic}", self._clock.monotonic_s)
                 with closing(client.groupless_consumer(properties, pulse.beat)) as consumer:
-                    watch.clients += [admin, consumer]
                     self._read(consumer, admin, watch, pulse)
             except Exception as error:  # noqa: BLE001 - the thread goes on, or the page would grow old unseen
                 self._fail(error)
