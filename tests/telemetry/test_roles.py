@@ -276,7 +276,6 @@ def test_waiting_restore_of_each_shard_is_logged_every_10_s(windows, clock, logg
 
 def test_clock_offset_and_missing_topics_end_readiness(count, exported, health):
     make_ready(health)
-    count.clock_is_off(None, is_off=False)
     assert exported("clock_offset_seconds") == {}
     count.clock_is_off(-2_500, is_off=True)
     assert exported("clock_offset_seconds") == {"count": -2.5}

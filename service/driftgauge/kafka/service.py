@@ -246,7 +246,7 @@ class Service:
             if role is Role.COUNT:
                 letters = settings.topics.dead_letters
                 has_append_time = has_controller(admin.client)
-                guard = ClockGuard(telemetry, clock.monotonic_s, has_append_time=has_append_time)
+                guard = ClockGuard(telemetry, has_append_time=has_append_time)
                 if has_append_time:
                     # The check precedes joining the group, so that no event is counted by a wrong clock.
                     guard.observe(transaction.measure(settings.partials_topic, 0, b"", _START_S))
