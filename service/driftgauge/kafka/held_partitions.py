@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from driftgauge.clock import Clock
 from driftgauge.core.counting.partial import PartitionProgress
 from driftgauge.core.partition import Partition
-from driftgauge.kafka.offset_barrier import CommittedOffsets, Start, find_starts
+from driftgauge.kafka.offset_barrier import CommittedOffsets, find_starts
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.source_partition import SourcePartition
 from driftgauge.kafka.topic_watch import TopicWatch
@@ -63,7 +63,8 @@ class HeldPartitions:
     """The states of the partitions that the group has assigned.
 
     Attributes:
-        names: The partition of each code; a partition that is assigned again keeps its code.
+        codes: The number of each partition in batches; a partition that is assigned again keeps it.
+        names: The partition of each number.
     """
 
     def __init__(
@@ -84,11 +85,10 @@ class HeldPartitions:
         self._states: dict[Partition, _Pending | _Reading | _Paused] = {}
         self._in_client: dict[Partition, SourcePartition] = {}  # what the client reads
         self.names: dict[int, Partition] = {}
-        self._codes: dict[Partition, int] = {}
+        self.codes: dict[Partition, int] = {}
         self._offsets = CommittedOffsets(consumer, clock, group)
         self._asked: dict[Partition, _Pending] = {}
-        self._barrier: Generator[None, None, dict[Partition, Start]] | None = None
-        self._topic_ids: Mapping[str, str] = {}
+        self._barrier: Generator[None, None, dict[Partition, SourcePartition]] | None = None
         # Kept over the barriers, so that partitions without a leader do not hold up the others each time.
         self._slow: set[Partition] = set()
 
@@ -112,7 +112,7 @@ class HeldPartitions:
 
     def progress(self, sizes: Mapping[str, int]) -> dict[int, PartitionProgress]:
         """Return the progress of each started partition by code, given the topics' numbers of partitions."""
-        return {source.code: source.progress(sizes[source.partition[0]]) for source in self.started}
+        return {self.codes[each.partition]: each.progress(sizes[each.partition[0]]) for each in self.started}
 
     def assign(self, partitions: Iterable[Partition]) -> None:
         """Hold these partitions as well."""
@@ -158,21 +158,14 @@ class HeldPartitions:
         Raises:
             AuthorizationError: The cluster does not let this client read the group's offsets.
         """
-        now_s, now_ms = self._clock.monotonic_s(), self._clock.wall_ms()
+        now_s = self._clock.monotonic_s()
         paused = [state for state in self._states.values() if isinstance(state, _Paused)]
         resumed = [state.source for state in paused if now_s >= state.until_s]
         self._states |= {source.partition: _Reading(source) for source in resumed}
         started = []
-        for partition, start in self._poll_barrier().items():
+        for partition, source in self._poll_barrier().items():
             pending = self._asked[partition]
-            source = SourcePartition.from_start(
-                partition,
-                start,
-                topic_id=self._topic_ids[partition[0]],
-                code=self._codes.setdefault(partition, len(self._codes)),
-                now_ms=now_ms,
-            )
-            self.names[source.code] = partition
+            self.names[self.codes.setdefault(partition, len(self.codes))] = partition
             # Without records lost to retention, the log was truncated and has grown again.
             if pending.has_lost_position and not (source.lost or source.begins):
                 source.resume_after_truncation(pending.truncated_at)
@@ -202,8 +195,8 @@ class HeldPartitions:
             else:
                 source.is_validated = True
 
-    def _poll_barrier(self) -> dict[Partition, Start]:
-        """Return the starts of the partitions that have passed the barrier."""
+    def _poll_barrier(self) -> dict[Partition, SourcePartition]:
+        """Return the partitions that have passed the barrier, each at its start."""
         # Only a topic id queried after the assignment reveals a topic that was created again.
         asked = {
             partition: state
@@ -214,15 +207,15 @@ class HeldPartitions:
             return {}
         if self._barrier is None or asked != self._asked:
             self._asked = asked
-            self._topic_ids = {name: topic.id for name, topic in self._topics.known.items()}
+            topic_ids = {name: topic.id for name, topic in self._topics.known.items()}
             self._barrier = find_starts(
-                [*asked], self._offsets, self._admin, self._topic_ids, self._clock, self._slow
+                [*asked], self._offsets, self._admin, topic_ids, self._clock, self._slow
             )
         try:
             next(self._barrier)
         except StopIteration as passed:
             self._barrier = None
-            starts: dict[Partition, Start] = passed.value
+            starts: dict[Partition, SourcePartition] = passed.value
             self._telemetry.restored(self._waited_s(starts), starts.keys())
             return starts
         self._telemetry.restore_waits([*asked], self._offsets.waiting_for, self._waited_s(asked))
