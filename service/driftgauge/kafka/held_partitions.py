@@ -44,21 +44,6 @@ class _Pending:
     truncated_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """A partition that the client reads."""
-
-    source: SourcePartition
-
-
-@dataclass(frozen=True, slots=True)
-class _Paused:
-    """A partition whose next record cannot be read yet; it is paused until then, in monotonic seconds."""
-
-    source: SourcePartition
-    until_s: float
-
-
 class HeldPartitions:
     """The states of the partitions that the group has assigned.
 
@@ -82,7 +67,7 @@ class HeldPartitions:
         self._admin = admin
         self._telemetry = telemetry
         self._clock = clock
-        self._states: dict[Partition, _Pending | _Reading | _Paused] = {}
+        self._states: dict[Partition, _Pending | SourcePartition] = {}
         self._in_client: dict[Partition, SourcePartition] = {}  # what the client reads
         self.names: dict[int, Partition] = {}
         self.codes: dict[Partition, int] = {}
@@ -98,17 +83,17 @@ class HeldPartitions:
     @property
     def started(self) -> list[SourcePartition]:
         """The partitions whose start is known, paused ones included."""
-        return [state.source for state in self._states.values() if not isinstance(state, _Pending)]
+        return [state for state in self._states.values() if isinstance(state, SourcePartition)]
 
     @property
     def reading(self) -> list[SourcePartition]:
         """The partitions that the client reads."""
-        return [state.source for state in self._states.values() if isinstance(state, _Reading)]
+        return [source for source in self.started if source.paused_until_s is None]
 
     def find(self, partition: Partition) -> SourcePartition | None:
         """Return a partition that has started; None for any other."""
         state = self._states.get(partition)
-        return None if state is None or isinstance(state, _Pending) else state.source
+        return state if isinstance(state, SourcePartition) else None
 
     def progress(self, sizes: Mapping[str, int]) -> dict[int, PartitionProgress]:
         """Return the progress of each started partition by code, given the topics' numbers of partitions."""
@@ -146,8 +131,7 @@ class HeldPartitions:
         """Take these partitions from the client, which reads them later again from where they stopped."""
         until_s = self._clock.monotonic_s() + _PAUSE_S
         for source in sources:
-            self._states[source.partition] = _Paused(source, until_s)
-            source.awaits_schema = True
+            source.paused_until_s, source.awaits_schema = until_s, True
             # The log may be truncated meanwhile; the client cannot validate a position without an epoch.
             source.is_validated = source.leader_epoch < 0
         self._sync_client()
@@ -159,9 +143,9 @@ class HeldPartitions:
             AuthorizationError: The cluster does not let this client read the group's offsets.
         """
         now_s = self._clock.monotonic_s()
-        paused = [state for state in self._states.values() if isinstance(state, _Paused)]
-        resumed = [state.source for state in paused if now_s >= state.until_s]
-        self._states |= {source.partition: _Reading(source) for source in resumed}
+        for source in self.started:
+            if source.paused_until_s is not None and now_s >= source.paused_until_s:
+                source.paused_until_s = None
         started = []
         for partition, source in self._poll_barrier().items():
             pending = self._asked[partition]
@@ -169,10 +153,9 @@ class HeldPartitions:
             # Without records lost to retention, the log was truncated and has grown again.
             if pending.has_lost_position and not (source.lost or source.begins):
                 source.resume_after_truncation(pending.truncated_at)
-            self._states[partition] = _Reading(source)
+            self._states[partition] = source
             started.append(source)
-        if resumed or started:
-            self._sync_client()
+        self._sync_client()
         self._validate_positions()
         return started
 

@@ -29,6 +29,7 @@ class SourcePartition:
         leader_epoch: The leader epoch of the last record read; -1 where unknown.
         is_truncated: The log was truncated below `committed`; records written since may be missed.
         is_validated: The client has been made to validate the position against the leader's epoch.
+        paused_until_s: Until when its next record is waited for, in monotonic seconds; None where it is read.
         awaits_schema: No record has been read since one came whose schema is unknown.
         records: The number of records read after `committed`.
         skipped_at_start: The offsets without a record that were passed by the first message after a start.
@@ -47,6 +48,7 @@ class SourcePartition:
     leader_epoch: int = -1
     is_truncated: bool = False
     is_validated: bool = False
+    paused_until_s: float | None = None
     awaits_schema: bool = False
     records: int = 0
     skipped_at_start: int = 0
