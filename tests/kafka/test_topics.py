@@ -12,9 +12,9 @@ from deploy.demo.broker import EmbeddedBroker
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import BrokerError
 from driftgauge.kafka import client, metadata, topics
-from driftgauge.kafka.internal_topics import InternalTopics
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import TopicWatch
+from driftgauge.kafka.topics import InternalTopics
 from tests.harness.internal_topics import (
     MultiBrokerAdmin,
     StaleAdmin,
