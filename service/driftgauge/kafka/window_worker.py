@@ -354,7 +354,8 @@ class WindowWorker:
             budget = WorkBudget()
             # Shards whose windows had to wait in the last round come first.
             for shard, running in sorted(moved.items(), key=lambda item: not item[1].state.has_backlog):
-                with self._isolated(shard, f"windows up to {running.state.next_offset}"):
+                where = f"{self._settings.partials_topic}[{shard}]@{running.state.next_offset}"
+                with self._isolated(shard, f"windows up to {where}"):
                     rounds[shard] = running.state.close_windows(budget)
         written: dict[int, _Running] = {}
         with self._telemetry.timed(Phase.WRITE):
