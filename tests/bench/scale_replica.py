@@ -23,7 +23,6 @@ from driftgauge.core.counting.partial import CommitId
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.shard import ShardState
-from driftgauge.kafka.offset_barrier import Start
 from driftgauge.kafka.source_partition import SourcePartition
 from driftgauge.records.changelog import decode, encode_key, encode_value
 from driftgauge.records.partials import decode_part, encode_commit
@@ -106,12 +105,10 @@ class CountReplica:
         self._specs, self._partitions, self._shards = specs, partitions, shards
         self._name, self._commits = f"driftgauge.scale.{number}.count", 0
         self._counter = IntervalCounter(specs)
-        start = Start(0, 0, begins=True, lost=0, leader_epoch=-1)
         self._sources = [
-            SourcePartition.from_start((TOPIC, index), start, topic_id=TOPIC_ID, code=code, now_ms=MONDAY_MS)
-            for code, index in enumerate(held)
+            SourcePartition((TOPIC, index), TOPIC_ID, 0, 0, since_ms=MONDAY_MS, begins=True) for index in held
         ]
-        self._names = {source.code: source.partition for source in self._sources}
+        self._names = {code: source.partition for code, source in enumerate(self._sources)}
         self._accepted: Counter[str] = Counter()
 
     def count(self, batches: Sequence[EventBatch], now_ms: int) -> None:
@@ -131,7 +128,7 @@ class CountReplica:
                 source.caught_up_ms = now_ms
             deltas = self._counter.take(self._names, self._shards)
             commit = CommitId(self._name, 1, self._commits)
-            progress = {source.code: source.progress(self._partitions) for source in self._sources}
+            progress = {code: each.progress(self._partitions) for code, each in enumerate(self._sources)}
             for shard in wanted:
                 delta = deltas.get(shard, ShardDelta())
                 parts[shard] = encode_commit(

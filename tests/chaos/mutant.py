@@ -30,8 +30,8 @@ from driftgauge.errors import ClientLost, TransactionAborted  # noqa: E402
 from driftgauge.kafka import client, count_worker, intake, service, session  # noqa: E402
 from driftgauge.kafka.changelog_reader import ChangelogReader  # noqa: E402
 from driftgauge.kafka.count_worker import CountWorker  # noqa: E402
-from driftgauge.kafka.held_partitions import HeldPartitions, _Reading  # noqa: E402
-from driftgauge.kafka.session import Session, SessionState, Settling  # noqa: E402
+from driftgauge.kafka.held_partitions import HeldPartitions  # noqa: E402
+from driftgauge.kafka.session import Session  # noqa: E402
 from driftgauge.kafka.transaction import ANY, State, Transaction  # noqa: E402
 from driftgauge.kafka.transactional import TransactionalProducer, _Ready, _Suspect  # noqa: E402
 from driftgauge.kafka.window_worker import WindowWorker  # noqa: E402
@@ -121,11 +121,11 @@ def drop_while_settling() -> None:
     def assign_at_once(self: HeldPartitions) -> None:
         for source in self.started:
             again = replace(source, position=source.committed, records=0, skipped_at_start=0)
-            self._states[source.partition] = _Reading(again)
+            self._states[source.partition] = again
         self._sync_client()
 
-    def process_unless_settling(self: Session, messages: Sequence[Message]) -> SessionState:
-        return process(self, [] if isinstance(self.state, Settling) else messages)
+    def process_unless_settling(self: Session, messages: Sequence[Message]) -> None:
+        process(self, messages if self._lost_s is None else [])
 
     HeldPartitions.begin_again = assign_at_once
     Session._process = process_unless_settling

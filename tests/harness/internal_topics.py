@@ -17,7 +17,7 @@ from confluent_kafka.admin import (
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.kafka import client, topics
-from driftgauge.kafka.internal_topics import InternalTopics
+from driftgauge.kafka.topics import InternalTopics
 from tests.harness.topics import TIMEOUT_S, TopicOwner
 
 SHARDS = 2

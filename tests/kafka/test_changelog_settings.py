@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from driftgauge.kafka import client
-from driftgauge.kafka.internal_topics import CHANGELOG_SETTINGS
+from driftgauge.kafka.topics import CHANGELOG_SETTINGS
 from tests.harness.topics import TIMEOUT_S
 
 pytestmark = pytest.mark.broker

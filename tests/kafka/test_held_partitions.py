@@ -96,15 +96,15 @@ def test_partition_assigned_again_needs_a_new_answer(group):
 def test_partition_keeps_its_code(group):
     group.held.assign([FIRST, SECOND])
     group.step()
-    codes = [group.held.find(each).code for each in (FIRST, SECOND)]
-    assert dict(zip(codes, (FIRST, SECOND), strict=True)) == group.held.names
+    codes = dict(group.held.codes)
+    assert {code: each for each, code in codes.items()} == group.held.names
     group.given()
     group.held.release([FIRST, ("other", 0)])
     assert group.given() == [("unassign", [FIRST])]
     assert group.held.find(FIRST) is None
     group.held.assign([FIRST])
     group.step()
-    assert [group.held.find(each).code for each in (FIRST, SECOND)] == codes
+    assert group.held.codes == codes
 
 
 @pytest.mark.parametrize("epoch", [3, -1])
@@ -167,9 +167,9 @@ def test_progress_of_shards_differs_in_streams_only(group):
     known = group.held.progress({TOPIC: 2})
     alone = [first.progress(2), second.progress(2)]
     assert list(known.values()) == alone
-    times = {second.code: {"images": StreamTime(newest_ms=3, read_ms=2, first_ms=1)}}
+    times = {group.held.codes[SECOND]: {"images": StreamTime(newest_ms=3, read_ms=2, first_ms=1)}}
     by_partition = ShardDelta(times=times).progress(known)
-    assert [each.streams for each in by_partition] == [{}, times[second.code]]
+    assert [each.streams for each in by_partition] == [{}, *times.values()]
     assert ShardDelta().progress(known) == alone, "a shard gets nothing of another's streams"
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from driftgauge.errors import StateError
 from driftgauge.kafka import client
-from driftgauge.kafka.internal_topics import CHANGELOG_SETTINGS, PARTIALS_SETTINGS
+from driftgauge.kafka.topics import CHANGELOG_SETTINGS, PARTIALS_SETTINGS
 from tests.harness.internal_topics import SHARDS, StaleAdmin
 from tests.harness.topics import TIMEOUT_S
 

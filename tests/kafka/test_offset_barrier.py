@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from driftgauge.errors import AuthorizationError
-from driftgauge.kafka.offset_barrier import CommittedOffsets, Start, find_starts
+from driftgauge.kafka.offset_barrier import CommittedOffsets, find_starts
 from tests.kafka.fakes import OffsetConsumer
 from tests.kafka.slow_admin import SlowAdmin
 
@@ -54,22 +54,36 @@ class StartFinder:
             self._answered = number + 1
 
 
+def start(committed, position, **fields):
+    return {"committed": committed, "position": position, "is_truncated": False, **fields}
+
+
 @pytest.mark.parametrize(
     ("committed", "log", "expected", "logged"),
     [
-        ({0: (40, "id-1")}, (10, 90), Start(40, 40, begins=False, lost=0, leader_epoch=5), None),
-        ({}, (10, 90), Start(10, 10, begins=True, lost=0, leader_epoch=-1), None),
-        ({0: (40, "id-1")}, (70, 90), Start(40, 70, begins=False, lost=30, leader_epoch=-1), None),
+        (
+            {0: (40, "id-1")},
+            (10, 90),
+            start(40, 40, begins=False, lost=0, leader_epoch=5, is_validated=False),
+            None,
+        ),
+        ({}, (10, 90), start(10, 10, begins=True, lost=0, leader_epoch=-1, is_validated=True), None),
+        (
+            {0: (40, "id-1")},
+            (70, 90),
+            start(40, 70, begins=False, lost=30, leader_epoch=-1, is_validated=True),
+            None,
+        ),
         (
             {0: (40, "id-0")},
             (0, 90),
-            Start(0, 0, begins=True, lost=0, leader_epoch=-1),
+            start(0, 0, begins=True, lost=0, leader_epoch=-1, is_validated=True),
             "the topic was deleted and created again; the new one is read from its beginning",
         ),
         (
             {0: (40, "id-1")},
             (0, 30),
-            Start(30, 30, begins=False, lost=0, leader_epoch=-1, is_truncated=True),
+            start(30, 30, begins=False, lost=0, leader_epoch=-1, is_truncated=True, is_validated=True),
             "Kafka lost records",
         ),
     ],
@@ -78,7 +92,8 @@ class StartFinder:
 def test_start_follows_from_committed_offset_and_log(clock, caplog, committed, log, expected, logged):
     caplog.set_level(logging.ERROR)
     finder = StartFinder(clock, OffsetConsumer(committed), {0: log})
-    assert finder.find(PARTITIONS[:1]) == {(TOPIC, 0): expected}
+    found = finder.find(PARTITIONS[:1])[TOPIC, 0]
+    assert {name: getattr(found, name) for name in expected} == expected
     assert [logged in record.getMessage() for record in caplog.records] == [True] * bool(logged)
 
 

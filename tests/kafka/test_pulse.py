@@ -36,6 +36,7 @@ def test_process_ends_where_a_client_shows_no_pulse(clock, checks, beats, ends):
     ("statistics", "lasts_s", "is_lost"),
     [
         ("", 300, False),
+        ("{}", 300, False),
         ('{"cgrp": {"state": "up", "join_state": "wait-join"}}', 185, True),
         ('{"cgrp": {"state": "up", "join_state": "wait-join"}}', 175, False),
         ('{"cgrp": {"state": "up", "join_state": "steady"}}', 300, False),

@@ -1,6 +1,5 @@
 """The replacement of the shared administration client."""
 
-from unittest.mock import Mock
 from weakref import ref
 
 from driftgauge.kafka.shared_admin import SharedAdmin
@@ -36,13 +35,3 @@ def test_replaced_client_is_kept_for_open_requests():
     clock.advance(5)
     admin.renew()
     assert first() is None
-
-
-def test_password_is_set_on_every_kept_client(clock):
-    made = [Mock(), Mock()]
-    admin = SharedAdmin(iter(made).__next__, clock.clock)
-    clock.advance(5)
-    admin.renew()
-    admin.set_sasl_credentials("user", "changed")
-    for each in made:
-        each.set_sasl_credentials.assert_called_once_with("user", "changed")

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.kafka.end_offsets import EndOffsets
-from driftgauge.kafka.offset_barrier import Start
 from driftgauge.kafka.source_partition import SourcePartition
 from driftgauge.telemetry.record_loss import RecordLoss
 
@@ -15,8 +14,9 @@ FIRST = ("embeddings", 0)
 
 
 def begin(committed=0, *, lost=0, begins=False, leader_epoch=-1, now_ms=1_000):
-    start = Start(committed, committed + lost, begins, lost, leader_epoch)
-    return SourcePartition.from_start(FIRST, start, topic_id="id", code=0, now_ms=now_ms)
+    return SourcePartition(
+        FIRST, "id", committed, committed + lost, now_ms, begins, lost, leader_epoch=leader_epoch
+    )
 
 
 def read_to(source, position):

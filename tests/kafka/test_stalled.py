@@ -7,53 +7,67 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.errors import ClientLost
-from driftgauge.kafka.stalled import StableOffsets, StalledOffsets
+from driftgauge.kafka.stalled import StalledOffsets
 from tests.builders.clocks import ManualClock
 from tests.harness.cluster import Cluster
 from tests.kafka.slow_admin import SlowAdmin
 
 FIRST, SECOND = ("partials", 0), ("partials", 1)
-AFTER_S = 30.0
+AFTER_S = 40.0
 
 
-@pytest.fixture
-def offsets():
-    return StableOffsets(AFTER_S)
+class Looks:
+    """Looks at one partition, some time apart, whose offsets are answered at once."""
+
+    def __init__(self):
+        self.admin, self.clock = SlowAdmin(), ManualClock()
+        self.stalled = StalledOffsets(self.admin, self.clock.clock.monotonic_s)
+        self.partitions = [FIRST]
+
+    def look(self, after_s, stable, high):
+        """Return the stalled partitions; `high` is None where it cannot be had."""
+        self.clock.advance(after_s)
+        positions = dict.fromkeys(self.partitions)
+        self.stalled.step(positions)
+        for number, answers in enumerate(self.admin.asked):
+            offset = stable if self.admin.stable[number] else high
+            if any(each.done() for each in answers.values()):
+                continue
+            if offset is None:
+                self.admin.fail(number, FIRST)
+            else:
+                self.admin.answer(number, FIRST, offset)
+        return self.stalled.step(positions)
 
 
-def observe(offsets, now_s, stable, high, partition=FIRST):
-    offsets.observe({partition: stable}, {partition: high}, now_s)
+def test_partition_without_answer_keeps_its_state():
+    looks = Looks()
+    looks.look(10, 5, 9)
+    assert looks.look(20, 5, 9) == looks.look(60, 5, None) == {}
+    # What gave no answer is asked for again, and is not waited for.
+    assert looks.look(10, 5, 9) == {}
+    assert looks.look(10, 5, 9)[FIRST] > 60.0
 
 
-def test_partition_without_answer_keeps_its_state(offsets):
-    observe(offsets, 0.0, 5, 9)
-    observe(offsets, 20.0, 5, 9)
-    offsets.observe({FIRST: 5}, {}, 90.0)
-    assert offsets.stalled_s == {}
-    observe(offsets, 100.0, 5, 9)
-    assert offsets.stalled_s == {FIRST: 100.0}
-
-
-def test_partition_not_kept_is_forgotten(offsets):
-    observe(offsets, 0.0, 5, 9)
-    offsets.keep({SECOND})
-    observe(offsets, 40.0, 5, 9)
-    assert offsets.stalled_s == {}
+def test_partition_not_held_is_forgotten():
+    looks = Looks()
+    looks.look(10, 5, 9)
+    looks.partitions = []
+    looks.stalled.step({})
+    looks.partitions = [FIRST]
+    assert looks.look(60, 5, 9) == {}
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=60))
 def test_stalled_partitions_match_readings(readings):
-    offsets = StableOffsets(AFTER_S)
-    since_s = None
-    last = None
+    looks, since_s, last = Looks(), None, None
     for number, (stable, behind) in enumerate(readings):
         now_s = 10.0 * number
-        observe(offsets, now_s, stable, stable + behind)
+        found = looks.look(10, stable, stable + behind)
         if not behind or last != (stable, True):
             since_s = now_s
         last = (stable, bool(behind))
-        expected = {FIRST: now_s - since_s} if behind and now_s - since_s >= AFTER_S else {}
-        assert offsets.stalled_s == expected
+        assert found == ({FIRST: now_s - since_s} if behind and now_s - since_s >= AFTER_S else {})
 
 
 def test_step_asks_for_both_offsets_every_interval():

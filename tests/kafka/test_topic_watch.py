@@ -1,113 +1,121 @@
 """The watch of the events topics' ids and partitions: when it asks, and since when an answer holds."""
 
 import re
+from concurrent.futures import Future
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
-from confluent_kafka import Uuid
+from confluent_kafka import KafkaError, KafkaException, Uuid
 from deploy.demo.broker import EmbeddedBroker
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.kafka import client, topic_watch
 from driftgauge.kafka.shared_admin import SharedAdmin
-from driftgauge.kafka.topic_watch import EventsTopic, TopicQuery, TopicWatch
+from driftgauge.kafka.topic_watch import EventsTopic, TopicWatch
 
-ONE = {"embeddings": EventsTopic("id-1", 4)}
+FIRST_ID, SECOND_ID = Uuid(1, 1), Uuid(1, 2)
 
 
-class FakeTopicQuery:
-    """A topic query that answers when a test makes it."""
+class FakeAdmin:
+    """A fake of both the admin client and its `SharedAdmin`, which describes topics when a test says so."""
 
     def __init__(self):
-        self.sent = 0
-        self.answer = None
+        self.client = self
+        self.sent = []
 
-    def request(self):
-        self.sent += 1
+    def renew(self):
+        pass
 
-    def collect(self):
-        answer, self.answer = self.answer, None
-        return answer
+    def list_topics(self, timeout):
+        return SimpleNamespace(controller_id=1, brokers={1: None})
+
+    def describe_topics(self, topics, request_timeout):
+        self.sent.append({name: Future() for name in ("embeddings", "other")})
+        return self.sent[-1]
+
+    def answer(self, watch, topic_id=FIRST_ID, partitions=4):
+        """Answer the last query: for one topic alone, or for none where it has no partitions."""
+        embeddings, other = self.sent[-1].values()
+        error = KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+        if partitions:
+            embeddings.set_result(SimpleNamespace(topic_id=topic_id, partitions=range(partitions)))
+        else:
+            embeddings.set_exception(error)
+        watch.poll()
+        other.set_exception(error)
+        watch.poll()
 
 
 @pytest.fixture
-def query(monkeypatch):
-    query = FakeTopicQuery()
-    monkeypatch.setattr(topic_watch, "TopicQuery", lambda admin, topics: query)
-    return query
+def admin():
+    return FakeAdmin()
 
 
 @pytest.fixture
-def watch(query, clock):
-    return TopicWatch(None, ["embeddings", "other"], clock.clock)
+def watch(admin, clock):
+    return TopicWatch(admin, ["embeddings", "other"], clock.clock)
 
 
-def answer(query, watch, found=ONE):
-    query.answer = found
+def test_watch_queries_at_once_and_then_every_ten_seconds(watch, admin, clock):
     watch.poll()
-
-
-def test_watch_queries_at_once_and_then_every_ten_seconds(watch, query, clock):
-    watch.poll()
-    assert (query.sent, watch.known) == (1, {})
-    answer(query, watch)
+    assert (len(admin.sent), watch.known) == (1, {})
+    admin.answer(watch)
+    known = dict(watch.known)
+    assert known["embeddings"].partitions == 4
     clock.advance(9.9)
     watch.poll()
-    assert query.sent == 1
+    assert len(admin.sent) == 1
     clock.advance(0.1)
     watch.poll()
     watch.poll()
-    assert query.sent == 2, "one query is pending"
-    answer(query, watch, {})
-    assert watch.known == ONE, "a topic without an answer keeps its state"
+    assert len(admin.sent) == 2, "one query is pending"
+    admin.answer(watch, partitions=0)
+    assert watch.known == known, "a topic without an answer keeps its state"
     clock.advance(10)
     watch.poll()
-    answer(query, watch, {"embeddings": EventsTopic("id-1", 7)})
-    assert watch.known["embeddings"].partitions == 7
+    admin.answer(watch, partitions=7)
+    assert watch.known["embeddings"] == EventsTopic(known["embeddings"].id, 7)
 
 
-def test_only_answer_to_a_later_query_counts_as_known_since(watch, query, clock):
+def test_only_answer_to_a_later_query_counts_as_known_since(watch, admin, clock):
     watch.poll()
     clock.advance(1)
     assigned_s = clock.monotonic_s
-    answer(query, watch)
-    assert watch.known == ONE
+    admin.answer(watch)
+    first = watch.known["embeddings"].id
     assert not watch.is_known_since("embeddings", assigned_s)
-    assert query.sent == 2, "the watch queries at once"
-    answer(query, watch, {"embeddings": EventsTopic("id-2", 4)})
+    assert len(admin.sent) == 2, "the watch queries at once"
+    admin.answer(watch, SECOND_ID)
     assert watch.is_known_since("embeddings", assigned_s)
-    assert watch.known["embeddings"].id == "id-2"
+    assert watch.known["embeddings"].id != first
 
 
-def test_missing_topic_is_queried_twice_per_second(watch, query, clock):
-    answer(query, watch)
+def test_missing_topic_is_queried_twice_per_second(watch, admin, clock):
+    admin.answer(watch)
     assigned_s = clock.monotonic_s
     for _ in range(10):
         clock.advance(0.1)
+        sent = len(admin.sent)
         assert not watch.is_known_since("other", assigned_s)
-        answer(query, watch)
-    assert query.sent == 3
+        if len(admin.sent) > sent:
+            admin.answer(watch)
+    assert len(admin.sent) == 3
     assert watch.missing == {"other"}
     assert watch.is_known_since("embeddings", assigned_s), "another topic does not wait for the missing one"
 
 
 @pytest.mark.broker
-def test_query_returns_partitions_and_an_id_that_a_recreated_topic_does_not_keep(cluster):
+def test_watch_finds_partitions_and_an_id_that_a_recreated_topic_does_not_keep(cluster):
     def describe():
-        asked.request()
-        found = []
-        cluster.await_that(
-            lambda: (answers := asked.collect()) is not None and not found.append(answers), "the answers"
-        )
-        return found[0]
+        watch = TopicWatch(cluster.shared_admin, [cluster.events, "no"], SYSTEM_CLOCK)
+        cluster.await_that(lambda: watch.poll() or watch.missing == {"no"}, "the answers")
+        return watch.known
 
-    asked = TopicQuery(cluster.shared_admin, [cluster.events, "no"])
-    assert asked.collect() == {}, "no query was sent"
     found = describe()
     topic_id = found[cluster.events].id
     assert found == {cluster.events: EventsTopic(topic_id, 2)}
     assert re.fullmatch("[0-9a-f]{32}", topic_id)
-    assert asked.collect() == {}, "answers come once"
     cluster.grow(cluster.events, 3)
     assert describe() == {cluster.events: EventsTopic(topic_id, 3)}
     cluster.delete(cluster.events)
@@ -119,6 +127,6 @@ def test_topic_without_an_id_has_an_empty_one():
     assert topic_watch._uuid_hex(Uuid(0, 0)) == topic_watch._uuid_hex(None) == ""
     with EmbeddedBroker(["events"]) as broker:
         make = partial(client.admin, {"bootstrap.servers": broker.bootstrap})
-        asked = TopicQuery(SharedAdmin(make, SYSTEM_CLOCK), ["events", "nowhere"])
-        asked.request()
-        assert asked.collect() == {"events": EventsTopic("", 4)}
+        watch = TopicWatch(SharedAdmin(make, SYSTEM_CLOCK), ["events", "nowhere"], SYSTEM_CLOCK)
+        watch.poll()
+        assert watch.known == {"events": EventsTopic("", 4)}

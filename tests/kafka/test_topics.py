@@ -12,9 +12,9 @@ from deploy.demo.broker import EmbeddedBroker
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import BrokerError
 from driftgauge.kafka import client, metadata, topics
-from driftgauge.kafka.internal_topics import InternalTopics
 from driftgauge.kafka.shared_admin import SharedAdmin
-from driftgauge.kafka.topic_watch import TopicQuery
+from driftgauge.kafka.topic_watch import TopicWatch
+from driftgauge.kafka.topics import InternalTopics
 from tests.harness.internal_topics import (
     MultiBrokerAdmin,
     StaleAdmin,
@@ -131,7 +131,7 @@ def test_unreachable_cluster_raises_broker_error_with_remedy(short_timeouts):
         admin = make()
         for ask in (
             lambda: metadata.count_partitions(admin, ["events"]),
-            lambda: TopicQuery(SharedAdmin(make, SYSTEM_CLOCK), ["events"]),
+            lambda: TopicWatch(SharedAdmin(make, SYSTEM_CLOCK), ["events"], SYSTEM_CLOCK),
             lambda: topics.replication_factor(admin, ["events"], None),
             lambda: topics.create_missing_topics(admin, ["events"], 1),
             lambda: prepare_embedded(admin),

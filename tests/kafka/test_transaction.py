@@ -285,12 +285,3 @@ def test_stop_ends_the_waits_for_brokers():
     with pytest.raises(TransactionAborted):
         transaction.commit([TopicPartition("t", 0, 1)], 1_000)
     assert next(now_s) < 100
-
-
-def test_password_is_set_on_the_current_producer():
-    producer = FakeProducer()
-    transaction, _ = started(producer)
-    transaction.set_sasl_credentials("user", "changed")
-    transaction.close()
-    transaction.set_sasl_credentials("user", "again")
-    assert producer.calls == ["init_transactions", "user:changed"]

@@ -45,9 +45,6 @@ class FakeProducer:
     def __len__(self) -> int:
         return len(self.queue)
 
-    def set_sasl_credentials(self, username: str, password: str) -> None:
-        self.calls.append(f"{username}:{password}")
-
     def init_transactions(self, _: float) -> None:
         self._call("init_transactions")
 

@@ -3,6 +3,7 @@
 import logging
 import threading
 from concurrent.futures import Future
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from driftgauge.kafka import client
 from driftgauge.kafka.login import Login
+from driftgauge.kafka.pulse import Pulse
 from driftgauge.page import topic_reader
 from driftgauge.page.topic_reader import TopicReader
 from tests.builders.messages import FakeMessage
@@ -35,6 +37,7 @@ class ScriptedTopic:
             topic takes two); the last holds on.
         errors: The reader's error at each poll and each look at the partitions.
         starts: The offsets that each consumer begins at.
+        has_pulse: Whether its clients show a pulse.
     """
 
     def __init__(self, clock):
@@ -45,6 +48,11 @@ class ScriptedTopic:
         self.received = []
         self._polls = iter(())
         self._is_over = threading.Event()
+        self.has_pulse = True
+
+    def connect(self, properties, beat):
+        self._beat = beat
+        return self
 
     def receive(self, record):
         if record.value() == b"broken":
@@ -89,6 +97,8 @@ class ScriptedTopic:
     def consume(self, number, timeout_s):
         self.errors.append(self._reader.error)
         self._clock.advance(60)
+        if self.has_pulse:
+            self._beat()
         messages = next(self._polls, None)
         if messages is None:
             self._is_over.set()
@@ -103,7 +113,7 @@ class ScriptedTopic:
 @pytest.fixture
 def topic(monkeypatch, clock):
     topic = ScriptedTopic(clock)
-    monkeypatch.setattr(client, "groupless_consumer", lambda _: topic)
+    monkeypatch.setattr(client, "groupless_consumer", topic.connect)
     monkeypatch.setattr(client, "admin", lambda *_, **__: topic)
     return topic
 
@@ -189,3 +199,12 @@ def test_changed_secret_makes_a_new_client_that_goes_on(topic, clock):
     reader = TopicReader(login, TOPIC, topic.receive, clock.clock, history_ms=0)
     topic.read(reader, [record(5)], [], [])
     assert topic.starts == [[0, 0], [6, 0]]
+
+
+def test_process_ends_where_the_client_shows_no_pulse(topic, reader, monkeypatch):
+    ends = []
+    monkeypatch.setattr(topic_reader, "Pulse", partial(Pulse, end=lambda *_, **about: ends.append(about)))
+    monkeypatch.setattr(topic, "connect", lambda *_: topic)
+    topic.has_pulse = False
+    topic.read(reader, [record(5)], [], [])
+    assert {about["client"] for about in ends} == {f"the reader of {TOPIC}"}

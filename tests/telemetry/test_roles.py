@@ -271,7 +271,6 @@ def test_restore_that_waits_long_is_logged(windows, logged):
 
 def test_clock_offset_and_missing_topics_end_readiness(count, exported, health):
     make_ready(health)
-    count.clock_is_off(None, is_off=False)
     assert exported("clock_offset_seconds") == {}
     count.clock_is_off(-2_500, is_off=True)
     assert exported("clock_offset_seconds") == {"count": -2.5}

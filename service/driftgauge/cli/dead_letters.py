@@ -1,7 +1,7 @@
 """`driftgauge dead-letters`: look at refused records, and send them back after a mend."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from heapq import nlargest
@@ -22,7 +22,7 @@ from driftgauge.events.timestamps import LAST_MS
 from driftgauge.kafka import client
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties
 from driftgauge.kafka.dead_letters import RefusedRecord, read_letter
-from driftgauge.kafka.metadata import failure
+from driftgauge.kafka.metadata import count_partitions, failure
 from driftgauge.kafka.transaction import ANY
 from driftgauge.layout import Block, Table
 from driftgauge.report.topic_range import TopicRange
@@ -50,21 +50,24 @@ class Requeue:
     that the start of another run fences this one.
     """
 
-    def __init__(self, properties: KafkaProperties, topic: str, group: str) -> None:
+    def __init__(self, properties: KafkaProperties, topic: str, group: str, events: Collection[str]) -> None:
         """Create the clients.
 
         Args:
             properties: librdkafka's properties.
             topic: The dead-letter topic.
             group: The group of the offsets.
+            events: The topics that records are sent back to.
         """
         self._topic = topic
         self._group = group
+        self._events = events
+        self._admin = client.admin(properties)
         self._consumer = client.consumer(properties, group)
         # The prefix is that of the service's ids, so that the same right covers it.
         self._id = f"driftgauge.{group}"
         self._producer = client.transactional_producer(properties, self._id, lambda _: None)
-        self._sizes: dict[str, int] = {}  # the topics' numbers of partitions
+        self._sizes: dict[str, int] = {}  # the numbers of partitions of these topics
 
     def __enter__(self) -> Self:
         return self
@@ -77,12 +80,13 @@ class Requeue:
                 error.args[0],
                 "refused records cannot be sent back",
                 right=f"grant Read on group {self._group}, Write on transactional id {self._id} and on "
-                f"{', '.join(sorted(self._sizes)) or 'the events topics'}",
+                f"{', '.join(sorted(self._events))}",
                 remedy="check the brokers and run again: nothing is sent twice",
             ) from error
 
     def start(self) -> None:
         """End the transactions of every other run."""
+        self._sizes = count_partitions(self._admin, self._events)
         self._producer.init_transactions(_TRANSACTION_S)
 
     def positions(self, partitions: Sequence[int]) -> dict[int, int]:
@@ -123,10 +127,7 @@ class Requeue:
             raise
 
     def _partition(self, record: RefusedRecord) -> int:
-        if record.topic not in self._sizes:
-            known = self._consumer.list_topics(record.topic, REQUEST_TIMEOUT_S).topics[record.topic]
-            self._sizes[record.topic] = len(known.partitions)
-        return int(record.partition) if int(record.partition) < self._sizes[record.topic] else ANY
+        return int(record.partition) if int(record.partition) < self._sizes.get(record.topic, 0) else ANY
 
 
 @click.group("dead-letters")
@@ -202,7 +203,7 @@ def _requeue(config_path: Path, reason: str, most: int, *, send: bool, as_json: 
     passed: list[str] = []
     left = 0
     with (
-        Requeue(settings.kafka, topic, group) as requeue,
+        Requeue(settings.kafka, topic, group, settings.topics.events) as requeue,
         TopicRange(settings.kafka, topic, 0, LAST_MS) as span,
     ):
         if send:

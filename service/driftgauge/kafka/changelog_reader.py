@@ -50,18 +50,15 @@ class ChangelogReader:
             del self._values[shard]
             self._damaged.pop(shard, None)
 
-    def poll(self, wait_s: float = 0) -> None:
+    def poll(self) -> None:
         """Read the records that have arrived.
-
-        Args:
-            wait_s: How long to wait for the first record.
 
         Raises:
             BrokerError: The changelog cannot be read now.
             AuthorizationError: The cluster denies reading the changelog.
         """
         for _ in range(_BATCHES):
-            messages = self._consumer.consume(_BATCH, wait_s)
+            messages = self._consumer.consume(_BATCH, 0)
             polled = sort_messages(messages)
             for message in polled.records:
                 shard = message.partition()

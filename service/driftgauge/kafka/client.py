@@ -137,9 +137,9 @@ def fetched_bytes(properties: KafkaProperties) -> int:
     return int(own["queued.max.messages.kbytes"]) * 1024 + int(own["fetch.max.bytes"])
 
 
-def groupless_consumer(properties: KafkaProperties) -> Consumer:
+def groupless_consumer(properties: KafkaProperties, on_statistics: OnStatistics | None = None) -> Consumer:
     """Return a consumer without a group, which goes on at the earliest record where its offset is deleted."""
-    return _consumer(properties, {"auto.offset.reset": "earliest"})
+    return _consumer(properties, {"auto.offset.reset": "earliest"}, on_statistics)
 
 
 def range_consumer(properties: KafkaProperties, on_statistics: OnStatistics | None = None) -> Consumer:

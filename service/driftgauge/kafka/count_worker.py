@@ -194,7 +194,7 @@ class CountWorker:
 
     def _count(self, fetched: Sequence[Message]) -> None:
         now_ms = self._clock.wall_ms()
-        sources = {each.code: each for each in self._held.reading}
+        sources = {self._held.codes[each.partition]: each for each in self._held.reading}
         codes = {each.partition: code for code, each in sources.items()}
         with self._telemetry.timed(Phase.DECODE):
             messages, records = to_records(fetched, codes, now_ms=now_ms)

@@ -81,22 +81,6 @@ def read_letter(letter: RawRecord) -> RefusedRecord:
     return RefusedRecord(letter, headers[:own], *texts)
 
 
-@dataclass(frozen=True, slots=True)
-class _DeadLetter:
-    """A rejected record; `added` holds the headers with the reason and the source."""
-
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-    added: list[tuple[str, bytes]]
-
-    @property
-    def size(self) -> int:
-        """The content's size in bytes: key, value and original headers."""
-        parts = [self.key, self.value, *(part for header in self.headers for part in header)]
-        return sum(len(part) for part in parts if part)
-
-
 class DeadLetters:
     """Buffers rejected records until the commit writes them.
 
@@ -180,27 +164,23 @@ class DeadLetters:
             # The client fails on a header name that is not UTF-8, which brokers accept.
             headers = []
             added.append(("driftgauge.omitted", b"the headers, for a name among them is not UTF-8"))
-        letter = _DeadLetter(message.key(), message.value(), headers, added)
-        if letter.size + _FRAME_BYTES > self._max_bytes or not self._send(letter):
-            self._send(_omit_content(letter, self._topic))
-
-    def _send(self, letter: _DeadLetter) -> bool:
-        self._largest_bytes = max(self._largest_bytes, letter.size)
-        headers = [*letter.headers, *letter.added]
-        return self._transaction.produce(self._topic, ANY, letter.key, letter.value, headers)
-
-
-def _omit_content(letter: _DeadLetter, topic: str) -> _DeadLetter:
-    """Return the letter without its content, with a header that reports the omitted bytes; log it."""
-    omitted = f"{letter.size} bytes of key, value and headers"
-    source = {name: value.decode() for name, value in letter.added}
-    _log.warning(
-        "dead letter cut because it is too large for its topic; its source still holds the record",
-        extra={
-            "topic": topic,
-            "omitted": omitted,
-            **source,
-            "remedy": f"raise max.message.bytes of {topic}, and message.max.bytes under kafka; then restart",
-        },
-    )
-    return _DeadLetter(None, None, [], [*letter.added, ("driftgauge.omitted", omitted.encode())])
+        content = [message.key(), message.value(), *(part for header in headers for part in header)]
+        size = sum(len(part) for part in content if part)
+        if size + _FRAME_BYTES <= self._max_bytes and self._transaction.produce(
+            self._topic, ANY, message.key(), message.value(), [*headers, *added]
+        ):
+            self._largest_bytes = max(self._largest_bytes, size)
+            return
+        omitted = f"{size} bytes of key, value and headers"
+        _log.warning(
+            "dead letter cut because it is too large for its topic; its source still holds the record",
+            extra={
+                "topic": self._topic,
+                "omitted": omitted,
+                **{name: value.decode() for name, value in added},
+                "remedy": f"raise max.message.bytes of {self._topic}, and message.max.bytes under kafka; "
+                "then restart",
+            },
+        )
+        cut: Headers = [*added, ("driftgauge.omitted", omitted.encode())]
+        self._transaction.produce(self._topic, ANY, None, None, cut)

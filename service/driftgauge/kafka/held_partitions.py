@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from driftgauge.clock import Clock
 from driftgauge.core.counting.partial import PartitionProgress
 from driftgauge.core.partition import Partition
-from driftgauge.kafka.offset_barrier import CommittedOffsets, Start, find_starts
+from driftgauge.kafka.offset_barrier import CommittedOffsets, find_starts
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.source_partition import SourcePartition
 from driftgauge.kafka.topic_watch import TopicWatch
@@ -44,26 +44,12 @@ class _Pending:
     truncated_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """A partition that the client reads."""
-
-    source: SourcePartition
-
-
-@dataclass(frozen=True, slots=True)
-class _Paused:
-    """A partition whose next record cannot be read yet; it is paused until then, in monotonic seconds."""
-
-    source: SourcePartition
-    until_s: float
-
-
 class HeldPartitions:
     """The states of the partitions that the group has assigned.
 
     Attributes:
-        names: The partition of each code; a partition that is assigned again keeps its code.
+        codes: The number of each partition in batches; a partition that is assigned again keeps it.
+        names: The partition of each number.
     """
 
     def __init__(
@@ -81,14 +67,13 @@ class HeldPartitions:
         self._admin = admin
         self._telemetry = telemetry
         self._clock = clock
-        self._states: dict[Partition, _Pending | _Reading | _Paused] = {}
+        self._states: dict[Partition, _Pending | SourcePartition] = {}
         self._in_client: dict[Partition, SourcePartition] = {}  # what the client reads
         self.names: dict[int, Partition] = {}
-        self._codes: dict[Partition, int] = {}
+        self.codes: dict[Partition, int] = {}
         self._offsets = CommittedOffsets(consumer, clock, group)
         self._asked: dict[Partition, _Pending] = {}
-        self._barrier: Generator[None, None, dict[Partition, Start]] | None = None
-        self._topic_ids: Mapping[str, str] = {}
+        self._barrier: Generator[None, None, dict[Partition, SourcePartition]] | None = None
         # Kept over the barriers, so that partitions without a leader do not hold up the others each time.
         self._slow: set[Partition] = set()
 
@@ -98,21 +83,21 @@ class HeldPartitions:
     @property
     def started(self) -> list[SourcePartition]:
         """The partitions whose start is known, paused ones included."""
-        return [state.source for state in self._states.values() if not isinstance(state, _Pending)]
+        return [state for state in self._states.values() if isinstance(state, SourcePartition)]
 
     @property
     def reading(self) -> list[SourcePartition]:
         """The partitions that the client reads."""
-        return [state.source for state in self._states.values() if isinstance(state, _Reading)]
+        return [source for source in self.started if source.paused_until_s is None]
 
     def find(self, partition: Partition) -> SourcePartition | None:
         """Return a partition that has started; None for any other."""
         state = self._states.get(partition)
-        return None if state is None or isinstance(state, _Pending) else state.source
+        return state if isinstance(state, SourcePartition) else None
 
     def progress(self, sizes: Mapping[str, int]) -> dict[int, PartitionProgress]:
         """Return the progress of each started partition by code, given the topics' numbers of partitions."""
-        return {source.code: source.progress(sizes[source.partition[0]]) for source in self.started}
+        return {self.codes[each.partition]: each.progress(sizes[each.partition[0]]) for each in self.started}
 
     def assign(self, partitions: Iterable[Partition]) -> None:
         """Hold these partitions as well."""
@@ -146,8 +131,7 @@ class HeldPartitions:
         """Take these partitions from the client, which reads them later again from where they stopped."""
         until_s = self._clock.monotonic_s() + _PAUSE_S
         for source in sources:
-            self._states[source.partition] = _Paused(source, until_s)
-            source.awaits_schema = True
+            source.paused_until_s, source.awaits_schema = until_s, True
             # The log may be truncated meanwhile; the client cannot validate a position without an epoch.
             source.is_validated = source.leader_epoch < 0
         self._sync_client()
@@ -158,28 +142,20 @@ class HeldPartitions:
         Raises:
             AuthorizationError: The cluster does not let this client read the group's offsets.
         """
-        now_s, now_ms = self._clock.monotonic_s(), self._clock.wall_ms()
-        paused = [state for state in self._states.values() if isinstance(state, _Paused)]
-        resumed = [state.source for state in paused if now_s >= state.until_s]
-        self._states |= {source.partition: _Reading(source) for source in resumed}
+        now_s = self._clock.monotonic_s()
+        for source in self.started:
+            if source.paused_until_s is not None and now_s >= source.paused_until_s:
+                source.paused_until_s = None
         started = []
-        for partition, start in self._poll_barrier().items():
+        for partition, source in self._poll_barrier().items():
             pending = self._asked[partition]
-            source = SourcePartition.from_start(
-                partition,
-                start,
-                topic_id=self._topic_ids[partition[0]],
-                code=self._codes.setdefault(partition, len(self._codes)),
-                now_ms=now_ms,
-            )
-            self.names[source.code] = partition
+            self.names[self.codes.setdefault(partition, len(self.codes))] = partition
             # Without records lost to retention, the log was truncated and has grown again.
             if pending.has_lost_position and not (source.lost or source.begins):
                 source.resume_after_truncation(pending.truncated_at)
-            self._states[partition] = _Reading(source)
+            self._states[partition] = source
             started.append(source)
-        if resumed or started:
-            self._sync_client()
+        self._sync_client()
         self._validate_positions()
         return started
 
@@ -202,8 +178,8 @@ class HeldPartitions:
             else:
                 source.is_validated = True
 
-    def _poll_barrier(self) -> dict[Partition, Start]:
-        """Return the starts of the partitions that have passed the barrier."""
+    def _poll_barrier(self) -> dict[Partition, SourcePartition]:
+        """Return the partitions that have passed the barrier, each at its start."""
         # Only a topic id queried after the assignment reveals a topic that was created again.
         asked = {
             partition: state
@@ -214,15 +190,15 @@ class HeldPartitions:
             return {}
         if self._barrier is None or asked != self._asked:
             self._asked = asked
-            self._topic_ids = {name: topic.id for name, topic in self._topics.known.items()}
+            topic_ids = {name: topic.id for name, topic in self._topics.known.items()}
             self._barrier = find_starts(
-                [*asked], self._offsets, self._admin, self._topic_ids, self._clock, self._slow
+                [*asked], self._offsets, self._admin, topic_ids, self._clock, self._slow
             )
         try:
             next(self._barrier)
         except StopIteration as passed:
             self._barrier = None
-            starts: dict[Partition, Start] = passed.value
+            starts: dict[Partition, SourcePartition] = passed.value
             self._telemetry.restored(self._waited_s(starts), starts.keys())
             return starts
         self._telemetry.restore_waits([*asked], self._offsets.waiting_for, self._waited_s(asked))

@@ -3,9 +3,8 @@
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, TypeAlias
 
 from confluent_kafka import KafkaError
 
@@ -25,41 +24,9 @@ _REPEATED_S: Final = 10.0
 _QUIET_S: Final = 60.0
 # A client reads these files when it is made.
 _FILE: Final = re.compile(r"ssl\.(?:ca|certificate|crl|key|keystore)\.location")
-_PASSWORD: Final = ("sasl.username", "sasl.password")
 
-
-class LoginClient(Protocol):
-    """A Kafka client, or what holds some."""
-
-    def set_sasl_credentials(self, username: str, password: str, /) -> None:
-        """Use another user and password from the next connection on."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoginState:
-    """What clients log in with.
-
-    Attributes:
-        properties: The properties of clients.
-        contents: The content of each file that a property names.
-    """
-
-    properties: KafkaProperties = field(repr=False)
-    contents: Mapping[str, bytes] = field(repr=False)
-
-    @property
-    def password(self) -> tuple[str, str]:
-        """User and password; empty without one."""
-        username, password = (str(self.properties.get(name, "")) for name in _PASSWORD)
-        return username, password
-
-    def differs_in_password_only(self, other: "LoginState") -> bool:
-        """Return whether two different states have all the rest in common."""
-        ours, theirs = (
-            {name: value for name, value in state.properties.items() if name not in _PASSWORD}
-            for state in (self, other)
-        )
-        return (ours, self.contents) == (theirs, other.contents)
+_Read: TypeAlias = tuple[KafkaProperties, Mapping[str, bytes]]
+"""The properties of clients, and the content of each file that one of them names."""
 
 
 class Login:
@@ -78,26 +45,18 @@ class Login:
         self._properties = {**self._properties, **self._read_secrets()}
         return self._properties
 
-    def read(self) -> LoginState:
+    def read(self) -> _Read:
         """Return the properties and the contents of the files that they name."""
         properties = self.properties()
         files = {name: Path(str(value)) for name, value in properties.items() if _FILE.fullmatch(name)}
-        return LoginState(properties, {name: _content(file) for name, file in files.items()})
+        return properties, {name: _content(file) for name, file in files.items()}
 
 
 class LoginWatch:
-    """Notices changed secrets and certificates while the clients of a session run.
-
-    A running client uses another password from its next connection on. Everything else it reads when it is
-    made.
-
-    Attributes:
-        clients: The clients that a changed password is set on.
-    """
+    """Notices changed secrets and certificates while the clients of a session run, which read them once."""
 
     def __init__(self, login: Login, clock: Clock) -> None:
         """Begin before the clients are made, so that no change is missed."""
-        self.clients: list[LoginClient] = []
         self._login = login
         self._clock = clock
         self._read_s = clock.monotonic_s()
@@ -124,7 +83,7 @@ class LoginWatch:
             raise cannot_connect(self._refusal)
 
     def needs_new_clients(self) -> bool:
-        """Set a changed password on the clients; return whether another change needs new clients.
+        """Return whether a change needs new clients.
 
         A change that no client accepts is logged, and the clients keep what they have.
         """
@@ -135,13 +94,7 @@ class LoginWatch:
         found = self._login.read()
         if found in (self._used, self._refused):
             return False
-        if found.differs_in_password_only(self._used):
-            for client in self.clients:
-                client.set_sasl_credentials(*found.password)
-            self._used = self._refused = found
-            _log.info("the password for Kafka changed; the running clients log in with it from now on")
-            return False
-        if problems := property_problems(found.properties):
+        if problems := property_problems(found[0]):
             self._refused = found
             _log.error(
                 "the changed secrets or certificates for Kafka cannot be used; the former ones stay in use",

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -11,37 +10,16 @@ from driftgauge.core.partition import Partition
 from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.rights import reading_denied
 from driftgauge.kafka.shared_admin import SharedAdmin
+from driftgauge.kafka.source_partition import SourcePartition
 from driftgauge.kafka.transaction import AUTHORIZATION
 
-__all__ = ["CommittedOffsets", "Start", "find_starts"]
+__all__ = ["CommittedOffsets", "find_starts"]
 
 _log = logging.getLogger(__name__)
 
 # The consumer reads nothing during this call.
 _COMMITTED_S = 0.2
 _ASK_AGAIN_S = 0.5
-_NONE = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """The start position of a source partition.
-
-    Attributes:
-        committed: The group's committed offset; the log's beginning where there is none.
-        position: The next offset to read.
-        begins: The group has no committed offset for this topic.
-        lost: The number of records after `committed` that Kafka deleted before they were read.
-        leader_epoch: The leader epoch of the committed offset; -1 where unknown.
-        is_truncated: The log ends before the committed offset.
-    """
-
-    committed: int
-    position: int
-    begins: bool
-    lost: int
-    leader_epoch: int
-    is_truncated: bool = False
 
 
 class CommittedOffsets:
@@ -108,8 +86,8 @@ def find_starts(
     topic_ids: Mapping[str, str],
     clock: Clock,
     slow: set[Partition],
-) -> Generator[None, None, dict[Partition, Start]]:
-    """Return the starts of some of the partitions; yield while none is known.
+) -> Generator[None, None, dict[Partition, SourcePartition]]:
+    """Return some of the partitions, each at its start; yield while none is known.
 
     A partition without a leader, or with an offset pending in a transaction, does not delay the others.
     `slow` holds the partitions that did not answer the last time, as in `LogOffsets`.
@@ -121,10 +99,8 @@ def find_starts(
     begins = yield from log_offsets(LogOffsets(admin, earliest=True, slow=slow), [*committed], clock)
     ends = yield from log_offsets(LogOffsets(admin, slow=slow), [*begins], clock)
     return {
-        partition: _start(
-            partition, committed[partition], begins[partition], end, topic_ids.get(partition[0], "")
-        )
-        for partition, end in ends.items()
+        at: _start(at, topic_ids.get(at[0], ""), committed[at], begins[at], end, clock.wall_ms())
+        for at, end in ends.items()
     }
 
 
@@ -144,8 +120,8 @@ def log_offsets(
 
 
 def _start(
-    partition: Partition, committed: TopicPartition | None, begin: int, end: int, topic_id: str
-) -> Start:
+    partition: Partition, topic_id: str, committed: TopicPartition | None, begin: int, end: int, now_ms: int
+) -> SourcePartition:
     where = f"{partition[0]}[{partition[1]}]"
     if committed is not None and topic_id and committed.metadata and committed.metadata != topic_id:
         _log.error(
@@ -158,9 +134,10 @@ def _start(
             },
         )
         committed = None
+    source = SourcePartition(partition, topic_id, committed=begin, position=begin, since_ms=now_ms)
     if committed is None:
-        return Start(begin, begin, begins=True, lost=0, leader_epoch=_NONE)
-    if committed.offset > end:
+        source.begins = True
+    elif committed.offset > end:
         # Counting continues at the log's end, and the shards see from the offsets that the log went back.
         _log.error(
             "the log ends before the committed offset: Kafka lost records, or the offset was set by hand; "
@@ -173,13 +150,13 @@ def _start(
                 "unclean.leader.election.enable=false",
             },
         )
-        return Start(end, end, begins=False, lost=0, leader_epoch=_NONE, is_truncated=True)
-    epoch = _NONE if committed.leader_epoch is None else committed.leader_epoch
-    lost = max(begin - committed.offset, 0)
-    return Start(
-        committed.offset,
-        max(committed.offset, begin),
-        begins=False,
-        lost=lost,
-        leader_epoch=_NONE if lost else epoch,
-    )
+        source.committed = source.position = end
+        source.is_truncated = True
+    else:
+        source.committed, source.position = committed.offset, max(committed.offset, begin)
+        source.lost = source.position - committed.offset
+        if committed.leader_epoch is not None and not source.lost:
+            source.leader_epoch = committed.leader_epoch
+    # The client cannot validate a position without an epoch.
+    source.is_validated = source.leader_epoch < 0
+    return source

@@ -37,8 +37,8 @@ class Pulse:
 
     librdkafka 2.16 can deadlock when the leader of a partition goes away
     (https://github.com/confluentinc/librdkafka/issues/5476). Such a client delivers nothing, and its calls
-    may wait forever: a commit, `close`. The thread that stands still makes the statistics, and a poll of the
-    role delivers them. So the check runs in another thread than the role.
+    may wait forever: a commit, `close`. The thread that stands still makes the statistics, and a poll
+    delivers them. A role may wait in such a call, so another thread checks its clients.
     """
 
     def __init__(
@@ -84,5 +84,6 @@ class Pulse:
 
 def _is_outside(statistics: str) -> bool:
     """Return whether a member is not in its group, or does not find the group's coordinator."""
-    group = orjson.loads(statistics)["cgrp"]
-    return bool(group["state"] != "up" or group["join_state"] != "steady")
+    # The consumers of no group have none.
+    group = orjson.loads(statistics).get("cgrp", {})
+    return (group.get("state", "up"), group.get("join_state", "steady")) != ("up", "steady")

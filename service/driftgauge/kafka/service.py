@@ -241,13 +241,12 @@ class Service:
             read = kafka if role is Role.COUNT else internal
             consumer = client.consumer(read, group, pulse.beat, login.observe)
             stack.callback(consumer.close)
-            login.clients = [consumer, admin, transaction]
             transaction.start(_START_S)
             telemetry.polled()
             if role is Role.COUNT:
                 letters = settings.topics.dead_letters
                 has_append_time = has_controller(admin.client)
-                guard = ClockGuard(telemetry, clock.monotonic_s, has_append_time=has_append_time)
+                guard = ClockGuard(telemetry, has_append_time=has_append_time)
                 if has_append_time:
                     # The check precedes joining the group, so that no event is counted by a wrong clock.
                     guard.observe(transaction.measure(settings.partials_topic, 0, b"", _START_S))
@@ -275,10 +274,8 @@ class Service:
                 telemetry.partitions_known({settings.partials_topic: settings.shards})
                 reader = Pulse(f"the reader of {settings.changelog_topic}", clock.monotonic_s)
                 pulses.add(reader)
-                # It is in no group, so its statistics are not read.
-                changelog = client.range_consumer(internal, lambda _: reader.beat())
+                changelog = client.range_consumer(internal, reader.beat)
                 stack.callback(changelog.close)
-                login.clients.append(changelog)
                 worker = WindowWorker(
                     settings,
                     self._specs,

@@ -1,15 +1,13 @@
 """One session of a role's Kafka clients: join, work, hand over, leave, until it is stopped or a client fails.
 
-    Working <------> Settling
-        producer lost, settled
-
-The worker keeps the states of assigned partitions. COUNT's partitions wait for their offsets, then they are
-counted. WINDOWS' shards are restored, then they run, or they are set aside or stopped.
+After a lost producer the session polls on without commits, until a new producer has settled the last
+transaction. The worker keeps the states of assigned partitions. COUNT's partitions wait for their offsets,
+then they are counted. WINDOWS' shards are restored, then they run, or they are set aside or stopped.
 """
 
 import threading
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -22,7 +20,7 @@ from driftgauge.kafka.pulse import Pulse
 from driftgauge.kafka.transaction import AUTHORIZATION, State, Transaction
 from driftgauge.telemetry.roles import RoleTelemetry
 
-__all__ = ["Session", "SessionState", "Settling", "Worker", "Working"]
+__all__ = ["Session", "Worker"]
 
 # A batch is large enough for a matrix product to pay. A poll takes only what the client's queue holds, so the
 # queue's bound in bytes is also that of the batch. The wait for more records comes between two polls.
@@ -40,33 +38,6 @@ _MAX_ABORTS = 5
 # Each attempt to start a new producer is short, because the consumer must be polled between attempts.
 _SETTLE_S = 5.0
 _LONGEST_SETTLING_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Working:
-    """The consumer is polled, and the partitions that it is assigned are restored and processed.
-
-    Attributes:
-        aborts: How many of the last transactions failed in a row.
-    """
-
-    aborts: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Settling:
-    """The producer was lost, and a new one settles its last transaction.
-
-    Attributes:
-        since_s: When the producer was lost, in monotonic seconds.
-        aborts: How many of the last transactions failed in a row.
-    """
-
-    since_s: float
-    aborts: int
-
-
-SessionState = Working | Settling
 
 
 class Worker(Protocol):
@@ -101,11 +72,7 @@ class Worker(Protocol):
 
 
 class Session:
-    """Joins a role's group and drives the worker until the session is stopped, or needs new clients.
-
-    Attributes:
-        state: The session's state.
-    """
+    """Joins a role's group and drives the worker until the session is stopped, or needs new clients."""
 
     def __init__(
         self,
@@ -132,7 +99,8 @@ class Session:
         self._must_begin_again = False  # because a callback dropped partitions with uncommitted work
         # Callbacks also run while the consumer closes. The transaction may serve the next session by then.
         self._has_ended = False
-        self.state: SessionState = Working()
+        self._aborts = 0  # how many of the last transactions failed in a row
+        self._lost_s: float | None = None  # when the producer was lost that a new one has not settled yet
 
     def run(self, stopping: threading.Event) -> None:
         """Work until `stopping` is set, or the login needs new clients; then commit and leave the group.
@@ -177,7 +145,7 @@ class Session:
                 # next rebalance would wait for its session to expire.
                 self._consumer.unsubscribe()
             self._hand_over(self._assigned, _HAND_OVER_S)
-            self._handle_callbacks()
+            self._finish_callbacks()
         except BaseException:
             # After a failure the uncommitted work must not be committed while the consumer closes.
             self._drop(self._assigned)
@@ -189,28 +157,25 @@ class Session:
         """Process the messages that the consumer has fetched, a batch at most; return their number."""
         messages = self._consumer.consume(_BATCH, 0)
         self._telemetry.polled()
-        self.state = self._process(messages)
+        self._process(messages)
         return len(messages)
 
-    def _process(self, messages: Sequence[Message]) -> SessionState:
-        """Process the messages of a poll and do the work that is due; return the next state.
+    def _process(self, messages: Sequence[Message]) -> None:
+        """Process the messages of a poll and do the work that is due.
 
         A polled message is processed, or its partition begins again at an offset before it; there is no third
         way. So every poll reaches the worker, whatever the state. The worker ignores a message only where it
         does not read the partition; such a partition belongs to another member, or begins again by way of its
         committed offset. Nothing is assigned to the consumer in between, so no later poll can skip a record.
         """
-        state = self._handle_callbacks()
-        try:
+        self._finish_callbacks()
+        lost_s = self._lost_s
+        with self._beginning_again():
             self._worker.process(messages)
-            has_committed = not isinstance(state, Settling) and self._worker.step(_COMMIT_S)
-        except TransactionAborted as error:
-            return self._handle_abort(error, state)
-        except ClientLost as error:
-            return self._handle_lost_producer(error, state)
-        if isinstance(state, Settling):
-            return self._settle(state)
-        return Working() if has_committed else state
+            if lost_s is None and self._worker.step(_COMMIT_S):
+                self._aborts = 0
+        if lost_s is not None:
+            self._settle(lost_s)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # The worker assigns partitions with their offsets; without this call the client assigns them itself.
@@ -269,50 +234,54 @@ class Session:
                 f"uncommitted work could not be dropped ({error}); new clients replace these"
             )
 
-    def _handle_callbacks(self) -> SessionState:
-        """Do what callbacks left to do; return the next state.
+    def _finish_callbacks(self) -> None:
+        """Do what callbacks left to do.
 
         Raises:
-            DriftgaugeError: The callback's failure, unless it was an abort or a lost producer.
+            DriftgaugeError: As `_beginning_again`.
         """
         failure, self._failure = self._failure, None
         must_begin_again, self._must_begin_again = self._must_begin_again, False
         if must_begin_again:
             self._worker.begin_again()
-        if isinstance(failure, TransactionAborted):
-            return self._handle_abort(failure, self.state)
-        if isinstance(failure, ClientLost):
-            return self._handle_lost_producer(failure, self.state)
-        if failure is not None:
-            raise failure
-        return self.state
+        with self._beginning_again():
+            if failure is not None:
+                raise failure
 
-    def _handle_lost_producer(self, error: ClientLost, state: SessionState) -> Settling:
-        """Begin again after a commit whose outcome is unknown, and let a new producer settle it.
+    @contextmanager
+    def _beginning_again(self) -> Iterator[None]:
+        """After a transaction that failed, begin again at the committed offsets.
 
-        The consumer stays in its group, because a new member would wait until the old one's session expires.
+        If the producer was lost, a new one settles the transaction. The consumer stays in its group, because
+        a new member would wait until the old one's session expires.
 
         Raises:
+            DriftgaugeError: The failure, unless it was that of a transaction.
             ClientLost: Another client than the producer was lost; or another process uses the transactional
-                id, and the two would fence each other without a pause; or too many transactions failed.
+                id, and the two would fence each other without a pause; or five transactions in a row failed.
         """
-        if self._transaction.state is not State.LOST or error.is_fenced:
-            raise error
-        self._telemetry.aborted(str(error))
-        self._worker.begin_again()
-        return self._start_settling(error, state)
+        try:
+            yield
+        except (TransactionAborted, ClientLost) as error:
+            if isinstance(error, TransactionAborted):
+                self._worker.handle_abort(error)
+            elif self._transaction.state is not State.LOST or error.is_fenced:
+                raise
+            self._telemetry.aborted(str(error))
+            self._worker.begin_again()
+            if self._lost_s is not None:
+                return
+            self._aborts += 1
+            if self._aborts == _MAX_ABORTS:
+                message = f"{_MAX_ABORTS} transactions in a row failed, the last because {error}"
+                raise ClientLost(message) from error
+            # A role without partitions begins no transaction, and would never ask for a new producer.
+            if self._transaction.state is State.LOST:
+                self._lost_s = self._clock.monotonic_s()
+                self._telemetry.set_ready(is_ready=False)
 
-    def _start_settling(self, error: BrokerError, state: SessionState) -> Settling:
-        """Report the role as not ready until there is a producer again.
-
-        Raises:
-            ClientLost: Too many transactions failed.
-        """
-        self._telemetry.set_ready(is_ready=False)
-        return Settling(self._clock.monotonic_s(), _count_failure(error, state))
-
-    def _settle(self, state: Settling) -> Settling | Working:
-        """Let a new producer settle the last transaction.
+    def _settle(self, lost_s: float) -> None:
+        """Let a new producer settle the last transaction; the role is not ready until it has.
 
         Raises:
             ClientLost: The new producer has not started within 60 s; a new session is needed.
@@ -320,37 +289,8 @@ class Session:
         try:
             self._transaction.start(_SETTLE_S)
         except ClientLost:
-            if self._clock.monotonic_s() - state.since_s > _LONGEST_SETTLING_S:
+            if self._clock.monotonic_s() - lost_s > _LONGEST_SETTLING_S:
                 raise
-            return state
-        self._telemetry.set_ready(is_ready=True)
-        return Working(state.aborts)
-
-    def _handle_abort(self, error: TransactionAborted, state: SessionState) -> SessionState:
-        """Begin again at the committed offsets.
-
-        Raises:
-            ClientLost: Too many transactions in a row failed.
-        """
-        self._telemetry.aborted(str(error))
-        self._worker.handle_abort(error)
-        self._worker.begin_again()
-        if isinstance(state, Settling):
-            return state
-        if self._transaction.state is State.LOST:
-            # A role without partitions begins no transaction, and would never ask for a new producer.
-            return self._start_settling(error, state)
-        return Working(_count_failure(error, state))
-
-
-def _count_failure(error: BrokerError, state: SessionState) -> int:
-    """Return how many transactions in a row have failed, this one included.
-
-    Raises:
-        ClientLost: Five have failed; a new session starts after a pause.
-    """
-    aborts = state.aborts + 1
-    if aborts == _MAX_ABORTS:
-        message = f"{_MAX_ABORTS} transactions in a row failed, the last because {error}"
-        raise ClientLost(message) from error
-    return aborts
+        else:
+            self._lost_s = None
+            self._telemetry.set_ready(is_ready=True)

@@ -36,11 +36,6 @@ class SharedAdmin:
         """The newest client."""
         return self._clients[-1]
 
-    def set_sasl_credentials(self, username: str, password: str) -> None:
-        """Use another user and password from the next connection on."""
-        for client in self._clients:
-            client.set_sasl_credentials(username, password)
-
     def renew(self) -> None:
         """Replace the client, unless it was replaced within the last 5 s."""
         now_s = self._clock.monotonic_s()

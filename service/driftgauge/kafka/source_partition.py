@@ -6,7 +6,6 @@ from confluent_kafka import TopicPartition
 
 from driftgauge.core.counting.partial import PartitionProgress
 from driftgauge.core.partition import Partition
-from driftgauge.kafka.offset_barrier import Start
 from driftgauge.telemetry.record_loss import RecordLoss
 
 __all__ = ["SourcePartition"]
@@ -19,18 +18,18 @@ class SourcePartition:
     Attributes:
         partition: The topic and index.
         topic_id: The topic's id at the start of counting; empty where the broker reports none.
-        code: The number of the partition in batches.
-        committed: The group's committed offset.
+        committed: The group's committed offset; the log's beginning where there is none.
         position: The next offset to read.
-        begins: The group had no committed offset.
-        lost: The number of records after `committed` that Kafka deleted before they were read.
         since_ms: The wall time at which this replica started to read the partition.
+        begins: The group had no committed offset for this topic.
+        lost: The number of records after `committed` that Kafka deleted before they were read.
         caught_up_ms: The latest wall time up to which all records are read; None where unknown.
         end: The log's end offset at `end_asked_ms`; None while no end is known that is still to be reached.
         end_asked_ms: The wall time just before the end offset was requested.
         leader_epoch: The leader epoch of the last record read; -1 where unknown.
         is_truncated: The log was truncated below `committed`; records written since may be missed.
         is_validated: The client has been made to validate the position against the leader's epoch.
+        paused_until_s: Until when its next record is waited for, in monotonic seconds; None where it is read.
         awaits_schema: No record has been read since one came whose schema is unknown.
         records: The number of records read after `committed`.
         skipped_at_start: The offsets without a record that were passed by the first message after a start.
@@ -38,18 +37,18 @@ class SourcePartition:
 
     partition: Partition
     topic_id: str
-    code: int
     committed: int
     position: int
-    begins: bool
-    lost: int
     since_ms: int
+    begins: bool = False
+    lost: int = 0
     caught_up_ms: int | None = None
     end: int | None = None
     end_asked_ms: int = 0
     leader_epoch: int = -1
     is_truncated: bool = False
     is_validated: bool = False
+    paused_until_s: float | None = None
     awaits_schema: bool = False
     records: int = 0
     skipped_at_start: int = 0
@@ -75,26 +74,6 @@ class SourcePartition:
         topic without these has none, unless the service itself passes over records.
         """
         return max(self.position - self.committed - self.lost - self.records, 0)
-
-    @classmethod
-    def from_start(
-        cls, partition: Partition, start: Start, *, topic_id: str, code: int, now_ms: int
-    ) -> "SourcePartition":
-        """Return the state of a partition that is counted from its start on."""
-        return cls(
-            partition,
-            topic_id,
-            code,
-            committed=start.committed,
-            position=start.position,
-            begins=start.begins,
-            lost=start.lost,
-            since_ms=now_ms,
-            leader_epoch=start.leader_epoch,
-            is_truncated=start.is_truncated,
-            # The client cannot validate a position without an epoch.
-            is_validated=start.leader_epoch < 0,
-        )
 
     def start(self) -> TopicPartition:
         """Return the partition with the position and epoch at which the client is made to read it."""

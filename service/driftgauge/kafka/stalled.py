@@ -9,7 +9,7 @@ from driftgauge.errors import ClientLost
 from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.shared_admin import SharedAdmin
 
-__all__ = ["StableOffsets", "StalledOffsets"]
+__all__ = ["StalledOffsets"]
 
 _INTERVAL_S: Final = 5.0
 # Within this time brokers have looked twice for transactions that timed out, and aborted them.
@@ -18,8 +18,8 @@ _UNREAD_ANSWERS: Final = 12  # a minute
 
 
 @dataclass(frozen=True, slots=True)
-class _StableOffset:
-    """A stable offset below the high watermark.
+class _HeldBack:
+    """A stable offset below the high watermark: the first offset of the earliest open transaction.
 
     Attributes:
         offset: The offset.
@@ -47,43 +47,10 @@ class _Unread:
     answers: int
 
 
-class StableOffsets:
-    """Detects stable offsets that do not advance.
-
-    The stable offset is the first offset of the earliest open transaction. While it is unchanged and below
-    the high watermark, the same transaction is open.
-    """
-
-    def __init__(self, after_s: float) -> None:
-        """Detect offsets that have not advanced for `after_s` seconds."""
-        self._after_s = after_s
-        self._held_back: dict[Partition, _StableOffset] = {}
-
-    def observe(self, stable: Mapping[Partition, int], high: Mapping[Partition, int], now_s: float) -> None:
-        """Add one reading of stable offsets and high watermarks; partitions without both keep their state."""
-        for partition in stable.keys() & high.keys():
-            offset = stable[partition]
-            known = self._held_back.get(partition)
-            if offset >= high[partition]:
-                self._held_back.pop(partition, None)
-            elif known is None or known.offset != offset:
-                self._held_back[partition] = _StableOffset(offset, now_s, now_s)
-            else:
-                self._held_back[partition] = replace(known, seen_s=now_s)
-
-    def keep(self, partitions: Collection[Partition]) -> None:
-        """Forget all other partitions."""
-        self._held_back = {at: known for at, known in self._held_back.items() if at in partitions}
-
-    @property
-    def stalled_s(self) -> dict[Partition, float]:
-        """For how many seconds, at least, the stable offset of each stalled partition has not advanced."""
-        waited = {at: known.seen_s - known.since_s for at, known in self._held_back.items()}
-        return {at: waited_s for at, waited_s in waited.items() if waited_s >= self._after_s}
-
-
 class StalledOffsets:
     """Asks brokers every 5 s, and at once for further partitions, how far partitions can be read.
+
+    While a stable offset is unchanged and below the high watermark, the same transaction is open.
 
     A client has been seen to deliver nothing of a partition for minutes, without an error and with a pulse,
     while another read all of it (librdkafka 2.16). Answers are counted, not seconds, because a partition
@@ -98,7 +65,7 @@ class StalledOffsets:
         self._high = LogOffsets(admin)
         self._stable = LogOffsets(admin, stable=True)
         self._monotonic = monotonic
-        self._offsets = StableOffsets(_AFTER_S)
+        self._held_back: dict[Partition, _HeldBack] = {}
         self._unread: dict[Partition, _Unread] = {}
         self.high: dict[Partition, int] = {}
         self._positions: Mapping[Partition, int | None] = {}
@@ -117,8 +84,9 @@ class StalledOffsets:
         """
         self._positions = positions
         next(self._readings)
-        self._offsets.keep(positions)
-        return self._offsets.stalled_s
+        self._held_back = {at: each for at, each in self._held_back.items() if at in positions}
+        waited_s = {at: each.seen_s - each.since_s for at, each in self._held_back.items()}
+        return {at: each for at, each in waited_s.items() if each >= _AFTER_S}
 
     def excuse(self, partitions: Collection[Partition]) -> None:
         """Expect no record of these partitions for another minute: the client says why it gives none."""
@@ -135,10 +103,18 @@ class StalledOffsets:
             while (stable := self._stable.collect()) is None:
                 yield
             self.high = high
-            self._offsets.observe(stable, high, asked_s)
+            self._observe(stable, asked_s)
             self._require_reading(stable)
             while self._positions.keys() <= asked and self._monotonic() - asked_s < _INTERVAL_S:
                 yield
+
+    def _observe(self, stable: Mapping[Partition, int], asked_s: float) -> None:
+        """Note which stable offsets are below the high watermark; partitions without both stay as is."""
+        for at in stable.keys() & self.high.keys():
+            known = self._held_back.pop(at, None)
+            if stable[at] < self.high[at]:
+                since_s = known.since_s if known and known.offset == stable[at] else asked_s
+                self._held_back[at] = _HeldBack(stable[at], since_s, asked_s)
 
     def _require_reading(self, stable: Mapping[Partition, int]) -> None:
         known, self._unread = self._unread, {}

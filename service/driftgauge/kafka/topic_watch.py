@@ -2,7 +2,7 @@
 
 import logging
 from base64 import urlsafe_b64decode
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ from driftgauge.kafka.client import REQUEST_TIMEOUT_S
 from driftgauge.kafka.metadata import count_partitions, has_controller
 from driftgauge.kafka.shared_admin import SharedAdmin
 
-__all__ = ["EventsTopic", "TopicQuery", "TopicWatch"]
+__all__ = ["EventsTopic", "TopicWatch"]
 
 _log = logging.getLogger(__name__)
 
@@ -31,39 +31,67 @@ class EventsTopic:
     partitions: int
 
 
-class TopicQuery:
-    """Fetches the topics' ids and partition counts without blocking the consumer loop."""
+class TopicWatch:
+    """Keeps the ids and partition counts of the events topics; asks every 10 s, without blocking.
 
-    def __init__(self, admin: SharedAdmin, topics: Collection[str]) -> None:
-        """Check that the cluster has a controller to ask; send no query yet.
+    Attributes:
+        known: The latest known state of each topic.
+        missing: The topics that the newest answer leaves out: they are missing, or their request failed.
+    """
+
+    def __init__(self, admin: SharedAdmin, topics: Collection[str], clock: Clock) -> None:
+        """Send the first query.
 
         Raises:
             BrokerError: The cluster does not answer.
         """
+        self.known: dict[str, EventsTopic] = {}
+        self.missing: frozenset[str] = frozenset()
         self._admin = admin
-        self._topics = topics
+        self._topics = frozenset(topics)
+        self._clock = clock
         # A cluster without a controller never answers describe requests.
         self._has_controller = has_controller(admin.client)
-        self._pending: dict[str, Future[Any]] = {}
+        self._pending: dict[str, Future[Any]] | None = None
+        self._sent_s = 0.0
+        self._known_s: dict[str, float] = {}  # when the query behind a topic's state was sent
+        self._send()
 
-    def request(self) -> None:
-        """Send a query; the answers to the previous one must have been collected."""
+    def poll(self) -> None:
+        """Collect the answers once all are there; send the next query if it is due."""
+        if self._pending is None:
+            if self._clock.monotonic_s() - self._sent_s >= _REFRESH_S:
+                self._send()
+        elif all(future.done() for future in self._pending.values()):
+            found = self._collect(self._pending)
+            self._pending = None
+            self.known |= found
+            self.missing = self._topics - found.keys()
+            self._known_s |= dict.fromkeys(found, self._sent_s)
+
+    def is_known_since(self, topic: str, since_s: float) -> bool:
+        """True if the topic's state was queried at or after a monotonic time; otherwise query again."""
+        if self._known_s.get(topic, 0.0) >= since_s:
+            return True
+        is_first = self._sent_s < since_s
+        if self._pending is None and (
+            is_first or self._clock.monotonic_s() - self._sent_s >= _MIN_INTERVAL_S
+        ):
+            self._send()
+        return False
+
+    def _send(self) -> None:
+        self._sent_s, self._pending = self._clock.monotonic_s(), {}
         if self._has_controller:
             self._pending = self._admin.client.describe_topics(
-                TopicCollection(list(self._topics)), request_timeout=REQUEST_TIMEOUT_S
+                TopicCollection([*self._topics]), request_timeout=REQUEST_TIMEOUT_S
             )
 
-    def collect(self) -> dict[str, EventsTopic] | None:
-        """Return the topics found; None while an answer is pending.
-
-        Topics that are missing, or whose request failed, are left out.
-        """
+    def _collect(self, answers: Mapping[str, Future[Any]]) -> dict[str, EventsTopic]:
+        """Return the topics found."""
         if not self._has_controller:
             counts = count_partitions(self._admin.client, self._topics)
             return {topic: EventsTopic("", number) for topic, number in counts.items()}
-        if not all(future.done() for future in self._pending.values()):
-            return None
-        answers, self._pending = self._pending, {}
         found = {}
         for topic, future in answers.items():
             try:
@@ -81,53 +109,6 @@ class TopicQuery:
             else:
                 found[topic] = EventsTopic(_uuid_hex(described.topic_id), len(described.partitions))
         return found
-
-
-class TopicWatch:
-    """Keeps the state of the events topics, and refreshes it every 10 s."""
-
-    def __init__(self, admin: SharedAdmin, topics: Collection[str], clock: Clock) -> None:
-        """Send the first query.
-
-        Raises:
-            BrokerError: The cluster does not answer.
-        """
-        self._query = TopicQuery(admin, topics)
-        self._topics = frozenset(topics)
-        self._clock = clock
-        self.known: dict[str, EventsTopic] = {}
-        """The latest known state of each topic."""
-        self.missing: frozenset[str] = frozenset()
-        """The topics that the newest answer leaves out."""
-        self._is_pending = False
-        self._sent_s = 0.0
-        self._known_s: dict[str, float] = {}  # when the query behind a topic's state was sent
-        self._send()
-
-    def poll(self) -> None:
-        """Collect the answer if there is one; send the next query if it is due."""
-        if self._is_pending:
-            answer = self._query.collect()
-            if answer is not None:
-                self.known |= answer
-                self.missing = self._topics - answer.keys()
-                self._known_s |= dict.fromkeys(answer, self._sent_s)
-                self._is_pending = False
-        elif self._clock.monotonic_s() - self._sent_s >= _REFRESH_S:
-            self._send()
-
-    def is_known_since(self, topic: str, since_s: float) -> bool:
-        """True if the topic's state was queried at or after a monotonic time; otherwise query again."""
-        if self._known_s.get(topic, 0.0) >= since_s:
-            return True
-        is_first = self._sent_s < since_s
-        if not self._is_pending and (is_first or self._clock.monotonic_s() - self._sent_s >= _MIN_INTERVAL_S):
-            self._send()
-        return False
-
-    def _send(self) -> None:
-        self._is_pending, self._sent_s = True, self._clock.monotonic_s()
-        self._query.request()
 
 
 def _uuid_hex(topic_id: Uuid | None) -> str:

@@ -107,10 +107,6 @@ class Transaction:
         """When brokers appended the last transaction's first record to a topic with LogAppendTime."""
         return self._deliveries.append
 
-    def set_sasl_credentials(self, username: str, password: str) -> None:
-        """Use another user and password from the producer's next connection on."""
-        self._producer.set_sasl_credentials(username, password)
-
     def close(self) -> None:
         """Release the producer, even with an open transaction; `start` makes another."""
         self._state = State.LOST

@@ -109,11 +109,6 @@ class TransactionalProducer:
         """Whether the next transaction needs a new producer."""
         return not isinstance(self._state, _Ready)
 
-    def set_sasl_credentials(self, username: str, password: str) -> None:
-        """Use another user and password from the next connection on."""
-        if not isinstance(self._state, _Absent):
-            self._state.client.set_sasl_credentials(username, password)
-
     def suspect(self) -> None:
         """Replace the producer before the next transaction."""
         if isinstance(self._state, _Ready):

@@ -5,9 +5,9 @@ in one transaction.
 """
 
 import logging
-import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,7 +20,7 @@ from driftgauge.core.partition import Partition, name_partition
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.core.windows.work_budget import WorkBudget
-from driftgauge.errors import BrokerError, DriftgaugeError, StateError, TransactionAborted
+from driftgauge.errors import AuthorizationError, BrokerError, StateError, TransactionAborted
 from driftgauge.kafka.calls import CALL_S, in_thread
 from driftgauge.kafka.changelog_reader import DAMAGED_REMEDY, ChangelogReader
 from driftgauge.kafka.intake import sort_messages
@@ -232,25 +232,15 @@ class WindowWorker:
 
     def _continue_restore(self, shard: int, restore: ShardRestore) -> None:
         """Continue a shard's restore; read its partials once its state is restored."""
-        try:
+        partials, state = self._settings.partials_topic, restore.state
+        with self._isolated(shard, "restore"):
             if not restore.step():
-                partition = self._settings.partials_topic, shard
-                self._telemetry.restore_waits([partition], restore.waiting_for, restore.waited_s)
+                self._telemetry.restore_waits([(partials, shard)], restore.waiting_for, restore.waited_s)
                 return
-        except StateError as error:
-            self._stop(shard, str(error))
-            return
-        except (DriftgaugeError, KafkaException):
-            raise
-        except Exception:  # noqa: BLE001 - an error in one shard must not stop the others
-            self._stop_by_fault(shard, "its state could not be restored")
-            return
-        state = restore.state
-        self._shards[shard] = _Running(state, committed=state.next_offset)
-        partials = self._settings.partials_topic
-        self._consumer.incremental_assign([TopicPartition(partials, shard, state.position.offset)])
-        self._telemetry.restored(restore.waited_s, [(partials, shard)])
-        self._show(shard, state)
+            self._shards[shard] = _Running(state, committed=state.next_offset)
+            self._consumer.incremental_assign([TopicPartition(partials, shard, state.position.offset)])
+            self._telemetry.restored(restore.waited_s, [(partials, shard)])
+            self._telemetry.show(shard, state)
 
     def _retry(self, shard: int, state: _SetAside) -> None:
         """Restore a shard that was set aside if its changelog can be written to again."""
@@ -288,23 +278,24 @@ class WindowWorker:
             "shard stopped; the others go on", extra={"shard": shard, "reason": reason, "remedy": remedy}
         )
 
-    def _stop_by_fault(self, shard: int, what: str) -> None:
-        """Stop a shard on which the code fails; call while the exception is handled.
+    @contextmanager
+    def _isolated(self, shard: int, what: str) -> Iterator[None]:
+        """Stop a shard whose state cannot be used, or on which the code fails; the others go on.
 
-        Raises:
-            MemoryError: The process is out of memory, which is no fault of the shard.
+        Args:
+            shard: The shard.
+            what: What is done to it, for messages.
         """
-        if isinstance(error := sys.exception(), MemoryError):
-            raise error
-        _log.exception("the code fails on a shard", extra={"shard": shard, "remedy": _FAULT_REMEDY})
-        self._stop(shard, f"{what}; {_FAULT_REMEDY}")
-
-    def _show(self, shard: int, state: ShardState) -> None:
-        """Show a shard's state, which is committed; stop the shard if that fails."""
         try:
-            self._telemetry.show(shard, state)
+            yield
+        except StateError as error:
+            self._stop(shard, f"{what}: {error}")
+        except (BrokerError, AuthorizationError, KafkaException, MemoryError):
+            # None of these is a fault of the shard.
+            raise
         except Exception:  # noqa: BLE001 - an error in one shard must not stop the others
-            self._stop_by_fault(shard, "its state could not be shown")
+            _log.exception("the code fails on a shard", extra={"shard": shard, "remedy": _FAULT_REMEDY})
+            self._stop(shard, f"{what}: the code fails; {_FAULT_REMEDY}")
 
     def _unwritable_changelogs(self) -> list[Partition]:
         topic = self._settings.changelog_topic
@@ -320,21 +311,15 @@ class WindowWorker:
         self._consumer.incremental_unassign([TopicPartition(topic, shard) for shard in running])
 
     def _apply(self, message: Message) -> None:
-        """Apply a partial to its shard; stop the shard if the partial cannot be applied."""
+        """Apply a partial to its shard, if that runs."""
         shard, offset = message.partition(), message.offset()
         running = self._shards.get(-1 if shard is None else shard)
         if not isinstance(running, _Running) or shard is None or offset is None:
             return
-        try:
+        with self._isolated(shard, f"{message.topic()}[{shard}]@{offset}"):
             part = decode_part(message.value() or b"")
             self._check_shards(part.shards)
-        except StateError as error:
-            self._stop(shard, f"{message.topic()}[{shard}]@{offset}: {error}")
-            return
-        try:
             running.state.apply(offset, message.timestamp()[1], part)
-        except Exception:  # noqa: BLE001 - an error in one shard must not stop the others
-            self._stop_by_fault(shard, f"{message.topic()}[{shard}]@{offset} could not be applied")
 
     def _check_shards(self, shards: int) -> None:
         """Refuse partials of another number of shards, which distributes streams over shards differently.
@@ -364,54 +349,41 @@ class WindowWorker:
         if not moved:
             return False
         deadline_s = self._clock.monotonic_s() + bound_s
+        rounds: dict[int, RoundResult] = {}
         with self._telemetry.timed(Phase.CLOSE):
-            rounds = self._close(moved)
-            moved = {shard: running for shard, running in moved.items() if shard in rounds}
+            budget = WorkBudget()
+            # Shards whose windows had to wait in the last round come first.
+            for shard, running in sorted(moved.items(), key=lambda item: not item[1].state.has_backlog):
+                where = f"{self._settings.partials_topic}[{shard}]@{running.state.next_offset}"
+                with self._isolated(shard, f"windows up to {where}"):
+                    rounds[shard] = running.state.close_windows(budget)
+        written: dict[int, _Running] = {}
         with self._telemetry.timed(Phase.WRITE):
             self._transaction.begin(min(bound_s, BEGIN_S))
-            for shard, running in list(moved.items()):
-                records = self._encode_or_stop(shard, running, rounds[shard])
-                if records is None:
-                    del moved[shard]
-                    continue
+            for shard, round_ in rounds.items():
+                # All are encoded before the first is written.
+                records: list[_Record] = []
+                with self._isolated(shard, "changes and results"):
+                    records = [*self._encode(shard, moved[shard].state, round_)]
+                    written[shard] = moved[shard]
                 for record in records:
                     produce_or_abort(self._transaction, *record)
-            if not moved:
+            if not written:
                 self._transaction.abort(CALL_S)
                 return False
             partials = self._settings.partials_topic
             offsets = [
                 TopicPartition(partials, shard, running.state.position.offset)
-                for shard, running in moved.items()
+                for shard, running in written.items()
             ]
             self._transaction.commit(offsets, deadline_s - self._clock.monotonic_s())
         self._telemetry.committed(self._unwritable_changelogs())
-        for shard, running in moved.items():
+        for shard, running in written.items():
             running.committed = running.state.next_offset
-            self._telemetry.closed(shard, rounds[shard])
-            self._show(shard, running.state)
+            with self._isolated(shard, "metrics"):
+                self._telemetry.closed(shard, rounds[shard])
+                self._telemetry.show(shard, running.state)
         return True
-
-    def _close(self, moved: Mapping[int, _Running]) -> dict[int, RoundResult]:
-        """Close the windows that are due in these shards; stop a shard that fails."""
-        budget = WorkBudget()
-        rounds = {}
-        # Shards whose windows had to wait in the last round come first.
-        for shard, running in sorted(moved.items(), key=lambda item: not item[1].state.has_backlog):
-            try:
-                rounds[shard] = running.state.close_windows(budget)
-            except Exception:  # noqa: BLE001 - an error in one shard must not stop the others
-                where = f"{self._settings.partials_topic}[{shard}]@{running.state.next_offset}"
-                self._stop_by_fault(shard, f"its windows up to {where} could not be closed")
-        return rounds
-
-    def _encode_or_stop(self, shard: int, running: _Running, round_: RoundResult) -> list[_Record] | None:
-        """Return the records of a shard's changes and results; stop the shard if they cannot be encoded."""
-        try:
-            return [*self._encode(shard, running.state, round_)]
-        except Exception:  # noqa: BLE001 - an error in one shard must not stop the others
-            self._stop_by_fault(shard, "its changes or results could not be encoded")
-            return None
 
     def _encode(self, shard: int, state: ShardState, round_: RoundResult) -> Iterator[_Record]:
         """Yield the records of a shard: its changes, the position last, and its results."""

@@ -17,6 +17,7 @@ from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties
 from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.login import Login, LoginWatch
 from driftgauge.kafka.metadata import count_partitions, failure, require_visible
+from driftgauge.kafka.pulse import Pulse
 from driftgauge.kafka.rights import connection
 from driftgauge.page.result_fetcher import ResultFetcher
 from driftgauge.telemetry.logs import RepeatLimit
@@ -117,9 +118,9 @@ class TopicReader:
                 watch = LoginWatch(self._login, self._clock)
                 properties = {**self._login.properties(), **BOUNDS}
                 admin = client.admin(properties, on_error=self._errors.append)
-                with closing(client.groupless_consumer(properties)) as consumer:
-                    watch.clients += [admin, consumer]
-                    self._read(consumer, admin, watch)
+                pulse = Pulse(f"the reader of {self.topic}", self._clock.monotonic_s)
+                with closing(client.groupless_consumer(properties, pulse.beat)) as consumer:
+                    self._read(consumer, admin, watch, pulse)
             except Exception as error:  # noqa: BLE001 - the thread goes on, or the page would grow old unseen
                 self._fail(error)
                 self._stopping.wait(self._pause_s)
@@ -143,7 +144,7 @@ class TopicReader:
                 exc_info=None if is_expected else error,
             )
 
-    def _read(self, consumer: Consumer, admin: AdminClient, login: LoginWatch) -> None:
+    def _read(self, consumer: Consumer, admin: AdminClient, login: LoginWatch, pulse: Pulse) -> None:
         """Read until the reader stops, or the login needs a new client."""
         refreshed_s: float | None = None
         partitions = 0
@@ -161,6 +162,7 @@ class TopicReader:
                     partitions = found
                 refreshed_s = now_s if found else now_s - _REFRESH_S + _PAUSE_S
             polled = sort_messages(consumer.consume(_BATCH, _POLL_S))
+            pulse.check()
             if polled.lost:
                 self._positions.clear()
                 message = f"the log of {self.topic} was truncated; it is read again"

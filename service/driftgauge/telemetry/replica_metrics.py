@@ -163,8 +163,9 @@ CLOCK_OFFSET = ObservedMetric(
     "driftgauge_clock_offset_seconds",
     ("role",),
     "seconds",
-    "This replica's clock minus the brokers' clock, by delivery reports of the internal topics. Beyond 2 s"
-    " in either direction the replica stops counting. Absent before the first report.",
+    "This replica's clock minus the brokers' clock, as far as the last delivery report of the internal topics"
+    " proves it: 0 where they may agree. Beyond 2 s in either direction the replica stops counting. Absent"
+    " before the first report.",
     Gauge,
 )
 LOGINS_REFUSED = ObservedMetric(

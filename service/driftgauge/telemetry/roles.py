@@ -190,12 +190,11 @@ class RoleTelemetry:
             remedy="none: the role joins its group again; if this repeats, look for pauses of this process",
         )
 
-    def clock_is_off(self, offset_ms: int | None, *, is_off: bool) -> None:
-        """Set the offset from the brokers' clock, ms (None: unknown), and the readiness condition for it."""
+    def clock_is_off(self, offset_ms: int, *, is_off: bool) -> None:
+        """Set the offset from the brokers' clock, ms, and the readiness condition for it."""
         why = f"this clock and the brokers' differ by {offset_ms} ms; check NTP here and on the brokers"
         self._metrics.health.set_condition(ReadinessCondition.CLOCK, is_met=not is_off, why=why)
-        if offset_ms is not None:
-            self._metrics[CLOCK_OFFSET].labels(self._role).set(offset_ms / 1000)
+        self._metrics[CLOCK_OFFSET].labels(self._role).set(offset_ms / 1000)
 
     def topics_missing(self, topics: Collection[str]) -> None:
         """Set the readiness condition of the events topics, by those that Kafka does not describe."""

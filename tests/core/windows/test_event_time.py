@@ -116,6 +116,17 @@ def test_silence_closes_only_up_to_time_read_everywhere():
     assert summarize_minutes(shard.commit(caught_up_ms=MONDAY_MS + MINUTE_MS)) == [(0, 0, 2, ())]
 
 
+def test_silence_closes_no_old_window_behind_frozen_reader():
+    shard = Shard(build_minute_spec(), partitions=2)
+    read_now(shard, 0, 1)
+    run_for(shard, 3 * MINUTE_MS)
+    # Partition 1 is idle, then its reader freezes, and events of minutes that ended long ago come on both.
+    shard.read(*[(MONDAY_MS + minute * MINUTE_MS, 0) for minute in (1, 2)], partition=0)
+    assert summarize_minutes(run_for(shard, 15 * MINUTE_MS, unread=(1,))) == [(1, 0, 1, (1,))]
+    shard.read((MONDAY_MS + MINUTE_MS, 0), partition=1)
+    assert summarize_minutes(run_for(shard, 3 * MINUTE_MS)) == [(1, 1, 2, (1,)), (1, 2, 2, ()), (2, 0, 1, ())]
+
+
 def test_silence_is_measured_in_log_time():
     shard = Shard(build_minute_spec())
     read_now(shard, 0)

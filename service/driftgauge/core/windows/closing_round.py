@@ -56,14 +56,14 @@ class ClosingRound:
         status = advance_event_time(state.status, times, spec, log_ms)
         given_up = times.mask_of(status.given_up)
         state.set_status(_end_losses(status, times, spec.disorder_ms))
-        silent_to_ms = times.silent_to_ms(given_up)
         overdue_ms, overdue_log_ms = status.foremost[0] if status.foremost else (NULL, log_ms)
+        watermark_ms = NULL if status.watermark_ms is None else status.watermark_ms
         return cls(
             log_ms=log_ms,
             times=times,
             given_up=given_up,
-            watermark_ms=NULL if status.watermark_ms is None else status.watermark_ms,
-            silent_to_ms=NULL if silent_to_ms is None else silent_to_ms,
+            watermark_ms=watermark_ms,
+            silent_to_ms=times.silent_to_ms(given_up, watermark_ms),
             overdue_ms=overdue_ms if log_ms - overdue_log_ms >= spec.incomplete_ms else NULL,
             overdue_log_ms=overdue_log_ms,
             has_source_ended=has_source_ended,

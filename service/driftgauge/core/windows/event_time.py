@@ -87,11 +87,16 @@ class PartitionTimes:
         """Return the partitions where the (n,) mask is true, sorted."""
         return tuple(sorted(self.partitions[row] for row in np.flatnonzero(mask).tolist()))
 
-    def silent_to_ms(self, given_up: NDArray[np.bool_]) -> int | None:
-        """Return the time up to which every awaited partition is read and idle; None where one is not."""
+    def silent_to_ms(self, given_up: NDArray[np.bool_], watermark_ms: int) -> int:
+        """Return the time up to which every awaited partition is read and idle; NULL where one is not.
+
+        A partition stays idle while its reader is frozen, and there may be events behind it. The watermark
+        waits until idle partitions are read further, so silence has to wait for the watermark.
+        """
         is_awaited = ~(self.is_exempt | given_up)
-        if self.foremost_ms is None or not is_awaited.any() or not self.is_idle[is_awaited].all():
-            return None
+        is_silent = is_awaited.any() and self.is_idle[is_awaited].all()
+        if self.foremost_ms is None or watermark_ms < self.foremost_ms or not is_silent:
+            return NULL
         return int(self.caught_up_ms[is_awaited].min())
 
 
