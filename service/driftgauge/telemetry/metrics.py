@@ -93,7 +93,7 @@ class Telemetry:
         clock: Clock,
     ) -> None:
         """Create the metrics, with counters at 0 for every label set that holds no stream."""
-        # Each would add a series to a counter's, to say when the process began.
+        # A series `_created` beside each counter and histogram would say when the process began.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.health = health

@@ -210,7 +210,7 @@ class RoleTelemetry:
     def restore_waits(self, partitions: Collection[Partition], waiting_for: str, waited_s: float) -> None:
         """Log that the restore of these partitions has been waiting for 10 s or longer, s.
 
-        Repeated lines are left out by `RepeatLimit`, as the fraction alone differs.
+        It is called in every round; `RepeatLimit`, which ignores floats, leaves out the repetitions.
         """
         if waited_s >= _LONG_WAIT_S:
             self._log_event(
