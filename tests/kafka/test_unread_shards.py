@@ -42,7 +42,7 @@ class Shards:
         """Read a commit without events from both shards; return the shards whose offsets are committed."""
         progress = PartitionProgress("", 1, True, 0, 0, None, ("e", 0), 0, 0)
         (part,) = encode_commit(
-            CommitId("a", 1, number), self.shards, [], [], [progress], 10**6, written_ms=MONDAY_MS
+            CommitId("a", 1, number), self.shards, [], [progress], 10**6, written_ms=MONDAY_MS
         )
         messages = [FakeMessage(part, topic=self.partials, partition=at, offset=number) for at in (0, 1)]
         self.clock.advance(5)
