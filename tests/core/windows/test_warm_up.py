@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
 from driftgauge.core.windows.completeness import Completeness
 from driftgauge.core.windows.judging import WindowJudge
@@ -162,6 +163,15 @@ def test_stream_that_drifted_before_its_warm_up_ended_never_shows_ok(warm_up, la
     assert stream.verdict(FIRST_AFTER, later) is verdict
     stream.restart()
     assert stream.verdict(FIRST_AFTER + 2, later) is (DRIFT if verdict is Verdict.WARNING else verdict)
+
+
+def test_no_less_is_detectable_than_hides_in_the_warm_up():
+    stream = JudgedStream(reference=build_reference(count=100), warm_up=WARM_UP)
+    for number in range(2, FIRST_AFTER):
+        stream.judge(number, MOVED)
+    result = stream.judge(FIRST_AFTER, MOVED)
+    hidden = js_contributions(np.array(MOVED), np.array(QUIET)).sum()
+    assert (result.verdict, result.score.detectable["js_divergence"] > hidden) == (Verdict.OK, True)
 
 
 def test_groups_of_the_baseline_explain_an_offset_and_widen_the_noise():
