@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import js_contributions
@@ -16,9 +18,10 @@ from driftgauge.core.windows.warm_up import WarmUp, recentre
 from driftgauge.core.windows.window import Window
 from tests.builders.batches import build_bursts, build_tally, read_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
-from tests.builders.references import COMPONENTS, RICH, build_reference
+from tests.builders.references import COMPONENTS, DE, RICH, SEGMENTED, build_reference
 from tests.builders.results import hour_window, plain
-from tests.core.windows.judged_stream import FIRST_AFTER, LEVEL, MOVED, ODD, QUIET, WARM_UP, JudgedStream
+from tests.core.windows.judged_stream import FEW, FIRST_AFTER, LEVEL, MOVED, ODD, QUIET, WARM_UP, JudgedStream
+from tests.examples import DEVELOPMENT, examples
 
 DRIFT = Verdict.DRIFT
 FIELDS = registry.fields_of(RICH)
@@ -163,6 +166,27 @@ def test_stream_that_drifted_before_its_warm_up_ended_never_shows_ok(warm_up, la
     assert stream.verdict(FIRST_AFTER, later) is verdict
     stream.restart()
     assert stream.verdict(FIRST_AFTER + 2, later) is (DRIFT if verdict is Verdict.WARNING else verdict)
+
+
+WINDOWS = st.one_of(st.integers(0, 40), st.builds(Window, st.just(DAY_MS), st.sampled_from([0, DAY_MS])))
+STEPS = st.lists(st.tuples(WINDOWS, st.sampled_from([QUIET, MOVED, ODD, FEW])), max_size=12)
+
+
+@settings(max_examples=examples(DEVELOPMENT))
+@given(st.sets(st.integers(0, 2 * MIN_WINDOWS)), STEPS)
+def test_restarts_change_no_later_result(restarts, later):
+    kept, restarted = (
+        JudgedStream(reference=SEGMENTED, warm_up=WARM_UP, segment_keys=("country",)) for _ in range(2)
+    )
+    for step, (window, counts) in enumerate([*((n, build_bursts(n)) for n in range(2, FIRST_AFTER)), *later]):
+        if step in restarts:
+            restarted.restart()
+        results = []
+        for stream in (kept, restarted):
+            # Each time that a window is judged, its segment has more events.
+            stream.add_pane(window if isinstance(window, int) else 0, counts, DE)
+            results.append(plain(stream.judge(window, counts)))
+        assert results[0] == results[1]
 
 
 def test_no_less_is_detectable_than_hides_in_the_warm_up():
