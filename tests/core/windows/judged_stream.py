@@ -72,7 +72,7 @@ class JudgedStream:
         if completeness.get("missing"):
             completeness["incomplete_reason"] = "partitions_missing"
         reference = reference or self.reference
-        tally = read_tally(build_tally(*counts, reference=reference))
+        tally = read_tally(build_tally(*counts, reference=reference), reference)
         result = self._judge.judge(window, tally, reference, Completeness(**completeness), 7)
         self.state.publish(result)
         return result

@@ -20,6 +20,8 @@ from tests.builders.batches import build_bursts, build_tally, read_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.references import COMPONENTS, DE, RICH, SEGMENTED, build_reference
 from tests.builders.results import hour_window, plain
+from tests.builders.specs import ALARM
+from tests.core.statistics.toy import TOY
 from tests.core.windows.judged_stream import FEW, FIRST_AFTER, LEVEL, MOVED, ODD, QUIET, WARM_UP, JudgedStream
 from tests.examples import DEVELOPMENT, examples
 
@@ -189,6 +191,16 @@ def test_restarts_change_no_later_result(restarts, later):
         assert results[0] == results[1]
 
 
+def test_new_statistic_begins_the_history_again(monkeypatch):
+    reference = replace(RICH, arrays={**RICH.arrays, "toy_share": np.array([0.5])})
+    stream = build_warmed_up(reference=reference, smallest={**ALARM.smallest, TOY.name: TOY.smallest})
+    assert stream.judge(FIRST_AFTER, MOVED).slow_drift > 0
+    monkeypatch.setattr(registry, "STATISTICS", (*registry.STATISTICS, TOY))
+    for window in (Window(DAY_MS, DAY_MS), FIRST_AFTER + 1):
+        result = stream.judge(window)
+        assert (result.score.calibrated, result.memory) == (False, VerdictMemory())
+
+
 def test_no_less_is_detectable_than_hides_in_the_warm_up():
     stream = JudgedStream(reference=build_reference(count=100), warm_up=WARM_UP)
     for number in range(2, FIRST_AFTER):
@@ -222,10 +234,11 @@ def test_groups_of_the_baseline_explain_an_offset_and_widen_the_noise():
 
 
 def judge_after(warm_up, later, level=LEVEL):
-    """Return a stream after a warm-up of so many windows like RICH, and the results of these later ones."""
+    """Return a stream after a warm-up of so many hours like RICH, one of them empty, and these later results."""
     stream = JudgedStream(warm_up=(0, warm_up * HOUR_MS), level=level)
-    rows = [build_few(number) for number in range(warm_up)] + later
-    return stream, [stream.judge(number, counts) for number, counts in enumerate(rows)][warm_up:]
+    for number in range(1, warm_up):
+        stream.judge(number, build_few(number))
+    return stream, [stream.judge(number, counts) for number, counts in enumerate(later, warm_up)]
 
 
 def build_few(number):
