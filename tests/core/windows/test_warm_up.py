@@ -234,7 +234,7 @@ def test_groups_of_the_baseline_explain_an_offset_and_widen_the_noise():
 
 
 def judge_after(warm_up, later, level=LEVEL):
-    """Return a stream after a warm-up of so many hours like RICH, one of them empty, and these later results."""
+    """Return a stream after so many hours of warm-up like RICH, one of them empty, and the later results."""
     stream = JudgedStream(warm_up=(0, warm_up * HOUR_MS), level=level)
     for number in range(1, warm_up):
         stream.judge(number, build_few(number))
