@@ -87,14 +87,16 @@ class WindowScorer:
         scorer = self._scorer(None, tally.count)
         findings, p_value = scorer.test(tally)
         evidence = EvidenceAttribution(self._reference, scorer.overdispersion).evidence(tally, findings)
-        detectable = scorer.detectable(tally.count, self._level)
         return Score(
             findings=findings,
             p_value=p_value,
             calibrated=self._calibrated,
             evidence=evidence,
             kind=max(evidence, key=evidence.__getitem__) if p_value < self._level else None,
-            detectable={name: max(size, self._hidden.get(name, 0.0)) for name, size in detectable.items()},
+            detectable={
+                name: max(size, self._hidden.get(name, 0.0))
+                for name, size in scorer.detectable(tally.count, self._level).items()
+            },
         )
 
     def is_significant_and_large(self, score: Score) -> bool:
