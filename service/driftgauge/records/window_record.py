@@ -212,8 +212,8 @@ class WindowRecord(_Record):
     significant. Later versions may add kinds."""
 
     detectable: dict[str, Found] | None
-    """The least drift that four of five windows of this count find, by the statistic's name; null where they
-    find none. Null if the window is not scored."""
+    """The least drift that four of five windows of this count find, by the statistic's name; after a warm-up
+    no less than may hide in it; null where none is found. Null if the window is not scored."""
 
     slow_drift: SlowDriftRecord | None
     """The slow drift up to this window. Null if the window is incomplete or not scored."""

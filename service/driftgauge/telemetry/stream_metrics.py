@@ -294,9 +294,9 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         "driftgauge_window_detectable_ratio",
         _KIND,
         "ratio, 0 or more",
-        "The least drift that four of five windows with this event count find, over the configured"
-        " smallest_drift. Above 1 drift worth finding may go unseen; +Inf where the window was not scored."
-        " Absent for a kind that the baseline does not let be tested.",
+        "The least drift that four of five windows with this event count find, and no less than may hide in a"
+        " warm-up, over the configured smallest_drift. Above 1 drift worth finding may go unseen; +Inf where"
+        " the window was not scored. Absent for a kind that the baseline does not let be tested.",
         _detectable_ratios,
     ),
     ScrapedMetric(

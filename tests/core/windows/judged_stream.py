@@ -7,13 +7,13 @@ from driftgauge.core.counting.examples import Example
 from driftgauge.core.counting.partial import PaneDelta
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
-from driftgauge.core.windows.changelog import Key, Value
 from driftgauge.core.windows.completeness import Completeness
 from driftgauge.core.windows.judging import WindowJudge
 from driftgauge.core.windows.result import Verdict, WindowResult
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.core.windows.window import Window
+from driftgauge.records.changelog import decode, encode_key, encode_value
 from tests.builders.batches import HOME, build_segment_tally, build_tally, read_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.references import RICH, SEGMENTED
@@ -45,16 +45,18 @@ class JudgedStream:
             sizes_ms=(HOUR_MS, DAY_MS),
             alarm=replace(ALARM, **{"level": LEVEL, **alarm}),
         )
-        self.changelog: dict[Key, Value | None] = {}
+        self.changelog: dict[bytes, bytes] = {}
         self.state = StreamState("images")
         self._judge = WindowJudge(self.spec, self.state)
 
     def restart(self) -> None:
-        """Restore the state from the changelog."""
-        self.changelog.update(self.state.drain_changes())
+        """Restore the state from the records of its changelog."""
+        for key, value in self.state.drain_changes():
+            assert value is not None
+            self.changelog[encode_key(key)] = encode_value(value)
         self.state = StreamState("images")
-        for key, value in self.changelog.items():
-            self.state.restore(key, value)
+        for record in self.changelog.items():
+            self.state.restore(*decode(*record))
         self._judge = WindowJudge(self.spec, self.state)
 
     def judge(
@@ -71,7 +73,7 @@ class JudgedStream:
         if completeness.get("missing"):
             completeness["incomplete_reason"] = "partitions_missing"
         reference = reference or self.reference
-        tally = read_tally(build_tally(*counts, reference=reference))
+        tally = read_tally(build_tally(*counts, reference=reference), reference)
         result = self._judge.judge(window, tally, reference, Completeness(**completeness), 7)
         self.state.publish(result)
         return result

@@ -4,8 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
 from driftgauge.core.windows.completeness import Completeness
 from driftgauge.core.windows.judging import WindowJudge
@@ -15,9 +18,12 @@ from driftgauge.core.windows.warm_up import WarmUp, recentre
 from driftgauge.core.windows.window import Window
 from tests.builders.batches import build_bursts, build_tally, read_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
-from tests.builders.references import COMPONENTS, RICH, build_reference
+from tests.builders.references import COMPONENTS, DE, RICH, SEGMENTED, build_reference
 from tests.builders.results import hour_window, plain
-from tests.core.windows.judged_stream import FIRST_AFTER, LEVEL, MOVED, ODD, QUIET, WARM_UP, JudgedStream
+from tests.builders.specs import ALARM
+from tests.core.statistics.toy import TOY
+from tests.core.windows.judged_stream import FEW, FIRST_AFTER, LEVEL, MOVED, ODD, QUIET, WARM_UP, JudgedStream
+from tests.examples import DEVELOPMENT, examples
 
 DRIFT = Verdict.DRIFT
 FIELDS = registry.fields_of(RICH)
@@ -164,6 +170,46 @@ def test_stream_that_drifted_before_its_warm_up_ended_never_shows_ok(warm_up, la
     assert stream.verdict(FIRST_AFTER + 2, later) is (DRIFT if verdict is Verdict.WARNING else verdict)
 
 
+WINDOWS = st.one_of(st.integers(0, 40), st.builds(Window, st.just(DAY_MS), st.sampled_from([0, DAY_MS])))
+STEPS = st.lists(st.tuples(WINDOWS, st.sampled_from([QUIET, MOVED, ODD, FEW])), max_size=12)
+
+
+@settings(max_examples=examples(DEVELOPMENT))
+@given(st.sets(st.integers(0, 2 * MIN_WINDOWS)), STEPS)
+def test_restarts_change_no_later_result(restarts, later):
+    kept, restarted = (
+        JudgedStream(reference=SEGMENTED, warm_up=WARM_UP, segment_keys=("country",)) for _ in range(2)
+    )
+    for step, (window, counts) in enumerate([*((n, build_bursts(n)) for n in range(2, FIRST_AFTER)), *later]):
+        if step in restarts:
+            restarted.restart()
+        results = []
+        for stream in (kept, restarted):
+            # Each time that a window is judged, its segment has more events.
+            stream.add_pane(window if isinstance(window, int) else 0, counts, DE)
+            results.append(plain(stream.judge(window, counts)))
+        assert results[0] == results[1]
+
+
+def test_new_statistic_begins_the_history_again(monkeypatch):
+    reference = replace(RICH, arrays={**RICH.arrays, "toy_share": np.array([0.5])})
+    stream = build_warmed_up(reference=reference, smallest={**ALARM.smallest, TOY.name: TOY.smallest})
+    assert stream.judge(FIRST_AFTER, MOVED).slow_drift > 0
+    monkeypatch.setattr(registry, "STATISTICS", (*registry.STATISTICS, TOY))
+    for window in (Window(DAY_MS, DAY_MS), FIRST_AFTER + 1):
+        result = stream.judge(window)
+        assert (result.score.calibrated, result.memory) == (False, VerdictMemory())
+
+
+def test_no_less_is_detectable_than_hides_in_the_warm_up():
+    stream = JudgedStream(reference=build_reference(count=100), warm_up=WARM_UP)
+    for number in range(2, FIRST_AFTER):
+        stream.judge(number, MOVED)
+    result = stream.judge(FIRST_AFTER, MOVED)
+    hidden = js_contributions(np.array(MOVED), np.array(QUIET)).sum()
+    assert (result.verdict, result.score.detectable["js_divergence"] > hidden) == (Verdict.OK, True)
+
+
 def test_groups_of_the_baseline_explain_an_offset_and_widen_the_noise():
     # Groups of forty events each make the offset of a drifted warm-up one of chance.
     groups = Overdispersion(50, 40.0, np.eye(COMPONENTS) * 40)
@@ -178,20 +224,25 @@ def test_groups_of_the_baseline_explain_an_offset_and_widen_the_noise():
             counts = np.random.default_rng(number).multinomial(4_000, np.array(MOVED) / 4_000)
             stream.judge(number, tuple(counts.tolist()))
         assert stream.verdict(FIRST_AFTER, MOVED) is Verdict.OK
-        # The warm-up's mean is as uncertain as that of as many groups as the baseline has.
         offset = stream.history.clean.offset(FIELDS, reference).overdispersion
-        assert offset.counts >= 39 * (MIN_WINDOWS + 1) * 4_000 / 2_000
+        # The warm-up's mean is as uncertain as that of as many groups as items come again above the
+        # baseline's rate: two of its events are the same in .347 of pairs, of the baseline's in .3.
+        assert offset.counts >= 39 * (MIN_WINDOWS + 1) * 4_000 * 0.04
         assert offset.baseline is groups
+        # Else as that of as many groups as the baseline has.
+        offset = expected_warm_up(MIN_WINDOWS, reference).offset(FIELDS, reference).overdispersion
+        assert offset.counts == pytest.approx(39 * MIN_WINDOWS * 3_000 / 2_000, rel=0.05)
         found[name] = stream.judge(FIRST_AFTER + 1, (3_000, 500, 300, 200)).score.p_value
     # Windows of whole groups vary as groups do.
     assert found["mixed"] < found["whole"]
 
 
 def judge_after(warm_up, later, level=LEVEL):
-    """Return a stream after a warm-up of so many windows like RICH, and the results of these later ones."""
+    """Return a stream after so many hours of warm-up like RICH, one of them empty, and the later results."""
     stream = JudgedStream(warm_up=(0, warm_up * HOUR_MS), level=level)
-    rows = [build_few(number) for number in range(warm_up)] + later
-    return stream, [stream.judge(number, counts) for number, counts in enumerate(rows)][warm_up:]
+    for number in range(1, warm_up):
+        stream.judge(number, build_few(number))
+    return stream, [stream.judge(number, counts) for number, counts in enumerate(later, warm_up)]
 
 
 def build_few(number):

@@ -25,7 +25,7 @@ class _Comparison:
         reference: The baseline, re-centred after a warm-up.
         scorer: The scorer against it.
         misfits: The segments whose warm-up differs from the baseline; None stands for all events.
-        has_seen_days: The warm-up has two days of windows or more, so that a daily cycle is no drift.
+        has_seen_days: The warm-up is two days long or more, so that a daily cycle is no drift.
     """
 
     reference: Reference
@@ -141,7 +141,9 @@ class WindowJudge:
 
     def _history(self, window: Window, reference: Reference) -> VerdictHistory:
         history = self._state.histories.get(window.size_ms)
-        if history is None or history.baseline_id != reference.baseline_id:
+        # A new statistic makes longer tallies, which cannot be added to those before.
+        own = reference.baseline_id, self._spec.scheme(reference).length
+        if history is None or (history.baseline_id, len(history.clean.values)) != own:
             end_ms = 0 if history is None else history.end_ms
             history = VerdictHistory.begin(reference, end_ms)
         return history.with_warm_up(self._spec.alarm.warm_up, reference)
@@ -206,6 +208,7 @@ class WindowJudge:
                 each_ms <= size_ms
                 and each is not None
                 and (each.baseline_id, each.warm_up) == (history.baseline_id, history.warm_up)
+                and len(each.clean.values) == len(history.clean.values)
                 and each.clean.windows.windows >= MIN_WINDOWS
             ):
                 return each_ms, each
@@ -251,7 +254,10 @@ class WindowJudge:
             if segment is not None
         }
         scorer = WindowScorer(self._spec, baseline, whole.overdispersion, calibrated=True, segments=known)
-        misfits = scorer.misfits({segment: offset.tally for segment, offset in offsets.items()})
+        tallies = {segment: offset.tally for segment, offset in offsets.items()}
+        misfits = scorer.misfits(tallies)
+        # Drift of the warm-up that this test does not find is in the weighted mean, and hides from windows.
+        hidden = scorer.least_misfit(tallies) if whole.share and None not in misfits else {}
         # Two means that differ have no common mean.
         offsets |= {segment: replace(offsets[segment], share=1.0) for segment in misfits}
         reference = recentre(baseline, offsets)
@@ -261,9 +267,12 @@ class WindowJudge:
             if segment is not None
         }
         overdispersion = offsets[None].recentred
-        scorer = WindowScorer(self._spec, reference, overdispersion, calibrated=is_own, segments=segments)
-        # Windows of a day need no more: the least number of windows of a warm-up covers two weeks.
-        has_seen_days = is_own and history.clean.windows.windows * size_ms >= BLOCK_MS
+        scorer = WindowScorer(
+            self._spec, reference, overdispersion, calibrated=is_own, segments=segments, hidden=hidden
+        )
+        # Declared, not counted: a window may have been empty.
+        begin_ms, end_ms = history.warm_up or (0, 0)
+        has_seen_days = is_own and end_ms - begin_ms >= BLOCK_MS
         return _Comparison(reference, scorer, misfits, has_seen_days)
 
     def _is_warm_up(self, window: Window) -> bool:

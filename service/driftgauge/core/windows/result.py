@@ -57,8 +57,9 @@ class Score:
             the p-values assume independent events.
         evidence: The share of each kind of drift in the evidence, 0 to 1; the shares sum to 1.
         kind: The kind with the largest share; None where the window is not significant.
-        detectable: The least drift by each statistic's name that a window of this count finds with the target
-            power; infinity where it finds none.
+        detectable: The least drift from the baseline by each statistic's name that is found with the target
+            power, by a window of this count or, where it began before the end of a warm-up, as a misfit;
+            infinity where none is found.
     """
 
     findings: Findings

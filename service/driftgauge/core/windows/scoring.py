@@ -36,6 +36,7 @@ _OVERWHELMING_SIZE = 2
 _MISFIT_LEVEL = 0.01
 
 _NO_SEGMENTS: Mapping[Segment, CalibratedOverdispersion] = MappingProxyType({})
+_NO_SIZES: Mapping[str, float] = MappingProxyType({})
 
 
 class WindowScorer:
@@ -49,6 +50,7 @@ class WindowScorer:
         *,
         calibrated: bool,
         segments: Mapping[Segment, CalibratedOverdispersion] = _NO_SEGMENTS,
+        hidden: Mapping[str, float] = _NO_SIZES,
     ) -> None:
         """Prepare the null distributions.
 
@@ -59,6 +61,7 @@ class WindowScorer:
                 independent.
             calibrated: The overdispersion was measured on windows of the size that is judged.
             segments: The overdispersion of segments; other segments use that of the whole stream.
+            hidden: The drift by each statistic's name that may hide in the reference: no less is detectable.
         """
         self._alarm = spec.alarm
         self._min_events = spec.min_events
@@ -71,6 +74,7 @@ class WindowScorer:
         self._level = spec.alarm.overall_level
         self._overdispersion = overdispersion or Overdispersion.independent(reference.components)
         self._segment_overdispersions = segments
+        self._hidden = hidden
         self._scorers: dict[Segment | None, _ReferenceScorer] = {}
         self.slow_drift_limit = threshold(_SLOW_DRIFT_MARGIN / spec.alarm.level)
         """The limit at which the statistic of slow drift warns: reached more rarely than a false page."""
@@ -88,12 +92,15 @@ class WindowScorer:
             calibrated=self._calibrated,
             evidence=evidence,
             kind=max(evidence, key=evidence.__getitem__) if p_value < self._level else None,
-            detectable=scorer.detectable(tally.count, self._level),
+            detectable={
+                name: max(size, self._hidden.get(name, 0.0))
+                for name, size in scorer.detectable(tally.count, self._level).items()
+            },
         )
 
     def is_significant_and_large(self, score: Score) -> bool:
         """Return whether a window is significant and large."""
-        return score.p_value < self._level and self._size(score.findings) >= 1
+        return score.p_value < self._level and self._size(score.findings, self._level) >= 1
 
     def is_overwhelming(self, score: Score) -> bool:
         """Return whether a window's evidence is beyond the alarm budget by itself.
@@ -108,7 +115,7 @@ class WindowScorer:
         return (
             score.calibrated
             and p_value < self._level / _OVERWHELMING_RARITY
-            and self._size(score.findings, deciding) >= _OVERWHELMING_SIZE
+            and self._size(score.findings, self._level, deciding) >= _OVERWHELMING_SIZE
         )
 
     def is_lasting(self, slow_drift: SlowDrift, fields: tuple[TallyField, ...]) -> bool:
@@ -124,9 +131,8 @@ class WindowScorer:
         if slow_drift.statistic <= MAX_STEP:
             # It may be one window, which has a test of its own.
             return False
-        p_value, size = self._test_together(
-            None, Tally(np.sum([values for _, values in slow_drift.blocks], axis=0), fields)
-        )
+        tally = Tally(np.sum([values for _, values in slow_drift.blocks], axis=0), fields)
+        p_value, size = self._test_together(None, tally, self._level)
         return p_value < self._level / _OVERWHELMING_RARITY and size >= _OVERWHELMING_SIZE
 
     def judge_segments(
@@ -163,7 +169,7 @@ class WindowScorer:
             )
         )
         significant_and_large = {
-            segment: adjusted[segment] <= self._level and self._size(findings) >= 1
+            segment: adjusted[segment] <= self._level and self._size(findings, self._level) >= 1
             for segment, (findings, _) in scores.items()
         }
         results = []
@@ -200,26 +206,32 @@ class WindowScorer:
 
         The tally of each segment's windows together is tested as one large window.
         """
-        differing = set()
+        differing, level = set(), _MISFIT_LEVEL / len(tallies)
         for segment, tally in tallies.items():
-            p_value, size = self._test_together(segment, tally)
-            if p_value < _MISFIT_LEVEL / len(tallies) and size >= 1:
+            p_value, size = self._test_together(segment, tally, level)
+            if p_value < level and size >= 1:
                 differing.add(segment)
         return frozenset(differing)
 
-    def _test_together(self, segment: Segment | None, tally: Tally) -> tuple[float, float]:
-        """Return the combined p-value and the size of several windows, tested as one large window."""
-        findings, _ = self._scorer(segment, tally.count).test(tally)
-        tested = [
-            each for each in registry.STATISTICS if each.name in findings and not each.is_within_windows
-        ]
-        return _combine(tested, findings), self._size(findings, tested)
+    def least_misfit(self, tallies: Mapping[Segment | None, Tally]) -> dict[str, float]:
+        """Return the least drift of all events that `misfits` finds, as `Score.detectable`."""
+        count = tallies[None].count
+        found = self._scorer(None, count).detectable(count, _MISFIT_LEVEL / len(tallies))
+        return {each.name: found[each.name] for each in _tested_together(found)}
 
-    def _size(self, findings: Findings, statistics: Iterable[Statistic[Any]] | None = None) -> float:
-        """Return the largest significant excess over its floor; a window's drift is large from 1 on."""
+    def _test_together(self, segment: Segment | None, tally: Tally, level: float) -> tuple[float, float]:
+        """Return the combined p-value and the size at a level of several windows, as one large window."""
+        findings, _ = self._scorer(segment, tally.count).test(tally)
+        tested = _tested_together(findings)
+        return _combine(tested, findings), self._size(findings, level, tested)
+
+    def _size(
+        self, findings: Findings, level: float, statistics: Iterable[Statistic[Any]] | None = None
+    ) -> float:
+        """Return the largest excess over its floor that is significant at a level; large from 1 on."""
         names = findings if statistics is None else [each.name for each in statistics]
         sizes: Iterable[float] = (
-            findings[name].significant_excess(self._level) / self._alarm.floor(name) for name in names
+            findings[name].significant_excess(level) / self._alarm.floor(name) for name in names
         )
         return max(sizes)
 
@@ -240,6 +252,11 @@ class WindowScorer:
                 count,
             )
         return scorer
+
+
+def _tested_together(names: Container[str]) -> list[Statistic[Any]]:
+    """Return the statistics among these names that test several windows as one."""
+    return [each for each in registry.STATISTICS if each.name in names and not each.is_within_windows]
 
 
 def _combine(statistics: Iterable[Statistic[Any]], findings: Findings) -> float:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.duplicates import HASH_COUNTS, repeat_rate
 from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion, OverdispersionEstimator
 
@@ -73,7 +74,7 @@ class Offset:
     """The offset of a warm-up from a baseline or segment.
 
     However many the windows are, they may hold few groups, such as articles that come again. Counts do not
-    show how many: as many are assumed as the baseline has.
+    show how many: as many are assumed as the baseline has, or fewer where few items come again.
 
     Attributes:
         tally: The tally of all windows of the warm-up.
@@ -113,7 +114,10 @@ class Offset:
         """The overdispersion of the mean of all windows."""
         if self.groups is None:
             return self.windows
-        share = self.tally.count / self.part.mean_count
+        # The rate at which two events are the same item is one over the number of items that come again.
+        hashes = self.part.arrays.get(HASH_COUNTS)
+        repeated = 0.0 if hashes is None else repeat_rate(self.tally[HASH_COUNTS]) - repeat_rate(hashes)
+        share = self.tally.count * max(repeated, 1 / self.part.mean_count)
         independent = Overdispersion.independent(len(self.groups.means))
         excess = self.groups.plus(independent, (share, -share), (share, -share))
         return self.windows.plus(excess, (1, 1), (1, 1))
