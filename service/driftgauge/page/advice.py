@@ -26,7 +26,7 @@ _RAISE = (
 )
 _BY_STATE: dict[str, tuple[str, ...]] = {
     "misfit": (
-        "Check that the baseline is this model's, and the same in all replicas; else fit one on clean events.",
+        "Check that the baseline is this model's and the same in all replicas; else fit one on clean events.",
         "Where the stream was not in order during its warm_up, move the warm_up.",
     ),
     "incomplete": (
