@@ -146,11 +146,13 @@ def test_role_that_was_refused_is_ready_after_a_commit_only(count, health):
     [
         lambda count: count.waits("waiting for the cluster", "no broker answers", "_TRANSPORT"),
         lambda count: count.session_lost("the brokers are away", 0.5, "_TRANSPORT"),
+        lambda count: count.lost(HELD),
         lambda count: count.session_lost("no right", 0.5, "TOPIC_AUTHORIZATION_FAILED", is_refused=True),
     ],
 )
 def test_replica_without_partitions_is_ready_once_it_has_joined(count, health, exported, wait):
     wait(count)
+    assert health.reasons()
     count.assigned([], [])
     assert (health.reasons(), exported("waiting")) == ({}, {})
 

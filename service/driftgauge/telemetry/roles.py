@@ -177,7 +177,8 @@ class RoleTelemetry:
         """Log partitions that the group removed without notice."""
         self._set_held(self._held - set(partitions))
         # The next assignment, even an empty one, makes the role ready again.
-        self.set_ready(is_ready=False)
+        why = "Kafka took this replica's partitions; check the brokers, and this process for pauses"
+        self.set_ready(is_ready=False, why=why)
         self._log_event(
             logging.WARNING,
             "partitions lost",
