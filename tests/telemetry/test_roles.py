@@ -126,7 +126,7 @@ def test_role_waits_with_a_reason_until_it_is_ready(count, health, exported, log
     assert health.reasons() == {"count": "the login is wrong"}
     count.session_lost("no right to read", 0.5, "TOPIC_AUTHORIZATION_FAILED")
     assert exported("waiting") == {"TOPIC_AUTHORIZATION_FAILED count": 1}
-    count.set_ready(is_ready=False)
+    count.lost(HELD)
     assert health.reasons() == {"count": "no right to read"}, "it still holds"
     assert logged("error", "reason")[0] == ("the login is wrong", "_AUTHENTICATION")
     count.set_ready(is_ready=True)

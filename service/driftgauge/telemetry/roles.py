@@ -178,7 +178,8 @@ class RoleTelemetry:
         self._set_held(self._held - set(partitions))
         # The next assignment, even an empty one, makes the role ready again.
         why = "Kafka took this replica's partitions; check the brokers, and this process for pauses"
-        self.set_ready(is_ready=False, why=why)
+        # An error of the client says more.
+        self.set_ready(is_ready=False, why="" if self._waits_for else why)
         self._log_event(
             logging.WARNING,
             "partitions lost",
