@@ -49,7 +49,10 @@ _BY_STATE: dict[str, tuple[str, ...]] = {
         "Where it only warns, find what changed for it alone; where it is a misfit, fit a new baseline.",
     ),
     "warming_up": ("Wait for the end of the warm_up; until then see that the events are as they should be.",),
-    "waiting": ("Check that producers send events under this name, and that they are not refused.",),
+    "waiting": (
+        "Check that producers send events under this name, then that none are refused: driftgauge "
+        "dead-letters list.",
+    ),
     "ok": ("Nothing needs to be done.",),
 }
 _RUNBOOKS: dict[str, str] = {
