@@ -308,7 +308,7 @@ class Session:
         Raises:
             ClientLost: Too many transactions failed.
         """
-        self._telemetry.set_ready(is_ready=False, why=str(error))
+        self._telemetry.set_ready(is_ready=False)
         return Settling(self._clock.monotonic_s(), _count_failure(error, state))
 
     def _settle(self, state: Settling) -> Settling | Working:

@@ -355,11 +355,10 @@ def _blind(series: Series, rows: NDArray[np.void], smallest: SmallestDrift) -> C
         if missed[is_recent].any() and not seen[is_recent].any():
             after = _last(seen) + 1
             first = after + int(np.flatnonzero(missed[after:])[0])
-            unseen.append(name)
+            unseen.append(f"smallest_drift.{name}")
             since_ms.append(int(rows["start_ms"][first]))
     size = format_duration(series.size_ms)
-    detail = f"smallest_drift.{', '.join(unseen)}"
-    return Concern("insufficient", size, min(since_ms), detail) if unseen else None
+    return Concern("insufficient", size, min(since_ms), ", ".join(unseen)) if unseen else None
 
 
 def _unclear(series: Series, end_ms: int, traces: Mapping[tuple[str, str], SegmentTrace]) -> Concern | None:
