@@ -70,7 +70,7 @@ def results(consumer, clock):
 @pytest.fixture
 def server(results, clock):
     site = Site(results, build_settings(), clock.clock.wall_ms, Marks(), Refusals())
-    server = HttpServer("127.0.0.1", 0, [*site.routes(), metrics_route(build_telemetry().registry)])
+    server = HttpServer("127.0.0.1", 0, [metrics_route(build_telemetry().registry), *site.routes()])
     server.start()
     yield server
     server.stop()

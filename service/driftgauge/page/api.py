@@ -26,7 +26,6 @@ from driftgauge.page.results import Results
 
 __all__ = ["api_routes"]
 
-_HEADERS = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
 # A spreadsheet takes a cell that begins so for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -54,7 +53,7 @@ def api_routes(results: Results, statuses: Callable[[], StatusRecords]) -> list[
         writer.writerow(["stream", "window", *windows[0]])
         for columns in windows:
             writer.writerow([_cell(records.stream), records.window, *columns.values()])
-        headers = {**_HEADERS, "Content-Disposition": 'attachment; filename="windows.csv"'}
+        headers = {"Content-Disposition": 'attachment; filename="windows.csv"'}
         return Response(text.getvalue(), media_type="text/csv", headers=headers)
 
     def window(request: Request) -> Response:
@@ -67,7 +66,7 @@ def api_routes(results: Results, statuses: Callable[[], StatusRecords]) -> list[
     description = openapi(version("driftgauge"))
 
     def describe(_: Request) -> Response:
-        return JSONResponse(description, headers=_HEADERS)
+        return JSONResponse(description)
 
     endpoints: dict[str, Endpoint] = {
         "/streams": streams,
@@ -112,9 +111,7 @@ def _answered(endpoint: Endpoint) -> Endpoint:
 
 
 def _json(record: BaseModel, status: int = 200) -> Response:
-    return Response(
-        record.model_dump_json(), status_code=status, media_type="application/json", headers=_HEADERS
-    )
+    return Response(record.model_dump_json(), status, media_type="application/json")
 
 
 def _cell(text: str) -> str:

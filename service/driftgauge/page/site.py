@@ -2,12 +2,17 @@
 
 from collections import Counter
 from collections.abc import Callable
-from functools import cache
+from functools import cache, lru_cache
+from hashlib import blake2b
 from urllib.parse import quote, urlencode
 
 import numpy as np
+from starlette.datastructures import QueryParams
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -15,7 +20,6 @@ from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration, parse_duration
 from driftgauge.errors import ServiceError
 from driftgauge.events.timestamps import format_timestamp
-from driftgauge.page.answers import AnswerCache
 from driftgauge.page.api import api_routes
 from driftgauge.page.api_records import StatusRecords, status_record
 from driftgauge.page.chart import places, sparkline
@@ -36,6 +40,11 @@ __all__ = ["Site", "comparable"]
 
 _WEEK_MS = 7 * 86_400_000
 _SPARK_WINDOWS = 60
+# The page asks again every 15 s, and rendering takes far longer than an answer that is kept.
+_FRESH_MS = 5_000
+_MOST_KEPT = 16
+# A higher level takes twice as long for a twentieth fewer bytes.
+_COMPRESSION = 4
 
 
 class Site:
@@ -61,8 +70,9 @@ class Site:
             "Content-Security-Policy": _security_policy(settings.page.thumbnail_origin),
             "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "no-cache",
         }
-        self._answers = AnswerCache(self._headers, clock_ms)
+        self._rendered = lru_cache(_MOST_KEPT)(self._render)
 
     def routes(self) -> list[BaseRoute]:
         """Return the routes, at the root and below the configured prefix."""
@@ -72,9 +82,14 @@ class Site:
             Mount("/static", StaticFiles(packages=[("driftgauge.page", "static")])),
             Mount("/api/v1", routes=api_routes(self._results, self._records)),
         ]
+        middleware = [
+            Middleware(BaseHTTPMiddleware, self._add_headers),
+            Middleware(GZipMiddleware, compresslevel=_COMPRESSION),
+        ]
+        root = Mount("", routes=routes, middleware=middleware)
         prefix = self._settings.page.path_prefix
         if not prefix:
-            return routes
+            return [root]
         last = prefix.rsplit("/", 1)[-1]
 
         def add_slash(request: Request) -> Response:
@@ -82,23 +97,37 @@ class Site:
             query = f"?{request.url.query}" if request.url.query else ""
             return RedirectResponse(f"{last}/{query}")
 
-        return [*routes, Route(prefix, add_slash), Mount(prefix, routes=routes)]
+        return [Route(prefix, add_slash), Mount(prefix, routes=[root]), root]
+
+    async def _add_headers(self, request: Request, answer: RequestResponseEndpoint) -> Response:
+        response = await answer(request)
+        response.headers.update(self._headers)
+        return response
 
     def _page(self, request: Request) -> Response:
         try:
-            if "stream" not in request.query_params:
-                return self._answers.answer(request, lambda: self._render_overview(request))
-            query = read_query(self._results.history, request.query_params)
-            asked = "last" in request.query_params
-            shown = read_last(request.query_params, MAX_SHOWN) if asked else None
-            return self._answers.answer(request, lambda: self.render_stream(query, shown))
+            body, tag = self._rendered(request.url.query, self._clock_ms() // _FRESH_MS)
         except MissingWindowError as error:
-            return self._message("Nothing to show", str(error), 404)
+            return _message("Nothing to show", str(error), 404)
         except ValueError as error:
-            return self._message("The address is wrong", str(error), 400)
+            return _message("The address is wrong", str(error), 400)
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers={"ETag": tag})
+        return HTMLResponse(body, headers={"ETag": tag})
 
-    def _render_overview(self, request: Request) -> str:
-        query, state = (request.query_params.get(name, "") for name in ("q", "verdict"))
+    def _render(self, query: str, _five_seconds: int) -> tuple[bytes, str]:
+        """Return the HTML that a URL's query asks for, and its tag; it is kept for its five seconds."""
+        asked = QueryParams(query)
+        if "stream" not in asked:
+            text = self._render_overview(asked)
+        else:
+            shown = read_last(asked, MAX_SHOWN) if "last" in asked else None
+            text = self.render_stream(read_query(self._results.history, asked), shown)
+        body = text.encode()
+        return body, f'"{blake2b(body, digest_size=12).hexdigest()}"'
+
+    def _render_overview(self, asked: QueryParams) -> str:
+        query, state = (asked.get(name, "") for name in ("q", "verdict"))
         now_ms = self._clock_ms()
         every = self._statuses(now_ms)
         statuses = [
@@ -219,9 +248,9 @@ class Site:
             "dead_letters": self._settings.topics.dead_letters,
         }
 
-    def _message(self, title: str, text: str, status: int) -> Response:
-        body = render("message.html", title=title, text=as_sentence(text))
-        return Response(body, status_code=status, media_type="text/html", headers=self._headers)
+
+def _message(title: str, text: str, status: int) -> Response:
+    return HTMLResponse(render("message.html", title=title, text=as_sentence(text)), status)
 
 
 def _links(query: WindowQuery, shown: int, compare: int | None) -> Callable[[int | None], str]:
