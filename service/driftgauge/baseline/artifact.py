@@ -21,6 +21,7 @@ from safetensors.numpy import save as save_tensors
 
 from driftgauge.baseline.arrays import LAYOUT, SEGMENTS, check_layout, check_values
 from driftgauge.baseline.metadata import (
+    FORMAT_VERSION,
     ArtifactHeader,
     BaselineMetadata,
     ClusterDescription,
@@ -39,8 +40,6 @@ __all__ = ["Baseline", "BaselineMetadata", "ClusterDescription", "load", "parse"
 
 # A single key of the safetensors metadata, because safetensors writes that map in no fixed order.
 HEADER_KEY = "driftgauge"
-
-FORMAT_VERSION = 6
 
 # Files are read whole, so this limit bounds the memory that a wrong or hostile file takes. 2,000 centroids of
 # 16,384 floats take 131 MB.
@@ -296,16 +295,6 @@ def _parse_header(content: bytes) -> ArtifactHeader:
     text = json.loads(content[8:end]).get("__metadata__", {}).get(HEADER_KEY)
     if text is None:
         message = "a safetensors file, but not a driftgauge baseline"
-        raise BaselineError(message)
-    try:
-        version = json.loads(text)["format_version"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        message = "the header has no format version"
-        raise BaselineError(message) from error
-    if version != FORMAT_VERSION:
-        message = (
-            f"the format version is {repr(version)[:20]}; this driftgauge reads version {FORMAT_VERSION}"
-        )
         raise BaselineError(message)
     try:
         return ArtifactHeader.model_validate_json(text)

@@ -11,6 +11,7 @@ from driftgauge.events.contract import MAX_TEXT, STREAM_NAME, ShortText
 from driftgauge.events.timestamps import LAST_MS
 
 __all__ = [
+    "FORMAT_VERSION",
     "MAX_CLUSTER_EXAMPLES",
     "MAX_CLUSTER_NAME",
     "ArtifactHeader",
@@ -19,6 +20,9 @@ __all__ = [
     "SegmentName",
     "faults",
 ]
+
+FORMAT_VERSION = 6
+"""The version of the file format."""
 
 MAX_CLUSTER_NAME = 80
 """The most bytes of a cluster's name, in UTF-8."""
@@ -91,6 +95,9 @@ _NAME = check(
     lambda name: name.isprintable() and len(name.encode()) <= MAX_CLUSTER_NAME,
     f"a name must be printable and have at most {MAX_CLUSTER_NAME} bytes",
 )
+_VERSION = check(
+    lambda version: version == FORMAT_VERSION, f"this driftgauge reads format version {FORMAT_VERSION}"
+)
 _EXAMPLE = check(can_be_example, "an event id must be printable and have at most 64 bytes")
 
 
@@ -117,7 +124,7 @@ class ArtifactHeader(_Record):
         descriptions: The descriptions of the clusters, in their order; empty where there are none.
     """
 
-    format_version: int
+    format_version: Annotated[int, _VERSION]
     identity: str
     metadata: BaselineMetadata
     segments: tuple[SegmentName, ...]
