@@ -142,7 +142,7 @@ def test_progress_counts_lines_and_bytes_of_all_files(tmp_path, name):
     assert [sum(1 for _ in files.read(path)) for path in paths] == [2_500, 2_500]
     assert [work.done for work in reports] == [0, 1_000, 2_000, 3_500, 4_500]
     assert {work.noun for work in reports} == {"lines read"}
-    shares = [work.known_share for work in reports]
+    shares = [work.share for work in reports]
     assert shares == sorted(shares)
     assert shares[0] == 0
     assert 0.5 < shares[3] <= 1

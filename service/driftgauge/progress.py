@@ -24,16 +24,10 @@ class WorkProgress:
 
     @property
     def text(self) -> str:
-        """How much is done, such as "1,000 of 4,000 lines read"."""
+        """How much is done, such as "1,000 of 4,000 rows read", or "1,000 lines read (25%)"."""
         of = "" if self.total is None else f" of {self.total:,}"
-        return f"{self.done:,}{of} {self.noun}"
-
-    @property
-    def known_share(self) -> float | None:
-        """The share that is done, 0 to 1; None where it is not known."""
-        if self.share is not None:
-            return min(self.share, 1.0)
-        return min(self.done / self.total, 1.0) if self.total else None
+        share = "" if self.share is None else f" ({self.share:.0%})"
+        return f"{self.done:,}{of} {self.noun}{share}"
 
 
 # Receives each report of a piece of work.

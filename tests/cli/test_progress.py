@@ -48,7 +48,7 @@ def open_terminal(monkeypatch):
     return _open
 
 
-def test_terminal_has_bar_below_messages_and_results(open_terminal):
+def test_terminal_has_line_below_messages_and_results(open_terminal):
     terminal = open_terminal()
     with show_progress() as track:
         track(rows(1_000))
@@ -59,14 +59,13 @@ def test_terminal_has_bar_below_messages_and_results(open_terminal):
     text = terminal.getvalue()
     for shown in ("a message\\x1b[2J", "[red]a result[/red] of 123", '"a": 1'):
         assert shown in text
-        # The bars are drawn again below.
-        assert "1,000 of 4,000 rows read" in text.partition(shown)[2]
-    assert "10 [red]lines[/red] read" in text
-    # The bars are erased.
+        # The line is drawn again below.
+        assert "10 [red]lines[/red] read (50%)" in text.partition(shown)[2]
+    # The line is erased.
     assert text.endswith("\x1b[1A\x1b[2K")
 
 
-def test_pipe_gets_results_and_no_bar(open_terminal, monkeypatch):
+def test_pipe_gets_results_and_no_progress(open_terminal, monkeypatch):
     terminal, results = open_terminal(), StringIO()
     monkeypatch.setattr(sys, "stdout", results)
     with show_progress() as track:
