@@ -39,18 +39,16 @@ class ResultFetcher:
         # The values of the newest records, which people look at most, by partition and offset.
         self._kept: OrderedDict[tuple[int, int], bytes] = OrderedDict()
         self._kept_bytes = 0
-        self._keeping = threading.Lock()
         self._free = threading.BoundedSemaphore(_MOST_FETCHES)
         self._fetching = threading.Lock()
         self._consumer: Consumer | None = None
 
     def keep(self, partition: int, offset: int, value: bytes) -> None:
-        """Keep a value that was read otherwise, as one of the newest."""
-        with self._keeping:
-            self._kept_bytes += len(value) - len(self._kept.pop((partition, offset), b""))
-            self._kept[partition, offset] = value
-            while self._kept_bytes > _KEPT_BYTES:
-                self._kept_bytes -= len(self._kept.popitem(last=False)[1])
+        """Keep a value that was read otherwise, as one of the newest; one thread does so."""
+        self._kept_bytes += len(value) - len(self._kept.pop((partition, offset), b""))
+        self._kept[partition, offset] = value
+        while self._kept_bytes > _KEPT_BYTES:
+            self._kept_bytes -= len(self._kept.popitem(last=False)[1])
 
     def kept(self, partition: int, offset: int) -> bytes | None:
         """Return the value of a record that is kept; None where it would have to be read."""
@@ -63,18 +61,14 @@ class ResultFetcher:
             BrokerError: The record cannot be read now, or too many others are being read.
             AuthorizationError: The cluster does not let this client read.
         """
-        value = self.kept(partition, offset)
-        if value is not None:
+        if (value := self.kept(partition, offset)) is not None:
             return value
         with self._turn(partition, offset):
             try:
-                value = self._fetch(partition, offset)
+                return self._fetch(partition, offset)
             except BaseException:
                 self._close()
                 raise
-        if value is not None:
-            self.keep(partition, offset, value)
-        return value
 
     def close(self) -> None:
         """Close the client."""

@@ -29,9 +29,7 @@ _BATCH = 500
 _POLL_S = 0.2
 # How often new partitions are looked for.
 _REFRESH_S: Final = 30.0
-_PAUSE_S: Final = 2.0
-# While one kind of error lasts, each pause is twice the one before, up to this one.
-_LONGEST_PAUSE_S: Final = 30.0
+_PAUSE_S: Final = 5.0
 # The thread only reads, so a shutdown may leave it in a longer call.
 _STOP_S: Final = 1.0
 # A page needs less ahead than counting does; an answer of 1 MB may be ten times as much decompressed.
@@ -77,7 +75,6 @@ class TopicReader:
         self._at_end: set[int] = set()
         self._failing: type[Exception] | None = None
         self._errors: list[KafkaError] = []  # of the connections of the client that asks for the topic
-        self._pause_s = _PAUSE_S
         self._fetcher = ResultFetcher(login, topic, clock)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="page", daemon=True)
@@ -123,14 +120,13 @@ class TopicReader:
                     self._read(consumer, admin, watch, pulse)
             except Exception as error:  # noqa: BLE001 - the thread goes on, or the page would grow old unseen
                 self._fail(error)
-                self._stopping.wait(self._pause_s)
+                self._stopping.wait(_PAUSE_S)
 
     def _fail(self, error: Exception) -> None:
-        """Set the error and the pause after it; log the first error of its kind since the last record."""
+        """Set the error; log the first error of its kind since the last record."""
         # A missing right may last for days, and the partition in its text changes.
         lasts = type(error) is self._failing
         self._failing = type(error)
-        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S) if lasts else _PAUSE_S
         is_expected = isinstance(error, ServiceError | KafkaException)
         what, remedy = str(error), CLIENT_ERROR_REMEDY
         if not is_expected:

@@ -59,7 +59,6 @@ _SMALL = 1e-4
 LEAST_P = 1e-15
 """No test is accurate below."""
 
-_THOUSAND = 1_000
 
 
 def format_moment(time_ms: int) -> str:
@@ -126,11 +125,6 @@ def describe_odds(p_value: float) -> str:
     odds = 1 / p_value
     if odds < 2:  # noqa: PLR2004 - more often than every second
         return "Chance alone makes most windows so extreme"
-    number = f"{_two_digits(odds / 1e6)} million" if odds >= 1e6 else _two_digits(odds)  # noqa: PLR2004 - in words
+    rounded = float(f"{odds:.2g}")
+    number = f"{rounded / 1e6:,g} million" if rounded >= 1e6 else f"{rounded:,g}"  # noqa: PLR2004 - in words
     return f"Chance alone makes a window so extreme once in {number} windows"
-
-
-def _two_digits(number: float) -> str:
-    if number >= _THOUSAND:
-        return f"{round(number, -math.floor(math.log10(number)) + 1):,.0f}"
-    return f"{float(f'{number:.2g}'):g}"
