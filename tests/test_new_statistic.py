@@ -11,6 +11,7 @@ from driftgauge.baseline.artifact import parse, serialize
 from driftgauge.baseline.quality import notes
 from driftgauge.core.statistics import registry
 from driftgauge.core.windows.result import Verdict
+from driftgauge.events.records import StoredRecord
 from driftgauge.records.changelog import decode, encode_value
 from driftgauge.records.results import result_record
 from driftgauge.report.document import render_report
@@ -66,7 +67,7 @@ def test_it_is_in_record_page_report_and_metrics(result):
     assert record["evidence"]["sign"] == score.evidence["sign"]
     results = MadeResults()
     results.made.values.append(value)
-    results.receive(value, partition=0, offset=0, published_ms=MONDAY_MS)
+    results.receive(StoredRecord(value, stored_ms=MONDAY_MS))
     with serving(results) as server:
         page, (_, whole) = (
             get(server, "/?stream=images")[1],

@@ -99,12 +99,13 @@ def test_unknown_figures_are_none():
 def test_sensitivity_is_that_of_options_or_baseline():
     assert sensitivity() == Sensitivity(20, 32, math.inf, 1, 1)
     given = sensitivity(clusters=5, components=8, baseline_count=9_000, overdispersion=1.5)
-    assert given == Sensitivity(5, 8, 9_000, 1.5, 1.5)
+    assert given == Sensitivity(5, 8, 9_000, 1.5, 1.5, 9_000)
     baseline = build_baseline()
     assert sensitivity(baseline) == Sensitivity(4, 2, 100, 1, 1, mean_count=1_100)
     known = build_baseline(overdispersion=Overdispersion(windows=50, counts=2.2, means=np.diag([4.0, 1.5])))
     assert sensitivity(known) == Sensitivity(4, 2, 100, 2.2, pytest.approx(4), 1_100)
     assert sensitivity(known, overdispersion=3) == Sensitivity(4, 2, 100, 3, 3, 1_100)
+    assert sensitivity(known, overdispersion=3, baseline_count=9_000) == Sensitivity(4, 2, 9_000, 3, 3, 9_000)
 
 
 @pytest.mark.parametrize(

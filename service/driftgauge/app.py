@@ -216,7 +216,7 @@ def _page(
     readers = [
         TopicReader(_login(settings), topic, receive, SYSTEM_CLOCK, history_ms=since_ms)
         for topic, receive, since_ms in (
-            (settings.topics.windows, results.receive_record, history_ms),
+            (settings.topics.windows, results.receive, history_ms),
             (settings.topics.marks, marks.receive, history_ms),
             (settings.topics.dead_letters, refusals.receive, HOUR_MS),
         )

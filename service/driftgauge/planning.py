@@ -11,7 +11,6 @@ from driftgauge.core.durations import format_duration
 from driftgauge.core.statistics.budget import window_level
 from driftgauge.core.statistics.power import POWER
 from driftgauge.core.statistics.sensitivity import Sensitivity
-from driftgauge.errors import ConfigError
 from driftgauge.layout import Block, Table
 
 __all__ = ["Plan", "PlanRequest", "PlannedWindow", "describe", "make_plan", "resolve_sensitivity"]
@@ -101,29 +100,23 @@ def resolve_sensitivity(
     """Return the sensitivity of windows against a fitted baseline, or against a planned one.
 
     Args:
-        baseline: A fitted baseline.
-        clusters: k, 2 or more; 20 unless given.
-        components: r, 1 or more; 32 unless given.
-        baseline_count: m, 1 or more; unlimited unless given.
-        overdispersion: The overdispersion of counts and means, 1 or more, in place of the baseline's; 1 where
-            both are unknown.
-
-    Raises:
-        ConfigError: Options repeat what the given baseline already states.
+        baseline: A fitted baseline; what follows replaces its figures. Without one, k is 20, r is 32, m is
+            unlimited, and the overdispersion is 1, unless given.
+        clusters: k, 2 or more.
+        components: r, 1 or more.
+        baseline_count: m, 1 or more.
+        overdispersion: The overdispersion of counts and means, 1 or more.
     """
-    stated = {"clusters": clusters, "components": components, "baseline-count": baseline_count}
-    repeated = [f"--{name}" for name, value in stated.items() if value is not None]
-    if baseline is not None and repeated:
-        message = f"--baseline already sets {', '.join(repeated)}; remove --baseline or these options"
-        raise ConfigError(message)
-    given = (
-        Sensitivity(clusters or _DEFAULT_CLUSTERS, components or MAX_COMPONENTS, baseline_count or math.inf)
-        if baseline is None
-        else sensitivity_of(baseline)
-    )
-    if overdispersion is None:
-        return given
-    return replace(given, counts_overdispersion=overdispersion, means_overdispersion=overdispersion)
+    given = Sensitivity(_DEFAULT_CLUSTERS, MAX_COMPONENTS) if baseline is None else sensitivity_of(baseline)
+    stated = {
+        "clusters": clusters,
+        "components": components,
+        "baseline_count": baseline_count,
+        "mean_count": baseline_count,
+        "counts_overdispersion": overdispersion,
+        "means_overdispersion": overdispersion,
+    }
+    return replace(given, **{name: value for name, value in stated.items() if value is not None})
 
 
 def make_plan(request: PlanRequest) -> Plan:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import BrokerError
+from driftgauge.events.records import StoredRecord
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.marks import Marks
 from driftgauge.page.refusals import Refusals
@@ -124,7 +125,7 @@ class MadeResults(Results):
         value = orjson.dumps(record_tree(number, verdict, **changes))
         offset = len(self.made.values)
         self.made.values.append(value)
-        self.receive(value, partition=0, offset=offset, published_ms=MONDAY_MS + offset * 1_000)
+        self.receive(StoredRecord(value, stored_offset=offset, stored_ms=MONDAY_MS + offset * 1_000))
         return read_summary(value, partition=0, offset=offset, published_ms=0)[0]
 
 

@@ -14,6 +14,7 @@ from driftgauge.baseline.segments import Members
 from driftgauge.baseline.windows import Traffic
 from driftgauge.config import Settings
 from driftgauge.core.local import LocalDriver
+from driftgauge.events.records import StoredRecord
 from driftgauge.page.results import Results
 from driftgauge.records.results import result_record
 from driftgauge.streams import describe_baselines, load_streams
@@ -157,4 +158,4 @@ class TrueResults(Results):
         self.now_ms = MONDAY_MS + TRUTHS[stream].hours * HOUR_MS
         for offset, (value, published_ms) in enumerate(results_of(settings, stream)):
             made.values.append(value)
-            self.receive(value, partition=0, offset=offset, published_ms=published_ms)
+            self.receive(StoredRecord(value, stored_offset=offset, stored_ms=published_ms))

@@ -30,7 +30,7 @@ def test_options_and_baseline_reach_plan(tmp_path):
             "baseline_count": 100_000,
             "counts_overdispersion": 1.5,
             "means_overdispersion": 1.5,
-            "mean_count": None,
+            "mean_count": 100_000,
         },
         "js_divergence": 0.02,
         "mean_shift": 0.1,

@@ -97,13 +97,6 @@ def folder(tmp_path, monkeypatch, config, events):
         ([*PLAN, "--overdispersion", "0.9"], "'--overdispersion'"),
         ([*PLAN, "--smallest-divergence", "2"], "'--smallest-divergence'"),
         ([*PLAN, "--baseline", "absent.safetensors"], UNSAVED),
-        *(
-            (
-                [*PLAN, "--baseline", "images.safetensors", option, "5"],
-                f"--baseline already sets {option}; remove --baseline or these options",
-            )
-            for option in ("--clusters", "--components", "--baseline-count")
-        ),
         (["replay", "--config", "x.yaml"], "name FILES of records, or --topic and --from"),
         (["replay", "absent.jsonl", "--config", "driftgauge.yaml"], "driftgauge: no such file:"),
         ([*REPLAY, "--until", MONDAY], "and no range with FILES"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.spread import Spread, SpreadChange
-from driftgauge.page.chart import SPARK_HEIGHT, WIDTH, chart, sparkline
+from driftgauge.page.chart import PLOT, SPARK_HEIGHT, chart, sparkline
 from driftgauge.page.stream_page import strength
 from driftgauge.page.summary import read_summary
 from driftgauge.records.results import result_record
@@ -59,8 +59,8 @@ def test_heights_are_proportional_to_numbers():
     assert drawn.dots == tuple(points(drawn.line))
     across, up = zip(*drawn.dots, strict=True)
     assert list(across) == sorted(across)
-    assert all(drawn.left <= x <= drawn.right for x in across)
-    assert all(drawn.top <= y <= drawn.bottom for y in up)
+    assert all(PLOT["left"] <= x <= PLOT["right"] for x in across)
+    assert all(PLOT["top"] <= y <= drawn.bottom for y in up)
     unit = drawn.zero - up[0]
     assert [drawn.zero - y for y in up] == pytest.approx([unit, 2 * unit, 4 * unit, -unit], abs=0.3)
     (_, noise), (_, limit) = points(drawn.floor)[0], points(drawn.limits[0])[0]
@@ -89,14 +89,14 @@ def test_bands_join_windows_of_same_verdict():
     drawn = draw(["ok", "ok", "drift", "drift", "ok"], [0.1] * 5)
     assert [band.verdict for band in drawn.bands] == ["ok", "drift", "ok"]
     assert drawn.bands[0].width == pytest.approx(2 * drawn.bands[2].width, abs=0.2)
-    assert sum(band.width for band in drawn.bands) == pytest.approx(drawn.right - drawn.left, abs=0.5)
+    assert sum(band.width for band in drawn.bands) == pytest.approx(PLOT["right"] - PLOT["left"], abs=0.5)
 
 
 def test_ticks_name_mondays_and_the_first_one_zone_and_date():
     def ticks(rows, size_ms):
         drawn = chart("", "", rows, size_ms, np.ones(len(rows)))
         assert drawn.x_ticks[0].time_ms == rows["start_ms"][0]
-        assert drawn.x_ticks[0].at == drawn.left
+        assert drawn.x_ticks[0].at == PLOT["left"]
         return [(tick.text, tick.below) for tick in drawn.x_ticks]
 
     weeks = ticks(rows_of(21, DAY_MS), DAY_MS)
@@ -116,7 +116,7 @@ def test_ticks_name_mondays_and_the_first_one_zone_and_date():
 )
 def test_any_numbers_fit_the_drawing(values, size_ms):
     drawn = chart("", "", rows_of(len(values), size_ms), size_ms, np.array(values))
-    assert all(0 <= x <= WIDTH and -1 <= y <= drawn.height + 1 for x, y in points(drawn.line))
+    assert all(0 <= x <= PLOT["width"] and -1 <= y <= drawn.height + 1 for x, y in points(drawn.line))
     assert 1 <= len(drawn.y_ticks) <= 12
     assert len(drawn.x_ticks) <= 12
     assert len({tick.text for tick in drawn.y_ticks}) == len(drawn.y_ticks)

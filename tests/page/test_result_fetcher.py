@@ -7,6 +7,7 @@ import threading
 import orjson
 import pytest
 
+from driftgauge.events.records import StoredRecord
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka import client
 from driftgauge.kafka.login import Login
@@ -61,9 +62,9 @@ def consumer(monkeypatch):
 def results(consumer, clock):
     """The results of 50 hours, none of which is in memory."""
     results = Results(REQUESTS)
-    results.source = TopicReader(Login({}), TOPIC, results.receive_record, clock.clock, history_ms=0)
+    results.source = TopicReader(Login({}), TOPIC, results.receive, clock.clock, history_ms=0)
     for number, value in enumerate(VALUES):
-        results.receive(value, partition=0, offset=number, published_ms=MONDAY_MS)
+        results.receive(StoredRecord(value, stored_offset=number, stored_ms=MONDAY_MS))
     return results
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.errors import BrokerError
+from driftgauge.events.records import StoredRecord
 from driftgauge.page.history import WindowHistory
 from driftgauge.page.queries import MissingWindowError
 from driftgauge.page.summary import (
@@ -100,7 +101,7 @@ def test_summary_of_missing_and_later_fields():
 def test_other_values_are_refused(value):
     results = MadeResults()
     with pytest.raises(ValueError, match="not a window result"):
-        results.receive(value, partition=0, offset=0, published_ms=0)
+        results.receive(StoredRecord(value, stored_ms=0))
     assert len(results.history) == 0
 
 
@@ -109,7 +110,7 @@ def test_two_deployments_that_write_one_stream_are_reported_once(caplog, revisio
     results = MadeResults()
     for offset, revision in enumerate(revisions):
         value = orjson.dumps(record_tree(revision=revision))
-        results.receive(value, partition=0, offset=offset, published_ms=MONDAY_MS)
+        results.receive(StoredRecord(value, stored_offset=offset, stored_ms=MONDAY_MS))
     assert [record.stream for record in caplog.records] == ["resnet18-fc1"] * warnings
 
 

@@ -379,10 +379,6 @@ def _measure(
     centroids: Centroids, vectors: NDArray[np.float32], rows: NDArray[np.intp]
 ) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     """Return the cluster of each row, as the service assigns it, and the distance to its centroid."""
-    ids, distances = [], []
-    for block in blocks(rows):
-        block_vectors = vectors[block]
-        nearest = centroids.assign(block_vectors)
-        ids.append(nearest)
-        distances.append(centroids.distances(block_vectors, nearest))
-    return np.concatenate(ids), np.concatenate(distances)
+    ids = np.concatenate([centroids.assign(vectors[block]) for block in blocks(rows)])
+    pairs = zip(blocks(rows), blocks(ids), strict=True)
+    return ids, np.concatenate([centroids.distances(vectors[block], own) for block, own in pairs])

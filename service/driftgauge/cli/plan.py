@@ -18,11 +18,11 @@ __all__ = ["plan_command"]
     required=True,
     help="Events of one stream per hour.",
 )
-@click.option("--clusters", type=click.IntRange(min=2), help="Clusters of the baseline.  [default: 20]")
+@click.option("--clusters", type=click.IntRange(min=2), help="Clusters of the baseline.  [default: those of --baseline, or 20]")
 @click.option(
     "--components",
     type=click.IntRange(1, MAX_COMPONENTS),
-    help="Principal components of the baseline.  [default: 32]",
+    help="Principal components of the baseline.  [default: those of --baseline, or 32]",
 )
 @click.option(
     "--smallest-divergence",
@@ -53,7 +53,7 @@ __all__ = ["plan_command"]
     help="Number of streams that share the alarm budget.",
 )
 @click.option(
-    "--baseline", "baseline_path", type=FILE, help="A fitted baseline file, instead of its figures."
+    "--baseline", "baseline_path", type=FILE, help="A fitted baseline file, whose figures are the defaults."
 )
 @click.option(
     "--baseline-count", type=click.IntRange(min=1), help="Number of events that the baseline counts."

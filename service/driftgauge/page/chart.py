@@ -13,6 +13,7 @@ from driftgauge.page.summary import VERDICTS
 from driftgauge.page.words import format_number
 
 __all__ = [
+    "PLOT",
     "Band",
     "Chart",
     "Hit",
@@ -24,10 +25,13 @@ __all__ = [
     "trend",
 ]
 
-WIDTH = 960
+PLOT = {"width": 960, "left": 58, "right": 952, "top": 8}
+"""The width of every drawing, and the edges of the plot within it, but for the lower one."""
+
+_LEFT, _TOP = PLOT["left"], PLOT["top"]
+_PLOT_WIDTH = PLOT["right"] - _LEFT
 # Two lines of text stand below a plot.
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 8, 8, 40
-_PLOT_WIDTH = WIDTH - _LEFT - _RIGHT
+_BOTTOM = 40
 _HEADROOM = 1.08
 # Numbers that differ by less are drawn as zeros.
 _LEAST_SPAN = 1e-9
@@ -84,8 +88,8 @@ class Chart:
     Attributes:
         title: What it shows.
         text: The same in a sentence.
-        width, height: The size of the drawing.
-        left, top, bottom, right: The edges of the plot within it.
+        height: The height of the drawing; its width, and the other edges of the plot, are `PLOT`.
+        bottom: The lower edge of the plot.
         bands: The verdicts behind it.
         hits: The areas of the windows.
         line: The path of the number; windows without it, and missing windows, break it.
@@ -98,11 +102,7 @@ class Chart:
 
     title: str
     text: str
-    width: int
     height: int
-    left: int
-    top: int
-    right: int
     bottom: int
     bands: tuple[Band, ...]
     hits: tuple[Hit, ...]
@@ -163,11 +163,7 @@ def chart(
     return Chart(
         title,
         text,
-        WIDTH,
         height,
-        _LEFT,
-        _TOP,
-        WIDTH - _RIGHT,
         bottom,
         tuple(_bands(rows, left, wide)),
         tuple(

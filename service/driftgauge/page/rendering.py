@@ -11,6 +11,7 @@ from driftgauge.core.durations import round_duration
 from driftgauge.core.statistics import registry
 from driftgauge.events.timestamps import format_timestamp, parse_timestamp
 from driftgauge.page.advice import RUNBOOKS, next_steps, runbook_of, silence_of
+from driftgauge.page.chart import PLOT
 from driftgauge.page.story import tell_age, tell_cause, tell_concern, tell_kind, tell_since
 from driftgauge.page.summary import VERDICTS
 from driftgauge.page.words import (
@@ -80,6 +81,7 @@ def _environment() -> Environment:
     }
     environment.globals |= {
         "version": version_of("driftgauge"),
+        "plot": PLOT,
         "symbols": _SYMBOLS,
         "verdicts": VERDICTS,
         "registry": registry,

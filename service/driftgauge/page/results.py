@@ -55,14 +55,19 @@ class Results:
         self._shows_snippets = shows_snippets
         self._has_warned = False
 
-    def receive(self, value: bytes, *, partition: int, offset: int, published_ms: int) -> None:
-        """Add a record of the topic to the history.
+    def receive(self, record: RawRecord) -> None:
+        """Add a record of the topic to the history; a tombstone is none.
 
         Raises:
             ValueError: It is no window result.
         """
+        if (value := record.value()) is None:
+            return
         series, row, texts, parts = read_summary(
-            value, partition=partition, offset=offset, published_ms=published_ms
+            value,
+            partition=record.partition() or 0,
+            offset=record.offset() or 0,
+            published_ms=record.timestamp()[1],
         )
         if self.history.add(series, row, texts, parts) and not self._has_warned:
             self._has_warned = True
@@ -74,16 +79,6 @@ class Results:
                     "remedy": "where two deployments share the topic, name another topics.windows for one, "
                     "or rename its streams; none where the service began again with another group",
                 },
-            )
-
-    def receive_record(self, record: RawRecord) -> None:
-        """Add a record of the topic to the history, as `receive`; a tombstone is none."""
-        if (value := record.value()) is not None:
-            self.receive(
-                value,
-                partition=record.partition() or 0,
-                offset=record.offset() or 0,
-                published_ms=record.timestamp()[1],
             )
 
     def whole(self, series: Series, row: NDArray[np.void]) -> WindowRecord:

@@ -14,6 +14,7 @@ from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.errors import InputError
+from driftgauge.events.records import RawRecord, StoredRecord
 from driftgauge.kafka.login import Login
 from driftgauge.page.result_fetcher import ResultFetcher
 from driftgauge.page.results import Results
@@ -67,9 +68,9 @@ class _Receiver:
         self._refused = 0
         self._first = ""
 
-    def receive(self, value: bytes, where: str, partition: int, offset: int, published_ms: int = 0) -> None:
+    def receive(self, record: RawRecord, where: str) -> None:
         try:
-            self.results.receive(value, partition=partition, offset=offset, published_ms=published_ms)
+            self.results.receive(record)
         except ValueError as error:
             self._refused += 1
             self._first = self._first or f"{where}: {error}"
@@ -112,7 +113,7 @@ def read_results(paths: Sequence[Path], settings: Settings, track: Track = ignor
     files = EventFiles(paths, track)
     for partition, path in enumerate(paths):
         for number, line in files.read(path):
-            receiver.receive(line, f"{path} line {number}", partition, number)
+            receiver.receive(_record(line, partition, number), f"{path} line {number}")
     return Material(receiver.results, f"the window results in {_names(paths)}", receiver.notes())
 
 
@@ -131,9 +132,7 @@ def topic_results(settings: Settings, clock: Clock, track: Track = ignore_progre
         since_ms = now_ms - settings.page.history
         with TopicRange(settings.kafka, topic, since_ms, now_ms + _AHEAD_MS, track) as span:
             for message in chain.from_iterable(span.batches()):
-                partition, offset = message.partition() or 0, message.offset() or 0
-                if (value := message.value()) is not None:
-                    receiver.receive(value, span.place(message), partition, offset, message.timestamp()[1])
+                receiver.receive(message, span.place(message))
         origin = f"the last {format_duration(settings.page.history)} of the topic {topic}"
         yield Material(receiver.results, origin, receiver.notes())
 
@@ -161,7 +160,7 @@ def replayed_results(
         for result in replayed:
             value, position = result_record(result, descriptions[result.baseline_id]), file.tell()
             file.write(value + b"\n")
-            receiver.receive(value, f"result at {position}", 0, position)
+            receiver.receive(_record(value, 0, position), f"result at {position}")
         late = [
             f"Events of {stream} that came too late for their windows of {format_duration(size_ms)}: "
             f"{number:,}."
@@ -169,6 +168,11 @@ def replayed_results(
         ]
         notes = (*replay.refusals.describe(), *late)
         yield Material(receiver.results, f"the replay of {source}", notes)
+
+
+def _record(value: bytes, partition: int, offset: int) -> StoredRecord:
+    """Return a record whose time of publication is not known."""
+    return StoredRecord(value, "", partition, offset, stored_ms=0)
 
 
 def _has_result(path: Path) -> bool:
