@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.quality import MIN_RATIO, sensitivity_of
@@ -108,7 +109,7 @@ def resolve_sensitivity(
         overdispersion: The overdispersion of counts and means, 1 or more.
     """
     given = Sensitivity(_DEFAULT_CLUSTERS, MAX_COMPONENTS) if baseline is None else sensitivity_of(baseline)
-    stated = {
+    stated: dict[str, Any] = {
         "clusters": clusters,
         "components": components,
         "baseline_count": baseline_count,

@@ -3,16 +3,14 @@
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load as load_tensors
 
-from driftgauge.baseline import artifact
 from driftgauge.baseline.artifact import Baseline, load, save, serialize
 from driftgauge.core.counting.projection import Projection
-from driftgauge.errors import BaselineError, InputError
+from driftgauge.errors import InputError
 from tests.builders.baselines import HOSTILE_NAMES, MEAN, build_baseline, header_of, write
 from tests.builders.references import build_reference
 
@@ -24,14 +22,6 @@ def test_fields_of_later_versions_are_ignored(path: Path, full_baseline: Baselin
         part["later"] = 1
     write(path, load_tensors(path.read_bytes()), header)
     assert serialize(load(path)) == serialize(full_baseline)
-
-
-def test_save_rejects_file_beyond_limit(baseline: Baseline, path: Path, monkeypatch: Any) -> None:
-    content = path.read_bytes()
-    monkeypatch.setattr(artifact, "MAX_FILE_BYTES", 100)
-    with pytest.raises(BaselineError, match=r"the maximum is 100; fit fewer clusters"):
-        save(baseline, path)
-    assert path.read_bytes() == content
 
 
 def test_load_after_save_restores_every_bit(baseline: Baseline, full_baseline: Baseline, path: Path) -> None:

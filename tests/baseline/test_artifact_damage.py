@@ -72,7 +72,10 @@ CONTRADICTION = r"the metadata states .* but the arrays have"
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"format_version": 7, "later": 1}, "this driftgauge reads format version 6; restore the file or fit it again"),
+        (
+            {"format_version": 7, "later": 1},
+            "this driftgauge reads format version 6; restore the file or fit it again",
+        ),
         ({"metadata": {"clusters": "6"}}, r"metadata\.clusters: Input should be a valid integer"),
         ({"metadata": {"metric": "manhattan"}}, r"metadata\.metric: Input should be 'euclidean' or 'cosine'"),
         ({"metadata": {"stream": "a b"}}, r"metadata\.stream: String should match"),

@@ -55,10 +55,6 @@ def folder(tmp_path, monkeypatch, config, events):
         ),
         ([*CHECK, "--topic", "orders"], "--topic names the topic of a sample; add --sample, or leave it out"),
         (["health", "--config", "absent.yaml"], UNREADABLE),
-        (
-            ["health", "--config", "absent.yaml", "--url", "http://localhost:9464"],
-            "--url both name a service",
-        ),
         (["events", "peek", "--config", "absent.yaml"], "Missing option '--topic'"),
         (["events", "peek", "--config", "absent.yaml", "--topic", "t"], UNREADABLE),
         (["events", "peek", "--config", "c", "--topic", "t", "--last", "0"], "0 is not in the range"),

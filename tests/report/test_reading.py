@@ -68,7 +68,7 @@ def test_results_of_all_files_are_read_and_last_revision_holds(tmp_path):
     assert material.origin == "the window results in a.jsonl, b.jsonl.gz, c.jsonl"
     assert material.notes == ()
     many = read(first, first, second, third, first)
-    assert many.origin == "the window results in a.jsonl, a.jsonl, b.jsonl.gz and 2 more files"
+    assert many.origin == "the window results in a.jsonl, a.jsonl, b.jsonl.gz and 2 more"
 
 
 def test_other_lines_are_left_out_and_counted(tmp_path):
@@ -76,9 +76,9 @@ def test_other_lines_are_left_out_and_counted(tmp_path):
     path.write_bytes(path.read_bytes() + b'{"stream": "a"}\n{"stre')
     material = read(path)
     assert len(records_of(material)) == 2
-    (note,) = material.notes
-    assert note.startswith("Records that are no window results: 2; the first is ")
-    assert "a.jsonl line 3: not a window result" in note
+    first, _, total = material.notes
+    assert f"refused: {path} line 3: invalid: not a window result" in first
+    assert total == "refused in total: 2 (2 invalid)"
 
 
 @pytest.mark.parametrize("start", [b"\xef\xbb\xbf", b"\xef\xbb\xbf\n", b"[1]\nnonsense\n\n"])
@@ -171,8 +171,7 @@ def test_topic_is_read_to_its_end_without_a_group(bootstrap):
             published = set(material.results.history.windows(series)["published_ms"].tolist())
         assert published == {now_ms}
         assert material.origin == f"the last 31d of the topic {cluster.windows}"
-        (note,) = material.notes
-        assert f"no window results: 1; the first is {cluster.windows}[0]@3: " in note
+        assert material.notes[0].startswith(f"refused: {cluster.windows}[0]@3: invalid: not a window result")
         assert cluster.count_members(cluster.group) == 0
         missing = settings.topics.model_copy(update={"windows": f"{cluster.windows}-missing"})
         with (

@@ -189,10 +189,5 @@ class Collector:
         )
 
     def _share(self, labels: Mapping[str, str]) -> Mapping[str, str]:
-        kept = (
-            labels.items()
-            if self._keys is None
-            else [item for item in labels.items() if item[0] in self._keys]
-        )
-        items = tuple(kept)
+        items = tuple(item for item in labels.items() if self._keys is None or item[0] in self._keys)
         return self._shared.setdefault(items, dict(items))

@@ -340,13 +340,12 @@ def _split(
     traffic, groups = provenance.traffic, provenance.groups
     target = min(int(count * FIT_SHARE), MAX_FIT)
     by_windows = None if traffic is None else split_whole(traffic.numbers, target, seed)
-    if traffic is not None and by_windows is not None:
-        if groups is None:
-            return traffic.numbers, None, *by_windows
-        if has_enough_windows(traffic.numbers[by_windows[1]], clusters):
-            progress(f"{traffic.name} measure the overdispersion; the groups are not used")
-            return traffic.numbers, None, *by_windows
-    if groups is not None:
+    are_enough = (
+        traffic is not None
+        and by_windows is not None
+        and has_enough_windows(traffic.numbers[by_windows[1]], clusters)
+    )
+    if groups is not None and not are_enough:
         if (rows := split_whole(groups, target, seed)) is not None:
             return None, groups, *rows
         sizes = np.bincount(groups)
@@ -354,8 +353,10 @@ def _split(
             f"warning: the groups are not used: there are {len(sizes):,}, and the largest holds "
             f"{sizes.max() / count:.0%} of the vectors; give 40 groups or more, none with more than a quarter"
         )
-        if traffic is not None and by_windows is not None:
-            return traffic.numbers, None, *by_windows
+    if traffic is not None and by_windows is not None:
+        if groups is not None and are_enough:
+            progress(f"{traffic.name} measure the overdispersion; the groups are not used")
+        return traffic.numbers, None, *by_windows
     return None, None, *split_indices(count, seed)
 
 

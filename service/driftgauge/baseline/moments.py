@@ -214,10 +214,9 @@ def leave_one_out_outliers(distances: NDArray[np.float32], ids: NDArray[np.intp]
         # The radius interpolates between two of the others in order; the vector may be the second of them.
         position = RADIUS_LEVEL * max(len(rows) - 2, 0)
         below, part = int(position), position % 1
-        for index in range(below + 1, len(rows)):
-            above = below + 2 if index == below + 1 else below + 1
-            upper = lengths[min(above, len(rows) - 1)]
-            beyond[rows[index]] = lengths[index] > lengths[below] + part * (upper - lengths[below])
+        index = np.arange(below + 1, len(rows))
+        upper = lengths[np.minimum(np.where(index == below + 1, below + 2, below + 1), len(rows) - 1)]
+        beyond[rows[index]] = lengths[index] > lengths[below] + part * (upper - lengths[below])
     return beyond
 
 

@@ -8,7 +8,6 @@ from urllib.request import ProxyHandler, build_opener
 import click
 
 from driftgauge.cli.printing import json_option, print_json, print_line
-from driftgauge.errors import ConfigError
 
 __all__ = ["health_command"]
 
@@ -25,7 +24,9 @@ _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not 
     type=click.Path(dir_okay=False, path_type=Path),
     help="Probe the service of this configuration.",
 )
-@click.option("--url", help="Probe the service at this URL.  [default: http://127.0.0.1:9465]")
+@click.option(
+    "--url", help="Probe the service at this URL.  [default: that of --config, or http://127.0.0.1:9465]"
+)
 @click.option("--ready", is_flag=True, help="Probe readiness instead of liveness.")
 @json_option
 @click.pass_context
@@ -33,10 +34,7 @@ def health_command(
     ctx: click.Context, config_path: Path | None, url: str | None, *, ready: bool, as_json: bool
 ) -> None:
     """Probe a running service; exit with 0 if it is alive, otherwise with 1."""
-    if config_path is not None and url is not None:
-        message = "--config and --url both name a service; give only one"
-        raise ConfigError(message)
-    if config_path is not None:
+    if config_path is not None and url is None:
         from driftgauge.cli.options import read_settings
 
         http = read_settings(config_path, connects=False).http

@@ -18,7 +18,11 @@ __all__ = ["plan_command"]
     required=True,
     help="Events of one stream per hour.",
 )
-@click.option("--clusters", type=click.IntRange(min=2), help="Clusters of the baseline.  [default: those of --baseline, or 20]")
+@click.option(
+    "--clusters",
+    type=click.IntRange(min=2),
+    help="Clusters of the baseline.  [default: those of --baseline, or 20]",
+)
 @click.option(
     "--components",
     type=click.IntRange(1, MAX_COMPONENTS),

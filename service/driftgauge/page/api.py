@@ -46,13 +46,12 @@ def api_routes(results: Results, statuses: Callable[[], StatusRecords]) -> list[
         return _json(asked(request))
 
     def windows_csv(request: Request) -> Response:
-        records = asked(request)
-        windows = [_columns(record) for record in records.windows]
-        text = io.StringIO()
-        writer = csv.writer(text)
-        writer.writerow(["stream", "window", *windows[0]])
-        for columns in windows:
-            writer.writerow([_cell(records.stream), records.window, *columns.values()])
+        records, text = asked(request), io.StringIO()
+        named = {"stream": _cell(records.stream), "window": records.window}
+        windows = [named | _columns(record) for record in records.windows]
+        writer = csv.DictWriter(text, windows[0])
+        writer.writeheader()
+        writer.writerows(windows)
         headers = {"Content-Disposition": 'attachment; filename="windows.csv"'}
         return Response(text.getvalue(), media_type="text/csv", headers=headers)
 

@@ -51,7 +51,5 @@ class Refusals:
     def of(self, stream: str, now_ms: int) -> Refusal | None:
         """Return the refused records of a stream; None without any."""
         recent = [each for each in [*self._streams.get(stream, ())] if each[0] > now_ms - HOUR_MS]
-        reasons = Counter[str]()
-        for _, counts in recent:
-            reasons.update(counts.copy())
+        reasons = sum((counts.copy() for _, counts in recent), Counter[str]())
         return Refusal(reasons.total(), recent[0][0], reasons.most_common(1)[0][0]) if recent else None

@@ -60,7 +60,6 @@ LEAST_P = 1e-15
 """No test is accurate below."""
 
 
-
 def format_moment(time_ms: int) -> str:
     """Return a time in UTC such as "10 Nov 2025, 06:00 UTC", with seconds where there are any.
 

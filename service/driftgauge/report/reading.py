@@ -15,9 +15,12 @@ from driftgauge.core.durations import format_duration
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.errors import InputError
 from driftgauge.events.records import RawRecord, StoredRecord
+from driftgauge.events.refusals import Refusals
+from driftgauge.events.rejection import Reason
 from driftgauge.kafka.login import Login
 from driftgauge.page.result_fetcher import ResultFetcher
 from driftgauge.page.results import Results
+from driftgauge.page.words import name_first
 from driftgauge.progress import Track, ignore_progress
 from driftgauge.record_files import EventFiles, read_lines
 from driftgauge.records.results import result_record
@@ -59,26 +62,18 @@ class _Whole:
     has_caught_up: bool = True
 
 
-class _Receiver:
-    """Adds records to results, and counts those that are none."""
+def _open(settings: Settings, source: _Whole) -> Results:
+    results = Results(settings.page.max_windows)
+    results.source = source
+    return results
 
-    def __init__(self, settings: Settings, source: _Whole) -> None:
-        self.results = Results(settings.page.max_windows)
-        self.results.source = source
-        self._refused = 0
-        self._first = ""
 
-    def receive(self, record: RawRecord, where: str) -> None:
-        try:
-            self.results.receive(record)
-        except ValueError as error:
-            self._refused += 1
-            self._first = self._first or f"{where}: {error}"
-
-    def notes(self) -> tuple[str, ...]:
-        if not self._refused:
-            return ()
-        return (f"Records that are no window results: {self._refused:,}; the first is {self._first}.",)
+def _receive(results: Results, record: RawRecord, where: str, refusals: Refusals) -> None:
+    """Add a record to results; count one that is none."""
+    try:
+        results.receive(record)
+    except ValueError as error:
+        refusals.add(where, Reason.INVALID, str(error))
 
 
 def holds_results(paths: Sequence[Path]) -> bool:
@@ -109,12 +104,12 @@ def read_results(paths: Sequence[Path], settings: Settings, track: Track = ignor
     def fetch(partition: int, number: int) -> bytes | None:
         return next((line for at, line in read_lines(paths[partition]) if at == number), None)
 
-    receiver = _Receiver(settings, _Whole(_names(paths), fetch))
+    results, refusals = _open(settings, _Whole(_names(paths), fetch)), Refusals()
     files = EventFiles(paths, track)
     for partition, path in enumerate(paths):
         for number, line in files.read(path):
-            receiver.receive(_record(line, partition, number), f"{path} line {number}")
-    return Material(receiver.results, f"the window results in {_names(paths)}", receiver.notes())
+            _receive(results, _record(line, partition, number), f"{path} line {number}", refusals)
+    return Material(results, f"the window results in {_names(paths)}", tuple(refusals.describe()))
 
 
 @contextmanager
@@ -128,13 +123,13 @@ def topic_results(settings: Settings, clock: Clock, track: Track = ignore_progre
     """
     topic, now_ms = settings.topics.windows, clock.wall_ms()
     with closing(ResultFetcher(Login(settings.kafka), topic, clock)) as fetcher:
-        receiver = _Receiver(settings, _Whole(topic, fetcher.fetch))
+        results, refusals = _open(settings, _Whole(topic, fetcher.fetch)), Refusals()
         since_ms = now_ms - settings.page.history
         with TopicRange(settings.kafka, topic, since_ms, now_ms + _AHEAD_MS, track) as span:
             for message in chain.from_iterable(span.batches()):
-                receiver.receive(message, span.place(message))
+                _receive(results, message, span.place(message), refusals)
         origin = f"the last {format_duration(settings.page.history)} of the topic {topic}"
-        yield Material(receiver.results, origin, receiver.notes())
+        yield Material(results, origin, tuple(refusals.describe()))
 
 
 @contextmanager
@@ -156,18 +151,18 @@ def replayed_results(
             file.seek(position)
             return file.readline()
 
-        receiver = _Receiver(replay.settings, _Whole(source, fetch))
+        results = _open(replay.settings, _Whole(source, fetch))
         for result in replayed:
             value, position = result_record(result, descriptions[result.baseline_id]), file.tell()
             file.write(value + b"\n")
-            receiver.receive(_record(value, 0, position), f"result at {position}")
+            results.receive(_record(value, 0, position))
         late = [
             f"Events of {stream} that came too late for their windows of {format_duration(size_ms)}: "
             f"{number:,}."
             for (stream, size_ms), number in sorted(replay.late.items())
         ]
         notes = (*replay.refusals.describe(), *late)
-        yield Material(receiver.results, f"the replay of {source}", notes)
+        yield Material(results, f"the replay of {source}", notes)
 
 
 def _record(value: bytes, partition: int, offset: int) -> StoredRecord:
@@ -187,5 +182,4 @@ def _has_result(path: Path) -> bool:
 
 
 def _names(paths: Sequence[Path]) -> str:
-    names = ", ".join(path.name for path in paths[:3])
-    return f"{names} and {len(paths) - 3} more files" if len(paths) > 3 else names  # noqa: PLR2004
+    return name_first([path.name for path in paths], 3)
