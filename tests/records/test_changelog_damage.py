@@ -72,7 +72,7 @@ def result(**changes):
 
 
 NAN = float("nan")
-UNEQUAL = (0, (1,)), (1, (1, 2))
+UNEQUAL = (0, np.ones(1, np.int64)), (1, np.ones(2, np.int64))
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,8 @@ def _check_memory(memory: VerdictMemory | None) -> None:
         return
     slow_drift = memory.slow_drift
     require(math.isfinite(slow_drift.statistic), "the statistic of slow drift is not finite")
+    for _, values in slow_drift.blocks:
+        _check_tally(values)
     lengths = {len(values) for _, values in slow_drift.blocks}
     require(len(lengths) == (slow_drift.statistic > 0), "the tallies of slow drift do not belong to it")
 

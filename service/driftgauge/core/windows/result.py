@@ -104,7 +104,7 @@ class SegmentResult:
     verdict: Verdict
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class SlowDrift:
     """The evidence of slow drift, and the latest windows that it comes from.
 
@@ -113,15 +113,15 @@ class SlowDrift:
         since_ms: The estimated start of the drift, event time in ms: that of the first window since the
             statistic was last 0; None where it is 0.
         blocks: The latest windows since then in one block or two, the oldest first: the start of a block, and
-            the sum of the tallies of its windows.
+            the sum of the tallies of its windows, (length,) int64.
     """
 
     statistic: float = 0.0
     since_ms: int | None = None
-    blocks: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    blocks: tuple[tuple[int, NDArray[np.int64]], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class VerdictMemory:
     """The memory of the windows before, with which the next window is judged.
 

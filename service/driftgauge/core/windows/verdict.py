@@ -8,6 +8,9 @@ beside its result, so that every revision is judged with the same memory.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.statistics import registry
@@ -162,11 +165,11 @@ def update_memory(
 
 
 def _add_to_blocks(
-    blocks: tuple[tuple[int, tuple[int, ...]], ...], window: Window, tally: Tally
-) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    blocks: tuple[tuple[int, NDArray[np.int64]], ...], window: Window, tally: Tally
+) -> tuple[tuple[int, NDArray[np.int64]], ...]:
     """Return the blocks of slow drift after one more window."""
     if blocks:
         *others, (start_ms, values) = blocks
         if window.end_ms - start_ms <= max(BLOCK_MS, MIN_WINDOWS * window.size_ms):
-            return (*others, (start_ms, tuple((tally.values + values).tolist())))
-    return (*blocks[-1:], (window.start_ms, tuple(tally.values.tolist())))
+            return (*others, (start_ms, values + tally.values))
+    return (*blocks[-1:], (window.start_ms, tally.values))
