@@ -183,10 +183,10 @@ class Stream:
                 each[1] += added
                 each[:, self._sum == 0] = 0
             slow[hour] = self._sum >= self._limit
-            (of,) = (self._sum > MAX_Z - ALLOWANCE).nonzero()
+            together = self._together.sum(axis=0)
+            (of,) = (together > 1).nonzero()
             if len(of):
-                number = self._together[:, of].sum(axis=0)
-                means = self._pools[:, of].sum(axis=0) / number[:, None]
+                number, means = together[of], self._pools[:, of].sum(axis=0) / together[of, None]
                 p_value, size = self._judge.test(self._random, means, number, of)
                 lasting[hour, of] = (p_value < self._level / RARITY) & (size >= 1)
         return recent >= 2, lasting, slow

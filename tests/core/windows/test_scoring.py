@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.counting.projection import SPREAD_STEP
-from driftgauge.core.statistics.cusum import advance, threshold
+from driftgauge.core.statistics.cusum import threshold
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
@@ -21,7 +21,7 @@ from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.windows.result import SlowDrift
 from tests.builders.batches import build_values, read_tally
 from tests.builders.references import CLUSTERS, COMPONENTS, build_arrays, build_reference
-from tests.builders.results import build_novelty, change_score
+from tests.builders.results import build_novelty, change_score, hour_window
 from tests.builders.specs import ALARM
 from tests.core.windows.scorers import build_scorer, tally
 
@@ -225,12 +225,11 @@ def test_noise_floor_is_mean_divergence_of_bursts(means):
 
 def test_one_window_is_never_tested_as_slow_drift():
     moved = tally(4_000, 1_000, 0, 0)
-    values = tuple(moved.values.tolist())
-    lasting = [
-        build_scorer(level=0.01).is_lasting(SlowDrift(statistic, 0, ((0, values),)), moved.fields)
-        for statistic in (advance(0.0, 0.0), advance(0.1, 0.0))
-    ]
-    assert lasting == [False, True]
+    slow_drift = SlowDrift(1.0, 0, ((0, moved.values),))
+    assert [
+        build_scorer(level=0.01).is_lasting(each, hour_window(number), moved.fields)
+        for each, number in ((SlowDrift(), 0), (slow_drift, 0), (slow_drift, 1))
+    ] == [False, False, True]
 
 
 def test_slow_drift_limit_is_rarer_than_level():
