@@ -5,7 +5,7 @@ from collections.abc import Callable
 __all__ = ["halve"]
 
 
-def halve(is_enough: Callable[[float], bool], low: float, high: float, steps: int = 30) -> float:
+def halve(is_enough: Callable[[float], bool], low: float, high: float, steps: int = 20) -> float:
     """Return the least number between two from which on a condition holds; `high` where it never does.
 
     Args:

@@ -212,11 +212,8 @@ class WindowScorer:
 
     def _test_together(self, segment: Segment | None, tally: Tally) -> tuple[float, float]:
         """Return the combined p-value and the size of several windows, tested as one large window."""
-        findings, _ = self._scorer(segment, tally.count).test(tally)
-        tested = [
-            each for each in registry.STATISTICS if each.name in findings and not each.is_within_windows
-        ]
-        return _combine(tested, findings), self._size(findings, tested)
+        findings, p_value = self._create_scorer(segment, tally.count, are_together=True).test(tally)
+        return p_value, self._size(findings)
 
     def _size(self, findings: Findings, statistics: Iterable[Statistic[Any]] | None = None) -> float:
         """Return the largest significant excess over its floor; a window's drift is large from 1 on."""
@@ -235,14 +232,20 @@ class WindowScorer:
         """Return the scorer of windows of n events, of all events or of a segment's."""
         scorer = self._scorers.get(segment)
         if scorer is None or scorer.count not in {None, count}:
-            own = None if segment is None else self._segment_overdispersions.get(segment)
-            scorer = self._scorers[segment] = _ReferenceScorer(
-                self._reference,
-                None if segment is None else self._segment_references[segment],
-                self._overdispersion if own is None else own.overdispersion,
-                count,
-            )
+            scorer = self._scorers[segment] = self._create_scorer(segment, count)
         return scorer
+
+    def _create_scorer(
+        self, segment: Segment | None, count: int, *, are_together: bool = False
+    ) -> "_ReferenceScorer":
+        own = None if segment is None else self._segment_overdispersions.get(segment)
+        return _ReferenceScorer(
+            self._reference,
+            None if segment is None else self._segment_references[segment],
+            self._overdispersion if own is None else own.overdispersion,
+            count,
+            are_together=are_together,
+        )
 
 
 def _combine(statistics: Iterable[Statistic[Any]], findings: Findings) -> float:
@@ -265,6 +268,8 @@ class _ReferenceScorer:
         segment: SegmentReference | None,
         overdispersion: Overdispersion,
         count: int,
+        *,
+        are_together: bool,
     ) -> None:
         part = reference if segment is None else segment
         at = overdispersion.at(count, int(part.counts.sum()), part.mean_count)
@@ -274,7 +279,8 @@ class _ReferenceScorer:
                 reference, segment, overdispersion if statistic.is_within_windows else at
             )
             for statistic in registry.counted(reference.arrays)
-            if segment is None or statistic.in_segments
+            if (segment is None or statistic.in_segments)
+            and not (are_together and statistic.is_within_windows)
         }
         self._weight = fsum(weight for statistic in self._nulls for weight in statistic.weights)
 
