@@ -175,6 +175,7 @@ class Stream:
         recent[2:] += found[:-2]
         evidence = np.clip(-ndtri(p_values), -MAX_Z, MAX_Z) - ALLOWANCE
         slow, lasting = np.zeros_like(found), np.zeros_like(found)
+        together, pools = np.zeros(found.shape), np.zeros_like(windows)
         for hour, step in enumerate(evidence):
             self._sum = np.clip(self._sum + step, 0, self._limit + MAX_EXCESS)
             is_full = self._together[1] == BLOCK
@@ -183,12 +184,11 @@ class Stream:
                 each[1] += added
                 each[:, self._sum == 0] = 0
             slow[hour] = self._sum >= self._limit
-            together = self._together.sum(axis=0)
-            (of,) = (together > 1).nonzero()
-            if len(of):
-                number, means = together[of], self._pools[:, of].sum(axis=0) / together[of, None]
-                p_value, size = self._judge.test(self._random, means, number, of)
-                lasting[hour, of] = (p_value < self._level / RARITY) & (size >= 1)
+            together[hour], pools[hour] = self._together.sum(axis=0), self._pools.sum(axis=0)
+        hours, of = (together > 1).nonzero()
+        number = together[hours, of]
+        p_value, size = self._judge.test(self._random, pools[hours, of] / number[:, None], number, of)
+        lasting[hours, of] = (p_value < self._level / RARITY) & (size >= 1)
         return recent >= 2, lasting, slow
 
 
