@@ -199,4 +199,5 @@ def test_image_runs_as_process_1_and_writes_only_to_volume(image):
             process.kill()
     assert unready.returncode == 1
     assert process.returncode == 0
-    assert '"event": "stopped"' in said.splitlines()[-1]
+    # A reader of the page may still say that it found no broker.
+    assert '"event": "stopped"' in said
