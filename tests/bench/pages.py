@@ -201,7 +201,7 @@ def main() -> None:
     argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     start, level, years = time.perf_counter(), window_level(1.0, [HOUR_MS]), BASELINES * YEARS
     say(f"{BASELINES} baselines, {YEARS} years, budget 1 page a year: a year, [upper 95 % bound]\n")
-    say("| windows | n/m | warm-up | pages of single windows | all pages | of the worst baseline | slow drift |")
+    say("| windows | n/m | warm-up | pages of single windows | all pages | worst baseline | slow drift |")
     say("|---" * 7 + "|")
     for name, noise in NOISES.items():
         for ratio in RATIOS:

@@ -72,7 +72,7 @@ def result(**changes):
 
 
 NAN = float("nan")
-UNEQUAL = (0, np.ones(1, np.int64)), (1, np.ones(2, np.int64))
+UNEQUAL = (0, np.ones(1, np.int64)), (1, np.ones(2, np.int64)), (2, np.ones((1, 2), np.int64))
 
 
 @pytest.mark.parametrize(
@@ -100,6 +100,7 @@ UNEQUAL = (0, np.ones(1, np.int64)), (1, np.ones(2, np.int64))
         ("history", replace(HISTORY, memory=VerdictMemory(slow_drift=SlowDrift(NAN)))),
         ("published", result(memory=VerdictMemory(slow_drift=SlowDrift(5.0)))),
         ("history", replace(HISTORY, memory=VerdictMemory(slow_drift=SlowDrift(5.0, 0, UNEQUAL)))),
+        ("history", replace(HISTORY, memory=VerdictMemory(slow_drift=SlowDrift(5.0, 0, UNEQUAL[2:])))),
         (
             "history",
             replace(HISTORY, segments={("country", "de"): history(products=np.eye(3)).clean}),

@@ -145,10 +145,11 @@ def _check_memory(memory: VerdictMemory | None) -> None:
         return
     slow_drift = memory.slow_drift
     require(math.isfinite(slow_drift.statistic), "the statistic of slow drift is not finite")
-    for _, values in slow_drift.blocks:
-        _check_tally(values)
-    lengths = {len(values) for _, values in slow_drift.blocks}
-    require(len(lengths) == (slow_drift.statistic > 0), "the tallies of slow drift do not belong to it")
+    shapes = {values.shape for _, values in slow_drift.blocks}
+    require(
+        len(shapes) == (slow_drift.statistic > 0) and all(len(shape) == 1 for shape in shapes),
+        "the tallies of slow drift do not belong to it",
+    )
 
 
 _FORMATS: dict[type[Key], Format[Any]] = {

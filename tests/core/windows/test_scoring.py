@@ -20,8 +20,9 @@ from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersio
 from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.windows.result import SlowDrift
 from tests.builders.batches import build_values, read_tally
+from tests.builders.clocks import HOUR_MS
 from tests.builders.references import CLUSTERS, COMPONENTS, build_arrays, build_reference
-from tests.builders.results import build_novelty, change_score, hour_window
+from tests.builders.results import build_novelty, change_score
 from tests.builders.specs import ALARM
 from tests.core.windows.scorers import build_scorer, tally
 
@@ -227,8 +228,8 @@ def test_one_window_is_never_tested_as_slow_drift():
     moved = tally(4_000, 1_000, 0, 0)
     slow_drift = SlowDrift(1.0, 0, ((0, moved.values),))
     assert [
-        build_scorer(level=0.01).is_lasting(each, hour_window(number), moved.fields)
-        for each, number in ((SlowDrift(), 0), (slow_drift, 0), (slow_drift, 1))
+        build_scorer(level=0.01).is_lasting(each, start_ms, moved.fields)
+        for each, start_ms in ((SlowDrift(), 0), (slow_drift, 0), (slow_drift, HOUR_MS))
     ] == [False, False, True]
 
 

@@ -21,7 +21,6 @@ from driftgauge.core.windows.evidence import EvidenceAttribution
 from driftgauge.core.windows.findings import Findings
 from driftgauge.core.windows.result import Score, SegmentResult, SlowDrift, Verdict
 from driftgauge.core.windows.verdict import decide
-from driftgauge.core.windows.window import Window
 
 __all__ = ["WindowScorer"]
 
@@ -113,7 +112,7 @@ class WindowScorer:
             and self._size(score.findings, deciding) >= _OVERWHELMING_SIZE
         )
 
-    def is_lasting(self, slow_drift: SlowDrift, window: Window, fields: tuple[TallyField, ...]) -> bool:
+    def is_lasting(self, slow_drift: SlowDrift, start_ms: int, fields: tuple[TallyField, ...]) -> bool:
         """Return whether the windows of slow drift together are overwhelming.
 
         Without drift, the statistic rises where windows vary more than was measured. They then differ from
@@ -121,10 +120,10 @@ class WindowScorer:
 
         Args:
             slow_drift: The slow drift after the window.
-            window: The latest window.
+            start_ms: The start of that window.
             fields: The fields of its blocks' tallies.
         """
-        if slow_drift.since_ms in {None, window.start_ms}:
+        if slow_drift.since_ms in {None, start_ms}:
             # One window has a test of its own.
             return False
         p_value, size = self._test_together(
@@ -212,8 +211,11 @@ class WindowScorer:
 
     def _test_together(self, segment: Segment | None, tally: Tally) -> tuple[float, float]:
         """Return the combined p-value and the size of several windows, tested as one large window."""
-        findings, p_value = self._create_scorer(segment, tally.count, are_together=True).test(tally)
-        return p_value, self._size(findings)
+        findings, _ = self._scorer(segment, tally.count).test(tally)
+        tested = [
+            each for each in registry.STATISTICS if each.name in findings and not each.is_within_windows
+        ]
+        return _combine(tested, findings), self._size(findings, tested)
 
     def _size(self, findings: Findings, statistics: Iterable[Statistic[Any]] | None = None) -> float:
         """Return the largest significant excess over its floor; a window's drift is large from 1 on."""
@@ -232,20 +234,14 @@ class WindowScorer:
         """Return the scorer of windows of n events, of all events or of a segment's."""
         scorer = self._scorers.get(segment)
         if scorer is None or scorer.count not in {None, count}:
-            scorer = self._scorers[segment] = self._create_scorer(segment, count)
+            own = None if segment is None else self._segment_overdispersions.get(segment)
+            scorer = self._scorers[segment] = _ReferenceScorer(
+                self._reference,
+                None if segment is None else self._segment_references[segment],
+                self._overdispersion if own is None else own.overdispersion,
+                count,
+            )
         return scorer
-
-    def _create_scorer(
-        self, segment: Segment | None, count: int, *, are_together: bool = False
-    ) -> "_ReferenceScorer":
-        own = None if segment is None else self._segment_overdispersions.get(segment)
-        return _ReferenceScorer(
-            self._reference,
-            None if segment is None else self._segment_references[segment],
-            self._overdispersion if own is None else own.overdispersion,
-            count,
-            are_together=are_together,
-        )
 
 
 def _combine(statistics: Iterable[Statistic[Any]], findings: Findings) -> float:
@@ -268,8 +264,6 @@ class _ReferenceScorer:
         segment: SegmentReference | None,
         overdispersion: Overdispersion,
         count: int,
-        *,
-        are_together: bool,
     ) -> None:
         part = reference if segment is None else segment
         at = overdispersion.at(count, int(part.counts.sum()), part.mean_count)
@@ -279,8 +273,7 @@ class _ReferenceScorer:
                 reference, segment, overdispersion if statistic.is_within_windows else at
             )
             for statistic in registry.counted(reference.arrays)
-            if (segment is None or statistic.in_segments)
-            and not (are_together and statistic.is_within_windows)
+            if segment is None or statistic.in_segments
         }
         self._weight = fsum(weight for statistic in self._nulls for weight in statistic.weights)
 

@@ -8,15 +8,12 @@ beside its result, so that every revision is judged with the same memory.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.cusum import advance
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
-from driftgauge.core.windows.result import SlowDrift, Verdict, VerdictMemory
+from driftgauge.core.windows.result import Block, SlowDrift, Verdict, VerdictMemory
 from driftgauge.core.windows.warm_up import WarmUp
 from driftgauge.core.windows.window import Window
 
@@ -164,9 +161,7 @@ def update_memory(
     )
 
 
-def _add_to_blocks(
-    blocks: tuple[tuple[int, NDArray[np.int64]], ...], window: Window, tally: Tally
-) -> tuple[tuple[int, NDArray[np.int64]], ...]:
+def _add_to_blocks(blocks: tuple[Block, ...], window: Window, tally: Tally) -> tuple[Block, ...]:
     """Return the blocks of slow drift after one more window."""
     if blocks:
         *others, (start_ms, values) = blocks
