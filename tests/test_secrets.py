@@ -88,9 +88,9 @@ def test_planted_secret_shows_nowhere(tmp_path, broker, token_endpoint):
         command = [sys.executable, *DRIFTGAUGE, *words, "--config", str(config)]
         return run_command(*command, env=environ | more)
 
-    checked = run("config", "check", "--show")
+    checked = run("config", "check", "--json")
     assert checked.returncode == 0, checked.stderr
-    masked = json.loads("{" + checked.stdout.partition("\n{")[2])
+    masked = json.loads(checked.stdout)["settings"]
     assert [(section, name) for _, section, name, _ in PLACES if "***" not in masked[section][name]] == []
     failed = run("serve", DRIFTGAUGE_HTTP__PORT="none")
     last = json.loads(failed.stderr.splitlines()[-1])

@@ -28,13 +28,11 @@ def test_settings_and_baselines_are_printed(config):
         "DRIFTGAUGE_KAFKA__SASL_PASSWORD": SECRET,
         "DRIFTGAUGE_REPLICA": "0",
     }
-    report, start, shown = check(config, "--show", **environ).partition("{\n")
-    settings = json.loads(start + shown)
+    settings = json.loads(check(config, "--json", **environ))["settings"]
     assert (settings["http"]["port"], settings["kafka"]["sasl.password"]) == (9999, "***")
     assert settings["streams"][0]["windows"] == ["1h", "1d"]
     assert (settings["replica"], settings["commit_interval"]) == ("0", "1s")
-    assert report == check(config, **environ)
-    topics, written, stream, baseline, _, verdict = report.splitlines()
+    topics, written, stream, baseline, _, verdict = check(config, **environ).splitlines()
     assert (topics, written) == (
         "topics: reads embeddings (events in JSON), driftgauge.marks (marks, for the page)",
         "  writes driftgauge.windows (results), driftgauge.dead-letters (refused records)",

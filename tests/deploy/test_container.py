@@ -168,7 +168,7 @@ def test_image_runs_as_process_1_and_writes_only_to_volume(image):
     written = run_confined(image, "prepare", "--out", image / "volume", module="deploy.demo")
     assert (written.returncode, written.stderr) == (0, "")
     config = image / "driftgauge.yaml"
-    checked = run_confined(image, "config", "check", "--config", config, "--show")
+    checked = run_confined(image, "config", "check", "--config", config, "--json")
     assert (checked.returncode, checked.stderr) == (0, "")
     assert '"host": "0.0.0.0"' in checked.stdout
 

@@ -11,7 +11,7 @@ import click
 from driftgauge.app import check
 from driftgauge.cli.events import inspect
 from driftgauge.cli.options import RECORDED, config_option, read_settings
-from driftgauge.cli.printing import json_option, print_json, print_report
+from driftgauge.cli.printing import json_option, print_report
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
 from driftgauge.core.counting.examples import MAX_EXAMPLES
@@ -59,7 +59,6 @@ def config_group() -> None:
 @click.option(
     "--topic", help="The topic of the sample's records that name none.  [default: the only events topic]"
 )
-@click.option("--show", is_flag=True, help="Also print the settings in force, with secrets masked.")
 @json_option
 @click.pass_context
 def _check(
@@ -68,10 +67,11 @@ def _check(
     sample: Path | None,
     topic: str | None,
     *,
-    show: bool,
     as_json: bool,
 ) -> None:
     """Check the configuration and all its baselines; report topics, streams, baselines and memory.
+
+    With --json, also print the settings in force, with secrets masked.
 
     With --sample, show field by field what becomes of some records. No baseline is needed: without one,
     dimension and model version are not checked. Exits with 1 if a record is refused or its
@@ -103,8 +103,12 @@ def _check(
             warnings.append(f"inputs.{name}.snippet: no stream keeps texts; see streams[].snippet_bytes")
     blocks = [f"warning: {warning}" for warning in warnings]
     warnings += [warning for schedule in schedules for warning in schedule.warnings]
-    in_force = settings.model_dump(mode="json")
-    report = {"settings": in_force, "streams": schedules, "memory_bytes": memory, "warnings": warnings}
+    report = {
+        "settings": settings.model_dump(mode="json"),
+        "streams": schedules,
+        "memory_bytes": memory,
+        "warnings": warnings,
+    }
     mapped = {topic: f"{mapping.encoding}, mapped" for topic, mapping in settings.inputs.items()}
     read = [f"{topic} ({mapped.get(topic, 'events in JSON')})" for topic in settings.topics.events]
     read += [f"{settings.topics.marks} (marks, for the page)"] * settings.page.enabled
@@ -116,8 +120,6 @@ def _check(
     found = f"{len(warnings)} warning{'s' if len(warnings) > 1 else ''}" if warnings else "no problem found"
     blocks.append(f"{config_path}: {found}")
     print_report(report, lambda _: blocks, as_json=as_json)
-    if show and not as_json:
-        print_json(in_force)
 
 
 def _to_mib(size: int) -> int:
