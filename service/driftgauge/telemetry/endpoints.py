@@ -2,7 +2,6 @@
 
 import gzip
 import logging
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,13 +13,11 @@ from starlette.routing import BaseRoute, Route
 
 from driftgauge.telemetry.health import Health
 
-__all__ = ["health_routes", "metrics_route", "read_commit", "version_route"]
+__all__ = ["health_routes", "metrics_route", "version_route"]
 
 _log = logging.getLogger(__name__)
 
 _PACKAGE = Path(__file__).parents[1]
-_DESCRIBE = ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-_GIT_S = 5.0
 
 
 def metrics_route(registry: CollectorRegistry) -> BaseRoute:
@@ -71,36 +68,14 @@ def health_routes(health: Health) -> list[BaseRoute]:
     return [Route("/livez", livez), Route("/readyz", readyz)]
 
 
-def version_route() -> BaseRoute:
-    """Return the route that says which code runs, as of now."""
-    body = {"version": version("driftgauge"), "commit": read_commit(_PACKAGE)}
+def version_route(package: Path = _PACKAGE) -> BaseRoute:
+    """Return the route that says which code runs: its version, and its commit in the project's image."""
+    # The image's build writes the file.
+    named = package / "commit.txt"
+    commit = named.read_text("utf-8").strip() if named.exists() else None
+    body = {"version": version("driftgauge"), "commit": commit}
 
     async def answer(_: Request) -> Response:
         return JSONResponse(body)
 
     return Route("/version", answer)
-
-
-def read_commit(package: Path) -> str | None:
-    """Return the commit that a package's files are of; None where nothing says it.
-
-    The image's build writes it into a file. In a clone git says it, with `-dirty` where files are changed.
-    """
-    try:
-        return (package / "commit.txt").read_text("utf-8").strip()
-    except OSError:
-        # An environment may lie in another project's clone, so only the place of this one's counts.
-        clone = package.parents[1]
-    if not (clone / ".git").exists():
-        return None
-    try:
-        done = subprocess.run(  # noqa: S603 - constant words
-            ["git", "-C", clone, *_DESCRIBE],  # noqa: S607
-            capture_output=True,
-            check=True,
-            text=True,
-            timeout=_GIT_S,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
