@@ -39,21 +39,20 @@ def health_routes(health: Health) -> list[BaseRoute]:
     """Return the routes that say whether the service is alive, and whether it is ready and why not."""
 
     async def livez(_: Request) -> Response:
-        alive = health.is_alive()
+        overdue = health.overdue()
         since_poll_s = health.since_poll_ms() / 1000
-        if not alive:
+        if overdue:
             _log.error(
                 "no poll within the bound; the process must be restarted",
                 extra={
-                    "roles": health.overdue(),
+                    "roles": overdue,
                     "since_poll_seconds": since_poll_s,
                     "remedy": "let a supervisor restart it by /livez; if this repeats, look for pauses and "
                     "throttling of the process",
                 },
             )
-        return JSONResponse(
-            {"alive": alive, "since_poll_seconds": since_poll_s}, status_code=200 if alive else 503
-        )
+        body = {"alive": not overdue, "since_poll_seconds": since_poll_s}
+        return JSONResponse(body, status_code=503 if overdue else 200)
 
     async def readyz(_: Request) -> Response:
         missing = health.missing()

@@ -56,7 +56,7 @@ class WindowCollector(Collector):
     def _families(self, shards: Mapping[int, ShardSnapshot]) -> Iterator[Family]:
         now_ms = self._clock.wall_ms()
         streams = {
-            stream: StreamView(watched := self.streams[stream], snapshot, watched.spec.baseline_at(now_ms))
+            stream: StreamView(watched := self.streams[stream], *snapshot, watched.spec.baseline_at(now_ms))
             for shard in shards.values()
             for stream, snapshot in shard.streams.items()
         }
