@@ -37,7 +37,7 @@ from driftgauge.telemetry.guard import Guard, LoginRefusal
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.logs import adjust_logging, end_process
 from driftgauge.telemetry.metrics import Telemetry
-from driftgauge.telemetry.replica_metrics import WEB_CONFIG_VALID
+from driftgauge.telemetry.replica_metrics import LOGINS_REFUSED, WEB_CONFIG_VALID
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.server import HttpServer
 from driftgauge.telemetry.web_config import WebConfigFile
@@ -136,7 +136,13 @@ def serve(settings: Settings, roles: Collection[Role], read_log: Callable[[], Lo
         if settings.page.enabled:
             routes += running.enter_context(_page(settings, web_config, telemetry.marked))[1]
         running.enter_context(
-            _serving(settings.http, routes, health_routes(health), web_config, telemetry.login_refused)
+            _serving(
+                settings.http,
+                routes,
+                health_routes(health),
+                web_config,
+                lambda reason: telemetry[LOGINS_REFUSED].labels(reason).inc(),
+            )
         )
         schemas = running.enter_context(
             open_schema_registry(settings, settings.inputs.values(), SYSTEM_CLOCK)
