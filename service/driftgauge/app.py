@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import HttpSettings, LogSettings, Settings, read_kafka_secrets
-from driftgauge.errors import ConfigError
+from driftgauge.errors import ConfigError, refuse_problems
 from driftgauge.events.inputs import missing_libraries
 from driftgauge.kafka.client import property_problems
 from driftgauge.kafka.login import Login
@@ -76,9 +76,7 @@ def check(settings: Settings) -> tuple[list[ConfiguredStream], WebConfigFile | N
         streams = load_streams(settings)
     except ConfigError as error:
         problems += error.problems
-    if problems:
-        message = "the configuration cannot be used; correct:"
-        raise ConfigError(message, problems)
+    refuse_problems("the configuration", problems)
     return streams, web_config
 
 
@@ -178,9 +176,8 @@ def serve_page(settings: Settings, read_log: Callable[[], LogSettings]) -> None:
         ConfigError: The configuration cannot be used, or the HTTP address cannot be bound.
     """
     web_config = _web_config(settings.http)
-    if problems := property_problems(settings.kafka) + _open_snippets(settings, web_config):
-        message = "the configuration cannot be used; correct:"
-        raise ConfigError(message, problems)
+    problems = property_problems(settings.kafka) + _open_snippets(settings, web_config)
+    refuse_problems("the configuration", problems)
     stopping = _stopped_by_signals()
     _log_by_settings(settings.log, read_log)
     with (

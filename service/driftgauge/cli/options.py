@@ -17,7 +17,7 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings, load_settings
 from driftgauge.config.inputs import InputSettings
 from driftgauge.core.durations import parse_duration
-from driftgauge.errors import ConfigError, InputError
+from driftgauge.errors import InputError, refuse_problems
 from driftgauge.events.schemas import SchemaSource, WaitingSource
 from driftgauge.events.timestamps import parse_timestamp
 
@@ -165,9 +165,7 @@ def read_settings(path: Path, *, connects: bool = True) -> Settings:
     if connects:
         from driftgauge.kafka.client import property_problems
 
-        if problems := property_problems(settings.kafka):
-            fault = f"{path} cannot be used; correct:"
-            raise ConfigError(fault, problems)
+        refuse_problems(path, property_problems(settings.kafka))
     return settings
 
 

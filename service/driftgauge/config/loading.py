@@ -18,7 +18,7 @@ from pydantic_settings import (
 from driftgauge.config.fields import Section
 from driftgauge.config.properties import code_faults
 from driftgauge.config.settings import ConnectedSettings, Settings
-from driftgauge.errors import ConfigError
+from driftgauge.errors import ConfigError, refuse_problems
 from driftgauge.files import open_regular
 
 __all__ = ["ENV_PREFIX", "describe_problem", "load_settings", "load_yaml", "read_kafka_secrets"]
@@ -97,9 +97,7 @@ def load_settings(path: Path, environ: Mapping[str, str], *, connects: bool = Tr
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         problems += [describe_problem(problem, Settings) for problem in found]
-    if problems:
-        message = f"{path} cannot be used; correct:"
-        raise ConfigError(message, problems)
+    refuse_problems(path, problems)
     streams = tuple(stream.below(path.parent) for stream in settings.streams)
     http = settings.http
     if http.web_config is not None:
@@ -189,10 +187,8 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], list[str]]:
             f"{path} does not hold a YAML mapping; it needs at least the key streams, and kafka to connect"
         )
         raise ConfigError(message)
-    if faults := code_faults(tree.get("kafka")):
-        # Further checks would make clients of these properties.
-        message = f"{path} cannot be used; correct:"
-        raise ConfigError(message, faults)
+    # Further checks would make clients of these properties.
+    refuse_problems(path, code_faults(tree.get("kafka")))
     # pydantic-settings passes the keys as keyword arguments, which must be text.
     return {str(key): value for key, value in tree.items()}, problems
 

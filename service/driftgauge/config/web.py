@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from driftgauge.config.fields import Section, check
 from driftgauge.config.loading import describe_problem, load_yaml
-from driftgauge.errors import ConfigError
+from driftgauge.errors import refuse_problems
 
 __all__ = ["TlsConfig", "WebConfig", "load_web_config"]
 
@@ -127,8 +127,6 @@ def load_web_config(path: Path) -> WebConfig:
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         problems += [describe_problem(problem, WebConfig) for problem in found]
-    if problems:
-        message = f"{path} cannot be used; correct:"
-        raise ConfigError(message, [f"{path}: {problem}" for problem in problems])
+    refuse_problems(path, [f"{path}: {problem}" for problem in problems])
     tls = config.tls
     return config if tls is None else config.model_copy(update={"tls": tls.below(path.parent)})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from driftgauge.config.web import TlsConfig, load_web_config
-from driftgauge.errors import ConfigError
+from driftgauge.errors import ConfigError, refuse_problems
 
 __all__ = ["TlsRules", "WebConfigFile", "WebRules"]
 
@@ -91,9 +91,7 @@ def _build_context(path: Path, tls: TlsConfig) -> ssl.SSLContext:
             context.load_verify_locations(tls.client_ca_file)
     except (OSError, ValueError) as error:
         faults.append(f"client_ca_file: no certificates in PEM ({error})")
-    if faults:
-        message = f"{path} cannot be used; correct:"
-        raise ConfigError(message, [f"{path}: tls_server_config.{fault}" for fault in faults])
+    refuse_problems(path, [f"{path}: tls_server_config.{fault}" for fault in faults])
     return context
 
 
