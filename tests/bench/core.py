@@ -3,14 +3,16 @@
 With one BLAS thread; medians of repeats.
 """
 
+import math
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from tests.builders.batches import build_columns, build_values, read_tally
-from tests.builders.clocks import DAY_MS, MINUTE_MS, MONDAY_MS
+from numpy.typing import NDArray
+from tests.builders.batches import build_columns, build_values, of_segment
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.references import build_random_reference
 from tests.builders.specs import ALARM, DEFAULTS, build_spec
 from tests.output import say
@@ -23,7 +25,11 @@ from driftgauge.core.counting.projection import SPREAD_STEP, SPREADS
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
-from driftgauge.core.windows.scoring import WindowScorer
+from driftgauge.core.windows.changelog import PaneKey
+from driftgauge.core.windows.completeness import Completeness
+from driftgauge.core.windows.judging import WindowJudge
+from driftgauge.core.windows.stream_state import StreamState
+from driftgauge.core.windows.window import Window
 
 EVENTS = 1_000  # a typical poll
 PARTITIONS = 6
@@ -32,6 +38,8 @@ COMPONENTS = 32
 BASELINE_COUNT = 50_000
 SEGMENTS = 10
 REPEATS = 200
+WARM_UP = 60  # windows
+DRIFT = 0.1  # of the events, after it
 
 
 def measure(title: str, step: Callable[[], object]) -> None:
@@ -78,43 +86,58 @@ def count_batch(random: np.random.Generator, dimension: int) -> None:
         measure(f"count with assignment, {size}{title}", step)
 
 
-def score_window(random: np.random.Generator, clusters: int) -> None:
-    """Measure scoring a closed window; the first call creates the scorer; each window has its own count."""
-    shares = random.dirichlet(np.full(clusters, 3.0))
+def judge_window(random: np.random.Generator, clusters: int, keys: tuple[str, ...]) -> None:
+    """Measure judging a closed window, after a warm-up and in slow drift; each has its own count."""
     reference = build_random_reference("judged", random, dimension=128, clusters=clusters, segments=SEGMENTS)
-    parts = [
-        replace(part, counts=random.multinomial(BASELINE_COUNT // SEGMENTS, shares))
-        for part in reference.segments
-    ]
-    reference = replace(reference, counts=random.multinomial(BASELINE_COUNT, shares), segments=tuple(parts))
-
-    def draw(events: int) -> Tally:
-        counts = random.multinomial(events, shares)
-        spreads = np.full(SPREADS, events / SPREAD_STEP, np.int64)
-        hashes = random.multinomial(events, np.full(HASH_BINS, 1 / HASH_BINS))
-        return read_tally(
-            build_values(reference, cluster_counts=counts, hash_counts=hashes, spread_sums=spreads), reference
-        )
-
-    for keys in ((), ("country",)):
-        spec = build_hourly("judged", reference, keys)
-        names = [(part.key, part.value) for part in reference.segments_by(keys)]
-        scorer: WindowScorer | None = None
-        seconds = []
-        for count in random.integers(2_000, 20_000, REPEATS).tolist():
-            whole = draw(count)
-            segments = {name: draw(count // SEGMENTS) for name in names}
-            start = time.thread_time()
-            scorer = scorer or WindowScorer(spec, reference, None, calibrated=False)
-            scorer.score(whole)
-            scorer.judge_segments(segments, {})
+    shares = random.dirichlet(np.full(clusters, 3.0))
+    reference = replace(
+        reference,
+        counts=random.multinomial(BASELINE_COUNT, shares),
+        segments=tuple(
+            replace(part, counts=random.multinomial(BASELINE_COUNT // SEGMENTS, shares))
+            for part in reference.segments
+        ),
+    )
+    drifted = (1 - DRIFT) * shares + DRIFT * random.dirichlet(np.full(clusters, 3.0))
+    spec = build_hourly("judged", reference, keys)
+    spec = replace(spec, alarm=replace(spec.alarm, warm_up=(0, WARM_UP * HOUR_MS)))
+    state, scheme = StreamState("judged"), spec.scheme(reference)
+    judge = WindowJudge(spec, state)
+    names = [(part.key, part.value) for part in reference.segments_by(keys)]
+    seconds, lasting = [], 0
+    for number, count in enumerate(random.integers(2_000, 20_000, WARM_UP + REPEATS).tolist()):
+        mix = shares if number < WARM_UP else drifted
+        window = Window(HOUR_MS, number * HOUR_MS)
+        for name in names:
+            values = of_segment(draw_tally(random, reference, count // SEGMENTS, mix), reference)
+            state.restore(PaneKey("judged", scheme.of_segments.key, window, name), values)
+        tally = Tally(draw_tally(random, reference, count, mix), scheme.fields)
+        start = time.thread_time()
+        result = judge.judge(window, tally, reference, Completeness(), 0)
+        if number >= WARM_UP:
             seconds.append(time.thread_time() - start)
-        title = f"judge, k={clusters} r={reference.components}, {len(names)} segments"
-        first, *others = np.array(seconds) * 1e3
-        say(
-            f"{title:60} {np.median(others):8.1f} ms a window, 95th percentile "
-            f"{np.quantile(others, 0.95):.1f}, the first {first:.1f}"
-        )
+            lasting += result.slow_drift_since_ms not in {None, window.start_ms}
+    title = f"judge, k={clusters} r={reference.components}, {len(names)} segments"
+    first, *others = np.array(seconds) * 1e3
+    say(
+        f"{title:60} {np.median(others):8.1f} ms a window, 95th percentile {np.quantile(others, 0.95):.1f}, "
+        f"the first {first:.1f}; {lasting / REPEATS:.0%} in slow drift"
+    )
+
+
+def draw_tally(
+    random: np.random.Generator, reference: Reference, count: int, shares: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Return the tally of independent events with these shares of the clusters."""
+    noise = math.sqrt(count)
+    return build_values(
+        reference,
+        cluster_counts=random.multinomial(count, shares),
+        cluster_outliers=random.multinomial(count // 100, shares),
+        clipped_coordinate_sums=random.normal(0, noise / reference.projection.step, reference.components),
+        spread_sums=(count + random.normal(0, noise / 4, SPREADS)) / SPREAD_STEP,
+        hash_counts=random.multinomial(count, np.full(HASH_BINS, 1 / HASH_BINS)),
+    )
 
 
 def draw_batch(random: np.random.Generator, dimension: int) -> EventBatch:
@@ -136,7 +159,8 @@ def main() -> None:
         for dimension in (128, 512):
             count_batch(random, dimension)
         for clusters in (2, 20, 300):
-            score_window(random, clusters)
+            for keys in ((), ("country",)):
+                judge_window(random, clusters, keys)
 
 
 if __name__ == "__main__":

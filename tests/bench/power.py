@@ -187,9 +187,8 @@ def texts(folder: Path, splits: int) -> Iterator[Split]:
 LEVEL = 0.01
 WINDOWS = 200
 CLEAN = 1_000
-PLANTED = 200
-LARGE = 1_000
-PLANTED_SPLITS = 8
+LARGE = 1_000  # events in a window of drift of the detectable size
+PLANTED_SPLITS, PLANTED = 40, 15  # windows of each
 
 
 class Scored:
@@ -268,38 +267,43 @@ def find(title: str, splits: Iterator[Split]) -> None:
 
 
 def plant(splits: Iterator[Split]) -> None:
-    """Print how often drift of exactly the detectable size is found, by its kind."""
+    """Print how often drift of exactly the detectable size is found, by its kind.
+
+    There are many splits, since all windows of one share the errors of its baseline and of its live vectors.
+    Windows are drawn without replacement, so that the error of the live vectors is part of their own.
+    """
     rates: dict[str, list[float]] = {}
     for number, split in enumerate(splits):
         random, baseline = np.random.default_rng([number, 5]), Scored(split.reference, number)
         live, reference = split.live, baseline.reference
-        rows = random.integers(0, len(live), (PLANTED, LARGE))
+        rows = whole(len(live), LARGE)(random, PLANTED)
         (score,) = baseline.scores(live, rows[:1])
         size, level = score.detectable, baseline.spec.alarm.level
-        clusters = reference.centroids.assign(live)
-        mean, projection = reference.projection.mean, reference.projection
+        events = events_of(reference, live)
+        clusters, projection = events.cluster, reference.projection
         # The mix: each event's weight by its cluster, so that the shares have exactly this divergence.
         shares = np.bincount(clusters, minlength=CLUSTERS) / len(live)
-        weights = (moved(shares, size["js_divergence"], random) / shares)[clusters]
-        mix = random.choice(len(live), (PLANTED, LARGE), p=weights / weights.sum())
+        mix = thinned(random, (moved(shares, size["js_divergence"], random) / shares)[clusters])
         # The shift: along one direction of the components, of this Mahalanobis length.
         direction = random.standard_normal(len(projection.variances))
         direction *= math.sqrt(size["mean_shift"]) / np.linalg.norm(direction)
         shift = (direction * projection.deviations) @ projection.components
         # Novelty: this share of events in place of others, drawn from those beyond the radius.
-        outliers = np.flatnonzero(reference.centroids.distances(live, clusters) > reference.radii[clusters])
+        outliers = np.flatnonzero(events.are_outliers)
         novel = np.where(
             random.random(rows.shape) < size["novelty"], random.choice(outliers, rows.shape), rows
         )
-        spread = mean + (live - mean) * math.sqrt(1 + size["spread"])
-        # Duplicates: one item, and no other twice.
-        item, others = random.integers(0, len(live), (PLANTED, 1)), whole(len(live), LARGE)(random, PLANTED)
-        repeated = np.where(random.random(rows.shape) < size["duplicates"], item, others)
-        # Relations: each event's weight by its product of the two leading coordinates.
-        (measured,) = RELATIONS.measure(events_of(reference, live))
-        product = measured[:, 0, 0] * measured[:, 0, 1]
-        weights = np.maximum(1 + size["relations"] * (product - product.mean()) / product.std(), 0)
-        related = random.choice(len(live), (PLANTED, LARGE), p=weights / weights.sum())
+        spread = projection.mean + (live - projection.mean) * math.sqrt(1 + size["spread"])
+        # Duplicates: one item in place of others.
+        item = random.integers(0, len(live), (PLANTED, 1))
+        repeated = np.where(random.random(rows.shape) < size["duplicates"], item, rows)
+        # Relations: each event's weight by its product of the two leading coordinates around its cluster's
+        # mean, less what the mix and the mean explain.
+        (measured,) = RELATIONS.measure(events)
+        product = measured[:, 1, 0] * measured[:, 1, 1]
+        others = np.column_stack([np.eye(CLUSTERS)[clusters], events.coordinates])
+        left = product - others @ np.linalg.lstsq(others, product)[0]
+        related = thinned(random, weighed(product, left, size["relations"]))
         planted = {
             "relations": (live, related),
             "mix": (live, mix),
@@ -314,6 +318,23 @@ def plant(splits: Iterator[Split]) -> None:
     say(f"\nDrift of the detectable size, {LARGE} events a window, level 1/8766: found [standard error]\n")
     for kind, values in rates.items():
         say(f"- {kind}: {mean_and_error(values)}")
+
+
+def thinned(random: np.random.Generator, weights: Array) -> Windows:
+    """Return windows without replacement, of events in proportion to their weights."""
+    kept = random.random((PLANTED, len(weights))) < weights / weights.max()
+    return np.stack([random.permutation(np.flatnonzero(own))[:LARGE] for own in kept])
+
+
+def weighed(values: Array, by: Array, change: float) -> Array:
+    """Return weights that rise with `by` and change the mean of values by this part of their deviation."""
+
+    def weights(slope: float) -> Array:
+        return np.maximum(1 + slope * by, 0.0)
+
+    aim = values.mean() + change * values.std()
+    slope = brentq(lambda slope: np.average(values, weights=weights(slope)) - aim, 0, 2 / by.std())
+    return weights(slope)
 
 
 def moved(shares: Array, js_divergence: float, random: np.random.Generator) -> Array:
@@ -343,7 +364,7 @@ def main() -> None:
     start = time.perf_counter()
     find("Images", images(options.data, options.splits))
     find("Texts", texts(options.data, options.splits))
-    plant(images(options.data, min(options.splits, PLANTED_SPLITS)))
+    plant(images(options.data, PLANTED_SPLITS))
     say(f"{time.perf_counter() - start:.0f} s")
 
 

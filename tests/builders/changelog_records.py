@@ -42,7 +42,7 @@ SCHEME = f"{IDENTITY[:16]}-89abcdef"
 TALLY = 700, 500, 7, 5, -300, 40, 1_200, 1_100, 30, 20
 RECALL = VerdictMemory(
     (False, True),
-    SlowDrift(2.5, MONDAY_MS - HOUR_MS, ((MONDAY_MS - HOUR_MS, TALLY),)),
+    SlowDrift(2.5, MONDAY_MS - HOUR_MS, ((MONDAY_MS - HOUR_MS, np.array(TALLY)),)),
     {("country", "de"): (False,)},
 )
 HISTORY = VerdictHistory(

@@ -11,6 +11,7 @@ from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference, SegmentReference
+from driftgauge.core.statistics.relations import RELATION_MOMENTS, RELATION_SPECTRUM
 from tests.builders.clocks import HOUR_MS
 
 CLUSTERS = 4
@@ -113,7 +114,11 @@ def build_random_reference(
         ),
         cluster_means=np.zeros((clusters, components)),
         mean=np.zeros(components),
-        arrays=build_arrays(np.full(HASH_BINS, 50_000 // HASH_BINS), spreads),
+        arrays=build_arrays(np.full(HASH_BINS, 50_000 // HASH_BINS), spreads)
+        | {
+            RELATION_MOMENTS: np.tile([[50_000.0], [0.0], [0.004], [0.0], [3.0]], 72),
+            RELATION_SPECTRUM: np.ones(36),
+        },
         overdispersion=None,
         overdispersion_ms=None,
         segments=tuple(

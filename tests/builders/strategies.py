@@ -68,7 +68,7 @@ RECALLS = st.builds(
         SlowDrift,
         st.floats(0, exclude_min=True, allow_infinity=False),
         st.none() | TIMES,
-        st.tuples(st.tuples(TIMES, st.tuples(TIMES))),
+        st.tuples(st.tuples(TIMES, arrays.arrays(np.int64, 1, elements=TIMES))),
     ),
     st.dictionaries(SEGMENTS, RECENT, max_size=3),
 )

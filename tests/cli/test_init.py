@@ -43,6 +43,11 @@ def nested(number):
     return {"payload": {"request": request, "query": query}, "key": f"search-{number}"}
 
 
+def backfilled(number):
+    out = {"features": VECTORS[number].tolist(), "score": 0.5 + number}
+    return {"payload": {"occurred": MONDAY_MS - 400_000_000, "out": out}}
+
+
 def debezium(number):
     after = {"id": number, "model": "clip-4", "embedding": json.dumps(VECTORS[number].tolist())}
     op, before = "c", None
@@ -95,6 +100,16 @@ CASES: dict[Any, Any] = {
             "model_version": 'request["x.model"]',
         },
         ("stream: one for the whole topic", "segments: of few values are request.user.country;"),
+    ),
+    backfilled: (
+        [TOPIC],
+        {
+            "encoding": "json",
+            "stream": {"constant": TOPIC},
+            "embedding": "out.features",
+            "timestamp": {"record": "timestamp"},
+        },
+        ("timestamp: occurred may hold times, a day or more from the records'",),
     ),
     debezium: (
         [TOPIC],

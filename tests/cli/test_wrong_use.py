@@ -155,4 +155,5 @@ def test_command_without_brokers_exits_with_1(tmp_path, arguments):
     kafka = {"bootstrap.servers": "127.0.0.1:1", "group.id": "driftgauge"}
     done = run(*arguments, "--config", write_config(tmp_path, kafka=kafka))
     assert (done.returncode, done.stdout) == (1, "")
-    assert "the Kafka cluster does not answer" in done.stderr
+    assert "cannot connect to the Kafka cluster (127.0.0.1:1" in done.stderr
+    assert "Connection refused" in done.stderr

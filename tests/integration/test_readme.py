@@ -16,7 +16,6 @@ ROOT = Path(__file__).parents[2]
 # The broker and the ports in the documents.
 BROKER, PORTS = "localhost:9092", (9464, 9465, 9090, 9093)
 TOOLS = ("prometheus", "prometheus-alertmanager", "amtool")
-# The loops in the documents are unbounded.
 TIMEOUT_S = 600
 
 pytestmark = pytest.mark.stack

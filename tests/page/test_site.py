@@ -147,6 +147,8 @@ def test_overview_says_what_is_silent_expired_or_still_read():
     results.made.has_caught_up = False
     with serving(results, MONDAY_MS + 40 * DAY_MS) as server:
         assert "still reads the topic driftgauge.windows" in Elements(get(server, "/")[1]).text
+    with serving(results, streams=[{"name": "new", "windows": ["1h"]}]) as server:
+        assert "Check that producers send events under this name" in Elements(get(server, "/")[1]).text
 
 
 @pytest.mark.parametrize(

@@ -203,7 +203,7 @@ def test_alarms_under_a_new_baseline_alone_say_whether_it_fits(windows, under_it
     status = stream_status("s", [facts], HOURLY, MONDAY_MS + len(windows) * HOUR_MS)
     found = [each.since_ms for each in status.concerns if each.name == "misfit" and not each.detail]
     assert found == [MONDAY_MS + hours * HOUR_MS for hours in misfit_hours]
-    assert ("same baselines in force" in next_steps(status)[0]) is bool(misfit_hours)
+    assert ("baseline is this model's" in next_steps(status)[0]) is bool(misfit_hours)
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,14 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import BrokerError
 from driftgauge.kafka import client
 from driftgauge.kafka.login import Login
+from driftgauge.page import topic_reader
 from driftgauge.page.topic_reader import TopicReader
-from tests.builders.clocks import DAY_MS, ManualClock
+from tests.builders.clocks import DAY_MS
 from tests.harness.relay import Relay
 from tests.harness.topics import TIMEOUT_S
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.broker
-
-# Two refreshes of the reader's partitions; a manual clock passes them at once.
-REFRESHED_S = 60.0
 
 
 class Received:
@@ -40,12 +38,12 @@ class Received:
 
 
 @contextmanager
-def reading(cluster, receive, topic=None, *, clock=SYSTEM_CLOCK, history_ms=DAY_MS, **properties):
+def reading(cluster, receive, topic=None, *, history_ms=DAY_MS, **properties):
     reader = TopicReader(
         Login({**cluster.properties, **properties}),
         topic or cluster.events,
         receive,
-        clock,
+        SYSTEM_CLOCK,
         history_ms=history_ms,
     )
     reader.start()
@@ -53,6 +51,12 @@ def reading(cluster, receive, topic=None, *, clock=SYSTEM_CLOCK, history_ms=DAY_
         yield reader
     finally:
         reader.stop()
+
+
+@pytest.fixture
+def quick_refresh(monkeypatch):
+    """Look for new partitions every half a second."""
+    monkeypatch.setattr(topic_reader, "_REFRESH_S", 0.5)
 
 
 @pytest.fixture
@@ -139,37 +143,25 @@ def test_topic_is_read_once_it_exists(cluster, received):
     cluster.delete(topic)
 
 
-def test_added_partitions_are_read(cluster, received):
-    manual = ManualClock(SYSTEM_CLOCK.wall_ms())
+def test_added_partitions_are_read(cluster, received, quick_refresh):
     cluster.publish(b"1")
-    with reading(cluster, received, clock=manual.clock) as reader:
+    with reading(cluster, received) as reader:
         wait_for("the topic's end", lambda: reader.has_caught_up)
         cluster.grow(cluster.events, 3)
         cluster.publish(b"2", partition=2)
-
-        def is_read():
-            manual.advance(REFRESHED_S)
-            return b"2" in received.values
-
-        wait_for("the new partition's result", is_read)
+        wait_for("the new partition's result", lambda: b"2" in received.values)
     assert received.values == [b"1", b"2"]
 
 
-def test_outage_is_told_and_survived(cluster, received):
-    manual = ManualClock(SYSTEM_CLOCK.wall_ms())
+def test_outage_is_told_and_survived(cluster, received, quick_refresh):
     cluster.publish(b"1")
     with (
         Relay(cluster.bootstrap) as relay,
-        reading(cluster, received, clock=manual.clock, **{"bootstrap.servers": relay.bootstrap}) as reader,
+        reading(cluster, received, **{"bootstrap.servers": relay.bootstrap}) as reader,
     ):
         wait_for("the topic's end", lambda: reader.has_caught_up)
         relay.cut()
-
-        def is_told():
-            manual.advance(REFRESHED_S)
-            return reader.error
-
-        assert "does not answer" in wait_for("the outage to be told", is_told)
+        assert "does not answer" in wait_for("the outage to be told", lambda: reader.error)
         relay.reconnect()
         cluster.publish(b"2")
         wait_for("the next result", lambda: received.values == [b"1", b"2"])

@@ -126,7 +126,7 @@ def test_role_waits_with_a_reason_until_it_is_ready(count, health, exported, log
     assert health.reasons() == {"count": "the login is wrong"}
     count.session_lost("no right to read", 0.5, "TOPIC_AUTHORIZATION_FAILED")
     assert exported("waiting") == {"TOPIC_AUTHORIZATION_FAILED count": 1}
-    count.set_ready(is_ready=False)
+    count.lost(HELD)
     assert health.reasons() == {"count": "no right to read"}, "it still holds"
     assert logged("error", "reason")[0] == ("the login is wrong", "_AUTHENTICATION")
     count.set_ready(is_ready=True)
@@ -146,11 +146,13 @@ def test_role_that_was_refused_is_ready_after_a_commit_only(count, health):
     [
         lambda count: count.waits("waiting for the cluster", "no broker answers", "_TRANSPORT"),
         lambda count: count.session_lost("the brokers are away", 0.5, "_TRANSPORT"),
+        lambda count: count.lost(HELD),
         lambda count: count.session_lost("no right", 0.5, "TOPIC_AUTHORIZATION_FAILED", is_refused=True),
     ],
 )
 def test_replica_without_partitions_is_ready_once_it_has_joined(count, health, exported, wait):
     wait(count)
+    assert health.reasons()
     count.assigned([], [])
     assert (health.reasons(), exported("waiting")) == ({}, {})
 

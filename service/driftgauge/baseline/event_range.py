@@ -157,7 +157,12 @@ class EventSelection:
             "check --model-version and the topic's inputs, and for a topic --from, --until and, where events "
             "were recorded long after they happened, --slack"
         )
-        if streams and wanted.stream not in streams:
+        if not self.records:
+            remedy = (
+                "no record was read: the source is empty, or, of a topic, none was written within --slack of "
+                "the time from --from to --until"
+            )
+        elif streams and wanted.stream not in streams:
             close = get_close_matches(wanted.stream, streams, 1)
             remedy = f"did you mean {close[0]}?" if close else "check --stream and the topic's inputs"
         message = (

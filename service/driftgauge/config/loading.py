@@ -111,13 +111,27 @@ def _read_secrets(environ: Mapping[str, str]) -> tuple[Mapping[str, str | None],
     try:
         files = SecretsSettingsSource(Settings, directory)
         source = NestedSecretsSettingsSource(files, secrets_dir_missing="error", secrets_prefix="")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError):
         # The error's text is left out: it may quote a secret.
-        problem = f"{_SECRETS_DIR}: {directory} is not a directory of readable files in UTF-8"
-        return {}, [f"{problem} ({type(error).__name__})"]
+        return {}, [f"{_SECRETS_DIR}: {_describe_fault(Path(directory or ''))}"]
     properties = {name.removeprefix("kafka__") for name in _TextSource(source.env_vars).env_vars}
     faults = code_faults(dict.fromkeys(properties))
     return ({}, faults) if faults else (source.env_vars, [])
+
+
+def _describe_fault(directory: Path) -> str:
+    if not directory.is_dir():
+        return f"{directory} is no directory"
+    unreadable = [str(file) for file in sorted(directory.rglob("*")) if file.is_file() and not _is_text(file)]
+    return f"{', '.join(unreadable) or directory} cannot be read as UTF-8; keep other files elsewhere"
+
+
+def _is_text(file: Path) -> bool:
+    try:
+        file.read_text("utf-8")
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def read_kafka_secrets(environ: Mapping[str, str]) -> dict[str, str]:

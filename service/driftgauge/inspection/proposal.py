@@ -335,7 +335,7 @@ def _find_named(kind: str, fields: Sequence[_Field], vector: _Vector) -> _Field 
 
 def _find_time(fields: Sequence[_Field], vector: _Vector, notes: list[str]) -> object:
     """Return where the event time is: of the times near the record's the earliest, better with its name."""
-    found = []
+    found, far = [], []
     for each in fields:
         for written in _TIMES if each is not vector.field else ():
             source = {**each.source, **written}
@@ -345,8 +345,10 @@ def _find_time(fields: Sequence[_Field], vector: _Vector, notes: list[str]) -> o
             if abs(lag) < (np.inf if is_named else _DAY_MS):
                 found.append((not is_named, int(abs(lag) // _DAY_MS), -lag, str(each), source))
                 break
+            far += [str(each)] if lag < np.inf else []
     if not found:
         notes.append("timestamp: the record's, since no field was found that may be the event's")
+        notes += [f"timestamp: {each} may hold times, a day or more from the records'" for each in far]
         return {"record": "timestamp"}
     (_, days, _, _, source), *others = sorted(found, key=lambda each: each[:3])
     if days:

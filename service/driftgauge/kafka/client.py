@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
@@ -219,7 +220,13 @@ def property_problems(properties: KafkaProperties) -> list[str]:
     )
     refusals = [_refusal(partial(factory, unconnected)) for factory in factories]
     combination_errors = [_COMBINATION_ERROR.sub("", refusal) for refusal in refusals if refusal is not None]
-    return [f"kafka: {refusal}" for refusal in dict.fromkeys(combination_errors)]
+    # librdkafka says of a missing file only which routine failed.
+    missing = [
+        f"kafka.{name}: {value} does not exist"
+        for name, value in properties.items()
+        if combination_errors and name.endswith(".location") and not Path(str(value)).exists()
+    ]
+    return missing or [f"kafka: {refusal}" for refusal in dict.fromkeys(combination_errors)]
 
 
 def _refusal(factory: Callable[[], object]) -> str | None:

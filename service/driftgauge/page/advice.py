@@ -23,7 +23,7 @@ _RAISE = (
 )
 _BY_STATE: dict[str, tuple[str, ...]] = {
     "misfit": (
-        "Check that all replicas have the same baselines in force; otherwise fit a baseline on clean events.",
+        "Check that the baseline is this model's and the same in all replicas; else fit one on clean events.",
         "Where the stream was not in order during its warm_up, move the warm_up.",
     ),
     "incomplete": (
@@ -46,7 +46,10 @@ _BY_STATE: dict[str, tuple[str, ...]] = {
         "Where it only warns, find what changed for it alone; where it is a misfit, fit a new baseline.",
     ),
     "warming_up": ("Wait for the end of the warm_up; until then see that the events are as they should be.",),
-    "waiting": ("Check that producers send events under this name, and that they are not refused.",),
+    "waiting": (
+        "Check that producers send events under this name, then that none are refused: driftgauge "
+        "dead-letters list.",
+    ),
     "ok": ("Nothing needs to be done.",),
 }
 RUNBOOK_OF: dict[str, str] = {

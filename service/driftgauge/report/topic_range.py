@@ -9,6 +9,7 @@ from confluent_kafka import (
     TIMESTAMP_NOT_AVAILABLE,
     Consumer,
     IsolationLevel,
+    KafkaError,
     KafkaException,
     Message,
     TopicPartition,
@@ -21,6 +22,7 @@ from driftgauge.events.records import RawRecord
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties, admin, range_consumer
 from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.metadata import count_partitions, failure, require_visible
+from driftgauge.kafka.rights import connection
 from driftgauge.progress import Track, WorkProgress, ignore_progress
 
 __all__ = ["PartitionRange", "TopicRange"]
@@ -80,8 +82,10 @@ class TopicRange:
             InputError: The topic is missing.
         """
         self.topic = topic
-        client = admin(properties)
-        count = count_partitions(client, [topic]).get(topic)
+        errors: list[KafkaError] = []
+        client = admin(properties, on_error=errors.append)
+        with connection(client, errors):
+            count = count_partitions(client, [topic]).get(topic)
         if count is None:
             require_visible(client, [topic])
             message = (

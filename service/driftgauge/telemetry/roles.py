@@ -182,7 +182,9 @@ class RoleTelemetry:
         """Log partitions that the group removed without notice."""
         self._set_held(self._held - set(partitions))
         # The next assignment, even an empty one, makes the role ready again.
-        self.set_ready(is_ready=False)
+        why = "Kafka took this replica's partitions; check the brokers, and this process for pauses"
+        # An error of the client says more.
+        self.set_ready(is_ready=False, why="" if self._waits_for else why)
         self._log_event(
             logging.WARNING,
             "partitions lost",

@@ -11,7 +11,7 @@ from driftgauge.core.windows.result import SlowDrift, Verdict, VerdictMemory
 from driftgauge.core.windows.verdict import decide, update_memory
 from driftgauge.core.windows.window import Window
 from tests.builders.clocks import DAY_MS, HOUR_MS
-from tests.builders.results import hour_window
+from tests.builders.results import hour_window, plain
 
 DE, FR = ("country", "de"), ("country", "fr")
 LIMIT = 4.0
@@ -74,8 +74,9 @@ def test_slow_drift_is_capped_above_limit_and_holds_the_windows_since_it_was_0(p
         statistic = min(advance(statistic, p_value), LIMIT + 1)
         windows = windows + 1 if statistic > 0 else 0
         since_ms = (number + 1 - windows) * HOUR_MS
-        blocks = ((since_ms, (windows,)),)
-        assert memory.slow_drift == (SlowDrift(statistic, since_ms, blocks) if windows else SlowDrift())
+        blocks = ((since_ms, np.array([windows])),)
+        slow_drift = SlowDrift(statistic, since_ms, blocks) if windows else SlowDrift()
+        assert plain(memory.slow_drift) == plain(slow_drift)
 
 
 @pytest.mark.parametrize(("size_ms", "length"), [(HOUR_MS, 48), (DAY_MS, 20)])

@@ -4,7 +4,7 @@ import math
 
 from scipy.special import ndtri
 
-__all__ = ["MAX_STEP", "advance", "threshold"]
+__all__ = ["advance", "threshold"]
 
 # Half of the shift in z that the detector is tuned to, which is 1: a typical p-value of 0.16.
 _ALLOWANCE = 0.5
@@ -12,9 +12,6 @@ _ALLOWANCE = 0.5
 # The verdict finds single large windows, this detector does not: clipped at 4, no window alone reaches the
 # threshold of a run length above 202 windows. Without drift 1 window in 30,000 is clipped.
 _MAX_Z = 4.0
-
-MAX_STEP = _MAX_Z - _ALLOWANCE
-"""The most that one window adds to the statistic."""
 
 # Twice 0.583, the mean overshoot of a random walk of standard normal steps: once for either boundary.
 _OVERSHOOT = 1.166

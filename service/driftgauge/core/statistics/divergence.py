@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from driftgauge.core.counting.tally import CLUSTER_COUNTS, Tally, TallyField
 from driftgauge.core.reference import Reference, SegmentReference
-from driftgauge.core.statistics.divergence_null import DivergenceNull
+from driftgauge.core.statistics.divergence_null import DivergenceNull, relative_entropy
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import effective_count, js_needed
 from driftgauge.core.statistics.statistic import Finding, Kind, Null, Number, Statistic
@@ -68,16 +68,9 @@ def js_contributions(counts: NDArray[np.int64], baseline_counts: NDArray[np.int6
     shares = counts / counts.sum()
     baseline_shares = baseline_counts / baseline_counts.sum()
     mean = (shares + baseline_shares) / 2
-    terms = (_relative_entropy(shares, mean) + _relative_entropy(baseline_shares, mean)) / 2
+    terms = (relative_entropy(shares, mean) + relative_entropy(baseline_shares, mean)) / 2
     # Rounding can leave a term slightly below zero where both shares are equal.
     return np.maximum(terms, 0.0)
-
-
-def _relative_entropy(shares: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    # scipy.special.rel_entr over ln 2 differs in the last bits, and published results must replay to the bit.
-    present = shares > 0
-    ratio = np.divide(shares, mean, out=np.ones_like(shares), where=present)
-    return shares * np.log2(ratio)
 
 
 class _Null(Null[Divergence]):

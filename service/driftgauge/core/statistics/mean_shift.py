@@ -219,7 +219,7 @@ class _Null(Null[MeanShift]):
         self._projection = reference.projection
         self._mean = part.mean
         self._count, self._mean_count = int(part.counts.sum()), part.mean_count
-        self._overdispersion = overdispersion.largest_mean
+        self._overdispersion = overdispersion
         self._null = MeanShiftNull(
             part.covariance, self._count, overdispersion, self._mean_count, kurtosis_of_events(part)
         )
@@ -232,7 +232,7 @@ class _Null(Null[MeanShift]):
 
     def least(self, count: int, level: float) -> float:
         needed = shift_needed(len(self._mean), self._count, level)
-        return needed / effective_count(count, self._mean_count, self._overdispersion)
+        return needed / effective_count(count, self._mean_count, self._overdispersion.largest_mean)
 
 
 MEAN_SHIFT = Statistic(

@@ -104,7 +104,7 @@ def _noncentrality(power: Callable[[float], float]) -> float:
     return halve(lambda value: not power(value) < POWER, 0.0, high, _HALVINGS)
 
 
-def halve(is_enough: Callable[[float], bool], low: float, high: float, steps: int = 30) -> float:
+def halve(is_enough: Callable[[float], bool], low: float, high: float, steps: int = 20) -> float:
     """Return the least number between two from which on a condition holds; `high` where it never does.
 
     Args:

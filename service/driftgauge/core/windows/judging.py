@@ -97,7 +97,9 @@ class WindowJudge:
                 is_significant_and_large=is_significant_and_large,
                 # What is declared clean pages by no single window.
                 is_overwhelming=(not self._is_warm_up(window) and scorer.is_overwhelming(score))
-                or (comparison.has_seen_days and scorer.is_lasting(slow_drift, tally.fields)),
+                or (
+                    comparison.has_seen_days and scorer.is_lasting(slow_drift, window.start_ms, tally.fields)
+                ),
                 has_slow_drift=slow_drift.statistic >= scorer.slow_drift_limit,
                 is_misfit=None in comparison.misfits,
             )

@@ -14,6 +14,7 @@ from driftgauge.core.statistics.statistic import Findings
 from driftgauge.core.windows.window import Window
 
 __all__ = [
+    "Block",
     "Score",
     "SegmentResult",
     "SlowDrift",
@@ -105,7 +106,11 @@ class SegmentResult:
     verdict: Verdict
 
 
-@dataclass(frozen=True, slots=True)
+Block = tuple[int, NDArray[np.int64]]
+"""The start of some windows, ms, and the sum of their tallies, (length,) int64."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SlowDrift:
     """The evidence of slow drift, and the latest windows that it comes from.
 
@@ -113,16 +118,15 @@ class SlowDrift:
         statistic: The CUSUM statistic; see `driftgauge.core.statistics.cusum`.
         since_ms: The estimated start of the drift, event time in ms: that of the first window since the
             statistic was last 0; None where it is 0.
-        blocks: The latest windows since then in one block or two, the oldest first: the start of a block, and
-            the sum of the tallies of its windows.
+        blocks: The latest windows since then in one block or two, the oldest first.
     """
 
     statistic: float = 0.0
     since_ms: int | None = None
-    blocks: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    blocks: tuple[Block, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class VerdictMemory:
     """The memory of the windows before, with which the next window is judged.
 

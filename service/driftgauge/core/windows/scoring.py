@@ -13,7 +13,7 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.budget import benjamini_hochberg
 from driftgauge.core.statistics.combination import combine
-from driftgauge.core.statistics.cusum import MAX_STEP, threshold
+from driftgauge.core.statistics.cusum import threshold
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.overdispersion import CalibratedOverdispersion, Overdispersion
 from driftgauge.core.statistics.statistic import Findings, Statistic
@@ -118,18 +118,19 @@ class WindowScorer:
             and self._size(score.findings, self._level, deciding) >= _OVERWHELMING_SIZE
         )
 
-    def is_lasting(self, slow_drift: SlowDrift, fields: tuple[TallyField, ...]) -> bool:
+    def is_lasting(self, slow_drift: SlowDrift, start_ms: int, fields: tuple[TallyField, ...]) -> bool:
         """Return whether the windows of slow drift together are overwhelming.
 
         Without drift, the statistic rises where windows vary more than was measured. They then differ from
         the reference in many ways, and together hardly at all.
 
         Args:
-            slow_drift: The slow drift.
+            slow_drift: The slow drift after the window.
+            start_ms: The start of that window.
             fields: The fields of its blocks' tallies.
         """
-        if slow_drift.statistic <= MAX_STEP:
-            # It may be one window, which has a test of its own.
+        if slow_drift.since_ms in {None, start_ms}:
+            # One window has a test of its own.
             return False
         tally = Tally(np.sum([values for _, values in slow_drift.blocks], axis=0), fields)
         p_value, size = self._test_together(None, tally, self._level)

@@ -13,7 +13,7 @@ from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.cusum import advance
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
-from driftgauge.core.windows.result import SlowDrift, Verdict, VerdictMemory
+from driftgauge.core.windows.result import Block, SlowDrift, Verdict, VerdictMemory
 from driftgauge.core.windows.warm_up import WarmUp
 from driftgauge.core.windows.window import Window
 
@@ -161,12 +161,10 @@ def update_memory(
     )
 
 
-def _add_to_blocks(
-    blocks: tuple[tuple[int, tuple[int, ...]], ...], window: Window, tally: Tally
-) -> tuple[tuple[int, tuple[int, ...]], ...]:
+def _add_to_blocks(blocks: tuple[Block, ...], window: Window, tally: Tally) -> tuple[Block, ...]:
     """Return the blocks of slow drift after one more window."""
     if blocks:
         *others, (start_ms, values) = blocks
         if window.end_ms - start_ms <= max(BLOCK_MS, MIN_WINDOWS * window.size_ms):
-            return (*others, (start_ms, tuple((tally.values + values).tolist())))
-    return (*blocks[-1:], (window.start_ms, tuple(tally.values.tolist())))
+            return (*others, (start_ms, values + tally.values))
+    return (*blocks[-1:], (window.start_ms, tally.values))
