@@ -102,28 +102,13 @@ def test_score_equals_score_of_service(tmp_path):
     assert score == of_service
 
 
-def test_score_of_histogram_equals_that_of_vectors():
+@pytest.mark.parametrize(
+    ("window_ms", "is_calibrated"), [(HOUR_MS, True), (2 * HOUR_MS, False), (None, False)]
+)
+def test_score_is_calibrated_on_windows_of_overdispersion(window_ms, is_calibrated):
     baseline = build_baseline(overdispersion=api.Overdispersion(20, 1.5, 1.5 * np.eye(2)))
     vectors = np.eye(CLUSTERS, dtype=np.float32)[[0, 1, 2, 3, 3, 0, 0]]
-    for window_ms, is_calibrated in ((HOUR_MS, True), (2 * HOUR_MS, False), (None, False)):
-        histogram = api.score_counts(baseline, np.array([3, 1, 1, 2]), window_ms=window_ms)
-        score = api.score_vectors(baseline, vectors, window_ms=window_ms)
-        assert plain(histogram.divergence) == plain(score.findings["js_divergence"])
-        assert histogram.calibrated is is_calibrated
-
-
-@pytest.mark.parametrize(
-    ("counts", "message"),
-    [
-        ([1, 2, 3], r"int64 of shape \(3,\); give 4 integers"),
-        ([0.25, 0.25, 0.25, 0.25], r"float64 of shape \(4,\); give 4 integers"),
-        ([1, 2, -1, 4], "negative or all zero"),
-        ([0, 0, 0, 0], "negative or all zero"),
-    ],
-)
-def test_unusable_histogram_is_refused(counts, message):
-    with pytest.raises(api.InputError, match=message):
-        api.score_counts(build_baseline(), np.array(counts))
+    assert api.score_vectors(baseline, vectors, window_ms=window_ms).calibrated is is_calibrated
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def test_unusable_baselines_of_all_streams_are_reported(tmp_path):
     with pytest.raises(ConfigError) as caught:
         load_streams(settings_in(tmp_path, *(stream for stream, _ in expected)))
     heading, *lines = str(caught.value).splitlines()
-    assert heading == "baselines cannot be used:"
+    assert heading == "baselines cannot be used; correct:"
     for line, (stream, part) in zip(lines, expected, strict=True):
         assert line.startswith(f"  - streams.{stream['name']}: ")
         assert part in line

@@ -18,7 +18,7 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import load_settings
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.measurement import MeasuredEvents
-from driftgauge.core.counting.tally import CLUSTER_COUNTS, Tally, TallyField, tally_batch
+from driftgauge.core.counting.tally import Tally, tally_batch
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
@@ -70,7 +70,6 @@ __all__ = [
     "DriftgaugeError",
     "Duplicates",
     "Findings",
-    "HistogramScore",
     "InputError",
     "MeanShift",
     "Members",
@@ -101,62 +100,11 @@ __all__ = [
     "load_baseline",
     "parse_event",
     "save_baseline",
-    "score_counts",
     "score_vectors",
 ]
 
 # The level decides verdicts, of which a score has none, and what is detectable.
 _LEVEL = 0.01
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class HistogramScore:
-    """A comparison of a histogram alone with the baseline's.
-
-    Attributes:
-        divergence: The divergence, its noise floor and its p-value.
-        calibrated: As in `Score`.
-    """
-
-    divergence: Divergence
-    calibrated: bool
-
-
-def score_counts(
-    baseline: Baseline, counts: NDArray[np.integer], *, window_ms: int | None = None
-) -> HistogramScore:
-    """Return the divergence of one window's histogram from a baseline's, its noise floor and its p-value.
-
-    The numbers are those of the service for a window with these counts. A histogram has no mean, so the
-    score lacks the mean shift and the combined p-value.
-
-    Args:
-        baseline: The baseline.
-        counts: (k,) integers, the window's events of each cluster, in the order of the baseline's centroids.
-            The service scores windows of at least five events per cluster; fewer events have little power.
-        window_ms: The window's length in milliseconds. The score is `calibrated` where the baseline's
-            overdispersion was measured on windows of this length.
-
-    Raises:
-        InputError: The counts have another shape or type, are negative or all zero.
-    """
-    clusters = baseline.centroids.clusters
-    histogram = np.asarray(counts)
-    if histogram.shape != (clusters,) or not np.issubdtype(histogram.dtype, np.integer):
-        message = (
-            f"the counts are {histogram.dtype} of shape {histogram.shape}; give {clusters} integers, one for "
-            f"each cluster of the baseline"
-        )
-        raise InputError(message)
-    if (histogram < 0).any() or not histogram.any():
-        message = "the counts are negative or all zero; give the numbers of a window's events"
-        raise InputError(message)
-    reference = to_reference(baseline)
-    tally = Tally(histogram.astype(np.int64), (TallyField(CLUSTER_COUNTS, clusters),))
-    overdispersion = reference.overdispersion or Overdispersion.independent(reference.components)
-    own = overdispersion.at(tally.count, int(reference.counts.sum()), reference.mean_count)
-    divergence = DIVERGENCE.null(reference, None, own).test(tally)
-    return HistogramScore(divergence, _is_calibrated(reference, window_ms))
 
 
 def score_vectors(baseline: Baseline, vectors: NDArray[np.float32], *, window_ms: int | None = None) -> Score:
@@ -271,9 +219,5 @@ def _build_scorer(baseline: Baseline, reference: Reference, window_ms: int | Non
         min_events=1,
         alarm=Alarm(_LEVEL, {each.name: each.smallest for each in registry.STATISTICS}),
     )
-    is_calibrated = _is_calibrated(reference, window_ms)
+    is_calibrated = window_ms is not None and window_ms == reference.overdispersion_ms
     return WindowScorer(spec, reference, reference.overdispersion, calibrated=is_calibrated)
-
-
-def _is_calibrated(reference: Reference, window_ms: int | None) -> bool:
-    return window_ms is not None and window_ms == reference.overdispersion_ms

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import HttpSettings, LogSettings, Settings, read_kafka_secrets
-from driftgauge.errors import ConfigError
+from driftgauge.errors import ConfigError, refuse_problems
 from driftgauge.events.inputs import missing_libraries
 from driftgauge.kafka.client import property_problems
 from driftgauge.kafka.login import Login
@@ -37,7 +37,7 @@ from driftgauge.telemetry.guard import Guard, LoginRefusal
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.logs import adjust_logging, end_process
 from driftgauge.telemetry.metrics import Telemetry
-from driftgauge.telemetry.replica_metrics import WEB_CONFIG_VALID
+from driftgauge.telemetry.replica_metrics import LOGINS_REFUSED, WEB_CONFIG_VALID
 from driftgauge.telemetry.roles import RoleTelemetry
 from driftgauge.telemetry.server import HttpServer
 from driftgauge.telemetry.web_config import WebConfigFile
@@ -76,9 +76,7 @@ def check(settings: Settings) -> tuple[list[ConfiguredStream], WebConfigFile | N
         streams = load_streams(settings)
     except ConfigError as error:
         problems += error.problems
-    if problems:
-        message = "the configuration cannot be used; correct:"
-        raise ConfigError(message, problems)
+    refuse_problems("the configuration", problems)
     return streams, web_config
 
 
@@ -136,7 +134,13 @@ def serve(settings: Settings, roles: Collection[Role], read_log: Callable[[], Lo
         if settings.page.enabled:
             routes += running.enter_context(_page(settings, web_config, telemetry.marked))[1]
         running.enter_context(
-            _serving(settings.http, routes, health_routes(health), web_config, telemetry.login_refused)
+            _serving(
+                settings.http,
+                routes,
+                health_routes(health),
+                web_config,
+                lambda reason: telemetry[LOGINS_REFUSED].labels(reason).inc(),
+            )
         )
         schemas = running.enter_context(
             open_schema_registry(settings, settings.inputs.values(), SYSTEM_CLOCK)
@@ -172,9 +176,8 @@ def serve_page(settings: Settings, read_log: Callable[[], LogSettings]) -> None:
         ConfigError: The configuration cannot be used, or the HTTP address cannot be bound.
     """
     web_config = _web_config(settings.http)
-    if problems := property_problems(settings.kafka) + _open_snippets(settings, web_config):
-        message = "the configuration cannot be used; correct:"
-        raise ConfigError(message, problems)
+    problems = property_problems(settings.kafka) + _open_snippets(settings, web_config)
+    refuse_problems("the configuration", problems)
     stopping = _stopped_by_signals()
     _log_by_settings(settings.log, read_log)
     with (

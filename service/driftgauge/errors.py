@@ -35,6 +35,7 @@ __all__ = [
     "StateError",
     "TransactionAborted",
     "UserError",
+    "refuse_problems",
 ]
 
 
@@ -60,6 +61,13 @@ class ConfigError(UserError):
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
         super().__init__("".join([message, *(f"\n  - {problem}" for problem in problems)]))
         self.problems = tuple(problems)
+
+
+def refuse_problems(name: object, problems: Sequence[str]) -> None:
+    """Raise a ConfigError that lists the problems of what the name says, where there are any."""
+    if problems:
+        message = f"{name} cannot be used; correct:"
+        raise ConfigError(message, problems)
 
 
 class BaselineError(UserError):

@@ -13,7 +13,7 @@ from driftgauge.core.by_stream import ByStream
 from driftgauge.core.windows.changelog import StreamStatus
 from driftgauge.core.windows.result import Verdict, WindowResult
 from driftgauge.telemetry.metric import ScrapedMetric
-from driftgauge.telemetry.snapshot import StreamSnapshot, StreamView, WatchedStream
+from driftgauge.telemetry.snapshot import StreamView, WatchedStream
 from driftgauge.telemetry.stream_metrics import STREAM_METRICS
 
 __all__ = ["write_history"]
@@ -93,11 +93,8 @@ def _scrapes(watched: WatchedStream, windows: list[WindowResult]) -> Iterator[_S
         status = StreamStatus(alarms=frozenset({size_ms} if has_alarm else ()))
         end_ms = result.window.end_ms
         until_ms = end_ms + size_ms if following is None else min(following.window.end_ms, end_ms + size_ms)
-        view = StreamView(
-            watched,
-            StreamSnapshot(status, {size_ms: result}),
-            watched.spec.baseline_at(result.window.start_ms),
-        )
+        baseline = watched.spec.baseline_at(result.window.start_ms)
+        view = StreamView(watched, status, {size_ms: result}, baseline)
         yield view, range(end_ms, until_ms, _STEP_MS)
 
 

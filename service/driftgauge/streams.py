@@ -14,7 +14,7 @@ from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import ScheduledBaseline, StreamSpec
 from driftgauge.core.statistics.overdispersion import Overdispersion
-from driftgauge.errors import BaselineError, ConfigError
+from driftgauge.errors import BaselineError, refuse_problems
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.rows import BaselineContract
@@ -66,11 +66,9 @@ def load_streams(settings: Settings) -> list[ConfiguredStream]:
         ConfigError: Lists every baseline that cannot be used.
     """
     streams, problems = load_available_streams(settings)
-    if problems:
-        message = "baselines cannot be used:"
-        raise ConfigError(
-            message, [f"streams.{name}: {problem}" for name, listed in problems.items() for problem in listed]
-        )
+    refuse_problems(
+        "baselines", [f"streams.{name}: {problem}" for name, listed in problems.items() for problem in listed]
+    )
     return streams
 
 

@@ -127,7 +127,7 @@ def test_role_that_is_not_served_need_neither_poll_nor_be_ready(clock):
     health = Health([Role.COUNT], clock.clock)
     clock.advance(60.001)
     health.polled(Role.COUNT)
-    assert health.is_alive()
+    assert health.overdue() == []
     assert health.missing() == ["baselines_loaded", "count"]
     assert Health([Role.WINDOWS], clock.clock).missing() == ["baselines_loaded", "windows"]
 

@@ -11,7 +11,6 @@ from driftgauge.telemetry.window_collector import WindowCollector
 from tests.builders.clocks import DAY_MS, HOUR_MS, ManualClock
 from tests.builders.results import build_result
 from tests.builders.telemetry import (
-    SEGMENTS,
     STREAMS,
     build_shard,
     read_samples,
@@ -98,13 +97,6 @@ def test_shard_is_exported_while_held_and_until_15_s_after_its_last_commit(colle
     assert streams() == {"texts"}
     collector.keep_only([])
     assert read_samples(registry_of(collector)) == {}
-
-
-def test_described_families_are_those_collected(collector, close):
-    close(segments=SEGMENTS)
-    described = list(collector.describe())
-    assert [family.name for family in described] == [family.name for family in collector.collect()]
-    assert not any(family.samples for family in described)
 
 
 @given(st.permutations([1, 2, 3, 4]))

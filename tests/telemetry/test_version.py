@@ -1,15 +1,22 @@
-"""The commit that /version names; `tests/test_smoke.py` asks the running service."""
+"""The commit that /version names."""
 
-from driftgauge.telemetry.endpoints import read_commit
-from tests.processes import run_command
+import json
+import urllib.request
+
+import pytest
+
+from driftgauge.telemetry.endpoints import version_route
+from driftgauge.telemetry.server import HttpServer
 
 
-def test_commit_of_another_clone_is_not_taken(tmp_path):
-    git = ("git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@example.com")
-    run_command(*git, "init", check=True)
-    run_command(*git, "commit", "--allow-empty", "--message=another", check=True)
-    package = tmp_path / ".venv/lib/python3.11/site-packages/driftgauge"
-    package.mkdir(parents=True)
-    assert read_commit(package) is None
-    (package / "commit.txt").write_text("5f3c\n")
-    assert read_commit(package) == "5f3c"
+@pytest.mark.parametrize("commit", [None, "5f3c"])
+def test_commit_is_that_of_image(tmp_path, commit):
+    if commit is not None:
+        (tmp_path / "commit.txt").write_text(f"{commit}\n")
+    server = HttpServer("127.0.0.1", 0, [version_route(tmp_path)])
+    server.start()
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/version") as answer:
+            assert json.load(answer)["commit"] == commit
+    finally:
+        server.stop()

@@ -17,7 +17,7 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings, load_settings
 from driftgauge.config.inputs import InputSettings
 from driftgauge.core.durations import parse_duration
-from driftgauge.errors import ConfigError, InputError
+from driftgauge.errors import InputError, refuse_problems
 from driftgauge.events.schemas import SchemaSource, WaitingSource
 from driftgauge.events.timestamps import parse_timestamp
 
@@ -150,27 +150,22 @@ def read_range(from_ms: int | None, until_ms: int | None) -> tuple[int, int]:
     return from_ms, until_ms
 
 
-def read_settings(
-    path: Path, *, connects: bool = True, check: Callable[[Settings], object] | None = None
-) -> Settings:
+def read_settings(path: Path, *, connects: bool = True) -> Settings:
     """Return the settings of a file; environment variables override the file.
 
     Args:
         path: The YAML file.
         connects: Require the section `kafka` and properties that the client accepts, because the command
             connects to it.
-        check: See `load_settings`.
 
     Raises:
         ConfigError: As `load_settings`, or the client refuses a property.
     """
-    settings = load_settings(path, os.environ, connects=connects, check=check)
+    settings = load_settings(path, os.environ, connects=connects)
     if connects:
         from driftgauge.kafka.client import property_problems
 
-        if problems := property_problems(settings.kafka):
-            fault = f"{path} cannot be used; correct:"
-            raise ConfigError(fault, problems)
+        refuse_problems(path, property_problems(settings.kafka))
     return settings
 
 

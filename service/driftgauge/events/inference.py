@@ -90,18 +90,6 @@ message_type {
   field { name: "raw_output_contents" number: 6 label: LABEL_REPEATED type: TYPE_BYTES }
 }
 """
-# The field of InferTensorContents that holds a tensor, by its datatype.
-_CONTENTS = {
-    "BOOL": "bool_contents",
-    **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
-    "INT64": "int64_contents",
-    **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
-    "UINT64": "uint64_contents",
-    "FP32": "fp32_contents",
-    "FP64": "fp64_contents",
-    "BYTES": "bytes_contents",
-}
-
 # Bytes of another type would pass for numbers of the mapping's.
 RAW_DATATYPES = {"f32": "FP32", "f16": "FP16", "bf16": "BF16", "int8": "INT8", "f64": "FP64"}
 """The datatype of raw contents by the dtype of a mapping."""
@@ -156,9 +144,8 @@ def _read_raw(datatype: str, raw: bytes, expected: Collection[str]) -> object:
 
 
 def _read_contents(output: Any) -> list[object] | None:
-    """Return a tensor's numbers, None if it has none or an unknown datatype."""
-    name = _CONTENTS.get(output.datatype)
-    return None if name is None else getattr(output.contents, name)[:] or None
+    """Return a tensor's numbers, None if it has none; its datatype has one field of contents."""
+    return next((numbers[:] for _, numbers in output.contents.ListFields()), None)
 
 
 def _read_parameters(parameters: Mapping[str, Any]) -> dict[str, object]:

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from driftgauge.config.inputs import InputSettings
 from driftgauge.config.paths import parse_path
-from driftgauge.errors import ConfigError
+from driftgauge.errors import ConfigError, refuse_problems
 from driftgauge.events.deserializers import (
     compile_array,
     deserialize_bytes,
@@ -41,9 +41,7 @@ def build_readers(
     Raises:
         ConfigError: A library is not installed, or there is no source of schemas.
     """
-    if problems := missing_libraries(inputs.values()):
-        message = "inputs cannot be read:"
-        raise ConfigError(message, problems)
+    refuse_problems("inputs", missing_libraries(inputs.values()))
     return {topic: _build_reader(topic, settings, schemas) for topic, settings in inputs.items()}
 
 

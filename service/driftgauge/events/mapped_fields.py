@@ -7,7 +7,7 @@ So both accept and refuse the same, with the same bits and for the same reasons.
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeVar
 
 from driftgauge.config.inputs import Condition, Source, VectorSettings
 from driftgauge.config.paths import parse_path
@@ -25,7 +25,6 @@ from driftgauge.events.sources import (
 from driftgauge.events.vectors import F32, VectorFormat, split_vectors, to_format
 
 __all__ = [
-    "FoundVectors",
     "MappedVector",
     "RecordCondition",
     "TextField",
@@ -36,8 +35,6 @@ __all__ = [
 ]
 
 _Found = TypeVar("_Found")
-FoundVectors: TypeAlias = tuple[object, Sequence[list[object] | bytes | memoryview], bool]
-"""A vector as a record has it, the vectors in it, and whether there may be several."""
 
 
 class TextField:
@@ -87,7 +84,9 @@ class VectorField:
         name = require(self._stream(record, value), "stream", source)
         return source.rename.get(name, name)
 
-    def find(self, record: RawRecord, value: object) -> FoundVectors:
+    def find(
+        self, record: RawRecord, value: object
+    ) -> tuple[object, Sequence[list[object] | bytes | memoryview], bool]:
         """Return the vector as the record has it, the vectors in it, and whether there may be several.
 
         Raises:

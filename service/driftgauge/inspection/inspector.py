@@ -75,7 +75,10 @@ class Inspector:
             BrokerError: The schema registry does not answer.
         """
         try:
-            found, unmet = self._find(record)
+            reader = self._readers[record.topic() or ""]
+            value = reader.decode(record)
+            unmet = value if isinstance(value, Unmet) else None
+            found = FoundFields() if unmet else find_fields(reader, record, value)
         except BrokerError:
             raise
         except Exception:  # noqa: BLE001 - the decoder reports why a record cannot be read
@@ -103,16 +106,6 @@ class Inspector:
             unmet,
             found,
             tuple(stream for stream, _ in found.dimensions if stream in unchecked),
-        )
-
-    def _find(self, record: RawRecord) -> tuple[FoundFields, Unmet | None]:
-        """Return the fields of a record, and the condition that filters it out; no field of one too large."""
-        reader = self._readers[record.topic() or ""]
-        if len(record.value() or b"") > self._settings.largest_record:
-            return FoundFields(), None
-        value = reader.decode(record)
-        return (
-            (FoundFields(), value) if isinstance(value, Unmet) else (find_fields(reader, record, value), None)
         )
 
     def _unchecked(self, dimensions: Sequence[tuple[str, int]]) -> dict[str, BaselineContract]:

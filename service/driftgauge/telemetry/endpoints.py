@@ -2,7 +2,6 @@
 
 import gzip
 import logging
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,13 +13,11 @@ from starlette.routing import BaseRoute, Route
 
 from driftgauge.telemetry.health import Health
 
-__all__ = ["health_routes", "metrics_route", "read_commit", "version_route"]
+__all__ = ["health_routes", "metrics_route", "version_route"]
 
 _log = logging.getLogger(__name__)
 
 _PACKAGE = Path(__file__).parents[1]
-_DESCRIBE = ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
-_GIT_S = 5.0
 
 
 def metrics_route(registry: CollectorRegistry) -> BaseRoute:
@@ -42,21 +39,20 @@ def health_routes(health: Health) -> list[BaseRoute]:
     """Return the routes that say whether the service is alive, and whether it is ready and why not."""
 
     async def livez(_: Request) -> Response:
-        alive = health.is_alive()
+        overdue = health.overdue()
         since_poll_s = health.since_poll_ms() / 1000
-        if not alive:
+        if overdue:
             _log.error(
                 "no poll within the bound; the process must be restarted",
                 extra={
-                    "roles": health.overdue(),
+                    "roles": overdue,
                     "since_poll_seconds": since_poll_s,
                     "remedy": "let a supervisor restart it by /livez; if this repeats, look for pauses and "
                     "throttling of the process",
                 },
             )
-        return JSONResponse(
-            {"alive": alive, "since_poll_seconds": since_poll_s}, status_code=200 if alive else 503
-        )
+        body = {"alive": not overdue, "since_poll_seconds": since_poll_s}
+        return JSONResponse(body, status_code=503 if overdue else 200)
 
     async def readyz(_: Request) -> Response:
         missing = health.missing()
@@ -71,36 +67,14 @@ def health_routes(health: Health) -> list[BaseRoute]:
     return [Route("/livez", livez), Route("/readyz", readyz)]
 
 
-def version_route() -> BaseRoute:
-    """Return the route that says which code runs, as of now."""
-    body = {"version": version("driftgauge"), "commit": read_commit(_PACKAGE)}
+def version_route(package: Path = _PACKAGE) -> BaseRoute:
+    """Return the route that says which code runs: its version, and its commit in the project's image."""
+    # The image's build writes the file.
+    named = package / "commit.txt"
+    commit = named.read_text("utf-8").strip() if named.exists() else None
+    body = {"version": version("driftgauge"), "commit": commit}
 
     async def answer(_: Request) -> Response:
         return JSONResponse(body)
 
     return Route("/version", answer)
-
-
-def read_commit(package: Path) -> str | None:
-    """Return the commit that a package's files are of; None where nothing says it.
-
-    The image's build writes it into a file. In a clone git says it, with `-dirty` where files are changed.
-    """
-    try:
-        return (package / "commit.txt").read_text("utf-8").strip()
-    except OSError:
-        # An environment may lie in another project's clone, so only the place of this one's counts.
-        clone = package.parents[1]
-    if not (clone / ".git").exists():
-        return None
-    try:
-        done = subprocess.run(  # noqa: S603 - constant words
-            ["git", "-C", clone, *_DESCRIBE],  # noqa: S607
-            capture_output=True,
-            check=True,
-            text=True,
-            timeout=_GIT_S,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

@@ -42,18 +42,12 @@ class Health:
     Liveness does not depend on the broker, because a restart does not repair a broker.
     """
 
-    def __init__(
-        self,
-        roles: Collection[Role],
-        clock: Clock,
-        poll_bound_ms: int = _POLL_BOUND_MS,
-    ) -> None:
+    def __init__(self, roles: Collection[Role], clock: Clock) -> None:
         """Start alive and not ready.
 
         Args:
             roles: The roles that the process runs.
             clock: The clocks; only the monotonic one is used.
-            poll_bound_ms: Longest time between two polls of a role, ms.
         """
         self.conditions = (
             ReadinessCondition.BASELINES_LOADED,
@@ -62,7 +56,6 @@ class Health:
             *(ReadinessCondition(role.value) for role in roles),
         )
         self._clock = clock
-        self._poll_bound_ms = poll_bound_ms
         self._polled_ms = dict.fromkeys(roles, self._now_ms())
         # Clock and topics are taken for sound until something is known of them.
         self._unmet = frozenset(self.conditions) - {ReadinessCondition.CLOCK, ReadinessCondition.TOPICS}
@@ -98,13 +91,9 @@ class Health:
         return self._now_ms() - min(self._polled_ms.values())
 
     def overdue(self) -> list[Role]:
-        """Return the roles that did not poll within the bound, sorted."""
-        earliest_ms = self._now_ms() - self._poll_bound_ms
+        """Return the roles that did not poll within the bound, sorted; without one the process is alive."""
+        earliest_ms = self._now_ms() - _POLL_BOUND_MS
         return sorted(role for role, polled_ms in self._polled_ms.items() if polled_ms < earliest_ms)
-
-    def is_alive(self) -> bool:
-        """Return whether every role polled within the bound."""
-        return self.since_poll_ms() <= self._poll_bound_ms
 
     def is_met(self, condition: ReadinessCondition) -> bool:
         """Return whether a condition is met."""

@@ -136,7 +136,3 @@ class Telemetry:
         if before is not None:
             self[MARK].remove(before.stream or "", before.text)
         self[MARK].labels(mark.stream or "", mark.text).set(mark.time / 1_000)
-
-    def login_refused(self, reason: LoginRefusal) -> None:
-        """Count a refused login over HTTP."""
-        self[LOGINS_REFUSED].labels(reason).inc()

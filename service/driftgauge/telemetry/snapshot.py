@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from driftgauge.config import StreamLabels
 from driftgauge.core.durations import format_duration
@@ -37,35 +38,35 @@ class WatchedStream:
     overdue_ms: Callable[[int], int]
 
 
-@dataclass(frozen=True, slots=True)
-class StreamSnapshot:
-    """The state of one stream; all parts are immutable, so a snapshot copies nothing.
+StreamSnapshot: TypeAlias = tuple[StreamStatus, Mapping[int, WindowResult]]
+"""A stream's progress and totals, and its newest closed window by size, ms; sizes without one are missing.
 
-    Attributes:
-        status: The stream's progress and totals.
-        newest: The newest closed window by size, ms; sizes without one are missing.
-    """
-
-    status: StreamStatus
-    newest: Mapping[int, WindowResult]
+Both are immutable, so a snapshot copies nothing.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamView:
-    """Everything that a scrape exports for a stream; `baseline` is the one in force now."""
+    """Everything that a scrape exports for a stream.
+
+    Attributes:
+        watched: Its configuration.
+        status, newest: Its state, see `StreamSnapshot`.
+        baseline: The baseline in force now.
+    """
 
     watched: WatchedStream
-    snapshot: StreamSnapshot
+    status: StreamStatus
+    newest: Mapping[int, WindowResult]
     baseline: Reference
 
     def sizes(self) -> Iterator[tuple[str, int]]:
         """Yield each window size as text and in ms."""
         return ((format_duration(size_ms), size_ms) for size_ms in self.watched.spec.sizes_ms)
 
-    def newest(self) -> Iterator[tuple[str, WindowResult]]:
+    def windows(self) -> Iterator[tuple[str, WindowResult]]:
         """Yield the newest closed window of each size that has one, with the size as text."""
-        newest = self.snapshot.newest
-        return ((window, newest[size_ms]) for window, size_ms in self.sizes() if size_ms in newest)
+        return ((window, self.newest[size_ms]) for window, size_ms in self.sizes() if size_ms in self.newest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,16 +77,10 @@ class ShardSnapshot:
     position: ShardPosition
 
 
-_EMPTY = StreamSnapshot(StreamStatus(), {})
+_EMPTY: StreamSnapshot = (StreamStatus(), {})
 
 
 def take_snapshot(state: ShardState, streams: Collection[str]) -> ShardSnapshot:
     """Return a snapshot of a shard and its streams, including streams without events."""
-    return ShardSnapshot({stream: _snapshot_stream(state, stream) for stream in streams}, state.position)
-
-
-def _snapshot_stream(state: ShardState, stream: str) -> StreamSnapshot:
-    found = state.streams.get(stream)
-    if found is None:
-        return _EMPTY
-    return StreamSnapshot(found.status, found.newest)
+    held = {stream: (found.status, found.newest) for stream, found in state.streams.items()}
+    return ShardSnapshot({stream: held.get(stream, _EMPTY) for stream in streams}, state.position)

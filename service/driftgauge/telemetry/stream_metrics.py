@@ -33,7 +33,7 @@ def _of_size(value_of: Callable[[StreamView, int], float | None]) -> Callable[[S
 
 def _of_window(value_of: Callable[[WindowResult], float | None]) -> Callable[[StreamView], Samples]:
     """Return the samples of a value of the newest closed window of each size."""
-    return lambda view: (((window,), value_of(result)) for window, result in view.newest())
+    return lambda view: (((window,), value_of(result)) for window, result in view.windows())
 
 
 def _of_score(value_of: Callable[[Score], float]) -> Callable[[StreamView], Samples]:
@@ -48,13 +48,13 @@ def _info(view: StreamView) -> Samples:
 
 
 def _watermark_s(view: StreamView) -> Samples:
-    watermark_ms = view.snapshot.status.watermark_ms
+    watermark_ms = view.status.watermark_ms
     yield (), None if watermark_ms is None else watermark_ms / 1000
 
 
 def _overdue_s(view: StreamView, size_ms: int) -> float | None:
     # A stream that matches may begin long after the replicas, and its first window is not overdue then.
-    if view.watched.spec.is_shared and size_ms not in view.snapshot.newest:
+    if view.watched.spec.is_shared and size_ms not in view.newest:
         return None
     return view.watched.overdue_ms(size_ms) / 1000
 
@@ -62,7 +62,7 @@ def _overdue_s(view: StreamView, size_ms: int) -> float | None:
 def _windows_closed(view: StreamView) -> Samples:
     for window, size_ms in view.sizes():
         for verdict in Verdict:
-            yield (window, verdict), view.snapshot.status.closed.get((size_ms, verdict), 0)
+            yield (window, verdict), view.status.closed.get((size_ms, verdict), 0)
 
 
 def _thresholds(view: StreamView) -> Samples:
@@ -70,27 +70,27 @@ def _thresholds(view: StreamView) -> Samples:
 
 
 def _verdicts(view: StreamView) -> Samples:
-    for window, result in view.newest():
+    for window, result in view.windows():
         for verdict in Verdict:
             yield (window, verdict), verdict is result.verdict
 
 
 def _segment_verdicts(view: StreamView) -> Samples:
-    for window, result in view.newest():
+    for window, result in view.windows():
         for segment in result.segments:
             for verdict in Verdict:
                 yield (window, *segment.segment, verdict), verdict is segment.verdict
 
 
 def _excesses(view: StreamView) -> Samples:
-    for window, result in view.newest():
+    for window, result in view.windows():
         for each in registry.STATISTICS:
             if result.score is not None and each.name in result.score.findings:
                 yield (window, each.kind.name), result.score.findings.of(each).excess
 
 
 def _evidence(view: StreamView) -> Samples:
-    for window, result in view.newest():
+    for window, result in view.windows():
         if result.score is not None and result.score.kind is not None:
             for kind, share in result.score.evidence.items():
                 yield (window, kind), share
@@ -99,7 +99,7 @@ def _evidence(view: StreamView) -> Samples:
 def _detectable_ratios(view: StreamView) -> Samples:
     """Yield the least detectable size of each kind over the smallest worth finding."""
     smallest = view.watched.spec.alarm.smallest
-    for window, result in view.newest():
+    for window, result in view.windows():
         unscored = dict.fromkeys((each.name for each in registry.STATISTICS), math.inf)
         found = unscored if result.score is None else result.score.detectable
         for each in registry.STATISTICS:
@@ -112,14 +112,14 @@ def _slow_drift_ratio(result: WindowResult) -> float | None:
 
 
 def _missing_partitions(view: StreamView) -> Samples:
-    for window, result in view.newest():
+    for window, result in view.windows():
         for topic, partition in result.missing:
             yield (window, topic, str(partition)), 1
 
 
 def _by_cluster(view: StreamView, values_of: Callable[[WindowResult], Mapping[int, float]]) -> Samples:
     """Yield the values of a window's clusters, each with the cluster's name, empty where it has none."""
-    for window, result in view.newest():
+    for window, result in view.windows():
         described = view.watched.descriptions.get(result.baseline_id)
         for cluster, value in values_of(result).items():
             yield (window, str(cluster), (described and described.names[cluster]) or ""), value
@@ -166,7 +166,7 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         "events",
         "Events that arrived after their window of this size could no longer be corrected. A larger window"
         " may still have counted the event. Kept in the shard's state.",
-        _of_size(lambda view, size_ms: view.snapshot.status.late.get(size_ms, 0)),
+        _of_size(lambda view, size_ms: view.status.late.get(size_ms, 0)),
     ),
     ScrapedMetric(
         "driftgauge_windows_closed_total",
@@ -182,7 +182,7 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         "1 or 0",
         "1 where the last conclusive window (ok, warning, misfit or drift) says drift. Incomplete and"
         " insufficient windows end no alarm.",
-        _of_size(lambda view, size_ms: size_ms in view.snapshot.status.alarms),
+        _of_size(lambda view, size_ms: size_ms in view.status.alarms),
     ),
     ScrapedMetric(
         "driftgauge_watermark_timestamp_seconds",

@@ -41,22 +41,13 @@ class WindowCollector(Collector):
         """Remove all other shards, because the group assigned them to other replicas."""
         self._shards = {shard: shown for shard, shown in self._shards.items() if shard in shards}
 
-    def describe(self) -> Iterator[Family]:
-        """Yield the families without samples."""
-        return self._families({})
-
     def collect(self) -> Iterator[Family]:
         """Yield the families of the snapshots that are not older than 15 s."""
-        now_s = self._clock.monotonic_s()
-        shards = sorted(self._shards.items())
-        return self._families(
-            {shard: snapshot for shard, (shown_s, snapshot) in shards if now_s - shown_s <= _MAX_AGE_S}
-        )
-
-    def _families(self, shards: Mapping[int, ShardSnapshot]) -> Iterator[Family]:
-        now_ms = self._clock.wall_ms()
+        now_s, now_ms = self._clock.monotonic_s(), self._clock.wall_ms()
+        shown = sorted(self._shards.items())
+        shards = {shard: snapshot for shard, (shown_s, snapshot) in shown if now_s - shown_s <= _MAX_AGE_S}
         streams = {
-            stream: StreamView(watched := self.streams[stream], snapshot, watched.spec.baseline_at(now_ms))
+            stream: StreamView(watched := self.streams[stream], *snapshot, watched.spec.baseline_at(now_ms))
             for shard in shards.values()
             for stream, snapshot in shard.streams.items()
         }
