@@ -29,8 +29,7 @@ _RUNBOOKS = "../../../deploy/runbooks"
 _CONFIGURATION = """\
 A configuration is one YAML file. A first line `# yaml-language-server: $schema=PATH`, with the path of
 [`settings.schema.json`](../../../schemas/settings.schema.json), lets an editor complete and check its keys.
-`driftgauge config check` reports every problem of a configuration: of its keys and values first, and
-once these are right, of the baselines, files and properties that they name.
+`driftgauge config check` reports every problem of a configuration at once.
 
 - A **duration** is a number with a unit: `500ms`, `30s`, `10m`, `1h`, `1d`, `1h30m`. A **time** has an
   offset: `2025-11-03T00:00:00Z`.

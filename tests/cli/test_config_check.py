@@ -1,4 +1,4 @@
-"""`driftgauge config check`: settings, baselines, warnings, and problems of all kinds."""
+"""`driftgauge config check`: settings, baselines, warnings, and problems of all kinds at once."""
 
 import json
 import signal
@@ -71,42 +71,36 @@ def test_problems_of_registry_properties_are_reported(tmp_path):
     assert "schema_registry: Unrecognized properties: no.such.property" in message
 
 
-@pytest.mark.parametrize(
-    ("stream", "sections", "environ", "keys", "remedy"),
-    [
-        (
-            {"window": ["1h"]},
-            {
-                "inputs": {"orders": MAPPING},
-                "topics": {"windows": "driftgauge.g.partials.16"},
-                "http": {"prot": 1},
-            },
-            {"DRIFTGAUGE_ALLOWED_LEAD": "5"},
-            ["topics", "inputs", "streams.0.window", "http.prot", "allowed_lead"],
-            "streams.0.window: no such key; did you mean windows?",
-        ),
-        (
-            {"name": "texts"},
-            {},
-            {},
-            ["kafka.fetch.min.bytes", "kafka.no.such.property", "streams.texts"],
-            "does not exist; fit it",
-        ),
-    ],
-    ids=["settings", "what they name"],
-)
-def test_problems_are_reported_together_each_with_its_key(tmp_path, stream, sections, environ, keys, remedy):
-    kafka = {
-        "bootstrap.servers": "localhost:9092",
-        "group.id": "g",
-        "no.such.property": 1,
-        "sasl.password": SECRET,
-        "fetch.min.bytes": "many",
-    }
-    message = check(write_config(tmp_path, stream, kafka=kafka, **sections), status=2, **environ)
-    found = [line.strip().removeprefix("- ").partition(": ")[0] for line in message.splitlines()[1:]]
-    assert found == keys
-    assert remedy in message
+def test_problems_of_all_kinds_are_reported_together_each_with_its_key(tmp_path):
+    config = write_config(
+        tmp_path,
+        {"window": ["1h"]},
+        {"name": "texts"},
+        kafka={
+            "bootstrap.servers": "localhost:9092",
+            "group.id": "g",
+            "no.such.property": 1,
+            "sasl.password": SECRET,
+            "fetch.min.bytes": "many",
+        },
+        inputs={"orders": MAPPING},
+        topics={"windows": "driftgauge.g.partials.16"},
+        http={"prot": 1},
+    )
+    message = check(config, status=2, DRIFTGAUGE_ALLOWED_LEAD="5")
+    keys = [line.strip().removeprefix("- ").partition(": ")[0] for line in message.splitlines()[1:]]
+    assert keys == [
+        "topics", "inputs", "streams.0.window", "http.prot", "allowed_lead",
+        "kafka.fetch.min.bytes", "kafka.no.such.property", "streams.texts",
+    ]  # fmt: skip
+    assert "streams.0.window: no such key; did you mean windows?" in message
+    assert "does not exist; fit it" in message
+    assert "Traceback" not in message
+
+
+def test_configuration_without_a_sound_stream_is_checked_to_its_end(tmp_path):
+    message = check(write_config(tmp_path, {"window": ["1h"]}, kafka={"no.such.property": 1}), status=2)
+    assert "did you mean windows?" in message
     assert "Traceback" not in message
 
 

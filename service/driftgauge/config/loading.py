@@ -1,12 +1,13 @@
 """Loading of validated settings from the configuration file, variables, and a directory of secrets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     EnvSettingsSource,
@@ -18,7 +19,8 @@ from pydantic_settings import (
 from driftgauge.config.fields import Section
 from driftgauge.config.properties import code_faults
 from driftgauge.config.settings import ConnectedSettings, Settings
-from driftgauge.errors import ConfigError, refuse_problems
+from driftgauge.config.stream import StreamSettings
+from driftgauge.errors import ConfigError
 from driftgauge.files import open_regular
 
 __all__ = ["ENV_PREFIX", "describe_problem", "load_settings", "load_yaml", "read_kafka_secrets"]
@@ -67,7 +69,19 @@ class _TextSource(EnvSettingsSource):
         return decoded if isinstance(decoded, list | dict) else value
 
 
-def load_settings(path: Path, environ: Mapping[str, str], *, connects: bool = True) -> Settings:
+class _SoundPart(Settings):
+    """The part of a configuration without problems, perhaps without streams."""
+
+    streams: Annotated[tuple[StreamSettings, ...], Field(strict=False)] = ()
+
+
+def load_settings(
+    path: Path,
+    environ: Mapping[str, str],
+    *,
+    connects: bool = True,
+    check: Callable[[Settings], object] | None = None,
+) -> Settings:
     """Return the settings; the environment overrides the secrets directory, which overrides the file.
 
     Relative paths, of baselines and of the web configuration file, begin at the configuration file's folder.
@@ -76,6 +90,8 @@ def load_settings(path: Path, environ: Mapping[str, str], *, connects: bool = Tr
         path: The YAML file.
         environ: The environment.
         connects: Require the section `kafka`, because the caller connects to it.
+        check: Raises ConfigError for further problems. Where there are problems already, those of the part
+            without are added.
 
     Raises:
         ConfigError: Lists every problem found, each with its key, and quotes no value of `kafka`, which
@@ -91,18 +107,52 @@ def load_settings(path: Path, environ: Mapping[str, str], *, connects: bool = Tr
     problems += [
         f"{name}: must be a mapping" for name in sorted(sections) if not isinstance(tree.get(name, {}), dict)
     ]
-    kind = ConnectedSettings if connects else Settings
+    settings: Settings | None = None
     try:
-        settings = kind(_build_sources=((*texts, InitSettingsSource(kind, tree)), {}))
+        settings = _build(ConnectedSettings if connects else Settings, texts, tree, path)
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         problems += [describe_problem(problem, Settings) for problem in found]
-    refuse_problems(path, problems)
+        with suppress(ValidationError):
+            settings = _build_sound_part(texts, tree, path, [problem["loc"] for problem in found])
+    if settings is not None and not problems:
+        return settings
+    if settings is not None and check is not None:
+        try:
+            check(settings)
+        except ConfigError as error:
+            problems += error.problems
+    message = f"{path} cannot be used; correct:"
+    raise ConfigError(message, problems)
+
+
+def _build(kind: type[Settings], texts: Sequence[_TextSource], tree: dict[str, Any], path: Path) -> Settings:
+    settings = kind(_build_sources=((*texts, InitSettingsSource(kind, tree)), {}))
     streams = tuple(stream.below(path.parent) for stream in settings.streams)
     http = settings.http
     if http.web_config is not None:
         http = http.model_copy(update={"web_config": path.parent / http.web_config})
     return settings.model_copy(update={"streams": streams, "http": http})
+
+
+def _build_sound_part(
+    texts: Sequence[_TextSource], tree: dict[str, Any], path: Path, wrong: Sequence[tuple[int | str, ...]]
+) -> Settings:
+    """Return the settings without the sections, and the streams, at these keys."""
+    sections = {loc[0] for loc in wrong}
+    if {"topics", "schema_registry"} & sections:
+        # Inputs need both.
+        sections.add("inputs")
+    for source in texts:
+        source.env_vars = {
+            name: text for name, text in source.env_vars.items() if name.partition("__")[0] not in sections
+        }
+    sound = {name: value for name, value in tree.items() if name not in sections}
+    if isinstance(listed := tree.get("streams"), list) and ("streams",) not in wrong:
+        sound["streams"] = [
+            each for index, each in enumerate(listed) if ("streams", index) not in {loc[:2] for loc in wrong}
+        ]
+    return _build(_SoundPart, texts, sound, path)
 
 
 def _read_secrets(environ: Mapping[str, str]) -> tuple[Mapping[str, str | None], list[str]]:
