@@ -15,6 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from driftgauge.config import Right
+from driftgauge.config.web import CIPHERS
 from driftgauge.errors import ConfigError
 from driftgauge.telemetry.endpoints import metrics_route
 from driftgauge.telemetry.guard import Guard
@@ -60,7 +61,7 @@ def users(hashes):
 
 
 UNSUPPORTED = {
-    **tls(**dict.fromkeys(("cert", "key", "client_ca", "cipher_suites", "curve_preferences"), SECRET)),
+    **tls(**dict.fromkeys(("cert", "key", "client_ca", "curve_preferences"), SECRET)),
     **users({"reader": SECRET}),
     "rate_limit": {"burst": 1},
     "http_server_config": {"http2": True},
@@ -158,7 +159,7 @@ def start(tmp_path, clock):
                 "http_server_config.http2: the server speaks HTTP/1.1",
                 *(
                     f"tls_server_config.{key}: no such key; "
-                    for key in ("cert", "key", "client_ca", "cipher_suites", "curve_preferences")
+                    for key in ("cert", "key", "client_ca", "curve_preferences")
                 ),
                 "basic_auth_users.reader: must be a bcrypt hash",
             )
@@ -168,6 +169,8 @@ def start(tmp_path, clock):
         ({"http_server_config": {"headers": {"X-XSS-Protection": "a\nb"}}}, "must be one line of ASCII"),
         ({"tls_server_config": {"cert_file": "server.pem"}}, "tls_server_config.key_file: Field required"),
         (tls(min_version="TLS11"), "min_version: Input should be 'TLS12' or 'TLS13'"),
+        (tls(min_version="TLS13", max_version="TLS12"), "min_version is above max_version"),
+        (tls(cipher_suites=["TLS_AES_128_GCM_SHA256"]), "TLS_AES_128_GCM_SHA256 cannot be chosen; known are"),
         (tls(client_auth_type="RequireAnyClientCert"), "client_auth_type: Input should be 'NoClientCert'"),
         (tls(client_auth_type="RequireAndVerifyClientCert"), "need each other; give both"),
         (tls(client_ca_file="clients.pem"), "need each other; give both"),
@@ -192,11 +195,14 @@ def test_file_that_cannot_hold_is_refused_with_its_key(folder, content, part):
     assert not any(secret in message for secret in (SECRET, HASH))
 
 
-def test_promtool_and_service_accept_example(folder):
+def test_promtool_and_service_accept_example_and_known_suites(folder):
     path = folder / "web-config.yml"
     shutil.copy(ROOT / "deploy/examples/web-config.yml", path)
     shutil.copy(folder / "authority.pem", folder / "clients.pem")
     assert set(WebConfigFile(path).rules().users) == {"scraper", "reader"}
+    run_required("promtool", "prometheus", "check", "web-config", path)
+    path.write_text(yaml.safe_dump(tls(cipher_suites=list(CIPHERS), prefer_server_cipher_suites=False)))
+    assert WebConfigFile(path).rules().tls.context.options & ssl.OP_CIPHER_SERVER_PREFERENCE == 0
     run_required("promtool", "prometheus", "check", "web-config", path)
 
 
@@ -227,6 +233,11 @@ def test_health_port_follows_http_port_and_file_that_of_configuration(tmp_path):
         ({}, None, {}, "TLSv1.3"),
         ({}, None, OLD, "TLSv1.2"),
         ({"min_version": "TLS13"}, None, OLD, None),
+        ({"max_version": "TLS12"}, None, {}, "TLSv1.2"),
+        (
+            {"cipher_suites": ["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"]},
+            None, OLD, "ECDHE-ECDSA-AES128-GCM-SHA256",
+        ),
         (VERIFIED, "client", {}, "TLSv1.3"),
         (VERIFIED, "other", {}, None),
         (VERIFIED, None, {}, None),

@@ -20,7 +20,7 @@ from driftgauge.config.fields import Section
 from driftgauge.config.properties import code_faults
 from driftgauge.config.settings import ConnectedSettings, Settings
 from driftgauge.config.stream import StreamSettings
-from driftgauge.errors import ConfigError
+from driftgauge.errors import ConfigError, refuse_problems
 from driftgauge.files import open_regular
 
 __all__ = ["ENV_PREFIX", "describe_problem", "load_settings", "load_yaml", "read_kafka_secrets"]

@@ -8,19 +8,34 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from driftgauge.config.fields import Section, check
 from driftgauge.config.loading import describe_problem, load_yaml
 from driftgauge.errors import refuse_problems
 
-__all__ = ["TlsConfig", "WebConfig", "load_web_config"]
+__all__ = ["CIPHERS", "TlsConfig", "WebConfig", "load_web_config"]
+
+CIPHERS = {
+    f"TLS_ECDHE_{key}_WITH_{cipher}": f"ECDHE-{key}-{name}"
+    for key in ("ECDSA", "RSA")
+    for cipher, name in (
+        ("AES_128_GCM_SHA256", "AES128-GCM-SHA256"),
+        ("AES_256_GCM_SHA384", "AES256-GCM-SHA384"),
+        ("CHACHA20_POLY1305_SHA256", "CHACHA20-POLY1305"),
+    )
+}
+"""OpenSSL's names of the cipher suites of TLS 1.2 that are used, by the IANA names that the file has.
+
+All have forward secrecy and authenticated encryption (RFC 5289, RFC 7905).
+"""
 
 # Of cost 4, the least, to 14. A check of cost 10 takes 0.05 s on a free core; each further step doubles it.
 _HASH = re.compile(r"\$2[aby]\$(0[4-9]|1[0-4])\$[./A-Za-z0-9]{53}")
 
 
 _File = Annotated[Path, Field(strict=False)]
+_Version = Literal["TLS12", "TLS13"]
 
 
 class TlsConfig(Section):
@@ -33,6 +48,9 @@ class TlsConfig(Section):
         client_ca_file: The authorities in PEM that may sign clients' certificates.
         client_allowed_sans: Alternative names of which a client's certificate must have one; empty: any.
         min_version: The lowest version of TLS.
+        max_version: The highest version of TLS.
+        cipher_suites: The suites of TLS 1.2, the preferred first; empty: all of `CIPHERS`.
+        prefer_server_cipher_suites: Whether the server's order of suites decides, not the client's.
     """
 
     cert_file: _File
@@ -42,7 +60,18 @@ class TlsConfig(Section):
     )
     client_ca_file: _File | None = None
     client_allowed_sans: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    min_version: Literal["TLS12", "TLS13"] = "TLS12"
+    min_version: _Version = "TLS12"
+    max_version: _Version = "TLS13"
+    cipher_suites: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    prefer_server_cipher_suites: bool = True
+
+    @field_validator("cipher_suites")
+    @classmethod
+    def _check_suites(cls, suites: tuple[str, ...]) -> tuple[str, ...]:
+        if unknown := [suite for suite in suites if suite not in CIPHERS]:
+            message = f"{', '.join(unknown)} cannot be chosen; known are {', '.join(CIPHERS)}"
+            raise ValueError(message)
+        return suites
 
     @model_validator(mode="after")
     def _check_together(self) -> "TlsConfig":
@@ -53,6 +82,8 @@ class TlsConfig(Section):
             )
         if self.client_allowed_sans and self.client_auth_type != "RequireAndVerifyClientCert":
             faults.append("client_allowed_sans needs the client_auth_type RequireAndVerifyClientCert")
+        if self.min_version > self.max_version:
+            faults.append("min_version is above max_version")
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -68,19 +99,22 @@ class TlsConfig(Section):
         return self.model_copy(update={key: folder / file for key, file in self.files.items()})
 
 
-_Line = Annotated[
-    str, check(lambda value: value.isascii() and value.isprintable(), "must be one line of ASCII")
-]
-
-
 class _Headers(Section):
     """The section `http_server_config.headers`: what these headers of every answer are; empty: no change."""
 
-    content_security_policy: _Line = Field(alias="Content-Security-Policy", default="")
+    content_security_policy: str = Field(alias="Content-Security-Policy", default="")
     frame_options: Literal["deny", "sameorigin", ""] = Field(alias="X-Frame-Options", default="")
     content_type_options: Literal["nosniff", ""] = Field(alias="X-Content-Type-Options", default="")
-    xss_protection: _Line = Field(alias="X-XSS-Protection", default="")
-    transport_security: _Line = Field(alias="Strict-Transport-Security", default="")
+    xss_protection: str = Field(alias="X-XSS-Protection", default="")
+    transport_security: str = Field(alias="Strict-Transport-Security", default="")
+
+    @field_validator("*")
+    @classmethod
+    def _check_value(cls, value: str) -> str:
+        if not (value.isascii() and value.isprintable()):
+            message = "must be one line of ASCII"
+            raise ValueError(message)
+        return value
 
 
 class _HttpServerConfig(Section):

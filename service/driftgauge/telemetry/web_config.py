@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from driftgauge.config.web import TlsConfig, load_web_config
+from driftgauge.config.web import CIPHERS, TlsConfig, load_web_config
 from driftgauge.errors import ConfigError, refuse_problems
 
 __all__ = ["TlsRules", "WebConfigFile", "WebRules"]
@@ -16,8 +16,6 @@ __all__ = ["TlsRules", "WebConfigFile", "WebRules"]
 _log = logging.getLogger(__name__)
 
 _VERSIONS = {"TLS12": ssl.TLSVersion.TLSv1_2, "TLS13": ssl.TLSVersion.TLSv1_3}
-# Of TLS 1.2 the six suites with forward secrecy and authenticated encryption (RFC 5289, RFC 7905).
-_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 _CLIENT_AUTH = {
     "NoClientCert": ssl.CERT_NONE,
     "VerifyClientCertIfGiven": ssl.CERT_OPTIONAL,
@@ -77,9 +75,12 @@ def _build_context(path: Path, tls: TlsConfig) -> ssl.SSLContext:
     faults = [f"{key}: {file} is no file" for key, file in tls.files.items() if not file.is_file()]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[tls.min_version]
+    context.maximum_version = _VERSIONS[tls.max_version]
     context.verify_mode = _CLIENT_AUTH[tls.client_auth_type]
     context.set_alpn_protocols(["http/1.1"])
-    context.set_ciphers(_CIPHERS)
+    context.set_ciphers(":".join(CIPHERS[suite] for suite in tls.cipher_suites or CIPHERS))
+    if not tls.prefer_server_cipher_suites:
+        context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     try:
         if not faults:
             # Without a function OpenSSL asks for a passphrase on the terminal.
