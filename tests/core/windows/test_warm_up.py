@@ -237,6 +237,16 @@ def test_groups_of_the_baseline_explain_an_offset_and_widen_the_noise():
     assert found["mixed"] < found["whole"]
 
 
+def test_mean_of_items_that_come_again_varies_though_groups_hardly_do():
+    groups = Overdispersion(50, 1.01, np.eye(COMPONENTS) * 1.01)
+    reference = replace(build_reference(count=2_000), overdispersion=groups)
+    warm_up = WarmUp.empty(FIELDS, COMPONENTS)
+    for _ in range(MIN_WINDOWS):
+        warm_up = warm_up.add(read_tally(build_tally(*MOVED, reference=reference), reference), reference)
+    # Of its 80,000 events two are the same item in .047 more of pairs than of the baseline's.
+    assert warm_up.offset(FIELDS, reference).overdispersion.counts > 80_000 * 0.04
+
+
 def judge_after(warm_up, later, level=LEVEL):
     """Return a stream after so many hours of warm-up like RICH, one of them empty, and the later results."""
     stream = JudgedStream(warm_up=(0, warm_up * HOUR_MS), level=level)
