@@ -296,6 +296,14 @@ def test_drift_that_lasted_ends_within_twenty_windows(first):
     assert results[-1].slow_drift_since_ms != 48 * HOUR_MS
 
 
+@pytest.mark.parametrize(("first", "last"), [(24, DRIFT), (25, Verdict.WARNING)])
+def test_warm_up_that_most_windows_are_missing_from_has_seen_no_days(first, last):
+    stream = JudgedStream(warm_up=(0, 48 * HOUR_MS))
+    for number in range(first, 48):
+        stream.judge(number, build_few(number))
+    assert [stream.verdict(number, SHIFTED) for number in range(48, 54)][-1] is last
+
+
 def test_drift_that_fell_below_the_smallest_is_no_drift_for_long():
     # A tenth of it is seen in every window of 4,000 events.
     build, clean = np.random.default_rng(0).multinomial, np.array(QUIET) / 4_000
