@@ -273,7 +273,7 @@ class WindowJudge:
         scorer = WindowScorer(
             self._spec, reference, overdispersion, calibrated=is_own, segments=segments, hidden=hidden
         )
-        # Declared, not counted: windows may have been empty. But where most were, the days have not been seen.
+        # Declared, not counted: windows may have been empty. Where most were, the days were not seen.
         begin_ms, end_ms = history.warm_up or (0, 0)
         seen_ms = 2 * size_ms * history.clean.windows.windows
         has_seen_days = is_own and min(end_ms - begin_ms, seen_ms) >= BLOCK_MS

@@ -114,7 +114,7 @@ class Offset:
         """The overdispersion of the mean of all windows."""
         if self.groups is None:
             return self.windows
-        # The rate at which two events are the same item is one over the number of items that come again. Their
+        # The rate at which two events are the same item is one over the number of items that come again. The
         # mean varies as that of so many events does, on top of how windows of them vary around it.
         hashes = self.part.arrays.get(HASH_COUNTS)
         repeated = 0.0 if hashes is None else repeat_rate(self.tally[HASH_COUNTS]) - repeat_rate(hashes)
