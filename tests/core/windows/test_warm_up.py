@@ -202,12 +202,14 @@ def test_new_statistic_begins_the_history_again(monkeypatch):
         assert found == (False, (), ())
 
 
-def test_no_less_is_detectable_than_hides_in_the_warm_up():
-    stream = JudgedStream(reference=build_reference(count=100), warm_up=WARM_UP)
+# Few events of the baseline hide large drift, many only what is below the floor.
+@pytest.mark.parametrize(("count", "drifted"), [(100, MOVED), (100_000, (1_900, 1_050, 710, 340))])
+def test_no_less_is_detectable_than_hides_in_the_warm_up(count, drifted):
+    stream = JudgedStream(reference=build_reference(count=count), warm_up=WARM_UP)
     for number in range(2, FIRST_AFTER):
-        stream.judge(number, MOVED)
-    result = stream.judge(FIRST_AFTER, MOVED)
-    hidden = js_contributions(np.array(MOVED), np.array(QUIET)).sum()
+        stream.judge(number, drifted)
+    result = stream.judge(FIRST_AFTER, drifted)
+    hidden = js_contributions(np.array(drifted), np.array(QUIET)).sum()
     assert (result.verdict, result.score.detectable["js_divergence"] > hidden) == (Verdict.OK, True)
 
 
