@@ -170,7 +170,7 @@ def test_segments_without_name_are_refused(full_baseline: Baseline, path: Path) 
 
 
 def test_longest_names_are_read_again(full_baseline: Baseline) -> None:
-    segment = dataclasses.replace(full_baseline.segments[1], counts=full_baseline.counts // 70)
+    segment = dataclasses.replace(full_baseline.segments[1], counts=full_baseline.counts // 10)
     segments = tuple(
         dataclasses.replace(segment, key="\x01" * 256, value=f"{number:02}" + "\x01" * 254)
         for number in range(64)

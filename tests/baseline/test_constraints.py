@@ -20,7 +20,8 @@ from tests.builders.references import build_segment_arrays
         ("mean", np.inf, "array mean holds values that are not finite$"),
         ("quantile_levels", [0.05, 0.25, 0.6, 0.75, 0.9, 0.95, 0.99], "include 0.5 and 0.99"),
         ("variances", 0, "array variances"),
-        ("hash_counts", [0] * 128, "are all zero"),
+        ("hash_counts", [1] + [0] * 127, "hash_counts counts fewer than two"),
+        ("counts", [8] + [0] * 5, "array counts: 8 vectors are too few for 8 components"),
         ("residual", -1, "array residual"),
         ("spread_moments", [[50, 0, 0.5, 1, 4, 0]] * 2, "a count without a mean and a variance"),
     ],
@@ -63,7 +64,7 @@ def test_baseline_rejects_impossible_overdispersion(
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
-        ({"counts": np.zeros(6, np.int64)}, "or of a segment, are all zero"),
+        ({"counts": np.eye(6, dtype=np.int64)[0] * 8}, "segment_counts: 8 vectors are too few for 8 comp"),
         ({"arrays": build_segment_arrays(-1)}, "array segment_outliers"),
         ({"arrays": build_segment_arrays(0, NEGATIVE)}, "array segment_spread_moments"),
         (

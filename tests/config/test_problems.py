@@ -274,6 +274,7 @@ OTHERS = [
     *((with_kafka(**{name: ""}), f"kafka: {name} is missing") for name in ("bootstrap.servers", "group.id")),
     (with_kafka(**{ENDPOINT: f"https://id:{SECRET}@a/token"}), f"kafka: {ENDPOINT} must hold no user and"),
     (with_registry(url=f"https://user:p@{SECRET}@a"), "schema_registry: url must hold no user and password"),
+    (with_registry(url=f"https://a,{SECRET}"), "schema_registry: url must start with http:// or https://"),
     (
         with_registry(url="http://a", proxy=["b"]),
         "schema_registry: proxy must be text, a number, true or false",

@@ -1,5 +1,7 @@
 """Changelog records that are damaged or of another version are refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -56,6 +58,12 @@ def test_mutated_record_decodes_or_raises_state_error(kind, mutations):
 def test_array_of_other_numbers_is_malformed(array):
     with pytest.raises(StateError, match=MALFORMED):
         decode(GOLDEN["pane"][2], encode_value(array))
+
+
+def test_number_that_would_size_an_array_is_malformed():
+    _, block, key = GOLDEN["sources"]
+    with pytest.raises(StateError, match=MALFORMED):
+        decode(key, encode_value(replace(block, partitions=2**40)))
 
 
 @pytest.mark.parametrize("kind", GOLDEN)

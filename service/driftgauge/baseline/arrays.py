@@ -139,10 +139,14 @@ def check_values(arrays: Mapping[str, NDArray[Any]]) -> None:
     if not np.isin((0.5, 0.99), arrays["quantile_levels"]).all():
         message = "the quantile levels must include 0.5 and 0.99"
         raise BaselineError(message)
-    # Shares are taken of these sums.
-    if not (
-        arrays.get(HASH_COUNTS, np.ones(1)).any()
-        and arrays.get("segment_counts", np.ones((1, 1))).any(axis=1).all()
-    ):
-        message = "the counts of the hashes, or of a segment, are all zero"
+    # A rate is taken of pairs.
+    if HASH_COUNTS in arrays and arrays[HASH_COUNTS].sum() < 2:  # noqa: PLR2004
+        message = f"array {HASH_COUNTS} counts fewer than two vectors"
         raise BaselineError(message)
+    # The covariance of no more vectors than components says nothing, and p-values would be no numbers.
+    components = len(arrays["variances"])
+    for name in [each for each in ("counts", "segment_counts") if each in arrays]:
+        fewest = int(arrays[name].sum(axis=-1).min())
+        if fewest <= components:
+            message = f"array {name}: {fewest} vectors are too few for {components} components"
+            raise BaselineError(message)

@@ -221,7 +221,8 @@ def to_vectors(
         int(distinct[counts.argmax()]) if dimension is None and len(distinct) else (dimension or 1) * size
     )
     if length == 0 or length % size:
-        message = f"{where(0)}: {length} bytes or numbers are no vector of {number.dtype}"
+        row = int((lengths == length).argmax())
+        message = f"{where(row)}: {length} bytes or numbers are no vector of {number.dtype}"
         raise InputError(message)
     for row in np.flatnonzero(lengths != length).tolist():
         if lengths[row] < 0:

@@ -86,9 +86,12 @@ def _kafka_faults(kafka: Mapping[str, object]) -> list[str]:
 
 
 def _registry_faults(properties: Mapping[str, object]) -> list[str]:
-    # What else an address lacks the client says; see `registry_problems`.
-    has_user = "@" in str(properties.get("url"))
-    return ["url must hold no user and password; set basic.auth.user.info"] if has_user else []
+    url = str(properties.get("url", "https://"))
+    if "@" in url:
+        return ["url must hold no user and password; set basic.auth.user.info"]
+    # The client would quote what is no address, and that may be a secret in the wrong place.
+    are_addresses = all(each.strip().startswith(("http://", "https://")) for each in url.split(","))
+    return [] if are_addresses else ["url must start with http:// or https:// (several: with commas between)"]
 
 
 def _refuse(find_faults: Callable[[Mapping[str, object]], list[str]]) -> BeforeValidator:

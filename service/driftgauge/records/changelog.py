@@ -25,7 +25,7 @@ from driftgauge.core.windows.changelog import (
 )
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.verdict import VerdictHistory
-from driftgauge.records.messagepack import Format, check_version, refusing_damage, require
+from driftgauge.records.messagepack import MAX_PARTITIONS, Format, check_version, refusing_damage, require
 
 __all__ = ["decode", "encode_key", "encode_value"]
 
@@ -73,7 +73,11 @@ def decode(key: bytes, value: bytes) -> tuple[Key, Value]:
         parsed = msgspec.json.decode(content, type=key_type)
         # One key with two spellings would keep both through compaction.
         require(encode_key(parsed) == key, "the key is not in its canonical form")
-    return parsed, form.decode(name, value)
+    decoded = form.decode(name, value)
+    with refusing_damage(name):
+        is_possible = not isinstance(decoded, SourceBlock) or decoded.partitions <= MAX_PARTITIONS
+        require(is_possible, "the topic has too many partitions")
+    return parsed, decoded
 
 
 def _in_order(value: Any) -> Any:

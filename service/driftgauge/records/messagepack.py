@@ -16,7 +16,10 @@ from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.statistic import Findings
 from driftgauge.errors import StateError
 
-__all__ = ["Format", "check_version", "refusing_damage", "require"]
+__all__ = ["MAX_PARTITIONS", "Format", "check_version", "refusing_damage", "require"]
+
+MAX_PARTITIONS = 2**20
+"""The most partitions of a topic: a damaged number must not size an array."""
 
 _DAMAGE = (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError)
 
@@ -26,7 +29,8 @@ Record = TypeVar("Record")
 class Format(Generic[Record]):
     """The format of a record of a type, of which only types are checked.
 
-    The broker's checksum protects the numbers. The code that fails on one stops its shard alone.
+    The broker's checksum protects the numbers. The code that fails on one stops its shard alone, but memory
+    that a number asks for is the process's: numbers that size arrays need a check of their own.
     """
 
     def __init__(self, kind: Any) -> None:

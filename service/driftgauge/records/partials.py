@@ -10,7 +10,7 @@ import numpy as np
 from driftgauge.core.counting.partial import CommitId, PaneDelta, Part, PartitionProgress
 from driftgauge.core.partition import name_partition
 from driftgauge.errors import StateError
-from driftgauge.records.messagepack import Format, check_version, refusing_damage, require
+from driftgauge.records.messagepack import MAX_PARTITIONS, Format, check_version, refusing_damage, require
 
 __all__ = ["decode_part", "encode_commit"]
 
@@ -22,8 +22,6 @@ _ENCODER = msgspec.msgpack.Encoder(enc_hook=np.ndarray.tolist, order="determinis
 _LONGEST = 2**32 - 1
 # What the lengths of two lists take more than those of empty ones.
 _LENGTHS_BYTES = 8
-# A damaged number must not size an array.
-_MAX_PARTITIONS = 2**20
 _FORMAT = Format[Part](Part)
 
 
@@ -76,7 +74,7 @@ def decode_part(value: bytes) -> Part:
         are_whole = all(pane.values.shape == (pane.scheme.length,) for pane in part.panes)
         require(are_whole, "a tally is not as long as its scheme requires")
         numbers = [number for each in part.partitions for number in (each.partition[1], each.partitions)]
-        are_possible = all(0 <= number <= _MAX_PARTITIONS for number in numbers)
+        are_possible = all(0 <= number <= MAX_PARTITIONS for number in numbers)
         require(are_possible, "a topic has too many partitions")
     return part
 

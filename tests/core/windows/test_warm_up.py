@@ -198,15 +198,18 @@ def test_new_statistic_begins_the_history_again(monkeypatch):
     monkeypatch.setattr(registry, "STATISTICS", (*registry.STATISTICS, TOY))
     for window in (Window(DAY_MS, DAY_MS), FIRST_AFTER + 1):
         result = stream.judge(window)
-        assert not (result.score.calibrated or result.memory.recent or result.memory.slow_drift.blocks)
+        found = result.score.calibrated, result.memory.recent, result.memory.slow_drift.blocks
+        assert found == (False, (), ())
 
 
-def test_no_less_is_detectable_than_hides_in_the_warm_up():
-    stream = JudgedStream(reference=build_reference(count=100), warm_up=WARM_UP)
+# Few events of the baseline hide large drift, many only what is below the floor.
+@pytest.mark.parametrize(("count", "drifted"), [(100, MOVED), (100_000, (1_900, 1_050, 710, 340))])
+def test_no_less_is_detectable_than_hides_in_the_warm_up(count, drifted):
+    stream = JudgedStream(reference=build_reference(count=count), warm_up=WARM_UP)
     for number in range(2, FIRST_AFTER):
-        stream.judge(number, MOVED)
-    result = stream.judge(FIRST_AFTER, MOVED)
-    hidden = js_contributions(np.array(MOVED), np.array(QUIET)).sum()
+        stream.judge(number, drifted)
+    result = stream.judge(FIRST_AFTER, drifted)
+    hidden = js_contributions(np.array(drifted), np.array(QUIET)).sum()
     assert (result.verdict, result.score.detectable["js_divergence"] > hidden) == (Verdict.OK, True)
 
 
@@ -235,6 +238,16 @@ def test_groups_of_the_baseline_explain_an_offset_and_widen_the_noise():
         found[name] = stream.judge(FIRST_AFTER + 1, (3_000, 500, 300, 200)).score.p_value
     # Windows of whole groups vary as groups do.
     assert found["mixed"] < found["whole"]
+
+
+def test_mean_of_items_that_come_again_varies_though_groups_hardly_do():
+    groups = Overdispersion(50, 1.01, np.eye(COMPONENTS) * 1.01)
+    reference = replace(build_reference(count=2_000), overdispersion=groups)
+    warm_up = WarmUp.empty(FIELDS, COMPONENTS)
+    for _ in range(MIN_WINDOWS):
+        warm_up = warm_up.add(read_tally(build_tally(*MOVED, reference=reference), reference), reference)
+    # Of its 80,000 events two are the same item in .047 more of pairs than of the baseline's.
+    assert warm_up.offset(FIELDS, reference).overdispersion.counts > 80_000 * 0.04
 
 
 def judge_after(warm_up, later, level=LEVEL):
@@ -284,6 +297,14 @@ def test_drift_that_lasted_ends_within_twenty_windows(first):
     assert {result.verdict for result in results[3:30]} == {DRIFT}
     assert {result.verdict for result in results[30 + 20 :]} == {Verdict.OK}
     assert results[-1].slow_drift_since_ms != 48 * HOUR_MS
+
+
+@pytest.mark.parametrize(("first", "last"), [(24, DRIFT), (25, Verdict.WARNING)])
+def test_warm_up_that_most_windows_are_missing_from_has_seen_no_days(first, last):
+    stream = JudgedStream(warm_up=(0, 48 * HOUR_MS))
+    for number in range(first, 48):
+        stream.judge(number, build_few(number))
+    assert [stream.verdict(number, SHIFTED) for number in range(48, 54)][-1] is last
 
 
 def test_drift_that_fell_below_the_smallest_is_no_drift_for_long():

@@ -25,7 +25,8 @@ class _Comparison:
         reference: The baseline, re-centred after a warm-up.
         scorer: The scorer against it.
         misfits: The segments whose warm-up differs from the baseline; None stands for all events.
-        has_seen_days: The warm-up is two days long or more, so that a daily cycle is no drift.
+        has_seen_days: The warm-up is two days long or more, and has windows of one at least, so that a daily
+            cycle is no drift.
     """
 
     reference: Reference
@@ -272,9 +273,10 @@ class WindowJudge:
         scorer = WindowScorer(
             self._spec, reference, overdispersion, calibrated=is_own, segments=segments, hidden=hidden
         )
-        # Declared, not counted: a window may have been empty.
+        # Declared, not counted: windows may have been empty. Where most were, the days were not seen.
         begin_ms, end_ms = history.warm_up or (0, 0)
-        has_seen_days = is_own and end_ms - begin_ms >= BLOCK_MS
+        seen_ms = 2 * size_ms * history.clean.windows.windows
+        has_seen_days = is_own and min(end_ms - begin_ms, seen_ms) >= BLOCK_MS
         return _Comparison(reference, scorer, misfits, has_seen_days)
 
     def _is_warm_up(self, window: Window) -> bool:

@@ -218,7 +218,9 @@ class WindowScorer:
         """Return the least drift of all events that `misfits` finds, as `Score.detectable`."""
         count = tallies[None].count
         found = self._scorer(None, count).detectable(count, _MISFIT_LEVEL / len(tallies))
-        return {each.name: found[each.name] for each in _tested_together(found)}
+        # What is found is no misfit below the floor.
+        names = [each.name for each in _tested_together(found)]
+        return {name: max(found[name], self._alarm.floor(name)) for name in names}
 
     def _test_together(self, segment: Segment | None, tally: Tally, level: float) -> tuple[float, float]:
         """Return the combined p-value and the size at a level of several windows, as one large window."""

@@ -114,12 +114,15 @@ class Offset:
         """The overdispersion of the mean of all windows."""
         if self.groups is None:
             return self.windows
-        # The rate at which two events are the same item is one over the number of items that come again.
+        # The rate at which two events are the same item is one over the number of items that come again. The
+        # mean varies as that of so many events does, on top of how windows of them vary around it.
         hashes = self.part.arrays.get(HASH_COUNTS)
         repeated = 0.0 if hashes is None else repeat_rate(self.tally[HASH_COUNTS]) - repeat_rate(hashes)
-        share = self.tally.count * max(repeated, 1 / self.part.mean_count)
+        of_items = self.tally.count * max(repeated, 0.0)
+        of_groups = max(of_items, self.tally.count / self.part.mean_count)
         independent = Overdispersion.independent(len(self.groups.means))
-        excess = self.groups.plus(independent, (share, -share), (share, -share))
+        weights = of_groups, of_items - of_groups
+        excess = self.groups.plus(independent, weights, weights)
         return self.windows.plus(excess, (1, 1), (1, 1))
 
 
