@@ -426,7 +426,9 @@ def test_page_needs_nothing_from_elsewhere_and_no_inline_script(page, path):
     shown = Elements(body)
     files = shown.every("script", "src") + shown.every("link", "href") + shown.every("img", "src")
     assert files
-    assert {page(f"/{file}")[0].status for file in files} == {200}
+    answers = [page(f"/{file}")[0] for file in files]
+    assert {(each.status, each.headers["X-Content-Type-Options"]) for each in answers} == {(200, "nosniff")}
+    assert {each.headers["Cache-Control"] for each in answers} == {"public, max-age=86400"}
     assert shown.every("div", "style") == []
     assert ("style", {}) not in shown.tags
     for missing in ("/static/site.py", "/static/..%2Fsite.py"):

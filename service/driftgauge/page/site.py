@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import numpy as np
@@ -36,6 +37,15 @@ __all__ = ["Site", "comparable"]
 
 _WEEK_MS = 7 * 86_400_000
 _SPARK_WINDOWS = 60
+# The links to the files name the version.
+_FILE_HEADERS = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
+
+
+class _Files(StaticFiles):
+    def file_response(self, *args: Any, **options: Any) -> Response:
+        response = super().file_response(*args, **options)
+        response.headers.update(_FILE_HEADERS)
+        return response
 
 
 class Site:
@@ -69,7 +79,7 @@ class Site:
         # Plain functions, which Starlette runs in its thread pool: they render, and may wait for Kafka.
         routes: list[BaseRoute] = [
             Route("/", self._page),
-            Mount("/static", StaticFiles(packages=[("driftgauge.page", "static")])),
+            Mount("/static", _Files(packages=[("driftgauge.page", "static")])),
             Mount("/api/v1", routes=api_routes(self._results, self._records)),
         ]
         prefix = self._settings.page.path_prefix
