@@ -198,7 +198,8 @@ def test_new_statistic_begins_the_history_again(monkeypatch):
     monkeypatch.setattr(registry, "STATISTICS", (*registry.STATISTICS, TOY))
     for window in (Window(DAY_MS, DAY_MS), FIRST_AFTER + 1):
         result = stream.judge(window)
-        assert not (result.score.calibrated or result.memory.recent or result.memory.slow_drift.blocks)
+        memory = result.memory
+        assert not any([result.score.calibrated, memory.recent, memory.slow_drift.blocks])
 
 
 def test_no_less_is_detectable_than_hides_in_the_warm_up():
