@@ -217,7 +217,13 @@ def test_valid_properties_have_no_problems(valid, capfd):
         # Below driftgauge's own default for transactions.
         ({"message.timeout.ms": 60_000}, "transaction.timeout.ms"),
         ({"security.protocol": "SASL_SSL", "sasl.mechanisms": "PLAIN"}, "sasl.username"),
-        ({"security.protocol": "SSL", "ssl.key.location": "/no/such"}, "location: /no/such does not exist"),
+        ({"security.protocol": "SSL", "ssl.key.location": "/no/such"}, "location: /no/such cannot be read"),
+        ({"security.protocol": "SSL", "ssl.key.location": "/" + 300 * "x"}, "cannot be read"),
+        # librdkafka looks for the file itself.
+        (
+            {"security.protocol": "SASL_SSL", "sasl.mechanisms": "PLAIN", "ssl.ca.location": "probe"},
+            "sasl.username",
+        ),
     ],
 )
 def test_conflicting_properties_are_one_problem_that_names_them(wrong, words):

@@ -478,5 +478,6 @@ def test_session_without_partitions_is_ready_again_once_settled() -> None:
     simulation = Simulation([*WORKING, "all revoked", "quiet", "quiet"], ["none", "no offsets"], [1])
     simulation.run_session()
     assert simulation.transaction.bounds_s[-1] < 5, "the others of the group wait for a hand-over"
-    ready = [each.kwargs["is_ready"] for each in simulation.telemetry.set_ready.call_args_list]
-    assert ready == [False, True]
+    lost, settled = (each.kwargs for each in simulation.telemetry.set_ready.call_args_list)
+    assert lost == {"is_ready": False, "why": "send_offsets_to_transaction did not return"}
+    assert settled == {"is_ready": True}

@@ -33,6 +33,7 @@ WINDOWS = {
     "b": ("ok", {"segments": [], "kind": None, "detectable": BLIND}),
     "n": ("ok", {"segments": [], "kind": None, "detectable": BLIND | {"novelty": None}}),
     "u": ("ok", {"segments": [], "kind": None, "detectable": {"js_divergence": 0.001}}),
+    "e": ("ok", {"segments": [], "kind": None, "detectable": dict.fromkeys(DETECTABLE, 9)}),
     "W": ("warning", {"segments": []}),
     "D": ("drift", {"segments": []}),
     "L": ("warning", {"segments": [], "kind": None}),
@@ -317,6 +318,10 @@ def test_stream_without_results_waits():
         ("ff", "1h: too few events to see anything for 2 h"),
         ("bb", "1h: no window can see smallest_drift.novelty for 2 h"),
         ("bo" + "b" * 24, "1h: no window can see smallest_drift.novelty for 24 h"),
+        (
+            "ee",
+            f"1h: no window can see {', '.join(f'smallest_drift.{each}' for each in DETECTABLE)} for 2 h",
+        ),
         ("DDD", "1h: every window differs from the baseline for 3 h"),
     ],
 )

@@ -1,9 +1,9 @@
 """The configuration of the Kafka clients: defaults, properties that the service fixes, and their check."""
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
@@ -220,13 +220,16 @@ def property_problems(properties: KafkaProperties) -> list[str]:
     )
     refusals = [_refusal(partial(factory, unconnected)) for factory in factories]
     combination_errors = [_COMBINATION_ERROR.sub("", refusal) for refusal in refusals if refusal is not None]
-    # librdkafka says of a missing file only which routine failed.
-    missing = [
-        f"kafka.{name}: {value} does not exist"
+    # librdkafka says of a file that cannot be read only which routine failed. "probe" lets it look for one.
+    unreadable = [
+        f"kafka.{name}: {value} cannot be read; check that it exists, and its rights"
         for name, value in properties.items()
-        if combination_errors and name.endswith(".location") and not Path(str(value)).exists()
+        if combination_errors
+        and name.endswith(".location")
+        and value != "probe"
+        and not os.access(str(value), os.R_OK)
     ]
-    return missing or [f"kafka: {refusal}" for refusal in dict.fromkeys(combination_errors)]
+    return unreadable or [f"kafka: {refusal}" for refusal in dict.fromkeys(combination_errors)]
 
 
 def _refusal(factory: Callable[[], object]) -> str | None:

@@ -278,7 +278,7 @@ class Session:
             # A role without partitions begins no transaction, and would never ask for a new producer.
             if self._transaction.state is State.LOST:
                 self._lost_s = self._clock.monotonic_s()
-                self._telemetry.set_ready(is_ready=False)
+                self._telemetry.set_ready(is_ready=False, why=str(error))
 
     def _settle(self, lost_s: float) -> None:
         """Let a new producer settle the last transaction; the role is not ready until it has.

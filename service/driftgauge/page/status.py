@@ -351,7 +351,7 @@ def _blind(series: Series, rows: NDArray[np.void], smallest: SmallestDrift) -> C
             unseen.append(f"smallest_drift.{name}")
             since_ms.append(int(rows["start_ms"][first]))
     size = format_duration(series.size_ms)
-    return Concern("insufficient", size, min(since_ms), name_first(unseen, _MAX_NAMED)) if unseen else None
+    return Concern("insufficient", size, min(since_ms), ", ".join(unseen)) if unseen else None
 
 
 def _unclear(series: Series, end_ms: int, traces: Mapping[tuple[str, str], SegmentTrace]) -> Concern | None:
