@@ -32,6 +32,7 @@ __all__ = [
     "Topic",
     "check",
     "format_time",
+    "require",
 ]
 
 # After a crash, events since the last commit are counted again; windows close later by this interval.
@@ -39,6 +40,12 @@ _MAX_COMMIT_MS = 5_000
 
 # Several commits of either stage must fit, plus the two seconds by which clocks may differ.
 _MIN_IDLE_MS = 5_000
+
+
+def require(holds: object, message: str) -> None:
+    """Raise ValueError with this message unless a condition holds: one rule of a validator."""
+    if not holds:
+        raise ValueError(message)
 
 
 class Section(BaseModel):
@@ -62,12 +69,11 @@ class Section(BaseModel):
         short = [key for key in cls.SHORT_FORMS if isinstance(section, dict) and key in section]
         if not short:
             return section
-        if cls.LONG_FORM in section:
-            verb = "are" if len(cls.SHORT_FORMS) > 1 else "is"
-            message = (
-                f"{' and '.join(cls.SHORT_FORMS)} {verb} the short form of {cls.LONG_FORM}; give one of them"
-            )
-            raise ValueError(message)
+        verb = "are" if len(cls.SHORT_FORMS) > 1 else "is"
+        require(
+            cls.LONG_FORM not in section,
+            f"{' and '.join(cls.SHORT_FORMS)} {verb} the short form of {cls.LONG_FORM}; give one of them",
+        )
         item = {cls.SHORT_FORMS[key]: section[key] for key in short}
         return {key: value for key, value in section.items() if key not in short} | {cls.LONG_FORM: [item]}
 
@@ -100,8 +106,7 @@ def check(is_valid: Callable[[Any], object], message: str) -> AfterValidator:
     """Return a validator that refuses invalid values with this message."""
 
     def validate(value: Any) -> Any:
-        if not is_valid(value):
-            raise ValueError(message)
+        require(is_valid(value), message)
         return value
 
     return AfterValidator(validate)

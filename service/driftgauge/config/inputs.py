@@ -11,7 +11,7 @@ from pydantic import (
     model_validator,
 )
 
-from driftgauge.config.fields import NOT_EMPTY, Section, StreamName
+from driftgauge.config.fields import NOT_EMPTY, Section, StreamName, require
 from driftgauge.config.paths import parse_path
 
 __all__ = [
@@ -42,10 +42,9 @@ def _check_path(path: str) -> str:
 
 
 def _require_one(section: Section, *fields: str) -> None:
-    if sum(getattr(section, field) is not None for field in fields) != 1:
-        *names, last = (type(section).model_fields[field].alias or field for field in fields)
-        message = f"give exactly one of {', '.join(names)} and {last}"
-        raise ValueError(message)
+    given = sum(getattr(section, field) is not None for field in fields)
+    *names, last = (type(section).model_fields[field].alias or field for field in fields)
+    require(given == 1, f"give exactly one of {', '.join(names)} and {last}")
 
 
 _Path = Annotated[str, AfterValidator(_check_path)]
@@ -99,9 +98,10 @@ class StreamSource(Source):
 
     @model_validator(mode="after")
     def _check_rename(self) -> Self:
-        if self.rename and self.constant is not None:
-            message = "rename is for names in records; write the stream itself as constant"
-            raise ValueError(message)
+        require(
+            not self.rename or self.constant is None,
+            "rename is for names in records; write the stream itself as constant",
+        )
         return self
 
     @property
@@ -126,19 +126,19 @@ class TimeSource(Source):
     @model_validator(mode="before")
     @classmethod
     def _require(cls, source: object) -> object:
-        if source is None:
-            message = (
-                "say where the event time is: a field, a header, or {record: timestamp} where the producer "
-                "sets the record's time to the event's"
-            )
-            raise ValueError(message)
+        require(
+            source is not None,
+            "say where the event time is: a field, a header, or {record: timestamp} where the producer "
+            "sets the record's time to the event's",
+        )
         return source
 
     @model_validator(mode="after")
     def _check_record(self) -> Self:
-        if self.record == "timestamp" and self.model_fields_set > {"record"}:
-            message = "the record's timestamp is in ms; leave unit, assume_utc and or out"
-            raise ValueError(message)
+        require(
+            self.record != "timestamp" or self.model_fields_set == {"record"},
+            "the record's timestamp is in ms; leave unit, assume_utc and or out",
+        )
         return self
 
 
@@ -164,12 +164,14 @@ class VectorSource(Source):
 
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        if self.dtype != "int8" and {"scale", "zero_point"} & self.model_fields_set:
-            message = "scale and zero_point belong to dtype int8"
-            raise ValueError(message)
-        if self.shape is not None and self.dimension is not None:
-            message = "shape and dimension both say how vectors are cut; give only one"
-            raise ValueError(message)
+        require(
+            self.dtype == "int8" or self.model_fields_set.isdisjoint({"scale", "zero_point"}),
+            "scale and zero_point belong to dtype int8",
+        )
+        require(
+            self.shape is None or self.dimension is None,
+            "shape and dimension both say how vectors are cut; give only one",
+        )
         return self
 
     @property
@@ -265,7 +267,5 @@ class InputSettings(Section):
         sources += [source for vector in self.vectors for source in (vector.stream, vector.embedding)]
         paths = [source.path for source in sources if source.path is not None]
         paths += [each.embedding.shape for each in self.vectors if each.embedding.shape is not None]
-        if paths:
-            message = f"encoding bytes has no paths ({', '.join(paths)}); use record: value or headers"
-            raise ValueError(message)
+        require(not paths, f"encoding bytes has no paths ({', '.join(paths)}); use record: value or headers")
         return self

@@ -6,7 +6,7 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator, Field
 
-from driftgauge.config.fields import PositiveDuration, Section
+from driftgauge.config.fields import PositiveDuration, Section, require
 
 __all__ = ["PageSettings", "fill_template"]
 
@@ -20,22 +20,25 @@ _KNOWN = {"stream", "event_id"}
 def _check_template(url: str) -> str:
     """Return a URL template; raise ValueError for one that a page must not link to."""
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or _NO_HOST.search(parts.netloc):
-        message = "write an http or https URL with a fixed host, such as https://images.example/{event_id}"
-        raise ValueError(message)
+    require(
+        parts.scheme in ("http", "https") and parts.hostname and not _NO_HOST.search(parts.netloc),
+        "write an http or https URL with a fixed host, such as https://images.example/{event_id}",
+    )
     placeholders = set(_PLACEHOLDER.findall(url))
-    if "event_id" not in placeholders or placeholders - _KNOWN:
-        message = "the URL takes {event_id}, and may take {stream}; it takes nothing else"
-        raise ValueError(message)
+    require(
+        {"event_id"} <= placeholders <= _KNOWN,
+        "the URL takes {event_id}, and may take {stream}; it takes nothing else",
+    )
     return url
 
 
 def _check_url(url: str) -> str:
     """Return a URL without slashes at its end; raise ValueError for one that a page must not link to."""
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or _NO_HOST.search(url):
-        message = "write an http or https URL, such as https://grafana.example"
-        raise ValueError(message)
+    require(
+        parts.scheme in ("http", "https") and parts.hostname and not _NO_HOST.search(url),
+        "write an http or https URL, such as https://grafana.example",
+    )
     return url.rstrip("/")
 
 

@@ -14,7 +14,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from driftgauge.config.fields import NOT_EMPTY, TOPIC, CommitInterval, Duration, Section, Topic
+from driftgauge.config.fields import NOT_EMPTY, TOPIC, CommitInterval, Duration, Section, Topic, require
 from driftgauge.config.inputs import InputSettings
 from driftgauge.config.page import PageSettings
 from driftgauge.config.properties import KafkaProperties, RegistryProperties
@@ -66,9 +66,10 @@ class TopicSettings(Section):
 
     @model_validator(mode="after")
     def _require_distinct(self) -> "TopicSettings":
-        if len(set(self.external)) < len(self.external):
-            message = "every topic must be named once: the service must not read its own output"
-            raise ValueError(message)
+        require(
+            len(set(self.external)) == len(self.external),
+            "every topic must be named once: the service must not read its own output",
+        )
         return self
 
     @property
@@ -122,12 +123,14 @@ class HttpSettings(Section):
 
     @model_validator(mode="after")
     def _check_together(self) -> "HttpSettings":
-        if self.health == self.port != 0 or self.health > _LAST_PORT:
-            message = "health needs a port of its own; set http.health_port to another one than http.port"
-            raise ValueError(message)
-        if self.users and self.web_config is None:
-            message = "users have passwords in a web configuration file; name it in http.web_config"
-            raise ValueError(message)
+        require(
+            self.health <= _LAST_PORT and (self.health != self.port or self.port == 0),
+            "health needs a port of its own; set http.health_port to another one than http.port",
+        )
+        require(
+            not self.users or self.web_config is not None,
+            "users have passwords in a web configuration file; name it in http.web_config",
+        )
         return self
 
     @property
@@ -206,9 +209,10 @@ class Settings(BaseSettings, Section):
         # Without a broker there are no internal topics.
         for name in ("partials", "changelog") if group else ():
             topic = _internal_topic(topics, group, name, info.data.get("shards", 1))
-            if not re.fullmatch(TOPIC, topic) or topic in topics.external:
-                message = f"{topic} cannot be an internal topic; set another prefix in topics.internal"
-                raise ValueError(message)
+            require(
+                re.fullmatch(TOPIC, topic) and topic not in topics.external,
+                f"{topic} cannot be an internal topic; set another prefix in topics.internal",
+            )
         return topics
 
     @field_validator("inputs")
@@ -224,8 +228,7 @@ class Settings(BaseSettings, Section):
         if registered and registry == {}:
             names = ", ".join(registered)
             faults.append(f"the schemas of {names} are in a schema registry; set schema_registry.url")
-        if faults:
-            raise ValueError("; ".join(faults))
+        require(not faults, "; ".join(faults))
         return inputs
 
     @field_validator("streams")
@@ -241,8 +244,7 @@ class Settings(BaseSettings, Section):
             known = set().union(*(vector.stream.known for vector in settings.vectors))
             if missing := sorted(name for name in known if name not in configured):
                 faults.append(f"inputs.{topic}: no such streams: {', '.join(missing)}; add them to streams")
-        if faults:
-            raise ValueError("; ".join(faults))
+        require(not faults, "; ".join(faults))
         return streams
 
     @property

@@ -19,6 +19,7 @@ from driftgauge.config.fields import (
     Time,
     check,
     format_time,
+    require,
 )
 from driftgauge.core.durations import format_duration
 from driftgauge.core.spec import Alarm
@@ -101,16 +102,18 @@ def _check_schedule(baselines: tuple[BaselineSettings, ...], windows: tuple[int,
     Raises:
         ValueError: One does not.
     """
-    if baselines[0].from_ms is not None:
-        message = "the first of baselines is in force from the beginning; leave out its from"
-        raise ValueError(message)
+    require(
+        baselines[0].from_ms is None,
+        "the first of baselines is in force from the beginning; leave out its from",
+    )
     for number, (before, after) in enumerate(pairwise(baselines), start=1):
         if after.from_ms is None:
             message = f"baselines.{number} has no from; give the event time from which it is in force"
             raise ValueError(message)
-        if before.from_ms is not None and after.from_ms <= before.from_ms:
-            message = f"baselines.{number}: its from must be later than that of the baseline before it"
-            raise ValueError(message)
+        require(
+            before.from_ms is None or before.from_ms < after.from_ms,
+            f"baselines.{number}: its from must be later than that of the baseline before it",
+        )
         step_ms = lcm(*windows)
         if after.from_ms % step_ms:
             sizes = ", ".join(map(format_duration, windows))
@@ -184,54 +187,47 @@ class StreamSettings(Section):
     @field_validator("windows")
     @classmethod
     def _check_windows(cls, windows: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(windows)) < len(windows):
-            message = "a window size occurs twice; keep one"
-            raise ValueError(message)
-        if max(windows) > _MAX_WINDOW_MS:
-            message = f"a window lasts at most {format_duration(_MAX_WINDOW_MS)}"
-            raise ValueError(message)
-        if max(windows) // gcd(*windows) > _MAX_PANES_PER_WINDOW:
-            message = (
-                f"the largest window holds more than {_MAX_PANES_PER_WINDOW:,} panes of "
-                f"{format_duration(gcd(*windows))}, the greatest common divisor of all sizes; "
-                "choose sizes with a larger common divisor"
-            )
-            raise ValueError(message)
+        require(len(set(windows)) == len(windows), "a window size occurs twice; keep one")
+        require(max(windows) <= _MAX_WINDOW_MS, f"a window lasts at most {format_duration(_MAX_WINDOW_MS)}")
+        require(
+            max(windows) // gcd(*windows) <= _MAX_PANES_PER_WINDOW,
+            f"the largest window holds more than {_MAX_PANES_PER_WINDOW:,} panes of "
+            f"{format_duration(gcd(*windows))}, the greatest common divisor of all sizes; "
+            "choose sizes with a larger common divisor",
+        )
         return tuple(sorted(windows))
 
     @model_validator(mode="after")
     def _check_key(self) -> "StreamSettings":
-        if (self.name is None) == (self.match is None):
-            message = "give either name, or match: the pattern of the names of several streams"
-            raise ValueError(message)
-        if self.match is not None and "most" not in self.model_fields_set:
-            message = "match needs most: how many streams it is for, by which the alarm budget is shared"
-            raise ValueError(message)
-        if self.name is not None and self.most > 1:
-            message = "most belongs to match; a name is one stream"
-            raise ValueError(message)
+        require(
+            (self.name is None) != (self.match is None),
+            "give either name, or match: the pattern of the names of several streams",
+        )
+        require(
+            self.match is None or "most" in self.model_fields_set,
+            "match needs most: how many streams it is for, by which the alarm budget is shared",
+        )
+        require(self.name is None or self.most == 1, "most belongs to match; a name is one stream")
         return self
 
     @model_validator(mode="after")
     def _check_together(self) -> "StreamSettings":
         _check_schedule(self.baselines, self.windows)
-        if self.give_up_after < self.incomplete_after:
-            message = (
-                f"give_up_after, {format_duration(self.give_up_after)}, must not be shorter than "
-                f"incomplete_after, {format_duration(self.incomplete_after)}"
-            )
-            raise ValueError(message)
+        require(
+            self.give_up_after >= self.incomplete_after,
+            f"give_up_after, {format_duration(self.give_up_after)}, must not be shorter than "
+            f"incomplete_after, {format_duration(self.incomplete_after)}",
+        )
         if self.warm_up is None:
             return self
         size_ms = min(self.windows)
         # Only windows that lie entirely within the warm-up are used.
         whole = self.warm_up.end // size_ms - -(-self.warm_up.start // size_ms)
-        if whole < MIN_WINDOWS:
-            message = (
-                f"warm_up holds {max(whole, 0)} whole windows of {format_duration(size_ms)}, and the "
-                f"overdispersion takes {MIN_WINDOWS}; declare a longer time clean, or leave warm_up out"
-            )
-            raise ValueError(message)
+        require(
+            whole >= MIN_WINDOWS,
+            f"warm_up holds {max(whole, 0)} whole windows of {format_duration(size_ms)}, and the "
+            f"overdispersion takes {MIN_WINDOWS}; declare a longer time clean, or leave warm_up out",
+        )
         return self
 
     @property

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from driftgauge.config.fields import Section, check
+from driftgauge.config.fields import Section, check, require
 from driftgauge.config.loading import describe_problem, load_yaml
 from driftgauge.errors import refuse_problems
 
@@ -84,8 +84,7 @@ class TlsConfig(Section):
             faults.append("client_allowed_sans needs the client_auth_type RequireAndVerifyClientCert")
         if self.min_version > self.max_version:
             faults.append("min_version is above max_version")
-        if faults:
-            raise ValueError("; ".join(faults))
+        require(not faults, "; ".join(faults))
         return self
 
     @property
