@@ -188,6 +188,13 @@ def test_reader_goes_on_after_its_own_failure(topic, reader, pauses, warnings):
     assert pauses == [5]
 
 
+def test_client_that_does_not_close_is_left_behind(topic, reader, pauses, monkeypatch):
+    monkeypatch.setattr(topic_reader, "_CLOSE_S", 0.01)
+    monkeypatch.setattr(topic, "close", threading.Event().wait)
+    topic.read(reader, [record(5, b"broken")], [record(6)])
+    assert topic.received == [6]
+
+
 def test_records_of_others_are_logged_once_a_minute(topic, reader, warnings):
     topic.read(reader, [record(offset, b"foreign") for offset in range(5)], [record(5)])
     assert [logged.offset for logged in warnings()] == [0]

@@ -3,7 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
-from contextlib import closing
+from concurrent.futures import wait
 from typing import Final
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient
 from driftgauge.clock import Clock
 from driftgauge.errors import BrokerError, ServiceError
 from driftgauge.kafka import client
-from driftgauge.kafka.calls import CLIENT_ERROR_REMEDY
+from driftgauge.kafka.calls import CLIENT_ERROR_REMEDY, in_thread
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties
 from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.login import Login, LoginWatch
@@ -32,6 +32,7 @@ _REFRESH_S: Final = 30.0
 _PAUSE_S: Final = 5.0
 # The thread only reads, so a shutdown may leave it in a longer call.
 _STOP_S: Final = 1.0
+_CLOSE_S: Final = 1.0
 # A page needs less ahead than counting does; an answer of 1 MB may be ten times as much decompressed.
 BOUNDS: Final[KafkaProperties] = {"queued.max.messages.kbytes": 4_096, "max.partition.fetch.bytes": 131_072}
 """The bounds of this reader's consumer."""
@@ -116,8 +117,12 @@ class TopicReader:
                 properties = {**self._login.properties(), **BOUNDS}
                 admin = client.admin(properties, on_error=self._errors.append)
                 pulse = Pulse(f"the reader of {self.topic}", self._clock.monotonic_s)
-                with closing(client.groupless_consumer(properties, pulse.beat)) as consumer:
+                consumer = client.groupless_consumer(properties, pulse.beat)
+                try:
                     self._read(consumer, admin, watch, pulse)
+                finally:
+                    # The close of a dead client may never return.
+                    wait([in_thread(consumer.close)], _CLOSE_S)
             except Exception as error:  # noqa: BLE001 - the thread goes on, or the page would grow old unseen
                 self._fail(error)
                 self._stopping.wait(_PAUSE_S)
