@@ -103,8 +103,8 @@ def tell_fault(concern: Concern) -> str:
         "silent": "no new window",
         "behind": "windows come long after their end",
         "insufficient": f"no window can see {detail}" if detail else "too few events to see anything",
-        "unclear": f"no window finds {detail} in order",
-        "warming_up": "the warm_up goes on, so whether the baseline fits is not known yet",
+        "unclear": f"no window has found {detail} in order",
+        "warming_up": "the warm_up goes on; whether the baseline fits has been unknown",
         "waiting": "no window yet",
     }[concern.name]
 
