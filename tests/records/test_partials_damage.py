@@ -8,7 +8,7 @@ from hypothesis import given, settings
 
 from driftgauge.errors import StateError
 from driftgauge.records.partials import decode_part
-from tests.builders.partial_records import RECORD, build_pane, build_progress, encode_parts
+from tests.builders.partial_records import RECORD, SCHEME, build_pane, build_progress, encode_parts
 from tests.builders.strategies import MUTATIONS, mutate
 from tests.examples import examples
 
@@ -51,6 +51,7 @@ def test_mutated_record_decodes_or_raises_state_error(mutations):
     "content",
     [
         ([build_pane(values=(1, 2, 3, 4))],),
+        ([build_pane(scheme=replace(SCHEME, pane_ms=0))],),
         ([build_pane(values=(1, 2, 3, 4, 5, 6))],),
         ([replace(build_pane(), values=np.full(5, 1.5))],),
         ([replace(build_pane(), values=np.full(5, "1"))],),
