@@ -247,7 +247,8 @@ def test_windows_of_chart_are_reached_by_keys(live: LivePage) -> None:
         page.keyboard.press("ArrowRight")
         page.keyboard.press("Enter")
         expect(page.locator(".which")).to_contain_text("The window of 1d from 22 Nov 2025")
-        # Elsewhere on the page an arrow opens the neighbour at once.
+        # Elsewhere on the page an arrow opens the neighbour at once, as soon as the script listens.
+        page.wait_for_load_state()
         page.keyboard.press("ArrowLeft")
         expect(page.locator(".which")).to_contain_text("The window of 1d from 21 Nov 2025")
 
