@@ -25,7 +25,8 @@ from driftgauge.telemetry.logs import RepeatLimit
 __all__ = ["BOUNDS", "TopicReader"]
 
 _log = logging.getLogger(__name__)
-_BATCH = 500
+# Dead letters may take 1 MB each.
+_BATCH = 20
 _POLL_S = 0.2
 # How often new partitions are looked for.
 _REFRESH_S: Final = 30.0
