@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load as load_tensors
 
+from driftgauge.baseline import artifact
 from driftgauge.baseline.artifact import Baseline, load, save, serialize
 from driftgauge.core.counting.projection import Projection
-from driftgauge.errors import InputError
+from driftgauge.errors import BaselineError, InputError
 from tests.builders.baselines import HOSTILE_NAMES, MEAN, build_baseline, header_of, write
 from tests.builders.references import build_reference
 
@@ -35,6 +36,16 @@ def test_load_after_save_restores_every_bit(baseline: Baseline, full_baseline: B
     assert full_baseline.example_ids[0] == ("köln-0", HOSTILE_NAMES[0])
     # Versions that know no descriptions read it.
     assert header_of(path).keys() == {"format_version", "identity", "metadata", "segments"}
+
+
+def test_baseline_too_large_to_be_read_keeps_the_former_file(
+    baseline: Baseline, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_text("former")
+    monkeypatch.setattr(artifact, "MAX_FILE_BYTES", len(serialize(baseline)) - 1)
+    with pytest.raises(BaselineError, match=r"the baseline takes .* fit fewer clusters"):
+        save(baseline, path)
+    assert path.read_text() == "former"
 
 
 def test_positions_are_means_in_standard_deviations(baseline: Baseline) -> None:

@@ -157,9 +157,16 @@ def save(baseline: Baseline, path: Path) -> None:
     """Write a baseline atomically: on failure `path` keeps its old content.
 
     Raises:
+        BaselineError: The baseline is too large to be read again.
         InputError: The file cannot be written.
     """
     content = serialize(baseline)
+    if len(content) > MAX_FILE_BYTES:
+        message = (
+            f"{path}: the baseline takes {len(content):,} bytes; the maximum is {MAX_FILE_BYTES:,}; "
+            "fit fewer clusters"
+        )
+        raise BaselineError(message)
     # tempfile creates private files, and the service may run as another user.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with writing(path, "the baseline"):
