@@ -156,14 +156,22 @@ def describe_baselines(streams: Iterable[ConfiguredStream]) -> dict[str, Baselin
 
 def to_reference(baseline: Baseline) -> Reference:
     """Return the part of a baseline that counting and scoring need."""
-    overdispersion = baseline.overdispersion
-    if baseline.metadata.mixed_windows and overdispersion is not None:
-        overdispersion = replace(Overdispersion.independent(len(baseline.variances)), baseline=overdispersion)
+    overdispersion, metadata, groups = baseline.overdispersion, baseline.metadata, None
+    if overdispersion is not None and metadata.groups is not None:
+        groups, independent = overdispersion, Overdispersion.independent(len(baseline.variances))
+        if metadata.mixed_windows:
+            # The stream's events are of some groups too, which all windows share: of as many as the vectors
+            # of the baseline are, unless more is known. Their offset adds its variance to the baseline's.
+            counted = metadata.reference_count / metadata.mean_count
+            both = groups.plus(independent, (1 + counted, -counted), (2, -1))
+            overdispersion = replace(independent, baseline=both)
+        else:
+            overdispersion = replace(groups, kurtosis=metadata.mean_count / metadata.groups)
     return Reference(
         baseline_id=baseline.identity,
         centroids=baseline.centroids,
         counts=baseline.counts,
-        mean_count=baseline.metadata.mean_count,
+        mean_count=metadata.mean_count,
         radii=baseline.radii,
         projection=Projection(
             baseline.mean, baseline.components, baseline.variances, float(baseline.residual[0])
@@ -172,8 +180,9 @@ def to_reference(baseline: Baseline) -> Reference:
         mean=np.zeros(len(baseline.variances)),
         arrays=baseline.arrays,
         overdispersion=overdispersion,
-        overdispersion_ms=baseline.metadata.window_ms,
+        overdispersion_ms=metadata.window_ms,
         segments=baseline.segments,
+        groups=groups,
     )
 
 

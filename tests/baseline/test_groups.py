@@ -13,14 +13,17 @@ from driftgauge.baseline.windows import (
     groups_of_ids,
     measure_groups,
     number_groups,
-    report_groups,
 )
 from driftgauge.cli.printing import render
 from driftgauge.core.counting.hashing import HASH_BINS
+from driftgauge.core.counting.tally import Tally
+from driftgauge.core.statistics import registry
 from driftgauge.errors import InputError
 from driftgauge.streams import to_reference
+from tests.bench.population import Population
 from tests.builders.baselines import by_columns, draw_bursts, fit
 from tests.builders.clocks import HOUR_MS
+from tests.core.windows.scorers import build_scorer
 
 
 def test_groups_are_numbered_by_value_of_key() -> None:
@@ -66,7 +69,6 @@ def test_overdispersion_of_equal_vectors_is_their_number(size: int) -> None:
     found = measure_groups(
         np.repeat(np.arange(2_000), size), ids, coordinates, lengths, {"hash_counts": hashes}
     )
-    assert found is not None
     assert found.windows == 2_000
     assert found.counts == pytest.approx(size, rel=0.1)
     assert np.diag(found.means) == pytest.approx(np.full(6, size), rel=0.2)
@@ -74,20 +76,15 @@ def test_overdispersion_of_equal_vectors_is_their_number(size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sizes", "windows"),
-    [([300] * 30 + [1] * 1_000, 30), ([1_200] * 4 + [32] * 37, 20), ([10] * 19, None)],
+    ("sizes", "windows"), [([300] * 30 + [1] * 1_000, 30), ([1_200] * 4 + [32] * 37, 20)]
 )
-def test_large_groups_count_as_fewer(sizes: list[int], windows: int | None) -> None:
+def test_large_groups_count_as_fewer(sizes: list[int], windows: int) -> None:
     groups = np.repeat(np.arange(len(sizes)), sizes)
     columns = np.random.default_rng(2).normal(size=(len(groups), 9))
     numbers = np.arange(len(groups))
     found = measure_groups(
         groups, numbers % 5, columns[:, :6], by_columns(columns[:, 6:]), {"hash_counts": numbers % HASH_BINS}
     )
-    if windows is None:
-        assert found is None
-        return
-    assert found is not None
     assert found.windows == windows
     # Independent vectors in groups of any size.
     assert np.diag(found.means).mean() == pytest.approx(1, rel=0.8)
@@ -107,7 +104,6 @@ def test_each_group_is_compared_with_others() -> None:
             by_columns(columns[:, :3]),
             {"hash_counts": numbers % HASH_BINS},
         )
-        assert found is not None
         ratios.append(np.diag(found.means).mean())
     # The variances are 1, but their least sum is that of independent vectors, which adds some per cent.
     assert np.mean(ratios) == pytest.approx(1.06, abs=0.06)
@@ -119,8 +115,8 @@ def test_fit_with_groups_keeps_them_whole_and_states_their_number(tmp_path: Path
     assert baseline.overdispersion is not None
     assert baseline.overdispersion.counts == pytest.approx(5, rel=0.4)
     assert baseline.metadata.groups == baseline.overdispersion.windows
-    # Whole groups are held out.
-    assert baseline.metadata.reference_count == 5 * baseline.metadata.groups
+    assert baseline.metadata.groups == 1_200, "of all vectors"
+    assert baseline.metadata.reference_count % 5 == 0, "whole groups are held out"
     assert baseline.metadata.window_ms is None
     assert f"groups worth {baseline.metadata.groups} of one size" in " ".join(
         render(describe(report_baseline(baseline, tmp_path / "x"))).split()
@@ -132,8 +128,8 @@ def test_fit_with_groups_keeps_them_whole_and_states_their_number(tmp_path: Path
     reference = to_reference(mixed)
     assert reference.overdispersion is not None
     assert reference.overdispersion.counts == 1, "a window's events are independent"
-    assert reference.groups_overdispersion is not None
-    assert reference.groups_overdispersion.counts == baseline.overdispersion.counts
+    assert reference.groups is not None
+    assert reference.groups.counts == baseline.overdispersion.counts
 
 
 @pytest.mark.parametrize(
@@ -141,8 +137,8 @@ def test_fit_with_groups_keeps_them_whole_and_states_their_number(tmp_path: Path
     [
         (100, 6, None),
         # Two windows; and a hundred of which each has fewer than five events a cluster.
-        (3_000, 6, 600),
-        (60, 20, 600),
+        (3_000, 6, 1_200),
+        (60, 20, 1_200),
     ],
 )
 def test_groups_are_used_where_windows_are_not_enough(
@@ -155,7 +151,7 @@ def test_groups_are_used_where_windows_are_not_enough(
     vectors = draw_bursts(6_000, 5)
     about = fit(vectors, clusters=clusters, provenance=known, progress=lines.append).metadata
     assert (about.window_ms, about.groups) == ((HOUR_MS, None) if groups is None else (None, groups))
-    reported = [line for line in lines if line.startswith("groups, worth 600 of one size: counts vary")]
+    reported = [line for line in lines if line.startswith("groups, worth 1200 of one size: counts vary")]
     assert len(reported) == (groups is not None)
 
 
@@ -166,7 +162,31 @@ def test_too_few_groups_are_reported_and_not_used() -> None:
     assert baseline.overdispersion is None
     (warning,) = [line for line in lines if "groups are not used" in line]
     assert "there are 30, and the largest holds 3%" in warning
-    lines.clear()
-    report_groups(None, lines.append, mixed_windows=False)
-    (warning,) = lines
-    assert "fewer than 20 groups are held out; give more groups" in warning
+
+
+@pytest.mark.parametrize("mixed", [True, False])
+def test_level_holds_for_windows_of_other_groups(mixed: bool) -> None:
+    # 800 windows against 40 baselines. All windows of a stream come from the same 300 groups, of which those
+    # that are whole differ in size. Of the groups' own overdispersion alone .03 and .06 would be found.
+    found = []
+    for seed in range(40):
+        random = np.random.default_rng(seed)
+        drawn = np.minimum(1 + (2 * random.pareto(1.2, 600)).astype(int), 60)
+        groups = np.repeat(np.arange(600), 8 if mixed else drawn)
+        centres = 1.2 * random.normal(size=(600, 6))
+        vectors = (centres[groups] + random.normal(size=(len(groups), 6))).astype(np.float32)
+        own, later = np.flatnonzero(groups < 300), np.flatnonzero(groups >= 300)
+        known = Provenance(groups=groups[own], mixed_windows=mixed)
+        reference = to_reference(fit(vectors[own], clusters=4, provenance=known))
+        tallies = Population(vectors, reference.centroids.assign(vectors), reference.centroids).tallies(
+            reference
+        )
+        scorer = build_scorer(reference, reference.overdispersion)
+        for _ in range(20):
+            order = random.permutation(np.arange(300, 600))
+            whole = np.concatenate([np.flatnonzero(groups == group) for group in order])
+            rows = random.choice(later, 200, replace=False) if mixed else whole[:200]
+            score = scorer.score(Tally(tallies[rows].sum(axis=0), registry.fields_of(reference)))
+            assert score is not None
+            found.append(score.p_value < 0.01)
+    assert 0 < np.mean(found) < 0.015

@@ -40,6 +40,7 @@ from driftgauge.baseline.windows import (
     measure_overdispersion,
     measure_segments,
     observe,
+    pool_sides,
     report_change,
     report_groups,
     report_ratio,
@@ -150,7 +151,11 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
     windows_of, groups_of, *sides = _split(len(vectors), provenance, clusters, seed, progress)
     fit_rows, reference_rows = (rows[kept[rows]] for rows in sides)
     numbers = None if windows_of is None else windows_of[reference_rows]
-    groups = None if groups_of is None else np.unique(groups_of[reference_rows], return_inverse=True)[1]
+    groups = (
+        None
+        if groups_of is None
+        else np.unique(groups_of[np.concatenate([fit_rows, reference_rows])], return_inverse=True)[1]
+    )
     members = tuple(member.of(reference_rows) for member in provenance.members)
     members = check_members(members, clusters, min(MAX_COMPONENTS, vectors.shape[1]), progress)
     try:
@@ -217,14 +222,16 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
                 },
                 progress,
             )
-        if groups is not None:
-            overdispersion = measure_groups(groups, ids, standardized, columns, counted)
-            report_groups(overdispersion, progress, mixed_windows=provenance.mixed_windows)
-        else:
+        if groups is None:
             windows = (
                 None if numbers is None else observe(numbers, ids, standardized, clusters, columns, counted)
             )
             overdispersion = measure_overdispersion(traffic, windows, clusters, progress)
+        else:
+            overdispersion = by_groups = measure_groups(
+                groups, *pool_sides(fitted, counted, np.sqrt(reference.variances) / reference.step)
+            )
+            report_groups(by_groups, progress, mixed_windows=provenance.mixed_windows)
         segments = reference_segments(
             members,
             ids,

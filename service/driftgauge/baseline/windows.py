@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from driftgauge.baseline.quality import MIN_RATIO, overdispersion_reading
 from driftgauge.baseline.segments import Members
+from driftgauge.core.counting.tally import CLUSTER_COUNTS
 from driftgauge.core.durations import format_duration
 from driftgauge.core.reference import SegmentReference
 from driftgauge.core.statistics import registry
+from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS
 from driftgauge.core.statistics.overdispersion import (
     MIN_WINDOWS,
     Overdispersion,
@@ -31,6 +33,7 @@ __all__ = [
     "measure_segments",
     "number_groups",
     "observe",
+    "pool_sides",
     "report_change",
     "report_groups",
     "report_ratio",
@@ -411,8 +414,8 @@ def measure_groups(
     coordinates: NDArray[np.float64],
     columns: Mapping[str, NDArray[np.float64]],
     measured: Mapping[str, NDArray[Any]],
-) -> Overdispersion | None:
-    """Return the overdispersion by groups; None where there are fewer than 20.
+) -> Overdispersion:
+    """Return the overdispersion by groups.
 
     The design effect of a sample of whole groups: the variance of a mean, from the squared sum of each
     group's deviations, over that of independent vectors (L. Kish, Survey Sampling, Wiley, 1965). It divides
@@ -424,7 +427,7 @@ def measure_groups(
     a few articles of most of the paragraphs would otherwise leave a baseline without any correction.
 
     Args:
-        groups: (m,), the group of each reference vector, from 0.
+        groups: (m,), the group of each vector, from 0.
         ids: (m,), its cluster; no cluster is empty.
         coordinates: (m, r) float64, its coordinates from the mean of all, in standard deviations.
         columns: As in `observe`.
@@ -444,12 +447,8 @@ def measure_groups(
     # 1 - s/m times the variance of independent vectors.
     weights = 1 / (1 - sizes / count)
     effective = int(np.square(np.square(sizes).sum()) / np.power(sizes, 4).sum())
-    if len(sizes) >= MIN_WINDOWS:
-        effective = max(effective, MIN_WINDOWS)
-    if effective < MIN_WINDOWS:
-        return None
     return Overdispersion.estimate(
-        effective,
+        max(effective, MIN_WINDOWS),
         float(weights @ (np.square(clusters) / shares).sum(axis=1)) / (len(shares) - 1) / count,
         np.asarray((sums * weights[:, None]).T @ sums / count, np.float64),
         _by_statistic(columns, weights @ np.square(others) / count)
@@ -461,23 +460,52 @@ def measure_groups(
     )
 
 
+def pool_sides(
+    fitted: Mapping[str, NDArray[Any]], counted: Mapping[str, NDArray[Any]], deviations: NDArray[np.float64]
+) -> tuple[
+    NDArray[np.intp], NDArray[np.float64], dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]
+]:
+    """Return what `measure_groups` takes of all vectors beside their groups.
+
+    Along the components, the vectors that these were fitted on differ more than new ones do. So numbers are
+    taken from the mean of their side, with the deviations of new vectors.
+
+    Args:
+        fitted: What the service counts of the vectors that the centroids were fitted on, and the components
+            were not, by the fields of a tally.
+        counted: The same of the others.
+        deviations: (r,) float64, the standard deviations along the components, in steps of a coordinate.
+    """
+
+    def pool(new: NDArray[Any], known: NDArray[Any]) -> NDArray[np.float64]:
+        one, other = (np.asarray(each - each.mean(axis=0), np.float64) for each in (new, known))
+        scale = other.std(axis=0)
+        return np.concatenate([one, other * (one.std(axis=0) / np.where(scale > 0, scale, np.inf))])
+
+    measured = {name: np.concatenate([fitted[name], counted[name]]) for name in counted}
+    return (
+        measured[CLUSTER_COUNTS],
+        pool(fitted[CLIPPED_COORDINATE_SUMS], counted[CLIPPED_COORDINATE_SUMS]) / deviations,
+        {
+            each.name: pool(each.columns(fitted), each.columns(counted))
+            for each in registry.STATISTICS
+            if each.columns
+        },
+        measured,
+    )
+
+
 def report_groups(
-    overdispersion: Overdispersion | None, progress: Callable[[str], None], *, mixed_windows: bool
+    overdispersion: Overdispersion, progress: Callable[[str], None], *, mixed_windows: bool
 ) -> None:
-    """Report what the groups show, and how windows hold them; too few are a warning."""
-    if overdispersion is None:
-        progress(
-            f"warning: the overdispersion is not known: fewer than {MIN_WINDOWS} groups are held out; "
-            "give more groups"
-        )
-    else:
-        held = (
-            "a few events of many groups"
-            if mixed_windows
-            else "whole groups; if they hold a few events of many, give --mixed-windows"
-        )
-        progress(
-            f"groups, worth {overdispersion.windows} of one size: "
-            f"{overdispersion_reading(overdispersion.counts, overdispersion.largest_mean)}; "
-            f"windows are taken to hold {held}"
-        )
+    """Report what the groups show, and how windows hold them."""
+    held = (
+        "a few events of many groups"
+        if mixed_windows
+        else "whole groups; if they hold a few events of many, give --mixed-windows"
+    )
+    progress(
+        f"groups, worth {overdispersion.windows} of one size: "
+        f"{overdispersion_reading(overdispersion.counts, overdispersion.largest_mean)}; "
+        f"windows are taken to hold {held}"
+    )

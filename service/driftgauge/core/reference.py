@@ -84,6 +84,8 @@ class Reference:
         overdispersion_ms: The length of the windows on which the overdispersion was measured; None without
             one.
         segments: The references of segments.
+        groups: The overdispersion of its own events by groups; None where there are none, or windows measured
+            it.
     """
 
     baseline_id: str
@@ -98,6 +100,7 @@ class Reference:
     overdispersion: Overdispersion | None
     overdispersion_ms: int | None
     segments: tuple[SegmentReference, ...]
+    groups: Overdispersion | None = None
 
     @property
     def key(self) -> str:
@@ -113,13 +116,6 @@ class Reference:
         """Return shifts from the baseline's mean, (…, r), less its mean and in standard deviations."""
         standardized: NDArray[np.float64] = (shift - self.mean) / self.projection.deviations
         return standardized
-
-    @property
-    def groups_overdispersion(self) -> Overdispersion | None:
-        """The overdispersion by groups; None where there are none, or windows measured it."""
-        if self.overdispersion is None or self.overdispersion_ms is not None:
-            return None
-        return self.overdispersion.baseline or self.overdispersion
 
     @property
     def components(self) -> int:

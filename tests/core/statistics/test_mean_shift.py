@@ -2,6 +2,7 @@
 
 import math
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,7 +65,8 @@ def test_t2_of_independent_events_is_hotellings(baseline_count):
 @pytest.mark.parametrize(
     "overdispersion", [Overdispersion.independent(COMPONENTS), independent(windows=10**6)]
 )
-def test_level_holds_for_few_events_of_heavy_tails(overdispersion):
+@pytest.mark.parametrize("are_groups", [False, True])
+def test_level_holds_for_few_events_or_groups_of_heavy_tails(overdispersion, are_groups):
     # Vectors whose length is mostly a half of the typical one, and of one in ten threefold.
     random = np.random.default_rng(5)
     lengths = np.where(random.random((2_000, 20, 1)) < 0.1, 3.0, 0.5)
@@ -72,7 +74,12 @@ def test_level_holds_for_few_events_of_heavy_tails(overdispersion):
     shifts = (random.standard_normal((2_000, 20, COMPONENTS)) * lengths).mean(axis=1) * np.sqrt(VARIANCES)
     rates = {}
     for kurtosis in (0.0, float(np.power(lengths, 4).mean()) - 1):
-        null = MeanShiftNull(np.diag(VARIANCES), 10**6, overdispersion, kurtosis=kurtosis)
+        of_groups = replace(overdispersion, kurtosis=kurtosis).at(20, 10**6, 10**6)
+        null = (
+            MeanShiftNull(np.diag(VARIANCES), 10**6, of_groups)
+            if are_groups
+            else MeanShiftNull(np.diag(VARIANCES), 10**6, overdispersion, kurtosis=kurtosis)
+        )
         found = np.array([null.test(shift, 20).p_values for shift in shifts])
         rates[kurtosis > 0] = (found < 0.01).mean(axis=0)
     assert (np.abs(rates[True] - 0.01) < 0.006).all()

@@ -217,7 +217,7 @@ def test_groups_of_the_baseline_explain_an_offset_and_widen_the_noise():
     # Groups of forty events each make the offset of a drifted warm-up one of chance.
     groups = Overdispersion(50, 40.0, np.eye(COMPONENTS) * 40)
     related, mixed = (
-        replace(build_reference(count=2_000), overdispersion=each)
+        replace(build_reference(count=2_000), overdispersion=each, groups=groups)
         for each in (groups, replace(Overdispersion.independent(COMPONENTS), baseline=groups))
     )
     found = {}
@@ -242,7 +242,7 @@ def test_groups_of_the_baseline_explain_an_offset_and_widen_the_noise():
 
 def test_mean_of_items_that_come_again_varies_though_groups_hardly_do():
     groups = Overdispersion(50, 1.01, np.eye(COMPONENTS) * 1.01)
-    reference = replace(build_reference(count=2_000), overdispersion=groups)
+    reference = replace(build_reference(count=2_000), overdispersion=groups, groups=groups)
     warm_up = WarmUp.empty(FIELDS, COMPONENTS)
     for _ in range(MIN_WINDOWS):
         warm_up = warm_up.add(read_tally(build_tally(*MOVED, reference=reference), reference), reference)

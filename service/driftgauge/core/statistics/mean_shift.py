@@ -83,7 +83,8 @@ class MeanShiftNull:
     The mean of few events with heavy tails is not normal: the longest of them decide how far it varies. With
     a kurtosis K of elliptical events, the squared length of a mean of n has the mean of normal events and a
     relative variance that is larger by K / n (1 + 2 / r). The variable F, over its mean, has the same with
-    4 + 2 n / K degrees of freedom. The inverses of the degrees of freedom add up.
+    4 + 2 n / K degrees of freedom. The inverses of the degrees of freedom add up, and so do those of windows
+    that hold whole groups; see `Overdispersion`.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class MeanShiftNull:
         deviations = np.linalg.cholesky(covariance)
         self._degrees = baseline_count - 1
         self._kurtosis = kurtosis
+        self._inverse = overdispersion.inverse
         self._mean_count = baseline_count if mean_count is None else mean_count
         self._whitening = np.linalg.inv(deviations)
         self._overdispersions = np.ones(components)
@@ -148,7 +150,7 @@ class MeanShiftNull:
         terms = squares / self._overdispersions / spread
         t2 = float(terms.sum())
         distance = float(shift @ shift)
-        inverse = self._kurtosis / (2 * count + 4 * self._kurtosis)
+        inverse = self._kurtosis / (2 * count + 4 * self._kurtosis) + self._inverse
         # F and the like have a larger mean by one over this.
         known = 1 - 2 * inverse
         return MeanShift(

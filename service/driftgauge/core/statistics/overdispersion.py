@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -44,6 +44,9 @@ class Overdispersion:
             mean of Pearson's X2 relative to that at the baseline's rate of repetition. Those that are not
             measured are missing.
         baseline: The overdispersion of the baseline's own events, where it is not that of the windows.
+        kurtosis: Where windows hold whole groups, of which some are large, how much heavier than normal the
+            tail of a mean is: K of one event, and K / n of a window of n (see `at`). Of m events whose groups
+            are worth W of one size, K is m / W: the window holds n / K such groups.
     """
 
     windows: float
@@ -51,6 +54,7 @@ class Overdispersion:
     means: NDArray[np.float64]
     others: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     baseline: "Overdispersion | None" = None
+    kurtosis: float = 0.0
 
     @classmethod
     def estimate(
@@ -92,10 +96,13 @@ class Overdispersion:
             baseline_count: m, the events of the baseline's histogram.
             mean_count: M, the events of the baseline's mean.
         """
-        if self.baseline is None:
-            return self
         own, own_of_mean = baseline_count / (count + baseline_count), mean_count / (count + mean_count)
-        return self.plus(self.baseline, (own, 1 - own), (own_of_mean, 1 - own_of_mean))
+        both = (
+            self
+            if self.baseline is None
+            else self.plus(self.baseline, (own, 1 - own), (own_of_mean, 1 - own_of_mean))
+        )
+        return replace(both, kurtosis=self.kurtosis / count) if self.kurtosis else both
 
     def plus(
         self, other: "Overdispersion", weights: tuple[float, float], of_means: tuple[float, float]
@@ -120,6 +127,19 @@ class Overdispersion:
     def of(self, statistic: str, variances: int) -> NDArray[np.float64]:
         """Return the overdispersions of a statistic, (variances,) float64; ones where not measured."""
         return self.others.get(statistic, np.ones(variances))
+
+    @property
+    def inverse(self) -> float:
+        """One over the degrees of freedom with which a variable F, over its mean, has the kurtosis.
+
+        Those of a variance that is estimated add one over their number.
+        """
+        return self.kurtosis / (2 + 4 * self.kurtosis)
+
+    @property
+    def degrees(self) -> float:
+        """The degrees of freedom of one variance: the windows, or fewer where the kurtosis is above 0."""
+        return 1 / (1 / self.windows + self.inverse) if self.kurtosis else self.windows
 
     @property
     def largest_mean(self) -> float:
@@ -152,8 +172,9 @@ class Overdispersion:
             chance = 2 * float(np.square(np.diag(self.means)).sum()) / self.windows
             typical = min(typical, max(squares - chance, 0.0) / total)
         degrees = max(even * min(self.counts**2 / (1 + (self.counts - 1) * (2 + typical)), 1.0), 1.0)
+        known = 1 / (1 / (self.windows * degrees) + self.inverse)
         # The upper quantile of F as one over the lower of the inverse ratio: 1 - 1e-4 would be rounded.
-        uneven_quantile = 1 / float(fdtri(self.windows * degrees, degrees, _TAIL))
+        uneven_quantile = 1 / float(fdtri(known, degrees, _TAIL))
         return self.counts * uneven_quantile / (float(chdtri(even, _TAIL)) / even)
 
 

@@ -249,7 +249,7 @@ class WindowJudge:
                 offsets[part.key, part.value] = offset
             elif part.overdispersion is None:
                 segments[part.key, part.value] = CalibratedOverdispersion(
-                    replace(whole.windows, baseline=whole.groups), calibrated=False
+                    replace(whole.windows, baseline=whole.groups and whole.baseline), calibrated=False
                 )
         known = {
             segment: CalibratedOverdispersion(offset.overdispersion, calibrated=True)

@@ -49,17 +49,21 @@ class WarmUp:
     ) -> "Offset | None":
         """Return the offset from a baseline, or a segment of it; None: the windows are too few to measure it.
 
-        Windows that hold whole groups vary as groups do, or as the warm-up shows where that is more.
+        Windows that hold whole groups vary as groups do, or as the warm-up shows where that is more, with the
+        tails of few groups.
         """
         if self.windows.windows < MIN_WINDOWS:
             return None
         tally, part = Tally(self.values, fields), segment or baseline
         standardized = _standardized(tally, baseline, segment, are_together=True)
         windows = self.windows.overdispersion(tally.counts, *standardized)
-        groups = baseline.groups_overdispersion
-        if groups is not None and groups is baseline.overdispersion:
-            windows = max(groups, windows, key=lambda each: float(np.trace(each.means)))
+        groups, expected = baseline.groups, baseline.overdispersion
         known = groups or part.overdispersion or windows
+        if groups is not None and expected is not None:
+            known = expected.baseline or groups
+            if expected.baseline is None:
+                windows = max(groups, windows, key=lambda each: float(np.trace(each.means)))
+                windows = replace(windows, kurtosis=expected.kurtosis)
         of_warm_up, of_baseline = (
             float(np.trace(each.means)) / count
             for each, count in ((windows, tally.count), (known, part.mean_count))
@@ -81,7 +85,7 @@ class Offset:
         part: The baseline or segment.
         windows: The overdispersion of windows around their own mean.
         groups: That of the baseline by its groups; None: there are none.
-        baseline: That of the baseline.
+        baseline: That of the baseline, and of what later windows have in common.
         share: The weight of the warm-up in its mean with the baseline, 0 to 1, by the inverse of their
             variances; 0 where groups are known.
     """
@@ -96,7 +100,7 @@ class Offset:
     @property
     def overdispersion(self) -> Overdispersion:
         """The overdispersion of the warm-up as one window, and of the baseline that it is compared with."""
-        return replace(self._of_all, baseline=self.baseline)
+        return replace(self._of_all, baseline=self.groups or self.baseline)
 
     @property
     def recentred(self) -> Overdispersion:
