@@ -140,8 +140,8 @@ def baseline_group() -> None:
 @click.option(
     "--mixed-windows",
     is_flag=True,
-    help="A window's events come from many groups, a few from each: the groups make the baseline uncertain, "
-    "and not the windows.",
+    help="A window's events come from many groups, a few from each: the groups make an offset that all "
+    "windows share.",
 )
 @click.option(
     "--label",
