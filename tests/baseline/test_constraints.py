@@ -47,6 +47,7 @@ IMPOSSIBLE = [
         (Overdispersion(20, 1.0, means), "overdispersion_means must be positive definite")
         for means in (-np.eye(8), np.ones((8, 8)))
     ),
+    (Overdispersion(20, 1.0, np.eye(8) + np.eye(8, k=1) / 2), "overdispersion_means must be symmetric"),
 ]
 
 
@@ -71,6 +72,7 @@ def test_baseline_rejects_impossible_overdispersion(
             {"covariance": np.ones((8, 8))},
             "array segment_covariances must be positive definite",
         ),
+        ({"covariance": np.eye(8) + np.eye(8, k=1) / 2}, "array segment_covariances must be symmetric"),
         ({"overdispersion": Overdispersion(-1, 1.0, np.eye(8))}, "array segment_overdispersion_windows"),
         *(({"overdispersion": known}, f"array segment_{fault}") for known, fault in IMPOSSIBLE),
         ({"value": "other"}, "two segments have the same key and value"),

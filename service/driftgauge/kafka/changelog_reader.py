@@ -30,9 +30,10 @@ class ChangelogReader:
         positions: The next offset to read of each shard that is read; negative before its first record.
     """
 
-    def __init__(self, consumer: Consumer, topic: str) -> None:
+    def __init__(self, consumer: Consumer, topic: str, tally_lengths: Mapping[str, int]) -> None:
         self._consumer = consumer
         self._topic = topic
+        self._tally_lengths = tally_lengths
         self.positions: dict[int, int] = {}
         self._values: dict[int, dict[bytes, bytes]] = {}
         self._damaged: dict[int, str] = {}
@@ -84,7 +85,7 @@ class ChangelogReader:
             StateError: A batch of the changelog is damaged.
         """
         if shard in self._damaged:
-            message = f"{self._topic}[{shard}]: {self._damaged[shard]}; {DAMAGED_REMEDY}"
+            message = f"{self._damaged[shard]}; {DAMAGED_REMEDY}"
             raise StateError(message)
         return self.positions[shard] >= end or end == 0
 
@@ -94,15 +95,7 @@ class ChangelogReader:
         Raises:
             StateError: A record is damaged, or has another version.
         """
-        content: dict[Key, Value] = {}
-        for key, value in self._values[shard].items():
-            try:
-                decoded = decode(key, value)
-            except StateError as error:
-                message = f"{self._topic}[{shard}]: {error}"
-                raise StateError(message) from error
-            content[decoded[0]] = decoded[1]
-        return content
+        return dict(decode(key, value, self._tally_lengths) for key, value in self._values[shard].items())
 
     @staticmethod
     def _put(values: dict[bytes, bytes], key: bytes, value: bytes | None) -> None:

@@ -103,10 +103,9 @@ class ShardRestore:
         Raises:
             StateError: The offsets contradict each other.
         """
-        where = f"shard {self._shard}"
         if committed not in {None, covered}:
             message = (
-                f"{where}: its changelog covers the partials up to offset {covered}, and the group has "
+                f"its changelog covers the partials up to offset {covered}, and the group has "
                 f"committed {committed}: the offsets were reset, or the changelog lost records or is "
                 "another's; put the offset back, or delete both internal topics and the offsets of both "
                 "groups, then restart the replica"
@@ -114,7 +113,7 @@ class ShardRestore:
             raise StateError(message)
         if covered is not None and covered > end:
             message = (
-                f"{where}: its partials end at offset {end}, and its changelog covers them up to {covered}: "
+                f"its partials end at offset {end}, and its changelog covers them up to {covered}: "
                 "the partials topic was created again, or lost records; delete both internal topics and the "
                 "offsets of both groups, then restart the replica"
             )

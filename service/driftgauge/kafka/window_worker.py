@@ -109,7 +109,12 @@ class WindowWorker:
         self._transaction = transaction
         self._telemetry = telemetry
         self._clock = clock
-        self._reader = ChangelogReader(changelog, settings.changelog_topic)
+        schemes = [spec.scheme(each.reference) for spec in specs for each in spec.baselines]
+        self._reader = ChangelogReader(
+            changelog,
+            settings.changelog_topic,
+            {each.key: each.length for whole in schemes for each in (whole, whole.of_segments)},
+        )
         self._shards: dict[int, ShardRestore | _Running | _Stopped | _SetAside] = {}
         self._stalled = StalledOffsets(admin, clock.monotonic_s)
         self._committed_s = clock.monotonic_s()
@@ -233,7 +238,7 @@ class WindowWorker:
     def _continue_restore(self, shard: int, restore: ShardRestore) -> None:
         """Continue a shard's restore; read its partials once its state is restored."""
         partials, state = self._settings.partials_topic, restore.state
-        with self._isolated(shard, "restore"):
+        with self._isolated(shard, f"restore of {self._settings.changelog_topic}[{shard}]"):
             if not restore.step():
                 self._telemetry.restore_waits([(partials, shard)], restore.waiting_for, restore.waited_s)
                 return

@@ -1,6 +1,8 @@
 """The codec of a shard's changelog records; see `schemas/changelog.v5.md`."""
 
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -58,8 +60,15 @@ def encode_value(value: Value) -> bytes:
     return bytes([_VERSION]) + _ENCODER.encode(_in_order(value))
 
 
-def decode(key: bytes, value: bytes) -> tuple[Key, Value]:
+def decode(
+    key: bytes, value: bytes, tally_lengths: Mapping[str, int] = MappingProxyType({})
+) -> tuple[Key, Value]:
     """Return a record's key and value.
+
+    Args:
+        key: The key's bytes.
+        value: The value's bytes.
+        tally_lengths: The lengths of tallies by the keys of known schemes.
 
     Raises:
         StateError: The record is damaged, or of another version.
@@ -73,10 +82,15 @@ def decode(key: bytes, value: bytes) -> tuple[Key, Value]:
         parsed = msgspec.json.decode(content, type=key_type)
         # One key with two spellings would keep both through compaction.
         require(encode_key(parsed) == key, "the key is not in its canonical form")
-    decoded = form.decode(name, value)
-    with refusing_damage(name):
-        is_possible = not isinstance(decoded, SourceBlock) or decoded.partitions <= MAX_PARTITIONS
-        require(is_possible, "the topic has too many partitions")
+        decoded = form.decode(name, value)
+        if isinstance(decoded, SourceBlock):
+            require(decoded.partitions <= MAX_PARTITIONS, "the topic has too many partitions")
+        if isinstance(parsed, PaneKey):
+            # A shorter or longer tally might be added, or judged in part.
+            require(
+                decoded.shape == (tally_lengths.get(parsed.scheme, len(decoded)),),
+                "the tally has not the length of its scheme",
+            )
     return parsed, decoded
 
 

@@ -71,13 +71,14 @@ def decode_part(value: bytes) -> Part:
     part = _FORMAT.decode(_NAME, value)
     with refusing_damage(_NAME):
         # A shorter one might be added to every number of the shard's; no window holds a pane without time.
-        are_whole = all(
-            pane.values.shape == (pane.scheme.length,) and pane.scheme.pane_ms > 0 for pane in part.panes
+        require(
+            all(
+                each.values.shape == (each.scheme.length,) and each.scheme.pane_ms > 0 for each in part.panes
+            ),
+            "a pane has no length, or a tally not that of its scheme",
         )
-        require(are_whole, "a pane has no length, or a tally not that of its scheme")
         numbers = [number for each in part.partitions for number in (each.partition[1], each.partitions)]
-        are_possible = all(0 <= number <= MAX_PARTITIONS for number in numbers)
-        require(are_possible, "a topic has too many partitions")
+        require(all(0 <= number <= MAX_PARTITIONS for number in numbers), "a topic has too many partitions")
     return part
 
 

@@ -5,9 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from driftgauge.core.counting.partial import PaneDelta
 from driftgauge.core.reference import SegmentReference
 from driftgauge.core.windows.result import Verdict
-from tests.builders.batches import at
+from driftgauge.core.windows.window import Window
+from tests.builders.batches import HOME, at
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.references import FIRST, OTHER, build_segment_arrays
 from tests.builders.results import summarize_hours
@@ -87,6 +89,23 @@ def test_window_over_panes_of_other_length_is_incomplete(sizes_ms):
             # The half hour of the events at 4.1 h is unknown.
             assert reason == "counted_otherwise", (start, size_ms)
     assert any(start == 4 for start, _ in reasons)
+
+
+@pytest.mark.parametrize(("pane_ms", "later"), [(1, None), (10**10, "counted_otherwise")])
+def test_pane_of_another_program_concerns_windows_with_own_panes(pane_ms, later):
+    shard = Shard(build_spec(lateness_ms=10 * HOUR_MS))
+    assert len(read_and_commit(shard, at(0), at(1.5))) == 1
+    scheme = replace(shard.specs[0].scheme(FIRST), pane_ms=pane_ms)
+    pane = Window.around(MONDAY_MS + HOUR_MS - 1, pane_ms)
+    values = np.ones(scheme.length, np.int64)
+    shard.state.streams["images"].add_pane(
+        PaneDelta("images", scheme, pane.start_ms, None, values, 1, (HOME, 0))
+    )
+    (revised,) = shard.close()
+    assert (revised.revision, revised.incomplete_reason) == (1, "counted_otherwise")
+    assert len(shard.state._closer("images")._pending) <= 2
+    (result,) = read_and_commit(shard, at(3))
+    assert (result.window.start_ms, result.incomplete_reason) == (MONDAY_MS + HOUR_MS, later)
 
 
 def test_window_under_other_segment_keys_is_incomplete():

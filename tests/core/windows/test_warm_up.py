@@ -140,6 +140,14 @@ def test_revision_of_warm_up_window_does_not_calibrate_again():
     assert stream.history is before
 
 
+def test_revision_under_former_baseline_is_judged_without_its_warm_up():
+    stream = build_warmed_up()
+    first = stream.judge(FIRST_AFTER, ODD)
+    stream.judge(FIRST_AFTER + 1, reference=build_reference("next", count=100_000))
+    again = stream.judge(FIRST_AFTER, ODD)
+    assert (first.score.calibrated, again.score.calibrated, again.memory) == (True, False, first.memory)
+
+
 def test_window_declared_clean_is_not_drift_by_itself():
     related = Overdispersion(50, 1.0, np.eye(COMPONENTS))
     reference = replace(RICH, overdispersion=related, overdispersion_ms=HOUR_MS)

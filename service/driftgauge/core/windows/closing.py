@@ -146,12 +146,23 @@ class WindowCloser:
         self._pending = set(filter(state.is_open, self._pending))
 
     def _add_windows_of(self, panes: Iterable[Window]) -> None:
-        """Add the open windows that overlap these panes to the pending ones."""
+        """Add the open windows that these panes may change to the pending ones."""
         for pane in panes:
-            for size_ms in self._spec.sizes_ms:
-                first_ms = pane.start_ms - pane.start_ms % size_ms
-                windows = (Window(size_ms, start_ms) for start_ms in range(first_ms, pane.end_ms, size_ms))
-                self._pending.update(filter(self._state.is_open, windows))
+            windows = {
+                Window.around(time_ms, size_ms)
+                for time_ms in (pane.start_ms, pane.end_ms - 1)
+                for size_ms in self._spec.sizes_ms
+            }
+            if pane.size_ms > self._spec.pane_ms:
+                # Of another scheme: no window is judged by such a pane, and any number may lie within it.
+                windows |= {
+                    window
+                    for window in self._state.published
+                    if window.size_ms in self._spec.sizes_ms
+                    and window.start_ms < pane.end_ms
+                    and pane.start_ms < window.end_ms
+                }
+            self._pending.update(filter(self._state.is_open, windows))
 
     def _add_newly_doubted_windows(self) -> None:
         """Add the published windows whose loss or double count became known since their last revision."""

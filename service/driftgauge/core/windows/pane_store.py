@@ -1,6 +1,6 @@
 """The panes of one stream: tallies and examples by scheme, segment and pane."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,7 @@ class PaneStore:
     def tally(self, scheme: str, window: Window, segment: Segment | None = None) -> NDArray[np.int64] | None:
         """Return a window's tally under a scheme, (scheme.length,) int64; None where no pane was counted."""
         panes = self._tallies.get((scheme, segment), {})
-        found = [panes[start_ms] for start_ms in self._starts_ms(scheme, window) if start_ms in panes]
+        found = [panes[start_ms] for start_ms in self._starts_ms(scheme, window, panes)]
         return np.sum(found, axis=0, dtype=np.int64) if found else None
 
     def schemes(self, window: Window) -> set[str]:
@@ -60,13 +60,13 @@ class PaneStore:
         return {
             scheme
             for (scheme, segment), panes in self._tallies.items()
-            if segment is None and not panes.keys().isdisjoint(self._starts_ms(scheme, window))
+            if segment is None and any(True for _ in self._starts_ms(scheme, window, panes))
         }
 
     def examples(self, scheme: str, window: Window) -> dict[int, tuple[Example, ...]]:
         """Return a window's examples by cluster."""
         panes = self._examples.get(scheme, {})
-        return examples_by_cluster(panes.get(start_ms, ()) for start_ms in self._starts_ms(scheme, window))
+        return examples_by_cluster(panes[start_ms] for start_ms in self._starts_ms(scheme, window, panes))
 
     def purge(self, settled_ms: int, at_most: int) -> tuple[list[PaneKey | ExamplesKey], bool]:
         """Delete at most this many panes that end at or before an event time.
@@ -94,10 +94,13 @@ class PaneStore:
             return self._tallies.setdefault((key.scheme, key.segment), {})
         return self._examples.setdefault(key.scheme, {})
 
-    def _starts_ms(self, scheme: str, window: Window) -> range:
-        """Return where the panes of a scheme start that overlap a window."""
+    def _starts_ms(self, scheme: str, window: Window, panes: Collection[int]) -> Iterator[int]:
+        """Return where those of some panes of a scheme start that overlap a window."""
         length_ms = self._lengths_ms.get(scheme, window.size_ms)
-        return range(window.start_ms - window.start_ms % length_ms, window.end_ms, length_ms)
+        starts_ms = range(window.start_ms - window.start_ms % length_ms, window.end_ms, length_ms)
+        # Another program may write panes of a millisecond.
+        few, many = sorted((starts_ms, panes), key=len)
+        return (start_ms for start_ms in few if start_ms in many)
 
     def _ended(self, scheme: str, starts_ms: Iterable[int], settled_ms: int) -> Iterator[Window]:
         """Yield the panes of a scheme that end at or before an event time."""
