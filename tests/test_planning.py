@@ -87,6 +87,13 @@ def test_streams_share_alarm_budget():
     assert shared.windows[2].least_count > alone.windows[2].least_count
 
 
+def test_longer_windows_of_any_traffic_find_less():
+    for name in ("js_divergence", "mean_shift", "novelty"):
+        sizes = [each.least[name] for each in plan(1e9).windows]
+        assert sizes == sorted(sizes, reverse=True)
+        assert 0 < sizes[-1] < sizes[0] < 1e-4
+
+
 def test_sizes_that_no_window_finds_are_infinite():
     empty = plan(1).windows[0]
     assert (empty.count, empty.is_enough, set(empty.least.values())) == (0, False, {math.inf})

@@ -20,7 +20,7 @@ _smallest_options = join_options(
             type=FiniteNumber(0, each.largest, min_open=True),
             default=each.smallest,
             show_default=True,
-            help=f"{each.title}: the smallest drift worth finding. {each.smallest_text}",
+            help=f"The smallest drift of {each.title.lower()} worth finding. {each.smallest_text}",
         )
         for each in registry.STATISTICS
     )
@@ -34,7 +34,7 @@ _smallest_options = join_options(
     required=True,
     help="Events of one stream per hour.",
 )
-@click.option("--baseline", "baseline_path", type=FILE, help="A fitted baseline file.")
+@click.option("--baseline", "baseline_path", type=FILE, help="The file of a fitted baseline.")
 @click.option(
     "--clusters", type=click.IntRange(min=2), help="Clusters of a baseline to be fitted.  [default: 20]"
 )
@@ -86,8 +86,8 @@ def plan_command(
 ) -> None:
     """Compute window length, event count and power for the traffic and the smallest drift worth finding.
 
-    Windows are planned against a fitted baseline, or against one that is yet to be fitted. Only a fitted one
-    says what windows see of spread, duplicates and relations.
+    Windows are planned against a fitted baseline, or against one that is yet to be fitted. A fitted one shows
+    every kind of drift.
     """
     from driftgauge.baseline.artifact import load
     from driftgauge.planning import PlanRequest, describe, make_plan, resolve_reference

@@ -1,7 +1,7 @@
 """The interface of a statistic: its integers in a tally, its null distribution, its finding, its words.
 
 One module defines one statistic. `driftgauge.core.statistics.registry` lists them, and everything else goes
-over that list: counting, scoring, overdispersion, artifact, records, metrics, page and report.
+over that list: counting, scoring, overdispersion, artifact, records, metrics, page, report and plan.
 """
 
 from collections.abc import Callable, Mapping, Sequence
