@@ -114,12 +114,15 @@ def test_windows_against_fitted_baseline_find_what_their_scores_say():
     assert week.least == pytest.approx(score_vectors(FITTED, VECTORS[:1_000]).detectable)
 
 
-def test_events_needed_are_found_though_the_largest_windows_see_fewer_duplicates():
-    found = plan(10**4, FITTED)
-    sizes = [each.least["duplicates"] for each in found.windows]
-    assert sizes[2] < SMALLEST["duplicates"] < sizes[4]
-    assert found.recommended == found.windows[2]
-    assert found.recommended.least_count <= found.recommended.count
+def test_events_needed_are_found_though_larger_windows_see_fewer_duplicates():
+    # At one level: that of years with a page for each window.
+    least = least_drift(resolve_reference(FITTED), 2_000, 0.01)["duplicates"]
+    assert least < least_drift(resolve_reference(FITTED), 20_000, 0.01)["duplicates"]
+    smallest = dict.fromkeys(SMALLEST, 1.0) | {"duplicates": least}
+    windows = plan(2_000, FITTED, smallest, false_pages_per_year=1e6).windows
+    assert {each.level for each in windows} == {0.01}
+    assert windows[2].is_enough
+    assert all(1_000 < each.least_count <= 2_000 for each in windows)
 
 
 def test_planned_baseline_is_that_of_options():

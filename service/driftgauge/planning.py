@@ -182,7 +182,7 @@ def _least_count(request: PlanRequest, reference: Reference, level: float) -> in
     def is_enough(count: int) -> bool:
         return not _unseen(request, least_drift(reference, count, level))
 
-    # From below: windows with far more events than the baseline find fewer duplicates again.
+    # From below: beyond as many events as the baseline counts, duplicates may be found slightly worse again.
     doubled = (2**power for power in range(_MOST.bit_length()))
     high = next(filter(is_enough, doubled), None)
     return high and bisect_left(range(high), 1, lo=high // 2 + 1, key=is_enough)

@@ -41,4 +41,4 @@ def test_notes_name_weakness_and_remedy(baseline: Baseline, full_baseline: Basel
         assert part in note
         assert remedy in note
     small = counted(with_metadata(baseline, stability=None), 1, 1, 1, 1, 1, 995)
-    assert "5 of the clusters are tiny (0, 1, 2, 3, 4)" in notes(small)[1]
+    assert "5 of the clusters are tiny (0, 1, 2, 3, 4)" in notes(small)[-1]
