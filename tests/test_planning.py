@@ -115,7 +115,7 @@ def test_windows_against_fitted_baseline_find_what_their_scores_say():
 
 
 def test_events_needed_are_found_though_larger_windows_see_fewer_duplicates():
-    # At one level: that of years with a page for each window.
+    # A budget that large gives windows of every size the largest level.
     least = least_drift(resolve_reference(FITTED), 2_000, 0.01)["duplicates"]
     assert least < least_drift(resolve_reference(FITTED), 20_000, 0.01)["duplicates"]
     smallest = dict.fromkeys(SMALLEST, 1.0) | {"duplicates": least}
