@@ -32,16 +32,14 @@ class Divergence(Finding):
         p_value: The probability without drift of a divergence at least as large.
     """
 
+    always_counts = True
+
     js_divergence: float
     js_distance: float
     contributions: NDArray[np.float64]
     noise_floor: float
     excess: float
     p_value: float
-
-    def significant_excess(self, _level: float) -> float:
-        """Return the excess, whatever its p-value."""
-        return self.excess
 
     @property
     def movers(self) -> tuple[int, ...]:

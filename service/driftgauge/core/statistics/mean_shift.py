@@ -40,6 +40,8 @@ class MeanShift(Finding):
             smaller than noise.
     """
 
+    always_counts = True
+
     t2: float
     p_value: float
     leading_p_value: float
@@ -51,10 +53,6 @@ class MeanShift(Finding):
     def p_values(self) -> tuple[float, float, float]:
         """The p-values of t2 along all components, along the leading ones, and of the centroid distance."""
         return self.p_value, self.leading_p_value, self.centroid_p_value
-
-    def significant_excess(self, _level: float) -> float:
-        """Return the excess, whatever its p-value."""
-        return self.excess
 
 
 class MeanShiftNull:
