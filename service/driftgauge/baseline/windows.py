@@ -33,6 +33,7 @@ __all__ = [
     "measure_segments",
     "number_groups",
     "observe",
+    "pool",
     "pool_sides",
     "report_change",
     "report_groups",
@@ -465,6 +466,20 @@ def measure_groups(
     )
 
 
+def pool(fitted: NDArray[Any], counted: NDArray[Any]) -> NDArray[np.float64]:
+    """Return numbers of both sides from the means of their side, with the deviations of the first.
+
+    Along the components, the vectors that these were fitted on differ more than new ones do.
+
+    Args:
+        fitted: (n, w), of the vectors that the centroids were fitted on, and the components were not.
+        counted: (m, w), of the others.
+    """
+    one, other = (np.asarray(each - each.mean(axis=0), np.float64) for each in (fitted, counted))
+    scale = other.std(axis=0)
+    return np.concatenate([one, other * (one.std(axis=0) / np.where(scale > 0, scale, np.inf))])
+
+
 def pool_sides(
     fitted: Mapping[str, NDArray[Any]], counted: Mapping[str, NDArray[Any]], deviations: NDArray[np.float64]
 ) -> tuple[
@@ -472,21 +487,12 @@ def pool_sides(
 ]:
     """Return what `measure_groups` takes of all vectors beside their groups.
 
-    Along the components, the vectors that these were fitted on differ more than new ones do. So numbers are
-    taken from the mean of their side, with the deviations of new vectors.
-
     Args:
         fitted: What the service counts of the vectors that the centroids were fitted on, and the components
             were not, by the fields of a tally.
         counted: The same of the others.
         deviations: (r,) float64, the standard deviations along the components, in steps of a coordinate.
     """
-
-    def pool(new: NDArray[Any], known: NDArray[Any]) -> NDArray[np.float64]:
-        one, other = (np.asarray(each - each.mean(axis=0), np.float64) for each in (new, known))
-        scale = other.std(axis=0)
-        return np.concatenate([one, other * (one.std(axis=0) / np.where(scale > 0, scale, np.inf))])
-
     measured = {name: np.concatenate([fitted[name], counted[name]]) for name in counted}
     return (
         measured[CLUSTER_COUNTS],

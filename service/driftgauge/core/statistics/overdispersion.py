@@ -46,8 +46,8 @@ class Overdispersion:
             measured are missing.
         baseline: The overdispersion of the baseline's own events, where it is not that of the windows.
         kurtosis: Where windows hold whole groups, how much heavier than normal the tail of a mean is: K of
-            one event, and K / n at a window of n (see `at`). Of m events whose groups are worth W of one size,
-            K is m / W: the window holds n / K such groups. 0 where windows hold many.
+            one event, and K / n at a window of n (see `at`). Of m events whose groups are worth W of one
+            size, K is m / W: the window holds n / K such groups. 0 where windows hold many.
     """
 
     windows: float
