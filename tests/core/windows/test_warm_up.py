@@ -280,6 +280,7 @@ def build_few(number):
 SHIFTED, BACK = (210, 110, 55, 25), (110, 130, 105, 55)
 ONE_WAY, OTHER = (78, 23, 13, 6), (23, 46, 30, 21)
 TWO_WEEKS = 14 * 24
+MORE, LESS = (260, 80, 40, 20), (60, 160, 120, 60)
 
 
 @pytest.mark.parametrize(
@@ -317,12 +318,28 @@ def test_drift_that_lasted_ends_within_twenty_windows(first):
     assert results[-1].slow_drift_since_ms != TWO_WEEKS * HOUR_MS
 
 
-@pytest.mark.parametrize(("first", "last"), [(23, DRIFT), (24, Verdict.WARNING)])
-def test_days_that_have_a_window_are_seen(first, last):
+@pytest.mark.parametrize(
+    ("judged", "last"),
+    [
+        (range(23, TWO_WEEKS), DRIFT),
+        (range(24, TWO_WEEKS), Verdict.WARNING),
+        (range(0, TWO_WEEKS, 2), DRIFT),
+        (range(0, TWO_WEEKS, 3), Verdict.WARNING),
+    ],
+)
+def test_days_of_the_warm_up_are_half_full(judged, last):
     stream = JudgedStream(warm_up=(0, TWO_WEEKS * HOUR_MS))
-    for number in range(first, TWO_WEEKS):
+    for number in judged:
         stream.judge(number, build_few(number))
     assert [stream.verdict(number, SHIFTED) for number in range(TWO_WEEKS, TWO_WEEKS + 6)][-1] is last
+
+
+def test_windows_that_vary_more_than_days_decide_by_their_own_variation():
+    stream = JudgedStream(warm_up=(0, TWO_WEEKS * HOUR_MS))
+    for number in range(TWO_WEEKS):
+        stream.judge(number, (MORE, LESS)[number % 2])
+    verdicts = {stream.verdict(number, SHIFTED) for number in range(TWO_WEEKS, TWO_WEEKS + 12)}
+    assert DRIFT not in verdicts
 
 
 def test_weekly_cycle_of_the_warm_up_is_no_drift():

@@ -20,6 +20,7 @@ __all__ = ["WindowJudge"]
 
 # Two weeks, so that a weekly cycle is no drift.
 _LEAST_DAYS = 14
+_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -280,12 +281,15 @@ class WindowJudge:
             self._spec, reference, overdispersion, calibrated=is_own, segments=segments, hidden=hidden
         )
         days = history.whole_days(baseline).offset(scheme.fields, baseline, least=_LEAST_DAYS)
-        if days is None or not is_own:
+        # What days have in common shows less in days of few events.
+        are_half_full = 2 * size_ms * history.clean.windows.windows >= _LEAST_DAYS * _DAY_MS
+        if days is None or not is_own or not are_half_full:
             return _Comparison(reference, scorer, misfits)
         # Windows of the same days have more in common than their own variation shows.
-        varying = max(days.windows, overdispersion, key=lambda each: float(np.trace(each.means)))
+        of_days = replace(days, share=offsets[None].share, baseline=whole.baseline).recentred
+        varying = max(of_days, overdispersion, key=lambda each: float(np.trace(each.means)))
         together = WindowScorer(
-            self._spec, reference, replace(varying, baseline=overdispersion.baseline), calibrated=True
+            self._spec, reference, replace(varying, baseline=of_days.baseline), calibrated=True
         )
         return _Comparison(reference, scorer, misfits, together)
 

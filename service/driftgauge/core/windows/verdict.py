@@ -45,8 +45,8 @@ class VerdictHistory:
         memory: The memory that the next window is judged with.
         warm_up: The interval of event time, ms, whose windows are declared clean; None where there is none.
         clean: The windows of the warm-up.
-        days: Its days, as windows, but for the last.
-        day: The last.
+        days: Its days that have ended, in UTC, each as one window.
+        day: The day under way.
         segments: The same for each segment that had enough events to be scored.
     """
 
