@@ -175,22 +175,20 @@ def test_sides_are_pooled_as_new_vectors() -> None:
 
 
 def test_group_is_compared_with_the_others_of_its_side() -> None:
-    # One of two fifths of the side.
-    large = np.where(np.arange(1_000) < 200, 0, np.arange(1_000))
-    ratios = []
-    for seed in range(60):
-        columns = np.random.default_rng(seed).normal(size=(1_000, 4))
-        columns -= np.repeat([columns[:500].mean(axis=0), columns[500:].mean(axis=0)], 500, axis=0)
-        found = measure_groups(
-            np.unique(large, return_inverse=True)[1],
-            np.arange(1_000) % 5,
-            columns,
-            by_columns(columns[:, :3]),
-            {"hash_counts": np.arange(1_000) % HASH_BINS},
-            500,
-        )
-        ratios.append(np.diag(found.means).mean())
-    assert np.mean(ratios) == pytest.approx(1.1, abs=0.08)
+    # One group is two fifths of its side, and three standard deviations away from the others.
+    numbers = np.arange(1_000)
+    columns = np.random.default_rng(0).normal(size=(1_000, 4)) + 3.0 * (numbers[:, None] < 200)
+    columns[:500] -= columns[:500].mean(axis=0)
+    columns[500:] -= columns[500:].mean(axis=0)
+    found = measure_groups(
+        np.maximum(numbers - 199, 0),
+        numbers % 5,
+        columns,
+        by_columns(columns[:, :3]),
+        {"hash_counts": numbers % HASH_BINS},
+        500,
+    )
+    assert np.diag(found.means).mean() == pytest.approx(3**2 * 200**2 * (1 - 200 / 500) / 1_000, rel=0.05)
 
 
 @pytest.mark.parametrize("mixed", [True, False])

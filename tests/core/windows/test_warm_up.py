@@ -280,7 +280,7 @@ def build_few(number):
 SHIFTED, BACK = (210, 110, 55, 25), (110, 130, 105, 55)
 ONE_WAY, OTHER = (78, 23, 13, 6), (23, 46, 30, 21)
 TWO_WEEKS = 14 * 24
-MORE, LESS = (260, 80, 40, 20), (60, 160, 120, 60)
+MORE, LESS = (200, 100, 65, 35), (120, 140, 95, 45)
 
 
 @pytest.mark.parametrize(
