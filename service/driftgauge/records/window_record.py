@@ -178,8 +178,8 @@ class WindowRecord(_Record):
     divergence and mean shift are overwhelming: their combined p-value below a hundredth of the level, one of
     them at least twice as large as large. After a warm-up with windows on 14 days also where the windows
     since the start of slow drift, two or more, are so together, by all statistics. warning: only this window
-    is significant and large, or there is slow drift. ok: no drift was found; `detectable` says how small a drift would have
-    been. insufficient: too few events to be scored. incomplete: partitions are missing, or
+    is significant and large, or there is slow drift. ok: no drift was found; `detectable` says how small a
+    drift would have been. insufficient: too few events to be scored. incomplete: partitions are missing, or
     `incomplete_reason` names another fault of the counts."""
 
     js_divergence: Finite | None
