@@ -25,6 +25,7 @@ from driftgauge.core.counting.projection import SPREAD_STEP, SPREADS
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
+from driftgauge.core.statistics.relations import RELATIONS
 from driftgauge.core.windows.changelog import PaneKey
 from driftgauge.core.windows.completeness import Completeness
 from driftgauge.core.windows.judging import WindowJudge
@@ -84,6 +85,24 @@ def count_batch(random: np.random.Generator, dimension: int) -> None:
             accumulator.add(variant, accumulator.assign(variant))
 
         measure(f"count with assignment, {size}{title}", step)
+
+
+def count_relations(random: np.random.Generator, dimension: int, clusters: int) -> None:
+    """Measure what relations add to the counting of a batch: with and without, in turns."""
+    reference = build_random_reference("counted", random, dimension=dimension, clusters=clusters)
+    batch, seconds = draw_batch(random, dimension), np.empty((REPEATS, 2))
+    others = {name: each for name, each in reference.arrays.items() if name not in RELATIONS.arrays}
+    accumulators = [
+        Accumulator("counted", each, build_hourly("counted", each, ()).scheme(each))
+        for each in (reference, replace(reference, arrays=others))
+    ]
+    for own in seconds:
+        for number, accumulator in enumerate(accumulators):
+            start = time.thread_time()
+            accumulator.add(batch, accumulator.assign(batch))
+            own[number] = time.thread_time() - start
+    both, without = np.median(seconds, axis=0)
+    say(f"relations, k={clusters} d={dimension}: {both / without - 1:+.1%} of counting with assignment")
 
 
 def judge_window(random: np.random.Generator, clusters: int, keys: tuple[str, ...]) -> None:
@@ -158,6 +177,8 @@ def main() -> None:
     with threadpool_limits(1):
         for dimension in (128, 512):
             count_batch(random, dimension)
+        for dimension, clusters in ((512, 64), (128, CLUSTERS)):
+            count_relations(random, dimension, clusters)
         for clusters in (2, 20, 300):
             for keys in ((), ("country",)):
                 judge_window(random, clusters, keys)

@@ -2,7 +2,8 @@
 
 - `texts`: paragraphs of articles. Baseline and windows come from different articles, and all windows of a
   split from the same half of them. Streams are judged window by window.
-- `lasting`: drift that single windows find at a given rate, and the windows until the verdict is drift.
+- `lasting`: drift of several kinds that single windows find at a given rate, as a share of the events is
+  changed, and the windows until the verdict is drift.
 """
 
 import time
@@ -15,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tests.bench.embeddings import IMAGES, TEXTS, load, load_vectors, parser_with_data
 from tests.bench.population import CLUSTERS, DAY_MS, HOUR_MS, Population, spec
-from tests.bench.power import mean_and_error
+from tests.bench.power import FAR, mean_and_error
+from tests.bench.relations import CORRELATION, correlated
 from tests.output import say
 
 from driftgauge.baseline.artifact import Baseline
@@ -45,11 +47,11 @@ MORE = 0.2  # of the events are of one topic instead of the others
 
 SINGLE = (0.7, 0.3)  # the rate at which single windows find drift that lasts, at LEVEL
 RUNS = 20  # of each split
-LASTING = 20  # windows of drift in each run
+LASTING = 40  # windows of drift in each run
 BASELINES = (2_500, 500)  # events in the baseline's histogram: 12.5 and 2.5 windows
 SEARCH = 600  # windows in the search for the share of drift: an error of 0.02 in the rate is left
-FOUND_BY_SHARE = 8  # about how fast the rate grows with the share
-SIZES = (("1h", HOUR_MS), ("1d", DAY_MS))
+SIZES = {"1h": (HOUR_MS, 336), "1d": (DAY_MS, WARM_UP)}  # and the windows of their warm-ups
+SETTINGS = [(count, size) for size in SIZES for count in BASELINES]  # all kinds are measured in the first
 
 Rows = NDArray[np.intp]
 """The rows of a window's events."""
@@ -244,12 +246,16 @@ def texts(folder: Path) -> None:
 
 
 class Images:
-    """A stream of images against a baseline of others, of which a class may become more frequent."""
+    """A stream of images against a baseline of others, of which a share may be changed.
 
-    def __init__(self, vectors: NDArray[np.float32], labels: NDArray, number: int, count: int) -> None:
+    Attributes:
+        live: The rows of the stream's images.
+    """
+
+    def __init__(self, vectors: NDArray[np.float32], number: int, count: int) -> None:
         """Split the images: `count` events in the baseline's histogram, and as many to fit on."""
-        self._random = np.random.default_rng([number, 28])
-        fitted, self._live = np.split(self._random.permutation(len(vectors)), [2 * count])
+        self._random, self._vectors = np.random.default_rng([number, 28]), vectors
+        fitted, self.live = np.split(self._random.permutation(len(vectors)), [2 * count])
         baseline = fit_baseline(
             vectors[fitted],
             stream="bench",
@@ -259,22 +265,24 @@ class Images:
             progress=lambda _: None,
         )
         self._reference = to_reference(baseline)
-        centroids = self._reference.centroids
-        self._tallies = Population(vectors, centroids.assign(vectors), centroids).tallies(self._reference)
-        self._own = self._live[labels[self._live] == number % 10]
+        self._tallies = self._tally(vectors)
 
-    def begin(self, size_ms: int) -> Stream:
-        """Begin a stream with its warm-up."""
-        stream = Stream(self._reference, self._tallies, size_ms, WARM_UP)
-        for _ in range(WARM_UP):
+    def _tally(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
+        centroids = self._reference.centroids
+        return Population(vectors, centroids.assign(vectors), centroids).tallies(self._reference)
+
+    def begin(self, size_ms: int, warm_up: int, changed: NDArray[np.float32]) -> Stream:
+        """Begin a stream with its warm-up; changed are (N, d) what each vector may become."""
+        tallies = np.concatenate([self._tallies, self._tally(changed)])
+        stream = Stream(self._reference, tallies, size_ms, warm_up)
+        for _ in range(warm_up):
             stream.judge(self.draw(0.0))
         return stream
 
     def draw(self, share: float) -> Rows:
-        """Draw a window of which this share is of one class instead."""
-        drifts = self._random.random(COUNT) < share
-        drawn, own = (self._random.choice(rows, COUNT) for rows in (self._live, self._own))
-        return np.where(drifts, own, drawn)
+        """Draw a window of which this share is changed."""
+        changed = self._random.random(COUNT) < share
+        return self._random.choice(self.live, COUNT, replace=False) + len(self._vectors) * changed
 
     def share_found(self, stream: Stream, rate: float) -> float:
         """Return the share that single windows of a stream find at a rate, by stochastic approximation.
@@ -282,11 +290,12 @@ class Images:
         Source: H. Robbins and S. Monro, A stochastic approximation method, Annals of Mathematical Statistics
         22, 1951.
         """
-        share = 0.15
+        share = 0.1
         for number in range(1, SEARCH + 1):
             score = stream.judge(self.draw(share)).score
             found = score is not None and score.p_value < LEVEL
-            share = max(share + (rate - found) / (FOUND_BY_SHARE * (number + 10)), 0.0)
+            # The rate grows by about as much as the logarithm of the share.
+            share *= np.exp((rate - found) / (number + 2))
         return share
 
     def windows_until_drift(self, stream: Stream, share: float) -> int:
@@ -296,26 +305,63 @@ class Images:
         return next((number for number, each in enumerate(verdicts, 1) if each is Verdict.DRIFT), LASTING + 1)
 
 
-def lasting(folder: Path) -> None:
-    """Print the windows until drift that lasts is the verdict, over runs and splits."""
-    (vectors,) = load_vectors(folder, IMAGES, "test")
+Change = Callable[[int, Rows], NDArray[np.float32]]
+"""Returns what each image may become, (N, d), by the number of a split and the rows of its stream."""
+
+
+def kinds_of(folder: Path) -> tuple[NDArray[np.float32], dict[str, Change]]:
+    """Return the images, and their changes by the kind of drift."""
+    vectors, blurred = load_vectors(folder, IMAGES, "test", "blurred")
     (labels,) = load(folder, IMAGES, "test_label")
-    for count in BASELINES:
-        splits = [Images(vectors, labels, number, count) for number in range(SPLITS)]
-        for size, size_ms in SIZES:
-            streams = [(split, split.begin(size_ms)) for split in splits]
+    mean = vectors.mean(axis=0)
+    _, _, axes = np.linalg.svd(vectors - mean, full_matrices=False)
+    related = (mean + correlated((vectors - mean) @ axes.T) @ axes).astype(np.float32)
+
+    def of_a_class(number: int, live: Rows) -> NDArray[np.float32]:
+        own = live[labels[live] == number % 10]
+        return vectors[np.random.default_rng(number).choice(own, len(vectors))]
+
+    return vectors, {
+        "a class more frequent": of_a_class,
+        "one image repeated": lambda _, live: np.broadcast_to(vectors[live[0]], vectors.shape),
+        f"outliers x {FAR:g}": lambda *_: mean + (vectors - mean) * np.float32(FAR),
+        "spread x 1.1": lambda *_: mean + (vectors - mean) * np.float32(1.1),
+        f"correlation {CORRELATION}": lambda *_: related,
+        "blurred": lambda *_: blurred,
+    }
+
+
+def lasting(folder: Path) -> None:
+    """Print the windows until drift that lasts is the verdict, over runs and splits.
+
+    Of each kind: the rate at which one window finds it, the share of the events that is changed, the windows
+    until half and 90 % of the runs are in drift and those of the worst split, and the runs that never are.
+    """
+    vectors, kinds = kinds_of(folder)
+    say(
+        "| drift | windows | n/m | found by one | share | half | 90 % | worst split | never |\n"
+        + "|---" * 9
+        + "|"
+    )
+    for count, size in SETTINGS:
+        splits = [Images(vectors, number, count) for number in range(SPLITS)]
+        for kind in kinds if (count, size) == SETTINGS[0] else list(kinds)[:1]:
+            streams = [
+                (split, split.begin(*SIZES[size], kinds[kind](number, split.live)))
+                for number, split in enumerate(splits)
+            ]
             for rate in SINGLE:
+                shares = [split.share_found(stream, rate) for split, stream in streams]
                 until = np.array(
                     [
                         [split.windows_until_drift(stream, share) for _ in range(RUNS)]
-                        for split, stream in streams
-                        for share in [split.share_found(stream, rate)]
+                        for (split, stream), share in zip(streams, shares, strict=True)
                     ]
                 )
                 say(
-                    f"{size}, n/m={COUNT / count:.2g}, single windows find {rate}: drift in half of the runs "
-                    f"within {np.median(until):.0f} windows, in 90 % within {np.quantile(until, 0.9):.0f}, "
-                    f"in 90 % of the worst split within {np.quantile(until, 0.9, axis=1).max():.0f}"
+                    f"| {kind} | {size} | {COUNT / count:.2g} | {rate} | {np.mean(shares):.3f} | "
+                    f"{np.median(until):.0f} | {np.quantile(until, 0.9):.0f} | "
+                    f"{np.quantile(until, 0.9, axis=1).max():.0f} | {(until > LASTING).mean():.2f} |"
                 )
 
 

@@ -31,12 +31,17 @@ from driftgauge.core.windows.result import Score
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.streams import to_reference
 
+SEED = 27  # of the drawn users
 COUNT = 200
 REFERENCES = 1_000
 OUTLIERS = 0.02
 FAR = 5.0
 NEW_KIND = 0.03
 NEAR = 100
+USERS = 10_000
+GENRES, ITEMS, FLOATS = 8, 250, 64  # items of each genre, the more frequent first
+LOYAL = 0.5  # the share of a user's items that is of the favourite genre for certain
+SEEN = 4  # items of a user, on average
 
 Array = NDArray[np.float64]
 Windows = NDArray[np.intp]
@@ -180,6 +185,53 @@ def texts(folder: Path, splits: int) -> Iterator[Split]:
                 "an unseen topic in 20 %": Case(mixed, weighted(mixture(0.2))),
                 "a new kind": new_kind(live, random),
                 "a topic doubled": Case(live, weighted(np.where(doubled, 2.0, 1.0))),
+            },
+        )
+
+
+def draw_users(
+    random: np.random.Generator,
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+    """Return users of a recommender: the mean of the items that each has seen, and the numbers of these.
+
+    A few items are seen by many, and a user of one item has exactly its vector. The whole is not elliptical:
+    the fewer the items, the longer the vector.
+
+    Returns:
+        The vectors, (USERS, FLOATS); the favourite genres, (USERS,); the numbers of items, (USERS,).
+    """
+    means = random.standard_normal((GENRES, 1, FLOATS))
+    items = means + random.standard_normal((GENRES, ITEMS, FLOATS))
+    favourites, seen = random.integers(GENRES, size=USERS), random.geometric(1 / SEEN, USERS)
+    own = np.repeat(favourites, seen)
+    genres = np.where(random.random(len(own)) < LOYAL, own, random.integers(GENRES, size=len(own)))
+    by_rank = 1 / np.arange(1, ITEMS + 1)
+    ranks = random.choice(ITEMS, len(own), p=by_rank / by_rank.sum())
+    sums = np.add.reduceat(items[genres, ranks], np.cumsum(seen) - seen)
+    return (sums / seen[:, None]).astype(np.float32), favourites, seen
+
+
+def users(_: Path, splits: int) -> Iterator[Split]:
+    vectors, favourites, seen = draw_users(np.random.default_rng(SEED))
+    for number in range(splits):
+        random = np.random.default_rng([number, 2])
+        fitted, rows = np.split(random.permutation(USERS), 2)
+        live, mean, draw = vectors[rows], vectors.mean(axis=0), whole(len(rows))
+        repeated = np.r_[live, live[:1]]
+        yield Split(
+            vectors[fitted],
+            live,
+            {
+                "clean": Case(live, draw),
+                "spread x 1.1": Case(mean + (live - mean) * np.float32(1.1), draw),
+                "one user in 5 %": Case(
+                    repeated, weighted(np.r_[np.full(len(live), 0.95 / len(live)), 0.05])
+                ),
+                "a new kind": new_kind(live, random),
+                "a genre doubled": Case(
+                    live, weighted(np.where(favourites[rows] == number % GENRES, 2.0, 1.0))
+                ),
+                "users of one item doubled": Case(live, weighted(np.where(seen[rows] == 1, 2.0, 1.0))),
             },
         )
 
@@ -364,6 +416,7 @@ def main() -> None:
     start = time.perf_counter()
     find("Images", images(options.data, options.splits))
     find("Texts", texts(options.data, options.splits))
+    find("Users of a recommender", users(options.data, options.splits))
     plant(images(options.data, PLANTED_SPLITS))
     say(f"{time.perf_counter() - start:.0f} s")
 
