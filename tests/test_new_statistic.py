@@ -9,9 +9,11 @@ import pytest
 from driftgauge import api
 from driftgauge.baseline.artifact import parse, serialize
 from driftgauge.baseline.quality import notes
+from driftgauge.cli.printing import render
 from driftgauge.core.statistics import registry
 from driftgauge.core.windows.result import Verdict
 from driftgauge.events.records import StoredRecord
+from driftgauge.planning import PlanRequest, describe, make_plan, resolve_reference
 from driftgauge.records.changelog import decode, encode_value
 from driftgauge.records.results import result_record
 from driftgauge.report.document import render_report
@@ -87,6 +89,17 @@ def test_it_is_in_record_page_report_and_metrics(result):
     samples = read_samples(registry_of(collector))
     assert samples["window_evidence_ratio"]["sign images 1h"] == score.evidence["sign"]
     assert samples["window_detectable_ratio"]["sign images 1h"] == pytest.approx(40 / 500**0.5)
+
+
+def test_it_is_planned(registered):
+    # More events than the others need.
+    smallest = {each.name: each.smallest for each in registry.STATISTICS} | {"toy": 0.004}
+    request = PlanRequest(10_000, smallest, 1, 1, daily_cycle=False)
+    plan = make_plan(request, resolve_reference(fit(VECTORS)))
+    week = plan.windows[5]
+    assert (week.count, week.least["toy"]) == (1_680_000, pytest.approx(4 / 1_680_000**0.5))
+    assert week.least_count == 1_000_000
+    assert "Toy share" in render(describe(plan))
 
 
 def test_baseline_from_before_is_not_tested_for_it_and_says_so(monkeypatch):

@@ -59,6 +59,16 @@ HISTORY = VerdictHistory(
             {"novelty": np.array([30.0]), "spread": np.array([26.5, 24.0]), "duplicates": np.array([25.0])},
         ),
     ),
+    days=WarmUp(
+        np.array(TALLY),
+        OverdispersionEstimator(
+            1,
+            np.array([17.5, 8.5]),
+            np.array([[1.0, 0.5], [0.5, 2.0]]),
+            {"novelty": np.array([1.5]), "spread": np.array([1.25, 2.0]), "duplicates": np.array([1.0])},
+        ),
+    ),
+    day=(MONDAY_MS - 24 * HOUR_MS, np.array(TALLY)),
     segments={
         ("country", "de"): WarmUp(
             np.array([70, 50, 1, 0]),

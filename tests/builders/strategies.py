@@ -61,6 +61,7 @@ PARTITIONS = st.tuples(st.from_regex(r"[a-zA-Z0-9._-]{1,249}", fullmatch=True), 
 DIGESTS = st.binary(min_size=32, max_size=32).map(lambda digest: f"sha256:{digest.hex()}")
 VERDICTS = st.sampled_from(Verdict)
 RECENT = st.lists(st.booleans(), max_size=2).map(tuple)
+BLOCKS = st.tuples(TIMES, arrays.arrays(np.int64, 1, elements=TIMES))
 RECALLS = st.builds(
     VerdictMemory,
     RECENT,
@@ -68,7 +69,7 @@ RECALLS = st.builds(
         SlowDrift,
         st.floats(0, exclude_min=True, allow_infinity=False),
         st.none() | TIMES,
-        st.tuples(st.tuples(TIMES, arrays.arrays(np.int64, 1, elements=TIMES))),
+        st.tuples(BLOCKS),
     ),
     st.dictionaries(SEGMENTS, RECENT, max_size=3),
 )
@@ -181,10 +182,11 @@ def histories(draw: st.DrawFn) -> VerdictHistory:
         ),
     )
     fields = (TallyField("cluster_counts", clusters),)
-    clean = draw(st.just(WarmUp.empty(fields, components)) | learned)
+    clean, days = (draw(st.just(WarmUp.empty(fields, components)) | learned) for _ in range(2))
+    day = draw(st.none() | BLOCKS)
     warm_up = draw(st.none() | st.tuples(TIMES, TIMES))
     segments = draw(st.dictionaries(SEGMENTS, learned, max_size=3))
-    return VerdictHistory(draw(DIGESTS), draw(TIMES), draw(RECALLS), warm_up, clean, segments)
+    return VerdictHistory(draw(DIGESTS), draw(TIMES), draw(RECALLS), warm_up, clean, days, day, segments)
 
 
 HISTORIES = histories()

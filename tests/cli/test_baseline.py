@@ -37,7 +37,7 @@ def test_baseline_of_events_is_fitted_shown_and_used(tmp_path):
     metadata = shown["metadata"]
     assert (metadata["stream"], metadata["window_ms"], metadata["training_set"]) == ("images", HOUR_MS, False)
     assert shown["overdispersion_windows"] == 30
-    assert 2 < shown["sensitivity"]["counts_overdispersion"] < 4.5
+    assert 2 < shown["counts_overdispersion"] < 4.5
     segments = [(segment["key"], segment["value"]) for segment in shown["segments"]]
     assert segments == [("country", "de"), ("country", "fr"), ("country", "other")]
 

@@ -180,7 +180,7 @@ def test_groups_of_events_measure_overdispersion(tmp_path):
     assert done.returncode == 0, done.stderr
     assert (shown["metadata"]["window_ms"], shown["segments"]) == (None, [])
     assert shown["metadata"]["groups"] == shown["overdispersion_windows"]
-    assert 3 < shown["sensitivity"]["counts_overdispersion"] < 7
+    assert 3 < shown["counts_overdispersion"] < 7
     done, _ = fit(tmp_path, source, "--group", "user", clusters=6)
     assert done.returncode == 2
     assert "no vector has a group 'user'" in done.stderr

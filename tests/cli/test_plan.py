@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from tests.builders.baselines import save_baseline
 from tests.cli.command import run
 
@@ -19,27 +21,30 @@ def test_plan_recommends_windows_for_traffic(snapshot):
 
 
 def test_options_and_baseline_reach_plan(tmp_path):
-    options = ("--clusters", 60, "--baseline-count", 100_000, "--streams", 2, "--overdispersion", 1.5)
-    drift = ("--smallest-divergence", 0.02, "--smallest-shift", 0.1, "--false-pages-per-year", 12)
-    record = json.loads(plan(*options, *drift, "--daily-cycle", "--json"))
+    options = ("--clusters", 60, "--components", 9, "--baseline-count", 100_000, "--overdispersion", 1.5)
+    drift = ("--smallest-js-divergence", 0.02, "--smallest-mean-shift", 0.1, "--smallest-spread", 0.3)
+    budget = ("--streams", 2, "--false-pages-per-year", 12)
+    record = json.loads(plan(*options, *drift, *budget, "--daily-cycle", "--json"))
     assert record["request"] == {
         "events_per_hour": 1_000,
-        "sensitivity": {
-            "clusters": 60,
-            "components": 32,
-            "baseline_count": 100_000,
-            "counts_overdispersion": 1.5,
-            "means_overdispersion": 1.5,
-            "mean_count": 100_000,
+        "smallest": {
+            "js_divergence": 0.02,
+            "mean_shift": 0.1,
+            "novelty": 0.02,
+            "spread": 0.3,
+            "duplicates": 0.05,
+            "relations": 0.2,
         },
-        "js_divergence": 0.02,
-        "mean_shift": 0.1,
         "false_pages_per_year": 12,
         "streams": 2,
         "daily_cycle": True,
     }
+    assert (record["clusters"], record["components"]) == (60, 9)
     assert record["recommended"] == record["windows"][4]
+    # By 60 clusters, 100,000 events of the baseline, and the overdispersion.
+    assert record["windows"][5]["least"]["js_divergence"] == pytest.approx(0.000233, abs=1e-6)
     save_baseline(tmp_path)
     record = json.loads(plan("--baseline", tmp_path / "images.safetensors", "--json"))
-    assert record["request"]["sensitivity"]["baseline_count"] == 100
-    assert (record["request"]["js_divergence"], record["request"]["daily_cycle"]) == (0.01, False)
+    assert (record["clusters"], record["components"]) == (4, 2)
+    # Its spreads and relations do not vary, so that windows are not tested for them.
+    assert record["windows"][0]["least"].keys() == {"js_divergence", "mean_shift", "novelty", "duplicates"}

@@ -1,4 +1,4 @@
-"""Changelog records decode to the encoded values; `schemas/changelog.v5.md` describes them."""
+"""Changelog records decode to the encoded values; `schemas/changelog.v6.md` describes them."""
 
 import hashlib
 import math
@@ -81,7 +81,7 @@ def test_malformed_key_is_refused(key):
 
 def test_kind_of_later_version_is_refused_as_such():
     with pytest.raises(StateError, match="a later driftgauge wrote it; update this replica"):
-        decode(b'["totals",{}]', b"\x06")
+        decode(b'["totals",{}]', b"\x07")
 
 
 SCHEMES = st.from_regex("[0-9a-f]{16}-[0-9a-f]{8}", fullmatch=True)
@@ -173,13 +173,13 @@ def test_golden_record_decodes_from_its_key(key, value, raw):
     assert (read_key, plain(read_value)) == (key, plain(value))
 
 
-def test_format_of_version_5_has_not_changed():
+def test_format_of_version_6_has_not_changed():
     raw = b"".join(encode_key(key) + encode_value(value) for key, value, _ in GOLDEN.values())
-    assert hashlib.sha256(raw).hexdigest()[:16] == "8ac4f8370c91dc1b", "raise the version with the format"
+    assert hashlib.sha256(raw).hexdigest()[:16] == "0569314a7a7cad69", "raise the version with the format"
 
 
 def test_document_names_keys():
-    document = (SCHEMAS / "changelog.v5.md").read_text("utf-8")
+    document = (SCHEMAS / "changelog.v6.md").read_text("utf-8")
     assert [raw for _, _, raw in GOLDEN.values() if f"    {raw.decode()}\n" not in document] == []
 
 

@@ -11,9 +11,9 @@ from driftgauge.baseline import quality
 from driftgauge.baseline.artifact import Baseline, BaselineMetadata
 from driftgauge.core.durations import format_duration
 from driftgauge.core.statistics.divergence import js_contributions
+from driftgauge.core.statistics.divergence_null import noise_floor
 from driftgauge.core.statistics.mean_shift import MeanShiftNull
 from driftgauge.core.statistics.overdispersion import Overdispersion
-from driftgauge.core.statistics.sensitivity import Sensitivity
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.layout import Block, Table, facts
 
@@ -83,9 +83,11 @@ class BaselineReport:
         file: The file.
         identity: The identity.
         metadata: The metadata.
-        sensitivity: The sizes and the overdispersion, which determine the power of the tests.
-        overdispersion_windows: How many windows, or groups, the overdispersion was measured on; None where it
-            is not known.
+        components: The number of components.
+        counts_overdispersion: The overdispersion of the counts, 1 where it is not known.
+        means_overdispersion: That of the mean, in the direction where it is largest.
+        overdispersion_windows: How many windows, or groups, these were measured on; None where they are not
+            known.
         noise_floor: The divergence expected without drift, by the number of events in a window.
         largest_window: The largest window, in events, for which the reference counts 20 times as many.
         notes: Its weaknesses, each with its remedy.
@@ -99,7 +101,9 @@ class BaselineReport:
     file: Path
     identity: str
     metadata: BaselineMetadata
-    sensitivity: Sensitivity
+    components: int
+    counts_overdispersion: float
+    means_overdispersion: float
     overdispersion_windows: int | None
     noise_floor: dict[int, float]
     largest_window: int
@@ -119,17 +123,19 @@ def report_baseline(
     warnings: list[str] | None = None,
 ) -> BaselineReport:
     """Return the report on a baseline."""
-    sensitivity, total = quality.sensitivity_of(baseline), int(baseline.counts.sum())
+    overdispersion, total = _overdispersion_of(baseline), int(baseline.counts.sum())
     levels = baseline.quantile_levels.tolist()
     return BaselineReport(
         file=file,
         identity=baseline.identity,
         metadata=baseline.metadata,
-        sensitivity=sensitivity,
+        components=len(baseline.variances),
+        counts_overdispersion=overdispersion.counts,
+        means_overdispersion=overdispersion.largest_mean,
         overdispersion_windows=None
         if baseline.overdispersion is None
         else int(baseline.overdispersion.windows),
-        noise_floor={count: sensitivity.noise_floor(count) for count in _WINDOW_COUNTS},
+        noise_floor={count: _noise_floor(baseline, count) for count in _WINDOW_COUNTS},
         largest_window=baseline.metadata.reference_count // quality.MIN_RATIO,
         notes=quality.notes(baseline),
         segments=[
@@ -171,12 +177,13 @@ def compare(baseline: Baseline, other: Baseline, file: Path) -> Difference:
     if (own.dimension, own.metric) != (its.dimension, its.metric) or len(versions) > 1:
         return Difference(file, other.identity)
     shift = baseline.components.astype(np.float64) @ (other.mean - baseline.mean)
-    overdispersion = baseline.overdispersion or Overdispersion.independent(len(shift))
-    null = MeanShiftNull(np.diag(baseline.variances), own.reference_count, overdispersion, own.mean_count)
+    null = MeanShiftNull(
+        np.diag(baseline.variances), own.reference_count, _overdispersion_of(baseline), own.mean_count
+    )
     divergence = excess = None
     if np.array_equal(baseline.centroids.values, other.centroids.values):
         divergence = float(js_contributions(other.counts, baseline.counts).sum())
-        excess = divergence - quality.sensitivity_of(baseline).noise_floor(its.reference_count)
+        excess = divergence - _noise_floor(baseline, its.reference_count)
     return Difference(
         file,
         other.identity,
@@ -185,6 +192,18 @@ def compare(baseline: Baseline, other: Baseline, file: Path) -> Difference:
         divergence,
         excess,
     )
+
+
+def _overdispersion_of(baseline: Baseline) -> Overdispersion:
+    """Return the overdispersion of a baseline; where it is not known, that of independent events."""
+    return baseline.overdispersion or Overdispersion.independent(len(baseline.variances))
+
+
+def _noise_floor(baseline: Baseline, count: int) -> float:
+    """Return the expected base-2 divergence of a window of n events, 1 or more, without drift."""
+    metadata = baseline.metadata
+    of_independent = noise_floor(metadata.clusters, count, metadata.reference_count)
+    return of_independent * _overdispersion_of(baseline).counts
 
 
 def _mean_distance(baseline: Baseline, shift: NDArray[np.float64]) -> float:
@@ -204,7 +223,7 @@ def describe(report: BaselineReport) -> list[Block]:
         "vectors": f"{metadata.fitted_count:,} fitted, {metadata.reference_count:,} others counted",
         "left out": ", ".join(f"{count:,} {why}" for why, count in metadata.left_out.items()) or "none",
         "training set": "yes" if metadata.training_set else "no",
-        "components": f"{report.sensitivity.components}",
+        "components": f"{report.components}",
         "seed": f"{metadata.seed}",
         "created": format_timestamp(metadata.created_ms),
         "with": ", ".join(f"{name} {version}" for name, version in metadata.versions.items()),
@@ -230,9 +249,7 @@ def _overdispersion(report: BaselineReport) -> str:
     windows, window_ms = report.overdispersion_windows, report.metadata.window_ms
     if windows is None:
         return "not known"
-    reading = quality.overdispersion_reading(
-        report.sensitivity.counts_overdispersion, report.sensitivity.means_overdispersion
-    )
+    reading = quality.overdispersion_reading(report.counts_overdispersion, report.means_overdispersion)
     if window_ms is None:
         return f"{reading}; measured on groups worth {windows} of one size"
     return f"{reading}; measured on {windows} windows of {format_duration(window_ms)}"

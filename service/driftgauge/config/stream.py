@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import pairwise
-from math import gcd, inf, lcm
+from math import gcd, lcm
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -42,8 +42,7 @@ _MAX_WINDOW_MS = 3_660 * 86_400_000
 
 def _size_field(statistic: Statistic[Any]) -> tuple[Any, float]:
     """Return the type and the default of the smallest drift that a statistic is to find."""
-    largest = statistic.largest if statistic.largest < inf else None
-    field = Field(gt=0, le=largest, allow_inf_nan=False, description=statistic.smallest_text)
+    field = Field(gt=0, le=statistic.largest, allow_inf_nan=False, description=statistic.smallest_text)
     return Annotated[float, field], statistic.smallest
 
 
@@ -147,8 +146,7 @@ class StreamSettings(Section):
             half an event a cluster, p-values mean little.
         smallest_drift: The smallest drift worth finding.
         warm_up: A time of live traffic that you declare clean, of 20 windows or more. By default the
-            overdispersion is the baseline's, and slow drift only warns, as with less than two days of
-            windows.
+            overdispersion is the baseline's, and slow drift only warns, as with windows on less than 14 days.
         segments: The segment keys that are also judged apart, of those that the baselines were fitted with. A
             change leaves the windows under way incomplete.
         labels: The labels of the stream's alerts.

@@ -1,4 +1,4 @@
-"""The codec of a shard's changelog records; see `schemas/changelog.v5.md`."""
+"""The codec of a shard's changelog records; see `schemas/changelog.v6.md`."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -31,7 +31,7 @@ from driftgauge.records.messagepack import MAX_PARTITIONS, Format, check_version
 
 __all__ = ["decode", "encode_key", "encode_value"]
 
-_VERSION = 5
+_VERSION = 6
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=np.ndarray.tolist)
 # The kinds of records: the type of the key, and the format of the value.
 _KINDS: dict[str, tuple[type[Key], Format[Any]]] = {

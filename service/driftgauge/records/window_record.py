@@ -176,7 +176,7 @@ class WindowRecord(_Record):
     verdict: VerdictName
     """drift: two of the last three windows are significant and large, or this one is calibrated and its
     divergence and mean shift are overwhelming: their combined p-value below a hundredth of the level, one of
-    them at least twice as large as large. After a warm-up of two days also where the windows since the start
+    them at least twice as large as large. After a warm-up of 14 days also where the windows since the start
     of slow drift, two or more, are so together, by all statistics. warning: only this window is significant
     and large, or there is slow drift. ok: no drift was found; `detectable` says how small a drift would have
     been. insufficient: too few events to be scored. incomplete: partitions are missing, or

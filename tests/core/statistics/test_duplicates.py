@@ -50,6 +50,14 @@ def test_level_holds_for_different_items(count):
     assert np.mean(found < 0.01) > 0.004
 
 
+@pytest.mark.parametrize("count", [10_000, 100_000, 10**6, 10**7])
+def test_level_holds_for_windows_far_larger_than_the_baseline(count):
+    random = np.random.default_rng(count)
+    windows = zip(draw(random, 2_000, 500), draw(random, count, 500), strict=True)
+    found = [find(null(baseline), window).p_value for baseline, window in windows]
+    assert np.mean(np.array(found) < 0.01) < 0.02
+
+
 @pytest.mark.parametrize(("items", "exponent"), [(10_000, 1.0), (100_000, 1.2)])
 @pytest.mark.parametrize("count", [200, 1_000])
 def test_level_holds_for_popular_items(items, exponent, count):

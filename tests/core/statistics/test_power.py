@@ -1,4 +1,4 @@
-"""Power, least drift and least count: against known figures, scipy and simulated windows."""
+"""Power and least drift: against known figures, scipy and simulated windows."""
 
 import math
 
@@ -11,11 +11,12 @@ from scipy.special import chdtri, chndtrinc, fdtrc
 
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE, js_contributions
-from driftgauge.core.statistics.divergence_null import DivergenceNull
+from driftgauge.core.statistics.divergence_null import DivergenceNull, noise_floor
 from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
 from driftgauge.core.statistics.overdispersion import Overdispersion
-from driftgauge.core.statistics.power import POWER, js_divergence_power, mean_shift_power
-from driftgauge.core.statistics.sensitivity import Sensitivity
+from driftgauge.core.statistics.power import POWER, js_divergence_power, js_needed, mean_shift_power
+from driftgauge.core.windows.scoring import least_drift
+from driftgauge.planning import resolve_reference
 from tests.examples import examples
 
 HOURLY = 1 / 8_766
@@ -25,27 +26,15 @@ LEVELS = st.floats(-11, -2).map(lambda exponent: 10**exponent)
 
 
 @st.composite
-def sensitivities(draw):
+def references(draw):
     components = draw(st.integers(1, 64))
-    return Sensitivity(
+    return resolve_reference(
+        None,
         clusters=draw(st.integers(2, 200)),
         components=components,
-        baseline_count=draw(st.one_of(st.just(math.inf), st.integers(components + 2, 10**9))),
-        counts_overdispersion=draw(st.floats(1, 5)),
-        means_overdispersion=draw(st.floats(1, 5)),
+        baseline_count=draw(st.one_of(st.none(), st.integers(components + 2, 10**9))),
+        overdispersion=draw(st.floats(1, 5)),
     )
-
-
-def js_power(sensitivity, count, level, js_divergence):
-    effective = 1 / (1 / count + 1 / sensitivity.baseline_count) / sensitivity.counts_overdispersion
-    noncentrality = 8 * math.log(2) * effective * js_divergence
-    return js_divergence_power(noncentrality, sensitivity.clusters, level * JS_SHARE)
-
-
-def mean_power(sensitivity, count, level, mean_shift):
-    effective = 1 / (1 / count + 1 / sensitivity.baseline_count) / sensitivity.means_overdispersion
-    share = level * T2_SHARE
-    return mean_shift_power(effective * mean_shift, sensitivity.components, sensitivity.baseline_count, share)
 
 
 def rate(successes):
@@ -72,17 +61,14 @@ def shares_at(js_divergence, shares, random):
 )
 def test_least_count_of_histogram_matches_noncentral_chi_squared(clusters, at_a_tenth, at_half_of_that):
     # 80 % power at a level of .001 for the test alone, against an infinite baseline.
-    level = 0.001 / JS_SHARE
-    sensitivity = Sensitivity(clusters, components=1)
-    assert sensitivity.least_js_divergence_count(level, 0.1**2) == at_a_tenth
-    assert sensitivity.least_js_divergence_count(level, 0.05**2) == at_half_of_that
+    assert math.ceil(js_needed(clusters, 0.001) / 0.1**2) == at_a_tenth
+    assert math.ceil(js_needed(clusters, 0.001) / 0.05**2) == at_half_of_that
 
 
 @given(st.integers(2, 500), LEVELS)
 def test_least_divergence_matches_scipys_inverse(clusters, level):
-    least = Sensitivity(clusters, components=1).least_js_divergence(1, level)
-    expected = chndtrinc(chdtri(clusters - 1, level * JS_SHARE), clusters - 1, 1 - POWER)
-    assert least * 8 * math.log(2) == pytest.approx(expected, rel=1e-9)
+    expected = chndtrinc(chdtri(clusters - 1, level), clusters - 1, 1 - POWER)
+    assert js_needed(clusters, level) * 8 * math.log(2) == pytest.approx(expected, rel=1e-9)
 
 
 @given(st.integers(2, 500), LEVELS)
@@ -90,20 +76,20 @@ def test_histogram_power_without_drift_is_level(clusters, level):
     assert js_divergence_power(0.0, clusters, level) == pytest.approx(level, rel=1e-4)
 
 
-@given(st.integers(1, 64), st.one_of(st.just(math.inf), st.integers(66, 10**9)), LEVELS)
+@given(st.integers(1, 64), st.integers(66, 10**15), LEVELS)
 def test_mean_power_without_drift_is_level(components, baseline_count, level):
     assert mean_shift_power(0.0, components, baseline_count, level) == pytest.approx(level, rel=1e-4)
 
 
 @pytest.mark.parametrize("overdispersion", [1, 4])
-def test_simulated_windows_of_least_count_have_target_power(overdispersion):
+def test_simulated_windows_with_least_drift_have_target_power(overdispersion):
     # Bursts of related events, each in one cluster, in the window and in the baseline.
     random = np.random.default_rng(overdispersion)
-    clusters, baseline_count = 20, 20_000
-    sensitivity = Sensitivity(clusters, 1, baseline_count, counts_overdispersion=overdispersion)
-    bursts = sensitivity.least_js_divergence_count(HOURLY, 0.01) // overdispersion
-    shares = random.dirichlet(np.full(clusters, 10.0))
-    drifted = shares_at(0.01, shares, random)
+    baseline_count, bursts = 20_000, 1_000
+    reference = resolve_reference(None, baseline_count=baseline_count, overdispersion=overdispersion)
+    least = least_drift(reference, bursts * overdispersion, HOURLY)["js_divergence"]
+    shares = random.dirichlet(np.full(reference.centroids.clusters, 10.0))
+    drifted = shares_at(least, shares, random)
     found = []
     for _ in range(50):
         baseline_counts = overdispersion * random.multinomial(baseline_count // overdispersion, shares)
@@ -137,30 +123,19 @@ def test_simulated_windows_have_hotellings_power(baseline_count):
 
 
 @settings(max_examples=examples(50))
-@given(sensitivities(), LEVELS, st.floats(0.001, 0.5), st.floats(0.001, 5))
-def test_least_count_is_least(sensitivity, level, js_divergence, mean_shift):
-    def least_power(count):
-        return min(
-            js_power(sensitivity, count, level, js_divergence),
-            mean_power(sensitivity, count, level, mean_shift),
-        )
-
-    count = sensitivity.least_count(level, js_divergence, mean_shift)
-    if count is None:
-        assert least_power(10**15) < POWER + 1e-6
-    else:
-        assert least_power(count) >= POWER - 1e-9
-        assert count == 1 or least_power(count - 1) < POWER + 1e-9
-
-
-@settings(max_examples=examples(50))
-@given(sensitivities(), LEVELS, st.integers(1, 10**9))
-def test_least_drift_has_target_power(sensitivity, level, count):
-    js_divergence = sensitivity.least_js_divergence(count, level)
-    assert js_power(sensitivity, count, level, js_divergence) == pytest.approx(POWER, abs=1e-6)
-    mean_shift = sensitivity.least_mean_shift(count, level)
-    if mean_shift < math.inf:
-        assert mean_power(sensitivity, count, level, mean_shift) == pytest.approx(POWER, abs=1e-6)
+@given(references(), LEVELS, st.integers(1, 10**9))
+def test_least_drift_has_target_power(reference, level, count):
+    clusters, components = reference.centroids.clusters, reference.components
+    effective = 1 / (1 / count + 1 / reference.mean_count) / reference.overdispersion.counts
+    least = least_drift(reference, count, level)
+    noncentrality = 8 * math.log(2) * effective * least["js_divergence"]
+    if noncentrality < math.inf:
+        power = js_divergence_power(noncentrality, clusters, level * JS_SHARE)
+        assert power == pytest.approx(POWER, abs=1e-6)
+    noncentrality = effective * least["mean_shift"]
+    if noncentrality < math.inf:
+        power = mean_shift_power(noncentrality, components, reference.mean_count, level * T2_SHARE)
+        assert power == pytest.approx(POWER, abs=1e-6)
 
 
 # Each is a case in which scipy's ncfdtr is NaN.
@@ -181,18 +156,11 @@ def test_mean_power_does_not_fall_with_shift(components, more, level, noncentral
     assert 0 <= powers[0] <= powers[1] + 1e-9 <= 1 + 1e-9
 
 
-def test_least_count_is_none_where_baseline_is_too_small():
-    assert Sensitivity(20, 32, baseline_count=960).least_js_divergence_count(HOURLY, 0.01) is not None
-    assert Sensitivity(20, 32, baseline_count=880).least_js_divergence_count(HOURLY, 0.01) is None
-    assert Sensitivity(20, 32, baseline_count=880).least_count(HOURLY, 0.01, 100.0) is None
-
-
-@pytest.mark.parametrize("baseline_count", [1, 31, 32])
+@pytest.mark.parametrize("baseline_count", [2, 31, 32])
 def test_baseline_with_too_few_events_has_no_mean_power(baseline_count):
-    sensitivity = Sensitivity(20, 32, baseline_count)
     assert mean_shift_power(1e9, 32, baseline_count, 0.01) == 0
-    assert sensitivity.least_mean_shift(10**6, 0.01) == math.inf
-    assert sensitivity.least_mean_shift_count(0.01, 1e9) is None
+    reference = resolve_reference(None, baseline_count=baseline_count)
+    assert least_drift(reference, 10**6, 0.01)["mean_shift"] == math.inf
 
 
 def test_means_overdispersion_is_that_of_worst_direction():
@@ -212,4 +180,4 @@ def test_noise_floor_is_mean_divergence_without_drift():
         js_contributions(random.multinomial(1_000, shares), random.multinomial(5_000, shares)).sum()
         for _ in range(1_000)
     ]
-    assert Sensitivity(20, 1, 5_000).noise_floor(1_000) == pytest.approx(np.mean(simulated), rel=0.05)
+    assert noise_floor(20, 1_000, 5_000) == pytest.approx(np.mean(simulated), rel=0.05)

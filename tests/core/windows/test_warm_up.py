@@ -272,17 +272,20 @@ def build_few(number):
 
 SHIFTED, BACK = (210, 110, 55, 25), (110, 130, 105, 55)
 ONE_WAY, OTHER = (78, 23, 13, 6), (23, 46, 30, 21)
+TWO_WEEKS = 14 * 24
 
 
 @pytest.mark.parametrize(
     ("warm_up", "later", "last"),
     [
-        pytest.param(48, [SHIFTED] * 6, DRIFT, id="lasts"),
-        pytest.param(47, [SHIFTED] * 6, Verdict.WARNING, id="less than two days of warm-up"),
-        pytest.param(48, [(200, 108, 60, 32)] * 18, Verdict.WARNING, id="less than the smallest drift"),
-        pytest.param(48, [SHIFTED, BACK] * 7, Verdict.WARNING, id="nothing together"),
+        pytest.param(TWO_WEEKS, [SHIFTED] * 6, DRIFT, id="lasts"),
+        pytest.param(TWO_WEEKS - 24, [SHIFTED] * 6, Verdict.WARNING, id="less than two weeks of warm-up"),
         pytest.param(
-            48,
+            TWO_WEEKS, [(200, 108, 60, 32)] * 18, Verdict.WARNING, id="less than the smallest drift"
+        ),
+        pytest.param(TWO_WEEKS, [SHIFTED, BACK] * 7, Verdict.WARNING, id="nothing together"),
+        pytest.param(
+            TWO_WEEKS,
             [ONE_WAY, OTHER, ONE_WAY, OTHER, ONE_WAY, ONE_WAY, ONE_WAY],
             Verdict.WARNING,
             id="large together, by chance",
@@ -301,31 +304,42 @@ def test_slow_drift_whose_windows_together_are_overwhelming_is_drift(warm_up, la
 @pytest.mark.parametrize("first", range(100, 600, 100))
 def test_drift_that_lasted_ends_within_twenty_windows(first):
     after = [build_few(number) for number in range(first, first + 50)]
-    _, results = judge_after(48, [SHIFTED] * 30 + after, level=1 / 8_766)
+    _, results = judge_after(TWO_WEEKS, [SHIFTED] * 30 + after, level=1 / 8_766)
     assert {result.verdict for result in results[3:30]} == {DRIFT}
     assert {result.verdict for result in results[30 + 20 :]} == {Verdict.OK}
-    assert results[-1].slow_drift_since_ms != 48 * HOUR_MS
+    assert results[-1].slow_drift_since_ms != TWO_WEEKS * HOUR_MS
 
 
-@pytest.mark.parametrize(("first", "last"), [(24, DRIFT), (25, Verdict.WARNING)])
-def test_warm_up_that_most_windows_are_missing_from_has_seen_no_days(first, last):
-    stream = JudgedStream(warm_up=(0, 48 * HOUR_MS))
-    for number in range(first, 48):
+@pytest.mark.parametrize(("first", "last"), [(23, DRIFT), (24, Verdict.WARNING)])
+def test_days_that_have_a_window_are_seen(first, last):
+    stream = JudgedStream(warm_up=(0, TWO_WEEKS * HOUR_MS))
+    for number in range(first, TWO_WEEKS):
         stream.judge(number, build_few(number))
-    assert [stream.verdict(number, SHIFTED) for number in range(48, 54)][-1] is last
+    assert [stream.verdict(number, SHIFTED) for number in range(TWO_WEEKS, TWO_WEEKS + 6)][-1] is last
+
+
+def test_weekly_cycle_of_the_warm_up_is_no_drift():
+    # Every weekend as many events of one cluster more as make drift on other streams.
+    stream = JudgedStream(warm_up=(0, 2 * TWO_WEEKS * HOUR_MS), level=1 / 8_766)
+    build, shifted = np.random.default_rng(0).multinomial, np.array(SHIFTED) / 400
+    found = set()
+    for number in range(4 * TWO_WEEKS):
+        shares = shifted if number // 24 % 7 >= 5 else RICH.counts / RICH.counts.sum()
+        found.add(stream.verdict(number, tuple(build(400, shares).tolist())))
+    assert DRIFT not in found
 
 
 def test_drift_that_fell_below_the_smallest_is_no_drift_for_long():
     # A tenth of it is seen in every window of 4,000 events.
     build, clean = np.random.default_rng(0).multinomial, np.array(QUIET) / 4_000
     moved = np.array((2_600, 800, 420, 180)) / 4_000 - clean
-    stream = JudgedStream(warm_up=(0, 48 * HOUR_MS), level=1 / 8_766)
-    parts = np.repeat([0.0, 1.0, 0.1], [48, 120, 120])
+    stream = JudgedStream(warm_up=(0, TWO_WEEKS * HOUR_MS), level=1 / 8_766)
+    parts = np.repeat([0.0, 1.0, 0.1], [TWO_WEEKS, 120, 120])
     verdicts = [
         stream.verdict(number, tuple(build(4_000, clean + part * moved).tolist()))
         for number, part in enumerate(parts)
     ]
-    assert set(verdicts[50:168]) == {DRIFT}
+    assert set(verdicts[TWO_WEEKS + 2 : TWO_WEEKS + 120]) == {DRIFT}
     assert DRIFT not in verdicts[-24:]
 
 

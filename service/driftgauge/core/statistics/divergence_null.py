@@ -23,7 +23,7 @@ _LEAST_VARIANCE = 1e-30
 _LEAST_SKEWNESS = 1e-3
 
 
-def noise_floor(clusters: int, count: int, baseline_count: float) -> float:
+def noise_floor(clusters: int, count: int, baseline_count: int) -> float:
     """Return the expected base-2 Jensen-Shannon divergence without drift, 0 or more.
 
     E[JSD] is about (k - 1) / (8 ln 2) * (1/n + 1/m) for independent events (second-order
@@ -34,7 +34,7 @@ def noise_floor(clusters: int, count: int, baseline_count: float) -> float:
     Args:
         clusters: k, the number of clusters.
         count: n, the window's events, at least 1.
-        baseline_count: m, the events of the baseline's histogram, at least 1; infinity is allowed.
+        baseline_count: m, the events of the baseline's histogram, at least 1.
     """
     return (clusters - 1) / (8 * math.log(2)) * (1 / count + 1 / baseline_count)
 

@@ -71,7 +71,8 @@ class DuplicatesNull:
     Mathematical Statistics 19, 1948), and of the baseline's rate, which is an estimate from m vectors.
 
     The distribution is a gamma distribution with this mean and variance and with the exact skewness of n
-    different items; a larger variance has at least the skewness of a gamma variable from 0 on. The
+    different items; a larger variance has at least the skewness of a gamma variable from 0 on, but no more
+    than an exponential one: beyond, nearly all of the distribution lies at 0, and clean windows do not. The
     chi-squared distribution with B - 1 degrees of freedom is the limit for different items and n far above B:
     at 20 events its tail is 20 times too light at 1e-4, and at 100 events 3 times.
 
@@ -164,7 +165,7 @@ class DuplicatesNull:
         of_baseline = per_rate * (1 + (self._count - 1) * self._rate) / (self._count - 1)
         popular = 4 * (count - 2) / (count * (count - 1)) * self._popularity * per_rate**2
         deviation = math.sqrt(even * (1 + of_baseline**2) + popular)
-        return deviation, max(skewness, 2 * deviation)
+        return deviation, max(skewness, min(2 * deviation, 2.0))
 
 
 def _same_bin(hash_counts: NDArray[np.int64]) -> float:

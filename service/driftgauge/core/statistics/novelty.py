@@ -179,7 +179,7 @@ class NoveltyNull:
             count: n, 1 or more, with the baseline's mix of clusters.
             level: The level of novelty alone.
         """
-        counts = count * self._baseline_counts / self._baseline_counts.sum()
+        counts = count / self._baseline_counts.sum() * self._baseline_counts
         mean, variance = map(math.fsum, expected_outliers(counts, self._baseline_counts, self._shares))
         variance = max(variance * self._overdispersion, mean * (1 + _LEAST_SURPLUS))
         # The alternative does not lie beside one cluster, so the test of the whole finds it.

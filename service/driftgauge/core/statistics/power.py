@@ -45,7 +45,7 @@ def js_divergence_power(noncentrality: float, clusters: int, level: float) -> fl
     return 1 - float(chndtr(chdtri(degrees, level), degrees, min(noncentrality, _MAX_NONCENTRALITY)))
 
 
-def mean_shift_power(noncentrality: float, components: int, baseline_count: float, level: float) -> float:
+def mean_shift_power(noncentrality: float, components: int, baseline_count: int, level: float) -> float:
     """Return the power of Hotelling's test of the mean at a non-centrality, 0 to 1.
 
     T2 (m-r) / (r (m-1)) is F with r and m - r degrees of freedom, since the covariance is estimated
@@ -58,15 +58,13 @@ def mean_shift_power(noncentrality: float, components: int, baseline_count: floa
     Args:
         noncentrality: The non-centrality, 0 or more.
         components: r, 1 at least.
-        baseline_count: m; the power is 0 where m is r or less, and infinity is allowed.
+        baseline_count: m; the power is 0 where m is r or less.
         level: The level of this test alone.
     """
     degrees = baseline_count - components
     noncentrality = min(noncentrality, _MAX_NONCENTRALITY)
     if degrees <= 0:
         return 0.0
-    if math.isinf(degrees):
-        return 1 - float(chndtr(chdtri(components, level), components, noncentrality))
     # The upper quantile as one over the lower of the inverse ratio: 1 - level would be rounded.
     quantile = 1 / fdtri(degrees, components, level)
     missed = float(ncfdtr(components, degrees, noncentrality, quantile))
@@ -74,7 +72,7 @@ def mean_shift_power(noncentrality: float, components: int, baseline_count: floa
     return 1.0 if math.isnan(missed) else 1 - missed
 
 
-def effective_count(count: int, baseline_count: float, overdispersion: float) -> float:
+def effective_count(count: int, baseline_count: int, overdispersion: float) -> float:
     """Return nm/(n+m) of a window, divided by the overdispersion."""
     return 1 / (1 / count + 1 / baseline_count) / overdispersion
 
@@ -87,7 +85,7 @@ def js_needed(clusters: int, level: float) -> float:
 
 
 @lru_cache(maxsize=1_024)
-def shift_needed(components: int, baseline_count: float, level: float) -> float:
+def shift_needed(components: int, baseline_count: int, level: float) -> float:
     """Return the product of effective count and shift that has the target power, by a test at this level."""
     return _noncentrality(lambda value: mean_shift_power(value, components, baseline_count, level))
 

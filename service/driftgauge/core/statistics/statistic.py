@@ -1,12 +1,11 @@
 """The interface of a statistic: its integers in a tally, its null distribution, its finding, its words.
 
 One module defines one statistic. `driftgauge.core.statistics.registry` lists them, and everything else goes
-over that list: counting, scoring, overdispersion, artifact, records, metrics, page and report.
+over that list: counting, scoring, overdispersion, artifact, records, metrics, page, report and plan.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf
 from operator import attrgetter
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -149,7 +148,7 @@ class Statistic(Generic[FindingT]):
         text: What `shown` says, in a sentence.
         smallest: The smallest drift worth finding, unless configured.
         smallest_text: What that is a size of, as a sentence.
-        largest: The largest that may be configured.
+        largest: The largest that may be configured; None: any.
         weights: The weight of each of its p-values in the combined one, each above 0.
         finding: The type of its findings.
         fields: Returns its fields of a tally for k clusters and r components.
@@ -187,7 +186,7 @@ class Statistic(Generic[FindingT]):
     text: str
     smallest: float
     smallest_text: str
-    largest: float = inf
+    largest: float | None = None
     weights: tuple[float, ...]
     finding: type[FindingT]
     fields: Callable[[int, int], tuple[TallyField, ...]]

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.spec import StreamSpec
@@ -10,11 +12,14 @@ from driftgauge.core.windows.completeness import Completeness
 from driftgauge.core.windows.result import Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.stream_state import StreamState
-from driftgauge.core.windows.verdict import BLOCK_MS, VerdictHistory, decide, update_memory
+from driftgauge.core.windows.verdict import VerdictHistory, decide, update_memory
 from driftgauge.core.windows.warm_up import Offset, WarmUp, recentre
 from driftgauge.core.windows.window import Window
 
 __all__ = ["WindowJudge"]
+
+# Two weeks, so that a weekly cycle is no drift.
+_LEAST_DAYS = 14
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,14 +30,14 @@ class _Comparison:
         reference: The baseline, re-centred after a warm-up.
         scorer: The scorer against it.
         misfits: The segments whose warm-up differs from the baseline; None stands for all events.
-        has_seen_days: The warm-up is two days long or more, and has windows of one at least, so that a daily
-            cycle is no drift.
+        lasting: The scorer of the windows of slow drift together, which vary as days do; None: the warm-up
+            has too few days, and a weekly cycle would be drift.
     """
 
     reference: Reference
     scorer: WindowScorer
     misfits: frozenset[Segment | None] = frozenset()
-    has_seen_days: bool = False
+    lasting: WindowScorer | None = None
 
 
 class WindowJudge:
@@ -99,7 +104,8 @@ class WindowJudge:
                 # What is declared clean pages by no single window.
                 is_overwhelming=(not self._is_warm_up(window) and scorer.is_overwhelming(score))
                 or (
-                    comparison.has_seen_days and scorer.is_lasting(slow_drift, window.start_ms, tally.fields)
+                    comparison.lasting is not None
+                    and comparison.lasting.is_lasting(slow_drift, window.start_ms, tally.fields)
                 ),
                 has_slow_drift=slow_drift.statistic >= scorer.slow_drift_limit,
                 is_misfit=None in comparison.misfits,
@@ -107,7 +113,7 @@ class WindowJudge:
         if after is not None and is_next:
             self._state.set_history(
                 window.size_ms,
-                history.add_warm_up(window, *self._calibrate(history, tally, tallies, reference))
+                history.add_warm_up(window, tally, reference, self._calibrate(history, tallies, reference))
                 if self._is_warm_up(window)
                 else history.add(window, after),
             )
@@ -152,9 +158,9 @@ class WindowJudge:
         return history.with_warm_up(self._spec.alarm.warm_up, reference)
 
     def _calibrate(
-        self, history: VerdictHistory, tally: Tally, tallies: dict[Segment, Tally], reference: Reference
-    ) -> tuple[WarmUp, dict[Segment, WarmUp]]:
-        """Return the warm-up of the whole and of segments after one more window."""
+        self, history: VerdictHistory, tallies: dict[Segment, Tally], reference: Reference
+    ) -> dict[Segment, WarmUp]:
+        """Return the warm-up of the segments after one more window."""
         segments = dict(history.segments)
         for part in reference.segments_by(self._spec.alarm.segment_keys):
             segment = part.key, part.value
@@ -163,7 +169,7 @@ class WindowJudge:
                 continue
             before = segments.get(segment, WarmUp.empty(own.fields, reference.components))
             segments[segment] = before.add(own, reference, part)
-        return history.clean.add(tally, reference), segments
+        return segments
 
     def _comparison(self, window: Window, reference: Reference, history: VerdictHistory) -> _Comparison:
         warm_up = self._spec.alarm.warm_up
@@ -273,11 +279,15 @@ class WindowJudge:
         scorer = WindowScorer(
             self._spec, reference, overdispersion, calibrated=is_own, segments=segments, hidden=hidden
         )
-        # Declared, not counted: windows may have been empty. Where most were, the days were not seen.
-        begin_ms, end_ms = history.warm_up or (0, 0)
-        seen_ms = 2 * size_ms * history.clean.windows.windows
-        has_seen_days = is_own and min(end_ms - begin_ms, seen_ms) >= BLOCK_MS
-        return _Comparison(reference, scorer, misfits, has_seen_days)
+        days = history.whole_days(baseline).offset(scheme.fields, baseline, least=_LEAST_DAYS)
+        if days is None or not is_own:
+            return _Comparison(reference, scorer, misfits)
+        # Windows of the same days have more in common than their own variation shows.
+        varying = max(days.windows, overdispersion, key=lambda each: float(np.trace(each.means)))
+        together = WindowScorer(
+            self._spec, reference, replace(varying, baseline=overdispersion.baseline), calibrated=True
+        )
+        return _Comparison(reference, scorer, misfits, together)
 
     def _is_warm_up(self, window: Window) -> bool:
         warm_up = self._spec.alarm.warm_up

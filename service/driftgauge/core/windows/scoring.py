@@ -21,7 +21,7 @@ from driftgauge.core.windows.evidence import attribute_evidence
 from driftgauge.core.windows.result import Score, SegmentResult, SlowDrift, Verdict
 from driftgauge.core.windows.verdict import decide
 
-__all__ = ["WindowScorer"]
+__all__ = ["WindowScorer", "least_drift"]
 
 # The statistics are correlated, so the combined p-values are not quite uniform: with correlations of 1/2
 # among all, the mean run length is 0.42 times that of uniform p-values (simulated).
@@ -268,12 +268,24 @@ def _combine(statistics: Iterable[Statistic[Any]], findings: Findings) -> float:
     return combine(*zip(*weighted, strict=True))
 
 
+def least_drift(reference: Reference, count: int, level: float) -> dict[str, float]:
+    """Return the least drift that windows of n events find at a level, as `Score.detectable`.
+
+    The level is shared with the statistics that the reference has no arrays for: once it is fitted, or fitted
+    again, it has them.
+    """
+    overdispersion = reference.overdispersion or Overdispersion.independent(reference.components)
+    scorer = _ReferenceScorer(reference, None, overdispersion, count)
+    return scorer.detectable(count, level * scorer.weight / registry.total_weight())
+
+
 class _ReferenceScorer:
     """Scores tallies against a baseline or one of its segments.
 
     Attributes:
         count: The events of the windows that it scores; None: any number.
         overdispersion: The overdispersion of their difference from the baseline.
+        weight: The sum of the weights of its tests.
     """
 
     def __init__(
@@ -293,7 +305,7 @@ class _ReferenceScorer:
             for statistic in registry.counted(reference.arrays)
             if segment is None or statistic.in_segments
         }
-        self._weight = fsum(weight for statistic in self._nulls for weight in statistic.weights)
+        self.weight = fsum(weight for statistic in self._nulls for weight in statistic.weights)
 
     def test(self, tally: Tally) -> tuple[Findings, float]:
         """Return the findings of a tally, and their combined p-value."""
@@ -304,7 +316,7 @@ class _ReferenceScorer:
         """Return the least drift that a window finds, by the name of each statistic that is tested."""
         # A test that alone is significant must be so at its share of the level.
         sizes = {
-            each.name: null.least(count, level / self._weight * each.weights[0])
+            each.name: null.least(count, level / self.weight * each.weights[0])
             for each, null in self._nulls.items()
         }
         return {name: size for name, size in sizes.items() if size is not None}

@@ -17,7 +17,7 @@ from driftgauge.core.windows.result import Block, SlowDrift, Verdict, VerdictMem
 from driftgauge.core.windows.warm_up import WarmUp
 from driftgauge.core.windows.window import Window
 
-__all__ = ["BLOCK_MS", "VerdictHistory", "decide", "update_memory"]
+__all__ = ["VerdictHistory", "decide", "update_memory"]
 
 # Two of three: a single odd window does not page, and a single quiet window does not end a drift.
 _RECENT_WINDOWS = 3
@@ -28,10 +28,11 @@ _DRIFT_WINDOWS = 2
 # below the limit in one of seventy windows, and would be in one of nine if capped at the limit itself.
 _MAX_EXCESS = 1.0
 
-# As many windows as a short warm-up has make a block, where that is longer. Older ones are left out: drift
-# that was large long ago is not today's.
-BLOCK_MS = 2 * 86_400_000
-"""The time whose windows of slow drift are tested together, ms: two days, a daily cycle being no drift."""
+_DAY_MS = 86_400_000
+
+# Two days, a daily cycle being no drift; or as many windows as a short warm-up has, where that is longer.
+# Older ones are left out: drift that was large long ago is not today's.
+_BLOCK_MS = 2 * _DAY_MS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,6 +45,8 @@ class VerdictHistory:
         memory: The memory that the next window is judged with.
         warm_up: The interval of event time, ms, whose windows are declared clean; None where there is none.
         clean: The windows of the warm-up.
+        days: Its days, as windows, but for the last.
+        day: The last.
         segments: The same for each segment that had enough events to be scored.
     """
 
@@ -52,20 +55,22 @@ class VerdictHistory:
     memory: VerdictMemory
     warm_up: tuple[int, int] | None
     clean: WarmUp
+    days: WarmUp
+    day: Block | None = None
     segments: dict[Segment, WarmUp] = field(default_factory=dict)
 
     @classmethod
     def begin(cls, reference: Reference, end_ms: int) -> "VerdictHistory":
         """Return the history before the first window against a baseline."""
         clean = WarmUp.empty(registry.fields_of(reference), reference.components)
-        return cls(reference.baseline_id, end_ms, VerdictMemory(), None, clean)
+        return cls(reference.baseline_id, end_ms, VerdictMemory(), None, clean, clean)
 
     def with_warm_up(self, warm_up: tuple[int, int] | None, reference: Reference) -> "VerdictHistory":
         """Return the history with a warm-up; what another warm-up measured is dropped."""
         if warm_up == self.warm_up:
             return self
-        clean = WarmUp.empty(registry.fields_of(reference), reference.components)
-        return replace(self, warm_up=warm_up, clean=clean, segments={})
+        begun = VerdictHistory.begin(reference, self.end_ms)
+        return replace(begun, warm_up=warm_up, memory=self.memory)
 
     def memory_for(self, window: Window) -> VerdictMemory:
         """Return the memory for a window; missing windows before it count as False."""
@@ -81,9 +86,30 @@ class VerdictHistory:
         """Return the history after a judged window."""
         return replace(self, end_ms=window.end_ms, memory=memory)
 
-    def add_warm_up(self, window: Window, clean: WarmUp, segments: dict[Segment, WarmUp]) -> "VerdictHistory":
+    def add_warm_up(
+        self, window: Window, tally: Tally, reference: Reference, segments: dict[Segment, WarmUp]
+    ) -> "VerdictHistory":
         """Return the history after a window of the warm-up."""
-        return replace(self, end_ms=window.end_ms, memory=VerdictMemory(), clean=clean, segments=segments)
+        start_ms, days, values = window.start_ms - window.start_ms % _DAY_MS, self.days, tally.values
+        if self.day is not None and self.day[0] == start_ms:
+            values = self.day[1] + values
+        else:
+            days = self.whole_days(reference)
+        return replace(
+            self,
+            end_ms=window.end_ms,
+            memory=VerdictMemory(),
+            clean=self.clean.add(tally, reference),
+            days=days,
+            day=(start_ms, values),
+            segments=segments,
+        )
+
+    def whole_days(self, reference: Reference) -> WarmUp:
+        """Return the days of the warm-up, as windows."""
+        if self.day is None:
+            return self.days
+        return self.days.add(Tally(self.day[1], registry.fields_of(reference)), reference)
 
 
 def _keep_recent(recent: tuple[bool, ...]) -> tuple[bool, ...]:
@@ -165,6 +191,6 @@ def _add_to_blocks(blocks: tuple[Block, ...], window: Window, tally: Tally) -> t
     """Return the blocks of slow drift after one more window."""
     if blocks:
         *others, (start_ms, values) = blocks
-        if window.end_ms - start_ms <= max(BLOCK_MS, MIN_WINDOWS * window.size_ms):
+        if window.end_ms - start_ms <= max(_BLOCK_MS, MIN_WINDOWS * window.size_ms):
             return (*others, (start_ms, values + tally.values))
     return (*blocks[-1:], (window.start_ms, tally.values))

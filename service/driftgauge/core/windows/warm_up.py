@@ -45,14 +45,18 @@ class WarmUp:
         return WarmUp(self.values + tally.values, self.windows.add(tally.counts, *standardized))
 
     def offset(
-        self, fields: tuple[TallyField, ...], baseline: Reference, segment: SegmentReference | None = None
+        self,
+        fields: tuple[TallyField, ...],
+        baseline: Reference,
+        segment: SegmentReference | None = None,
+        least: int = MIN_WINDOWS,
     ) -> "Offset | None":
-        """Return the offset from a baseline, or a segment of it; None: the windows are too few to measure it.
+        """Return the offset from a baseline, or a segment of it; None: there are fewer windows than `least`.
 
         Windows that hold whole groups vary as groups do, or as the warm-up shows where that is more, with the
         tails of few groups.
         """
-        if self.windows.windows < MIN_WINDOWS:
+        if self.windows.windows < least:
             return None
         tally, part = Tally(self.values, fields), segment or baseline
         standardized = _standardized(tally, baseline, segment, are_together=True)
