@@ -157,16 +157,16 @@ def describe_baselines(streams: Iterable[ConfiguredStream]) -> dict[str, Baselin
 def to_reference(baseline: Baseline) -> Reference:
     """Return the part of a baseline that counting and scoring need."""
     overdispersion, metadata, groups = baseline.overdispersion, baseline.metadata, None
-    if overdispersion is not None and metadata.groups is not None:
+    if overdispersion is not None and metadata.window_ms is None:
         groups, independent = overdispersion, Overdispersion.independent(len(baseline.variances))
         if metadata.mixed_windows:
-            # The stream's events are of some groups too, which all windows share: of as many as the vectors
-            # of the baseline are, unless more is known. Their offset adds its variance to the baseline's.
+            # The stream's events are taken to be of as many groups as the baseline's. The windows share their
+            # offset, whose variance is added to the baseline's.
             counted = metadata.reference_count / metadata.mean_count
             both = groups.plus(independent, (1 + counted, -counted), (2, -1))
             overdispersion = replace(independent, baseline=both)
         else:
-            overdispersion = replace(groups, kurtosis=metadata.mean_count / metadata.groups)
+            overdispersion = replace(groups, kurtosis=metadata.mean_count / groups.windows)
     return Reference(
         baseline_id=baseline.identity,
         centroids=baseline.centroids,

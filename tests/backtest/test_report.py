@@ -71,7 +71,7 @@ def test_alarms_are_counted_by_starting_hour():
         (
             "oowDDi",
             None,
-            ["images 1h 6 2 1 2 1 0 0 1", "1970-01-01T03:00:00Z images 1h 100 0.1000 0.2000 5.0e-01"],
+            ["images 1h 6 2 1 2 1 0 0 1", "1970-01-01T03:00:00Z images 1h 100 0.1000 5.0e-01 shift"],
         ),
         (
             "oDo" + "owD",

@@ -13,6 +13,7 @@ from driftgauge.baseline.windows import (
     groups_of_ids,
     measure_groups,
     number_groups,
+    pool,
 )
 from driftgauge.cli.printing import render
 from driftgauge.core.counting.hashing import HASH_BINS
@@ -162,6 +163,34 @@ def test_too_few_groups_are_reported_and_not_used() -> None:
     assert baseline.overdispersion is None
     (warning,) = [line for line in lines if "groups are not used" in line]
     assert "there are 30, and the largest holds 3%" in warning
+
+
+def test_sides_are_pooled_as_new_vectors() -> None:
+    # Those that the components were fitted on lie elsewhere, and twice as far apart.
+    numbers = np.random.default_rng(4).normal(size=(500, 3))
+    fitted, counted = np.split(pool(numbers, 2 * numbers + 7), 2)
+    assert counted == pytest.approx(fitted)
+    assert fitted == pytest.approx(numbers - numbers.mean(axis=0))
+    assert not pool(numbers, np.ones((500, 3)))[500:].any(), "numbers that do not vary"
+
+
+def test_group_is_compared_with_the_others_of_its_side() -> None:
+    # One of two fifths of the side.
+    large = np.where(np.arange(1_000) < 200, 0, np.arange(1_000))
+    ratios = []
+    for seed in range(60):
+        columns = np.random.default_rng(seed).normal(size=(1_000, 4))
+        columns -= np.repeat([columns[:500].mean(axis=0), columns[500:].mean(axis=0)], 500, axis=0)
+        found = measure_groups(
+            np.unique(large, return_inverse=True)[1],
+            np.arange(1_000) % 5,
+            columns,
+            by_columns(columns[:, :3]),
+            {"hash_counts": np.arange(1_000) % HASH_BINS},
+            500,
+        )
+        ratios.append(np.diag(found.means).mean())
+    assert np.mean(ratios) == pytest.approx(1.1, abs=0.08)
 
 
 @pytest.mark.parametrize("mixed", [True, False])

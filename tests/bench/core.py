@@ -38,7 +38,7 @@ COMPONENTS = 32
 BASELINE_COUNT = 50_000
 SEGMENTS = 10
 REPEATS = 200
-WARM_UP = 60  # windows
+WARM_UP = 336  # windows of two weeks: slow drift is tested by days
 DRIFT = 0.1  # of the events, after it
 
 

@@ -213,7 +213,7 @@ LETTERS = {"o": Verdict.OK, "w": Verdict.WARNING, "D": Verdict.DRIFT, "i": Verdi
 def build_timelines(verdicts: str, *, size_ms: int = HOUR_MS) -> dict[Any, list[WindowPoint]]:
     """Return one timeline with these verdicts in order: o(k), w(arning), D(rift), i(nsufficient)."""
     points = [
-        WindowPoint(Window(size_ms, number * size_ms), 100, LETTERS[letter], 0.1, 0.01, 0.2, 0.5)
+        WindowPoint(Window(size_ms, number * size_ms), 100, LETTERS[letter], 0.1, 0.01, 0.5, "shift")
         for number, letter in enumerate(verdicts)
     ]
     return {("images", size_ms, None): points}

@@ -41,6 +41,7 @@ class Truth:
     Attributes:
         hours: How long the stream runs.
         shifted: From when all inputs are shifted.
+        shifted_little: From when they are, by so little that no single hour shows it.
         shifted_dock: From when those of dock-2, a quarter of all, are.
         growing: From when a new topic grows, by 0.3 % of all events a day.
         stuck: From when and until when one input is half of all.
@@ -51,6 +52,7 @@ class Truth:
 
     hours: int
     shifted: float = np.inf
+    shifted_little: float = np.inf
     shifted_dock: float = np.inf
     growing: float = np.inf
     stuck: tuple[int, int] = (0, 0)
@@ -65,9 +67,10 @@ TRUTHS = {
     "texts": Truth(9 * 24 + 12, growing=2 * 24, by_day=60, by_night=60),
     "gaps": Truth(4 * 24 + 15, quiet=frozenset(range(52, 58)), unread=4 * 24 + 14),
     "frames": Truth(3 * 24 + 15, stuck=(24 + 9, 24 + 14)),
+    "little": Truth(24 + 19, shifted_little=24 + 6, by_night=150),
 }
 """The streams: drift on one camera first, then everywhere; a topic that grows slowly; gaps, nights and an
-incomplete window; a camera that repeats one frame for five hours."""
+incomplete window; a camera that repeats one frame for five hours; slow drift."""
 
 
 def draw(
@@ -80,6 +83,7 @@ def draw(
     cameras = [CAMERAS[number] for number in (random.random(count) < 0.25).astype(np.intp)]
     on_dock = np.array([camera == "dock-2" for camera in cameras], dtype=np.bool_)
     vectors[(hour >= truth.shifted) | (on_dock & (hour >= truth.shifted_dock))] += _SHIFT
+    vectors += (hour >= truth.shifted_little) * 0.6 * _SHIFT
     is_new = random.random(count) < max(hour - truth.growing, 0) / 24 * 0.003
     vectors[is_new] = _NEW + random.normal(size=(int(is_new.sum()), 8))
     if truth.stuck[0] <= hour < truth.stuck[1]:

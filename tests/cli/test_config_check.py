@@ -173,6 +173,6 @@ def test_memory_follows_from_client_properties_streams_and_page(tmp_path):
     assert (larger["fetch queues"], larger["polls"]) == (3 * fetched, 2 * fetched)
     assert larger["dead letters"] - default["dead letters"] == larger["polls"] / 2 - default["polls"] / 2
     assert memory(page={"enabled": False})["page"] == 0
-    assert default["page"] == 36 * 2**20 + 162 * 400_000
+    assert default["page"] == 36 * 2**20 + 170 * 400_000
     text = check(write_config(tmp_path, kafka=kafka)).splitlines()[-2]
     assert text.startswith(f"memory: at most about {round(sum(default.values()) / 1024**2)} MiB a replica: ")

@@ -141,9 +141,16 @@ def test_sparkline_shows_noise_low_drift_high_and_alarms_behind():
 @pytest.mark.parametrize("own_p_value", [1e-9, 0.3])
 @pytest.mark.parametrize("p_value", [1e-9, 0.3])
 @pytest.mark.parametrize("size", [0.9, 1.1])
-@pytest.mark.parametrize("name", FINDINGS)
-def test_evidence_reaches_its_limit_where_a_window_is_significant_and_large(name, size, p_value, own_p_value):
+@pytest.mark.parametrize(
+    ("name", "flips"), [*((name, False) for name in FINDINGS), ("mean_shift", True), ("novelty", True)]
+)
+def test_evidence_reaches_its_limit_where_a_window_is_significant_and_large(
+    name, flips, size, p_value, own_p_value, monkeypatch
+):
     findings = FINDINGS[name](size * ALARM.floor(name), own_p_value)
+    if flips:
+        kind = type(findings[name])
+        monkeypatch.setattr(kind, "always_counts", not kind.always_counts)
     score = change_score(QUIET, p_value=p_value, **findings)
     value = result_record(build_result(baseline_id="sha256:abcd", score=score), None)
     rows = np.atleast_1d(read_summary(value, partition=0, offset=0, published_ms=0)[1])

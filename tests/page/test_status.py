@@ -15,7 +15,7 @@ from driftgauge.page.story import tell_cause, tell_concern, tell_since
 from driftgauge.page.summary import DETECTABLE, Series
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 from tests.builders.messages import FakeMessage
-from tests.builders.page import MadeResults, build_row, build_settings
+from tests.builders.page import MadeResults, build_row, build_settings, record_tree
 
 RUNBOOKS = Path(__file__).parents[2] / "deploy/runbooks"
 HOURLY = build_settings([{"name": "s"}]).by_stream["s"]
@@ -27,6 +27,7 @@ def overdue_after(time):
 
 NAMES = ("", "embeddings[3]", "camera = dock-2", "counted otherwise")
 BLIND = dict.fromkeys(DETECTABLE, 0.001) | {"novelty": 0.03}
+SLOW = record_tree()["slow_drift"]
 # Changes of a window, by a letter; capital letters are alarms.
 WINDOWS = {
     "o": ("ok", {"segments": [], "kind": None}),
@@ -36,7 +37,10 @@ WINDOWS = {
     "e": ("ok", {"segments": [], "kind": None, "detectable": dict.fromkeys(DETECTABLE, 9)}),
     "W": ("warning", {"segments": []}),
     "D": ("drift", {"segments": []}),
+    # Slow drift by the estimate from the first window on.
     "L": ("warning", {"segments": [], "kind": None}),
+    "P": ("drift", {"segments": [], "kind": None, "slow_drift": SLOW | {"statistic": 4}}),
+    "N": ("warning", {"segments": [], "kind": None, "slow_drift": SLOW | {"since": None}}),
     "S": ("ok", {}),
     "x": ("misfit", {"segments": [], "kind": None}),
     "f": ("insufficient", {"segments": [], "count": 35}),
@@ -77,7 +81,10 @@ def status_of(windows, late_ms=0, settings=HOURLY, **options):
         ("ooo", "ok", [], [], None),
         ("oDD", "drift", [1], [], "DriftgaugeDrift"),
         ("oWDW", "warning", [1], [], "DriftgaugeDrift"),
-        ("oLL", "warning", [1], [], "DriftgaugeSlowDrift"),
+        ("oLL", "warning", [0], [], "DriftgaugeSlowDrift"),
+        ("oLP", "drift", [0], [], "DriftgaugeDrift"),
+        ("oNN", "warning", [1], [], "DriftgaugeSlowDrift"),
+        ("oWL", "warning", [1], [], "DriftgaugeDrift"),
         ("oSS", "segment", [1], [], "DriftgaugeSegmentDrift"),
         # At night, and while a partition is missing, the alarm goes on.
         ("oDDff", "drift", [1], [], "DriftgaugeDrift"),
@@ -111,12 +118,12 @@ def status_of(windows, late_ms=0, settings=HOURLY, **options):
 def test_state_of_one_size(windows, state, since_hours, concerns, runbook):
     status = status_of(windows)
     assert status.state == state
-    assert [(alarm.run.since_ms - MONDAY_MS) // HOUR_MS for alarm in status.alarms] == since_hours
+    assert [(alarm.since_ms - MONDAY_MS) // HOUR_MS for alarm in status.alarms] == since_hours
     assert [concern.name for concern in status.concerns] == concerns
     assert runbook_of(status) == runbook
     # A window's kind, here a shift, is that of all events together.
     assert ("touches every input" in " ".join(next_steps(status))) is (
-        runbook == "DriftgaugeDrift" and bool(since_hours)
+        runbook == "DriftgaugeDrift" and bool(since_hours) and "P" not in windows
     )
     assert bool(tell_cause(status)) is bool(since_hours)
 

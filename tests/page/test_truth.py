@@ -1,4 +1,4 @@
-"""Four streams whose truth is known, judged by the core: what the link of any alert shows of them."""
+"""Streams whose truth is known, judged by the core: what the link of any alert shows of them."""
 
 import re
 from pathlib import Path
@@ -74,6 +74,17 @@ def alert_links(results):
             ],
             "DriftgaugeDrift",
             id="one frame repeated for five hours",
+        ),
+        # It began at 06:00; the warnings that go on began at 16:00.
+        pytest.param(
+            "little",
+            [
+                "Possible drift Since 4 Nov 2025, 07:00 UTC (1h)",
+                "No single window stands out, but together they do",
+                "Find what changed at about 4 Nov 2025, 07:00 UTC",
+            ],
+            "DriftgaugeSlowDrift",
+            id="slow drift",
         ),
     ],
 )

@@ -8,7 +8,6 @@ from itertools import pairwise
 from driftgauge.core.durations import format_duration
 from driftgauge.core.reference import Segment
 from driftgauge.core.statistics.budget import YEAR_MS
-from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
 from driftgauge.core.windows.result import Verdict, WindowResult
 from driftgauge.core.windows.window import Window
 from driftgauge.events.timestamps import format_timestamp
@@ -38,8 +37,9 @@ class WindowPoint:
         window: The window.
         count: The number of events.
         verdict: The verdict.
-        js_divergence, mean_shift, p_value: The scores; None where the window was not scored.
+        js_divergence, p_value: The scores; None where the window was not scored.
         noise_floor: The expected divergence without drift; None where unknown.
+        kind: The kind of drift; None where the window is not significant, and of a segment.
     """
 
     window: Window
@@ -47,8 +47,8 @@ class WindowPoint:
     verdict: Verdict
     js_divergence: float | None
     noise_floor: float | None
-    mean_shift: float | None
     p_value: float | None
+    kind: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +147,8 @@ def build_timelines(results: Iterable[WindowResult]) -> dict[TimelineKey, list[W
                     verdict=segment.verdict,
                     js_divergence=segment.js_divergence,
                     noise_floor=None,
-                    mean_shift=None if segment.excess is None else segment.excess[MEAN_SHIFT.name],
                     p_value=segment.adjusted_p_value,
+                    kind=None,
                 )
             )
     return dict(sorted(timelines.items(), key=lambda item: (*item[0][:2], item[0][2] or ("", ""))))
@@ -162,8 +162,8 @@ def _point_of(result: WindowResult) -> WindowPoint:
         verdict=result.verdict,
         js_divergence=None if score is None else score.divergence.js_divergence,
         noise_floor=None if score is None else score.divergence.noise_floor,
-        mean_shift=None if score is None else score.findings.of(MEAN_SHIFT).excess,
         p_value=None if score is None else score.p_value,
+        kind=None if score is None else score.kind,
     )
 
 
@@ -243,16 +243,16 @@ def _pages(report: BacktestReport) -> list[Block]:
             name,
             f"{page.count:,}",
             _number(page.js_divergence, ".4f"),
-            _number(page.mean_shift, ".4f"),
             _number(page.p_value, ".1e"),
+            page.kind or "-",
         )
         for page, name in sorted(pages, key=lambda pair: pair[0].window.start_ms)[:_MAX_LISTED_PAGES]
     ]
-    headings = ("start", "stream", "events", "divergence", "mean shift", "p")
+    headings = ("start", "stream", "events", "divergence", "p", "kind")
     more = len(pages) - len(rows)
     return [
         "Pages, by the start of the window:",
-        Table(headings, rows, text=(0, 1)),
+        Table(headings, rows, text=(0, 1, 5)),
         *([f"  and {more:,} more; --json lists all"] if more else []),
     ]
 

@@ -50,8 +50,8 @@ class BaselineMetadata(_Record):
             overdispersion is not known, or was measured on groups.
         groups: The number of groups of one size that the groups are worth, on which the overdispersion was
             measured; None where it was not.
-        mixed_windows: A window's events come from many groups, a few from each: the groups make the baseline
-            uncertain, and not the windows.
+        mixed_windows: A window's events come from many groups, a few from each: the groups make an offset
+            that all windows share.
         training_set: Whether the model was trained on the data behind the vectors.
         left_out: The number of vectors that the fit left out, by the reason: "zero", "repeated" or "far".
         stability: The agreement of other seeds of k-means on the clusters, as an adjusted Rand index, at

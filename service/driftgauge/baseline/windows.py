@@ -33,6 +33,7 @@ __all__ = [
     "measure_segments",
     "number_groups",
     "observe",
+    "pool",
     "pool_sides",
     "report_change",
     "report_groups",
@@ -414,6 +415,7 @@ def measure_groups(
     coordinates: NDArray[np.float64],
     columns: Mapping[str, NDArray[np.float64]],
     measured: Mapping[str, NDArray[Any]],
+    first: int = 0,
 ) -> Overdispersion:
     """Return the overdispersion by groups.
 
@@ -432,6 +434,8 @@ def measure_groups(
         coordinates: (m, r) float64, its coordinates from the mean of all, in standard deviations.
         columns: As in `observe`.
         measured: What the service counts of each vector, by the fields of a tally.
+        first: The number of vectors of the first of two sides, from whose means numbers are taken; see
+            `pool_sides`.
     """
     sizes = np.bincount(groups).astype(np.float64)
     count = len(groups)
@@ -446,12 +450,14 @@ def measure_groups(
     # A group's deviation from the whole, which contains it, is 1 - s/m times that from the others, and has
     # 1 - s/m times the variance of independent vectors.
     weights = 1 / (1 - sizes / count)
+    sides = np.where(np.bincount(groups[:first], minlength=len(sizes)) > 0, first, count - first)
+    of_numbers = 1 / (1 - sizes / sides)
     effective = int(np.square(np.square(sizes).sum()) / np.power(sizes, 4).sum())
     return Overdispersion.estimate(
         max(effective, MIN_WINDOWS),
         float(weights @ (np.square(clusters) / shares).sum(axis=1)) / (len(shares) - 1) / count,
-        np.asarray((sums * weights[:, None]).T @ sums / count, np.float64),
-        _by_statistic(columns, weights @ np.square(others) / count)
+        np.asarray((sums * of_numbers[:, None]).T @ sums / count, np.float64),
+        _by_statistic(columns, of_numbers @ np.square(others) / count)
         | {
             each.name: weights @ each.by_groups(measured, groups) / count
             for each in registry.STATISTICS
@@ -460,15 +466,26 @@ def measure_groups(
     )
 
 
+def pool(fitted: NDArray[Any], counted: NDArray[Any]) -> NDArray[np.float64]:
+    """Return numbers of both sides from the means of their side, with the deviations of the first.
+
+    Along the components, the vectors that these were fitted on differ more than new ones do.
+
+    Args:
+        fitted: (n, w), of the vectors that the centroids were fitted on, and the components were not.
+        counted: (m, w), of the others.
+    """
+    one, other = (np.asarray(each - each.mean(axis=0), np.float64) for each in (fitted, counted))
+    scale = other.std(axis=0)
+    return np.concatenate([one, other * (one.std(axis=0) / np.where(scale > 0, scale, np.inf))])
+
+
 def pool_sides(
     fitted: Mapping[str, NDArray[Any]], counted: Mapping[str, NDArray[Any]], deviations: NDArray[np.float64]
 ) -> tuple[
-    NDArray[np.intp], NDArray[np.float64], dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]
+    NDArray[np.intp], NDArray[np.float64], dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]], int
 ]:
     """Return what `measure_groups` takes of all vectors beside their groups.
-
-    Along the components, the vectors that these were fitted on differ more than new ones do. So numbers are
-    taken from the mean of their side, with the deviations of new vectors.
 
     Args:
         fitted: What the service counts of the vectors that the centroids were fitted on, and the components
@@ -476,12 +493,6 @@ def pool_sides(
         counted: The same of the others.
         deviations: (r,) float64, the standard deviations along the components, in steps of a coordinate.
     """
-
-    def pool(new: NDArray[Any], known: NDArray[Any]) -> NDArray[np.float64]:
-        one, other = (np.asarray(each - each.mean(axis=0), np.float64) for each in (new, known))
-        scale = other.std(axis=0)
-        return np.concatenate([one, other * (one.std(axis=0) / np.where(scale > 0, scale, np.inf))])
-
     measured = {name: np.concatenate([fitted[name], counted[name]]) for name in counted}
     return (
         measured[CLUSTER_COUNTS],
@@ -492,6 +503,7 @@ def pool_sides(
             if each.columns
         },
         measured,
+        len(fitted[CLUSTER_COUNTS]),
     )
 
 

@@ -40,7 +40,7 @@ _ROLES: Final = 2
 _INTEGER_BYTES: Final = 8
 _PANE_BYTES: Final = 500
 _EXAMPLE_BYTES: Final = 64
-_PAGE_WINDOW_BYTES: Final = 162
+_PAGE_WINDOW_BYTES: Final = 170
 
 
 @click.group("config")

@@ -30,7 +30,6 @@ from driftgauge.cli.printing import (
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.durations import format_duration
-from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.errors import InputError
 from driftgauge.events.records import OLDEST_MS
@@ -194,10 +193,9 @@ def _read_labels(labels: tuple[str, ...]) -> dict[str, str]:
 def _format_result(result: WindowResult, description: BaselineDescription) -> str:
     scores = "too few events to be scored"
     if (score := result.score) is not None:
-        divergence, mean_shift = score.divergence, score.findings.of(MEAN_SHIFT)
         scores = (
-            f"JSD {divergence.js_divergence:.4f} (noise floor {divergence.noise_floor:.4f}), "
-            f"mean shift {mean_shift.excess:.4f}, p {score.p_value:.2g}"
+            f"JSD {score.divergence.js_divergence:.4f} (noise floor {score.divergence.noise_floor:.4f}), "
+            f"p {score.p_value:.2g}{f', {score.kind}' if score.kind else ''}"
         )
     size = format_duration(result.window.size_ms)
     start = format_timestamp(result.window.start_ms)

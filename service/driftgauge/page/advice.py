@@ -4,7 +4,7 @@ from shlex import quote
 
 from driftgauge.core.statistics.registry import find_kind
 from driftgauge.page.refusals import HOUR_MS
-from driftgauge.page.status import ALARMS, Alarm, StreamStatus, is_slow
+from driftgauge.page.status import Alarm, StreamStatus
 from driftgauge.page.summary import CALIBRATED, kind_of
 from driftgauge.page.words import format_moment
 
@@ -74,7 +74,7 @@ def next_steps(status: StreamStatus) -> tuple[str, ...]:
     if status.state == "ok" and status.passed:
         return ("Nothing needs to be done now; find what the drift was that has passed.",)
     if (alarm := status.evidence) is not None:
-        steps = _against_alarm(alarm, format_moment(status.alarms[0].run.since_ms))
+        steps = _against_alarm(alarm, format_moment(status.alarms[0].since_ms))
         # Where the baseline does not fit, no change of the events explains the alarm. With a detail, a window
         # was counted under another baseline, which says nothing of the alarm.
         is_misfit = any(each.name == "misfit" and not each.detail for each in status.concerns)
@@ -95,7 +95,8 @@ def runbook_of(status: StreamStatus) -> str | None:
     """Return the name of the runbook for a status; None where nothing is wrong."""
     if status.state == "ok" and status.passed:
         return RUNBOOK_OF["drift"]
-    if status.state in ALARMS and status.evidence is not None and is_slow(status.evidence.evidence):
+    # Slow drift that has become drift has the alert of any drift.
+    if status.state == "warning" and status.evidence is not None and status.evidence.is_slow:
         return "DriftgaugeSlowDrift"
     return RUNBOOK_OF.get(status.state)
 
@@ -114,8 +115,8 @@ def _against_alarm(alarm: Alarm, since: str) -> tuple[str, ...]:
     kind = None if alarm.state == "segment" else kind_of(row)
     if alarm.state == "segment":
         first = f"Find what changed for {alarm.segments or 'this segment'} alone at {since}."
-    elif is_slow(row):
-        first = f"Find what changed in the windows before {since}: small evidence has added up since then."
+    elif alarm.is_slow:
+        first = f"Find what changed at about {since}: small evidence has added up since then."
     else:
         first = f"Find what else changed at {since}: a release, a client, a campaign, a fault upstream."
     return (

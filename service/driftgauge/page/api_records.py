@@ -137,7 +137,7 @@ class AlarmRecord(_Record):
     """The segments that drifted first, as "key = value"; empty where all events drift."""
 
     since: UtcDateTime
-    """The start of its first window."""
+    """The start of its first window; of slow drift, its estimated start."""
 
     until: UtcDateTime | None
     """The start of the window that ended it. Null while it goes on."""
@@ -311,7 +311,7 @@ def _alarm_record(alarm: Alarm) -> AlarmRecord:
         window=alarm.size,
         segments=alarm.segments,
         verdict=_of_result(run.verdict),
-        since=format_timestamp(run.since_ms),
+        since=format_timestamp(alarm.since_ms),
         until=None if run.until_ms is None else format_timestamp(run.until_ms),
         windows=run.windows,
     )

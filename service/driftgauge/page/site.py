@@ -225,7 +225,7 @@ class Site:
         if not status.alarms:
             return None
         first = status.alarms[0]
-        marks = self._marks.between(status.stream, 0, first.run.since_ms + parse_duration(first.size))
+        marks = self._marks.between(status.stream, 0, first.since_ms + parse_duration(first.size))
         return marks[-1] if marks else None
 
     def _detail(self, query: WindowQuery, at: int) -> tuple[WindowDetail | None, str]:

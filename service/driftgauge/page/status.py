@@ -30,7 +30,6 @@ __all__ = [
     "SizeStatus",
     "StateName",
     "StreamStatus",
-    "is_slow",
     "read_facts",
     "stream_status",
     "whole_run",
@@ -129,6 +128,18 @@ class Alarm:
     evidence: NDArray[np.void]
     segments: str
 
+    @property
+    def since_ms(self) -> int:
+        """The start of the first window, event time, ms; of slow drift, its estimated start."""
+        estimate = int(self.evidence["slow_drift_since_ms"])
+        # A result may lack the estimate; the evidence is then the last window.
+        return min(estimate, self.run.since_ms) if self.is_slow else self.run.since_ms
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether only what added up over many windows is evidence, since none of them names a kind."""
+        return self.state in ALARMS and not self.evidence["kind"] and bool(self.evidence["slow_drift"] > 0)
+
 
 @dataclass(frozen=True, slots=True)
 class SizeFacts:
@@ -204,7 +215,7 @@ class StreamStatus:
     def alarms(self) -> tuple[Alarm, ...]:
         """The alarms of all sizes that go on, the earliest start first."""
         found = (alarm for size in self.sizes for alarm in size.facts.alarms)
-        return tuple(sorted(found, key=lambda alarm: alarm.run.since_ms))
+        return tuple(sorted(found, key=lambda alarm: alarm.since_ms))
 
     @property
     def evidence(self) -> Alarm | None:
@@ -231,11 +242,6 @@ class StreamStatus:
             if size.facts.concluded is not None
         ]
         return max(ends, default=None)
-
-
-def is_slow(row: NDArray[np.void]) -> bool:
-    """Return whether the only evidence of an alarm, () of `SUMMARY`, is what added up over many windows."""
-    return kind_of(row) is None and bool(row["slow_drift"] >= 1)
 
 
 def whole_run(rows: NDArray[np.void], at: int) -> Run:

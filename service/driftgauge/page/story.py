@@ -8,11 +8,10 @@ import numpy as np
 from driftgauge.core.durations import format_duration, round_duration
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
-from driftgauge.core.statistics.duplicates import DUPLICATES
 from driftgauge.core.statistics.novelty import NOVELTY, main_cluster
 from driftgauge.core.statistics.registry import find_kind
 from driftgauge.events.timestamps import parse_timestamp
-from driftgauge.page.status import ALARMS, Alarm, Concern, Run, StreamStatus, is_slow
+from driftgauge.page.status import ALARMS, Alarm, Concern, Run, StreamStatus
 from driftgauge.page.summary import CHARTED, kind_of
 from driftgauge.page.words import (
     as_sentence,
@@ -53,7 +52,7 @@ def tell_since(status: StreamStatus) -> list[str]:
     return [
         f"{format_moment(since_ms)} "
         f"({', '.join(f'{each.size}: {each.segments}' if each.segments else each.size for each in alarms)})"
-        for since_ms, alarms in groupby(status.alarms, key=lambda alarm: alarm.run.since_ms)
+        for since_ms, alarms in groupby(status.alarms, key=lambda alarm: alarm.since_ms)
     ]
 
 
@@ -73,12 +72,7 @@ def tell_kind(alarm: Alarm) -> str:
     if (kind := kind_of(row)) is not None:
         size = _size(kind, {each.name: float(row[each.name]) for each in (DIVERGENCE, *CHARTED)})
         return f"{kind.capitalize()}: {find_kind(kind).sentence} ({size})"
-    if is_slow(row):
-        return (
-            "No single window stands out, but together they do: "
-            f"{format_percent(float(row['slow_drift']))} of the limit"
-        )
-    return "The last windows differ"
+    return "No single window stands out, but together they do" if alarm.is_slow else "The last windows differ"
 
 
 def _size(kind: str, values: Mapping[str, float | None]) -> str:
@@ -138,9 +132,10 @@ def tell(record: WindowRecord, run: Run, size_ms: int) -> list[str]:
             *_segments(record),
         ]
     # Without a kind the window is not significant by itself.
-    sure = [_how_sure(record)] if record.kind else _slow(record) or _by_earlier(record)
     what = " ".join([*_what(record), _how_much(record)])
-    where = _where(record) if record.kind else []
+    if record.kind is None and (slow := _slow(record)):
+        return [*slow, what, *_segments(record)]
+    sure, where = ([_how_sure(record)], _where(record)) if record.kind else (_by_earlier(record), [])
     return [_since(record, run, size_ms), *sure, what, *where, *_segments(record)]
 
 
@@ -193,12 +188,10 @@ def _by_earlier(record: WindowRecord) -> list[str]:
 
 
 def _slow(record: WindowRecord) -> list[str]:
-    slow = record.slow_drift
-    if slow is None or slow.statistic < slow.limit:
+    if record.slow_drift is None or record.slow_drift.since is None:
         return []
-    since = "" if slow.since is None else f" since {format_moment(parse_timestamp(slow.since))}"
-    share = format_percent(slow.statistic / slow.limit)
-    return [f"No window stands out by itself, but those{since} do together: {share} of the limit."]
+    since = format_moment(parse_timestamp(record.slow_drift.since))
+    return [f"This window does not stand out, but those since {since} do together."]
 
 
 def _nearly_slow(record: WindowRecord) -> list[str]:
@@ -253,9 +246,6 @@ def _what(record: WindowRecord) -> list[str]:
         contributions = [cluster.novelty_contribution or 0.0 for cluster in record.clusters]
         if (cluster := main_cluster(np.array(contributions))) is not None:
             words = f"{words}, mostly in {_cluster_name(record.clusters[cluster])}"
-    elif record.kind == DUPLICATES.kind.name:
-        share_of_item = format_percent(record.findings[DUPLICATES.name].value)
-        words = f"events repeat as if one item were {share_of_item} of them"
     elif words and record.kind != DIVERGENCE.kind.name:
         share = f"{_size(record.kind, {name: each.value for name, each in record.findings.items()})}, {share}"
     return [f"{record.kind.capitalize()}: {words} ({share})."]

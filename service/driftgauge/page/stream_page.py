@@ -197,8 +197,7 @@ def strength(rows: NDArray[np.void], alarm: Alarm) -> NDArray[np.float64]:
     A window is significant and large from 1 on, as `WindowScorer` says; NaN where it is not scored.
     """
     level, floors = alarm.overall_level, [alarm.floor(each.name) for each in CHARTED]
-    # The excess of the others is often noise, so it counts where it is significant by itself.
-    counts = (rows["p_values"] < level) | np.array([each.decides_alone for each in CHARTED])
+    counts = (rows["p_values"] < level) | np.array([each.finding.always_counts for each in CHARTED])
     divergence = (rows["js_divergence"] - rows["noise_floor"]) / alarm.floor(DIVERGENCE.name)
     # NaN stands for a statistic that is not tested.
     size = np.fmax(divergence, np.fmax.reduce(np.where(counts, rows["excess"], np.nan) / floors, axis=1))

@@ -1,4 +1,4 @@
-"""The summary of a window: what the page keeps of a window result, in 162 bytes."""
+"""The summary of a window: what the page keeps of a window result, in 170 bytes."""
 
 import math
 from dataclasses import dataclass
@@ -61,6 +61,7 @@ SUMMARY = np.dtype(
         ("excess", np.float32, (len(CHARTED),)),
         ("p_values", np.float32, (len(CHARTED),)),
         ("slow_drift", np.float32),
+        ("slow_drift_since_ms", np.int64),
         ("detectable", np.float32, (len(DETECTABLE),)),
         ("missing", np.uint16),
         ("fault", np.uint16),
@@ -75,9 +76,10 @@ SUMMARY = np.dtype(
 
 `excess` and `p_values` are those of the findings, by `CHARTED`. `detectable` are the least drifts that a
 window finds, by `DETECTABLE`: infinite where it finds none, NaN where it is not tested. `slow_drift` is the
-statistic over its limit, `kind` the number of a statistic from 1, or 0, and `baseline` the end of the
-baseline's identity, which tells neighbouring windows of different baselines apart. `fault` and `segments` are
-numbers of texts that the history keeps: what the window lacks, and which segments drift.
+statistic over its limit, and `slow_drift_since_ms` the estimated start of that drift; without one, it is the
+window's start. `kind` is the number of a statistic from 1, or 0, and `baseline` the end of the baseline's
+identity, which tells neighbouring windows of different baselines apart. `fault` and `segments` are numbers of
+texts that the history keeps: what the window lacks, and which segments drift.
 """
 
 
@@ -188,6 +190,7 @@ def _fields(
         [_number(each.get("excess")) for each in of_charted],
         [_number(each.get("p_value")) for each in of_charted],
         _number(slow_drift.get("statistic")) / (_number(slow_drift.get("limit")) or math.nan),
+        parse_timestamp(_text(slow_drift.get("since") or record["start"])),
         [_least(record["detectable"] or {}, name) for name in DETECTABLE],
         min(len(record["incomplete"]), 65_535),
         0,

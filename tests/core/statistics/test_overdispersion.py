@@ -166,3 +166,7 @@ def test_variances_of_window_and_baseline_add_up():
     assert both.of("novelty", 1) == pytest.approx([2.0])
     assert both.windows == 109
     assert windows.at(200, 600, 1_000) is windows
+    # Windows of few groups vary as one of fewer windows does.
+    few = replace(windows, kurtosis=100.0).at(200, 600, 1_000)
+    assert (few.kurtosis, few.reduce(40)) == (0.5, pytest.approx(1 / (1 / 40 + 1 / 8)))
+    assert few.of_tail(10) > windows.of_tail(10)

@@ -224,9 +224,11 @@ def test_no_less_is_detectable_than_hides_in_the_warm_up(count, drifted):
 def test_groups_of_the_baseline_explain_an_offset_and_widen_the_noise():
     # Groups of forty events each make the offset of a drifted warm-up one of chance.
     groups = Overdispersion(50, 40.0, np.eye(COMPONENTS) * 40)
+    shared = replace(groups, counts=79.0)
+    few, independent = replace(groups, kurtosis=40.0), Overdispersion.independent(COMPONENTS)
     related, mixed = (
         replace(build_reference(count=2_000), overdispersion=each, groups=groups)
-        for each in (groups, replace(Overdispersion.independent(COMPONENTS), baseline=groups))
+        for each in (few, replace(independent, baseline=shared))
     )
     found = {}
     for name, reference in (("whole", related), ("mixed", mixed)):
@@ -235,7 +237,12 @@ def test_groups_of_the_baseline_explain_an_offset_and_widen_the_noise():
             counts = np.random.default_rng(number).multinomial(4_000, np.array(MOVED) / 4_000)
             stream.judge(number, tuple(counts.tolist()))
         assert stream.verdict(FIRST_AFTER, MOVED) is Verdict.OK
-        offset = stream.history.clean.offset(FIELDS, reference).overdispersion
+        whole = stream.history.clean.offset(FIELDS, reference)
+        offset, later = whole.overdispersion, whole.recentred
+        # Later windows of whole groups have their tail, others share the offset of as many.
+        expected = (0.0, 79.0) if name == "mixed" else (40.0, 40.0)
+        total = whole.tally.count + 2_000
+        assert (later.kurtosis, later.baseline.counts * 2_000 / total) == pytest.approx(expected)
         # The warm-up's mean is as uncertain as that of as many groups as items come again above the
         # baseline's rate: two of its events are the same in .347 of pairs, of the baseline's in .3.
         assert offset.counts >= 39 * (MIN_WINDOWS + 1) * 4_000 * 0.04

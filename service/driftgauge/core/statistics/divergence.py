@@ -32,16 +32,14 @@ class Divergence(Finding):
         p_value: The probability without drift of a divergence at least as large.
     """
 
+    always_counts = True
+
     js_divergence: float
     js_distance: float
     contributions: NDArray[np.float64]
     noise_floor: float
     excess: float
     p_value: float
-
-    def significant_excess(self, _level: float) -> float:
-        """Return the excess, whatever its p-value."""
-        return self.excess
 
     @property
     def movers(self) -> tuple[int, ...]:
@@ -85,6 +83,7 @@ class _Null(Null[Divergence]):
         self._counts = counts = (reference if segment is None else segment).counts
         self._of_tail = overdispersion.of_tail(len(counts))
         self._overdispersion = overdispersion.counts
+        self._degrees = overdispersion.reduce(math.inf)
         # The overdispersion of the tail has a margin, which the expected divergence must not include.
         self._floor_share = self._overdispersion / self._of_tail
 
@@ -105,7 +104,7 @@ class _Null(Null[Divergence]):
 
     def least(self, count: int, level: float) -> float:
         effective = effective_count(count, int(self._counts.sum()), self._overdispersion)
-        least = js_needed(len(self._counts), level) / effective
+        least = js_needed(len(self._counts), level, self._degrees) / effective
         return least if least <= 1 else math.inf
 
 

@@ -10,7 +10,7 @@ from scipy.special import fdtrc
 
 from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, SegmentReference
-from driftgauge.core.statistics.overdispersion import Overdispersion
+from driftgauge.core.statistics.overdispersion import Overdispersion, inverse_degrees
 from driftgauge.core.statistics.power import effective_count, shift_needed
 from driftgauge.core.statistics.quadratic_form import QuadraticForm, effective_degrees
 from driftgauge.core.statistics.spread import kurtosis_of_events
@@ -40,6 +40,8 @@ class MeanShift(Finding):
             smaller than noise.
     """
 
+    always_counts = True
+
     t2: float
     p_value: float
     leading_p_value: float
@@ -51,10 +53,6 @@ class MeanShift(Finding):
     def p_values(self) -> tuple[float, float, float]:
         """The p-values of t2 along all components, along the leading ones, and of the centroid distance."""
         return self.p_value, self.leading_p_value, self.centroid_p_value
-
-    def significant_excess(self, _level: float) -> float:
-        """Return the excess, whatever its p-value."""
-        return self.excess
 
 
 class MeanShiftNull:
@@ -81,10 +79,8 @@ class MeanShiftNull:
     the number of different overdispersions.
 
     The mean of few events with heavy tails is not normal: the longest of them decide how far it varies. With
-    a kurtosis K of elliptical events, the squared length of a mean of n has the mean of normal events and a
-    relative variance that is larger by K / n (1 + 2 / r). The variable F, over its mean, has the same with
-    4 + 2 n / K degrees of freedom. The inverses of the degrees of freedom add up, and so do those of windows
-    that hold whole groups; see `Overdispersion`.
+    a kurtosis K of elliptical events, that of a mean of n is K / n, to which that of few groups is added; see
+    `Overdispersion`. The test has the degrees of freedom of `inverse_degrees`; the inverses add up.
     """
 
     def __init__(
@@ -110,7 +106,7 @@ class MeanShiftNull:
         deviations = np.linalg.cholesky(covariance)
         self._degrees = baseline_count - 1
         self._kurtosis = kurtosis
-        self._inverse = overdispersion.inverse
+        self._group_kurtosis = overdispersion.kurtosis
         self._mean_count = baseline_count if mean_count is None else mean_count
         self._whitening = np.linalg.inv(deviations)
         self._overdispersions = np.ones(components)
@@ -150,7 +146,7 @@ class MeanShiftNull:
         terms = squares / self._overdispersions / spread
         t2 = float(terms.sum())
         distance = float(shift @ shift)
-        inverse = self._kurtosis / (2 * count + 4 * self._kurtosis) + self._inverse
+        inverse = inverse_degrees(self._kurtosis / count + self._group_kurtosis)
         # F and the like have a larger mean by one over this.
         known = 1 - 2 * inverse
         return MeanShift(
@@ -233,7 +229,9 @@ class _Null(Null[MeanShift]):
         )
 
     def least(self, count: int, level: float) -> float:
-        needed = shift_needed(len(self._mean), self._count, level)
+        components = len(self._mean)
+        known = self._overdispersion.reduce(self._count - components)
+        needed = shift_needed(components, components + known, level)
         return needed / effective_count(count, self._mean_count, self._overdispersion.largest_mean)
 
 

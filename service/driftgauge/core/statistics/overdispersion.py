@@ -14,6 +14,7 @@ __all__ = [
     "CalibratedOverdispersion",
     "Overdispersion",
     "OverdispersionEstimator",
+    "inverse_degrees",
 ]
 
 MIN_WINDOWS = 20
@@ -44,9 +45,9 @@ class Overdispersion:
             mean of Pearson's X2 relative to that at the baseline's rate of repetition. Those that are not
             measured are missing.
         baseline: The overdispersion of the baseline's own events, where it is not that of the windows.
-        kurtosis: Where windows hold whole groups, of which some are large, how much heavier than normal the
-            tail of a mean is: K of one event, and K / n of a window of n (see `at`). Of m events whose groups
-            are worth W of one size, K is m / W: the window holds n / K such groups.
+        kurtosis: Where windows hold whole groups, how much heavier than normal the tail of a mean is: K of
+            one event, and K / n at a window of n (see `at`). Of m events whose groups are worth W of one
+            size, K is m / W: the window holds n / K such groups. 0 where windows hold many.
     """
 
     windows: float
@@ -128,18 +129,12 @@ class Overdispersion:
         """Return the overdispersions of a statistic, (variances,) float64; ones where not measured."""
         return self.others.get(statistic, np.ones(variances))
 
-    @property
-    def inverse(self) -> float:
-        """One over the degrees of freedom with which a variable F, over its mean, has the kurtosis.
+    def reduce(self, degrees: float) -> float:
+        """Return the degrees of freedom of a test's variance, fewer where the kurtosis is above 0.
 
-        Those of a variance that is estimated add one over their number.
+        Their inverses add up; see `inverse_degrees`.
         """
-        return self.kurtosis / (2 + 4 * self.kurtosis)
-
-    @property
-    def degrees(self) -> float:
-        """The degrees of freedom of one variance: the windows, or fewer where the kurtosis is above 0."""
-        return 1 / (1 / self.windows + self.inverse) if self.kurtosis else self.windows
+        return 1 / (1 / degrees + inverse_degrees(self.kurtosis)) if self.kurtosis else degrees
 
     @property
     def largest_mean(self) -> float:
@@ -172,10 +167,18 @@ class Overdispersion:
             chance = 2 * float(np.square(np.diag(self.means)).sum()) / self.windows
             typical = min(typical, max(squares - chance, 0.0) / total)
         degrees = max(even * min(self.counts**2 / (1 + (self.counts - 1) * (2 + typical)), 1.0), 1.0)
-        known = 1 / (1 / (self.windows * degrees) + self.inverse)
         # The upper quantile of F as one over the lower of the inverse ratio: 1 - 1e-4 would be rounded.
-        uneven_quantile = 1 / float(fdtri(known, degrees, _TAIL))
+        uneven_quantile = 1 / float(fdtri(self.reduce(self.windows * degrees), degrees, _TAIL))
         return self.counts * uneven_quantile / (float(chdtri(even, _TAIL)) / even)
+
+
+def inverse_degrees(kurtosis: float) -> float:
+    """Return one over the degrees of freedom with which a variable F has the kurtosis, at most 1/4.
+
+    The squared length of a mean with kurtosis K, in r directions, has a relative variance that is larger by
+    K (1 + 2 / r) than that of normal ones; F with 4 + 2 / K degrees of freedom, over its mean, has the same.
+    """
+    return kurtosis / (2 + 4 * kurtosis)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -45,7 +45,7 @@ def js_divergence_power(noncentrality: float, clusters: int, level: float) -> fl
     return 1 - float(chndtr(chdtri(degrees, level), degrees, min(noncentrality, _MAX_NONCENTRALITY)))
 
 
-def mean_shift_power(noncentrality: float, components: int, baseline_count: int, level: float) -> float:
+def mean_shift_power(noncentrality: float, components: int, baseline_count: float, level: float) -> float:
     """Return the power of Hotelling's test of the mean at a non-centrality, 0 to 1.
 
     T2 (m-r) / (r (m-1)) is F with r and m - r degrees of freedom, since the covariance is estimated
@@ -79,13 +79,18 @@ def effective_count(count: int, baseline_count: int, overdispersion: float) -> f
 
 # Every window asks, and a search takes half a millisecond.
 @lru_cache(maxsize=1_024)
-def js_needed(clusters: int, level: float) -> float:
-    """Return the product of effective count and divergence with the target power, by a test at this level."""
+def js_needed(clusters: int, level: float, degrees: float = math.inf) -> float:
+    """Return the product of effective count and divergence with the target power, by a test at this level.
+
+    Of overdispersed counts, the test is F, with so many degrees of freedom of their variance.
+    """
+    if math.isfinite(degrees):
+        return shift_needed(clusters - 1, clusters - 1 + degrees, level) / _JS_SCALE
     return _noncentrality(lambda value: js_divergence_power(value, clusters, level)) / _JS_SCALE
 
 
 @lru_cache(maxsize=1_024)
-def shift_needed(components: int, baseline_count: int, level: float) -> float:
+def shift_needed(components: int, baseline_count: float, level: float) -> float:
     """Return the product of effective count and shift that has the target power, by a test at this level."""
     return _noncentrality(lambda value: mean_shift_power(value, components, baseline_count, level))
 

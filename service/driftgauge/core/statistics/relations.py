@@ -187,7 +187,7 @@ def _null(
 ) -> RelationsNull:
     moments, spectrum = reference.arrays[RELATION_MOMENTS], reference.arrays[RELATION_SPECTRUM]
     variations = overdispersion.of(RELATIONS.name, _PRODUCTS)
-    return RelationsNull(moments, spectrum, variations, overdispersion.degrees)
+    return RelationsNull(moments, spectrum, variations, overdispersion.reduce(overdispersion.windows))
 
 
 def _means(tally: Tally) -> NDArray[np.float64]:

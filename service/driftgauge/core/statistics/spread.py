@@ -201,7 +201,7 @@ def _null(
     return SpreadNull(
         (segment or reference).arrays[SPREAD_MOMENTS],
         overdispersion.of(SPREAD.name, SPREADS),
-        overdispersion.degrees,
+        overdispersion.reduce(overdispersion.windows),
         fitted,
     )
 

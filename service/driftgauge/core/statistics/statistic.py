@@ -7,7 +7,7 @@ over that list: counting, scoring, overdispersion, artifact, records, metrics, p
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +29,14 @@ class Finding:
 
     It has `excess`, the size of the drift less its expectation without drift, in the unit of `smallest`; and
     `p_value`, or several parts that have both.
+
+    Attributes:
+        always_counts: The excess counts for a verdict whatever its p-value; that of others is often noise.
     """
 
     __slots__ = ()
+
+    always_counts: ClassVar[bool] = False
 
     @property
     def parts(self) -> tuple[Any, ...]:
@@ -46,10 +51,12 @@ class Finding:
     def significant_excess(self, level: float) -> float:
         """Return the excess that counts for a verdict: the largest of a part that is significant at a level.
 
-        It is 0 without any, since noise may be larger than drift worth finding.
+        It is 0 without any, unless it `always_counts`.
         """
         tested = (each for each in self.parts if each is not None)
-        return max((each.excess for each in tested if each.p_value < level), default=0.0)
+        return max(
+            (each.excess for each in tested if self.always_counts or each.p_value < level), default=0.0
+        )
 
 
 FindingT = TypeVar("FindingT", bound=Finding)
