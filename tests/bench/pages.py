@@ -1,4 +1,4 @@
-"""False pages of the service's own judge in hours without drift: `python -m tests.bench.pages`, 25 minutes.
+"""False pages of the service's own judge in hours without drift: `python -m tests.bench.pages`, 20 minutes.
 
 Images come in bursts of one class. How frequent half of the classes are follows the hour of the day, and in
 some settings the weekend; some bursts of an hour are of the same classes as in the hour before. Each baseline
@@ -26,22 +26,23 @@ WARM_UP = 2 * DAYS_A_WEEK * HOURS_A_DAY
 COUNT = 200  # events in a window
 BURST = 5
 CORRELATION = 0.1  # of the classes of an hour with those of the hour before
-DAILY = 0.1  # the amplitude of the daily cycle in the share of half of the classes
-WEEKENDS = (0.0, 0.15)  # how much larger that share is at weekends
+# In the share of half of the classes: the amplitude of the daily cycle, and how much larger weekends are.
+CYCLES = ((0.1, 0.0), (0.18, 0.0), (0.1, 0.15))
 RATIOS = (0.04, 0.4)  # n/m
 
 
 class Traffic:
     """The hours of a stream of images, which are sorted by class and as many of each."""
 
-    def __init__(self, random: np.random.Generator, images: int, weekend: float) -> None:
-        self._random, self._of_class, self._weekend = random, images // CLASSES, weekend
+    def __init__(self, random: np.random.Generator, images: int, daily: float, weekend: float) -> None:
+        self._random, self._of_class = random, images // CLASSES
+        self._daily, self._weekend = daily, weekend
         self._labels = np.zeros(COUNT // BURST, np.intp)
 
     def draw(self, hour: int) -> Rows:
         """Draw the rows of an hour."""
         day, number = hour // HOURS_A_DAY, len(self._labels)
-        share = 0.5 + DAILY * np.cos(2 * np.pi * hour / HOURS_A_DAY)
+        share = 0.5 + self._daily * np.cos(2 * np.pi * hour / HOURS_A_DAY)
         share += self._weekend * (day % DAYS_A_WEEK >= WEEKDAYS)
         half = np.where(self._random.random(number) < share, 0, CLASSES // 2)
         labels = half + self._random.integers(0, CLASSES // 2, number)
@@ -51,10 +52,10 @@ class Traffic:
 
 
 def judge(
-    vectors: NDArray[np.float32], number: int, weekend: float, ratio: float, hours: int
+    vectors: NDArray[np.float32], number: int, cycles: tuple[float, float], ratio: float, hours: int
 ) -> list[Verdict]:
     """Return the verdicts of the hours after the warm-up, against a baseline of their own."""
-    traffic = Traffic(np.random.default_rng([number, int(100 * ratio)]), len(vectors), weekend)
+    traffic = Traffic(np.random.default_rng([number, int(100 * ratio)]), len(vectors), *cycles)
     # As many events again are fitted on.
     windows = 2 * round(1 / ratio)
     sampled = np.arange(windows) * WARM_UP // windows
@@ -74,20 +75,20 @@ def judge(
 
 def main() -> None:
     parser = parser_with_data(__doc__)
-    parser.add_argument("--years", type=float, default=0.5, help="of each baseline (default: 0.5)")
+    parser.add_argument("--years", type=float, default=0.3, help="of each baseline (default: 0.3)")
     options = parser.parse_args()
     (vectors,) = load_vectors(options.data, IMAGES, "train")
     (labels,) = load(options.data, IMAGES, "train_label")
     vectors = vectors[np.argsort(labels, kind="stable")]
     start, years = time.perf_counter(), BASELINES * options.years
     say(f"{BASELINES} baselines, {years:g} years in all, budget 1 page a year: a year [upper 95 % limit]\n")
-    say("| weekends | n/m | pages | most of one baseline | drift | warning | misfit |")
-    say("|---" * 7 + "|")
+    say("| daily | weekends | n/m | pages | most of one baseline | drift | warning | misfit |")
+    say("|---" * 8 + "|")
     hours = round(HOURS_A_YEAR * options.years)
-    for weekend in WEEKENDS:
+    for daily, weekend in CYCLES:
         for ratio in RATIOS:
             verdicts = np.array(
-                [judge(vectors, number, weekend, ratio, hours) for number in range(BASELINES)]
+                [judge(vectors, number, (daily, weekend), ratio, hours) for number in range(BASELINES)]
             )
             is_drift = verdicts == Verdict.DRIFT
             pages = (is_drift & np.diff(is_drift, axis=1, prepend=False)).sum(axis=1)
@@ -95,7 +96,7 @@ def main() -> None:
             others = (Verdict.DRIFT, Verdict.WARNING, Verdict.MISFIT)
             shares = " | ".join(f"{np.mean(verdicts == each):.2%}" for each in others)
             rate = f"{pages.sum() / years:.2f} [{limit:.2f}]"
-            say(f"| +{weekend} | {ratio} | {rate} | {pages.max()} | {shares} |")
+            say(f"| {daily} | +{weekend} | {ratio} | {rate} | {pages.max()} | {shares} |")
     say(f"{time.perf_counter() - start:.0f} s")
 
 
