@@ -129,8 +129,9 @@ class WindowScorer:
             start_ms: The start of that window.
             fields: The fields of its blocks' tallies.
         """
-        if slow_drift.since_ms in {None, start_ms}:
-            # One window has a test of its own.
+        # One window has a test of its own. A few hours at the top of a daily cycle may differ much together
+        # while the statistic is low.
+        if slow_drift.since_ms in {None, start_ms} or slow_drift.statistic < self.slow_drift_limit / 2:
             return False
         tally = Tally(np.sum([values for _, values in slow_drift.blocks], axis=0), fields)
         p_value, size = self._test_together(None, tally, self._level)
