@@ -224,13 +224,15 @@ def test_noise_floor_is_mean_divergence_of_bursts(means):
     assert found.excess == found.js_divergence - found.noise_floor
 
 
-def test_one_window_is_never_tested_as_slow_drift():
+def test_slow_drift_lasts_from_half_of_its_limit_and_the_second_window_on():
     moved = tally(4_000, 1_000, 0, 0)
-    slow_drift = SlowDrift(1.0, 0, ((0, moved.values),))
+    scorer = build_scorer(level=0.01)
+    half = scorer.slow_drift_limit / 2
+    little, much = (SlowDrift(each, 0, ((0, moved.values),)) for each in (0.99 * half, half))
     assert [
-        build_scorer(level=0.01).is_lasting(each, start_ms, moved.fields)
-        for each, start_ms in ((SlowDrift(), 0), (slow_drift, 0), (slow_drift, HOUR_MS))
-    ] == [False, False, True]
+        scorer.is_lasting(each, start_ms, moved.fields)
+        for each, start_ms in ((SlowDrift(), 0), (much, 0), (little, HOUR_MS), (much, HOUR_MS))
+    ] == [False, False, False, True]
 
 
 def test_slow_drift_limit_is_rarer_than_level():
