@@ -73,8 +73,8 @@ CONTRADICTION = r"the metadata states .* but the arrays have"
     ("change", "fault"),
     [
         (
-            {"format_version": 7, "later": 1},
-            "this driftgauge reads format version 6; restore the file or fit it again",
+            {"format_version": 8, "later": 1},
+            "this driftgauge reads format version 7; restore the file or fit it again",
         ),
         ({"metadata": {"clusters": "6"}}, r"metadata\.clusters: Input should be a valid integer"),
         ({"metadata": {"metric": "manhattan"}}, r"metadata\.metric: Input should be 'euclidean' or 'cosine'"),

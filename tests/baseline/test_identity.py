@@ -19,7 +19,7 @@ def published_identity(content: bytes, segments: str, window_ms: str) -> str:
         for name, array in sorted(load_tensors(content).items())
     )
     text = (
-        f'{{"arrays":{{{parts}}},"fitted_count":600,"format_version":6,"metric":"euclidean","model_version":"v1",'
+        f'{{"arrays":{{{parts}}},"fitted_count":600,"format_version":7,"metric":"euclidean","model_version":"v1",'
         f'"segments":{segments},"stream":"resnet18-fc1","window_ms":{window_ms}}}'
     )
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"

@@ -21,7 +21,7 @@ __all__ = [
     "faults",
 ]
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 """The version of the file format."""
 
 MAX_CLUSTER_NAME = 80

@@ -43,6 +43,10 @@ _UNIT = 2.0**10
 _PRODUCT_STEP = _UNIT**-2
 _PRODUCTS = LEADING_COMPONENTS * (LEADING_COMPONENTS + 1)
 
+# Added to a squared length. Its mean, 8, shows rotations best, and hides correlations of heavy tails, most of
+# whose events are short: of t with 3 degrees of freedom .83 are found by 8, and .92 by 2.
+_SHORTEST = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class RelationChange:
@@ -87,8 +91,8 @@ def _measure(events: MeasuredEvents) -> tuple[NDArray[np.float64]]:
     """Return the leading coordinates of n events over their lengths, (n, 2, 8) float64 whole numbers.
 
     They are standardized, and taken from the baseline's mean and from the mean of the event's cluster;
-    missing ones are 0. The length is the root of their squared length and its mean, 8: so a few events far
-    out do not rule, and those near the mean, whose direction means little, count less. Sums of squares of
+    missing ones are 0. The length is the root of their squared length plus 2: so a few events far out do
+    not rule, and those near the mean, whose direction means little, count less. Sums of squares of
     whole numbers are exact, and all else is done number by number: an event has the same numbers in any
     batch.
     """
@@ -102,7 +106,7 @@ def _measure(events: MeasuredEvents) -> tuple[NDArray[np.float64]]:
     own[:] = events.standardized.T[:leading]
     np.subtract(own, np.take(centres, events.cluster, axis=1), out=around_cluster)
     squares = np.einsum("aqn,aqn->an", both, both)
-    both *= (_UNIT / np.sqrt(squares + LEADING_COMPONENTS * STANDARD_STEPS**2))[:, None]
+    both *= (_UNIT / np.sqrt(squares + _SHORTEST * STANDARD_STEPS**2))[:, None]
     return (np.rint(both, out=both).transpose(2, 0, 1),)
 
 
