@@ -34,7 +34,7 @@ def test_notes_name_weakness_and_remedy(baseline: Baseline, full_baseline: Basel
             "small: it counts 594 vectors. Its noise adds 5% to that of a window of 30 events",
             "Fit on 1,200 vectors or more",
         ),
-        (of_items(full_baseline, 200), "only from 6.6%", "Set smallest_drift.duplicates above"),
+        (of_items(full_baseline, 200), "only from 7.1%", "Set smallest_drift.duplicates above"),
         (with_metadata(sound, stability=0.5), "clusters depend on the seed", "Fewer clusters"),
     ):
         (note,) = notes(weak)

@@ -26,8 +26,8 @@ ratio the reference adds at most a twentieth to the window's noise."""
 _WINDOW_COUNT = 500
 _LEAST_EXPECTED = 5
 
-# The window of the note on repeated items: so large that more events do not help, at a page a year.
-_MANY = 10**9
+# The window of the note on repeated items has so many times the events of the baseline: more hardly help.
+_MANY = 4
 _HOUR_MS = 3_600_000
 
 # Bounds of "good" and "moderate" agreement: D. Steinley, Properties of the Hubert-Arabie adjusted
@@ -109,7 +109,9 @@ def _cost_of_repetition(baseline: Baseline) -> list[str]:
     if HASH_COUNTS not in baseline.arrays:
         return []
     level = window_level(1.0, [_HOUR_MS]) * DUPLICATES.weights[0] / registry.total_weight()
-    least = DuplicatesNull(baseline.arrays[HASH_COUNTS], 1.0, math.inf).least(_MANY, level)
+    least = DuplicatesNull(baseline.arrays[HASH_COUNTS], 1.0, math.inf).least(
+        _MANY * baseline.metadata.reference_count, level
+    )
     if least <= DUPLICATES.smallest:
         return []
     return [
