@@ -129,6 +129,12 @@ def new_kind(live: NDArray[np.float32], random: np.random.Generator) -> Case:
     return Case(np.r_[live, new], weighted(weights))
 
 
+def one_repeated(live: NDArray[np.float32]) -> Case:
+    """Return events of which a twentieth are the same one."""
+    weights = np.r_[np.full(len(live), 0.95 / len(live)), 0.05]
+    return Case(np.r_[live, live[:1]], weighted(weights))
+
+
 def images(folder: Path, splits: int) -> Iterator[Split]:
     test, blurred, darkened = load_vectors(folder, IMAGES, "test", "blurred_mild", "darkened_mild")
     (labels,) = load(folder, IMAGES, "test_label")
@@ -138,7 +144,6 @@ def images(folder: Path, splits: int) -> Iterator[Split]:
         live, mean, deviation = test[rows], test.mean(axis=0), test.std(axis=0)
         draw = whole(len(live))
         far = np.where(random.random((len(live), 1)) < OUTLIERS, np.float32(FAR), np.float32(1))
-        repeated = np.r_[live, live[:1]]
         yield Split(
             test[fitted],
             live,
@@ -150,9 +155,7 @@ def images(folder: Path, splits: int) -> Iterator[Split]:
                 "noise on every axis": Case(
                     live + (0.5 * deviation * random.standard_normal(live.shape)).astype(np.float32), draw
                 ),
-                "one image in 5 %": Case(
-                    repeated, weighted(np.r_[np.full(len(live), 0.95 / len(live)), 0.05])
-                ),
+                "one image in 5 %": one_repeated(live),
                 "a new kind": new_kind(live, random),
                 "a class doubled": Case(live, weighted(np.where(labels[rows] == number % 10, 2.0, 1.0))),
                 "blurred, radius 0.5": Case(blurred[rows], draw),
@@ -217,16 +220,13 @@ def users(_: Path, splits: int) -> Iterator[Split]:
         random = np.random.default_rng([number, 2])
         fitted, rows = np.split(random.permutation(USERS), 2)
         live, mean, draw = vectors[rows], vectors.mean(axis=0), whole(len(rows))
-        repeated = np.r_[live, live[:1]]
         yield Split(
             vectors[fitted],
             live,
             {
                 "clean": Case(live, draw),
                 "spread x 1.1": Case(mean + (live - mean) * np.float32(1.1), draw),
-                "one user in 5 %": Case(
-                    repeated, weighted(np.r_[np.full(len(live), 0.95 / len(live)), 0.05])
-                ),
+                "one user in 5 %": one_repeated(live),
                 "a new kind": new_kind(live, random),
                 "a genre doubled": Case(
                     live, weighted(np.where(favourites[rows] == number % GENRES, 2.0, 1.0))

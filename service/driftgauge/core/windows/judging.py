@@ -12,7 +12,7 @@ from driftgauge.core.windows.completeness import Completeness
 from driftgauge.core.windows.result import Verdict, VerdictMemory, WindowResult
 from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.core.windows.stream_state import StreamState
-from driftgauge.core.windows.verdict import VerdictHistory, decide, update_memory
+from driftgauge.core.windows.verdict import DAY_MS, VerdictHistory, decide, update_memory
 from driftgauge.core.windows.warm_up import Offset, WarmUp, recentre
 from driftgauge.core.windows.window import Window
 
@@ -20,7 +20,6 @@ __all__ = ["WindowJudge"]
 
 # Two weeks, so that a weekly cycle is no drift.
 _LEAST_DAYS = 14
-_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -282,7 +281,7 @@ class WindowJudge:
         )
         days = history.whole_days(baseline).offset(scheme.fields, baseline, least=_LEAST_DAYS)
         # What days have in common shows less in days of few events.
-        are_half_full = 2 * size_ms * history.clean.windows.windows >= _LEAST_DAYS * _DAY_MS
+        are_half_full = 2 * size_ms * history.clean.windows.windows >= _LEAST_DAYS * DAY_MS
         if days is None or not is_own or not are_half_full:
             return _Comparison(reference, scorer, misfits)
         # Windows of the same days have more in common than their own variation shows.

@@ -17,7 +17,7 @@ from driftgauge.core.windows.result import Block, SlowDrift, Verdict, VerdictMem
 from driftgauge.core.windows.warm_up import WarmUp
 from driftgauge.core.windows.window import Window
 
-__all__ = ["VerdictHistory", "decide", "update_memory"]
+__all__ = ["DAY_MS", "VerdictHistory", "decide", "update_memory"]
 
 # Two of three: a single odd window does not page, and a single quiet window does not end a drift.
 _RECENT_WINDOWS = 3
@@ -28,11 +28,12 @@ _DRIFT_WINDOWS = 2
 # below the limit in one of seventy windows, and would be in one of nine if capped at the limit itself.
 _MAX_EXCESS = 1.0
 
-_DAY_MS = 86_400_000
+DAY_MS = 86_400_000
+"""A day of a warm-up, in UTC, ms."""
 
 # Two days, a daily cycle being no drift; or as many windows as a short warm-up has, where that is longer.
 # Older ones are left out: drift that was large long ago is not today's.
-_BLOCK_MS = 2 * _DAY_MS
+_BLOCK_MS = 2 * DAY_MS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +91,7 @@ class VerdictHistory:
         self, window: Window, tally: Tally, reference: Reference, segments: dict[Segment, WarmUp]
     ) -> "VerdictHistory":
         """Return the history after a window of the warm-up."""
-        start_ms, days, values = window.start_ms - window.start_ms % _DAY_MS, self.days, tally.values
+        start_ms, days, values = Window.around(window.start_ms, DAY_MS).start_ms, self.days, tally.values
         if self.day is not None and self.day[0] == start_ms:
             values = self.day[1] + values
         else:
