@@ -94,7 +94,7 @@ def test_missing_shard_fails() -> None:
 
 @pytest.mark.parametrize("missing", ["lost", "skipped"])
 def test_lost_or_skipped_records_fail(missing: str) -> None:
-    first = progress(0, 10, begins=True)._replace(**{missing: 3})
+    first = replace(progress(0, 10, begins=True), **{missing: 3})
     check, _ = verify([FIRST[0], replace(FIRST[1], partitions=(first,)), *SECOND, *THIRD])
     assert not check.passed
 
@@ -107,7 +107,7 @@ def test_missing_partial_fails_counts() -> None:
 
 
 def test_other_topic_is_ignored() -> None:
-    other = progress(5, 9)._replace(partition=("lossy", 0))
+    other = replace(progress(5, 9), partition=("lossy", 0))
     part = Part(CommitId("c", 0, 0), 0, 1, 1, 0, (), (other,))
     check, _ = verify([*FIRST, *SECOND, *THIRD, part])
     assert check.passed

@@ -1,6 +1,5 @@
-"""Changelog records decode to the encoded values; `schemas/changelog.v6.md` describes them."""
+"""Changelog records decode to the encoded values; `schemas/changelog.md` describes them."""
 
-import hashlib
 import math
 from dataclasses import fields, is_dataclass, replace
 
@@ -59,7 +58,6 @@ SOUND = b'["pane",{"stream":"s","scheme":"ab","pane":{"size_ms":1,"start_ms":0},
         b"\xff\xfe",
         b"position",
         b'["position"]',
-        b'["secret",{}]',
         b'["pane",{"stream":"s"}]',
         b'["pane",{"stream":1,"scheme":"ab","pane":{"size_ms":1,"start_ms":0},"segment":null}]',
         # Other spellings of a sound key.
@@ -77,11 +75,6 @@ def test_malformed_key_is_refused(key):
         StateError, match=r"(?s)^the changelog record .* is malformed .*: it is damaged, or another"
     ):
         decode(key, TALLY)
-
-
-def test_kind_of_later_version_is_refused_as_such():
-    with pytest.raises(StateError, match="a later driftgauge wrote it; update this replica"):
-        decode(b'["totals",{}]', b"\x07")
 
 
 SCHEMES = st.from_regex("[0-9a-f]{16}-[0-9a-f]{8}", fullmatch=True)
@@ -173,13 +166,8 @@ def test_golden_record_decodes_from_its_key(key, value, raw):
     assert (read_key, plain(read_value)) == (key, plain(value))
 
 
-def test_format_of_version_6_has_not_changed():
-    raw = b"".join(encode_key(key) + encode_value(value) for key, value, _ in GOLDEN.values())
-    assert hashlib.sha256(raw).hexdigest()[:16] == "0569314a7a7cad69", "raise the version with the format"
-
-
 def test_document_names_keys():
-    document = (SCHEMAS / "changelog.v6.md").read_text("utf-8")
+    document = (SCHEMAS / "changelog.md").read_text("utf-8")
     assert [raw for _, _, raw in GOLDEN.values() if f"    {raw.decode()}\n" not in document] == []
 
 

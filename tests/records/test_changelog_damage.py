@@ -20,8 +20,8 @@ MALFORMED = r" is malformed \(.*\): it is damaged, or another program wrote it; 
 @pytest.mark.parametrize(
     ("version", "remedy"),
     [
-        (5, "an earlier driftgauge wrote it; stop all replicas, delete both internal topics"),
-        (7, "a later driftgauge wrote it; update this replica"),
+        (6, "an earlier driftgauge wrote it; stop all replicas, delete both internal topics"),
+        (8, "a later driftgauge wrote it; update this replica"),
         (255, "a later driftgauge wrote it; update this replica"),
     ],
 )
@@ -30,7 +30,7 @@ def test_other_version_is_refused_with_remedy(key, value, version, remedy):
         decode(key, bytes([version]) + value[1:])
     assert str(caught.value).startswith(
         f"the changelog record {key.decode()} has format version {version}, and this driftgauge reads "
-        f"version 6: {remedy}"
+        f"version 7: {remedy}"
     )
 
 
@@ -82,4 +82,4 @@ def test_number_that_would_size_an_array_is_malformed():
 def test_claimed_length_or_depth_is_malformed(kind, claim):
     """Nothing is allocated for four billion items that are not there."""
     with pytest.raises(StateError, match=MALFORMED):
-        decode(GOLDEN[kind][2], b"\x06" + claim)
+        decode(GOLDEN[kind][2], b"\x07\x92\x90" + claim)

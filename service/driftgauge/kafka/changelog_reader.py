@@ -8,7 +8,7 @@ from driftgauge.core.partition import name_partition
 from driftgauge.core.windows.changelog import Key, Value
 from driftgauge.errors import BrokerError, StateError
 from driftgauge.kafka.intake import sort_messages
-from driftgauge.records.changelog import decode
+from driftgauge.records.changelog import can_be_ignored, decode
 
 __all__ = ["DAMAGED_REMEDY", "ChangelogReader"]
 
@@ -93,9 +93,13 @@ class ChangelogReader:
         """Return the values of a shard's changelog by key.
 
         Raises:
-            StateError: A record is damaged, or has another version.
+            StateError: A record cannot be read.
         """
-        return dict(decode(key, value, self._tally_lengths) for key, value in self._values[shard].items())
+        return dict(
+            decode(key, value, self._tally_lengths)
+            for key, value in self._values[shard].items()
+            if not can_be_ignored(key, value)
+        )
 
     @staticmethod
     def _put(values: dict[bytes, bytes], key: bytes, value: bytes | None) -> None:

@@ -13,7 +13,7 @@ from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.events.timestamps import LAST_MS, parse_timestamp
 from driftgauge.page.words import name_first
-from driftgauge.records.window_record import VerdictName
+from driftgauge.records.window_record import VerdictName, require_understood
 
 __all__ = [
     "CALIBRATED",
@@ -133,6 +133,7 @@ def read_summary(
     """
     try:
         record = orjson.loads(value)
+        require_understood(record.get("must_understand") or ())
         series = Series(_text(record["stream"]), parse_duration(record["window"]))
         drifting = _drifting(record)
         fields = _fields(record, partition, offset, published_ms, has_segment_drift=bool(drifting))

@@ -1,7 +1,7 @@
-"""The codec of a shard's changelog records; see `schemas/changelog.v6.md`."""
+"""The codec of a shard's changelog records; see `schemas/changelog.md`."""
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -27,22 +27,46 @@ from driftgauge.core.windows.changelog import (
 )
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.verdict import VerdictHistory
-from driftgauge.records.messagepack import MAX_PARTITIONS, Format, check_version, refusing_damage, require
+from driftgauge.errors import StateError
+from driftgauge.records.messagepack import (
+    MAX_PARTITIONS,
+    Format,
+    names_to_understand,
+    refusing_damage,
+    require,
+)
 
-__all__ = ["decode", "encode_key", "encode_value"]
+__all__ = ["can_be_ignored", "decode", "encode_key", "encode_value"]
 
-_VERSION = 6
-_ENCODER = msgspec.msgpack.Encoder(enc_hook=np.ndarray.tolist)
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """The record of an array, so that fields can be added beside it."""
+
+    values: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Examples:
+    """The record of the examples of a pane."""
+
+    examples: tuple[Example, ...]
+
+
+_ROWS, _EXAMPLES = Format[_Rows](_Rows), Format[_Examples](_Examples)
+_FORMATS: dict[type, Format[Any]] = {
+    each: Format(each) for each in (ShardPosition, SourceBlock, StreamStatus, WindowResult, VerdictHistory)
+}
 # The kinds of records: the type of the key, and the format of the value.
 _KINDS: dict[str, tuple[type[Key], Format[Any]]] = {
-    "position": (PositionKey, Format(ShardPosition)),
-    "sources": (SourcesKey, Format(SourceBlock)),
-    "stream": (StreamKey, Format(StreamStatus)),
-    "time": (EventTimeKey, Format(NDArray[np.int64])),
-    "pane": (PaneKey, Format(NDArray[np.int64])),
-    "examples": (ExamplesKey, Format(tuple[Example, ...])),
-    "published": (PublishedKey, Format(WindowResult)),
-    "history": (HistoryKey, Format(VerdictHistory)),
+    "position": (PositionKey, _FORMATS[ShardPosition]),
+    "sources": (SourcesKey, _FORMATS[SourceBlock]),
+    "stream": (StreamKey, _FORMATS[StreamStatus]),
+    "time": (EventTimeKey, _ROWS),
+    "pane": (PaneKey, _ROWS),
+    "examples": (ExamplesKey, _EXAMPLES),
+    "published": (PublishedKey, _FORMATS[WindowResult]),
+    "history": (HistoryKey, _FORMATS[VerdictHistory]),
 }
 _NAMES = {key: kind for kind, (key, _) in _KINDS.items()}
 
@@ -57,7 +81,23 @@ def encode_key(key: Key) -> bytes:
 
 def encode_value(value: Value) -> bytes:
     """Return the bytes of a record's value; the key holds its kind."""
-    return bytes([_VERSION]) + _ENCODER.encode(_in_order(value))
+    match value:
+        case np.ndarray():
+            return _ROWS.encode(_Rows(value))
+        case tuple():
+            return _EXAMPLES.encode(_Examples(value))
+        case _:
+            return _FORMATS[type(value)].encode(_in_order(value))
+
+
+def can_be_ignored(key: bytes, value: bytes) -> bool:
+    """Return whether a record is of a later version's kind that this version need not understand.
+
+    Raises:
+        StateError: The record is damaged, or of another version.
+    """
+    name = _name(key)
+    return _kind_of(name, key)[0] not in _KINDS and not names_to_understand(name, value)
 
 
 def decode(
@@ -71,27 +111,43 @@ def decode(
         tally_lengths: The lengths of tallies by the keys of known schemes.
 
     Raises:
-        StateError: The record is damaged, or of another version.
+        StateError: As `Format.decode`, or the record is of no known kind.
     """
-    name = f"the changelog record {key.decode(errors='backslashreplace')}"
-    check_version(name, value, _VERSION)
+    name = _name(key)
+    kind, content = _kind_of(name, key)
+    if kind not in _KINDS:
+        message = (
+            f"{name} is of a kind that a reader must understand and this driftgauge does not know: a later "
+            "driftgauge wrote it; update this replica"
+        )
+        raise StateError(message)
+    key_type, form = _KINDS[kind]
+    decoded = form.decode(name, value)
     with refusing_damage(name):
-        kind, content = msgspec.json.decode(key, type=tuple[str, msgspec.Raw])
-        require(kind in _KINDS, "the key is of no known kind")
-        key_type, form = _KINDS[kind]
         parsed = msgspec.json.decode(content, type=key_type)
         # One key with two spellings would keep both through compaction.
         require(encode_key(parsed) == key, "the key is not in its canonical form")
-        decoded = form.decode(name, value)
-        if isinstance(decoded, SourceBlock):
-            require(decoded.partitions <= MAX_PARTITIONS, "the topic has too many partitions")
-        if isinstance(parsed, PaneKey):
-            # A shorter or longer tally might be added, or judged in part.
-            require(
-                decoded.shape == (tally_lengths.get(parsed.scheme, len(decoded)),),
-                "the tally has not the length of its scheme",
-            )
+        match decoded:
+            case SourceBlock():
+                require(decoded.partitions <= MAX_PARTITIONS, "the topic has too many partitions")
+            case _Examples():
+                return parsed, decoded.examples
+            case _Rows():
+                if isinstance(parsed, PaneKey):
+                    # A shorter or longer tally might be added, or judged in part.
+                    length = tally_lengths.get(parsed.scheme, len(decoded.values))
+                    require(decoded.values.shape == (length,), "the tally has not the length of its scheme")
+                return parsed, decoded.values
     return parsed, decoded
+
+
+def _name(key: bytes) -> str:
+    return f"the changelog record {key.decode(errors='backslashreplace')}"
+
+
+def _kind_of(name: str, key: bytes) -> tuple[str, msgspec.Raw]:
+    with refusing_damage(name):
+        return msgspec.json.decode(key, type=tuple[str, msgspec.Raw])
 
 
 def _in_order(value: Any) -> Any:

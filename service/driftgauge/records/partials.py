@@ -1,4 +1,4 @@
-"""The codec of the partials topic: the parts of a commit for one shard; see `schemas/partial.v6.md`."""
+"""The codec of the partials topic: the parts of a commit for one shard; see `schemas/partial.md`."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,11 +10,10 @@ import numpy as np
 from driftgauge.core.counting.partial import CommitId, PaneDelta, Part, PartitionProgress
 from driftgauge.core.partition import name_partition
 from driftgauge.errors import StateError
-from driftgauge.records.messagepack import MAX_PARTITIONS, Format, check_version, refusing_damage, require
+from driftgauge.records.messagepack import MAX_PARTITIONS, Format, envelope, refusing_damage, require
 
 __all__ = ["decode_part", "encode_commit"]
 
-_VERSION = 6
 _NAME = "a record of the partials"
 # `deterministic` sorts the streams of a partition, so that equal commits have equal bytes.
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=np.ndarray.tolist, order="deterministic")
@@ -42,7 +41,8 @@ def encode_commit(
         StateError: One pane or the progress of one partition exceeds the limit.
     """
     head = Part(commit, _LONGEST, _LONGEST, shards, written_ms, (), ())
-    room = free = limit_bytes - len(_encode(head)) - _LENGTHS_BYTES
+    names = _FORMAT.must_understand((panes, partitions))
+    room = free = limit_bytes - len(envelope(names, _ENCODER.encode(head))) - _LENGTHS_BYTES
     parts: list[dict[str, Any]] = [{}]
     for name, items in (("panes", panes), ("partitions", partitions)):
         for item in items:
@@ -58,16 +58,18 @@ def encode_commit(
                 free = room
             free -= len(content)
             parts[-1].setdefault(name, []).append(msgspec.Raw(content))
-    return [_encode(replace(head, index=index, parts=len(parts), **part)) for index, part in enumerate(parts)]
+    return [
+        envelope(names, _ENCODER.encode(replace(head, index=index, parts=len(parts), **part)))
+        for index, part in enumerate(parts)
+    ]
 
 
 def decode_part(value: bytes) -> Part:
     """Return the part that a record holds.
 
     Raises:
-        StateError: The record is of another version, or damaged.
+        StateError: As `Format.decode`.
     """
-    check_version(_NAME, value, _VERSION)
     part = _FORMAT.decode(_NAME, value)
     with refusing_damage(_NAME):
         # A shorter one might be added to every number of the shard's; no window holds a pane without time.
@@ -80,10 +82,6 @@ def decode_part(value: bytes) -> Part:
         numbers = [number for each in part.partitions for number in (each.partition[1], each.partitions)]
         require(all(0 <= number <= MAX_PARTITIONS for number in numbers), "a topic has too many partitions")
     return part
-
-
-def _encode(part: Part) -> bytes:
-    return bytes([_VERSION]) + _ENCODER.encode(part)
 
 
 def _describe(item: PaneDelta | PartitionProgress) -> str:

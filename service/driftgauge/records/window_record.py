@@ -1,5 +1,6 @@
 """The contract of window results, version 1."""
 
+from collections.abc import Iterable
 from math import inf
 from typing import Annotated, Literal
 
@@ -15,6 +16,7 @@ __all__ = [
     "SlowDriftRecord",
     "VerdictName",
     "WindowRecord",
+    "require_understood",
 ]
 
 _UTC_DATE_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{3})?Z"
@@ -250,3 +252,24 @@ class WindowRecord(_Record):
 
     segments: tuple[SegmentRecord, ...]
     """Every configured segment."""
+
+    must_understand: tuple[str, ...] = ()
+    """Names of fields without which the record would mislead: refuse the record if you do not know one of
+    them. Ignore all other fields that you do not know."""
+
+
+_KNOWN = frozenset(WindowRecord.model_fields)
+
+
+def require_understood(names: Iterable[str]) -> None:
+    """Refuse a record by the names in its `must_understand`.
+
+    Raises:
+        ValueError: This version does not know one of the fields.
+    """
+    if unknown := sorted(set(names) - _KNOWN):
+        message = (
+            f"it has {', '.join(unknown)}, which a reader must understand and this driftgauge does not know; "
+            "update it"
+        )
+        raise ValueError(message)

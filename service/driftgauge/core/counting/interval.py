@@ -1,7 +1,7 @@
 """The counter of one commit interval, over all streams and all assigned partitions."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ class ShardDelta:
     def progress(self, partitions: Mapping[int, PartitionProgress]) -> list[PartitionProgress]:
         """Return the progress of partitions, by their codes, with the times of the shard's streams added."""
         return [
-            progress._replace(streams=self.times[code]) if code in self.times else progress
+            replace(progress, streams=self.times[code]) if code in self.times else progress
             for code, progress in partitions.items()
         ]
 

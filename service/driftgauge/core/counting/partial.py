@@ -6,8 +6,7 @@ all its parts are there, or not at all.
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,8 +71,9 @@ class PaneDelta:
     examples: tuple[Example, ...] = ()
 
 
-class StreamTime(NamedTuple):
-    """The event-time progress of a stream on one partition in one commit; a tuple as well.
+@dataclass(frozen=True, slots=True)
+class StreamTime:
+    """The event-time progress of a stream on one partition in one commit.
 
     Attributes:
         newest_ms: The highest credible event time of the commit's events.
@@ -86,11 +86,11 @@ class StreamTime(NamedTuple):
     first_ms: int
 
 
-class PartitionProgress(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PartitionProgress:
     """The progress of one commit on a source partition.
 
-    A tuple, since every shard gets one of each partition, and records of tuples hold no names of fields. What
-    rarely differs between partitions comes first, so that records compress well.
+    What rarely differs between partitions comes first, so that records compress well.
 
     Attributes:
         topic_id: The topic's id as a UUID's hex digits, which changes when the topic is created again. Empty
@@ -122,7 +122,7 @@ class PartitionProgress(NamedTuple):
     start: int
     end: int
     skipped: int = 0
-    streams: Mapping[str, StreamTime] = {}
+    streams: Mapping[str, StreamTime] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,99 @@
+"""Two versions read each other's records: fields are ignored, or refused by name."""
+
+from dataclasses import dataclass, field, replace
+
+import msgspec
+import pytest
+
+from driftgauge.core.growth import must_be_understood
+from driftgauge.errors import StateError
+from driftgauge.records.changelog import can_be_ignored, decode, encode_value
+from driftgauge.records.messagepack import Format, envelope
+from driftgauge.records.window_record import WindowRecord
+from tests.builders.changelog_records import GOLDEN
+
+
+@dataclass(frozen=True)
+class Row:
+    """A part of a record of the earlier version."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A record of the earlier version."""
+
+    total: int
+    rows: tuple[Row, ...] = ()
+
+
+@dataclass(frozen=True)
+class WeightedRow:
+    """A part of a record of the later version, in which events may have weights."""
+
+    number: int
+    weight: int = must_be_understood(1)
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Later:
+    """A record of the later version, with one field of each kind more."""
+
+    total: int
+    rows: tuple[WeightedRow, ...] = ()
+    known: int | None = None
+    counts: dict[str, WeightedRow] = field(default_factory=dict)
+
+
+EARLIER, LATER = Format[Earlier](Earlier), Format[Later](Later)
+PLAIN = Later(3, (WeightedRow(1, note="a"),), known=7)
+
+
+def test_later_version_reads_earlier_record():
+    assert LATER.decode("a record", EARLIER.encode(Earlier(3, (Row(1),)))) == Later(3, (WeightedRow(1),))
+
+
+def test_earlier_version_ignores_fields_and_their_loss_shows():
+    read = EARLIER.decode("a record", LATER.encode(PLAIN))
+    assert read == Earlier(3, (Row(1),))
+    back = LATER.decode("a record", EARLIER.encode(read))
+    assert (back.known, back.rows[0].note) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        replace(PLAIN, rows=(WeightedRow(1), WeightedRow(2, weight=5))),
+        replace(PLAIN, counts={"a": WeightedRow(1, weight=0)}),
+    ],
+)
+def test_earlier_version_refuses_by_name_what_it_must_understand(record):
+    content = LATER.encode(record)
+    assert LATER.decode("a record", content) == record
+    with pytest.raises(StateError, match=r"a record has weight, which .* must understand .* update this rep"):
+        EARLIER.decode("a record", content)
+
+
+def test_unknown_kind_of_changelog_record_is_ignored_or_refused():
+    key = b'["totals",{"stream":"s"}]'
+    fields = msgspec.msgpack.encode({"sum": 1})
+    assert can_be_ignored(key, envelope([], fields))
+    assert not can_be_ignored(key, envelope(["sum"], fields))
+    with pytest.raises(StateError, match=r'"totals".* is of a kind that a reader must understand .* update'):
+        decode(key, envelope(["sum"], fields))
+
+
+@pytest.mark.parametrize("kind", GOLDEN)
+def test_every_kind_of_record_can_grow(kind):
+    """A field that is added to any record is ignored."""
+    _, value, key = GOLDEN[kind]
+    content = encode_value(value)
+    fields = msgspec.msgpack.decode(content[3:])
+    grown = envelope([], msgspec.msgpack.encode(fields | {"added": [1, {"a": 2}]}))
+    assert encode_value(decode(key, grown)[1]) == content
+
+
+def test_result_states_what_its_reader_must_understand():
+    assert WindowRecord.model_fields["must_understand"].default == ()

@@ -1,0 +1,73 @@
+"""Writes the golden records of the internal formats, as `python -m tests.tools.golden`.
+
+From the first release on, a released version's file stays as it is, and a later version gets one of its own.
+"""
+
+import base64
+import dataclasses
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from driftgauge.records.changelog import encode_value
+from tests.builders.changelog_records import GOLDEN
+from tests.builders.events import SCHEMAS
+from tests.builders.partial_records import PART, RECORD
+from tests.output import say
+
+VERSION = "0.1"
+FORMATS = ("changelog", "partial")
+
+
+def golden_files(form: str) -> list[Path]:
+    """Return the files of golden records of a format, the earliest version first."""
+    return sorted(
+        (SCHEMAS / "golden" / form).glob("*.json"), key=lambda path: [*map(int, path.stem.split("."))]
+    )
+
+
+def to_json(value: Any) -> Any:
+    """Return a record as JSON: a mapping without text keys is a list of pairs, and no number is infinite."""
+    if isinstance(value, np.ndarray):
+        return to_json(value.tolist())
+    if dataclasses.is_dataclass(value):
+        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        items = sorted(value.items())
+        if all(isinstance(key, str) for key, _ in items):
+            return {key: to_json(each) for key, each in items}
+        return [[to_json(key), to_json(each)] for key, each in items]
+    if isinstance(value, list | tuple | frozenset):
+        return [to_json(each) for each in (sorted(value) if isinstance(value, frozenset) else value)]
+    return repr(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def golden_records(form: str) -> dict[str, dict[str, Any]]:
+    """Return one record of each kind of a format, as this version writes and reads it."""
+    if form == "partial":
+        return {"part": {"value": _text(RECORD), "holds": to_json(PART)}}
+    return {
+        kind: {"key": key.decode(), "value": _text(encode_value(value)), "holds": to_json(value)}
+        for kind, (_, value, key) in GOLDEN.items()
+    }
+
+
+def _text(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _write() -> Iterator[Path]:
+    for form in FORMATS:
+        path = SCHEMAS / "golden" / form / f"{VERSION}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(golden_records(form), ensure_ascii=False, indent=1) + "\n", "utf-8")
+        yield path
+
+
+if __name__ == "__main__":
+    for written in _write():
+        say(str(written.relative_to(SCHEMAS.parent)))
