@@ -11,7 +11,7 @@ from prometheus_client.openmetrics.exposition import generate_latest
 
 from driftgauge.core.by_stream import ByStream
 from driftgauge.core.windows.changelog import StreamStatus
-from driftgauge.core.windows.result import Verdict, WindowResult
+from driftgauge.core.windows.result import WindowResult
 from driftgauge.telemetry.metric import ScrapedMetric
 from driftgauge.telemetry.snapshot import StreamView, WatchedStream
 from driftgauge.telemetry.stream_metrics import STREAM_METRICS
@@ -29,7 +29,6 @@ _OF_RUN = {
     "driftgauge_watermark_timestamp_seconds",
 }
 _METRICS = [metric for metric in STREAM_METRICS if metric.type == "gauge" and metric.name not in _OF_RUN]
-_CONCLUSIVE = {Verdict.OK, Verdict.WARNING, Verdict.DRIFT, Verdict.MISFIT}
 _END = b"# EOF\n"
 
 
@@ -86,15 +85,14 @@ def _scrapes(watched: WatchedStream, windows: list[WindowResult]) -> Iterator[_S
     """Yield what is shown of windows of one size, in order of event time."""
     stream, size_ms = windows[0].stream, windows[0].window.size_ms
     watched = replace(watched, spec=replace(watched.spec, name=stream, sizes_ms=(size_ms,)))
-    has_alarm = False
+    conclusive: dict[int, WindowResult] = {}
     for result, following in zip(windows, [*windows[1:], None], strict=True):
-        if result.verdict in _CONCLUSIVE:
-            has_alarm = result.verdict is Verdict.DRIFT
-        status = StreamStatus(alarms=frozenset({size_ms} if has_alarm else ()))
+        if result.verdict.is_conclusive:
+            conclusive = {size_ms: result}
         end_ms = result.window.end_ms
         until_ms = end_ms + size_ms if following is None else min(following.window.end_ms, end_ms + size_ms)
         baseline = watched.spec.baseline_at(result.window.start_ms)
-        view = StreamView(watched, status, {size_ms: result}, baseline)
+        view = StreamView(watched, StreamStatus(), {size_ms: result}, conclusive, baseline)
         yield view, range(end_ms, until_ms, _STEP_MS)
 
 

@@ -136,8 +136,9 @@ class Stream:
 
     def forget(self) -> None:
         """Forget the windows after the warm-up."""
-        history = self._state.histories[self._size_ms]
-        self._state.set_history(self._size_ms, replace(history, memory=VerdictMemory()))
+        key = self._reference.key
+        history = self._state.histories[self._size_ms, key]
+        self._state.set_history(self._size_ms, key, replace(history, memory=VerdictMemory()))
 
     def judge(self, rows: Rows) -> WindowResult:
         """Judge the next window."""

@@ -96,7 +96,7 @@ def build_batch(
     return build_columns(stream, partition, offset, time_ms, np.eye(CLUSTERS)[cluster], **columns)
 
 
-def build_columns(
+def build_columns(  # noqa: PLR0913 - the columns of a batch
     stream: str,
     partition: NDArray[Any],
     offset: NDArray[np.int64],
@@ -107,6 +107,7 @@ def build_columns(
     credible_ms: ArrayLike | None = None,
     event_ids: Sequence[str] = (),
     segments: Sequence[Any] = (),
+    snippets: Sequence[str | None] = (),
 ) -> EventBatch:
     """Return a batch of these columns; event times are credible by default."""
     return EventBatch(
@@ -120,6 +121,7 @@ def build_columns(
         vectors=vectors.astype(np.float32, copy=False),
         event_ids=event_ids,
         segments=segments,
+        snippets=snippets,
     )
 
 

@@ -13,6 +13,8 @@ from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
 from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.windows.changelog import (
+    AcceptedLoss,
+    AcceptedLossKey,
     DataLoss,
     EventTimeKey,
     ExamplesKey,
@@ -46,7 +48,6 @@ RECALL = VerdictMemory(
     {("country", "de"): (False,)},
 )
 HISTORY = VerdictHistory(
-    baseline_id=f"sha256:{IDENTITY}",
     end_ms=MONDAY_MS + HOUR_MS,
     memory=RECALL,
     warm_up=(MONDAY_MS - 14 * 24 * HOUR_MS, MONDAY_MS),
@@ -137,9 +138,9 @@ GOLDEN: dict[str, tuple[Key, Any, bytes]] = {
         b'["published",{"stream":"resnet18-fc1","window":{"size_ms":3600000,"start_ms":1762128000000}}]',
     ),
     "history": (
-        HistoryKey("resnet18-fc1", HOUR_MS),
+        HistoryKey("resnet18-fc1", HOUR_MS, IDENTITY[:16]),
         HISTORY,
-        b'["history",{"stream":"resnet18-fc1","size_ms":3600000}]',
+        b'["history",{"stream":"resnet18-fc1","size_ms":3600000,"baseline":"0123456789abcdef"}]',
     ),
     "position": (
         PositionKey(),
@@ -147,11 +148,14 @@ GOLDEN: dict[str, tuple[Key, Any, bytes]] = {
             shards=16,
             offset=4_711,
             log_ms=MONDAY_MS + 5,
-            producers={("driftgauge-0", 3): (99, MONDAY_MS + 4)},
+            producers={("driftgauge-0", 3): (99, 4_712)},
             gaps=1,
+            keys=1_234,
+            lost_ms=MONDAY_MS - HOUR_MS,
         ),
         b'["position",{}]',
     ),
+    "accepted_loss": (AcceptedLossKey(), AcceptedLoss(MONDAY_MS), b'["accepted_loss",{}]'),
     "sources": (
         SourcesKey("embeddings", 1),
         SourceBlock("00ff", (), 66, np.array([[900, MONDAY_MS, MONDAY_MS + 9, MONDAY_MS], [-1, 0, NULL, 1]])),
@@ -168,7 +172,7 @@ GOLDEN: dict[str, tuple[Key, Any, bytes]] = {
             counted_twice=((MONDAY_MS, MONDAY_MS + 1),),
             late={HOUR_MS: 12},
             closed={(HOUR_MS, Verdict.OK): 5, (HOUR_MS, Verdict.DRIFT): 2},
-            alarms=frozenset({HOUR_MS}),
+            purged_ms=MONDAY_MS - HOUR_MS,
         ),
         b'["stream",{"stream":"resnet18-fc1"}]',
     ),

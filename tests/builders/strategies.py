@@ -186,7 +186,7 @@ def histories(draw: st.DrawFn) -> VerdictHistory:
     day = draw(st.none() | BLOCKS)
     warm_up = draw(st.none() | st.tuples(TIMES, TIMES))
     segments = draw(st.dictionaries(SEGMENTS, learned, max_size=3))
-    return VerdictHistory(draw(DIGESTS), draw(TIMES), draw(RECALLS), warm_up, clean, days, day, segments)
+    return VerdictHistory(draw(TIMES), draw(RECALLS), warm_up, clean, days, day, segments)
 
 
 HISTORIES = histories()

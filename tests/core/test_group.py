@@ -172,6 +172,7 @@ def test_group_counts_every_event_once(plan, shape):
     check_revisions(group)
     check_examples(group)
     check_history(group)
+    check_alarms(group)
     check_totals(group)
 
 
@@ -264,6 +265,24 @@ def check_totals(group):
     )
 
 
+def check_alarms(group):
+    """The newest published window with a conclusion decides the alarm, whatever came after it."""
+    newest = {
+        (stream, window.size_ms): result
+        for (stream, window), result in sorted(group.final.items(), key=lambda item: item[0])
+        if result.verdict.is_conclusive
+    }
+    shown = {
+        (stream, size_ms): result
+        for state in group.states
+        for stream, known in state.streams.items()
+        for size_ms, result in known.conclusive.items()
+    }
+    assert {at: (each.window, each.verdict) for at, each in shown.items()} == {
+        at: (each.window, each.verdict) for at, each in newest.items()
+    }
+
+
 def check_examples(group):
     """The examples of the clusters that moved are the events whose names have the lowest CRC-32."""
     named = names(group.events, SIZES_MS)
@@ -306,6 +325,6 @@ def check_history(group):
         (stream, size_ms): (history.end_ms, history.memory)
         for state in group.states
         for stream, known in state.streams.items()
-        for size_ms, history in known.histories.items()
+        for (size_ms, _), history in known.histories.items()
     }
     assert plain(held) == plain(histories)

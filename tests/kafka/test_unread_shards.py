@@ -1,5 +1,6 @@
 """Shards of WINDOWS without a broker: clients that give no record, damaged records, faults of the code."""
 
+from concurrent.futures import Future
 from unittest.mock import MagicMock, Mock
 
 import numpy as np
@@ -17,6 +18,13 @@ from tests.builders.clocks import MONDAY_MS, SECOND_MS, ManualClock
 from tests.builders.messages import FakeMessage
 from tests.harness.running_service import SPECS, STREAM, build_settings
 from tests.kafka.fakes import GroupConsumer, QuickAdmin
+
+
+def answered():
+    """The settings of the changelog are as they must be."""
+    answer: Future[None] = Future()
+    answer.set_result(None)
+    return answer
 
 
 class Shards:
@@ -38,6 +46,7 @@ class Shards:
             changelog=self.changelog,
             admin=self.admin,
             transaction=self.transaction,
+            check_settings=answered,
             telemetry=self.telemetry,
             clock=self.clock.clock,
         )

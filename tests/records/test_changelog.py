@@ -111,8 +111,11 @@ POSITIONS = st.builds(
     COUNTS,
     COUNTS,
     COUNTS,
+    st.none() | COUNTS,
+    OPTIONAL_TIMES,
 )
 PAIRS = st.lists(st.tuples(TIMES, TIMES), max_size=3).map(tuple)
+LOSSES = st.builds(DataLoss, st.none() | PARTITIONS, OPTIONAL_TIMES, OPTIONAL_TIMES)
 STATUSES = st.builds(
     StreamStatus,
     watermark_ms=OPTIONAL_TIMES,
@@ -120,11 +123,11 @@ STATUSES = st.builds(
     pending_watermark=st.none() | st.tuples(TIMES, TIMES),
     foremost=PAIRS,
     given_up=st.frozensets(PARTITIONS, max_size=3),
-    losses=st.lists(st.builds(DataLoss, PARTITIONS, OPTIONAL_TIMES, OPTIONAL_TIMES), max_size=3).map(tuple),
+    losses=st.lists(LOSSES, max_size=3).map(tuple),
     counted_twice=PAIRS,
     late=st.dictionaries(COUNTS, COUNTS, max_size=3),
     closed=st.dictionaries(st.tuples(COUNTS, VERDICTS), COUNTS, max_size=3),
-    alarms=st.frozensets(COUNTS, max_size=3),
+    purged_ms=OPTIONAL_TIMES,
 )
 RECORDS = st.one_of(
     st.tuples(st.just(PositionKey()), POSITIONS),
@@ -144,7 +147,7 @@ RECORDS = st.one_of(
     st.tuples(st.builds(PaneKey, STREAMS, SCHEMES, PANES, SEGMENTS), TALLIES),
     st.tuples(st.builds(ExamplesKey, STREAMS, SCHEMES, PANES), EXAMPLES),
     st.tuples(st.builds(PublishedKey, STREAMS, PANES), RESULTS),
-    st.tuples(st.builds(HistoryKey, STREAMS, INTEGERS), HISTORIES),
+    st.tuples(st.builds(HistoryKey, STREAMS, INTEGERS, SCHEMES), HISTORIES),
 )
 
 
@@ -174,7 +177,8 @@ def test_document_names_keys():
 def test_order_of_sets_and_mappings_does_not_change_bytes():
     counts = {1: 2, 3: 4}
     closed = {(1, Verdict.OK): 2, (1, Verdict.DRIFT): 3}
-    status = StreamStatus(late=counts, closed=closed, alarms=frozenset((1, 9, 17)))
+    given_up = frozenset(("a", number) for number in (1, 9, 17))
+    status = StreamStatus(late=counts, closed=closed, given_up=given_up)
     producers = {(name, 0): (1, 5) for name in "ba"}
     segments = {("country", name): HISTORY.clean for name in "ba"}
     recent = {("country", name): (True,) for name in "ba"}

@@ -17,6 +17,7 @@ _COMMANDS: Final = {
     "page": "service:page_command",
     "config": "config_check:config_group",
     "marks": "marks:marks_group",
+    "accept-loss": "accept_loss:accept_loss_command",
     "dead-letters": "dead_letters:dead_letters_group",
     "events": "events:events_group",
     "init": "init:init_command",

@@ -20,6 +20,7 @@ from driftgauge.errors import BrokerError, ConfigError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka import client
 from driftgauge.kafka.metadata import failure
+from driftgauge.kafka.transaction import ANY
 from driftgauge.progress import Track, WorkProgress, ignore_progress
 
 __all__ = ["Publication", "publish", "publish_command", "send"]
@@ -211,8 +212,13 @@ def publish(
     send(producer, publication.topic, paced())
 
 
-def send(producer: Producer, topic: str, records: Iterable[tuple[str | None, bytes]]) -> None:
-    """Send records, keys and values, in order.
+def send(
+    producer: Producer,
+    topic: str,
+    records: Iterable[tuple[str | bytes | None, bytes]],
+    partition: int = ANY,
+) -> None:
+    """Send records, keys and values, in order; to the partitions of their keys, unless one is given.
 
     Raises:
         AuthorizationError: The user may not write to the topic.
@@ -227,11 +233,11 @@ def send(producer: Producer, topic: str, records: Iterable[tuple[str | None, byt
     what = f"topic {topic} did not take every record"
     for key, value in records:
         try:
-            producer.produce(topic, value, key, on_delivery=delivered)
+            producer.produce(topic, value, key, partition, on_delivery=delivered)
         except BufferError:
             if producer.flush(_FLUSH_S):
                 break
-            producer.produce(topic, value, key, on_delivery=delivered)
+            producer.produce(topic, value, key, partition, on_delivery=delivered)
         except KafkaException as error:
             failures.append(error.args[0])
         producer.poll(0)

@@ -10,7 +10,7 @@ from driftgauge.errors import BrokerError, StateError
 from driftgauge.kafka.intake import sort_messages
 from driftgauge.records.changelog import can_be_ignored, decode
 
-__all__ = ["DAMAGED_REMEDY", "ChangelogReader"]
+__all__ = ["DAMAGED_REMEDY", "ChangelogReader", "key_of"]
 
 DAMAGED_REMEDY = (
     "a record is damaged on the broker's disk: restore the partition from another replica, or delete both "
@@ -21,6 +21,14 @@ DAMAGED_REMEDY = (
 _BATCH = 2_000
 # A poll returns after this many batches, so that running shards do not wait for a long changelog.
 _BATCHES = 5
+
+
+def key_of(key: bytes) -> int:
+    """Return a key's bytes as a number of 64 bits, which takes a third of their memory.
+
+    Two keys of one shard have the same number in one of 10^9 shards with 200,000 keys.
+    """
+    return hash(key)
 
 
 class ChangelogReader:
@@ -100,6 +108,10 @@ class ChangelogReader:
             for key, value in self._values[shard].items()
             if not can_be_ignored(key, value)
         )
+
+    def keys(self, shard: int) -> set[int]:
+        """Return the keys of a shard's changelog, as `key_of` gives them."""
+        return set(map(key_of, self._values[shard]))
 
     @staticmethod
     def _put(values: dict[bytes, bytes], key: bytes, value: bytes | None) -> None:

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import wait
 from contextlib import ExitStack, closing, contextmanager, suppress
+from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AclOperation
@@ -29,7 +30,7 @@ from driftgauge.kafka.rights import TopicRight, connection, missing_topic_rights
 from driftgauge.kafka.session import Session, Worker
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import TopicWatch
-from driftgauge.kafka.topics import prepare_topics
+from driftgauge.kafka.topics import prepare_topics, require_changelog_settings
 from driftgauge.kafka.transaction import Transaction
 from driftgauge.kafka.window_worker import WindowWorker
 from driftgauge.records.descriptions import BaselineDescription
@@ -284,6 +285,9 @@ class Service:
                     changelog=changelog,
                     admin=admin,
                     transaction=transaction,
+                    check_settings=lambda: in_thread(
+                        partial(require_changelog_settings, admin.client, settings.changelog_topic)
+                    ),
                     telemetry=telemetry,
                     clock=clock,
                 )

@@ -1,18 +1,23 @@
 """The restore of a shard's state, between its assignment and the first partial applied."""
 
-from collections.abc import Generator
+import logging
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from contextlib import suppress
 
 from driftgauge.clock import Clock
 from driftgauge.core.partition import Partition
-from driftgauge.core.windows.changelog import PositionKey
+from driftgauge.core.windows.changelog import AcceptedLossKey, PositionKey
 from driftgauge.core.windows.shard import ShardState
-from driftgauge.errors import StateError
+from driftgauge.errors import BrokerError, StateError
 from driftgauge.kafka.changelog_reader import ChangelogReader
 from driftgauge.kafka.offset_barrier import CommittedOffsets, log_offsets
 from driftgauge.kafka.offsets import LogOffsets
 from driftgauge.kafka.shared_admin import SharedAdmin
 
 __all__ = ["ShardRestore"]
+
+_log = logging.getLogger(__name__)
 
 
 class ShardRestore:
@@ -23,9 +28,11 @@ class ShardRestore:
        not do, because it ends before an open transaction.
     3. Require that the changelog covers the partials up to the committed offset. If the group's offset has
        expired, the changelog's offset holds.
+    4. Require that the topic keeps all that the state needs, and that none of the changelog's keys is gone.
 
     Attributes:
         state: The shard's state, complete once `step` has returned True.
+        keys: The keys of its changelog, as `key_of` gives them.
     """
 
     def __init__(
@@ -38,15 +45,18 @@ class ShardRestore:
         offsets: CommittedOffsets,
         reader: ChangelogReader,
         admin: SharedAdmin,
+        check_settings: Callable[[], Future[None]],
         clock: Clock,
     ) -> None:
         self.state = state
+        self.keys: set[int] = set()
         self._shard = shard
         self._partials: Partition = partials, shard
         self._changelog: Partition = changelog, shard
         self._offsets = offsets
         self._reader = reader
         self._admin = admin
+        self._check_settings = check_settings
         self._clock = clock
         self._since_s = clock.monotonic_s()
         self._waiting_for = ""
@@ -66,8 +76,9 @@ class ShardRestore:
         """Continue as far as possible without waiting; return whether the state is restored.
 
         Raises:
-            AuthorizationError: The cluster denies reading the offsets or the changelog.
-            StateError: Changelog, committed offset and partials contradict each other.
+            AuthorizationError: The cluster denies reading the offsets, the changelog or its settings.
+            StateError: Changelog, committed offset and partials contradict each other; or records of the
+                changelog are missing; or its settings would delete records.
         """
         try:
             next(self._steps)
@@ -85,8 +96,10 @@ class ShardRestore:
         self._waiting_for = "the changelog to be read to its end, free of open transactions"
         while not self._reader.has_reached(self._shard, ends[self._changelog]):
             yield
-        content = self._reader.content(self._shard)
+        content, self.keys = self._reader.content(self._shard), self._reader.keys(self._shard)
         self._reader.end(self._shard)
+        self._waiting_for = "the changelog's settings"
+        yield from self._await_settings()
         self._waiting_for = "the partials' begin and end"
         begins = yield from log_offsets(LogOffsets(self._admin, earliest=True), [self._partials], self._clock)
         ends = yield from log_offsets(LogOffsets(self._admin), [self._partials], self._clock)
@@ -95,7 +108,49 @@ class ShardRestore:
                 self.state.restore(key, value)
         covered = None if position is None else self.state.position.offset
         self._check(covered, committed, ends[self._partials])
+        self._require_all_keys(has_acceptance=AcceptedLossKey() in content)
         self.state.skip_to(begins[self._partials])
+
+    def _await_settings(self) -> Generator[None, None, None]:
+        """Wait for the answer of the check of the topic's settings; ask again while brokers do not answer."""
+        while True:
+            answer = self._check_settings()
+            while not answer.done():
+                yield
+            with suppress(BrokerError):
+                answer.result()
+                return
+            yield
+
+    def _require_all_keys(self, *, has_acceptance: bool) -> None:
+        """Refuse a changelog that lacks keys, unless an operator has accepted the loss.
+
+        Raises:
+            StateError: The number of keys differs from that of the last commit.
+        """
+        # The record of the acceptance was not written by a commit.
+        found, expected = len(self.keys) - has_acceptance, self.state.position.keys
+        if expected in {None, found}:
+            return
+        message = (
+            f"its changelog holds {found} keys, and held {expected} at the last commit: records were "
+            "deleted, by a retention or by hand"
+        )
+        if not has_acceptance:
+            message += (
+                "; restore the topic from a backup, or accept the loss with `driftgauge accept-loss "
+                f"--shard {self._shard}`; then restart the replica"
+            )
+            raise StateError(message)
+        _log.error(
+            "records of a changelog are lost, and an operator has accepted that",
+            extra={
+                "shard": self._shard,
+                "error": message,
+                "remedy": "none: windows that may have begun before are marked with events_lost",
+            },
+        )
+        self.state.accept_loss()
 
     def _check(self, covered: int | None, committed: int | None, end: int) -> None:
         """Refuse a state that does not belong to the committed offset and the partials.

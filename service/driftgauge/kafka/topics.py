@@ -31,6 +31,7 @@ __all__ = [
     "prepare_internal_topics",
     "prepare_topics",
     "replication_factor",
+    "require_changelog_settings",
 ]
 
 _log = logging.getLogger(__name__)
@@ -211,19 +212,36 @@ def _create(admin: AdminClient, topics: list[NewTopic], by_hand: str) -> None:
         raise failure(error, what, right=f"grant Create on it, or {remedy}", remedy=remedy)
 
 
+def require_changelog_settings(admin: AdminClient, topic: str) -> None:
+    """Refuse a changelog whose settings would lose needed records.
+
+    Raises:
+        AuthorizationError: This client may not see the settings.
+        BrokerError: The cluster does not answer.
+        StateError: The operator must change a setting of the topic.
+    """
+    settings = settings_of(admin, [topic])
+    if settings is not None:
+        _require_compaction(topic, settings[topic])
+
+
+def _require_compaction(topic: str, settings: Mapping[str, str]) -> None:
+    policy = settings["cleanup.policy"]
+    if policy != "compact":
+        message = (
+            f"changelog topic {topic} has cleanup.policy={policy}: state would be deleted while it is "
+            "needed, or never be compacted. Set it to compact only"
+        )
+        raise StateError(message)
+
+
 def _require_settings(topics: InternalTopics, settings: Mapping[str, Mapping[str, str]]) -> None:
     """Refuse internal topics with settings that would lose needed records.
 
     Raises:
         StateError: The operator must change a setting of one of the topics.
     """
-    policy = settings[topics.changelog]["cleanup.policy"]
-    if policy != "compact":
-        message = (
-            f"changelog topic {topics.changelog} has cleanup.policy={policy}: state would be deleted while "
-            "it is needed, or never be compacted. Set it to compact only"
-        )
-        raise StateError(message)
+    _require_compaction(topics.changelog, settings[topics.changelog])
     found = settings[topics.partials]
     wrong = [
         f"{name}={found[name]} (must be {needed})"

@@ -5,10 +5,10 @@ in one transaction.
 """
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
@@ -18,11 +18,12 @@ from driftgauge.config import Settings
 from driftgauge.core.counting.partial import shard_of
 from driftgauge.core.partition import Partition, name_partition
 from driftgauge.core.spec import StreamSpec
+from driftgauge.core.windows.changelog import ShardPosition
 from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.core.windows.work_budget import WorkBudget
 from driftgauge.errors import AuthorizationError, BrokerError, StateError, TransactionAborted
 from driftgauge.kafka.calls import CALL_S, in_thread
-from driftgauge.kafka.changelog_reader import DAMAGED_REMEDY, ChangelogReader
+from driftgauge.kafka.changelog_reader import DAMAGED_REMEDY, ChangelogReader, key_of
 from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.metadata import writable_partitions
 from driftgauge.kafka.offset_barrier import CommittedOffsets
@@ -59,10 +60,12 @@ class _Running:
     Attributes:
         state: The shard's state.
         committed: The next offset of the partials to read, at the last commit.
+        keys: The keys of its changelog after the next commit, as `key_of` gives them.
     """
 
     state: ShardState
     committed: int
+    keys: set[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class _SetAside:
 class WindowWorker:
     """Closes the windows of the shards that the group assigns, each shard independently of the others."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one caller assembles the worker
         self,
         settings: Settings,
         specs: Sequence[StreamSpec],
@@ -98,11 +101,13 @@ class WindowWorker:
         changelog: Consumer,
         admin: SharedAdmin,
         transaction: Transaction,
+        check_settings: Callable[[], Future[None]],
         telemetry: RoleTelemetry,
         clock: Clock,
     ) -> None:
         self._settings = settings
         self._specs = specs
+        self._check_settings = check_settings
         self._descriptions = descriptions
         self._consumer = consumer
         self._admin = admin
@@ -219,6 +224,7 @@ class WindowWorker:
             offsets=CommittedOffsets(self._consumer, self._clock, self._settings.windows_group),
             reader=self._reader,
             admin=self._admin,
+            check_settings=self._check_settings,
             clock=self._clock,
         )
 
@@ -242,7 +248,7 @@ class WindowWorker:
             if not restore.step():
                 self._telemetry.restore_waits([(partials, shard)], restore.waiting_for, restore.waited_s)
                 return
-            self._shards[shard] = _Running(state, committed=state.next_offset)
+            self._shards[shard] = _Running(state, committed=state.next_offset, keys=restore.keys)
             self._consumer.incremental_assign([TopicPartition(partials, shard, state.position.offset)])
             self._telemetry.restored(restore.waited_s, [(partials, shard)])
             self._telemetry.show(shard, state)
@@ -369,7 +375,7 @@ class WindowWorker:
                 # All are encoded before the first is written.
                 records: list[_Record] = []
                 with self._isolated(shard, "changes and results"):
-                    records = [*self._encode(shard, moved[shard].state, round_)]
+                    records = [*self._encode(shard, moved[shard], round_)]
                     written[shard] = moved[shard]
                 for record in records:
                     produce_or_abort(self._transaction, *record)
@@ -390,11 +396,20 @@ class WindowWorker:
                 self._telemetry.show(shard, running.state)
         return True
 
-    def _encode(self, shard: int, state: ShardState, round_: RoundResult) -> Iterator[_Record]:
+    def _encode(self, shard: int, running: _Running, round_: RoundResult) -> Iterator[_Record]:
         """Yield the records of a shard: its changes, the position last, and its results."""
-        for key, value in state.drain_changes():
-            content = None if value is None else encode_value(value)
-            yield self._settings.changelog_topic, shard, encode_key(key), content
+        for key, value in running.state.drain_changes():
+            raw, content = encode_key(key), None
+            if value is None:
+                running.keys.discard(key_of(raw))
+            else:
+                running.keys.add(key_of(raw))
+                # The position comes last, so this is the number of keys after the commit.
+                counted = (
+                    replace(value, keys=len(running.keys)) if isinstance(value, ShardPosition) else value
+                )
+                content = encode_value(counted)
+            yield self._settings.changelog_topic, shard, raw, content
         for result in round_.results:
             record = result_record(result, self._descriptions.get(result.baseline_id))
             yield self._settings.topics.windows, ANY, result_key(result), record

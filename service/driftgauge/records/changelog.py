@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.windows.changelog import (
+    AcceptedLoss,
+    AcceptedLossKey,
     EventTimeKey,
     ExamplesKey,
     HistoryKey,
@@ -55,11 +57,13 @@ class _Examples:
 
 _ROWS, _EXAMPLES = Format[_Rows](_Rows), Format[_Examples](_Examples)
 _FORMATS: dict[type, Format[Any]] = {
-    each: Format(each) for each in (ShardPosition, SourceBlock, StreamStatus, WindowResult, VerdictHistory)
+    each: Format(each)
+    for each in (ShardPosition, AcceptedLoss, SourceBlock, StreamStatus, WindowResult, VerdictHistory)
 }
 # The kinds of records: the type of the key, and the format of the value.
 _KINDS: dict[str, tuple[type[Key], Format[Any]]] = {
     "position": (PositionKey, _FORMATS[ShardPosition]),
+    "accepted_loss": (AcceptedLossKey, _FORMATS[AcceptedLoss]),
     "sources": (SourcesKey, _FORMATS[SourceBlock]),
     "stream": (StreamKey, _FORMATS[StreamStatus]),
     "time": (EventTimeKey, _ROWS),

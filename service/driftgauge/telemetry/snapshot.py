@@ -9,7 +9,7 @@ from driftgauge.core.durations import format_duration
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.changelog import ShardPosition, StreamStatus
-from driftgauge.core.windows.result import WindowResult
+from driftgauge.core.windows.result import Verdict, WindowResult
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.records.descriptions import BaselineDescription
 
@@ -38,10 +38,10 @@ class WatchedStream:
     overdue_ms: Callable[[int], int]
 
 
-StreamSnapshot: TypeAlias = tuple[StreamStatus, Mapping[int, WindowResult]]
-"""A stream's progress and totals, and its newest closed window by size, ms; sizes without one are missing.
+StreamSnapshot: TypeAlias = tuple[StreamStatus, Mapping[int, WindowResult], Mapping[int, WindowResult]]
+"""A stream's progress and totals; its newest closed window, and the newest with a conclusion, by size, ms.
 
-Both are immutable, so a snapshot copies nothing.
+Sizes without one are missing. All three are immutable, so a snapshot copies nothing.
 """
 
 
@@ -51,18 +51,24 @@ class StreamView:
 
     Attributes:
         watched: Its configuration.
-        status, newest: Its state, see `StreamSnapshot`.
+        status, newest, conclusive: Its state, see `StreamSnapshot`.
         baseline: The baseline in force now.
     """
 
     watched: WatchedStream
     status: StreamStatus
     newest: Mapping[int, WindowResult]
+    conclusive: Mapping[int, WindowResult]
     baseline: Reference
 
     def sizes(self) -> Iterator[tuple[str, int]]:
         """Yield each window size as text and in ms."""
         return ((format_duration(size_ms), size_ms) for size_ms in self.watched.spec.sizes_ms)
+
+    def has_alarm(self, size_ms: int) -> bool:
+        """Return whether the newest window of a size with a conclusion says drift."""
+        result = self.conclusive.get(size_ms)
+        return result is not None and result.verdict is Verdict.DRIFT
 
     def windows(self) -> Iterator[tuple[str, WindowResult]]:
         """Yield the newest closed window of each size that has one, with the size as text."""
@@ -77,10 +83,10 @@ class ShardSnapshot:
     position: ShardPosition
 
 
-_EMPTY: StreamSnapshot = (StreamStatus(), {})
+_EMPTY: StreamSnapshot = (StreamStatus(), {}, {})
 
 
 def take_snapshot(state: ShardState, streams: Collection[str]) -> ShardSnapshot:
     """Return a snapshot of a shard and its streams, including streams without events."""
-    held = {stream: (found.status, found.newest) for stream, found in state.streams.items()}
+    held = {stream: (found.status, found.newest, found.conclusive) for stream, found in state.streams.items()}
     return ShardSnapshot({stream: held.get(stream, _EMPTY) for stream in streams}, state.position)

@@ -180,9 +180,9 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         "driftgauge_alarm_active",
         _WINDOW,
         "1 or 0",
-        "1 where the last conclusive window (ok, warning, misfit or drift) says drift. Incomplete and"
-        " insufficient windows end no alarm.",
-        _of_size(lambda view, size_ms: size_ms in view.status.alarms),
+        "1 where the last conclusive window (ok, warning, misfit or drift) says drift, also after a revision."
+        " Incomplete and insufficient windows end no alarm.",
+        _of_size(lambda view, size_ms: view.has_alarm(size_ms)),
     ),
     ScrapedMetric(
         "driftgauge_watermark_timestamp_seconds",

@@ -100,5 +100,5 @@ class JudgedStream:
 
     @property
     def history(self) -> VerdictHistory:
-        """The history of the hourly windows; None before the first."""
-        return self.state.histories.get(HOUR_MS)
+        """The history of the hourly windows against the reference; None before the first."""
+        return self.state.histories.get((HOUR_MS, self.reference.key))

@@ -6,6 +6,7 @@ from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.window import Window
 from tests.builders.batches import at
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
+from tests.builders.references import FIRST
 from tests.builders.results import summarize_counts
 from tests.builders.specs import build_spec
 from tests.core.shard import EVENTS, TWO_PARTS, Shard
@@ -62,7 +63,7 @@ def test_offset_reset_back_is_overlap_kept_out_of_history(shard):
     shard.read(at(2), at(2.5), at(3), at(4), at(5.5))
     results = shard.commit()
     assert shard.chain == (0, 2, 0)
-    history = shard.state.streams["images"].histories[HOUR_MS]
+    history = shard.state.streams["images"].histories[HOUR_MS, FIRST.key]
     # Events up to 2.5 h were counted before; their commit marks its other events as well.
     assert marks(results) == [(hour, False, True, True) for hour in (2, 3, 4)]
     assert history.end_ms == MONDAY_MS + 2 * HOUR_MS
@@ -237,12 +238,24 @@ def test_commits_of_successor_with_lower_epoch_are_applied(shard):
     assert result.count == 2
 
 
-def test_position_keeps_last_epochs_of_active_producers(shard):
-    for epoch in range(2, 7):
-        shard.commit(epoch=epoch, after_ms=1_000)
-    shard.commit(producer="b", after_ms=1_000)
-    shard.commit(epoch=6, after_ms=1_000)
-    assert set(shard.state.position.producers) == {("a", 4), ("a", 5), ("a", 6), ("b", 1)}
-    assert shard.state.position.producers["a", 6] == (1, shard.now_ms)
-    shard.commit(producer="c", after_ms=HOUR_MS)
-    assert set(shard.state.position.producers) == {("c", 1)}
+@pytest.mark.parametrize("epochs", [1, 6])
+def test_restore_repeats_no_commit_whatever_lies_behind_a_waiting_part(epochs):
+    """The position is that of the waiting part, and the commits after it are read again."""
+    shard = Shard(build_spec(), partitions=2)
+    shard.read(at(0))
+    first, last = shard.write(producer="b", unread=(1,), limit_bytes=TWO_PARTS)
+    waiting = shard.log[last]
+    shard.log[last:] = []
+    for epoch in range(epochs):
+        shard.read(at(0.5, 1), partition=1)
+        shard.write(producer="a", epoch=epoch, unread=(0,))
+    shard.apply()
+    shard.close()
+    assert (shard.state.position.offset, len(shard.state.position.producers)) == (first, epochs)
+    shard.restart()
+    shard.log.append(waiting)
+    shard.apply()
+    shard.close()
+    assert (shard.state.position.offset, shard.state.position.producers) == (len(shard.log), {})
+    (result,) = shard.close(has_source_ended=True)
+    assert (result.counts.tolist(), shard.chain) == ([1, epochs, 0, 0], WHOLE)

@@ -33,7 +33,7 @@ def test_baseline_changes_at_scheduled_time():
         (OTHER.baseline_id, [0, 1, 1, 0]),
     ]
     assert {result.incomplete_reason for result in results} == {None}
-    assert shard.state.streams["images"].histories[HOUR_MS].baseline_id == OTHER.baseline_id
+    assert shard.state.streams["images"].histories.keys() == {(HOUR_MS, OTHER.key)}
 
 
 def test_window_counted_under_two_baselines_is_incomplete():
@@ -55,7 +55,7 @@ def test_window_under_baseline_not_in_force_is_incomplete():
     assert (first.baseline_id, first.counts.tolist()) == (FIRST.baseline_id, [0, 0, 1, 0])
     assert (first.verdict, first.incomplete_reason) == (Verdict.INCOMPLETE, "counted_otherwise")
     assert second.incomplete_reason is None
-    assert shard.state.streams["images"].histories[HOUR_MS].end_ms == second.window.end_ms
+    assert shard.state.streams["images"].histories[HOUR_MS, OTHER.key].end_ms == second.window.end_ms
 
 
 def test_window_of_removed_baseline_is_incomplete():
@@ -159,3 +159,59 @@ def test_panes_of_unknown_scheme_are_purged_with_windows():
     shard.apply()
     read_and_commit(shard, at(0), at(2))
     assert len([key for key in shard.changelog if key.startswith(b'["pane"')]) == 1
+
+
+@pytest.mark.parametrize("pattern", ["images", "im*"])
+def test_histories_go_with_last_window_that_needs_them(pattern):
+    """That of a former baseline stays while its windows can change; that of an unlisted one for a month."""
+    newer = build_spec(pattern, baselines=scheduled(2), lateness_ms=3 * HOUR_MS)
+    shard = Shard(newer)
+    read_and_commit(shard, at(0), at(1), baseline=FIRST.key)
+    read_and_commit(shard, at(2), at(3), at(4), baseline=OTHER.key)
+
+    def held():
+        return {baseline for _, baseline in shard.state.streams["images"].histories}
+
+    assert held() == {FIRST.key, OTHER.key}
+    read_and_commit(shard, at(5.5), baseline=OTHER.key)
+    assert held() == {OTHER.key}
+    # A replica with the configuration before takes the shard over.
+    shard.restart(build_spec(pattern, lateness_ms=0))
+    read_and_commit(shard, at(24), at(25))
+    assert held() == {FIRST.key, OTHER.key}
+    read_and_commit(shard, at(24 * 31))
+    assert held() == {FIRST.key}
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_added_window_size_is_incomplete_where_panes_are_gone(forgets):
+    hourly, both = build_spec(lateness_ms=0), build_spec(lateness_ms=0, sizes_ms=(HOUR_MS, DAY_MS))
+    shard = Shard(hourly)
+    read_and_commit(shard, at(1), at(2), at(4.5))
+    if forgets:
+        # An earlier version does not keep how far panes are purged, and deletes what it does not know.
+        state = shard.state.streams["images"]
+        state.set_status(replace(state.status, purged_ms=None))
+        shard.close()
+    shard.restart(both)
+    results = read_and_commit(shard, at(5), at(25), at(49))
+    found = [
+        (result.window.start_ms - MONDAY_MS, result.verdict.value, result.incomplete_reason, result.count)
+        for result in results
+        if result.window.size_ms == DAY_MS
+    ]
+    assert found == [(0, "incomplete", "panes_purged", 2), (DAY_MS, "ok", None, 1)]
+    hours = [result for result in results if result.window.size_ms == HOUR_MS]
+    assert {result.incomplete_reason for result in hours} == {None}
+
+
+def test_size_that_former_owner_did_not_have_is_incomplete():
+    hourly, both = build_spec(lateness_ms=0), build_spec(lateness_ms=0, sizes_ms=(HOUR_MS, DAY_MS))
+    shard = Shard(both)
+    read_and_commit(shard, at(1), at(2))
+    for spec in (hourly, both):
+        shard.restart(spec)
+        read_and_commit(shard, at(3 if spec is hourly else 6))
+    (day, *_) = [each for each in read_and_commit(shard, at(25)) if each.window.size_ms == DAY_MS]
+    assert (day.verdict, day.incomplete_reason) == (Verdict.INCOMPLETE, "panes_purged")
+    assert day.count < 4

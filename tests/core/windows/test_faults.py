@@ -5,7 +5,8 @@ import pytest
 from driftgauge.core.windows.changelog import DataLoss, PositionKey, SourcesKey
 from driftgauge.core.windows.window import Window
 from driftgauge.records.changelog import decode
-from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS
+from tests.builders.batches import at
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.specs import build_spec
 from tests.core.shard import EVENTS, TWO_PARTS, Shard, run_for
 
@@ -80,3 +81,29 @@ def test_stream_that_is_configured_no_longer_is_deleted():
     }
     shard.restart()
     assert shard.state.streams == {}
+
+
+def test_accepted_loss_marks_what_may_have_begun_before():
+    """Windows of streams that are known, of streams whose state is gone, and none that begins later."""
+    spec, other = build_spec(lateness_ms=10 * HOUR_MS), build_spec("texts", lateness_ms=10 * HOUR_MS)
+    shard = Shard(spec, other, build_spec("unrelated"), now_ms=MONDAY_MS + 2 * HOUR_MS)
+    shard.read(at(0.2), at(1.5))
+    shard.read(at(1.2), stream="texts")
+    shard.commit()
+    shard.changelog = {key: value for key, value in shard.changelog.items() if b'"texts"' not in key}
+    shard.restart()
+    shard.state.accept_loss()
+    for hour in (1, 2, 3, 4.5):
+        shard.now_ms = MONDAY_MS + int(hour * HOUR_MS)
+        shard.read(at(hour + 0.4))
+        shard.read(at(hour + 0.4), stream="texts")
+        results = shard.commit()
+        for result in results:
+            begun_before = result.window.start_ms <= MONDAY_MS + 2 * HOUR_MS
+            assert result.events_lost is begun_before, result.window
+    assert {result.stream for result in results} == {"images", "texts"}
+    shard.now_ms += 8 * DAY_MS
+    shard.commit()
+    shard.read(at(0.1), stream="unrelated")
+    shard.commit()
+    assert shard.status("unrelated").losses == (), "so long after a loss a new stream is just new"

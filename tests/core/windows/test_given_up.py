@@ -4,6 +4,7 @@ import pytest
 
 from driftgauge.core.windows.result import Verdict
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS, SECOND_MS
+from tests.builders.references import FIRST
 from tests.builders.results import summarize_minutes
 from tests.builders.specs import INCOMPLETE_MS, build_minute_spec
 from tests.core.shard import EVENTS, STEP_MS, Shard, read_now, run_for
@@ -44,7 +45,7 @@ def test_partition_unread_for_hours_delays_only_its_streams():
     after = [result for result in given_up if result.window.start_ms > begun_ms + HOUR_MS]
     assert len(after) > 170
     assert max(result.published_ms - result.window.end_ms for result in after) <= MINUTE_MS
-    history = shard.state.streams["images"].histories[MINUTE_MS]
+    history = shard.state.streams["images"].histories[MINUTE_MS, FIRST.key]
     assert history.end_ms == images[-1].window.end_ms
     # Four hours have 240 panes; the state holds only those of an hour of waiting.
     assert largest < 2 * (60 + 10 + 10) + 40

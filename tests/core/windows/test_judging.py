@@ -115,7 +115,7 @@ def test_slow_drift_warns_from_its_limit():
         history = VerdictHistory.begin(RICH, 0).add(
             hour_window(0), VerdictMemory((), SlowDrift(before, 0, ((0, values),)))
         )
-        stream.state.restore(HistoryKey("images", HOUR_MS), history)
+        stream.state.restore(HistoryKey("images", HOUR_MS, RICH.key), history)
         result = stream.judge(1, trifle)
         assert (result.slow_drift == limit) is (verdict is WARNING)
         assert result.verdict is verdict
@@ -125,7 +125,7 @@ def test_new_baseline_begins_new_history():
     stream = JudgedStream()
     stream.judge(0, MOVED)
     assert stream.verdict(1, MOVED, reference=NEXT) is WARNING
-    assert (stream.history.baseline_id, stream.history.memory.recent) == (NEXT.baseline_id, (True,))
+    assert stream.state.histories[HOUR_MS, NEXT.key].memory.recent == (True,)
     assert stream.verdict(2, MOVED, reference=NEXT) is DRIFT
 
 

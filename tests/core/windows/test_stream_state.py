@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from driftgauge.core.counting.partial import PaneDelta
 from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.counting.tally import TallyField
-from driftgauge.core.windows.changelog import PublishedKey, StreamStatus
+from driftgauge.core.windows.changelog import PublishedKey, StreamKey, StreamStatus
+from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.window import Window
 from tests.builders.clocks import HOUR_MS, MINUTE_MS
@@ -45,22 +46,34 @@ results = st.builds(Window, st.sampled_from(SIZES_MS), st.integers(0, 6).map(lam
 @given(
     st.lists(
         st.one_of(
-            st.tuples(st.sampled_from(["publish", "restore"]), results), st.tuples(st.just("forget"), results)
+            st.tuples(results, st.sampled_from(Verdict), st.sampled_from([{}, {7: ("a text",)}])),
+            st.integers(0, 7 * HOUR_MS),
+            st.none(),
         ),
         max_size=20,
     )
 )
-def test_newest_is_last_published_window_of_each_size(steps):
-    state = StreamState("images")
-    for step, window in steps:
-        if step == "forget":
-            state.purge_results([window] if window in state.published else [])
-        elif step == "publish":
-            state.publish(build_result(COUNTS, window))
-        elif window not in state.published:
-            state.restore(PublishedKey("images", window), build_result(COUNTS, window))
-        sizes = {window.size_ms for window in state.published}
-        assert state.newest == {
-            size_ms: state.published[max(w for w in state.published if w.size_ms == size_ms)]
-            for size_ms in sizes
-        }
+def test_newest_and_conclusive_follow_from_all_that_was_published(steps):
+    """Whatever is purged or restored, and whether results hold texts."""
+    state, verdicts, final_ms = StreamState("images"), {}, 0
+    for step in steps:
+        if step is None:
+            kept, state = state.published, StreamState("images")
+            state.restore(StreamKey("images"), StreamStatus(final_ms=final_ms))
+            for window, result in kept.items():
+                state.restore(PublishedKey("images", window), result)
+        elif isinstance(step, int):
+            final_ms = max(final_ms, step)
+            state.set_status(StreamStatus(final_ms=final_ms))
+            state.purge_final_results(SIZES_MS)
+        else:
+            window, verdict, snippets = step
+            if window.end_ms > final_ms:
+                state.publish(build_result(COUNTS, window, verdict=verdict, snippets=snippets))
+                verdicts[window] = verdict
+        conclusive = {window: each for window, each in verdicts.items() if each.is_conclusive}
+        for shown, expected in ((state.newest, verdicts), (state.conclusive, conclusive)):
+            newest = {window.size_ms: window for window in sorted(expected)}
+            assert {size_ms: result.window for size_ms, result in shown.items()} == newest
+            assert all(result.verdict is verdicts[result.window] for result in shown.values())
+            assert not any(result.snippets for result in shown.values())

@@ -81,7 +81,7 @@ def test_another_warm_up_resets_calibration():
 def test_window_partly_in_warm_up_does_not_calibrate(window, is_calibrating):
     stream = JudgedStream(warm_up=WARM_UP)
     stream.judge(window, MOVED)
-    history = stream.state.histories[window.size_ms]
+    history = stream.state.histories[window.size_ms, stream.reference.key]
     assert history.clean.windows.windows == is_calibrating
     assert history.memory.recent == (() if is_calibrating else (True,))
 
@@ -140,12 +140,20 @@ def test_revision_of_warm_up_window_does_not_calibrate_again():
     assert stream.history is before
 
 
-def test_revision_under_former_baseline_is_judged_without_its_warm_up():
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_revision_under_former_baseline_is_judged_by_its_warm_up(is_restarted):
     stream = build_warmed_up()
     first = stream.judge(FIRST_AFTER, ODD)
-    stream.judge(FIRST_AFTER + 1, reference=build_reference("next", count=100_000))
+    following = build_reference("next", count=100_000)
+    stream.judge(FIRST_AFTER + 1, reference=following)
+    if is_restarted:
+        stream.restart()
     again = stream.judge(FIRST_AFTER, ODD)
-    assert (first.score.calibrated, again.score.calibrated, again.memory) == (True, False, first.memory)
+    assert (again.score.calibrated, plain(again.memory)) == (True, plain(first.memory))
+    assert (again.score.p_value, again.verdict) == (first.score.p_value, first.verdict)
+    # A late first publication goes on with the history of its baseline.
+    assert stream.judge(FIRST_AFTER + 2, MOVED).memory.recent == (False, False)
+    assert stream.judge(FIRST_AFTER + 3, MOVED, reference=following).memory.recent == (False, False)
 
 
 def test_window_declared_clean_is_not_drift_by_itself():

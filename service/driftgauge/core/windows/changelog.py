@@ -15,6 +15,8 @@ from driftgauge.core.windows.window import Window
 
 __all__ = [
     "BLOCK",
+    "AcceptedLoss",
+    "AcceptedLossKey",
     "DataLoss",
     "EventTimeKey",
     "ExamplesKey",
@@ -50,10 +52,14 @@ class ShardPosition:
             may be applied already; `producers` identifies them.
         log_ms: The shard's log time: the append time of the newest commit applied, as far as the clock of
             that commit's reader bears it out.
-        producers: The number and the log time of the last commit applied, by producer and epoch. A later
-            producer of the same name may have a lower epoch: its clock may be behind.
+        producers: By producer and epoch, the number of the last commit applied and the offset of its last
+            part, if that is `offset` or later. A later producer of the same name may have a lower epoch: its
+            clock may be behind.
         gaps, overlaps, orphans: The gaps and overlaps of the chain and the dropped parts since the shard
             began.
+        keys: The number of keys of the shard's changelog, this one among them; None: unknown.
+        lost_ms: The log time at which an operator accepted that records of the changelog are lost; None: all
+            were there, or that was long ago.
     """
 
     shards: int
@@ -63,6 +69,24 @@ class ShardPosition:
     gaps: int = 0
     overlaps: int = 0
     orphans: int = 0
+    keys: int | None = None
+    lost_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedLossKey:
+    """The `AcceptedLoss` of the shard, which an operator writes and the next restore deletes."""
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptedLoss:
+    """An operator's word that the shard goes on without the records that its changelog lacks.
+
+    Attributes:
+        accepted_ms: When it was given, wall time.
+    """
+
+    accepted_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +129,12 @@ class DataLoss:
     """An interval of event time in which events of a source partition may be missing from the counts.
 
     Attributes:
-        partition: The source partition.
+        partition: The source partition; None: any.
         from_ms: The earliest event time that may be affected; None where it is unknown.
         to_ms: The latest, inclusive; None until later events of the partition are read, or it is idle.
     """
 
-    partition: Partition
+    partition: Partition | None
     from_ms: int | None
     to_ms: int | None = None
 
@@ -144,7 +168,7 @@ class StreamStatus:
         counted_twice: The intervals (start, end) of event time in which events may be counted twice.
         late: The number of late events, by window size in ms.
         closed: The number of windows closed, by window size in ms and verdict.
-        alarms: The window sizes, ms, whose last conclusive window has the verdict drift.
+        purged_ms: The event time before which panes may have been deleted; None: unknown.
     """
 
     watermark_ms: int | None = None
@@ -156,7 +180,7 @@ class StreamStatus:
     counted_twice: tuple[tuple[int, int], ...] = ()
     late: Mapping[int, int] = field(default_factory=dict)
     closed: Mapping[tuple[int, Verdict], int] = field(default_factory=dict)
-    alarms: frozenset[int] = frozenset()
+    purged_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,15 +219,27 @@ class PublishedKey:
 
 @dataclass(frozen=True, slots=True)
 class HistoryKey:
-    """The `VerdictHistory` of a stream's windows of one size, ms."""
+    """The `VerdictHistory` of a stream's windows of one size, ms, against the baseline with a key."""
 
     stream: str
     size_ms: int
+    baseline: str
 
 
-Key = PositionKey | SourcesKey | StreamKey | EventTimeKey | PaneKey | ExamplesKey | PublishedKey | HistoryKey
+Key = (
+    PositionKey
+    | AcceptedLossKey
+    | SourcesKey
+    | StreamKey
+    | EventTimeKey
+    | PaneKey
+    | ExamplesKey
+    | PublishedKey
+    | HistoryKey
+)
 Value = (
     ShardPosition
+    | AcceptedLoss
     | SourceBlock
     | StreamStatus
     | NDArray[np.int64]

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import zip_longest
 
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
+from driftgauge.core.windows.changelog import StreamStatus
 from driftgauge.core.windows.closing_round import ClosingRound
 from driftgauge.core.windows.completeness import Completeness, find_doubts
 from driftgauge.core.windows.judging import WindowJudge
-from driftgauge.core.windows.result import Verdict, WindowResult
+from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.sources import NULL, SourceProgress
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.window import Window
@@ -19,6 +21,7 @@ from driftgauge.core.windows.work_budget import WorkBudget, window_work
 __all__ = ["WindowCloser"]
 
 _NEVER_MS = 2**63 - 1
+_MONTH_MS = 30 * 86_400_000
 
 
 class WindowCloser:
@@ -39,8 +42,13 @@ class WindowCloser:
         self._work = max(
             window_work(reference, spec.alarm.segment_keys) for reference in self._by_scheme.values()
         )
+        # When each listed baseline is superseded for good, event time in ms; None: never.
+        self._superseded_ms = {
+            each.reference.key: following.from_ms if following else None
+            for each, following in zip_longest(spec.baselines, spec.baselines[1:])
+        }
         self._pending: set[Window] = set()
-        self._quiet_until_ms = self._purged_to_ms = NULL
+        self._quiet_until_ms = self._purged_ms = NULL
 
     def close(
         self, sources: SourceProgress, log_ms: int, budget: WorkBudget, *, has_source_ended: bool = False
@@ -79,8 +87,8 @@ class WindowCloser:
                 results.append(result)
                 budget.spend(self._work)
         self._advance_horizon(backlog)
-        if self._settled_ms > self._purged_to_ms and self._state.purge_panes(self._settled_ms):
-            self._purged_to_ms = self._settled_ms
+        if self._settled_ms > self._purged_ms and self._state.purge_panes(self._settled_ms):
+            self._purged_ms = self._settled_ms
         self._quiet_until_ms = self._find_quiet_end(round_)
         return results, bool(backlog)
 
@@ -104,7 +112,7 @@ class WindowCloser:
             or status.given_up
             or status.losses
             or status.counted_twice
-            or self._purged_to_ms != self._settled_ms
+            or self._purged_ms != self._settled_ms
         ):
             return NULL
         next_ms = min((window.end_ms for window in self._pending), default=_NEVER_MS)
@@ -138,12 +146,24 @@ class WindowCloser:
         settled_ms = self._settled_ms
         losses = tuple(loss for loss in status.losses if loss.to_ms is None or loss.to_ms >= settled_ms)
         counted_twice = tuple(each for each in status.counted_twice if each[1] > settled_ms)
-        state.set_status(replace(state.status, losses=losses, counted_twice=counted_twice))
-        newest = {state.newest[size_ms].window for size_ms in spec.sizes_ms if size_ms in state.newest}
-        state.purge_results(
-            [window for window in state.published if window.end_ms <= final_ms and window not in newest]
+        purged_ms = max(_purged_ms(status), settled_ms)
+        state.set_status(
+            replace(state.status, losses=losses, counted_twice=counted_twice, purged_ms=purged_ms)
         )
+        state.purge_final_results(spec.sizes_ms)
+        self._forget_histories(final_ms)
         self._pending = set(filter(state.is_open, self._pending))
+
+    def _forget_histories(self, final_ms: int) -> None:
+        """Delete the histories of baselines that no open window is judged by.
+
+        A baseline that is not listed may be that of replicas with a newer configuration, so its histories
+        stay for a month.
+        """
+        for (size_ms, baseline), history in list(self._state.histories.items()):
+            superseded_ms = self._superseded_ms.get(baseline, history.end_ms + _MONTH_MS)
+            if superseded_ms is not None and superseded_ms <= final_ms:
+                self._state.forget_history(size_ms, baseline)
 
     def _add_windows_of(self, panes: Iterable[Window]) -> None:
         """Add the open windows that these panes may change to the pending ones."""
@@ -193,6 +213,7 @@ class WindowCloser:
             awaited=awaited,
             given_up=round_.given_up_for(window),
             is_counted_otherwise=is_counted_otherwise,
+            is_purged=window.start_ms < _purged_ms(self._state.status),
         )
         if (
             before is not None
@@ -221,13 +242,16 @@ class WindowCloser:
 
     def _add_to_totals(self, result: WindowResult) -> None:
         """Add a published window to the stream's totals."""
-        state, status, size_ms = self._state, self._state.status, result.window.size_ms
-        closed, alarms = dict(status.closed), status.alarms
         if result.verdict is not result.superseded:
-            closed[size_ms, result.verdict] = closed.get((size_ms, result.verdict), 0) + 1
-        is_newest = state.newest[size_ms] is result
-        if is_newest and result.verdict is Verdict.DRIFT:
-            alarms |= {size_ms}
-        elif is_newest and result.verdict in {Verdict.OK, Verdict.WARNING, Verdict.MISFIT}:
-            alarms -= {size_ms}
-        state.set_status(replace(status, closed=closed, alarms=alarms))
+            status, kind = self._state.status, (result.window.size_ms, result.verdict)
+            closed = {**status.closed, kind: status.closed.get(kind, 0) + 1}
+            self._state.set_status(replace(status, closed=closed))
+
+
+def _purged_ms(status: StreamStatus) -> int:
+    """Return the event time before which panes may have been deleted; NULL before any was.
+
+    It is unknown after a version that does not keep it. Panes of windows that are not final may then be gone.
+    """
+    known_ms = status.final_ms if status.purged_ms is None else status.purged_ms
+    return NULL if known_ms is None else known_ms

@@ -95,7 +95,7 @@ def _end_losses(status: StreamStatus, times: PartitionTimes, disorder_ms: int) -
     rows = dict(zip(times.partitions, range(len(times.partitions)), strict=True))
     losses = []
     for loss in status.losses:
-        row = rows.get(loss.partition)
+        row = None if loss.partition is None else rows.get(loss.partition)
         if loss.to_ms is None and (row is None or times.is_idle[row]):
             newest_ms = 0 if times.foremost_ms is None else times.foremost_ms
             caught_up_ms = 0 if row is None else int(times.caught_up_ms[row])

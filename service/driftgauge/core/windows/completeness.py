@@ -34,6 +34,7 @@ class Completeness:
         awaited: tuple[Partition, ...],
         given_up: tuple[Partition, ...],
         is_counted_otherwise: bool,
+        is_purged: bool,
     ) -> "Completeness":
         """Return the completeness of a due window.
 
@@ -42,10 +43,12 @@ class Completeness:
             awaited: The partitions that the window still waits for; they make it incomplete.
             given_up: The partitions that were given up before they reached the window's end.
             is_counted_otherwise: Events were counted under a scheme other than the one in force.
+            is_purged: Panes of the window may have been deleted, before its size was configured.
         """
         events_lost, counted_twice = doubts
         reasons = (
             (bool(awaited), "partitions_missing"),
+            (is_purged, "panes_purged"),
             (is_counted_otherwise, "counted_otherwise"),
             (counted_twice, "counted_twice"),
         )

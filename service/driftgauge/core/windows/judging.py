@@ -113,6 +113,7 @@ class WindowJudge:
         if after is not None and is_next:
             self._state.set_history(
                 window.size_ms,
+                reference.key,
                 history.add_warm_up(window, tally, reference, self._calibrate(history, tallies, reference))
                 if self._is_warm_up(window)
                 else history.add(window, after),
@@ -149,12 +150,10 @@ class WindowJudge:
         )
 
     def _history(self, window: Window, reference: Reference) -> VerdictHistory:
-        history = self._state.histories.get(window.size_ms)
+        history = self._state.histories.get((window.size_ms, reference.key))
         # A new statistic makes longer tallies, which cannot be added to those before.
-        own = reference.baseline_id, self._spec.scheme(reference).length
-        if history is None or (history.baseline_id, len(history.clean.values)) != own:
-            end_ms = 0 if history is None else history.end_ms
-            history = VerdictHistory.begin(reference, end_ms)
+        if history is None or len(history.clean.values) != self._spec.scheme(reference).length:
+            history = VerdictHistory.begin(reference, 0 if history is None else history.end_ms)
         return history.with_warm_up(self._spec.alarm.warm_up, reference)
 
     def _calibrate(
@@ -212,11 +211,11 @@ class WindowJudge:
         if reference.overdispersion_ms == size_ms:
             return size_ms, history
         for each_ms in sorted(self._spec.sizes_ms, reverse=True):
-            each = history if each_ms == size_ms else self._state.histories.get(each_ms)
+            each = history if each_ms == size_ms else self._state.histories.get((each_ms, reference.key))
             if (
                 each_ms <= size_ms
                 and each is not None
-                and (each.baseline_id, each.warm_up) == (history.baseline_id, history.warm_up)
+                and each.warm_up == history.warm_up
                 and len(each.clean.values) == len(history.clean.values)
                 and each.clean.windows.windows >= MIN_WINDOWS
             ):

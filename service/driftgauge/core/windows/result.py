@@ -46,6 +46,11 @@ class Verdict(StrEnum):
     INCOMPLETE = "incomplete"
     MISFIT = "misfit"
 
+    @property
+    def is_conclusive(self) -> bool:
+        """Whether the verdict says whether there is drift; any other ends no alarm."""
+        return self not in {Verdict.INSUFFICIENT, Verdict.INCOMPLETE}
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Score:
@@ -168,8 +173,8 @@ class WindowResult:
         examples: Names of some events of the clusters that moved most, by cluster.
         memory: The memory that the window is judged with once it was complete and scored; None before.
         counted_twice: Some of its events may have been counted twice.
-        incomplete_reason: Why the window is incomplete, such as "partitions_missing", "counted_twice" or
-            "counted_otherwise"; None where it is not.
+        incomplete_reason: Why the window is incomplete, such as "partitions_missing", "panes_purged",
+            "counted_twice" or "counted_otherwise"; None where it is not.
         snippets: The beginnings of the texts of `examples`, by cluster, where they are kept.
     """
 

@@ -1,14 +1,22 @@
 """The state of one shard: applies commits, closes windows, and yields changelog entries."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import cast
 
 from driftgauge.core.by_stream import ByStream
-from driftgauge.core.counting.partial import CommitId, Part, PartitionProgress
+from driftgauge.core.counting.partial import Part, PartitionProgress
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.assembly import CommitAssembler
-from driftgauge.core.windows.changelog import Key, PositionKey, ShardPosition, SourceBlock, SourcesKey, Value
+from driftgauge.core.windows.changelog import (
+    AcceptedLossKey,
+    Key,
+    PositionKey,
+    ShardPosition,
+    SourceBlock,
+    SourcesKey,
+    Value,
+)
 from driftgauge.core.windows.closing import WindowCloser
 from driftgauge.core.windows.deltas import LateEvents, apply_panes
 from driftgauge.core.windows.result import WindowResult
@@ -18,10 +26,6 @@ from driftgauge.core.windows.work_budget import WorkBudget
 
 __all__ = ["RoundResult", "ShardState"]
 
-# A producer that has not committed for this long has ended; its commits were applied long ago.
-_PRODUCER_MS = 3_600_000
-# A producer that is replaced at every commit would otherwise fill the position's record.
-_MAX_EPOCHS = 3
 # Panes of an unknown stream cannot be closed, so the shard keeps them for as long as partials are kept.
 _UNKNOWN_MS = 7 * 86_400_000
 # A count task reports every 5 s; after a longer silence none runs, and no partition is late because of that.
@@ -65,7 +69,7 @@ class ShardState:
         self._assembler = CommitAssembler()
         self.next_offset = 0
         """The next offset of the partials to read; the position is lower while parts wait for others."""
-        self._has_begun = False
+        self._has_begun = self._has_acceptance = False
         self._round = RoundResult()
         self._backlog: frozenset[str] = frozenset()  # streams with due windows that the last round left
 
@@ -75,6 +79,8 @@ class ShardState:
             case PositionKey():
                 self.position = cast("ShardPosition", value)
                 self.next_offset = self.position.offset
+            case AcceptedLossKey():
+                self._has_acceptance = True
             case SourcesKey():
                 self.sources.restore(key, cast("SourceBlock", value))
             case _:
@@ -95,7 +101,7 @@ class ShardState:
         if applied is None or part.commit.number > applied[0]:
             commit = self._assembler.add(offset, log_ms, part)
             if commit is not None:
-                self._apply_commit(commit, append_ms)
+                self._apply_commit(commit, offset, append_ms)
         self.skip_to(offset + 1)
 
     def skip_to(self, offset: int) -> None:
@@ -104,7 +110,13 @@ class ShardState:
         waiting = self._assembler.first_offset
         covered = self.next_offset if waiting is None else min(waiting, self.next_offset)
         orphans, self._assembler.orphans = self._assembler.orphans, 0
-        self.position = replace(self.position, offset=covered, orphans=self.position.orphans + orphans)
+        self.position = replace(
+            self.position,
+            offset=covered,
+            orphans=self.position.orphans + orphans,
+            # A restore reads from the covered offset on, and must know which commits there are applied.
+            producers={key: known for key, known in self.position.producers.items() if known[1] >= covered},
+        )
         if orphans:
             self._round.chain_errors.append(f"{orphans} parts of incomplete commits were dropped")
 
@@ -142,6 +154,9 @@ class ShardState:
 
     def drain_changes(self) -> Iterator[tuple[Key, Value | None]]:
         """Yield the changelog entries since the last call, the position last; None for a deleted key."""
+        if self._has_acceptance:
+            self._has_acceptance = False
+            yield AcceptedLossKey(), None
         yield from self.sources.drain_changes()
         for stream, state in sorted(self.streams.items()):
             yield from state.drain_changes()
@@ -149,7 +164,15 @@ class ShardState:
                 del self.streams[stream]
         yield PositionKey(), self.position
 
-    def _apply_commit(self, commit: Part, append_ms: int) -> None:
+    def accept_loss(self) -> None:
+        """Go on without records of the changelog: mark all windows that may have begun before now."""
+        log_ms = self.position.log_ms
+        self.position = replace(self.position, lost_ms=log_ms)
+        for state in self.streams.values():
+            newest_ms = max((int(times[:, 0].max()) for times in state.times.values()), default=log_ms)
+            state.mark_all_lost(max(log_ms, newest_ms))
+
+    def _apply_commit(self, commit: Part, offset: int, append_ms: int) -> None:
         position = self.position
         # A broker's clock may be wrong. Log time that is ahead would hold up every window until the readers'
         # clocks reach it, so a commit moves it no further than its reader's clock allows.
@@ -162,10 +185,11 @@ class ShardState:
             self._has_begun = True
         known = [progress for progress in commit.partitions if not self.sources.is_of_former_topic(progress)]
         continuities = [self._accept(progress, log_ms) for progress in known]
+        producer, epoch = commit.commit.producer, commit.commit.epoch
         self.position = replace(
             position,
             log_ms=log_ms,
-            producers=_add_commit(position.producers, commit.commit, log_ms),
+            producers={**position.producers, (producer, epoch): (commit.commit.number, offset)},
             gaps=position.gaps + continuities.count(Continuity.GAP),
             overlaps=position.overlaps + continuities.count(Continuity.OVERLAP),
         )
@@ -207,7 +231,11 @@ class ShardState:
 
     def _stream(self, stream: str) -> StreamState:
         if stream not in self.streams:
-            self.streams[stream] = StreamState(stream)
+            state = self.streams[stream] = StreamState(stream)
+            lost_ms = self.position.lost_ms
+            # Its state may be among what was lost.
+            if lost_ms is not None and self.position.log_ms - lost_ms <= _UNKNOWN_MS:
+                state.mark_all_lost(lost_ms)
         return self.streams[stream]
 
     def _closer(self, stream: str) -> WindowCloser:
@@ -215,21 +243,6 @@ class ShardState:
             spec = replace(self._specs[stream], name=stream)
             self._closers[stream] = WindowCloser(spec, self.streams[stream])
         return self._closers[stream]
-
-
-def _add_commit(
-    producers: Mapping[tuple[str, int], tuple[int, int]], commit: CommitId, log_ms: int
-) -> dict[tuple[str, int], tuple[int, int]]:
-    """Return the last commit of each producer and epoch after one more commit, without ended producers."""
-    updated = {**producers, (commit.producer, commit.epoch): (commit.number, log_ms)}
-    if len(updated) == len(producers):
-        # Every replica commits to every shard each second, and only a new producer makes the mapping grow.
-        return updated
-    updated = {key: known for key, known in updated.items() if log_ms - known[1] < _PRODUCER_MS}
-    own = [key for key in updated if key[0] == commit.producer]
-    for key in sorted(own, key=lambda key: updated[key][1])[:-_MAX_EPOCHS]:
-        del updated[key]
-    return updated
 
 
 def _retire_unknown(state: StreamState, log_ms: int) -> None:

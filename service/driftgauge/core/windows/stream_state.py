@@ -1,6 +1,6 @@
 """The state of one stream in one shard: panes, event time, results, and the changelog keys to write."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import cast
 
@@ -47,7 +47,10 @@ class StreamState:
         self.published: dict[Window, WindowResult] = {}
         self.newest: Mapping[int, WindowResult] = {}
         """The newest published result of each window size, ms; a new mapping replaces it on each change."""
-        self.histories: dict[int, VerdictHistory] = {}
+        self.conclusive: Mapping[int, WindowResult] = {}
+        """The newest published result with a conclusion, as `newest`."""
+        self.histories: dict[tuple[int, str], VerdictHistory] = {}
+        """By window size, ms, and the baseline's key."""
         self.panes = PaneStore(stream)
         self.has_changed = True
         """Whether counts or event time have changed since the dirty panes were drained."""
@@ -71,7 +74,7 @@ class StreamState:
             case PublishedKey():
                 self._set_result(cast("WindowResult", value))
             case HistoryKey():
-                self.histories[key.size_ms] = cast("VerdictHistory", value)
+                self.histories[key.size_ms, key.baseline] = cast("VerdictHistory", value)
             case _:
                 message = f"{key} is not a key of a stream"
                 raise TypeError(message)
@@ -127,6 +130,11 @@ class StreamState:
         others = tuple(loss for loss in self.status.losses if loss.partition != partition)
         self.set_status(replace(self.status, losses=(*others, DataLoss(partition, from_ms))))
 
+    def mark_all_lost(self, to_ms: int) -> None:
+        """Mark that events of any partition may be missing from all windows that begin up to a time."""
+        self.has_changed = True
+        self.set_status(replace(self.status, losses=(*self.status.losses, DataLoss(None, None, to_ms))))
+
     def end_loss(self, partition: Partition, to_ms: int) -> None:
         """End the open data loss of a source partition at this event time."""
         losses = tuple(
@@ -151,29 +159,38 @@ class StreamState:
         self._set_result(replace(result, snippets={}) if result.snippets else result)
         self._mark_dirty(PublishedKey(self.stream, result.window))
 
-    def set_history(self, size_ms: int, history: VerdictHistory) -> None:
-        """Set the history of the windows of a size, ms."""
-        self.histories[size_ms] = history
-        self._mark_dirty(HistoryKey(self.stream, size_ms))
+    def set_history(self, size_ms: int, baseline: str, history: VerdictHistory) -> None:
+        """Set the history of the windows of a size, ms, against the baseline with a key."""
+        self.histories[size_ms, baseline] = history
+        self._mark_dirty(HistoryKey(self.stream, size_ms, baseline))
 
-    def purge_results(self, windows: Iterable[Window]) -> None:
-        """Delete published results."""
-        purged = [self.published.pop(window) for window in windows]
-        for result in purged:
-            self._mark_dirty(PublishedKey(self.stream, result.window))
-        if any(self.newest[result.window.size_ms] is result for result in purged):
-            self.newest = {window.size_ms: self.published[window] for window in sorted(self.published)}
+    def forget_history(self, size_ms: int, baseline: str) -> None:
+        """Delete a history."""
+        del self.histories[size_ms, baseline]
+        self._mark_dirty(HistoryKey(self.stream, size_ms, baseline))
+
+    def purge_final_results(self, sizes_ms: Collection[int]) -> None:
+        """Delete the final results, except those from which the gauges of these window sizes follow.
+
+        They are the newest of each size, and the newest with a conclusion that no later event can change.
+        """
+        final = [window for window in self.published if not self.is_open(window)]
+        kept: dict[int, Window] = {}
+        for window in sorted(final):
+            if self.published[window].verdict.is_conclusive:
+                kept[window.size_ms] = window
+        needed = {*kept.values(), *(result.window for result in self.newest.values())}
+        self._purge(window for window in final if window not in needed or window.size_ms not in sizes_ms)
 
     def retire(self) -> None:
         """Delete all but the panes: status, event times, published results and histories."""
         self.is_retired = True
         for topic in list(self.times):
             self.drop_topic(topic)
-        self.purge_results(list(self.published))
+        self._purge(list(self.published))
         self._mark_dirty(StreamKey(self.stream))
-        for size_ms in self.histories:
-            self._mark_dirty(HistoryKey(self.stream, size_ms))
-        self.histories.clear()
+        for size_ms, baseline in list(self.histories):
+            self.forget_history(size_ms, baseline)
 
     def purge_panes(self, settled_ms: int) -> bool:
         """Delete a portion of the panes that end at or before an event time; return whether none is left."""
@@ -192,11 +209,33 @@ class StreamState:
         self._dirty_keys[key] = None
 
     def _set_result(self, result: WindowResult) -> None:
-        window = result.window
+        window, size_ms = result.window, result.window.size_ms
         self.published[window] = result
-        newest = self.newest.get(window.size_ms)
+        newest, conclusive = self.newest.get(size_ms), self.conclusive.get(size_ms)
         if newest is None or window >= newest.window:
-            self.newest = {**self.newest, window.size_ms: result}
+            self.newest = {**self.newest, size_ms: result}
+        if result.verdict.is_conclusive:
+            if conclusive is None or window >= conclusive.window:
+                self.conclusive = {**self.conclusive, size_ms: result}
+        elif conclusive is not None and window == conclusive.window:
+            # A revision of it concludes nothing any more.
+            self._find_newest()
+
+    def _purge(self, windows: Iterable[Window]) -> None:
+        """Delete published results."""
+        purged = [self.published.pop(window) for window in windows]
+        for result in purged:
+            self._mark_dirty(PublishedKey(self.stream, result.window))
+        shown = {*self.newest.values(), *self.conclusive.values()}
+        if not shown.isdisjoint(purged):
+            self._find_newest()
+
+    def _find_newest(self) -> None:
+        results = [self.published[window] for window in sorted(self.published)]
+        self.newest = {result.window.size_ms: result for result in results}
+        self.conclusive = {
+            result.window.size_ms: result for result in results if result.verdict.is_conclusive
+        }
 
     def _value_of(self, key: Key) -> Value | None:
         match key:
@@ -210,7 +249,7 @@ class StreamState:
             case PublishedKey():
                 return self.published.get(key.window)
             case HistoryKey():
-                return self.histories.get(key.size_ms)
+                return self.histories.get((key.size_ms, key.baseline))
             case _:
                 message = f"{key} is not a key of a stream"
                 raise TypeError(message)

@@ -38,10 +38,9 @@ _BLOCK_MS = 2 * DAY_MS
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VerdictHistory:
-    """The history of a stream's windows of one size.
+    """The history of a stream's windows of one size against one baseline.
 
     Attributes:
-        baseline_id: The baseline of the windows; a window with another baseline begins a new history.
         end_ms: The end of the last window that has entered; a window that ends earlier never enters.
         memory: The memory that the next window is judged with.
         warm_up: The interval of event time, ms, whose windows are declared clean; None where there is none.
@@ -51,7 +50,6 @@ class VerdictHistory:
         segments: The same for each segment that had enough events to be scored.
     """
 
-    baseline_id: str
     end_ms: int
     memory: VerdictMemory
     warm_up: tuple[int, int] | None
@@ -64,7 +62,7 @@ class VerdictHistory:
     def begin(cls, reference: Reference, end_ms: int) -> "VerdictHistory":
         """Return the history before the first window against a baseline."""
         clean = WarmUp.empty(registry.fields_of(reference), reference.components)
-        return cls(reference.baseline_id, end_ms, VerdictMemory(), None, clean, clean)
+        return cls(end_ms, VerdictMemory(), None, clean, clean)
 
     def with_warm_up(self, warm_up: tuple[int, int] | None, reference: Reference) -> "VerdictHistory":
         """Return the history with a warm-up; what another warm-up measured is dropped."""
