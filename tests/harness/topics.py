@@ -13,7 +13,14 @@ from confluent_kafka import (
     Message,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+)
 
 from driftgauge.kafka import metadata
 from tests.harness.closing import close
@@ -121,6 +128,15 @@ class TopicOwner:
     def grow(self, topic: str, partitions: int) -> None:
         self.admin.create_partitions([NewPartitions(topic, partitions)])[topic].result(TIMEOUT_S)
         self.await_partitions(topic, partitions)
+
+    def configure(self, topic: str, **settings: str) -> None:
+        """Change settings of a topic."""
+        entries = [
+            ConfigEntry(name.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
+            for name, value in settings.items()
+        ]
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=entries)
+        self.admin.incremental_alter_configs([resource])[resource].result(TIMEOUT_S)
 
     def delete_records(self, topic: str, partition: int, before: int) -> None:
         """Delete the records before an offset of a partition, as retention does."""

@@ -13,7 +13,7 @@ from tests.harness.case import (
     SourceEvent,
     make_events,
 )
-from tests.harness.service import NO_CHAIN_FAULTS
+from tests.harness.service import NO_CHAIN_FAULTS, driftgauge
 
 pytestmark = pytest.mark.broker
 
@@ -128,6 +128,42 @@ def test_missing_changelog_stops_its_shards_and_the_remedy_works(tmp_path: Path,
     with case.serve() as service:
         case.wait_for_counts(service, case.counts_of(first + second))
         service.stop()
+
+
+def test_deleted_beginning_of_changelog_stops_its_shard_until_loss_is_accepted(
+    tmp_path: Path, bootstrap: str
+) -> None:
+    case = make_case(tmp_path, bootstrap)
+    first, second = make_halves()
+    count_first_half(case, first)
+    shard = shard_of("alpha", SHARDS)
+    records = [record for record in case.read(case.changelog_topic) if record.partition() == shard]
+    end = records[-1].offset() or 0
+    # What a retention set by hand does, whose setting is taken back later.
+    case.configure(case.changelog_topic, cleanup_policy="compact,delete")
+    case.delete_records(case.changelog_topic, shard, end)
+    case.configure(case.changelog_topic, cleanup_policy="compact")
+    last = case.publish_last(second)
+    with case.serve() as service:
+        stopped = service.wait_for_log(STOPPED)
+        assert stopped["shard"] == shard
+        assert "holds 1 keys, and held" in str(stopped["reason"])
+        assert f"accept-loss --shard {shard}" in str(stopped["reason"])
+        service.stop()
+    arguments = ("accept-loss", "--config", case.config, "--shard")
+    assert driftgauge(*arguments, str(SHARDS)).returncode == 2
+    assert driftgauge(*arguments, str(shard)).returncode == 0
+    with case.serve() as service:
+        service.wait_for_log("records of a changelog are lost, and an operator has accepted that")
+        service.wait_for("the events to be counted", lambda: service.counted() == last)
+        service.wait_for(
+            "the windows to be marked",
+            lambda: [each["events_lost"] for _, each in sorted(case.final_results().items())] == [True] * 3,
+        )
+        service.stop()
+    with case.serve() as service:
+        service.wait_until_ready()
+        assert service.logged(STOPPED) == [], "the loss is accepted once, and the shard is whole again"
 
 
 def test_compacted_changelog_restores_state_without_offsets(tmp_path: Path, bootstrap: str) -> None:

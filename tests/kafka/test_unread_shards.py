@@ -7,11 +7,19 @@ import numpy as np
 import pytest
 
 from driftgauge.core.counting.partial import CommitId, PartitionProgress
-from driftgauge.core.windows.changelog import PaneKey, PositionKey, ShardPosition
+from driftgauge.core.windows.changelog import (
+    AcceptedLoss,
+    AcceptedLossKey,
+    PaneKey,
+    PositionKey,
+    ShardPosition,
+    StreamKey,
+    StreamStatus,
+)
 from driftgauge.core.windows.window import Window
-from driftgauge.errors import ClientLost, StateError
+from driftgauge.errors import BrokerError, ClientLost, StateError
 from driftgauge.kafka.window_worker import WindowWorker
-from driftgauge.records.changelog import encode_key, encode_value
+from driftgauge.records.changelog import decode, encode_key, encode_value
 from driftgauge.records.partials import encode_commit
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.builders.clocks import MONDAY_MS, SECOND_MS, ManualClock
@@ -30,7 +38,7 @@ def answered():
 class Shards:
     """A worker of WINDOWS whose shards are assigned, over logs that end at an offset."""
 
-    def __init__(self, end):
+    def __init__(self, end, check_settings=answered):
         self.clock, self.admin = ManualClock(), QuickAdmin(0, end)
         self.telemetry, self.transaction = MagicMock(spec=RoleTelemetry), Mock()
         self.changelog = Mock(consume=Mock(return_value=[]))
@@ -46,7 +54,7 @@ class Shards:
             changelog=self.changelog,
             admin=self.admin,
             transaction=self.transaction,
-            check_settings=answered,
+            check_settings=check_settings,
             telemetry=self.telemetry,
             clock=self.clock.clock,
         )
@@ -106,6 +114,52 @@ def test_tally_of_another_length_than_its_scheme_stops_its_shard(caplog, segment
     named = f"restore of driftgauge.g.changelog.2[0]: the changelog record {pane.decode()} is malformed ("
     assert [named in reason for reason in reasons] == [True] * stopped
     assert shards.telemetry.restored.call_count == 2 - stopped
+
+
+@pytest.mark.parametrize(
+    ("keys", "is_accepted", "stopped"),
+    [(2, False, 0), (None, False, 0), (3, False, 1), (1, False, 1), (3, True, 0), (2, True, 0)],
+)
+def test_changelog_without_some_keys_stops_its_shard_until_loss_is_accepted(
+    caplog, keys, is_accepted, stopped
+):
+    shards = Shards(end=2)
+    held = [(encode_key(StreamKey(STREAM)), StreamStatus())]
+    held += [(encode_key(AcceptedLossKey()), AcceptedLoss(MONDAY_MS))] * is_accepted
+    held += [(encode_key(PositionKey()), ShardPosition(2, 2, MONDAY_MS, keys=keys))]
+    shards.changelog.consume.return_value = [
+        FakeMessage(encode_value(value), key=key, partition=0, offset=1) for key, value in held
+    ] + [
+        FakeMessage(
+            encode_value(ShardPosition(2, 2, MONDAY_MS)), key=encode_key(PositionKey()), partition=1, offset=1
+        )
+    ]
+    shards.read_for_two_minutes()
+    reasons = " ".join(record.reason for record in caplog.records if hasattr(record, "reason"))
+    assert ("holds 2 keys, and held" in reasons) is bool(stopped)
+    assert ("accept-loss --shard 0" in reasons) is bool(stopped)
+    assert shards.read_commit(2) == [0, 1][stopped:]
+    if stopped:
+        return
+    losses = shards.worker._shards[0].state.streams[STREAM].status.losses
+    assert bool(losses) is (is_accepted and keys == 3)
+    # The next commit counts the keys that it leaves, without the acceptance, which it deletes.
+    written = dict(call.args[2:4] for call in shards.transaction.produce.call_args_list if call.args[1] == 0)
+    assert written.get(encode_key(AcceptedLossKey()), b"kept") == (None if is_accepted else b"kept")
+    position = decode(encode_key(PositionKey()), written[encode_key(PositionKey())])[1]
+    assert position.keys == 2 + sum(key[:9] == b'["sources' for key in written)
+
+
+@pytest.mark.parametrize("error", [StateError("cleanup.policy=compact,delete"), BrokerError("away")])
+def test_settings_of_changelog_are_checked_at_each_restore(caplog, error):
+    refused: Future[None] = Future()
+    refused.set_exception(error)
+    answers = [refused, refused]
+    shards = Shards(0, lambda: answers.pop() if answers else answered())
+    shards.read_for_two_minutes()
+    stopped = [record.reason for record in caplog.records if hasattr(record, "reason")]
+    assert len(stopped) == (2 if isinstance(error, StateError) else 0)
+    assert shards.telemetry.restored.call_count == 2 - len(stopped)
 
 
 @pytest.mark.parametrize("fails", ["apply", "close_windows", "drain_changes", "show"])

@@ -231,9 +231,10 @@ class WindowRecord(_Record):
     they have. Empty if none is missing."""
 
     incomplete_reason: str | None = None
-    """Why the verdict is incomplete although `incomplete` names no partition: counted_twice, or
-    counted_otherwise (under a baseline, pane length or segments other than those in force). Null otherwise.
-    Later versions may add reasons."""
+    """Why the verdict is incomplete although `incomplete` names no partition: counted_twice; or
+    counted_otherwise (under a baseline, pane length or segments other than those in force); or panes_purged
+    (the window's size was configured after a part of its counts was deleted). Null otherwise. Later versions
+    may add reasons."""
 
     events_lost: bool
     """Whether Kafka may have deleted events of the window before they were read."""
