@@ -41,7 +41,7 @@ def changed(baseline: Baseline, **change: object) -> str:
         ({"stream": "other"}, False),
         ({"model_version": None}, False),
         ({"model_version": "vé"}, False),
-        ({"fitted_count": 7}, False),
+        ({"fitted_count": 700}, False),
         ({"window_ms": 60_000}, False),
         # The origin of a fit.
         ({"created_ms": 5, "seed": 99, "versions": {}, "stability": 0.5, "training_set": True}, True),

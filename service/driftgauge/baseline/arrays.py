@@ -148,9 +148,8 @@ def check_values(arrays: Mapping[str, NDArray[Any]]) -> None:
         message = f"array {HASH_COUNTS} counts fewer than two vectors"
         raise BaselineError(message)
     # The covariance of no more vectors than components says nothing, and p-values would be no numbers.
-    components = len(arrays["variances"])
-    for name in [each for each in ("counts", "segment_counts") if each in arrays]:
-        fewest = int(arrays[name].sum(axis=-1).min())
+    if "segment_counts" in arrays:
+        components, fewest = len(arrays["variances"]), int(arrays["segment_counts"].sum(axis=-1).min())
         if fewest <= components:
-            message = f"array {name}: {fewest} vectors are too few for {components} components"
+            message = f"array segment_counts: {fewest} vectors are too few for {components} components"
             raise BaselineError(message)

@@ -115,6 +115,13 @@ class Baseline:
                 f"but the arrays have {actual}"
             )
             raise BaselineError(message)
+        # The covariance of no more vectors than components says nothing, as in `check_values`.
+        if metadata.fitted_count <= len(self.variances):
+            message = (
+                f"the metadata states a fitted count of {metadata.fitted_count}, too few for "
+                f"{len(self.variances)} components"
+            )
+            raise BaselineError(message)
         if len(self.descriptions) not in (0, clusters):
             message = f"{len(self.descriptions)} descriptions of clusters, but there are {clusters} clusters"
             raise BaselineError(message)
