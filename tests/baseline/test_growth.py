@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,18 +16,10 @@ from driftgauge.errors import BaselineError
 from tests.baseline.test_identity import published_identity
 from tests.builders.baselines import fit, header_of, with_metadata, write
 from tests.core.statistics.toy import TOY
+from tests.records.test_golden import held
 from tests.tools.golden_baseline import golden_baseline, golden_files, to_json
 
 LATER = np.arange(3, dtype=np.uint8)
-
-
-def held(expected: Any, found: Any) -> Any:
-    """Return what was found, without the fields that were added after the expected ones."""
-    if isinstance(expected, dict) and isinstance(found, dict):
-        return {name: held(each, found.get(name)) for name, each in expected.items()}
-    if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
-        return [held(*pair) for pair in zip(expected, found, strict=True)]
-    return found
 
 
 @pytest.mark.parametrize("path", golden_files(), ids=lambda path: path.stem)
@@ -40,7 +31,7 @@ def test_golden_baselines_are_read(path: Path) -> None:
 
 def test_newest_golden_baseline_is_as_this_version_writes() -> None:
     assert golden_files()[-1].read_bytes() == serialize(golden_baseline()), (
-        "the format changed: read schemas/baseline.md, then run python -m tests.tools.golden_baseline"
+        "the format changed: read schemas/baseline.md, then run python -m tests.tools.golden"
     )
 
 
