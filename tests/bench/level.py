@@ -1,8 +1,8 @@
 """Clean windows found, by the baseline's vectors a cluster: `python -m tests.bench.level`, 20 minutes.
 
-Baselines of few vectors a cluster: the share of clean windows found at p < 0.01, by all statistics together and by
-each alone, with the standard error over baselines. Images are those that the network was trained on, on both
-sides; the mixture is drawn again for each baseline and its windows.
+Baselines of few vectors a cluster: the share of clean windows found at p < 0.01, by all statistics together
+and by each alone, with the standard error over baselines. Both sides are images that the network was trained
+on; the mixture is drawn again for each baseline and its windows.
 """
 
 import time
@@ -21,7 +21,13 @@ SEED = 35
 WINDOWS = 150
 LIVE = 60_000
 
-SETTINGS = ((20_000, 300, 1_500), (5_000, 100, 1_000), (5_000, 50, 1_000), (20_000, 50, 1_500), (5_000, 20, 200))
+SETTINGS = (
+    (20_000, 300, 1_500),
+    (5_000, 100, 1_000),
+    (5_000, 50, 1_000),
+    (20_000, 50, 1_500),
+    (5_000, 20, 200),
+)
 """Vectors of the baseline, clusters, and events of a window."""
 
 Draw = Callable[[np.random.Generator, int], tuple[NDArray[np.float32], NDArray[np.float32]]]
@@ -56,13 +62,16 @@ def families(folder: Path) -> dict[str, Draw]:
 def main() -> None:
     parser = parser_with_data(__doc__)
     parser.add_argument("--baselines", type=int, default=6, help="default: 6")
-    parser.add_argument("--families", nargs="*", default=["images", "mixture"], help="default: images mixture")
+    parser.add_argument(
+        "--families", nargs="*", default=["images", "mixture"], help="default: images mixture"
+    )
     parser.add_argument("--settings", nargs="*", help="vectors,clusters,events; default: five settings")
     options = parser.parse_args()
     start = time.perf_counter()
     settings = [tuple(map(int, each.split(","))) for each in options.settings or ()] or SETTINGS
     say(f"{WINDOWS} clean windows of each of {options.baselines} baselines: found at p < {LEVEL} [error]\n")
-    say(f"| family | vectors, clusters, events | all | {' | '.join(each.name for each in registry.STATISTICS)} |")
+    names = " | ".join(["all", *(each.name for each in registry.STATISTICS)])
+    say(f"| family | vectors, clusters, events | {names} |")
     drawn = families(options.data)
     for count, clusters, events in settings:
         for family in options.families:

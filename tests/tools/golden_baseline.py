@@ -22,7 +22,9 @@ FOLDER = SCHEMAS / "golden" / "baseline"
 def golden_baseline() -> Baseline:
     """Return a small baseline with all that a file can hold, and no number that rounding could change."""
     places = np.arange(72.0)
-    moments = np.stack([np.full(72, 60), places / 128, (places + 1) / 4096, places / 64 - 0.5, 3 + places / 32])
+    moments = np.stack(
+        [np.full(72, 60), places / 128, (places + 1) / 4096, places / 64 - 0.5, 3 + places / 32]
+    )
     spreads = np.array([[60, 1.0, 2.0, 2.75, 15.0, 0.125], [60, 1.25, 0.5, 0.5, 3.5, 0.0]])
     others = {
         "novelty": np.array([1.5]),

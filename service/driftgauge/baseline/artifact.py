@@ -258,8 +258,9 @@ def parse(content: bytes) -> Baseline:
     required = header.metadata.must_understand
     if {*header.must_understand} != required.keys():
         message = (
-            f"the content was altered: must_understand names {', '.join(header.must_understand) or 'nothing'}, "
-            f"but by the metadata it names {', '.join(required) or 'nothing'}"
+            "the content was altered: must_understand names "
+            f"{', '.join(header.must_understand) or 'nothing'}, but by the metadata it names "
+            f"{', '.join(required) or 'nothing'}"
         )
         raise BaselineError(message)
     identity = _identity_of(header.metadata, arrays, header.segments)
@@ -326,8 +327,8 @@ def _parse_header(content: bytes) -> ArtifactHeader:
         required = Requirements.model_validate_json(text).must_understand
         if unknown := {*required} - known_arrays() - ArtifactHeader.model_fields.keys() - _METADATA:
             message = (
-                f"it has {', '.join(sorted(unknown))}, which a reader must understand and this driftgauge does "
-                "not know: a later driftgauge wrote it; update this one"
+                f"it has {', '.join(sorted(unknown))}, which a reader must understand and this driftgauge "
+                "does not know: a later driftgauge wrote it; update this one"
             )
             raise BaselineError(message)
         return ArtifactHeader.model_validate_json(text)

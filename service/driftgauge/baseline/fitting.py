@@ -230,9 +230,13 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
             )
             overdispersion = measure_overdispersion(traffic, windows, clusters, progress)
         else:
-            fitted = measure(vectors, fit_rows, reference, centroids, radii, cluster_means)
             overdispersion = by_groups = measure_groups(
-                groups, *pool_sides(fitted, counted, np.sqrt(reference.variances) / reference.step)
+                groups,
+                *pool_sides(
+                    measure(vectors, fit_rows, reference, centroids, radii, cluster_means),
+                    counted,
+                    np.sqrt(reference.variances) / reference.step,
+                ),
             )
             report_groups(by_groups, progress, mixed_windows=provenance.mixed_windows)
         segments = reference_segments(
@@ -287,9 +291,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
     )
 
 
-def _fit_segments(
-    sample: FittingSample, members: Iterable[Members]
-) -> dict[str, dict[str, NDArray[Any]]]:
+def _fit_segments(sample: FittingSample, members: Iterable[Members]) -> dict[str, dict[str, NDArray[Any]]]:
     """Return the arrays of the statistics by the segment's name, from its members among the reference."""
     arrays = {}
     for member in members:

@@ -1,7 +1,7 @@
 """The metadata of a baseline, and the header of its file.
 
-A later version adds fields with defaults. A reader ignores those that it does not know, unless the header names
-them in `must_understand`.
+A later version adds fields with defaults. A reader ignores those that it does not know, unless the header
+names them in `must_understand`.
 """
 
 from typing import Annotated, Any
@@ -88,7 +88,7 @@ class BaselineMetadata(_Record):
 
     @property
     def must_understand(self) -> dict[str, Any]:
-        """The fields that a reader must understand: those that decide a result and are not at their default."""
+        """The fields that a reader must understand: they decide a result and are not at their default."""
         fields = type(self).model_fields
         values = self.model_dump(mode="json", include={*_DECIDING})
         return {name: value for name, value in values.items() if value != fields[name].default}

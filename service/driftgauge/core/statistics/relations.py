@@ -114,7 +114,8 @@ class RelationsNull:
     """The null distribution of the changes of the mean products of a window's events.
 
     The products are those of vectors on which neither components nor centroids were fitted: of the others no
-    two components are correlated, and they lie nearer to their cluster's mean. One of 72 products is below a p-value at most 72 times as often (Bonferroni).
+    two components are correlated, and they lie nearer to their cluster's mean. One of 72 products is below a
+    p-value at most 72 times as often (Bonferroni).
 
     The sum of the squared changes around the clusters' means is a weighted sum of chi-squared variables, the
     weights being the eigenvalues of the products' correlations. Those of bursts are not known: what bursts
