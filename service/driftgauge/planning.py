@@ -126,6 +126,7 @@ def resolve_reference(
             centroids=Centroids(np.zeros((k, r), np.float32), DistanceMetric.EUCLIDEAN),
             counts=m // k + (np.arange(k) < m % k),
             mean_count=m,
+            covariance_count=m,
             radii=np.zeros(k, np.float32),
             projection=Projection(np.zeros(r), np.eye(r, dtype=np.float32), np.ones(r)),
             cluster_means=np.zeros((k, r)),

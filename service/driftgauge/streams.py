@@ -172,6 +172,7 @@ def to_reference(baseline: Baseline) -> Reference:
         centroids=baseline.centroids,
         counts=baseline.counts,
         mean_count=metadata.mean_count,
+        covariance_count=metadata.fitted_count,
         radii=baseline.radii,
         projection=Projection(
             baseline.mean, baseline.components, baseline.variances, float(baseline.residual[0])

@@ -6,23 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import load as load_tensors
 
 from driftgauge.baseline import artifact
 from driftgauge.baseline.artifact import Baseline, load, save, serialize
 from driftgauge.core.counting.projection import Projection
 from driftgauge.errors import BaselineError, InputError
-from tests.builders.baselines import HOSTILE_NAMES, MEAN, build_baseline, header_of, write
+from tests.builders.baselines import HOSTILE_NAMES, MEAN, build_baseline, header_of
 from tests.builders.references import build_reference
-
-
-def test_fields_of_later_versions_are_ignored(path: Path, full_baseline: Baseline) -> None:
-    path.write_bytes(serialize(full_baseline))
-    header = header_of(path)
-    for part in (header, header["metadata"], *header["segments"], *header["descriptions"]):
-        part["later"] = 1
-    write(path, load_tensors(path.read_bytes()), header)
-    assert serialize(load(path)) == serialize(full_baseline)
 
 
 def test_load_after_save_restores_every_bit(baseline: Baseline, full_baseline: Baseline, path: Path) -> None:
@@ -34,7 +24,6 @@ def test_load_after_save_restores_every_bit(baseline: Baseline, full_baseline: B
     assert (loaded.names, loaded.example_ids) == ((None,) * 6, ((),) * 6)
     assert full_baseline.names == (*HOSTILE_NAMES, None)
     assert full_baseline.example_ids[0] == ("köln-0", HOSTILE_NAMES[0])
-    # Versions that know no descriptions read it.
     assert header_of(path).keys() == {"format_version", "identity", "metadata", "segments"}
 
 

@@ -9,6 +9,7 @@ from driftgauge.baseline.artifact import Baseline
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.errors import BaselineError
+from tests.builders.baselines import with_metadata
 from tests.builders.references import build_segment_arrays
 
 
@@ -21,7 +22,6 @@ from tests.builders.references import build_segment_arrays
         ("quantile_levels", [0.05, 0.25, 0.6, 0.75, 0.9, 0.95, 0.99], "include 0.5 and 0.99"),
         ("variances", 0, "array variances"),
         ("hash_counts", [1] + [0] * 127, "hash_counts counts fewer than two"),
-        ("counts", [8] + [0] * 5, "array counts: 8 vectors are too few for 8 components"),
         ("residual", -1, "array residual"),
         ("spread_moments", [[50, 0, 0.5, 1, 4, 0]] * 2, "a count without a mean and a variance"),
     ],
@@ -103,6 +103,8 @@ def test_baseline_rejects_axes_beyond_limits_before_their_values(
 
 
 def test_baseline_rejects_metadata_of_another(baseline: Baseline) -> None:
+    with pytest.raises(BaselineError, match="a fitted count of 8, too few for 8 components"):
+        with_metadata(baseline, fitted_count=8)
     cosine = baseline.metadata.model_copy(update={"metric": DistanceMetric.COSINE})
     with pytest.raises(BaselineError, match="the metadata states"):
         dataclasses.replace(baseline, metadata=cosine)

@@ -21,7 +21,7 @@ def test_fit_with_times_splits_whole_windows_and_measures_overdispersion() -> No
     baseline = fit(vectors, provenance=Provenance(traffic), progress=lines.append)
     split = split_whole(traffic.numbers, 3_000, 0)
     assert split is not None
-    _, held_out = split
+    fitted, held_out = split
     ids = baseline.centroids.assign(vectors[held_out])
     assert baseline.counts.tolist() == np.bincount(ids, minlength=6).tolist()
     np.testing.assert_allclose(baseline.mean, vectors.mean(axis=0, dtype=float), rtol=1e-9)
@@ -29,7 +29,7 @@ def test_fit_with_times_splits_whole_windows_and_measures_overdispersion() -> No
     assert baseline.metadata.window_ms == HOUR_MS
     assert baseline.overdispersion is not None
     assert baseline.overdispersion.windows == 30
-    coordinates = project(vectors[held_out], moments(vectors, held_out))
+    coordinates = project(vectors[held_out], moments(vectors, fitted, held_out))
     standardized = coordinates / np.sqrt(baseline.variances)
     _, around_own_mean = observe(
         traffic.numbers[held_out], ids, standardized, 6, by_columns(np.zeros((len(ids), 3)))
@@ -83,14 +83,13 @@ def test_segments_are_counted_among_held_out_vectors(blobs: NDArray[np.float32])
     ids = baseline.centroids.assign(blobs[counted])
     outliers = leave_one_out_outliers(baseline.centroids.distances(blobs[counted], ids), ids)
     assert outliers.any()
-    reference = moments(blobs, counted, fitted)
-    found = measure(blobs, fitted, reference, baseline.centroids, baseline.radii, baseline.cluster_means)
+    reference = moments(blobs, fitted, counted)
+    found = measure(blobs, counted, reference, baseline.centroids, baseline.radii, baseline.cluster_means)
     components = baseline.components.astype(float)
     for segment, is_left in zip(baseline.segments, (True, False), strict=True):
         inside = (blobs[counted][:, 0] < 0) == is_left
         assert segment.arrays["outliers"] == outliers[inside].sum()
-        own_rows = (blobs[fitted][:, 0] < 0) == is_left
-        sample = FittingSample({name: each[own_rows] for name, each in found.items()}, {}, outliers)
+        sample = FittingSample({name: each[inside] for name, each in found.items()}, outliers[inside])
         assert segment.arrays["spread_moments"].tolist() == SPREAD.fit(sample)["spread_moments"].tolist()
         own = blobs[counted][inside].astype(float)
         shift = components @ (own.mean(axis=0) - baseline.mean)

@@ -168,10 +168,10 @@ def test_too_few_groups_are_reported_and_not_used() -> None:
 def test_sides_are_pooled_as_new_vectors() -> None:
     # Those that the components were fitted on lie elsewhere, and twice as far apart.
     numbers = np.random.default_rng(4).normal(size=(500, 3))
-    fitted, counted = np.split(pool(numbers, 2 * numbers + 7), 2)
-    assert counted == pytest.approx(fitted)
-    assert fitted == pytest.approx(numbers - numbers.mean(axis=0))
-    assert not pool(numbers, np.ones((500, 3)))[500:].any(), "numbers that do not vary"
+    fitted, counted = np.split(pool(2 * numbers + 7, numbers), 2)
+    assert fitted == pytest.approx(counted)
+    assert counted == pytest.approx(numbers - numbers.mean(axis=0))
+    assert not pool(np.ones((500, 3)), numbers)[:500].any(), "numbers that do not vary"
 
 
 def test_group_is_compared_with_the_others_of_its_side() -> None:

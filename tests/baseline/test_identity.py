@@ -9,10 +9,10 @@ import pytest
 from safetensors.numpy import load as load_tensors
 
 from driftgauge.baseline.artifact import Baseline, serialize
-from tests.builders.baselines import ARRAYS
+from tests.builders.baselines import ARRAYS, with_metadata
 
 
-def published_identity(content: bytes, segments: str, window_ms: str) -> str:
+def published_identity(content: bytes, segments: str, window_ms: str, must_understand: str = "") -> str:
     parts = ",".join(
         f'"{name}":{{"dtype":"{array.dtype}","sha256":"{hashlib.sha256(array.tobytes()).hexdigest()}",'
         f'"shape":{json.dumps(array.shape, separators=(",", ":"))}}}'
@@ -20,7 +20,7 @@ def published_identity(content: bytes, segments: str, window_ms: str) -> str:
     )
     text = (
         f'{{"arrays":{{{parts}}},"fitted_count":600,"format_version":7,"metric":"euclidean","model_version":"v1",'
-        f'"segments":{segments},"stream":"resnet18-fc1","window_ms":{window_ms}}}'
+        f'{must_understand}"segments":{segments},"stream":"resnet18-fc1","window_ms":{window_ms}}}'
     )
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
@@ -29,6 +29,9 @@ def test_identity_matches_published_definition(baseline: Baseline, full_baseline
     assert baseline.identity == published_identity(serialize(baseline), "[]", "null")
     segments = '[["country","de"],["country","other"],["größe","xl"]]'
     assert full_baseline.identity == published_identity(serialize(full_baseline), segments, "3600000")
+    mixed = with_metadata(baseline, mixed_windows=True)
+    required = '"must_understand":{"mixed_windows":true},'
+    assert mixed.identity == published_identity(serialize(mixed), "[]", "null", required)
 
 
 def changed(baseline: Baseline, **change: object) -> str:
@@ -41,7 +44,7 @@ def changed(baseline: Baseline, **change: object) -> str:
         ({"stream": "other"}, False),
         ({"model_version": None}, False),
         ({"model_version": "vé"}, False),
-        ({"fitted_count": 7}, False),
+        ({"fitted_count": 700}, False),
         ({"window_ms": 60_000}, False),
         # The origin of a fit.
         ({"created_ms": 5, "seed": 99, "versions": {}, "stability": 0.5, "training_set": True}, True),

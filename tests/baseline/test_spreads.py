@@ -12,6 +12,7 @@ from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.statistics.means_null import describe
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
+from driftgauge.core.statistics.relations import RELATIONS
 from driftgauge.core.statistics.spread import SPREAD, SPREAD_MOMENTS
 from driftgauge.core.statistics.statistic import FittingSample
 from tests.builders.baselines import fit
@@ -38,8 +39,10 @@ def spreads_of(vectors: np.ndarray, rows: np.ndarray, reference: Projection) -> 
     return SPREAD.columns(measured(vectors, rows, reference))
 
 
-def moments_of(found: dict[str, np.ndarray]) -> np.ndarray:
-    return SPREAD.fit(FittingSample(found, {}, np.zeros(0, np.bool_)))[SPREAD_MOMENTS]
+def moments_of(found: dict[str, np.ndarray], outliers: np.ndarray | None = None) -> np.ndarray:
+    if outliers is None:
+        outliers = np.zeros(len(found["cluster_counts"]), np.bool_)
+    return SPREAD.fit(FittingSample(found, outliers))[SPREAD_MOMENTS]
 
 
 def test_spreads_are_mean_squares_of_rows() -> None:
@@ -66,7 +69,7 @@ def test_moments_are_those_of_given_rows() -> None:
     ids = centroids.assign(vectors[rows])
     outliers = centroids.distances(vectors[rows], ids) > 9
     assert 0 < outliers.sum() < 300
-    found = moments_of(measured(vectors, rows, reference, np.full(3, 9.0, np.float32)))
+    found = moments_of(measured(vectors, rows, reference), outliers)
     assert found[:, :5].tolist() == describe(spreads).T.tolist()
     assert found[:, 5] == pytest.approx(spreads[outliers].sum(axis=0) / len(rows))
 
@@ -81,18 +84,33 @@ def test_components_of_all_dimensions_leave_no_residual(dimension: int) -> None:
     assert not residual.any()
 
 
-def test_fit_measures_spreads_on_vectors_that_components_were_not_fitted_on() -> None:
+def test_fit_measures_moments_on_vectors_that_nothing_was_fitted_on() -> None:
     vectors = drawn(2_000, 40)
     baseline = fit(vectors, clusters=3)
     fitted, rows = split_indices(len(vectors), 0)
-    reference = moments(vectors, rows, fitted)
-    found = measure(vectors, fitted, reference, baseline.centroids, baseline.radii, baseline.cluster_means)
-    assert baseline.arrays["spread_moments"].tolist() == moments_of(found).tolist()
-    assert baseline.residual.tolist() == [reference.residual]
-    along = (vectors[rows] - reference.mean) @ reference.components.T.astype(np.float64)
+    reference = moments(vectors, fitted, rows)
+    found = measure(vectors, rows, reference, baseline.centroids, baseline.radii, baseline.cluster_means)
     ids = baseline.centroids.assign(vectors[rows])
+    outliers = leave_one_out_outliers(baseline.centroids.distances(vectors[rows], ids), ids)
+    assert baseline.arrays["spread_moments"].tolist() == moments_of(found, outliers).tolist()
+    of_relations = RELATIONS.fit(FittingSample(found, outliers))
+    for name, array in of_relations.items():
+        assert baseline.arrays[name].tolist() == array.tolist()
+    assert baseline.residual.tolist() == [reference.residual]
+    along = (vectors[fitted] - reference.mean) @ reference.components.T.astype(np.float64)
+    ids = baseline.centroids.assign(vectors[fitted])
     for cluster, mean in enumerate(baseline.cluster_means):
         np.testing.assert_allclose(mean, along[ids == cluster].mean(axis=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_clean_window_is_as_baseline_of_few_vectors_a_cluster(seed: int) -> None:
+    # Ten vectors a cluster are fitted on, and lie nearer to its mean than new ones.
+    vectors = np.random.default_rng(seed).normal(size=(7_000, 4)) * np.arange(1, 5) ** -0.5
+    baseline = fit(vectors[:3_000], clusters=150, seed=seed)
+    findings = score_vectors(baseline, vectors[3_000:].astype(np.float32)).findings
+    for name, finding in findings.items():
+        assert all(p_value is None or p_value > 0.001 for p_value in finding.p_values), name
 
 
 def test_fit_on_few_long_vectors_warns_of_residual() -> None:

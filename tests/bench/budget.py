@@ -25,7 +25,7 @@ from tests.builders.baselines import project
 from tests.output import say
 
 from driftgauge.baseline.fitting import fit_baseline
-from driftgauge.baseline.moments import leave_one_out_outliers, moments
+from driftgauge.baseline.moments import leave_one_out_outliers
 from driftgauge.baseline.moments import measure as measure_vectors
 from driftgauge.baseline.segments import Members, reference_segments
 from driftgauge.core.counting.tally import Tally
@@ -213,19 +213,19 @@ def simulate_segments(
 def with_segments(
     population: Population, rows: NDArray[np.intp], fitted: NDArray[np.intp], members: list[Members]
 ) -> Reference:
-    """Return the baseline of some rows with segments; the same members of both sets of rows are theirs."""
+    """Return the baseline of some rows with segments, whose members are among these rows."""
     reference = population.reference(rows, fitted)
     vectors, clusters = population.vectors, population.clusters[rows]
-    found = moments(vectors, rows, fitted)
+    found = reference.projection
     measured = measure_vectors(
-        vectors, fitted, found, population.centroids, reference.radii, reference.cluster_means
+        vectors, rows, found, population.centroids, reference.radii, reference.cluster_means
     )
     distances = population.centroids.distances(vectors[rows], clusters)
     beyond = leave_one_out_outliers(distances, clusters)
     arrays = {}
     for member in members:
         own = {name: each[member.rows] for name, each in measured.items()}
-        sample = FittingSample(own, {}, beyond[member.rows])
+        sample = FittingSample(own, beyond[member.rows])
         arrays[member.name] = NOVELTY.fit_segment(sample) | SPREAD.fit_segment(sample)
     segments = reference_segments(
         members, clusters, project(vectors[rows], found), arrays, CLUSTERS, lambda _: None

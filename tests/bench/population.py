@@ -4,9 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.builders.baselines import project
 
-from driftgauge.baseline.moments import measure, moments
+from driftgauge.baseline.moments import find_cluster_means, leave_one_out_outliers, measure, moments
 from driftgauge.core.counting.assignment import Centroids
 from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors
 from driftgauge.core.counting.measurement import MeasuredEvents
@@ -45,14 +44,12 @@ class Population:
 
         Args:
             rows: The rows of the reference vectors.
-            fitted: The rows that the spreads are measured on; None: without spreads and radii, so that
-                novelty and spread are not tested.
+            fitted: The rows that the components are fitted on; None: the same rows, without moments and
+                radii, so that novelty, spread and relations are not tested.
         """
-        found = moments(self.vectors, rows, fitted)
-        coordinates = project(self.vectors[rows], found)
-        cluster_means = np.stack(
-            [coordinates[self.clusters[rows] == cluster].mean(axis=0) for cluster in range(CLUSTERS)]
-        )
+        basis, others = (rows, None) if fitted is None else (fitted, rows)
+        found = moments(self.vectors, basis, others)
+        cluster_means = find_cluster_means(self.vectors, basis, found, self.centroids)
         radii = np.full(CLUSTERS, np.inf, dtype=np.float32)
         arrays = {HASH_COUNTS: np.bincount(hash_vectors(self.vectors[rows]), minlength=HASH_BINS)}
         arrays[SPREAD_MOMENTS] = np.zeros((2, 6))
@@ -63,14 +60,15 @@ class Population:
                 [np.quantile(distances[own == cluster], RADIUS_LEVEL) for cluster in range(CLUSTERS)],
                 np.float32,
             )
-            measured = measure(self.vectors, fitted, found, self.centroids, radii, cluster_means)
-            sample = FittingSample(measured, {}, np.zeros(0, np.bool_))
+            counted = measure(self.vectors, rows, found, self.centroids, radii, cluster_means)
+            sample = FittingSample(counted, leave_one_out_outliers(distances, own))
             arrays |= SPREAD.fit(sample) | RELATIONS.fit(sample)
         return Reference(
             baseline_id="sha256:bench",
             centroids=self.centroids,
             counts=np.bincount(self.clusters[rows], minlength=CLUSTERS).astype(np.int64),
             mean_count=len(rows) if fitted is None else len(rows) + len(fitted),
+            covariance_count=len(basis),
             radii=radii,
             projection=found,
             cluster_means=cluster_means,

@@ -33,6 +33,7 @@ def build_reference(name: str = "first", *, shift: int = 0, count: int = 100, **
         ),
         "counts": counts,
         "mean_count": count,
+        "covariance_count": count,
         "radii": np.full(CLUSTERS, 0.5, dtype=np.float32),
         "projection": build_projection(shift),
         "cluster_means": np.zeros((CLUSTERS, COMPONENTS)),
@@ -105,6 +106,7 @@ def build_random_reference(
         ),
         counts=counts,
         mean_count=50_000,
+        covariance_count=50_000,
         radii=np.full(clusters, 2 * dimension**0.5, np.float32),
         projection=Projection(
             np.zeros(dimension),

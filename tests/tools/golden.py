@@ -1,4 +1,4 @@
-"""Writes the golden records of the internal formats, as `python -m tests.tools.golden`.
+"""Writes the golden records of the internal formats and the golden baseline: `python -m tests.tools.golden`.
 
 From the first release on, a released version's file stays as it is, and a later version gets one of its own.
 """
@@ -18,6 +18,7 @@ from tests.builders.changelog_records import GOLDEN
 from tests.builders.events import SCHEMAS
 from tests.builders.partial_records import PART, RECORD
 from tests.output import say
+from tests.tools.golden_baseline import write_baseline
 
 VERSION = "0.1"
 FORMATS = ("changelog", "partial")
@@ -66,6 +67,7 @@ def _write() -> Iterator[Path]:
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(golden_records(form), ensure_ascii=False, indent=1) + "\n", "utf-8")
         yield path
+    yield write_baseline(VERSION)
 
 
 if __name__ == "__main__":

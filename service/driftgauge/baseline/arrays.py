@@ -18,7 +18,7 @@ from driftgauge.core.statistics.spread import SPREAD_MOMENTS
 from driftgauge.core.statistics.statistic import ArrayLayout
 from driftgauge.errors import BaselineError
 
-__all__ = ["LAYOUT", "OVERDISPERSION", "SEGMENTS", "check_layout", "check_values"]
+__all__ = ["LAYOUT", "OVERDISPERSION", "SEGMENTS", "check_layout", "check_values", "known_arrays"]
 
 _POSITIVE = sys.float_info.min
 
@@ -54,14 +54,20 @@ SEGMENTS: dict[str, ArrayLayout] = {
 _LIMITS = (("r", "components", MAX_COMPONENTS), ("s", "segments", MAX_SEGMENT_VALUES))
 
 
+def known_arrays() -> frozenset[str]:
+    """Return the names of all arrays that this version can read; a reader ignores others."""
+    of_statistics = (name for each in registry.STATISTICS for name in each.arrays)
+    return frozenset(_layout_of({*OVERDISPERSION, *SEGMENTS, *of_statistics}))
+
+
 def check_layout(arrays: Mapping[str, NDArray[Any]]) -> dict[str, int]:
-    """Check names, dtypes, shapes and limits; return the length of each axis of the layout.
+    """Check names, dtypes, shapes and limits of the known arrays; return the length of each axis.
 
     Raises:
         BaselineError: A name, dtype or shape does not fit the layout, or an axis is too long.
     """
     layout = _layout_of(arrays.keys())
-    if arrays.keys() != layout.keys():
+    if arrays.keys() & known_arrays() != layout.keys():
         message = f"the arrays are {', '.join(sorted(arrays))}; expected {', '.join(sorted(layout))}"
         raise BaselineError(message)
     sizes = {"h": HASH_BINS}
@@ -109,7 +115,7 @@ def _layout_of(names: Collection[str]) -> dict[str, ArrayLayout]:
 
 
 def check_values(arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Check that the service can compute with arrays that fit the layout.
+    """Check that the service can compute with the known arrays, which fit the layout.
 
     Whoever writes a baseline decides the verdicts, so values that are merely unlikely are accepted.
 
@@ -117,8 +123,8 @@ def check_values(arrays: Mapping[str, NDArray[Any]]) -> None:
         BaselineError: A value violates a constraint; the message states the constraint.
     """
     layout = _layout_of(arrays.keys())
-    for name, array in arrays.items():
-        _, axes, least = layout[name]
+    for name, (_, axes, least) in layout.items():
+        array = arrays[name]
         if not (np.isfinite(array) & (array >= least)).all():
             bound = "" if least == -inf else f" or below {least:g}"
             message = f"array {name} holds values that are not finite{bound}"
@@ -148,9 +154,8 @@ def check_values(arrays: Mapping[str, NDArray[Any]]) -> None:
         message = f"array {HASH_COUNTS} counts fewer than two vectors"
         raise BaselineError(message)
     # The covariance of no more vectors than components says nothing, and p-values would be no numbers.
-    components = len(arrays["variances"])
-    for name in [each for each in ("counts", "segment_counts") if each in arrays]:
-        fewest = int(arrays[name].sum(axis=-1).min())
+    if "segment_counts" in arrays:
+        components, fewest = len(arrays["variances"]), int(arrays["segment_counts"].sum(axis=-1).min())
         if fewest <= components:
-            message = f"array {name}: {fewest} vectors are too few for {components} components"
+            message = f"array segment_counts: {fewest} vectors are too few for {components} components"
             raise BaselineError(message)

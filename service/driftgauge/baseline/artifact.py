@@ -19,12 +19,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from driftgauge.baseline.arrays import LAYOUT, SEGMENTS, check_layout, check_values
+from driftgauge.baseline.arrays import LAYOUT, SEGMENTS, check_layout, check_values, known_arrays
 from driftgauge.baseline.metadata import (
     FORMAT_VERSION,
     ArtifactHeader,
     BaselineMetadata,
     ClusterDescription,
+    Requirements,
     SegmentName,
     faults,
 )
@@ -44,6 +45,8 @@ HEADER_KEY = "driftgauge"
 # Files are read whole, so this limit bounds the memory that a wrong or hostile file takes. 2,000 centroids of
 # 16,384 floats take 131 MB.
 MAX_FILE_BYTES = 256 * 1024 * 1024
+
+_METADATA = BaselineMetadata.model_fields.keys()
 
 # The axes of a map.
 _MAP_AXES = 2
@@ -74,9 +77,11 @@ class Baseline:
         overdispersion: The overdispersion of windows of related events; None where it is not known.
         segments: The reference of each segment; at most 64.
         descriptions: The description of each cluster, k of them; empty where none has a name or examples.
+        later: The arrays of later versions by name: they decide nothing here, and are written again.
         identity: "sha256:" and the hash of everything that decides a result. It covers the format
             version, the stream, the model version, the metric, the fitted count, the length of the windows
-            behind the overdispersion, the segments' names and all arrays. The seed, the library versions and
+            behind the overdispersion, the segments' names, all arrays, those of later versions too, and what
+            a reader must understand. The seed, the library versions and
             the time of creation are left out, so repeating a fit gives the same identity.
             The descriptions are left out as well: they decide no result, and a cluster with another name
             is the same cluster.
@@ -99,6 +104,7 @@ class Baseline:
     overdispersion: Overdispersion | None = None
     segments: tuple[SegmentReference, ...] = ()
     descriptions: tuple[ClusterDescription, ...] = ()
+    later: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     identity: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -113,6 +119,13 @@ class Baseline:
             message = (
                 f"the metadata states (metric, clusters, dimension, reference count) {stated}, "
                 f"but the arrays have {actual}"
+            )
+            raise BaselineError(message)
+        # The covariance of no more vectors than components says nothing, as in `check_values`.
+        if metadata.fitted_count <= len(self.variances):
+            message = (
+                f"the metadata states a fitted count of {metadata.fitted_count}, too few for "
+                f"{len(self.variances)} components"
             )
             raise BaselineError(message)
         if len(self.descriptions) not in (0, clusters):
@@ -184,12 +197,14 @@ def serialize(baseline: Baseline) -> bytes:
     """Return the content of a baseline's file."""
     header = ArtifactHeader(
         format_version=FORMAT_VERSION,
+        must_understand=tuple(baseline.metadata.must_understand),
         identity=baseline.identity,
         metadata=baseline.metadata,
         segments=_names(baseline),
         descriptions=baseline.descriptions,
-    ).model_dump_json(exclude=None if baseline.descriptions else {"descriptions"})
-    return save_tensors(_arrays(baseline), metadata={HEADER_KEY: header})
+    )
+    empty = {name for name in ("must_understand", "descriptions") if not getattr(header, name)}
+    return save_tensors(_arrays(baseline), metadata={HEADER_KEY: header.model_dump_json(exclude=empty)})
 
 
 def load(path: Path) -> Baseline:
@@ -240,6 +255,14 @@ def parse(content: bytes) -> Baseline:
     if len(header.segments) != sizes.get("s", 0):
         message = f"the header names {len(header.segments)} segments, but the arrays hold {sizes.get('s', 0)}"
         raise BaselineError(message)
+    required = header.metadata.must_understand
+    if {*header.must_understand} != required.keys():
+        message = (
+            "the content was altered: must_understand names "
+            f"{', '.join(header.must_understand) or 'nothing'}, but by the metadata it names "
+            f"{', '.join(required) or 'nothing'}"
+        )
+        raise BaselineError(message)
     identity = _identity_of(header.metadata, arrays, header.segments)
     if identity != header.identity:
         message = (
@@ -272,6 +295,7 @@ def parse(content: bytes) -> Baseline:
         arrays={name: arrays[name] for each in registry.STATISTICS for name in each.arrays if name in arrays},
         segments=tuple(segments),
         descriptions=header.descriptions,
+        later={name: arrays[name] for name in arrays.keys() - known_arrays()},
         **{name: arrays[name] for name in LAYOUT if name != "centroids"},
     )
 
@@ -300,6 +324,13 @@ def _parse_header(content: bytes) -> ArtifactHeader:
         message = "a safetensors file, but not a driftgauge baseline"
         raise BaselineError(message)
     try:
+        required = Requirements.model_validate_json(text).must_understand
+        if unknown := {*required} - known_arrays() - ArtifactHeader.model_fields.keys() - _METADATA:
+            message = (
+                f"it has {', '.join(sorted(unknown))}, which a reader must understand and this driftgauge "
+                "does not know: a later driftgauge wrote it; update this one"
+            )
+            raise BaselineError(message)
         return ArtifactHeader.model_validate_json(text)
     except ValidationError as error:
         message = f"the header is not valid: {faults(error)}"
@@ -308,7 +339,8 @@ def _parse_header(content: bytes) -> ArtifactHeader:
 
 def _arrays(baseline: Baseline) -> dict[str, NDArray[Any]]:
     """Return the arrays by name, each row-major."""
-    arrays = {name: getattr(baseline, name) for name in LAYOUT if name != "centroids"} | dict(baseline.arrays)
+    arrays = {name: getattr(baseline, name) for name in LAYOUT if name != "centroids"}
+    arrays |= {**baseline.arrays, **baseline.later}
     arrays["centroids"] = baseline.centroids.values
     tested = registry.counted(baseline.arrays)
     varying = [each for each in tested if each.variances]
@@ -361,8 +393,8 @@ def _identity_of(
         "stream": metadata.stream,
         "window_ms": metadata.window_ms,
     }
-    if metadata.mixed_windows:
-        document["mixed_windows"] = True
+    if required := metadata.must_understand:
+        document["must_understand"] = required
     text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 

@@ -1,8 +1,12 @@
-"""Fitting a baseline: centroids from one part of the vectors, all statistics from the held-out part."""
+"""Fitting a baseline: how events are measured from one part of the vectors, what they show from the other.
+
+Centroids, components and the clusters' means are fitted. The vectors that they were fitted on lie nearer to
+them than new ones, so the counts and moments that windows are compared with are those of the held-out part.
+"""
 
 import logging
 import platform
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -23,6 +27,7 @@ from driftgauge.baseline.clustering import (
 from driftgauge.baseline.metadata import BaselineMetadata, faults
 from driftgauge.baseline.moments import (
     blocks,
+    find_cluster_means,
     leave_one_out_outliers,
     measure,
     moments,
@@ -197,14 +202,11 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
             [np.quantile(distances[ids == cluster], QUANTILE_LEVELS) for cluster in range(clusters)]
         ).astype(np.float32)
         radii = quantiles[:, QUANTILE_LEVELS.index(RADIUS_LEVEL)]
-        reference = moments(vectors, reference_rows, fit_rows)
+        reference = moments(vectors, fit_rows, reference_rows)
+        cluster_means = find_cluster_means(vectors, fit_rows, reference, centroids)
         coordinates = project(vectors, reference_rows, reference)
-        cluster_means = np.stack([coordinates[ids == cluster].mean(axis=0) for cluster in range(clusters)])
-        fitted, counted = (
-            measure(vectors, rows, reference, centroids, radii, cluster_means)
-            for rows in (fit_rows, reference_rows)
-        )
-        sample = FittingSample(fitted, counted, leave_one_out_outliers(distances, ids))
+        counted = measure(vectors, reference_rows, reference, centroids, radii, cluster_means)
+        sample = FittingSample(counted, leave_one_out_outliers(distances, ids))
         arrays = {name: array for each in registry.STATISTICS for name, array in each.fit(sample).items()}
         report_spreads(arrays[SPREAD_MOMENTS], reference, progress)
         # From the mean of the reference, which windows of it are compared with.
@@ -229,14 +231,19 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
             overdispersion = measure_overdispersion(traffic, windows, clusters, progress)
         else:
             overdispersion = by_groups = measure_groups(
-                groups, *pool_sides(fitted, counted, np.sqrt(reference.variances) / reference.step)
+                groups,
+                *pool_sides(
+                    measure(vectors, fit_rows, reference, centroids, radii, cluster_means),
+                    counted,
+                    np.sqrt(reference.variances) / reference.step,
+                ),
             )
             report_groups(by_groups, progress, mixed_windows=provenance.mixed_windows)
         segments = reference_segments(
             members,
             ids,
             coordinates,
-            _fit_segments(sample, members, {each.name: each.of(fit_rows) for each in provenance.members}),
+            _fit_segments(sample, members),
             clusters,
             progress,
         )
@@ -284,17 +291,12 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
     )
 
 
-def _fit_segments(
-    sample: FittingSample, counted: Iterable[Members], fitted: Mapping[str, Members]
-) -> dict[str, dict[str, NDArray[Any]]]:
-    """Return the arrays of the statistics by the segment's name, from its members on both sides."""
+def _fit_segments(sample: FittingSample, members: Iterable[Members]) -> dict[str, dict[str, NDArray[Any]]]:
+    """Return the arrays of the statistics by the segment's name, from its members among the reference."""
     arrays = {}
-    for member in counted:
-        rows, others = member.rows, fitted[member.name].rows
+    for member in members:
         own = FittingSample(
-            {name: each[others] for name, each in sample.fitted.items()},
-            {name: each[rows] for name, each in sample.counted.items()},
-            sample.outliers[rows],
+            {name: each[member.rows] for name, each in sample.counted.items()}, sample.outliers[member.rows]
         )
         arrays[member.name] = {
             name: array

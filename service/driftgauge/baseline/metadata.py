@@ -1,6 +1,10 @@
-"""The metadata of a baseline, and the header of its file; fields of later versions are ignored."""
+"""The metadata of a baseline, and the header of its file.
 
-from typing import Annotated
+A later version adds fields with defaults. A reader ignores those that it does not know, unless the header
+names them in `must_understand`.
+"""
+
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,12 +21,16 @@ __all__ = [
     "ArtifactHeader",
     "BaselineMetadata",
     "ClusterDescription",
+    "Requirements",
     "SegmentName",
     "faults",
 ]
 
 FORMAT_VERSION = 7
-"""The version of the file format."""
+"""The generation of the file format, which changes only where no new field or array can express a change."""
+
+_DECIDING = ("mixed_windows",)
+"""Fields of the metadata that decide a result where they differ from their default."""
 
 MAX_CLUSTER_NAME = 80
 """The most bytes of a cluster's name, in UTF-8."""
@@ -79,6 +87,13 @@ class BaselineMetadata(_Record):
     versions: dict[str, str]
 
     @property
+    def must_understand(self) -> dict[str, Any]:
+        """The fields that a reader must understand: they decide a result and are not at their default."""
+        fields = type(self).model_fields
+        values = self.model_dump(mode="json", include={*_DECIDING})
+        return {name: value for name, value in values.items() if value != fields[name].default}
+
+    @property
     def mean_count(self) -> int:
         """The number of vectors of the mean: all."""
         return self.fitted_count + self.reference_count
@@ -113,18 +128,28 @@ class ClusterDescription(_Record):
     example_ids: Annotated[tuple[Annotated[str, _EXAMPLE], ...], Field(max_length=MAX_CLUSTER_EXAMPLES)] = ()
 
 
-class ArtifactHeader(_Record):
+class Requirements(_Record):
+    """What a reader checks of the JSON text in a header before it reads the rest.
+
+    Attributes:
+        format_version: The generation of the file format.
+        must_understand: The names of the fields and arrays that a reader may not ignore.
+    """
+
+    format_version: Annotated[int, _VERSION]
+    must_understand: tuple[str, ...] = ()
+
+
+class ArtifactHeader(Requirements):
     """The JSON text in the header of a baseline's file.
 
     Attributes:
-        format_version: The version of the file format.
         identity: The identity of the baseline.
         metadata: The metadata of the baseline.
         segments: The names of the segments, in the order of their arrays.
         descriptions: The descriptions of the clusters, in their order; empty where there are none.
     """
 
-    format_version: Annotated[int, _VERSION]
     identity: str
     metadata: BaselineMetadata
     segments: tuple[SegmentName, ...]

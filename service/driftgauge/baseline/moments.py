@@ -15,6 +15,7 @@ from driftgauge.errors import BaselineError
 
 __all__ = [
     "blocks",
+    "find_cluster_means",
     "leave_one_out_outliers",
     "measure",
     "moments",
@@ -47,9 +48,9 @@ def moments(
 ) -> Projection:
     """Return mean and principal components of some rows of (n, d) float32 vectors, summed in float64.
 
-    The mean is that of the rows and of others. Clusters are not fitted to a mean, so the vectors behind
-    the clusters show it too, and a smaller shift is found with more of them. Components are fitted:
-    spreads along them are measured on vectors that are not among the rows.
+    The mean is that of the rows and of others: nothing is fitted to it, and a smaller shift is found with
+    more vectors. Components are fitted: what is measured along them is measured on vectors that are not among
+    the rows.
 
     Vectors are clipped as the service clips events: those further from the mean than `Projection` allows are
     shrunk towards it. Mean and variances are those of the clipped vectors, so they are found in rounds, of
@@ -165,6 +166,18 @@ def project(
     """Return the coordinates of m rows as the service measures them, (m, r) float64 in embedding units."""
     measured = [reference.measure(vectors[block])[0] for block in blocks(rows)]
     return np.concatenate(measured) * np.float64(reference.step)
+
+
+def find_cluster_means(
+    vectors: NDArray[np.float32], rows: NDArray[np.intp], reference: Projection, centroids: Centroids
+) -> NDArray[np.float64]:
+    """Return the mean of each cluster's vectors among m rows along the components, (k, r) float64.
+
+    In embedding units, from the mean. No cluster may be empty.
+    """
+    ids = np.concatenate([centroids.assign(vectors[block]) for block in blocks(rows)])
+    coordinates = project(vectors, rows, reference)
+    return np.stack([coordinates[ids == cluster].mean(axis=0) for cluster in range(centroids.clusters)])
 
 
 def measure(

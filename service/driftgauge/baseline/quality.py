@@ -77,6 +77,11 @@ def notes(baseline: Baseline) -> list[str]:
             f"The baseline was fitted by an earlier version, without what {', '.join(baseline.untested)} "
             "need: drift of these kinds is not tested. Fit it again."
         )
+    if baseline.later:
+        weaknesses.append(
+            f"A later version fitted the baseline: this one ignores {', '.join(sorted(baseline.later))}, and "
+            "does not test what needs them. Update it."
+        )
     smallest = _LEAST_EXPECTED * metadata.clusters
     if metadata.reference_count < MIN_RATIO * smallest:
         weaknesses.append(

@@ -178,7 +178,7 @@ def compare(baseline: Baseline, other: Baseline, file: Path) -> Difference:
         return Difference(file, other.identity)
     shift = baseline.components.astype(np.float64) @ (other.mean - baseline.mean)
     null = MeanShiftNull(
-        np.diag(baseline.variances), own.reference_count, _overdispersion_of(baseline), own.mean_count
+        np.diag(baseline.variances), own.fitted_count, _overdispersion_of(baseline), own.mean_count
     )
     divergence = excess = None
     if np.array_equal(baseline.centroids.values, other.centroids.values):

@@ -467,17 +467,17 @@ def measure_groups(
 
 
 def pool(fitted: NDArray[Any], counted: NDArray[Any]) -> NDArray[np.float64]:
-    """Return numbers of both sides from the means of their side, with the deviations of the first.
+    """Return numbers of both sides from the means of their side, with the deviations of the second.
 
     Along the components, the vectors that these were fitted on differ more than new ones do.
 
     Args:
-        fitted: (n, w), of the vectors that the centroids were fitted on, and the components were not.
+        fitted: (n, w), of the vectors that centroids and components were fitted on.
         counted: (m, w), of the others.
     """
     one, other = (np.asarray(each - each.mean(axis=0), np.float64) for each in (fitted, counted))
-    scale = other.std(axis=0)
-    return np.concatenate([one, other * (one.std(axis=0) / np.where(scale > 0, scale, np.inf))])
+    scale = one.std(axis=0)
+    return np.concatenate([one * (other.std(axis=0) / np.where(scale > 0, scale, np.inf)), other])
 
 
 def pool_sides(
@@ -488,8 +488,8 @@ def pool_sides(
     """Return what `measure_groups` takes of all vectors beside their groups.
 
     Args:
-        fitted: What the service counts of the vectors that the centroids were fitted on, and the components
-            were not, by the fields of a tally.
+        fitted: What the service counts of the vectors that centroids and components were fitted on, by the
+            fields of a tally.
         counted: The same of the others.
         deviations: (r,) float64, the standard deviations along the components, in steps of a coordinate.
     """

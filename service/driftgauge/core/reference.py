@@ -49,6 +49,11 @@ class SegmentReference:
         """The number of vectors of its mean."""
         return int(self.counts.sum())
 
+    @property
+    def covariance_count(self) -> int:
+        """The number of vectors of its covariance."""
+        return int(self.counts.sum())
+
     def standardized(self, shift: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return shifts standardized by the segment's mean and covariance.
 
@@ -73,6 +78,7 @@ class Reference:
         centroids: Its k centroids.
         counts: (k,) int64, its histogram.
         mean_count: The number of vectors of its mean, those that the centroids were fitted on included.
+        covariance_count: The number of vectors of its covariance, those that the components were fitted on.
         radii: (k,) float32, the distance from its centroid within which 99 % of a cluster's vectors lie.
         projection: Its mean and its r leading components.
         cluster_means: (k, r) float64, the mean of each cluster along the components, relative to the
@@ -92,6 +98,7 @@ class Reference:
     centroids: Centroids
     counts: NDArray[np.int64]
     mean_count: int
+    covariance_count: int
     radii: NDArray[np.float32]
     projection: Projection
     cluster_means: NDArray[np.float64]
@@ -109,7 +116,7 @@ class Reference:
 
     @property
     def covariance(self) -> NDArray[np.float64]:
-        """(r, r) float64, the covariance of its vectors along the components."""
+        """(r, r) float64, the covariance along the components of the vectors that they were fitted on."""
         return np.diag(self.projection.variances)
 
     def standardized(self, shift: NDArray[np.float64]) -> NDArray[np.float64]:

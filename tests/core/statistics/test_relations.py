@@ -50,7 +50,7 @@ def add(measured, group):
 
 
 def arrays_of(vectors):
-    return RELATIONS.fit(FittingSample({RELATION_SUMS: measure(vectors)}, {}, np.zeros(0, bool)))
+    return RELATIONS.fit(FittingSample({RELATION_SUMS: measure(vectors)}, np.zeros(len(vectors), bool)))
 
 
 def fit(vectors, overdispersion=1.0, windows=math.inf):

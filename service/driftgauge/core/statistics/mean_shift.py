@@ -216,7 +216,7 @@ class _Null(Null[MeanShift]):
         part = reference if segment is None else segment
         self._projection = reference.projection
         self._mean = part.mean
-        self._count, self._mean_count = int(part.counts.sum()), part.mean_count
+        self._count, self._mean_count = part.covariance_count, part.mean_count
         self._overdispersion = overdispersion
         self._null = MeanShiftNull(
             part.covariance, self._count, overdispersion, self._mean_count, kurtosis_of_events(part)

@@ -113,8 +113,9 @@ def _measure(events: MeasuredEvents) -> tuple[NDArray[np.float64]]:
 class RelationsNull:
     """The null distribution of the changes of the mean products of a window's events.
 
-    The products are those of vectors on which the components were not fitted: on the others no two components
-    are correlated. One of 72 products is below a p-value at most 72 times as often (Bonferroni).
+    The products are those of vectors on which neither components nor centroids were fitted: of the others no
+    two components are correlated, and they lie nearer to their cluster's mean. One of 72 products is below a
+    p-value at most 72 times as often (Bonferroni).
 
     The sum of the squared changes around the clusters' means is a weighted sum of chi-squared variables, the
     weights being the eigenvalues of the products' correlations. Those of bursts are not known: what bursts
@@ -215,7 +216,7 @@ def _columns(measured: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
 
 
 def _fit(sample: FittingSample) -> dict[str, NDArray[Any]]:
-    products = _columns(sample.fitted)
+    products = _columns(sample.counted)
     moments = describe(products)
     varies, within = moments[2] > 0, slice(_PRODUCTS // 2, None)
     standardized = (products - products.mean(axis=0)) / np.where(varies, products.std(axis=0), np.inf)

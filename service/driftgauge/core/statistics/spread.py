@@ -14,7 +14,6 @@ from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.gamma import skewed_quantile
 from driftgauge.core.statistics.means_null import MeansNull, describe, recentre_moments
-from driftgauge.core.statistics.novelty import CLUSTER_OUTLIERS
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import POWER, halve
 from driftgauge.core.statistics.statistic import ArrayLayout, Finding, FittingSample, Kind, Number, Statistic
@@ -234,11 +233,9 @@ def _columns(measured: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
 
 
 def _fit(sample: FittingSample) -> dict[str, NDArray[Any]]:
-    # The components were fitted on the vectors of the histogram, so that their residual is shorter.
-    spreads = _columns(sample.fitted)
+    spreads = _columns(sample.counted)
     moments = describe(spreads)
-    are_outliers = sample.fitted[CLUSTER_OUTLIERS] >= 0
-    outliers = spreads[are_outliers].sum(axis=0) / max(len(spreads), 1) * (moments[2] > 0)
+    outliers = spreads[sample.outliers].sum(axis=0) / max(len(spreads), 1) * (moments[2] > 0)
     return {SPREAD_MOMENTS: np.vstack([moments, outliers]).T}
 
 

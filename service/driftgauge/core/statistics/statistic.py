@@ -124,15 +124,13 @@ class Number(Generic[FindingT]):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FittingSample:
-    """What `Statistic.measure` returned of a baseline's vectors, by the fields' names.
+    """The m reference vectors of a baseline: neither centroids nor components were fitted on them.
 
     Attributes:
-        fitted: Of the vectors that the centroids were fitted on, and the components were not.
-        counted: Of the vectors of the histogram, that the components were fitted on.
-        outliers: Which of the latter lie beyond the radius of their cluster as it is without them.
+        counted: What `Statistic.measure` returned of them, by the fields' names.
+        outliers: (m,), which of them lie beyond the radius of their cluster as it is without them.
     """
 
-    fitted: Mapping[str, NDArray[Any]]
     counted: Mapping[str, NDArray[Any]]
     outliers: NDArray[np.bool_]
 
