@@ -219,8 +219,8 @@ USERS = (
     [
         (900, ["README.md"]),
         (1_000, ["service/docs/tutorial.md"]),
-        (4_650, ["service/docs/how-to/*.md"]),
-        (3_150, ["service/docs/explanation/*.md"]),
+        (4_850, ["service/docs/how-to/*.md"]),
+        (3_250, ["service/docs/explanation/*.md"]),
         (700, [".github/SECURITY.md"]),
         (4_000, ["deploy/runbooks/*.md"]),
         (5_000, ["schemas/*.md"]),

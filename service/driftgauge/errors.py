@@ -10,7 +10,6 @@ DriftgaugeError
     │   ├── TransactionAborted  a transaction was aborted: resume from the committed offsets
     │   ├── ClientLost          a client is unusable: create a new one
     │   └── ClockError          this clock and the brokers' differ: wait until it is corrected
-    ├── CodeError       driftgauge's own code fails
     ├── AuthorizationError  the cluster denies this client access, or an operation: wait for the right
     └── StateError      the state in Kafka cannot be used
 
@@ -20,14 +19,15 @@ Every message says what happened, where, and what to do.
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Final
 
 __all__ = [
+    "MORE_THREADS",
     "AuthorizationError",
     "BaselineError",
     "BrokerError",
     "ClientLost",
     "ClockError",
-    "CodeError",
     "ConfigError",
     "DriftgaugeError",
     "InputError",
@@ -37,6 +37,13 @@ __all__ = [
     "UserError",
     "refuse_problems",
 ]
+
+
+MORE_THREADS: Final = (
+    "raise the limit of the process's threads, to 30 x (brokers + 4) at least: pids in Compose, podPidsLimit "
+    "of the kubelet"
+)
+"""The remedy where the system starts no further thread."""
 
 
 class DriftgaugeError(Exception):
@@ -108,8 +115,9 @@ class TransactionAborted(BrokerError):  # noqa: N818 - an outcome, and Kafka's o
         *,
         unwritable: Iterable[tuple[str, int]] = (),
         too_large: Mapping[tuple[str, int], bytes | None] = MappingProxyType({}),
+        reason: str = "",
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, reason=reason)
         self.unwritable = frozenset(unwritable)
         self.too_large = dict(too_large)
 
@@ -121,17 +129,13 @@ class ClientLost(BrokerError):  # noqa: N818 - a state rather than a fault
         is_fenced: Another process has the same transactional id, or the brokers timed out its transaction.
     """
 
-    def __init__(self, message: str, *, is_fenced: bool = False) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, *, is_fenced: bool = False, reason: str = "") -> None:
+        super().__init__(message, reason=reason)
         self.is_fenced = is_fenced
 
 
 class ClockError(BrokerError):
     """This replica's clock differs from the brokers' by more than event time allows."""
-
-
-class CodeError(ServiceError):
-    """Driftgauge's own code fails on what it reads."""
 
 
 class AuthorizationError(ServiceError):

@@ -36,7 +36,7 @@ PARTIALS = "partials"
 TOPIC_ID = "0f" * 16
 DIMENSION = 32
 # The service's limit.
-PARTIAL_BYTES = 500_000
+PART_BYTES = 500_000
 
 _RANDOM = np.random.default_rng(1)
 
@@ -136,7 +136,7 @@ class CountReplica:
                     self._shards,
                     delta.panes,
                     delta.progress(progress),
-                    PARTIAL_BYTES,
+                    PART_BYTES,
                     written_ms=now_ms,
                 )
             for source in self._sources:

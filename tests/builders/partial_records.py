@@ -111,9 +111,9 @@ def build_progress(partition: int = 3, **changes: Any) -> PartitionProgress:
 def encode_parts(
     panes: Sequence[PaneDelta] = (),
     partitions: Sequence[PartitionProgress] = (),
-    limit_bytes: int = 2**20,
+    part_bytes: int = 2**20,
 ) -> list[bytes]:
-    return encode_commit(COMMIT, 16, panes, partitions, limit_bytes, written_ms=WRITTEN_MS)
+    return encode_commit(COMMIT, 16, panes, partitions, part_bytes, written_ms=WRITTEN_MS)
 
 
 def join_parts(

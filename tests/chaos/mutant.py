@@ -87,7 +87,7 @@ def restore_before_end() -> None:
 
 def progress_not_last() -> None:
     """Write the parts of a commit in reverse order; parts are small, so that there are several."""
-    service._PARTIAL_BYTES = PART_BYTES
+    service._PART_BYTES = PART_BYTES
     encode = count_worker.encode_commit  # type: ignore[attr-defined]
     count_worker.encode_commit = lambda *given, **named: encode(*given, **named)[::-1]  # type: ignore[attr-defined]
 
@@ -267,7 +267,7 @@ def interleave_parts() -> None:
         apply(self, offset, append_ms, part)
 
     ShardState.apply = apply_slowly
-    service._PARTIAL_BYTES = PART_BYTES
+    service._PART_BYTES = PART_BYTES
     session._BATCH = 1
     count_worker.produce_or_abort = produce_apart  # type: ignore[attr-defined]
     _fail_in("_deliver", _abort, role="windows", commits=range(6, 25, 3))

@@ -20,7 +20,7 @@ from tests.builders.references import FIRST
 EVENTS = "embeddings"
 STEP_MS = 5 * SECOND_MS
 TWO_PARTS = 560
-"""The limit, bytes, with which a commit of one pane and one partition has two parts."""
+"""The size of parts, bytes, with which a commit of one pane and one partition has two of them."""
 
 
 def restored(
@@ -104,7 +104,7 @@ class Shard:
         epoch: int = 1,
         caught_up: Collection[int | Partition] | bool = (),
         unread: Collection[int | Partition] = (),
-        limit_bytes: int = 10**6,
+        part_bytes: int = 10**6,
         append_ms: int | None = None,
         **changes: Any,
     ) -> range:
@@ -115,7 +115,7 @@ class Shard:
             epoch: Its epoch.
             caught_up: The partitions that are read up to now; True: all reported ones.
             unread: The partitions that no member can read; they are not reported.
-            limit_bytes: The longest allowed part.
+            part_bytes: The size up to which a part is filled.
             append_ms: When the broker says that it appended the parts; now unless given.
             changes: Changed fields of the progress of every reported partition.
         """
@@ -145,7 +145,7 @@ class Shard:
         self._reads.clear()
         commit = CommitId(producer, epoch, self._numbers[producer, epoch])
         self._numbers[producer, epoch] += 1
-        parts = encode_commit(commit, 1, delta.panes, progress, limit_bytes, written_ms=self.now_ms)
+        parts = encode_commit(commit, 1, delta.panes, progress, part_bytes, written_ms=self.now_ms)
         first = len(self.log)
         # The control record that ends the transaction takes an offset.
         self.log += [*((append_ms or self.now_ms, part) for part in parts), None]

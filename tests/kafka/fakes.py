@@ -63,7 +63,7 @@ class RecordingTransaction:
 
     Attributes:
         sent: The records.
-        limit: The largest value in bytes that the client accepts.
+        limit: The most bytes of a value and its headers that the client accepts.
     """
 
     def __init__(self) -> None:
@@ -71,10 +71,14 @@ class RecordingTransaction:
         self.limit = 1_000_000
 
     def produce(self, topic, partition, key, value, headers=None) -> bool:
-        if len(value or b"") > self.limit:
+        added = sum(len(part or b"") for header in headers or [] for part in header)
+        if len(value or b"") + added > self.limit:
             return False
         self.sent.append(ProducedRecord(topic, partition, key, value, list(headers or [])))
         return True
+
+    def abort(self, bound_s) -> None:
+        self.sent = []
 
 
 class GroupConsumer(OffsetConsumer):
@@ -140,6 +144,6 @@ def build_count_worker(decoder: Decoder, clock: Clock, **parts: Any) -> CountWor
         topics=Mock(known={TOPIC: EventsTopic("id", 2)}, missing=frozenset()),
         guard=Mock(),
         clock=clock,
-        max_partial_bytes=100_000,
+        part_bytes=100_000,
         **parts,
     )

@@ -1,5 +1,7 @@
 """COUNT and WINDOWS on a real broker: counts after aborts, deletions and open transactions."""
 
+import threading
+
 import pytest
 
 from driftgauge.errors import TransactionAborted
@@ -65,6 +67,59 @@ def test_abort_counts_each_event_once(cluster, monkeypatch, role):
         labels = {"topic": cluster.events, "stream": "", "reason": "undecodable"}
         assert running.value("records_rejected_total", **labels) == 8
     assert [value for _, value in cluster.pairs(cluster.letters)] == [b"junk"] * 8
+
+
+@pytest.mark.parametrize("refusing", ["letters", "partials"])
+def test_role_waits_for_topic_that_takes_none_of_its_records(cluster, refusing):
+    with RunningService(cluster) as running:
+        publish(cluster, 10)
+        cluster.await_that(lambda: running.counted() == 20, "the first to be counted")
+        topic = cluster.letters if refusing == "letters" else running.settings.partials_topic
+        cluster.configure(topic, max_message_bytes="100")
+        publish(cluster, 10, time_ms=100)
+        cluster.publish(b"junk")
+        waiting = {"role": Role.COUNT, "reason": "MSG_SIZE_TOO_LARGE"}
+        cluster.await_that(lambda: running.value("waiting", **waiting) == 1, "the role to wait")
+        # A new session gets partitions, and is not ready before a commit.
+        lost = running.value("sessions_lost_total", role=Role.COUNT)
+        cluster.await_that(
+            lambda: running.value("sessions_lost_total", role=Role.COUNT) > lost, "another session"
+        )
+        assert f"raise max.message.bytes of {topic}" in running.telemetry.health.reasons()[Role.COUNT]
+        assert running.value("ready", condition=Role.COUNT) == 0
+        cluster.configure(topic, max_message_bytes="1000000")
+        cluster.await_that(lambda: running.counted() == 40, "the others as well")
+        close_windows(cluster)
+        running.await_counts({(STREAM, 0): 40})
+        assert running.chain() == (0, 0, 0)
+        cluster.await_that(lambda: running.value("ready", condition=Role.COUNT) == 1, "the role to be ready")
+    assert len(cluster.pairs(cluster.letters)) == 1
+
+
+def test_roles_wait_for_threads(cluster, monkeypatch):
+    start, is_full = threading.Thread.start, threading.Event()
+
+    def start_or_refuse(thread):
+        if is_full.is_set() and thread.name in {"call", "probe"}:
+            message = "can't start new thread"
+            raise RuntimeError(message)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_or_refuse)
+    with RunningService(cluster) as running:
+        publish(cluster, 10)
+        cluster.await_that(lambda: running.counted() == 20, "the first to be counted")
+        publish(cluster, 10, time_ms=100)
+        is_full.set()
+        reasons = running.telemetry.health.reasons
+        cluster.await_that(
+            lambda: all("podPidsLimit" in reasons().get(role, "") for role in Role), "both roles to wait"
+        )
+        is_full.clear()
+        cluster.await_that(lambda: running.counted() == 40, "the others as well")
+        close_windows(cluster)
+        running.await_counts({(STREAM, 0): 40})
+        assert running.chain() == (0, 0, 0)
 
 
 def test_partials_deleted_before_applied_are_a_gap(cluster):

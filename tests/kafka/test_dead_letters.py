@@ -99,3 +99,29 @@ def test_is_full_from_16_mib_until_clear(letters):
     assert letters.is_full
     letters.clear()
     assert not letters.is_full
+
+
+@pytest.mark.parametrize("character", ["x", "\N{PILE OF POO}", "\udcff"])
+def test_cut_letter_is_small_whatever_the_record_and_its_fault_say(letters, transaction, character):
+    transaction.limit = 2_000
+    detail = character * 500_000
+    letters.add(
+        [FakeMessage(detail.encode(errors="replace"), topic="t" * 249)], [reject(0, detail, "s" * 128)]
+    )
+    letters.write()
+    (sent,) = transaction.sent
+    kept = dict(sent.headers)["driftgauge.detail"].decode()
+    assert len(kept) > 200
+    assert detail.encode(errors="replace").decode().startswith(kept)
+
+
+def test_letter_that_does_not_fit_even_when_cut_aborts_transaction(letters, transaction):
+    transaction.limit = 100
+    letters.add([FakeMessage(b"good"), FakeMessage(b"bad")], [reject(row=1)])
+    with pytest.raises(TransactionAborted, match=r"raise message\.max\.bytes under kafka") as aborted:
+        letters.write()
+    assert {topic for topic, _ in aborted.value.too_large} == {LETTERS}
+    letters.handle_abort(aborted.value)
+    transaction.limit = MAX_BYTES
+    letters.write()
+    assert len(transaction.sent) == 1, "the letter waits"

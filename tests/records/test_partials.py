@@ -3,13 +3,11 @@
 import dataclasses
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftgauge.core.counting.partial import StreamTime
 from driftgauge.core.statistics import registry
-from driftgauge.errors import StateError
 from driftgauge.records.partials import decode_part, encode_commit
 from tests.builders.events import SCHEMAS
 from tests.builders.partial_records import (
@@ -37,30 +35,16 @@ def test_commit_decodes_to_encoded_commit(commit, shards, contents):
 
 
 @given(CONTENTS, st.integers(0, 3_000))
-def test_parts_stay_within_limit(contents, spare):
+def test_part_exceeds_its_size_only_with_one_item_alone(contents, part_bytes):
     panes, partitions = contents
-    alone = [
-        *(encode_parts([each])[0] for each in panes),
-        *(encode_parts((), [each])[0] for each in partitions),
-        encode_parts()[0],
-    ]
-    # The lengths of the lists, the index and the number of parts may take more than alone.
-    limit_bytes = max(map(len, alone)) + 20 + spare
-    records = encode_parts(panes, partitions, limit_bytes)
-    assert max(map(len, records)) <= limit_bytes
+    records = encode_parts(panes, partitions, part_bytes)
+    parts = [decode_part(record) for record in records]
+    numbers = [len(part.panes) + len(part.partitions) for part in parts]
+    assert all(
+        len(record) <= part_bytes or number <= 1 for record, number in zip(records, numbers, strict=True)
+    )
+    assert 0 not in numbers or len(records) == 1
     assert plain(tuple(map(tuple, join_parts(records)))) == plain(tuple(map(tuple, contents)))
-
-
-@pytest.mark.parametrize(
-    ("content", "subject"),
-    [
-        (((build_pane(),), ()), "one pane of stream resnet18-fc1 takes"),
-        (((), (build_progress(),)), r"the progress of embeddings\[3\] takes"),
-    ],
-)
-def test_single_item_beyond_limit_is_refused_with_remedy(content, subject):
-    with pytest.raises(StateError, match=f"^{subject} .* accepts 200 in a record: raise its max.mess"):
-        encode_parts(*content, limit_bytes=200)
 
 
 def test_order_of_streams_does_not_change_bytes():

@@ -81,6 +81,7 @@ def test_streams_and_reasons_have_a_series_once_they_occurred(count, exported):
     count.counted({"images": 5}, rejected, {})
     assert exported("events_total") == {"images": 12}
     assert exported("records_rejected_total") == {
+        "fault  embeddings": 0,
         "non_finite images embeddings": 4,
         "unknown_stream  embeddings": 8,
     }

@@ -187,6 +187,22 @@ def test_failed_rendering_returns_500_and_is_logged(get, telemetry, caplog):
     assert "this collector is broken" in str(record.exc_info[1])
 
 
+def test_request_without_a_thread_is_answered_and_the_next_one_served(get, monkeypatch, caplog):
+    def refuse(_):
+        message = "can't start new thread"
+        raise RuntimeError(message)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        status, headers, body = get("/metrics")
+        assert (status, headers["Retry-After"]) == (503, "1")
+        assert body == b"no thread is free to answer this; try again"
+        assert get("/livez")[0] == 200
+    (line,) = caplog.records
+    assert "pids in Compose" in line.remedy
+    assert get("/metrics")[0] == 200
+
+
 def test_address_that_cannot_be_used_raises_error_that_names_setting(server, routes):
     with pytest.raises(ConfigError, match=rf"127\.0\.0\.1 port {server.port}: .*http\.port"):
         HttpServer("127.0.0.1", server.port, routes).start()

@@ -42,6 +42,9 @@ class Reason(StrEnum):
     PAST = "past"
     """The event time is further behind the record's time than allowed."""
 
+    FAULT = "fault"
+    """Driftgauge's own code, or a library, fails on the record."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rejection:

@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
-from driftgauge.errors import ClientLost
+from driftgauge.errors import MORE_THREADS, ClientLost
 
-__all__ = ["AUTHORIZATION", "CALL_S", "CLIENT_ERROR_REMEDY", "HANGING_S", "in_thread", "insist"]
+__all__ = ["AUTHORIZATION", "CALL_S", "CLIENT_ERROR_REMEDY", "HANGING_S", "in_thread", "insist", "no_thread"]
 
 AUTHORIZATION = frozenset(
     {
@@ -89,7 +89,11 @@ def insist(
 
 
 def in_thread(call: Callable[[], _Result]) -> Future[_Result]:
-    """Make a call in a thread of its own, which can be abandoned with its client; return its result."""
+    """Make a call in a thread of its own, which can be abandoned with its client; return its result.
+
+    Raises:
+        ClientLost: The system starts no further thread; nothing was called.
+    """
     returned: Future[_Result] = Future()
 
     def make() -> None:
@@ -98,5 +102,14 @@ def in_thread(call: Callable[[], _Result]) -> Future[_Result]:
         except Exception as error:  # noqa: BLE001 - raised again by returned.result()
             returned.set_exception(error)
 
-    threading.Thread(target=make, name="call", daemon=True).start()
+    try:
+        threading.Thread(target=make, name="call", daemon=True).start()
+    except RuntimeError as error:
+        raise no_thread(error) from error
     return returned
+
+
+def no_thread(error: RuntimeError) -> ClientLost:
+    """Return the error to raise where Python reports that no thread can be started."""
+    message = f"the system starts no further thread of this process ({error}); {MORE_THREADS}"
+    return ClientLost(message, reason=KafkaError(KafkaError._CRIT_SYS_RESOURCE).name())

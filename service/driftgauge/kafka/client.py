@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -10,6 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from driftgauge.config import is_secret
+from driftgauge.kafka.calls import no_thread
 from driftgauge.kafka.client_log import LIBRDKAFKA, ClientLogger, LostConnections
 from driftgauge.kafka.pulse import INTERVAL_MS
 
@@ -19,6 +21,7 @@ __all__ = [
     "consumer",
     "fetched_bytes",
     "groupless_consumer",
+    "largest_record",
     "producer",
     "property_problems",
     "range_consumer",
@@ -31,6 +34,11 @@ OnError = Callable[[KafkaError], None]
 
 REQUEST_TIMEOUT_S = 5.0
 
+# The main thread, those of logical brokers, and some brokers; without one for more of these a client goes on.
+_CLIENT_THREADS = 8
+
+# librdkafka's default of message.max.bytes.
+_LARGEST_RECORD = 1_000_000
 
 # One section configures both kinds of client, and librdkafka warns of a property of the other kind.
 _CONSUMER_ONLY = re.compile(
@@ -138,6 +146,11 @@ def fetched_bytes(properties: KafkaProperties) -> int:
     return int(own["queued.max.messages.kbytes"]) * 1024 + int(own["fetch.max.bytes"])
 
 
+def largest_record(properties: KafkaProperties) -> int:
+    """Return how many bytes a producer takes in a record, its framing included."""
+    return int(properties.get("message.max.bytes", _LARGEST_RECORD))
+
+
 def groupless_consumer(properties: KafkaProperties, on_statistics: OnStatistics | None = None) -> Consumer:
     """Return a consumer without a group, which goes on at the earliest record where its offset is deleted."""
     return _consumer(properties, {"auto.offset.reset": "earliest"}, on_statistics)
@@ -151,6 +164,7 @@ def range_consumer(properties: KafkaProperties, on_statistics: OnStatistics | No
 def _consumer(
     properties: KafkaProperties, purpose: Mapping[str, object], on_statistics: OnStatistics | None = None
 ) -> Consumer:
+    _require_threads()
     own = {name: value for name, value in properties.items() if not _PRODUCER_ONLY.match(name)}
     config = {**_SHARED_DEFAULTS, **_CONSUMER_DEFAULTS, **own, **_CONSUMER_OWNED, **purpose}
     if on_statistics is not None:
@@ -180,6 +194,7 @@ def producer(properties: KafkaProperties) -> Producer:
 
 
 def _producer(properties: KafkaProperties, **handlers: object) -> Producer:
+    _require_threads()
     own = {name: value for name, value in properties.items() if not _CONSUMER_ONLY.match(name)}
     return Producer({**_SHARED_DEFAULTS, **_PRODUCER_DEFAULTS, **own, **_PRODUCER_OWNED, **handlers})
 
@@ -190,6 +205,7 @@ def admin(
     on_error: OnError | None = None,
 ) -> AdminClient:
     """Return an administration client; its `poll` calls `on_error` with the errors of its connections."""
+    _require_threads()
     own: dict[str, Any] = {
         name: value
         for name, value in properties.items()
@@ -198,6 +214,21 @@ def admin(
     if on_error is not None:
         own["error_cb"] = on_error
     return AdminClient({**_SHARED_DEFAULTS, **own}, logger=logger)
+
+
+def _require_threads() -> None:
+    """Raise ClientLost unless the threads of a new client can be started.
+
+    librdkafka ends the process where it cannot start one (2.16: `rd_kafka_broker_add_logical`).
+    """
+    release = threading.Event()
+    try:
+        for _ in range(_CLIENT_THREADS):
+            threading.Thread(target=release.wait, name="probe", daemon=True).start()
+    except RuntimeError as error:
+        raise no_thread(error) from error
+    finally:
+        release.set()
 
 
 def property_problems(properties: KafkaProperties) -> list[str]:

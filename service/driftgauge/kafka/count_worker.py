@@ -58,7 +58,7 @@ class CountWorker:
         guard: ClockGuard,
         telemetry: RoleTelemetry,
         clock: Clock,
-        max_partial_bytes: int,
+        part_bytes: int,
     ) -> None:
         self._settings = settings
         self._decoder = decoder
@@ -69,7 +69,7 @@ class CountWorker:
         self._guard = guard
         self._telemetry = telemetry
         self._clock = clock
-        self._max_partial_bytes = max_partial_bytes
+        self._part_bytes = part_bytes
         self._counter = IntervalCounter(specs)
         self._stalled = StalledOffsets(admin, clock.monotonic_s)
         self._held = HeldPartitions(
@@ -81,7 +81,7 @@ class CountWorker:
             clock=clock,
         )
         self._ends = EndOffsets(self._held, admin, clock, interval_ms=settings.commit_interval)
-        self._culprits = Culprits(clock.monotonic_s)
+        self._culprits = Culprits()
         self._counts = IntervalCounts()
         self._commits = 0
         self._committed_s = clock.monotonic_s()
@@ -154,6 +154,8 @@ class CountWorker:
         self._counter.drop()
         self._letters.clear()
         self._counts = IntervalCounts()
+        # A commit before the records are read again would hide that each one with them fails.
+        self._committed_s = self._clock.monotonic_s()
         self._held.begin_again()
 
     def handle_abort(self, error: TransactionAborted) -> None:
@@ -174,11 +176,7 @@ class CountWorker:
         return bool(known_id and source.topic_id and known_id != source.topic_id)
 
     def _count_past_culprits(self, fetched: Sequence[Message]) -> None:
-        """Count the records of a poll; begin again if the code fails on one, and refuse that one then.
-
-        Raises:
-            CodeError: The code fails on too many records.
-        """
+        """Count the records of a poll; begin again if the code fails on one, and refuse that one then."""
         has_failed = False
         for messages in self._culprits.split(fetched):
             try:
@@ -264,7 +262,7 @@ class CountWorker:
             self._settings.shards,
             delta.panes,
             delta.progress(progress),
-            self._max_partial_bytes,
+            self._part_bytes,
             written_ms=self._clock.wall_ms(),
         )
         # The key shows an operator which commits were decided.

@@ -1,24 +1,25 @@
-"""The records that make the code fail: found one by one, dead-lettered, and too many of them refused."""
+"""The records that make the code fail: found one by one, and dead-lettered, however many they are."""
 
 import logging
-from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
 
 from confluent_kafka import Message
 
 from driftgauge.core.partition import Partition, name_partition
-from driftgauge.errors import CodeError
 from driftgauge.events.rejection import Reason, Rejection
+from driftgauge.telemetry.logs import RepeatLimit
 
 __all__ = ["Culprits"]
 
 _log = logging.getLogger(__name__)
 
-_MINUTE_S: Final = 60.0
-# More than this share of a minute's records is no fault of the records; fewer than the number say nothing.
-_SHARE: Final = 0.01
-_NUMBER: Final = 5
+
+def _kind(line: logging.LogRecord) -> object:
+    """Return what a line says and the type of its error: a fault of the code may concern every record."""
+    return line.msg, line.exc_info and line.exc_info[0]
+
+
+_log.addFilter(RepeatLimit(_kind))
 
 _Place = tuple[Partition, int]
 
@@ -29,24 +30,19 @@ class Culprits:
     After a failure the caller drops all uncommitted counts, and its partitions begin again. The records of
     the poll are then suspects: each is counted on its own. A record that fails on its own is a culprit: when
     it is read once more, it is refused without an attempt. So nothing is counted by half.
+
+    The number of culprits has no bound. A role that ended because of them would end again after each restart,
+    while a dead letter keeps its record whole, for a version that can read it.
     """
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
+    def __init__(self) -> None:
         self._suspects: set[_Place] = set()
         self._rejections: dict[_Place, Rejection] = {}
-        self._read: deque[tuple[float, int]] = deque()  # when, how many records
-        self._found_s: deque[float] = deque()
 
     def split(self, messages: Sequence[Message]) -> Sequence[Sequence[Message]]:
         """Return the groups to count the messages of a poll in: one, or each alone if one is a suspect."""
         if self._suspects and not self._suspects.isdisjoint(map(_place, messages)):
-            # They have been read before, and must not make the share of culprits look smaller.
             return [[message] for message in messages]
-        now_s = self._monotonic()
-        self._read.append((now_s, len(messages)))
-        while self._read[0][0] < now_s - _MINUTE_S:
-            self._read.popleft()
         return [messages]
 
     def rejection(self, messages: Sequence[Message]) -> Rejection | None:
@@ -56,11 +52,7 @@ class Culprits:
         return self._rejections.get(_place(messages[0]))
 
     def note(self, messages: Sequence[Message], error: Exception) -> None:
-        """Note that counting a group of messages has failed.
-
-        Raises:
-            CodeError: More than a hundredth of a minute's records fail.
-        """
+        """Note that counting a group of messages has failed."""
         self._suspects.update(map(_place, messages))
         if len(messages) > 1:
             _log.warning(
@@ -70,16 +62,16 @@ class Culprits:
             return
         detail = f"the code fails on this record ({type(error).__name__}: {error})"
         place = _place(messages[0])
-        self._rejections[place] = Rejection(0, Reason.UNDECODABLE, detail, None)
+        self._rejections[place] = Rejection(0, Reason.FAULT, detail, None)
         _log.error(
             "a record makes the code fail; it is dead-lettered, and counting goes on",
             extra={
                 "record": f"{name_partition(place[0])}@{place[1]}",
-                "remedy": "keep the dead letter, and report it with the logged traceback",
+                "remedy": "run the version before, or report the traceback with the dead letter; see the "
+                "runbook DriftgaugeRecordsRejected",
             },
             exc_info=error,
         )
-        self._require_few(error)
 
     def committed(self, positions: Mapping[Partition, int]) -> None:
         """Forget the records before these committed offsets."""
@@ -92,20 +84,6 @@ class Culprits:
     def _keep(self, suspects: set[_Place]) -> None:
         self._suspects = suspects
         self._rejections = {at: each for at, each in self._rejections.items() if at in suspects}
-
-    def _require_few(self, error: Exception) -> None:
-        now_s = self._monotonic()
-        self._found_s.append(now_s)
-        while self._found_s[0] < now_s - _MINUTE_S:
-            self._found_s.popleft()
-        read = sum(number for _, number in self._read)
-        if len(self._found_s) > max(_NUMBER, _SHARE * read):
-            message = (
-                f"{len(self._found_s)} of {read} records read within a minute make the code fail, the last "
-                f"with {type(error).__name__}: {error}; report it with the logged tracebacks, or run the "
-                "version before"
-            )
-            raise CodeError(message) from error
 
 
 def _place(message: Message) -> _Place:

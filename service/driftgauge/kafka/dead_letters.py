@@ -9,14 +9,17 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 from driftgauge.errors import TransactionAborted
 from driftgauge.events.records import RawRecord
 from driftgauge.events.rejection import Reason, Rejection
-from driftgauge.kafka.transaction import ANY, Headers, Transaction
+from driftgauge.kafka.transaction import ANY, Headers, Transaction, produce_or_abort
 
 __all__ = ["MAX_BUFFERED_BYTES", "DeadLetters", "RefusedRecord", "read_letter"]
 
 _log = logging.getLogger(__name__)
 
-# Upper bound in bytes of a record's framing and the added headers.
+# Upper bound in bytes of a record's framing and the added headers: a topic's name has 249 at most, and a
+# stream's 128.
 _FRAME_BYTES = 2_000
+# An error's text may quote a whole record.
+_DETAIL_BYTES = 1_000
 
 # The names of the added headers follow it.
 _PREFIX = "driftgauge."
@@ -143,12 +146,15 @@ class DeadLetters:
     def _write(self, message: Message, rejection: Rejection) -> None:
         """Write a rejected record with its key and value unchanged, and headers with reason and source.
 
-        A record larger than the topic accepts is written without its content, with a header that says so:
-        its source topic still holds it, and raising an error would end every later run as well.
+        A record larger than the topic accepts is written without its content, with a header that says so: its
+        source topic still holds it. A topic that does not even take that is waited for.
+
+        Raises:
+            TransactionAborted, ClientLost, AuthorizationError: As `produce_or_abort`.
         """
         added = [
             (_FIRST, rejection.reason.value.encode()),
-            ("driftgauge.detail", rejection.detail.encode(errors="replace")),
+            ("driftgauge.detail", _shorten(rejection.detail)),
             ("driftgauge.topic", (message.topic() or "").encode()),
             ("driftgauge.partition", str(message.partition()).encode()),
             ("driftgauge.offset", str(message.offset()).encode()),
@@ -183,4 +189,11 @@ class DeadLetters:
             },
         )
         cut: Headers = [*added, ("driftgauge.omitted", omitted.encode())]
-        self._transaction.produce(self._topic, ANY, None, None, cut)
+        produce_or_abort(self._transaction, self._topic, ANY, None, None, cut)
+
+
+def _shorten(detail: str) -> bytes:
+    """Return a detail as UTF-8 of at most 1,000 bytes."""
+    encoded = detail.encode(errors="replace")[:_DETAIL_BYTES]
+    # The cut may split a character.
+    return encoded.decode(errors="ignore").encode()

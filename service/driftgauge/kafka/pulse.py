@@ -1,15 +1,18 @@
 """Signs of life: of a Kafka client, whose main thread may deadlock, and of the interpreter."""
 
 import faulthandler
+import logging
 from collections.abc import Callable
 from typing import Final
 
 import orjson
 
-from driftgauge.errors import ClientLost
+from driftgauge.errors import MORE_THREADS, ClientLost
 from driftgauge.telemetry.logs import end_process
 
 __all__ = ["INTERVAL_MS", "Pulse", "expect_progress"]
+
+_log = logging.getLogger(__name__)
 
 INTERVAL_MS: Final = 5_000
 """How often a client makes statistics."""
@@ -29,7 +32,14 @@ def expect_progress() -> None:
     one topic): a deadlocked client then stops every Python thread, also those that would notice, and the
     handlers of signals. This timer needs no lock. It ended a replica in a chaos run on three brokers.
     """
-    faulthandler.dump_traceback_later(_LONGEST_S, exit=True, file=_STANDARD_ERROR)
+    try:
+        faulthandler.dump_traceback_later(_LONGEST_S, exit=True, file=_STANDARD_ERROR)
+    except RuntimeError as error:
+        # The timer is a thread. The next call tries again.
+        _log.warning(
+            "nobody watches over the process for the moment",
+            extra={"error": str(error), "remedy": MORE_THREADS},
+        )
 
 
 class Pulse:

@@ -48,10 +48,14 @@ _CLOSE_S = 5.0
 # A session that ran for this long was healthy, so its failure starts a new series of pauses.
 _HEALTHY_S = 60.0
 _START_S = 10.0
-# Brokers accept records of up to 1 MB by default; partials stay well below.
-_PARTIAL_BYTES = 500_000
-# librdkafka's default for the size of a record.
-_LETTER_BYTES = 1_000_000
+# Half of what brokers and the client take in a record by default: only a single pane may be larger.
+_PART_BYTES = 500_000
+# Upper bound of the key and the framing of a part.
+_FRAME_BYTES = 1_000
+# What a role waits for after these errors is an operator's change, as after a right that is denied.
+_TOO_LARGE = frozenset(
+    KafkaError(code).name() for code in (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
+)
 _JOIN_S = 0.2
 
 
@@ -143,14 +147,14 @@ class Service:
             try:
                 if not self._await_topics(telemetry):
                     return
-                with self._session(role, telemetry) as session:
-                    session.run(self._stopping)
+                self._run_session(role, telemetry)
             except (BrokerError, AuthorizationError) as error:
                 if self._clock.monotonic_s() - began_s > _HEALTHY_S:
                     pause_s = _FIRST_PAUSE_S
-                is_refused = isinstance(error, AuthorizationError)
-                missing = self._missing_rights(role) if is_refused else []
+                is_denied = isinstance(error, AuthorizationError)
+                missing = self._missing_rights(role) if is_denied else []
                 why = "; ".join([str(error), *(f"missing: {right}" for right in missing)])
+                is_refused = is_denied or error.reason in _TOO_LARGE
                 telemetry.session_lost(why, pause_s, error.reason, is_refused=is_refused)
                 if isinstance(error, TransactionAborted):
                     # The record that measures the clock was not delivered.
@@ -162,6 +166,15 @@ class Service:
             gc.collect()
             self._stopping.wait(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _run_session(self, role: Role, telemetry: RoleTelemetry) -> None:
+        """Run one session; raise BrokerError also where its clients cannot be made."""
+        try:
+            with self._session(role, telemetry) as session:
+                session.run(self._stopping)
+        except KafkaException as error:
+            # A session raises its own errors for what its clients raise.
+            raise _no_client(error) from error
 
     def _await_topics(self, telemetry: RoleTelemetry) -> bool:
         """Create the output topics and wait for the events topics; return False if stopped meanwhile."""
@@ -192,11 +205,7 @@ class Service:
         try:
             admin = client.admin(self._login.properties(), on_error=errors.append)
         except KafkaException as error:
-            message = (
-                f"no Kafka client can be made ({error.args[0].str()}); correct the files of secrets and "
-                "certificates, which were sound when the process started"
-            )
-            raise BrokerError(message) from error
+            raise _no_client(error) from error
         with connection(admin, errors):
             missing = missing_topics(admin, self._settings.topics.events)
             if not missing:
@@ -246,6 +255,7 @@ class Service:
             telemetry.polled()
             if role is Role.COUNT:
                 letters = settings.topics.dead_letters
+                largest = client.largest_record(kafka)
                 has_append_time = has_controller(admin.client)
                 guard = ClockGuard(telemetry, has_append_time=has_append_time)
                 if has_append_time:
@@ -259,16 +269,18 @@ class Service:
                     admin=admin,
                     transaction=transaction,
                     letters=DeadLetters(
-                        transaction, letters, message_limit(admin.client, [letters]) or _LETTER_BYTES
+                        transaction, letters, message_limit(admin.client, [letters]) or largest
                     ),
                     topics=TopicWatch(admin, settings.topics.events, clock),
                     guard=guard,
                     telemetry=telemetry,
                     clock=clock,
-                    max_partial_bytes=min(
-                        _PARTIAL_BYTES,
-                        message_limit(admin.client, [settings.partials_topic]) or _PARTIAL_BYTES,
-                    ),
+                    part_bytes=min(
+                        _PART_BYTES + _FRAME_BYTES,
+                        largest,
+                        message_limit(admin.client, [settings.partials_topic]) or largest,
+                    )
+                    - _FRAME_BYTES,
                 )
                 topics = list(settings.topics.events)
             else:
@@ -327,6 +339,15 @@ def _closed_in_time() -> Iterator[ExitStack]:
         if error is not None:
             remedy = "none: nothing is lost; if this repeats, report it"
             _log.warning("Kafka clients were left behind", extra={"error": str(error), "remedy": remedy})
+
+
+def _no_client(error: KafkaException) -> BrokerError:
+    cause: KafkaError = error.args[0]
+    message = (
+        f"no Kafka client can be made ({cause.str()}); correct the files of secrets and certificates, which "
+        "were sound when the process started"
+    )
+    return BrokerError(message, reason=cause.name())
 
 
 def _group(settings: Settings, role: Role) -> str:

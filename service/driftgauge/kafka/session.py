@@ -274,7 +274,7 @@ class Session:
             self._aborts += 1
             if self._aborts == _MAX_ABORTS:
                 message = f"{_MAX_ABORTS} transactions in a row failed, the last because {error}"
-                raise ClientLost(message) from error
+                raise ClientLost(message, reason=error.reason) from error
             # A role without partitions begins no transaction, and would never ask for a new producer.
             if self._transaction.state is State.LOST:
                 self._lost_s = self._clock.monotonic_s()

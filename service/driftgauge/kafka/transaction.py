@@ -330,8 +330,17 @@ class Transaction:
         why = "records were not delivered in time" if deliveries.error is None else deliveries.error.str()
         # Without an answer to the abort there are no delivery reports.
         where = ", ".join(names) or "some partitions"
-        message = f"records for {where} were not delivered ({why}); check these partitions"
-        raise TransactionAborted(message, unwritable=deliveries.unwritable, too_large=deliveries.too_large)
+        remedy = "check these partitions"
+        if deliveries.too_large:
+            topics = ", ".join(sorted({topic for topic, _ in deliveries.too_large}))
+            remedy = f"raise max.message.bytes of {topics}, and message.max.bytes under kafka"
+        message = f"records for {where} were not delivered ({why}); {remedy}"
+        raise TransactionAborted(
+            message,
+            unwritable=deliveries.unwritable,
+            too_large=deliveries.too_large,
+            reason="" if deliveries.error is None else deliveries.error.name(),
+        )
 
     def _call(
         self,
@@ -363,7 +372,7 @@ class Transaction:
         except ClientLost as error:
             self._state = State.LOST
             if is_before_commit:
-                raise TransactionAborted(str(error)) from error
+                raise TransactionAborted(str(error), reason=error.reason) from error
             raise
         except KafkaException as error:
             self._fail(name, error)
@@ -396,7 +405,12 @@ class Transaction:
 
 
 def produce_or_abort(
-    transaction: Transaction, topic: str, partition: int, key: bytes | None, value: bytes | None
+    transaction: Transaction,
+    topic: str,
+    partition: int,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Headers | None = None,
 ) -> None:
     """Pass a record to the client; abort the transaction if the record is too large.
 
@@ -404,9 +418,12 @@ def produce_or_abort(
         TransactionAborted: As `Transaction.produce`, or the record is too large.
         ClientLost, AuthorizationError: As `Transaction.produce`.
     """
-    if not transaction.produce(topic, partition, key, value):
+    if not transaction.produce(topic, partition, key, value, headers):
         transaction.abort(CALL_S)
+        added = sum(len(part or b"") for header in headers or [] for part in header)
         message = (
-            f"a record of {len(value or b''):,} bytes for {topic}[{partition}] is too large for the client"
+            f"a record of {len(value or b'') + added:,} bytes for {topic} is too large for the client; raise "
+            "message.max.bytes under kafka, and max.message.bytes of the topic"
         )
-        raise TransactionAborted(message, too_large={(topic, partition): key})
+        reason = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE).name()
+        raise TransactionAborted(message, too_large={(topic, partition): key}, reason=reason)

@@ -202,9 +202,7 @@ class WindowWorker:
             if topic == self._settings.topics.windows:
                 shard = shard_of(stream_of(key or b""), self._settings.shards)
             if shard in self._shards:
-                self._stop(
-                    shard, f"{error}; raise max.message.bytes of {topic}, and message.max.bytes under kafka"
-                )
+                self._stop(shard, str(error))
         for topic, shard in error.unwritable:
             if topic == self._settings.changelog_topic and shard in self._shards:
                 self._unassign([shard])

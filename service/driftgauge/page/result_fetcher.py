@@ -21,7 +21,7 @@ __all__ = ["ResultFetcher"]
 _POLL_S = 0.2
 # A record arrives within a round trip, or its broker is away.
 _FETCH_S: Final = 5.0
-# One read at a time, so the last of these waits for the others. The rest of the HTTP server's 40 threads stay
+# One read at a time, so the last of these waits for the others. The rest of the HTTP server's 12 threads stay
 # free for /metrics while the brokers do not answer.
 _MOST_FETCHES: Final = 8
 # A value of 20 clusters takes 5 kB.
@@ -91,10 +91,10 @@ class ResultFetcher:
             self._free.release()
 
     def _fetch(self, partition: int, offset: int) -> bytes | None:
-        if self._consumer is None:
-            self._consumer = client.range_consumer(self._login.properties())
         at = TopicPartition(self._topic, partition, offset)
         try:
+            if self._consumer is None:
+                self._consumer = client.range_consumer(self._login.properties())
             first, end = self._consumer.get_watermark_offsets(at, timeout=REQUEST_TIMEOUT_S)
         except KafkaException as error:
             raise failure(error.args[0], f"{self._topic}[{partition}]@{offset} cannot be read") from error

@@ -8,8 +8,6 @@ import msgspec
 import numpy as np
 
 from driftgauge.core.counting.partial import CommitId, PaneDelta, Part, PartitionProgress
-from driftgauge.core.partition import name_partition
-from driftgauge.errors import StateError
 from driftgauge.records.messagepack import MAX_PARTITIONS, Format, envelope, refusing_damage, require
 
 __all__ = ["decode_part", "encode_commit"]
@@ -29,31 +27,23 @@ def encode_commit(
     shards: int,
     panes: Sequence[PaneDelta],
     partitions: Sequence[PartitionProgress],
-    limit_bytes: int,
+    part_bytes: int,
     *,
     written_ms: int,
 ) -> list[bytes]:
-    """Return the parts of a commit for one shard, in order, none longer than the limit.
+    """Return the parts of a commit for one shard, in order.
 
-    Equal input gives equal bytes.
-
-    Raises:
-        StateError: One pane or the progress of one partition exceeds the limit.
+    A part takes more than `part_bytes` only if it holds one pane or one progress alone, which only the topic
+    and the client refuse. Equal input gives equal bytes.
     """
     head = Part(commit, _LONGEST, _LONGEST, shards, written_ms, (), ())
     names = _FORMAT.must_understand((panes, partitions))
-    room = free = limit_bytes - len(envelope(names, _ENCODER.encode(head))) - _LENGTHS_BYTES
+    room = free = part_bytes - len(envelope(names, _ENCODER.encode(head))) - _LENGTHS_BYTES
     parts: list[dict[str, Any]] = [{}]
     for name, items in (("panes", panes), ("partitions", partitions)):
         for item in items:
             content = _ENCODER.encode(item)
-            if len(content) > room:
-                message = (
-                    f"{_describe(item)} takes {len(content) + limit_bytes - room} bytes, and the partials "
-                    f"topic accepts {limit_bytes} in a record: raise its max.message.bytes"
-                )
-                raise StateError(message)
-            if len(content) > free:
+            if len(content) > free and parts[-1]:
                 parts.append({})
                 free = room
             free -= len(content)
@@ -82,9 +72,3 @@ def decode_part(value: bytes) -> Part:
         numbers = [number for each in part.partitions for number in (each.partition[1], each.partitions)]
         require(all(0 <= number <= MAX_PARTITIONS for number in numbers), "a topic has too many partitions")
     return part
-
-
-def _describe(item: PaneDelta | PartitionProgress) -> str:
-    if isinstance(item, PartitionProgress):
-        return f"the progress of {name_partition(item.partition)}"
-    return f"one pane of stream {item.stream}"

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import uvicorn
+from anyio.to_thread import current_default_thread_limiter
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from driftgauge.telemetry.web_config import TlsRules, WebConfigFile
@@ -24,6 +25,8 @@ _HANDSHAKE_S = 10.0
 # From a request's head until its answer is read, and the next request's head has arrived.
 _REQUEST_S = 60.0
 _ACCEPT_PAUSE_S = 0.1
+# Requests run in these threads. More would not answer sooner, because one interpreter renders all pages.
+_THREADS = 12
 _COLLECT_AFTER = 256
 
 
@@ -155,6 +158,7 @@ class ConnectionServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept connections on the one socket."""
+        current_default_thread_limiter().total_tokens = _THREADS
         await super().startup(sockets=[])
         (listener,) = sockets or []
         listener.settimeout(0)

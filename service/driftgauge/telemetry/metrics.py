@@ -11,6 +11,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from driftgauge.clock import Clock
+from driftgauge.events.rejection import Reason
 from driftgauge.records.mark import Mark
 from driftgauge.telemetry.guard import LoginRefusal
 from driftgauge.telemetry.health import Health, Role
@@ -26,6 +27,7 @@ from driftgauge.telemetry.replica_metrics import (
     OFFSETS_SKIPPED,
     READY,
     RECORDS,
+    REJECTED,
     REPLICA_METRICS,
     SESSIONS_LOST,
     WEB_CONFIG_VALID,
@@ -113,6 +115,8 @@ class Telemetry:
                 self[OFFSETS_SKIPPED].labels(topic, place)
             for result in RecordOutcome:
                 self[RECORDS].labels(topic, result)
+            # Its alert fires at the first record, which must be an increase.
+            self[REJECTED].labels(topic, NO_STREAM, Reason.FAULT)
         for topic in (*events_topics, *((shards_topic,) if Role.WINDOWS in roles else ())):
             self[ASSIGNED].labels(topic).set(0)
             self[BLOCKED].labels(topic, BlockReason.STOPPED).set(0)

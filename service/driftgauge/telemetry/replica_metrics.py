@@ -58,7 +58,7 @@ REJECTED = ObservedMetric(
     "records",
     "Rejected records, by reason. The stream label is empty where the record's stream is not known or not"
     " configured; a constant of the topic's mapping is known of every record. A series starts with its"
-    " first record on the replica.",
+    " first record on the replica; that of the reason `fault` is there from the start.",
     Counter,
 )
 OFFSETS_SKIPPED = ObservedMetric(

@@ -138,7 +138,7 @@ class RoleTelemetry:
             error: What was lost, and why.
             pause_s: How long the role pauses before it makes new clients.
             reason: The Kafka client's name of the error, if it has one.
-            is_refused: Whether the cluster denies a right.
+            is_refused: Whether the cluster refuses what the role does, until an operator changes that.
         """
         self._metrics[SESSIONS_LOST].labels(self._role).inc()
         self.set_ready(is_ready=False, why=error, reason=reason)

@@ -9,11 +9,12 @@ from traceback import format_exc
 import uvicorn
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from driftgauge.errors import ConfigError, ServiceError
+from driftgauge.errors import MORE_THREADS, ConfigError, ServiceError
 from driftgauge.telemetry.connections import PUBLIC_LIMITS, ConnectionLimits, ConnectionServer
 from driftgauge.telemetry.guard import Guard
 from driftgauge.telemetry.logs import end_process
@@ -27,6 +28,8 @@ _START_TIMEOUT_S = 10.0
 # uvicorn cancels running requests after this time, in whole seconds.
 _GRACE_S = 1
 _STOP_TIMEOUT_S = _GRACE_S + 1.0
+# What Python says where the system starts no further thread.
+_NO_THREAD = "can't start new thread"
 # Connections that the kernel holds until they are accepted.
 _BACKLOG = 1_024
 
@@ -61,7 +64,9 @@ class HttpServer:
         self._host = host
         self._port = port
         self._name = name
-        app: ASGIApp = Starlette(routes=list(routes))
+        app: ASGIApp = Starlette(
+            routes=list(routes), exception_handlers={RuntimeError: _answer_without_thread}
+        )
         if guard is not None:
             app = guard.protect(app)
         config = uvicorn.Config(
@@ -144,6 +149,14 @@ class HttpServer:
                 exception=format_exc(),
                 remedy="let a supervisor restart the process; if this repeats, report the traceback",
             )
+
+
+async def _answer_without_thread(_: Request, error: Exception) -> Response:
+    """Return the answer to a request that gets no thread; raise any other error again."""
+    if str(error) != _NO_THREAD:
+        raise error
+    _log.error("a request gets no thread", extra={"error": str(error), "remedy": MORE_THREADS})
+    return PlainTextResponse("no thread is free to answer this; try again", 503, {"Retry-After": "1"})
 
 
 def _refuse_ambiguous_bodies(app: ASGIApp) -> ASGIApp:

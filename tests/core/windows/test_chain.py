@@ -1,7 +1,14 @@
 """The chain of progress: gaps and overlaps are counted, and mark the affected windows."""
 
-import pytest
+from dataclasses import replace
 
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from driftgauge.core.counting import interval
+from driftgauge.core.counting.interval import ShardDelta
+from driftgauge.core.counting.partial import CommitId, Part, PartitionProgress, StreamTime
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.window import Window
 from tests.builders.batches import at
@@ -9,7 +16,7 @@ from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.references import FIRST
 from tests.builders.results import summarize_counts
 from tests.builders.specs import build_spec
-from tests.core.shard import EVENTS, TWO_PARTS, Shard
+from tests.core.shard import EVENTS, TWO_PARTS, Shard, restored, written
 
 WHOLE = (0, 0, 0)
 
@@ -169,7 +176,7 @@ def torn(shard, missing):
     """Write a commit with missing parts, then another; return the number of parts read, and the results."""
     shard.read(*[at(2 + hour, hour % 4) for hour in range(20)], stream="texts")
     shard.read(at(2.5))
-    offsets = shard.write(limit_bytes=1_400)
+    offsets = shard.write(part_bytes=1_400)
     assert len(offsets) > 3
     for part in missing:
         shard.log[offsets[part]] = None
@@ -197,7 +204,7 @@ def test_torn_commit_is_not_applied_and_is_gap(missing):
 
 def test_expired_parts_are_orphans_and_release_position(shard):
     shard.read(at(3))
-    offsets = shard.write(producer="gone", limit_bytes=TWO_PARTS)
+    offsets = shard.write(producer="gone", part_bytes=TWO_PARTS)
     shard.log[offsets[-1]] = None
     for _ in range(20):
         shard.commit(after_ms=MINUTE_MS)
@@ -208,7 +215,7 @@ def test_expired_parts_are_orphans_and_release_position(shard):
 def test_commit_applied_before_staged_parts_is_not_repeated():
     shard = Shard(build_spec(), partitions=2)
     shard.read(at(0))
-    first, last = shard.write(producer="b", unread=(1,), limit_bytes=TWO_PARTS)
+    first, last = shard.write(producer="b", unread=(1,), part_bytes=TWO_PARTS)
     waiting = shard.log[last]
     shard.log[last:] = []
     shard.read(at(0.5, 1), partition=1)
@@ -243,7 +250,7 @@ def test_restore_repeats_no_commit_whatever_lies_behind_a_waiting_part(epochs):
     """The position is that of the waiting part, and the commits after it are read again."""
     shard = Shard(build_spec(), partitions=2)
     shard.read(at(0))
-    first, last = shard.write(producer="b", unread=(1,), limit_bytes=TWO_PARTS)
+    first, last = shard.write(producer="b", unread=(1,), part_bytes=TWO_PARTS)
     waiting = shard.log[last]
     shard.log[last:] = []
     for epoch in range(epochs):
@@ -259,3 +266,48 @@ def test_restore_repeats_no_commit_whatever_lies_behind_a_waiting_part(epochs):
     assert (shard.state.position.offset, shard.state.position.producers) == (len(shard.log), {})
     (result,) = shard.close(has_source_ended=True)
     assert (result.counts.tolist(), shard.chain) == ([1, epochs, 0, 0], WHOLE)
+
+
+MANY = tuple(build_spec(f"s{number}", disorder_ms=MINUTE_MS) for number in range(7))
+
+
+@given(
+    # What the commits after the first leave out or repeat, lose, and whether the topic is another then.
+    st.lists(
+        st.tuples(st.integers(-3, 3), st.integers(0, 2), st.sampled_from(["", "a", "b"])),
+        min_size=1,
+        max_size=4,
+    ),
+    st.integers(1, 9),
+)
+@example([(0, 0, "a")], 2)
+def test_progress_of_many_streams_in_several_items_is_one_progress(steps, most):
+    whole, split = (restored(MANY, (EVENTS,), {}) for _ in range(2))
+    end = 100
+    for number, (shift, lost, topic_id) in enumerate(steps):
+        start, now_ms = end + shift * (number > 0), MONDAY_MS + number * HOUR_MS
+        end = start + 50
+        times = {spec.name: StreamTime(now_ms + 9, now_ms + 12, now_ms) for spec in MANY}
+        known = PartitionProgress(
+            topic_id=topic_id,
+            partitions=1,
+            begins=not number,
+            lost=lost,
+            since_ms=MONDAY_MS,
+            caught_up_ms=now_ms,
+            partition=(EVENTS, 0),
+            start=start,
+            end=end,
+            skipped=2,
+        )
+        part = Part(CommitId("a", 1, number), 0, 1, 1, now_ms, (), (replace(known, streams=times),))
+        whole.apply(number, now_ms, part)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(interval, "_MOST_STREAMS", most)
+            items = ShardDelta(times={0: times}).progress({0: known})
+        assert max(len(each.streams) for each in items) <= most
+        assert len(items) == -(-len(MANY) // most)
+        assert sum(each.skipped for each in items) == known.skipped
+        split.apply(number, now_ms, replace(part, partitions=tuple(items)))
+        assert split.close_windows().chain_errors == whole.close_windows().chain_errors
+        assert written(split) == written(whole)

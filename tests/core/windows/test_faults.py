@@ -59,7 +59,7 @@ def test_append_time_ahead_holds_up_no_window(shard):
 def test_append_time_ahead_drops_no_part_of_another_commit(shard):
     run_for(shard, MINUTE_MS, 0)
     shard.read((shard.now_ms, 0))
-    waiting = shard.write(producer="b", caught_up=True, limit_bytes=TWO_PARTS)
+    waiting = shard.write(producer="b", caught_up=True, part_bytes=TWO_PARTS)
     parts = [shard.log.pop() for _ in range(len(waiting) + 1)][:0:-1]
     assert len(parts) == 2
     shard.log.append(parts[0])

@@ -1,6 +1,6 @@
 """The counter of one commit interval, over all streams and all assigned partitions."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -23,6 +23,9 @@ __all__ = ["MAX_NUMBERS", "IntervalCounter", "ShardDelta"]
 MAX_NUMBERS = 2_500_000
 """About 20 MB of tallies, at which a commit is due early: timestamps far apart make many panes."""
 
+# The names and times of so many streams take about a third of a part of the partials.
+_MOST_STREAMS = 1_000
+
 
 @dataclass(slots=True)
 class ShardDelta:
@@ -37,11 +40,27 @@ class ShardDelta:
     times: dict[int, dict[str, StreamTime]] = field(default_factory=dict)
 
     def progress(self, partitions: Mapping[int, PartitionProgress]) -> list[PartitionProgress]:
-        """Return the progress of partitions, by their codes, with the times of the shard's streams added."""
+        """Return the progress of partitions, by their codes, with the times of the shard's streams added.
+
+        A partition with more than 1,000 of these streams has several items. The first covers its offsets and
+        its loss; the others begin and end at the first one's end.
+        """
         return [
-            replace(progress, streams=self.times[code]) if code in self.times else progress
+            item
             for code, progress in partitions.items()
+            for item in _with_streams(progress, self.times.get(code, {}))
         ]
+
+
+def _with_streams(
+    progress: PartitionProgress, times: Mapping[str, StreamTime]
+) -> Iterator[PartitionProgress]:
+    """Yield the progress of a partition, in as many items as its streams need."""
+    streams = list(times.items())
+    yield replace(progress, streams=dict(streams[:_MOST_STREAMS]))
+    further = replace(progress, start=progress.end, begins=False, lost=0, skipped=0)
+    for first in range(_MOST_STREAMS, len(streams), _MOST_STREAMS):
+        yield replace(further, streams=dict(streams[first : first + _MOST_STREAMS]))
 
 
 class IntervalCounter:

@@ -109,7 +109,8 @@ class PartitionProgress:
         skipped: The number of offsets from `start` to `end` without a record, other than missing ones:
             transaction markers, aborted and compacted records. Shards do not use the number; it shows who
             reads the partials that the service has passed over no record.
-        streams: The event-time progress of the shard's streams that have events in the commit.
+        streams: The event-time progress of the shard's streams that have events in the commit. Those beyond
+            a thousand follow in further items of the partition, which begin and end at the first one's end.
     """
 
     topic_id: str
