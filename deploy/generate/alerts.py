@@ -10,6 +10,7 @@ import yaml
 from deploy.generate.labels import SOURCE, by
 
 from driftgauge.core.statistics import registry
+from driftgauge.page.status import LATE_SHARE, LEAST_LATE
 
 __all__ = ["groups", "manifest"]
 
@@ -68,6 +69,8 @@ def groups() -> list[dict[str, Any]]:
         "<of_kind>": f"printf `{{{_MATCHERS},stream=%q,window=%q,kind=%q}}`"
         f" {_VALUES} $labels.stream $labels.window",
         "<kinds>": _describe_kinds(),
+        "<late_share>": str(LATE_SHARE),
+        "<least_late>": str(LEAST_LATE),
     }.items():
         text = text.replace(placeholder, value)
     return [

@@ -1,5 +1,6 @@
-"""Late events: counted plus late events equal the sent events, through kills."""
+"""Late events: counted plus late events equal the sent events, through kills, and their share shows."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,16 @@ def counted(case: Case, window: str) -> int:
 def watermark_ms(service: ReplicaProcess) -> float:
     """Return the stream's watermark, event time in ms; 0 without one."""
     return 1_000 * (service.scrape().value("driftgauge_watermark_timestamp_seconds", stream="alpha") or 0)
+
+
+def applied(service: ReplicaProcess) -> int:
+    return int(service.scrape().total("driftgauge_applied_events_total", stream="alpha"))
+
+
+def late_sizes(service: ReplicaProcess) -> set[str]:
+    """Return the window sizes of which the page says that events come too late."""
+    (stream,) = json.loads(service.get("/api/v1/streams")[1])["streams"]
+    return {each["window"] for each in stream["concerns"] if each["name"] == "late"}
 
 
 def shows_all(case: Case, service: ReplicaProcess, sent: int) -> Callable[[], bool]:
@@ -61,12 +72,20 @@ def test_counted_and_late_events_equal_sent_events_after_kills(tmp_path: Path, b
         service.wait_for("counted + late = sent", shows_all(case, service, sent))
         late = {size: service.late(window=size) for size in WINDOWS}
         assert late["1h"] >= late["1d"] >= LATE
+        # With the events that close the windows.
+        published = sum(case.ends().values())
+        assert applied(service) == published
+        for size in WINDOWS:
+            newest = max(result["applied_total"] for result in case.results() if result["window"] == size)
+            assert sent - LATE < newest <= published
+        service.wait_for("the page to say so", lambda: "1h" in late_sizes(service))
         assert service.chain_faults() == NO_CHAIN_FAULTS
         service.kill()
     assert case.dead_letters() == []
     with case.serve() as service:
         service.wait_for("the totals to be shown again", lambda: service.late() > 0)
         assert {size: service.late(window=size) for size in WINDOWS} == late
+        assert applied(service) == published
 
 
 def test_notice_of_late_events_names_first_offset(tmp_path: Path, bootstrap: str) -> None:

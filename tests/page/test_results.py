@@ -17,6 +17,7 @@ from driftgauge.page.summary import (
     EVENTS_LOST,
     SEGMENT_DRIFT,
     SUMMARY,
+    UNKNOWN,
     VERDICTS,
     Series,
     kind_of,
@@ -31,11 +32,13 @@ ROW = build_row()
 
 
 def test_summary_has_the_numbers_of_the_record():
-    tree = record_tree(3, incomplete=[{"topic": "t", "partition": 1}] * 2, events_lost=True)
+    tree = record_tree(3, incomplete=[{"topic": "t", "partition": 1}] * 2, events_lost=True, late_total=5)
+    assert read_summary(orjson.dumps(tree), partition=5, offset=7, published_ms=9)[1]["late_total"] == UNKNOWN
+    tree["applied_total"] = 40
     series, row, texts, _ = read_summary(orjson.dumps(tree), partition=5, offset=7, published_ms=9)
     assert series == SERIES
     assert texts == ("t[1], t[1]", "country = de")
-    assert SUMMARY.itemsize == 170, "as the documents say"
+    assert SUMMARY.itemsize == 186, "as the documents say"
     expected = {
         "start_ms": MONDAY_MS + 3 * HOUR_MS,
         "partition": 5,
@@ -47,6 +50,8 @@ def test_summary_has_the_numbers_of_the_record():
         "spread": 0.21,
         "duplicates": 0.015,
         "slow_drift": 2.0,
+        "applied_total": 40,
+        "late_total": 5,
         "missing": 2,
         "flags": CALIBRATED + EVENTS_LOST + SEGMENT_DRIFT,
     }

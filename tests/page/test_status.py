@@ -12,7 +12,7 @@ from driftgauge.page.overview import Overview
 from driftgauge.page.refusals import Refusals
 from driftgauge.page.status import URGENCY, read_facts, stream_status
 from driftgauge.page.story import tell_cause, tell_concern, tell_since
-from driftgauge.page.summary import DETECTABLE, Series
+from driftgauge.page.summary import DETECTABLE, UNKNOWN, Series
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 from tests.builders.messages import FakeMessage
 from tests.builders.page import MadeResults, build_row, build_settings, record_tree
@@ -188,6 +188,68 @@ def test_refused_records_are_a_fault_of_the_stream(refused, windows, age_ms, sta
     if state == "refused":
         assert tell_concern(status.concerns[0], now_ms) == "events are refused as wrong dimension for 10 min"
         assert "dead-letters show" in next_steps(status)[0]
+
+
+def late_facts_of(*totals, size_ms=HOUR_MS, starts=None):
+    """The facts of windows in order, of which each result has these totals, (applied, late) or None."""
+    rows = np.concatenate(
+        [np.atleast_1d(build_row(at, "ok", size_ms=size_ms)) for at in starts or range(len(totals))]
+    )
+    rows["published_ms"] = rows["start_ms"] + size_ms
+    rows["segments"] = rows["flags"] = 0
+    rows["verdict"] = 0
+    rows["applied_total"], rows["late_total"] = np.transpose([each or (UNKNOWN, UNKNOWN) for each in totals])
+    return read_facts(Series("s", size_ms), rows, NAMES, HOURLY.smallest_drift)
+
+
+def many(hours, applied, late, first=(0, 0)):
+    """The totals of this many hours, each with these events."""
+    return [(first[0] + applied * hour, first[1] + late * hour) for hour in range(1, hours + 1)]
+
+
+@pytest.mark.parametrize(
+    ("totals", "since_hour", "detail"),
+    [
+        # More than one in twenty, of 20 late events or more.
+        (many(10, 1_000, 50), None, None),
+        (many(10, 1_000, 51), 0, "5.1 % of 9,000 events"),
+        ([(30, 3)], None, None),
+        ([(19, 19)], None, None),
+        ([(20, 20)], 0, "100 % of 20 events"),
+        # Of the last day; before it all was well, or nothing.
+        (many(100, 1_000, 0) + many(3, 1_000, 2_000 // 3, (100_000, 0)), 101, "8.3 % of 24,000 events"),
+        (many(48, 100, 100) + many(23, 1_000, 0, (4_800, 4_800)), None, None),
+        (many(48, 100, 100) + many(22, 100, 0, (4_800, 4_800)), 0, "8.3 % of 2,400 events"),
+        # One round of a backlog closes all windows, or all but the first.
+        ([(9_000, 4_500)] * 50, 0, "50 % of 9,000 events"),
+        ([(5_000, 0), *[(9_000, 2_000)] * 50], 1, "50 % of 4,000 events"),
+        # A correction of an earlier window has later totals.
+        ([(1_000, 0), (9_000, 4_000), (2_000, 100), (3_000, 200)], 1, "10 % of 2,000 events"),
+        # The state of the shard began again.
+        ([*many(50, 1_000, 900), *many(3, 1_000, 100)], 0, "10 % of 2,000 events"),
+        # Results of an earlier version.
+        ([None, None], None, None),
+        ([None, None, (1_000, 100), None], 2, "10 % of 1,000 events"),
+    ],
+)
+def test_late_events_are_a_fault_of_their_window_size(totals, since_hour, detail):
+    facts = late_facts_of(*totals)
+    now_ms = MONDAY_MS + len(totals) * HOUR_MS
+    status = stream_status("s", [facts], HOURLY, now_ms)
+    expected = [] if since_hour is None else [("late", "1h", MONDAY_MS + since_hour * HOUR_MS, detail)]
+    assert [(each.name, each.size, each.since_ms, each.detail) for each in status.concerns] == expected
+    assert status.state == ("late" if expected else "ok")
+    if expected:
+        assert tell_concern(status.concerns[0], now_ms).startswith(
+            f"1h: {detail} came too late to be counted for "
+        )
+        assert runbook_of(status) == "DriftgaugeWindowsInconclusive"
+
+
+def test_longer_window_that_counts_late_events_does_not_hide_the_fault():
+    hourly, daily = late_facts_of(*many(48, 100, 58)), late_facts_of((2_400, 0), (4_800, 0), size_ms=DAY_MS)
+    status = stream_status("s", [hourly, daily], HOURLY, MONDAY_MS + 2 * DAY_MS)
+    assert (status.state, [size.state for size in status.sizes]) == ("late", ["late", "ok"])
 
 
 def test_windows_published_long_after_their_end_are_behind():

@@ -34,8 +34,14 @@ _BY_STATE: dict[str, tuple[str, ...]] = {
         "See why: driftgauge dead-letters show; then tell the producers, or correct the mapping.",
         "Send the records back after a mend: driftgauge dead-letters requeue.",
     ),
+    "late": (
+        "Find the producers whose events are old: the log names the first offset of late events.",
+        "Where old events are sent again, wait; where producers are always so late, raise allowed_disorder "
+        "or allowed_lateness.",
+    ),
     "silent": (
         "Check that producers still send events, then that none are refused: driftgauge dead-letters list.",
+        "Where events come, see whether all are late: driftgauge_late_events_total.",
         "Where the stream pauses by design, raise its overdue_after.",
     ),
     "behind": (
@@ -59,6 +65,7 @@ RUNBOOK_OF: dict[str, str] = {
     "misfit": "DriftgaugeWindowsInconclusive",
     "incomplete": "DriftgaugeWindowsInconclusive",
     "refused": "DriftgaugeRecordsRejected",
+    "late": "DriftgaugeWindowsInconclusive",
     "silent": "DriftgaugeWindowsOverdue",
     "behind": "DriftgaugeLagGrowing",
     "insufficient": "DriftgaugeWindowsInconclusive",

@@ -153,17 +153,19 @@ class ConcernRecord(_Record):
     """The windows' length, such as 1h."""
 
     name: ConcernName
-    """misfit: every window differs from the baseline, or events were counted under another. incomplete:
-    partitions are missing, or counts are in doubt. silent: no window for longer than the stream allows.
-    behind: windows come long after their end. insufficient: too few events to see anything. unclear: a
-    segment that no window of a day found ok or in drift. warming_up: the warm_up goes on, and whether the
+    """misfit: every window differs from the baseline, or events were counted under another. refused: so are
+    many records of the last hour. late: many accepted events of a day came too late for their window.
+    incomplete: partitions are missing, or counts are in doubt. silent: no window for longer than the stream
+    allows. behind: windows come long after their end. insufficient: too few events to see anything. unclear:
+    a segment that no window of a day found ok or in drift. warming_up: the warm_up goes on, and whether the
     baseline fits is not known yet. waiting: no window yet."""
 
     since: UtcDateTime | None
     """When it began, event time. Null where that is unknown."""
 
     detail: str
-    """The partitions, the reason, or the segments with their verdicts; empty where there is none."""
+    """The partitions, the reason, the share of late events, or the segments with their verdicts; empty where
+    there is none."""
 
 
 class SizeRecord(_Record):

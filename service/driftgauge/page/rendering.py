@@ -35,6 +35,7 @@ _SYMBOLS = {
     "segment": "△",
     "misfit": "≠",
     "refused": "✗",
+    "late": "»",
     "incomplete": "◌",
     "silent": "–",  # noqa: RUF001 - as a sign
     "behind": "«",

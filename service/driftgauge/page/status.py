@@ -15,12 +15,22 @@ from driftgauge.config.stream import SmallestDrift, StreamSettings
 from driftgauge.core.durations import format_duration
 from driftgauge.page.history import SegmentTrace
 from driftgauge.page.refusals import HOUR_MS, Refusal
-from driftgauge.page.summary import DETECTABLE, EVENTS_LOST, SEGMENT_DRIFT, VERDICTS, Series, kind_of
-from driftgauge.page.words import name_first
+from driftgauge.page.summary import (
+    DETECTABLE,
+    EVENTS_LOST,
+    SEGMENT_DRIFT,
+    UNKNOWN,
+    VERDICTS,
+    Series,
+    kind_of,
+)
+from driftgauge.page.words import format_percent, name_first
 
 __all__ = [
     "ALARMS",
     "CONCLUSIVE",
+    "LATE_SHARE",
+    "LEAST_LATE",
     "URGENCY",
     "Alarm",
     "Concern",
@@ -39,11 +49,26 @@ ALARMS = ("warning", "drift")
 """The verdicts that say that the events changed."""
 
 ConcernName = Literal[
-    "misfit", "refused", "incomplete", "silent", "behind", "insufficient", "unclear", "warming_up", "waiting"
+    "misfit",
+    "refused",
+    "late",
+    "incomplete",
+    "silent",
+    "behind",
+    "insufficient",
+    "unclear",
+    "warming_up",
+    "waiting",
 ]
 StateName = Literal["drift", "warning", "segment", ConcernName, "ok"]
 URGENCY = get_args(StateName)
 """The states of streams, the most urgent first; `segment` is drift of a segment alone."""
+
+LATE_SHARE = 0.05
+"""The share of late events in those accepted above which windows say too little of a stream."""
+
+LEAST_LATE = 20
+"""The number of late events from which the share counts; both hold for the alert as well."""
 
 _ALARMING = [VERDICTS.index(verdict) for verdict in ALARMS]
 _OK = [VERDICTS.index("ok"), VERDICTS.index("segment")]
@@ -93,15 +118,17 @@ class Concern:
 
     Attributes:
         name: What is wrong: `misfit` (every window differs from the baseline, or events were counted under
-            another), `refused` (so is more than one in twenty records of the last hour), `incomplete`
+            another), `refused` (so is more than one in twenty records of the last hour), `late` (so
+            are more than one in twenty accepted events of a day, and are not counted), `incomplete`
             (partitions are missing, or counts are in doubt), `silent` (no window for longer than
             `overdue_after`), `behind` (windows come long after their end), `insufficient` (too few events to
             see anything), `unclear` (a segment that no window of a day found ok or in drift), `warming_up`
             (whether the baseline fits is not known yet), `waiting` (no window yet).
         size: The window size as text; empty for `refused`, which concerns all.
         since_ms: When it began, event time, ms; None where that is unknown.
-        detail: The partitions or the reason, as the result names them; the settings of `smallest_drift` that
-            no window meets; or the segments, each with its verdict. Empty where there is none.
+        detail: The partitions or the reason, as the result names them; the share of late events; the settings
+            of `smallest_drift` that no window meets; or the segments, each with its verdict. Empty where
+            there is none.
     """
 
     name: str
@@ -158,6 +185,7 @@ class SizeFacts:
             window was ever well by the baseline; None otherwise.
         blind: The fault that no window of the last day could see the smallest drift; None without it.
         unclear: The fault that no window of the last day found some segments ok or in drift; None without it.
+        late: The fault that many events of the last day were late; None without it.
     """
 
     series: Series
@@ -171,6 +199,7 @@ class SizeFacts:
     misfit: Run | None
     blind: Concern | None
     unclear: Concern | None
+    late: Concern | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +359,7 @@ def read_facts(
         None if at < 0 else _misfit(rows, at),
         None if at < 0 or smallest is None else _blind(series, rows[conclusive], smallest),
         None if at < 0 else _unclear(series, int(rows["start_ms"][at]) + series.size_ms, traces),
+        _late(series, rows[rows["applied_total"] != UNKNOWN]),
     )
 
 
@@ -369,6 +399,33 @@ def _unclear(series: Series, end_ms: int, traces: Mapping[tuple[str, str], Segme
     named = [f"{key} = {value} ({VERDICTS[trace.verdict]})" for (key, value), trace in found.items()]
     since_ms = min(trace.since_ms for trace in found.values())
     return Concern("unclear", format_duration(series.size_ms), since_ms, name_first(named, _MAX_NAMED))
+
+
+def _late(series: Series, rows: NDArray[np.void]) -> Concern | None:
+    """Return the fault that many events came too late, by the last of n windows that know the totals.
+
+    Both totals count what the stream's shard applied between the results of a day, or between those of two
+    windows where these are longer. Windows of one closing round have equal totals, and those of the earlier
+    result are then those of the round before.
+    """
+    if not len(rows):
+        return None
+    starts_ms = rows["start_ms"]
+    # A correction has later totals than its window's first result, and totals begin again with the shard's
+    # state: no result knows less than one before it.
+    totals = np.stack([rows["applied_total"], rows["late_total"]])
+    totals = np.minimum.accumulate(totals[:, ::-1], axis=1)[:, ::-1]
+    day_before = np.searchsorted(starts_ms, starts_ms - max(_DAY_MS, series.size_ms), "right") - 1
+    round_before = np.searchsorted(totals[0], totals[0]) - 1
+    earlier = np.minimum(np.maximum(day_before, 0), round_before)
+    # Before the first result nothing was applied.
+    applied, late = totals - np.insert(totals, 0, 0, axis=1)[:, earlier + 1]
+    is_late = (late >= LEAST_LATE) & (late > LATE_SHARE * applied)
+    if not is_late[-1]:
+        return None
+    since_ms = int(starts_ms[_last(~is_late) + 1])
+    share = f"{format_percent(late[-1] / applied[-1])} of {applied[-1]:,} events"
+    return Concern("late", format_duration(series.size_ms), since_ms, share)
 
 
 def _last(mask: NDArray[np.bool_]) -> int:
@@ -457,6 +514,8 @@ def _size_status(
         found.append(Concern("behind", size, newest_end_ms))
     if facts.misfit is not None:
         found.append(Concern("misfit", size, facts.misfit.since_ms))
+    if facts.late is not None:
+        found.append(facts.late)
     if facts.quiet is not None and (is_old or _is_quiet_for_long(facts)):
         found.append(Concern("insufficient", size, int(facts.quiet["start_ms"])))
     elif facts.blind is not None and not facts.alarms:

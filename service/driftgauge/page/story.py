@@ -93,6 +93,7 @@ def tell_fault(concern: Concern) -> str:
         return "counted under another baseline" if detail else "every window differs from the baseline"
     return {
         "refused": f"events are refused as {detail.replace('_', ' ')}",
+        "late": f"{detail} came too late to be counted",
         "incomplete": detail or "the counts are in doubt",
         "silent": "no new window",
         "behind": "windows come long after their end",

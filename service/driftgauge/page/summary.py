@@ -1,4 +1,4 @@
-"""The summary of a window: what the page keeps of a window result, in 170 bytes."""
+"""The summary of a window: what the page keeps of a window result, in 186 bytes."""
 
 import math
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ __all__ = [
     "EVENTS_LOST",
     "SEGMENT_DRIFT",
     "SUMMARY",
+    "UNKNOWN",
     "VERDICTS",
     "Parts",
     "Series",
@@ -43,6 +44,9 @@ CALIBRATED, EVENTS_LOST, COUNTED_TWICE, SEGMENT_DRIFT = 1, 2, 4, 8
 _OK, _SEGMENT = VERDICTS.index("ok"), VERDICTS.index("segment")
 _MAX_NAMED = 3
 
+UNKNOWN = -1
+"""A total that the result lacks."""
+
 DETECTABLE = tuple(each.name for each in registry.STATISTICS)
 """The statistics in the field `detectable`."""
 
@@ -54,6 +58,8 @@ SUMMARY = np.dtype(
         ("partition", np.int32),
         ("revision", np.int32),
         ("count", np.int64),
+        ("applied_total", np.int64),
+        ("late_total", np.int64),
         ("js_divergence", np.float64),
         ("noise_floor", np.float64),
         ("p_value", np.float64),
@@ -72,7 +78,7 @@ SUMMARY = np.dtype(
         ("baseline", np.uint8),
     ]
 )
-"""The fields of a summary; a number that the result lacks is NaN.
+"""The fields of a summary; a number that the result lacks is NaN, and a total `UNKNOWN`.
 
 `excess` and `p_values` are those of the findings, by `CHARTED`. `detectable` are the least drifts that a
 window finds, by `DETECTABLE`: infinite where it finds none, NaN where it is not tested. `slow_drift` is the
@@ -184,6 +190,7 @@ def _fields(
         partition,
         _count(record["revision"]),
         _count(record["count"]),
+        *_totals(record),
         _number(record["js_divergence"]),
         _number(record["noise_floor"]),
         _number(record["p_value"]),
@@ -235,6 +242,11 @@ def _count(value: object) -> int:
         message = f"{value!r} is not a number of events or revisions"
         raise ValueError(message)
     return value
+
+
+def _totals(record: dict[str, Any]) -> tuple[int, int]:
+    totals = record.get("applied_total"), record.get("late_total")
+    return (UNKNOWN, UNKNOWN) if None in totals else (_count(totals[0]), _count(totals[1]))
 
 
 def _number(value: object) -> float:

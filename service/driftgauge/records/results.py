@@ -16,7 +16,17 @@ __all__ = ["result_key", "result_record", "stream_of", "to_record"]
 
 _OF_SCORE = ("p_value", "calibrated", "evidence", "kind", "detectable")
 _OF_DIVERGENCE = ("js_divergence", "js_distance", "noise_floor")
-_OF_RESULT = ("stream", "revision", "count", "verdict", "events_lost", "counted_twice", "incomplete_reason")
+_OF_RESULT = (
+    "stream",
+    "revision",
+    "count",
+    "verdict",
+    "events_lost",
+    "counted_twice",
+    "incomplete_reason",
+    "applied_total",
+    "late_total",
+)
 _OF_SEGMENT = tuple(name for name in SegmentRecord.model_fields if name not in {"key", "value"})
 
 

@@ -242,6 +242,15 @@ class WindowRecord(_Record):
     counted_twice: bool = False
     """Whether events of the window may have been counted twice."""
 
+    applied_total: Count | None = None
+    """All accepted events of the stream that were applied by this publication, late ones among them, since
+    the state of the service began. Null if unknown."""
+
+    late_total: Count | None = None
+    """Those of `applied_total` that came too late for their window of this length, which does not count them.
+    The share of late events between two results is the difference of this number over that of
+    `applied_total`. Null if unknown."""
+
     clusters: tuple[ClusterRecord, ...]
     """Every cluster of the baseline, by id."""
 

@@ -169,6 +169,14 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         _of_size(lambda view, size_ms: view.status.late.get(size_ms, 0)),
     ),
     ScrapedMetric(
+        "driftgauge_applied_events_total",
+        _STREAM,
+        "events",
+        "All accepted events of the stream that its shard has applied, the late ones among them: what"
+        " driftgauge_late_events_total is a part of. Kept in the shard's state.",
+        lambda view: (((), view.status.applied),),
+    ),
+    ScrapedMetric(
         "driftgauge_windows_closed_total",
         (*_WINDOW, "verdict"),
         "windows",
@@ -183,6 +191,15 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         "1 where the last conclusive window (ok, warning, misfit or drift) says drift, also after a revision."
         " Incomplete and insufficient windows end no alarm.",
         _of_size(lambda view, size_ms: view.has_alarm(size_ms)),
+    ),
+    ScrapedMetric(
+        "driftgauge_drifts_passed_total",
+        _WINDOW,
+        "drifts",
+        "Drifts that have passed: alarms that ended, and windows that came to say drift when a later window"
+        " said otherwise. With driftgauge_alarm_active added, the number of drifts that have begun. Kept in"
+        " the shard's state.",
+        _of_size(lambda view, size_ms: view.status.drifts_passed.get(size_ms, 0)),
     ),
     ScrapedMetric(
         "driftgauge_watermark_timestamp_seconds",

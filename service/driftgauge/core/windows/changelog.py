@@ -169,6 +169,9 @@ class StreamStatus:
         late: The number of late events, by window size in ms.
         closed: The number of windows closed, by window size in ms and verdict.
         purged_ms: The event time before which panes may have been deleted; None: unknown.
+        applied: The number of all events that the shard has applied, late ones among them.
+        drifts_passed: The number of drifts that have passed, by window size in ms: alarms that ended, and
+            windows that came to say drift when a later window said otherwise.
     """
 
     watermark_ms: int | None = None
@@ -181,6 +184,8 @@ class StreamStatus:
     late: Mapping[int, int] = field(default_factory=dict)
     closed: Mapping[tuple[int, Verdict], int] = field(default_factory=dict)
     purged_ms: int | None = None
+    applied: int = 0
+    drifts_passed: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

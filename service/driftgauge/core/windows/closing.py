@@ -12,7 +12,7 @@ from driftgauge.core.windows.changelog import StreamStatus
 from driftgauge.core.windows.closing_round import ClosingRound
 from driftgauge.core.windows.completeness import Completeness, find_doubts
 from driftgauge.core.windows.judging import WindowJudge
-from driftgauge.core.windows.result import WindowResult
+from driftgauge.core.windows.result import Verdict, WindowResult
 from driftgauge.core.windows.sources import NULL, SourceProgress
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.window import Window
@@ -222,9 +222,15 @@ class WindowCloser:
             and completeness.is_unchanged_since(before)
         ):
             return None
-        result = self._judge.judge(window, tally, reference, completeness, round_.log_ms)
+        status = self._state.status
+        result = replace(
+            self._judge.judge(window, tally, reference, completeness, round_.log_ms),
+            applied_total=status.applied,
+            late_total=status.late.get(window.size_ms, 0),
+        )
+        had_alarm = self._state.has_alarm(window.size_ms)
         self._state.publish(result)
-        self._add_to_totals(result)
+        self._add_to_totals(result, had_alarm=had_alarm)
         return result
 
     def _reference(self, window: Window) -> tuple[Reference | None, bool]:
@@ -240,12 +246,22 @@ class WindowCloser:
         known = sorted(schemes & self._by_scheme.keys())
         return (self._by_scheme[known[0]] if known else None), True
 
-    def _add_to_totals(self, result: WindowResult) -> None:
-        """Add a published window to the stream's totals."""
-        if result.verdict is not result.superseded:
-            status, kind = self._state.status, (result.window.size_ms, result.verdict)
-            closed = {**status.closed, kind: status.closed.get(kind, 0) + 1}
-            self._state.set_status(replace(status, closed=closed))
+    def _add_to_totals(self, result: WindowResult, *, had_alarm: bool) -> None:
+        """Add a published window to the stream's totals.
+
+        Args:
+            result: Its result.
+            had_alarm: Whether its window size had an alarm before.
+        """
+        status, size_ms = self._state.status, result.window.size_ms
+        closed, drifts_passed = dict(status.closed), dict(status.drifts_passed)
+        is_new = result.verdict is not result.superseded
+        if is_new:
+            closed[size_ms, result.verdict] = closed.get((size_ms, result.verdict), 0) + 1
+        says_drift = is_new and result.verdict is Verdict.DRIFT
+        if (had_alarm or says_drift) and not self._state.has_alarm(size_ms):
+            drifts_passed[size_ms] = drifts_passed.get(size_ms, 0) + 1
+        self._state.set_status(replace(status, closed=closed, drifts_passed=drifts_passed))
 
 
 def _purged_ms(status: StreamStatus) -> int:

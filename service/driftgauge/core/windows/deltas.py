@@ -1,5 +1,6 @@
 """The deltas of one commit: open panes accumulate them, and events of final windows count as late."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -48,11 +49,14 @@ def apply_panes(
         The late events of the windows that are final, by stream and window size.
     """
     late: dict[tuple[str, int], LateEvents] = {}
+    applied: Counter[str] = Counter()
     for delta in panes:
         state, spec = state_of(delta.stream), specs.get(delta.stream)
         # The panes of an unknown stream are kept.
         sizes_ms = spec.sizes_ms if spec else ()
         final = [size_ms for size_ms in sizes_ms if not state.is_open(Window.around(delta.start_ms, size_ms))]
+        if delta.segment is None:
+            applied[delta.stream] += delta.events
         for size_ms in final if delta.segment is None else ():
             totals = {**state.status.late, size_ms: state.status.late.get(size_ms, 0) + delta.events}
             state.set_status(replace(state.status, late=totals))
@@ -65,6 +69,9 @@ def apply_panes(
         if counted_twice and interval not in state.status.counted_twice:
             merged = _merge([*state.status.counted_twice, interval])
             state.set_status(replace(state.status, counted_twice=merged))
+    for stream, events in applied.items():
+        status = state_of(stream).status
+        state_of(stream).set_status(replace(status, applied=status.applied + events))
     return late.values()
 
 

@@ -176,6 +176,9 @@ class WindowResult:
         incomplete_reason: Why the window is incomplete, such as "partitions_missing", "panes_purged",
             "counted_twice" or "counted_otherwise"; None where it is not.
         snippets: The beginnings of the texts of `examples`, by cluster, where they are kept.
+        applied_total: The number of all events of the stream that its shard had applied by this revision,
+            late ones among them; None where unknown.
+        late_total: The number of these that were late for windows of this size; None where unknown.
     """
 
     stream: str
@@ -199,6 +202,8 @@ class WindowResult:
     counted_twice: bool = False
     incomplete_reason: str | None = None
     snippets: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    applied_total: int | None = None
+    late_total: int | None = None
 
     @property
     def count(self) -> int:

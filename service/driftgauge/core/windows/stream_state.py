@@ -24,7 +24,7 @@ from driftgauge.core.windows.changelog import (
     Value,
 )
 from driftgauge.core.windows.pane_store import PaneStore
-from driftgauge.core.windows.result import WindowResult
+from driftgauge.core.windows.result import Verdict, WindowResult
 from driftgauge.core.windows.sources import NULL
 from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.core.windows.window import Window
@@ -148,6 +148,11 @@ class StreamState:
     def is_open(self, window: Window) -> bool:
         """Return whether a window is not final."""
         return self.status.final_ms is None or window.end_ms > self.status.final_ms
+
+    def has_alarm(self, size_ms: int) -> bool:
+        """Return whether the newest published window of a size, ms, with a conclusion says drift."""
+        result = self.conclusive.get(size_ms)
+        return result is not None and result.verdict is Verdict.DRIFT
 
     def drain_dirty_panes(self) -> set[Window]:
         """Return the panes that have changed since the last call."""
