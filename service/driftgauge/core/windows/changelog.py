@@ -60,6 +60,8 @@ class ShardPosition:
         keys: The number of keys of the shard's changelog, this one among them; None: unknown.
         lost_ms: The log time at which an operator accepted that records of the changelog are lost; None: all
             were there, or that was long ago.
+        surplus: The events counted as surplus since the shard began, see `Admission`: their number, and the
+            end of the last pane that they belong to, event time in ms; by the pattern of their entry.
     """
 
     shards: int
@@ -71,6 +73,7 @@ class ShardPosition:
     orphans: int = 0
     keys: int | None = None
     lost_ms: int | None = None
+    surplus: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,9 @@ class StreamStatus:
         counted_twice: The intervals (start, end) of event time in which events may be counted twice.
         late: The number of late events, by window size in ms.
         closed: The number of windows closed, by window size in ms and verdict.
-        purged_ms: The event time before which panes may have been deleted; None: unknown.
+        purged_ms: The event time before which panes may be missing: deleted, or not counted before the stream
+            was admitted; None: unknown.
+        retired_ms: The log time at which the stream retired; None while it is admitted.
     """
 
     watermark_ms: int | None = None
@@ -181,6 +186,7 @@ class StreamStatus:
     late: Mapping[int, int] = field(default_factory=dict)
     closed: Mapping[tuple[int, Verdict], int] = field(default_factory=dict)
     purged_ms: int | None = None
+    retired_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
