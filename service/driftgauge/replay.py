@@ -38,8 +38,9 @@ class RecordReplay:
         topic: The topic.
         refusals: The refused events, the first few with their places.
         late: The events that came too late, by stream and window size in ms.
+        surplus: The events of streams beyond `most` of their entry, by its pattern.
         records: The number of records that were read.
-        events: The number of events that were counted, those that came too late among them.
+        events: The number of events that were counted, those that came too late or are surplus among them.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class RecordReplay:
         self._clock = clock
         self.refusals = refusals
         self.late: Counter[tuple[str, int]] = Counter()
+        self.surplus: Counter[str] = Counter()
         self.records = self.events = 0
 
     def count(
@@ -115,6 +117,8 @@ class RecordReplay:
     def _results(self, round_: RoundResult) -> Iterator[WindowResult]:
         for late in round_.late:
             self.late[late.stream, late.size_ms] += late.number
+        for surplus in round_.surplus:
+            self.surplus[surplus.match] += surplus.number
         yield from round_.results
 
 
@@ -127,7 +131,7 @@ class Replay(RecordReplay):
         return self.refusals.numbers
 
     def run(self, paths: Sequence[Path]) -> Iterator[WindowResult]:
-        """Yield each result when its window closes or is revised; update `refusals` and `late`.
+        """Yield each result when its window closes or is revised; update `refusals`, `late` and `surplus`.
 
         Raises:
             InputError: A file is missing, is no .jsonl or .jsonl.gz file, or cannot be read.

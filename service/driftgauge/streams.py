@@ -132,7 +132,6 @@ def build_contracts(streams: Iterable[ConfiguredStream]) -> list[BaselineContrac
             model_version=baseline.metadata.model_version,
             metric=baseline.centroids.metric,
             from_ms=scheduled.from_ms or 0,
-            most=stream.settings.most,
         )
         for stream in streams
         for scheduled, baseline in zip(stream.spec.baselines, stream.baselines, strict=True)
@@ -244,4 +243,5 @@ def _to_spec(stream: StreamSettings, baselines: Sequence[Baseline], level: float
         min_events=default_min_events if stream.min_events is None else stream.min_events,
         alarm=stream.alarm(level),
         snippet_bytes=stream.snippet_bytes,
+        most=stream.most,
     )

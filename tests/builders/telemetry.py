@@ -102,6 +102,7 @@ def build_shard(
     stream: str = "images",
     panes: Sequence[int] = (),
     chain: tuple[int, int, int] = (0, 0, 0),
+    matches: Sequence[str] = (),
     **status: Any,
 ) -> ShardState:
     """Return a shard restored with results of any streams, and with hourly panes and a status of one stream.
@@ -111,9 +112,11 @@ def build_shard(
         stream: The stream of panes and status.
         panes: The starts of the panes, event time, ms.
         chain: The numbers of gaps, overlaps and orphans.
+        matches: The patterns of further entries.
         status: Fields of the stream's status.
     """
-    state = ShardState([build_configured_spec("images"), build_configured_spec("texts")], (EVENTS,), SHARDS)
+    specs = [build_configured_spec(name) for name in ("images", "texts", *matches)]
+    state = ShardState(specs, (EVENTS,), SHARDS)
     gaps, overlaps, orphans = chain
     state.restore(PositionKey(), ShardPosition(SHARDS, 7, 0, {}, gaps, overlaps, orphans))
     for result in published:
@@ -140,6 +143,7 @@ def build_busy_shard() -> ShardState:
         ),
         build_result(size_ms=DAY_MS, segments=SEGMENTS, published_ms=DAY_MS * 2),
         panes=[DAY_MS * 2],
+        matches=["clip-*"],
         watermark_ms=DAY_MS * 2 - 30_000,
     )
 

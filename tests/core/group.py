@@ -50,7 +50,7 @@ class SimulatedGroup:
         shards: int,
         skews_ms: Sequence[int],
         has_own_topics: bool = False,
-        shares_entry: bool = False,
+        most: int = 0,
     ) -> None:
         """Begin with empty logs.
 
@@ -61,10 +61,10 @@ class SimulatedGroup:
             shards: The number of shards.
             skews_ms: The clock error of each COUNT member.
             has_own_topics: Each stream has a topic of its own.
-            shares_entry: One entry of the configuration matches all streams; else each has its own.
+            most: One entry of the configuration is for this many streams; 0: each stream has its own.
         """
         self.specs, self.shards = specs, shards
-        self.configured = [replace(specs[0], name="*")] if shares_entry else specs
+        self.configured = [replace(specs[0], name="*", most=most)] if most else specs
         self.now_ms = MONDAY_MS + DAY_MS  # long after all events: silence may close any window
         topics = [spec.name for spec in specs] if has_own_topics else ["embeddings"]
         self.sizes = dict.fromkeys(topics, partitions)

@@ -78,6 +78,8 @@ MEMBERS = 3
 # The allowed clock error is 2 s where `idle_timeout` is 5 s at least; this is less in proportion.
 SKEW_MS = 190
 STREAMS = ("images", "texts", "sounds")
+# An entry of its own for each stream, or one that is for all.
+ENOUGH = st.sampled_from([0, len(STREAMS)])
 # A level at which many windows of a few events are significant.
 EAGER = replace(ALARM, level=0.1)
 SCORER = WindowScorer(build_spec(alarm=EAGER), FIRST, None, calibrated=False)
@@ -134,7 +136,7 @@ def plans(*mishaps, streams=2, behind_ms=DISORDER_MS + LATENESS_MS):
     return st.lists(step, min_size=40, max_size=100)
 
 
-def shapes(skew_ms=0):
+def shapes(skew_ms=0, most=ENOUGH):
     """The sizes of a group; clocks are slow, or fast by `skew_ms` at most."""
     return st.fixed_dictionaries(
         {
@@ -143,7 +145,7 @@ def shapes(skew_ms=0):
             "shards": st.integers(1, 3),
             "skews_ms": st.lists(st.integers(-SKEW_MS, skew_ms), min_size=1, max_size=MEMBERS),
             "has_own_topics": st.booleans(),
-            "shares_entry": st.booleans(),
+            "most": most,
         }
     )
 
@@ -176,8 +178,10 @@ def test_group_counts_every_event_once(plan, shape):
     check_totals(group)
 
 
-@simulation(plans("grow", "stick", behind_ms=20_000, streams=3), shapes(SKEW_MS), number=60)
-def test_group_counts_each_event_or_reports_it_late(plan, shape):
+@simulation(
+    plans("grow", "stick", behind_ms=20_000, streams=3), shapes(SKEW_MS, st.integers(0, 3)), number=60
+)
+def test_group_counts_each_event_or_reports_it_late_or_surplus(plan, shape):
     group = run(plan, shape, specs(3))
     check_revisions(group)
     check_totals(group)
@@ -185,9 +189,19 @@ def test_group_counts_each_event_or_reports_it_late(plan, shape):
     counted = Counter()
     for (stream, window), result in group.final.items():
         counted[stream, window.size_ms] += result.count
-    for spec in group.specs:
+    admitted = {stream for state in group.states for stream in state.streams}
+    for stream in written:
         for size_ms in SIZES_MS:
-            assert counted[spec.name, size_ms] + group.late[spec.name, size_ms] == written[spec.name]
+            expected = written[stream] if stream in admitted else 0
+            assert counted[stream, size_ms] + group.late[stream, size_ms] == expected
+    entries = [entry for state in group.states for entry in state.entries.values()]
+    assert sum(entry.surplus for entry in entries) == sum(
+        number for stream, number in written.items() if stream not in admitted
+    )
+    for state, entry in zip(group.states, entries, strict=False):
+        # No stream is refused while there is a place.
+        assert entry.admitted == len(state.streams) <= shape["most"]
+        assert not entry.surplus or entry.admitted == shape["most"]
 
 
 @simulation(plans("delete", behind_ms=DISORDER_MS), shapes())

@@ -147,42 +147,38 @@ def test_event_may_be_ahead_of_its_record_and_behind_it_as_far_as_allowed():
     ]
 
 
-def test_first_pattern_holds_and_only_accepted_streams_take_its_places():
+def test_first_pattern_holds_for_all_names_without_an_entry():
     contracts = [
-        BaselineContract(stream, baseline, 4, None, DistanceMetric.EUCLIDEAN, from_ms, most=1)
-        for stream, baseline, from_ms in (("clip-a*", "a", 0), ("clip-*", "old", 0), ("clip-*", "new", 1))
+        BaselineContract(stream, baseline, 4, None, DistanceMetric.EUCLIDEAN, from_ms)
+        for stream, baseline, from_ms in (
+            ("clip-a*", "a", 0),
+            ("clip-*", "old", 0),
+            ("clip-*", "new", 1),
+            ("clip-own", "own", 0),
+        )
     ]
     decoder = Decoder(contracts, lead_ms=0)
-    for values in (
-        [event([1], stream="clip-ab"), event([1], stream="clip-b")],
-        [event([1, 2, 3, 4], stream="clip-ac"), event([1, 2, 3, 4], stream="clip-c"), event([1], stream="x")],
-    ):
-        decoded = decoder.decode(build_records(values))
-    assert [(batch.stream, batch.baseline) for batch in decoded.batches] == [
-        ("clip-ac", "a"),
-        ("clip-c", "new"),
+    names = [*(f"clip-{number}" for number in range(50)), "clip-ab", "clip-own", "text"]
+    decoded = decoder.decode(build_records([event([1, 2, 3, 4], stream=name) for name in names]))
+    others = dict.fromkeys(names[:50], "new")
+    assert {batch.stream: batch.baseline for batch in decoded.batches} == {
+        **others,
+        "clip-ab": "a",
+        "clip-own": "own",
+    }
+    assert [(each.row, each.reason, each.stream, each.detail) for each in decoded.rejections] == [
+        (52, "unknown_stream", None, "stream: 'text' is not configured")
     ]
-    assert [(each.row, each.reason) for each in decoded.rejections] == [(2, "unknown_stream")]
 
 
-def test_pattern_takes_as_many_streams_as_it_may():
-    contracts = [
-        BaselineContract(stream, baseline, 4, None, DistanceMetric.EUCLIDEAN, most=most)
-        for stream, baseline, most in (("clip-*", "shared", 2), ("clip-own", "own", 1))
+def test_refusal_names_stream_that_matches_only_by_a_valid_name():
+    decoder = Decoder([BaselineContract("*", "all", 4, None, DistanceMetric.EUCLIDEAN)], lead_ms=0)
+    values = [event([1], stream=name) for name in ("clip", "clip one", "*", "x" * 129)]
+    decoded = decoder.decode(build_records(values))
+    assert [(each.reason, each.stream) for each in decoded.rejections] == [
+        ("wrong_dimension", "clip"),
+        *[("invalid", None)] * 3,
     ]
-    decoder = Decoder(contracts, lead_ms=0)
-    values = [
-        event([1, 2, 3, 4], stream=stream)
-        for stream in ("clip-a", "clip-own", "clip-b", "clip-c", "clip-a", "text")
-    ]
-    # A name stays taken, and so does the room.
-    for decoded in (decoder.decode(build_records(values)), decoder.decode(build_records(values[::-1]))):
-        read = {(batch.stream, batch.baseline): len(batch) for batch in decoded.batches}
-        assert read == {("clip-a", "shared"): 2, ("clip-b", "shared"): 1, ("clip-own", "own"): 1}
-        assert {(each.reason, each.stream, each.detail) for each in decoded.rejections} == {
-            ("unknown_stream", None, "stream: 'clip-c' is beyond the first 2 that match clip-* (most)"),
-            ("unknown_stream", None, "stream: 'text' is not configured"),
-        }
 
 
 def test_larger_records_are_refused_unread():

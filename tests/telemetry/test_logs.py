@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from driftgauge.core.windows.admission import SurplusEvents
 from driftgauge.core.windows.deltas import LateEvents
 from driftgauge.core.windows.shard import RoundResult
 from driftgauge.telemetry.health import Role
@@ -179,11 +180,15 @@ WINDOW = {"stream": "images", "window": "1h", "start_ms": HOUR_MS, "end_ms": 2 *
             {"levelname": "WARNING", "window": "1d", "events": 5, "first": "embeddings[1]@40"},
         ),
         (
-            RoundResult([], [], ["embeddings[1]: gap from offset 7 to 9"]),
+            RoundResult([], [], [SurplusEvents("clip-*", 2, 5, ("clip-c", "clip-d"))]),
+            {"levelname": "WARNING", "match": "clip-*", "most": 2, "events": 5, "first": "clip-c, clip-d"},
+        ),
+        (
+            RoundResult(chain_errors=["embeddings[1]: gap from offset 7 to 9"]),
             {"levelname": "ERROR", "shard": 3, "found": "embeddings[1]: gap from offset 7 to 9"},
         ),
     ],
-    ids=["closed", "revised", "late", "chain"],
+    ids=["closed", "revised", "late", "surplus", "chain"],
 )
 def test_round_of_a_shard_is_logged(caplog, round_, fields):
     caplog.set_level(logging.INFO, logger="driftgauge")

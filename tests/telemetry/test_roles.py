@@ -87,6 +87,18 @@ def test_streams_and_reasons_have_a_series_once_they_occurred(count, exported):
     }
 
 
+def test_names_beyond_most_share_the_series_of_their_pattern():
+    telemetry = build_telemetry("im*", "texts")
+    count = RoleTelemetry(telemetry, Role.COUNT, SHARDS)
+    for number in range(2):
+        accepted = {f"im{number}{name}": 1 for name in ("a", "b", "c")}
+        count.counted({**accepted, "texts": 1}, {(EVENTS, f"im{number}d", Reason.FUTURE): 1}, {})
+    assert sample_reader(telemetry.registry)("events_total", "records_rejected_total") == {
+        "events_total": {"im0a": 1, "im*": 5, "texts": 2},
+        "records_rejected_total": {"future im* embeddings": 2},
+    }
+
+
 @pytest.mark.parametrize("phase", list(Phase))
 def test_phase_is_timed(count, exported, phase):
     with count.timed(phase):

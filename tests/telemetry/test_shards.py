@@ -5,18 +5,26 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.config import StreamLabels
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.window import Window
-from driftgauge.telemetry.snapshot import take_snapshot
+from driftgauge.telemetry.health import Health, Role
+from driftgauge.telemetry.metrics import Telemetry
+from driftgauge.telemetry.roles import RoleTelemetry
+from driftgauge.telemetry.snapshot import WatchedStream, take_snapshot
 from driftgauge.telemetry.window_collector import WindowCollector
 from tests.builders.clocks import DAY_MS, HOUR_MS, ManualClock
 from tests.builders.results import build_result
+from tests.builders.specs import build_minute_spec
 from tests.builders.telemetry import (
     STREAMS,
     build_shard,
     read_samples,
     registry_of,
+    sample_reader,
 )
+from tests.core.shard import Shard, read_now
 
 
 def test_totals_alarm_and_chain_come_from_shard_state(show, exported):
@@ -58,6 +66,34 @@ def test_stream_without_windows_exports_configuration_and_zero_totals(show, expo
     }
     for name, part in expected.items():
         assert part.items() <= samples[name].items(), name
+
+
+def test_entry_of_several_streams_exports_its_streams_until_they_retire():
+    spec = build_minute_spec("tenant-*", most=2)
+    watched = WatchedStream(spec, {}, StreamLabels(), lambda size_ms: 2 * size_ms)
+    roles = [Role.COUNT, Role.WINDOWS]
+    telemetry = Telemetry(
+        "0.1.0", [watched], ["embeddings"], "partials", Health(roles, SYSTEM_CLOCK), roles, SYSTEM_CLOCK
+    )
+    shard = Shard(spec)
+
+    def exported(**changes):
+        shard.commit(caught_up=True, **changes)
+        RoleTelemetry(telemetry, Role.WINDOWS, 1).show(0, shard.state)
+        names = ("match_streams", "surplus_events_total", "late_events_total")
+        streams, surplus, late = sample_reader(telemetry.registry)(*names).values()
+        assert streams.keys() == {"tenant-* 0 admitted", "tenant-* 0 allowed"}
+        return [*streams.values(), surplus["tenant-* 0"]], set(late)
+
+    assert exported() == ([0, 2, 0], set())
+    for stream in ("tenant-a", "tenant-b", "tenant-c"):
+        read_now(shard, 0, 0, 0, stream=stream)
+    both = {"tenant-a 1m", "tenant-b 1m"}
+    assert exported() == ([2, 2, 3], both)
+    assert exported(after_ms=HOUR_MS) == ([2, 2, 3], both)
+    assert exported(after_ms=8 * DAY_MS) == ([0, 2, 3], set())
+    read_now(shard, 0, stream="tenant-c")
+    assert exported() == ([1, 2, 3], {"tenant-c 1m"})
 
 
 def test_watermark_follows_shard(show, exported):

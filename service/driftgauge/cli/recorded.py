@@ -180,6 +180,11 @@ def replaying(
             f"late: {number:,} events of {stream} for windows of {format_duration(size_ms)}; "
             "sort the files by event time, or raise the stream's allowed_lateness"
         )
+    for match, number in sorted(replay.surplus.items()):
+        message(
+            f"surplus: {number:,} events of streams that match {match} are in no window; "
+            "raise most of the entry, or leave these streams out"
+        )
 
 
 def _read_labels(labels: tuple[str, ...]) -> dict[str, str]:

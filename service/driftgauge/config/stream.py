@@ -132,7 +132,9 @@ class StreamSettings(Section):
         name: The stream's name in the events: 1 to 128 of `A-Z a-z 0-9 . _ - / : @`.
         match: In place of `name`, a pattern of the names of streams that share the entry; `*` stands for any
             characters.
-        most: How many streams that match a replica counts. They share the alarm budget as if so many came.
+        most: How many streams that match the entry is for. They share the alarm budget as if so many came.
+            Each shard admits so many at most, in the order in which they come, and counts the events of
+            further ones as surplus; more streams over all shards fire an alert.
         baselines: The baseline schedule, oldest first.
         windows: The window sizes, such as `[1h, 1d]`, aligned to the epoch in UTC. A change may leave the
             windows under way incomplete.

@@ -76,6 +76,7 @@ class StreamSpec:
         min_events: A window with fewer events is not scored.
         alarm: The significance level, and the size of drift worth finding.
         snippet_bytes: How much of the text of an example is kept, in UTF-8; 0: nothing.
+        most: How many streams a shard admits to a specification that they share.
     """
 
     name: str
@@ -89,6 +90,7 @@ class StreamSpec:
     min_events: int
     alarm: Alarm
     snippet_bytes: int = 0
+    most: int = 1
 
     def baseline_at(self, time_ms: int) -> Reference:
         """Return the baseline in force at an event time; for a window, use its start."""

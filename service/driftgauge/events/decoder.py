@@ -1,9 +1,9 @@
 """The decoder of raw records to event batches; checks run per batch wherever possible."""
 
 import logging
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import compress, groupby
 from types import MappingProxyType
 from typing import TypeAlias
@@ -29,6 +29,7 @@ from driftgauge.events.rows import (
     Row,
     count_numbers,
     in_force,
+    is_stream,
 )
 from driftgauge.events.timestamps import LAST_MS, unit_hint
 from driftgauge.events.vectors import are_finite, to_matrix
@@ -97,17 +98,12 @@ class Decoder:
         for contract in contracts:
             schedules.setdefault(contract.stream, []).append(contract)
         # In the order of the configuration, by which of two patterns the first holds.
-        self._configured = ByStream(
+        self._schedules = ByStream(
             {
                 name: tuple(sorted(listed, key=lambda contract: contract.from_ms, reverse=True))
                 for name, listed in schedules.items()
             }
         )
-        # Of a pattern the first names that events bring, each as a stream of its own.
-        self._schedules: dict[str, tuple[BaselineContract, ...]] = {
-            name: self._configured[name] for name in self._configured.names
-        }
-        self._matched: Counter[str] = Counter()
         self._lead_ms, self._age_ms = lead_ms, age_ms
         self._readers = readers
         self._largest_bytes = largest_bytes
@@ -139,24 +135,25 @@ class Decoder:
                 filtered.append(row)
             elif isinstance(outcome, EventError):
                 stream = outcome.stream or self._reader(records.raw[row]).stream
-                stream = stream if stream in self._schedules else None
-                rejections.append(Rejection(row, outcome.reason, outcome.detail, stream))
+                # A refused record may name any text, which a pattern would match.
+                is_known = stream is not None and is_stream(stream) and stream in self._schedules
+                rejections.append(
+                    Rejection(row, outcome.reason, outcome.detail, stream if is_known else None)
+                )
             elif isinstance(outcome, SchemaPending):
                 waiting.add(int(records.partition[row]))
                 pending.append(row)
             else:
                 for event in outcome:
                     collected[event[0]].append((row, event))
-        before = self._schedules.keys() - self._configured.names
         batches = [
-            self._batch(contract, fitting, records, rejections)
+            self._batch(stream, contract, fitting, records, rejections)
             for stream, events in collected.items()
             for contract, own in self._by_contract(stream, events, rejections)
-            if (fitting := _select(contract, own, rejections))
+            if (fitting := _select(stream, contract, own, rejections))
         ]
         if rejections:
             batches, rejections = _refuse_whole_records(batches, rejections)
-            self._dismiss({batch.stream for batch in batches if len(batch)}.union(before))
         rejections.sort(key=lambda rejection: rejection.row)
         return Decoded(
             tuple(batch for batch in batches if len(batch)),
@@ -169,10 +166,11 @@ class Decoder:
         self, stream: str, collected: _Collected, rejections: list[Rejection]
     ) -> Iterable[tuple[BaselineContract, _Collected]]:
         """Return a stream's events by the contract of the baseline in force; of an unknown stream none."""
-        schedule = self._schedules.get(stream) or self._admit(stream)
-        if isinstance(schedule, str):
+        schedule = self._schedules.get(stream)
+        if schedule is None:
+            detail = f"stream: {stream!r} is not configured"
             rows = dict.fromkeys(row for row, _ in collected)
-            rejections += [Rejection(row, Reason.UNKNOWN_STREAM, schedule, None) for row in rows]
+            rejections += [Rejection(row, Reason.UNKNOWN_STREAM, detail, None) for row in rows]
             return ()
         from_ms = schedule[0].from_ms
         if not from_ms or all(event[1] >= from_ms for _, event in collected):
@@ -181,24 +179,6 @@ class Decoder:
         for row, event in collected:
             found[in_force(schedule, event[1])].append((row, event))
         return found.items()
-
-    def _admit(self, stream: str) -> tuple[BaselineContract, ...] | str:
-        """Return the schedule of a stream that a pattern matches, or why the stream is refused."""
-        shared = self._configured.get(stream)
-        if shared is None:
-            return f"stream: {stream!r} is not configured"
-        pattern, most = shared[0].stream, shared[0].most
-        if self._matched[pattern] == most:
-            return f"stream: {stream!r} is beyond the first {most:,} that match {pattern} (most)"
-        self._matched[pattern] += 1
-        self._schedules[stream] = tuple(replace(contract, stream=stream) for contract in shared)
-        return self._schedules[stream]
-
-    def _dismiss(self, accepted: set[str]) -> None:
-        """Forget the streams of patterns that no event was accepted of; others may take their places."""
-        for stream in self._schedules.keys() - self._configured.names - accepted:
-            del self._schedules[stream]
-            self._matched[self._configured[stream][0].stream] -= 1
 
     def read(self, raw: Iterable[RawRecord]) -> Iterator[Outcome]:
         """Yield what becomes of each record. Most polls have one topic, and all have runs of one."""
@@ -248,6 +228,7 @@ class Decoder:
 
     def _batch(
         self,
+        stream: str,
         contract: BaselineContract,
         collected: _Collected,
         records: Records,
@@ -277,9 +258,9 @@ class Decoder:
             for i in np.flatnonzero(are_faulty)[firsts].tolist():
                 record = records.raw[rows[i]]
                 detail = self._describe(reason, vectors[i], int(time_ms[i]), int(lead_ms[i]), record)
-                rejections.append(Rejection(rows[i], reason, detail, contract.stream))
+                rejections.append(Rejection(rows[i], reason, detail, stream))
         return EventBatch(
-            stream=contract.stream,
+            stream=stream,
             baseline=contract.baseline,
             row=row,
             partition=records.partition[row],
@@ -313,8 +294,10 @@ class Decoder:
         return self._readers.get(record.topic() or "", self._own_contract)
 
 
-def _select(contract: BaselineContract, collected: _Collected, rejections: list[Rejection]) -> _Collected:
-    """Return the events with the dimension and version of a contract; append the rejections of the others."""
+def _select(
+    stream: str, contract: BaselineContract, collected: _Collected, rejections: list[Rejection]
+) -> _Collected:
+    """Return a stream's events of a contract's dimension and version; append the rejections of the others."""
     dimension, version = contract.dimension, contract.model_version
     # The length in place, because a call takes as long as the rest: see `count_numbers`.
     fits = [
@@ -336,7 +319,7 @@ def _select(contract: BaselineContract, collected: _Collected, rejections: list[
             found = count_numbers(event[2], event[3])
             expected = f"the baseline has {dimension}" if contract.baseline else f"the first have {dimension}"
             reason, detail = Reason.WRONG_DIMENSION, f"embedding: {found} numbers, {expected}"
-        rejections.append(Rejection(row, reason, detail, contract.stream))
+        rejections.append(Rejection(row, reason, detail, stream))
     return list(compress(collected, fits))
 
 

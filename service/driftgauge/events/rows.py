@@ -56,7 +56,6 @@ class BaselineContract:
         metric: The distance metric; a zero vector has no direction under cosine.
         from_ms: The event time from which the baseline is in force; 0, the earliest event time, for a
             stream's first.
-        most: How many streams may share the baseline.
     """
 
     stream: str
@@ -65,7 +64,6 @@ class BaselineContract:
     model_version: str | None
     metric: DistanceMetric
     from_ms: int = 0
-    most: int = 1
 
 
 Row: TypeAlias = tuple[

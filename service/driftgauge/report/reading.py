@@ -161,7 +161,11 @@ def replayed_results(
             f"{number:,}."
             for (stream, size_ms), number in sorted(replay.late.items())
         ]
-        notes = (*replay.refusals.describe(), *late)
+        surplus = [
+            f"Events of streams beyond `most` of the entry {match}, which are in no window: {number:,}."
+            for match, number in sorted(replay.surplus.items())
+        ]
+        notes = (*replay.refusals.describe(), *late, *surplus)
         yield Material(results, f"the replay of {source}", notes)
 
 

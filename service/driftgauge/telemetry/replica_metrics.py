@@ -39,8 +39,10 @@ EVENTS = ObservedMetric(
     "driftgauge_events_total",
     ("stream",),
     "events",
-    "Accepted events, late ones among them, at their commit. A record may hold several. A stream's series"
-    " starts with its first event on the replica, so rate() misses the first commit.",
+    "Accepted events at their commit, those that are counted as late or as surplus among them. A record may"
+    " hold several. A stream's series starts with its first event on the replica, so rate() misses the first"
+    " commit. Of a pattern the first `most` names on the replica have series of their own, and all others"
+    " together that of the pattern.",
     Counter,
 )
 RECORDS = ObservedMetric(
@@ -57,8 +59,9 @@ REJECTED = ObservedMetric(
     ("topic", "stream", "reason"),
     "records",
     "Rejected records, by reason. The stream label is empty where the record's stream is not known or not"
-    " configured; a constant of the topic's mapping is known of every record. A series starts with its"
-    " first record on the replica; that of the reason `fault` is there from the start.",
+    " configured; a constant of the topic's mapping is known of every record. Names of a pattern have series"
+    " as those of driftgauge_events_total. A series starts with its first record on the replica; that of the"
+    " reason `fault` is there from the start.",
     Counter,
 )
 OFFSETS_SKIPPED = ObservedMetric(

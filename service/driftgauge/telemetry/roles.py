@@ -78,6 +78,7 @@ class RoleTelemetry:
         self._streams_by_shard: dict[int, list[str]] = {shard: [] for shard in range(shards)}
         for name in sorted(self._streams.names):
             self._streams_by_shard[shard_of(name, shards)].append(name)
+        self._names: dict[str, set[str]] = {}  # by pattern
         self._held: set[Partition] = set()
         self._waits_for = ""
         self._is_refused = False
@@ -271,9 +272,10 @@ class RoleTelemetry:
     ) -> None:
         """Count a commit's accepted events, rejected records, and records lost unread; log losses."""
         for stream, number in accepted.items():
-            self._metrics[EVENTS].labels(stream).inc(number)
+            self._metrics[EVENTS].labels(self._label(stream)).inc(number)
         for (topic, named, reason), number in rejected.items():
-            self._metrics[REJECTED].labels(topic, named or NO_STREAM, reason).inc(number)
+            label = NO_STREAM if named is None else self._label(named)
+            self._metrics[REJECTED].labels(topic, label, reason).inc(number)
         for partition, loss in sorted(lost.items(), key=lambda item: item[0]):
             self._metrics[OFFSETS_SKIPPED].labels(partition[0], SkipPlace.DELETED).inc(loss.records)
             self._log_loss(partition, loss)
@@ -303,15 +305,17 @@ class RoleTelemetry:
         self._metrics.windows.keep_only(shards)
 
     def show(self, shard: int, state: ShardState) -> None:
-        """Export the state of a shard's streams: those with a name, and those that match and had events."""
+        """Export the state of a shard's streams: those with an entry, and admitted ones that match one."""
         matched = sorted(
-            stream for stream in state.streams.keys() - self._streams.names if stream in self._streams
+            stream
+            for stream, held in state.streams.items()
+            if not held.is_retired and stream not in self._streams.names and stream in self._streams
         )
         streams = [*self._streams_by_shard[shard], *matched]
         self._metrics.windows.show(shard, take_snapshot(state, streams))
 
     def closed(self, shard: int, round_: RoundResult) -> None:
-        """Log the round of a shard: windows, late events and breaks in its chain of partials."""
+        """Log the round of a shard: windows, events in none, and breaks in its chain of partials."""
         for result in round_.results:
             _log_window(result)
         for late in round_.late:
@@ -326,11 +330,34 @@ class RoleTelemetry:
                     "remedy": "raise allowed_lateness of the stream, or correct the producer's timestamps",
                 },
             )
+        for surplus in round_.surplus:
+            _log.warning(
+                "an entry has as many streams as it is for; events of others are counted as surplus",
+                extra={
+                    "shard": shard,
+                    "match": surplus.match,
+                    "most": surplus.most,
+                    "events": surplus.number,
+                    "first": ", ".join(surplus.streams),
+                    "remedy": "raise most of the entry, or stop who sends these names; see the runbook "
+                    "DriftgaugeCountsInDoubt",
+                },
+            )
         for error in round_.chain_errors:
             _log.error(
                 "the partials do not continue what was counted; the windows concerned are marked",
                 extra={"shard": shard, "found": error, "remedy": _CHAIN_REMEDY},
             )
+
+    def _label(self, stream: str) -> str:
+        """Return the label of a counted stream: its name, or its entry's pattern after `most` other names."""
+        if stream in self._streams.names:
+            return stream
+        watched = self._streams[stream]
+        names = self._names.setdefault(watched.spec.name, set())
+        if len(names) < watched.spec.most:
+            names.add(stream)
+        return stream if stream in names else watched.spec.name
 
     def _block(self, reason: BlockReason, partitions: Collection[Partition]) -> bool:
         """Replace the partitions that are blocked for a reason; return whether some are new."""

@@ -8,6 +8,7 @@ from driftgauge.config import StreamLabels
 from driftgauge.core.durations import format_duration
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
+from driftgauge.core.windows.admission import EntryStreams
 from driftgauge.core.windows.changelog import ShardPosition, StreamStatus
 from driftgauge.core.windows.result import Verdict, WindowResult
 from driftgauge.core.windows.shard import ShardState
@@ -77,10 +78,17 @@ class StreamView:
 
 @dataclass(frozen=True, slots=True)
 class ShardSnapshot:
-    """The state of one shard: its configured streams, and its position with the counts of broken chains."""
+    """The state of one shard.
+
+    Attributes:
+        streams: Its configured streams.
+        position: Its position, with the counts of broken chains.
+        entries: The streams of each entry that streams share, by its pattern.
+    """
 
     streams: Mapping[str, StreamSnapshot]
     position: ShardPosition
+    entries: Mapping[str, EntryStreams]
 
 
 _EMPTY: StreamSnapshot = (StreamStatus(), {}, {})
@@ -89,4 +97,5 @@ _EMPTY: StreamSnapshot = (StreamStatus(), {}, {})
 def take_snapshot(state: ShardState, streams: Collection[str]) -> ShardSnapshot:
     """Return a snapshot of a shard and its streams, including streams without events."""
     held = {stream: (found.status, found.newest, found.conclusive) for stream, found in state.streams.items()}
-    return ShardSnapshot({stream: held.get(stream, _EMPTY) for stream in streams}, state.position)
+    shown = {stream: held.get(stream, _EMPTY) for stream in streams}
+    return ShardSnapshot(shown, state.position, state.entries)

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.novelty import NOVELTY, main_cluster
-from driftgauge.core.windows.changelog import ShardPosition
 from driftgauge.core.windows.result import Score, Verdict, WindowResult
 from driftgauge.telemetry.metric import Samples, ScrapedMetric
-from driftgauge.telemetry.snapshot import StreamView
+from driftgauge.telemetry.snapshot import ShardSnapshot, StreamView
 
 __all__ = ["SHARD_METRICS", "STREAM_METRICS"]
 
@@ -359,7 +358,14 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
     ),
 )
 
-SHARD_METRICS: tuple[ScrapedMetric[ShardPosition], ...] = (
+
+def _entry_streams(shard: ShardSnapshot) -> Samples:
+    for match, entry in shard.entries.items():
+        yield (match, "admitted"), entry.admitted
+        yield (match, "allowed"), entry.most
+
+
+SHARD_METRICS: tuple[ScrapedMetric[ShardSnapshot], ...] = (
     ScrapedMetric(
         "driftgauge_partials_faults_total",
         ("shard", "reason"),
@@ -368,10 +374,27 @@ SHARD_METRICS: tuple[ScrapedMetric[ShardPosition], ...] = (
         " counted, so the records in between are missing. overlap: a commit started before it, so they count"
         " twice. orphans: a part of a commit was dropped, because the rest never came. Kept in the shard's"
         " state.",
-        lambda position: (
-            (("gap",), position.gaps),
-            (("overlap",), position.overlaps),
-            (("orphans",), position.orphans),
+        lambda shard: (
+            (("gap",), shard.position.gaps),
+            (("overlap",), shard.position.overlaps),
+            (("orphans",), shard.position.orphans),
         ),
+    ),
+    ScrapedMetric(
+        "driftgauge_match_streams",
+        ("shard", "match", "state"),
+        "streams",
+        "Streams of an entry with a pattern. admitted: by this shard; seven days without an event retire a"
+        " stream. allowed: `most` of the entry, which bounds each shard. All shards together should not have"
+        " admitted more, for the alarm budget is shared by so many.",
+        _entry_streams,
+    ),
+    ScrapedMetric(
+        "driftgauge_surplus_events_total",
+        ("shard", "match"),
+        "events",
+        "Accepted events that are in no window, because the shard had admitted `most` other streams of the"
+        " entry. Kept in the shard's state.",
+        lambda shard: (((match,), entry.surplus) for match, entry in shard.entries.items()),
     ),
 )

@@ -51,6 +51,6 @@ class WindowCollector(Collector):
             for shard in shards.values()
             for stream, snapshot in shard.streams.items()
         }
-        positions = {str(shard): snapshot.position for shard, snapshot in shards.items()}
+        by_name = {str(shard): snapshot for shard, snapshot in shards.items()}
         yield from (metric.family(streams) for metric in STREAM_METRICS)
-        yield from (metric.family(positions) for metric in SHARD_METRICS)
+        yield from (metric.family(by_name) for metric in SHARD_METRICS)

@@ -54,8 +54,20 @@ def test_take_and_drop_start_empty_interval(forget):
 
 def test_interval_is_full_at_limit_of_panes(monkeypatch):
     monkeypatch.setattr(module, "MAX_NUMBERS", 10 * build_spec().scheme(FIRST).length)
+    monkeypatch.setattr(module, "_STREAM_NUMBERS", 0)
     counter = IntervalCounter([build_spec()])
     counter.count([build_batch([(0, row, MONDAY_MS + row * HOUR_MS, 0) for row in range(9)])], READ_MS)
     assert not counter.is_full
     counter.count([build_batch([(0, 9, MONDAY_MS + 9 * HOUR_MS, 0)])], READ_MS)
     assert counter.is_full
+
+
+def test_interval_is_full_of_streams_of_one_event(monkeypatch):
+    monkeypatch.setattr(module, "MAX_NUMBERS", 250_000)
+    counter = IntervalCounter([build_spec("*")])
+    number = 0
+    while not counter.is_full:
+        counter.count([build_batch([(0, number, MONDAY_MS, 0)], f"stream-{number}")], READ_MS)
+        number += 1
+    # Each takes 3.9 kB, of which 1.1 kB are the tally.
+    assert number * 3_900 < 2_100_000

@@ -13,8 +13,8 @@ from tests.builders.batches import HOME, at
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.references import FIRST, OTHER, build_segment_arrays
 from tests.builders.results import summarize_hours
-from tests.builders.specs import ALARM, build_minute_spec, build_schedule, build_spec
-from tests.core.shard import Shard, read_and_commit, read_now
+from tests.builders.specs import ALARM, build_schedule, build_spec
+from tests.core.shard import Shard, read_and_commit
 
 
 def scheduled(from_hour):
@@ -131,24 +131,6 @@ def test_unknown_stream_is_kept_until_configured():
     assert shard.close() == []
     shard.restart(*specs)
     assert [(r.stream, r.count) for r in read_and_commit(shard, at(1), stream="texts")] == [("texts", 2)]
-
-
-@pytest.mark.parametrize("matching", [[], ["te*"]])
-def test_stream_is_deleted_after_a_week_of_silence_where_no_entry_holds_for_it(matching):
-    shard = Shard(*map(build_minute_spec, ("images", "texts")))
-    for stream in ("images", "texts"):
-        read_now(shard, 0, stream=stream)
-    shard.write()
-    shard.restart(*map(build_minute_spec, ("images", *matching)))
-    shard.apply()
-    shard.close()
-    for after_ms, is_kept in ((7 * DAY_MS, True), (HOUR_MS, bool(matching))):
-        assert shard.commit(after_ms=after_ms) == []
-        assert any(b"texts" in key for key in shard.changelog) == is_kept
-    streams = [result.stream for result in shard.commit(after_ms=HOUR_MS, caught_up=True)]
-    assert streams == ["images", *["texts" for _ in matching]]
-    shard.commit(after_ms=30 * DAY_MS, caught_up=True)
-    assert any(b"texts" in key for key in shard.changelog) == bool(matching)
 
 
 def test_panes_of_unknown_scheme_are_purged_with_windows():

@@ -2,9 +2,8 @@
 
 import pytest
 
-from driftgauge.core.windows.changelog import DataLoss, PositionKey, SourcesKey
+from driftgauge.core.windows.changelog import DataLoss
 from driftgauge.core.windows.window import Window
-from driftgauge.records.changelog import decode
 from tests.builders.batches import at
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.specs import build_spec
@@ -68,19 +67,6 @@ def test_append_time_ahead_drops_no_part_of_another_commit(shard):
     shard.log.append(parts[1])
     shard.apply()
     assert shard.chain[2] == 0, "orphans"
-
-
-def test_stream_that_is_configured_no_longer_is_deleted():
-    shard = Shard(build_spec(sizes_ms=(MINUTE_MS,)), build_spec("other", sizes_ms=(MINUTE_MS,)))
-    run_for(shard, 3 * MINUTE_MS, 0)
-    shard.restart(build_spec("other", sizes_ms=(MINUTE_MS,)))
-    shard.commit(after_ms=8 * DAY_MS)
-    assert {type(decode(key, value)[0]) for key, value in shard.changelog.items()} == {
-        PositionKey,
-        SourcesKey,
-    }
-    shard.restart()
-    assert shard.state.streams == {}
 
 
 def test_accepted_loss_marks_what_may_have_begun_before():

@@ -21,7 +21,10 @@ from driftgauge.core.spec import StreamSpec
 __all__ = ["MAX_NUMBERS", "IntervalCounter", "ShardDelta"]
 
 MAX_NUMBERS = 2_500_000
-"""About 20 MB of tallies, at which a commit is due early: timestamps far apart make many panes."""
+"""About 20 MB, at which a commit is due early: times far apart make many panes, and names many streams."""
+
+# What a stream takes besides its tallies, 2.7 kB, in their integers.
+_STREAM_NUMBERS = 340
 
 # The names and times of so many streams take about a third of a part of the partials.
 _MOST_STREAMS = 1_000
@@ -74,7 +77,8 @@ class IntervalCounter:
     @property
     def is_full(self) -> bool:
         """Whether the counts should be committed early, to bound their memory."""
-        return sum(map(len, self._accumulators.values())) >= MAX_NUMBERS
+        tallies = sum(map(len, self._accumulators.values()))
+        return tallies + _STREAM_NUMBERS * len(self._accumulators) >= MAX_NUMBERS
 
     def count(self, batches: Sequence[EventBatch], read_ms: int) -> dict[int, str]:
         """Count the events of a batch of records that were read at wall time `read_ms`.
@@ -102,9 +106,9 @@ class IntervalCounter:
         return refused
 
     def take(self, partitions: Mapping[int, Partition], shards: int) -> dict[int, ShardDelta]:
-        """Return the interval's deltas by shard, and start the next interval."""
+        """Return the interval's deltas by shard, streams by their first events; start the next interval."""
         deltas: dict[int, ShardDelta] = {}
-        for (stream, _), accumulator in sorted(self._accumulators.items()):
+        for (stream, _), accumulator in self._accumulators.items():
             delta = deltas.setdefault(shard_of(stream, shards), ShardDelta())
             delta.panes += accumulator.panes(partitions)
         for (code, stream), time in self._times.items():

@@ -60,6 +60,8 @@ class ShardPosition:
         keys: The number of keys of the shard's changelog, this one among them; None: unknown.
         lost_ms: The log time at which an operator accepted that records of the changelog are lost; None: all
             were there, or that was long ago.
+        surplus: The events counted as surplus since the shard began, see `Admission`: their number, and the
+            end of the last pane that they belong to, event time in ms; by the pattern of their entry.
     """
 
     shards: int
@@ -71,6 +73,7 @@ class ShardPosition:
     orphans: int = 0
     keys: int | None = None
     lost_ms: int | None = None
+    surplus: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +171,12 @@ class StreamStatus:
         counted_twice: The intervals (start, end) of event time in which events may be counted twice.
         late: The number of late events, by window size in ms.
         closed: The number of windows closed, by window size in ms and verdict.
-        purged_ms: The event time before which panes may have been deleted; None: unknown.
+        purged_ms: The event time before which panes may be missing: deleted, or not counted before the stream
+            was admitted; None: unknown.
         applied: The number of all events that the shard has applied, late ones among them.
         drifts_passed: The number of drifts that have passed, by window size in ms: alarms that ended, and
             windows that came to say drift when a later window said otherwise.
+        retired_ms: The log time at which the stream retired; None while it is admitted.
     """
 
     watermark_ms: int | None = None
@@ -186,6 +191,7 @@ class StreamStatus:
     purged_ms: int | None = None
     applied: int = 0
     drifts_passed: Mapping[int, int] = field(default_factory=dict)
+    retired_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

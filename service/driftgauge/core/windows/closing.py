@@ -8,7 +8,6 @@ from driftgauge.core.counting.tally import Tally
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
-from driftgauge.core.windows.changelog import StreamStatus
 from driftgauge.core.windows.closing_round import ClosingRound
 from driftgauge.core.windows.completeness import Completeness, find_doubts
 from driftgauge.core.windows.judging import WindowJudge
@@ -92,6 +91,11 @@ class WindowCloser:
         self._quiet_until_ms = self._find_quiet_end(round_)
         return results, bool(backlog)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether every window with events is published, and waits for no partition."""
+        return not self._pending
+
     def _can_skip(self, sources: SourceProgress, log_ms: int) -> bool:
         """Return whether a round would change nothing: of many streams, most are silent most of the time."""
         spec, columns = self._spec, sources.columns
@@ -142,11 +146,12 @@ class WindowCloser:
         final_ms = min([horizon_ms, *(window.start_ms for window in backlog)])
         if status.final_ms is not None and final_ms <= status.final_ms:
             return
+        purged_ms = state.purged_ms
         state.set_status(replace(status, final_ms=final_ms))
         settled_ms = self._settled_ms
         losses = tuple(loss for loss in status.losses if loss.to_ms is None or loss.to_ms >= settled_ms)
         counted_twice = tuple(each for each in status.counted_twice if each[1] > settled_ms)
-        purged_ms = max(_purged_ms(status), settled_ms)
+        purged_ms = max(purged_ms, settled_ms)
         state.set_status(
             replace(state.status, losses=losses, counted_twice=counted_twice, purged_ms=purged_ms)
         )
@@ -213,7 +218,7 @@ class WindowCloser:
             awaited=awaited,
             given_up=round_.given_up_for(window),
             is_counted_otherwise=is_counted_otherwise,
-            is_purged=window.start_ms < _purged_ms(self._state.status),
+            is_purged=window.start_ms < self._state.purged_ms,
         )
         if (
             before is not None
@@ -262,12 +267,3 @@ class WindowCloser:
         if (had_alarm or says_drift) and not self._state.has_alarm(size_ms):
             drifts_passed[size_ms] = drifts_passed.get(size_ms, 0) + 1
         self._state.set_status(replace(status, closed=closed, drifts_passed=drifts_passed))
-
-
-def _purged_ms(status: StreamStatus) -> int:
-    """Return the event time before which panes may have been deleted; NULL before any was.
-
-    It is unknown after a version that does not keep it. Panes of windows that are not final may then be gone.
-    """
-    known_ms = status.final_ms if status.purged_ms is None else status.purged_ms
-    return NULL if known_ms is None else known_ms

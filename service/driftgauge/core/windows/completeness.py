@@ -43,7 +43,8 @@ class Completeness:
             awaited: The partitions that the window still waits for; they make it incomplete.
             given_up: The partitions that were given up before they reached the window's end.
             is_counted_otherwise: Events were counted under a scheme other than the one in force.
-            is_purged: Panes of the window may have been deleted, before its size was configured.
+            is_purged: Panes of the window may be missing: deleted before its size was configured, or not
+                counted before the stream was admitted.
         """
         events_lost, counted_twice = doubts
         reasons = (

@@ -49,6 +49,14 @@ class PaneStore:
             self.put(key, merged)
         return merged != before
 
+    @property
+    def end_ms(self) -> int | None:
+        """The end of the last pane; None without any."""
+        held: list[tuple[str, Collection[int]]] = [*self._examples.items()]
+        held += ((scheme, panes) for (scheme, _), panes in self._tallies.items())
+        ends_ms = (max(panes) + self._lengths_ms[scheme] for scheme, panes in held if panes)
+        return max(ends_ms, default=None)
+
     def tally(self, scheme: str, window: Window, segment: Segment | None = None) -> NDArray[np.int64] | None:
         """Return a window's tally under a scheme, (scheme.length,) int64; None where no pane was counted."""
         panes = self._tallies.get((scheme, segment), {})

@@ -1,12 +1,13 @@
 """The state of one shard: applies commits, closes windows, and yields changelog entries."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import cast
 
 from driftgauge.core.by_stream import ByStream
 from driftgauge.core.counting.partial import Part, PartitionProgress
 from driftgauge.core.spec import StreamSpec
+from driftgauge.core.windows.admission import Admission, EntryStreams, SurplusEvents
 from driftgauge.core.windows.assembly import CommitAssembler
 from driftgauge.core.windows.changelog import (
     AcceptedLossKey,
@@ -27,7 +28,9 @@ from driftgauge.core.windows.work_budget import WorkBudget
 __all__ = ["RoundResult", "ShardState"]
 
 # Panes of an unknown stream cannot be closed, so the shard keeps them for as long as partials are kept.
-_UNKNOWN_MS = 7 * 86_400_000
+_SILENT_MS = 7 * 86_400_000
+# A tenant may come once a month, and a calibration takes weeks.
+_RETIRED_MS = 30 * 86_400_000
 # A count task reports every 5 s; after a longer silence none runs, and no partition is late because of that.
 _PAUSE_MS = 30_000
 # A reader whose clock differs from the brokers' by more stops counting.
@@ -41,11 +44,13 @@ class RoundResult:
     Attributes:
         results: The windows to publish.
         late: The late events.
+        surplus: The events of streams that were not admitted.
         chain_errors: Messages about gaps and overlaps in the chain of progress, and about dropped parts.
     """
 
     results: list[WindowResult] = field(default_factory=list)
     late: list[LateEvents] = field(default_factory=list)
+    surplus: list[SurplusEvents] = field(default_factory=list)
     chain_errors: list[str] = field(default_factory=list)
 
 
@@ -65,6 +70,7 @@ class ShardState:
         """The position up to which the partials have been applied."""
         self.sources = SourceProgress(topics)
         self.streams: dict[str, StreamState] = {}
+        self._admission = Admission(self._specs, self.streams, self._stream)
         self._closers: dict[str, WindowCloser] = {}
         self._assembler = CommitAssembler()
         self.next_offset = 0
@@ -135,17 +141,21 @@ class ShardState:
             backlog = []
             # The streams that waited in the last round come first, so that none waits forever.
             for stream in sorted(self.streams, key=lambda stream: (stream not in self._backlog, stream)):
-                if stream in self._specs:
+                if stream in self._specs and not self.streams[stream].is_retired:
                     results, is_left = self._closer(stream).close(
                         self.sources, log_ms, budget, has_source_ended=has_source_ended
                     )
                     self._round.results += results
                     backlog += [stream] * is_left
-                else:
-                    _retire_unknown(self.streams[stream], log_ms)
+                self._retire_if_silent(stream, log_ms)
             self._backlog = frozenset(backlog)
         done, self._round = self._round, RoundResult()
         return done
+
+    @property
+    def entries(self) -> Mapping[str, EntryStreams]:
+        """The streams of each entry that streams share, by its pattern."""
+        return self._admission.entries(self.position.surplus)
 
     @property
     def has_backlog(self) -> bool:
@@ -160,7 +170,7 @@ class ShardState:
         yield from self.sources.drain_changes()
         for stream, state in sorted(self.streams.items()):
             yield from state.drain_changes()
-            if state.is_retired:
+            if state.is_forgotten:
                 del self.streams[stream]
         yield PositionKey(), self.position
 
@@ -186,19 +196,24 @@ class ShardState:
         known = [progress for progress in commit.partitions if not self.sources.is_of_former_topic(progress)]
         continuities = [self._accept(progress, log_ms) for progress in known]
         producer, epoch = commit.commit.producer, commit.commit.epoch
+        panes, surplus_events, surplus = self._admission.admit(commit.panes, position.surplus)
+        self._round.surplus += surplus_events
         self.position = replace(
             position,
             log_ms=log_ms,
             producers={**position.producers, (producer, epoch): (commit.commit.number, offset)},
             gaps=position.gaps + continuities.count(Continuity.GAP),
             overlaps=position.overlaps + continuities.count(Continuity.OVERLAP),
+            surplus=surplus,
         )
         self._round.late += apply_panes(
-            commit.panes, self._specs, self._stream, counted_twice=Continuity.OVERLAP in continuities
+            panes, self._specs, self._stream, counted_twice=Continuity.OVERLAP in continuities
         )
         # After the panes: an event is late by the purge horizon before the commit.
         for progress in known:
             for stream, time in progress.streams.items():
+                if not self._admission.is_admitted(stream):
+                    continue
                 spec = self._specs.get(stream)
                 self._stream(stream).observe(progress.partition, time, spec.disorder_ms if spec else 0)
 
@@ -229,12 +244,39 @@ class ShardState:
                     state.mark_loss(progress.partition, spec.disorder_ms if spec else 0)
         return continuity
 
+    def _retire_if_silent(self, stream: str, log_ms: int) -> None:
+        """Retire a stream without an entry of its own that fell silent; forget it after a month.
+
+        A stream is silent once its partitions are read for seven days past its last event, and its windows
+        cannot change.
+        """
+        spec, state = self._specs.get(stream), self.streams[stream]
+        if spec is not None and not spec.is_shared:
+            return
+        if state.is_forgotten:
+            return
+        if state.status.retired_ms is not None:
+            if log_ms - state.status.retired_ms > _RETIRED_MS:
+                state.forget()
+            return
+        if state.read_ms == NULL:
+            # Its topic was created again before the state was restored.
+            state.read_ms = log_ms
+        silent_ms = state.read_ms + _SILENT_MS
+        if log_ms <= silent_ms or self.sources.read_to_ms(state.times) <= silent_ms:
+            return
+        if spec is not None and not self._closer(stream).is_settled:
+            return
+        if state.retire(log_ms, () if spec is None else spec.sizes_ms):
+            self._admission.release()
+            self._closers.pop(stream, None)
+
     def _stream(self, stream: str) -> StreamState:
         if stream not in self.streams:
             state = self.streams[stream] = StreamState(stream)
             lost_ms = self.position.lost_ms
             # Its state may be among what was lost.
-            if lost_ms is not None and self.position.log_ms - lost_ms <= _UNKNOWN_MS:
+            if lost_ms is not None and self.position.log_ms - lost_ms <= _SILENT_MS:
                 state.mark_all_lost(lost_ms)
         return self.streams[stream]
 
@@ -243,10 +285,3 @@ class ShardState:
             spec = replace(self._specs[stream], name=stream)
             self._closers[stream] = WindowCloser(spec, self.streams[stream])
         return self._closers[stream]
-
-
-def _retire_unknown(state: StreamState, log_ms: int) -> None:
-    """Delete a stream that is not configured once no event of it has come for long enough."""
-    read_ms = max((int(times[:, 1].max()) for times in state.times.values()), default=log_ms)
-    if log_ms - read_ms > _UNKNOWN_MS and state.purge_panes(log_ms):
-        state.retire()

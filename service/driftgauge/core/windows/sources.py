@@ -19,6 +19,8 @@ NULL = -(2**63)
 # A replica that is behind holds a former topic id for seconds only, and a block's record has room for these.
 _MAX_FORMER_IDS = 6
 
+_NEVER_MS = 2**63 - 1
+
 # Columns of `SourceBlock.values`.
 _CAUGHT_UP, _MOVED = 2, 3
 
@@ -92,6 +94,12 @@ class SourceProgress:
             caught_up_ms, moved_ms = int(values[:, _CAUGHT_UP].max()), int(values[:, _MOVED].min())
             self._columns = ProgressColumns(partitions, rows, values, caught_up_ms, moved_ms)
         return self._columns
+
+    def read_to_ms(self, topics: Iterable[str]) -> int:
+        """Return the time up to which all partitions of some topics are known to be read; NULL if unknown."""
+        columns = self.columns
+        rows = [slice(*columns.rows[topic]) for topic in topics if topic in columns.rows]
+        return min((int(columns.values[each, _CAUGHT_UP].min()) for each in rows), default=_NEVER_MS)
 
     def restore(self, key: SourcesKey, block: SourceBlock) -> None:
         """Restore a changelog entry."""

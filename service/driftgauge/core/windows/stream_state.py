@@ -54,8 +54,10 @@ class StreamState:
         self.panes = PaneStore(stream)
         self.has_changed = True
         """Whether counts or event time have changed since the dirty panes were drained."""
-        self.is_retired = False
-        """Whether the state has been deleted, because no entry holds for the stream and it fell silent."""
+        self.read_ms = NULL
+        """The latest wall time, by a reader's clock, at which an event was read; NULL while unknown."""
+        self.is_forgotten = False
+        """Whether the whole state has been deleted, since the stream retired long ago."""
         self._dirty_panes: set[Window] = set()
         self._dirty_keys: dict[Key, None] = {}  # in the order in which they changed
 
@@ -68,6 +70,7 @@ class StreamState:
                 first = key.block * BLOCK
                 block = cast("NDArray[np.int64]", value)
                 self._times_for(key.topic, first + len(block))[first : first + len(block)] = block
+                self.read_ms = max(self.read_ms, int(block[:, 1].max(initial=NULL)))
             case PaneKey() | ExamplesKey():
                 self.panes.put(key, value)
                 self._dirty_panes.add(key.pane)
@@ -104,6 +107,7 @@ class StreamState:
         row = self._times_for(topic, index + 1)[index]
         row[0] = max(int(row[0]), time.newest_ms)
         row[1] = max(int(row[1]), time.read_ms)
+        self.read_ms = max(self.read_ms, time.read_ms)
         self._mark_dirty(EventTimeKey(self.stream, topic, index // BLOCK))
         if self.status.losses:
             self.end_loss(partition, time.first_ms + disorder_ms)
@@ -187,12 +191,62 @@ class StreamState:
         needed = {*kept.values(), *(result.window for result in self.newest.values())}
         self._purge(window for window in final if window not in needed or window.size_ms not in sizes_ms)
 
-    def retire(self) -> None:
-        """Delete all but the panes: status, event times, published results and histories."""
-        self.is_retired = True
+    @property
+    def purged_ms(self) -> int:
+        """The event time before which panes may be missing; NULL before any is.
+
+        It is unknown after a version that does not keep it. Panes of windows that are not final may then be
+        gone.
+        """
+        known_ms = self.status.final_ms if self.status.purged_ms is None else self.status.purged_ms
+        return NULL if known_ms is None else known_ms
+
+    @property
+    def is_retired(self) -> bool:
+        """Whether the stream fell silent, and only its status and histories are kept."""
+        return self.is_forgotten or self.status.retired_ms is not None
+
+    def admit(self, uncounted_to_ms: int | None) -> None:
+        """Admit the stream, as a new one or after it retired; its events before a time may not be counted."""
+        self.is_forgotten = False
+        self.set_status(replace(self.status, retired_ms=None))
+        if uncounted_to_ms is not None:
+            self._miss_panes(uncounted_to_ms)
+
+    def retire(self, log_ms: int, sizes_ms: Iterable[int]) -> bool:
+        """Keep no more than the status and the histories of a stream that fell silent.
+
+        All its windows become final, so that no later event begins one of them again without the events
+        counted so far.
+
+        Args:
+            log_ms: The shard's log time.
+            sizes_ms: The window sizes.
+
+        Returns:
+            Whether the stream is retired; there may be too many panes to delete at once.
+        """
+        end_ms = self.panes.end_ms
+        if end_ms is not None:
+            sizes = {*sizes_ms, *(window.size_ms for window in self.published)}
+            ends_ms = [end_ms, *(Window.around(end_ms - 1, size_ms).end_ms for size_ms in sizes)]
+            known_ms = self.status.final_ms
+            final_ms = max(ends_ms) if known_ms is None else max(known_ms, *ends_ms)
+            self.set_status(replace(self.status, final_ms=final_ms))
+            self._miss_panes(end_ms)
+            if not self.purge_panes(end_ms):
+                return False
         for topic in list(self.times):
             self.drop_topic(topic)
         self._purge(list(self.published))
+        # A pause of all readers would move, and so write, what is known of the foremost partition.
+        self.set_status(replace(self.status, foremost=(), retired_ms=log_ms))
+        return True
+
+    def forget(self) -> None:
+        """Delete the status and the histories of a retired stream."""
+        self.is_forgotten = True
+        self.status = StreamStatus()
         self._mark_dirty(StreamKey(self.stream))
         for size_ms, baseline in list(self.histories):
             self.forget_history(size_ms, baseline)
@@ -209,6 +263,10 @@ class StreamState:
         dirty, self._dirty_keys = self._dirty_keys, {}
         for key in dirty:
             yield key, self._value_of(key)
+
+    def _miss_panes(self, end_ms: int) -> None:
+        """Note that panes before an event time may be missing."""
+        self.set_status(replace(self.status, purged_ms=max(self.purged_ms, end_ms)))
 
     def _mark_dirty(self, key: Key) -> None:
         self._dirty_keys[key] = None
@@ -245,7 +303,7 @@ class StreamState:
     def _value_of(self, key: Key) -> Value | None:
         match key:
             case StreamKey():
-                return None if self.is_retired else self.status
+                return None if self.is_forgotten else self.status
             case EventTimeKey():
                 times = self.times.get(key.topic, _NO_TIMES)[key.block * BLOCK : (key.block + 1) * BLOCK]
                 return times.copy() if len(times) else None

@@ -1,0 +1,224 @@
+"""Streams without an entry of their own that fall silent: retired after a week, forgotten a month later."""
+
+from dataclasses import replace
+
+import pytest
+
+from driftgauge.core.windows.result import Verdict
+from driftgauge.records.changelog import decode
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
+from tests.builders.references import FIRST, OTHER
+from tests.builders.specs import ALARM, build_minute_spec, build_schedule
+from tests.core.shard import Shard, read_now
+
+TENANTS, NAME = "tenant-*", "tenant-a"
+EACH_RESTART = pytest.mark.parametrize("restarts", [False, True])
+
+
+def tenants(most=50, **changes):
+    return build_minute_spec(TENANTS, most=most, **changes)
+
+
+def kinds(shard, stream=NAME):
+    """The kinds of the keys that the changelog has of a stream."""
+    decoded = [decode(*record)[0] for record in shard.changelog.items()]
+    return sorted({type(key).__name__ for key in decoded if getattr(key, "stream", None) == stream})
+
+
+def admitted(shard):
+    return shard.state.entries[TENANTS].admitted
+
+
+def run_days(shard, number, *streams, restarts=False):
+    """Let days pass on which these streams have an event; return the results."""
+    results = []
+    for _ in range(number):
+        for stream in streams:
+            read_now(shard, 0, stream=stream)
+        results += shard.commit(caught_up=True)
+        results += shard.commit(after_ms=HOUR_MS, caught_up=True)
+        if restarts:
+            shard.restart()
+        shard.now_ms += DAY_MS - HOUR_MS
+    return results
+
+
+@EACH_RESTART
+def test_tenants_of_a_day_do_not_add_up(restarts):
+    shard = Shard(tenants())
+    for day in range(40):
+        run_days(shard, 1, f"tenant-{day}", restarts=restarts)
+        assert admitted(shard) <= 8
+    assert kinds(shard, "tenant-30") == ["HistoryKey", "StreamKey"]
+    assert kinds(shard, "tenant-0") == [], "a month after it retired"
+    run_days(shard, 40, restarts=restarts)
+    assert not shard.state.streams
+    assert len(shard.changelog) == 2, "position and sources"
+
+
+def retired(*specs, days=8, restarts=False, **changes):
+    """A shard whose stream had events on two days, and a late one, and has retired; and its status before."""
+    shard = Shard(*(specs or [tenants(**changes)]))
+    run_days(shard, 2, NAME)
+    read_now(shard, 0, stream=NAME, behind_ms=2 * DAY_MS)
+    shard.commit(caught_up=True)
+    before = shard.status(NAME)
+    assert before.late == {MINUTE_MS: 1}
+    run_days(shard, days, restarts=restarts)
+    assert shard.status(NAME).retired_ms is not None
+    assert kinds(shard) == ["HistoryKey", "StreamKey"]
+    return shard, before
+
+
+@EACH_RESTART
+def test_stream_that_returns_finds_totals_horizon_and_history(restarts):
+    shard, before = retired(restarts=restarts)
+    run_days(shard, 25, restarts=restarts)
+    if restarts:
+        shard.restart()
+    status = shard.status(NAME)
+    assert (status.late, status.closed, status.watermark_ms) == (
+        before.late,
+        {(MINUTE_MS, Verdict.OK): 2},
+        before.watermark_ms,
+    )
+    last = shard.state.streams[NAME].histories[MINUTE_MS, FIRST.key].end_ms
+    assert status.final_ms == last, "the last window is final"
+    # An event of the last window would begin it again, without those that were counted.
+    for time_ms in (last - 1, last):
+        shard.read((time_ms, 1), stream=NAME)
+    results = shard.commit(caught_up=True) + shard.commit(after_ms=HOUR_MS, caught_up=True)
+    assert [(each.window.start_ms, each.revision, each.count) for each in results] == [(last, 0, 1)]
+    assert results[0].memory.recent == (False, False)
+    status = shard.status(NAME)
+    assert (status.late, status.closed) == ({MINUTE_MS: 2}, {(MINUTE_MS, Verdict.OK): 3})
+    assert status.retired_ms is None
+    assert shard.late == {(NAME, MINUTE_MS): 2}
+
+
+@EACH_RESTART
+def test_warm_up_survives_retirement_and_is_gone_after_a_month(restarts):
+    warm_up = (MONDAY_MS, MONDAY_MS + DAY_MS)
+    shard, _ = retired(alarm=replace(ALARM, warm_up=warm_up), restarts=restarts)
+
+    def measured():
+        read_now(shard, 0, stream=NAME)
+        shard.commit(caught_up=True)
+        history = shard.state.streams[NAME].histories.get((MINUTE_MS, FIRST.key))
+        return None if history is None else history.clean.windows.windows
+
+    assert measured() == 1
+    run_days(shard, 9 + 29, restarts=restarts)
+    assert measured() == 1, "retired again, for less than a month"
+    run_days(shard, 9 + 31, restarts=restarts)
+    assert NAME not in shard.state.streams
+    assert measured() is None
+
+
+@EACH_RESTART
+def test_stream_that_returns_under_a_new_baseline_keeps_history_of_the_former_one(restarts):
+    from_ms = MONDAY_MS + 12 * DAY_MS
+    shard, _ = retired(baselines=build_schedule((from_ms, OTHER)), restarts=restarts)
+
+    def judged(time_ms, baseline):
+        shard.now_ms = time_ms
+        shard.read((time_ms, 0), stream=NAME, baseline=baseline.key)
+        shard.commit(caught_up=True)
+        (result,) = shard.commit(after_ms=HOUR_MS, caught_up=True)
+        histories = shard.state.streams[NAME].histories
+        return result.baseline_id, result.incomplete_reason, {baseline for _, baseline in histories}
+
+    assert shard.now_ms < from_ms
+    both = {FIRST.key, OTHER.key}
+    assert judged(from_ms - DAY_MS, FIRST) == (FIRST.baseline_id, None, {FIRST.key})
+    assert judged(from_ms, OTHER) == (OTHER.baseline_id, None, both)
+    assert judged(from_ms + DAY_MS, OTHER) == (OTHER.baseline_id, None, {OTHER.key}), "superseded for good"
+
+
+def test_retired_stream_gives_back_its_place_and_may_find_none():
+    shard, _ = retired(tenants(most=1))
+    assert admitted(shard) == 0
+    run_days(shard, 1, "tenant-b")
+    run_days(shard, 1, NAME)
+    assert (admitted(shard), shard.state.entries[TENANTS].surplus) == (1, 1)
+    run_days(shard, 9)
+    run_days(shard, 1, NAME)
+    assert (admitted(shard), shard.state.entries[TENANTS].surplus) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"entry": build_minute_spec(NAME)}, id="entry of its own"),
+        pytest.param({"caught_up": [1]}, id="partition that is not read"),
+        pytest.param({"sizes_ms": (MINUTE_MS, DAY_MS, 90 * DAY_MS)}, id="window that is open"),
+    ],
+)
+def test_stream_is_not_retired(change):
+    entry = change.get("entry")
+    spec = tenants(sizes_ms=change.get("sizes_ms", (MINUTE_MS,)))
+    shard = Shard(spec, *([entry] if entry else []), partitions=2)
+    read_now(shard, 0, stream=NAME)
+    shard.commit(caught_up=True)
+    shard.commit(after_ms=HOUR_MS, caught_up=True)
+    for _ in range(9):
+        shard.commit(after_ms=DAY_MS, caught_up=change.get("caught_up", True))
+    assert shard.status(NAME).retired_ms is None
+    if not entry:
+        while shard.status(NAME).retired_ms is None and shard.now_ms < MONDAY_MS + 50 * DAY_MS:
+            shard.commit(after_ms=DAY_MS, caught_up=True)
+        assert shard.status(NAME).retired_ms == shard.now_ms
+
+
+def test_last_window_is_published_before_its_stream_retires():
+    shard = Shard(tenants(sizes_ms=(MINUTE_MS, DAY_MS, 90 * DAY_MS)))
+    shard.read((shard.now_ms, 0), (shard.now_ms, 1), stream=NAME)
+    shard.commit(caught_up=True)
+    results = run_days(shard, 40)
+    assert {each.window.size_ms: each.count for each in results} == {MINUTE_MS: 2, DAY_MS: 2, 90 * DAY_MS: 2}
+    assert not any(key.endswith("PublishedKey") for key in kinds(shard))
+
+
+@EACH_RESTART
+def test_stream_whose_entry_was_removed_retires_too(restarts):
+    shard = Shard(build_minute_spec(), build_minute_spec(NAME))
+    for stream in ("images", NAME):
+        read_now(shard, 0, stream=stream)
+    shard.write()
+    shard.restart(build_minute_spec())
+    shard.apply()
+    shard.close()
+    run_days(shard, 7, restarts=restarts)
+    assert "PaneKey" in kinds(shard)
+    run_days(shard, 2, restarts=restarts)
+    assert kinds(shard) == ["StreamKey"]
+    run_days(shard, 30, restarts=restarts)
+    assert kinds(shard) == []
+    assert "PublishedKey" in kinds(shard, "images"), "a stream with an entry stays"
+
+
+def test_retired_stream_with_an_entry_of_its_own_is_not_forgotten():
+    shard, before = retired()
+    shard.restart(tenants(), build_minute_spec(NAME))
+    run_days(shard, 60)
+    assert shard.status(NAME).late == before.late
+    run_days(shard, 1, NAME)
+    assert shard.status(NAME).closed == {(MINUTE_MS, Verdict.OK): 3}
+
+
+def test_many_panes_are_deleted_over_several_rounds(monkeypatch):
+    monkeypatch.setattr("driftgauge.core.windows.stream_state._MAX_PURGED_PANES", 2)
+    shard = Shard(tenants(lateness_ms=DAY_MS))
+    shard.read(*[(shard.now_ms + number * MINUTE_MS, 0) for number in range(7)], stream=NAME)
+    shard.commit(caught_up=True)
+    shard.commit(after_ms=HOUR_MS, caught_up=True)
+    shard.commit(after_ms=8 * DAY_MS, caught_up=True)
+    assert "PaneKey" in kinds(shard)
+    # What comes meanwhile is late for the windows whose panes are gone.
+    shard.restart()
+    shard.read((MONDAY_MS, 0), stream=NAME)
+    assert shard.commit(caught_up=True) == []
+    assert shard.status(NAME).late == {MINUTE_MS: 1}
+    for _ in range(4):
+        shard.commit(after_ms=8 * DAY_MS, caught_up=True)
+    assert kinds(shard) == ["HistoryKey", "StreamKey"]
