@@ -51,7 +51,7 @@ def test_serving_prints_without_rich(config, command):
 def test_command_line_has_exactly_documented_commands():
     assert {" ".join(path) for path in command_paths(cli)} == {
         "", "serve", "page", "replay", "report", "publish", "plan", "backtest", "status", "health",
-        "marks", "marks add",
+        "marks", "marks add", "accept-loss",
         "config", "config check", "events", "events peek", "init",
         "dead-letters", "dead-letters list", "dead-letters show", "dead-letters requeue",
         "baseline", "baseline fit", "baseline show",

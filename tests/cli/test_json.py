@@ -18,7 +18,7 @@ from tests.cli.command import run
 from tests.cli.test_commands import command_paths
 
 # Two serve until they are stopped, and have no result; that of init is a configuration.
-WITHOUT_RESULT = {("serve",), ("page",), ("init",), ("marks", "add")}
+WITHOUT_RESULT = {("serve",), ("page",), ("init",), ("marks", "add"), ("accept-loss",)}
 
 
 def find(path):

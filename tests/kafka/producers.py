@@ -26,7 +26,7 @@ class RecordingProducer:
         self.polled_s: list[float] = []
         self._undelivered: deque = deque()
 
-    def produce(self, topic, value=None, key=None, on_delivery=None) -> None:
+    def produce(self, topic, value=None, key=None, partition=-1, on_delivery=None) -> None:
         if self.fault is not None:
             raise self.fault
         if self.full:
