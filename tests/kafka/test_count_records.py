@@ -162,7 +162,7 @@ def test_share_of_rejected_records_does_not_depend_on_their_vectors():
     events, records, rejected = sample_reader(metrics.registry)(*names).values()
     assert events == {STREAM: 300}
     assert records == {f"accepted {TOPIC}": 3, f"filtered {TOPIC}": 0, f"rejected {TOPIC}": 3}
-    assert rejected == {f"undecodable {STREAM} {TOPIC}": 3}
+    assert rejected == {f"undecodable {STREAM} {TOPIC}": 3, f"fault  {TOPIC}": 0}
 
 
 def test_record_with_one_overflowing_event_is_counted_not_at_all(worker):

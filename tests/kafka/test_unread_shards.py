@@ -117,15 +117,26 @@ def test_tally_of_another_length_than_its_scheme_stops_its_shard(caplog, segment
 
 
 @pytest.mark.parametrize(
-    ("keys", "is_accepted", "stopped"),
-    [(2, False, 0), (None, False, 0), (3, False, 1), (1, False, 1), (3, True, 0), (2, True, 0)],
+    ("keys", "accepted_ms", "reason"),
+    [
+        (2, None, ""),
+        (None, None, ""),
+        (3, None, "accept-loss --shard 0"),
+        (1, None, "another program wrote some"),
+        (3, MONDAY_MS, ""),
+        (2, MONDAY_MS, ""),
+        # The shard has committed since, so it had not stopped.
+        (3, MONDAY_MS - 1, "accept-loss --shard 0"),
+        (1, MONDAY_MS, "another program wrote some"),
+    ],
 )
 def test_changelog_without_some_keys_stops_its_shard_until_loss_is_accepted(
-    caplog, keys, is_accepted, stopped
+    caplog, keys, accepted_ms, reason
 ):
+    is_accepted, stopped = accepted_ms is not None, bool(reason)
     shards = Shards(end=2)
     held = [(encode_key(StreamKey(STREAM)), StreamStatus())]
-    held += [(encode_key(AcceptedLossKey()), AcceptedLoss(MONDAY_MS))] * is_accepted
+    held += [(encode_key(AcceptedLossKey()), AcceptedLoss(accepted_ms or 0))] * is_accepted
     held += [(encode_key(PositionKey()), ShardPosition(2, 2, MONDAY_MS, keys=keys))]
     shards.changelog.consume.return_value = [
         FakeMessage(encode_value(value), key=key, partition=0, offset=1) for key, value in held
@@ -136,8 +147,8 @@ def test_changelog_without_some_keys_stops_its_shard_until_loss_is_accepted(
     ]
     shards.read_for_two_minutes()
     reasons = " ".join(record.reason for record in caplog.records if hasattr(record, "reason"))
-    assert ("holds 2 keys, and held" in reasons) is bool(stopped)
-    assert ("accept-loss --shard 0" in reasons) is bool(stopped)
+    assert ("holds 2 keys, and held" in reasons) is stopped
+    assert reason in reasons
     assert shards.read_commit(2) == [0, 1][stopped:]
     if stopped:
         return
@@ -148,6 +159,35 @@ def test_changelog_without_some_keys_stops_its_shard_until_loss_is_accepted(
     assert written.get(encode_key(AcceptedLossKey()), b"kept") == (None if is_accepted else b"kept")
     position = decode(encode_key(PositionKey()), written[encode_key(PositionKey())])[1]
     assert position.keys == 2 + sum(key[:9] == b'["sources' for key in written)
+
+
+def test_acceptance_for_shard_without_state_is_deleted(caplog):
+    shards = Shards(end=2)
+    key, value = encode_key(AcceptedLossKey()), encode_value(AcceptedLoss(MONDAY_MS))
+    shards.changelog.consume.return_value = [
+        FakeMessage(value, key=key, partition=0, offset=1),
+        FakeMessage(None, key=b"gone", partition=1, offset=1),
+    ]
+    for _ in range(5):
+        shards.worker.process([])
+        shards.worker.step(1.0)
+    assert shards.read_commit(0) == [0, 1]
+    written = dict(call.args[2:4] for call in shards.transaction.produce.call_args_list if call.args[1] == 0)
+    assert written[key] is None
+    position = decode(encode_key(PositionKey()), written[encode_key(PositionKey())])[1]
+    assert position.keys == len(written) - 1
+
+
+def test_restores_share_one_answer_about_settings():
+    asked = []
+
+    def ask():
+        asked.append(1)
+        return answered()
+
+    shards = Shards(0, ask)
+    shards.read_for_two_minutes()
+    assert (shards.telemetry.restored.call_count, len(asked)) == (2, 1)
 
 
 @pytest.mark.parametrize("error", [StateError("cleanup.policy=compact,delete"), BrokerError("away")])

@@ -31,6 +31,14 @@ ONE, TWO = Series("one", HOUR_MS), Series("two", HOUR_MS)
 ROW = build_row()
 
 
+def test_result_that_must_be_understood_and_is_not_is_refused():
+    tree = record_tree(3, must_understand=["count", "weights"])
+    with pytest.raises(ValueError, match="it has weights, which a reader must understand"):
+        read_summary(orjson.dumps(tree), partition=5, offset=7, published_ms=9)
+    tree["must_understand"] = ["count"]
+    assert read_summary(orjson.dumps(tree), partition=5, offset=7, published_ms=9)[0] == SERIES
+
+
 def test_summary_has_the_numbers_of_the_record():
     tree = record_tree(3, incomplete=[{"topic": "t", "partition": 1}] * 2, events_lost=True, late_total=5)
     assert read_summary(orjson.dumps(tree), partition=5, offset=7, published_ms=9)[1]["late_total"] == UNKNOWN

@@ -38,7 +38,7 @@ def alert_links(results):
                 "Drift Since 7 Nov 2025, 00:00 UTC (1d: camera = dock-2) Later: 8 Nov 2025, 00:00 UTC (1d), ",
                 "8 Nov 2025, 09:00 UTC (1h)",
                 "Shift: all inputs moved together",
-                "(mean shift 0.309); first in camera = dock-2",
+                "(mean shift 0.317); first in camera = dock-2",
                 "Last confirmed 10 Nov 2025, 00:00 UTC",
                 "1h: too few events to see anything for 6 h",
                 "Find what else changed at 7 Nov 2025, 00:00 UTC",

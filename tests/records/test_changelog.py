@@ -107,7 +107,7 @@ POSITIONS = st.builds(
     st.integers(1, 2**31 - 1),
     COUNTS,
     TIMES,
-    st.dictionaries(st.tuples(TEXTS, COUNTS), st.tuples(COUNTS, TIMES), max_size=3),
+    st.dictionaries(st.tuples(TEXTS, COUNTS), st.tuples(COUNTS, COUNTS, TIMES), max_size=3),
     COUNTS,
     COUNTS,
     COUNTS,
@@ -179,7 +179,7 @@ def test_order_of_sets_and_mappings_does_not_change_bytes():
     closed = {(1, Verdict.OK): 2, (1, Verdict.DRIFT): 3}
     given_up = frozenset(("a", number) for number in (1, 9, 17))
     status = StreamStatus(late=counts, closed=closed, given_up=given_up)
-    producers = {(name, 0): (1, 5) for name in "ba"}
+    producers = {(name, 0): (1, 5, 7) for name in "ba"}
     segments = {("country", name): HISTORY.clean for name in "ba"}
     recent = {("country", name): (True,) for name in "ba"}
     values = [status, ShardPosition(1, 0, 0, producers), replace(HISTORY, segments=segments)]

@@ -97,3 +97,11 @@ def test_every_kind_of_record_can_grow(kind):
 
 def test_result_states_what_its_reader_must_understand():
     assert WindowRecord.model_fields["must_understand"].default == ()
+
+
+def test_finding_of_later_statistic_is_ignored():
+    _, value, key = GOLDEN["published"]
+    fields = msgspec.msgpack.decode(encode_value(value)[3:])
+    fields["score"]["findings"]["seasonality"] = {"excess": 0.5, "p_value": 0.1}
+    read = decode(key, envelope([], msgspec.msgpack.encode(fields)))[1]
+    assert encode_value(read) == encode_value(value)

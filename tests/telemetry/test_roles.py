@@ -95,7 +95,7 @@ def test_names_beyond_most_share_the_series_of_their_pattern():
         count.counted({**accepted, "texts": 1}, {(EVENTS, f"im{number}d", Reason.FUTURE): 1}, {})
     assert sample_reader(telemetry.registry)("events_total", "records_rejected_total") == {
         "events_total": {"im0a": 1, "im*": 5, "texts": 2},
-        "records_rejected_total": {"future im* embeddings": 2},
+        "records_rejected_total": {"future im* embeddings": 2, "fault  embeddings": 0},
     }
 
 

@@ -25,8 +25,8 @@ def accept_loss_command(config_path: Path, shard: int) -> None:
 
     A shard stops if records of its changelog were deleted. After this command it goes on without them at the
     next restart of its replica. Windows that may have begun before then are marked with events_lost, if they
-    can still change; published ones stay as they are, and some may be published again. If no record is
-    missing, the command changes nothing.
+    can still change; published ones stay as they are, and some may be published again. For a shard that has
+    not stopped the command changes nothing.
     """
     settings = read_settings(config_path)
     topic = settings.changelog_topic

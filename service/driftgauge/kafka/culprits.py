@@ -62,6 +62,9 @@ class Culprits:
             return
         detail = f"the code fails on this record ({type(error).__name__}: {error})"
         place = _place(messages[0])
+        if place in self._rejections:
+            # Not decoding fails, but what is done with any record: another attempt would fail for ever.
+            raise error
         self._rejections[place] = Rejection(0, Reason.FAULT, detail, None)
         _log.error(
             "a record makes the code fail; it is dead-lettered, and counting goes on",

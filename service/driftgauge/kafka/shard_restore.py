@@ -4,10 +4,11 @@ import logging
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from contextlib import suppress
+from typing import cast
 
 from driftgauge.clock import Clock
 from driftgauge.core.partition import Partition
-from driftgauge.core.windows.changelog import AcceptedLossKey, PositionKey
+from driftgauge.core.windows.changelog import AcceptedLoss, AcceptedLossKey, PositionKey
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.errors import BrokerError, StateError
 from driftgauge.kafka.changelog_reader import ChangelogReader
@@ -35,7 +36,7 @@ class ShardRestore:
         keys: The keys of its changelog, as `key_of` gives them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one caller makes restores
         self,
         shard: int,
         state: ShardState,
@@ -46,6 +47,7 @@ class ShardRestore:
         reader: ChangelogReader,
         admin: SharedAdmin,
         check_settings: Callable[[], Future[None]],
+        lead_ms: int,
         clock: Clock,
     ) -> None:
         self.state = state
@@ -57,6 +59,7 @@ class ShardRestore:
         self._reader = reader
         self._admin = admin
         self._check_settings = check_settings
+        self._lead_ms = lead_ms
         self._clock = clock
         self._since_s = clock.monotonic_s()
         self._waiting_for = ""
@@ -103,12 +106,14 @@ class ShardRestore:
         self._waiting_for = "the partials' begin and end"
         begins = yield from log_offsets(LogOffsets(self._admin, earliest=True), [self._partials], self._clock)
         ends = yield from log_offsets(LogOffsets(self._admin), [self._partials], self._clock)
-        if (position := content.get(PositionKey())) is not None:
-            for key, value in content.items():
+        position, acceptance = content.get(PositionKey()), content.get(AcceptedLossKey())
+        for key, value in content.items():
+            # Without a position all is counted again; the acceptance is deleted in any case.
+            if position is not None or key == AcceptedLossKey():
                 self.state.restore(key, value)
         covered = None if position is None else self.state.position.offset
         self._check(covered, committed, ends[self._partials])
-        self._require_all_keys(has_acceptance=AcceptedLossKey() in content)
+        self._require_all_keys(cast("AcceptedLoss | None", acceptance))
         self.state.skip_to(begins[self._partials])
 
     def _await_settings(self) -> Generator[None, None, None]:
@@ -122,21 +127,28 @@ class ShardRestore:
                 return
             yield
 
-    def _require_all_keys(self, *, has_acceptance: bool) -> None:
+    def _require_all_keys(self, acceptance: AcceptedLoss | None) -> None:
         """Refuse a changelog that lacks keys, unless an operator has accepted the loss.
 
         Raises:
             StateError: The number of keys differs from that of the last commit.
         """
         # The record of the acceptance was not written by a commit.
-        found, expected = len(self.keys) - has_acceptance, self.state.position.keys
-        if expected in {None, found}:
+        found, expected = len(self.keys) - (acceptance is not None), self.state.position.keys
+        if expected is None or found == expected:
             return
+        if found > expected:
+            message = (
+                f"its changelog holds {found} keys, and held {expected} at the last commit: another program "
+                "wrote some, or reading took longer than the topic's delete.retention.ms; keep other "
+                "programs from writing to the topic, and restart the replica"
+            )
+            raise StateError(message)
         message = (
             f"its changelog holds {found} keys, and held {expected} at the last commit: records were "
             "deleted, by a retention or by hand"
         )
-        if not has_acceptance:
+        if acceptance is None or acceptance.accepted_ms < self.state.position.log_ms:
             message += (
                 "; restore the topic from a backup, or accept the loss with `driftgauge accept-loss "
                 f"--shard {self._shard}`; then restart the replica"
@@ -150,7 +162,7 @@ class ShardRestore:
                 "remedy": "none: windows that may have begun before are marked with events_lost",
             },
         )
-        self.state.accept_loss()
+        self.state.accept_loss(self._lead_ms)
 
     def _check(self, covered: int | None, committed: int | None, end: int) -> None:
         """Refuse a state that does not belong to the committed offset and the partials.

@@ -108,6 +108,7 @@ class WindowWorker:
         self._settings = settings
         self._specs = specs
         self._check_settings = check_settings
+        self._checked: tuple[float, Future[None]] | None = None  # when asked, and the answer
         self._descriptions = descriptions
         self._consumer = consumer
         self._admin = admin
@@ -222,9 +223,17 @@ class WindowWorker:
             offsets=CommittedOffsets(self._consumer, self._clock, self._settings.windows_group),
             reader=self._reader,
             admin=self._admin,
-            check_settings=self._check_settings,
+            check_settings=self._ask_settings,
+            lead_ms=self._settings.allowed_lead,
             clock=self._clock,
         )
+
+    def _ask_settings(self) -> Future[None]:
+        """Return the answer of a check of the changelog's settings, which restores of a few seconds share."""
+        now_s = self._clock.monotonic_s()
+        if self._checked is None or now_s - self._checked[0] > _RETRY_S:
+            self._checked = now_s, self._check_settings()
+        return self._checked[1]
 
     def _continue_restores(self) -> None:
         """Continue the restores and the checks that are due, those first that have waited longest."""

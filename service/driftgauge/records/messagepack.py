@@ -141,10 +141,13 @@ def _build(kind: Any, value: Any) -> Any:
     if kind is not Findings:
         return _to_array(kind, value)
     require(isinstance(value, dict), "the findings are not a map")
-    types = {each.name: each.finding for each in registry.STATISTICS}
-    require(value.keys() <= types.keys(), "a finding is that of no statistic")
+    # A later version may have more statistics, whose findings this version does not need.
     return Findings(
-        {name: msgspec.convert(each, types[name], dec_hook=_to_array) for name, each in value.items()}
+        {
+            each.name: msgspec.convert(value[each.name], each.finding, dec_hook=_to_array)
+            for each in registry.STATISTICS
+            if each.name in value
+        }
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.counting.partial import PaneDelta
 from driftgauge.core.reference import Reference, Segment
+from driftgauge.core.spec import ScheduledBaseline
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
 from driftgauge.core.windows.completeness import Completeness
 from driftgauge.core.windows.judging import WindowJudge
@@ -58,6 +59,12 @@ class JudgedStream:
         for record in self.changelog.items():
             self.state.restore(*decode(*record))
         self._judge = WindowJudge(self.spec, self.state)
+
+    def reconfigure(self, baselines: tuple[ScheduledBaseline, ...], warm_up: tuple[int, int] | None) -> None:
+        """Restart with another schedule and another warm-up."""
+        alarm = replace(self.spec.alarm, warm_up=warm_up)
+        self.spec = replace(self.spec, baselines=baselines, alarm=alarm)
+        self.restart()
 
     def judge(
         self,

@@ -263,7 +263,7 @@ def test_restore_repeats_no_commit_whatever_lies_behind_a_waiting_part(epochs):
     shard.log.append(waiting)
     shard.apply()
     shard.close()
-    assert (shard.state.position.offset, shard.state.position.producers) == (len(shard.log), {})
+    assert shard.state.position.offset == len(shard.log)
     (result,) = shard.close(has_source_ended=True)
     assert (result.counts.tolist(), shard.chain) == ([1, epochs, 0, 0], WHOLE)
 
@@ -311,3 +311,26 @@ def test_progress_of_many_streams_in_several_items_is_one_progress(steps, most):
         split.apply(number, now_ms, replace(part, partitions=tuple(items)))
         assert split.close_windows().chain_errors == whole.close_windows().chain_errors
         assert written(split) == written(whole)
+
+
+def test_commit_that_is_written_twice_counts_once():
+    shard = Shard(build_spec())
+    shard.read(at(0))
+    (first,) = shard.write()
+    repeated = shard.log[first]
+    shard.apply()
+    shard.close()
+    shard.restart()
+    shard.log.append(repeated)
+    shard.apply()
+    (result,) = shard.close(has_source_ended=True)
+    assert (result.count, result.verdict, shard.chain) == (1, result.verdict.OK, WHOLE)
+
+
+def test_position_knows_newest_commit_of_each_producer_for_an_hour(shard):
+    for epoch in range(2, 7):
+        shard.commit(epoch=epoch, after_ms=1_000)
+    shard.commit(producer="b", after_ms=1_000)
+    assert set(shard.state.position.producers) == {("a", 6), ("b", 1)}
+    shard.commit(producer="c", after_ms=HOUR_MS)
+    assert set(shard.state.position.producers) == {("c", 1)}

@@ -33,7 +33,7 @@ def test_baseline_changes_at_scheduled_time():
         (OTHER.baseline_id, [0, 1, 1, 0]),
     ]
     assert {result.incomplete_reason for result in results} == {None}
-    assert shard.state.streams["images"].histories.keys() == {(HOUR_MS, OTHER.key)}
+    assert shard.state.streams["images"].histories.keys() == {(HOUR_MS, each.key) for each in (FIRST, OTHER)}
 
 
 def test_window_counted_under_two_baselines_is_incomplete():
@@ -145,7 +145,7 @@ def test_panes_of_unknown_scheme_are_purged_with_windows():
 
 @pytest.mark.parametrize("pattern", ["images", "im*"])
 def test_histories_go_with_last_window_that_needs_them(pattern):
-    """That of a former baseline stays while its windows can change; that of an unlisted one for a month."""
+    """That of a baseline stays for a month after its last window, listed or not."""
     newer = build_spec(pattern, baselines=scheduled(2), lateness_ms=3 * HOUR_MS)
     shard = Shard(newer)
     read_and_commit(shard, at(0), at(1), baseline=FIRST.key)
@@ -155,13 +155,17 @@ def test_histories_go_with_last_window_that_needs_them(pattern):
         return {baseline for _, baseline in shard.state.streams["images"].histories}
 
     assert held() == {FIRST.key, OTHER.key}
-    read_and_commit(shard, at(5.5), baseline=OTHER.key)
-    assert held() == {OTHER.key}
-    # A replica with the configuration before takes the shard over.
+    # The new baseline may be taken back, as by a replica with the configuration before.
     shard.restart(build_spec(pattern, lateness_ms=0))
     read_and_commit(shard, at(24), at(25))
     assert held() == {FIRST.key, OTHER.key}
-    read_and_commit(shard, at(24 * 31))
+    shard.restart(newer)
+    read_and_commit(shard, at(24 * 30), baseline=OTHER.key)
+    assert held() == {FIRST.key, OTHER.key}
+    read_and_commit(shard, at(24 * 31), baseline=OTHER.key)
+    assert held() == {OTHER.key}
+    shard.restart(build_spec(pattern, lateness_ms=0))
+    read_and_commit(shard, at(24 * 62), at(24 * 62 + 1))
     assert held() == {FIRST.key}
 
 
@@ -197,3 +201,16 @@ def test_size_that_former_owner_did_not_have_is_incomplete():
     (day, *_) = [each for each in read_and_commit(shard, at(25)) if each.window.size_ms == DAY_MS]
     assert (day.verdict, day.incomplete_reason) == (Verdict.INCOMPLETE, "panes_purged")
     assert day.count < 4
+
+
+def test_whole_result_is_not_replaced_when_former_owner_deleted_its_panes():
+    both = build_spec(lateness_ms=2 * DAY_MS, sizes_ms=(HOUR_MS, DAY_MS))
+    shard = Shard(both)
+    read_and_commit(shard, at(1), at(2), at(25))
+    shard.restart(build_spec(lateness_ms=5 * HOUR_MS))
+    read_and_commit(shard, at(26))
+    shard.restart(both)
+    results = read_and_commit(shard, at(27), at(23.5))
+    assert not [each for each in results if each.window == Window(DAY_MS, MONDAY_MS)]
+    kept = shard.state.streams["images"].published[Window(DAY_MS, MONDAY_MS)]
+    assert (kept.count, kept.incomplete_reason) == (2, None)

@@ -78,7 +78,7 @@ def test_accepted_loss_marks_what_may_have_begun_before():
     shard.commit()
     shard.changelog = {key: value for key, value in shard.changelog.items() if b'"texts"' not in key}
     shard.restart()
-    shard.state.accept_loss()
+    shard.state.accept_loss(lead_ms=0)
     for hour in (1, 2, 3, 4.5):
         shard.now_ms = MONDAY_MS + int(hour * HOUR_MS)
         shard.read(at(hour + 0.4))
@@ -93,3 +93,16 @@ def test_accepted_loss_marks_what_may_have_begun_before():
     shard.read(at(0.1), stream="unrelated")
     shard.commit()
     assert shard.status("unrelated").losses == (), "so long after a loss a new stream is just new"
+
+
+def test_accepted_loss_marks_windows_of_events_that_were_ahead():
+    shard = Shard(build_spec(sizes_ms=(MINUTE_MS,)))
+    shard.read((shard.now_ms + 3 * MINUTE_MS, 0), credible_ms=[shard.now_ms])
+    shard.commit()
+    shard.changelog = {key: value for key, value in shard.changelog.items() if b'"pane"' not in key}
+    shard.restart()
+    shard.state.accept_loss(lead_ms=5 * MINUTE_MS)
+    for minutes in (3, 4, 6, 9):
+        shard.read((shard.now_ms + minutes * MINUTE_MS, 0))
+    results = {result.window.start_ms - shard.now_ms: result.events_lost for result in shard.commit()}
+    assert results == {3 * MINUTE_MS: True, 4 * MINUTE_MS: True, 6 * MINUTE_MS: False}

@@ -20,7 +20,7 @@ from tests.builders.batches import build_bursts, build_tally, read_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.references import COMPONENTS, DE, RICH, SEGMENTED, build_reference
 from tests.builders.results import hour_window, plain
-from tests.builders.specs import ALARM
+from tests.builders.specs import ALARM, build_schedule
 from tests.core.statistics.toy import TOY
 from tests.core.windows.judged_stream import FEW, FIRST_AFTER, LEVEL, MOVED, ODD, QUIET, WARM_UP, JudgedStream
 from tests.examples import DEVELOPMENT, examples
@@ -397,3 +397,18 @@ def test_longer_windows_are_compared_with_the_warm_up_of_shorter_ones(shares, ov
         for day in range(3, 15)
     ]
     assert {(day.verdict, day.score.calibrated) for day in days} == {expected}
+
+
+@pytest.mark.parametrize("following_warm_up", [None, (30 * HOUR_MS, 60 * HOUR_MS)])
+def test_baseline_that_is_announced_leaves_warm_up_of_the_one_in_force(following_warm_up):
+    """The configuration names the next baseline, and its warm-up, while windows of the former still come."""
+    stream = build_warmed_up()
+    first = stream.judge(FIRST_AFTER, ODD)
+    following = build_reference("next", count=100_000)
+    stream.reconfigure(build_schedule((30 * HOUR_MS, following), first=RICH), following_warm_up)
+    again, ordinary = stream.judge(FIRST_AFTER, ODD), stream.judge(FIRST_AFTER + 1, ODD)
+    assert (again.score.calibrated, again.score.p_value) == (True, first.score.p_value)
+    assert (ordinary.score.calibrated, ordinary.score.p_value) == (True, first.score.p_value)
+    stream.judge(31, reference=following)
+    held = stream.state.histories[HOUR_MS, following.key]
+    assert (held.warm_up, held.clean.windows.windows) == (following_warm_up, following_warm_up is not None)

@@ -55,20 +55,17 @@ class Admission:
     stream without such an entry is always admitted.
     """
 
-    def __init__(
-        self,
-        specs: ByStream[StreamSpec],
-        streams: Mapping[str, StreamState],
-        state_of: Callable[[str], StreamState],
-    ) -> None:
-        """Begin with streams that may still be restored; `state_of` adds one where it is new."""
+    def __init__(self, specs: ByStream[StreamSpec], streams: Mapping[str, StreamState]) -> None:
+        """Begin with streams that may still be restored."""
         self._specs = specs
         self._streams = streams
-        self._state_of = state_of
         self._counted: Counter[str] | None = None
 
     def admit(
-        self, panes: Iterable[PaneDelta], surplus: Mapping[str, tuple[int, int]]
+        self,
+        panes: Iterable[PaneDelta],
+        surplus: Mapping[str, tuple[int, int]],
+        state_of: Callable[[str], StreamState],
     ) -> tuple[list[PaneDelta], list[SurplusEvents], Mapping[str, tuple[int, int]]]:
         """Admit the streams of a commit, as far as there is room.
 
@@ -78,6 +75,7 @@ class Admission:
         Args:
             panes: The deltas of the commit.
             surplus: The surplus before, see `ShardPosition`.
+            state_of: Returns the state of a stream, new where there is none.
 
         Returns:
             The deltas of admitted streams, the surplus events of the commit, and the surplus after it.
@@ -87,7 +85,10 @@ class Admission:
         after = dict(surplus)
         for delta in panes:
             spec = self._specs.get(delta.stream)
-            if self.is_admitted(delta.stream) or self._make_room(delta.stream, spec, surplus):
+            if self.is_admitted(delta.stream):
+                admitted.append(delta)
+            elif self._has_room(spec):
+                state_of(delta.stream).admit(_surplus_end_ms(delta.stream, surplus))
                 admitted.append(delta)
             elif spec is not None and delta.segment is None:
                 known = found.get(spec.name, SurplusEvents(spec.name, spec.most, 0, ()))
@@ -124,15 +125,17 @@ class Admission:
             self._counted = Counter(spec.name for spec in specs if spec is not None)
         return self._counted
 
-    def _make_room(
-        self, stream: str, spec: StreamSpec | None, surplus: Mapping[str, tuple[int, int]]
-    ) -> bool:
-        """Admit a stream if its entry has a place; return whether it has."""
-        if spec is not None and spec.is_shared:
-            if self._numbers[spec.name] >= spec.most:
-                return False
-            self._numbers[spec.name] += 1
-        # The stream may be one of those whose events were surplus: nobody keeps their names.
-        ends_ms = [end_ms for match, (_, end_ms) in surplus.items() if stream in ByStream({match: None})]
-        self._state_of(stream).admit(max(ends_ms, default=None))
-        return True
+    def _has_room(self, spec: StreamSpec | None) -> bool:
+        """Take a place of an entry for one more stream; return whether there is one."""
+        if spec is None or not spec.is_shared:
+            return True
+        has_room = self._numbers[spec.name] < spec.most
+        self._numbers[spec.name] += has_room
+        return has_room
+
+
+def _surplus_end_ms(stream: str, surplus: Mapping[str, tuple[int, int]]) -> int | None:
+    """Return the event time up to which a stream may have had surplus events: nobody keeps their names."""
+    return max(
+        (end_ms for match, (_, end_ms) in surplus.items() if stream in ByStream({match: None})), default=None
+    )

@@ -52,14 +52,14 @@ class ShardPosition:
             may be applied already; `producers` identifies them.
         log_ms: The shard's log time: the append time of the newest commit applied, as far as the clock of
             that commit's reader bears it out.
-        producers: By producer and epoch, the number of the last commit applied and the offset of its last
-            part, if that is `offset` or later. A later producer of the same name may have a lower epoch: its
-            clock may be behind.
+        producers: By producer and epoch, the number of the last commit applied, the offset of its last part,
+            and its log time: of all whose last part is at `offset` or later, and of each producer's newest. A
+            later producer of the same name may have a lower epoch: its clock may be behind.
         gaps, overlaps, orphans: The gaps and overlaps of the chain and the dropped parts since the shard
             began.
         keys: The number of keys of the shard's changelog, this one among them; None: unknown.
-        lost_ms: The log time at which an operator accepted that records of the changelog are lost; None: all
-            were there, or that was long ago.
+        lost_to_ms: The event time up to which windows may have begun when an operator last accepted that
+            records of the changelog are lost; None: unknown.
         surplus: The events counted as surplus since the shard began, see `Admission`: their number, and the
             end of the last pane that they belong to, event time in ms; by the pattern of their entry.
     """
@@ -67,12 +67,12 @@ class ShardPosition:
     shards: int
     offset: int
     log_ms: int
-    producers: Mapping[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+    producers: Mapping[tuple[str, int], tuple[int, int, int]] = field(default_factory=dict)
     gaps: int = 0
     overlaps: int = 0
     orphans: int = 0
     keys: int | None = None
-    lost_ms: int | None = None
+    lost_to_ms: int | None = None
     surplus: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
@@ -84,6 +84,8 @@ class AcceptedLossKey:
 @dataclass(frozen=True, slots=True)
 class AcceptedLoss:
     """An operator's word that the shard goes on without the records that its changelog lacks.
+
+    It holds for a shard that has stopped. One that went on has committed since, and its log time is later.
 
     Attributes:
         accepted_ms: When it was given, wall time.

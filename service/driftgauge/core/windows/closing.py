@@ -160,14 +160,14 @@ class WindowCloser:
         self._pending = set(filter(state.is_open, self._pending))
 
     def _forget_histories(self, final_ms: int) -> None:
-        """Delete the histories of baselines that no open window is judged by.
+        """Delete the histories of baselines that no window has been judged by for a month.
 
-        A baseline that is not listed may be that of replicas with a newer configuration, so its histories
-        stay for a month.
+        A new baseline may be taken back, and one that is not listed may be that of replicas with a newer
+        configuration.
         """
         for (size_ms, baseline), history in list(self._state.histories.items()):
-            superseded_ms = self._superseded_ms.get(baseline, history.end_ms + _MONTH_MS)
-            if superseded_ms is not None and superseded_ms <= final_ms:
+            superseded_ms = self._superseded_ms.get(baseline, history.end_ms)
+            if superseded_ms is not None and superseded_ms + _MONTH_MS <= final_ms:
                 self._state.forget_history(size_ms, baseline)
 
     def _add_windows_of(self, panes: Iterable[Window]) -> None:
@@ -213,12 +213,17 @@ class WindowCloser:
             return None
         tally = Tally(values, scheme.fields)
         before = self._state.published.get(window)
+        is_purged = window.start_ms < self._state.purged_ms
+        was_whole = before is not None and before.incomplete_reason is None and tally.count <= before.count
+        if is_purged and was_whole:
+            # It was published while all its panes were there.
+            return None
         completeness = Completeness.assess(
             find_doubts(self._state.status, window, before),
             awaited=awaited,
             given_up=round_.given_up_for(window),
             is_counted_otherwise=is_counted_otherwise,
-            is_purged=window.start_ms < self._state.purged_ms,
+            is_purged=is_purged,
         )
         if (
             before is not None

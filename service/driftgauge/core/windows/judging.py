@@ -76,7 +76,7 @@ class WindowJudge:
         is_next = memory is None and window.end_ms > history.end_ms
         if memory is None and score is not None and not is_incomplete:
             # A window after a later one is judged without memory, and so is a window of the warm-up.
-            is_alone = not is_next or self._is_warm_up(window)
+            is_alone = not is_next or _is_warm_up(history, window)
             memory = VerdictMemory() if is_alone else history.memory_for(window)
         tallies = self._segment_tallies(window, reference)
         segments, significant_and_large = scorer.judge_segments(
@@ -102,7 +102,7 @@ class WindowJudge:
                 memory.recent,
                 is_significant_and_large=is_significant_and_large,
                 # What is declared clean pages by no single window.
-                is_overwhelming=(not self._is_warm_up(window) and scorer.is_overwhelming(score))
+                is_overwhelming=(not _is_warm_up(history, window) and scorer.is_overwhelming(score))
                 or (
                     comparison.lasting is not None
                     and comparison.lasting.is_lasting(slow_drift, window.start_ms, tally.fields)
@@ -115,7 +115,7 @@ class WindowJudge:
                 window.size_ms,
                 reference.key,
                 history.add_warm_up(window, tally, reference, self._calibrate(history, tallies, reference))
-                if self._is_warm_up(window)
+                if _is_warm_up(history, window)
                 else history.add(window, after),
             )
         movers = () if score is None else score.movers
@@ -154,7 +154,10 @@ class WindowJudge:
         # A new statistic makes longer tallies, which cannot be added to those before.
         if history is None or len(history.clean.values) != self._spec.scheme(reference).length:
             history = VerdictHistory.begin(reference, 0 if history is None else history.end_ms)
-        return history.with_warm_up(self._spec.alarm.warm_up, reference)
+        warm_up = self._spec.alarm.warm_up
+        # A new baseline is listed with its own warm-up, while windows of the one before can still change.
+        owner = self._spec.baselines[-1].reference if warm_up is None else self._spec.baseline_at(warm_up[0])
+        return history.with_warm_up(warm_up, reference) if owner.key == reference.key else history
 
     def _calibrate(
         self, history: VerdictHistory, tallies: dict[Segment, Tally], reference: Reference
@@ -171,7 +174,7 @@ class WindowJudge:
         return segments
 
     def _comparison(self, window: Window, reference: Reference, history: VerdictHistory) -> _Comparison:
-        warm_up = self._spec.alarm.warm_up
+        warm_up = history.warm_up
         size_ms, measured = window.size_ms, None
         if warm_up is not None and window.end_ms > warm_up[1]:
             # The calibration is used only after the warm-up, so that all later windows share one.
@@ -291,10 +294,6 @@ class WindowJudge:
         )
         return _Comparison(reference, scorer, misfits, together)
 
-    def _is_warm_up(self, window: Window) -> bool:
-        warm_up = self._spec.alarm.warm_up
-        return warm_up is not None and warm_up[0] <= window.start_ms and window.end_ms <= warm_up[1]
-
     def _segment_tallies(self, window: Window, reference: Reference) -> dict[Segment, Tally]:
         scheme = self._spec.scheme(reference).of_segments
         tallies = {}
@@ -304,3 +303,9 @@ class WindowJudge:
             if values is not None:
                 tallies[key] = Tally(values, scheme.fields)
         return tallies
+
+
+def _is_warm_up(history: VerdictHistory, window: Window) -> bool:
+    """Return whether a window is declared clean for the baseline of a history."""
+    warm_up = history.warm_up
+    return warm_up is not None and warm_up[0] <= window.start_ms and window.end_ms <= warm_up[1]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import cast
 
 from driftgauge.core.by_stream import ByStream
-from driftgauge.core.counting.partial import Part, PartitionProgress
+from driftgauge.core.counting.partial import CommitId, Part, PartitionProgress
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.admission import Admission, EntryStreams, SurplusEvents
 from driftgauge.core.windows.assembly import CommitAssembler
@@ -31,6 +31,8 @@ __all__ = ["RoundResult", "ShardState"]
 _SILENT_MS = 7 * 86_400_000
 # A tenant may come once a month, and a calibration takes weeks.
 _RETIRED_MS = 30 * 86_400_000
+# A producer that has not committed for this long has ended.
+_PRODUCER_MS = 3_600_000
 # A count task reports every 5 s; after a longer silence none runs, and no partition is late because of that.
 _PAUSE_MS = 30_000
 # A reader whose clock differs from the brokers' by more stops counting.
@@ -70,7 +72,7 @@ class ShardState:
         """The position up to which the partials have been applied."""
         self.sources = SourceProgress(topics)
         self.streams: dict[str, StreamState] = {}
-        self._admission = Admission(self._specs, self.streams, self._stream)
+        self._admission = Admission(self._specs, self.streams)
         self._closers: dict[str, WindowCloser] = {}
         self._assembler = CommitAssembler()
         self.next_offset = 0
@@ -120,8 +122,6 @@ class ShardState:
             self.position,
             offset=covered,
             orphans=self.position.orphans + orphans,
-            # A restore reads from the covered offset on, and must know which commits there are applied.
-            producers={key: known for key, known in self.position.producers.items() if known[1] >= covered},
         )
         if orphans:
             self._round.chain_errors.append(f"{orphans} parts of incomplete commits were dropped")
@@ -174,13 +174,16 @@ class ShardState:
                 del self.streams[stream]
         yield PositionKey(), self.position
 
-    def accept_loss(self) -> None:
-        """Go on without records of the changelog: mark all windows that may have begun before now."""
-        log_ms = self.position.log_ms
-        self.position = replace(self.position, lost_ms=log_ms)
+    def accept_loss(self, lead_ms: int) -> None:
+        """Go on without records of the changelog: mark all windows that may have begun before now.
+
+        Args:
+            lead_ms: How far event times may be ahead of log time.
+        """
+        lost_to_ms = self.position.log_ms + lead_ms
+        self.position = replace(self.position, lost_to_ms=lost_to_ms)
         for state in self.streams.values():
-            newest_ms = max((int(times[:, 0].max()) for times in state.times.values()), default=log_ms)
-            state.mark_all_lost(max(log_ms, newest_ms))
+            state.mark_all_lost(lost_to_ms)
 
     def _apply_commit(self, commit: Part, offset: int, append_ms: int) -> None:
         position = self.position
@@ -195,13 +198,12 @@ class ShardState:
             self._has_begun = True
         known = [progress for progress in commit.partitions if not self.sources.is_of_former_topic(progress)]
         continuities = [self._accept(progress, log_ms) for progress in known]
-        producer, epoch = commit.commit.producer, commit.commit.epoch
-        panes, surplus_events, surplus = self._admission.admit(commit.panes, position.surplus)
+        panes, surplus_events, surplus = self._admission.admit(commit.panes, position.surplus, self._stream)
         self._round.surplus += surplus_events
         self.position = replace(
             position,
             log_ms=log_ms,
-            producers={**position.producers, (producer, epoch): (commit.commit.number, offset)},
+            producers=_add_commit(position, commit.commit, offset, log_ms),
             gaps=position.gaps + continuities.count(Continuity.GAP),
             overlaps=position.overlaps + continuities.count(Continuity.OVERLAP),
             surplus=surplus,
@@ -274,10 +276,10 @@ class ShardState:
     def _stream(self, stream: str) -> StreamState:
         if stream not in self.streams:
             state = self.streams[stream] = StreamState(stream)
-            lost_ms = self.position.lost_ms
+            lost_to_ms = self.position.lost_to_ms
             # Its state may be among what was lost.
-            if lost_ms is not None and self.position.log_ms - lost_ms <= _SILENT_MS:
-                state.mark_all_lost(lost_ms)
+            if lost_to_ms is not None and self.position.log_ms - lost_to_ms <= _SILENT_MS:
+                state.mark_all_lost(lost_to_ms)
         return self.streams[stream]
 
     def _closer(self, stream: str) -> WindowCloser:
@@ -285,3 +287,22 @@ class ShardState:
             spec = replace(self._specs[stream], name=stream)
             self._closers[stream] = WindowCloser(spec, self.streams[stream])
         return self._closers[stream]
+
+
+def _add_commit(
+    position: ShardPosition, commit: CommitId, offset: int, log_ms: int
+) -> dict[tuple[str, int], tuple[int, int, int]]:
+    """Return the applied commits that a position must know after one more, whose last part is at an offset.
+
+    A restore reads from the covered offset on, and repeats no commit there. Of the others the newest of each
+    producer is known for an hour: no producer may write a commit twice, but the shard does not rely on that.
+    """
+    known = {**position.producers, (commit.producer, commit.epoch): (commit.number, offset, log_ms)}
+    newest: dict[str, int] = {}
+    for (producer, _), (_, last, _) in known.items():
+        newest[producer] = max(newest.get(producer, 0), last)
+    return {
+        (producer, epoch): each
+        for (producer, epoch), each in known.items()
+        if each[1] >= position.offset or (each[1] == newest[producer] and log_ms - each[2] < _PRODUCER_MS)
+    }
