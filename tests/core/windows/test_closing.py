@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from driftgauge.core.windows import stream_state
+from driftgauge.core import commit_limit
+from driftgauge.core.windows import work_budget
 from driftgauge.core.windows.window import Window
 from tests.builders.batches import at
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
@@ -98,14 +99,19 @@ def test_final_panes_and_results_are_purged_except_newest():
     assert {window.size_ms for window in state.published} == {HOUR_MS, 2 * HOUR_MS}
 
 
-def test_final_panes_are_purged_in_portions(monkeypatch):
-    monkeypatch.setattr(stream_state, "_MAX_PURGED_PANES", 3)
+def test_final_results_and_panes_are_deleted_in_portions(monkeypatch):
+    monkeypatch.setattr(work_budget, "ENTRY_BYTES", commit_limit.MAX_COMMIT_BYTES // 4 // 3)
     shard = Shard(build_spec(sizes_ms=(MINUTE_MS,), lateness_ms=0))
     read_and_commit(shard, *[(MONDAY_MS + minute * MINUTE_MS, 0) for minute in range(10)])
     shard.read((MONDAY_MS + DAY_MS, 0))
-    left = []
-    for _ in range(5):
+
+    def kept():
+        return {key for key in shard.changelog if key.startswith((b'["pane"', b'["published"'))}
+
+    before = kept()
+    for _ in range(8):
         shard.commit()
-        left.append(len([key for key in shard.changelog if key.startswith(b'["pane"')]))
-    # The first commit purged three.
-    assert left == [5, 2, 1, 1, 1]
+        assert len(before - kept()) <= 3
+        before = kept()
+    # The last pane is open, and the newest result stays.
+    assert sorted(key[:7] for key in before) == [b'["pane"', b'["publi']

@@ -11,6 +11,7 @@ from driftgauge.core.windows.changelog import PublishedKey, StreamKey, StreamSta
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.window import Window
+from driftgauge.core.windows.work_budget import WorkBudget
 from tests.builders.clocks import HOUR_MS, MINUTE_MS
 from tests.builders.results import build_result
 
@@ -65,7 +66,7 @@ def test_newest_and_conclusive_follow_from_all_that_was_published(steps):
         elif isinstance(step, int):
             final_ms = max(final_ms, step)
             state.set_status(StreamStatus(final_ms=final_ms))
-            state.purge_final_results(SIZES_MS)
+            state.purge_final_results(SIZES_MS, WorkBudget())
         else:
             window, verdict, snippets = step
             if window.end_ms > final_ms:

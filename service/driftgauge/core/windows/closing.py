@@ -5,17 +5,18 @@ from dataclasses import replace
 from itertools import zip_longest
 
 from driftgauge.core.counting.tally import Tally
-from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
-from driftgauge.core.windows.closing_round import ClosingRound
+from driftgauge.core.windows.closing_round import ClosingRound, Missing
 from driftgauge.core.windows.completeness import Completeness, find_doubts
 from driftgauge.core.windows.judging import WindowJudge
+from driftgauge.core.windows.pending_windows import AwaitingWindows, PendingWindows
 from driftgauge.core.windows.result import Verdict, WindowResult
+from driftgauge.core.windows.round_load import window_bytes
 from driftgauge.core.windows.sources import NULL, SourceProgress
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.window import Window
-from driftgauge.core.windows.work_budget import WorkBudget, window_work
+from driftgauge.core.windows.work_budget import ASKING, WorkBudget, window_work
 
 __all__ = ["WindowCloser"]
 
@@ -38,16 +39,18 @@ class WindowCloser:
         self._state = state
         self._judge = WindowJudge(spec, state)
         self._by_scheme = {spec.scheme(each.reference).key: each.reference for each in spec.baselines}
-        self._work = max(
-            window_work(reference, spec.alarm.segment_keys) for reference in self._by_scheme.values()
-        )
+        references, keys = self._by_scheme.values(), spec.alarm.segment_keys
+        self._work = max(window_work(each, keys) for each in references)
+        self._bytes = max(window_bytes(each, len(each.segments_by(keys))) for each in references)
         # When each listed baseline is superseded for good, event time in ms; None: never.
         self._superseded_ms = {
             each.reference.key: following.from_ms if following else None
             for each, following in zip_longest(spec.baselines, spec.baselines[1:])
         }
-        self._pending: set[Window] = set()
-        self._quiet_until_ms = self._purged_ms = NULL
+        self._pending = PendingWindows()
+        self._awaiting = AwaitingWindows()
+        self._purged_to_ms: int | None = None
+        self._quiet_until_ms = NULL
 
     def close(
         self, sources: SourceProgress, log_ms: int, budget: WorkBudget, *, has_source_ended: bool = False
@@ -70,31 +73,29 @@ class WindowCloser:
         )
         self._add_windows_of(self._state.drain_dirty_panes())
         self._add_newly_doubted_windows()
+        self._add(self._awaiting.find_changed(round_))
         results: list[WindowResult] = []
-        backlog: list[Window] = []
-        for window in sorted(self._pending, key=lambda window: (window.end_ms, window.size_ms)):
-            awaited = round_.awaited_by(window)
-            if awaited is None:
-                continue
-            if not budget.allows(self._work):
-                backlog.append(window)
-                continue
-            if not awaited:
-                self._pending.discard(window)
-            result = self._publish(window, awaited, round_)
-            if result is not None:
+        while budget.allows(self._work, self._bytes) and (window := self._pending.pop_due(round_.due_to_ms)):
+            missing = round_.missing_by(window.end_ms)
+            if missing[0]:
+                self._awaiting.add(window, missing)
+            result = self._publish(window, missing, round_)
+            if result is None:
+                budget.spend(ASKING)
+            else:
                 results.append(result)
-                budget.spend(self._work)
-        self._advance_horizon(backlog)
-        if self._settled_ms > self._purged_ms and self._state.purge_panes(self._settled_ms):
-            self._purged_ms = self._settled_ms
+                budget.spend(self._work, self._bytes)
+        waiting_from_ms = self._pending.least_start_ms(round_.due_to_ms)
+        self._advance_horizon(waiting_from_ms)
+        self._purge(budget)
+        self._awaiting.end_round(round_)
         self._quiet_until_ms = self._find_quiet_end(round_)
-        return results, bool(backlog)
+        return results, waiting_from_ms is not None
 
     @property
     def is_settled(self) -> bool:
         """Whether every window with events is published, and waits for no partition."""
-        return not self._pending
+        return not (self._pending or self._awaiting)
 
     def _can_skip(self, sources: SourceProgress, log_ms: int) -> bool:
         """Return whether a round would change nothing: of many streams, most are silent most of the time."""
@@ -116,10 +117,12 @@ class WindowCloser:
             or status.given_up
             or status.losses
             or status.counted_twice
-            or self._purged_ms != self._settled_ms
+            or self._purged_to_ms != status.final_ms
+            or self._awaiting
         ):
             return NULL
-        next_ms = min((window.end_ms for window in self._pending), default=_NEVER_MS)
+        least_ms = self._pending.least_end_ms()
+        next_ms = _NEVER_MS if least_ms is None else least_ms
         # A pending window that is due already waits for the next round.
         return next_ms if next_ms > foremost_ms else NULL
 
@@ -129,13 +132,12 @@ class WindowCloser:
         final_ms = self._state.status.final_ms
         return NULL if final_ms is None else min(final_ms - final_ms % size for size in self._spec.sizes_ms)
 
-    def _advance_horizon(self, backlog: Iterable[Window]) -> None:
-        """Advance the purge horizon to the watermark less the allowed lateness.
-
-        Final results are deleted, except the newest of each size, and so are past doubts.
+    def _advance_horizon(self, waiting_from_ms: int | None) -> None:
+        """Advance the purge horizon to the watermark less the allowed lateness, and drop past doubts.
 
         Args:
-            backlog: Due windows that wait for the next round; they must not become final.
+            waiting_from_ms: The least start of the due windows that wait for the next round; they must not
+                become final. None where no window waits.
         """
         spec, state, status = self._spec, self._state, self._state.status
         if status.watermark_ms is None:
@@ -143,7 +145,7 @@ class WindowCloser:
         horizon_ms = status.watermark_ms - spec.lateness_ms
         # Only whole panes can be purged, and a horizon that moves more rarely is written more rarely.
         horizon_ms -= horizon_ms % spec.pane_ms
-        final_ms = min([horizon_ms, *(window.start_ms for window in backlog)])
+        final_ms = horizon_ms if waiting_from_ms is None else min(horizon_ms, waiting_from_ms)
         if status.final_ms is not None and final_ms <= status.final_ms:
             return
         purged_ms = state.purged_ms
@@ -155,9 +157,16 @@ class WindowCloser:
         state.set_status(
             replace(state.status, losses=losses, counted_twice=counted_twice, purged_ms=purged_ms)
         )
-        state.purge_final_results(spec.sizes_ms)
         self._forget_histories(final_ms)
-        self._pending = set(filter(state.is_open, self._pending))
+
+    def _purge(self, budget: WorkBudget) -> None:
+        """Delete a portion of the final results and panes."""
+        state, final_ms = self._state, self._state.status.final_ms
+        if final_ms is None or final_ms == self._purged_to_ms:
+            return
+        state.purge_final_results(self._spec.sizes_ms, budget)
+        if state.purge_panes(self._settled_ms, budget) and budget.deletions:
+            self._purged_to_ms = final_ms
 
     def _forget_histories(self, final_ms: int) -> None:
         """Delete the histories of baselines that no window has been judged by for a month.
@@ -187,22 +196,26 @@ class WindowCloser:
                     and window.start_ms < pane.end_ms
                     and pane.start_ms < window.end_ms
                 }
-            self._pending.update(filter(self._state.is_open, windows))
+            self._add(filter(self._state.is_open, windows))
 
     def _add_newly_doubted_windows(self) -> None:
         """Add the published windows whose loss or double count became known since their last revision."""
         status = self._state.status
         if status.losses or status.counted_twice:
-            self._pending |= {
+            self._add(
                 window
                 for window, result in self._state.published.items()
                 if self._state.is_open(window)
                 and find_doubts(status, window, result) != (result.events_lost, result.counted_twice)
-            }
+            )
 
-    def _publish(
-        self, window: Window, awaited: tuple[Partition, ...], round_: ClosingRound
-    ) -> WindowResult | None:
+    def _add(self, windows: Iterable[Window]) -> None:
+        """Add windows to those that are asked once they are due."""
+        for window in windows:
+            self._awaiting.discard(window)
+            self._pending.add(window)
+
+    def _publish(self, window: Window, missing: Missing, round_: ClosingRound) -> WindowResult | None:
         """Publish a due window if it is new or has changed."""
         reference, is_counted_otherwise = self._reference(window)
         if reference is None:
@@ -220,8 +233,8 @@ class WindowCloser:
             return None
         completeness = Completeness.assess(
             find_doubts(self._state.status, window, before),
-            awaited=awaited,
-            given_up=round_.given_up_for(window),
+            awaited=missing[0],
+            given_up=missing[1],
             is_counted_otherwise=is_counted_otherwise,
             is_purged=is_purged,
         )

@@ -1,6 +1,7 @@
 """One closing round of a stream: its event time, and the partitions that each window waits for."""
 
-from dataclasses import dataclass, replace
+from bisect import bisect_left
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,13 @@ from driftgauge.core.windows.changelog import StreamStatus
 from driftgauge.core.windows.event_time import PartitionTimes, advance_event_time
 from driftgauge.core.windows.sources import NULL, SourceProgress
 from driftgauge.core.windows.stream_state import StreamState
-from driftgauge.core.windows.window import Window
 
-__all__ = ["ClosingRound"]
+__all__ = ["ClosingRound", "Missing"]
+
+_EVER_MS = 2**63 - 1
+
+Missing = tuple[tuple[Partition, ...], tuple[Partition, ...]]
+"""The partitions that a window still waits for, and those that were given up before they reached its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,7 @@ class ClosingRound:
     overdue_ms: int
     overdue_log_ms: int
     has_source_ended: bool
+    _found: dict[int, Missing] = field(default_factory=dict)
 
     @classmethod
     def begin(
@@ -69,23 +75,43 @@ class ClosingRound:
             has_source_ended=has_source_ended,
         )
 
-    def awaited_by(self, window: Window) -> tuple[Partition, ...] | None:
-        """Return the partitions that a due window still waits for; None where the window is not due."""
-        if self.has_source_ended or window.end_ms <= max(self.watermark_ms, self.silent_to_ms):
-            return ()
-        if window.end_ms > self.overdue_ms:
-            return None
-        # An idle partition is awaited too, until it is read up to when the foremost one passed the window.
-        is_idle = self.times.is_idle & (self.times.caught_up_ms >= self.overdue_log_ms)
-        is_behind = self.times.reached_ms < window.end_ms
-        return self.times.select(is_behind & ~(self.times.is_exempt | is_idle | self.given_up))
+    @property
+    def complete_to_ms(self) -> int:
+        """The event time up to which no window waits for a partition any more."""
+        return _EVER_MS if self.has_source_ended else max(self.watermark_ms, self.silent_to_ms)
 
-    def given_up_for(self, window: Window) -> tuple[Partition, ...]:
-        """Return the partitions that were given up before they reached the end of a window."""
+    @property
+    def due_to_ms(self) -> int:
+        """The event time up to which windows are due."""
+        return max(self.complete_to_ms, self.overdue_ms)
+
+    def missing_by(self, end_ms: int) -> Missing:
+        """Return the partitions that are missing for a due window with this end."""
         if self.has_source_ended:
-            return ()
-        is_behind = self.times.reached_ms < window.end_ms
-        return self.times.select(is_behind & ~self.times.is_exempt & self.given_up)
+            return (), ()
+        # The answer changes only at the times that partitions have reached.
+        step = bisect_left(self.times.steps_ms, end_ms)
+        if step not in self._found:
+            is_behind = (self.times.reached_ms < end_ms) & ~self.times.is_exempt
+            # An idle partition is awaited too, until it is read up to when the foremost one passed the end.
+            is_idle = self.times.is_idle & (self.times.caught_up_ms >= self.overdue_log_ms)
+            self._found[step] = (
+                self.times.select(is_behind & ~(is_idle | self.given_up)),
+                self.times.select(is_behind & self.given_up),
+            )
+        awaited, given_up = self._found[step]
+        return () if end_ms <= self.complete_to_ms else awaited, given_up
+
+    def outlook(self, first_ms: int, last_ms: int) -> tuple[object, ...]:
+        """Return what `missing_by` depends on for windows whose ends lie in an interval.
+
+        Windows need not be asked again while it stays the same.
+        """
+        reached_ms = self.times.reached_ms
+        between = np.flatnonzero((reached_ms >= first_ms) & (reached_ms < last_ms))
+        complete_to_ms = max(min(self.complete_to_ms, last_ms), first_ms - 1)
+        behind = self.missing_by(first_ms), self.missing_by(last_ms)
+        return complete_to_ms, between.tobytes(), reached_ms[between].tobytes(), behind
 
 
 def _end_losses(status: StreamStatus, times: PartitionTimes, disorder_ms: int) -> StreamStatus:

@@ -77,6 +77,12 @@ class PartitionTimes:
         reached = int(self.reached_ms.max(initial=NULL))
         return None if reached == NULL else reached
 
+    @cached_property
+    def steps_ms(self) -> list[int]:
+        """The event times that partitions have reached, ascending."""
+        found: list[int] = np.unique(self.reached_ms).tolist()
+        return found
+
     def mask_of(self, partitions: frozenset[Partition]) -> NDArray[np.bool_]:
         """Return an (n,) mask that is true for these partitions."""
         if not partitions:

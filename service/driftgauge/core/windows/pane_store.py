@@ -1,6 +1,8 @@
 """The panes of one stream: tallies and examples by scheme, segment and pane."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
+from heapq import heappop, heappush
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,13 @@ class PaneStore:
         self._lengths_ms: dict[str, int] = {}  # by scheme
         self._tallies: dict[tuple[str, Segment | None], dict[int, NDArray[np.int64]]] = {}
         self._examples: dict[str, dict[int, tuple[Example, ...]]] = {}
+        # The same starts in heaps, because a purge must not look at the panes that stay.
+        self._tally_starts: dict[tuple[str, Segment | None], list[int]] = {}
+        self._example_starts: dict[str, list[int]] = {}
+
+    def __len__(self) -> int:
+        """The number of tallies."""
+        return sum(map(len, self._tallies.values()))
 
     def get(self, key: PaneKey | ExamplesKey) -> Any:
         """Return the tally or the examples of a pane; None where the pane is missing."""
@@ -33,7 +42,10 @@ class PaneStore:
     def put(self, key: PaneKey | ExamplesKey, value: Any) -> None:
         """Set the tally or the examples of a pane."""
         self._lengths_ms[key.scheme] = key.pane.size_ms
-        self._panes_of(key)[key.pane.start_ms] = value
+        panes, start_ms = self._panes_of(key), key.pane.start_ms
+        if start_ms not in panes:
+            heappush(self._starts_of(key), start_ms)
+        panes[start_ms] = value
 
     def add_tally(self, key: PaneKey, values: NDArray[np.int64]) -> None:
         """Add (scheme.length,) int64 values to the tally of a pane."""
@@ -82,25 +94,33 @@ class PaneStore:
         Returns:
             The deleted keys, and whether no such pane is left.
         """
-        stale: list[PaneKey | ExamplesKey] = [
-            PaneKey(self._stream, scheme, pane, segment)
-            for (scheme, segment), panes in self._tallies.items()
-            for pane in self._ended(scheme, panes, settled_ms)
-        ]
-        stale += [
-            ExamplesKey(self._stream, scheme, pane)
-            for scheme, panes in self._examples.items()
-            for pane in self._ended(scheme, panes, settled_ms)
-        ]
-        purged = stale[:at_most]
+        purged: list[PaneKey | ExamplesKey] = []
+        for (scheme, segment), starts_ms in self._tally_starts.items():
+            found = self._pop_ended(scheme, starts_ms, settled_ms, at_most - len(purged))
+            purged += [PaneKey(self._stream, scheme, pane, segment) for pane in found]
+        for scheme, starts_ms in self._example_starts.items():
+            found = self._pop_ended(scheme, starts_ms, settled_ms, at_most - len(purged))
+            purged += [ExamplesKey(self._stream, scheme, pane) for pane in found]
         for key in purged:
             del self._panes_of(key)[key.pane.start_ms]
-        return purged, len(stale) <= at_most
+        is_left = any(
+            starts_ms and starts_ms[0] + self._lengths_ms[scheme] <= settled_ms
+            for scheme, starts_ms in chain(
+                ((scheme, starts_ms) for (scheme, _), starts_ms in self._tally_starts.items()),
+                self._example_starts.items(),
+            )
+        )
+        return purged, not is_left
 
     def _panes_of(self, key: PaneKey | ExamplesKey) -> dict[int, Any]:
         if isinstance(key, PaneKey):
             return self._tallies.setdefault((key.scheme, key.segment), {})
         return self._examples.setdefault(key.scheme, {})
+
+    def _starts_of(self, key: PaneKey | ExamplesKey) -> list[int]:
+        if isinstance(key, PaneKey):
+            return self._tally_starts.setdefault((key.scheme, key.segment), [])
+        return self._example_starts.setdefault(key.scheme, [])
 
     def _starts_ms(self, scheme: str, window: Window, panes: Collection[int]) -> Iterator[int]:
         """Return where those of some panes of a scheme start that overlap a window."""
@@ -110,7 +130,10 @@ class PaneStore:
         few, many = sorted((starts_ms, panes), key=len)
         return (start_ms for start_ms in few if start_ms in many)
 
-    def _ended(self, scheme: str, starts_ms: Iterable[int], settled_ms: int) -> Iterator[Window]:
-        """Yield the panes of a scheme that end at or before an event time."""
-        panes = (Window(self._lengths_ms[scheme], start_ms) for start_ms in starts_ms)
-        yield from (pane for pane in panes if pane.end_ms <= settled_ms)
+    def _pop_ended(self, scheme: str, starts_ms: list[int], settled_ms: int, at_most: int) -> list[Window]:
+        """Take at most this many panes that end at or before an event time from a scheme's heap of starts."""
+        length_ms = self._lengths_ms[scheme]
+        found: list[Window] = []
+        while starts_ms and starts_ms[0] + length_ms <= settled_ms and len(found) < at_most:
+            found.append(Window(length_ms, heappop(starts_ms)))
+        return found

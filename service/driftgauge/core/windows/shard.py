@@ -21,6 +21,7 @@ from driftgauge.core.windows.changelog import (
 from driftgauge.core.windows.closing import WindowCloser
 from driftgauge.core.windows.deltas import LateEvents, apply_panes
 from driftgauge.core.windows.result import WindowResult
+from driftgauge.core.windows.round_load import RoundLoad
 from driftgauge.core.windows.sources import NULL, Continuity, SourceProgress
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.work_budget import WorkBudget
@@ -73,6 +74,8 @@ class ShardState:
         self.sources = SourceProgress(topics)
         self.streams: dict[str, StreamState] = {}
         self._admission = Admission(self._specs, self.streams)
+        self.load = RoundLoad()
+        """What the changes since the last commit will write."""
         self._closers: dict[str, WindowCloser] = {}
         self._assembler = CommitAssembler()
         self.next_offset = 0
@@ -147,7 +150,7 @@ class ShardState:
                     )
                     self._round.results += results
                     backlog += [stream] * is_left
-                self._retire_if_silent(stream, log_ms)
+                self._retire_if_silent(stream, log_ms, budget)
             self._backlog = frozenset(backlog)
         done, self._round = self._round, RoundResult()
         return done
@@ -172,6 +175,7 @@ class ShardState:
             yield from state.drain_changes()
             if state.is_forgotten:
                 del self.streams[stream]
+        self.load.bytes = 0
         yield PositionKey(), self.position
 
     def accept_loss(self, lead_ms: int) -> None:
@@ -246,7 +250,7 @@ class ShardState:
                     state.mark_loss(progress.partition, spec.disorder_ms if spec else 0)
         return continuity
 
-    def _retire_if_silent(self, stream: str, log_ms: int) -> None:
+    def _retire_if_silent(self, stream: str, log_ms: int, budget: WorkBudget) -> None:
         """Retire a stream without an entry of its own that fell silent; forget it after a month.
 
         A stream is silent once its partitions are read for seven days past its last event, and its windows
@@ -269,13 +273,13 @@ class ShardState:
             return
         if spec is not None and not self._closer(stream).is_settled:
             return
-        if state.retire(log_ms, () if spec is None else spec.sizes_ms):
+        if state.retire(log_ms, () if spec is None else spec.sizes_ms, budget):
             self._admission.release()
             self._closers.pop(stream, None)
 
     def _stream(self, stream: str) -> StreamState:
         if stream not in self.streams:
-            state = self.streams[stream] = StreamState(stream)
+            state = self.streams[stream] = StreamState(stream, self.load)
             lost_to_ms = self.position.lost_to_ms
             # Its state may be among what was lost.
             if lost_to_ms is not None and self.position.log_ms - lost_to_ms <= _SILENT_MS:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from heapq import heappop, heappush
 from typing import cast
 
 import numpy as np
@@ -25,21 +26,27 @@ from driftgauge.core.windows.changelog import (
 )
 from driftgauge.core.windows.pane_store import PaneStore
 from driftgauge.core.windows.result import Verdict, WindowResult
+from driftgauge.core.windows.round_load import RoundLoad
 from driftgauge.core.windows.sources import NULL
 from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.core.windows.window import Window
+from driftgauge.core.windows.work_budget import WorkBudget
 
 __all__ = ["StreamState"]
 
-# A purge is not urgent, and the end of a day may make many thousands of panes final at once.
-_MAX_PURGED_PANES = 2_000
 _NO_TIMES = np.empty((0, 2), dtype=np.int64)
 
 
 class StreamState:
     """The state of one stream; every change marks its changelog key dirty until drained."""
 
-    def __init__(self, stream: str) -> None:
+    def __init__(self, stream: str, load: RoundLoad | None = None) -> None:
+        """Begin with empty state.
+
+        Args:
+            stream: The stream's name.
+            load: The load of its shard, to which every dirty key is added.
+        """
         self.stream = stream
         self.status = StreamStatus()
         self.times: dict[str, NDArray[np.int64]] = {}
@@ -60,6 +67,8 @@ class StreamState:
         """Whether the whole state has been deleted, since the stream retired long ago."""
         self._dirty_panes: set[Window] = set()
         self._dirty_keys: dict[Key, None] = {}  # in the order in which they changed
+        self._load = load or RoundLoad()
+        self._ends: list[tuple[int, Window]] = []  # a heap of the published windows by their ends
 
     def restore(self, key: Key, value: Value) -> None:
         """Restore a changelog entry."""
@@ -178,18 +187,34 @@ class StreamState:
         del self.histories[size_ms, baseline]
         self._mark_dirty(HistoryKey(self.stream, size_ms, baseline))
 
-    def purge_final_results(self, sizes_ms: Collection[int]) -> None:
-        """Delete the final results, except those from which the gauges of these window sizes follow.
+    def purge_final_results(self, sizes_ms: Collection[int], budget: WorkBudget) -> None:
+        """Delete the final results, the oldest first, as many as a budget has deletions.
 
-        They are the newest of each size, and the newest with a conclusion that no later event can change.
+        Those stay from which the gauges of these window sizes follow: the newest of each size, and the newest
+        with a conclusion that no later event can change.
         """
-        final = [window for window in self.published if not self.is_open(window)]
-        kept: dict[int, Window] = {}
-        for window in sorted(final):
-            if self.published[window].verdict.is_conclusive:
-                kept[window.size_ms] = window
-        needed = {*kept.values(), *(result.window for result in self.newest.values())}
-        self._purge(window for window in final if window not in needed or window.size_ms not in sizes_ms)
+        purged: list[Window] = []
+        conclusive: dict[int, Window] = {}
+        newest: list[Window] = []
+        while self._ends and not self.is_open(self._ends[0][1]) and len(purged) < budget.deletions:
+            _, window = heappop(self._ends)
+            result, size_ms = self.published.get(window), window.size_ms
+            if result is None:
+                continue
+            if size_ms not in sizes_ms:
+                purged.append(window)
+            elif result.verdict.is_conclusive:
+                if size_ms in conclusive:
+                    purged.append(conclusive[size_ms])
+                conclusive[size_ms] = window
+            elif result is self.newest[size_ms]:
+                newest.append(window)
+            else:
+                purged.append(window)
+        for window in (*conclusive.values(), *newest):
+            heappush(self._ends, (window.end_ms, window))
+        self._purge(purged)
+        budget.deletions -= len(purged)
 
     @property
     def purged_ms(self) -> int:
@@ -213,7 +238,7 @@ class StreamState:
         if uncounted_to_ms is not None:
             self._miss_panes(uncounted_to_ms)
 
-    def retire(self, log_ms: int, sizes_ms: Iterable[int]) -> bool:
+    def retire(self, log_ms: int, sizes_ms: Iterable[int], budget: WorkBudget) -> bool:
         """Keep no more than the status and the histories of a stream that fell silent.
 
         All its windows become final, so that no later event begins one of them again without the events
@@ -222,6 +247,7 @@ class StreamState:
         Args:
             log_ms: The shard's log time.
             sizes_ms: The window sizes.
+            budget: The deletions that are left in this round.
 
         Returns:
             Whether the stream is retired; there may be too many panes to delete at once.
@@ -234,7 +260,7 @@ class StreamState:
             final_ms = max(ends_ms) if known_ms is None else max(known_ms, *ends_ms)
             self.set_status(replace(self.status, final_ms=final_ms))
             self._miss_panes(end_ms)
-            if not self.purge_panes(end_ms):
+            if not self.purge_panes(end_ms, budget):
                 return False
         for topic in list(self.times):
             self.drop_topic(topic)
@@ -251,11 +277,12 @@ class StreamState:
         for size_ms, baseline in list(self.histories):
             self.forget_history(size_ms, baseline)
 
-    def purge_panes(self, settled_ms: int) -> bool:
-        """Delete a portion of the panes that end at or before an event time; return whether none is left."""
-        purged, is_done = self.panes.purge(settled_ms, _MAX_PURGED_PANES)
+    def purge_panes(self, settled_ms: int, budget: WorkBudget) -> bool:
+        """Delete panes that end by a time, as many as a budget lets; return whether none is left."""
+        purged, is_done = self.panes.purge(settled_ms, budget.deletions)
         for key in purged:
             self._mark_dirty(key)
+        budget.deletions -= len(purged)
         return is_done
 
     def drain_changes(self) -> Iterator[tuple[Key, Value | None]]:
@@ -269,10 +296,15 @@ class StreamState:
         self.set_status(replace(self.status, purged_ms=max(self.purged_ms, end_ms)))
 
     def _mark_dirty(self, key: Key) -> None:
+        number = len(self._dirty_keys)
         self._dirty_keys[key] = None
+        if len(self._dirty_keys) > number:
+            self._load.add_entry(self.panes.get(key) if isinstance(key, PaneKey | ExamplesKey) else None)
 
     def _set_result(self, result: WindowResult) -> None:
         window, size_ms = result.window, result.window.size_ms
+        if window not in self.published:
+            heappush(self._ends, (window.end_ms, window))
         self.published[window] = result
         newest, conclusive = self.newest.get(size_ms), self.conclusive.get(size_ms)
         if newest is None or window >= newest.window:
