@@ -124,8 +124,8 @@ def drop_while_settling() -> None:
             self._states[source.partition] = again
         self._sync_client()
 
-    def process_unless_settling(self: Session, messages: Sequence[Message]) -> None:
-        process(self, messages if self._lost_s is None else [])
+    def process_unless_settling(self: Session, messages: Sequence[Message], *, is_last: bool) -> bool:
+        return process(self, messages if self._lost_s is None else [], is_last=is_last)
 
     HeldPartitions.begin_again = assign_at_once
     Session._process = process_unless_settling

@@ -10,6 +10,7 @@ from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPar
 from confluent_kafka.admin import OffsetSpec
 
 from driftgauge.clock import Clock
+from driftgauge.core.commit_limit import CommitLimit
 from driftgauge.events.decoder import Decoder
 from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.topic_watch import EventsTopic
@@ -145,5 +146,6 @@ def build_count_worker(decoder: Decoder, clock: Clock, **parts: Any) -> CountWor
         guard=Mock(),
         clock=clock,
         part_bytes=100_000,
+        limit=CommitLimit(),
         **parts,
     )

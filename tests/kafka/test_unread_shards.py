@@ -6,6 +6,7 @@ from unittest.mock import MagicMock, Mock
 import numpy as np
 import pytest
 
+from driftgauge.core.commit_limit import CommitLimit
 from driftgauge.core.counting.partial import CommitId, PartitionProgress
 from driftgauge.core.windows.changelog import (
     AcceptedLoss,
@@ -57,6 +58,7 @@ class Shards:
             check_settings=check_settings,
             telemetry=self.telemetry,
             clock=self.clock.clock,
+            limit=CommitLimit(),
         )
         self.worker.assign([(self.partials, 0), (self.partials, 1)])
 

@@ -14,8 +14,8 @@ from driftgauge.cli.options import RECORDED, config_option, read_settings
 from driftgauge.cli.printing import json_option, print_report
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
+from driftgauge.core.commit_limit import MAX_COMMIT_BYTES
 from driftgauge.core.counting.examples import MAX_EXAMPLES
-from driftgauge.core.counting.interval import MAX_NUMBERS
 from driftgauge.core.durations import format_duration
 from driftgauge.core.spec import ScheduledBaseline, StreamSpec
 from driftgauge.errors import ConfigError
@@ -248,7 +248,8 @@ def memory_bytes(settings: Settings, specs: Iterable[StreamSpec]) -> dict[str, i
         "polls": _ROLES * fetched,
         # The buffer, and the producer's copy of it and of the poll that has filled it.
         "dead letters": 2 * MAX_BUFFERED_BYTES + fetched,
-        "tallies": _INTEGER_BYTES * MAX_NUMBERS,
+        # COUNT's tallies, and what a round of WINDOWS writes, each with the producer's copy.
+        "commits": _ROLES * 2 * MAX_COMMIT_BYTES,
         "windows": sum(map(_state_bytes, specs)),
         "page": settings.page.enabled * of_page,
     }

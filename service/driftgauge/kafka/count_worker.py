@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
+from driftgauge.core.commit_limit import CommitLimit
 from driftgauge.core.counting.interval import IntervalCounter, ShardDelta
 from driftgauge.core.counting.partial import CommitId, PartitionProgress
 from driftgauge.core.partition import Partition
@@ -29,7 +30,7 @@ from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.source_partition import SourcePartition
 from driftgauge.kafka.stalled import StalledOffsets
 from driftgauge.kafka.topic_watch import TopicWatch
-from driftgauge.kafka.transaction import BEGIN_S, Transaction, produce_or_abort
+from driftgauge.kafka.transaction import Transaction, bounded, produce_or_abort
 from driftgauge.records.partials import encode_commit
 from driftgauge.telemetry.roles import Phase, RoleTelemetry
 
@@ -43,6 +44,9 @@ _LOST_COMMIT_S = 10.0
 
 class CountWorker:
     """Counts the assigned partitions of the events topics; `HeldPartitions` has their states."""
+
+    # Large enough for a matrix product to pay.
+    batch = 1_000
 
     def __init__(  # noqa: PLR0913 - one caller assembles the worker
         self,
@@ -59,8 +63,10 @@ class CountWorker:
         telemetry: RoleTelemetry,
         clock: Clock,
         part_bytes: int,
+        limit: CommitLimit,
     ) -> None:
         self._settings = settings
+        self._limit = limit
         self._decoder = decoder
         self._consumer = consumer
         self._transaction = transaction
@@ -85,6 +91,11 @@ class CountWorker:
         self._counts = IntervalCounts()
         self._commits = 0
         self._committed_s = clock.monotonic_s()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the counts or the dead letters fill a commit, as timestamps far apart make them do."""
+        return self._counter.is_full(self._limit.bytes, self._settings.shards) or self._letters.is_full
 
     def assign(self, partitions: Collection[Partition]) -> None:
         """Count these partitions as well, once their start positions are known."""
@@ -127,7 +138,7 @@ class CountWorker:
             return False
         since_ms = (self._clock.monotonic_s() - self._committed_s) * 1000
         is_due = since_ms >= self._settings.commit_interval
-        if is_due or self._counter.is_full or self._letters.is_full:
+        if is_due or self.is_full:
             self._ends.poll()
             has_moved = any(source.position > source.committed for source in counted)
             if has_moved or since_ms >= max(_IDLE_COMMIT_MS, self._settings.commit_interval):
@@ -230,9 +241,11 @@ class CountWorker:
         counted = self._held.started
         if not counted:
             return
-        deadline_s = self._clock.monotonic_s() + bound_s
-        with self._telemetry.timed(Phase.COMMIT):
-            self._transaction.begin(min(bound_s, BEGIN_S))
+        transaction, clock = self._transaction, self._clock
+        with (
+            self._telemetry.timed(Phase.COMMIT),
+            bounded(transaction, self._limit, clock, bound_s) as deadline_s,
+        ):
             deltas = self._counter.take(self._held.names, self._settings.shards)
             commit = CommitId(self._transaction.producer, self._transaction.epoch, self._commits)
             self._commits += 1

@@ -15,6 +15,7 @@ from confluent_kafka.admin import AclOperation
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
+from driftgauge.core.commit_limit import CommitLimit
 from driftgauge.core.spec import StreamSpec
 from driftgauge.errors import AuthorizationError, BrokerError, TransactionAborted
 from driftgauge.events.decoder import Decoder
@@ -98,6 +99,8 @@ class Service:
             )
             for role in roles
         }
+        # They outlive sessions as well, because brokers that are slow lose sessions.
+        self._limits = {role: CommitLimit() for role in roles}
         self._pulses: set[Pulse] = set()  # of the clients of the sessions
         self._failure: BaseException | None = None
 
@@ -281,6 +284,7 @@ class Service:
                         message_limit(admin.client, [settings.partials_topic]) or largest,
                     )
                     - _FRAME_BYTES,
+                    limit=self._limits[role],
                 )
                 topics = list(settings.topics.events)
             else:
@@ -302,6 +306,7 @@ class Service:
                     ),
                     telemetry=telemetry,
                     clock=clock,
+                    limit=self._limits[role],
                 )
                 topics = [settings.partials_topic]
             # From here on the session polls; what came before may have taken long.

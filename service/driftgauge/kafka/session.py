@@ -22,8 +22,8 @@ from driftgauge.telemetry.roles import RoleTelemetry
 
 __all__ = ["Session", "Worker"]
 
-# A batch is large enough for a matrix product to pay. A poll takes only what the client's queue holds, so the
-# queue's bound in bytes is also that of the batch. The wait for more records comes between two polls.
+# How many messages are processed before the wait for more. A poll takes only what the client's queue holds,
+# so the queue's bound in bytes is also that of what a poll returns.
 _BATCH = 1_000
 _GATHER_S = 0.1
 # A poll that has just emptied the queue of a backlog waits for the fetch that refills it.
@@ -41,7 +41,17 @@ _LONGEST_SETTLING_S = 60.0
 
 
 class Worker(Protocol):
-    """Processes the partitions that the group assigns to a role."""
+    """Processes the partitions that the group assigns to a role.
+
+    Attributes:
+        batch: The most messages that `process` takes at once.
+    """
+
+    batch: int
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next commit is full: the next call is that of `step`, which commits."""
 
     def assign(self, partitions: Collection[Partition]) -> None:
         """Start to restore these partitions."""
@@ -154,14 +164,23 @@ class Session:
             self._has_ended = True
 
     def _poll(self) -> int:
-        """Process the messages that the consumer has fetched, a batch at most; return their number."""
-        messages = self._consumer.consume(_BATCH, 0)
-        self._telemetry.polled()
-        self._process(messages)
-        return len(messages)
+        """Process what the consumer has fetched, then do the work that is due; return the number of messages.
 
-    def _process(self, messages: Sequence[Message]) -> None:
-        """Process the messages of a poll and do the work that is due.
+        The number is `_BATCH` also where the worker is full, because more messages may wait.
+        """
+        polled, size = 0, self._worker.batch
+        while True:
+            messages = self._consumer.consume(size, 0)
+            self._telemetry.polled()
+            polled += len(messages)
+            is_last = len(messages) < size or polled >= _BATCH
+            if self._process(messages, is_last=is_last):
+                return _BATCH
+            if is_last:
+                return polled
+
+    def _process(self, messages: Sequence[Message], *, is_last: bool) -> bool:
+        """Process the messages of a poll, then do the work that is due; return whether the worker was full.
 
         A polled message is processed, or its partition begins again at an offset before it; there is no third
         way. So every poll reaches the worker, whatever the state. The worker ignores a message only where it
@@ -170,12 +189,15 @@ class Session:
         """
         self._finish_callbacks()
         lost_s = self._lost_s
+        is_full = False
         with self._beginning_again():
             self._worker.process(messages)
-            if lost_s is None and self._worker.step(_COMMIT_S):
+            is_full = self._worker.is_full
+            if lost_s is None and (is_last or is_full) and self._worker.step(_COMMIT_S):
                 self._aborts = 0
-        if lost_s is not None:
+        if lost_s is not None and (is_last or is_full):
             self._settle(lost_s)
+        return is_full
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # The worker assigns partitions with their offsets; without this call the client assigns them itself.

@@ -6,23 +6,33 @@ refuse a member that has lost its partitions without noticing.
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from typing import Final, NoReturn
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from driftgauge.clock import Clock
+from driftgauge.core.commit_limit import CommitLimit
 from driftgauge.core.partition import name_partitions
-from driftgauge.errors import ClientLost, TransactionAborted
+from driftgauge.errors import BrokerError, ClientLost, TransactionAborted
 from driftgauge.kafka.calls import AUTHORIZATION, CALL_S, insist
 from driftgauge.kafka.clock import Append
 from driftgauge.kafka.deliveries import Deliveries
 from driftgauge.kafka.transaction_errors import call_denied, call_failed, call_refused, membership_lost
 from driftgauge.kafka.transactional import MakeProducer, TransactionalProducer
 
-__all__ = ["ANY", "AUTHORIZATION", "BEGIN_S", "Headers", "State", "Transaction", "produce_or_abort"]
+__all__ = [
+    "ANY",
+    "AUTHORIZATION",
+    "BEGIN_S",
+    "Headers",
+    "State",
+    "Transaction",
+    "bounded",
+    "produce_or_abort",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -402,6 +412,26 @@ class Transaction:
         if self._state is not state:
             message = f"the transaction is {self._state.name.lower()}, not {state.name.lower()}"
             raise RuntimeError(message)
+
+
+@contextmanager
+def bounded(transaction: Transaction, limit: CommitLimit, clock: Clock, bound_s: float) -> Iterator[float]:
+    """Open a transaction, yield its deadline in monotonic seconds, and adjust the limit to the time it took.
+
+    What is written must be encoded before, and a new producer may take `BEGIN_S` before the time begins:
+    brokers abort a transaction that is open for longer than `transaction.timeout.ms`.
+
+    Raises:
+        ClientLost, AuthorizationError: As `Transaction.start`.
+    """
+    transaction.begin(min(bound_s, BEGIN_S))
+    began_s = clock.monotonic_s()
+    try:
+        yield began_s + bound_s
+    except BrokerError:
+        limit.aborted(clock.monotonic_s() - began_s)
+        raise
+    limit.committed(clock.monotonic_s() - began_s)
 
 
 def produce_or_abort(

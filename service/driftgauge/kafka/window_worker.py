@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
+from driftgauge.core.commit_limit import SHARE, CommitLimit
 from driftgauge.core.counting.partial import shard_of
 from driftgauge.core.partition import Partition, name_partition
 from driftgauge.core.spec import StreamSpec
@@ -22,7 +23,7 @@ from driftgauge.core.windows.changelog import ShardPosition
 from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.core.windows.work_budget import WorkBudget
 from driftgauge.errors import AuthorizationError, BrokerError, StateError, TransactionAborted
-from driftgauge.kafka.calls import CALL_S, in_thread
+from driftgauge.kafka.calls import in_thread
 from driftgauge.kafka.changelog_reader import DAMAGED_REMEDY, ChangelogReader, key_of
 from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.metadata import writable_partitions
@@ -30,7 +31,7 @@ from driftgauge.kafka.offset_barrier import CommittedOffsets
 from driftgauge.kafka.shard_restore import ShardRestore
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.stalled import StalledOffsets
-from driftgauge.kafka.transaction import ANY, BEGIN_S, Transaction, produce_or_abort
+from driftgauge.kafka.transaction import ANY, Transaction, bounded, produce_or_abort
 from driftgauge.records.changelog import encode_key, encode_value
 from driftgauge.records.descriptions import BaselineDescription
 from driftgauge.records.partials import decode_part
@@ -91,6 +92,9 @@ class _SetAside:
 class WindowWorker:
     """Closes the windows of the shards that the group assigns, each shard independently of the others."""
 
+    # One message may complete a commit of COUNT, which is applied whole.
+    batch = 1
+
     def __init__(  # noqa: PLR0913 - one caller assembles the worker
         self,
         settings: Settings,
@@ -104,8 +108,10 @@ class WindowWorker:
         check_settings: Callable[[], Future[None]],
         telemetry: RoleTelemetry,
         clock: Clock,
+        limit: CommitLimit,
     ) -> None:
         self._settings = settings
+        self._limit = limit
         self._specs = specs
         self._check_settings = check_settings
         self._checked: tuple[float, Future[None]] | None = None  # when asked, and the answer
@@ -124,6 +130,11 @@ class WindowWorker:
         self._shards: dict[int, ShardRestore | _Running | _Stopped | _SetAside] = {}
         self._stalled = StalledOffsets(admin, clock.monotonic_s)
         self._committed_s = clock.monotonic_s()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what was applied fills its share of the next commit."""
+        return self._load_bytes() >= self._limit.bytes // SHARE
 
     def assign(self, partitions: Collection[Partition]) -> None:
         """Start to restore these shards."""
@@ -168,9 +179,8 @@ class WindowWorker:
                 self._telemetry.read_to(*at, position=state.committed, end=self._stalled.high[at])
         self._telemetry.stalled(self._stalled.step(positions))
         self._continue_restores()
-        if (self._clock.monotonic_s() - self._committed_s) * 1000 < self._settings.commit_interval:
-            return False
-        return self._commit(bound_s)
+        is_due = (self._clock.monotonic_s() - self._committed_s) * 1000 >= self._settings.commit_interval
+        return (is_due or self.is_full) and self._commit(bound_s)
 
     def hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
         """Commit what was applied, then release these shards."""
@@ -353,7 +363,7 @@ class WindowWorker:
             raise StateError(message)
 
     def _commit(self, bound_s: float) -> bool:
-        """Close windows in the shards that moved, and commit; return False if no shard moved.
+        """Close windows in the shards that moved or have a backlog, and commit; return False if none did.
 
         Order: 1. the changelog of each shard, its position last, 2. the results, 3. the offsets covered,
         4. after the commit, the metrics.
@@ -362,46 +372,54 @@ class WindowWorker:
         moved = {
             shard: running
             for shard, running in self._shards.items()
-            if isinstance(running, _Running) and running.state.next_offset > running.committed
+            if isinstance(running, _Running)
+            and (running.state.next_offset > running.committed or running.state.has_backlog)
         }
         if not moved:
             return False
-        deadline_s = self._clock.monotonic_s() + bound_s
         rounds: dict[int, RoundResult] = {}
         with self._telemetry.timed(Phase.CLOSE):
-            budget = WorkBudget()
+            budget = WorkBudget(max(self._limit.bytes - self._load_bytes(), 0))
             # Shards whose windows had to wait in the last round come first.
             for shard, running in sorted(moved.items(), key=lambda item: not item[1].state.has_backlog):
                 where = f"{self._settings.partials_topic}[{shard}]@{running.state.next_offset}"
                 with self._isolated(shard, f"windows up to {where}"):
                     rounds[shard] = running.state.close_windows(budget)
-        written: dict[int, _Running] = {}
+        records: dict[int, list[_Record]] = {}
         with self._telemetry.timed(Phase.WRITE):
-            self._transaction.begin(min(bound_s, BEGIN_S))
+            # All are encoded before the first is written, and before the transaction's time begins.
             for shard, round_ in rounds.items():
-                # All are encoded before the first is written.
-                records: list[_Record] = []
                 with self._isolated(shard, "changes and results"):
-                    records = [*self._encode(shard, moved[shard], round_)]
-                    written[shard] = moved[shard]
-                for record in records:
-                    produce_or_abort(self._transaction, *record)
-            if not written:
-                self._transaction.abort(CALL_S)
+                    records[shard] = [*self._encode(shard, moved[shard], round_)]
+            if not records:
                 return False
-            partials = self._settings.partials_topic
-            offsets = [
-                TopicPartition(partials, shard, running.state.position.offset)
-                for shard, running in written.items()
-            ]
-            self._transaction.commit(offsets, deadline_s - self._clock.monotonic_s())
+            self._write(records, bound_s)
         self._telemetry.committed(self._unwritable_changelogs())
-        for shard, running in written.items():
+        for shard in records:
+            running = moved[shard]
             running.committed = running.state.next_offset
             with self._isolated(shard, "metrics"):
                 self._telemetry.closed(shard, rounds[shard])
                 self._telemetry.show(shard, running.state)
         return True
+
+    def _write(self, records: Mapping[int, Sequence[_Record]], bound_s: float) -> None:
+        """Commit the records of some shards with the offsets that they cover, in one transaction."""
+        partials, states = self._settings.partials_topic, self._shards
+        offsets = [
+            TopicPartition(partials, shard, running.state.position.offset)
+            for shard in records
+            if isinstance(running := states[shard], _Running)
+        ]
+        with bounded(self._transaction, self._limit, self._clock, bound_s) as deadline_s:
+            for each in records.values():
+                for record in each:
+                    produce_or_abort(self._transaction, *record)
+            self._transaction.commit(offsets, deadline_s - self._clock.monotonic_s())
+
+    def _load_bytes(self) -> int:
+        """Return what the changes of the running shards since the last commit will write."""
+        return sum(each.state.load.bytes for each in self._shards.values() if isinstance(each, _Running))
 
     def _encode(self, shard: int, running: _Running, round_: RoundResult) -> Iterator[_Record]:
         """Yield the records of a shard: its changes, the position last, and its results."""

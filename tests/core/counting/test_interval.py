@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from driftgauge.core.counting import interval as module
+from driftgauge.core.commit_limit import ENTRY_BYTES, NUMBER_BYTES
+from driftgauge.core.counting import interval
 from driftgauge.core.counting.interval import IntervalCounter
-from driftgauge.core.counting.partial import StreamTime
+from driftgauge.core.counting.partial import StreamTime, shard_of
 from tests.builders.batches import build_batch, build_partitions
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.references import FIRST
@@ -52,22 +53,31 @@ def test_take_and_drop_start_empty_interval(forget):
     assert counter.take(PARTITIONS, 1) == {}
 
 
-def test_interval_is_full_at_limit_of_panes(monkeypatch):
-    monkeypatch.setattr(module, "MAX_NUMBERS", 10 * build_spec().scheme(FIRST).length)
-    monkeypatch.setattr(module, "_STREAM_NUMBERS", 0)
-    counter = IntervalCounter([build_spec()])
-    counter.count([build_batch([(0, row, MONDAY_MS + row * HOUR_MS, 0) for row in range(9)])], READ_MS)
-    assert not counter.is_full
-    counter.count([build_batch([(0, 9, MONDAY_MS + 9 * HOUR_MS, 0)])], READ_MS)
-    assert counter.is_full
+def test_interval_is_full_by_its_size_or_by_that_of_one_shard(monkeypatch):
+    specs = [build_spec(name) for name in ("images", "texts", "sounds", "videos")]
+    names = sorted((spec.name for spec in specs), key=lambda name: shard_of(name, 2))
+    assert [shard_of(name, 2) for name in names] == [0, 0, 1, 1]
+    pane = ENTRY_BYTES + NUMBER_BYTES * specs[0].scheme(FIRST).length
+    monkeypatch.setattr(interval, "_STREAM_BYTES", 0)
+
+    def count(*panes):
+        counter = IntervalCounter(specs)
+        for name, number in zip(names, panes, strict=True):
+            rows = [(0, row, MONDAY_MS + row * HOUR_MS, 0) for row in range(number)]
+            if rows:
+                counter.count([build_batch(rows, name)], READ_MS)
+        return counter.is_full(40 * pane, 2)
+
+    # Of 40 panes, a shard's quarter are 10.
+    assert [count(9, 0, 9, 0), count(5, 5, 0, 0), count(0, 0, 0, 10)] == [False, True, True]
+    assert [count(9, 0, 0, 0), count(0, 0, 0, 0)] == [False, False]
 
 
-def test_interval_is_full_of_streams_of_one_event(monkeypatch):
-    monkeypatch.setattr(module, "MAX_NUMBERS", 250_000)
+def test_interval_is_full_of_streams_of_one_event():
     counter = IntervalCounter([build_spec("*")])
     number = 0
-    while not counter.is_full:
+    while not counter.is_full(2_000_000, 1):
         counter.count([build_batch([(0, number, MONDAY_MS, 0)], f"stream-{number}")], READ_MS)
         number += 1
     # Each takes 3.9 kB, of which 1.1 kB are the tally.
-    assert number * 3_900 < 2_100_000
+    assert number * 3_900 < 525_000

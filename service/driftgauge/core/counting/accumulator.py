@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.core.commit_limit import ENTRY_BYTES, NUMBER_BYTES
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.examples import ExampleSampler
 from driftgauge.core.counting.measurement import MeasuredEvents
@@ -40,10 +41,8 @@ class Accumulator:
         self._tallies: dict[tuple[int, int], NDArray[np.int64]] = {}
         self._firsts: dict[tuple[int, int], tuple[int, int]] = {}
         self._examples = ExampleSampler(scheme.pane_ms, snippet_bytes)
-
-    def __len__(self) -> int:
-        """The number of integers in the tallies."""
-        return sum(map(len, self._tallies.values()))
+        self.bytes = 0
+        """The size of the tallies in a commit, as `commit_limit` estimates it."""
 
     def assign(self, batch: EventBatch) -> NDArray[np.intp]:
         """Return the clusters of n events, (n,); see `Centroids.assign`."""
@@ -108,6 +107,7 @@ class Accumulator:
             tally = self._tallies.get(start_and_number)
             if tally is None:
                 self._tallies[start_and_number] = added.copy()
+                self.bytes += ENTRY_BYTES + NUMBER_BYTES * len(added)
                 self._firsts[start_and_number] = int(batch.partition[row]), int(batch.offset[row])
             else:
                 tally += added

@@ -1,5 +1,6 @@
 """The counter of one commit interval, over all streams and all assigned partitions."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.by_stream import ByStream
+from driftgauge.core.commit_limit import SHARE
 from driftgauge.core.counting.accumulator import Accumulator
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.partial import (
@@ -18,13 +20,10 @@ from driftgauge.core.counting.partial import (
 from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
 
-__all__ = ["MAX_NUMBERS", "IntervalCounter", "ShardDelta"]
+__all__ = ["IntervalCounter", "ShardDelta"]
 
-MAX_NUMBERS = 2_500_000
-"""About 20 MB, at which a commit is due early: times far apart make many panes, and names many streams."""
-
-# What a stream takes besides its tallies, 2.7 kB, in their integers.
-_STREAM_NUMBERS = 340
+# What a stream takes in memory besides its tallies.
+_STREAM_BYTES = 2_700
 
 # The names and times of so many streams take about a third of a part of the partials.
 _MOST_STREAMS = 1_000
@@ -74,11 +73,20 @@ class IntervalCounter:
         self._accumulators: dict[tuple[str, str], Accumulator] = {}
         self._times: dict[tuple[int, str], StreamTime] = {}
 
-    @property
-    def is_full(self) -> bool:
-        """Whether the counts should be committed early, to bound their memory."""
-        tallies = sum(map(len, self._accumulators.values()))
-        return tallies + _STREAM_NUMBERS * len(self._accumulators) >= MAX_NUMBERS
+    def is_full(self, limit_bytes: int, shards: int) -> bool:
+        """Whether the counts fill a commit, or a shard's part of it, which a round of WINDOWS applies whole.
+
+        Args:
+            limit_bytes: The most bytes of a commit; see `commit_limit`.
+            shards: The number of shards.
+        """
+        whole = sum(each.bytes + _STREAM_BYTES for each in self._accumulators.values())
+        if whole < limit_bytes // SHARE:
+            return False
+        by_shard: Counter[int] = Counter()
+        for (stream, _), accumulator in self._accumulators.items():
+            by_shard[shard_of(stream, shards)] += accumulator.bytes + _STREAM_BYTES
+        return whole >= limit_bytes or max(by_shard.values()) >= limit_bytes // SHARE
 
     def count(self, batches: Sequence[EventBatch], read_ms: int) -> dict[int, str]:
         """Count the events of a batch of records that were read at wall time `read_ms`.

@@ -1,9 +1,12 @@
 """The size of what a round of WINDOWS writes, as estimated before it is encoded."""
 
-from collections.abc import Sized
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from driftgauge.core.commit_limit import ENTRY_BYTES, NUMBER_BYTES
+from driftgauge.core.counting.examples import Example
 from driftgauge.core.reference import Reference
 
 __all__ = ["RoundLoad", "window_bytes"]
@@ -25,11 +28,11 @@ class RoundLoad:
     def __init__(self) -> None:
         self.bytes = 0
 
-    def add_entry(self, value: Sized | None) -> None:
+    def add_entry(self, value: NDArray[np.int64] | tuple[Example, ...] | None) -> None:
         """Add a changelog entry with these numbers or examples; None for another value, or a deletion."""
         self.bytes += ENTRY_BYTES
         if isinstance(value, tuple):
-            self.bytes += _EXAMPLE_BYTES * len(value)
+            self.bytes += sum(_EXAMPLE_BYTES + len(example.snippet) for example in value)
         elif value is not None:
             self.bytes += NUMBER_BYTES * len(value)
 
