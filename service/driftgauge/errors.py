@@ -107,6 +107,7 @@ class TransactionAborted(BrokerError):  # noqa: N818 - an outcome, and Kafka's o
     Attributes:
         unwritable: The partitions, topic and index, that did not accept records in time.
         too_large: The partitions whose topic refused a record for its size, and the key of one such record.
+        is_slow: All partitions took records, but not all records in time.
     """
 
     def __init__(
@@ -115,11 +116,13 @@ class TransactionAborted(BrokerError):  # noqa: N818 - an outcome, and Kafka's o
         *,
         unwritable: Iterable[tuple[str, int]] = (),
         too_large: Mapping[tuple[str, int], bytes | None] = MappingProxyType({}),
+        is_slow: bool = False,
         reason: str = "",
     ) -> None:
         super().__init__(message, reason=reason)
         self.unwritable = frozenset(unwritable)
         self.too_large = dict(too_large)
+        self.is_slow = is_slow
 
 
 class ClientLost(BrokerError):  # noqa: N818 - a state rather than a fault

@@ -5,6 +5,7 @@ from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError
 
 from driftgauge.kafka.clock import Append
 from driftgauge.kafka.deliveries import Deliveries
+from tests.builders.clocks import ManualClock
 from tests.builders.messages import TOPIC, FakeMessage
 
 NOW_MS = 1_800_000_000_000
@@ -15,9 +16,14 @@ def appended(time_ms):
 
 
 @pytest.fixture
-def deliveries():
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def deliveries(clock):
     ticks_ms = iter(range(NOW_MS, NOW_MS + 100))
-    return Deliveries(lambda: next(ticks_ms))
+    return Deliveries(lambda: next(ticks_ms), clock.clock.monotonic_s)
 
 
 def test_append_is_first_report_with_log_append_time(deliveries):
@@ -58,8 +64,22 @@ def test_too_large_record_is_known_by_its_key(deliveries):
     assert deliveries.too_large == {(TOPIC, 3): b"large"}
 
 
-def test_purged_record_marks_partition_only_after_blame(deliveries):
-    deliveries.report(KafkaError(KafkaError._PURGE_QUEUE), FakeMessage(partition=3))
+def purge(deliveries, *partitions):
+    for partition in partitions:
+        deliveries.report(KafkaError(KafkaError._PURGE_QUEUE), FakeMessage(partition=partition))
     assert not deliveries.failed
     deliveries.blame_purged()
-    assert deliveries.unwritable == {(TOPIC, 3)}
+
+
+def test_purged_record_marks_partition_only_after_blame(deliveries):
+    purge(deliveries, 3)
+    assert (deliveries.unwritable, deliveries.is_slow) == ({(TOPIC, 3)}, False)
+
+
+@pytest.mark.parametrize(("silent_s", "unwritable", "is_slow"), [(4.9, set(), True), (5, HERE, False)])
+def test_partition_that_takes_records_is_not_blamed(deliveries, clock, silent_s, unwritable, is_slow):
+    deliveries.report(None, FakeMessage(partition=3))
+    clock.advance(silent_s)
+    deliveries.report(None, FakeMessage(partition=2))
+    purge(deliveries, 2, 3)
+    assert (deliveries.unwritable, deliveries.is_slow, deliveries.taken) == (unwritable, is_slow, 2)

@@ -6,6 +6,7 @@ import pytest
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.windows.shard import RoundResult
+from driftgauge.errors import ClientLost, TransactionAborted
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
 from driftgauge.telemetry.record_loss import RecordLoss
@@ -174,7 +175,7 @@ def test_commits_are_counted_and_abort_leaves_role_ready(count, exported, health
     make_ready(health)
     count.committed()
     count.committed()
-    count.aborted("the coordinator is not available")
+    count.aborted(ClientLost("the coordinator is not available"))
     assert exported("commits_total") == {
         "ok count": 2,
         "aborted count": 1,
@@ -183,6 +184,21 @@ def test_commits_are_counted_and_abort_leaves_role_ready(count, exported, health
     }
     assert logged("levelname", "error")[-1] == ("WARNING", "the coordinator is not available")
     assert health.missing() == []
+
+
+def test_aborts_in_a_row_are_counted_by_cause_until_a_commit(count, exported):
+    def in_row():
+        return {labels: number for labels, number in exported("commits_aborted_in_row").items() if number}
+
+    count.aborted(TransactionAborted("slow", is_slow=True))
+    count.aborted(TransactionAborted("slow", is_slow=True))
+    count.aborted(TransactionAborted("silent", unwritable=[(EVENTS, 0)]))
+    count.aborted(ClientLost("no answer"))
+    # New clients do not mend what fails.
+    count.session_lost("many aborts", 0.5)
+    assert in_row() == {"slow count": 2, "unwritable count": 1, "other count": 1}
+    count.committed()
+    assert in_row() == {}
 
 
 @pytest.mark.parametrize(

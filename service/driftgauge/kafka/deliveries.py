@@ -1,5 +1,6 @@
 """The delivery reports of one transaction's records."""
 
+import math
 from collections.abc import Callable
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, Message
@@ -24,6 +25,8 @@ _PRODUCER_ERRORS = AUTHORIZATION | {
     KafkaError.UNKNOWN_PRODUCER_ID,
 }
 _PURGED = frozenset({KafkaError._PURGE_INFLIGHT, KafkaError._PURGE_QUEUE})
+# A transaction has 12 s. A partition that takes records takes some within this time, however slowly.
+_SILENT_S = 5.0
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 
 
@@ -35,10 +38,15 @@ class Deliveries:
         too_large: Partitions whose topic refused records for their size, and the key of the largest one.
         error: The first error reported; None without one.
         append: When the first record was appended to a topic with LogAppendTime; None without one.
+        taken: The number of records that brokers took.
+        is_slow: Records were purged, of partitions that took records to the end.
     """
 
-    def __init__(self, clock_ms: Callable[[], int]) -> None:
-        self._clock_ms = clock_ms
+    def __init__(self, clock_ms: Callable[[], int], monotonic_s: Callable[[], float]) -> None:
+        self._clock_ms, self._monotonic_s = clock_ms, monotonic_s
+        self._taken_s: dict[Partition, float] = {}
+        self.taken = 0
+        self.is_slow = False
         self._sent_ms = clock_ms()
         self._largest = 0
         self._purged: set[Partition] = set()
@@ -54,14 +62,16 @@ class Deliveries:
 
     def report(self, error: KafkaError | None, message: Message) -> None:
         """Record the delivery report of one record; the client's `on_delivery` callback."""
+        partition = (message.topic() or "", message.partition() or 0)
         if error is None:
+            self.taken += 1
+            self._taken_s[partition] = self._monotonic_s()
             if self.append is None:
                 kind, append_ms = message.timestamp()
                 if kind == TIMESTAMP_LOG_APPEND_TIME:
                     self.append = Append(self._sent_ms, self._clock_ms(), append_ms)
             return
         code = error.code()
-        partition = (message.topic() or "", message.partition() or 0)
         if code in _PURGED:
             self._purged.add(partition)
             return
@@ -77,5 +87,12 @@ class Deliveries:
             self.unwritable.add(partition)
 
     def blame_purged(self) -> None:
-        """Mark the partitions of records that the abort purged as unwritable."""
-        self.unwritable |= self._purged
+        """Find why records were left for the abort to purge.
+
+        The partitions that took no record for 5 s are marked as unwritable. If there is none, there were more
+        records than the brokers take in the time of a transaction.
+        """
+        now_s = self._monotonic_s()
+        silent = {at for at in self._purged if now_s - self._taken_s.get(at, -math.inf) >= _SILENT_S}
+        self.unwritable |= silent
+        self.is_slow = bool(self._purged) and not silent

@@ -101,6 +101,8 @@ class Service:
         }
         # They outlive sessions as well, because brokers that are slow lose sessions.
         self._limits = {role: CommitLimit() for role in roles}
+        for role, telemetry in roles.items():
+            telemetry.watch_limit(self._limits[role])
         self._pulses: set[Pulse] = set()  # of the clients of the sessions
         self._failure: BaseException | None = None
 

@@ -289,7 +289,7 @@ class Session:
                 self._worker.handle_abort(error)
             elif self._transaction.state is not State.LOST or error.is_fenced:
                 raise
-            self._telemetry.aborted(str(error))
+            self._telemetry.aborted(error)
             self._worker.begin_again()
             if self._lost_s is not None:
                 return

@@ -93,7 +93,7 @@ class Transaction:
         self._producer = TransactionalProducer(make_producer, transactional_id, clock, stopping)
         self._clock = clock
         self._state = State.LOST
-        self._deliveries = Deliveries(clock.wall_ms)
+        self._deliveries = Deliveries(clock.wall_ms, clock.monotonic_s)
         self._consumer: Consumer | None = None
         self._member_id: str | None = None
 
@@ -153,7 +153,7 @@ class Transaction:
         if self._state is State.LOST or self._producer.is_suspect:
             self.start(bound_s)
         self._require(State.CLOSED)
-        self._deliveries = Deliveries(self._clock.wall_ms)
+        self._deliveries = Deliveries(self._clock.wall_ms, self._clock.monotonic_s)
         try:
             self._producer.client.begin_transaction()
         except KafkaException as error:
@@ -336,6 +336,12 @@ class Transaction:
         # A transaction that could not be aborted needs a new producer of the same id to end it.
         if deliveries.unwritable and self._state is State.CLOSED:
             self._producer.leave_id()
+        if deliveries.is_slow:
+            message = (
+                f"brokers took {deliveries.taken:,} records of a transaction, and not the rest in time; the "
+                "next ones are smaller; if this repeats, find out what slows the brokers or the network"
+            )
+            raise TransactionAborted(message, is_slow=True)
         names = name_partitions({*deliveries.unwritable, *deliveries.too_large})
         why = "records were not delivered in time" if deliveries.error is None else deliveries.error.str()
         # Without an answer to the abort there are no delivery reports.

@@ -11,19 +11,24 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from driftgauge.clock import Clock
+from driftgauge.errors import BrokerError, TransactionAborted
 from driftgauge.events.rejection import Reason
 from driftgauge.records.mark import Mark
 from driftgauge.telemetry.guard import LoginRefusal
 from driftgauge.telemetry.health import Health, Role
+from driftgauge.telemetry.memory_limit import memory_limit_bytes
 from driftgauge.telemetry.metric import Metric, ObjectT, ObservedMetric
 from driftgauge.telemetry.replica_metrics import (
+    ABORTED,
     ASSIGNED,
     BLOCKED,
     BUILD_INFO,
+    COMMIT_LIMIT,
     COMMITS,
     DURATION,
     LOGINS_REFUSED,
     MARK,
+    MEMORY_LIMIT,
     OFFSETS_SKIPPED,
     READY,
     RECORDS,
@@ -36,7 +41,7 @@ from driftgauge.telemetry.snapshot import WatchedStream
 from driftgauge.telemetry.stream_metrics import SHARD_METRICS, STREAM_METRICS
 from driftgauge.telemetry.window_collector import WindowCollector
 
-__all__ = ["METRICS", "NO_STREAM", "BlockReason", "RecordOutcome", "SkipPlace", "Telemetry"]
+__all__ = ["METRICS", "NO_STREAM", "AbortCause", "BlockReason", "RecordOutcome", "SkipPlace", "Telemetry"]
 
 _ALL: tuple[Metric, ...] = (*STREAM_METRICS, *SHARD_METRICS, *REPLICA_METRICS)
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
@@ -78,6 +83,24 @@ class BlockReason(StrEnum):
     UNWRITABLE = "unwritable"
 
 
+class AbortCause(StrEnum):
+    """Why a transaction was aborted; see `driftgauge_commits_aborted_in_row`."""
+
+    SLOW = "slow"
+    UNWRITABLE = "unwritable"
+    OTHER = "other"
+
+    @classmethod
+    def of(cls, error: BrokerError) -> "AbortCause":
+        """Return the cause that an error names."""
+        if isinstance(error, TransactionAborted):
+            if error.is_slow:
+                return cls.SLOW
+            if error.unwritable:
+                return cls.UNWRITABLE
+        return cls.OTHER
+
+
 class Telemetry:
     """All metrics of the catalogue in one registry, which a scrape renders.
 
@@ -105,6 +128,9 @@ class Telemetry:
         self._objects: dict[str, Any] = {each.name: each.create(self.registry) for each in REPLICA_METRICS}
         for role in roles:
             self[SESSIONS_LOST].labels(role)
+            for cause in AbortCause:
+                self[ABORTED].labels(role, cause).set(0)
+            self[COMMIT_LIMIT].labels(role).set(1)
             for outcome in ("ok", "aborted"):
                 self[COMMITS].labels(role, outcome)
             for phase in _PHASES[role]:
@@ -125,6 +151,7 @@ class Telemetry:
         for condition in health.conditions:
             self[READY].labels(condition).set_function(partial(health.is_met, condition))
         self[WEB_CONFIG_VALID].set(1)
+        self[MEMORY_LIMIT].set(memory_limit_bytes())
         self[BUILD_INFO].labels(version).set(1)
         GCCollector(self.registry)
         PlatformCollector(self.registry)

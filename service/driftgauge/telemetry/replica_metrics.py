@@ -7,16 +7,19 @@ from prometheus_client import Counter, Gauge, Histogram
 from driftgauge.telemetry.metric import ObservedMetric
 
 __all__ = [
+    "ABORTED",
     "ASSIGNED",
     "BLOCKED",
     "BUILD_INFO",
     "CLOCK_OFFSET",
     "COMMITS",
+    "COMMIT_LIMIT",
     "DURATION",
     "EVENTS",
     "LAG",
     "LOGINS_REFUSED",
     "MARK",
+    "MEMORY_LIMIT",
     "OFFSETS_SKIPPED",
     "PARTITIONS",
     "POSITION",
@@ -128,6 +131,30 @@ COMMITS = ObservedMetric(
     "Transactions of a role: ok, or aborted. An aborted transaction leaves nothing behind and is made again.",
     Counter,
 )
+ABORTED = ObservedMetric(
+    "driftgauge_commits_aborted_in_row",
+    ("role", "cause"),
+    "commits",
+    "Transactions of a role that were aborted since the last one that was committed, by cause. slow: all"
+    " partitions took records, but not all of them in time, so the next commits are smaller. unwritable: a"
+    " partition took none. other: the log has the cause.",
+    Gauge,
+)
+COMMIT_LIMIT = ObservedMetric(
+    "driftgauge_commit_limit_ratio",
+    ("role",),
+    "ratio, 0 to 1",
+    "Bound of what one commit of a role writes, over its most. It is halved where a commit took 6 s or timed"
+    " out, and doubled after ten that took less than 2 s. Below 1 brokers or network are slow.",
+    Gauge,
+)
+MEMORY_LIMIT = ObservedMetric(
+    "driftgauge_memory_limit_bytes",
+    (),
+    "bytes",
+    "Memory that the process may take before the kernel ends it: that of its container, or of the machine.",
+    Gauge,
+)
 SESSIONS_LOST = ObservedMetric(
     "driftgauge_sessions_lost_total",
     ("role",),
@@ -203,6 +230,6 @@ BUILD_INFO = ObservedMetric(
 REPLICA_METRICS: tuple[ObservedMetric[Any], ...] = (
     *(EVENTS, RECORDS, REJECTED, OFFSETS_SKIPPED),
     *(PARTITIONS, ASSIGNED, BLOCKED, LAG, POSITION, STALLED),
-    *(COMMITS, SESSIONS_LOST, DURATION),
-    *(READY, WAITING, CLOCK_OFFSET, LOGINS_REFUSED, WEB_CONFIG_VALID, MARK, BUILD_INFO),
+    *(COMMITS, ABORTED, COMMIT_LIMIT, SESSIONS_LOST, DURATION),
+    *(READY, WAITING, CLOCK_OFFSET, LOGINS_REFUSED, WEB_CONFIG_VALID, MARK, MEMORY_LIMIT, BUILD_INFO),
 )

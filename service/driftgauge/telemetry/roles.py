@@ -6,19 +6,30 @@ from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from enum import StrEnum
 
+from driftgauge.core.commit_limit import CommitLimit
 from driftgauge.core.counting.partial import shard_of
 from driftgauge.core.durations import format_duration
 from driftgauge.core.partition import Partition, name_partition, name_partitions
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import RoundResult, ShardState
+from driftgauge.errors import BrokerError
 from driftgauge.events.rejection import Reason
 from driftgauge.telemetry.health import ReadinessCondition, Role
-from driftgauge.telemetry.metrics import NO_STREAM, BlockReason, RecordOutcome, SkipPlace, Telemetry
+from driftgauge.telemetry.metrics import (
+    NO_STREAM,
+    AbortCause,
+    BlockReason,
+    RecordOutcome,
+    SkipPlace,
+    Telemetry,
+)
 from driftgauge.telemetry.record_loss import RecordLoss
 from driftgauge.telemetry.replica_metrics import (
+    ABORTED,
     ASSIGNED,
     BLOCKED,
     CLOCK_OFFSET,
+    COMMIT_LIMIT,
     COMMITS,
     DURATION,
     EVENTS,
@@ -119,16 +130,25 @@ class RoleTelemetry:
     def committed(self, unwritable: Collection[Partition] = ()) -> None:
         """Count a committed transaction, which left out the partitions that cannot be written to."""
         self._metrics[COMMITS].labels(self._role, "ok").inc()
+        for cause in AbortCause:
+            self._metrics[ABORTED].labels(self._role, cause).set(0)
         self.unwritable(unwritable)
         self.set_ready(is_ready=True)
 
-    def aborted(self, error: str) -> None:
+    def watch_limit(self, limit: CommitLimit) -> None:
+        """Export the bound of what one commit of the role writes."""
+        self._metrics[COMMIT_LIMIT].labels(self._role).set_function(lambda: limit.ratio)
+
+    def aborted(self, error: BrokerError) -> None:
         """Count and log an aborted transaction, whose work is repeated."""
         self._metrics[COMMITS].labels(self._role, "aborted").inc()
+        cause = AbortCause.of(error)
+        self._metrics[ABORTED].labels(self._role, cause).inc()
         self._log_event(
             logging.WARNING,
             "transaction aborted",
-            error=error,
+            error=str(error),
+            cause=cause,
             remedy="none: its work is repeated; if this repeats, do what the error says",
         )
 

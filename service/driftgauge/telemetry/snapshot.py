@@ -84,11 +84,13 @@ class ShardSnapshot:
         streams: Its configured streams.
         position: Its position, with the counts of broken chains.
         entries: The streams of each entry that streams share, by its pattern.
+        panes: The number of panes that it keeps.
     """
 
     streams: Mapping[str, StreamSnapshot]
     position: ShardPosition
     entries: Mapping[str, EntryStreams]
+    panes: int
 
 
 _EMPTY: StreamSnapshot = (StreamStatus(), {}, {})
@@ -98,4 +100,5 @@ def take_snapshot(state: ShardState, streams: Collection[str]) -> ShardSnapshot:
     """Return a snapshot of a shard and its streams, including streams without events."""
     held = {stream: (found.status, found.newest, found.conclusive) for stream, found in state.streams.items()}
     shown = {stream: held.get(stream, _EMPTY) for stream in streams}
-    return ShardSnapshot(shown, state.position, state.entries)
+    panes = sum(len(found.panes) for found in state.streams.values())
+    return ShardSnapshot(shown, state.position, state.entries, panes)

@@ -367,6 +367,14 @@ def _entry_streams(shard: ShardSnapshot) -> Samples:
 
 SHARD_METRICS: tuple[ScrapedMetric[ShardSnapshot], ...] = (
     ScrapedMetric(
+        "driftgauge_shard_panes",
+        ("shard",),
+        "panes",
+        "Panes that a shard keeps in memory: those of open windows, and those of windows that wait to be"
+        " closed or deleted. `driftgauge config check` prints the memory of each.",
+        lambda shard: (((), shard.panes),),
+    ),
+    ScrapedMetric(
         "driftgauge_partials_faults_total",
         ("shard", "reason"),
         "faults",
