@@ -24,7 +24,7 @@ def describe(tmp_path):
             {"file": file} if start is None else {"file": file, "from": start} for file, start, _ in listed
         ]
         (stream,) = load_streams(settings_in(tmp_path, {"baselines": baselines}))
-        _, *described = describe_schedule(report_schedule(stream, now_ms))
+        _, _, *described = describe_schedule(report_schedule(stream, now_ms))
         lines = [line.replace(f"{tmp_path}/", "").removeprefix("  ") for line in described]
         identities = [baseline.identity[:19] for baseline in stream.baselines]
         return identities, lines
