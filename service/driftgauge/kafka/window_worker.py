@@ -43,6 +43,8 @@ __all__ = ["WindowWorker"]
 _log = logging.getLogger(__name__)
 
 _RETRY_S = 5.0
+# A shard whose windows wait reads on now and then, so that its log time does not stand still.
+_LONGEST_PAUSE_S = 30.0
 # Asking for an offset in an open transaction takes 0.2 s, so one step asks for few of them.
 _RESTORE_S = 0.3
 _FAULT_REMEDY = (
@@ -62,11 +64,15 @@ class _Running:
         state: The shard's state.
         committed: The next offset of the partials to read, at the last commit.
         keys: The keys of its changelog after the next commit, as `key_of` gives them.
+        paused_s: Since when the client does not read the partials, in monotonic seconds; None if it does.
+        closed_s: When a round last closed windows of the shard, in monotonic seconds.
     """
 
     state: ShardState
     committed: int
     keys: set[int]
+    paused_s: float | None = None
+    closed_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +157,13 @@ class WindowWorker:
             for message in polled.records:
                 self._apply(message)
         for (_, shard), end in polled.ends.items():
-            if isinstance(running := self._shards.get(shard), _Running):
+            if running := self._find_reading(shard):
                 running.state.skip_to(end)
         for (_, shard), error in polled.damaged.items():
-            if isinstance(self._shards.get(shard), _Running):
+            if self._find_reading(shard):
                 self._stop(shard, f"{self._settings.partials_topic}[{shard}]: {error}; {DAMAGED_REMEDY}")
         for _, shard in polled.lost:
-            if isinstance(self._shards.get(shard), _Running):
+            if self._find_reading(shard):
                 self._unassign([shard])
                 self._restore(shard)
 
@@ -173,7 +179,8 @@ class WindowWorker:
         positions: dict[Partition, int | None] = {}
         for shard, state in self._shards.items():
             at: Partition = self._settings.partials_topic, shard
-            positions[at] = state.state.next_offset if isinstance(state, _Running) else None
+            reading = self._find_reading(shard)
+            positions[at] = reading.state.next_offset if reading else None
             positions[self._settings.changelog_topic, shard] = self._reader.positions.get(shard)
             if isinstance(state, _Running) and at in self._stalled.high:
                 self._telemetry.read_to(*at, position=state.committed, end=self._stalled.high[at])
@@ -332,17 +339,45 @@ class WindowWorker:
     def _count_stopped(self) -> int:
         return sum(isinstance(state, _Stopped) for state in self._shards.values())
 
+    def _find_reading(self, shard: int) -> _Running | None:
+        """Return a shard whose partials the client reads; None for any other.
+
+        A shard that is paused, or restored, begins again at its next offset. So what was fetched before that
+        is ignored, the ends of partitions included.
+        """
+        running = self._shards.get(shard)
+        return running if isinstance(running, _Running) and running.paused_s is None else None
+
     def _unassign(self, shards: Collection[int]) -> None:
-        """Stop reading the partials of those shards that run."""
+        """Stop reading the partials of those shards that are read."""
         topic = self._settings.partials_topic
-        running = [shard for shard in shards if isinstance(self._shards.get(shard), _Running)]
-        self._consumer.incremental_unassign([TopicPartition(topic, shard) for shard in running])
+        reading = [shard for shard in shards if self._find_reading(shard)]
+        self._consumer.incremental_unassign([TopicPartition(topic, shard) for shard in reading])
+
+    def _pause_backlogs(self) -> None:
+        """Read a shard's partials only while no due window waits, which would move a backlog into memory.
+
+        A shard without a due window is never paused, because its windows become due by what it reads.
+        """
+        now_s = self._clock.monotonic_s()
+        for shard, running in self._shards.items():
+            if not isinstance(running, _Running):
+                continue
+            if running.paused_s is None and running.state.has_backlog:
+                self._unassign([shard])
+                running.paused_s = now_s
+            elif running.paused_s is not None and (
+                not running.state.has_backlog or now_s - running.paused_s >= _LONGEST_PAUSE_S
+            ):
+                running.paused_s = None
+                at = TopicPartition(self._settings.partials_topic, shard, running.state.next_offset)
+                self._consumer.incremental_assign([at])
 
     def _apply(self, message: Message) -> None:
         """Apply a partial to its shard, if that runs."""
         shard, offset = message.partition(), message.offset()
-        running = self._shards.get(-1 if shard is None else shard)
-        if not isinstance(running, _Running) or shard is None or offset is None:
+        running = self._find_reading(-1 if shard is None else shard)
+        if running is None or shard is None or offset is None:
             return
         with self._isolated(shard, f"{message.topic()}[{shard}]@{offset}"):
             part = decode_part(message.value() or b"")
@@ -380,11 +415,16 @@ class WindowWorker:
         rounds: dict[int, RoundResult] = {}
         with self._telemetry.timed(Phase.CLOSE):
             budget = WorkBudget(max(self._limit.bytes - self._load_bytes(), 0))
-            # Shards whose windows had to wait in the last round come first.
-            for shard, running in sorted(moved.items(), key=lambda item: not item[1].state.has_backlog):
+            # Shards whose windows had to wait in the last round come first, and of these the one that has
+            # waited longest.
+            for shard, running in sorted(
+                moved.items(), key=lambda item: (not item[1].state.has_backlog, item[1].closed_s)
+            ):
                 where = f"{self._settings.partials_topic}[{shard}]@{running.state.next_offset}"
                 with self._isolated(shard, f"windows up to {where}"):
                     rounds[shard] = running.state.close_windows(budget)
+                    if rounds[shard].results:
+                        running.closed_s = self._committed_s
         records: dict[int, list[_Record]] = {}
         with self._telemetry.timed(Phase.WRITE):
             # All are encoded before the first is written, and before the transaction's time begins.
@@ -401,6 +441,7 @@ class WindowWorker:
             with self._isolated(shard, "metrics"):
                 self._telemetry.closed(shard, rounds[shard])
                 self._telemetry.show(shard, running.state)
+        self._pause_backlogs()
         return True
 
     def _write(self, records: Mapping[int, Sequence[_Record]], bound_s: float) -> None:
