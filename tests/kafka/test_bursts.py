@@ -228,6 +228,13 @@ class SlowTransaction:
         self._logs.committed |= {(each.topic, each.partition): each.offset for each in offsets}
 
 
+def sound() -> Future[None]:
+    """Answer that the settings of the changelog are sound."""
+    answer: Future[None] = Future()
+    answer.set_result(None)
+    return answer
+
+
 class Burst:
     """A replica of WINDOWS over logs that hold a burst."""
 
@@ -273,6 +280,7 @@ class Burst:
             telemetry=self.telemetry,
             clock=self.clock.clock,
             limit=self.limit,
+            check_settings=sound,
         )
         self.stopping.clear()
         self.worker = worker
