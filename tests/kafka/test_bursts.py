@@ -203,7 +203,9 @@ class SlowTransaction:
         self._sent: list[tuple[str, int, bytes | None, bytes | None]] = []
         self.state = State.OPEN
 
-    def produce(self, topic: str, partition: int, key: bytes | None, value: bytes | None) -> bool:
+    def produce(
+        self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: object = None
+    ) -> bool:
         self._sent.append((topic, partition, key, value))
         return True
 
