@@ -1,7 +1,8 @@
-"""A TCP relay between one process and the brokers, which cuts connections and holds or refuses requests."""
+"""A TCP relay between one process and the brokers: cuts connections, slows, holds or refuses requests."""
 
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -28,6 +29,8 @@ class Relay:
         self._held: HeldCommit | None = None
         self._slow: SlowCoordinator | None = None
         self._late: dict[socket.socket, HeldCommit] = {}
+        self._bytes_a_second: float | None = None
+        self._pace = threading.Lock()
         self._lock = threading.Lock()
         self._listeners: list[socket.socket] = []
         self._names: list[tuple[bytes, bytes]] = []
@@ -55,6 +58,10 @@ class Relay:
         self.cut()
         for listener in self._listeners:
             _end(listener)
+
+    def slow_to(self, bytes_a_second: float | None) -> None:
+        """Let so many bytes of requests through, over all connections together; None: all at once."""
+        self._bytes_a_second = bytes_a_second
 
     def cut(self) -> None:
         """Close every connection, and each new one until `reconnect`."""
@@ -124,6 +131,9 @@ class Relay:
                             held.wait_until_delivered()
                         case Action.FORWARD:
                             pass
+                if self._bytes_a_second is not None:
+                    with self._pace:
+                        time.sleep(len(frame) / self._bytes_a_second)
                 broker.sendall(length + frame)
 
     def _deliver_late(
