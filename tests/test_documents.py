@@ -219,10 +219,10 @@ USERS = (
     [
         (900, ["README.md"]),
         (1_000, ["service/docs/tutorial.md"]),
-        (4_950, ["service/docs/how-to/*.md"]),
+        (5_010, ["service/docs/how-to/*.md"]),
         (3_400, ["service/docs/explanation/*.md"]),
         (700, [".github/SECURITY.md"]),
-        (4_300, ["deploy/runbooks/*.md"]),
+        (4_510, ["deploy/runbooks/*.md"]),
         (5_400, ["schemas/*.md"]),
         (4_650, CONTRIBUTORS),
         # Written by hand; not the generated reference, schemas/ and the changelog.

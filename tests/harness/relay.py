@@ -30,7 +30,6 @@ class Relay:
         self._slow: SlowCoordinator | None = None
         self._late: dict[socket.socket, HeldCommit] = {}
         self._bytes_a_second: float | None = None
-        self._pace = threading.Lock()
         self._lock = threading.Lock()
         self._listeners: list[socket.socket] = []
         self._names: list[tuple[bytes, bytes]] = []
@@ -60,7 +59,7 @@ class Relay:
             _end(listener)
 
     def slow_to(self, bytes_a_second: float | None) -> None:
-        """Let so many bytes of requests through, over all connections together; None: all at once."""
+        """Let so many bytes of requests through on each connection; None: all at once."""
         self._bytes_a_second = bytes_a_second
 
     def cut(self) -> None:
@@ -131,9 +130,8 @@ class Relay:
                             held.wait_until_delivered()
                         case Action.FORWARD:
                             pass
-                if self._bytes_a_second is not None:
-                    with self._pace:
-                        time.sleep(len(frame) / self._bytes_a_second)
+                if (bytes_a_second := self._bytes_a_second) is not None:
+                    time.sleep(len(frame) / bytes_a_second)
                 broker.sendall(length + frame)
 
     def _deliver_late(

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftgauge.core.commit_limit import ENTRY_BYTES, NUMBER_BYTES
 from driftgauge.core.counting.accumulator import Accumulator
 from driftgauge.core.reference import OTHER, SegmentReference
 from tests.builders.batches import build_batch, build_partitions, build_tally, of_segment, read_tally
@@ -141,7 +142,8 @@ def test_pane_counts_all_partitions_and_names_first_event():
         0: (4, (PARTITIONS[1], 7)),
         HOUR_MS: (2, (PARTITIONS[0], 7)),
     }
-    assert len(accumulator) == 2 * build_spec(reference=REFERENCE).scheme(REFERENCE).length
+    length = build_spec(reference=REFERENCE).scheme(REFERENCE).length
+    assert accumulator.bytes == 2 * (ENTRY_BYTES + NUMBER_BYTES * length)
 
 
 @pytest.mark.parametrize(("distance", "outliers"), [(0.49, 0), (0.51, 1)])
