@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from driftgauge.core import commit_limit
+from driftgauge.core.windows import work_budget
 from driftgauge.core.windows.result import Verdict
 from driftgauge.records.changelog import decode
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
@@ -211,7 +213,7 @@ def test_retired_stream_with_an_entry_of_its_own_is_not_forgotten():
 
 
 def test_many_panes_are_deleted_over_several_rounds(monkeypatch):
-    monkeypatch.setattr("driftgauge.core.windows.stream_state._MAX_PURGED_PANES", 2)
+    monkeypatch.setattr(work_budget, "ENTRY_BYTES", commit_limit.MAX_COMMIT_BYTES // 4 // 2)
     shard = Shard(tenants(lateness_ms=DAY_MS))
     shard.read(*[(shard.now_ms + number * MINUTE_MS, 0) for number in range(7)], stream=NAME)
     shard.commit(caught_up=True)
@@ -223,6 +225,6 @@ def test_many_panes_are_deleted_over_several_rounds(monkeypatch):
     shard.read((MONDAY_MS, 0), stream=NAME)
     assert shard.commit(caught_up=True) == []
     assert shard.status(NAME).late == {MINUTE_MS: 1}
-    for _ in range(4):
+    for _ in range(8):
         shard.commit(after_ms=8 * DAY_MS, caught_up=True)
     assert kinds(shard) == ["HistoryKey", "StreamKey"]
