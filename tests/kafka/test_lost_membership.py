@@ -65,8 +65,9 @@ class RestartingWorker:
     def begin_again(self) -> None:
         pass
 
-    def hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
+    def hand_over(self, partitions: Collection[Partition], bound_s: float) -> bool:
         self._commit("hand-over")
+        return True
 
     def drop(self, partitions: Collection[Partition]) -> None:
         say("dropped")

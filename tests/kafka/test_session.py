@@ -50,7 +50,7 @@ EVENT = orjson.dumps(
 RECORDS = 24
 POLLED = 2
 # Enough polls without a failure to read all records after the longest series of failures.
-QUIET_POLLS = 40
+QUIET_POLLS = 80
 POLL_S = 0.6
 # The callbacks of a poll and their partitions.
 CALLBACKS: dict[str, list[tuple[str, list[Partition]]]] = {

@@ -146,13 +146,15 @@ class CountWorker:
                 return True
         return False
 
-    def hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
-        """Commit the counts, then drop these partitions, even if the commit fails."""
+    def hand_over(self, partitions: Collection[Partition], bound_s: float) -> bool:
+        """Commit the counts, then drop these partitions, even if the commit fails; see `Worker`."""
+        has_started = any(self._held.find(partition) for partition in partitions)
         try:
-            if any(self._held.find(partition) for partition in partitions):
+            if has_started:
                 self._commit(bound_s)
         finally:
             self.drop(partitions)
+        return has_started
 
     def drop(self, partitions: Collection[Partition]) -> None:
         """Stop counting these partitions, without a commit."""

@@ -65,8 +65,11 @@ class Worker(Protocol):
     def step(self, bound_s: float) -> bool:
         """Do the work that is due; return whether it included a commit."""
 
-    def hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
-        """Commit the work done, then release these partitions, even if the commit fails."""
+    def hand_over(self, partitions: Collection[Partition], bound_s: float) -> bool:
+        """Commit the work done, then release these partitions, even if the commit fails.
+
+        Return whether there was a commit.
+        """
 
     def drop(self, partitions: Collection[Partition]) -> None:
         """Release these partitions without a commit."""
@@ -237,7 +240,8 @@ class Session:
                 # A new producer takes longer than the group waits.
                 self._drop(given_up)
             else:
-                self._worker.hand_over(given_up, bound_s)
+                if self._worker.hand_over(given_up, bound_s):
+                    self._aborts = 0
         except DriftgaugeError as error:
             self._failure = error
         self._assigned.difference_update(given_up)

@@ -189,10 +189,10 @@ class WindowWorker:
         is_due = (self._clock.monotonic_s() - self._committed_s) * 1000 >= self._settings.commit_interval
         return (is_due or self.is_full) and self._commit(bound_s)
 
-    def hand_over(self, partitions: Collection[Partition], bound_s: float) -> None:
-        """Commit what was applied, then release these shards."""
+    def hand_over(self, partitions: Collection[Partition], bound_s: float) -> bool:
+        """Commit what was applied, then release these shards; see `Worker`."""
         try:
-            self._commit(bound_s)
+            return self._commit(bound_s)
         finally:
             self.drop(partitions)
 
