@@ -239,9 +239,8 @@ class Session:
             elif self._transaction.state is State.LOST:
                 # A new producer takes longer than the group waits.
                 self._drop(given_up)
-            else:
-                if self._worker.hand_over(given_up, bound_s):
-                    self._aborts = 0
+            elif self._worker.hand_over(given_up, bound_s):
+                self._aborts = 0
         except DriftgaugeError as error:
             self._failure = error
         self._assigned.difference_update(given_up)
