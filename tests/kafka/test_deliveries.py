@@ -76,10 +76,18 @@ def test_purged_record_marks_partition_only_after_blame(deliveries):
     assert (deliveries.unwritable, deliveries.is_slow) == ({(TOPIC, 3)}, False)
 
 
-@pytest.mark.parametrize(("silent_s", "unwritable", "is_slow"), [(4.9, set(), True), (5, HERE, False)])
-def test_partition_that_takes_records_is_not_blamed(deliveries, clock, silent_s, unwritable, is_slow):
+@pytest.mark.parametrize(
+    ("silent_s", "unwritable", "is_slow"), [(4.9, set(), True), (5, {(TOPIC, 2), (TOPIC, 3)}, False)]
+)
+def test_no_partition_is_blamed_while_one_takes_records(deliveries, clock, silent_s, unwritable, is_slow):
+    """Of several partitions some have to wait for their turn."""
     deliveries.report(None, FakeMessage(partition=3))
     clock.advance(silent_s)
-    deliveries.report(None, FakeMessage(partition=2))
     purge(deliveries, 2, 3)
-    assert (deliveries.unwritable, deliveries.is_slow, deliveries.taken) == (unwritable, is_slow, 2)
+    assert (deliveries.unwritable, deliveries.is_slow, deliveries.taken) == (unwritable, is_slow, 1)
+
+
+def test_partition_is_blamed_once_all_others_have_taken_their_records(deliveries):
+    deliveries.report(None, FakeMessage(partition=2))
+    purge(deliveries, 3)
+    assert (deliveries.unwritable, deliveries.is_slow) == (HERE, False)

@@ -199,6 +199,14 @@ def test_aborts_in_a_row_are_counted_by_cause_until_a_commit(count, exported):
     assert in_row() == {"slow count": 2, "unwritable count": 1, "other count": 1}
     count.committed()
     assert in_row() == {}
+    # Another member goes on with what this one could not commit.
+    for release in (count.revoked, count.lost):
+        count.assigned([(EVENTS, 0), (EVENTS, 1)], [(EVENTS, 0), (EVENTS, 1)])
+        count.aborted(TransactionAborted("slow", is_slow=True))
+        release([(EVENTS, 0)])
+        assert in_row() == {"slow count": 1}
+        release([(EVENTS, 1)])
+        assert in_row() == {}
 
 
 @pytest.mark.parametrize(

@@ -38,15 +38,14 @@ __all__ = ["CountWorker"]
 
 # WINDOWS waits up to 5 s by design for the progress of partitions without events.
 _IDLE_COMMIT_MS = 2_000
+# A batch is large enough for a matrix product to pay.
+_BATCH = 1_000
 # The bound of the commit before partitions that have lost their position are started again.
 _LOST_COMMIT_S = 10.0
 
 
 class CountWorker:
     """Counts the assigned partitions of the events topics; `HeldPartitions` has their states."""
-
-    # Large enough for a matrix product to pay.
-    batch = 1_000
 
     def __init__(  # noqa: PLR0913 - one caller assembles the worker
         self,
@@ -96,6 +95,11 @@ class CountWorker:
     def is_full(self) -> bool:
         """Whether the counts or the dead letters fill a commit, as timestamps far apart make them do."""
         return self._counter.is_full(self._limit.bytes, self._settings.shards) or self._letters.is_full
+
+    @property
+    def batch(self) -> int:
+        """Fewer messages where brokers are slow: those of one poll are committed together."""
+        return max(1, round(_BATCH * self._limit.ratio))
 
     def assign(self, partitions: Collection[Partition]) -> None:
         """Count these partitions as well, once their start positions are known."""

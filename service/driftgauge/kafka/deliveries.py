@@ -89,10 +89,11 @@ class Deliveries:
     def blame_purged(self) -> None:
         """Find why records were left for the abort to purge.
 
-        The partitions that took no record for 5 s are marked as unwritable. If there is none, there were more
-        records than the brokers take in the time of a transaction.
+        While one of the partitions took a record within 5 s, there were more records than the brokers take in
+        the time of a transaction, and the others waited for their turn. Otherwise they are marked as
+        unwritable.
         """
         now_s = self._monotonic_s()
-        silent = {at for at in self._purged if now_s - self._taken_s.get(at, -math.inf) >= _SILENT_S}
-        self.unwritable |= silent
-        self.is_slow = bool(self._purged) and not silent
+        self.is_slow = any(now_s - self._taken_s.get(at, -math.inf) < _SILENT_S for at in self._purged)
+        if not self.is_slow:
+            self.unwritable |= self._purged

@@ -41,13 +41,11 @@ _LONGEST_SETTLING_S = 60.0
 
 
 class Worker(Protocol):
-    """Processes the partitions that the group assigns to a role.
+    """Processes the partitions that the group assigns to a role."""
 
-    Attributes:
-        batch: The most messages that `process` takes at once.
-    """
-
-    batch: int
+    @property
+    def batch(self) -> int:
+        """The most messages that `process` takes at once."""
 
     @property
     def is_full(self) -> bool:

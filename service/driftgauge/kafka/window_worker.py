@@ -65,6 +65,7 @@ class _Running:
         committed: The next offset of the partials to read, at the last commit.
         keys: The keys of its changelog after the next commit, as `key_of` gives them.
         paused_s: Since when the client does not read the partials, in monotonic seconds; None if it does.
+        resumed_at: The offset at which the client last began to read again after a pause; None: never.
         closed_s: When a round last closed windows of the shard, in monotonic seconds.
     """
 
@@ -72,6 +73,7 @@ class _Running:
     committed: int
     keys: set[int]
     paused_s: float | None = None
+    resumed_at: int | None = None
     closed_s: float = 0.0
 
 
@@ -97,9 +99,6 @@ class _SetAside:
 
 class WindowWorker:
     """Closes the windows of the shards that the group assigns, each shard independently of the others."""
-
-    # One message may complete a commit of COUNT, which is applied whole.
-    batch = 1
 
     def __init__(  # noqa: PLR0913 - one caller assembles the worker
         self,
@@ -141,6 +140,11 @@ class WindowWorker:
     def is_full(self) -> bool:
         """Whether what was applied fills its share of the next commit."""
         return self._load_bytes() >= self._limit.bytes // SHARE
+
+    @property
+    def batch(self) -> int:
+        """One message, because it may complete a commit of COUNT, which is applied whole."""
+        return 1
 
     def assign(self, partitions: Collection[Partition]) -> None:
         """Start to restore these shards."""
@@ -187,7 +191,10 @@ class WindowWorker:
         self._telemetry.stalled(self._stalled.step(positions))
         self._continue_restores()
         is_due = (self._clock.monotonic_s() - self._committed_s) * 1000 >= self._settings.commit_interval
-        return (is_due or self.is_full) and self._commit(bound_s)
+        if not (is_due or self.is_full) or not self._commit(bound_s):
+            return False
+        self._pause_backlogs()
+        return True
 
     def hand_over(self, partitions: Collection[Partition], bound_s: float) -> bool:
         """Commit what was applied, then release these shards; see `Worker`."""
@@ -363,14 +370,16 @@ class WindowWorker:
         for shard, running in self._shards.items():
             if not isinstance(running, _Running):
                 continue
-            if running.paused_s is None and running.state.has_backlog:
+            # A fetch may take longer than a commit, so a shard is not paused again before it has read on.
+            has_read = running.state.next_offset != running.resumed_at
+            if running.paused_s is None and running.state.has_backlog and has_read:
                 self._unassign([shard])
                 running.paused_s = now_s
             elif running.paused_s is not None and (
                 not running.state.has_backlog or now_s - running.paused_s >= _LONGEST_PAUSE_S
             ):
-                running.paused_s = None
-                at = TopicPartition(self._settings.partials_topic, shard, running.state.next_offset)
+                running.paused_s, running.resumed_at = None, running.state.next_offset
+                at = TopicPartition(self._settings.partials_topic, shard, running.resumed_at)
                 self._consumer.incremental_assign([at])
 
     def _apply(self, message: Message) -> None:
@@ -441,7 +450,6 @@ class WindowWorker:
             with self._isolated(shard, "metrics"):
                 self._telemetry.closed(shard, rounds[shard])
                 self._telemetry.show(shard, running.state)
-        self._pause_backlogs()
         return True
 
     def _write(self, records: Mapping[int, Sequence[_Record]], bound_s: float) -> None:

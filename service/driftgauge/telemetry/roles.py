@@ -130,8 +130,7 @@ class RoleTelemetry:
     def committed(self, unwritable: Collection[Partition] = ()) -> None:
         """Count a committed transaction, which left out the partitions that cannot be written to."""
         self._metrics[COMMITS].labels(self._role, "ok").inc()
-        for cause in AbortCause:
-            self._metrics[ABORTED].labels(self._role, cause).set(0)
+        self._end_aborts()
         self.unwritable(unwritable)
         self.set_ready(is_ready=True)
 
@@ -197,11 +196,16 @@ class RoleTelemetry:
     def revoked(self, partitions: Collection[Partition]) -> None:
         """Log a revocation."""
         self._set_held(self._held - set(partitions))
+        if not self._held:
+            # Nothing is left to commit, so no commit would end the row.
+            self._end_aborts()
         self._log_event(logging.INFO, "partitions revoked", partitions=name_partitions(partitions))
 
     def lost(self, partitions: Collection[Partition]) -> None:
         """Log partitions that the group removed without notice."""
         self._set_held(self._held - set(partitions))
+        if not self._held:
+            self._end_aborts()
         # The next assignment, even an empty one, makes the role ready again.
         why = "Kafka took this replica's partitions; check the brokers, and this process for pauses"
         # An error of the client says more.
@@ -420,6 +424,11 @@ class RoleTelemetry:
             number = sum(held == topic for held, _ in partitions)
             self._metrics[ASSIGNED].labels(topic).set(number)
         self._held = partitions
+
+    def _end_aborts(self) -> None:
+        """End the row of aborted transactions."""
+        for cause in AbortCause:
+            self._metrics[ABORTED].labels(self._role, cause).set(0)
 
 
 def _log_window(result: WindowResult) -> None:

@@ -12,7 +12,7 @@ from driftgauge.core.windows.completeness import Completeness, find_doubts
 from driftgauge.core.windows.judging import WindowJudge
 from driftgauge.core.windows.pending_windows import AwaitingWindows, PendingWindows
 from driftgauge.core.windows.result import Verdict, WindowResult
-from driftgauge.core.windows.round_load import window_bytes
+from driftgauge.core.windows.round_load import history_bytes, window_bytes
 from driftgauge.core.windows.sources import NULL, SourceProgress
 from driftgauge.core.windows.stream_state import StreamState
 from driftgauge.core.windows.window import Window
@@ -42,6 +42,7 @@ class WindowCloser:
         references, keys = self._by_scheme.values(), spec.alarm.segment_keys
         self._work = max(window_work(each, keys) for each in references)
         self._bytes = max(window_bytes(each, len(each.segments_by(keys))) for each in references)
+        self._history_bytes = max(history_bytes(each, len(each.segments_by(keys))) for each in references)
         # When each listed baseline is superseded for good, event time in ms; None: never.
         self._superseded_ms = {
             each.reference.key: following.from_ms if following else None
@@ -75,7 +76,11 @@ class WindowCloser:
         self._add_newly_doubted_windows()
         self._add(self._awaiting.find_changed(round_))
         results: list[WindowResult] = []
-        while budget.allows(self._work, self._bytes) and (window := self._pending.pop_due(round_.due_to_ms)):
+        sizes_ms: set[int] = set()
+        # The history of a size is written with its first window.
+        while budget.allows(self._work, self._bytes + self._history_bytes) and (
+            window := self._pending.pop_due(round_.due_to_ms)
+        ):
             missing = round_.missing_by(window.end_ms)
             if missing[0]:
                 self._awaiting.add(window, missing)
@@ -84,7 +89,9 @@ class WindowCloser:
                 budget.spend(ASKING)
             else:
                 results.append(result)
-                budget.spend(self._work, self._bytes)
+                is_first = window.size_ms not in sizes_ms
+                sizes_ms.add(window.size_ms)
+                budget.spend(self._work, self._bytes + is_first * self._history_bytes)
         waiting_from_ms = self._pending.least_start_ms(round_.due_to_ms)
         self._advance_horizon(waiting_from_ms)
         self._purge(budget)

@@ -8,14 +8,17 @@ from numpy.typing import NDArray
 from driftgauge.core.commit_limit import ENTRY_BYTES, NUMBER_BYTES
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.reference import Reference
+from driftgauge.core.statistics import registry
 
-__all__ = ["RoundLoad", "window_bytes"]
+__all__ = ["RoundLoad", "history_bytes", "window_bytes"]
 
 _EXAMPLE_BYTES: Final = 100
 # A result and its changelog record: 6.4 kB at 8 clusters and 8.9 kB at 20 (measured).
 _WINDOW_BYTES: Final = 5_000
 _CLUSTER_BYTES: Final = 200
 _SEGMENT_BYTES: Final = 1_000
+# A number of 64 bits as encoded.
+_FLOAT_BYTES: Final = 9
 
 
 class RoundLoad:
@@ -35,6 +38,19 @@ class RoundLoad:
             self.bytes += sum(_EXAMPLE_BYTES + len(example.snippet) for example in value)
         elif value is not None:
             self.bytes += NUMBER_BYTES * len(value)
+
+
+def history_bytes(reference: Reference, segments: int) -> int:
+    """Return the size of the history of a stream's windows of one size, which a round writes once.
+
+    It holds two sums of tallies, and as many matrices of the components, and a matrix of each segment.
+
+    Args:
+        reference: The baseline.
+        segments: The number of its segments.
+    """
+    length, matrix = sum(field.length for field in registry.fields_of(reference)), reference.components**2
+    return _FLOAT_BYTES * (2 * (length + matrix) + segments * matrix)
 
 
 def window_bytes(reference: Reference, segments: int) -> int:

@@ -82,7 +82,10 @@ class ShardState:
         """The next offset of the partials to read; the position is lower while parts wait for others."""
         self._has_begun = self._has_acceptance = False
         self._round = RoundResult()
-        self._backlog: frozenset[str] = frozenset()  # streams with due windows that the last round left
+        self._rounds = 0
+        self._turns: dict[str, int] = {}  # the round in which each stream last published windows
+        self.has_backlog = False
+        """Whether the last round left due windows."""
 
     def restore(self, key: Key, value: Value) -> None:
         """Restore a changelog entry; call once for each key."""
@@ -141,17 +144,18 @@ class ShardState:
         budget = budget or WorkBudget()
         log_ms = self.position.log_ms
         if log_ms != NULL:
-            backlog = []
-            # The streams that waited in the last round come first, so that none waits forever.
-            for stream in sorted(self.streams, key=lambda stream: (stream not in self._backlog, stream)):
+            self._rounds, self.has_backlog = self._rounds + 1, False
+            # The one that published least recently comes first, so that a long backlog holds up no other.
+            for stream in sorted(self.streams, key=lambda stream: (self._turns.get(stream, 0), stream)):
                 if stream in self._specs and not self.streams[stream].is_retired:
                     results, is_left = self._closer(stream).close(
                         self.sources, log_ms, budget, has_source_ended=has_source_ended
                     )
                     self._round.results += results
-                    backlog += [stream] * is_left
+                    self.has_backlog |= is_left
+                    if results:
+                        self._turns[stream] = self._rounds
                 self._retire_if_silent(stream, log_ms, budget)
-            self._backlog = frozenset(backlog)
         done, self._round = self._round, RoundResult()
         return done
 
@@ -159,11 +163,6 @@ class ShardState:
     def entries(self) -> Mapping[str, EntryStreams]:
         """The streams of each entry that streams share, by its pattern."""
         return self._admission.entries(self.position.surplus)
-
-    @property
-    def has_backlog(self) -> bool:
-        """Whether the last round left due windows."""
-        return bool(self._backlog)
 
     def drain_changes(self) -> Iterator[tuple[Key, Value | None]]:
         """Yield the changelog entries since the last call, the position last; None for a deleted key."""
@@ -175,6 +174,7 @@ class ShardState:
             yield from state.drain_changes()
             if state.is_forgotten:
                 del self.streams[stream]
+                self._turns.pop(stream, None)
         self.load.bytes = 0
         yield PositionKey(), self.position
 

@@ -1,8 +1,13 @@
 """The bound of a commit, by the time that commits take."""
 
+from unittest.mock import Mock
+
 import pytest
 
 from driftgauge.core.commit_limit import MAX_COMMIT_BYTES, CommitLimit
+from driftgauge.errors import ClientLost, TransactionAborted
+from driftgauge.kafka.transaction import bounded
+from tests.builders.clocks import ManualClock
 
 FULL = MAX_COMMIT_BYTES
 
@@ -33,3 +38,20 @@ def limit_after(*steps):
 )
 def test_bound_follows_time_of_commits(steps, expected):
     assert limit_after(*steps) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "ratio"),
+    [
+        (TransactionAborted("slow", is_slow=True), 0.5),
+        (ClientLost("no answer"), 0.5),
+        (TransactionAborted("silent", unwritable=[("changelog", 0)]), 1.0),
+        (TransactionAborted("large", too_large={("changelog", 0): b"key"}), 1.0),
+    ],
+)
+def test_partition_that_takes_nothing_does_not_lower_bound(error, ratio):
+    limit, clock = CommitLimit(), ManualClock()
+    with pytest.raises(type(error)), bounded(Mock(), limit, clock.clock, 12.0):
+        clock.advance(12)
+        raise error
+    assert limit.ratio == ratio
