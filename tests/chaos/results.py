@@ -54,7 +54,7 @@ class PublishedRevision:
         may differ in them: see `verdict_checks`.
         """
         segments = [{**segment, "verdict": None} for segment in self.document["segments"]]
-        left_out = {"revision", "verdict", "slow_drift", "segments"}
+        left_out = {"revision", "verdict", "slow_drift", "segments", "applied_total", "late_total"}
         return {
             **{name: value for name, value in self.document.items() if name not in left_out},
             "segments": segments,

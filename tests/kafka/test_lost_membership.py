@@ -39,6 +39,8 @@ class RestartingWorker:
     The client takes that for the answer to the loss: it joins its group again, and reports a revocation.
     """
 
+    batch, is_full = 1, False
+
     def __init__(self, consumer: Consumer, transaction: Transaction) -> None:
         self._consumer = consumer
         self._transaction = transaction
