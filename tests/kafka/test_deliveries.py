@@ -41,7 +41,6 @@ HERE = {(TOPIC, 3)}
 @pytest.mark.parametrize(
     ("code", "unwritable", "too_large"),
     [
-        (KafkaError._MSG_TIMED_OUT, HERE, set()),
         (KafkaError.NOT_ENOUGH_REPLICAS, HERE, set()),
         (KafkaError.MSG_SIZE_TOO_LARGE, set(), HERE),
         # The producer itself failed.
@@ -52,8 +51,10 @@ HERE = {(TOPIC, 3)}
 )
 def test_undelivered_record_marks_its_partition(deliveries, code, unwritable, too_large):
     deliveries.report(KafkaError(code), FakeMessage(partition=3))
-    assert (deliveries.unwritable, set(deliveries.too_large)) == (unwritable, too_large)
     assert deliveries.failed == bool(unwritable or too_large)
+    deliveries.end()
+    deliveries.blame_late()
+    assert (deliveries.unwritable, set(deliveries.too_large)) == (unwritable, too_large)
     assert deliveries.error.code() == code
 
 
@@ -64,30 +65,30 @@ def test_too_large_record_is_known_by_its_key(deliveries):
     assert deliveries.too_large == {(TOPIC, 3): b"large"}
 
 
-def purge(deliveries, *partitions):
-    for partition in partitions:
-        deliveries.report(KafkaError(KafkaError._PURGE_QUEUE), FakeMessage(partition=partition))
-    assert not deliveries.failed
-    deliveries.blame_purged()
+LATE = [KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._MSG_TIMED_OUT]
 
 
-def test_purged_record_marks_partition_only_after_blame(deliveries):
-    purge(deliveries, 3)
-    assert (deliveries.unwritable, deliveries.is_slow) == ({(TOPIC, 3)}, False)
-
-
+@pytest.mark.parametrize("code", LATE)
 @pytest.mark.parametrize(
-    ("silent_s", "unwritable", "is_slow"), [(4.9, set(), True), (5, {(TOPIC, 2), (TOPIC, 3)}, False)]
+    ("taken_from", "silent_s", "unwritable", "is_slow"),
+    [
+        # Of several partitions some have to wait for their turn.
+        (2, 4.9, set(), True),
+        (3, 4.9, set(), True),
+        (2, 5, HERE, False),
+        (3, 5, HERE, False),
+        (None, 0, HERE, False),
+    ],
 )
-def test_no_partition_is_blamed_while_one_takes_records(deliveries, clock, silent_s, unwritable, is_slow):
-    """Of several partitions some have to wait for their turn."""
-    deliveries.report(None, FakeMessage(partition=3))
+def test_no_partition_is_blamed_while_brokers_take_records(
+    deliveries, clock, code, taken_from, silent_s, unwritable, is_slow
+):
+    if taken_from is not None:
+        deliveries.report(None, FakeMessage(partition=taken_from))
     clock.advance(silent_s)
-    purge(deliveries, 2, 3)
-    assert (deliveries.unwritable, deliveries.is_slow, deliveries.taken) == (unwritable, is_slow, 1)
-
-
-def test_partition_is_blamed_once_all_others_have_taken_their_records(deliveries):
-    deliveries.report(None, FakeMessage(partition=2))
-    purge(deliveries, 3)
-    assert (deliveries.unwritable, deliveries.is_slow) == (HERE, False)
+    deliveries.end()
+    # The abort takes its time as well.
+    clock.advance(10)
+    deliveries.report(KafkaError(code), FakeMessage(partition=3))
+    deliveries.blame_late()
+    assert (deliveries.unwritable, deliveries.is_slow) == (unwritable, is_slow)

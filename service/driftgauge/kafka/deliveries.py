@@ -24,8 +24,8 @@ _PRODUCER_ERRORS = AUTHORIZATION | {
     KafkaError.PRODUCER_FENCED,
     KafkaError.UNKNOWN_PRODUCER_ID,
 }
-_PURGED = frozenset({KafkaError._PURGE_INFLIGHT, KafkaError._PURGE_QUEUE})
-# A transaction has 12 s. A partition that takes records takes some within this time, however slowly.
+_LATE = frozenset({KafkaError._PURGE_INFLIGHT, KafkaError._PURGE_QUEUE, KafkaError._MSG_TIMED_OUT})
+# A transaction has 12 s. Brokers that take records take some within this time, however slowly.
 _SILENT_S = 5.0
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 
@@ -39,17 +39,17 @@ class Deliveries:
         error: The first error reported; None without one.
         append: When the first record was appended to a topic with LogAppendTime; None without one.
         taken: The number of records that brokers took.
-        is_slow: Records were purged, of partitions that took records to the end.
+        is_slow: Records were late, and brokers took others to the end.
     """
 
     def __init__(self, clock_ms: Callable[[], int], monotonic_s: Callable[[], float]) -> None:
         self._clock_ms, self._monotonic_s = clock_ms, monotonic_s
-        self._taken_s: dict[Partition, float] = {}
+        self._taken_s = -math.inf
         self.taken = 0
         self.is_slow = False
         self._sent_ms = clock_ms()
         self._largest = 0
-        self._purged: set[Partition] = set()
+        self._late: set[Partition] = set()
         self.unwritable: set[Partition] = set()
         self.too_large: dict[Partition, bytes | None] = {}
         self.error: KafkaError | None = None
@@ -58,22 +58,22 @@ class Deliveries:
     @property
     def failed(self) -> bool:
         """Whether a partition refused a record, or did not take it in time."""
-        return bool(self.unwritable or self.too_large)
+        return bool(self.unwritable or self.too_large or self._late)
 
     def report(self, error: KafkaError | None, message: Message) -> None:
         """Record the delivery report of one record; the client's `on_delivery` callback."""
         partition = (message.topic() or "", message.partition() or 0)
         if error is None:
             self.taken += 1
-            self._taken_s[partition] = self._monotonic_s()
+            self._taken_s = self._monotonic_s()
             if self.append is None:
                 kind, append_ms = message.timestamp()
                 if kind == TIMESTAMP_LOG_APPEND_TIME:
                     self.append = Append(self._sent_ms, self._clock_ms(), append_ms)
             return
         code = error.code()
-        if code in _PURGED:
-            self._purged.add(partition)
+        if code in _LATE:
+            self._late.add(partition)
             return
         self.error = self.error or error
         if code in _TOO_LARGE:
@@ -86,14 +86,18 @@ class Deliveries:
         elif code not in _PRODUCER_ERRORS:
             self.unwritable.add(partition)
 
-    def blame_purged(self) -> None:
-        """Find why records were left for the abort to purge.
+    def end(self) -> None:
+        """Note that no record is waited for any longer.
 
-        While one of the partitions took a record within 5 s, there were more records than the brokers take in
-        the time of a transaction, and the others waited for their turn. Otherwise they are marked as
-        unwritable.
+        If brokers took a record of any partition within the last 5 s, there were more than they take in the
+        time of a transaction, and the others waited for their turn.
         """
-        now_s = self._monotonic_s()
-        self.is_slow = any(now_s - self._taken_s.get(at, -math.inf) < _SILENT_S for at in self._purged)
+        self.is_slow = self._monotonic_s() - self._taken_s < _SILENT_S
+
+    def blame_late(self) -> None:
+        """Mark the partitions of late records as unwritable, unless brokers are slow.
+
+        Records are late if the client gave them up, or if the abort purged them.
+        """
         if not self.is_slow:
-            self.unwritable |= self._purged
+            self.unwritable |= self._late

@@ -286,12 +286,12 @@ class Transaction:
                 self._fail("flush", error)
             if is_waiting:
                 self._check()
+        self._deliveries.end()
         if len(producer):
             # The abort reports undelivered records as purged.
             self._abort_or_leave()
             with suppress(KafkaException):
                 producer.poll(0)
-            self._deliveries.blame_purged()
             self._raise_undelivered()
         if self._deliveries.failed:
             self._abort_or_leave()
@@ -331,12 +331,13 @@ class Transaction:
             TransactionAborted: Always.
         """
         deliveries = self._deliveries
+        deliveries.blame_late()
         # The sequence numbers of failed records would be missing in this producer's next batches.
         self._producer.suspect()
         # A transaction that could not be aborted needs a new producer of the same id to end it.
         if deliveries.unwritable and self._state is State.CLOSED:
             self._producer.leave_id()
-        if deliveries.is_slow:
+        if deliveries.is_slow and not (deliveries.unwritable or deliveries.too_large):
             message = (
                 f"brokers took {deliveries.taken:,} records of a transaction, and not the rest in time; the "
                 "next ones are smaller; if this repeats, find out what slows the brokers or the network"

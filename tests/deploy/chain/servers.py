@@ -84,15 +84,20 @@ class _MonitoringServer:
 
 
 class Prometheus(_MonitoringServer):
-    """Scrapes the targets and evaluates the rules every second."""
+    """Scrapes the targets and evaluates the rules, every second unless told otherwise."""
 
     def __init__(
-        self, folder: Path, targets: Sequence[str], rules: Mapping[str, Any], *alertmanagers: "Alertmanager"
+        self,
+        folder: Path,
+        targets: Sequence[str],
+        rules: Mapping[str, Any],
+        *alertmanagers: "Alertmanager",
+        every: str = "1s",
     ) -> None:
         for name, tree in rules.items():
             (folder / name).write_text(yaml.safe_dump(tree))
         config = {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
             "rule_files": list(rules),
             "alerting": {
                 "alertmanagers": [

@@ -1,0 +1,372 @@
+"""What WINDOWS does with a burst of panes: `make bursts SCENARIO=panes`, 10 to 30 minutes each.
+
+A real broker, one replica of both roles, and Prometheus with the shipped rules. The scenarios:
+
+    panes    200,000 windows of a minute and 139 of a day wait behind a partition, and are then released
+    days     576,000 windows of a minute, 400 days, close as they are read
+    outage   the last 24 hours of 200 streams, windows of a minute with five events each
+    slow     60,000 windows of a minute, brokers slowed until an alert fires, then less so
+
+A line a quarter of a minute shows progress. At the end stand the time, the most memory, the alerts, and
+whether the published windows hold each event once.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import orjson
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+from tests.builders.clocks import MINUTE_MS
+from tests.deploy.chain.monitoring import RULES, load
+from tests.deploy.chain.servers import Prometheus
+from tests.harness.broker import Broker
+from tests.harness.node import free_ports
+from tests.harness.relay import Relay
+from tests.harness.service import ReplicaProcess
+from tests.harness.topics import read
+from tests.output import say
+from tests.waiting import wait_for
+
+from driftgauge.baseline.artifact import save
+from driftgauge.baseline.fitting import fit_baseline
+from driftgauge.core.durations import parse_duration
+
+DIMENSION = 16
+STREAMS = "s*"
+EVENTS, RESULTS = "burst.events", "burst.windows"
+LEAST_EVENTS = 5
+LONGEST_S = 3_600.0
+SAMPLE_S, LINE_S = 3.0, 15.0
+# At the first rate no round fits its time, whatever its bound; at the second those fit that are small.
+STUCK_BYTES, SLOW_BYTES = 10_000, 300_000
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A burst.
+
+    Attributes:
+        streams: The number of streams.
+        minutes: The minutes of event time.
+        events: The events of each stream and minute.
+        windows: The window sizes.
+        is_held: Whether one partition holds the watermark until all are counted.
+        is_slow: Whether the connection to the broker is slowed.
+    """
+
+    streams: int = 1
+    minutes: int = 200_000
+    events: int = 1
+    windows: tuple[str, ...] = ("1m",)
+    is_held: bool = False
+    is_slow: bool = False
+
+    @property
+    def partitions(self) -> int:
+        """Enough for the load; the last one holds the watermark in a burst that is held."""
+        return 4 if self.streams > 1 else 1 + self.is_held
+
+    def expected(self, start_ms: int) -> int:
+        """Return the number of windows that hold events, all of which close."""
+        last_ms = start_ms + (self.minutes - 1) * MINUTE_MS
+        sizes = [parse_duration(each) for each in self.windows]
+        return self.streams * sum(last_ms // size_ms - start_ms // size_ms + 1 for size_ms in sizes)
+
+
+SCENARIOS = {
+    "panes": Scenario(windows=("1m", "1d"), is_held=True),
+    "days": Scenario(minutes=576_000),
+    "outage": Scenario(streams=200, minutes=24 * 60, events=LEAST_EVENTS),
+    "slow": Scenario(minutes=60_000, is_slow=True),
+}
+
+
+class Burst:
+    """The events of a scenario on a broker, each vector near a centre of the baseline.
+
+    Attributes:
+        start_ms: The time of the first event.
+        sent: The number of events up to `end_ms`.
+    """
+
+    def __init__(self, bootstrap: str, scenario: Scenario, folder: Path, clusters: int) -> None:
+        self.scenario = scenario
+        random = np.random.default_rng(clusters)
+        centres = 3 * random.standard_normal((clusters, DIMENSION))
+        vectors = centres[np.arange(20_000) % clusters] + random.standard_normal((20_000, DIMENSION))
+        save(
+            fit_baseline(
+                vectors.astype(np.float32), stream="s0", clusters=clusters, created_ms=0, progress=_quiet
+            ),
+            folder / "baseline.safetensors",
+        )
+        self._vectors = [np.round(each, 3).tolist() for each in vectors[:2_000]]
+        # It ends before now with its last window of the longest size.
+        now_ms = time.time_ns() // 1_000_000
+        size_ms = max(parse_duration(each) for each in scenario.windows)
+        start_ms = now_ms - (scenario.minutes + 5) * MINUTE_MS - size_ms
+        self.start_ms = start_ms // size_ms * size_ms
+        config = {"retention.ms": "-1"}
+        topics = [NewTopic(EVENTS, scenario.partitions, config=config), NewTopic(RESULTS, 4)]
+        admin = AdminClient({"bootstrap.servers": bootstrap})
+        for created in admin.create_topics(topics).values():
+            created.result(60)
+        self.sent = 0
+        self._producer = Producer(
+            {"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": 1_000_000}
+        )
+
+    @property
+    def end_ms(self) -> int:
+        return self.start_ms + self.scenario.minutes * MINUTE_MS
+
+    def publish(self) -> None:
+        """Publish the burst, in the order of event time."""
+        scenario = self.scenario
+        if scenario.is_held:
+            self.hold()
+        for time_ms in range(self.start_ms, self.end_ms, MINUTE_MS):
+            for stream in range(scenario.streams):
+                for event in range(scenario.events):
+                    self._send(stream, time_ms + event)
+            self._producer.poll(0)
+            if scenario.is_held and time_ms % (1_000 * MINUTE_MS) == 0:
+                self.hold()
+        if not scenario.is_held:
+            self.pass_end()
+        self._flush()
+        say(f"published: {self.sent:,} events")
+
+    def hold(self) -> None:
+        """Publish an event of the first minute to the last partition."""
+        self._send(0, self.start_ms, self.scenario.partitions - 1)
+
+    def pass_end(self) -> None:
+        """Publish an event of each stream, two minutes after the end."""
+        for stream in range(self.scenario.streams):
+            at = self.scenario.partitions - 1 if self.scenario.is_held else None
+            self._send(stream, self.end_ms + 2 * MINUTE_MS, at)
+        self.sent -= self.scenario.streams
+        self._flush()
+
+    def _send(self, stream: int, time_ms: int, partition: int | None = None) -> None:
+        vector = self._vectors[self.sent % len(self._vectors)]
+        self.sent += 1
+        event = orjson.dumps({"stream": f"s{stream}", "timestamp": time_ms, "embedding": vector})
+        at = (
+            stream % max(self.scenario.partitions - self.scenario.is_held, 1)
+            if partition is None
+            else partition
+        )
+        while True:
+            try:
+                self._producer.produce(EVENTS, event, partition=at)
+            except BufferError:
+                self._producer.poll(1)
+            else:
+                return
+
+    def _flush(self) -> None:
+        if self._producer.flush(120):
+            sys.exit("the broker did not accept all events")
+
+
+def write_config(folder: Path, bootstrap: str, scenario: Scenario, port: int) -> Path:
+    """Write the configuration of the replica, and return its file."""
+    document = {
+        "kafka": {"bootstrap.servers": bootstrap, "group.id": "burst"},
+        "topics": {"events": [EVENTS], "windows": RESULTS, "dead_letters": "burst.dead-letters"},
+        "streams": [
+            {
+                "match": STREAMS,
+                "most": scenario.streams,
+                "baseline": "baseline.safetensors",
+                "windows": scenario.windows,
+                "min_events": LEAST_EVENTS,
+                "idle_timeout": "5s",
+            }
+        ],
+        "http": {"port": port},
+    }
+    config = folder / "driftgauge.yaml"
+    config.write_text(json.dumps(document))
+    return config
+
+
+class Observed:
+    """What is seen of a run, second by second.
+
+    Attributes:
+        closed: The number of closed windows.
+        panes: The panes in memory.
+        firing: Since which second each alert has fired.
+        peak_mib: The most memory that the replica has held.
+    """
+
+    def __init__(self, replica: ReplicaProcess, prometheus: Prometheus) -> None:
+        self._replica, self._prometheus = replica, prometheus
+        self._began_s = self._said_s = time.monotonic()
+        self.closed = self.panes = self.counted = 0
+        self.firing: dict[str, float] = {}
+        self.peak_mib = 0
+        self._loads: list[float] = []
+
+    @property
+    def seconds(self) -> float:
+        """The seconds since the start."""
+        return time.monotonic() - self._began_s
+
+    @property
+    def processor_s(self) -> float:
+        """The processor time that the replica has used, s."""
+        stat = Path(f"/proc/{self._replica.pid}/stat").read_text()
+        user, system = stat.rsplit(")", 1)[1].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    def sample(self) -> None:
+        """Read metrics, memory and alerts; print a line now and then."""
+        scrape = self._replica.scrape()
+        total = scrape.total
+        self.closed = int(total("driftgauge_windows_closed_total"))
+        self.panes = int(total("driftgauge_shard_panes"))
+        self.counted = int(total("driftgauge_events_total"))
+        status = Path(f"/proc/{self._replica.pid}/status").read_text()
+        self.peak_mib = int(status.split("VmHWM:")[1].split()[0]) // 1024
+        self._loads.append(os.getloadavg()[0])
+        for alert in self._prometheus.alerts():
+            if alert["state"] == "firing":
+                labels = alert["labels"]
+                name = " ".join(filter(None, (labels["alertname"], labels.get("reason"), labels["severity"])))
+                self.firing.setdefault(name, self.seconds)
+        if time.monotonic() - self._said_s >= LINE_S:
+            self._said_s = time.monotonic()
+            aborted = int(total("driftgauge_commits_total", role="windows", outcome="aborted"))
+            bound = total("driftgauge_commit_limit_ratio", role="windows")
+            say(
+                f"{self.seconds:5.0f} s: {self.counted:,} counted, {self.panes:,} panes, {self.closed:,} "
+                f"closed ({aborted} aborts), bound {bound:.3f}, "
+                f"{self.peak_mib} MiB at most, load {self._loads[-1]:.1f}"
+            )
+
+    def until(self, what: str, is_met: Callable[[], bool]) -> float:
+        """Sample until the condition is met, and return the seconds that it took."""
+        began_s = time.monotonic()
+
+        def sampled() -> bool:
+            time.sleep(SAMPLE_S)
+            self.sample()
+            return is_met()
+
+        wait_for(what, sampled, within_s=LONGEST_S)
+        say(f"{self.seconds:5.0f} s: {what}")
+        return time.monotonic() - began_s
+
+    def report(self) -> Iterator[str]:
+        """Yield the lines of what was seen at most."""
+        yield f"memory at most {self.peak_mib} MiB; load {statistics.median(self._loads):.1f} (median)"
+        fired = ", ".join(f"{name} at {at_s:.0f} s" for name, at_s in self.firing.items())
+        yield f"alerts: {fired or 'none'}"
+
+
+def check(bootstrap: str, burst: Burst, expected: int) -> str:
+    """Return what the published windows hold, compared with what was published."""
+    newest: dict[tuple[str, str, str], tuple[int, int]] = {}
+    verdicts: Counter[str] = Counter()
+    twice = 0
+    for message in read(bootstrap, RESULTS, within_s=600):
+        result = orjson.loads(message.value() or b"")
+        if result["start"] < _utc(burst.start_ms) or result["start"] >= _utc(burst.end_ms):
+            continue
+        key = result["stream"], result["window"], result["start"]
+        twice += key in newest and newest[key][0] == result["revision"]
+        newest[key] = result["revision"], result["count"]
+        verdicts[result["verdict"]] += 1
+    finest = burst.scenario.windows[0]
+    counted = sum(count for (_, size, _), (_, count) in newest.items() if size == finest)
+    whole = "exact" if (counted, len(newest), twice) == (burst.sent, expected, 0) else "NOT EXACT"
+    return (
+        f"{whole}: {len(newest):,} of {expected:,} windows, {counted:,} of {burst.sent:,} events, "
+        f"{twice} published twice; {dict(verdicts)}"
+    )
+
+
+def _quiet(_: str) -> None:
+    """Say nothing."""
+
+
+def _utc(time_ms: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time_ms / 1_000))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("scenario", choices=SCENARIOS)
+    parser.add_argument("--clusters", type=int, default=8)
+    parser.add_argument("--share", type=float, default=1.0, help="of the minutes (default: 1)")
+    options = parser.parse_args()
+    whole = SCENARIOS[options.scenario]
+    scenario = Scenario(**{**vars(whole), "minutes": int(whole.minutes * options.share)})
+    with ExitStack() as running:
+        folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
+        broker = running.enter_context(Broker())
+        relay = running.enter_context(Relay(broker.bootstrap))
+        burst = Burst(broker.bootstrap, scenario, folder, options.clusters)
+        if not scenario.is_held:
+            burst.publish()
+        (port,) = free_ports(1)
+        config = write_config(folder, relay.bootstrap, scenario, port)
+        replica = running.enter_context(ReplicaProcess(config, folder / "replica.log"))
+        replica.wait_until_ready(within_s=120)
+        rules = {path.name: load(path) for path in RULES}
+        prometheus = running.enter_context(Prometheus(folder, [f"127.0.0.1:{port}"], rules, every="5s"))
+        observed = Observed(replica, prometheus)
+        play(burst, observed, relay)
+        for line in (*observed.report(), check(broker.bootstrap, burst, scenario.expected(burst.start_ms))):
+            say(line)
+        say(f"the replica stopped in {replica.stop():.1f} s")
+
+
+def play(burst: Burst, observed: Observed, relay: Relay) -> None:
+    """Drive a scenario to its end."""
+    scenario = burst.scenario
+    expected = scenario.expected(burst.start_ms)
+    if scenario.is_held:
+        burst.publish()
+
+        def all_wait() -> bool:
+            burst.hold()
+            return observed.panes >= scenario.minutes
+
+        observed.until(f"{scenario.minutes:,} panes wait", all_wait)
+        say(f"memory {observed.peak_mib} MiB")
+        burst.pass_end()
+    elif scenario.streams > 1:
+        observed.until(f"{burst.sent:,} events counted", lambda: observed.counted >= burst.sent)
+    if scenario.is_slow:
+        relay.slow_to(STUCK_BYTES)
+        fires = "DriftgaugeCommitsFailing slow warning"
+        observed.until("the alert fires", lambda: fires in observed.firing)
+        relay.slow_to(SLOW_BYTES)
+    used_s, closed = observed.processor_s, observed.closed
+    took_s = observed.until(f"{expected:,} windows closed", lambda: observed.closed >= expected)
+    closed, used_s = expected - closed, observed.processor_s - used_s
+    say(
+        f"{closed:,} windows in {took_s:.0f} s: {closed / took_s:.0f} a second, "
+        f"{closed / used_s:.0f} a second of processor time"
+    )
+
+
+if __name__ == "__main__":
+    main()
