@@ -108,6 +108,10 @@ inputs: $(STAMP) ## Measure reading by encoding beside other engines, on a real 
 scale: $(STAMP) ## Measure what one of many replicas costs: 1,000 streams, up to 50 replicas (10 minutes; ARGS)
 	@$(BIN)/python -m tests.bench.scale $(ARGS)
 
+.PHONY: bursts
+bursts: $(STAMP) ## Measure a burst of panes with the alerts live (SCENARIO=panes, days, outage or slow; 10 to 30 minutes; ARGS)
+	@$(BIN)/python -m tests.bench.bursts $(or $(SCENARIO),panes) $(ARGS)
+
 .PHONY: evidence
 evidence: $(STAMP) ## Measure false alarms, power by kind, spoiled baselines and the alarm budget (an hour and more; ARGS)
 	@$(BIN)/python -m tests.bench.false_alarms $(ARGS)
