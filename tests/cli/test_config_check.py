@@ -6,6 +6,7 @@ import signal
 import pytest
 import yaml
 
+from driftgauge.page.summary import SUMMARY
 from tests.builders.baselines import save_baseline
 from tests.builders.configs import SECRET, write_config
 from tests.cli.command import run
@@ -174,6 +175,6 @@ def test_memory_follows_from_client_properties_streams_and_page(tmp_path):
     assert (larger["fetch queues"], larger["polls"]) == (3 * fetched, fetched)
     assert larger["dead letters"] - default["dead letters"] == larger["polls"] - default["polls"]
     assert memory(page={"enabled": False})["page"] == 0
-    assert default["page"] == 36 * 2**20 + 170 * 400_000
+    assert default["page"] == 36 * 2**20 + SUMMARY.itemsize * 400_000
     text = check(write_config(tmp_path, kafka=kafka)).splitlines()[-2]
     assert text.startswith(f"memory: at most about {round(sum(default.values()) / 1024**2)} MiB a replica: ")

@@ -22,6 +22,7 @@ from driftgauge.errors import ConfigError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka.client import fetched_bytes
 from driftgauge.kafka.dead_letters import MAX_BUFFERED_BYTES
+from driftgauge.page.summary import SUMMARY
 from driftgauge.page.topic_reader import BOUNDS
 from driftgauge.streams import ConfiguredStream
 
@@ -41,7 +42,6 @@ _INTEGER_BYTES: Final = 8
 # Array, entries and keys of a tally beside its numbers: 420 bytes as traced, and what the allocator wastes.
 _PANE_BYTES: Final = 600
 _EXAMPLE_BYTES: Final = 64
-_PAGE_WINDOW_BYTES: Final = 170
 
 
 @click.group("config")
@@ -254,7 +254,7 @@ def memory_bytes(settings: Settings, specs: Iterable[StreamSpec]) -> dict[str, i
     """
     fetched = fetched_bytes(settings.kafka)
     # Consumers read results, marks and dead letters.
-    of_page = 3 * fetched_bytes({**settings.kafka, **BOUNDS}) + _PAGE_WINDOW_BYTES * settings.page.max_windows
+    of_page = 3 * fetched_bytes({**settings.kafka, **BOUNDS}) + SUMMARY.itemsize * settings.page.max_windows
     return {
         "process": _PROCESS_BYTES,
         "fetch queues": _CONSUMERS * fetched,
