@@ -19,6 +19,7 @@ from driftgauge.page.summary import (
     SUMMARY,
     UNKNOWN,
     VERDICTS,
+    Names,
     Series,
     kind_of,
     read_summary,
@@ -43,10 +44,10 @@ def test_summary_has_the_numbers_of_the_record():
     tree = record_tree(3, incomplete=[{"topic": "t", "partition": 1}] * 2, events_lost=True, late_total=5)
     assert read_summary(orjson.dumps(tree), partition=5, offset=7, published_ms=9)[1]["late_total"] == UNKNOWN
     tree["applied_total"] = 40
-    series, row, texts, _ = read_summary(orjson.dumps(tree), partition=5, offset=7, published_ms=9)
+    series, row, names, _ = read_summary(orjson.dumps(tree), partition=5, offset=7, published_ms=9)
     assert series == SERIES
-    assert texts == ("t[1], t[1]", "country = de")
-    assert SUMMARY.itemsize == 186, "as the documents say"
+    assert names == ("t[1], t[1]", "country = de")
+    assert SUMMARY.itemsize == 190, "as the documents say"
     expected = {
         "start_ms": MONDAY_MS + 3 * HOUR_MS,
         "partition": 5,
@@ -200,6 +201,16 @@ def test_windows_are_a_copy_replaced_by_later_records_and_expire():
     assert (len(history), history.changes(TWO)) == (1, 0)
     history.add(TWO, row(1, published=3))
     assert len(history) == 2
+
+
+def test_names_are_those_of_the_last_revision_and_go_with_their_window():
+    history, here, gone = WindowHistory(10), Names("t[1]", ""), Names("", "country = de")
+    for number, names in ((0, gone), (1, gone), (2, here)):
+        history.add(ONE, row(number, published=number), names)
+    history.add(ONE, row(1, published=5))
+    assert history.read(ONE)[1] == {0: gone, 2 * HOUR_MS: here}
+    history.expire(1)
+    assert history.read(ONE)[1] == {2 * HOUR_MS: here}
 
 
 def test_whole_result_is_the_last_revision_by_its_offset():

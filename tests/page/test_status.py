@@ -11,8 +11,8 @@ from driftgauge.page.advice import RUNBOOK_OF, next_steps, runbook_of
 from driftgauge.page.overview import Overview
 from driftgauge.page.refusals import Refusals
 from driftgauge.page.status import URGENCY, read_facts, stream_status
-from driftgauge.page.story import tell_cause, tell_concern, tell_since
-from driftgauge.page.summary import DETECTABLE, UNKNOWN, Series
+from driftgauge.page.story import tell_cause, tell_concern, tell_fault, tell_since
+from driftgauge.page.summary import DETECTABLE, UNKNOWN, Names, Series
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 from tests.builders.messages import FakeMessage
 from tests.builders.page import MadeResults, build_row, build_settings, record_tree
@@ -25,7 +25,6 @@ def overdue_after(time):
     return {"settings": build_settings([{"name": "s", "overdue_after": time}]).by_stream["s"]}
 
 
-NAMES = ("", "embeddings[3]", "camera = dock-2", "counted otherwise")
 BLIND = dict.fromkeys(DETECTABLE, 0.001) | {"novelty": 0.03}
 SLOW = record_tree()["slow_drift"]
 # Changes of a window, by a letter; capital letters are alarms.
@@ -49,7 +48,7 @@ WINDOWS = {
     "g": ("ok", {"segments": [], "kind": None, "incomplete": [{"topic": "embeddings", "partition": 3}]}),
     "l": ("ok", {"segments": [], "kind": None, "events_lost": True}),
 }
-NAME_OF = {"S": 2, "m": 1, "g": 1, "c": 3}
+NAMES_OF = {"S": Names("", "camera = dock-2"), **dict.fromkeys("mg", Names("embeddings[3]", ""))}
 
 
 VERDICT_OF = {"o": "ok", "w": "warning", "d": "drift", "f": "insufficient", "x": "misfit"}
@@ -64,9 +63,12 @@ def facts_of(windows, size_ms=HOUR_MS, own_baseline=0):
         ]
     )
     rows["published_ms"] = rows["start_ms"] + size_ms
-    rows["fault"] = rows["segments"] = [NAME_OF.get(each, 0) for each in windows]
     rows["baseline"][len(rows) - own_baseline :] += 1
-    return read_facts(Series("s", size_ms), rows, NAMES, HOURLY.smallest_drift)
+    starts_ms = rows["start_ms"].tolist()
+    names = {
+        start: NAMES_OF[each] for start, each in zip(starts_ms, windows, strict=True) if each in NAMES_OF
+    }
+    return read_facts(Series("s", size_ms), rows, names, HOURLY.smallest_drift)
 
 
 def status_of(windows, late_ms=0, settings=HOURLY, **options):
@@ -100,7 +102,7 @@ def status_of(windows, late_ms=0, settings=HOURLY, **options):
         ("x", "misfit", [], ["misfit"], "DriftgaugeWindowsInconclusive"),
         ("xDDx", "misfit", [], ["misfit"], "DriftgaugeWindowsInconclusive"),
         ("om", "incomplete", [], ["incomplete"], "DriftgaugeWindowsInconclusive"),
-        ("oc", "misfit", [], ["misfit"], "DriftgaugeWindowsInconclusive"),
+        ("oc", "incomplete", [], ["incomplete"], "DriftgaugeWindowsInconclusive"),
         # Judged without a partition that was given up, or after Kafka deleted events.
         ("og", "incomplete", [], ["incomplete"], "DriftgaugeWindowsInconclusive"),
         ("ol", "incomplete", [], ["incomplete"], "DriftgaugeWindowsInconclusive"),
@@ -196,10 +198,10 @@ def late_facts_of(*totals, size_ms=HOUR_MS, starts=None):
         [np.atleast_1d(build_row(at, "ok", size_ms=size_ms)) for at in starts or range(len(totals))]
     )
     rows["published_ms"] = rows["start_ms"] + size_ms
-    rows["segments"] = rows["flags"] = 0
+    rows["flags"] = 0
     rows["verdict"] = 0
     rows["applied_total"], rows["late_total"] = np.transpose([each or (UNKNOWN, UNKNOWN) for each in totals])
-    return read_facts(Series("s", size_ms), rows, NAMES, HOURLY.smallest_drift)
+    return read_facts(Series("s", size_ms), rows, smallest=HOURLY.smallest_drift)
 
 
 def many(hours, applied, late, first=(0, 0)):
@@ -271,9 +273,47 @@ def test_windows_published_long_after_their_end_are_behind():
 def test_alarms_under_a_new_baseline_alone_say_whether_it_fits(windows, under_it, misfit_hours):
     facts = facts_of(windows, own_baseline=under_it)
     status = stream_status("s", [facts], HOURLY, MONDAY_MS + len(windows) * HOUR_MS)
-    found = [each.since_ms for each in status.concerns if each.name == "misfit" and not each.detail]
+    found = [each.since_ms for each in status.concerns if each.name == "misfit"]
     assert found == [MONDAY_MS + hours * HOUR_MS for hours in misfit_hours]
     assert ("baseline is this model's" in next_steps(status)[0]) is bool(misfit_hours)
+
+
+@pytest.mark.parametrize("end", ["00", "ab"])
+def test_baseline_is_told_apart_from_one_whose_hash_ends_alike(end):
+    results = MadeResults()
+    for number, (verdict, letter) in enumerate([("ok", "a")] * 3 + [("drift", "b")] * 3):
+        changes = {"stream": "s", "segments": [], "baseline": f"sha256:{letter * 62}{end}"}
+        results.publish(number, verdict, **changes)
+    status = Overview(results.history, build_settings().by_stream, Refusals()).status("s", MONDAY_MS)
+    assert [each.since_ms for each in status.concerns if each.name == "misfit"] == [MONDAY_MS + 3 * HOUR_MS]
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault", "said"),
+    [
+        (
+            {"incomplete": [{"topic": "t", "partition": 1}] * 4, "incomplete_reason": "partitions_missing"},
+            "partitions_missing",
+            "t[1], t[1], t[1] and 1 more not read to the end",
+        ),
+        # A partition was given up before.
+        (
+            {"incomplete": [{"topic": "t", "partition": 1}], "incomplete_reason": "counted_otherwise"},
+            "counted_otherwise",
+            "counted under another baseline, or in other panes or segments",
+        ),
+        ({"incomplete_reason": "panes_purged"}, "panes_purged", "a part of the counts is missing"),
+        ({"incomplete_reason": "counted_twice"}, "counted_twice", "events may have been counted twice"),
+        ({"incomplete_reason": "new_reason"}, "other", "the counts are in doubt (new reason)"),
+        ({}, "other", "the counts are in doubt"),
+    ],
+)
+def test_why_a_window_is_incomplete_is_one_of_a_list(changes, fault, said):
+    results = MadeResults()
+    results.publish(0, "incomplete", stream="s", segments=[], **changes)
+    status = Overview(results.history, build_settings().by_stream, Refusals()).status("s", MONDAY_MS)
+    (concern,) = (each for each in status.concerns if each.name == "incomplete")
+    assert (status.state, concern.fault, tell_fault(concern)) == ("incomplete", fault, said)
 
 
 @pytest.mark.parametrize(
@@ -381,9 +421,9 @@ def test_stream_without_results_waits():
 @pytest.mark.parametrize(
     ("windows", "text"),
     [
-        ("omm", "1h: embeddings[3] is not read to the end for 2 h"),
-        ("oc", "1h: counted under another baseline for 60 min"),
-        ("ol", "1h: the counts are in doubt for 60 min"),
+        ("omm", "1h: embeddings[3] not read to the end for 2 h"),
+        ("oc", "1h: counted under another baseline, or in other panes or segments for 60 min"),
+        ("ol", "1h: events have been lost for 60 min"),
         ("ff", "1h: too few events to see anything for 2 h"),
         ("bb", "1h: no window can see smallest_drift.novelty for 2 h"),
         ("bo" + "b" * 24, "1h: no window can see smallest_drift.novelty for 24 h"),

@@ -135,7 +135,7 @@ HOURS = ("00", "01", "02", "03")
             ["incomplete"],
             0,
             {"incomplete_reason": "counted_otherwise"},
-            ["in doubt: counted otherwise"],
+            ["Counted under another baseline, or in other panes or segments."],
             id="doubt",
         ),
     ],

@@ -59,7 +59,7 @@ def alert_links(results):
         ),
         pytest.param(
             "gaps",
-            ["Incomplete", "1h: embeddings[1] is not read to the end for 2 h", "a corrected window follows"],
+            ["Incomplete", "1h: embeddings[1] not read to the end for 2 h", "a corrected window follows"],
             "DriftgaugeWindowsInconclusive",
             id="gaps, nights and an incomplete window",
         ),

@@ -29,6 +29,7 @@ _BY_STATE: dict[str, tuple[str, ...]] = {
     "incomplete": (
         "Wait where partitions are missing: a corrected window follows by itself once they are read.",
         "Where it stays so, see which replica reads them.",
+        "Where none is missing, see that all replicas have the same baselines, windows and segments.",
     ),
     "refused": (
         "See why: driftgauge dead-letters show; then tell the producers, or correct the mapping.",
@@ -82,9 +83,8 @@ def next_steps(status: StreamStatus) -> tuple[str, ...]:
         return ("Nothing needs to be done now; find what the drift was that has passed.",)
     if (alarm := status.evidence) is not None:
         steps = _against_alarm(alarm, format_moment(status.alarms[0].since_ms))
-        # Where the baseline does not fit, no change of the events explains the alarm. With a detail, a window
-        # was counted under another baseline, which says nothing of the alarm.
-        is_misfit = any(each.name == "misfit" and not each.detail for each in status.concerns)
+        # Where the baseline does not fit, no change of the events explains the alarm.
+        is_misfit = any(each.name == "misfit" for each in status.concerns)
         return (*_BY_STATE["misfit"], *steps) if is_misfit else steps
     if status.state != "insufficient" or status.lead is None:
         return _BY_STATE[status.state]

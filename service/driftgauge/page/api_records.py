@@ -22,6 +22,7 @@ from driftgauge.page.summary import (
     EVENTS_LOST,
     SEGMENT_DRIFT,
     VERDICTS,
+    Fault,
     Series,
     kind_of,
 )
@@ -153,19 +154,23 @@ class ConcernRecord(_Record):
     """The windows' length, such as 1h."""
 
     name: ConcernName
-    """misfit: every window differs from the baseline, or events were counted under another. refused: so are
-    many records of the last hour. late: many accepted events of a day came too late for their window.
-    incomplete: partitions are missing, or counts are in doubt. silent: no window for longer than the stream
-    allows. behind: windows come long after their end. insufficient: too few events to see anything. unclear:
-    a segment that no window of a day found ok or in drift. warming_up: the warm_up goes on, and whether the
-    baseline fits is not known yet. waiting: no window yet."""
+    """misfit: every window differs from the baseline. refused: so are many records of the last hour. late:
+    many accepted events of a day came too late for their window. incomplete: partitions are missing, or
+    counts are in doubt. silent: no window for longer than the stream allows. behind: windows come long after
+    their end. insufficient: too few events to see anything. unclear: a segment that no window of a day found
+    ok or in drift. warming_up: the warm_up goes on, and whether the baseline fits is not known yet. waiting:
+    no window yet."""
 
     since: UtcDateTime | None
     """When it began, event time. Null where that is unknown."""
 
+    fault: Fault
+    """What the newest window lacks, or why its counts are in doubt: as `incomplete_reason` of its result, or
+    events_lost; other for a reason of a later version. none where the concern is not incomplete."""
+
     detail: str
-    """The partitions, the reason, the share of late events, or the segments with their verdicts; empty where
-    there is none."""
+    """The missing partitions, a reason of a later version, the share of late events, or the segments with
+    their verdicts; empty where there is none."""
 
 
 class SizeRecord(_Record):
@@ -295,6 +300,7 @@ def status_record(status: StreamStatus, settings: StreamSettings | None) -> Stat
                 window=each.size,
                 name=each.name,
                 since=None if each.since_ms is None else format_timestamp(each.since_ms),
+                fault=each.fault,
                 detail=each.detail,
             )
             for each in status.concerns

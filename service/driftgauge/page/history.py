@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from driftgauge.page.summary import SUMMARY, VERDICTS, Parts, Series
+from driftgauge.page.summary import NO_NAMES, SUMMARY, VERDICTS, Names, Parts, Series
 
 __all__ = ["TREND_WINDOWS", "SegmentTrace", "WindowHistory"]
 
@@ -20,8 +20,6 @@ _FIRST_ROWS = 64
 _GROWTH = 1.25
 # The oldest part of the longest series goes at once, so that it is rare.
 _DROPPED = 0.1
-# Numbers of 16 bits; further texts are left out.
-_MAX_TEXTS = 65_536
 # A segment in drift has an alarm of its own.
 _CLEAR = [VERDICTS.index("ok"), VERDICTS.index("drift")]
 _INCOMPLETE = VERDICTS.index("incomplete")
@@ -48,6 +46,7 @@ class _Rows:
         self.number = 0
         self.changes = 0
         self.has_repeat = False
+        self.names: dict[int, Names] = {}
         self.parts: dict[int, tuple[int, Parts]] = {}
         self.traces: dict[tuple[str, str], SegmentTrace] = {}
 
@@ -55,7 +54,7 @@ class _Rows:
         """Return the rows, (n,), as they are; they change with the next one."""
         return self._rows[: self.number]
 
-    def put(self, row: NDArray[np.void]) -> int:
+    def put(self, row: NDArray[np.void], names: Names) -> int:
         """Add a row, or replace an older revision of its window; return by how many the rows grew."""
         rows = self.view()
         at = int(np.searchsorted(rows["start_ms"], row["start_ms"]))
@@ -65,6 +64,7 @@ class _Rows:
                 is_other = row["offset"] != rows[at]["offset"]
                 self.has_repeat |= bool(is_other and row["revision"] <= rows[at]["revision"])
                 rows[at] = row
+                self._put_names(row, names)
             return 0
         if self.number == len(self._rows):
             grown = np.empty(max(int(self.number * _GROWTH), _FIRST_ROWS), SUMMARY)
@@ -72,8 +72,14 @@ class _Rows:
             self._rows = grown
         self._rows[at + 1 : self.number + 1] = self._rows[at : self.number]
         self._rows[at] = row
+        self._put_names(row, names)
         self.number += 1
         return 1
+
+    def _put_names(self, row: NDArray[np.void], names: Names) -> None:
+        self.names.pop(int(row["start_ms"]), None)
+        if names != NO_NAMES:
+            self.names[int(row["start_ms"])] = names
 
     def put_parts(self, row: NDArray[np.void], parts: Parts, size_ms: int) -> None:
         """Add the parts of a window, or replace those of an older revision."""
@@ -95,12 +101,14 @@ class _Rows:
 
     def keep(self, kept: NDArray[np.bool_]) -> int:
         """Remove the other rows, and their memory; return how many."""
-        removed = int(np.count_nonzero(~kept))
+        removed = self.view()["start_ms"][~kept].tolist()
         if removed:
             self._rows = self.view()[kept]
-            self.number -= removed
+            self.number -= len(removed)
             self.changes += 1
-        return removed
+        for start_ms in removed:
+            self.names.pop(start_ms, None)
+        return len(removed)
 
 
 _NO_ROWS = _Rows()
@@ -111,14 +119,11 @@ class WindowHistory:
 
     Attributes:
         published_ms: When the last of all results was published, ms; 0 where that is unknown.
-        texts: The texts that the fields `fault` and `segments` of the rows stand for; the first is empty.
     """
 
     def __init__(self, max_windows: int) -> None:
         """Keep at most `max_windows` of all series together; the longest series loses its oldest first."""
         self.published_ms = 0
-        self.texts = [""]
-        self._numbers = {"": 0}
         self._max_windows = max_windows
         self._rows: defaultdict[Series, _Rows] = defaultdict(_Rows)
         self._number = 0
@@ -128,25 +133,18 @@ class WindowHistory:
         self,
         series: Series,
         row: NDArray[np.void],
-        texts: tuple[str, str] = ("", ""),
+        names: Names = NO_NAMES,
         parts: Parts | None = None,
     ) -> bool:
         """Add the summary of a window, () of `SUMMARY`, or replace that of an older revision.
-
-        Its fields `fault` and `segments` are set to stand for the texts.
 
         Returns:
             Whether a window of the series was ever replaced by a result that is no later revision.
         """
         with self._lock:
             self.published_ms = max(self.published_ms, int(row["published_ms"]))
-            for field, text in zip(("fault", "segments"), texts, strict=True):
-                if text not in self._numbers and len(self.texts) < _MAX_TEXTS:
-                    self._numbers[text] = len(self.texts)
-                    self.texts.append(text)
-                row[field] = self._numbers.get(text, 0)
             rows = self._rows[series]
-            self._number += rows.put(row)
+            self._number += rows.put(row, names)
             rows.changes += 1
             if parts is not None:
                 rows.put_parts(row, parts, series.size_ms)
@@ -179,10 +177,17 @@ class WindowHistory:
             kept = self._rows.get(series, _NO_ROWS).parts.copy()
         return [(start_ms, parts) for start_ms, (own, parts) in sorted(kept.items()) if own == baseline]
 
-    def traces(self, series: Series) -> Mapping[tuple[str, str], SegmentTrace]:
-        """Return what the windows of a series say of each segment that its newest window has."""
+    def read(
+        self, series: Series
+    ) -> tuple[NDArray[np.void], Mapping[int, Names], Mapping[tuple[str, str], SegmentTrace]]:
+        """Return all windows of a series by start, (n,) of `SUMMARY`, with what belongs to them at that time.
+
+        These are the names of the windows that name something, by start, ms, and what the windows say of each
+        segment that the newest one has.
+        """
         with self._lock:
-            return self._rows.get(series, _NO_ROWS).traces.copy()
+            rows = self._rows.get(series, _NO_ROWS)
+            return rows.view().copy(), rows.names.copy(), rows.traces.copy()
 
     def changes(self, series: Series) -> int:
         """Return how often the windows of a series have changed; 0 if it is unknown."""

@@ -69,10 +69,10 @@ class Overview:
         """Return what the windows of a series say; None where it has lost them meanwhile."""
         changes, read = self._history.changes(series), self._read.get(series)
         if read is None or read[0] != changes:
-            rows = self._history.windows(series)
+            rows, names, traces = self._history.read(series)
             if not len(rows):
                 return None
             smallest = None if settings is None else settings.smallest_drift
-            facts = read_facts(series, rows, self._history.texts, smallest, self._history.traces(series))
+            facts = read_facts(series, rows, names, smallest, traces)
             read = self._read[series] = changes, facts
         return read[1]

@@ -63,13 +63,13 @@ class Results:
         """
         if (value := record.value()) is None:
             return
-        series, row, texts, parts = read_summary(
+        series, row, names, parts = read_summary(
             value,
             partition=record.partition() or 0,
             offset=record.offset() or 0,
             published_ms=record.timestamp()[1],
         )
-        if self.history.add(series, row, texts, parts) and not self._has_warned:
+        if self.history.add(series, row, names, parts) and not self._has_warned:
             self._has_warned = True
             _log.warning(
                 "the results of a stream came twice with the same revision; this is said of one stream only",

@@ -18,9 +18,13 @@ from driftgauge.page.refusals import HOUR_MS, Refusal
 from driftgauge.page.summary import (
     DETECTABLE,
     EVENTS_LOST,
+    FAULTS,
+    NO_NAMES,
     SEGMENT_DRIFT,
     UNKNOWN,
     VERDICTS,
+    Fault,
+    Names,
     Series,
     kind_of,
 )
@@ -76,19 +80,18 @@ CONCLUSIVE = [*_OK, VERDICTS.index("misfit"), *_ALARMING]
 """The numbers of the verdicts that conclude something."""
 
 _INCOMPLETE, _INSUFFICIENT = VERDICTS.index("incomplete"), VERDICTS.index("insufficient")
-# Events were counted under another baseline, or in other panes or segments.
-_OTHERWISE = "counted otherwise"
 # A single alarm at the start says little; a baseline that fits has windows that are well.
 _MISFIT_WINDOWS = 3
 # As of the alert on refused records.
 _REFUSED_SHARE = 0.05
 _DAY_MS = 86_400_000
 # Longer windows that are well cover the time for which shorter ones say too little.
-_COVERED = ("insufficient", "unclear")
+_COVERED: tuple[StateName, ...] = ("insufficient", "unclear")
 _MAX_NAMED = 3
 # How long a stream that the configuration does not name may be quiet after two of its windows, ms.
 _UNKNOWN_MS = 900_000
 _NO_TRACES: Mapping[tuple[str, str], SegmentTrace] = {}
+_NAMES_NOTHING: Mapping[int, Names] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +120,8 @@ class Concern:
     """A fault of the data of one window size.
 
     Attributes:
-        name: What is wrong: `misfit` (every window differs from the baseline, or events were counted under
-            another), `refused` (so is more than one in twenty records of the last hour), `late` (so
+        name: What is wrong: `misfit` (every window differs from the baseline),
+            `refused` (so is more than one in twenty records of the last hour), `late` (so
             are more than one in twenty accepted events of a day, and are not counted), `incomplete`
             (partitions are missing, or counts are in doubt), `silent` (no window for longer than
             `overdue_after`), `behind` (windows come long after their end), `insufficient` (too few events to
@@ -126,15 +129,17 @@ class Concern:
             (whether the baseline fits is not known yet), `waiting` (no window yet).
         size: The window size as text; empty for `refused`, which concerns all.
         since_ms: When it began, event time, ms; None where that is unknown.
-        detail: The partitions or the reason, as the result names them; the share of late events; the settings
-            of `smallest_drift` that no window meets; or the segments, each with its verdict. Empty where
-            there is none.
+        detail: The missing partitions; the reason, as a later version names it; the share of late events; the
+            settings of `smallest_drift` that no window meets; or the segments, each with its verdict. Empty
+            where there is none.
+        fault: Of `incomplete`, what the newest window lacks, or why its counts are in doubt.
     """
 
-    name: str
+    name: ConcernName
     size: str
     since_ms: int | None
     detail: str = ""
+    fault: Fault = Fault.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +155,7 @@ class Alarm:
     """
 
     size: str
-    state: str
+    state: StateName
     run: Run
     evidence: NDArray[np.void]
     segments: str
@@ -179,7 +184,8 @@ class SizeFacts:
         alarms: The alarm that goes on, and that of segments where it began before.
         passed: The last alarm, where it has ended.
         faulty: The first of the last windows in a row that lack events; None where the newest lacks none.
-        fault: The partitions that the newest window lacks, or why it is incomplete.
+        fault: What the newest window lacks, or why it is incomplete.
+        lacking: The partitions that it lacks, or the reason of the fault `OTHER`; empty where there is none.
         quiet: The first window with too few events since the last conclusion; None without any.
         misfit: The run of windows whose warm-up differs from the baseline, or of several alarms where no
             window was ever well by the baseline; None otherwise.
@@ -194,7 +200,8 @@ class SizeFacts:
     alarms: tuple[Alarm, ...]
     passed: Alarm | None
     faulty: NDArray[np.void] | None
-    fault: str
+    fault: Fault
+    lacking: str
     quiet: NDArray[np.void] | None
     misfit: Run | None
     blind: Concern | None
@@ -216,7 +223,7 @@ class SizeStatus:
 
     facts: SizeFacts
     size: str
-    state: str
+    state: StateName
     is_old: bool
     concerns: tuple[Concern, ...]
 
@@ -235,7 +242,7 @@ class StreamStatus:
     """
 
     stream: str
-    state: str
+    state: StateName
     is_old: bool
     sizes: tuple[SizeStatus, ...]
     concerns: tuple[Concern, ...]
@@ -311,7 +318,7 @@ def _run(rows: NDArray[np.void], at: int, same: NDArray[np.bool_], breaks: NDArr
 def read_facts(
     series: Series,
     rows: NDArray[np.void],
-    texts: Sequence[str],
+    names: Mapping[int, Names] = _NAMES_NOTHING,
     smallest: SmallestDrift | None = None,
     traces: Mapping[tuple[str, str], SegmentTrace] = _NO_TRACES,
 ) -> SizeFacts:
@@ -320,7 +327,7 @@ def read_facts(
     Args:
         series: The stream and size.
         rows: (n,) of `SUMMARY`, by start.
-        texts: The texts that the fields `fault` and `segments` of the rows stand for.
+        names: What the windows name, by start, ms.
         smallest: The smallest drift worth finding; None where the configuration does not name the stream.
         traces: What the windows say of each segment.
     """
@@ -333,7 +340,8 @@ def read_facts(
     last: Alarm | None = None
     if alarming.any():
         run = whole_run(rows, _last(alarming))
-        last = Alarm(size, run.verdict, run, _evidence(rows, alarming, run), "")
+        state: StateName = "drift" if run.verdict == "drift" else "warning"
+        last = Alarm(size, state, run, _evidence(rows, alarming, run), "")
     is_over = last is None or last.run.until_ms is not None
     alarms = [] if last is None or is_over else [last]
     if at >= 0:
@@ -342,7 +350,7 @@ def read_facts(
         if drifting[first:].any():
             run = _run(rows, at, drifting, conclusive & ~drifting & ~alarming)
             if not alarms or run.since_ms < alarms[0].run.since_ms:
-                segments = texts[rows["segments"][np.searchsorted(rows["start_ms"], run.since_ms)]]
+                segments = names[run.since_ms].drifting
                 alarms.append(Alarm(size, "segment", run, _evidence(rows, drifting, run), segments))
     first_faulty = _last(~_is_faulty(rows)) + 1
     is_faulty = first_faulty < len(rows)
@@ -354,7 +362,8 @@ def read_facts(
         tuple(alarms),
         last if is_over else None,
         rows[first_faulty] if is_faulty else None,
-        texts[rows["fault"][-1]] if is_faulty else "",
+        FAULTS[rows["fault"][-1]],
+        names.get(int(rows["start_ms"][-1]), NO_NAMES).lacking,
         rows[few[0]] if len(few) else None,
         None if at < 0 else _misfit(rows, at),
         None if at < 0 or smallest is None else _blind(series, rows[conclusive], smallest),
@@ -479,11 +488,11 @@ def stream_status(
         key=lambda each: URGENCY.index(each.name),
     )
     longest_ok_ms = max((size.facts.series.size_ms for size in sizes if size.state == "ok"), default=0)
-    states = [
+    states: list[StateName] = [
         "ok" if size.state in _COVERED and size.facts.series.size_ms < longest_ok_ms else size.state
         for size in sizes
     ]
-    state = min(states, key=URGENCY.index, default="waiting")
+    state: StateName = min(states, key=URGENCY.index, default="waiting")
     state = min([state, *(each.name for each in refused)], key=URGENCY.index)
     is_old = state != "refused" and all(size.is_old for size in sizes if size.state == state)
     return StreamStatus(stream, state, is_old, sizes, tuple(concerns))
@@ -506,8 +515,8 @@ def _size_status(
     is_old = facts.concluded is None or 0 < int(facts.concluded["published_ms"]) < now_ms - overdue_ms
     found: list[Concern] = []
     if facts.faulty is not None:
-        name = "misfit" if facts.fault == _OTHERWISE else "incomplete"
-        found.append(Concern(name, size, int(facts.faulty["start_ms"]), facts.fault))
+        since_ms = int(facts.faulty["start_ms"])
+        found.append(Concern("incomplete", size, since_ms, facts.lacking, facts.fault))
     if 0 < published_ms < now_ms - overdue_ms:
         found.append(Concern("silent", size, newest_end_ms))
     elif published_ms - newest_end_ms > overdue_ms:
@@ -526,8 +535,8 @@ def _size_status(
     if warm_up is not None and warm_up.start <= int(facts.newest["start_ms"]) < warm_up.end:
         # Only the whole warm_up shows whether the baseline fits, so no window is well before its end.
         found.append(Concern("warming_up", size, warm_up.start))
-    states = [*(alarm.state for alarm in facts.alarms), *(each.name for each in found)]
-    state = min(states, key=URGENCY.index, default="ok")
+    states: list[StateName] = [*(alarm.state for alarm in facts.alarms), *(each.name for each in found)]
+    state: StateName = min(states, key=URGENCY.index, default="ok")
     return SizeStatus(facts, size, state, is_old or is_cut_off, tuple(found))
 
 

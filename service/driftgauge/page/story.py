@@ -12,7 +12,7 @@ from driftgauge.core.statistics.novelty import NOVELTY, main_cluster
 from driftgauge.core.statistics.registry import find_kind
 from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.status import ALARMS, Alarm, Concern, Run, StreamStatus
-from driftgauge.page.summary import CHARTED, kind_of
+from driftgauge.page.summary import CHARTED, Fault, fault_of, kind_of
 from driftgauge.page.words import (
     as_sentence,
     describe_odds,
@@ -87,14 +87,11 @@ def _size(kind: str, values: Mapping[str, float | None]) -> str:
 def tell_fault(concern: Concern) -> str:
     """Return a fault of the data in words, such as "embeddings[3] is not read to the end"."""
     detail = concern.detail
-    if concern.name == "incomplete" and detail.endswith(("]", "more")):
-        return f"{detail} {'is' if detail.endswith(']') and ',' not in detail else 'are'} not read to the end"
-    if concern.name == "misfit":
-        return "counted under another baseline" if detail else "every window differs from the baseline"
     return {
+        "misfit": "every window differs from the baseline",
         "refused": f"events are refused as {detail.replace('_', ' ')}",
         "late": f"{detail} came too late to be counted",
-        "incomplete": detail or "the counts are in doubt",
+        "incomplete": _tell_doubt(concern.fault, detail),
         "silent": "no new window",
         "behind": "windows come long after their end",
         "insufficient": f"no window can see {detail}" if detail else "too few events to see anything",
@@ -102,6 +99,17 @@ def tell_fault(concern: Concern) -> str:
         "warming_up": "the warm_up goes on; whether the baseline fits has been unknown",
         "waiting": "no window yet",
     }[concern.name]
+
+
+def _tell_doubt(fault: Fault, named: str) -> str:
+    """Return what a window lacks in words, by the partitions or the reason that it names."""
+    return {
+        Fault.PARTITIONS_MISSING: f"{named} not read to the end",
+        Fault.EVENTS_LOST: "events have been lost",
+        Fault.COUNTED_TWICE: "events may have been counted twice",
+        Fault.COUNTED_OTHERWISE: "counted under another baseline, or in other panes or segments",
+        Fault.PANES_PURGED: "a part of the counts is missing",
+    }.get(fault, f"the counts are in doubt ({named})" if named else "the counts are in doubt")
 
 
 def tell_concern(concern: Concern, now_ms: int) -> str:
@@ -155,8 +163,8 @@ def _why_incomplete(record: WindowRecord) -> list[str]:
         reasons.append("Kafka deleted events before they were read.")
     if record.counted_twice:
         reasons.append("Some events may have been counted twice.")
-    elif record.incomplete_reason is not None and not record.incomplete:
-        reasons.append(f"The counts are in doubt: {record.incomplete_reason.replace('_', ' ')}.")
+    elif (reason := record.incomplete_reason) is not None and not record.incomplete:
+        reasons.append(as_sentence(_tell_doubt(fault_of(reason), reason.replace("_", " "))))
     return reasons
 
 

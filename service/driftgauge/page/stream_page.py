@@ -141,8 +141,6 @@ def detail(
         size_ms: Its length, ms.
         parts: The starts, ms, and parts of windows with its baseline, for the trends of its own parts.
     """
-    # Another baseline may have the same end of its identity.
-    parts = [(start_ms, each) for start_ms, each in parts if len(each.shares) == len(record.clusters)]
     starts = [start_ms for start_ms, _ in parts]
     positions = {cluster.id: at for at, cluster in enumerate(record.clusters)}
     examples = {example.cluster: example for example in record.examples}

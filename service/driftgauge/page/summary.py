@@ -1,8 +1,10 @@
-"""The summary of a window: what the page keeps of a window result, in 186 bytes."""
+"""The summary of a window: what the page keeps of a window result, in 190 bytes."""
 
 import math
+import sys
 from dataclasses import dataclass
-from typing import Any, get_args
+from enum import StrEnum
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import orjson
@@ -21,12 +23,17 @@ __all__ = [
     "COUNTED_TWICE",
     "DETECTABLE",
     "EVENTS_LOST",
+    "FAULTS",
+    "NO_NAMES",
     "SEGMENT_DRIFT",
     "SUMMARY",
     "UNKNOWN",
     "VERDICTS",
+    "Fault",
+    "Names",
     "Parts",
     "Series",
+    "fault_of",
     "kind_of",
     "read_summary",
 ]
@@ -41,8 +48,25 @@ CHARTED = tuple(each for each in registry.STATISTICS if each is not DIVERGENCE)
 CALIBRATED, EVENTS_LOST, COUNTED_TWICE, SEGMENT_DRIFT = 1, 2, 4, 8
 """The bits of `flags`; the last says that the verdict of a segment is drift."""
 
+
+class Fault(StrEnum):
+    """Why a window lacks events, or why its counts are in doubt; the reasons of results have these names."""
+
+    NONE = "none"
+    PARTITIONS_MISSING = "partitions_missing"
+    EVENTS_LOST = "events_lost"
+    COUNTED_TWICE = "counted_twice"
+    COUNTED_OTHERWISE = "counted_otherwise"
+    PANES_PURGED = "panes_purged"
+    OTHER = "other"
+
+
+FAULTS = tuple(Fault)
+"""The faults, by their number in a summary; `OTHER` stands for a reason of a later version."""
+
 _OK, _SEGMENT = VERDICTS.index("ok"), VERDICTS.index("segment")
 _MAX_NAMED = 3
+_IDENTITY_DIGITS = 16
 
 UNKNOWN = -1
 """A total that the result lacks."""
@@ -69,13 +93,12 @@ SUMMARY = np.dtype(
         ("slow_drift", np.float32),
         ("slow_drift_since_ms", np.int64),
         ("detectable", np.float32, (len(DETECTABLE),)),
+        ("baseline", np.uint64),
         ("missing", np.uint16),
-        ("fault", np.uint16),
-        ("segments", np.uint16),
+        ("fault", np.uint8),
         ("verdict", np.uint8),
         ("kind", np.uint8),
         ("flags", np.uint8),
-        ("baseline", np.uint8),
     ]
 )
 """The fields of a summary; a number that the result lacks is NaN, and a total `UNKNOWN`.
@@ -83,10 +106,25 @@ SUMMARY = np.dtype(
 `excess` and `p_values` are those of the findings, by `CHARTED`. `detectable` are the least drifts that a
 window finds, by `DETECTABLE`: infinite where it finds none, NaN where it is not tested. `slow_drift` is the
 statistic over its limit, and `slow_drift_since_ms` the estimated start of that drift; without one, it is the
-window's start. `kind` is the number of a statistic from 1, or 0, and `baseline` the end of the baseline's
-identity, which tells neighbouring windows of different baselines apart. `fault` and `segments` are numbers of
-texts that the history keeps: what the window lacks, and which segments drift.
+window's start. `kind` is the number of a statistic from 1, or 0. `baseline` is the last 64 bits of the
+baseline's identity, a hash: two baselines never share them in practice. `fault` is a number of `FAULTS`, and
+`missing` the number of missing partitions.
 """
+
+
+class Names(NamedTuple):
+    """What a window names beside its numbers.
+
+    Attributes:
+        lacking: The missing partitions, or the reason of the fault `OTHER`; empty where there is none.
+        drifting: The segments that drift, as "key = value"; empty where none does.
+    """
+
+    lacking: str
+    drifting: str
+
+
+NO_NAMES = Names("", "")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -121,12 +159,8 @@ class Parts:
 
 def read_summary(
     value: bytes, *, partition: int, offset: int, published_ms: int
-) -> tuple[Series, NDArray[np.void], tuple[str, str], Parts]:
-    """Return the series of a result's record, its summary, () of `SUMMARY`, two texts, and its parts.
-
-    The texts are those that the history keeps for the fields `fault` and `segments`: what the window lacks,
-    partitions or why its counts are in doubt, and the segments that drift, as "key = value". They are empty
-    where there is none.
+) -> tuple[Series, NDArray[np.void], Names, Parts]:
+    """Return the series of a result's record, its summary, () of `SUMMARY`, what it names, and its parts.
 
     Args:
         value: The record's value, by the contract of window results, version 1.
@@ -141,15 +175,17 @@ def read_summary(
         record = orjson.loads(value)
         require_understood(record.get("must_understand") or ())
         series = Series(_text(record["stream"]), parse_duration(record["window"]))
-        drifting = _drifting(record)
-        fields = _fields(record, partition, offset, published_ms, has_segment_drift=bool(drifting))
+        drifting, (fault, lacking) = _drifting(record), _fault(record)
+        fields = _fields(record, partition, offset, published_ms, fault, has_segment_drift=bool(drifting))
         row = np.array(fields, dtype=SUMMARY)
         _check_bounds(series, int(row["start_ms"]))
-        texts, parts = (_fault(record), name_first(drifting, _MAX_NAMED)), _parts(record)
+        # Many windows name the same, and share one text.
+        names = Names(*map(sys.intern, (lacking, name_first(drifting, _MAX_NAMED))))
+        parts = _parts(record)
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         message = f"not a window result: {type(error).__name__}: {error}"
         raise ValueError(message) from error
-    return series, row, texts, parts
+    return series, row, names, parts
 
 
 def _drifting(record: dict[str, Any]) -> list[str]:
@@ -167,16 +203,32 @@ def _parts(record: dict[str, Any]) -> Parts:
     )
 
 
-def _fault(record: dict[str, Any]) -> str:
+def fault_of(reason: str | None) -> Fault:
+    """Return the fault that a result gives as the reason why it is incomplete."""
+    return Fault(reason) if reason in FAULTS else Fault.OTHER
+
+
+def _fault(record: dict[str, Any]) -> tuple[Fault, str]:
+    """Return the fault of a window, and the names of what is missing or the reason of another version."""
+    reason = record.get("incomplete_reason")
+    if reason is not None and reason != Fault.PARTITIONS_MISSING:
+        fault = fault_of(_text(reason))
+        return fault, reason.replace("_", " ") if fault is Fault.OTHER else ""
     if missing := [f"{each['topic']}[{each['partition']}]" for each in record["incomplete"]]:
-        return name_first(missing, _MAX_NAMED)
-    if record["verdict"] == "incomplete":
-        return str(record.get("incomplete_reason") or "").replace("_", " ")
-    return "events lost" if record["events_lost"] is True else ""
+        return Fault.PARTITIONS_MISSING, name_first(missing, _MAX_NAMED)
+    if record["events_lost"] is True:
+        return Fault.EVENTS_LOST, ""
+    return Fault.OTHER if record["verdict"] == "incomplete" else Fault.NONE, ""
 
 
 def _fields(
-    record: dict[str, Any], partition: int, offset: int, published_ms: int, *, has_segment_drift: bool
+    record: dict[str, Any],
+    partition: int,
+    offset: int,
+    published_ms: int,
+    fault: Fault,
+    *,
+    has_segment_drift: bool,
 ) -> tuple[object, ...]:
     identity = _text(record["baseline"])
     verdict = _OF_RESULTS.index(record["verdict"])
@@ -200,16 +252,15 @@ def _fields(
         _number(slow_drift.get("statistic")) / (_number(slow_drift.get("limit")) or math.nan),
         parse_timestamp(_text(slow_drift.get("since") or record["start"])),
         [_least(record["detectable"] or {}, name) for name in DETECTABLE],
+        int(identity.rpartition(":")[2][-_IDENTITY_DIGITS:], 16),
         min(len(record["incomplete"]), 65_535),
-        0,
-        0,
+        FAULTS.index(fault),
         _SEGMENT if has_segment_drift and verdict == _OK else verdict,
         _number_of_kind(record.get("kind")),
         CALIBRATED * (record["calibrated"] is True)
         + EVENTS_LOST * (record["events_lost"] is True)
         + COUNTED_TWICE * (record.get("counted_twice") is True)
         + SEGMENT_DRIFT * has_segment_drift,
-        int(identity[-2:], 16),
     )
 
 
