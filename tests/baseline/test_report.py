@@ -105,6 +105,12 @@ def test_difference_of_histograms_is_divergence_less_noise(baseline: Baseline) -
     assert f"histograms  JSD {divergence:.5f}; less noise" in differences(baseline, other)
 
 
+def test_what_is_large_follows_from_the_smallest_drift_of_the_stream(baseline: Baseline) -> None:
+    assert "large from 0.025 on" in differences(baseline, baseline)
+    own = compare(baseline, baseline, FILE, {"mean_shift": 0.4, "js_divergence": 0.03})
+    assert (own.mean_floor, own.js_floor) == (0.2, 0.015)
+
+
 def test_difference_of_means_is_in_standard_deviations(baseline: Baseline) -> None:
     step = 0.5 * np.sqrt(baseline.variances[0]) * baseline.components[0]
     other = dataclasses.replace(baseline, mean=baseline.mean + step)

@@ -52,6 +52,14 @@ def test_baseline_of_events_is_fitted_shown_and_used(tmp_path):
         "mean_excess"
     ]
 
+    config = write_config(tmp_path, {"smallest_drift": {"mean_shift": 0.4}})
+    own = run("baseline", "show", out, "--against", day, "--config", config, "--json")
+    against = json.loads(own.stdout)["against"]
+    assert (against["mean_floor"], against["js_floor"]) == (0.2, 0.005)
+    others = write_config(tmp_path, {"name": "other"})
+    refused = run("baseline", "show", out, "--against", day, "--config", others)
+    assert (refused.returncode, "does not name the stream images" in refused.stderr) == (2, True)
+
     config = write_config(tmp_path)
     assert run("config", "check", "--config", config).returncode == 0
     lines = [build_event(MONDAY_MS + DAY_MS, i % 4) for i in range(400)]

@@ -1,6 +1,6 @@
 """The report of `driftgauge baseline show`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from driftgauge.baseline import quality
 from driftgauge.baseline.artifact import Baseline, BaselineMetadata
 from driftgauge.core.durations import format_duration
-from driftgauge.core.statistics.divergence import js_contributions
+from driftgauge.core.spec import floor_of
+from driftgauge.core.statistics.divergence import DIVERGENCE, js_contributions
 from driftgauge.core.statistics.divergence_null import noise_floor
-from driftgauge.core.statistics.mean_shift import MeanShiftNull
+from driftgauge.core.statistics.mean_shift import MEAN_SHIFT, MeanShiftNull
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.layout import Block, Table, facts
@@ -22,9 +23,7 @@ __all__ = ["BaselineReport", "Difference", "compare", "describe", "report_baseli
 # Window sizes, in events, for which the report gives the noise floor.
 _WINDOW_COUNTS = (100, 1_000, 10_000)
 
-# Half of the smallest drift worth detecting: below these floors the verdict calls no drift material.
-_MATERIAL_DIVERGENCE = 0.005
-_MATERIAL_SHIFT = 0.025
+_SMALLEST: Mapping[str, float] = {each.name: each.smallest for each in (DIVERGENCE, MEAN_SHIFT)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +39,14 @@ class Difference:
         js_divergence: The Jensen-Shannon divergence of the histograms, base 2; None where the centroids
             differ.
         js_excess: The divergence less its expectation without drift.
+        mean_floor: The `mean_excess` from which a window of the stream is large.
+        js_floor: The `js_excess` from which it is.
     """
 
     file: Path
     identity: str
+    mean_floor: float
+    js_floor: float
     mean_distance: float | None = None
     mean_excess: float | None = None
     js_divergence: float | None = None
@@ -169,13 +172,23 @@ def report_baseline(
     )
 
 
-def compare(baseline: Baseline, other: Baseline, file: Path) -> Difference:
-    """Return how a baseline differs from another one, that of `file`."""
+def compare(
+    baseline: Baseline, other: Baseline, file: Path, smallest: Mapping[str, float] = _SMALLEST
+) -> Difference:
+    """Return how a baseline differs from another one, that of `file`.
+
+    Args:
+        baseline: The baseline.
+        other: The other one.
+        file: Its file.
+        smallest: The smallest drift worth finding by each statistic's name, as the stream's settings have it.
+    """
     own, its = baseline.metadata, other.metadata
+    floors = floor_of(smallest[MEAN_SHIFT.name]), floor_of(smallest[DIVERGENCE.name])
     # An unknown model version matches any.
     versions = {own.model_version, its.model_version} - {None}
     if (own.dimension, own.metric) != (its.dimension, its.metric) or len(versions) > 1:
-        return Difference(file, other.identity)
+        return Difference(file, other.identity, *floors)
     shift = baseline.components.astype(np.float64) @ (other.mean - baseline.mean)
     null = MeanShiftNull(
         np.diag(baseline.variances), own.fitted_count, _overdispersion_of(baseline), own.mean_count
@@ -187,6 +200,7 @@ def compare(baseline: Baseline, other: Baseline, file: Path) -> Difference:
     return Difference(
         file,
         other.identity,
+        *floors,
         _mean_distance(baseline, shift),
         null.test(shift, its.mean_count).excess,
         divergence,
@@ -263,13 +277,13 @@ def _differences(report: BaselineReport, other: Difference) -> dict[str, str]:
             "of another dimension, metric or model version: not comparable"
             if other.mean_distance is None
             else f"{other.mean_distance:.4f} standard deviations apart; squared and less noise "
-            f"{other.mean_excess:.5f}, drift starts at {_MATERIAL_SHIFT}"
+            f"{other.mean_excess:.5f}, large from {other.mean_floor:.3g} on"
         ),
         "histograms": (
             "of other clusters: not comparable"
             if other.js_divergence is None
-            else f"JSD {other.js_divergence:.5f}; less noise {other.js_excess:.5f}, drift starts at "
-            f"{_MATERIAL_DIVERGENCE}"
+            else f"JSD {other.js_divergence:.5f}; less noise {other.js_excess:.5f}, large from "
+            f"{other.js_floor:.3g} on"
         ),
     }
 

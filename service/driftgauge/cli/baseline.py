@@ -385,12 +385,33 @@ def _read_records(
 @click.option(
     "--against", type=FILE, help="Another baseline: also show how it differs in identity, mean and histogram."
 )
+@click.option(
+    "--config",
+    "config_path",
+    type=FILE,
+    help="The YAML configuration file: what --against calls large follows from smallest_drift of the stream.",
+)
 @json_option
-def _show(file: Path, against: Path | None, *, as_json: bool) -> None:
+def _show(file: Path, against: Path | None, config_path: Path | None, *, as_json: bool) -> None:
     """Verify the baseline in FILE and print its contents."""
     from driftgauge.baseline import report
     from driftgauge.baseline.artifact import load
 
     baseline = load(file)
-    difference = None if against is None else report.compare(baseline, load(against), against)
+    smallest = {} if config_path is None else {"smallest": _smallest(config_path, baseline.metadata.stream)}
+    difference = None if against is None else report.compare(baseline, load(against), against, **smallest)
     print_report(report.report_baseline(baseline, file, difference), report.describe, as_json=as_json)
+
+
+def _smallest(path: Path, stream: str) -> dict[str, float]:
+    """Return the smallest drift worth finding of a stream, by the statistic's name.
+
+    Raises:
+        InputError: The configuration does not name the stream.
+    """
+    settings = read_settings(path, connects=False).by_stream.get(stream)
+    if settings is None:
+        fault = f"{path} does not name the stream {stream} of the baseline; leave out --config"
+        raise InputError(fault)
+    sizes: dict[str, float] = settings.smallest_drift.model_dump()
+    return sizes

@@ -8,10 +8,15 @@ from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.reference import Reference
 from driftgauge.core.statistics import registry
 
-__all__ = ["Alarm", "ScheduledBaseline", "StreamSpec"]
+__all__ = ["Alarm", "ScheduledBaseline", "StreamSpec", "floor_of"]
 
 # Drift of exactly the smallest size worth finding scores below that size in half of the windows.
 _FLOOR_SHARE = 0.5
+
+
+def floor_of(smallest: float) -> float:
+    """Return the least excess at which drift is large, by the smallest drift worth finding."""
+    return _FLOOR_SHARE * smallest
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ class Alarm:
 
     def floor(self, statistic: str) -> float:
         """Return the least excess of a statistic, by its name, at which a window's drift is large."""
-        return _FLOOR_SHARE * self.smallest[statistic]
+        return floor_of(self.smallest[statistic])
 
     @property
     def overall_level(self) -> float:
