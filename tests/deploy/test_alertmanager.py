@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import urllib.request
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -11,7 +12,13 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 from deploy.generate.alertmanager import manifest
+from deploy.generate.alerts import groups
 
+from driftgauge.page.advice import silence_of
+from driftgauge.page.overview import Overview
+from driftgauge.page.refusals import Refusals
+from tests.builders.clocks import MONDAY_MS
+from tests.builders.page import MadeResults, build_settings
 from tests.deploy.chain.servers import Alertmanager
 from tests.deploy.test_rules import ALERTS
 from tests.processes import run_required
@@ -192,6 +199,10 @@ PAIRS = [
 ]
 
 
+# Names that begin, end or match like others, and characters that a matcher or a shell reads otherwise.
+STREAMS = ("clicks", "clicks2", "my-clicks", "click.", 'a "b" | \\ $c')
+
+
 def config() -> dict[str, Any]:
     tree: dict[str, Any] = yaml.safe_load(CONFIG.read_text("utf-8"))
     return tree
@@ -279,3 +290,50 @@ def test_alerts_mute_only_their_consequences(tmp_path: Path):
         expected = [each for each in PAIRS if each.mutes]
         wait_for("inhibitions to take effect", lambda: len(muted()) >= len(expected))
         assert muted() == expected
+
+
+def alerts_of(stream: str) -> list[dict[str, str]]:
+    """Return an alert by each rule of the shipped ones, for each window size of a stream."""
+    part = {"segment": "camera", "value": "dock-2"}
+    return [
+        {
+            **JOB,
+            "alertname": rule["alert"],
+            "reason": rule["labels"].get("reason", ""),
+            "stream": stream,
+            "window": window,
+            **(part if rule["alert"] == "DriftgaugeSegmentDrift" else {}),
+        }
+        for group in groups()
+        for rule in group["rules"]
+        for window in ("1h", "6h", "1d")
+    ]
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("stream", [STREAMS[0], STREAMS[-1]])
+def test_silence_that_is_offered_mutes_all_alerts_on_the_drift_of_its_stream_alone(
+    tmp_path: Path, stream: str
+):
+    results = MadeResults()
+    results.publish(0, "drift", stream=stream)
+    offered = silence_of(
+        Overview(results.history, build_settings().by_stream, Refusals()).status(stream, MONDAY_MS)
+    )
+    assert offered is not None
+    program, *arguments = shlex.split(offered)
+    assert program == "amtool"
+    on_drift = {
+        rule["alert"] for group in groups() if group["name"] == "driftgauge-drift" for rule in group["rules"]
+    }
+    every = [alert for each in STREAMS for alert in alerts_of(each)]
+    with Alertmanager(tmp_path, {**config(), "templates": [], "inhibit_rules": []}) as alertmanager:
+        amtool(f"--alertmanager.url=http://127.0.0.1:{alertmanager.port}", *arguments)
+        post(alertmanager, *({"labels": labels} for labels in every))
+
+        def silenced() -> list[dict[str, str]]:
+            return [each["labels"] for each in alertmanager.alerts() if each["status"]["silencedBy"]]
+
+        wait_for("all alerts", lambda: len(alertmanager.alerts()) == len(set(map(str, every))))
+        found = {(each["alertname"], each["stream"], each["window"]) for each in silenced()}
+    assert found == {(name, stream, window) for name in on_drift for window in ("1h", "6h", "1d")}

@@ -52,8 +52,9 @@ def test_streams_are_listed_with_alarm_and_what_is_lacking(api, results):
         2,
     )
     assert drifting["runbook"].endswith("/DriftgaugeDrift.md")
+    assert 'stream="resnet18-fc1"' in drifting["silence"]
     assert drifting["sizes"][0]["newest"]["count"] == 105
-    assert (other["stream"], other["state"], other["alarms"]) == ("a", "ok", [])
+    assert (other["stream"], other["state"], other["alarms"], other["silence"]) == ("a", "ok", [], None)
     results.publish(1, "warning", stream="a")
     assert [each["state"] for each in api("streams")["streams"]] == ["drift", "warning"]
     results.made.error, results.made.has_caught_up = "broker 1 does not answer", False

@@ -76,6 +76,8 @@ RUNBOOK_OF: dict[str, str] = {
 }
 """The name of the runbook for a state; slow drift has one of its own."""
 
+_SLOW_DRIFT = "DriftgaugeSlowDrift"
+
 
 def next_steps(status: StreamStatus) -> tuple[str, ...]:
     """Return what to do about a stream, in sentences."""
@@ -104,15 +106,20 @@ def runbook_of(status: StreamStatus) -> str | None:
         return RUNBOOK_OF["drift"]
     # Slow drift that has become drift has the alert of any drift.
     if status.state == "warning" and status.evidence is not None and status.evidence.is_slow:
-        return "DriftgaugeSlowDrift"
+        return _SLOW_DRIFT
     return RUNBOOK_OF.get(status.state)
 
 
 def silence_of(status: StreamStatus) -> str | None:
-    """Return the command that silences a stream's alarm for four hours; None without an alarm."""
+    """Return the command that silences every alert on a stream's drift for four hours; None without an alarm.
+
+    Its windows of different lengths fire different alerts, and an hour later others.
+    """
     if not status.alarms:
         return None
-    matchers = f"alertname={runbook_of(status)}", f"stream={status.stream}"
+    names = "|".join(sorted({*(RUNBOOK_OF[state] for state in ("drift", "segment")), _SLOW_DRIFT}))
+    stream = status.stream.replace("\\", r"\\").replace('"', r"\"")
+    matchers = f'alertname=~"{names}"', f'stream="{stream}"'
     return f"amtool silence add {' '.join(map(quote, matchers))} --duration=4h --comment='being looked into'"
 
 

@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 from driftgauge.config.stream import StreamSettings
 from driftgauge.core.durations import format_duration
 from driftgauge.events.timestamps import format_timestamp
-from driftgauge.page.advice import RUNBOOKS, next_steps, runbook_of
+from driftgauge.page.advice import RUNBOOKS, next_steps, runbook_of, silence_of
 from driftgauge.page.status import Alarm, ConcernName, SizeStatus, StateName, StreamStatus
 from driftgauge.page.story import tell_cause
 from driftgauge.page.summary import (
@@ -224,6 +224,9 @@ class StatusRecord(_Record):
     next_steps: tuple[str, ...]
     """What to do, in sentences."""
 
+    silence: str | None
+    """The command that silences every alert on the stream's drift for four hours. Null without an alarm."""
+
     runbook: str | None
     """The address of the runbook. Null where nothing is wrong."""
 
@@ -306,6 +309,7 @@ def status_record(status: StreamStatus, settings: StreamSettings | None) -> Stat
             for each in status.concerns
         ),
         next_steps=next_steps(status),
+        silence=silence_of(status),
         runbook=None if runbook is None else f"{RUNBOOKS}/{runbook}.md",
         owner=None if settings is None else settings.labels.owner,
         severity=None if settings is None else settings.labels.severity,
