@@ -239,8 +239,8 @@ MEAN_SHIFT = Statistic(
     name="mean_shift",
     kind=Kind(
         "shift",
-        "all inputs moved together, as after a camera, preprocessing or model change",
-        "Look for what touches every input: preprocessing, a camera, a new version of the model.",
+        "inputs moved together, as after a camera, preprocessing or model change",
+        "Look for what touches all these inputs: preprocessing, a camera, a new version of the model.",
     ),
     title="Mean shift",
     text="How far the events moved in one direction, less what noise makes.",

@@ -249,8 +249,12 @@ SPREAD = Statistic(
     name="spread",
     kind=Kind(
         "spread",
-        "all events lie further from the baseline's mean, or nearer",
+        "events lie further from the baseline's mean, or nearer",
         "Look for noise, compression, or vectors that are scaled or normalised otherwise.",
+        by_sign=(
+            "events lie further from the baseline's mean",
+            "events lie nearer to the baseline's mean",
+        ),
     ),
     title="Spread",
     text="The change of the mean squared distance from the baseline's mean.",

@@ -96,11 +96,18 @@ class Kind:
         name: The name, in records, labels and headings.
         sentence: What happened to the events, such as "an item is repeated".
         advice: What to look for, as a sentence.
+        by_sign: What happened where the number of the finding is above 0, and where it is below; empty where
+            the sentence says it.
     """
 
     name: str
     sentence: str
     advice: str
+    by_sign: tuple[str, ...] = ()
+
+    def describe(self, value: float | None) -> str:
+        """Return what happened to the events, by the number of the finding; None where it has none."""
+        return self.by_sign[value < 0] if self.by_sign and value else self.sentence
 
 
 @dataclass(frozen=True, slots=True)
