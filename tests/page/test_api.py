@@ -45,10 +45,11 @@ def test_streams_are_listed_with_alarm_and_what_is_lacking(api, results):
         "drift",
         "2025-11-03T06:00:00Z",
     )
-    assert (alarm["window"], alarm["verdict"], alarm["since"], alarm["windows"]) == (
+    assert (alarm["window"], alarm["verdict"], alarm["since"], alarm["after"], alarm["windows"]) == (
         "1h",
         "drift",
         "2025-11-03T04:00:00Z",
+        "2025-11-03T03:00:00Z",
         2,
     )
     assert drifting["runbook"].endswith("/DriftgaugeDrift.md")

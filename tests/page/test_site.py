@@ -68,7 +68,7 @@ def publish_all(*verdicts, **changes):
             publish_named(),
             f"/{STREAM}",
             0,
-            ["Drift", "since", "name 1", "went from", "Segments", "Divergence", "Mean shift"],
+            ["Drift", "first seen between", "name 1", "went from", "Segments", "Divergence", "Mean shift"],
             id="drift",
         ),
         pytest.param(
@@ -121,7 +121,7 @@ def test_overview_sums_up_filters_and_links_to_each_stream(page, results, snapsh
     results.publish(0, "warning", stream="audio", kind=None, segments=[])
     shown = read(page)
     assert "3 streams: 1 with drift, 1 with possible drift, 1 with drift of a segment" in shown.text
-    assert "Shift: all inputs moved together" in shown.text
+    assert "Shift: inputs moved together" in shown.text
     links = [link for link in shown.every("a", "href") if "stream=" in link]
     assert list(dict.fromkeys(links)) == [
         f"?stream={name}&window=1h" for name in ("resnet18-fc1", "audio", "text")
@@ -137,12 +137,16 @@ def test_overview_sums_up_filters_and_links_to_each_stream(page, results, snapsh
 def test_overview_says_what_is_silent_expired_or_still_read():
     results = MadeResults()
     results.publish(0, "ok", segments=[])
+    results.publish(-1, "ok", segments=[], size_ms=DAY_MS)
     for late_ms, part in (
         (DAY_MS, "1 stream: 1 silent"),
-        (DAY_MS, "1 stream : no new window resnet18-fc1 for 23 h"),
+        # Windows of a day are silent too.
+        (4 * DAY_MS, "1 stream : no new window resnet18-fc1 for 4 days From the topic"),
         (40 * DAY_MS, "The topic driftgauge.windows holds no window result of the last 31d."),
     ):
-        with serving(results, MONDAY_MS + late_ms) as server:
+        with serving(
+            results, MONDAY_MS + late_ms, [{"match": "*", "most": 9, "windows": ["1h", "1d"]}]
+        ) as server:
             assert part in Elements(get(server, "/")[1]).text
     results.made.has_caught_up = False
     with serving(results, MONDAY_MS + 40 * DAY_MS) as server:
@@ -358,7 +362,7 @@ def test_slow_drift_is_dated_by_its_estimated_start():
         results.publish(number, verdict, kind=None, segments=[], slow_drift=slow)
     with serving(results, marks=marks) as server:
         page, api = get(server, f"/{STREAM}")[1], get(server, "/api/v1/streams")[1]
-    for part in ("Since ", "Find what changed at about ", "but those since "):
+    for part in ("Since about ", "Find what changed at about ", "but those since "):
         assert f"{part}3 Nov 2025, 02:00 UTC" in Elements(page).text
     assert "Before it: v01:48, 3 Nov 2025, 01:48 UTC, 12 min before" in Elements(page).text
     assert json.loads(api)["streams"][0]["alarms"][0]["since"] == slow["since"]
@@ -417,6 +421,21 @@ def test_window_where_a_segment_drifts_is_neither_ok_nor_drift():
     bands = re.findall(r'class="band v-(\w+)"', body)
     assert bands == ["ok", "segment", "drift"] * (len(bands) // 3)
     assert re.findall(r'<td><span class="badge v-(\w+)"', body)[:3] == ["drift", "segment", "ok"]
+
+
+def test_window_of_an_alarm_is_compared_with_one_from_before_it():
+    results = MadeResults()
+    for number, verdict in enumerate(["ok", "ok", "warning", "ok", "warning"]):
+        results.publish(number, verdict, segments=[])
+    # The longer windows see the alarm from the hour on in which the shorter ones warn first.
+    for number, verdict in enumerate(["ok", "drift"]):
+        results.publish(number, verdict, segments=[], size_ms=2 * HOUR_MS)
+    streams = [{"name": "resnet18-fc1", "windows": ["1h", "2h"]}]
+    for at, hour in (("04", "01"), ("03", "01"), ("01", "00")):
+        with serving(results, streams=streams) as server:
+            links = Elements(get(server, f"/{STREAM}&at=2025-11-03T{at}:00:00Z")[1]).every("a", "href")
+        (link,) = (each for each in links if "compare=" in each)
+        assert f"compare=2025-11-03T{hour}" in link
 
 
 @pytest.mark.parametrize("has_login", [True, False])

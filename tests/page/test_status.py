@@ -1,19 +1,19 @@
 """The status of a stream: its alarm, its last conclusion, the health of its data, and what is never green."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from driftgauge.page.advice import RUNBOOK_OF, next_steps, runbook_of
+from driftgauge.page.api_records import status_record
 from driftgauge.page.overview import Overview
 from driftgauge.page.refusals import Refusals
 from driftgauge.page.status import URGENCY, read_facts, stream_status
-from driftgauge.page.story import tell_cause, tell_concern, tell_fault, tell_since
+from driftgauge.page.story import tell_cause, tell_concern, tell_fault, tell_seen, tell_since
 from driftgauge.page.summary import DETECTABLE, UNKNOWN, Names, Series
-from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.messages import FakeMessage
 from tests.builders.page import MadeResults, build_row, build_settings, record_tree
 
@@ -26,7 +26,7 @@ def overdue_after(time):
 
 
 BLIND = dict.fromkeys(DETECTABLE, 0.001) | {"novelty": 0.03}
-SLOW = record_tree()["slow_drift"]
+SLOW, (SEGMENT, *_) = (record_tree()[name] for name in ("slow_drift", "segments"))
 # Changes of a window, by a letter; capital letters are alarms.
 WINDOWS = {
     "o": ("ok", {"segments": [], "kind": None}),
@@ -124,25 +124,91 @@ def test_state_of_one_size(windows, state, since_hours, concerns, runbook):
     assert [concern.name for concern in status.concerns] == concerns
     assert runbook_of(status) == runbook
     # A window's kind, here a shift, is that of all events together.
-    assert ("touches every input" in " ".join(next_steps(status))) is (
+    assert ("touches all these inputs" in " ".join(next_steps(status))) is (
         runbook == "DriftgaugeDrift" and bool(since_hours) and "P" not in windows
     )
     assert bool(tell_cause(status)) is bool(since_hours)
 
 
-def test_alarm_is_named_by_each_size_with_the_earliest_start_first():
-    daily = facts_of("oSDD", DAY_MS)
-    hourly = facts_of("o" * 50 + "D" * 46)
-    status = stream_status("s", [hourly, daily], HOURLY, MONDAY_MS + 4 * DAY_MS)
-    assert tell_since(status) == [
-        "4 Nov 2025, 00:00 UTC (1d: camera = dock-2)",
-        "5 Nov 2025, 00:00 UTC (1d)",
-        "5 Nov 2025, 02:00 UTC (1h)",
-    ]
-    equal = stream_status("s", [facts_of("o" * 24 + "D" * 24), daily], HOURLY, MONDAY_MS + 4 * DAY_MS)
-    assert tell_since(equal)[0] == "4 Nov 2025, 00:00 UTC (1h, 1d: camera = dock-2)"
-    assert status.concluded_ms == MONDAY_MS + 4 * DAY_MS
-    assert "4 Nov 2025, 00:00 UTC" in next_steps(status)[0]
+@pytest.mark.parametrize(
+    ("hourly", "daily", "seen", "changed"),
+    [
+        # The hours say when on the day it began; too little of it may be in the hour before.
+        (
+            "o" * 39 + "D" * 9,
+            "oD",
+            ["first seen between 4 Nov 2025, 15:00 UTC and 4 Nov 2025, 16:00 UTC (1h)"],
+            "between 4 Nov 2025, 14:00 UTC and 4 Nov 2025, 16:00 UTC",
+        ),
+        # A night without a conclusion.
+        (
+            "o" * 20 + "f" * 6 + "D" * 22,
+            "",
+            ["first seen between 4 Nov 2025, 02:00 UTC and 4 Nov 2025, 03:00 UTC (1h)"],
+            "between 3 Nov 2025, 19:00 UTC and 4 Nov 2025, 03:00 UTC",
+        ),
+        # A day saw a segment before any hour saw it.
+        (
+            "o" * 50 + "D" * 46,
+            "oSDD",
+            [
+                "first seen between 4 Nov 2025, 00:00 UTC and 5 Nov 2025, 00:00 UTC (1d: camera = dock-2)",
+                "first seen between 5 Nov 2025, 00:00 UTC and 6 Nov 2025, 00:00 UTC (1d)",
+                "first seen between 5 Nov 2025, 02:00 UTC and 5 Nov 2025, 03:00 UTC (1h)",
+            ],
+            "between 3 Nov 2025, 00:00 UTC and 5 Nov 2025, 00:00 UTC",
+        ),
+        (
+            "D" * 30,
+            "",
+            ["in every window from 3 Nov 2025, 00:00 UTC on (1h)"],
+            "before 3 Nov 2025, 01:00 UTC",
+        ),
+        ("ooLL", "", ["since about 3 Nov 2025, 00:00 UTC (1h)"], "at about 3 Nov 2025, 00:00 UTC"),
+    ],
+)
+def test_beginning_is_told_by_the_finest_windows_that_saw_it(hourly, daily, seen, changed):
+    facts = [facts_of(hourly), *([facts_of(daily, DAY_MS)] if daily else [])]
+    status = stream_status("s", facts, HOURLY, MONDAY_MS + len(hourly) * HOUR_MS)
+    assert [tell_seen(alarm) for alarm in status.alarms][: len(seen)] == seen
+    assert tell_since(status) == seen[0]
+    assert changed in " ".join(next_steps(status))
+    (record,) = (status_record(status, HOURLY).alarms[:1],)
+    assert record[0].window == status.alarms[0].size
+
+
+@pytest.mark.parametrize(
+    ("segments", "part", "said"),
+    [
+        (
+            {"dock-1": "ok", "dock-2": "drift"},
+            "camera = dock-2",
+            "; in camera = dock-2, not in all segments.",
+        ),
+        ({"dock-1": "drift", "dock-2": "drift"}, "", "(mean shift 0.817)."),
+        ({"dock-1": "insufficient", "dock-2": "drift"}, "", "(mean shift 0.817)."),
+    ],
+)
+def test_drift_of_some_segments_alone_is_not_told_as_drift_of_all(segments, part, said):
+    results = MadeResults()
+    results.publish(0, "ok", stream="s", segments=[])
+    listed = [{**SEGMENT, "key": "camera", "value": name, "verdict": each} for name, each in segments.items()]
+    results.publish(1, "drift", stream="s", segments=listed)
+    status = Overview(results.history, build_settings().by_stream, Refusals()).status("s", MONDAY_MS)
+    assert tell_cause(status).endswith(said)
+    assert (f"Look at {part} first" in " ".join(next_steps(status))) is bool(part)
+
+
+@pytest.mark.parametrize("value", [-0.067, 0.067])
+def test_direction_of_spread_is_told(value):
+    findings = record_tree()["findings"]
+    findings["spread"]["value"] = value
+    results = MadeResults()
+    results.publish(0, "drift", stream="s", segments=[], kind="spread", findings=findings)
+    status = Overview(results.history, build_settings().by_stream, Refusals()).status("s", MONDAY_MS)
+    where = "nearer to" if value < 0 else "further from"
+    size = f"{100 * value:+.1f} %"
+    assert tell_cause(status) == f"Spread: events lie {where} the baseline's mean (spread {size})."
 
 
 @pytest.mark.parametrize(
@@ -254,16 +320,31 @@ def test_longer_window_that_counts_late_events_does_not_hide_the_fault():
     assert (status.state, [size.state for size in status.sizes]) == ("late", ["late", "ok"])
 
 
-def test_windows_published_long_after_their_end_are_behind():
-    facts = facts_of("oo")
-    late = facts.newest.copy()
-    late["published_ms"] += 30 * DAY_MS
-    status = stream_status(
-        "s", [replace(facts, newest=late, concluded=late)], HOURLY, int(late["published_ms"])
-    )
-    (concern,) = status.concerns
-    assert (status.state, concern.name) == ("behind", "behind")
-    assert tell_concern(concern, int(late["published_ms"])) == "1h: behind by 30 days"
+@pytest.mark.parametrize(
+    ("pace_min", "later_min", "settings", "state", "said"),
+    [
+        # Of a backlog, a window comes every ten minutes: the next is due within twice that, and 5.5 minutes.
+        (10, 25, {}, "behind", "1h: behind by 11 h"),
+        (10, 26, {}, "silent", "1h: no new window for 11 h"),
+        # An hour a minute: the backlog ends before long, and nobody sends at night.
+        (1, 7, {}, "behind", "1h: behind by 11 h"),
+        (1, 8, {}, "silent", "1h: no new window for 11 h"),
+        # As slow as the events themselves.
+        (90, 125, {}, "behind", "1h: behind by 13 h"),
+        (90, 126, {}, "silent", "1h: no new window for 13 h"),
+        # The stream is allowed to pause for so long.
+        (1, 8, overdue_after("12h"), "ok", ""),
+    ],
+)
+def test_backlog_that_is_read_to_its_end_is_no_longer_behind(pace_min, later_min, settings, state, said):
+    rows = np.concatenate([np.atleast_1d(build_row(hour, "ok", segments=[], kind=None)) for hour in range(3)])
+    ended_ms = MONDAY_MS + 3 * HOUR_MS
+    rows["published_ms"] = ended_ms + 11 * HOUR_MS + MINUTE_MS * pace_min * np.arange(-2, 1)
+    now_ms = int(rows["published_ms"][-1]) + later_min * MINUTE_MS + 29_000
+    facts = read_facts(Series("s", HOUR_MS), rows)
+    status = stream_status("s", [facts], settings.get("settings", HOURLY), now_ms)
+    assert status.state == state
+    assert [tell_concern(each, now_ms) for each in status.concerns] == ([said] if said else [])
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ CLUSTERS = [
 NAMED = [CLUSTERS[0], CLUSTERS[1] | {"name": "truck, automobile"}, CLUSTERS[2]]
 NOVEL = [CLUSTERS[0] | {"name": "deer", "novelty_contribution": 0.018}, *CLUSTERS[1:]]
 MISSING = [{"topic": "embeddings", "partition": number} for number in range(5)]
+NO_MIX = record_tree()["findings"]
+NO_MIX["js_divergence"] |= {"p_value": 0.02}
 QUIET = {"kind": None, "p_value": 0.4, "segments": []}
 HOURS = ("00", "01", "02", "03")
 
@@ -32,8 +34,8 @@ HOURS = ("00", "01", "02", "03")
             3,
             {"clusters": NAMED, "movers": [2, 1, 0], "segments": []},
             [
-                "Since 3 Nov 2025, 01:00 UTC the events of resnet18-fc1 differ",
-                "(3 windows of 1h)",
+                "Drift in windows from 3 Nov 2025, 01:00 UTC on",
+                "The events of resnet18-fc1 differ from the baseline in 3 windows of 1h.",
                 "Practically certain: chance would not produce this.",
                 "Shift: ",
                 "(mean shift 0.817, 75 % of the evidence)",
@@ -42,12 +44,12 @@ HOURS = ("00", "01", "02", "03")
             ],
             id="drift",
         ),
-        pytest.param(["drift"], 0, {}, ["Since the first window shown, 3 Nov 2025, 00:00 UTC"], id="first"),
+        pytest.param(["drift"], 0, {}, ["in one window of 1h; no window before says otherwise."], id="first"),
         pytest.param(
             ["ok", "drift", "warning", "ok"],
             1,
             {},
-            ["from 3 Nov 2025, 01:00 UTC to 3 Nov 2025, 03:00 UTC", "differed", "(2 windows of 1h)"],
+            ["in windows from 3 Nov 2025, 01:00 UTC to 3 Nov 2025, 03:00 UTC", "in 2 windows of 1h."],
             id="ended",
         ),
         pytest.param(
@@ -68,7 +70,16 @@ HOURS = ("00", "01", "02", "03")
             id="duplicates",
         ),
         pytest.param(["ok", "drift"], 1, {"kind": "mix"}, ["Mix: "], id="mix"),
-        pytest.param(["ok", "drift"], 1, {"kind": "spread"}, ["Spread: "], id="spread"),
+        pytest.param(
+            ["ok", "drift"], 1, {"kind": "spread"}, ["Spread: events lie further from the"], id="spread"
+        ),
+        pytest.param(
+            ["ok", "drift"],
+            1,
+            {"findings": NO_MIX, "clusters": NAMED, "movers": [2, 1, 0], "segments": []},
+            ["noise alone makes 0.000700.<end>"],
+            id="shares that moved by chance",
+        ),
         pytest.param(
             ["ok", "drift"],
             1,
@@ -80,7 +91,7 @@ HOURS = ("00", "01", "02", "03")
             ["ok", "drift", "insufficient", "drift"],
             3,
             {},
-            ["(3 windows of 1h, 1 of them with too few events)"],
+            ["in 3 windows of 1h, 1 of them with too few events."],
             id="night",
         ),
         pytest.param(
@@ -147,30 +158,32 @@ def test_stream_page_tells_its_story(verdicts, at, changes, parts, snapshot):
     with serving(results) as server:
         _, body = get(server, f"/?stream=resnet18-fc1&at=2025-11-03T{HOURS[at]}:00:00Z")
     (section,) = re.findall(r'<section class="story".*?</section>', body, re.DOTALL)
-    story = Elements(section).text
+    story = f"{Elements(section).text}<end>"
     for part in parts:
         assert part in story
-    assert story == snapshot
+    assert story.removesuffix("<end>") == snapshot
 
 
 @pytest.mark.parametrize(
     ("verdicts", "at", "expected"),
     [
-        (["ok", "ok", "drift"], 2, ("drift", 1, 2, None)),
-        (["ok", "warning", "drift", "drift"], 3, ("drift", 3, 1, None)),
-        (["drift", "ok", "drift", "incomplete", "insufficient", "drift"], 5, ("drift", 2, 2, None, 1)),
-        (["drift", "ok", "incomplete", "ok"], 3, ("ok", 2, 1, None)),
-        (["ok", "insufficient", "insufficient"], 2, ("insufficient", 2, 1, None)),
-        (["incomplete", "insufficient"], 1, ("insufficient", 1, 1, None)),
-        (["drift"], 0, ("drift", 1, 0, None)),
-        (["ok", "drift", "warning", "ok", "drift"], 1, ("warning", 2, 1, 3)),
-        (["ok", "drift", "incomplete", "drift", "insufficient"], 3, ("drift", 2, 1, None)),
-        (["ok", "drift", "incomplete", "ok"], 1, ("drift", 1, 1, 3)),
-        (["ok", "ok", "ok"], 1, ("ok", 2, 0, None)),
+        (["ok", "ok", "drift"], 2, ("drift", 1, 2, 1, None)),
+        (["ok", "insufficient", "incomplete", "drift"], 3, ("drift", 1, 3, 0, None)),
+        (["insufficient", "drift"], 1, ("drift", 1, 1, None, None)),
+        (["ok", "warning", "drift", "drift"], 3, ("drift", 3, 1, 0, None)),
+        (["drift", "ok", "drift", "incomplete", "insufficient", "drift"], 5, ("drift", 2, 2, 1, None, 1)),
+        (["drift", "ok", "incomplete", "ok"], 3, ("ok", 2, 1, 0, None)),
+        (["ok", "insufficient", "insufficient"], 2, ("insufficient", 2, 1, 0, None)),
+        (["incomplete", "insufficient"], 1, ("insufficient", 1, 1, 0, None)),
+        (["drift"], 0, ("drift", 1, 0, None, None)),
+        (["ok", "drift", "warning", "ok", "drift"], 1, ("warning", 2, 1, 0, 3)),
+        (["ok", "drift", "incomplete", "drift", "insufficient"], 3, ("drift", 2, 1, 0, None)),
+        (["ok", "drift", "incomplete", "ok"], 1, ("drift", 1, 1, 0, 3)),
+        (["ok", "ok", "ok"], 1, ("ok", 2, 0, None, None)),
     ],
 )
 def test_run_of_alarms_goes_on_after_the_window_until_one_that_is_well(verdicts, at, expected):
-    verdict, windows, since, until, *few = expected
-    until_ms = None if until is None else MONDAY_MS + until * HOUR_MS
-    run = Run(verdict, windows, MONDAY_MS + since * HOUR_MS, since > 0, until_ms, *few)
+    verdict, windows, since, *others = expected
+    after_ms, until_ms = (None if hour is None else MONDAY_MS + hour * HOUR_MS for hour in others[:2])
+    run = Run(verdict, windows, MONDAY_MS + since * HOUR_MS, after_ms, until_ms, *others[2:])
     assert whole_run(build_rows(*verdicts), at) == run

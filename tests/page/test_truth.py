@@ -35,14 +35,14 @@ def alert_links(results):
         pytest.param(
             "images",
             [
-                "Drift Since 7 Nov 2025, 00:00 UTC (1d: camera = dock-2) Later: 8 Nov 2025, 00:00 UTC (1d), ",
-                "8 Nov 2025, 09:00 UTC (1h)",
-                "Shift: all inputs moved together",
+                "First seen between 7 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC (1d: camera = dock-2).",
+                "first seen between 8 Nov 2025, 09:00 UTC and 8 Nov 2025, 10:00 UTC (1h).",
+                "Shift: inputs moved together",
                 "(mean shift 0.317); first in camera = dock-2",
                 "Last confirmed 10 Nov 2025, 00:00 UTC",
                 "1h: too few events to see anything for 6 h",
-                "Find what else changed at 7 Nov 2025, 00:00 UTC",
-                "Look for what touches every input",
+                "Find what else changed between 6 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC",
+                "Look for what touches all these inputs",
             ],
             "DriftgaugeDrift",
             id="one segment first, then everywhere",
@@ -50,7 +50,7 @@ def alert_links(results):
         pytest.param(
             "texts",
             [
-                "Drift Since 7 Nov 2025, 00:00 UTC (1d)",
+                "Drift First seen between 7 Nov 2025, 00:00 UTC and 8 Nov 2025, 00:00 UTC (1d)",
                 "Novelty: some events lie where the baseline has none (novelty 2.5 %)",
                 "Log some events far from every cluster",
             ],
@@ -79,7 +79,7 @@ def alert_links(results):
         pytest.param(
             "little",
             [
-                "Possible drift Since 4 Nov 2025, 07:00 UTC (1h)",
+                "Possible drift Since about 4 Nov 2025, 07:00 UTC (1h)",
                 "No single window stands out, but together they do",
                 "Find what changed at about 4 Nov 2025, 07:00 UTC",
             ],

@@ -57,6 +57,7 @@ TEXTS: dict[Callable[..., str], dict[Any, str]] = {
         0.0: "Practically certain: chance would not produce this",
     },
     words.format_signed_percent: {0.21: "+21.0 %", -0.05: "-5.0 %"},
+    words.format_points: {0.686: "+68.6 points", -0.05: "-5.0 points"},
     words.as_sentence: {"the topic holds none": "The topic holds none."},
     partial(words.name_first, most=2): {"a": "a", "ab": "a, b", "abcd": "a, b and 2 more"},
 }

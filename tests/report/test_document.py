@@ -149,7 +149,7 @@ def test_status_and_comparison_are_those_of_the_page():
         assert part_of(html, start, end) == pictures.sub("", part_of(body, start, end))
     shown = Elements(html)
     for part in (
-        "Drift Since 3 Nov 2025, 02:00 UTC (1h)",
+        "Drift First seen between 3 Nov 2025, 02:00 UTC and 3 Nov 2025, 03:00 UTC (1h).",
         "Next steps",
         "Refused events of a, undecodable: 3.",
         "Made 3 Nov 2025, 00:01 UTC by driftgauge",
@@ -162,7 +162,7 @@ def test_status_and_comparison_are_those_of_the_page():
     ("verdicts", "parts"),
     [
         (["ok"], ["No drift found", "Nothing needs to be done.", "Clusters"]),
-        (["drift"], ["Drift", "Since the first window shown"]),
+        (["drift"], ["Drift", "In every window from 3 Nov 2025, 00:00 UTC on (1h)"]),
         (["ok", "drift", "ok"], ["No drift found", "An alarm of 1h has passed, from 3 Nov 2025, 01:00 UTC"]),
         (["insufficient"] * 3, ["Too few events", "None of these windows has enough events to be scored."]),
         (["ok", "incomplete"], ["Incomplete", "not read to the end for 2 h", "Nothing is concluded"]),

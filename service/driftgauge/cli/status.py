@@ -54,10 +54,10 @@ def status_command(config_path: Path, *, as_json: bool) -> None:
         (
             each.stream,
             STATE_WORDS[each.state] + (" (old)" if each.is_old and each.sizes else ""),
-            ", ".join(tell_since(each)),
+            tell_since(each),
             "" if each.concluded_ms is None else format_moment(each.concluded_ms),
             " ".join([tell_cause(each), *(f"{tell_concern(concern, now_ms)}." for concern in each.concerns)]),
         )
         for each in statuses
     ]
-    print_blocks([Table(("stream", "status", "since", "last conclusion", "why"), rows, text=(0, 1, 2, 3, 4))])
+    print_blocks([Table(("stream", "status", "when", "last conclusion", "why"), rows, text=(0, 1, 2, 3, 4))])

@@ -244,14 +244,17 @@ class StreamSettings(Section):
             segment_keys=self.segments,
         )
 
+    @property
+    def delay_ms(self) -> int:
+        """The time by which disorder and idle or slow partitions may delay a window, ms."""
+        return self.allowed_disorder + max(self.idle_timeout, self.incomplete_after)
+
     def overdue_ms(self, size_ms: int) -> int:
         """Return the time after the closing of a window of this size after which the next is overdue, ms.
 
-        By default two window sizes, since an empty window is not closed, plus the time by which disorder and
-        idle or slow partitions may delay the second.
+        By default two window sizes, since an empty window is not closed, plus the delay of the second.
         """
-        delay_ms = self.allowed_disorder + max(self.idle_timeout, self.incomplete_after)
-        return self.overdue_after or 2 * size_ms + delay_ms
+        return self.overdue_after or 2 * size_ms + self.delay_ms
 
     def below(self, folder: Path) -> "StreamSettings":
         """Return the settings with baseline paths relative to this folder."""

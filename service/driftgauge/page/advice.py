@@ -84,7 +84,7 @@ def next_steps(status: StreamStatus) -> tuple[str, ...]:
     if status.state == "ok" and status.passed:
         return ("Nothing needs to be done now; find what the drift was that has passed.",)
     if (alarm := status.evidence) is not None:
-        steps = _against_alarm(alarm, format_moment(status.alarms[0].since_ms))
+        steps = _against_alarm(alarm, status.alarms[0])
         # Where the baseline does not fit, no change of the events explains the alarm.
         is_misfit = any(each.name == "misfit" for each in status.concerns)
         return (*_BY_STATE["misfit"], *steps) if is_misfit else steps
@@ -123,18 +123,28 @@ def silence_of(status: StreamStatus) -> str | None:
     return f"amtool silence add {' '.join(map(quote, matchers))} --duration=4h --comment='being looked into'"
 
 
-def _against_alarm(alarm: Alarm, since: str) -> tuple[str, ...]:
-    row = alarm.evidence
+def _against_alarm(alarm: Alarm, first: Alarm) -> tuple[str, ...]:
+    """Return what to do about an alarm, by the alarm that dates its beginning."""
+    row, since, seen = alarm.evidence, format_moment(first.since_ms), format_moment(first.seen_ms)
+    if first.is_slow:
+        when = f"at about {since}"
+    elif first.run.after_ms is None:
+        when = f"before {seen}"
+    else:
+        # The last window before may hold the beginning, too little of it to show.
+        when = f"between {format_moment(first.run.after_ms)} and {seen}"
     # The kind of a window is that of all events together.
     kind = None if alarm.state == "segment" else kind_of(row)
     if alarm.state == "segment":
-        first = f"Find what changed for {alarm.segments or 'this segment'} alone at {since}."
+        step = f"Find what changed for {alarm.segments} alone {when}."
     elif alarm.is_slow:
-        first = f"Find what changed at about {since}: small evidence has added up since then."
+        step = f"Find what changed {when}: small evidence has added up since then."
     else:
-        first = f"Find what else changed at {since}: a release, a client, a campaign, a fault upstream."
+        step = f"Find what else changed {when}: a release, a client, a campaign, a fault upstream."
+    is_part = alarm.part and alarm.state != "segment"
     return (
-        first,
+        step,
+        *([f"Look at {alarm.part} first: not all segments drift."] if is_part else []),
         *([find_kind(kind).advice] if kind else []),
         *([] if row["flags"] & CALIBRATED else [_NOT_CALIBRATED]),
         "If it is a fault, fix it; the alarm ends a few windows later.",

@@ -140,6 +140,11 @@ class AlarmRecord(_Record):
     since: UtcDateTime
     """The start of its first window; of slow drift, its estimated start."""
 
+    after: UtcDateTime | None
+    """The start of the last window before it with another conclusion. The events changed between this time
+    and the end of its first window, or so little before that no window showed it. Null without such a window.
+    """
+
     until: UtcDateTime | None
     """The start of the window that ended it. Null while it goes on."""
 
@@ -210,7 +215,7 @@ class StatusRecord(_Record):
     any."""
 
     alarms: tuple[AlarmRecord, ...]
-    """The alarms that go on, the earliest start first."""
+    """The alarms that go on: first the one that dates their beginning best, then by start."""
 
     passed: tuple[AlarmRecord, ...]
     """The last alarm of each size, where it has ended."""
@@ -324,6 +329,7 @@ def _alarm_record(alarm: Alarm) -> AlarmRecord:
         segments=alarm.segments,
         verdict=_of_result(run.verdict),
         since=format_timestamp(alarm.since_ms),
+        after=None if run.after_ms is None else format_timestamp(run.after_ms),
         until=None if run.until_ms is None else format_timestamp(run.until_ms),
         windows=run.windows,
     )

@@ -20,7 +20,7 @@ def group_statuses(statuses: Iterable[StreamStatus]) -> list[tuple[str, list[Str
     """
     found: dict[tuple[str, bool, str], list[StreamStatus]] = {}
     for status in statuses:
-        cause = next((tell_fault(each) for each in status.concerns if each.name == status.state), "")
+        cause = "" if status.concern is None else tell_fault(status.concern)
         found.setdefault((status.state, status.is_old, cause), []).append(status)
     return [(cause, members) for (_, _, cause), members in found.items()]
 

@@ -12,14 +12,16 @@ from driftgauge.core.statistics import registry
 from driftgauge.events.timestamps import format_timestamp, parse_timestamp
 from driftgauge.page.advice import RUNBOOKS, next_steps, runbook_of, silence_of
 from driftgauge.page.chart import PLOT
-from driftgauge.page.story import tell_age, tell_cause, tell_concern, tell_kind, tell_since
+from driftgauge.page.story import tell_age, tell_cause, tell_concern, tell_kind, tell_seen, tell_since
 from driftgauge.page.summary import VERDICTS
 from driftgauge.page.words import (
     STATE_WORDS,
+    as_sentence,
     format_moment,
     format_number,
     format_p_value,
     format_percent,
+    format_points,
     format_signed_percent,
 )
 
@@ -67,6 +69,7 @@ def _environment() -> Environment:
         "time_ms": parse_timestamp,
         "number": format_number,
         "percent": format_percent,
+        "points": format_points,
         "signed_percent": format_signed_percent,
         "p_value": format_p_value,
         "duration": round_duration,
@@ -74,6 +77,8 @@ def _environment() -> Environment:
         "age": tell_age,
         "concern": tell_concern,
         "kind": tell_kind,
+        "seen": tell_seen,
+        "sentence": as_sentence,
         "since": tell_since,
         "fill": fill_template,
         "next_steps": next_steps,

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from driftgauge.config import Settings
-from driftgauge.core.durations import format_duration, parse_duration
+from driftgauge.core.durations import format_duration
 from driftgauge.errors import ServiceError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.api import api_routes
@@ -29,7 +29,7 @@ from driftgauge.page.queries import MissingWindowError, WindowQuery, read_last, 
 from driftgauge.page.refusals import Refusals
 from driftgauge.page.rendering import render
 from driftgauge.page.results import Results
-from driftgauge.page.status import URGENCY, StreamStatus, whole_run
+from driftgauge.page.status import ALARMS, URGENCY, StreamStatus, whole_run
 from driftgauge.page.stream_page import MAX_SHOWN, ClusterRow, WindowDetail, compare, detail, stream_page
 from driftgauge.page.summary import VERDICTS
 from driftgauge.page.words import COUNTED_WORDS, as_sentence
@@ -205,7 +205,7 @@ class Site:
             compared=compared,
             comparable=[
                 (name, _links(query, page.shown, at)(asked_ms))
-                for name, at in comparable(query, page.concluded)
+                for name, at in comparable(query, page.concluded, status)
             ],
             marks=list(
                 zip(marks, places(page.rows, series.size_ms, [each.time for each in marks]), strict=True)
@@ -224,8 +224,7 @@ class Site:
         """Return the last mark before the end of the window in which a stream's alarm began."""
         if not status.alarms:
             return None
-        first = status.alarms[0]
-        marks = self._marks.between(status.stream, 0, first.since_ms + parse_duration(first.size))
+        marks = self._marks.between(status.stream, 0, status.alarms[0].seen_ms)
         return marks[-1] if marks else None
 
     def _detail(self, query: WindowQuery, at: int) -> tuple[WindowDetail | None, str]:
@@ -271,11 +270,22 @@ def _links(query: WindowQuery, shown: int, compare: int | None) -> Callable[[int
     return link
 
 
-def comparable(query: WindowQuery, at: int) -> list[tuple[str, int]]:
-    """Return what a window is best compared with: names and indices of windows that are there."""
-    starts = query.rows["start_ms"]
+def comparable(query: WindowQuery, at: int, status: StreamStatus) -> list[tuple[str, int]]:
+    """Return what a window is best compared with: names and indices of windows that are there.
+
+    In an alarm of any size these are windows from before it began, since windows within it may be ok.
+    """
+    starts, start_ms = query.rows["start_ms"], query.start_ms(at)
+    run = whole_run(query.rows, at)
+    began_ms = min(run.since_ms if run.verdict in ALARMS else start_ms, start_ms)
+    for alarm in (*status.alarms, *status.passed):
+        until_ms = alarm.run.until_ms
+        if alarm.since_ms < began_ms and (until_ms is None or start_ms < until_ms):
+            began_ms = alarm.since_ms
+    is_ok = query.rows["verdict"] == VERDICTS.index("ok")
+    is_before = starts + query.series.size_ms <= began_ms
     found = (
-        ("the last ok window", np.flatnonzero(query.rows["verdict"][:at] == VERDICTS.index("ok"))),
+        ("the last ok window before it", np.flatnonzero(is_ok & is_before)),
         ("a week before", np.flatnonzero(starts == starts[at] - _WEEK_MS)),
     )
     return [(name, int(indices[-1])) for name, indices in found if len(indices)]

@@ -21,6 +21,7 @@ from driftgauge.page.summary import (
     FAULTS,
     NO_NAMES,
     SEGMENT_DRIFT,
+    SEGMENT_OK,
     UNKNOWN,
     VERDICTS,
     Fault,
@@ -102,7 +103,8 @@ class Run:
         verdict: The verdict of the last of them.
         windows: The number of windows with this verdict, or an alarm where it is an alarm.
         since_ms: The start of the first of them, event time, ms.
-        before: Whether there are windows before them.
+        after_ms: The start of the last window before them with another conclusion, event time, ms; None
+            without any.
         until_ms: The start of the window that ended the run, event time, ms; None while it goes on.
         few: The number of windows among them that have too few events.
     """
@@ -110,7 +112,7 @@ class Run:
     verdict: str
     windows: int
     since_ms: int
-    before: bool
+    after_ms: int | None
     until_ms: int | None = None
     few: int = 0
 
@@ -147,18 +149,25 @@ class Alarm:
     """An alarm of one window size.
 
     Attributes:
-        size: The window size as text.
+        size_ms: The windows' length, ms.
         state: `drift` or `warning`; `segment` where a segment alone drifts.
         run: The windows with the alarm.
         evidence: () of `SUMMARY`, the last of them that names a kind of drift; else the last.
         segments: The segments that drift in the first of them, as "key = value"; empty but for `segment`.
+        part: The segments that drift in `evidence`, where another segment is ok; empty otherwise.
     """
 
-    size: str
+    size_ms: int
     state: StateName
     run: Run
     evidence: NDArray[np.void]
     segments: str
+    part: str
+
+    @property
+    def size(self) -> str:
+        """The window size as text."""
+        return format_duration(self.size_ms)
 
     @property
     def since_ms(self) -> int:
@@ -166,6 +175,11 @@ class Alarm:
         estimate = int(self.evidence["slow_drift_since_ms"])
         # A result may lack the estimate; the evidence is then the last window.
         return min(estimate, self.run.since_ms) if self.is_slow else self.run.since_ms
+
+    @property
+    def seen_ms(self) -> int:
+        """The end of the first window, event time, ms."""
+        return self.since_ms + self.size_ms
 
     @property
     def is_slow(self) -> bool:
@@ -180,6 +194,8 @@ class SizeFacts:
     Attributes:
         series: The stream and size.
         newest: The newest window.
+        pace_ms: The time between the publications of the newest window and the one before, at most their
+            length; that without a window before.
         concluded: The last window with a conclusion; None without any.
         alarms: The alarm that goes on, and that of segments where it began before.
         passed: The last alarm, where it has ended.
@@ -196,6 +212,7 @@ class SizeFacts:
 
     series: Series
     newest: NDArray[np.void]
+    pace_ms: int
     concluded: NDArray[np.void] | None
     alarms: tuple[Alarm, ...]
     passed: Alarm | None
@@ -249,14 +266,25 @@ class StreamStatus:
 
     @property
     def alarms(self) -> tuple[Alarm, ...]:
-        """The alarms of all sizes that go on, the earliest start first."""
-        found = (alarm for size in self.sizes for alarm in size.facts.alarms)
-        return tuple(sorted(found, key=lambda alarm: alarm.since_ms))
+        """The alarms of all sizes that go on: first the one that dates their beginning best, then by start.
+
+        That is the one of the smallest size that began within the first window of the earliest.
+        """
+        every = [alarm for size in self.sizes for alarm in size.facts.alarms]
+        seen_ms = min((alarm.since_ms, alarm.seen_ms) for alarm in every)[1] if every else 0
+        began = (alarm for alarm in every if alarm.since_ms < seen_ms)
+        first = min(began, key=lambda alarm: (alarm.size_ms, alarm.since_ms), default=None)
+        return tuple(sorted(every, key=lambda alarm: (alarm is not first, alarm.since_ms)))
 
     @property
     def evidence(self) -> Alarm | None:
         """The alarm with the state and the strongest evidence; None without an alarm."""
         return min((each for each in self.alarms if each.state == self.state), key=_weakness, default=None)
+
+    @property
+    def concern(self) -> Concern | None:
+        """The fault of the data with the state, of several the smallest size's; None where it is no fault."""
+        return next((each for each in self.concerns if each.name == self.state), None)
 
     @property
     def lead(self) -> SizeStatus | None:
@@ -309,7 +337,7 @@ def _run(rows: NDArray[np.void], at: int, same: NDArray[np.bool_], breaks: NDArr
         VERDICTS[rows["verdict"][last]],
         len(members),
         int(rows["start_ms"][first]),
-        first > 0,
+        int(rows["start_ms"][broken[-1]]) if len(broken) else None,
         int(rows["start_ms"][stop]) if stop < len(rows) else None,
         int(few),
     )
@@ -336,12 +364,12 @@ def read_facts(
     alarming = np.isin(numbers, _ALARMING)
     drifting = conclusive & (rows["flags"] & SEGMENT_DRIFT).astype(np.bool_)
     at = _last(conclusive)
-    size = format_duration(series.size_ms)
     last: Alarm | None = None
     if alarming.any():
         run = whole_run(rows, _last(alarming))
         state: StateName = "drift" if run.verdict == "drift" else "warning"
-        last = Alarm(size, state, run, _evidence(rows, alarming, run), "")
+        evidence = _evidence(rows, alarming, run)
+        last = Alarm(series.size_ms, state, run, evidence, "", _part(evidence, names))
     is_over = last is None or last.run.until_ms is not None
     alarms = [] if last is None or is_over else [last]
     if at >= 0:
@@ -350,14 +378,16 @@ def read_facts(
         if drifting[first:].any():
             run = _run(rows, at, drifting, conclusive & ~drifting & ~alarming)
             if not alarms or run.since_ms < alarms[0].run.since_ms:
-                segments = names[run.since_ms].drifting
-                alarms.append(Alarm(size, "segment", run, _evidence(rows, drifting, run), segments))
+                evidence, segments = _evidence(rows, drifting, run), names[run.since_ms].drifting
+                part = _part(evidence, names)
+                alarms.append(Alarm(series.size_ms, "segment", run, evidence, segments, part))
     first_faulty = _last(~_is_faulty(rows)) + 1
     is_faulty = first_faulty < len(rows)
     few = at + 1 + np.flatnonzero(numbers[at + 1 :] == _INSUFFICIENT)
     return SizeFacts(
         series,
         rows[-1],
+        int(np.clip(np.diff(rows["published_ms"][-2:], prepend=0)[-1], 0, series.size_ms)),
         rows[at] if at >= 0 else None,
         tuple(alarms),
         last if is_over else None,
@@ -450,6 +480,12 @@ def _evidence(rows: NDArray[np.void], members: NDArray[np.bool_], run: Run) -> N
     return row
 
 
+def _part(row: NDArray[np.void], names: Mapping[int, Names]) -> str:
+    """Return the segments that drift in a window, () of `SUMMARY`; empty where no other segment is ok."""
+    both = SEGMENT_DRIFT | SEGMENT_OK
+    return names[int(row["start_ms"])].drifting if row["flags"] & both == both else ""
+
+
 def _is_faulty(rows: NDArray[np.void]) -> NDArray[np.bool_]:
     """Return whether windows lack events, (n,) bool; one judged without a partition lacks some as well."""
     lost = (rows["flags"] & EVENTS_LOST).astype(np.bool_)
@@ -517,10 +553,14 @@ def _size_status(
     if facts.faulty is not None:
         since_ms = int(facts.faulty["start_ms"])
         found.append(Concern("incomplete", size, since_ms, facts.lacking, facts.fault))
-    if 0 < published_ms < now_ms - overdue_ms:
-        found.append(Concern("silent", size, newest_end_ms))
-    elif published_ms - newest_end_ms > overdue_ms:
-        found.append(Concern("behind", size, newest_end_ms))
+    came_late = published_ms - newest_end_ms > overdue_ms
+    # While old events are read, windows follow each other at least as fast as in normal operation. Where the
+    # next one does not come in time, everything that was sent has been read.
+    pause_ms = 2 * facts.pace_ms + (_UNKNOWN_MS if settings is None else settings.delay_ms)
+    quiet_ms = now_ms - published_ms if published_ms else 0
+    is_silent = quiet_ms > (min(pause_ms, overdue_ms) if came_late else overdue_ms)
+    if is_silent or came_late:
+        found.append(Concern("silent" if is_silent else "behind", size, newest_end_ms))
     if facts.misfit is not None:
         found.append(Concern("misfit", size, facts.misfit.since_ms))
     if facts.late is not None:
@@ -537,7 +577,7 @@ def _size_status(
         found.append(Concern("warming_up", size, warm_up.start))
     states: list[StateName] = [*(alarm.state for alarm in facts.alarms), *(each.name for each in found)]
     state: StateName = min(states, key=URGENCY.index, default="ok")
-    return SizeStatus(facts, size, state, is_old or is_cut_off, tuple(found))
+    return SizeStatus(facts, size, state, is_old or is_silent or is_cut_off, tuple(found))
 
 
 def _is_quiet_for_long(facts: SizeFacts) -> bool:

@@ -1,7 +1,6 @@
 """What happened to a stream, in sentences: whether it drifts, since when, how sure that is, and where."""
 
-from collections.abc import Mapping
-from itertools import groupby
+from typing import Any
 
 import numpy as np
 
@@ -10,6 +9,7 @@ from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.novelty import NOVELTY, main_cluster
 from driftgauge.core.statistics.registry import find_kind
+from driftgauge.core.statistics.statistic import Statistic
 from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.status import ALARMS, Alarm, Concern, Run, StreamStatus
 from driftgauge.page.summary import CHARTED, Fault, fault_of, kind_of
@@ -34,6 +34,7 @@ __all__ = [
     "tell_concern",
     "tell_fault",
     "tell_kind",
+    "tell_seen",
     "tell_since",
 ]
 
@@ -42,18 +43,27 @@ _NAMED_PART = 0.1
 # Of the limit of slow drift, and of a segment's p-value, what a reader should hear of before an alarm.
 _NEARLY = 0.5
 NOTABLE = 0.01
-"""The adjusted p-value of a segment below which a reader should hear of it."""
+"""The adjusted p-value of a segment, and the p-value of the divergence, below which a reader should hear of
+the segment or of the clusters."""
 
 _MAX_NAMED = 5
 
 
-def tell_since(status: StreamStatus) -> list[str]:
-    """Return the starts of a stream's alarms, the earliest first, each with its sizes, such as "(1h, 1d)"."""
-    return [
-        f"{format_moment(since_ms)} "
-        f"({', '.join(f'{each.size}: {each.segments}' if each.segments else each.size for each in alarms)})"
-        for since_ms, alarms in groupby(status.alarms, key=lambda alarm: alarm.since_ms)
-    ]
+def tell_since(status: StreamStatus) -> str:
+    """Return when the alarm of a stream was first seen, by the size that dates it best; empty without one."""
+    return tell_seen(status.alarms[0]) if status.alarms else ""
+
+
+def tell_seen(alarm: Alarm) -> str:
+    """Return when an alarm was first seen, such as "first seen between … and … (1h)"."""
+    since = format_moment(alarm.since_ms)
+    if alarm.is_slow:
+        when = f"since about {since}"
+    elif alarm.run.after_ms is None:
+        when = f"in every window from {since} on"
+    else:
+        when = f"first seen between {since} and {format_moment(alarm.seen_ms)}"
+    return f"{when} ({alarm.size}: {alarm.segments})" if alarm.segments else f"{when} ({alarm.size})"
 
 
 def tell_cause(status: StreamStatus) -> str:
@@ -62,7 +72,10 @@ def tell_cause(status: StreamStatus) -> str:
         return ""
     if alarm.state == "segment":
         return f"The events of {alarm.segments} drift by themselves; all events together do not."
-    first = next((f"; first in {each.segments}" for each in status.alarms if each.segments), "")
+    if alarm.part:
+        return f"{tell_kind(alarm)}; in {alarm.part}, not in all segments."
+    earlier = (each.segments for each in status.alarms if each.segments and each.since_ms < alarm.since_ms)
+    first = next((f"; first in {segments}" for segments in earlier), "")
     return f"{tell_kind(alarm)}{first}."
 
 
@@ -70,15 +83,18 @@ def tell_kind(alarm: Alarm) -> str:
     """Return the kind of drift of an alarm in words, with its size, without a full stop."""
     row = alarm.evidence
     if (kind := kind_of(row)) is not None:
-        size = _size(kind, {each.name: float(row[each.name]) for each in (DIVERGENCE, *CHARTED)})
-        return f"{kind.capitalize()}: {find_kind(kind).sentence} ({size})"
+        statistic = _statistic_of(kind)
+        value = {each.name: float(row[each.name]) for each in (DIVERGENCE, *CHARTED)}.get(statistic.name)
+        return f"{kind.capitalize()}: {statistic.kind.describe(value)} ({_size(statistic, value)})"
     return "No single window stands out, but together they do" if alarm.is_slow else "The last windows differ"
 
 
-def _size(kind: str, values: Mapping[str, float | None]) -> str:
-    """Return the size of a kind of drift, such as "novelty 7.7 %", by the values of the statistics."""
-    statistic = next(each for each in registry.STATISTICS if each.kind.name == kind)
-    value = values.get(statistic.name)
+def _statistic_of(kind: str) -> Statistic[Any]:
+    return next(each for each in registry.STATISTICS if each.kind.name == kind)
+
+
+def _size(statistic: Statistic[Any], value: float | None) -> str:
+    """Return the size that a statistic found, such as "novelty 7.7 %"."""
     if statistic.is_share and len(statistic.signs) > 1 and value is not None:
         return f"{statistic.title.lower()} {format_signed_percent(value)}"
     return f"{statistic.title.lower()} {(format_percent if statistic.is_share else format_number)(value)}"
@@ -170,18 +186,14 @@ def _why_incomplete(record: WindowRecord) -> list[str]:
 
 def _since(record: WindowRecord, run: Run, size_ms: int) -> str:
     few = f", {run.few:,} of them with too few events" if run.few else ""
-    windows = f"{run.windows + run.few:,} windows of {format_duration(size_ms)}{few}"
+    windows = f"{run.windows + run.few:,} windows of {format_duration(size_ms)}"
     if record.verdict == "ok":
         of = " of all events together" if run.verdict == "segment" else ""
-        last = f" in the last {windows}" if run.windows > 1 else ""
+        last = f" in the last {windows}{few}" if run.windows > 1 else ""
         return f"No drift{of} was found{last}."
-    since = format_moment(run.since_ms)
-    length = f" ({windows})" if run.windows > 1 else ""
-    if run.until_ms is not None:
-        until = format_moment(run.until_ms)
-        return f"From {since} to {until} the events of {record.stream} differed from the baseline{length}."
-    opening = "Since" if run.before else "Since the first window shown,"
-    return f"{opening} {since} the events of {record.stream} differ from the baseline{length}."
+    where = f"{windows}{few}" if run.windows > 1 else f"one window of {format_duration(size_ms)}"
+    before = "; no window before says otherwise" if run.after_ms is None else ""
+    return f"The events of {record.stream} differ from the baseline in {where}{before}."
 
 
 def _how_sure(record: WindowRecord) -> str:
@@ -256,7 +268,9 @@ def _what(record: WindowRecord) -> list[str]:
         if (cluster := main_cluster(np.array(contributions))) is not None:
             words = f"{words}, mostly in {_cluster_name(record.clusters[cluster])}"
     elif words and record.kind != DIVERGENCE.kind.name:
-        share = f"{_size(record.kind, {name: each.value for name, each in record.findings.items()})}, {share}"
+        statistic = _statistic_of(record.kind)
+        value = record.findings[statistic.name].value
+        words, share = statistic.kind.describe(value), f"{_size(statistic, value)}, {share}"
     return [f"{record.kind.capitalize()}: {words} ({share})."]
 
 
@@ -266,7 +280,9 @@ def _how_much(record: WindowRecord) -> str:
 
 
 def _where(record: WindowRecord) -> list[str]:
-    if not record.js_divergence:
+    # The shares of clusters move by chance as well.
+    divergence = (record.findings or {}).get(DIVERGENCE.name)
+    if divergence is None or divergence.p_value >= NOTABLE or not record.js_divergence:
         return []
     moved = [record.clusters[cluster] for cluster in record.movers if cluster < len(record.clusters)]
     named = [

@@ -26,6 +26,7 @@ __all__ = [
     "FAULTS",
     "NO_NAMES",
     "SEGMENT_DRIFT",
+    "SEGMENT_OK",
     "SUMMARY",
     "UNKNOWN",
     "VERDICTS",
@@ -45,8 +46,8 @@ VERDICTS = (*_OF_RESULTS, "segment")
 CHARTED = tuple(each for each in registry.STATISTICS if each is not DIVERGENCE)
 """The statistics that have a field in a summary, the number that charts show, beside the divergence."""
 
-CALIBRATED, EVENTS_LOST, COUNTED_TWICE, SEGMENT_DRIFT = 1, 2, 4, 8
-"""The bits of `flags`; the last says that the verdict of a segment is drift."""
+CALIBRATED, EVENTS_LOST, COUNTED_TWICE, SEGMENT_DRIFT, SEGMENT_OK = 1, 2, 4, 8, 16
+"""The bits of `flags`; the last two say that the verdict of a segment is drift, and that one's is ok."""
 
 
 class Fault(StrEnum):
@@ -260,7 +261,8 @@ def _fields(
         CALIBRATED * (record["calibrated"] is True)
         + EVENTS_LOST * (record["events_lost"] is True)
         + COUNTED_TWICE * (record.get("counted_twice") is True)
-        + SEGMENT_DRIFT * has_segment_drift,
+        + SEGMENT_DRIFT * has_segment_drift
+        + SEGMENT_OK * any(each["verdict"] == "ok" for each in record.get("segments") or ()),
     )
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "format_number",
     "format_p_value",
     "format_percent",
+    "format_points",
     "format_signed_percent",
     "name_first",
 ]
@@ -108,6 +109,11 @@ def format_percent(share: float | None) -> str:
 def format_signed_percent(change: float) -> str:
     """Return a relative change as a percentage with its sign."""
     return f"{100 * change:+.1f} %"
+
+
+def format_points(change: float) -> str:
+    """Return the difference of two shares in percentage points with its sign."""
+    return f"{100 * change:+.1f} points"
 
 
 def format_p_value(p_value: float | None) -> str:

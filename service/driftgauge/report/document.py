@@ -135,7 +135,7 @@ def build_report(
         at_ms = int(alarm.evidence["start_ms"])
     asked = {"stream": status.stream, "window": window}
     query = read_query(history, QueryParams(asked if at_ms is None else asked | {"at": str(at_ms)}))
-    compared = next((at for _, at in comparable(query, query.chosen)), None)
+    compared = next((at for _, at in comparable(query, query.chosen, status)), None)
     return Report(
         material,
         settings,
