@@ -554,8 +554,8 @@ def _size_status(
         since_ms = int(facts.faulty["start_ms"])
         found.append(Concern("incomplete", size, since_ms, facts.lacking, facts.fault))
     came_late = published_ms - newest_end_ms > overdue_ms
-    # While old events are read, windows follow each other at least as fast as in normal operation. Where the
-    # next one does not come in time, everything that was sent has been read.
+    # While old events are read, windows follow each other. If the next one does not come in time, everything
+    # has been read, or nothing is read any more.
     pause_ms = 2 * facts.pace_ms + (_UNKNOWN_MS if settings is None else settings.delay_ms)
     quiet_ms = now_ms - published_ms if published_ms else 0
     is_silent = quiet_ms > (min(pause_ms, overdue_ms) if came_late else overdue_ms)

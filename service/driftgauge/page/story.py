@@ -101,7 +101,7 @@ def _size(statistic: Statistic[Any], value: float | None) -> str:
 
 
 def tell_fault(concern: Concern) -> str:
-    """Return a fault of the data in words, such as "embeddings[3] is not read to the end"."""
+    """Return a fault of the data in words, such as "embeddings[3] not read to the end"."""
     detail = concern.detail
     return {
         "misfit": "every window differs from the baseline",
