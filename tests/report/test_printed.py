@@ -57,6 +57,7 @@ def much_of_everything(_):
     cluster, segment = tree["clusters"][0], tree["segments"][0]
     events = [f"{LONG}{number}" for number in range(3)]
     changes = {
+        "baseline": f"sha256:{'1' * 64}",
         "clusters": [{**cluster, "id": each, "name": LONG, "share": 1 / 300} for each in range(300)],
         "segments": [{**segment, "key": LONG, "value": f"{LONG}{each}"} for each in range(200)],
         "examples": [
