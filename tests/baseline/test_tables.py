@@ -96,7 +96,7 @@ def test_read_keeps_order_over_batches(tmp_path: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("column", "unit"),
     [
-        (pa.array(TIMES, pa.timestamp("ms")), "ms"),
+        (pa.array(TIMES, pa.timestamp("ms", "UTC")), "ms"),
         (pa.array([time * 1_000_000 for time in TIMES], pa.timestamp("ns", "Europe/Berlin")), "ms"),
         (pa.array(TIMES), "ms"),
         (pa.array([time // 1_000 for time in TIMES], pa.int32()), "s"),
@@ -108,6 +108,31 @@ def test_read_takes_times(tmp_path: Path, column: pa.Array, unit: str) -> None:
     result = read(parquet(tmp_path, {"v": LISTS, "at": column}), time="at", time_unit=unit)
     assert result.times_ms is not None
     assert result.times_ms.tolist() == TIMES
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(TIMES, pa.timestamp("ms")),
+        pa.array([f"{datetime.fromtimestamp(time / 1_000, UTC):%Y-%m-%dT%H:%M:%S}" for time in TIMES]),
+        pa.array(
+            [
+                f"{datetime.fromtimestamp(time / 1_000, UTC):%Y-%m-%d %H:%M:%S}{zone}"
+                for time, zone in zip(TIMES, ("Z", "", "+00:00", ".000"), strict=True)
+            ]
+        ),
+        pa.array([datetime.fromtimestamp(time / 1_000, UTC).date() for time in TIMES]),
+    ],
+    ids=("timestamps", "texts", "mixed", "dates"),
+)
+def test_times_without_an_offset_are_taken_only_as_assumed_utc(tmp_path: Path, column: pa.Array) -> None:
+    path = parquet(tmp_path, {"v": LISTS, "at": column})
+    with pytest.raises(InputError, match=r"row [01] .*the time has no offset from UTC; .* give --assume-utc"):
+        read(path, time="at")
+    result = read(path, time="at", assume_utc=True)
+    assert result.times_ms is not None
+    is_date = pa.types.is_date(column.type)
+    assert result.times_ms.tolist() == ([MONDAY_MS] * 4 if is_date else TIMES)
 
 
 def test_columns_are_segments_labels_texts_and_ids(tmp_path: Path) -> None:

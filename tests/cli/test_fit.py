@@ -45,7 +45,7 @@ def test_baselines_of_table_events_and_mapped_records_are_equal(tmp_path):
     countries = np.array(["de", "fr"])[random.integers(2, size=rows)]
     columns = zip(vectors, times_ms.tolist(), countries.tolist(), strict=True)
     lines = [line(vector, time, segments={"country": country}) for vector, time, country in columns]
-    table = {"v": list(vectors), "at": pa.array(times_ms, pa.timestamp("ms")), "country": countries}
+    table = {"v": list(vectors), "at": pa.array(times_ms, pa.timestamp("ms", "UTC")), "country": countries}
     pa.parquet.write_table(pa.table(table), tmp_path / "events.parquet")
     columns = zip(vectors.tolist(), times_ms.tolist(), countries.tolist(), strict=True)
     mapped = [orjson.dumps({"v": vector, "at": time, "land": country}) for vector, time, country in columns]

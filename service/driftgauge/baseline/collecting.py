@@ -53,6 +53,7 @@ class TableColumns:
         number: The format of numbers in a column of bytes.
         time: The event times; None reads none.
         time_unit: The unit of times that are whole numbers.
+        assume_utc: Times without an offset are in UTC; else they are refused.
         segments: The segment keys, which are the names of columns.
         name: The labels or texts that clusters are named by; None reads none.
         event_id: The event ids; None reads none.
@@ -62,6 +63,7 @@ class TableColumns:
     number: VectorFormat = F32
     time: str | None = None
     time_unit: Literal["s", "ms", "us", "ns"] = "ms"
+    assume_utc: bool = False
     segments: tuple[str, ...] = ()
     name: NameColumn | None = None
     event_id: str | None = None

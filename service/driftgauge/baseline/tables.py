@@ -31,6 +31,8 @@ BATCH_ROWS = 8_192
 # Bytes that are read from a column at once. Without a buffer pyarrow reads a whole row group's column, which
 # is all vectors of a file of a million rows.
 BUFFER_BYTES = 1 << 20
+# A text of a date, or of a date and a time, that ends without an offset.
+_WITHOUT_OFFSET = "^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ][0-9:.]+)?$"
 
 
 def read_table(
@@ -130,7 +132,11 @@ def _collect(
             if collector is None:
                 collector = Collector(block.shape[1], rows or 0, name=columns.name)
             times_ms = (
-                None if columns.time is None else to_times(batch[columns.time], columns.time_unit, where)
+                None
+                if columns.time is None
+                else to_times(
+                    batch[columns.time], columns.time_unit, where, assume_utc=columns.assume_utc
+                )
             )
             collector.add(
                 block,
@@ -249,16 +255,19 @@ def to_vectors(
     return vectors[sound], kept[sound]
 
 
-def to_times(column: Any, unit: str, where: Callable[[int], str]) -> NDArray[np.int64]:
+def to_times(
+    column: Any, unit: str, where: Callable[[int], str], *, assume_utc: bool
+) -> NDArray[np.int64]:
     """Return the event times of a column, (n,) int64, milliseconds since the epoch.
 
     Args:
-        column: n timestamps (without a zone, UTC), whole numbers, or RFC 3339 date-times.
+        column: n timestamps, whole numbers, or RFC 3339 date-times.
         unit: The unit of whole numbers: s, ms, us or ns.
         where: Returns the position of a row, for messages.
+        assume_utc: Timestamps and date-times without an offset are in UTC; else they are refused.
 
     Raises:
-        InputError: A time is missing, or none of these.
+        InputError: A time is missing, has no offset, or is none of these.
     """
     if (is_null := np.asarray(pc.is_null(column))).any():
         message = f"{where(int(is_null.argmax()))}: the time is null; remove the rows without a time"
@@ -266,10 +275,16 @@ def to_times(column: Any, unit: str, where: Callable[[int], str]) -> NDArray[np.
     kind = column.type
     try:
         if pa.types.is_integer(kind):
-            column = column.cast(pa.int64()).cast(pa.timestamp(unit))
+            column = column.cast(pa.int64()).cast(pa.timestamp(unit, "UTC"))
         elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            is_local = pc.match_substring_regex(column, _WITHOUT_OFFSET)
+            if not assume_utc and pc.any(is_local).as_py():
+                raise InputError(_no_offset(where(int(np.asarray(is_local).argmax()))))
+            column = pc.if_else(is_local, pc.binary_join_element_wise(column, "Z", ""), column)
             column = column.cast(pa.timestamp("us", "UTC"))
         zone = getattr(column.type, "tz", None)
+        if (pa.types.is_timestamp(kind) or pa.types.is_date(kind)) and zone is None and not assume_utc:
+            raise InputError(_no_offset(where(0)))
         times_ms = np.asarray(column.cast(pa.timestamp("ms", zone), safe=False).cast(pa.int64()))
     except pa.ArrowException as error:
         message = (
@@ -285,6 +300,13 @@ def to_times(column: Any, unit: str, where: Callable[[int], str]) -> NDArray[np.
         )
         raise InputError(message)
     return times_ms
+
+
+def _no_offset(place: str) -> str:
+    return (
+        f"{place}: the time has no offset from UTC; write times with one, or, where they are in UTC, give "
+        "--assume-utc"
+    )
 
 
 def _to_labels(path: Path, batch: Any, name: str, option: str) -> list[str | None]:

@@ -76,6 +76,11 @@ _source_options = join_options(
         show_default=True,
         help="The unit of event times that are whole numbers.",
     ),
+    click.option(
+        "--assume-utc",
+        is_flag=True,
+        help="Event times of a column without an offset are in UTC.  [default: they are refused]",
+    ),
     click.option("--id-column", help="The column of event ids, of which each cluster keeps examples."),
 )
 
@@ -293,6 +298,7 @@ def _read_source(
     vector_dtype: Literal["f32", "f16", "bf16", "f64"],
     time_column: str | None,
     time_unit: Literal["s", "ms", "us", "ns"],
+    assume_utc: bool,
     id_column: str | None,
 ) -> VectorSet:
     """Return the vectors of the source that the options name; report progress and refused events.
@@ -303,7 +309,7 @@ def _read_source(
     name = wanted.name
     if topic is not None or config_path is not None:
         # Options with a default are not seen here; alone they change nothing.
-        if array or vector_column or time_column or id_column:
+        if array or vector_column or time_column or assume_utc or id_column:
             fault = "--array and the options of columns are not for a topic's records, which have a mapping"
             raise InputError(fault)
         if config_path is None:
@@ -332,7 +338,9 @@ def _read_source(
             refusals=refusals,
             track=track,
             keys=keys,
-            columns=TableColumns(vector_column, number, time_column, time_unit, keys, name, id_column),
+            columns=TableColumns(
+                vector_column, number, time_column, time_unit, assume_utc, keys, name, id_column
+            ),
         )
     if name is not None and not any(read.labels or read.texts or ()):
         kind = "text" if name.holds_texts else "label"

@@ -115,7 +115,7 @@ class TimeSource(Source):
 
     Attributes:
         unit: The unit of a number; a text may also be an RFC 3339 date-time.
-        assume_utc: A text without an offset is in UTC; else it is refused.
+        assume_utc: A date-time without an offset is in UTC; else it is refused.
         fallback: What is read where the field is missing: the record's timestamp.
     """
 

@@ -314,8 +314,8 @@ class _Code:
         if most is None:
             return "n"
         self._add(f"if not 0 <= n <= {most}: raise Unsure")
-        if kinds and "timestamp" not in logical:
-            # A date or a time of the day is neither an event time nor a text.
+        if kinds and not logical.startswith("long-timestamp"):
+            # A date or a time of the day is neither an event time nor a text, and a local time has no offset.
             self._add("raise Unsure")
         is_micros = logical.endswith("micros")
         if kinds == {"ms"}:

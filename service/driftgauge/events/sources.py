@@ -37,6 +37,10 @@ RECORD_TIME = TimeSource(record="timestamp")
 
 _MS_NS = 1_000_000
 _HAS_OFFSET = re.compile(r"(?:[Zz]|[+-][0-9]{2}:[0-9]{2})$")
+_NO_OFFSET = (
+    "a date-time without an offset from UTC; let producers write it with one, or, where it is in UTC, set "
+    "timestamp.assume_utc to true in inputs"
+)
 # As many digits as the largest double has.
 _DECIMAL = re.compile(r"([0-9]{1,309})(?:\.([0-9]{1,9})[0-9]*)?")
 _TYPES = 4_096
@@ -122,7 +126,8 @@ def read_time(source: TimeSource, value: object) -> int:
             millisecond are truncated.
 
     Raises:
-        ValueError: The value is none of these, or not within the years 1970 to 9999.
+        ValueError: The value is none of these, or not within the years 1970 to 9999, or a date-time without an
+            offset where the source assumes none.
     """
     # Most times are whole numbers, which take the way past the other tests.
     if type(value) is not int:
@@ -137,7 +142,11 @@ def read_time(source: TimeSource, value: object) -> int:
         if isinstance(value, str):
             return _read_text(source, value)
         if isinstance(value, datetime):
-            return in_range(to_epoch_ms(value if value.tzinfo else value.replace(tzinfo=UTC)), source.unit)
+            if value.tzinfo is None:
+                if not source.assume_utc:
+                    raise ValueError(_NO_OFFSET)
+                value = value.replace(tzinfo=UTC)
+            return in_range(to_epoch_ms(value), source.unit)
         if (stamp_ms := timestamp_ms(value)) is not None:
             return in_range(stamp_ms, source.unit)
         message = f"neither a number nor an RFC 3339 date-time, but {type(value).__name__}"
@@ -150,7 +159,12 @@ def _read_text(source: TimeSource, text: str) -> int:
     if decimal is None:
         # Python's str() of a datetime has a space for the T, and no offset where the time has none.
         text = text[:11].replace(" ", "T") + text[11:]
-        return read_timestamp(f"{text}Z" if source.assume_utc and not _HAS_OFFSET.search(text) else text)
+        if _HAS_OFFSET.search(text):
+            return read_timestamp(text)
+        time_ms = read_timestamp(f"{text}Z")
+        if not source.assume_utc:
+            raise ValueError(_NO_OFFSET)
+        return time_ms
     whole, fraction = decimal[1], decimal[2] or ""
     value_ns = int(whole) * UNIT_NS[unit] + int(fraction.ljust(9, "0")) * UNIT_NS[unit] // UNIT_NS["s"]
     return in_range(value_ns // _MS_NS, unit)
