@@ -4,6 +4,7 @@ import base64
 import json
 import uuid
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -15,7 +16,7 @@ from deploy.demo.broker import EmbeddedBroker
 
 from driftgauge.events import schemas
 from driftgauge.inspection.proposal import measure_vector
-from tests.builders.clocks import MONDAY_MS
+from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.events import build_event, write_events
 from tests.cli.command import run
 from tests.events.schema_records import AVRO, ID, avro, framed
@@ -66,6 +67,29 @@ def debezium(number):
             "ts_us": (MONDAY_MS + 50_000) * 1_000,
         }
     }
+
+
+def local(number, hours=0):
+    """Return a record whose time has no offset from UTC, and is this many hours before the record's."""
+    at = datetime.fromtimestamp(MONDAY_MS / 1_000 + 60 - 3_600 * hours, UTC)
+    return {
+        "payload": {"when_at": f"{at:%Y-%m-%dT%H:%M:%S}", "v": VECTORS[number].tolist()},
+        "key": ("cam-1", "cam-2")[number % 2],
+    }
+
+
+def batch(number, items=None, **more):
+    """Return a record as a server of embeddings logs it, with one vector for each text."""
+    data = [{"index": i, "embedding": VECTORS[i].tolist()} for i in range(items or number % 12 + 1)]
+    return {"payload": {"created": MONDAY_MS / 1_000 + number, "data": data, **more}}
+
+
+def one_of_a_list(number):
+    return batch(number, 1)
+
+
+def query_and_results(number):
+    return batch(number, query=VECTORS[number].tolist())
 
 
 def in_avro(number):
@@ -127,6 +151,39 @@ CASES: dict[Any, Any] = {
         },
         ("where: 1 of 24 records have no after.embedding", "timestamp: times are also in ts_us"),
     ),
+    local: (
+        [TOPIC],
+        {
+            "encoding": "json",
+            "stream": {"constant": TOPIC},
+            "embedding": "v",
+            "timestamp": {"path": "when_at", "assume_utc": True},
+        },
+        (
+            "timestamp: when_at has no offset from UTC; it is assumed to be in UTC",
+            "stream: the record's key has 2 values (cam-1, cam-2); where each is a stream of its own, write",
+        ),
+    ),
+    one_of_a_list: (
+        [TOPIC],
+        {
+            "encoding": "json",
+            "stream": {"constant": TOPIC},
+            "embedding": "data[0].embedding",
+            "timestamp": {"path": "created", "unit": "s"},
+        },
+        ("embedding: data[0].embedding is one item of a list; here no list has more",),
+    ),
+    query_and_results: (
+        [TOPIC],
+        {
+            "encoding": "json",
+            "stream": {"constant": TOPIC},
+            "embedding": "query",
+            "timestamp": {"path": "created", "unit": "s"},
+        },
+        ("embedding: vectors are also in data[0].embedding, data[1].embedding",),
+    ),
     in_avro: (
         ["de", "fr", "it"],
         {
@@ -163,6 +220,57 @@ def test_proposal_loads_and_reads_what_it_was_made_from(tmp_path, build):
     assert checked.stdout.endswith(f"{summary}\n")
     comments = config.read_text("utf-8").partition("\nkafka:")[0]
     assert [doubt for doubt in doubts if doubt not in done.stderr or doubt not in comments] == []
+
+
+@pytest.mark.parametrize(
+    ("build", "parts"),
+    [
+        (
+            batch,
+            (
+                "data[].embedding holds 156 vectors in 24 records, and no mapping reads a list of objects: ",
+                "data[0].embedding would leave out 132 of them; let the producer write a record for each",
+            ),
+        ),
+        (
+            partial(batch, items=2),
+            ("would leave out 24 of them; map each of the 2 by its own path under vectors, where all",),
+        ),
+    ],
+)
+def test_list_of_vectors_is_refused_with_what_would_be_left_out(tmp_path, build, parts):
+    config = tmp_path / "driftgauge.yaml"
+    done = run("init", write_sample(tmp_path, build), "--output", config)
+    assert (done.returncode, config.exists()) == (2, False)
+    assert [part for part in parts if part not in done.stderr] == []
+
+
+@pytest.mark.parametrize(("hours", "way"), [(5, "5 h before"), (-2, "2 h after"), (0.25, "15 min before")])
+def test_local_time_is_no_time_unless_records_show_that_it_is_utc(tmp_path, hours, way):
+    done = run("init", write_sample(tmp_path, partial(local, hours=hours)))
+    assert done.returncode == 1
+    assert yaml.safe_load(done.stdout)["inputs"][TOPIC]["timestamp"] == "when_at"
+    assert "24 records: 0 accepted (0 events), 0 filtered, 24 refused (24 invalid)" in done.stderr
+    doubt = (
+        f"timestamp: when_at has no offset from UTC, and is refused; as UTC it would be {way} the times of"
+    )
+    assert doubt in done.stderr
+    assert doubt in done.stdout
+
+
+def test_gap_of_whole_hours_between_events_and_records_is_said(tmp_path):
+    def build(number):
+        return {"payload": {"time": MONDAY_MS + 60_000 - 5 * HOUR_MS, "v": VECTORS[number].tolist()}}
+
+    sample, config = write_sample(tmp_path, build), tmp_path / "driftgauge.yaml"
+    done = run("init", sample, "--output", config)
+    said = f"stream {TOPIC}: 24 of 24 events are 5h before their records, by their times"
+    assert f"timestamp: {said}" in done.stderr
+    assert f"# - timestamp: {said}" in config.read_text("utf-8")
+    checked = run("config", "check", "--config", config, "--sample", sample)
+    assert f"\nwarning: {said}" in checked.stdout
+    checked = run("config", "check", "--config", config, "--sample", sample, "--json")
+    assert [each.startswith(said) for each in json.loads(checked.stdout)["warnings"]] == [True]
 
 
 def test_some_malformed_records_change_no_proposal(tmp_path):

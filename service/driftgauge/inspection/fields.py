@@ -43,10 +43,12 @@ class FoundFields:
     Attributes:
         fields: The fields, of the first events only where the record has many.
         dimensions: The stream and the number of dimensions of each event.
+        time_ms: The time of the events, ms; None where it is missing or wrong.
     """
 
     fields: list[Field] = field(default_factory=list)
     dimensions: list[tuple[str, int]] = field(default_factory=list)
+    time_ms: int | None = None
 
     def find(self, name: str, source: str, read: Callable[[], str | None]) -> None:
         """Add a field that `read` returns, None where it is missing."""
@@ -78,11 +80,12 @@ def find_fields(reader: MappedReader, record: RawRecord, value: object) -> Found
     """Return the fields of a record, given its decoded value."""
     found = FoundFields()
     settings = reader.settings
-    found.find(
-        "timestamp",
-        describe_source(settings.timestamp),
-        lambda: format_timestamp(reader.time_ms(record, value)),
-    )
+
+    def read_time() -> str:
+        found.time_ms = reader.time_ms(record, value)
+        return format_timestamp(found.time_ms)
+
+    found.find("timestamp", describe_source(settings.timestamp), read_time)
     found.find(
         "model version", _describe(settings.model_version), lambda: reader.model_version(record, value)
     )

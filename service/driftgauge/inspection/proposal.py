@@ -12,7 +12,9 @@ import yaml
 
 from driftgauge.config.inputs import InputSettings, TimeSource
 from driftgauge.config.paths import NAME
+from driftgauge.core.durations import round_duration
 from driftgauge.errors import ConfigError, InputError
+from driftgauge.events.clock_gaps import is_live
 from driftgauge.events.contract import MAX_TEXT, STREAM_NAME, read_json, validate_event
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.messages import field_getter, timestamp_ms
@@ -42,6 +44,7 @@ _FIRST_MS, _LAST_MS = 1_000_000_000_000, 4_100_000_000_000
 _NO_BREAK = 1_000_000
 # How a time may be written, besides numbers of ms and RFC 3339.
 _TIMES: tuple[dict[str, Any], ...] = ({}, {"unit": "s"}, {"unit": "us"}, {"unit": "ns"}, {"assume_utc": True})
+_INDEX = re.compile(r"\[\d+\]")
 _IS_TIME = re.compile(r".*(time|stamp|date|at|ts)(s|ms|us|ns|millis)?")
 _FEW, _MOST_SEGMENTS = 20, 5
 # Of the records with a vector, as many have a field that belongs to it; some records may be malformed.
@@ -119,6 +122,11 @@ class _Field:
         return owner + last if last in {"name", "version", "revision"} else last
 
     @property
+    def is_listed(self) -> bool:
+        """Whether it is of the first items of a list only, so that it leaves the others out."""
+        return _INDEX.search(self.source.get("path", "")) is not None
+
+    @property
     def is_past(self) -> bool:
         """Whether it is of a change the state before it, or of a model's call what goes in."""
         return not {"before", "inputs"}.isdisjoint(re.split(r"\W", str(self)))
@@ -146,7 +154,7 @@ def propose(topic: str, records: Sequence[RawRecord], schemas: SchemaSource | No
 
     Raises:
         BrokerError: The schema registry does not answer.
-        InputError: No vector was found in them.
+        InputError: No vector was found in them, or a mapping would leave out those of a list.
     """
     encoding, decoded = max(
         ((encoding, _decode(encoding, records, schemas)) for encoding in _ENCODINGS),
@@ -169,8 +177,38 @@ def propose(topic: str, records: Sequence[RawRecord], schemas: SchemaSource | No
             "(schemas/README.md)"
         )
         raise InputError(message)
-    vectors.sort(key=lambda vector: (vector.field.is_past, -vector.number, -vector.numbers))
+    vectors.sort(key=lambda each: (each.field.is_past, -each.number, each.field.is_listed, -each.numbers))
+    if vectors[0].field.is_listed:
+        _refuse_lists(topic, vectors[0], [value for _, value in decoded])
     return _describe(topic, encoding, len(decoded), fields, vectors)
+
+
+def _refuse_lists(topic: str, vector: _Vector, values: Sequence[object]) -> None:
+    """Raise InputError where a path to one item of a list leaves out vectors of other items."""
+    path = vector.field.source["path"]
+    every = _INDEX.sub("[]", path)
+    numbers = [
+        sum(
+            _INDEX.sub("[]", at) == every and measure_vector(each) is not None
+            for at, each in _walk(value, most=None)
+        )
+        for value in values
+    ]
+    held, longest = sum(numbers), max(numbers)
+    if held == vector.number:
+        return
+    by_path = (
+        f"map each of the {longest} by its own path under vectors, where all records hold as many, or "
+        if min(numbers) == longest <= _MOST_ITEMS
+        else ""
+    )
+    message = (
+        f"{topic}: {every} holds {held:,} vectors in {len(values):,} records, and no mapping reads a list of "
+        f"objects: {path} would leave out {held - vector.number:,} of them; {by_path}let the producer write "
+        "a record for each vector, or the vectors of a record as one list of lists of numbers, which "
+        "embedding reads (schemas/README.md)"
+    )
+    raise InputError(message)
 
 
 def _decode(
@@ -212,8 +250,13 @@ def _find_fields(decoded: Sequence[tuple[RawRecord, object]]) -> list[_Field]:
     return list(fields.values())
 
 
-def _walk(value: object, path: str = "", depth: int = 0) -> Iterator[tuple[str, object]]:
-    """Yield the paths and values of all fields; a list that holds objects is none, nor is a text of JSON."""
+def _walk(
+    value: object, path: str = "", depth: int = 0, *, most: int | None = _MOST_ITEMS
+) -> Iterator[tuple[str, object]]:
+    """Yield the paths and values of all fields; a list that holds objects is none, nor is a text of JSON.
+
+    Of a list the first `most` items are read, all with None.
+    """
     descriptor: Any = getattr(value, "DESCRIPTOR", None)
     steps: dict[str, object] = {}
     if isinstance(value, str) and value.startswith("{"):
@@ -225,7 +268,7 @@ def _walk(value: object, path: str = "", depth: int = 0) -> Iterator[tuple[str, 
     elif descriptor is not None and timestamp_ms(value) is None:
         steps = {each.name: field_getter(type(value), each.name)(value) for each in descriptor.fields}
     elif isinstance(value, list) and value and (hasattr(value[0], "DESCRIPTOR") or type(value[0]) is dict):
-        for index, each in enumerate(value[:_MOST_ITEMS]):
+        for index, each in enumerate(value[:most]):
             name = field_getter(type(each), "name")(each)
             is_named = isinstance(name, str) and re.fullmatch(r"[^\]]+", name)
             # A path leads to the first of a name.
@@ -233,7 +276,8 @@ def _walk(value: object, path: str = "", depth: int = 0) -> Iterator[tuple[str, 
     else:
         yield path, value
     for step, each in steps.items() if depth < _MOST_DEPTH else ():
-        yield from _walk(each, path + step if step[0] == "[" or not path else f"{path}.{step}", depth + 1)
+        inner = path + step if step[0] == "[" or not path else f"{path}.{step}"
+        yield from _walk(each, inner, depth + 1, most=most)
 
 
 def _find_vector(found: _Field) -> _Vector | None:
@@ -278,6 +322,10 @@ def _describe(
     notes = [f"embedding: {vector.numbers} numbers{kind} in {vector.number} of {read} records"]
     if others:
         notes.append(f"embedding: vectors are also in {', '.join(str(other.field) for other in others)}")
+    if found.is_listed:
+        notes.append(
+            f"embedding: {found} is one item of a list; here no list has more, and more are left out"
+        )
     conditions: list[object] = []
     if any(value == _UNAVAILABLE for _, value in found.values):
         conditions.append({**found.source, "not_in": [_UNAVAILABLE]})
@@ -291,6 +339,12 @@ def _describe(
     named = {kind: _find_named(kind, rest, vector) for kind in ("model_version", "event_id")}
     if stream is None:
         notes.append("stream: one for the whole topic, since no field names streams")
+        notes += [
+            f"stream: the record's key has {len(set(keys))} values ({', '.join(sorted(set(keys)))}); where "
+            "each is a stream of its own, write stream: {record: key}, and an entry of streams for each"
+            for keys in (each.texts() for each in fields if each.source == {"record": "key"})
+            if 1 < len(set(keys)) == len(_stream_names(keys)) <= min(_FEW, len(keys) // 2)
+        ]
     mapping["stream"] = {"constant": topic} if stream is None else _shorten(stream.source)
     shape = f"{str(found).rpartition('.')[0]}.shape"
     has_shape = found.letters == "data" and any(str(each) == shape for each in fields)
@@ -334,7 +388,10 @@ def _find_named(kind: str, fields: Sequence[_Field], vector: _Vector) -> _Field 
 
 
 def _find_time(fields: Sequence[_Field], vector: _Vector, notes: list[str]) -> object:
-    """Return where the event time is: of the times near the record's the earliest, better with its name."""
+    """Return where the event time is: of the times near the record's the earliest, better with its name.
+
+    A time without an offset is read as UTC only where the records show that it is.
+    """
     found, far = [], []
     for each in fields:
         for written in _TIMES if each is not vector.field else ():
@@ -343,18 +400,34 @@ def _find_time(fields: Sequence[_Field], vector: _Vector, notes: list[str]) -> o
             is_named = _IS_TIME.fullmatch(each.letters) is not None
             lag = median(lags) if len(lags) >= _USUAL * vector.number else np.inf
             if abs(lag) < (np.inf if is_named else _DAY_MS):
-                found.append((not is_named, int(abs(lag) // _DAY_MS), -lag, str(each), source))
+                is_local = "assume_utc" in written
+                is_unsure = is_local and sum(map(is_live, lags)) < _USUAL * vector.number
+                is_far = int(abs(lag) // _DAY_MS)
+                found.append((is_unsure, not is_named, is_far, -lag, str(each), source, is_local))
                 break
             far += [str(each)] if lag < np.inf else []
     if not found:
         notes.append("timestamp: the record's, since no field was found that may be the event's")
         notes += [f"timestamp: {each} may hold times, a day or more from the records'" for each in far]
         return {"record": "timestamp"}
-    (_, days, _, _, source), *others = sorted(found, key=lambda each: each[:3])
+    (is_unsure, _, days, lag, name, source, is_local), *others = sorted(found, key=lambda each: each[:4])
+    if is_unsure:
+        source = {kind: where for kind, where in source.items() if kind != "assume_utc"}
+        notes.append(
+            f"timestamp: {name} has no offset from UTC, and is refused; as UTC it would be "
+            f"{round_duration(int(abs(lag)))} {'before' if lag < 0 else 'after'} the times of the records: "
+            "add assume_utc: true only where it is UTC, else let producers write an offset, or map another "
+            "field"
+        )
+    elif is_local:
+        notes.append(
+            f"timestamp: {name} has no offset from UTC; it is assumed to be in UTC, because that is within "
+            "two minutes of the times of the records"
+        )
     if days:
         notes.append(f"timestamp: it is {days:,} days from the times of the records")
     if others:
-        notes.append(f"timestamp: times are also in {', '.join(other[3] for other in others)}")
+        notes.append(f"timestamp: times are also in {', '.join(other[4] for other in others)}")
     return _shorten(source)
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from driftgauge.core.partition import name_partition
+from driftgauge.events.clock_gaps import ClockGaps
 from driftgauge.events.mapped_fields import Unmet
 from driftgauge.events.records import NO_TIMESTAMP, RawRecord
 from driftgauge.events.rejection import Reason
@@ -12,7 +13,7 @@ from driftgauge.events.timestamps import LAST_MS, format_timestamp
 from driftgauge.inspection.inspector import InspectedRecord
 from driftgauge.layout import Block, Table
 
-__all__ = ["as_json", "describe_record", "describe_summary"]
+__all__ = ["as_json", "describe_gaps", "describe_record", "describe_summary"]
 
 
 def describe_record(inspected: InspectedRecord) -> list[Block]:
@@ -27,8 +28,18 @@ def describe_record(inspected: InspectedRecord) -> list[Block]:
     return lines
 
 
+def describe_gaps(inspected: Sequence[InspectedRecord]) -> list[str]:
+    """Return a sentence for each stream whose times are whole hours from those of the records."""
+    gaps = ClockGaps()
+    for each in inspected:
+        if each.found.time_ms is not None:
+            for stream in {stream for stream, _ in each.found.dimensions}:
+                gaps.add(stream, each.record, each.found.time_ms)
+    return gaps.describe()
+
+
 def describe_summary(inspected: Sequence[InspectedRecord], problems: Mapping[str, list[str]]) -> list[Block]:
-    """Return lines about all records: the streams that have no baseline yet, and the numbers by outcome.
+    """Return lines about all records: streams without a baseline, gaps of their times, numbers by outcome.
 
     Args:
         inspected: The records.
@@ -40,6 +51,7 @@ def describe_summary(inspected: Sequence[InspectedRecord], problems: Mapping[str
         f" ({'; '.join(problems[stream])})"
         for stream in unchecked
     ]
+    lines += [f"warning: {gap}" for gap in describe_gaps(inspected)]
     reasons = Counter(each.rejection.reason for each in inspected if each.rejection is not None)
     outcomes = Counter(_judge(each)[0] for each in inspected)
     events = sum(each.events for each in inspected)
@@ -58,6 +70,7 @@ def as_json(inspected: Sequence[InspectedRecord], problems: Mapping[str, list[st
     return {
         "records": list(map(_record, inspected)),
         "streams_without_baseline": {stream: problems[stream] for stream in sorted(unchecked)},
+        "warnings": describe_gaps(inspected),
     }
 
 
