@@ -9,13 +9,14 @@ from deploy.demo.broker import EmbeddedBroker
 from driftgauge.clock import SYSTEM_CLOCK
 from tests.builders.clocks import HOUR_MS
 from tests.builders.configs import write_config
+from tests.builders.events import build_event
 from tests.builders.page import record_tree
 from tests.cli.command import run
 
 
 def test_streams_of_topic_are_listed_with_alarm_cause_and_age(tmp_path):
     now_ms = SYSTEM_CLOCK.wall_ms()
-    with EmbeddedBroker(["driftgauge.windows", "driftgauge.dead-letters"]) as broker:
+    with EmbeddedBroker(["embeddings", "driftgauge.windows", "driftgauge.dead-letters"]) as broker:
         producer = Producer({"bootstrap.servers": broker.bootstrap})
         for number, verdict in enumerate(["ok", "drift", "insufficient"]):
             value = orjson.dumps(record_tree(number, verdict, stream="drifting", segments=[]))
@@ -27,8 +28,16 @@ def test_streams_of_topic_are_listed_with_alarm_cause_and_age(tmp_path):
         printed = run("status", "--config", config)
         records = run("status", "--config", config, "--json")
         producer.produce("driftgauge.windows", b"{}", partition=0, timestamp=now_ms)
+        for number in range(20):
+            event = build_event(now_ms - 5 * HOUR_MS - number)
+            producer.produce("embeddings", event, timestamp=now_ms - number)
         assert producer.flush(60) == 0
         partial = run("status", "--config", config, "--json")
+        missing = {"DRIFTGAUGE_TOPICS__EVENTS": '["orders"]'}
+        astray = run("status", "--config", config, **missing)
+    assert "warning: stream images: 20 of 20 events are 5h before their records, by their" in partial.stderr
+    assert "the times of the events of orders are not checked: topic orders does not exist" in astray.stderr
+    assert (partial.returncode, astray.returncode) == (0, 0)
     assert (printed.returncode, printed.stderr) == (records.returncode, records.stderr) == (0, "")
     heading, drifting, waiting = printed.stdout.splitlines()
     assert heading.split()[:3] == ["stream", "status", "when"]

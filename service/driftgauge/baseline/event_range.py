@@ -92,7 +92,8 @@ class EventSelection:
         self._names = None if wanted.name is None else EventNames(wanted.name.column, reader)
         self._collector: Collector | None = None
         self._filtered = self._other = 0
-        self._latest_ms = 0
+        # The times of the first and the last event, and of the last record with one.
+        self._first_ms, self._last_ms, self._latest_ms = LAST_MS, 0, 0
 
     def __len__(self) -> int:
         return 0 if self._collector is None else len(self._collector)
@@ -111,6 +112,8 @@ class EventSelection:
             None if self._names is None else self._names.of_batch(batch, records),
             batch.event_ids or unknown,
         )
+        self._first_ms = min(self._first_ms, int(batch.time_ms.min()))
+        self._last_ms = max(self._last_ms, int(batch.time_ms.max()))
         self._latest_ms = max(self._latest_ms, *(records[row].timestamp()[1] for row in batch.row.tolist()))
 
     def count(self, records: Sequence[RawRecord], filtered: int, rejections: Sequence[Rejection]) -> None:
@@ -127,12 +130,18 @@ class EventSelection:
         """Report what was read, and what of it was left out."""
         wanted = self._wanted
         before, after = self._decoder.outside
-        span = f"{format_timestamp(wanted.from_ms)} to {format_timestamp(wanted.until_ms)}"
+        asked = f"{format_timestamp(wanted.from_ms)} to {format_timestamp(wanted.until_ms)}"
+        # The topic may hold only a part of the range, by its retention for example.
+        span = f"{format_timestamp(self._first_ms)} to {format_timestamp(self._last_ms)}"
+        found = f" from {span}" if len(self) else ""
         progress(
-            f"{self.records:,} records read: {len(self):,} events of stream {wanted.stream} from {span}; "
-            f"outside: {before:,} before, {after:,} after; {self._other:,} records of other streams or "
-            f"versions, {self._filtered:,} filtered, {self._refusals.numbers.total():,} refused"
+            f"{self.records:,} records read: {len(self):,} events of stream {wanted.stream}{found}; "
+            f"asked for: {asked}; outside: {before:,} before, {after:,} after; {self._other:,} records of "
+            f"other streams or versions, {self._filtered:,} filtered, {self._refusals.numbers.total():,} "
+            "refused"
         )
+        for gap in self._decoder.gaps.describe():
+            progress(f"warning: {gap}")
         late_ms = self._latest_ms - wanted.until_ms
         if late_ms > _LATE_SHARE * wanted.slack_ms:
             late = format_duration(late_ms // 1_000 * 1_000)

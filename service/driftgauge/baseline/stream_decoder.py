@@ -8,6 +8,7 @@ from functools import partial
 from driftgauge.baseline.collecting import NameColumn
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import InputError
+from driftgauge.events.clock_gaps import ClockGaps
 from driftgauge.events.decoder import Decoded, Decoder, Outcome
 from driftgauge.events.mapped import MappedReader
 from driftgauge.events.records import RawRecord, Records
@@ -58,6 +59,7 @@ class StreamDecoder:
         model_version: The version, None while no event has one.
         streams: The streams of the events; of very many, some thousands.
         outside: The number of the stream's records before the range, and after it.
+        gaps: By how much the times of the stream's records in the range differ from those of its events.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class StreamDecoder:
         self.model_version = wanted.model_version
         self.streams: set[str] = set()
         self.outside = [0, 0]
+        self.gaps = ClockGaps()
         self._wanted = wanted
         self._place = place
         self._build = partial(
@@ -112,6 +115,8 @@ class StreamDecoder:
         for row in outside:
             outcomes[row] = []
             del own[row]
+        for row, each in own.items():
+            self.gaps.add(wanted.stream, records.raw[row], each[0][1])
         known = {**self._dimensions}, self.model_version
         self._learn_dimensions(own.values())
         self._learn_version(own, records.raw)

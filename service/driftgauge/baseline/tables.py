@@ -134,9 +134,7 @@ def _collect(
             times_ms = (
                 None
                 if columns.time is None
-                else to_times(
-                    batch[columns.time], columns.time_unit, where, assume_utc=columns.assume_utc
-                )
+                else to_times(batch[columns.time], columns.time_unit, where, assume_utc=columns.assume_utc)
             )
             collector.add(
                 block,
@@ -255,9 +253,7 @@ def to_vectors(
     return vectors[sound], kept[sound]
 
 
-def to_times(
-    column: Any, unit: str, where: Callable[[int], str], *, assume_utc: bool
-) -> NDArray[np.int64]:
+def to_times(column: Any, unit: str, where: Callable[[int], str], *, assume_utc: bool) -> NDArray[np.int64]:
     """Return the event times of a column, (n,) int64, milliseconds since the epoch.
 
     Args:

@@ -1,5 +1,6 @@
 """`driftgauge baseline`: fit and show frozen baselines."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -226,7 +227,8 @@ def _fit(
         )
         warnings: list[str] = []
         with show_progress() as track, counted_refusals() as refusals:
-            read = _read_source(wanted, track, refusals, **source)
+            report = partial(_report, warnings)
+            read = _read_source(wanted, track, refusals, report, **source)
             choices = segments if keys else choose_frequent(read.segments or (), clusters, message)
             baseline = fit_baseline(
                 read.vectors,
@@ -236,7 +238,7 @@ def _fit(
                 metric=DistanceMetric(metric),
                 seed=seed,
                 created_ms=SYSTEM_CLOCK.wall_ms(),
-                progress=partial(_report, warnings),
+                progress=report,
                 track=track,
                 provenance=Provenance(
                     traffic=None if read.times_ms is None else Traffic.of(read.times_ms, window_ms),
@@ -286,6 +288,7 @@ def _read_source(
     wanted: TopicEvents,
     track: Track,
     refusals: Refusals,
+    report: Callable[[str], None],
     *,
     source: Path | None,
     array: str | None,
@@ -319,7 +322,7 @@ def _read_source(
         settings = read_settings(config_path, connects=source is None)
         topic = choose_topic(settings, topic)
         wanted = replace(wanted, topic=topic, from_ms=span[0], until_ms=span[1], slack_ms=slack_ms)
-        read = _read_records(settings, wanted, source, track, refusals)
+        read = _read_records(settings, wanted, source, track, refusals, report)
     elif source is None:
         fault = "name INPUT, a file, or --topic with --config and --from"
         raise InputError(fault)
@@ -353,7 +356,12 @@ def _read_source(
 
 
 def _read_records(
-    settings: Settings, wanted: TopicEvents, source: Path | None, track: Track, refusals: Refusals
+    settings: Settings,
+    wanted: TopicEvents,
+    source: Path | None,
+    track: Track,
+    refusals: Refusals,
+    report: Callable[[str], None],
 ) -> VectorSet:
     """Return the vectors of a topic's records: those in a file, or those of the topic in a range.
 
@@ -373,7 +381,7 @@ def _read_records(
         first_ms, end_ms = wanted.from_ms - wanted.slack_ms, wanted.until_ms + wanted.slack_ms
         with TopicRange(settings.kafka, wanted.topic, first_ms, end_ms, track) as records:
             partitions = f"{len(records.ranges)} partitions of {wanted.topic}"
-            message(f"reading about {records.offsets:,} offsets of {partitions}")
+            report(f"reading about {records.offsets:,} offsets of {partitions}")
             selection = select_events(
                 records,
                 wanted,
@@ -384,7 +392,7 @@ def _read_records(
                 largest_bytes=settings.largest_record,
                 clock=SYSTEM_CLOCK,
             )
-    selection.report(message)
+    selection.report(report)
     return selection.finish(f"topic {wanted.topic}")
 
 

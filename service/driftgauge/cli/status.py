@@ -5,11 +5,11 @@ from pathlib import Path
 
 import click
 
-from driftgauge.cli.options import config_option, read_settings
+from driftgauge.cli.options import config_option, open_schemas, read_settings
 from driftgauge.cli.printing import json_option, message, print_blocks, print_json
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.errors import AuthorizationError, InputError
+from driftgauge.errors import AuthorizationError, DriftgaugeError, InputError
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.layout import Table
 
@@ -23,13 +23,14 @@ def status_command(config_path: Path, *, as_json: bool) -> None:
     """Show the status of every stream: its alarm, its last conclusion, and the health of its data.
 
     The topic of window results is read, so this works while no service runs, and needs no address or login of
-    one.
+    one. The last records of the events topics show whether the times of events can be right.
     """
     from driftgauge.page.api_records import StatusRecords, status_record
     from driftgauge.page.overview import Overview
     from driftgauge.page.refusals import HOUR_MS, Refusals
     from driftgauge.page.story import tell_cause, tell_concern, tell_since
     from driftgauge.page.words import STATE_WORDS, format_moment
+    from driftgauge.report.event_times import describe_event_times
     from driftgauge.report.reading import topic_results
     from driftgauge.report.topic_range import TopicRange
 
@@ -45,6 +46,13 @@ def status_command(config_path: Path, *, as_json: bool) -> None:
                 refusals.receive(letter)
     except (AuthorizationError, InputError) as error:
         message(f"refused events are not shown: {error}")
+    for topic in settings.topics.events:
+        try:
+            with open_schemas(settings, settings.inputs_of(topic).values()) as schemas:
+                for sentence in describe_event_times(settings, topic, schemas):
+                    message(f"warning: {sentence}")
+        except DriftgaugeError as error:
+            message(f"the times of the events of {topic} are not checked: {error}")
     statuses = Overview(material.results.history, settings.by_stream, refusals).statuses(now_ms)
     if as_json:
         records = tuple(status_record(each, settings.by_stream.get(each.stream)) for each in statuses)

@@ -126,8 +126,8 @@ def read_time(source: TimeSource, value: object) -> int:
             millisecond are truncated.
 
     Raises:
-        ValueError: The value is none of these, or not within the years 1970 to 9999, or a date-time without an
-            offset where the source assumes none.
+        ValueError: The value is none of these, or not within the years 1970 to 9999; or it has no offset, and
+            the source does not assume UTC.
     """
     # Most times are whole numbers, which take the way past the other tests.
     if type(value) is not int:

@@ -1,0 +1,60 @@
+"""Tests of `driftgauge.baseline.event_range`: what a fit on a topic says of its events."""
+
+from collections.abc import Iterable, Sequence
+
+from driftgauge.baseline.event_range import select_events
+from driftgauge.baseline.stream_decoder import TopicEvents
+from driftgauge.events.own_contract import OwnContractReader
+from driftgauge.events.records import RawRecord, StoredRecord
+from driftgauge.events.refusals import Refusals
+from driftgauge.events.timestamps import LAST_MS
+from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS, ManualClock
+from tests.builders.events import build_event
+
+
+class Source:
+    def __init__(self, gap_ms: int) -> None:
+        times_ms = range(MONDAY_MS, MONDAY_MS + HOUR_MS, 60_000)
+        self.records = [
+            StoredRecord(build_event(time_ms, 1), "embeddings", 0, number, stored_ms=time_ms + gap_ms)
+            for number, time_ms in enumerate(times_ms)
+        ]
+
+    partitions = 1
+
+    def batches(self) -> Iterable[Sequence[RawRecord]]:
+        return [self.records[:7], self.records[7:]]
+
+    def place(self, record: RawRecord) -> str:
+        return f"{record.offset()}"
+
+
+def report(gap_ms: int, lead_ms: int = LAST_MS) -> list[str]:
+    wanted = TopicEvents("embeddings", "images", MONDAY_MS - 3 * DAY_MS, MONDAY_MS + DAY_MS, 6 * HOUR_MS)
+    selection = select_events(
+        Source(gap_ms),
+        wanted,
+        OwnContractReader(),
+        Refusals(),
+        lead_ms=lead_ms,
+        age_ms=LAST_MS,
+        largest_bytes=1_000_000,
+        clock=ManualClock(MONDAY_MS + DAY_MS).clock,
+    )
+    lines: list[str] = []
+    selection.report(lines.append)
+    return lines
+
+
+def test_times_of_events_that_are_held_are_said_beside_the_range() -> None:
+    (line,) = report(200)
+    assert "60 events of stream images from 2025-11-03T00:00:00Z to 2025-11-03T00:59:00Z; asked for: " in line
+    assert "2025-10-31T00:00:00Z to 2025-11-04T00:00:00Z; outside: 0 before, 0 after" in line
+
+
+def test_gap_of_whole_hours_is_a_warning_also_where_all_are_refused() -> None:
+    _, warning = report(5 * HOUR_MS)
+    assert warning.startswith("warning: stream images: 60 of 60 events are 5h before their records")
+    line, warning = report(-2 * HOUR_MS, lead_ms=300_000)
+    assert "0 events of stream images; asked for" in line
+    assert "60 of 60 events are 2h after their records" in warning
