@@ -13,7 +13,7 @@ from tests.builders.configs import write_config
 from tests.builders.events import build_event, write_events
 from tests.cli.command import run
 from tests.events.schema_records import ID, avro, framed
-from tests.harness.registry_server import serve_schemas
+from tests.harness.registry_server import serve_answers, serve_schemas
 
 MAPPED = {
     "topics": {"events": ["embeddings", "orders"]},
@@ -101,7 +101,12 @@ def test_each_record_of_a_sample_is_read_as_its_topic_is(tmp_path):
     [
         ({ID: SCHEMA}, 0, 0, "4 numbers: 1, 2, 3, 4"),
         ({}, 0, 1, f"refused, undecodable: value: schema {ID} is unknown to the schema registry"),
-        ({}, ALWAYS, 1, f"the schema registry has not answered for schema {ID} within 0.3 s; check"),
+        (
+            {},
+            ALWAYS,
+            1,
+            f"the schema registry has not given schema {ID} within 0.3 s (SchemaRegistryError: away",
+        ),
     ],
 )
 def test_sample_in_avro_is_shown(tmp_path, monkeypatch, schemas, failures, status, part):
@@ -113,6 +118,23 @@ def test_sample_in_avro_is_shown(tmp_path, monkeypatch, schemas, failures, statu
         done = check_sample(config, tmp_path / "sample.avro")
     assert done.returncode == status
     assert part in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [
+        (404, "check the path in schema_registry.url: no schema registry answers there"),
+        (401, "check schema_registry's credentials"),
+    ],
+)
+def test_answer_that_is_no_registrys_ends_the_command_at_once(tmp_path, status, remedy):
+    (tmp_path / "sample.avro").write_bytes(RECORD)
+    with serve_answers(lambda *_: (status, b"<html>no such page</html>")) as url:
+        config = write_config(tmp_path, inputs=AVRO, schema_registry={"url": url})
+        done = check_sample(config, tmp_path / "sample.avro")
+    assert done.returncode == 1
+    assert f"the schema registry does not give schema {ID} (SchemaRegistryError: " in done.stderr
+    assert remedy in done.stderr
 
 
 def test_peek_shows_last_records_of_all_partitions(tmp_path, snapshot):

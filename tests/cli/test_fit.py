@@ -142,7 +142,7 @@ def test_records_in_avro_wait_for_their_schema(tmp_path, monkeypatch):
     with serve_schemas({}, failures=ALWAYS) as url:
         done, _ = fit_by(url)
     assert done.returncode == 1
-    assert f"the schema registry has not answered for schema {ID}" in done.stderr
+    assert f"the schema registry has not given schema {ID} within" in done.stderr
 
 
 @pytest.mark.parametrize("kind", ["npz", "parquet"])

@@ -340,7 +340,8 @@ def test_what_does_not_connect_is_named(tmp_path, monkeypatch):
     sample = write_sample(tmp_path, in_avro)
     done = run("init", sample, "--registry", "http://127.0.0.1:1")
     assert (done.returncode, done.stdout) == (1, "")
-    assert f"the schema registry has not answered for schema {ID} within 0.1 s; check" in done.stderr
+    assert f"the schema registry has not given schema {ID} within 0.1 s (ConnectError: " in done.stderr
+    assert "check that the schema registry runs and that schema_registry.url is its address" in done.stderr
     done = run("init", sample, DRIFTGAUGE_KAFKA__NOPE="1")
     assert done.returncode == 2
     assert done.stderr.startswith("driftgauge: the options and the variables DRIFTGAUGE_… do not connect;")

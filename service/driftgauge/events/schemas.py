@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from struct import Struct
-from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import Generic, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from driftgauge.clock import Clock
 from driftgauge.errors import BrokerError
@@ -14,6 +14,7 @@ __all__ = [
     "PAYLOAD",
     "ReaderCache",
     "Schema",
+    "SchemaFault",
     "SchemaKind",
     "SchemaSource",
     "UnusableSchema",
@@ -66,10 +67,31 @@ class SchemaSource(Protocol):
         """
 
 
+class SchemaFault(NamedTuple):
+    """Why a schema is not known yet.
+
+    Attributes:
+        cause: The error of the last try, in words.
+        remedy: What to do.
+        is_answer: The server has answered, and would answer the same again.
+    """
+
+    cause: str
+    remedy: str
+    is_answer: bool
+
+
+class RetriedSource(SchemaSource, Protocol):
+    """A `SchemaSource` that asks for a schema until it knows it, and tells why it does not."""
+
+    def fault(self, schema_id: int, kind: SchemaKind) -> SchemaFault | None:
+        """Return why a schema is not known yet; None where no try has failed."""
+
+
 class WaitingSource:
     """A `SchemaSource` that waits for schemas, for commands, which have nothing else to do meanwhile."""
 
-    def __init__(self, schemas: SchemaSource, clock: Clock) -> None:
+    def __init__(self, schemas: RetriedSource, clock: Clock) -> None:
         self._schemas = schemas
         self._clock = clock
 
@@ -78,14 +100,21 @@ class WaitingSource:
 
         Raises:
             EventError: There is no such schema, or it is of another type.
-            BrokerError: The registry did not answer for half a minute.
+            BrokerError: The registry does not give it and would not later, or not for half a minute.
         """
         until_s = self._clock.monotonic_s() + _PATIENCE_S
         while (schema := self._schemas.find(schema_id, kind)) is None:
-            if self._clock.monotonic_s() > until_s:
+            fault = self._schemas.fault(schema_id, kind)
+            if fault is not None and fault.is_answer:
                 message = (
-                    f"the schema registry has not answered for schema {schema_id} within {_PATIENCE_S:g} s; "
-                    "check the registry and run again"
+                    f"the schema registry does not give schema {schema_id} ({fault.cause}); {fault.remedy}"
+                )
+                raise BrokerError(message)
+            if self._clock.monotonic_s() > until_s:
+                cause, remedy = ("no answer", "check the schema registry") if fault is None else fault[:2]
+                message = (
+                    f"the schema registry has not given schema {schema_id} within {_PATIENCE_S:g} s ({cause}); "
+                    f"{remedy}, and run again"
                 )
                 raise BrokerError(message)
             time.sleep(_RETRY_S)

@@ -15,6 +15,7 @@ __all__ = [
     "RegistryProperties",
     "connect",
     "describe",
+    "is_final",
     "is_not_found",
     "is_unknown",
     "is_unreachable",
@@ -111,6 +112,11 @@ def is_unknown(error: Exception) -> bool:
 def is_not_found(error: Exception) -> bool:
     """Return whether a server answers 404, whether or not it is a registry."""
     return getattr(error, "http_status_code", None) == _NOT_FOUND
+
+
+def is_final(error: Exception) -> bool:
+    """Return whether the server would answer the next request alike: no such path, or no right."""
+    return getattr(error, "http_status_code", None) in {_NOT_FOUND, *_UNAUTHORIZED}
 
 
 def is_unreachable(error: Exception) -> bool:

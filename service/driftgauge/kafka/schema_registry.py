@@ -12,10 +12,11 @@ from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.config.inputs import InputSettings
 from driftgauge.events.rejection import EventError, Reason
-from driftgauge.events.schemas import Schema, SchemaKind
+from driftgauge.events.schemas import Schema, SchemaFault, SchemaKind
 from driftgauge.kafka.registry_client import (
     connect,
     describe,
+    is_final,
     is_not_found,
     is_unknown,
     is_unreachable,
@@ -68,12 +69,14 @@ class _Request:
         tries: How many tries are left.
         failures: How many tries have failed, other than by an answer that the schema is unknown.
         answers: How many answers the registry had given at the first failure.
+        error: The last failure; None before one.
     """
 
     due_s: float
     tries: int
     failures: int = 0
     answers: int = 0
+    error: Exception | None = None
 
 
 class SchemaRegistry:
@@ -130,6 +133,14 @@ class SchemaRegistry:
         if until_s is None:
             return None
         raise EventError(Reason.UNDECODABLE, f"value: schema {schema_id} is unknown to the schema registry")
+
+    def fault(self, schema_id: int, kind: SchemaKind) -> SchemaFault | None:
+        """Return why a schema is not known yet; None where no try has failed."""
+        with self._changed:
+            request = self._requests.get((schema_id, kind))
+        if request is None or request.error is None:
+            return None
+        return SchemaFault(describe(request.error), remedy(request.error), is_final(request.error))
 
     def step(self) -> float | None:
         """Ask for the schema that is due; return the seconds until the next one is, None if there is none."""
@@ -238,6 +249,7 @@ class SchemaRegistry:
             if not request.failures:
                 request.answers = self._answers
             request.failures += 1
+            request.error = error
             if is_unreachable(error):
                 self._pause_s = min(2 * self._pause_s or _FIRST_PAUSE_S, _LONGEST_PAUSE_S)
                 self._resume_s = request.due_s = now_s + self._pause_s
