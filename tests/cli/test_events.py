@@ -1,6 +1,7 @@
 """`driftgauge events peek` and `driftgauge config check --sample`."""
 
 import json
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
@@ -15,7 +16,7 @@ from tests.cli.command import run
 from tests.events.schema_records import ID, avro, framed
 from tests.harness.registry_server import serve_answers, serve_schemas
 
-MAPPED = {
+MAPPED: dict[str, Any] = {
     "topics": {"events": ["embeddings", "orders"]},
     "inputs": {
         "orders": {"stream": {"constant": "images"}, "timestamp": {"record": "timestamp"}, "embedding": "v"}
@@ -151,6 +152,9 @@ def test_peek_shows_last_records_of_all_partitions(tmp_path, snapshot):
         config = write_config(tmp_path, kafka=kafka, schema_registry={"url": url}, **mapped)
         done = run("events", "peek", "--config", config, "--topic", "orders", "--last", "4")
         in_avro = run("events", "peek", "--config", config, "--topic", "embeddings")
+        wrong = {"orders": {**MAPPED["inputs"]["orders"], "embedding": "w"}}
+        refused = write_config(tmp_path, kafka=kafka, topics={"events": ["orders"]}, inputs=wrong)
+        astray = run("events", "peek", "--config", refused, "--topic", "orders")
     assert (done.returncode, done.stderr) == (0, "")
     records = [line for line in done.stdout.splitlines() if line.startswith("orders[")]
     assert [line.partition(":")[0] for line in records] == [
@@ -160,6 +164,8 @@ def test_peek_shows_last_records_of_all_partitions(tmp_path, snapshot):
     assert done.stdout.endswith("4 records: 3 accepted (3 events), 0 filtered, 1 refused (1 undecodable)\n")
     assert done.stdout.replace(f"{tmp_path}/", "") == snapshot
     assert (in_avro.returncode, in_avro.stderr) == (0, "")
+    assert astray.returncode == 1
+    assert astray.stdout.endswith("10 refused (1 undecodable, 9 invalid)\n")
     assert "1 record: 1 accepted (1 event), 0 filtered, 0 refused" in in_avro.stdout
 
 

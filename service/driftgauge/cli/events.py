@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +14,9 @@ from driftgauge.events.records import RawRecord
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.record_files import choose_topic
 from driftgauge.report.topic_range import TopicRange
+
+if TYPE_CHECKING:
+    from driftgauge.inspection.inspector import InspectedRecord
 
 __all__ = ["events_group", "inspect"]
 
@@ -37,20 +41,25 @@ def events_group() -> None:
     help="Number of records, the last by their timestamps.",
 )
 @json_option
-def _peek(config_path: Path, topic: str, number: int, *, as_json: bool) -> None:
+@click.pass_context
+def _peek(ctx: click.Context, config_path: Path, topic: str, number: int, *, as_json: bool) -> None:
     """Show field by field what the service makes of a topic's last records.
 
     Joins no group, commits nothing, and needs no baseline: without one, dimension and model version are not
-    checked.
+    checked. Exits with 1 if records are refused and none is accepted.
     """
     settings = read_settings(config_path)
     with TopicRange(settings.kafka, choose_topic(settings, topic), 0, LAST_MS) as span:
         records = span.read_last(number)
-    inspect(settings, records, as_json=as_json)
+    inspected = inspect(settings, records, as_json=as_json)
+    is_of_use = any(each.events for each in inspected)
+    ctx.exit(0 if is_of_use or all(each.rejection is None for each in inspected) else 1)
 
 
-def inspect(settings: Settings, records: Sequence[RawRecord], *, as_json: bool) -> bool:
-    """Print what the service makes of records; return whether none is refused.
+def inspect(
+    settings: Settings, records: Sequence[RawRecord], *, as_json: bool
+) -> "Sequence[InspectedRecord]":
+    """Print what the service makes of records, and return it.
 
     Args:
         settings: The configuration.
@@ -72,4 +81,4 @@ def inspect(settings: Settings, records: Sequence[RawRecord], *, as_json: bool) 
     blocks = [block for each in inspected for block in report.describe_record(each)]
     blocks += report.describe_summary(inspected, inspector.problems)
     print_report(report.as_json(inspected, inspector.problems), lambda _: blocks, as_json=as_json)
-    return all(each.rejection is None for each in inspected)
+    return inspected

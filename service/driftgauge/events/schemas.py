@@ -113,8 +113,8 @@ class WaitingSource:
             if self._clock.monotonic_s() > until_s:
                 cause, remedy = ("no answer", "check the schema registry") if fault is None else fault[:2]
                 message = (
-                    f"the schema registry has not given schema {schema_id} within {_PATIENCE_S:g} s ({cause}); "
-                    f"{remedy}, and run again"
+                    f"the schema registry has not given schema {schema_id} within {_PATIENCE_S:g} s "
+                    f"({cause}); {remedy}, and run again"
                 )
                 raise BrokerError(message)
             time.sleep(_RETRY_S)
