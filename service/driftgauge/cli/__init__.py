@@ -1,5 +1,6 @@
 """Command line interface: each command parses options and calls the module that does the work."""
 
+import logging
 import sys
 from importlib import import_module
 from io import StringIO
@@ -66,6 +67,10 @@ Exit status:
 
 def main() -> None:
     """Run the command line; an expected error is one message and its exit status, without a traceback."""
+    from driftgauge.cli.command_log import CommandLog
+
+    log = CommandLog()
+    logging.getLogger().addHandler(log)
     try:
         # Otherwise click gives an interrupt the status of a failure.
         status = cli(prog_name="driftgauge", standalone_mode=False)
@@ -79,6 +84,7 @@ def main() -> None:
         sys.exit(_INTERRUPTED)
     except DriftgaugeError as error:
         _report(f"driftgauge: {error}")
+        log.explain(str(error))
         sys.exit(error.exit_code)
     except OSError as error:
         what = error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"

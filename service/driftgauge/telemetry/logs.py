@@ -18,6 +18,7 @@ __all__ = [
     "adjust_logging",
     "configure_logging",
     "end_process",
+    "extra_fields",
 ]
 
 _log = logging.getLogger(__name__)
@@ -36,7 +37,8 @@ def _format_time(record: logging.LogRecord) -> str:
     )
 
 
-def _extra_fields(record: logging.LogRecord) -> dict[str, Any]:
+def extra_fields(record: logging.LogRecord) -> dict[str, Any]:
+    """Return the fields that a line has beside its message, by name."""
     return {name: value for name, value in record.__dict__.items() if name not in _STANDARD_FIELDS}
 
 
@@ -50,7 +52,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "event": record.getMessage(),
             "logger": record.name,
-            **_extra_fields(record),
+            **extra_fields(record),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
@@ -62,7 +64,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of one message, with its traceback."""
-        fields = [f"{name}={value}" for name, value in _extra_fields(record).items()]
+        fields = [f"{name}={value}" for name, value in extra_fields(record).items()]
         line = " ".join([_format_time(record), f"{record.levelname:<8}", record.getMessage(), *fields])
         if record.exc_info:
             line = f"{line}\n{self.formatException(record.exc_info)}"
@@ -108,7 +110,7 @@ def _kind_of_trouble(record: logging.LogRecord) -> Hashable | None:
     if not logging.WARNING <= record.levelno < logging.CRITICAL:
         return None
     fields = (
-        f"{name}={value}" for name, value in _extra_fields(record).items() if not isinstance(value, float)
+        f"{name}={value}" for name, value in extra_fields(record).items() if not isinstance(value, float)
     )
     return record.name, record.getMessage(), *fields
 
