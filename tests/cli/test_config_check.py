@@ -3,9 +3,11 @@
 import json
 import signal
 
+import numpy as np
 import pytest
 import yaml
 
+from driftgauge import api
 from driftgauge.page.summary import SUMMARY
 from tests.builders.baselines import save_baseline
 from tests.builders.configs import SECRET, write_config
@@ -33,7 +35,7 @@ def test_settings_and_baselines_are_printed(config):
     assert (settings["http"]["port"], settings["kafka"]["sasl.password"]) == (9999, "***")
     assert settings["streams"][0]["windows"] == ["1h", "1d"]
     assert (settings["replica"], settings["commit_interval"]) == ("0", "1s")
-    topics, written, stream, pane, baseline, _, verdict = check(config, **environ).splitlines()
+    topics, written, stream, pane, baseline, bursts, _, verdict = check(config, **environ).splitlines()
     assert pane.startswith("  a pane that waits takes ")
     assert (topics, written) == (
         "topics: reads embeddings (events in JSON), driftgauge.marks (marks, for the page)",
@@ -42,7 +44,28 @@ def test_settings_and_baselines_are_printed(config):
     assert stream == "stream images: windows 1h, 1d, scored from 5 events"
     assert baseline.startswith("  baseline sha256:")
     assert baseline.endswith("in force from the beginning on (now)")
+    assert bursts.startswith(
+        "    not calibrated for bursts: windows of 1h, 1d; declare a clean time as warm_up"
+    )
     assert verdict.endswith("no problem found")
+
+
+@pytest.mark.parametrize(
+    ("measured", "warm_up", "sizes"),
+    [
+        (False, None, ["1h", "1d"]),
+        (True, None, ["1d"]),
+        (True, {"from": MONDAY, "until": "2025-11-17T00:00:00Z"}, []),
+    ],
+)
+def test_window_sizes_without_a_calibration_are_named(tmp_path, measured, warm_up, sizes):
+    overdispersion = api.Overdispersion(20, 1.5, 1.5 * np.eye(2)) if measured else None
+    save_baseline(tmp_path, overdispersion=overdispersion)
+    config = write_config(tmp_path, {"windows": ["1h", "1d"], **({"warm_up": warm_up} if warm_up else {})})
+    said = f"not calibrated for bursts: windows of {', '.join(sizes)}; declare a clean time as warm_up, or"
+    assert (said in check(config)) is bool(sizes)
+    (stream,) = json.loads(check(config, "--json"))["streams"]
+    assert stream["baselines"][0]["uncalibrated"] == sizes
 
 
 def test_warnings_of_all_streams_are_counted(tmp_path):

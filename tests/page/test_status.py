@@ -36,6 +36,7 @@ WINDOWS = {
     "e": ("ok", {"segments": [], "kind": None, "detectable": dict.fromkeys(DETECTABLE, 9)}),
     "W": ("warning", {"segments": []}),
     "D": ("drift", {"segments": []}),
+    "E": ("drift", {"segments": [], "calibrated": False}),
     # Slow drift by the estimate from the first window on.
     "L": ("warning", {"segments": [], "kind": None}),
     "P": ("drift", {"segments": [], "kind": None, "slow_drift": SLOW | {"statistic": 4}}),
@@ -128,6 +129,14 @@ def test_state_of_one_size(windows, state, since_hours, concerns, runbook):
         runbook == "DriftgaugeDrift" and bool(since_hours) and "P" not in windows
     )
     assert bool(tell_cause(status)) is bool(since_hours)
+
+
+@pytest.mark.parametrize(("windows", "is_named"), [("oDD", False), ("oEE", True)])
+def test_advice_on_an_alarm_that_is_not_calibrated_names_its_size(windows, is_named):
+    status = stream_status("s", [facts_of(windows, DAY_MS)], HOURLY, MONDAY_MS + 3 * DAY_MS)
+    advice = " ".join(next_steps(status))
+    assert ("Measure how much clean windows of 1d vary before" in advice) is is_named
+    assert ("and --window 1d" in advice) is is_named
 
 
 @pytest.mark.parametrize(

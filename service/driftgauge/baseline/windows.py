@@ -228,7 +228,8 @@ def measure_overdispersion(
     else:
         progress(
             f"{number} {traffic.name} held out: "
-            f"{overdispersion_reading(overdispersion.counts, overdispersion.largest_mean)}"
+            f"{overdispersion_reading(overdispersion.counts, overdispersion.largest_mean)}; this calibrates "
+            f"{traffic.name}, and others only a warm_up does"
         )
         return overdispersion
     progress(

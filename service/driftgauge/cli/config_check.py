@@ -129,7 +129,10 @@ def _to_mib(size: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ScheduledPeriod:
-    """A baseline and its period in force, event time, ms; None: without a bound."""
+    """A baseline and its period in force, event time, ms; None: without a bound.
+
+    `uncalibrated` are the window sizes of which nothing says how much clean ones vary.
+    """
 
     file: Path
     identity: str
@@ -139,6 +142,7 @@ class ScheduledPeriod:
     from_ms: int | None
     until_ms: int | None
     in_force: bool
+    uncalibrated: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +170,7 @@ class StreamSchedule:
 
 def report_schedule(stream: ConfiguredStream, now_ms: int) -> StreamSchedule:
     """Return the report on a stream's windows and baselines."""
-    listed = stream.settings.baselines
+    listed, spec = stream.settings.baselines, stream.spec
     ends_ms = [*(later.from_ms for later in listed[1:]), None]
     periods = [
         ScheduledPeriod(
@@ -179,12 +183,17 @@ def report_schedule(stream: ConfiguredStream, now_ms: int) -> StreamSchedule:
             until_ms,
             (settings.from_ms is None or settings.from_ms <= now_ms)
             and (until_ms is None or now_ms < until_ms),
+            [
+                format_duration(size_ms)
+                for size_ms in spec.sizes_ms
+                if spec.alarm.warm_up is None and size_ms != baseline.metadata.window_ms
+            ],
         )
         for settings, baseline, until_ms in zip(listed, stream.baselines, ends_ms, strict=True)
     ]
-    windows = list(map(format_duration, stream.spec.sizes_ms))
+    windows = list(map(format_duration, spec.sizes_ms))
     warnings = list(_warnings(periods, ", ".join(windows)))
-    spec, most = stream.spec, stream.settings.most if stream.settings.match else None
+    most = stream.settings.most if stream.settings.match else None
     plain = max(tally_bytes(spec.scheme(each.reference).length) for each in spec.baselines)
     largest = max(_pane_bytes(spec, each) for each in spec.baselines)
     return StreamSchedule(spec.name, most, windows, spec.min_events, periods, (plain, largest), warnings)
@@ -197,7 +206,7 @@ def describe_schedule(schedule: StreamSchedule) -> list[str]:
     return [
         f"stream {schedule.name}{limit}: windows {windows}, scored from {schedule.min_events:,} events",
         _describe_panes(schedule),
-        *(f"  {_describe_period(period)}" for period in schedule.baselines),
+        *(f"  {line}" for period in schedule.baselines for line in _describe_period(period)),
         *(f"  warning: {warning}" for warning in schedule.warnings),
     ]
 
@@ -210,15 +219,20 @@ def _describe_panes(schedule: StreamSchedule) -> str:
     )
 
 
-def _describe_period(period: ScheduledPeriod) -> str:
+def _describe_period(period: ScheduledPeriod) -> Iterator[str]:
     start = "the beginning" if period.from_ms is None else format_timestamp(period.from_ms)
     end = "on" if period.until_ms is None else f"until {format_timestamp(period.until_ms)}"
-    return (
+    yield (
         f"baseline {period.identity[:_SHOWN_IDENTITY_CHARACTERS]}… in {period.file}: "
         f"{period.clusters} clusters of {period.dimension} dimensions, "
         f"fitted {format_timestamp(period.created_ms)}, in force from {start} {end}"
         f"{' (now)' if period.in_force else ''}"
     )
+    if period.uncalibrated:
+        yield (
+            f"  not calibrated for bursts: windows of {', '.join(period.uncalibrated)}; declare a clean time "
+            f"as warm_up, or fit on events with times and --window {period.uncalibrated[-1]}"
+        )
 
 
 def _warnings(periods: list[ScheduledPeriod], sizes: str) -> Iterator[str]:

@@ -14,8 +14,8 @@ RUNBOOKS = "https://github.com/driftgauge/driftgauge/blob/main/deploy/runbooks"
 """Where the runbooks are."""
 
 _NOT_CALIBRATED = (
-    "Measure the overdispersion before you trust the odds: fit the baseline on events with times, or declare "
-    "a clean time as warm_up."
+    "Measure how much clean windows of {size} vary before you trust the odds: declare a clean time as "
+    "warm_up, or fit the baseline on events with times and --window {size}."
 )
 _RAISE = (
     "Where windows of no length help, the baseline is the limit, such as that of a small catalogue of items: "
@@ -146,7 +146,7 @@ def _against_alarm(alarm: Alarm, first: Alarm) -> tuple[str, ...]:
         step,
         *([f"Look at {alarm.part} first: not all segments drift."] if is_part else []),
         *([find_kind(kind).advice] if kind else []),
-        *([] if row["flags"] & CALIBRATED else [_NOT_CALIBRATED]),
+        *([] if row["flags"] & CALIBRATED else [_NOT_CALIBRATED.format(size=alarm.size)]),
         "If it is a fault, fix it; the alarm ends a few windows later.",
         "If these inputs are the new normal, fit a baseline on them; where the model does not handle them, "
         "retrain it first.",
