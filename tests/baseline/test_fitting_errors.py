@@ -56,9 +56,9 @@ def scaled() -> NDArray[np.floating]:
     ("vectors", "choice", "fault"),
     [
         (np.full((100, 4), 0.3), {}, "only 1 of 6 clusters.*give more varied vectors"),
-        (np.repeat(np.eye(3), 50, axis=0), {}, r"only 3 of 6 clusters.*--clusters 3 or fewer"),
-        (np.repeat(np.eye(3), 50, axis=0), BY_ANGLE, r"only 3 of 6 clusters.*--clusters 3 or fewer"),
-        (scaled(), BY_ANGLE, r"only 3 of 6 clusters.*--clusters 3 or fewer"),
+        (np.repeat(np.eye(3), 50, axis=0), {}, r"only 3 of 6 clusters.*--clusters 3$"),
+        (np.repeat(np.eye(3), 50, axis=0), BY_ANGLE, r"only 3 of 6 clusters.*--clusters 3$"),
+        (scaled(), BY_ANGLE, r"only 3 of 6 clusters.*--clusters 3$"),
     ],
 )
 def test_vectors_without_clusters_are_refused(
@@ -90,5 +90,17 @@ def test_cluster_without_held_out_vectors_is_refused(blobs: NDArray[np.float32])
     fitted, _ = split_indices(len(blobs), 0)
     vectors = blobs.copy()
     vectors[fitted[:6]] = 1_000  # outliers on the one side, and a cluster of their own
-    with pytest.raises(BaselineError, match=r"clusters \d of 6 hold none .*--clusters 5 or fewer"):
+    # No number of clusters is small enough.
+    with pytest.raises(
+        BaselineError, match=r"clusters \d of 6 hold none .* held-out vectors; give more vectors$"
+    ):
         fit(vectors, keep_all=True)
+
+
+@pytest.mark.parametrize(("rows", "seed"), [(120, 2), (150, 3), (210, 4)])
+def test_number_of_clusters_that_is_named_works(rows: int, seed: int) -> None:
+    vectors = np.random.default_rng(seed).normal(size=(rows, 8))
+    with pytest.raises(BaselineError, match=r"too few for 30 clusters") as caught:
+        fit(vectors, clusters=30, keep_all=True)
+    named = int(str(caught.value).rpartition("--clusters ")[2])
+    assert fit(vectors, clusters=named, keep_all=True).metadata.clusters == named

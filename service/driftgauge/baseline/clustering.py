@@ -14,7 +14,7 @@ from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.errors import BaselineError
 from driftgauge.progress import Track, WorkProgress, ignore_progress
 
-__all__ = ["check_vectors", "find_centroids", "measure_stability", "named", "or_fewer"]
+__all__ = ["TooManyClustersError", "check_vectors", "find_centroids", "measure_stability", "named"]
 
 # k-means ends in a local optimum, so the best of three runs is kept.
 RUNS = 3
@@ -41,6 +41,14 @@ MAX_VALUE = 1e15
 MAX_NAMED = 5
 
 
+class TooManyClustersError(BaselineError):
+    """The vectors do not fill as many clusters; `filled` of them is the most that may be possible."""
+
+    def __init__(self, message: str, filled: int) -> None:
+        super().__init__(message)
+        self.filled = filled
+
+
 def find_centroids(
     vectors: NDArray[np.float32],
     clusters: int,
@@ -55,7 +63,7 @@ def find_centroids(
     the result of plain k-means on vectors of unit length.
 
     Raises:
-        BaselineError: Too few of the vectors are distinct; the message states how many clusters they allow.
+        TooManyClustersError: Too few of the vectors are distinct.
     """
     vectors = _scaled(vectors, metric)
     models = []
@@ -171,32 +179,32 @@ def _check_distinct(centroids: Centroids, vectors: NDArray[np.float32]) -> None:
     """Check that every cluster has vectors among those that the centroids were fitted on.
 
     Raises:
-        BaselineError: A cluster is empty; the message states how many clusters the vectors allow.
+        TooManyClustersError: A cluster is empty.
     """
     used = len(np.unique(centroids.assign(vectors)))
     if used < centroids.clusters:
         message = (
             f"k-means could fill only {used} of {centroids.clusters} clusters: too few of the "
             f"{len(vectors):,} vectors to fit on are distinct, or their squares are too small for float32; "
-            f"give more varied vectors, scale them up{or_fewer(used)}"
+            f"give more varied vectors, scale them up"
         )
-        raise BaselineError(message)
+        raise TooManyClustersError(message, used)
 
 
 def check_vectors(vectors: NDArray[np.float32], clusters: int) -> None:
     """Check that a baseline can be fitted on (n, d) float32 vectors.
 
     Raises:
-        BaselineError: No baseline can be fitted; the message states the remedy.
+        TooManyClustersError: There are too few vectors.
+        BaselineError: Some vectors cannot be used; the message states the remedy.
     """
     needed = clusters * VECTORS_PER_CLUSTER
     if len(vectors) < needed:
-        most = len(vectors) // VECTORS_PER_CLUSTER
-        remedy = f"give more vectors, or use --clusters {most} or fewer" if most > 1 else "give more vectors"
         message = (
-            f"{len(vectors):,} vectors are too few for {clusters} clusters, which need {needed:,}; {remedy}"
+            f"{len(vectors):,} vectors are too few for {clusters} clusters, which need {needed:,}; give more "
+            "vectors"
         )
-        raise BaselineError(message)
+        raise TooManyClustersError(message, len(vectors) // VECTORS_PER_CLUSTER)
     for rows in blocks(np.arange(len(vectors))):
         block = vectors[rows]
         # Comparisons with NaN are false, so this finds NaN and infinity as well.
@@ -217,8 +225,3 @@ def named(numbers: NDArray[np.intp], noun: str, ids: Sequence[str | None] | None
     )
     more = f" and {len(numbers) - MAX_NAMED:,} more" if len(numbers) > MAX_NAMED else ""
     return f"{noun}s {first}{more}"
-
-
-def or_fewer(clusters: int) -> str:
-    """Return the remedy of at most this many clusters; empty for fewer than two."""
-    return f", or use --clusters {clusters} or fewer" if clusters > 1 else ""

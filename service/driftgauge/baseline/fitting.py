@@ -8,6 +8,7 @@ import logging
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -18,11 +19,11 @@ from threadpoolctl import threadpool_limits
 
 from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.clustering import (
+    TooManyClustersError,
     check_vectors,
     find_centroids,
     measure_stability,
     named,
-    or_fewer,
 )
 from driftgauge.baseline.metadata import BaselineMetadata, faults
 from driftgauge.baseline.moments import (
@@ -149,20 +150,6 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
     Raises:
         BaselineError: No sound baseline can be fitted; the message states the remedy.
     """
-    check_vectors(vectors, clusters)
-    _check_lengths(len(vectors), provenance)
-    kept, left_out = screen(vectors, metric, provenance.event_ids, progress, keep_all=keep_all)
-    traffic = provenance.traffic
-    windows_of, groups_of, *sides = _split(len(vectors), provenance, clusters, seed, progress)
-    fit_rows, reference_rows = (rows[kept[rows]] for rows in sides)
-    numbers = None if windows_of is None else windows_of[reference_rows]
-    groups = (
-        None
-        if groups_of is None
-        else np.unique(groups_of[np.concatenate([fit_rows, reference_rows])], return_inverse=True)[1]
-    )
-    members = tuple(member.of(reference_rows) for member in provenance.members)
-    members = check_members(members, clusters, min(MAX_COMPONENTS, vectors.shape[1]), progress)
     try:
         metadata = BaselineMetadata(
             stream=stream,
@@ -170,12 +157,12 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
             dimension=vectors.shape[1],
             clusters=clusters,
             metric=metric,
-            fitted_count=len(fit_rows),
-            reference_count=len(reference_rows),
+            # The counts follow.
+            fitted_count=1,
+            reference_count=1,
             window_ms=None,
             groups=None,
             training_set=provenance.training_set,
-            left_out=left_out,
             stability=None,
             seed=seed,
             created_ms=SYSTEM_CLOCK.wall_ms() if created_ms is None else created_ms,
@@ -188,16 +175,18 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
     except ValidationError as error:
         message = f"the metadata is not valid: {faults(error)}"
         raise BaselineError(message) from error
-    progress(
-        f"fitting {clusters} clusters on {len(fit_rows):,} vectors of {vectors.shape[1]} floats; "
-        f"{len(reference_rows):,} others are held out as the reference"
-    )
-    # The number of threads changes the order of summation, and with it the last bits of the centroids and
-    # the identity.
+    cluster = partial(_cluster, vectors, metric=metric, seed=seed, provenance=provenance, keep_all=keep_all)
+    try:
+        clustered = cluster(clusters, progress, track)
+    except TooManyClustersError as error:
+        fewer = _find_fewer(cluster, min(error.filled, clusters - 1))
+        message = f"{error}{f', or use --clusters {fewer}' if fewer else ''}"
+        raise BaselineError(message) from None
+    traffic, centroids = provenance.traffic, clustered.centroids
+    fit_rows, reference_rows = clustered.fit_rows, clustered.reference_rows
+    ids, distances, members = clustered.ids, clustered.distances, clustered.members
+    numbers, groups = clustered.windows, clustered.groups
     with threadpool_limits(limits=1):
-        centroids = find_centroids(vectors[fit_rows], clusters, metric, seed, progress, track)
-        ids, distances = _measure(centroids, vectors, reference_rows)
-        counts = _count(ids, clusters)
         quantiles = np.stack(
             [np.quantile(distances[ids == cluster], QUANTILE_LEVELS) for cluster in range(clusters)]
         ).astype(np.float32)
@@ -269,6 +258,9 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
     return Baseline(
         metadata=metadata.model_copy(
             update={
+                "fitted_count": len(fit_rows),
+                "reference_count": len(reference_rows),
+                "left_out": clustered.left_out,
                 "stability": stability,
                 "window_ms": traffic.window_ms if traffic is not None and is_of_windows else None,
                 "groups": None if groups is None or overdispersion is None else overdispersion.windows,
@@ -276,7 +268,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
             }
         ),
         centroids=centroids,
-        counts=counts,
+        counts=clustered.counts,
         quantile_levels=np.array(QUANTILE_LEVELS),
         distance_quantiles=quantiles,
         mean=reference.mean,
@@ -289,6 +281,94 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         segments=segments,
         descriptions=descriptions,
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Clustered:
+    """The clusters of vectors, before anything else is measured of them.
+
+    Attributes:
+        left_out: How many rows are left out, by the reason.
+        fit_rows: The rows that were fitted on.
+        reference_rows: The m others.
+        windows: (m,), the window of each, where windows are kept whole; None otherwise.
+        groups: The group of each row, those that were fitted on first, where groups are; None otherwise.
+        members: The members of each segment among the reference.
+        centroids: k centroids.
+        ids: (m,), the cluster of each.
+        distances: (m,) float32, the distance to its centroid.
+        counts: (k,) int64, how many are in each cluster.
+    """
+
+    left_out: dict[str, int]
+    fit_rows: NDArray[np.intp]
+    reference_rows: NDArray[np.intp]
+    windows: NDArray[np.intp] | None
+    groups: NDArray[np.intp] | None
+    members: tuple[Members, ...]
+    centroids: Centroids
+    ids: NDArray[np.intp]
+    distances: NDArray[np.float32]
+    counts: NDArray[np.int64]
+
+
+def _cluster(
+    vectors: NDArray[np.float32],
+    clusters: int,
+    progress: Callable[[str], None],
+    track: Track,
+    *,
+    metric: DistanceMetric,
+    seed: int,
+    provenance: Provenance,
+    keep_all: bool,
+) -> _Clustered:
+    """Return the clusters of vectors; arguments as `fit_baseline`.
+
+    Raises:
+        TooManyClustersError: Fewer clusters may be possible.
+        BaselineError: The vectors or another argument cannot be used.
+    """
+    check_vectors(vectors, clusters)
+    _check_lengths(len(vectors), provenance)
+    kept, left_out = screen(vectors, metric, provenance.event_ids, progress, keep_all=keep_all)
+    windows_of, groups_of, *sides = _split(len(vectors), provenance, clusters, seed, progress)
+    fit_rows, reference_rows = (rows[kept[rows]] for rows in sides)
+    numbers = None if windows_of is None else windows_of[reference_rows]
+    groups = (
+        None
+        if groups_of is None
+        else np.unique(groups_of[np.concatenate([fit_rows, reference_rows])], return_inverse=True)[1]
+    )
+    members = tuple(member.of(reference_rows) for member in provenance.members)
+    members = check_members(members, clusters, min(MAX_COMPONENTS, vectors.shape[1]), progress)
+    progress(
+        f"fitting {clusters} clusters on {len(fit_rows):,} vectors of {vectors.shape[1]} floats; "
+        f"{len(reference_rows):,} others are held out as the reference"
+    )
+    # The number of threads changes the order of summation, and with it the last bits of the centroids and
+    # the identity.
+    with threadpool_limits(limits=1):
+        centroids = find_centroids(vectors[fit_rows], clusters, metric, seed, progress, track)
+        ids, distances = _measure(centroids, vectors, reference_rows)
+    counts = _count(ids, clusters)
+    return _Clustered(
+        left_out, fit_rows, reference_rows, numbers, groups, members, centroids, ids, distances, counts
+    )
+
+
+def _find_fewer(cluster: Callable[[int, Callable[[str], None], Track], object], most: int) -> int | None:
+    """Return a number of clusters, `most` or fewer, that the vectors allow; None without one."""
+    while most > 1:
+        try:
+            cluster(most, lambda _: None, ignore_progress)
+        except TooManyClustersError as error:
+            most = min(error.filled, most - 1)
+        except BaselineError:
+            return None
+        else:
+            return most
+    return None
 
 
 def _fit_segments(sample: FittingSample, members: Iterable[Members]) -> dict[str, dict[str, NDArray[Any]]]:
@@ -373,15 +453,15 @@ def _count(ids: NDArray[np.intp], clusters: int) -> NDArray[np.int64]:
     """Return the histogram of cluster ids, (k,) int64.
 
     Raises:
-        BaselineError: A cluster is empty.
+        TooManyClustersError: A cluster is empty.
     """
     counts = np.bincount(ids, minlength=clusters).astype(np.int64)
     if (counts == 0).any():
         message = (
             f"{named(np.flatnonzero(counts == 0), 'cluster')} of {clusters} hold none of the {len(ids):,} "
-            f"held-out vectors; give more vectors{or_fewer(int(np.count_nonzero(counts)))}"
+            f"held-out vectors; give more vectors"
         )
-        raise BaselineError(message)
+        raise TooManyClustersError(message, int(np.count_nonzero(counts)))
     return counts
 
 
