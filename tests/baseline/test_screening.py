@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from driftgauge.baseline.fitting import Provenance, split_indices
-from driftgauge.baseline.screening import count_beyond_gap, find_odd_rows
+from driftgauge.baseline.screening import count_beyond_gap, count_copies, find_odd_rows
 from driftgauge.baseline.windows import Traffic
 from driftgauge.errors import BaselineError
 from driftgauge.streams import to_reference
@@ -63,7 +63,7 @@ def test_planted_rows_are_found(
     vectors[repeated] = vectors[repeated[:1]]
     vectors[far] = 1 + factor * random.uniform(1, 2, size=(len(far), dimension))
     planted = {"zero": zero, "repeated": repeated, "far": far}
-    found = {why: rows.tolist() for why, rows in find_odd_rows(vectors).items()}
+    found = {why: rows.tolist() for why, rows in find_odd_rows(vectors, count_copies(vectors)).items()}
     assert found == {why: sorted(rows.tolist()) for why, rows in planted.items() if len(rows)}
 
 
@@ -96,14 +96,16 @@ def topics(*rare: int) -> NDArray[np.float64]:
     ],
 )
 def test_rows_that_belong_to_stream_are_kept(vectors: NDArray[np.float64]) -> None:
-    assert find_odd_rows(vectors.astype(np.float32)) == {}
+    vectors = vectors.astype(np.float32)
+    assert find_odd_rows(vectors, count_copies(vectors)) == {}
 
 
 @pytest.mark.parametrize("planted", [slice(7, 8), slice(7, 17), slice(40, 85)])
 def test_bad_rows_are_found_beside_rare_classes(planted: slice) -> None:
     vectors = topics(20, 20)
     vectors[planted] *= 5
-    found = find_odd_rows(vectors.astype(np.float32))
+    vectors = vectors.astype(np.float32)
+    found = find_odd_rows(vectors, count_copies(vectors))
     assert {why: rows.tolist() for why, rows in found.items()} == {"far": [*range(5_000)[planted]]}
 
 
@@ -172,3 +174,30 @@ def test_heavy_tails_are_fitted_and_clipped_as_events_are(dimension: int) -> Non
     coordinates, *_ = projection.measure(vectors[split_indices(4_000, baseline.metadata.seed)[0]])
     variances = (coordinates * projection.step).var(axis=0, ddof=1)
     np.testing.assert_allclose(variances, baseline.variances, rtol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("times", "said"),
+    [
+        (np.ones(1_200, int), None),
+        (
+            np.full(600, 2),
+            "warning: 600 of 1,200 vectors repeat another one; 600 are distinct, and most occur 2 t",
+        ),
+        (
+            np.full(400, 3),
+            "warning: 800 of 1,200 vectors repeat another one; 400 are distinct, and most occur 3 t",
+        ),
+        # Some of a topic's records came twice, and items of a catalogue.
+        (np.repeat([2, 1], [300, 600]), "300 of 1,200 vectors repeat another one; 900 are distinct"),
+        (np.arange(1, 49), "1,128 of 1,176 vectors repeat another one; 48 are distinct"),
+        (np.repeat([2, 1], [5, 1_190]), None),
+    ],
+)
+def test_copies_are_said(times: NDArray[np.int_], said: str | None) -> None:
+    vectors = np.repeat(np.random.default_rng(0).normal(size=(len(times), 8)), times, axis=0)
+    lines: list[str] = []
+    fit(vectors, clusters=4, progress=lines.append)
+    found = [line for line in lines if "repeat another" in line]
+    assert len(found) == (said is not None)
+    assert all(line.startswith(said or "") for line in found)

@@ -18,7 +18,7 @@ from driftgauge.baseline.moments import blocks, moments, shrink, squared_distanc
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import BaselineError
 
-__all__ = ["count_beyond_gap", "find_odd_rows", "screen"]
+__all__ = ["count_beyond_gap", "count_copies", "find_odd_rows", "screen"]
 
 # Rows that are left out without asking, as a share of all; one row may always be.
 _MOST = 0.01
@@ -36,6 +36,10 @@ _LEAST_FACTOR = 1.5
 # frequencies of popular items fall without such a step.
 _REPEATED = 10
 _FEW = 5
+
+# Popular items come at all rates. Where most vectors come equally often, each was written or read so often.
+_USUAL = 0.8
+_WORTH_SAYING = 0.01
 
 # The fewest rows that are a class, and how much wider than others they may lie: bad rows are scaled by more.
 _LEAST_CLASS = 10
@@ -66,7 +70,7 @@ def screen(
         vectors: The vectors.
         metric: The metric of the clusters.
         event_ids: n event ids, which are named beside the rows' numbers; None without ids.
-        progress: Receives a warning for each reason, with the first rows.
+        progress: Receives a warning for each reason, with the first rows, and how many rows are copies.
         keep_all: Keep the odd rows, but for those that the metric cannot compare.
 
     Returns:
@@ -75,7 +79,8 @@ def screen(
     Raises:
         BaselineError: More than 1 % of the rows are odd; the message names reasons, rows and remedies.
     """
-    odd, count = find_odd_rows(vectors), len(vectors)
+    copies, count = count_copies(vectors), len(vectors)
+    odd = find_odd_rows(vectors, copies)
     if keep_all:
         # A vector of length zero has no direction, which the cosine metric compares.
         odd = {why: rows for why, rows in odd.items() if why == "zero" and metric is DistanceMetric.COSINE}
@@ -95,11 +100,37 @@ def screen(
     for line, rows in zip(found, odd.values(), strict=True):
         kept[rows] = False
         progress(f"warning: left out {line}; where the stream has such vectors all the time, use --keep-all")
+    _report_copies(copies[kept], progress)
     return kept, {why: len(rows) for why, rows in odd.items()}
 
 
-def find_odd_rows(vectors: NDArray[np.float32]) -> dict[str, NDArray[np.intp]]:
+def count_copies(vectors: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Return how often each vector of (n, d) float32 occurs among them, (n,), 1 or more."""
+    # Two vectors share a hash of 64 bits with a probability below 2^-32.
+    hashes = np.fromiter((hash(vector.tobytes()) for vector in vectors), np.int64, len(vectors))
+    _, numbers, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    return np.asarray(counts[numbers])
+
+
+def _report_copies(copies: NDArray[np.intp], progress: Callable[[str], None]) -> None:
+    """Report how many of n vectors are copies of others, by how often each occurs, (n,)."""
+    times, rows = np.unique(copies, return_counts=True)
+    distinct = rows // times
+    total, usual = int(distinct.sum()), int(distinct.argmax())
+    line = f"{len(copies) - total:,} of {len(copies):,} vectors repeat another one; {total:,} are distinct"
+    if times[usual] > 1 and distinct[usual] >= _USUAL * total:
+        progress(
+            f"warning: {line}, and most occur {times[usual]} times: where events were written or read as "
+            "often, remove the copies; otherwise the baseline takes its noise for smaller than it is"
+        )
+    elif len(copies) - total >= _WORTH_SAYING * len(copies):
+        progress(line)
+
+
+def find_odd_rows(vectors: NDArray[np.float32], copies: NDArray[np.intp]) -> dict[str, NDArray[np.intp]]:
     """Return the odd rows of (n, d) float32 finite vectors by the reason; no reason is without rows.
+
+    `copies` are those of `count_copies`.
 
     Far rows are found by their distances from the middle in standard deviations, along the leading
     components and of what these leave. Middle and directions are those of vectors shrunk to the median
@@ -111,7 +142,7 @@ def find_odd_rows(vectors: NDArray[np.float32]) -> dict[str, NDArray[np.intp]]:
     lengths = [np.linalg.norm(vectors[rows], axis=1) for rows in blocks(np.arange(len(vectors)))]
     is_zero = np.concatenate(lengths) == 0
     others = np.flatnonzero(~is_zero)
-    is_repeated = _are_repeated(vectors, others)
+    is_repeated = _are_repeated(copies[others])
     left = others[~is_repeated]
     are_far = _are_far(vectors, left)
     far, near = left[are_far], left[~are_far]
@@ -190,13 +221,11 @@ def _reach(vectors: NDArray[np.float32], among: NDArray[np.float32]) -> NDArray[
     return np.asarray(distances[:, -1], np.float64)
 
 
-def _are_repeated(vectors: NDArray[np.float32], rows: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Return which rows hold one of a few vectors that appear ten times as often as others, (rows,)."""
-    # Two vectors share a hash of 64 bits with a probability below 2^-32.
-    hashes = np.fromiter((hash(vectors[row].tobytes()) for row in rows.tolist()), np.int64, len(rows))
-    _, numbers, counts = np.unique(hashes, return_inverse=True, return_counts=True)
-    falling = np.sort(counts)[::-1][: _FEW + 1]
+def _are_repeated(copies: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Return which of n rows hold one of a few vectors that occur ten times as often as others, (n,)."""
+    times, rows = np.unique(copies, return_counts=True)
+    falling = np.repeat(times, rows // times)[::-1][: _FEW + 1]
     often = np.flatnonzero(falling[:-1] >= _REPEATED * falling[1:])
-    least = falling[often.max()] if len(often) else len(rows) + 1
-    repeated: NDArray[np.bool_] = counts[numbers] >= least
+    least = falling[often.max()] if len(often) else len(copies) + 1
+    repeated: NDArray[np.bool_] = copies >= least
     return repeated
