@@ -11,7 +11,11 @@ from urllib.parse import quote
 
 from driftgauge.errors import InputError
 
-__all__ = ["name_of_stream", "open_regular", "writing"]
+__all__ = ["check_expansion", "name_of_stream", "open_regular", "writing"]
+
+# Vectors shrink by a half or so where they are compressed, and zeros by a thousand.
+_MOST_EXPANSION = 100
+_ALWAYS_BYTES = 256 * 1024 * 1024
 
 
 def name_of_stream(stream: str) -> str:
@@ -31,6 +35,17 @@ def open_regular(path: Path) -> BinaryIO:
         file.close()
         raise OSError(errno.EINVAL, "a pipe, a device or another special file, and not a regular one")
     return file
+
+
+def check_expansion(path: Path, read_bytes: int) -> None:
+    """Raise InputError where a file would take over 256 MiB of memory, and over 100 times its size."""
+    size = path.stat().st_size
+    if read_bytes > max(_ALWAYS_BYTES, _MOST_EXPANSION * size):
+        fault = (
+            f"{path}: its {size:,} bytes would take {read_bytes:,} bytes of memory, over {_MOST_EXPANSION} "
+            "times as many; name a complete file of vectors, or, where it is one, save it without compression"
+        )
+        raise InputError(fault)
 
 
 @contextmanager

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet
 import pytest
+from numpy.typing import NDArray
 
+from driftgauge import files
 from driftgauge.baseline.collecting import NameColumn, TableColumns, VectorSet
 from driftgauge.baseline.vectors import read_vectors
 from driftgauge.errors import InputError
@@ -207,8 +210,33 @@ def test_size_is_checked_by_header_and_only_of_the_chosen_array(tmp_path: Path) 
         archive.writestr("labels.npy", header.getvalue())
     np.testing.assert_array_equal(read(path).vectors, VECTORS)
     for large, array in ((tmp_path / "a.npy", None), (path, "labels")):
-        with pytest.raises(InputError, match=r"cannot be read \(.*1125899906842624"):
+        with pytest.raises(
+            InputError, match="would take 4,503,599,627,370,496 bytes of memory, over 100 times"
+        ):
             read(large, array=array)
+
+
+@pytest.mark.parametrize("name", ["a.npz", "a.parquet"])
+def test_file_that_would_take_far_more_memory_than_its_size_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = tmp_path / name
+
+    def write(vectors: NDArray[np.floating]) -> None:
+        array = vectors.astype(np.float32)
+        if name.endswith("npz"):
+            np.savez_compressed(path, v=array)
+        else:
+            pyarrow.parquet.write_table(pyarrow.table({"v": list(array)}), path, compression="gzip")
+
+    write(np.zeros((40_000, 100)))
+    # Small files may hold anything.
+    assert len(read(path).vectors) == 40_000
+    monkeypatch.setattr(files, "_ALWAYS_BYTES", 0)
+    with pytest.raises(InputError, match=r"would take 16,000,000 bytes of memory, over 100 times as many"):
+        read(path)
+    write(np.random.default_rng(0).normal(size=(2_000, 10)))
+    assert len(read(path).vectors) == 2_000
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.npz", "a.jsonl", "a.jsonl.gz", "a.parquet", "a.arrow"])

@@ -21,7 +21,7 @@ from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason
 from driftgauge.events.timestamps import LAST_MS, format_timestamp
 from driftgauge.events.vectors import VectorFormat
-from driftgauge.files import open_regular
+from driftgauge.files import check_expansion, open_regular
 from driftgauge.progress import Track, WorkProgress
 
 __all__ = ["read_table"]
@@ -130,6 +130,7 @@ def _collect(
                 batch, numbers = batch.take(pa.array(sound)), numbers[sound]
             where = partial(_place, path, numbers)
             if collector is None:
+                check_expansion(path, (rows or 0) * block.nbytes // len(block))
                 collector = Collector(block.shape[1], rows or 0, name=columns.name)
             times_ms = (
                 None

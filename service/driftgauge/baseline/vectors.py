@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Collection, Iterable
+from math import prod
 from pathlib import Path
 from typing import IO, Any
 from zipfile import BadZipFile, ZipFile
@@ -16,7 +17,7 @@ from driftgauge.baseline.stream_decoder import TopicEvents
 from driftgauge.errors import InputError
 from driftgauge.events.own_contract import OwnContractReader
 from driftgauge.events.refusals import Refusals
-from driftgauge.files import open_regular
+from driftgauge.files import check_expansion, open_regular
 from driftgauge.progress import Track, ignore_progress
 
 __all__ = ["read_vectors"]
@@ -94,10 +95,13 @@ def read_vectors(
 def _read_array(path: Path, key: str | None, option: str = "--array") -> NDArray[Any]:
     """Return the array of a .npy file, or the one of a .npz file that an option names; none is unpickled.
 
-    Of all others only the headers are read, because an archive may hold far more than its size.
+    Of all others only the headers are read, because an archive may hold far more than its size. The header of
+    the array says what it will take.
     """
     with open_regular(path) as file:
         if path.suffix == ".npy":
+            _check_size(path, file)
+            file.seek(0)
             return np.asarray(np.lib.format.read_array(file))
         with ZipFile(file) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
@@ -107,6 +111,8 @@ def _read_array(path: Path, key: str | None, option: str = "--array") -> NDArray
                 message = f"{path}: no array {key!r}; choose with {option} one of: {', '.join(names)}"
                 raise InputError(message)
             with archive.open(f"{key}.npy") as member:
+                _check_size(path, member)
+            with archive.open(f"{key}.npy") as member:
                 return np.asarray(np.lib.format.read_array(member))
 
 
@@ -115,7 +121,7 @@ def _choose(path: Path, archive: ZipFile, names: Iterable[str]) -> str:
     shapes = {}
     for name in names:
         with archive.open(f"{name}.npy") as member:
-            shapes[name] = _read_shape(member)
+            shapes[name], _ = _read_header(member)
     matrices = [name for name, shape in shapes.items() if len(shape) == MATRIX]
     if len(matrices) == 1:
         return matrices[0]
@@ -126,11 +132,18 @@ def _choose(path: Path, archive: ZipFile, names: Iterable[str]) -> str:
     raise InputError(message)
 
 
-def _read_shape(file: IO[bytes]) -> tuple[int, ...]:
-    """Return the shape that the header of a file of NumPy's format states."""
+def _check_size(path: Path, file: IO[bytes]) -> None:
+    """Raise InputError where an array would take far more memory than its file."""
+    shape, dtype = _read_header(file)
+    check_expansion(path, prod(shape) * max(dtype.itemsize, np.dtype(np.float32).itemsize))
+
+
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Return the shape and type that the header of a file of NumPy's format states."""
     is_first = np.lib.format.read_magic(file) == (1, 0)
     read = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
-    return read(file)[0]
+    shape, _, dtype = read(file)
+    return shape, dtype
 
 
 def _with_columns(

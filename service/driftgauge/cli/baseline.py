@@ -194,7 +194,8 @@ def _fit(
 
     INPUT is .npy or .npz, events in .jsonl or .jsonl.gz, Parquet (.parquet) or Arrow (.arrow, .feather,
     .ipc). A topic is read once for each stream, without a consumer group: its records are decoded as the
-    service decodes them, and those with an event time of the range are taken.
+    service decodes them, and those with an event time of the range are taken. A .npz or Parquet file may hold
+    vectors of 100 times its size, and of 256 MiB in any case.
     """
     # Only this command imports scikit-learn, which is slow to load.
     from driftgauge.baseline.artifact import save
