@@ -2,7 +2,8 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
+from math import inf
 
 from tests.chaos.checks import Check
 from tests.chaos.expected_counts import Counts, ExpectedCounts, SeriesKey, WindowKey
@@ -10,6 +11,10 @@ from tests.chaos.results import PublishedRevision
 from tests.harness.scrape import Scrape
 
 LATE = "driftgauge_late_events_total"
+# A round writes its results within milliseconds, and closes windows for longer before that.
+ROUND_MS = 200
+# With five clusters a round closes at most 548 windows.
+FULL_ROUND = 500
 
 
 def check_counts(found: Mapping[WindowKey, Counts], expected: ExpectedCounts) -> Check:
@@ -73,4 +78,28 @@ def check_nothing_closed_early(results: Iterable[PublishedRevision], stream: str
         if result.key[0] == stream and result.revision == 0:
             early_ms = max(result.end_ms - result.written_ms, 0)
             check.compare(f"{result.key} was published before its end, ms", early_ms, 0)
+    return check
+
+
+def check_burst(results: Iterable[PublishedRevision], stream: str, released_ms: float) -> Check:
+    """Check that the panes of a burst wait until it is released, and are then closed in full rounds.
+
+    Args:
+        results: Every revision.
+        stream: The stream of the burst.
+        released_ms: The wall clock time of the event that releases it.
+    """
+    check = Check("burst: no window closed before its release, and some rounds full")
+    first = [result for result in results if result.key[0] == stream and result.revision == 0]
+    for result in first:
+        early_ms = max(released_ms - result.written_ms, 0)
+        check.compare(f"{result.key} was published before the burst was released, ms", early_ms, 0)
+    rounds = [0]
+    written_ms = sorted(result.written_ms for result in first)
+    for before_ms, each_ms in pairwise([-inf, *written_ms]):
+        if each_ms - before_ms > ROUND_MS:
+            rounds.append(0)
+        rounds[-1] += 1
+    check.compare(f"at most {max(rounds)} windows in a round, full", max(rounds) >= FULL_ROUND, expected=True)
+    check.name += f" ({len(first):,} windows in {len(rounds) - 1} rounds, at most {max(rounds)} in one)"
     return check

@@ -11,7 +11,7 @@ from driftgauge.baseline.artifact import save
 from driftgauge.baseline.fitting import fit_baseline
 from tests.chaos.expected_counts import WINDOWS_MS
 from tests.chaos.profiles import SOCKET_TIMEOUT_S, BrokerRole, Profile
-from tests.chaos.workload import CENTRES, PARTITIONS, START_MS, STREAMS, blobs
+from tests.chaos.workload import BURST, CENTRES, LIVE, PARTITIONS, START_MS, STREAMS, blobs
 from tests.harness.case import Case
 
 BASELINE_EVENTS: Final = 2_000
@@ -80,6 +80,11 @@ class Environment(Case):
         self.centroids[stream], self.baseline_counts[stream] = baseline.centroids.values, baseline.counts
 
     def _stream(self, stream: str) -> dict[str, object]:
-        disorder = "5s" if stream == "live" else "30s"
+        own = {STREAMS[LIVE]: {"allowed_disorder": "5s"}, STREAMS[BURST]: {"idle_timeout": "30s"}}
         windows = list(WINDOWS_MS[stream])
-        return {**super()._stream(stream), "windows": windows, "allowed_disorder": disorder}
+        return {
+            **super()._stream(stream),
+            "windows": windows,
+            "allowed_disorder": "30s",
+            **own.get(stream, {}),
+        }

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.chaos.workload import LOSSY, STREAMS, Fault, Workload
+from tests.chaos.workload import BURST, LIVE, LOSSY, STREAMS, Fault, Workload
 
 REPLAYED_WINDOWS: Mapping[str, int] = {"1m": 60_000, "5m": 300_000}
 # Short windows, so that a run does not wait long for the last one.
 LIVE_WINDOWS: Mapping[str, int] = {"10s": 10_000, "30s": 30_000}
+# The panes of the burst have one event, and its hours enough for a score.
+BURST_WINDOWS: Mapping[str, int] = {"1m": 60_000, "1h": 3_600_000}
+_OWN_WINDOWS = {LIVE: LIVE_WINDOWS, BURST: BURST_WINDOWS}
 WINDOWS_MS: Mapping[str, Mapping[str, int]] = {
-    stream: LIVE_WINDOWS if stream == "live" else REPLAYED_WINDOWS for stream in (*STREAMS, LOSSY)
+    stream: _OWN_WINDOWS.get(number, REPLAYED_WINDOWS) for number, stream in enumerate((*STREAMS, LOSSY))
 }
 
 # Least difference between the squared distances to the two nearest centroids.

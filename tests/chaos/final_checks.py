@@ -21,13 +21,19 @@ from tests.chaos.checks import (
     check_unmarked,
 )
 from tests.chaos.committed_reader import CommittedReader, check_reads
-from tests.chaos.count_checks import check_counts, check_late, check_nothing_closed_early, late_totals
+from tests.chaos.count_checks import (
+    check_burst,
+    check_counts,
+    check_late,
+    check_nothing_closed_early,
+    late_totals,
+)
 from tests.chaos.environment import SHARDS, Environment
 from tests.chaos.expected_counts import ExpectedCounts
 from tests.chaos.progress_chain import ProgressChain, check_chain_counters, check_partials
 from tests.chaos.results import PublishedRevision, final_results
 from tests.chaos.verdict_checks import check_verdicts, level_of
-from tests.chaos.workload import LIVE, LOSSY, STREAMS, Workload
+from tests.chaos.workload import BURST, LIVE, LOSSY, STREAMS, Workload
 from tests.harness.scrape import Scrape
 from tests.harness.service import driftgauge
 
@@ -80,6 +86,8 @@ def run_checks(
     yield check_divergences(results, env.baseline_counts)
     yield check_verdicts(results, level_of(env.centroids))
     yield check_nothing_closed_early(results, STREAMS[LIVE])
+    spec = workload.spec
+    yield check_burst(results, STREAMS[BURST], spec.live_from_ms + spec.released_s * 1_000)
     yield check_dead_letters(env.read(env.dead_letters_topic), workload, env.events_topic)
     yield check_gauges(scrapes, final)
     parts = env.read(env.partials_topic)

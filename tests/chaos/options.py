@@ -10,6 +10,9 @@ from tests.harness.nodes import BROKER, COMBINED, CONTROLLER, KafkaCluster
 from tests.harness.service import DRIFTGAUGE
 
 RECOVERY_LIMIT_S: Final = 60.0
+# The burst is held before this part of the run.
+EARLIEST: Final = 0.3
+BEFORE_STEP_S: Final = 3.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,13 @@ class Options:
         if self.plan is not None:
             return self.plan
         return make_plan(self.seed, self.disruptions, self.seconds, self.profile)
+
+    @property
+    def released_s(self) -> float:
+        """When the burst is released: just before a step, so that its windows close during a disruption."""
+        earliest_s = EARLIEST * self.seconds
+        at_s = (step.at_s - BEFORE_STEP_S for step in self.steps)
+        return next((each for each in at_s if each >= earliest_s), earliest_s)
 
     @property
     def recovery_limit_s(self) -> float:

@@ -35,6 +35,7 @@ class ProgressChain:
 
     Attributes:
         check: Each commit is complete and continues its predecessor.
+        most_panes: The most panes of one commit in one shard.
     """
 
     def __init__(self, topic: str) -> None:
@@ -42,6 +43,7 @@ class ProgressChain:
         self._topic = topic
         self.check = Check("chain of progress in the partials: no gap, no overlap, no orphan")
         self._shards: dict[int, _ShardProgress] = {}
+        self.most_panes = 0
         self._counts: dict[WindowKey, np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
 
     def take(self, shard: int, offset: int, part: Part) -> None:
@@ -65,6 +67,7 @@ class ProgressChain:
                 partition: end for (_, topic, partition), end in state.ends.items() if topic == self._topic
             }
             self.check.compare(f"progress of all partitions in shard {shard}, up to", found, dict(ends))
+        self.check.name += f" (at most {self.most_panes:,} panes in a commit)"
         return self.check
 
     def counts(self) -> dict[WindowKey, Counts]:
@@ -72,6 +75,7 @@ class ProgressChain:
         return {key: tuple(each.tolist()) for key, each in self._counts.items()}
 
     def _apply(self, state: _ShardProgress, parts: list[Part], position: str) -> None:
+        self.most_panes = max(self.most_panes, sum(len(part.panes) for part in parts))
         for part in parts:
             for progress in part.partitions:
                 self._continue(state, progress, position)
@@ -109,7 +113,8 @@ def check_partials(found: Mapping[WindowKey, Counts], all_counts: Mapping[Window
         all_counts: The events of every window by cluster, late events included.
     """
     check = Check("partials hold every valid event once")
-    expected = {key: counts for key, counts in all_counts.items() if key[:2] in {each[:2] for each in found}}
+    sizes = {key[:2] for key in found}
+    expected = {key: counts for key, counts in all_counts.items() if key[:2] in sizes}
     check.compare("streams", {key[0] for key in found}, {key[0] for key in all_counts})
     for key in sorted(expected.keys() | found.keys()):
         check.compare(key, found.get(key), expected.get(key))

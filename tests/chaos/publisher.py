@@ -1,4 +1,4 @@
-"""A process that generates a workload and publishes it at a constant rate."""
+"""A process that generates a workload and publishes it on time."""
 
 import multiprocessing
 import signal
@@ -7,6 +7,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Final
 
+import numpy as np
 from confluent_kafka import Producer
 
 from tests.chaos.workload import Workload, WorkloadSpec
@@ -69,14 +70,13 @@ def _publish(spec: WorkloadSpec, bootstrap: str, topic: str, answers: Connection
     """Publish all events in order; send the start time, and at the end the first error or an empty string."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and kills this process
     workload = Workload.make(spec)
-    events, seconds = spec.events, spec.seconds
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,
             "enable.idempotence": True,
             "acks": "all",
             "linger.ms": 10,
-            "queue.buffering.max.messages": events,
+            "queue.buffering.max.messages": spec.events,
             "message.timeout.ms": int(LONGEST_OUTAGE_S * 1_000),
             "reconnect.backoff.max.ms": 500,
             "log_level": 0,  # refused connections are expected
@@ -89,8 +89,9 @@ def _publish(spec: WorkloadSpec, bootstrap: str, topic: str, answers: Connection
     started_s = time.monotonic()
     answers.send(started_s)
     row = 0
-    while row < events and not failures:
-        due = min(events, int((time.monotonic() - started_s) / seconds * events) + 1)
+    while row < len(workload) and not failures:
+        elapsed_ms = (time.monotonic() - started_s) * 1_000
+        due = int(np.searchsorted(workload.sent_ms, elapsed_ms, side="right"))
         for due_row in range(row, due):
             partition = int(workload.partition[due_row])
             producer.produce(topic, workload.value(due_row), partition=partition, on_delivery=failures.note)

@@ -44,6 +44,7 @@ class Report:
         is_checked: Whether all checks were made.
         failures: Unexpected behaviour of replicas, such as one that exits by itself.
         dead_clients: The replicas that ended because a Kafka client stood still, as they are to do.
+        load: How full the replicas' rounds were.
         problems: What the machine or the run itself failed to do, and what was too slow.
         elapsed_s: The duration of the run.
     """
@@ -54,6 +55,7 @@ class Report:
     is_checked: bool = False
     failures: list[str] = field(default_factory=list)
     dead_clients: list[str] = field(default_factory=list)
+    load: str = "unknown"
     problems: list[str] = field(default_factory=list)
     elapsed_s: float = 0.0
 
@@ -109,6 +111,7 @@ def summary(report: Report) -> str:
     if report.recoveries_s:
         p50, worst = median(report.recoveries_s), max(report.recoveries_s)
         lines.append(f"recovery: p50 {p50:.1f} s, worst {worst:.1f} s")
+    lines.append(f"load: {report.load}")
     for check in report.checks:
         wrong = len(check.mismatches)
         lines.append(

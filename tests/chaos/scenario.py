@@ -15,6 +15,7 @@ from tests.chaos.disruptions import DisruptionOutcome, DisruptionRunner, Progres
 from tests.chaos.environment import SHARDS, Environment
 from tests.chaos.expected_counts import Counts, ExpectedCounts, WindowKey
 from tests.chaos.final_checks import read_results, run_checks
+from tests.chaos.load_sampler import LoadSampler
 from tests.chaos.options import Options
 from tests.chaos.profiles import RELAYED_REPLICA, REPLICAS
 from tests.chaos.progress_chain import check_chain_counters
@@ -121,11 +122,15 @@ def _run(
             replicas.start(name)
         replicas.wait_until_ready()
         live_from_ms = int(time.time() * 1_000) + LEAD_MS
-        workload = Workload.make(WorkloadSpec(options.seed, options.events, options.seconds, live_from_ms))
+        workload = Workload.make(
+            WorkloadSpec(options.seed, options.events, options.seconds, live_from_ms, options.released_s)
+        )
         expected = ExpectedCounts.of(workload, env.centroids)
-        _disrupt(cluster, env, replicas, workload, report, relay, on_outcome)
-        with report.attempt("settling"):
-            _settle(env, replicas, expected, options.settle_s)
+        with LoadSampler(replicas) as load:
+            _disrupt(cluster, env, replicas, workload, report, relay, on_outcome)
+            with report.attempt("settling"):
+                _settle(env, replicas, expected, options.settle_s)
+        report.load = load.summary
         scrapes = replicas.scrapes()
         has_checked_election = False
         if lossy is not None:

@@ -139,7 +139,7 @@ TOPIC = "events"
 
 @pytest.fixture(scope="module")
 def workload() -> Workload:
-    return Workload.make(WorkloadSpec(seed=2, events=3_000, seconds=30.0, live_from_ms=1_800_000_000_000))
+    return Workload.make(WorkloadSpec(2, 3_000, 30.0, live_from_ms=1_800_000_000_000, released_s=9.0))
 
 
 def as_written(workload: Workload) -> list[Message]:

@@ -4,7 +4,15 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.count_checks import LATE, check_counts, check_late, check_nothing_closed_early, late_totals
+from tests.chaos.count_checks import (
+    FULL_ROUND,
+    LATE,
+    check_burst,
+    check_counts,
+    check_late,
+    check_nothing_closed_early,
+    late_totals,
+)
 from tests.chaos.expected_counts import ExpectedCounts
 from tests.chaos.results import PublishedRevision
 from tests.harness.scrape import Scrape
@@ -75,3 +83,24 @@ def test_window_published_before_end_fails(stream: str, revision: int, written_m
     result = PublishedRevision("", {"stream": stream, "revision": revision, **window}, written_ms)
     valid = PublishedRevision("", {"stream": "live", "revision": 0, **window}, 90_000)
     assert check_nothing_closed_early([valid, result], "live").passed == passes
+
+
+@pytest.mark.parametrize(
+    ("written_ms", "passes"),
+    [
+        # Two rounds, the first of them full.
+        ([*range(1_000, 1_000 + FULL_ROUND), 2_500], True),
+        ([999, *range(1_000, 1_000 + FULL_ROUND)], False),
+        # As many windows, in rounds that are not full.
+        ([1_000 + 500 * (number // 100) for number in range(FULL_ROUND)], False),
+        ([], False),
+    ],
+)
+def test_burst_must_wait_for_its_release_and_fill_a_round(written_ms: list[int], passes: bool) -> None:
+    window = {"stream": "minutes", "window": "1m", "revision": 0, "start": "1970-01-01T00:00:00Z"}
+    results = [PublishedRevision("", window, each) for each in written_ms]
+    others = [
+        PublishedRevision("", {**window, "stream": "alpha"}, 0),
+        PublishedRevision("", {**window, "revision": 1}, 0),
+    ]
+    assert check_burst([*results, *others], "minutes", 1_000.0).passed == passes

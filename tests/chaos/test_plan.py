@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 
 from tests.chaos.broker_locator import java_hash
+from tests.chaos.options import Options
 from tests.chaos.plan import Step, make_plan
 from tests.chaos.profiles import (
     BELOW_MINIMUM_S,
@@ -71,6 +72,15 @@ def test_plan_of_three_brokers_has_long_outages(
 
 def away(plan: list[Step], kind: DisruptionKind) -> list[float]:
     return [each.away_s for step in plan for each in step.disruptions if each.kind is kind]
+
+
+@pytest.mark.parametrize(("disruptions", "seconds"), [(0, 25.0), (10, 90.0), (8, 240.0), (50, 1_500.0)])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_burst_is_released_before_a_step(seed: int, disruptions: int, seconds: float) -> None:
+    options = Options(20_000, disruptions, seconds, seed)
+    after_s = [step.at_s - options.released_s for step in options.steps]
+    assert any(each == pytest.approx(3.0) for each in after_s) == bool(disruptions)
+    assert 0.3 * seconds <= options.released_s <= 0.6 * seconds
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The events of a chaos run, generated from a specification."""
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from typing import Final
 
@@ -10,11 +10,12 @@ import orjson
 from numpy.typing import NDArray
 
 PARTITIONS: Final = 12
-STREAMS: Final = ("alpha", "beta", "gamma", "live")
+STREAMS: Final = ("alpha", "beta", "gamma", "live", "minutes")
+# The stream of the burst has no share.
 SHARES: Final = (0.42, 0.42, 0.08, 0.08)
 # The stream of the topic with the unclean election.
 LOSSY: Final = "lossy"
-KEYED, LIVE = STREAMS.index("gamma"), STREAMS.index("live")
+KEYED, LIVE, BURST = (STREAMS.index(stream) for stream in ("gamma", "live", "minutes"))
 # The keyed stream has one partition, the other streams have all.
 KEYED_PARTITION: Final = 7
 DIMENSION: Final = 4
@@ -45,6 +46,16 @@ SPREAD: Final = 0.5
 
 INVALID: Final = 1 / 1_000
 
+# The burst: old events of one partition, a minute apart, so that each has a pane of its own. One event of
+# another partition holds the watermark until it is released, so that all panes wait, and then close together.
+PANES: Final = 1 / 5
+MOST_PANES: Final = 20_000
+PANE_MS: Final = 60_000
+BURST_PARTITION, HOLDING_PARTITION = 3, 8
+# How long it is held: a share of the run, at most of 90 s, which is shorter than the idle timeout of its stream.
+HELD: Final = (0.1, 0.3)
+HELD_OF_S: Final = 90.0
+
 
 class Fault(IntEnum):
     """What makes an event invalid; the service's rejection reason is the name in lower case."""
@@ -67,28 +78,36 @@ class WorkloadSpec:
 
     Attributes:
         seed: The random seed.
-        events: The number of events.
+        events: The number of events, those of the burst included.
         seconds: The duration of publishing.
         live_from_ms: The wall clock time at which publishing starts; the live stream's first event time.
+        released_s: When the burst is released, from the start of publishing; not before the greatest `HELD`.
     """
 
     seed: int
     events: int
     seconds: float
     live_from_ms: int
+    released_s: float
 
     @property
     def fast_ms(self) -> int:
         """How far fast clocks are ahead; less in a short run, which cannot wait for such windows."""
         return min(FAST_MS, int(self.seconds * 800))
 
+    @property
+    def panes(self) -> int:
+        """The number of panes of the burst."""
+        return min(int(self.events * PANES), MOST_PANES)
+
 
 @dataclass(frozen=True)
 class Workload:
-    """Events in send order, at a constant rate; each array has one entry an event.
+    """Events in send order, at a constant rate but for the burst; each array has one entry an event.
 
     Attributes:
         spec: What determines the events.
+        sent_ms: When the event is sent, from the start of publishing.
         stream: Index into STREAMS.
         partition: The partition to which the event is sent.
         time_ms: Event time; out of order by the disorder, or more if straggling, late or fast.
@@ -98,6 +117,7 @@ class Workload:
     """
 
     spec: WorkloadSpec
+    sent_ms: NDArray[np.float64]
     stream: NDArray[np.int64]
     partition: NDArray[np.int64]
     time_ms: NDArray[np.int64]
@@ -107,9 +127,9 @@ class Workload:
 
     @classmethod
     def make(cls, spec: WorkloadSpec) -> "Workload":
-        random, events = np.random.default_rng(spec.seed), spec.events
+        random, events = np.random.default_rng(spec.seed), spec.events - spec.panes - 1
         progress = np.arange(events) / events
-        stream = random.choice(len(STREAMS), p=SHARES, size=events)
+        stream = random.choice(len(SHARES), p=SHARES, size=events)
         partition = random.integers(PARTITIONS, size=events)
         partition[stream == KEYED] = KEYED_PARTITION
         is_live = stream == LIVE
@@ -122,22 +142,16 @@ class Workload:
         delay_ms += np.where(late, random.integers(*LATE_MS, size=events), 0)
         live_delay_ms = random.integers(LIVE_DISORDER_MS, size=events) - np.where(fast, spec.fast_ms, 0)
         sent_ms = progress * spec.seconds * 1_000
+        time_ms = np.where(
+            is_live,
+            spec.live_from_ms + sent_ms.astype(np.int64) - live_delay_ms,
+            START_MS + (sent_ms * SPEED).astype(np.int64) - delay_ms,
+        )
         shifted = random.random(events) < progress / 2
         blob = np.where(shifted, 0, random.integers(len(CENTRES), size=events))
         fault = np.where(random.random(events) < INVALID, random.choice(list(Fault)[1:], size=events), 0)
-        return cls(
-            spec=spec,
-            stream=stream,
-            partition=partition,
-            time_ms=np.where(
-                is_live,
-                spec.live_from_ms + sent_ms.astype(np.int64) - live_delay_ms,
-                START_MS + (sent_ms * SPEED).astype(np.int64) - delay_ms,
-            ),
-            vectors=blobs(blob, random),
-            fault=fault,
-            late=late,
-        )
+        steady = cls(spec, sent_ms, stream, partition, time_ms, blobs(blob, random), fault, late)
+        return _merge(steady, _burst(spec, random))
 
     def __len__(self) -> int:
         return len(self.stream)
@@ -165,3 +179,32 @@ class Workload:
             document["embedding"] = vector
         value = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
         return value[:-1] if fault == Fault.UNDECODABLE else value
+
+
+def _burst(spec: WorkloadSpec, random: np.random.Generator) -> Workload:
+    """Return the event that holds the watermark, one event in each later pane, and the one that releases them."""
+    events = spec.panes + 1
+    pane, is_last = np.arange(events), np.arange(events) == spec.panes
+    is_holding = (pane == 0) | is_last
+    held_s = random.uniform(*HELD) * min(spec.seconds, HELD_OF_S)
+    return Workload(
+        spec=spec,
+        sent_ms=np.where(is_last, spec.released_s, spec.released_s - held_s) * 1_000,
+        stream=np.full(events, BURST),
+        partition=np.where(is_holding, HOLDING_PARTITION, BURST_PARTITION),
+        # The last pane has two events, and ends where the other streams begin.
+        time_ms=START_MS + (np.minimum(pane, spec.panes - 1) - spec.panes) * PANE_MS,
+        vectors=blobs(random.integers(len(CENTRES), size=events), random),
+        fault=np.zeros(events, dtype=np.int64),
+        late=np.zeros(events, dtype=np.bool_),
+    )
+
+
+def _merge(first: Workload, second: Workload) -> Workload:
+    """Return the events of two workloads in the order in which they are sent."""
+    order = np.argsort(np.concatenate([first.sent_ms, second.sent_ms]), kind="stable")
+    arrays = (each.name for each in fields(Workload) if each.name != "spec")
+    return replace(
+        first,
+        **{name: np.concatenate([getattr(first, name), getattr(second, name)])[order] for name in arrays},
+    )
