@@ -25,6 +25,7 @@ from confluent_kafka import Consumer, Message, TopicPartition  # noqa: E402
 
 from driftgauge import cli  # noqa: E402
 from driftgauge.core.counting.partial import PaneDelta, Part  # noqa: E402
+from driftgauge.core.windows.closing import WindowCloser  # noqa: E402
 from driftgauge.core.windows.shard import ShardState  # noqa: E402
 from driftgauge.errors import ClientLost, TransactionAborted  # noqa: E402
 from driftgauge.kafka import client, count_worker, intake, service, session  # noqa: E402
@@ -211,6 +212,12 @@ def changelog_uncommitted() -> None:
     )
 
 
+def waiting_windows_final() -> None:
+    """Let windows become final, and lose their panes, while they wait for a later round."""
+    advance = WindowCloser._advance_horizon
+    WindowCloser._advance_horizon = lambda self, _: advance(self, None)
+
+
 def producers_times_trusted() -> None:
     """Let every event time move the watermark, however far ahead of the clock it is."""
     intake.credible_ms = lambda raw, now_ms: np.full(len(raw), 2**62)  # type: ignore[attr-defined]
@@ -372,6 +379,7 @@ CHANGES: Final = {
         epoch_repeated,
         waiting_parts_passed,
         changelog_uncommitted,
+        waiting_windows_final,
         producers_times_trusted,
         stop_in_commit,
         rejoin_in_commit,

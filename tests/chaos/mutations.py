@@ -108,6 +108,7 @@ TRIALS: Final = (
     Trial("progress_not_last"),
     Trial("progress_without_partials"),
     Trial("any_shard"),
+    Trial("waiting_windows_final"),
     Trial("producers_times_trusted"),
 )
 
