@@ -52,7 +52,7 @@ PANES: Final = 1 / 5
 MOST_PANES: Final = 20_000
 PANE_MS: Final = 60_000
 BURST_PARTITION, HOLDING_PARTITION = 3, 8
-# How long it is held: a share of the run, at most of 90 s, which is shorter than the idle timeout of its stream.
+# How long it is held: a share of the run, at most of 90 s. Its stream has a longer idle timeout.
 HELD: Final = (0.1, 0.3)
 HELD_OF_S: Final = 90.0
 
@@ -182,7 +182,7 @@ class Workload:
 
 
 def _burst(spec: WorkloadSpec, random: np.random.Generator) -> Workload:
-    """Return the event that holds the watermark, one event in each later pane, and the one that releases them."""
+    """Return the event that holds the watermark, one event in each later pane, and one that releases them."""
     events = spec.panes + 1
     pane, is_last = np.arange(events), np.arange(events) == spec.panes
     is_holding = (pane == 0) | is_last
