@@ -28,6 +28,7 @@ TOPICS = (
     _DEAD_LETTERS_TOPIC,
     f"{_INTERNAL}.partials.{_SHARDS}",
     f"{_INTERNAL}.changelog.{_SHARDS}",
+    f"{_INTERNAL}.heartbeats",
 )
 
 # syslog's warning level: librdkafka does not print its notice that the broker is a mock.

@@ -150,7 +150,7 @@ class CountReplica:
         """Return the text of a scrape."""
         metrics = ReplicaMetrics(self._specs, self._shards, Role.COUNT, self._time.clock)
         metrics.role.assigned([], {source.partition for source in self._sources})
-        metrics.role.counted(self._accepted, {}, {})
+        metrics.role.counted(self._accepted, self._accepted, {}, {})
         for source in self._sources:
             metrics.role.read_to(*source.partition, position=source.position, end=source.position)
         return metrics.render()

@@ -166,7 +166,7 @@ def build_busy_telemetry() -> Telemetry:
     count.assigned(held, held)
     count.restored(0.5, held)
     rejected = {(EVENTS, "images", Reason.PAST): 2}
-    count.counted({"images": 100}, rejected, {HOME: RecordLoss(7, 0)})
+    count.counted({"images": 100}, {"images": 60}, rejected, {HOME: RecordLoss(7, 0)})
     count.partitions_known({EVENTS: 2})
     count.read_to(EVENTS, 0, position=90, end=100)
     count.clock_is_off(120, is_off=False)

@@ -100,7 +100,7 @@ SECTIONS = [
     *(
         ({"topics": {key: [topic] if key == "events" else topic}}, f"{topic} cannot be an internal topic")
         for key in ("events", "windows", "dead_letters")
-        for topic in (PARTIALS, CHANGELOG)
+        for topic in (PARTIALS, CHANGELOG, "driftgauge.driftgauge.heartbeats")
     ),
     *(
         ({"topics": {"replication_factor": number}}, "topics.replication_factor: Input should be")

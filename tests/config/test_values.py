@@ -61,6 +61,7 @@ def test_defaults_are_those_of_documentation(load):
     assert (settings.group, settings.windows_group) == ("driftgauge", "driftgauge.windows")
     assert settings.partials_topic == "driftgauge.driftgauge.partials.16"
     assert settings.changelog_topic == "driftgauge.driftgauge.changelog.16"
+    assert settings.heartbeats_topic == "driftgauge.driftgauge.heartbeats"
     assert (settings.page.enabled, settings.page.history) == (True, 31 * 86_400_000)
 
 

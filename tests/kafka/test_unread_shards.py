@@ -216,4 +216,4 @@ def test_shard_on_which_the_code_fails_stops_alone(fails, error):
     else:
         setattr(shards.worker._shards[0].state, fails, Mock(side_effect=error))
     assert shards.read_commit(2) == shards.read_commit(3) == [1]
-    shards.telemetry.stopped.assert_called_with(shards.partials, 1)
+    shards.telemetry.stopped.assert_called_with([(shards.partials, 0)])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from driftgauge.records.changelog import decode
+from driftgauge.records.heartbeat import decode_heartbeat
 from driftgauge.records.partials import decode_part
 from tests.tools.golden import FORMATS, golden_files, golden_records, to_json
 
@@ -30,8 +31,8 @@ def test_golden_records_are_read(form, path):
     assert records
     for record in records.values():
         value = base64.b64decode(record["value"])
-        if form == "partial":
-            found: Any = decode_part(value)
+        if form != "changelog":
+            found: Any = {"partial": decode_part, "heartbeat": decode_heartbeat}[form](value)
         else:
             _, found = decode(record["key"].encode(), value)
         assert held(record["holds"], to_json(found)) == record["holds"]

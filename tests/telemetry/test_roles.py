@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.core.windows.admission import SurplusEvents
 from driftgauge.core.windows.shard import RoundResult
 from driftgauge.errors import ClientLost, TransactionAborted
 from driftgauge.events.rejection import Reason
@@ -78,9 +79,10 @@ def logged(caplog):
 
 def test_streams_and_reasons_have_a_series_once_they_occurred(count, exported):
     rejected = {(EVENTS, "images", Reason.NON_FINITE): 2, (EVENTS, None, Reason.UNKNOWN_STREAM): 4}
-    count.counted({"images": 7}, rejected, {})
-    count.counted({"images": 5}, rejected, {})
+    count.counted({"images": 7}, {"images": 4}, rejected, {})
+    count.counted({"images": 5}, {"images": 5}, rejected, {})
     assert exported("events_total") == {"images": 12}
+    assert exported("stream_records_total") == {"images": 9}
     assert exported("records_rejected_total") == {
         "fault  embeddings": 0,
         "non_finite images embeddings": 4,
@@ -93,9 +95,12 @@ def test_names_beyond_most_share_the_series_of_their_pattern():
     count = RoleTelemetry(telemetry, Role.COUNT, SHARDS)
     for number in range(2):
         accepted = {f"im{number}{name}": 1 for name in ("a", "b", "c")}
-        count.counted({**accepted, "texts": 1}, {(EVENTS, f"im{number}d", Reason.FUTURE): 1}, {})
-    assert sample_reader(telemetry.registry)("events_total", "records_rejected_total") == {
+        count.counted({**accepted, "texts": 1}, accepted, {(EVENTS, f"im{number}d", Reason.FUTURE): 1}, {})
+    assert sample_reader(telemetry.registry)(
+        "events_total", "stream_records_total", "records_rejected_total"
+    ) == {
         "events_total": {"im0a": 1, "im*": 5, "texts": 2},
+        "stream_records_total": {"im0a": 1, "im*": 5},
         "records_rejected_total": {"future im* embeddings": 2, "fault  embeddings": 0},
     }
 
@@ -114,7 +119,7 @@ def test_lost_session_ends_readiness_and_holds_nothing_until_assignment(windows,
     assert health.missing() == []
     windows.assigned(SHARD, SHARD)
     windows.read_to(PARTIALS, 3, position=4, end=5)
-    windows.stopped(PARTIALS, 1)
+    windows.stopped(SHARD)
     assert exported("consumer_lag_records") == {"3 driftgauge.partials.4": 1}
     assert exported("blocked_partitions")[f"stopped {PARTIALS}"] == 1
     windows.session_lost("the brokers are away", 0.5)
@@ -213,18 +218,21 @@ def test_aborts_in_a_row_are_counted_by_cause_until_a_commit(count, exported):
     ("report", "reason", "level"),
     [("unwritable", "unwritable", "ERROR"), ("waiting_for_schema", "schema", "WARNING")],
 )
-def test_partitions_that_wait_are_exported_until_they_do_not(count, exported, logged, report, reason, level):
+def test_partitions_that_wait_are_exported_until_they_do_not(
+    count, exported, health, logged, report, reason, level
+):
     def blocked():
         return {labels: number for labels, number in exported("blocked_partitions").items() if number}
 
     report = getattr(count, report)
     report([(EVENTS, 3), (EVENTS, 1), ("other", 0)])
+    assert health.blocked() == {reason: ("embeddings[1]", "embeddings[3]", "other[0]")}
     assert blocked() == {f"{reason} {EVENTS}": 2, f"{reason} other": 1}
     report([(EVENTS, 1)])
     assert blocked() == {f"{reason} {EVENTS}": 1}
     assert logged("levelname", "partitions") == [(level, ["embeddings[1]", "embeddings[3]", "other[0]"])]
     report([])
-    assert blocked() == {}
+    assert (blocked(), health.blocked()) == ({}, {})
 
 
 def test_commit_clears_unwritable_partitions_of_own_role_that_it_wrote(count, windows, exported):
@@ -236,12 +244,13 @@ def test_commit_clears_unwritable_partitions_of_own_role_that_it_wrote(count, wi
     assert exported("blocked_partitions")[f"unwritable {CHANGELOG}"] == 0
 
 
-def test_stalled_stable_offset_is_exported_until_it_moves(count, windows, exported):
+def test_stalled_stable_offset_is_exported_until_it_moves(count, windows, exported, health):
     count.stalled({FIRST: 40.5, SECOND: 60})
     windows.stalled({(PARTIALS, 3): 50})
     count.stalled({SECOND: 65})
     shard = {"3 driftgauge.partials.4": 50}
     assert exported("stable_offset_stalled_seconds") == {"1 embeddings": 65} | shard
+    assert health.blocked() == {"transaction": ("embeddings[1]", f"{PARTIALS}[3]")}
     count.stalled({})
     assert exported("stable_offset_stalled_seconds") == shard
 
@@ -288,9 +297,9 @@ def test_numbers_of_records_and_partitions_are_exported(count, windows, exported
     count.offsets_skipped({(EVENTS, "start"): 2})
     assert exported("records_total")["filtered embeddings"] == 3
     assert exported("offsets_skipped_total")["start embeddings"] == 2
-    windows.stopped(PARTIALS, 2)
+    windows.stopped([(PARTIALS, 3), (PARTIALS, 1)])
     assert exported("blocked_partitions")[f"stopped {PARTIALS}"] == 2
-    assert health.stopped() == {PARTIALS: 2}
+    assert health.blocked() == {"stopped": (f"{PARTIALS}[1]", f"{PARTIALS}[3]")}
 
 
 def test_restore_is_logged(windows, logged):
@@ -306,6 +315,30 @@ def test_restore_that_waits_long_is_logged(windows, logged):
     # The log leaves out lines that differ by a fraction alone.
     assert {type(waited_s) for *_, waited_s in found} == {float}
     assert [("TransactionHanging" in remedy) for (remedy,) in logged("remedy")] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda windows: windows.restored(11.0, SHARD),
+        lambda windows: windows.lost(SHARD),
+        lambda windows: windows.session_lost("the brokers are away", 0.5),
+    ],
+)
+def test_restore_that_waits_long_is_reported_until_it_ends(windows, health, end):
+    windows.assigned(SHARD, SHARD)
+    windows.restore_waits(SHARD, "the committed offset", 9.9)
+    assert health.blocked() == {}
+    windows.restore_waits(SHARD, "the committed offset", 10.0)
+    assert health.blocked() == {"restore": (f"{PARTIALS}[3]",)}
+    end(windows)
+    assert health.blocked() == {}
+
+
+def test_surplus_events_are_in_the_next_heartbeat(windows, metrics):
+    for number in (3, 4):
+        windows.closed(0, RoundResult([], surplus=[SurplusEvents("cam-*", 2, number, ("cam-9",))]))
+    assert metrics.activity.take("a").surplus == {"cam-*": 7}
 
 
 def test_clock_offset_and_missing_topics_end_readiness(count, exported, health):
@@ -326,8 +359,8 @@ def test_clock_offset_and_missing_topics_end_readiness(count, exported, health):
 
 def test_lost_records_are_counted_and_logged_with_remedy(count, exported, logged):
     deleted = {(EVENTS, 3): RecordLoss(120, 880), (EVENTS, 1): RecordLoss(2, 7)}
-    count.counted({}, {}, deleted)
-    count.counted({}, {}, {(EVENTS, 3): RecordLoss(1, 300, is_truncated=True)})
+    count.counted({}, {}, {}, deleted)
+    count.counted({}, {}, {}, {(EVENTS, 3): RecordLoss(1, 300, is_truncated=True)})
     assert exported("offsets_skipped_total")[f"deleted {EVENTS}"] == 123
     assert logged("levelname", "role", "partition", "records", "first_offset", "last_offset") == [
         ("ERROR", "count", f"{EVENTS}[1]", 2, 7, 8),

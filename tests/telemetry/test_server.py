@@ -14,13 +14,13 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from driftgauge.errors import ConfigError
 from driftgauge.telemetry.endpoints import health_routes, metrics_route
-from driftgauge.telemetry.health import Health, ReadinessCondition, Role
+from driftgauge.telemetry.health import BlockReason, Health, ReadinessCondition, Role
 from driftgauge.telemetry.server import HttpServer
 from tests.builders.results import build_result
 from tests.builders.telemetry import BOTH, build_telemetry, make_ready, show_busy_shard
 
 TIMEOUT_S = 300
-WHY = {"reasons": {}, "stopped_partitions": {"partials": 2}}
+WHY = {"reasons": {}, "blocked_partitions": {"stopped": ["partials[2]"]}}
 
 
 class HangingCollector:
@@ -134,7 +134,7 @@ def test_role_that_is_not_served_need_neither_poll_nor_be_ready(clock):
 
 def test_process_is_ready_while_every_condition_is_met(get, health, caplog):
     caplog.set_level(logging.INFO, logger="driftgauge")
-    health.set_stopped("partials", 2)
+    health.set_blocked(Role.WINDOWS, BlockReason.STOPPED, ["partials[2]"])
     unmet = ["baselines_loaded", "count", "windows"]
     assert answer(get, "/readyz") == (503, {"ready": False, "missing": unmet, **WHY})
     make_ready(health)

@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 
 from driftgauge.records.changelog import encode_value
+from driftgauge.records.heartbeat import encode_heartbeat
 from tests.builders.changelog_records import GOLDEN
 from tests.builders.events import SCHEMAS
+from tests.builders.heartbeats import HEARTBEAT
 from tests.builders.partial_records import PART, RECORD
 from tests.output import say
 from tests.tools.golden_baseline import write_baseline
 
 VERSION = "0.1"
-FORMATS = ("changelog", "partial")
+FORMATS = ("changelog", "heartbeat", "partial")
 
 
 def golden_files(form: str) -> list[Path]:
@@ -49,6 +51,9 @@ def to_json(value: Any) -> Any:
 
 def golden_records(form: str) -> dict[str, dict[str, Any]]:
     """Return one record of each kind of a format, as this version writes and reads it."""
+    if form == "heartbeat":
+        (value,) = encode_heartbeat(HEARTBEAT)
+        return {"heartbeat": {"value": _text(value), "holds": to_json(HEARTBEAT)}}
     if form == "partial":
         return {"part": {"value": _text(RECORD), "holds": to_json(PART)}}
     return {

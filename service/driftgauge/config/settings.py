@@ -51,8 +51,8 @@ class TopicSettings(Section):
             have different names.
         dead_letters: The topic of refused records, created if missing.
         marks: The topic of deployment marks, which `driftgauge marks add` writes, and creates if missing.
-        internal: The prefix of the internal topics `<internal>.partials.<S>` and `<internal>.changelog.<S>`,
-            created if missing; by default `driftgauge.<group>`.
+        internal: The prefix of the internal topics `<internal>.partials.<S>`, `<internal>.changelog.<S>` and
+            `<internal>.heartbeats`, created if missing; by default `driftgauge.<group>`.
         replication_factor: The replication factor of the topics that the service creates; by default that of
             the events topics.
     """
@@ -206,9 +206,10 @@ class Settings(BaseSettings, Section):
     @classmethod
     def _check_internal_topics(cls, topics: TopicSettings, info: ValidationInfo) -> TopicSettings:
         group = info.data.get("kafka", {}).get("group.id")
+        shards = info.data.get("shards", 1)
         # Without a broker there are no internal topics.
-        for name in ("partials", "changelog") if group else ():
-            topic = _internal_topic(topics, group, name, info.data.get("shards", 1))
+        for name in (f"partials.{shards}", f"changelog.{shards}", "heartbeats") if group else ():
+            topic = _internal_topic(topics, group, name)
             require(
                 re.fullmatch(TOPIC, topic) and topic not in topics.external,
                 f"{topic} cannot be an internal topic; set another prefix in topics.internal",
@@ -271,12 +272,17 @@ class Settings(BaseSettings, Section):
     @property
     def partials_topic(self) -> str:
         """The topic of the partials, one partition per shard."""
-        return _internal_topic(self.topics, self.group, "partials", self.shards)
+        return _internal_topic(self.topics, self.group, f"partials.{self.shards}")
 
     @property
     def changelog_topic(self) -> str:
         """The topic of the changelogs, one partition per shard."""
-        return _internal_topic(self.topics, self.group, "changelog", self.shards)
+        return _internal_topic(self.topics, self.group, f"changelog.{self.shards}")
+
+    @property
+    def heartbeats_topic(self) -> str:
+        """The topic of the replicas' heartbeats."""
+        return _internal_topic(self.topics, self.group, "heartbeats")
 
     def inputs_of(self, topic: str) -> dict[str, InputSettings]:
         """Return the inputs of one topic alone; none where its records are in the service's contract."""
@@ -288,8 +294,8 @@ class Settings(BaseSettings, Section):
     __str__ = __repr__
 
 
-def _internal_topic(topics: TopicSettings, group: str, name: str, shards: int) -> str:
-    return f"{topics.internal or f'driftgauge.{group}'}.{name}.{shards}"
+def _internal_topic(topics: TopicSettings, group: str, name: str) -> str:
+    return f"{topics.internal or f'driftgauge.{group}'}.{name}"
 
 
 class ConnectedSettings(Settings):

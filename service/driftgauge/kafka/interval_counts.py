@@ -22,6 +22,7 @@ class IntervalCounts:
 
     Attributes:
         accepted: Events by stream.
+        with_events: Records with accepted events by stream.
         rejected: Records by topic, configured stream (None where that is not known) and reason.
         records: Records by topic and outcome.
         lost: Losses of records before they were read, by partition.
@@ -29,6 +30,7 @@ class IntervalCounts:
     """
 
     accepted: Counter[str] = field(default_factory=Counter)
+    with_events: Counter[str] = field(default_factory=Counter)
     rejected: Counter[tuple[str, str | None, Reason]] = field(default_factory=Counter)
     records: Counter[tuple[str, RecordOutcome]] = field(default_factory=Counter)
     lost: dict[Partition, RecordLoss] = field(default_factory=dict)
@@ -63,11 +65,14 @@ class IntervalCounts:
             topic, _ = partitions[int(records.partition[rejection.row])]
             self.rejected[topic, rejection.stream, rejection.reason] += 1
         refused = np.array([rejection.row for rejection in rejections], dtype=np.intp)
-        for batch in decoded.batches:
-            self.accepted[batch.stream] += len(batch) - int(np.isin(batch.row, refused).sum())
         filtered = np.array(decoded.filtered, dtype=np.intp)
         is_accepted = np.ones(len(records.raw), dtype=np.bool_)
         is_accepted[[*decoded.pending, *decoded.filtered, *refused.tolist()]] = False
+        for batch in decoded.batches:
+            rows = batch.row[is_accepted[batch.row]]
+            self.accepted[batch.stream] += len(rows)
+            # The events of a record follow each other.
+            self.with_events[batch.stream] += int(bool(len(rows)) + np.count_nonzero(rows[1:] != rows[:-1]))
         for outcome, codes in (
             (RecordOutcome.ACCEPTED, records.partition[is_accepted]),
             (RecordOutcome.FILTERED, records.partition[filtered]),

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from time import sleep
+from types import MappingProxyType
 from typing import Final
 
 from confluent_kafka import KafkaError
@@ -25,6 +26,7 @@ from driftgauge.kafka.metadata import (
 
 __all__ = [
     "CHANGELOG_SETTINGS",
+    "HEARTBEATS_SETTINGS",
     "PARTIALS_SETTINGS",
     "InternalTopics",
     "create_missing_topics",
@@ -95,6 +97,17 @@ plus 1.4 MB.
 """
 
 
+HEARTBEATS_SETTINGS: Final[Mapping[str, str]] = {
+    "cleanup.policy": "delete",
+    # Nobody reads more than the last hour.
+    "retention.ms": str(_HOUR_MS),
+    "segment.ms": str(_HOUR_MS),
+    # All replicas count by one clock.
+    "message.timestamp.type": "LogAppendTime",
+}
+"""The settings to create the topic of heartbeats with, which has one partition."""
+
+
 def prepare_topics(admin: AdminClient, settings: Settings, clock: Clock) -> None:
     """Create the missing output and internal topics, and check the existing internal ones.
 
@@ -106,6 +119,9 @@ def prepare_topics(admin: AdminClient, settings: Settings, clock: Clock) -> None
     names = settings.topics
     replication = replication_factor(admin, names.events, names.replication_factor)
     create_missing_topics(admin, [names.windows, names.dead_letters], replication)
+    create_missing_topics(
+        admin, [settings.heartbeats_topic], replication, partitions=1, settings=HEARTBEATS_SETTINGS
+    )
     prepare_internal_topics(
         admin,
         InternalTopics(settings.partials_topic, settings.changelog_topic, settings.shards),
@@ -137,8 +153,15 @@ def replication_factor(admin: AdminClient, events: Collection[str], configured: 
     return factor
 
 
-def create_missing_topics(admin: AdminClient, topics: Collection[str], replication: int) -> None:
-    """Create the missing topics with the cluster's default number of partitions.
+def create_missing_topics(
+    admin: AdminClient,
+    topics: Collection[str],
+    replication: int,
+    *,
+    partitions: int = -1,
+    settings: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Create the missing topics, by default with the cluster's number of partitions and settings.
 
     Raises:
         AuthorizationError: This client may not create them.
@@ -146,7 +169,7 @@ def create_missing_topics(admin: AdminClient, topics: Collection[str], replicati
     """
     missing = missing_topics(admin, topics)
     if missing:
-        _create(admin, [_new_topic(topic, -1, replication, {}) for topic in missing], "it")
+        _create(admin, [_new_topic(topic, partitions, replication, settings) for topic in missing], "it")
 
 
 def prepare_internal_topics(

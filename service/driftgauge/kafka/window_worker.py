@@ -210,7 +210,7 @@ class WindowWorker:
         for shard in shards:
             self._reader.end(shard)
             self._shards.pop(shard, None)
-        self._telemetry.stopped(self._settings.partials_topic, self._count_stopped())
+        self._telemetry.stopped(self._stopped())
 
     def begin_again(self) -> None:
         """Drop uncommitted work: restore the running shards."""
@@ -314,7 +314,7 @@ class WindowWorker:
         self._unassign([shard])
         self._reader.end(shard)
         self._shards[shard] = _Stopped(reason)
-        self._telemetry.stopped(self._settings.partials_topic, self._count_stopped())
+        self._telemetry.stopped(self._stopped())
         remedy = "do what the reason says, or see the runbook DriftgaugePartitionsStopped; then restart"
         _log.error(
             "shard stopped; the others go on", extra={"shard": shard, "reason": reason, "remedy": remedy}
@@ -343,8 +343,9 @@ class WindowWorker:
         topic = self._settings.changelog_topic
         return [(topic, shard) for shard, state in self._shards.items() if isinstance(state, _SetAside)]
 
-    def _count_stopped(self) -> int:
-        return sum(isinstance(state, _Stopped) for state in self._shards.values())
+    def _stopped(self) -> list[Partition]:
+        topic = self._settings.partials_topic
+        return [(topic, shard) for shard, state in self._shards.items() if isinstance(state, _Stopped)]
 
     def _find_reading(self, shard: int) -> _Running | None:
         """Return a shard whose partials the client reads; None for any other.

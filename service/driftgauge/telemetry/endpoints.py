@@ -60,7 +60,7 @@ def health_routes(health: Health) -> list[BaseRoute]:
             "ready": not missing,
             "missing": missing,
             "reasons": health.reasons(),
-            "stopped_partitions": health.stopped(),
+            "blocked_partitions": health.blocked(),
         }
         return JSONResponse(body, status_code=503 if missing else 200)
 

@@ -1,13 +1,13 @@
 """Liveness and readiness of the process, for its supervisor."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from enum import StrEnum
 from threading import Lock
 
 from driftgauge.clock import Clock
 
-__all__ = ["Health", "ReadinessCondition", "Role"]
+__all__ = ["BlockReason", "Health", "ReadinessCondition", "Role"]
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +36,16 @@ class ReadinessCondition(StrEnum):
     """The offset from the brokers' clock is within the bound."""
 
 
+class BlockReason(StrEnum):
+    """Why a replica cannot work on a partition; see `driftgauge_blocked_partitions`."""
+
+    STOPPED = "stopped"
+    SCHEMA = "schema"
+    UNWRITABLE = "unwritable"
+    TRANSACTION = "transaction"
+    RESTORE = "restore"
+
+
 class Health:
     """Liveness by the last poll of each role, readiness by conditions; thread-safe.
 
@@ -55,12 +65,13 @@ class Health:
             *((ReadinessCondition.TOPICS,) if Role.COUNT in roles else ()),
             *(ReadinessCondition(role.value) for role in roles),
         )
+        self.roles = tuple(sorted(role.value for role in roles))
         self._clock = clock
         self._polled_ms = dict.fromkeys(roles, self._now_ms())
         # Clock and topics are taken for sound until something is known of them.
         self._unmet = frozenset(self.conditions) - {ReadinessCondition.CLOCK, ReadinessCondition.TOPICS}
         self._reasons: dict[ReadinessCondition, str] = {}
-        self._stopped: dict[str, int] = {}
+        self._blocked: dict[tuple[Role, BlockReason], tuple[str, ...]] = {}
         self._was_ready = False
         self._lock = Lock()
 
@@ -82,9 +93,9 @@ class Health:
             missing = self.missing()
             _log.info("not ready" if missing else "ready", extra={"missing": missing})
 
-    def set_stopped(self, topic: str, number: int) -> None:
-        """Set how many held partitions of a topic are stopped, which leaves the process ready."""
-        self._stopped[topic] = number
+    def set_blocked(self, role: Role, reason: BlockReason, partitions: Iterable[str]) -> None:
+        """Set on which partitions, by name, a role cannot work for a reason; the process stays ready."""
+        self._blocked[role, reason] = tuple(partitions)
 
     def since_poll_ms(self) -> int:
         """Return the longest time since the last poll (or the start) of any role, ms."""
@@ -107,9 +118,13 @@ class Health:
         """Return why conditions are not met, where that is known."""
         return dict(self._reasons)
 
-    def stopped(self) -> dict[str, int]:
-        """Return how many held partitions are stopped, by their topics, where there are any."""
-        return {topic: number for topic, number in self._stopped.copy().items() if number}
+    def blocked(self) -> dict[BlockReason, tuple[str, ...]]:
+        """Return the partitions on which the process cannot work, by reason, where there are any."""
+        found: dict[BlockReason, tuple[str, ...]] = {}
+        for (_, reason), partitions in self._blocked.copy().items():
+            if partitions:
+                found[reason] = (*found.get(reason, ()), *partitions)
+        return found
 
     def _now_ms(self) -> int:
         return round(self._clock.monotonic_s() * 1_000)

@@ -14,8 +14,9 @@ from driftgauge.clock import Clock
 from driftgauge.errors import BrokerError, TransactionAborted
 from driftgauge.events.rejection import Reason
 from driftgauge.records.mark import Mark
+from driftgauge.telemetry.activity import Activity
 from driftgauge.telemetry.guard import LoginRefusal
-from driftgauge.telemetry.health import Health, Role
+from driftgauge.telemetry.health import BlockReason, Health, Role
 from driftgauge.telemetry.memory_limit import memory_limit_bytes
 from driftgauge.telemetry.metric import Metric, ObjectT, ObservedMetric
 from driftgauge.telemetry.replica_metrics import (
@@ -41,7 +42,7 @@ from driftgauge.telemetry.snapshot import WatchedStream
 from driftgauge.telemetry.stream_metrics import SHARD_METRICS, STREAM_METRICS
 from driftgauge.telemetry.window_collector import WindowCollector
 
-__all__ = ["METRICS", "NO_STREAM", "AbortCause", "BlockReason", "RecordOutcome", "SkipPlace", "Telemetry"]
+__all__ = ["METRICS", "NO_STREAM", "AbortCause", "RecordOutcome", "SkipPlace", "Telemetry"]
 
 _ALL: tuple[Metric, ...] = (*STREAM_METRICS, *SHARD_METRICS, *REPLICA_METRICS)
 METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _ALL}
@@ -73,14 +74,6 @@ class SkipPlace(StrEnum):
     DELETED = "deleted"
     START = "start"
     BETWEEN = "between"
-
-
-class BlockReason(StrEnum):
-    """Why a replica cannot work on a partition; see `driftgauge_blocked_partitions`."""
-
-    STOPPED = "stopped"
-    SCHEMA = "schema"
-    UNWRITABLE = "unwritable"
 
 
 class AbortCause(StrEnum):
@@ -122,6 +115,7 @@ class Telemetry:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.health = health
+        self.activity = Activity(health)
         self.clock = clock
         self.windows = WindowCollector(streams, clock)
         self.registry.register(self.windows)

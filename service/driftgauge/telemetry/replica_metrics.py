@@ -29,6 +29,7 @@ __all__ = [
     "REPLICA_METRICS",
     "SESSIONS_LOST",
     "STALLED",
+    "STREAM_RECORDS",
     "WAITING",
     "WEB_CONFIG_VALID",
 ]
@@ -55,6 +56,15 @@ RECORDS = ObservedMetric(
     "Records read, at their commit, by outcome: accepted, filtered (by the topic's `where`) or rejected"
     " (dead-lettered). A record may hold several events. The rejected share of a topic is rejected /"
     " (accepted + rejected).",
+    Counter,
+)
+STREAM_RECORDS = ObservedMetric(
+    "driftgauge_stream_records_total",
+    ("stream",),
+    "records",
+    "Records with accepted events of a stream, at their commit; one with events of several streams counts for"
+    " each. Names and starts of series are as for driftgauge_events_total. The rejected share of a stream is"
+    " its driftgauge_records_rejected_total over both together.",
     Counter,
 )
 REJECTED = ObservedMetric(
@@ -99,7 +109,9 @@ BLOCKED = ObservedMetric(
     "Partitions on which this replica cannot work. Reasons: stopped (an assigned partition or shard whose"
     " state, committed offset and log do not match), schema (an assigned partition that is paused until the"
     " schema registry answers), unwritable (a partition of an internal or output topic to which the last"
-    " transaction could not write). The log names the partitions and the cause.",
+    " transaction could not write), transaction (one with a transaction that does not end), restore (an"
+    " assigned one whose start has been waited for for 10 s). `/readyz`, the page and the log name the"
+    " partitions.",
     Gauge,
 )
 LAG = ObservedMetric(
@@ -228,7 +240,7 @@ BUILD_INFO = ObservedMetric(
 )
 
 REPLICA_METRICS: tuple[ObservedMetric[Any], ...] = (
-    *(EVENTS, RECORDS, REJECTED, OFFSETS_SKIPPED),
+    *(EVENTS, RECORDS, STREAM_RECORDS, REJECTED, OFFSETS_SKIPPED),
     *(PARTITIONS, ASSIGNED, BLOCKED, LAG, POSITION, STALLED),
     *(COMMITS, ABORTED, COMMIT_LIMIT, SESSIONS_LOST, DURATION),
     *(READY, WAITING, CLOCK_OFFSET, LOGINS_REFUSED, WEB_CONFIG_VALID, MARK, MEMORY_LIMIT, BUILD_INFO),

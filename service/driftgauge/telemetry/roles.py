@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from contextlib import AbstractContextManager
 from enum import StrEnum
 
@@ -14,11 +14,11 @@ from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.errors import BrokerError
 from driftgauge.events.rejection import Reason
-from driftgauge.telemetry.health import ReadinessCondition, Role
+from driftgauge.records.heartbeat import Numbers
+from driftgauge.telemetry.health import BlockReason, ReadinessCondition, Role
 from driftgauge.telemetry.metrics import (
     NO_STREAM,
     AbortCause,
-    BlockReason,
     RecordOutcome,
     SkipPlace,
     Telemetry,
@@ -41,6 +41,7 @@ from driftgauge.telemetry.replica_metrics import (
     REJECTED,
     SESSIONS_LOST,
     STALLED,
+    STREAM_RECORDS,
     WAITING,
 )
 from driftgauge.telemetry.snapshot import take_snapshot
@@ -93,9 +94,7 @@ class RoleTelemetry:
         self._held: set[Partition] = set()
         self._waits_for = ""
         self._is_refused = False
-        self._blocked: dict[BlockReason, set[Partition]] = {reason: set() for reason in BlockReason}
-        self._stalled: set[Partition] = set()
-        self._topics_with_stopped: set[str] = set()
+        self._blocked: dict[BlockReason, Set[Partition]] = dict.fromkeys(BlockReason, frozenset())
 
     def timed(self, phase: Phase) -> AbstractContextManager[object]:
         """Time a phase of a batch: `with telemetry.timed(Phase.DECODE): ...`."""
@@ -164,8 +163,7 @@ class RoleTelemetry:
         self.set_ready(is_ready=False, why=error, reason=reason)
         self._is_refused |= is_refused
         self._set_held(set())
-        for topic in self._topics_with_stopped:
-            self.stopped(topic, 0)
+        self.stopped(())
         self._log_event(
             logging.ERROR,
             "session lost; the Kafka clients are replaced",
@@ -230,6 +228,7 @@ class RoleTelemetry:
 
     def restored(self, waited_s: float, partitions: Collection[Partition]) -> None:
         """Log that work on these partitions starts after a wait, s."""
+        self._block(BlockReason.RESTORE, self._blocked[BlockReason.RESTORE] - set(partitions))
         self._log_event(
             logging.INFO, "restored", partitions=name_partitions(partitions), waited_s=round(waited_s, 3)
         )
@@ -240,6 +239,7 @@ class RoleTelemetry:
         It is called in every round; `RepeatLimit`, which ignores floats, leaves out the repetitions.
         """
         if waited_s >= _LONG_WAIT_S:
+            self._block(BlockReason.RESTORE, self._blocked[BlockReason.RESTORE] | set(partitions))
             self._log_event(
                 logging.WARNING,
                 "restore is waiting",
@@ -255,24 +255,21 @@ class RoleTelemetry:
         Args:
             waits: For each of them, how long the offset has not moved, in seconds.
         """
-        for topic, partition in self._stalled - waits.keys():
+        for topic, partition in self._blocked[BlockReason.TRANSACTION] - waits.keys():
             self._metrics[STALLED].remove(topic, partition)
         for (topic, partition), waited_s in waits.items():
             self._metrics[STALLED].labels(topic, partition).set(waited_s)
-        if new := waits.keys() - self._stalled:
+        if new := self._block(BlockReason.TRANSACTION, waits):
             self._log_event(
                 logging.ERROR,
                 "a transaction does not end; records after it in these partitions cannot be read",
                 partitions=name_partitions(new),
                 remedy=_HANGING_REMEDY,
             )
-        self._stalled = set(waits)
 
-    def stopped(self, topic: str, number: int) -> None:
-        """Set the number of held partitions of a topic that are stopped."""
-        self._topics_with_stopped.add(topic)
-        self._metrics[BLOCKED].labels(topic, BlockReason.STOPPED).set(number)
-        self._metrics.health.set_stopped(topic, number)
+    def stopped(self, partitions: Collection[Partition]) -> None:
+        """Replace the set of held partitions that are stopped."""
+        self._block(BlockReason.STOPPED, partitions)
 
     def partitions_known(self, numbers: Mapping[str, int]) -> None:
         """Set the number of partitions of each topic."""
@@ -291,23 +288,41 @@ class RoleTelemetry:
     def counted(
         self,
         accepted: Mapping[str, int],
+        records: Mapping[str, int],
         rejected: Mapping[tuple[str, str | None, Reason], int],
         lost: Mapping[Partition, RecordLoss],
     ) -> None:
-        """Count a commit's accepted events, rejected records, and records lost unread; log losses."""
+        """Count what a commit brought, and log losses.
+
+        Args:
+            accepted: The accepted events by stream.
+            records: The records that they were in, by stream.
+            rejected: The rejected records by topic, stream and reason.
+            lost: The records lost unread.
+        """
+        numbers = Numbers()
         for stream, number in accepted.items():
             self._metrics[EVENTS].labels(self._label(stream)).inc(number)
+        for stream, number in records.items():
+            label = self._label(stream)
+            self._metrics[STREAM_RECORDS].labels(label).inc(number)
+            numbers.accepted[label] += number
         for (topic, named, reason), number in rejected.items():
             label = NO_STREAM if named is None else self._label(named)
             self._metrics[REJECTED].labels(topic, label, reason).inc(number)
+            numbers.refused[topic, label, reason.value] += number
+        self._metrics.activity.add(numbers)
         for partition, loss in sorted(lost.items(), key=lambda item: item[0]):
             self._metrics[OFFSETS_SKIPPED].labels(partition[0], SkipPlace.DELETED).inc(loss.records)
             self._log_loss(partition, loss)
 
     def records_read(self, outcomes: Mapping[tuple[str, RecordOutcome], int]) -> None:
         """Count the records of a commit by topic and outcome."""
+        numbers = Numbers()
         for (topic, outcome), number in outcomes.items():
             self._metrics[RECORDS].labels(topic, outcome).inc(number)
+            numbers.read[topic] += number if outcome != RecordOutcome.FILTERED else 0
+        self._metrics.activity.add(numbers)
 
     def offsets_skipped(self, numbers: Mapping[tuple[str, SkipPlace], int]) -> None:
         """Count the offsets that a commit covers without a record, by topic and place."""
@@ -354,7 +369,9 @@ class RoleTelemetry:
                     "remedy": "raise allowed_lateness of the stream, or correct the producer's timestamps",
                 },
             )
+        numbers = Numbers()
         for surplus in round_.surplus:
+            numbers.surplus[surplus.match] += surplus.number
             _log.warning(
                 "an entry has as many streams as it is for; events of others are counted as surplus",
                 extra={
@@ -367,6 +384,7 @@ class RoleTelemetry:
                     "DriftgaugeCountsInDoubt",
                 },
             )
+        self._metrics.activity.add(numbers)
         for error in round_.chain_errors:
             _log.error(
                 "the partials do not continue what was counted; the windows concerned are marked",
@@ -383,14 +401,16 @@ class RoleTelemetry:
             names.add(stream)
         return stream if stream in names else watched.spec.name
 
-    def _block(self, reason: BlockReason, partitions: Collection[Partition]) -> bool:
-        """Replace the partitions that are blocked for a reason; return whether some are new."""
+    def _block(self, reason: BlockReason, partitions: Collection[Partition]) -> Set[Partition]:
+        """Replace the partitions that are blocked for a reason; return those that are new."""
         found, before = set(partitions), self._blocked[reason]
-        numbers = Counter(topic for topic, _ in found)
-        for topic in {topic for topic, _ in found | before}:
-            self._metrics[BLOCKED].labels(topic, reason).set(numbers[topic])
-        self._blocked[reason] = found
-        return bool(found - before)
+        if found != before:
+            numbers = Counter(topic for topic, _ in found)
+            for topic in {topic for topic, _ in found | before}:
+                self._metrics[BLOCKED].labels(topic, reason).set(numbers[topic])
+            self._blocked[reason] = found
+            self._metrics.health.set_blocked(self._role, reason, name_partitions(found))
+        return found - before
 
     def _log_loss(self, partition: Partition, loss: RecordLoss) -> None:
         if loss.is_truncated:
@@ -423,6 +443,7 @@ class RoleTelemetry:
         for topic in {topic for topic, _ in self._held | partitions}:
             number = sum(held == topic for held, _ in partitions)
             self._metrics[ASSIGNED].labels(topic).set(number)
+        self._block(BlockReason.RESTORE, self._blocked[BlockReason.RESTORE] & partitions)
         self._held = partitions
 
     def _end_aborts(self) -> None:

@@ -1,0 +1,82 @@
+"""The record of the heartbeats topic, with its codec: what a replica has read, and what holds it up."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+
+from driftgauge.records.messagepack import Format
+
+__all__ = ["INTERVAL_S", "Heartbeat", "Numbers", "decode_heartbeat", "encode_heartbeat"]
+
+INTERVAL_S = 15.0
+"""The time between two heartbeats of a replica."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What a replica reports of itself; the numbers are those since its last heartbeat.
+
+    Streams are named as in the metrics: of a pattern some names, and the pattern for all others.
+
+    Attributes:
+        replica: The replica.
+        roles: The roles that it serves.
+        reasons: Why conditions of readiness are not met, as `/readyz` has them.
+        blocked: The partitions on which it cannot work, by reason, as `/readyz` has them.
+        read: The records of each topic that were accepted or refused.
+        accepted: The records with accepted events of each stream; one with several streams counts for each.
+        refused: The refused records by topic, stream (empty where it is not known or not configured) and
+            reason.
+        surplus: The events of streams beyond `most`, by the pattern of their entry.
+    """
+
+    replica: str
+    roles: tuple[str, ...]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    blocked: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    read: Mapping[str, int] = field(default_factory=dict)
+    accepted: Mapping[str, int] = field(default_factory=dict)
+    refused: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    surplus: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """The numbers of several heartbeats, added up; see `Heartbeat`."""
+
+    read: Counter[str] = field(default_factory=Counter)
+    accepted: Counter[str] = field(default_factory=Counter)
+    refused: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    surplus: Counter[str] = field(default_factory=Counter)
+
+    def add(self, numbers: "Heartbeat | Numbers") -> None:
+        """Add those of another."""
+        for each in fields(self):
+            getattr(self, each.name).update(getattr(numbers, each.name))
+
+
+_FORMAT = Format[Heartbeat](Heartbeat)
+# A topic's name has up to 249 bytes and a stream's 128; brokers take records of a megabyte.
+_MOST_NAMES = 1_000
+
+
+def encode_heartbeat(heartbeat: Heartbeat) -> list[bytes]:
+    """Return the values of a heartbeat's records: one, or more where it has very many streams."""
+    accepted, refused = [*heartbeat.accepted.items()], [*heartbeat.refused.items()]
+    values = []
+    for first in range(0, max(len(accepted), len(refused), 1), _MOST_NAMES):
+        part = slice(first, first + _MOST_NAMES)
+        values.append(
+            _FORMAT.encode(replace(heartbeat, accepted=dict(accepted[part]), refused=dict(refused[part])))
+        )
+        heartbeat = replace(heartbeat, read={}, surplus={})
+    return values
+
+
+def decode_heartbeat(value: bytes) -> Heartbeat:
+    """Return the heartbeat that a record holds.
+
+    Raises:
+        StateError: As `Format.decode`.
+    """
+    return _FORMAT.decode("a heartbeat", value)
