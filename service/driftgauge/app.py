@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -19,14 +20,16 @@ from driftgauge.config import HttpSettings, LogSettings, Settings, read_kafka_se
 from driftgauge.errors import ConfigError, refuse_problems
 from driftgauge.events.inputs import missing_libraries
 from driftgauge.kafka.client import property_problems
+from driftgauge.kafka.heartbeats import HeartbeatSender
 from driftgauge.kafka.login import Login
+from driftgauge.kafka.metadata import find_topic_faults
 from driftgauge.kafka.registry_client import registry_problems
 from driftgauge.kafka.schema_registry import open_schema_registry
 from driftgauge.kafka.service import Service
 from driftgauge.page.health import page_health_routes
 from driftgauge.page.marks import Marks
-from driftgauge.page.refusals import HOUR_MS, Refusals
 from driftgauge.page.results import Results
+from driftgauge.page.service_watch import HOUR_MS, ServiceWatch
 from driftgauge.page.site import Site
 from driftgauge.page.topic_reader import TopicReader
 from driftgauge.records.mark import Mark
@@ -148,6 +151,15 @@ def serve(settings: Settings, roles: Collection[Role], read_log: Callable[[], Lo
         # The products of a batch are small: with more threads, BLAS spends a second core on waiting.
         running.enter_context(threadpool_limits(limits=1, user_api="blas"))
         gc.set_threshold(_GC_THRESHOLD)
+        sender = HeartbeatSender(
+            _login(settings),
+            settings.heartbeats_topic,
+            settings.replica or f"{socket.gethostname()}:{os.getpid()}",
+            telemetry.activity,
+            SYSTEM_CLOCK,
+        )
+        sender.start()
+        running.callback(sender.stop)
         service = Service(
             settings,
             [stream.spec for stream in streams],
@@ -215,17 +227,25 @@ def _page(
             on_mark(mark, before)
 
     marks = Marks(show)
-    refusals, history_ms = Refusals(), settings.page.history
+    watch, history_ms = ServiceWatch(), settings.page.history
     readers = [
-        TopicReader(_login(settings), topic, receive, SYSTEM_CLOCK, history_ms=since_ms)
-        for topic, receive, since_ms in (
-            (settings.topics.windows, results.receive, history_ms),
-            (settings.topics.marks, marks.receive, history_ms),
-            (settings.topics.dead_letters, refusals.receive, HOUR_MS),
+        TopicReader(_login(settings), topic, receive, SYSTEM_CLOCK, history_ms=history_ms)
+        for topic, receive in (
+            (settings.topics.windows, results.receive),
+            (settings.topics.marks, marks.receive),
         )
     ]
     results.source = readers[0]
-    site = Site(results, settings, SYSTEM_CLOCK.wall_ms, marks, refusals)
+    watch.source = TopicReader(
+        _login(settings),
+        settings.heartbeats_topic,
+        watch.receive,
+        SYSTEM_CLOCK,
+        history_ms=HOUR_MS,
+        on_refresh=lambda admin: watch.look(find_topic_faults(admin, settings)),
+    )
+    readers.append(watch.source)
+    site = Site(results, settings, SYSTEM_CLOCK.wall_ms, marks, watch)
     for reader in readers:
         reader.start()
     try:

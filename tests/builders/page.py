@@ -17,8 +17,8 @@ from driftgauge.errors import BrokerError
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.marks import Marks
-from driftgauge.page.refusals import Refusals
 from driftgauge.page.results import Results
+from driftgauge.page.service_watch import ServiceWatch
 from driftgauge.page.site import Site
 from driftgauge.page.summary import DETECTABLE, SUMMARY, Series, read_summary
 from driftgauge.records.window_record import WindowRecord
@@ -135,14 +135,14 @@ def serving(
     now_ms: int = MONDAY_MS,
     streams: Sequence[dict[str, Any]] = EVERY_STREAM,
     marks: Marks | None = None,
-    refusals: Refusals | None = None,
+    watch: ServiceWatch | None = None,
     **settings: Any,
 ) -> Iterator[HttpServer]:
     """Serve the page over some results on a free loopback port, with settings of the page and of streams.
 
     The clock advances by five seconds a look, so that no answer is kept.
     """
-    with serving_by(build_settings(streams, **settings), results, now_ms, marks, refusals) as server:
+    with serving_by(build_settings(streams, **settings), results, now_ms, marks, watch) as server:
         yield server
 
 
@@ -152,11 +152,11 @@ def serving_by(
     results: Results,
     now_ms: int,
     marks: Marks | None = None,
-    refusals: Refusals | None = None,
+    watch: ServiceWatch | None = None,
 ) -> Iterator[HttpServer]:
     """Serve the page as `serving`, by a configuration."""
     site = Site(
-        results, settings, count(now_ms, 5 * SECOND_MS).__next__, marks or Marks(), refusals or Refusals()
+        results, settings, count(now_ms, 5 * SECOND_MS).__next__, marks or Marks(), watch or ServiceWatch()
     )
     server = HttpServer("127.0.0.1", 0, site.routes())
     server.start()

@@ -16,7 +16,7 @@ from tests.cli.command import run
 
 def test_streams_of_topic_are_listed_with_alarm_cause_and_age(tmp_path):
     now_ms = SYSTEM_CLOCK.wall_ms()
-    with EmbeddedBroker(["embeddings", "driftgauge.windows", "driftgauge.dead-letters"]) as broker:
+    with EmbeddedBroker(["embeddings", "driftgauge.windows", "driftgauge.g.heartbeats"]) as broker:
         producer = Producer({"bootstrap.servers": broker.bootstrap})
         for number, verdict in enumerate(["ok", "drift", "insufficient"]):
             value = orjson.dumps(record_tree(number, verdict, stream="drifting", segments=[]))
@@ -39,12 +39,14 @@ def test_streams_of_topic_are_listed_with_alarm_cause_and_age(tmp_path):
     assert "the times of the events of orders are not checked: topic orders does not exist" in astray.stderr
     assert (partial.returncode, astray.returncode) == (0, 0)
     assert (printed.returncode, printed.stderr) == (records.returncode, records.stderr) == (0, "")
-    heading, drifting, waiting = printed.stdout.splitlines()
+    _, fault, _, heading, drifting, waiting = printed.stdout.splitlines()
+    assert fault.strip().startswith("no replica is known to serve count, windows  see whether replicas run")
     assert heading.split()[:3] == ["stream", "status", "when"]
     for part in ("Drift (old)", "and 3 Nov 2025, 02:00 UTC (1h)", "Shift: inputs", "1h: no new window for"):
         assert part in drifting
     assert waiting.split() == ["images", "No", "window", "yet", "1h:", "no", "window", "yet."]
     assert [json.loads(each.stdout)["complete"] for each in (records, partial)] == [True, False]
+    assert [each["name"] for each in json.loads(records.stdout)["faults"]] == ["no_heartbeat"]
     streams = json.loads(records.stdout)["streams"]
     assert [(each["stream"], each["state"], each["old"]) for each in streams] == [
         ("drifting", "drift", True),

@@ -130,8 +130,9 @@ def test_plain_login_counts_and_shows_its_results_with_the_documented_rights(
             lambda: bool(json.loads(service.get("/api/v1/windows?stream=alpha")[1]).get("windows")),
         )
         assert len(case.dead_letters()) == 3
-        # It reads the marks and the dead letters as well.
+        # It reads the marks and the heartbeats as well.
         assert not service.logged(UNREAD)
+        assert json.loads(service.get("/api/v1/streams")[1])["faults"] == []
         case.end(service)
 
 

@@ -14,12 +14,15 @@ from driftgauge.config.inputs import InputSettings
 from driftgauge.errors import ClientLost
 from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
+from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason, SchemaPending
 from driftgauge.kafka.topic_watch import EventsTopic
+from driftgauge.page.service_watch import Refusal, ServiceWatch
+from driftgauge.records.heartbeat import encode_heartbeat
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.metrics import RecordOutcome, SkipPlace
 from driftgauge.telemetry.roles import RoleTelemetry
-from tests.builders.clocks import ManualClock
+from tests.builders.clocks import MONDAY_MS, ManualClock
 from tests.builders.messages import TOPIC, FakeMessage
 from tests.builders.references import CLUSTERS
 from tests.builders.telemetry import SHARDS, build_telemetry, sample_reader
@@ -121,7 +124,7 @@ class Worker:
         """Commit, and return the records by outcome and the events by outcome, as telemetry gets them."""
         self.worker._commit(1.0)
         (records,) = self.telemetry.records_read.call_args.args
-        accepted, rejected, _ = self.telemetry.counted.call_args.args
+        accepted, _, rejected, _ = self.telemetry.counted.call_args.args
         return (
             {outcome: number for (_, outcome), number in records.items() if number},
             (sum(accepted.values()), sum(rejected.values())),
@@ -153,16 +156,25 @@ def test_records_are_reported_by_outcome_and_events_by_number(worker):
     assert worker.position() == 7
 
 
-def test_share_of_rejected_records_does_not_depend_on_their_vectors():
+@pytest.mark.parametrize("vectors", [1, 100])
+def test_share_of_rejected_records_does_not_depend_on_their_vectors(vectors):
     metrics = build_telemetry(STREAM)
     worker = Worker(telemetry=RoleTelemetry(metrics, Role.COUNT, SHARDS))
-    worker.process(*[content(*[UNIT] * 100), b"{"] * 3)
+    worker.process(*[content(*[UNIT] * vectors), b"{", content(UNIT, op="d")] * 3, OVERFLOWING)
     worker.worker._commit(1.0)
-    names = "events_total", "records_total", "records_rejected_total"
-    events, records, rejected = sample_reader(metrics.registry)(*names).values()
-    assert events == {STREAM: 300}
-    assert records == {f"accepted {TOPIC}": 3, f"filtered {TOPIC}": 0, f"rejected {TOPIC}": 3}
-    assert rejected == {f"undecodable {STREAM} {TOPIC}": 3, f"fault  {TOPIC}": 0}
+    names = "events_total", "records_total", "stream_records_total", "records_rejected_total"
+    events, records, of_stream, rejected = sample_reader(metrics.registry)(*names).values()
+    assert events == {STREAM: 3 * vectors}
+    assert records == {f"accepted {TOPIC}": 3, f"filtered {TOPIC}": 3, f"rejected {TOPIC}": 4}
+    assert of_stream == {STREAM: 3}
+    refused = {f"undecodable {STREAM} {TOPIC}": 3, f"non_finite {STREAM} {TOPIC}": 1}
+    assert rejected == {**refused, f"fault  {TOPIC}": 0}
+    watch, heartbeat = ServiceWatch(), metrics.activity.take("a")
+    assert heartbeat.read == {TOPIC: 7}
+    for value in encode_heartbeat(heartbeat):
+        watch.receive(StoredRecord(value, stored_ms=MONDAY_MS))
+    assert watch.status(MONDAY_MS).refusals == {STREAM: Refusal(4, 7, MONDAY_MS, "undecodable")}
+    assert metrics.activity.take("a").read == {}
 
 
 def test_record_with_one_overflowing_event_is_counted_not_at_all(worker):

@@ -5,13 +5,16 @@ import socket
 import time
 import uuid
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from deploy.demo.broker import EmbeddedBroker
 
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.errors import BrokerError
+from driftgauge.config import Settings
+from driftgauge.errors import AuthorizationError, BrokerError
 from driftgauge.kafka import client, metadata, topics
+from driftgauge.kafka.metadata import TopicFaults
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import TopicWatch
 from driftgauge.kafka.topics import InternalTopics
@@ -138,3 +141,45 @@ def test_unreachable_cluster_raises_broker_error_with_remedy(short_timeouts):
         ):
             with pytest.raises(BrokerError, match=r"does not answer .*; check kafka\.bootstrap\.servers"):
                 ask()
+
+
+class MadeAdmin:
+    """A client of a cluster with these topics, of each whether its one partition has a leader."""
+
+    def __init__(self, **topics):
+        parts = {True: SimpleNamespace(leader=1), False: SimpleNamespace(leader=-1)}
+        self._topics = {
+            name: SimpleNamespace(partitions={0: parts[has_leader]}) for name, has_leader in topics.items()
+        }
+
+    def list_topics(self, timeout):
+        return SimpleNamespace(topics=self._topics, brokers={}, controller_id=-1)
+
+
+@pytest.mark.parametrize(
+    ("there", "hidden", "faults"),
+    [
+        ({"embeddings": True, "clicks": True, "other": False}, "", TopicFaults()),
+        ({"embeddings": True}, "", TopicFaults(missing=("clicks",))),
+        ({"embeddings": True}, "topic clicks is hidden", TopicFaults(hidden="topic clicks is hidden")),
+        (
+            {"embeddings": False, "clicks": True, "driftgauge.g.partials.16": False},
+            "",
+            TopicFaults(leaderless=(("embeddings", 0), ("driftgauge.g.partials.16", 0))),
+        ),
+    ],
+)
+def test_topics_are_missing_hidden_or_without_leader(there, hidden, faults, monkeypatch):
+    def require_visible(_, topics):
+        if hidden and topics:
+            raise AuthorizationError(hidden)
+
+    monkeypatch.setattr(metadata, "require_visible", require_visible)
+    settings = Settings.model_validate(
+        {
+            "kafka": {"bootstrap.servers": "unused", "group.id": "g"},
+            "topics": {"events": ["embeddings", "clicks"]},
+            "streams": [{"name": "s", "baseline": "unused", "windows": ["1h"]}],
+        }
+    )
+    assert metadata.find_topic_faults(MadeAdmin(**there), settings) == faults

@@ -12,8 +12,8 @@ from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka import client
 from driftgauge.kafka.login import Login
 from driftgauge.page.marks import Marks
-from driftgauge.page.refusals import Refusals
 from driftgauge.page.results import Results
+from driftgauge.page.service_watch import ServiceWatch
 from driftgauge.page.site import Site
 from driftgauge.page.topic_reader import TopicReader
 from driftgauge.telemetry.endpoints import metrics_route
@@ -70,7 +70,7 @@ def results(consumer, clock):
 
 @pytest.fixture
 def server(results, clock):
-    site = Site(results, build_settings(), clock.clock.wall_ms, Marks(), Refusals())
+    site = Site(results, build_settings(), clock.clock.wall_ms, Marks(), ServiceWatch())
     server = HttpServer("127.0.0.1", 0, [metrics_route(build_telemetry().registry), *site.routes()])
     server.start()
     yield server

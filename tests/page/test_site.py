@@ -12,7 +12,7 @@ from driftgauge.events.records import StoredRecord
 from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.health import page_health_routes
 from driftgauge.page.marks import Marks
-from driftgauge.page.refusals import Refusals
+from driftgauge.page.service_watch import ServiceWatch
 from driftgauge.page.site import Site
 from driftgauge.records.mark import Mark
 from driftgauge.telemetry.server import HttpServer
@@ -489,7 +489,7 @@ def test_answer_is_compressed_and_not_sent_again_until_it_changes(results):
 
 def test_answers_are_kept_for_five_seconds(results):
     now_ms = MONDAY_MS
-    site = Site(results, build_settings(), lambda: now_ms, Marks(), Refusals())
+    site = Site(results, build_settings(), lambda: now_ms, Marks(), ServiceWatch())
     server = HttpServer("127.0.0.1", 0, site.routes())
     server.start()
     bodies = []

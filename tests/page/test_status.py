@@ -9,12 +9,11 @@ import pytest
 from driftgauge.page.advice import RUNBOOK_OF, next_steps, runbook_of
 from driftgauge.page.api_records import status_record
 from driftgauge.page.overview import Overview
-from driftgauge.page.refusals import Refusals
+from driftgauge.page.service_watch import Refusal, ServiceFault
 from driftgauge.page.status import URGENCY, read_facts, stream_status
 from driftgauge.page.story import tell_cause, tell_concern, tell_fault, tell_seen, tell_since
 from driftgauge.page.summary import DETECTABLE, UNKNOWN, Names, Series
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
-from tests.builders.messages import FakeMessage
 from tests.builders.page import MadeResults, build_row, build_settings, record_tree
 
 RUNBOOKS = Path(__file__).parents[2] / "deploy/runbooks"
@@ -203,7 +202,7 @@ def test_drift_of_some_segments_alone_is_not_told_as_drift_of_all(segments, part
     results.publish(0, "ok", stream="s", segments=[])
     listed = [{**SEGMENT, "key": "camera", "value": name, "verdict": each} for name, each in segments.items()]
     results.publish(1, "drift", stream="s", segments=listed)
-    status = Overview(results.history, build_settings().by_stream, Refusals()).status("s", MONDAY_MS)
+    status = Overview(results.history, build_settings().by_stream).status("s", MONDAY_MS)
     assert tell_cause(status).endswith(said)
     assert (f"Look at {part} first" in " ".join(next_steps(status))) is bool(part)
 
@@ -214,7 +213,7 @@ def test_direction_of_spread_is_told(value):
     findings["spread"]["value"] = value
     results = MadeResults()
     results.publish(0, "drift", stream="s", segments=[], kind="spread", findings=findings)
-    status = Overview(results.history, build_settings().by_stream, Refusals()).status("s", MONDAY_MS)
+    status = Overview(results.history, build_settings().by_stream).status("s", MONDAY_MS)
     where = "nearer to" if value < 0 else "further from"
     size = f"{100 * value:+.1f} %"
     assert tell_cause(status) == f"Spread: events lie {where} the baseline's mean (spread {size})."
@@ -238,33 +237,35 @@ def test_what_is_old_is_marked_and_no_longer_ok(windows, late_ms, options, state
     assert (status.state, status.is_old) == (state, is_old)
 
 
-@pytest.mark.parametrize(
-    ("refused", "windows", "age_ms", "state"),
-    [
-        # The newest hour counted 1,000 events.
-        (53, "oo", 0, "refused"),
-        (52, "oo", 0, "ok"),
-        (53, "oo", 2 * HOUR_MS, "ok"),
-        (53, "oDD", 0, "drift"),
-        # Where no window comes, every event may be refused.
-        (1, "", 0, "refused"),
-    ],
-)
-def test_refused_records_are_a_fault_of_the_stream(refused, windows, age_ms, state):
+@pytest.mark.parametrize(("windows", "state"), [("oo", "refused"), ("oDD", "drift"), ("", "refused")])
+def test_refused_records_are_a_fault_of_the_stream(windows, state):
     now_ms = MONDAY_MS + len(windows) * HOUR_MS
-    refusals = Refusals()
-    # A producer may write any number of names.
-    for stream in (*map(str, range(6_000)), "s", "other"):
-        for _ in range(1 if stream.isdecimal() else refused):
-            headers = [("driftgauge.reason", b"wrong_dimension"), ("driftgauge.stream", stream.encode())]
-            refusals.receive(FakeMessage(b"", headers=headers, stamp=(1, now_ms - 600_000 - age_ms)))
-    assert refusals.of("0", now_ms) is None, "of so many streams the last are kept"
+    refusal = Refusal(20_000, 40_000, now_ms - 600_000, "wrong_dimension")
     facts = [facts_of(windows)] if windows else []
-    status = stream_status("s", facts, HOURLY, now_ms, refusal=refusals.of("s", now_ms))
+    status = stream_status("s", facts, HOURLY, now_ms, refusal=refusal)
     assert (status.state, status.is_old) == (state, False)
-    if state == "refused":
-        assert tell_concern(status.concerns[0], now_ms) == "events are refused as wrong dimension for 10 min"
-        assert "dead-letters show" in next_steps(status)[0]
+    assert tell_concern(status.concerns[0], now_ms) == (
+        "20,000 of 40,000 records of the last hour are refused, most as wrong dimension for 10 min"
+    )
+    assert ("dead-letters show" in next_steps(status)[0]) is (state == "refused")
+
+
+@pytest.mark.parametrize(
+    ("windows", "late_ms", "is_told"),
+    [("", 0, True), ("oo", DAY_MS, True), ("om", 0, True), ("oo", 0, False), ("oDD", DAY_MS, False)],
+)
+def test_what_holds_up_the_service_is_told_where_windows_are_missing(windows, late_ms, is_told):
+    faults = [
+        ServiceFault("transaction", "embeddings[3]"),
+        ServiceFault("surplus", "cam-*", None, "7 events"),
+    ]
+    now_ms = MONDAY_MS + len(windows) * HOUR_MS + late_ms
+    status = stream_status("s", [facts_of(windows)] if windows else [], HOURLY, now_ms, faults=faults)
+    steps = " ".join(next_steps(status))
+    assert (
+        "A transaction does not end, and records after it are not read: embeddings[3]: " in steps
+    ) is is_told
+    assert "cam-*" not in steps
 
 
 def late_facts_of(*totals, size_ms=HOUR_MS, starts=None):
@@ -374,7 +375,7 @@ def test_baseline_is_told_apart_from_one_whose_hash_ends_alike(end):
     for number, (verdict, letter) in enumerate([("ok", "a")] * 3 + [("drift", "b")] * 3):
         changes = {"stream": "s", "segments": [], "baseline": f"sha256:{letter * 62}{end}"}
         results.publish(number, verdict, **changes)
-    status = Overview(results.history, build_settings().by_stream, Refusals()).status("s", MONDAY_MS)
+    status = Overview(results.history, build_settings().by_stream).status("s", MONDAY_MS)
     assert [each.since_ms for each in status.concerns if each.name == "misfit"] == [MONDAY_MS + 3 * HOUR_MS]
 
 
@@ -401,7 +402,7 @@ def test_baseline_is_told_apart_from_one_whose_hash_ends_alike(end):
 def test_why_a_window_is_incomplete_is_one_of_a_list(changes, fault, said):
     results = MadeResults()
     results.publish(0, "incomplete", stream="s", segments=[], **changes)
-    status = Overview(results.history, build_settings().by_stream, Refusals()).status("s", MONDAY_MS)
+    status = Overview(results.history, build_settings().by_stream).status("s", MONDAY_MS)
     (concern,) = (each for each in status.concerns if each.name == "incomplete")
     assert (status.state, concern.fault, tell_fault(concern)) == ("incomplete", fault, said)
 
@@ -423,7 +424,7 @@ def test_stream_is_not_in_order_before_its_warm_up_has_ended(hours, last, state)
         results.publish(number, verdict, stream="s", segments=[], kind=None)
     warm_up = {"from": "2025-11-03T00:00:00Z", "until": "2025-11-03T20:00:00Z"}
     settings = build_settings([{"name": "s", "warm_up": warm_up}])
-    status = Overview(results.history, settings.by_stream, Refusals()).status("s", MONDAY_MS)
+    status = Overview(results.history, settings.by_stream).status("s", MONDAY_MS)
     assert status.state == state
     assert next_steps(status)
     warming = [each.since_ms for each in status.concerns if each.name == "warming_up"]
@@ -441,7 +442,7 @@ def overview_status(series, configured):
             verdict = "incomplete" if letter == "m" else "ok"
             results.publish(number, verdict, stream="s", size_ms=size_ms, segments=listed, kind=None)
     settings = build_settings([{"name": "s", "windows": configured}])
-    return Overview(results.history, settings.by_stream, Refusals()).status("s", MONDAY_MS)
+    return Overview(results.history, settings.by_stream).status("s", MONDAY_MS)
 
 
 @pytest.mark.parametrize(

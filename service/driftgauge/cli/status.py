@@ -1,6 +1,5 @@
 """`driftgauge status`: a table of the streams in the terminal."""
 
-from itertools import chain
 from pathlib import Path
 
 import click
@@ -9,8 +8,7 @@ from driftgauge.cli.options import config_option, open_schemas, read_settings
 from driftgauge.cli.printing import json_option, message, print_blocks, print_json
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.errors import AuthorizationError, DriftgaugeError, InputError
-from driftgauge.events.timestamps import LAST_MS
+from driftgauge.errors import DriftgaugeError
 from driftgauge.layout import Table
 
 __all__ = ["status_command"]
@@ -22,30 +20,22 @@ __all__ = ["status_command"]
 def status_command(config_path: Path, *, as_json: bool) -> None:
     """Show the status of every stream: its alarm, its last conclusion, and the health of its data.
 
-    The topic of window results is read, so this works while no service runs, and needs no address or login of
-    one. The last records of the events topics show whether the times of events can be right.
+    First comes what holds up the service as a whole. The topics of window results and heartbeats are read, so
+    this works while no service runs, and needs no address or login of one. The last records of the events
+    topics show whether the times of events can be right.
     """
-    from driftgauge.page.api_records import StatusRecords, status_record
+    from driftgauge.page.advice import remedy_of
+    from driftgauge.page.api_records import status_records
     from driftgauge.page.overview import Overview
-    from driftgauge.page.refusals import HOUR_MS, Refusals
-    from driftgauge.page.story import tell_cause, tell_concern, tell_since
+    from driftgauge.page.story import tell_age, tell_cause, tell_concern, tell_service_fault, tell_since
     from driftgauge.page.words import STATE_WORDS, format_moment
     from driftgauge.report.event_times import describe_event_times
-    from driftgauge.report.reading import topic_results
-    from driftgauge.report.topic_range import TopicRange
+    from driftgauge.report.reading import read_service, topic_results
 
     settings = read_settings(config_path)
     with show_progress() as track, topic_results(settings, SYSTEM_CLOCK, track) as material:
         for note in material.notes:
             message(note)
-    now_ms = SYSTEM_CLOCK.wall_ms()
-    refusals = Refusals()
-    try:
-        with TopicRange(settings.kafka, settings.topics.dead_letters, now_ms - HOUR_MS, LAST_MS) as span:
-            for letter in chain.from_iterable(span.batches()):
-                refusals.receive(letter)
-    except (AuthorizationError, InputError) as error:
-        message(f"refused events are not shown: {error}")
     for topic in settings.topics.events:
         try:
             with open_schemas(settings, settings.inputs_of(topic).values()) as schemas:
@@ -53,11 +43,20 @@ def status_command(config_path: Path, *, as_json: bool) -> None:
                     message(f"warning: {sentence}")
         except DriftgaugeError as error:
             message(f"the times of the events of {topic} are not checked: {error}")
-    statuses = Overview(material.results.history, settings.by_stream, refusals).statuses(now_ms)
+    (service, notes), now_ms = read_service(settings, SYSTEM_CLOCK), SYSTEM_CLOCK.wall_ms()
+    for note in notes:
+        message(note)
+    statuses = Overview(material.results.history, settings.by_stream).statuses(now_ms, service)
     if as_json:
-        records = tuple(status_record(each, settings.by_stream.get(each.stream)) for each in statuses)
-        print_json(StatusRecords(complete=not material.notes, problem=None, streams=records))
+        records = status_records(
+            statuses, settings.by_stream, service.faults, complete=not material.notes, problem=None
+        )
+        print_json(records)
         return
+    faults = [
+        (f"{tell_service_fault(each)}{tell_age(each.since_ms, now_ms)}", remedy_of(each)[0])
+        for each in service.faults
+    ]
     rows = [
         (
             each.stream,
@@ -68,4 +67,6 @@ def status_command(config_path: Path, *, as_json: bool) -> None:
         )
         for each in statuses
     ]
+    if faults:
+        print_blocks([Table(("service", "what to do"), faults, text=(0, 1)), ""])
     print_blocks([Table(("stream", "status", "when", "last conclusion", "why"), rows, text=(0, 1, 2, 3, 4))])

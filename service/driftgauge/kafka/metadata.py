@@ -3,20 +3,24 @@
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient, ClusterMetadata, ConfigResource
 
+from driftgauge.config import Settings
 from driftgauge.core.partition import Partition
 from driftgauge.errors import AuthorizationError, BrokerError, ServiceError
 from driftgauge.kafka.calls import AUTHORIZATION
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S
 
 __all__ = [
+    "TopicFaults",
     "count_partitions",
     "failure",
     "failures",
+    "find_topic_faults",
     "has_controller",
     "message_limit",
     "metadata",
@@ -27,6 +31,21 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicFaults:
+    """What keeps topics from being read or written, by the cluster's metadata.
+
+    Attributes:
+        missing: The events topics that do not exist.
+        hidden: Why it is not known which of them exist; empty where it is.
+        leaderless: The partitions without a leader.
+    """
+
+    missing: tuple[str, ...] = ()
+    hidden: str = ""
+    leaderless: tuple[Partition, ...] = ()
 
 
 def count_partitions(admin: AdminClient, topics: Collection[str]) -> dict[str, int]:
@@ -55,6 +74,30 @@ def missing_topics(admin: AdminClient, topics: Collection[str]) -> list[str]:
     return missing
 
 
+def find_topic_faults(admin: AdminClient, settings: Settings) -> TopicFaults:
+    """Return what keeps the topics of a service from being read or written.
+
+    Raises:
+        BrokerError: The cluster does not answer.
+    """
+    known, names = metadata(admin).topics, settings.topics
+    missing = tuple(topic for topic in names.events if topic not in known)
+    try:
+        require_visible(admin, missing)
+    except AuthorizationError as error:
+        missing, hidden = (), str(error)
+    else:
+        hidden = ""
+    leaderless = tuple(
+        (topic, index)
+        for topic in (*names.external, settings.partials_topic, settings.changelog_topic)
+        if topic in known
+        for index, partition in known[topic].partitions.items()
+        if partition.leader < 0
+    )
+    return TopicFaults(missing, hidden, leaderless)
+
+
 def message_limit(admin: AdminClient, topics: Collection[str]) -> int | None:
     """Return the largest record batch, in bytes, that all of the topics accept; None where unknown.
 
@@ -73,7 +116,7 @@ def message_limit(admin: AdminClient, topics: Collection[str]) -> int | None:
 
 def require_visible(admin: AdminClient, topics: Collection[str]) -> None:
     """Raise AuthorizationError for a hidden topic, which the list of topics omits like a missing one."""
-    if not has_controller(admin):
+    if not topics or not has_controller(admin):
         return
     pending = admin.describe_topics(TopicCollection(list(topics)), request_timeout=REQUEST_TIMEOUT_S)
     for name, error in failures(pending):
@@ -132,7 +175,7 @@ def has_controller(admin: AdminClient) -> bool:
     return known.controller_id in known.brokers
 
 
-def metadata(admin: AdminClient) -> ClusterMetadata:
+def metadata(admin: AdminClient | Producer) -> ClusterMetadata:
     """Return the cluster's brokers and all its topics.
 
     Raises:

@@ -3,12 +3,13 @@
 from shlex import quote
 
 from driftgauge.core.statistics.registry import find_kind
-from driftgauge.page.refusals import HOUR_MS
+from driftgauge.page.service_watch import HOUR_MS, FaultName, ServiceFault
 from driftgauge.page.status import Alarm, StreamStatus
+from driftgauge.page.story import tell_service_fault
 from driftgauge.page.summary import CALIBRATED, kind_of
-from driftgauge.page.words import format_moment
+from driftgauge.page.words import as_sentence, format_moment
 
-__all__ = ["RUNBOOKS", "RUNBOOK_OF", "next_steps", "runbook_of", "silence_of"]
+__all__ = ["RUNBOOKS", "RUNBOOK_OF", "next_steps", "remedy_of", "runbook_of", "silence_of"]
 
 RUNBOOKS = "https://github.com/driftgauge/driftgauge/blob/main/deploy/runbooks"
 """Where the runbooks are."""
@@ -78,6 +79,27 @@ RUNBOOK_OF: dict[str, str] = {
 
 _SLOW_DRIFT = "DriftgaugeSlowDrift"
 
+_AGAINST: dict[FaultName, tuple[str, str]] = {
+    "missing_topic": ("create it, or correct topics.events", "DriftgaugePartitionsBlocked"),
+    "hidden_topic": ("do what it says", "DriftgaugePartitionsBlocked"),
+    "no_leader": ("repair the brokers that hold them", "DriftgaugeConsumerStuck"),
+    "no_heartbeat": ("see whether replicas run, then their log and /readyz", "DriftgaugeDown"),
+    "not_ready": ("do what it says", "DriftgaugePartitionsBlocked"),
+    "transaction": ("follow the runbook before you abort anything", "DriftgaugeTransactionHanging"),
+    "schema": ("check the schema registry", "DriftgaugePartitionsBlocked"),
+    "unwritable": ("check their leaders and in-sync replicas", "DriftgaugePartitionsBlocked"),
+    "stopped": ("do what the log of the replica says", "DriftgaugePartitionsStopped"),
+    "restore": ("do what the log of the replica says", "DriftgaugePartitionsBlocked"),
+    "refused": ("see why: driftgauge dead-letters show", "DriftgaugeRecordsRejected"),
+    "surplus": ("raise most of the entry, or stop who sends these names", "DriftgaugeCountsInDoubt"),
+}
+"""What to do about a fault of the service, and its runbook."""
+
+
+def remedy_of(fault: ServiceFault) -> tuple[str, str]:
+    """Return what to do about a fault of the service, and the name of its runbook."""
+    return _AGAINST[fault.name]
+
 
 def next_steps(status: StreamStatus) -> tuple[str, ...]:
     """Return what to do about a stream, in sentences."""
@@ -89,7 +111,8 @@ def next_steps(status: StreamStatus) -> tuple[str, ...]:
         is_misfit = any(each.name == "misfit" for each in status.concerns)
         return (*_BY_STATE["misfit"], *steps) if is_misfit else steps
     if status.state != "insufficient" or status.lead is None:
-        return _BY_STATE[status.state]
+        causes = [f"{tell_service_fault(each)}: {remedy_of(each)[0]}" for each in status.held_up_by]
+        return (*map(as_sentence, causes), *_BY_STATE[status.state])
     facts = status.lead.facts
     hourly = max(round(int(facts.newest["count"]) * HOUR_MS / facts.series.size_ms), 1)
     unseen = [each.detail for each in status.lead.concerns if each.name == "insufficient"]

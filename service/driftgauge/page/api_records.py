@@ -1,6 +1,7 @@
 """The records of the page's API, and its description by OpenAPI 3.1."""
 
 import math
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -9,11 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import models_json_schema
 
 from driftgauge.config.stream import StreamSettings
+from driftgauge.core.by_stream import ByStream
 from driftgauge.core.durations import format_duration
 from driftgauge.events.timestamps import format_timestamp
-from driftgauge.page.advice import RUNBOOKS, next_steps, runbook_of, silence_of
+from driftgauge.page.advice import RUNBOOKS, next_steps, remedy_of, runbook_of, silence_of
+from driftgauge.page.service_watch import FaultName, ServiceFault
 from driftgauge.page.status import Alarm, ConcernName, SizeStatus, StateName, StreamStatus
-from driftgauge.page.story import tell_cause
+from driftgauge.page.story import tell_cause, tell_service_fault
 from driftgauge.page.summary import (
     CALIBRATED,
     CHARTED,
@@ -37,6 +40,7 @@ __all__ = [
     "SummaryRecords",
     "openapi",
     "status_record",
+    "status_records",
     "summary_records",
 ]
 
@@ -177,6 +181,9 @@ class ConcernRecord(_Record):
     """The missing partitions, a reason of a later version, the share of late events, or the segments with
     their verdicts; empty where there is none."""
 
+    extent: str
+    """Of refused, how many records of how many, within the last hour. Empty for the others."""
+
 
 class SizeRecord(_Record):
     """A window size of a stream, and what its last windows say."""
@@ -245,6 +252,33 @@ class StatusRecord(_Record):
     """The window sizes that have windows."""
 
 
+class ServiceFaultRecord(_Record):
+    """A fault that concerns no single stream."""
+
+    name: FaultName
+    """missing_topic: an events topic does not exist. hidden_topic: this process may not see one. no_leader:
+    of partitions. no_heartbeat: no replica is known to serve a role. not_ready: a condition of a replica's
+    readiness is not met. A replica cannot work on partitions: transaction (one does not end there), schema
+    (the registry has not answered), unwritable, stopped (state, offset and log do not match), restore (their
+    start is not known yet). refused: many records of a topic in the last hour, some of them without the name
+    of a stream. surplus: an entry with a pattern has more streams than its `most`."""
+
+    subject: str
+    """The topic, the partitions, the roles, the conditions or the pattern."""
+
+    since: UtcDateTime | None
+    """When it was first seen within the last hour, wall time. Null where that is unknown."""
+
+    text: str
+    """The fault, in words."""
+
+    next_step: str
+    """What to do."""
+
+    runbook: str
+    """The address of the runbook."""
+
+
 class StatusRecords(_Record):
     """The statuses of all streams, the most urgent first."""
 
@@ -254,6 +288,9 @@ class StatusRecords(_Record):
 
     problem: str | None
     """Why the topic cannot be read at the moment; null where it can be. No state is recent then."""
+
+    faults: tuple[ServiceFaultRecord, ...]
+    """The faults that concern no single stream."""
 
     streams: tuple[StatusRecord, ...]
     """The streams."""
@@ -291,6 +328,35 @@ def summary_record(row: NDArray[np.void], size_ms: int) -> SummaryRecord:
     )
 
 
+def status_records(
+    statuses: Iterable[StreamStatus],
+    streams: ByStream[StreamSettings],
+    faults: Sequence[ServiceFault],
+    *,
+    complete: bool,
+    problem: str | None,
+) -> StatusRecords:
+    """Return the records of streams' statuses; those that `streams` lacks have no owner and no severity."""
+    return StatusRecords(
+        complete=complete,
+        problem=problem,
+        faults=tuple(map(_fault_record, faults)),
+        streams=tuple(status_record(each, streams.get(each.stream)) for each in statuses),
+    )
+
+
+def _fault_record(fault: ServiceFault) -> ServiceFaultRecord:
+    step, runbook = remedy_of(fault)
+    return ServiceFaultRecord(
+        name=fault.name,
+        subject=fault.subject,
+        since=None if fault.since_ms is None else format_timestamp(fault.since_ms),
+        text=tell_service_fault(fault),
+        next_step=step,
+        runbook=f"{RUNBOOKS}/{runbook}.md",
+    )
+
+
 def status_record(status: StreamStatus, settings: StreamSettings | None) -> StatusRecord:
     """Return the record of a stream's status; without `settings` it has no owner and no severity."""
     runbook = runbook_of(status)
@@ -310,6 +376,7 @@ def status_record(status: StreamStatus, settings: StreamSettings | None) -> Stat
                 since=None if each.since_ms is None else format_timestamp(each.since_ms),
                 fault=each.fault,
                 detail=each.detail,
+                extent=each.extent,
             )
             for each in status.concerns
         ),

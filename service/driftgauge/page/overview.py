@@ -1,16 +1,19 @@
 """The overview: the status of each stream, the most urgent first."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from driftgauge.config.stream import StreamSettings
 from driftgauge.core.by_stream import ByStream
 from driftgauge.page.history import WindowHistory
-from driftgauge.page.refusals import Refusals
+from driftgauge.page.service_watch import ServiceStatus
 from driftgauge.page.status import URGENCY, SizeFacts, StreamStatus, read_facts, stream_status
 from driftgauge.page.story import tell_fault
 from driftgauge.page.summary import Series
 
 __all__ = ["Overview", "group_statuses"]
+
+_UNKNOWN = ServiceStatus()
 
 
 def group_statuses(statuses: Iterable[StreamStatus]) -> list[tuple[str, list[StreamStatus]]]:
@@ -20,7 +23,8 @@ def group_statuses(statuses: Iterable[StreamStatus]) -> list[tuple[str, list[Str
     """
     found: dict[tuple[str, bool, str], list[StreamStatus]] = {}
     for status in statuses:
-        cause = "" if status.concern is None else tell_fault(status.concern)
+        own = None if status.concern is None else replace(status.concern, extent="")
+        cause = "" if own is None else tell_fault(own)
         found.setdefault((status.state, status.is_old, cause), []).append(status)
     return [(cause, members) for (_, _, cause), members in found.items()]
 
@@ -28,31 +32,38 @@ def group_statuses(statuses: Iterable[StreamStatus]) -> list[tuple[str, list[Str
 class Overview:
     """The statuses of all streams; a series is read again only where its windows have changed."""
 
-    def __init__(self, history: WindowHistory, streams: ByStream[StreamSettings], refusals: Refusals) -> None:
-        """Show the streams of a history, and those that the configuration names."""
-        self._refusals = refusals
+    def __init__(self, history: WindowHistory, streams: ByStream[StreamSettings]) -> None:
+        """Show the streams of a history, those that the configuration names, and those that are refused."""
         self._history = history
         self._streams = streams
         self._read: dict[Series, tuple[int, SizeFacts]] = {}
 
-    def statuses(self, now_ms: int, *, is_cut_off: bool = False) -> list[StreamStatus]:
+    def statuses(
+        self, now_ms: int, service: ServiceStatus = _UNKNOWN, *, is_cut_off: bool = False
+    ) -> list[StreamStatus]:
         """Return the status of each stream, the most urgent first, then by name; see `stream_status`."""
-        found: dict[str, list[Series]] = {stream: [] for stream in self._streams.names}
+        found: dict[str, list[Series]] = {stream: [] for stream in (*self._streams.names, *service.refusals)}
         every = self._history.series()
         for series in every:
             found.setdefault(series.stream, []).append(series)
         # Other threads read meanwhile.
         for gone in self._read.copy().keys() - set(every):
             self._read.pop(gone, None)
-        statuses = [self._status(*each, now_ms, is_cut_off=is_cut_off) for each in sorted(found.items())]
+        statuses = [
+            self._status(*each, now_ms, service, is_cut_off=is_cut_off) for each in sorted(found.items())
+        ]
         return sorted(statuses, key=lambda each: URGENCY.index(each.state))
 
-    def status(self, stream: str, now_ms: int, *, is_cut_off: bool = False) -> StreamStatus:
+    def status(
+        self, stream: str, now_ms: int, service: ServiceStatus = _UNKNOWN, *, is_cut_off: bool = False
+    ) -> StreamStatus:
         """Return the status of one stream."""
         own = [series for series in self._history.series() if series.stream == stream]
-        return self._status(stream, own, now_ms, is_cut_off=is_cut_off)
+        return self._status(stream, own, now_ms, service, is_cut_off=is_cut_off)
 
-    def _status(self, stream: str, own: list[Series], now_ms: int, *, is_cut_off: bool) -> StreamStatus:
+    def _status(
+        self, stream: str, own: list[Series], now_ms: int, service: ServiceStatus, *, is_cut_off: bool
+    ) -> StreamStatus:
         settings = self._streams.get(stream)
         # Sizes that are no longer configured conclude nothing now.
         shown = [each for each in own if settings is None or each.size_ms in settings.windows]
@@ -62,7 +73,8 @@ class Overview:
             settings,
             now_ms,
             is_cut_off=is_cut_off,
-            refusal=self._refusals.of(stream, now_ms),
+            refusal=service.refusals.get(stream),
+            faults=service.faults,
         )
 
     def _facts(self, series: Series, settings: StreamSettings | None) -> SizeFacts | None:

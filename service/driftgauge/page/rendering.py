@@ -10,9 +10,17 @@ from driftgauge.config.page import fill_template
 from driftgauge.core.durations import round_duration
 from driftgauge.core.statistics import registry
 from driftgauge.events.timestamps import format_timestamp, parse_timestamp
-from driftgauge.page.advice import RUNBOOKS, next_steps, runbook_of, silence_of
+from driftgauge.page.advice import RUNBOOKS, next_steps, remedy_of, runbook_of, silence_of
 from driftgauge.page.chart import PLOT
-from driftgauge.page.story import tell_age, tell_cause, tell_concern, tell_kind, tell_seen, tell_since
+from driftgauge.page.story import (
+    tell_age,
+    tell_cause,
+    tell_concern,
+    tell_kind,
+    tell_seen,
+    tell_service_fault,
+    tell_since,
+)
 from driftgauge.page.summary import VERDICTS
 from driftgauge.page.words import (
     STATE_WORDS,
@@ -76,6 +84,8 @@ def _environment() -> Environment:
         "cause": tell_cause,
         "age": tell_age,
         "concern": tell_concern,
+        "remedy": remedy_of,
+        "service_fault": tell_service_fault,
         "kind": tell_kind,
         "seen": tell_seen,
         "sentence": as_sentence,

@@ -21,14 +21,14 @@ from driftgauge.core.durations import format_duration
 from driftgauge.errors import ServiceError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.page.api import api_routes
-from driftgauge.page.api_records import StatusRecords, status_record
+from driftgauge.page.api_records import StatusRecords, status_records
 from driftgauge.page.chart import places, sparkline
 from driftgauge.page.marks import Marks
 from driftgauge.page.overview import Overview, group_statuses
 from driftgauge.page.queries import MissingWindowError, WindowQuery, read_last, read_query
-from driftgauge.page.refusals import Refusals
 from driftgauge.page.rendering import render
 from driftgauge.page.results import Results
+from driftgauge.page.service_watch import ServiceStatus, ServiceWatch
 from driftgauge.page.status import ALARMS, URGENCY, StreamStatus, whole_run
 from driftgauge.page.stream_page import MAX_SHOWN, ClusterRow, WindowDetail, compare, detail, stream_page
 from driftgauge.page.summary import VERDICTS
@@ -56,7 +56,7 @@ class Site:
         settings: Settings,
         clock_ms: Callable[[], int],
         marks: Marks,
-        refusals: Refusals,
+        watch: ServiceWatch,
     ) -> None:
         """Show results of the configured streams and of others, by this wall clock, and what goes with it."""
         self._marks = marks
@@ -65,7 +65,8 @@ class Site:
         # The settings calculate these at each look.
         self._streams, self._level = settings.by_stream, settings.window_level
         self._clock_ms = clock_ms
-        self._overview = Overview(results.history, self._streams, refusals)
+        self._watch = watch
+        self._overview = Overview(results.history, self._streams)
         self._headers = {
             "Content-Security-Policy": _security_policy(settings.page.thumbnail_origin),
             "Referrer-Policy": "no-referrer",
@@ -129,7 +130,8 @@ class Site:
     def _render_overview(self, asked: QueryParams) -> str:
         query, state = (asked.get(name, "") for name in ("q", "verdict"))
         now_ms = self._clock_ms()
-        every = self._statuses(now_ms)
+        service = self._watch.status(now_ms)
+        every = self._statuses(now_ms, service)
         statuses = [
             each for each in every if query.casefold() in each.stream.casefold() and state in ("", each.state)
         ]
@@ -137,6 +139,7 @@ class Site:
         return render(
             "overview.html",
             **self._common(),
+            faults=service.faults,
             statuses=statuses,
             alarms=[each for each in statuses if each.alarms],
             groups=group_statuses(each for each in statuses if not each.alarms),
@@ -151,19 +154,19 @@ class Site:
             now_ms=now_ms,
         )
 
-    def _statuses(self, now_ms: int) -> list[StreamStatus]:
+    def _statuses(self, now_ms: int, service: ServiceStatus) -> list[StreamStatus]:
         self._results.history.expire(now_ms - self._settings.page.history)
-        return self._overview.statuses(now_ms, is_cut_off=self._results.source.error is not None)
+        return self._overview.statuses(now_ms, service, is_cut_off=self._results.source.error is not None)
 
     def _records(self) -> StatusRecords:
-        source = self._results.source
-        return StatusRecords(
+        source, now_ms = self._results.source, self._clock_ms()
+        service = self._watch.status(now_ms)
+        return status_records(
+            self._statuses(now_ms, service),
+            self._streams,
+            service.faults,
             complete=source.has_caught_up,
             problem=source.error,
-            streams=tuple(
-                status_record(each, self._streams.get(each.stream))
-                for each in self._statuses(self._clock_ms())
-            ),
         )
 
     def render_stream(
@@ -173,8 +176,9 @@ class Site:
         series, now_ms = query.series, self._clock_ms()
         asked_ms = None if query.at is None else query.start_ms(query.at)
         configured = self._streams.get(series.stream)
+        service = self._watch.status(now_ms)
         status = self._overview.status(
-            series.stream, now_ms, is_cut_off=self._results.source.error is not None
+            series.stream, now_ms, service, is_cut_off=self._results.source.error is not None
         )
         alarm = None if configured is None else configured.alarm(self._level)
         page = stream_page(query, shown, alarm)
@@ -190,6 +194,7 @@ class Site:
         return render(
             template,
             **(self._common() | more),
+            faults=service.faults,
             query=query,
             page=page,
             verdict=VERDICTS[query.rows["verdict"][query.chosen]],

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from driftgauge.config.stream import SmallestDrift, StreamSettings
 from driftgauge.core.durations import format_duration
 from driftgauge.page.history import SegmentTrace
-from driftgauge.page.refusals import HOUR_MS, Refusal
+from driftgauge.page.service_watch import Refusal, ServiceFault
 from driftgauge.page.summary import (
     DETECTABLE,
     EVENTS_LOST,
@@ -83,12 +83,12 @@ CONCLUSIVE = [*_OK, VERDICTS.index("misfit"), *_ALARMING]
 _INCOMPLETE, _INSUFFICIENT = VERDICTS.index("incomplete"), VERDICTS.index("insufficient")
 # A single alarm at the start says little; a baseline that fits has windows that are well.
 _MISFIT_WINDOWS = 3
-# As of the alert on refused records.
-_REFUSED_SHARE = 0.05
 _DAY_MS = 86_400_000
 # Longer windows that are well cover the time for which shorter ones say too little.
 _COVERED: tuple[StateName, ...] = ("insufficient", "unclear")
 _MAX_NAMED = 3
+# What a fault of the service itself may be the cause of.
+_HELD_UP = ("incomplete", "silent", "behind", "waiting")
 # How long a stream that the configuration does not name may be quiet after two of its windows, ms.
 _UNKNOWN_MS = 900_000
 _NO_TRACES: Mapping[tuple[str, str], SegmentTrace] = {}
@@ -123,7 +123,7 @@ class Concern:
 
     Attributes:
         name: What is wrong: `misfit` (every window differs from the baseline),
-            `refused` (so is more than one in twenty records of the last hour), `late` (so
+            `refused` (so are many records of the last hour), `late` (so
             are more than one in twenty accepted events of a day, and are not counted), `incomplete`
             (partitions are missing, or counts are in doubt), `silent` (no window for longer than
             `overdue_after`), `behind` (windows come long after their end), `insufficient` (too few events to
@@ -135,6 +135,7 @@ class Concern:
             settings of `smallest_drift` that no window meets; or the segments, each with its verdict. Empty
             where there is none.
         fault: Of `incomplete`, what the newest window lacks, or why its counts are in doubt.
+        extent: Of `refused`, how many records of how many; empty for the others.
     """
 
     name: ConcernName
@@ -142,6 +143,7 @@ class Concern:
     since_ms: int | None
     detail: str = ""
     fault: Fault = Fault.NONE
+    extent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +258,7 @@ class StreamStatus:
         is_old: Whether the conclusion behind the state is older than the stream allows.
         sizes: The window sizes that have windows, the smallest first.
         concerns: The faults of the data of all sizes, the most urgent first.
+        held_up_by: The faults of the service that may be the cause of the state.
     """
 
     stream: str
@@ -263,6 +266,7 @@ class StreamStatus:
     is_old: bool
     sizes: tuple[SizeStatus, ...]
     concerns: tuple[Concern, ...]
+    held_up_by: tuple[ServiceFault, ...] = ()
 
     @property
     def alarms(self) -> tuple[Alarm, ...]:
@@ -501,6 +505,7 @@ def stream_status(
     *,
     is_cut_off: bool = False,
     refusal: Refusal | None = None,
+    faults: Sequence[ServiceFault] = (),
 ) -> StreamStatus:
     """Return the status of a stream.
 
@@ -510,15 +515,16 @@ def stream_status(
         settings: The stream's settings; None where the configuration does not name the stream.
         now_ms: The wall clock, ms.
         is_cut_off: Whether later results may exist that cannot be read now.
-        refusal: The refused records of the stream in the last hour; None without any, or where unknown.
+        refusal: The refused records of the stream in the last hour; None where they are not many.
+        faults: The faults of the service as a whole.
     """
     sizes = tuple(_size_status(each, settings, now_ms, is_cut_off=is_cut_off) for each in facts)
     known = {each.series.size_ms for each in facts}
     configured = () if settings is None else settings.windows
     missing = [Concern("waiting", format_duration(size), None) for size in configured if size not in known]
     refused = []
-    if refusal is not None and refusal.records > _REFUSED_SHARE * (refusal.records + _counted(sizes)):
-        refused.append(Concern("refused", "", refusal.since_ms, refusal.reason))
+    if refusal is not None:
+        refused.append(Concern("refused", "", refusal.since_ms, refusal.reason, extent=refusal.extent))
     concerns = sorted(
         [*(concern for size in sizes for concern in size.concerns), *missing, *refused],
         key=lambda each: URGENCY.index(each.name),
@@ -531,13 +537,9 @@ def stream_status(
     state: StateName = min(states, key=URGENCY.index, default="waiting")
     state = min([state, *(each.name for each in refused)], key=URGENCY.index)
     is_old = state != "refused" and all(size.is_old for size in sizes if size.state == state)
-    return StreamStatus(stream, state, is_old, sizes, tuple(concerns))
-
-
-def _counted(sizes: Sequence[SizeStatus]) -> float:
-    """Return the events of an hour by the newest window of the smallest size; 0 where it is old."""
-    newest = next((size.facts for size in sizes if not size.is_old), None)
-    return 0.0 if newest is None else int(newest.newest["count"]) * HOUR_MS / newest.series.size_ms
+    # Surplus events hold up no stream that has windows.
+    causes = tuple(each for each in faults if each.name != "surplus") if state in _HELD_UP else ()
+    return StreamStatus(stream, state, is_old, sizes, tuple(concerns), causes)
 
 
 def _size_status(

@@ -11,6 +11,7 @@ from driftgauge.core.statistics.novelty import NOVELTY, main_cluster
 from driftgauge.core.statistics.registry import find_kind
 from driftgauge.core.statistics.statistic import Statistic
 from driftgauge.events.timestamps import parse_timestamp
+from driftgauge.page.service_watch import ServiceFault
 from driftgauge.page.status import ALARMS, Alarm, Concern, Run, StreamStatus
 from driftgauge.page.summary import CHARTED, Fault, fault_of, kind_of
 from driftgauge.page.words import (
@@ -35,6 +36,7 @@ __all__ = [
     "tell_fault",
     "tell_kind",
     "tell_seen",
+    "tell_service_fault",
     "tell_since",
 ]
 
@@ -105,7 +107,7 @@ def tell_fault(concern: Concern) -> str:
     detail = concern.detail
     return {
         "misfit": "every window differs from the baseline",
-        "refused": f"events are refused as {detail.replace('_', ' ')}",
+        "refused": f"{_extent(concern)} are refused, most as {detail.replace('_', ' ')}",
         "late": f"{detail} came too late to be counted",
         "incomplete": _tell_doubt(concern.fault, detail),
         "silent": "no new window",
@@ -134,6 +136,31 @@ def tell_concern(concern: Concern, now_ms: int) -> str:
         return f"{concern.size}: behind by {round_duration(now_ms - concern.since_ms)}"
     size = f"{concern.size}: " if concern.size else ""
     return f"{size}{tell_fault(concern)}{tell_age(concern.since_ms, now_ms)}"
+
+
+def _extent(concern: Concern) -> str:
+    return f"{concern.extent} of the last hour" if concern.extent else "records"
+
+
+def tell_service_fault(fault: ServiceFault) -> str:
+    """Return a fault of the service in words, such as "partitions have no leader: embeddings[3]"."""
+    subject, detail = fault.subject, fault.detail
+    by = f" (replica {fault.replicas})" if fault.replicas else ""
+    return {
+        "missing_topic": f"the topic {subject} does not exist",
+        "hidden_topic": detail,
+        "no_leader": f"partitions have no leader: {subject}",
+        "no_heartbeat": f"no replica is known to serve {subject}{detail and ': '}{detail}",
+        "not_ready": f"{subject}: {detail}",
+        "transaction": f"a transaction does not end, and records after it are not read: {subject}",
+        "schema": f"partitions wait for a schema: {subject}",
+        "unwritable": f"partitions take no records: {subject}",
+        "stopped": f"partitions are stopped, for their state, offset and log do not match: {subject}",
+        "restore": f"the start of partitions is not known yet: {subject}",
+        "refused": f"{detail} of the topic {subject} were refused in the last hour, most as "
+        f"{fault.reason.replace('_', ' ')}",
+        "surplus": f"{detail} of the last hour are in no window: more streams match {subject} than its most",
+    }[fault.name] + by
 
 
 def tell_age(since_ms: int | None, now_ms: int) -> str:

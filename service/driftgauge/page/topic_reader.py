@@ -25,7 +25,7 @@ from driftgauge.telemetry.logs import RepeatLimit
 __all__ = ["BOUNDS", "TopicReader"]
 
 _log = logging.getLogger(__name__)
-# Dead letters may take 1 MB each.
+# Records may take 1 MB each.
 _BATCH = 20
 _POLL_S = 0.2
 # How often new partitions are looked for.
@@ -59,18 +59,26 @@ class TopicReader:
     """
 
     def __init__(
-        self, login: Login, topic: str, receive: Callable[[Message], None], clock: Clock, *, history_ms: int
+        self,
+        login: Login,
+        topic: str,
+        receive: Callable[[Message], None],
+        clock: Clock,
+        *,
+        history_ms: int,
+        on_refresh: Callable[[AdminClient], None] = lambda _: None,
     ) -> None:
         """Read records that are at most `history_ms` old at the start, and all later ones.
 
         `receive` takes them, partition by partition in the order of their offsets. It raises ValueError for
-        one that the topic should not hold.
+        one that the topic should not hold. `on_refresh` may ask the brokers for more, every 30 s.
         """
         self.topic = topic
         self.error: str | None = None
         self.has_caught_up = False
         self._login = login
         self._receive = receive
+        self._on_refresh = on_refresh
         self._clock = clock
         self._since_ms = max(clock.wall_ms() - history_ms, 0)
         self._positions: dict[int, int] = {}
@@ -183,6 +191,7 @@ class TopicReader:
     def _count_partitions(self, admin: AdminClient) -> int:
         """Return the number of partitions; 0 where the topic does not exist yet."""
         with connection(admin, self._errors):
+            self._on_refresh(admin)
             found = count_partitions(admin, [self.topic]).get(self.topic, 0)
             if not found:
                 require_visible(admin, [self.topic])

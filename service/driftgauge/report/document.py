@@ -24,7 +24,7 @@ from driftgauge.page.history import WindowHistory
 from driftgauge.page.marks import Marks
 from driftgauge.page.overview import Overview
 from driftgauge.page.queries import WindowQuery, read_query
-from driftgauge.page.refusals import Refusals
+from driftgauge.page.service_watch import ServiceWatch
 from driftgauge.page.site import Site, comparable
 from driftgauge.page.status import URGENCY, StreamStatus
 from driftgauge.page.words import name_first
@@ -116,7 +116,7 @@ def build_report(
     for series in history.series():
         # Also those that are no longer configured.
         sizes.setdefault(series.stream, []).append(format_duration(series.size_ms))
-    overview = Overview(history, settings.by_stream, Refusals())
+    overview = Overview(history, settings.by_stream)
     statuses = [each for each in overview.statuses(now_ms) if each.stream in sizes]
     size = None if size_ms is None else format_duration(size_ms)
     matching = [
@@ -160,7 +160,7 @@ def render_report(report: Report) -> str:
         report.settings.model_copy(update={"page": page}),
         lambda: report.now_ms,
         Marks(),
-        Refusals(),
+        ServiceWatch(),
     )
     style = files("driftgauge.page").joinpath("static", "style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

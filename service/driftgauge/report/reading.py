@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -13,13 +13,16 @@ from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.core.windows.result import WindowResult
-from driftgauge.errors import InputError
+from driftgauge.errors import AuthorizationError, InputError
 from driftgauge.events.records import RawRecord, StoredRecord
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason
+from driftgauge.kafka import client
 from driftgauge.kafka.login import Login
+from driftgauge.kafka.metadata import find_topic_faults
 from driftgauge.page.result_fetcher import ResultFetcher
 from driftgauge.page.results import Results
+from driftgauge.page.service_watch import HOUR_MS, ServiceStatus, ServiceWatch
 from driftgauge.page.words import name_first
 from driftgauge.progress import Track, ignore_progress
 from driftgauge.record_files import EventFiles, read_lines
@@ -28,7 +31,14 @@ from driftgauge.replay import RecordReplay
 from driftgauge.report.topic_range import TopicRange
 from driftgauge.streams import describe_baselines
 
-__all__ = ["Material", "holds_results", "read_results", "replayed_results", "topic_results"]
+__all__ = [
+    "Material",
+    "holds_results",
+    "read_results",
+    "read_service",
+    "replayed_results",
+    "topic_results",
+]
 
 _LINES = (".jsonl", ".jsonl.gz")
 # The fields that tell a window result from an event, which may have a field of any one name.
@@ -68,10 +78,10 @@ def _open(settings: Settings, source: _Whole) -> Results:
     return results
 
 
-def _receive(results: Results, record: RawRecord, where: str, refusals: Refusals) -> None:
-    """Add a record to results; count one that is none."""
+def _receive(receive: Callable[[RawRecord], None], record: RawRecord, where: str, refusals: Refusals) -> None:
+    """Pass on a record; count one that the topic or file should not hold."""
     try:
-        results.receive(record)
+        receive(record)
     except ValueError as error:
         refusals.add(where, Reason.INVALID, str(error))
 
@@ -108,7 +118,7 @@ def read_results(paths: Sequence[Path], settings: Settings, track: Track = ignor
     files = EventFiles(paths, track)
     for partition, path in enumerate(paths):
         for number, line in files.read(path):
-            _receive(results, _record(line, partition, number), f"{path} line {number}", refusals)
+            _receive(results.receive, _record(line, partition, number), f"{path} line {number}", refusals)
     return Material(results, f"the window results in {_names(paths)}", tuple(refusals.describe()))
 
 
@@ -127,9 +137,29 @@ def topic_results(settings: Settings, clock: Clock, track: Track = ignore_progre
         since_ms = now_ms - settings.page.history
         with TopicRange(settings.kafka, topic, since_ms, now_ms + _AHEAD_MS, track) as span:
             for message in chain.from_iterable(span.batches()):
-                _receive(results, message, span.place(message), refusals)
+                _receive(results.receive, message, span.place(message), refusals)
         origin = f"the last {format_duration(settings.page.history)} of the topic {topic}"
         yield Material(results, origin, tuple(refusals.describe()))
+
+
+def read_service(settings: Settings, clock: Clock) -> tuple[ServiceStatus, list[str]]:
+    """Return what concerns all streams, by the heartbeats of the last hour and by the brokers.
+
+    The second value says in sentences which records are none of heartbeats.
+
+    Raises:
+        BrokerError: The cluster does not answer.
+    """
+    watch, topic, now_ms = ServiceWatch(), settings.heartbeats_topic, clock.wall_ms()
+    watch.look(find_topic_faults(client.admin(settings.kafka), settings))
+    watch.source, refusals = _Whole(topic, lambda *_: None), Refusals()
+    try:
+        with TopicRange(settings.kafka, topic, now_ms - HOUR_MS, now_ms + _AHEAD_MS) as span:
+            for record in chain.from_iterable(span.batches()):
+                _receive(watch.receive, record, span.place(record), refusals)
+    except (AuthorizationError, InputError) as error:
+        watch.source = replace(watch.source, error=str(error))
+    return watch.status(clock.wall_ms()), refusals.describe()
 
 
 @contextmanager

@@ -1,0 +1,266 @@
+"""What the service as a whole suffers from, and whose records are refused, by heartbeats and brokers."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Literal, NamedTuple
+
+from driftgauge.core.partition import name_partitions
+from driftgauge.errors import StateError
+from driftgauge.events.records import RawRecord
+from driftgauge.kafka.metadata import TopicFaults
+from driftgauge.page.results import ResultSource
+from driftgauge.page.words import name_first
+from driftgauge.records.heartbeat import INTERVAL_S, Heartbeat, Numbers, decode_heartbeat
+from driftgauge.telemetry.health import Role
+
+__all__ = [
+    "HOUR_MS",
+    "LEAST_REFUSED",
+    "REFUSED_SHARE",
+    "FaultName",
+    "Refusal",
+    "ServiceFault",
+    "ServiceStatus",
+    "ServiceWatch",
+]
+
+HOUR_MS = 3_600_000
+"""How long what a heartbeat counts is counted here."""
+
+REFUSED_SHARE = 0.05
+"""The share of refused records in those read above which a stream or a topic is told of."""
+
+LEAST_REFUSED = 20
+"""The number of refused records from which the share counts; half of those read are enough at any number.
+Share and number hold for the alert as well."""
+
+_MINUTE_MS = 60_000
+# Three heartbeats may be missed.
+_SILENT_MS = int(4_000 * INTERVAL_S)
+_MAX_NAMED = 3
+# The parts of a key of refused records.
+_TOPIC, _STREAM, _REASON = range(3)
+
+FaultName = Literal[
+    "missing_topic",
+    "hidden_topic",
+    "no_leader",
+    "no_heartbeat",
+    "not_ready",
+    "transaction",
+    "schema",
+    "unwritable",
+    "stopped",
+    "restore",
+    "refused",
+    "surplus",
+]
+
+
+_OF_PARTITIONS: tuple[FaultName, ...] = ("transaction", "schema", "unwritable", "stopped", "restore")
+
+
+class Refusal(NamedTuple):
+    """The refused records of a stream or a topic in the last hour, by the brokers' clock.
+
+    Attributes:
+        records: Their number.
+        read: The number of all records that were accepted or refused.
+        since_ms: The minute of the first of them, ms.
+        reason: Their most frequent reason.
+    """
+
+    records: int
+    read: int
+    since_ms: int
+    reason: str
+
+    @property
+    def is_many(self) -> bool:
+        """Whether so many are refused that the windows say too little."""
+        return self.records > REFUSED_SHARE * self.read and self.records >= min(LEAST_REFUSED, self.read / 2)
+
+    @property
+    def extent(self) -> str:
+        """How many of how many, in words."""
+        return f"{self.records:,} of {self.read:,} records"
+
+
+class ServiceFault(NamedTuple):
+    """A fault that concerns no single stream.
+
+    Attributes:
+        name: What is wrong: `missing_topic` (an events topic does not exist), `hidden_topic` (this process
+            may not see one), `no_leader` (of partitions), `no_heartbeat` (no replica serves a role),
+            `not_ready` (a condition of a replica's readiness is not met); a replica cannot work on
+            partitions: `transaction` (one does not end there), `schema` (the registry has not answered),
+            `unwritable`, `stopped` (state, offset and log do not match), `restore` (their start is not known
+            yet); `refused` (many records of a topic, some without the name of a stream); `surplus` (an entry
+            with a pattern has more streams than it is for).
+        subject: The topic, the partitions, the role, the condition or the pattern.
+        since_ms: When it was first seen within the last hour, by the brokers' clock, ms; None if unknown.
+        detail: How many records or events, or what a replica or the cluster says; empty where there is none.
+        reason: Of `refused`, the most frequent reason.
+        replicas: The replicas that report the fault, whose logs say more; empty where none does.
+    """
+
+    name: FaultName
+    subject: str
+    since_ms: int | None = None
+    detail: str = ""
+    reason: str = ""
+    replicas: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """What concerns all streams.
+
+    Attributes:
+        refusals: The streams of which many records are refused, with patterns for names beyond `most`.
+        faults: The faults that concern no single stream.
+    """
+
+    refusals: Mapping[str, Refusal] = field(default_factory=dict)
+    faults: tuple[ServiceFault, ...] = ()
+
+
+class _Replica(NamedTuple):
+    """The last heartbeat of a replica, its time, and since when it has reported each of its faults, ms."""
+
+    heartbeat: Heartbeat
+    time_ms: int
+    since_ms: Mapping[tuple[FaultName, str, str], int]
+
+
+class ServiceWatch:
+    """Keeps what heartbeats brought in the last hour; one thread adds, and others read.
+
+    Attributes:
+        source: Where the heartbeats are read; None where none are read, and nothing follows from silence.
+    """
+
+    def __init__(self) -> None:
+        self.source: ResultSource | None = None
+        self._topics = TopicFaults()
+        self._lock = Lock()
+        self._minutes: dict[int, Numbers] = {}
+        self._replicas: dict[str, _Replica] = {}
+
+    def look(self, topics: TopicFaults) -> None:
+        """Replace what the brokers say of the topics."""
+        self._topics = topics
+
+    def receive(self, record: RawRecord) -> None:
+        """Add a heartbeat.
+
+        Raises:
+            ValueError: The record is none.
+        """
+        try:
+            heartbeat = decode_heartbeat(record.value() or b"")
+        except StateError as error:
+            raise ValueError(str(error)) from error
+        time_ms = record.timestamp()[1]
+        with self._lock:
+            self._forget(time_ms)
+            self._minutes.setdefault(time_ms // _MINUTE_MS * _MINUTE_MS, Numbers()).add(heartbeat)
+            before = self._replicas.get(heartbeat.replica)
+            known = {} if before is None else before.since_ms
+            since_ms = {each: known.get(each, time_ms) for each in _reported(heartbeat)}
+            self._replicas[heartbeat.replica] = _Replica(heartbeat, time_ms, since_ms)
+
+    def status(self, now_ms: int) -> ServiceStatus:
+        """Return what concerns all streams, by the wall clock, ms."""
+        with self._lock:
+            self._forget(now_ms)
+            hour = Numbers()
+            for numbers in self._minutes.values():
+                hour.add(numbers)
+            unnamed = {topic for topic, stream, _ in hour.refused if not stream}
+            of_topics = self._refusals(hour, _TOPIC)
+            faults = [
+                *self._faults_of_topics(),
+                *self._faults_of_replicas(now_ms),
+                *(
+                    ServiceFault("refused", topic, each.since_ms, each.extent, each.reason)
+                    for topic, each in of_topics.items()
+                    # Otherwise the streams say so.
+                    if topic in unnamed
+                ),
+                *(
+                    ServiceFault("surplus", match, None, f"{number:,} events")
+                    for match, number in sorted(hour.surplus.items())
+                ),
+            ]
+            return ServiceStatus(self._refusals(hour, _STREAM), tuple(faults))
+
+    def _forget(self, now_ms: int) -> None:
+        """Remove what is older than an hour."""
+        self._minutes = {at: each for at, each in self._minutes.items() if at > now_ms - HOUR_MS}
+        self._replicas = {
+            name: each for name, each in self._replicas.items() if each.time_ms > now_ms - HOUR_MS
+        }
+
+    def _refusals(self, hour: Numbers, by: int) -> dict[str, Refusal]:
+        """Return the streams, or topics, of which many records were refused in the hour."""
+        reasons: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        for key, number in hour.refused.items():
+            reasons[key[by]][key[_REASON]] += number
+        found = {}
+        for name, refused in sorted(reasons.items()):
+            read = hour.read[name] if by == _TOPIC else hour.accepted[name] + refused.total()
+            since_ms = min(
+                at for at, numbers in self._minutes.items() if any(key[by] == name for key in numbers.refused)
+            )
+            refusal = Refusal(refused.total(), read, since_ms, refused.most_common(1)[0][0])
+            if name and refusal.is_many:
+                found[name] = refusal
+        return found
+
+    def _faults_of_topics(self) -> Iterator[ServiceFault]:
+        for topic in self._topics.missing:
+            yield ServiceFault("missing_topic", topic)
+        if self._topics.hidden:
+            yield ServiceFault("hidden_topic", "", None, self._topics.hidden)
+        if self._topics.leaderless:
+            yield ServiceFault("no_leader", _list(name_partitions(self._topics.leaderless)))
+
+    def _faults_of_replicas(self, now_ms: int) -> Iterator[ServiceFault]:
+        alive = [each for each in self._replicas.values() if each.time_ms > now_ms - _SILENT_MS]
+        silent = {*map(str, Role)}.difference(*(each.heartbeat.roles for each in alive))
+        # Replicas create the topic of heartbeats once the events topics exist.
+        if silent and self.source is not None and not self._topics.missing:
+            last_ms = [
+                each.time_ms for each in self._replicas.values() if silent.intersection(each.heartbeat.roles)
+            ]
+            if self.source.error or self.source.has_caught_up:
+                last = max(last_ms, default=None)
+                yield ServiceFault("no_heartbeat", _list(silent), last, self.source.error or "")
+        reports: defaultdict[tuple[FaultName, str], list[tuple[str, int, str]]] = defaultdict(list)
+        for each in alive:
+            for (name, subject, why), since_ms in each.since_ms.items():
+                reports[name, why].append((subject, since_ms, each.heartbeat.replica))
+        for (name, why), listed in sorted(reports.items()):
+            yield ServiceFault(
+                name,
+                _list(subject for subject, _, _ in listed),
+                min(since_ms for _, since_ms, _ in listed),
+                why,
+                replicas=_list(replica for _, _, replica in listed),
+            )
+
+
+def _reported(heartbeat: Heartbeat) -> Iterator[tuple[FaultName, str, str]]:
+    """Yield the faults that a replica reports: the name, the partition or condition, and why."""
+    for reason in _OF_PARTITIONS:
+        for partition in heartbeat.blocked.get(reason, ()):
+            yield reason, partition, ""
+    for condition, why in heartbeat.reasons.items():
+        yield "not_ready", condition, why
+
+
+def _list(names: Iterable[str]) -> str:
+    return name_first(sorted({*names}), _MAX_NAMED)

@@ -1,0 +1,202 @@
+"""What heartbeats and brokers say: whose records are refused, and what holds up the service."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from driftgauge.events.records import StoredRecord
+from driftgauge.kafka.metadata import TopicFaults
+from driftgauge.page.service_watch import ServiceWatch
+from driftgauge.page.story import tell_service_fault
+from driftgauge.records.heartbeat import decode_heartbeat, encode_heartbeat
+from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS, SECOND_MS
+from tests.builders.heartbeats import HEARTBEAT, beat, build_watch
+from tests.builders.html import Elements
+from tests.builders.page import MadeResults, get, serving
+
+NOW_MS = MONDAY_MS + 30 * MINUTE_MS
+
+
+def refused(number, stream="s", topic="embeddings", reason="invalid"):
+    return {(topic, stream, reason): number}
+
+
+@pytest.mark.parametrize(
+    ("accepted", "number", "is_told"),
+    [
+        (950, 50, False),
+        (949, 51, True),
+        # A backfill of six days in an hour.
+        (35_963, 37, False),
+        # A few records say little, unless they are half.
+        (81, 19, False),
+        (80, 20, True),
+        (2, 1, False),
+        (1, 1, True),
+        (0, 1, True),
+    ],
+)
+@pytest.mark.parametrize("stream", ["s", ""])
+def test_refused_records_are_compared_with_records(accepted, number, is_told, stream):
+    watch = build_watch(
+        read={"embeddings": accepted + number}, accepted={"s": accepted}, refused=refused(number, stream)
+    )
+    status = watch.status(NOW_MS)
+    extent = f"{number:,} of {accepted + number:,} records"
+    assert [each.extent for each in status.refusals.values()] == [extent] * (is_told and stream == "s")
+    # What names no stream is told of the topic.
+    assert [tell_service_fault(each) for each in status.faults if each.name == "refused"] == [
+        f"{extent} of the topic embeddings were refused in the last hour, most as invalid"
+    ] * (is_told and not stream)
+
+
+def test_refused_records_count_for_an_hour_by_the_brokers_clock():
+    watch = ServiceWatch()
+    for age_minutes, number in ((59, 60), (0, 30)):
+        beat(watch, NOW_MS - age_minutes * MINUTE_MS, accepted={"s": 30}, refused=refused(number))
+    (whole,) = watch.status(NOW_MS).refusals.values()
+    assert (whole.records, whole.read, whole.since_ms) == (90, 150, NOW_MS - 59 * MINUTE_MS)
+    (fresh,) = watch.status(NOW_MS + 2 * MINUTE_MS).refusals.values()
+    assert (fresh.records, fresh.read, fresh.since_ms) == (30, 60, NOW_MS)
+    assert watch.status(NOW_MS + HOUR_MS).refusals == {}
+
+
+def test_replicas_streams_and_topics_are_added_up_apart():
+    watch = ServiceWatch()
+    both = refused(30) | refused(10, reason="past") | refused(30, "cam-*", "clicks")
+    for replica in "ab":
+        beat(watch, replica=replica, accepted={"s": 40, "other": 500}, read={"clicks": 600}, refused=both)
+    status = watch.status(NOW_MS)
+    assert {name: (each.extent, each.reason) for name, each in status.refusals.items()} == {
+        "s": ("80 of 160 records", "invalid"),
+        "cam-*": ("60 of 60 records", "invalid"),
+    }
+    assert [each.name for each in status.faults if each.name == "refused"] == []
+
+
+PARTITIONS = ("embeddings[3]", "embeddings[1]")
+REPORTED = {
+    "transaction": "a transaction does not end, and records after it are not read: ",
+    "schema": "partitions wait for a schema: ",
+    "unwritable": "partitions take no records: ",
+    "stopped": "partitions are stopped, for their state, offset and log do not match: ",
+    "restore": "the start of partitions is not known yet: ",
+}
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_partitions_that_replicas_cannot_work_on_are_told_with_their_replicas(name):
+    watch = build_watch(blocked={name: PARTITIONS[:1]})
+    beat(watch, NOW_MS, "a", blocked={name: PARTITIONS})
+    beat(watch, NOW_MS, "b", blocked={name: PARTITIONS[:1], "a_later_reason": PARTITIONS})
+    (fault,) = watch.status(NOW_MS).faults
+    assert (fault.name, fault.since_ms) == (name, MONDAY_MS)
+    assert tell_service_fault(fault) == f"{REPORTED[name]}embeddings[1], embeddings[3] (replica a, b)"
+    for replica in "ab":
+        beat(watch, NOW_MS, replica)
+    assert watch.status(NOW_MS).faults == ()
+
+
+def test_why_a_replica_is_not_ready_is_told_until_it_is_or_ends():
+    watch = build_watch(reasons={"count": "no right; grant Read", "windows": "no right; grant Read"})
+    beat(watch, replica="b")
+    (fault,) = watch.status(MONDAY_MS).faults
+    assert tell_service_fault(fault) == "count, windows: no right; grant Read (replica a)"
+    beat(watch, NOW_MS, "b")
+    assert watch.status(NOW_MS).faults == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({}, ["no replica is known to serve count, windows"]),
+        ({"error": "no right"}, ["no replica is known to serve count, windows: no right"]),
+        ({"has_caught_up": False}, []),
+        ({"missing": ("clicks",)}, ["the topic clicks does not exist"]),
+    ],
+)
+def test_silence_of_replicas_is_told_once_their_topic_is_read(change, told):
+    watch = build_watch()
+    watch.source.error, watch.source.has_caught_up = change.get("error"), change.get("has_caught_up", True)
+    watch.look(TopicFaults(change.get("missing", ())))
+    assert watch.status(MONDAY_MS + 59 * SECOND_MS).faults == watch.status(MONDAY_MS).faults
+    faults = watch.status(MONDAY_MS + 60 * SECOND_MS).faults
+    assert [tell_service_fault(each) for each in faults] == told
+    assert [each.since_ms for each in faults if each.name == "no_heartbeat"] == [MONDAY_MS] * (
+        "serve" in "".join(told)
+    )
+    beat(watch, MONDAY_MS + 60 * SECOND_MS, "b", roles=("count",))
+    if change == {}:
+        (fault,) = watch.status(MONDAY_MS + 60 * SECOND_MS).faults
+        assert fault.subject == "windows"
+
+
+def test_nothing_follows_from_heartbeats_that_nobody_reads():
+    assert ServiceWatch().status(NOW_MS) == ServiceWatch().status(0)
+    assert ServiceWatch().status(NOW_MS).faults == ()
+
+
+@pytest.mark.parametrize("value", [b"", b"{}", b"\x07\x92\x90\x80"])
+def test_other_records_are_refused(value):
+    with pytest.raises(ValueError, match="a heartbeat"):
+        ServiceWatch().receive(StoredRecord(value, stored_ms=MONDAY_MS))
+
+
+def test_heartbeat_of_many_streams_takes_several_records():
+    streams = {f"s{number:0126}": number for number in range(2_500)}
+    beats = [decode_heartbeat(value) for value in encode_heartbeat(replace(HEARTBEAT, accepted=streams))]
+    assert [len(each.accepted) for each in beats] == [1_000, 1_000, 500]
+    assert {name: number for each in beats for name, number in each.accepted.items()} == streams
+    assert [each.read for each in beats] == [HEARTBEAT.read, {}, {}]
+
+
+def test_page_and_api_say_the_same():
+    watch = build_watch(
+        blocked={"transaction": ("embeddings[3]",)},
+        read={"embeddings": 40_000},
+        refused=refused(20_000, "", reason="undecodable") | refused(400, "cam-7", reason="wrong_dimension"),
+        surplus={"cam-*": 1_200},
+    )
+    watch.look(TopicFaults(("clicks",), "", (("orders", 2),)))
+    results = MadeResults()
+    results.publish(0, "ok", stream="cam-1", segments=[])
+    streams = [{"match": "cam-*", "most": 9, "windows": ["1h"]}, {"name": "new", "windows": ["1h"]}]
+    with serving(results, MONDAY_MS, streams, watch=watch) as server:
+        shown = Elements(get(server, "/")[1])
+        stream = Elements(get(server, "/?stream=cam-1")[1])
+        answer = json.loads(get(server, "/api/v1/streams")[1])
+    assert [(each["name"], each["text"]) for each in answer["faults"]] == [
+        ("missing_topic", "the topic clicks does not exist"),
+        ("no_leader", "partitions have no leader: orders[2]"),
+        (
+            "transaction",
+            "a transaction does not end, and records after it are not read: embeddings[3] (replica a)",
+        ),
+        (
+            "refused",
+            "20,400 of 40,000 records of the topic embeddings were refused in the last hour, most as "
+            "undecodable",
+        ),
+        ("surplus", "1,200 events of the last hour are in no window: more streams match cam-* than its most"),
+    ]
+    for fault in answer["faults"]:
+        sentence = f"{fault['text'][0].upper()}{fault['text'][1:]}."
+        assert sentence in shown.text
+        assert sentence in stream.text
+        assert fault["next_step"] in shown.text.lower()
+        assert fault["runbook"] in shown.every("a", "href")
+    assert "cam-7" in shown.text
+    found = {each["stream"]: each for each in answer["streams"]}
+    assert {name: each["state"] for name, each in found.items()} == {
+        "cam-7": "refused",
+        "cam-1": "ok",
+        "new": "waiting",
+    }
+    (concern,) = (each for each in found["cam-7"]["concerns"] if each["name"] == "refused")
+    assert (concern["detail"], concern["extent"]) == ("wrong_dimension", "400 of 400 records")
+    # The cause comes before the advice to look at the producers.
+    *causes, advice = found["new"]["next_steps"]
+    assert causes[0] == "The topic clicks does not exist: create it, or correct topics.events."
+    assert advice.startswith("Check that producers send")
+    assert causes[0] in shown.text
