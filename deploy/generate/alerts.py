@@ -10,6 +10,7 @@ import yaml
 from deploy.generate.labels import SOURCE, by
 
 from driftgauge.core.statistics import registry
+from driftgauge.page.service_watch import LEAST_REFUSED, REFUSED_SHARE
 from driftgauge.page.status import LATE_SHARE, LEAST_LATE
 
 __all__ = ["groups", "manifest"]
@@ -71,6 +72,8 @@ def groups() -> list[dict[str, Any]]:
         "<kinds>": _describe_kinds(),
         "<late_share>": str(LATE_SHARE),
         "<least_late>": str(LEAST_LATE),
+        "<refused_share>": str(REFUSED_SHARE),
+        "<least_refused>": str(LEAST_REFUSED),
     }.items():
         text = text.replace(placeholder, value)
     return [
