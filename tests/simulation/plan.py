@@ -1,0 +1,291 @@
+"""What a run is made of, all of it drawn from one seed: configurations, topics, replicas and steps.
+
+A plan names nothing that only one engine has: configurations as an operator writes them, records as producers
+know them, and steps that any group of replicas can carry out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from math import lcm
+from random import Random
+from typing import Any
+
+from driftgauge.core.durations import format_duration
+from driftgauge.events.timestamps import format_timestamp
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS, SECOND_MS
+from tests.builders.references import CLUSTERS
+from tests.simulation.producers import ENCODINGS, FILTERED, REASONS, Sent
+
+START_MS = MONDAY_MS + 2 * DAY_MS
+"""The wall clock when a run begins."""
+COMMON = (
+    *("texts", "segments", "pattern", "warm_up", "schedule", "sizes", "disorder", "lateness", "drift"),
+    *("topics", "bundles", "hostile", "live", "replicas", "clock_errors", "mishaps", "eager", "small_rounds"),
+)
+"""Features of any plan: half of the plans have each."""
+ROUGH = ("changed", "late", "lost", "unread", "silence", "grown", "surplus", "retired", "both_topics")
+"""Features of plans that are not calm, in which events may come after their windows have closed."""
+PAIRS = [*combinations(sorted(COMMON + ROUGH), 2)]
+
+Step = tuple[Any, ...]
+"""The name of a method of the run, and its arguments."""
+_MOST_SKEW_MS = 1_900
+_EVENTS = 900
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan.
+
+    Attributes:
+        features: The features that it has.
+        configurations: What the configuration file says; replicas begin with the first.
+        encodings: The encoding of each events topic; `partitions`: their number of partitions.
+        skews_ms: The clock error of each replica.
+        batch: The most records that COUNT decodes at once.
+        part_bytes: The size of a part of the partials.
+        round_bytes: The most bytes of a closing round.
+        steps: The steps.
+    """
+
+    features: frozenset[str]
+    configurations: tuple[dict[str, Any], ...]
+    encodings: Mapping[str, str]
+    partitions: Mapping[str, int]
+    skews_ms: tuple[int, ...] = (0,)
+    batch: int = 1_000
+    part_bytes: int = 100_000
+    round_bytes: int = 10**7
+    steps: tuple[Step, ...] = field(default=(), repr=False)
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether each event comes before its windows close, however the replicas work."""
+        return not self.features & set(ROUGH)
+
+
+def draw(seed: int) -> Plan:
+    """Return the plan of a seed."""
+    random = Random(seed)
+    features = {name for name in COMMON if random.random() < 0.5}
+    if random.random() < 0.6:
+        features |= {name for name in ROUGH if random.random() < 0.5} or {"late"}
+    if "surplus" in features or "retired" in features:
+        features.add("pattern")
+    return _Drawing(random, features).plan()
+
+
+class _Drawing:
+    """The drawing of one plan: what its parts depend on together."""
+
+    def __init__(self, random: Random, features: set[str]) -> None:
+        self.random, self.features = random, features
+        is_live = "live" in features
+        self.unit_ms = 10 * SECOND_MS if is_live else random.choice([10, 60, 900]) * SECOND_MS
+        windows = random.randint(26, 40) if "warm_up" in features else random.randint(6, 20)
+        self.start_ms, self.span_ms = START_MS - (0 if is_live else DAY_MS), windows * self.unit_ms
+        self.is_calm = not features & set(ROUGH)
+        tenants = ["shop/a", "shop/b", "shop/c"] if "pattern" in features else []
+        self.streams = ["images", *random.sample(["texts"], random.randint(0, 1)), *tenants]
+        topics = ["embeddings", "search", "shop"] if "topics" in features else ["embeddings"]
+        self.partitions = {topic: random.randint(1, 3) for topic in topics}
+        self.disorder_ms = random.choice([self.unit_ms // 10, self.unit_ms]) if "disorder" in features else 0
+        self.sizes = random.choice([(1, 2), (1, 5), (2, 3)]) if "sizes" in features else (1,)
+
+    def plan(self) -> Plan:
+        random, features = self.random, self.features
+        first = self.configuration()
+        configurations = (first, self.changed(first)) if "changed" in features else (first,)
+        replicas = random.randint(2, 4) if "replicas" in features else 1
+        skewed = "clock_errors" in features
+        plan = Plan(
+            features=frozenset(features),
+            configurations=configurations,
+            encodings={topic: random.choice([*ENCODINGS]) for topic in self.partitions},
+            partitions=self.partitions,
+            skews_ms=tuple(
+                random.randint(-_MOST_SKEW_MS, _MOST_SKEW_MS) if skewed else 0 for _ in range(replicas)
+            ),
+            batch=random.choice([3, 1_000]),
+            part_bytes=random.choice([900, 100_000]),
+            round_bytes=random.choice([1, 40_000]) if "small_rounds" in features else 10**7,
+        )
+        return Plan(**{**vars(plan), "steps": tuple(self.steps(plan))})
+
+    def configuration(self) -> dict[str, Any]:
+        """Return a configuration of the drawn streams."""
+        random, features = self.random, self.features
+        entries = [{"name": stream} for stream in self.streams if "/" not in stream]
+        if "pattern" in features:
+            entries.append({"match": "shop/*", "most": 2 if "surplus" in features else 3})
+        return {
+            "kafka": {"bootstrap.servers": "simulated", "group.id": "simulated"},
+            "topics": {"events": [*self.partitions]},
+            "shards": random.choice([1, 3]),
+            "allowed_lead": "1h",
+            "alarms": {"false_pages_per_year": 10**6 if "eager" in features else 1},
+            "streams": [self.stream(entry) for entry in entries],
+        }
+
+    def stream(self, entry: dict[str, Any]) -> dict[str, Any]:
+        random, features = self.random, self.features
+        family = entry.get("name", "shop")
+        settings = {
+            **entry,
+            "windows": [format_duration(size * self.unit_ms) for size in self.sizes],
+            "allowed_disorder": format_duration(self.disorder_ms),
+            "allowed_lateness": format_duration(
+                random.choice([1, 4]) * self.unit_ms if "lateness" in features else 0
+            ),
+            "min_events": random.choice([1, 5]),
+            "baselines": [{"file": f"{family}-{random.choice([0, 2])}.safetensors"}],
+        }
+        patience = ["1h"] * 3
+        if not self.is_calm:
+            patience = [random.choice(each) for each in (["5s", "20s"], ["15s", "2m"], ["2m", "10m"])]
+        settings |= dict(zip(("idle_timeout", "incomplete_after", "give_up_after"), patience, strict=True))
+        if "schedule" in features:
+            settings["baselines"].append(self.baseline(family, random.choice([0.3, 0.6])))
+        if "warm_up" in features:
+            until_ms = self.start_ms + 22 * max(self.sizes[0], 1) * self.unit_ms
+            settings["warm_up"] = {
+                "from": format_timestamp(self.start_ms),
+                "until": format_timestamp(until_ms),
+            }
+        if "segments" in features:
+            settings["segments"] = ["country"]
+        if "texts" in features:
+            settings["snippet_bytes"] = 64
+        return settings
+
+    def baseline(self, family: str, share: float) -> dict[str, Any]:
+        """Return a baseline that is in force from the first possible time after a share of the span."""
+        step_ms = lcm(*(size * self.unit_ms for size in (*self.sizes, 1)))
+        from_ms = self.start_ms + int(share * self.span_ms)
+        from_ms += -from_ms % step_ms
+        return {"file": f"{family}-1.safetensors", "from": format_timestamp(from_ms)}
+
+    def changed(self, first: dict[str, Any]) -> dict[str, Any]:
+        """Return another configuration of the same streams."""
+        random = self.random
+        streams = []
+        for stream in first["streams"]:
+            changes: dict[str, Any] = dict(stream)
+            for change in random.sample(["windows", "baselines", "segments", "snippet_bytes", "min_events"], 2):
+                match change:
+                    case "windows":
+                        sizes = random.choice([(1,), (1, 2), (2,), (1, 4)])
+                        changes["windows"] = [format_duration(size * self.unit_ms) for size in sizes]
+                        changes["baselines"] = changes["baselines"][:1]
+                        changes.pop("warm_up", None)
+                    case "baselines" if len(changes["baselines"]) == 1 and "windows" in changes:
+                        family = stream.get("name", "shop")
+                        sizes_ms = [self.unit_ms * size for size in (1, 2, 3, 4, 5)]
+                        from_ms = self.start_ms + self.span_ms // 2
+                        from_ms += -from_ms % lcm(*sizes_ms)
+                        listed = {"file": f"{family}-1.safetensors", "from": format_timestamp(from_ms)}
+                        changes["baselines"] = [*changes["baselines"], listed]
+                    case "segments":
+                        changes["segments"] = [] if changes.get("segments") else ["country"]
+                    case "snippet_bytes":
+                        changes["snippet_bytes"] = 64 - changes.get("snippet_bytes", 0)
+                    case "min_events":
+                        changes["min_events"] = 3
+            streams.append(changes)
+        return {**first, "streams": streams}
+
+    def records(self) -> list[Sent]:
+        """Return the records, in the order in which they are written."""
+        random, features = self.random, self.features
+        topics = [*self.partitions]
+        homes = {stream: random.choice(topics) for stream in self.streams}
+        drift_ms = self.start_ms + random.choice([0.3, 0.7]) * self.span_ms
+        drifting = set(random.sample(self.streams, 1))
+        sent: list[tuple[float, Sent]] = []
+        number = min(_EVENTS // len(self.streams), random.choice([4, 12]) * self.span_ms // self.unit_ms)
+        for stream in self.streams:
+            # A tenant may come late, or stop early.
+            first, last = sorted(random.random() for _ in range(2)) if random.random() < 0.2 else (0, 1)
+            left = number
+            while left > 0:
+                time_ms = self.start_ms + int((first + random.random() * (last - first)) * self.span_ms)
+                events = min(left, random.choice([1, 3, 8])) if "bundles" in features else 1
+                left -= events
+                is_drift = "drift" in features and stream in drifting and time_ms >= drift_ms
+                country = random.choice(["de", "fr", None])
+                weights = [0, 0, 0, 1] if is_drift and country != "fr" else [4, 3, 2, 1]
+                fault = ""
+                if "hostile" in features and random.random() < 0.1:
+                    fault, events = random.choice([*REASONS, FILTERED]), 1
+                vectors = random.choices(range(CLUSTERS), weights, k=events)
+                topic = random.choice(topics) if "both_topics" in features else homes[stream]
+                one = Sent(
+                    *(topic, random.randrange(self.partitions[topic]), stream),
+                    time_ms,
+                    tuple(each + CLUSTERS * random.choice([0, 0, 1]) for each in vectors),
+                    country,
+                    fault,
+                )
+                late_ms = 0
+                if "late" in features and random.random() < 0.1:
+                    late_ms = random.choice([2, 20]) * self.unit_ms
+                sent.append((time_ms + random.random() * self.disorder_ms + late_ms, one))
+        sent.sort(key=lambda each: each[0])
+        shifts = {"future": 60 * DAY_MS, "past": -500 * DAY_MS}
+        return [one._replace(time_ms=one.time_ms + shifts.get(one.fault, 0)) for _, one in sent]
+
+    def steps(self, plan: Plan) -> list[Step]:
+        """Return the steps: records are published, and the replicas work, with mishaps."""
+        random = self.random
+        records, steps = self.records(), []
+        now_ms, waiting = START_MS, []
+        changes = [*range(len(plan.skews_ms))] if "changed" in self.features else []
+        size = max(len(records) // 60, 4)
+        for first in range(0, len(records), size):
+            chunk = records[first : first + size]
+            sound = [each.time_ms for each in chunk if each.fault not in ("future", "past")]
+            wait_ms = random.choice([200, 1_000, 4_000])
+            if "live" in self.features:
+                # An event is sent once it has happened.
+                wait_ms = max(max(sound, default=0) - now_ms, 0) + 100
+            if "silence" in self.features and random.random() < 0.05:
+                wait_ms += random.choice([25_000, HOUR_MS])
+            now_ms += wait_ms
+            steps += [("wait", wait_ms), ("publish", *chunk)]
+            if "retired" in self.features and first // size == 30:
+                steps += [("wait", 8 * DAY_MS), ("settle",), ("wait", MINUTE_MS), ("settle",)]
+                now_ms += 9 * DAY_MS
+            if changes and random.random() < 0.1:
+                waiting.append(("restart", changes.pop(), 1))
+            while waiting:
+                steps.append(waiting.pop())
+            steps += [self.work(plan) for _ in range(random.randint(1, 3))]
+        return steps
+
+    def work(self, plan: Plan) -> Step:
+        """Return a step of a replica, or a mishap."""
+        random, replicas = self.random, len(plan.skews_ms)
+        replica, number = random.randrange(replicas), random.choice([1, 10, 1_000])
+        usual: Sequence[Step] = [
+            *[("count", replica, number)] * 3,
+            ("send", replica, random.randint(1, 5)),
+            ("apply", replica, number),
+            *[("close", replica, 1_000)] * 2,
+            ("look",),
+        ]
+        holders = tuple(random.randrange(replicas) for _ in range(9))
+        topic = random.choice([*plan.partitions])
+        partition = topic, random.randrange(plan.partitions[topic])
+        rare: dict[str, Sequence[Step]] = {
+            "mishaps": [
+                *(("fail", replica), ("restore", replica), ("restart", replica, None)),
+                ("assign_partitions", holders, random.random() < 0.5),
+                ("assign_shards", holders, random.random() < 0.5),
+            ],
+            "lost": [("delete", partition, random.randint(1, 4))],
+            "unread": [("stick", partition)],
+            "grown": [("grow", topic, holders)],
+        }
+        mishaps = [step for name in sorted(rare.keys() & self.features) for step in rare[name]]
+        return random.choice(mishaps) if mishaps and random.random() < 0.15 else random.choice(usual)

@@ -1,0 +1,257 @@
+"""Producers: what a topic's mapping is, and a record of some events as the bytes of its encoding."""
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from struct import pack
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from driftgauge.events.inference import response_class
+from driftgauge.events.records import Headers
+from driftgauge.events.schemas import Schema
+from driftgauge.events.timestamps import format_timestamp
+from tests.builders.references import CLUSTERS
+from tests.events.golden_encodings import SCHEMA_ID, embedded_class, embedded_file, schema_text
+from tests.events.schema_records import Schemas, avro, framed, serialized
+
+VERSION = "v1"
+_RENAMED = {"images": "pictures"}
+"""What producers of mapped topics call a stream."""
+_STRANGE = {"stream": "nobody", "version": "v0"}
+FILTERED = "filtered"
+REASONS: Mapping[str, str | None] = {
+    "stream": "unknown_stream",
+    "version": "wrong_model",
+    "infinite": "non_finite",
+    "future": "future",
+    "past": "past",
+    "dimension": None,
+    "garbage": None,
+    "tombstone": None,
+}
+"""What may be wrong with a record, and the reason of its refusal; None: it depends on the encoding."""
+
+
+class Sent(NamedTuple):
+    """A record as a plan names it: events of one stream, time and segment.
+
+    Attributes:
+        topic, partition: Where it is written.
+        stream: The stream.
+        time_ms: The event time.
+        vectors: The number of the vector of each event, see `vector`.
+        country: The segment, or none.
+        fault: What is wrong with it, a key of `REASONS`, or `FILTERED`; empty where it is sound.
+    """
+
+    topic: str
+    partition: int
+    stream: str
+    time_ms: int
+    vectors: tuple[int, ...]
+    country: str | None = None
+    fault: str = ""
+
+
+class Fields(NamedTuple):
+    """What a producer writes of a record."""
+
+    stream: str
+    time_ms: int
+    vectors: NDArray[np.float32]
+    version: str
+    country: str | None
+
+
+Content = tuple[bytes | None, Headers]
+
+
+def vector(number: int) -> NDArray[np.float32]:
+    """Return a vector by its number: near the centroid of `number` modulo 4, which half floats hold exactly."""
+    variant, cluster = divmod(number, CLUSTERS)
+    found = np.full(CLUSTERS, (variant % 4) / 32, np.float32)
+    found[cluster] = 1 - (variant % 8) / 16
+    return found
+
+
+def _json(vectors: NDArray[np.float32]) -> list[list[float]]:
+    # No number of strict JSON is infinite, but one beyond float32 becomes so.
+    return np.where(np.isinf(vectors), 1e39, vectors.astype(np.float64)).tolist()
+
+
+def _base64(vectors: NDArray[np.float32]) -> str:
+    return base64.b64encode(vectors.astype("<f4").tobytes()).decode()
+
+
+def _own(fields: Fields, name: str, value: object) -> Content:
+    event = {
+        "stream": fields.stream,
+        "timestamp": fields.time_ms,
+        name: value,
+        "model_version": fields.version,
+        "snippet": f"text of {fields.time_ms}",
+        "segments": None if fields.country is None else {"country": fields.country},
+    }
+    return json.dumps(event).encode(), ()
+
+
+def _nested(fields: Fields) -> Content:
+    request = {"model": fields.stream, "version": fields.version, "time": fields.time_ms * 1_000}
+    document = {"request": request, "hits": _json(fields.vectors), "user": {"country": fields.country}}
+    return json.dumps(document).encode(), ()
+
+
+def _cloudevent(fields: Fields) -> Content:
+    document = {
+        **{"specversion": "1.0", "id": "1", "source": "/simulation", "type": "embedded"},
+        "time": format_timestamp(fields.time_ms),
+        "data": {"vector": _base64(fields.vectors), "stream": fields.stream, "version": fields.version},
+        **({} if fields.country is None else {"country": fields.country}),
+    }
+    return json.dumps(document).encode(), (("content-type", b"application/cloudevents+json"),)
+
+
+def _in_headers(fields: Fields) -> Headers:
+    named = {"model": fields.stream, "time": str(fields.time_ms), "version": fields.version}
+    named |= {} if fields.country is None else {"country": fields.country}
+    return tuple((name, text.encode()) for name, text in named.items())
+
+
+def _bytes(fields: Fields) -> Content:
+    return fields.vectors.astype("<f2").tobytes(), _in_headers(fields)
+
+
+def _inference(fields: Fields) -> Content:
+    response = response_class(model_name="encoder", model_version=fields.version)
+    response.outputs.add(name="embedding", datatype="FP32", shape=fields.vectors.shape)
+    response.raw_output_contents.append(fields.vectors.astype("<f4").tobytes())
+    return response.SerializeToString(), _in_headers(fields)
+
+
+def _avro(fields: Fields) -> Content:
+    value = {"stream": fields.stream, "at": fields.time_ms, "country": fields.country}
+    content = avro(value | {"vector": fields.vectors.astype("<f4").tobytes()}, json.loads(schema_text()))
+    return framed(content, SCHEMA_ID), _in_headers(fields)
+
+
+_EMBEDDED = embedded_class()
+
+
+def _protobuf(fields: Fields) -> Content:
+    segments = {} if fields.country is None else {"country": fields.country}
+    content = fields.vectors.astype("<f4").tobytes()
+    message = _EMBEDDED(stream=fields.stream, vector=content, segments=segments)
+    message.at.FromMilliseconds(fields.time_ms)
+    # The message is the first of its file.
+    return framed(b"\0" + message.SerializeToString(), SCHEMA_ID + 1), _in_headers(fields)
+
+
+SCHEMAS = Schemas(_1=Schema(schema_text()), _2=Schema(serialized(embedded_file())))
+_BYTES = {"dimension": CLUSTERS}
+_HEADERS = {name: {"header": name} for name in ("time", "version", "country")}
+
+
+def _mapping(encoding: str, stream: Any, embedding: Any, timestamp: Any, **fields: Any) -> dict[str, Any]:
+    source = {"path": stream} if isinstance(stream, str) else stream
+    version = {"model_version": fields["version"]}
+    return {
+        **{"encoding": encoding, "embedding": embedding, "timestamp": timestamp, **version},
+        "stream": {**source, "rename": {theirs: ours for ours, theirs in _RENAMED.items()}},
+        "segments": {"country": fields["country"]},
+        "where": [{"header": "environment", "not_in": ["test"]}],
+    }
+
+
+_OF_HEADERS = {"timestamp": _HEADERS["time"], "version": _HEADERS["version"], "country": _HEADERS["country"]}
+_OUTPUT = "outputs[name=embedding]"
+ENCODINGS: Mapping[str, tuple[dict[str, Any] | None, bool, Callable[[Fields], Content]]] = {
+    "own": (None, False, lambda fields: _own(fields, "embedding", _json(fields.vectors)[0])),
+    "own_base64": (None, False, lambda fields: _own(fields, "embedding_b64", _base64(fields.vectors))),
+    "nested": (
+        _mapping(
+            *("json", "request.model", "hits", {"path": "request.time", "unit": "us"}),
+            version="request.version",
+            country="user.country",
+        ),
+        True,
+        _nested,
+    ),
+    "cloudevents": (
+        _mapping(
+            *("cloudevents", "data.stream", {"path": "data.vector", **_BYTES}, {"path": "time"}),
+            version="data.version",
+            country="country",
+        ),
+        True,
+        _cloudevent,
+    ),
+    "bytes": (
+        _mapping("bytes", {"header": "model"}, {"record": "value", "dtype": "f16", **_BYTES}, **_OF_HEADERS),
+        True,
+        _bytes,
+    ),
+    "inference": (
+        _mapping(
+            *("inference", {"header": "model"}),
+            {"path": f"{_OUTPUT}.data", "shape": f"{_OUTPUT}.shape"},
+            **_OF_HEADERS | {"version": "model_version"},
+        ),
+        True,
+        _inference,
+    ),
+    "avro": (
+        _mapping(
+            *("avro", "stream", {"path": "vector", **_BYTES}, "at"),
+            version=_HEADERS["version"],
+            country="country",
+        ),
+        True,
+        _avro,
+    ),
+    "protobuf": (
+        _mapping(
+            *("protobuf", "stream", {"path": "vector", **_BYTES}, "at"),
+            version=_HEADERS["version"],
+            country="segments.country",
+        ),
+        True,
+        _protobuf,
+    ),
+}
+"""By name: the topic's mapping (None: the service's own contract), whether a record may hold several vectors,
+and the encoder."""
+
+
+def encode(encoding: str, sent: Sent) -> list[tuple[Content, Sent]]:
+    """Return the records of some events, several where one record holds one vector, each with its events."""
+    mapping, may_be_several, write = ENCODINGS[encoding]
+    if mapping is None and sent.fault == FILTERED:
+        return []
+    if not may_be_several and len(sent.vectors) > 1:
+        alone = (sent._replace(vectors=(number,)) for number in sent.vectors)
+        return [each for one in alone for each in encode(encoding, one)]
+    vectors = np.stack([vector(number) for number in sent.vectors])
+    if sent.fault == "infinite":
+        vectors[0, 0] = np.inf
+    if sent.fault == "dimension":
+        vectors = vectors[:, : CLUSTERS - 1]
+    stream = _STRANGE["stream"] if sent.fault == "stream" else sent.stream
+    version = _STRANGE["version"] if sent.fault == "version" else VERSION
+    named = stream if mapping is None else _RENAMED.get(stream, stream)
+    value, headers = write(Fields(named, sent.time_ms, vectors, version, sent.country))
+    if sent.fault == FILTERED:
+        headers = (*headers, ("environment", b"test"))
+    if sent.fault == "garbage":
+        value = pack(">I", 0xFF7BFE7B) + b"{"
+    if sent.fault == "tombstone":
+        value = None
+    return [((value, headers), sent)]
+
+
+def inputs(encodings: Mapping[str, str]) -> dict[str, Any]:
+    """Return the section `inputs` of a configuration for these encodings of topics."""
+    mappings = {topic: ENCODINGS[encoding][0] for topic, encoding in encodings.items()}
+    return {topic: mapping for topic, mapping in mappings.items() if mapping is not None}
