@@ -31,7 +31,7 @@ PAIRS = [*combinations(sorted(COMMON + ROUGH), 2)]
 Step = tuple[Any, ...]
 """The name of a method of the run, and its arguments."""
 _MOST_SKEW_MS = 1_900
-_EVENTS = 900
+_EVENTS = 500
 
 
 @dataclass(frozen=True)
@@ -261,6 +261,8 @@ class _Drawing:
             while waiting:
                 steps.append(waiting.pop())
             steps += [self.work(plan) for _ in range(random.randint(1, 3))]
+            if random.random() < 0.1:
+                steps.append(("look",))
         return steps
 
     def work(self, plan: Plan) -> Step:
@@ -272,7 +274,6 @@ class _Drawing:
             ("send", replica, random.randint(1, 5)),
             ("apply", replica, number),
             *[("close", replica, 1_000)] * 2,
-            ("look",),
         ]
         holders = tuple(random.randrange(replicas) for _ in range(9))
         topic = random.choice([*plan.partitions])

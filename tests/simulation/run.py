@@ -19,6 +19,7 @@ from tests.builders.batches import partitions_of
 from tests.builders.clocks import HOUR_MS, SECOND_MS
 from tests.core.shard import written
 from tests.simulation.deployment import Deployment
+from tests.simulation.page import Page
 from tests.simulation.plan import START_MS, Plan
 from tests.simulation.producers import Sent, encode
 from tests.simulation.replicas import ALL, Fate, Replica, SimulatedTransaction
@@ -26,6 +27,8 @@ from tests.simulation.replicas import ALL, Fate, Replica, SimulatedTransaction
 WindowKey = tuple[str, int, int]
 """Stream, size in ms, start in ms."""
 _ROUNDS = 3_000
+CONCLUSIVE = ("ok", "warning", "misfit", "drift")
+"""The verdicts that say whether there is drift."""
 
 
 class Run:
@@ -36,11 +39,14 @@ class Run:
         committed: The offsets that COUNT committed; `offsets`: those that WINDOWS committed.
         partials: The records of each shard; `changelogs`: its compacted changelog.
         rounds: The committed rounds of each shard: the deployment, the next offset, and the results.
-        results: The published results as JSON, the last of each window; `topic`: all as records.
+        results: The published results as JSON, the last of each window.
+        closed: How many results were published by stream, size and verdict; a verdict that stays counts once.
+        passed: How many drifts have passed by stream and size.
         letters: The dead letters.
+        page: The page, which reads results and letters.
         fates: What became of the events of each applied commit, by shard.
-        lost: The records that retention deleted before they were read; `doubtful`: those of them whose streams
-            had events counted on the topic before.
+        lost: The records that retention deleted before they were read; `doubtful`: those whose windows must be
+            marked.
         gone: The replicas that have ended.
     """
 
@@ -63,9 +69,12 @@ class Run:
         self.offsets = [0] * self.shards
         self.rounds: list[list[tuple[Deployment, int, list[bytes]]]] = [[] for _ in range(self.shards)]
         self.results: dict[WindowKey, dict[str, Any]] = {}
-        self.topic: list[StoredRecord] = []
         self.letters: list[StoredRecord] = []
         self.fates: list[dict[CommitId, Fate]] = [{} for _ in range(self.shards)]
+        self.closed: Counter[tuple[str, int, str]] = Counter()
+        self.passed: Counter[tuple[str, int]] = Counter()
+        self.page = Page(lambda: self.now_ms)
+        self.is_settled = False
         self.lost: list[Sent] = []
         self.doubtful: list[Sent] = []
         self.gone: list[Replica] = []
@@ -88,6 +97,7 @@ class Run:
             if replica.deployment is not self.deployments[-1]:
                 self.restart(index, -1)
         self.settle()
+        self.is_settled = True
         self.look()
         return self
 
@@ -182,14 +192,21 @@ class Run:
                 replica.count.discard()
         deleted = self.logs[at][first : first + number]
         self.lost += [sent for _, sent in deleted]
-        # A loss does not mark a stream without a counted event on the topic.
-        known = {
-            sent.stream
-            for other, log in self.logs.items()
-            for _, sent in log[self.begins[other] : self.committed.get(other, 0)]
-            if other[0] == at[0] and not sent.fault
-        }
-        self.doubtful += [sent for _, sent in deleted if sent.stream in known and not sent.fault]
+        # A loss marks windows from the newest event counted of the partition on, less the allowed disorder. It
+        # does not mark a stream without a counted event on the topic.
+        newest_ms: dict[str, int] = {}
+        for other, log in self.logs.items():
+            for _, sent in log[: self.committed.get(other, 0)]:
+                if other[0] == at[0] and not sent.fault and not any(sent is each for each in self.lost):
+                    known_ms = newest_ms.setdefault(sent.stream, 0)
+                    newest_ms[sent.stream] = max(known_ms, sent.time_ms if other == at else 0)
+        self.doubtful += [
+            sent
+            for _, sent in deleted
+            if not sent.fault
+            and sent.stream in newest_ms
+            and sent.time_ms >= newest_ms[sent.stream] - self.spec_of(self.last, sent.stream).disorder_ms
+        ]
         self.begins[at] = first + len(deleted)
         for replica in self.replicas:
             if at in replica.count.held:
@@ -204,7 +221,7 @@ class Run:
         self.unreadable.clear()
         quiet = 0
         for number in range(_ROUNDS):
-            before = len(self.topic)
+            before = len(self.page.source.values)
             # Once everything is read, every partition falls silent.
             self.wait({2: 2 * HOUR_MS}.get(number, 20 * SECOND_MS if quiet else SECOND_MS))
             for replica in range(len(self.replicas)):
@@ -212,7 +229,7 @@ class Run:
             for replica in range(len(self.replicas)):
                 self.close(replica, ALL)
             waits = any(state.has_backlog for each in self.replicas for state in each.windows.states.values())
-            quiet = 0 if waits or len(self.topic) > before else quiet + 1
+            quiet = 0 if waits or len(self.page.source.values) > before else quiet + 1
             if quiet == 4:
                 return
         raise AssertionError("the group does not settle")
@@ -248,21 +265,43 @@ class Run:
         records = [result_record(each, deployment.descriptions.get(each.baseline_id)) for each in done.results]
         self.rounds[shard].append((deployment, next_offset, records))
         for value in records:
-            self.topic.append(StoredRecord(value, "results", 0, len(self.topic), None, (), self.now_ms))
+            self.page.publish(value, self.now_ms)
             found = orjson.loads(value)
             key = found["stream"], parse_duration(found["window"]), parse_timestamp(found["start"])
             before = self.results.get(key)
             expected = 0 if before is None else before["revision"] + 1
             assert found["revision"] == expected, f"{key}: revision {found['revision']}, not {expected}"
-            found["published"] = self.now_ms
-            found["superseded"] = None if before is None else before["verdict"]
-            self.results[key] = found
+            self._publish(key, found)
 
     def bury(self, letters: Sequence[Any]) -> None:
         """Take committed dead letters."""
         for key, value, headers in letters:
             letter = StoredRecord(value, "letters", 0, len(self.letters), key, headers, self.now_ms)
             self.letters.append(letter)
+            self.page.refusals.receive(letter)
+
+    def newest(self, stream: str, size_ms: int, *verdicts: str) -> dict[str, Any] | None:
+        """Return the last published result of the newest window of a size, of those with some verdicts."""
+        starts_ms = [
+            key[2]
+            for key, found in self.results.items()
+            if key[:2] == (stream, size_ms) and (not verdicts or found["verdict"] in verdicts)
+        ]
+        return self.results[stream, size_ms, max(starts_ms)] if starts_ms else None
+
+    def has_alarm(self, stream: str, size_ms: int) -> bool:
+        """Return whether the last conclusive window of a size says drift."""
+        found = self.newest(stream, size_ms, *CONCLUSIVE)
+        return found is not None and found["verdict"] == "drift"
+
+    def _publish(self, key: WindowKey, found: dict[str, Any]) -> None:
+        """Publish the result of a window, and count it: by verdict, and the drifts that have passed."""
+        series, before = key[:2], self.results.get(key)
+        had_alarm, is_new = self.has_alarm(*series), before is None or before["verdict"] != found["verdict"]
+        self.results[key] = found | {"published": self.now_ms}
+        self.closed[*series, found["verdict"]] += is_new
+        may_pass = had_alarm or (is_new and found["verdict"] == "drift")
+        self.passed[series] += may_pass and not self.has_alarm(*series)
 
     def shard_of(self, stream: str) -> int:
         """Return the shard of a stream."""
@@ -271,6 +310,23 @@ class Run:
     def spec_of(self, deployment: Deployment, stream: str) -> StreamSpec:
         """Return the specification of a stream."""
         return ByStream({spec.name: spec for spec in deployment.specs})[stream]
+
+    @property
+    def late(self) -> Counter[tuple[str, int]]:
+        """The late events by stream and size."""
+        found: Counter[tuple[str, int]] = Counter()
+        for fate in self._every_fate():
+            for (stream, size_ms, _), number in fate.late.items():
+                found[stream, size_ms] += number
+        return found
+
+    @property
+    def applied(self) -> Counter[str]:
+        """The events of admitted streams by stream."""
+        return sum((fate.applied for fate in self._every_fate()), Counter())
+
+    def _every_fate(self) -> list[Fate]:
+        return [fate for of_shard in self.fates for fate in of_shard.values()]
 
     @property
     def last(self) -> Deployment:

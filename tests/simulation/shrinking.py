@@ -51,6 +51,10 @@ def _kind(finding: str | None) -> str | None:
 
 def _smaller(plan: Plan) -> Iterator[Plan]:
     """Yield plans without some steps, records, streams, configurations and replicas, the smallest first."""
+    if any(plan.skews_ms):
+        yield replace(plan, skews_ms=(0,) * len(plan.skews_ms))
+    if set(plan.encodings.values()) != {"own"}:
+        yield replace(plan, encodings=dict.fromkeys(plan.encodings, "own"))
     for steps in _without(plan.steps):
         yield replace(plan, steps=tuple(steps))
     for number, (name, *arguments) in enumerate(plan.steps):
@@ -61,10 +65,6 @@ def _smaller(plan: Plan) -> Iterator[Plan]:
         for changed in _simpler(tree):
             trees = (*plan.configurations[:number], changed, *plan.configurations[number + 1 :])
             yield replace(plan, configurations=trees)
-    if any(plan.skews_ms):
-        yield replace(plan, skews_ms=(0,) * len(plan.skews_ms))
-    if len(set(plan.encodings.values())) > 1:
-        yield replace(plan, encodings=dict.fromkeys(plan.encodings, "own"))
 
 
 def _with(plan: Plan, number: int, step: Step) -> Plan:

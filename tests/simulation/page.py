@@ -1,0 +1,91 @@
+"""What people and programs read of a run: the page with its API, and the metrics of all replicas."""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+from prometheus_client import generate_latest
+from starlette.requests import Request
+from starlette.routing import BaseRoute, Mount, Route
+
+from driftgauge.config import Settings
+from driftgauge.events.records import StoredRecord
+from driftgauge.page.marks import Marks
+from driftgauge.page.refusals import Refusals
+from driftgauge.page.results import Results
+from driftgauge.page.site import Site
+from driftgauge.telemetry.metrics import Telemetry
+from tests.builders.page import MadeSource
+
+_SAMPLE = re.compile(r"^driftgauge_(\w+)\{(.*)\} (\S+)$", re.MULTILINE)
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+Samples = dict[str, dict[frozenset[tuple[str, str]], float]]
+"""By a metric's name, without the prefix: the value by labels."""
+
+
+class Page:
+    """The page of a run, which reads every result and dead letter when it is published."""
+
+    def __init__(self, clock_ms: Callable[[], int]) -> None:
+        self._clock_ms = clock_ms
+        self._visits: dict[int, Visit] = {}
+        self.results = Results(10**6, shows_snippets=True)
+        self.results.source = self.source = MadeSource()
+        self.refusals = Refusals()
+
+    def publish(self, value: bytes, now_ms: int) -> None:
+        """Read a result."""
+        offset = len(self.source.values)
+        self.source.values.append(value)
+        self.results.receive(StoredRecord(value, "results", 0, offset, None, (), now_ms))
+
+    def visit(self, settings: Settings) -> "Visit":
+        """Return the site of a process with a configuration."""
+        if id(settings) not in self._visits:
+            site = Site(self.results, settings, self._clock_ms, Marks(), self.refusals)
+            self._visits[id(settings)] = Visit(site.routes())
+        return self._visits[id(settings)]
+
+
+class Visit:
+    """Requests to the site, answered in this thread."""
+
+    def __init__(self, routes: Iterable[BaseRoute]) -> None:
+        self._endpoints = dict(_endpoints("", routes))
+
+    def statuses(self) -> dict[str, dict[str, Any]]:
+        """Return the status of each stream, as the API answers."""
+        return {each["stream"]: each for each in orjson.loads(self.get("/api/v1/streams"))["streams"]}
+
+    def get(self, path: str, **query: str) -> bytes:
+        """Return the body of an answer that is 200."""
+        scope = {"type": "http", "method": "GET", "path": path, "headers": []}
+        scope["query_string"] = urlencode(query).encode()
+        response = self._endpoints[path](Request(scope))
+        assert response.status_code == 200, f"{path} {query}: {response.body}"
+        return response.body
+
+
+def _endpoints(prefix: str, routes: Iterable[BaseRoute]) -> Iterable[tuple[str, Any]]:
+    for route in routes:
+        if isinstance(route, Mount):
+            yield from _endpoints(prefix + route.path, route.routes)
+        elif isinstance(route, Route):
+            yield prefix + route.path, route.endpoint
+
+
+def read_metrics(telemetries: Iterable[Telemetry]) -> Samples:
+    """Return the samples of all replicas together; a stream's are those of one replica."""
+    samples: Samples = {}
+    for telemetry in telemetries:
+        text = generate_latest(telemetry.registry).decode()
+        for name, labels, value in _SAMPLE.findall(text):
+            key = frozenset(_LABEL.findall(labels))
+            known = samples.setdefault(name, {})
+            is_shown_once = name.startswith(("window_", "alarm_", "late_", "windows_", "applied_"))
+            assert key not in known or not is_shown_once, f"two replicas show {name}{labels}"
+            known[key] = float(value)
+    return samples
