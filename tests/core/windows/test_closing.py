@@ -9,8 +9,8 @@ from tests.builders.batches import at
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.references import FIRST
 from tests.builders.results import summarize_counts, summarize_hours
-from tests.builders.specs import build_spec
-from tests.core.shard import EVENTS, Shard, read_and_commit
+from tests.builders.specs import build_minute_spec, build_spec
+from tests.core.shard import EVENTS, Shard, read_and_commit, read_now, run_for
 
 
 def test_window_closes_when_all_partitions_passed_its_end():
@@ -127,3 +127,15 @@ def test_backlog_of_one_stream_holds_up_no_other():
         rounds.append({result.stream for result in shard.close()})
     assert len(rounds) > 3
     assert "b" in rounds[0] | rounds[1]
+
+
+def test_restart_revises_no_complete_window_for_new_partition():
+    shard = Shard(build_minute_spec(idle_ms=10 * MINUTE_MS, incomplete_ms=MINUTE_MS, lateness_ms=HOUR_MS))
+    read_now(shard, 0)
+    (complete,) = run_for(shard, 12 * MINUTE_MS)
+    shard.sizes[EVENTS] = 2
+    read_now(shard, 0)
+    assert (complete.incomplete_reason, run_for(shard, 3 * MINUTE_MS)) == (None, [])
+    # The new partition is not idle yet, so it is awaited.
+    shard.restart()
+    assert shard.commit() == []

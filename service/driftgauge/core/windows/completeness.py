@@ -9,6 +9,8 @@ from driftgauge.core.windows.window import Window
 
 __all__ = ["Completeness", "find_doubts"]
 
+_AWAITED = "partitions_missing"
+
 
 @dataclass(frozen=True, slots=True)
 class Completeness:
@@ -48,7 +50,7 @@ class Completeness:
         """
         events_lost, counted_twice = doubts
         reasons = (
-            (bool(awaited), "partitions_missing"),
+            (bool(awaited), _AWAITED),
             (is_purged, "panes_purged"),
             (is_counted_otherwise, "counted_otherwise"),
             (counted_twice, "counted_twice"),
@@ -63,14 +65,14 @@ class Completeness:
     def is_unchanged_since(self, before: WindowResult) -> bool:
         """Return whether the last revision was published with the same completeness, or a better one.
 
-        A partition that is given up after the window was complete changes nothing.
+        After a window was complete, a partition that is given up changes nothing. Neither does one that is
+        awaited, such as a new one, until it brings an event.
         """
-        are_complete = before.incomplete_reason is None and self.incomplete_reason is None
+        was_complete = before.incomplete_reason is None
+        if was_complete and self.incomplete_reason in {None, _AWAITED}:
+            return (self.events_lost, self.counted_twice) == (before.events_lost, before.counted_twice)
         return self == Completeness(
-            self.missing if are_complete else before.missing,
-            before.incomplete_reason,
-            before.events_lost,
-            before.counted_twice,
+            before.missing, before.incomplete_reason, before.events_lost, before.counted_twice
         )
 
 
