@@ -121,6 +121,10 @@ evidence: $(STAMP) ## Measure false alarms, power by kind, spoiled baselines and
 	@$(BIN)/python -m tests.bench.budget single --years 100 $(ARGS)
 	@$(BIN)/python -m tests.bench.budget shared --years 4 $(ARGS)
 
+.PHONY: simulate
+simulate: $(STAMP) ## Simulate both stages with drawn configurations, up to metrics and page (SECONDS=600, SEED=N)
+	@$(BIN)/python -m tests.simulation --seconds $(or $(SECONDS),600) --seed $(or $(SEED),$$(date +%s))
+
 .PHONY: chaos
 chaos: $(STAMP) ## Disrupt replicas and brokers under load for half an hour, then compare every count (BROKERS=3, SEED=N)
 	@$(BIN)/python tests/chaos/run.py $(if $(BROKERS),--brokers $(BROKERS)) $(if $(SEED),--seed $(SEED)) $(ARGS)

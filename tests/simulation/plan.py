@@ -161,38 +161,30 @@ class _Drawing:
 
     def baseline(self, family: str, share: float) -> dict[str, Any]:
         """Return a baseline that is in force from the first possible time after a share of the span."""
-        step_ms = lcm(*(size * self.unit_ms for size in (*self.sizes, 1)))
+        step_ms = lcm(*(size * self.unit_ms for size in (*self.sizes, 1, 2, 4)))
         from_ms = self.start_ms + int(share * self.span_ms)
         from_ms += -from_ms % step_ms
         return {"file": f"{family}-1.safetensors", "from": format_timestamp(from_ms)}
 
     def changed(self, first: dict[str, Any]) -> dict[str, Any]:
-        """Return another configuration of the same streams."""
-        random = self.random
+        """Return another configuration of the same streams, each with two other settings."""
         streams = []
         for stream in first["streams"]:
-            changes: dict[str, Any] = dict(stream)
-            for change in random.sample(["windows", "baselines", "segments", "snippet_bytes", "min_events"], 2):
-                match change:
-                    case "windows":
-                        sizes = random.choice([(1,), (1, 2), (2,), (1, 4)])
-                        changes["windows"] = [format_duration(size * self.unit_ms) for size in sizes]
-                        changes["baselines"] = changes["baselines"][:1]
-                        changes.pop("warm_up", None)
-                    case "baselines" if len(changes["baselines"]) == 1 and "windows" in changes:
-                        family = stream.get("name", "shop")
-                        sizes_ms = [self.unit_ms * size for size in (1, 2, 3, 4, 5)]
-                        from_ms = self.start_ms + self.span_ms // 2
-                        from_ms += -from_ms % lcm(*sizes_ms)
-                        listed = {"file": f"{family}-1.safetensors", "from": format_timestamp(from_ms)}
-                        changes["baselines"] = [*changes["baselines"], listed]
-                    case "segments":
-                        changes["segments"] = [] if changes.get("segments") else ["country"]
-                    case "snippet_bytes":
-                        changes["snippet_bytes"] = 64 - changes.get("snippet_bytes", 0)
-                    case "min_events":
-                        changes["min_events"] = 3
-            streams.append(changes)
+            sizes = self.random.choice([(1,), (1, 2), (2,), (1, 4)])
+            single = {"baselines": stream["baselines"][:1]}
+            changes: list[dict[str, Any]] = [
+                {"windows": [format_duration(size * self.unit_ms) for size in sizes]} | single,
+                {"baselines": [*single["baselines"], self.baseline(stream.get("name", "shop"), 0.5)]},
+                {"segments": [] if stream.get("segments") else ["country"]},
+                {"snippet_bytes": 64 - stream.get("snippet_bytes", 0)},
+                {"min_events": 3},
+            ]
+            one, other = self.random.sample(changes, 2)
+            # A warm-up must hold twenty of the smallest windows.
+            kept = {
+                key: each for key, each in stream.items() if key != "warm_up" or "windows" not in one | other
+            }
+            streams.append(kept | other | one)
         return {**first, "streams": streams}
 
     def records(self) -> list[Sent]:

@@ -70,7 +70,7 @@ Content = tuple[bytes | None, Headers]
 
 
 def vector(number: int) -> NDArray[np.float32]:
-    """Return a vector by its number: near the centroid of `number` modulo 4, which half floats hold exactly."""
+    """Return a vector near the centroid of `number` modulo 4; half floats hold it exactly."""
     variant, cluster = divmod(number, CLUSTERS)
     found = np.full(CLUSTERS, (variant % 4) / 32, np.float32)
     found[cluster] = 1 - (variant % 8) / 16
@@ -106,7 +106,10 @@ def _nested(fields: Fields) -> Content:
 
 def _cloudevent(fields: Fields) -> Content:
     document = {
-        **{"specversion": "1.0", "id": "1", "source": "/simulation", "type": "embedded"},
+        "specversion": "1.0",
+        "id": "1",
+        "source": "/simulation",
+        "type": "embedded",
         "time": format_timestamp(fields.time_ms),
         "data": {"vector": _base64(fields.vectors), "stream": fields.stream, "version": fields.version},
         **({} if fields.country is None else {"country": fields.country}),
@@ -158,7 +161,10 @@ def _mapping(encoding: str, stream: Any, embedding: Any, timestamp: Any, **field
     source = {"path": stream} if isinstance(stream, str) else stream
     version = {"model_version": fields["version"]}
     return {
-        **{"encoding": encoding, "embedding": embedding, "timestamp": timestamp, **version},
+        "encoding": encoding,
+        "embedding": embedding,
+        "timestamp": timestamp,
+        **version,
         "stream": {**source, "rename": {theirs: ours for ours, theirs in _RENAMED.items()}},
         "segments": {"country": fields["country"]},
         "where": [{"header": "environment", "not_in": ["test"]}],

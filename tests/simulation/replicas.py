@@ -304,7 +304,9 @@ class WindowsMember:
             if self._run.shard_of(sent.stream) != shard:
                 continue
             spec = self._run.spec_of(self._replica.deployment, sent.stream)
-            by, last = (self._run.spec_of(each, sent.stream) for each in (transaction.deployment, self._run.last))
+            by, last = (
+                self._run.spec_of(each, sent.stream) for each in (transaction.deployment, self._run.last)
+            )
             if by.scheme(by.baseline_at(sent.time_ms)) != last.scheme(last.baseline_at(sent.time_ms)):
                 fate.otherwise |= {
                     (sent.stream, size_ms, Window.around(sent.time_ms, size_ms).start_ms)

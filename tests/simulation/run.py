@@ -45,8 +45,8 @@ class Run:
         letters: The dead letters.
         page: The page, which reads results and letters.
         fates: What became of the events of each applied commit, by shard.
-        lost: The records that retention deleted before they were read; `doubtful`: those whose windows must be
-            marked.
+        lost: The records that retention deleted before they were read; `doubtful`: those whose windows must
+            be marked.
         gone: The replicas that have ended.
     """
 
@@ -192,8 +192,8 @@ class Run:
                 replica.count.discard()
         deleted = self.logs[at][first : first + number]
         self.lost += [sent for _, sent in deleted]
-        # A loss marks windows from the newest event counted of the partition on, less the allowed disorder. It
-        # does not mark a stream without a counted event on the topic.
+        # A loss marks windows from the partition's newest counted event on, less the allowed disorder, up to the
+        # clock. It does not mark a stream without a counted event on the topic.
         newest_ms: dict[str, int] = {}
         for other, log in self.logs.items():
             for _, sent in log[: self.committed.get(other, 0)]:
@@ -205,7 +205,9 @@ class Run:
             for _, sent in deleted
             if not sent.fault
             and sent.stream in newest_ms
-            and sent.time_ms >= newest_ms[sent.stream] - self.spec_of(self.last, sent.stream).disorder_ms
+            and newest_ms[sent.stream] - self.spec_of(self.last, sent.stream).disorder_ms
+            <= sent.time_ms
+            <= self.now_ms
         ]
         self.begins[at] = first + len(deleted)
         for replica in self.replicas:
@@ -262,7 +264,9 @@ class Run:
             self.fates[shard][commit] = fate
         fates.clear()
         self.chain_errors += done.chain_errors
-        records = [result_record(each, deployment.descriptions.get(each.baseline_id)) for each in done.results]
+        records = [
+            result_record(each, deployment.descriptions.get(each.baseline_id)) for each in done.results
+        ]
         self.rounds[shard].append((deployment, next_offset, records))
         for value in records:
             self.page.publish(value, self.now_ms)
@@ -270,7 +274,7 @@ class Run:
             key = found["stream"], parse_duration(found["window"]), parse_timestamp(found["start"])
             before = self.results.get(key)
             expected = 0 if before is None else before["revision"] + 1
-            assert found["revision"] == expected, f"{key}: revision {found['revision']}, not {expected}"
+            assert found["revision"] == expected, f"{key}: not revision {expected}"
             self._publish(key, found)
 
     def bury(self, letters: Sequence[Any]) -> None:

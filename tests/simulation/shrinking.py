@@ -7,6 +7,8 @@ from typing import Any
 
 from tests.simulation.plan import Plan, Step
 
+_OPTIONAL = ("warm_up", "segments", "snippet_bytes", "min_events")
+
 Find = Callable[[Plan], str | None]
 """Returns the first line of what is wrong with a plan's run; None where all holds."""
 
@@ -32,13 +34,12 @@ def shrink(plan: Plan, find: Find, seconds: float) -> Plan:
     return plan
 
 
-def as_test(plan: Plan, finding: str) -> str:
-    """Return a test of a plan as text."""
+def as_test(plan: Plan) -> str:
+    """Return a test of a plan as text, for `test_simulation.py`."""
     steps = "\n".join(f"        {step!r}," for step in plan.steps)
     fields = "\n".join(f"        {name}={value!r}," for name, value in vars(plan).items() if name != "steps")
     return (
         "def test_finding():\n"
-        f"    # {finding}\n"
         f"    plan = Plan(\n{fields}\n        steps=(\n{steps}\n        ),\n    )\n"
         "    check(plan)\n"
     )
@@ -81,20 +82,12 @@ def _without(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
         size //= 2
 
 
-_OPTIONAL = ("warm_up", "segments", "snippet_bytes", "min_events")
-
-
 def _simpler(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield configurations in which one stream lacks a setting, or has one window size or baseline."""
     for number, stream in enumerate(tree["streams"]):
-        others = [*tree["streams"][:number], *tree["streams"][number + 1 :]]
-        changes = [{key: each for key, each in stream.items() if key != name} for name in _OPTIONAL]
-        changes += [
-            stream | {"baselines": stream["baselines"][:1]},
-            stream | {"windows": stream["windows"][:1]},
-        ]
-        for changed in changes:
-            if changed != stream:
-                yield {
-                    **tree,
-                    "streams": [*others[:number], changed, *others[number:]],
-                }
+        without = [{key: each for key, each in stream.items() if key != name} for name in _OPTIONAL]
+        shorter = [stream | {name: stream[name][:1]} for name in ("baselines", "windows")]
+        for changed in [each for each in (*without, *shorter) if each != stream]:
+            streams = [*tree["streams"]]
+            streams[number] = changed
+            yield tree | {"streams": streams}

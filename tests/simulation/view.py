@@ -16,8 +16,7 @@ def check_view(run: Run) -> None:
 def check_metrics(run: Run, samples: Samples) -> None:
     """The gauges are those of the newest results, and the totals those of all."""
     shown = {
-        (labels["stream"], labels["window"]): labels
-        for labels in map(dict, samples.get("alarm_active", {}))
+        (labels["stream"], labels["window"]): labels for labels in map(dict, samples.get("alarm_active", {}))
     }
     late = run.late
     for stream, window in shown:
@@ -34,7 +33,9 @@ def check_metrics(run: Run, samples: Samples) -> None:
         for verdict in verdicts:
             of_verdict = _reader(samples, stream=stream, window=window, verdict=verdict)
             closed = run.closed[stream, size_ms, verdict]
-            assert of_verdict("windows_closed_total") == closed, f"windows closed: {stream} {window} {verdict}"
+            assert of_verdict("windows_closed_total") == closed, (
+                f"windows closed: {stream} {window} {verdict}"
+            )
             if newest is not None:
                 is_own = verdict == newest["verdict"]
                 assert of_verdict("window_verdict") == is_own, f"verdict of {stream} {window}: {newest}"
@@ -69,7 +70,9 @@ def check_status(run: Run) -> None:
             assert sizes[window]["concluded"] == start, f"page: conclusion of {stream} {window}"
             alarms = [each["verdict"] for each in status["alarms"] if each["window"] == window]
             verdict = concluded and concluded["verdict"]
-            assert (verdict in _ALARMS) == any(each in _ALARMS for each in alarms), f"page: alarms of {stream}"
+            assert (verdict in _ALARMS) == any(each in _ALARMS for each in alarms), (
+                f"page: alarms of {stream}"
+            )
             has_drift |= verdict == "drift"
             if status["state"] == "ok":
                 is_faulty = newest["verdict"] == "incomplete" or newest["incomplete"] or newest["events_lost"]
