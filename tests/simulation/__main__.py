@@ -42,9 +42,7 @@ def simulate(seconds: float, first_seed: int) -> int:
         if is_over:
             break
     rare = [f"{' and '.join(pair)} {met}" for pair, met in pairs.most_common() if met < _RARE]
-    say(
-        f"{len(pairs)} pairs of features, {len(rare)} of them in fewer than {_RARE} runs: {', '.join(rare[-5:])}"
-    )
+    say(f"{len(pairs)} pairs of features, {len(rare)} in fewer than {_RARE} runs: {', '.join(rare[-5:])}")
     return findings
 
 

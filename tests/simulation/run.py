@@ -18,11 +18,10 @@ from driftgauge.records.results import result_record
 from tests.builders.batches import partitions_of
 from tests.builders.clocks import HOUR_MS, SECOND_MS
 from tests.core.shard import written
-from tests.simulation.deployment import Deployment
 from tests.simulation.page import Page
 from tests.simulation.plan import START_MS, Plan
 from tests.simulation.producers import Sent, encode
-from tests.simulation.replicas import ALL, Fate, Replica, SimulatedTransaction
+from tests.simulation.replicas import ALL, Deployment, Fate, Replica, SimulatedTransaction
 
 WindowKey = tuple[str, int, int]
 """Stream, size in ms, start in ms."""
@@ -192,8 +191,8 @@ class Run:
                 replica.count.discard()
         deleted = self.logs[at][first : first + number]
         self.lost += [sent for _, sent in deleted]
-        # A loss marks windows from the partition's newest counted event on, less the allowed disorder, up to the
-        # clock. It does not mark a stream without a counted event on the topic.
+        # A loss marks windows from the partition's newest counted event on, less the allowed disorder, up to
+        # the clock. It does not mark a stream without a counted event on the topic.
         newest_ms: dict[str, int] = {}
         for other, log in self.logs.items():
             for _, sent in log[: self.committed.get(other, 0)]:
@@ -274,7 +273,7 @@ class Run:
             key = found["stream"], parse_duration(found["window"]), parse_timestamp(found["start"])
             before = self.results.get(key)
             expected = 0 if before is None else before["revision"] + 1
-            assert found["revision"] == expected, f"{key}: not revision {expected}"
+            assert found["revision"] == expected, f"revisions: not {expected} but {found}"
             self._publish(key, found)
 
     def bury(self, letters: Sequence[Any]) -> None:
