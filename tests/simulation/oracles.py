@@ -72,8 +72,7 @@ def check_counts(run: Run) -> None:
     assert sound == surplus.total() + applied.total(), f"{sound} sound events, {surplus} {applied}"
     assert run.plan.features & {"surplus", "retired"} or not surplus
     assert not run.plan.is_calm or not late, f"late: {late}"
-    # A fast clock may close a window before the loss is known. A late event that is first after a loss ends it
-    # too early.
+    # A fast clock may close a window before a loss is known, and a late event may end the loss too early.
     is_exact = len({*run.plan.skews_ms}) == 1 and "late" not in run.plan.features
     doubtful = {key for sent in run.doubtful for key in windows_of(run, sent) if is_exact}
     first_sizes = {spec.name: spec.sizes_ms for spec in run.deployments[0].specs}

@@ -233,6 +233,22 @@ def test_commit_applied_before_staged_parts_is_not_repeated():
     assert shard.chain == WHOLE
 
 
+def test_commits_that_interleave_after_long_pause_are_applied():
+    shard = Shard(build_spec(), partitions=2)
+    shard.commit()
+    shard.now_ms += HOUR_MS
+    shard.read(at(0))
+    *_, last = shard.write(producer="b", unread=(1,), part_bytes=TWO_PARTS)
+    waiting = shard.log[last]
+    shard.log[last:] = []
+    shard.read(at(0.5, 1), partition=1)
+    shard.write(producer="a", unread=(0,))
+    shard.log.append(waiting)
+    shard.apply()
+    assert summarize_counts(shard.close(has_source_ended=True)) == [(HOUR_MS, MONDAY_MS, 0, (1, 1, 0, 0))]
+    assert shard.chain == WHOLE
+
+
 def test_commits_of_successor_with_lower_epoch_are_applied(shard):
     shard.read(at(0))
     shard.write(epoch=5)

@@ -108,14 +108,14 @@ class ShardState:
             append_ms: When the broker appended the part.
             part: The part.
         """
-        # The append time of one part may be wrong, and log time is not known before the first commit.
-        log_ms = append_ms if self.position.log_ms == NULL else self.position.log_ms
-        self._assembler.expire(log_ms)
+        self._assembler.expire(self.position.log_ms)
         applied = self.position.producers.get((part.commit.producer, part.commit.epoch))
         if applied is None or part.commit.number > applied[0]:
+            # Log time stands still while no commit is applied, so the part's own time tells how old it is.
+            log_ms = self._log_ms(append_ms, part)
             commit = self._assembler.add(offset, log_ms, part)
             if commit is not None:
-                self._apply_commit(commit, offset, append_ms)
+                self._apply_commit(commit, offset, log_ms)
         self.skip_to(offset + 1)
 
     def skip_to(self, offset: int) -> None:
@@ -189,11 +189,16 @@ class ShardState:
         for state in self.streams.values():
             state.mark_all_lost(lost_to_ms)
 
-    def _apply_commit(self, commit: Part, offset: int, append_ms: int) -> None:
+    def _log_ms(self, append_ms: int, part: Part) -> int:
+        """Return the log time once a part is appended.
+
+        A broker's clock may be wrong. Log time that is ahead would hold up every window until the readers'
+        clocks reach it, so a part moves it no further than its reader's clock allows.
+        """
+        return max(self.position.log_ms, min(append_ms, part.written_ms + _CLOCK_ERROR_MS))
+
+    def _apply_commit(self, commit: Part, offset: int, log_ms: int) -> None:
         position = self.position
-        # A broker's clock may be wrong. Log time that is ahead would hold up every window until the readers'
-        # clocks reach it, so a commit moves it no further than its reader's clock allows.
-        log_ms = max(position.log_ms, min(append_ms, commit.written_ms + _CLOCK_ERROR_MS))
         if position.log_ms != NULL and log_ms - position.log_ms > _PAUSE_MS:
             self._exclude_pause(log_ms - position.log_ms)
         if not self._has_begun:
