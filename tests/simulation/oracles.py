@@ -89,7 +89,9 @@ def check_counts(run: Run) -> None:
             assert result["count"] == number or not is_complete, (
                 f"short: {result['count']} of {number} in {key}"
             )
-            assert is_complete or is_new_size, f"incomplete: {key}, {result['incomplete_reason']}"
+            # While replicas have different configurations, one may find that a window was counted otherwise.
+            may_be_incomplete = len(run.deployments) > 1
+            assert is_complete or may_be_incomplete, f"incomplete: {key}, {result['incomplete_reason']}"
             assert key not in doubtful or result["events_lost"], f"lost events are not marked: {key}"
     for key in run.results.keys() - expected.keys():
         assert len(run.deployments) > 1, f"without events: {key}"
