@@ -196,7 +196,7 @@ def finder(seed: int) -> Callable[[Plan], str | None]:
             check(plan, seed)
         except Exception as error:  # noqa: BLE001 - an error of the service is a finding as well
             where = traceback.extract_tb(error.__traceback__)[-1]
-            return f"{type(error).__name__} in {where.name}, {str(error).partition(':')[0]}: {error}"
+            return f"{type(error).__name__} in {where.name}, line {where.lineno}: {error}"
         return None
 
     return find

@@ -2,35 +2,47 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from time import monotonic
 from typing import Any
 
-from tests.simulation.plan import Plan, Step
-
-_OPTIONAL = ("warm_up", "segments", "snippet_bytes", "min_events")
+from tests.simulation.plan import Plan
 
 Find = Callable[[Plan], str | None]
-"""Returns the first line of what is wrong with a plan's run; None where all holds."""
+"""Returns in a line what is wrong with a plan's run; None where all holds."""
+_OPTIONAL = ("warm_up", "segments", "snippet_bytes", "min_events")
 
 
 def shrink(plan: Plan, find: Find, seconds: float) -> Plan:
-    """Return a smaller plan with a finding of the same kind: what is left out changes the kind, or ends it.
+    """Return a smaller plan with a finding of the same kind, the text up to its first colon.
 
     Args:
         plan: The plan.
         find: Finds what is wrong.
         seconds: How long smaller plans are tried, s.
     """
-    kind, until_s = _kind(find(plan)), monotonic() + seconds
-    has_shrunk = True
-    while has_shrunk:
-        has_shrunk = False
-        for smaller in _smaller(plan):
-            if monotonic() > until_s:
-                return plan
-            if _kind(find(smaller)) == kind:
-                plan, has_shrunk = smaller, True
-                break
+    kind, until_s = str(find(plan)).partition(":")[0], monotonic() + seconds
+
+    def has_finding(smaller: Plan) -> bool:
+        return monotonic() < until_s and str(find(smaller)).partition(":")[0] == kind
+
+    for smaller in (
+        replace(plan, skews_ms=(0,) * len(plan.skews_ms)),
+        replace(plan, encodings=dict.fromkeys(plan.encodings, "own")),
+    ):
+        plan = smaller if has_finding(smaller) else plan
+    before: Plan | None = None
+    while plan != before:
+        before = plan
+        plan = _reduce(plan.steps, partial(_with_steps, plan), has_finding)
+        for number, (name, *records) in enumerate(plan.steps):
+            if name == "publish":
+                plan = _reduce(records, partial(_with_records, plan, number), has_finding)
+        for number, tree in enumerate(plan.configurations):
+            for changed in _simpler(tree):
+                trees = (*plan.configurations[:number], changed, *plan.configurations[number + 1 :])
+                smaller = replace(plan, configurations=trees)
+                plan = smaller if has_finding(smaller) else plan
     return plan
 
 
@@ -45,41 +57,30 @@ def as_test(plan: Plan) -> str:
     )
 
 
-def _kind(finding: str | None) -> str | None:
-    """Return the kind of a finding: its text up to the first value."""
-    return finding and finding.partition(":")[0]
+def _with_steps(plan: Plan, steps: Sequence[Any]) -> Plan:
+    return replace(plan, steps=tuple(steps))
 
 
-def _smaller(plan: Plan) -> Iterator[Plan]:
-    """Yield plans without some steps, records, streams, configurations and replicas, the smallest first."""
-    if any(plan.skews_ms):
-        yield replace(plan, skews_ms=(0,) * len(plan.skews_ms))
-    if set(plan.encodings.values()) != {"own"}:
-        yield replace(plan, encodings=dict.fromkeys(plan.encodings, "own"))
-    for steps in _without(plan.steps):
-        yield replace(plan, steps=tuple(steps))
-    for number, (name, *arguments) in enumerate(plan.steps):
-        if name == "publish" and len(arguments) > 1:
-            for kept in _without(arguments):
-                yield _with(plan, number, (name, *kept))
-    for number, tree in enumerate(plan.configurations):
-        for changed in _simpler(tree):
-            trees = (*plan.configurations[:number], changed, *plan.configurations[number + 1 :])
-            yield replace(plan, configurations=trees)
+def _with_records(plan: Plan, number: int, records: Sequence[Any]) -> Plan:
+    """Return a plan with other records in the step of a number."""
+    return _with_steps(plan, (*plan.steps[:number], ("publish", *records), *plan.steps[number + 1 :]))
 
 
-def _with(plan: Plan, number: int, step: Step) -> Plan:
-    return replace(plan, steps=(*plan.steps[:number], step, *plan.steps[number + 1 :]))
-
-
-def _without(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """Yield the items without halves, then quarters, down to one by one."""
+def _reduce(
+    items: Sequence[Any], make: Callable[[Sequence[Any]], Plan], has_finding: Callable[[Plan], bool]
+) -> Plan:
+    """Return a plan without the halves, then quarters, down to single items, that a finding does not need."""
     size = len(items) // 2
     while size:
-        for first in range(0, len(items), size):
-            if kept := [*items[:first], *items[first + size :]]:
-                yield kept
+        first = 0
+        while first < len(items):
+            kept = [*items[:first], *items[first + size :]]
+            if kept and has_finding(make(kept)):
+                items = kept
+            else:
+                first += size
         size //= 2
+    return make(items)
 
 
 def _simpler(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
