@@ -65,14 +65,15 @@ class Completeness:
     def is_unchanged_since(self, before: WindowResult) -> bool:
         """Return whether the last revision was published with the same completeness, or a better one.
 
-        After a window was complete, a partition that is given up changes nothing. Neither does one that is
-        awaited, such as a new one, until it brings an event.
+        A window that has waited for all partitions does not begin to wait again, such as for a new one, until
+        that brings an event. A partition that is given up, or returns, changes only a window that waits.
         """
-        was_complete = before.incomplete_reason is None
-        if was_complete and self.incomplete_reason in {None, _AWAITED}:
-            return (self.events_lost, self.counted_twice) == (before.events_lost, before.counted_twice)
-        return self == Completeness(
-            before.missing, before.incomplete_reason, before.events_lost, before.counted_twice
+        reason = before.incomplete_reason
+        waits_again = self.incomplete_reason == _AWAITED != reason
+        return (
+            (self.events_lost, self.counted_twice) == (before.events_lost, before.counted_twice)
+            and (self.incomplete_reason == reason or waits_again)
+            and (self.missing == before.missing or reason != _AWAITED)
         )
 
 
