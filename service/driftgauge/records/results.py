@@ -117,7 +117,7 @@ def _clusters(result: WindowResult, description: BaselineDescription | None) -> 
         {
             "id": cluster,
             "count": in_window,
-            "share": in_window / result.count,
+            "share": in_window / max(result.count, 1),
             "baseline_share": in_baseline / baseline_count,
             "js_contribution": js_contribution,
             "novelty_contribution": novelty_contribution,

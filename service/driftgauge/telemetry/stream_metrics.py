@@ -125,7 +125,7 @@ def _by_cluster(view: StreamView, values_of: Callable[[WindowResult], Mapping[in
 
 
 def _shares(counts: NDArray[np.int64]) -> Mapping[int, float]:
-    return dict(enumerate((counts / counts.sum()).tolist()))
+    return dict(enumerate((counts / max(counts.sum(), 1)).tolist()))
 
 
 def _signed_contributions(result: WindowResult) -> Mapping[int, float]:

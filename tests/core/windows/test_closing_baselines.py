@@ -121,6 +121,20 @@ def test_window_under_other_segment_keys_is_incomplete():
     ]
 
 
+@pytest.mark.parametrize("changes", [{"sizes_ms": (30 * MINUTE_MS,)}, {"baselines": scheduled(0)[1:]}])
+def test_window_wholly_counted_otherwise_is_incomplete_unless_published_before(changes):
+    spec = build_spec(lateness_ms=10 * HOUR_MS)
+    shard = Shard(spec)
+    read_and_commit(shard, at(0), at(1.7), baseline=FIRST.key)
+    shard.restart(replace(spec, **changes))
+    baseline = shard.specs[0].baselines[0].reference.key
+    results = read_and_commit(shard, at(3), baseline=baseline)
+    found = [((result.window.end_ms - MONDAY_MS) / HOUR_MS, result.count) for result in results]
+    # A window of another size is new.
+    assert found == ([(0.5, 0), (1, 0), (1.5, 0), (2, 0)] if "sizes_ms" in changes else [(2, 0)])
+    assert {result.incomplete_reason for result in results} == {"counted_otherwise"}
+
+
 def test_unknown_stream_is_kept_until_configured():
     specs = build_spec("images"), build_spec("texts")
     shard = Shard(*specs)

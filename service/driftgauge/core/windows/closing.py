@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from itertools import zip_longest
 
+import numpy as np
+
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
@@ -229,10 +231,13 @@ class WindowCloser:
             return None
         scheme = self._spec.scheme(reference)
         values = self._state.panes.tally(scheme.key, window)
-        if values is None:
-            return None
-        tally = Tally(values, scheme.fields)
         before = self._state.published.get(window)
+        if values is None:
+            # All its events were counted under schemes that this configuration does not know.
+            if before is not None:
+                return None
+            values = np.zeros(scheme.length, np.int64)
+        tally = Tally(values, scheme.fields)
         is_purged = window.start_ms < self._state.purged_ms
         was_whole = before is not None and before.incomplete_reason is None and tally.count <= before.count
         if is_purged and was_whole:
@@ -266,7 +271,8 @@ class WindowCloser:
     def _reference(self, window: Window) -> tuple[Reference | None, bool]:
         """Return the baseline to compare a window with, and whether another scheme counted it as well.
 
-        The baseline is the one in force, unless the whole window was counted under another configured one.
+        The baseline is the one in force, unless the whole window was counted under another configured one. It
+        is None where nothing of the window was counted.
         """
         in_force = self._spec.baseline_at(window.start_ms)
         expected = self._spec.scheme(in_force).key
@@ -274,7 +280,9 @@ class WindowCloser:
         if expected in schemes:
             return in_force, len(schemes) > 1
         known = sorted(schemes & self._by_scheme.keys())
-        return (self._by_scheme[known[0]] if known else None), True
+        if known:
+            return self._by_scheme[known[0]], True
+        return (in_force if schemes else None), True
 
     def _add_to_totals(self, result: WindowResult, *, had_alarm: bool) -> None:
         """Add a published window to the stream's totals.
