@@ -13,9 +13,10 @@ from starlette.routing import BaseRoute, Mount, Route
 from driftgauge.config import Settings
 from driftgauge.events.records import StoredRecord
 from driftgauge.page.marks import Marks
-from driftgauge.page.refusals import Refusals
 from driftgauge.page.results import Results
+from driftgauge.page.service_watch import ServiceWatch
 from driftgauge.page.site import Site
+from driftgauge.records.heartbeat import Heartbeat, encode_heartbeat
 from driftgauge.telemetry.metrics import Telemetry
 from tests.builders.page import MadeSource
 
@@ -27,14 +28,14 @@ Samples = dict[str, dict[frozenset[tuple[str, str]], float]]
 
 
 class Page:
-    """The page of a run, which reads every result and dead letter when it is published."""
+    """The page of a run, which reads every result and heartbeat when it is published."""
 
     def __init__(self, clock_ms: Callable[[], int]) -> None:
         self._clock_ms = clock_ms
         self._visits: dict[int, Visit] = {}
         self.results = Results(10**6, shows_snippets=True)
         self.results.source = self.source = MadeSource()
-        self.refusals = Refusals()
+        self._watch = ServiceWatch()
 
     def publish(self, value: bytes, now_ms: int) -> None:
         """Read a result."""
@@ -42,10 +43,15 @@ class Page:
         self.source.values.append(value)
         self.results.receive(StoredRecord(value, "results", 0, offset, None, (), now_ms))
 
+    def hear(self, heartbeat: Heartbeat, now_ms: int) -> None:
+        """Read a heartbeat of a replica."""
+        for value in encode_heartbeat(heartbeat):
+            self._watch.receive(StoredRecord(value, "heartbeats", stored_ms=now_ms))
+
     def visit(self, settings: Settings) -> "Visit":
         """Return the site of a process with a configuration."""
         if id(settings) not in self._visits:
-            site = Site(self.results, settings, self._clock_ms, Marks(), self.refusals)
+            site = Site(self.results, settings, self._clock_ms, Marks(), self._watch)
             self._visits[id(settings)] = Visit(site.routes())
         return self._visits[id(settings)]
 

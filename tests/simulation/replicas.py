@@ -119,8 +119,13 @@ class Replica:
             tuple(Role),
             self.clock,
         )
+        self._run, self._name = run, name
         self.count = CountMember(run, self, name, epoch)
         self.windows = WindowsMember(run, self)
+
+    def beat(self) -> None:
+        """Send a heartbeat."""
+        self._run.page.hear(self.telemetry.activity.take(self._name), self._run.now_ms)
 
     def observer(self, role: Role) -> RoleTelemetry:
         """Return the observer of a role."""
@@ -283,8 +288,9 @@ class CountMember:
             self._lost = dict.fromkeys(self.held, 0)
             counts, self._counts = self._counts, IntervalCounts()
             self._observer.committed()
-            self._observer.counted(counts.accepted, counts.rejected, counts.lost)
+            self._observer.counted(counts.accepted, counts.with_events, counts.rejected, counts.lost)
             self._observer.records_read(counts.records)
+            self._replica.beat()
         self.transaction = None
         transaction.is_committed = is_committed
         for shard in transaction.shards:
@@ -395,6 +401,7 @@ class WindowsMember:
             self._observer.committed()
             self._observer.closed(shard, done)
             self._observer.show(shard, state)
+        self._replica.beat()
 
     def _restore(self, shard: int) -> None:
         run, deployment = self._run, self._replica.deployment

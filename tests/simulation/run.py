@@ -42,7 +42,7 @@ class Run:
         closed: How many results were published by stream, size and verdict; a verdict that stays counts once.
         passed: How many drifts have passed by stream and size.
         letters: The dead letters.
-        page: The page, which reads results and letters.
+        page: The page, which reads results and heartbeats.
         fates: What became of the events of each applied commit, by shard.
         lost: The records that retention deleted before they were read; `doubtful`: those whose windows must
             be marked.
@@ -281,7 +281,6 @@ class Run:
         for key, value, headers in letters:
             letter = StoredRecord(value, "letters", 0, len(self.letters), key, headers, self.now_ms)
             self.letters.append(letter)
-            self.page.refusals.receive(letter)
 
     def newest(self, stream: str, size_ms: int, *verdicts: str) -> dict[str, Any] | None:
         """Return the last published result of the newest window of a size, of those with some verdicts."""
