@@ -232,9 +232,9 @@ class WindowRecord(_Record):
 
     incomplete_reason: str | None = None
     """Why the verdict is incomplete although `incomplete` names no partition: counted_twice; or
-    counted_otherwise (under a baseline, pane length or segments other than those in force, whose events `count`
-    leaves out, perhaps all); or panes_purged (the window's size was configured after a part of its counts was
-    deleted). Null otherwise. Later versions may add reasons."""
+    counted_otherwise (under a baseline, pane length or segments other than those in force; `count` leaves
+    such events out, perhaps all); or panes_purged (the window's size was configured after a part of its
+    counts was deleted). Null otherwise. Later versions may add reasons."""
 
     events_lost: bool
     """Whether Kafka may have deleted events of the window before they were read."""
