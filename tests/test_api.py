@@ -1,6 +1,8 @@
 """The public Python interface: the examples of the documentation, and the errors."""
 
+import base64
 import inspect
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -19,7 +21,14 @@ from tests.builders.configs import write_config
 from tests.builders.events import build_event, write_events
 from tests.builders.references import CLUSTERS
 from tests.builders.results import plain
+from tests.events.schema_records import ID, avro, framed
+from tests.harness.registry_server import serve_schemas
 
+AVRO_SCHEMA = {
+    "type": "record",
+    "name": "Embedded",
+    "fields": [{"name": "vector", "type": {"type": "array", "items": "float"}}],
+}
 DOCUMENT = Path(__file__).parents[1] / "service/docs/reference/python.md"
 
 
@@ -127,6 +136,26 @@ def test_score_is_calibrated_on_windows_of_overdispersion(window_ms, is_calibrat
 def test_unusable_vectors_are_refused(vectors, message):
     with pytest.raises(api.DriftgaugeError, match=message):
         api.score_vectors(build_baseline(), np.array(vectors, np.float32))
+
+
+def test_replay_asks_schema_registry_of_configuration_in_each_run(tmp_path):
+    save_baseline(tmp_path)
+    value = framed(avro({"vector": [0.9, 0.1, 0.1, 0.1]}, AVRO_SCHEMA))
+    record = {"ts": MONDAY_MS, "payload_base64": base64.b64encode(value).decode()}
+    path = write_events(tmp_path / "events.records.jsonl", [json.dumps(record).encode()])
+    mapping = {
+        "encoding": "avro",
+        "stream": {"constant": "images"},
+        "timestamp": {"record": "timestamp"},
+        "embedding": "vector",
+    }
+    with serve_schemas({ID: AVRO_SCHEMA}) as url:
+        replay = api.build_replay(
+            write_config(
+                tmp_path, {"windows": ["1h"]}, inputs={"embeddings": mapping}, schema_registry={"url": url}
+            )
+        )
+        assert [[result.count for result in replay.run([path])] for _ in range(2)] == [[1], [1]]
 
 
 def test_environment_overrides_configuration_of_replay(tmp_path):

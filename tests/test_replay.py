@@ -107,30 +107,15 @@ def test_order_of_files_does_not_change_results(replay, tmp_path):
     assert len(outcomes) == 1, "scores and verdicts depend on the order of files"
 
 
-def test_late_event_revises_its_window(replay, tmp_path):
-    first = [build_event(MONDAY_MS, 0)] * 999 + [build_event(MONDAY_MS + HOUR_MS + MINUTE_MS, 0)]
-    second = [build_event(MONDAY_MS + 1, 3)]
-    path = write_events(tmp_path / "events.jsonl", first + second)
-    results = [
-        (result.revision, result.count)
-        for result in replay().run([path])
-        if result.window == Window(HOUR_MS, MONDAY_MS)
-    ]
-    assert results == [(0, 999), (1, 1_000)]
-
-
-def test_event_beyond_lateness_is_late_for_its_hour_and_counted_in_its_day(replay, tmp_path):
-    # One batch to count, and one to learn from the first how far the stream has come.
-    lines = [build_event(MONDAY_MS, 0)] * 1_000 + [build_event(MONDAY_MS + 2 * HOUR_MS, 0)] * 2_000
-    path = write_events(tmp_path / "events.jsonl", [*lines, build_event(MONDAY_MS + 1, 3)])
-    run = replay()
-    assert latest(run.run([path])) == {
-        Window(HOUR_MS, MONDAY_MS): (1_000, 0, 0, 0),
-        Window(HOUR_MS, MONDAY_MS + 2 * HOUR_MS): (2_000, 0, 0, 0),
-        Window(DAY_MS, MONDAY_MS): (3_000, 0, 0, 1),
-    }
-    assert refused(run) == {}
-    assert run.late == {("images", HOUR_MS): 1}
+def test_no_event_is_late_in_whatever_order_events_are_recorded(replay, tmp_path):
+    times_ms, clusters = columns(3_500)
+    backwards = lines_of(times_ms[::-1], clusters[::-1])
+    path = write_events(tmp_path / "events.jsonl", backwards)
+    run = replay(allowed_disorder="0s", allowed_lateness="0s")
+    results = list(run.run([path]))
+    assert latest(results) == direct_count(times_ms, clusters, HOUR_MS, DAY_MS)
+    assert {result.revision for result in results} == {0}
+    assert (run.events, refused(run)) == (3_500, {})
 
 
 def test_bad_events_are_counted_by_reason(replay, tmp_path):
@@ -254,7 +239,7 @@ def test_only_events_of_range_are_counted(tmp_path):
 
     run = mapped(tmp_path)
     (result,) = run.count(Source(), MONDAY_MS, MONDAY_MS + HOUR_MS)
-    assert (result.window.start_ms, result.count, run.late) == (MONDAY_MS, 120, {})
+    assert (result.window.start_ms, result.count) == (MONDAY_MS, 120)
 
 
 @pytest.mark.parametrize(

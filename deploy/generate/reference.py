@@ -35,8 +35,9 @@ A configuration is one YAML file. A first line `# yaml-language-server: $schema=
   offset: `2025-11-03T00:00:00Z`.
 - The **environment** sets single keys: `DRIFTGAUGE_` and the key in capitals, with `__` between the parts
   of the key. `DRIFTGAUGE_HTTP__PORT=9465` sets `http.port`. Below `kafka` and `schema_registry` an
-  underscore stands for a dot: `DRIFTGAUGE_KAFKA__SASL_PASSWORD` sets `sasl.password`. A name with `__` that
-  sets no key is an error.
+  underscore stands for a dot: `DRIFTGAUGE_KAFKA__SASL_PASSWORD` sets `sasl.password`. A name with the prefix
+  that sets no key is an error. Only the variables that Kubernetes makes of a Service named driftgauge, such
+  as `DRIFTGAUGE_SERVICE_HOST`, are ignored.
 - In a variable text has no quotes. Lists, mappings and whole sections are JSON:
   `DRIFTGAUGE_TOPICS__EVENTS='["a", "b"]'`. `streams` and `inputs` are set as a whole.
 - `DRIFTGAUGE_SECRETS_DIR` names a directory with one **file for each secret**, named like the variable,

@@ -1,9 +1,11 @@
 """The public Python interface: other programs import these names, and from this module only."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
+from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +49,9 @@ from driftgauge.events.decoder import describe_non_finite
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import EventError, Reason, Rejection
 from driftgauge.events.rows import read_exact
+from driftgauge.events.schemas import WaitingSource
 from driftgauge.events.vectors import F32
+from driftgauge.kafka.schema_registry import open_schema_registry
 from driftgauge.record_files import choose_topic
 from driftgauge.replay import Replay
 from driftgauge.streams import load_streams, to_reference
@@ -196,13 +200,21 @@ def build_replay(config: Path, environ: Mapping[str, str] | None = None, topic: 
         ConfigError: Lists every problem of the configuration or of its baselines.
     """
     settings = load_settings(config, {} if environ is None else environ, connects=False)
-    return Replay(
-        load_streams(settings),
-        settings,
-        topic=choose_topic(settings, topic),
-        clock=SYSTEM_CLOCK,
-        refusals=Refusals(),
-    )
+    topic = choose_topic(settings, topic)
+    inputs = settings.inputs_of(topic).values()
+    with ExitStack() as stack:
+        registry = stack.enter_context(open_schema_registry(settings, inputs, SYSTEM_CLOCK))
+        replay = Replay(
+            load_streams(settings),
+            settings,
+            topic=topic,
+            clock=SYSTEM_CLOCK,
+            refusals=Refusals(),
+            schemas=None if registry is None else WaitingSource(registry, SYSTEM_CLOCK),
+        )
+        # The registry is asked during each run of the replay.
+        finalize(replay, stack.pop_all().close)
+    return replay
 
 
 def _build_scorer(baseline: Baseline, reference: Reference, window_ms: int | None) -> WindowScorer:

@@ -218,8 +218,8 @@ def _page(
     on_mark: Callable[[Mark, Mark | None], object],
 ) -> Iterator[tuple[TopicReader, list[BaseRoute]]]:
     """Read window results and marks while the context lasts; yield the results' reader, and the routes."""
-    results = Results(settings.page.max_windows, shows_snippets=_has_login(web_config))
     streams = settings.by_stream
+    results = Results(streams, settings.page.max_windows, shows_snippets=_has_login(web_config))
 
     def show(mark: Mark, before: Mark | None) -> None:
         # Only streams of the configuration become series.

@@ -28,6 +28,7 @@ from driftgauge.events.records import (
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason
 from driftgauge.files import open_regular
+from driftgauge.nearest import suggest
 from driftgauge.progress import Track, WorkProgress
 
 __all__ = [
@@ -132,7 +133,8 @@ def choose_topic(settings: Settings, topic: str | None) -> str:
         raise ConfigError(message)
     topic = topic or topics[0]
     if topic not in topics:
-        message = f"{topic} is not read; add it to topics.events, or choose another topic (--topic): {listed}"
+        remedy = f"add it to topics.events, or choose another topic (--topic): {listed}"
+        message = f"{topic} is not read; {suggest(topic, topics, remedy)}"
         raise ConfigError(message)
     return topic
 

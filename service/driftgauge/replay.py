@@ -10,7 +10,6 @@ from driftgauge.config import Settings
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.local import LocalDriver
 from driftgauge.core.windows.result import WindowResult
-from driftgauge.core.windows.shard import RoundResult
 from driftgauge.events.records import OLDEST_MS
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason, overflow
@@ -28,19 +27,17 @@ _TOPIC = "recorded"
 class RecordReplay:
     """Counts recorded partitions of a topic.
 
-    A stream's watermark is the lowest over the partitions, so no event is late before the last one is read.
-    Their order does not matter if none is out of order by more than the allowed disorder and lateness.
-    Windows that are open at the end close then.
+    Windows close once all events are counted, so that no event is late, in whatever order the partitions and
+    their records are read. Until then the counts of all windows are in memory.
 
     Attributes:
         settings: The configuration.
         streams: The streams.
         topic: The topic.
         refusals: The refused events, the first few with their places.
-        late: The events that came too late, by stream and window size in ms.
         surplus: The events of streams beyond `most` of their entry, by its pattern.
         records: The number of records that were read.
-        events: The number of events that were counted, those that came too late or are surplus among them.
+        events: The number of events that were counted, those that are surplus among them.
     """
 
     def __init__(
@@ -76,14 +73,13 @@ class RecordReplay:
         self.streams = streams
         self._clock = clock
         self.refusals = refusals
-        self.late: Counter[tuple[str, int]] = Counter()
         self.surplus: Counter[str] = Counter()
         self.records = self.events = 0
 
     def count(
         self, source: RecordSource, from_ms: int = 0, until_ms: int = LAST_MS + 1
     ) -> Iterator[WindowResult]:
-        """Yield each result when its window closes or is revised; update the attributes.
+        """Yield the result of each window, the oldest end of a stream first; update the attributes.
 
         Args:
             source: The records.
@@ -94,7 +90,6 @@ class RecordReplay:
             InputError, ServiceError: The source cannot be read, or the schema registry does not answer.
         """
         driver = LocalDriver([stream.spec for stream in self.streams], _TOPIC, source.partitions)
-        # The log time stands still, so that no partition is given up while another is read.
         log_ms = self._clock.wall_ms()
         positions: dict[int, int] = {}
         for raw in source.batches():
@@ -109,17 +104,15 @@ class RecordReplay:
                 where = source.place(records[rejection.row])
                 self.refusals.add(where, rejection.reason, rejection.detail, rejection.stream)
             positions[raw[-1].partition() or 0] = (raw[-1].offset() or 0) + 1
-            yield from self._results(driver.commit(log_ms, positions))
-        # One round publishes a limited number of windows.
-        while last := list(self._results(driver.commit(log_ms, positions, has_source_ended=True))):
-            yield from last
-
-    def _results(self, round_: RoundResult) -> Iterator[WindowResult]:
-        for late in round_.late:
-            self.late[late.stream, late.size_ms] += late.number
-        for surplus in round_.surplus:
-            self.surplus[surplus.match] += surplus.number
-        yield from round_.results
+            driver.apply(log_ms, positions)
+        is_left = True
+        while is_left:
+            # One round publishes a limited number of windows.
+            round_ = driver.shard.close_windows(has_source_ended=True)
+            is_left = driver.shard.has_backlog
+            for surplus in round_.surplus:
+                self.surplus[surplus.match] += surplus.number
+            yield from round_.results
 
 
 class Replay(RecordReplay):
@@ -131,7 +124,7 @@ class Replay(RecordReplay):
         return self.refusals.numbers
 
     def run(self, paths: Sequence[Path]) -> Iterator[WindowResult]:
-        """Yield each result when its window closes or is revised; update `refusals`, `late` and `surplus`.
+        """Yield the result of each window, see `count`; update `refusals` and `surplus`.
 
         Raises:
             InputError: A file is missing, is no .jsonl or .jsonl.gz file, or cannot be read.

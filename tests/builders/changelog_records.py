@@ -158,7 +158,9 @@ GOLDEN: dict[str, tuple[Key, Any, bytes]] = {
     "accepted_loss": (AcceptedLossKey(), AcceptedLoss(MONDAY_MS), b'["accepted_loss",{}]'),
     "sources": (
         SourcesKey("embeddings", 1),
-        SourceBlock("00ff", (), 66, np.array([[900, MONDAY_MS, MONDAY_MS + 9, MONDAY_MS], [-1, 0, NULL, 1]])),
+        SourceBlock(
+            "00ff", (), 66, np.array([[900, MONDAY_MS, MONDAY_MS + 9, MONDAY_MS], [-1, 0, NULL, 1]]), (1,)
+        ),
         b'["sources",{"topic":"embeddings","block":1}]',
     ),
     "stream": (

@@ -12,6 +12,7 @@ import orjson
 from numpy.typing import NDArray
 
 from driftgauge.config import Settings
+from driftgauge.core.by_stream import ByStream
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import BrokerError
 from driftgauge.events.records import StoredRecord
@@ -117,7 +118,7 @@ class MadeResults(Results):
     """Results whose topic is in memory."""
 
     def __init__(self, max_windows: int = 10_000, *, shows_snippets: bool = False) -> None:
-        super().__init__(max_windows, shows_snippets=shows_snippets)
+        super().__init__(ByStream({"*": None}), max_windows, shows_snippets=shows_snippets)
         self.source = self.made = MadeSource()
 
     def publish(self, number: int = 0, verdict: str = "drift", **changes: Any) -> Series:

@@ -9,7 +9,7 @@ from driftgauge.page.results import Results
 from driftgauge.report.document import Report, build_report
 from driftgauge.report.reading import Material
 from tests.builders.clocks import MINUTE_MS, MONDAY_MS
-from tests.builders.page import MadeResults, build_settings, record_tree
+from tests.builders.page import EVERY_STREAM, MadeResults, build_settings, record_tree
 
 STREAM = "resnet18-fc1"
 
@@ -19,7 +19,9 @@ def report_on(results: Results, notes: tuple[str, ...] = (), **asked: Any) -> Re
 
     `asked` are `stream`, `size_ms` and `at_ms`; and the `settings`, or those of the `page`.
     """
-    settings = asked.pop("settings", None) or build_settings([{"name": STREAM}], **asked.pop("page", {}))
+    settings = asked.pop("settings", None) or build_settings(
+        [{"name": STREAM}, *EVERY_STREAM], **asked.pop("page", {})
+    )
     material = Material(results, "the window results in a.jsonl", notes)
     asked = {"stream": None, "size_ms": None, "at_ms": None} | asked
     return build_report(material, settings, made_ms=MONDAY_MS + MINUTE_MS, **asked)

@@ -157,7 +157,7 @@ class TrueResults(Results):
     """The results of one of the streams, all published."""
 
     def __init__(self, settings: Settings, stream: str) -> None:
-        super().__init__(10_000)
+        super().__init__(settings.by_stream, 10_000)
         self.source = made = MadeSource()
         self.now_ms = MONDAY_MS + TRUTHS[stream].hours * HOUR_MS
         for offset, (value, published_ms) in enumerate(results_of(settings, stream)):

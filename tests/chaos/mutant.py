@@ -215,7 +215,7 @@ def changelog_uncommitted() -> None:
 def waiting_windows_final() -> None:
     """Let windows become final, and lose their panes, while they wait for a later round."""
     advance = WindowCloser._advance_horizon
-    WindowCloser._advance_horizon = lambda self, _: advance(self, None)
+    WindowCloser._advance_horizon = lambda self, watermark_ms, _: advance(self, watermark_ms, None)
 
 
 def producers_times_trusted() -> None:

@@ -39,7 +39,7 @@ def test_full_disk_below_the_output_is_one_line():
 
 
 def test_full_disk_below_a_report_is_told_with_remedy(config, tmp_path):
-    results = write_results(tmp_path / "results.jsonl", "ok")
+    results = write_results(tmp_path / "results.jsonl", "ok", stream="images")
     done = run("report", results, "--config", config, "--out", "/dev/full")
     assert done.returncode == 2
     assert done.stderr.strip().endswith("No space left on device; check the folder, its rights and its space")

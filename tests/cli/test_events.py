@@ -85,9 +85,9 @@ def test_each_record_of_a_sample_is_read_as_its_topic_is(tmp_path):
     assert "orders[0]@0" in done.stdout
     assert "embeddings[0]@1" in done.stdout
     assert "2 records: 2 accepted (2 events)" in done.stdout
-    other = write_events(sample, [json.dumps({**records[0], "topic": "others"}).encode()])
+    other = write_events(sample, [json.dumps({**records[0], "topic": "payments"}).encode()])
     assert (
-        "others is not read; add it to topics.events, or choose another topic (--topic): "
+        "payments is not read; add it to topics.events, or choose another topic (--topic): "
         in check_sample(config, other).stderr
     )
     unnamed = write_events(tmp_path / "sample.jsonl", [b"{}"])
@@ -174,6 +174,7 @@ def test_peek_shows_last_records_of_all_partitions(tmp_path, snapshot):
     [
         ("orders", 0, "0 records: 0 accepted (0 events), 0 filtered, 0 refused\n", ""),
         ("missing", 2, "", "topic missing does not exist; name a topic of the cluster, or check kafka."),
+        ("order", 2, "", "topic order does not exist; did you mean orders?"),
     ],
 )
 def test_peek_at_topic_without_records(tmp_path, topic, status, output, message):

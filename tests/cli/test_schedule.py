@@ -1,8 +1,10 @@
 """The report of a stream's baselines in `driftgauge config check`."""
 
+import numpy as np
 import pytest
 
 from driftgauge.cli.config_check import describe_schedule, report_schedule
+from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.streams import load_streams
 from tests.builders.baselines import save_baseline
 from tests.builders.clocks import DAY_MS, MONDAY_MS
@@ -15,15 +17,15 @@ SUNDAY = "2025-11-02T00:00:00Z"
 
 @pytest.fixture
 def describe(tmp_path):
-    """Describe a schedule of (file, from, fields of the baseline) at a wall time."""
+    """Describe a schedule of (file, from, fields of the baseline) at a wall time, and other settings."""
 
-    def _describe(*listed, now_ms):
+    def _describe(*listed, now_ms, **changes):
         for file, _, fields in listed:
             save_baseline(tmp_path, file=file, **fields)
         baselines = [
             {"file": file} if start is None else {"file": file, "from": start} for file, start, _ in listed
         ]
-        (stream,) = load_streams(settings_in(tmp_path, {"baselines": baselines}))
+        (stream,) = load_streams(settings_in(tmp_path, {"baselines": baselines, **changes}))
         _, _, *described = describe_schedule(report_schedule(stream, now_ms))
         # None of these baselines says how much clean windows vary.
         of_baselines = (line for line in described if "not calibrated for bursts" not in line)
@@ -94,3 +96,55 @@ def test_mistakes_in_schedule_are_warned_of(describe, listed, now_ms, warnings):
     assert len(shown) == len(warnings)
     for line, warning in zip(shown, warnings, strict=True):
         assert line.startswith(f"warning: {warning}")
+
+
+MEASURED = {"overdispersion": Overdispersion(20, 1.5, 1.5 * np.eye(2))}
+TEN, END = "2025-11-03T10:00:00Z", "2025-11-23T00:00:00Z"
+LOWER = "windows of 1d are judged by how windows of 1h vary, which is a lower bound (calibrated: false)"
+
+
+@pytest.mark.parametrize(
+    ("listed", "windows", "days", "warnings"),
+    [
+        ([("a", None, {})], ["1h", "1d"], (MONDAY, END), []),
+        (
+            [("a", None, {})],
+            ["1h", "1d"],
+            (MONDAY, WEDNESDAY),
+            [("2 whole windows of 1d against a", LOWER, f"let it last until {END}")],
+        ),
+        (
+            [("a", None, {})],
+            ["1h", "1d"],
+            ("2025-11-03T00:00:01Z", END),
+            [("19 whole windows of 1d", LOWER, "until 2025-11-24T00:00:00Z")],
+        ),
+        (
+            [("a", None, MEASURED), ("b", TEN, TWO)],
+            ["1h"],
+            (MONDAY, TUESDAY),
+            [
+                (
+                    "10 whole windows of 1h against a",
+                    "how they varied when the baseline was fitted",
+                    "begin earlier",
+                ),
+                (f"warm_up begins before b is in force ({TEN}), so windows against that baseline",),
+            ],
+        ),
+        (
+            [("a", None, {}), ("b", TUESDAY, TWO)],
+            ["1h"],
+            (MONDAY, TUESDAY),
+            [(f"before b is in force ({TUESDAY})", f"let warm_up begin at {TUESDAY}")],
+        ),
+        ([("a", None, {}), ("b", TUESDAY, TWO)], ["1h"], (TUESDAY, WEDNESDAY), []),
+    ],
+)
+def test_windows_outside_the_warm_up_are_warned_of(describe, listed, windows, days, warnings):
+    warm_up = dict(zip(("from", "until"), days, strict=True))
+    _, lines = describe(*listed, now_ms=MONDAY_MS - DAY_MS, windows=windows, warm_up=warm_up)
+    shown = lines[len(listed) :]
+    assert len(shown) == len(warnings)
+    for line, parts in zip(shown, warnings, strict=True):
+        assert [part for part in ("warning: ", *parts) if part not in line] == []

@@ -3,6 +3,7 @@
 import json
 
 import orjson
+import pytest
 from confluent_kafka import Producer
 from deploy.demo.broker import EmbeddedBroker
 
@@ -18,13 +19,16 @@ def test_streams_of_topic_are_listed_with_alarm_cause_and_age(tmp_path):
     now_ms = SYSTEM_CLOCK.wall_ms()
     with EmbeddedBroker(["embeddings", "driftgauge.windows", "driftgauge.g.heartbeats"]) as broker:
         producer = Producer({"bootstrap.servers": broker.bootstrap})
-        for number, verdict in enumerate(["ok", "drift", "insufficient"]):
-            value = orjson.dumps(record_tree(number, verdict, stream="drifting", segments=[]))
-            producer.produce("driftgauge.windows", value, partition=0, timestamp=now_ms - 5 * HOUR_MS)
+        # The last is of another deployment.
+        for stream in ("drifting", "elsewhere"):
+            for number, verdict in enumerate(["ok", "drift", "insufficient"]):
+                value = orjson.dumps(record_tree(number, verdict, stream=stream, segments=[]))
+                producer.produce("driftgauge.windows", value, partition=0, timestamp=now_ms - 5 * HOUR_MS)
         assert producer.flush(60) == 0
         kafka = {"bootstrap.servers": broker.bootstrap, "group.id": "g"}
         # From the beginning: the embedded broker finds no offsets by time.
-        config = write_config(tmp_path, {"windows": ["1h"]}, kafka=kafka, page={"history": "25000d"})
+        streams = [{"windows": ["1h"]}, {"name": "drifting", "windows": ["1h"]}]
+        config = write_config(tmp_path, *streams, kafka=kafka, page={"history": "25000d"})
         printed = run("status", "--config", config)
         records = run("status", "--config", config, "--json")
         producer.produce("driftgauge.windows", b"{}", partition=0, timestamp=now_ms)
@@ -45,6 +49,7 @@ def test_streams_of_topic_are_listed_with_alarm_cause_and_age(tmp_path):
     for part in ("Drift (old)", "and 3 Nov 2025, 02:00 UTC (1h)", "Shift: inputs", "1h: no new window for"):
         assert part in drifting
     assert waiting.split() == ["images", "No", "window", "yet", "1h:", "no", "window", "yet."]
+    assert waiting.index("1h:") == heading.index("why"), "no space before it"
     assert [json.loads(each.stdout)["complete"] for each in (records, partial)] == [True, False]
     assert [each["name"] for each in json.loads(records.stdout)["faults"]] == ["no_heartbeat"]
     streams = json.loads(records.stdout)["streams"]
@@ -52,3 +57,18 @@ def test_streams_of_topic_are_listed_with_alarm_cause_and_age(tmp_path):
         ("drifting", "drift", True),
         ("images", "waiting", True),
     ]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["status"], ["report", "--json"], ["dead-letters", "list"], ["dead-letters", "show"]]
+)
+def test_command_before_first_serve_says_what_creates_the_topic(tmp_path, arguments):
+    with EmbeddedBroker(["embeddings", "driftgauge.marks"]) as broker:
+        kafka = {"bootstrap.servers": broker.bootstrap, "group.id": "g"}
+        done = run(*arguments, "--config", write_config(tmp_path, kafka=kafka))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert (
+        "does not exist; start `driftgauge serve`, which creates it once all events topics exist"
+        in done.stderr
+    )
+    assert "did you mean" not in done.stderr

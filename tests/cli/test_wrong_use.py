@@ -25,6 +25,10 @@ MAPPED = {
 }
 
 
+def publish(config, *arguments):
+    return ["publish", "events.jsonl.gz", "--config", config, *arguments]
+
+
 def fit(*arguments):
     return ["baseline", "fit", "--stream", "s", "--out", "b.safetensors", *arguments]
 
@@ -83,8 +87,17 @@ def folder(tmp_path, monkeypatch, config, events):
         ([*PUBLISH, "--span", "5"], "'5' is not a duration"),
         ([*PUBLISH, "--start", "5"], "not an RFC 3339 date-time"),
         (
-            ["publish", "events.jsonl.gz", "--config", "driftgauge.yaml", "--stream", "nobody"],
-            "has no stream nobody; the service would reject all events",
+            publish("driftgauge.yaml", "--stream", "nobody"),
+            "has no stream nobody; the service would refuse all of its events; add the stream to streams",
+        ),
+        (publish("driftgauge.yaml", "--stream", "image"), "events; did you mean images?"),
+        (
+            publish("driftgauge.yaml", "--stream", "images", "--topic", "embedings"),
+            "embedings is not read; did you mean embeddings?",
+        ),
+        (
+            publish("mapped/driftgauge.yaml", "--stream", "images", "--topic", "orders"),
+            "the service would refuse there; choose a topic without a mapping (--topic), or take inputs.",
         ),
         (["plan"], "Missing option '--events-per-hour'"),
         (["plan", "--events-per-hour", "0"], "0.0 is not in the range x>0"),

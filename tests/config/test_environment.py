@@ -121,8 +121,45 @@ def test_replica_name_is_taken_verbatim(load, name):
 
 def test_other_variables_and_secrets_of_no_folder_are_ignored(load, secrets, monkeypatch):
     monkeypatch.chdir(secrets(**{"kafka__sasl.password": SECRET})["DRIFTGAUGE_SECRETS_DIR"])
-    others = {"DRIFTGAUGE_TEST_BOOTSTRAP": "x", "DRIFTGAUGE_": "y", "HTTP__PORT": "z"}
+    others = {"HTTP__PORT": "x", "_DRIFTGAUGE_COMPLETE": "y", "SHARD": "z"}
     assert load(DRIFTGAUGE_SECRETS_DIR="", **others) == load()
+
+
+def test_variables_that_kubernetes_makes_of_a_service_are_ignored(load):
+    links = {
+        f"DRIFTGAUGE_{service}{name}": value
+        for service in ("", "METRICS_")
+        for name, value in {
+            "SERVICE_HOST": "10.0.0.1",
+            "SERVICE_PORT": "9464",
+            "SERVICE_PORT_HTTP": "9464",
+            "PORT": "tcp://10.0.0.1:9464",
+            "PORT_9464_TCP": "tcp://10.0.0.1:9464",
+            "PORT_9464_TCP_PROTO": "tcp",
+            "PORT_9464_TCP_PORT": "9464",
+            "PORT_9464_TCP_ADDR": "10.0.0.1",
+        }.items()
+    }
+    assert load(**links) == load()
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("DRIFTGAUGE_ALLOWED_LAED", "did you mean DRIFTGAUGE_ALLOWED_LEAD?"),
+        ("DRIFTGAUGE_SHARD", "did you mean DRIFTGAUGE_SHARDS?"),
+        ("DRIFTGAUGE_HTTP_PORT", "did you mean DRIFTGAUGE_HTTP__PORT?"),
+        ("DRIFTGAUGE_HTPT__PORT", "did you mean DRIFTGAUGE_HTTP__PORT?"),
+        ("DRIFTGAUGE_SECRET_DIR", "did you mean DRIFTGAUGE_SECRETS_DIR?"),
+        ("DRIFTGAUGE_PORT", "remove it"),
+        ("DRIFTGAUGE_DEBUG", "remove it"),
+        ("DRIFTGAUGE_", "remove it"),
+    ],
+)
+def test_variable_that_names_nothing_is_a_problem_beside_the_others(problems, name, remedy):
+    message = problems(f"{MINIMAL}nope: 1\n", **{name: "3"})
+    assert f"  - {name}: names no setting; {remedy}" in message
+    assert "  - nope: no such key; remove it" in message
 
 
 def test_variable_overrides_secret(load, secrets):

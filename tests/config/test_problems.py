@@ -318,7 +318,7 @@ def test_problem_is_reported_with_its_key(problems, text, part):
             (name, "images", f"DRIFTGAUGE_{name}: names no setting; set a list as a whole, in JSON")
             for name in (
                 "STREAMS__0__BASELINE", "STREAMS__NAME", "HTTP__PORT__X", "KAFKA__SASL__PASSWORD",
-                "ALLOWED_LEAD__X", "HTPP__PORT",
+                "ALLOWED_LEAD__X",
             )
         ),
     ],

@@ -44,15 +44,16 @@ def test_snippet_is_cut_and_published_and_purged_with_its_window(kept, text):
     driver = LocalDriver([build_spec(snippet_bytes=kept)], "embeddings", 1)
     batch = build_batch([(0, number, MONDAY_MS, 1) for number in range(20)], event_ids=["a", *[""] * 19])
     driver.count([replace(batch, snippets=["größer", *[None] * 19])], MONDAY_MS)
-    (result,) = driver.commit(MONDAY_MS, {0: 20}, has_source_ended=True).results
+    driver.count([build_batch([(0, 20, MONDAY_MS + HOUR_MS, 0)])], MONDAY_MS)
+    (result,) = driver.commit(MONDAY_MS, {0: 21}).results
     assert result.examples == {1: ("a",)}
     assert result.snippets == ({} if text is None else {1: (text,)})
 
     written = {key: encode_value(value) for key, value in driver.shard.drain_changes()}
     held = [key for key, value in written.items() if "grö".encode() in value]
     assert [type(key) for key in held] == [ExamplesKey] * bool(kept)
-    driver.count([build_batch([(0, 20, MONDAY_MS + DAY_MS, 0)])], MONDAY_MS)
-    driver.commit(MONDAY_MS, {0: 21})
+    driver.count([build_batch([(0, 21, MONDAY_MS + DAY_MS, 0)])], MONDAY_MS)
+    driver.commit(MONDAY_MS, {0: 22})
     purged = dict(driver.shard.drain_changes())
     assert [purged[key] for key in held] == [None] * bool(kept)
 

@@ -95,6 +95,24 @@ def test_accepted_record_is_shown_field_by_field(tmp_path, snapshot, mapping, co
     assert "\n".join(found) == snapshot
 
 
+def test_missing_field_is_shown_with_the_nearest_one(tmp_path):
+    mapping = {
+        "stream": {"path": "meta.modell"},
+        "timestamp": "time",
+        "embedding": "request.vectr",
+        "model_version": "versions[0]",
+    }
+    content = value(meta={"model": "images", "key": 1}, times=1, request={"vector": [1]}, version="m1")
+    shown = "\n".join(lines(build(tmp_path, mapping), content))
+    for part in (
+        "wrong: stream: missing (meta.modell); did you mean model?",
+        "wrong: timestamp: missing (time); did you mean times?",
+        "wrong: embedding: missing (request.vectr); did you mean vector?",
+        "none; did you mean version?  (versions[0])",
+    ):
+        assert part in shown
+
+
 @pytest.mark.parametrize(
     ("fields", "outcome", "line"),
     [

@@ -18,8 +18,10 @@ PATIENT = {"allowed_lateness": "20d", "idle_timeout": "1h"}
 def test_service_waits_for_missing_topic(tmp_path: Path, bootstrap: str) -> None:
     case = Case(tmp_path, bootstrap, partitions=None, stream_settings=PATIENT)
     events = make_events("alpha", 200, start_ms=START_MS, span_ms=2 * HOUR_MS, seed=21)
+    case.create(case.events_topic[:-1], 1)
     with case.serve() as service:
-        service.wait_for_log("waiting for topics to be created")
+        waits = service.wait_for_log("waiting for topics to be created")
+        assert f"{case.events_topic} (did you mean {case.events_topic[:-1]}?)" in str(waits["error"])
         assert [service.get(path)[0] for path in ("/livez", "/readyz")] == [200, 503]
         case.create(case.events_topic, 3)
         service.wait_until_ready()

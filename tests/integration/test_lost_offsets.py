@@ -66,6 +66,20 @@ def test_records_deleted_during_downtime_are_reported(tmp_path: Path, bootstrap:
         truncated.assert_reported(service)
 
 
+def test_first_window_of_a_log_whose_beginning_was_deleted_is_marked(tmp_path: Path, bootstrap: str) -> None:
+    truncated = TruncatedLog(tmp_path, bootstrap)
+    case, events = truncated.case, truncated.events
+    case.publish_last(events)
+    case.delete_records(case.events_topic, 0, before=LOST)
+    with case.serve() as service:
+        case.wait_for_counts(service, case.counts_of(events[LOST:]))
+        scrape = service.scrape()
+        assert scrape.value("driftgauge_offsets_skipped_total", topic=case.events_topic, place="deleted") == 0
+        service.stop()
+    final = sorted(case.final_results().items())
+    assert [record["events_lost"] for _, record in final] == [True, False, False]
+
+
 def test_records_deleted_during_pause_are_reported(tmp_path: Path, bootstrap: str) -> None:
     truncated = TruncatedLog(tmp_path, bootstrap)
     with truncated.case.serve() as service:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.service import environment
 from tests.needed import skip_or_fail
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,8 @@ def run_document(document: str, name: str, folder: Path, bootstrap: str) -> str:
         ["timeout", "--kill-after=10", str(TIMEOUT_S), "bash", "-euo", "pipefail", "-c", script],
         check=False,
         cwd=folder,
+        # The variable that names the broker of the tests is none of the service's.
+        env=environment(),
         capture_output=True,
         text=True,
     )

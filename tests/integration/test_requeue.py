@@ -11,7 +11,7 @@ from tests.harness.service import driftgauge
 
 pytestmark = pytest.mark.broker
 
-REFUSED = 250
+REFUSED, STRANGE = 250, 3
 FIRST = "driftgauge.first-origin"
 KEY, VALUE = b"key", b"{" * 500
 
@@ -31,9 +31,10 @@ def test_refused_records_are_sent_back_once_and_counted(tmp_path: Path, bootstra
     case = Case(tmp_path, bootstrap, partitions=2)
     topic = case.events_topic
     events = make_events("beta", REFUSED, start_ms=START_MS, span_ms=HOUR_MS, seed=1)
+    strange = make_events("gamma", STRANGE, start_ms=START_MS, span_ms=HOUR_MS, seed=2)
     with case.serve() as service:
-        case.publish(events)
-        service.wait_for("the dead letters", lambda: len(case.dead_letters()) == REFUSED)
+        case.publish([*strange, *events])
+        service.wait_for("the dead letters", lambda: len(case.dead_letters()) == REFUSED + STRANGE)
         service.stop()
     first = {message.value(): message for message in case.read(topic)}
     own = {"reason": "unknown_stream", "topic": topic, "partition": "0", "offset": "7", "omitted": "5 MB"}
@@ -45,29 +46,37 @@ def test_refused_records_are_sent_back_once_and_counted(tmp_path: Path, bootstra
 
     requeue = ("requeue", "--reason", "unknown_stream")
     ends = case.ends()
-    assert f"would send {REFUSED} to {topic}; add --send to do it" in dead_letters(case, *requeue)
-    assert f"would send 100 to {topic}, and {REFUSED - 100} more by --most" in dead_letters(
-        case, *requeue, "--most", "100"
-    )
-    wanted = {"is_sent": False, "sent": {topic: REFUSED}, "left": 0, "passed_by": [f"{topic}[0]@7"]}
-    assert json.loads(dead_letters(case, *requeue, "--json")) == wanted
+    wanted = {"is_sent": False, "sent": {}, "left": 0, "passed_by": [f"{topic}[0]@7"]}
+    again = {"refused_again": {"unknown_stream": REFUSED + STRANGE}}
+    assert json.loads(dead_letters(case, *requeue, "--json")) == wanted | again
+    # Nothing is sent before the mend, and nothing is left behind.
+    unmended = dead_letters(case, *requeue, "--send")
+    assert "sent none" in unmended
+    assert f"would refuse them again: {REFUSED + STRANGE} unknown_stream" in unmended
     assert case.ends() == ends
     # The mend.
     case.streams = ["alpha", "beta"]
     case.fit("beta")
     case.write_config()
+    planned = dead_letters(case, *requeue)
+    assert f"would send {REFUSED} to {topic}; add --send to do it" in planned
+    assert f"would refuse them again: {STRANGE} unknown_stream\n  {topic}[" in planned
+    assert f"would send 100 to {topic}, and {REFUSED - 100} more by --most" in dead_letters(
+        case, *requeue, "--most", "100"
+    )
+    assert case.ends() == ends
     sent_first = dead_letters(case, *requeue, "--send", "--most", "100")
     sent_then = dead_letters(case, *requeue, "--send")
     assert f"sent 100 to {topic}" in sent_first
     assert f"sent {REFUSED - 100} to {topic}" in sent_then
     # Whichever run comes to its partition.
-    assert "passed by 1, whose letters do not hold them whole" in sent_first + sent_then
-    assert f": {topic}[0]@7" in sent_first + sent_then
+    assert "passed by 1, whose letters do not hold them whole" in unmended + sent_first + sent_then
+    assert f": {topic}[0]@7" in unmended + sent_first + sent_then
     assert "sent none" in dead_letters(case, *requeue, "--send")
     with case.serve() as service:
         service.wait_for("the events to be counted", lambda: service.counted() == REFUSED)
         service.stop()
-    assert len(case.dead_letters()) == REFUSED + 1
+    assert len(case.dead_letters()) == REFUSED + STRANGE + 1
     sent = [message for message in case.read(topic) if message.headers()]
     assert sorted(message.value() or b"" for message in sent) == sorted(event.value for event in events)
     for message in sent:
@@ -99,6 +108,12 @@ def test_refused_record_is_listed_shown_and_keeps_its_first_origin(tmp_path: Pat
         assert head.startswith(f"{topic}[1]@0: undecodable: ")
         assert fields == ["  key    key", "  trace  \\xff", f"  value  {'{' * 200}… (500 characters)"]
         assert "no such record in the range" in dead_letters(case, "show", "--reason", "invalid")
+        # The configuration is mended, and the service is not restarted.
+        mapping: dict[str, object] = {"stream": {"constant": "alpha"}, "timestamp": {"record": "timestamp"}}
+        embedding = {"record": "value", "dtype": "int8", "dimension": case.dimension}
+        mapping |= {"encoding": "bytes", "embedding": embedding}
+        case.settings = {"inputs": {topic: mapping}}
+        case.write_config()
         for number in (2, 3):
             dead_letters(case, "requeue", "--reason", "undecodable", "--send")
             service.wait_for(

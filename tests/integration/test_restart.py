@@ -1,11 +1,14 @@
 """Restarts within a window: each event counts once, each result appears once, gauges stay."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.harness.case import DAY_MS, HOUR_MS, START_MS, Case, make_events
 from tests.harness.gauges import wait_until_shown, window_gauges
+from tests.harness.service import driftgauge
 
 pytestmark = pytest.mark.broker
 
@@ -58,3 +61,21 @@ def test_restarts_within_a_window_reuse_no_revision_and_keep_gauges(tmp_path: Pa
     # final_results fails on a repeated revision.
     first = min(case.final_results().items())[1]
     assert (first["start"], first["revision"] >= 1) == ("2025-11-03T00:00:00Z", True)
+
+
+def test_alarm_of_a_removed_size_is_logged_and_stays_in_the_status(tmp_path: Path, bootstrap: str) -> None:
+    case = Case(tmp_path, bootstrap, partitions=1)
+    moved = make_events("alpha", 900, start_ms=START_MS, span_ms=3 * HOUR_MS, seed=10)
+    with case.serve() as service:
+        case.publish([replace(event, vector=event.vector + 5) for event in moved])
+        verdicts = ["warning", "drift", "drift"]
+        service.wait_for("an alarm", lambda: [each["verdict"] for each in case.results()] == verdicts)
+        service.stop()
+    case.windows = ("2h",)
+    case.write_config()
+    with case.serve() as service:
+        logged = service.wait_for_log("an alarm ends: the configuration has no windows of its size any more")
+        assert (logged["stream"], logged["window"]) == ("alpha", "1h")
+        service.stop()
+    (status,) = json.loads(driftgauge("status", "--config", case.config, "--json").stdout)["streams"]
+    assert (status["state"], [each["window"] for each in status["alarms"]]) == ("drift", ["1h"])

@@ -61,7 +61,7 @@ def consumer(monkeypatch):
 @pytest.fixture
 def results(consumer, clock):
     """The results of 50 hours, none of which is in memory."""
-    results = Results(REQUESTS)
+    results = Results({"resnet18-fc1"}, REQUESTS)
     results.source = TopicReader(Login({}), TOPIC, results.receive, clock.clock, history_ms=0)
     for number, value in enumerate(VALUES):
         results.receive(StoredRecord(value, stored_offset=number, stored_ms=MONDAY_MS))

@@ -9,7 +9,7 @@ import pytest
 from driftgauge.page.advice import RUNBOOK_OF, next_steps, runbook_of
 from driftgauge.page.api_records import status_record
 from driftgauge.page.overview import Overview
-from driftgauge.page.service_watch import Refusal, ServiceFault
+from driftgauge.page.service_watch import Refusal, ServiceFault, ServiceStatus
 from driftgauge.page.status import URGENCY, read_facts, stream_status
 from driftgauge.page.story import tell_cause, tell_concern, tell_fault, tell_seen, tell_since
 from driftgauge.page.summary import DETECTABLE, UNKNOWN, Names, Series
@@ -225,7 +225,6 @@ def test_direction_of_spread_is_told(value):
         # Two windows, half a minute and five minutes.
         ("oo", 2 * HOUR_MS + 330_000, {}, "ok", False),
         ("oo", 2 * HOUR_MS + 330_001, {}, "silent", True),
-        ("oo", DAY_MS, {"settings": None}, "silent", True),
         ("oDD", DAY_MS, {}, "drift", True),
         ("oo", 0, {"is_cut_off": True}, "ok", True),
         ("oo", HOUR_MS, overdue_after("30m"), "silent", True),
@@ -248,6 +247,14 @@ def test_refused_records_are_a_fault_of_the_stream(windows, state):
         "20,000 of 40,000 records of the last hour are refused, most as wrong dimension for 10 min"
     )
     assert ("dead-letters show" in next_steps(status)[0]) is (state == "refused")
+
+
+def test_streams_that_replicas_refuse_are_shown_where_the_configuration_has_them():
+    refusal = Refusal(20_000, 40_000, MONDAY_MS, "wrong_dimension")
+    service = ServiceStatus(dict.fromkeys(["s", "cam-*", "removed"], refusal))
+    settings = build_settings([{"name": "s"}, {"match": "cam-*", "most": 2}])
+    statuses = Overview(MadeResults().history, settings.by_stream).statuses(MONDAY_MS, service)
+    assert [each.stream for each in statuses] == ["cam-*", "s"]
 
 
 @pytest.mark.parametrize(
@@ -437,9 +444,9 @@ def overview_status(series, configured):
     for size, verdicts in series.items():
         for number, letter in enumerate(verdicts):
             segment = {"key": "country", "value": "de", "adjusted_p_value": None}
-            listed = [] if letter in "-m" else [segment | {"verdict": VERDICT_OF[letter]}]
+            listed = [] if letter in "-mD" else [segment | {"verdict": VERDICT_OF[letter]}]
             size_ms = {"1h": HOUR_MS, "1d": DAY_MS}[size]
-            verdict = "incomplete" if letter == "m" else "ok"
+            verdict = {"m": "incomplete", "D": "drift"}.get(letter, "ok")
             results.publish(number, verdict, stream="s", size_ms=size_ms, segments=listed, kind=None)
     settings = build_settings([{"name": "s", "windows": configured}])
     return Overview(results.history, settings.by_stream).status("s", MONDAY_MS)
@@ -477,9 +484,19 @@ def test_segment_that_no_window_of_a_day_finds_in_order_is_named(hourly, daily, 
 
 @pytest.mark.parametrize(
     ("series", "configured", "state"),
-    [({"1d": "oo"}, ["1h"], "waiting"), ({"1h": "d", "1d": "oo"}, ["1d"], "ok")],
+    [
+        ({"1d": "oo"}, ["1h"], "waiting"),
+        ({"1h": "d", "1d": "oo"}, ["1d"], "ok"),
+        # An alarm is news until another size has concluded on later events.
+        ({"1h": "oDD"}, ["1d"], "drift"),
+        ({"1h": "oDD", "1d": "o"}, ["1d"], "ok"),
+        ({"1h": "oDDo"}, ["1d"], "waiting"),
+        ({"1h": "o" * 24 + "DD", "1d": "o"}, ["1d"], "drift"),
+        ({"1h": "o" * 24 + "DD", "1d": "om"}, ["1d"], "drift"),
+        ({"1h": "o" * 24 + "DD", "1d": "oo"}, ["1d"], "ok"),
+    ],
 )
-def test_windows_of_a_size_that_is_no_longer_configured_say_nothing(series, configured, state):
+def test_size_that_was_removed_says_its_last_alarm_alone(series, configured, state):
     assert overview_status(series, configured).state == state
 
 

@@ -139,6 +139,7 @@ RECORDS = st.one_of(
             st.sampled_from([(), ("",), ("cd" * 16,) * 6]),
             st.integers(0, 2**20),
             blocks(4),
+            st.sampled_from([(), (0, 63)]),
         ),
     ),
     st.tuples(st.builds(StreamKey, STREAMS), STATUSES),

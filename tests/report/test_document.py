@@ -14,7 +14,15 @@ from driftgauge.report.document import ReportRecord, render_report, report_recor
 from driftgauge.report.reading import read_results
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.html import HOSTILE, Elements, as_shown
-from tests.builders.page import MadeResults, build_record, build_settings, get, record_tree, serving
+from tests.builders.page import (
+    EVERY_STREAM,
+    MadeResults,
+    build_record,
+    build_settings,
+    get,
+    record_tree,
+    serving,
+)
 from tests.builders.reports import STREAM, report_of, report_on, results_of, write_results
 
 # What loads something, runs something or sends something.
@@ -63,7 +71,7 @@ def test_window_is_evidence_of_last_alarm_or_the_one_asked_for(verdicts, asked, 
     assert hour_of(report_of(*verdicts, **asked)) == hour
 
 
-BOTH = build_settings([{"name": STREAM, "windows": ["1h", "2h"]}])
+BOTH = build_settings([{"name": STREAM, "windows": ["1h", "2h"]}, *EVERY_STREAM])
 
 
 def publish_three():

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 from pathlib import Path
 
 from driftgauge.baseline.collecting import Collector, VectorSet
@@ -17,6 +16,7 @@ from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import EventError, Reason, Rejection
 from driftgauge.events.sources import compile_path, to_optional_text
 from driftgauge.events.timestamps import LAST_MS, format_timestamp
+from driftgauge.nearest import suggest
 from driftgauge.progress import Track
 from driftgauge.record_files import LONGEST_LINE, RecordFiles, RecordSource, decode_batch
 
@@ -172,8 +172,7 @@ class EventSelection:
                 "the time from --from to --until"
             )
         elif streams and wanted.stream not in streams:
-            close = get_close_matches(wanted.stream, streams, 1)
-            remedy = f"did you mean {close[0]}?" if close else "check --stream and the topic's inputs"
+            remedy = suggest(wanted.stream, streams, "check --stream and the topic's inputs")
         message = (
             f"{source}: no event of stream {wanted.stream!r}{version}; streams that were read: "
             f"{listed}{more}; {remedy}"

@@ -1,6 +1,6 @@
 """`driftgauge config check`: problems and warnings, the baseline schedules, and the memory of a replica."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,6 +18,7 @@ from driftgauge.core.commit_limit import MAX_COMMIT_BYTES
 from driftgauge.core.counting.examples import MAX_EXAMPLES
 from driftgauge.core.durations import format_duration
 from driftgauge.core.spec import ScheduledBaseline, StreamSpec
+from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
 from driftgauge.errors import ConfigError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka.client import fetched_bytes
@@ -192,7 +193,7 @@ def report_schedule(stream: ConfiguredStream, now_ms: int) -> StreamSchedule:
         for settings, baseline, until_ms in zip(listed, stream.baselines, ends_ms, strict=True)
     ]
     windows = list(map(format_duration, spec.sizes_ms))
-    warnings = list(_warnings(periods, ", ".join(windows)))
+    warnings = [*_warnings(periods, ", ".join(windows)), *_warm_up_warnings(stream, periods)]
     most = stream.settings.most if stream.settings.match else None
     plain = max(tally_bytes(spec.scheme(each.reference).length) for each in spec.baselines)
     largest = max(_pane_bytes(spec, each) for each in spec.baselines)
@@ -258,6 +259,50 @@ def _warnings(periods: list[ScheduledPeriod], sizes: str) -> Iterator[str]:
                 "overwritten, restore it, because its windows were counted with the former one; otherwise "
                 "remove the second"
             )
+
+
+def _warm_up_warnings(stream: ConfiguredStream, periods: Sequence[ScheduledPeriod]) -> Iterator[str]:
+    """Yield a warning for each window size, and each later baseline, for which the warm-up does not count.
+
+    A warm-up belongs to the baseline in force at its start, and counts whole windows of that baseline.
+    """
+    warm_up = stream.settings.warm_up
+    if warm_up is None:
+        return
+    number, owner = max(
+        (number, period)
+        for number, period in enumerate(periods)
+        if period.from_ms is None or period.from_ms <= warm_up.start
+    )
+    end_ms = warm_up.end if owner.until_ms is None else min(warm_up.end, owner.until_ms)
+    enough: list[str] = []
+    for size_ms in stream.spec.sizes_ms:
+        first_ms, size = warm_up.start + -warm_up.start % size_ms, format_duration(size_ms)
+        windows = max((end_ms - first_ms) // size_ms, 0)
+        if windows >= MIN_WINDOWS:
+            enough.append(size)
+            continue
+        judged = "without it"
+        if stream.baselines[number].metadata.window_ms == size_ms:
+            judged = "by how they varied when the baseline was fitted"
+        elif enough:
+            judged = f"by how windows of {enough[-1]} vary, which is a lower bound (calibrated: false)"
+        until_ms = first_ms + MIN_WINDOWS * size_ms
+        remedy = f"let it last until {format_timestamp(until_ms)}"
+        if owner.until_ms is not None and until_ms > owner.until_ms:
+            remedy = "let it begin earlier, or with the next baseline"
+        yield (
+            f"warm_up holds {windows} whole windows of {size} against {owner.file}, and it takes "
+            f"{MIN_WINDOWS} to measure how they vary: windows of {size} are judged {judged}; {remedy}, or "
+            "remove the size"
+        )
+    for later in periods[number + 1 :]:
+        assert later.from_ms is not None  # noqa: S101 - only the first has none
+        since = format_timestamp(later.from_ms)
+        yield (
+            f"warm_up begins before {later.file} is in force ({since}), so windows against that baseline are "
+            f"judged without it; once they are known to be clean, let warm_up begin at {since}"
+        )
 
 
 def memory_bytes(settings: Settings, specs: Iterable[StreamSpec]) -> dict[str, int]:

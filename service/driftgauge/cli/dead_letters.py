@@ -5,19 +5,24 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from heapq import nlargest
+from itertools import compress
 from pathlib import Path
 from typing import Self
 
 import click
+import numpy as np
 from confluent_kafka import KafkaException, TopicPartition
 
-from driftgauge.cli.options import TIME, config_option, read_settings
+from driftgauge.cli.options import TIME, config_option, open_schemas, read_settings
 from driftgauge.cli.printing import json_option, print_report
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
+from driftgauge.core.counting.interval import IntervalCounter
 from driftgauge.errors import InputError
-from driftgauge.events.records import FIRST_ORIGIN
-from driftgauge.events.rejection import Reason
+from driftgauge.events.records import FIRST_ORIGIN, Records, credible_ms
+from driftgauge.events.refusals import Refusals
+from driftgauge.events.rejection import Reason, Rejection, overflow
+from driftgauge.events.schemas import SchemaSource
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.kafka import client
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties
@@ -26,6 +31,7 @@ from driftgauge.kafka.metadata import count_partitions, failure
 from driftgauge.kafka.transaction import ANY
 from driftgauge.layout import Block, Table
 from driftgauge.report.topic_range import TopicRange
+from driftgauge.streams import ConfiguredStream, build_decoder, load_streams
 
 __all__ = ["dead_letters_group"]
 
@@ -194,18 +200,22 @@ def _show(config_path: Path, reason: str | None, from_ms: int | None, number: in
 def _requeue(config_path: Path, reason: str, most: int, *, send: bool, as_json: bool) -> None:
     """Send refused records of a reason back to their topics after a mend, each once.
 
-    A group of its own, GROUP.requeue.REASON, keeps how far they were sent: a later run goes on there. Records
-    that are not held as a whole, and those of topics that are not read, are passed by.
+    Each is read by the configuration first. What it would refuse again is not sent, nor what letters do not
+    hold as a whole, nor records of topics that are not read. A group of its own, GROUP.requeue.REASON, keeps
+    how far records were sent: a later run goes on after the last of them.
     """
     settings = read_settings(config_path)
     topic, group = settings.topics.dead_letters, f"{settings.group}.requeue.{reason}"
     sent: Counter[str] = Counter()
     passed: list[str] = []
+    refusals = Refusals()
     left = 0
     with (
+        open_schemas(settings, settings.inputs.values()) as schemas,
         Requeue(settings.kafka, topic, group, settings.topics.events) as requeue,
-        TopicRange(settings.kafka, topic, 0, LAST_MS) as span,
+        TopicRange(settings.kafka, topic, 0, LAST_MS, is_output=True) as span,
     ):
+        trial = _Trial(settings, load_streams(settings), schemas)
         if send:
             requeue.start()
         done = requeue.positions([each.index for each in span.ranges])
@@ -213,30 +223,80 @@ def _requeue(config_path: Path, reason: str, most: int, *, send: bool, as_json: 
             fault = f"{topic} was created again; delete the offsets of the group {group}, then run again"
             raise InputError(fault)
         span.ranges = tuple(replace(each, start=max(each.start, done[each.index])) for each in span.ranges)
+        # The partitions with letters that would be refused again, after the last one that is sent.
+        held: set[int] = set()
         for letters in span.batches():
-            chosen, end = [], 0
-            for record in map(read_letter, letters):
+            partition, end = letters[0].partition() or 0, 0
+            chosen: list[RefusedRecord] = []
+            records = [*map(read_letter, letters)]
+            usable = [
+                each.reason == reason and each.is_whole and each.topic in settings.topics.events
+                for each in records
+            ]
+            refused = trial.refuse([*compress(records, usable)])
+            for record, is_usable in zip(records, usable, strict=True):
                 if send and sent.total() == most:
                     break
-                end = (record.letter.offset() or 0) + 1
-                if record.reason != reason:
-                    continue
-                if not record.is_whole or record.topic not in settings.topics.events:
-                    passed.append(record.origin)
-                elif sent.total() < most:
+                if is_usable and (rejection := next(refused)) is not None:
+                    refusals.add(record.origin, rejection.reason, rejection.detail, rejection.stream)
+                    held.add(partition)
+                elif is_usable and sent.total() < most:
                     chosen.append(record)
                     sent[record.topic] += 1
-                else:
+                    held.discard(partition)
+                elif is_usable:
                     left += 1
+                elif record.reason == reason:
+                    passed.append(record.origin)
+                if partition not in held:
+                    end = (record.letter.offset() or 0) + 1
             if send and end:
-                requeue.send(chosen, {letters[0].partition() or 0: end})
+                requeue.send(chosen, {partition: end})
             if send and sent.total() == most:
                 break
-    report = {"is_sent": send, "sent": sent, "left": left, "passed_by": passed}
-    print_report(report, lambda _: _describe_sent(sent, left, passed, send=send), as_json=as_json)
+    report = {
+        "is_sent": send,
+        "sent": sent,
+        "left": left,
+        "passed_by": passed,
+        "refused_again": refusals.by_reason(),
+    }
+    blocks = _describe_sent(sent, left, passed, refusals, send=send)
+    print_report(report, lambda _: blocks, as_json=as_json)
 
 
-def _describe_sent(sent: Mapping[str, int], left: int, passed: Sequence[str], *, send: bool) -> list[Block]:
+class _Trial:
+    """Reads refused records as the service would by a configuration."""
+
+    def __init__(
+        self, settings: Settings, streams: Sequence[ConfiguredStream], schemas: SchemaSource | None
+    ) -> None:
+        self._decoder = build_decoder(
+            streams,
+            settings.allowed_lead,
+            settings.largest_record,
+            settings.inputs,
+            schemas,
+            age_ms=settings.allowed_age,
+        )
+        self._counter = IntervalCounter(stream.spec for stream in streams)
+
+    def refuse(self, records: Sequence[RefusedRecord]) -> Iterator[Rejection | None]:
+        """Return why each record would be refused again; None for one that would not be."""
+        now_ms = SYSTEM_CLOCK.wall_ms()
+        raw = [record.raw for record in records]
+        zeros = np.zeros(len(raw), np.int32)
+        decoded = self._decoder.decode(Records(raw, zeros, np.arange(len(raw)), credible_ms(raw, now_ms)))
+        refused = self._counter.count(decoded.batches, now_ms)
+        self._counter.drop()
+        rejections = [*map(overflow, refused, refused.values()), *decoded.rejections]
+        by_row = {rejection.row: rejection for rejection in rejections}
+        return map(by_row.get, range(len(raw)))
+
+
+def _describe_sent(
+    sent: Mapping[str, int], left: int, passed: Sequence[str], refusals: Refusals, *, send: bool
+) -> list[Block]:
     listed = ", ".join(f"{number:,} to {name}" for name, number in sorted(sent.items())) or "none"
     rest = f", and {left:,} more by --most" if left else ""
     lines: list[Block] = [f"sent {listed}" if send else f"would send {listed}{rest}; add --send to do it"]
@@ -246,13 +306,19 @@ def _describe_sent(sent: Mapping[str, int], left: int, passed: Sequence[str], *,
             f"passed by {len(passed):,}, whose letters do not hold them whole or whose topic is not read: "
             f"{', '.join(passed[:_SHOWN_ORIGINS])}{more}"
         )
+    if by_reason := refusals.by_reason():
+        numbers = ", ".join(f"{number:,} {reason}" for reason, number in by_reason.items())
+        lines += [
+            f"not sent, for this configuration would refuse them again: {numbers}",
+            *(f"  {line}" for line in refusals.first),
+        ]
     return lines
 
 
 def _read(settings: Settings, from_ms: int | None) -> Iterator[RefusedRecord]:
     """Yield the records that were refused from a time on, by default within a day."""
     start_ms = SYSTEM_CLOCK.wall_ms() - _DAY_MS if from_ms is None else from_ms
-    with TopicRange(settings.kafka, settings.topics.dead_letters, start_ms, LAST_MS) as span:
+    with TopicRange(settings.kafka, settings.topics.dead_letters, start_ms, LAST_MS, is_output=True) as span:
         for letters in span.batches():
             yield from map(read_letter, letters)
 

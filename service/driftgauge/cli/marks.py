@@ -13,6 +13,7 @@ from driftgauge.errors import InputError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka import client
 from driftgauge.kafka.topics import create_missing_topics, replication_factor
+from driftgauge.nearest import suggest
 from driftgauge.records.mark import AHEAD_MS, Mark
 
 __all__ = ["marks_group"]
@@ -47,7 +48,8 @@ def _add(config_path: Path, text: str, stream: str | None, at_ms: int | None, li
         fault_text = f"--at: {format_timestamp(mark.time)} lies more than a day ahead; correct it"
         raise InputError(fault_text)
     if stream is not None and stream not in settings.by_stream:
-        fault_text = f"--stream: {stream} is not in the configuration; correct the name"
+        remedy = suggest(stream, settings.by_stream.names, "correct the name")
+        fault_text = f"--stream: {stream} is not in the configuration; {remedy}"
         raise InputError(fault_text)
     names, admin = settings.topics, client.admin(settings.kafka)
     create_missing_topics(

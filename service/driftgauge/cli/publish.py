@@ -16,12 +16,15 @@ from driftgauge.cli.options import DURATION, RECORDED, TIME, array_option, confi
 from driftgauge.cli.printing import counted_refusals, json_option, print_report
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.config import Settings
 from driftgauge.errors import BrokerError, ConfigError
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka import client
 from driftgauge.kafka.metadata import failure
 from driftgauge.kafka.transaction import ANY
+from driftgauge.nearest import suggest
 from driftgauge.progress import Track, WorkProgress, ignore_progress
+from driftgauge.record_files import choose_topic
 
 __all__ = ["Publication", "publish", "publish_command", "send"]
 
@@ -90,14 +93,11 @@ def publish_command(
     from driftgauge.baseline.vectors import read_vectors
 
     settings = read_settings(config_path)
-    if stream not in settings.by_stream:
-        message = f"{config_path} has no stream {stream}; the service would reject all events; add the stream"
-        raise ConfigError(message)
+    topic = _choose_target(settings, topic, stream)
     with show_progress() as track, counted_refusals() as refusals:
         read = read_vectors(
             source, array=array, stream=stream, model_version=model_version, refusals=refusals, track=track
         )
-    topic = topic or settings.topics.events[0]
     model_version = read.model_version
     if start_ms is None and read.times_ms is not None:
         publication = Publication(topic, stream, read.vectors, read.times_ms, model_version, as_base64)
@@ -129,6 +129,29 @@ def publish_command(
     }
     line = f"published {len(read.vectors):,} events to {topic}, event time {first} to {last}"
     print_report(sent, lambda _: [line], as_json=as_json)
+
+
+def _choose_target(settings: Settings, topic: str | None, stream: str) -> str:
+    """Return the topic to send events of a stream to.
+
+    Raises:
+        ConfigError: The service would not read them there, or would refuse all of them.
+    """
+    topic = choose_topic(settings, topic or settings.topics.events[0])
+    if stream not in settings.by_stream:
+        remedy = suggest(stream, settings.by_stream.names, "add the stream to streams")
+        message = (
+            f"the configuration has no stream {stream}; the service would refuse all of its events; {remedy}"
+        )
+        raise ConfigError(message)
+    if topic in settings.inputs:
+        message = (
+            f"inputs maps the records of {topic}, and publish sends events in the service's own contract, "
+            "which the service would refuse there; choose a topic without a mapping (--topic), or take "
+            f"inputs.{topic} out of the configuration"
+        )
+        raise ConfigError(message)
+    return topic
 
 
 @dataclass(frozen=True, slots=True)

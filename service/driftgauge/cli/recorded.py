@@ -74,10 +74,11 @@ recorded_options = join_options(
     help="A label of these gauges.  [default: job=driftgauge]  Repeatable.",
 )
 def replay_command(history: Path | None, labels: tuple[str, ...], *, as_json: bool, **source: Any) -> None:
-    """Process recorded events as the service does.
+    """Process recorded events as the service does, but no event is late.
 
-    FILES are .jsonl or .jsonl.gz, a record's value a line, or *.records.jsonl, records as `kcat -J` prints
-    them; - is standard input. Each is one partition. Their records are read by the mapping of their topic.
+    Windows close once all events are read. FILES are .jsonl or .jsonl.gz, a record's value a line, or
+    *.records.jsonl, records as `kcat -J` prints them; - is standard input. Each is one partition. Their
+    records are read by the mapping of their topic.
     """
     from driftgauge.streams import describe_baselines
 
@@ -175,11 +176,6 @@ def replaying(
                 yield replay, replay.count(records, from_ms, until_ms)
     if not replay.events:
         message(f"no event was counted; {replay.records:,} records were read")
-    for (stream, size_ms), number in sorted(replay.late.items()):
-        message(
-            f"late: {number:,} events of {stream} for windows of {format_duration(size_ms)}; "
-            "sort the files by event time, or raise the stream's allowed_lateness"
-        )
     for match, number in sorted(replay.surplus.items()):
         message(
             f"surplus: {number:,} events of streams that match {match} are in no window; "

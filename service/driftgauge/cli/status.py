@@ -22,7 +22,8 @@ def status_command(config_path: Path, *, as_json: bool) -> None:
 
     First comes what holds up the service as a whole. The topics of window results and heartbeats are read, so
     this works while no service runs, and needs no address or login of one. The last records of the events
-    topics show whether the times of events can be right.
+    topics show whether the times of events can be right. Streams that the configuration does not name are
+    left out.
     """
     from driftgauge.page.advice import remedy_of
     from driftgauge.page.api_records import status_records
@@ -63,7 +64,9 @@ def status_command(config_path: Path, *, as_json: bool) -> None:
             STATE_WORDS[each.state] + (" (old)" if each.is_old and each.sizes else ""),
             tell_since(each),
             "" if each.concluded_ms is None else format_moment(each.concluded_ms),
-            " ".join([tell_cause(each), *(f"{tell_concern(concern, now_ms)}." for concern in each.concerns)]),
+            " ".join(
+                filter(None, [tell_cause(each), *(f"{tell_concern(one, now_ms)}." for one in each.concerns)])
+            ),
         )
         for each in statuses
     ]

@@ -1,8 +1,8 @@
 """Loading of validated settings from the configuration file, variables, and a directory of secrets."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -22,11 +22,17 @@ from driftgauge.config.settings import ConnectedSettings, Settings
 from driftgauge.config.stream import StreamSettings
 from driftgauge.errors import ConfigError, refuse_problems
 from driftgauge.files import open_regular
+from driftgauge.nearest import suggest
 
 __all__ = ["ENV_PREFIX", "describe_problem", "load_settings", "load_yaml", "read_kafka_secrets"]
 
 ENV_PREFIX = "DRIFTGAUGE_"
 _SECRETS_DIR = f"{ENV_PREFIX}SECRETS_DIR"
+
+# Kubernetes gives every pod such variables of each Service of its namespace, also of one named driftgauge.
+_SERVICE_LINK = re.compile(
+    r"(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)=.*|(\w+_)?PORT=(tcp|udp|sctp)://.*"
+)
 
 # The properties of clients, whose names have dots.
 _PROPERTIES = frozenset({"kafka", "schema_registry"})
@@ -37,6 +43,17 @@ _SECTIONS = frozenset(
         *(name for name, field in Settings.model_fields.items() if isinstance(field.default, Section)),
     }
 )
+# Without the prefix, as those of files of secrets may be.
+_VARIABLES = [
+    "SECRETS_DIR",
+    *(name.upper() for name in Settings.model_fields),
+    *(
+        f"{name}__{key}".upper()
+        for name, field in Settings.model_fields.items()
+        if isinstance(field.default, Section)
+        for key in type(field.default).model_fields
+    ),
+]
 
 
 class _TextSource(EnvSettingsSource):
@@ -54,7 +71,13 @@ class _TextSource(EnvSettingsSource):
         self.problems: list[str] = []
         self.env_vars: dict[str, str | None] = {}
         for name, text in sorted(texts.items()):
-            section, step, key = name.removeprefix(ENV_PREFIX).lower().partition("__")
+            bare = name.removeprefix(ENV_PREFIX)
+            section, step, key = bare.lower().partition("__")
+            if section not in Settings.model_fields and bare != name:
+                if name != _SECRETS_DIR and not _SERVICE_LINK.fullmatch(f"{bare}={text}"):
+                    remedy = suggest(bare.upper(), _VARIABLES, "remove it", prefix=ENV_PREFIX)
+                    self.problems.append(f"{name}: names no setting; {remedy}")
+                continue
             if step and (section not in _SECTIONS or "__" in key):
                 self.problems.append(f"{name}: names no setting; set a list as a whole, in JSON")
                 continue
@@ -279,8 +302,7 @@ def _suggest(path: Sequence[int | str], root: type[Section]) -> str:
         if (field := section.model_fields.get(str(step))) is not None:
             section = _find_section(field.annotation) or section
     known = [field.alias or name for name, field in section.model_fields.items()]
-    close = get_close_matches(str(path[-1]), [*known, *section.SHORT_FORMS], 1)
-    return f"did you mean {close[0]}?" if close else "remove it"
+    return suggest(str(path[-1]), [*known, *section.SHORT_FORMS], "remove it")
 
 
 def _find_section(annotation: object) -> type[Section] | None:

@@ -48,7 +48,7 @@ class TopicSettings(Section):
     Attributes:
         events: The topics of events. The service waits until they exist.
         windows: The topic of window results, created if missing. Deployments may share it if their streams
-            have different names.
+            have different names: the page, `status` and `report` show those of their own configuration.
         dead_letters: The topic of refused records, created if missing.
         marks: The topic of deployment marks, which `driftgauge marks add` writes, and creates if missing.
         internal: The prefix of the internal topics `<internal>.partials.<S>`, `<internal>.changelog.<S>` and

@@ -137,7 +137,8 @@ class StreamSettings(Section):
             further ones as surplus; more streams over all shards fire an alert.
         baselines: The baseline schedule, oldest first.
         windows: The window sizes, such as `[1h, 1d]`, aligned to the epoch in UTC. A change may leave the
-            windows under way incomplete.
+            windows under way incomplete. The alert of a removed size is resolved; the log says so, and the
+            page shows its alarm until windows of another size have concluded on later events.
         allowed_disorder: How far an event may be behind the newest event of its partition.
         allowed_lateness: How long a closed window is still revised.
         idle_timeout: The silence after which a partition may count as idle, at least 5s.

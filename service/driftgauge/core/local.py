@@ -41,13 +41,17 @@ class LocalDriver:
         *,
         has_source_ended: bool = False,
     ) -> RoundResult:
-        """Apply the counts since the last commit, and close the windows that are due.
+        """Apply the counts since the last commit, and close the windows that are due; see `apply`."""
+        self.apply(now_ms, positions, caught_up)
+        return self.shard.close_windows(has_source_ended=has_source_ended)
+
+    def apply(self, now_ms: int, positions: Mapping[int, int], caught_up: Collection[int] = ()) -> None:
+        """Apply the counts since the last commit.
 
         Args:
             now_ms: The time.
             positions: The next offset of each partition, by index; partitions not named were never read.
             caught_up: The partitions that are read to their end at `now_ms`.
-            has_source_ended: The source has ended, so every window is due.
         """
         delta = self._counter.take(self._partitions, 1).get(0, ShardDelta())
         progress = [
@@ -70,4 +74,3 @@ class LocalDriver:
         part = Part(commit, 0, 1, 1, now_ms, tuple(delta.panes), tuple(progress))
         self.shard.apply(self.shard.position.offset, now_ms, part)
         self._commits += 1
-        return self.shard.close_windows(has_source_ended=has_source_ended)

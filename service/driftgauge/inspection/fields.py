@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from driftgauge.config.inputs import Source
+from driftgauge.config.paths import parse_path
 from driftgauge.events.mapped import MappedReader
 from driftgauge.events.mapped_fields import MappedVector
 from driftgauge.events.records import RawRecord
@@ -14,6 +15,7 @@ from driftgauge.events.rows import default_id
 from driftgauge.events.sources import describe_source
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.events.vectors import VectorFormat
+from driftgauge.nearest import suggest
 
 __all__ = ["Field", "FoundFields", "find_fields"]
 
@@ -50,18 +52,18 @@ class FoundFields:
     dimensions: list[tuple[str, int]] = field(default_factory=list)
     time_ms: int | None = None
 
-    def find(self, name: str, source: str, read: Callable[[], str | None]) -> None:
-        """Add a field that `read` returns, None where it is missing."""
+    def find(self, name: str, source: str, read: Callable[[], str | None], hint: str = "") -> None:
+        """Add a field that `read` returns, None where it is missing; see `add_fault`."""
         try:
             text = read()
         except EventError as error:
-            self.add_fault(name, error, source)
+            self.add_fault(name, error, source, hint)
         else:
-            self.fields.append(Field(name, "none" if text is None else text, source))
+            self.fields.append(Field(name, f"none{hint}" if text is None else text, source))
 
-    def add_fault(self, name: str, error: EventError, source: str) -> None:
-        """Add a field that is missing or wrong."""
-        self.fields.append(Field(name, f"wrong: {error.detail}", source))
+    def add_fault(self, name: str, error: EventError, source: str, hint: str = "") -> None:
+        """Add a field that is missing or wrong, and a hint where its name may be."""
+        self.fields.append(Field(name, f"wrong: {error.detail}{hint}", source))
 
     def add_event(self, event: MappedVector, stream_source: str, id_source: str, source: str) -> None:
         """Add an event's stream, id and vector."""
@@ -85,18 +87,27 @@ def find_fields(reader: MappedReader, record: RawRecord, value: object) -> Found
         found.time_ms = reader.time_ms(record, value)
         return format_timestamp(found.time_ms)
 
-    found.find("timestamp", describe_source(settings.timestamp), read_time)
+    found.find("timestamp", describe_source(settings.timestamp), read_time, _hint(settings.timestamp, value))
     found.find(
-        "model version", _describe(settings.model_version), lambda: reader.model_version(record, value)
+        "model version",
+        _describe(settings.model_version),
+        lambda: reader.model_version(record, value),
+        _hint(settings.model_version, value),
     )
     found.find("segments", reader.segments_source, lambda: _describe_segments(reader.segments(record, value)))
     # A text may be private, so its length says enough.
-    found.find("snippet", _describe(settings.snippet), lambda: _count(reader.snippet(record, value)))
+    found.find(
+        "snippet",
+        _describe(settings.snippet),
+        lambda: _count(reader.snippet(record, value)),
+        _hint(settings.snippet, value),
+    )
     id_source, event_id, streams = _describe(settings.event_id), None, [""] * len(settings.vectors)
     try:
         event_id = reader.event_id(record, value)
         if event_id is None and reader.gives_ids:
-            missing = "" if settings.event_id is None else f"; {id_source} is missing"
+            hint = _hint(settings.event_id, value)
+            missing = f"; {id_source} is missing{hint}" if settings.event_id else ""
             event_id, id_source = default_id(record), f"topic, partition and offset{missing}"
     except EventError as error:
         event_id = ""
@@ -104,17 +115,30 @@ def find_fields(reader: MappedReader, record: RawRecord, value: object) -> Found
     try:
         streams = reader.streams(record, value)
     except EventError as error:
-        found.add_fault("stream", error, ", ".join(describe_source(v.stream) for v in settings.vectors))
+        hint = next(filter(None, (_hint(each.stream, value) for each in settings.vectors)), "")
+        found.add_fault("stream", error, ", ".join(describe_source(v.stream) for v in settings.vectors), hint)
     # One vector of the mapping after the other, so that a wrong one does not hide the others.
     shown_id = "none" if event_id is None else event_id
     for vector, parts in reader.each_vector(record, value, streams, shown_id):
         source = describe_source(vector.embedding)
         if isinstance(parts, EventError):
-            found.add_fault("vector", parts, source)
+            found.add_fault("vector", parts, source, _hint(vector.embedding, value))
             continue
         for event in parts:
             found.add_event(event, describe_source(vector.stream), id_source, source)
     return found
+
+
+def _hint(source: Source | None, value: object) -> str:
+    """Return the nearest name for the one of a source's path that a value lacks; empty without one."""
+    for step in () if source is None or source.path is None else parse_path(source.path):
+        if not isinstance(step, str) or not isinstance(value, dict):
+            break
+        if step not in value:
+            near = suggest(step, map(str, value), "")
+            return near and f"; {near}"
+        value = value[step]
+    return ""
 
 
 def _describe(source: Source | None) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from driftgauge.errors import TransactionAborted
-from driftgauge.events.records import RawRecord
+from driftgauge.events.records import RawRecord, StoredRecord
 from driftgauge.events.rejection import Reason, Rejection
 from driftgauge.kafka.transaction import ANY, Headers, Transaction, produce_or_abort
 
@@ -64,6 +64,19 @@ class RefusedRecord:
     def origin(self) -> str:
         """Where the record was read, in one text."""
         return f"{self.topic}[{self.partition}]@{self.offset}"
+
+    @property
+    def raw(self) -> RawRecord:
+        """The record as a reader of its topic gets it."""
+        return StoredRecord(
+            self.letter.value(),
+            self.topic,
+            int(self.partition),
+            self.letter.offset() or 0,
+            self.letter.key(),
+            self.headers,
+            self.time_ms,
+        )
 
     @property
     def time_ms(self) -> int:

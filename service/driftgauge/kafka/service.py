@@ -25,7 +25,7 @@ from driftgauge.kafka.clock import ClockGuard
 from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.dead_letters import DeadLetters
 from driftgauge.kafka.login import Login, LoginWatch
-from driftgauge.kafka.metadata import has_controller, message_limit, missing_topics
+from driftgauge.kafka.metadata import has_controller, message_limit, metadata, missing_topics
 from driftgauge.kafka.pulse import Pulse, expect_progress
 from driftgauge.kafka.rights import TopicRight, connection, missing_topic_rights
 from driftgauge.kafka.session import Session, Worker
@@ -34,6 +34,7 @@ from driftgauge.kafka.topic_watch import TopicWatch
 from driftgauge.kafka.topics import prepare_topics, require_changelog_settings
 from driftgauge.kafka.transaction import Transaction
 from driftgauge.kafka.window_worker import WindowWorker
+from driftgauge.nearest import suggest
 from driftgauge.records.descriptions import BaselineDescription
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.roles import RoleTelemetry
@@ -205,7 +206,7 @@ class Service:
         return False
 
     def _prepare_topics(self) -> list[str]:
-        """Return the events topics that are missing; create the output topics when none is."""
+        """Return the missing events topics, each with a near name; create the output topics where none is."""
         errors: list[KafkaError] = []
         try:
             admin = client.admin(self._login.properties(), on_error=errors.append)
@@ -215,7 +216,10 @@ class Service:
             missing = missing_topics(admin, self._settings.topics.events)
             if not missing:
                 prepare_topics(admin, self._settings, self._clock)
-        return missing
+                return []
+            known = metadata(admin).topics
+        near = [suggest(topic, known, "") for topic in missing]
+        return [f"{topic} ({hint})" if hint else topic for topic, hint in zip(missing, near, strict=True)]
 
     def _missing_rights(self, role: Role) -> list[str]:
         """Return the rights on topics that the role lacks; a denied transaction names no topic."""

@@ -283,6 +283,8 @@ class WindowWorker:
             self._consumer.incremental_assign([TopicPartition(partials, shard, state.position.offset)])
             self._telemetry.restored(restore.waited_s, [(partials, shard)])
             self._telemetry.show(shard, state)
+            for last in state.removed_alarms:
+                self._telemetry.alarm_removed(last)
 
     def _retry(self, shard: int, state: _SetAside) -> None:
         """Restore a shard that was set aside if its changelog can be written to again."""

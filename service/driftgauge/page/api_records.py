@@ -245,8 +245,8 @@ class StatusRecord(_Record):
     owner: str | None
     """The owner in the stream's labels. Null where they name none."""
 
-    severity: str | None
-    """The severity in the stream's labels. Null where the configuration does not name the stream."""
+    severity: str
+    """The severity in the stream's labels."""
 
     sizes: tuple[SizeRecord, ...]
     """The window sizes that have windows."""
@@ -336,12 +336,12 @@ def status_records(
     complete: bool,
     problem: str | None,
 ) -> StatusRecords:
-    """Return the records of streams' statuses; those that `streams` lacks have no owner and no severity."""
+    """Return the records of streams' statuses."""
     return StatusRecords(
         complete=complete,
         problem=problem,
         faults=tuple(map(_fault_record, faults)),
-        streams=tuple(status_record(each, streams.get(each.stream)) for each in statuses),
+        streams=tuple(status_record(each, streams[each.stream]) for each in statuses),
     )
 
 
@@ -357,8 +357,8 @@ def _fault_record(fault: ServiceFault) -> ServiceFaultRecord:
     )
 
 
-def status_record(status: StreamStatus, settings: StreamSettings | None) -> StatusRecord:
-    """Return the record of a stream's status; without `settings` it has no owner and no severity."""
+def status_record(status: StreamStatus, settings: StreamSettings) -> StatusRecord:
+    """Return the record of a stream's status."""
     runbook = runbook_of(status)
     concluded_ms = status.concluded_ms
     return StatusRecord(
@@ -383,8 +383,8 @@ def status_record(status: StreamStatus, settings: StreamSettings | None) -> Stat
         next_steps=next_steps(status),
         silence=silence_of(status),
         runbook=None if runbook is None else f"{RUNBOOKS}/{runbook}.md",
-        owner=None if settings is None else settings.labels.owner,
-        severity=None if settings is None else settings.labels.severity,
+        owner=settings.labels.owner,
+        severity=settings.labels.severity,
         sizes=tuple(_size_record(size) for size in status.sizes),
     )
 

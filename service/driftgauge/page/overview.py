@@ -1,6 +1,6 @@
 """The overview: the status of each stream, the most urgent first."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 
 from driftgauge.config.stream import StreamSettings
@@ -33,7 +33,7 @@ class Overview:
     """The statuses of all streams; a series is read again only where its windows have changed."""
 
     def __init__(self, history: WindowHistory, streams: ByStream[StreamSettings]) -> None:
-        """Show the streams of a history, those that the configuration names, and those that are refused."""
+        """Show the configured streams: those that are named, of a history, or refused."""
         self._history = history
         self._streams = streams
         self._read: dict[Series, tuple[int, SizeFacts]] = {}
@@ -42,7 +42,8 @@ class Overview:
         self, now_ms: int, service: ServiceStatus = _UNKNOWN, *, is_cut_off: bool = False
     ) -> list[StreamStatus]:
         """Return the status of each stream, the most urgent first, then by name; see `stream_status`."""
-        found: dict[str, list[Series]] = {stream: [] for stream in (*self._streams.names, *service.refusals)}
+        refused = (stream for stream in service.refusals if stream in self._streams)
+        found: dict[str, list[Series]] = {stream: [] for stream in (*self._streams.names, *refused)}
         every = self._history.series()
         for series in every:
             found.setdefault(series.stream, []).append(series)
@@ -64,12 +65,11 @@ class Overview:
     def _status(
         self, stream: str, own: list[Series], now_ms: int, service: ServiceStatus, *, is_cut_off: bool
     ) -> StreamStatus:
-        settings = self._streams.get(stream)
-        # Sizes that are no longer configured conclude nothing now.
-        shown = [each for each in own if settings is None or each.size_ms in settings.windows]
+        settings = self._streams[stream]
+        found = [facts for each in own if (facts := self._facts(each, settings)) is not None]
         return stream_status(
             stream,
-            [facts for each in shown if (facts := self._facts(each, settings)) is not None],
+            _shown(found, settings.windows),
             settings,
             now_ms,
             is_cut_off=is_cut_off,
@@ -77,14 +77,33 @@ class Overview:
             faults=service.faults,
         )
 
-    def _facts(self, series: Series, settings: StreamSettings | None) -> SizeFacts | None:
+    def _facts(self, series: Series, settings: StreamSettings) -> SizeFacts | None:
         """Return what the windows of a series say; None where it has lost them meanwhile."""
         changes, read = self._history.changes(series), self._read.get(series)
         if read is None or read[0] != changes:
             rows, names, traces = self._history.read(series)
             if not len(rows):
                 return None
-            smallest = None if settings is None else settings.smallest_drift
-            facts = read_facts(series, rows, names, smallest, traces)
+            facts = read_facts(series, rows, names, settings.smallest_drift, traces)
             read = self._read[series] = changes, facts
         return read[1]
+
+
+def _shown(found: Sequence[SizeFacts], sizes_ms: Container[int]) -> list[SizeFacts]:
+    """Return what configured sizes say, and the alarms of removed ones that no later window has answered.
+
+    A removed size concludes nothing more, but its alarm is news until a configured one has concluded on
+    events of a later time.
+    """
+    concluded_ms = {
+        facts.series.size_ms: int(facts.concluded["start_ms"]) + facts.series.size_ms
+        for facts in found
+        if facts.concluded is not None
+    }
+    answered_ms = max((end_ms for size_ms, end_ms in concluded_ms.items() if size_ms in sizes_ms), default=0)
+    return [
+        facts
+        for facts in found
+        if (size_ms := facts.series.size_ms) in sizes_ms
+        or (facts.alarms and concluded_ms[size_ms] > answered_ms)
+    ]

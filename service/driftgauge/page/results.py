@@ -1,6 +1,7 @@
 """The window results behind the page: the history of all, and each one whole from its topic."""
 
 import logging
+from collections.abc import Container
 from typing import Protocol
 
 import numpy as np
@@ -40,7 +41,9 @@ class ResultSource(Protocol):
 
 
 class Results:
-    """The windows that the page shows.
+    """The windows of the configured streams, which page, status and report show.
+
+    Others in the topic are of another deployment that shares it, or of a stream that was removed.
 
     Attributes:
         history: The summaries of all windows.
@@ -49,14 +52,15 @@ class Results:
 
     source: ResultSource
 
-    def __init__(self, max_windows: int, *, shows_snippets: bool = False) -> None:
-        """Keep the summaries of so many windows; texts of events are shown behind a login only."""
+    def __init__(self, streams: Container[str], max_windows: int, *, shows_snippets: bool = False) -> None:
+        """Keep the summaries of so many windows of streams; texts of events are shown behind a login only."""
+        self._streams = streams
         self.history = WindowHistory(max_windows)
         self._shows_snippets = shows_snippets
         self._has_warned = False
 
     def receive(self, record: RawRecord) -> None:
-        """Add a record of the topic to the history; a tombstone is none.
+        """Add a record of the topic to the history; a tombstone is none, nor is one of another stream.
 
         Raises:
             ValueError: It is no window result.
@@ -69,6 +73,8 @@ class Results:
             offset=record.offset() or 0,
             published_ms=record.timestamp()[1],
         )
+        if series.stream not in self._streams:
+            return
         if self.history.add(series, row, names, parts) and not self._has_warned:
             self._has_warned = True
             _log.warning(

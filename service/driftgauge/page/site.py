@@ -58,7 +58,7 @@ class Site:
         marks: Marks,
         watch: ServiceWatch,
     ) -> None:
-        """Show results of the configured streams and of others, by this wall clock, and what goes with it."""
+        """Show results of the configured streams, by this wall clock, and what goes with them."""
         self._marks = marks
         self._results = results
         self._settings = settings
@@ -175,12 +175,12 @@ class Site:
         """Return the HTML of a stream, by the page's template or another one, which shows `more` as well."""
         series, now_ms = query.series, self._clock_ms()
         asked_ms = None if query.at is None else query.start_ms(query.at)
-        configured = self._streams.get(series.stream)
+        configured = self._streams[series.stream]
         service = self._watch.status(now_ms)
         status = self._overview.status(
             series.stream, now_ms, service, is_cut_off=self._results.source.error is not None
         )
-        alarm = None if configured is None else configured.alarm(self._level)
+        alarm = configured.alarm(self._level)
         page = stream_page(query, shown, alarm)
         until_ms = int(page.rows["start_ms"][-1]) + series.size_ms
         marks = self._marks.between(series.stream, int(page.rows["start_ms"][0]), until_ms)

@@ -89,8 +89,6 @@ _COVERED: tuple[StateName, ...] = ("insufficient", "unclear")
 _MAX_NAMED = 3
 # What a fault of the service itself may be the cause of.
 _HELD_UP = ("incomplete", "silent", "behind", "waiting")
-# How long a stream that the configuration does not name may be quiet after two of its windows, ms.
-_UNKNOWN_MS = 900_000
 _NO_TRACES: Mapping[tuple[str, str], SegmentTrace] = {}
 _NAMES_NOTHING: Mapping[int, Names] = {}
 
@@ -360,7 +358,7 @@ def read_facts(
         series: The stream and size.
         rows: (n,) of `SUMMARY`, by start.
         names: What the windows name, by start, ms.
-        smallest: The smallest drift worth finding; None where the configuration does not name the stream.
+        smallest: The smallest drift worth finding; by default any.
         traces: What the windows say of each segment.
     """
     numbers = rows["verdict"]
@@ -500,7 +498,7 @@ def _is_faulty(rows: NDArray[np.void]) -> NDArray[np.bool_]:
 def stream_status(
     stream: str,
     facts: Sequence[SizeFacts],
-    settings: StreamSettings | None,
+    settings: StreamSettings,
     now_ms: int,
     *,
     is_cut_off: bool = False,
@@ -511,8 +509,8 @@ def stream_status(
 
     Args:
         stream: The stream.
-        facts: What the windows of each configured size say; empty for a stream without results.
-        settings: The stream's settings; None where the configuration does not name the stream.
+        facts: What the windows of each size that is shown say; empty for a stream without results.
+        settings: The stream's settings.
         now_ms: The wall clock, ms.
         is_cut_off: Whether later results may exist that cannot be read now.
         refusal: The refused records of the stream in the last hour; None where they are not many.
@@ -520,8 +518,9 @@ def stream_status(
     """
     sizes = tuple(_size_status(each, settings, now_ms, is_cut_off=is_cut_off) for each in facts)
     known = {each.series.size_ms for each in facts}
-    configured = () if settings is None else settings.windows
-    missing = [Concern("waiting", format_duration(size), None) for size in configured if size not in known]
+    missing = [
+        Concern("waiting", format_duration(size), None) for size in settings.windows if size not in known
+    ]
     refused = []
     if refusal is not None:
         refused.append(Concern("refused", "", refusal.since_ms, refusal.reason, extent=refusal.extent))
@@ -542,11 +541,9 @@ def stream_status(
     return StreamStatus(stream, state, is_old, sizes, tuple(concerns), causes)
 
 
-def _size_status(
-    facts: SizeFacts, settings: StreamSettings | None, now_ms: int, *, is_cut_off: bool
-) -> SizeStatus:
+def _size_status(facts: SizeFacts, settings: StreamSettings, now_ms: int, *, is_cut_off: bool) -> SizeStatus:
     size_ms = facts.series.size_ms
-    overdue_ms = 2 * size_ms + _UNKNOWN_MS if settings is None else settings.overdue_ms(size_ms)
+    overdue_ms = settings.overdue_ms(size_ms)
     size = format_duration(size_ms)
     newest_end_ms, published_ms = int(facts.newest["start_ms"]) + size_ms, int(facts.newest["published_ms"])
     # A file of results has no times of publication.
@@ -558,7 +555,7 @@ def _size_status(
     came_late = published_ms - newest_end_ms > overdue_ms
     # While old events are read, windows follow each other. If the next one does not come in time, everything
     # has been read, or nothing is read any more.
-    pause_ms = 2 * facts.pace_ms + (_UNKNOWN_MS if settings is None else settings.delay_ms)
+    pause_ms = 2 * facts.pace_ms + settings.delay_ms
     quiet_ms = now_ms - published_ms if published_ms else 0
     is_silent = quiet_ms > (min(pause_ms, overdue_ms) if came_late else overdue_ms)
     if is_silent or came_late:
@@ -573,7 +570,7 @@ def _size_status(
         found.append(facts.blind)
     if facts.unclear is not None:
         found.append(facts.unclear)
-    warm_up = None if settings is None else settings.warm_up
+    warm_up = settings.warm_up
     if warm_up is not None and warm_up.start <= int(facts.newest["start_ms"]) < warm_up.end:
         # Only the whole warm_up shows whether the baseline fits, so no window is well before its end.
         found.append(Concern("warming_up", size, warm_up.start))

@@ -77,8 +77,7 @@ class StreamPage:
         shown: How many windows are shown, if there are so many.
         run: The run of windows that the chosen one is in.
         rows: (n,) of `SUMMARY`, the windows shown, by start.
-        evidence: The chart of their evidence against the limit that decides; None where the limit is unknown,
-            and where no window is scored.
+        evidence: The chart of their evidence against the limit that decides; None where no window is scored.
         charts: The charts of their measures, first that of the kind of drift in `concluded`; empty if none is
             scored.
         concluded: The index, in all windows, of that whose details are shown: the chosen one, or the last
@@ -95,13 +94,13 @@ class StreamPage:
     usual_count: int
 
 
-def stream_page(query: WindowQuery, shown: int | None, alarm: Alarm | None) -> StreamPage:
+def stream_page(query: WindowQuery, shown: int | None, alarm: Alarm) -> StreamPage:
     """Return what is shown of a series.
 
     Args:
         query: The series, and the chosen window.
         shown: How many windows the charts show; None: so many that the run of the chosen one begins in them.
-        alarm: The level and what is large, where the configuration names the stream.
+        alarm: The level, and what is large.
     """
     rows, at = query.rows, query.chosen
     run = whole_run(rows, at)
@@ -118,7 +117,7 @@ def stream_page(query: WindowQuery, shown: int | None, alarm: Alarm | None) -> S
         shown,
         run,
         window,
-        None if alarm is None else _evidence(window, query.series.size_ms, alarm),
+        _evidence(window, query.series.size_ms, alarm),
         _charts(window, query.series.size_ms, alarm, kind_of(rows[concluded])),
         concluded,
         int(np.median(counts)) if len(counts) else 0,
@@ -221,9 +220,8 @@ def _evidence(rows: NDArray[np.void], size_ms: int, alarm: Alarm) -> Chart | Non
     )
 
 
-def _charts(rows: NDArray[np.void], size_ms: int, alarm: Alarm | None, kind: str | None) -> tuple[Chart, ...]:
+def _charts(rows: NDArray[np.void], size_ms: int, alarm: Alarm, kind: str | None) -> tuple[Chart, ...]:
     """Return the charts of the measures, that of a kind of drift first."""
-    dotted = "" if alarm is None else " Dotted: large."
     charts = []
     for each in sorted((DIVERGENCE, *CHARTED), key=lambda each: each.kind.name != kind):
         values = rows[each.name].astype(np.float64)
@@ -234,8 +232,8 @@ def _charts(rows: NDArray[np.void], size_ms: int, alarm: Alarm | None, kind: str
             dashed, floor = " Dashed: what noise alone makes.", rows["noise_floor"]
             zero = floor
         # A number that may be negative is large in both directions.
-        limits = [] if alarm is None else [zero + sign * alarm.floor(each.name) for sign in each.signs]
-        text = f"{each.text}{dashed}{dotted}"
+        limits = [zero + sign * alarm.floor(each.name) for sign in each.signs]
+        text = f"{each.text}{dashed} Dotted: large."
         drawn = chart(
             each.title, text, rows, size_ms, values, floor=floor, limits=limits, height=_SMALL_HEIGHT
         )

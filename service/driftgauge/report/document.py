@@ -13,6 +13,7 @@ from starlette.datastructures import QueryParams
 from driftgauge.config import Settings
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import InputError
+from driftgauge.nearest import suggest
 from driftgauge.page.api_records import (
     MAX_LAST,
     StatusRecord,
@@ -187,7 +188,7 @@ def report_record(report: Report) -> ReportRecord:
     """
     query, settings = report.query, report.settings
     records = [
-        status_record(each, settings.by_stream.get(each.stream)) for each in (report.status, *report.others)
+        status_record(each, settings.by_stream[each.stream]) for each in (report.status, *report.others)
     ]
     return ReportRecord(
         status=records[0],
@@ -210,4 +211,7 @@ def _unknown(sizes: Mapping[str, Sequence[str]], stream: str | None, size: str |
         return f"there is no window in {origin}; check what it holds, and the streams' names"
     asked = ("" if size is None else f" of {size}") + ("" if stream is None else f" of the stream {stream}")
     known = [f"{name} {each}" for name, own in sizes.items() for each in own]
-    return f"there is no window{asked} in {origin}; choose one of: {name_first(known, _MAX_NAMED)}"
+    remedy = f"choose one of: {name_first(known, _MAX_NAMED)}"
+    if stream is not None and stream not in sizes:
+        remedy = suggest(stream, sizes, remedy)
+    return f"there is no window{asked} in {origin}; {remedy}"

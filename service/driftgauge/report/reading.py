@@ -73,7 +73,7 @@ class _Whole:
 
 
 def _open(settings: Settings, source: _Whole) -> Results:
-    results = Results(settings.page.max_windows)
+    results = Results(settings.by_stream, settings.page.max_windows)
     results.source = source
     return results
 
@@ -135,7 +135,7 @@ def topic_results(settings: Settings, clock: Clock, track: Track = ignore_progre
     with closing(ResultFetcher(Login(settings.kafka), topic, clock)) as fetcher:
         results, refusals = _open(settings, _Whole(topic, fetcher.fetch)), Refusals()
         since_ms = now_ms - settings.page.history
-        with TopicRange(settings.kafka, topic, since_ms, now_ms + _AHEAD_MS, track) as span:
+        with TopicRange(settings.kafka, topic, since_ms, now_ms + _AHEAD_MS, track, is_output=True) as span:
             for message in chain.from_iterable(span.batches()):
                 _receive(results.receive, message, span.place(message), refusals)
         origin = f"the last {format_duration(settings.page.history)} of the topic {topic}"
@@ -154,7 +154,7 @@ def read_service(settings: Settings, clock: Clock) -> tuple[ServiceStatus, list[
     watch.look(find_topic_faults(client.admin(settings.kafka), settings))
     watch.source, refusals = _Whole(topic, lambda *_: None), Refusals()
     try:
-        with TopicRange(settings.kafka, topic, now_ms - HOUR_MS, now_ms + _AHEAD_MS) as span:
+        with TopicRange(settings.kafka, topic, now_ms - HOUR_MS, now_ms + _AHEAD_MS, is_output=True) as span:
             for record in chain.from_iterable(span.batches()):
                 _receive(watch.receive, record, span.place(record), refusals)
     except (AuthorizationError, InputError) as error:
@@ -186,16 +186,11 @@ def replayed_results(
             value, position = result_record(result, descriptions[result.baseline_id]), file.tell()
             file.write(value + b"\n")
             results.receive(_record(value, 0, position))
-        late = [
-            f"Events of {stream} that came too late for their windows of {format_duration(size_ms)}: "
-            f"{number:,}."
-            for (stream, size_ms), number in sorted(replay.late.items())
-        ]
         surplus = [
             f"Events of streams beyond `most` of the entry {match}, which are in no window: {number:,}."
             for match, number in sorted(replay.surplus.items())
         ]
-        notes = (*replay.refusals.describe(), *late, *surplus)
+        notes = (*replay.refusals.describe(), *surplus)
         yield Material(results, f"the replay of {source}", notes)
 
 

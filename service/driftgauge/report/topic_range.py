@@ -21,8 +21,9 @@ from driftgauge.errors import BrokerError, InputError
 from driftgauge.events.records import RawRecord
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties, admin, range_consumer
 from driftgauge.kafka.intake import sort_messages
-from driftgauge.kafka.metadata import count_partitions, failure, require_visible
+from driftgauge.kafka.metadata import count_partitions, failure, metadata, require_visible
 from driftgauge.kafka.rights import connection
+from driftgauge.nearest import suggest
 from driftgauge.progress import Track, WorkProgress, ignore_progress
 
 __all__ = ["PartitionRange", "TopicRange"]
@@ -66,6 +67,8 @@ class TopicRange:
         from_ms: int,
         until_ms: int,
         track: Track = ignore_progress,
+        *,
+        is_output: bool = False,
     ) -> None:
         """Find the offsets.
 
@@ -75,6 +78,7 @@ class TopicRange:
             from_ms: The first record time, milliseconds since the epoch; 0 for all records.
             until_ms: The record time before which the range ends.
             track: Receives the progress of `batches`.
+            is_output: The service creates the topic.
 
         Raises:
             AuthorizationError: The cluster does not let this client read the topic.
@@ -88,9 +92,17 @@ class TopicRange:
             count = count_partitions(client, [topic]).get(topic)
         if count is None:
             require_visible(client, [topic])
-            message = (
-                f"topic {topic} does not exist; name a topic of the cluster, or check kafka.bootstrap.servers"
+            remedy = suggest(
+                topic,
+                metadata(client).topics,
+                "name a topic of the cluster, or check kafka.bootstrap.servers",
             )
+            if is_output:
+                remedy = (
+                    "start `driftgauge serve`, which creates it once all events topics exist, or check "
+                    "topics and kafka.bootstrap.servers"
+                )
+            message = f"topic {topic} does not exist; {remedy}"
             raise InputError(message)
         self._consumer = range_consumer(properties)
         indices = range(count)

@@ -353,6 +353,19 @@ class RoleTelemetry:
         streams = [*self._streams_by_shard[shard], *matched]
         self._metrics.windows.show(shard, take_snapshot(state, streams))
 
+    def alarm_removed(self, last: WindowResult) -> None:
+        """Log that an alarm ends because its stream has no windows of this size any more."""
+        _log.warning(
+            "an alarm ends: the configuration has no windows of its size any more",
+            extra={
+                "stream": last.stream,
+                "window": format_duration(last.window.size_ms),
+                "end_ms": last.window.end_ms,
+                "remedy": "look at the stream: page and status show the alarm until a window of another size "
+                "has concluded on later events; its alert is resolved",
+            },
+        )
+
     def closed(self, shard: int, round_: RoundResult) -> None:
         """Log the round of a shard: windows, events in none, and breaks in its chain of partials."""
         for result in round_.results:

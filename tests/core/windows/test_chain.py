@@ -160,6 +160,28 @@ def test_loss_before_first_event_marks_first_windows():
     assert marks(shard.commit()) == [(0, True, False, False), (1, True, False, False)]
 
 
+@pytest.mark.parametrize(("start", "of_images", "of_texts"), [(880, [5], [5, 6]), (0, [], [])])
+def test_first_windows_are_marked_where_first_records_had_been_deleted(start, of_images, of_texts):
+    shard = Shard(*(build_spec(stream, disorder_ms=MINUTE_MS) for stream in ("images", "texts", "clicks")))
+    # No event is read before the first commit.
+    shard.commit(start=start, end=start)
+    shard.restart()
+
+    def lost(stream, *hours, **changes):
+        shard.read(*map(at, hours), stream=stream)
+        results = [result for result in shard.commit(**changes) if result.stream == stream]
+        return [hour for hour, is_lost, *_ in marks(results) if is_lost]
+
+    assert lost("images", 5.5, 6.5, 7.5, 9) == of_images
+    # What was deleted may have had events of a stream that comes later in the backlog, too, and they may have
+    # been later than its first one by the allowed disorder.
+    assert lost("texts", 5.99, 6.5, 9) == of_texts
+    assert lost("images", 10, caught_up=True) == []
+    shard.restart()
+    assert lost("clicks", 11.5, 12.5, 14) == [], "a stream that begins after the backlog is new"
+    assert shard.chain == WHOLE
+
+
 def test_loss_marks_only_streams_of_its_topic():
     shard = Shard(build_spec("images"), build_spec("texts"), topics=(EVENTS, "others"))
     shard.read(at(0), at(2), stream="images", partition=(EVENTS, 0))

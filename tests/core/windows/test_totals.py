@@ -89,6 +89,23 @@ def test_drift_passes_when_its_alarm_ends_also_within_one_round():
     assert totals(shard) == (True, 3)
 
 
+def test_alarm_of_a_removed_size_is_found_after_the_restore():
+    shard = Shard(build_spec())
+    read_and_commit(shard, *hours_of("qMM"), at(3))
+    for sizes_ms, removed in (
+        ((HOUR_MS,), []),
+        ((HOUR_MS, 2 * HOUR_MS), []),
+        ((2 * HOUR_MS,), [(HOUR_MS, MONDAY_MS + 2 * HOUR_MS)]),
+    ):
+        shard.restart(build_spec(sizes_ms=sizes_ms))
+        windows = [last.window for last in shard.state.removed_alarms]
+        assert [(window.size_ms, window.start_ms) for window in windows] == removed
+    shard.restart(build_spec())
+    read_and_commit(shard, *hours_of("qqq", 3), at(6))
+    shard.restart(build_spec(sizes_ms=(2 * HOUR_MS,)))
+    assert shard.state.removed_alarms == []
+
+
 def test_drift_of_an_older_window_passes_unless_an_alarm_is_active():
     shard = Shard(build_spec(lateness_ms=20 * HOUR_MS))
     read_and_commit(shard, *hours_of("qMqqqq"), at(6))

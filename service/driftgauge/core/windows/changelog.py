@@ -112,12 +112,15 @@ class SourceBlock:
         partitions: The number of partitions of the topic.
         values: (n, 4) int64, one row for each partition: `end`, `since_ms`, `caught_up_ms` (as in
             `PartitionProgress`) and the log time at which one of them last advanced; NULL where unknown.
+        shortened: The rows of partitions whose first records had been deleted before any was read, until the
+            partition is read to its end.
     """
 
     topic_id: str
     former_ids: tuple[str, ...]
     partitions: int
     values: NDArray[np.int64]
+    shortened: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,8 @@ class WindowCloser:
                 sizes_ms.add(window.size_ms)
                 budget.spend(self._work, self._bytes + is_first * self._history_bytes)
         waiting_from_ms = self._pending.least_start_ms(round_.due_to_ms)
-        self._advance_horizon(waiting_from_ms)
+        watermark_ms = _NEVER_MS if has_source_ended else self._state.status.watermark_ms
+        self._advance_horizon(watermark_ms, waiting_from_ms)
         self._purge(budget)
         self._awaiting.end_round(round_)
         self._quiet_until_ms = self._find_quiet_end(round_)
@@ -141,17 +142,18 @@ class WindowCloser:
         final_ms = self._state.status.final_ms
         return NULL if final_ms is None else min(final_ms - final_ms % size for size in self._spec.sizes_ms)
 
-    def _advance_horizon(self, waiting_from_ms: int | None) -> None:
+    def _advance_horizon(self, watermark_ms: int | None, waiting_from_ms: int | None) -> None:
         """Advance the purge horizon to the watermark less the allowed lateness, and drop past doubts.
 
         Args:
+            watermark_ms: The watermark; no further event comes of a source that has ended.
             waiting_from_ms: The least start of the due windows that wait for the next round; they must not
                 become final. None where no window waits.
         """
         spec, state, status = self._spec, self._state, self._state.status
-        if status.watermark_ms is None:
+        if watermark_ms is None:
             return
-        horizon_ms = status.watermark_ms - spec.lateness_ms
+        horizon_ms = watermark_ms - spec.lateness_ms
         # Only whole panes can be purged, and a horizon that moves more rarely is written more rarely.
         horizon_ms -= horizon_ms % spec.pane_ms
         final_ms = horizon_ms if waiting_from_ms is None else min(horizon_ms, waiting_from_ms)

@@ -160,6 +160,17 @@ class ShardState:
         return done
 
     @property
+    def removed_alarms(self) -> list[WindowResult]:
+        """The last conclusive windows that say drift, of sizes that their streams no longer have."""
+        return [
+            state.conclusive[size_ms]
+            for stream, state in sorted(self.streams.items())
+            if (spec := self._specs.get(stream)) is not None
+            for size_ms in sorted(state.conclusive.keys() - set(spec.sizes_ms))
+            if state.has_alarm(size_ms)
+        ]
+
+    @property
     def entries(self) -> Mapping[str, EntryStreams]:
         """The streams of each entry that streams share, by its pattern."""
         return self._admission.entries(self.position.surplus)
@@ -222,11 +233,18 @@ class ShardState:
         )
         # After the panes: an event is late by the purge horizon before the commit.
         for progress in known:
+            is_shortened = self.sources.is_shortened(progress.partition)
             for stream, time in progress.streams.items():
                 if not self._admission.is_admitted(stream):
                     continue
                 spec = self._specs.get(stream)
-                self._stream(stream).observe(progress.partition, time, spec.disorder_ms if spec else 0)
+                self._stream(stream).observe(
+                    progress.partition,
+                    time,
+                    spec.disorder_ms if spec else 0,
+                    is_shortened=is_shortened,
+                )
+        self.sources.note_ends(known)
 
     def _exclude_pause(self, pause_ms: int) -> None:
         """Exclude the time in which no count task ran from every wait for a partition."""

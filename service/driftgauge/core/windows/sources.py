@@ -1,7 +1,7 @@
 """The progress of the source partitions in one shard, and the continuity of that chain."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
@@ -43,11 +43,14 @@ class TopicProgress:
         topic_id: The topic's id; empty where the broker gives none.
         values: (n, 4) int64, see `SourceBlock`.
         former_ids: The ids of deleted topics of the same name, the latest last.
+        shortened: The partitions whose first records had been deleted before any was read, until they are
+            read to their end.
     """
 
     topic_id: str
     values: NDArray[np.int64]
     former_ids: tuple[str, ...] = ()
+    shortened: set[int] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,6 +112,7 @@ class SourceProgress:
         self._columns = None
         first = key.block * BLOCK
         topic.values[first : first + len(block.values)] = block.values
+        topic.shortened |= {first + row for row in block.shortened}
 
     def start_waiting(self, log_ms: int) -> None:
         """Start the waits for unreported partitions at this log time."""
@@ -149,6 +153,8 @@ class SourceProgress:
         known, since_ms, known_caught_up_ms, moved_ms = topic.values[index].tolist()
         if known == NULL:
             continuity = Continuity.CONTIGUOUS if progress.begins else Continuity.GAP
+            if progress.begins and progress.start > 0:
+                topic.shortened.add(index)
         elif progress.start > known:
             continuity = Continuity.GAP
         else:
@@ -168,13 +174,27 @@ class SourceProgress:
         self._dirty.add((name, index // BLOCK))
         return continuity
 
+    def is_shortened(self, partition: Partition) -> bool:
+        """Return whether a partition's first records had been deleted, and the rest is not read yet."""
+        topic, index = partition
+        return index in self.topics[topic].shortened
+
+    def note_ends(self, commit: Iterable[PartitionProgress]) -> None:
+        """Note which partitions of an accepted commit are read to their end: what comes now is new."""
+        for progress in commit:
+            topic, index = progress.partition
+            if progress.caught_up_ms is not None:
+                self.topics[topic].shortened.discard(index)
+
     def drain_changes(self) -> Iterator[tuple[SourcesKey, SourceBlock | None]]:
         """Yield the changelog entries since the last call; None for a block of removed partitions."""
         dirty, self._dirty = self._dirty, set()
         for name, number in sorted(dirty):
             topic = self.topics[name]
-            block = topic.values[number * BLOCK : (number + 1) * BLOCK].copy()
-            value = SourceBlock(topic.topic_id, topic.former_ids, len(topic.values), block)
+            first = number * BLOCK
+            block = topic.values[first : first + BLOCK].copy()
+            shortened = tuple(sorted(each - first for each in topic.shortened if each // BLOCK == number))
+            value = SourceBlock(topic.topic_id, topic.former_ids, len(topic.values), block, shortened)
             yield SourcesKey(name, number), value if len(block) else None
 
     def _grow(self, name: str, partitions: int, log_ms: int) -> TopicProgress:

@@ -109,11 +109,18 @@ class StreamState:
         if delta.examples and self.panes.add_examples(of_examples, delta.examples):
             self._mark_dirty(of_examples)
 
-    def observe(self, partition: Partition, time: StreamTime, disorder_ms: int) -> None:
-        """Advance the event time of a source partition; its first new event ends a data loss."""
+    def observe(
+        self, partition: Partition, time: StreamTime, disorder_ms: int, *, is_shortened: bool = False
+    ) -> None:
+        """Advance the event time of a source partition; its first new event ends a data loss.
+
+        Of a shortened partition, see `SourceBlock`, events before the stream's first one may be missing.
+        """
         self.has_changed = True
         topic, index = partition
         row = self._times_for(topic, index + 1)[index]
+        if is_shortened and row[0] == NULL:
+            self.mark_loss(partition, disorder_ms)
         row[0] = max(int(row[0]), time.newest_ms)
         row[1] = max(int(row[1]), time.read_ms)
         self.read_ms = max(self.read_ms, time.read_ms)
