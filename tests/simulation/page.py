@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Mount, Route
 
 from driftgauge.config import Settings
+from driftgauge.core.by_stream import ByStream
 from driftgauge.events.records import StoredRecord
 from driftgauge.page.marks import Marks
 from driftgauge.page.results import Results
@@ -33,7 +34,8 @@ class Page:
     def __init__(self, clock_ms: Callable[[], int]) -> None:
         self._clock_ms = clock_ms
         self._visits: dict[int, Visit] = {}
-        self.results = Results(10**6, shows_snippets=True)
+        # Configurations of a run may name different streams, and results are read once.
+        self.results = Results(ByStream({"*": None}), 10**6, shows_snippets=True)
         self.results.source = self.source = MadeSource()
         self._watch = ServiceWatch()
 
