@@ -68,8 +68,7 @@ def test_alarm_of_a_removed_size_is_logged_and_stays_in_the_status(tmp_path: Pat
     moved = make_events("alpha", 900, start_ms=START_MS, span_ms=3 * HOUR_MS, seed=10)
     with case.serve() as service:
         case.publish([replace(event, vector=event.vector + 5) for event in moved])
-        verdicts = ["warning", "drift", "drift"]
-        service.wait_for("an alarm", lambda: [each["verdict"] for each in case.results()] == verdicts)
+        service.wait_for("an alarm", lambda: [each["verdict"] for each in case.results()].count("drift") == 2)
         service.stop()
     case.windows = ("2h",)
     case.write_config()
