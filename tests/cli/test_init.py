@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import uuid
 from datetime import UTC, datetime
 from functools import partial
@@ -271,6 +272,18 @@ def test_gap_of_whole_hours_between_events_and_records_is_said(tmp_path):
     assert f"\nwarning: {said}" in checked.stdout
     checked = run("config", "check", "--config", config, "--sample", sample, "--json")
     assert [each.startswith(said) for each in json.loads(checked.stdout)["warnings"]] == [True]
+
+
+def test_vectors_of_several_lengths_are_said(tmp_path):
+    def build(number):
+        record = nested(number)
+        if number % 3 == 0:
+            record["payload"]["query"]["vector"] *= 2
+        return record
+
+    done = run("init", write_sample(tmp_path, build))
+    assert "in 16 of 24 records" in done.stderr
+    assert re.search(r"vectors of other lengths are there as well: \d+ in 8 records", done.stderr)
 
 
 def test_some_malformed_records_change_no_proposal(tmp_path):

@@ -1,6 +1,7 @@
 """A proposal of a topic's mapping from what its records hold, and the text of its configuration."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -141,12 +142,21 @@ class _Field:
 
 
 class _Vector(NamedTuple):
-    """A field that holds vectors: how many, of how many numbers, of which type where they are bytes."""
+    """A field that holds vectors.
+
+    Attributes:
+        field: The field.
+        number: How many it holds.
+        numbers: Of how many numbers most of them are.
+        dtype: Their type, if they are bytes.
+        others: How many vectors there are of each other number of numbers.
+    """
 
     field: _Field
     number: int
     numbers: int
     dtype: str | None
+    others: Counter[int]
 
 
 def propose(topic: str, records: Sequence[RawRecord], schemas: SchemaSource | None) -> Proposal:
@@ -285,7 +295,9 @@ def _find_vector(found: _Field) -> _Vector | None:
     measured = [each for _, value in found.values if (each := measure_vector(value)) is not None]
     if not measured or str(found) == "record key" or "header" in found.source:
         return None
-    return _Vector(found, len(measured), *max(measured, key=measured.count))
+    numbers, dtype = max(measured, key=measured.count)
+    others = Counter(each for each, _ in measured if each != numbers)
+    return _Vector(found, len(measured), numbers, dtype, others)
 
 
 def measure_vector(value: object) -> tuple[int, str | None] | None:
@@ -319,7 +331,11 @@ def _describe(
     found, dtype = vector.field, vector.dtype
     mapping: dict[str, object] = {"encoding": encoding}
     kind = "" if dtype is None else f", by their bytes {dtype},"
-    notes = [f"embedding: {vector.numbers} numbers{kind} in {vector.number} of {read} records"]
+    most = vector.number - vector.others.total()
+    notes = [f"embedding: {vector.numbers} numbers{kind} in {most} of {read} records"]
+    if vector.others:
+        lengths = ", ".join(f"{numbers} in {number}" for numbers, number in vector.others.most_common(3))
+        notes.append(f"embedding: vectors of other lengths are there as well: {lengths} records")
     if others:
         notes.append(f"embedding: vectors are also in {', '.join(str(other.field) for other in others)}")
     if found.is_listed:
