@@ -173,7 +173,7 @@ def test_share_of_rejected_records_does_not_depend_on_their_vectors(vectors):
     assert heartbeat.read == {TOPIC: 7}
     for value in encode_heartbeat(heartbeat):
         watch.receive(StoredRecord(value, stored_ms=MONDAY_MS))
-    assert watch.status(MONDAY_MS).refusals == {STREAM: Refusal(4, 7, MONDAY_MS, "undecodable")}
+    assert watch.status(MONDAY_MS).refusals == {STREAM: Refusal(4, 7, "undecodable")}
     assert metrics.activity.take("a").read == {}
 
 

@@ -239,18 +239,18 @@ def test_what_is_old_is_marked_and_no_longer_ok(windows, late_ms, options, state
 @pytest.mark.parametrize(("windows", "state"), [("oo", "refused"), ("oDD", "drift"), ("", "refused")])
 def test_refused_records_are_a_fault_of_the_stream(windows, state):
     now_ms = MONDAY_MS + len(windows) * HOUR_MS
-    refusal = Refusal(20_000, 40_000, now_ms - 600_000, "wrong_dimension")
+    refusal = Refusal(20_000, 40_000, "wrong_dimension")
     facts = [facts_of(windows)] if windows else []
     status = stream_status("s", facts, HOURLY, now_ms, refusal=refusal)
     assert (status.state, status.is_old) == (state, False)
     assert tell_concern(status.concerns[0], now_ms) == (
-        "20,000 of 40,000 records of the last hour are refused, most as wrong dimension for 10 min"
+        "20,000 of 40,000 records of the last hour are refused, most as wrong dimension"
     )
     assert ("dead-letters show" in next_steps(status)[0]) is (state == "refused")
 
 
 def test_streams_that_replicas_refuse_are_shown_where_the_configuration_has_them():
-    refusal = Refusal(20_000, 40_000, MONDAY_MS, "wrong_dimension")
+    refusal = Refusal(20_000, 40_000, "wrong_dimension")
     service = ServiceStatus(dict.fromkeys(["s", "cam-*", "removed"], refusal))
     settings = build_settings([{"name": "s"}, {"match": "cam-*", "most": 2}])
     statuses = Overview(MadeResults().history, settings.by_stream).statuses(MONDAY_MS, service)

@@ -309,8 +309,9 @@ def _describe_sent(
     if by_reason := refusals.by_reason():
         numbers = ", ".join(f"{number:,} {reason}" for reason, number in by_reason.items())
         lines += [
-            f"not sent, for this configuration would refuse them again: {numbers}",
+            f"not sent, because this configuration would refuse them again: {numbers}",
             *(f"  {line}" for line in refusals.first),
+            "a later run offers those of them that come after the last record sent; mend all of them first",
         ]
     return lines
 

@@ -65,9 +65,11 @@ class HeartbeatSender:
                 self._fail(error.args[0].str())
             except ServiceError as error:
                 self._fail(str(error))
+            except Exception as error:  # noqa: BLE001 - without this thread page and status take it for dead
+                self._fail(repr(error))
 
     def _send(self, producer: Producer) -> None:
-        """Send a heartbeat; what is not delivered goes into the next one."""
+        """Send a heartbeat; what is not known to be delivered goes into the next one, and may count twice."""
         errors: list[KafkaError] = []
 
         def report(error: KafkaError | None, _: Message) -> None:

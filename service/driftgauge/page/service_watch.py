@@ -68,13 +68,11 @@ class Refusal(NamedTuple):
     Attributes:
         records: Their number.
         read: The number of all records that were accepted or refused.
-        since_ms: The minute of the first of them, ms.
         reason: Their most frequent reason.
     """
 
     records: int
     read: int
-    since_ms: int
     reason: str
 
     @property
@@ -132,7 +130,7 @@ class _Replica(NamedTuple):
 
     heartbeat: Heartbeat
     time_ms: int
-    since_ms: Mapping[tuple[FaultName, str, str], int]
+    since_ms: Mapping[tuple[FaultName, str], int]
 
 
 class ServiceWatch:
@@ -157,7 +155,7 @@ class ServiceWatch:
         """Add a heartbeat.
 
         Raises:
-            ValueError: The record is none.
+            ValueError: The record is no heartbeat.
         """
         try:
             heartbeat = decode_heartbeat(record.value() or b"")
@@ -180,13 +178,15 @@ class ServiceWatch:
             for numbers in self._minutes.values():
                 hour.add(numbers)
             unnamed = {topic for topic, stream, _ in hour.refused if not stream}
-            of_topics = self._refusals(hour, _TOPIC)
+            read = hour.accepted.copy()
+            for (_, stream, _), number in hour.refused.items():
+                read[stream] += number
             faults = [
                 *self._faults_of_topics(),
                 *self._faults_of_replicas(now_ms),
                 *(
-                    ServiceFault("refused", topic, each.since_ms, each.extent, each.reason)
-                    for topic, each in of_topics.items()
+                    ServiceFault("refused", topic, None, each.extent, each.reason)
+                    for topic, each in _many(hour.refused, _TOPIC, hour.read).items()
                     # Otherwise the streams say so.
                     if topic in unnamed
                 ),
@@ -195,7 +195,7 @@ class ServiceWatch:
                     for match, number in sorted(hour.surplus.items())
                 ),
             ]
-            return ServiceStatus(self._refusals(hour, _STREAM), tuple(faults))
+            return ServiceStatus(_many(hour.refused, _STREAM, read), tuple(faults))
 
     def _forget(self, now_ms: int) -> None:
         """Remove what is older than an hour."""
@@ -203,22 +203,6 @@ class ServiceWatch:
         self._replicas = {
             name: each for name, each in self._replicas.items() if each.time_ms > now_ms - HOUR_MS
         }
-
-    def _refusals(self, hour: Numbers, by: int) -> dict[str, Refusal]:
-        """Return the streams, or topics, of which many records were refused in the hour."""
-        reasons: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        for key, number in hour.refused.items():
-            reasons[key[by]][key[_REASON]] += number
-        found = {}
-        for name, refused in sorted(reasons.items()):
-            read = hour.read[name] if by == _TOPIC else hour.accepted[name] + refused.total()
-            since_ms = min(
-                at for at, numbers in self._minutes.items() if any(key[by] == name for key in numbers.refused)
-            )
-            refusal = Refusal(refused.total(), read, since_ms, refused.most_common(1)[0][0])
-            if name and refusal.is_many:
-                found[name] = refusal
-        return found
 
     def _faults_of_topics(self) -> Iterator[ServiceFault]:
         for topic in self._topics.missing:
@@ -239,27 +223,42 @@ class ServiceWatch:
             if self.source.error or self.source.has_caught_up:
                 last = max(last_ms, default=None)
                 yield ServiceFault("no_heartbeat", _list(silent), last, self.source.error or "")
-        reports: defaultdict[tuple[FaultName, str], list[tuple[str, int, str]]] = defaultdict(list)
+        reports: defaultdict[tuple[FaultName, str], list[tuple[str, int, _Replica]]] = defaultdict(list)
         for each in alive:
-            for (name, subject, why), since_ms in each.since_ms.items():
-                reports[name, why].append((subject, since_ms, each.heartbeat.replica))
-        for (name, why), listed in sorted(reports.items()):
+            for (name, subject), since_ms in each.since_ms.items():
+                # Faults of partitions are told together, and each condition of readiness by itself.
+                condition = subject if name == "not_ready" else ""
+                reports[name, condition].append((subject, since_ms, each))
+        for (name, condition), listed in sorted(reports.items()):
+            newest = max((each for _, _, each in listed), key=lambda each: each.time_ms)
             yield ServiceFault(
                 name,
                 _list(subject for subject, _, _ in listed),
                 min(since_ms for _, since_ms, _ in listed),
-                why,
-                replicas=_list(replica for _, _, replica in listed),
+                newest.heartbeat.reasons.get(condition, ""),
+                replicas=_list(each.heartbeat.replica for _, _, each in listed),
             )
 
 
-def _reported(heartbeat: Heartbeat) -> Iterator[tuple[FaultName, str, str]]:
-    """Yield the faults that a replica reports: the name, the partition or condition, and why."""
+def _reported(heartbeat: Heartbeat) -> Iterator[tuple[FaultName, str]]:
+    """Yield the faults that a replica reports: the name, and the partition or condition."""
     for reason in _OF_PARTITIONS:
         for partition in heartbeat.blocked.get(reason, ()):
-            yield reason, partition, ""
-    for condition, why in heartbeat.reasons.items():
-        yield "not_ready", condition, why
+            yield reason, partition
+    for condition in heartbeat.reasons:
+        yield "not_ready", condition
+
+
+def _many(refused: Counter[tuple[str, str, str]], by: int, read: Mapping[str, int]) -> dict[str, Refusal]:
+    """Return the streams, or topics, of which many records are refused, by the part of the key they are."""
+    reasons: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for key, number in refused.items():
+        reasons[key[by]][key[_REASON]] += number
+    found = {
+        name: Refusal(each.total(), read[name], each.most_common(1)[0][0])
+        for name, each in sorted(reasons.items())
+    }
+    return {name: refusal for name, refusal in found.items() if name and refusal.is_many}
 
 
 def _list(names: Iterable[str]) -> str:

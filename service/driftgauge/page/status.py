@@ -523,7 +523,7 @@ def stream_status(
     ]
     refused = []
     if refusal is not None:
-        refused.append(Concern("refused", "", refusal.since_ms, refusal.reason, extent=refusal.extent))
+        refused.append(Concern("refused", "", None, refusal.reason, extent=refusal.extent))
     concerns = sorted(
         [*(concern for size in sizes for concern in size.concerns), *missing, *refused],
         key=lambda each: URGENCY.index(each.name),

@@ -155,7 +155,7 @@ def tell_service_fault(fault: ServiceFault) -> str:
         "transaction": f"a transaction does not end, and records after it are not read: {subject}",
         "schema": f"partitions wait for a schema: {subject}",
         "unwritable": f"partitions take no records: {subject}",
-        "stopped": f"partitions are stopped, for their state, offset and log do not match: {subject}",
+        "stopped": f"partitions are stopped, because their state, offset and log do not match: {subject}",
         "restore": f"the start of partitions is not known yet: {subject}",
         "refused": f"{detail} of the topic {subject} were refused in the last hour, most as "
         f"{fault.reason.replace('_', ' ')}",
