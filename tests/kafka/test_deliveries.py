@@ -90,5 +90,7 @@ def test_no_partition_is_blamed_while_brokers_take_records(
     # The abort takes its time as well.
     clock.advance(10)
     deliveries.report(KafkaError(code), FakeMessage(partition=3))
+    # If the producer fails, records are purged as well, and its next call says why.
+    assert deliveries.failed == (code == KafkaError._MSG_TIMED_OUT)
     deliveries.blame_late()
     assert (deliveries.unwritable, deliveries.is_slow) == (unwritable, is_slow)

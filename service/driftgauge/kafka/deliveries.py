@@ -24,7 +24,7 @@ _PRODUCER_ERRORS = AUTHORIZATION | {
     KafkaError.PRODUCER_FENCED,
     KafkaError.UNKNOWN_PRODUCER_ID,
 }
-_LATE = frozenset({KafkaError._PURGE_INFLIGHT, KafkaError._PURGE_QUEUE, KafkaError._MSG_TIMED_OUT})
+_PURGED = frozenset({KafkaError._PURGE_INFLIGHT, KafkaError._PURGE_QUEUE})
 # A transaction has 12 s. Brokers that take records take some within this time, however slowly.
 _SILENT_S = 5.0
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
@@ -50,6 +50,7 @@ class Deliveries:
         self._sent_ms = clock_ms()
         self._largest = 0
         self._late: set[Partition] = set()
+        self._has_timed_out = False
         self.unwritable: set[Partition] = set()
         self.too_large: dict[Partition, bytes | None] = {}
         self.error: KafkaError | None = None
@@ -57,8 +58,11 @@ class Deliveries:
 
     @property
     def failed(self) -> bool:
-        """Whether a partition refused a record, or did not take it in time."""
-        return bool(self.unwritable or self.too_large or self._late)
+        """Whether a partition refused a record, or did not take it in time.
+
+        Records are purged as well if the producer fails, whose next call says why.
+        """
+        return bool(self.unwritable or self.too_large or self._has_timed_out)
 
     def report(self, error: KafkaError | None, message: Message) -> None:
         """Record the delivery report of one record; the client's `on_delivery` callback."""
@@ -72,8 +76,9 @@ class Deliveries:
                     self.append = Append(self._sent_ms, self._clock_ms(), append_ms)
             return
         code = error.code()
-        if code in _LATE:
+        if code in _PURGED or code == KafkaError._MSG_TIMED_OUT:
             self._late.add(partition)
+            self._has_timed_out |= code not in _PURGED
             return
         self.error = self.error or error
         if code in _TOO_LARGE:
