@@ -20,7 +20,7 @@ from confluent_kafka.admin import OffsetSpec
 from driftgauge.core import commit_limit
 from driftgauge.core.commit_limit import CommitLimit
 from driftgauge.core.counting.interval import IntervalCounter, ShardDelta
-from driftgauge.core.counting.partial import CommitId, PartitionProgress
+from driftgauge.core.counting.partial import CommitId, PartitionProgress, shard_of
 from driftgauge.core.partition import Partition
 from driftgauge.core.windows import work_budget
 from driftgauge.core.windows.shard import ShardState
@@ -111,10 +111,15 @@ class SimulatedConsumer:
         self._logs, self._clock, self._at_end = logs, clock, at_end
         self._positions: dict[Partition, int] = {}
         self._ended: set[Partition] = set()
-        self._assign: Callable[[Any, list[TopicPartition]], None] = lambda *_: None
+        self._on_revoke: Callable[[Any, list[TopicPartition]], None] = lambda *_: None
 
     def subscribe(self, topics: list[str], **callbacks: Any) -> None:
+        self._on_revoke = callbacks["on_revoke"]
         callbacks["on_assign"](self, [TopicPartition(PARTIALS, shard) for shard in range(SHARDS)])
+
+    def revoke(self, shard: int) -> None:
+        """Let the group give a shard to another member; only while the consumer is asked for messages."""
+        self._on_revoke(self, [TopicPartition(PARTIALS, shard)])
 
     def unsubscribe(self) -> None:
         pass
@@ -285,7 +290,7 @@ class Burst:
             check_settings=sound,
         )
         self.stopping.clear()
-        self.worker = worker
+        self.worker, self.consumer = worker, consumer
         Session(
             [PARTIALS],
             worker,
@@ -354,6 +359,26 @@ def test_due_windows_are_closed_before_more_partials_are_read(monkeypatch):
     # One commit of COUNT, what it brought to the one before, and the newest pane.
     assert max(burst.panes) <= 3 * PER_COMMIT
     check(burst, 299)
+
+
+def test_shard_is_read_on_after_handing_over_another_one_closed_its_last_due_windows(monkeypatch):
+    burst = Burst()
+    work = work_budget.window_work(SPEC.baselines[0].reference, ())
+    monkeypatch.setattr(work_budget, "_MAX_WORK", 10 * work)
+    burst.publish(20, held=False)
+    other = 1 - shard_of(SPEC.name, SHARDS)
+
+    def is_handed_over():
+        # The second half is due, and waits for the next round.
+        if len(burst.logs.results) == 10:
+            burst.consumer.revoke(other)
+            assert len(burst.logs.results) == 19
+            burst.logs.count(range(20, 40), 0, burst.clock.wall_ms)
+            burst.logs.count(range(39, 40), 1, burst.clock.wall_ms)
+        return len(burst.logs.results) == 39
+
+    burst.run(is_handed_over)
+    check(burst, 39)
 
 
 def check(burst, windows):

@@ -191,10 +191,10 @@ class WindowWorker:
         self._telemetry.stalled(self._stalled.step(positions))
         self._continue_restores()
         is_due = (self._clock.monotonic_s() - self._committed_s) * 1000 >= self._settings.commit_interval
-        if not (is_due or self.is_full) or not self._commit(bound_s):
-            return False
+        has_committed = (is_due or self.is_full) and self._commit(bound_s)
+        # A commit at a hand-over may have closed the last window that a paused shard waited for.
         self._pause_backlogs()
-        return True
+        return has_committed
 
     def hand_over(self, partitions: Collection[Partition], bound_s: float) -> bool:
         """Commit what was applied, then release these shards; see `Worker`."""
