@@ -3,7 +3,8 @@
     python -m tests.mutants [--seed N] [--compare]
 
 Without `--compare` the judgement of each seed's mutants is written to `noticed-SEED.txt`. With it the mutants
-of that file are judged again; status 1: more than 1 % of those noticed before are lost.
+of that file are judged again; status 1: more than 1 % of those noticed before are lost, or more than 5 % of
+all are gone with their code, so that the sample says little.
 """
 
 import argparse
@@ -23,6 +24,7 @@ PACKAGES: Final = ("baseline", "config", "core", "events", "page", "records", "t
 SEEDS: Final = (1, 2)
 NUMBER: Final = 250
 MAX_LOST: Final = 0.01
+MAX_GONE: Final = 0.05
 
 
 def draw(modules: Mapping[str, Sequence[Module]], number: int, seed: int) -> list[str]:
@@ -49,7 +51,7 @@ def show_table(title: str, packages: Sequence[str], noticed: Mapping[str, bool])
 
 
 def compare(before: Mapping[str, bool], now: Mapping[str, bool]) -> bool:
-    """Show what changed, and return whether the loss is small enough."""
+    """Show what changed; return whether the loss is small enough, and the sample still there."""
     gone = [key for key in before if key not in now]
     lost = [key for key, was in before.items() if was and now.get(key) is False]
     gained = [key for key, was in before.items() if not was and now.get(key)]
@@ -59,7 +61,9 @@ def compare(before: Mapping[str, bool], now: Mapping[str, bool]) -> bool:
     count = sum(before.values())
     say(f"noticed before {count}, now {sum(now.values())}")
     say(f"lost {len(lost)}, gained {len(gained)}, gone {len(gone)}")
-    return len(lost) <= MAX_LOST * count
+    if is_stale := len(gone) > MAX_GONE * len(before):
+        say(f"more than {MAX_GONE:.0%} are gone: draw new samples before a test is deleted")
+    return len(lost) <= MAX_LOST * count and not is_stale
 
 
 def read(seed: int) -> dict[str, bool]:

@@ -1,0 +1,187 @@
+"""Failures that are injected into the commits of one replica."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection
+from typing import Any, Final
+
+from driftgauge.core.counting.partial import Part
+from driftgauge.core.windows.shard import ShardState
+from driftgauge.errors import ClientLost, TransactionAborted
+from driftgauge.kafka import count_worker, service, session
+from driftgauge.kafka.transaction import State, Transaction
+from driftgauge.kafka.transactional import TransactionalProducer, _Ready, _Suspect
+
+__all__ = ["FAILURES"]
+
+# The replica and the numbers of its commits in which a failure is injected.
+FAILING_REPLICA: Final = "replica-1"
+FAILING_COMMITS: Final = (8, 16)
+# Longer than the group's session timeout, and shorter than the transaction timeout.
+STOPPED_S: Final = 6
+# Within these times a client learns that its group has expelled it, and has joined again.
+NOTICED_S, JOINED_S = 1.0, 2.0
+ABORT_S: Final = 5.0
+# Parts of a commit that are so small, and so far apart, interleave with those of other replicas.
+PART_BYTES: Final = 1_000
+PART_S: Final = 0.4
+# Parts that become readable together are then applied over several commits of WINDOWS.
+APPLY_S: Final = 0.01
+# How many attempts at a new producer fail, and how long each lasts.
+FAILED_STARTS: Final = 3
+FAILED_START_S: Final = 1.0
+
+
+def stop_in_commit() -> None:
+    """Suspend the process after the records of a commit are delivered and before its offsets are."""
+    _fail_in("_deliver", lambda _: _suspend())
+
+
+def rejoin_in_commit() -> None:
+    """Suspend the process as `stop_in_commit` does; the consumer joins again before the offsets are sent."""
+
+    def rejoin(transaction: Transaction) -> None:
+        _suspend()
+        assert transaction._consumer is not None
+        time.sleep(NOTICED_S)
+        # The client joins again by this call, before it reports the loss (librdkafka 2.16).
+        transaction._consumer.incremental_unassign([])
+        time.sleep(JOINED_S)
+
+    _fail_in("_deliver", rejoin)
+
+
+def abort_in_commit() -> None:
+    """Abort the transaction after its records are delivered."""
+    _fail_in("_deliver", _abort)
+
+
+def abort_at_begin() -> None:
+    """Abort the transaction before any record is written."""
+    _fail_in("begin", _abort)
+
+
+def abort_in_windows_commit() -> None:
+    """Abort the transaction of WINDOWS after its records are delivered."""
+    _fail_in("_deliver", _abort, role="windows")
+
+
+def interleave_parts() -> None:
+    """Let commits of other replicas come between two parts of one, let WINDOWS commit there, and restore."""
+    produce = count_worker.produce_or_abort  # type: ignore[attr-defined]
+
+    def produce_apart(transaction: Transaction, *record: Any) -> None:
+        produce(transaction, *record)
+        transaction._producer.client.flush(ABORT_S)
+        if os.environ.get("DRIFTGAUGE_REPLICA") == FAILING_REPLICA:
+            time.sleep(PART_S)
+
+    apply = ShardState.apply
+
+    def apply_slowly(self: ShardState, offset: int, append_ms: int, part: Part) -> None:
+        time.sleep(APPLY_S)
+        apply(self, offset, append_ms, part)
+
+    ShardState.apply = apply_slowly
+    service._PART_BYTES = PART_BYTES
+    session._BATCH = 1
+    count_worker.produce_or_abort = produce_apart  # type: ignore[attr-defined]
+    _fail_in("_deliver", _abort, role="windows", commits=range(6, 25, 3))
+
+
+def lose_producer_in_commit() -> None:
+    """Lose the producer after the records of a commit are delivered; the next attempts at a new one fail."""
+    renew = TransactionalProducer.renew
+    failing: Counter[str] = Counter()
+
+    def lose(transaction: Transaction) -> None:
+        failing[transaction.producer] = FAILED_STARTS
+        transaction._state = State.LOST
+        message = "the producer was lost on purpose"
+        raise TransactionAborted(message)
+
+    def renew_late(self: TransactionalProducer, bound_s: float) -> None:
+        if failing[self.transactional_id]:
+            failing[self.transactional_id] -= 1
+            time.sleep(FAILED_START_S)
+            message = "no producer, on purpose"
+            raise ClientLost(message)
+        renew(self, bound_s)
+
+    _fail_in("_deliver", lose)
+    TransactionalProducer.renew = renew_late
+
+
+def abort_after_loss() -> None:
+    """Abort the transaction after a lost connection, after its records are delivered."""
+    begin, deliver = Transaction.begin, Transaction._deliver
+    follows_loss: dict[int, bool] = {}
+
+    def begin_and_note(self: Transaction, bound_s: float) -> None:
+        self._producer.client.poll(0)
+        lost = isinstance(self._producer._state, _Suspect)
+        begin(self, bound_s)
+        # A producer that was not replaced is still suspect: clear that, so that the loss counts once.
+        self._producer._state = _Ready(self._producer.client)
+        follows_loss[id(self)] = lost
+
+    def deliver_and_abort(self: Transaction, deadline_s: float) -> None:
+        deliver(self, deadline_s)
+        if follows_loss.pop(id(self), False):
+            _abort(self)
+
+    Transaction.begin = begin_and_note
+    Transaction._deliver = deliver_and_abort
+
+
+def _suspend() -> None:
+    subprocess.Popen(["sh", "-c", f"sleep {STOPPED_S}; kill -CONT {os.getpid()}"])
+    # The signal is sent to this thread, so that the thread stops at once.
+    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+
+
+def _abort(transaction: Transaction) -> None:
+    transaction.abort(ABORT_S)
+    message = "aborted on purpose"
+    raise TransactionAborted(message)
+
+
+def _fail_in(
+    step: str,
+    fail: Callable[[Transaction], None],
+    role: str = "count",
+    commits: Collection[int] = FAILING_COMMITS,
+) -> None:
+    """Inject a failure into some commits of a role of the failing replica, after a step of the commit."""
+    if os.environ.get("DRIFTGAUGE_REPLICA") != FAILING_REPLICA:
+        return
+    do, begun = getattr(Transaction, step), 0
+
+    def do_and_fail(self: Transaction, within_s: float) -> None:
+        nonlocal begun
+        do(self, within_s)
+        if self.producer.endswith(f".{role}"):
+            begun += 1
+            if begun in commits:
+                fail(self)
+
+    setattr(Transaction, step, do_and_fail)
+
+
+FAILURES: Final = {
+    failure.__name__: failure
+    for failure in (
+        stop_in_commit,
+        rejoin_in_commit,
+        abort_in_commit,
+        abort_at_begin,
+        abort_in_windows_commit,
+        interleave_parts,
+        abort_after_loss,
+        lose_producer_in_commit,
+    )
+}

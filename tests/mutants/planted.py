@@ -1,0 +1,225 @@
+"""Faults of the service that are planted by hand: named edits of its source, made before it is imported."""
+
+import ast
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Final
+
+__all__ = ["PLANTED", "Edit", "plant"]
+
+SERVICE: Final = Path(__file__).parents[2] / "service" / "driftgauge"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A change of one place of the source.
+
+    Attributes:
+        file: The module's file, from the service's folder.
+        old: Text that occurs there exactly once.
+        new: What stands there instead.
+    """
+
+    file: str
+    old: str
+    new: str
+
+    def apply(self, source: str) -> str:
+        """Return the source with the change.
+
+        Raises:
+            ValueError: The old text does not occur exactly once.
+        """
+        if source.count(self.old) != 1:
+            message = f"{self.file} holds this text {source.count(self.old)} times: {self.old!r}"
+            raise ValueError(message)
+        return source.replace(self.old, self.new)
+
+
+_BEGIN_AGAIN_AT_ONCE = """\
+        from dataclasses import replace
+        for source in self.started:
+            again = replace(source, position=source.committed, records=0, skipped_at_start=0)
+            self._states[source.partition] = again
+        self._sync_client()
+
+    def lose"""
+_CONSUMER = '_consumer(properties, {"group.id": group, **own}, on_statistics)'
+_OUTSIDE = f"""\
+    made = {_CONSUMER}
+    OUTSIDERS[id(made)] = _consumer(properties, {{"group.id": group}})
+    return made
+
+
+OUTSIDERS = {{}}"""
+_UNCOMMITTED = '"isolation.level": "read_uncommitted"'
+
+PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
+    # Offsets are committed with the metadata of a consumer that is no group member, so without a generation.
+    "no_group_metadata": [
+        Edit("kafka/client.py", f"    return {_CONSUMER}", _OUTSIDE),
+        Edit(
+            "kafka/transaction.py",
+            "metadata = self._consumer.consumer_group_metadata()",
+            "from driftgauge.kafka.client import OUTSIDERS\n"
+            "        return OUTSIDERS[id(self._consumer)].consumer_group_metadata()",
+        ),
+    ],
+    # A commit is made as whatever member of the group the consumer has become.
+    "member_not_checked": [
+        Edit(
+            "kafka/transaction.py", "metadata if member_id and member_id == self._member_id", "metadata if 1"
+        )
+    ],
+    "read_uncommitted": [
+        Edit("kafka/client.py", "return Consumer(config,", f"return Consumer({{**config, {_UNCOMMITTED}}},")
+    ],
+    "offsets_outside_transaction": [
+        Edit(
+            "kafka/transaction.py",
+            "        self._deliver(deadline_s)\n        member =",
+            "        self._consumer.commit(offsets=list(offsets), asynchronous=False)\n"
+            "        self._deliver(deadline_s)\n        member =",
+        )
+    ],
+    # COUNT begins again without dropping its uncommitted counts, or without going back to its offsets.
+    "counts_kept": [
+        Edit("kafka/count_worker.py", "        self._counter.drop()\n        self._letters.clear()\n", "")
+    ],
+    "positions_kept": [
+        Edit(
+            "kafka/count_worker.py",
+            "        self._committed_s = self._clock.monotonic_s()\n        self._held.begin_again()",
+            "        self._committed_s = self._clock.monotonic_s()",
+        )
+    ],
+    "producer_not_replaced": [
+        Edit(
+            "kafka/transactional.py",
+            "isinstance(self._state, _Ready)\n\n",
+            "isinstance(self._state, _Ready | _Suspect)\n\n",
+        )
+    ],
+    # Partitions that begin again are assigned at once, and what is polled without a producer is dropped.
+    "drop_while_settling": [
+        Edit(
+            "kafka/held_partitions.py",
+            "        self.assign([source.partition for source in self.started])\n"
+            "        self._sync_client()\n\n    def lose",
+            _BEGIN_AGAIN_AT_ONCE,
+        ),
+        Edit(
+            "kafka/session.py",
+            "self._worker.process(messages)",
+            "self._worker.process(messages if self._lost_s is None else [])",
+        ),
+    ],
+    # A shard is restored from the part of its changelog that was read so far.
+    "restore_before_end": [
+        Edit("kafka/changelog_reader.py", "return self.positions[shard] >= end or end == 0", "return True")
+    ],
+    # The commits of a replica that was started again are numbered as before, so they look applied.
+    "epoch_repeated": [
+        Edit("kafka/transactional.py", "max(self._clock.wall_ms(), self.epoch + 1)", "1"),
+    ],
+    "waiting_parts_passed": [Edit("core/windows/shard.py", "offset=covered,", "offset=self.next_offset,")],
+    "changelog_uncommitted": [
+        Edit(
+            "kafka/client.py", "_consumer(properties, {}, on", f"_consumer(properties, {{{_UNCOMMITTED}}}, on"
+        )
+    ],
+    # Partitions, or shards, that the group has revoked are still counted, or closed.
+    "revoked_partitions_kept": [
+        Edit("kafka/count_worker.py", "        self._held.release(partitions)\n", ""),
+    ],
+    "revoked_shards_kept": [
+        Edit(
+            "kafka/window_worker.py",
+            "shards = [shard for _, shard in partitions]\n        self._unassign",
+            "shards = []\n        self._unassign",
+        )
+    ],
+    # The parts of a commit, of which there are several, are written in reverse order.
+    "progress_not_last": [
+        Edit("kafka/service.py", "_PART_BYTES = 500_000", "_PART_BYTES = 1_000"),
+        Edit("kafka/count_worker.py", "for part in parts:", "for part in parts[::-1]:"),
+    ],
+    "progress_without_partials": [
+        Edit(
+            "kafka/count_worker.py",
+            "            delta.panes,\n",
+            "            delta.panes if commit.number % 8 else (),\n",
+        )
+    ],
+    "any_shard": [
+        Edit("kafka/count_worker.py", "partials_topic, shard, key, part)", "partials_topic, -1, None, part)")
+    ],
+    # Windows that wait for a later round become final, and lose their panes.
+    "waiting_windows_final": [
+        Edit(
+            "core/windows/closing.py",
+            "self._advance_horizon(watermark_ms, waiting_from_ms)",
+            "self._advance_horizon(watermark_ms, None)",
+        )
+    ],
+    # Every event time moves the watermark, however far ahead of the clock it is.
+    "producers_times_trusted": [
+        Edit("kafka/intake.py", "=credible_ms(messages, now_ms)", "=np.full(len(messages), 2**62)")
+    ],
+}
+
+
+def plant(name: str) -> None:
+    """Let this process import the service with a planted fault.
+
+    Raises:
+        ValueError: The source no longer holds what an edit replaces.
+        RuntimeError: The service is imported already.
+    """
+    if "driftgauge" in sys.modules:
+        message = "a fault is planted before the service is imported"
+        raise RuntimeError(message)
+    sys.meta_path.insert(0, _Finder(edited(name)))
+
+
+def edited(name: str) -> dict[str, CodeType]:
+    """Return the code of each module that a planted fault changes, by the module's dotted name."""
+    sources: dict[str, str] = {}
+    for edit in PLANTED[name]:
+        source = sources.get(edit.file) or (SERVICE / edit.file).read_text("utf-8")
+        sources[edit.file] = edit.apply(source)
+    return {
+        f"driftgauge.{file.removesuffix('.py').replace('/', '.')}": compile(
+            ast.parse(source), str(SERVICE / file), "exec", dont_inherit=True
+        )
+        for file, source in sources.items()
+    }
+
+
+class _Loader(SourceFileLoader):
+    def __init__(self, spec: ModuleSpec, code: CodeType) -> None:
+        super().__init__(spec.name, spec.origin or "")
+        self._code = code
+
+    def get_code(self, fullname: str) -> CodeType:
+        return self._code
+
+
+class _Finder(MetaPathFinder):
+    """Finds the modules that are changed; all others are left to the finders after it."""
+
+    def __init__(self, code: Mapping[str, CodeType]) -> None:
+        self._code = code
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, path, target) if fullname in self._code else None
+        if spec is not None:
+            spec.loader = _Loader(spec, self._code[fullname])
+        return spec

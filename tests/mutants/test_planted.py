@@ -1,0 +1,36 @@
+"""Planted faults: each still fits the source, and a process imports the service with it."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.mutants.planted import PLANTED, SERVICE, Edit, edited
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_fault_changes_source(name):
+    assert len(edited(name)) == len({edit.file for edit in PLANTED[name]})
+    assert all(edit.old != edit.new for edit in PLANTED[name])
+
+
+def test_edit_needs_its_text_once():
+    with pytest.raises(ValueError, match="2 times"):
+        Edit("a.py", "x", "y").apply("x = x")
+
+
+def test_service_is_imported_with_fault():
+    program = (
+        "from tests.mutants.planted import plant; plant('progress_not_last');"
+        "from driftgauge.kafka import service; print(service._PART_BYTES)"
+    )
+    root = SERVICE.parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=root,
+        env={"PYTHONPATH": f"{root}/service:{root}"},
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert done.stdout == "1000\n"
