@@ -193,10 +193,10 @@ def test_group_is_compared_with_the_others_of_its_side() -> None:
 
 @pytest.mark.parametrize("mixed", [True, False])
 def test_level_holds_for_windows_of_other_groups(mixed: bool) -> None:
-    # 800 windows against 40 baselines. All windows of a stream come from the same 300 groups, of which those
+    # 320 windows against 16 baselines. All windows of a stream come from the same 300 groups, of which those
     # that are whole differ in size. Of the groups' own overdispersion alone .03 and .06 would be found.
     found = []
-    for seed in range(40):
+    for seed in range(16):
         random = np.random.default_rng(seed)
         drawn = np.minimum(1 + (2 * random.pareto(1.2, 600)).astype(int), 60)
         groups = np.repeat(np.arange(600), 8 if mixed else drawn)
@@ -216,4 +216,4 @@ def test_level_holds_for_windows_of_other_groups(mixed: bool) -> None:
             score = scorer.score(Tally(tallies[rows].sum(axis=0), registry.fields_of(reference)))
             assert score is not None
             found.append(score.p_value < 0.01)
-    assert 0 < np.mean(found) < 0.015
+    assert 0 < np.mean(found) < 0.02
