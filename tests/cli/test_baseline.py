@@ -56,9 +56,11 @@ def test_baseline_of_events_is_fitted_shown_and_used(tmp_path):
     own = run("baseline", "show", out, "--against", day, "--config", config, "--json")
     against = json.loads(own.stdout)["against"]
     assert (against["mean_floor"], against["js_floor"]) == (0.2, 0.005)
-    others = write_config(tmp_path, {"name": "other"})
-    refused = run("baseline", "show", out, "--against", day, "--config", others)
-    assert (refused.returncode, "does not name the stream images" in refused.stderr) == (2, True)
+    for name, remedy in (("other", "leave out --config"), ("image", "did you mean image?")):
+        others = write_config(tmp_path, {"name": name})
+        refused = run("baseline", "show", out, "--against", day, "--config", others)
+        fault = f"does not name the stream images of the baseline; {remedy}"
+        assert (refused.returncode, fault in refused.stderr) == (2, True)
 
     config = write_config(tmp_path)
     assert run("config", "check", "--config", config).returncode == 0

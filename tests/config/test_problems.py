@@ -128,19 +128,23 @@ SECTIONS = [
     *(({"page": {key: url}}, part) for key in ("example_url", "thumbnail_url") for url, part in URLS),
     (
         {**ORDERS, "inputs": {"other": MAPPING}},
-        "inputs: topics that are not read: other; add them to topics.events",
+        "inputs: topic other is not read; add it to topics.events",
     ),
     (
         {"inputs": {"embeddings": {"stream": "stream", "embedding": "vector"}}},
         "inputs.embeddings.timestamp: say where the event time is: a field, a header, or {record: timestamp}",
     ),
     (
-        {**ORDERS, "inputs": {"orders": {**MAPPING, "stream": {"constant": "imagse"}}}},
-        "inputs.orders: no such streams: imagse; add them to streams",
+        {**ORDERS, "inputs": {"order": MAPPING}},
+        "inputs: topic order is not read; did you mean orders?",
     ),
     (
-        {**ORDERS, "inputs": {"orders": {**MAPPING, "stream": {"path": "s", "rename": {"a": "imagse"}}}}},
-        "inputs.orders: no such streams: imagse; add them to streams",
+        {**ORDERS, "inputs": {"orders": {**MAPPING, "stream": {"constant": "imagse"}}}},
+        "inputs.orders: no such stream: imagse; did you mean images?",
+    ),
+    (
+        {**ORDERS, "inputs": {"orders": {**MAPPING, "stream": {"path": "s", "rename": {"a": "audio"}}}}},
+        "inputs.orders: no such stream: audio; add it to streams",
     ),
     *(
         (

@@ -40,6 +40,7 @@ from driftgauge.events.refusals import Refusals
 from driftgauge.events.timestamps import LAST_MS
 from driftgauge.events.vectors import VectorFormat
 from driftgauge.files import name_of_stream
+from driftgauge.nearest import suggest
 from driftgauge.progress import Track
 from driftgauge.record_files import choose_topic
 
@@ -426,9 +427,10 @@ def _smallest(path: Path, stream: str) -> dict[str, float]:
     Raises:
         InputError: The configuration does not name the stream.
     """
-    settings = read_settings(path, connects=False).by_stream.get(stream)
-    if settings is None:
-        fault = f"{path} does not name the stream {stream} of the baseline; leave out --config"
+    by_stream = read_settings(path, connects=False).by_stream
+    if stream not in by_stream:
+        remedy = suggest(stream, by_stream.names, "leave out --config")
+        fault = f"{path} does not name the stream {stream} of the baseline; {remedy}"
         raise InputError(fault)
-    sizes: dict[str, float] = settings.smallest_drift.model_dump()
+    sizes: dict[str, float] = by_stream[stream].smallest_drift.model_dump()
     return sizes

@@ -21,6 +21,7 @@ from driftgauge.config.properties import KafkaProperties, RegistryProperties
 from driftgauge.config.stream import StreamSettings
 from driftgauge.core.by_stream import ByStream
 from driftgauge.core.statistics.budget import window_level
+from driftgauge.nearest import suggest
 
 __all__ = [
     "LARGEST_RECORD",
@@ -223,8 +224,9 @@ class Settings(BaseSettings, Section):
     ) -> dict[str, InputSettings]:
         topics, registry = info.data.get("topics"), info.data.get("schema_registry")
         faults = []
-        if topics is not None and (unknown := sorted(set(inputs) - set(topics.events))):
-            faults.append(f"topics that are not read: {', '.join(unknown)}; add them to topics.events")
+        for unknown in sorted(set(inputs) - set(topics.events)) if topics is not None else ():
+            remedy = suggest(unknown, topics.events, "add it to topics.events")
+            faults.append(f"topic {unknown} is not read; {remedy}")
         registered = sorted(topic for topic, settings in inputs.items() if settings.needs_registry)
         if registered and registry == {}:
             names = ", ".join(registered)
@@ -242,9 +244,10 @@ class Settings(BaseSettings, Section):
         twice = sorted({key for key in keys if keys.count(key) > 1})
         faults = [f"named more than once: {', '.join(twice)}; keep one of each"] if twice else []
         for topic, settings in info.data.get("inputs", {}).items():
-            known = set().union(*(vector.stream.known for vector in settings.vectors))
-            if missing := sorted(name for name in known if name not in configured):
-                faults.append(f"inputs.{topic}: no such streams: {', '.join(missing)}; add them to streams")
+            named = set().union(*(vector.stream.known for vector in settings.vectors))
+            for name in sorted(name for name in named if name not in configured):
+                remedy = suggest(name, configured.names, "add it to streams")
+                faults.append(f"inputs.{topic}: no such stream: {name}; {remedy}")
         require(not faults, "; ".join(faults))
         return streams
 
