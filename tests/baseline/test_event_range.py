@@ -1,9 +1,13 @@
 """Tests of `driftgauge.baseline.event_range`: what a fit on a topic says of its events."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from driftgauge.baseline.event_range import select_events
+import pytest
+
+from driftgauge.baseline.event_range import EventSelection, select_events
 from driftgauge.baseline.stream_decoder import TopicEvents
+from driftgauge.errors import InputError
 from driftgauge.events.own_contract import OwnContractReader
 from driftgauge.events.records import RawRecord, StoredRecord
 from driftgauge.events.refusals import Refusals
@@ -29,11 +33,12 @@ class Source:
         return f"{record.offset()}"
 
 
-def report(gap_ms: int, lead_ms: int = LAST_MS) -> list[str]:
-    wanted = TopicEvents("embeddings", "images", MONDAY_MS - 3 * DAY_MS, MONDAY_MS + DAY_MS, 6 * HOUR_MS)
-    selection = select_events(
+def select(
+    gap_ms: int = 0, lead_ms: int = LAST_MS, since_ms: int = MONDAY_MS - 3 * DAY_MS, stream: str = "images"
+) -> EventSelection:
+    return select_events(
         Source(gap_ms),
-        wanted,
+        TopicEvents("embeddings", stream, since_ms, MONDAY_MS + DAY_MS, 6 * HOUR_MS),
         OwnContractReader(),
         Refusals(),
         lead_ms=lead_ms,
@@ -41,8 +46,13 @@ def report(gap_ms: int, lead_ms: int = LAST_MS) -> list[str]:
         largest_bytes=1_000_000,
         clock=ManualClock(MONDAY_MS + DAY_MS).clock,
     )
+
+
+def report(gap_ms: int, lead_ms: int = LAST_MS) -> list[str]:
     lines: list[str] = []
+    selection = select(gap_ms, lead_ms)
     selection.report(lines.append)
+    selection.warn(lines.append)
     return lines
 
 
@@ -58,3 +68,24 @@ def test_gap_of_whole_hours_is_a_warning_also_where_all_are_refused() -> None:
     line, warning = report(-2 * HOUR_MS, lead_ms=300_000)
     assert "0 events of stream images; asked for" in line
     assert "60 of 60 events are 2h after their records" in warning
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"gap_ms": -2 * HOUR_MS, "lead_ms": 300_000},
+            "60 records were refused (60 future); correct what the lines above say of those",
+        ),
+        (
+            {"since_ms": MONDAY_MS + HOUR_MS},
+            "60 records of the stream are before the range, and 0 after it; choose another range by --from",
+        ),
+        ({"stream": "image"}, "streams that were read: images; did you mean images?"),
+    ],
+)
+def test_what_has_taken_all_events_is_said(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as error:
+        select(**changes).finish("topic embeddings")
+    stream = changes.get("stream", "images")
+    assert str(error.value).startswith(f"topic embeddings: no event of stream '{stream}'; {said}")

@@ -16,7 +16,7 @@ from confluent_kafka import Producer
 from deploy.demo.broker import EmbeddedBroker
 
 from driftgauge.events import schemas
-from driftgauge.inspection.proposal import measure_vector
+from driftgauge.inspection.values import measure_vector
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.events import build_event, write_events
 from tests.cli.command import run

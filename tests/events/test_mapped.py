@@ -101,9 +101,12 @@ def test_constant_stream_is_known_of_every_record():
         ("embedding", "e", value(v=[1]), "embedding: missing (e)"),
         ("embedding", "e", value(e=None), "embedding: missing (e)"),
         ("embedding", {"path": "e", "shape": "s"}, value(e=[1]), "embedding: its shape is missing (s)"),
-        ("embedding", "e", value(e={}), "embedding: neither a list nor bytes nor text, but dict"),
-        ("embedding", "e", value(e=[]), "embedding: List should have at least 1 item after "
-         "validation, not 0"),
+        ("embedding", "e", value(e={}), "embedding: an object, where a list of numbers, bytes or text is "
+         "expected"),
+        ("embedding", "e", value(e=[{"v": [1]}]), "embedding: a list of objects, where a list of numbers is "
+         "expected"),
+        ("embedding", "e", value(e=[1, "2"]), "embedding.1: text, where a number is expected"),
+        ("embedding", "e", value(e=[]), "embedding: a list, where at least one number is expected"),
     ],
 )  # fmt: skip
 def test_detail_names_field_and_source(field, source, raw, detail):

@@ -114,6 +114,39 @@ def test_missing_field_is_shown_with_the_nearest_one(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("embedding", "parts"),
+    [
+        (
+            "data",
+            ("embedding: a list of objects, where a list", "; vectors are in data[0].v, data[1].v, "),
+        ),
+        (
+            "data[1]",
+            ("embedding: an object, where a list", "; vectors are in data[0].v, data[1].v, "),
+        ),
+        (
+            "data[0].v",
+            ("warning: embedding: data holds 4 items in 2 records, 2 are read, and the others are",),
+        ),
+        ("rows[1]", ("warning: embedding: rows holds 6 items in 2 records, 2 are read, and the others are",)),
+        ("query.v", ()),
+        ("query.one[0]", ()),
+    ],
+)
+def test_vectors_of_lists_that_a_mapping_misses_or_leaves_out_are_said(tmp_path, embedding, parts):
+    vector = [1.0, 2, 3, 4]
+    content = value(t=1, data=[{"v": vector}, {"v": vector}, {"n": 1}], rows=[vector] * 3,
+                    query={"v": vector, "one": [vector]})  # fmt: skip
+    mapping = {"stream": {"constant": "images"}, "timestamp": {"record": "timestamp"}, "embedding": embedding}
+    inspector = build(tmp_path, mapping)
+    inspected = inspect(inspector, content, content)
+    summary = render(describe_summary(inspected, inspector.problems))
+    shown = render(describe_record(inspected[0])) + summary
+    assert [part for part in parts if part not in shown] == []
+    assert ("warning: embedding" in summary) == any("warning" in part for part in parts)
+
+
+@pytest.mark.parametrize(
     ("fields", "outcome", "line"),
     [
         (
@@ -127,7 +160,7 @@ def test_missing_field_is_shown_with_the_nearest_one(tmp_path):
             "refused, invalid: embedding: neither base64 nor",
             "wrong: embedding: neither base64 nor",
         ),
-        ({"v": [1, None]}, "refused, invalid: embedding.1", "2 items, among them NoneType"),
+        ({"v": [1, None]}, "refused, invalid: embedding.1", "2 items, among them null"),
         ({"t": "x", "v": []}, "refused, invalid: timestamp: not an RFC 3339", "wrong: timestamp: not an RFC"),
         ({"id": 1.5}, "refused, invalid: event_id: neither text", "wrong: event_id: neither text"),
         ({"country": []}, "refused, invalid: segments.country: neither", "wrong: segments.country: neither"),
@@ -209,7 +242,7 @@ def test_only_first_of_many_events_are_shown(fitted):
             value(stream="images", timestamp=NOW_MS // 1_000, embedding=[1]),
             "like seconds: the contract is in",
         ),
-        (value(stream="images", timestamp=1, embedding="x"), "refused, invalid: embedding: Input should"),
+        (value(stream="images", timestamp=1, embedding="x"), "refused, invalid: embedding: text, where"),
         (value(stream="images", timestamp=1, embedding_b64="?"), "wrong: embedding: neither base64"),
         (
             value(stream="images", timestamp=1, embedding_b64="AACAPw=="),

@@ -11,11 +11,13 @@ from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.durations import format_duration
 from driftgauge.errors import InputError
 from driftgauge.events.mapped import MappedReader
+from driftgauge.events.mapped_fields import Unmet
 from driftgauge.events.records import OLDEST_MS, RawRecord
 from driftgauge.events.refusals import Refusals
-from driftgauge.events.rejection import EventError, Reason, Rejection
+from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending
 from driftgauge.events.sources import compile_path, to_optional_text
 from driftgauge.events.timestamps import LAST_MS, format_timestamp
+from driftgauge.events.unread_items import ListItems, describe_unread, find_items
 from driftgauge.nearest import suggest
 from driftgauge.progress import Track
 from driftgauge.record_files import LONGEST_LINE, RecordFiles, RecordSource, decode_batch
@@ -27,6 +29,9 @@ _LATE_SHARE = 0.75
 
 # Longer messages hide the fault.
 _MOST_STREAMS = 20
+
+# So many are decoded once more, to see what the mapping leaves out.
+_FIRST_RECORDS = 100
 
 
 def select_events(
@@ -89,9 +94,11 @@ class EventSelection:
         self._decoder = decoder
         self._refusals = refusals
         self._wanted = wanted
+        self._reader = reader
         self._names = None if wanted.name is None else EventNames(wanted.name.column, reader)
         self._collector: Collector | None = None
         self._filtered = self._other = 0
+        self._first: list[RawRecord] = []
         # The times of the first and the last event, and of the last record with one.
         self._first_ms, self._last_ms, self._latest_ms = LAST_MS, 0, 0
 
@@ -119,6 +126,7 @@ class EventSelection:
     def count(self, records: Sequence[RawRecord], filtered: int, rejections: Sequence[Rejection]) -> None:
         """Count the records of a batch."""
         self.records += len(records)
+        self._first += records[: _FIRST_RECORDS - len(self._first)]
         self._filtered += filtered
         for rejection in rejections:
             if rejection.reason in {Reason.UNKNOWN_STREAM, Reason.WRONG_MODEL}:
@@ -140,8 +148,6 @@ class EventSelection:
             f"other streams or versions, {self._filtered:,} filtered, {self._refusals.numbers.total():,} "
             "refused"
         )
-        for gap in self._decoder.gaps.describe():
-            progress(f"warning: {gap}")
         late_ms = self._latest_ms - wanted.until_ms
         if late_ms > _LATE_SHARE * wanted.slack_ms:
             late = format_duration(late_ms // 1_000 * 1_000)
@@ -149,6 +155,19 @@ class EventSelection:
                 f"warning: events of the range were recorded up to {late} after its end, almost as late as "
                 f"the records that were read; give a longer --slack"
             )
+
+    def warn(self, progress: Callable[[str], None]) -> None:
+        """Report times that look wrong, and vectors of the first records that the mapping leaves out."""
+        unread = describe_unread(items for record in self._first for items in self._find_items(record))
+        for warning in (*self._decoder.gaps.describe(), *unread):
+            progress(f"warning: {warning}")
+
+    def _find_items(self, record: RawRecord) -> list[ListItems]:
+        try:
+            value = self._reader.decode(record)
+        except (EventError, SchemaPending):
+            return []
+        return [] if isinstance(value, Unmet) else [*find_items(self._reader.settings, value)]
 
     def finish(self, source: str) -> VectorSet:
         """Return the events in the range; `source` names the topic or file.
@@ -160,23 +179,33 @@ class EventSelection:
             return self._collector.finish(self._decoder.model_version)
         wanted, streams = self._wanted, sorted(self._decoder.streams)
         version = "" if wanted.model_version is None else f" of model version {wanted.model_version!r}"
-        listed = ", ".join(streams[:_MOST_STREAMS]) or "none"
-        more = f" and {len(streams) - _MOST_STREAMS:,} more" if len(streams) > _MOST_STREAMS else ""
-        remedy = (
-            "check --model-version and the topic's inputs, and for a topic --from, --until and, where events "
-            "were recorded long after they happened, --slack"
-        )
+        found, remedies = [], []
+        if wanted.stream not in streams:
+            listed = ", ".join(streams[:_MOST_STREAMS]) or "none"
+            more = f" and {len(streams) - _MOST_STREAMS:,} more" if len(streams) > _MOST_STREAMS else ""
+            found.append(f"streams that were read: {listed}{more}")
+            if streams:
+                remedies.append(suggest(wanted.stream, streams, "check --stream and the topic's inputs"))
         if not self.records:
-            remedy = (
+            remedies.append(
                 "no record was read: the source is empty, or, of a topic, none was written within --slack of "
                 "the time from --from to --until"
             )
-        elif streams and wanted.stream not in streams:
-            remedy = suggest(wanted.stream, streams, "check --stream and the topic's inputs")
-        message = (
-            f"{source}: no event of stream {wanted.stream!r}{version}; streams that were read: "
-            f"{listed}{more}; {remedy}"
-        )
+        if reasons := self._refusals.by_reason():
+            refused = ", ".join(f"{number:,} {reason}" for reason, number in reasons.items())
+            found.append(f"{self._refusals.numbers.total():,} records were refused ({refused})")
+            remedies.append("correct what the lines above say of those that were refused")
+        before, after = self._decoder.outside
+        if before or after:
+            found.append(f"{before:,} records of the stream are before the range, and {after:,} after it")
+            remedies.append(
+                "choose another range by --from and --until, or, where events are recorded long after they "
+                "happened, a longer --slack"
+            )
+        if not remedies:
+            remedies.append("check --model-version and the topic's inputs")
+        said = "; ".join([*found, *remedies])
+        message = f"{source}: no event of stream {wanted.stream!r}{version}; {said}"
         raise InputError(message)
 
 
@@ -225,8 +254,8 @@ class EventNames:
 
 def read_events(
     path: Path, wanted: TopicEvents, reader: MappedReader, track: Track, refusals: Refusals
-) -> VectorSet:
-    """Return the vectors of one stream's events, in the order of the file.
+) -> EventSelection:
+    """Return one stream's events, in the order of the file.
 
     Args:
         path: The file, see `RecordFiles`.
@@ -236,10 +265,10 @@ def read_events(
         refusals: Counts the records of the stream that are refused; these are left out.
 
     Raises:
-        InputError: The file cannot be read, has no such event, or a version must be chosen.
+        InputError: The file cannot be read, or a version must be chosen.
     """
     # No time is too far ahead of the clock in a file; a line that was cut is too large.
-    selection = select_events(
+    return select_events(
         RecordFiles([path], wanted.topic, track, refusals),
         wanted,
         reader,
@@ -249,4 +278,3 @@ def read_events(
         largest_bytes=LONGEST_LINE - 1,
         clock=SYSTEM_CLOCK,
     )
-    return selection.finish(str(path))

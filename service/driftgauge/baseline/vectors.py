@@ -77,7 +77,7 @@ def read_vectors(
             message = f"{path}: leave out --id-column; events have their event_id"
             raise InputError(message)
         wanted = TopicEvents("", stream, model_version=model_version, keys=keys, name=columns.name)
-        return read_events(path, wanted, OwnContractReader(), track, refusals)
+        return read_events(path, wanted, OwnContractReader(), track, refusals).finish(str(path))
     if path.suffix in TABLE_SUFFIXES:
         try:
             from driftgauge.baseline.tables import read_table  # noqa: PLC0415 - pyarrow is an extra

@@ -379,7 +379,9 @@ def _read_records(
     with open_schemas(settings, inputs.values()) as schemas:
         reader = build_reader(wanted.topic, inputs, schemas)
         if source is not None:
-            return read_events(source, wanted, reader, track, refusals)
+            selection = read_events(source, wanted, reader, track, refusals)
+            selection.warn(report)
+            return selection.finish(str(source))
         first_ms, end_ms = wanted.from_ms - wanted.slack_ms, wanted.until_ms + wanted.slack_ms
         with TopicRange(settings.kafka, wanted.topic, first_ms, end_ms, track) as records:
             partitions = f"{len(records.ranges)} partitions of {wanted.topic}"
@@ -395,6 +397,7 @@ def _read_records(
                 clock=SYSTEM_CLOCK,
             )
     selection.report(report)
+    selection.warn(report)
     return selection.finish(f"topic {wanted.topic}")
 
 

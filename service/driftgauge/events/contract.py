@@ -28,6 +28,7 @@ from driftgauge.config.fields import STREAM_NAME
 from driftgauge.config.inputs import MAX_SEGMENTS, MAX_TEXT
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.timestamps import DATE_TIME, LAST_MS, read_timestamp
+from driftgauge.events.vectors import describe_kind
 
 __all__ = [
     "MAX_SEGMENTS",
@@ -43,6 +44,13 @@ _FLOATS_BASE64 = (
     r"(?:[A-Za-z0-9+/]{16})*"
     r"(?:[A-Za-z0-9+/]{16}|[A-Za-z0-9+/]{11}=|[A-Za-z0-9+/]{6}==)"
 )
+
+# What a vector should be, where pydantic's own message names Python's types.
+_EXPECTED = {
+    "list_type": "a list of numbers is",
+    "float_type": "a number is",
+    "too_short": "at least one number is",
+}
 
 # In some regular expression dialects, Python's among them, $ also matches before a final newline.
 _ONE_LINE: dict[str, object] = {"not": {"pattern": "\\n"}}
@@ -150,9 +158,11 @@ def validate_event(document: object) -> Event:
     try:
         return Event.model_validate(document)
     except ValidationError as error:
-        fault = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        fault = error.errors(include_url=False, include_context=False)[0]
         # Below a field's name only array indices are named, since a key is the producer's text.
         path = [str(part) for part in fault["loc"][:1]]
         path += [str(part) for part in fault["loc"][1:] if isinstance(part, int)]
         message = fault["msg"].removeprefix("Value error, ")
+        if path[:1] == ["embedding"] and fault["type"] in _EXPECTED:
+            message = f"{describe_kind(fault['input'])}, where {_EXPECTED[fault['type']]} expected"
         raise EventError(Reason.INVALID, f"{'.'.join(path) or 'event'}: {message}") from None

@@ -19,6 +19,7 @@ __all__ = [
     "F64",
     "VectorFormat",
     "are_finite",
+    "describe_kind",
     "read_base64",
     "split_vectors",
     "to_format",
@@ -29,6 +30,7 @@ __all__ = [
 _MAX_AXES = 32
 # With a number a vector, a record of a megabyte would take seconds, and its member would leave the group.
 _MAX_VECTORS = 10_000
+_KINDS = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
 _SIZES = {"f32": 4, "f16": 2, "bf16": 2, "f64": 8, "int8": 1}
 
 
@@ -139,9 +141,13 @@ def split_vectors(
         value = _parse_text(value)
     if not isinstance(value, bytes | list | memoryview):
         raise EventError(
-            Reason.INVALID, f"embedding: neither a list nor bytes nor text, but {type(value).__name__}"
+            Reason.INVALID,
+            f"embedding: {describe_kind(value)}, where a list of numbers, bytes or text is expected",
         )
-    is_nested = isinstance(value, list) and bool(value) and type(value[0]) is list
+    kind = type(value[0]) if isinstance(value, list) and value else None
+    if kind is dict or hasattr(kind, "DESCRIPTOR"):
+        raise EventError(Reason.INVALID, "embedding: a list of objects, where a list of numbers is expected")
+    is_nested = kind is list
     if dimension is not None:
         count = len(value) if is_nested else len(value) // (dimension * _size_of_number(value, number))
         # No vector at all is a fault.
@@ -155,6 +161,11 @@ def split_vectors(
             raise EventError(Reason.INVALID, "embedding: lists and other values are mixed")
         return value, True
     return (value,), False
+
+
+def describe_kind(value: object) -> str:
+    """Return what a value is, in the words of JSON where these have one for it."""
+    return _KINDS.get(type(value), type(value).__name__)
 
 
 def _parse_text(text: str) -> object:

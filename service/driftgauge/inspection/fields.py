@@ -14,13 +14,16 @@ from driftgauge.events.rejection import EventError
 from driftgauge.events.rows import default_id
 from driftgauge.events.sources import describe_source
 from driftgauge.events.timestamps import format_timestamp
-from driftgauge.events.vectors import VectorFormat
+from driftgauge.events.unread_items import ListItems, find_items
+from driftgauge.events.vectors import VectorFormat, describe_kind
+from driftgauge.inspection.values import measure_vector, walk
 from driftgauge.nearest import suggest
 
 __all__ = ["Field", "FoundFields", "find_fields"]
 
 _SHOWN_EVENTS = 3
 _SHOWN_NUMBERS = 4
+_SHOWN_PATHS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +49,13 @@ class FoundFields:
         fields: The fields, of the first events only where the record has many.
         dimensions: The stream and the number of dimensions of each event.
         time_ms: The time of the events, ms; None where it is missing or wrong.
+        lists: The lists of which the mapping reads vectors by their index.
     """
 
     fields: list[Field] = field(default_factory=list)
     dimensions: list[tuple[str, int]] = field(default_factory=list)
     time_ms: int | None = None
+    lists: tuple[ListItems, ...] = ()
 
     def find(self, name: str, source: str, read: Callable[[], str | None], hint: str = "") -> None:
         """Add a field that `read` returns, None where it is missing; see `add_fault`."""
@@ -80,8 +85,8 @@ class FoundFields:
 
 def find_fields(reader: MappedReader, record: RawRecord, value: object) -> FoundFields:
     """Return the fields of a record, given its decoded value."""
-    found = FoundFields()
     settings = reader.settings
+    found = FoundFields(lists=tuple(find_items(settings, value)))
 
     def read_time() -> str:
         found.time_ms = reader.time_ms(record, value)
@@ -122,7 +127,8 @@ def find_fields(reader: MappedReader, record: RawRecord, value: object) -> Found
     for vector, parts in reader.each_vector(record, value, streams, shown_id):
         source = describe_source(vector.embedding)
         if isinstance(parts, EventError):
-            found.add_fault("vector", parts, source, _hint(vector.embedding, value))
+            hint = _hint(vector.embedding, value) or _list_vectors(value)
+            found.add_fault("vector", parts, source, hint)
             continue
         for event in parts:
             found.add_event(event, describe_source(vector.stream), id_source, source)
@@ -141,6 +147,13 @@ def _hint(source: Source | None, value: object) -> str:
     return ""
 
 
+def _list_vectors(value: object) -> str:
+    """Return where a value holds lists of numbers, or bytes that can be numbers; empty where nowhere."""
+    paths = [path for path, each in walk(value) if path and measure_vector(each) is not None]
+    more = ", …" if len(paths) > _SHOWN_PATHS else ""
+    return f"; vectors are in {', '.join(paths[:_SHOWN_PATHS])}{more}" if paths else ""
+
+
 def _describe(source: Source | None) -> str:
     return "not mapped" if source is None else describe_source(source)
 
@@ -155,7 +168,7 @@ def _describe_segments(segments: dict[str, str] | None) -> str | None:
 
 def _describe_vector(items: list[object] | bytes | memoryview, number: VectorFormat) -> str:
     if isinstance(items, list):
-        odd = [type(each).__name__ for each in items if type(each) not in {int, float}]
+        odd = [describe_kind(each) for each in items if type(each) not in {int, float}]
         if odd:
             return f"{len(items)} items, among them {odd[0]}"
         with np.errstate(over="ignore"):

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import median
@@ -12,32 +12,22 @@ import numpy as np
 import yaml
 
 from driftgauge.config.inputs import InputSettings, TimeSource
-from driftgauge.config.paths import NAME
 from driftgauge.core.durations import round_duration
 from driftgauge.errors import ConfigError, InputError
 from driftgauge.events.clock_gaps import is_live
-from driftgauge.events.contract import MAX_TEXT, STREAM_NAME, read_json, validate_event
+from driftgauge.events.contract import MAX_TEXT, STREAM_NAME, validate_event
 from driftgauge.events.inputs import build_readers
-from driftgauge.events.messages import field_getter, timestamp_ms
 from driftgauge.events.records import RawRecord, read_headers
 from driftgauge.events.rejection import EventError
 from driftgauge.events.schemas import SchemaSource
 from driftgauge.events.sources import read_time, to_text
-from driftgauge.events.vectors import F32, VectorFormat, split_vectors
 from driftgauge.files import name_of_stream
+from driftgauge.inspection.values import MOST_ITEMS, measure_vector, walk
 
-__all__ = ["Proposal", "measure_vector", "propose", "write_config"]
+__all__ = ["Proposal", "propose", "write_config"]
 
 # Each refuses what is none of its records, but bytes can be anything.
 _ENCODINGS = ("cloudevents", "json", "avro", "protobuf", "inference", "bytes")
-_MOST_DEPTH, _MOST_ITEMS = 16, 8
-# A list of fewer numbers is rather a shape or a place on a map.
-_LEAST_LISTED, _LEAST_IN_BYTES = 4, 8
-_LARGEST = 1e6
-# The deviation of the magnitudes of a vector's numbers, in decades; that of bytes of another type is larger.
-_MOST_DECADES = 2.0
-# Bytes of bf16 also fit f32, which reads every second number, and f16, which reads a tenth of the decades.
-_PREFERENCE = {"f32": 0.0, "bf16": -0.3, "f16": 0.3, "f64": 0.0}
 _UNAVAILABLE = "__debezium_unavailable_value"
 _DAY_MS = 86_400_000
 # The years 2001 to 2100: the numbers of no two units of time are both within.
@@ -200,7 +190,7 @@ def _refuse_lists(topic: str, vector: _Vector, values: Sequence[object]) -> None
     numbers = [
         sum(
             _INDEX.sub("[]", at) == every and measure_vector(each) is not None
-            for at, each in _walk(value, most=None)
+            for at, each in walk(value, most=None)
         )
         for value in values
     ]
@@ -209,7 +199,7 @@ def _refuse_lists(topic: str, vector: _Vector, values: Sequence[object]) -> None
         return
     by_path = (
         f"map each of the {longest} by its own path under vectors, where all records hold as many, or "
-        if min(numbers) == longest <= _MOST_ITEMS
+        if min(numbers) == longest <= MOST_ITEMS
         else ""
     )
     message = (
@@ -248,7 +238,7 @@ def _find_fields(decoded: Sequence[tuple[RawRecord, object]]) -> list[_Field]:
     """Return the fields of records that have a value."""
     fields: dict[str, _Field] = {}
     for record, value in decoded:
-        found = [({"path": path} if path else {"record": "value"}, each) for path, each in _walk(value)]
+        found = [({"path": path} if path else {"record": "value"}, each) for path, each in walk(value)]
         found.append(({"record": "key"}, record.key()))
         # The attributes of a CloudEvent are fields of its value.
         headers = [header for header in read_headers(record) if not header[0].startswith("ce_")]
@@ -260,36 +250,6 @@ def _find_fields(decoded: Sequence[tuple[RawRecord, object]]) -> list[_Field]:
     return list(fields.values())
 
 
-def _walk(
-    value: object, path: str = "", depth: int = 0, *, most: int | None = _MOST_ITEMS
-) -> Iterator[tuple[str, object]]:
-    """Yield the paths and values of all fields; a list that holds objects is none, nor is a text of JSON.
-
-    Of a list the first `most` items are read, all with None.
-    """
-    descriptor: Any = getattr(value, "DESCRIPTOR", None)
-    steps: dict[str, object] = {}
-    if isinstance(value, str) and value.startswith("{"):
-        with suppress(EventError):
-            value, path = read_json(value.encode()), f"{path}[json]"
-    if isinstance(value, Mapping):
-        names = {str(name): each for name, each in value.items() if '"' not in str(name)}
-        steps = {n if re.fullmatch(NAME, n) else f'["{n}"]': each for n, each in names.items()}
-    elif descriptor is not None and timestamp_ms(value) is None:
-        steps = {each.name: field_getter(type(value), each.name)(value) for each in descriptor.fields}
-    elif isinstance(value, list) and value and (hasattr(value[0], "DESCRIPTOR") or type(value[0]) is dict):
-        for index, each in enumerate(value[:most]):
-            name = field_getter(type(each), "name")(each)
-            is_named = isinstance(name, str) and re.fullmatch(r"[^\]]+", name)
-            # A path leads to the first of a name.
-            steps.setdefault(f"[name={name}]" if is_named else f"[{index}]", each)
-    else:
-        yield path, value
-    for step, each in steps.items() if depth < _MOST_DEPTH else ():
-        inner = path + step if step[0] == "[" or not path else f"{path}.{step}"
-        yield from _walk(each, inner, depth + 1, most=most)
-
-
 def _find_vector(found: _Field) -> _Vector | None:
     """Return a field as that of vectors; None where it holds none."""
     measured = [each for _, value in found.values if (each := measure_vector(value)) is not None]
@@ -298,29 +258,6 @@ def _find_vector(found: _Field) -> _Vector | None:
     numbers, dtype = max(measured, key=measured.count)
     others = Counter(each for each, _ in measured if each != numbers)
     return _Vector(found, len(measured), numbers, dtype, others)
-
-
-def measure_vector(value: object) -> tuple[int, str | None] | None:
-    """Return how many numbers a vector has, and their type in bytes; None for what is no vector."""
-    try:
-        first = next(iter(split_vectors(value, F32, None)[0]))
-    except EventError:
-        return None
-    if isinstance(first, list):
-        is_vector = len(first) >= _LEAST_LISTED and {type(each) for each in first} <= {int, float}
-        return (len(first), None) if is_vector else None
-    raw, fits = bytes(first), []
-    for dtype, preference in _PREFERENCE.items():
-        number = VectorFormat(dtype)  # type: ignore[arg-type]
-        if len(raw) % number.size == 0 and len(raw) >= _LEAST_IN_BYTES * number.size:
-            read = np.abs(number.to_float32(raw))
-            sizes = read[read > 0]
-            is_plausible = len(sizes) and read.max() < _LARGEST
-            decades = np.log10(sizes, dtype=np.float64).std() if is_plausible else np.inf
-            if decades < _MOST_DECADES:
-                # Where f32 has round numbers, every second one of bf16 is zero.
-                fits.append((decades + preference - len(sizes) / len(read), len(read), dtype))
-    return min(fits)[1:] if fits else None
 
 
 def _describe(

@@ -10,6 +10,7 @@ from driftgauge.events.records import NO_TIMESTAMP, RawRecord
 from driftgauge.events.rejection import Reason
 from driftgauge.events.sources import describe_source, to_text
 from driftgauge.events.timestamps import LAST_MS, format_timestamp
+from driftgauge.events.unread_items import describe_unread
 from driftgauge.inspection.inspector import InspectedRecord
 from driftgauge.layout import Block, Table
 
@@ -38,8 +39,13 @@ def describe_gaps(inspected: Sequence[InspectedRecord]) -> list[str]:
     return gaps.describe()
 
 
+def _warn(inspected: Sequence[InspectedRecord]) -> list[str]:
+    accepted = [items for each in inspected if each.events for items in each.found.lists]
+    return [*describe_gaps(inspected), *describe_unread(accepted)]
+
+
 def describe_summary(inspected: Sequence[InspectedRecord], problems: Mapping[str, list[str]]) -> list[Block]:
-    """Return lines about all records: streams without a baseline, gaps of their times, numbers by outcome.
+    """Return lines about all records: streams without a baseline, warnings, numbers by outcome.
 
     Args:
         inspected: The records.
@@ -51,7 +57,7 @@ def describe_summary(inspected: Sequence[InspectedRecord], problems: Mapping[str
         f" ({'; '.join(problems[stream])})"
         for stream in unchecked
     ]
-    lines += [f"warning: {gap}" for gap in describe_gaps(inspected)]
+    lines += [f"warning: {warning}" for warning in _warn(inspected)]
     reasons = Counter(each.rejection.reason for each in inspected if each.rejection is not None)
     outcomes = Counter(_judge(each)[0] for each in inspected)
     events = sum(each.events for each in inspected)
@@ -70,7 +76,7 @@ def as_json(inspected: Sequence[InspectedRecord], problems: Mapping[str, list[st
     return {
         "records": list(map(_record, inspected)),
         "streams_without_baseline": {stream: problems[stream] for stream in sorted(unchecked)},
-        "warnings": describe_gaps(inspected),
+        "warnings": _warn(inspected),
     }
 
 
