@@ -155,24 +155,35 @@ def test_peek_shows_last_records_of_all_partitions(tmp_path, snapshot):
         wrong = {"orders": {**MAPPED["inputs"]["orders"], "embedding": "w"}}
         refused = write_config(tmp_path, kafka=kafka, topics={"events": ["orders"]}, inputs=wrong)
         astray = run("events", "peek", "--config", refused, "--topic", "orders")
+        last = ("--topic", "orders", "--last", "1")
+        unread = run("events", "peek", "--config", config, *last)
+        as_json = run("events", "peek", "--config", config, *last, "--json")
     assert (done.returncode, done.stderr) == (0, "")
     records = [line for line in done.stdout.splitlines() if line.startswith("orders[")]
     assert [line.partition(":")[0] for line in records] == [
         f"{where}, 2025-11-03T00" for where in ("orders[2]@1", "orders[3]@1", "orders[0]@2", "orders[3]@2")
     ]
     assert "4 numbers: 8, 1, 2, 3; norm" in done.stdout
-    assert done.stdout.endswith("4 records: 3 accepted (3 events), 0 filtered, 1 refused (1 undecodable)\n")
+    assert done.stdout.endswith(
+        "\nthe last 4 of about 10 records: 3 accepted (3 events), 0 filtered, 1 refused (1 undecodable)\n"
+    )
     assert done.stdout.replace(f"{tmp_path}/", "") == snapshot
     assert (in_avro.returncode, in_avro.stderr) == (0, "")
+    further = "0 filtered, 1 refused (1 undecodable); a larger --last looks further back\n"
+    assert unread.stdout.endswith(f"\nthe last 1 of about 10 records: 0 accepted (0 events), {further}")
+    assert json.loads(as_json.stdout)["held"] == 10
     assert astray.returncode == 1
-    assert astray.stdout.endswith("10 refused (1 undecodable, 9 invalid)\n")
-    assert "1 record: 1 accepted (1 event), 0 filtered, 0 refused" in in_avro.stdout
+    assert astray.stdout.endswith(
+        "the last 10 of about 10 records: 0 accepted (0 events), 0 filtered, 10 refused "
+        "(1 undecodable, 9 invalid)\n"
+    )
+    assert "the last 1 of about 1 record: 1 accepted (1 event), 0 filtered, 0 refused" in in_avro.stdout
 
 
 @pytest.mark.parametrize(
     ("topic", "status", "output", "message"),
     [
-        ("orders", 0, "0 records: 0 accepted (0 events), 0 filtered, 0 refused\n", ""),
+        ("orders", 0, "the last 0 of about 0 records: 0 accepted (0 events), 0 filtered, 0 refused\n", ""),
         ("missing", 2, "", "topic missing does not exist; name a topic of the cluster, or check kafka."),
         ("order", 2, "", "topic order does not exist; did you mean orders?"),
     ],

@@ -51,19 +51,20 @@ def _peek(ctx: click.Context, config_path: Path, topic: str, number: int, *, as_
     settings = read_settings(config_path)
     with TopicRange(settings.kafka, choose_topic(settings, topic), 0, LAST_MS) as span:
         records = span.read_last(number)
-    inspected = inspect(settings, records, as_json=as_json)
+    inspected = inspect(settings, records, span.offsets, as_json=as_json)
     is_of_use = any(each.events for each in inspected)
     ctx.exit(0 if is_of_use or all(each.rejection is None for each in inspected) else 1)
 
 
 def inspect(
-    settings: Settings, records: Sequence[RawRecord], *, as_json: bool
+    settings: Settings, records: Sequence[RawRecord], held: int | None = None, *, as_json: bool
 ) -> "Sequence[InspectedRecord]":
     """Print what the service makes of records, and return it.
 
     Args:
         settings: The configuration.
         records: The records, each read as its topic is.
+        held: As for `describe_summary`.
         as_json: Print one JSON object.
 
     Raises:
@@ -79,6 +80,6 @@ def inspect(
         inspector = Inspector(settings, schemas)
         inspected = [inspector.inspect(record, SYSTEM_CLOCK.wall_ms()) for record in records]
     blocks = [block for each in inspected for block in report.describe_record(each)]
-    blocks += report.describe_summary(inspected, inspector.problems)
-    print_report(report.as_json(inspected, inspector.problems), lambda _: blocks, as_json=as_json)
+    blocks += report.describe_summary(inspected, inspector.problems, held)
+    print_report(report.as_json(inspected, inspector.problems, held), lambda _: blocks, as_json=as_json)
     return inspected

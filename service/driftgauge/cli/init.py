@@ -79,8 +79,9 @@ def init_command(
     if file is None:
         with TopicRange(settings.kafka, topic, 0, LAST_MS) as span:
             found: Sequence[RawRecord] = span.read_last(number)
+            held: int | None = span.offsets
     else:
-        found = read_sample(file, topic, SYSTEM_CLOCK.wall_ms())[-number:]
+        found, held = read_sample(file, topic, SYSTEM_CLOCK.wall_ms())[-number:], None
     if not found:
         fault = f"{file or topic} has no records; write some first"
         raise InputError(fault)
@@ -95,7 +96,7 @@ def init_command(
         proposal = propose(topic, records, schemas)
         inspector = Inspector(_load(write_config(topic, proposal, (), *clients)), schemas)
         inspected = [inspector.inspect(record, SYSTEM_CLOCK.wall_ms()) for record in records]
-    summary = str(describe_summary(inspected, inspector.problems)[-1])
+    summary = str(describe_summary(inspected, inspector.problems, held)[-1])
     notes = [summary, *proposal.notes, *(f"timestamp: {gap}" for gap in describe_gaps(inspected))]
     output.write(write_config(topic, proposal, notes, *clients))
     for note in notes:

@@ -224,8 +224,9 @@ class Settings(BaseSettings, Section):
     ) -> dict[str, InputSettings]:
         topics, registry = info.data.get("topics"), info.data.get("schema_registry")
         faults = []
-        for unknown in sorted(set(inputs) - set(topics.events)) if topics is not None else ():
-            remedy = suggest(unknown, topics.events, "add it to topics.events")
+        events = inputs if topics is None else topics.events
+        for unknown in sorted(set(inputs) - set(events)):
+            remedy = suggest(unknown, events, "add it to topics.events")
             faults.append(f"topic {unknown} is not read; {remedy}")
         registered = sorted(topic for topic, settings in inputs.items() if settings.needs_registry)
         if registered and registry == {}:

@@ -44,12 +44,15 @@ def _warn(inspected: Sequence[InspectedRecord]) -> list[str]:
     return [*describe_gaps(inspected), *describe_unread(accepted)]
 
 
-def describe_summary(inspected: Sequence[InspectedRecord], problems: Mapping[str, list[str]]) -> list[Block]:
+def describe_summary(
+    inspected: Sequence[InspectedRecord], problems: Mapping[str, list[str]], held: int | None = None
+) -> list[Block]:
     """Return lines about all records: streams without a baseline, warnings, numbers by outcome.
 
     Args:
         inspected: The records.
         problems: Why streams have no usable baselines, by stream.
+        held: About how many records the topic holds of which these are the last; None for a file.
     """
     unchecked = sorted({stream for each in inspected for stream in each.unchecked})
     lines: list[Block] = [
@@ -62,19 +65,26 @@ def describe_summary(inspected: Sequence[InspectedRecord], problems: Mapping[str
     outcomes = Counter(_judge(each)[0] for each in inspected)
     events = sum(each.events for each in inspected)
     listed = ", ".join(f"{reasons[reason]} {reason}" for reason in Reason if reasons[reason])
+    of = "" if held is None else f" of about {held:,}"
+    total = len(inspected) if held is None else held
     summary = (
-        f"{len(inspected)} {'record' if len(inspected) == 1 else 'records'}: "
+        f"{'' if held is None else 'the last '}{len(inspected)}{of} {'record' if total == 1 else 'records'}: "
         f"{outcomes['accepted']} accepted ({events} {_events(events)}), {outcomes['filtered']} filtered, "
         f"{outcomes['refused']} refused{f' ({listed})' if listed else ''}"
     )
+    if held is not None and held > len(inspected) and not events:
+        summary += "; a larger --last looks further back"
     return [*lines, summary]
 
 
-def as_json(inspected: Sequence[InspectedRecord], problems: Mapping[str, list[str]]) -> dict[str, object]:
+def as_json(
+    inspected: Sequence[InspectedRecord], problems: Mapping[str, list[str]], held: int | None = None
+) -> dict[str, object]:
     """Return the report on all records as JSON values; see `describe_summary`."""
     unchecked = {stream for each in inspected for stream in each.unchecked}
     return {
         "records": list(map(_record, inspected)),
+        **({} if held is None else {"held": held}),
         "streams_without_baseline": {stream: problems[stream] for stream in sorted(unchecked)},
         "warnings": _warn(inspected),
     }
