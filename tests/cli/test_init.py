@@ -124,7 +124,12 @@ CASES: dict[Any, Any] = {
             "event_id": {"record": "key"},
             "model_version": 'request["x.model"]',
         },
-        ("stream: one for the whole topic", "segments: of few values are request.user.country;"),
+        (
+            "stream: one for the whole topic, since no field has a usual name of streams",
+            "segments: of few values are request.user.country;",
+            "segments: request.user.country may be streams instead, though not by their names: ",
+            "where each value needs its own, write stream: request.user.country, and an entry",
+        ),
     ),
     backfilled: (
         [TOPIC],

@@ -291,7 +291,9 @@ def _describe(
     rest = [each for each in fields if each is not stream]
     named = {kind: _find_named(kind, rest, vector) for kind in ("model_version", "event_id")}
     if stream is None:
-        notes.append("stream: one for the whole topic, since no field names streams")
+        notes.append(
+            "stream: one for the whole topic, since no field has a usual name of streams, such as model_name"
+        )
         notes += [
             f"stream: the record's key has {len(set(keys))} values ({', '.join(sorted(set(keys)))}); where "
             "each is a stream of its own, write stream: {record: key}, and an entry of streams for each"
@@ -315,6 +317,13 @@ def _describe(
     if segments:
         listed = ", ".join(map(str, segments[:_MOST_SEGMENTS]))
         notes.append(f"segments: of few values are {listed}; add those you want")
+        names = [each for each in segments if len(set(each.texts())) == len(_stream_names(each.texts()))]
+        if stream is None and names:
+            notes.append(
+                f"segments: {', '.join(map(str, names[:_MOST_SEGMENTS]))} may be streams instead, though not "
+                "by their names: segments share the baseline of their stream; where each value needs its own, "
+                f"write stream: {_flow(_shorten(names[0].source))}, and an entry of streams for each"
+            )
     return Proposal([topic] if stream is None else _stream_names(stream.texts()), mapping, notes)
 
 
