@@ -67,8 +67,10 @@ def test_command_before_first_serve_says_what_creates_the_topic(tmp_path, argume
         kafka = {"bootstrap.servers": broker.bootstrap, "group.id": "g"}
         done = run(*arguments, "--config", write_config(tmp_path, kafka=kafka))
     assert (done.returncode, done.stdout) == (2, "")
-    assert (
-        "does not exist; start `driftgauge serve`, which creates it once all events topics exist"
-        in done.stderr
-    )
+    assert "does not exist; start `driftgauge serve`, which creates it" in done.stderr
     assert "did you mean" not in done.stderr
+
+    with EmbeddedBroker(["embedding"]) as broker:
+        kafka = {"bootstrap.servers": broker.bootstrap, "group.id": "g"}
+        done = run(*arguments, "--config", write_config(tmp_path, kafka=kafka))
+    assert "topic embeddings does not exist; did you mean embedding? (`driftgauge serve` creates " in done.stderr

@@ -213,7 +213,7 @@ def _requeue(config_path: Path, reason: str, most: int, *, send: bool, as_json: 
     with (
         open_schemas(settings, settings.inputs.values()) as schemas,
         Requeue(settings.kafka, topic, group, settings.topics.events) as requeue,
-        TopicRange(settings.kafka, topic, 0, LAST_MS, is_output=True) as span,
+        TopicRange(settings.kafka, topic, 0, LAST_MS, events=settings.topics.events) as span,
     ):
         trial = _Trial(settings, load_streams(settings), schemas)
         if send:
@@ -319,7 +319,9 @@ def _describe_sent(
 def _read(settings: Settings, from_ms: int | None) -> Iterator[RefusedRecord]:
     """Yield the records that were refused from a time on, by default within a day."""
     start_ms = SYSTEM_CLOCK.wall_ms() - _DAY_MS if from_ms is None else from_ms
-    with TopicRange(settings.kafka, settings.topics.dead_letters, start_ms, LAST_MS, is_output=True) as span:
+    with TopicRange(
+        settings.kafka, settings.topics.dead_letters, start_ms, LAST_MS, events=settings.topics.events
+    ) as span:
         for letters in span.batches():
             yield from map(read_letter, letters)
 

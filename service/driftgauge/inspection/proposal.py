@@ -321,7 +321,7 @@ def _describe(
         if stream is None and names:
             notes.append(
                 f"segments: {', '.join(map(str, names[:_MOST_SEGMENTS]))} may be streams instead, though not "
-                "by their names: segments share the baseline of their stream; where each value needs its own, "
+                "by their names: segments share their stream's baseline; where each value needs its own, "
                 f"write stream: {_flow(_shorten(names[0].source))}, and an entry of streams for each"
             )
     return Proposal([topic] if stream is None else _stream_names(stream.texts()), mapping, notes)

@@ -135,7 +135,9 @@ def topic_results(settings: Settings, clock: Clock, track: Track = ignore_progre
     with closing(ResultFetcher(Login(settings.kafka), topic, clock)) as fetcher:
         results, refusals = _open(settings, _Whole(topic, fetcher.fetch)), Refusals()
         since_ms = now_ms - settings.page.history
-        with TopicRange(settings.kafka, topic, since_ms, now_ms + _AHEAD_MS, track, is_output=True) as span:
+        with TopicRange(
+            settings.kafka, topic, since_ms, now_ms + _AHEAD_MS, track, events=settings.topics.events
+        ) as span:
             for message in chain.from_iterable(span.batches()):
                 _receive(results.receive, message, span.place(message), refusals)
         origin = f"the last {format_duration(settings.page.history)} of the topic {topic}"
@@ -154,7 +156,9 @@ def read_service(settings: Settings, clock: Clock) -> tuple[ServiceStatus, list[
     watch.look(find_topic_faults(client.admin(settings.kafka), settings))
     watch.source, refusals = _Whole(topic, lambda *_: None), Refusals()
     try:
-        with TopicRange(settings.kafka, topic, now_ms - HOUR_MS, now_ms + _AHEAD_MS, is_output=True) as span:
+        with TopicRange(
+            settings.kafka, topic, now_ms - HOUR_MS, now_ms + _AHEAD_MS, events=settings.topics.events
+        ) as span:
             for record in chain.from_iterable(span.batches()):
                 _receive(watch.receive, record, span.place(record), refusals)
     except (AuthorizationError, InputError) as error:

@@ -1,7 +1,7 @@
 """Reading a range of a topic once, by record time, without a consumer group and without commits."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from confluent_kafka import (
@@ -68,7 +68,7 @@ class TopicRange:
         until_ms: int,
         track: Track = ignore_progress,
         *,
-        is_output: bool = False,
+        events: Sequence[str] = (),
     ) -> None:
         """Find the offsets.
 
@@ -78,7 +78,7 @@ class TopicRange:
             from_ms: The first record time, milliseconds since the epoch; 0 for all records.
             until_ms: The record time before which the range ends.
             track: Receives the progress of `batches`.
-            is_output: The service creates the topic.
+            events: The events topics, if the service creates this topic once they exist.
 
         Raises:
             AuthorizationError: The cluster does not let this client read the topic.
@@ -91,18 +91,16 @@ class TopicRange:
         with connection(client, errors):
             count = count_partitions(client, [topic]).get(topic)
         if count is None:
-            require_visible(client, [topic])
-            remedy = suggest(
-                topic,
-                metadata(client).topics,
-                "name a topic of the cluster, or check kafka.bootstrap.servers",
-            )
-            if is_output:
-                remedy = (
-                    "start `driftgauge serve`, which creates it once all events topics exist, or check "
-                    "topics and kafka.bootstrap.servers"
-                )
-            message = f"topic {topic} does not exist; {remedy}"
+            known = metadata(client).topics
+            # The service waits for the first that is missing.
+            missing = next((each for each in (*events, topic) if each not in known), topic)
+            require_visible(client, [missing])
+            remedy = suggest(missing, known, "name a topic of the cluster, or check kafka.bootstrap.servers")
+            if missing in events:
+                remedy += f" (`driftgauge serve` creates {topic} once all events topics exist)"
+            elif events:
+                remedy = "start `driftgauge serve`, which creates it, or check topics and kafka.bootstrap.servers"
+            message = f"topic {missing} does not exist; {remedy}"
             raise InputError(message)
         self._consumer = range_consumer(properties)
         indices = range(count)
