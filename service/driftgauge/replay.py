@@ -10,6 +10,7 @@ from driftgauge.config import Settings
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.local import LocalDriver
 from driftgauge.core.windows.result import WindowResult
+from driftgauge.events.clock_gaps import ClockGaps
 from driftgauge.events.records import OLDEST_MS
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason, overflow
@@ -22,6 +23,8 @@ from driftgauge.streams import ConfiguredStream, build_decoder
 __all__ = ["RecordReplay", "Replay"]
 
 _TOPIC = "recorded"
+# Of each batch so many events say by how much their times differ from those of their records.
+_SAMPLE = 10
 
 
 class RecordReplay:
@@ -38,6 +41,7 @@ class RecordReplay:
         surplus: The events of streams beyond `most` of their entry, by its pattern.
         records: The number of records that were read.
         events: The number of events that were counted, those that are surplus among them.
+        gaps: By how much the times of counted events differ from those of their records.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class RecordReplay:
         self.refusals = refusals
         self.surplus: Counter[str] = Counter()
         self.records = self.events = 0
+        self.gaps = ClockGaps()
 
     def count(
         self, source: RecordSource, from_ms: int = 0, until_ms: int = LAST_MS + 1
@@ -98,6 +103,9 @@ class RecordReplay:
             inside = (_within(batch, from_ms, until_ms) for batch in decoded.batches)
             batches = [batch for batch in inside if len(batch)]
             self.events += sum(map(len, batches))
+            for batch in batches:
+                for row, time_ms in zip(batch.row[:_SAMPLE].tolist(), batch.time_ms.tolist(), strict=False):
+                    self.gaps.add(batch.stream, records[row], time_ms)
             overflown = driver.count(batches, log_ms)
             rejections = [*decoded.rejections, *map(overflow, overflown, overflown.values())]
             for rejection in sorted(rejections, key=attrgetter("row")):

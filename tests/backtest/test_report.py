@@ -1,6 +1,7 @@
 """Reports of backtests."""
 
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -8,14 +9,19 @@ from hypothesis import strategies as st
 
 from driftgauge.backtest.report import describe, report_backtest
 from driftgauge.cli.printing import print_report, render
+from driftgauge.core.spec import Alarm
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.results import LETTERS, build_timelines
 
 NIGHT = "".join("w" if hour < 4 else "o" for hour in range(24))
 
 
-def report(verdicts, drift_ms=None, **fields):
-    return report_backtest(build_timelines(verdicts, **fields), drift_ms, {"invalid": 2})
+SMALLEST = {"js_divergence": 0.02, "mean_shift": 0.1, "novelty": 0.05}
+
+
+def report(verdicts, drift_ms=None, warm_up=None, **fields):
+    alarms = {"images": Alarm(0.01, SMALLEST, warm_up)}
+    return report_backtest(build_timelines(verdicts, **fields), alarms, drift_ms, {"invalid": 2})
 
 
 def only(*arguments, **fields):
@@ -110,3 +116,39 @@ def test_json_is_the_record(capsys):
     assert [page["window"]["start_ms"] for page in found["pages"]] == [HOUR_MS]
     assert (found["segment"], found["outcome"]["false_pages"]) == (None, 1)
     assert (document["drift_ms"], document["refused"]) == (2 * HOUR_MS, {"invalid": 2})
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "fields", "warnings"),
+    [
+        ("oo", {}, []),
+        (
+            "ioi",
+            {"detectable": 0.03},
+            ["no window of 1h can see smallest_drift.js_divergence, so ok does not"],
+        ),
+        (
+            "oo",
+            {"detectable": math.inf},
+            ["no window of 1h can see smallest_drift.js_divergence, so ok does"],
+        ),
+        ("ii", {}, ["no window of 1h has enough events to be scored; use longer windows"]),
+        ("o" * 24, {"warm_up": (2 * HOUR_MS, 22 * HOUR_MS)}, []),
+        (
+            "ooi" + "o" * 21,
+            {"warm_up": (2 * HOUR_MS, 22 * HOUR_MS)},
+            ["1970-01-01T02:00:00Z to 1970-01-01T22:00:00Z, holds 19 scored windows of 1h, and it takes 20"],
+        ),
+        (
+            "oo",
+            {"warm_up": (DAY_MS, 2 * DAY_MS), "detectable": 1},
+            ["no window of 1h can see", "holds 0 scored windows of 1h"],
+        ),
+    ],
+)
+def test_verdicts_that_may_say_nothing_are_warned_of(verdicts, fields, warnings):
+    found = report(verdicts, **fields)
+    shown = [line for line in render(describe(found)).splitlines() if line.startswith("warning: images 1h: ")]
+    assert len(shown) == len(found.timelines[0].warnings) == len(warnings)
+    for line, part in zip(shown, warnings, strict=True):
+        assert part in line

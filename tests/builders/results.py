@@ -210,10 +210,22 @@ def plain(value: Any) -> Any:
 LETTERS = {"o": Verdict.OK, "w": Verdict.WARNING, "D": Verdict.DRIFT, "i": Verdict.INSUFFICIENT}
 
 
-def build_timelines(verdicts: str, *, size_ms: int = HOUR_MS) -> dict[Any, list[WindowPoint]]:
+def build_timelines(
+    verdicts: str, *, size_ms: int = HOUR_MS, detectable: float = 0.01, shift: float = 0.01
+) -> dict[Any, list[WindowPoint]]:
     """Return one timeline with these verdicts in order: o(k), w(arning), D(rift), i(nsufficient)."""
+    scored = {"js_divergence": detectable, "mean_shift": shift}
     points = [
-        WindowPoint(Window(size_ms, number * size_ms), 100, LETTERS[letter], 0.1, 0.01, 0.5, "shift")
+        WindowPoint(
+            Window(size_ms, number * size_ms),
+            100,
+            LETTERS[letter],
+            js_divergence=0.1,
+            noise_floor=0.01,
+            p_value=0.5,
+            kind="shift",
+            detectable=None if letter == "i" else scored,
+        )
         for number, letter in enumerate(verdicts)
     ]
     return {("images", size_ms, None): points}

@@ -49,6 +49,19 @@ def test_streams_that_match_are_checked_and_replayed(config, tmp_path):
     assert 'driftgauge_window_events{job="driftgauge",stream="im-2"' in history.read_text()
 
 
+def test_backtest_says_once_that_events_are_whole_hours_before_their_records(config, tmp_path):
+    def record(number, gap_ms):
+        event = {"payload": json.loads(build_event(MONDAY_MS + number, number % 4)), "topic": "embeddings"}
+        return json.dumps({**event, "ts": MONDAY_MS + number + gap_ms}).encode()
+
+    for gap_ms, times in ((5 * HOUR_MS, 1), (1_000, 0)):
+        lines = [record(number, gap_ms) for number in range(40)]
+        path = write_events(tmp_path / "day.records.jsonl", lines)
+        done = run("backtest", path, "--config", config)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr.count("are 5h before the") == times, done.stderr
+
+
 def test_replay_of_an_empty_file_says_so(config, tmp_path):
     done = run("replay", write_events(tmp_path / "empty.jsonl", []), "--config", config)
     assert (done.returncode, done.stdout) == (0, "")

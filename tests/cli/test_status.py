@@ -73,4 +73,6 @@ def test_command_before_first_serve_says_what_creates_the_topic(tmp_path, argume
     with EmbeddedBroker(["embedding"]) as broker:
         kafka = {"bootstrap.servers": broker.bootstrap, "group.id": "g"}
         done = run(*arguments, "--config", write_config(tmp_path, kafka=kafka))
-    assert "topic embeddings does not exist; did you mean embedding? (`driftgauge serve` creates " in done.stderr
+    assert (
+        "topic embeddings does not exist; did you mean embedding? (`driftgauge serve` creates " in done.stderr
+    )

@@ -9,11 +9,12 @@ import numpy as np
 import orjson
 import pytest
 import yaml
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from driftgauge.baseline.artifact import load
-from driftgauge.events.timestamps import format_timestamp
+from driftgauge.events.timestamps import LAST_MS, format_timestamp
+from driftgauge.report.topic_range import TopicRange
 from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
 from tests.cli.command import run
 
@@ -176,3 +177,40 @@ def test_fit_on_missing_topic_exits_with_2(tmp_path: Path, bootstrap: str) -> No
     )
     assert done.returncode == 2
     assert "topic no-such-topic does not exist" in done.stderr
+
+
+def test_what_retention_has_deleted_is_said_with_both_times(tmp_path: Path, bootstrap: str) -> None:
+    topic = "fit-cut"
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.create_topics([NewTopic(topic, 3, config={"retention.ms": "-1"})])[topic].result(30)
+    producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True})
+    for number, (time_ms, value) in enumerate(events()):
+        producer.produce(topic, orjson.dumps(value), timestamp=time_ms, partition=number % 3)
+    assert producer.flush(30) == 0
+    kafka = {"bootstrap.servers": bootstrap, "group.id": topic}
+    with TopicRange(kafka, topic, MONDAY_MS + DAY_MS, LAST_MS) as tuesday:
+        cut = [TopicPartition(topic, each.index, each.start) for each in tuesday.ranges]
+    for future in admin.delete_records(cut).values():
+        future.result(30)
+    config, out = tmp_path / "driftgauge.yaml", tmp_path / "images.safetensors"
+    warm_up = {"from": format_timestamp(MONDAY_MS), "until": format_timestamp(MONDAY_MS + DAY_MS)}
+    stream = {"name": "images", "baseline": out.name, "windows": ["1h"], "warm_up": warm_up}
+    sections: dict[str, Any] = {"topics": {"events": [topic]}, "inputs": {topic: INPUT}, "streams": [stream]}
+    config.write_text(yaml.safe_dump({"kafka": kafka, **sections}))
+    source = ("--topic", topic, "--config", config, *RANGE)
+    fit = run("baseline", "fit", *source, "--stream", "images", "--clusters", 4, "--out", out)
+    backtest = run("backtest", *source, "--json")
+    for done in (fit, backtest):
+        assert done.returncode == 0, done.stderr
+        said = f"warning: topic {topic} begins at 2025-11-04T00:00:02Z, and the range at {RANGE[1]}: older"
+        assert said in done.stderr
+    assert (
+        f"warning: topic {topic} holds no record from the warm_up of stream images, {RANGE[1]} to"
+        in fit.stderr
+    )
+    (timeline,) = json.loads(backtest.stdout)["timelines"]
+    assert "holds 0 scored windows of 1h, and it takes 20" in " ".join(timeline["warnings"])
+    # From the first record that is left, nothing of the range is deleted.
+    later = ("--from", format_timestamp(MONDAY_MS + DAY_MS + HOUR_MS), *RANGE[2:])
+    whole = run("backtest", *source[:4], *later)
+    assert (whole.returncode, "begins at" in whole.stderr) == (0, False)

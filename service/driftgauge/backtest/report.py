@@ -1,13 +1,15 @@
 """The report of a backtest: the verdicts and pages, and how good they were if drift began at a known time."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from driftgauge.core.durations import format_duration
 from driftgauge.core.reference import Segment
+from driftgauge.core.spec import Alarm
 from driftgauge.core.statistics.budget import YEAR_MS
+from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
 from driftgauge.core.windows.result import Verdict, WindowResult
 from driftgauge.core.windows.window import Window
 from driftgauge.events.timestamps import format_timestamp
@@ -40,6 +42,7 @@ class WindowPoint:
         js_divergence, p_value: The scores; None where the window was not scored.
         noise_floor: The expected divergence without drift; None where unknown.
         kind: The kind of drift; None where the window is not significant, and of a segment.
+        detectable: As in `Score`; None where the window was not scored, and of a segment.
     """
 
     window: Window
@@ -49,6 +52,7 @@ class WindowPoint:
     noise_floor: float | None
     p_value: float | None
     kind: str | None
+    detectable: Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ class TimelineReport:
         alarms_by_hour: The number of warnings and drift verdicts by the hour of the day, UTC, in which their
             window starts; None for windows of a day or longer.
         outcome: The evaluation of the alarms; None where no start of drift is known.
+        warnings: Why these verdicts may say nothing, in sentences.
     """
 
     stream: str
@@ -99,6 +104,7 @@ class TimelineReport:
     pages: list[WindowPoint]
     alarms_by_hour: list[int] | None
     outcome: AlarmEvaluation | None
+    warnings: list[str]
 
     @property
     def name(self) -> str:
@@ -164,20 +170,25 @@ def _point_of(result: WindowResult) -> WindowPoint:
         noise_floor=None if score is None else score.divergence.noise_floor,
         p_value=None if score is None else score.p_value,
         kind=None if score is None else score.kind,
+        detectable=None if score is None else score.detectable,
     )
 
 
 def report_backtest(
-    timelines: Mapping[TimelineKey, Sequence[WindowPoint]], drift_ms: int | None, refused: dict[str, int]
+    timelines: Mapping[TimelineKey, Sequence[WindowPoint]],
+    alarms: Mapping[str, Alarm],
+    drift_ms: int | None,
+    refused: dict[str, int],
 ) -> BacktestReport:
-    """Return the report on timelines."""
-    return BacktestReport(
-        [_report(key, points, drift_ms) for key, points in timelines.items()], drift_ms, refused
-    )
+    """Return the report on timelines, given the alarms of their streams."""
+    reports = [_report(key, points, alarms[key[0]], drift_ms) for key, points in timelines.items()]
+    return BacktestReport(reports, drift_ms, refused)
 
 
-def _report(key: TimelineKey, points: Sequence[WindowPoint], drift_ms: int | None) -> TimelineReport:
-    _, size_ms, _ = key
+def _report(
+    key: TimelineKey, points: Sequence[WindowPoint], alarm: Alarm, drift_ms: int | None
+) -> TimelineReport:
+    _, size_ms, segment = key
     verdicts = Counter(point.verdict for point in points)
     is_drift = [False, *(point.verdict is Verdict.DRIFT for point in points)]
     pages = [point for point, (was, is_) in zip(points, pairwise(is_drift), strict=True) if is_ and not was]
@@ -191,7 +202,36 @@ def _report(key: TimelineKey, points: Sequence[WindowPoint], drift_ms: int | Non
         pages,
         None if size_ms >= _HOURS * _HOUR_MS else [hours[hour] for hour in range(_HOURS)],
         None if drift_ms is None else _evaluate(points, size_ms, pages, drift_ms),
+        [] if segment is not None else [*_warnings(points, format_duration(size_ms), alarm)],
     )
+
+
+def _warnings(points: Sequence[WindowPoint], size: str, alarm: Alarm) -> Iterator[str]:
+    """Yield why the verdicts of all events may say nothing."""
+    scored = [(point.window, point.detectable) for point in points if point.detectable is not None]
+    if not scored:
+        yield f"no window of {size} has enough events to be scored; use longer windows (see driftgauge plan)"
+        return
+    # What is not tested has no size, and is neither seen nor missed.
+    found = {name: [each[name] for _, each in scored if name in each] for name in alarm.smallest}
+    unseen = [name for name, sizes in found.items() if sizes and min(sizes) > alarm.smallest[name]]
+    if unseen:
+        named = ", ".join(f"smallest_drift.{name}" for name in unseen)
+        listed = "any smallest_drift" if len(unseen) == sum(map(bool, found.values())) else named
+        yield (
+            f"no window of {size} can see {listed}, so ok does not mean that there is no such drift; use "
+            "longer windows (see driftgauge plan), or raise the setting"
+        )
+    if alarm.warm_up is None:
+        return
+    start_ms, end_ms = alarm.warm_up
+    inside = sum(start_ms <= window.start_ms and window.end_ms <= end_ms for window, _ in scored)
+    if inside < MIN_WINDOWS:
+        yield (
+            f"the warm_up, {format_timestamp(start_ms)} to {format_timestamp(end_ms)}, holds {inside} scored "
+            f"windows of {size}, and it takes {MIN_WINDOWS} to measure how they vary; read events "
+            "from its start on, or choose a time that holds as many"
+        )
 
 
 def _evaluate(
@@ -230,7 +270,17 @@ def describe(report: BacktestReport) -> list[Block]:
         for each in report.timelines
     ]
     headings = ("stream", "windows", *(verdict.value for verdict in Verdict), "pages")
-    return [Table(headings, rows), "", *_pages(report), "", *_outcomes(report), *_hours(report)]
+    warnings = [f"warning: {each.name}: {warning}" for each in report.timelines for warning in each.warnings]
+    return [
+        Table(headings, rows),
+        "",
+        *warnings,
+        *([""] if warnings else []),
+        *_pages(report),
+        "",
+        *_outcomes(report),
+        *_hours(report),
+    ]
 
 
 def _pages(report: BacktestReport) -> list[Block]:

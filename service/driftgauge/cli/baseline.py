@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -33,16 +33,19 @@ from driftgauge.cli.printing import (
 )
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.config import Settings
+from driftgauge.config import Settings, StreamSettings
 from driftgauge.core.counting.assignment import DistanceMetric
 from driftgauge.errors import InputError
 from driftgauge.events.refusals import Refusals
-from driftgauge.events.timestamps import LAST_MS
+from driftgauge.events.timestamps import LAST_MS, format_timestamp
 from driftgauge.events.vectors import VectorFormat
 from driftgauge.files import name_of_stream
 from driftgauge.nearest import suggest
 from driftgauge.progress import Track
 from driftgauge.record_files import choose_topic
+
+if TYPE_CHECKING:
+    from driftgauge.report.topic_range import TopicRange
 
 __all__ = ["baseline_group"]
 
@@ -396,9 +399,26 @@ def _read_records(
                 largest_bytes=settings.largest_record,
                 clock=SYSTEM_CLOCK,
             )
-    selection.report(report)
+            selection.report(report)
+            if cut := records.describe_cut(wanted.from_ms):
+                report(f"warning: {cut}")
+            stream = settings.by_stream.get(wanted.stream)
+            if stream is not None and (said := _describe_warm_up(stream, records)):
+                report(f"warning: {said}")
     selection.warn(report)
     return selection.finish(f"topic {wanted.topic}")
+
+
+def _describe_warm_up(stream: StreamSettings, records: "TopicRange") -> str | None:
+    """Return a sentence if the topic holds no record from the time of a stream's warm-up, which is over."""
+    warm_up = stream.warm_up
+    if warm_up is None or warm_up.end > SYSTEM_CLOCK.wall_ms() or records.holds(warm_up.start, warm_up.end):
+        return None
+    span = f"{format_timestamp(warm_up.start)} to {format_timestamp(warm_up.end)}"
+    return (
+        f"topic {records.topic} holds no record from the warm_up of stream {stream.key}, {span}: the warm_up "
+        "measures nothing, unless events of its time are recorded later; choose a time with events"
+    )
 
 
 @baseline_group.command("show")

@@ -14,6 +14,7 @@ from driftgauge.cli.options import RECORDED, config_option, read_settings
 from driftgauge.cli.printing import json_option, print_report
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
+from driftgauge.config.stream import WarmUp
 from driftgauge.core.commit_limit import MAX_COMMIT_BYTES
 from driftgauge.core.counting.examples import MAX_EXAMPLES
 from driftgauge.core.durations import format_duration
@@ -157,6 +158,7 @@ class StreamSchedule:
         min_events: A window with fewer events is not scored.
         baselines: The baselines.
         pane_bytes: The memory of one pane of a stream without examples and segments, and the most with both.
+        warm_up: The event time that is declared clean; None: none is.
         warnings: A warning for each detectable mistake.
     """
 
@@ -166,6 +168,7 @@ class StreamSchedule:
     min_events: int
     baselines: list[ScheduledPeriod]
     pane_bytes: tuple[int, int]
+    warm_up: WarmUp | None
     warnings: list[str]
 
 
@@ -197,7 +200,16 @@ def report_schedule(stream: ConfiguredStream, now_ms: int) -> StreamSchedule:
     most = stream.settings.most if stream.settings.match else None
     plain = max(tally_bytes(spec.scheme(each.reference).length) for each in spec.baselines)
     largest = max(_pane_bytes(spec, each) for each in spec.baselines)
-    return StreamSchedule(spec.name, most, windows, spec.min_events, periods, (plain, largest), warnings)
+    return StreamSchedule(
+        spec.name,
+        most,
+        windows,
+        spec.min_events,
+        periods,
+        (plain, largest),
+        stream.settings.warm_up,
+        warnings,
+    )
 
 
 def describe_schedule(schedule: StreamSchedule) -> list[str]:
@@ -207,6 +219,7 @@ def describe_schedule(schedule: StreamSchedule) -> list[str]:
     return [
         f"stream {schedule.name}{limit}: windows {windows}, scored from {schedule.min_events:,} events",
         _describe_panes(schedule),
+        *(() if schedule.warm_up is None else (_describe_warm_up(schedule.warm_up),)),
         *(f"  {line}" for period in schedule.baselines for line in _describe_period(period)),
         *(f"  warning: {warning}" for warning in schedule.warnings),
     ]
@@ -217,6 +230,14 @@ def _describe_panes(schedule: StreamSchedule) -> str:
     return (
         f"  a pane that waits takes {plain:,} bytes of memory, {largest:,} at most with examples and "
         "segments; after an outage panes wait until their windows are closed"
+    )
+
+
+def _describe_warm_up(warm_up: WarmUp) -> str:
+    span = f"from {format_timestamp(warm_up.start)} until {format_timestamp(warm_up.end)}"
+    return (
+        f"  warm_up {span}: whether it holds events is not checked here; driftgauge backtest says where too "
+        "few of its windows do"
     )
 
 
@@ -286,15 +307,18 @@ def _warm_up_warnings(stream: ConfiguredStream, periods: Sequence[ScheduledPerio
         if stream.baselines[number].metadata.window_ms == size_ms:
             judged = "by how they varied when the baseline was fitted"
         elif enough:
-            judged = f"by how windows of {enough[-1]} vary, which is a lower bound (calibrated: false)"
+            judged = (
+                f"by how windows of {enough[-1]} vary, which is a lower bound (calibrated: false), if "
+                f"{MIN_WINDOWS} of these hold events"
+            )
         until_ms = first_ms + MIN_WINDOWS * size_ms
         remedy = f"let it last until {format_timestamp(until_ms)}"
         if owner.until_ms is not None and until_ms > owner.until_ms:
             remedy = "let it begin earlier, or with the next baseline"
         yield (
-            f"warm_up holds {windows} whole windows of {size} against {owner.file}, and it takes "
-            f"{MIN_WINDOWS} to measure how they vary: windows of {size} are judged {judged}; {remedy}, or "
-            "remove the size"
+            f"warm_up has time for {windows} whole windows of {size} against {owner.file}, and it takes "
+            f"{MIN_WINDOWS} with events to measure how they vary: windows of {size} are judged {judged}; "
+            f"{remedy}, or remove the size"
         )
     for later in periods[number + 1 :]:
         assert later.from_ms is not None  # noqa: S101 - only the first has none

@@ -29,6 +29,7 @@ from driftgauge.cli.printing import (
 )
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.core.by_stream import ByStream
 from driftgauge.core.durations import format_duration
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.errors import InputError
@@ -121,7 +122,8 @@ def backtest_command(drift_ms: int | None, *, as_json: bool, **source: Any) -> N
     if not timelines:
         fault = "no window closed, because no event of the configured streams was read; check both"
         raise InputError(fault)
-    reported = report.report_backtest(timelines, drift_ms, replay.refusals.by_reason())
+    alarms = ByStream({stream.spec.name: stream.spec.alarm for stream in replay.streams})
+    reported = report.report_backtest(timelines, alarms, drift_ms, replay.refusals.by_reason())
     print_report(reported, report.describe, as_json=as_json)
 
 
@@ -174,8 +176,12 @@ def replaying(
             first_ms, end_ms = from_ms - slack_ms, until_ms + slack_ms
             with TopicRange(settings.kafka, topic, first_ms, end_ms, track) as records:
                 yield replay, replay.count(records, from_ms, until_ms)
+                if cut := records.describe_cut(from_ms):
+                    message(f"warning: {cut}")
     if not replay.events:
         message(f"no event was counted; {replay.records:,} records were read")
+    for gap in replay.gaps.describe():
+        message(f"warning: {gap}")
     for match, number in sorted(replay.surplus.items()):
         message(
             f"surplus: {number:,} events of streams that match {match} are in no window; "

@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from driftgauge.core.partition import name_partition
 from driftgauge.errors import BrokerError, InputError
 from driftgauge.events.records import RawRecord
+from driftgauge.events.timestamps import format_timestamp
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties, admin, range_consumer
 from driftgauge.kafka.intake import sort_messages
 from driftgauge.kafka.metadata import count_partitions, failure, metadata, require_visible
@@ -99,21 +100,26 @@ class TopicRange:
             if missing in events:
                 remedy += f" (`driftgauge serve` creates {topic} once all events topics exist)"
             elif events:
-                remedy = "start `driftgauge serve`, which creates it, or check topics and kafka.bootstrap.servers"
+                remedy = (
+                    "start `driftgauge serve`, which creates it, or check topics and kafka.bootstrap.servers"
+                )
             message = f"topic {missing} does not exist; {remedy}"
             raise InputError(message)
         self._consumer = range_consumer(properties)
         indices = range(count)
-        ends = _stable_ends(client, topic, indices)
+        ends = _find_offsets(client, topic, indices, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        first = _find_offsets(client, topic, indices, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
         # A record without a time is at no time.
         starts = self._offsets_at(from_ms if from_ms > 0 else OFFSET_BEGINNING, ends)
         stops = self._offsets_at(max(until_ms, 0), ends)
-        self._until_ms, self._track = until_ms, track
+        self._until_ms, self._track, self._ends = until_ms, track, ends
         self.ranges = tuple(
             PartitionRange(index, starts[index], ends[index])
             for index in indices
             if starts[index] < ends[index]
         )
+        # By partition whose first records are deleted, the earliest time of those that are read first.
+        self._cut = {each.index: 0 for each in self.ranges if 0 < each.start <= first[each.index]}
         self.partitions = 1 + max((each.index for each in self.ranges), default=0)
         self.offsets = sum(max(min(stops[each.index], each.stop) - each.start, 0) for each in self.ranges)
 
@@ -136,8 +142,26 @@ class TopicRange:
             for records in _read(self._consumer, self.topic, partition, self._until_ms):
                 done += len(records)
                 if records:
+                    if self._cut.get(partition.index) == 0:
+                        self._cut[partition.index] = min(record.timestamp()[1] for record in records)
                     yield records
                 self._track(WorkProgress("records read", done, self.offsets))
+
+    def describe_cut(self, from_ms: int) -> str | None:
+        """Return a sentence if records from a time on are deleted, by those that `batches` has read."""
+        cut_ms = max(self._cut.values(), default=0)
+        if cut_ms <= from_ms:
+            return None
+        return (
+            f"topic {self.topic} begins at {format_timestamp(cut_ms)}, and the range at "
+            f"{format_timestamp(from_ms)}: older records are deleted, as by its retention, and "
+            "windows that began before are not whole"
+        )
+
+    def holds(self, from_ms: int, until_ms: int) -> bool:
+        """Return whether a record was written between two times."""
+        starts, stops = self._offsets_at(from_ms, self._ends), self._offsets_at(until_ms, self._ends)
+        return any(starts[index] < stops[index] for index in self._ends)
 
     def place(self, record: RawRecord) -> str:
         """Return where a record stands, in words."""
@@ -177,22 +201,23 @@ class TopicRange:
         return {each.partition: ends[each.partition] if each.offset < 0 else each.offset for each in found}
 
 
-def _stable_ends(client: AdminClient, topic: str, indices: range) -> dict[int, int]:
-    """Return the ends of the partitions before their first open transactions."""
-    latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+def _find_offsets(client: AdminClient, topic: str, indices: range, spec: OffsetSpec) -> dict[int, int]:
+    """Return the first offsets of the partitions, or the ends before their first open transactions."""
     pending = client.list_offsets(
-        {TopicPartition(topic, index): latest for index in indices},
+        {TopicPartition(topic, index): spec for index in indices},
         isolation_level=IsolationLevel.READ_COMMITTED,
         request_timeout=REQUEST_TIMEOUT_S,
     )
-    ends = {}
+    found = {}
     for partition, future in pending.items():
         try:
-            ends[partition.partition] = int(future.result().offset)
+            found[partition.partition] = int(future.result().offset)
         except KafkaException as error:
             where = name_partition((topic, partition.partition))
-            raise failure(error.args[0], f"the end of {where} is unknown", right="grant Describe") from error
-    return ends
+            raise failure(
+                error.args[0], f"the offsets of {where} are unknown", right="grant Describe"
+            ) from error
+    return found
 
 
 def _read(
