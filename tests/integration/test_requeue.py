@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import orjson
 import pytest
 from confluent_kafka import Message
 
+from tests.builders.page import record_tree
 from tests.harness.case import HOUR_MS, START_MS, Case, make_events
 from tests.harness.service import driftgauge
 
@@ -46,7 +48,7 @@ def test_refused_records_are_sent_back_once_and_counted(tmp_path: Path, bootstra
 
     requeue = ("requeue", "--reason", "unknown_stream")
     ends = case.ends()
-    wanted = {"is_sent": False, "sent": {}, "left": 0, "passed_by": [f"{topic}[0]@7"]}
+    wanted = {"is_sent": False, "sent": {}, "left": 0, "passed_by": [f"{topic}[0]@7"], "times": []}
     again = {"refused_again": {"unknown_stream": REFUSED + STRANGE}}
     assert json.loads(dead_letters(case, *requeue, "--json")) == wanted | again
     # Nothing is sent before the mend, and nothing is left behind.
@@ -91,7 +93,7 @@ def test_refused_record_is_listed_shown_and_keeps_its_first_origin(tmp_path: Pat
     topic = case.events_topic
     with case.serve() as service:
         service.wait_until_ready()
-        assert "would send none" in dead_letters(case, "requeue", "--reason", "undecodable")
+        assert "there is nothing to send" in dead_letters(case, "requeue", "--reason", "undecodable")
         assert "no such record in the range" in dead_letters(case, "list")
         producer = case.producer()
         producer.produce(topic, VALUE, KEY, partition=1, headers=[("trace", b"\xff")])
@@ -123,3 +125,36 @@ def test_refused_record_is_listed_shown_and_keeps_its_first_origin(tmp_path: Pat
     *_, last = case.read(topic)
     assert (last.value(), last.key(), last.partition()) == (VALUE, KEY, 1)
     assert headers(last) == {"trace": b"\xff", FIRST: f"{topic}[1]@0".encode()}
+
+
+def test_records_are_sent_in_the_order_of_their_events(tmp_path: Path, bootstrap: str) -> None:
+    case = Case(tmp_path, bootstrap, partitions=1)
+    topic, letters = case.events_topic, case.dead_letters_topic
+    case.create(letters, 2)
+    requeue = ("requeue", "--reason", "unknown_stream")
+    hours = [(5, 0), (1, 0), (3, 0), (0, 0), (4, 1), (2, 1)]
+    producer = case.producer()
+    for number, (hour, partition) in enumerate(hours):
+        (event,) = make_events("alpha", 1, start_ms=START_MS + hour * HOUR_MS, span_ms=1, seed=hour)
+        own = {"reason": "unknown_stream", "topic": topic, "partition": "0", "offset": f"{number}"}
+        headers = {f"driftgauge.{name}": text for name, text in own.items()}
+        producer.produce(letters, event.value, partition=partition, headers=headers)
+    assert producer.flush(30) == 0
+    planned = dead_letters(case, *requeue)
+    assert f"would send 6 to {topic}; add --send to do it\n" in planned
+    assert "events are from 2025-11-03T00:00:00Z to 2025-11-03T05:00:00Z, and are sent in this" in planned
+    assert f"it is not known how many come too late: topic {case.windows_topic} does not exist" in planned
+    # The window of the hour from three to four is published.
+    case.create(case.windows_topic, 1)
+    producer.produce(case.windows_topic, orjson.dumps(record_tree(3, stream="alpha", segments=[])))
+    assert producer.flush(30) == 0
+    late = "come too late, by the newest published windows and allowed_lateness: 3 for windows of 1h;"
+    assert late in dead_letters(case, *requeue)
+    # Of each partition the first are sent, so that a later run finds the others.
+    assert f"sent 3 to {topic}; more are left: run again" in dead_letters(
+        case, *requeue, "--send", "--most", "3"
+    )
+    assert f"sent 3 to {topic}\n" in dead_letters(case, *requeue, "--send")
+    assert "there is nothing to send" in dead_letters(case, *requeue)
+    sent = [orjson.loads(message.value() or b"")["timestamp"] for message in case.read(topic)]
+    assert [(time_ms - START_MS) // HOUR_MS for time_ms in sent] == [2, 4, 5, 0, 1, 3]

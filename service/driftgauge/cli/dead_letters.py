@@ -1,10 +1,10 @@
 """`driftgauge dead-letters`: look at refused records, and send them back after a mend."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from heapq import nlargest
+from dataclasses import dataclass, replace
+from heapq import heapify, heappop, heappush, nlargest
 from itertools import compress
 from pathlib import Path
 from typing import Self
@@ -18,18 +18,21 @@ from driftgauge.cli.printing import json_option, print_report
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
 from driftgauge.core.counting.interval import IntervalCounter
-from driftgauge.errors import InputError
+from driftgauge.core.durations import format_duration
+from driftgauge.core.windows.window import Window
+from driftgauge.errors import AuthorizationError, InputError
 from driftgauge.events.records import FIRST_ORIGIN, Records, credible_ms
 from driftgauge.events.refusals import Refusals
 from driftgauge.events.rejection import Reason, Rejection, overflow
 from driftgauge.events.schemas import SchemaSource
-from driftgauge.events.timestamps import LAST_MS
+from driftgauge.events.timestamps import LAST_MS, format_timestamp
 from driftgauge.kafka import client
 from driftgauge.kafka.client import REQUEST_TIMEOUT_S, KafkaProperties
 from driftgauge.kafka.dead_letters import RefusedRecord, read_letter
 from driftgauge.kafka.metadata import count_partitions, failure
 from driftgauge.kafka.transaction import ANY
 from driftgauge.layout import Block, Table
+from driftgauge.report.reading import topic_results
 from driftgauge.report.topic_range import TopicRange
 from driftgauge.streams import ConfiguredStream, build_decoder, load_streams
 
@@ -37,6 +40,8 @@ __all__ = ["dead_letters_group"]
 
 _DAY_MS = 86_400_000
 _MOST_SHOWN, _MOST_SENT = 1_000, 100_000
+# Of a run, which is one transaction, and of each partition meanwhile in memory.
+_MOST_BYTES = 64 * 1024 * 1024
 _SHOWN_CHARACTERS, _SHOWN_ORIGINS = 200, 3
 
 # More than a failover, 12 s.
@@ -201,68 +206,134 @@ def _requeue(config_path: Path, reason: str, most: int, *, send: bool, as_json: 
     """Send refused records of a reason back to their topics after a mend, each once.
 
     Each is read by the configuration first. What it would refuse again is not sent, nor what letters do not
-    hold as a whole, nor records of topics that are not read. A group of its own, GROUP.requeue.REASON, keeps
-    how far records were sent: a later run goes on after the last of them.
+    hold as a whole, nor records of topics that are not read. Those of a run are sent in the order of their
+    events' times, so that none is late by another. A group of its own, GROUP.requeue.REASON, keeps how far
+    records were sent: a later run goes on after the last of them.
     """
     settings = read_settings(config_path)
     topic, group = settings.topics.dead_letters, f"{settings.group}.requeue.{reason}"
-    sent: Counter[str] = Counter()
     passed: list[str] = []
     refusals = Refusals()
-    left = 0
+    streams = load_streams(settings)
     with (
         open_schemas(settings, settings.inputs.values()) as schemas,
         Requeue(settings.kafka, topic, group, settings.topics.events) as requeue,
         TopicRange(settings.kafka, topic, 0, LAST_MS, events=settings.topics.events) as span,
     ):
-        trial = _Trial(settings, load_streams(settings), schemas)
+        trial = _Trial(settings, streams, schemas)
         if send:
             requeue.start()
         done = requeue.positions([each.index for each in span.ranges])
         if any(done[each.index] > each.stop for each in span.ranges):
             fault = f"{topic} was created again; delete the offsets of the group {group}, then run again"
             raise InputError(fault)
-        span.ranges = tuple(replace(each, start=max(each.start, done[each.index])) for each in span.ranges)
-        # The partitions with letters that would be refused again, after the last one that is sent.
-        held: set[int] = set()
-        for letters in span.batches():
-            partition, end = letters[0].partition() or 0, 0
-            chosen: list[RefusedRecord] = []
-            records = [*map(read_letter, letters)]
-            usable = [
-                each.reason == reason and each.is_whole and each.topic in settings.topics.events
-                for each in records
-            ]
-            refused = trial.refuse([*compress(records, usable)])
-            for record, is_usable in zip(records, usable, strict=True):
-                if send and sent.total() == most:
+        partitions = {each.index: _Sendable(most) for each in span.ranges}
+        for each in span.ranges:
+            span.ranges = (replace(each, start=max(each.start, done[each.index])),)
+            sendable = partitions[each.index]
+            for letters in span.batches():
+                records = [*map(read_letter, letters)]
+                usable = [
+                    each.reason == reason and each.is_whole and each.topic in settings.topics.events
+                    for each in records
+                ]
+                judged = trial.judge([*compress(records, usable)])
+                for record, is_usable in zip(records, usable, strict=True):
+                    outcome = next(judged) if is_usable else None
+                    sendable.add(record, outcome)
+                    if isinstance(outcome, Rejection):
+                        refusals.add(record.origin, outcome.reason, outcome.detail, outcome.stream)
+                    elif outcome is None and record.reason == reason:
+                        passed.append(record.origin)
+                if send and sendable.left:
                     break
-                if is_usable and (rejection := next(refused)) is not None:
-                    refusals.add(record.origin, rejection.reason, rejection.detail, rejection.stream)
-                    held.add(partition)
-                elif is_usable and sent.total() < most:
-                    chosen.append(record)
-                    sent[record.topic] += 1
-                    held.discard(partition)
-                elif is_usable:
-                    left += 1
-                elif record.reason == reason:
-                    passed.append(record.origin)
-                if partition not in held:
-                    end = (record.letter.offset() or 0) + 1
-            if send and end:
-                requeue.send(chosen, {partition: end})
-            if send and sent.total() == most:
-                break
+        chosen, positions = _choose(partitions, most)
+        if send and positions:
+            requeue.send([each.record for each in chosen], positions)
+    sent = Counter(each.record.topic for each in chosen)
+    found = sum(len(each.letters) + each.left for each in partitions.values())
+    times = _describe_times(settings, chosen) if chosen and not send else []
     report = {
         "is_sent": send,
         "sent": sent,
-        "left": left,
+        "left": found - len(chosen),
         "passed_by": passed,
         "refused_again": refusals.by_reason(),
+        "times": times,
     }
-    blocks = _describe_sent(sent, left, passed, refusals, send=send)
+    blocks = _describe_sent(sent, found - len(chosen), passed, refusals, times, send=send)
     print_report(report, lambda _: blocks, as_json=as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Letter:
+    """A record that can be sent.
+
+    Attributes:
+        record: The record.
+        streams: The streams of its events; none where the configuration filters it out.
+        time_ms: The time of its events, or its own.
+    """
+
+    record: RefusedRecord
+    streams: frozenset[str]
+    time_ms: int
+
+
+class _Sendable:
+    """The first records of a partition that can be sent, up to a number and a size.
+
+    Attributes:
+        letters: The records, in the order of their letters.
+        ends: The offset up to which letters are done once so many of these are sent; 0 for no change.
+        left: The number of those after them.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.letters: list[_Letter] = []
+        self.ends = [0]
+        self.left = 0
+        self._most, self._bytes = most, 0
+        self._is_held = False
+
+    def add(self, record: RefusedRecord, outcome: "_Letter | Rejection | None") -> None:
+        """Add a record, with what it is if it is usable; of one that would be refused again none is done."""
+        end = (record.letter.offset() or 0) + 1
+        if isinstance(outcome, _Letter):
+            self._bytes += len(record.letter.value() or b"")
+            if self.left or len(self.letters) == self._most or (self.letters and self._bytes > _MOST_BYTES):
+                self.left += 1
+                return
+            self.letters.append(outcome)
+            self.ends.append(end)
+            self._is_held = False
+        elif isinstance(outcome, Rejection):
+            self._is_held = True
+        elif not self._is_held and not self.left:
+            self.ends[-1] = end
+
+
+def _choose(partitions: Mapping[int, _Sendable], most: int) -> tuple[list[_Letter], dict[int, int]]:
+    """Return the records to send in the order of their events' times, and the positions after them.
+
+    Of each partition they are the first: of the next ones always the one with the earliest time is taken.
+    """
+    taken = dict.fromkeys(partitions, 0)
+    heads = [(own.letters[0].time_ms, index) for index, own in partitions.items() if own.letters]
+    heapify(heads)
+    chosen: list[_Letter] = []
+    size = 0
+    while heads and len(chosen) < most and size < _MOST_BYTES:
+        _, index = heappop(heads)
+        letters = partitions[index].letters
+        chosen.append(letters[taken[index]])
+        size += len(chosen[-1].record.letter.value() or b"")
+        taken[index] += 1
+        if taken[index] < len(letters):
+            heappush(heads, (letters[taken[index]].time_ms, index))
+    chosen.sort(key=lambda each: each.time_ms)
+    ends = {index: own.ends[taken[index]] for index, own in partitions.items()}
+    return chosen, {index: end for index, end in ends.items() if end}
 
 
 class _Trial:
@@ -281,8 +352,8 @@ class _Trial:
         )
         self._counter = IntervalCounter(stream.spec for stream in streams)
 
-    def refuse(self, records: Sequence[RefusedRecord]) -> Iterator[Rejection | None]:
-        """Return why each record would be refused again; None for one that would not be."""
+    def judge(self, records: Sequence[RefusedRecord]) -> Iterator[_Letter | Rejection]:
+        """Yield why each record would be refused again, or what is to be sent."""
         now_ms = SYSTEM_CLOCK.wall_ms()
         raw = [record.raw for record in records]
         zeros = np.zeros(len(raw), np.int32)
@@ -291,15 +362,65 @@ class _Trial:
         self._counter.drop()
         rejections = [*map(overflow, refused, refused.values()), *decoded.rejections]
         by_row = {rejection.row: rejection for rejection in rejections}
-        return map(by_row.get, range(len(raw)))
+        streams: defaultdict[int, set[str]] = defaultdict(set)
+        times_ms = {row: record.time_ms for row, record in enumerate(records)}
+        for batch in decoded.batches:
+            times_ms |= zip(batch.row.tolist(), batch.time_ms.tolist(), strict=True)
+            for row in batch.row.tolist():
+                streams[row].add(batch.stream)
+        for row, record in enumerate(records):
+            yield by_row.get(row) or _Letter(record, frozenset(streams[row]), times_ms[row])
+
+
+def _describe_times(settings: Settings, chosen: Sequence[_Letter]) -> list[str]:
+    """Return sentences about the times of events, and how many come after their windows are final."""
+    span = f"{format_timestamp(chosen[0].time_ms)} to {format_timestamp(chosen[-1].time_ms)}"
+    said = [f"their events are from {span}, and are sent in this order"]
+    try:
+        with topic_results(settings, SYSTEM_CLOCK) as material:
+            history = material.results.history
+    except (AuthorizationError, InputError) as error:
+        return [*said, f"it is not known how many come too late: {error}"]
+    newest_ms: dict[str, int] = {}
+    for series in history.series():
+        end_ms = int(history.windows(series, 1)["start_ms"][0]) + series.size_ms
+        newest_ms[series.stream] = max(end_ms, newest_ms.get(series.stream, 0))
+    late: Counter[int] = Counter()
+    for letter in chosen:
+        sizes_ms = {
+            size_ms
+            for stream in letter.streams & newest_ms.keys()
+            for size_ms in settings.by_stream[stream].windows
+            if Window.around(letter.time_ms, size_ms).end_ms + settings.by_stream[stream].allowed_lateness
+            <= newest_ms[stream]
+        }
+        late.update(sizes_ms)
+    listed = ", ".join(
+        f"{late[size_ms]:,} for windows of {format_duration(size_ms)}" for size_ms in sorted(late)
+    )
+    late_ones = f"{listed}; they are counted as late, and change no such window" if late else "none"
+    return [*said, f"come too late, by the newest published windows and allowed_lateness: {late_ones}"]
 
 
 def _describe_sent(
-    sent: Mapping[str, int], left: int, passed: Sequence[str], refusals: Refusals, *, send: bool
+    sent: Mapping[str, int],
+    left: int,
+    passed: Sequence[str],
+    refusals: Refusals,
+    times: Sequence[str],
+    *,
+    send: bool,
 ) -> list[Block]:
-    listed = ", ".join(f"{number:,} to {name}" for name, number in sorted(sent.items())) or "none"
-    rest = f", and {left:,} more by --most" if left else ""
-    lines: list[Block] = [f"sent {listed}" if send else f"would send {listed}{rest}; add --send to do it"]
+    listed = ", ".join(f"{number:,} to {name}" for name, number in sorted(sent.items()))
+    if send:
+        lines: list[Block] = [f"sent {listed or 'none'}{'; more are left: run again' if left else ''}"]
+    elif listed:
+        lines = [
+            f"would send {listed}{f', and {left:,} more by --most' if left else ''}; add --send to do it"
+        ]
+    else:
+        lines = ["there is nothing to send"]
+    lines += [f"  {sentence}" for sentence in times]
     if passed:
         more = ", …" if len(passed) > _SHOWN_ORIGINS else ""
         lines.append(
