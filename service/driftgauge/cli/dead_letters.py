@@ -207,8 +207,8 @@ def _requeue(config_path: Path, reason: str, most: int, *, send: bool, as_json: 
 
     Each is read by the configuration first. What it would refuse again is not sent, nor what letters do not
     hold as a whole, nor records of topics that are not read. Those of a run are sent in the order of their
-    events' times, so that none is late by another. A group of its own, GROUP.requeue.REASON, keeps how far
-    records were sent: a later run goes on after the last of them.
+    events' times, so that none is late by another: let one run send all. A group of its own,
+    GROUP.requeue.REASON, keeps how far records were sent: a later run goes on after the last of them.
     """
     settings = read_settings(config_path)
     topic, group = settings.topics.dead_letters, f"{settings.group}.requeue.{reason}"
@@ -416,7 +416,7 @@ def _describe_sent(
         lines: list[Block] = [f"sent {listed or 'none'}{'; more are left: run again' if left else ''}"]
     elif listed:
         lines = [
-            f"would send {listed}{f', and {left:,} more by --most' if left else ''}; add --send to do it"
+            f"would send {listed}{f', and {left:,} more in later runs' if left else ''}; add --send to do it"
         ]
     else:
         lines = ["there is nothing to send"]
