@@ -251,6 +251,23 @@ def test_list_of_vectors_is_refused_with_what_would_be_left_out(tmp_path, build,
     assert [part for part in parts if part not in done.stderr] == []
 
 
+def test_fit_says_which_vectors_of_a_list_a_mapping_leaves_out(tmp_path):
+    config = tmp_path / "driftgauge.yaml"
+    assert run("init", write_sample(tmp_path, one_of_a_list), "--output", config).returncode == 0
+
+    def build(number):
+        data = [{"embedding": VECTORS[number - i].tolist()} for i in range(3)]
+        return {"payload": {"created": MONDAY_MS / 1_000 + number, "data": data}}
+
+    source = (write_sample(tmp_path, build), "--topic", TOPIC, "--config", config)
+    fitted = ("--stream", TOPIC, "--clusters", 2, "--out", tmp_path / "orders.safetensors", "--json")
+    done = run("baseline", "fit", *source, *fitted)
+    assert done.returncode == 0, done.stderr
+    said = "embedding: data holds 72 items in 24 records, 24 are read, and the others are left out"
+    assert [each for each in json.loads(done.stdout)["warnings"] if each.startswith(said)] != []
+    assert f"warning: {said}" in done.stderr
+
+
 @pytest.mark.parametrize(("hours", "way"), [(5, "5 h before"), (-2, "2 h after"), (0.25, "15 min before")])
 def test_local_time_is_no_time_unless_records_show_that_it_is_utc(tmp_path, hours, way):
     done = run("init", write_sample(tmp_path, partial(local, hours=hours)))

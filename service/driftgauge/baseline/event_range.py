@@ -14,7 +14,7 @@ from driftgauge.events.mapped import MappedReader
 from driftgauge.events.mapped_fields import Unmet
 from driftgauge.events.records import OLDEST_MS, RawRecord
 from driftgauge.events.refusals import Refusals
-from driftgauge.events.rejection import EventError, Reason, Rejection, SchemaPending
+from driftgauge.events.rejection import EventError, Reason, Rejection
 from driftgauge.events.sources import compile_path, to_optional_text
 from driftgauge.events.timestamps import LAST_MS, format_timestamp
 from driftgauge.events.unread_items import ListItems, describe_unread, find_items
@@ -165,9 +165,9 @@ class EventSelection:
     def _find_items(self, record: RawRecord) -> list[ListItems]:
         try:
             value = self._reader.decode(record)
-        except (EventError, SchemaPending):
+            return [] if isinstance(value, Unmet) else [*find_items(self._reader.settings, value)]
+        except Exception:  # noqa: BLE001 - the decoder has reported why a record cannot be read
             return []
-        return [] if isinstance(value, Unmet) else [*find_items(self._reader.settings, value)]
 
     def finish(self, source: str) -> VectorSet:
         """Return the events in the range; `source` names the topic or file.
