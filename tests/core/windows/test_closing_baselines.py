@@ -135,6 +135,29 @@ def test_window_wholly_counted_otherwise_is_incomplete_unless_published_before(c
     assert {result.incomplete_reason for result in results} == {"counted_otherwise"}
 
 
+@pytest.mark.parametrize("changes", [{"sizes_ms": (HOUR_MS, 30 * MINUTE_MS)}, {"baselines": scheduled(0)[1:]}])
+def test_published_window_whose_later_events_were_counted_otherwise_is_incomplete(changes):
+    spec = build_spec(lateness_ms=10 * HOUR_MS)
+    shard = Shard(spec)
+    read_and_commit(shard, at(0.7), at(1.7), at(3))
+    shard.read(at(0.8))
+    shard.write()
+    shard.restart(replace(spec, **changes))
+    baseline = shard.specs[0].baselines[0].reference.key
+    results = read_and_commit(shard, at(3.7), baseline=baseline)
+    found = [
+        (result.window.start_ms - MONDAY_MS, result.revision, result.incomplete_reason)
+        for result in results
+        if result.window.size_ms == HOUR_MS
+    ]
+    assert found == [(0, 1, "counted_otherwise")]
+    shard.restart()
+    assert read_and_commit(shard, at(3.7), baseline=baseline) == []
+    shard.restart(spec)
+    revised = next(result for result in read_and_commit(shard, at(3.7)) if result.revision == 2)
+    assert (revised.count, revised.incomplete_reason) == (2, None)
+
+
 def test_unknown_stream_is_kept_until_configured():
     specs = build_spec("images"), build_spec("texts")
     shard = Shard(*specs)

@@ -236,7 +236,7 @@ class WindowCloser:
         before = self._state.published.get(window)
         if values is None:
             # All its events were counted under schemes that this configuration does not know.
-            if before is not None:
+            if before is not None and not self._is_counted_further(before):
                 return None
             values = np.zeros(scheme.length, np.int64)
         tally = Tally(values, scheme.fields)
@@ -269,6 +269,13 @@ class WindowCloser:
         self._state.publish(result)
         self._add_to_totals(result, had_alarm=had_alarm)
         return result
+
+    def _is_counted_further(self, before: WindowResult) -> bool:
+        """Return whether schemes that this configuration does not know counted other events than a result."""
+        panes, schemes = self._state.panes, self._state.panes.schemes(before.window)
+        found = panes.tally(schemes.pop(), before.window)
+        # Every tally begins with the number of events of each cluster.
+        return bool(schemes) or found is None or found[: len(before.counts)].sum() != before.count
 
     def _reference(self, window: Window) -> tuple[Reference | None, bool]:
         """Return the baseline to compare a window with, and whether another scheme counted it as well.
