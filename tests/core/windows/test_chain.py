@@ -182,6 +182,34 @@ def test_first_windows_are_marked_where_first_records_had_been_deleted(start, of
     assert shard.chain == WHOLE
 
 
+@pytest.mark.parametrize("after", [[(1.5,), (6.5,)], [(1.5, 6.5)]])
+def test_event_further_behind_than_allowed_ends_no_loss(after):
+    shard = Shard(build_spec(disorder_ms=MINUTE_MS), partitions=2)
+    shard.read(at(3.5))
+    shard.read(at(3.5), at(4.5), at(5.5), at(6.5), at(7.5), at(9), partition=1)
+    shard.commit()
+    shard.ends[EVENTS, 0] += 1
+    results = []
+    for hours in after:
+        shard.read(*map(at, hours))
+        results += shard.commit()
+    shard.read(at(9))
+    results += shard.commit()
+    assert [hour for hour, is_lost, *_ in marks(results) if is_lost] == [3, 4, 5, 6]
+
+
+def test_loss_on_idle_partition_ends_when_it_is_noticed():
+    """The partition was known to be read to its end before the lost events, but not since."""
+    shard = Shard(build_spec(sizes_ms=(MINUTE_MS,), idle_ms=MINUTE_MS))
+    shard.read((shard.now_ms, 0))
+    for _ in range(4):
+        shard.commit(after_ms=MINUTE_MS, caught_up=True)
+    shard.ends[EVENTS, 0] += 1
+    shard.commit(after_ms=MINUTE_MS)
+    shard.read(*((shard.now_ms + minutes * MINUTE_MS, 0) for minutes in range(3)))
+    assert [is_lost for _, is_lost, *_ in marks(shard.commit())] == [True, False]
+
+
 def test_loss_marks_only_streams_of_its_topic():
     shard = Shard(build_spec("images"), build_spec("texts"), topics=(EVENTS, "others"))
     shard.read(at(0), at(2), stream="images", partition=(EVENTS, 0))

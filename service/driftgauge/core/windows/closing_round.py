@@ -61,7 +61,7 @@ class ClosingRound:
         times = PartitionTimes.of(spec, sources, state.times)
         status = advance_event_time(state.status, times, spec, log_ms)
         given_up = times.mask_of(status.given_up)
-        state.set_status(_end_losses(status, times, spec.disorder_ms))
+        state.set_status(_end_losses(status, times, spec.disorder_ms, log_ms))
         overdue_ms, overdue_log_ms = status.foremost[0] if status.foremost else (NULL, log_ms)
         watermark_ms = NULL if status.watermark_ms is None else status.watermark_ms
         return cls(
@@ -114,8 +114,13 @@ class ClosingRound:
         return complete_to_ms, between.tobytes(), reached_ms[between].tobytes(), behind
 
 
-def _end_losses(status: StreamStatus, times: PartitionTimes, disorder_ms: int) -> StreamStatus:
-    """End the data losses of partitions that are idle or removed: no later event can be among the lost."""
+def _end_losses(
+    status: StreamStatus, times: PartitionTimes, disorder_ms: int, log_ms: int
+) -> StreamStatus:
+    """End the data losses of partitions that are idle or removed: no later event can be among the lost.
+
+    The partition may have been caught up before the lost events happened, so the shard's log time ends them.
+    """
     if all(loss.to_ms is not None for loss in status.losses):
         return status
     rows = dict(zip(times.partitions, range(len(times.partitions)), strict=True))
@@ -124,8 +129,7 @@ def _end_losses(status: StreamStatus, times: PartitionTimes, disorder_ms: int) -
         row = None if loss.partition is None else rows.get(loss.partition)
         if loss.to_ms is None and (row is None or times.is_idle[row]):
             newest_ms = 0 if times.foremost_ms is None else times.foremost_ms
-            caught_up_ms = 0 if row is None else int(times.caught_up_ms[row])
-            losses.append(replace(loss, to_ms=max(caught_up_ms, newest_ms + 2 * disorder_ms)))
+            losses.append(replace(loss, to_ms=max(log_ms, newest_ms + 2 * disorder_ms)))
         else:
             losses.append(loss)
     return replace(status, losses=tuple(losses))

@@ -112,7 +112,7 @@ class StreamState:
     def observe(
         self, partition: Partition, time: StreamTime, disorder_ms: int, *, is_shortened: bool = False
     ) -> None:
-        """Advance the event time of a source partition; its first new event ends a data loss.
+        """Advance the event time of a source partition; its first new event within the disorder ends a data loss.
 
         Of a shortened partition, see `SourceBlock`, events before the stream's first one may be missing.
         """
@@ -121,12 +121,15 @@ class StreamState:
         row = self._times_for(topic, index + 1)[index]
         if is_shortened and row[0] == NULL:
             self.mark_loss(partition, disorder_ms)
+        reached_ms = NULL if row[0] == NULL else int(row[0]) - disorder_ms
         row[0] = max(int(row[0]), time.newest_ms)
         row[1] = max(int(row[1]), time.read_ms)
         self.read_ms = max(self.read_ms, time.read_ms)
         self._mark_dirty(EventTimeKey(self.stream, topic, index // BLOCK))
-        if self.status.losses:
-            self.end_loss(partition, time.first_ms + disorder_ms)
+        # Lost events may be much newer than an event that is itself further behind.
+        end_ms = time.first_ms if time.first_ms >= reached_ms else time.newest_ms
+        if self.status.losses and end_ms >= reached_ms:
+            self.end_loss(partition, end_ms + disorder_ms)
 
     def drop_topic(self, topic: str) -> None:
         """Drop the event time of a topic that was recreated."""
