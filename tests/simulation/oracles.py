@@ -72,9 +72,11 @@ def check_counts(run: Run) -> None:
     assert sound == surplus.total() + applied.total(), f"{sound} sound events, {surplus} {applied}"
     assert run.plan.features & {"surplus", "retired"} or not surplus
     assert not run.plan.is_calm or not late, f"late: {late}"
-    # A fast clock may close a window before a loss is known, and a late event may end the loss too early.
-    is_exact = len({*run.plan.skews_ms}) == 1 and "late" not in run.plan.features
-    doubtful = {key for sent in run.doubtful for key in windows_of(run, sent) if is_exact}
+    # A fast clock may close a window before a loss is known.
+    is_exact = len({*run.plan.skews_ms}) == 1
+    doubtful = {
+        key for sent in run.doubtful if is_exact and _is_within(run, sent) for key in windows_of(run, sent)
+    }
     first_sizes = {spec.name: spec.sizes_ms for spec in run.deployments[0].specs}
     # Nobody keeps the names of surplus events.
     may_be_surplus = {key for key in expected if surplus and "/" in key[0]}
@@ -86,17 +88,32 @@ def check_counts(run: Run) -> None:
             assert key in may_be_surplus or is_new_size, f"in no window: {number} events of {key}"
             continue
         assert result["count"] <= number, f"too many: {result['count']} of {number} in {key}"
+        is_complete = result["verdict"] != "incomplete"
+        assert key in may_be_surplus or result["count"] == number or not is_complete, (
+            f"short: {result['count']} of {number} in {key}"
+        )
         if key not in may_miss:
-            is_complete = result["verdict"] != "incomplete"
-            assert result["count"] == number or not is_complete, (
-                f"short: {result['count']} of {number} in {key}"
-            )
             # While replicas have different configurations, one may find that a window was counted otherwise.
             may_be_incomplete = len(run.deployments) > 1
             assert is_complete or may_be_incomplete, f"incomplete: {key}, {result['incomplete_reason']}"
             assert key not in doubtful or result["events_lost"], f"lost events are not marked: {key}"
     for key in run.results.keys() - expected.keys():
         assert len(run.deployments) > 1, f"without events: {key}"
+
+
+def _is_within(run: Run, lost: Sent) -> bool:
+    """Whether the next event after a lost one, by which the loss ends, is not further behind than allowed."""
+    disorder_ms, newest_ms = run.spec_of(run.last, lost.stream).disorder_ms, 0
+    (log,) = (log for log in run.logs.values() if any(sent is lost for _, sent in log))
+    is_after = False
+    for _, sent in log:
+        is_after |= sent is lost
+        if sent.stream != lost.stream or sent.fault or any(sent is each for each in run.lost):
+            continue
+        if is_after and sent.time_ms >= newest_ms - disorder_ms:
+            return sent.time_ms >= lost.time_ms - disorder_ms
+        newest_ms = max(newest_ms, sent.time_ms)
+    return True
 
 
 def _kept(run: Run) -> list[Sent]:

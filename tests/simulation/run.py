@@ -192,7 +192,9 @@ class Run:
         deleted = self.logs[at][first : first + number]
         self.lost += [sent for _, sent in deleted]
         # A loss marks windows from the partition's newest counted event on, less the allowed disorder, up to
-        # the clock. It does not mark a stream without a counted event on the topic.
+        # the clock. It does not mark a stream that is retired, or without a counted event on the topic.
+        states = [each for replica in self.replicas for each in replica.windows.states.values()]
+        retired = {stream for each in states for stream, own in each.streams.items() if own.is_retired}
         newest_ms: dict[str, int] = {}
         for other, log in self.logs.items():
             for _, sent in log[: self.committed.get(other, 0)]:
@@ -203,7 +205,7 @@ class Run:
             sent
             for _, sent in deleted
             if not sent.fault
-            and sent.stream in newest_ms
+            and sent.stream in newest_ms.keys() - retired
             and newest_ms[sent.stream] - self.spec_of(self.last, sent.stream).disorder_ms
             <= sent.time_ms
             <= self.now_ms
