@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from driftgauge.core.counting import interval
 from driftgauge.core.counting.interval import ShardDelta
 from driftgauge.core.counting.partial import CommitId, Part, PartitionProgress, StreamTime
+from driftgauge.core.windows import closing
+from driftgauge.core.windows.completeness import find_doubts
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.window import Window
 from tests.builders.batches import at
@@ -208,6 +210,27 @@ def test_loss_on_idle_partition_ends_when_it_is_noticed():
     shard.commit(after_ms=MINUTE_MS)
     shard.read(*((shard.now_ms + minutes * MINUTE_MS, 0) for minutes in range(3)))
     assert [is_lost for _, is_lost, *_ in marks(shard.commit())] == [True, False]
+
+
+@pytest.mark.parametrize("hours", [5, 50])
+def test_round_asks_published_windows_once_for_doubts_that_stay(monkeypatch, hours):
+    shard = Shard(build_spec(lateness_ms=100 * HOUR_MS))
+    shard.read(*map(at, range(hours)))
+    shard.commit()
+    shard.commit(lost=1)
+    asked = []
+
+    def find(*arguments):
+        asked.append(arguments)
+        return find_doubts(*arguments)
+
+    monkeypatch.setattr(closing, "find_doubts", find)
+    shard.read(at(hours), at(hours + 1))
+    assert [is_lost for _, is_lost, *_ in marks(shard.commit())] == [True, True]
+    assert len(asked) == hours - 1 + 2
+    asked.clear()
+    shard.read(at(hours + 2))
+    assert len(shard.commit()) == len(asked) == 1
 
 
 def test_loss_marks_only_streams_of_its_topic():

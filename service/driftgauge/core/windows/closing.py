@@ -52,6 +52,7 @@ class WindowCloser:
         }
         self._pending = PendingWindows()
         self._awaiting = AwaitingWindows()
+        self._doubts: tuple[object, ...] = ((), ())
         self._purged_to_ms: int | None = None
         self._quiet_until_ms = NULL
 
@@ -212,7 +213,10 @@ class WindowCloser:
     def _add_newly_doubted_windows(self) -> None:
         """Add the published windows whose loss or double count became known since their last revision."""
         status = self._state.status
-        if status.losses or status.counted_twice:
+        doubts = status.losses, status.counted_twice
+        # A window that is published later has the doubts of its time.
+        if doubts != self._doubts:
+            self._doubts = doubts
             self._add(
                 window
                 for window, result in self._state.published.items()
