@@ -9,11 +9,13 @@ from random import Random
 from typing import Any
 
 from driftgauge.core.durations import parse_duration
+from driftgauge.core.local import LocalDriver
 from driftgauge.core.windows.work_budget import WorkBudget
 from driftgauge.kafka.dead_letters import read_letter
+from driftgauge.kafka.intake import to_records
 from driftgauge.records.partials import decode_part
 from driftgauge.records.results import result_record
-from tests.core.shard import restored, written
+from tests.core.shard import EVENTS, restored, written
 from tests.simulation.oracles import check_settled, check_view
 from tests.simulation.plan import START_MS, Plan, Step
 from tests.simulation.producers import ENCODINGS, Sent
@@ -113,6 +115,28 @@ def check_relation(run: Run, name: str, seed: int) -> None:
     assert not different, f"{name}: {told}"
 
 
+def check_local(run: Run) -> None:
+    """The same records in one process, which reads them at once, have the same windows."""
+    deployment, names = run.last, dict(enumerate(run.logs))
+    driver = LocalDriver(deployment.specs, EVENTS, len(names))
+    codes = {at: code for code, at in names.items()}
+    _, records = to_records([record for log in run.logs.values() for record, _ in log], codes, now_ms=run.now_ms)
+    driver.count(deployment.decoder().decode(records).batches, run.now_ms)
+    positions = {code: len(run.logs[at]) for code, at in names.items()}
+    results = driver.commit(run.now_ms, positions, names, has_source_ended=True).results
+    while driver.shard.has_backlog:
+        results += driver.shard.close_windows(has_source_ended=True).results
+    found = {(each.stream, each.window.size_ms, each.window.start_ms): each for each in results}
+    counts = {key: (each.verdict.value, *each.counts.tolist()) for key, each in found.items()}
+    expected = {
+        key: (each["verdict"], *(one["count"] for one in each["clusters"]))
+        for key, each in run.results.items()
+    }
+    different = sorted(key for key in counts.keys() | expected.keys() if counts.get(key) != expected.get(key))
+    told = [(key, counts.get(key), expected.get(key)) for key in different[:2]]
+    assert not different, f"in one process: {told}"
+
+
 def check_rounds(run: Run) -> None:
     """A shard that restarts before each round publishes the same as one that does not."""
     if run.plan.round_bytes < 10**7:
@@ -183,6 +207,7 @@ def check(plan: Plan, seed: int = 0) -> int:
     check_settled(run)
     check_rounds(run)
     if plan.is_calm:
+        check_local(run)
         for number in range(_RELATIONS):
             check_relation(run, [*RELATIONS][(seed + 4 * number) % len(RELATIONS)], seed)
     return run.now_ms - START_MS

@@ -1,12 +1,18 @@
 """What must hold of a run, by the documents and by what it published, not by the code under test."""
 
 from collections import Counter
+from zlib import crc32
 
+from driftgauge.core.counting.examples import MAX_EXAMPLES
 from driftgauge.core.durations import format_duration
 from driftgauge.core.spec import StreamSpec
+from driftgauge.core.windows.changelog import ExamplesKey, PaneKey, PublishedKey, StreamKey
+from driftgauge.core.windows.window import Window
 from driftgauge.kafka.dead_letters import read_letter
+from driftgauge.records.changelog import decode
+from tests.builders.references import CLUSTERS
 from tests.simulation.page import Samples, read_metrics
-from tests.simulation.producers import FILTERED, REASONS, Sent
+from tests.simulation.producers import ENCODINGS, FILTERED, REASONS, Sent
 from tests.simulation.replicas import Replica
 from tests.simulation.run import CONCLUSIVE, Run, WindowKey
 
@@ -19,6 +25,10 @@ def check_settled(run: Run) -> None:
     """Check the counts, the letters and the totals of a run that has settled."""
     check_records(run)
     check_counts(run)
+    if "small_rounds" not in run.plan.features:  # which delete a few records each
+        check_kept(run)
+    if run.plan.is_calm:
+        check_examples(run)
     assert run.chain_errors == []
     for replica in run.replicas:
         for state in replica.windows.states.values():
@@ -100,6 +110,46 @@ def check_counts(run: Run) -> None:
             assert key not in doubtful or result["events_lost"], f"lost events are not marked: {key}"
     for key in run.results.keys() - expected.keys():
         assert len(run.deployments) > 1, f"without events: {key}"
+
+
+def check_examples(run: Run) -> None:
+    """Where each event is counted, the examples of a cluster are its three events whose ids have the least CRC."""
+    ids: dict[tuple[WindowKey, int], list[tuple[int, str]]] = {}
+    for (topic, partition), log in run.logs.items():
+        for offset, (_, sent) in enumerate(log):
+            for number, each in enumerate(sent.vectors if not sent.fault else ()):
+                name = f"{topic}-{partition}-{offset}"
+                if ENCODINGS[run.plan.encodings[topic]][0] is not None:
+                    name += f"#{number}"
+                for key in windows_of(run, sent):
+                    ids.setdefault((key, each % CLUSTERS), []).append((crc32(name.encode()), name))
+    for key, result in run.results.items():
+        expected = [
+            [name for _, name in sorted(ids.get((key, each), []))[:MAX_EXAMPLES]] for each in range(CLUSTERS)
+        ]
+        for each in result["examples"]:
+            assert each["event_ids"] in expected, f"examples: {each} of {key}, not {expected}"
+
+
+def check_kept(run: Run) -> None:
+    """No changelog keeps panes of windows that are final, nor more final results than the gauges need."""
+    for shard, entries in enumerate(run.changelogs):
+        decoded = dict(decode(key, value) for key, value in entries.items())
+        final_ms = {key.stream: each.final_ms for key, each in decoded.items() if isinstance(key, StreamKey)}
+        final = Counter[tuple[str, int]]()
+        for key in decoded:
+            match key:
+                case PaneKey() | ExamplesKey():
+                    ends_ms = [
+                        Window.around(key.pane.end_ms - 1, size_ms).end_ms
+                        for size_ms in run.spec_of(run.last, key.stream).sizes_ms
+                    ]
+                    is_open = max(ends_ms) > (final_ms[key.stream] or 0)
+                    assert is_open, f"shard {shard} keeps {key}"
+                case PublishedKey():
+                    is_final = key.window.end_ms <= (final_ms[key.stream] or 0)
+                    final[key.stream, key.window.size_ms] += is_final
+        assert max(final.values(), default=0) <= 2, f"shard {shard} keeps final results: {final}"
 
 
 def _is_within(run: Run, lost: Sent) -> bool:

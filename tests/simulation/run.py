@@ -78,6 +78,7 @@ class Run:
         self.doubtful: list[Sent] = []
         self.gone: list[Replica] = []
         self._epochs: Counter[str] = Counter()
+        self._watermarks: dict[str, int | None] = {}
         self.chain_errors: list[str] = []
         self.replicas = [
             self._make(f"replica-{index}", index, self.deployments[0]) for index in range(len(plan.skews_ms))
@@ -260,6 +261,10 @@ class Run:
                 self.changelogs[shard][key] = value
         assert state.position.offset >= self.offsets[shard], "the covered offset went back"
         self.offsets[shard] = state.position.offset
+        for stream, each in state.streams.items():
+            before_ms, watermark_ms = self._watermarks.get(stream), each.status.watermark_ms
+            assert before_ms is None or watermark_ms >= before_ms, f"the watermark of {stream} went back"
+            self._watermarks[stream] = watermark_ms
         for commit, fate in fates.items():
             assert commit not in self.fates[shard], "a commit was applied twice"
             self.fates[shard][commit] = fate
