@@ -135,7 +135,9 @@ def test_window_wholly_counted_otherwise_is_incomplete_unless_published_before(c
     assert {result.incomplete_reason for result in results} == {"counted_otherwise"}
 
 
-@pytest.mark.parametrize("changes", [{"sizes_ms": (HOUR_MS, 30 * MINUTE_MS)}, {"baselines": scheduled(0)[1:]}])
+@pytest.mark.parametrize(
+    "changes", [{"sizes_ms": (HOUR_MS, 30 * MINUTE_MS)}, {"baselines": scheduled(0)[1:]}]
+)
 def test_published_window_whose_later_events_were_counted_otherwise_is_incomplete(changes):
     spec = build_spec(lateness_ms=10 * HOUR_MS)
     shard = Shard(spec)

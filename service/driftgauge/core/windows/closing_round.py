@@ -114,9 +114,7 @@ class ClosingRound:
         return complete_to_ms, between.tobytes(), reached_ms[between].tobytes(), behind
 
 
-def _end_losses(
-    status: StreamStatus, times: PartitionTimes, disorder_ms: int, log_ms: int
-) -> StreamStatus:
+def _end_losses(status: StreamStatus, times: PartitionTimes, disorder_ms: int, log_ms: int) -> StreamStatus:
     """End the data losses of partitions that are idle or removed: no later event can be among the lost.
 
     The partition may have been caught up before the lost events happened, so the shard's log time ends them.

@@ -112,9 +112,10 @@ class StreamState:
     def observe(
         self, partition: Partition, time: StreamTime, disorder_ms: int, *, is_shortened: bool = False
     ) -> None:
-        """Advance the event time of a source partition; its first new event within the disorder ends a data loss.
+        """Advance the event time of a source partition; its first new event ends a data loss.
 
-        Of a shortened partition, see `SourceBlock`, events before the stream's first one may be missing.
+        An event further behind than the allowed disorder ends none: what was lost before it may be newer. Of
+        a shortened partition, see `SourceBlock`, events before the stream's first one may be missing.
         """
         self.has_changed = True
         topic, index = partition
@@ -126,7 +127,6 @@ class StreamState:
         row[1] = max(int(row[1]), time.read_ms)
         self.read_ms = max(self.read_ms, time.read_ms)
         self._mark_dirty(EventTimeKey(self.stream, topic, index // BLOCK))
-        # Lost events may be much newer than an event that is itself further behind.
         end_ms = time.first_ms if time.first_ms >= reached_ms else time.newest_ms
         if self.status.losses and end_ms >= reached_ms:
             self.end_loss(partition, end_ms + disorder_ms)
