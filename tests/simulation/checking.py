@@ -120,7 +120,9 @@ def check_local(run: Run) -> None:
     deployment, names = run.last, dict(enumerate(run.logs))
     driver = LocalDriver(deployment.specs, EVENTS, len(names))
     codes = {at: code for code, at in names.items()}
-    _, records = to_records([record for log in run.logs.values() for record, _ in log], codes, now_ms=run.now_ms)
+    _, records = to_records(
+        [record for log in run.logs.values() for record, _ in log], codes, now_ms=run.now_ms
+    )
     driver.count(deployment.decoder().decode(records).batches, run.now_ms)
     positions = {code: len(run.logs[at]) for code, at in names.items()}
     results = driver.commit(run.now_ms, positions, names, has_source_ended=True).results

@@ -113,7 +113,7 @@ def check_counts(run: Run) -> None:
 
 
 def check_examples(run: Run) -> None:
-    """Where each event is counted, the examples of a cluster are its three events whose ids have the least CRC."""
+    """The examples of a cluster are its three events whose ids have the least CRC, if each event counts."""
     ids: dict[tuple[WindowKey, int], list[tuple[int, str]]] = {}
     for (topic, partition), log in run.logs.items():
         for offset, (_, sent) in enumerate(log):
