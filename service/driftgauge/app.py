@@ -154,7 +154,7 @@ def serve(settings: Settings, roles: Collection[Role], read_log: Callable[[], Lo
         sender = HeartbeatSender(
             _login(settings),
             settings.heartbeats_topic,
-            settings.replica or f"{socket.gethostname()}:{os.getpid()}",
+            _replica_name(settings),
             telemetry.activity,
             SYSTEM_CLOCK,
         )
@@ -207,6 +207,13 @@ def serve_page(settings: Settings, read_log: Callable[[], LogSettings]) -> None:
         _log.info("stopped")
 
 
+def _replica_name(settings: Settings) -> str:
+    """Return the name of this replica in heartbeats, which tells apart two that are configured alike."""
+    host = socket.gethostname()
+    own = f"{host}:{os.getpid()}"
+    return own if settings.replica in (None, host) else f"{settings.replica} on {own}"
+
+
 def _login(settings: Settings) -> Login:
     return Login(settings.kafka, partial(read_kafka_secrets, os.environ))
 
@@ -239,7 +246,7 @@ def _page(
     watch.source = TopicReader(
         _login(settings),
         settings.heartbeats_topic,
-        watch.receive,
+        lambda record: watch.receive(record, SYSTEM_CLOCK.wall_ms()),
         SYSTEM_CLOCK,
         history_ms=HOUR_MS,
         on_refresh=lambda admin: watch.look(find_topic_faults(admin, settings)),

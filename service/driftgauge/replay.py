@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
 
+import numpy as np
+
 from driftgauge.clock import Clock
 from driftgauge.config import Settings
 from driftgauge.core.counting.batch import EventBatch
@@ -23,8 +25,6 @@ from driftgauge.streams import ConfiguredStream, build_decoder
 __all__ = ["RecordReplay", "Replay"]
 
 _TOPIC = "recorded"
-# Of each batch so many events say by how much their times differ from those of their records.
-_SAMPLE = 10
 
 
 class RecordReplay:
@@ -41,7 +41,7 @@ class RecordReplay:
         surplus: The events of streams beyond `most` of their entry, by its pattern.
         records: The number of records that were read.
         events: The number of events that were counted, those that are surplus among them.
-        gaps: By how much the times of counted events differ from those of their records.
+        gaps: By how much the times of the counted events differ from those of their records.
     """
 
     def __init__(
@@ -104,8 +104,8 @@ class RecordReplay:
             batches = [batch for batch in inside if len(batch)]
             self.events += sum(map(len, batches))
             for batch in batches:
-                for row, time_ms in zip(batch.row[:_SAMPLE].tolist(), batch.time_ms.tolist(), strict=False):
-                    self.gaps.add(batch.stream, records[row], time_ms)
+                rows, firsts = np.unique(batch.row, return_index=True)
+                self.gaps.add(batch.stream, [records[row] for row in rows], batch.time_ms[firsts].tolist())
             overflown = driver.count(batches, log_ms)
             rejections = [*decoded.rejections, *map(overflow, overflown, overflown.values())]
             for rejection in sorted(rejections, key=attrgetter("row")):

@@ -316,7 +316,7 @@ def test_silence_that_is_offered_mutes_all_alerts_on_the_drift_of_its_stream_alo
 ):
     results = MadeResults()
     results.publish(0, "drift", stream=stream)
-    offered = silence_of(Overview(results.history, build_settings().by_stream).status(stream, MONDAY_MS))
+    offered = silence_of(Overview(results.history, build_settings()).status(stream, MONDAY_MS))
     assert offered is not None
     program, *arguments = shlex.split(offered)
     assert program == "amtool"

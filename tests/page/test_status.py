@@ -68,7 +68,7 @@ def facts_of(windows, size_ms=HOUR_MS, own_baseline=0):
     names = {
         start: NAMES_OF[each] for start, each in zip(starts_ms, windows, strict=True) if each in NAMES_OF
     }
-    return read_facts(Series("s", size_ms), rows, names, HOURLY.smallest_drift)
+    return read_facts(Series("s", size_ms), rows, names, HOURLY)
 
 
 def status_of(windows, late_ms=0, settings=HOURLY, **options):
@@ -202,7 +202,7 @@ def test_drift_of_some_segments_alone_is_not_told_as_drift_of_all(segments, part
     results.publish(0, "ok", stream="s", segments=[])
     listed = [{**SEGMENT, "key": "camera", "value": name, "verdict": each} for name, each in segments.items()]
     results.publish(1, "drift", stream="s", segments=listed)
-    status = Overview(results.history, build_settings().by_stream).status("s", MONDAY_MS)
+    status = Overview(results.history, build_settings()).status("s", MONDAY_MS)
     assert tell_cause(status).endswith(said)
     assert (f"Look at {part} first" in " ".join(next_steps(status))) is bool(part)
 
@@ -213,7 +213,7 @@ def test_direction_of_spread_is_told(value):
     findings["spread"]["value"] = value
     results = MadeResults()
     results.publish(0, "drift", stream="s", segments=[], kind="spread", findings=findings)
-    status = Overview(results.history, build_settings().by_stream).status("s", MONDAY_MS)
+    status = Overview(results.history, build_settings()).status("s", MONDAY_MS)
     where = "nearer to" if value < 0 else "further from"
     size = f"{100 * value:+.1f} %"
     assert tell_cause(status) == f"Spread: events lie {where} the baseline's mean (spread {size})."
@@ -239,9 +239,9 @@ def test_what_is_old_is_marked_and_no_longer_ok(windows, late_ms, options, state
 @pytest.mark.parametrize(("windows", "state"), [("oo", "refused"), ("oDD", "drift"), ("", "refused")])
 def test_refused_records_are_a_fault_of_the_stream(windows, state):
     now_ms = MONDAY_MS + len(windows) * HOUR_MS
-    refusal = Refusal(20_000, 40_000, "wrong_dimension")
+    service = ServiceStatus({"s": Refusal(20_000, 40_000, "wrong_dimension")})
     facts = [facts_of(windows)] if windows else []
-    status = stream_status("s", facts, HOURLY, now_ms, refusal=refusal)
+    status = stream_status("s", facts, HOURLY, now_ms, service=service)
     assert (status.state, status.is_old) == (state, False)
     assert tell_concern(status.concerns[0], now_ms) == (
         "20,000 of 40,000 records of the last hour are refused, most as wrong dimension"
@@ -253,7 +253,7 @@ def test_streams_that_replicas_refuse_are_shown_where_the_configuration_has_them
     refusal = Refusal(20_000, 40_000, "wrong_dimension")
     service = ServiceStatus(dict.fromkeys(["s", "cam-*", "removed"], refusal))
     settings = build_settings([{"name": "s"}, {"match": "cam-*", "most": 2}])
-    statuses = Overview(MadeResults().history, settings.by_stream).statuses(MONDAY_MS, service)
+    statuses = Overview(MadeResults().history, settings).statuses(MONDAY_MS, service)
     assert [each.stream for each in statuses] == ["cam-*", "s"]
 
 
@@ -262,12 +262,14 @@ def test_streams_that_replicas_refuse_are_shown_where_the_configuration_has_them
     [("", 0, True), ("oo", DAY_MS, True), ("om", 0, True), ("oo", 0, False), ("oDD", DAY_MS, False)],
 )
 def test_what_holds_up_the_service_is_told_where_windows_are_missing(windows, late_ms, is_told):
-    faults = [
-        ServiceFault("transaction", "embeddings[3]"),
-        ServiceFault("surplus", "cam-*", None, "7 events"),
-    ]
+    service = ServiceStatus(
+        faults=(
+            ServiceFault("transaction", "embeddings[3]"),
+            ServiceFault("surplus", "cam-*", None, "7 events"),
+        )
+    )
     now_ms = MONDAY_MS + len(windows) * HOUR_MS + late_ms
-    status = stream_status("s", [facts_of(windows)] if windows else [], HOURLY, now_ms, faults=faults)
+    status = stream_status("s", [facts_of(windows)] if windows else [], HOURLY, now_ms, service=service)
     steps = " ".join(next_steps(status))
     assert (
         "A transaction does not end, and records after it are not read: embeddings[3]: " in steps
@@ -284,7 +286,7 @@ def late_facts_of(*totals, size_ms=HOUR_MS, starts=None):
     rows["flags"] = 0
     rows["verdict"] = 0
     rows["applied_total"], rows["late_total"] = np.transpose([each or (UNKNOWN, UNKNOWN) for each in totals])
-    return read_facts(Series("s", size_ms), rows, smallest=HOURLY.smallest_drift)
+    return read_facts(Series("s", size_ms), rows, settings=HOURLY)
 
 
 def many(hours, applied, late, first=(0, 0)):
@@ -382,7 +384,7 @@ def test_baseline_is_told_apart_from_one_whose_hash_ends_alike(end):
     for number, (verdict, letter) in enumerate([("ok", "a")] * 3 + [("drift", "b")] * 3):
         changes = {"stream": "s", "segments": [], "baseline": f"sha256:{letter * 62}{end}"}
         results.publish(number, verdict, **changes)
-    status = Overview(results.history, build_settings().by_stream).status("s", MONDAY_MS)
+    status = Overview(results.history, build_settings()).status("s", MONDAY_MS)
     assert [each.since_ms for each in status.concerns if each.name == "misfit"] == [MONDAY_MS + 3 * HOUR_MS]
 
 
@@ -409,7 +411,7 @@ def test_baseline_is_told_apart_from_one_whose_hash_ends_alike(end):
 def test_why_a_window_is_incomplete_is_one_of_a_list(changes, fault, said):
     results = MadeResults()
     results.publish(0, "incomplete", stream="s", segments=[], **changes)
-    status = Overview(results.history, build_settings().by_stream).status("s", MONDAY_MS)
+    status = Overview(results.history, build_settings()).status("s", MONDAY_MS)
     (concern,) = (each for each in status.concerns if each.name == "incomplete")
     assert (status.state, concern.fault, tell_fault(concern)) == ("incomplete", fault, said)
 
@@ -431,7 +433,7 @@ def test_stream_is_not_in_order_before_its_warm_up_has_ended(hours, last, state)
         results.publish(number, verdict, stream="s", segments=[], kind=None)
     warm_up = {"from": "2025-11-03T00:00:00Z", "until": "2025-11-03T20:00:00Z"}
     settings = build_settings([{"name": "s", "warm_up": warm_up}])
-    status = Overview(results.history, settings.by_stream).status("s", MONDAY_MS)
+    status = Overview(results.history, settings).status("s", MONDAY_MS)
     assert status.state == state
     assert next_steps(status)
     warming = [each.since_ms for each in status.concerns if each.name == "warming_up"]
@@ -449,7 +451,7 @@ def overview_status(series, configured):
             verdict = {"m": "incomplete", "D": "drift"}.get(letter, "ok")
             results.publish(number, verdict, stream="s", size_ms=size_ms, segments=listed, kind=None)
     settings = build_settings([{"name": "s", "windows": configured}])
-    return Overview(results.history, settings.by_stream).status("s", MONDAY_MS)
+    return Overview(results.history, settings).status("s", MONDAY_MS)
 
 
 @pytest.mark.parametrize(

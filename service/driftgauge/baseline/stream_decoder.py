@@ -115,8 +115,8 @@ class StreamDecoder:
         for row in outside:
             outcomes[row] = []
             del own[row]
-        for row, each in own.items():
-            self.gaps.add(wanted.stream, records.raw[row], each[0][1])
+        times_ms = [each[0][1] for each in own.values()]
+        self.gaps.add(wanted.stream, [records.raw[row] for row in own], times_ms)
         known = {**self._dimensions}, self.model_version
         self._learn_dimensions(own.values())
         self._learn_version(own, records.raw)

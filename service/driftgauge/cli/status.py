@@ -4,11 +4,10 @@ from pathlib import Path
 
 import click
 
-from driftgauge.cli.options import config_option, open_schemas, read_settings
+from driftgauge.cli.options import config_option, read_settings
 from driftgauge.cli.printing import json_option, message, print_blocks, print_json
 from driftgauge.cli.progress import show_progress
 from driftgauge.clock import SYSTEM_CLOCK
-from driftgauge.errors import DriftgaugeError
 from driftgauge.layout import Table
 
 __all__ = ["status_command"]
@@ -21,33 +20,23 @@ def status_command(config_path: Path, *, as_json: bool) -> None:
     """Show the status of every stream: its alarm, its last conclusion, and the health of its data.
 
     First comes what holds up the service as a whole. The topics of window results and heartbeats are read, so
-    this works while no service runs, and needs no address or login of one. The last records of the events
-    topics show whether the times of events can be right. Streams that the configuration does not name are
-    left out.
+    this works while no service runs, and needs no address or login of one. Streams that the configuration
+    does not name are left out.
     """
     from driftgauge.page.advice import remedy_of
     from driftgauge.page.api_records import status_records
     from driftgauge.page.overview import Overview
     from driftgauge.page.story import tell_age, tell_cause, tell_concern, tell_service_fault, tell_since
-    from driftgauge.page.words import STATE_WORDS, format_moment
-    from driftgauge.report.event_times import describe_event_times
-    from driftgauge.report.reading import read_service, topic_results
+    from driftgauge.page.words import STATE_WORDS, as_sentence, format_moment
+    from driftgauge.report.reading import topic_results
 
     settings = read_settings(config_path)
     with show_progress() as track, topic_results(settings, SYSTEM_CLOCK, track) as material:
         for note in material.notes:
             message(note)
-    for topic in settings.topics.events:
-        try:
-            with open_schemas(settings, settings.inputs_of(topic).values()) as schemas:
-                for sentence in describe_event_times(settings, topic, schemas):
-                    message(f"warning: {sentence}")
-        except DriftgaugeError as error:
-            message(f"the times of the events of {topic} are not checked: {error}")
-    (service, notes), now_ms = read_service(settings, SYSTEM_CLOCK), SYSTEM_CLOCK.wall_ms()
-    for note in notes:
-        message(note)
-    statuses = Overview(material.results.history, settings.by_stream).statuses(now_ms, service)
+    now_ms = SYSTEM_CLOCK.wall_ms()
+    service = material.watch.status(now_ms)
+    statuses = Overview(material.results.history, settings).statuses(now_ms, service)
     if as_json:
         records = status_records(
             statuses, settings.by_stream, service.faults, complete=not material.notes, problem=None
@@ -65,7 +54,11 @@ def status_command(config_path: Path, *, as_json: bool) -> None:
             tell_since(each),
             "" if each.concluded_ms is None else format_moment(each.concluded_ms),
             " ".join(
-                filter(None, [tell_cause(each), *(f"{tell_concern(one, now_ms)}." for one in each.concerns)])
+                [
+                    *filter(None, [tell_cause(each)]),
+                    *(f"{tell_concern(one, now_ms)}." for one in each.concerns),
+                    *map(as_sentence, each.notes),
+                ]
             ),
         )
         for each in statuses

@@ -246,6 +246,12 @@ class InputSettings(Section):
         return self.encoding in {"avro", "protobuf"}
 
     @property
+    def only_streams(self) -> frozenset[str] | None:
+        """The only streams of the topic; None where its records name their streams."""
+        names = {vector.stream.constant for vector in self.vectors}
+        return None if None in names else frozenset(filter(None, names))
+
+    @property
     def shows_lists(self) -> bool:
         """Whether a record's bytes show what its lists hold: JSON may be escaped within a text of JSON."""
         return self.encoding == "json" and not any("[json]" in (v.embedding.path or "") for v in self.vectors)

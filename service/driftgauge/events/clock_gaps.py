@@ -1,12 +1,16 @@
 """Gaps of whole or half hours between the times of events and of their records: local times read as UTC."""
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from driftgauge.core.durations import format_duration
 from driftgauge.events.records import NO_TIMESTAMP, RawRecord
 
-__all__ = ["ClockGaps", "is_live"]
+__all__ = ["ClockGaps", "count_gaps", "describe_gaps", "is_live"]
 
 _HALF_HOUR_MS: Final = 1_800_000
 # A producer's clock may be ahead of the broker's, and a record follows its event within so long.
@@ -24,36 +28,63 @@ def is_live(gap_ms: int) -> bool:
     return -_EARLIEST_MS <= gap_ms <= _LATEST_MS
 
 
+def count_gaps(gaps_ms: NDArray[np.int64]) -> Counter[int]:
+    """Return how many of n records are how many half hours after their events, and would be live else.
+
+    Args:
+        gaps_ms: (n,), by how much each record is later than its events.
+    """
+    half_hours, rest_ms = np.divmod(gaps_ms + _EARLIEST_MS, _HALF_HOUR_MS)
+    is_far = (np.abs(half_hours) >= _LEAST) & (np.abs(half_hours) <= _MOST)
+    return Counter(half_hours[is_far & (rest_ms <= _EARLIEST_MS + _LATEST_MS)].tolist())
+
+
+def describe_gaps(gaps: Mapping[tuple[str, int], int], records: Mapping[str, int]) -> dict[str, str]:
+    """Return a sentence for each stream with the same gap in most of five records or more.
+
+    Args:
+        gaps: The number of records by stream and gap, see `count_gaps`.
+        records: The number of all records of each stream.
+    """
+    found: defaultdict[str, Counter[int]] = defaultdict(Counter)
+    for (stream, half_hours), number in gaps.items():
+        found[stream][half_hours] += number
+    sentences = {}
+    for stream, counts in sorted(found.items()):
+        ((half_hours, number),) = counts.most_common(1)
+        if records[stream] >= _FEWEST and number >= _USUAL * records[stream]:
+            gap = format_duration(abs(half_hours) * _HALF_HOUR_MS)
+            where, job = (
+                ("before", f", or a job publishes them {gap} later") if half_hours > 0 else ("after", "")
+            )
+            sentences[stream] = (
+                f"the events of {number:,} of {records[stream]:,} records are {gap} {where} them, by their "
+                f"times: these look like local times that are read as UTC{job}; if they are live, let "
+                "producers send UTC or an offset, or map another field to timestamp"
+            )
+    return sentences
+
+
 class ClockGaps:
-    """By how many half hours each stream's events are before their records, where they would be live else."""
+    """The gaps between the records and the events of each stream, of the records that have a timestamp."""
 
     def __init__(self) -> None:
-        self._counts: defaultdict[str, Counter[int | None]] = defaultdict(Counter)
+        self._gaps: Counter[tuple[str, int]] = Counter()
+        self._records: Counter[str] = Counter()
 
-    def add(self, stream: str, record: RawRecord, time_ms: int) -> None:
-        """Add an event of a record, by its time."""
-        kind, stamp_ms = record.timestamp()
-        if kind != NO_TIMESTAMP:
-            half_hours, rest_ms = divmod(stamp_ms - time_ms + _EARLIEST_MS, _HALF_HOUR_MS)
-            self._counts[stream][half_hours if is_live(rest_ms - _EARLIEST_MS) else None] += 1
+    def add(self, stream: str, records: Sequence[RawRecord], times_ms: Sequence[int]) -> None:
+        """Add records of a stream, each with the time of its events."""
+        stamps = [record.timestamp() for record in records]
+        gaps_ms = [
+            stamp_ms - time_ms
+            for (kind, stamp_ms), time_ms in zip(stamps, times_ms, strict=True)
+            if kind != NO_TIMESTAMP
+        ]
+        self._records[stream] += len(gaps_ms)
+        for half_hours, number in count_gaps(np.array(gaps_ms, np.int64)).items():
+            self._gaps[stream, half_hours] += number
 
     def describe(self) -> list[str]:
-        """Return a sentence for each stream with the same gap in most of five events or more."""
-        sentences = []
-        for stream, counts in sorted(self._counts.items()):
-            (half_hours, number), *_ = counts.most_common(1)
-            total = counts.total()
-            if (
-                half_hours is not None
-                and _LEAST <= abs(half_hours) <= _MOST
-                and total >= _FEWEST
-                and number >= _USUAL * total
-            ):
-                gap = format_duration(abs(half_hours) * _HALF_HOUR_MS)
-                sentences.append(
-                    f"stream {stream}: {number:,} of {total:,} events are {gap} "
-                    f"{'before' if half_hours > 0 else 'after'} their records, by their times: these look "
-                    "like local times that are read as UTC; let producers send UTC or an offset, or map "
-                    "another field to timestamp"
-                )
-        return sentences
+        """Return a sentence that names the stream for each one with a constant gap; see `describe_gaps`."""
+        found = describe_gaps(self._gaps, self._records)
+        return [f"stream {stream}: {sentence}" for stream, sentence in found.items()]

@@ -35,7 +35,7 @@ def describe_gaps(inspected: Sequence[InspectedRecord]) -> list[str]:
     for each in inspected:
         if each.found.time_ms is not None:
             for stream in {stream for stream, _ in each.found.dimensions}:
-                gaps.add(stream, each.record, each.found.time_ms)
+                gaps.add(stream, [each.record], [each.found.time_ms])
     return gaps.describe()
 
 

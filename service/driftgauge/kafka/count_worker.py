@@ -300,7 +300,9 @@ class CountWorker:
         self._telemetry.partitions_known(
             {topic: known.partitions for topic, known in self._topics.known.items()}
         )
-        self._telemetry.counted(counts.accepted, counts.with_events, counts.rejected, counts.lost)
+        self._telemetry.counted(
+            counts.accepted, counts.with_events, counts.rejected, counts.lost, counts.gaps
+        )
         self._telemetry.records_read(counts.records)
         self._telemetry.offsets_skipped(counts.skipped)
         self._telemetry.waiting_for_schema(self._without_schema())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from driftgauge.core.partition import Partition
+from driftgauge.events.clock_gaps import count_gaps
 from driftgauge.events.decoder import Decoded
 from driftgauge.events.records import Records
 from driftgauge.events.rejection import Reason, Rejection
@@ -25,6 +26,7 @@ class IntervalCounts:
         with_events: Records with accepted events by stream.
         rejected: Records by topic, configured stream (None where that is not known) and reason.
         records: Records by topic and outcome.
+        gaps: Records by stream and by how many half hours they are after their events; see `count_gaps`.
         lost: Losses of records before they were read, by partition.
         skipped: Offsets passed without a record, by topic and place.
     """
@@ -33,6 +35,7 @@ class IntervalCounts:
     with_events: Counter[str] = field(default_factory=Counter)
     rejected: Counter[tuple[str, str | None, Reason]] = field(default_factory=Counter)
     records: Counter[tuple[str, RecordOutcome]] = field(default_factory=Counter)
+    gaps: Counter[tuple[str, int]] = field(default_factory=Counter)
     lost: dict[Partition, RecordLoss] = field(default_factory=dict)
     skipped: Counter[tuple[str, SkipPlace]] = field(default_factory=Counter)
 
@@ -69,10 +72,15 @@ class IntervalCounts:
         is_accepted = np.ones(len(records.raw), dtype=np.bool_)
         is_accepted[[*decoded.pending, *decoded.filtered, *refused.tolist()]] = False
         for batch in decoded.batches:
-            rows = batch.row[is_accepted[batch.row]]
+            is_own = is_accepted[batch.row]
+            rows = batch.row[is_own]
             self.accepted[batch.stream] += len(rows)
-            # The events of a record follow each other.
-            self.with_events[batch.stream] += int(bool(len(rows)) + np.count_nonzero(rows[1:] != rows[:-1]))
+            # The events of a record follow each other, and have its time.
+            is_first = np.diff(rows, prepend=-1) != 0
+            self.with_events[batch.stream] += int(np.count_nonzero(is_first))
+            gaps_ms = records.credible_ms[rows[is_first]] - batch.time_ms[is_own][is_first]
+            for half_hours, number in count_gaps(gaps_ms).items():
+                self.gaps[batch.stream, half_hours] += number
         for outcome, codes in (
             (RecordOutcome.ACCEPTED, records.partition[is_accepted]),
             (RecordOutcome.FILTERED, records.partition[filtered]),

@@ -15,8 +15,8 @@ RUNBOOKS = "https://github.com/driftgauge/driftgauge/blob/main/deploy/runbooks"
 """Where the runbooks are."""
 
 _NOT_CALIBRATED = (
-    "Measure how much clean windows of {size} vary before you trust the odds: declare a clean time as "
-    "warm_up, or fit the baseline on events with times and --window {size}."
+    "Measure how much clean windows of {size} vary before you trust the odds: {warm_up}, or fit the baseline "
+    "on events with times and --window {size}."
 )
 _RAISE = (
     "Where windows of no length help, the baseline is the limit, such as that of a small catalogue of items: "
@@ -48,6 +48,11 @@ _BY_STATE: dict[str, tuple[str, ...]] = {
     ),
     "behind": (
         "Wait where old events are read again; otherwise see whether the lag falls, or add replicas.",
+    ),
+    "published_late": (
+        "All is read, so the events themselves are this old: add no replicas.",
+        "Where a job publishes them so much later, raise overdue_after; else find what delays the producers, "
+        "or correct the events' times.",
     ),
     "unclear": (
         "Where the segment has too few events, check that they are still sent, or add longer windows.",
@@ -84,6 +89,7 @@ _AGAINST: dict[FaultName, tuple[str, str]] = {
     "hidden_topic": ("do what it says", "DriftgaugePartitionsBlocked"),
     "no_leader": ("repair the brokers that hold them", "DriftgaugeConsumerStuck"),
     "no_heartbeat": ("see whether replicas run, then their log and /readyz", "DriftgaugeDown"),
+    "not_polling": ("restart the replica, and report its log", "DriftgaugeConsumerStuck"),
     "not_ready": ("do what it says", "DriftgaugePartitionsBlocked"),
     "transaction": ("follow the runbook before you abort anything", "DriftgaugeTransactionHanging"),
     "schema": ("check the schema registry", "DriftgaugePartitionsBlocked"),
@@ -106,13 +112,14 @@ def next_steps(status: StreamStatus) -> tuple[str, ...]:
     if status.state == "ok" and status.passed:
         return ("Nothing needs to be done now; find what the drift was that has passed.",)
     if (alarm := status.evidence) is not None:
-        steps = _against_alarm(alarm, status.alarms[0])
+        steps = _against_alarm(alarm, status.alarms[0], has_warm_up=status.has_warm_up)
         # Where the baseline does not fit, no change of the events explains the alarm.
         is_misfit = any(each.name == "misfit" for each in status.concerns)
         return (*_BY_STATE["misfit"], *steps) if is_misfit else steps
     if status.state != "insufficient" or status.lead is None:
         causes = [f"{tell_service_fault(each)}: {remedy_of(each)[0]}" for each in status.held_up_by]
-        return (*map(as_sentence, causes), *_BY_STATE[status.state])
+        is_read = status.concern is not None and status.concern.unread == 0
+        return (*map(as_sentence, causes), *_BY_STATE["published_late" if is_read else status.state])
     facts = status.lead.facts
     hourly = max(round(int(facts.newest["count"]) * HOUR_MS / facts.series.size_ms), 1)
     unseen = [each.detail for each in status.lead.concerns if each.name == "insufficient"]
@@ -146,8 +153,9 @@ def silence_of(status: StreamStatus) -> str | None:
     return f"amtool silence add {' '.join(map(quote, matchers))} --duration=4h --comment='being looked into'"
 
 
-def _against_alarm(alarm: Alarm, first: Alarm) -> tuple[str, ...]:
+def _against_alarm(alarm: Alarm, first: Alarm, *, has_warm_up: bool) -> tuple[str, ...]:
     """Return what to do about an alarm, by the alarm that dates its beginning."""
+    warm_up = "let the warm_up hold enough of them" if has_warm_up else "declare a clean time as warm_up"
     row, since, seen = alarm.evidence, format_moment(first.since_ms), format_moment(first.seen_ms)
     if first.is_slow:
         when = f"at about {since}"
@@ -169,7 +177,7 @@ def _against_alarm(alarm: Alarm, first: Alarm) -> tuple[str, ...]:
         step,
         *([f"Look at {alarm.part} first: not all segments drift."] if is_part else []),
         *([find_kind(kind).advice] if kind else []),
-        *([] if row["flags"] & CALIBRATED else [_NOT_CALIBRATED.format(size=alarm.size)]),
+        *([] if row["flags"] & CALIBRATED else [_NOT_CALIBRATED.format(size=alarm.size, warm_up=warm_up)]),
         "If it is a fault, fix it; the alarm ends a few windows later.",
         "If these inputs are the new normal, fit a baseline on them; where the model does not handle them, "
         "retrain it first.",

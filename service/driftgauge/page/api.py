@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from driftgauge.config.stream import StreamSettings
+from driftgauge.core.by_stream import ByStream
 from driftgauge.errors import ServiceError
 from driftgauge.page.api_records import (
     MAX_LAST,
@@ -32,14 +34,16 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 Endpoint = Callable[[Request], Response]
 
 
-def api_routes(results: Results, statuses: Callable[[], StatusRecords]) -> list[BaseRoute]:
+def api_routes(
+    results: Results, streams: ByStream[StreamSettings], statuses: Callable[[], StatusRecords]
+) -> list[BaseRoute]:
     """Return the routes below /api/v1; `statuses` gives the statuses of all streams now."""
 
-    def streams(_: Request) -> Response:
+    def every(_: Request) -> Response:
         return _json(statuses())
 
     def asked(request: Request) -> SummaryRecords:
-        query = read_query(results.history, request.query_params)
+        query = read_query(results.history, streams, request.query_params)
         return summary_records(query.series, query.rows[-read_last(request.query_params, MAX_LAST) :])
 
     def windows(request: Request) -> Response:
@@ -56,7 +60,7 @@ def api_routes(results: Results, statuses: Callable[[], StatusRecords]) -> list[
         return Response(text.getvalue(), media_type="text/csv", headers=headers)
 
     def window(request: Request) -> Response:
-        query = read_query(results.history, request.query_params)
+        query = read_query(results.history, streams, request.query_params)
         if query.at is None:
             message = "at: name a time, RFC 3339 or epoch milliseconds"
             raise ValueError(message)
@@ -68,7 +72,7 @@ def api_routes(results: Results, statuses: Callable[[], StatusRecords]) -> list[
         return JSONResponse(description)
 
     endpoints: dict[str, Endpoint] = {
-        "/streams": streams,
+        "/streams": every,
         "/windows": windows,
         "/windows.csv": windows_csv,
         "/window": window,

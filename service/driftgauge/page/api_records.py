@@ -184,6 +184,10 @@ class ConcernRecord(_Record):
     extent: str
     """Of refused, how many records of how many, within the last hour. Empty for the others."""
 
+    unread: Count | None
+    """Of behind, how many records of the stream's topics are not read yet: with 0 the events themselves come
+    late. Null where that is unknown, and for the others."""
+
 
 class SizeRecord(_Record):
     """A window size of a stream, and what its last windows say."""
@@ -233,6 +237,11 @@ class StatusRecord(_Record):
     concerns: tuple[ConcernRecord, ...]
     """The faults of the data, the most urgent first."""
 
+    notes: tuple[str, ...]
+    """What else a reader should know, which changes no state: times of events that are whole hours from those
+    of their records, few refused records, a warm_up with too few windows, an alarm of a removed window size.
+    """
+
     next_steps: tuple[str, ...]
     """What to do, in sentences."""
 
@@ -257,11 +266,11 @@ class ServiceFaultRecord(_Record):
 
     name: FaultName
     """missing_topic: an events topic does not exist. hidden_topic: this process may not see one. no_leader:
-    of partitions. no_heartbeat: no replica is known to serve a role. not_ready: a condition of a replica's
-    readiness is not met. A replica cannot work on partitions: transaction (one does not end there), schema
-    (the registry has not answered), unwritable, stopped (state, offset and log do not match), restore (their
-    start is not known yet). refused: many records of a topic in the last hour, some of them without the name
-    of a stream. surplus: an entry with a pattern has more streams than its `most`."""
+    of partitions. no_heartbeat: no replica is known to serve a role. not_polling: a role of a replica hangs.
+    not_ready: a condition of a replica's readiness is not met. A replica cannot work on partitions:
+    transaction (one does not end there), schema (the registry has not answered), unwritable, stopped (state,
+    offset and log do not match), restore (their start is not known yet). refused: many records of a topic in
+    the last hour name no stream. surplus: an entry with a pattern has more streams than its `most`."""
 
     subject: str
     """The topic, the partitions, the roles, the conditions or the pattern."""
@@ -377,9 +386,11 @@ def status_record(status: StreamStatus, settings: StreamSettings) -> StatusRecor
                 fault=each.fault,
                 detail=each.detail,
                 extent=each.extent,
+                unread=each.unread,
             )
             for each in status.concerns
         ),
+        notes=status.notes,
         next_steps=next_steps(status),
         silence=silence_of(status),
         runbook=None if runbook is None else f"{RUNBOOKS}/{runbook}.md",

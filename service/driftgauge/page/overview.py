@@ -1,10 +1,10 @@
 """The overview: the status of each stream, the most urgent first."""
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
+from driftgauge.config import Settings
 from driftgauge.config.stream import StreamSettings
-from driftgauge.core.by_stream import ByStream
 from driftgauge.page.history import WindowHistory
 from driftgauge.page.service_watch import ServiceStatus
 from driftgauge.page.status import URGENCY, SizeFacts, StreamStatus, read_facts, stream_status
@@ -32,17 +32,22 @@ def group_statuses(statuses: Iterable[StreamStatus]) -> list[tuple[str, list[Str
 class Overview:
     """The statuses of all streams; a series is read again only where its windows have changed."""
 
-    def __init__(self, history: WindowHistory, streams: ByStream[StreamSettings]) -> None:
+    def __init__(self, history: WindowHistory, settings: Settings) -> None:
         """Show the configured streams: those that are named, of a history, or refused."""
         self._history = history
-        self._streams = streams
+        self._history_ms = settings.page.history
+        # The settings calculate these at each look.
+        self._streams = settings.by_stream
+        self._only = {topic: each.only_streams for topic, each in settings.inputs.items()}
         self._read: dict[Series, tuple[int, SizeFacts]] = {}
 
     def statuses(
         self, now_ms: int, service: ServiceStatus = _UNKNOWN, *, is_cut_off: bool = False
     ) -> list[StreamStatus]:
         """Return the status of each stream, the most urgent first, then by name; see `stream_status`."""
-        refused = (stream for stream in service.refusals if stream in self._streams)
+        refused = (
+            stream for stream, each in service.refusals.items() if each.is_many and stream in self._streams
+        )
         found: dict[str, list[Series]] = {stream: [] for stream in (*self._streams.names, *refused)}
         every = self._history.series()
         for series in every:
@@ -69,12 +74,22 @@ class Overview:
         found = [facts for each in own if (facts := self._facts(each, settings)) is not None]
         return stream_status(
             stream,
-            _shown(found, settings.windows),
+            found,
             settings,
             now_ms,
+            history_ms=self._history_ms,
             is_cut_off=is_cut_off,
-            refusal=service.refusals.get(stream),
-            faults=service.faults,
+            service=self._concerning(stream, service),
+        )
+
+    def _concerning(self, stream: str, service: ServiceStatus) -> ServiceStatus:
+        """Return what concerns a stream: no topic that is known to hold others alone."""
+        others = {topic for topic, only in self._only.items() if only is not None and stream not in only}
+        return replace(
+            service,
+            faults=tuple(each for each in service.faults if not each.topics or each.topics - others),
+            unread=service.unread
+            and {topic: n for topic, n in service.unread.items() if topic not in others},
         )
 
     def _facts(self, series: Series, settings: StreamSettings) -> SizeFacts | None:
@@ -84,26 +99,6 @@ class Overview:
             rows, names, traces = self._history.read(series)
             if not len(rows):
                 return None
-            facts = read_facts(series, rows, names, settings.smallest_drift, traces)
+            facts = read_facts(series, rows, names, settings, traces)
             read = self._read[series] = changes, facts
         return read[1]
-
-
-def _shown(found: Sequence[SizeFacts], sizes_ms: Container[int]) -> list[SizeFacts]:
-    """Return what configured sizes say, and the alarms of removed ones that no later window has answered.
-
-    A removed size concludes nothing more, but its alarm is news until a configured one has concluded on
-    events of a later time.
-    """
-    concluded_ms = {
-        facts.series.size_ms: int(facts.concluded["start_ms"]) + facts.series.size_ms
-        for facts in found
-        if facts.concluded is not None
-    }
-    answered_ms = max((end_ms for size_ms, end_ms in concluded_ms.items() if size_ms in sizes_ms), default=0)
-    return [
-        facts
-        for facts in found
-        if (size_ms := facts.series.size_ms) in sizes_ms
-        or (facts.alarms and concluded_ms[size_ms] > answered_ms)
-    ]

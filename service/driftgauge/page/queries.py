@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.datastructures import QueryParams
 
+from driftgauge.config.stream import StreamSettings
+from driftgauge.core.by_stream import ByStream
 from driftgauge.core.durations import format_duration, parse_duration
 from driftgauge.errors import InputError
 from driftgauge.events.timestamps import read_timestamp
@@ -29,6 +31,7 @@ class WindowQuery:
     Attributes:
         series: The stream and size.
         sizes: All sizes of the stream, as text.
+        removed: Those among them that are no longer configured.
         rows: (n,) of `SUMMARY`, its windows, by start; at least one.
         at: The index of the chosen window; None for the newest.
         compare: The index of the window to compare with; None for none.
@@ -36,6 +39,7 @@ class WindowQuery:
 
     series: Series
     sizes: tuple[str, ...]
+    removed: tuple[str, ...]
     rows: NDArray[np.void]
     at: int | None
     compare: int | None
@@ -55,12 +59,15 @@ class WindowQuery:
         return int(self.rows["start_ms"][at])
 
 
-def read_query(history: WindowHistory, parameters: QueryParams) -> WindowQuery:
+def read_query(
+    history: WindowHistory, streams: ByStream[StreamSettings], parameters: QueryParams
+) -> WindowQuery:
     """Return what the parameters stream, window, at, seen and compare ask for.
 
-    Without a window, the smallest size is taken. `at` and `compare` name the last window that starts at a
-    time or before. `seen` names the newest window that was published by a time, as dashboards, which know
-    only when they saw a value, can say; it counts where `at` is missing.
+    Without a window, the smallest configured size that has one is taken, else the smallest. `at` and
+    `compare` name the last window that starts at a time or before. `seen` names the newest window that was
+    published by a time, as dashboards, which know only when they saw a value, can say; it counts where `at`
+    is missing.
 
     Raises:
         MissingWindowError: There is no such stream or size, or no window so old.
@@ -72,11 +79,15 @@ def read_query(history: WindowHistory, parameters: QueryParams) -> WindowQuery:
         raise ValueError(message)
     sizes_ms = [series.size_ms for series in history.series() if series.stream == stream]
     size_ms = _parsed(parameters, "window", parse_duration)
-    series = Series(stream, min(sizes_ms, default=0) if size_ms is None else size_ms)
+    configured = streams[stream].windows if stream in streams else ()
+    removed = [each for each in sizes_ms if each not in configured]
+    if size_ms is None:
+        size_ms = min(sizes_ms, key=lambda each: (each in removed, each), default=None)
+    series = Series(stream, size_ms or 0)
     rows = history.windows(series)
     size = format_duration(series.size_ms)
     if not len(rows):
-        window = "" if size_ms is None else f" of {size}"
+        window = f" of {size}" if parameters.get("window") else ""
         message = f"there is no window{window} of a stream {stream} yet"
         raise MissingWindowError(message)
 
@@ -96,7 +107,8 @@ def read_query(history: WindowHistory, parameters: QueryParams) -> WindowQuery:
             message = f"seen: no window of {stream} was published by then"
             raise MissingWindowError(message)
         at = int(published[-1])
-    return WindowQuery(series, tuple(map(format_duration, sizes_ms)), rows, at, index("compare"))
+    sizes, no_longer = (tuple(map(format_duration, each)) for each in (sizes_ms, removed))
+    return WindowQuery(series, sizes, no_longer, rows, at, index("compare"))
 
 
 def read_last(parameters: QueryParams, largest: int) -> int:

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from driftgauge.core.partition import name_partitions
 from driftgauge.errors import StateError
+from driftgauge.events.clock_gaps import describe_gaps
 from driftgauge.events.records import RawRecord
 from driftgauge.kafka.metadata import TopicFaults
 from driftgauge.page.results import ResultSource
@@ -48,6 +49,7 @@ FaultName = Literal[
     "hidden_topic",
     "no_leader",
     "no_heartbeat",
+    "not_polling",
     "not_ready",
     "transaction",
     "schema",
@@ -85,6 +87,11 @@ class Refusal(NamedTuple):
         """How many of how many, in words."""
         return f"{self.records:,} of {self.read:,} records"
 
+    @property
+    def note(self) -> str:
+        """What is said where they are not many."""
+        return f"{self.extent} of the last hour were refused, most as {self.reason.replace('_', ' ')}"
+
 
 class ServiceFault(NamedTuple):
     """A fault that concerns no single stream.
@@ -92,16 +99,17 @@ class ServiceFault(NamedTuple):
     Attributes:
         name: What is wrong: `missing_topic` (an events topic does not exist), `hidden_topic` (this process
             may not see one), `no_leader` (of partitions), `no_heartbeat` (no replica serves a role),
-            `not_ready` (a condition of a replica's readiness is not met); a replica cannot work on
-            partitions: `transaction` (one does not end there), `schema` (the registry has not answered),
-            `unwritable`, `stopped` (state, offset and log do not match), `restore` (their start is not known
-            yet); `refused` (many records of a topic, some without the name of a stream); `surplus` (an entry
-            with a pattern has more streams than it is for).
+            `not_polling` (a role of a replica hangs), `not_ready` (a condition of a replica's readiness is
+            not met); a replica cannot work on partitions: `transaction` (one does not end there), `schema`
+            (the registry has not answered), `unwritable`, `stopped` (state, offset and log do not match),
+            `restore` (their start is not known yet); `refused` (many records of a topic do not name their
+            stream); `surplus` (an entry with a pattern has more streams than it is for).
         subject: The topic, the partitions, the role, the condition or the pattern.
         since_ms: When it was first seen within the last hour, by the brokers' clock, ms; None if unknown.
         detail: How many records or events, or what a replica or the cluster says; empty where there is none.
         reason: Of `refused`, the most frequent reason.
         replicas: The replicas that report the fault, whose logs say more; empty where none does.
+        topics: The topics of its partitions; empty where it may concern others.
     """
 
     name: FaultName
@@ -110,6 +118,7 @@ class ServiceFault(NamedTuple):
     detail: str = ""
     reason: str = ""
     replicas: str = ""
+    topics: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +126,16 @@ class ServiceStatus:
     """What concerns all streams.
 
     Attributes:
-        refusals: The streams of which many records are refused, with patterns for names beyond `most`.
+        refusals: The streams of which records are refused, with patterns for names beyond `most`.
         faults: The faults that concern no single stream.
+        gaps: The streams whose events are whole hours from their records, each with a sentence on it.
+        unread: The number of records of each topic that replicas are behind; None where that is unknown.
     """
 
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
     faults: tuple[ServiceFault, ...] = ()
+    gaps: Mapping[str, str] = field(default_factory=dict)
+    unread: Mapping[str, int] | None = None
 
 
 class _Replica(NamedTuple):
@@ -146,13 +159,19 @@ class ServiceWatch:
         self._lock = Lock()
         self._minutes: dict[int, Numbers] = {}
         self._replicas: dict[str, _Replica] = {}
+        self._ahead_ms = 0
 
     def look(self, topics: TopicFaults) -> None:
         """Replace what the brokers say of the topics."""
         self._topics = topics
 
-    def receive(self, record: RawRecord) -> None:
+    def receive(self, record: RawRecord, arrived_ms: int | None = None) -> None:
         """Add a heartbeat.
+
+        Args:
+            record: Its record.
+            arrived_ms: When it came, by the wall clock, ms: no heartbeat is later. Once all old ones are
+                read, it also says by how much this clock is ahead of the brokers'.
 
         Raises:
             ValueError: The record is no heartbeat.
@@ -163,21 +182,27 @@ class ServiceWatch:
             raise ValueError(str(error)) from error
         time_ms = record.timestamp()[1]
         with self._lock:
+            if arrived_ms is not None:
+                time_ms = min(time_ms, arrived_ms)
+                if self.source is not None and self.source.has_caught_up:
+                    self._ahead_ms = arrived_ms - time_ms
             self._forget(time_ms)
             self._minutes.setdefault(time_ms // _MINUTE_MS * _MINUTE_MS, Numbers()).add(heartbeat)
             before = self._replicas.get(heartbeat.replica)
             known = {} if before is None else before.since_ms
-            since_ms = {each: known.get(each, time_ms) for each in _reported(heartbeat)}
+            since_ms = {each: known.get(each, time_ms - age_ms) for each, age_ms in _reported(heartbeat)}
             self._replicas[heartbeat.replica] = _Replica(heartbeat, time_ms, since_ms)
 
     def status(self, now_ms: int) -> ServiceStatus:
         """Return what concerns all streams, by the wall clock, ms."""
         with self._lock:
+            now_ms -= self._ahead_ms
             self._forget(now_ms)
             hour = Numbers()
             for numbers in self._minutes.values():
                 hour.add(numbers)
-            unnamed = {topic for topic, stream, _ in hour.refused if not stream}
+            # What names a stream is told of the stream.
+            unnamed = Counter({key: number for key, number in hour.refused.items() if not key[_STREAM]})
             read = hour.accepted.copy()
             for (_, stream, _), number in hour.refused.items():
                 read[stream] += number
@@ -186,16 +211,33 @@ class ServiceWatch:
                 *self._faults_of_replicas(now_ms),
                 *(
                     ServiceFault("refused", topic, None, each.extent, each.reason)
-                    for topic, each in _many(hour.refused, _TOPIC, hour.read).items()
-                    # Otherwise the streams say so.
-                    if topic in unnamed
+                    for topic, each in _refusals(unnamed, _TOPIC, hour.read).items()
+                    if each.is_many
                 ),
                 *(
                     ServiceFault("surplus", match, None, f"{number:,} events")
                     for match, number in sorted(hour.surplus.items())
                 ),
             ]
-            return ServiceStatus(_many(hour.refused, _STREAM, read), tuple(faults))
+            return ServiceStatus(
+                _refusals(hour.refused, _STREAM, read),
+                tuple(faults),
+                describe_gaps(hour.gaps, hour.accepted),
+                self._unread(now_ms),
+            )
+
+    def _unread(self, now_ms: int) -> Mapping[str, int] | None:
+        """Return the number of records of each topic that are not read yet; None without a replica."""
+        counting = [each.heartbeat for each in self._alive(now_ms) if Role.COUNT in each.heartbeat.roles]
+        if not counting:
+            return None
+        unread: Counter[str] = Counter()
+        for heartbeat in counting:
+            unread.update(heartbeat.unread)
+        return unread
+
+    def _alive(self, now_ms: int) -> list[_Replica]:
+        return [each for each in self._replicas.values() if each.time_ms > now_ms - _SILENT_MS]
 
     def _forget(self, now_ms: int) -> None:
         """Remove what is older than an hour."""
@@ -206,14 +248,15 @@ class ServiceWatch:
 
     def _faults_of_topics(self) -> Iterator[ServiceFault]:
         for topic in self._topics.missing:
-            yield ServiceFault("missing_topic", topic)
+            yield ServiceFault("missing_topic", topic, topics=frozenset([topic]))
         if self._topics.hidden:
             yield ServiceFault("hidden_topic", "", None, self._topics.hidden)
-        if self._topics.leaderless:
-            yield ServiceFault("no_leader", _list(name_partitions(self._topics.leaderless)))
+        if leaderless := self._topics.leaderless:
+            topics = frozenset(topic for topic, _ in leaderless)
+            yield ServiceFault("no_leader", _list(name_partitions(leaderless)), topics=topics)
 
     def _faults_of_replicas(self, now_ms: int) -> Iterator[ServiceFault]:
-        alive = [each for each in self._replicas.values() if each.time_ms > now_ms - _SILENT_MS]
+        alive = self._alive(now_ms)
         silent = {*map(str, Role)}.difference(*(each.heartbeat.roles for each in alive))
         # Replicas create the topic of heartbeats once the events topics exist.
         if silent and self.source is not None and not self._topics.missing:
@@ -226,40 +269,46 @@ class ServiceWatch:
         reports: defaultdict[tuple[FaultName, str], list[tuple[str, int, _Replica]]] = defaultdict(list)
         for each in alive:
             for (name, subject), since_ms in each.since_ms.items():
-                # Faults of partitions are told together, and each condition of readiness by itself.
-                condition = subject if name == "not_ready" else ""
+                # Faults of partitions are told together, and each condition or role by itself.
+                condition = "" if name in _OF_PARTITIONS else subject
                 reports[name, condition].append((subject, since_ms, each))
         for (name, condition), listed in sorted(reports.items()):
             newest = max((each for _, _, each in listed), key=lambda each: each.time_ms)
+            subjects = {subject for subject, _, _ in listed}
+            more = {each.heartbeat.replica: each.heartbeat.more_blocked.get(name, 0) for _, _, each in listed}
+            is_whole = name in _OF_PARTITIONS and not any(more.values())
             yield ServiceFault(
                 name,
-                _list(subject for subject, _, _ in listed),
+                _list(subjects, sum(more.values())),
                 min(since_ms for _, since_ms, _ in listed),
                 newest.heartbeat.reasons.get(condition, ""),
                 replicas=_list(each.heartbeat.replica for _, _, each in listed),
+                topics=frozenset(each.rpartition("[")[0] for each in subjects if is_whole),
             )
 
 
-def _reported(heartbeat: Heartbeat) -> Iterator[tuple[FaultName, str]]:
-    """Yield the faults that a replica reports: the name, and the partition or condition."""
+def _reported(heartbeat: Heartbeat) -> Iterator[tuple[tuple[FaultName, str], int]]:
+    """Yield the faults that a replica reports, name and partition, condition or role, with their ages, ms."""
     for reason in _OF_PARTITIONS:
         for partition in heartbeat.blocked.get(reason, ()):
-            yield reason, partition
+            yield (reason, partition), 0
     for condition in heartbeat.reasons:
-        yield "not_ready", condition
+        yield ("not_ready", condition), 0
+    for role, age_ms in heartbeat.unpolled_ms.items():
+        yield ("not_polling", role), age_ms
 
 
-def _many(refused: Counter[tuple[str, str, str]], by: int, read: Mapping[str, int]) -> dict[str, Refusal]:
-    """Return the streams, or topics, of which many records are refused, by the part of the key they are."""
+def _refusals(refused: Counter[tuple[str, str, str]], by: int, read: Mapping[str, int]) -> dict[str, Refusal]:
+    """Return the streams, or topics, of which records are refused, by the part of the key they are."""
     reasons: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for key, number in refused.items():
         reasons[key[by]][key[_REASON]] += number
-    found = {
+    return {
         name: Refusal(each.total(), read[name], each.most_common(1)[0][0])
         for name, each in sorted(reasons.items())
+        if name
     }
-    return {name: refusal for name, refusal in found.items() if name and refusal.is_many}
 
 
-def _list(names: Iterable[str]) -> str:
-    return name_first(sorted({*names}), _MAX_NAMED)
+def _list(names: Iterable[str], unnamed: int = 0) -> str:
+    return name_first(sorted({*names}), _MAX_NAMED, unnamed)

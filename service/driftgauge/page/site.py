@@ -66,7 +66,7 @@ class Site:
         self._streams, self._level = settings.by_stream, settings.window_level
         self._clock_ms = clock_ms
         self._watch = watch
-        self._overview = Overview(results.history, self._streams)
+        self._overview = Overview(results.history, settings)
         self._headers = {
             "Content-Security-Policy": _security_policy(settings.page.thumbnail_origin),
             "Referrer-Policy": "no-referrer",
@@ -81,7 +81,7 @@ class Site:
         routes: list[BaseRoute] = [
             Route("/", self._page),
             Mount("/static", StaticFiles(packages=[("driftgauge.page", "static")])),
-            Mount("/api/v1", routes=api_routes(self._results, self._records)),
+            Mount("/api/v1", routes=api_routes(self._results, self._streams, self._records)),
         ]
         middleware = [
             Middleware(BaseHTTPMiddleware, self._add_headers),
@@ -123,7 +123,7 @@ class Site:
             text = self._render_overview(asked)
         else:
             shown = read_last(asked, MAX_SHOWN) if "last" in asked else None
-            text = self.render_stream(read_query(self._results.history, asked), shown)
+            text = self.render_stream(read_query(self._results.history, self._streams, asked), shown)
         body = text.encode()
         return body, f'"{blake2b(body, digest_size=12).hexdigest()}"'
 

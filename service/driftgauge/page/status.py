@@ -4,8 +4,8 @@ Three things are kept apart: the alarm, the last conclusion, and the health of t
 Nothing here knows a clock or HTTP: the time is an argument.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from driftgauge.config.stream import SmallestDrift, StreamSettings
 from driftgauge.core.durations import format_duration
+from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
 from driftgauge.page.history import SegmentTrace
-from driftgauge.page.service_watch import Refusal, ServiceFault
+from driftgauge.page.service_watch import ServiceFault, ServiceStatus
 from driftgauge.page.summary import (
+    CALIBRATED,
     DETECTABLE,
     EVENTS_LOST,
     FAULTS,
@@ -29,7 +31,7 @@ from driftgauge.page.summary import (
     Series,
     kind_of,
 )
-from driftgauge.page.words import format_percent, name_first
+from driftgauge.page.words import format_moment, format_percent, name_first
 
 __all__ = [
     "ALARMS",
@@ -91,6 +93,7 @@ _MAX_NAMED = 3
 _HELD_UP = ("incomplete", "silent", "behind", "waiting")
 _NO_TRACES: Mapping[tuple[str, str], SegmentTrace] = {}
 _NAMES_NOTHING: Mapping[int, Names] = {}
+_NOTHING_KNOWN = ServiceStatus()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +137,8 @@ class Concern:
             where there is none.
         fault: Of `incomplete`, what the newest window lacks, or why its counts are in doubt.
         extent: Of `refused`, how many records of how many; empty for the others.
+        unread: Of `behind`, how many records of the stream's topics are not read yet; None where that is
+            unknown, and for the others.
     """
 
     name: ConcernName
@@ -142,6 +147,7 @@ class Concern:
     detail: str = ""
     fault: Fault = Fault.NONE
     extent: str = ""
+    unread: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +214,8 @@ class SizeFacts:
         blind: The fault that no window of the last day could see the smallest drift; None without it.
         unclear: The fault that no window of the last day found some segments ok or in drift; None without it.
         late: The fault that many events of the last day were late; None without it.
+        fitted_ms: The end of the first window that is well under each baseline, event time, ms.
+        warmed: The number of windows with a conclusion that lie in the `warm_up`.
     """
 
     series: Series
@@ -224,6 +232,8 @@ class SizeFacts:
     blind: Concern | None
     unclear: Concern | None
     late: Concern | None
+    fitted_ms: Mapping[int, int]
+    warmed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +267,8 @@ class StreamStatus:
         sizes: The window sizes that have windows, the smallest first.
         concerns: The faults of the data of all sizes, the most urgent first.
         held_up_by: The faults of the service that may be the cause of the state.
+        notes: What else a reader should know, which changes no state: sentences without a full stop.
+        has_warm_up: Whether a time is declared clean.
     """
 
     stream: str
@@ -265,6 +277,8 @@ class StreamStatus:
     sizes: tuple[SizeStatus, ...]
     concerns: tuple[Concern, ...]
     held_up_by: tuple[ServiceFault, ...] = ()
+    notes: tuple[str, ...] = ()
+    has_warm_up: bool = False
 
     @property
     def alarms(self) -> tuple[Alarm, ...]:
@@ -349,7 +363,7 @@ def read_facts(
     series: Series,
     rows: NDArray[np.void],
     names: Mapping[int, Names] = _NAMES_NOTHING,
-    smallest: SmallestDrift | None = None,
+    settings: StreamSettings | None = None,
     traces: Mapping[tuple[str, str], SegmentTrace] = _NO_TRACES,
 ) -> SizeFacts:
     """Return what n windows of a series say, at least one.
@@ -358,7 +372,7 @@ def read_facts(
         series: The stream and size.
         rows: (n,) of `SUMMARY`, by start.
         names: What the windows name, by start, ms.
-        smallest: The smallest drift worth finding; by default any.
+        settings: The stream's settings; by default any drift is worth finding, and no time declared clean.
         traces: What the windows say of each segment.
     """
     numbers = rows["verdict"]
@@ -398,10 +412,27 @@ def read_facts(
         names.get(int(rows["start_ms"][-1]), NO_NAMES).lacking,
         rows[few[0]] if len(few) else None,
         None if at < 0 else _misfit(rows, at),
-        None if at < 0 or smallest is None else _blind(series, rows[conclusive], smallest),
+        None if at < 0 or settings is None else _blind(series, rows[conclusive], settings.smallest_drift),
         None if at < 0 else _unclear(series, int(rows["start_ms"][at]) + series.size_ms, traces),
         _late(series, rows[rows["applied_total"] != UNKNOWN]),
+        _fitted_ms(series, rows[np.isin(numbers, _OK)]),
+        0 if settings is None else _warmed(series, rows[conclusive], settings),
     )
+
+
+def _fitted_ms(series: Series, rows: NDArray[np.void]) -> Mapping[int, int]:
+    """Return the end of the first of n ok windows under each baseline, event time, ms."""
+    baselines, firsts = np.unique(rows["baseline"], return_index=True)
+    ends_ms = rows["start_ms"][firsts] + series.size_ms
+    return dict(zip(baselines.tolist(), ends_ms.tolist(), strict=True))
+
+
+def _warmed(series: Series, rows: NDArray[np.void], settings: StreamSettings) -> int:
+    """Return how many of n windows lie in the time that is declared clean."""
+    if (warm_up := settings.warm_up) is None:
+        return 0
+    starts_ms = rows["start_ms"]
+    return int(np.count_nonzero((starts_ms >= warm_up.start) & (starts_ms + series.size_ms <= warm_up.end)))
 
 
 def _misfit(rows: NDArray[np.void], at: int) -> Run | None:
@@ -501,28 +532,31 @@ def stream_status(
     settings: StreamSettings,
     now_ms: int,
     *,
+    history_ms: int = 0,
     is_cut_off: bool = False,
-    refusal: Refusal | None = None,
-    faults: Sequence[ServiceFault] = (),
+    service: ServiceStatus = _NOTHING_KNOWN,
 ) -> StreamStatus:
     """Return the status of a stream.
 
     Args:
         stream: The stream.
-        facts: What the windows of each size that is shown say; empty for a stream without results.
+        facts: What the windows of each size say, also of those that are no longer configured; empty for a
+            stream without results.
         settings: The stream's settings.
         now_ms: The wall clock, ms.
+        history_ms: For how long windows are kept here, ms.
         is_cut_off: Whether later results may exist that cannot be read now.
-        refusal: The refused records of the stream in the last hour; None where they are not many.
-        faults: The faults of the service as a whole.
+        service: What concerns the stream of what replicas and brokers say.
     """
-    sizes = tuple(_size_status(each, settings, now_ms, is_cut_off=is_cut_off) for each in facts)
-    known = {each.series.size_ms for each in facts}
+    own = [_without_disproved_misfit(each, facts) for each in _shown(facts, settings.windows)]
+    unread = None if service.unread is None else sum(service.unread.values())
+    sizes = tuple(_size_status(each, settings, now_ms, unread, is_cut_off=is_cut_off) for each in own)
+    known = {each.series.size_ms for each in own}
     missing = [
         Concern("waiting", format_duration(size), None) for size in settings.windows if size not in known
     ]
-    refused = []
-    if refusal is not None:
+    refused, refusal = [], service.refusals.get(stream)
+    if refusal is not None and refusal.is_many:
         refused.append(Concern("refused", "", None, refusal.reason, extent=refusal.extent))
     concerns = sorted(
         [*(concern for size in sizes for concern in size.concerns), *missing, *refused],
@@ -537,11 +571,90 @@ def stream_status(
     state = min([state, *(each.name for each in refused)], key=URGENCY.index)
     is_old = state != "refused" and all(size.is_old for size in sizes if size.state == state)
     # Surplus events hold up no stream that has windows.
-    causes = tuple(each for each in faults if each.name != "surplus") if state in _HELD_UP else ()
-    return StreamStatus(stream, state, is_old, sizes, tuple(concerns), causes)
+    causes = tuple(each for each in service.faults if each.name != "surplus") if state in _HELD_UP else ()
+    notes = [
+        *filter(None, [service.gaps.get(stream)]),
+        *([] if refusal is None or refusal.is_many else [refusal.note]),
+        *_warm_up_notes(facts, settings, now_ms, now_ms - history_ms),
+        *_removal_notes(facts, settings),
+    ]
+    has_warm_up = settings.warm_up is not None
+    return StreamStatus(stream, state, is_old, sizes, tuple(concerns), causes, tuple(notes), has_warm_up)
 
 
-def _size_status(facts: SizeFacts, settings: StreamSettings, now_ms: int, *, is_cut_off: bool) -> SizeStatus:
+def _shown(found: Sequence[SizeFacts], sizes_ms: Container[int]) -> list[SizeFacts]:
+    """Return what configured sizes say, and the alarms of removed ones that are still news.
+
+    A removed size concludes nothing more. Its alarm is news until a configured size has concluded on events
+    of a later time, and knows of an alarm when it began.
+    """
+    kept = [each for each in found if each.series.size_ms in sizes_ms]
+    answered_ms = max((_concluded_ms(each) for each in kept), default=0)
+    knows_all = all(alarm.run.after_ms is not None for each in kept for alarm in each.alarms)
+    return [
+        each
+        for each in found
+        if each in kept or (each.alarms and not (knows_all and _concluded_ms(each) <= answered_ms))
+    ]
+
+
+def _concluded_ms(facts: SizeFacts) -> int:
+    """Return the end of the last window with a conclusion, event time, ms; 0 without any."""
+    return 0 if facts.concluded is None else int(facts.concluded["start_ms"]) + facts.series.size_ms
+
+
+def _without_disproved_misfit(facts: SizeFacts, every: Sequence[SizeFacts]) -> SizeFacts:
+    """Return facts without a misfit that only alarms suggest, where windows of any size were well before."""
+    if (run := facts.misfit) is None or run.verdict not in ALARMS or facts.concluded is None:
+        return facts
+    baseline = int(facts.concluded["baseline"])
+    was_well = any(each.fitted_ms.get(baseline, run.since_ms + 1) <= run.since_ms for each in every)
+    return replace(facts, misfit=None) if was_well else facts
+
+
+def _warm_up_notes(
+    facts: Sequence[SizeFacts], settings: StreamSettings, now_ms: int, oldest_ms: int
+) -> Iterator[str]:
+    """Yield how many windows the `warm_up` has, while a length that it is long enough for has too few.
+
+    Windows before `oldest_ms` are not known; that a length is calibrated shows that it had enough.
+    """
+    if (warm_up := settings.warm_up) is None:
+        return
+    found = {each.series.size_ms: each for each in facts}
+    newest_ms = max((int(each.newest["start_ms"]) for each in facts), default=now_ms)
+    has_passed = newest_ms >= warm_up.end
+    numbers, is_short = [], False
+    for size_ms in settings.windows:
+        if warm_up.end // size_ms - -(-warm_up.start // size_ms) < MIN_WINDOWS:
+            continue
+        own = found.get(size_ms)
+        warmed = 0 if own is None else own.warmed
+        row = None if own is None else own.concluded
+        is_short |= warmed < MIN_WINDOWS and (
+            warm_up.end > oldest_ms or row is None or not row["flags"] & CALIBRATED
+        )
+        numbers.append(f"{warmed or 'no'} window{'' if warmed == 1 else 's'} of {format_duration(size_ms)}")
+    if is_short:
+        span = f"the warm_up from {format_moment(warm_up.start)} to {format_moment(warm_up.end)}"
+        has, so_far = ("has passed with", "") if has_passed else ("has", " so far")
+        yield f"{span} {has} {', '.join(numbers)}{so_far}; it takes {MIN_WINDOWS} of a length"
+
+
+def _removal_notes(facts: Sequence[SizeFacts], settings: StreamSettings) -> Iterator[str]:
+    """Yield which removed sizes had an alarm, which ended with them."""
+    for each in facts:
+        if each.series.size_ms not in settings.windows and each.alarms:
+            size, since = format_duration(each.series.size_ms), format_moment(each.alarms[0].since_ms)
+            yield (
+                f"windows of {size} are no longer configured, so the alert on their alarm since {since} is "
+                "resolved, whatever the events do"
+            )
+
+
+def _size_status(
+    facts: SizeFacts, settings: StreamSettings, now_ms: int, unread: int | None, *, is_cut_off: bool
+) -> SizeStatus:
     size_ms = facts.series.size_ms
     overdue_ms = settings.overdue_ms(size_ms)
     size = format_duration(size_ms)
@@ -558,8 +671,11 @@ def _size_status(facts: SizeFacts, settings: StreamSettings, now_ms: int, *, is_
     pause_ms = 2 * facts.pace_ms + settings.delay_ms
     quiet_ms = now_ms - published_ms if published_ms else 0
     is_silent = quiet_ms > (min(pause_ms, overdue_ms) if came_late else overdue_ms)
-    if is_silent or came_late:
-        found.append(Concern("silent" if is_silent else "behind", size, newest_end_ms))
+    is_removed = size_ms not in settings.windows
+    if is_silent and not is_removed:
+        found.append(Concern("silent", size, newest_end_ms))
+    elif came_late and not is_removed:
+        found.append(Concern("behind", size, newest_end_ms, unread=unread))
     if facts.misfit is not None:
         found.append(Concern("misfit", size, facts.misfit.since_ms))
     if facts.late is not None:

@@ -62,7 +62,7 @@ def tell_seen(alarm: Alarm) -> str:
     if alarm.is_slow:
         when = f"since about {since}"
     elif alarm.run.after_ms is None:
-        when = f"in every window from {since} on"
+        when = f"in every window from {since} on, so its start is unknown"
     else:
         when = f"first seen between {since} and {format_moment(alarm.seen_ms)}"
     return f"{when} ({alarm.size}: {alarm.segments})" if alarm.segments else f"{when} ({alarm.size})"
@@ -133,7 +133,9 @@ def _tell_doubt(fault: Fault, named: str) -> str:
 def tell_concern(concern: Concern, now_ms: int) -> str:
     """Return a fault of the data with its size and age, such as "1h: no new window for 3 days"."""
     if concern.name == "behind" and concern.since_ms is not None:
-        return f"{concern.size}: behind by {round_duration(now_ms - concern.since_ms)}"
+        read = ", though all events are read" if concern.unread == 0 else ""
+        unread = f"; {concern.unread:,} records are not read yet" if concern.unread else read
+        return f"{concern.size}: behind by {round_duration(now_ms - concern.since_ms)}{unread}"
     size = f"{concern.size}: " if concern.size else ""
     return f"{size}{tell_fault(concern)}{tell_age(concern.since_ms, now_ms)}"
 
@@ -151,14 +153,15 @@ def tell_service_fault(fault: ServiceFault) -> str:
         "hidden_topic": detail,
         "no_leader": f"partitions have no leader: {subject}",
         "no_heartbeat": f"no replica is known to serve {subject}{detail and ': '}{detail}",
+        "not_polling": f"the role {subject} hangs: it does not poll Kafka",
         "not_ready": f"{subject}: {detail}",
         "transaction": f"a transaction does not end, and records after it are not read: {subject}",
         "schema": f"partitions wait for a schema: {subject}",
         "unwritable": f"partitions take no records: {subject}",
         "stopped": f"partitions are stopped, because their state, offset and log do not match: {subject}",
         "restore": f"the start of partitions is not known yet: {subject}",
-        "refused": f"{detail} of the topic {subject} were refused in the last hour, most as "
-        f"{fault.reason.replace('_', ' ')}",
+        "refused": f"{detail} of the topic {subject} were refused in the last hour and name no stream, most "
+        f"as {fault.reason.replace('_', ' ')}",
         "surplus": f"{detail} of the last hour are in no window: more streams match {subject} than its most",
     }[fault.name] + by
 

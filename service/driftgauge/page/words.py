@@ -90,9 +90,10 @@ def as_sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def name_first(names: Sequence[str], most: int) -> str:
-    """Return the first of some names, separated by commas, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
+def name_first(names: Sequence[str], most: int, unnamed: int = 0) -> str:
+    """Return the first of some names, separated by commas, and how many more there are, with unnamed ones."""
+    number = max(len(names) - most, 0) + unnamed
+    more = f" and {number:,} more" if number else ""
     return f"{', '.join(names[:most])}{more}"
 
 

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from driftgauge.records.messagepack import Format
 
@@ -22,12 +23,18 @@ class Heartbeat:
         replica: The replica.
         roles: The roles that it serves.
         reasons: Why conditions of readiness are not met, as `/readyz` has them.
-        blocked: The partitions on which it cannot work, by reason, as `/readyz` has them.
+        blocked: The first partitions on which it cannot work, by reason, as `/readyz` has them.
+        more_blocked: How many further partitions there are, by reason.
+        unpolled_ms: For how long each role has not polled Kafka, ms, where that is longer than a minute.
+        unread: The number of records of each topic that are to be read, where it is more than the replica has
+            read since its last heartbeat.
         read: The records of each topic that were accepted or refused.
         accepted: The records with accepted events of each stream; one with several streams counts for each.
         refused: The refused records by topic, stream (empty where it is not known or not configured) and
             reason.
         surplus: The events of streams beyond `most`, by the pattern of their entry.
+        gaps: The records of each stream by how many half hours they are after their events, as
+            `events.clock_gaps` counts them.
     """
 
     replica: str
@@ -38,6 +45,10 @@ class Heartbeat:
     accepted: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     surplus: Mapping[str, int] = field(default_factory=dict)
+    gaps: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    more_blocked: Mapping[str, int] = field(default_factory=dict)
+    unpolled_ms: Mapping[str, int] = field(default_factory=dict)
+    unread: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +59,7 @@ class Numbers:
     accepted: Counter[str] = field(default_factory=Counter)
     refused: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     surplus: Counter[str] = field(default_factory=Counter)
+    gaps: Counter[tuple[str, int]] = field(default_factory=Counter)
 
     def add(self, numbers: "Heartbeat | Numbers") -> None:
         """Add those of another."""
@@ -62,13 +74,13 @@ _MOST_NAMES = 1_000
 
 def encode_heartbeat(heartbeat: Heartbeat) -> list[bytes]:
     """Return the values of a heartbeat's records: one, or more where it has very many streams."""
-    accepted, refused = [*heartbeat.accepted.items()], [*heartbeat.refused.items()]
+    listed = {name: [*getattr(heartbeat, name).items()] for name in ("accepted", "refused", "gaps")}
     values = []
-    for first in range(0, max(len(accepted), len(refused), 1), _MOST_NAMES):
-        part = slice(first, first + _MOST_NAMES)
-        values.append(
-            _FORMAT.encode(replace(heartbeat, accepted=dict(accepted[part]), refused=dict(refused[part])))
-        )
+    for first in range(0, max(1, *map(len, listed.values())), _MOST_NAMES):
+        parts: dict[str, Any] = {
+            name: dict(items[first : first + _MOST_NAMES]) for name, items in listed.items()
+        }
+        values.append(_FORMAT.encode(replace(heartbeat, **parts)))
         heartbeat = replace(heartbeat, read={}, surplus={})
     return values
 

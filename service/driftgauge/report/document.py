@@ -25,7 +25,6 @@ from driftgauge.page.history import WindowHistory
 from driftgauge.page.marks import Marks
 from driftgauge.page.overview import Overview
 from driftgauge.page.queries import WindowQuery, read_query
-from driftgauge.page.service_watch import ServiceWatch
 from driftgauge.page.site import Site, comparable
 from driftgauge.page.status import URGENCY, StreamStatus
 from driftgauge.page.words import name_first
@@ -117,8 +116,9 @@ def build_report(
     for series in history.series():
         # Also those that are no longer configured.
         sizes.setdefault(series.stream, []).append(format_duration(series.size_ms))
-    overview = Overview(history, settings.by_stream)
-    statuses = [each for each in overview.statuses(now_ms) if each.stream in sizes]
+    overview = Overview(history, settings)
+    service = material.watch.status(now_ms)
+    statuses = [each for each in overview.statuses(now_ms, service) if each.stream in sizes]
     size = None if size_ms is None else format_duration(size_ms)
     matching = [
         status
@@ -135,7 +135,8 @@ def build_report(
     if at_ms is None and alarm is not None:
         at_ms = int(alarm.evidence["start_ms"])
     asked = {"stream": status.stream, "window": window}
-    query = read_query(history, QueryParams(asked if at_ms is None else asked | {"at": str(at_ms)}))
+    asked |= {} if at_ms is None else {"at": str(at_ms)}
+    query = read_query(history, settings.by_stream, QueryParams(asked))
     compared = next((at for _, at in comparable(query, query.chosen, status)), None)
     return Report(
         material,
@@ -161,7 +162,7 @@ def render_report(report: Report) -> str:
         report.settings.model_copy(update={"page": page}),
         lambda: report.now_ms,
         Marks(),
-        ServiceWatch(),
+        report.material.watch,
     )
     style = files("driftgauge.page").joinpath("static", "style.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -22,7 +23,7 @@ from driftgauge.kafka.login import Login
 from driftgauge.kafka.metadata import find_topic_faults
 from driftgauge.page.result_fetcher import ResultFetcher
 from driftgauge.page.results import Results
-from driftgauge.page.service_watch import HOUR_MS, ServiceStatus, ServiceWatch
+from driftgauge.page.service_watch import HOUR_MS, ServiceWatch
 from driftgauge.page.words import name_first
 from driftgauge.progress import Track, ignore_progress
 from driftgauge.record_files import EventFiles, read_lines
@@ -35,7 +36,6 @@ __all__ = [
     "Material",
     "holds_results",
     "read_results",
-    "read_service",
     "replayed_results",
     "topic_results",
 ]
@@ -55,11 +55,13 @@ class Material:
         results: The results.
         origin: Where they come from, in words.
         notes: What was left out, in sentences.
+        watch: What replicas and brokers say of the service; nothing where the results are in files.
     """
 
     results: Results
     origin: str
     notes: tuple[str, ...]
+    watch: ServiceWatch = field(default_factory=ServiceWatch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,9 @@ def read_results(paths: Sequence[Path], settings: Settings, track: Track = ignor
 
 @contextmanager
 def topic_results(settings: Settings, clock: Clock, track: Track = ignore_progress) -> Iterator[Material]:
-    """Read the results of the page's `history` from their topic, once and without a consumer group.
+    """Read the results of the page's `history` from their topic, and what replicas and brokers say.
+
+    Both are read once and without a consumer group.
 
     Raises:
         InputError: The topic is missing.
@@ -141,29 +145,25 @@ def topic_results(settings: Settings, clock: Clock, track: Track = ignore_progre
             for message in chain.from_iterable(span.batches()):
                 _receive(results.receive, message, span.place(message), refusals)
         origin = f"the last {format_duration(settings.page.history)} of the topic {topic}"
-        yield Material(results, origin, tuple(refusals.describe()))
+        watch = _read_heartbeats(settings, clock, refusals)
+        yield Material(results, origin, tuple(refusals.describe()), watch)
 
 
-def read_service(settings: Settings, clock: Clock) -> tuple[ServiceStatus, list[str]]:
-    """Return what concerns all streams, by the heartbeats of the last hour and by the brokers.
-
-    The second value says in sentences which records are none of heartbeats.
-
-    Raises:
-        BrokerError: The cluster does not answer.
-    """
-    watch, topic, now_ms = ServiceWatch(), settings.heartbeats_topic, clock.wall_ms()
+def _read_heartbeats(settings: Settings, clock: Clock, refusals: Refusals) -> ServiceWatch:
+    """Return what has read the heartbeats of the last hour, and has asked the brokers."""
+    watch, topic, now_ms, error = ServiceWatch(), settings.heartbeats_topic, clock.wall_ms(), None
     watch.look(find_topic_faults(client.admin(settings.kafka), settings))
-    watch.source, refusals = _Whole(topic, lambda *_: None), Refusals()
     try:
         with TopicRange(
             settings.kafka, topic, now_ms - HOUR_MS, now_ms + _AHEAD_MS, events=settings.topics.events
         ) as span:
             for record in chain.from_iterable(span.batches()):
-                _receive(watch.receive, record, span.place(record), refusals)
-    except (AuthorizationError, InputError) as error:
-        watch.source = replace(watch.source, error=str(error))
-    return watch.status(clock.wall_ms()), refusals.describe()
+                receive = partial(watch.receive, arrived_ms=clock.wall_ms())
+                _receive(receive, record, span.place(record), refusals)
+    except (AuthorizationError, InputError) as denied:
+        error = str(denied)
+    watch.source = _Whole(topic, lambda *_: None, error)
+    return watch
 
 
 @contextmanager
@@ -194,7 +194,7 @@ def replayed_results(
             f"Events of streams beyond `most` of the entry {match}, which are in no window: {number:,}."
             for match, number in sorted(replay.surplus.items())
         ]
-        notes = (*replay.refusals.describe(), *surplus)
+        notes = (*replay.refusals.describe(), *surplus, *replay.gaps.describe())
         yield Material(results, f"the replay of {source}", notes)
 
 

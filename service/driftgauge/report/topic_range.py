@@ -167,15 +167,14 @@ class TopicRange:
         """Return where a record stands, in words."""
         return f"{name_partition((self.topic, record.partition() or 0))}@{record.offset()}"
 
-    def read_last(self, number: int, partitions: int | None = None) -> list[Message]:
+    def read_last(self, number: int) -> list[Message]:
         """Return the last records by their timestamps, the oldest first; errors as for `batches`.
 
-        With `partitions`, only so many are read, evenly spread. Markers of transactions and compacted records
-        take offsets too, so a partition that has brought too few is read again from further back.
+        Markers of transactions and compacted records take offsets too, so a partition that has brought too
+        few is read again from further back.
         """
         records: list[Message] = []
-        step = 1 if partitions is None else max(-(-len(self.ranges) // partitions), 1)
-        for partition in self.ranges[::step]:
+        for partition in self.ranges:
             found: list[Message] = []
             span, start = number, partition.stop
             while len(found) < number and start > partition.start:

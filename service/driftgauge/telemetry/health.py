@@ -101,10 +101,15 @@ class Health:
         """Return the longest time since the last poll (or the start) of any role, ms."""
         return self._now_ms() - min(self._polled_ms.values())
 
+    def unpolled_ms(self) -> dict[Role, int]:
+        """Return the time since the last poll, ms, of each role that did not poll within the bound."""
+        now_ms = self._now_ms()
+        ages_ms = {role: now_ms - polled_ms for role, polled_ms in self._polled_ms.copy().items()}
+        return {role: age_ms for role, age_ms in ages_ms.items() if age_ms > _POLL_BOUND_MS}
+
     def overdue(self) -> list[Role]:
         """Return the roles that did not poll within the bound, sorted; without one the process is alive."""
-        earliest_ms = self._now_ms() - _POLL_BOUND_MS
-        return sorted(role for role, polled_ms in self._polled_ms.items() if polled_ms < earliest_ms)
+        return sorted(self.unpolled_ms())
 
     def is_met(self, condition: ReadinessCondition) -> bool:
         """Return whether a condition is met."""

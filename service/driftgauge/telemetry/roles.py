@@ -13,6 +13,7 @@ from driftgauge.core.partition import Partition, name_partition, name_partitions
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import RoundResult, ShardState
 from driftgauge.errors import BrokerError
+from driftgauge.events.clock_gaps import describe_gaps
 from driftgauge.events.rejection import Reason
 from driftgauge.records.heartbeat import Numbers
 from driftgauge.telemetry.health import BlockReason, ReadinessCondition, Role
@@ -51,6 +52,9 @@ __all__ = ["Phase", "RoleTelemetry"]
 _log = logging.getLogger(__name__)
 
 _LONG_WAIT_S = 10.0
+# A gap that begins later shows in the records read after so many.
+_READ_TOGETHER = 100_000
+_NO_GAPS: Mapping[tuple[str, int], int] = {}
 # Kafka commits a transaction, or aborts it at its timeout, in less than this time.
 _MAX_TRANSACTION_S = 60.0
 _HANGING_REMEDY = "a transaction does not end; see the runbook DriftgaugeTransactionHanging"
@@ -91,6 +95,8 @@ class RoleTelemetry:
         for name in sorted(self._streams.names):
             self._streams_by_shard[shard_of(name, shards)].append(name)
         self._names: dict[str, set[str]] = {}  # by pattern
+        self._read = Numbers()
+        self._told: set[str] = set()
         self._held: set[Partition] = set()
         self._waits_for = ""
         self._is_refused = False
@@ -283,7 +289,10 @@ class RoleTelemetry:
         """
         if (topic, partition) in self._held:
             self._metrics[POSITION].labels(topic, partition).set(position)
-            self._metrics[LAG].labels(topic, partition).set(max(end - position, 0))
+            lag = max(end - position, 0)
+            self._metrics[LAG].labels(topic, partition).set(lag)
+            if self._role is Role.COUNT:
+                self._metrics.activity.lags[topic, partition] = lag
 
     def counted(
         self,
@@ -291,6 +300,7 @@ class RoleTelemetry:
         records: Mapping[str, int],
         rejected: Mapping[tuple[str, str | None, Reason], int],
         lost: Mapping[Partition, RecordLoss],
+        gaps: Mapping[tuple[str, int], int] = _NO_GAPS,
     ) -> None:
         """Count what a commit brought, and log losses.
 
@@ -299,6 +309,7 @@ class RoleTelemetry:
             records: The records that they were in, by stream.
             rejected: The rejected records by topic, stream and reason.
             lost: The records lost unread.
+            gaps: The records by stream and by how many half hours they are after their events.
         """
         numbers = Numbers()
         for stream, number in accepted.items():
@@ -311,10 +322,25 @@ class RoleTelemetry:
             label = NO_STREAM if named is None else self._label(named)
             self._metrics[REJECTED].labels(topic, label, reason).inc(number)
             numbers.refused[topic, label, reason.value] += number
+        for (stream, half_hours), number in gaps.items():
+            numbers.gaps[self._label(stream), half_hours] += number
         self._metrics.activity.add(numbers)
+        self._log_gaps(numbers)
         for partition, loss in sorted(lost.items(), key=lambda item: item[0]):
             self._metrics[OFFSETS_SKIPPED].labels(partition[0], SkipPlace.DELETED).inc(loss.records)
             self._log_loss(partition, loss)
+
+    def _log_gaps(self, numbers: Numbers) -> None:
+        """Log once for each stream that its events are whole hours from their records."""
+        if self._read.accepted.total() > _READ_TOGETHER:
+            self._read = Numbers()
+        self._read.add(numbers)
+        for stream, sentence in describe_gaps(self._read.gaps, self._read.accepted).items():
+            if stream not in self._told:
+                self._told.add(stream)
+                remedy = "do what it says; none where a job publishes them so much later"
+                what = "the events of a stream are whole hours from their records"
+                self._log_event(logging.WARNING, what, stream=stream, found=sentence, remedy=remedy)
 
     def records_read(self, outcomes: Mapping[tuple[str, RecordOutcome], int]) -> None:
         """Count the records of a commit by topic and outcome."""
@@ -453,6 +479,7 @@ class RoleTelemetry:
             # A partition that was never read has no series; removing a missing series is no error.
             for gauge in (self._metrics[POSITION], self._metrics[LAG]):
                 gauge.remove(topic, partition)
+            self._metrics.activity.lags.pop((topic, partition), None)
         for topic in {topic for topic, _ in self._held | partitions}:
             number = sum(held == topic for held, _ in partitions)
             self._metrics[ASSIGNED].labels(topic).set(number)
