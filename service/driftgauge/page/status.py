@@ -246,6 +246,7 @@ class SizeStatus:
         state: What it says by itself.
         is_old: Whether its conclusion is older than the stream allows, or missing.
         concerns: The faults of its data.
+        is_removed: Whether it is no longer configured.
     """
 
     facts: SizeFacts
@@ -253,6 +254,7 @@ class SizeStatus:
     state: StateName
     is_old: bool
     concerns: tuple[Concern, ...]
+    is_removed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +266,7 @@ class StreamStatus:
         state: The most urgent of its alarm, its drifting segments, and the faults of its data. It is `ok`
             only while a recent window says so and nothing is missing.
         is_old: Whether the conclusion behind the state is older than the stream allows.
-        sizes: The window sizes that have windows, the smallest first.
+        sizes: The window sizes that have windows, the smallest first, and those no longer configured last.
         concerns: The faults of the data of all sizes, the most urgent first.
         held_up_by: The faults of the service that may be the cause of the state.
         notes: What else a reader should know, which changes no state: sentences without a full stop.
@@ -294,8 +296,10 @@ class StreamStatus:
 
     @property
     def evidence(self) -> Alarm | None:
-        """The alarm with the state and the strongest evidence; None without an alarm."""
-        return min((each for each in self.alarms if each.state == self.state), key=_weakness, default=None)
+        """The alarm with the state and the strongest evidence, rather of a configured size; None without."""
+        removed = {size.size for size in self.sizes if size.is_removed}
+        own = (each for each in self.alarms if each.state == self.state)
+        return min(own, key=lambda each: (each.size in removed, *_weakness(each)), default=None)
 
     @property
     def concern(self) -> Concern | None:
@@ -548,7 +552,7 @@ def stream_status(
         is_cut_off: Whether later results may exist that cannot be read now.
         service: What concerns the stream of what replicas and brokers say.
     """
-    own = [_without_disproved_misfit(each, facts) for each in _shown(facts, settings.windows)]
+    own = _shown([_in_light_of(each, facts) for each in facts], settings.windows)
     unread = None if service.unread is None else sum(service.unread.values())
     sizes = tuple(_size_status(each, settings, now_ms, unread, is_cut_off=is_cut_off) for each in own)
     known = {each.series.size_ms for each in own}
@@ -591,11 +595,8 @@ def _shown(found: Sequence[SizeFacts], sizes_ms: Container[int]) -> list[SizeFac
     kept = [each for each in found if each.series.size_ms in sizes_ms]
     answered_ms = max((_concluded_ms(each) for each in kept), default=0)
     knows_all = all(alarm.run.after_ms is not None for each in kept for alarm in each.alarms)
-    return [
-        each
-        for each in found
-        if each in kept or (each.alarms and not (knows_all and _concluded_ms(each) <= answered_ms))
-    ]
+    removed = [each for each in found if each.series.size_ms not in sizes_ms and each.alarms]
+    return [*kept, *(each for each in removed if not knows_all or _concluded_ms(each) > answered_ms)]
 
 
 def _concluded_ms(facts: SizeFacts) -> int:
@@ -603,13 +604,27 @@ def _concluded_ms(facts: SizeFacts) -> int:
     return 0 if facts.concluded is None else int(facts.concluded["start_ms"]) + facts.series.size_ms
 
 
-def _without_disproved_misfit(facts: SizeFacts, every: Sequence[SizeFacts]) -> SizeFacts:
-    """Return facts without a misfit that only alarms suggest, where windows of any size were well before."""
-    if (run := facts.misfit) is None or run.verdict not in ALARMS or facts.concluded is None:
-        return facts
-    baseline = int(facts.concluded["baseline"])
-    was_well = any(each.fitted_ms.get(baseline, run.since_ms + 1) <= run.since_ms for each in every)
-    return replace(facts, misfit=None) if was_well else facts
+def _in_light_of(facts: SizeFacts, every: Sequence[SizeFacts]) -> SizeFacts:
+    """Return facts in the light of windows of other sizes, such as one that was configured before.
+
+    Where the last of them before an alarm was well, the alarm began after it. Where one was well under the
+    baseline before, alarms alone do not suggest that it does not fit.
+    """
+    well = [each for each in every if each.concluded is not None and each.concluded["verdict"] in _OK]
+
+    def dated(alarm: Alarm) -> Alarm:
+        before = [each for each in well if _concluded_ms(each) <= alarm.run.since_ms]
+        if alarm.run.after_ms is not None or not before:
+            return alarm
+        last_ms = max(_concluded_ms(each) - each.series.size_ms for each in before)
+        return replace(alarm, run=replace(alarm.run, after_ms=last_ms))
+
+    run = facts.misfit
+    if run is not None and run.verdict in ALARMS and facts.concluded is not None:
+        baseline = int(facts.concluded["baseline"])
+        if any(each.fitted_ms.get(baseline, run.since_ms + 1) <= run.since_ms for each in every):
+            run = None
+    return replace(facts, misfit=run, alarms=tuple(map(dated, facts.alarms)))
 
 
 def _warm_up_notes(
@@ -692,7 +707,7 @@ def _size_status(
         found.append(Concern("warming_up", size, warm_up.start))
     states: list[StateName] = [*(alarm.state for alarm in facts.alarms), *(each.name for each in found)]
     state: StateName = min(states, key=URGENCY.index, default="ok")
-    return SizeStatus(facts, size, state, is_old or is_silent or is_cut_off, tuple(found))
+    return SizeStatus(facts, size, state, is_old or is_silent or is_cut_off, tuple(found), is_removed)
 
 
 def _is_quiet_for_long(facts: SizeFacts) -> bool:

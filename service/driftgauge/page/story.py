@@ -53,7 +53,11 @@ _MAX_NAMED = 5
 
 def tell_since(status: StreamStatus) -> str:
     """Return when the alarm of a stream was first seen, by the size that dates it best; empty without one."""
-    return tell_seen(status.alarms[0]) if status.alarms else ""
+    if not status.alarms:
+        return ""
+    first = status.alarms[0]
+    is_known = first.is_slow or first.run.after_ms is not None
+    return tell_seen(first) + ("" if is_known else ", so its start is unknown")
 
 
 def tell_seen(alarm: Alarm) -> str:
@@ -62,7 +66,7 @@ def tell_seen(alarm: Alarm) -> str:
     if alarm.is_slow:
         when = f"since about {since}"
     elif alarm.run.after_ms is None:
-        when = f"in every window from {since} on, so its start is unknown"
+        when = f"in every window from {since} on"
     else:
         when = f"first seen between {since} and {format_moment(alarm.seen_ms)}"
     return f"{when} ({alarm.size}: {alarm.segments})" if alarm.segments else f"{when} ({alarm.size})"
