@@ -4,7 +4,6 @@ import gc
 import logging
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -20,7 +19,7 @@ from driftgauge.config import HttpSettings, LogSettings, Settings, read_kafka_se
 from driftgauge.errors import ConfigError, refuse_problems
 from driftgauge.events.inputs import missing_libraries
 from driftgauge.kafka.client import property_problems
-from driftgauge.kafka.heartbeats import HeartbeatSender
+from driftgauge.kafka.heartbeats import HeartbeatSender, name_replica
 from driftgauge.kafka.login import Login
 from driftgauge.kafka.metadata import find_topic_faults
 from driftgauge.kafka.registry_client import registry_problems
@@ -154,7 +153,7 @@ def serve(settings: Settings, roles: Collection[Role], read_log: Callable[[], Lo
         sender = HeartbeatSender(
             _login(settings),
             settings.heartbeats_topic,
-            _replica_name(settings),
+            name_replica(settings.replica),
             telemetry.activity,
             SYSTEM_CLOCK,
         )
@@ -205,13 +204,6 @@ def serve_page(settings: Settings, read_log: Callable[[], LogSettings]) -> None:
     ):
         stopping.wait()
         _log.info("stopped")
-
-
-def _replica_name(settings: Settings) -> str:
-    """Return the name of this replica in heartbeats, which tells apart two that are configured alike."""
-    host = socket.gethostname()
-    own = f"{host}:{os.getpid()}"
-    return own if settings.replica in (None, host) else f"{settings.replica} on {own}"
 
 
 def _login(settings: Settings) -> Login:

@@ -64,10 +64,10 @@ def test_times_of_events_that_are_held_are_said_beside_the_range() -> None:
 
 def test_gap_of_whole_hours_is_a_warning_also_where_all_are_refused() -> None:
     _, warning = report(5 * HOUR_MS)
-    assert warning.startswith("warning: stream images: 60 of 60 events are 5h before their records")
+    assert warning.startswith("warning: stream images: the events of 60 of 60 records are 5h before them")
     line, warning = report(-2 * HOUR_MS, lead_ms=300_000)
     assert "0 events of stream images; asked for" in line
-    assert "60 of 60 events are 2h after their records" in warning
+    assert "the events of 60 of 60 records are 2h after them" in warning
 
 
 @pytest.mark.parametrize(

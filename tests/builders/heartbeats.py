@@ -19,13 +19,23 @@ HEARTBEAT = Heartbeat(
     accepted={"images": 900, "cam-*": 40},
     refused={("embeddings", "images", "wrong_dimension"): 50, ("embeddings", "", "undecodable"): 10},
     surplus={"cam-*": 7},
+    gaps={("images", 10): 880},
+    more_blocked={"transaction": 3},
+    unpolled_ms={"count": 61_000},
+    unread={"embeddings": 1_200},
 )
 
 
-def beat(watch: ServiceWatch, time_ms: int = MONDAY_MS, replica: str = "a", **fields: Any) -> None:
-    """Let a replica send a heartbeat at a time of the brokers' clock."""
+def beat(
+    watch: ServiceWatch,
+    time_ms: int = MONDAY_MS,
+    replica: str = "a",
+    arrived_ms: int | None = None,
+    **fields: Any,
+) -> None:
+    """Let a replica send a heartbeat at a time of the brokers' clock, which comes at one of the reader's."""
     (value,) = encode_heartbeat(Heartbeat(replica, **{"roles": BOTH, **fields}))
-    watch.receive(StoredRecord(value, stored_ms=time_ms))
+    watch.receive(StoredRecord(value, stored_ms=time_ms), arrived_ms)
 
 
 def build_watch(time_ms: int = MONDAY_MS, **fields: Any) -> ServiceWatch:

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from driftgauge.page.results import Results
+from driftgauge.page.service_watch import ServiceWatch
 from driftgauge.report.document import Report, build_report
 from driftgauge.report.reading import Material
 from tests.builders.clocks import MINUTE_MS, MONDAY_MS
@@ -17,12 +18,13 @@ STREAM = "resnet18-fc1"
 def report_on(results: Results, notes: tuple[str, ...] = (), **asked: Any) -> Report:
     """Return the report of results in memory, made a minute after the first was published.
 
-    `asked` are `stream`, `size_ms` and `at_ms`; and the `settings`, or those of the `page`.
+    `asked` are `stream`, `size_ms` and `at_ms`; the `watch`; and the `settings`, or those of the `page`.
     """
     settings = asked.pop("settings", None) or build_settings(
         [{"name": STREAM}, *EVERY_STREAM], **asked.pop("page", {})
     )
-    material = Material(results, "the window results in a.jsonl", notes)
+    watch = asked.pop("watch", None) or ServiceWatch()
+    material = Material(results, "the window results in a.jsonl", notes, watch)
     asked = {"stream": None, "size_ms": None, "at_ms": None} | asked
     return build_report(material, settings, made_ms=MONDAY_MS + MINUTE_MS, **asked)
 

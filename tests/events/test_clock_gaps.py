@@ -10,9 +10,9 @@ from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
 @pytest.mark.parametrize(
     ("gaps_ms", "said"),
     [
-        ([5 * HOUR_MS + ms for ms in (0, 300, 2_000, 90_000, -40_000)], "5 of 5 events are 5h before their"),
-        ([-5.5 * HOUR_MS] * 9 + [0], "9 of 10 events are 5h30m after their records"),
-        ([HOUR_MS] * 8 + [400] * 2, "8 of 10 events are 1h before their records"),
+        ([5 * HOUR_MS + ms for ms in (0, 300, 2_000, 90_000, -40_000)], "5 of 5 records are 5h before them"),
+        ([-5.5 * HOUR_MS] * 9 + [0], "9 of 10 records are 5h30m after them"),
+        ([HOUR_MS] * 8 + [400] * 2, "8 of 10 records are 1h before them"),
         ([14 * HOUR_MS] * 5, "14h before"),
         ([0, 250, 900, 60_000, -5_000], None),
         # A backlog that is read at once, and an hourly job.
@@ -31,9 +31,9 @@ def test_constant_gaps_of_whole_and_half_hours_are_said(gaps_ms, said):
     gaps = ClockGaps()
     for number, gap_ms in enumerate(gaps_ms):
         time_ms = MONDAY_MS + number * MINUTE_MS
-        gaps.add("clicks", StoredRecord(b"", stored_ms=time_ms + round(gap_ms)), time_ms)
-        gaps.add("live", StoredRecord(b"", stored_ms=time_ms), time_ms)
-        gaps.add("none", StoredRecord(b""), time_ms)
+        gaps.add("clicks", [StoredRecord(b"", stored_ms=time_ms + round(gap_ms))], [time_ms])
+        gaps.add("live", [StoredRecord(b"", stored_ms=time_ms)], [time_ms])
+        gaps.add("none", [StoredRecord(b"")], [time_ms])
     sentences = gaps.describe()
     if said is None:
         assert sentences == []
@@ -41,3 +41,5 @@ def test_constant_gaps_of_whole_and_half_hours_are_said(gaps_ms, said):
         (sentence,) = sentences
         assert sentence.startswith("stream clicks: ")
         assert said in sentence
+        # No job publishes an event before it happens.
+        assert ("or a job publishes them" in sentence) is ("before" in said)

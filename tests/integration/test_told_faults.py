@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.core.counting.partial import shard_of
 from tests.builders.html import Elements
 from tests.harness.case import HOUR_MS, START_MS, Case, SourceEvent, make_events
@@ -39,8 +40,8 @@ def test_refused_records_without_a_window_or_a_name_are_told(tmp_path: Path, boo
     surplus = next(name for name in names[1:] if shard_of(name, 4) == shard_of("cam-0", 4))
     refused = next(name for name in names[1:] if name != surplus)
     entry = {"match": "cam-*", "most": 1, "baseline": "cam-0.safetensors", "windows": ["1h"]}
-    case = Case(tmp_path, bootstrap, streams=("alpha", "cam-0"), partitions=2, shards=4)
-    case.settings = {"streams": [case._stream("alpha"), entry]}
+    case = Case(tmp_path, bootstrap, streams=("alpha", "cam-0", "local"), partitions=2, shards=4)
+    case.settings = {"streams": [case._stream("alpha"), case._stream("local"), entry]}
     case.write_config()
     alpha, first, other = (
         make_events(stream, 120, start_ms=START_MS, span_ms=2 * HOUR_MS, seed=seed)
@@ -59,12 +60,24 @@ def test_refused_records_without_a_window_or_a_name_are_told(tmp_path: Path, boo
         for value in [b"{"] * 100 + wrong:
             producer.produce(case.events_topic, value)
         assert producer.flush(TIMEOUT_S) == 0
+        earlier_ms = SYSTEM_CLOCK.wall_ms() - 5 * HOUR_MS
+        case.publish(make_events("local", 10, start_ms=earlier_ms, span_ms=1_000, seed=3))
         wanted = {
-            "refused": f"130 of 490 records of the topic {case.events_topic} were refused in the last hour, "
-            "most as undecodable",
+            "refused": f"100 of 500 records of the topic {case.events_topic} were refused in the last hour "
+            "and name no stream, most as undecodable",
             "surplus": "120 events of the last hour are in no window: more streams match cam-* than its most",
         }
         assert_told_alike(case, page, wanted)
+        said = (
+            "the events of 10 of 10 records are 5h before them, by their times: these look like local times"
+        )
+        done = driftgauge("status", "--config", case.config, "--json")
+        for answer in (api(page), json.loads(done.stdout)):
+            notes = {each["stream"]: each["notes"] for each in answer["streams"]}
+            assert notes["alpha"] == []
+            assert notes["local"][0].startswith(said)
+        logged = service.wait_for_log("the events of a stream are whole hours from their records")
+        assert (logged["stream"], str(logged["found"]).startswith(said)) == ("local", True)
         states = {each["stream"]: each["state"] for each in api(page)["streams"]}
         # Names beyond `most` are told together.
         assert states["cam-*"] == "refused"

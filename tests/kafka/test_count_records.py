@@ -22,7 +22,7 @@ from driftgauge.records.heartbeat import encode_heartbeat
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.metrics import RecordOutcome, SkipPlace
 from driftgauge.telemetry.roles import RoleTelemetry
-from tests.builders.clocks import MONDAY_MS, ManualClock
+from tests.builders.clocks import HOUR_MS, MONDAY_MS, ManualClock
 from tests.builders.messages import TOPIC, FakeMessage
 from tests.builders.references import CLUSTERS
 from tests.builders.telemetry import SHARDS, build_telemetry, sample_reader
@@ -72,14 +72,15 @@ class Worker:
         error: What is raised for them.
     """
 
-    def __init__(self, committed=0, begin=0, telemetry=None):
+    def __init__(self, committed=0, begin=0, telemetry=None, timestamp=None):
         self.unknown: set[bytes] = set()
         self.error: type[Exception] = SchemaPending
         self.clock, self.letters = ManualClock(), Letters()
         self.committed = dict.fromkeys((0, 1), (committed, "id"))
         self.consumer = GroupConsumer(self.committed)
         self.telemetry = telemetry or MagicMock(spec=RoleTelemetry)
-        (reader,) = build_readers({TOPIC: InputSettings.model_validate(MAPPING)}).values()
+        mapping = MAPPING | {"timestamp": timestamp or MAPPING["timestamp"]}
+        (reader,) = build_readers({TOPIC: InputSettings.model_validate(mapping)}).values()
         self.transaction = Mock(producer="p", epoch=0)
         self.worker = build_count_worker(
             Decoder(CONTRACTS, lead_ms=0, readers={TOPIC: self._read_with(reader)}),
@@ -124,7 +125,7 @@ class Worker:
         """Commit, and return the records by outcome and the events by outcome, as telemetry gets them."""
         self.worker._commit(1.0)
         (records,) = self.telemetry.records_read.call_args.args
-        accepted, _, rejected, _ = self.telemetry.counted.call_args.args
+        accepted, _, rejected, *_ = self.telemetry.counted.call_args.args
         return (
             {outcome: number for (_, outcome), number in records.items() if number},
             (sum(accepted.values()), sum(rejected.values())),
@@ -174,7 +175,28 @@ def test_share_of_rejected_records_does_not_depend_on_their_vectors(vectors):
     for value in encode_heartbeat(heartbeat):
         watch.receive(StoredRecord(value, stored_ms=MONDAY_MS))
     assert watch.status(MONDAY_MS).refusals == {STREAM: Refusal(4, 7, "undecodable")}
+    assert watch.status(MONDAY_MS).gaps == {}
     assert metrics.activity.take("a").read == {}
+
+
+@pytest.mark.parametrize("vectors", [1, 100])
+def test_records_some_hours_after_their_events_are_counted_and_logged_once(vectors, caplog):
+    metrics = build_telemetry(STREAM)
+    worker = Worker(telemetry=RoleTelemetry(metrics, Role.COUNT, SHARDS), timestamp="at")
+    late = json.loads(content(*[UNIT] * vectors)) | {"at": MONDAY_MS - 2 * HOUR_MS}
+    live = late | {"at": MONDAY_MS - 250}
+    heartbeats = []
+    for offset in (0, 10):
+        worker.process(*[json.dumps(late).encode()] * 8, *[json.dumps(live).encode()] * 2, offset=offset)
+        worker.worker._commit(1.0)
+        heartbeats.append(metrics.activity.take("a"))
+    assert [each.gaps for each in heartbeats] == [{(STREAM, 4): 8}] * 2
+    watch = ServiceWatch()
+    for value in encode_heartbeat(heartbeats[0]):
+        watch.receive(StoredRecord(value, stored_ms=MONDAY_MS))
+    (said,) = watch.status(MONDAY_MS).gaps.values()
+    assert said.startswith("the events of 8 of 10 records are 2h before them")
+    assert [each.found for each in caplog.records if "whole hours" in each.message] == [said]
 
 
 def test_record_with_one_overflowing_event_is_counted_not_at_all(worker):

@@ -3,12 +3,13 @@
 import logging
 from contextlib import contextmanager
 
+import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
 from deploy.demo.broker import EmbeddedBroker
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.kafka import client, heartbeats
-from driftgauge.kafka.heartbeats import HeartbeatSender
+from driftgauge.kafka.heartbeats import HeartbeatSender, name_replica
 from driftgauge.kafka.login import Login
 from driftgauge.records.heartbeat import Numbers, decode_heartbeat
 from tests.builders.telemetry import build_telemetry
@@ -28,6 +29,15 @@ def sending(monkeypatch, activity, bootstrap="unused"):
         yield
     finally:
         sender.stop()
+
+
+@pytest.mark.parametrize(
+    ("configured", "name"), [(None, "dg-0:7"), ("dg-0", "dg-0:7"), ("blue", "blue on dg-0:7")]
+)
+def test_name_of_a_replica_is_its_own(monkeypatch, configured, name):
+    monkeypatch.setattr(heartbeats.socket, "gethostname", lambda: "dg-0")
+    monkeypatch.setattr(heartbeats.os, "getpid", lambda: 7)
+    assert name_replica(configured) == name
 
 
 def read(numbers):

@@ -10,10 +10,12 @@ from driftgauge.kafka.metadata import TopicFaults
 from driftgauge.page.service_watch import ServiceWatch
 from driftgauge.page.story import tell_service_fault
 from driftgauge.records.heartbeat import decode_heartbeat, encode_heartbeat
+from driftgauge.report.document import render_report, report_record
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS, SECOND_MS
 from tests.builders.heartbeats import HEARTBEAT, beat, build_watch
 from tests.builders.html import Elements
-from tests.builders.page import MadeResults, get, serving
+from tests.builders.page import MadeResults, MadeSource, get, serving
+from tests.builders.reports import report_on
 
 NOW_MS = MONDAY_MS + 30 * MINUTE_MS
 
@@ -144,6 +146,78 @@ def test_silence_of_replicas_is_told_once_their_topic_is_read(change, told):
         assert fault.subject == "windows"
 
 
+@pytest.mark.parametrize("ahead_ms", [-10 * MINUTE_MS, 0, 50 * SECOND_MS, 10 * MINUTE_MS])
+def test_silence_is_judged_by_the_brokers_clock(ahead_ms):
+    """Two replicas send, whose brokers have another clock than the page; one ends, then the other."""
+    watch = ServiceWatch()
+    watch.source = MadeSource()
+    for age_s, replicas in ((120, "ab"), (60, "b")):
+        for replica in replicas:
+            time_ms = NOW_MS - age_s * SECOND_MS
+            blocked = {"stopped": (f"embeddings[{ord(replica)}]",)}
+            beat(watch, time_ms, replica, arrived_ms=time_ms + ahead_ms, blocked=blocked)
+    for later_ms, told in (
+        (-70 * SECOND_MS, [("stopped", "a, b")]),
+        (-1, [("stopped", "b")]),
+        (0, [("no_heartbeat", "")]),
+    ):
+        faults = watch.status(NOW_MS + ahead_ms + later_ms).faults
+        assert [(each.name, each.replicas) for each in faults] == told
+
+
+def test_clock_of_the_page_is_not_compared_with_heartbeats_of_before():
+    """A page that starts an hour after the last replica has ended says so at once."""
+    watch = ServiceWatch()
+    watch.source = MadeSource()
+    watch.source.has_caught_up = False
+    beat(watch, NOW_MS - 50 * MINUTE_MS, arrived_ms=NOW_MS)
+    watch.source.has_caught_up = True
+    assert [each.name for each in watch.status(NOW_MS).faults] == ["no_heartbeat"]
+
+
+def test_heartbeat_of_the_future_does_not_outlive_the_others():
+    watch = ServiceWatch()
+    watch.source = MadeSource()
+    beat(watch, NOW_MS + HOUR_MS, "wrong", arrived_ms=NOW_MS)
+    beat(watch, NOW_MS, "a", arrived_ms=NOW_MS)
+    assert watch.status(NOW_MS).faults == ()
+    assert [each.name for each in watch.status(NOW_MS + 2 * MINUTE_MS).faults] == ["no_heartbeat"]
+
+
+def test_role_that_hangs_is_told_with_its_age():
+    watch = build_watch(NOW_MS, unpolled_ms={"count": 5 * MINUTE_MS})
+    beat(watch, NOW_MS, "b")
+    (fault,) = watch.status(NOW_MS + MINUTE_MS - 1).faults
+    assert tell_service_fault(fault) == "the role count hangs: it does not poll Kafka (replica a)"
+    assert fault.since_ms == NOW_MS - 5 * MINUTE_MS
+
+
+def test_number_of_partitions_that_are_not_named_is_told():
+    named = tuple(f"embeddings[{number}]" for number in range(20))
+    watch = build_watch(NOW_MS, blocked={"unwritable": named}, more_blocked={"unwritable": 27_980})
+    beat(watch, NOW_MS, "b", blocked={"unwritable": named[:1]})
+    (fault,) = watch.status(NOW_MS).faults
+    assert fault.subject == "embeddings[0], embeddings[10], embeddings[11] and 27,997 more"
+    assert fault.topics == frozenset(), "of what topics the others are is not known"
+
+
+def test_lag_is_known_where_a_replica_counts():
+    watch = build_watch(NOW_MS, roles=("windows",))
+    assert watch.status(NOW_MS).unread is None
+    for replica in "bc":
+        beat(watch, NOW_MS, replica, unread={"embeddings": 40} if replica == "b" else {})
+    assert watch.status(NOW_MS).unread == {"embeddings": 40}
+    beat(watch, NOW_MS, "c", unread={"embeddings": 2, "clicks": 1})
+    assert watch.status(NOW_MS).unread == {"embeddings": 42, "clicks": 1}
+
+
+def test_one_record_without_a_name_tells_of_no_record_that_has_one():
+    watch = build_watch(read={"embeddings": 40_000}, refused=refused(20_000) | refused(1, ""))
+    status = watch.status(MONDAY_MS)
+    assert [name for name, each in status.refusals.items() if each.is_many] == ["s"]
+    assert status.faults == ()
+
+
 def test_nothing_follows_from_heartbeats_that_nobody_reads():
     assert ServiceWatch().status(NOW_MS) == ServiceWatch().status(0)
     assert ServiceWatch().status(NOW_MS).faults == ()
@@ -161,6 +235,29 @@ def test_heartbeat_of_many_streams_takes_several_records():
     assert [len(each.accepted) for each in beats] == [1_000, 1_000, 500]
     assert {name: number for each in beats for name, number in each.accepted.items()} == streams
     assert [each.read for each in beats] == [HEARTBEAT.read, {}, {}]
+
+
+def test_notes_change_no_state_and_are_on_page_report_and_api():
+    watch = build_watch(
+        accepted={"s": 3_996}, gaps={("s", 10): 3_990}, refused=refused(4), read={"embeddings": 4_000}
+    )
+    results = MadeResults()
+    results.publish(0, "ok", stream="s", segments=[], kind=None)
+    wanted = [
+        "the events of 3,990 of 3,996 records are 5h before them, by their times: these look like local "
+        "times that are read as UTC, or a job publishes them 5h later; if they are live, let producers send "
+        "UTC or an offset, or map another field to timestamp",
+        "4 of 4,000 records of the last hour were refused, most as invalid",
+    ]
+    with serving(results, MONDAY_MS, watch=watch) as server:
+        shown = [Elements(get(server, path)[1]).text for path in ("/", "/?stream=s")]
+        (stream,) = json.loads(get(server, "/api/v1/streams")[1])["streams"]
+    report = report_on(results, watch=watch)
+    assert (stream["state"], stream["notes"]) == ("ok", wanted)
+    assert report_record(report).status.notes == tuple(wanted)
+    for text in (*shown, Elements(render_report(report)).text):
+        for sentence in wanted:
+            assert f"{sentence[0].upper()}{sentence[1:]}." in text
 
 
 def test_page_and_api_say_the_same():

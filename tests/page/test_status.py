@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from starlette.datastructures import QueryParams
 
+from driftgauge.config.inputs import InputSettings
 from driftgauge.page.advice import RUNBOOK_OF, next_steps, runbook_of
 from driftgauge.page.api_records import status_record
 from driftgauge.page.overview import Overview
+from driftgauge.page.queries import read_query
 from driftgauge.page.service_watch import Refusal, ServiceFault, ServiceStatus
 from driftgauge.page.status import URGENCY, read_facts, stream_status
 from driftgauge.page.story import tell_cause, tell_concern, tell_fault, tell_seen, tell_since
@@ -295,6 +298,131 @@ def late_facts_of(*totals, size_ms=HOUR_MS, starts=None):
 def many(hours, applied, late, first=(0, 0)):
     """The totals of this many hours, each with these events."""
     return [(first[0] + applied * hour, first[1] + late * hour) for hour in range(1, hours + 1)]
+
+
+@pytest.mark.parametrize(
+    ("unread", "said", "advice"),
+    [
+        (None, "", "or add replicas"),
+        ({"embeddings": 3_200_000}, "; 3,200,000 records are not read yet", "or add replicas"),
+        ({}, ", though all events are read", "add no replicas"),
+        # The topic holds another stream alone.
+        ({"clicks": 7}, ", though all events are read", "add no replicas"),
+    ],
+)
+def test_old_events_are_told_apart_from_lag(unread, said, advice):
+    clicks = {"stream": {"constant": "clicks"}, "timestamp": "at", "embedding": "v"}
+    streams = [{"name": name, "baseline": "unused", "windows": ["1h"]} for name in ("s", "clicks")]
+    settings = build_settings(streams).model_copy(
+        update={"inputs": {"clicks": InputSettings.model_validate(clicks)}}
+    )
+    results = MadeResults()
+    for number in (-6, -5):
+        results.publish(number, "ok", stream="s", segments=[], kind=None)
+    service = ServiceStatus(unread=unread)
+    status = Overview(results.history, settings).status("s", MONDAY_MS, service)
+    assert [tell_concern(each, MONDAY_MS) for each in status.concerns] == [f"1h: behind by 4 h{said}"]
+    assert advice in " ".join(next_steps(status))
+
+
+@pytest.mark.parametrize(
+    ("topics", "is_told"),
+    [((), True), (("embeddings",), True), (("clicks",), False), (("clicks", "embeddings"), True)],
+)
+def test_cause_is_told_of_streams_that_the_topic_may_hold(topics, is_told):
+    clicks = {"stream": {"constant": "clicks"}, "timestamp": "at", "embedding": "v"}
+    streams = [{"name": name, "baseline": "unused", "windows": ["1h"]} for name in ("s", "clicks")]
+    settings = build_settings(streams).model_copy(
+        update={"inputs": {"clicks": InputSettings.model_validate(clicks)}}
+    )
+    service = ServiceStatus(faults=(ServiceFault("stopped", "a partition", topics=frozenset(topics)),))
+    overview = Overview(MadeResults().history, settings)
+    causes = {each.stream: bool(each.held_up_by) for each in overview.statuses(MONDAY_MS, service)}
+    assert causes == {"s": is_told, "clicks": True}
+
+
+WARM_UP = {"from": "2025-11-03T00:00:00Z", "until": "2025-11-04T00:00:00Z"}
+WARM_UP_SPAN = "the warm_up from 3 Nov 2025, 00:00 UTC to 4 Nov 2025, 00:00 UTC "
+
+
+@pytest.mark.parametrize(
+    ("hours", "changes", "later_ms", "said"),
+    [
+        (range(0), {}, HOUR_MS, "has no windows of 1h so far; it takes 20 of a length"),
+        (range(1), {}, HOUR_MS, "has 1 window of 1h so far; it takes 20 of a length"),
+        (range(19), {}, DAY_MS, "has 19 windows of 1h so far; it takes 20 of a length"),
+        (range(20), {}, DAY_MS, None),
+        (range(0), {}, DAY_MS, "has passed with no windows of 1h; it takes 20 of a length"),
+        # The baseline is calibrated without it.
+        (range(24, 26), {}, 2 * DAY_MS, "has passed with no windows of 1h; it takes 20 of a length"),
+        (range(5, 30), {}, 2 * DAY_MS, "has passed with 19 windows of 1h; it takes 20 of a length"),
+        (range(4, 30), {}, 2 * DAY_MS, None),
+        # Results so old are not kept, so only this is known.
+        (range(800, 802), {}, 40 * DAY_MS, None),
+        (
+            range(800, 802),
+            {"calibrated": False},
+            40 * DAY_MS,
+            "has passed with no windows of 1h; it takes 20 of a length",
+        ),
+    ],
+)
+def test_warm_up_says_how_many_windows_it_has_while_these_are_too_few(hours, changes, later_ms, said):
+    results = MadeResults()
+    for hour in hours:
+        results.publish(hour, "ok", stream="s", segments=[], kind=None, **changes)
+    # A day is too short for windows of a day, which config check says.
+    settings = build_settings([{"name": "s", "warm_up": WARM_UP, "windows": ["1h", "1d"]}])
+    status = Overview(results.history, settings).status("s", MONDAY_MS + later_ms)
+    assert status.notes == (() if said is None else (f"{WARM_UP_SPAN}{said}",))
+
+
+@pytest.mark.parametrize(
+    ("warm_up", "advice"), [(None, "declare a clean time"), (WARM_UP, "let the warm_up")]
+)
+def test_advice_asks_for_a_warm_up_where_none_is_declared(warm_up, advice):
+    settings = build_settings([{"name": "s", "warm_up": warm_up}]).by_stream["s"]
+    steps = " ".join(next_steps(status_of("oEE", settings=settings)))
+    assert f"Measure how much clean windows of 1h vary before you trust the odds: {advice}" in steps
+
+
+@pytest.mark.parametrize(
+    ("removed", "later", "seen", "changed", "is_noted"),
+    [
+        # The alarm goes on in longer windows.
+        ("ooDDDD", "DDDD", "between 3 Nov 2025, 02:00 UTC and 3 Nov 2025, 03:00 UTC (1h)", "01:00", True),
+        # No longer window has ended, or has a conclusion.
+        ("ooDDDD", "", "between 3 Nov 2025, 02:00 UTC and 3 Nov 2025, 03:00 UTC (1h)", "01:00", True),
+        ("ooDDDD", "m", "between 3 Nov 2025, 02:00 UTC and 3 Nov 2025, 03:00 UTC (1h)", "01:00", True),
+        # It ended, and another began.
+        ("ooDDDD", "oDDD", "between 3 Nov 2025, 08:00 UTC and 3 Nov 2025, 10:00 UTC (2h)", "06:00", True),
+        # All was well until the change.
+        ("oooooo", "DDDD", "between 3 Nov 2025, 06:00 UTC and 3 Nov 2025, 08:00 UTC (2h)", "05:00", False),
+        ("ooDDDD", "oooo", "", "", True),
+    ],
+)
+def test_removed_size_dates_the_incident_and_says_what_became_of_its_alert(
+    removed, later, seen, changed, is_noted
+):
+    results = MadeResults()
+    for size_ms, first, letters in ((HOUR_MS, 0, removed), (2 * HOUR_MS, 3, later)):
+        for number, letter in enumerate(letters):
+            verdict, changes = WINDOWS[letter]
+            results.publish(first + number, verdict, stream="s", size_ms=size_ms, **changes)
+    settings = build_settings([{"name": "s", "windows": ["2h"]}])
+    now_ms = MONDAY_MS + 15 * HOUR_MS
+    status = Overview(results.history, settings).status("s", now_ms)
+    assert tell_since(status) == (f"first seen {seen}" if seen else "")
+    steps = " ".join(next_steps(status))
+    assert (f"between 3 Nov 2025, {changed} UTC and" in steps) is bool(changed)
+    assert "baseline is this model's" not in steps
+    said = "windows of 1h are no longer configured, so the alert on their alarm since 3 Nov 2025, 02:00 UTC"
+    assert [each.startswith(said) for each in status.notes] == [True] * is_noted
+    assert not [each for each in status.concerns if each.size == "1h"], "no removed size is silent"
+    opened = read_query(results.history, settings.by_stream, QueryParams({"stream": "s"}))
+    assert opened.size == ("2h" if later else "1h")
+    assert status.evidence is None or status.evidence.size == ("2h" if "D" in later else "1h")
+    assert opened.removed == ("1h",)
 
 
 @pytest.mark.parametrize(

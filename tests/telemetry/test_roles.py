@@ -9,9 +9,12 @@ from driftgauge.core.windows.admission import SurplusEvents
 from driftgauge.core.windows.shard import RoundResult
 from driftgauge.errors import ClientLost, TransactionAborted
 from driftgauge.events.rejection import Reason
+from driftgauge.records.heartbeat import encode_heartbeat
 from driftgauge.telemetry.health import Health, ReadinessCondition, Role
+from driftgauge.telemetry.metrics import RecordOutcome
 from driftgauge.telemetry.record_loss import RecordLoss
 from driftgauge.telemetry.roles import Phase, RoleTelemetry
+from tests.builders.clocks import ManualClock
 from tests.builders.results import build_result
 from tests.builders.telemetry import (
     BOTH,
@@ -339,6 +342,38 @@ def test_surplus_events_are_in_the_next_heartbeat(windows, metrics):
     for number in (3, 4):
         windows.closed(0, RoundResult([], surplus=[SurplusEvents("cam-*", 2, number, ("cam-9",))]))
     assert metrics.activity.take("a").surplus == {"cam-*": 7}
+
+
+def test_heartbeat_names_a_few_of_many_partitions_and_their_number(count, metrics):
+    partitions = [("t" * 245, number) for number in range(28_000)]
+    count.unwritable(partitions)
+    count.topics_missing([f"{number:0249}" for number in range(4_000)])
+    heartbeat = metrics.activity.take("a")
+    (named,) = heartbeat.blocked.values()
+    assert (len(named), heartbeat.more_blocked) == (20, {"unwritable": 27_980})
+    assert sum(map(len, encode_heartbeat(heartbeat))) < 100_000
+
+
+def test_heartbeat_says_what_is_not_read_by_the_next(count, windows, metrics):
+    count.assigned(HELD, HELD)
+    windows.assigned(SHARD, SHARD)
+    windows.read_to(PARTIALS, 3, position=0, end=900)
+    for lag, read, unread in ((30, 60, {}), (31, 60, {EVENTS: 61}), (0, 0, {EVENTS: 30})):
+        count.read_to(EVENTS, 0, position=10, end=40)
+        count.read_to(EVENTS, 1, position=10, end=10 + lag)
+        count.records_read({(EVENTS, RecordOutcome.ACCEPTED): read, (EVENTS, RecordOutcome.FILTERED): 500})
+        assert metrics.activity.take("a").unread == unread
+    count.revoked([FIRST])
+    assert metrics.activity.take("a").unread == {}
+
+
+def test_heartbeat_says_which_role_does_not_poll():
+    clock = ManualClock()
+    health = Health(BOTH, clock.clock)
+    clock.advance(60.001)
+    health.polled(Role.WINDOWS)
+    heartbeat = build_telemetry(health=health).activity.take("a")
+    assert (heartbeat.roles, heartbeat.unpolled_ms) == (("count", "windows"), {"count": 60_001})
 
 
 def test_clock_offset_and_missing_topics_end_readiness(count, exported, health):

@@ -1,6 +1,8 @@
 """The heartbeats of a replica, which a thread of its own sends, whatever the roles wait for."""
 
 import logging
+import os
+import socket
 import threading
 from typing import Final
 
@@ -14,7 +16,7 @@ from driftgauge.kafka.metadata import metadata
 from driftgauge.records.heartbeat import INTERVAL_S, encode_heartbeat
 from driftgauge.telemetry.activity import Activity
 
-__all__ = ["HeartbeatSender"]
+__all__ = ["HeartbeatSender", "name_replica"]
 
 _log = logging.getLogger(__name__)
 
@@ -22,6 +24,14 @@ _RETRY_S: Final = 1.0
 _DELIVERY_S: Final = 10.0
 # The thread holds nothing that would have to be handed over.
 _STOP_S: Final = 1.0
+
+
+def name_replica(configured: str | None) -> str:
+    """Return the name of this process in heartbeats, which tells apart two that are configured alike."""
+    host = socket.gethostname()
+    own = f"{host}:{os.getpid()}"
+    # The name of a pod is its host's as well.
+    return own if configured in (None, host) else f"{configured} on {own}"
 
 
 class HeartbeatSender:
