@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 from deploy.demo.broker import EVENTS_TOPIC, TOPICS, EmbeddedBroker, write_config
 
 from driftgauge.kafka import client
@@ -13,6 +14,7 @@ from tests.builders.baselines import save_baseline
 from tests.harness.registry_server import serve_answers
 from tests.harness.service import DRIFTGAUGE, ReplicaProcess, environment
 from tests.processes import Completed, run_command
+from tests.waiting import wait_for
 
 # How it is given, its section, its property, and what stands around it.
 PLACES = [
@@ -62,6 +64,22 @@ def places_in(text: str) -> list[tuple[str, str, str, str]]:
     return [place for number, place in enumerate(PLACES) if f"{PLANTED}-{number}" in text]
 
 
+def read_first(broker: EmbeddedBroker, topic: str) -> bytes:
+    """Return the values of the first records of a topic, up to one that says what holds up the replica."""
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": "unused"})
+    consumer.assign([TopicPartition(topic, index, OFFSET_BEGINNING) for index in range(4)])
+    values = b""
+
+    def has_read() -> bool:
+        nonlocal values
+        values += b"".join(each.value() or b"" for each in consumer.consume(10, 1.0) if each.error() is None)
+        return b"blocked\x81" in values
+
+    wait_for("a heartbeat with a blocked partition", has_read, within_s=60.0)
+    consumer.close()
+    return values
+
+
 @pytest.fixture
 def broker():
     with EmbeddedBroker(TOPICS) as broker:
@@ -101,6 +119,8 @@ def test_planted_secret_shows_nowhere(tmp_path, broker, token_endpoint):
         producer.produce(EVENTS_TOPIC, bytes([0, 0, 0, 0, 1, 0]))
         assert producer.flush(60) == 0
         service.wait_for_log("partitions wait for a schema; nothing is lost, the others go on")
+        heartbeats = read_first(broker, "driftgauge.heartbeats")
         shown = service.shown()
         service.stop()
-    assert places_in(f"{checked} {failed} {shown} {service.log_tail()}") == []
+    assert b"schema" in heartbeats
+    assert places_in(f"{checked} {failed} {shown} {heartbeats!r} {service.log_tail()}") == []
