@@ -14,6 +14,8 @@ from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
         ([-5.5 * HOUR_MS] * 9 + [0], "9 of 10 records are 5h30m after them"),
         ([HOUR_MS] * 8 + [400] * 2, "8 of 10 records are 1h before them"),
         ([14 * HOUR_MS] * 5, "14h before"),
+        ([-HOUR_MS + 100_000] * 5, "1h after"),
+        ([HOUR_MS - 50_000] * 5, "1h before"),
         ([0, 250, 900, 60_000, -5_000], None),
         # A backlog that is read at once, and an hourly job.
         ([5 * HOUR_MS - number * MINUTE_MS for number in range(40)], None),

@@ -1,6 +1,8 @@
 """The sender of heartbeats: when it sends, and what becomes of those that are not delivered."""
 
 import logging
+import os
+import socket
 from contextlib import contextmanager
 
 import pytest
@@ -35,8 +37,8 @@ def sending(monkeypatch, activity, bootstrap="unused"):
     ("configured", "name"), [(None, "dg-0:7"), ("dg-0", "dg-0:7"), ("blue", "blue on dg-0:7")]
 )
 def test_name_of_a_replica_is_its_own(monkeypatch, configured, name):
-    monkeypatch.setattr(heartbeats.socket, "gethostname", lambda: "dg-0")
-    monkeypatch.setattr(heartbeats.os, "getpid", lambda: 7)
+    monkeypatch.setattr(socket, "gethostname", lambda: "dg-0")
+    monkeypatch.setattr(os, "getpid", lambda: 7)
     assert name_replica(configured) == name
 
 

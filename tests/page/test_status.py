@@ -323,6 +323,7 @@ def test_old_events_are_told_apart_from_lag(unread, said, advice):
     status = Overview(results.history, settings).status("s", MONDAY_MS, service)
     assert [tell_concern(each, MONDAY_MS) for each in status.concerns] == [f"1h: behind by 4 h{said}"]
     assert advice in " ".join(next_steps(status))
+    assert runbook_of(status) == f"Driftgauge{'WindowsOverdue' if 'though' in said else 'LagGrowing'}"
 
 
 @pytest.mark.parametrize(

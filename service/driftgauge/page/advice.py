@@ -49,11 +49,6 @@ _BY_STATE: dict[str, tuple[str, ...]] = {
     "behind": (
         "Wait where old events are read again; otherwise see whether the lag falls, or add replicas.",
     ),
-    "published_late": (
-        "All is read, so the events themselves are this old: add no replicas.",
-        "Where a job publishes them so much later, raise overdue_after; else find what delays the producers, "
-        "or correct the events' times.",
-    ),
     "unclear": (
         "Where the segment has too few events, check that they are still sent, or add longer windows.",
         "Where it only warns, find what changed for it alone; where it is a misfit, fit a new baseline.",
@@ -65,6 +60,11 @@ _BY_STATE: dict[str, tuple[str, ...]] = {
     ),
     "ok": ("Nothing needs to be done.",),
 }
+_COMES_LATE = (
+    "All is read, so the events themselves are this old: add no replicas.",
+    "Where a job publishes them so much later, raise overdue_after; else find what delays the producers, or "
+    "correct the events' times.",
+)
 RUNBOOK_OF: dict[str, str] = {
     "drift": "DriftgaugeDrift",
     "warning": "DriftgaugeDrift",
@@ -118,8 +118,7 @@ def next_steps(status: StreamStatus) -> tuple[str, ...]:
         return (*_BY_STATE["misfit"], *steps) if is_misfit else steps
     if status.state != "insufficient" or status.lead is None:
         causes = [f"{tell_service_fault(each)}: {remedy_of(each)[0]}" for each in status.held_up_by]
-        is_read = status.concern is not None and status.concern.unread == 0
-        return (*map(as_sentence, causes), *_BY_STATE["published_late" if is_read else status.state])
+        return (*map(as_sentence, causes), *(_COMES_LATE if _comes_late(status) else _BY_STATE[status.state]))
     facts = status.lead.facts
     hourly = max(round(int(facts.newest["count"]) * HOUR_MS / facts.series.size_ms), 1)
     unseen = [each.detail for each in status.lead.concerns if each.name == "insufficient"]
@@ -137,7 +136,12 @@ def runbook_of(status: StreamStatus) -> str | None:
     # Slow drift that has become drift has the alert of any drift.
     if status.state == "warning" and status.evidence is not None and status.evidence.is_slow:
         return _SLOW_DRIFT
-    return RUNBOOK_OF.get(status.state)
+    return RUNBOOK_OF.get("silent" if _comes_late(status) else status.state)
+
+
+def _comes_late(status: StreamStatus) -> bool:
+    """Return whether windows come late though all events are read."""
+    return status.concern is not None and status.concern.unread == 0
 
 
 def silence_of(status: StreamStatus) -> str | None:

@@ -293,7 +293,7 @@ class StatusRecords(_Record):
 
     complete: bool
     """Whether everything that the topic held at the start has been read; by `driftgauge status`, also whether
-    all of it is window results."""
+    no record was found that the topics should not hold."""
 
     problem: str | None
     """Why the topic cannot be read at the moment; null where it can be. No state is recent then."""
