@@ -114,6 +114,19 @@ def test_events_are_replayed(replay, tmp_path):
     assert total == "refused in total: 2 (1 undecodable, 1 unknown_stream)"
 
 
+def test_gap_of_whole_hours_is_a_note_of_a_replay_of_records_with_times(replay, tmp_path):
+    save_baseline(tmp_path)
+    records = [
+        orjson.dumps(
+            {"payload": orjson.loads(build_event(MONDAY_MS + number)), "ts": MONDAY_MS + 3 * HOUR_MS}
+        )
+        for number in range(6)
+    ]
+    path = write_events(tmp_path / "events.records.jsonl", records)
+    (note,) = replay(path, settings_in(tmp_path, {"windows": ["1h"]})).notes
+    assert note.startswith("stream images: the events of 6 of 6 records are 3h before them")
+
+
 def test_results_of_a_replay_are_kept_outside_memory(replay, tmp_path):
     save_baseline(tmp_path)
     windows = 1_000  # of 1.5 kB
