@@ -6,7 +6,7 @@ then they are counted. WINDOWS' shards are restored, then they run, or they are 
 """
 
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -119,12 +119,21 @@ class Session:
         The consumer is closed by its owner.
 
         Raises:
+            BrokerError, AuthorizationError, StateError: As `steps`.
+        """
+        for pause_s in self.steps(stopping.is_set):
+            stopping.wait(pause_s)
+
+    def steps(self, is_stopping: Callable[[], bool]) -> Iterator[float]:
+        """Do what `run` does, and yield after each poll for how many seconds to wait before the next.
+
+        Raises:
             BrokerError: A new session is needed.
             AuthorizationError: The cluster denies a right.
             StateError: The state in Kafka cannot be used.
         """
         try:
-            self._work(stopping)
+            yield from self._work(is_stopping)
         except KafkaException as error:
             # Any call raises this once a client has failed permanently.
             cause: KafkaError = error.args[0]
@@ -137,20 +146,20 @@ class Session:
             message = f"{message}; new clients replace it; if this repeats, check the brokers"
             raise ClientLost(message) from error
 
-    def _work(self, stopping: threading.Event) -> None:
+    def _work(self, is_stopping: Callable[[], bool]) -> Iterator[float]:
         try:
             self._consumer.subscribe(
                 self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
             polled = 0
-            while not (stopping.is_set() or self._login.needs_new_clients()):
+            while not (is_stopping() or self._login.needs_new_clients()):
                 before, polled = polled, self._poll()
                 if not self._assigned:
                     # Nothing is read or committed, so no call fails.
                     self._login.require_accepted()
                     self._pulse.require_joined()
-                if polled < _BATCH:
-                    stopping.wait(_GATHER_S if before < _BATCH else _REFILL_S)
+                gather_s = _GATHER_S if before < _BATCH else _REFILL_S
+                yield gather_s if polled < _BATCH else 0.0
             if not self._assigned:
                 # Closing its consumer does not make such a member leave its group (librdkafka 2.16), and the
                 # next rebalance would wait for its session to expire.
