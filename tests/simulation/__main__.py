@@ -18,8 +18,8 @@ _SHRINK_S = 120.0
 _TOLD_RUNS = 50
 
 
-def simulate(seconds: float, first_seed: int) -> int:
-    """Check plans for some seconds, from a seed on; return how many findings there are."""
+def simulate(seconds: float, first_seed: int, *, is_first: bool) -> int:
+    """Check plans for some seconds, from a seed on, or up to the first finding; return how many there are."""
     began_s = monotonic()
     simulated_ms = findings = 0
     pairs: Counter[tuple[str, ...]] = Counter(dict.fromkeys(PAIRS, 0))
@@ -30,6 +30,9 @@ def simulate(seconds: float, first_seed: int) -> int:
             simulated_ms += check(plan, seed)
         except Exception:  # noqa: BLE001 - an error of the service is a finding as well
             findings += 1
+            if is_first:
+                say(f"SEED={seed}: {find(plan)}")
+                break
             say(f"Finding with SEED={seed}: {find(plan)}\n\n{as_test(shrink(plan, find, _SHRINK_S))}")
         hours = (monotonic() - began_s) / 3600
         is_over = hours * 3600 >= seconds
@@ -41,8 +44,9 @@ def simulate(seconds: float, first_seed: int) -> int:
             )
         if is_over:
             break
-    rare = [f"{' and '.join(pair)} {met}" for pair, met in pairs.most_common() if met < _RARE]
-    say(f"{len(pairs)} pairs of features, {len(rare)} in fewer than {_RARE} runs: {', '.join(rare[-5:])}")
+    if not is_first:
+        rare = [f"{' and '.join(pair)} {met}" for pair, met in pairs.most_common() if met < _RARE]
+        say(f"{len(pairs)} pairs of features, {len(rare)} in fewer than {_RARE} runs: {', '.join(rare[-5:])}")
     return findings
 
 
@@ -50,9 +54,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--first", action="store_true", help="stop at the first finding, and do not shrink it"
+    )
     asked = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    sys.exit(bool(simulate(asked.seconds, asked.seed)))
+    sys.exit(bool(simulate(asked.seconds, asked.seed, is_first=asked.first)))
 
 
 if __name__ == "__main__":

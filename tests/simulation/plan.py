@@ -21,12 +21,21 @@ START_MS = MONDAY_MS + 2 * DAY_MS
 """The wall clock when a run begins."""
 COMMON = (
     *("texts", "segments", "pattern", "warm_up", "schedule", "sizes", "disorder", "lateness", "drift"),
-    *("topics", "bundles", "hostile", "live", "replicas", "clock_errors", "mishaps", "eager", "small_rounds"),
+    *("topics", "bundles", "hostile", "live", "replicas", "clock_errors", "mishaps", "eager"),
+    *("small_rounds", "slow", "outcomes"),
 )
 """Features of any plan: half of the plans have each."""
-ROUGH = ("changed", "late", "lost", "unread", "silence", "grown", "surplus", "retired", "both_topics")
+ROUGH = (
+    *("changed", "late", "lost", "unread", "silence", "grown", "surplus", "retired", "both_topics"),
+    *("recreated", "truncated", "beheaded"),
+)
 """Features of plans that are not calm, in which events may come after their windows have closed."""
 PAIRS = [*combinations(sorted(COMMON + ROUGH), 2)]
+_RARELY = {"recreated": 0.2, "truncated": 0.2, "beheaded": 0.2}
+"""The shares of features that leave oracles less to say."""
+ROLES = ("count", "windows")
+OUTCOMES = ("unanswered", "prepared", "lost")
+"""What may become of a commit besides, see `SimulatedTransaction.commit`."""
 
 Step = tuple[Any, ...]
 """The name of a method of the run, and its arguments."""
@@ -43,9 +52,9 @@ class Plan:
         configurations: What the configuration file says; replicas begin with the first.
         encodings: The encoding of each events topic; `partitions`: their number of partitions.
         skews_ms: The clock error of each replica.
-        batch: The most records that COUNT decodes at once.
         part_bytes: The size of a part of the partials.
-        round_bytes: The most bytes of a closing round.
+        commit_bytes: The most bytes of a commit; `round_work`: the most work of a closing round.
+        byte_s: What a byte of a transaction takes, in seconds.
         steps: The steps.
     """
 
@@ -54,9 +63,10 @@ class Plan:
     encodings: Mapping[str, str]
     partitions: Mapping[str, int]
     skews_ms: tuple[int, ...] = (0,)
-    batch: int = 1_000
     part_bytes: int = 100_000
-    round_bytes: int = 10**7
+    commit_bytes: int = 2**24
+    round_work: int = 85_000
+    byte_s: float = 1e-7
     steps: tuple[Step, ...] = field(default=(), repr=False)
 
     @property
@@ -70,7 +80,7 @@ def draw(seed: int) -> Plan:
     random = Random(seed)
     features = {name for name in COMMON if random.random() < 0.5}
     if random.random() < 0.6:
-        features |= {name for name in ROUGH if random.random() < 0.5} or {"late"}
+        features |= {name for name in ROUGH if random.random() < _RARELY.get(name, 0.5)} or {"late"}
     if "surplus" in features or "retired" in features:
         features.add("pattern")
     return _Drawing(random, features).plan()
@@ -107,9 +117,10 @@ class _Drawing:
             skews_ms=tuple(
                 random.randint(-_MOST_SKEW_MS, _MOST_SKEW_MS) if skewed else 0 for _ in range(replicas)
             ),
-            batch=random.choice([3, 1_000]),
             part_bytes=random.choice([900, 100_000]),
-            round_bytes=random.choice([1, 40_000]) if "small_rounds" in features else 10**7,
+            commit_bytes=random.choice([30_000, 200_000]) if features & {"small_rounds", "slow"} else 2**24,
+            round_work=random.choice([1, 1_000, 5_000]) if "small_rounds" in features else 85_000,
+            byte_s=random.choice([2e-5, 1e-4]) if "slow" in features else 1e-7,
         )
         return Plan(**{**vars(plan), "steps": tuple(self.steps(plan))})
 
@@ -122,7 +133,7 @@ class _Drawing:
         return {
             "kafka": {"bootstrap.servers": "simulated", "group.id": "simulated"},
             "topics": {"events": [*self.partitions]},
-            "shards": random.choice([1, 3]),
+            "shards": random.choice([1, 2, 3]),
             "allowed_lead": "1h",
             "alarms": {"false_pages_per_year": 10**6 if "eager" in features else 1},
             "streams": [self.stream(entry) for entry in entries],
@@ -255,6 +266,8 @@ class _Drawing:
             steps += [self.work(plan) for _ in range(random.randint(1, 3))]
             if random.random() < 0.1:
                 steps.append(("look",))
+        # What waits is worked off while nothing new comes.
+        steps += [self.work(plan) for _ in range(random.choice([0, 20, 60]))]
         return steps
 
     def work(self, plan: Plan) -> Step:
@@ -263,7 +276,7 @@ class _Drawing:
         replica, number = random.randrange(replicas), random.choice([1, 10, 1_000])
         usual: Sequence[Step] = [
             *[("count", replica, number)] * 3,
-            ("send", replica, random.randint(1, 5)),
+            ("disturb", replica, "count", random.randint(1, 5)),
             ("apply", replica, number),
             *[("close", replica, 1_000)] * 2,
         ]
@@ -272,13 +285,18 @@ class _Drawing:
         partition = topic, random.randrange(plan.partitions[topic])
         rare: dict[str, Sequence[Step]] = {
             "mishaps": [
-                *(("fail", replica), ("restore", replica), ("restart", replica, None)),
-                ("assign_partitions", holders, random.random() < 0.5),
-                ("assign_shards", holders, random.random() < 0.5),
+                *(("disturb", replica, random.choice(ROLES), each) for each in ("refused", 1, 1_000)),
+                *(("restart", replica, None), ("expel", replica), ("compact", random.random())),
+                *(("assign_partitions", *holders), ("assign_shards", *holders)),
             ],
+            "outcomes": [("disturb", replica, random.choice(ROLES), random.choice(OUTCOMES))] * 3,
+            "slow": [("slow", random.choice([1e-7, 1e-5, 1e-4]))],
             "lost": [("delete", partition, random.randint(1, 4))],
             "unread": [("stick", partition)],
-            "grown": [("grow", topic, holders)],
+            "grown": [("grow", topic)],
+            "recreated": [("recreate", topic)],
+            "beheaded": [("behead", random.randrange(3), random.random())],
+            "truncated": [("truncate", partition, random.randint(1, 9))],
         }
         mishaps = [step for name in sorted(rare.keys() & self.features) for step in rare[name]]
         return random.choice(mishaps) if mishaps and random.random() < 0.15 else random.choice(usual)

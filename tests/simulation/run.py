@@ -1,347 +1,254 @@
-"""A run of a plan: the logs, the changelogs, the replicas that hold them, and what they published."""
+"""A run of a plan: the group of replicas that carries out its steps."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
 
-import orjson
-
-from driftgauge.core.by_stream import ByStream
-from driftgauge.core.counting.partial import CommitId, shard_of
-from driftgauge.core.durations import parse_duration
+from driftgauge.core import commit_limit
 from driftgauge.core.partition import Partition
-from driftgauge.core.spec import StreamSpec
-from driftgauge.core.windows.shard import RoundResult, ShardState
-from driftgauge.events.records import StoredRecord
-from driftgauge.events.timestamps import parse_timestamp
-from driftgauge.records.results import result_record
-from tests.builders.batches import partitions_of
+from driftgauge.core.windows import work_budget
 from tests.builders.clocks import HOUR_MS, SECOND_MS
-from tests.core.shard import written
-from tests.simulation.page import Page
-from tests.simulation.plan import START_MS, Plan
-from tests.simulation.producers import Sent, encode
-from tests.simulation.replicas import ALL, Deployment, Fate, Replica, SimulatedTransaction
+from tests.simulation.kafka import is_read
+from tests.simulation.ledger import Ledger
+from tests.simulation.plan import Plan
+from tests.simulation.replicas import ALL, Member, Replica
 
-WindowKey = tuple[str, int, int]
-"""Stream, size in ms, start in ms."""
-_ROUNDS = 3_000
-CONCLUSIVE = ("ok", "warning", "misfit", "drift")
-"""The verdicts that say whether there is drift."""
+_ROUNDS = 2_000
+_SILENT_ROUND = 40
+"""In this round of settling the group has read everything, and every partition falls silent."""
+_LAST_ROUND, _REBALANCE = 60, 0.05
+"""After this round the group does not rebalance; how often it does before."""
 
 
-class Run:
+class Run(Ledger):
     """A group of replicas that carries out a plan.
 
     Attributes:
-        logs: The records of each source partition, with what they say; `begins`: the first offset of each.
-        committed: The offsets that COUNT committed; `offsets`: those that WINDOWS committed.
-        partials: The records of each shard; `changelogs`: its compacted changelog.
-        rounds: The committed rounds of each shard: the deployment, the next offset, and the results.
-        results: The published results as JSON, the last of each window.
-        closed: How many results were published by stream, size and verdict; a verdict that stays counts once.
-        passed: How many drifts have passed by stream and size.
-        letters: The dead letters.
-        page: The page, which reads results and heartbeats.
-        fates: What became of the events of each applied commit, by shard.
-        lost: The records that retention deleted before they were read; `doubtful`: those whose windows must
-            be marked.
-        gone: The replicas that have ended.
+        replicas: The replicas; `gone`: those that have ended.
+        is_settled: Whether the run is over.
     """
 
     def __init__(self, plan: Plan, on_look: Callable[["Run"], None] = lambda _: None) -> None:
-        self.plan, self._on_look = plan, on_look
-        self.deployments = [Deployment.load(each, plan.encodings) for each in plan.configurations]
-        self.shards = self.deployments[0].settings.shards
-        self.now_ms = START_MS
-        self.sizes = dict(plan.partitions)
-        self.logs: dict[Partition, list[tuple[StoredRecord, Sent]]] = {
-            at: [] for at in partitions_of(self.sizes)
-        }
-        self.begins: Counter[Partition] = Counter()
-        self.unreadable: set[Partition] = set()
-        self.committed: dict[Partition, int] = {}
-        self.partials: list[list[tuple[int, bytes | None, SimulatedTransaction]]] = [
-            [] for _ in range(self.shards)
-        ]
-        self.changelogs: list[dict[bytes, bytes]] = [{} for _ in range(self.shards)]
-        self.offsets = [0] * self.shards
-        self.rounds: list[list[tuple[Deployment, int, list[bytes]]]] = [[] for _ in range(self.shards)]
-        self.results: dict[WindowKey, dict[str, Any]] = {}
-        self.letters: list[StoredRecord] = []
-        self.fates: list[dict[CommitId, Fate]] = [{} for _ in range(self.shards)]
-        self.closed: Counter[tuple[str, int, str]] = Counter()
-        self.passed: Counter[tuple[str, int]] = Counter()
-        self.page = Page(lambda: self.now_ms)
-        self.is_settled = False
-        self.lost: list[Sent] = []
-        self.doubtful: list[Sent] = []
+        super().__init__(plan)
+        self._on_look = on_look
         self.gone: list[Replica] = []
-        self._epochs: Counter[str] = Counter()
-        self._watermarks: dict[str, int | None] = {}
-        self.chain_errors: list[str] = []
-        self.replicas = [
-            self._make(f"replica-{index}", index, self.deployments[0]) for index in range(len(plan.skews_ms))
-        ]
-        everybody = range(len(self.replicas))
-        self.assign_partitions(everybody, True)
-        self.assign_shards(everybody, True)
-        for replica in self.replicas:
-            replica.count.commit()
+        self.is_settled = False
+        self.kafka.byte_s = plan.byte_s
+        internal = dict.fromkeys((self.settings.partials_topic, self.settings.changelog_topic), self.shards)
+        outputs = {self.settings.topics.windows: 2, self.settings.topics.dead_letters: 1}
+        for topic, number in {**self.sizes, **internal, **outputs}.items():
+            self.kafka.create(topic, number)
 
     def carry_out(self) -> "Run":
         """Carry out the steps, and let the group settle with the last configuration."""
-        for name, *arguments in self.plan.steps:
-            getattr(self, name)(*arguments)
-        for index, replica in enumerate(self.replicas):
-            if replica.deployment is not self.deployments[-1]:
-                self.restart(index, -1)
-        self.settle()
-        self.is_settled = True
-        self.look()
+        with _scaled(self.plan):
+            self.replicas = [
+                Replica(self, index, self.deployments[0]) for index in range(len(self.plan.skews_ms))
+            ]
+            for _ in range(8):
+                self._let_all_work()
+            self.left = iter(self.plan.steps)
+            for name, *arguments in self.left:
+                getattr(self, name)(*arguments)
+            for index, replica in enumerate(self.replicas):
+                if replica.deployment is not self.last:
+                    self.restart(index, -1)
+            self.settle()
+            self.is_settled = True
+            self.look()
         return self
 
     # Steps
 
-    def publish(self, *records: Sent) -> None:
-        """Write records; one that the topic does not have a partition for goes to another one."""
-        for sent in records:
-            at = sent.topic, sent.partition % self.sizes[sent.topic]
-            for (value, headers), each in encode(self.plan.encodings[sent.topic], sent):
-                record = StoredRecord(value, *at, len(self.logs[at]), None, headers, self.now_ms)
-                self.logs[at].append((record, each))
-
     def count(self, replica: int, number: int) -> None:
-        """Let COUNT read at most this many records of each partition, and commit."""
-        self.replicas[replica].count.count(number)
-        self.replicas[replica].count.commit()
-
-    def send(self, replica: int, number: int) -> None:
-        """Let COUNT begin or continue a transaction, record by record."""
-        self.replicas[replica].count.count(number)
-        self.replicas[replica].count.send(number)
-
-    def fail(self, replica: int) -> None:
-        """Let COUNT lose what it has not committed."""
-        self.replicas[replica].count.discard()
+        """Let COUNT read at most this many records, and commit if it is time."""
+        self._work(self.replicas[replica].count, number)
 
     def apply(self, replica: int, number: int) -> None:
-        """Let WINDOWS apply this many records of each shard without a commit."""
-        self.replicas[replica].windows.apply(number)
+        """Let WINDOWS apply at most this many records, in no time."""
+        self.replicas[replica].windows.step(number)
 
     def close(self, replica: int, number: int) -> None:
-        """Let WINDOWS apply this many records of each shard, close windows, and commit."""
-        self.replicas[replica].windows.apply(number)
-        self.replicas[replica].windows.close()
+        """Let WINDOWS apply at most this many records, close windows, and commit if it is time."""
+        self._work(self.replicas[replica].windows, number)
 
-    def restore(self, replica: int) -> None:
-        """Let WINDOWS lose what it has not committed."""
-        self.replicas[replica].windows.restore()
+    def disturb(self, replica: int, role: str, outcome: str | int) -> None:
+        """Let a role's next commit fail, see `SimulatedTransaction.commit`; or others work during it."""
+        transaction = getattr(self.replicas[replica], role).transaction
+        if isinstance(outcome, int):
+            transaction.pause_after = outcome
+        else:
+            transaction.outcome = outcome
+
+    def expel(self, replica: int) -> None:
+        """Let the groups expel members that do not know."""
+        for member in self._members(self.replicas[replica]):
+            self.kafka.group(member.group).expel(member.consumer)
 
     def wait(self, duration_ms: int) -> None:
-        """Let wall time pass."""
-        self.now_ms += duration_ms
-        for replica in self.replicas:
-            replica.count.expire()
+        """Let time pass."""
+        self.kafka.advance(duration_ms / 1_000)
 
     def restart(self, index: int, configuration: int | None) -> None:
         """Kill a replica; a new one takes over, with this configuration or, for None, the same."""
         killed = self.replicas[index]
-        killed.count.end(is_committed=False)
+        for member in self._members(killed):
+            member.kill()
         self.gone.append(killed)
         deployment = killed.deployment if configuration is None else self.deployments[configuration]
-        self.replicas[index] = self._make(f"replica-{index}", index, deployment)
-        self.replicas[index].count.hold(killed.count.held)
-        self.replicas[index].windows.hold(killed.windows.states)
+        self.replicas[index] = Replica(self, index, deployment)
 
-    def assign_partitions(self, holders: Sequence[int], is_handed_over: bool) -> None:
-        """Give source partition i to replica `holders[i]`; counts are committed first, or lost."""
-        held: list[list[Partition]] = [[] for _ in self.replicas]
-        for index, at in enumerate(partitions_of(self.sizes)):
-            held[holders[index % len(holders)] % len(held)].append(at)
-        for replica in self.replicas:
-            if is_handed_over:
-                replica.count.commit()
-            else:
-                replica.count.discard()
-        for replica, partitions in zip(self.replicas, held, strict=True):
-            replica.count.hold(partitions)
+    def assign_partitions(self, *holders: int) -> None:
+        """Give source partition i to replica `holders[i]`."""
+        self.kafka.group(self.settings.group).spread(holders)
 
-    def assign_shards(self, holders: Sequence[int], is_handed_over: bool) -> None:
+    def assign_shards(self, *holders: int) -> None:
         """Give shard i to replica `holders[i]`."""
-        held: list[list[int]] = [[] for _ in self.replicas]
-        for shard in range(self.shards):
-            held[holders[shard % len(holders)] % len(held)].append(shard)
-        for replica in self.replicas:
-            if is_handed_over:
-                replica.windows.close()
-        for replica, shards in zip(self.replicas, held, strict=True):
-            replica.windows.hold(shards)
+        self.kafka.group(self.settings.windows_group).spread(holders)
 
-    def grow(self, topic: str, holders: Sequence[int]) -> None:
-        """Add a partition to a topic; a rebalance assigns it."""
+    def grow(self, topic: str) -> None:
+        """Add a partition to a topic."""
         self.logs[topic, self.sizes[topic]] = []
         self.sizes[topic] += 1
-        self.assign_partitions(holders, True)
+        self.kafka.grow(topic, self.sizes[topic])
 
     def delete(self, at: Partition, number: int) -> None:
-        """Let retention delete this many unread records; the partition's owner notices at once."""
-        first = max(self.committed.get(at, 0), self.begins[at])
-        for replica in self.replicas:
-            if at in replica.count.held:
-                replica.count.discard()
-        deleted = self.logs[at][first : first + number]
-        self.lost += [sent for _, sent in deleted]
-        # A loss marks windows from the partition's newest counted event on, less the allowed disorder, up to
-        # the clock. It does not mark a stream that is retired, or without a counted event on the topic.
-        states = [each for replica in self.replicas for each in replica.windows.states.values()]
-        retired = {stream for each in states for stream, own in each.streams.items() if own.is_retired}
-        newest_ms: dict[str, int] = {}
-        for other, log in self.logs.items():
-            for _, sent in log[: self.committed.get(other, 0)]:
-                if other[0] == at[0] and not sent.fault and not any(sent is each for each in self.lost):
-                    known_ms = newest_ms.setdefault(sent.stream, 0)
-                    newest_ms[sent.stream] = max(known_ms, sent.time_ms if other == at else 0)
-        self.doubtful += [
-            sent
-            for _, sent in deleted
-            if not sent.fault
-            and sent.stream in newest_ms.keys() - retired
-            and newest_ms[sent.stream] - self.spec_of(self.last, sent.stream).disorder_ms
-            <= sent.time_ms
-            <= self.now_ms
-        ]
-        self.begins[at] = first + len(deleted)
-        for replica in self.replicas:
-            if at in replica.count.held:
-                replica.count.hold(replica.count.held)
+        """Let retention delete this many unread records."""
+        log = self.kafka.logs[at]
+        first = max(self.committed.get(at, 0), log.begin)
+        log.delete(min(first + number, log.end))
+        if at not in self.committed:
+            # A group that begins does not miss what was deleted before.
+            self.lost += self.logs[at][first : log.begin]
 
     def stick(self, at: Partition) -> None:
         """Let a source partition become unreadable, or readable again."""
-        self.unreadable ^= {at}
+        self.kafka.unreadable ^= {at}
+
+    def compact(self, share: float) -> None:
+        """Compact a share of each changelog."""
+        for shard in range(self.shards):
+            log = self.kafka.logs[self.settings.changelog_topic, shard]
+            log.compact(round(share * log.end), self.now_ms)
+
+    def behead(self, shard: int, share: float) -> None:
+        """Let a retention that somebody set delete a share of a changelog, but not its newest position."""
+        log = self.kafka.logs[self.settings.changelog_topic, shard % self.shards]
+        kept = [each.at for each in log.stored if is_read(each)]
+        log.delete(min([round(share * log.end), *kept[-1:]]))
+
+    def slow(self, byte_s: float) -> None:
+        """Let a byte of a transaction take so many seconds."""
+        self.kafka.byte_s = byte_s
+
+    def recreate(self, topic: str) -> None:
+        """Delete a topic and create it again; what nobody has counted is lost, and no window says so.
+
+        A replica that starts to read a partition meanwhile counts what it reads in the next ten seconds under
+        the id of the former topic, and counts it again; so the step waits until all are read.
+        """
+        for _ in range(4):
+            began_ms = self.now_ms
+            self._let_all_work()
+        own = [at for at in self.logs if at[0] == topic]
+        if self.former or any(self.reported[at] < began_ms for at in own):
+            return
+        former = self.kafka.topic_id(topic)
+        self.unheard = {sent.stream for log in self.logs.values() for sent in log}
+        for at in own:
+            self.former[former, at] = self.logs[f"{topic} {former}", at[1]] = self.logs[at]
+            self.lost += self.logs[at][self.committed.pop(at, 0) :]
+            self.logs[at] = []
+        self.kafka.create(topic, self.sizes[topic])
+
+    def truncate(self, at: Partition, number: int) -> None:
+        """Lose records that were counted; what is written from now on takes their offsets."""
+        self._let_all_work()
+        log = self.kafka.logs[at]
+        end = max(log.end - number, log.begin)
+        if not self.truncated and self.committed.get(at) == log.end > end:
+            log.truncate(end)
+            self.truncated += 1
+            self.logs[f"{at[0]} {self.truncated}", at[1]] = self.logs[at][end:]
+            del self.logs[at][end:]
+            self.committed[at] = end
 
     def settle(self) -> None:
         """Let all replicas read everything, and time pass, until no window waits."""
-        self.unreadable.clear()
+        members = self._members()
+        if any(member.is_busy for member in members):
+            return
+        for member in members:
+            member.transaction.pause_after = None
+        self.kafka.unreadable.clear()
+        self.slow(self.plan.byte_s)
         quiet = 0
         for number in range(_ROUNDS):
-            before = len(self.page.source.values)
-            # Once everything is read, every partition falls silent.
-            self.wait({2: 2 * HOUR_MS}.get(number, 20 * SECOND_MS if quiet else SECOND_MS))
-            for replica in range(len(self.replicas)):
-                self.count(replica, ALL)
-            for replica in range(len(self.replicas)):
-                self.close(replica, ALL)
-            waits = any(state.has_backlog for each in self.replicas for state in each.windows.states.values())
-            quiet = 0 if waits or len(self.page.source.values) > before else quiet + 1
-            if quiet == 4:
+            before, ends = len(self.page.source.values), {at: log.end for at, log in self.kafka.logs.items()}
+            self.wait(2 * HOUR_MS if number == _SILENT_ROUND else 20 * SECOND_MS if quiet else SECOND_MS)
+            self._let_all_work()
+            if number < _LAST_ROUND and self.kafka.random.random() < _REBALANCE:
+                # A group rebalances also while windows wait, and then not for a long time.
+                self.assign_shards(*(self.kafka.random.randrange(9) for _ in range(self.shards)))
+            are_read = all(
+                at in group.committed and group.committed[at].offset >= ends[at]
+                for group in self.kafka.groups.values()
+                for at in group.wanted
+                if at not in self.stopped
+            )
+            quiet = quiet + 1 if are_read and len(self.page.source.values) == before else 0
+            if quiet >= 4 and number > _LAST_ROUND and self.is_shown:
                 return
         raise AssertionError("the group does not settle")
 
     def look(self) -> None:
-        """Let somebody look at metrics and page."""
-        self._on_look(self)
+        """Let somebody look at metrics and page once they show what is committed."""
+        for _ in range(8):
+            if self.is_shown:
+                self._on_look(self)
+                return
+            if any(member.is_busy for member in self._members()):
+                return
+            self._let_all_work()
 
     # What replicas do
 
-    def keep(
-        self,
-        shard: int,
-        state: ShardState,
-        done: RoundResult,
-        deployment: Deployment,
-        fates: dict[CommitId, Fate],
-        next_offset: int,
-    ) -> None:
-        """Commit a round: the changelog entries, the results, and the fates of the events applied."""
-        for key, value in written(state):
-            if value is None:
-                self.changelogs[shard].pop(key, None)
-            else:
-                self.changelogs[shard][key] = value
-        assert state.position.offset >= self.offsets[shard], "the covered offset went back"
-        self.offsets[shard] = state.position.offset
-        for stream, each in state.streams.items():
-            before_ms, watermark_ms = self._watermarks.get(stream), each.status.watermark_ms
-            assert before_ms is None or watermark_ms >= before_ms, f"the watermark of {stream} went back"
-            self._watermarks[stream] = watermark_ms
-        for commit, fate in fates.items():
-            assert commit not in self.fates[shard], "a commit was applied twice"
-            self.fates[shard][commit] = fate
-        fates.clear()
-        self.chain_errors += done.chain_errors
-        records = [
-            result_record(each, deployment.descriptions.get(each.baseline_id)) for each in done.results
-        ]
-        self.rounds[shard].append((deployment, next_offset, records))
-        for value in records:
-            self.page.publish(value, self.now_ms)
-            found = orjson.loads(value)
-            key = found["stream"], parse_duration(found["window"]), parse_timestamp(found["start"])
-            before = self.results.get(key)
-            expected = 0 if before is None else before["revision"] + 1
-            assert found["revision"] == expected, f"revisions: not {expected} but {found}"
-            self._publish(key, found)
-
-    def bury(self, letters: Sequence[Any]) -> None:
-        """Take committed dead letters."""
-        for key, value, headers in letters:
-            letter = StoredRecord(value, "letters", 0, len(self.letters), key, headers, self.now_ms)
-            self.letters.append(letter)
-
-    def newest(self, stream: str, size_ms: int, *verdicts: str) -> dict[str, Any] | None:
-        """Return the last published result of the newest window of a size, of those with some verdicts."""
-        starts_ms = [
-            key[2]
-            for key, found in self.results.items()
-            if key[:2] == (stream, size_ms) and (not verdicts or found["verdict"] in verdicts)
-        ]
-        return self.results[stream, size_ms, max(starts_ms)] if starts_ms else None
-
-    def has_alarm(self, stream: str, size_ms: int) -> bool:
-        """Return whether the last conclusive window of a size says drift."""
-        found = self.newest(stream, size_ms, *CONCLUSIVE)
-        return found is not None and found["verdict"] == "drift"
-
-    def _publish(self, key: WindowKey, found: dict[str, Any]) -> None:
-        """Publish the result of a window, and count it: by verdict, and the drifts that have passed."""
-        series, before = key[:2], self.results.get(key)
-        had_alarm, is_new = self.has_alarm(*series), before is None or before["verdict"] != found["verdict"]
-        self.results[key] = found | {"published": self.now_ms}
-        self.closed[*series, found["verdict"]] += is_new
-        may_pass = had_alarm or (is_new and found["verdict"] == "drift")
-        self.passed[series] += may_pass and not self.has_alarm(*series)
-
-    def shard_of(self, stream: str) -> int:
-        """Return the shard of a stream."""
-        return shard_of(stream, self.shards)
-
-    def spec_of(self, deployment: Deployment, stream: str) -> StreamSpec:
-        """Return the specification of a stream."""
-        return ByStream({spec.name: spec for spec in deployment.specs})[stream]
-
     @property
-    def late(self) -> Counter[tuple[str, int]]:
-        """The late events by stream and size."""
-        found: Counter[tuple[str, int]] = Counter()
-        for fate in self._every_fate():
-            for (stream, size_ms, _), number in fate.late.items():
-                found[stream, size_ms] += number
-        return found
+    def is_shown(self) -> bool:
+        """Whether everybody has what is to be theirs, and shows what is committed."""
+        stopped = {shard for _, shard in self.stopped}
+        are_seen = all(self.seen[shard] == self.commits[shard] for shard in {*range(self.shards)} - stopped)
+        return are_seen and all(member.is_steady for member in self._members())
 
-    @property
-    def applied(self) -> Counter[str]:
-        """The events of admitted streams by stream."""
-        return sum((fate.applied for fate in self._every_fate()), Counter())
+    def meanwhile(self) -> None:
+        """Carry out some more steps while a commit is under way."""
+        for _ in range(self.kafka.random.randint(1, 4)):
+            name, *arguments = next(self.left, ("wait", 100))
+            getattr(self, name)(*arguments)
+        for _ in range(self.kafka.random.choice([0, 4])):
+            self._let_all_work()
 
-    def _every_fate(self) -> list[Fate]:
-        return [fate for of_shard in self.fates for fate in of_shard.values()]
+    def _work(self, member: Member, number: int = ALL) -> None:
+        self.kafka.advance(self.settings.commit_interval / 1_000)
+        member.step(number)
 
-    @property
-    def last(self) -> Deployment:
-        """The last configuration, with which the group settles."""
-        return self.deployments[-1]
+    def _let_all_work(self) -> None:
+        for replica in self.replicas:
+            self._work(replica.count)
+        for replica in self.replicas:
+            self._work(replica.windows)
+            replica.beat()
 
-    def _make(self, name: str, index: int, deployment: Deployment) -> Replica:
-        self._epochs[name] += 1
-        return Replica(self, index, name, self._epochs[name], deployment)
+    def _members(self, *replicas: Replica) -> list[Member]:
+        return [member for each in replicas or self.replicas for member in (each.count, each.windows)]
+
+
+@contextmanager
+def _scaled(plan: Plan) -> Iterator[None]:
+    """Let a few hundred events be as much for the bounds of rounds and commits as millions are."""
+    with (
+        patch.object(commit_limit, "MAX_COMMIT_BYTES", plan.commit_bytes),
+        patch.object(commit_limit, "_LEAST_BYTES", plan.commit_bytes // 16),
+        patch.object(work_budget, "_MAX_WORK", plan.round_work),
+    ):
+        yield
