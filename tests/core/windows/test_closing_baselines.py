@@ -230,13 +230,15 @@ def test_added_window_size_is_incomplete_where_panes_are_gone(forgets):
     assert {result.incomplete_reason for result in hours} == {None}
 
 
-def test_size_that_former_owner_did_not_have_is_incomplete():
+@pytest.mark.parametrize("hour", [pytest.param(3, id="moves"), pytest.param(2, id="stands-still")])
+def test_size_that_former_owner_did_not_have_is_incomplete(hour):
+    """Its panes go with the horizon of the sizes that the former owner has, whether that moves or not."""
     hourly, both = build_spec(lateness_ms=0), build_spec(lateness_ms=0, sizes_ms=(HOUR_MS, DAY_MS))
     shard = Shard(both)
     read_and_commit(shard, at(1), at(2))
     for spec in (hourly, both):
         shard.restart(spec)
-        read_and_commit(shard, at(3 if spec is hourly else 6))
+        read_and_commit(shard, at(hour if spec is hourly else 6))
     (day, *_) = [each for each in read_and_commit(shard, at(25)) if each.window.size_ms == DAY_MS]
     assert (day.verdict, day.incomplete_reason) == (Verdict.INCOMPLETE, "panes_purged")
     assert day.count < 4

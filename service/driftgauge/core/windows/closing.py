@@ -160,15 +160,12 @@ class WindowCloser:
         final_ms = horizon_ms if waiting_from_ms is None else min(horizon_ms, waiting_from_ms)
         if status.final_ms is not None and final_ms <= status.final_ms:
             return
-        purged_ms = state.purged_ms
-        state.set_status(replace(status, final_ms=final_ms))
+        # An unknown time follows from the horizon, so it is found before that moves.
+        state.set_status(replace(status, final_ms=final_ms, purged_ms=state.purged_ms))
         settled_ms = self._settled_ms
         losses = tuple(loss for loss in status.losses if loss.to_ms is None or loss.to_ms >= settled_ms)
         counted_twice = tuple(each for each in status.counted_twice if each[1] > settled_ms)
-        purged_ms = max(purged_ms, settled_ms)
-        state.set_status(
-            replace(state.status, losses=losses, counted_twice=counted_twice, purged_ms=purged_ms)
-        )
+        state.set_status(replace(state.status, losses=losses, counted_twice=counted_twice))
         self._forget_histories(final_ms)
 
     def _purge(self, budget: WorkBudget) -> None:
@@ -176,6 +173,8 @@ class WindowCloser:
         state, final_ms = self._state, self._state.status.final_ms
         if final_ms is None or final_ms == self._purged_to_ms:
             return
+        # A former owner with larger sizes may have kept panes that are not needed here.
+        state.miss_panes(self._settled_ms)
         state.purge_final_results(self._spec.sizes_ms, budget)
         if state.purge_panes(self._settled_ms, budget) and budget.deletions:
             self._purged_to_ms = final_ms

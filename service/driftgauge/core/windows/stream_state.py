@@ -246,7 +246,7 @@ class StreamState:
         self.is_forgotten = False
         self.set_status(replace(self.status, retired_ms=None))
         if uncounted_to_ms is not None:
-            self._miss_panes(uncounted_to_ms)
+            self.miss_panes(uncounted_to_ms)
 
     def retire(self, log_ms: int, sizes_ms: Iterable[int], budget: WorkBudget) -> bool:
         """Keep no more than the status and the histories of a stream that fell silent.
@@ -269,7 +269,7 @@ class StreamState:
             known_ms = self.status.final_ms
             final_ms = max(ends_ms) if known_ms is None else max(known_ms, *ends_ms)
             self.set_status(replace(self.status, final_ms=final_ms))
-            self._miss_panes(end_ms)
+            self.miss_panes(end_ms)
             if not self.purge_panes(end_ms, budget):
                 return False
         for topic in list(self.times):
@@ -302,7 +302,7 @@ class StreamState:
         for key in dirty:
             yield key, self._value_of(key)
 
-    def _miss_panes(self, end_ms: int) -> None:
+    def miss_panes(self, end_ms: int) -> None:
         """Note that panes before an event time may be missing."""
         self.set_status(replace(self.status, purged_ms=max(self.purged_ms, end_ms)))
 
