@@ -16,8 +16,6 @@ from tests.simulation.replicas import ALL, Member, Replica
 _ROUNDS = 2_000
 _SILENT_ROUND = 40
 """In this round of settling the group has read everything, and every partition falls silent."""
-_LAST_ROUND, _REBALANCE = 60, 0.05
-"""After this round the group does not rebalance; how often it does before."""
 
 
 class Run(Ledger):
@@ -182,14 +180,15 @@ class Run(Ledger):
             member.transaction.pause_after = None
         self.kafka.unreadable.clear()
         self.slow(self.plan.byte_s)
-        quiet = 0
+        quiet, chance = 0, self.kafka.random
+        # A group may rebalance while many windows wait, and then not for a long time.
+        rebalances = {chance.randint(1, 8), _SILENT_ROUND + chance.randint(1, 5)}
         for number in range(_ROUNDS):
             before, ends = len(self.page.source.values), {at: log.end for at, log in self.kafka.logs.items()}
             self.wait(2 * HOUR_MS if number == _SILENT_ROUND else 20 * SECOND_MS if quiet else SECOND_MS)
             self._let_all_work()
-            if number < _LAST_ROUND and self.kafka.random.random() < _REBALANCE:
-                # A group rebalances also while windows wait, and then not for a long time.
-                self.assign_shards(*(self.kafka.random.randrange(9) for _ in range(self.shards)))
+            if number in rebalances:
+                self.assign_shards(*(chance.randrange(9) for _ in range(self.shards)))
             are_read = all(
                 at in group.committed and group.committed[at].offset >= ends[at]
                 for group in self.kafka.groups.values()
@@ -197,7 +196,7 @@ class Run(Ledger):
                 if at not in self.stopped
             )
             quiet = quiet + 1 if are_read and len(self.page.source.values) == before else 0
-            if quiet >= 4 and number > _LAST_ROUND and self.is_shown:
+            if quiet >= 4 and number > max(rebalances) and self.is_shown:
                 return
         raise AssertionError("the group does not settle")
 

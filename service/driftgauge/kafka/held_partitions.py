@@ -170,8 +170,9 @@ class HeldPartitions:
         The client validates on a seek, and refuses a seek just after an assignment. Of three unclean
         elections in chaos runs an assignment with its epoch found two, and the third lost 100 of 300 events
         unmarked (librdkafka 2.16). What the client gives before the seek is not counted: it may have passed
-        records that were written since, and the seek gives it again. A seek asks for more epochs, and a client may deadlock while a leader goes
-        away (librdkafka issue 5476): that ends the process (`pulse`), and loses nothing.
+        records that were written since, and the seek gives it again. A seek asks for more epochs, and a
+        client may deadlock while a leader goes away (librdkafka issue 5476): that ends the process
+        (`pulse`), and loses nothing.
         """
         for source in self._given:
             if source.is_validated:
