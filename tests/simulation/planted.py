@@ -7,6 +7,7 @@ Each fault runs five times, from different seeds on, in a copy of the service. S
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -113,22 +114,22 @@ def plant(changes: tuple[Change, ...], service: Path) -> None:
         path.write_text(text.replace(old, new), "utf-8")
 
 
-def find_s(name: str, seconds: float) -> list[float]:
-    """Return for how long the simulation looked for a fault in each run that found it."""
-    found: list[float] = []
+def find(name: str, seconds: float) -> list[tuple[float, int]]:
+    """Return how long the simulation looked for a fault in each run that found it: in s, and in plans."""
+    found: list[tuple[float, int]] = []
     with tempfile.TemporaryDirectory(prefix="driftgauge-planted-") as folder:
         service = Path(folder, "service")
         shutil.copytree(SERVICE / "driftgauge", service / "driftgauge")
         plant(FAULTS[name], service)
         path = {"PYTHONPATH": f"{service}:{SERVICE.parent}", "PYTHONDONTWRITEBYTECODE": "1"}
-        for number in range(_RUNS):
-            options = ["--seconds", str(seconds), "--seed", str(number * _SEEDS_APART), "--first"]
+        for first in range(0, _RUNS * _SEEDS_APART, _SEEDS_APART):
+            command = [sys.executable, "-m", "tests.simulation", "--first"]
+            command += ["--seconds", str(seconds), "--seed", str(first)]
             began_s = monotonic()
-            command = [sys.executable, "-m", "tests.simulation", *options]
             done = subprocess.run(command, env=os.environ | path, capture_output=True, text=True, check=False)
-            if done.returncode:
-                found.append(monotonic() - began_s)
-                say(f"    {done.stdout.strip() or done.stderr.strip()[-300:]}")
+            if match := re.search(r"^SEED=(\d+): (.*)", done.stdout, re.MULTILINE):
+                found.append((monotonic() - began_s, int(match[1]) - first + 1))
+                say(f"    SEED={match[1]}: {match[2]}")
     return found
 
 
@@ -141,10 +142,11 @@ def main() -> None:
     for name in FAULTS:
         if asked.names and name.partition(":")[0] not in asked.names:
             continue
-        found = find_s(name, asked.seconds)
+        found = find(name, asked.seconds)
         # A run that finds nothing counts as longer than all others.
-        half_s = median([*found, *[float("inf")] * (_RUNS - len(found))])
-        say(f"{len(found)} of {_RUNS} runs, median {half_s:.0f} s: {name}")
+        missed = [(float("inf"), float("inf"))] * (_RUNS - len(found))
+        half_s, plans = (median(each) for each in zip(*found, *missed, strict=True))
+        say(f"{len(found)} of {_RUNS} runs, median {half_s:.0f} s and {plans} plans: {name}")
         is_found &= len(found) == _RUNS
     sys.exit(not is_found)
 

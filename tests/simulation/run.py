@@ -14,6 +14,8 @@ from tests.simulation.plan import Plan
 from tests.simulation.replicas import ALL, Member, Replica
 
 _ROUNDS = 2_000
+_STUCK = 100
+"""For this many rounds at most records may wait while nothing is published."""
 _SILENT_ROUND = 40
 """In this round of settling the group has read everything, and every partition falls silent."""
 
@@ -180,7 +182,7 @@ class Run(Ledger):
             member.transaction.pause_after = None
         self.kafka.unreadable.clear()
         self.slow(self.plan.byte_s)
-        quiet, chance = 0, self.kafka.random
+        quiet, unread, chance = 0, 0, self.kafka.random
         # A group may rebalance while many windows wait, and then not for a long time.
         rebalances = {chance.randint(1, 8), _SILENT_ROUND + chance.randint(1, 5)}
         for number in range(_ROUNDS):
@@ -195,7 +197,10 @@ class Run(Ledger):
                 for at in group.wanted
                 if at not in self.stopped
             )
-            quiet = quiet + 1 if are_read and len(self.page.source.values) == before else 0
+            has_published = len(self.page.source.values) > before
+            quiet = quiet + 1 if are_read and not has_published else 0
+            unread = unread + 1 if not (are_read or has_published) else 0
+            assert unread < _STUCK, "records are never read"
             if quiet >= 4 and number > max(rebalances) and self.is_shown:
                 return
         raise AssertionError("the group does not settle")
