@@ -198,10 +198,10 @@ class Run(Ledger):
                 if at not in self.stopped
             )
             has_published = len(self.page.source.values) > before
-            quiet = quiet + 1 if are_read and not has_published else 0
+            quiet = quiet + 1 if are_read and not has_published and number != _SILENT_ROUND else 0
             unread = unread + 1 if not (are_read or has_published) else 0
             assert unread < _STUCK, "records are never read"
-            if quiet >= 4 and number > max(rebalances) and self.is_shown:
+            if quiet >= 4 and number > _SILENT_ROUND + 5 and self.is_shown:
                 return
         raise AssertionError("the group does not settle")
 
