@@ -171,6 +171,90 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
     "producers_times_trusted": [
         Edit("kafka/intake.py", "=credible_ms(messages, now_ms)", "=np.full(len(messages), 2**62)")
     ],
+    # No alarm of a stream whose texts are kept.
+    "texts_end_alarms": [
+        Edit(
+            "core/windows/stream_state.py",
+            "self._set_result(replace(result, snippets={}) if result.snippets else result)",
+            "(self.published.update({result.window: replace(result, snippets={})}) if result.snippets"
+            " else self._set_result(result))",
+        ),
+    ],
+    # The alarm follows the newest window, conclusive or not.
+    "inconclusive_ends_alarms": [
+        Edit(
+            "core/windows/stream_state.py",
+            "result = self.conclusive.get(size_ms)",
+            "result = self.newest.get(size_ms)",
+        ),
+    ],
+    # A switch discards what is known about the former baseline.
+    "switch_forgets_histories": [
+        Edit(
+            "core/windows/stream_state.py",
+            "        self.histories[size_ms, baseline] = history\n        self._mark",
+            "        self.histories = {\n"
+            "            key: each for key, each in self.histories.items() if key[0] != size_ms\n"
+            "        }\n        self.histories[size_ms, baseline] = history\n        self._mark",
+        ),
+    ],
+    # A changelog whose beginning was deleted is restored.
+    "beheaded_changelog_restored": [
+        Edit("kafka/shard_restore.py", "if expected is None or found == expected:", "if found is not None:"),
+    ],
+    # An added window size is published without its purged panes.
+    "purged_panes_forgotten": [
+        Edit(
+            "core/windows/closing.py",
+            "is_purged = window.start_ms < self._state.purged_ms",
+            "is_purged = False",
+        ),
+    ],
+    # Each replica counts the first streams of a pattern that it reads.
+    "most_by_each_replica": [
+        Edit(
+            "core/counting/interval.py",
+            "        clusters = [self._accumulator(batch).assign(batch) for batch in batches]",
+            '        seen = self.__dict__.setdefault("seen", {})\n'
+            "        for each in batches:\n"
+            "            own = seen.setdefault(self._specs[each.stream].name, {})\n"
+            "            if len(own) < self._specs[each.stream].most:\n"
+            "                own[each.stream] = None\n"
+            "        names = set().union(*seen.values())\n"
+            "        batches = [each for each in batches if each.stream in names]\n"
+            "        clusters = [self._accumulator(batch).assign(batch) for batch in batches]",
+        ),
+    ],
+    # Of a producer's waiting commits only the newest four epochs are known.
+    "epochs_forgotten": [
+        Edit(
+            "core/windows/shard.py",
+            "if each[1] >= position.offset or (each[1] == newest[producer]",
+            "if (producer, epoch) in sorted(key for key in known if key[0] == producer)[-4:]"
+            " or (each[1] == newest[producer]",
+        ),
+    ],
+    # A round writes all that there is.
+    "rounds_unbounded": [
+        Edit(
+            "core/windows/work_budget.py",
+            "self._bytes_left = most_bytes - of_deletions",
+            "self._bytes_left = 10**12",
+        ),
+        Edit(
+            "kafka/window_worker.py",
+            "return self._load_bytes() >= self._limit.bytes // SHARE",
+            "return False",
+        ),
+    ],
+    # A shard stays paused after a hand-over closed its last due windows.
+    "paused_shard_kept": [
+        Edit(
+            "kafka/window_worker.py",
+            "        self._pause_backlogs()\n        return has_committed",
+            "        if has_committed:\n            self._pause_backlogs()\n        return has_committed",
+        ),
+    ],
 }
 
 

@@ -1,25 +1,16 @@
 """A bounded part of the simulation, and that its findings shrink."""
 
-import shutil
-
 import pytest
 
 from tests.examples import examples
 from tests.simulation.checking import check, finder
 from tests.simulation.plan import Plan, draw
-from tests.simulation.planted import FAULTS, SERVICE, plant
 from tests.simulation.shrinking import as_test, shrink
 
 
 @pytest.mark.parametrize("seed", range(examples(32)))
 def test_drawn_plan_holds(seed):
     check(draw(seed), seed)
-
-
-@pytest.mark.parametrize("name", FAULTS)
-def test_known_fault_can_be_planted(name, tmp_path):
-    shutil.copytree(SERVICE / "driftgauge", tmp_path / "driftgauge")
-    plant(FAULTS[name], tmp_path)
 
 
 def test_plan_follows_from_its_seed():
