@@ -251,7 +251,14 @@ def test_list_of_vectors_is_refused_with_what_would_be_left_out(tmp_path, build,
     assert [part for part in parts if part not in done.stderr] == []
 
 
-def test_fit_says_which_vectors_of_a_list_a_mapping_leaves_out(tmp_path):
+@pytest.mark.parametrize(
+    ("copies", "said"),
+    [
+        (1, "holds 72 items in 24 records, 24 are read"),
+        (5, "holds 300 items in 100 of the first 100 records, 100 are read"),
+    ],
+)
+def test_fit_says_which_vectors_of_a_list_a_mapping_leaves_out(tmp_path, copies, said):
     config = tmp_path / "driftgauge.yaml"
     assert run("init", write_sample(tmp_path, one_of_a_list), "--output", config).returncode == 0
 
@@ -259,11 +266,13 @@ def test_fit_says_which_vectors_of_a_list_a_mapping_leaves_out(tmp_path):
         data = [{"embedding": VECTORS[number - i].tolist()} for i in range(3)]
         return {"payload": {"created": MONDAY_MS / 1_000 + number, "data": data}}
 
-    source = (write_sample(tmp_path, build), "--topic", TOPIC, "--config", config)
+    sample = write_sample(tmp_path, build)
+    sample.write_bytes(sample.read_bytes() * copies)
+    source = (sample, "--topic", TOPIC, "--config", config)
     fitted = ("--stream", TOPIC, "--clusters", 2, "--out", tmp_path / "orders.safetensors", "--json")
     done = run("baseline", "fit", *source, *fitted)
     assert done.returncode == 0, done.stderr
-    said = "embedding: data holds 72 items in 24 records, 24 are read, and the others are left out"
+    said = f"embedding: data {said}, and the others are left out"
     assert [each for each in json.loads(done.stdout)["warnings"] if each.startswith(said)] != []
     assert f"warning: {said}" in done.stderr
 

@@ -28,6 +28,7 @@ def test_sample_is_read_by_its_example_and_by_what_init_proposes(name, snapshot)
     # Each sample has a refused record, too.
     assert (checked.returncode, proposed.returncode) == (1, 0)
     assert summary_of(OUTCOMES[name]) in checked.stdout
+    assert "warning" not in checked.stdout
     accepted = re.match(r"\d+ records: (\d+) accepted", proposed.stderr)
     assert accepted is not None
     assert int(accepted[1]) >= OUTCOMES[name][0]

@@ -131,12 +131,15 @@ def test_missing_field_is_shown_with_the_nearest_one(tmp_path):
         ("rows[1]", ("warning: embedding: rows holds 6 items in 2 records, 2 are read, and the others are",)),
         ("query.v", ()),
         ("query.one[0]", ()),
+        # Probabilities, labels and a text beside a vector are none.
+        ("outputs[0].data", ()),
     ],
 )
 def test_vectors_of_lists_that_a_mapping_misses_or_leaves_out_are_said(tmp_path, embedding, parts):
     vector = [1.0, 2, 3, 4]
     content = value(t=1, data=[{"v": vector}, {"v": vector}, {"n": 1}], rows=[vector] * 3,
-                    query={"v": vector, "one": [vector]})  # fmt: skip
+                    query={"v": vector, "one": [vector]},
+                    outputs=[{"data": each} for each in (vector, [0.1, 0.9], ["a"] * 4, "de")])  # fmt: skip
     mapping = {"stream": {"constant": "images"}, "timestamp": {"record": "timestamp"}, "embedding": embedding}
     inspector = build(tmp_path, mapping)
     inspected = inspect(inspector, content, content)

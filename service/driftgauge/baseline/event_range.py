@@ -158,7 +158,8 @@ class EventSelection:
 
     def warn(self, progress: Callable[[str], None]) -> None:
         """Report times that look wrong, and vectors of the first records that the mapping leaves out."""
-        unread = describe_unread(items for record in self._first for items in self._find_items(record))
+        found = (items for record in self._first for items in self._find_items(record))
+        unread = describe_unread(found, len(self._first) if len(self._first) < self.records else None)
         for warning in (*self._decoder.gaps.describe(), *unread):
             progress(f"warning: {warning}")
 

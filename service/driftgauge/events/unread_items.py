@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from driftgauge.config.inputs import InputSettings
 from driftgauge.events.rejection import EventError
 from driftgauge.events.sources import compile_path
+from driftgauge.events.vectors import F32, split_vectors
 
 __all__ = ["ListItems", "describe_unread", "find_items"]
 
@@ -21,7 +22,7 @@ class ListItems:
 
     Attributes:
         path: The list's path; empty where the value is the list.
-        held: The number of its items that have what the mapping reads.
+        held: The number of its items that have a vector as long as one that the mapping reads.
         read: The number of these that it reads.
     """
 
@@ -41,7 +42,9 @@ def find_items(settings: InputSettings, value: object) -> Iterator[ListItems]:
         with suppress(EventError, ValueError):
             items = _follow(path, value)
             if isinstance(items, list):
-                held = {index for index, item in enumerate(items) if _follow(rest, item) is not None}
+                lengths = {index: _measure(_follow(rest, item)) for index, item in enumerate(items)}
+                wanted = {lengths.get(index) for index in indices} - {None}
+                held = {index for index, length in lengths.items() if length in wanted}
                 yield ListItems(path, len(held), len(held & indices))
 
 
@@ -49,8 +52,23 @@ def _follow(path: str, value: object) -> object:
     return compile_path(path)(value) if path else value
 
 
-def describe_unread(found: Iterable[ListItems]) -> list[str]:
-    """Return a sentence for each list, in any number of records, of which items are left out."""
+def _measure(value: object) -> int | None:
+    """Return the length of an item's first vector, in numbers or bytes; None for what is no vector."""
+    try:
+        first = next(iter(split_vectors(value, F32, None)[0]))
+    except EventError:
+        return None
+    is_vector = not isinstance(first, list) or {type(each) for each in first} <= {int, float}
+    return len(first) if is_vector else None
+
+
+def describe_unread(found: Iterable[ListItems], first: int | None = None) -> list[str]:
+    """Return a sentence for each list, in any number of records, of which items are left out.
+
+    Args:
+        found: The lists of the records that were looked at.
+        first: How many records these were, the first of more; None if they are all.
+    """
     lists: defaultdict[str, list[ListItems]] = defaultdict(list)
     for each in found:
         if each.read < each.held:
@@ -58,7 +76,9 @@ def describe_unread(found: Iterable[ListItems]) -> list[str]:
     sentences = []
     for path, each_list in lists.items():
         held, read = (sum(getattr(each, name) for each in each_list) for name in ("held", "read"))
-        of = "1 record" if len(each_list) == 1 else f"{len(each_list):,} records"
+        of = f"{len(each_list):,} {'record' if len(each_list) == 1 else 'records'}"
+        if first is not None:
+            of = f"{len(each_list):,} of the first {first:,} records"
         sentences.append(
             f"embedding: {path or 'the value'} holds {held:,} items in {of}, {read:,} "
             f"{'is' if read == 1 else 'are'} read, and the others are left out; let the producer write a "
