@@ -1,7 +1,7 @@
 """The decoder of raw records to event batches; checks run per batch wherever possible."""
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress, groupby
@@ -308,7 +308,10 @@ def _select(
     if all(fits):
         return collected
     refused_row = -1
+    vectors = Counter(row for row, _ in collected)
+    before: Counter[int] = Counter()
     for (row, event), fit in zip(collected, fits, strict=True):
+        before[row] += 1
         # Of a record's many events the first is enough, for they have one version.
         if fit or row == refused_row:
             continue
@@ -318,7 +321,8 @@ def _select(
         else:
             found = count_numbers(event[2], event[3])
             expected = f"the baseline has {dimension}" if contract.baseline else f"the first have {dimension}"
-            reason, detail = Reason.WRONG_DIMENSION, f"embedding: {found} numbers, {expected}"
+            which = f"vector {before[row]:,} of {vectors[row]:,} has " if vectors[row] > 1 else ""
+            reason, detail = Reason.WRONG_DIMENSION, f"embedding: {which}{found} numbers, {expected}"
         rejections.append(Rejection(row, reason, detail, stream))
     return list(compress(collected, fits))
 

@@ -50,12 +50,14 @@ class FoundFields:
         dimensions: The stream and the number of dimensions of each event.
         time_ms: The time of the events, ms; None where it is missing or wrong.
         lists: The lists of which the mapping reads vectors by their index.
+        wrong: The names of fields that are missing or wrong.
     """
 
     fields: list[Field] = field(default_factory=list)
     dimensions: list[tuple[str, int]] = field(default_factory=list)
     time_ms: int | None = None
     lists: tuple[ListItems, ...] = ()
+    wrong: set[str] = field(default_factory=set)
 
     def find(self, name: str, source: str, read: Callable[[], str | None], hint: str = "") -> None:
         """Add a field that `read` returns, None where it is missing; see `add_fault`."""
@@ -69,6 +71,7 @@ class FoundFields:
     def add_fault(self, name: str, error: EventError, source: str, hint: str = "") -> None:
         """Add a field that is missing or wrong, and a hint where its name may be."""
         self.fields.append(Field(name, f"wrong: {error.detail}{hint}", source))
+        self.wrong.add(name)
 
     def add_event(self, event: MappedVector, stream_source: str, id_source: str, source: str) -> None:
         """Add an event's stream, id and vector."""
@@ -76,11 +79,9 @@ class FoundFields:
         self.dimensions.append((event.stream, dimension))
         if len(self.dimensions) > _SHOWN_EVENTS:
             return
-        self.fields += [
-            Field("stream", event.stream, stream_source),
-            Field("event id", event.event_id, id_source),
-            Field("vector", _describe_vector(event.items, event.number), source),
-        ]
+        named = [Field("stream", event.stream, stream_source), Field("event id", event.event_id, id_source)]
+        self.fields += [each for each in named if each.name not in self.wrong]
+        self.fields.append(Field("vector", _describe_vector(event.items, event.number), source))
 
 
 def find_fields(reader: MappedReader, record: RawRecord, value: object) -> FoundFields:
