@@ -127,7 +127,7 @@ CASES: dict[Any, Any] = {
         (
             "stream: one for the whole topic, since no field has a usual name of streams",
             "segments: of few values are request.user.country;",
-            "segments: request.user.country may be streams instead, though not by their names: ",
+            "segments: request.user.country may name streams instead: segments share",
             "where each value needs its own, write stream: request.user.country, and an entry",
         ),
     ),
@@ -277,12 +277,14 @@ def test_fit_says_which_vectors_of_a_list_a_mapping_leaves_out(tmp_path, copies,
     assert f"warning: {said}" in done.stderr
 
 
-@pytest.mark.parametrize(("hours", "way"), [(5, "5 h before"), (-2, "2 h after"), (0.25, "15 min before")])
+@pytest.mark.parametrize(("hours", "way"), [(5, "5h before"), (-1.9997, "2h after"), (0.25, "15m before")])
 def test_local_time_is_no_time_unless_records_show_that_it_is_utc(tmp_path, hours, way):
     done = run("init", write_sample(tmp_path, partial(local, hours=hours)))
     assert done.returncode == 1
     assert yaml.safe_load(done.stdout)["inputs"][TOPIC]["timestamp"] == "when_at"
     assert "24 records: 0 accepted (0 events), 0 filtered, 24 refused (24 invalid)" in done.stderr
+    first = f"the first refused: {TOPIC}[0]@0, 2025-11-03T00:01:00Z: refused, invalid: timestamp: a date-time"
+    assert first in done.stderr
     doubt = (
         f"timestamp: when_at has no offset from UTC, and is refused; as UTC it would be {way} the times of"
     )

@@ -102,7 +102,7 @@ def test_missing_field_is_shown_with_the_nearest_one(tmp_path):
         "embedding": "request.vectr",
         "model_version": "versions[0]",
     }
-    content = value(meta={"model": "images", "key": 1}, times=1, request={"vector": [1]}, version="m1")
+    content = value(meta={"model": "images", "key": 1}, times=1, request={"vector": [1]}, version="m1", v=1.5)
     shown = "\n".join(lines(build(tmp_path, mapping), content))
     for part in (
         "wrong: stream: missing (meta.modell); did you mean model?",
@@ -111,6 +111,9 @@ def test_missing_field_is_shown_with_the_nearest_one(tmp_path):
         "none; did you mean version?  (versions[0])",
     ):
         assert part in shown
+    # A wrong field is shown once, also beside a vector that is right.
+    shown = lines(build(tmp_path, {**mapping, "embedding": "request.vector", "event_id": "v"}), content)
+    assert [sum(line.startswith(f"  {name} ") for line in shown) for name in ("stream", "event id")] == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -156,6 +159,11 @@ def test_vectors_of_lists_that_a_mapping_misses_or_leaves_out_are_said(tmp_path,
             {"v": [1]},
             "refused, wrong_dimension: embedding: 1 numbers, the baseline has 4",
             "1 numbers: 1; norm 1",
+        ),
+        (
+            {"v": [[1, 2, 3, 4], [1, 2, 3], [1]]},
+            "refused, wrong_dimension: embedding: vector 2 of 3 has 3 numbers, the baseline has 4",
+            "3 numbers: 1, 2, 3; norm 3.742",
         ),
         ({"m": "m2"}, "refused, wrong_model: model_version: 'm2', the baseline's is 'm1'", "m2  (m)"),
         (
@@ -228,10 +236,10 @@ def test_without_baseline_vectors_of_a_stream_have_one_dimension(unfitted, tmp_p
 
 
 def test_only_first_of_many_events_are_shown(fitted):
-    found = lines(fitted, value(**{**SOUND, "v": [[1, 2, 3, 4]] * 9}))
-    assert found[0].endswith("accepted, 9 events")
+    found = lines(fitted, value(**{**SOUND, "v": [[1, 2, 3, 4]] * 1_009}))
+    assert found[0].endswith("accepted, 1,009 events")
     assert sum("vector" in line for line in found) == 3
-    assert found[-1] == "  and 6 more events"
+    assert found[-1] == "  and 1,006 more events"
 
 
 @pytest.mark.parametrize(

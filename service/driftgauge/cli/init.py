@@ -68,7 +68,7 @@ def init_command(
     """
     from driftgauge.inspection.inspector import Inspector
     from driftgauge.inspection.proposal import Proposal, propose, write_config
-    from driftgauge.inspection.report import describe_gaps, describe_summary
+    from driftgauge.inspection.report import describe_gaps, describe_record, describe_summary
     from driftgauge.kafka.registry_client import connect
     from driftgauge.kafka.schema_registry import SchemaRegistry
     from driftgauge.record_files import read_sample
@@ -97,7 +97,13 @@ def init_command(
         inspector = Inspector(_load(write_config(topic, proposal, (), *clients)), schemas)
         inspected = [inspector.inspect(record, SYSTEM_CLOCK.wall_ms()) for record in records]
     summary = str(describe_summary(inspected, inspector.problems, held)[-1])
-    notes = [summary, *proposal.notes, *(f"timestamp: {gap}" for gap in describe_gaps(inspected))]
+    refused = [f"the first refused: {describe_record(each)[0]}" for each in inspected if each.rejection]
+    notes = [
+        summary,
+        *refused[:1],
+        *proposal.notes,
+        *(f"timestamp: {gap}" for gap in describe_gaps(inspected)),
+    ]
     output.write(write_config(topic, proposal, notes, *clients))
     for note in notes:
         message(note)

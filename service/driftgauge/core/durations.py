@@ -41,8 +41,11 @@ def format_duration(milliseconds: int) -> str:
 
 
 def round_duration(milliseconds: int) -> str:
-    """Return a duration for readers, in the largest unit of which it has two: 86,399,901 is "24 h"."""
-    for unit, unit_ms in _ROUNDED.items():
-        if milliseconds >= 2 * unit_ms:
+    """Return a duration for readers, in the largest unit of which it has two: 86,399,901 is "24 h".
+
+    It has two if it has two once it is rounded to the next smaller unit: 7,199,901 is "2 h", not "120 min".
+    """
+    for (unit, unit_ms), smaller_ms in zip(_ROUNDED.items(), [*_ROUNDED.values(), 1][1:], strict=True):
+        if milliseconds + smaller_ms // 2 >= 2 * unit_ms:
             return f"{milliseconds / unit_ms:.0f} {unit}"
     return f"{milliseconds} ms"

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from driftgauge.config.inputs import InputSettings, TimeSource
-from driftgauge.core.durations import round_duration
+from driftgauge.core.durations import format_duration
 from driftgauge.errors import ConfigError, InputError
 from driftgauge.events.clock_gaps import is_live
 from driftgauge.events.contract import MAX_TEXT, STREAM_NAME, validate_event
@@ -29,7 +29,7 @@ __all__ = ["Proposal", "propose", "write_config"]
 # Each refuses what is none of its records, but bytes can be anything.
 _ENCODINGS = ("cloudevents", "json", "avro", "protobuf", "inference", "bytes")
 _UNAVAILABLE = "__debezium_unavailable_value"
-_DAY_MS = 86_400_000
+_DAY_MS, _MINUTE_MS = 86_400_000, 60_000
 # The years 2001 to 2100: the numbers of no two units of time are both within.
 _FIRST_MS, _LAST_MS = 1_000_000_000_000, 4_100_000_000_000
 _NO_BREAK = 1_000_000
@@ -172,7 +172,7 @@ def propose(topic: str, records: Sequence[RawRecord], schemas: SchemaSource | No
     if not vectors:
         listed = ", ".join(map(str, fields)) or "none"
         message = (
-            f"{topic}: no vector was found in {len(records)} records, read as {encoding} (fields: {listed}); "
+            f"{topic}: no vector was found in {_count(len(records))}, read as {encoding} (fields: {listed}); "
             "name a --registry that answers if they are in Avro or Protobuf, or write the mapping "
             "(schemas/README.md)"
         )
@@ -269,9 +269,9 @@ def _describe(
     mapping: dict[str, object] = {"encoding": encoding}
     kind = "" if dtype is None else f", by their bytes {dtype},"
     most = vector.number - vector.others.total()
-    notes = [f"embedding: {vector.numbers} numbers{kind} in {most} of {read} records"]
+    notes = [f"embedding: {vector.numbers:,} numbers{kind} in {most:,} of {_count(read)}"]
     if vector.others:
-        lengths = ", ".join(f"{numbers} in {number}" for numbers, number in vector.others.most_common(3))
+        lengths = ", ".join(f"{numbers:,} in {number:,}" for numbers, number in vector.others.most_common(3))
         notes.append(f"embedding: vectors of other lengths are there as well: {lengths} records")
     if others:
         notes.append(f"embedding: vectors are also in {', '.join(str(other.field) for other in others)}")
@@ -284,7 +284,7 @@ def _describe(
         conditions.append({**found.source, "not_in": [_UNAVAILABLE]})
     if missing := read - len(found.values):
         conditions.append({**found.source, "exists": True})
-        notes.append(f"where: {missing} of {read} records have no {found}, and are filtered, not refused")
+        notes.append(f"where: {missing:,} of {_count(read)} have no {found}, and are filtered, not refused")
     if conditions:
         mapping["where"] = conditions
     stream = _find_named("stream", fields, vector)
@@ -320,11 +320,15 @@ def _describe(
         names = [each for each in segments if len(set(each.texts())) == len(_stream_names(each.texts()))]
         if stream is None and names:
             notes.append(
-                f"segments: {', '.join(map(str, names[:_MOST_SEGMENTS]))} may be streams instead, though not "
-                "by their names: segments share their stream's baseline; where each value needs its own, "
+                f"segments: {', '.join(map(str, names[:_MOST_SEGMENTS]))} may name streams instead: segments "
+                "share their stream's baseline; where each value needs its own, "
                 f"write stream: {_flow(_shorten(names[0].source))}, and an entry of streams for each"
             )
     return Proposal([topic] if stream is None else _stream_names(stream.texts()), mapping, notes)
+
+
+def _count(records: int) -> str:
+    return f"{records:,} {'record' if records == 1 else 'records'}"
 
 
 def _shorten(source: Mapping[str, object]) -> object:
@@ -377,7 +381,8 @@ def _find_time(fields: Sequence[_Field], vector: _Vector, notes: list[str]) -> o
         source = {kind: where for kind, where in source.items() if kind != "assume_utc"}
         notes.append(
             f"timestamp: {name} has no offset from UTC, and is refused; as UTC it would be "
-            f"{round_duration(int(abs(lag)))} {'before' if lag < 0 else 'after'} the times of the records: "
+            f"{format_duration(round(abs(lag) / _MINUTE_MS) * _MINUTE_MS)} "
+            f"{'before' if lag < 0 else 'after'} the times of the records: "
             "add assume_utc: true only where it is UTC, else let producers write an offset, or map another "
             "field"
         )

@@ -25,7 +25,7 @@ def describe_record(inspected: InspectedRecord) -> list[Block]:
         lines.append(Table((), fields, text=(0, 1)))
     shown = sum(each.name == "vector" for each in inspected.found.fields)
     if (more := len(inspected.found.dimensions) - shown) > 0:
-        lines.append(f"  and {more} more {_events(more)}")
+        lines.append(f"  and {more:,} more {_events(more)}")
     return lines
 
 
@@ -64,13 +64,13 @@ def describe_summary(
     reasons = Counter(each.rejection.reason for each in inspected if each.rejection is not None)
     outcomes = Counter(_judge(each)[0] for each in inspected)
     events = sum(each.events for each in inspected)
-    listed = ", ".join(f"{reasons[reason]} {reason}" for reason in Reason if reasons[reason])
+    listed = ", ".join(f"{reasons[reason]:,} {reason}" for reason in Reason if reasons[reason])
     of = "" if held is None else f" of about {held:,}"
     total = len(inspected) if held is None else held
     summary = (
-        f"{'' if held is None else 'the last '}{len(inspected)}{of} {'record' if total == 1 else 'records'}: "
-        f"{outcomes['accepted']} accepted ({events} {_events(events)}), {outcomes['filtered']} filtered, "
-        f"{outcomes['refused']} refused{f' ({listed})' if listed else ''}"
+        f"{'' if held is None else 'the last '}{len(inspected):,}{of} {'record' if total == 1 else 'records'}"
+        f": {outcomes['accepted']:,} accepted ({events:,} {_events(events)}), {outcomes['filtered']:,} "
+        f"filtered, {outcomes['refused']:,} refused{f' ({listed})' if listed else ''}"
     )
     if held is not None and held > len(inspected) and not events:
         summary += "; a larger --last looks further back"
@@ -128,7 +128,7 @@ def _name(record: RawRecord) -> str:
 def _describe_outcome(inspected: InspectedRecord) -> str:
     outcome, reason, detail = _judge(inspected)
     why = detail if reason is None else f"{reason}: {detail}"
-    return f"{outcome}, {why or f'{inspected.events} {_events(inspected.events)}'}"
+    return f"{outcome}, {why or f'{inspected.events:,} {_events(inspected.events)}'}"
 
 
 def _describe_unmet(unmet: Unmet) -> str:
