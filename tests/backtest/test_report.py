@@ -125,12 +125,15 @@ def test_json_is_the_record(capsys):
         (
             "ioi",
             {"detectable": 0.03},
-            ["no window of 1h can see smallest_drift.js_divergence, so ok does not"],
+            [
+                "no window of 1h can see drift as small as smallest_drift.js_divergence, so ok does not mean "
+                "that there is none; larger drift is seen; use"
+            ],
         ),
         (
             "oo",
             {"detectable": math.inf},
-            ["no window of 1h can see smallest_drift.js_divergence, so ok does"],
+            ["so ok does not mean that there is none; use longer windows"],
         ),
         ("ii", {}, ["no window of 1h has enough events to be scored; use longer windows"]),
         ("o" * 24, {"warm_up": (2 * HOUR_MS, 22 * HOUR_MS)}, []),

@@ -1,5 +1,6 @@
 """The report of a backtest: the verdicts and pages, and how good they were if drift began at a known time."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -217,10 +218,11 @@ def _warnings(points: Sequence[WindowPoint], size: str, alarm: Alarm) -> Iterato
     unseen = [name for name, sizes in found.items() if sizes and min(sizes) > alarm.smallest[name]]
     if unseen:
         named = ", ".join(f"smallest_drift.{name}" for name in unseen)
-        listed = "any smallest_drift" if len(unseen) == sum(map(bool, found.values())) else named
+        listed = "smallest_drift" if len(unseen) == sum(map(bool, found.values())) else named
+        larger = "larger drift is seen; " if all(min(found[name]) < math.inf for name in unseen) else ""
         yield (
-            f"no window of {size} can see {listed}, so ok does not mean that there is no such drift; use "
-            "longer windows (see driftgauge plan), or raise the setting"
+            f"no window of {size} can see drift as small as {listed}, so ok does not mean that there is "
+            f"none; {larger}use longer windows (see driftgauge plan), or raise the setting"
         )
     if alarm.warm_up is None:
         return

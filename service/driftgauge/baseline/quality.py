@@ -69,8 +69,9 @@ def notes(baseline: Baseline) -> list[str]:
     if baseline.overdispersion is None:
         weaknesses.append(
             "The overdispersion is not known: p-values are not calibrated for bursts of related events, "
-            "which make clean windows look like drift. Fit on events with timestamps from many windows, or "
-            "name the group of each vector."
+            "which make clean windows look like drift. Fit on events with timestamps from many windows, "
+            "each with five events per cluster or more, with fewer --clusters, or name the group of each "
+            "vector."
         )
     if baseline.untested:
         weaknesses.append(
