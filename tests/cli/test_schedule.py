@@ -115,6 +115,12 @@ LOWER = (
         (
             [("a", None, {})],
             ["1h", "1d"],
+            (MONDAY, TUESDAY),
+            [("has time for 1 whole window of 1d against a", LOWER, f"let it last until {END}")],
+        ),
+        (
+            [("a", None, {})],
+            ["1h", "1d"],
             (MONDAY, WEDNESDAY),
             [("has time for 2 whole windows of 1d against a", LOWER, f"let it last until {END}")],
         ),

@@ -76,6 +76,9 @@ def _check(
 
     With --json, also print the settings in force, with secrets masked.
 
+    The check does not know which window sizes the service had before, so it does not warn that a removed
+    one ends its alert.
+
     With --sample, show field by field what becomes of some records. No baseline is needed: without one,
     dimension and model version are not checked. Exits with 1 if a record is refused or its
     schema is not available.
@@ -316,9 +319,9 @@ def _warm_up_warnings(stream: ConfiguredStream, periods: Sequence[ScheduledPerio
         if owner.until_ms is not None and until_ms > owner.until_ms:
             remedy = "let it begin earlier, or with the next baseline"
         yield (
-            f"warm_up has time for {windows} whole windows of {size} against {owner.file}, and it takes "
-            f"{MIN_WINDOWS} with events to measure how they vary: windows of {size} are judged {judged}; "
-            f"{remedy}, or remove the size"
+            f"warm_up has time for {windows} whole {'window' if windows == 1 else 'windows'} of {size} "
+            f"against {owner.file}, and it takes {MIN_WINDOWS} with events to measure how they vary: "
+            f"windows of {size} are judged {judged}; {remedy}, or remove the size"
         )
     for later in periods[number + 1 :]:
         assert later.from_ms is not None  # noqa: S101 - only the first has none

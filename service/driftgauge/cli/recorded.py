@@ -77,8 +77,8 @@ recorded_options = join_options(
 def replay_command(history: Path | None, labels: tuple[str, ...], *, as_json: bool, **source: Any) -> None:
     """Process recorded events as the service does, but no event is late.
 
-    Windows close once all events are read: until then the counts of every pane are in memory, for which
-    `config check` names the size of one. FILES are .jsonl or .jsonl.gz, a record's value a line, or
+    Windows close once all events are read: until then the counts of every pane are in memory
+    (`config check` names the size of a pane). FILES are .jsonl or .jsonl.gz, a record's value a line, or
     *.records.jsonl, records as `kcat -J` prints them; - is standard input. Each is one partition. Their
     records are read by the mapping of their topic.
     """

@@ -226,7 +226,8 @@ class StreamSettings(Section):
         whole = self.warm_up.end // size_ms - -(-self.warm_up.start // size_ms)
         require(
             whole >= MIN_WINDOWS,
-            f"warm_up holds {max(whole, 0)} whole windows of {format_duration(size_ms)}, and the "
+            f"warm_up holds {max(whole, 0)} whole {'window' if whole == 1 else 'windows'} of "
+            f"{format_duration(size_ms)}, and the "
             f"overdispersion takes {MIN_WINDOWS}; declare a longer time clean, or leave warm_up out",
         )
         return self
