@@ -61,7 +61,9 @@ def test_refused_records_are_sent_back_once_and_counted(tmp_path: Path, bootstra
     case.fit("beta")
     case.write_config()
     planned = dead_letters(case, *requeue)
-    assert f"would send {REFUSED} to {topic}; add --send to do it" in planned
+    assert (
+        f"would send {REFUSED} to {topic}; start the service with this configuration first, then" in planned
+    )
     assert f"would refuse them again: {STRANGE} unknown_stream\n  {topic}[" in planned
     assert f"would send 100 to {topic}, and {REFUSED - 100} more in later runs" in dead_letters(
         case, *requeue, "--most", "100"
@@ -141,7 +143,7 @@ def test_records_are_sent_in_the_order_of_their_events(tmp_path: Path, bootstrap
         producer.produce(letters, event.value, partition=partition, headers=headers)
     assert producer.flush(30) == 0
     planned = dead_letters(case, *requeue)
-    assert f"would send 6 to {topic}; add --send to do it\n" in planned
+    assert f"would send 6 to {topic}; start the service with this configuration first, then" in planned
     assert "events are from 2025-11-03T00:00:00Z to 2025-11-03T05:00:00Z, and are sent in this" in planned
     assert f"it is not known how many come too late: topic {case.windows_topic} does not exist" in planned
     # The window of the hour from three to four is published.

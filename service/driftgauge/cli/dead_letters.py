@@ -416,7 +416,8 @@ def _describe_sent(
         lines: list[Block] = [f"sent {listed or 'none'}{'; more are left: run again' if left else ''}"]
     elif listed:
         lines = [
-            f"would send {listed}{f', and {left:,} more in later runs' if left else ''}; add --send to do it"
+            f"would send {listed}{f', and {left:,} more in later runs' if left else ''}; start the service "
+            "with this configuration first, then add --send"
         ]
     else:
         lines = ["there is nothing to send"]
