@@ -58,6 +58,9 @@ _NO_GAPS: Mapping[tuple[str, int], int] = {}
 # Kafka commits a transaction, or aborts it at its timeout, in less than this time.
 _MAX_TRANSACTION_S = 60.0
 _HANGING_REMEDY = "a transaction does not end; see the runbook DriftgaugeTransactionHanging"
+_LONG_RESTORE_REMEDY = (
+    f"check that partitions of these numbers have leaders in all topics; else {_HANGING_REMEDY}"
+)
 _RETENTION_REMEDY = (
     "raise the topic's retention.ms and retention.bytes above the longest outage; if replicas were behind, "
     "run more of them; see the runbook DriftgaugeCountsInDoubt"
@@ -252,7 +255,9 @@ class RoleTelemetry:
                 partitions=name_partitions(partitions),
                 waiting_for=waiting_for,
                 waited_s=float(round(waited_s)),
-                remedy=_HANGING_REMEDY if waited_s > _MAX_TRANSACTION_S else "wait: transactions time out",
+                remedy=_LONG_RESTORE_REMEDY
+                if waited_s > _MAX_TRANSACTION_S
+                else "wait: transactions time out",
             )
 
     def stalled(self, waits: Mapping[Partition, float]) -> None:
