@@ -275,10 +275,15 @@ class WindowCloser:
 
     def _is_counted_further(self, before: WindowResult) -> bool:
         """Return whether schemes that this configuration does not know counted other events than a result."""
-        panes, schemes = self._state.panes, self._state.panes.schemes(before.window)
-        found = panes.tally(schemes.pop(), before.window)
-        # Every tally begins with the number of events of each cluster.
-        return bool(schemes) or found is None or found[: len(before.counts)].sum() != before.count
+        panes = self._state.panes
+        scheme, *others = panes.schemes(before.window)
+        found = panes.tally(scheme, before.window)
+        # Every tally begins with the number of events of each cluster of its scheme's baseline; of another
+        # baseline than the result's the number of clusters is not known.
+        is_own = scheme.rpartition("-")[0] in before.baseline_id
+        return (
+            bool(others) or found is None or not is_own or found[: len(before.counts)].sum() != before.count
+        )
 
     def _reference(self, window: Window) -> tuple[Reference | None, bool]:
         """Return the baseline to compare a window with, and whether another scheme counted it as well.
