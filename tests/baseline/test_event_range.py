@@ -64,10 +64,10 @@ def test_times_of_events_that_are_held_are_said_beside_the_range() -> None:
 
 def test_gap_of_whole_hours_is_a_warning_also_where_all_are_refused() -> None:
     _, warning = report(5 * HOUR_MS)
-    assert warning.startswith("warning: stream images: the events of 60 of 60 records are 5h before them")
+    assert warning.startswith("warning: stream images: in 60 of 60 records the event time is 5h before ")
     line, warning = report(-2 * HOUR_MS, lead_ms=300_000)
     assert "0 events of stream images; asked for" in line
-    assert "the events of 60 of 60 records are 2h after them" in warning
+    assert "in 60 of 60 records the event time is 2h after " in warning
 
 
 @pytest.mark.parametrize(

@@ -298,7 +298,7 @@ def test_gap_of_whole_hours_between_events_and_records_is_said(tmp_path):
 
     sample, config = write_sample(tmp_path, build), tmp_path / "driftgauge.yaml"
     done = run("init", sample, "--output", config)
-    said = f"stream {TOPIC}: the events of 24 of 24 records are 5h before them, by their times"
+    said = f"stream {TOPIC}: in 24 of 24 records the event time is 5h before the record's time"
     assert f"timestamp: {said}" in done.stderr
     assert f"# - timestamp: {said}" in config.read_text("utf-8")
     checked = run("config", "check", "--config", config, "--sample", sample)

@@ -10,9 +10,9 @@ from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
 @pytest.mark.parametrize(
     ("gaps_ms", "said"),
     [
-        ([5 * HOUR_MS + ms for ms in (0, 300, 2_000, 90_000, -40_000)], "5 of 5 records are 5h before them"),
-        ([-5.5 * HOUR_MS] * 9 + [0], "9 of 10 records are 5h30m after them"),
-        ([HOUR_MS] * 8 + [400] * 2, "8 of 10 records are 1h before them"),
+        ([5 * HOUR_MS + ms for ms in (0, 300, 2_000, 90_000, -40_000)], "the event time is 5h before"),
+        ([-5.5 * HOUR_MS] * 9 + [0], "9 of 10 records the event time is 5h30m after"),
+        ([HOUR_MS] * 8 + [400] * 2, "8 of 10 records the event time is 1h before the record's time"),
         ([14 * HOUR_MS] * 5, "14h before"),
         ([-HOUR_MS + 100_000] * 5, "1h after"),
         ([HOUR_MS - 50_000] * 5, "1h before"),

@@ -69,7 +69,7 @@ def test_refused_records_without_a_window_or_a_name_are_told(tmp_path: Path, boo
         }
         assert_told_alike(case, page, wanted)
         said = (
-            "the events of 10 of 10 records are 5h before them, by their times: these look like local times"
+            "in 10 of 10 records the event time is 5h before the record's time: these look like local times"
         )
         done = driftgauge("status", "--config", case.config, "--json")
         for answer in (api(page), json.loads(done.stdout)):

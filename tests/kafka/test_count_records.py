@@ -195,8 +195,22 @@ def test_records_some_hours_after_their_events_are_counted_and_logged_once(vecto
     for value in encode_heartbeat(heartbeats[0]):
         watch.receive(StoredRecord(value, stored_ms=MONDAY_MS))
     (said,) = watch.status(MONDAY_MS).gaps.values()
-    assert said.startswith("the events of 8 of 10 records are 2h before them")
+    assert said.startswith("in 8 of 10 records the event time is 2h before the record's time")
     assert [each.found for each in caplog.records if "whole hours" in each.message] == [said]
+
+
+def test_records_refused_as_future_say_that_a_clock_is_ahead(caplog):
+    metrics = build_telemetry(STREAM)
+    worker = Worker(telemetry=RoleTelemetry(metrics, Role.COUNT, SHARDS), timestamp="at")
+    ahead = json.loads(content(UNIT)) | {"at": MONDAY_MS + 2 * HOUR_MS}
+    worker.process(*[json.dumps(ahead).encode()] * 10)
+    worker.worker._commit(1.0)
+    heartbeat = metrics.activity.take("a")
+    assert heartbeat.refused == {(TOPIC, STREAM, "future"): 10}
+    assert heartbeat.gaps == {(STREAM, -4): 10}
+    (said,) = (each.found for each in caplog.records if "whole hours" in each.message)
+    assert said.startswith("in 10 of 10 records the event time is 2h after the record's time")
+    assert "a clock is 2h ahead" in said
 
 
 def test_record_with_one_overflowing_event_is_counted_not_at_all(worker):

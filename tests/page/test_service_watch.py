@@ -165,6 +165,33 @@ def test_silence_is_judged_by_the_brokers_clock(ahead_ms):
         assert [(each.name, each.replicas) for each in faults] == told
 
 
+@pytest.mark.parametrize("ahead_ms", [0, 10 * MINUTE_MS])
+def test_heartbeats_that_come_late_change_no_clock(ahead_ms):
+    """The page cannot read for ten minutes: then it reads the last heartbeats before, and none follow."""
+    watch = ServiceWatch()
+    watch.source = MadeSource()
+    for age_s in (120, 105, 90):
+        time_ms = NOW_MS - age_s * SECOND_MS
+        beat(watch, time_ms, arrived_ms=time_ms + ahead_ms)
+    for age_s in (75, 60, 45):
+        beat(watch, NOW_MS - age_s * SECOND_MS, arrived_ms=NOW_MS + 9 * MINUTE_MS + ahead_ms)
+    faults = watch.status(NOW_MS + 9 * MINUTE_MS + ahead_ms).faults
+    assert [each.name for each in faults] == ["no_heartbeat"]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "number", "reason", "is_said"),
+    [(0, 10, "future", True), (0, 10, "past", True), (30, 10, "future", False), (10, 90, "invalid", True)],
+)
+def test_gaps_are_those_of_accepted_records_and_of_those_refused_for_their_time(
+    accepted, number, reason, is_said
+):
+    of_stream = {("s", -4): 10}
+    watch = build_watch(accepted={"s": accepted}, refused=refused(number, reason=reason), gaps=of_stream)
+    said = "in 10 of 10 records the event time is 2h after the record's time: "
+    assert [each.startswith(said) for each in watch.status(NOW_MS).gaps.values()] == [True] * is_said
+
+
 def test_clock_of_the_page_is_not_compared_with_heartbeats_of_before():
     """A page that starts an hour after the last replica has ended says so at once."""
     watch = ServiceWatch()
@@ -244,10 +271,10 @@ def test_notes_change_no_state_and_are_on_page_report_and_api():
     results = MadeResults()
     results.publish(0, "ok", stream="s", segments=[], kind=None)
     wanted = [
-        "the events of 3,990 of 3,996 records are 5h before them, by their times: these look like local "
-        "times that are read as UTC, or a job publishes them 5h later; if they are live, let producers send "
-        "UTC or an offset, or map another field to timestamp",
-        "4 of 4,000 records of the last hour were refused, most as invalid",
+        "in 3,990 of 3,996 records the event time is 5h before the record's time: these look like local "
+        "times that are read as UTC, or a job publishes them 5h later; if the events are live, let producers "
+        "send UTC or an offset, or map another field to timestamp",
+        "of the records read in the last hour, 4 of 4,000 were refused, most as invalid",
     ]
     with serving(results, MONDAY_MS, watch=watch) as server:
         shown = [Elements(get(server, path)[1]).text for path in ("/", "/?stream=s")]

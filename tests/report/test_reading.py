@@ -124,7 +124,7 @@ def test_gap_of_whole_hours_is_a_note_of_a_replay_of_records_with_times(replay, 
     ]
     path = write_events(tmp_path / "events.records.jsonl", records)
     (note,) = replay(path, settings_in(tmp_path, {"windows": ["1h"]})).notes
-    assert note.startswith("stream images: the events of 6 of 6 records are 3h before them")
+    assert note.startswith("stream images: in 6 of 6 records the event time is 3h before ")
 
 
 def test_results_of_a_replay_are_kept_outside_memory(replay, tmp_path):

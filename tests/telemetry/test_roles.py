@@ -367,6 +367,21 @@ def test_heartbeat_says_what_is_not_read_by_the_next(count, windows, metrics):
     assert metrics.activity.take("a").unread == {}
 
 
+def test_hours_between_records_and_events_are_said_of_small_streams_too(caplog):
+    """Of a large stream far more is read than what is compared together."""
+    role = RoleTelemetry(build_telemetry("large", "small"), Role.COUNT, SHARDS)
+    for _ in range(6):
+        role.counted({}, {"large": 90_000, "small": 1}, {}, {}, {("small", 10): 1})
+    assert [each.stream for each in caplog.records if "whole hours" in each.message] == ["small"]
+
+
+def test_reasons_that_are_cut_end_with_an_ellipsis(count, metrics):
+    count.set_ready(is_ready=False, why="x" * 2_001)
+    assert metrics.activity.take("a").reasons["count"] == "x" * 2_000 + "…"
+    count.set_ready(is_ready=False, why="x" * 2_000)
+    assert metrics.activity.take("a").reasons["count"] == "x" * 2_000
+
+
 def test_heartbeat_says_which_role_does_not_poll():
     clock = ManualClock()
     health = Health(BOTH, clock.clock)

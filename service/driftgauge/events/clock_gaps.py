@@ -58,13 +58,15 @@ def describe_gaps(gaps: Mapping[tuple[str, int], int], records: Mapping[str, int
         ((half_hours, number),) = counts.most_common(1)
         if records[stream] >= _FEWEST and number >= _USUAL * records[stream]:
             gap = format_duration(abs(half_hours) * _HALF_HOUR_MS)
-            where, job = (
-                ("before", f", or a job publishes them {gap} later") if half_hours > 0 else ("after", "")
+            where, cause = (
+                ("before", f"a job publishes them {gap} later")
+                if half_hours > 0
+                else ("after", f"a clock is {gap} ahead")
             )
             sentences[stream] = (
-                f"the events of {number:,} of {records[stream]:,} records are {gap} {where} them, by their "
-                f"times: these look like local times that are read as UTC{job}; if they are live, let "
-                "producers send UTC or an offset, or map another field to timestamp"
+                f"in {number:,} of {records[stream]:,} records the event time is {gap} {where} the record's "
+                f"time: these look like local times that are read as UTC, or {cause}; if the events are "
+                "live, let producers send UTC or an offset, or map another field to timestamp"
             )
     return sentences
 

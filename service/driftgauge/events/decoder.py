@@ -258,7 +258,8 @@ class Decoder:
             for i in np.flatnonzero(are_faulty)[firsts].tolist():
                 record = records.raw[rows[i]]
                 detail = self._describe(reason, vectors[i], int(time_ms[i]), int(lead_ms[i]), record)
-                rejections.append(Rejection(rows[i], reason, detail, stream))
+                gap_ms = int(-lead_ms[i]) if reason in (Reason.FUTURE, Reason.PAST) else None
+                rejections.append(Rejection(rows[i], reason, detail, stream, gap_ms))
         return EventBatch(
             stream=stream,
             baseline=contract.baseline,

@@ -55,12 +55,14 @@ class Rejection:
         reason: The reason, a label value.
         detail: The fault, for a human reader.
         stream: The record's stream if it is configured, so that labels never come from payloads; else None.
+        gap_ms: By how much the record is later than its event; None unless the reason is future or past.
     """
 
     row: int
     reason: Reason
     detail: str
     stream: str | None
+    gap_ms: int | None = None
 
 
 def overflow(row: int, stream: str | None) -> Rejection:

@@ -1,6 +1,6 @@
 """The counts of one commit interval that the metrics report after its commit: events, records, losses."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -26,7 +26,8 @@ class IntervalCounts:
         with_events: Records with accepted events by stream.
         rejected: Records by topic, configured stream (None where that is not known) and reason.
         records: Records by topic and outcome.
-        gaps: Records by stream and by how many half hours they are after their events; see `count_gaps`.
+        gaps: Records by stream and by how many half hours they are after their events, those refused for
+            their time among them; see `count_gaps`.
         lost: Losses of records before they were read, by partition.
         skipped: Offsets passed without a record, by topic and place.
     """
@@ -64,9 +65,13 @@ class IntervalCounts:
             rejections: The refused records, those among them that no cluster could be found for.
             partitions: The partitions by code.
         """
+        refused_ms: defaultdict[str, list[int]] = defaultdict(list)
         for rejection in rejections:
             topic, _ = partitions[int(records.partition[rejection.row])]
             self.rejected[topic, rejection.stream, rejection.reason] += 1
+            if rejection.stream is not None and rejection.gap_ms is not None:
+                refused_ms[rejection.stream].append(rejection.gap_ms)
+        gaps = [(stream, np.array(gaps_ms, np.int64)) for stream, gaps_ms in refused_ms.items()]
         refused = np.array([rejection.row for rejection in rejections], dtype=np.intp)
         filtered = np.array(decoded.filtered, dtype=np.intp)
         is_accepted = np.ones(len(records.raw), dtype=np.bool_)
@@ -78,9 +83,10 @@ class IntervalCounts:
             # The events of a record follow each other, and have its time.
             is_first = np.diff(rows, prepend=-1) != 0
             self.with_events[batch.stream] += int(np.count_nonzero(is_first))
-            gaps_ms = records.credible_ms[rows[is_first]] - batch.time_ms[is_own][is_first]
+            gaps.append((batch.stream, records.credible_ms[rows[is_first]] - batch.time_ms[is_own][is_first]))
+        for stream, gaps_ms in gaps:
             for half_hours, number in count_gaps(gaps_ms).items():
-                self.gaps[batch.stream, half_hours] += number
+                self.gaps[stream, half_hours] += number
         for outcome, codes in (
             (RecordOutcome.ACCEPTED, records.partition[is_accepted]),
             (RecordOutcome.FILTERED, records.partition[filtered]),

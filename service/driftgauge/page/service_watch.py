@@ -222,7 +222,7 @@ class ServiceWatch:
             return ServiceStatus(
                 _refusals(hour.refused, _STREAM, read),
                 tuple(faults),
-                describe_gaps(hour.gaps, hour.accepted),
+                describe_gaps(hour.gaps, hour.timed),
                 self._unread(now_ms),
             )
 

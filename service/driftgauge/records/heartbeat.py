@@ -5,12 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from driftgauge.events.rejection import Reason
 from driftgauge.records.messagepack import Format
 
 __all__ = ["INTERVAL_S", "Heartbeat", "Numbers", "decode_heartbeat", "encode_heartbeat"]
 
 INTERVAL_S = 15.0
 """The time between two heartbeats of a replica."""
+
+_OF_TIME = (Reason.FUTURE, Reason.PAST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,7 @@ class Heartbeat:
             reason.
         surplus: The events of streams beyond `most`, by the pattern of their entry.
         gaps: The records of each stream by how many half hours they are after their events, as
-            `events.clock_gaps` counts them.
+            `events.clock_gaps` counts them; those refused as future or past are among them.
     """
 
     replica: str
@@ -60,6 +63,14 @@ class Numbers:
     refused: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     surplus: Counter[str] = field(default_factory=Counter)
     gaps: Counter[tuple[str, int]] = field(default_factory=Counter)
+
+    @property
+    def timed(self) -> Counter[str]:
+        """The records of each stream whose events have a time: accepted ones, and those refused for it."""
+        timed = self.accepted.copy()
+        for (_, stream, reason), number in self.refused.items():
+            timed[stream] += number if reason in _OF_TIME else 0
+        return timed
 
     def add(self, numbers: "Heartbeat | Numbers") -> None:
         """Add those of another."""

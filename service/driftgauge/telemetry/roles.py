@@ -52,7 +52,7 @@ __all__ = ["Phase", "RoleTelemetry"]
 _log = logging.getLogger(__name__)
 
 _LONG_WAIT_S = 10.0
-# A gap that begins later shows in the records read after so many.
+# A gap that begins later shows in the records of a stream that are read after so many.
 _READ_TOGETHER = 100_000
 _NO_GAPS: Mapping[tuple[str, int], int] = {}
 # Kafka commits a transaction, or aborts it at its timeout, in less than this time.
@@ -98,7 +98,8 @@ class RoleTelemetry:
         for name in sorted(self._streams.names):
             self._streams_by_shard[shard_of(name, shards)].append(name)
         self._names: dict[str, set[str]] = {}  # by pattern
-        self._read = Numbers()
+        self._timed: Counter[str] = Counter()
+        self._gaps: Counter[tuple[str, int]] = Counter()
         self._told: set[str] = set()
         self._held: set[Partition] = set()
         self._waits_for = ""
@@ -337,10 +338,14 @@ class RoleTelemetry:
 
     def _log_gaps(self, numbers: Numbers) -> None:
         """Log once for each stream that its events are whole hours from their records."""
-        if self._read.accepted.total() > _READ_TOGETHER:
-            self._read = Numbers()
-        self._read.add(numbers)
-        for stream, sentence in describe_gaps(self._read.gaps, self._read.accepted).items():
+        timed = numbers.timed
+        full = {stream for stream in timed if self._timed[stream] > _READ_TOGETHER}
+        if full:
+            self._timed = Counter({name: n for name, n in self._timed.items() if name not in full})
+            self._gaps = Counter({key: n for key, n in self._gaps.items() if key[0] not in full})
+        self._timed.update(timed)
+        self._gaps.update(numbers.gaps)
+        for stream, sentence in describe_gaps(self._gaps, self._timed).items():
             if stream not in self._told:
                 self._told.add(stream)
                 remedy = "do what it says; none where a job publishes them so much later"
