@@ -38,6 +38,8 @@ LEAST_REFUSED = 20
 Share and number hold for the alert as well."""
 
 _MINUTE_MS = 60_000
+# A heartbeat that comes late, such as one after an outage of the brokers, says nothing of a clock.
+_COMPARED_MINUTES = 5
 # Three heartbeats may be missed.
 _SILENT_MS = int(4_000 * INTERVAL_S)
 _MAX_NAMED = 3
@@ -159,7 +161,8 @@ class ServiceWatch:
         self._lock = Lock()
         self._minutes: dict[int, Numbers] = {}
         self._replicas: dict[str, _Replica] = {}
-        self._ahead_ms = 0
+        # By the minute of arrival: the least by which this clock is ahead of the brokers', ms.
+        self._ahead_ms: dict[int, int] = {}
 
     def look(self, topics: TopicFaults) -> None:
         """Replace what the brokers say of the topics."""
@@ -185,7 +188,9 @@ class ServiceWatch:
             if arrived_ms is not None:
                 time_ms = min(time_ms, arrived_ms)
                 if self.source is not None and self.source.has_caught_up:
-                    self._ahead_ms = arrived_ms - time_ms
+                    minute, ahead_ms = arrived_ms // _MINUTE_MS, arrived_ms - time_ms
+                    self._ahead_ms[minute] = min(ahead_ms, self._ahead_ms.get(minute, ahead_ms))
+                    self._ahead_ms = dict(sorted(self._ahead_ms.items())[-_COMPARED_MINUTES:])
             self._forget(time_ms)
             self._minutes.setdefault(time_ms // _MINUTE_MS * _MINUTE_MS, Numbers()).add(heartbeat)
             before = self._replicas.get(heartbeat.replica)
@@ -196,7 +201,7 @@ class ServiceWatch:
     def status(self, now_ms: int) -> ServiceStatus:
         """Return what concerns all streams, by the wall clock, ms."""
         with self._lock:
-            now_ms -= self._ahead_ms
+            now_ms -= min(self._ahead_ms.values(), default=0)
             self._forget(now_ms)
             hour = Numbers()
             for numbers in self._minutes.values():
