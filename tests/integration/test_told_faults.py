@@ -63,9 +63,10 @@ def test_refused_records_without_a_window_or_a_name_are_told(tmp_path: Path, boo
         earlier_ms = SYSTEM_CLOCK.wall_ms() - 5 * HOUR_MS
         case.publish(make_events("local", 10, start_ms=earlier_ms, span_ms=1_000, seed=3))
         wanted = {
-            "refused": f"100 of 500 records of the topic {case.events_topic} were refused in the last hour "
-            "and name no stream, most as undecodable",
-            "surplus": "120 events of the last hour are in no window: more streams match cam-* than its most",
+            "refused": f"of the records of the topic {case.events_topic} read in the last hour, 100 of 500 "
+            "were refused and name no stream, most as undecodable",
+            "surplus": "120 events read in the last hour are in no window: more streams match cam-* than its "
+            "most",
         }
         assert_told_alike(case, page, wanted)
         said = (

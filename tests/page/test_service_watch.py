@@ -45,12 +45,13 @@ def test_refused_records_are_compared_with_records(accepted, number, is_told, st
         read={"embeddings": accepted + number}, accepted={"s": accepted}, refused=refused(number, stream)
     )
     status = watch.status(NOW_MS)
-    extent = f"{number:,} of {accepted + number:,} records"
+    extent = f"{number:,} of {accepted + number:,}"
     many = [each.extent for each in status.refusals.values() if each.is_many]
     assert many == [extent] * (is_told and stream == "s")
     # What names no stream is told of the topic.
     assert [tell_service_fault(each) for each in status.faults if each.name == "refused"] == [
-        f"{extent} of the topic embeddings were refused in the last hour and name no stream, most as invalid"
+        f"of the records of the topic embeddings read in the last hour, {extent} were refused and name no "
+        "stream, most as invalid"
     ] * (is_told and not stream)
 
 
@@ -82,8 +83,8 @@ def test_replicas_streams_and_topics_are_added_up_apart():
         beat(watch, replica=replica, accepted={"s": 40, "other": 500}, read={"clicks": 600}, refused=both)
     status = watch.status(NOW_MS)
     assert {name: (each.extent, each.reason) for name, each in status.refusals.items()} == {
-        "s": ("80 of 160 records", "invalid"),
-        "cam-*": ("60 of 60 records", "invalid"),
+        "s": ("80 of 160", "invalid"),
+        "cam-*": ("60 of 60", "invalid"),
     }
     assert [each.name for each in status.faults if each.name == "refused"] == []
 
@@ -311,10 +312,13 @@ def test_page_and_api_say_the_same():
         ),
         (
             "refused",
-            "20,000 of 40,000 records of the topic embeddings were refused in the last hour and name no "
-            "stream, most as undecodable",
+            "of the records of the topic embeddings read in the last hour, 20,000 of 40,000 were refused and "
+            "name no stream, most as undecodable",
         ),
-        ("surplus", "1,200 events of the last hour are in no window: more streams match cam-* than its most"),
+        (
+            "surplus",
+            "1,200 events read in the last hour are in no window: more streams match cam-* than its most",
+        ),
     ]
     for fault in answer["faults"]:
         sentence = f"{fault['text'][0].upper()}{fault['text'][1:]}."
@@ -330,7 +334,7 @@ def test_page_and_api_say_the_same():
         "new": "waiting",
     }
     (concern,) = (each for each in found["cam-7"]["concerns"] if each["name"] == "refused")
-    assert (concern["detail"], concern["extent"]) == ("wrong_dimension", "400 of 400 records")
+    assert (concern["detail"], concern["extent"]) == ("wrong_dimension", "400 of 400")
     # The cause comes before the advice to look at the producers.
     *causes, advice = found["new"]["next_steps"]
     assert causes[0] == "The topic clicks does not exist: create it, or correct topics.events."

@@ -250,7 +250,7 @@ def test_refused_records_are_a_fault_of_the_stream(windows, state):
     status = stream_status("s", facts, HOURLY, now_ms, service=service)
     assert (status.state, status.is_old) == (state, False)
     assert tell_concern(status.concerns[0], now_ms) == (
-        "20,000 of 40,000 records of the last hour are refused, most as wrong dimension"
+        "of the records read in the last hour, 20,000 of 40,000 were refused, most as wrong dimension"
     )
     assert ("dead-letters show" in next_steps(status)[0]) is (state == "refused")
 

@@ -163,12 +163,12 @@ class ConcernRecord(_Record):
     """The windows' length, such as 1h."""
 
     name: ConcernName
-    """misfit: every window differs from the baseline. refused: so are many records of the last hour. late:
-    many accepted events of a day came too late for their window. incomplete: partitions are missing, or
-    counts are in doubt. silent: no window for longer than the stream allows. behind: windows come long after
-    their end. insufficient: too few events to see anything. unclear: a segment that no window of a day found
-    ok or in drift. warming_up: the warm_up goes on, and whether the baseline fits is not known yet. waiting:
-    no window yet."""
+    """misfit: every window differs from the baseline. refused: so are many of the records read in the last
+    hour. late: many accepted events of a day came too late for their window. incomplete: partitions are
+    missing, or counts are in doubt. silent: no window for longer than the stream allows. behind: windows come
+    long after their end. insufficient: too few events to see anything. unclear: a segment that no window of a
+    day found ok or in drift. warming_up: the warm_up goes on, and whether the baseline fits is not known yet.
+    waiting: no window yet."""
 
     since: UtcDateTime | None
     """When it began, event time. Null where that is unknown."""
@@ -182,7 +182,7 @@ class ConcernRecord(_Record):
     their verdicts; empty where there is none."""
 
     extent: str
-    """Of refused, how many records of how many, within the last hour. Empty for the others."""
+    """Of refused, how many records of how many that were read in the last hour. Empty for the others."""
 
     unread: Count | None
     """Of behind, how many records of the stream's topics are not read yet: with 0 the events themselves come
@@ -269,8 +269,9 @@ class ServiceFaultRecord(_Record):
     of partitions. no_heartbeat: no replica is known to serve a role. not_polling: a role of a replica hangs.
     not_ready: a condition of a replica's readiness is not met. A replica cannot work on partitions:
     transaction (one does not end there), schema (the registry has not answered), unwritable, stopped (state,
-    offset and log do not match), restore (their start is not known yet). refused: many records of a topic in
-    the last hour name no stream. surplus: an entry with a pattern has more streams than its `most`."""
+    offset and log do not match), restore (their start is not known yet). refused: many records of a topic,
+    of those read in the last hour, name no stream. surplus: an entry with a pattern has more streams than its
+    `most`."""
 
     subject: str
     """The topic, the partitions, the roles, the conditions or the pattern."""

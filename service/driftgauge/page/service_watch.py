@@ -67,7 +67,7 @@ _OF_PARTITIONS: tuple[FaultName, ...] = ("transaction", "schema", "unwritable", 
 
 
 class Refusal(NamedTuple):
-    """The refused records of a stream or a topic in the last hour, by the brokers' clock.
+    """The refused records of a stream or a topic, of those read in the last hour by the brokers' clock.
 
     Attributes:
         records: Their number.
@@ -87,12 +87,13 @@ class Refusal(NamedTuple):
     @property
     def extent(self) -> str:
         """How many of how many, in words."""
-        return f"{self.records:,} of {self.read:,} records"
+        return f"{self.records:,} of {self.read:,}"
 
     @property
     def note(self) -> str:
         """What is said where they are not many."""
-        return f"{self.extent} of the last hour were refused, most as {self.reason.replace('_', ' ')}"
+        reason = self.reason.replace("_", " ")
+        return f"of the records read in the last hour, {self.extent} were refused, most as {reason}"
 
 
 class ServiceFault(NamedTuple):

@@ -124,7 +124,7 @@ class Concern:
 
     Attributes:
         name: What is wrong: `misfit` (every window differs from the baseline),
-            `refused` (so are many records of the last hour), `late` (so
+            `refused` (so are many of the records read in the last hour), `late` (so
             are more than one in twenty accepted events of a day, and are not counted), `incomplete`
             (partitions are missing, or counts are in doubt), `silent` (no window for longer than
             `overdue_after`), `behind` (windows come long after their end), `insufficient` (too few events to

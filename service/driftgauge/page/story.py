@@ -111,7 +111,7 @@ def tell_fault(concern: Concern) -> str:
     detail = concern.detail
     return {
         "misfit": "every window differs from the baseline",
-        "refused": f"{_extent(concern)} are refused, most as {detail.replace('_', ' ')}",
+        "refused": f"{_extent(concern)} refused, most as {detail.replace('_', ' ')}",
         "late": f"{detail} came too late to be counted",
         "incomplete": _tell_doubt(concern.fault, detail),
         "silent": "no new window",
@@ -145,7 +145,7 @@ def tell_concern(concern: Concern, now_ms: int) -> str:
 
 
 def _extent(concern: Concern) -> str:
-    return f"{concern.extent} of the last hour" if concern.extent else "records"
+    return f"of the records read in the last hour, {concern.extent} were" if concern.extent else "records are"
 
 
 def tell_service_fault(fault: ServiceFault) -> str:
@@ -164,9 +164,10 @@ def tell_service_fault(fault: ServiceFault) -> str:
         "unwritable": f"partitions take no records: {subject}",
         "stopped": f"partitions are stopped, because their state, offset and log do not match: {subject}",
         "restore": f"the start of partitions is not known yet: {subject}",
-        "refused": f"{detail} of the topic {subject} were refused in the last hour and name no stream, most "
-        f"as {fault.reason.replace('_', ' ')}",
-        "surplus": f"{detail} of the last hour are in no window: more streams match {subject} than its most",
+        "refused": f"of the records of the topic {subject} read in the last hour, {detail} were refused and "
+        f"name no stream, most as {fault.reason.replace('_', ' ')}",
+        "surplus": f"{detail} read in the last hour are in no window: more streams match {subject} than its "
+        "most",
     }[fault.name] + by
 
 
