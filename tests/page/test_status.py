@@ -349,11 +349,11 @@ WARM_UP_SPAN = "the warm_up from 3 Nov 2025, 00:00 UTC to 4 Nov 2025, 00:00 UTC 
 @pytest.mark.parametrize(
     ("hours", "changes", "later_ms", "said"),
     [
-        (range(0), {}, HOUR_MS, "has no windows of 1h so far; it takes 20 of a length"),
+        (range(0), {}, HOUR_MS, None),
         (range(1), {}, HOUR_MS, "has 1 window of 1h so far; it takes 20 of a length"),
         (range(19), {}, DAY_MS, "has 19 windows of 1h so far; it takes 20 of a length"),
         (range(20), {}, DAY_MS, None),
-        (range(0), {}, DAY_MS, "has passed with no windows of 1h; it takes 20 of a length"),
+        (range(0), {}, 2 * DAY_MS, None),
         # The baseline is calibrated without it.
         (range(24, 26), {}, 2 * DAY_MS, "has passed with no windows of 1h; it takes 20 of a length"),
         (range(5, 30), {}, 2 * DAY_MS, "has passed with 19 windows of 1h; it takes 20 of a length"),
@@ -570,6 +570,19 @@ def test_stream_is_not_in_order_before_its_warm_up_has_ended(hours, last, state)
     assert next_steps(status)
     warming = [each.since_ms for each in status.concerns if each.name == "warming_up"]
     assert warming == ([MONDAY_MS] if hours <= 20 else [])
+
+
+@pytest.mark.parametrize(("changes", "is_noted"), [({"calibrated": False}, True), ({}, False)])
+def test_windows_that_the_warm_up_is_too_short_for_do_not_wait_for_it(changes, is_noted):
+    results = MadeResults()
+    for hour in range(24):
+        results.publish(hour, "ok", stream="s", segments=[], kind=None)
+    results.publish(0, "ok", stream="s", size_ms=DAY_MS, segments=[], kind=None, **changes)
+    settings = build_settings([{"name": "s", "warm_up": WARM_UP, "windows": ["1h", "1d"]}])
+    status = Overview(results.history, settings).status("s", MONDAY_MS + DAY_MS)
+    assert [each.size for each in status.concerns if each.name == "warming_up"] == ["1h"]
+    said = f"{WARM_UP_SPAN}is too short for windows of 1d; it takes 20 of a length"
+    assert status.notes == ((said,) if is_noted else ())
 
 
 def overview_status(series, configured):

@@ -63,6 +63,10 @@ class WarmUp(Section):
     start: Time = Field(alias="from")
     end: Time = Field(alias="until")
 
+    def whole_windows(self, size_ms: int) -> int:
+        """Return how many windows of a length lie entirely within it: only these are used."""
+        return max(self.end // size_ms - -(-self.start // size_ms), 0)
+
 
 LabelValue = Annotated[str, Field(pattern=r"^[A-Za-z0-9._/:@+-]{1,64}$")]
 
@@ -222,11 +226,10 @@ class StreamSettings(Section):
         if self.warm_up is None:
             return self
         size_ms = min(self.windows)
-        # Only windows that lie entirely within the warm-up are used.
-        whole = self.warm_up.end // size_ms - -(-self.warm_up.start // size_ms)
+        whole = self.warm_up.whole_windows(size_ms)
         require(
             whole >= MIN_WINDOWS,
-            f"warm_up holds {max(whole, 0)} whole {'window' if whole == 1 else 'windows'} of "
+            f"warm_up holds {whole} whole {'window' if whole == 1 else 'windows'} of "
             f"{format_duration(size_ms)}, and the "
             f"overdispersion takes {MIN_WINDOWS}; declare a longer time clean, or leave warm_up out",
         )

@@ -579,7 +579,7 @@ def stream_status(
     notes = [
         *filter(None, [service.gaps.get(stream)]),
         *([] if refusal is None or refusal.is_many else [refusal.note]),
-        *_warm_up_notes(facts, settings, now_ms, now_ms - history_ms),
+        *_warm_up_notes(facts, settings, now_ms - history_ms),
         *_removal_notes(facts, settings),
     ]
     has_warm_up = settings.warm_up is not None
@@ -627,33 +627,33 @@ def _in_light_of(facts: SizeFacts, every: Sequence[SizeFacts]) -> SizeFacts:
     return replace(facts, misfit=run, alarms=tuple(map(dated, facts.alarms)))
 
 
-def _warm_up_notes(
-    facts: Sequence[SizeFacts], settings: StreamSettings, now_ms: int, oldest_ms: int
-) -> Iterator[str]:
+def _warm_up_notes(facts: Sequence[SizeFacts], settings: StreamSettings, oldest_ms: int) -> Iterator[str]:
     """Yield how many windows the `warm_up` has, while a length that it is long enough for has too few.
 
     Windows before `oldest_ms` are not known; that a length is calibrated shows that it had enough.
     """
-    if (warm_up := settings.warm_up) is None:
+    if (warm_up := settings.warm_up) is None or not facts:
         return
     found = {each.series.size_ms: each for each in facts}
-    newest_ms = max((int(each.newest["start_ms"]) for each in facts), default=now_ms)
-    has_passed = newest_ms >= warm_up.end
-    numbers, is_short = [], False
+    has_passed = max(int(each.newest["start_ms"]) for each in facts) >= warm_up.end
+    span = f"the warm_up from {format_moment(warm_up.start)} to {format_moment(warm_up.end)}"
+    numbers, too_long, is_short = [], [], False
     for size_ms in settings.windows:
-        if warm_up.end // size_ms - -(-warm_up.start // size_ms) < MIN_WINDOWS:
-            continue
         own = found.get(size_ms)
         warmed = 0 if own is None else own.warmed
         row = None if own is None else own.concluded
-        is_short |= warmed < MIN_WINDOWS and (
-            warm_up.end > oldest_ms or row is None or not row["flags"] & CALIBRATED
-        )
+        is_calibrated = row is not None and bool(row["flags"] & CALIBRATED)
+        if warm_up.whole_windows(size_ms) < MIN_WINDOWS:
+            if own is not None and not is_calibrated:
+                too_long.append(format_duration(size_ms))
+            continue
+        is_short |= warmed < MIN_WINDOWS and (warm_up.end > oldest_ms or not is_calibrated)
         numbers.append(f"{warmed or 'no'} window{'' if warmed == 1 else 's'} of {format_duration(size_ms)}")
     if is_short:
-        span = f"the warm_up from {format_moment(warm_up.start)} to {format_moment(warm_up.end)}"
         has, so_far = ("has passed with", "") if has_passed else ("has", " so far")
         yield f"{span} {has} {', '.join(numbers)}{so_far}; it takes {MIN_WINDOWS} of a length"
+    if too_long:
+        yield f"{span} is too short for windows of {', '.join(too_long)}; it takes {MIN_WINDOWS} of a length"
 
 
 def _removal_notes(facts: Sequence[SizeFacts], settings: StreamSettings) -> Iterator[str]:
@@ -702,7 +702,12 @@ def _size_status(
     if facts.unclear is not None:
         found.append(facts.unclear)
     warm_up = settings.warm_up
-    if warm_up is not None and warm_up.start <= int(facts.newest["start_ms"]) < warm_up.end:
+    if (
+        warm_up is not None
+        and warm_up.whole_windows(size_ms) >= MIN_WINDOWS
+        and warm_up.start <= int(facts.newest["start_ms"])
+        and newest_end_ms <= warm_up.end
+    ):
         # Only the whole warm_up shows whether the baseline fits, so no window is well before its end.
         found.append(Concern("warming_up", size, warm_up.start))
     states: list[StateName] = [*(alarm.state for alarm in facts.alarms), *(each.name for each in found)]
