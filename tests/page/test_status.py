@@ -682,10 +682,7 @@ def test_stream_without_results_waits():
         ("ff", "1h: too few events to see anything for 2 h"),
         ("bb", "1h: no window can see smallest_drift.novelty for 2 h"),
         ("bo" + "b" * 24, "1h: no window can see smallest_drift.novelty for 24 h"),
-        (
-            "ee",
-            f"1h: no window can see {', '.join(f'smallest_drift.{each}' for each in DETECTABLE)} for 2 h",
-        ),
+        ("ee", "1h: no window can see any smallest_drift for 2 h"),
         ("DDD", "1h: every window differs from the baseline for 3 h"),
     ],
 )
@@ -693,4 +690,4 @@ def test_concern_is_told_with_its_cause_and_age(windows, text):
     status = status_of(windows)
     assert tell_concern(status.concerns[0], MONDAY_MS + len(windows) * HOUR_MS) == text
     advice = " ".join(next_steps(status))
-    assert all(setting in advice for setting in re.findall(r"smallest_drift\.\w+", text))
+    assert all(setting in advice for setting in re.findall(r"smallest_drift[.\w]*", text))

@@ -125,7 +125,7 @@ def next_steps(status: StreamStatus) -> tuple[str, ...]:
     return (
         f"Ask how long windows must be for this traffic: driftgauge plan --events-per-hour {hourly}.",
         "Where traffic has fallen, find out why.",
-        *(_RAISE.format(settings) for settings in unseen if settings),
+        *(_RAISE.format(settings.removeprefix("any ")) for settings in unseen if settings),
     )
 
 

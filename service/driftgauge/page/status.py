@@ -453,17 +453,19 @@ def _misfit(rows: NDArray[np.void], at: int) -> Run | None:
 def _blind(series: Series, rows: NDArray[np.void], smallest: SmallestDrift) -> Concern | None:
     """Return the fault that none of the last of n conclusive windows could see the smallest drift."""
     is_recent = rows["start_ms"] > rows["start_ms"][-1] - max(_DAY_MS, series.size_ms)
-    unseen, since_ms = [], []
+    unseen, since_ms, tested = [], [], 0
     for name, sizes in zip(DETECTABLE, rows["detectable"].T, strict=True):
         # What is not tested is NaN, and neither seen nor missed.
         seen, missed = sizes <= getattr(smallest, name), sizes > getattr(smallest, name)
+        tested += bool((seen | missed)[is_recent].any())
         if missed[is_recent].any() and not seen[is_recent].any():
             after = _last(seen) + 1
             first = after + int(np.flatnonzero(missed[after:])[0])
             unseen.append(f"smallest_drift.{name}")
             since_ms.append(int(rows["start_ms"][first]))
     size = format_duration(series.size_ms)
-    return Concern("insufficient", size, min(since_ms), ", ".join(unseen)) if unseen else None
+    named = "any smallest_drift" if len(unseen) == tested else ", ".join(unseen)
+    return Concern("insufficient", size, min(since_ms), named) if unseen else None
 
 
 def _unclear(series: Series, end_ms: int, traces: Mapping[tuple[str, str], SegmentTrace]) -> Concern | None:
