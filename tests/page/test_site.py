@@ -96,7 +96,11 @@ def publish_all(*verdicts, **changes):
             publish_all("ok", segments=[]),
             f"/{STREAM}",
             2 * DAY_MS,
-            ["Silent", "As of 3 Nov 2025, 01:00 UTC", "1h: no new window for 47 h"],
+            [
+                "Silent",
+                "As of 3 Nov 2025, 01:00 UTC",
+                "1h: no window after the one that ended at 3 Nov 2025, 01:00 UTC",
+            ],
             id="silent",
         ),
         pytest.param(
@@ -141,7 +145,11 @@ def test_overview_says_what_is_silent_expired_or_still_read():
     for late_ms, part in (
         (DAY_MS, "1 stream: 1 silent"),
         # Windows of a day are silent too.
-        (4 * DAY_MS, "1 stream : no new window resnet18-fc1 for 4 days From the topic"),
+        (
+            4 * DAY_MS,
+            "1 stream : no new window resnet18-fc1 1h: no window after the one that ended at 3 Nov 2025, "
+            "01:00 UTC From the topic",
+        ),
         (40 * DAY_MS, "The topic driftgauge.windows holds no window result of the last 31d."),
     ):
         with serving(

@@ -140,6 +140,9 @@ def tell_concern(concern: Concern, now_ms: int) -> str:
         read = ", though all events are read" if concern.unread == 0 else ""
         unread = f"; {concern.unread:,} records are not read yet" if concern.unread else read
         return f"{concern.size}: behind by {round_duration(now_ms - concern.since_ms)}{unread}"
+    if concern.name == "silent" and concern.since_ms is not None:
+        # When the stream should have had another is not known.
+        return f"{concern.size}: no window after the one that ended at {format_moment(concern.since_ms)}"
     size = f"{concern.size}: " if concern.size else ""
     return f"{size}{tell_fault(concern)}{tell_age(concern.since_ms, now_ms)}"
 
