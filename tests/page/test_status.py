@@ -8,7 +8,7 @@ import pytest
 from starlette.datastructures import QueryParams
 
 from driftgauge.config.inputs import InputSettings
-from driftgauge.page.advice import RUNBOOK_OF, next_steps, runbook_of
+from driftgauge.page.advice import RUNBOOK_OF, next_steps, runbook_of, silence_of
 from driftgauge.page.api_records import status_record
 from driftgauge.page.overview import Overview
 from driftgauge.page.queries import read_query
@@ -417,8 +417,10 @@ def test_removed_size_dates_the_incident_and_says_what_became_of_its_alert(
     steps = " ".join(next_steps(status))
     assert (f"between 3 Nov 2025, {changed} UTC and" in steps) is bool(changed)
     assert "baseline is this model's" not in steps
-    said = "windows of 1h are no longer configured, so the alert on their alarm since 3 Nov 2025, 02:00 UTC"
+    said = "windows of 1h are not configured, so the alert on their alarm since 3 Nov 2025, 02:00 UTC ends"
     assert [each.startswith(said) for each in status.notes] == [True] * is_noted
+    # Of windows that no longer come, nothing ends the alarm.
+    assert ("the alarm ends" in steps, silence_of(status) is not None) == ("D" in later, "D" in later)
     assert not [each for each in status.concerns if each.size == "1h"], "no removed size is silent"
     opened = read_query(results.history, settings.by_stream, QueryParams({"stream": "s"}))
     assert opened.size == ("2h" if later else "1h")

@@ -112,7 +112,7 @@ def next_steps(status: StreamStatus) -> tuple[str, ...]:
     if status.state == "ok" and status.passed:
         return ("Nothing needs to be done now; find what the drift was that has passed.",)
     if (alarm := status.evidence) is not None:
-        steps = _against_alarm(alarm, status.alarms[0], has_warm_up=status.has_warm_up)
+        steps = _against_alarm(alarm, status)
         # Where the baseline does not fit, no change of the events explains the alarm.
         is_misfit = any(each.name == "misfit" for each in status.concerns)
         return (*_BY_STATE["misfit"], *steps) if is_misfit else steps
@@ -145,11 +145,11 @@ def _comes_late(status: StreamStatus) -> bool:
 
 
 def silence_of(status: StreamStatus) -> str | None:
-    """Return the command that silences every alert on a stream's drift for four hours; None without an alarm.
+    """Return the command that silences every alert on a stream's drift for four hours; None without an alert.
 
     Its windows of different lengths fire different alerts, and an hour later others.
     """
-    if not status.alarms:
+    if not status.has_alert:
         return None
     names = "|".join(sorted({*(RUNBOOK_OF[state] for state in ("drift", "segment")), _SLOW_DRIFT}))
     stream = status.stream.replace("\\", r"\\").replace('"', r"\"")
@@ -157,8 +157,10 @@ def silence_of(status: StreamStatus) -> str | None:
     return f"amtool silence add {' '.join(map(quote, matchers))} --duration=4h --comment='being looked into'"
 
 
-def _against_alarm(alarm: Alarm, first: Alarm, *, has_warm_up: bool) -> tuple[str, ...]:
-    """Return what to do about an alarm, by the alarm that dates its beginning."""
+def _against_alarm(alarm: Alarm, status: StreamStatus) -> tuple[str, ...]:
+    """Return what to do about an alarm, by the one that dates its beginning."""
+    first = status.alarms[0]
+    has_warm_up = status.has_warm_up
     warm_up = "let the warm_up hold enough of them" if has_warm_up else "declare a clean time as warm_up"
     row, since, seen = alarm.evidence, format_moment(first.since_ms), format_moment(first.seen_ms)
     if first.is_slow:
@@ -182,7 +184,7 @@ def _against_alarm(alarm: Alarm, first: Alarm, *, has_warm_up: bool) -> tuple[st
         *([f"Look at {alarm.part} first: not all segments drift."] if is_part else []),
         *([find_kind(kind).advice] if kind else []),
         *([] if row["flags"] & CALIBRATED else [_NOT_CALIBRATED.format(size=alarm.size, warm_up=warm_up)]),
-        "If it is a fault, fix it; the alarm ends a few windows later.",
+        "If it is a fault, fix it" + ("; the alarm ends a few windows later." if status.has_alert else "."),
         "If these inputs are the new normal, fit a baseline on them; where the model does not handle them, "
         "retrain it first.",
     )

@@ -239,14 +239,16 @@ class StatusRecord(_Record):
 
     notes: tuple[str, ...]
     """What else a reader should know, which changes no state: times of events that are whole hours from those
-    of their records, few refused records, a warm_up with too few windows, an alarm of a removed window size.
+    of their records, few refused records, a warm_up with too few windows, an alarm of a size that is not
+    configured.
     """
 
     next_steps: tuple[str, ...]
     """What to do, in sentences."""
 
     silence: str | None
-    """The command that silences every alert on the stream's drift for four hours. Null without an alarm."""
+    """The command that silences every alert on the stream's drift for four hours. Null without an alarm of a
+    configured window size."""
 
     runbook: str | None
     """The address of the runbook. Null where nothing is wrong."""

@@ -302,6 +302,11 @@ class StreamStatus:
         return min(own, key=lambda each: (each.size in removed, *_weakness(each)), default=None)
 
     @property
+    def has_alert(self) -> bool:
+        """Whether a configured size has an alarm: those of removed ones end with them."""
+        return any(size.facts.alarms for size in self.sizes if not size.is_removed)
+
+    @property
     def concern(self) -> Concern | None:
         """The fault of the data with the state, of several the smallest size's; None where it is no fault."""
         return next((each for each in self.concerns if each.name == self.state), None)
@@ -659,13 +664,13 @@ def _warm_up_notes(facts: Sequence[SizeFacts], settings: StreamSettings, oldest_
 
 
 def _removal_notes(facts: Sequence[SizeFacts], settings: StreamSettings) -> Iterator[str]:
-    """Yield which removed sizes had an alarm, which ended with them."""
+    """Yield which removed sizes had an alarm, which ends with them."""
     for each in facts:
         if each.series.size_ms not in settings.windows and each.alarms:
             size, since = format_duration(each.series.size_ms), format_moment(each.alarms[0].since_ms)
             yield (
-                f"windows of {size} are no longer configured, so the alert on their alarm since {since} is "
-                "resolved, whatever the events do"
+                f"windows of {size} are not configured, so the alert on their alarm since {since} ends once "
+                "replicas run this configuration"
             )
 
 
