@@ -229,14 +229,16 @@ def test_number_of_partitions_that_are_not_named_is_told():
     assert fault.topics == frozenset(), "of what topics the others are is not known"
 
 
-def test_lag_is_known_where_a_replica_counts():
-    watch = build_watch(NOW_MS, roles=("windows",))
-    assert watch.status(NOW_MS).unread is None
+def test_lag_of_a_topic_is_known_where_all_who_hold_it_know_it():
+    watch = build_watch(NOW_MS)
+    assert watch.status(NOW_MS).unread == {}
     for replica in "bc":
         beat(watch, NOW_MS, replica, unread={"embeddings": 40} if replica == "b" else {})
     assert watch.status(NOW_MS).unread == {"embeddings": 40}
-    beat(watch, NOW_MS, "c", unread={"embeddings": 2, "clicks": 1})
-    assert watch.status(NOW_MS).unread == {"embeddings": 42, "clicks": 1}
+    beat(watch, NOW_MS, "c", unread={"embeddings": 2, "clicks": 0})
+    assert watch.status(NOW_MS).unread == {"embeddings": 42, "clicks": 0}
+    beat(watch, NOW_MS, "d", unread={"embeddings": None})
+    assert watch.status(NOW_MS).unread == {"embeddings": None, "clicks": 0}
 
 
 def test_one_record_without_a_name_tells_of_no_record_that_has_one():

@@ -47,7 +47,11 @@ _BY_STATE: dict[str, tuple[str, ...]] = {
         "Where the stream pauses by design, raise its overdue_after.",
     ),
     "behind": (
-        "Wait where old events are read again; otherwise see whether the lag falls, or add replicas.",
+        "Where records are not read yet, wait while old events are read again; otherwise see whether the lag "
+        "falls, or add replicas.",
+        "Where all are read, find whether the events themselves come late, a partition without events holds "
+        "the windows back until its idle_timeout, or the role windows is behind: look at the lag of the "
+        "partials topic.",
     ),
     "unclear": (
         "Where the segment has too few events, check that they are still sent, or add longer windows.",
@@ -60,11 +64,6 @@ _BY_STATE: dict[str, tuple[str, ...]] = {
     ),
     "ok": ("Nothing needs to be done.",),
 }
-_COMES_LATE = (
-    "All is read, so the events themselves are this old: add no replicas.",
-    "Where a job publishes them so much later, raise overdue_after; else find what delays the producers, or "
-    "correct the events' times.",
-)
 RUNBOOK_OF: dict[str, str] = {
     "drift": "DriftgaugeDrift",
     "warning": "DriftgaugeDrift",
@@ -118,7 +117,7 @@ def next_steps(status: StreamStatus) -> tuple[str, ...]:
         return (*_BY_STATE["misfit"], *steps) if is_misfit else steps
     if status.state != "insufficient" or status.lead is None:
         causes = [f"{tell_service_fault(each)}: {remedy_of(each)[0]}" for each in status.held_up_by]
-        return (*map(as_sentence, causes), *(_COMES_LATE if _comes_late(status) else _BY_STATE[status.state]))
+        return (*map(as_sentence, causes), *_BY_STATE[status.state])
     facts = status.lead.facts
     hourly = max(round(int(facts.newest["count"]) * HOUR_MS / facts.series.size_ms), 1)
     unseen = [each.detail for each in status.lead.concerns if each.name == "insufficient"]
@@ -136,12 +135,7 @@ def runbook_of(status: StreamStatus) -> str | None:
     # Slow drift that has become drift has the alert of any drift.
     if status.state == "warning" and status.evidence is not None and status.evidence.is_slow:
         return _SLOW_DRIFT
-    return RUNBOOK_OF.get("silent" if _comes_late(status) else status.state)
-
-
-def _comes_late(status: StreamStatus) -> bool:
-    """Return whether windows come late though all events are read."""
-    return status.concern is not None and status.concern.unread == 0
+    return RUNBOOK_OF.get(status.state)
 
 
 def silence_of(status: StreamStatus) -> str | None:

@@ -185,8 +185,8 @@ class ConcernRecord(_Record):
     """Of refused, how many records of how many that were read in the last hour. Empty for the others."""
 
     unread: Count | None
-    """Of behind, how many records of the stream's topics are not read yet: with 0 the events themselves come
-    late. Null where that is unknown, and for the others."""
+    """Of behind, how many records of the stream's topics are not read yet. Null where that is unknown, and
+    for the others."""
 
 
 class SizeRecord(_Record):

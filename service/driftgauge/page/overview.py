@@ -1,5 +1,6 @@
 """The overview: the status of each stream, the most urgent first."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -38,7 +39,14 @@ class Overview:
         self._history_ms = settings.page.history
         # The settings calculate these at each look.
         self._streams = settings.by_stream
-        self._only = {topic: each.only_streams for topic, each in settings.inputs.items()}
+        self._only = {
+            topic: only for topic, each in settings.inputs.items() if (only := each.only_streams) is not None
+        }
+        self._open = [topic for topic in settings.topics.events if topic not in self._only]
+        self._own: defaultdict[str, list[str]] = defaultdict(list)
+        for topic, only in self._only.items():
+            for stream in only:
+                self._own[stream].append(topic)
         self._read: dict[Series, tuple[int, SizeFacts]] = {}
 
     def statuses(
@@ -84,12 +92,14 @@ class Overview:
 
     def _concerning(self, stream: str, service: ServiceStatus) -> ServiceStatus:
         """Return what concerns a stream: no topic that is known to hold others alone."""
-        others = {topic for topic, only in self._only.items() if only is not None and stream not in only}
         return replace(
             service,
-            faults=tuple(each for each in service.faults if not each.topics or each.topics - others),
-            unread=service.unread
-            and {topic: n for topic, n in service.unread.items() if topic not in others},
+            faults=tuple(
+                each
+                for each in service.faults
+                if not each.topics or any(stream in self._only.get(topic, [stream]) for topic in each.topics)
+            ),
+            unread={topic: service.unread.get(topic) for topic in (*self._open, *self._own.get(stream, ()))},
         )
 
     def _facts(self, series: Series, settings: StreamSettings) -> SizeFacts | None:

@@ -132,13 +132,14 @@ class ServiceStatus:
         refusals: The streams of which records are refused, with patterns for names beyond `most`.
         faults: The faults that concern no single stream.
         gaps: The streams whose events are whole hours from their records, each with a sentence on it.
-        unread: The number of records of each topic that replicas are behind; None where that is unknown.
+        unread: The number of records of each topic that are not read yet; missing or None where that is
+            unknown.
     """
 
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
     faults: tuple[ServiceFault, ...] = ()
     gaps: Mapping[str, str] = field(default_factory=dict)
-    unread: Mapping[str, int] | None = None
+    unread: Mapping[str, int | None] = field(default_factory=dict)
 
 
 class _Replica(NamedTuple):
@@ -232,14 +233,13 @@ class ServiceWatch:
                 self._unread(now_ms),
             )
 
-    def _unread(self, now_ms: int) -> Mapping[str, int] | None:
-        """Return the number of records of each topic that are not read yet; None without a replica."""
-        counting = [each.heartbeat for each in self._alive(now_ms) if Role.COUNT in each.heartbeat.roles]
-        if not counting:
-            return None
-        unread: Counter[str] = Counter()
-        for heartbeat in counting:
-            unread.update(heartbeat.unread)
+    def _unread(self, now_ms: int) -> Mapping[str, int | None]:
+        """Return the number of records of each held topic that are not read yet; None where it is unknown."""
+        unread: dict[str, int | None] = {}
+        for each in self._alive(now_ms):
+            for topic, number in each.heartbeat.unread.items():
+                others = unread.get(topic, 0)
+                unread[topic] = None if number is None or others is None else others + number
         return unread
 
     def _alive(self, now_ms: int) -> list[_Replica]:

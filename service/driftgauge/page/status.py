@@ -560,7 +560,8 @@ def stream_status(
         service: What concerns the stream of what replicas and brokers say.
     """
     own = _shown([_in_light_of(each, facts) for each in facts], settings.windows)
-    unread = None if service.unread is None else sum(service.unread.values())
+    lags = [number for number in service.unread.values() if number is not None]
+    unread = sum(lags) if lags and len(lags) == len(service.unread) else None
     sizes = tuple(_size_status(each, settings, now_ms, unread, is_cut_off=is_cut_off) for each in own)
     known = {each.series.size_ms for each in own}
     missing = [
@@ -637,7 +638,8 @@ def _in_light_of(facts: SizeFacts, every: Sequence[SizeFacts]) -> SizeFacts:
 def _warm_up_notes(facts: Sequence[SizeFacts], settings: StreamSettings, oldest_ms: int) -> Iterator[str]:
     """Yield how many windows the `warm_up` has, while a length that it is long enough for has too few.
 
-    Windows before `oldest_ms` are not known; that a length is calibrated shows that it had enough.
+    Another sentence names the lengths that it is too short for. Windows before `oldest_ms` are not known;
+    that a length is calibrated shows that it had enough.
     """
     if (warm_up := settings.warm_up) is None or not facts:
         return

@@ -137,7 +137,7 @@ def _tell_doubt(fault: Fault, named: str) -> str:
 def tell_concern(concern: Concern, now_ms: int) -> str:
     """Return a fault of the data with its size and age, such as "1h: no new window for 3 days"."""
     if concern.name == "behind" and concern.since_ms is not None:
-        read = ", though all events are read" if concern.unread == 0 else ""
+        read = "; all records of its topics are read" if concern.unread == 0 else ""
         unread = f"; {concern.unread:,} records are not read yet" if concern.unread else read
         return f"{concern.size}: behind by {round_duration(now_ms - concern.since_ms)}{unread}"
     if concern.name == "silent" and concern.since_ms is not None:

@@ -29,8 +29,8 @@ class Heartbeat:
         blocked: The first partitions on which it cannot work, by reason, as `/readyz` has them.
         more_blocked: How many further partitions there are, by reason.
         unpolled_ms: For how long each role has not polled Kafka, ms, where that is longer than a minute.
-        unread: The number of records of each topic that are to be read, where it is more than the replica has
-            read since its last heartbeat.
+        unread: The number of records of each held topic that are to be read; None where that is not known of
+            all its held partitions.
         read: The records of each topic that were accepted or refused.
         accepted: The records with accepted events of each stream; one with several streams counts for each.
         refused: The refused records by topic, stream (empty where it is not known or not configured) and
@@ -51,7 +51,7 @@ class Heartbeat:
     gaps: Mapping[tuple[str, int], int] = field(default_factory=dict)
     more_blocked: Mapping[str, int] = field(default_factory=dict)
     unpolled_ms: Mapping[str, int] = field(default_factory=dict)
-    unread: Mapping[str, int] = field(default_factory=dict)
+    unread: Mapping[str, int | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """What a process has read since its last heartbeat, by the calls that also count its metrics."""
 
-from collections import Counter
 from threading import Lock
 from typing import Final
 
@@ -19,7 +18,8 @@ class Activity:
     """Adds up what the roles read until a heartbeat takes it; thread-safe.
 
     Attributes:
-        lags: The number of records of each held partition of the events topics that are to be read.
+        lags: The number of records of each held partition of the events topics that are to be read; None
+            where that is not known yet.
     """
 
     def __init__(self, health: Health) -> None:
@@ -27,7 +27,7 @@ class Activity:
         self._health = health
         self._lock = Lock()
         self._numbers = Numbers()
-        self.lags: dict[Partition, int] = {}
+        self.lags: dict[Partition, int | None] = {}
 
     def add(self, numbers: Numbers | Heartbeat) -> None:
         """Add what a role has read, or a heartbeat that was not delivered."""
@@ -38,14 +38,15 @@ class Activity:
         """Return the heartbeat of a replica, whose numbers are taken with it."""
         with self._lock:
             taken, self._numbers = self._numbers, Numbers()
-        lags: Counter[str] = Counter()
-        for (topic, _), number in self.lags.copy().items():
-            lags[topic] += number
+        unread: dict[str, int | None] = {}
+        for (topic, _), lag in self.lags.copy().items():
+            others = unread.get(topic, 0)
+            unread[topic] = None if lag is None or others is None else others + lag
         blocked = self._health.blocked().items()
         return Heartbeat(
             replica,
             self._health.roles,
-            {condition.value: why[:_MOST_TEXT] for condition, why in self._health.reasons().items()},
+            {condition.value: _shorten(why) for condition, why in self._health.reasons().items()},
             {reason.value: partitions[:_MOST_NAMED] for reason, partitions in blocked},
             taken.read,
             taken.accepted,
@@ -54,5 +55,9 @@ class Activity:
             taken.gaps,
             {reason.value: more for reason, found in blocked if (more := len(found) - _MOST_NAMED) > 0},
             {role.value: age_ms for role, age_ms in self._health.unpolled_ms().items()},
-            {topic: number for topic, number in lags.items() if number > taken.read[topic]},
+            unread,
         )
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= _MOST_TEXT else f"{text[:_MOST_TEXT]}…"

@@ -490,6 +490,9 @@ class RoleTelemetry:
             for gauge in (self._metrics[POSITION], self._metrics[LAG]):
                 gauge.remove(topic, partition)
             self._metrics.activity.lags.pop((topic, partition), None)
+        if self._role is Role.COUNT:
+            for each in partitions - self._held:
+                self._metrics.activity.lags[each] = None
         for topic in {topic for topic, _ in self._held | partitions}:
             number = sum(held == topic for held, _ in partitions)
             self._metrics[ASSIGNED].labels(topic).set(number)
