@@ -570,7 +570,7 @@ def test_stream_is_not_in_order_before_its_warm_up_has_ended(hours, last, state)
     for number in range(hours):
         verdict = last if number == hours - 1 else "ok"
         results.publish(number, verdict, stream="s", segments=[], kind=None)
-    warm_up = {"from": "2025-11-03T00:00:00Z", "until": "2025-11-03T20:00:00Z"}
+    warm_up = {"from": "2025-11-03T00:00:00Z", "until": "2025-11-03T20:30:00Z"}
     settings = build_settings([{"name": "s", "warm_up": warm_up}])
     status = Overview(results.history, settings).status("s", MONDAY_MS)
     assert status.state == state
