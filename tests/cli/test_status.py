@@ -38,7 +38,12 @@ def test_streams_of_topic_are_listed_with_alarm_cause_and_age(tmp_path):
     _, fault, _, heading, drifting, waiting = printed.stdout.splitlines()
     assert fault.strip().startswith("no replica is known to serve count, windows  see whether replicas run")
     assert heading.split()[:3] == ["stream", "status", "when"]
-    for part in ("Drift (old)", "and 3 Nov 2025, 02:00 UTC (1h)", "Shift: inputs", "1h: no window after the one"):
+    for part in (
+        "Drift (old)",
+        "and 3 Nov 2025, 02:00 UTC (1h)",
+        "Shift: inputs",
+        "1h: no window after the one",
+    ):
         assert part in drifting
     assert waiting.split() == ["images", "No", "window", "yet", "1h:", "no", "window", "yet."]
     assert waiting.index("1h:") == heading.index("why"), "no space before it"

@@ -135,7 +135,7 @@ def _tell_doubt(fault: Fault, named: str) -> str:
 
 
 def tell_concern(concern: Concern, now_ms: int) -> str:
-    """Return a fault of the data with its size and age, such as "1h: no new window for 3 days"."""
+    """Return a fault of the data with its size and age, such as "1h: events have been lost for 3 days"."""
     if concern.name == "behind" and concern.since_ms is not None:
         read = "; all records of its topics are read" if concern.unread == 0 else ""
         unread = f"; {concern.unread:,} records are not read yet" if concern.unread else read
