@@ -121,18 +121,18 @@ def check_counts(run: Run) -> None:
 
 def check_examples(run: Run) -> None:
     """The examples of a cluster are its three events whose ids have the least CRC, if each event counts."""
-    ids: dict[tuple[WindowKey, int], list[tuple[int, str]]] = {}
+    ids: dict[tuple[WindowKey, int], set[tuple[int, str]]] = {}
     for (topic, partition), log in run.logs.items():
         for offset, sent in enumerate(log):
             for number, each in enumerate(sent.vectors if not sent.fault else ()):
-                name = f"{topic}-{partition}-{offset}"
-                if ENCODINGS[run.plan.encodings[topic]][0] is not None:
-                    name += f"#{number}"
+                name = f"{topic}-{partition}-{offset}#{number}"
+                if ENCODINGS[run.plan.encodings[topic]][0] is None:
+                    name = sent.name
                 for key in windows_of(run.spec_of(run.last, sent.stream), sent):
-                    ids.setdefault((key, each % CLUSTERS), []).append((crc32(name.encode()), name))
+                    ids.setdefault((key, each % CLUSTERS), set()).add((crc32(name.encode()), name))
     for key, result in run.results.items():
         expected = [
-            [name for _, name in sorted(ids.get((key, each), []))[:MAX_EXAMPLES]] for each in range(CLUSTERS)
+            [name for _, name in sorted(ids.get((key, each), ()))[:MAX_EXAMPLES]] for each in range(CLUSTERS)
         ]
         for each in result["examples"]:
             assert each["event_ids"] in expected, f"examples: {each} of {key}, not {expected}"

@@ -46,7 +46,7 @@ def find(name: str, seconds: float) -> list[tuple[float, int]]:
         last = (done.stdout or done.stderr).strip().rpartition("\n")[2]
         if told := re.match(r"SEED=(\d+)", last):
             found.append((monotonic() - began_s, int(told[1]) - seed + 1))
-        say(f"    {last}")
+        say(f"    {last[:100]}")
     return found
 
 

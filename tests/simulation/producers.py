@@ -55,6 +55,11 @@ class Sent(NamedTuple):
     country: str | None = None
     fault: str = ""
 
+    @property
+    def name(self) -> str:
+        """The id that the producer gives a single event of the service's own contract."""
+        return f"{self.stream}/{self.time_ms}/{self.vectors[0]}"
+
 
 class Fields(NamedTuple):
     """What a producer writes of a record."""
@@ -64,6 +69,7 @@ class Fields(NamedTuple):
     vectors: NDArray[np.float32]
     version: str
     country: str | None
+    event_id: str
 
 
 Content = tuple[bytes | None, Headers]
@@ -92,6 +98,7 @@ def _own(fields: Fields, name: str, value: object) -> Content:
         "timestamp": fields.time_ms,
         name: value,
         "model_version": fields.version,
+        "event_id": fields.event_id,
         "snippet": f"text of {fields.time_ms}",
         "segments": None if fields.country is None else {"country": fields.country},
     }
@@ -247,7 +254,7 @@ def encode(encoding: str, sent: Sent) -> list[tuple[Content, Sent]]:
     stream = _STRANGE["stream"] if sent.fault == "stream" else sent.stream
     version = _STRANGE["version"] if sent.fault == "version" else VERSION
     named = stream if mapping is None else _RENAMED.get(stream, stream)
-    value, headers = write(Fields(named, sent.time_ms, vectors, version, sent.country))
+    value, headers = write(Fields(named, sent.time_ms, vectors, version, sent.country, sent.name))
     if sent.fault == FILTERED:
         headers = (*headers, ("environment", b"test"))
     if sent.fault == "garbage":
