@@ -59,7 +59,7 @@ def test_backtest_says_once_that_events_are_whole_hours_before_their_records(con
         path = write_events(tmp_path / "day.records.jsonl", lines)
         done = run("backtest", path, "--config", config)
         assert done.returncode == 0, done.stderr
-        assert done.stderr.count("are 5h before the") == times, done.stderr
+        assert done.stderr.count("5h before the") == times, done.stderr
 
 
 def test_replay_of_an_empty_file_says_so(config, tmp_path):
