@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from heapq import heapify, heappop, heappush, nlargest
+from heapq import merge, nlargest
 from itertools import compress
 from pathlib import Path
 from typing import Self
@@ -319,18 +319,15 @@ def _choose(partitions: Mapping[int, _Sendable], most: int) -> tuple[list[_Lette
     Of each partition they are the first: of the next ones always the one with the earliest time is taken.
     """
     taken = dict.fromkeys(partitions, 0)
-    heads = [(own.letters[0].time_ms, index) for index, own in partitions.items() if own.letters]
-    heapify(heads)
     chosen: list[_Letter] = []
     size = 0
-    while heads and len(chosen) < most and size < _MOST_BYTES:
-        _, index = heappop(heads)
-        letters = partitions[index].letters
-        chosen.append(letters[taken[index]])
-        size += len(chosen[-1].record.letter.value() or b"")
+    by_partition = ([(index, each) for each in own.letters] for index, own in sorted(partitions.items()))
+    for index, letter in merge(*by_partition, key=lambda each: each[1].time_ms):
+        if len(chosen) == most or size >= _MOST_BYTES:
+            break
+        chosen.append(letter)
+        size += len(letter.record.letter.value() or b"")
         taken[index] += 1
-        if taken[index] < len(letters):
-            heappush(heads, (letters[taken[index]].time_ms, index))
     chosen.sort(key=lambda each: each.time_ms)
     ends = {index: own.ends[taken[index]] for index, own in partitions.items()}
     return chosen, {index: end for index, end in ends.items() if end}

@@ -13,7 +13,7 @@ from driftgauge.events.records import RawRecord
 from driftgauge.kafka.metadata import TopicFaults
 from driftgauge.page.results import ResultSource
 from driftgauge.page.words import name_first
-from driftgauge.records.heartbeat import INTERVAL_S, Heartbeat, Numbers, decode_heartbeat
+from driftgauge.records.heartbeat import INTERVAL_S, Heartbeat, Numbers, add_lags, decode_heartbeat
 from driftgauge.telemetry.health import Role
 
 __all__ = [
@@ -208,7 +208,7 @@ class ServiceWatch:
             hour = Numbers()
             for numbers in self._minutes.values():
                 hour.add(numbers)
-            # What names a stream is told of the stream.
+            # The streams say what is refused of records that name one.
             unnamed = Counter({key: number for key, number in hour.refused.items() if not key[_STREAM]})
             read = hour.accepted.copy()
             for (_, stream, _), number in hour.refused.items():
@@ -235,12 +235,7 @@ class ServiceWatch:
 
     def _unread(self, now_ms: int) -> Mapping[str, int | None]:
         """Return the number of records of each held topic that are not read yet; None where it is unknown."""
-        unread: dict[str, int | None] = {}
-        for each in self._alive(now_ms):
-            for topic, number in each.heartbeat.unread.items():
-                others = unread.get(topic, 0)
-                unread[topic] = None if number is None or others is None else others + number
-        return unread
+        return add_lags(lag for each in self._alive(now_ms) for lag in each.heartbeat.unread.items())
 
     def _alive(self, now_ms: int) -> list[_Replica]:
         return [each for each in self._replicas.values() if each.time_ms > now_ms - _SILENT_MS]

@@ -1,14 +1,14 @@
 """The record of the heartbeats topic, with its codec: what a replica has read, and what holds it up."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from driftgauge.events.rejection import Reason
 from driftgauge.records.messagepack import Format
 
-__all__ = ["INTERVAL_S", "Heartbeat", "Numbers", "decode_heartbeat", "encode_heartbeat"]
+__all__ = ["INTERVAL_S", "Heartbeat", "Numbers", "add_lags", "decode_heartbeat", "encode_heartbeat"]
 
 INTERVAL_S = 15.0
 """The time between two heartbeats of a replica."""
@@ -81,6 +81,15 @@ class Numbers:
 _FORMAT = Format[Heartbeat](Heartbeat)
 # A topic's name has up to 249 bytes and a stream's 128; brokers take records of a megabyte.
 _MOST_NAMES = 1_000
+
+
+def add_lags(lags: Iterable[tuple[str, int | None]]) -> dict[str, int | None]:
+    """Return the sum of the lags of each topic; None where one of them is not known."""
+    found: dict[str, int | None] = {}
+    for topic, lag in lags:
+        others = found.get(topic, 0)
+        found[topic] = None if lag is None or others is None else others + lag
+    return found
 
 
 def encode_heartbeat(heartbeat: Heartbeat) -> list[bytes]:

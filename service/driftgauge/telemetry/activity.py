@@ -4,7 +4,7 @@ from threading import Lock
 from typing import Final
 
 from driftgauge.core.partition import Partition
-from driftgauge.records.heartbeat import Heartbeat, Numbers
+from driftgauge.records.heartbeat import Heartbeat, Numbers, add_lags
 from driftgauge.telemetry.health import Health
 
 __all__ = ["Activity"]
@@ -38,10 +38,7 @@ class Activity:
         """Return the heartbeat of a replica, whose numbers are taken with it."""
         with self._lock:
             taken, self._numbers = self._numbers, Numbers()
-        unread: dict[str, int | None] = {}
-        for (topic, _), lag in self.lags.copy().items():
-            others = unread.get(topic, 0)
-            unread[topic] = None if lag is None or others is None else others + lag
+        unread = add_lags((topic, lag) for (topic, _), lag in self.lags.copy().items())
         blocked = self._health.blocked().items()
         return Heartbeat(
             replica,
