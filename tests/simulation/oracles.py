@@ -143,14 +143,15 @@ def check_kept(run: Run) -> None:
     for shard, entries in enumerate(run.changelogs):
         decoded = dict(decode(key, value) for key, value in entries.items())
         final_ms = {key.stream: each.final_ms for key, each in decoded.items() if isinstance(key, StreamKey)}
+        # Panes stay for windows of a size that another replica had, as long as one of its results stays.
+        kept = {(key.stream, key.window.size_ms) for key in decoded if isinstance(key, PublishedKey)}
         final = Counter[tuple[str, int]]()
         for key in decoded:
             match key:
                 case PaneKey() | ExamplesKey():
-                    ends_ms = [
-                        Window.around(key.pane.end_ms - 1, size_ms).end_ms
-                        for size_ms in run.spec_of(run.last, key.stream).sizes_ms
-                    ]
+                    sizes_ms = {size_ms for stream, size_ms in kept if stream == key.stream}
+                    sizes_ms |= {*run.spec_of(run.last, key.stream).sizes_ms}
+                    ends_ms = [Window.around(key.pane.end_ms - 1, each).end_ms for each in sizes_ms]
                     is_open = max(ends_ms) > (final_ms[key.stream] or 0)
                     assert is_open, f"shard {shard} keeps {key}"
                 case PublishedKey():

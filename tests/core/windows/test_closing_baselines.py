@@ -208,16 +208,10 @@ def test_histories_go_with_last_window_that_needs_them(pattern):
     assert held() == {FIRST.key}
 
 
-@pytest.mark.parametrize("forgets", [False, True])
-def test_added_window_size_is_incomplete_where_panes_are_gone(forgets):
+def test_added_window_size_is_incomplete_where_panes_are_gone():
     hourly, both = build_spec(lateness_ms=0), build_spec(lateness_ms=0, sizes_ms=(HOUR_MS, DAY_MS))
     shard = Shard(hourly)
     read_and_commit(shard, at(1), at(2), at(4.5))
-    if forgets:
-        # An earlier version does not keep how far panes are purged, and deletes what it does not know.
-        state = shard.state.streams["images"]
-        state.set_status(replace(state.status, purged_ms=None))
-        shard.close()
     shard.restart(both)
     results = read_and_commit(shard, at(5), at(25), at(49))
     found = [
@@ -244,14 +238,19 @@ def test_size_that_former_owner_did_not_have_is_incomplete(hour):
     assert day.count < 4
 
 
-def test_whole_result_is_not_replaced_when_former_owner_deleted_its_panes():
-    both = build_spec(lateness_ms=2 * DAY_MS, sizes_ms=(HOUR_MS, DAY_MS))
+def test_window_of_size_that_another_replica_lacks_counts_late_events_of_both():
+    """The one without the size keeps the panes of results that may be revised, and then deletes them."""
+    hourly, both = (build_spec(lateness_ms=5 * HOUR_MS, sizes_ms=(HOUR_MS, DAY_MS)[:n]) for n in (1, 2))
     shard = Shard(both)
     read_and_commit(shard, at(1), at(2), at(25))
-    shard.restart(build_spec(lateness_ms=5 * HOUR_MS))
+    shard.restart(hourly)
     read_and_commit(shard, at(26))
+    read_and_commit(shard, at(3))
     shard.restart(both)
     results = read_and_commit(shard, at(27), at(23.5))
-    assert not [each for each in results if each.window == Window(DAY_MS, MONDAY_MS)]
-    kept = shard.state.streams["images"].published[Window(DAY_MS, MONDAY_MS)]
-    assert (kept.count, kept.incomplete_reason) == (2, None)
+    found = [each for each in results if each.window == Window(DAY_MS, MONDAY_MS)]
+    assert [(each.count, each.incomplete_reason) for each in found] == [(4, None)]
+    shard.restart(hourly)
+    read_and_commit(shard, at(29), at(40))
+    panes = shard.state.streams["images"].panes
+    assert panes.schemes(Window(DAY_MS, MONDAY_MS)) == set()

@@ -177,7 +177,7 @@ class StreamStatus:
         late: The number of late events, by window size in ms.
         closed: The number of windows closed, by window size in ms and verdict.
         purged_ms: The event time before which panes may be missing: deleted, or not counted before the stream
-            was admitted; None: unknown.
+            was admitted; None: before any is.
         applied: The number of all events that the shard has applied, late ones among them.
         drifts_passed: The number of drifts that have passed, by window size in ms: alarms that ended, and
             windows that came to say drift when a later window said otherwise.

@@ -137,12 +137,6 @@ class WindowCloser:
         # A pending window that is due already waits for the next round.
         return next_ms if next_ms > foremost_ms else NULL
 
-    @property
-    def _settled_ms(self) -> int:
-        """The event time before which no window of any size is open; NULL before there is a purge horizon."""
-        final_ms = self._state.status.final_ms
-        return NULL if final_ms is None else min(final_ms - final_ms % size for size in self._spec.sizes_ms)
-
     def _advance_horizon(self, watermark_ms: int | None, waiting_from_ms: int | None) -> None:
         """Advance the purge horizon to the watermark less the allowed lateness, and drop past doubts.
 
@@ -160,9 +154,8 @@ class WindowCloser:
         final_ms = horizon_ms if waiting_from_ms is None else min(horizon_ms, waiting_from_ms)
         if status.final_ms is not None and final_ms <= status.final_ms:
             return
-        # An unknown time follows from the horizon, so it is found before that moves.
-        state.set_status(replace(status, final_ms=final_ms, purged_ms=state.purged_ms))
-        settled_ms = self._settled_ms
+        state.set_status(replace(status, final_ms=final_ms))
+        settled_ms = state.settled_ms(spec.sizes_ms)
         losses = tuple(loss for loss in status.losses if loss.to_ms is None or loss.to_ms >= settled_ms)
         counted_twice = tuple(each for each in status.counted_twice if each[1] > settled_ms)
         state.set_status(replace(state.status, losses=losses, counted_twice=counted_twice))
@@ -173,10 +166,11 @@ class WindowCloser:
         state, final_ms = self._state, self._state.status.final_ms
         if final_ms is None or final_ms == self._purged_to_ms:
             return
-        # A former owner with larger sizes may have kept panes that are not needed here.
-        state.miss_panes(self._settled_ms)
         state.purge_final_results(self._spec.sizes_ms, budget)
-        if state.purge_panes(self._settled_ms, budget) and budget.deletions:
+        settled_ms = state.settled_ms(self._spec.sizes_ms)
+        # A former owner with larger sizes may have kept panes that are not needed here.
+        state.miss_panes(settled_ms)
+        if state.purge_panes(settled_ms, budget) and budget.deletions:
             self._purged_to_ms = final_ms
 
     def _forget_histories(self, final_ms: int) -> None:
@@ -244,10 +238,6 @@ class WindowCloser:
             values = np.zeros(scheme.length, np.int64)
         tally = Tally(values, scheme.fields)
         is_purged = window.start_ms < self._state.purged_ms
-        was_whole = before is not None and before.incomplete_reason is None and tally.count <= before.count
-        if is_purged and was_whole:
-            # It was published while all its panes were there.
-            return None
         completeness = Completeness.assess(
             find_doubts(self._state.status, window, before),
             awaited=missing[0],

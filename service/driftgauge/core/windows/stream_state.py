@@ -228,13 +228,17 @@ class StreamState:
 
     @property
     def purged_ms(self) -> int:
-        """The event time before which panes may be missing; NULL before any is.
+        """The event time before which panes may be missing; NULL before any is."""
+        return NULL if self.status.purged_ms is None else self.status.purged_ms
 
-        It is unknown after a version that does not keep it. Panes of windows that are not final may then be
-        gone.
+    def settled_ms(self, sizes_ms: Iterable[int]) -> int:
+        """Return the event time before which no window of some sizes, ms, needs its panes any more.
+
+        Windows of other sizes need theirs as long as a result of their size is kept: another replica, which
+        has that size, may revise it. NULL before there is a purge horizon.
         """
-        known_ms = self.status.final_ms if self.status.purged_ms is None else self.status.purged_ms
-        return NULL if known_ms is None else known_ms
+        final_ms, sizes = self.status.final_ms, {*sizes_ms, *self.newest}
+        return NULL if final_ms is None else min(final_ms - final_ms % size_ms for size_ms in sizes)
 
     @property
     def is_retired(self) -> bool:
