@@ -334,7 +334,8 @@ class Ledger:
                 fate.surplus[spec.name] += len(sent.vectors)
                 continue
             fate.applied[sent.stream] += len(sent.vectors)
-            for key in windows_of(spec, sent):
+            # What comes to a final window is late, also where the replica does not have its size.
+            for key in {*windows_of(spec, sent), *windows_of(last, sent)}:
                 fate.late[key] += len(sent.vectors) * _is_final(key, final_ms)
         return fate
 
