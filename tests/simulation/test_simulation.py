@@ -1,16 +1,39 @@
 """A bounded part of the simulation, and that its findings shrink."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.examples import examples
 from tests.simulation.checking import check, finder
+from tests.simulation.page import read_metrics
 from tests.simulation.plan import Plan, draw
+from tests.simulation.run import Run
 from tests.simulation.shrinking import as_test, shrink
 
 
 @pytest.mark.parametrize("seed", range(examples(32)))
 def test_drawn_plan_holds(seed):
     check(draw(seed), seed)
+
+
+def test_stream_is_exported_by_the_replica_that_has_its_shard():
+    plan = draw(3)
+    moves = [
+        step
+        for holder in (0, 1, 0)
+        for step in (
+            ("assign_shards", holder),
+            ("close", 1 - holder, 1_000),
+            *[("close", holder, 1_000)] * 4,
+            ("look",),
+        )
+    ]
+    looks = []
+    moved = replace(plan, skews_ms=(0, 0), steps=(*plan.steps[:20], *moves))
+    # It fails where two replicas show series of one stream.
+    Run(moved, lambda run: looks.append(read_metrics(each.telemetry for each in run.replicas))).carry_out()
+    assert len(looks) == 4
 
 
 def test_plan_follows_from_its_seed():

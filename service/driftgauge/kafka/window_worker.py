@@ -150,7 +150,6 @@ class WindowWorker:
         """Start to restore these shards."""
         for _, shard in partitions:
             self._restore(shard)
-        self._telemetry.shards_held(self._shards.keys())
 
     def process(self, messages: Sequence[Message]) -> None:
         """Apply the partials of a poll, and read changelogs."""
@@ -210,6 +209,7 @@ class WindowWorker:
         for shard in shards:
             self._reader.end(shard)
             self._shards.pop(shard, None)
+        self._telemetry.shards_held(self._shards.keys())
         self._telemetry.stopped(self._stopped())
 
     def begin_again(self) -> None:
