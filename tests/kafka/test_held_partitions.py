@@ -74,6 +74,24 @@ def test_partition_waits_until_its_topic_is_known_since_assignment(group):
     assert group.given() == [("assign", [(*FIRST, 40, 5)])]
 
 
+def test_records_count_once_topic_is_known_since_client_was_given_position(group):
+    """It may have been created again, and the client be given a position of the new log."""
+    group.topics.known_s = group.clock.monotonic_s
+    group.held.assign([FIRST])
+    group.clock.advance(0.1)
+    assert group.step() == [FIRST]
+    for _ in range(2):
+        assert group.held.reading == []
+        group.topics.known_s = group.clock.monotonic_s
+        group.step()
+        assert group.held.reading == group.held.started
+        # What a pause has held back is given to the client again.
+        group.held.pause(group.held.reading)
+        group.clock.advance(1)
+        group.step()
+    assert group.consumer.sought == [(*FIRST, 40, 5)] * 2
+
+
 def test_offset_that_is_pending_is_waited_for(group):
     group.consumer.pending = {0}
     group.held.assign([FIRST])
@@ -113,16 +131,15 @@ def test_paused_partitions_are_read_again_where_they_stopped(group, epoch):
     group.step()
     first, second = (group.held.find(each) for each in (FIRST, SECOND))
     first.read(40, 44, records=4)
-    first.leader_epoch, first.is_validated = epoch, True
+    first.leader_epoch = epoch
     group.held.pause([first])
-    # The client cannot validate a position without an epoch.
-    assert first.is_validated == (epoch < 0)
     group.clock.advance(0.6)
     group.held.pause([second])
     group.given()
     group.step(5)
     # The client's own type shows an unknown epoch as None.
-    assert group.given() == [("assign", [(*FIRST, 44, 3 if epoch == 3 else None)])]
+    at = (*FIRST, 44, 3 if epoch == 3 else None)
+    assert (group.given(), group.consumer.sought[-1]) == ([("assign", [at])], at)
     assert group.held.reading == [first]
     assert (first.awaits_schema, second.awaits_schema) == (True, True), "no record has been read since"
     first.read(44, 44, records=0)

@@ -59,7 +59,7 @@ def test_known_truncation_resumes_at_its_offset():
     source.resume_after_truncation(200)
     assert (source.committed, source.position, source.missing) == (200, 200, 0)
     assert source.progress(1).start == 200
-    assert source.is_validated
+    assert source.leader_epoch == -1
 
 
 @pytest.mark.parametrize("end", [None, 300])

@@ -157,6 +157,4 @@ def _start(
         source.lost = source.position - committed.offset
         if committed.leader_epoch is not None and not source.lost:
             source.leader_epoch = committed.leader_epoch
-    # The client cannot validate a position without an epoch.
-    source.is_validated = source.leader_epoch < 0
     return source

@@ -28,7 +28,9 @@ class SourcePartition:
         end_asked_ms: The wall time just before the end offset was requested.
         leader_epoch: The leader epoch of the last record read; -1 where unknown.
         is_truncated: The log was truncated below `committed`; records written since may be missed.
-        is_validated: The client has been made to validate the position against the leader's epoch.
+        given_s: When the client was given the position, in monotonic seconds.
+        is_validated: The topic has had its id since then, and the client has been made to validate the
+            position against the leader's epoch.
         paused_until_s: Until when its next record is waited for, in monotonic seconds; None where it is read.
         awaits_schema: No record has been read since one came whose schema is unknown.
         records: The number of records read after `committed`.
@@ -47,6 +49,7 @@ class SourcePartition:
     end_asked_ms: int = 0
     leader_epoch: int = -1
     is_truncated: bool = False
+    given_s: float = 0.0
     is_validated: bool = False
     paused_until_s: float | None = None
     awaits_schema: bool = False
@@ -127,7 +130,7 @@ class SourcePartition:
         else:
             self.is_truncated = True
         # With the old epoch the client would report the same truncation on every validation.
-        self.is_validated, self.leader_epoch = True, -1
+        self.leader_epoch = -1
 
     def commit(self) -> None:
         """Record that the position is committed."""
