@@ -162,16 +162,20 @@ def check_kept(run: Run) -> None:
 
 def _is_within(run: Run, lost: Sent) -> bool:
     """Whether the next event after a lost one, by which the loss ends, is not further behind than allowed."""
-    disorder_ms, newest_ms = run.spec_of(run.last, lost.stream).disorder_ms, 0
-    (log,) = (log for log in run.logs.values() if any(sent is lost for sent in log))
+    disorder_ms = run.spec_of(run.last, lost.stream).disorder_ms
+    ((name, partition),) = (at for at, log in run.logs.items() if any(sent is lost for sent in log))
+    topic, *former = name.split()
     is_after = False
-    for sent in log:
-        is_after |= sent is lost
-        if sent.stream != lost.stream or sent.fault or any(sent is each for each in run.lost):
-            continue
-        if is_after and sent.time_ms >= newest_ms - disorder_ms:
-            return sent.time_ms >= lost.time_ms - disorder_ms
-        newest_ms = max(newest_ms, sent.time_ms)
+    # Of a topic that was created again, the first event ends the losses of the former one.
+    for log in (run.logs[name, partition], *([run.logs[topic, partition]] if former else [])):
+        newest_ms = 0
+        for sent in log:
+            is_after |= sent is lost
+            if sent.stream != lost.stream or sent.fault or any(sent is each for each in run.lost):
+                continue
+            if is_after and sent.time_ms >= newest_ms - disorder_ms:
+                return sent.time_ms >= lost.time_ms - disorder_ms
+            newest_ms = max(newest_ms, sent.time_ms)
     return True
 
 
