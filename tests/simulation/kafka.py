@@ -325,6 +325,7 @@ class SimulatedConsumer:
         self._member: str | None = None
         self._owned: set[Partition] = set()
         self._lost: set[Partition] = set()
+        self._is_told = False
         self._positions: dict[Partition, int] = {}
         self._epochs: dict[Partition, int] = {}
         self._ends: dict[Partition, int] = {}
@@ -371,14 +372,16 @@ class SimulatedConsumer:
             self._give_up(revoked, "on_revoke")
         # Others own some of them until they have given them up.
         added = {at for at in wanted - self._owned if at not in self._group.owners}
-        if added:
+        # Each rebalance ends with a call, also without new partitions.
+        if added or not self._is_told:
+            self._is_told = True
             self._owned |= added
             self._group.owners |= dict.fromkeys(added, self)
             self._call("on_assign", added)
 
     def _join(self) -> None:
         """Join the group as a new member, without what it owned before."""
-        self._lost, self._owned = self._lost | self._owned, set()
+        self._lost, self._owned, self._is_told = self._lost | self._owned, set(), False
         self._kafka.joins += 1
         self._member = f"member-{self._kafka.joins}"
         self._group.members[self._member] = self
@@ -386,7 +389,7 @@ class SimulatedConsumer:
 
     def _give_up(self, partitions: Iterable[Partition], callback: str) -> None:
         self._call(callback, partitions)
-        self._owned = self._owned.difference(partitions)
+        self._owned, self._is_told = self._owned.difference(partitions), False
         owners = self._group.owners
         self._group.owners = {
             at: owner for at, owner in owners.items() if owner is not self or at in self._owned

@@ -22,7 +22,7 @@ START_MS = MONDAY_MS + 2 * DAY_MS
 COMMON = (
     *("texts", "segments", "pattern", "warm_up", "schedule", "sizes", "disorder", "lateness", "drift"),
     *("topics", "bundles", "hostile", "live", "replicas", "clock_errors", "mishaps", "eager"),
-    *("small_rounds", "slow", "outcomes"),
+    *("small_rounds", "slow", "outcomes", "crashes"),
 )
 """Features of any plan: half of the plans have each."""
 ROUGH = (
@@ -30,8 +30,21 @@ ROUGH = (
     *("recreated", "truncated", "beheaded"),
 )
 """Features of plans that are not calm, in which events may come after their windows have closed."""
+MEETINGS = (
+    ("texts", "drift", "mishaps"),
+    # A window of the former baseline is judged, or revised, after one of the next.
+    ("schedule", "late", "lateness"),
+    ("schedule", "late", "lateness", "warm_up"),
+    ("pattern", "surplus", "replicas"),
+    ("changed", "sizes"),
+    ("beheaded", "mishaps"),
+    # Shards are paused while windows wait, and move to other replicas.
+    ("small_rounds", "replicas", "mishaps", "crashes"),
+    ("small_rounds", "slow", "outcomes"),
+)
+"""Features that plans draw together besides, because faults lie where all of them meet."""
 PAIRS = [*combinations(sorted(COMMON + ROUGH), 2)]
-_RARELY = {"recreated": 0.2, "truncated": 0.2, "beheaded": 0.2}
+_RARELY = {"recreated": 0.2, "truncated": 0.2, "beheaded": 0.2, "small_rounds": 0.25, "slow": 0.25}
 """The shares of features that leave oracles less to say."""
 ROLES = ("count", "windows")
 OUTCOMES = ("unanswered", "prepared", "lost")
@@ -78,9 +91,11 @@ class Plan:
 def draw(seed: int) -> Plan:
     """Return the plan of a seed."""
     random = Random(seed)
-    features = {name for name in COMMON if random.random() < 0.5}
-    if random.random() < 0.6:
+    features = {name for name in COMMON if random.random() < _RARELY.get(name, 0.5)}
+    if random.random() < 0.7:
         features |= {name for name in ROUGH if random.random() < _RARELY.get(name, 0.5)} or {"late"}
+    if random.random() < 0.6:
+        features |= {*random.choice(MEETINGS)}
     if "surplus" in features or "retired" in features:
         features.add("pattern")
     return _Drawing(random, features).plan()
@@ -93,8 +108,7 @@ class _Drawing:
         self.random, self.features = random, features
         is_live = "live" in features
         self.unit_ms = 10 * SECOND_MS if is_live else random.choice([10, 60, 900]) * SECOND_MS
-        windows = random.randint(26, 40) if "warm_up" in features else random.randint(6, 20)
-        self.start_ms, self.span_ms = START_MS - (0 if is_live else DAY_MS), windows * self.unit_ms
+        self.start_ms = START_MS - (0 if is_live else DAY_MS)
         self.is_calm = not features & set(ROUGH)
         tenants = ["shop/a", "shop/b", "shop/c"] if "pattern" in features else []
         self.streams = ["images", *random.sample(["texts"], random.randint(0, 1)), *tenants]
@@ -102,6 +116,9 @@ class _Drawing:
         self.partitions = {topic: random.randint(1, 3) for topic in topics}
         self.disorder_ms = random.choice([self.unit_ms // 10, self.unit_ms]) if "disorder" in features else 0
         self.sizes = random.choice([(1, 2), (1, 5), (2, 3)]) if "sizes" in features else (1,)
+        # A warm-up holds twenty of the smallest windows.
+        self.warm_up_ms = 22 * self.sizes[0] * self.unit_ms if "warm_up" in features else 0
+        self.span_ms = self.warm_up_ms + random.randint(6, 20) * self.unit_ms
 
     def plan(self) -> Plan:
         random, features = self.random, self.features
@@ -133,8 +150,9 @@ class _Drawing:
         return {
             "kafka": {"bootstrap.servers": "simulated", "group.id": "simulated"},
             "topics": {"events": [*self.partitions]},
-            "shards": random.choice([1, 2, 3]),
+            "shards": random.choice([1, 2, 3, 3]),
             "allowed_lead": "1h",
+            "commit_interval": random.choice(["200ms", "1s"]),
             "alarms": {"false_pages_per_year": 10**6 if "eager" in features else 1},
             "streams": [self.stream(entry) for entry in entries],
         }
@@ -147,7 +165,7 @@ class _Drawing:
             "windows": [format_duration(size * self.unit_ms) for size in self.sizes],
             "allowed_disorder": format_duration(self.disorder_ms),
             "allowed_lateness": format_duration(
-                random.choice([1, 4]) * self.unit_ms if "lateness" in features else 0
+                random.choice([1, 4, 4]) * self.unit_ms if "lateness" in features else 0
             ),
             "min_events": random.choice([1, 5]),
             "baselines": [{"file": f"{family}-{random.choice([0, 2])}.safetensors"}],
@@ -159,10 +177,9 @@ class _Drawing:
         if "schedule" in features:
             settings["baselines"].append(self.baseline(family, random.choice([0.3, 0.6])))
         if "warm_up" in features:
-            until_ms = self.start_ms + 22 * max(self.sizes[0], 1) * self.unit_ms
             settings["warm_up"] = {
                 "from": format_timestamp(self.start_ms),
-                "until": format_timestamp(until_ms),
+                "until": format_timestamp(self.start_ms + self.warm_up_ms),
             }
         if "segments" in features:
             settings["segments"] = ["country"]
@@ -171,9 +188,9 @@ class _Drawing:
         return settings
 
     def baseline(self, family: str, share: float) -> dict[str, Any]:
-        """Return a baseline that is in force from the first possible time after a share of the span."""
+        """Return a baseline that is in force from the first possible time after a share of what follows a warm-up."""
         step_ms = lcm(*(size * self.unit_ms for size in (*self.sizes, 1, 2, 4)))
-        from_ms = self.start_ms + int(share * self.span_ms)
+        from_ms = self.start_ms + self.warm_up_ms + int(share * (self.span_ms - self.warm_up_ms))
         from_ms += -from_ms % step_ms
         return {"file": f"{family}-1.safetensors", "from": format_timestamp(from_ms)}
 
@@ -203,8 +220,10 @@ class _Drawing:
         random, features = self.random, self.features
         topics = [*self.partitions]
         homes = {stream: random.choice(topics) for stream in self.streams}
-        drift_ms = self.start_ms + random.choice([0.3, 0.7]) * self.span_ms
-        drifting = set(random.sample(self.streams, 1))
+        share, length = random.choice([0.3, 0.5, 0.7]), random.choice([0.3, 1])
+        drift_ms = self.start_ms + share * self.span_ms, self.start_ms + (share + length) * self.span_ms
+        drifting = set(random.sample(self.streams, random.randint(1, len(self.streams))))
+        late_share = random.choice([0.1, 0.4]) if "late" in features else 0
         sent: list[tuple[float, Sent]] = []
         number = min(_EVENTS // len(self.streams), random.choice([4, 12]) * self.span_ms // self.unit_ms)
         for stream in self.streams:
@@ -215,8 +234,8 @@ class _Drawing:
                 time_ms = self.start_ms + int((first + random.random() * (last - first)) * self.span_ms)
                 events = min(left, random.choice([1, 3, 8])) if "bundles" in features else 1
                 left -= events
-                is_drift = "drift" in features and stream in drifting and time_ms >= drift_ms
-                country = random.choice(["de", "fr", None])
+                is_drift = "drift" in features and stream in drifting and drift_ms[0] <= time_ms < drift_ms[1]
+                country = random.choice(["de", "de", "fr", None])
                 weights = [0, 0, 0, 1] if is_drift and country != "fr" else [4, 3, 2, 1]
                 fault = ""
                 if "hostile" in features and random.random() < 0.1:
@@ -231,8 +250,8 @@ class _Drawing:
                     fault,
                 )
                 late_ms = 0
-                if "late" in features and random.random() < 0.1:
-                    late_ms = random.choice([2, 20]) * self.unit_ms
+                if random.random() < late_share:
+                    late_ms = random.choice([2, 3, 20]) * self.unit_ms
                 sent.append((time_ms + random.random() * self.disorder_ms + late_ms, one))
         sent.sort(key=lambda each: each[0])
         shifts = {"future": 60 * DAY_MS, "past": -500 * DAY_MS}
@@ -244,7 +263,7 @@ class _Drawing:
         records, steps = self.records(), []
         now_ms, waiting = START_MS, []
         changes = [*range(len(plan.skews_ms))] if "changed" in self.features else []
-        size = max(len(records) // 60, 4)
+        size = max(len(records) // 50, 4)
         for first in range(0, len(records), size):
             chunk = records[first : first + size]
             sound = [each.time_ms for each in chunk if each.fault not in ("future", "past")]
@@ -263,40 +282,53 @@ class _Drawing:
                 waiting.append(("restart", changes.pop(), 1))
             while waiting:
                 steps.append(waiting.pop())
-            steps += [self.work(plan) for _ in range(random.randint(1, 3))]
+            for _ in range(random.randint(1, 3)):
+                steps += self.work(plan)
             if random.random() < 0.1:
                 steps.append(("look",))
         # What waits is worked off while nothing new comes.
-        steps += [self.work(plan) for _ in range(random.choice([0, 20, 60]))]
+        for _ in range(random.choice([0, 20, 60])):
+            steps += self.work(plan)
         return steps
 
-    def work(self, plan: Plan) -> Step:
-        """Return a step of a replica, or a mishap."""
+    def work(self, plan: Plan) -> Sequence[Step]:
+        """Return a step of a replica, or a mishap, which may take several."""
         random, replicas = self.random, len(plan.skews_ms)
-        replica, number = random.randrange(replicas), random.choice([1, 10, 1_000])
+        replica, other = random.randrange(replicas), random.randrange(replicas)
+        number, shard = random.choice([1, 10, 1_000]), random.randrange(3)
         usual: Sequence[Step] = [
             *[("count", replica, number)] * 3,
             ("disturb", replica, "count", random.randint(1, 5)),
             ("apply", replica, number),
             *[("close", replica, 1_000)] * 2,
+            *[("work",)] * 4,
         ]
         holders = tuple(random.randrange(replicas) for _ in range(9))
         topic = random.choice([*plan.partitions])
         partition = topic, random.randrange(plan.partitions[topic])
-        rare: dict[str, Sequence[Step]] = {
+        restart = "restart", replica, None
+        rare: dict[str, Sequence[Sequence[Step]]] = {
             "mishaps": [
-                *(("disturb", replica, random.choice(ROLES), each) for each in ("refused", 1, 1_000)),
-                *(("restart", replica, None), ("expel", replica), ("compact", random.random())),
-                *(("assign_partitions", *holders), ("assign_shards", *holders)),
+                *([("disturb", replica, random.choice(ROLES), each)] for each in ("refused", 1, 1_000)),
+                *([restart], [("expel", replica)], [("compact", random.random())]),
+                *([("assign_partitions", *holders)], [("assign_shards", *holders)]),
+                *[[("move_shard", shard, other)]] * 2,
             ],
-            "outcomes": [("disturb", replica, random.choice(ROLES), random.choice(OUTCOMES))] * 3,
-            "slow": [("slow", random.choice([1e-7, 1e-5, 1e-4]))],
-            "lost": [("delete", partition, random.randint(1, 4))],
-            "unread": [("stick", partition)],
-            "grown": [("grow", topic)],
-            "recreated": [("recreate", topic)],
-            "beheaded": [("behead", random.randrange(3), random.random())],
-            "truncated": [("truncate", partition, random.randint(1, 9))],
+            "crashes": [
+                [
+                    *(("disturb", other, "count", random.randint(1, 3)), ("count", other, 1_000)),
+                    *(("crash", replica), *(("close", each, random.randint(1, 9)) for each in range(replicas))),
+                    *(("restart", each, None) for each in range(replicas)),
+                ],
+            ],
+            "outcomes": [[("disturb", replica, random.choice(ROLES), random.choice(OUTCOMES))]] * 3,
+            "slow": [[("slow", random.choice([1e-7, 1e-5, 1e-4]))]],
+            "lost": [[("delete", partition, random.randint(1, 4))]],
+            "unread": [[("stick", partition)]],
+            "grown": [[("grow", topic)]],
+            "recreated": [[("recreate", topic)]],
+            "beheaded": [[("behead", shard, random.random()), restart]],
+            "truncated": [[("truncate", partition, random.randint(1, 9))]],
         }
-        mishaps = [step for name in sorted(rare.keys() & self.features) for step in rare[name]]
-        return random.choice(mishaps) if mishaps and random.random() < 0.15 else random.choice(usual)
+        mishaps = [steps for name in sorted(rare.keys() & self.features) for steps in rare[name]]
+        return random.choice(mishaps) if mishaps and random.random() < 0.15 else [random.choice(usual)]

@@ -84,7 +84,13 @@ class Observer(RoleTelemetry):
 
     def stopped(self, partitions: Collection[Partition]) -> None:
         super().stopped(partitions)
+        assert all(shard in self._run.beheaded_s for _, shard in partitions), f"stopped: {partitions}"
         self._run.stopped |= {*partitions}
+
+    def restored(self, waited_s: float, partitions: Collection[Partition]) -> None:
+        super().restored(waited_s, partitions)
+        for _, shard in partitions if self._role is Role.WINDOWS else ():
+            self._run.check_restore(shard, self._run.kafka.now_s - waited_s)
 
     def closed(self, shard: int, round_: RoundResult) -> None:
         super().closed(shard, round_)

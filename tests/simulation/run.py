@@ -16,8 +16,8 @@ from tests.simulation.replicas import ALL, Member, Replica
 _ROUNDS = 2_000
 _STUCK = 100
 """For this many rounds at most records may wait while nothing is published."""
-_SILENT_ROUND = 40
-"""In this round of settling the group has read everything, and every partition falls silent."""
+_REBALANCES = 0.5
+"""In this share of the rounds of settling that publish windows, a shard moves to another replica."""
 
 
 class Run(Ledger):
@@ -25,6 +25,7 @@ class Run(Ledger):
 
     Attributes:
         replicas: The replicas; `gone`: those that have ended.
+        beheaded_s: When each changelog has lost records, in seconds.
         is_settled: Whether the run is over.
     """
 
@@ -32,6 +33,7 @@ class Run(Ledger):
         super().__init__(plan)
         self._on_look = on_look
         self.gone: list[Replica] = []
+        self.beheaded_s: dict[int, float] = {}
         self.is_settled = False
         self.kafka.byte_s = plan.byte_s
         internal = dict.fromkeys((self.settings.partials_topic, self.settings.changelog_topic), self.shards)
@@ -46,7 +48,7 @@ class Run(Ledger):
                 Replica(self, index, self.deployments[0]) for index in range(len(self.plan.skews_ms))
             ]
             for _ in range(8):
-                self._let_all_work()
+                self.work()
             self.left = iter(self.plan.steps)
             for name, *arguments in self.left:
                 getattr(self, name)(*arguments)
@@ -71,6 +73,14 @@ class Run(Ledger):
     def close(self, replica: int, number: int) -> None:
         """Let WINDOWS apply at most this many records, close windows, and commit if it is time."""
         self._work(self.replicas[replica].windows, number)
+
+    def work(self) -> None:
+        """Let each role of all replicas poll once, and commit if it is time."""
+        for replica in self.replicas:
+            self._work(replica.count)
+        for replica in self.replicas:
+            self._work(replica.windows)
+            replica.beat()
 
     def disturb(self, replica: int, role: str, outcome: str | int) -> None:
         """Let a role's next commit fail, see `SimulatedTransaction.commit`; or others work during it."""
@@ -98,6 +108,13 @@ class Run(Ledger):
         deployment = killed.deployment if configuration is None else self.deployments[configuration]
         self.replicas[index] = Replica(self, index, deployment)
 
+    def crash(self, replica: int) -> None:
+        """Let a replica crash soon after each of its starts."""
+        for _ in range(6):
+            self.restart(replica, None)
+            for _ in range(6):
+                self.count(replica, 3)
+
     def assign_partitions(self, *holders: int) -> None:
         """Give source partition i to replica `holders[i]`."""
         self.kafka.group(self.settings.group).spread(holders)
@@ -105,6 +122,13 @@ class Run(Ledger):
     def assign_shards(self, *holders: int) -> None:
         """Give shard i to replica `holders[i]`."""
         self.kafka.group(self.settings.windows_group).spread(holders)
+
+    def move_shard(self, shard: int, replica: int) -> None:
+        """Give one shard to a replica, and leave the others where they are."""
+        group = self.kafka.group(self.settings.windows_group)
+        members = [*group.members.values()]
+        if members:
+            group.wanted[self.settings.partials_topic, shard % self.shards] = members[replica % len(members)]
 
     def grow(self, topic: str) -> None:
         """Add a partition to a topic."""
@@ -133,7 +157,9 @@ class Run(Ledger):
 
     def behead(self, shard: int, share: float) -> None:
         """Let a retention that somebody set delete a share of a changelog, but not its newest position."""
-        log = self.kafka.logs[self.settings.changelog_topic, shard % self.shards]
+        shard %= self.shards
+        self.beheaded_s[shard] = self.kafka.now_s
+        log = self.kafka.logs[self.settings.changelog_topic, shard]
         kept = [each.at for each in log.stored if is_read(each)]
         log.delete(min([round(share * log.end), *kept[-1:]]))
 
@@ -156,7 +182,7 @@ class Run(Ledger):
 
     def truncate(self, at: Partition, number: int) -> None:
         """Lose records that were counted; what is written from now on takes their offsets."""
-        self._let_all_work()
+        self.work()
         log = self.kafka.logs[at]
         end = max(log.end - number, log.begin)
         if not self.truncated and self.committed.get(at) == log.end > end:
@@ -175,15 +201,18 @@ class Run(Ledger):
             member.transaction.pause_after = None
         self.kafka.unreadable.clear()
         self.slow(self.plan.byte_s)
+        self._work_off()
+        # Every partition falls silent.
+        self.wait(2 * HOUR_MS)
+        self._work_off()
+
+    def _work_off(self) -> None:
+        """Let all replicas work until everything is read and published, and shown."""
         quiet, unread, chance = 0, 0, self.kafka.random
-        # A group may rebalance while many windows wait, and then not for a long time.
-        rebalances = {chance.randint(1, 8), _SILENT_ROUND + chance.randint(1, 5)}
-        for number in range(_ROUNDS):
+        for _ in range(_ROUNDS):
             before, ends = len(self.page.source.values), {at: log.end for at, log in self.kafka.logs.items()}
-            self.wait(2 * HOUR_MS if number == _SILENT_ROUND else 20 * SECOND_MS if quiet else SECOND_MS)
-            self._let_all_work()
-            if number in rebalances:
-                self.assign_shards(*(chance.randrange(9) for _ in range(self.shards)))
+            self.wait(20 * SECOND_MS if quiet else SECOND_MS)
+            self.work()
             are_read = all(
                 at in group.committed and group.committed[at].offset >= ends[at]
                 for group in self.kafka.groups.values()
@@ -191,10 +220,13 @@ class Run(Ledger):
                 if at not in self.stopped
             )
             has_published = len(self.page.source.values) > before
-            quiet = quiet + 1 if are_read and not has_published and number != _SILENT_ROUND else 0
+            if has_published and chance.random() < _REBALANCES:
+                # A group may rebalance while many windows wait, and then not for a long time.
+                self.move_shard(chance.randrange(self.shards), chance.randrange(len(self.replicas)))
+            quiet = quiet + 1 if are_read and not has_published else 0
             unread = unread + 1 if not (are_read or has_published) else 0
             assert unread < _STUCK, "records are never read"
-            if quiet >= 4 and number > _SILENT_ROUND + 5 and self.is_shown:
+            if quiet >= 4 and self.is_shown:
                 return
         raise AssertionError("the group does not settle")
 
@@ -206,7 +238,7 @@ class Run(Ledger):
                 return
             if any(member.is_busy for member in self._members()):
                 return
-            self._let_all_work()
+            self.work()
 
     # What replicas do
 
@@ -217,24 +249,24 @@ class Run(Ledger):
         are_seen = all(self.seen[shard] == self.commits[shard] for shard in {*range(self.shards)} - stopped)
         return are_seen and all(member.is_steady for member in self._members())
 
+    def check_restore(self, shard: int, since_s: float) -> None:
+        """Note that a shard was restored from a changelog that lacked records when the restore began."""
+        log = self.kafka.logs[self.settings.changelog_topic, shard]
+        missing = self.changelogs[shard].keys() - {each.key() for each in log.stored if is_read(each)}
+        if missing and since_s > self.beheaded_s.get(shard, since_s):
+            self.chain_errors.append(f"shard {shard} was restored without {len(missing)} records")
+
     def meanwhile(self) -> None:
         """Carry out some more steps while a commit is under way."""
         for _ in range(self.kafka.random.randint(1, 4)):
             name, *arguments = next(self.left, ("wait", 100))
             getattr(self, name)(*arguments)
         for _ in range(self.kafka.random.choice([0, 4])):
-            self._let_all_work()
+            self.work()
 
     def _work(self, member: Member, number: int = ALL) -> None:
         self.kafka.advance(self.settings.commit_interval / 1_000)
         member.step(number)
-
-    def _let_all_work(self) -> None:
-        for replica in self.replicas:
-            self._work(replica.count)
-        for replica in self.replicas:
-            self._work(replica.windows)
-            replica.beat()
 
     def _members(self, *replicas: Replica) -> list[Member]:
         return [member for each in replicas or self.replicas for member in (each.count, each.windows)]
