@@ -18,7 +18,7 @@ from tests.core.shard import EVENTS, restored, written
 from tests.simulation.kafka import is_read
 from tests.simulation.ledger import CONCLUSIVE
 from tests.simulation.oracles import check_settled, check_view
-from tests.simulation.plan import START_MS, Plan, Step
+from tests.simulation.plan import MAX_BYTES, START_MS, Plan, Step
 from tests.simulation.producers import ENCODINGS, Sent
 from tests.simulation.run import Run
 
@@ -139,7 +139,7 @@ def check_local(run: Run) -> None:
 def check_rounds(run: Run) -> None:
     """A shard that restarts before each round publishes the same as one that does not."""
     for shard, rounds in enumerate(run.rounds):
-        if run.plan.commit_bytes < 2**24 or run.commits[shard] != len(rounds):
+        if run.plan.commit_bytes < MAX_BYTES or run.commits[shard] != len(rounds):
             # What a round leaves to the next depends on which stream closed windows last, which no shard
             # keeps; and of a commit whose outcome nobody was told, nobody knows up to where it read.
             continue

@@ -31,27 +31,28 @@ ROUGH = (
 )
 """Features of plans that are not calm, in which events may come after their windows have closed."""
 MEETINGS = (
-    ("texts", "drift", "mishaps"),
-    # A window of the former baseline is judged, or revised, after one of the next.
-    ("schedule", "late", "lateness"),
-    ("schedule", "late", "lateness", "warm_up"),
-    ("pattern", "surplus", "replicas"),
-    ("changed", "sizes"),
-    ("beheaded", "mishaps"),
+    # A window is judged, or revised, after one of the next baseline, and its state restored.
+    ("schedule", "late", "lateness", "warm_up", "texts", "drift", "mishaps"),
+    ("pattern", "surplus", "replicas", "changed", "sizes"),
     # Shards are paused while windows wait, and move to other replicas.
     ("small_rounds", "replicas", "mishaps", "crashes"),
     ("small_rounds", "slow", "outcomes"),
 )
 """Features that plans draw together besides, because faults lie where all of them meet."""
 PAIRS = [*combinations(sorted(COMMON + ROUGH), 2)]
-_RARELY = {"recreated": 0.2, "truncated": 0.2, "beheaded": 0.2, "small_rounds": 0.25, "slow": 0.25}
-"""The shares of features that leave oracles less to say."""
+_RARELY = {
+    **dict.fromkeys(("recreated", "truncated"), 0.2),
+    **dict.fromkeys(("beheaded", "small_rounds", "slow", "surplus", "retired", "changed"), 0.3),
+}
+"""The shares of features that leave oracles less to say, or take long."""
 ROLES = ("count", "windows")
 OUTCOMES = ("unanswered", "prepared", "lost")
 """What may become of a commit besides, see `SimulatedTransaction.commit`."""
 
 Step = tuple[Any, ...]
 """The name of a method of the run, and its arguments."""
+MAX_BYTES = 2**24
+"""The bound of a commit where brokers are quick."""
 _MOST_SKEW_MS = 1_900
 _EVENTS = 500
 
@@ -77,7 +78,7 @@ class Plan:
     partitions: Mapping[str, int]
     skews_ms: tuple[int, ...] = (0,)
     part_bytes: int = 100_000
-    commit_bytes: int = 2**24
+    commit_bytes: int = MAX_BYTES
     round_work: int = 85_000
     byte_s: float = 1e-7
     steps: tuple[Step, ...] = field(default=(), repr=False)
@@ -94,7 +95,7 @@ def draw(seed: int) -> Plan:
     features = {name for name in COMMON if random.random() < _RARELY.get(name, 0.5)}
     if random.random() < 0.7:
         features |= {name for name in ROUGH if random.random() < _RARELY.get(name, 0.5)} or {"late"}
-    if random.random() < 0.6:
+    if random.random() < 0.7:
         features |= {*random.choice(MEETINGS)}
     if "surplus" in features or "retired" in features:
         features.add("pattern")
@@ -117,7 +118,8 @@ class _Drawing:
         self.disorder_ms = random.choice([self.unit_ms // 10, self.unit_ms]) if "disorder" in features else 0
         self.sizes = random.choice([(1, 2), (1, 5), (2, 3)]) if "sizes" in features else (1,)
         # A warm-up holds twenty of the smallest windows.
-        self.warm_up_ms = 22 * self.sizes[0] * self.unit_ms if "warm_up" in features else 0
+        self.warm_up_ms = 26 * self.sizes[0] * self.unit_ms if "warm_up" in features else 0
+        self.switch = random.choice([0.3, 0.6])
         self.span_ms = self.warm_up_ms + random.randint(6, 20) * self.unit_ms
 
     def plan(self) -> Plan:
@@ -135,7 +137,7 @@ class _Drawing:
                 random.randint(-_MOST_SKEW_MS, _MOST_SKEW_MS) if skewed else 0 for _ in range(replicas)
             ),
             part_bytes=random.choice([900, 100_000]),
-            commit_bytes=random.choice([30_000, 200_000]) if features & {"small_rounds", "slow"} else 2**24,
+            commit_bytes=random.choice([30_000, 200_000]) if features & {"small_rounds", "slow"} else MAX_BYTES,
             round_work=random.choice([1, 1_000, 5_000]) if "small_rounds" in features else 85_000,
             byte_s=random.choice([2e-5, 1e-4]) if "slow" in features else 1e-7,
         )
@@ -165,9 +167,10 @@ class _Drawing:
             "windows": [format_duration(size * self.unit_ms) for size in self.sizes],
             "allowed_disorder": format_duration(self.disorder_ms),
             "allowed_lateness": format_duration(
-                random.choice([1, 4, 4]) * self.unit_ms if "lateness" in features else 0
+                random.choice([1, 8]) * self.unit_ms if "lateness" in features else 0
             ),
-            "min_events": random.choice([1, 5]),
+            # Nearly all windows of a warm-up must be judged, else it measures nothing.
+            "min_events": 1 if "warm_up" in features else random.choice([1, 5]),
             "baselines": [{"file": f"{family}-{random.choice([0, 2])}.safetensors"}],
         }
         patience = ["1h"] * 3
@@ -175,7 +178,7 @@ class _Drawing:
             patience = [random.choice(each) for each in (["5s", "20s"], ["15s", "2m"], ["2m", "10m"])]
         settings |= dict(zip(("idle_timeout", "incomplete_after", "give_up_after"), patience, strict=True))
         if "schedule" in features:
-            settings["baselines"].append(self.baseline(family, random.choice([0.3, 0.6])))
+            settings["baselines"].append(self.baseline(family, self.switch))
         if "warm_up" in features:
             settings["warm_up"] = {
                 "from": format_timestamp(self.start_ms),
@@ -188,11 +191,14 @@ class _Drawing:
         return settings
 
     def baseline(self, family: str, share: float) -> dict[str, Any]:
-        """Return a baseline that is in force from the first possible time after a share of what follows a warm-up."""
+        """Return a baseline that is in force from a time on."""
+        return {"file": f"{family}-1.safetensors", "from": format_timestamp(self.switch_ms(share))}
+
+    def switch_ms(self, share: float) -> int:
+        """Return the first possible time of a switch after a share of what follows a warm-up."""
         step_ms = lcm(*(size * self.unit_ms for size in (*self.sizes, 1, 2, 4)))
         from_ms = self.start_ms + self.warm_up_ms + int(share * (self.span_ms - self.warm_up_ms))
-        from_ms += -from_ms % step_ms
-        return {"file": f"{family}-1.safetensors", "from": format_timestamp(from_ms)}
+        return from_ms + -from_ms % step_ms
 
     def changed(self, first: dict[str, Any]) -> dict[str, Any]:
         """Return another configuration of the same streams, each with two other settings."""
@@ -223,6 +229,7 @@ class _Drawing:
         share, length = random.choice([0.3, 0.5, 0.7]), random.choice([0.3, 1])
         drift_ms = self.start_ms + share * self.span_ms, self.start_ms + (share + length) * self.span_ms
         drifting = set(random.sample(self.streams, random.randint(1, len(self.streams))))
+        switch_ms = self.switch_ms(self.switch) if "schedule" in features else 0
         late_share = random.choice([0.1, 0.4]) if "late" in features else 0
         sent: list[tuple[float, Sent]] = []
         number = min(_EVENTS // len(self.streams), random.choice([4, 12]) * self.span_ms // self.unit_ms)
@@ -250,8 +257,9 @@ class _Drawing:
                     fault,
                 )
                 late_ms = 0
-                if random.random() < late_share:
-                    late_ms = random.choice([2, 3, 20]) * self.unit_ms
+                is_before_switch = 0 < switch_ms - time_ms <= self.unit_ms and late_share
+                if random.random() < (0.6 if is_before_switch else late_share):
+                    late_ms = random.choice([2, 5, 5, 20]) * self.unit_ms
                 sent.append((time_ms + random.random() * self.disorder_ms + late_ms, one))
         sent.sort(key=lambda each: each[0])
         shifts = {"future": 60 * DAY_MS, "past": -500 * DAY_MS}
@@ -320,6 +328,13 @@ class _Drawing:
                     *(("crash", replica), *(("close", each, random.randint(1, 9)) for each in range(replicas))),
                     *(("restart", each, None) for each in range(replicas)),
                 ],
+            ],
+            "small_rounds": [
+                [
+                    step
+                    for _ in range(5)
+                    for step in (("move_shard", shard, random.randrange(replicas)), *[("work",)] * 2)
+                ]
             ],
             "outcomes": [[("disturb", replica, random.choice(ROLES), random.choice(OUTCOMES))]] * 3,
             "slow": [[("slow", random.choice([1e-7, 1e-5, 1e-4]))]],

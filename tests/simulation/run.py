@@ -209,6 +209,7 @@ class Run(Ledger):
     def _work_off(self) -> None:
         """Let all replicas work until everything is read and published, and shown."""
         quiet, unread, chance = 0, 0, self.kafka.random
+        shard = chance.randrange(self.shards)
         for _ in range(_ROUNDS):
             before, ends = len(self.page.source.values), {at: log.end for at, log in self.kafka.logs.items()}
             self.wait(20 * SECOND_MS if quiet else SECOND_MS)
@@ -222,7 +223,7 @@ class Run(Ledger):
             has_published = len(self.page.source.values) > before
             if has_published and chance.random() < _REBALANCES:
                 # A group may rebalance while many windows wait, and then not for a long time.
-                self.move_shard(chance.randrange(self.shards), chance.randrange(len(self.replicas)))
+                self.move_shard(shard, chance.randrange(len(self.replicas)))
             quiet = quiet + 1 if are_read and not has_published else 0
             unread = unread + 1 if not (are_read or has_published) else 0
             assert unread < _STUCK, "records are never read"
