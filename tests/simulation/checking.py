@@ -170,7 +170,7 @@ def _name(value: bytes) -> str:
 def _moved(step: Step, replica: int) -> Step:
     """Return a step that another replica carries out."""
     name, *arguments = step
-    of_replica = {"count", "apply", "close", "disturb", "expel", "restart"}
+    of_replica = {"count", "apply", "close", "disturb", "expel", "restart", "crash"}
     return (name, replica, *arguments[1:]) if name in of_replica else step
 
 

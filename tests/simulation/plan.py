@@ -32,7 +32,7 @@ ROUGH = (
 """Features of plans that are not calm, in which events may come after their windows have closed."""
 MEETINGS = (
     # A window is judged, or revised, after one of the next baseline, and its state restored.
-    ("schedule", "late", "lateness", "warm_up", "texts", "drift", "mishaps"),
+    *[("schedule", "late", "lateness", "warm_up", "texts", "drift", "mishaps")] * 2,
     ("pattern", "surplus", "replicas", "changed", "sizes"),
     # Shards are paused while windows wait, and move to other replicas.
     ("small_rounds", "replicas", "mishaps", "crashes"),
@@ -136,8 +136,10 @@ class _Drawing:
             skews_ms=tuple(
                 random.randint(-_MOST_SKEW_MS, _MOST_SKEW_MS) if skewed else 0 for _ in range(replicas)
             ),
-            part_bytes=random.choice([900, 100_000]),
-            commit_bytes=random.choice([30_000, 200_000]) if features & {"small_rounds", "slow"} else MAX_BYTES,
+            part_bytes=300 if "crashes" in features else random.choice([900, 100_000]),
+            commit_bytes=random.choice([30_000, 200_000])
+            if features & {"small_rounds", "slow"}
+            else MAX_BYTES,
             round_work=random.choice([1, 1_000, 5_000]) if "small_rounds" in features else 85_000,
             byte_s=random.choice([2e-5, 1e-4]) if "slow" in features else 1e-7,
         )
@@ -154,7 +156,7 @@ class _Drawing:
             "topics": {"events": [*self.partitions]},
             "shards": random.choice([1, 2, 3, 3]),
             "allowed_lead": "1h",
-            "commit_interval": random.choice(["200ms", "1s"]),
+            "commit_interval": "100ms" if "crashes" in features else "1s",
             "alarms": {"false_pages_per_year": 10**6 if "eager" in features else 1},
             "streams": [self.stream(entry) for entry in entries],
         }
@@ -167,7 +169,7 @@ class _Drawing:
             "windows": [format_duration(size * self.unit_ms) for size in self.sizes],
             "allowed_disorder": format_duration(self.disorder_ms),
             "allowed_lateness": format_duration(
-                random.choice([1, 8]) * self.unit_ms if "lateness" in features else 0
+                random.choice([1, 8, 8]) * self.unit_ms if "lateness" in features else 0
             ),
             # Nearly all windows of a warm-up must be judged, else it measures nothing.
             "min_events": 1 if "warm_up" in features else random.choice([1, 5]),
@@ -269,7 +271,7 @@ class _Drawing:
         """Return the steps: records are published, and the replicas work, with mishaps."""
         random = self.random
         records, steps = self.records(), []
-        now_ms, waiting = START_MS, []
+        now_ms = START_MS
         changes = [*range(len(plan.skews_ms))] if "changed" in self.features else []
         size = max(len(records) // 50, 4)
         for first in range(0, len(records), size):
@@ -287,15 +289,15 @@ class _Drawing:
                 steps += [("wait", 8 * DAY_MS), ("settle",), ("wait", MINUTE_MS), ("settle",)]
                 now_ms += 9 * DAY_MS
             if changes and random.random() < 0.1:
-                waiting.append(("restart", changes.pop(), 1))
-            while waiting:
-                steps.append(waiting.pop())
-            for _ in range(random.randint(1, 3)):
+                steps.append(("restart", changes.pop(), 1))
+            # The end comes in a burst where windows wait for later rounds.
+            is_burst = "small_rounds" in self.features and 4 * first > 3 * len(records)
+            for _ in range(0 if is_burst else random.randint(1, 3)):
                 steps += self.work(plan)
             if random.random() < 0.1:
                 steps.append(("look",))
         # What waits is worked off while nothing new comes.
-        for _ in range(random.choice([0, 20, 60])):
+        for _ in range(0 if "small_rounds" in self.features else random.choice([0, 20, 60])):
             steps += self.work(plan)
         return steps
 
@@ -322,13 +324,18 @@ class _Drawing:
                 *([("assign_partitions", *holders)], [("assign_shards", *holders)]),
                 *[[("move_shard", shard, other)]] * 2,
             ],
+            # One commits again and again while another's transaction is open, with parts before and after.
             "crashes": [
                 [
                     *(("disturb", other, "count", random.randint(1, 3)), ("count", other, 1_000)),
-                    *(("crash", replica), *(("close", each, random.randint(1, 9)) for each in range(replicas))),
+                    *(
+                        ("crash", replica),
+                        *(("close", each, random.randint(1, 9)) for each in range(replicas)),
+                    ),
                     *(("restart", each, None) for each in range(replicas)),
                 ],
-            ],
+            ]
+            * 3,
             "small_rounds": [
                 [
                     step

@@ -112,8 +112,8 @@ class Run(Ledger):
         """Let a replica crash soon after each of its starts."""
         for _ in range(6):
             self.restart(replica, None)
-            for _ in range(6):
-                self.count(replica, 3)
+            for _ in range(12):
+                self.count(replica, 1)
 
     def assign_partitions(self, *holders: int) -> None:
         """Give source partition i to replica `holders[i]`."""
