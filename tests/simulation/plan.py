@@ -316,11 +316,11 @@ class _Drawing:
         holders = tuple(random.randrange(replicas) for _ in range(9))
         topic = random.choice([*plan.partitions])
         partition = topic, random.randrange(plan.partitions[topic])
-        restart = "restart", replica, None
+        restarts = [("restart", each, None) for each in range(replicas)]
         rare: dict[str, Sequence[Sequence[Step]]] = {
             "mishaps": [
                 *([("disturb", replica, random.choice(ROLES), each)] for each in ("refused", 1, 1_000)),
-                *([restart], [("expel", replica)], [("compact", random.random())]),
+                *([restarts[replica]], [("expel", replica)], [("compact", random.random())]),
                 *([("assign_partitions", *holders)], [("assign_shards", *holders)]),
                 *[[("move_shard", shard, other)]] * 2,
             ],
@@ -332,7 +332,7 @@ class _Drawing:
                         ("crash", replica),
                         *(("close", each, random.randint(1, 9)) for each in range(replicas)),
                     ),
-                    *(("restart", each, None) for each in range(replicas)),
+                    *restarts,
                 ],
             ]
             * 3,
@@ -349,7 +349,7 @@ class _Drawing:
             "unread": [[("stick", partition)]],
             "grown": [[("grow", topic)]],
             "recreated": [[("recreate", topic)]],
-            "beheaded": [[("behead", shard, random.random()), restart]],
+            "beheaded": [[("behead", shard, random.random()), *restarts]] * 2,
             "truncated": [[("truncate", partition, random.randint(1, 9))]],
         }
         mishaps = [steps for name in sorted(rare.keys() & self.features) for steps in rare[name]]
