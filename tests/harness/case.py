@@ -1,6 +1,5 @@
 """The topics, groups, baselines and configuration of one test on the real broker."""
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -226,14 +225,6 @@ class Case(TopicOwner):
     def on_every_partition(self, time_ms: int, stream: str = "alpha") -> list[SourceEvent]:
         """Return one event of a stream on each partition."""
         return on_every_partition(stream, time_ms, self.partitions or 0)
-
-    def kill_at_random_points(self, kills: int, random: np.random.Generator, *, within_s: float) -> None:
-        """Start a replica, and kill it at a random time after it is ready, this many times."""
-        for _ in range(kills):
-            with self.serve() as service:
-                service.wait_until_ready()
-                time.sleep(random.uniform(0, within_s))
-                service.kill()
 
     def counts_of(self, events: Iterable[SourceEvent]) -> dict[WindowKey, int]:
         """Return the number of events in each window."""

@@ -1,17 +1,14 @@
 """The window gauges of replicas, and the gauges that the published results imply."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from math import copysign, inf
 from typing import Any
 
 from driftgauge.config.stream import SmallestDrift
 from driftgauge.telemetry.metrics import METRICS
-from tests.harness.case import WindowKey
 from tests.harness.scrape import Scrape
-from tests.harness.service import ReplicaProcess
-from tests.waiting import PATIENCE_S, wait_for
 
 # A gauge of the configuration.
 _CONFIGURED = {"driftgauge_window_overdue_threshold_seconds"}
@@ -42,15 +39,6 @@ def window_gauges(scrape: Scrape) -> Samples:
     return {series: value for series, value in scrape.samples.items() if series[0] in _MEASURED}
 
 
-def held_partitions(scrape: Scrape) -> set[int]:
-    """Return the partitions of events topics that a replica counts."""
-    return {
-        int(dict(labels)["partition"])
-        for name, labels in scrape.samples
-        if name == "driftgauge_consumer_position_offset" and ".partials." not in dict(labels)["topic"]
-    }
-
-
 def compare_gauges(
     scrapes: Iterable[Scrape], final: Mapping[Any, dict[str, Any]]
 ) -> dict[Series, tuple[list[float], list[float]]]:
@@ -65,24 +53,6 @@ def compare_gauges(
         series: (shown[series], [expected[series]] if series in expected else [])
         for series in sorted(expected.keys() | shown.keys())
     }
-
-
-def wait_until_shown(
-    replicas: Collection[ReplicaProcess],
-    final: Mapping[WindowKey, dict[str, Any]],
-    within_s: float = PATIENCE_S,
-) -> None:
-    """Wait until the replicas together show the gauges of these last results, each series once."""
-
-    def wrong() -> dict[Series, tuple[list[float], list[float]]]:
-        compared = compare_gauges([replica.scrape() for replica in replicas], final)
-        return {series: each for series, each in compared.items() if each[0] != each[1]}
-
-    wait_for(
-        lambda: f"the gauges of the last results; shown and expected: {wrong()}",
-        lambda: not wrong(),
-        within_s=within_s,
-    )
 
 
 def expected_gauges(final: Mapping[Any, dict[str, Any]]) -> Samples:

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from driftgauge.core.counting.partial import shard_of
+from driftgauge.kafka.changelog_reader import DAMAGED_REMEDY
+from tests.harness.broker import Broker
 from tests.harness.case import (
     HOUR_MS,
     SHARDS,
@@ -19,7 +21,6 @@ pytestmark = pytest.mark.broker
 
 PARTITIONS = 3
 HALF = 300
-BROKEN = "the partials do not continue what was counted; the windows concerned are marked"
 STOPPED = "shard stopped; the others go on"
 # One stream of each shard, by the hash of its name.
 STREAMS = ("alpha", "delta")
@@ -53,33 +54,6 @@ def count_first_half(case: Case, events: list[SourceEvent]) -> None:
         service.wait_for("the first half to be counted", lambda: service.counted() == len(events))
         service.wait_for("the first half to be applied", lambda: case.final_counts() != {})
         service.stop()
-
-
-def test_moved_offsets_are_a_gap_and_an_overlap_that_mark_windows(tmp_path: Path, bootstrap: str) -> None:
-    case = make_case(tmp_path, bootstrap)
-    first, second = make_halves()
-    count_first_half(case, first)
-    case.publish_last(second)
-    case.move_offset(case.name, case.events_topic, 1, HALF // PARTITIONS + 10)
-    case.move_offset(case.name, case.events_topic, 2, 0)
-    skipped = [event for event in second if event.partition == 1][:10]
-    counted = [event for event in first + second if all(event is not each for each in skipped)]
-    repeated = [event for event in first if event.partition == 2]
-    with case.serve() as service:
-        case.wait_for_counts(service, case.counts_of(counted + repeated))
-        service.wait_for(
-            "each shard to report both",
-            lambda: service.chain_faults()["gap"] == SHARDS and service.chain_faults()["overlap"] >= SHARDS,
-        )
-        found = " ".join(str(entry["found"]) for entry in service.logged(BROKEN))
-        assert f"{case.events_topic}[1]" in found
-        assert f"{case.events_topic}[2]" in found
-        final = [record for _, record in sorted(case.final_results().items())]
-        assert [record["events_lost"] for record in final] == [False, True, False]
-        assert [record["counted_twice"] for record in final][:2] == [True, True]
-        assert final[0]["verdict"] == "incomplete"
-        assert final[0]["incomplete_reason"] == "counted_twice"
-        service.wait_until_ready()
 
 
 def test_shard_with_reset_offset_stops_alone_until_put_back(tmp_path: Path, bootstrap: str) -> None:
@@ -169,45 +143,23 @@ def test_deleted_beginning_of_changelog_stops_its_shard_until_loss_is_accepted(
         assert service.logged(STOPPED) == [], "the loss is accepted once, and the shard is whole again"
 
 
-def test_compacted_changelog_restores_state_without_offsets(tmp_path: Path, bootstrap: str) -> None:
+def test_damaged_partials_stop_their_shard_alone(
+    tmp_path: Path, kafka_broker: Broker, bootstrap: str
+) -> None:
     case = make_case(tmp_path, bootstrap)
-    case.create(
-        case.partials_topic,
-        SHARDS,
-        message_timestamp_type="LogAppendTime",
-        retention_bytes="-1",
-        retention_ms="-1",
-    )
-    # Compaction within a second; with default settings it takes hours.
-    case.create(
-        case.changelog_topic,
-        SHARDS,
-        cleanup_policy="compact",
-        segment_ms="300",
-        min_cleanable_dirty_ratio="0.001",
-        max_compaction_lag_ms="300",
-        delete_retention_ms="0",
-    )
-    first, second = make_halves()
-    with case.serve() as service:
-        case.publish(first)
-        service.wait_for("the first half to be counted", lambda: service.counted() == HALF)
-        # COUNT keeps reporting progress, and each commit rolls a segment that is old enough.
-        service.wait_for("the changelog to be compacted", lambda: is_compacted(case))
+    shard = shard_of("alpha", SHARDS)
+    with case.serve(role="count") as service:
+        case.publish(make_halves()[0])
+        service.wait_for("the events to be counted", lambda: service.counted() == HALF)
         service.stop()
-    case.delete_group(case.windows_group)
-    assert case.shard_positions() == {}
-    last = case.publish_last(second)
-    with case.serve() as service:
-        case.wait_for_counts(service, case.counts_of(first + second))
-        assert service.chain_faults() == NO_CHAIN_FAULTS
-        assert service.counted() == last
-        service.wait_for("both shards to commit", lambda: len(case.shard_positions()) == SHARDS)
-
-
-def is_compacted(case: Case) -> bool:
-    """Return whether the first record of each shard is deleted."""
-    first_offsets: dict[int | None, int | None] = {}
-    for record in case.read(case.changelog_topic):
-        first_offsets.setdefault(record.partition(), record.offset())
-    return len(first_offsets) == SHARDS and all(first_offsets.values())
+    kafka_broker.stop()
+    (segment,) = kafka_broker.data.glob(f"{case.partials_topic}-{shard}/*.log")
+    content = bytearray(segment.read_bytes())
+    content[100] ^= 1  # in the records of the first batch, after its header
+    segment.write_bytes(content)
+    kafka_broker.restart()
+    with case.serve(role="windows") as service:
+        stopped = service.wait_for_log(STOPPED)
+        assert (stopped["shard"], str(stopped["reason"]).endswith(DAMAGED_REMEDY)) == (shard, True)
+        assert service.logged(STOPPED) == [stopped]
+        service.stop()

@@ -165,20 +165,6 @@ def test_baseline_is_fitted_on_range_of_topic(tmp_path: Path, bootstrap: str, is
     assert f"topic {topic}: no event of stream 'images'; streams that were read: none" in empty.stderr
 
 
-def test_fit_on_missing_topic_exits_with_2(tmp_path: Path, bootstrap: str) -> None:
-    config = tmp_path / "driftgauge.yaml"
-    stream = {"name": "images", "baseline": "missing.safetensors", "windows": ["1h"]}
-    kafka = {"bootstrap.servers": bootstrap, "group.id": "fit-missing"}
-    topics = {"events": ["no-such-topic"]}
-    config.write_text(yaml.safe_dump({"kafka": kafka, "topics": topics, "streams": [stream]}))
-    done = run(
-        *("baseline", "fit", "--topic", "no-such-topic", "--config", config, *RANGE, "--stream", "images"),
-        *("--out", tmp_path / "out.safetensors"),
-    )
-    assert done.returncode == 2
-    assert "topic no-such-topic does not exist" in done.stderr
-
-
 def test_what_retention_has_deleted_is_said_with_both_times(tmp_path: Path, bootstrap: str) -> None:
     topic = "fit-cut"
     admin = AdminClient({"bootstrap.servers": bootstrap})

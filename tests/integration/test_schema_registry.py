@@ -153,18 +153,3 @@ def test_only_partitions_that_need_a_new_schema_wait_for_registry(topics: Topics
         service.wait_for("no partition to wait", lambda: waiting(service) == 0)
         assert len(case.dead_letters()) == 1
         service.stop()
-
-
-def test_service_starts_while_registry_is_away(topics: Topics, registry: Registry) -> None:
-    events = make_events("alpha", EVENTS, start_ms=START_MS, span_ms=HOUR_MS, seed=2)
-    topics.produce(topics.protobuf, [topics.protobuf_value(event) for event in events], 0)
-    registry.stop()
-    topics.case.publish(events)
-    with topics.case.serve() as service:
-        service.wait_until_ready()
-        service.wait_for("the other topic to be counted", lambda: service.counted() == EVENTS)
-        service.wait_for("the partition to wait", lambda: waiting(service) == 1)
-        registry.start()
-        service.wait_for("the partition to be counted", lambda: service.counted() == 2 * EVENTS)
-        assert topics.case.dead_letters() == []
-        service.stop()

@@ -106,35 +106,6 @@ def unwritable(service: ReplicaProcess, topic: str) -> Callable[[], bool]:
     )
 
 
-def test_unwritable_partials_partition_pauses_counting(cluster: KafkaCluster, tmp_path: Path) -> None:
-    case = make_case(cluster, tmp_path, partials=BOTH)
-    events = [event for part in range(2) for stream in STREAMS for event in events_of(stream, part)]
-    with case.serve() as service:
-        service.wait_until_ready()
-        case.publish(events[:400])
-        service.wait_for("the first part to be counted", lambda: service.counted() == 400)
-        cluster.nodes[2].stop()
-        case.publish(events[400:])
-        service.wait_for("the partition to be reported", unwritable(service, case.partials_topic))
-        assert service.counted() == 400
-        assert any(
-            f"{case.partials_topic}[{AWAY}]" in str(entry["partitions"])
-            for entry in service.logged(
-                "partitions cannot be written to; nothing is lost, the role waits for them"
-            )
-        )
-        cluster.nodes[2].restart()
-        closing = case.close_windows()
-        case.wait_for_counts(service, case.counts_of(events))
-        assert service.counted() == 800 + closing
-        assert service.chain_faults() == NO_CHAIN_FAULTS
-        service.wait_for(
-            "the partition to be writable", lambda: not unwritable(service, case.partials_topic)()
-        )
-        service.stop()
-    assert case.dead_letters() == []
-
-
 def test_sigterm_ends_a_service_that_cannot_write(cluster: KafkaCluster, tmp_path: Path) -> None:
     case = make_case(cluster, tmp_path, partials=BOTH)
     with case.serve() as service:
@@ -184,25 +155,4 @@ def test_unwritable_changelog_partition_pauses_its_shard_alone(cluster: KafkaClu
         case.wait_for_counts(service, case.counts_of(parts[0] + parts[1]))
         assert service.chain_faults() == NO_CHAIN_FAULTS
         service.wait_for("the partition to be writable", lambda: not is_blocked())
-        service.stop()
-
-
-def test_source_partition_without_leader_delays_no_other(cluster: KafkaCluster, tmp_path: Path) -> None:
-    case = make_case(cluster, tmp_path)
-    other = f"{case.name}.other"
-    place(case, other, BOTH)
-    case.further_topics = [other]
-    case.write_config()
-    alpha, beta = events_of("alpha", 0), events_of("beta", 0)
-    cluster.nodes[2].stop()
-    with case.serve() as service:
-        # The group also assigns partitions without a leader.
-        service.wait_for("all partitions to be assigned", lambda: service.assigned_partitions() == 4)
-        case.publish(alpha)
-        service.wait_for("the others to be counted", lambda: service.counted("alpha") == 200)
-        cluster.nodes[2].restart()
-        case.publish([*beta, *case.closing_events()], topic=other)
-        case.close_windows()
-        case.wait_for_counts(service, case.counts_of(alpha + beta))
-        assert service.chain_faults() == NO_CHAIN_FAULTS
         service.stop()

@@ -130,6 +130,18 @@ def without_topic(case: Case) -> Iterator[ReplicaProcess]:
 
 
 @contextmanager
+def refused_by_topic(case: Case) -> Iterator[ReplicaProcess]:
+    with case.serve() as service:
+        service.wait_until_ready()
+        case.configure(case.dead_letters_topic, max_message_bytes="100")
+        publish(case, b"junk")
+        service.wait_for(
+            "the topic to be named", lambda: f"of {case.dead_letters_topic}" in service.get("/readyz")[1]
+        )
+        yield service
+
+
+@contextmanager
 def topic_deleted(case: Case) -> Iterator[ReplicaProcess]:
     with case.serve(program=("-c", IMPATIENT)) as service:
         service.wait_until_ready()
@@ -153,6 +165,7 @@ STATES: list[State] = [
     restoring,
     without_schema,
     without_topic,
+    refused_by_topic,
     topic_deleted,
     stuck_in_close,
 ]

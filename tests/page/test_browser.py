@@ -161,6 +161,44 @@ def test_overview_of_a_hundred_streams_fits_two_screens(browser):
         expect(page.get_by_role("link", name="stream-99", exact=True)).to_be_visible()
 
 
+def test_page_works_without_javascript(browser, results):
+    with (
+        serving(results) as server,
+        visit(browser, f"http://127.0.0.1:{server.port}", java_script_enabled=False) as page,
+    ):
+        page.goto("/?q=no")
+        expect(page.get_by_text("No stream matches")).to_be_visible()
+        page.get_by_label("Name contains").fill("RES")
+        page.get_by_label("Status").select_option("Drift")
+        page.get_by_role("button", name="Filter").click()
+        page.get_by_role("link", name="resnet18-fc1", exact=True).click()
+        page.get_by_text("These windows as a table").click()
+        page.get_by_role("link", name="3 Nov 2025, 02:00 UTC", exact=True).click()
+        expect(page.locator(".which")).to_contain_text("The window of 1h from 3 Nov 2025, 02:00")
+        page.locator(".chart").first.locator("a").nth(3).click()
+        expect(page.locator(".which")).to_contain_text("3 Nov 2025, 03:00")
+        page.get_by_role("link", name="later window").click()
+        expect(page.locator(".which")).to_contain_text("3 Nov 2025, 04:00")
+        page.get_by_label("Compare with the window of").select_option("2025-11-03T01:00:00Z")
+        page.get_by_role("button", name="Compare").click()
+        expect(page.get_by_role("heading", name="Compared with 3 Nov 2025, 01:00")).to_be_visible()
+        page.get_by_role("link", name="go to the newest").click()
+        expect(page.locator(".which")).to_contain_text("The newest window of 1h from 3 Nov 2025, 05:00")
+
+
+def test_windows_of_chart_are_reached_by_keys(browser, results):
+    with serving(results) as server, visit(browser, f"http://127.0.0.1:{server.port}") as page:
+        page.goto(STREAM)
+        page.locator(".chart a").first.focus()
+        for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowLeft", "Enter"):
+            page.keyboard.press(key)
+        expect(page.locator(".which")).to_contain_text("3 Nov 2025, 02:00")
+        # Elsewhere on the page an arrow opens the neighbour at once, as soon as the script listens.
+        page.wait_for_load_state()
+        page.keyboard.press("ArrowLeft")
+        expect(page.locator(".which")).to_contain_text("3 Nov 2025, 01:00")
+
+
 @pytest.fixture
 def visiting(browser, results):
     """A page of a browser whose clock the test moves, over the results."""
