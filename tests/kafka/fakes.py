@@ -15,7 +15,7 @@ from driftgauge.events.decoder import Decoder
 from driftgauge.kafka.count_worker import CountWorker
 from driftgauge.kafka.topic_watch import EventsTopic
 from tests.builders.messages import TOPIC
-from tests.harness.running_service import SPECS, build_settings
+from tests.kafka.parts import SPECS, build_settings
 from tests.kafka.slow_admin import Answer
 
 
@@ -23,14 +23,12 @@ class OffsetConsumer:
     """A consumer that returns a group's committed offsets, given as offset and metadata by partition.
 
     Attributes:
-        pending: The partitions whose offset is pending in a transaction.
         error: The code of the error that each call raises, if any.
         asked: The partitions of each call.
     """
 
     def __init__(self, offsets: Mapping[int, tuple[int, str]]) -> None:
         self._offsets = offsets
-        self.pending: set[int] = set()
         self.error: int | None = None
         self.asked: list[list[int]] = []
 
@@ -38,9 +36,6 @@ class OffsetConsumer:
         self.asked.append([each.partition for each in asked])
         if self.error is not None:
             raise KafkaException(KafkaError(self.error))
-        if self.pending & {each.partition for each in asked}:
-            # The client then answers for no partition.
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
         return [self._answer(each) for each in asked]
 
     def _answer(self, asked: TopicPartition) -> TopicPartition:
@@ -89,14 +84,12 @@ class GroupConsumer(OffsetConsumer):
         log: The calls: "assign" with topic, index, offset and leader epoch of each partition; "unassign" with
             topic and index.
         sought: What the client was made to validate, as "assign".
-        seek_error: The code of the error that each seek raises, if any.
     """
 
     def __init__(self, offsets: Mapping[int, tuple[int, str]]) -> None:
         super().__init__(offsets)
         self.log: list[tuple[str, list[tuple[str | int, ...]]]] = []
         self.sought: list[tuple[str | int, ...]] = []
-        self.seek_error: int | None = None
 
     def incremental_assign(self, partitions: Sequence[TopicPartition]) -> None:
         self.log.append(
@@ -107,8 +100,6 @@ class GroupConsumer(OffsetConsumer):
         self.log.append(("unassign", [(each.topic, each.partition) for each in partitions]))
 
     def seek(self, partition: TopicPartition) -> None:
-        if self.seek_error is not None:
-            raise KafkaException(KafkaError(self.seek_error))
         self.sought.append((partition.topic, partition.partition, partition.offset, partition.leader_epoch))
 
 

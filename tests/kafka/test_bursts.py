@@ -17,7 +17,6 @@ from driftgauge.core.commit_limit import CommitLimit
 from driftgauge.core.counting.interval import IntervalCounter, ShardDelta
 from driftgauge.core.counting.partial import CommitId, PartitionProgress, shard_of
 from driftgauge.core.windows import work_budget
-from driftgauge.core.windows.shard import ShardState
 from driftgauge.kafka.session import Session
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.window_worker import WindowWorker
@@ -26,7 +25,7 @@ from driftgauge.telemetry.roles import RoleTelemetry
 from tests.builders.batches import build_batch
 from tests.builders.clocks import MINUTE_MS, MONDAY_MS
 from tests.builders.specs import build_minute_spec
-from tests.harness.running_service import build_settings
+from tests.kafka.parts import build_settings
 from tests.simulation.kafka import (
     Sent,
     SimulatedAdmin,
@@ -50,7 +49,6 @@ class Burst:
 
     Attributes:
         results: Of each published result the start of its window, its revision, and its number of events.
-        panes: How many were in memory after each commit.
     """
 
     def __init__(self, bytes_a_second: float = 10**6) -> None:
@@ -63,8 +61,6 @@ class Burst:
         self.telemetry, self.limit = MagicMock(spec=RoleTelemetry), CommitLimit()
         self.results: list[tuple[str, int, int]] = []
         self.aborts = 0
-        self.panes: list[int] = []
-        self.telemetry.show.side_effect = self._keep_panes
         self.chain_errors: list[str] = []
         self.telemetry.closed.side_effect = lambda _, round_: self.chain_errors.extend(round_.chain_errors)
         self._counter, self._number, self._ends = IntervalCounter([SPEC]), 0, {0: 0, 1: 0}
@@ -141,27 +137,12 @@ class Burst:
             records = [orjson.loads(each.value() or b"") for each in sent.records if each.topic() == "w"]
             self.results += [(each["start"], each["revision"], each["count"]) for each in records]
 
-    def _keep_panes(self, shard: int, state: ShardState) -> None:
-        self.panes.append(sum(len(stream.panes) for stream in state.streams.values()))
-
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
     """Let hundreds of panes be a burst."""
     monkeypatch.setattr(commit_limit, "MAX_COMMIT_BYTES", LIMIT)
     monkeypatch.setattr(commit_limit, "_LEAST_BYTES", LEAST)
-
-
-def test_burst_behind_held_watermark_is_committed_in_rounds_that_fit():
-    burst = Burst()
-    burst.publish(300, held=True)
-    burst.run(lambda: burst.lag == 0)
-    assert burst.results == []
-    burst.release(300)
-    burst.run(lambda: len(burst.results) == 299)
-    assert max(burst.transaction.sizes) < LIMIT
-    assert burst.aborts == 0
-    check(burst, 299)
 
 
 @pytest.mark.parametrize(
@@ -187,17 +168,6 @@ def test_rounds_shrink_until_slow_brokers_take_them_and_grow_again(held, bytes_a
         return burst.limit.bytes == LIMIT
 
     burst.run(is_full_size)
-
-
-def test_due_windows_are_closed_before_more_partials_are_read(monkeypatch):
-    burst = Burst()
-    work = work_budget.window_work(SPEC.baselines[0].reference, ())
-    monkeypatch.setattr(work_budget, "_MAX_WORK", 10 * work)
-    burst.publish(300, held=False)
-    burst.run(lambda: len(burst.results) == 299)
-    # One commit of COUNT, what it brought to the one before, and the newest pane.
-    assert max(burst.panes) <= 3 * PER_COMMIT
-    check(burst, 299)
 
 
 def test_shard_is_read_on_after_handing_over_another_one_closed_its_last_due_windows(monkeypatch):

@@ -62,26 +62,6 @@ def unused_address():
         yield f"127.0.0.1:{taken.getsockname()[1]}"
 
 
-class LogLines(logging.Handler):
-    """Keeps the messages of a logger."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(record.getMessage())
-
-
-@pytest.fixture
-def lines():
-    """Yield the lines of librdkafka's logger."""
-    logger, handler = logging.getLogger("librdkafka"), LogLines()
-    logger.addHandler(handler)
-    yield handler.lines
-    logger.removeHandler(handler)
-
-
 @pytest.fixture(scope="module")
 def broker():
     with EmbeddedBroker(["here", "there"]) as broker:
@@ -90,7 +70,7 @@ def broker():
 
 @pytest.mark.parametrize("make", CLIENTS)
 @pytest.mark.parametrize("name", ONE_SIDED)
-def test_shared_section_causes_no_warnings_in_any_client(make, name, unused_address, lines):
+def test_shared_section_causes_no_warnings_in_any_client(make, name, unused_address, caplog):
     instance = make(
         {
             "bootstrap.servers": unused_address,
@@ -102,7 +82,7 @@ def test_shared_section_causes_no_warnings_in_any_client(make, name, unused_addr
     instance.poll(0)
     if make in CONSUMERS:
         instance.close()
-    assert [line for line in lines if "CONFWARN" in line] == []
+    assert [line for line in caplog.messages if "CONFWARN" in line] == []
 
 
 @pytest.mark.parametrize(
@@ -290,10 +270,10 @@ def test_defaults_outlast_the_failover_of_a_broker():
         ("GETPID [d#producer-94] [thrd:main]: retrying in state UP", False),
     ],
 )
-def test_lost_connection_is_reported_and_its_line_logged(line, is_lost, lines):
+def test_lost_connection_is_reported_and_its_line_logged(line, is_lost, caplog):
     errors = []
     watch = LostConnections(errors.append)
     logging.getLogger("librdkafka").setLevel(logging.INFO)
     watch.log(logging.INFO, "%s %s", *line.split(" ", 1))
     assert [error.code() for error in errors] == [KafkaError._TRANSPORT] * is_lost
-    assert lines == [line]
+    assert caplog.messages == [line]

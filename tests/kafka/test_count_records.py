@@ -16,7 +16,6 @@ from driftgauge.events.decoder import Decoder
 from driftgauge.events.inputs import build_readers
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import Reason, SchemaPending
-from driftgauge.kafka.topic_watch import EventsTopic
 from driftgauge.page.service_watch import Refusal, ServiceWatch
 from driftgauge.records.heartbeat import encode_heartbeat
 from driftgauge.telemetry.health import Role
@@ -27,8 +26,8 @@ from tests.builders.messages import TOPIC, FakeMessage
 from tests.builders.references import CLUSTERS
 from tests.builders.telemetry import SHARDS, build_telemetry, sample_reader
 from tests.examples import examples
-from tests.harness.running_service import CONTRACTS, STREAM
 from tests.kafka.fakes import GroupConsumer, QuickAdmin, build_count_worker
+from tests.kafka.parts import CONTRACTS, STREAM
 
 FIRST, SECOND = (TOPIC, 0), (TOPIC, 1)
 MAPPING = {
@@ -245,21 +244,14 @@ def test_client_that_gives_no_record_is_lost(worker):
     worker.telemetry.read_to.assert_called_with(*SECOND, position=0, end=100)
 
 
-def test_client_that_says_why_it_gives_no_record_is_not_lost(worker):
-    damaged = KafkaError(KafkaError._BAD_COMPRESSION)
-
-    def poll():
-        worker.worker.process([MappedRecord(None, partition=part, error=damaged) for part in (0, 1)])
-
-    read_for_two_minutes(worker, poll)
-
-
-def test_partition_that_waits_for_a_schema_is_not_lost(worker):
+@pytest.mark.parametrize(
+    "error", [KafkaError(KafkaError._BAD_COMPRESSION), None], ids=["damaged", "no schema"]
+)
+def test_client_whose_partitions_say_why_they_wait_is_not_lost(worker, error):
     worker.unknown = {b"unknown"}
 
     def poll():
-        for partition in (0, 1):
-            worker.process(b"unknown", partition=partition)
+        worker.worker.process([MappedRecord(b"unknown", partition=part, error=error) for part in (0, 1)])
 
     read_for_two_minutes(worker, poll)
 
@@ -272,20 +264,30 @@ def test_lack_of_memory_is_no_fault_of_the_record(worker):
     assert (worker.letters.rejections, worker.position()) == ([], 0)
 
 
+@pytest.mark.parametrize("culprits", [{0}, {3, 4}, {7}, set(range(8))])
+def test_record_on_which_the_code_fails_is_refused_and_the_others_counted(worker, culprits):
+    decode = worker.worker._decoder.decode
+
+    def decode_or_fail(records):
+        if culprits & set(records.offset.tolist()):
+            raise RecursionError("a fault of a library")
+        return decode(records)
+
+    worker.worker._decoder = Mock(decode=decode_or_fail)
+    for _ in range(40):
+        worker.start()
+        worker.process(*[SOUND] * (8 - worker.position()), offset=worker.position())
+    assert worker.position() == 8
+    assert {rejection.reason for rejection in worker.letters.rejections} == {Reason.FAULT}
+    counted = {ACCEPTED: 8 - len(culprits), REJECTED: len(culprits)}
+    assert worker.commit()[0] == {outcome: number for outcome, number in counted.items() if number}
+
+
 def test_end_of_a_partition_that_was_paused_before_it_passes_no_record(worker):
     worker.unknown = {b"unknown"}
     unread = MappedRecord(b"unknown", offset=1)
     worker.worker.process([MappedRecord(SOUND, offset=0), unread, end(2)])
     assert worker.position() == 1
-
-
-def test_topic_that_was_created_again_begins_again(worker):
-    worker.process(SOUND)
-    worker.worker._topics.known[TOPIC] = EventsTopic("id-2", 2)
-    log = worker.start()
-    assert [call for call, _ in log] == ["unassign", "assign"]
-    worker.process(SOUND)
-    assert worker.commit()[0] == {ACCEPTED: 1}, "the old topic's counts are dropped"
 
 
 def test_records_of_a_paused_partition_are_left_until_it_is_read_again(worker):
@@ -299,19 +301,6 @@ def test_records_of_a_paused_partition_are_left_until_it_is_read_again(worker):
     worker.process(b"unknown", SOUND, SOUND)
     assert worker.position() == 3
     assert worker.commit()[0] == {ACCEPTED: 2, REJECTED: 1}
-
-
-def test_partitions_that_begin_again_are_read_and_counted_no_further(worker):
-    worker.unknown = {b"unknown"}
-    worker.process(SOUND, b"unknown")
-    worker.worker.begin_again()
-    assert worker.consumer.log[1:] == [("unassign", [FIRST]), ("unassign", [SECOND])], (
-        "one was paused already"
-    )
-    worker.process(SOUND, partition=1)
-    worker.worker.hand_over([FIRST, SECOND], 1.0)
-    worker.transaction.commit.assert_not_called()
-    assert worker.telemetry.waiting_for_schema.call_args.args[0] == []
 
 
 def end(offset):
@@ -346,13 +335,6 @@ def test_offsets_without_a_record_are_counted_by_place(worker, delivered, start,
     assert not any(worker.telemetry.offsets_skipped.call_args.args[0].values())
 
 
-def test_records_that_kafka_deleted_are_lost_and_not_skipped():
-    worker = Worker(committed=4, begin=9)
-    worker.process(SOUND, SOUND, offset=9)
-    progress = worker.worker._held.find(FIRST).progress(2)
-    assert (progress.start, progress.end, progress.lost, progress.skipped) == (4, 11, 5, 0)
-
-
 VALUES = st.sampled_from(
     [SOUND, TWO, content(UNIT, op="d"), b"{", None, content([1.0]), OVERFLOWING, b"null"]
 )
@@ -378,17 +360,3 @@ def test_records_read_are_accepted_filtered_or_rejected(batches):
     assert records.get(REJECTED, 0) == rejected == len(worker.letters.rejections)
     assert [worker.position(FIRST), worker.position(SECOND)] == offsets
     assert np.all(np.array(list(records.values()), int) >= 0)
-
-
-def test_truncation_is_forgotten_with_the_partition():
-    """Another member may have counted on: the partition begins where that one committed."""
-    worker = Worker()
-    truncated = KafkaError(KafkaError._AUTO_OFFSET_RESET, "broker end offset is 2")
-    worker.process(SOUND, SOUND, SOUND)
-    worker.worker.process([MappedRecord(None, offset=3, error=truncated)])
-    assert worker.telemetry.records_read.call_args.args[0][TOPIC, ACCEPTED] == 3, "counted before the loss"
-    worker.worker.drop([FIRST])
-    worker.worker.assign([FIRST])
-    worker.committed[0] = 14, "id"
-    assert worker.start() == [("assign", [(*FIRST, 14, 5)])]
-    assert worker.position() == 14

@@ -1,17 +1,23 @@
-"""The states of COUNT's partitions, and what the client reads in each."""
+"""Partitions of COUNT: where each starts, its progress and losses, and what the client reads of it."""
 
+import logging
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, TopicPartition
 
-from driftgauge.core.counting.interval import ShardDelta
-from driftgauge.core.counting.partial import StreamTime
+from driftgauge.errors import AuthorizationError
+from driftgauge.kafka.end_offsets import EndOffsets
 from driftgauge.kafka.held_partitions import HeldPartitions
+from driftgauge.kafka.offset_barrier import CommittedOffsets, find_starts
+from driftgauge.kafka.source_partition import SourcePartition
 from driftgauge.kafka.topic_watch import EventsTopic
+from driftgauge.telemetry.record_loss import RecordLoss
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.builders.clocks import ManualClock
-from tests.kafka.fakes import GroupConsumer, QuickAdmin
+from tests.kafka.fakes import GroupConsumer, OffsetConsumer, QuickAdmin
+from tests.kafka.slow_admin import SlowAdmin
 
 TOPIC = "embeddings"
 FIRST, SECOND = (TOPIC, 0), (TOPIC, 1)
@@ -64,14 +70,18 @@ def group():
     return Group()
 
 
-def test_partition_waits_until_its_topic_is_known_since_assignment(group):
-    group.topics.known_s = group.clock.monotonic_s - 1
+def test_partition_keeps_its_code(group):
+    group.held.assign([FIRST, SECOND])
+    group.step()
+    codes = dict(group.held.codes)
+    assert {code: each for each, code in codes.items()} == group.held.names
+    group.given()
+    group.held.release([FIRST, ("other", 0)])
+    assert group.given() == [("unassign", [FIRST])]
+    assert group.held.find(FIRST) is None
     group.held.assign([FIRST])
-    assert group.step() == []
-    assert group.consumer.asked == [], "no offset is fetched before the topic id is known"
-    group.topics.known_s = group.clock.monotonic_s
-    assert group.step() == [FIRST]
-    assert group.given() == [("assign", [(*FIRST, 40, 5)])]
+    group.step()
+    assert group.held.codes == codes
 
 
 def test_records_count_once_topic_is_known_since_client_was_given_position(group):
@@ -90,39 +100,6 @@ def test_records_count_once_topic_is_known_since_client_was_given_position(group
         group.clock.advance(1)
         group.step()
     assert group.consumer.sought == [(*FIRST, 40, 5)] * 2
-
-
-def test_offset_that_is_pending_is_waited_for(group):
-    group.consumer.pending = {0}
-    group.held.assign([FIRST])
-    assert group.step() == []
-    assert group.telemetry.restore_waits.call_args.args[0] == [FIRST]
-    assert (list(group.held), group.held.started, group.given()) == ([FIRST], [], [])
-
-
-def test_partition_assigned_again_needs_a_new_answer(group):
-    group.held.assign([FIRST])
-    group.step(1)
-    group.held.release([FIRST])
-    # Another member commits before the partition returns.
-    group.committed[0] = (60, "id-1")
-    group.held.assign([FIRST])
-    assert group.step() == [FIRST]
-    assert group.held.find(FIRST).position == 60
-
-
-def test_partition_keeps_its_code(group):
-    group.held.assign([FIRST, SECOND])
-    group.step()
-    codes = dict(group.held.codes)
-    assert {code: each for each, code in codes.items()} == group.held.names
-    group.given()
-    group.held.release([FIRST, ("other", 0)])
-    assert group.given() == [("unassign", [FIRST])]
-    assert group.held.find(FIRST) is None
-    group.held.assign([FIRST])
-    group.step()
-    assert group.held.codes == codes
 
 
 @pytest.mark.parametrize("epoch", [3, -1])
@@ -152,61 +129,155 @@ def test_paused_partitions_are_read_again_where_they_stopped(group, epoch):
     assert group.given() == []
 
 
-def test_lost_position_continues_at_the_truncation(group):
-    group.held.assign([FIRST, SECOND])
-    group.step()
-    group.given()
-    group.held.lose_positions({FIRST: 20, SECOND: None, ("other", 0): None})
-    assert group.given() == [("unassign", [FIRST, SECOND])]
-    assert list(group.held) == [FIRST, SECOND]
-    # What is pending stays so, with the truncation.
-    group.held.begin_again()
-    group.step()
-    assert group.given() == [("assign", [(*FIRST, 20, None), (*SECOND, 40, None)])]
-    assert [group.held.find(each).missing for each in (FIRST, SECOND)] == [0, 1]
+def begin(committed=0, *, lost=0, begins=False, leader_epoch=-1, now_ms=1_000):
+    return SourcePartition(
+        FIRST, "id", committed, committed + lost, now_ms, begins, lost, leader_epoch=leader_epoch
+    )
 
 
-def test_truncation_is_past_where_retention_deleted_the_position(group):
-    group.held.assign([FIRST])
-    group.step()
-    group.admin.begin = 50
-    group.held.lose_positions({FIRST: 20})
-    group.step()
-    source = group.held.find(FIRST)
-    assert (source.committed, source.position, source.missing) == (40, 50, 10)
+def read_to(source, position):
+    """Read all records up to a position."""
+    source.read(source.position, position, records=max(position - source.position, 0))
 
 
-def test_progress_of_shards_differs_in_streams_only(group):
-    group.held.assign([FIRST, SECOND])
-    group.step()
-    first, second = (group.held.find(each) for each in (FIRST, SECOND))
-    first.read(40, 60, records=20)
-    known = group.held.progress({TOPIC: 2})
-    alone = [first.progress(2), second.progress(2)]
-    assert list(known.values()) == alone
-    times = {group.held.codes[SECOND]: {"images": StreamTime(newest_ms=3, read_ms=2, first_ms=1)}}
-    by_partition = ShardDelta(times=times).progress(known)
-    assert [each.streams for each in by_partition] == [{}, *times.values()]
-    assert ShardDelta().progress(known) == alone, "a shard gets nothing of another's streams"
+def test_progress_and_loss_cover_what_follows_the_last_commit():
+    source = begin(880, lost=120, begins=True, leader_epoch=3)
+    assert (source.start().offset, source.start().leader_epoch) == (1_000, 3)
+    read_to(source, 1_060)
+    first = source.progress(4)
+    assert (first.start, first.end, first.lost, first.begins) == (880, 1_060, 120, True)
+    assert (first.topic_id, first.partitions, first.since_ms, first.caught_up_ms) == ("id", 4, 1_000, None)
+    assert source.loss == RecordLoss(120, 880)
+    assert source.loss.last == 999
+    source.commit()
+    again = source.progress(4)
+    assert (again.start, again.end, again.lost, again.begins) == (1_060, 1_060, 0, False)
+    assert source.loss is None
 
 
-def test_recreated_topic_is_read_from_its_beginning_whatever_was_truncated(group):
-    group.held.assign([FIRST])
-    group.step()
-    group.topics.known[TOPIC] = EventsTopic("id-2", 2)
-    group.held.lose_positions({FIRST: 20})
-    group.step()
-    source = group.held.find(FIRST)
-    assert (source.topic_id, source.position, source.begins, source.missing) == ("id-2", 3, True, 0)
+def test_partition_is_caught_up_to_the_time_of_a_request_for_its_end(admin, clock):
+    source = begin(now_ms=clock.wall_ms)
+    held = SimpleNamespace(started=[source], find={FIRST: source}.get)
+    ends = EndOffsets(held, admin, clock.clock, interval_ms=1_000)
+    first_ms = clock.wall_ms
+    ends.poll()
+    admin.answer(0, FIRST, 0)
+    clock.advance(0.9)
+    ends.poll()
+    assert source.caught_up_ms == first_ms
+    assert len(admin.asked) == 1, "one request in each interval"
+    clock.advance(0.1)
+    second_ms = clock.wall_ms
+    ends.poll()
+    admin.answer(1, FIRST, 5)
+    clock.advance(1)
+    ends.poll()
+    assert (source.caught_up_ms, source.end, len(admin.asked)) == (first_ms, 5, 2), "behind the last end"
+    read_to(source, 5)
+    assert source.caught_up_ms == second_ms
+    clock.advance(1)
+    ends.poll()
+    again = begin(5, now_ms=clock.wall_ms)
+    held.started, held.find = [again], {FIRST: again}.get
+    admin.answer(2, FIRST, 9)
+    ends.poll()
+    assert again.end is None, "the answer came for the partition as it was before"
 
 
-def test_client_validates_a_position_once_it_lets(group):
-    group.held.assign([FIRST])
-    group.consumer.seek_error = KafkaError._STATE
-    group.step()
-    # What comes before that may follow records that were never given, so it is read again.
-    assert (group.consumer.sought, group.held.reading) == ([], [])
-    group.consumer.seek_error = None
-    group.step()
-    assert group.consumer.sought == [(*FIRST, 40, 5)]
-    assert group.held.reading == group.held.started
+GROUP = "driftgauge"
+PARTITIONS = [(TOPIC, index) for index in range(4)]
+
+
+def run(steps, clock, each=lambda: None):
+    """Return the generator's result; the clock moves half a second per step."""
+    for _ in range(50):
+        each()
+        try:
+            next(steps)
+        except StopIteration as done:
+            return done.value
+        clock.advance(0.5)
+    return None
+
+
+def find(clock, committed, log, topic_id="id-1"):
+    """Return the start of the first partition, of a log given by its beginning and end."""
+    admin = SlowAdmin()
+    offsets = CommittedOffsets(OffsetConsumer(committed), clock.clock, GROUP)
+    steps = find_starts(PARTITIONS[:1], offsets, admin, {TOPIC: topic_id}, clock.clock, set())
+
+    def answer():
+        # The beginning is requested before the end.
+        for number, answers in enumerate(admin.asked):
+            if not answers[TopicPartition(*PARTITIONS[0])].done():
+                admin.answer(number, PARTITIONS[0], log[number])
+
+    return run(steps, clock, answer)[PARTITIONS[0]]
+
+
+def start(committed, position, **fields):
+    return {"committed": committed, "position": position, "is_truncated": False, **fields}
+
+
+@pytest.mark.parametrize(
+    ("committed", "log", "expected", "logged"),
+    [
+        (
+            {0: (40, "id-1")},
+            (10, 90),
+            start(40, 40, begins=False, lost=0, leader_epoch=5),
+            None,
+        ),
+        ({}, (10, 90), start(10, 10, begins=True, lost=0, leader_epoch=-1), None),
+        (
+            {0: (40, "id-1")},
+            (70, 90),
+            start(40, 70, begins=False, lost=30, leader_epoch=-1),
+            None,
+        ),
+        (
+            {0: (40, "id-0")},
+            (0, 90),
+            start(0, 0, begins=True, lost=0, leader_epoch=-1),
+            "the topic was deleted and created again; the new one is read from its beginning",
+        ),
+        (
+            {0: (40, "id-1")},
+            (0, 30),
+            start(30, 30, begins=False, lost=0, leader_epoch=-1, is_truncated=True),
+            "Kafka lost records",
+        ),
+    ],
+    ids=["the committed offset", "no offset", "deleted records", "another topic's offset", "a truncated log"],
+)
+def test_start_follows_from_committed_offset_and_log(clock, caplog, committed, log, expected, logged):
+    caplog.set_level(logging.ERROR)
+    found = find(clock, committed, log)
+    assert {name: getattr(found, name) for name in expected} == expected
+    assert [logged in record.getMessage() for record in caplog.records] == [True] * bool(logged)
+
+
+@pytest.mark.parametrize(("metadata", "known"), [("id-1", ""), ("", "id-1")])
+def test_unknown_topic_id_keeps_offset(clock, metadata, known):
+    assert find(clock, {0: (40, metadata)}, (0, 90), known).committed == 40
+
+
+def test_waiting_for_names_client_error(clock):
+    consumer = OffsetConsumer({0: (1, "")})
+    consumer.error = KafkaError.COORDINATOR_LOAD_IN_PROGRESS
+    offsets = CommittedOffsets(consumer, clock.clock, GROUP)
+    steps = offsets.fetch(PARTITIONS[:1])
+    next(steps)
+    assert offsets.waiting_for.startswith("the group's committed offsets (")
+    consumer.error = None
+    assert run(steps, clock)[TOPIC, 0].offset == 1
+
+
+def test_fetch_without_right_raises_authorization_error(clock):
+    consumer = OffsetConsumer({})
+    consumer.error = KafkaError.GROUP_AUTHORIZATION_FAILED
+    with pytest.raises(
+        AuthorizationError,
+        match=f"not allowed to read the committed offsets of the group {GROUP} .*; grant Read on the group",
+    ):
+        next(CommittedOffsets(consumer, clock.clock, GROUP).fetch(PARTITIONS[:1]))

@@ -4,7 +4,6 @@ import pytest
 from confluent_kafka import OFFSET_INVALID, TopicPartition
 
 from driftgauge.kafka.offsets import LogOffsets
-from tests.harness.cluster import Cluster
 
 FIRST, SECOND = ("embeddings", 0), ("embeddings", 1)
 
@@ -58,30 +57,3 @@ def test_failure_is_logged_once_until_next_answer(admin, offsets, caplog):
             admin.answer(number, FIRST, 7)
         offsets.collect()
     assert [(line.partitions, line.error) for line in caplog.records] == [(["embeddings[0]"], "why")] * 2
-
-
-@pytest.mark.broker
-def test_real_log_has_beginning_end_and_stable_end(bootstrap):
-    with Cluster(bootstrap) as cluster:
-        cluster.publish(*[b"x"] * 5, partition=1)
-        cluster.delete_records(cluster.events, 1, before=2)
-        writer = cluster.writer()
-        writer.begin_transaction()
-        writer.produce(cluster.events, b"open", partition=1)
-        assert writer.flush(10) == 0
-        at = cluster.events, 1
-        found = [cluster.offsets([at], **kind)[at] for kind in ({"earliest": True}, {"stable": True}, {})]
-        assert found == [2, 5, 6]
-        writer.abort_transaction(10)
-        for which in ({}, {"stable": True}):
-            cluster.await_that(lambda which=which: cluster.offsets([at], **which) == {at: 7}, "the marker")
-
-
-@pytest.mark.broker
-def test_offsets_are_answered_after_leader_epoch_grows(kafka_broker):
-    with Cluster(kafka_broker.bootstrap) as cluster:
-        ends = {(cluster.events, 0): 0, (cluster.events, 1): 0}
-        cluster.await_that(lambda: cluster.offsets([*ends]) == ends, "the end offsets")
-        kafka_broker.kill()
-        kafka_broker.restart()
-        cluster.await_that(lambda: cluster.offsets([*ends]) == ends, "the end offsets after a crash")

@@ -1,9 +1,9 @@
-"""The watch of the events topics' ids and partitions: when it asks, and since when an answer holds."""
+"""The watch of the events topics, and the administration client that it shares."""
 
-import re
 from concurrent.futures import Future
 from functools import partial
 from types import SimpleNamespace
+from weakref import ref
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Uuid
@@ -13,6 +13,7 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.kafka import client, topic_watch
 from driftgauge.kafka.shared_admin import SharedAdmin
 from driftgauge.kafka.topic_watch import EventsTopic, TopicWatch
+from tests.builders.clocks import ManualClock
 
 FIRST_ID, SECOND_ID = Uuid(1, 1), Uuid(1, 2)
 
@@ -105,24 +106,6 @@ def test_missing_topic_is_queried_twice_per_second(watch, admin, clock):
     assert watch.is_known_since("embeddings", assigned_s), "another topic does not wait for the missing one"
 
 
-@pytest.mark.broker
-def test_watch_finds_partitions_and_an_id_that_a_recreated_topic_does_not_keep(cluster):
-    def describe():
-        watch = TopicWatch(cluster.shared_admin, [cluster.events, "no"], SYSTEM_CLOCK)
-        cluster.await_that(lambda: watch.poll() or watch.missing == {"no"}, "the answers")
-        return watch.known
-
-    found = describe()
-    topic_id = found[cluster.events].id
-    assert found == {cluster.events: EventsTopic(topic_id, 2)}
-    assert re.fullmatch("[0-9a-f]{32}", topic_id)
-    cluster.grow(cluster.events, 3)
-    assert describe() == {cluster.events: EventsTopic(topic_id, 3)}
-    cluster.delete(cluster.events)
-    cluster.create(cluster.events, 2)
-    assert describe()[cluster.events].id != topic_id
-
-
 def test_topic_without_an_id_has_an_empty_one():
     assert topic_watch._uuid_hex(Uuid(0, 0)) == topic_watch._uuid_hex(None) == ""
     with EmbeddedBroker(["events"]) as broker:
@@ -130,3 +113,34 @@ def test_topic_without_an_id_has_an_empty_one():
         watch = TopicWatch(SharedAdmin(make, SYSTEM_CLOCK), ["events", "nowhere"], SYSTEM_CLOCK)
         watch.poll()
         assert watch.known == {"events": EventsTopic("", 4)}
+
+
+def test_renew_replaces_client_at_most_every_five_seconds():
+    clock, made = ManualClock(), iter("abc")
+    admin = SharedAdmin(lambda: next(made), clock.clock)
+    assert admin.client == "a"
+    admin.renew()
+    assert admin.client == "a"
+    clock.advance(5)
+    admin.renew()
+    admin.renew()
+    assert admin.client == "b"
+    clock.advance(5)
+    admin.renew()
+    assert admin.client == "c"
+
+
+def test_replaced_client_is_kept_for_open_requests():
+    class Client:
+        pass
+
+    clock = ManualClock()
+    admin = SharedAdmin(Client, clock.clock)
+    first = ref(admin.client)
+    for _ in range(2):
+        clock.advance(5)
+        admin.renew()
+        assert first() is not None
+    clock.advance(5)
+    admin.renew()
+    assert first() is None

@@ -3,7 +3,6 @@
 import logging
 import socket
 import time
-import uuid
 from functools import partial
 from types import SimpleNamespace
 
@@ -73,14 +72,6 @@ def test_new_topic_with_three_replicas_needs_two_in_sync(replication, safe):
     assert (new.num_partitions, new.replication_factor) == (4, replication)
     assert new.config.get("min.insync.replicas") == safe
     assert new.config["cleanup.policy"] == "compact"
-
-
-@pytest.mark.broker
-def test_missing_topics_excludes_existing_ones(cluster):
-    new = f"new-{uuid.uuid4().hex}"
-    assert metadata.missing_topics(cluster.admin, [new, cluster.events]) == [new]
-    assert metadata.missing_topics(cluster.admin, []) == []
-    assert metadata.count_partitions(cluster.admin, [new, cluster.events]) == {cluster.events: 2}
 
 
 @pytest.mark.broker

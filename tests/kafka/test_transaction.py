@@ -1,17 +1,22 @@
-"""Transactions over a fake producer: the outcome of each failure, and the next transaction's producer."""
+"""Transactions over a fake producer: outcomes of failures, delivery reports, and the bound of a commit."""
 
 import gc
 import threading
 import weakref
 from itertools import count
+from unittest.mock import Mock
 
 import pytest
-from confluent_kafka import KafkaError, TopicPartition
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, TopicPartition
 
+from driftgauge.core.commit_limit import MAX_COMMIT_BYTES, CommitLimit
 from driftgauge.errors import AuthorizationError, ClientLost, TransactionAborted
 from driftgauge.kafka import calls
-from driftgauge.kafka.transaction import State
-from tests.builders.messages import FakeMessage
+from driftgauge.kafka.clock import Append
+from driftgauge.kafka.deliveries import Deliveries
+from driftgauge.kafka.transaction import State, bounded
+from tests.builders.clocks import ManualClock
+from tests.builders.messages import TOPIC, FakeMessage
 from tests.kafka.transaction_fakes import (
     BOUND_S,
     COMMIT_STEPS,
@@ -102,6 +107,13 @@ def test_hanging_call_loses_producer(step, raised, monkeypatch):
         commit(transaction)
     release.set()
     assert transaction.state is LOST
+
+
+def test_call_without_a_thread_says_which_limit_to_raise(monkeypatch):
+    monkeypatch.setattr(threading.Thread, "start", Mock(side_effect=RuntimeError("can't start new thread")))
+    with pytest.raises(ClientLost, match="podPidsLimit") as lost:
+        unstarted_transaction(FakeProducer())[0].start(1.0)
+    assert lost.value.reason == "_CRIT_SYS_RESOURCE"
 
 
 @pytest.mark.parametrize(
@@ -285,3 +297,139 @@ def test_stop_ends_the_waits_for_brokers():
     with pytest.raises(TransactionAborted):
         transaction.commit([TopicPartition("t", 0, 1)], 1_000)
     assert next(now_s) < 100
+
+
+NOW_MS = 1_800_000_000_000
+
+
+def appended(time_ms):
+    return FakeMessage(stamp=(TIMESTAMP_LOG_APPEND_TIME, time_ms))
+
+
+@pytest.fixture
+def deliveries(clock):
+    ticks_ms = iter(range(NOW_MS, NOW_MS + 100))
+    return Deliveries(lambda: next(ticks_ms), clock.clock.monotonic_s)
+
+
+def test_append_is_first_report_with_log_append_time(deliveries):
+    deliveries.report(None, FakeMessage())
+    assert deliveries.append is None
+    deliveries.report(None, appended(NOW_MS + 5))
+    deliveries.report(None, appended(NOW_MS + 9))
+    assert deliveries.append == Append(NOW_MS, NOW_MS + 1, NOW_MS + 5)
+    assert not deliveries.failed
+
+
+HERE = {(TOPIC, 3)}
+
+
+@pytest.mark.parametrize(
+    ("code", "unwritable", "too_large"),
+    [
+        (KafkaError.NOT_ENOUGH_REPLICAS, HERE, set()),
+        (KafkaError.MSG_SIZE_TOO_LARGE, set(), HERE),
+        # The producer itself failed.
+        (KafkaError._FENCED, set(), set()),
+        (KafkaError.INVALID_PRODUCER_EPOCH, set(), set()),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, set(), set()),
+    ],
+)
+def test_undelivered_record_marks_its_partition(deliveries, code, unwritable, too_large):
+    deliveries.report(KafkaError(code), FakeMessage(partition=3))
+    assert deliveries.failed == bool(unwritable or too_large)
+    deliveries.end()
+    deliveries.blame_late()
+    assert (deliveries.unwritable, set(deliveries.too_large)) == (unwritable, too_large)
+    assert deliveries.error.code() == code
+
+
+def test_too_large_record_is_known_by_its_key(deliveries):
+    error = KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)
+    for key, size in ((b"first", 10), (b"large", 900), (b"last", 20)):
+        deliveries.report(error, FakeMessage(b"x" * size, partition=3, key=key))
+    assert deliveries.too_large == {(TOPIC, 3): b"large"}
+
+
+LATE = [KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._MSG_TIMED_OUT]
+
+
+@pytest.mark.parametrize("code", LATE)
+@pytest.mark.parametrize(
+    ("taken_from", "silent_s", "unwritable", "is_slow"),
+    [
+        # Of several partitions some have to wait for their turn.
+        (2, 4.9, set(), True),
+        (3, 4.9, set(), True),
+        (2, 5, HERE, False),
+        (3, 5, HERE, False),
+        (None, 0, HERE, False),
+    ],
+)
+def test_no_partition_is_blamed_while_brokers_take_records(
+    deliveries, clock, code, taken_from, silent_s, unwritable, is_slow
+):
+    if taken_from is not None:
+        deliveries.report(None, FakeMessage(partition=taken_from))
+    clock.advance(silent_s)
+    deliveries.end()
+    # The abort takes its time as well.
+    clock.advance(10)
+    deliveries.report(KafkaError(code), FakeMessage(partition=3))
+    # If the producer fails, records are purged as well, and its next call says why.
+    assert deliveries.failed == (code == KafkaError._MSG_TIMED_OUT)
+    deliveries.blame_late()
+    assert (deliveries.unwritable, deliveries.is_slow) == (unwritable, is_slow)
+
+
+FULL = MAX_COMMIT_BYTES
+
+
+def limit_after(*steps):
+    limit = CommitLimit()
+    for is_committed, took_s in steps:
+        (limit.committed if is_committed else limit.aborted)(took_s)
+    return limit.bytes
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ([(True, 5.9)], FULL),
+        ([(True, 6.0)], FULL // 2),
+        ([(False, 12.0)] * 2, FULL // 4),
+        # Fenced, or a partition refused a record at once: a smaller commit would fail as well.
+        ([(False, 0.1)] * 5, FULL),
+        ([(False, 12.0)] * 9, 2**20),
+        ([(True, 6.0), *[(True, 1.9)] * 9], FULL // 2),
+        ([(True, 6.0), *[(True, 1.9)] * 10], FULL),
+        # Neither quick nor slow: ten quick ones begin again.
+        ([(True, 6.0), *[(True, 1.9)] * 9, (True, 2.0), (True, 1.9)], FULL // 2),
+        ([(True, 6.0), *[(True, 1.9)] * 9, (False, 0.1), (True, 1.9)], FULL // 2),
+        ([(True, 0.1)] * 30, FULL),
+    ],
+)
+def test_bound_follows_time_of_commits(steps, expected):
+    assert limit_after(*steps) == expected
+
+
+@pytest.mark.parametrize(
+    ("error", "ratio"),
+    [
+        (TransactionAborted("slow", is_slow=True), 0.5),
+        (ClientLost("no answer"), 0.5),
+        (TransactionAborted("silent", unwritable=[("changelog", 0)]), 1.0),
+        (TransactionAborted("large", too_large={("changelog", 0): b"key"}), 1.0),
+    ],
+)
+def test_partition_that_takes_nothing_does_not_lower_bound(error, ratio):
+    limit, clock = CommitLimit(), ManualClock()
+
+    def commit():
+        with bounded(Mock(), limit, clock.clock, 12.0):
+            clock.advance(12)
+            raise error
+
+    with pytest.raises(type(error)):
+        commit()
+    assert limit.ratio == ratio

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from driftgauge.core.commit_limit import CommitLimit
-from driftgauge.core.counting.partial import CommitId, PartitionProgress
+from driftgauge.core.counting.partial import CommitId, PartitionProgress, shard_of
 from driftgauge.core.windows.changelog import (
     AcceptedLoss,
     AcceptedLossKey,
@@ -18,15 +18,15 @@ from driftgauge.core.windows.changelog import (
     StreamStatus,
 )
 from driftgauge.core.windows.window import Window
-from driftgauge.errors import BrokerError, ClientLost, StateError
+from driftgauge.errors import BrokerError, ClientLost, StateError, TransactionAborted
 from driftgauge.kafka.window_worker import WindowWorker
 from driftgauge.records.changelog import decode, encode_key, encode_value
 from driftgauge.records.partials import encode_commit
 from driftgauge.telemetry.roles import RoleTelemetry
 from tests.builders.clocks import MONDAY_MS, SECOND_MS, ManualClock
 from tests.builders.messages import FakeMessage
-from tests.harness.running_service import SPECS, STREAM, build_settings
 from tests.kafka.fakes import GroupConsumer, QuickAdmin
+from tests.kafka.parts import SPECS, STREAM, build_settings
 
 
 def answered():
@@ -34,6 +34,13 @@ def answered():
     answer: Future[None] = Future()
     answer.set_result(None)
     return answer
+
+
+def commit_of(number, shards):
+    """Return the single part of a commit of COUNT without events."""
+    progress = PartitionProgress("", 1, True, 0, 0, None, ("e", 0), 0, 0)
+    (part,) = encode_commit(CommitId("a", 1, number), shards, [], [progress], 10**6, written_ms=MONDAY_MS)
+    return part
 
 
 class Shards:
@@ -47,6 +54,7 @@ class Shards:
             {"bootstrap.servers": "a:1", "group.id": "g"}, windows="w", letters="l", events="e"
         )
         self.partials, self.shards = settings.partials_topic, settings.shards
+        self.changelog_topic = settings.changelog_topic
         self.worker = WindowWorker(
             settings,
             SPECS,
@@ -64,10 +72,7 @@ class Shards:
 
     def read_commit(self, number):
         """Read a commit without events from both shards; return the shards whose offsets are committed."""
-        progress = PartitionProgress("", 1, True, 0, 0, None, ("e", 0), 0, 0)
-        (part,) = encode_commit(
-            CommitId("a", 1, number), self.shards, [], [progress], 10**6, written_ms=MONDAY_MS
-        )
+        part = commit_of(number, self.shards)
         messages = [FakeMessage(part, topic=self.partials, partition=at, offset=number) for at in (0, 1)]
         self.clock.advance(5)
         self.worker.process(messages)
@@ -94,6 +99,33 @@ def test_client_that_gives_no_partial_is_lost():
     with pytest.raises(ClientLost, match=r"partials.*\[0\], .*partials.*\[1\]"):
         shards.read_for_two_minutes()
     shards.telemetry.read_to.assert_called_with(shards.partials, 1, position=0, end=9)
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"), [(b"no partial", ""), (commit_of(2, shards=3), "written for 3 shards")]
+)
+def test_invalid_partial_stops_its_shard_alone(caplog, part, reason):
+    shards = Shards(end=0)
+    shards.read_for_two_minutes()
+    shards.worker.process([FakeMessage(part, topic=shards.partials, partition=1, offset=7)])
+    assert shards.read_commit(2) == [0]
+    (stopped,) = (record for record in caplog.records if hasattr(record, "reason"))
+    assert stopped.shard == 1
+    assert f"{shards.partials}[1]@7" in stopped.reason
+    assert reason in stopped.reason
+
+
+@pytest.mark.parametrize("topic", ["windows", "changelog"])
+def test_record_that_no_topic_takes_stops_its_shard_alone(caplog, topic):
+    shards = Shards(end=0)
+    shards.read_for_two_minutes()
+    shard, key = shard_of(STREAM, shards.shards), f"{STREAM}/1s/2025-11-03T00:00:00Z".encode()
+    at = ("w", 9) if topic == "windows" else (shards.changelog_topic, shard)
+    shards.worker.handle_abort(TransactionAborted("raise max.message.bytes of it", too_large={at: key}))
+    assert shards.read_commit(2) == [1 - shard]
+    assert [record.reason for record in caplog.records if hasattr(record, "reason")] == [
+        "raise max.message.bytes of it"
+    ]
 
 
 @pytest.mark.parametrize("segment", [None, ("country", "de")])
