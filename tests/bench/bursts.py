@@ -29,8 +29,7 @@ import orjson
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from tests.builders.clocks import MINUTE_MS
-from tests.deploy.chain.monitoring import RULES, load
-from tests.deploy.chain.servers import Prometheus
+from tests.deploy.servers import RULES, Prometheus, load
 from tests.harness.broker import Broker
 from tests.harness.node import free_ports
 from tests.harness.relay import Relay

@@ -1,11 +1,13 @@
-"""Routes, checked by amtool, and inhibitions, checked by a real Alertmanager."""
+"""The shipped routes, templates and silences: by amtool, and by a real Alertmanager's notices."""
 
 import json
 import re
 import shlex
+import shutil
 import urllib.request
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +20,8 @@ from driftgauge.page.advice import silence_of
 from driftgauge.page.overview import Overview
 from tests.builders.clocks import MONDAY_MS
 from tests.builders.page import MadeResults, build_settings
-from tests.deploy.chain.servers import Alertmanager
-from tests.deploy.test_rules import ALERTS
+from tests.deploy.servers import Alertmanager, JsonReceiver, shorten
+from tests.deploy.test_rules import ALERTS, cases
 from tests.processes import run_required
 from tests.waiting import wait_for
 
@@ -334,3 +336,108 @@ def test_silence_that_is_offered_mutes_all_alerts_on_the_drift_of_its_stream_alo
         wait_for("all alerts", lambda: len(alertmanager.alerts()) == len(set(map(str, every))))
         found = {(each["alertname"], each["stream"], each["window"]) for each in silenced()}
     assert found == {(name, stream, window) for name in on_drift for window in ("1h", "6h", "1d")}
+
+
+GRAFANA = "http://localhost:3000"
+WINDOW_PAGE = "http://localhost:9464/"
+
+
+class ReceivedMessages(JsonReceiver):
+    """The requests that the receivers got, by path."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda path, body: self.messages.setdefault(path, []).append(body))
+        self.messages: dict[str, list[dict[str, Any]]] = {}
+
+
+@contextmanager
+def run_alertmanager(folder: Path, factor: int) -> Iterator[tuple[Alertmanager, ReceivedMessages]]:
+    """Run Alertmanager with the shipped routes and receivers, with waits divided by a factor."""
+    shutil.copytree(FOLDER / "templates", folder / "templates")
+    with ReceivedMessages() as received:
+        (folder / "slack-url").write_text(f"{received.url}/slack")
+        (folder / "pagerduty-key").write_text("key")
+        shipped = yaml.safe_load(CONFIG.read_text("utf-8").replace(SECRETS, str(folder)))
+        config = shorten(shipped, factor) | {"global": {"pagerduty_url": f"{received.url}/pagerduty"}}
+        with Alertmanager(folder, config) as alertmanager:
+            yield alertmanager, received
+
+
+@pytest.mark.stack
+def test_notice_links_to_dashboard_and_runbook(tmp_path: Path):
+    (drift, *_), *_ = (expected for name, expected in cases() if name == "DriftgaugeDrift" and expected)
+    drift["exp_annotations"]["description"] += " cluster 4 (<!channel> <https://evil|Dashboard> &lt;) 5.0 %"
+    said = {"annotations": drift["exp_annotations"]}
+    labels = {"alertname": "DriftgaugeDrift", **drift["exp_labels"], "severity": "warning"}
+    slow = {**labels, "alertname": "DriftgaugeLagGrowing"}
+    with run_alertmanager(tmp_path, factor=60) as (alertmanager, received):
+        fired = [
+            {"labels": labels, **said},
+            {"labels": slow, **said},
+            {"labels": {**labels, "severity": "critical", "window": "1d"}, **said},
+            {"labels": {**labels, "severity": "info", "stream": "trials"}, **said},
+        ]
+        post(alertmanager, *fired)
+        wait_for("both notices", lambda: received.messages.keys() == {"/slack", "/pagerduty"})
+        now = datetime.now(UTC)
+        over = {"startsAt": (now - timedelta(minutes=1)).isoformat(), "endsAt": now.isoformat()}
+        post(alertmanager, *(alert | over for alert in fired))
+        wait_for(
+            "both to be resolved",
+            lambda: all("is resolved" in json.dumps(sent) for sent in received.messages.values()),
+        )
+
+    description = drift["exp_annotations"]["description"]
+    dashboard = GRAFANA + drift["exp_annotations"]["dashboard"]
+    window = WINDOW_PAGE + drift["exp_annotations"]["page"]
+    runbook = drift["exp_annotations"]["runbook_url"]
+    escaped = description.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    (ticket,) = received.messages["/slack"][0]["attachments"]
+    assert ticket["title"] == f"[firing] clicks: {drift['exp_annotations']['summary']} (and 1 more)"
+    assert ticket["title_link"] == dashboard
+    assert ticket["text"].splitlines()[:3] == [
+        f"*DriftgaugeDrift* is firing. {escaped}",
+        f"<{dashboard}|Dashboard> <{window}|Window> <{runbook}|Runbook>",
+        f"*DriftgaugeLagGrowing* is firing. {escaped}",
+    ]
+    page = received.messages["/pagerduty"][0]
+    assert page["routing_key"] == "key"
+    assert page["client_url"] == dashboard
+    assert page["payload"]["summary"] == f"[firing] clicks: {drift['exp_annotations']['summary']}"
+    assert page["payload"]["custom_details"]["alerts"].splitlines() == [
+        f"DriftgaugeDrift is firing. {description}",
+        f"Dashboard: {dashboard}",
+        f"Window: {window}",
+        f"Runbook: {runbook}",
+    ]
+    assert "trials" not in json.dumps(received.messages)
+
+
+def rendered(folder: Path, name: str, *alerts: tuple[str, str], **labels: str) -> str:
+    """The text that amtool renders from a template, for alerts given by state and summary."""
+    data = folder / "notice.json"
+    told_of = [
+        {"status": state, "labels": {}, "annotations": {"summary": summary, "dashboard": f"/d/{summary}"}}
+        for state, summary in alerts
+    ]
+    states = {state for state, _ in alerts}
+    status = "firing" if "firing" in states else "resolved"
+    data.write_text(json.dumps({"status": status, "alerts": told_of, "commonLabels": labels}))
+    return amtool(
+        "template",
+        "render",
+        f"--template.glob={FOLDER}/templates/*.tmpl",
+        f'--template.text={{{{ template "{name}" . }}}}',
+        f"--template.data={data}",
+    ).strip()
+
+
+@pytest.mark.stack
+def test_title_names_firing_alert_and_cluster(tmp_path: Path):
+    both = ("resolved", "gone"), ("firing", "there")
+    assert rendered(tmp_path, "driftgauge.title", *both) == "[firing] there"
+    assert rendered(tmp_path, "driftgauge.dashboard", *both) == f"{GRAFANA}/d/there"
+    over = ("resolved", "gone"), ("resolved", "too")
+    labels = {"cluster": "eu", "stream": "clicks", "owner": "ada"}
+    title = "[resolved] eu: clicks (ada): gone (and 1 more)"
+    assert rendered(tmp_path, "driftgauge.title", *over, **labels) == title

@@ -1,24 +1,38 @@
-"""The dashboards: exported series by the rules of Grafana's dashboard-linter, and links that lead on.
-
-The linter's rules on `instance` are left out, because gauges of windows belong to no replica.
-"""
+"""The dashboards: exported series by the rules of Grafana's linter, links, values, units and colours."""
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import promql_parser
 import pytest
 import yaml
+from deploy.generate.grafana.dashboards import DRIFT, SERVICE
 from deploy.generate.labels import SOURCE
 
+from driftgauge.core.windows.result import Verdict
+from tests.builders.baselines import HOSTILE_NAMES
 from tests.deploy import promql
-from tests.deploy.dashboards import MARKED, POINT, RATE, documents, expressions, flat, panels, substitute
+from tests.deploy.dashboards import (
+    MARKED,
+    POINT,
+    RATE,
+    colour,
+    documents,
+    expressions,
+    flat,
+    named,
+    panels,
+    property_of,
+    substitute,
+    texts,
+)
+from tests.deploy.evaluation import REPLICA, assert_results, assert_series, series
 from tests.deploy.test_rules import ALERTS
 from tests.processes import run_required
 
-DRIFT, SERVICE = "driftgauge-drift", "driftgauge-service"
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 GRAFANAS_OWN = re.compile(r"__\w+")
 EACH = pytest.mark.parametrize("document", documents(), ids=lambda document: document["uid"])
@@ -121,3 +135,240 @@ def test_legends_columns_and_links_use_labels_of_result():
             kept = promql.labels(substitute(annotation["expr"], MARKED))
             text = annotation["titleFormat"] + annotation["textFormat"]
             assert set(re.findall(r"\{\{(\w+)\}\}", text)) <= kept, annotation["name"]
+
+
+CHOSEN = {"job": "driftgauge", "namespace": "ml", "stream": "clicks", "window": "1h"}
+VARIABLES = {**CHOSEN, "cluster": ".*", "instance": ".+", "__rate_interval": "1m", "__interval": "1m"}
+
+COLOURS = {
+    "ok": "green",
+    "warning": "yellow",
+    "drift": "red",
+    "insufficient": "#8e8e8e",
+    "incomplete": "purple",
+    "misfit": "orange",
+}
+
+# All different, and sums of powers of two, which floating point adds and divides exactly.
+WINDOW = {
+    "js_divergence": 0.5,
+    "noise_floor": 0.125,
+    "p_value": 2**-4,
+    "slow_drift_ratio": 0.75,
+    "events": 4096,
+    "end_timestamp_seconds": 240,
+    "closed_timestamp_seconds": 260,
+    "overdue_threshold_seconds": 30,
+}
+
+NEWEST = "Newest windows of all streams"
+CLUSTERS = "Clusters by contribution"
+SEGMENTS = "Segments of the newest window"
+
+# The value and unit, by panel and displayed name.
+SHOWN = {
+    ("Streams in drift", ""): (1, "none"),
+    ("Streams overdue", ""): (1, "none"),
+    (NEWEST, "alarm"): (1, "none"),
+    (NEWEST, "p-value"): (2**-4, "sci"),
+    (NEWEST, "divergence"): (0.5, "none"),
+    (NEWEST, "noise floor"): (0.125, "none"),
+    (NEWEST, "slow drift"): (0.75, "percentunit"),
+    (NEWEST, "events"): (4096, "locale"),
+    (NEWEST, "window ended"): (240_000, "dateTimeAsIso"),
+    (NEWEST, "closed ago"): (40, "s"),
+    ("Divergence", "divergence"): (0.5, "none"),
+    ("Divergence", "noise floor"): (0.125, "none"),
+    ("Divergence", "large above"): (0.126953125, "none"),
+    ("p-value", "p-value"): (2**-4, "sci"),
+    ("p-value", "significant below"): (2**-3, "sci"),
+    ("Size by kind of drift", "{{kind}}"): (3, "percentunit"),
+    ("Slow drift", "slow drift"): (0.75, "percentunit"),
+    ("Least detectable drift", "{{kind}}"): (1.5, "percentunit"),
+    (CLUSTERS, "contribution"): (1, "percentunit"),
+    (CLUSTERS, "share now"): (0.75, "percentunit"),
+    (CLUSTERS, "share in baseline"): (0.25, "percentunit"),
+    (CLUSTERS, "change"): (0.5, "percentunit"),
+}
+
+UNHELD = "Partitions not worked on"
+
+# Panel, metric, the values of two replicas, the displayed value and its colour.
+OVERVIEW = [
+    ("Replicas up", "up", (1, 0), 1, "green"),
+    ("Replicas up", "up", (0, 0), 0, "red"),
+    ("Replicas not ready", "driftgauge_ready", (1, 1), 0, "green"),
+    ("Replicas not ready", "driftgauge_ready", (1, 0), 1, "orange"),
+    (UNHELD, "driftgauge_consumer_assigned_partitions", (2, 1), 0, "green"),
+    (UNHELD, "driftgauge_consumer_assigned_partitions", (2, 0), 1, "red"),
+    (UNHELD, "driftgauge_blocked_partitions", (0, 2), 5, "red"),
+]
+
+# The metric of each panel with verdicts; only the first two cover several jobs.
+VERDICT_PANELS = {
+    "Verdicts other than ok": "driftgauge_window_verdict",
+    NEWEST: "driftgauge_window_verdict",
+    SEGMENTS: "driftgauge_window_segment_verdict",
+}
+
+
+def gauges(replica: Mapping[str, str] = REPLICA, name: str = "") -> list[dict[str, str]]:
+    """The gauges of the selected stream's newest window, as the owner of its shard exports them.
+
+    Args:
+        replica: The labels of the target.
+        name: The name of its cluster.
+    """
+    of_stream = {**replica, "stream": "clicks"}
+    of_window = {**of_stream, "window": "1h"}
+    cluster = {"cluster_id": "3", "name": name}
+    return [
+        *(series(f"driftgauge_window_{gauge}", value, **of_window) for gauge, value in WINDOW.items()),
+        series("driftgauge_p_value_threshold", 2**-3, **of_stream),
+        series("driftgauge_excess_threshold", 2**-9, **of_stream, kind="mix"),
+        series("driftgauge_alarm_active", 1, **of_window),
+        series("driftgauge_window_excess", 3 * 2**-9, **of_window, kind="mix"),
+        series("driftgauge_window_detectable_ratio", 1.5, **of_window, kind="mix"),
+        series("driftgauge_window_cluster_contribution", -0.25, **of_window, **cluster, kind="mix"),
+        series("driftgauge_window_cluster_contribution", 2**-16, **of_window, **cluster, kind="novelty"),
+        series("driftgauge_window_cluster_ratio", 0.75, **of_window, **cluster),
+        series("driftgauge_baseline_cluster_ratio", 0.25, **of_window, **cluster),
+    ]
+
+
+def verdict_gauges(verdict: str, **labels: str) -> list[dict[str, str]]:
+    """The verdict gauges of a window and of a segment: 1 for the verdict, 0 for the others."""
+    of_window = {**REPLICA, "stream": "clicks", "window": "1h", **labels}
+    segment = {"segment": "country", "value": "de"}
+    return [
+        series(name, int(each == verdict), **of_window, **more, verdict=each)
+        for name, more in (
+            ("driftgauge_window_verdict", {}),
+            ("driftgauge_window_segment_verdict", segment),
+        )
+        for each in Verdict
+    ]
+
+
+def titled_panels(uid: str = DRIFT) -> dict[str, dict[str, Any]]:
+    (found,) = (each for each in documents() if each["uid"] == uid)
+    return {panel["title"]: panel for panel in flat(found) if panel["type"] != "row"}
+
+
+def asked(panel: Mapping[str, Any], name: str = "") -> str:
+    """The expression of a displayed name on a panel, with substituted variables."""
+    return substitute(named(panel)[name], VARIABLES)
+
+
+@pytest.mark.stack
+def test_every_series_shows_expected_value(tmp_path: Path):
+    found = titled_panels()
+    expected = [(asked(found[title], name), value) for (title, name), (value, _) in SHOWN.items()]
+    assert_results(tmp_path, gauges(), expected)
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("name", ["truck, automobile", *HOSTILE_NAMES])
+def test_clusters_have_their_names_beside_their_numbers(tmp_path: Path, name: str):
+    of_window = {**REPLICA, "stream": "clicks", "window": "1h"}
+    unnamed = series("driftgauge_window_cluster_ratio", 0.125, **of_window, cluster_id="12")
+    now = asked(titled_panels()[CLUSTERS], "share now")
+    expected = [({"cluster_id": "3", "name": name}, 0.75), ({"cluster_id": "12"}, 0.125)]
+    assert_series(tmp_path, [*gauges(name=name), unnamed], now, expected)
+
+
+@pytest.mark.stack
+def test_marks_of_stream_and_of_all_stand_at_their_own_time_once(tmp_path: Path):
+    (drift,) = (each for each in documents() if each["uid"] == DRIFT)
+    (marks,) = (each for each in drift["annotations"]["list"] if each["name"] == "Deployment marks")
+    assert marks["useValueForTime"] is True
+    exported = [
+        series("driftgauge_mark_timestamp_seconds", 1_000 + at, **replica, stream=stream, text="v2")
+        for replica in (REPLICA, {**REPLICA, "instance": "b:9464"})
+        for at, stream in enumerate(("clicks", "", "other"))
+    ]
+    source = {"job": "driftgauge", "namespace": "ml", "text": "v2"}
+    expected = [({**source, "stream": "clicks"}, 1_000_000), (source, 1_001_000)]
+    assert_series(tmp_path, exported, substitute(marks["expr"], VARIABLES), expected)
+
+
+@pytest.mark.stack
+def test_clusters_of_two_deployments_have_no_result(tmp_path: Path):
+    found = titled_panels()
+    elsewhere = gauges({**REPLICA, "namespace": "staging"})
+    by_cluster = [name for name in SHOWN if "cluster_id" in named(found[name[0]])[name[1]]]
+    assert len(by_cluster) == 4
+    of_both = VARIABLES | {"namespace": ".*"}
+    expected = [(substitute(named(found[title])[name], of_both), None) for title, name in by_cluster]
+    assert_results(tmp_path, [*gauges(), *elsewhere], expected)
+
+
+def test_every_series_has_expected_unit():
+    for (title, name), (_, unit) in SHOWN.items():
+        assert property_of(titled_panels()[title], name, "unit") == unit, (title, name)
+
+
+def gauges_drawn() -> Iterator[tuple[str, str]]:
+    for title, panel in titled_panels().items():
+        for name, expr in named(panel).items():
+            if "_total" not in expr and "ALERTS" not in expr and "verdict" not in expr:
+                yield title, name
+
+
+def test_every_drawn_gauge_has_expected_value():
+    assert set(gauges_drawn()) == set(SHOWN)
+
+
+@pytest.mark.stack
+def test_shard_with_two_owners_is_drawn_once(tmp_path: Path):
+    panel = titled_panels()["Divergence"]
+    both = [*gauges(), *gauges({**REPLICA, "instance": "b"})]
+    assert_results(
+        tmp_path, both, [(asked(panel, "divergence"), 0.5), (asked(panel, "large above"), 0.126953125)]
+    )
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize(("title", "name", "exported", "value", "shade"), OVERVIEW)
+def test_overview_shows_state_of_service(
+    tmp_path: Path, title: str, name: str, exported: tuple[float, float], value: float, shade: str
+):
+    panel = titled_panels(SERVICE)[title]
+    more = {
+        "up": {},
+        "driftgauge_ready": {"condition": "count"},
+        "driftgauge_blocked_partitions": {"topic": "embeddings", "reason": "schema"},
+    }.get(name, {"topic": "embeddings"})
+    replicas = [REPLICA, {**REPLICA, "instance": "b:9464"}]
+    inputs = [
+        *(series(name, each, **replica, **more) for replica, each in zip(replicas, exported, strict=True)),
+        *(series("driftgauge_topic_partitions", 3, **replica, topic="embeddings") for replica in replicas),
+    ]
+    assert_results(tmp_path, inputs, [(asked(panel), value)])
+    assert colour(panel, value) == shade
+
+
+@pytest.mark.stack
+@pytest.mark.parametrize("verdict", Verdict)
+def test_verdict_is_shown_with_name_and_colour(tmp_path: Path, verdict: Verdict):
+    expected = []
+    for title, name in VERDICT_PANELS.items():
+        (field,) = (each for each, expr in named(titled_panels()[title]).items() if "_verdict" in expr)
+        shown = texts(titled_panels()[title], field)
+        (code,) = (value for value, (text, _) in shown.items() if text == verdict)
+        assert shown[code][1] == COLOURS[verdict]
+        assert name in titled_panels()[title]["description"]
+        is_hidden = title == "Verdicts other than ok" and verdict is Verdict.OK
+        expected.append((asked(titled_panels()[title], field), None if is_hidden else code))
+    unjudged = int(verdict in {Verdict.INCOMPLETE, Verdict.MISFIT})
+    expected.append((asked(titled_panels()["Streams without a verdict"]), unjudged))
+    assert_results(tmp_path, verdict_gauges(verdict), expected)
+
+
+@pytest.mark.stack
+def test_worst_verdict_of_two_jobs_is_shown(tmp_path: Path):
+    panel = titled_panels()["Verdicts other than ok"]
+    ((legend, _),) = named(panel).items()
+    expr = substitute(panel["targets"][0]["expr"], VARIABLES | {"job": ".+"})
+    (code,) = (value for value, (text, _) in texts(panel, legend).items() if text == "drift")
+    assert_results(tmp_path, [*verdict_gauges("ok"), *verdict_gauges("drift", job="other")], [(expr, code)])

@@ -1,15 +1,22 @@
-"""Tests of `deploy.generate.schemas`; `deploy.generate --check` compares the files."""
+"""Generated files: the schema of settings, the examples of mapped topics, licences and bill of materials."""
 
 import json
+import re
+from importlib.metadata import files
 
 import pytest
 import yaml
+from deploy.generate.licences import document, licence_of
 from deploy.generate.schemas import json_schemas
 from jsonschema import Draft202012Validator, ValidationError
 
-from tests.builders.events import SCHEMAS
-
-ROOT = SCHEMAS.parent
+from tests.builders.input_examples import DOCUMENT, FOLDER, read_table, sample_of, summary_of
+from tests.builders.input_examples import SCHEMAS as EXAMPLE_SCHEMAS
+from tests.cli.command import run
+from tests.deploy.dockerfile import DOCKER, ROOT
+from tests.harness.registry_server import serve_schemas
+from tests.processes import run_command
+from tests.tools.lock import pins
 
 
 def check_settings(document):
@@ -53,3 +60,93 @@ def test_every_field_has_description(name):
     described = [part for part in parts if "properties" in part]
     fields = [field for part in described for field in part["properties"].values()]
     assert all(field.get("description") for field in [*described, *fields])
+
+
+OUTCOMES = read_table()
+
+
+def test_document_has_every_example():
+    files = {f"{name}{ending}" for name in OUTCOMES for ending in (".yaml", ".records.jsonl")}
+    assert files == {path.name for path in FOLDER.iterdir()}
+
+
+@pytest.mark.parametrize("name", OUTCOMES)
+def test_sample_is_read_by_its_example_and_by_what_init_proposes(name, snapshot):
+    with serve_schemas(EXAMPLE_SCHEMAS) as url:
+        proposed = run("init", sample_of(name), "--registry", url)
+        checked = run(
+            *("config", "check", "--config", FOLDER / f"{name}.yaml", "--sample", sample_of(name)),
+            DRIFTGAUGE_SCHEMA_REGISTRY__URL=url,
+        )
+    # Each sample has a refused record, too.
+    assert (checked.returncode, proposed.returncode) == (1, 0)
+    assert summary_of(OUTCOMES[name]) in checked.stdout
+    assert "warning" not in checked.stdout
+    accepted = re.match(r"\d+ records: (\d+) accepted", proposed.stderr)
+    assert accepted is not None
+    assert int(accepted[1]) >= OUTCOMES[name][0]
+    assert yaml.safe_load(proposed.stdout)["inputs"] == snapshot
+
+
+def test_record_is_refused_as_document_shows():
+    (shown,) = re.findall(r"^```text\n(.*?)^```", DOCUMENT.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    checked = run("config", "check", "--config", FOLDER / "bytes.yaml", "--sample", sample_of("bytes"))
+    assert set(shown.splitlines()) <= set(checked.stdout.splitlines())
+
+
+PERMISSIVE = {
+    "0BSD",
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "CC0-1.0",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "PSF-2.0",
+    "Zlib",
+}
+# A copyleft by file, and one whose licence file holds the grant of MIT.
+ACCEPTED = {"certifi": {"MPL-2.0"}, "orjson": {"MPL-2.0"}, "pysimdjson": {"none", "named"}}
+IMAGE = pins((DOCKER / "requirements.lock").read_text())
+GRANT = "Permission is hereby granted, free of charge, to any person obtaining a copy"
+
+
+def identifiers(licence):
+    return set(re.findall(r"[A-Za-z0-9.+-]+", licence)) - {"AND", "OR", "WITH"}
+
+
+def test_every_distribution_has_permissive_licence():
+    rows = dict(re.findall(r"^\| ([a-z0-9-]+) \| (.+) \|$", document(), re.MULTILINE)[1:])
+    # The one is for browsers alone.
+    assert rows.keys() == {name for name, _ in IMAGE} - {"httpx2-jsfetch"}
+    odd = {name: identifiers(licence) - PERMISSIVE for name, licence in rows.items()}
+    assert {name: found for name, found in odd.items() if found} == ACCEPTED
+    texts = [path.read_text() for path in files("pysimdjson") if "licenses/LICENSE" in str(path)]
+    assert [GRANT in text for text in texts] == [True]
+
+
+@pytest.mark.parametrize(
+    ("expression", "classifiers"),
+    [
+        ("MIT AND GPL-3.0-or-later", []),
+        ("AGPL-3.0-only", []),
+        ("BUSL-1.1", []),
+        (None, ["License :: OSI Approved :: GNU General Public License v3 (GPLv3)"]),
+        (None, ["License :: OSI Approved"]),
+        (None, ["Programming Language :: Python"]),
+    ],
+)
+def test_unknown_or_copyleft_licence_is_rejected(expression, classifiers):
+    assert not identifiers(licence_of(expression, None, classifiers)) <= PERMISSIVE
+
+
+def test_bill_of_materials_has_what_the_image_has(tmp_path):
+    target = tmp_path / "sbom.json"
+    # The environment counts as up to date; a test sets none up.
+    run_command("make", "-o", ".venv/.installed", "sbom", f"SBOM={target}", cwd=ROOT, check=True)
+    bill = json.loads(target.read_text())
+    assert (bill["bomFormat"], bill["metadata"]["component"]["name"]) == ("CycloneDX", "driftgauge")
+    found = {(each["name"], each["version"]) for each in bill["components"]}
+    assert found == IMAGE
+    assert all(each["externalReferences"][0]["hashes"] for each in bill["components"])

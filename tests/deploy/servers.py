@@ -1,26 +1,31 @@
-"""Debian's Prometheus and Alertmanager as processes on loopback, with their queries."""
+"""Debian's Prometheus and Alertmanager as processes on loopback, and a server in place of their receivers."""
 
 import json
-import math
 import subprocess
+import threading
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
+from driftgauge.core.durations import format_duration, parse_duration
 from tests.harness.node import free_ports
 from tests.needed import required
 from tests.waiting import wait_for
 
-__all__ = ["Alertmanager", "Prometheus"]
+RULES = sorted((Path(__file__).parents[2] / "deploy/prometheus/rules").glob("*.yml"))
+
+# The waits of rules and routes. Ranges inside expressions are no waits.
+_WAITS = {"for", "keep_firing_for", "group_wait", "group_interval", "repeat_interval"}
+_LEAST_MS = 1_000
 
 REQUEST_TIMEOUT_S = 10.0
 LOG_TAIL_LINES = 20
-STEP_S = 1
 
 
 class _MonitoringServer:
@@ -91,7 +96,7 @@ class Prometheus(_MonitoringServer):
         folder: Path,
         targets: Sequence[str],
         rules: Mapping[str, Any],
-        *alertmanagers: "Alertmanager",
+        *,
         every: str = "1s",
     ) -> None:
         for name, tree in rules.items():
@@ -99,11 +104,6 @@ class Prometheus(_MonitoringServer):
         config = {
             "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
             "rule_files": list(rules),
-            "alerting": {
-                "alertmanagers": [
-                    {"static_configs": [{"targets": [f"127.0.0.1:{each.port}"]}]} for each in alertmanagers
-                ]
-            },
             "scrape_configs": [
                 {"job_name": "driftgauge", "static_configs": [{"targets": list(targets)}]},
             ],
@@ -125,23 +125,6 @@ class Prometheus(_MonitoringServer):
     def alerts(self) -> list[dict[str, Any]]:
         answer: list[dict[str, Any]] = json.loads(self._get("/api/v1/alerts"))["data"]["alerts"]
         return answer
-
-    def query(self, expression: str) -> list[dict[str, Any]]:
-        """Return the current result of an expression."""
-        answer = json.loads(self._get("/api/v1/query", query=expression))
-        result: list[dict[str, Any]] = answer["data"]["result"]
-        return result
-
-    def draws(self, expression: str, *, since_s: float, until_s: float) -> bool:
-        """Return whether an expression has a finite value in a period."""
-        answer = json.loads(
-            self._get("/api/v1/query_range", query=expression, start=since_s, end=until_s, step=STEP_S)
-        )
-        return any(
-            math.isfinite(float(value))
-            for series in answer["data"]["result"]
-            for _, value in series["values"]
-        )
 
 
 class Alertmanager(_MonitoringServer):
@@ -167,3 +150,63 @@ class Alertmanager(_MonitoringServer):
     def alerts(self) -> list[dict[str, Any]]:
         answer: list[dict[str, Any]] = json.loads(self._get("/api/v2/alerts"))
         return answer
+
+
+class JsonReceiver:
+    """Serves HTTP on loopback until its context ends, and passes on path and body of each request."""
+
+    def __init__(self, take: Callable[[str, Any], None]) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                take(self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(202 if self.path == "/pagerduty" else 200)
+                self.send_header("Content-Type", "text/plain")
+                self.end_headers()
+                # This is Slack's answer, which later versions of Alertmanager check.
+                self.wfile.write(b"ok")
+
+            def log_message(self, *_: object) -> None:
+                """Log nothing."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    @property
+    def url(self) -> str:
+        """The address of the server."""
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+
+def load(path: Path) -> Any:
+    """Return the content of a YAML file."""
+    return yaml.safe_load(path.read_text("utf-8"))
+
+
+def shorten(tree: Any, factor: int) -> Any:
+    """Return a tree in which every wait is divided by a factor, with a minimum of one second."""
+    if isinstance(tree, Mapping):
+        return {
+            key: _shortened(value, factor) if key in _WAITS else shorten(value, factor)
+            for key, value in tree.items()
+        }
+    if isinstance(tree, list):
+        return [shorten(branch, factor) for branch in tree]
+    return tree
+
+
+def _shortened(duration: str, factor: int) -> str:
+    return format_duration(max(parse_duration(duration) // factor, _LEAST_MS))

@@ -1,0 +1,432 @@
+"""The image and the compose stack without an engine: what they run, how confined, and Kafka's own start."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from importlib.metadata import distribution
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+import pytest
+import yaml
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+from deploy.demo.__main__ import demo
+from deploy.demo.traffic import LIVE_STREAM
+from deploy.generate.licences import locked
+from packaging.requirements import Requirement
+
+from driftgauge.cli import cli
+from driftgauge.config import load_settings
+from driftgauge.kafka import client
+from tests.deploy.dockerfile import DOCKER, PROJECT, ROOT, only, stages
+from tests.deploy.stack import DEMO, FILE, HELD_MIB, OURS, SERVICES, STACK, mounts
+from tests.harness.jars import BrokerUnavailable, fetch_jars, find_java, kafka_version
+from tests.harness.node import LOG4J, free_ports
+from tests.needed import skip_or_fail
+from tests.processes import run_command
+from tests.waiting import wait_for
+
+UID = 65_532
+
+# Mounts of this process only; the volume is a separate mount, which stays writable.
+ENTER = """
+mount --bind "$1" "$1" && mount -o remount,bind,ro / || exit 99
+shift
+exec "$@"
+"""
+# The capability to read every file finds the interpreter anywhere, and allows no writes.
+BECOME = (
+    *("setpriv", f"--reuid={UID}", f"--regid={UID}", "--clear-groups", "--no-new-privs"),
+    *(f"--{kind}=-all,+dac_read_search" for kind in ("inh-caps", "ambient-caps", "bounding-set")),
+)
+
+
+def copied(stage):
+    """The files and folders of the repository that a stage copies."""
+    copies = (step.words for step in stages()[stage] if step.name == "COPY")
+    return [word for words in copies if not words[0].startswith("--from") for word in words[:-1]]
+
+
+def test_image_is_pinned_labelled_and_unprivileged():
+    text = (DOCKER / "Dockerfile").read_text()
+    (version,) = re.findall(r"^ARG BASE=python:(\d+\.\d+)\.\d+-slim-[a-z]+$", text, re.MULTILINE)
+    assert Requirement(f"python{PROJECT['requires-python']}").specifier.contains(version)
+    installs = [step.words for step in stages()["build"] if step.name == "RUN" and "pip" in step.words]
+    assert all("--no-deps" in words for words in installs)
+    assert [("--require-hashes" in words) != ("--no-index" in words) for words in installs] == [True] * 4
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', only("LABEL").text))
+    assert (labels["version"], labels["licenses"]) == (PROJECT["version"], PROJECT["license"])
+    assert (only("USER").text, only("FROM", "default").words) == (f"{UID}:{UID}", ["service"])
+    let_in = (DOCKER / "Dockerfile.dockerignore").read_text().splitlines()
+    sources = copied("build") + copied("demo")
+    assert [
+        each for each in sources if not any(fnmatch(each, line[1:]) for line in let_in if line[0] == "!")
+    ] == []
+
+
+def build_wheel(folder):
+    """Copy into a folder what the build stage copies, and build the wheel there by the stage's command."""
+    for source in copied("build"):
+        copy = shutil.copytree if (ROOT / source).is_dir() else shutil.copyfile
+        copy(ROOT / source, folder / Path(source).name)
+    runs = [step.words for step in stages()["build"] if step.name == "RUN"]
+    (name_commit,) = (words for words in runs if words[0] == "sh")
+    run_command(*name_commit, cwd=folder, env={"REVISION": "5f3c", "PATH": os.environ["PATH"]}, check=True)
+    (build,) = (words for words in runs if "wheel" in words)
+    run_command(sys.executable, *build[1:], cwd=folder, check=True)
+    (wheel,) = (folder / "dist").iterdir()
+    return wheel
+
+
+def test_wheel_holds_package_and_licence_without_tests(tmp_path):
+    with zipfile.ZipFile(build_wheel(tmp_path)) as wheel:
+        held = set(wheel.namelist())
+        assert wheel.read("driftgauge/commit.txt") == b"5f3c\n"
+    service = ROOT / "service"
+    page = service / "driftgauge/page"
+    sources = [*service.rglob("*.py"), *page.glob("templates/*"), *page.glob("static/*")]
+    package = {name for name in held if ".dist-info/" not in name}
+    others = {"driftgauge/py.typed", "driftgauge/commit.txt"}
+    assert package == {str(path.relative_to(service)) for path in sources} | others
+    assert f"driftgauge-{PROJECT['version']}.dist-info/licenses/LICENSE" in held
+
+
+@pytest.fixture
+def image():
+    """A folder with the image's packages, the demo, a volume of its user, and the stack's configuration."""
+    if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "setpriv", "mount"))):
+        skip_or_fail("the image's confinement takes root, and util-linux: run the tests as root on Linux")
+    # Not pytest's folder, which only one user may read.
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        for part in ("build", "volume"):
+            (folder / part).mkdir()
+        os.chown(folder / "volume", UID, UID)
+        with zipfile.ZipFile(build_wheel(folder / "build")) as archive:
+            archive.extractall(folder / "packages")
+        for each in locked():
+            lay_out(each, folder / "packages")
+        shutil.copytree(ROOT / "deploy/demo", folder / "packages/deploy/demo")
+        config = (DOCKER / "driftgauge.yaml").read_text(encoding="utf-8")
+        inside = config.replace("/var/lib/driftgauge", str(folder / "volume"))
+        (folder / "driftgauge.yaml").write_text(inside, encoding="utf-8")
+        yield folder
+
+
+def lay_out(name, packages):
+    """Link a distribution into a folder; like the image, without the distribution's own tests."""
+    found = distribution(name)
+    for top in {file.parts[0] for file in found.files or () if file.parts[0] not in {"..", "__pycache__"}}:
+        source = Path(str(found.locate_file(top))).resolve()
+        if source.is_dir():
+            options = {"copy_function": os.symlink, "ignore": shutil.ignore_patterns("tests")}
+            shutil.copytree(source, packages / top, dirs_exist_ok=True, **options)
+        else:
+            (packages / top).symlink_to(source)
+
+
+def confined(folder, *words, module="driftgauge"):
+    """The command line of a module in the image's confinement, and the environment."""
+    python = [os.path.realpath(sys.executable), "-S", "-P", "-m", module]
+    # The default PATH, because the image's folder does not exist on this machine.
+    declared = dict(re.findall(r"(\w+)=(\S+)", only("ENV").text)) | {"PATH": os.defpath}
+    return {
+        "args": ["sh", "-c", ENTER, "sh", folder / "volume", *BECOME, *python, *words],
+        "env": declared | {"PYTHONPATH": str(folder / "packages")},
+    }
+
+
+def run_confined(folder, *words, module="driftgauge"):
+    inside = confined(folder, *words, module=module)
+    return run_command("unshare", "--mount", *inside["args"], env=inside["env"])
+
+
+@pytest.mark.stack
+def test_image_runs_as_process_1_and_writes_only_to_volume(image):
+    outside = run_confined(image, "prepare", "--out", image / "packages", module="deploy.demo")
+    assert outside.returncode == 2
+    assert "Read-only file system" in outside.stderr
+    written = run_confined(image, "prepare", "--out", image / "volume", module="deploy.demo")
+    assert (written.returncode, written.stderr) == (0, "")
+    config = image / "driftgauge.yaml"
+    checked = run_confined(image, "config", "check", "--config", config, "--json")
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert '"host": "0.0.0.0"' in checked.stdout
+
+    (port,) = free_ports(1)
+    health = (*only("HEALTHCHECK").words[1:], "--url", f"http://127.0.0.1:{port}")
+    inside = confined(image, "serve", "--config", config)
+    variables = {
+        "DRIFTGAUGE_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1",
+        "DRIFTGAUGE_HTTP__PORT": "0",
+        "DRIFTGAUGE_HTTP__HEALTH_PORT": str(port),
+        "DRIFTGAUGE_HTTP__HOST": "127.0.0.1",
+    }
+    with subprocess.Popen(
+        ["unshare", "--mount", "--pid", "--fork", "--kill-child", *inside["args"]],
+        env=inside["env"] | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            wait_for("the health check to succeed", lambda: run_confined(image, *health).returncode == 0)
+            # Alive without a broker, and not ready.
+            unready = run_confined(image, *health, "--ready")
+            (first,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            os.kill(int(first), signal.SIGTERM)
+            said, _ = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    assert unready.returncode == 1
+    assert process.returncode == 0
+    # A reader of the page may still say that it found no broker.
+    assert '"event": "stopped"' in said
+
+
+EACH = pytest.mark.parametrize("name", SERVICES)
+
+
+def test_compose_file_matches_compose_specification():
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", FILE]
+    done = run_command(*command)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_images_match_project_version_and_tested_kafka():
+    ours = {"driftgauge": "driftgauge", "page": "driftgauge"} | dict.fromkeys(DEMO, "driftgauge-demo")
+    assert {name: f"{image}:{PROJECT['version']}" for name, image in ours.items()} == {
+        name: service["image"] for name, service in OURS.items()
+    }
+    assert {SERVICES[name]["image"] for name in ("kafka", "topics")} == {f"apache/kafka:{kafka_version()}"}
+
+
+@EACH
+def test_every_service_is_pinned_and_confined(name):
+    service = SERVICES[name]
+    assert re.fullmatch(r"[a-z]+(?:[/-][a-z]+)?:v?\d+\.\d+\.\d+", service["image"])
+    # Kafka's start script writes its configuration.
+    assert service["read_only"] is (name != "kafka")
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not {"privileged", "cap_add", "user", "pid", "ipc"} & set(service)
+    limits = service["deploy"]["resources"]["limits"]
+    assert limits.keys() == {"cpus", "memory", "pids"}
+    # Twice the need, and four times where it was measured without load.
+    margin = 4 if name in {"prometheus", "alertmanager"} else 2
+    assert int(limits["memory"].removesuffix("m")) >= margin * HELD_MIB[name]
+    assert all(re.fullmatch(r"127\.0\.0\.1:(\d+):\1", port) for port in service.get("ports", []))
+
+
+@EACH
+def test_every_mount_is_volume_or_existing_read_only_file(name):
+    for source, _, mode in mounts(name):
+        if source.startswith("."):
+            assert (DOCKER / source).exists(), source
+            assert mode == "ro"
+        else:
+            assert source in STACK["volumes"]
+
+
+def test_each_volume_has_one_writer():
+    writers = [source for name in SERVICES for source, _, mode in mounts(name) if mode == "rw"]
+    assert sorted(writers) == sorted(STACK["volumes"])
+
+
+@EACH
+def test_every_dependency_condition_can_be_met(name):
+    for other, condition in SERVICES[name].get("depends_on", {}).items():
+        # A service that always restarts never completes.
+        completes = SERVICES[other]["restart"] == "on-failure:3"
+        assert condition["condition"] == (
+            "service_completed_successfully" if completes else "service_healthy"
+        )
+        assert completes or SERVICES[other]["healthcheck"]["test"][0] == "CMD"
+
+
+def parse(arguments, command=cli):
+    """The parameters of a command line of driftgauge or the demo, parsed and not run."""
+    words = list(arguments)
+    while isinstance(command, click.Group):
+        command = command.get_command(click.Context(command), words.pop(0))
+    return command.make_context("ours", words).params
+
+
+def params(name):
+    """The parameters of one of our services: of its own command, or of the image's default."""
+    return parse(OURS[name].get("command", only("CMD").words), demo if name in DEMO else cli)
+
+
+def test_stack_waits_for_readiness_and_image_checks_liveness():
+    _, *image = only("HEALTHCHECK").words
+    assert parse(image)["ready"] is False
+    for name in ("driftgauge", "page"):
+        _, program, *arguments = SERVICES[name]["healthcheck"]["test"]
+        assert program == "driftgauge"
+        assert parse(arguments)["ready"] is True
+
+
+def test_our_services_read_mounted_configuration_and_files_of_prepare():
+    written = params("prepare")["out"]
+    # A new volume takes the owner of the image's folder.
+    owned = ["install", "-d", "-o", "65532", "-g", "65532", str(written)]
+    assert owned in [step.words for step in stages()["service"]]
+    settings = load_settings(DOCKER / "driftgauge.yaml", {})
+    (stream,) = settings.streams
+    (baseline,) = stream.baselines
+    assert (stream.name, baseline.file) == (LIVE_STREAM, written / f"{LIVE_STREAM}.safetensors")
+    assert ("prepared", str(written), "rw") in mounts("prepare")
+    assert ("prepared", str(written), "ro") in mounts("driftgauge")
+    for name in ("driftgauge", "page", "producer"):
+        assert ("./driftgauge.yaml", str(params(name)["config_path"]), "ro") in mounts(name)
+
+
+def test_topic_and_addresses_are_those_of_broker():
+    settings = load_settings(DOCKER / "driftgauge.yaml", {})
+    options = dict(word.removeprefix("--").partition("=")[::2] for word in SERVICES["topics"]["command"][1:])
+    assert (options["topic"],) == settings.topics.events
+    assert int(options["partitions"]) >= OURS["driftgauge"]["deploy"]["replicas"] > 1
+    address = SERVICES["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"].removeprefix("PLAINTEXT://")
+    assert {
+        options["bootstrap-server"],
+        settings.kafka["bootstrap.servers"],
+        SERVICES["kafka"]["healthcheck"]["test"][-1],
+    } == {address}
+
+
+def read(path):
+    return yaml.safe_load((ROOT / "deploy" / path).read_text())
+
+
+def test_servers_find_each_other_by_compose_names():
+    config = read("prometheus/prometheus.yml")
+    (job,) = config["scrape_configs"]
+    (found,) = job["dns_sd_configs"]
+    assert str(found["port"]) == only("EXPOSE").text.split()[0]
+    # Compose names a container after its project, service and number.
+    replicas = range(1, 1 + SERVICES["driftgauge"]["deploy"]["replicas"])
+    assert {f"{STACK['name']}-driftgauge-{number}" for number in replicas} <= set(found["names"])
+    assert job["relabel_configs"] == [{"source_labels": ["__meta_dns_name"], "target_label": "instance"}]
+    ((alertmanager,),) = (each["static_configs"] for each in config["alerting"]["alertmanagers"])
+    assert alertmanager["targets"] == ["alertmanager:9093"]
+    (source,) = read("grafana/provisioning/datasources/prometheus.yml")["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+
+
+@pytest.mark.parametrize(
+    ("name", "port", "file", "data"),
+    [
+        ("prometheus", 9090, "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path="),
+        ("alertmanager", 9093, "--config.file=/etc/alertmanager/alertmanager.yml", "--storage.path="),
+    ],
+)
+def test_server_reads_mounted_file_and_writes_to_volume(name, port, file, data):
+    service = SERVICES[name]
+    targets = {target: source for source, target, _ in mounts(name)}
+    folder, _, config = file.removeprefix("--config.file=").rpartition("/")
+    assert (DOCKER / targets[folder] / config).is_file()
+    (volume,) = (target for _, target, mode in mounts(name) if mode == "rw")
+    assert service["command"] == [file, f"{data}{volume}"]
+    assert service["ports"] == [f"127.0.0.1:{port}:{port}"]
+    assert service["healthcheck"]["test"][-1].endswith(f"url=http://localhost:{port}")
+
+
+def test_grafana_reads_mounted_dashboards_and_is_read_only_for_everybody():
+    (provider,) = read("grafana/provisioning/dashboards/driftgauge.yml")["providers"]
+    assert provider["options"]["path"] in {target for _, target, _ in mounts("grafana")}
+    assert (provider["allowUiUpdates"], provider["disableDeletion"]) == (False, True)
+    environment = SERVICES["grafana"]["environment"]
+    # An editor or admin could change the dashboards and run any query; the initial password would be `admin`.
+    assert environment["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+    assert environment["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"] == "true"
+
+
+KAFKA_START_S = 60.0
+
+
+@pytest.fixture
+def broker(tmp_path) -> Iterator[str]:
+    """The address of a broker configured from the stack's variables by the image's own code."""
+    try:
+        java = [find_java(), "-Xmx256m", f"-Dlog4j2.configurationFile={LOG4J}", "-cp", f"{fetch_jars()}/*"]
+    except BrokerUnavailable as error:
+        skip_or_fail(str(error))
+    port, controller = free_ports(2)
+    place = {
+        "://:9092": f"://127.0.0.1:{port}",
+        "kafka:9092": f"127.0.0.1:{port}",
+        "localhost:9093": f"127.0.0.1:{controller}",
+        "/var/lib/kafka/data": str(tmp_path / "data"),
+    }
+    variables = {}
+    for name, value in SERVICES["kafka"]["environment"].items():
+        text = str(value)
+        for there, here in place.items():
+            text = text.replace(there, here)
+        variables[name] = text
+    for folder in ("default", "mounted", "final"):
+        (tmp_path / folder).mkdir()
+    # The image has Kafka's own files there; only the server's properties matter here.
+    for name in ("log4j2.yaml", "tools-log4j2.yaml"):
+        (tmp_path / "default" / name).write_text(
+            "Configuration: {Appenders: {}, Loggers: {Root: {level: INFO}, Logger: []}}"
+        )
+    (tmp_path / "default/server.properties").write_text("node.id=7\n")
+    setup = "kafka.docker.KafkaDockerWrapper setup -D default -M mounted -F final"
+    subprocess.run(
+        [*java, *shlex.split(setup)],
+        cwd=tmp_path,
+        env={**os.environ, **variables},
+        check=True,
+        capture_output=True,
+        timeout=KAFKA_START_S,
+    )
+    with (tmp_path / "kafka.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*java, "kafka.Kafka", "final/server.properties"],
+            cwd=tmp_path,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def succeeds(ask):
+    """Whether a call to Kafka succeeds; it may fail while the broker starts."""
+    try:
+        ask()
+    except KafkaException:
+        return False
+    return True
+
+
+@pytest.mark.broker
+def test_kafka_starts_from_compose_variables_with_groups_and_transactions(broker, tmp_path):
+    admin = AdminClient({"bootstrap.servers": broker, "log_level": 0})
+    wait_for("the broker", lambda: succeeds(lambda: admin.list_topics(timeout=2)))
+    assert admin.list_topics(timeout=2).cluster_id == SERVICES["kafka"]["environment"]["CLUSTER_ID"]
+    assert (tmp_path / "data/meta.properties").is_file()
+    # Both need internal topics, which one node can hold only with replication factor 1.
+    properties = {"bootstrap.servers": broker}
+    producer = client.transactional_producer(properties, "t", lambda _: None)
+    consumer = client.consumer(properties, "g")
+    wait_for("transactions", lambda: succeeds(lambda: producer.init_transactions(5)))
+    asked = [TopicPartition("embeddings", 0)]
+    wait_for("the group", lambda: succeeds(lambda: consumer.committed(asked, timeout=5)))
+    consumer.close()
+    assert {"__transaction_state", "__consumer_offsets"} <= admin.list_topics(timeout=10).topics.keys()
