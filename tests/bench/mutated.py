@@ -34,8 +34,8 @@ from tests.events.schema_records import (
     protobuf_file,
     serialized,
 )
-from tests.events.test_golden_encodings import CONTRACT, Registry
-from tests.events.test_mapped_records import VALID_RECORDS
+from tests.events.test_golden import CONTRACT, Registry
+from tests.events.test_mapped import VALID_RECORDS
 from tests.output import say
 
 from driftgauge.config.inputs import InputSettings

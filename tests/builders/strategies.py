@@ -55,7 +55,6 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 SEGMENTS = st.tuples(TEXTS, TEXTS)
 TIMES = st.integers(-LAST, LAST)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
-NOT_NEGATIVE = st.floats(0, allow_infinity=False)
 MAYBE_FLOATS = st.none() | FLOATS
 PARTITIONS = st.tuples(st.from_regex(r"[a-zA-Z0-9._-]{1,249}", fullmatch=True), st.integers(0, 2**20))
 DIGESTS = st.binary(min_size=32, max_size=32).map(lambda digest: f"sha256:{digest.hex()}")

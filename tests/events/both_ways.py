@@ -9,20 +9,14 @@ from hypothesis import strategies as st
 from driftgauge.config.inputs import InputSettings
 from driftgauge.events.mapped import MappedReader
 from driftgauge.events.needs import find_needs
-from driftgauge.events.records import StoredRecord
 from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.rows import RECORD_ID, default_id
+from tests.events.schema_records import stored
 
 _UNSURE = EventError(Reason.INVALID, "judged by the deserializer itself")
-NOON_MS = 1_762_171_200_000
 VECTOR = np.array([0.5, -1.25], "<f4").tobytes()
 # No rightmost bit, all bits, the largest varint, text that is not ASCII, and text that is not UTF-8.
 _PIECES = [b"\x80", b"\xff", b"\0", b"\x80\0", b"\xff" * 9 + b"\1", "é".encode(), b"\xed\xa0\x80"]
-
-
-def stored(raw):
-    headers = [("stream", b"clicks"), ("at", b"1762171200")]
-    return StoredRecord(raw, "embeddings", 3, 880, b"clicks", headers, NOON_MS)
 
 
 def outcome(reader, raw):

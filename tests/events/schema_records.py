@@ -17,6 +17,7 @@ from driftgauge.events.rejection import EventError, Reason
 from driftgauge.events.schemas import Schema
 
 ID = 7
+NOON_MS = 1_762_171_200_000
 AVRO: dict[str, Any] = {
     "type": "record",
     "name": "Embedded",
@@ -52,7 +53,9 @@ def framed(payload, schema_id=ID, magic=0):
 
 
 def stored(raw):
-    return StoredRecord(raw, "embeddings", 3, 880)
+    """Return a record with this value, from which a mapping can read the rest."""
+    headers = [("stream", b"clicks"), ("at", b"1762171200")]
+    return StoredRecord(raw, "embeddings", 3, 880, b"clicks", headers, NOON_MS)
 
 
 def undecodable(deserialize, raw):

@@ -18,7 +18,7 @@ from driftgauge.events.rejection import EventError, Reason, SchemaPending
 from driftgauge.events.rows import RECORD_ID, BaselineContract, default_id
 from driftgauge.events.vectors import F32
 from tests.builders.events import CONTRACTS, INVALID, LATEST_MS, VALID, build_records, decode
-from tests.events.test_own_contract import near_events
+from tests.events.test_fast_paths import near_events
 from tests.examples import examples
 
 ANYTHING = st.one_of(
@@ -116,14 +116,6 @@ def test_event_ids_and_segments_align_with_rows(way, plan):
 def test_event_ids_and_segments_are_empty_without_any():
     (batch,) = decode(event([1, 2, 3, 4]), event([1, 2, 3, 4], event_id="", segments={})).batches
     assert (batch.event_ids, batch.segments) == ((), ())
-
-
-def test_bad_row_is_rejected_alone():
-    decoded = decode(event([1, 2, 3, 4]), event([1, 1e39, 3, 4]), event([5, 6, 7, 8]))
-    assert [batch.offset.tolist() for batch in decoded.batches] == [[100, 102]]
-    (rejection,) = decoded.rejections
-    assert (rejection.row, rejection.reason, rejection.stream) == (1, Reason.NON_FINITE, "resnet18-fc1")
-    assert rejection.detail == "embedding.1: inf as float32"
 
 
 def test_event_may_be_ahead_of_its_record_and_behind_it_as_far_as_allowed():

@@ -1,13 +1,24 @@
-"""Tests of `driftgauge.events.deserializers`."""
+"""CloudEvents, inference responses, and the framing that names a record's schema."""
 
 import base64
+import io
 import json
+from contextlib import suppress
+from typing import Any
 
+import numpy as np
 import pytest
+from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from driftgauge.events.deserializers import deserialize_cloudevent
+from driftgauge.events.inference import deserialize_inference, response_class
 from driftgauge.events.records import StoredRecord
-from driftgauge.events.rejection import EventError
+from driftgauge.events.rejection import EventError, Reason
+from driftgauge.events.schemas import read_message_indexes, read_schema_id
+from driftgauge.events.sources import compile_path
+from tests.events.schema_records import framed, stored
 
 BINARY = [("ce_specversion", b"1.0"), ("ce_type", b"t"), ("ce_id", b"5")]
 STRUCTURED = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
@@ -94,3 +105,167 @@ def test_binary_mode_of_other_content_has_bytes():
 def test_null_data_base64_is_absent():
     document = {"specversion": "1.0", "data": 5, "data_base64": None}
     assert cloudevent(json.dumps(document).encode(), STRUCTURED)["data"] == 5
+
+
+VECTORS = np.array([[0.5, -1.25, 3, 0.1], [1, 2, 3, 4]], "<f4")
+
+
+def response(*, raw):
+    message = response_class(model_name="encoder", model_version="2025-10", id="0193")
+    message.parameters["sent"].int64_param = 5
+    message.outputs.add(name="label", datatype="BYTES", shape=[1])
+    output = message.outputs.add(name="embedding", datatype="FP32", shape=VECTORS.shape)
+    output.parameters["content_type"].string_param = "np"
+    if raw:
+        message.raw_output_contents.extend([b"\1\0\0\0x", VECTORS.tobytes()])
+    else:
+        message.outputs[0].contents.bytes_contents.append(b"x")
+        output.contents.fp32_contents.extend(VECTORS.ravel())
+    return message.SerializeToString()
+
+
+@pytest.mark.parametrize("raw", [True, False])
+def test_response_is_a_mapping(raw):
+    data = (None, VECTORS.tobytes()) if raw else ([b"x"], VECTORS.ravel().tolist())
+    outputs = [
+        {"name": "label", "datatype": "BYTES", "shape": [1], "parameters": {}, "data": data[0]},
+        {
+            "name": "embedding",
+            "datatype": "FP32",
+            "shape": [2, 4],
+            "parameters": {"content_type": "np"},
+            "data": data[1],
+        },
+    ]
+    assert deserialize_inference({"FP32"}, stored(response(raw=raw))) == {
+        "model_name": "encoder",
+        "model_version": "2025-10",
+        "id": "0193",
+        "parameters": {"sent": 5},
+        "outputs": outputs,
+    }
+
+
+@pytest.mark.parametrize(
+    ("datatype", "data"),
+    [
+        ("FP32", b"12345678"),
+        ("FP64", memoryview(b"12345678").cast("d")),
+        ("BF16", None),
+        ("INT8", None),
+        ("INT32", None),
+        ("BOOL", None),
+        ("BYTES", None),
+    ],
+)
+def test_raw_contents_are_numbers_of_their_datatype_or_missing(datatype, data):
+    """Four bytes of a whole number would pass for a float."""
+    message = response_class()
+    message.outputs.add(name="embedding", datatype=datatype, shape=[1])
+    message.raw_output_contents.append(b"12345678")
+    decoded: Any = deserialize_inference({"FP32"}, stored(message.SerializeToString()))
+    assert decoded["outputs"][0]["data"] == data
+
+
+@pytest.mark.parametrize(
+    ("datatype", "field", "value"),
+    [
+        ("BOOL", "bool_contents", True),
+        ("INT8", "int_contents", -3),
+        ("INT64", "int64_contents", -3),
+        ("UINT16", "uint_contents", 3),
+        ("UINT64", "uint64_contents", 3),
+        ("FP64", "fp64_contents", 0.5),
+        ("BYTES", "bytes_contents", b"x"),
+    ],
+)
+def test_contents_are_taken_by_datatype(datatype, field, value):
+    message = response_class()
+    output = message.outputs.add(name="x", datatype=datatype, shape=[1])
+    getattr(output.contents, field).append(value)
+    value_read = deserialize_inference({"FP32"}, stored(message.SerializeToString()))
+    assert compile_path("outputs[0].data[0]")(value_read) == value
+
+
+def test_raw_contents_that_do_not_match_the_outputs_are_undecodable():
+    message = response_class(raw_output_contents=[b"x"])
+    with pytest.raises(EventError, match="1 raw contents, but 0 outputs") as caught:
+        deserialize_inference({"FP32"}, stored(message.SerializeToString()))
+    assert caught.value.reason is Reason.UNDECODABLE
+
+
+@settings(max_examples=300)
+@given(st.binary(max_size=60))
+def test_any_value_is_decoded_or_undecodable(raw):
+    with suppress(EventError):
+        assert "outputs" in deserialize_inference({"FP32"}, stored(raw))
+
+
+@pytest.mark.parametrize("datatype", ["FP32", "FP16", ""])
+def test_output_without_contents_has_no_data(datatype):
+    message = response_class()
+    message.outputs.add(name="x", datatype=datatype)
+    value_read = deserialize_inference({"FP32"}, stored(message.SerializeToString()))
+    assert compile_path("outputs[0].data")(value_read) is None
+
+
+def test_empty_fields_are_missing():
+    value = deserialize_inference({"FP32"}, stored(b""))
+    nothing = {"model_name": None, "model_version": None, "id": None}
+    assert value == {**nothing, "parameters": {}, "outputs": []}
+
+
+@given(st.integers(1, 2**31 - 1), st.binary())
+def test_schema_id_is_read(schema_id, payload):
+    assert read_schema_id(framed(payload, schema_id)) == schema_id
+
+
+@pytest.mark.parametrize(
+    ("raw", "detail"),
+    [
+        (b"", "0 bytes, too short"),
+        (b"\0\0\0\0", "4 bytes, too short"),
+        (b"\x01\0\0\0\7x", "its magic byte is 1, not 0"),
+        (b'{"stream": 1}', "its magic byte is 123, not 0"),
+        (b"\0\0\0\0\0{}", "its schema id is 0, which no schema registry gives"),
+        (b"\0\x80\0\0\0{}", "its schema id is 2147483648, which no"),
+        (b"\0\xff\xff\xff\xff{}", "its schema id is 4294967295, which no"),
+    ],
+)
+def test_value_without_framing_is_undecodable(raw, detail):
+    with pytest.raises(EventError, match=detail) as caught:
+        read_schema_id(raw)
+    assert caught.value.reason is Reason.UNDECODABLE
+
+
+@given(st.lists(st.integers(0, 2**31), min_size=1, max_size=20), st.binary(max_size=3))
+def test_message_indexes_of_the_clients_serializer_are_read(indexes, payload):
+    buffer = io.BytesIO()
+    ProtobufSerializer._encode_varints(buffer, indexes)
+    raw = framed(buffer.getvalue())
+    assert read_message_indexes(raw + payload) == (tuple(indexes), len(raw))
+    for end in range(5, len(raw)):
+        with pytest.raises(EventError, match="message index"):
+            read_message_indexes(raw[:end])
+
+
+@pytest.mark.parametrize(
+    ("encoded", "detail"),
+    [
+        (b"\x01", "-1 message indexes"),
+        (b"\xca\x01\x00", "101 message indexes"),
+        (b"\x02\x01", "message index -1 is negative"),
+        (b"\xff" * 11, "over ten bytes"),
+        (b"\x80" * 9, "ends within its message indexes"),
+    ],
+)
+def test_wrong_message_indexes_are_undecodable(encoded, detail):
+    with pytest.raises(EventError, match=detail):
+        read_message_indexes(framed(encoded))
+
+
+@given(st.binary())
+def test_any_bytes_are_read_or_undecodable(raw):
+    with suppress(EventError):
+        read_schema_id(raw)
+        read_message_indexes(raw)

@@ -19,7 +19,7 @@ from tests.builders.configs import settings_in
 from tests.builders.events import build_event
 from tests.events.mapped import value
 from tests.events.schema_records import Schemas, framed
-from tests.events.test_mapped_records import VALID_RECORDS, near_records
+from tests.events.test_mapped import VALID_RECORDS, near_records
 from tests.examples import examples
 
 TOPIC = "orders"
