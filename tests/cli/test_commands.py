@@ -1,12 +1,30 @@
-"""All commands: their help, what they import, and usage errors."""
+"""All commands: help, imports, completion, wrong use, --json, and what they print of errors."""
+
+import json
+import logging
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from confluent_kafka import TopicPartition
+from deploy.demo.broker import EmbeddedBroker
 
 from driftgauge.cli import cli
+from driftgauge.cli.command_log import CommandLog
+from driftgauge.kafka import client
+from tests.builders.baselines import save_baseline
+from tests.builders.clocks import DAY_MS, HOUR_MS, MONDAY_MS
+from tests.builders.configs import write_config
+from tests.builders.events import write_events
+from tests.builders.reports import write_results
 from tests.cli.command import run
-from tests.processes import run_python
+from tests.processes import run_command, run_python
 
 
 def modules_loaded_by(statement):
@@ -106,3 +124,386 @@ def test_interrupt_is_130(monkeypatch):
     done = run("plan", "--events-per-hour", "1")
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr.strip() == "driftgauge: interrupted"
+
+
+# The installed command stands next to the interpreter.
+ENVIRON = {
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "_DRIFTGAUGE_COMPLETE": "bash_complete",
+}
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("p", ["plain,page", "plain,plan", "plain,publish"]),
+        ("events p", ["plain,peek"]),
+        ("serve --role ", ["plain,count", "plain,windows", "plain,all"]),
+        ("baseline fit --metric c", ["plain,cosine"]),
+        ("plan --base", ["plain,--baseline", "plain,--baseline-count"]),
+        ("serve --config d", ["file,d"]),
+        ("baseline show a.safetensors --against b", ["file,b"]),
+    ],
+)
+def test_commands_options_choices_and_files_are_offered(words, offered):
+    number = str(words.count(" ") + 1)
+    done = run_command(
+        "driftgauge", env={**ENVIRON, "COMP_WORDS": f"driftgauge {words}", "COMP_CWORD": number}
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == offered
+
+
+def test_bash_completes_as_documented():
+    script = """
+        eval "$(_DRIFTGAUGE_COMPLETE=bash_source driftgauge)"
+        complete -p driftgauge
+        COMP_WORDS=(driftgauge baseline fit --metric e); COMP_CWORD=4
+        _driftgauge_completion driftgauge
+        echo "${COMPREPLY[@]}"
+    """
+    done = run_command("bash", "-c", script, env=ENVIRON)
+    assert done.stderr == ""
+    registered, offered = done.stdout.splitlines()
+    assert registered.endswith("_driftgauge_completion driftgauge")
+    assert offered == "euclidean"
+
+
+HOSTILE = "\x1b]0;title\x07\x1b[31mred\u202e"
+
+
+def run_in_terminal(*arguments):
+    """Run `driftgauge` with standard error on a terminal; return its status and what the terminal got."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "driftgauge", *map(str, arguments)], stderr=theirs
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        # Linux ends the reading with an error once the process has closed the terminal.
+        try:
+            while part := os.read(ours, 65_536):
+                shown += part
+        except OSError:
+            pass
+    os.close(ours)
+    return process.returncode, shown.decode()
+
+
+def test_full_disk_below_the_output_is_one_line():
+    with open("/dev/full", "wb") as full:
+        command = (sys.executable, "-m", "driftgauge", "plan", "--events-per-hour", "9", "--json")
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("driftgauge: reading or writing failed (No space left on device); check ")
+
+
+def test_full_disk_below_a_report_is_told_with_remedy(config, tmp_path):
+    results = write_results(tmp_path / "results.jsonl", "ok", stream="images")
+    done = run("report", results, "--config", config, "--out", "/dev/full")
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith("No space left on device; check the folder, its rights and its space")
+
+
+def test_names_in_an_error_send_nothing_to_the_terminal(tmp_path):
+    config = tmp_path / "driftgauge.yaml"
+    config.write_text('{streams: [], "a\\e[31mb": 1, "a\\u202Eb": 1}', encoding="utf-8")
+    for arguments, parts in (
+        (("serve", "--config", config), ("  - a\\x1b[31mb: ", "  - a\\u202eb: ")),
+        (("plan", "--events-per-hour", 1, HOSTILE), ("red\\u202e)",)),
+    ):
+        status, shown = run_in_terminal(*arguments)
+        assert status == 2
+        assert [part for part in parts if part not in shown] == []
+        assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+
+
+FAIL = (
+    "FAIL [driftgauge#producer-7] [thrd:10.0.0.1:9092/bootstrap]: 10.0.0.1:9092/bootstrap: Connect to "
+    "ipv4#10.0.0.1:9092 failed: Connection refused (after {}ms in state CONNECT)"
+)
+REFUSED = "10.0.0.1:9092/bootstrap: Connect to ipv4#10.0.0.1:9092 failed: Connection refused"
+RECORD = {"topic": "orders", "remedy": "look at it"}
+
+
+@pytest.mark.parametrize(
+    ("name", "lines", "error", "printed"),
+    [
+        ("librdkafka", [FAIL.format(0), FAIL.format(7)], "no answer", [f"the client's log: {REFUSED}"]),
+        ("librdkafka", [FAIL.format(0)], f"this client cannot connect ({REFUSED} (after 3ms)); check", []),
+        ("librdkafka", [FAIL.format(0)], None, []),
+        (
+            "driftgauge.page.results",
+            ["a record is odd"],
+            None,
+            ["warning: a record is odd (topic: orders; remedy: look at it)"],
+        ),
+    ],
+)
+def test_lines_of_clients_come_after_the_error_that_says_less(name, lines, error, printed):
+    log = CommandLog()
+    fields = {} if name == "librdkafka" else RECORD
+    with CliRunner().isolation() as (_, stderr, _):
+        for line in lines:
+            log.handle(logging.makeLogRecord({"name": name, "levelno": logging.ERROR, "msg": line, **fields}))
+        if error is not None:
+            log.explain(error)
+        found = stderr.getvalue().decode().splitlines()
+    assert found == printed
+
+
+def test_error_of_a_connection_is_one_line(tmp_path):
+    config = write_config(tmp_path, kafka={"bootstrap.servers": "127.0.0.1:1", "group.id": "g"})
+    done = run("events", "peek", "--config", config, "--topic", "embeddings")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("driftgauge: this client cannot connect to the Kafka cluster (127.0.0.1:1")
+
+
+# Two serve until they are stopped, and have no result; that of init is a configuration.
+WITHOUT_RESULT = {("serve",), ("page",), ("init",), ("marks", "add"), ("accept-loss",)}
+
+
+def find(path):
+    command, context = cli, click.Context(cli)
+    for name in path:
+        command = command.get_command(context, name)
+    return command
+
+
+LEAVES = [path for path in command_paths(cli) if not isinstance(find(path), click.Group)]
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_every_command_with_a_result_has_json(path):
+    options = {option for parameter in find(path).params for option in parameter.opts}
+    assert ("--json" in options) is (path not in WITHOUT_RESULT)
+
+
+def result(*arguments):
+    done = run(*arguments, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_fit_prints_what_show_prints(tmp_path):
+    lines = [
+        json.dumps({"stream": "s", "timestamp": MONDAY_MS, "embedding": vector}).encode()
+        for vector in np.random.default_rng(0).normal(size=(400, 4)).round(3).tolist()
+    ]
+    events = write_events(tmp_path / "events.jsonl", [b"[", *lines, b"{}"])
+    out = tmp_path / "s.safetensors"
+    fitted = result("baseline", "fit", events, "--stream", "s", "--clusters", 4, "--out", out)
+    assert fitted.pop("refused") == {"invalid": 1, "undecodable": 1}
+    assert [each.split(":")[0] for each in fitted.pop("warnings")] == [
+        "windows of 1h hold 400 events (the median), and the reference counts 0.5 times as many",
+        "the overdispersion is not known, and p-values will not be calibrated for bursts",
+    ]
+    shown = result("baseline", "show", out)
+    assert shown.pop("refused") is shown.pop("warnings") is None
+    assert fitted == shown
+    assert (fitted["file"], len(fitted["clusters"])) == (str(out), 4)
+
+
+def test_backtest_prints_timelines_and_refused_events(config, events):
+    document = result("backtest", events, "--config", config, "--drift-from", "2025-11-03T01:00:00Z")
+    assert document["refused"] == {"undecodable": 1, "unknown_stream": 1}
+    assert [(each["size_ms"], each["windows"]) for each in document["timelines"]] == [
+        (HOUR_MS, 2),
+        (DAY_MS, 1),
+    ]
+
+
+def test_published_events_keep_times_and_model_version(tmp_path):
+    save_baseline(tmp_path)
+    rows = [
+        {"stream": "images", "timestamp": MONDAY_MS + n, "embedding": [n, 1.0, 0, 0], "model_version": "m1"}
+        for n in range(5)
+    ]
+    lines = [json.dumps(row).encode() for row in rows]
+    events = write_events(tmp_path / "events.jsonl", [*lines, b"{"])
+    with EmbeddedBroker(["embeddings"]) as broker:
+        servers = {"bootstrap.servers": broker.bootstrap}
+        config = write_config(tmp_path, kafka={**servers, "group.id": "g"})
+        sent = result("publish", events, "--config", config, "--stream", "images")
+        peeked = result("events", "peek", "--config", config, "--topic", "embeddings")
+        consumer = client.consumer({**servers, "session.timeout.ms": 6_000}, "reader")
+        consumer.assign([TopicPartition("embeddings", partition, 0) for partition in range(4)])
+        found = []
+        for _ in range(100):
+            found += [record for record in consumer.consume(20, 0.1) if record.error() is None]
+            if len(found) == len(rows):
+                break
+        consumer.close()
+    sent_rows = [json.loads(record.value()) for record in found]
+    assert sorted(sent_rows, key=lambda event: event["timestamp"]) == rows
+    assert min(record.timestamp()[1] for record in found) > MONDAY_MS + DAY_MS, "that of their publication"
+    assert [record["outcome"] for record in peeked["records"]] == ["accepted"] * 5
+    assert sent == {
+        "topic": "embeddings",
+        "stream": "images",
+        "model_version": "m1",
+        "published": 5,
+        "first": "2025-11-03T00:00:00Z",
+        "last": "2025-11-03T00:00:00.004Z",
+        "refused": {"undecodable": 1},
+    }
+
+
+MONDAY = "2025-11-03T00:00:00Z"
+CHECK = ["config", "check", "--config", "mapped/driftgauge.yaml"]
+PLAN = ["plan", "--events-per-hour", "1"]
+PUBLISH = ["publish", "a.npy", "--config", "c", "--stream", "s"]
+FROM = ["--from", MONDAY]
+REPORT = ["report", "--config", "driftgauge.yaml"]
+MARK = ["marks", "add", "--config", "driftgauge.yaml", "--text", "v2 is live"]
+REPLAY = ["replay", "events.jsonl.gz", "--config", "driftgauge.yaml"]
+SEVERAL = "name INPUT, a file, or --topic with --config and --from"
+UNREADABLE = "driftgauge: absent.yaml cannot be read"
+UNSAVED = "driftgauge: absent.safetensors does not exist; fit it"
+MAPPED = {
+    "topics": {"events": ["embeddings", "orders"]},
+    "inputs": {
+        "orders": {"stream": {"constant": "images"}, "timestamp": {"record": "timestamp"}, "embedding": "v"}
+    },
+}
+
+
+def publish(config, *arguments):
+    return ["publish", "events.jsonl.gz", "--config", config, *arguments]
+
+
+def fit(*arguments):
+    return ["baseline", "fit", "--stream", "s", "--out", "b.safetensors", *arguments]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, config, events):
+    """A working folder with configurations, events, vectors and an empty file."""
+    (tmp_path / "mapped").mkdir()
+    write_config(tmp_path / "mapped", **MAPPED)
+    np.save(tmp_path / "vectors.npy", np.random.default_rng(0).normal(size=(800, 4)).astype("f4"))
+    (tmp_path / "empty.jsonl").touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ([], "Usage: "),
+        (["nonsense"], "No such command 'nonsense'"),
+        (["serve"], "Missing option '--config'"),
+        (["serve", "--config", "absent.yaml"], "absent.yaml cannot be read"),
+        (["config", "check", "--config", "absent.yaml"], UNREADABLE),
+        (["config", "check", "--config", "absent.yaml", "--sample", "a"], UNREADABLE),
+        (
+            [*CHECK, "--sample", "a.jsonl", "--topic", "orders"],
+            "a.jsonl cannot be read (No such file or directory)",
+        ),
+        ([*CHECK, "--topic", "orders"], "--topic names the topic of a sample; add --sample, or leave it out"),
+        (["health", "--config", "absent.yaml"], UNREADABLE),
+        (["events", "peek", "--config", "absent.yaml"], "Missing option '--topic'"),
+        (["events", "peek", "--config", "absent.yaml", "--topic", "t"], UNREADABLE),
+        (["events", "peek", "--config", "c", "--topic", "t", "--last", "0"], "0 is not in the range"),
+        (["baseline", "show", "absent.safetensors"], UNSAVED),
+        (fit("absent.npy"), "driftgauge: absent.npy"),
+        (fit("a.npy", "--clusters", "1"), "'--clusters'"),
+        (fit("a.npy", "--window", "0s"), "is not a window length"),
+        (fit("a.npy", "--segment", "de"), "does not choose"),
+        (fit("a.npy", "--out", "no/b"), "no is not a folder; create it, or choose another path for --out"),
+        (fit("vectors.npy", "--segment", "k=v"), "only events carry segments; fit on a .jsonl or .jsonl.gz"),
+        (fit(), SEVERAL),
+        (fit("a.npy", "--topic", "t"), "--topic needs --config"),
+        (fit("a.npy", "--from", MONDAY), "--from and --until belong to --topic without INPUT"),
+        (fit("--topic", "t", "--time-column", "at"), "--array and the options of columns are not for"),
+        (fit("--topic", "t", "--id-column", "id"), "the options of columns are not for"),
+        (fit("--topic", "t"), "--topic needs --config, the configuration file, and --from"),
+        (
+            fit("--topic", "t", "--config", "c", "--from", MONDAY, "--until", MONDAY),
+            "--until must be later than --from",
+        ),
+        (fit("a.txt"), "name a .npy, .npz, .jsonl or .jsonl.gz file, or one of .parquet, .arrow"),
+        (
+            fit("a.npy", "--label", "l", "--text", "t"),
+            "--label and --text both name clusters; give one of them",
+        ),
+        ([*MARK, "--stream", "image"], "--stream: image is not in the configuration; did you mean images?"),
+        ([*MARK, "--link", "javascript:x"], "--link: "),
+        ([*MARK, "--at", "2999-11-09T23:48:00Z"], "lies more than a day ahead; correct it"),
+        ([*PUBLISH, "--span", "5"], "'5' is not a duration"),
+        ([*PUBLISH, "--start", "5"], "not an RFC 3339 date-time"),
+        (
+            publish("driftgauge.yaml", "--stream", "nobody"),
+            "has no stream nobody; the service would refuse all of its events; add the stream to streams",
+        ),
+        (publish("driftgauge.yaml", "--stream", "image"), "events; did you mean images?"),
+        (
+            publish("driftgauge.yaml", "--stream", "images", "--topic", "embedings"),
+            "embedings is not read; did you mean embeddings?",
+        ),
+        (
+            publish("mapped/driftgauge.yaml", "--stream", "images", "--topic", "orders"),
+            "the service would refuse there; choose a topic without a mapping (--topic), or take inputs.",
+        ),
+        (["plan"], "Missing option '--events-per-hour'"),
+        (["plan", "--events-per-hour", "0"], "0.0 is not in the range x>0"),
+        (["plan", "--events-per-hour", "nan"], "nan is not a finite number"),
+        (["plan", "--events-per-hour", "inf"], "inf is not a finite number"),
+        ([*PLAN, "--overdispersion", "0.9"], "'--overdispersion'"),
+        ([*PLAN, "--smallest-js-divergence", "2"], "'--smallest-js-divergence'"),
+        ([*PLAN, "--baseline", "absent.safetensors", "--clusters", "9"], "leave out --clusters"),
+        ([*PLAN, "--baseline", "absent.safetensors"], UNSAVED),
+        (["replay", "--config", "x.yaml"], "name FILES of records, or --topic and --from"),
+        (["replay", "absent.jsonl", "--config", "driftgauge.yaml"], "driftgauge: no such file:"),
+        ([*REPLAY, "--until", MONDAY], "and no range with FILES"),
+        ([*REPLAY, "--openmetrics", "h", "--label", "job"], "--label job: write NAME=VALUE"),
+        ([*REPLAY, "--openmetrics", "h", "--label", "1a=b"], "--label 1a=b: write"),
+        ([*REPORT, "a.jsonl", *FROM, "--json"], "and no range with FILES"),
+        ([*REPORT, "a.jsonl"], "nothing to write; name a file with --out, or print --json"),
+        ([*REPORT, "a.jsonl", "--json", "--window", "0s"], "is not a window length"),
+        ([*REPORT, "absent.jsonl", "--json"], "absent.jsonl cannot be read"),
+        (
+            [*REPORT, "empty.jsonl", "--json"],
+            "driftgauge: there is no window in the replay of empty.jsonl; check what it holds",
+        ),
+    ],
+)
+def test_wrong_use_prints_one_message_and_exits_with_2(folder, arguments, part):
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert part in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["serve"],
+        ["page"],
+        ["publish", "events.jsonl.gz", "--stream", "images"],
+        ["events", "peek", "--topic", "embeddings"],
+        ["report", "--json"],
+        ["report", *FROM, "--json"],
+    ],
+)
+def test_command_that_connects_needs_kafka(tmp_path, arguments):
+    config = write_config(tmp_path, nope=1)
+    config.write_text(config.read_text().replace("kafka:", "other:"))
+    done = run(*arguments, "--config", config)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "  - kafka: Field required" in done.stderr
+    assert "  - nope: no such key; remove it" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["events", "peek", "--topic", "embeddings"], ["report", "--json"]],
+)
+def test_command_without_brokers_exits_with_1(tmp_path, arguments):
+    save_baseline(tmp_path)
+    kafka = {"bootstrap.servers": "127.0.0.1:1", "group.id": "driftgauge"}
+    done = run(*arguments, "--config", write_config(tmp_path, kafka=kafka))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "cannot connect to the Kafka cluster (127.0.0.1:1" in done.stderr
+    assert "Connection refused" in done.stderr

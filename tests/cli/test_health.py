@@ -1,62 +1,41 @@
 """`driftgauge health`."""
 
 import json
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from tests.builders.baselines import save_baseline
 from tests.builders.configs import write_config
 from tests.cli.command import run
+from tests.harness.registry_server import serve_answers
 
 
-@contextmanager
 def serve_health(status, missing):
-    """Serve /livez with 200 and /readyz with `status`; yield the port."""
-
-    class HealthHandler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            ready = self.path == "/readyz"
-            body = json.dumps({"ready": not missing, "missing": missing} if ready else {"alive": True})
-            self.send_response(status if ready else 200)
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, *_):
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), HealthHandler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join()
+    """Serve /livez with 200 and /readyz with `status`; return the context of its address."""
+    ready = json.dumps({"ready": not missing, "missing": missing}).encode()
+    return serve_answers(lambda path, _: (status, ready) if path == "/readyz" else (200, b'{"alive": true}'))
 
 
 def test_health_prints_one_line_and_sets_exit_status(tmp_path):
     save_baseline(tmp_path)
     config = write_config(tmp_path)
-    with serve_health(503, ["restored"]) as port:
+    with serve_health(503, ["restored"]) as url:
         # As in a container, the service listens on all addresses; the probe uses loopback without a proxy.
         environ = {
             "DRIFTGAUGE_HTTP__HOST": "0.0.0.0",  # noqa: S104 - nothing listens there
-            "DRIFTGAUGE_HTTP__HEALTH_PORT": str(port),
+            "DRIFTGAUGE_HTTP__HEALTH_PORT": url.rpartition(":")[2],
             "http_proxy": "http://127.0.0.1:1",
         }
         alive = run("health", "--config", config, **environ)
         ready = run("health", "--config", config, "--ready", **environ)
-        named = run("health", "--url", f"http://127.0.0.1:{port}/", "--ready")
+        named = run("health", "--url", f"{url}/", "--ready")
     assert (alive.returncode, alive.stderr) == (0, "")
-    assert alive.stdout == f'http://127.0.0.1:{port}/livez answers 200: {{"alive": true}}\n'
+    assert alive.stdout == f'{url}/livez answers 200: {{"alive": true}}\n'
     assert ready.returncode == named.returncode == 1
     assert ready.stdout == named.stdout
     assert 'readyz answers 503: {"ready": false, "missing": ["restored"]}' in ready.stdout
-    with serve_health(200, []) as port:
-        assert run("health", "--url", f"http://127.0.0.1:{port}", "--ready").returncode == 0
+    with serve_health(200, []) as url:
+        assert run("health", "--url", url, "--ready").returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -30,10 +30,6 @@ VECTORS = RANDOM.normal(0, 0.3, (RECORDS, 16)).astype(np.float32)
 COUNTRIES = ("de", "fr", "it")
 
 
-def encoded(vector, dtype="<f4"):
-    return base64.b64encode(vector.astype(dtype).tobytes()).decode()
-
-
 def own_contract(number):
     return {"payload": json.loads(build_event(MONDAY_MS + number, 1, event_id=f"e{number}"))}
 

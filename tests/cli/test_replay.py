@@ -1,4 +1,4 @@
-"""`driftgauge replay`, and the blocks that promtool makes of its gauges."""
+"""`driftgauge replay`, `report` and `plan`: what they print, and the blocks that promtool makes of gauges."""
 
 import gzip
 import json
@@ -13,6 +13,7 @@ from tests.builders.baselines import HOSTILE_NAMES, save_baseline
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.configs import write_config
 from tests.builders.events import SCHEMAS, build_event, write_events
+from tests.builders.reports import write_results
 from tests.cli.command import run
 from tests.processes import run_required
 
@@ -176,3 +177,100 @@ def test_promtool_makes_blocks_that_hold_every_window(config, tmp_path):
         for value, time in re.findall(r"\} (\S+) (\d+)$", dumped.stdout, re.MULTILINE)
     }
     assert [values[(hour + 1) * HOUR_MS] for hour in range(30)] == [20 + hour for hour in range(30)]
+
+
+def test_report_of_results_is_written_and_printed(config, tmp_path):
+    results = write_results(tmp_path / "results.jsonl", "ok", "drift", "drift", stream="images", segments=[])
+    out = tmp_path / "report.html"
+    done = run("report", results, "--config", config, "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    status, alarm = record["status"], record["status"]["alarms"][0]
+    assert (status["stream"], status["state"], alarm["since"]) == ("images", "drift", "2025-11-03T01:00:00Z")
+    assert record["window"]["start"] == "2025-11-03T02:00:00Z"
+    html = out.read_text(encoding="utf-8")
+    assert status["cause"] in html
+    assert done.stderr.splitlines() == [f"wrote {out}, {len(html.encode()) / 1e6:.2f} MB"]
+
+
+@pytest.mark.parametrize(("verdict", "state", "alarms"), [("ok", "waiting", 0), ("drift", "drift", 1)])
+def test_report_of_a_size_that_was_removed_has_no_conclusion_but_its_alarm(tmp_path, verdict, state, alarms):
+    results = write_results(tmp_path / "results.jsonl", "ok", verdict, stream="images", segments=[])
+    config = write_config(tmp_path, {"windows": ["5m"]})
+    done = run("report", results, "--config", config, "--json")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert (record["status"]["state"], len(record["status"]["alarms"])) == (state, alarms)
+    assert record["window"]["start"] == "2025-11-03T01:00:00Z"
+
+
+def test_report_of_events_agrees_with_replay(config, events):
+    done = run("report", events, "--config", config, "--json", "--window", "1h")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    lines = run("replay", events, "--config", config, "--json").stdout.splitlines()
+    replayed = [json.loads(line) for line in lines if '"window":"1h"' in line]
+    assert record["window"] in replayed
+    assert [(each["start"], each["count"]) for each in record["windows"]] == [
+        (each["start"], each["count"]) for each in replayed
+    ]
+    refused = run("replay", events, "--config", config).stderr.splitlines()
+    assert record["notes"] == done.stderr.splitlines() == refused
+    assert record["notes"][0].startswith(f"refused: {events}, line 25: undecodable: ")
+
+
+def test_report_of_results_needs_no_baseline_and_is_of_chosen_window(tmp_path):
+    results = write_results(tmp_path / "results.jsonl", "ok", "drift", "ok")
+    choice = ("--stream", "resnet18-fc1", "--window", "1h", "--at", "2025-11-03T02:30:00Z")
+    config = write_config(tmp_path, {"name": "resnet18-fc1"})
+    done = run("report", results, "--config", config, "--json", *choice)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["window"]["start"] == "2025-11-03T02:00:00Z"
+    choice = ("--stream", "resnet18-fc", "--json")
+    assert "did you mean resnet18-fc1?" in run("report", results, "--config", config, *choice).stderr
+    # Of another deployment.
+    done = run("report", results, "--config", write_config(tmp_path), "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "there is no window in the window results in results.jsonl; check" in done.stderr
+
+
+def plan(*options):
+    done = run("plan", "--events-per-hour", "1000", *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_plan_recommends_windows_for_traffic(snapshot):
+    text = plan()
+    assert "Recommended: windows of 6h" in text
+    assert text == snapshot
+
+
+def test_options_and_baseline_reach_plan(tmp_path):
+    options = ("--clusters", 60, "--components", 9, "--baseline-count", 100_000, "--overdispersion", 1.5)
+    drift = ("--smallest-js-divergence", 0.02, "--smallest-mean-shift", 0.1, "--smallest-spread", 0.3)
+    budget = ("--streams", 2, "--false-pages-per-year", 12)
+    record = json.loads(plan(*options, *drift, *budget, "--daily-cycle", "--json"))
+    assert record["request"] == {
+        "events_per_hour": 1_000,
+        "smallest": {
+            "js_divergence": 0.02,
+            "mean_shift": 0.1,
+            "novelty": 0.02,
+            "spread": 0.3,
+            "duplicates": 0.05,
+            "relations": 0.2,
+        },
+        "false_pages_per_year": 12,
+        "streams": 2,
+        "daily_cycle": True,
+    }
+    assert (record["clusters"], record["components"]) == (60, 9)
+    assert record["recommended"] == record["windows"][4]
+    # By 60 clusters, 100,000 events of the baseline, and the overdispersion.
+    assert record["windows"][5]["least"]["js_divergence"] == pytest.approx(0.000233, abs=1e-6)
+    save_baseline(tmp_path)
+    record = json.loads(plan("--baseline", tmp_path / "images.safetensors", "--json"))
+    assert (record["clusters"], record["components"]) == (4, 2)
+    # Its spreads and relations do not vary, so that windows are not tested for them.
+    assert record["windows"][0]["least"].keys() == {"js_divergence", "mean_shift", "novelty", "duplicates"}
