@@ -1,14 +1,19 @@
-"""What a configuration's text means: values, defaults, limits, and secrets that show nowhere."""
+"""What a configuration's text means: values, mappings, paths, defaults, limits, and masked secrets."""
 
-from pathlib import Path
+import contextlib
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from driftgauge.config import is_secret, load_settings
+from driftgauge.config.inputs import InputSettings, Source, StreamSource
 from driftgauge.config.page import PageSettings, fill_template
-from tests.builders.configs import FULL, MINIMAL, SECRET, schedule, warmed_up, with_kafka, with_stream
+from driftgauge.config.paths import Choice, Json, parse_path
+from driftgauge.events.contract import MAX_SEGMENTS, MAX_TEXT
+from tests.builders.configs import FULL, MINIMAL, SECRET, warmed_up, with_kafka, with_stream
 
 
 def with_sections(**sections):
@@ -21,48 +26,13 @@ def test_values_and_defaults_are_read(load, tmp_path, snapshot, text):
     assert dumped.replace(str(tmp_path), "FOLDER") == snapshot
 
 
-def test_values_are_in_milliseconds_and_paths_beside_file(load, tmp_path):
-    settings = load(FULL)
-    images, texts = settings.streams
-    assert settings.kafka["fetch.min.bytes"] == 5
-    assert (settings.partials_topic, settings.changelog_topic) == ("kept.partials.64", "kept.changelog.64")
-    assert images.windows == (3_600_000, 86_400_000)
-    assert (images.allowed_disorder, images.allowed_lateness, images.idle_timeout) == (
-        45_000,
-        5_400_000,
-        300_000,
-    )
-    assert (images.incomplete_after, images.give_up_after) == (7_200_000, 21_600_000)
-    assert (images.warm_up.start, images.warm_up.end) == (1_762_128_000_000, 1_762_729_200_250)
-    assert (images.overdue_after, texts.overdue_after) == (43_200_000, None)
-    assert (settings.allowed_lead, settings.commit_interval) == (60_000, 500)
-    assert schedule(images) == [(tmp_path / "baselines" / "resnet18-fc1.safetensors", None)]
-    assert schedule(texts) == [
-        (Path("/etc/driftgauge/clip.safetensors"), None),
-        (tmp_path / "next.safetensors", 1_764_547_200_000),
-        (tmp_path / "later.safetensors", 1_767_225_600_000),
-    ]
-
-
-def test_defaults_are_those_of_documentation(load):
+def test_names_follow_from_group_and_shards(load):
     settings = load()
-    (stream,) = settings.streams
-    assert settings.topics.events == ("embeddings",)
-    assert settings.topics.windows == "driftgauge.windows"
-    assert settings.topics.dead_letters == "driftgauge.dead-letters"
-    assert (stream.allowed_disorder, stream.allowed_lateness, stream.idle_timeout) == (
-        30_000,
-        600_000,
-        60_000,
-    )
-    assert (stream.incomplete_after, stream.give_up_after) == (300_000, 3_600_000)
-    assert (settings.allowed_lead, settings.commit_interval) == (300_000, 1_000)
-    assert (settings.http.host, settings.http.port) == ("127.0.0.1", 9464)
     assert (settings.group, settings.windows_group) == ("driftgauge", "driftgauge.windows")
     assert settings.partials_topic == "driftgauge.driftgauge.partials.16"
     assert settings.changelog_topic == "driftgauge.driftgauge.changelog.16"
     assert settings.heartbeats_topic == "driftgauge.driftgauge.heartbeats"
-    assert (settings.page.enabled, settings.page.history) == (True, 31 * 86_400_000)
+    assert load(FULL).partials_topic == "kept.partials.64"
 
 
 def test_dump_loads_as_same_settings(load, tmp_path):
@@ -182,3 +152,202 @@ def test_links_of_page_quote_ids_and_keep_their_host(load):
     assert link == f"https://shop.example:8443/a.b?id={quoted}&x={quoted}"
     assert page.thumbnail_origin == "http://images.example:81"
     assert fill_template(page.thumbnail_url, "s", "7") == "http://images.example:81/7.png?size=48"
+
+
+VECTOR = {"stream": {"constant": "images"}, "embedding": "vector"}
+VALID = {**VECTOR, "timestamp": {"record": "timestamp"}}
+
+
+def read(**changes):
+    return InputSettings.model_validate({**VALID, **changes})
+
+
+def with_inputs(**topics):
+    return f"{MINIMAL}topics: {{events: [embeddings, orders]}}\n" + yaml.safe_dump({"inputs": topics})
+
+
+def test_printed_mapping_can_be_loaded_again(load):
+    inputs = {
+        "orders": {
+            "encoding": "cloudevents",
+            "where": [
+                {"path": "type", "in": ["response"]},
+                {"path": "v", "not_in": ["?"]},
+                {"path": "old", "exists": False},
+            ],
+            "timestamp": {"path": "time", "unit": "s", "or": "record"},
+            "segments": {"country": {"path": "data.country"}},
+            "vectors": [{"stream": {"constant": "images"}, "embedding": {"path": "v", "dtype": "f16"}}],
+        }
+    }
+    settings = load(with_inputs(**inputs))
+    dumped = settings.model_dump(mode="json")["inputs"]
+    absent = dict.fromkeys(("event_id", "model_version", "snippet"))
+    assert dumped == {"orders": {**inputs["orders"], **absent}}
+    assert load(with_inputs(**dumped)) == settings
+
+
+def test_text_is_short_form_of_path_and_stream_of_one_vector():
+    settings = read(stream="model.name", event_id="id", segments={"country": "user.country"})
+    (vector,) = settings.vectors
+    assert (vector.stream, vector.embedding.path) == (StreamSource(path="model.name"), "vector")
+    assert settings.event_id == Source(path="id")
+    assert settings.segments == {"country": Source(path="user.country")}
+    plain = read()
+    assert plain == InputSettings.model_validate({"timestamp": VALID["timestamp"], "vectors": [VECTOR]})
+    assert (plain.encoding, plain.where, plain.segments) == ("json", (), {})
+    assert (plain.timestamp.record, plain.event_id, plain.model_version) == ("timestamp", None, None)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "part"),
+    [
+        ({**VALID, "vectors": [VECTOR]}, "short form of vectors; give one of them"),
+        ({"embedding": "vector"}, "vectors.0.stream\n  Field required"),
+        (
+            {**VALID, "stream": {"constant": "images", "rename": {"a": "b"}}},
+            "rename is for names in records; write the stream itself as constant",
+        ),
+        (
+            {**VALID, "stream": {"path": "s", "rename": {"a": "b c"}}},
+            "stream.rename.a\n  String should match",
+        ),
+        ({"stream": "s"}, "vectors.0.embedding\n  Field required"),
+        ({}, "vectors\n  Field required"),
+        ({"vectors": []}, "must name at least one"),
+        *(
+            ({**VALID, "stream": source}, "give exactly one of path, header, record and constant")
+            for source in ({}, {"path": "a", "header": "b"}, {"record": "key", "constant": "c"})
+        ),
+        *(
+            ({**VALID, **changes}, part)
+            for changes, part in (
+                ({"stream": "a..b"}, "is no path"),
+                ({"stream": 5}, "valid dictionary"),
+                ({"stream": {"constant": 5}}, "valid string"),
+                ({"stream": {"record": "offset"}}, "'key', 'value' or 'timestamp'"),
+                ({"embedding": {"path": "v", "dtype": "f8"}}, "'f32', 'f16', 'bf16', 'f64' or 'int8'"),
+                ({"embedding": {"path": "v", "shape": "a[x]"}}, "is no path"),
+                ({"embedding": {"path": "v", "shape": "s", "dimension": 4}}, "give only one"),
+                ({"embedding": {"path": "v", "dimension": 0}}, "greater than or equal to 1"),
+                ({"embedding": {"path": "v", "scale": 0.5}}, "scale and zero_point belong to dtype int8"),
+                ({"embedding": {"path": "v", "dtype": "int8", "scale": 0}}, "scale"),
+                ({"embedding": {"path": "v", "dtype": "int8", "scale": 1e300}}, "scale"),
+                ({"embedding": {"path": "v", "dtype": "int8", "scale": float("nan")}}, "scale"),
+                ({"embedding": {"path": "v", "dtype": "int8", "zero_point": 128}}, "zero_point"),
+                ({"timestamp": {"path": "t", "unit": "m"}}, "'s', 'ms', 'us' or 'ns'"),
+                ({"timestamp": {"record": "timestamp", "unit": "s"}}, "leave unit, assume_utc and or out"),
+                ({"timestamp": {"record": "timestamp", "or": "record"}}, "leave unit, assume_utc and or out"),
+                ({"timestamp": {"path": "t", "or": "now"}}, "timestamp.or\n  Input should be 'record'"),
+                ({"timestamp": None}, "timestamp\n  Value error, say where the event time is"),
+                ({"encoding": "xml"}, "encoding"),
+                ({"where": [{"path": "op"}]}, "give exactly one of in, not_in and exists"),
+                ({"where": [{"path": "op", "in": ["c"], "exists": True}]}, "give exactly one of in, not_in"),
+                ({"where": [{"path": "op", "in": ["c"], "not_in": ["d"]}]}, "give exactly one of in, not_in"),
+                ({"where": [{"path": "op", "not_in": []}]}, "must name at least one"),
+                ({"where": [{"path": "op", "in": []}]}, "must name at least one"),
+                ({"where": [{"path": "op", "in": [1.5]}]}, "where"),
+                ({"where": [{"path": "op", "values": ["c"]}]}, "Extra inputs"),
+                ({"vector": "v"}, "Extra inputs"),
+                ({"segments": {f"key{index}": "a" for index in range(MAX_SEGMENTS + 1)}}, "segments"),
+                ({"segments": {"k" * (MAX_TEXT + 1): "a"}}, "segments"),
+                ({"encoding": "bytes"}, "encoding bytes has no paths (vector)"),
+                ({"encoding": "bytes", "embedding": {"record": "value", "shape": "s"}}, "has no paths (s)"),
+                (
+                    {
+                        "encoding": "bytes",
+                        "embedding": {"record": "value"},
+                        "where": [{"path": "a.b", "in": ["c"]}],
+                    },
+                    "has no paths (a.b)",
+                ),
+            )
+        ),
+    ],
+)
+def test_wrong_mapping_is_refused(mapping, part):
+    with pytest.raises(ValidationError) as caught:
+        InputSettings.model_validate(mapping)
+    assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {
+            "encoding": "bytes",
+            "stream": {"header": "model"},
+            "timestamp": {"header": "time", "unit": "us"},
+            "event_id": {"record": "key"},
+            "embedding": {"record": "value", "dtype": "int8", "scale": 0.5, "zero_point": -3},
+        },
+        {"segments": {f"key{index}": "a" for index in range(MAX_SEGMENTS)}},
+        {"segments": {"k" * MAX_TEXT: "a"}},
+    ],
+)
+def test_mapping_at_its_limits_is_accepted(changes):
+    assert read(**changes).vectors
+
+
+def test_inputs_are_loaded_from_file_and_environment(load):
+    settings = load(with_inputs(orders={**VALID, "where": [{"header": "type", "in": ["a", 1, True]}]}))
+    (condition,) = settings.inputs["orders"].where
+    assert (condition.header, condition.values) == ("type", ("a", 1, True))
+    text = f"{MINIMAL}topics: {{events: [embeddings, orders]}}\n"
+    settings = load(text, DRIFTGAUGE_INPUTS='{"orders": {"stream": "s", "timestamp": "t", "embedding": "v"}}')
+    assert settings.inputs["orders"].vectors[0].stream.path == "s"
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        ("id", ("id",)),
+        ("payload.items[0].id", ("payload", "items", 0, "id")),
+        ("[2].x", (2, "x")),
+        ("a[0][1]", ("a", 0, 1)),
+        ('data["x.y"].z', ("data", "x.y", "z")),
+        ('["a b"]["[0]"]', ("a b", "[0]")),
+        ("outputs[name=embedding].data", ("outputs", Choice("name", "embedding"), "data")),
+        ("outputs[name=a b=c.d]", ("outputs", Choice("name", "a b=c.d"))),
+        ("tags[0=x]", ("tags", Choice("0", "x"))),
+        ("payload[json].id", ("payload", Json(), "id")),
+        ("[json][json=json]", (Json(), Choice("json", "json"))),
+        ("größe.日付", ("größe", "日付")),
+        ("a-b.c_d/e:f", ("a-b", "c_d/e:f")),
+    ],
+)
+def test_path_has_steps(text, steps):
+    assert parse_path(text) == steps
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ".", ".a", "a.", "a..b", "a.[0]", "a[", "a[]", "a[-1]", "a[x]", "a]", 'a[""]', "a b", "a[=x]",
+     "a[n=]", "[0]a", '"a"', "a=b", "a[٣]"],
+)  # fmt: skip
+def test_other_text_is_no_path(text):
+    with pytest.raises(ValueError, match="is no path; write names, dots and brackets"):
+        parse_path(text)
+
+
+NAMES = st.text(st.characters(exclude_characters='.[]="', exclude_categories=["Z", "C"]), min_size=1)
+
+
+@given(st.lists(st.one_of(NAMES, st.integers(0, 99), st.builds(Choice, NAMES, NAMES)), min_size=1))
+def test_written_path_is_read_back(steps):
+    text = ""
+    for step in steps:
+        match step:
+            case str():
+                text += f".{step}" if text else step
+            case int():
+                text += f"[{step}]"
+            case Choice():
+                text += f"[{step.field}={step.value}]"
+    assert parse_path(text) == tuple(steps)
+
+
+@given(st.text(alphabet='a0.[]="\n '))
+def test_any_text_is_a_path_or_a_value_error(text):
+    with contextlib.suppress(ValueError):
+        assert parse_path(text)
