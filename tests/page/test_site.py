@@ -360,22 +360,6 @@ def test_mark_is_drawn_and_the_last_before_an_alarm_is_named(results, marked, st
     assert shown.every("a", "href").count("https://ci.example/7") == (2 if link else 0)
 
 
-def test_slow_drift_is_dated_by_its_estimated_start():
-    results, marks = MadeResults(), Marks()
-    for time in ("01:48", "03:48"):
-        mark = Mark(time=f"2025-11-03T{time}:00Z", text=f"v{time}")
-        marks.receive(StoredRecord(mark.model_dump_json().encode(), stored_ms=MONDAY_MS))
-    slow = {"statistic": 8.0, "limit": 6.75, "since": "2025-11-03T02:00:00Z"}
-    for number, verdict in enumerate(["ok"] * 4 + ["warning"] * 2):
-        results.publish(number, verdict, kind=None, segments=[], slow_drift=slow)
-    with serving(results, marks=marks) as server:
-        page, api = get(server, f"/{STREAM}")[1], get(server, "/api/v1/streams")[1]
-    for part in ("Since about ", "Find what changed at about ", "but those since "):
-        assert f"{part}3 Nov 2025, 02:00 UTC" in Elements(page).text
-    assert "Before it: v01:48, 3 Nov 2025, 01:48 UTC, 12 min before" in Elements(page).text
-    assert json.loads(api)["streams"][0]["alarms"][0]["since"] == slow["since"]
-
-
 @pytest.mark.parametrize(
     ("mark", "message"),
     [

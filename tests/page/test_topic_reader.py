@@ -1,7 +1,6 @@
 """The reader of window results on a real broker."""
 
 import logging
-import uuid
 from contextlib import contextmanager
 
 import pytest
@@ -10,7 +9,6 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.errors import BrokerError
 from driftgauge.kafka import client
 from driftgauge.kafka.login import Login
-from driftgauge.page import topic_reader
 from driftgauge.page.topic_reader import TopicReader
 from tests.builders.clocks import DAY_MS
 from tests.harness.relay import Relay
@@ -51,12 +49,6 @@ def reading(cluster, receive, topic=None, *, history_ms=DAY_MS, **properties):
         yield reader
     finally:
         reader.stop()
-
-
-@pytest.fixture
-def quick_refresh(monkeypatch):
-    """Look for new partitions every half a second."""
-    monkeypatch.setattr(topic_reader, "_REFRESH_S", 0.5)
 
 
 @pytest.fixture
@@ -129,40 +121,3 @@ def test_result_is_fetched_by_its_offset_unless_deleted(cluster, received, caplo
         relay.reconnect()
         assert reader.fetch(1, 6) == b"6"
     assert received.records == []
-
-
-def test_topic_is_read_once_it_exists(cluster, received):
-    topic = f"results-{uuid.uuid4().hex}"
-    with reading(cluster, received, topic) as reader:
-        wait_for("the missing topic to be told", lambda: reader.error)
-        assert reader.error == f"topic {topic} does not exist yet"
-        assert not reader.has_caught_up
-        cluster.create(topic, 1)
-        wait_for("the topic to be read", lambda: reader.has_caught_up)
-        assert reader.error is None
-    cluster.delete(topic)
-
-
-def test_added_partitions_are_read(cluster, received, quick_refresh):
-    cluster.publish(b"1")
-    with reading(cluster, received) as reader:
-        wait_for("the topic's end", lambda: reader.has_caught_up)
-        cluster.grow(cluster.events, 3)
-        cluster.publish(b"2", partition=2)
-        wait_for("the new partition's result", lambda: b"2" in received.values)
-    assert received.values == [b"1", b"2"]
-
-
-def test_outage_is_told_and_survived(cluster, received, quick_refresh):
-    cluster.publish(b"1")
-    with (
-        Relay(cluster.bootstrap) as relay,
-        reading(cluster, received, **{"bootstrap.servers": relay.bootstrap}) as reader,
-    ):
-        wait_for("the topic's end", lambda: reader.has_caught_up)
-        relay.cut()
-        assert "does not answer" in wait_for("the outage to be told", lambda: reader.error)
-        relay.reconnect()
-        cluster.publish(b"2")
-        wait_for("the next result", lambda: received.values == [b"1", b"2"])
-        wait_for("the end of the outage to be told", lambda: reader.error is None)

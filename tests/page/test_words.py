@@ -1,18 +1,30 @@
-"""Tests of `driftgauge.page.words`."""
+"""Words and charts: how values are written, and what is drawn where."""
 
 import math
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftgauge.core.statistics.duplicates import Duplicates
+from driftgauge.core.statistics.mean_shift import MeanShift
+from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.page import words
+from driftgauge.page.chart import PLOT, SPARK_HEIGHT, chart, sparkline
 from driftgauge.page.status import URGENCY
-from driftgauge.page.summary import VERDICTS
-from tests.builders.clocks import MONDAY_MS
+from driftgauge.page.stream_page import strength
+from driftgauge.page.summary import VERDICTS, read_summary
+from driftgauge.records.results import result_record
+from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
+from tests.builders.page import build_rows
+from tests.builders.results import build_novelty, build_result, build_score, change_score
+from tests.builders.specs import ALARM
+from tests.core.windows.scorers import build_scorer
 
 
 def test_every_state_and_verdict_has_words():
@@ -74,3 +86,140 @@ def test_value_has_words(write, value, text):
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_any_p_value_has_odds(first, second):
     assert words.describe_odds(min(first, second)).startswith(("Practically", "Chance alone"))
+
+
+QUIET = build_score(
+    (10, 20, 30, 40),
+    noise_floor=0.0,
+    excess=-0.1,
+    js_divergence=0.0,
+    mean_shift=MeanShift(0.0, 0.5, 0.5, 0.0, 0.5, -0.1),
+    novelty=build_novelty(0.0, -0.1, 0.5),
+    spread=Spread(None, None),
+    duplicates=Duplicates(0.0, 0.5),
+)
+# The findings of one statistic, by its excess and its own p-value.
+FINDINGS = {
+    "js_divergence": lambda size, p: {"js_divergence": size, "excess": size, "js_p_value": p},
+    "mean_shift": lambda size, p: {"mean_shift": MeanShift(0.0, p, p, 0.0, p, size)},
+    "novelty": lambda size, p: {"novelty": build_novelty(size, size, p)},
+    "spread": lambda size, p: {"spread": Spread(None, SpreadChange(-2 * size, 0.0, size, p))},
+    "duplicates": lambda size, p: {"duplicates": Duplicates(size, p)},
+}
+
+
+def points(path):
+    return [tuple(map(float, pair)) for pair in re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", path)]
+
+
+def rows_of(number, size_ms):
+    rows = np.repeat(build_rows("ok"), number)
+    rows["start_ms"] += np.arange(number) * size_ms
+    return rows
+
+
+def draw(verdicts, values, **options):
+    return chart("", "", build_rows(*verdicts), HOUR_MS, np.array(values, dtype=np.float64), **options)
+
+
+def test_heights_are_proportional_to_numbers():
+    drawn = draw(["ok"] * 4, [0.1, 0.2, 0.4, -0.1], floor=np.full(4, 0.05), limits=[np.full(4, 0.3)])
+    assert drawn.dots == tuple(points(drawn.line))
+    across, up = zip(*drawn.dots, strict=True)
+    assert list(across) == sorted(across)
+    assert all(PLOT["left"] <= x <= PLOT["right"] for x in across)
+    assert all(PLOT["top"] <= y <= drawn.bottom for y in up)
+    unit = drawn.zero - up[0]
+    assert [drawn.zero - y for y in up] == pytest.approx([unit, 2 * unit, 4 * unit, -unit], abs=0.3)
+    (_, noise), (_, limit) = points(drawn.floor)[0], points(drawn.limits[0])[0]
+    assert [drawn.zero - noise, drawn.zero - limit] == pytest.approx([unit / 2, 3 * unit], abs=0.3)
+    positive = draw(["ok"], [0.1])
+    assert positive.zero == positive.bottom
+
+
+def test_window_without_number_breaks_line_and_missing_one_the_band():
+    unscored = draw(["ok", "insufficient", "ok"], [0.1, np.nan, 0.2])
+    missing = chart("", "", build_rows("ok", "ok", "ok")[[0, 2]], HOUR_MS, np.array([0.1, 0.2]))
+    for drawn in (unscored, missing):
+        assert drawn.line.count("M") == 2
+        assert len(drawn.dots) == 2
+    assert [(hit.verdict, hit.value) for hit in unscored.hits] == [
+        ("ok", "0.100"),
+        ("insufficient", "–"),  # noqa: RUF001 - as shown
+        ("ok", "0.200"),
+    ]
+    assert [hit.start_ms for hit in unscored.hits] == build_rows("ok", "ok", "ok")["start_ms"].tolist()
+    assert [band.verdict for band in missing.bands] == ["ok", "ok"]
+    assert draw(["ok", "insufficient"], [0.1, np.nan]).line.endswith("h0"), "a single window is a point"
+
+
+def test_bands_join_windows_of_same_verdict():
+    drawn = draw(["ok", "ok", "drift", "drift", "ok"], [0.1] * 5)
+    assert [band.verdict for band in drawn.bands] == ["ok", "drift", "ok"]
+    assert drawn.bands[0].width == pytest.approx(2 * drawn.bands[2].width, abs=0.2)
+    assert sum(band.width for band in drawn.bands) == pytest.approx(PLOT["right"] - PLOT["left"], abs=0.5)
+
+
+def test_ticks_name_mondays_and_the_first_one_zone_and_date():
+    def ticks(rows, size_ms):
+        drawn = chart("", "", rows, size_ms, np.ones(len(rows)))
+        assert drawn.x_ticks[0].time_ms == rows["start_ms"][0]
+        assert drawn.x_ticks[0].at == PLOT["left"]
+        return [(tick.text, tick.below) for tick in drawn.x_ticks]
+
+    weeks = ticks(rows_of(21, DAY_MS), DAY_MS)
+    assert [text for text, _ in weeks] == ["3 Nov", "10 Nov", "17 Nov", "24 Nov"]
+    hours = ticks(build_rows(*["ok"] * 7)[4:], HOUR_MS)
+    assert hours[:3] == [("04:00", "3 Nov UTC"), ("04:30", ""), ("05:00", "")]
+    assert ticks(rows_of(2, DAY_MS), DAY_MS)[:2] == [("3 Nov", "UTC"), ("06:00", "")]
+    tall, low = (draw(["ok"], [1.0], height=height).y_ticks for height in (256, 136))
+    assert [tick.text for tick in low] == ["0", "1"]
+    assert len(tall) > len(low)
+    assert chart("", "", rows_of(121, HOUR_MS), HOUR_MS, np.ones(121)).dots == (), "too many for dots"
+
+
+@given(
+    st.lists(st.floats(-1e6, 1e6) | st.just(float("nan")), min_size=1, max_size=30),
+    st.sampled_from([1_000, MINUTE_MS, HOUR_MS, DAY_MS, 365 * DAY_MS]),
+)
+def test_any_numbers_fit_the_drawing(values, size_ms):
+    drawn = chart("", "", rows_of(len(values), size_ms), size_ms, np.array(values))
+    assert all(0 <= x <= PLOT["width"] and -1 <= y <= drawn.height + 1 for x, y in points(drawn.line))
+    assert 1 <= len(drawn.y_ticks) <= 12
+    assert len(drawn.x_ticks) <= 12
+    assert len({tick.text for tick in drawn.y_ticks}) == len(drawn.y_ticks)
+
+
+def test_sparkline_shows_noise_low_drift_high_and_alarms_behind():
+    def height(divergence):
+        rows = build_rows("ok", "ok")
+        rows["js_divergence"], rows["noise_floor"] = divergence, 0.01
+        ((_, up), _) = points(sparkline(rows, HOUR_MS).line)
+        return (SPARK_HEIGHT - up) / SPARK_HEIGHT
+
+    assert height(0.01) < 0.4
+    assert height(0.03) == height(0.3) > 0.9
+    drawn = sparkline(build_rows("ok", "drift"), HOUR_MS)
+    assert len(points(drawn.line)) == 2
+    assert [band.verdict for band in drawn.bands] == ["drift"]
+    assert sparkline(build_rows("insufficient"), HOUR_MS).line == ""
+    assert points(sparkline(build_rows("ok"), HOUR_MS).line)
+
+
+@pytest.mark.parametrize("own_p_value", [1e-9, 0.3])
+@pytest.mark.parametrize("p_value", [1e-9, 0.3])
+@pytest.mark.parametrize("size", [0.9, 1.1])
+@pytest.mark.parametrize(
+    ("name", "flips"), [*((name, False) for name in FINDINGS), ("mean_shift", True), ("novelty", True)]
+)
+def test_evidence_reaches_its_limit_where_a_window_is_significant_and_large(
+    name, flips, size, p_value, own_p_value, monkeypatch
+):
+    findings = FINDINGS[name](size * ALARM.floor(name), own_p_value)
+    if flips:
+        kind = type(findings[name])
+        monkeypatch.setattr(kind, "always_counts", not kind.always_counts)
+    score = change_score(QUIET, p_value=p_value, **findings)
+    value = result_record(build_result(baseline_id="sha256:abcd", score=score), None)
+    rows = np.atleast_1d(read_summary(value, partition=0, offset=0, published_ms=0)[1])
+    assert (strength(rows, ALARM) >= 1) == build_scorer().is_significant_and_large(score)

@@ -1,21 +1,28 @@
-"""The log as an operator's tools read it: lines on standard error, and their fields."""
+"""Log lines: their form and remedies. The limit of memory, and the version, that a process reports."""
 
+import ast
 import json
 import logging
 import os
 import signal
 import subprocess
 import sys
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import driftgauge
 from driftgauge.core.windows.admission import SurplusEvents
 from driftgauge.core.windows.deltas import LateEvents
 from driftgauge.core.windows.shard import RoundResult
+from driftgauge.telemetry.endpoints import version_route
 from driftgauge.telemetry.health import Role
 from driftgauge.telemetry.logs import JsonFormatter
+from driftgauge.telemetry.memory_limit import memory_limit_bytes
 from driftgauge.telemetry.roles import RoleTelemetry
+from driftgauge.telemetry.server import HttpServer
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.configs import MINIMAL
 from tests.builders.results import build_result
@@ -195,3 +202,90 @@ def test_round_of_a_shard_is_logged(caplog, round_, fields):
     RoleTelemetry(build_telemetry(), Role.WINDOWS, SHARDS).closed(3, round_)
     (record,) = caplog.records
     assert {name: getattr(record, name) for name in fields} == fields
+
+
+SERVICE = Path(driftgauge.__file__).parent
+LEVELS = {"WARNING", "ERROR", "CRITICAL"}
+METHODS = {"warning", "error", "exception", "critical"}
+
+
+def remedies(source: str) -> Iterator[tuple[int, bool]]:
+    """Yield the line of each logged warning or error, and whether it has a remedy."""
+    for call in ast.walk(ast.parse(source)):
+        match call:
+            case ast.Call(func=ast.Attribute(ast.Name("_log"), method), keywords=keywords) if (
+                method in METHODS
+            ):
+                extra = [each.value for each in keywords if each.arg == "extra"]
+                yield call.lineno, any(isinstance(each, ast.Dict) and has_remedy(each) for each in extra)
+            case ast.Call(
+                func=ast.Attribute(attr="_log_event"), args=[ast.Attribute(attr=level), *_], keywords=keywords
+            ) if level in LEVELS:
+                yield call.lineno, any(each.arg == "remedy" for each in keywords)
+
+
+def has_remedy(extra: ast.Dict) -> bool:
+    return any(isinstance(key, ast.Constant) and key.value == "remedy" for key in extra.keys)
+
+
+def test_every_warning_and_error_has_remedy():
+    found = {
+        f"{path.relative_to(SERVICE)}:{line}": remedy
+        for path in sorted(SERVICE.rglob("*.py"))
+        for line, remedy in remedies(path.read_text("utf-8"))
+    }
+    assert len(found) > 30, "the search finds the calls"
+    assert [where for where, remedy in found.items() if not remedy] == []
+
+
+def test_search_finds_calls_without_remedy():
+    source = """
+_log.info("a")
+_log.warning("b")
+_log.error("c", extra={"remedy": "d"})
+self._log_event(logging.INFO, "e")
+self._log_event(logging.ERROR, "f", error=g)
+self._log_event(logging.WARNING, "h", remedy="i")
+"""
+    assert list(remedies(source)) == [(3, False), (4, True), (6, False), (7, True)]
+
+
+MIB = 2**20
+
+
+def test_without_groups_limit_is_memory_of_machine(tmp_path):
+    assert 64 * MIB < memory_limit_bytes(tmp_path) == memory_limit_bytes(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("groups", "limits"),
+    [
+        pytest.param("0::/\n", {"memory.max": 512}, id="in a container"),
+        pytest.param("0::/a/b\n", {"a/b/memory.max": "max", "a/memory.max": 512}, id="of a group above"),
+        pytest.param("0::/kubepods/pod\n", {"memory.max": 512}, id="path of the host"),
+        pytest.param(
+            "3:cpu:/x\n7:memory:/a\n0::/\n", {"memory/a/memory.limit_in_bytes": 512}, id="first version"
+        ),
+    ],
+)
+def test_limit_is_least_of_groups(tmp_path, groups, limits):
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(groups)
+    for name, limit in limits.items():
+        file = tmp_path / "sys/fs/cgroup" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{limit if isinstance(limit, str) else limit * MIB}\n")
+    assert memory_limit_bytes(tmp_path) == 512 * MIB
+
+
+@pytest.mark.parametrize("commit", [None, "5f3c"])
+def test_commit_is_that_of_image(tmp_path, commit):
+    if commit is not None:
+        (tmp_path / "commit.txt").write_text(f"{commit}\n")
+    server = HttpServer("127.0.0.1", 0, [version_route(tmp_path)])
+    server.start()
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/version") as answer:
+            assert json.load(answer)["commit"] == commit
+    finally:
+        server.stop()

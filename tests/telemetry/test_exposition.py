@@ -1,0 +1,502 @@
+"""The exposition of a process: names and types, and the metrics of the shards and windows that it holds."""
+
+import math
+import re
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import REGISTRY, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.openmetrics.exposition import generate_latest as generate_open
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.parser import text_string_to_metric_families as parse_plain
+
+from driftgauge.clock import SYSTEM_CLOCK
+from driftgauge.config import StreamLabels
+from driftgauge.core.statistics.novelty import Novelty
+from driftgauge.core.statistics.spread import Spread, SpreadChange
+from driftgauge.core.windows.result import Verdict
+from driftgauge.core.windows.window import Window
+from driftgauge.telemetry.health import Health, Role
+from driftgauge.telemetry.metrics import METRICS, Telemetry
+from driftgauge.telemetry.roles import RoleTelemetry
+from driftgauge.telemetry.snapshot import WatchedStream, take_snapshot
+from driftgauge.telemetry.window_collector import WindowCollector
+from tests.builders.baselines import HOSTILE_NAMES
+from tests.builders.batches import AWAY, HOME
+from tests.builders.clocks import DAY_MS, HOUR_MS, ManualClock
+from tests.builders.references import build_reference
+from tests.builders.results import (
+    KINDS,
+    build_description,
+    build_result,
+    build_score,
+    build_segment,
+    build_small_segment,
+    by_statistic,
+)
+from tests.builders.specs import build_minute_spec
+from tests.builders.telemetry import (
+    CLUSTER_NAMES,
+    EVENTS,
+    PARTIALS,
+    SHARDS,
+    STREAMS,
+    build_busy_telemetry,
+    build_shard,
+    build_telemetry,
+    build_watched,
+    read_samples,
+    registry_of,
+    render_samples,
+    sample_reader,
+)
+from tests.core.shard import Shard, read_now
+from tests.processes import run_python, run_required
+
+
+def parsed_families(telemetry):
+    text = generate_latest(telemetry.registry).decode()
+    return [each for each in text_string_to_metric_families(text) if each.name.startswith("driftgauge_")]
+
+
+def sampled_name(family):
+    return f"{family.name}_total" if family.type == "counter" else family.name
+
+
+def test_exposition_has_names_types_help_and_labels_of_catalogue():
+    exported = {
+        sampled_name(family): (
+            family.type,
+            family.documentation,
+            {tuple(sorted(set(sample.labels) - {"le"})) for sample in family.samples},
+        )
+        for family in parsed_families(build_busy_telemetry())
+    }
+    assert exported == {
+        name: (metric.type, metric.documentation, {tuple(sorted(metric.labels))})
+        for name, metric in METRICS.items()
+    }
+
+
+def test_every_metric_has_prefix_states_unit_and_window_labels():
+    assert len(METRICS) <= 54
+    for name, metric in METRICS.items():
+        assert re.fullmatch(r"driftgauge(_[a-z][a-z0-9]*)+", name)
+        assert (metric.type == "counter") == name.endswith("_total")
+        assert metric.documentation.endswith(f" Unit: {metric.unit}.")
+        if name.startswith("driftgauge_window"):
+            assert metric.labels[:2] == ("stream", "window"), name
+
+
+def test_busy_process_exports_every_metric(snapshot):
+    registry = build_busy_telemetry().registry
+    assert render_samples(registry) == snapshot
+    text = generate_latest(registry).decode()
+    assert not re.search("_created[{ ]", text)
+    for name in ("process_resident_memory_bytes", "python_gc_collections_total", "python_info"):
+        assert name in text
+    assert "driftgauge" not in generate_latest(REGISTRY).decode()
+    parsed = {family.name for family in parse_open(openmetrics.generate_latest(registry).decode())}
+    assert {name.removesuffix("_total") for name in METRICS} <= parsed
+
+
+def test_new_process_counts_from_zero_and_shows_no_stream(snapshot):
+    telemetry, another = build_telemetry("images", "texts"), build_telemetry()
+    RoleTelemetry(another, Role.COUNT, SHARDS).committed()
+    shown = render_samples(telemetry.registry)
+    assert shown == snapshot
+    counters = [line for line in shown.splitlines() if re.match(r"\w+_(total|count|sum){", line)]
+    assert len(counters) > 20
+    assert {line.rpartition(" ")[2] for line in counters} == {"0"}, "also of what only the other counted"
+    assert "images" not in shown
+
+
+@pytest.mark.parametrize(
+    ("role", "other", "topic", "phase"),
+    [(Role.COUNT, Role.WINDOWS, PARTIALS, "close"), (Role.WINDOWS, Role.COUNT, EVENTS, "decode")],
+)
+def test_series_of_unserved_role_are_absent(role, other, topic, phase):
+    shown = read_samples(build_telemetry(roles=[role]).registry)
+    assert set(shown["commits_total"]) == {f"ok {role}", f"aborted {role}"}
+    assert set(shown["sessions_lost_total"]) == {role}
+    assert role in shown["ready"]
+    assert other not in shown["ready"]
+    assert topic not in shown["consumer_assigned_partitions"]
+    assert phase not in shown["batch_duration_seconds_count"]
+
+
+def test_telemetry_imports_no_scikit_learn():
+    program = (
+        "import sys, driftgauge.telemetry.roles, driftgauge.telemetry.server, driftgauge.telemetry.logs;"
+        "sys.exit('scipy.stats' in sys.modules"
+        " or any(name.split('.')[0] in {'sklearn', 'confluent_kafka'} for name in sys.modules))"
+    )
+    run_python(program)
+
+
+@pytest.mark.stack
+def test_promtool_accepts_metrics():
+    rendered = generate_latest(build_busy_telemetry().registry).decode()
+    checked = run_required("promtool", "prometheus", "check", "metrics", input=rendered)
+    assert checked.stdout + checked.stderr == ""
+
+
+def test_totals_alarm_and_chain_come_from_shard_state(show, exported):
+    show(
+        build_result((1, 0, 0, 0), verdict=Verdict.DRIFT),
+        build_result((1, 0, 0, 0), Window(HOUR_MS, 5 * HOUR_MS), verdict=Verdict.INCOMPLETE),
+        shard=3,
+        chain=(1, 2, 4),
+        late={HOUR_MS: 5},
+        closed={(HOUR_MS, Verdict.OK): 3, (HOUR_MS, Verdict.DRIFT): 1, (2 * HOUR_MS, Verdict.OK): 9},
+    )
+    (closed,) = exported("windows_closed_total").values()
+    assert {labels: number for labels, number in closed.items() if number} == {
+        "images ok 1h": 3,
+        "images drift 1h": 1,
+    }
+    expected: dict[str, dict[str, float]] = {
+        "alarm_active": {"images 1h": 1, "images 1d": 0},
+        "late_events_total": {"images 1h": 5, "images 1d": 0},
+        "partials_faults_total": {"gap 3": 1, "overlap 3": 2, "orphans 3": 4},
+    }
+    assert exported(*expected) == expected
+    show(build_result(), shard=3)
+    assert exported("alarm_active")["alarm_active"]["images 1h"] == 0
+
+
+def test_stream_without_windows_exports_configuration_and_zero_totals(show, exported, collector, snapshot):
+    show(streams=("images", "texts"))
+    samples = read_samples(registry_of(collector))
+    assert samples == snapshot
+    expected: dict[str, dict[str, float]] = {
+        "window_overdue_threshold_seconds": {"images 1h": 7_530, "texts 1h": 43_200},
+        "p_value_threshold": {"images": 0.001},
+        "excess_threshold": {"mix images": 0.005},
+        "stream_info": {
+            "sha256:abc v7  warning images ": 1,
+            "sha256:abc v7 ada@example.com critical texts search": 1,
+        },
+    }
+    for name, part in expected.items():
+        assert part.items() <= samples[name].items(), name
+
+
+def test_entry_of_several_streams_exports_its_streams_until_they_retire():
+    spec = build_minute_spec("tenant-*", most=2)
+    watched = WatchedStream(spec, {}, StreamLabels(), lambda size_ms: 2 * size_ms)
+    roles = [Role.COUNT, Role.WINDOWS]
+    telemetry = Telemetry(
+        "0.1.0", [watched], ["embeddings"], "partials", Health(roles, SYSTEM_CLOCK), roles, SYSTEM_CLOCK
+    )
+    shard = Shard(spec)
+
+    def exported(**changes):
+        shard.commit(caught_up=True, **changes)
+        RoleTelemetry(telemetry, Role.WINDOWS, 1).show(0, shard.state)
+        names = ("match_streams", "surplus_events_total", "late_events_total")
+        streams, surplus, late = sample_reader(telemetry.registry)(*names).values()
+        assert streams.keys() == {"tenant-* 0 admitted", "tenant-* 0 allowed"}
+        return [*streams.values(), surplus["tenant-* 0"]], set(late)
+
+    assert exported() == ([0, 2, 0], set())
+    for stream in ("tenant-a", "tenant-b", "tenant-c"):
+        read_now(shard, 0, 0, 0, stream=stream)
+    both = {"tenant-a 1m", "tenant-b 1m"}
+    assert exported() == ([2, 2, 3], both)
+    assert exported(after_ms=HOUR_MS) == ([2, 2, 3], both)
+    assert exported(after_ms=8 * DAY_MS) == ([0, 2, 3], set())
+    read_now(shard, 0, stream="tenant-c")
+    assert exported() == ([1, 2, 3], {"tenant-c 1m"})
+
+
+def test_watermark_follows_shard(show, exported):
+    show()
+    assert exported("watermark_timestamp_seconds") == {"watermark_timestamp_seconds": {}}
+    show(final_ms=26 * HOUR_MS, watermark_ms=30_500)
+    assert exported("watermark_timestamp_seconds") == {"watermark_timestamp_seconds": {"images": 30.5}}
+
+
+def test_unconfigured_streams_and_sizes_are_absent(show, exported):
+    show(build_result(stream="elsewhere"), build_result(size_ms=2 * HOUR_MS))
+    assert exported("window_events", "alarm_active") == {
+        "window_events": {},
+        "alarm_active": {"images 1h": 0, "images 1d": 0},
+    }
+
+
+def test_shard_is_exported_while_held_and_until_15_s_after_its_last_commit(collector, show, clock, exported):
+    def streams():
+        return set(exported("p_value_threshold")["p_value_threshold"])
+
+    assert read_samples(registry_of(collector)) == {}
+    show(build_result())
+    clock.advance(10)
+    show(build_result(stream="texts", size_ms=DAY_MS), shard=1, streams=("texts",))
+    ends = {"images 1h": 2 * 3600, "texts 1d": 2 * 86_400}
+    assert exported("window_end_timestamp_seconds") == {"window_end_timestamp_seconds": ends}
+    clock.advance(5)
+    assert streams() == {"images", "texts"}
+    clock.advance(0.001)
+    assert streams() == {"texts"}
+    faults = {f"{reason} 1": 0 for reason in ("gap", "overlap", "orphans")}
+    assert exported("partials_faults_total") == {"partials_faults_total": faults}
+    show(build_result())
+    collector.keep_only([0, 1, 2])
+    assert streams() == {"images", "texts"}
+    collector.keep_only([1, 2])
+    assert streams() == {"texts"}
+    collector.keep_only([])
+    assert read_samples(registry_of(collector)) == {}
+
+
+@given(st.permutations([1, 2, 3, 4]))
+def test_newest_window_is_exported_for_any_order_of_restore(numbers):
+    collector = WindowCollector(STREAMS, ManualClock().clock)
+    state = build_shard(*(build_result(number=number) for number in numbers))
+    collector.show(0, take_snapshot(state, ["images"]))
+    samples = read_samples(registry_of(collector))
+    assert samples["window_end_timestamp_seconds"] == {"images 1h": 5 * 3600}
+
+
+def test_concurrent_scrapes_never_mix_two_windows(collector, close):
+    close(counts=(20, 0, 0, 0), number=0)
+
+    def close_all():
+        for number in range(1, 500):
+            close(counts=(20 + number, 0, 0, 0), number=number)
+
+    writer = threading.Thread(target=close_all)
+    writer.start()
+    seen = set()
+    while True:
+        last_round = not writer.is_alive()
+        values = {sample.name: sample.value for family in collector.collect() for sample in family.samples}
+        number = values["driftgauge_window_end_timestamp_seconds"] / 3600 - 1
+        assert values["driftgauge_window_events"] == 20 + number
+        seen.add(number)
+        if last_round:
+            break
+    writer.join()
+    assert max(seen) == 499
+
+
+COUNTS = (10, 20, 30, 40)
+DIVERGENCE = build_score(COUNTS).findings["js_divergence"]
+NOVELTY = Novelty(0.05, 0.04, 1e-4, np.array([0.02, 0.0, 0.03, -0.01]))
+SCORE_GAUGES = {
+    "window_js_divergence": DIVERGENCE.js_divergence,
+    "window_noise_floor": 0.0011,
+    "window_p_value": 0.23,
+    "window_slow_drift_ratio": 0.5 / 6.5,
+}
+
+
+SIGNED = build_result(COUNTS).signed_contributions.tolist()
+MIX = {
+    f"{number} mix {name or ''} images 1h": value
+    for number, (name, value) in enumerate(zip(CLUSTER_NAMES, SIGNED, strict=True))
+}
+
+
+def hourly(**values):
+    """The samples of metrics of the hourly windows of `images`: name -> samples."""
+    return {name: {} if value is None else {"images 1h": value} for name, value in values.items()}
+
+
+def verdict(name):
+    return {"window_verdict": {f"images {each} 1h": float(each == name) for each in Verdict}}
+
+
+def segment(value, name):
+    """The samples of a segment by country."""
+    verdicts = {f"country images {value} {each} 1h": float(each == name) for each in Verdict}
+    return {"window_segment_verdict": verdicts}
+
+
+def by_kind(name, *values):
+    kinds = zip((*KINDS, "relations"), values, strict=False)
+    return {name: {f"{kind} images 1h": value for kind, value in kinds}}
+
+
+def by_cluster(name, *values):
+    return {
+        name: {
+            f"{number} {cluster or ''} images 1h": value
+            for number, (cluster, value) in enumerate(zip(CLUSTER_NAMES, values, strict=True))
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("windows", "expected"),
+    [
+        pytest.param([{}], {**hourly(**SCORE_GAUGES), **verdict("ok")}, id="scored"),
+        pytest.param(
+            [{"number": 5, "revision": 2, "published_ms": 1_700_000_000_250}],
+            hourly(
+                window_events=100,
+                window_end_timestamp_seconds=6 * 3600,
+                window_closed_timestamp_seconds=1_700_000_000.25,
+                window_missing_partition=None,
+                window_segment_verdict=None,
+            )
+            | by_cluster("window_cluster_ratio", 0.1, 0.2, 0.3, 0.4)
+            | by_cluster("baseline_cluster_ratio", 0.4, 0.3, 0.2, 0.1),
+            id="times and shares",
+        ),
+        pytest.param(
+            [{}, {"number": 2, "counts": (1, 2, 0, 1)}],
+            hourly(**dict.fromkeys(SCORE_GAUGES))
+            | hourly(
+                window_events=4,
+                window_end_timestamp_seconds=3 * 3600,
+                window_cluster_contribution=None,
+                window_excess=None,
+            )
+            | by_kind("window_detectable_ratio", *[math.inf] * 6)
+            | by_cluster("window_cluster_ratio", 0.25, 0.5, 0, 0.25)
+            | verdict("insufficient"),
+            id="too few events",
+        ),
+        pytest.param(
+            [{"score": build_score(COUNTS, detectable=by_statistic(0.03, math.inf, 0.04, 0.06, 0.08))}],
+            by_kind("window_detectable_ratio", 3, math.inf, 2, 0.6, 1.6),
+            id="detectable drift, relative to the smallest worth finding",
+        ),
+        pytest.param(
+            [{"score": build_score(COUNTS, spread=Spread(SpreadChange(0.06, 0.01, 0.03, 0.41), None))}],
+            by_kind("window_excess", DIVERGENCE.excess, -0.004, 0.0025, 0.03, 0.015, 0.1),
+            id="sizes, and spread without residual",
+        ),
+        pytest.param(
+            [{"score": build_score(COUNTS, novelty=NOVELTY)}],
+            {"window_evidence_ratio": {}},
+            id="not significant",
+        ),
+        pytest.param(
+            [{"score": build_score(COUNTS, novelty=NOVELTY, kind="novelty"), "verdict": Verdict.DRIFT}],
+            by_kind("window_evidence_ratio", 0.4, 0.25, 0.2, 0.1, 0.05)
+            | {"window_cluster_contribution": MIX | {"2 novelty  images 1h": 0.03}}
+            | verdict("drift"),
+            id="significant",
+        ),
+        pytest.param(
+            [{"missing": (HOME, AWAY)}],
+            {
+                **hourly(window_slow_drift_ratio=None),
+                **hourly(window_js_divergence=DIVERGENCE.js_divergence),
+                **verdict("incomplete"),
+                "window_missing_partition": {"0 images embeddings 1h": 1, "1 images embeddings 1h": 1},
+            },
+            id="missing partitions",
+        ),
+        pytest.param(
+            [{"missing": (HOME,)}, {"revision": 1, "counts": (20, 20, 30, 40)}],
+            hourly(window_missing_partition=None, window_events=110) | verdict("ok"),
+            id="revised",
+        ),
+        pytest.param(
+            [{"missing": (AWAY,), "verdict": Verdict.OK, "incomplete_reason": None}],
+            verdict("ok") | {"window_missing_partition": {"1 images embeddings 1h": 1}},
+            id="given-up partition",
+        ),
+        pytest.param(
+            [
+                {"published_ms": 1_000},
+                {"number": 2, "published_ms": 2_000},
+                {"counts": (25, 25, 25, 25), "revision": 3, "published_ms": 3_000},
+            ],
+            hourly(
+                window_end_timestamp_seconds=3 * 3600,
+                window_closed_timestamp_seconds=2,
+            ),
+            id="older window revised",
+        ),
+        pytest.param(
+            [
+                {"segments": (build_segment("x"),)},
+                {
+                    "number": 2,
+                    "segments": (
+                        build_segment(
+                            "de", 70, js_divergence=0.02, adjusted_p_value=0.003, verdict=Verdict.DRIFT
+                        ),
+                    ),
+                },
+            ],
+            segment("de", "drift") | verdict("ok"),
+            id="segment",
+        ),
+        pytest.param(
+            [{"segments": (build_small_segment("other", 3),)}],
+            segment("other", "insufficient"),
+            id="small segment",
+        ),
+    ],
+)
+def test_newest_window_is_exported(close, exported, windows, expected):
+    for window in windows:
+        close(**window)
+    shown = exported(*expected)
+    assert shown == {name: pytest.approx(samples) for name, samples in expected.items()}
+
+
+def test_contributions_have_a_sign_and_sum_to_the_divergence(close, exported):
+    close(counts=(10, 20, 30, 40))
+    (parts,) = exported("window_cluster_contribution").values()
+    assert [part < 0 for part in parts.values()] == [True, True, False, False], "the baseline has 40 to 10"
+    assert sum(map(abs, parts.values())) == pytest.approx(DIVERGENCE.js_divergence, abs=1e-15)
+
+
+def test_names_and_shares_are_those_of_window_baseline(clock):
+    """After a change of baseline, the newest day is of the former one for a day more."""
+    later = build_reference(baseline_id="sha256:def", counts=np.ones(4, np.int64))
+    watched = build_watched("images", (DAY_MS, later))
+    described = {later.baseline_id: build_description("dogs", None, None, None)}
+    watched = replace(watched, descriptions=watched.descriptions | described)
+    collector = WindowCollector([watched], clock.clock)
+    exported = sample_reader(registry_of(collector))
+    clock.wall_ms = DAY_MS - 1
+    hour = build_result(number=24, baseline_id="sha256:def", baseline_counts=(1, 1, 1, 1))
+    day = build_result(size_ms=DAY_MS, number=0, baseline_id="sha256:abc")
+    collector.show(0, take_snapshot(build_shard(hour, day), ["images"]))
+    (shares,) = exported("baseline_cluster_ratio").values()
+    assert shares == {
+        **{f"{number} {name} images 1h": 0.25 for number, name in enumerate(("dogs", "", "", ""))},
+        "0 cats images 1d": 0.4,
+        '1 truck, "auto\\mobile" images 1d': 0.3,
+        "2  images 1d": 0.2,
+        "3 cats images 1d": 0.1,
+    }
+    assert exported("stream_info") == {"stream_info": {"sha256:abc v7  warning images ": 1}}
+    clock.wall_ms = DAY_MS
+    assert exported("stream_info") == {"stream_info": {"sha256:def   warning images ": 1}}
+    removed = build_result(baseline_id="sha256:removed")
+    collector.show(0, take_snapshot(build_shard(removed), ["images"]))
+    assert set(exported("window_cluster_ratio")["window_cluster_ratio"]) == {
+        f"{number}  images 1h" for number in range(4)
+    }
+
+
+@pytest.mark.parametrize(
+    ("render", "parse"), [(generate_latest, parse_plain), (generate_open, parse_open)], ids=["plain", "open"]
+)
+def test_hostile_names_survive_exposition(clock, render, parse):
+    name = 'a "quoted"\nline \\ é'
+    watched = replace(build_watched(), descriptions={"sha256:abc": build_description(*HOSTILE_NAMES[:4])})
+    collector = WindowCollector([watched], clock.clock)
+    result = build_result(segments=(build_segment("", 7, segment=(name, "")),))
+    collector.show(0, take_snapshot(build_shard(result), ["images"]))
+    families = {family.name: family.samples for family in parse(render(registry_of(collector)).decode())}
+    shares = families["driftgauge_window_cluster_ratio"]
+    assert [each.labels["name"] for each in shares] == list(HOSTILE_NAMES[:4])
+    verdict, *_ = families["driftgauge_window_segment_verdict"]
+    labels = {"stream": "images", "window": "1h", "segment": name, "value": "", "verdict": "ok"}
+    assert (verdict.labels, verdict.value) == (labels, 1)
