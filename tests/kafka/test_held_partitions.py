@@ -70,20 +70,6 @@ def group():
     return Group()
 
 
-def test_partition_keeps_its_code(group):
-    group.held.assign([FIRST, SECOND])
-    group.step()
-    codes = dict(group.held.codes)
-    assert {code: each for each, code in codes.items()} == group.held.names
-    group.given()
-    group.held.release([FIRST, ("other", 0)])
-    assert group.given() == [("unassign", [FIRST])]
-    assert group.held.find(FIRST) is None
-    group.held.assign([FIRST])
-    group.step()
-    assert group.held.codes == codes
-
-
 def test_records_count_once_topic_is_known_since_client_was_given_position(group):
     """It may have been created again, and the client be given a position of the new log."""
     group.topics.known_s = group.clock.monotonic_s
@@ -107,6 +93,7 @@ def test_paused_partitions_are_read_again_where_they_stopped(group, epoch):
     group.held.assign([FIRST, SECOND])
     group.step()
     first, second = (group.held.find(each) for each in (FIRST, SECOND))
+    assert [each.partitions for each in group.held.progress({TOPIC: 7}).values()] == [7, 7]
     first.read(40, 44, records=4)
     first.leader_epoch = epoch
     group.held.pause([first])
@@ -153,6 +140,14 @@ def test_progress_and_loss_cover_what_follows_the_last_commit():
     again = source.progress(4)
     assert (again.start, again.end, again.lost, again.begins) == (1_060, 1_060, 0, False)
     assert source.loss is None
+
+
+def test_known_truncation_resumes_at_its_offset():
+    source = begin(300, leader_epoch=3)
+    source.resume_after_truncation(200)
+    assert (source.committed, source.position, source.missing) == (200, 200, 0)
+    assert source.progress(1).start == 200
+    assert source.leader_epoch == -1
 
 
 def test_partition_is_caught_up_to_the_time_of_a_request_for_its_end(admin, clock):

@@ -57,7 +57,7 @@ from tests.builders.telemetry import (
     sample_reader,
 )
 from tests.core.shard import Shard, read_now
-from tests.processes import run_python, run_required
+from tests.processes import run_required
 
 
 def parsed_families(telemetry):
@@ -129,15 +129,6 @@ def test_series_of_unserved_role_are_absent(role, other, topic, phase):
     assert other not in shown["ready"]
     assert topic not in shown["consumer_assigned_partitions"]
     assert phase not in shown["batch_duration_seconds_count"]
-
-
-def test_telemetry_imports_no_scikit_learn():
-    program = (
-        "import sys, driftgauge.telemetry.roles, driftgauge.telemetry.server, driftgauge.telemetry.logs;"
-        "sys.exit('scipy.stats' in sys.modules"
-        " or any(name.split('.')[0] in {'sklearn', 'confluent_kafka'} for name in sys.modules))"
-    )
-    run_python(program)
 
 
 @pytest.mark.stack
