@@ -238,11 +238,6 @@ def test_every_mount_is_volume_or_existing_read_only_file(name):
             assert source in STACK["volumes"]
 
 
-def test_each_volume_has_one_writer():
-    writers = [source for name in SERVICES for source, _, mode in mounts(name) if mode == "rw"]
-    assert sorted(writers) == sorted(STACK["volumes"])
-
-
 @EACH
 def test_every_dependency_condition_can_be_met(name):
     for other, condition in SERVICES[name].get("depends_on", {}).items():
@@ -321,24 +316,6 @@ def test_servers_find_each_other_by_compose_names():
     assert alertmanager["targets"] == ["alertmanager:9093"]
     (source,) = read("grafana/provisioning/datasources/prometheus.yml")["datasources"]
     assert source["url"] == "http://prometheus:9090"
-
-
-@pytest.mark.parametrize(
-    ("name", "port", "file", "data"),
-    [
-        ("prometheus", 9090, "--config.file=/etc/prometheus/prometheus.yml", "--storage.tsdb.path="),
-        ("alertmanager", 9093, "--config.file=/etc/alertmanager/alertmanager.yml", "--storage.path="),
-    ],
-)
-def test_server_reads_mounted_file_and_writes_to_volume(name, port, file, data):
-    service = SERVICES[name]
-    targets = {target: source for source, target, _ in mounts(name)}
-    folder, _, config = file.removeprefix("--config.file=").rpartition("/")
-    assert (DOCKER / targets[folder] / config).is_file()
-    (volume,) = (target for _, target, mode in mounts(name) if mode == "rw")
-    assert service["command"] == [file, f"{data}{volume}"]
-    assert service["ports"] == [f"127.0.0.1:{port}:{port}"]
-    assert service["healthcheck"]["test"][-1].endswith(f"url=http://localhost:{port}")
 
 
 def test_grafana_reads_mounted_dashboards_and_is_read_only_for_everybody():
