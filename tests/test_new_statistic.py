@@ -17,6 +17,7 @@ from driftgauge.planning import PlanRequest, describe, make_plan, resolve_refere
 from driftgauge.records.changelog import decode, encode_value
 from driftgauge.records.results import result_record
 from driftgauge.report.document import render_report
+from driftgauge.statistic_words import WORDS
 from driftgauge.telemetry.snapshot import take_snapshot
 from driftgauge.telemetry.window_collector import WindowCollector
 from tests.builders.baselines import fit
@@ -26,7 +27,7 @@ from tests.builders.page import MadeResults, get, serving
 from tests.builders.reports import report_on
 from tests.builders.results import build_result, hour_window, plain
 from tests.builders.telemetry import build_shard, build_watched, read_samples, registry_of
-from tests.core.statistics.toy import TOY
+from tests.core.statistics.toy import TOY, TOY_WORDS
 
 VECTORS = np.random.default_rng(0).standard_normal((4_000, 8))
 # All signs of the first number are positive, at the same distances from the mean.
@@ -36,6 +37,7 @@ FLIPPED = np.abs(VECTORS[:500]).astype(np.float32)
 @pytest.fixture
 def registered(monkeypatch):
     monkeypatch.setattr(registry, "STATISTICS", (*registry.STATISTICS, TOY))
+    monkeypatch.setitem(WORDS, TOY.name, TOY_WORDS)
 
 
 @pytest.fixture
@@ -79,8 +81,8 @@ def test_it_is_in_record_page_report_and_metrics(result):
     assert orjson.loads(whole)["findings"] == record["findings"]
     for document in (page, report):
         assert "<dt>Toy share</dt><dd>100 %" in document
-        assert f"Sign: {TOY.kind.sentence}" in document
-    assert TOY.kind.advice in report
+        assert f"Sign: {TOY_WORDS.sentence}" in document
+    assert TOY_WORDS.advice in report
     watched = build_watched()
     alarm = replace(watched.spec.alarm, smallest={**watched.spec.alarm.smallest, "toy": 0.1})
     spec = replace(watched.spec, alarm=alarm)

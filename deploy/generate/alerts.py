@@ -12,6 +12,7 @@ from deploy.generate.labels import SOURCE, by
 from driftgauge.core.statistics import registry
 from driftgauge.page.service_watch import LEAST_REFUSED, REFUSED_SHARE
 from driftgauge.page.status import LATE_SHARE, LEAST_LATE
+from driftgauge.statistic_words import WORDS
 
 __all__ = ["groups", "manifest"]
 
@@ -88,7 +89,7 @@ def groups() -> list[dict[str, Any]]:
 def _describe_kinds() -> str:
     """Return the sentence of the kind in the label `kind`, as a template."""
     cases = (
-        f'if eq .Labels.kind "{each.kind.name}" }}}}{each.kind.sentence}' for each in registry.STATISTICS
+        f'if eq .Labels.kind "{each.kind}" }}}}{WORDS[each.name].sentence}' for each in registry.STATISTICS
     )
     return f"{{{{ {'{{ else '.join(cases)}{{{{ end }}}}"
 

@@ -16,6 +16,7 @@ from deploy.generate.schemas import settings_schema
 
 from driftgauge.cli import cli
 from driftgauge.core.statistics import registry
+from driftgauge.statistic_words import WORDS
 from driftgauge.telemetry.metric import Metric
 from driftgauge.telemetry.metrics import METRICS
 
@@ -252,14 +253,18 @@ def _severity(rule: Mapping[str, Any]) -> str:
 
 def _statistics() -> Iterator[str]:
     for each in registry.STATISTICS:
+        words = WORDS[each.name]
         facts = {
-            "kind of drift": f"`{each.kind.name}`: {each.kind.sentence}",
-            "shown": each.text,
-            "smallest drift": f"{each.smallest:g} by default. {each.smallest_text}",
-            "advice": each.kind.advice,
+            "kind of drift": f"`{each.kind}`: {words.sentence}",
+            "shown": words.text,
+            "smallest drift": f"{each.smallest:g} by default. {words.smallest}",
+            "advice": words.advice,
             "weight of its tests": ", ".join(f"{weight:.3g}" for weight in each.weights),
             "segments": "tested too" if each.in_segments else "not tested",
             "drift without the windows before": "possible" if each.decides_alone else "not by this statistic",
-            "numbers in a result": ", ".join(f"`{number.name}`" for number in each.numbers),
         }
-        yield f"## {each.title}\n\n{_table((f'`{each.name}`', ''), list(facts.items()))}"
+        numbers = [(f"`{name}`", *about) for name, about in words.numbers.items()]
+        yield (
+            f"## {words.title}\n\n{_table((f'`{each.name}`', ''), list(facts.items()))}\n\n"
+            f"{_table(('number in a result', 'unit', 'meaning'), numbers)}"
+        )

@@ -19,7 +19,6 @@ from driftgauge.baseline.windows import Traffic
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import load_settings
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
-from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.tally import Tally, tally_batch
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Reference, Segment, SegmentReference
@@ -139,16 +138,7 @@ def score_vectors(baseline: Baseline, vectors: NDArray[np.float32], *, window_ms
         row = int((clusters < 0).argmax())
         message = f"row {row} of the vectors is not finite, or too large for float32; leave such rows out"
         raise InputError(message)
-    events = MeasuredEvents(
-        rows,
-        clusters,
-        reference.centroids,
-        reference.radii,
-        reference.projection,
-        reference.cluster_means,
-    )
-    measured = [added for each in registry.counted(reference.arrays) for added in each.measure(events)]
-    fields = registry.fields_of(reference)
+    fields, measured = registry.fields_of(reference), registry.measure(reference, rows, clusters)
     (values,) = tally_batch(np.zeros(len(rows), dtype=np.intp), 1, fields, measured)
     scorer = _build_scorer(baseline, reference, window_ms)
     # One event is enough by the scorer's specification, so the score is never missing.

@@ -19,6 +19,7 @@ from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import POWER
 from driftgauge.core.windows.scoring import least_drift
 from driftgauge.layout import Block, Table
+from driftgauge.statistic_words import WORDS
 from driftgauge.streams import to_reference
 
 __all__ = ["Plan", "PlanRequest", "PlannedWindow", "describe", "make_plan", "resolve_reference"]
@@ -192,7 +193,7 @@ def _least_count(request: PlanRequest, reference: Reference, level: float) -> in
 def _unseen(request: PlanRequest, least: Mapping[str, float]) -> list[str]:
     """Return the titles of the statistics whose smallest drift worth finding is below the least found."""
     return [
-        each.title
+        WORDS[each.name].title
         for each in registry.STATISTICS
         if each.name in least and least[each.name] > request.smallest[each.name]
     ]
@@ -233,7 +234,7 @@ def _warnings(
             "need more events: set --overdispersion, which is at most the size of a burst."
         )
     tested = registry.counted(reference.arrays)
-    untested = ", ".join(each.title for each in registry.STATISTICS if each not in tested)
+    untested = ", ".join(WORDS[each.name].title for each in registry.STATISTICS if each not in tested)
     if untested:
         warnings.append(
             f"The plan leaves out {untested.lower()}: what windows find of these depends on the baseline's "
@@ -255,7 +256,7 @@ def describe(plan: Plan) -> list[Block]:
         for each in plan.windows
     ]
     planned = [each for each in registry.STATISTICS if each.name in plan.windows[0].least]
-    names = ("  window", "  events", *(f"  {each.title}" for each in planned), "  events needed")
+    names = ("  window", "  events", *(f"  {WORDS[each.name].title}" for each in planned), "  events needed")
     smallest = ("smallest", "", *(f"{request.smallest[each.name]:g}" for each in planned), "")
     headings, *rows = zip(names, smallest, *columns, strict=True)
     answer = "Recommended: none of these windows."

@@ -25,14 +25,12 @@ POPULAR = np.where(RANDOM.random(20_000) < 0.1, 7, RANDOM.integers(HASH_BINS, si
     ids=["different", "popular", "twice"],
 )
 def test_repetition_within_windows_is_overdispersion(hashes: np.ndarray, expected: int) -> None:
-    assert DUPLICATES.by_windows
     found = DUPLICATES.by_windows({HASH_COUNTS: hashes}, np.arange(20_000) // 100)
     assert found.mean() == pytest.approx(expected, abs=0.05)
 
 
 def test_groups_of_equal_items_vary_with_their_squares() -> None:
     groups = np.repeat(np.arange(4), [1, 2, 3, 4])
-    assert DUPLICATES.by_groups
     assert DUPLICATES.by_groups({HASH_COUNTS: groups * 30}, groups).tolist() == [[1], [4], [9], [16]]
 
 

@@ -35,7 +35,6 @@ def measured(
 
 
 def spreads_of(vectors: np.ndarray, rows: np.ndarray, reference: Projection) -> np.ndarray:
-    assert SPREAD.columns is not None
     return SPREAD.columns(measured(vectors, rows, reference))
 
 

@@ -226,7 +226,7 @@ def with_segments(
     for member in members:
         own = {name: each[member.rows] for name, each in measured.items()}
         sample = FittingSample(own, beyond[member.rows])
-        arrays[member.name] = NOVELTY.fit_segment(sample) | SPREAD.fit_segment(sample)
+        arrays[member.name] = NOVELTY.fit(sample) | SPREAD.fit(sample)
     segments = reference_segments(
         members, clusters, project(vectors[rows], found), arrays, CLUSTERS, lambda _: None
     )

@@ -79,7 +79,7 @@ def count_batch(random: np.random.Generator, dimension: int) -> None:
         ),
     ):
         spec = build_hourly("counted", reference, keys)
-        accumulator = Accumulator("counted", reference, spec.scheme(reference))
+        accumulator = Accumulator("counted", spec, reference)
 
         def step(accumulator: Accumulator = accumulator, variant: EventBatch = variant) -> None:
             accumulator.add(variant, accumulator.assign(variant))
@@ -93,7 +93,7 @@ def count_relations(random: np.random.Generator, dimension: int, clusters: int) 
     batch, seconds = draw_batch(random, dimension), np.empty((REPEATS, 2))
     others = {name: each for name, each in reference.arrays.items() if name not in RELATIONS.arrays}
     accumulators = [
-        Accumulator("counted", each, build_hourly("counted", each, ()).scheme(each))
+        Accumulator("counted", build_hourly("counted", each, ()), each)
         for each in (reference, replace(reference, arrays=others))
     ]
     for own in seconds:

@@ -274,7 +274,7 @@ class Scored:
         return [score for score in found if score is not None]
 
 
-KINDS = [each.kind.name for each in registry.STATISTICS]
+KINDS = [each.kind for each in registry.STATISTICS]
 
 
 def find(title: str, splits: Iterator[Split]) -> None:

@@ -196,11 +196,18 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         coordinates = project(vectors, reference_rows, reference)
         counted = measure(vectors, reference_rows, reference, centroids, radii, cluster_means)
         sample = FittingSample(counted, leave_one_out_outliers(distances, ids))
-        arrays = {name: array for each in registry.STATISTICS for name, array in each.fit(sample).items()}
+        arrays = {
+            name: array
+            for each in registry.STATISTICS
+            for name, array in each.fit(sample).items()
+            if name in each.arrays
+        }
         report_spreads(arrays[SPREAD_MOMENTS], reference, progress)
         # From the mean of the reference, which windows of it are compared with.
         standardized = (coordinates - coordinates.mean(axis=0)) / np.sqrt(reference.variances)
-        columns = {each.name: each.columns(counted) for each in registry.STATISTICS if each.columns}
+        columns = {
+            each.name: found for each in registry.STATISTICS if (found := each.columns(counted)) is not None
+        }
         if traffic is not None:
             report_ratio(traffic, len(reference_rows), progress)
             report_change(
@@ -382,7 +389,8 @@ def _fit_segments(sample: FittingSample, members: Iterable[Members]) -> dict[str
             name: array
             for each in registry.STATISTICS
             if each.in_segments
-            for name, array in each.fit_segment(own).items()
+            for name, array in each.fit(own).items()
+            if name in each.segment_arrays
         }
     return arrays
 

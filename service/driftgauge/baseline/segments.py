@@ -195,7 +195,7 @@ def reference_segments(
         members: The segments of m reference vectors.
         ids: (m,), the cluster of each vector.
         coordinates: (m, r) float64, its coordinates along the components, relative to the mean.
-        arrays: The arrays of the statistics by the segment's name; see `Statistic.fit_segment`.
+        arrays: The arrays of the statistics by the segment's name; see `Statistic.segment_arrays`.
         clusters: k.
         progress: Receives a line for each segment that is left out.
 

@@ -156,7 +156,7 @@ def observe(
     within = {
         each.name: each.by_windows(measured, numbers)
         for each in registry.STATISTICS
-        if measured is not None and each.by_windows
+        if measured is not None and each.is_within_windows
     }
     components = coordinates.shape[1]
 
@@ -462,7 +462,7 @@ def measure_groups(
         | {
             each.name: weights @ each.by_groups(measured, groups) / count
             for each in registry.STATISTICS
-            if each.by_groups
+            if each.is_within_windows
         },
     )
 
@@ -499,9 +499,9 @@ def pool_sides(
         measured[CLUSTER_COUNTS],
         pool(fitted[CLIPPED_COORDINATE_SUMS], counted[CLIPPED_COORDINATE_SUMS]) / deviations,
         {
-            each.name: pool(each.columns(fitted), each.columns(counted))
+            each.name: pool(one, other)
             for each in registry.STATISTICS
-            if each.columns
+            if (one := each.columns(fitted)) is not None and (other := each.columns(counted)) is not None
         },
         measured,
         len(fitted[CLUSTER_COUNTS]),

@@ -8,6 +8,7 @@ from driftgauge.cli.options import FILE, FiniteNumber, join_options
 from driftgauge.cli.printing import json_option, print_report
 from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.core.statistics import registry
+from driftgauge.statistic_words import WORDS
 
 __all__ = ["plan_command"]
 
@@ -20,7 +21,8 @@ _smallest_options = join_options(
             type=FiniteNumber(0, each.largest, min_open=True),
             default=each.smallest,
             show_default=True,
-            help=f"The smallest drift of {each.title.lower()} worth finding. {each.smallest_text}",
+            help=f"The smallest drift of {WORDS[each.name].title.lower()} worth finding. "
+            f"{WORDS[each.name].smallest}",
         )
         for each in registry.STATISTICS
     )

@@ -26,6 +26,7 @@ from driftgauge.core.spec import Alarm
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
 from driftgauge.core.statistics.statistic import Statistic
+from driftgauge.statistic_words import WORDS
 
 __all__ = ["BaselineSettings", "SmallestDrift", "StreamLabels", "StreamSettings", "WarmUp"]
 
@@ -42,7 +43,7 @@ _MAX_WINDOW_MS = 3_660 * 86_400_000
 
 def _size_field(statistic: Statistic[Any]) -> tuple[Any, float]:
     """Return the type and the default of the smallest drift that a statistic is to find."""
-    field = Field(gt=0, le=statistic.largest, allow_inf_nan=False, description=statistic.smallest_text)
+    field = Field(gt=0, le=statistic.largest, allow_inf_nan=False, description=WORDS[statistic.name].smallest)
     return Annotated[float, field], statistic.smallest
 
 

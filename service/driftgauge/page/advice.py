@@ -2,12 +2,12 @@
 
 from shlex import quote
 
-from driftgauge.core.statistics.registry import find_kind
 from driftgauge.page.service_watch import HOUR_MS, FaultName, ServiceFault
 from driftgauge.page.status import Alarm, StreamStatus
 from driftgauge.page.story import tell_service_fault
 from driftgauge.page.summary import CALIBRATED, kind_of
 from driftgauge.page.words import as_sentence, format_moment
+from driftgauge.statistic_words import words_of_kind
 
 __all__ = ["RUNBOOKS", "RUNBOOK_OF", "next_steps", "remedy_of", "runbook_of", "silence_of"]
 
@@ -176,7 +176,7 @@ def _against_alarm(alarm: Alarm, status: StreamStatus) -> tuple[str, ...]:
     return (
         step,
         *([f"Look at {alarm.part} first: not all segments drift."] if is_part else []),
-        *([find_kind(kind).advice] if kind else []),
+        *([words.advice] if kind and (words := words_of_kind(kind)) else []),
         *([] if row["flags"] & CALIBRATED else [_NOT_CALIBRATED.format(size=alarm.size, warm_up=warm_up)]),
         "If it is a fault, fix it" + ("; the alarm ends a few windows later." if status.has_alert else "."),
         "If these inputs are the new normal, fit a baseline on them; where the model does not handle them, "

@@ -8,7 +8,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from driftgauge.config.page import fill_template
 from driftgauge.core.durations import round_duration
-from driftgauge.core.statistics import registry
 from driftgauge.events.timestamps import format_timestamp, parse_timestamp
 from driftgauge.page.advice import RUNBOOKS, next_steps, remedy_of, runbook_of, silence_of
 from driftgauge.page.chart import PLOT
@@ -32,6 +31,7 @@ from driftgauge.page.words import (
     format_points,
     format_signed_percent,
 )
+from driftgauge.statistic_words import WORDS
 
 __all__ = ["render"]
 
@@ -100,7 +100,7 @@ def _environment() -> Environment:
         "plot": PLOT,
         "symbols": _SYMBOLS,
         "verdicts": VERDICTS,
-        "registry": registry,
+        "statistic_words": WORDS,
         "state_words": STATE_WORDS,
         "runbooks": RUNBOOKS,
     }

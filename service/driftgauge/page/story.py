@@ -1,15 +1,10 @@
 """What happened to a stream, in sentences: whether it drifts, since when, how sure that is, and where."""
 
-from typing import Any
-
 import numpy as np
 
 from driftgauge.core.durations import format_duration, round_duration
-from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.novelty import NOVELTY, main_cluster
-from driftgauge.core.statistics.registry import find_kind
-from driftgauge.core.statistics.statistic import Statistic
 from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.page.service_watch import ServiceFault
 from driftgauge.page.status import ALARMS, Alarm, Concern, Run, StreamStatus
@@ -25,6 +20,7 @@ from driftgauge.page.words import (
     name_first,
 )
 from driftgauge.records.window_record import ClusterRecord, SegmentRecord, WindowRecord
+from driftgauge.statistic_words import StatisticWords, words_of_kind
 
 __all__ = [
     "NOTABLE",
@@ -88,22 +84,17 @@ def tell_cause(status: StreamStatus) -> str:
 def tell_kind(alarm: Alarm) -> str:
     """Return the kind of drift of an alarm in words, with its size, without a full stop."""
     row = alarm.evidence
-    if (kind := kind_of(row)) is not None:
-        statistic = _statistic_of(kind)
-        value = {each.name: float(row[each.name]) for each in (DIVERGENCE, *CHARTED)}.get(statistic.name)
-        return f"{kind.capitalize()}: {statistic.kind.describe(value)} ({_size(statistic, value)})"
+    if (kind := kind_of(row)) and (words := words_of_kind(kind)):
+        value = {each.kind: float(row[each.name]) for each in (DIVERGENCE, *CHARTED)}.get(kind)
+        return f"{kind.capitalize()}: {words.describe(value)} ({_size(words, value)})"
     return "No single window stands out, but together they do" if alarm.is_slow else "The last windows differ"
 
 
-def _statistic_of(kind: str) -> Statistic[Any]:
-    return next(each for each in registry.STATISTICS if each.kind.name == kind)
-
-
-def _size(statistic: Statistic[Any], value: float | None) -> str:
+def _size(words: StatisticWords, value: float | None) -> str:
     """Return the size that a statistic found, such as "novelty 7.7 %"."""
-    if statistic.is_share and len(statistic.signs) > 1 and value is not None:
-        return f"{statistic.title.lower()} {format_signed_percent(value)}"
-    return f"{statistic.title.lower()} {(format_percent if statistic.is_share else format_number)(value)}"
+    if words.is_share and words.by_sign and value is not None:
+        return f"{words.title.lower()} {format_signed_percent(value)}"
+    return f"{words.title.lower()} {(format_percent if words.is_share else format_number)(value)}"
 
 
 def tell_fault(concern: Concern) -> str:
@@ -298,18 +289,19 @@ def _what(record: WindowRecord) -> list[str]:
     if record.kind is None or record.evidence is None or record.findings is None:
         return []
     share = f"{format_percent(record.evidence.get(record.kind))} of the evidence"
-    words = find_kind(record.kind).sentence
-    if record.kind == NOVELTY.kind.name:
+    # Another version may know more kinds.
+    words = words_of_kind(record.kind)
+    sentence = words.sentence if words else ""
+    if record.kind == NOVELTY.kind:
         beyond = format_percent(record.findings[NOVELTY.name].value)
-        words = f"{beyond} of the events, beyond the expected ones, lie where the baseline has none"
+        sentence = f"{beyond} of the events, beyond the expected ones, lie where the baseline has none"
         contributions = [cluster.novelty_contribution or 0.0 for cluster in record.clusters]
         if (cluster := main_cluster(np.array(contributions))) is not None:
-            words = f"{words}, mostly in {_cluster_name(record.clusters[cluster])}"
-    elif words and record.kind != DIVERGENCE.kind.name:
-        statistic = _statistic_of(record.kind)
-        value = record.findings[statistic.name].value
-        words, share = statistic.kind.describe(value), f"{_size(statistic, value)}, {share}"
-    return [f"{record.kind.capitalize()}: {words} ({share})."]
+            sentence = f"{sentence}, mostly in {_cluster_name(record.clusters[cluster])}"
+    elif words and record.kind != DIVERGENCE.kind:
+        value = next(each.value for each in record.findings.values() if each.kind == record.kind)
+        sentence, share = words.describe(value), f"{_size(words, value)}, {share}"
+    return [f"{record.kind.capitalize()}: {sentence} ({share})."]
 
 
 def _how_much(record: WindowRecord) -> str:

@@ -15,6 +15,7 @@ from driftgauge.page.story import NOTABLE, adjusted_p_value, tell
 from driftgauge.page.summary import CHARTED, Parts, kind_of
 from driftgauge.page.words import LEAST_P
 from driftgauge.records.window_record import ClusterRecord, ExampleRecord, SegmentRecord, WindowRecord
+from driftgauge.statistic_words import WORDS
 
 __all__ = [
     "MAX_SHOWN",
@@ -223,7 +224,7 @@ def _evidence(rows: NDArray[np.void], size_ms: int, alarm: Alarm) -> Chart | Non
 def _charts(rows: NDArray[np.void], size_ms: int, alarm: Alarm, kind: str | None) -> tuple[Chart, ...]:
     """Return the charts of the measures, that of a kind of drift first."""
     charts = []
-    for each in sorted((DIVERGENCE, *CHARTED), key=lambda each: each.kind.name != kind):
+    for each in sorted((DIVERGENCE, *CHARTED), key=lambda each: each.kind != kind):
         values = rows[each.name].astype(np.float64)
         if not np.isfinite(values).any():
             continue
@@ -231,11 +232,12 @@ def _charts(rows: NDArray[np.void], size_ms: int, alarm: Alarm, kind: str | None
         if each is DIVERGENCE:
             dashed, floor = " Dashed: what noise alone makes.", rows["noise_floor"]
             zero = floor
+        words = WORDS[each.name]
         # A number that may be negative is large in both directions.
-        limits = [zero + sign * alarm.floor(each.name) for sign in each.signs]
-        text = f"{each.text}{dashed} Dotted: large."
+        limits = [zero + sign * alarm.floor(each.name) for sign in ((1, -1) if words.by_sign else (1,))]
+        text = f"{words.text}{dashed} Dotted: large."
         drawn = chart(
-            each.title, text, rows, size_ms, values, floor=floor, limits=limits, height=_SMALL_HEIGHT
+            words.title, text, rows, size_ms, values, floor=floor, limits=limits, height=_SMALL_HEIGHT
         )
         charts.append(drawn)
     return tuple(charts)

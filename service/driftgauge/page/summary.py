@@ -269,11 +269,11 @@ def _fields(
 def kind_of(row: NDArray[np.void]) -> str | None:
     """Return the kind of drift in a summary; None for that of a later version as well."""
     number = int(row["kind"])
-    return registry.STATISTICS[number - 1].kind.name if number else None
+    return registry.STATISTICS[number - 1].kind if number else None
 
 
 def _number_of_kind(kind: object) -> int:
-    names = [each.kind.name for each in registry.STATISTICS]
+    names = [each.kind for each in registry.STATISTICS]
     return names.index(kind) + 1 if isinstance(kind, str) and kind in names else 0
 
 

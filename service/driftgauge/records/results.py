@@ -97,11 +97,11 @@ def _findings(findings: Findings) -> dict[str, dict[str, Any]]:
     tested = [each for each in registry.STATISTICS if each.name in findings]
     return {
         each.name: {
-            "kind": each.kind.name,
+            "kind": each.kind,
             "value": each.shown(findings.of(each)),
             "excess": findings.of(each).excess,
             "p_value": each.p_value(findings.of(each)),
-            "numbers": {number.name: number.value_of(findings.of(each)) for number in each.numbers},
+            "numbers": each.numbers(findings.of(each)),
         }
         for each in tested
     }

@@ -10,6 +10,7 @@ from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.novelty import NOVELTY, main_cluster
 from driftgauge.core.windows.result import Score, Verdict, WindowResult
+from driftgauge.statistic_words import list_kinds
 from driftgauge.telemetry.metric import Samples, ScrapedMetric
 from driftgauge.telemetry.snapshot import ShardSnapshot, StreamView
 
@@ -65,7 +66,7 @@ def _windows_closed(view: StreamView) -> Samples:
 
 
 def _thresholds(view: StreamView) -> Samples:
-    return (((each.kind.name,), view.watched.spec.alarm.floor(each.name)) for each in registry.STATISTICS)
+    return (((each.kind,), view.watched.spec.alarm.floor(each.name)) for each in registry.STATISTICS)
 
 
 def _verdicts(view: StreamView) -> Samples:
@@ -85,7 +86,7 @@ def _excesses(view: StreamView) -> Samples:
     for window, result in view.windows():
         for each in registry.STATISTICS:
             if result.score is not None and each.name in result.score.findings:
-                yield (window, each.kind.name), result.score.findings.of(each).excess
+                yield (window, each.kind), result.score.findings.of(each).excess
 
 
 def _evidence(view: StreamView) -> Samples:
@@ -103,7 +104,7 @@ def _detectable_ratios(view: StreamView) -> Samples:
         found = unscored if result.score is None else result.score.detectable
         for each in registry.STATISTICS:
             if each.name in found:
-                yield (window, each.kind.name), found[each.name] / smallest[each.name]
+                yield (window, each.kind), found[each.name] / smallest[each.name]
 
 
 def _slow_drift_ratio(result: WindowResult) -> float | None:
@@ -135,7 +136,7 @@ def _signed_contributions(result: WindowResult) -> Mapping[int, float]:
 
 def _main_novelty(result: WindowResult) -> Mapping[int, float]:
     """Return the contribution of the cluster with most of the novelty, where novelty names the drift."""
-    if result.score is None or result.score.kind != NOVELTY.kind.name:
+    if result.score is None or result.score.kind != NOVELTY.kind:
         return {}
     contributions = result.score.findings.of(NOVELTY).contributions
     main = main_cluster(contributions)
@@ -145,7 +146,7 @@ def _main_novelty(result: WindowResult) -> Mapping[int, float]:
 def _contributions(view: StreamView) -> Samples:
     for kind, values_of in ((DIVERGENCE.kind, _signed_contributions), (NOVELTY.kind, _main_novelty)):
         for labels, value in _by_cluster(view, values_of):
-            yield (*labels, kind.name), value
+            yield (*labels, kind), value
 
 
 STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
@@ -295,7 +296,7 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         _KIND,
         "the kind's own",
         "Size of each kind of drift above its expectation without drift, which the verdict compares with"
-        f" driftgauge_excess_threshold. Kinds: {registry.list_kinds()}." + _UNSCORED,
+        f" driftgauge_excess_threshold. Kinds: {list_kinds()}." + _UNSCORED,
         _excesses,
     ),
     ScrapedMetric(

@@ -32,7 +32,7 @@ REFERENCE = build_reference(segments=tuple(segment(*names) for names in SEGMENTS
 def build_accumulator(*keys, reference=REFERENCE):
     """An accumulator with these segment keys."""
     spec = build_spec(reference=reference, alarm=replace(ALARM, segment_keys=keys))
-    return Accumulator("images", reference, spec.scheme(reference))
+    return Accumulator("images", spec, reference)
 
 
 def add(accumulator, batch):

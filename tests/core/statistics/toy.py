@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy.special import ndtr
 
 from driftgauge.core.counting.tally import TallyField
-from driftgauge.core.statistics.statistic import Finding, Kind, Null, Number, Statistic
+from driftgauge.core.statistics.statistic import Finding, Null, Statistic
+from driftgauge.statistic_words import StatisticWords
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +20,7 @@ class Toy(Finding):
 
 
 class ToyNull(Null):
-    def __init__(self, reference, _segment, _overdispersion):
+    def __init__(self, reference):
         self._expected = float(reference.arrays["toy_share"][0])
 
     def test(self, tally):
@@ -31,21 +33,40 @@ class ToyNull(Null):
         return 4 / math.sqrt(count)
 
 
-TOY = Statistic(
-    name="toy",
-    kind=Kind("sign", "more events have a positive first number", "Look for a sign that flipped."),
+class ToyStatistic(Statistic):
+    name = "toy"
+    kind = "sign"
+    finding = Toy
+    smallest = 0.1
+    weights = (0.5,)
+    arrays: ClassVar = {"toy_share": ("float64", (1,), 0)}
+
+    def fields(self, clusters, components):
+        return (TallyField("toy_count", 1),)
+
+    def measure(self, events):
+        return ((events.vectors[:, :1] > 0).astype(np.int64),)
+
+    def fit(self, sample):
+        return {"toy_share": sample.counted["toy_count"].mean(axis=0)}
+
+    def null(self, reference, segment, overdispersion):
+        return ToyNull(reference)
+
+    def shown(self, finding):
+        return finding.share
+
+    def numbers(self, finding):
+        return {"toy_ratio": finding.share}
+
+
+TOY = ToyStatistic()
+TOY_WORDS = StatisticWords(
     title="Toy share",
     text="The share of events with a positive first number.",
-    smallest=0.1,
-    smallest_text="Change of the share.",
-    weights=(0.5,),
-    finding=Toy,
-    fields=lambda *_: (TallyField("toy_count", 1),),
-    measure=lambda events: ((events.vectors[:, :1] > 0).astype(np.int64),),
-    null=ToyNull,
-    numbers=(Number("toy_ratio", "ratio", "The share.", lambda found: found.share),),
-    shown=lambda found: found.share,
+    smallest="Change of the share.",
+    sentence="more events have a positive first number",
+    advice="Look for a sign that flipped.",
+    numbers={"toy_ratio": ("ratio", "The share.")},
     is_share=True,
-    arrays={"toy_share": ("float64", (1,), 0)},
-    fit=lambda sample: {"toy_share": sample.counted["toy_count"].mean(axis=0)},
 )

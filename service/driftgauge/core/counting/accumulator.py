@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 from driftgauge.core.commit_limit import ENTRY_BYTES, NUMBER_BYTES
 from driftgauge.core.counting.batch import EventBatch
 from driftgauge.core.counting.examples import ExampleSampler
-from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.partial import PaneDelta
 from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.counting.tally import tally_batch
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import OTHER, Reference, Segment
-from driftgauge.core.statistics import registry
+from driftgauge.core.spec import StreamSpec
 
 __all__ = ["Accumulator"]
 
@@ -27,10 +26,11 @@ class Accumulator:
     all its windows (J. Li et al., No pane, no gain, SIGMOD Record 34(1), 2005).
     """
 
-    def __init__(self, stream: str, reference: Reference, scheme: Scheme, snippet_bytes: int = 0) -> None:
-        self._stream = stream
-        self._reference = reference
-        self._scheme, self._segment_scheme = scheme, scheme.of_segments
+    def __init__(self, stream: str, spec: StreamSpec, reference: Reference) -> None:
+        """Count the events of a stream, which has a specification, against one of its baselines."""
+        self._stream, self._spec, self._reference = stream, spec, reference
+        self._scheme = scheme = spec.scheme(reference)
+        self._segment_scheme = scheme.of_segments
         # The segments by number; number 0 is all events.
         self._segments: list[Segment | None] = [None]
         self._numbers: dict[str, dict[str, int]] = {}  # key -> value -> number
@@ -40,7 +40,7 @@ class Accumulator:
         # (pane start, segment number) -> the tally, and one of its events by partition code and offset
         self._tallies: dict[tuple[int, int], NDArray[np.int64]] = {}
         self._firsts: dict[tuple[int, int], tuple[int, int]] = {}
-        self._examples = ExampleSampler(scheme.pane_ms, snippet_bytes)
+        self._examples = ExampleSampler(scheme.pane_ms, spec.snippet_bytes)
         self.bytes = 0
         """The size of the tallies in a commit, as `commit_limit` estimates it."""
 
@@ -50,18 +50,7 @@ class Accumulator:
 
     def add(self, batch: EventBatch, cluster: NDArray[np.intp]) -> None:
         """Count n events with their clusters, (n,)."""
-        reference = self._reference
-        events = MeasuredEvents(
-            batch.vectors,
-            cluster,
-            reference.centroids,
-            reference.radii,
-            reference.projection,
-            reference.cluster_means,
-        )
-        measured = [
-            added for statistic in registry.counted(reference.arrays) for added in statistic.measure(events)
-        ]
+        measured = self._spec.measure(self._reference, batch.vectors, cluster)
         self._add(batch, np.zeros(len(batch), dtype=np.intp), self._scheme, measured)
         in_segments = [
             added for field, added in zip(self._scheme.fields, measured, strict=True) if field.in_segments

@@ -134,9 +134,7 @@ class IntervalCounter:
         if key not in self._accumulators:
             spec = self._specs[batch.stream]
             reference = {each.reference.key: each.reference for each in spec.baselines}[batch.baseline]
-            self._accumulators[key] = Accumulator(
-                batch.stream, reference, spec.scheme(reference), spec.snippet_bytes
-            )
+            self._accumulators[key] = Accumulator(batch.stream, spec, reference)
         return self._accumulators[key]
 
     def _add(self, batch: EventBatch, cluster: NDArray[np.intp], read_ms: int) -> None:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.tally import CLUSTER_COUNTS, Tally, TallyField
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.divergence_null import DivergenceNull, relative_entropy
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import effective_count, js_needed
-from driftgauge.core.statistics.statistic import Finding, Kind, Null, Number, Statistic
+from driftgauge.core.statistics.statistic import Finding, Null, Statistic
 
 __all__ = ["DIVERGENCE", "MAX_MOVERS", "Divergence", "js_contributions"]
 
@@ -74,13 +75,8 @@ def js_contributions(counts: NDArray[np.int64], baseline_counts: NDArray[np.int6
 class _Null(Null[Divergence]):
     """The null distribution against a histogram."""
 
-    def __init__(
-        self,
-        reference: Reference,
-        segment: SegmentReference | None,
-        overdispersion: Overdispersion,
-    ) -> None:
-        self._counts = counts = (reference if segment is None else segment).counts
+    def __init__(self, counts: NDArray[np.int64], overdispersion: Overdispersion) -> None:
+        self._counts = counts
         self._of_tail = overdispersion.of_tail(len(counts))
         self._overdispersion = overdispersion.counts
         self._degrees = overdispersion.reduce(math.inf)
@@ -108,58 +104,40 @@ class _Null(Null[Divergence]):
         return least if least <= 1 else math.inf
 
 
-DIVERGENCE = Statistic(
-    name="js_divergence",
-    kind=Kind(
-        "mix",
-        "the clusters' shares changed",
-        "Look at events of the clusters that gained: which inputs are they?",
-    ),
-    title="Divergence",
-    text="How much the shares of the clusters differ from the baseline's, 0 to 1.",
-    smallest=0.01,
-    smallest_text="Base-2 Jensen-Shannon divergence; 0.01 is a distance of 0.1.",
-    largest=1.0,
+class _DivergenceStatistic(Statistic[Divergence]):
+    """The divergence of the mix; its overdispersion is that of the counts."""
+
+    name = "js_divergence"
+    kind = "mix"
+    finding = Divergence
+    smallest = 0.01
+    largest = 1.0
     # A class or a topic that is missing is found mostly by the divergence.
-    weights=(1.0,),
-    finding=Divergence,
-    fields=lambda clusters, _: (TallyField(CLUSTER_COUNTS, clusters),),
-    measure=lambda events: (events.cluster,),
-    null=_Null,
-    numbers=(
-        Number(
-            "js_divergence",
-            "none, 0 to 1",
-            "Jensen-Shannon divergence, base 2, between the newest closed window and the baseline. The"
-            " divergence, not its square root.",
-            lambda found: found.js_divergence,
-        ),
-        Number(
-            "js_distance",
-            "none, 0 to 1",
-            "Jensen-Shannon distance, the square root of the divergence.",
-            lambda found: found.js_distance,
-        ),
-        Number(
-            "noise_floor",
-            "none, 0 to 1",
-            "Expected Jensen-Shannon divergence of a window with this event count and no drift.",
-            lambda found: found.noise_floor,
-        ),
-        Number(
-            "js_excess",
-            "none, -1 to 1",
-            "The divergence minus the noise floor. Negative values are below the noise.",
-            lambda found: found.excess,
-        ),
-        Number(
-            "js_p_value",
-            "probability",
-            "p-value of the divergence: the probability of a divergence this large without drift.",
-            lambda found: found.p_value,
-        ),
-    ),
-    shown=lambda found: found.js_divergence,
-    decides_alone=True,
-)
-"""The divergence of the mix; its overdispersion is that of the counts."""
+    weights = (1.0,)
+    decides_alone = True
+
+    def fields(self, clusters: int, components: int) -> tuple[TallyField, ...]:
+        return (TallyField(CLUSTER_COUNTS, clusters),)
+
+    def measure(self, events: MeasuredEvents) -> tuple[NDArray[np.intp]]:
+        return (events.cluster,)
+
+    def null(
+        self, reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
+    ) -> Null[Divergence]:
+        return _Null((segment or reference).counts, overdispersion)
+
+    def shown(self, finding: Divergence) -> float:
+        return finding.js_divergence
+
+    def numbers(self, finding: Divergence) -> dict[str, float]:
+        return {
+            "js_divergence": finding.js_divergence,
+            "js_distance": finding.js_distance,
+            "noise_floor": finding.noise_floor,
+            "js_excess": finding.excess,
+            "js_p_value": finding.p_value,
+        }
+
+
+DIVERGENCE = _DivergenceStatistic()

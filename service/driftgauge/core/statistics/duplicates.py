@@ -4,19 +4,20 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from driftgauge.core.counting.hashing import HASH_BINS
+from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.gamma import gamma_quantile, gamma_tail
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import POWER, halve
-from driftgauge.core.statistics.statistic import Finding, Kind, Number, Statistic
+from driftgauge.core.statistics.statistic import Finding, FittingSample, Null, Statistic
 from driftgauge.core.statistics.student import student_p_value, student_quantile
 
 __all__ = ["DUPLICATES", "HASH_COUNTS", "Duplicates", "DuplicatesNull", "repeat_rate"]
@@ -174,73 +175,57 @@ def _same_bin(hash_counts: NDArray[np.int64]) -> float:
     return int((hash_counts * (hash_counts - 1)).sum()) / (count * (count - 1))
 
 
-def _null(
-    reference: Reference, _segment: SegmentReference | None, overdispersion: Overdispersion
-) -> DuplicatesNull:
-    (variation,) = overdispersion.of(DUPLICATES.name, 1).tolist()
-    return DuplicatesNull(reference.arrays[HASH_COUNTS], variation, overdispersion.windows)
+class _DuplicatesStatistic(Statistic[Duplicates]):
+    """The share of one repeated item, by a histogram of hashes that segments do not have."""
 
-
-def _by_windows(measured: Mapping[str, NDArray[Any]], numbers: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Return Pearson's X2 of each window over its mean at the rate of all events, (windows, 1)."""
-    hashes = measured[HASH_COUNTS]
-    null = DuplicatesNull(np.bincount(hashes, minlength=HASH_BINS), 1.0, math.inf)
-    counts = np.bincount(numbers * HASH_BINS + hashes, minlength=(int(numbers.max()) + 1) * HASH_BINS)
-    return np.array([[null.ratio(own)] for own in counts.reshape(-1, HASH_BINS)])
-
-
-def _by_groups(measured: Mapping[str, NDArray[Any]], groups: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Return Pearson's X2 of each group times its size, over B - 1, (groups, 1).
-
-    The mean is the group's size where its events are different items.
-    """
-    pairs, counts = np.unique(groups * HASH_BINS + measured[HASH_COUNTS], return_counts=True)
-    squares = np.bincount(pairs // HASH_BINS, weights=np.square(counts))
-    found = (HASH_BINS * squares - np.square(np.bincount(groups))) / (HASH_BINS - 1)
-    return np.asarray(found)[:, None]
-
-
-DUPLICATES = Statistic(
-    name="duplicates",
-    kind=Kind(
-        "duplicates",
-        "an item is repeated",
-        "Look for one input sent again and again: a stuck camera, retries, a cached answer.",
-    ),
-    title="Duplicates",
-    text="The share of events that one repeated item would be, above the baseline's rate.",
-    smallest=0.05,
-    smallest_text="Share of the events that one repeated item is.",
-    largest=1.0,
+    name = "duplicates"
+    kind = "duplicates"
+    finding = Duplicates
+    smallest = 0.05
+    largest = 1.0
     # It costs a slight change of mix or of the mean up to 0.01 of power.
-    weights=(0.25,),
-    finding=Duplicates,
-    fields=lambda *_: (TallyField(HASH_COUNTS, HASH_BINS, in_segments=False),),
-    measure=lambda events: (events.hashes,),
-    null=_null,
-    numbers=(
-        Number(
-            "duplicates_ratio",
-            "ratio, 0 to 1",
-            "Share of the events that one repeated item would be, for as many pairs of equal events above the"
-            " baseline's rate. Without drift 0, or by chance about 0.4 over the root of the events.",
-            lambda found: found.share,
-        ),
-        Number(
-            "duplicates_p_value",
-            "probability",
-            "p-value of the duplicates: the probability of as many pairs of equal events without drift.",
-            lambda found: found.p_value,
-        ),
-    ),
-    is_share=True,
-    in_segments=False,
-    by_windows=_by_windows,
-    by_groups=_by_groups,
-    arrays={HASH_COUNTS: ("int64", "h", 0)},
-    fit=lambda sample: {
-        HASH_COUNTS: np.bincount(sample.counted[HASH_COUNTS], minlength=HASH_BINS).astype(np.int64)
-    },
-    variances=1,
-)
-"""The share of one repeated item, by a histogram of hashes that segments do not have."""
+    weights = (0.25,)
+    in_segments = False
+    arrays: ClassVar = {HASH_COUNTS: ("int64", "h", 0)}
+    variances = 1
+    is_within_windows = True
+
+    def fields(self, clusters: int, components: int) -> tuple[TallyField, ...]:
+        return (TallyField(HASH_COUNTS, HASH_BINS, self.in_segments),)
+
+    def measure(self, events: MeasuredEvents) -> tuple[NDArray[np.intp]]:
+        return (events.hashes,)
+
+    def fit(self, sample: FittingSample) -> dict[str, NDArray[Any]]:
+        return {HASH_COUNTS: np.bincount(sample.counted[HASH_COUNTS], minlength=HASH_BINS).astype(np.int64)}
+
+    def null(
+        self, reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
+    ) -> Null[Duplicates]:
+        (variation,) = overdispersion.of(self.name, self.variances).tolist()
+        return DuplicatesNull(reference.arrays[HASH_COUNTS], variation, overdispersion.windows)
+
+    def numbers(self, finding: Duplicates) -> dict[str, float]:
+        return {"duplicates_ratio": finding.share, "duplicates_p_value": finding.p_value}
+
+    def by_windows(
+        self, measured: Mapping[str, NDArray[Any]], windows: NDArray[np.intp]
+    ) -> NDArray[np.float64]:
+        # Pearson's X2 of each window over its mean at the rate of all events.
+        hashes = measured[HASH_COUNTS]
+        null = DuplicatesNull(np.bincount(hashes, minlength=HASH_BINS), 1.0, math.inf)
+        counts = np.bincount(windows * HASH_BINS + hashes, minlength=(int(windows.max()) + 1) * HASH_BINS)
+        return np.array([[null.ratio(own)] for own in counts.reshape(-1, HASH_BINS)])
+
+    def by_groups(
+        self, measured: Mapping[str, NDArray[Any]], groups: NDArray[np.intp]
+    ) -> NDArray[np.float64]:
+        # Pearson's X2 of each group times its size, over B - 1: where its events are different items, the
+        # mean is its size.
+        pairs, counts = np.unique(groups * HASH_BINS + measured[HASH_COUNTS], return_counts=True)
+        squares = np.bincount(pairs // HASH_BINS, weights=np.square(counts))
+        found = (HASH_BINS * squares - np.square(np.bincount(groups))) / (HASH_BINS - 1)
+        return np.asarray(found)[:, None]
+
+
+DUPLICATES = _DuplicatesStatistic()

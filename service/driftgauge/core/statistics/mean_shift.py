@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtrc
 
+from driftgauge.core.counting.measurement import MeasuredEvents
+from driftgauge.core.counting.projection import Projection
 from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.overdispersion import Overdispersion, inverse_degrees
 from driftgauge.core.statistics.power import effective_count, shift_needed
 from driftgauge.core.statistics.quadratic_form import QuadraticForm, effective_degrees
 from driftgauge.core.statistics.spread import kurtosis_of_events
-from driftgauge.core.statistics.statistic import Finding, Kind, Null, Number, Statistic
+from driftgauge.core.statistics.statistic import Finding, Null, Statistic
 
 __all__ = ["CLIPPED_COORDINATE_SUMS", "LEADING_COMPONENTS", "MEAN_SHIFT", "MeanShift", "MeanShiftNull"]
 
@@ -208,13 +210,9 @@ class _Null(Null[MeanShift]):
     """The null distribution against a baseline or segment."""
 
     def __init__(
-        self,
-        reference: Reference,
-        segment: SegmentReference | None,
-        overdispersion: Overdispersion,
+        self, projection: Projection, part: Reference | SegmentReference, overdispersion: Overdispersion
     ) -> None:
-        part = reference if segment is None else segment
-        self._projection = reference.projection
+        self._projection = projection
         self._mean = part.mean
         self._count, self._mean_count = part.covariance_count, part.mean_count
         self._overdispersion = overdispersion
@@ -235,63 +233,38 @@ class _Null(Null[MeanShift]):
         return needed / effective_count(count, self._mean_count, self._overdispersion.largest_mean)
 
 
-MEAN_SHIFT = Statistic(
-    name="mean_shift",
-    kind=Kind(
-        "shift",
-        "inputs moved together, as after a camera, preprocessing or model change",
-        "Look for what touches all these inputs: preprocessing, a camera, a new version of the model.",
-    ),
-    title="Mean shift",
-    text="How far the events moved in one direction, less what noise makes.",
-    smallest=0.05,
-    smallest_text="Squared Mahalanobis length of the shift of the mean.",
+class _MeanShiftStatistic(Statistic[MeanShift]):
+    """The shift of the mean along the components; its overdispersion is that of the means."""
+
+    name = "mean_shift"
+    kind = "shift"
+    finding = MeanShift
+    smallest = 0.05
     # A class or a topic that is twice as frequent is found mostly by the leading components and the centroid
     # distance.
-    weights=(0.75, 0.75, 3.0),
-    finding=MeanShift,
-    fields=lambda _, components: (TallyField(CLIPPED_COORDINATE_SUMS, components),),
-    measure=lambda events: (events.coordinates,),
-    null=_Null,
-    numbers=(
-        Number(
-            "mean_shift_t2",
-            "none, 0 or more",
-            "Hotelling's T2 of the mean shift along the baseline's leading components.",
-            lambda found: found.t2,
-        ),
-        Number(
-            "mean_shift_excess",
-            "squared standard deviations",
-            "Size of the mean shift: its squared Mahalanobis length minus the expected value without drift."
-            " It does not depend on the event count.",
-            lambda found: found.excess,
-        ),
-        Number(
-            "mean_shift_p_value",
-            "probability",
-            "p-value of T2: the probability of a T2 this large without drift.",
-            lambda found: found.p_value,
-        ),
-        Number(
-            "mean_shift_leading_p_value",
-            "probability",
-            "p-value of T2 along the leading eight components, where a change of few clusters shows first.",
-            lambda found: found.leading_p_value,
-        ),
-        Number(
-            "centroid_distance",
-            "the vectors' own unit",
-            "Length of the mean shift along the baseline's leading components.",
-            lambda found: found.centroid_distance,
-        ),
-        Number(
-            "centroid_p_value",
-            "probability",
-            "p-value of the centroid distance: the probability of a distance this long without drift.",
-            lambda found: found.centroid_p_value,
-        ),
-    ),
-    decides_alone=True,
-)
-"""The shift of the mean along the components; its overdispersion is that of the means."""
+    weights = (0.75, 0.75, 3.0)
+    decides_alone = True
+
+    def fields(self, clusters: int, components: int) -> tuple[TallyField, ...]:
+        return (TallyField(CLIPPED_COORDINATE_SUMS, components),)
+
+    def measure(self, events: MeasuredEvents) -> tuple[NDArray[np.int64]]:
+        return (events.coordinates,)
+
+    def null(
+        self, reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
+    ) -> Null[MeanShift]:
+        return _Null(reference.projection, segment or reference, overdispersion)
+
+    def numbers(self, finding: MeanShift) -> dict[str, float]:
+        return {
+            "mean_shift_t2": finding.t2,
+            "mean_shift_excess": finding.excess,
+            "mean_shift_p_value": finding.p_value,
+            "mean_shift_leading_p_value": finding.leading_p_value,
+            "centroid_distance": finding.centroid_distance,
+            "centroid_p_value": finding.centroid_p_value,
+        }
+
+
+MEAN_SHIFT = _MeanShiftStatistic()

@@ -7,19 +7,21 @@ that cluster's among 0.1.
 
 import math
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betainc, ndtr
 
+from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.combination import combine
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import POWER, halve
-from driftgauge.core.statistics.statistic import Finding, Kind, Number, Statistic
+from driftgauge.core.statistics.statistic import Finding, FittingSample, Null, Statistic
 from driftgauge.core.statistics.student import student_p_value, student_quantile
 
 __all__ = [
@@ -226,14 +228,6 @@ def _tail(number: _Numbers, mean: _Numbers, variance: _Numbers) -> NDArray[np.fl
     return bounded
 
 
-def _null(
-    reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
-) -> NoveltyNull:
-    """Return the null distribution against a baseline, by cluster, or against a segment as a whole."""
-    (variation,) = overdispersion.of(NOVELTY.name, 1).tolist()
-    return NoveltyNull(*_expected(reference, segment), variation, overdispersion.windows)
-
-
 def _group(tally: Tally, groups: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return outliers and events, by cluster or of all clusters together."""
     outliers, counts = (
@@ -256,62 +250,54 @@ def _expected(
     return counts, segment.arrays.get(_SHARES, (segment.arrays[_SEGMENT_OUTLIERS] + 0.5) / (counts + 1))
 
 
-def _recentre(
-    reference: Reference, segment: SegmentReference | None, tally: Tally, share: float
-) -> dict[str, NDArray[Any]]:
-    before = _expected(reference, segment)[1]
-    outliers, counts = _group(tally, len(before))
-    # The events of the warm-up, and as many of the baseline as hold one outlier.
-    rates = (outliers + 1) / (counts + 1 / before)
-    return {_SHARES: share * rates + (1 - share) * before}
+class _NoveltyStatistic(Statistic[Novelty]):
+    """The share of events beyond the radius of their cluster."""
 
-
-NOVELTY = Statistic(
-    name="novelty",
-    kind=Kind(
-        "novelty",
-        "some events lie where the baseline has none",
-        "Log some events far from every cluster, and look at them; clusters that gained may be noise.",
-    ),
-    title="Novelty",
-    text="The share of events where the baseline has none, less the expected one.",
-    smallest=0.02,
-    smallest_text="Share of events beyond the radius of their cluster, above that of clean windows.",
-    largest=1.0,
+    name = "novelty"
+    kind = "novelty"
+    finding = Novelty
+    smallest = 0.02
+    largest = 1.0
     # Small, so that a slight change of mix or of the mean is found as often as without: on images and texts
     # novelty and spread cost these 0.01 to 0.04 of power.
-    weights=(0.5,),
-    finding=Novelty,
-    fields=lambda clusters, _: (TallyField(CLUSTER_OUTLIERS, clusters),),
-    measure=lambda events: (np.where(events.are_outliers, events.cluster, -1),),
-    null=_null,
-    numbers=(
-        Number(
-            "novelty_ratio",
-            "ratio, 0 to 1",
-            "Share of the events beyond the radius of their cluster, within which 99 % of the baseline's"
-            " vectors lie. About 0.01 without drift.",
-            lambda found: found.share,
-        ),
-        Number(
-            "novelty_excess_ratio",
-            "ratio, -1 to 1",
-            "That share minus its expectation without drift.",
-            lambda found: found.excess,
-        ),
-        Number(
-            "novelty_p_value",
-            "probability",
-            "Combined p-value of the novelty of the whole window and of each cluster: the probability of more"
-            " events beyond the radius without drift, and half of that of as many.",
-            lambda found: found.p_value,
-        ),
-    ),
-    is_share=True,
-    segment_arrays={_SEGMENT_OUTLIERS: ("int64", "", 0)},
-    recentre=_recentre,
-    fit_segment=lambda sample: {_SEGMENT_OUTLIERS: np.array(sample.outliers.sum(), np.int64)},
-    variances=1,
-    columns=lambda measured: (measured[CLUSTER_OUTLIERS] >= 0).astype(np.float64)[:, None],
-)
-"""The share of events beyond the radius of their cluster."""
+    weights = (0.5,)
+    segment_arrays: ClassVar = {_SEGMENT_OUTLIERS: ("int64", "", 0)}
+    variances = 1
+
+    def fields(self, clusters: int, components: int) -> tuple[TallyField, ...]:
+        return (TallyField(CLUSTER_OUTLIERS, clusters),)
+
+    def measure(self, events: MeasuredEvents) -> tuple[NDArray[np.intp]]:
+        return (np.where(events.are_outliers, events.cluster, -1),)
+
+    def fit(self, sample: FittingSample) -> dict[str, NDArray[Any]]:
+        return {_SEGMENT_OUTLIERS: np.array(sample.outliers.sum(), np.int64)}
+
+    def null(
+        self, reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
+    ) -> Null[Novelty]:
+        # By cluster against a baseline, of all clusters together against a segment.
+        (variation,) = overdispersion.of(self.name, self.variances).tolist()
+        return NoveltyNull(*_expected(reference, segment), variation, overdispersion.windows)
+
+    def recentre(
+        self, reference: Reference, segment: SegmentReference | None, tally: Tally, share: float
+    ) -> dict[str, NDArray[Any]]:
+        before = _expected(reference, segment)[1]
+        outliers, counts = _group(tally, len(before))
+        # The events of the warm-up, and as many of the baseline as hold one outlier.
+        rates = (outliers + 1) / (counts + 1 / before)
+        return {_SHARES: share * rates + (1 - share) * before}
+
+    def numbers(self, finding: Novelty) -> dict[str, float]:
+        return {
+            "novelty_ratio": finding.share,
+            "novelty_excess_ratio": finding.excess,
+            "novelty_p_value": finding.p_value,
+        }
+
+    def columns(self, measured: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+        return (measured[CLUSTER_OUTLIERS] >= 0).astype(np.float64)[:, None]
+
+
+NOVELTY = _NoveltyStatistic()

@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from math import fsum
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.tally import TallyField
 from driftgauge.core.reference import Reference
 from driftgauge.core.statistics.divergence import DIVERGENCE
@@ -15,9 +19,9 @@ from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
 from driftgauge.core.statistics.novelty import NOVELTY
 from driftgauge.core.statistics.relations import RELATIONS
 from driftgauge.core.statistics.spread import SPREAD
-from driftgauge.core.statistics.statistic import Kind, Statistic
+from driftgauge.core.statistics.statistic import Statistic
 
-__all__ = ["STATISTICS", "counted", "fields_of", "find_kind", "list_kinds", "total_weight"]
+__all__ = ["STATISTICS", "counted", "fields_of", "measure", "total_weight"]
 
 STATISTICS: tuple[Statistic[Any], ...] = (
     DIVERGENCE,
@@ -41,20 +45,24 @@ def fields_of(reference: Reference) -> tuple[TallyField, ...]:
     return tuple(field for each in counted(reference.arrays) for field in each.fields(clusters, components))
 
 
+def measure(
+    reference: Reference, vectors: NDArray[np.float32], cluster: NDArray[np.intp]
+) -> list[NDArray[Any]]:
+    """Return what n events, with their clusters (n,), add to each of these fields; see `tally_batch`."""
+    events = MeasuredEvents(
+        vectors,
+        cluster,
+        reference.centroids,
+        reference.radii,
+        reference.projection,
+        reference.cluster_means,
+    )
+    return [added for each in counted(reference.arrays) for added in each.measure(events)]
+
+
 def total_weight() -> float:
     """Return the sum of all weights.
 
     Where one test alone is significant, the combined p-value is its own times this over its weight.
     """
     return fsum(weight for each in STATISTICS for weight in each.weights)
-
-
-def find_kind(name: str) -> Kind:
-    """Return the kind of drift of this name; one without words where another version wrote it."""
-    kinds = (each.kind for each in STATISTICS)
-    return next((kind for kind in kinds if kind.name == name), Kind(name, "", ""))
-
-
-def list_kinds() -> str:
-    """Return the kinds of drift with what they mean, for a list in a sentence."""
-    return ", ".join(f"{each.kind.name} ({each.kind.sentence})" for each in STATISTICS)

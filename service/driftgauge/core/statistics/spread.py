@@ -1,14 +1,15 @@
 """The tests of spread: whether events lie further from the baseline's mean than its vectors, or nearer."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
+from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.projection import SPREAD_STEP, SPREADS
 from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.reference import Reference, SegmentReference
@@ -16,7 +17,7 @@ from driftgauge.core.statistics.gamma import skewed_quantile
 from driftgauge.core.statistics.means_null import MeansNull, describe, recentre_moments
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import POWER, halve
-from driftgauge.core.statistics.statistic import ArrayLayout, Finding, FittingSample, Kind, Number, Statistic
+from driftgauge.core.statistics.statistic import Finding, FittingSample, Null, Statistic
 
 __all__ = [
     "OUTLIER_SPREAD_SUMS",
@@ -192,116 +193,76 @@ def kurtosis_of_events(part: Reference | SegmentReference) -> float:
     return max((1 + variance / mean**2) / (1 + 2 / len(part.mean)) - 1, 0.0) if variance else 0.0
 
 
-def _null(
-    reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
-) -> SpreadNull:
-    # The means of fitted vectors are those of all segments together.
-    fitted = reference.arrays.get(_FITTED_MEANS, np.ones(SPREADS)) if segment is None else None
-    return SpreadNull(
-        (segment or reference).arrays[SPREAD_MOMENTS],
-        overdispersion.of(SPREAD.name, SPREADS),
-        overdispersion.reduce(overdispersion.windows),
-        fitted,
-    )
-
-
 def _means(tally: Tally) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return both mean spreads, and the part of each that comes from outliers."""
     means, outliers = (tally[name] * SPREAD_STEP / tally.count for name in (SPREAD_SUMS, OUTLIER_SPREAD_SUMS))
     return means, outliers
 
 
-def _recentre(
-    reference: Reference, segment: SegmentReference | None, tally: Tally, share: float
-) -> dict[str, NDArray[Any]]:
-    *moments, outliers = (segment or reference).arrays[SPREAD_MOMENTS].T
-    means, of_outliers = _means(tally)
-    recentred = recentre_moments(np.stack(moments), means, tally.count, share)
-    varies = recentred[2] > 0
-    # A spread is above 0.
-    recentred[1, varies] = np.maximum(recentred[1, varies], SPREAD_STEP)
-    outliers = (share * of_outliers + (1 - share) * outliers) * varies
-    fitted = share * means + (1 - share) * _FITTED_MEAN
-    return {SPREAD_MOMENTS: np.vstack([recentred, outliers]).T, _FITTED_MEANS: fitted}
+class _SpreadStatistic(Statistic[Spread]):
+    """The mean squared distance from the baseline's mean, along the components and in the residual."""
 
-
-_PARTS = ("components", "residual")
-
-
-def _columns(measured: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-    return np.asarray(measured[SPREAD_SUMS] * np.float64(SPREAD_STEP))
-
-
-def _fit(sample: FittingSample) -> dict[str, NDArray[Any]]:
-    spreads = _columns(sample.counted)
-    moments = describe(spreads)
-    outliers = spreads[sample.outliers].sum(axis=0) / max(len(spreads), 1) * (moments[2] > 0)
-    return {SPREAD_MOMENTS: np.vstack([moments, outliers]).T}
-
-
-def _by_part(values: Iterable[Any]) -> dict[str, Any]:
-    return dict(zip(_PARTS, values, strict=True))
-
-
-_ARRAYS: dict[str, ArrayLayout] = {SPREAD_MOMENTS: ("float64", (2, 6), -math.inf)}
-
-SPREAD = Statistic(
-    name="spread",
-    kind=Kind(
-        "spread",
-        "events lie further from the baseline's mean, or nearer",
-        "Look for noise, compression, or vectors that are scaled or normalised otherwise.",
-        by_sign=(
-            "events lie further from the baseline's mean",
-            "events lie nearer to the baseline's mean",
-        ),
-    ),
-    title="Spread",
-    text="The change of the mean squared distance from the baseline's mean.",
-    smallest=0.1,
-    smallest_text="Relative change of the mean squared distance from the baseline's mean.",
+    name = "spread"
+    kind = "spread"
+    finding = Spread
+    smallest = 0.1
     # Chosen by cross-validation (`tests/bench/weights.py`): at 0.25, as of the residual, a change of all
     # distances by 3 to 6 % is found less often by 0.03, and other kinds as often.
-    weights=(1.0, 0.25),
-    finding=Spread,
-    fields=lambda *_: (TallyField(SPREAD_SUMS, SPREADS), TallyField(OUTLIER_SPREAD_SUMS, SPREADS)),
-    measure=lambda events: (events.spreads, events.spreads * events.are_outliers[:, None]),
-    null=_null,
-    numbers=(
-        Number(
-            "spread_change_ratio",
-            "ratio, -1 or more",
-            "Mean squared distance of the events from the baseline's mean, over the baseline's, minus 1."
-            " Parts: components (the leading ones), residual (all other directions). Absent where the window"
-            " was not scored, or where the baseline has no such part.",
-            lambda found: _by_part(each and each.change for each in found.parts),
-            _PARTS,
-        ),
-        Number(
-            "spread_excess_ratio",
-            "ratio, -1 or more",
-            "Absolute value of the change minus its expectation without drift. Absent as the change is.",
-            lambda found: _by_part(each and each.excess for each in found.parts),
-            _PARTS,
-        ),
-        Number(
-            "spread_p_value",
-            "probability",
-            "p-value of the spread: the probability of a change this large without drift. Absent as the"
-            " change is.",
-            lambda found: _by_part(found.p_values),
-            _PARTS,
-        ),
-    ),
-    shown=lambda found: max((each.change for each in found.parts if each), key=abs, default=None),
-    signs=(1, -1),
-    is_share=True,
-    arrays=_ARRAYS,
-    segment_arrays=_ARRAYS,
-    fit=_fit,
-    fit_segment=_fit,
-    recentre=_recentre,
-    variances=SPREADS,
-    columns=_columns,
-)
-"""The mean squared distance from the baseline's mean, along the components and in the residual."""
+    weights = (1.0, 0.25)
+    arrays: ClassVar = {SPREAD_MOMENTS: ("float64", (2, 6), -math.inf)}
+    segment_arrays = arrays
+    variances = SPREADS
+
+    def fields(self, clusters: int, components: int) -> tuple[TallyField, ...]:
+        return TallyField(SPREAD_SUMS, SPREADS), TallyField(OUTLIER_SPREAD_SUMS, SPREADS)
+
+    def measure(self, events: MeasuredEvents) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return events.spreads, events.spreads * events.are_outliers[:, None]
+
+    def fit(self, sample: FittingSample) -> dict[str, NDArray[Any]]:
+        spreads = self.columns(sample.counted)
+        moments = describe(spreads)
+        outliers = spreads[sample.outliers].sum(axis=0) / max(len(spreads), 1) * (moments[2] > 0)
+        return {SPREAD_MOMENTS: np.vstack([moments, outliers]).T}
+
+    def null(
+        self, reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
+    ) -> Null[Spread]:
+        # The means of fitted vectors are those of all segments together.
+        fitted = reference.arrays.get(_FITTED_MEANS, np.ones(SPREADS)) if segment is None else None
+        return SpreadNull(
+            (segment or reference).arrays[SPREAD_MOMENTS],
+            overdispersion.of(self.name, self.variances),
+            overdispersion.reduce(overdispersion.windows),
+            fitted,
+        )
+
+    def recentre(
+        self, reference: Reference, segment: SegmentReference | None, tally: Tally, share: float
+    ) -> dict[str, NDArray[Any]]:
+        *moments, outliers = (segment or reference).arrays[SPREAD_MOMENTS].T
+        means, of_outliers = _means(tally)
+        recentred = recentre_moments(np.stack(moments), means, tally.count, share)
+        varies = recentred[2] > 0
+        # A spread is above 0.
+        recentred[1, varies] = np.maximum(recentred[1, varies], SPREAD_STEP)
+        outliers = (share * of_outliers + (1 - share) * outliers) * varies
+        fitted = share * means + (1 - share) * _FITTED_MEAN
+        return {SPREAD_MOMENTS: np.vstack([recentred, outliers]).T, _FITTED_MEANS: fitted}
+
+    def shown(self, finding: Spread) -> float | None:
+        return max((each.change for each in finding.parts if each), key=abs, default=None)
+
+    def numbers(self, finding: Spread) -> dict[str, Any]:
+        parts = {"components": finding.components, "residual": finding.residual}
+        return {
+            "spread_change_ratio": {name: each and each.change for name, each in parts.items()},
+            "spread_excess_ratio": {name: each and each.excess for name, each in parts.items()},
+            "spread_p_value": {name: each and each.p_value for name, each in parts.items()},
+        }
+
+    def columns(self, measured: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+        return np.asarray(measured[SPREAD_SUMS] * np.float64(SPREAD_STEP))
+
+
+SPREAD = _SpreadStatistic()

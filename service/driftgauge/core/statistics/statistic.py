@@ -1,12 +1,15 @@
-"""The interface of a statistic: its integers in a tally, its null distribution, its finding, its words.
+"""The base class of statistics: what each adds to a tally, how windows vary without drift, what it finds.
 
 One module defines one statistic. `driftgauge.core.statistics.registry` lists them, and everything else goes
-over that list: counting, scoring, overdispersion, artifact, records, metrics, page, report and plan.
+over that list: counting, scoring, overdispersion, artifact, records, metrics, page, report and plan. Their
+words for people are in `driftgauge.statistic_words`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from operator import attrgetter
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -18,7 +21,7 @@ from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.combination import combine
 from driftgauge.core.statistics.overdispersion import Overdispersion
 
-__all__ = ["ArrayLayout", "Finding", "Findings", "FittingSample", "Kind", "Null", "Number", "Statistic"]
+__all__ = ["ArrayLayout", "Finding", "Findings", "FittingSample", "Null", "Statistic"]
 
 ArrayLayout = tuple[str, Sequence[str | int], float]
 """An array of a baseline: dtype, axes by letter (k clusters, r components) or length, and least value."""
@@ -88,47 +91,6 @@ class Null(Protocol[FindingT_co]):
         return np.zeros(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of drift in words.
-
-    Attributes:
-        name: The name, in records, labels and headings.
-        sentence: What happened to the events, such as "an item is repeated".
-        advice: What to look for, as a sentence.
-        by_sign: What happened where the number of the finding is above 0, and where it is below; empty where
-            the sentence says it.
-    """
-
-    name: str
-    sentence: str
-    advice: str
-    by_sign: tuple[str, ...] = ()
-
-    def describe(self, value: float | None) -> str:
-        """Return what happened to the events, by the number of the finding; None where it has none."""
-        return self.by_sign[value < 0] if self.by_sign and value else self.sentence
-
-
-@dataclass(frozen=True, slots=True)
-class Number(Generic[FindingT]):
-    """A number of a finding that results hold by itself.
-
-    Attributes:
-        name: The name.
-        unit: The unit, in words.
-        help: The meaning, in whole sentences.
-        value_of: Returns the number, or the numbers by part; None where the window has none.
-        parts: The names of the parts; empty for a single number.
-    """
-
-    name: str
-    unit: str
-    help: str
-    value_of: Callable[[FindingT], Any]
-    parts: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class FittingSample:
     """The m reference vectors of a baseline: neither centroids nor components were fitted on them.
@@ -142,93 +104,113 @@ class FittingSample:
     outliers: NDArray[np.bool_]
 
 
-_ByParts = Callable[[Mapping[str, NDArray[Any]], NDArray[np.intp]], NDArray[np.float64]]
+_NO_ARRAYS: Mapping[str, ArrayLayout] = MappingProxyType({})
 
 
-def _no_arrays(*_: Any) -> dict[str, NDArray[Any]]:
-    return {}
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Statistic(Generic[FindingT]):
+class Statistic(ABC, Generic[FindingT]):
     """A statistic of windows of events.
 
     Attributes:
         name: The name, in records, configuration and labels.
         kind: The kind of drift that its evidence names, unless another statistic explains it.
-        title: What its numbers are headed with.
-        text: What `shown` says, in a sentence.
+        finding: The type of its findings.
         smallest: The smallest drift worth finding, unless configured.
-        smallest_text: What that is a size of, as a sentence.
         largest: The largest that may be configured; None: any.
         weights: The weight of each of its p-values in the combined one, each above 0.
-        finding: The type of its findings.
-        fields: Returns its fields of a tally for k clusters and r components.
-        measure: Returns what n events add to each field. Either (n,), the place in the field that each event
-            counts in, -1 for none; or (n, length) int64, the numbers that each event adds.
-        null: Returns the null distribution against a baseline, or the segment where one is given, under an
-            overdispersion.
-        numbers: What is exported of a finding.
-        shown: Returns the number of a finding that charts show; None where the baseline has none.
-        signs: The signs that this number may have.
-        is_share: This number is a share, shown in per cent.
         decides_alone: A window may be drift by this statistic without the windows before.
-        in_segments: Segments are tested too.
+        in_segments: Segments are counted and tested too.
         arrays: The arrays that its null distribution needs of a baseline, beside those that every baseline
             has. A baseline without them was fitted before the statistic was there: it is not tested. So a new
             statistic with `variances` has one at least.
         segment_arrays: The same of each segment.
-        fit: Returns its arrays of a baseline.
-        fit_segment: Returns its arrays of a segment, from the sample of the segment's vectors.
-        recentre: Returns those of its arrays whose expectations a warm-up changes, for a baseline or the
-            segment where one is given, by the tally of the warm-up's windows together and its weight in the
-            mean with the baseline, 0 to 1.
         variances: The number of its overdispersions, each of one number of `Null.standardized`.
-        columns: Returns the numbers of n measured events whose means over windows show the overdispersions,
-            (n, variances) float64; None where they are measured in another way, or there are none.
-        by_windows: Of a statistic that `is_within_windows`: returns the squares of each window, at the rate
-            of all n events, (windows, variances), from these as measured and the window of each, (n,), from 0
-            without gaps.
-        by_groups: The same of groups instead of windows, (groups, variances), times the events of each.
+        is_within_windows: It compares the events of a window with each other, so that windows together say
+            nothing. Its overdispersions are mean squares, and the baseline has no part in them.
     """
 
-    name: str
-    kind: Kind
-    title: str
-    text: str
-    smallest: float
-    smallest_text: str
-    largest: float | None = None
-    weights: tuple[float, ...]
-    finding: type[FindingT]
-    fields: Callable[[int, int], tuple[TallyField, ...]]
-    measure: Callable[[MeasuredEvents], tuple[NDArray[Any], ...]]
-    null: Callable[[Reference, SegmentReference | None, Overdispersion], Null[FindingT]]
-    numbers: tuple[Number[FindingT], ...] = ()
-    shown: Callable[[FindingT], float | None] = attrgetter("excess")
-    signs: tuple[int, ...] = (1,)
-    is_share: bool = False
-    decides_alone: bool = False
-    in_segments: bool = True
-    arrays: Mapping[str, ArrayLayout] = field(default_factory=dict)
-    segment_arrays: Mapping[str, ArrayLayout] = field(default_factory=dict)
-    fit: Callable[[FittingSample], dict[str, NDArray[Any]]] = _no_arrays
-    fit_segment: Callable[[FittingSample], dict[str, NDArray[Any]]] = _no_arrays
-    recentre: Callable[[Reference, SegmentReference | None, Tally, float], dict[str, NDArray[Any]]] = (
-        _no_arrays
-    )
-    variances: int = 0
-    columns: Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float64]] | None = None
-    by_windows: _ByParts | None = None
-    by_groups: _ByParts | None = None
+    name: ClassVar[str]
+    kind: ClassVar[str]
+    finding: ClassVar[type[Finding]]
+    smallest: ClassVar[float]
+    largest: ClassVar[float | None] = None
+    weights: ClassVar[tuple[float, ...]]
+    decides_alone: ClassVar[bool] = False
+    in_segments: ClassVar[bool] = True
+    arrays: ClassVar[Mapping[str, ArrayLayout]] = _NO_ARRAYS
+    segment_arrays: ClassVar[Mapping[str, ArrayLayout]] = _NO_ARRAYS
+    variances: ClassVar[int] = 0
+    is_within_windows: ClassVar[bool] = False
 
-    @property
-    def is_within_windows(self) -> bool:
-        """Whether it compares the events of a window with each other, so that windows together say nothing.
+    @abstractmethod
+    def fields(self, clusters: int, components: int) -> tuple[TallyField, ...]:
+        """Return its fields of a tally."""
 
-        Its overdispersions are mean squares, and the baseline has no part in them.
+    @abstractmethod
+    def measure(self, events: MeasuredEvents) -> tuple[NDArray[Any], ...]:
+        """Return what n events add to each field, as `tally_batch` takes it."""
+
+    def fit(self, sample: FittingSample) -> dict[str, NDArray[Any]]:
+        """Return its `arrays` and `segment_arrays` of a baseline or of a segment, by the sample of either.
+
+        Those that the other alone has are left out afterwards.
         """
-        return self.by_windows is not None
+        return {}
+
+    @abstractmethod
+    def null(
+        self, reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
+    ) -> Null[FindingT]:
+        """Return the null distribution against a baseline, or the segment where one is given."""
+
+    def recentre(
+        self, reference: Reference, segment: SegmentReference | None, tally: Tally, share: float
+    ) -> dict[str, NDArray[Any]]:
+        """Return those of its arrays whose expectations a warm-up changes, by the warm-up's windows together.
+
+        Args:
+            reference: The baseline.
+            segment: The segment; None for all events.
+            tally: The tally of these windows.
+            share: Its weight in the mean with the baseline, 0 to 1.
+        """
+        return {}
+
+    def shown(self, finding: FindingT) -> float | None:
+        """Return the number of a finding that charts show; None where the baseline has none."""
+        return finding.significant_excess(math.inf)
+
+    def numbers(self, finding: FindingT) -> dict[str, Any]:
+        """Return the further numbers of a finding by name, each a number, or numbers by part."""
+        return {}
+
+    def columns(self, measured: Mapping[str, NDArray[Any]]) -> NDArray[np.float64] | None:
+        """Return the numbers of n measured events whose means over windows show the overdispersions.
+
+        Their shape is (n, variances). None: there are no overdispersions, or it `is_within_windows`.
+
+        Args:
+            measured: What `measure` returned of the events, by the fields' names.
+        """
+        return None
+
+    def by_windows(
+        self, measured: Mapping[str, NDArray[Any]], windows: NDArray[np.intp]
+    ) -> NDArray[np.float64]:
+        """Return the squares of each window at the rate of all n events, (windows, variances).
+
+        Only a statistic that `is_within_windows` has them.
+
+        Args:
+            measured: As for `columns`.
+            windows: (n,), the window of each event, from 0 without gaps.
+        """
+        raise NotImplementedError
+
+    def by_groups(
+        self, measured: Mapping[str, NDArray[Any]], groups: NDArray[np.intp]
+    ) -> NDArray[np.float64]:
+        """Return the same of groups instead of windows, (groups, variances), times the events of each."""
+        raise NotImplementedError
 
     def weighted(self, finding: FindingT) -> list[tuple[float, float]]:
         """Return the p-values of a finding with their weights."""

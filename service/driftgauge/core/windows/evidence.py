@@ -34,7 +34,7 @@ _MOSTLY = 0.5
 # One repeated item lies at most this many times as far from the mean, squared, as events on average; hardly
 # any event lies further.
 _FAR = 3.0
-_MIX = DIVERGENCE.kind.name
+_MIX = DIVERGENCE.kind
 _NO_CHANGE = SpreadChange(change=0.0, outliers=0.0, excess=0.0, p_value=1.0)
 
 
@@ -75,9 +75,7 @@ def attribute_evidence(
     spread = findings.of(SPREAD) if SPREAD.name in findings else _NO_SPREAD
     duplicates = findings.of(DUPLICATES) if DUPLICATES.name in findings else _NO_DUPLICATES
     of_mean = (
-        _MIX
-        if _explained(tally.counts, shift, reference, overdispersion) >= _EXPLAINED
-        else MEAN_SHIFT.kind.name
+        _MIX if _explained(tally.counts, shift, reference, overdispersion) >= _EXPLAINED else MEAN_SHIFT.kind
     )
     has_moved = min(mean_shift.p_values) < _SEEN
     changes = [change for change in spread.parts if change is not None]
@@ -87,7 +85,7 @@ def attribute_evidence(
     are_more = _outliers_of_shift(mean_shift.excess, len(shift)) < _MOSTLY * novelty.excess
     if _is_outside(spread) or (novelty.p_value < _SEEN and (are_far or are_more)):
         # Events where the baseline has none also move the mean, and come at the cost of all clusters.
-        has_moved, of_mean = True, NOVELTY.kind.name
+        has_moved, of_mean = True, NOVELTY.kind
     repeated = duplicates.share if duplicates.p_value < _SEEN else 0.0
     of_item = {
         MEAN_SHIFT.name: _part(_FAR * len(shift) * repeated**2, mean_shift.excess),
@@ -96,22 +94,22 @@ def attribute_evidence(
     }
     # An item that changes the mix moves the mean as well.
     of_item[DIVERGENCE.name] = of_item[MEAN_SHIFT.name] if has_moved else 0.0
-    kinds = {each.name: {each.kind.name: 1.0} for each in registry.STATISTICS}
+    kinds = {each.name: {each.kind: 1.0} for each in registry.STATISTICS}
     kinds[MEAN_SHIFT.name] = {of_mean: 1.0}
     kinds[DIVERGENCE.name] = {of_mean if has_moved else _MIX: 1.0}
     if has_moved and RELATIONS.name in findings:
         # The products of coordinates whose means have moved are others, by about the square of the shift.
         of_shift = _part(max(mean_shift.excess, 0.0), findings.of(RELATIONS).excess)
-        kinds[RELATIONS.name] = {of_mean: of_shift, RELATIONS.kind.name: 1 - of_shift}
+        kinds[RELATIONS.name] = {of_mean: of_shift, RELATIONS.kind: 1 - of_shift}
     if change.p_value < _SEEN:
         # Where all events lie further out, more of them lie beyond the radius.
-        both = {NOVELTY.kind.name: from_outliers, SPREAD.kind.name: 1 - from_outliers}
+        both = {NOVELTY.kind: from_outliers, SPREAD.kind: 1 - from_outliers}
         kinds |= {NOVELTY.name: both, SPREAD.name: both}
-    sums = dict.fromkeys((each.kind.name for each in registry.STATISTICS), 0.0)
+    sums = dict.fromkeys((each.kind for each in registry.STATISTICS), 0.0)
     for name, finding in findings.items():
         strength = _strength(name, finding.p_values, overdispersion.windows)
         item = of_item.get(name, 0.0)
-        sums[DUPLICATES.kind.name] += item * strength
+        sums[DUPLICATES.kind] += item * strength
         for kind, share in kinds[name].items():
             sums[kind] += share * (1 - item) * strength
     total = math.fsum(sums.values())
