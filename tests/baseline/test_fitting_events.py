@@ -9,7 +9,6 @@ from driftgauge.baseline.moments import leave_one_out_outliers, measure, moments
 from driftgauge.baseline.segments import SegmentChoice, find_members
 from driftgauge.baseline.windows import LEAST_WINDOWS, Traffic, observe, split_whole
 from driftgauge.core.statistics.spread import SPREAD
-from driftgauge.core.statistics.statistic import FittingSample
 from tests.builders.baselines import by_columns, draw_bursts, fit, project, traffic_of
 from tests.builders.clocks import HOUR_MS
 
@@ -89,8 +88,8 @@ def test_segments_are_counted_among_held_out_vectors(blobs: NDArray[np.float32])
     for segment, is_left in zip(baseline.segments, (True, False), strict=True):
         inside = (blobs[counted][:, 0] < 0) == is_left
         assert segment.arrays["outliers"] == outliers[inside].sum()
-        sample = FittingSample({name: each[inside] for name, each in found.items()}, outliers[inside])
-        assert segment.arrays["spread_moments"].tolist() == SPREAD.fit(sample)["spread_moments"].tolist()
+        sample = {name: each[inside] for name, each in found.items()}, outliers[inside]
+        assert segment.arrays["spread_moments"].tolist() == SPREAD.fit(*sample)["spread_moments"].tolist()
         own = blobs[counted][inside].astype(float)
         shift = components @ (own.mean(axis=0) - baseline.mean)
         np.testing.assert_allclose(segment.mean, shift, rtol=1e-6, atol=1e-5)

@@ -14,7 +14,7 @@ from driftgauge.baseline.report import compare, describe, report_baseline
 from driftgauge.cli.printing import print_report, render
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.statistics.divergence import js_contributions
-from driftgauge.core.statistics.divergence_null import noise_floor
+from driftgauge.core.statistics.nulls.divergence_null import noise_floor
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from tests.builders.baselines import HOSTILE_NAMES, SEGMENTS, build_baseline, with_metadata
 

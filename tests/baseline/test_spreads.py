@@ -10,11 +10,10 @@ from driftgauge.baseline.fitting import split_indices
 from driftgauge.baseline.moments import leave_one_out_outliers, measure, moments
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.projection import Projection
-from driftgauge.core.statistics.means_null import describe
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
+from driftgauge.core.statistics.nulls.means_null import describe
 from driftgauge.core.statistics.relations import RELATIONS
 from driftgauge.core.statistics.spread import SPREAD, SPREAD_MOMENTS
-from driftgauge.core.statistics.statistic import FittingSample
 from tests.builders.baselines import fit
 
 LARGE = np.full(3, 99.0, np.float32)
@@ -41,7 +40,7 @@ def spreads_of(vectors: np.ndarray, rows: np.ndarray, reference: Projection) -> 
 def moments_of(found: dict[str, np.ndarray], outliers: np.ndarray | None = None) -> np.ndarray:
     if outliers is None:
         outliers = np.zeros(len(found["cluster_counts"]), np.bool_)
-    return SPREAD.fit(FittingSample(found, outliers))[SPREAD_MOMENTS]
+    return SPREAD.fit(found, outliers)[SPREAD_MOMENTS]
 
 
 def test_spreads_are_mean_squares_of_rows() -> None:
@@ -92,7 +91,7 @@ def test_fit_measures_moments_on_vectors_that_nothing_was_fitted_on() -> None:
     ids = baseline.centroids.assign(vectors[rows])
     outliers = leave_one_out_outliers(baseline.centroids.distances(vectors[rows], ids), ids)
     assert baseline.arrays["spread_moments"].tolist() == moments_of(found, outliers).tolist()
-    of_relations = RELATIONS.fit(FittingSample(found, outliers))
+    of_relations = RELATIONS.fit(found, outliers)
     for name, array in of_relations.items():
         assert baseline.arrays[name].tolist() == array.tolist()
     assert baseline.residual.tolist() == [reference.residual]

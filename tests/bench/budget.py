@@ -35,7 +35,6 @@ from driftgauge.core.statistics.budget import window_level
 from driftgauge.core.statistics.novelty import NOVELTY
 from driftgauge.core.statistics.overdispersion import CalibratedOverdispersion
 from driftgauge.core.statistics.spread import SPREAD
-from driftgauge.core.statistics.statistic import FittingSample
 from driftgauge.core.windows.scoring import WindowScorer
 
 HOURS_A_YEAR, DAYS_A_YEAR, HOURS_A_DAY = 8_766, 365, 24
@@ -225,8 +224,8 @@ def with_segments(
     arrays = {}
     for member in members:
         own = {name: each[member.rows] for name, each in measured.items()}
-        sample = FittingSample(own, beyond[member.rows])
-        arrays[member.name] = NOVELTY.fit(sample) | SPREAD.fit(sample)
+        sample = own, beyond[member.rows]
+        arrays[member.name] = NOVELTY.fit(*sample) | SPREAD.fit(*sample)
     segments = reference_segments(
         members, clusters, project(vectors[rows], found), arrays, CLUSTERS, lambda _: None
     )

@@ -11,8 +11,8 @@ from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.statistics import registry
-from driftgauge.core.statistics.divergence_null import DivergenceNull
 from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS, LEADING_COMPONENTS, MeanShiftNull
+from driftgauge.core.statistics.nulls.divergence_null import DivergenceNull
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.scoring import WindowScorer

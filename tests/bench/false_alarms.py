@@ -21,7 +21,7 @@ from tests.output import say
 
 from driftgauge.baseline.clustering import find_centroids
 from driftgauge.core.counting.assignment import DistanceMetric
-from driftgauge.core.statistics.divergence_null import DivergenceNull
+from driftgauge.core.statistics.nulls.divergence_null import DivergenceNull
 
 CLUSTERS = (5, 20, 50)
 FILLED = (5, 10)  # clusters with events, of the greatest number of clusters

@@ -18,7 +18,6 @@ from driftgauge.core.statistics.duplicates import HASH_COUNTS
 from driftgauge.core.statistics.novelty import RADIUS_LEVEL
 from driftgauge.core.statistics.relations import RELATIONS
 from driftgauge.core.statistics.spread import SPREAD, SPREAD_MOMENTS
-from driftgauge.core.statistics.statistic import FittingSample
 
 CLUSTERS = 20
 CLASSES = 10
@@ -61,8 +60,8 @@ class Population:
                 np.float32,
             )
             counted = measure(self.vectors, rows, found, self.centroids, radii, cluster_means)
-            sample = FittingSample(counted, leave_one_out_outliers(distances, own))
-            arrays |= SPREAD.fit(sample) | RELATIONS.fit(sample)
+            outliers = leave_one_out_outliers(distances, own)
+            arrays |= SPREAD.fit(counted, outliers) | RELATIONS.fit(counted, outliers)
         return Reference(
             baseline_id="sha256:bench",
             centroids=self.centroids,

@@ -8,7 +8,7 @@ from scipy.optimize import brentq
 from scipy.special import rel_entr
 
 from driftgauge.core.statistics.divergence import js_contributions
-from driftgauge.core.statistics.quadratic_form import QuadraticForm
+from driftgauge.core.statistics.nulls.quadratic_form import QuadraticForm
 
 # The variances along the leading components of real image embeddings, and a few other shapes.
 SPECTRA = {

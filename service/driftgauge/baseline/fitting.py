@@ -6,7 +6,7 @@ them than new ones, so the counts and moments that windows are compared with are
 
 import logging
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -58,7 +58,6 @@ from driftgauge.core.counting.projection import MAX_COMPONENTS
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.novelty import NOVELTY, RADIUS_LEVEL
 from driftgauge.core.statistics.spread import SPREAD, SPREAD_MOMENTS
-from driftgauge.core.statistics.statistic import FittingSample
 from driftgauge.errors import BaselineError
 from driftgauge.progress import Track, ignore_progress
 
@@ -195,11 +194,11 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
         cluster_means = find_cluster_means(vectors, fit_rows, reference, centroids)
         coordinates = project(vectors, reference_rows, reference)
         counted = measure(vectors, reference_rows, reference, centroids, radii, cluster_means)
-        sample = FittingSample(counted, leave_one_out_outliers(distances, ids))
+        outliers = leave_one_out_outliers(distances, ids)
         arrays = {
             name: array
             for each in registry.STATISTICS
-            for name, array in each.fit(sample).items()
+            for name, array in each.fit(counted, outliers).items()
             if name in each.arrays
         }
         report_spreads(arrays[SPREAD_MOMENTS], reference, progress)
@@ -239,7 +238,7 @@ def fit_baseline(  # noqa: PLR0913 - keywords, each with a default
             members,
             ids,
             coordinates,
-            _fit_segments(sample, members),
+            _fit_segments(counted, outliers, members),
             clusters,
             progress,
         )
@@ -378,18 +377,18 @@ def _find_fewer(cluster: Callable[[int, Callable[[str], None], Track], object], 
     return None
 
 
-def _fit_segments(sample: FittingSample, members: Iterable[Members]) -> dict[str, dict[str, NDArray[Any]]]:
+def _fit_segments(
+    counted: Mapping[str, NDArray[Any]], outliers: NDArray[np.bool_], members: Iterable[Members]
+) -> dict[str, dict[str, NDArray[Any]]]:
     """Return the arrays of the statistics by the segment's name, from its members among the reference."""
     arrays = {}
     for member in members:
-        own = FittingSample(
-            {name: each[member.rows] for name, each in sample.counted.items()}, sample.outliers[member.rows]
-        )
+        own = {name: each[member.rows] for name, each in counted.items()}
         arrays[member.name] = {
             name: array
             for each in registry.STATISTICS
             if each.in_segments
-            for name, array in each.fit(own).items()
+            for name, array in each.fit(own, outliers[member.rows]).items()
             if name in each.segment_arrays
         }
     return arrays

@@ -192,19 +192,14 @@ def measure(
 
     The values are those of `Statistic.measure`: (m,), (m, length) or (m, a, q) each.
     """
-    fields = [
-        field
-        for statistic in registry.STATISTICS
-        for field in statistic.fields(len(radii), len(reference.variances))
-    ]
+    names = [name for statistic in registry.STATISTICS for name in statistic.fields]
     measured = []
     for block in blocks(rows):
         own = vectors[block]
         events = MeasuredEvents(own, centroids.assign(own), centroids, radii, reference, cluster_means)
         measured.append([each for statistic in registry.STATISTICS for each in statistic.measure(events)])
     return {
-        field.name: np.concatenate(parts)
-        for field, parts in zip(fields, zip(*measured, strict=True), strict=True)
+        name: np.concatenate(parts) for name, parts in zip(names, zip(*measured, strict=True), strict=True)
     }
 
 

@@ -12,8 +12,8 @@ from driftgauge.baseline.artifact import Baseline, BaselineMetadata
 from driftgauge.core.durations import format_duration
 from driftgauge.core.spec import floor_of
 from driftgauge.core.statistics.divergence import DIVERGENCE, js_contributions
-from driftgauge.core.statistics.divergence_null import noise_floor
 from driftgauge.core.statistics.mean_shift import MEAN_SHIFT, MeanShiftNull
+from driftgauge.core.statistics.nulls.divergence_null import noise_floor
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.layout import Block, Table, facts

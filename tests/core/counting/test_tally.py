@@ -6,13 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.core.counting.hashing import HASH_BINS
-from driftgauge.core.counting.tally import Tally, tally_batch
+from driftgauge.core.counting.tally import Tally, TallyField, tally_batch
 from driftgauge.core.statistics import registry
 
 CLUSTERS = 3
 GROUPS = 4
 # Those of relations hold products: see their own test.
-FIELDS = tuple(field for each in registry.STATISTICS[:-1] for field in each.fields(CLUSTERS, 2))
+FIELDS = tuple(
+    TallyField(name, {"k": CLUSTERS, "r": 2}.get(length, length))
+    for each in registry.STATISTICS[:-1]
+    for name, length in each.fields.items()
+)
 # Beyond 2^53 a double cannot represent every integer.
 COORDINATES = st.integers(-(2**58), 2**58)
 SPREAD = st.integers(0, 2**20)

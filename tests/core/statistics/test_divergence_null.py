@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtrc, gammaln, logsumexp
 from scipy.stats import hypergeom
 
-from driftgauge.core.statistics.divergence_null import DivergenceNull
+from driftgauge.core.statistics.nulls.divergence_null import DivergenceNull
 from tests.builders.statistics import divergence, divergences_of, draw_baseline, draw_divergences, split_pool
 
 # Factors by which the sampled windows vary more than the null: the first is the null, and the last reaches

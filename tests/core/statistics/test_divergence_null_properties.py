@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.core.statistics.divergence_null import DivergenceNull
+from driftgauge.core.statistics.nulls.divergence_null import DivergenceNull
 from tests.builders.statistics import divergence, draw_baseline
 from tests.examples import examples
 from tests.processes import run_python
@@ -110,7 +110,7 @@ def test_p_value_is_same_in_every_process():
     baseline_counts, counts = draw_baseline(5, 1_000), draw_baseline(5, 333)
     p_value = DivergenceNull.of(counts, baseline_counts, 1.3).p_value(0.02)
     program = (
-        "import numpy as np; from driftgauge.core.statistics.divergence_null import DivergenceNull; "
+        "import numpy as np; from driftgauge.core.statistics.nulls.divergence_null import DivergenceNull; "
         f"counts, baseline_counts = np.array({counts.tolist()}), np.array({baseline_counts.tolist()}); "
         "print(repr(DivergenceNull.of(counts, baseline_counts, 1.3).p_value(0.02)))"
     )

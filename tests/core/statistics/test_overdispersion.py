@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from driftgauge.core.statistics.divergence import js_contributions
-from driftgauge.core.statistics.divergence_null import DivergenceNull
+from driftgauge.core.statistics.nulls.divergence_null import DivergenceNull
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion, OverdispersionEstimator
 
 SHARES = np.array([0.3, 0.2, 0.2, 0.15, 0.1, 0.05])

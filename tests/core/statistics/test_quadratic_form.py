@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import chdtri, fdtrc
 
-from driftgauge.core.statistics.quadratic_form import QuadraticForm, effective_degrees
+from driftgauge.core.statistics.nulls.quadratic_form import QuadraticForm, effective_degrees
 from tests.builders.statistics import SPECTRA, draw_sums, find_quantile
 
 WEIGHTS = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=32)

@@ -19,12 +19,11 @@ from driftgauge.core.statistics.relations import (
     RELATIONS,
     RelationsNull,
 )
-from driftgauge.core.statistics.statistic import FittingSample
 from tests.builders.references import build_reference
 
 DIMENSION, EVENTS, VECTORS = 10, 100, 1_000
 STEP = 2.0**-20
-FIELDS = TallyField(CLUSTER_COUNTS, 1), *RELATIONS.fields(2, DIMENSION)
+FIELDS = TallyField(CLUSTER_COUNTS, 1), TallyField(RELATION_SUMS, 72)
 
 
 def measure(vectors):
@@ -46,11 +45,11 @@ def measure(vectors):
 
 def add(measured, group):
     """Return the sums of groups of events, (groups, 72)."""
-    return tally_batch(group, int(group.max()) + 1, RELATIONS.fields(2, DIMENSION), [measured])
+    return tally_batch(group, int(group.max()) + 1, FIELDS[1:], [measured])
 
 
 def arrays_of(vectors):
-    return RELATIONS.fit(FittingSample({RELATION_SUMS: measure(vectors)}, np.zeros(len(vectors), bool)))
+    return RELATIONS.fit({RELATION_SUMS: measure(vectors)}, np.zeros(len(vectors), bool))
 
 
 def fit(vectors, overdispersion=1.0, windows=math.inf):

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.stats import chi2, norm
 
-from driftgauge.core.statistics.means_null import describe
+from driftgauge.core.statistics.nulls.means_null import describe
+from driftgauge.core.statistics.nulls.tails import student_p_value
 from driftgauge.core.statistics.spread import Spread, SpreadChange, SpreadNull
-from driftgauge.core.statistics.student import student_p_value
 
 COMPONENTS = 32
 # The mean of 32 squared standard normal coordinates: chi-squared over its degrees of freedom.

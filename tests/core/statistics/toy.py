@@ -7,7 +7,6 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import ndtr
 
-from driftgauge.core.counting.tally import TallyField
 from driftgauge.core.statistics.statistic import Finding, Null, Statistic
 from driftgauge.statistic_words import StatisticWords
 
@@ -37,18 +36,16 @@ class ToyStatistic(Statistic):
     name = "toy"
     kind = "sign"
     finding = Toy
+    fields: ClassVar = {"toy_count": 1}
     smallest = 0.1
     weights = (0.5,)
     arrays: ClassVar = {"toy_share": ("float64", (1,), 0)}
 
-    def fields(self, clusters, components):
-        return (TallyField("toy_count", 1),)
-
     def measure(self, events):
         return ((events.vectors[:, :1] > 0).astype(np.int64),)
 
-    def fit(self, sample):
-        return {"toy_share": sample.counted["toy_count"].mean(axis=0)}
+    def fit(self, measured, outliers):
+        return {"toy_share": measured["toy_count"].mean(axis=0)}
 
     def null(self, reference, segment, overdispersion):
         return ToyNull(reference)

@@ -2,14 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.measurement import MeasuredEvents
-from driftgauge.core.counting.tally import CLUSTER_COUNTS, Tally, TallyField
+from driftgauge.core.counting.tally import CLUSTER_COUNTS, Tally
 from driftgauge.core.reference import Reference, SegmentReference
-from driftgauge.core.statistics.divergence_null import DivergenceNull, relative_entropy
+from driftgauge.core.statistics.nulls.divergence_null import DivergenceNull, relative_entropy
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import effective_count, js_needed
 from driftgauge.core.statistics.statistic import Finding, Null, Statistic
@@ -47,6 +48,43 @@ class Divergence(Finding):
         """The clusters that contribute most to the divergence, the largest first."""
         order = np.argsort(-self.contributions, kind="stable")[:MAX_MOVERS]
         return tuple(cluster for cluster in order.tolist() if self.contributions[cluster] > 0)
+
+
+class _DivergenceStatistic(Statistic[Divergence]):
+    """The divergence of the mix; its overdispersion is that of the counts."""
+
+    name = "js_divergence"
+    kind = "mix"
+    finding = Divergence
+    fields: ClassVar = {CLUSTER_COUNTS: "k"}
+    smallest = 0.01
+    largest = 1.0
+    # A class or a topic that is missing is found mostly by the divergence.
+    weights = (1.0,)
+    decides_alone = True
+
+    def measure(self, events: MeasuredEvents) -> tuple[NDArray[np.intp]]:
+        return (events.cluster,)
+
+    def null(
+        self, reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
+    ) -> Null[Divergence]:
+        return _Null((segment or reference).counts, overdispersion)
+
+    def shown(self, finding: Divergence) -> float:
+        return finding.js_divergence
+
+    def numbers(self, finding: Divergence) -> dict[str, float]:
+        return {
+            "js_divergence": finding.js_divergence,
+            "js_distance": finding.js_distance,
+            "noise_floor": finding.noise_floor,
+            "js_excess": finding.excess,
+            "js_p_value": finding.p_value,
+        }
+
+
+DIVERGENCE = _DivergenceStatistic()
 
 
 def js_contributions(counts: NDArray[np.int64], baseline_counts: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -102,42 +140,3 @@ class _Null(Null[Divergence]):
         effective = effective_count(count, int(self._counts.sum()), self._overdispersion)
         least = js_needed(len(self._counts), level, self._degrees) / effective
         return least if least <= 1 else math.inf
-
-
-class _DivergenceStatistic(Statistic[Divergence]):
-    """The divergence of the mix; its overdispersion is that of the counts."""
-
-    name = "js_divergence"
-    kind = "mix"
-    finding = Divergence
-    smallest = 0.01
-    largest = 1.0
-    # A class or a topic that is missing is found mostly by the divergence.
-    weights = (1.0,)
-    decides_alone = True
-
-    def fields(self, clusters: int, components: int) -> tuple[TallyField, ...]:
-        return (TallyField(CLUSTER_COUNTS, clusters),)
-
-    def measure(self, events: MeasuredEvents) -> tuple[NDArray[np.intp]]:
-        return (events.cluster,)
-
-    def null(
-        self, reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
-    ) -> Null[Divergence]:
-        return _Null((segment or reference).counts, overdispersion)
-
-    def shown(self, finding: Divergence) -> float:
-        return finding.js_divergence
-
-    def numbers(self, finding: Divergence) -> dict[str, float]:
-        return {
-            "js_divergence": finding.js_divergence,
-            "js_distance": finding.js_distance,
-            "noise_floor": finding.noise_floor,
-            "js_excess": finding.excess,
-            "js_p_value": finding.p_value,
-        }
-
-
-DIVERGENCE = _DivergenceStatistic()

@@ -12,13 +12,17 @@ from scipy.special import ndtr, ndtri
 
 from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.counting.measurement import MeasuredEvents
-from driftgauge.core.counting.tally import Tally, TallyField
+from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, SegmentReference
-from driftgauge.core.statistics.gamma import gamma_quantile, gamma_tail
+from driftgauge.core.statistics.nulls.tails import (
+    gamma_quantile,
+    gamma_tail,
+    student_p_value,
+    student_quantile,
+)
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import POWER, halve
-from driftgauge.core.statistics.statistic import Finding, FittingSample, Null, Statistic
-from driftgauge.core.statistics.student import student_p_value, student_quantile
+from driftgauge.core.statistics.statistic import Finding, Null, Statistic
 
 __all__ = ["DUPLICATES", "HASH_COUNTS", "Duplicates", "DuplicatesNull", "repeat_rate"]
 
@@ -43,6 +47,62 @@ class Duplicates(Finding):
     def excess(self) -> float:
         """The share."""
         return self.share
+
+
+class _DuplicatesStatistic(Statistic[Duplicates]):
+    """The share of one repeated item, by a histogram of hashes that segments do not have."""
+
+    name = "duplicates"
+    kind = "duplicates"
+    finding = Duplicates
+    fields: ClassVar = {HASH_COUNTS: HASH_BINS}
+    smallest = 0.05
+    largest = 1.0
+    # It costs a slight change of mix or of the mean up to 0.01 of power.
+    weights = (0.25,)
+    in_segments = False
+    arrays: ClassVar = {HASH_COUNTS: ("int64", "h", 0)}
+    variances = 1
+    is_within_windows = True
+
+    def measure(self, events: MeasuredEvents) -> tuple[NDArray[np.intp]]:
+        return (events.hashes,)
+
+    def fit(
+        self, measured: Mapping[str, NDArray[Any]], outliers: NDArray[np.bool_]
+    ) -> dict[str, NDArray[Any]]:
+        return {HASH_COUNTS: np.bincount(measured[HASH_COUNTS], minlength=HASH_BINS).astype(np.int64)}
+
+    def null(
+        self, reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
+    ) -> Null[Duplicates]:
+        (variation,) = overdispersion.of(self.name, self.variances).tolist()
+        return DuplicatesNull(reference.arrays[HASH_COUNTS], variation, overdispersion.windows)
+
+    def numbers(self, finding: Duplicates) -> dict[str, float]:
+        return {"duplicates_ratio": finding.share, "duplicates_p_value": finding.p_value}
+
+    def by_windows(
+        self, measured: Mapping[str, NDArray[Any]], windows: NDArray[np.intp]
+    ) -> NDArray[np.float64]:
+        # Pearson's X2 of each window over its mean at the rate of all events.
+        hashes = measured[HASH_COUNTS]
+        null = DuplicatesNull(np.bincount(hashes, minlength=HASH_BINS), 1.0, math.inf)
+        counts = np.bincount(windows * HASH_BINS + hashes, minlength=(int(windows.max()) + 1) * HASH_BINS)
+        return np.array([[null.ratio(own)] for own in counts.reshape(-1, HASH_BINS)])
+
+    def by_groups(
+        self, measured: Mapping[str, NDArray[Any]], groups: NDArray[np.intp]
+    ) -> NDArray[np.float64]:
+        # Pearson's X2 of each group times its size, over B - 1: where its events are different items, the
+        # mean is its size.
+        pairs, counts = np.unique(groups * HASH_BINS + measured[HASH_COUNTS], return_counts=True)
+        squares = np.bincount(pairs // HASH_BINS, weights=np.square(counts))
+        found = (HASH_BINS * squares - np.square(np.bincount(groups))) / (HASH_BINS - 1)
+        return np.asarray(found)[:, None]
+
+
+DUPLICATES = _DuplicatesStatistic()
 
 
 def repeat_rate(hash_counts: NDArray[np.int64]) -> float:
@@ -173,59 +233,3 @@ def _same_bin(hash_counts: NDArray[np.int64]) -> float:
     """Return the rate at which two of the events with these hashes, (B,) int64, share a bin."""
     count = int(hash_counts.sum())
     return int((hash_counts * (hash_counts - 1)).sum()) / (count * (count - 1))
-
-
-class _DuplicatesStatistic(Statistic[Duplicates]):
-    """The share of one repeated item, by a histogram of hashes that segments do not have."""
-
-    name = "duplicates"
-    kind = "duplicates"
-    finding = Duplicates
-    smallest = 0.05
-    largest = 1.0
-    # It costs a slight change of mix or of the mean up to 0.01 of power.
-    weights = (0.25,)
-    in_segments = False
-    arrays: ClassVar = {HASH_COUNTS: ("int64", "h", 0)}
-    variances = 1
-    is_within_windows = True
-
-    def fields(self, clusters: int, components: int) -> tuple[TallyField, ...]:
-        return (TallyField(HASH_COUNTS, HASH_BINS, self.in_segments),)
-
-    def measure(self, events: MeasuredEvents) -> tuple[NDArray[np.intp]]:
-        return (events.hashes,)
-
-    def fit(self, sample: FittingSample) -> dict[str, NDArray[Any]]:
-        return {HASH_COUNTS: np.bincount(sample.counted[HASH_COUNTS], minlength=HASH_BINS).astype(np.int64)}
-
-    def null(
-        self, reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
-    ) -> Null[Duplicates]:
-        (variation,) = overdispersion.of(self.name, self.variances).tolist()
-        return DuplicatesNull(reference.arrays[HASH_COUNTS], variation, overdispersion.windows)
-
-    def numbers(self, finding: Duplicates) -> dict[str, float]:
-        return {"duplicates_ratio": finding.share, "duplicates_p_value": finding.p_value}
-
-    def by_windows(
-        self, measured: Mapping[str, NDArray[Any]], windows: NDArray[np.intp]
-    ) -> NDArray[np.float64]:
-        # Pearson's X2 of each window over its mean at the rate of all events.
-        hashes = measured[HASH_COUNTS]
-        null = DuplicatesNull(np.bincount(hashes, minlength=HASH_BINS), 1.0, math.inf)
-        counts = np.bincount(windows * HASH_BINS + hashes, minlength=(int(windows.max()) + 1) * HASH_BINS)
-        return np.array([[null.ratio(own)] for own in counts.reshape(-1, HASH_BINS)])
-
-    def by_groups(
-        self, measured: Mapping[str, NDArray[Any]], groups: NDArray[np.intp]
-    ) -> NDArray[np.float64]:
-        # Pearson's X2 of each group times its size, over B - 1: where its events are different items, the
-        # mean is its size.
-        pairs, counts = np.unique(groups * HASH_BINS + measured[HASH_COUNTS], return_counts=True)
-        squares = np.bincount(pairs // HASH_BINS, weights=np.square(counts))
-        found = (HASH_BINS * squares - np.square(np.bincount(groups))) / (HASH_BINS - 1)
-        return np.asarray(found)[:, None]
-
-
-DUPLICATES = _DuplicatesStatistic()

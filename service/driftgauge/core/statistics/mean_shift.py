@@ -3,6 +3,7 @@
 import math
 import sys
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +11,11 @@ from scipy.special import fdtrc
 
 from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.projection import Projection
-from driftgauge.core.counting.tally import Tally, TallyField
+from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, SegmentReference
+from driftgauge.core.statistics.nulls.quadratic_form import QuadraticForm, effective_degrees
 from driftgauge.core.statistics.overdispersion import Overdispersion, inverse_degrees
 from driftgauge.core.statistics.power import effective_count, shift_needed
-from driftgauge.core.statistics.quadratic_form import QuadraticForm, effective_degrees
 from driftgauge.core.statistics.spread import kurtosis_of_events
 from driftgauge.core.statistics.statistic import Finding, Null, Statistic
 
@@ -55,6 +56,41 @@ class MeanShift(Finding):
     def p_values(self) -> tuple[float, float, float]:
         """The p-values of t2 along all components, along the leading ones, and of the centroid distance."""
         return self.p_value, self.leading_p_value, self.centroid_p_value
+
+
+class _MeanShiftStatistic(Statistic[MeanShift]):
+    """The shift of the mean along the components; its overdispersion is that of the means."""
+
+    name = "mean_shift"
+    kind = "shift"
+    finding = MeanShift
+    fields: ClassVar = {CLIPPED_COORDINATE_SUMS: "r"}
+    smallest = 0.05
+    # A class or a topic that is twice as frequent is found mostly by the leading components and the centroid
+    # distance.
+    weights = (0.75, 0.75, 3.0)
+    decides_alone = True
+
+    def measure(self, events: MeasuredEvents) -> tuple[NDArray[np.int64]]:
+        return (events.coordinates,)
+
+    def null(
+        self, reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
+    ) -> Null[MeanShift]:
+        return _Null(reference.projection, segment or reference, overdispersion)
+
+    def numbers(self, finding: MeanShift) -> dict[str, float]:
+        return {
+            "mean_shift_t2": finding.t2,
+            "mean_shift_excess": finding.excess,
+            "mean_shift_p_value": finding.p_value,
+            "mean_shift_leading_p_value": finding.leading_p_value,
+            "centroid_distance": finding.centroid_distance,
+            "centroid_p_value": finding.centroid_p_value,
+        }
+
+
+MEAN_SHIFT = _MeanShiftStatistic()
 
 
 class MeanShiftNull:
@@ -231,40 +267,3 @@ class _Null(Null[MeanShift]):
         known = self._overdispersion.reduce(self._count - components)
         needed = shift_needed(components, components + known, level)
         return needed / effective_count(count, self._mean_count, self._overdispersion.largest_mean)
-
-
-class _MeanShiftStatistic(Statistic[MeanShift]):
-    """The shift of the mean along the components; its overdispersion is that of the means."""
-
-    name = "mean_shift"
-    kind = "shift"
-    finding = MeanShift
-    smallest = 0.05
-    # A class or a topic that is twice as frequent is found mostly by the leading components and the centroid
-    # distance.
-    weights = (0.75, 0.75, 3.0)
-    decides_alone = True
-
-    def fields(self, clusters: int, components: int) -> tuple[TallyField, ...]:
-        return (TallyField(CLIPPED_COORDINATE_SUMS, components),)
-
-    def measure(self, events: MeasuredEvents) -> tuple[NDArray[np.int64]]:
-        return (events.coordinates,)
-
-    def null(
-        self, reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
-    ) -> Null[MeanShift]:
-        return _Null(reference.projection, segment or reference, overdispersion)
-
-    def numbers(self, finding: MeanShift) -> dict[str, float]:
-        return {
-            "mean_shift_t2": finding.t2,
-            "mean_shift_excess": finding.excess,
-            "mean_shift_p_value": finding.p_value,
-            "mean_shift_leading_p_value": finding.leading_p_value,
-            "centroid_distance": finding.centroid_distance,
-            "centroid_p_value": finding.centroid_p_value,
-        }
-
-
-MEAN_SHIFT = _MeanShiftStatistic()

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from scipy.special import betainc, ndtr
 
 from driftgauge.core.counting.measurement import MeasuredEvents
-from driftgauge.core.counting.tally import Tally, TallyField
+from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.combination import combine
+from driftgauge.core.statistics.nulls.tails import student_p_value, student_quantile
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import POWER, halve
-from driftgauge.core.statistics.statistic import Finding, FittingSample, Null, Statistic
-from driftgauge.core.statistics.student import student_p_value, student_quantile
+from driftgauge.core.statistics.statistic import Finding, Null, Statistic
 
 __all__ = [
     "CLUSTER_OUTLIERS",
@@ -73,6 +73,59 @@ class Novelty(Finding):
     excess: float
     p_value: float
     contributions: NDArray[np.float64]
+
+
+class _NoveltyStatistic(Statistic[Novelty]):
+    """The share of events beyond the radius of their cluster."""
+
+    name = "novelty"
+    kind = "novelty"
+    finding = Novelty
+    fields: ClassVar = {CLUSTER_OUTLIERS: "k"}
+    smallest = 0.02
+    largest = 1.0
+    # Small, so that a slight change of mix or of the mean is found as often as without: on images and texts
+    # novelty and spread cost these 0.01 to 0.04 of power.
+    weights = (0.5,)
+    segment_arrays: ClassVar = {_SEGMENT_OUTLIERS: ("int64", "", 0)}
+    variances = 1
+
+    def measure(self, events: MeasuredEvents) -> tuple[NDArray[np.intp]]:
+        return (np.where(events.are_outliers, events.cluster, -1),)
+
+    def fit(
+        self, measured: Mapping[str, NDArray[Any]], outliers: NDArray[np.bool_]
+    ) -> dict[str, NDArray[Any]]:
+        return {_SEGMENT_OUTLIERS: np.array(outliers.sum(), np.int64)}
+
+    def null(
+        self, reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
+    ) -> Null[Novelty]:
+        # By cluster against a baseline, of all clusters together against a segment.
+        (variation,) = overdispersion.of(self.name, self.variances).tolist()
+        return NoveltyNull(*_expected(reference, segment), variation, overdispersion.windows)
+
+    def recentre(
+        self, reference: Reference, segment: SegmentReference | None, tally: Tally, share: float
+    ) -> dict[str, NDArray[Any]]:
+        before = _expected(reference, segment)[1]
+        outliers, counts = _group(tally, len(before))
+        # The events of the warm-up, and as many of the baseline as hold one outlier.
+        rates = (outliers + 1) / (counts + 1 / before)
+        return {_SHARES: share * rates + (1 - share) * before}
+
+    def numbers(self, finding: Novelty) -> dict[str, float]:
+        return {
+            "novelty_ratio": finding.share,
+            "novelty_excess_ratio": finding.excess,
+            "novelty_p_value": finding.p_value,
+        }
+
+    def columns(self, measured: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+        return (measured[CLUSTER_OUTLIERS] >= 0).astype(np.float64)[:, None]
+
+
+NOVELTY = _NoveltyStatistic()
 
 
 def main_cluster(contributions: NDArray[np.float64]) -> int | None:
@@ -248,56 +301,3 @@ def _expected(
     # Too few of a segment's vectors are outliers for a share by cluster. Half of one is added, which is
     # Jeffreys' prior.
     return counts, segment.arrays.get(_SHARES, (segment.arrays[_SEGMENT_OUTLIERS] + 0.5) / (counts + 1))
-
-
-class _NoveltyStatistic(Statistic[Novelty]):
-    """The share of events beyond the radius of their cluster."""
-
-    name = "novelty"
-    kind = "novelty"
-    finding = Novelty
-    smallest = 0.02
-    largest = 1.0
-    # Small, so that a slight change of mix or of the mean is found as often as without: on images and texts
-    # novelty and spread cost these 0.01 to 0.04 of power.
-    weights = (0.5,)
-    segment_arrays: ClassVar = {_SEGMENT_OUTLIERS: ("int64", "", 0)}
-    variances = 1
-
-    def fields(self, clusters: int, components: int) -> tuple[TallyField, ...]:
-        return (TallyField(CLUSTER_OUTLIERS, clusters),)
-
-    def measure(self, events: MeasuredEvents) -> tuple[NDArray[np.intp]]:
-        return (np.where(events.are_outliers, events.cluster, -1),)
-
-    def fit(self, sample: FittingSample) -> dict[str, NDArray[Any]]:
-        return {_SEGMENT_OUTLIERS: np.array(sample.outliers.sum(), np.int64)}
-
-    def null(
-        self, reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
-    ) -> Null[Novelty]:
-        # By cluster against a baseline, of all clusters together against a segment.
-        (variation,) = overdispersion.of(self.name, self.variances).tolist()
-        return NoveltyNull(*_expected(reference, segment), variation, overdispersion.windows)
-
-    def recentre(
-        self, reference: Reference, segment: SegmentReference | None, tally: Tally, share: float
-    ) -> dict[str, NDArray[Any]]:
-        before = _expected(reference, segment)[1]
-        outliers, counts = _group(tally, len(before))
-        # The events of the warm-up, and as many of the baseline as hold one outlier.
-        rates = (outliers + 1) / (counts + 1 / before)
-        return {_SHARES: share * rates + (1 - share) * before}
-
-    def numbers(self, finding: Novelty) -> dict[str, float]:
-        return {
-            "novelty_ratio": finding.share,
-            "novelty_excess_ratio": finding.excess,
-            "novelty_p_value": finding.p_value,
-        }
-
-    def columns(self, measured: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-        return (measured[CLUSTER_OUTLIERS] >= 0).astype(np.float64)[:, None]
-
-
-NOVELTY = _NoveltyStatistic()

@@ -41,8 +41,12 @@ def counted(arrays: Mapping[str, Any]) -> tuple[Statistic[Any], ...]:
 
 def fields_of(reference: Reference) -> tuple[TallyField, ...]:
     """Return the fields of a tally against a baseline, of all events together."""
-    clusters, components = reference.centroids.clusters, reference.components
-    return tuple(field for each in counted(reference.arrays) for field in each.fields(clusters, components))
+    lengths: dict[str | int, int] = {"k": reference.centroids.clusters, "r": reference.components}
+    return tuple(
+        TallyField(name, lengths[length] if isinstance(length, str) else length, each.in_segments)
+        for each in counted(reference.arrays)
+        for name, length in each.fields.items()
+    )
 
 
 def measure(

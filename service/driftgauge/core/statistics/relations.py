@@ -11,15 +11,15 @@ from scipy.special import ndtri
 
 from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.projection import STANDARD_STEPS
-from driftgauge.core.counting.tally import Tally, TallyField
+from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.mean_shift import LEADING_COMPONENTS
-from driftgauge.core.statistics.means_null import MeansNull, describe, recentre_moments
+from driftgauge.core.statistics.nulls.means_null import MeansNull, describe, recentre_moments
+from driftgauge.core.statistics.nulls.quadratic_form import QuadraticForm
+from driftgauge.core.statistics.nulls.tails import student_quantile
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import POWER
-from driftgauge.core.statistics.quadratic_form import QuadraticForm
-from driftgauge.core.statistics.statistic import Finding, FittingSample, Null, Statistic
-from driftgauge.core.statistics.student import student_quantile
+from driftgauge.core.statistics.statistic import Finding, Null, Statistic
 
 __all__ = [
     "RELATIONS",
@@ -85,6 +85,96 @@ class Relations(Finding):
     def excess(self) -> float:
         """The larger excess."""
         return self.significant_excess(math.inf)
+
+
+class _RelationsStatistic(Statistic[Relations]):
+    """Products of pairs of the eight leading coordinates, by their largest change and all together."""
+
+    name = "relations"
+    kind = "relations"
+    finding = Relations
+    fields: ClassVar = {RELATION_SUMS: _PRODUCTS}
+    smallest = 0.2
+    # With larger ones a blurred image is found less often by 0.03 and more.
+    weights = (0.5, 0.1)
+    in_segments = False
+    arrays: ClassVar = {
+        RELATION_MOMENTS: ("float64", (5, _PRODUCTS), -math.inf),
+        RELATION_SPECTRUM: ("float64", (_PRODUCTS // 2,), 0),
+    }
+    variances = _PRODUCTS
+
+    def measure(self, events: MeasuredEvents) -> tuple[NDArray[np.float64]]:
+        """Return the leading coordinates of n events over their lengths, (n, 2, 8) float64 whole numbers.
+
+        They are standardized, and taken from the baseline's mean and from the mean of the event's cluster;
+        missing ones are 0. The length is the root of their squared length plus 2: so a few events far out do
+        not rule, and those near the mean, whose direction means little, count less. Sums of squares of
+        whole numbers are exact, and all else is done number by number: an event has the same numbers in any
+        batch.
+        """
+        projection = events.projection
+        leading = min(LEADING_COMPONENTS, len(projection.variances))
+        per_unit = STANDARD_STEPS / projection.deviations[:leading, None]
+        centres = np.rint(events.cluster_means.T[:leading] * per_unit)
+        # Coordinates first, for numpy is twice as fast along many events.
+        both = np.zeros((2, LEADING_COMPONENTS, len(events.cluster)))
+        own, around_cluster = both[:, :leading]
+        own[:] = events.standardized.T[:leading]
+        np.subtract(own, np.take(centres, events.cluster, axis=1), out=around_cluster)
+        squares = np.einsum("aqn,aqn->an", both, both)
+        both *= (_UNIT / np.sqrt(squares + _SHORTEST * STANDARD_STEPS**2))[:, None]
+        return (np.rint(both, out=both).transpose(2, 0, 1),)
+
+    def fit(
+        self, measured: Mapping[str, NDArray[Any]], outliers: NDArray[np.bool_]
+    ) -> dict[str, NDArray[Any]]:
+        products = self.columns(measured)
+        moments = describe(products)
+        varies, within = moments[2] > 0, slice(_PRODUCTS // 2, None)
+        standardized = (products - products.mean(axis=0)) / np.where(varies, products.std(axis=0), np.inf)
+        correlations = standardized[:, within].T @ standardized[:, within] / len(products)
+        # With fewer than eight components some products are always 0.
+        np.fill_diagonal(correlations, varies[within] if varies.any() else 1.0)
+        return {
+            RELATION_MOMENTS: moments,
+            RELATION_SPECTRUM: np.maximum(np.linalg.eigvalsh(correlations), 0.0),
+        }
+
+    def null(
+        self, reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
+    ) -> Null[Relations]:
+        return RelationsNull(
+            reference.arrays[RELATION_MOMENTS],
+            reference.arrays[RELATION_SPECTRUM],
+            overdispersion.of(self.name, self.variances),
+            overdispersion.reduce(overdispersion.windows),
+        )
+
+    def recentre(
+        self, reference: Reference, segment: SegmentReference | None, tally: Tally, share: float
+    ) -> dict[str, NDArray[Any]]:
+        moments = recentre_moments(reference.arrays[RELATION_MOMENTS], _means(tally), tally.count, share)
+        return {RELATION_MOMENTS: moments}
+
+    def shown(self, finding: Relations) -> float:
+        return finding.largest.change
+
+    def numbers(self, finding: Relations) -> dict[str, Any]:
+        parts = {"largest": finding.largest, "total": finding.total}
+        return {
+            "relations_change": {name: each.change for name, each in parts.items()},
+            "relations_p_value": {name: each.p_value for name, each in parts.items()},
+        }
+
+    def columns(self, measured: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+        leading = measured[RELATION_SUMS]
+        one, other = np.triu_indices(LEADING_COMPONENTS)
+        products: NDArray[np.float64] = leading[..., one] * leading[..., other] * _PRODUCT_STEP
+        return products.reshape(len(leading), _PRODUCTS)
+
+
+RELATIONS = _RelationsStatistic()
 
 
 class RelationsNull:
@@ -168,93 +258,3 @@ def _means(tally: Tally) -> NDArray[np.float64]:
     """Return the mean products of a window's events, (72,)."""
     means: NDArray[np.float64] = tally[RELATION_SUMS] * _PRODUCT_STEP / tally.count
     return means
-
-
-class _RelationsStatistic(Statistic[Relations]):
-    """Products of pairs of the eight leading coordinates, by their largest change and all together."""
-
-    name = "relations"
-    kind = "relations"
-    finding = Relations
-    smallest = 0.2
-    # With larger ones a blurred image is found less often by 0.03 and more.
-    weights = (0.5, 0.1)
-    in_segments = False
-    arrays: ClassVar = {
-        RELATION_MOMENTS: ("float64", (5, _PRODUCTS), -math.inf),
-        RELATION_SPECTRUM: ("float64", (_PRODUCTS // 2,), 0),
-    }
-    variances = _PRODUCTS
-
-    def fields(self, clusters: int, components: int) -> tuple[TallyField, ...]:
-        return (TallyField(RELATION_SUMS, _PRODUCTS, self.in_segments),)
-
-    def measure(self, events: MeasuredEvents) -> tuple[NDArray[np.float64]]:
-        """Return the leading coordinates of n events over their lengths, (n, 2, 8) float64 whole numbers.
-
-        They are standardized, and taken from the baseline's mean and from the mean of the event's cluster;
-        missing ones are 0. The length is the root of their squared length plus 2: so a few events far out do
-        not rule, and those near the mean, whose direction means little, count less. Sums of squares of
-        whole numbers are exact, and all else is done number by number: an event has the same numbers in any
-        batch.
-        """
-        projection = events.projection
-        leading = min(LEADING_COMPONENTS, len(projection.variances))
-        per_unit = STANDARD_STEPS / projection.deviations[:leading, None]
-        centres = np.rint(events.cluster_means.T[:leading] * per_unit)
-        # Coordinates first, for numpy is twice as fast along many events.
-        both = np.zeros((2, LEADING_COMPONENTS, len(events.cluster)))
-        own, around_cluster = both[:, :leading]
-        own[:] = events.standardized.T[:leading]
-        np.subtract(own, np.take(centres, events.cluster, axis=1), out=around_cluster)
-        squares = np.einsum("aqn,aqn->an", both, both)
-        both *= (_UNIT / np.sqrt(squares + _SHORTEST * STANDARD_STEPS**2))[:, None]
-        return (np.rint(both, out=both).transpose(2, 0, 1),)
-
-    def fit(self, sample: FittingSample) -> dict[str, NDArray[Any]]:
-        products = self.columns(sample.counted)
-        moments = describe(products)
-        varies, within = moments[2] > 0, slice(_PRODUCTS // 2, None)
-        standardized = (products - products.mean(axis=0)) / np.where(varies, products.std(axis=0), np.inf)
-        correlations = standardized[:, within].T @ standardized[:, within] / len(products)
-        # With fewer than eight components some products are always 0.
-        np.fill_diagonal(correlations, varies[within] if varies.any() else 1.0)
-        return {
-            RELATION_MOMENTS: moments,
-            RELATION_SPECTRUM: np.maximum(np.linalg.eigvalsh(correlations), 0.0),
-        }
-
-    def null(
-        self, reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
-    ) -> Null[Relations]:
-        return RelationsNull(
-            reference.arrays[RELATION_MOMENTS],
-            reference.arrays[RELATION_SPECTRUM],
-            overdispersion.of(self.name, self.variances),
-            overdispersion.reduce(overdispersion.windows),
-        )
-
-    def recentre(
-        self, reference: Reference, segment: SegmentReference | None, tally: Tally, share: float
-    ) -> dict[str, NDArray[Any]]:
-        moments = recentre_moments(reference.arrays[RELATION_MOMENTS], _means(tally), tally.count, share)
-        return {RELATION_MOMENTS: moments}
-
-    def shown(self, finding: Relations) -> float:
-        return finding.largest.change
-
-    def numbers(self, finding: Relations) -> dict[str, Any]:
-        parts = {"largest": finding.largest, "total": finding.total}
-        return {
-            "relations_change": {name: each.change for name, each in parts.items()},
-            "relations_p_value": {name: each.p_value for name, each in parts.items()},
-        }
-
-    def columns(self, measured: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-        leading = measured[RELATION_SUMS]
-        one, other = np.triu_indices(LEADING_COMPONENTS)
-        products: NDArray[np.float64] = leading[..., one] * leading[..., other] * _PRODUCT_STEP
-        return products.reshape(len(leading), _PRODUCTS)
-
-
-RELATIONS = _RelationsStatistic()

@@ -11,13 +11,13 @@ from scipy.special import ndtr, stdtrit
 
 from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.projection import SPREAD_STEP, SPREADS
-from driftgauge.core.counting.tally import Tally, TallyField
+from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, SegmentReference
-from driftgauge.core.statistics.gamma import skewed_quantile
-from driftgauge.core.statistics.means_null import MeansNull, describe, recentre_moments
+from driftgauge.core.statistics.nulls.means_null import MeansNull, describe, recentre_moments
+from driftgauge.core.statistics.nulls.tails import skewed_quantile
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import POWER, halve
-from driftgauge.core.statistics.statistic import Finding, FittingSample, Null, Statistic
+from driftgauge.core.statistics.statistic import Finding, Null, Statistic
 
 __all__ = [
     "OUTLIER_SPREAD_SUMS",
@@ -90,6 +90,75 @@ class Spread(Finding):
     def excess(self) -> float:
         """The larger excess; 0 without any."""
         return self.significant_excess(math.inf)
+
+
+class _SpreadStatistic(Statistic[Spread]):
+    """The mean squared distance from the baseline's mean, along the components and in the residual."""
+
+    name = "spread"
+    kind = "spread"
+    finding = Spread
+    fields: ClassVar = {SPREAD_SUMS: SPREADS, OUTLIER_SPREAD_SUMS: SPREADS}
+    smallest = 0.1
+    # Chosen by cross-validation (`tests/bench/weights.py`): at 0.25, as of the residual, a change of all
+    # distances by 3 to 6 % is found less often by 0.03, and other kinds as often.
+    weights = (1.0, 0.25)
+    arrays: ClassVar = {SPREAD_MOMENTS: ("float64", (2, 6), -math.inf)}
+    segment_arrays = arrays
+    variances = SPREADS
+
+    def measure(self, events: MeasuredEvents) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return events.spreads, events.spreads * events.are_outliers[:, None]
+
+    def fit(
+        self, measured: Mapping[str, NDArray[Any]], outliers: NDArray[np.bool_]
+    ) -> dict[str, NDArray[Any]]:
+        spreads = self.columns(measured)
+        moments = describe(spreads)
+        of_outliers = spreads[outliers].sum(axis=0) / max(len(spreads), 1) * (moments[2] > 0)
+        return {SPREAD_MOMENTS: np.vstack([moments, of_outliers]).T}
+
+    def null(
+        self, reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
+    ) -> Null[Spread]:
+        # The means of fitted vectors are those of all segments together.
+        fitted = reference.arrays.get(_FITTED_MEANS, np.ones(SPREADS)) if segment is None else None
+        return SpreadNull(
+            (segment or reference).arrays[SPREAD_MOMENTS],
+            overdispersion.of(self.name, self.variances),
+            overdispersion.reduce(overdispersion.windows),
+            fitted,
+        )
+
+    def recentre(
+        self, reference: Reference, segment: SegmentReference | None, tally: Tally, share: float
+    ) -> dict[str, NDArray[Any]]:
+        *moments, outliers = (segment or reference).arrays[SPREAD_MOMENTS].T
+        means, of_outliers = _means(tally)
+        recentred = recentre_moments(np.stack(moments), means, tally.count, share)
+        varies = recentred[2] > 0
+        # A spread is above 0.
+        recentred[1, varies] = np.maximum(recentred[1, varies], SPREAD_STEP)
+        outliers = (share * of_outliers + (1 - share) * outliers) * varies
+        fitted = share * means + (1 - share) * _FITTED_MEAN
+        return {SPREAD_MOMENTS: np.vstack([recentred, outliers]).T, _FITTED_MEANS: fitted}
+
+    def shown(self, finding: Spread) -> float | None:
+        return max((each.change for each in finding.parts if each), key=abs, default=None)
+
+    def numbers(self, finding: Spread) -> dict[str, Any]:
+        parts = {"components": finding.components, "residual": finding.residual}
+        return {
+            "spread_change_ratio": {name: each and each.change for name, each in parts.items()},
+            "spread_excess_ratio": {name: each and each.excess for name, each in parts.items()},
+            "spread_p_value": {name: each and each.p_value for name, each in parts.items()},
+        }
+
+    def columns(self, measured: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+        return np.asarray(measured[SPREAD_SUMS] * np.float64(SPREAD_STEP))
+
+
+SPREAD = _SpreadStatistic()
 
 
 class SpreadNull:
@@ -197,72 +266,3 @@ def _means(tally: Tally) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return both mean spreads, and the part of each that comes from outliers."""
     means, outliers = (tally[name] * SPREAD_STEP / tally.count for name in (SPREAD_SUMS, OUTLIER_SPREAD_SUMS))
     return means, outliers
-
-
-class _SpreadStatistic(Statistic[Spread]):
-    """The mean squared distance from the baseline's mean, along the components and in the residual."""
-
-    name = "spread"
-    kind = "spread"
-    finding = Spread
-    smallest = 0.1
-    # Chosen by cross-validation (`tests/bench/weights.py`): at 0.25, as of the residual, a change of all
-    # distances by 3 to 6 % is found less often by 0.03, and other kinds as often.
-    weights = (1.0, 0.25)
-    arrays: ClassVar = {SPREAD_MOMENTS: ("float64", (2, 6), -math.inf)}
-    segment_arrays = arrays
-    variances = SPREADS
-
-    def fields(self, clusters: int, components: int) -> tuple[TallyField, ...]:
-        return TallyField(SPREAD_SUMS, SPREADS), TallyField(OUTLIER_SPREAD_SUMS, SPREADS)
-
-    def measure(self, events: MeasuredEvents) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        return events.spreads, events.spreads * events.are_outliers[:, None]
-
-    def fit(self, sample: FittingSample) -> dict[str, NDArray[Any]]:
-        spreads = self.columns(sample.counted)
-        moments = describe(spreads)
-        outliers = spreads[sample.outliers].sum(axis=0) / max(len(spreads), 1) * (moments[2] > 0)
-        return {SPREAD_MOMENTS: np.vstack([moments, outliers]).T}
-
-    def null(
-        self, reference: Reference, segment: SegmentReference | None, overdispersion: Overdispersion
-    ) -> Null[Spread]:
-        # The means of fitted vectors are those of all segments together.
-        fitted = reference.arrays.get(_FITTED_MEANS, np.ones(SPREADS)) if segment is None else None
-        return SpreadNull(
-            (segment or reference).arrays[SPREAD_MOMENTS],
-            overdispersion.of(self.name, self.variances),
-            overdispersion.reduce(overdispersion.windows),
-            fitted,
-        )
-
-    def recentre(
-        self, reference: Reference, segment: SegmentReference | None, tally: Tally, share: float
-    ) -> dict[str, NDArray[Any]]:
-        *moments, outliers = (segment or reference).arrays[SPREAD_MOMENTS].T
-        means, of_outliers = _means(tally)
-        recentred = recentre_moments(np.stack(moments), means, tally.count, share)
-        varies = recentred[2] > 0
-        # A spread is above 0.
-        recentred[1, varies] = np.maximum(recentred[1, varies], SPREAD_STEP)
-        outliers = (share * of_outliers + (1 - share) * outliers) * varies
-        fitted = share * means + (1 - share) * _FITTED_MEAN
-        return {SPREAD_MOMENTS: np.vstack([recentred, outliers]).T, _FITTED_MEANS: fitted}
-
-    def shown(self, finding: Spread) -> float | None:
-        return max((each.change for each in finding.parts if each), key=abs, default=None)
-
-    def numbers(self, finding: Spread) -> dict[str, Any]:
-        parts = {"components": finding.components, "residual": finding.residual}
-        return {
-            "spread_change_ratio": {name: each and each.change for name, each in parts.items()},
-            "spread_excess_ratio": {name: each and each.excess for name, each in parts.items()},
-            "spread_p_value": {name: each and each.p_value for name, each in parts.items()},
-        }
-
-    def columns(self, measured: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-        return np.asarray(measured[SPREAD_SUMS] * np.float64(SPREAD_STEP))
-
-
-SPREAD = _SpreadStatistic()

@@ -8,20 +8,18 @@ words for people are in `driftgauge.statistic_words`.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.measurement import MeasuredEvents
-from driftgauge.core.counting.tally import Tally, TallyField
+from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, SegmentReference
 from driftgauge.core.statistics.combination import combine
 from driftgauge.core.statistics.overdispersion import Overdispersion
 
-__all__ = ["ArrayLayout", "Finding", "Findings", "FittingSample", "Null", "Statistic"]
+__all__ = ["ArrayLayout", "Finding", "Findings", "Null", "Statistic"]
 
 ArrayLayout = tuple[str, Sequence[str | int], float]
 """An array of a baseline: dtype, axes by letter (k clusters, r components) or length, and least value."""
@@ -91,22 +89,6 @@ class Null(Protocol[FindingT_co]):
         return np.zeros(0)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FittingSample:
-    """The m reference vectors of a baseline: neither centroids nor components were fitted on them.
-
-    Attributes:
-        counted: What `Statistic.measure` returned of them, by the fields' names.
-        outliers: (m,), which of them lie beyond the radius of their cluster as it is without them.
-    """
-
-    counted: Mapping[str, NDArray[Any]]
-    outliers: NDArray[np.bool_]
-
-
-_NO_ARRAYS: Mapping[str, ArrayLayout] = MappingProxyType({})
-
-
 class Statistic(ABC, Generic[FindingT]):
     """A statistic of windows of events.
 
@@ -114,6 +96,8 @@ class Statistic(ABC, Generic[FindingT]):
         name: The name, in records, configuration and labels.
         kind: The kind of drift that its evidence names, unless another statistic explains it.
         finding: The type of its findings.
+        fields: The length of each of its fields of a tally, by name; "k" is that of clusters, "r" that of
+            components.
         smallest: The smallest drift worth finding, unless configured.
         largest: The largest that may be configured; None: any.
         weights: The weight of each of its p-values in the combined one, each above 0.
@@ -131,28 +115,32 @@ class Statistic(ABC, Generic[FindingT]):
     name: ClassVar[str]
     kind: ClassVar[str]
     finding: ClassVar[type[Finding]]
+    fields: ClassVar[Mapping[str, str | int]]
     smallest: ClassVar[float]
     largest: ClassVar[float | None] = None
     weights: ClassVar[tuple[float, ...]]
     decides_alone: ClassVar[bool] = False
     in_segments: ClassVar[bool] = True
-    arrays: ClassVar[Mapping[str, ArrayLayout]] = _NO_ARRAYS
-    segment_arrays: ClassVar[Mapping[str, ArrayLayout]] = _NO_ARRAYS
+    arrays: ClassVar[Mapping[str, ArrayLayout]] = {}
+    segment_arrays: ClassVar[Mapping[str, ArrayLayout]] = {}
     variances: ClassVar[int] = 0
     is_within_windows: ClassVar[bool] = False
-
-    @abstractmethod
-    def fields(self, clusters: int, components: int) -> tuple[TallyField, ...]:
-        """Return its fields of a tally."""
 
     @abstractmethod
     def measure(self, events: MeasuredEvents) -> tuple[NDArray[Any], ...]:
         """Return what n events add to each field, as `tally_batch` takes it."""
 
-    def fit(self, sample: FittingSample) -> dict[str, NDArray[Any]]:
-        """Return its `arrays` and `segment_arrays` of a baseline or of a segment, by the sample of either.
+    def fit(
+        self, measured: Mapping[str, NDArray[Any]], outliers: NDArray[np.bool_]
+    ) -> dict[str, NDArray[Any]]:
+        """Return what it fits on the vectors of a baseline or of a segment, by the arrays' names.
 
-        Those that the other alone has are left out afterwards.
+        Of a baseline only `arrays` are kept, of a segment only `segment_arrays`. Neither centroids nor
+        components were fitted on these vectors.
+
+        Args:
+            measured: What `measure` returned of them, by the fields' names.
+            outliers: (m,), which of them lie beyond the radius of their cluster as it is without them.
         """
         return {}
 
@@ -189,7 +177,7 @@ class Statistic(ABC, Generic[FindingT]):
         Their shape is (n, variances). None: there are no overdispersions, or it `is_within_windows`.
 
         Args:
-            measured: What `measure` returned of the events, by the fields' names.
+            measured: What `measure` returned of them, by the fields' names.
         """
         return None
 

@@ -14,11 +14,11 @@ from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.duplicates import DUPLICATES, Duplicates
 from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS, MEAN_SHIFT
 from driftgauge.core.statistics.novelty import NOVELTY, RADIUS_LEVEL
+from driftgauge.core.statistics.nulls.tails import student_quantile
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.relations import RELATIONS
 from driftgauge.core.statistics.spread import SPREAD, Spread, SpreadChange
 from driftgauge.core.statistics.statistic import Findings
-from driftgauge.core.statistics.student import student_quantile
 
 __all__ = ["attribute_evidence"]
 

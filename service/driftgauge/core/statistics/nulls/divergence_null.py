@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from driftgauge.core.statistics.gamma import gamma_tail
+from driftgauge.core.statistics.nulls.tails import gamma_tail
 
 __all__ = ["DivergenceNull", "noise_floor", "relative_entropy"]
 

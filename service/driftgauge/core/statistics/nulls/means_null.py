@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri, stdtr
 
-from driftgauge.core.statistics.gamma import skewed_tail
+from driftgauge.core.statistics.nulls.tails import skewed_tail
 
 __all__ = ["MeansNull", "describe", "recentre_moments"]
 

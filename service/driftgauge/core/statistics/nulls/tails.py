@@ -1,13 +1,20 @@
-"""The gamma distribution of mean 0, variance 1 and a given skewness: the tail that three moments describe."""
+"""Tails: of the gamma distribution, by three moments; and Student's, where the scale was estimated."""
 
 import math
 import sys
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincc, gammainccinv, ndtr, ndtri
+from scipy.special import gammaincc, gammainccinv, ndtr, ndtri, stdtr, stdtrit
 
-__all__ = ["gamma_quantile", "gamma_tail", "skewed_quantile", "skewed_tail"]
+__all__ = [
+    "gamma_quantile",
+    "gamma_tail",
+    "skewed_quantile",
+    "skewed_tail",
+    "student_p_value",
+    "student_quantile",
+]
 
 # Below this the gamma distribution is normal to three digits, and its functions lose as many.
 _LEAST_SKEWNESS = 1e-3
@@ -54,3 +61,25 @@ def skewed_quantile(tails: NDArray[np.float64], skewness: NDArray[np.float64]) -
     shape = 4 / np.square(np.maximum(skewness, _LEAST_SKEWNESS))
     gamma = (gammainccinv(shape, tails) - shape) / np.sqrt(shape)
     return np.asarray(np.where(skewness < _LEAST_SKEWNESS, -ndtri(tails), gamma))
+
+
+def student_p_value(p_value: float, windows: float) -> float:
+    """Return the p-value, above 0 and below 1, of a normal statistic whose variance was estimated.
+
+    The p-value becomes its normal quantile, and that quantile Student's variable: the ratio of a normal
+    variable to a standard deviation that was estimated from W windows.
+
+    Args:
+        p_value: The upper tail probability with the estimated variance, above 0 and at most 1.
+        windows: W; infinite where the variance is known.
+    """
+    bounded = min(max(p_value, sys.float_info.min), 1 - sys.float_info.epsilon)
+    if math.isinf(windows):
+        return bounded
+    return min(max(float(stdtr(windows, ndtri(bounded))), sys.float_info.min), 1 - sys.float_info.epsilon)
+
+
+def student_quantile(p_value: float, windows: float) -> float:
+    """Return the lower quantile of Student's distribution with W degrees of freedom, normal if infinite."""
+    bounded = min(max(p_value, sys.float_info.min), 1 - sys.float_info.epsilon)
+    return float(ndtri(bounded) if math.isinf(windows) else stdtrit(windows, bounded))
