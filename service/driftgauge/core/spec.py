@@ -3,10 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import gcd
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.reference import Reference
@@ -118,11 +114,8 @@ class StreamSpec:
             fields=registry.fields_of(reference),
         )
 
-    def measure(
-        self, reference: Reference, vectors: NDArray[np.float32], cluster: NDArray[np.intp]
-    ) -> list[NDArray[Any]]:
-        """Return what n events with their clusters, (n,), add to each field of their scheme."""
-        return registry.measure(reference, vectors, cluster)
+    measure = staticmethod(registry.measure)
+    """Returns what events add to each field of the scheme, by the baseline, their vectors and clusters."""
 
     @property
     def is_shared(self) -> bool:

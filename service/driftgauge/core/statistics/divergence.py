@@ -114,19 +114,16 @@ class _Null(Null[Divergence]):
     """The null distribution against a histogram."""
 
     def __init__(self, counts: NDArray[np.int64], overdispersion: Overdispersion) -> None:
-        self._counts = counts
+        self._counts, self._overdispersion = counts, overdispersion
         self._of_tail = overdispersion.of_tail(len(counts))
-        self._overdispersion = overdispersion.counts
-        self._degrees = overdispersion.reduce(math.inf)
-        # The overdispersion of the tail has a margin, which the expected divergence must not include.
-        self._floor_share = self._overdispersion / self._of_tail
 
     def test(self, tally: Tally) -> Divergence:
         contributions = js_contributions(tally.counts, self._counts)
         # fsum does not depend on the order of the clusters, and rounding must not carry the sum above 1.
         divergence = min(math.fsum(contributions), 1.0)
         null = DivergenceNull.of(tally.counts, self._counts, self._of_tail)
-        noise_floor = null.expected * self._floor_share
+        # The overdispersion of the tail has a margin, which the expected divergence must not include.
+        noise_floor = null.expected * (self._overdispersion.counts / self._of_tail)
         return Divergence(
             js_divergence=divergence,
             js_distance=math.sqrt(divergence),
@@ -137,6 +134,6 @@ class _Null(Null[Divergence]):
         )
 
     def least(self, count: int, level: float) -> float:
-        effective = effective_count(count, int(self._counts.sum()), self._overdispersion)
-        least = js_needed(len(self._counts), level, self._degrees) / effective
+        effective = effective_count(count, int(self._counts.sum()), self._overdispersion.counts)
+        least = js_needed(len(self._counts), level, self._overdispersion.reduce(math.inf)) / effective
         return least if least <= 1 else math.inf

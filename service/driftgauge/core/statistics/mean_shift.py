@@ -248,22 +248,17 @@ class _Null(Null[MeanShift]):
     def __init__(
         self, projection: Projection, part: Reference | SegmentReference, overdispersion: Overdispersion
     ) -> None:
-        self._projection = projection
-        self._mean = part.mean
-        self._count, self._mean_count = part.covariance_count, part.mean_count
-        self._overdispersion = overdispersion
+        self._projection, self._part, self._overdispersion = projection, part, overdispersion
         self._null = MeanShiftNull(
-            part.covariance, self._count, overdispersion, self._mean_count, kurtosis_of_events(part)
+            part.covariance, part.covariance_count, overdispersion, part.mean_count, kurtosis_of_events(part)
         )
 
     def test(self, tally: Tally) -> MeanShift:
-        count = tally.count
-        return self._null.test(
-            self._projection.shift(tally[CLIPPED_COORDINATE_SUMS], count) - self._mean, count
-        )
+        shift = self._projection.shift(tally[CLIPPED_COORDINATE_SUMS], tally.count)
+        return self._null.test(shift - self._part.mean, tally.count)
 
     def least(self, count: int, level: float) -> float:
-        components = len(self._mean)
-        known = self._overdispersion.reduce(self._count - components)
+        components = len(self._part.mean)
+        known = self._overdispersion.reduce(self._part.covariance_count - components)
         needed = shift_needed(components, components + known, level)
-        return needed / effective_count(count, self._mean_count, self._overdispersion.largest_mean)
+        return needed / effective_count(count, self._part.mean_count, self._overdispersion.largest_mean)
