@@ -8,9 +8,11 @@ from driftgauge.baseline.fitting import Provenance, split_indices
 from driftgauge.baseline.moments import leave_one_out_outliers, measure, moments
 from driftgauge.baseline.segments import SegmentChoice, find_members
 from driftgauge.baseline.windows import LEAST_WINDOWS, Traffic, observe, split_whole
+from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.spread import SPREAD
 from tests.builders.baselines import by_columns, draw_bursts, fit, project, traffic_of
 from tests.builders.clocks import HOUR_MS
+from tests.core.statistics.toy import TOY
 
 
 def test_fit_with_times_splits_whole_windows_and_measures_overdispersion() -> None:
@@ -69,7 +71,11 @@ def test_fit_on_few_or_small_windows_warns(
     assert (baseline.identity == fit(blobs).identity) is (windows != 100)
 
 
-def test_segments_are_counted_among_held_out_vectors(blobs: NDArray[np.float32]) -> None:
+def test_segments_are_counted_among_held_out_vectors(
+    blobs: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It fits nothing on segments.
+    monkeypatch.setattr(registry, "STATISTICS", (*registry.STATISTICS, TOY))
     labels = [{"side": "left" if vector[0] < 0 else "right"} for vector in blobs]
     members = find_members(labels, [SegmentChoice("side", ("left",))])
     baseline = fit(blobs, provenance=Provenance(members=members))
@@ -87,6 +93,7 @@ def test_segments_are_counted_among_held_out_vectors(blobs: NDArray[np.float32])
     components = baseline.components.astype(float)
     for segment, is_left in zip(baseline.segments, (True, False), strict=True):
         inside = (blobs[counted][:, 0] < 0) == is_left
+        assert segment.arrays.keys() == {"outliers", "spread_moments"}
         assert segment.arrays["outliers"] == outliers[inside].sum()
         sample = {name: each[inside] for name, each in found.items()}, outliers[inside]
         assert segment.arrays["spread_moments"].tolist() == SPREAD.fit(*sample)["spread_moments"].tolist()
