@@ -2,7 +2,7 @@
 
 The population is the CIFAR-10 embeddings. Each year has its own baselines, drawn from the same population as
 its windows, so every page is false. For bursts and days the overdispersion is measured on 200 clean windows.
-Slow drift is not simulated here; see `pages.py`.
+Slow drift is not simulated here; see `traffic.py`.
 
 - `single`: one stream with windows of one size.
 - `shared`: a budget shared by three streams with two sizes, and by a stream and its eight segments. A window
