@@ -13,6 +13,8 @@ from tests.simulation.ledger import Ledger
 from tests.simulation.plan import Plan
 from tests.simulation.replicas import ALL, Member, Replica
 
+# So many rounds without a result end a run: windows of many replicas close by silence, one after the other.
+_QUIET = 12
 _ROUNDS = 2_000
 _STUCK = 100
 """For this many rounds at most records may wait while nothing is published."""
@@ -227,7 +229,7 @@ class Run(Ledger):
             quiet = quiet + 1 if are_read and not has_published else 0
             unread = unread + 1 if not (are_read or has_published) else 0
             assert unread < _STUCK, "records are never read"
-            if quiet >= 4 and self.is_shown:
+            if quiet >= _QUIET and self.is_shown:
                 return
         raise AssertionError("the group does not settle")
 

@@ -18,7 +18,8 @@ def test_drawn_plan_holds(seed):
 
 
 def test_stream_is_exported_by_the_replica_that_has_its_shard():
-    plan = draw(3)
+    plan = next(each for each in map(draw, range(100)) if len(each.skews_ms) == 2)
+    before = [step for step in plan.steps[:20] if step[0] != "look"]
     moves = [
         step
         for holder in (0, 1, 0)
@@ -30,7 +31,7 @@ def test_stream_is_exported_by_the_replica_that_has_its_shard():
         )
     ]
     looks = []
-    moved = replace(plan, skews_ms=(0, 0), steps=(*plan.steps[:20], *moves))
+    moved = replace(plan, skews_ms=(0, 0), steps=(*before, *moves))
     # It fails where two replicas show series of one stream.
     Run(moved, lambda run: looks.append(read_metrics(each.telemetry for each in run.replicas))).carry_out()
     assert len(looks) == 4
