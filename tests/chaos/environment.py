@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.baseline.artifact import save
-from driftgauge.baseline.fitting import fit_baseline
+from driftgauge.baseline.fitting import Provenance, fit_baseline
+from driftgauge.baseline.windows import Traffic
 from tests.chaos.expected_counts import WINDOWS_MS
 from tests.chaos.profiles import SOCKET_TIMEOUT_S, BrokerRole, Profile
 from tests.chaos.workload import BURST, CENTRES, LIVE, PARTITIONS, START_MS, STREAMS, blobs
@@ -75,6 +76,8 @@ class Environment(Case):
             clusters=len(CENTRES),
             created_ms=START_MS,
             progress=lambda _: None,
+            # Without times all verdicts of a run would be provisional.
+            provenance=Provenance(Traffic.of(np.arange(BASELINE_EVENTS) * 25, 1_000)),
         )
         save(baseline, self.folder / f"{stream}.safetensors")
         self.centroids[stream], self.baseline_counts[stream] = baseline.centroids.values, baseline.counts

@@ -10,14 +10,14 @@ import pytest
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.records.results import result_key, result_record
 from tests.builders.clocks import MONDAY_MS, SECOND_MS
-from tests.builders.references import build_reference
+from tests.builders.references import build_reference, measured
 from tests.builders.specs import ALARM, build_spec
 from tests.chaos.results import PublishedRevision
 from tests.chaos.verdict_checks import check_verdicts
 from tests.core.shard import Shard
 
 SPEC = build_spec(
-    reference=build_reference(count=200),
+    reference=measured(build_reference(count=200)),
     sizes_ms=(SECOND_MS, 4 * SECOND_MS),
     disorder_ms=500,
     lateness_ms=4 * SECOND_MS,
