@@ -10,8 +10,8 @@ from driftgauge import api
 from driftgauge.baseline.artifact import parse, serialize
 from driftgauge.baseline.quality import notes
 from driftgauge.cli.printing import render
+from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.statistics import registry
-from driftgauge.core.windows.result import Verdict
 from driftgauge.events.records import StoredRecord
 from driftgauge.planning import PlanRequest, describe, make_plan, resolve_reference
 from driftgauge.records.changelog import decode, encode_value

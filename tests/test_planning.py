@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from driftgauge.api import score_vectors
 from driftgauge.cli.printing import render
+from driftgauge.core.judging.scoring import least_drift
 from driftgauge.core.statistics import registry
-from driftgauge.core.windows.scoring import least_drift
 from driftgauge.planning import Plan, PlanRequest, describe, make_plan, resolve_reference
 from tests.builders.baselines import build_baseline, fit
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS

@@ -20,6 +20,9 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import load_settings
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.tally import Tally, tally_batch
+from driftgauge.core.judging.calibration import Calibration, CalibrationSummary, Measuring, Source
+from driftgauge.core.judging.scoring import Score, SegmentResult, WindowScorer
+from driftgauge.core.judging.verdict import SlowDrift, Verdict, VerdictMemory
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.spec import Alarm, ScheduledBaseline, StreamSpec
@@ -32,16 +35,8 @@ from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.relations import RELATIONS, RelationChange, Relations
 from driftgauge.core.statistics.spread import SPREAD, Spread, SpreadChange
 from driftgauge.core.statistics.statistic import Findings
-from driftgauge.core.windows.result import (
-    Score,
-    SegmentResult,
-    SlowDrift,
-    Verdict,
-    VerdictMemory,
-    WindowResult,
-)
-from driftgauge.core.windows.scoring import WindowScorer
-from driftgauge.core.windows.window import Window
+from driftgauge.core.window import Window
+from driftgauge.core.windows.result import WindowResult
 from driftgauge.errors import BaselineError, ConfigError, DriftgaugeError, InputError
 from driftgauge.events.contract import read_json
 from driftgauge.events.decoder import describe_non_finite
@@ -65,6 +60,7 @@ __all__ = [
     "Baseline",
     "BaselineError",
     "BaselineMetadata",
+    "CalibrationSummary",
     "Centroids",
     "ClusterDescription",
     "ConfigError",
@@ -75,6 +71,7 @@ __all__ = [
     "Findings",
     "InputError",
     "MeanShift",
+    "Measuring",
     "Members",
     "Novelty",
     "Overdispersion",
@@ -91,6 +88,7 @@ __all__ = [
     "SegmentReference",
     "SegmentResult",
     "SlowDrift",
+    "Source",
     "Spread",
     "SpreadChange",
     "Traffic",
@@ -221,5 +219,5 @@ def _build_scorer(baseline: Baseline, reference: Reference, window_ms: int | Non
         min_events=1,
         alarm=Alarm(_LEVEL, {each.name: each.smallest for each in registry.STATISTICS}),
     )
-    is_calibrated = window_ms is not None and window_ms == reference.overdispersion_ms
-    return WindowScorer(spec, reference, reference.overdispersion, calibrated=is_calibrated)
+    size_ms = window_ms or 0
+    return WindowScorer(spec, reference, Calibration.of_baseline(reference, size_ms), size_ms)

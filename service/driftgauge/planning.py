@@ -1,7 +1,6 @@
 """Window lengths for the traffic of a stream and the drift worth finding, for `driftgauge plan`."""
 
 import math
-from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -12,12 +11,12 @@ from driftgauge.baseline.quality import MIN_RATIO
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.projection import MAX_COMPONENTS, Projection
 from driftgauge.core.durations import format_duration
+from driftgauge.core.judging.scoring import least_drift
 from driftgauge.core.reference import Reference
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.budget import window_level
 from driftgauge.core.statistics.overdispersion import Overdispersion
-from driftgauge.core.statistics.power import POWER
-from driftgauge.core.windows.scoring import least_drift
+from driftgauge.core.statistics.power import POWER, fewest_events
 from driftgauge.layout import Block, Table
 from driftgauge.statistic_words import WORDS
 from driftgauge.streams import to_reference
@@ -184,10 +183,7 @@ def _least_count(request: PlanRequest, reference: Reference, level: float) -> in
     def is_enough(count: int) -> bool:
         return not _unseen(request, least_drift(reference, count, level))
 
-    # From below: beyond as many events as the baseline counts, duplicates may be found slightly worse again.
-    doubled = (2**power for power in range(_MOST.bit_length()))
-    high = next(filter(is_enough, doubled), None)
-    return high and bisect_left(range(high), 1, lo=high // 2 + 1, key=is_enough)
+    return fewest_events(is_enough)
 
 
 def _unseen(request: PlanRequest, least: Mapping[str, float]) -> list[str]:

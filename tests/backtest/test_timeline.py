@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from driftgauge.backtest.report import build_timelines
-from driftgauge.core.windows.result import SegmentResult, Verdict
+from driftgauge.core.judging.scoring import SegmentResult
+from driftgauge.core.judging.verdict import Verdict
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.results import STATISTICS, build_result, by_statistic
 

@@ -24,7 +24,7 @@ from driftgauge.streams import to_reference
 from tests.bench.population import Population
 from tests.builders.baselines import by_columns, draw_bursts, fit
 from tests.builders.clocks import HOUR_MS
-from tests.core.windows.scorers import build_scorer
+from tests.core.judging.scorers import build_scorer
 
 
 def test_groups_are_numbered_by_value_of_key() -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.special import gammaincinv
-from tests.bench.budget_judging import Outcome, PageCounter, Tallies, estimate, judge_windows
+from tests.bench.budget_judging import Outcome, PageCounter, Tallies, build_scorer, estimate, judge_windows
 from tests.bench.embeddings import IMAGES, load, load_vectors, parser_with_data
 from tests.bench.population import CLASSES, CLUSTERS, DAY_MS, HOUR_MS, Population, spec
 from tests.builders.baselines import project
@@ -29,13 +29,12 @@ from driftgauge.baseline.moments import leave_one_out_outliers
 from driftgauge.baseline.moments import measure as measure_vectors
 from driftgauge.baseline.segments import Members, reference_segments
 from driftgauge.core.counting.tally import Tally
+from driftgauge.core.judging.calibration import PartCalibration
 from driftgauge.core.reference import Reference
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.budget import window_level
 from driftgauge.core.statistics.novelty import NOVELTY
-from driftgauge.core.statistics.overdispersion import CalibratedOverdispersion
 from driftgauge.core.statistics.spread import SPREAD
-from driftgauge.core.windows.scoring import WindowScorer
 
 HOURS_A_YEAR, DAYS_A_YEAR, HOURS_A_DAY = 8_766, 365, 24
 CLEAN_WINDOWS = 200
@@ -173,11 +172,10 @@ def simulate_segments(
         for part in reference.segments:
             own = estimate(parts[part.key, part.value], reference, part)
             assert own is not None
-            known[part.key, part.value] = CalibratedOverdispersion(own, calibrated=True)
+            known[part.key, part.value] = PartCalibration(own)
     stream_spec = spec(reference, HOUR_MS)
     stream_spec = replace(stream_spec, alarm=replace(stream_spec.alarm, segment_keys=("region", "device")))
-    calibrated = overdispersion is not None
-    scorer = WindowScorer(stream_spec, reference, overdispersion, calibrated=calibrated, segments=known)
+    scorer = build_scorer(stream_spec, reference, overdispersion, known)
     level = stream_spec.alarm.level / 2
     stream = PageCounter(reference, None, overdispersion, count, level)
     counters = {}
@@ -203,7 +201,7 @@ def simulate_segments(
                     {},
                 )[1]
             for segment, counter in counters.items():
-                counter.add(verdicts.get(segment, False))
+                counter.add(is_found=verdicts.get(segment, False))
     all_counters = [stream, *counters.values()]
     found = np.any([each.found for each in all_counters], axis=0)
     return sum(each.pages() for each in all_counters), int(found.sum())

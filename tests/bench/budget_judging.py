@@ -1,6 +1,8 @@
 """The judging of simulated windows for `budget.py`: only those that may be significant are scored."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,20 +10,22 @@ from scipy.special import rel_entr
 from tests.bench.population import CLUSTERS
 
 from driftgauge.core.counting.tally import Tally
-from driftgauge.core.reference import Reference, SegmentReference
+from driftgauge.core.judging.calibration import Calibration, PartCalibration, fields_of
+from driftgauge.core.judging.clean_windows import WindowSums
+from driftgauge.core.judging.scoring import WindowScorer
+from driftgauge.core.judging.verdict import Verdict, decide
+from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS, LEADING_COMPONENTS, MeanShiftNull
 from driftgauge.core.statistics.nulls.divergence_null import DivergenceNull
-from driftgauge.core.statistics.overdispersion import Overdispersion
-from driftgauge.core.windows.result import Verdict
-from driftgauge.core.windows.scoring import WindowScorer
-from driftgauge.core.windows.verdict import decide
-from driftgauge.core.windows.warm_up import WarmUp
+from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
 
 # A combined p-value is at least the least of its parts: a window whose statistics all have p-values above
 # this multiple of the level cannot be significant and is not scored.
 SCREEN = 4
+
+_NO_SEGMENTS: Mapping[Segment, PartCalibration] = MappingProxyType({})
 
 Tallies = NDArray[np.int64]
 """The tallies of windows, (windows, 2 k + B + r + 4)."""
@@ -38,13 +42,27 @@ def judge_windows(
     parts: Iterable[Tallies],
 ) -> Outcome:
     """Return the outcome of consecutive windows of `count` events, which come in parts."""
-    calibrated = overdispersion is not None
-    scorer = WindowScorer(spec, reference, overdispersion, calibrated=calibrated)
+    scorer = build_scorer(spec, reference, overdispersion)
     counter = PageCounter(reference, None, overdispersion, count, spec.alarm.level)
     for windows in parts:
         for values, is_suspect in zip(windows, counter.suspects(windows, reference), strict=True):
             counter.add_window(scorer, values if is_suspect else None)
     return counter.pages(), sum(counter.found)
+
+
+def build_scorer(
+    spec: StreamSpec,
+    reference: Reference,
+    overdispersion: Overdispersion | None,
+    segments: Mapping[Segment, PartCalibration] = _NO_SEGMENTS,
+) -> WindowScorer:
+    """Return the scorer of windows of a known overdispersion; None: that of independent events."""
+    (size_ms,) = spec.sizes_ms
+    known = overdispersion or Overdispersion.independent(reference.components)
+    calibration = Calibration.of_baseline(
+        replace(reference, overdispersion=known, overdispersion_ms=size_ms), size_ms
+    )
+    return WindowScorer(spec, reference, replace(calibration, segments=segments), size_ms)
 
 
 class PageCounter:
@@ -70,7 +88,7 @@ class PageCounter:
             if each.variances and (segment is None or each.in_segments)
         ]
         self.found: list[bool] = []
-        self._overwhelming: list[bool] = []
+        self._deciding: list[bool] = []
 
     def suspects(self, windows: Tallies, reference: Reference) -> NDArray[np.bool_]:
         """Return which windows to score, (windows,)."""
@@ -83,23 +101,25 @@ class PageCounter:
 
     def add_window(self, scorer: WindowScorer, values: NDArray[np.int64] | None) -> None:
         """Add a window of the stream by its tally; None: it is no suspect."""
-        score = None if values is None else scorer.score(Tally(values, self._fields))
-        self.add(
-            score is not None and scorer.is_significant_and_large(score),
-            is_overwhelming=score is not None and scorer.is_overwhelming(score),
-        )
+        tally = None if values is None else Tally(values, self._fields)
+        score = None if tally is None else scorer.score(tally)
+        if tally is None or score is None:
+            self.add(is_found=False)
+        else:
+            signs = scorer.read_signs(score, tally)
+            self.add(is_found=signs.counts, decides=signs.decides)
 
-    def add(self, is_found: bool, *, is_overwhelming: bool = False) -> None:
+    def add(self, *, is_found: bool, decides: bool = False) -> None:
         """Add a window that has been judged."""
         self.found.append(is_found)
-        self._overwhelming.append(is_overwhelming)
+        self._deciding.append(decides)
 
     def pages(self) -> int:
         """Return the number of times the verdict became drift."""
         pages, before = 0, False
-        for window, (found, overwhelming) in enumerate(zip(self.found, self._overwhelming, strict=True)):
+        for window, (found, decides) in enumerate(zip(self.found, self._deciding, strict=True)):
             recent = tuple(self.found[max(window - 2, 0) : window])
-            verdict = decide(recent, is_significant_and_large=found, is_overwhelming=overwhelming)
+            verdict = decide(recent, counts=found, warns=False, decides=decides)
             pages += verdict is Verdict.DRIFT and not before
             before = verdict is Verdict.DRIFT
         return pages
@@ -114,12 +134,13 @@ def estimate(
     windows: Tallies, reference: Reference, part: SegmentReference | None = None
 ) -> Overdispersion | None:
     """Return the overdispersion of clean windows, of the whole or of a segment."""
-    fields = registry.fields_of(reference)
-    warm_up = WarmUp.empty(fields, reference.components)
+    fields, own = registry.fields_of(reference), fields_of(reference, part)
+    clean = WindowSums.empty(reference, part)
     for values in windows:
-        warm_up = warm_up.add(Tally(values, fields), reference, part)
-    offset = warm_up.offset(fields, reference, part)
-    return None if offset is None else offset.windows
+        tally = Tally(values, fields)
+        parts = np.concatenate([tally[field.name] for field in own])
+        clean = clean.add(Tally(parts, own), reference, part)
+    return None if clean.windows.windows < MIN_WINDOWS else clean.overdispersion(reference, part)
 
 
 class _Screen:

@@ -26,11 +26,11 @@ from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.statistics.relations import RELATIONS
+from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import PaneKey
 from driftgauge.core.windows.completeness import Completeness
-from driftgauge.core.windows.judging import WindowJudge
+from driftgauge.core.windows.judging import StreamJudge
 from driftgauge.core.windows.stream_state import StreamState
-from driftgauge.core.windows.window import Window
 
 EVENTS = 1_000  # a typical poll
 PARTITIONS = 6
@@ -121,7 +121,7 @@ def judge_window(random: np.random.Generator, clusters: int, keys: tuple[str, ..
     spec = build_hourly("judged", reference, keys)
     spec = replace(spec, alarm=replace(spec.alarm, warm_up=(0, WARM_UP * HOUR_MS)))
     state, scheme = StreamState("judged"), spec.scheme(reference)
-    judge = WindowJudge(spec, state)
+    judge = StreamJudge(spec, state)
     names = [(part.key, part.value) for part in reference.segments_by(keys)]
     seconds, lasting = [], 0
     for number, count in enumerate(random.integers(2_000, 20_000, WARM_UP + REPEATS).tolist()):

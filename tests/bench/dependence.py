@@ -23,13 +23,12 @@ from tests.output import say
 from driftgauge.baseline.artifact import Baseline
 from driftgauge.baseline.fitting import Provenance, fit_baseline
 from driftgauge.core.counting.tally import Tally
+from driftgauge.core.judging.judge import Judgement, WindowJudge
+from driftgauge.core.judging.verdict import Verdict, VerdictMemory
 from driftgauge.core.reference import Reference
 from driftgauge.core.statistics import registry
-from driftgauge.core.windows.completeness import Completeness
-from driftgauge.core.windows.judging import WindowJudge
-from driftgauge.core.windows.result import Verdict, VerdictMemory, WindowResult
+from driftgauge.core.window import Window
 from driftgauge.core.windows.stream_state import StreamState
-from driftgauge.core.windows.window import Window
 from driftgauge.errors import BaselineError
 from driftgauge.streams import to_reference
 
@@ -138,14 +137,14 @@ class Stream:
         """Forget the windows after the warm-up."""
         key = self._reference.key
         history = self._state.histories[self._size_ms, key]
-        self._state.set_history(self._size_ms, key, replace(history, memory=VerdictMemory()))
+        self._state.remember(self._size_ms, key, replace(history, memory=VerdictMemory()))
 
-    def judge(self, rows: Rows) -> WindowResult:
+    def judge(self, rows: Rows) -> Judgement:
         """Judge the next window."""
         window = Window(self._size_ms, self._number * self._size_ms)
         self._number += 1
         tally = Tally(self._tallies[rows].sum(axis=0), registry.fields_of(self._reference))
-        return self._judge.judge(window, tally, self._reference, Completeness(), 0)
+        return self._judge.judge(window, tally, {}, self._reference, None, is_incomplete=False)
 
 
 def fit_texts(vectors: NDArray[np.float32], groups: Rows, number: int) -> Baseline:

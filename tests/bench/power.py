@@ -25,10 +25,10 @@ from tests.output import say
 
 from driftgauge.baseline.fitting import fit_baseline
 from driftgauge.core.counting.tally import Tally
+from driftgauge.core.judging.calibration import Calibration
+from driftgauge.core.judging.scoring import Score, WindowScorer
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.relations import RELATIONS
-from driftgauge.core.windows.result import Score
-from driftgauge.core.windows.scoring import WindowScorer
 from driftgauge.streams import to_reference
 
 SEED = 27  # of the drawn users
@@ -258,9 +258,8 @@ class Scored:
         )
         self.reference = to_reference(fitted)
         self.spec = replace(spec(self.reference, HOUR_MS), min_events=1)
-        self._scorer = WindowScorer(
-            self.spec, self.reference, self.reference.overdispersion, calibrated=False
-        )
+        calibration = Calibration.of_baseline(self.reference, HOUR_MS)
+        self._scorer = WindowScorer(self.spec, self.reference, calibration, HOUR_MS)
 
     def scores(self, vectors: NDArray[np.float32], windows: Iterable[NDArray[np.intp]]) -> list[Score]:
         """Return the scores of windows, each the rows of its vectors."""

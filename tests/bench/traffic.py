@@ -28,7 +28,7 @@ from tests.output import say
 from threadpoolctl import threadpool_limits
 
 from driftgauge.baseline.fitting import fit_baseline
-from driftgauge.core.windows.result import Verdict
+from driftgauge.core.judging.verdict import Verdict
 from driftgauge.streams import to_reference
 
 # Of each size of windows: its length, ms, and the mean number of events.

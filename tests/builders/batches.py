@@ -13,7 +13,7 @@ from driftgauge.core.counting.tally import Tally
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Reference
 from driftgauge.core.statistics import registry
-from driftgauge.core.windows.window import Window
+from driftgauge.core.window import Window
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.references import CLUSTERS, FIRST, RICH
 

@@ -7,19 +7,26 @@ import numpy as np
 import pytest
 
 from driftgauge.core.counting.examples import Example
+from driftgauge.core.judging.calibration import Calibration, PartCalibration, Source
+from driftgauge.core.judging.clean_windows import CleanWindows, WindowSums
+from driftgauge.core.judging.measuring import Measurement
+from driftgauge.core.judging.verdict import SlowDrift, Verdict, VerdictHistory, VerdictMemory
 from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
-from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
+from driftgauge.core.statistics.overdispersion import Overdispersion, OverdispersionEstimator
 from driftgauge.core.statistics.spread import Spread, SpreadChange
+from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import (
     AcceptedLoss,
     AcceptedLossKey,
+    CalibrationKey,
     DataLoss,
     EventTimeKey,
     ExamplesKey,
     HistoryKey,
     Key,
+    MeasurementKey,
     PaneKey,
     PositionKey,
     PublishedKey,
@@ -29,10 +36,6 @@ from driftgauge.core.windows.changelog import (
     StreamKey,
     StreamStatus,
 )
-from driftgauge.core.windows.result import SlowDrift, Verdict, VerdictMemory
-from driftgauge.core.windows.verdict import VerdictHistory
-from driftgauge.core.windows.warm_up import WarmUp
-from driftgauge.core.windows.window import Window
 from driftgauge.records.changelog import encode_value
 from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.results import KINDS, build_result, build_score, build_small_segment, by_statistic
@@ -47,20 +50,19 @@ RECALL = VerdictMemory(
     SlowDrift(2.5, MONDAY_MS - HOUR_MS, ((MONDAY_MS - HOUR_MS, np.array(TALLY)),)),
     {("country", "de"): (False,)},
 )
-HISTORY = VerdictHistory(
-    end_ms=MONDAY_MS + HOUR_MS,
-    memory=RECALL,
-    warm_up=(MONDAY_MS - 14 * 24 * HOUR_MS, MONDAY_MS),
-    clean=WarmUp(
-        np.array(TALLY),
-        OverdispersionEstimator(
-            24,
-            np.array([410.5, 210.25]),
-            np.array([[28.0, -0.5], [-0.5, 25.0]]),
-            {"novelty": np.array([30.0]), "spread": np.array([26.5, 24.0]), "duplicates": np.array([25.0])},
-        ),
+HISTORY = VerdictHistory(end_ms=MONDAY_MS + HOUR_MS, memory=RECALL)
+SUMS = WindowSums(
+    np.array(TALLY),
+    OverdispersionEstimator(
+        24,
+        np.array([410.5, 210.25]),
+        np.array([[28.0, -0.5], [-0.5, 25.0]]),
+        {"novelty": np.array([30.0]), "spread": np.array([26.5, 24.0]), "duplicates": np.array([25.0])},
     ),
-    days=WarmUp(
+)
+CLEAN = CleanWindows(
+    all=SUMS,
+    days=WindowSums(
         np.array(TALLY),
         OverdispersionEstimator(
             1,
@@ -71,11 +73,40 @@ HISTORY = VerdictHistory(
     ),
     day=(MONDAY_MS - 24 * HOUR_MS, np.array(TALLY)),
     segments={
-        ("country", "de"): WarmUp(
+        ("country", "de"): WindowSums(
             np.array([70, 50, 1, 0]),
             OverdispersionEstimator(2, np.array([41.5, 21.0]), np.diag([2.0, 3.0])),
         )
     },
+)
+MEASUREMENT = Measurement(
+    warm_up=None,
+    since_ms=MONDAY_MS - 9 * 24 * HOUR_MS,
+    first=CLEAN,
+    second=CLEAN,
+    second_ms=MONDAY_MS - 2 * 24 * HOUR_MS,
+    changed_ms=MONDAY_MS - 9 * 24 * HOUR_MS,
+    has_fitted=True,
+    has_drifted=True,
+)
+OVERDISPERSION = Overdispersion(
+    13.5,
+    1.25,
+    np.array([[2.0, 0.5], [0.5, 1.5]]),
+    {"novelty": np.array([1.5]), "spread": np.array([1.25, 2.0]), "duplicates": np.array([1.0])},
+    baseline=Overdispersion(200.0, 1.0, np.diag([1.0, 1.5])),
+    kurtosis=40.0,
+)
+CALIBRATION = Calibration(
+    source=Source.WARM_UP,
+    size_ms=HOUR_MS,
+    from_ms=MONDAY_MS - 14 * 24 * HOUR_MS,
+    to_ms=MONDAY_MS,
+    length=len(TALLY),
+    whole=PartCalibration(OVERDISPERSION, values=np.array(TALLY), share=0.25, is_misfit=True),
+    segments={("country", "de"): PartCalibration(OVERDISPERSION, is_own=False)},
+    hidden={"mean_shift": 0.5},
+    lasting=OVERDISPERSION,
 )
 GOLDEN: dict[str, tuple[Key, Any, bytes]] = {
     "pane": (
@@ -141,6 +172,16 @@ GOLDEN: dict[str, tuple[Key, Any, bytes]] = {
         HistoryKey("resnet18-fc1", HOUR_MS, IDENTITY[:16]),
         HISTORY,
         b'["history",{"stream":"resnet18-fc1","size_ms":3600000,"baseline":"0123456789abcdef"}]',
+    ),
+    "measurement": (
+        MeasurementKey("resnet18-fc1", HOUR_MS, IDENTITY[:16]),
+        MEASUREMENT,
+        b'["measurement",{"stream":"resnet18-fc1","size_ms":3600000,"baseline":"0123456789abcdef"}]',
+    ),
+    "calibration": (
+        CalibrationKey("resnet18-fc1", HOUR_MS, IDENTITY[:16]),
+        CALIBRATION,
+        b'["calibration",{"stream":"resnet18-fc1","size_ms":3600000,"baseline":"0123456789abcdef"}]',
     ),
     "position": (
         PositionKey(),

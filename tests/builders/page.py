@@ -38,6 +38,7 @@ _NOT_SCORED = dict.fromkeys(
         "evidence",
         "kind",
         "detectable",
+        "events_needed",
         "slow_drift",
     )
 )

@@ -11,6 +11,7 @@ from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.hashing import HASH_BINS, hash_vectors
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.reference import Reference, SegmentReference
+from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.relations import RELATION_MOMENTS, RELATION_SPECTRUM
 from tests.builders.clocks import HOUR_MS
 
@@ -44,6 +45,12 @@ def build_reference(name: str = "first", *, shift: int = 0, count: int = 100, **
         "segments": (),
     }
     return Reference(**{**fields, **changes})
+
+
+def measured(reference: Reference) -> Reference:
+    """Return a baseline that knows how hours vary: as their events are independent."""
+    independent = Overdispersion.independent(reference.components)
+    return replace(reference, overdispersion=independent, overdispersion_ms=HOUR_MS)
 
 
 def build_arrays(hash_counts: NDArray[np.int64], spreads: Spreads = (None, None)) -> dict[str, NDArray[Any]]:

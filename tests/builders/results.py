@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from driftgauge.backtest.report import WindowPoint
+from driftgauge.core.judging.scoring import Score, SegmentResult
+from driftgauge.core.judging.verdict import Verdict, VerdictMemory
 from driftgauge.core.reference import Segment
 from driftgauge.core.statistics.divergence import Divergence, js_contributions
 from driftgauge.core.statistics.duplicates import Duplicates
@@ -17,8 +19,8 @@ from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.relations import RelationChange, Relations
 from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.statistics.statistic import Findings
-from driftgauge.core.windows.result import Score, SegmentResult, Verdict, VerdictMemory, WindowResult
-from driftgauge.core.windows.window import Window
+from driftgauge.core.window import Window
+from driftgauge.core.windows.result import WindowResult
 from driftgauge.records.descriptions import BaselineDescription
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
 

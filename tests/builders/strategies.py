@@ -8,25 +8,21 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from driftgauge.core.counting.examples import Example
-from driftgauge.core.counting.tally import TallyField
+from driftgauge.core.judging.calibration import Calibration, PartCalibration, Source
+from driftgauge.core.judging.clean_windows import CleanWindows, WindowSums
+from driftgauge.core.judging.measuring import Measurement
+from driftgauge.core.judging.scoring import Score, SegmentResult
+from driftgauge.core.judging.verdict import SlowDrift, Verdict, VerdictHistory, VerdictMemory
 from driftgauge.core.statistics.divergence import Divergence
 from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
-from driftgauge.core.statistics.overdispersion import OverdispersionEstimator
+from driftgauge.core.statistics.overdispersion import Overdispersion, OverdispersionEstimator
 from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.statistics.statistic import Findings
-from driftgauge.core.windows.result import (
-    Score,
-    SegmentResult,
-    SlowDrift,
-    Verdict,
-    VerdictMemory,
-    WindowResult,
-)
-from driftgauge.core.windows.verdict import VerdictHistory
-from driftgauge.core.windows.warm_up import WarmUp
-from driftgauge.core.windows.window import Window
+from driftgauge.core.window import Window
+from driftgauge.core.windows.changelog import CalibrationKey, HistoryKey, Key, MeasurementKey
+from driftgauge.core.windows.result import WindowResult
 from driftgauge.events.contract import STREAM_NAME
 from tests.builders.clocks import DAY_MS
 from tests.builders.results import KINDS, STATISTICS
@@ -164,28 +160,81 @@ EXAMPLES = st.lists(st.builds(Example, st.integers(0, 5), st.integers(0, 2**32 -
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> VerdictHistory:
-    """Draw a verdict history with or without a warm-up."""
-    clusters, components = draw(st.integers(2, 4)), draw(st.integers(1, 4))
-    shifts = arrays.arrays(np.float64, (3, components), elements=st.floats(-1e40, 1e40))
+def overdispersions(draw: st.DrawFn, components: int) -> Overdispersion:
+    """Draw an overdispersion along r components, with or without that of the baseline."""
     positive = st.floats(0, 1e100)
-    learned = st.builds(
-        WarmUp,
-        arrays.arrays(np.int64, clusters + components, elements=st.integers(1, 2**40)),
-        st.builds(
-            OverdispersionEstimator,
-            st.integers(1, 2**31),
-            arrays.arrays(np.float64, clusters, elements=positive),
-            shifts.map(lambda rows: sum(np.outer(row, row) for row in rows)),
-            st.fixed_dictionaries({"spread": arrays.arrays(np.float64, 2, elements=positive)}),
+    of_baseline = draw(st.none() | st.just(Overdispersion.independent(components)))
+    return Overdispersion(
+        draw(st.floats(1, math.inf)),
+        draw(positive),
+        draw(arrays.arrays(np.float64, (components, components), elements=positive)),
+        {"spread": draw(arrays.arrays(np.float64, 2, elements=positive))},
+        of_baseline,
+        draw(positive),
+    )
+
+
+@st.composite
+def sums_of_windows(draw: st.DrawFn, clusters: int, components: int) -> WindowSums:
+    """Draw the sums over some windows of k clusters and r components."""
+    shifts = draw(arrays.arrays(np.float64, (3, components), elements=st.floats(-1e40, 1e40)))
+    positive = st.floats(0, 1e100)
+    return WindowSums(
+        draw(arrays.arrays(np.int64, clusters + components, elements=st.integers(1, 2**40))),
+        OverdispersionEstimator(
+            draw(st.integers(0, 2**31)),
+            draw(arrays.arrays(np.float64, clusters, elements=positive)),
+            sum(np.outer(row, row) for row in shifts),
+            {"spread": draw(arrays.arrays(np.float64, 2, elements=positive))},
         ),
     )
-    fields = (TallyField("cluster_counts", clusters),)
-    clean, days = (draw(st.just(WarmUp.empty(fields, components)) | learned) for _ in range(2))
-    day = draw(st.none() | BLOCKS)
-    warm_up = draw(st.none() | st.tuples(TIMES, TIMES))
-    segments = draw(st.dictionaries(SEGMENTS, learned, max_size=3))
-    return VerdictHistory(draw(TIMES), draw(RECALLS), warm_up, clean, days, day, segments)
 
 
-HISTORIES = histories()
+def judging_values(
+    clusters: int, components: int
+) -> st.SearchStrategy[tuple[type[Key], VerdictHistory | Measurement | Calibration]]:
+    """Return a strategy of what judging remembers of windows, with the type of its key."""
+    sums, parts = sums_of_windows(clusters, components), overdispersions(components)
+    of_segments = st.dictionaries(SEGMENTS, sums, max_size=3)
+    clean = st.builds(CleanWindows, sums, sums, st.none() | BLOCKS, of_segments)
+    part = st.builds(
+        PartCalibration,
+        parts,
+        st.booleans(),
+        st.none() | arrays.arrays(np.int64, clusters, elements=st.integers(0, 2**40)),
+        st.floats(0, 1),
+        st.booleans(),
+    )
+    interval = st.none() | st.tuples(TIMES, TIMES)
+    calibration = st.builds(
+        Calibration,
+        st.sampled_from(Source),
+        TIMES,
+        TIMES,
+        TIMES,
+        st.integers(1, 1_000),
+        part,
+        st.dictionaries(SEGMENTS, part, max_size=3),
+        st.dictionaries(st.sampled_from(STATISTICS), FLOATS),
+        st.none() | parts,
+    )
+    measurement = st.builds(
+        Measurement,
+        interval,
+        TIMES,
+        clean,
+        st.none() | clean,
+        st.none() | TIMES,
+        st.none() | TIMES,
+        st.booleans(),
+        st.booleans(),
+    )
+    history = st.builds(VerdictHistory, TIMES, RECALLS)
+    return st.one_of(
+        st.tuples(st.just(HistoryKey), history),
+        st.tuples(st.just(MeasurementKey), measurement),
+        st.tuples(st.just(CalibrationKey), calibration),
+    )
+
+
+JUDGING = st.tuples(st.integers(2, 4), st.integers(1, 4)).flatmap(lambda sizes: judging_values(*sizes))

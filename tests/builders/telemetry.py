@@ -11,9 +11,11 @@ from prometheus_client.registry import Collector
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import StreamLabels
 from driftgauge.core.counting.partial import shard_of
+from driftgauge.core.judging.calibration import Measuring
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.statistics.novelty import Novelty
+from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import (
     PaneKey,
     PositionKey,
@@ -24,7 +26,6 @@ from driftgauge.core.windows.changelog import (
 )
 from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import ShardState
-from driftgauge.core.windows.window import Window
 from driftgauge.errors import ClientLost
 from driftgauge.events.rejection import Reason
 from driftgauge.records.mark import Mark
@@ -142,7 +143,9 @@ def build_busy_shard() -> ShardState:
                 novelty=Novelty(0.05, 0.04, 1e-4, np.array([0.0, 0.03, 0.01, 0.0])),
             ),
         ),
-        build_result(size_ms=DAY_MS, segments=SEGMENTS, published_ms=DAY_MS * 2),
+        build_result(
+            size_ms=DAY_MS, segments=SEGMENTS, published_ms=DAY_MS * 2, measuring=Measuring(0, 14 * DAY_MS)
+        ),
         panes=[DAY_MS * 2],
         matches=["clip-*"],
         watermark_ms=DAY_MS * 2 - 30_000,

@@ -49,7 +49,7 @@ def describe(tmp_path):
             said, *described = described
             assert "whether it holds events is not checked here" in said
         # None of these baselines says how much clean windows vary.
-        of_baselines = (line for line in described if "not calibrated for bursts" not in line)
+        of_baselines = (line for line in described if "measured first, for two weeks" not in line)
         lines = [line.replace(f"{tmp_path}/", "").removeprefix("  ") for line in of_baselines]
         identities = [baseline.identity[:19] for baseline in stream.baselines]
         return identities, lines
@@ -209,9 +209,7 @@ def test_settings_and_baselines_are_printed(config):
     assert stream == "stream images: windows 1h, 1d, scored from 5 events"
     assert baseline.startswith("  baseline sha256:")
     assert baseline.endswith("in force from the beginning on (now)")
-    assert bursts.startswith(
-        "    not calibrated for bursts: windows of 1h, 1d; declare a clean time as warm_up"
-    )
+    assert "how much windows of 1h, 1d vary without drift" in bursts
     assert verdict.endswith("no problem found")
 
 
@@ -227,7 +225,7 @@ def test_window_sizes_without_a_calibration_are_named(tmp_path, measured, warm_u
     overdispersion = api.Overdispersion(20, 1.5, 1.5 * np.eye(2)) if measured else None
     save_baseline(tmp_path, overdispersion=overdispersion)
     config = write_config(tmp_path, {"windows": ["1h", "1d"], **({"warm_up": warm_up} if warm_up else {})})
-    said = f"not calibrated for bursts: windows of {', '.join(sizes)}; declare a clean time as warm_up, or"
+    said = f"measured first, for two weeks or 14 windows: how much windows of {', '.join(sizes)} vary"
     assert (said in check(config)) is bool(sizes)
     (stream,) = json.loads(check(config, "--json"))["streams"]
     assert stream["baselines"][0]["uncalibrated"] == sizes

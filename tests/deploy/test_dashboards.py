@@ -12,7 +12,7 @@ import yaml
 from deploy.generate.grafana.dashboards import DRIFT, SERVICE
 from deploy.generate.labels import SOURCE
 
-from driftgauge.core.windows.result import Verdict
+from driftgauge.core.judging.verdict import Verdict
 from tests.builders.baselines import HOSTILE_NAMES
 from tests.deploy import promql
 from tests.deploy.dashboards import (

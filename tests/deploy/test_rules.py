@@ -186,7 +186,7 @@ FOLDER = ROOT / "deploy/runbooks"
 OVERVIEW = FOLDER / "README.md"
 PAGES = sorted(set(FOLDER.glob("*.md")) - {OVERVIEW})
 SECTIONS = ["What it means", "Look at", "What to do"]
-MOST_WORDS = 4_720
+MOST_WORDS = 4_780
 
 EACH_PAGE = pytest.mark.parametrize("page", [OVERVIEW, *PAGES], ids=lambda page: page.stem)
 

@@ -8,6 +8,7 @@ import pytest
 
 from driftgauge.core.commit_limit import CommitLimit
 from driftgauge.core.counting.partial import CommitId, PartitionProgress, shard_of
+from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import (
     AcceptedLoss,
     AcceptedLossKey,
@@ -17,7 +18,6 @@ from driftgauge.core.windows.changelog import (
     StreamKey,
     StreamStatus,
 )
-from driftgauge.core.windows.window import Window
 from driftgauge.errors import BrokerError, ClientLost, StateError, TransactionAborted
 from driftgauge.kafka.window_worker import WindowWorker
 from driftgauge.records.changelog import decode, encode_key, encode_value

@@ -192,10 +192,11 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
     "switch_forgets_histories": [
         Edit(
             "core/windows/stream_state.py",
-            "        self.histories[size_ms, baseline] = history\n        self._mark",
-            "        self.histories = {\n"
-            "            key: each for key, each in self.histories.items() if key[0] != size_ms\n"
-            "        }\n        self.histories[size_ms, baseline] = history\n        self._mark",
+            "                self.histories[size_ms, baseline] = value\n                self._mark",
+            "                for each in list(self.histories):\n"
+            "                    if each[0] == size_ms:\n"
+            "                        self.forget_judging(*each)\n"
+            "                self.histories[size_ms, baseline] = value\n                self._mark",
         ),
     ],
     # A changelog whose beginning was deleted is restored.

@@ -24,7 +24,7 @@ from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.page import build_rows
 from tests.builders.results import build_novelty, build_result, build_score, change_score
 from tests.builders.specs import ALARM
-from tests.core.windows.scorers import build_scorer
+from tests.core.judging.scorers import build_scorer, tally
 
 
 def test_every_state_and_verdict_has_words():
@@ -222,4 +222,4 @@ def test_evidence_reaches_its_limit_where_a_window_is_significant_and_large(
     score = change_score(QUIET, p_value=p_value, **findings)
     value = result_record(build_result(baseline_id="sha256:abcd", score=score), None)
     rows = np.atleast_1d(read_summary(value, partition=0, offset=0, published_ms=0)[1])
-    assert (strength(rows, ALARM) >= 1) == build_scorer().is_significant_and_large(score)
+    assert (strength(rows, ALARM) >= 1) == build_scorer().read_signs(score, tally(400, 300, 200, 100)).warns

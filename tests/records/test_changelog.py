@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import fields, is_dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,12 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pydantic import ValidationError
 
+from driftgauge.core.judging.verdict import Verdict, VerdictMemory
+from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import (
     BLOCK,
     DataLoss,
     EventTimeKey,
     ExamplesKey,
-    HistoryKey,
     PaneKey,
     PositionKey,
     PublishedKey,
@@ -25,17 +27,16 @@ from driftgauge.core.windows.changelog import (
     StreamKey,
     StreamStatus,
 )
-from driftgauge.core.windows.result import Verdict, VerdictMemory, WindowResult
-from driftgauge.core.windows.window import Window
+from driftgauge.core.windows.result import WindowResult
 from driftgauge.errors import StateError
 from driftgauge.records.changelog import decode, encode_key, encode_value
 from driftgauge.records.results import to_record
-from tests.builders.changelog_records import GOLDEN, HISTORY
+from tests.builders.changelog_records import CLEAN, GOLDEN, HISTORY, MEASUREMENT
 from tests.builders.events import SCHEMAS
 from tests.builders.results import build_result, build_score, plain
 from tests.builders.strategies import (
     EXAMPLES,
-    HISTORIES,
+    JUDGING,
     LAST,
     PARTITIONS,
     RESULTS,
@@ -129,6 +130,13 @@ STATUSES = st.builds(
     closed=st.dictionaries(st.tuples(COUNTS, VERDICTS), COUNTS, max_size=3),
     purged_ms=OPTIONAL_TIMES,
 )
+
+
+def _keyed(drawn: Any) -> tuple[Any, Any]:
+    (key, value), *named = drawn
+    return key(*named), value
+
+
 RECORDS = st.one_of(
     st.tuples(st.just(PositionKey()), POSITIONS),
     st.tuples(
@@ -148,7 +156,7 @@ RECORDS = st.one_of(
     st.tuples(st.builds(PaneKey, STREAMS, SCHEMES, PANES, SEGMENTS), TALLIES),
     st.tuples(st.builds(ExamplesKey, STREAMS, SCHEMES, PANES), EXAMPLES),
     st.tuples(st.builds(PublishedKey, STREAMS, PANES), RESULTS),
-    st.tuples(st.builds(HistoryKey, STREAMS, INTEGERS, SCHEMES), HISTORIES),
+    st.tuples(JUDGING, STREAMS, INTEGERS, SCHEMES).map(_keyed),
 )
 
 
@@ -181,9 +189,13 @@ def test_order_of_sets_and_mappings_does_not_change_bytes():
     given_up = frozenset(("a", number) for number in (1, 9, 17))
     status = StreamStatus(late=counts, closed=closed, given_up=given_up)
     producers = {(name, 0): (1, 5, 7) for name in "ba"}
-    segments = {("country", name): HISTORY.clean for name in "ba"}
+    segments = {("country", name): CLEAN.all for name in "ba"}
     recent = {("country", name): (True,) for name in "ba"}
-    values = [status, ShardPosition(1, 0, 0, producers), replace(HISTORY, segments=segments)]
+    values = [
+        status,
+        ShardPosition(1, 0, 0, producers),
+        replace(MEASUREMENT, first=replace(CLEAN, segments=segments)),
+    ]
     values.append(replace(HISTORY, memory=VerdictMemory(segments=recent)))
 
     def turned(value):

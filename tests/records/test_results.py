@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.spread import Spread, SpreadChange
-from driftgauge.core.windows.result import Verdict
-from driftgauge.core.windows.window import Window
+from driftgauge.core.window import Window
 from driftgauge.records.descriptions import BaselineDescription
 from driftgauge.records.results import result_key, result_record, to_record
 from driftgauge.records.window_record import WindowRecord

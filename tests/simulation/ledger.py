@@ -16,8 +16,8 @@ from driftgauge.core.counting.partial import CommitId, PartitionProgress, shard_
 from driftgauge.core.durations import parse_duration
 from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
+from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import ShardPosition, StreamStatus
-from driftgauge.core.windows.window import Window
 from driftgauge.events.records import StoredRecord
 from driftgauge.events.timestamps import parse_timestamp
 from driftgauge.records.changelog import decode

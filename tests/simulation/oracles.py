@@ -6,8 +6,8 @@ from zlib import crc32
 from driftgauge.core.counting.examples import MAX_EXAMPLES
 from driftgauge.core.durations import format_duration
 from driftgauge.core.spec import StreamSpec
+from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import ExamplesKey, PaneKey, PublishedKey, StreamKey
-from driftgauge.core.windows.window import Window
 from driftgauge.kafka.dead_letters import read_letter
 from driftgauge.records.changelog import decode
 from tests.builders.references import CLUSTERS

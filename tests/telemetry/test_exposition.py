@@ -18,10 +18,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse_pla
 
 from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import StreamLabels
+from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.statistics.novelty import Novelty
 from driftgauge.core.statistics.spread import Spread, SpreadChange
-from driftgauge.core.windows.result import Verdict
-from driftgauge.core.windows.window import Window
+from driftgauge.core.window import Window
 from driftgauge.telemetry.health import Health, Role
 from driftgauge.telemetry.metrics import METRICS, Telemetry
 from driftgauge.telemetry.roles import RoleTelemetry
@@ -85,7 +85,7 @@ def test_exposition_has_names_types_help_and_labels_of_catalogue():
 
 
 def test_every_metric_has_prefix_states_unit_and_window_labels():
-    assert len(METRICS) <= 54
+    assert len(METRICS) <= 55
     for name, metric in METRICS.items():
         assert re.fullmatch(r"driftgauge(_[a-z][a-z0-9]*)+", name)
         assert (metric.type == "counter") == name.endswith("_total")

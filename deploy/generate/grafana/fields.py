@@ -15,7 +15,7 @@ from grafana_foundation_sdk.cog.variants import Dataquery
 from grafana_foundation_sdk.models import dashboard
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat, QueryEditorMode
 
-from driftgauge.core.windows.result import Verdict
+from driftgauge.core.judging.verdict import Verdict
 
 __all__ = [
     "COLOURS",

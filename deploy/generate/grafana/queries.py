@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from deploy.generate.labels import SOURCE, by
 
-from driftgauge.core.windows.result import Verdict
+from driftgauge.core.judging.verdict import Verdict
 from driftgauge.telemetry.metrics import METRICS
 
 __all__ = [

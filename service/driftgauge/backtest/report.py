@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from driftgauge.core.durations import format_duration
+from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.reference import Segment
 from driftgauge.core.spec import Alarm
 from driftgauge.core.statistics.budget import YEAR_MS
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
-from driftgauge.core.windows.result import Verdict, WindowResult
-from driftgauge.core.windows.window import Window
+from driftgauge.core.window import Window
+from driftgauge.core.windows.result import WindowResult
 from driftgauge.events.timestamps import format_timestamp
 from driftgauge.layout import Block, Table
 

@@ -229,7 +229,7 @@ def measure_overdispersion(
         progress(
             f"{number} {traffic.name} held out: "
             f"{overdispersion_reading(overdispersion.counts, overdispersion.largest_mean)}; this calibrates "
-            f"{traffic.name}, and others only a warm_up does"
+            f"{traffic.name}, and others a warm_up, or the stream itself"
         )
         return overdispersion
     progress(

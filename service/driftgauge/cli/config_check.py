@@ -254,9 +254,11 @@ def _describe_period(period: ScheduledPeriod) -> Iterator[str]:
         f"{' (now)' if period.in_force else ''}"
     )
     if period.uncalibrated:
+        sizes = ", ".join(period.uncalibrated)
         yield (
-            f"  not calibrated for bursts: windows of {', '.join(period.uncalibrated)}; declare a clean time "
-            f"as warm_up, or fit on events with times and --window {period.uncalibrated[-1]}"
+            f"  measured first, for two weeks or 14 windows: how much windows of {sizes} vary without drift; "
+            "until then only gross drift pages. To page at once declare a clean time as "
+            f"warm_up, or fit on events with times and --window {period.uncalibrated[-1]}"
         )
 
 
@@ -306,7 +308,7 @@ def _warm_up_warnings(stream: ConfiguredStream, periods: Sequence[ScheduledPerio
         if windows >= MIN_WINDOWS:
             enough.append(size)
             continue
-        judged = "without it"
+        judged = "provisionally, so that only gross drift pages"
         if stream.baselines[number].metadata.window_ms == size_ms:
             judged = "by how they varied when the baseline was fitted"
         elif enough:
@@ -328,7 +330,7 @@ def _warm_up_warnings(stream: ConfiguredStream, periods: Sequence[ScheduledPerio
         since = format_timestamp(later.from_ms)
         yield (
             f"warm_up begins before {later.file} is in force ({since}), so windows against that baseline are "
-            f"judged without it; once they are known to be clean, let warm_up begin at {since}"
+            f"measured by themselves; once they are known to be clean, let warm_up begin at {since}"
         )
 
 

@@ -19,7 +19,7 @@ from driftgauge.clock import SYSTEM_CLOCK
 from driftgauge.config import Settings
 from driftgauge.core.counting.interval import IntervalCounter
 from driftgauge.core.durations import format_duration
-from driftgauge.core.windows.window import Window
+from driftgauge.core.window import Window
 from driftgauge.errors import AuthorizationError, InputError
 from driftgauge.events.records import FIRST_ORIGIN, Records, credible_ms
 from driftgauge.events.refusals import Refusals

@@ -154,7 +154,8 @@ class StreamSettings(Section):
             half an event a cluster, p-values mean little.
         smallest_drift: The smallest drift worth finding.
         warm_up: A time of live traffic that you declare clean, of 20 windows or more. By default the
-            overdispersion is the baseline's, and slow drift only warns, as with windows on less than 14 days.
+            baseline's windows show how much clean ones vary, or else the stream's first two weeks, until
+            which only gross drift is drift. With windows on less than 14 days slow drift only warns.
         segments: The segment keys that are also judged apart, of those that the baselines were fitted with. A
             change leaves the windows under way incomplete.
         labels: The labels of the stream's alerts.

@@ -18,14 +18,10 @@ _NOT_CALIBRATED = (
     "Measure how much clean windows of {size} vary before you trust the odds: {warm_up}, or fit the baseline "
     "on events with times and --window {size}."
 )
-_RAISE = (
-    "Where windows of no length help, the baseline is the limit, such as that of a small catalogue of items: "
-    "raise {} above what its windows detect."
-)
 _BY_STATE: dict[str, tuple[str, ...]] = {
     "misfit": (
         "Check that the baseline is this model's and the same in all replicas; else fit one on clean events.",
-        "Where the stream was not in order during its warm_up, move the warm_up.",
+        "If the stream was not in order while its windows were measured, declare a clean time as warm_up.",
     ),
     "incomplete": (
         "Wait where partitions are missing: a corrected window follows by itself once they are read.",
@@ -57,7 +53,10 @@ _BY_STATE: dict[str, tuple[str, ...]] = {
         "Where the segment has too few events, check that they are still sent, or add longer windows.",
         "Where it only warns, find what changed for it alone; where it is a misfit, fit a new baseline.",
     ),
-    "warming_up": ("Wait for the end of the warm_up; until then see that the events are as they should be.",),
+    "warming_up": (
+        "See that the events are as they should be, then wait.",
+        "If the events changed while they were measured, find what changed.",
+    ),
     "waiting": (
         "Check that producers send events under this name, then that none are refused: driftgauge "
         "dead-letters list.",
@@ -120,11 +119,9 @@ def next_steps(status: StreamStatus) -> tuple[str, ...]:
         return (*map(as_sentence, causes), *_BY_STATE[status.state])
     facts = status.lead.facts
     hourly = max(round(int(facts.newest["count"]) * HOUR_MS / facts.series.size_ms), 1)
-    unseen = [each.detail for each in status.lead.concerns if each.name == "insufficient"]
     return (
         f"Ask how long windows must be for this traffic: driftgauge plan --events-per-hour {hourly}.",
-        "Where traffic has fallen, find out why.",
-        *(_RAISE.format(settings.removeprefix("any ")) for settings in unseen if settings),
+        "If traffic has fallen, find out why.",
     )
 
 

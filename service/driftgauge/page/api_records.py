@@ -24,6 +24,7 @@ from driftgauge.page.summary import (
     DETECTABLE,
     EVENTS_LOST,
     SEGMENT_DRIFT,
+    SOURCES,
     VERDICTS,
     Fault,
     Series,
@@ -101,7 +102,17 @@ class SummaryRecord(_Record):
     none, or was not tested."""
 
     calibrated: bool
-    """Whether the overdispersion is measured."""
+    """Whether windows of this length showed how much they vary without drift."""
+
+    calibration: str | None
+    """What showed it: none (the verdict is provisional), baseline, warm_up, first_windows or borrowed. Null
+    if unknown; the window's own record has the numbers."""
+
+    measured_until: UtcDateTime | None
+    """When the measurement ends that a provisional verdict waits for. Null if it waits for none."""
+
+    events_needed: Count | None
+    """How many events a window needs to find the smallest drift of every kind. Null if no number suffices."""
 
     missing_partitions: Count
     """The number of partitions that had not passed the window's end."""
@@ -167,8 +178,8 @@ class ConcernRecord(_Record):
     hour. late: many accepted events of a day came too late for their window. incomplete: partitions are
     missing, or counts are in doubt. silent: no window for longer than the stream allows. behind: windows come
     long after their end. insufficient: too few events to see anything. unclear: a segment that no window of a
-    day found ok or in drift. warming_up: the warm_up goes on, and whether the baseline fits is not known yet.
-    waiting: no window yet."""
+    day found ok or in drift. warming_up: how much clean windows vary is measured still, and only gross drift
+    pages. waiting: no window yet."""
 
     since: UtcDateTime | None
     """When it began, event time. Null where that is unknown."""
@@ -333,6 +344,9 @@ def summary_record(row: NDArray[np.void], size_ms: int) -> SummaryRecord:
         slow_drift_ratio=_finite(row["slow_drift"]),
         detectable=dict(zip(DETECTABLE, map(_finite, row["detectable"]), strict=True)),
         calibrated=bool(flags & CALIBRATED),
+        calibration=SOURCES[source] if (source := int(row["calibration"])) < len(SOURCES) else None,
+        measured_until=format_timestamp(until_ms) if (until_ms := int(row["measured_until_ms"])) else None,
+        events_needed=int(row["events_needed"]) or None,
         missing_partitions=int(row["missing"]),
         events_lost=bool(flags & EVENTS_LOST),
         counted_twice=bool(flags & COUNTED_TWICE),

@@ -4,7 +4,7 @@ Three things are kept apart: the alarm, the last conclusion, and the health of t
 Nothing here knows a clock or HTTP: the time is an argument.
 """
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -18,6 +18,7 @@ from driftgauge.page.history import SegmentTrace
 from driftgauge.page.service_watch import ServiceFault, ServiceStatus
 from driftgauge.page.summary import (
     CALIBRATED,
+    CHANGED,
     DETECTABLE,
     EVENTS_LOST,
     FAULTS,
@@ -91,6 +92,7 @@ _COVERED: tuple[StateName, ...] = ("insufficient", "unclear")
 _MAX_NAMED = 3
 # What a fault of the service itself may be the cause of.
 _HELD_UP = ("incomplete", "silent", "behind", "waiting")
+_LIMIT = "no number of events suffices, since the baseline is the limit"
 _NO_TRACES: Mapping[tuple[str, str], SegmentTrace] = {}
 _NAMES_NOTHING: Mapping[int, Names] = {}
 _NOTHING_KNOWN = ServiceStatus()
@@ -129,14 +131,14 @@ class Concern:
             (partitions are missing, or counts are in doubt), `silent` (no window for longer than
             `overdue_after`), `behind` (windows come long after their end), `insufficient` (too few events to
             see anything), `unclear` (a segment that no window of a day found ok or in drift), `warming_up`
-            (whether the baseline fits is not known yet), `waiting` (no window yet).
+            (how much clean windows vary is measured still), `waiting` (no window yet).
         size: The window size as text; empty for `refused`, which concerns all.
         since_ms: When it began, event time, ms; None where that is unknown.
-        detail: The missing partitions; the reason, as a later version names it; the share of late events; the
-            settings of `smallest_drift` that no window meets; or the segments, each with its verdict. Empty
-            where there is none.
+        detail: The missing partitions; the reason, as a later version names it; the share of late events;
+            when the measurement ends; or the segments, each with its verdict. Empty where there is none.
         fault: Of `incomplete`, what the newest window lacks, or why its counts are in doubt.
         extent: Of `refused`, how many records of how many; empty for the others.
+        has_changed: Of `warming_up`, whether the events changed meanwhile, so that it began again.
         unread: Of `behind`, how many records of the stream's topics are not read yet; None where that is
             unknown, and for the others.
     """
@@ -147,6 +149,7 @@ class Concern:
     detail: str = ""
     fault: Fault = Fault.NONE
     extent: str = ""
+    has_changed: bool = False
     unread: int | None = None
 
 
@@ -211,7 +214,7 @@ class SizeFacts:
         quiet: The first window with too few events since the last conclusion; None without any.
         misfit: The run of windows whose warm-up differs from the baseline, or of several alarms where no
             window was ever well by the baseline; None otherwise.
-        blind: The fault that no window of the last day could see the smallest drift; None without it.
+        unseen: The settings of `smallest_drift` that no window of the last day could see; empty without any.
         unclear: The fault that no window of the last day found some segments ok or in drift; None without it.
         late: The fault that many events of the last day were late; None without it.
         fitted_ms: The end of the first window that is well under each baseline, event time, ms.
@@ -229,7 +232,7 @@ class SizeFacts:
     lacking: str
     quiet: NDArray[np.void] | None
     misfit: Run | None
-    blind: Concern | None
+    unseen: str
     unclear: Concern | None
     late: Concern | None
     fitted_ms: Mapping[int, int]
@@ -421,7 +424,7 @@ def read_facts(
         names.get(int(rows["start_ms"][-1]), NO_NAMES).lacking,
         rows[few[0]] if len(few) else None,
         None if at < 0 else _misfit(rows, at),
-        None if at < 0 or settings is None else _blind(series, rows[conclusive], settings.smallest_drift),
+        "" if at < 0 or settings is None else _unseen(series, rows[conclusive], settings.smallest_drift),
         None if at < 0 else _unclear(series, int(rows["start_ms"][at]) + series.size_ms, traces),
         _late(series, rows[rows["applied_total"] != UNKNOWN]),
         _fitted_ms(series, rows[np.isin(numbers, _OK)]),
@@ -455,22 +458,17 @@ def _misfit(rows: NDArray[np.void], at: int) -> Run | None:
     return run if run.verdict in ALARMS and never_ok and run.windows >= _MISFIT_WINDOWS else None
 
 
-def _blind(series: Series, rows: NDArray[np.void], smallest: SmallestDrift) -> Concern | None:
-    """Return the fault that none of the last of n conclusive windows could see the smallest drift."""
+def _unseen(series: Series, rows: NDArray[np.void], smallest: SmallestDrift) -> str:
+    """Return the settings of the smallest drift that none of the last of n conclusive windows could see."""
     is_recent = rows["start_ms"] > rows["start_ms"][-1] - max(_DAY_MS, series.size_ms)
-    unseen, since_ms, tested = [], [], 0
+    unseen, tested = [], 0
     for name, sizes in zip(DETECTABLE, rows["detectable"].T, strict=True):
         # What is not tested is NaN, and neither seen nor missed.
         seen, missed = sizes <= getattr(smallest, name), sizes > getattr(smallest, name)
         tested += bool((seen | missed)[is_recent].any())
         if missed[is_recent].any() and not seen[is_recent].any():
-            after = _last(seen) + 1
-            first = after + int(np.flatnonzero(missed[after:])[0])
             unseen.append(f"smallest_drift.{name}")
-            since_ms.append(int(rows["start_ms"][first]))
-    size = format_duration(series.size_ms)
-    named = "any smallest_drift" if len(unseen) == tested else ", ".join(unseen)
-    return Concern("insufficient", size, min(since_ms), named) if unseen else None
+    return "any smallest_drift" if unseen and len(unseen) == tested else ", ".join(unseen)
 
 
 def _unclear(series: Series, end_ms: int, traces: Mapping[tuple[str, str], SegmentTrace]) -> Concern | None:
@@ -587,6 +585,7 @@ def stream_status(
     notes = [
         *filter(None, [service.gaps.get(stream)]),
         *([] if refusal is None or refusal.is_many else [refusal.note]),
+        *_sight_notes(own),
         *_warm_up_notes(facts, settings, now_ms - history_ms),
         *_removal_notes(facts, settings),
     ]
@@ -706,22 +705,32 @@ def _size_status(
         found.append(facts.late)
     if facts.quiet is not None and (is_old or _is_quiet_for_long(facts)):
         found.append(Concern("insufficient", size, int(facts.quiet["start_ms"])))
-    elif facts.blind is not None and not facts.alarms:
-        found.append(facts.blind)
     if facts.unclear is not None:
         found.append(facts.unclear)
-    warm_up = settings.warm_up
-    if (
-        warm_up is not None
-        and warm_up.whole_windows(size_ms) >= MIN_WINDOWS
-        and warm_up.start <= int(facts.newest["start_ms"])
-        and newest_end_ms <= warm_up.end
-    ):
-        # Only the whole warm_up shows whether the baseline fits, so no window is well before its end.
-        found.append(Concern("warming_up", size, warm_up.start))
+    if (measured := _measuring(facts)) is not None:
+        found.append(measured)
     states: list[StateName] = [*(alarm.state for alarm in facts.alarms), *(each.name for each in found)]
     state: StateName = min(states, key=URGENCY.index, default="ok")
     return SizeStatus(facts, size, state, is_old or is_silent or is_cut_off, tuple(found), is_removed)
+
+
+def _measuring(facts: SizeFacts) -> Concern | None:
+    """Return that how much clean windows vary is still measured, by the last conclusive window."""
+    row = facts.concluded
+    if row is None or not row["measured_until_ms"]:
+        return None
+    size, until = format_duration(facts.series.size_ms), format_moment(int(row["measured_until_ms"]))
+    return Concern("warming_up", size, None, until, has_changed=bool(row["flags"] & CHANGED))
+
+
+def _sight_notes(every: Iterable[SizeFacts]) -> Iterator[str]:
+    """Yield the smallest drift that windows cannot see, and how many events they need."""
+    for facts in every:
+        # Until it is known how much clean windows vary, what they can see is not known either.
+        if facts.unseen and facts.concluded is not None and not facts.concluded["measured_until_ms"]:
+            needed = round(float(facts.concluded["events_needed"]))
+            what = f"that takes about {needed:,} events a window" if needed else _LIMIT
+            yield f"no window of {format_duration(facts.series.size_ms)} can see {facts.unseen}; {what}"
 
 
 def _is_quiet_for_long(facts: SizeFacts) -> bool:

@@ -107,11 +107,17 @@ def tell_fault(concern: Concern) -> str:
         "incomplete": _tell_doubt(concern.fault, detail),
         "silent": "no new window",
         "behind": "windows come long after their end",
-        "insufficient": f"no window can see {detail}" if detail else "too few events to see anything",
+        "insufficient": "too few events to see anything",
         "unclear": f"no window has found {detail} in order",
-        "warming_up": "the warm_up goes on; whether the baseline fits has been unknown",
+        "warming_up": _tell_measuring(concern),
         "waiting": "no window yet",
     }[concern.name]
+
+
+def _tell_measuring(concern: Concern) -> str:
+    """Return what is measured, and until when."""
+    again = ", again since the events changed" if concern.has_changed else ""
+    return f"how much clean windows vary is measured until {concern.detail}{again}; only gross drift pages"
 
 
 def _tell_doubt(fault: Fault, named: str) -> str:

@@ -11,6 +11,7 @@ import orjson
 from numpy.typing import NDArray
 
 from driftgauge.core.durations import parse_duration
+from driftgauge.core.judging.calibration import Source
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.events.timestamps import LAST_MS, parse_timestamp
@@ -19,6 +20,7 @@ from driftgauge.records.window_record import VerdictName, require_understood
 
 __all__ = [
     "CALIBRATED",
+    "CHANGED",
     "CHARTED",
     "COUNTED_TWICE",
     "DETECTABLE",
@@ -27,6 +29,7 @@ __all__ = [
     "NO_NAMES",
     "SEGMENT_DRIFT",
     "SEGMENT_OK",
+    "SOURCES",
     "SUMMARY",
     "UNKNOWN",
     "VERDICTS",
@@ -46,8 +49,9 @@ VERDICTS = (*_OF_RESULTS, "segment")
 CHARTED = tuple(each for each in registry.STATISTICS if each is not DIVERGENCE)
 """The statistics that have a field in a summary, the number that charts show, beside the divergence."""
 
-CALIBRATED, EVENTS_LOST, COUNTED_TWICE, SEGMENT_DRIFT, SEGMENT_OK = 1, 2, 4, 8, 16
-"""The bits of `flags`; the last two say that the verdict of a segment is drift, and that one's is ok."""
+CALIBRATED, EVENTS_LOST, COUNTED_TWICE, SEGMENT_DRIFT, SEGMENT_OK, CHANGED = 1, 2, 4, 8, 16, 32
+"""The bits of `flags`. `SEGMENT_DRIFT` and `SEGMENT_OK` say that the verdict of a segment is drift, and that
+one's is ok; `CHANGED` that the events changed while they were measured, so that this began again."""
 
 
 class Fault(StrEnum):
@@ -68,6 +72,9 @@ FAULTS = tuple(Fault)
 _OK, _SEGMENT = VERDICTS.index("ok"), VERDICTS.index("segment")
 _MAX_NAMED = 3
 _IDENTITY_DIGITS = 16
+
+SOURCES = tuple(Source)
+"""What measured a calibration, by its number in a summary; their number stands for what is not known."""
 
 UNKNOWN = -1
 """A total that the result lacks."""
@@ -93,6 +100,9 @@ SUMMARY = np.dtype(
         ("p_values", np.float32, (len(CHARTED),)),
         ("slow_drift", np.float32),
         ("slow_drift_since_ms", np.int64),
+        ("measured_until_ms", np.int64),
+        ("events_needed", np.float32),
+        ("calibration", np.uint8),
         ("detectable", np.float32, (len(DETECTABLE),)),
         ("baseline", np.uint64),
         ("missing", np.uint16),
@@ -107,9 +117,10 @@ SUMMARY = np.dtype(
 `excess` and `p_values` are those of the findings, by `CHARTED`. `detectable` are the least drifts that a
 window finds, by `DETECTABLE`: infinite where it finds none, NaN where it is not tested. `slow_drift` is the
 statistic over its limit, and `slow_drift_since_ms` the estimated start of that drift; without one, it is the
-window's start. `kind` is the number of a statistic from 1, or 0. `baseline` is the last 64 bits of the
-baseline's identity, a hash: two baselines never share them in practice. `fault` is a number of `FAULTS`, and
-`missing` the number of missing partitions.
+window's start. `measured_until_ms` is the end of the measurement that the verdict waits for, 0 if it waits
+for none. `events_needed` is 0 if it is unknown. `calibration` is a number of `SOURCES`. `kind` is the number
+of a statistic from 1, or 0. `baseline` is the last 64 bits of the baseline's identity, a hash: two baselines
+never share them in practice. `fault` is a number of `FAULTS`, and `missing` the number of missing partitions.
 """
 
 
@@ -236,6 +247,7 @@ def _fields(
     findings = record.get("findings") or {}
     of_charted = [findings.get(each.name) or {} for each in CHARTED]
     slow_drift = record["slow_drift"] or {}
+    measuring, calibration = record.get("measuring") or {}, record.get("calibration") or {}
     return (
         parse_timestamp(_text(record["start"])),
         published_ms,
@@ -252,6 +264,9 @@ def _fields(
         [_number(each.get("p_value")) for each in of_charted],
         _number(slow_drift.get("statistic")) / (_number(slow_drift.get("limit")) or math.nan),
         parse_timestamp(_text(slow_drift.get("since") or record["start"])),
+        parse_timestamp(_text(measuring["until"])) if measuring else 0,
+        _count(record.get("events_needed") or 0),
+        SOURCES.index(source) if (source := calibration.get("source")) in SOURCES else len(SOURCES),
         [_least(record["detectable"] or {}, name) for name in DETECTABLE],
         int(identity.rpartition(":")[2][-_IDENTITY_DIGITS:], 16),
         min(len(record["incomplete"]), 65_535),
@@ -261,6 +276,7 @@ def _fields(
         CALIBRATED * (record["calibrated"] is True)
         + EVENTS_LOST * (record["events_lost"] is True)
         + COUNTED_TWICE * (record.get("counted_twice") is True)
+        + CHANGED * (measuring.get("changed") is not None)
         + SEGMENT_DRIFT * has_segment_drift
         + SEGMENT_OK * any(each["verdict"] == "ok" for each in record.get("segments") or ()),
     )

@@ -10,13 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.examples import Example
+from driftgauge.core.judging.calibration import Calibration
+from driftgauge.core.judging.measuring import Measurement
+from driftgauge.core.judging.verdict import VerdictHistory
 from driftgauge.core.windows.changelog import (
     AcceptedLoss,
     AcceptedLossKey,
+    CalibrationKey,
     EventTimeKey,
     ExamplesKey,
     HistoryKey,
     Key,
+    MeasurementKey,
     PaneKey,
     PositionKey,
     PublishedKey,
@@ -28,7 +33,6 @@ from driftgauge.core.windows.changelog import (
     Value,
 )
 from driftgauge.core.windows.result import WindowResult
-from driftgauge.core.windows.verdict import VerdictHistory
 from driftgauge.errors import StateError
 from driftgauge.records.messagepack import (
     MAX_PARTITIONS,
@@ -58,7 +62,16 @@ class _Examples:
 _ROWS, _EXAMPLES = Format[_Rows](_Rows), Format[_Examples](_Examples)
 _FORMATS: dict[type, Format[Any]] = {
     each: Format(each)
-    for each in (ShardPosition, AcceptedLoss, SourceBlock, StreamStatus, WindowResult, VerdictHistory)
+    for each in (
+        ShardPosition,
+        AcceptedLoss,
+        SourceBlock,
+        StreamStatus,
+        WindowResult,
+        VerdictHistory,
+        Measurement,
+        Calibration,
+    )
 }
 # The kinds of records: the type of the key, and the format of the value.
 _KINDS: dict[str, tuple[type[Key], Format[Any]]] = {
@@ -71,6 +84,8 @@ _KINDS: dict[str, tuple[type[Key], Format[Any]]] = {
     "examples": (ExamplesKey, _EXAMPLES),
     "published": (PublishedKey, _FORMATS[WindowResult]),
     "history": (HistoryKey, _FORMATS[VerdictHistory]),
+    "measurement": (MeasurementKey, _FORMATS[Measurement]),
+    "calibration": (CalibrationKey, _FORMATS[Calibration]),
 }
 _NAMES = {key: kind for kind, (key, _) in _KINDS.items()}
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from driftgauge.core.durations import format_duration
+from driftgauge.core.judging.calibration import CalibrationSummary, Measuring
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.novelty import NOVELTY
@@ -14,7 +15,7 @@ from driftgauge.records.window_record import SegmentRecord, WindowRecord
 
 __all__ = ["result_key", "result_record", "stream_of", "to_record"]
 
-_OF_SCORE = ("p_value", "calibrated", "evidence", "kind", "detectable")
+_OF_SCORE = ("p_value", "calibrated", "evidence", "kind", "detectable", "events_needed")
 _OF_DIVERGENCE = ("js_divergence", "js_distance", "noise_floor")
 _OF_RESULT = (
     "stream",
@@ -65,6 +66,8 @@ def to_record(result: WindowResult, description: BaselineDescription | None) -> 
             "window": format_duration(result.window.size_ms),
             "start": format_timestamp(result.window.start_ms),
             "end": format_timestamp(result.window.end_ms),
+            "calibration": None if result.calibration is None else _calibration(result.calibration),
+            "measuring": None if result.measuring is None else _measuring(result.measuring),
             "slow_drift": None if result.slow_drift is None else _slow_drift(result),
             "baseline": result.baseline_id,
             "baseline_created": description and format_timestamp(description.created_ms),
@@ -81,6 +84,28 @@ def to_record(result: WindowResult, description: BaselineDescription | None) -> 
             ),
         }
     )
+
+
+def _calibration(calibration: CalibrationSummary) -> dict[str, Any]:
+    is_dated = calibration.to_ms > 0
+    return {
+        "source": calibration.source,
+        "window": format_duration(calibration.size_ms),
+        "start": format_timestamp(calibration.from_ms) if is_dated else None,
+        "end": format_timestamp(calibration.to_ms) if is_dated else None,
+        "windows": calibration.windows,
+        "overdispersion": dict(calibration.overdispersion),
+        "misfit": calibration.is_misfit,
+    }
+
+
+def _measuring(measuring: Measuring) -> dict[str, Any]:
+    changed_ms = measuring.changed_ms
+    return {
+        "start": format_timestamp(measuring.from_ms),
+        "until": format_timestamp(measuring.until_ms),
+        "changed": None if changed_ms is None else format_timestamp(changed_ms),
+    }
 
 
 def _slow_drift(result: WindowResult) -> dict[str, Any]:

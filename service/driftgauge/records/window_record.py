@@ -154,6 +154,47 @@ class PartitionRecord(_Record):
     """The index of the partition."""
 
 
+class CalibrationRecord(_Record):
+    """What showed how much windows vary without drift."""
+
+    source: str
+    """none: nothing; the verdict is provisional. baseline: the baseline's own windows. warm_up: those of the
+    declared warm-up. first_windows: the stream's first windows. borrowed: the first windows against the
+    baseline before, or of another stream of the entry. Later versions may add sources."""
+
+    window: str
+    """The length of these windows, such as 1h."""
+
+    start: UtcDateTime | None
+    """The start of the first of them, event time, UTC. Null if unknown."""
+
+    end: UtcDateTime | None
+    """The end of the last of them. Null if unknown."""
+
+    windows: Finite | None
+    """How many independent windows they are worth. Null if it was not measured."""
+
+    overdispersion: dict[str, Finite]
+    """How many times as much as windows of independent events they vary, by the statistic's name; of several
+    numbers, the one that varies most."""
+
+    misfit: bool
+    """Whether these windows differ from the baseline, so that windows are compared with them."""
+
+
+class MeasuringRecord(_Record):
+    """The measurement that a provisional verdict waits for."""
+
+    start: UtcDateTime
+    """The start of the first window that is measured, event time, UTC."""
+
+    until: UtcDateTime
+    """When it ends at the earliest."""
+
+    changed: UtcDateTime | None
+    """When the events last changed meanwhile, so that it began again. Null if they have not."""
+
+
 class WindowRecord(_Record):
     """The result of one window; a higher revision of the same stream, window and start replaces it."""
 
@@ -176,13 +217,15 @@ class WindowRecord(_Record):
     """Events counted."""
 
     verdict: VerdictName
-    """drift: two of the last three windows are significant and large, or this one is calibrated and its
-    divergence and mean shift are overwhelming: their combined p-value below a hundredth of the level, one of
-    them at least twice as large as large. After a warm-up with windows on 14 days also where the windows
-    since the start of slow drift, two or more, are so together, by all statistics. warning: only this window
-    is significant and large, or there is slow drift. ok: no drift was found; `detectable` says how small a
-    drift would have been. insufficient: too few events to be scored. incomplete: partitions are missing, or
-    `incomplete_reason` names another fault of the counts."""
+    """drift: two of the last three windows are significant and large, or the divergence and mean shift of
+    this one are overwhelming: their combined p-value below a hundredth of the level, one of them at least
+    twice as large as large. Also if the windows since the start of slow drift, two or more, are so together,
+    by all statistics, and windows on 14 days were measured. While the verdict is provisional, a window counts
+    for drift only if its drift would be significant in one worth 20 independent events. warning: only this
+    window is significant and large, or there is slow drift. ok: no drift was found; `detectable` says how
+    small a drift would have been. insufficient: too few events to be scored. incomplete: partitions are
+    missing, or `incomplete_reason` names another fault of the counts. misfit: no drift, but the windows that
+    were measured differ from the baseline."""
 
     js_divergence: Finite | None
     """Jensen-Shannon divergence from the baseline, base 2, 0 to 1; not the distance. Null if the window
@@ -198,8 +241,14 @@ class WindowRecord(_Record):
     """The combined p-value of all statistics' tests. Null if the window is not scored."""
 
     calibrated: bool | None
-    """Whether the overdispersion by related events is measured. If it is guessed or unknown, p-values may be
-    too small where events come in bursts. Null if the window is not scored."""
+    """Whether windows of this length showed how much they vary without drift. If not, p-values may be too
+    small where events come in bursts. Null if the window is not scored."""
+
+    calibration: CalibrationRecord | None = None
+    """What the window was judged by. Null if unknown."""
+
+    measuring: MeasuringRecord | None = None
+    """The measurement that the verdict waits for; it is provisional until then. Null if it waits for none."""
 
     findings: dict[str, FindingRecord] | None = None
     """What each statistic found, by its name; one is missing where the baseline was fitted before.
@@ -216,6 +265,10 @@ class WindowRecord(_Record):
     detectable: dict[str, Found] | None
     """The least drift that four of five windows of this count find, by the statistic's name; after a warm-up
     no less than may hide in it; null where none is found. Null if the window is not scored."""
+
+    events_needed: Count | None = None
+    """How many events a window needs to find the smallest drift of every kind. Null if no number of them
+    suffices, since the baseline or the calibration is the limit, or if the window is not scored."""
 
     slow_drift: SlowDriftRecord | None
     """The slow drift up to this window. Null if the window is incomplete or not scored."""

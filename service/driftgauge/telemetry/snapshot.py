@@ -6,11 +6,12 @@ from typing import TypeAlias
 
 from driftgauge.config import StreamLabels
 from driftgauge.core.durations import format_duration
+from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.admission import EntryStreams
 from driftgauge.core.windows.changelog import ShardPosition, StreamStatus
-from driftgauge.core.windows.result import Verdict, WindowResult
+from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.shard import ShardState
 from driftgauge.records.descriptions import BaselineDescription
 

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.core.judging.scoring import Score
+from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.novelty import NOVELTY, main_cluster
-from driftgauge.core.windows.result import Score, Verdict, WindowResult
+from driftgauge.core.windows.result import WindowResult
 from driftgauge.statistic_words import list_kinds
 from driftgauge.telemetry.metric import Samples, ScrapedMetric
 from driftgauge.telemetry.snapshot import ShardSnapshot, StreamView
@@ -105,6 +107,10 @@ def _detectable_ratios(view: StreamView) -> Samples:
         for each in registry.STATISTICS:
             if each.name in found:
                 yield (window, each.kind), found[each.name] / smallest[each.name]
+
+
+def _measured_until(result: WindowResult) -> float | None:
+    return None if result.measuring is None else result.measuring.until_ms / 1000
 
 
 def _slow_drift_ratio(result: WindowResult) -> float | None:
@@ -306,6 +312,14 @@ STREAM_METRICS: tuple[ScrapedMetric[StreamView], ...] = (
         "Share of each kind of drift in the evidence of the newest closed window; the largest names its"
         " drift. Absent where the window is not significant.",
         _evidence,
+    ),
+    ScrapedMetric(
+        "driftgauge_window_measured_until_timestamp_seconds",
+        _WINDOW,
+        "seconds since the epoch, event time",
+        "When the measurement of how much clean windows vary ends at the earliest. Until then the verdict is"
+        " provisional, and only gross drift is drift. Absent where none goes on.",
+        _of_window(_measured_until),
     ),
     ScrapedMetric(
         "driftgauge_window_detectable_ratio",

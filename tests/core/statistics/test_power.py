@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.special import chdtri, chndtrinc, fdtrc
 
+from driftgauge.core.judging.scoring import least_drift
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE, js_contributions
 from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
 from driftgauge.core.statistics.nulls.divergence_null import DivergenceNull, noise_floor
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.power import POWER, js_divergence_power, js_needed, mean_shift_power
-from driftgauge.core.windows.scoring import least_drift
 from driftgauge.planning import resolve_reference
 from tests.examples import examples
 

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from driftgauge.core.windows.result import Verdict
+from driftgauge.core.judging.verdict import Verdict
 from driftgauge.telemetry.snapshot import take_snapshot
 from tests.builders.batches import at
 from tests.builders.clocks import DAY_MS, HOUR_MS
+from tests.builders.references import FIRST, measured
 from tests.builders.specs import ALARM, build_spec
 from tests.core.shard import Shard
 
@@ -17,7 +18,9 @@ SENSITIVE = replace(ALARM, level=0.001)
 
 
 def shard_of(**changes):
-    return Shard(build_spec(alarm=SENSITIVE, min_events=20, lateness_ms=DAY_MS, **changes))
+    return Shard(
+        build_spec(reference=measured(FIRST), alarm=SENSITIVE, min_events=20, lateness_ms=DAY_MS, **changes)
+    )
 
 
 def send(shard, hour, clusters, **columns):

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from driftgauge.core.counting import interval
 from driftgauge.core.counting.interval import ShardDelta
 from driftgauge.core.counting.partial import CommitId, Part, PartitionProgress, StreamTime
+from driftgauge.core.judging.verdict import Verdict
+from driftgauge.core.window import Window
 from driftgauge.core.windows import closing
 from driftgauge.core.windows.completeness import find_doubts
-from driftgauge.core.windows.result import Verdict
-from driftgauge.core.windows.window import Window
 from tests.builders.batches import at
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.references import FIRST

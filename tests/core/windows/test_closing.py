@@ -3,8 +3,8 @@
 import numpy as np
 
 from driftgauge.core import commit_limit
+from driftgauge.core.window import Window
 from driftgauge.core.windows import work_budget
-from driftgauge.core.windows.window import Window
 from tests.builders.batches import at
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.references import FIRST

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from driftgauge.core.counting.partial import PaneDelta
+from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.reference import SegmentReference
-from driftgauge.core.windows.result import Verdict
-from driftgauge.core.windows.window import Window
+from driftgauge.core.window import Window
 from tests.builders.batches import HOME, at
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.references import FIRST, OTHER, build_segment_arrays

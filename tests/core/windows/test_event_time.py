@@ -1,7 +1,7 @@
 """Event time of a stream in its shard: watermark, idle partitions, silence."""
 
+from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.windows.changelog import BLOCK
-from driftgauge.core.windows.result import Verdict
 from tests.builders.clocks import MINUTE_MS, MONDAY_MS, SECOND_MS
 from tests.builders.results import summarize_minutes
 from tests.builders.specs import build_minute_spec

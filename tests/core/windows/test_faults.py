@@ -2,8 +2,8 @@
 
 import pytest
 
+from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import DataLoss
-from driftgauge.core.windows.window import Window
 from tests.builders.batches import at
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.specs import build_spec

@@ -2,7 +2,7 @@
 
 import pytest
 
-from driftgauge.core.windows.result import Verdict
+from driftgauge.core.judging.verdict import Verdict
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS, SECOND_MS
 from tests.builders.references import FIRST
 from tests.builders.results import summarize_minutes

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import PaneKey
 from driftgauge.core.windows.pane_store import PaneStore
-from driftgauge.core.windows.window import Window
 
 LENGTHS = (1, 2, 3, 5, 12)
 PANES = st.sets(

@@ -1,19 +1,20 @@
 """Streams without an entry of their own that fall silent: retired after a week, forgotten a month later."""
 
-from dataclasses import replace
-
 import pytest
 
 from driftgauge.core import commit_limit
+from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.windows import work_budget
-from driftgauge.core.windows.result import Verdict
 from driftgauge.records.changelog import decode
+from tests.builders.changelog_records import CALIBRATION
 from tests.builders.clocks import DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS
 from tests.builders.references import FIRST, OTHER
-from tests.builders.specs import ALARM, build_minute_spec, build_schedule
+from tests.builders.specs import build_minute_spec, build_schedule
 from tests.core.shard import Shard, read_now
 
 TENANTS, NAME = "tenant-*", "tenant-a"
+KEPT = ["HistoryKey", "MeasurementKey", "StreamKey"]
+"""The kinds of the keys of a retired stream."""
 EACH_RESTART = pytest.mark.parametrize("restarts", [False, True])
 
 
@@ -51,7 +52,7 @@ def test_tenants_of_a_day_do_not_add_up(restarts):
     for day in range(40):
         run_days(shard, 1, f"tenant-{day}", restarts=restarts)
         assert admitted(shard) <= 8
-    assert kinds(shard, "tenant-30") == ["HistoryKey", "StreamKey"]
+    assert kinds(shard, "tenant-30") == KEPT
     assert kinds(shard, "tenant-0") == [], "a month after it retired"
     run_days(shard, 40, restarts=restarts)
     assert not shard.state.streams
@@ -68,7 +69,7 @@ def retired(*specs, days=8, restarts=False, **changes):
     assert before.late == {MINUTE_MS: 1}
     run_days(shard, days, restarts=restarts)
     assert shard.status(NAME).retired_ms is not None
-    assert kinds(shard) == ["HistoryKey", "StreamKey"]
+    assert kinds(shard) == KEPT
     return shard, before
 
 
@@ -99,22 +100,25 @@ def test_stream_that_returns_finds_totals_horizon_and_history(restarts):
 
 
 @EACH_RESTART
-def test_warm_up_survives_retirement_and_is_gone_after_a_month(restarts):
-    warm_up = (MONDAY_MS, MONDAY_MS + DAY_MS)
-    shard, _ = retired(alarm=replace(ALARM, warm_up=warm_up), restarts=restarts)
+def test_measurement_and_calibration_survive_retirement_and_are_gone_after_a_month(restarts):
+    shard, _ = retired(restarts=restarts)
+    shard.state.streams[NAME].remember(MINUTE_MS, FIRST.key, CALIBRATION)
 
-    def measured():
+    def known():
         read_now(shard, 0, stream=NAME)
         shard.commit(caught_up=True)
-        history = shard.state.streams[NAME].histories.get((MINUTE_MS, FIRST.key))
-        return None if history is None else history.clean.windows.windows
+        state = shard.state.streams[NAME]
+        measurement = state.measurements.get((MINUTE_MS, FIRST.key))
+        windows = None if measurement is None else measurement.first.all.windows.windows
+        return windows, (MINUTE_MS, FIRST.key) in state.calibrations
 
-    assert measured() == 1
+    assert known() == (2, True)
     run_days(shard, 9 + 29, restarts=restarts)
-    assert measured() == 1, "retired again, for less than a month"
+    assert known() == (3, True), "retired again, for less than a month"
     run_days(shard, 9 + 31, restarts=restarts)
     assert NAME not in shard.state.streams
-    assert measured() is None
+    assert kinds(shard) == []
+    assert known() == (None, False)
 
 
 @EACH_RESTART
@@ -227,4 +231,4 @@ def test_many_panes_are_deleted_over_several_rounds(monkeypatch):
     assert shard.status(NAME).late == {MINUTE_MS: 1}
     for _ in range(8):
         shard.commit(after_ms=8 * DAY_MS, caught_up=True)
-    assert kinds(shard) == ["HistoryKey", "StreamKey"]
+    assert kinds(shard) == KEPT

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from driftgauge.core.counting.partial import PaneDelta
 from driftgauge.core.counting.scheme import Scheme
 from driftgauge.core.counting.tally import TallyField
+from driftgauge.core.judging.verdict import Verdict
+from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import PublishedKey, StreamKey, StreamStatus
-from driftgauge.core.windows.result import Verdict
 from driftgauge.core.windows.stream_state import StreamState
-from driftgauge.core.windows.window import Window
 from driftgauge.core.windows.work_budget import WorkBudget
 from tests.builders.clocks import HOUR_MS, MINUTE_MS
 from tests.builders.results import build_result

@@ -6,14 +6,15 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from driftgauge.core.windows.result import Verdict
+from driftgauge.core.judging.verdict import Verdict
 from tests.builders.batches import at
 from tests.builders.clocks import HOUR_MS, MINUTE_MS, MONDAY_MS
-from tests.builders.references import SEGMENTED
+from tests.builders.references import FIRST, SEGMENTED, measured
 from tests.builders.specs import ALARM, build_spec
 from tests.core.shard import Shard, read_and_commit
 from tests.examples import examples
 
+MEASURED = measured(FIRST)
 SIZES_MS = (10 * MINUTE_MS, HOUR_MS)
 # Of each commit: whether the shard's owner restarts before it, the partition, and the minutes of its events.
 COMMITS = st.lists(
@@ -58,9 +59,9 @@ def test_applied_events_are_those_counted_and_those_late_for_each_size(commits):
 
 
 def hour_of(number, *, has_moved=False):
-    """Sixty events of an hour: in the baseline's proportions, or all in one cluster."""
-    clusters = [3] * 60 if has_moved else [0] * 24 + [1] * 18 + [2] * 12 + [3] * 6
-    return [at(number, cluster) for cluster in clusters]
+    """Sixty events of an hour: in the baseline's proportions, or with as much drift as pages by two hours."""
+    counts = (14, 11, 8, 27) if has_moved else (24, 18, 12, 6)
+    return [at(number, cluster) for cluster, count in enumerate(counts) for _ in range(count)]
 
 
 def hours_of(letters, first=0):
@@ -76,7 +77,7 @@ def totals(shard):
 
 
 def test_drift_passes_when_its_alarm_ends_also_within_one_round():
-    shard = Shard(build_spec())
+    shard = Shard(build_spec(reference=MEASURED))
     read_and_commit(shard, *hours_of("qMM"), at(3))
     assert totals(shard) == (True, 0)
     shard.restart()
@@ -90,24 +91,24 @@ def test_drift_passes_when_its_alarm_ends_also_within_one_round():
 
 
 def test_alarm_of_a_removed_size_is_found_after_the_restore():
-    shard = Shard(build_spec())
+    shard = Shard(build_spec(reference=MEASURED))
     read_and_commit(shard, *hours_of("qMM"), at(3))
     for sizes_ms, removed in (
         ((HOUR_MS,), []),
         ((HOUR_MS, 2 * HOUR_MS), []),
         ((2 * HOUR_MS,), [(HOUR_MS, MONDAY_MS + 2 * HOUR_MS)]),
     ):
-        shard.restart(build_spec(sizes_ms=sizes_ms))
+        shard.restart(build_spec(reference=MEASURED, sizes_ms=sizes_ms))
         windows = [last.window for last in shard.state.removed_alarms]
         assert [(window.size_ms, window.start_ms) for window in windows] == removed
-    shard.restart(build_spec())
+    shard.restart(build_spec(reference=MEASURED))
     read_and_commit(shard, *hours_of("qqq", 3), at(6))
-    shard.restart(build_spec(sizes_ms=(2 * HOUR_MS,)))
+    shard.restart(build_spec(reference=MEASURED, sizes_ms=(2 * HOUR_MS,)))
     assert shard.state.removed_alarms == []
 
 
 def test_drift_of_an_older_window_passes_unless_an_alarm_is_active():
-    shard = Shard(build_spec(lateness_ms=20 * HOUR_MS))
+    shard = Shard(build_spec(reference=MEASURED, lateness_ms=20 * HOUR_MS))
     read_and_commit(shard, *hours_of("qMqqqq"), at(6))
     assert totals(shard) == (False, 0)
     # The window after the one that moved gets more of the same.

@@ -12,8 +12,8 @@ from tests.builders.clocks import HOUR_MS, MONDAY_MS
 from tests.builders.references import CLUSTERS, RICH, build_segment_arrays
 from tests.builders.results import plain
 from tests.builders.specs import ALARM, build_spec
+from tests.core.judging.judged_stream import MOVED, QUIET
 from tests.core.shard import Shard
-from tests.core.windows.judged_stream import MOVED, QUIET
 
 
 def rich_spec(**changes):

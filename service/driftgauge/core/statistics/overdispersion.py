@@ -11,7 +11,6 @@ from scipy.special import chdtri, fdtri
 
 __all__ = [
     "MIN_WINDOWS",
-    "CalibratedOverdispersion",
     "Overdispersion",
     "OverdispersionEstimator",
     "inverse_degrees",
@@ -182,19 +181,6 @@ def inverse_degrees(kurtosis: float) -> float:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CalibratedOverdispersion:
-    """An overdispersion, and whether it was measured on windows like those that are judged.
-
-    Attributes:
-        overdispersion: The overdispersion.
-        calibrated: Whether it was measured on windows of the same events and length.
-    """
-
-    overdispersion: Overdispersion
-    calibrated: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class OverdispersionEstimator:
     """The estimator of overdispersion: additive sums of squares of clean windows, in any order.
 
@@ -238,6 +224,18 @@ class OverdispersionEstimator:
             self.squares + np.square(counts) / counts.sum(),
             self.products + np.outer(shift, shift),
             {name: self.others.get(name, 0.0) + np.square(each) for name, each in others.items()},
+        )
+
+    def plus(self, other: "OverdispersionEstimator") -> "OverdispersionEstimator":
+        """Return the estimator of the windows of both."""
+        return OverdispersionEstimator(
+            self.windows + other.windows,
+            self.squares + other.squares,
+            self.products + other.products,
+            {
+                name: np.asarray(self.others.get(name, 0.0) + other.others.get(name, 0.0))
+                for name in {**self.others, **other.others}
+            },
         )
 
     def overdispersion(

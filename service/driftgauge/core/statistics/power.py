@@ -1,6 +1,7 @@
 """Statistical power: the probability of finding a given drift, and the sample size that it takes."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -9,6 +10,7 @@ from scipy.special import chdtri, chndtr, fdtri, ncfdtr
 __all__ = [
     "POWER",
     "effective_count",
+    "fewest_events",
     "halve",
     "js_divergence_power",
     "js_needed",
@@ -26,6 +28,7 @@ _JS_SCALE = 8 * math.log(2)
 # components, for which the distribution cannot be computed much further.
 _MAX_NONCENTRALITY = 1e9
 _HALVINGS = 50
+_MOST_DOUBLINGS = 41
 
 
 def js_divergence_power(noncentrality: float, clusters: int, level: float) -> float:
@@ -105,6 +108,13 @@ def _noncentrality(power: Callable[[float], float]) -> float:
         if high > _MAX_NONCENTRALITY:
             return math.inf
     return halve(lambda value: not power(value) < POWER, 0.0, high, _HALVINGS)
+
+
+def fewest_events(is_enough: Callable[[int], bool]) -> int | None:
+    """Return the least number of events from which on a condition holds; None if it never does."""
+    # From below: beyond as many events as a baseline counts, duplicates may be found slightly worse again.
+    high = next(filter(is_enough, (2**power for power in range(_MOST_DOUBLINGS))), None)
+    return high and bisect_left(range(high), 1, lo=high // 2 + 1, key=is_enough)
 
 
 def halve(is_enough: Callable[[float], bool], low: float, high: float, steps: int = 20) -> float:

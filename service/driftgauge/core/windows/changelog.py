@@ -7,21 +7,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.examples import Example
+from driftgauge.core.judging.calibration import Calibration
+from driftgauge.core.judging.measuring import Measurement
+from driftgauge.core.judging.verdict import Verdict, VerdictHistory
 from driftgauge.core.partition import Partition
 from driftgauge.core.reference import Segment
-from driftgauge.core.windows.result import Verdict, WindowResult
-from driftgauge.core.windows.verdict import VerdictHistory
-from driftgauge.core.windows.window import Window
+from driftgauge.core.window import Window
+from driftgauge.core.windows.result import WindowResult
 
 __all__ = [
     "BLOCK",
     "AcceptedLoss",
     "AcceptedLossKey",
+    "CalibrationKey",
     "DataLoss",
     "EventTimeKey",
     "ExamplesKey",
     "HistoryKey",
     "Key",
+    "MeasurementKey",
     "PaneKey",
     "PositionKey",
     "PublishedKey",
@@ -242,6 +246,24 @@ class HistoryKey:
     baseline: str
 
 
+@dataclass(frozen=True, slots=True)
+class MeasurementKey:
+    """The `Measurement` of the same windows, until it ends with a calibration."""
+
+    stream: str
+    size_ms: int
+    baseline: str
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationKey:
+    """The `Calibration` of the same windows."""
+
+    stream: str
+    size_ms: int
+    baseline: str
+
+
 Key = (
     PositionKey
     | AcceptedLossKey
@@ -252,6 +274,8 @@ Key = (
     | ExamplesKey
     | PublishedKey
     | HistoryKey
+    | MeasurementKey
+    | CalibrationKey
 )
 Value = (
     ShardPosition
@@ -262,4 +286,6 @@ Value = (
     | tuple[Example, ...]
     | WindowResult
     | VerdictHistory
+    | Measurement
+    | Calibration
 )

@@ -7,17 +7,19 @@ from itertools import zip_longest
 import numpy as np
 
 from driftgauge.core.counting.tally import Tally
+from driftgauge.core.judging.calibrating import Siblings, no_siblings
+from driftgauge.core.judging.verdict import Verdict
 from driftgauge.core.reference import Reference
 from driftgauge.core.spec import StreamSpec
+from driftgauge.core.window import Window
 from driftgauge.core.windows.closing_round import ClosingRound, Missing
 from driftgauge.core.windows.completeness import Completeness, find_doubts
-from driftgauge.core.windows.judging import WindowJudge
+from driftgauge.core.windows.judging import StreamJudge
 from driftgauge.core.windows.pending_windows import AwaitingWindows, PendingWindows
-from driftgauge.core.windows.result import Verdict, WindowResult
+from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.round_load import history_bytes, window_bytes
 from driftgauge.core.windows.sources import NULL, SourceProgress
 from driftgauge.core.windows.stream_state import StreamState
-from driftgauge.core.windows.window import Window
 from driftgauge.core.windows.work_budget import ASKING, WorkBudget, window_work
 
 __all__ = ["WindowCloser"]
@@ -35,11 +37,17 @@ class WindowCloser:
     further revision. A window is final once the purge horizon passes its end.
     """
 
-    def __init__(self, spec: StreamSpec, state: StreamState) -> None:
-        """Continue from a stream's state."""
+    def __init__(self, spec: StreamSpec, state: StreamState, siblings: Siblings = no_siblings) -> None:
+        """Continue from a stream's state.
+
+        Args:
+            spec: The stream's configuration.
+            state: Its state.
+            siblings: Returns the calibrations of streams that share its entry.
+        """
         self._spec = spec
         self._state = state
-        self._judge = WindowJudge(spec, state)
+        self._judge = StreamJudge(spec, state, siblings)
         self._by_scheme = {spec.scheme(each.reference).key: each.reference for each in spec.baselines}
         references, keys = self._by_scheme.values(), spec.alarm.segment_keys
         self._work = max(window_work(each, keys) for each in references)
@@ -182,7 +190,7 @@ class WindowCloser:
         for (size_ms, baseline), history in list(self._state.histories.items()):
             superseded_ms = self._superseded_ms.get(baseline, history.end_ms)
             if superseded_ms is not None and superseded_ms + _MONTH_MS <= final_ms:
-                self._state.forget_history(size_ms, baseline)
+                self._state.forget_judging(size_ms, baseline)
 
     def _add_windows_of(self, panes: Iterable[Window]) -> None:
         """Add the open windows that these panes may change to the pending ones."""
@@ -252,12 +260,7 @@ class WindowCloser:
             and completeness.is_unchanged_since(before)
         ):
             return None
-        status = self._state.status
-        result = replace(
-            self._judge.judge(window, tally, reference, completeness, round_.log_ms),
-            applied_total=status.applied,
-            late_total=status.late.get(window.size_ms, 0),
-        )
+        result = self._judge.judge(window, tally, reference, completeness, round_.log_ms)
         had_alarm = self._state.has_alarm(window.size_ms)
         self._state.publish(result)
         self._add_to_totals(result, had_alarm=had_alarm)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from driftgauge.core.partition import Partition
+from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import StreamStatus
 from driftgauge.core.windows.result import WindowResult
-from driftgauge.core.windows.window import Window
 
 __all__ = ["Completeness", "find_doubts"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from driftgauge.core.counting.partial import PaneDelta
 from driftgauge.core.partition import Partition
 from driftgauge.core.spec import StreamSpec
+from driftgauge.core.window import Window
 from driftgauge.core.windows.stream_state import StreamState
-from driftgauge.core.windows.window import Window
 
 __all__ = ["LateEvents", "apply_panes"]
 

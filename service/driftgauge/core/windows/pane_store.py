@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from driftgauge.core.counting.examples import Example, examples_by_cluster, merge_examples
 from driftgauge.core.reference import Segment
+from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import ExamplesKey, PaneKey
-from driftgauge.core.windows.window import Window
 
 __all__ = ["PaneStore"]
 

@@ -2,8 +2,8 @@
 
 from heapq import heappop, heappush
 
+from driftgauge.core.window import Window
 from driftgauge.core.windows.closing_round import ClosingRound, Missing
-from driftgauge.core.windows.window import Window
 
 __all__ = ["AwaitingWindows", "PendingWindows"]
 

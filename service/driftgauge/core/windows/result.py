@@ -1,150 +1,19 @@
 """The result of a closed window: its counts, its score against the baseline, its verdict."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from driftgauge.core.judging.calibration import CalibrationSummary, Measuring
+from driftgauge.core.judging.scoring import Score, SegmentResult
+from driftgauge.core.judging.verdict import Verdict, VerdictMemory
 from driftgauge.core.partition import Partition
-from driftgauge.core.reference import Segment
-from driftgauge.core.statistics.divergence import DIVERGENCE, Divergence
-from driftgauge.core.statistics.statistic import Findings
-from driftgauge.core.windows.window import Window
+from driftgauge.core.window import Window
 
 __all__ = [
-    "Block",
-    "Score",
-    "SegmentResult",
-    "SlowDrift",
-    "Verdict",
-    "VerdictMemory",
     "WindowResult",
 ]
-
-
-class Verdict(StrEnum):
-    """The verdict of a window.
-
-    Attributes:
-        OK: No drift was found; `Score.detectable` says how small a drift would have been.
-        WARNING: Drift in this window alone so far, or small evidence accumulated over many windows.
-        DRIFT: Significant and large drift in two of the last three windows, overwhelming drift in a
-            calibrated window, or in the windows of slow drift together. A window that was empty or not
-            scored counts as one without drift; so does one in which the segment was empty or not scored.
-        INSUFFICIENT: Too few events to be scored.
-        INCOMPLETE: Partitions are missing, or `incomplete_reason` names another fault of the counts.
-        MISFIT: No drift since the warm-up, but the warm-up differs from the baseline: the baseline does not
-            fit the stream, or the stream had drifted before the warm-up ended.
-    """
-
-    OK = "ok"
-    WARNING = "warning"
-    DRIFT = "drift"
-    INSUFFICIENT = "insufficient"
-    INCOMPLETE = "incomplete"
-    MISFIT = "misfit"
-
-    @property
-    def is_conclusive(self) -> bool:
-        """Whether the verdict says whether there is drift; any other ends no alarm."""
-        return self not in {Verdict.INSUFFICIENT, Verdict.INCOMPLETE}
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Score:
-    """A comparison of a window's events with the baseline.
-
-    Attributes:
-        findings: The findings of the statistics.
-        p_value: The combined p-value of all tests.
-        calibrated: The p-values use a measured overdispersion; otherwise the overdispersion is a guess, or
-            the p-values assume independent events.
-        evidence: The share of each kind of drift in the evidence, 0 to 1; the shares sum to 1.
-        kind: The kind with the largest share; None where the window is not significant.
-        detectable: The least drift from the baseline by each statistic's name that is found with the target
-            power, by a window of this count or, where it began before the end of a warm-up, as a misfit;
-            infinity where none is found.
-    """
-
-    findings: Findings
-    p_value: float
-    calibrated: bool
-    evidence: Mapping[str, float]
-    kind: str | None
-    detectable: Mapping[str, float]
-
-    @property
-    def divergence(self) -> Divergence:
-        """The finding of the divergence, which every window has."""
-        return self.findings.of(DIVERGENCE)
-
-    @property
-    def movers(self) -> tuple[int, ...]:
-        """The clusters that contribute most to the divergence, the largest first."""
-        return self.divergence.movers
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentResult:
-    """The result of one segment of a window; the scores are None where the segment was not scored.
-
-    Attributes:
-        segment: The segment's key and value.
-        count: The number of its events.
-        js_divergence: As in `Divergence`.
-        excess: The excess of each finding, by the statistic's name.
-        p_value: As in `Score`.
-        adjusted_p_value: The p-value adjusted for the number of segments (Benjamini-Hochberg).
-        calibrated: As in `Score`; False where the overdispersion is that of the whole stream.
-        verdict: As for a window.
-    """
-
-    segment: Segment
-    count: int
-    js_divergence: float | None
-    excess: Mapping[str, float] | None
-    p_value: float | None
-    adjusted_p_value: float | None
-    calibrated: bool | None
-    verdict: Verdict
-
-
-Block = tuple[int, NDArray[np.int64]]
-"""The start of some windows, ms, and the sum of their tallies, (length,) int64."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SlowDrift:
-    """The evidence of slow drift, and the latest windows that it comes from.
-
-    Attributes:
-        statistic: The CUSUM statistic; see `driftgauge.core.statistics.cusum`.
-        since_ms: The estimated start of the drift, event time in ms: that of the first window since the
-            statistic was last 0; None where it is 0.
-        blocks: The latest windows since then in one block or two, the oldest first.
-    """
-
-    statistic: float = 0.0
-    since_ms: int | None = None
-    blocks: tuple[Block, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class VerdictMemory:
-    """The memory of the windows before, with which the next window is judged.
-
-    Attributes:
-        recent: Whether each of the last windows was significant and large, oldest first.
-        slow_drift: The slow drift.
-        segments: As `recent`, for each segment that was significant and large in one of them; a window in
-            which the segment was not scored counts as False.
-    """
-
-    recent: tuple[bool, ...] = ()
-    slow_drift: SlowDrift = SlowDrift()
-    segments: dict[Segment, tuple[bool, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,6 +48,8 @@ class WindowResult:
         applied_total: The number of all events of the stream that its shard had applied by this revision,
             late ones among them; None where unknown.
         late_total: The number of these that were late for windows of this size; None where unknown.
+        calibration: What it was judged by; None where unknown.
+        measuring: The measurement that a provisional verdict waits for; None where it waits for none.
     """
 
     stream: str
@@ -204,6 +75,8 @@ class WindowResult:
     snippets: dict[int, tuple[str, ...]] = field(default_factory=dict)
     applied_total: int | None = None
     late_total: int | None = None
+    calibration: CalibrationSummary | None = None
+    measuring: Measuring | None = None
 
     @property
     def count(self) -> int:

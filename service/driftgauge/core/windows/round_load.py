@@ -41,16 +41,17 @@ class RoundLoad:
 
 
 def history_bytes(reference: Reference, segments: int) -> int:
-    """Return the size of the history of a stream's windows of one size, which a round writes once.
+    """Return the size of what judging remembers of windows of one size, which a round writes once.
 
-    It holds two sums of tallies, and as many matrices of the components, and a matrix of each segment.
+    The history holds two sums of tallies. A measurement has two halves, each with two sums of tallies and as
+    many matrices of the components, and one of each for each segment.
 
     Args:
         reference: The baseline.
         segments: The number of its segments.
     """
     length, matrix = sum(field.length for field in registry.fields_of(reference)), reference.components**2
-    return _FLOAT_BYTES * (2 * (length + matrix) + segments * matrix)
+    return _FLOAT_BYTES * (2 * length + (4 + 2 * segments) * (length + matrix))
 
 
 def window_bytes(reference: Reference, segments: int) -> int:

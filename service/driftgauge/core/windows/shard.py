@@ -2,10 +2,12 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import cast
 
 from driftgauge.core.by_stream import ByStream
 from driftgauge.core.counting.partial import CommitId, Part, PartitionProgress
+from driftgauge.core.judging.calibration import Calibration
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.windows.admission import Admission, EntryStreams, SurplusEvents
 from driftgauge.core.windows.assembly import CommitAssembler
@@ -300,6 +302,16 @@ class ShardState:
             self._admission.release()
             self._closers.pop(stream, None)
 
+    def _siblings(self, stream: str, size_ms: int, baseline: str) -> Iterator[tuple[str, Calibration]]:
+        """Yield the calibrations of streams of this shard that share the entry of a stream."""
+        spec = self._specs[stream]
+        if not spec.is_shared:
+            return
+        for name, state in self.streams.items():
+            found = state.calibrations.get((size_ms, baseline))
+            if found is not None and name != stream and self._specs.get(name) is spec:
+                yield name, found
+
     def _stream(self, stream: str) -> StreamState:
         if stream not in self.streams:
             state = self.streams[stream] = StreamState(stream, self.load)
@@ -312,7 +324,7 @@ class ShardState:
     def _closer(self, stream: str) -> WindowCloser:
         if stream not in self._closers:
             spec = replace(self._specs[stream], name=stream)
-            self._closers[stream] = WindowCloser(spec, self.streams[stream])
+            self._closers[stream] = WindowCloser(spec, self.streams[stream], partial(self._siblings, stream))
         return self._closers[stream]
 
 

@@ -10,14 +10,20 @@ from numpy.typing import NDArray
 
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.counting.partial import PaneDelta, StreamTime
+from driftgauge.core.judging.calibration import Calibration
+from driftgauge.core.judging.measuring import Measurement
+from driftgauge.core.judging.verdict import Verdict, VerdictHistory
 from driftgauge.core.partition import Partition
+from driftgauge.core.window import Window
 from driftgauge.core.windows.changelog import (
     BLOCK,
+    CalibrationKey,
     DataLoss,
     EventTimeKey,
     ExamplesKey,
     HistoryKey,
     Key,
+    MeasurementKey,
     PaneKey,
     PublishedKey,
     StreamKey,
@@ -25,11 +31,9 @@ from driftgauge.core.windows.changelog import (
     Value,
 )
 from driftgauge.core.windows.pane_store import PaneStore
-from driftgauge.core.windows.result import Verdict, WindowResult
+from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.round_load import RoundLoad
 from driftgauge.core.windows.sources import NULL
-from driftgauge.core.windows.verdict import VerdictHistory
-from driftgauge.core.windows.window import Window
 from driftgauge.core.windows.work_budget import WorkBudget
 
 __all__ = ["StreamState"]
@@ -57,7 +61,9 @@ class StreamState:
         self.conclusive: Mapping[int, WindowResult] = {}
         """The newest published result with a conclusion, as `newest`."""
         self.histories: dict[tuple[int, str], VerdictHistory] = {}
-        """By window size, ms, and the baseline's key."""
+        """By window size, ms, and the baseline's key, as those that follow."""
+        self.measurements: dict[tuple[int, str], Measurement] = {}
+        self.calibrations: dict[tuple[int, str], Calibration] = {}
         self.panes = PaneStore(stream)
         self.has_changed = True
         """Whether counts or event time have changed since the dirty panes were drained."""
@@ -87,6 +93,10 @@ class StreamState:
                 self._set_result(cast("WindowResult", value))
             case HistoryKey():
                 self.histories[key.size_ms, key.baseline] = cast("VerdictHistory", value)
+            case MeasurementKey():
+                self.measurements[key.size_ms, key.baseline] = cast("Measurement", value)
+            case CalibrationKey():
+                self.calibrations[key.size_ms, key.baseline] = cast("Calibration", value)
             case _:
                 message = f"{key} is not a key of a stream"
                 raise TypeError(message)
@@ -187,15 +197,33 @@ class StreamState:
         self._set_result(replace(result, snippets={}) if result.snippets else result)
         self._mark_dirty(PublishedKey(self.stream, result.window))
 
-    def set_history(self, size_ms: int, baseline: str, history: VerdictHistory) -> None:
-        """Set the history of the windows of a size, ms, against the baseline with a key."""
-        self.histories[size_ms, baseline] = history
-        self._mark_dirty(HistoryKey(self.stream, size_ms, baseline))
+    def remember(
+        self, size_ms: int, baseline: str, value: VerdictHistory | Measurement | Calibration
+    ) -> None:
+        """Set what judging remembers of the windows of a size, ms, against the baseline with a key."""
+        match value:
+            case VerdictHistory():
+                self.histories[size_ms, baseline] = value
+                self._mark_dirty(HistoryKey(self.stream, size_ms, baseline))
+            case Measurement():
+                self.measurements[size_ms, baseline] = value
+                self._mark_dirty(MeasurementKey(self.stream, size_ms, baseline))
+            case Calibration():
+                self.calibrations[size_ms, baseline] = value
+                self._mark_dirty(CalibrationKey(self.stream, size_ms, baseline))
 
-    def forget_history(self, size_ms: int, baseline: str) -> None:
-        """Delete a history."""
-        del self.histories[size_ms, baseline]
-        self._mark_dirty(HistoryKey(self.stream, size_ms, baseline))
+    def forget_measurement(self, size_ms: int, baseline: str) -> None:
+        """Delete a measurement, if there is one."""
+        if self.measurements.pop((size_ms, baseline), None) is not None:
+            self._mark_dirty(MeasurementKey(self.stream, size_ms, baseline))
+
+    def forget_judging(self, size_ms: int, baseline: str) -> None:
+        """Delete all that judging remembers of the windows of a size, ms, against a baseline."""
+        self.forget_measurement(size_ms, baseline)
+        if self.histories.pop((size_ms, baseline), None) is not None:
+            self._mark_dirty(HistoryKey(self.stream, size_ms, baseline))
+        if self.calibrations.pop((size_ms, baseline), None) is not None:
+            self._mark_dirty(CalibrationKey(self.stream, size_ms, baseline))
 
     def purge_final_results(self, sizes_ms: Collection[int], budget: WorkBudget) -> None:
         """Delete the final results, the oldest first, as many as a budget has deletions.
@@ -290,7 +318,7 @@ class StreamState:
         self.status = StreamStatus()
         self._mark_dirty(StreamKey(self.stream))
         for size_ms, baseline in list(self.histories):
-            self.forget_history(size_ms, baseline)
+            self.forget_judging(size_ms, baseline)
 
     def purge_panes(self, settled_ms: int, budget: WorkBudget) -> bool:
         """Delete panes that end by a time, as many as a budget lets; return whether none is left."""
@@ -358,8 +386,14 @@ class StreamState:
                 return cast("NDArray[np.int64] | tuple[Example, ...] | None", self.panes.get(key))
             case PublishedKey():
                 return self.published.get(key.window)
-            case HistoryKey():
-                return self.histories.get((key.size_ms, key.baseline))
+            case HistoryKey() | MeasurementKey() | CalibrationKey():
+                kinds = {
+                    HistoryKey: self.histories,
+                    MeasurementKey: self.measurements,
+                    CalibrationKey: self.calibrations,
+                }
+                known = cast("Mapping[tuple[int, str], Value]", kinds[type(key)])
+                return known.get((key.size_ms, key.baseline))
             case _:
                 message = f"{key} is not a key of a stream"
                 raise TypeError(message)

@@ -7,65 +7,62 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftgauge.core.judging.calibration import Calibration, PartCalibration, Source
+from driftgauge.core.judging.clean_windows import WindowSums
+from driftgauge.core.judging.scoring import WindowScorer
+from driftgauge.core.judging.verdict import Verdict, VerdictMemory
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
-from driftgauge.core.windows.completeness import Completeness
-from driftgauge.core.windows.judging import WindowJudge
-from driftgauge.core.windows.result import Verdict, VerdictMemory
-from driftgauge.core.windows.scoring import WindowScorer
-from driftgauge.core.windows.warm_up import WarmUp, recentre
-from driftgauge.core.windows.window import Window
+from driftgauge.core.window import Window
 from tests.builders.batches import build_bursts, build_tally, read_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.references import COMPONENTS, DE, RICH, SEGMENTED, build_reference
 from tests.builders.results import hour_window, plain
 from tests.builders.specs import ALARM, build_schedule
+from tests.core.judging.judged_stream import FEW, FIRST_AFTER, LEVEL, MOVED, ODD, QUIET, WARM_UP, JudgedStream
 from tests.core.statistics.toy import TOY
-from tests.core.windows.judged_stream import FEW, FIRST_AFTER, LEVEL, MOVED, ODD, QUIET, WARM_UP, JudgedStream
 from tests.examples import DEVELOPMENT, examples
 
 DRIFT = Verdict.DRIFT
-FIELDS = registry.fields_of(RICH)
 
 
-def build_warmed_up(windows=MIN_WINDOWS + 1, **changes):
+def build_warmed_up(windows=MIN_WINDOWS + 1, reference=RICH, **changes):
     """A stream after this number of warm-up windows."""
-    stream = JudgedStream(warm_up=WARM_UP, **changes)
+    stream = JudgedStream(reference=reference, warm_up=WARM_UP, **changes)
     for number in range(2, 2 + windows):
         stream.judge(number, build_bursts(number))
     return stream
 
 
-def expected_warm_up(windows, reference=RICH):
-    """The warm-up after its first windows."""
-    clean = WarmUp.empty(FIELDS, COMPONENTS)
+def expected_sums(windows, reference=RICH):
+    """The sums over the first windows of the warm-up."""
+    sums = WindowSums.empty(reference)
     for number in range(2, 2 + windows):
-        clean = clean.add(read_tally(build_tally(*build_bursts(number), reference=reference)), reference)
-    return clean
+        sums = sums.add(read_tally(build_tally(*build_bursts(number), reference=reference)), reference)
+    return sums
 
 
 def test_warm_up_windows_only_calibrate():
     stream = JudgedStream(warm_up=WARM_UP)
     for number in (0, 1):
         stream.judge(number, MOVED)
-    assert stream.history.memory.recent == (True, True)
+    assert (stream.history.memory.recent, stream.measurement) == ((True, True), None)
     for number in range(2, FIRST_AFTER):
         result = stream.judge(number, build_bursts(number))
-        assert (plain(result.memory), result.score.calibrated) == (plain(VerdictMemory()), False)
+        assert (plain(result.memory), stream.calibration) == (plain(VerdictMemory()), None)
         assert result.verdict is not DRIFT
         assert stream.history.end_ms == result.window.end_ms
     assert plain(stream.history.memory) == plain(VerdictMemory())
-    assert plain(stream.history.clean) == plain(expected_warm_up(MIN_WINDOWS + 1))
+    assert plain(stream.measurement.first.all) == plain(expected_sums(MIN_WINDOWS + 1))
 
 
-def test_another_warm_up_resets_calibration():
+def test_another_warm_up_is_measured_from_its_own_first_window():
     stream = build_warmed_up()
-    assert stream.history.clean.windows.windows == MIN_WINDOWS + 1
-    moved = replace(stream.spec, alarm=replace(stream.spec.alarm, warm_up=(FIRST_AFTER * HOUR_MS, 10**15)))
-    tally = read_tally(build_tally(*QUIET, reference=RICH))
-    WindowJudge(moved, stream.state).judge(hour_window(FIRST_AFTER), tally, RICH, Completeness(), 0)
-    assert stream.history.clean.windows.windows == 1
+    assert stream.measurement.first.all.windows.windows == MIN_WINDOWS + 1
+    stream.reconfigure(stream.spec.baselines, (FIRST_AFTER * HOUR_MS, 10**15))
+    stream.judge(FIRST_AFTER)
+    assert (stream.measurement.first.all.windows.windows, stream.calibration) == (1, None)
 
 
 @pytest.mark.parametrize(
@@ -81,25 +78,28 @@ def test_another_warm_up_resets_calibration():
 def test_window_partly_in_warm_up_does_not_calibrate(window, is_calibrating):
     stream = JudgedStream(warm_up=WARM_UP)
     stream.judge(window, MOVED)
-    history = stream.state.histories[window.size_ms, stream.reference.key]
-    assert history.clean.windows.windows == is_calibrating
-    assert history.memory.recent == (() if is_calibrating else (True,))
+    key = window.size_ms, stream.reference.key
+    measurement = stream.state.measurements.get(key)
+    assert (measurement is not None and measurement.warm_up is not None) is is_calibrating
+    assert len(stream.state.histories[key].memory.recent) == (not is_calibrating)
 
 
 def test_calibration_applies_only_after_warm_up():
     stream = build_warmed_up()
     after = stream.judge(FIRST_AFTER, ODD)
     tally = read_tally(build_tally(*ODD, reference=RICH))
-    offset = expected_warm_up(MIN_WINDOWS + 1).offset(FIELDS, RICH)
-    reference = recentre(RICH, {None: offset})
-    scorer = WindowScorer(stream.spec, reference, offset.recentred, calibrated=True)
+    offset = expected_sums(MIN_WINDOWS + 1).offset(RICH, least=MIN_WINDOWS)
+    part = PartCalibration(offset.recentred, values=offset.tally.values, share=offset.share)
+    calibration = Calibration(Source.WARM_UP, HOUR_MS, *WARM_UP, len(tally.values), part)
+    scorer = WindowScorer(stream.spec, RICH, calibration, HOUR_MS)
     assert plain(after.score) == plain(scorer.score(tally))
     assert after.score.calibrated
-    np.testing.assert_array_equal(after.baseline_counts, reference.counts)
+    np.testing.assert_array_equal(after.baseline_counts, scorer.reference.counts)
     assert plain(stream.judge(FIRST_AFTER + 1, ODD).score) == plain(after.score)
     before = stream.history
     during = stream.judge(FIRST_AFTER - 1, ODD)
-    assert plain(during.score) == plain(WindowScorer(stream.spec, RICH, None, calibrated=False).score(tally))
+    unknown = WindowScorer(stream.spec, RICH, Calibration.of_baseline(RICH, HOUR_MS), HOUR_MS)
+    assert plain(during.score) == plain(unknown.score(tally))
     assert stream.history is before
 
 
@@ -114,7 +114,8 @@ def test_baseline_overdispersion_applies_until_warm_up_ends():
     tally = read_tally(build_tally(*ODD, reference=RICH))
 
     def expect(stream):
-        return plain(WindowScorer(stream.spec, reference, related, calibrated=True).score(tally))
+        known = Calibration.of_baseline(reference, HOUR_MS)
+        return plain(WindowScorer(stream.spec, reference, known, HOUR_MS).score(tally))
 
     stream = JudgedStream(reference=reference)
     assert plain(stream.judge(0, ODD).score) == expect(stream)
@@ -135,9 +136,9 @@ def test_baseline_overdispersion_of_other_size_is_not_calibrated():
 
 def test_revision_of_warm_up_window_does_not_calibrate_again():
     stream = build_warmed_up(5)
-    before = stream.history
+    before = stream.history, stream.measurement
     stream.judge(6, MOVED)
-    assert stream.history is before
+    assert (stream.history, stream.measurement) == before
 
 
 @pytest.mark.parametrize("is_restarted", [False, True])
@@ -177,7 +178,7 @@ def test_window_declared_clean_is_not_drift_by_itself():
     ],
 )
 def test_stream_that_drifted_before_its_warm_up_ended_never_shows_ok(warm_up, later, verdict):
-    stream = JudgedStream(warm_up=WARM_UP)
+    stream = JudgedStream(reference=RICH, warm_up=WARM_UP)
     shares = np.array(QUIET if warm_up == "clean" else MOVED) / 4_000
     for number in range(2, FIRST_AFTER):
         stream.judge(number, tuple(np.random.default_rng(number).multinomial(4_000, shares).tolist()))
@@ -244,9 +245,9 @@ def test_groups_of_the_baseline_explain_an_offset_and_widen_the_noise():
         for number in range(2, FIRST_AFTER):
             counts = np.random.default_rng(number).multinomial(4_000, np.array(MOVED) / 4_000)
             stream.judge(number, tuple(counts.tolist()))
+        whole = stream.measurement.first.all.offset(reference, least=MIN_WINDOWS)
         assert stream.verdict(FIRST_AFTER, MOVED) is Verdict.OK
-        whole = stream.history.clean.offset(FIELDS, reference)
-        offset, later = whole.overdispersion, whole.recentred
+        offset, later = whole.overdispersion, stream.calibration.whole.overdispersion
         # Later windows of whole groups have their tail, others share the offset of as many.
         expected = (0.0, 79.0) if name == "mixed" else (40.0, 40.0)
         total = whole.tally.count + 2_000
@@ -256,7 +257,8 @@ def test_groups_of_the_baseline_explain_an_offset_and_widen_the_noise():
         assert offset.counts >= 39 * (MIN_WINDOWS + 1) * 4_000 * 0.04
         assert offset.baseline is groups
         # Else as that of as many groups as the baseline has.
-        offset = expected_warm_up(MIN_WINDOWS, reference).offset(FIELDS, reference).overdispersion
+        fewer = expected_sums(MIN_WINDOWS, reference).offset(reference, least=MIN_WINDOWS)
+        offset = fewer.overdispersion
         assert offset.counts == pytest.approx(39 * MIN_WINDOWS * 3_000 / 2_000, rel=0.05)
         found[name] = stream.judge(FIRST_AFTER + 1, (3_000, 500, 300, 200)).score.p_value
     # Windows of whole groups vary as groups do.
@@ -266,16 +268,16 @@ def test_groups_of_the_baseline_explain_an_offset_and_widen_the_noise():
 def test_mean_of_items_that_come_again_varies_though_groups_hardly_do():
     groups = Overdispersion(50, 1.01, np.eye(COMPONENTS) * 1.01)
     reference = replace(build_reference(count=2_000), overdispersion=groups, groups=groups)
-    warm_up = WarmUp.empty(FIELDS, COMPONENTS)
+    sums = WindowSums.empty(reference)
     for _ in range(MIN_WINDOWS):
-        warm_up = warm_up.add(read_tally(build_tally(*MOVED, reference=reference), reference), reference)
+        sums = sums.add(read_tally(build_tally(*MOVED, reference=reference), reference), reference)
     # Of its 80,000 events two are the same item in .047 more of pairs than of the baseline's.
-    assert warm_up.offset(FIELDS, reference).overdispersion.counts > 80_000 * 0.04
+    assert sums.offset(reference, least=MIN_WINDOWS).overdispersion.counts > 80_000 * 0.04
 
 
 def judge_after(warm_up, later, level=LEVEL):
     """Return a stream after so many hours of warm-up like RICH, one of them empty, and the later results."""
-    stream = JudgedStream(warm_up=(0, warm_up * HOUR_MS), level=level)
+    stream = JudgedStream(reference=RICH, warm_up=(0, warm_up * HOUR_MS), level=level)
     for number in range(1, warm_up):
         stream.judge(number, build_few(number))
     return stream, [stream.judge(number, counts) for number, counts in enumerate(later, warm_up)]
@@ -336,14 +338,14 @@ def test_drift_that_lasted_ends_within_twenty_windows(first):
     ],
 )
 def test_days_of_the_warm_up_are_half_full(judged, last):
-    stream = JudgedStream(warm_up=(0, TWO_WEEKS * HOUR_MS))
+    stream = JudgedStream(reference=RICH, warm_up=(0, TWO_WEEKS * HOUR_MS))
     for number in judged:
         stream.judge(number, build_few(number))
     assert [stream.verdict(number, SHIFTED) for number in range(TWO_WEEKS, TWO_WEEKS + 6)][-1] is last
 
 
 def test_windows_that_vary_more_than_days_decide_by_their_own_variation():
-    stream = JudgedStream(warm_up=(0, TWO_WEEKS * HOUR_MS))
+    stream = JudgedStream(reference=RICH, warm_up=(0, TWO_WEEKS * HOUR_MS))
     for number in range(TWO_WEEKS):
         stream.judge(number, (MORE, LESS)[number % 2])
     verdicts = {stream.verdict(number, SHIFTED) for number in range(TWO_WEEKS, TWO_WEEKS + 12)}
@@ -352,7 +354,7 @@ def test_windows_that_vary_more_than_days_decide_by_their_own_variation():
 
 def test_weekly_cycle_of_the_warm_up_is_no_drift():
     # Every weekend as many events of one cluster more as make drift on other streams.
-    stream = JudgedStream(warm_up=(0, 2 * TWO_WEEKS * HOUR_MS), level=1 / 8_766)
+    stream = JudgedStream(reference=RICH, warm_up=(0, 2 * TWO_WEEKS * HOUR_MS), level=1 / 8_766)
     build, shifted = np.random.default_rng(0).multinomial, np.array(SHIFTED) / 400
     found = set()
     for number in range(4 * TWO_WEEKS):
@@ -365,7 +367,7 @@ def test_drift_that_fell_below_the_smallest_is_no_drift_for_long():
     # A tenth of it is seen in every window of 4,000 events.
     build, clean = np.random.default_rng(0).multinomial, np.array(QUIET) / 4_000
     moved = np.array((2_600, 800, 420, 180)) / 4_000 - clean
-    stream = JudgedStream(warm_up=(0, TWO_WEEKS * HOUR_MS), level=1 / 8_766)
+    stream = JudgedStream(reference=RICH, warm_up=(0, TWO_WEEKS * HOUR_MS), level=1 / 8_766)
     parts = np.repeat([0.0, 1.0, 0.1], [TWO_WEEKS, 120, 120])
     verdicts = [
         stream.verdict(number, tuple(build(4_000, clean + part * moved).tolist()))
@@ -389,7 +391,7 @@ def test_longer_windows_are_compared_with_the_warm_up_of_shorter_ones(shares, ov
     reference = replace(RICH, overdispersion=related, overdispersion_ms=overdispersion_ms)
     stream = JudgedStream(reference=reference, warm_up=(0, 60 * HOUR_MS), level=1e-4)
     build = np.random.default_rng(0).multinomial
-    for number in range(60):
+    for number in range(61):
         stream.judge(number, tuple(build(4_000, np.array(shares) / 4_000).tolist()))
     stream.restart()
     days = [
@@ -410,5 +412,5 @@ def test_baseline_that_is_announced_leaves_warm_up_of_the_one_in_force(following
     assert (again.score.calibrated, again.score.p_value) == (True, first.score.p_value)
     assert (ordinary.score.calibrated, ordinary.score.p_value) == (True, first.score.p_value)
     stream.judge(31, reference=following)
-    held = stream.state.histories[HOUR_MS, following.key]
-    assert (held.warm_up, held.clean.windows.windows) == (following_warm_up, following_warm_up is not None)
+    held = stream.state.measurements[HOUR_MS, following.key]
+    assert (held.warm_up, held.first.all.windows.windows) == (following_warm_up, 1)

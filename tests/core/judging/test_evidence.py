@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftgauge.core.judging.evidence import attribute_evidence
 from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.mean_shift import MeanShift
 from driftgauge.core.statistics.overdispersion import Overdispersion
 from driftgauge.core.statistics.relations import RelationChange, Relations
 from driftgauge.core.statistics.spread import Spread, SpreadChange
 from driftgauge.core.statistics.statistic import Findings
-from driftgauge.core.windows.evidence import attribute_evidence
 from tests.builders.batches import build_values, read_tally
 from tests.builders.references import COMPONENTS, RICH
 from tests.builders.results import build_novelty, build_score

@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 from driftgauge.core.counting.assignment import Centroids, DistanceMetric
 from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.counting.projection import SPREAD_STEP
+from driftgauge.core.judging.verdict import SlowDrift
 from driftgauge.core.statistics.cusum import threshold
 from driftgauge.core.statistics.divergence import js_contributions
 from driftgauge.core.statistics.duplicates import Duplicates
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
 from driftgauge.core.statistics.spread import Spread, SpreadChange
-from driftgauge.core.windows.result import SlowDrift
 from tests.builders.batches import build_values, read_tally
-from tests.builders.clocks import HOUR_MS
+from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.references import CLUSTERS, COMPONENTS, build_arrays, build_reference
 from tests.builders.results import build_novelty, change_score
 from tests.builders.specs import ALARM
-from tests.core.windows.scorers import build_scorer, tally
+from tests.core.judging.scorers import build_scorer, signs_of, tally
 
 BASELINE_COUNT = 100_000
 RICH = build_reference("rich", count=BASELINE_COUNT)
@@ -103,7 +103,7 @@ def test_score_of_known_window(overdispersion, figures):
     numbers = SimpleNamespace(**scored.findings, p_value=scored.p_value)
     numbers.detectable = SimpleNamespace(**scored.detectable)
     assert {name: attrgetter(name)(numbers) for name in figures} == pytest.approx(figures, rel=1e-5)
-    assert (scored.kind, scored.calibrated) == (None, overdispersion is not None)
+    assert (scored.kind, scored.calibrated) == (None, True)
 
 
 def divergence(counts, baseline_counts):
@@ -159,14 +159,14 @@ def test_significant_and_large_needs_both(counts, sums, is_significant, is_large
     assert (scored.p_value < ALARM.level) is is_significant
     large = [scored.findings[name].excess >= ALARM.floor(name) for name in ("js_divergence", "mean_shift")]
     assert any(large) is is_large
-    assert here.is_significant_and_large(scored) is (is_significant and is_large)
+    assert signs_of(here, scored).counts is (is_significant and is_large)
 
 
 def test_window_is_significant_only_below_level():
     scored = build_scorer().score(tally(500, 250, 170, 80))
     level = scored.p_value
-    assert build_scorer(level=math.nextafter(level, 1)).is_significant_and_large(scored)
-    assert not build_scorer(level=level).is_significant_and_large(scored)
+    assert signs_of(build_scorer(level=math.nextafter(level, 1)), scored).counts
+    assert not signs_of(build_scorer(level=level), scored).counts
 
 
 def test_each_statistic_is_large_from_its_own_floor():
@@ -175,7 +175,7 @@ def test_each_statistic_is_large_from_its_own_floor():
     quiet = change_score(
         scored, p_value=1e-9, excess=-0.1, novelty=build_novelty(0.0, -0.1, 0.5), spread=Spread(None, None)
     )
-    assert not here.is_significant_and_large(quiet)
+    assert not signs_of(here, quiet).counts
     for change, name in (
         (lambda size: {"excess": size}, "js_divergence"),
         (lambda size: {"mean_shift": replace(scored.findings["mean_shift"], excess=size)}, "mean_shift"),
@@ -183,31 +183,36 @@ def test_each_statistic_is_large_from_its_own_floor():
         (lambda size: {"spread": Spread(None, SpreadChange(size, 0.0, size, 1e-9))}, "spread"),
         (lambda size: {"duplicates": Duplicates(size, 1e-9)}, "duplicates"),
     ):
-        assert here.is_significant_and_large(change_score(quiet, **change(ALARM.floor(name))))
-        assert not here.is_significant_and_large(change_score(quiet, **change(0.99 * ALARM.floor(name))))
+        assert signs_of(here, change_score(quiet, **change(ALARM.floor(name)))).counts
+        assert not signs_of(here, change_score(quiet, **change(0.99 * ALARM.floor(name)))).counts
 
 
 @pytest.mark.parametrize(
-    ("calibrated", "rarity", "size", "is_overwhelming"),
-    [(True, 101, 2, True), (True, 99, 2, False), (True, 101, 1.99, False), (False, 101, 2, False)],
+    ("size_ms", "rarity", "size", "decides"),
+    [
+        (HOUR_MS, 101, 2, True),
+        (HOUR_MS, 99, 2, False),
+        (HOUR_MS, 101, 1.99, False),
+        # Hours say too little of days.
+        (DAY_MS, 101, 2, False),
+    ],
 )
-def test_overwhelming_window_is_calibrated_rare_and_large(calibrated, rarity, size, is_overwhelming):
-    here = build_scorer()
+def test_window_that_decides_is_calibrated_rare_and_large(size_ms, rarity, size, decides):
+    here = build_scorer(size_ms=size_ms)
     scored = change_score(
         here.score(tally(400, 300, 200, 100)),
-        calibrated=calibrated,
         p_value=ALARM.level / rarity,
         js_p_value=ALARM.level / rarity / 5.5,
         excess=size * ALARM.floor("js_divergence"),
     )
-    assert here.is_overwhelming(scored) is is_overwhelming
-    assert here.is_significant_and_large(scored)
+    assert signs_of(here, scored).decides is decides
+    assert signs_of(here, scored).counts
     # Outliers alone, however many, wait for another window.
     novel = change_score(
         scored, p_value=1e-99, js_p_value=0.5, excess=0.0, novelty=build_novelty(0.9, 0.9, 1e-99)
     )
-    assert not here.is_overwhelming(novel)
-    assert here.is_significant_and_large(novel)
+    assert not signs_of(here, novel).decides
+    assert signs_of(here, novel).counts
 
 
 @pytest.mark.parametrize("means", [np.eye(2) * 3, np.diag([6.0, 1.0])])
@@ -227,10 +232,11 @@ def test_noise_floor_is_mean_divergence_of_bursts(means):
 def test_slow_drift_lasts_from_half_of_its_limit_and_the_second_window_on():
     moved = tally(4_000, 1_000, 0, 0)
     scorer = build_scorer(level=0.01)
+    scorer.calibration = replace(scorer.calibration, lasting=Overdispersion.independent(COMPONENTS))
     half = scorer.slow_drift_limit / 2
     little, much = (SlowDrift(each, 0, ((0, moved.values),)) for each in (0.99 * half, half))
     assert [
-        scorer.is_lasting(each, start_ms, moved.fields)
+        scorer.is_lasting(each, start_ms)
         for each, start_ms in ((SlowDrift(), 0), (much, 0), (little, HOUR_MS), (much, HOUR_MS))
     ] == [False, False, False, True]
 
@@ -253,6 +259,6 @@ def test_repeated_item_is_large_where_it_is_significant():
     repeated = score(0.06)
     assert repeated.kind == "duplicates"
     assert repeated.findings["duplicates"].share == pytest.approx(0.06, rel=0.2)
-    assert here.is_significant_and_large(repeated)
-    assert not build_scorer(reference, smallest={"duplicates": 0.2}).is_significant_and_large(repeated)
-    assert not here.is_significant_and_large(score(0.0))
+    assert signs_of(here, repeated).counts
+    assert not signs_of(build_scorer(reference, smallest={"duplicates": 0.2}), repeated).counts
+    assert not signs_of(here, score(0.0)).counts

@@ -5,21 +5,27 @@ from typing import Any
 
 from driftgauge.core.counting.examples import Example
 from driftgauge.core.counting.partial import PaneDelta
+from driftgauge.core.judging.calibrating import Siblings, no_siblings
+from driftgauge.core.judging.calibration import Calibration
+from driftgauge.core.judging.measuring import Measurement
+from driftgauge.core.judging.verdict import Verdict, VerdictHistory
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.spec import ScheduledBaseline
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS
+from driftgauge.core.window import Window
 from driftgauge.core.windows.completeness import Completeness
-from driftgauge.core.windows.judging import WindowJudge
-from driftgauge.core.windows.result import Verdict, WindowResult
+from driftgauge.core.windows.judging import StreamJudge
+from driftgauge.core.windows.result import WindowResult
 from driftgauge.core.windows.stream_state import StreamState
-from driftgauge.core.windows.verdict import VerdictHistory
-from driftgauge.core.windows.window import Window
 from driftgauge.records.changelog import decode, encode_key, encode_value
 from tests.builders.batches import HOME, build_segment_tally, build_tally, read_tally
 from tests.builders.clocks import DAY_MS, HOUR_MS
-from tests.builders.references import RICH, SEGMENTED
-from tests.builders.results import hour_window
+from tests.builders.references import RICH, SEGMENTED, measured
+from tests.builders.results import hour_window, plain
 from tests.builders.specs import ALARM, build_spec
+
+HOURLY = measured(RICH)
+"""A baseline that windows of an hour are not judged provisionally against."""
 
 # Counts of windows with the mix of RICH, and with another mix.
 QUIET = (1_600, 1_200, 800, 400)
@@ -38,7 +44,15 @@ FIRST_AFTER = MIN_WINDOWS + 3
 class JudgedStream:
     """Judges windows of one stream, and keeps its state as a shard does."""
 
-    def __init__(self, *, reference: Reference = RICH, min_events: int = 1, **alarm: Any) -> None:
+    def __init__(
+        self,
+        *,
+        reference: Reference = HOURLY,
+        min_events: int = 1,
+        siblings: Siblings = no_siblings,
+        **alarm: Any,
+    ) -> None:
+        self.siblings = siblings
         self.reference = reference
         self.spec = build_spec(
             reference=reference,
@@ -48,17 +62,19 @@ class JudgedStream:
         )
         self.changelog: dict[bytes, bytes] = {}
         self.state = StreamState("images")
-        self._judge = WindowJudge(self.spec, self.state)
+        self._judge = StreamJudge(self.spec, self.state, self.siblings)
 
     def restart(self) -> None:
         """Restore the state from the records of its changelog."""
         for key, value in self.state.drain_changes():
-            assert value is not None
-            self.changelog[encode_key(key)] = encode_value(value)
+            if value is None:
+                self.changelog.pop(encode_key(key), None)
+            else:
+                self.changelog[encode_key(key)] = encode_value(value)
         self.state = StreamState("images")
         for record in self.changelog.items():
             self.state.restore(*decode(*record))
-        self._judge = WindowJudge(self.spec, self.state)
+        self._judge = StreamJudge(self.spec, self.state, self.siblings)
 
     def reconfigure(self, baselines: tuple[ScheduledBaseline, ...], warm_up: tuple[int, int] | None) -> None:
         """Restart with another schedule and another warm-up."""
@@ -106,6 +122,22 @@ class JudgedStream:
         )
 
     @property
+    def remembered(self) -> Any:
+        """All that judging remembers, for bitwise comparison."""
+        state = self.state
+        return [plain(each) for each in (state.histories, state.measurements, state.calibrations)]
+
+    @property
     def history(self) -> VerdictHistory:
         """The history of the hourly windows against the reference; None before the first."""
         return self.state.histories.get((HOUR_MS, self.reference.key))
+
+    @property
+    def measurement(self) -> Measurement | None:
+        """The measurement of these windows; None before the first, and after it ended."""
+        return self.state.measurements.get((HOUR_MS, self.reference.key))
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Their calibration; None before there is one."""
+        return self.state.calibrations.get((HOUR_MS, self.reference.key))

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 
 from driftgauge.core.counting.projection import SPREAD_STEP
+from driftgauge.core.judging.calibration import Calibration, PartCalibration, Source
+from driftgauge.core.judging.clean_windows import WindowSums
 from driftgauge.core.statistics.duplicates import DuplicatesNull
 from driftgauge.core.statistics.mean_shift import MEAN_SHIFT
 from driftgauge.core.statistics.novelty import NOVELTY
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
 from driftgauge.core.statistics.spread import SPREAD, Spread
-from driftgauge.core.windows.warm_up import Offset, WarmUp, recentre
-from tests.builders.batches import build_values, read_tally
+from tests.builders.batches import build_values, of_segment, read_tally
+from tests.builders.clocks import HOUR_MS
 from tests.builders.references import COMPONENTS, RICH, SEGMENTED, build_arrays, build_segment_arrays
-from tests.core.windows.scorers import build_scorer
+from tests.core.judging.scorers import build_scorer
 
 COUNTS = np.array([400, 300, 200, 100])
 OUTLIERS = np.array([6, 4, 3, 2])
@@ -47,20 +49,21 @@ def test_standardized_values_are_in_standard_errors_of_the_window():
 
 def test_repetition_is_measured_of_whole_but_not_of_segment():
     ratio = DuplicatesNull(REFERENCE.arrays["hash_counts"], 1.0, math.inf).ratio(HASHES)
+    own = read_tally(of_segment(tally().values))
     whole, segment = (
-        WarmUp.empty(tally().fields, COMPONENTS).add(tally(), REFERENCE, part).windows.others
-        for part in (None, SEGMENTED.segments[0])
+        WindowSums.empty(REFERENCE, part).add(seen, REFERENCE, part).windows.others
+        for part, seen in ((None, tally()), (SEGMENTED.segments[0], own))
     )
     assert whole["duplicates"] == pytest.approx([ratio])
     assert segment.keys() == {"novelty", "spread"}
 
 
 def test_repetition_is_that_of_each_window_alone():
-    warm_up = WarmUp.empty(tally().fields, COMPONENTS)
+    warm_up = WindowSums.empty(REFERENCE)
     for _ in range(MIN_WINDOWS):
         warm_up = warm_up.add(tally(), REFERENCE)
     ratio = DuplicatesNull(REFERENCE.arrays["hash_counts"], 1.0, math.inf).ratio(HASHES)
-    assert warm_up.offset(tally().fields, REFERENCE).windows.of("duplicates", 1) == pytest.approx(ratio)
+    assert warm_up.overdispersion(REFERENCE).of("duplicates", 1) == pytest.approx(ratio)
     alone = Overdispersion.independent(COMPONENTS)
     groups = Overdispersion(50, 40.0, np.eye(COMPONENTS) * 40, {"duplicates": np.array([90.0])})
     repeated = tally(1_000, (1.0, 1.2), hash_counts=np.bincount([0] * 1_000, minlength=128))
@@ -88,17 +91,17 @@ def test_recentred_baseline_expects_what_the_warm_up_showed_by_its_share(share, 
     own = replace(SEGMENTED.segments[0], arrays=build_segment_arrays(100, MOMENTS))
     baseline = replace(REFERENCE, segments=(own,))
     independent = Overdispersion.independent(COMPONENTS)
-    offsets = {
-        key: Offset(warm_up, part, independent, None, independent, share)
-        for key, part in ((None, baseline), ((own.key, own.value), own))
-    }
+    whole, part = (PartCalibration(independent, values=warm_up.values, share=share) for _ in range(2))
+    calibration = Calibration(
+        Source.WARM_UP, HOUR_MS, 0, 0, len(warm_up.values), whole, {(own.key, own.value): part}
+    )
     found = []
-    for reference in (baseline, recentre(baseline, offsets)):
+    for reference in (baseline, calibration.recentre(baseline)):
         segment = None if number is None else reference.segments[number]
-        part = reference if segment is None else segment
+        compared = reference if segment is None else segment
         nulls = [each.null(reference, segment, independent) for each in (MEAN_SHIFT, NOVELTY, SPREAD)]
         tested = [null.test(warm_up) for null in nulls]
-        found.append((part.counts / part.counts.sum(), *tested, nulls[-1].test(other)))
+        found.append((compared.counts / compared.counts.sum(), *tested, nulls[-1].test(other)))
     (shares, shift, novelty, spread, _), (new_shares, left, new_novelty, new_spread, lesser) = found
     assert new_shares == pytest.approx(share * counts / 100_000 + (1 - share) * shares, abs=1e-4)
     assert left.centroid_distance == pytest.approx((1 - share) * shift.centroid_distance, abs=1e-9)

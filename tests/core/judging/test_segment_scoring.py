@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from driftgauge.core.counting.projection import SPREAD_STEP
-from driftgauge.core.statistics.overdispersion import CalibratedOverdispersion, Overdispersion
-from driftgauge.core.windows.result import Verdict
-from driftgauge.core.windows.scoring import WindowScorer
+from driftgauge.core.judging.calibration import Calibration, PartCalibration, Source
+from driftgauge.core.judging.scoring import WindowScorer
+from driftgauge.core.judging.verdict import Verdict
+from driftgauge.core.statistics.overdispersion import Overdispersion
+from tests.builders.clocks import HOUR_MS
 from tests.builders.references import (
     COMPONENTS,
     RICH,
@@ -16,7 +18,7 @@ from tests.builders.references import (
     build_segment_reference,
 )
 from tests.builders.specs import ALARM, build_spec
-from tests.core.windows.scorers import build_scorer, tally
+from tests.core.judging.scorers import build_scorer, tally
 
 # Segments whose shares are far from those of the whole.
 NAMES = [("country", "de"), ("country", "fr"), ("country", "es"), ("country", "other")]
@@ -85,18 +87,17 @@ def test_segment_is_tested_for_novelty_and_spread_of_its_own(outliers, mean, nov
 def test_segment_uses_own_overdispersion_or_that_of_whole():
     own, whole = (Overdispersion(40, counts, np.eye(COMPONENTS) * counts) for counts in (3.0, 1.5))
     tallies = {name: of(name, moved=45) for name in NAMES}
-    known = {
-        NAMES[0]: CalibratedOverdispersion(own, calibrated=True),
-        NAMES[1]: CalibratedOverdispersion(own, calibrated=False),
-    }
+    parts = {NAMES[0]: PartCalibration(own), NAMES[1]: PartCalibration(own, is_own=False)}
     alarm = replace(ALARM, segment_keys=("country",))
     spec = build_spec(reference=SEGMENTED, alarm=alarm)
 
     def p_values(overdispersion, segments):
-        here = WindowScorer(spec, SEGMENTED, overdispersion, calibrated=True, segments=segments)
+        whole = PartCalibration(overdispersion)
+        calibration = Calibration(Source.WARM_UP, HOUR_MS, 0, 0, 0, whole, segments)
+        here = WindowScorer(spec, SEGMENTED, calibration, HOUR_MS)
         return [(result.p_value, result.calibrated) for result in here.judge_segments(tallies, {})[0]]
 
-    found, as_own, as_whole = (p_values(*how) for how in ((whole, known), (own, {}), (whole, {})))
+    found, as_own, as_whole = (p_values(*how) for how in ((whole, parts), (own, {}), (whole, {})))
     assert found[0] == (as_own[0][0], True)
     assert found[1] == (as_own[1][0], False)
     assert found[2:] == as_whole[2:]

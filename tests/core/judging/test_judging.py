@@ -7,19 +7,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from driftgauge.core.judging.verdict import SlowDrift, Verdict, VerdictHistory, VerdictMemory
 from driftgauge.core.statistics.cusum import advance
 from driftgauge.core.windows.changelog import HistoryKey
-from driftgauge.core.windows.result import SlowDrift, Verdict, VerdictMemory
-from driftgauge.core.windows.scoring import WindowScorer
-from driftgauge.core.windows.verdict import VerdictHistory
 from tests.builders.batches import AWAY, build_tally
 from tests.builders.clocks import HOUR_MS
-from tests.builders.references import RICH, build_reference
+from tests.builders.references import RICH, build_reference, measured
 from tests.builders.results import hour_window, plain
-from tests.core.windows.judged_stream import FEW, MOVED, ODD, QUIET, JudgedStream
+from tests.core.judging.judged_stream import FEW, LEVEL, MOVED, ODD, QUIET, JudgedStream
+from tests.core.judging.scorers import build_scorer
 from tests.examples import examples
 
-NEXT = build_reference("next", count=100_000)
+NEXT = measured(build_reference("next", count=100_000))
 OK, WARNING, DRIFT = Verdict.OK, Verdict.WARNING, Verdict.DRIFT
 
 
@@ -49,7 +48,7 @@ def test_result_holds_memory_and_superseded_verdict():
     assert first.counts.tolist() == list(MOVED)
     assert first.baseline_id == RICH.baseline_id
     np.testing.assert_array_equal(first.baseline_counts, RICH.counts)
-    assert first.slow_drift_limit == WindowScorer(stream.spec, RICH, None, calibrated=False).slow_drift_limit
+    assert first.slow_drift_limit == build_scorer(level=LEVEL).slow_drift_limit
     assert first.slow_drift == advance(0, first.score.p_value)
     second = stream.judge(1)
     values = build_tally(*MOVED, reference=RICH)
@@ -112,9 +111,8 @@ def test_slow_drift_warns_from_its_limit():
     values = build_tally(*trifle, reference=RICH)
     for before, verdict in ((limit - 3.5, WARNING), (math.nextafter(limit - 3.5, 0), OK)):
         stream = JudgedStream()
-        history = VerdictHistory.begin(RICH, 0).add(
-            hour_window(0), VerdictMemory((), SlowDrift(before, 0, ((0, values),)))
-        )
+        memory = VerdictMemory((), SlowDrift(before, 0, ((0, values),)))
+        history = VerdictHistory(HOUR_MS, memory)
         stream.state.restore(HistoryKey("images", HOUR_MS, RICH.key), history)
         result = stream.judge(1, trifle)
         assert (result.slow_drift == limit) is (verdict is WARNING)

@@ -6,10 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftgauge.core.counting.tally import Tally
+from driftgauge.core.judging.verdict import Signs, SlowDrift, Verdict, VerdictMemory, decide, update_memory
 from driftgauge.core.statistics.cusum import advance
-from driftgauge.core.windows.result import SlowDrift, Verdict, VerdictMemory
-from driftgauge.core.windows.verdict import decide, update_memory
-from driftgauge.core.windows.window import Window
+from driftgauge.core.window import Window
 from tests.builders.clocks import DAY_MS, HOUR_MS
 from tests.builders.results import hour_window, plain
 
@@ -19,7 +18,7 @@ NEVER_SLOW = 1e9
 
 
 @pytest.mark.parametrize(
-    ("recent", "is_significant_and_large", "verdict"),
+    ("recent", "counts", "verdict"),
     [
         ((), False, Verdict.OK),
         ((), True, Verdict.WARNING),
@@ -32,32 +31,21 @@ NEVER_SLOW = 1e9
         ((True, True), False, Verdict.DRIFT),
     ],
 )
-def test_two_of_three_windows_are_drift_one_alone_warns(recent, is_significant_and_large, verdict):
-    assert decide(recent, is_significant_and_large=is_significant_and_large) is verdict
-    slow = decide(recent, is_significant_and_large=is_significant_and_large, has_slow_drift=True)
-    assert slow is (Verdict.WARNING if verdict is Verdict.OK else verdict)
+def test_two_of_three_windows_are_drift_and_one_that_decides(recent, counts, verdict):
+    assert decide(recent, counts=counts, warns=counts) is verdict
+    assert decide(recent, counts=counts, warns=counts, decides=True) is Verdict.DRIFT
+    is_quiet = verdict is Verdict.OK
+    assert decide(recent, counts=counts, warns=True) is (Verdict.WARNING if is_quiet else verdict)
+    misfit = decide(recent, counts=counts, warns=counts, is_misfit=True)
+    assert misfit is (Verdict.MISFIT if is_quiet else verdict)
 
 
-@pytest.mark.parametrize("recent", [(), (False, False), (True,)])
-def test_overwhelming_window_is_drift_by_itself(recent):
-    assert decide(recent, is_significant_and_large=True, is_overwhelming=True) is Verdict.DRIFT
-
-
-def entered(
-    memory,
-    number=0,
-    *,
-    is_significant_and_large=False,
-    p_value=0.5,
-    slow_drift_limit=NEVER_SLOW,
-    segments=None,
-):
+def entered(memory, number=0, *, counts=False, p_value=0.5, slow_drift_limit=NEVER_SLOW, segments=None):
     return update_memory(
         memory,
         number if isinstance(number, Window) else hour_window(number),
         Tally(np.array([1]), ()),
-        is_significant_and_large=is_significant_and_large,
-        p_value=p_value,
+        Signs(warns=True, counts=counts, decides=False, p_value=p_value),
         slow_drift_limit=slow_drift_limit,
         segments=segments or {},
     )

@@ -1,0 +1,1 @@
+"""Judging: from the tally of a window to its verdict, by what clean windows have shown."""

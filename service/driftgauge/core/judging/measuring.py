@@ -1,0 +1,313 @@
+"""The measurement of how windows vary without drift, and the calibration that it ends with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from driftgauge.core.counting.tally import Tally
+from driftgauge.core.judging.calibration import (
+    Calibration,
+    Measuring,
+    PartCalibration,
+    Source,
+    fields_of,
+    tally_length,
+)
+from driftgauge.core.judging.clean_windows import DAY_MS, CleanWindows, Offset
+from driftgauge.core.judging.scoring import WindowScorer
+from driftgauge.core.reference import Reference, Segment, SegmentReference
+from driftgauge.core.spec import StreamSpec
+from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
+from driftgauge.core.window import Window
+
+__all__ = ["Measurement", "calibrate_by_first_windows", "calibrate_by_warm_up"]
+
+# Two weeks, so that a weekly cycle is no drift.
+_LEAST_DAYS: Final = 14
+# A stream is measured in two halves that must agree, each with windows on so many days.
+_HALF_DAYS: Final = 7
+_PAIR: Final = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measurement:
+    """The clean windows of one size against one baseline so far.
+
+    Attributes:
+        warm_up: The declared interval of event time, ms, that they lie in; None: they are the stream's first.
+        since_ms: The start of the first of them, event time, ms.
+        first: The windows of the warm-up, or those of the first half.
+        second: Those of the second half of a stream's first windows; None before it begins.
+        second_ms: The start of the first of these, event time, ms; None before it begins.
+        changed_ms: When a half last differed from the one before, event time, ms; None: none has.
+        has_fitted: Some window was no gross drift from the baseline.
+        has_drifted: A half that fits the baseline was followed by one that differs.
+    """
+
+    warm_up: tuple[int, int] | None
+    since_ms: int
+    first: CleanWindows
+    second: CleanWindows | None = None
+    second_ms: int | None = None
+    changed_ms: int | None = None
+    has_fitted: bool = False
+    has_drifted: bool = False
+
+    @classmethod
+    def begin(cls, window: Window, warm_up: tuple[int, int] | None, reference: Reference) -> "Measurement":
+        """Return the measurement before its first window."""
+        return cls(warm_up, window.start_ms, CleanWindows.empty(reference))
+
+    def add(
+        self, window: Window, tally: Tally, segments: Mapping[Segment, Tally], reference: Reference
+    ) -> "Measurement":
+        """Return the measurement with one more window, and with its segments that have enough events."""
+        return replace(self, first=self.first.add(window, tally, segments, reference))
+
+    def add_first(
+        self, window: Window, tally: Tally, reference: Reference, *, is_gross: bool
+    ) -> "Measurement":
+        """Return the measurement with one more of a stream's first windows.
+
+        Gross drift shows nothing of how clean windows vary, unless it is that of another baseline. Whether it
+        is, a window with few events does not show. Segments are taken to vary as all events do.
+        """
+        if is_gross and self.has_fitted:
+            return self
+        if not (is_gross or self.has_fitted):
+            if 2 * tally.count * self.first.all.windows.windows < self.first.all.count:
+                return self
+            # Those before were gross drift, and are no measure of clean windows.
+            begun = replace(Measurement.begin(window, None, reference), has_fitted=True)
+            return begun.add_first(window, tally, reference, is_gross=False)
+        if self.second is None and (
+            self.first.number_of_days < _HALF_DAYS or self.first.holds_day_of(window)
+        ):
+            return self.add(window, tally, {}, reference)
+        second = self.second or CleanWindows.empty(reference)
+        second_ms = window.start_ms if self.second_ms is None else self.second_ms
+        return replace(self, second=second.add(window, tally, {}, reference), second_ms=second_ms)
+
+    def span(self, size_ms: int) -> tuple[int, int]:
+        """Return its start and its end at the earliest for windows of a size, event time, ms."""
+        if self.warm_up is not None:
+            return self.warm_up
+        return self.since_ms, self.since_ms + 2 * _HALF_DAYS * max(size_ms, DAY_MS)
+
+    def summarize(self, window: Window) -> Measuring:
+        """Return it in a few numbers after a window."""
+        from_ms, end_ms = self.span(window.size_ms)
+        return Measuring(from_ms, max(end_ms, window.end_ms), self.changed_ms)
+
+    def is_over(self, window: Window) -> bool:
+        """Return whether a window comes after the last that is measured."""
+        if self.warm_up is not None:
+            return window.end_ms > self.warm_up[1]
+        second = self.second
+        return second is not None and second.number_of_days >= _HALF_DAYS and not second.holds_day_of(window)
+
+
+def calibrate_by_warm_up(
+    spec: StreamSpec, baseline: Reference, size_ms: int, measurement: Measurement
+) -> Calibration | None:
+    """Return the calibration by a declared warm-up; None if it has too few windows.
+
+    The offset of these windows from the baseline is tested as one large window.
+    """
+    clean = measurement.first
+    offsets = _offsets(spec, baseline, clean, MIN_WINDOWS)
+    if None not in offsets:
+        return None
+    misfits = _misfits(spec, baseline, size_ms, offsets)
+    hidden: Mapping[str, float] = {}
+    if offsets[None].share and None not in misfits:
+        # Drift of the warm-up that this test does not find is in the weighted mean, and hides from windows.
+        hidden = _scorer(spec, baseline, size_ms, _compared(offsets)).least_misfit(_tallies(offsets))
+    # Two means that differ have no common mean.
+    offsets |= {segment: replace(offsets[segment], share=1.0) for segment in misfits}
+    parts = {segment: _recentred(offset, segment in misfits) for segment, offset in offsets.items()}
+    return Calibration(
+        Source.WARM_UP,
+        size_ms,
+        *measurement.span(size_ms),
+        tally_length(baseline),
+        parts[None],
+        _segments(spec, baseline, size_ms, parts),
+        hidden,
+        _lasting(clean, size_ms, baseline, offsets[None], parts[None]),
+    )
+
+
+def calibrate_by_first_windows(
+    spec: StreamSpec, baseline: Reference, size_ms: int, measurement: Measurement
+) -> Calibration | Measurement:
+    """Return the calibration by the stream's first windows, or a measurement that goes on.
+
+    They show how windows vary, and never where these lie: drift that began among them must not become what
+    is normal. So both halves must agree; if they do not, the measurement goes on with the second. If both
+    differ from the baseline alike, it does not fit, and windows are compared with these.
+    """
+    first, second = measurement.first, measurement.second
+    assert second is not None  # noqa: S101 - it is over
+    clean = first.plus(second, baseline)
+    # A baseline of other events than a sample of many days shows as one that does not fit.
+    offsets = {
+        segment: offset
+        if offset.groups or offset.part.overdispersion
+        else replace(offset, baseline=Overdispersion.independent(baseline.components))
+        for segment, offset in _offsets(spec, baseline, clean, _PAIR).items()
+    }
+    whole = offsets[None]
+    together = _vary_together(clean, baseline, whole.windows)
+    # Events that changed within one half make this one vary more.
+    steady = min(
+        (_vary_together(each, baseline, each.all.overdispersion(baseline)) for each in (first, second)),
+        key=lambda each: float(np.trace(each.means)),
+    )
+    of_first = replace(whole, tally=Tally(first.all.values, fields_of(baseline)), windows=steady)
+    before = _recentred(replace(of_first, groups=None, share=1.0), is_misfit=False)
+    after = Tally(second.all.values, fields_of(baseline))
+    if _scorer(spec, baseline, size_ms, {None: before}).misfits({None: after}):
+        has_fitted = not _misfits(spec, baseline, size_ms, {None: of_first})
+        changed_ms = measurement.second_ms
+        assert changed_ms is not None  # noqa: S101 - the second half has begun
+        return Measurement(
+            None,
+            changed_ms,
+            second,
+            changed_ms=changed_ms,
+            has_fitted=measurement.has_fitted,
+            has_drifted=measurement.has_drifted or has_fitted,
+        )
+    # After drift windows differ from a baseline that fits.
+    tested = {} if measurement.has_drifted else offsets | {None: replace(whole, windows=together)}
+    misfits = _misfits(spec, baseline, size_ms, tested)
+    offsets[None] = replace(whole, windows=_by_days(clean, whole.windows, baseline))
+    offsets |= {segment: replace(offsets[segment], share=1.0) for segment in misfits}
+    parts = {
+        segment: _recentred(offset, is_misfit=True)
+        if segment in misfits
+        else PartCalibration(replace(offset.windows, baseline=offset.baseline))
+        for segment, offset in offsets.items()
+    }
+    return Calibration(
+        Source.FIRST_WINDOWS,
+        size_ms,
+        *measurement.span(size_ms),
+        tally_length(baseline),
+        parts[None],
+        _segments(spec, baseline, size_ms, parts),
+        lasting=_lasting(clean, size_ms, baseline, offsets[None], parts[None]),
+    )
+
+
+def _recentred(offset: Offset, is_misfit: bool) -> PartCalibration:  # noqa: FBT001 - named by its callers
+    """Return the calibration of windows that are compared with the clean ones by their share."""
+    values, overdispersion = offset.tally.values, offset.recentred
+    if isinstance(offset.part, SegmentReference) and offset.groups is None:
+        # Nearly the same, and a matrix less for each of many segments.
+        overdispersion = replace(overdispersion, baseline=None)
+    return PartCalibration(overdispersion, values=values, share=offset.share, is_misfit=is_misfit)
+
+
+def _compared(offsets: Mapping[Segment | None, Offset]) -> dict[Segment | None, PartCalibration]:
+    """Return the calibration of all clean windows as one that is compared with the baseline."""
+    return {segment: PartCalibration(offset.overdispersion) for segment, offset in offsets.items()}
+
+
+def _tallies(offsets: Mapping[Segment | None, Offset]) -> dict[Segment | None, Tally]:
+    return {segment: offset.tally for segment, offset in offsets.items()}
+
+
+def _misfits(
+    spec: StreamSpec, baseline: Reference, size_ms: int, offsets: Mapping[Segment | None, Offset]
+) -> frozenset[Segment | None]:
+    """Return the segments of which all clean windows as one differ from the baseline."""
+    if not offsets:
+        return frozenset()
+    return _scorer(spec, baseline, size_ms, _compared(offsets)).misfits(_tallies(offsets))
+
+
+def _offsets(
+    spec: StreamSpec, baseline: Reference, clean: CleanWindows, least: int
+) -> dict[Segment | None, Offset]:
+    """Return the offset of all events and of each segment with this many windows."""
+    found: dict[Segment | None, Offset | None] = {None: clean.all.offset(baseline, least=least)}
+    for part in baseline.segments_by(spec.alarm.segment_keys):
+        segment = part.key, part.value
+        if segment in clean.segments:
+            found[segment] = clean.segments[segment].offset(baseline, part, least=max(least, MIN_WINDOWS))
+    return {segment: offset for segment, offset in found.items() if offset is not None}
+
+
+def _scorer(
+    spec: StreamSpec,
+    baseline: Reference,
+    size_ms: int,
+    parts: Mapping[Segment | None, PartCalibration],
+) -> WindowScorer:
+    """Return the scorer of clean windows as one."""
+    segments = {segment: part for segment, part in parts.items() if segment is not None}
+    calibration = Calibration(Source.WARM_UP, size_ms, 0, 0, tally_length(baseline), parts[None], segments)
+    return WindowScorer(spec, baseline, calibration, size_ms)
+
+
+def _segments(
+    spec: StreamSpec,
+    baseline: Reference,
+    size_ms: int,
+    parts: Mapping[Segment | None, PartCalibration],
+) -> dict[Segment, PartCalibration]:
+    """Return the calibration of each segment that has one, of its own windows or of the baseline."""
+    segments = {segment: part for segment, part in parts.items() if segment is not None}
+    for part in baseline.segments_by(spec.alarm.segment_keys):
+        segment = part.key, part.value
+        if segment not in segments and part.overdispersion is not None:
+            is_own = baseline.overdispersion_ms == size_ms
+            segments[segment] = PartCalibration(part.overdispersion, is_own=is_own)
+    return segments
+
+
+def _by_days(clean: CleanWindows, windows: Overdispersion, baseline: Reference) -> Overdispersion:
+    """Return the overdispersion of windows, of as many independent ones as their days let them be.
+
+    Windows of one day have in common what their days differ by, so they show it as often as there are days.
+    The degrees of freedom of both parts add up as F. E. Satterthwaite's (Biometrics Bulletin 2, 1946).
+    """
+    sums = clean.whole_days(baseline)
+    number, of_days = clean.all.windows.windows, sums.windows.windows
+    if of_days < _PAIR or number <= of_days:
+        return windows
+    whole = float(np.trace(windows.means))
+    between = float(np.trace(sums.overdispersion(baseline).means)) - whole
+    between = min(max(between / (number / of_days - 1), 0.0), whole)
+    known = whole**2 / (between**2 / (of_days - 1) + (whole - between) ** 2 / (number - of_days))
+    return replace(windows, windows=min(known, number))
+
+
+def _vary_together(clean: CleanWindows, baseline: Reference, windows: Overdispersion) -> Overdispersion:
+    """Return the overdispersion of many windows together: as days vary, or windows if these vary more."""
+    days = clean.whole_days(baseline)
+    if days.windows.windows < _PAIR:
+        return windows
+    return max(days.overdispersion(baseline), windows, key=lambda each: float(np.trace(each.means)))
+
+
+def _lasting(
+    clean: CleanWindows, size_ms: int, baseline: Reference, whole: Offset, part: PartCalibration
+) -> Overdispersion | None:
+    """Return the overdispersion of the windows of slow drift together; None if there are too few days."""
+    days = clean.whole_days(baseline).offset(baseline, least=_LEAST_DAYS)
+    # What days have in common shows less in days of few events.
+    are_half_full = 2 * size_ms * clean.all.windows.windows >= _LEAST_DAYS * DAY_MS
+    if days is None or not are_half_full:
+        return None
+    of_days = replace(days, share=whole.share, baseline=whole.baseline)
+    compared = replace(of_days.windows, baseline=whole.baseline)
+    if part.values is not None:
+        compared = of_days.recentred
+    # Windows of the same days have more in common than their own variation shows.
+    varying = max(compared, part.overdispersion, key=lambda each: float(np.trace(each.means)))
+    return replace(varying, baseline=compared.baseline)
