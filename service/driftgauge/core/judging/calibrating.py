@@ -12,7 +12,7 @@ from driftgauge.core.judging.measuring import (
     calibrate_by_warm_up,
 )
 from driftgauge.core.judging.scoring import WindowScorer
-from driftgauge.core.judging.verdict import VerdictHistory
+from driftgauge.core.judging.verdict import Signs, VerdictHistory
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.window import Window
@@ -108,6 +108,7 @@ class Calibrator:
         segments: Mapping[Segment, Tally],
         reference: Reference,
         scorer: WindowScorer,
+        signs: Signs,
     ) -> None:
         """Add a window that is next in order to the measurement that goes on, if there is one."""
         size_ms, is_declared = window.size_ms, self.is_declared(window, reference)
@@ -121,7 +122,9 @@ class Calibrator:
             scored = {segment: own for segment, own in segments.items() if own.count >= self._spec.min_events}
             measurement = measurement.add(window, tally, scored, reference)
         else:
-            measurement = measurement.add_first(window, tally, reference, is_gross=scorer.is_gross(tally))
+            # Of a provisional window the signs say so already.
+            is_gross = signs.counts if scorer.calibration.is_provisional else scorer.is_gross(tally)
+            measurement = measurement.add_first(window, tally, reference, is_gross=is_gross)
         self._known.remember(size_ms, reference.key, measurement)
 
     def end(self, window: Window, reference: Reference, measured_to_ms: int) -> Calibration | None:

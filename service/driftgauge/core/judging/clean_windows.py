@@ -201,23 +201,9 @@ class CleanWindows:
         return self.segments.get((part.key, part.value)) or WindowSums.empty(reference, part)
 
     def plus(self, other: "CleanWindows", reference: Reference) -> "CleanWindows":
-        """Return the sums over the windows of both; a day under way ends."""
-        parts = [
-            part
-            for part in reference.segments
-            if {*self.segments, *other.segments} & {(part.key, part.value)}
-        ]
-        return CleanWindows(
-            self.all.plus(other.all),
-            self.whole_days(reference).plus(other.whole_days(reference)),
-            None,
-            {
-                (part.key, part.value): self.of_segment(reference, part).plus(
-                    other.of_segment(reference, part)
-                )
-                for part in parts
-            },
-        )
+        """Return the sums over the windows of both, of all events; a day under way ends."""
+        days = self.whole_days(reference).plus(other.whole_days(reference))
+        return CleanWindows(self.all.plus(other.all), days)
 
     @property
     def number_of_days(self) -> int:

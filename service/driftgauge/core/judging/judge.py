@@ -100,7 +100,7 @@ class WindowJudge:
             if is_next:
                 self._remember(window, reference, after)
                 self._calibrator.keep_borrowed(window.size_ms, reference, scorer.calibration)
-                self._calibrator.measure(window, tally, segments, reference, scorer)
+                self._calibrator.measure(window, tally, segments, reference, scorer, signs)
         return Judgement(
             score,
             verdict,
@@ -181,6 +181,7 @@ class WindowJudge:
         return VerdictHistory(history.end_ms)
 
     def _measuring(self, window: Window, reference: Reference, scorer: WindowScorer) -> Measuring | None:
+        if not scorer.calibration.is_provisional:
+            return None
         measurement = self._calibrator.measurement(window.size_ms, reference)
-        is_awaited = scorer.calibration.is_provisional and measurement is not None
-        return measurement.summarize(window) if measurement is not None and is_awaited else None
+        return None if measurement is None else measurement.summarize(window)

@@ -117,7 +117,7 @@ def calibrate_by_warm_up(
     The offset of these windows from the baseline is tested as one large window.
     """
     clean = measurement.first
-    offsets = _offsets(spec, baseline, clean, MIN_WINDOWS)
+    offsets = _offsets(spec, baseline, clean)
     if None not in offsets:
         return None
     misfits = _misfits(spec, baseline, size_ms, offsets)
@@ -152,15 +152,11 @@ def calibrate_by_first_windows(
     first, second = measurement.first, measurement.second
     assert second is not None  # noqa: S101 - it is over
     clean = first.plus(second, baseline)
-    # A baseline of other events than a sample of many days shows as one that does not fit.
-    offsets = {
-        segment: offset
-        if offset.groups or offset.part.overdispersion
-        else replace(offset, baseline=Overdispersion.independent(baseline.components))
-        for segment, offset in _offsets(spec, baseline, clean, _PAIR).items()
-    }
-    whole = offsets[None]
-    together = _vary_together(clean, baseline, whole.windows)
+    whole = clean.all.offset(baseline, least=_PAIR)
+    assert whole is not None  # noqa: S101 - both halves have windows
+    if not (whole.groups or baseline.overdispersion):
+        # A baseline of other events than a sample of many days shows as one that does not fit.
+        whole = replace(whole, baseline=Overdispersion.independent(baseline.components))
     # Events that changed within one half make this one vary more.
     steady = min(
         (_vary_together(each, baseline, each.all.overdispersion(baseline)) for each in (first, second)),
@@ -181,25 +177,22 @@ def calibrate_by_first_windows(
             has_fitted=measurement.has_fitted,
             has_drifted=measurement.has_drifted or has_fitted,
         )
+    together = replace(whole, windows=_vary_together(clean, baseline, whole.windows))
     # After drift windows differ from a baseline that fits.
-    tested = {} if measurement.has_drifted else offsets | {None: replace(whole, windows=together)}
-    misfits = _misfits(spec, baseline, size_ms, tested)
-    offsets[None] = replace(whole, windows=_by_days(clean, whole.windows, baseline))
-    offsets |= {segment: replace(offsets[segment], share=1.0) for segment in misfits}
-    parts = {
-        segment: _recentred(offset, is_misfit=True)
-        if segment in misfits
-        else PartCalibration(replace(offset.windows, baseline=offset.baseline))
-        for segment, offset in offsets.items()
-    }
+    is_misfit = not measurement.has_drifted and bool(_misfits(spec, baseline, size_ms, {None: together}))
+    whole = replace(whole, windows=_by_days(clean, whole.windows, baseline))
+    part = PartCalibration(replace(whole.windows, baseline=whole.baseline))
+    if is_misfit:
+        whole = replace(whole, share=1.0)
+        part = _recentred(whole, is_misfit=True)
     return Calibration(
         Source.FIRST_WINDOWS,
         size_ms,
         *measurement.span(size_ms),
         tally_length(baseline),
-        parts[None],
-        _segments(spec, baseline, size_ms, parts),
-        lasting=_lasting(clean, size_ms, baseline, offsets[None], parts[None]),
+        part,
+        _segments(spec, baseline, size_ms, {}),
+        lasting=_lasting(clean, size_ms, baseline, whole, part),
     )
 
 
@@ -225,20 +218,16 @@ def _misfits(
     spec: StreamSpec, baseline: Reference, size_ms: int, offsets: Mapping[Segment | None, Offset]
 ) -> frozenset[Segment | None]:
     """Return the segments of which all clean windows as one differ from the baseline."""
-    if not offsets:
-        return frozenset()
     return _scorer(spec, baseline, size_ms, _compared(offsets)).misfits(_tallies(offsets))
 
 
-def _offsets(
-    spec: StreamSpec, baseline: Reference, clean: CleanWindows, least: int
-) -> dict[Segment | None, Offset]:
-    """Return the offset of all events and of each segment with this many windows."""
-    found: dict[Segment | None, Offset | None] = {None: clean.all.offset(baseline, least=least)}
+def _offsets(spec: StreamSpec, baseline: Reference, clean: CleanWindows) -> dict[Segment | None, Offset]:
+    """Return the offset of all events and of each segment with enough windows."""
+    found: dict[Segment | None, Offset | None] = {None: clean.all.offset(baseline, least=MIN_WINDOWS)}
     for part in baseline.segments_by(spec.alarm.segment_keys):
         segment = part.key, part.value
         if segment in clean.segments:
-            found[segment] = clean.segments[segment].offset(baseline, part, least=max(least, MIN_WINDOWS))
+            found[segment] = clean.segments[segment].offset(baseline, part, least=MIN_WINDOWS)
     return {segment: offset for segment, offset in found.items() if offset is not None}
 
 

@@ -165,7 +165,7 @@ class WindowScorer:
     def read_signs(self, score: Score, tally: Tally) -> Signs:
         """Return what a window's score allows its verdict to say.
 
-        While nobody knows how windows vary, the score may warn, but only gross drift counts: that which is
+        While nobody knows how windows vary, the score may warn, but only gross drift counts, which is
         significant even in a window that is worth few events.
         """
         findings, p_value = score.findings, score.p_value
