@@ -75,15 +75,6 @@ class Calibrator:
             shorter = self._borrow(window, reference)
         return shorter or of_baseline
 
-    def keep_borrowed(self, size_ms: int, reference: Reference, calibration: Calibration) -> None:
-        """Remember a calibration that was borrowed, so that later windows are judged by the same.
-
-        A revision borrows too, but must not replace what its own windows measured since.
-        """
-        key = size_ms, reference.key
-        if calibration.source is Source.BORROWED and self._known.calibrations.get(key) is not calibration:
-            self._known.remember(*key, calibration)
-
     def is_declared(self, window: Window, reference: Reference) -> bool:
         """Return whether a window lies in the declared warm-up."""
         warm_up = self._warm_up_of(window.size_ms, reference)
@@ -101,7 +92,7 @@ class Calibrator:
         is_usable = found is not None and len(found.first.all.values) == tally_length(reference)
         return found if is_usable else None
 
-    def measure(
+    def learn(
         self,
         window: Window,
         tally: Tally,
@@ -110,8 +101,15 @@ class Calibrator:
         scorer: WindowScorer,
         signs: Signs,
     ) -> None:
-        """Add a window that is next in order to the measurement that goes on, if there is one."""
+        """Add a window that is next in order to the measurement that goes on, if there is one.
+
+        If its calibration was borrowed it is kept, so that later windows are judged by the same. A revision
+        borrows too, but must not replace what its own windows measured since.
+        """
         size_ms, is_declared = window.size_ms, self.is_declared(window, reference)
+        is_borrowed = scorer.calibration.source is Source.BORROWED
+        if is_borrowed and self._known.calibrations.get((size_ms, reference.key)) is not scorer.calibration:
+            self._known.remember(size_ms, reference.key, scorer.calibration)
         if not (is_declared or self._measures_itself(window, reference)):
             return
         warm_up = self._warm_up_of(size_ms, reference) if is_declared else None
@@ -195,10 +193,7 @@ class Calibrator:
             if each.source is Source.FIRST_WINDOWS and each.to_ms < window.end_ms and None not in each.misfits
         ]
         if siblings:
-            found = min(siblings, key=lambda each: each[:2])[2]
-            # Where the windows of another stream lie says nothing of this one.
-            fitting = {segment: part for segment, part in found.segments.items() if not part.is_misfit}
-            return replace(found, source=Source.BORROWED, segments=fitting)
+            return replace(min(siblings, key=lambda each: each[:2])[2], source=Source.BORROWED)
         before = self._before(window.size_ms, reference)
         return None if before is None else before.for_another_baseline(reference)
 

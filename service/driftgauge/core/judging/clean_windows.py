@@ -82,11 +82,10 @@ class WindowSums:
         if groups is not None and expected is not None:
             known = expected.baseline or groups
             if expected.baseline is None:
-                windows = max(groups, windows, key=lambda each: float(np.trace(each.means)))
+                windows = max(groups, windows, key=lambda each: each.of_mean)
                 windows = replace(windows, kurtosis=expected.kurtosis)
         own, of_baseline = (
-            float(np.trace(each.means)) / count
-            for each, count in ((windows, tally.count), (known, part.mean_count))
+            each.of_mean / count for each, count in ((windows, tally.count), (known, part.mean_count))
         )
         # If groups are known later windows may hold others than these do.
         share = of_baseline / (of_baseline + own) if groups is None else 0.0

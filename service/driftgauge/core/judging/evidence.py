@@ -1,17 +1,34 @@
-"""The evidence of drift by kind: which of a window's tests see it, and what their findings come from."""
+"""The evidence of drift by kind: which of a window's tests see it, and what their findings come from.
+
+A test does not name a kind by itself: a change of mix moves the mean, events that move change the mix,
+and outliers do both and spread the events. So the evidence of mean and divergence is that of novelty
+if the change of spread comes mostly from outliers, if the shift is too small to have made most of the
+outliers, or if events lie further out in all directions but the components; else that of a
+change of mix if the clusters' shares explain the shift; else that of a shift. The evidence of spread
+and outliers is that of novelty as far as the change of spread comes from outliers.
+
+A repeated item moves the mean and changes mix and spread, but none of these repeats an item. So if duplicates
+are seen, of all other evidence as much is theirs as one item of their share can cause.
+
+The evidence of relations is that of what moved the mean, as far as a shift of that size can change them.
+The evidence of every other statistic is that of its own kind.
+
+Evidence is the square of a test's normal quantile, about -2 ln p. The tails of all but divergence and
+mean are heavier by the clean windows, which would make them weak beside these two: their quantiles are
+Student's with as many degrees of freedom.
+"""
 
 import math
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
-from driftgauge.core.statistics.duplicates import DUPLICATES, Duplicates
+from driftgauge.core.statistics.duplicates import DUPLICATES
 from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS, MEAN_SHIFT
 from driftgauge.core.statistics.novelty import NOVELTY, RADIUS_LEVEL
 from driftgauge.core.statistics.nulls.tails import student_quantile
@@ -36,10 +53,8 @@ _MOSTLY = 0.5
 _FAR = 3.0
 _MIX = DIVERGENCE.kind
 _NO_CHANGE = SpreadChange(change=0.0, outliers=0.0, excess=0.0, p_value=1.0)
-
-
-# Of a baseline that has no arrays for them.
-_NO_SPREAD, _NO_DUPLICATES = Spread(None, None), Duplicates(0.0, 1.0)
+# Of a baseline that has no arrays for it.
+_NO_SPREAD = Spread(None, None)
 
 
 def attribute_evidence(
@@ -47,73 +62,67 @@ def attribute_evidence(
 ) -> dict[str, float]:
     """Return the share of each kind in the evidence of one window, 0 to 1; the shares sum to 1.
 
-    A test does not name a kind by itself: a change of mix moves the mean, events that move change the mix,
-    and outliers do both and spread the events. So the evidence of mean and divergence is that of novelty
-    where the change of spread comes mostly from outliers, where the shift is too small to have made most of
-    the outliers, or where events lie further out in all directions but the components; else that of a
-    change of mix where the clusters' shares explain the shift; else that of a shift. The evidence of spread
-    and outliers is that of novelty as far as the change of spread comes from outliers.
-
-    A repeated item moves the mean and changes mix and spread, but none of these repeats an item. So where
-    duplicates are seen, of all other evidence as much is theirs as one item of their share can cause.
-
-    The evidence of relations is that of what moved the mean, as far as a shift of that size can change them.
-    The evidence of every other statistic is that of its own kind.
-
-    Evidence is the square of a test's normal quantile, about -2 ln p. The tails of all but divergence and
-    mean are heavier by the clean windows, which would make them weak beside these two: their quantiles are
-    Student's with as many degrees of freedom.
-
     Args:
         tally: The window's tally.
         findings: Its findings.
         reference: The baseline.
         overdispersion: The overdispersion of the difference.
     """
-    shift = reference.projection.shift(tally[CLIPPED_COORDINATE_SUMS], tally.count) - reference.mean
-    mean_shift, novelty = findings.of(MEAN_SHIFT), findings.of(NOVELTY)
     spread = findings.of(SPREAD) if SPREAD.name in findings else _NO_SPREAD
-    duplicates = findings.of(DUPLICATES) if DUPLICATES.name in findings else _NO_DUPLICATES
-    of_mean = (
-        _MIX if _explained(tally.counts, shift, reference, overdispersion) >= _EXPLAINED else MEAN_SHIFT.kind
-    )
-    has_moved = min(mean_shift.p_values) < _SEEN
     changes = [change for change in spread.parts if change is not None]
     change = min(changes, key=lambda each: each.p_value, default=_NO_CHANGE)
     from_outliers = min(max(change.outliers / change.change, 0.0), 1.0) if change.change else 0.0
-    are_far = change.p_value < _SEEN and from_outliers >= _MOSTLY
-    are_more = _outliers_of_shift(mean_shift.excess, len(shift)) < _MOSTLY * novelty.excess
-    if _is_outside(spread) or (novelty.p_value < _SEEN and (are_far or are_more)):
+    has_moved, of_mean = min(findings.of(MEAN_SHIFT).p_values) < _SEEN, MEAN_SHIFT.kind
+    if _is_novel(findings, spread, reference, are_far=change.p_value < _SEEN and from_outliers >= _MOSTLY):
         # Events where the baseline has none also move the mean, and come at the cost of all clusters.
         has_moved, of_mean = True, NOVELTY.kind
-    repeated = duplicates.share if duplicates.p_value < _SEEN else 0.0
-    of_item = {
-        MEAN_SHIFT.name: _part(_FAR * len(shift) * repeated**2, mean_shift.excess),
-        NOVELTY.name: _part(repeated, novelty.excess),
-        SPREAD.name: _part(_FAR * repeated, abs(change.change)),
-    }
-    # An item that changes the mix moves the mean as well.
-    of_item[DIVERGENCE.name] = of_item[MEAN_SHIFT.name] if has_moved else 0.0
+    elif _explained(tally, reference, overdispersion) >= _EXPLAINED:
+        of_mean = _MIX
     kinds = {each.name: {each.kind: 1.0} for each in registry.STATISTICS}
     kinds[MEAN_SHIFT.name] = {of_mean: 1.0}
     kinds[DIVERGENCE.name] = {of_mean if has_moved else _MIX: 1.0}
     if has_moved and RELATIONS.name in findings:
         # The products of coordinates whose means have moved are others, by about the square of the shift.
-        of_shift = _part(max(mean_shift.excess, 0.0), findings.of(RELATIONS).excess)
+        of_shift = _part(max(findings.of(MEAN_SHIFT).excess, 0.0), findings.of(RELATIONS).excess)
         kinds[RELATIONS.name] = {of_mean: of_shift, RELATIONS.kind: 1 - of_shift}
     if change.p_value < _SEEN:
-        # Where all events lie further out, more of them lie beyond the radius.
+        # If all events lie further out, more of them lie beyond the radius.
         both = {NOVELTY.kind: from_outliers, SPREAD.kind: 1 - from_outliers}
         kinds |= {NOVELTY.name: both, SPREAD.name: both}
+    items = _parts_of_item(findings, reference, change, has_moved=has_moved)
     sums = dict.fromkeys((each.kind for each in registry.STATISTICS), 0.0)
     for name, finding in findings.items():
-        strength = _strength(name, finding.p_values, overdispersion.windows)
-        item = of_item.get(name, 0.0)
+        strength, item = _strength(name, finding.p_values, overdispersion.windows), items.get(name, 0.0)
         sums[DUPLICATES.kind] += item * strength
         for kind, share in kinds[name].items():
             sums[kind] += share * (1 - item) * strength
     total = math.fsum(sums.values())
     return {kind: each / total if total else 1 / len(sums) for kind, each in sums.items()}
+
+
+def _is_novel(findings: Findings, spread: Spread, reference: Reference, *, are_far: bool) -> bool:
+    """Return whether events lie where the baseline has none: far ones make most of the change of spread."""
+    novelty, components = findings.of(NOVELTY), len(reference.mean)
+    are_more = _outliers_of_shift(findings.of(MEAN_SHIFT).excess, components) < _MOSTLY * novelty.excess
+    return _is_outside(spread) or (novelty.p_value < _SEEN and (are_far or are_more))
+
+
+def _parts_of_item(
+    findings: Findings, reference: Reference, change: SpreadChange, *, has_moved: bool
+) -> dict[str, float]:
+    """Return the part of each statistic's evidence that one repeated item can cause, 0 to 1."""
+    duplicates = findings.of(DUPLICATES) if DUPLICATES.name in findings else None
+    if duplicates is None or duplicates.p_value >= _SEEN:
+        return {}
+    share, mean_shift = duplicates.share, findings.of(MEAN_SHIFT).excess
+    of_mean = _part(_FAR * len(reference.mean) * share**2, mean_shift)
+    return {
+        # An item that changes the mix moves the mean as well.
+        DIVERGENCE.name: of_mean if has_moved else 0.0,
+        MEAN_SHIFT.name: of_mean,
+        NOVELTY.name: _part(share, findings.of(NOVELTY).excess),
+        SPREAD.name: _part(_FAR * share, abs(change.change)),
+    }
 
 
 def _strength(name: str, p_values: Iterable[float | None], windows: float) -> float:
@@ -123,22 +132,18 @@ def _strength(name: str, p_values: Iterable[float | None], windows: float) -> fl
     return max(-student_quantile(p_value, known), 0.0) ** 2
 
 
-def _explained(
-    counts: NDArray[np.int64],
-    shift: NDArray[np.float64],
-    reference: Reference,
-    overdispersion: Overdispersion,
-) -> float:
+def _explained(tally: Tally, reference: Reference, overdispersion: Overdispersion) -> float:
     """Return the share of the squared shift that the clusters' shares explain, both less noise."""
+    count, shift = tally.count, reference.projection.shift(tally[CLIPPED_COORDINATE_SUMS], tally.count)
+    shift = shift - reference.mean
     shares, deviations = reference.counts / reference.counts.sum(), reference.projection.deviations
     cluster_means, standardized = reference.cluster_means / deviations, shift / deviations
     between = float(shares @ np.square(cluster_means).sum(axis=1))
     # The variance of a mean times its count, summed over the components: of events, and within clusters.
-    of_events = float(np.trace(overdispersion.means))
+    of_events = overdispersion.of_mean
     within = max(1 - between / len(deviations), 0.0) * of_events
-    count = int(counts.sum())
     noise = 1 / count + 1 / reference.mean_count
-    left = standardized - (counts / count - shares) @ cluster_means
+    left = standardized - (tally.counts / count - shares) @ cluster_means
     whole = float(standardized @ standardized) - of_events * noise
     unexplained = float(left @ left) - within * noise
     return 1 - unexplained / whole if whole > 0 else 0.0

@@ -82,10 +82,8 @@ class WindowJudge:
         """
         is_new = memory is None and not is_incomplete and tally.count >= self._spec.min_events
         is_next = is_new and window.end_ms > self._history(window, reference).end_ms
-        if is_next:
-            self._end_measurement(window, reference)
         if is_new:
-            memory = self._memory_for(window, reference, is_next=is_next)
+            memory = self._recall(window, reference, is_next=is_next)
         scorer = self._scorer(window, reference)
         score = scorer.score(tally)
         results, counts = scorer.judge_segments(
@@ -99,8 +97,7 @@ class WindowJudge:
             verdict = self._decide(window, reference, scorer, signs, memory, slow_drift)
             if is_next:
                 self._remember(window, reference, after)
-                self._calibrator.keep_borrowed(window.size_ms, reference, scorer.calibration)
-                self._calibrator.measure(window, tally, segments, reference, scorer, signs)
+                self._calibrator.learn(window, tally, segments, reference, scorer, signs)
         return Judgement(
             score,
             verdict,
@@ -113,22 +110,21 @@ class WindowJudge:
             self._measuring(window, reference, scorer),
         )
 
-    def _end_measurement(self, window: Window, reference: Reference) -> None:
-        """End the measurement if a window comes after those that are measured."""
+    def _recall(self, window: Window, reference: Reference, *, is_next: bool) -> VerdictMemory:
+        """Return the memory for the first complete revision of a window, which may end a measurement.
+
+        A window after a later one is judged without memory, and so is a window of the warm-up.
+        """
+        if not is_next:
+            return VerdictMemory()
         end_ms = self._history(window, reference).end_ms
         found = self._calibrator.end(window, reference, end_ms)
         if found is not None and None in found.misfits:
             # The windows before were compared with a baseline that does not fit.
             self._known.remember(window.size_ms, reference.key, VerdictHistory(end_ms))
-
-    def _memory_for(self, window: Window, reference: Reference, *, is_next: bool) -> VerdictMemory:
-        """Return the memory for the first complete revision of a window.
-
-        A window after a later one is judged without memory, and so is a window of the warm-up.
-        """
-        if is_next and not self._calibrator.is_declared(window, reference):
-            return self._history(window, reference).memory_for(window)
-        return VerdictMemory()
+        if self._calibrator.is_declared(window, reference):
+            return VerdictMemory()
+        return self._history(window, reference).memory_for(window)
 
     def _scorer(self, window: Window, reference: Reference) -> WindowScorer:
         """Return the scorer of a window under the calibration that holds for it."""

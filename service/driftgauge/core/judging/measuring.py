@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-import numpy as np
-
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.judging.calibration import (
     Calibration,
@@ -157,26 +155,9 @@ def calibrate_by_first_windows(
     if not (whole.groups or baseline.overdispersion):
         # A baseline of other events than a sample of many days shows as one that does not fit.
         whole = replace(whole, baseline=Overdispersion.independent(baseline.components))
-    # Events that changed within one half make this one vary more.
-    steady = min(
-        (_vary_together(each, baseline, each.all.overdispersion(baseline)) for each in (first, second)),
-        key=lambda each: float(np.trace(each.means)),
-    )
-    of_first = replace(whole, tally=Tally(first.all.values, fields_of(baseline)), windows=steady)
-    before = _recentred(replace(of_first, groups=None, share=1.0), is_misfit=False)
-    after = Tally(second.all.values, fields_of(baseline))
-    if _scorer(spec, baseline, size_ms, {None: before}).misfits({None: after}):
-        has_fitted = not _misfits(spec, baseline, size_ms, {None: of_first})
-        changed_ms = measurement.second_ms
-        assert changed_ms is not None  # noqa: S101 - the second half has begun
-        return Measurement(
-            None,
-            changed_ms,
-            second,
-            changed_ms=changed_ms,
-            has_fitted=measurement.has_fitted,
-            has_drifted=measurement.has_drifted or has_fitted,
-        )
+    change = _find_change(spec, baseline, size_ms, measurement, whole)
+    if change is not None:
+        return change
     together = replace(whole, windows=_vary_together(clean, baseline, whole.windows))
     # After drift windows differ from a baseline that fits.
     is_misfit = not measurement.has_drifted and bool(_misfits(spec, baseline, size_ms, {None: together}))
@@ -193,6 +174,34 @@ def calibrate_by_first_windows(
         part,
         _segments(spec, baseline, size_ms, {}),
         lasting=_lasting(clean, size_ms, baseline, whole, part),
+    )
+
+
+def _find_change(
+    spec: StreamSpec, baseline: Reference, size_ms: int, measurement: Measurement, whole: Offset
+) -> Measurement | None:
+    """Return the measurement as it goes on with the second half if this differs from the first; else None."""
+    first, second, changed_ms = measurement.first, measurement.second, measurement.second_ms
+    assert second is not None  # noqa: S101 - it is over
+    # Events that changed within one half make this one vary more.
+    steady = min(
+        (_vary_together(each, baseline, each.all.overdispersion(baseline)) for each in (first, second)),
+        key=lambda each: each.of_mean,
+    )
+    of_first = replace(whole, tally=Tally(first.all.values, fields_of(baseline)), windows=steady)
+    before = _recentred(replace(of_first, groups=None, share=1.0), is_misfit=False)
+    after = Tally(second.all.values, fields_of(baseline))
+    if changed_ms is None or not _scorer(spec, baseline, size_ms, {None: before}).misfits({None: after}):
+        return None
+    has_fitted = not _misfits(spec, baseline, size_ms, {None: of_first})
+    return replace(
+        measurement,
+        since_ms=changed_ms,
+        first=second,
+        second=None,
+        second_ms=None,
+        changed_ms=changed_ms,
+        has_drifted=measurement.has_drifted or has_fitted,
     )
 
 
@@ -269,8 +278,8 @@ def _by_days(clean: CleanWindows, windows: Overdispersion, baseline: Reference) 
     number, of_days = clean.all.windows.windows, sums.windows.windows
     if of_days < _PAIR or number <= of_days:
         return windows
-    whole = float(np.trace(windows.means))
-    between = float(np.trace(sums.overdispersion(baseline).means)) - whole
+    whole = windows.of_mean
+    between = sums.overdispersion(baseline).of_mean - whole
     between = min(max(between / (number / of_days - 1), 0.0), whole)
     known = whole**2 / (between**2 / (of_days - 1) + (whole - between) ** 2 / (number - of_days))
     return replace(windows, windows=min(known, number))
@@ -281,7 +290,7 @@ def _vary_together(clean: CleanWindows, baseline: Reference, windows: Overdisper
     days = clean.whole_days(baseline)
     if days.windows.windows < _PAIR:
         return windows
-    return max(days.overdispersion(baseline), windows, key=lambda each: float(np.trace(each.means)))
+    return max(days.overdispersion(baseline), windows, key=lambda each: each.of_mean)
 
 
 def _lasting(
@@ -298,5 +307,5 @@ def _lasting(
     if part.values is not None:
         compared = of_days.recentred
     # Windows of the same days have more in common than their own variation shows.
-    varying = max(compared, part.overdispersion, key=lambda each: float(np.trace(each.means)))
+    varying = max(compared, part.overdispersion, key=lambda each: each.of_mean)
     return replace(varying, baseline=compared.baseline)

@@ -166,7 +166,7 @@ class MeanShiftNull:
                 self._overdispersed[number] = _squared_length(
                     scaled[:number, :number], samples, number / levels
                 )
-            self._expected = float(np.trace(means))
+            self._expected = overdispersion.of_mean
             inflated = deviations @ means @ deviations.T
         self._squared_distance = _squared_length(inflated, samples, components)
 

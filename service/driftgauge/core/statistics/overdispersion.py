@@ -112,7 +112,7 @@ class Overdispersion:
         The windows are those that make an estimate as uncertain (F. E. Satterthwaite, Biometrics Bulletin 2,
         1946).
         """
-        parts = np.array([np.trace(self.means), np.trace(other.means)]) * of_means
+        parts = np.array([self.of_mean, other.of_mean]) * of_means
         windows = parts.sum() ** 2 / (np.square(parts) / [self.windows, other.windows]).sum()
         return Overdispersion(
             max(float(np.floor(windows)), 1.0),
@@ -134,6 +134,11 @@ class Overdispersion:
         Their inverses add up; see `inverse_degrees`.
         """
         return 1 / (1 / degrees + inverse_degrees(self.kurtosis)) if self.kurtosis else degrees
+
+    @property
+    def of_mean(self) -> float:
+        """The overdispersion of the mean along all components together: r for independent events."""
+        return float(np.trace(self.means))
 
     @property
     def largest_mean(self) -> float:
@@ -160,7 +165,7 @@ class Overdispersion:
         even = clusters - 1
         # The upper bound: all excess in one direction.
         typical = even * (self.counts - 1)
-        total = float(np.trace(self.means)) - len(self.means)
+        total = self.of_mean - len(self.means)
         if total > 0:
             squares = float(np.square(self.means - np.eye(len(self.means))).sum())
             chance = 2 * float(np.square(np.diag(self.means)).sum()) / self.windows

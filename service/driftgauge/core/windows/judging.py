@@ -1,8 +1,10 @@
 """The judge of a stream: judges its windows by its state, and returns their results."""
 
+from driftgauge.core.counting.examples import Example
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.judging.calibrating import Siblings, no_siblings
 from driftgauge.core.judging.judge import WindowJudge
+from driftgauge.core.judging.scoring import Score
 from driftgauge.core.reference import Reference, Segment
 from driftgauge.core.spec import StreamSpec
 from driftgauge.core.window import Window
@@ -39,7 +41,7 @@ class StreamJudge:
             completeness: How completely the window was counted.
             log_ms: The shard's log time.
         """
-        before, status = self._state.published.get(window), self._state.status
+        before = self._state.published.get(window)
         judged = self._judge.judge(
             window,
             tally,
@@ -48,9 +50,9 @@ class StreamJudge:
             before.memory if before is not None and before.baseline_id == reference.baseline_id else None,
             is_incomplete=completeness.incomplete_reason is not None,
         )
-        movers = () if judged.score is None else judged.score.movers
-        found = self._state.panes.examples(self._spec.scheme(reference).key, window) if movers else {}
-        examples = {cluster: found[cluster] for cluster in movers if cluster in found}
+        status, slow_drift = self._state.status, judged.slow_drift
+        examples = self._examples(window, reference, judged.score)
+        snippets = {cluster: tuple(each.snippet for each in own) for cluster, own in examples.items()}
         return WindowResult(
             stream=self._spec.name,
             window=window,
@@ -64,24 +66,29 @@ class StreamJudge:
             score=judged.score,
             verdict=judged.verdict,
             superseded=None if before is None else before.verdict,
-            slow_drift=None if judged.slow_drift is None else judged.slow_drift.statistic,
-            slow_drift_since_ms=None if judged.slow_drift is None else judged.slow_drift.since_ms,
+            slow_drift=None if slow_drift is None else slow_drift.statistic,
+            slow_drift_since_ms=None if slow_drift is None else slow_drift.since_ms,
             slow_drift_limit=judged.slow_drift_limit,
             segments=judged.segments,
             examples={cluster: tuple(each.event_id for each in own) for cluster, own in examples.items()},
             memory=judged.memory,
             counted_twice=completeness.counted_twice,
             incomplete_reason=completeness.incomplete_reason,
-            snippets={
-                cluster: tuple(each.snippet for each in own)
-                for cluster, own in examples.items()
-                if any(each.snippet for each in own)
-            },
+            snippets={cluster: own for cluster, own in snippets.items() if any(own)},
             applied_total=status.applied,
             late_total=status.late.get(window.size_ms, 0),
             calibration=judged.calibration,
             measuring=judged.measuring,
         )
+
+    def _examples(
+        self, window: Window, reference: Reference, score: Score | None
+    ) -> dict[int, tuple[Example, ...]]:
+        """Return the examples of the clusters that moved most."""
+        if score is None or not score.movers:
+            return {}
+        found = self._state.panes.examples(self._spec.scheme(reference).key, window)
+        return {cluster: found[cluster] for cluster in score.movers if cluster in found}
 
     def _segment_tallies(self, window: Window, reference: Reference) -> dict[Segment, Tally]:
         scheme = self._spec.scheme(reference).of_segments
