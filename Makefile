@@ -112,6 +112,10 @@ scale: $(STAMP) ## Measure what one of many replicas costs: 1,000 streams, up to
 bursts: $(STAMP) ## Measure a burst of panes with the alerts live (SCENARIO=panes, days, outage or slow; 10 to 30 minutes; ARGS)
 	@$(BIN)/python -m tests.bench.bursts $(or $(SCENARIO),panes) $(ARGS)
 
+.PHONY: soak
+soak: $(STAMP) ## Run a replica for two hours in which 30 days of event time pass: memory level, counts exact (ARGS)
+	@$(BIN)/python -m tests.bench.soak $(ARGS)
+
 .PHONY: evidence
 evidence: $(STAMP) ## Measure false alarms, power by kind, spoiled baselines and the alarm budget (an hour and more; ARGS)
 	@$(BIN)/python -m tests.bench.false_alarms $(ARGS)

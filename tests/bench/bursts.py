@@ -96,6 +96,7 @@ class Burst:
     """The events of a scenario on a broker, each vector near a centre of the baseline.
 
     Attributes:
+        bootstrap: The broker's address.
         start_ms: The time of the first event.
         sent: The number of events up to `end_ms`.
     """
@@ -122,6 +123,7 @@ class Burst:
         admin = AdminClient({"bootstrap.servers": bootstrap})
         for created in admin.create_topics(topics).values():
             created.result(60)
+        self.bootstrap = bootstrap
         self.sent = 0
         self._producer = Producer(
             {"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": 1_000_000}
@@ -139,7 +141,7 @@ class Burst:
         for time_ms in range(self.start_ms, self.end_ms, MINUTE_MS):
             for stream in range(scenario.streams):
                 for event in range(scenario.events):
-                    self._send(stream, time_ms + event)
+                    self.send(stream, time_ms + event)
             self._producer.poll(0)
             if scenario.is_held and time_ms % (1_000 * MINUTE_MS) == 0:
                 self.hold()
@@ -150,17 +152,18 @@ class Burst:
 
     def hold(self) -> None:
         """Publish an event of the first minute to the last partition."""
-        self._send(0, self.start_ms, self.scenario.partitions - 1)
+        self.send(0, self.start_ms, self.scenario.partitions - 1)
 
     def pass_end(self) -> None:
         """Publish an event of each stream, two minutes after the end."""
         for stream in range(self.scenario.streams):
             at = self.scenario.partitions - 1 if self.scenario.is_held else None
-            self._send(stream, self.end_ms + 2 * MINUTE_MS, at)
+            self.send(stream, self.end_ms + 2 * MINUTE_MS, at)
         self.sent -= self.scenario.streams
         self._flush()
 
-    def _send(self, stream: int, time_ms: int, partition: int | None = None) -> None:
+    def send(self, stream: int, time_ms: int, partition: int | None = None) -> None:
+        """Publish an event of a stream, to its partition unless another is named."""
         vector = self._vectors[self.sent % len(self._vectors)]
         self.sent += 1
         event = orjson.dumps({"stream": f"s{stream}", "timestamp": time_ms, "embedding": vector})

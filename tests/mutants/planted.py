@@ -1,4 +1,4 @@
-"""Faults of the service that are planted by hand: named edits of its source, made before it is imported."""
+"""Faults of the service, and later versions of it: named edits of its source, made before it is imported."""
 
 import ast
 import sys
@@ -10,7 +10,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Final
 
-__all__ = ["PLANTED", "Edit", "plant"]
+__all__ = ["LATER_VERSIONS", "PLANTED", "Edit", "plant"]
 
 SERVICE: Final = Path(__file__).parents[2] / "service" / "driftgauge"
 
@@ -259,8 +259,44 @@ PLANTED: Final[Mapping[str, Sequence[Edit]]] = {
 }
 
 
+_FURTHER = "    further: int = 7\n"
+_LAST_OF_STATUS = "    retired_ms: int | None = None\n"
+_LAST_OF_RECORD = "    must_understand: tuple[str, ...] = ()\n"
+LATER_VERSIONS: Final[Mapping[str, Sequence[Edit]]] = {
+    # A field more in the partials, the changelog, the window results and the baseline, which may be ignored.
+    "further_fields": [
+        Edit(
+            "core/counting/partial.py",
+            "    examples: tuple[Example, ...] = ()\n",
+            f"    examples: tuple[Example, ...] = ()\n{_FURTHER}",
+        ),
+        Edit("core/windows/changelog.py", _LAST_OF_STATUS, f"{_LAST_OF_STATUS}{_FURTHER}"),
+        Edit("records/window_record.py", _LAST_OF_RECORD, f"{_FURTHER}{_LAST_OF_RECORD}"),
+        Edit(
+            "baseline/metadata.py",
+            "    versions: dict[str, str]\n",
+            f"    versions: dict[str, str]\n{_FURTHER}",
+        ),
+    ],
+    # A field of the partials without which the counts would mislead.
+    "field_to_understand": [
+        Edit(
+            "core/counting/partial.py",
+            "    examples: tuple[Example, ...] = ()\n",
+            "    examples: tuple[Example, ...] = ()\n"
+            '    event_weight: int = field(default=1, metadata={"must_be_understood": True})\n',
+        ),
+        Edit(
+            "core/counting/accumulator.py",
+            "if self._segments[number] is None else (),\n            )",
+            "if self._segments[number] is None else (), 2)",
+        ),
+    ],
+}
+
+
 def plant(name: str) -> None:
-    """Let this process import the service with a planted fault.
+    """Let this process import the service with a planted fault, or as a later version.
 
     Raises:
         ValueError: The source no longer holds what an edit replaces.
@@ -273,9 +309,9 @@ def plant(name: str) -> None:
 
 
 def edited(name: str) -> dict[str, CodeType]:
-    """Return the code of each module that a planted fault changes, by the module's dotted name."""
+    """Return the code of each module that a fault or a later version changes, by the module's dotted name."""
     sources: dict[str, str] = {}
-    for edit in PLANTED[name]:
+    for edit in {**PLANTED, **LATER_VERSIONS}[name]:
         source = sources.get(edit.file) or (SERVICE / edit.file).read_text("utf-8")
         sources[edit.file] = edit.apply(source)
     return {

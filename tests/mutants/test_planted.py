@@ -1,17 +1,17 @@
-"""Planted faults: each still fits the source, and a process imports the service with it."""
+"""Planted faults and later versions: each fits the source, and a process imports the service with it."""
 
 import subprocess
 import sys
 
 import pytest
 
-from tests.mutants.planted import PLANTED, SERVICE, Edit, edited
+from tests.mutants.planted import LATER_VERSIONS, PLANTED, SERVICE, Edit, edited
 
 
-@pytest.mark.parametrize("name", PLANTED)
-def test_fault_changes_source(name):
-    assert len(edited(name)) == len({edit.file for edit in PLANTED[name]})
-    assert all(edit.old != edit.new for edit in PLANTED[name])
+@pytest.mark.parametrize(("name", "edits"), [*PLANTED.items(), *LATER_VERSIONS.items()])
+def test_edits_change_source(name, edits):
+    assert len(edited(name)) == len({edit.file for edit in edits})
+    assert all(edit.old != edit.new for edit in edits)
 
 
 def test_edit_needs_its_text_once():
