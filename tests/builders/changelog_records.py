@@ -49,6 +49,7 @@ RECALL = VerdictMemory(
     (False, True),
     SlowDrift(2.5, MONDAY_MS - HOUR_MS, ((MONDAY_MS - HOUR_MS, np.array(TALLY)),)),
     {("country", "de"): (False,)},
+    has_fitted=True,
 )
 HISTORY = VerdictHistory(end_ms=MONDAY_MS + HOUR_MS, memory=RECALL)
 SUMS = WindowSums(
@@ -62,16 +63,7 @@ SUMS = WindowSums(
 )
 CLEAN = CleanWindows(
     all=SUMS,
-    days=WindowSums(
-        np.array(TALLY),
-        OverdispersionEstimator(
-            1,
-            np.array([17.5, 8.5]),
-            np.array([[1.0, 0.5], [0.5, 2.0]]),
-            {"novelty": np.array([1.5]), "spread": np.array([1.25, 2.0]), "duplicates": np.array([1.0])},
-        ),
-    ),
-    day=(MONDAY_MS - 24 * HOUR_MS, np.array(TALLY)),
+    days=((MONDAY_MS - 48 * HOUR_MS, np.array(TALLY)), (MONDAY_MS - 24 * HOUR_MS, np.array(TALLY))),
     segments={
         ("country", "de"): WindowSums(
             np.array([70, 50, 1, 0]),
@@ -82,9 +74,7 @@ CLEAN = CleanWindows(
 MEASUREMENT = Measurement(
     warm_up=None,
     since_ms=MONDAY_MS - 9 * 24 * HOUR_MS,
-    first=CLEAN,
-    second=CLEAN,
-    second_ms=MONDAY_MS - 2 * 24 * HOUR_MS,
+    clean=CLEAN,
     changed_ms=MONDAY_MS - 9 * 24 * HOUR_MS,
     has_fitted=True,
     has_drifted=True,

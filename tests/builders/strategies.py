@@ -196,7 +196,7 @@ def judging_values(
     """Return a strategy of what judging remembers of windows, with the type of its key."""
     sums, parts = sums_of_windows(clusters, components), overdispersions(components)
     of_segments = st.dictionaries(SEGMENTS, sums, max_size=3)
-    clean = st.builds(CleanWindows, sums, sums, st.none() | BLOCKS, of_segments)
+    clean = st.builds(CleanWindows, sums, st.lists(BLOCKS, max_size=3).map(tuple), of_segments)
     part = st.builds(
         PartCalibration,
         parts,
@@ -223,8 +223,6 @@ def judging_values(
         interval,
         TIMES,
         clean,
-        st.none() | clean,
-        st.none() | TIMES,
         st.none() | TIMES,
         st.booleans(),
         st.booleans(),

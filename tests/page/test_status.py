@@ -676,8 +676,8 @@ def test_stream_without_results_waits():
         ),
         (
             "rr",
-            "1h: how much clean windows vary is measured until 17 Nov 2025, 00:00 UTC, again since the "
-            "events changed; only gross drift pages",
+            "1h: how much clean windows vary is measured until 17 Nov 2025, 00:00 UTC; the events changed "
+            "at 3 Nov 2025, 00:00 UTC; only gross drift pages",
         ),
         ("DDD", "1h: every window differs from the baseline for 3 h"),
     ],

@@ -194,7 +194,7 @@ def test_order_of_sets_and_mappings_does_not_change_bytes():
     values = [
         status,
         ShardPosition(1, 0, 0, producers),
-        replace(MEASUREMENT, first=replace(CLEAN, segments=segments)),
+        replace(MEASUREMENT, clean=replace(CLEAN, segments=segments)),
     ]
     values.append(replace(HISTORY, memory=VerdictMemory(segments=recent)))
 

@@ -18,7 +18,6 @@ from driftgauge.page.history import SegmentTrace
 from driftgauge.page.service_watch import ServiceFault, ServiceStatus
 from driftgauge.page.summary import (
     CALIBRATED,
-    CHANGED,
     DETECTABLE,
     EVENTS_LOST,
     FAULTS,
@@ -133,12 +132,12 @@ class Concern:
             see anything), `unclear` (a segment that no window of a day found ok or in drift), `warming_up`
             (how much clean windows vary is measured still), `waiting` (no window yet).
         size: The window size as text; empty for `refused`, which concerns all.
-        since_ms: When it began, event time, ms; None where that is unknown.
+        since_ms: When it began, event time, ms; None where that is unknown. Of `warming_up`, when the events
+            changed, so that it began again.
         detail: The missing partitions; the reason, as a later version names it; the share of late events;
             when the measurement ends; or the segments, each with its verdict. Empty where there is none.
         fault: Of `incomplete`, what the newest window lacks, or why its counts are in doubt.
         extent: Of `refused`, how many records of how many; empty for the others.
-        has_changed: Of `warming_up`, whether the events changed meanwhile, so that it began again.
         unread: Of `behind`, how many records of the stream's topics are not read yet; None where that is
             unknown, and for the others.
     """
@@ -149,7 +148,6 @@ class Concern:
     detail: str = ""
     fault: Fault = Fault.NONE
     extent: str = ""
-    has_changed: bool = False
     unread: int | None = None
 
 
@@ -720,7 +718,7 @@ def _measuring(facts: SizeFacts) -> Concern | None:
     if row is None or not row["measured_until_ms"]:
         return None
     size, until = format_duration(facts.series.size_ms), format_moment(int(row["measured_until_ms"]))
-    return Concern("warming_up", size, None, until, has_changed=bool(row["flags"] & CHANGED))
+    return Concern("warming_up", size, int(row["changed_ms"]) or None, until)
 
 
 def _sight_notes(every: Iterable[SizeFacts]) -> Iterator[str]:

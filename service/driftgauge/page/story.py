@@ -116,8 +116,8 @@ def tell_fault(concern: Concern) -> str:
 
 def _tell_measuring(concern: Concern) -> str:
     """Return what is measured, and until when."""
-    again = ", again since the events changed" if concern.has_changed else ""
-    return f"how much clean windows vary is measured until {concern.detail}{again}; only gross drift pages"
+    changed = "" if concern.since_ms is None else f"; the events changed at {format_moment(concern.since_ms)}"
+    return f"how much clean windows vary is measured until {concern.detail}{changed}; only gross drift pages"
 
 
 def _tell_doubt(fault: Fault, named: str) -> str:
@@ -141,7 +141,8 @@ def tell_concern(concern: Concern, now_ms: int) -> str:
         # When the stream should have had another is not known.
         return f"{concern.size}: no window after the one that ended at {format_moment(concern.since_ms)}"
     size = f"{concern.size}: " if concern.size else ""
-    return f"{size}{tell_fault(concern)}{tell_age(concern.since_ms, now_ms)}"
+    age = "" if concern.name == "warming_up" else tell_age(concern.since_ms, now_ms)
+    return f"{size}{tell_fault(concern)}{age}"
 
 
 def _extent(concern: Concern) -> str:

@@ -20,7 +20,6 @@ from driftgauge.records.window_record import VerdictName, require_understood
 
 __all__ = [
     "CALIBRATED",
-    "CHANGED",
     "CHARTED",
     "COUNTED_TWICE",
     "DETECTABLE",
@@ -49,9 +48,9 @@ VERDICTS = (*_OF_RESULTS, "segment")
 CHARTED = tuple(each for each in registry.STATISTICS if each is not DIVERGENCE)
 """The statistics that have a field in a summary, the number that charts show, beside the divergence."""
 
-CALIBRATED, EVENTS_LOST, COUNTED_TWICE, SEGMENT_DRIFT, SEGMENT_OK, CHANGED = 1, 2, 4, 8, 16, 32
+CALIBRATED, EVENTS_LOST, COUNTED_TWICE, SEGMENT_DRIFT, SEGMENT_OK = 1, 2, 4, 8, 16
 """The bits of `flags`. `SEGMENT_DRIFT` and `SEGMENT_OK` say that the verdict of a segment is drift, and that
-one's is ok; `CHANGED` that the events changed while they were measured, so that this began again."""
+one's is ok."""
 
 
 class Fault(StrEnum):
@@ -101,6 +100,7 @@ SUMMARY = np.dtype(
         ("slow_drift", np.float32),
         ("slow_drift_since_ms", np.int64),
         ("measured_until_ms", np.int64),
+        ("changed_ms", np.int64),
         ("events_needed", np.float32),
         ("calibration", np.uint8),
         ("detectable", np.float32, (len(DETECTABLE),)),
@@ -118,9 +118,10 @@ SUMMARY = np.dtype(
 window finds, by `DETECTABLE`: infinite where it finds none, NaN where it is not tested. `slow_drift` is the
 statistic over its limit, and `slow_drift_since_ms` the estimated start of that drift; without one, it is the
 window's start. `measured_until_ms` is the end of the measurement that the verdict waits for, 0 if it waits
-for none. `events_needed` is 0 if it is unknown. `calibration` is a number of `SOURCES`. `kind` is the number
-of a statistic from 1, or 0. `baseline` is the last 64 bits of the baseline's identity, a hash: two baselines
-never share them in practice. `fault` is a number of `FAULTS`, and `missing` the number of missing partitions.
+for none, and `changed_ms` when the events changed meanwhile, 0 if they have not. `events_needed` is 0 if it
+is unknown. `calibration` is a number of `SOURCES`. `kind` is the number of a statistic from 1, or 0.
+`baseline` is the last 64 bits of the baseline's identity, a hash: two baselines never share them in
+practice. `fault` is a number of `FAULTS`, and `missing` the number of missing partitions.
 """
 
 
@@ -265,6 +266,7 @@ def _fields(
         _number(slow_drift.get("statistic")) / (_number(slow_drift.get("limit")) or math.nan),
         parse_timestamp(_text(slow_drift.get("since") or record["start"])),
         parse_timestamp(_text(measuring["until"])) if measuring else 0,
+        parse_timestamp(_text(changed)) if (changed := measuring.get("changed")) else 0,
         _count(record.get("events_needed") or 0),
         SOURCES.index(source) if (source := calibration.get("source")) in SOURCES else len(SOURCES),
         [_least(record["detectable"] or {}, name) for name in DETECTABLE],
@@ -276,7 +278,6 @@ def _fields(
         CALIBRATED * (record["calibrated"] is True)
         + EVENTS_LOST * (record["events_lost"] is True)
         + COUNTED_TWICE * (record.get("counted_twice") is True)
-        + CHANGED * (measuring.get("changed") is not None)
         + SEGMENT_DRIFT * has_segment_drift
         + SEGMENT_OK * any(each["verdict"] == "ok" for each in record.get("segments") or ()),
     )

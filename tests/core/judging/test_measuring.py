@@ -19,16 +19,17 @@ from tests.builders.specs import build_schedule
 from tests.core.judging.judged_stream import FEW, JudgedStream
 from tests.examples import DEVELOPMENT, examples
 
-# The mixes of days: like the baseline's, moved, gross drift, and gross drift that goes elsewhere.
+# The mixes of days: like the baseline's, moved, moved twice as far, gross drift, and gross drift elsewhere.
 MIXES = {
     "q": (0.4, 0.3, 0.2, 0.1),
     "M": (0.5, 0.25, 0.17, 0.08),
+    "K": (0.55, 0.22, 0.15, 0.08),
     "G": (0.02, 0.03, 0.05, 0.9),
     "H": (0.02, 0.05, 0.9, 0.03),
 }
 LETTERS = {"ok": "o", "warning": "w", "drift": "D", "misfit": "m", "insufficient": "i"}
 MEASURED = 14
-"""So many days are measured: two halves of seven."""
+"""So many days are measured."""
 NEXT = build_reference("next", count=100_000)
 
 
@@ -75,7 +76,16 @@ def calibrations(stream):
     [
         pytest.param("q" * 15 + "Mqq", "o" * 15 + "Doo", (0, 14, False), id="clean"),
         pytest.param("q" * 14, "o" * 14, None, id="not over yet"),
-        pytest.param("q" * 7 + "M" * 17, "o" * 7 + "w" * 14 + "wDD", (7, 21, False), id="shift at half"),
+        *(
+            pytest.param(
+                "q" * at + "K" * (30 - at),
+                "o" * at + "w" * (28 - at) + "DD",
+                (14, 28, False),
+                id=f"shift on day {at}",
+            )
+            for at in range(3, 13)
+        ),
+        pytest.param("q" * 14 + "K" * 3, "o" * 14 + "DDD", (0, 14, False), id="shift after the last"),
         pytest.param("M" * 17 + "G", "wwo" + "w" * 11 + "mmmD", (0, 14, True), id="moved all along"),
         pytest.param("G" * 16 + "q", "m" * 16 + "D", (0, 14, True), id="gross drift all along"),
         pytest.param("qqqGGqq", "oooDDDo", None, id="gross drift while it is measured"),
@@ -84,7 +94,7 @@ def calibrations(stream):
         pytest.param("f" * 14 + "q", "i" * 14 + "o", None, id="too few events"),
     ],
 )
-def test_stream_measures_itself_in_two_halves_that_agree(letters, expected, calibration):
+def test_stream_measures_itself_on_days_that_agree(letters, expected, calibration):
     stream = build_stream(min_events=11)
     results = judge_days(stream, letters)
     assert verdicts(results) == expected
@@ -98,19 +108,49 @@ def test_stream_measures_itself_in_two_halves_that_agree(letters, expected, cali
         assert 2 < each.whole.overdispersion.counts < 4.5
         assert each.whole.overdispersion.windows <= MEASURED
     # A revision is judged by what its window was judged by.
-    for result, letter in zip(results, letters, strict=True):
-        if calibration is not None and result.window.end_ms > calibration[1] * DAY_MS:
-            again = judge_days(stream, letter, result.window.start_ms // DAY_MS)[0]
-            assert plain(replace(again, revision=0, superseded=None)) == plain(result)
+    for number, (result, letter) in enumerate(zip(results, letters, strict=True)):
+        again = judge_days(stream, letter, number)[0]
+        before = replace(again, revision=0, superseded=None, measuring=result.measuring)
+        assert plain(before) == plain(result)
 
 
-@pytest.mark.parametrize(("letter", "expected"), [("q", "oo"), ("M", "oo"), ("G", "wD")])
+def test_stream_that_never_fits_is_no_drift_at_any_hour():
+    # It begins in the afternoon, while days end at midnight.
+    stream = build_stream()
+    results = [stream.judge(number, counts_of("G", number)) for number in range(15, 15 + 15 * 24)]
+    assert verdicts(results) == "m" * len(results)
+    assert results[-1].calibration.source is Source.FIRST_WINDOWS
+
+
+def test_first_window_of_many_events_hides_no_later_drift():
+    stream = build_stream()
+    stream.judge(day(0), tuple(10 * each for each in counts_of("G", 0)))
+    assert verdicts(judge_days(stream, "qqGG", 1)) == "ooDD"
+
+
+@pytest.mark.parametrize(
+    ("warm_up", "letters", "expected"),
+    [
+        pytest.param((0, 5 * DAY_MS), "q" * 5 + "GGqq", "o" * 5 + "DDDo", id="too short"),
+        pytest.param((30 * DAY_MS, 60 * DAY_MS), "q" * 14 + "KK", "o" * 14 + "DD", id="to come"),
+    ],
+)
+def test_stream_measures_itself_if_the_warm_up_shows_nothing(warm_up, letters, expected):
+    stream = build_stream(warm_up=warm_up)
+    results = judge_days(stream, letters)
+    assert verdicts(results) == expected
+    # From the first window on that no warm-up holds, and that is no gross drift.
+    assert results[7].measuring.from_ms == (0 if warm_up[0] else 7 * DAY_MS)
+
+
+@pytest.mark.parametrize(("letter", "expected"), [("q", "oo"), ("M", "oo"), ("G", "wm")])
 def test_segments_are_provisional_too(letter, expected):
     stream = build_stream(SEGMENTED, segment_keys=("country",))
     found = []
     for number in range(2):
         stream.add_pane(24 * number, counts_of(letter, number), DE)
-        found += [each.verdict.value for each in stream.judge(day(number)).segments if each.segment == DE]
+        result = stream.judge(day(number), counts_of(letter, number))
+        found += [each.verdict.value for each in result.segments if each.segment == DE]
     assert "".join(LETTERS[each] for each in found) == expected
 
 
@@ -171,18 +211,16 @@ OF_WARM_UP, OF_FIRST = (HOUR_MS, Source.WARM_UP), (HOUR_MS, Source.FIRST_WINDOWS
         pytest.param(HOUR_MS, [], HOUR, (HOUR_MS, Source.BASELINE), id="baseline's own"),
         pytest.param(HOUR_MS, [], DAY, (HOUR_MS, Source.BASELINE), id="baseline's of shorter windows"),
         pytest.param(DAY_MS, [], HOUR, (DAY_MS, Source.BASELINE), id="baseline's of longer windows"),
-        pytest.param(HOUR_MS, [OF_WARM_UP], DAY, OF_WARM_UP, id="shorter before baseline's shorter"),
         pytest.param(HOUR_MS, [OF_WARM_UP], HOUR, OF_WARM_UP, id="own before baseline's"),
         pytest.param(None, [OF_FIRST], HOUR, OF_FIRST, id="own first windows"),
-        pytest.param(None, [OF_WARM_UP], DAY, OF_WARM_UP, id="shorter that were declared clean"),
-        pytest.param(None, [OF_FIRST], DAY, (DAY_MS, Source.NONE), id="shorter that were not"),
+        pytest.param(None, [OF_WARM_UP], DAY, (DAY_MS, Source.NONE), id="shorter windows"),
         pytest.param(None, [OF_WARM_UP, (DAY_MS, Source.WARM_UP)], DAY, (DAY_MS, Source.WARM_UP), id="own"),
         pytest.param(DAY_MS, [OF_WARM_UP], DAY, (DAY_MS, Source.BASELINE), id="baseline's before shorter"),
         pytest.param(
             HOUR_MS, [OF_WARM_UP], Window(HOUR_MS, 59 * HOUR_MS), (HOUR_MS, Source.BASELINE), id="within"
         ),
         pytest.param(
-            None, [(*OF_WARM_UP, (0, 50 * HOUR_MS))], HOUR, (HOUR_MS, Source.NONE), id="another warm-up"
+            None, [(*OF_WARM_UP, (0, 50 * HOUR_MS))], HOUR, OF_WARM_UP, id="another warm-up, until measured"
         ),
         pytest.param(None, [(*OF_FIRST, (0, 50 * HOUR_MS))], HOUR, OF_FIRST, id="another time"),
         pytest.param(None, [(*OF_FIRST, DECLARED, 7)], HOUR, (HOUR_MS, Source.NONE), id="another statistic"),
@@ -245,6 +283,9 @@ def test_stream_borrows_from_the_sibling_that_was_measured_first():
     assert judge_days(stream, "M", 14)[0].calibration.source is Source.NONE
     borrowed = stream.state.calibrations[DAY_MS, RICH.key]
     assert plain(borrowed.whole) == plain(before.whole)
+    # Drift from the first window on is that of a baseline that does not fit.
+    other = build_stream(siblings=lambda *_: known.items())
+    assert verdicts(judge_days(other, "KKqqK", 15)) == "mmmoD"
     # It keeps what it borrowed.
     known.clear()
     stream.restart()

@@ -49,7 +49,7 @@ def expected_sums_of_segment(windows):
 
 def test_warm_up_calibrates_segments_with_enough_events():
     stream = build_warmed_up_segments(min_events=11)
-    clean, part = stream.measurement.first, SEGMENTED.segments[0]
+    clean, part = stream.measurement.clean, SEGMENTED.segments[0]
     assert list(clean.segments) == [DE]
     own = expected_sums_of_segment(MIN_WINDOWS)
     assert plain(clean.segments[DE]) == plain(own)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from driftgauge.core.counting.tally import Tally
+from driftgauge.core.counting.tally import Tally, TallyField
 from driftgauge.core.judging.verdict import Signs, SlowDrift, Verdict, VerdictMemory, decide, update_memory
 from driftgauge.core.statistics.cusum import advance
 from driftgauge.core.window import Window
@@ -44,7 +44,7 @@ def entered(memory, number=0, *, counts=False, p_value=0.5, slow_drift_limit=NEV
     return update_memory(
         memory,
         number if isinstance(number, Window) else hour_window(number),
-        Tally(np.array([1]), ()),
+        Tally(np.array([1]), (TallyField("cluster_counts", 1),)),
         Signs(warns=True, counts=counts, decides=False, p_value=p_value),
         slow_drift_limit=slow_drift_limit,
         segments=segments or {},

@@ -109,7 +109,7 @@ def test_measurement_and_calibration_survive_retirement_and_are_gone_after_a_mon
         shard.commit(caught_up=True)
         state = shard.state.streams[NAME]
         measurement = state.measurements.get((MINUTE_MS, FIRST.key))
-        windows = None if measurement is None else measurement.first.all.windows.windows
+        windows = None if measurement is None else measurement.clean.all.windows.windows
         return windows, (MINUTE_MS, FIRST.key) in state.calibrations
 
     assert known() == (2, True)

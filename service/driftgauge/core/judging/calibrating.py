@@ -7,6 +7,7 @@ from typing import Protocol
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.judging.calibration import Calibration, Source, tally_length
 from driftgauge.core.judging.measuring import (
+    Change,
     Measurement,
     calibrate_by_first_windows,
     calibrate_by_warm_up,
@@ -55,41 +56,44 @@ class Calibrator:
         self._siblings = siblings
         self._of_baselines: dict[tuple[int, str], Calibration] = {}
 
-    def choose(self, window: Window, reference: Reference) -> Calibration:
+    def choose(self, window: Window, reference: Reference, *, lent_from_ms: int | None) -> Calibration:
         """Return the calibration of a window.
 
-        It is that by windows of its length, else what the baseline knows of these, else that by others: the
-        longest shorter ones, or those of the baseline, which are a lower bound for longer ones.
+        It is that by windows of its length, else what the baseline knows: of others it is a lower bound for
+        longer ones. If the baseline knows nothing, a window that is next in order borrows, and what it
+        borrows is remembered, so that later windows are judged by the same.
+
+        Args:
+            window: The window.
+            reference: The baseline.
+            lent_from_ms: The end of the window before it, event time, ms; None if it may not borrow.
         """
-        found = self._own(window.size_ms, reference, window)
-        if found is not None:
-            return found
         key = window.size_ms, reference.key
+        found = self._usable(window.size_ms, reference)
+        if found is not None and window.end_ms > found.to_ms:
+            return found
         if key not in self._of_baselines:
             self._of_baselines[key] = Calibration.of_baseline(reference, window.size_ms)
         of_baseline = self._of_baselines[key]
-        if reference.overdispersion_ms == window.size_ms:
+        if not of_baseline.is_provisional or lent_from_ms is None:
             return of_baseline
-        shorter = self._shorter(window, reference)
-        if shorter is None and of_baseline.is_provisional:
-            shorter = self._borrow(window, reference)
-        return shorter or of_baseline
+        borrowed = self._borrow(window, reference)
+        if borrowed is None:
+            return of_baseline
+        borrowed = replace(borrowed, source=Source.BORROWED, to_ms=lent_from_ms)
+        self._known.remember(*key, borrowed)
+        return borrowed
 
     def is_declared(self, window: Window, reference: Reference) -> bool:
         """Return whether a window lies in the declared warm-up."""
         warm_up = self._warm_up_of(window.size_ms, reference)
         return warm_up is not None and warm_up[0] <= window.start_ms and window.end_ms <= warm_up[1]
 
-    def has_never_fitted(self, window: Window, reference: Reference) -> bool:
-        """Return whether all windows of a stream that measures itself were gross drift."""
-        measurement = self.measurement(window.size_ms, reference)
-        return self._measures_itself(window, reference) and not (measurement and measurement.has_fitted)
-
     def measurement(self, size_ms: int, reference: Reference) -> Measurement | None:
         """Return the measurement that goes on."""
         found = self._known.measurements.get((size_ms, reference.key))
         # A new statistic makes longer tallies, which cannot be added to those before.
-        is_usable = found is not None and len(found.first.all.values) == tally_length(reference)
+        is_usable = found is not None and len(found.clean.all.values) == tally_length(reference)
         return found if is_usable else None
 
     def learn(
@@ -100,30 +104,35 @@ class Calibrator:
         reference: Reference,
         scorer: WindowScorer,
         signs: Signs,
+        *,
+        has_fitted: bool,
     ) -> None:
         """Add a window that is next in order to the measurement that goes on, if there is one.
 
-        If its calibration was borrowed it is kept, so that later windows are judged by the same. A revision
-        borrows too, but must not replace what its own windows measured since.
+        If some window has fitted the baseline, gross drift shows nothing of how clean windows vary, and those
+        measured before are none. Segments of windows that nobody declared clean vary as all events do.
         """
-        size_ms, is_declared = window.size_ms, self.is_declared(window, reference)
-        is_borrowed = scorer.calibration.source is Source.BORROWED
-        if is_borrowed and self._known.calibrations.get((size_ms, reference.key)) is not scorer.calibration:
-            self._known.remember(size_ms, reference.key, scorer.calibration)
-        if not (is_declared or self._measures_itself(window, reference)):
-            return
-        warm_up = self._warm_up_of(size_ms, reference) if is_declared else None
-        measurement = self.measurement(size_ms, reference)
-        if measurement is None or measurement.warm_up != warm_up:
-            measurement = Measurement.begin(window, warm_up, reference)
+        key, is_declared = (window.size_ms, reference.key), self.is_declared(window, reference)
         if is_declared:
+            warm_up, has_fitted = self._warm_up_of(window.size_ms, reference), True
             scored = {segment: own for segment, own in segments.items() if own.count >= self._spec.min_events}
-            measurement = measurement.add(window, tally, scored, reference)
         else:
+            warm_up, scored = None, {}
+            if not self._measures_itself(window, reference):
+                return
             # Of a provisional window the signs say so already.
-            is_gross = signs.counts if scorer.calibration.is_provisional else scorer.is_gross(tally)
-            measurement = measurement.add_first(window, tally, reference, is_gross=is_gross)
-        self._known.remember(size_ms, reference.key, measurement)
+            if has_fitted and (signs.counts if scorer.calibration.is_provisional else scorer.is_gross(tally)):
+                return
+        measurement = self.measurement(window.size_ms, reference)
+        if measurement is None or not measurement.is_same(warm_up, has_fitted=has_fitted):
+            known = self._usable(window.size_ms, reference)
+            is_of_warm_up = known is not None and known.source is Source.WARM_UP
+            if known is not None and is_of_warm_up and warm_up is not None and known.from_ms == warm_up[0]:
+                # Only its end was moved, and its beginning cannot be measured again.
+                return
+            measurement = Measurement.begin(window, warm_up, reference, has_fitted=has_fitted)
+        measurement = replace(measurement, warm_up=warm_up)
+        self._known.remember(*key, measurement.add(window, tally, scored, reference))
 
     def end(self, window: Window, reference: Reference, measured_to_ms: int) -> Calibration | None:
         """Return the calibration that a measurement ends with, if a window comes after those measured.
@@ -133,54 +142,35 @@ class Calibrator:
             reference: The baseline.
             measured_to_ms: The end of the last window before it, event time, ms.
         """
-        size_ms, key = window.size_ms, reference.key
-        measurement = self.measurement(size_ms, reference)
+        key, measurement = (window.size_ms, reference.key), self.measurement(window.size_ms, reference)
         if measurement is None or not measurement.is_over(window):
             return None
-        if measurement.warm_up not in {None, self._warm_up_of(size_ms, reference)}:
+        warm_up = self._warm_up_of(window.size_ms, reference)
+        if self.is_declared(window, reference) and measurement.is_same(warm_up, has_fitted=True):
+            # Its end was moved meanwhile.
             return None
-        found: Calibration | Measurement | None
+        found: Calibration | Change | None
         if measurement.warm_up is None:
-            found = calibrate_by_first_windows(self._spec, reference, size_ms, measurement)
+            found = calibrate_by_first_windows(self._spec, reference, window.size_ms, measurement)
         else:
-            found = calibrate_by_warm_up(self._spec, reference, size_ms, measurement)
-        if isinstance(found, Measurement):
-            self._known.remember(size_ms, key, found)
+            found = calibrate_by_warm_up(self._spec, reference, window.size_ms, measurement)
+        if isinstance(found, Change):
+            begun = Measurement.begin(window, None, reference, has_fitted=measurement.has_fitted)
+            has_drifted = measurement.has_drifted or found.has_fitted
+            self._known.remember(*key, replace(begun, changed_ms=found.at_ms, has_drifted=has_drifted))
             return None
         if found is not None:
-            if measurement.warm_up is None:
-                # It ends later than it could if windows were missing.
-                found = replace(found, to_ms=max(found.to_ms, measured_to_ms))
-            self._known.remember(size_ms, key, found)
-        self._known.forget_measurement(size_ms, key)
+            # It ends earlier or later than it could: days end at midnight, and windows may be missing.
+            to_ms = measured_to_ms if measurement.warm_up is None else found.to_ms
+            found = replace(found, to_ms=to_ms)
+            self._known.remember(*key, found)
+        self._known.forget_measurement(*key)
         return found
 
-    def _own(self, size_ms: int, reference: Reference, window: Window) -> Calibration | None:
-        """Return the remembered calibration by windows of a size, ms, if it holds for a window."""
+    def _usable(self, size_ms: int, reference: Reference) -> Calibration | None:
+        """Return the remembered calibration by windows of a size, ms, unless a statistic is new since."""
         found = self._known.calibrations.get((size_ms, reference.key))
-        if found is None or window.end_ms <= found.to_ms:
-            return None
-        # It knows nothing of a statistic that is new since.
-        if found.length != tally_length(reference):
-            return None
-        return found if self._is_still_declared(found, reference) else None
-
-    def _is_still_declared(self, found: Calibration, reference: Reference) -> bool:
-        """Return whether no other warm-up is declared than the one that measured a calibration."""
-        declared = self._warm_up_of(found.size_ms, reference)
-        return found.source is not Source.WARM_UP or declared in {None, (found.from_ms, found.to_ms)}
-
-    def _shorter(self, window: Window, reference: Reference) -> Calibration | None:
-        """Return the calibration by the longest windows that are shorter than a window.
-
-        Hours that were not declared clean say nothing of how days vary.
-        """
-        for size_ms in sorted(self._spec.sizes_ms, reverse=True):
-            if size_ms < window.size_ms:
-                found = self._own(size_ms, reference, window)
-                if found is not None and found.source is Source.WARM_UP:
-                    return found
-        return None
+        return found if found is not None and found.length == tally_length(reference) else None
 
     def _borrow(self, window: Window, reference: Reference) -> Calibration | None:
         """Return the variation of the sibling that was measured first, or against the baseline before.
@@ -190,10 +180,10 @@ class Calibrator:
         siblings = [
             (each.to_ms, stream, each)
             for stream, each in self._siblings(window.size_ms, reference.key)
-            if each.source is Source.FIRST_WINDOWS and each.to_ms < window.end_ms and None not in each.misfits
+            if each.source is Source.FIRST_WINDOWS and each.to_ms < window.end_ms and not each.whole.is_misfit
         ]
         if siblings:
-            return replace(min(siblings, key=lambda each: each[:2])[2], source=Source.BORROWED)
+            return min(siblings, key=lambda each: each[:2])[2]
         before = self._before(window.size_ms, reference)
         return None if before is None else before.for_another_baseline(reference)
 
@@ -216,16 +206,14 @@ class Calibrator:
     def _measures_itself(self, window: Window, reference: Reference) -> bool:
         """Return whether windows like this one show by themselves how they vary.
 
-        After a declared warm-up they do if it had too few of them, and too few shorter ones as well.
+        After a declared warm-up they do if it had too few of them.
         """
         warm_up = self._warm_up_of(window.size_ms, reference)
-        if reference.overdispersion_ms == window.size_ms or (warm_up and window.end_ms <= warm_up[1]):
+        is_within = warm_up is not None and warm_up[0] < window.end_ms <= warm_up[1]
+        if reference.overdispersion_ms == window.size_ms or is_within:
             return False
-        found = self._known.calibrations.get((window.size_ms, reference.key))
-        is_measured = found is not None and found.source in {Source.FIRST_WINDOWS, Source.WARM_UP}
-        if found is not None and is_measured and found.length == tally_length(reference):
-            return not self._is_still_declared(found, reference)
-        return self._shorter(window, reference) is None
+        found = self._usable(window.size_ms, reference)
+        return found is None or found.source is Source.BORROWED
 
     def _warm_up_of(self, size_ms: int, reference: Reference) -> tuple[int, int] | None:
         """Return the declared warm-up of a baseline, for windows of a size, ms."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from driftgauge.core.counting.tally import Tally, TallyField
+from driftgauge.core.judging.verdict import FEW_EVENTS
 from driftgauge.core.reference import Reference, Segment, SegmentReference
 from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.divergence import DIVERGENCE
@@ -27,9 +28,6 @@ __all__ = [
     "tally_length",
 ]
 
-# A window is taken to hold no more independent events than this while nobody knows how windows vary, however
-# many it counts: a few documents, sessions or users.
-_FEW_EVENTS = 20
 # So many windows make an estimate as good as known.
 _MANY_WINDOWS = 1e6
 
@@ -199,12 +197,6 @@ class Calibration:
         """Whether nobody knows how the windows vary, so that only gross drift is drift."""
         return self.source is Source.NONE
 
-    @property
-    def misfits(self) -> frozenset[Segment | None]:
-        """The segments of which the clean windows differ from the baseline; None stands for all events."""
-        of_segments = {segment for segment, part in self.segments.items() if part.is_misfit}
-        return frozenset({*of_segments, *([None] if self.whole.is_misfit else [])})
-
     def recentre(self, baseline: Reference) -> Reference:
         """Return what windows are compared with: the baseline, re-centred if clean windows say where."""
         segments = tuple(
@@ -232,7 +224,7 @@ def tally_length(reference: Reference) -> int:
 
 def few_events(count: int, reference: Reference) -> Overdispersion:
     """Return the overdispersion of windows of n events that are worth few independent ones."""
-    factor = max(count / _FEW_EVENTS, 1.0)
+    factor = max(count / FEW_EVENTS, 1.0)
     return Overdispersion(
         _MANY_WINDOWS,
         factor,

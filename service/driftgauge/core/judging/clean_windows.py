@@ -3,6 +3,8 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from driftgauge.core.statistics import registry
 from driftgauge.core.statistics.duplicates import HASH_COUNTS, repeat_rate
 from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS
 from driftgauge.core.statistics.overdispersion import Overdispersion, OverdispersionEstimator
+from driftgauge.core.statistics.statistic import Null
 from driftgauge.core.window import Window
 
 __all__ = ["DAY_MS", "CleanWindows", "Offset", "WindowSums"]
@@ -49,15 +52,6 @@ class WindowSums:
         """Return the sums with one more window."""
         standardized = _standardized(tally, reference, segment)
         return WindowSums(self.values + tally.values, self.windows.add(tally.counts, *standardized))
-
-    def plus(self, other: "WindowSums") -> "WindowSums":
-        """Return the sums over the windows of both."""
-        return WindowSums(self.values + other.values, self.windows.plus(other.windows))
-
-    @property
-    def count(self) -> int:
-        """The number of their events."""
-        return int(self.values[: len(self.windows.squares)].sum())
 
     def overdispersion(self, reference: Reference, segment: SegmentReference | None = None) -> Overdispersion:
         """Return the overdispersion of two windows or more around their own mean."""
@@ -156,36 +150,30 @@ class CleanWindows:
 
     Attributes:
         all: Those over the windows, of all events.
-        days: Those over their days that have ended, in UTC, each as one window.
-        day: The day under way.
+        days: The tally of each day with windows, in UTC, the first day first.
         segments: Those over the windows of each segment that had enough events to be scored.
     """
 
     all: WindowSums
-    days: WindowSums
-    day: Block | None = None
+    days: tuple[Block, ...] = ()
     segments: Mapping[Segment, WindowSums] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, reference: Reference) -> "CleanWindows":
         """Return the sums over no windows against a baseline."""
-        sums = WindowSums.empty(reference)
-        return cls(sums, sums)
+        return cls(WindowSums.empty(reference))
 
     def add(
         self, window: Window, tally: Tally, segments: Mapping[Segment, Tally], reference: Reference
     ) -> "CleanWindows":
         """Return the sums with one more window, and with the segments of it that have enough events."""
         start_ms, days, values = Window.around(window.start_ms, DAY_MS).start_ms, self.days, tally.values
-        if self.day is not None and self.day[0] == start_ms:
-            values = self.day[1] + values
-        else:
-            days = self.whole_days(reference)
+        if days and days[-1][0] == start_ms:
+            days, values = days[:-1], days[-1][1] + values
         parts = {(part.key, part.value): part for part in reference.segments}
         return CleanWindows(
             self.all.add(tally, reference),
-            days,
-            (start_ms, values),
+            (*days, (start_ms, values)),
             {
                 **self.segments,
                 **{
@@ -199,25 +187,23 @@ class CleanWindows:
         """Return the sums over the windows of a segment."""
         return self.segments.get((part.key, part.value)) or WindowSums.empty(reference, part)
 
-    def plus(self, other: "CleanWindows", reference: Reference) -> "CleanWindows":
-        """Return the sums over the windows of both, of all events; a day under way ends."""
-        days = self.whole_days(reference).plus(other.whole_days(reference))
-        return CleanWindows(self.all.plus(other.all), days)
+    def of_days(self, reference: Reference, days: slice = slice(None)) -> WindowSums:
+        """Return the sums over some of its days, each as one window."""
+        fields, sums = fields_of(reference), WindowSums.empty(reference)
+        for _, values in self.days[days]:
+            sums = sums.add(Tally(values, fields), reference)
+        return sums
 
-    @property
-    def number_of_days(self) -> int:
-        """The number of days with windows."""
-        return self.days.windows.windows + (self.day is not None)
 
-    def holds_day_of(self, window: Window) -> bool:
-        """Return whether the day of a window is under way."""
-        return self.day is not None and self.day[0] == Window.around(window.start_ms, DAY_MS).start_ms
-
-    def whole_days(self, reference: Reference) -> WindowSums:
-        """Return the sums over the days, the one under way included."""
-        if self.day is None:
-            return self.days
-        return self.days.add(Tally(self.day[1], fields_of(reference)), reference)
+@lru_cache(maxsize=256)
+def _independent_nulls(reference: Reference, segment: SegmentReference | None) -> dict[str, Null[Any]]:
+    """Return the null distributions of windows of independent events, of the statistics that vary."""
+    independent = Overdispersion.independent(reference.components)
+    return {
+        each.name: each.null(reference, segment, independent)
+        for each in registry.counted(reference.arrays)
+        if each.variances and (segment is None or each.in_segments)
+    }
 
 
 def _standardized(
@@ -225,11 +211,9 @@ def _standardized(
 ) -> tuple[NDArray[np.float64], dict[str, NDArray[np.float64]]]:
     """Return what the estimator takes of a window beside its counts, or of several windows together."""
     shift = reference.projection.shift(tally[CLIPPED_COORDINATE_SUMS], tally.count)
-    independent = Overdispersion.independent(reference.components)
+    within = {each.name for each in registry.STATISTICS if each.is_within_windows} if are_together else ()
     return (segment or reference).standardized(shift) * math.sqrt(tally.count), {
-        each.name: each.null(reference, segment, independent).standardized(tally)
-        for each in registry.counted(reference.arrays)
-        if each.variances
-        and (segment is None or each.in_segments)
-        and not (are_together and each.is_within_windows)
+        name: null.standardized(tally)
+        for name, null in _independent_nulls(reference, segment).items()
+        if name not in within
     }

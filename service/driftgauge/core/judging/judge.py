@@ -1,11 +1,17 @@
 """The window judge: chooses the calibration of a window, scores it, decides, and remembers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.judging.calibrating import Calibrator, Remembered, Siblings, no_siblings
-from driftgauge.core.judging.calibration import CalibrationSummary, Measuring, tally_length
+from driftgauge.core.judging.calibration import (
+    Calibration,
+    CalibrationSummary,
+    Measuring,
+    Source,
+    tally_length,
+)
 from driftgauge.core.judging.scoring import Score, SegmentResult, WindowScorer
 from driftgauge.core.judging.verdict import (
     Signs,
@@ -81,10 +87,11 @@ class WindowJudge:
             is_incomplete: Whether events may be missing from it, or be counted twice.
         """
         is_new = memory is None and not is_incomplete and tally.count >= self._spec.min_events
-        is_next = is_new and window.end_ms > self._history(window, reference).end_ms
+        end_ms = self._history(window, reference).end_ms
+        is_next = is_new and window.end_ms > end_ms
         if is_new:
             memory = self._recall(window, reference, is_next=is_next)
-        scorer = self._scorer(window, reference)
+        scorer = self._scorer(window, reference, lent_from_ms=end_ms if is_next else None)
         score = scorer.score(tally)
         results, counts = scorer.judge_segments(
             segments, None if is_incomplete else {} if memory is None else memory.segments
@@ -95,9 +102,13 @@ class WindowJudge:
             after = update_memory(memory, window, tally, signs, slow_drift_limit=limit, segments=counts)
             slow_drift = after.slow_drift
             verdict = self._decide(window, reference, scorer, signs, memory, slow_drift)
+            if verdict is Verdict.MISFIT:
+                results = _say_misfit(results, scorer.calibration)
             if is_next:
                 self._remember(window, reference, after)
-                self._calibrator.learn(window, tally, segments, reference, scorer, signs)
+                self._calibrator.learn(
+                    window, tally, segments, reference, scorer, signs, has_fitted=after.has_fitted
+                )
         return Judgement(
             score,
             verdict,
@@ -119,16 +130,16 @@ class WindowJudge:
             return VerdictMemory()
         end_ms = self._history(window, reference).end_ms
         found = self._calibrator.end(window, reference, end_ms)
-        if found is not None and None in found.misfits:
+        if found is not None and found.whole.is_misfit:
             # The windows before were compared with a baseline that does not fit.
             self._known.remember(window.size_ms, reference.key, VerdictHistory(end_ms))
         if self._calibrator.is_declared(window, reference):
             return VerdictMemory()
         return self._history(window, reference).memory_for(window)
 
-    def _scorer(self, window: Window, reference: Reference) -> WindowScorer:
+    def _scorer(self, window: Window, reference: Reference, *, lent_from_ms: int | None) -> WindowScorer:
         """Return the scorer of a window under the calibration that holds for it."""
-        calibration = self._calibrator.choose(window, reference)
+        calibration = self._calibrator.choose(window, reference, lent_from_ms=lent_from_ms)
         key = window.size_ms, reference.key
         scorer = self._scorers.get(key)
         if scorer is None or scorer.calibration is not calibration:
@@ -154,18 +165,17 @@ class WindowJudge:
             counts=signs.counts,
             warns=signs.warns or slow_drift.statistic >= scorer.slow_drift_limit,
             decides=decides or scorer.is_lasting(slow_drift, window.start_ms),
-            is_misfit=None in calibration.misfits,
+            is_misfit=calibration.whole.is_misfit,
         )
-        # Gross drift from the first window on is that of another baseline.
-        is_gross = verdict is Verdict.DRIFT and calibration.is_provisional
-        if is_gross and self._calibrator.has_never_fitted(window, reference):
-            return Verdict.MISFIT
-        return verdict
+        # Before a stream is measured, drift from its first window on is that of another baseline.
+        is_measured = calibration.source not in {Source.NONE, Source.BORROWED}
+        is_misfit = verdict is Verdict.DRIFT and not (is_measured or memory.has_fitted)
+        return Verdict.MISFIT if is_misfit else verdict
 
     def _remember(self, window: Window, reference: Reference, after: VerdictMemory) -> None:
         """Add a window that is next in order to the history."""
         is_declared = self._calibrator.is_declared(window, reference)
-        history = VerdictHistory(window.end_ms, VerdictMemory() if is_declared else after)
+        history = VerdictHistory(window.end_ms, VerdictMemory(has_fitted=True) if is_declared else after)
         self._known.remember(window.size_ms, reference.key, history)
 
     def _history(self, window: Window, reference: Reference) -> VerdictHistory:
@@ -174,10 +184,24 @@ class WindowJudge:
         # A new statistic makes longer tallies, which cannot be added to those before.
         if all(len(values) == length for _, values in history.memory.slow_drift.blocks):
             return history
-        return VerdictHistory(history.end_ms)
+        return VerdictHistory(history.end_ms, replace(history.memory, slow_drift=SlowDrift()))
 
     def _measuring(self, window: Window, reference: Reference, scorer: WindowScorer) -> Measuring | None:
         if not scorer.calibration.is_provisional:
             return None
         measurement = self._calibrator.measurement(window.size_ms, reference)
         return None if measurement is None else measurement.summarize(window)
+
+
+def _say_misfit(results: tuple[SegmentResult, ...], calibration: Calibration) -> tuple[SegmentResult, ...]:
+    """Return the results of segments of a stream that does not fit: these fit no better.
+
+    Only a warm-up shows where a segment lies.
+    """
+    known = {segment for segment, part in calibration.segments.items() if part.values is not None}
+    return tuple(
+        replace(each, verdict=Verdict.MISFIT)
+        if each.verdict is Verdict.DRIFT and each.segment not in known
+        else each
+        for each in results
+    )

@@ -20,12 +20,11 @@ from driftgauge.core.spec import StreamSpec
 from driftgauge.core.statistics.overdispersion import MIN_WINDOWS, Overdispersion
 from driftgauge.core.window import Window
 
-__all__ = ["Measurement", "calibrate_by_first_windows", "calibrate_by_warm_up"]
+__all__ = ["Change", "Measurement", "calibrate_by_first_windows", "calibrate_by_warm_up"]
 
-# Two weeks, so that a weekly cycle is no drift.
+# Two weeks, so that a weekly cycle is no drift. So many days calibrate, however few windows they have.
 _LEAST_DAYS: Final = 14
-# A stream is measured in two halves that must agree, each with windows on so many days.
-_HALF_DAYS: Final = 7
+# Two days have a variation.
 _PAIR: Final = 2
 
 
@@ -36,63 +35,43 @@ class Measurement:
     Attributes:
         warm_up: The declared interval of event time, ms, that they lie in; None: they are the stream's first.
         since_ms: The start of the first of them, event time, ms.
-        first: The windows of the warm-up, or those of the first half.
-        second: Those of the second half of a stream's first windows; None before it begins.
-        second_ms: The start of the first of these, event time, ms; None before it begins.
-        changed_ms: When a half last differed from the one before, event time, ms; None: none has.
-        has_fitted: Some window was no gross drift from the baseline.
-        has_drifted: A half that fits the baseline was followed by one that differs.
+        clean: The windows.
+        changed_ms: When the events last changed while they were measured, event time, ms; None: they have
+            not.
+        has_drifted: They fitted the baseline before they changed.
+        has_fitted: They are not all gross drift from the baseline.
     """
 
     warm_up: tuple[int, int] | None
     since_ms: int
-    first: CleanWindows
-    second: CleanWindows | None = None
-    second_ms: int | None = None
+    clean: CleanWindows
     changed_ms: int | None = None
-    has_fitted: bool = False
     has_drifted: bool = False
+    has_fitted: bool = False
 
     @classmethod
-    def begin(cls, window: Window, warm_up: tuple[int, int] | None, reference: Reference) -> "Measurement":
+    def begin(
+        cls, window: Window, warm_up: tuple[int, int] | None, reference: Reference, *, has_fitted: bool
+    ) -> "Measurement":
         """Return the measurement before its first window."""
-        return cls(warm_up, window.start_ms, CleanWindows.empty(reference))
+        return cls(warm_up, window.start_ms, CleanWindows.empty(reference), has_fitted=has_fitted)
+
+    def is_same(self, warm_up: tuple[int, int] | None, *, has_fitted: bool) -> bool:
+        """Return whether it is that of a declared interval, whose end may move, or of windows that fit."""
+        begins = [None if each is None else each[0] for each in (self.warm_up, warm_up)]
+        return begins[0] == begins[1] and self.has_fitted is has_fitted
 
     def add(
         self, window: Window, tally: Tally, segments: Mapping[Segment, Tally], reference: Reference
     ) -> "Measurement":
         """Return the measurement with one more window, and with its segments that have enough events."""
-        return replace(self, first=self.first.add(window, tally, segments, reference))
-
-    def add_first(
-        self, window: Window, tally: Tally, reference: Reference, *, is_gross: bool
-    ) -> "Measurement":
-        """Return the measurement with one more of a stream's first windows.
-
-        Gross drift shows nothing of how clean windows vary, unless it is that of another baseline. Whether it
-        is, a window with few events does not show. Segments are taken to vary as all events do.
-        """
-        if is_gross and self.has_fitted:
-            return self
-        if not (is_gross or self.has_fitted):
-            if 2 * tally.count * self.first.all.windows.windows < self.first.all.count:
-                return self
-            # Those before were gross drift, and are no measure of clean windows.
-            begun = replace(Measurement.begin(window, None, reference), has_fitted=True)
-            return begun.add_first(window, tally, reference, is_gross=False)
-        if self.second is None and (
-            self.first.number_of_days < _HALF_DAYS or self.first.holds_day_of(window)
-        ):
-            return self.add(window, tally, {}, reference)
-        second = self.second or CleanWindows.empty(reference)
-        second_ms = window.start_ms if self.second_ms is None else self.second_ms
-        return replace(self, second=second.add(window, tally, {}, reference), second_ms=second_ms)
+        return replace(self, clean=self.clean.add(window, tally, segments, reference))
 
     def span(self, size_ms: int) -> tuple[int, int]:
-        """Return its start and its end at the earliest for windows of a size, event time, ms."""
+        """Return when it begins, and when it ends at the earliest, event time, ms."""
         if self.warm_up is not None:
             return self.warm_up
-        return self.since_ms, self.since_ms + 2 * _HALF_DAYS * max(size_ms, DAY_MS)
+        return self.since_ms, self.since_ms + _LEAST_DAYS * max(DAY_MS, size_ms)
 
     def summarize(self, window: Window) -> Measuring:
         """Return it in a few numbers after a window."""
@@ -103,18 +82,31 @@ class Measurement:
         """Return whether a window comes after the last that is measured."""
         if self.warm_up is not None:
             return window.end_ms > self.warm_up[1]
-        second = self.second
-        return second is not None and second.number_of_days >= _HALF_DAYS and not second.holds_day_of(window)
+        days = self.clean.days
+        return len(days) >= _LEAST_DAYS and window.start_ms >= days[-1][0] + DAY_MS
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of the events among a stream's first windows.
+
+    Attributes:
+        at_ms: The start of the first day after it, event time, ms.
+        has_fitted: The days before it fit the baseline.
+    """
+
+    at_ms: int
+    has_fitted: bool
 
 
 def calibrate_by_warm_up(
     spec: StreamSpec, baseline: Reference, size_ms: int, measurement: Measurement
 ) -> Calibration | None:
-    """Return the calibration by a declared warm-up; None if it has too few windows.
+    """Return the calibration by a declared warm-up; None if it has too few windows on too few days.
 
     The offset of these windows from the baseline is tested as one large window.
     """
-    clean = measurement.first
+    clean = measurement.clean
     offsets = _offsets(spec, baseline, clean)
     if None not in offsets:
         return None
@@ -140,22 +132,20 @@ def calibrate_by_warm_up(
 
 def calibrate_by_first_windows(
     spec: StreamSpec, baseline: Reference, size_ms: int, measurement: Measurement
-) -> Calibration | Measurement:
-    """Return the calibration by the stream's first windows, or a measurement that goes on.
+) -> Calibration | Change:
+    """Return the calibration by the stream's first windows, or the change of its events among them.
 
     They show how windows vary, and never where these lie: drift that began among them must not become what
-    is normal. So both halves must agree; if they do not, the measurement goes on with the second. If both
-    differ from the baseline alike, it does not fit, and windows are compared with these.
+    is normal. If the windows differ from the baseline and not from each other, it does not fit, and later
+    windows are compared with these.
     """
-    first, second = measurement.first, measurement.second
-    assert second is not None  # noqa: S101 - it is over
-    clean = first.plus(second, baseline)
+    clean = measurement.clean
     whole = clean.all.offset(baseline, least=_PAIR)
-    assert whole is not None  # noqa: S101 - both halves have windows
+    assert whole is not None  # noqa: S101 - there are windows on many days
     if not (whole.groups or baseline.overdispersion):
         # A baseline of other events than a sample of many days shows as one that does not fit.
         whole = replace(whole, baseline=Overdispersion.independent(baseline.components))
-    change = _find_change(spec, baseline, size_ms, measurement, whole)
+    change = _find_change(spec, baseline, size_ms, clean, whole)
     if change is not None:
         return change
     together = replace(whole, windows=_vary_together(clean, baseline, whole.windows))
@@ -178,31 +168,30 @@ def calibrate_by_first_windows(
 
 
 def _find_change(
-    spec: StreamSpec, baseline: Reference, size_ms: int, measurement: Measurement, whole: Offset
-) -> Measurement | None:
-    """Return the measurement as it goes on with the second half if this differs from the first; else None."""
-    first, second, changed_ms = measurement.first, measurement.second, measurement.second_ms
-    assert second is not None  # noqa: S101 - it is over
-    # Events that changed within one half make this one vary more.
-    steady = min(
-        (_vary_together(each, baseline, each.all.overdispersion(baseline)) for each in (first, second)),
-        key=lambda each: each.of_mean,
-    )
-    of_first = replace(whole, tally=Tally(first.all.values, fields_of(baseline)), windows=steady)
-    before = _recentred(replace(of_first, groups=None, share=1.0), is_misfit=False)
-    after = Tally(second.all.values, fields_of(baseline))
-    if changed_ms is None or not _scorer(spec, baseline, size_ms, {None: before}).misfits({None: after}):
+    spec: StreamSpec, baseline: Reference, size_ms: int, clean: CleanWindows, whole: Offset
+) -> Change | None:
+    """Return the change of the events, if the days before and after some day differ; else None.
+
+    Each split into two parts of two days or more is tested, by how days vary within the parts.
+    """
+    splits = range(_PAIR, len(clean.days) - _PAIR + 1)
+    found: dict[int, tuple[float, Offset]] = {}
+    for split in splits:
+        before, after = (clean.of_days(baseline, part) for part in (slice(split), slice(split, None)))
+        share = (split - 1) / (len(clean.days) - _PAIR)
+        weights = share, 1 - share
+        within = before.overdispersion(baseline).plus(after.overdispersion(baseline), weights, weights)
+        first = replace(whole, tally=Tally(before.values, fields_of(baseline)), windows=within)
+        part = _recentred(replace(first, groups=None, share=1.0), is_misfit=False)
+        scorer = _scorer(spec, baseline, size_ms, {None: part})
+        p_value = scorer.misfit(Tally(after.values, fields_of(baseline)), len(splits))
+        if p_value is not None:
+            found[split] = p_value, first
+    if not found:
         return None
-    has_fitted = not _misfits(spec, baseline, size_ms, {None: of_first})
-    return replace(
-        measurement,
-        since_ms=changed_ms,
-        first=second,
-        second=None,
-        second_ms=None,
-        changed_ms=changed_ms,
-        has_drifted=measurement.has_drifted or has_fitted,
-    )
+    split = min(found, key=lambda each: found[each][0])
+    has_fitted = not _misfits(spec, baseline, size_ms, {None: found[split][1]})
+    return Change(clean.days[split][0], has_fitted=has_fitted)
 
 
 def _recentred(offset: Offset, is_misfit: bool) -> PartCalibration:  # noqa: FBT001 - named by its callers
@@ -232,7 +221,8 @@ def _misfits(
 
 def _offsets(spec: StreamSpec, baseline: Reference, clean: CleanWindows) -> dict[Segment | None, Offset]:
     """Return the offset of all events and of each segment with enough windows."""
-    found: dict[Segment | None, Offset | None] = {None: clean.all.offset(baseline, least=MIN_WINDOWS)}
+    least = _PAIR if len(clean.days) >= _LEAST_DAYS else MIN_WINDOWS
+    found: dict[Segment | None, Offset | None] = {None: clean.all.offset(baseline, least=least)}
     for part in baseline.segments_by(spec.alarm.segment_keys):
         segment = part.key, part.value
         if segment in clean.segments:
@@ -274,7 +264,7 @@ def _by_days(clean: CleanWindows, windows: Overdispersion, baseline: Reference) 
     Windows of one day have in common what their days differ by, so they show it as often as there are days.
     The degrees of freedom of both parts add up as F. E. Satterthwaite's (Biometrics Bulletin 2, 1946).
     """
-    sums = clean.whole_days(baseline)
+    sums = clean.of_days(baseline)
     number, of_days = clean.all.windows.windows, sums.windows.windows
     if of_days < _PAIR or number <= of_days:
         return windows
@@ -287,7 +277,7 @@ def _by_days(clean: CleanWindows, windows: Overdispersion, baseline: Reference) 
 
 def _vary_together(clean: CleanWindows, baseline: Reference, windows: Overdispersion) -> Overdispersion:
     """Return the overdispersion of many windows together: as days vary, or windows if these vary more."""
-    days = clean.whole_days(baseline)
+    days = clean.of_days(baseline)
     if days.windows.windows < _PAIR:
         return windows
     return max(days.overdispersion(baseline), windows, key=lambda each: each.of_mean)
@@ -297,7 +287,7 @@ def _lasting(
     clean: CleanWindows, size_ms: int, baseline: Reference, whole: Offset, part: PartCalibration
 ) -> Overdispersion | None:
     """Return the overdispersion of the windows of slow drift together; None if there are too few days."""
-    days = clean.whole_days(baseline).offset(baseline, least=_LEAST_DAYS)
+    days = clean.of_days(baseline).offset(baseline, least=_LEAST_DAYS)
     # What days have in common shows less in days of few events.
     are_half_full = 2 * size_ms * clean.all.windows.windows >= _LEAST_DAYS * DAY_MS
     if days is None or not are_half_full:

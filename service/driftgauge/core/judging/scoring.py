@@ -129,7 +129,7 @@ class WindowScorer:
             for segment in self.reference.segments_by(spec.alarm.segment_keys)
         }
         self._level = spec.alarm.overall_level
-        self._scorers: dict[tuple[Segment | None, bool], _ReferenceScorer] = {}
+        self._scorers: dict[tuple[Segment | None, int | None], _ReferenceScorer] = {}
         self.slow_drift_limit = threshold(_SLOW_DRIFT_MARGIN / spec.alarm.level)
         """The limit at which the statistic of slow drift warns: reached more rarely than a false page."""
 
@@ -257,7 +257,8 @@ class WindowScorer:
                 recent.get(segment, ()),
                 counts=counts[segment],
                 warns=False,
-                is_misfit=segment in self.calibration.misfits,
+                is_misfit=segment in self.calibration.segments
+                and self.calibration.segments[segment].is_misfit,
             )
         findings, p_value = score or (None, None)
         return SegmentResult(
@@ -276,12 +277,17 @@ class WindowScorer:
 
         The tally of each segment's windows together is tested as one large window.
         """
-        differing, level = set(), _MISFIT_LEVEL / len(tallies)
-        for segment, tally in tallies.items():
-            p_value, size = self._test_together(self._scorer(segment, tally.count), tally, level)
-            if p_value < level and size >= 1:
-                differing.add(segment)
-        return frozenset(differing)
+        found = {segment: self.misfit(tally, len(tallies), segment) for segment, tally in tallies.items()}
+        return frozenset(segment for segment, p_value in found.items() if p_value is not None)
+
+    def misfit(self, tally: Tally, tests: int, segment: Segment | None = None) -> float | None:
+        """Return the p-value of windows together that differ from the reference; None if they do not.
+
+        The level is shared with so many tests in all.
+        """
+        level = _MISFIT_LEVEL / tests
+        p_value, size = self._test_together(self._scorer(segment, tally.count), tally, level)
+        return p_value if p_value < level and size >= 1 else None
 
     def least_misfit(self, tallies: Mapping[Segment | None, Tally]) -> dict[str, float]:
         """Return the least drift of all events that `misfits` finds, as `Score.detectable`."""
@@ -332,17 +338,18 @@ class WindowScorer:
 
     def _scorer(self, segment: Segment | None, count: int, *, of_few: bool = False) -> "_ReferenceScorer":
         """Return the scorer of windows of n events, of all events or of a segment's."""
-        if of_few:
-            # Rounded to a tenth, so that windows of about as many events share one.
-            count = round(2 ** (round(_ROUNDING * math.log2(count)) / _ROUNDING))
-        scorer = self._scorers.get((segment, of_few))
-        if scorer is None or scorer.count not in {None, count}:
+        # Rounded to a quarter of a doubling, so that windows of about as many events share one.
+        key = segment, round(2 ** (round(_ROUNDING * math.log2(count)) / _ROUNDING)) if of_few else None
+        scorer = self._scorers.get(key)
+        if scorer is None or scorer.count not in {None, count, key[1]}:
             part = self.calibration.whole if segment is None else self.calibration.segments.get(segment)
             overdispersion = (part or self.calibration.whole).overdispersion
-            scorer = self._scorers[segment, of_few] = _ReferenceScorer(
+            if key[1] is not None:
+                count, overdispersion = key[1], few_events(key[1], self.reference)
+            scorer = self._scorers[key] = _ReferenceScorer(
                 self.reference,
                 None if segment is None else self._segment_references[segment],
-                few_events(count, self.reference) if of_few else overdispersion,
+                overdispersion,
                 count,
             )
         return scorer

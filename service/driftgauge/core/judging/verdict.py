@@ -13,6 +13,7 @@ from driftgauge.core.statistics.cusum import advance
 from driftgauge.core.window import Window
 
 __all__ = [
+    "FEW_EVENTS",
     "Block",
     "Signs",
     "SlowDrift",
@@ -22,6 +23,10 @@ __all__ = [
     "decide",
     "update_memory",
 ]
+
+FEW_EVENTS = 20
+"""A window is taken to hold no more independent events than this while nobody knows how windows vary, however
+many it counts: a few documents, sessions or users."""
 
 # Two of three: a single odd window does not page, and a single quiet window does not end a drift.
 _RECENT_WINDOWS = 3
@@ -95,11 +100,13 @@ class VerdictMemory:
         slow_drift: The slow drift.
         segments: As `recent`, for each segment that counted in one of them; a window in which the segment was
             not scored counts as False.
+        has_fitted: Some window before did not count for drift, or was declared clean.
     """
 
     recent: tuple[bool, ...] = ()
     slow_drift: SlowDrift = SlowDrift()
     segments: dict[Segment, tuple[bool, ...]] = field(default_factory=dict)
+    has_fitted: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,6 +204,8 @@ def update_memory(
         recent=_keep_recent((*memory.recent, signs.counts)),
         slow_drift=slow_drift,
         segments=_update_segments(memory.segments, segments),
+        # A window of few events does not show it.
+        has_fitted=memory.has_fitted or (tally.count >= FEW_EVENTS and not signs.counts),
     )
 
 

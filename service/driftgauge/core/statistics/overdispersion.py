@@ -231,18 +231,6 @@ class OverdispersionEstimator:
             {name: self.others.get(name, 0.0) + np.square(each) for name, each in others.items()},
         )
 
-    def plus(self, other: "OverdispersionEstimator") -> "OverdispersionEstimator":
-        """Return the estimator of the windows of both."""
-        return OverdispersionEstimator(
-            self.windows + other.windows,
-            self.squares + other.squares,
-            self.products + other.products,
-            {
-                name: np.asarray(self.others.get(name, 0.0) + other.others.get(name, 0.0))
-                for name in {**self.others, **other.others}
-            },
-        )
-
     def overdispersion(
         self,
         counts: NDArray[np.int64],

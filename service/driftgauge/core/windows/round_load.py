@@ -19,6 +19,8 @@ _CLUSTER_BYTES: Final = 200
 _SEGMENT_BYTES: Final = 1_000
 # A number of 64 bits as encoded.
 _FLOAT_BYTES: Final = 9
+# Those of a measurement, and one of a warm-up that is longer has more.
+_DAYS: Final = 14
 
 
 class RoundLoad:
@@ -43,15 +45,15 @@ class RoundLoad:
 def history_bytes(reference: Reference, segments: int) -> int:
     """Return the size of what judging remembers of windows of one size, which a round writes once.
 
-    The history holds two sums of tallies. A measurement has two halves, each with two sums of tallies and as
-    many matrices of the components, and one of each for each segment.
+    The history holds two sums of tallies. A measurement holds the tallies of its days, and a sum of tallies
+    and a matrix of the components for all events and for each segment.
 
     Args:
         reference: The baseline.
         segments: The number of its segments.
     """
     length, matrix = sum(field.length for field in registry.fields_of(reference)), reference.components**2
-    return _FLOAT_BYTES * (2 * length + (4 + 2 * segments) * (length + matrix))
+    return _FLOAT_BYTES * ((2 + _DAYS) * length + (1 + segments) * (length + matrix))
 
 
 def window_bytes(reference: Reference, segments: int) -> int:
