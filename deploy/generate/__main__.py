@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import click
-from deploy.generate import alertmanager, alerts, licences, reference
+from deploy.generate import alertmanager, alerts, licences, reference, versions
 from deploy.generate.grafana import drift, service
 from deploy.generate.schemas import json_schemas
 from deploy.generate.texts import to_json, to_yaml
@@ -26,6 +26,7 @@ def files() -> Mapping[Path, str]:
         },
         **{f"schemas/{name}": text for name, text in json_schemas().items()},
         **reference.documents(),
+        **versions.documents(),
     }
     return {_ROOT / name: text for name, text in texts.items()}
 
@@ -33,7 +34,7 @@ def files() -> Mapping[Path, str]:
 @click.command()
 @click.option("--check", is_flag=True, help="Change nothing; exit with 1 where a file is out of date.")
 def main(*, check: bool) -> None:
-    """Write the generated files of deploy/, of schemas/ and of service/docs/reference/."""
+    """Write the generated files of deploy/, of schemas/ and the reference; and the version in other files."""
     stale = {
         path: text for path, text in files().items() if not path.exists() or path.read_text("utf-8") != text
     }

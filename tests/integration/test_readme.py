@@ -12,6 +12,7 @@ import pytest
 
 from tests.harness.service import environment
 from tests.needed import skip_or_fail
+from tests.wheel import install
 
 ROOT = Path(__file__).parents[2]
 # The broker and the ports in the documents.
@@ -22,8 +23,8 @@ TIMEOUT_S = 600
 pytestmark = pytest.mark.stack
 
 
-def run_document(document: str, name: str, folder: Path, bootstrap: str) -> str:
-    """Run the shell blocks of a document as one script in a new clone, and return what it prints.
+def run_document(document: str, name: str, folder: Path, bootstrap: str, **installed: str) -> str:
+    """Run the shell blocks of a document as one script in a new folder, and return what it prints.
 
     Args:
         document: The document, relative to the project.
@@ -31,6 +32,7 @@ def run_document(document: str, name: str, folder: Path, bootstrap: str) -> str:
             the topic already, so the run has a name of its own.
         folder: The folder of the clone.
         bootstrap: The broker.
+        installed: Variables of an environment with the installed wheel; without them, that of the tests.
     """
     for port in PORTS:
         with socket.socket() as probe:
@@ -38,9 +40,8 @@ def run_document(document: str, name: str, folder: Path, bootstrap: str) -> str:
                 pytest.fail(f"port {port}, which the documents name, is in use on this machine; free it")
     activate = folder / ".venv" / "bin" / "activate"
     activate.parent.mkdir(parents=True)
-    # The script activates the environment of a clone; here that is the environment of the tests.
-    activate.write_text(f'PATH="{Path(sys.executable).parent}:$PATH"\n')
-    (folder / "deploy").symlink_to(ROOT / "deploy")
+    # The script activates the environment of a clone.
+    activate.write_text(f'PATH="{Path(sys.executable).parent}:$PATH"\n' if not installed else "")
     blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / document).read_text("utf-8"), re.DOTALL | re.MULTILINE)
     # The servers must end with the shell, even after a failed command.
     script = "\n".join(["trap 'kill $(jobs -p) 2> /dev/null || true' EXIT", *blocks])
@@ -52,7 +53,7 @@ def run_document(document: str, name: str, folder: Path, bootstrap: str) -> str:
         check=False,
         cwd=folder,
         # The variable that names the broker of the tests is none of the service's.
-        env=environment(),
+        env=environment() | installed,
         capture_output=True,
         text=True,
     )
@@ -61,14 +62,16 @@ def run_document(document: str, name: str, folder: Path, bootstrap: str) -> str:
     return ran.stdout
 
 
-def test_quick_start_shows_drift(tmp_path: Path, bootstrap: str) -> None:
-    printed = run_document("README.md", "quick-start", tmp_path, bootstrap)
+def test_quick_start_shows_drift_with_wheel_alone(tmp_path: Path, bootstrap: str) -> None:
+    wheel, empty = tmp_path / "wheel", tmp_path / "empty"
+    wheel.mkdir()
+    printed = run_document("README.md", "quick-start", empty, bootstrap, **install(wheel))
     assert "no problem found" in printed
     assert '"ready":true' in printed
     divergence = float(re.search(r'js_divergence\{stream="digits",window="1h"\} (\S+)', printed)[1])
     floor = float(re.search(r'noise_floor\{stream="digits",window="1h"\} (\S+)', printed)[1])
     assert divergence > 5 * floor, "the last hour published is darkened"
-    (log,) = tmp_path.glob("*/serve.log")
+    (log,) = empty.glob("*/serve.log")
     assert log.read_text().count('"event": "window closed"') == 7, "six hours and a day"
 
 
@@ -76,6 +79,7 @@ def test_tutorial_ends_with_alert_that_names_the_window(tmp_path: Path, bootstra
     if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
         reason = f"{', '.join(missing)} not found: `apt-get install -y prometheus prometheus-alertmanager`"
         skip_or_fail(reason)
+    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
     printed = run_document("service/docs/tutorial.md", "search-log", tmp_path, bootstrap)
     stream = f"search-log-{os.getpid()}"
     assert "embedding: query.vector" in printed
