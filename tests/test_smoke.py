@@ -1,6 +1,7 @@
 """The whole service on the embedded broker: every published event is counted once and exported."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ def test_service_counts_every_event_and_exports_last_window(tmp_path: Path) -> N
             letters = [
                 message.value() for message in read(broker.bootstrap, DEAD_LETTERS_TOPIC, within_s=WITHIN_S)
             ]
+            loaded = Path(f"/proc/{service.pid}/maps").read_text()
             service.stop()
             page.stop()
 
@@ -102,3 +104,6 @@ def test_service_counts_every_event_and_exports_last_window(tmp_path: Path) -> N
     assert counted == {"accepted": len(events) + len(closing), "undecodable": 1}
     assert letters == [b"not an event"]
     assert service.is_running() is False
+    # Serving has judged windows by now, and carries nothing that only fitting needs.
+    assert "/scipy/special/" in loaded
+    assert not set(re.findall(r"/sklearn/|/scipy/(?:optimize|stats)/", loaded))

@@ -22,11 +22,10 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference
-from driftgauge.core.statistics import registry
+from driftgauge.core.statistics import registry, special
 from driftgauge.core.statistics.divergence import DIVERGENCE
 from driftgauge.core.statistics.duplicates import DUPLICATES
 from driftgauge.core.statistics.mean_shift import CLIPPED_COORDINATE_SUMS, MEAN_SHIFT
@@ -164,7 +163,9 @@ def _outliers_of_shift(mean_shift: float, components: int) -> float:
     sqrt(2 r).
     """
     beyond = 1 - RADIUS_LEVEL
-    return max(float(ndtr(mean_shift / math.sqrt(2 * components) + ndtri(beyond))) - beyond, 0.0)
+    return max(
+        float(special.ndtr(mean_shift / math.sqrt(2 * components) + special.ndtri(beyond))) - beyond, 0.0
+    )
 
 
 def _part(cause: float, effect: float) -> float:

@@ -2,7 +2,7 @@
 
 import math
 
-from scipy.special import ndtri
+from driftgauge.core.statistics import special
 
 __all__ = ["advance", "threshold"]
 
@@ -27,7 +27,7 @@ def advance(statistic: float, p_value: float) -> float:
 
     Source: E. S. Page, Continuous inspection schemes, Biometrika 41, 1954.
     """
-    z = min(max(-float(ndtri(p_value)), -_MAX_Z), _MAX_Z)
+    z = min(max(-float(special.ndtri(p_value)), -_MAX_Z), _MAX_Z)
     return max(0.0, statistic + z - _ALLOWANCE)
 
 

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
 
 from driftgauge.core.counting.hashing import HASH_BINS
 from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, SegmentReference
+from driftgauge.core.statistics import special
 from driftgauge.core.statistics.nulls.tails import (
     gamma_quantile,
     gamma_tail,
@@ -190,7 +190,7 @@ class DuplicatesNull:
         if count == 1:
             return math.inf
         deviation, skewness = self._moments(count)
-        exact = float(ndtr(student_quantile(level, self._windows)))
+        exact = float(special.ndtr(student_quantile(level, self._windows)))
         critical = 1 + deviation * gamma_quantile(exact, skewness)
         by_rate = self._ratio(1, count) - self._ratio(0, count)
 
@@ -198,7 +198,7 @@ class DuplicatesNull:
             # The item's events are binomial, and the rate is about the square of their share.
             of_item = by_rate * 2 * share * math.sqrt(share * (1 - share) / count)
             found = self._ratio(min(self._rate + share**2, 1.0), count) - critical
-            return found >= float(ndtri(POWER)) * math.hypot(deviation, of_item)
+            return found >= float(special.ndtri(POWER)) * math.hypot(deviation, of_item)
 
         return halve(is_found, 0.0, 1.0) if is_found(1.0) else math.inf
 

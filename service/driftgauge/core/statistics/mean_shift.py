@@ -7,12 +7,12 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import fdtrc
 
 from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.projection import Projection
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, SegmentReference
+from driftgauge.core.statistics import special
 from driftgauge.core.statistics.nulls.quadratic_form import QuadraticForm, effective_degrees
 from driftgauge.core.statistics.overdispersion import Overdispersion, inverse_degrees
 from driftgauge.core.statistics.power import effective_count, shift_needed
@@ -207,7 +207,7 @@ class MeanShiftNull:
             return self._overdispersed[components].tail(t2, inverse)
         degrees = self._degrees + 1 - components
         ratio = t2 * degrees / (components * self._degrees)
-        return max(float(fdtrc(components, 1 / (1 / degrees + inverse), ratio)), sys.float_info.min)
+        return max(float(special.fdtrc(components, 1 / (1 / degrees + inverse), ratio)), sys.float_info.min)
 
 
 def _squared_length(covariance: NDArray[np.float64], samples: float, most: float) -> QuadraticForm:

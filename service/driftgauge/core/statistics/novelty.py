@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betainc, ndtr
 
 from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, SegmentReference
+from driftgauge.core.statistics import special
 from driftgauge.core.statistics.combination import combine
 from driftgauge.core.statistics.nulls.tails import student_p_value, student_quantile
 from driftgauge.core.statistics.overdispersion import Overdispersion
@@ -238,7 +238,7 @@ class NoveltyNull:
         mean, variance = map(math.fsum, expected_outliers(counts, self._baseline_counts, self._shares))
         variance = max(variance * self._overdispersion, mean * (1 + _LEAST_SURPLUS))
         # The alternative does not lie beside one cluster, so the test of the whole finds it.
-        exact = float(ndtr(student_quantile(level * _WHOLE_SHARE, self._degrees)))
+        exact = float(special.ndtr(student_quantile(level * _WHOLE_SHARE, self._degrees)))
         # Half of a number: the p-value counts half of the probability of exactly as many.
         number = halve(lambda number: bool(_tail(number + 0.5, mean, variance) <= exact), mean, float(count))
         # The variance stays in proportion to the mean.
@@ -276,7 +276,7 @@ def _tail(number: _Numbers, mean: _Numbers, variance: _Numbers) -> NDArray[np.fl
     """Return the probability that a negative binomial variable is `number` or more, in (0, 1]."""
     size = mean * mean / (variance - mean)
     # The limit at 0 is 1, and no probability is 0.
-    tail = betainc(np.maximum(number, sys.float_info.min), size, mean / (mean + size))
+    tail = special.betainc(np.maximum(number, sys.float_info.min), size, mean / (mean + size))
     bounded: NDArray[np.float64] = np.maximum(tail, sys.float_info.min)
     return bounded
 

@@ -7,7 +7,8 @@ from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtri, fdtri
+
+from driftgauge.core.statistics import special
 
 __all__ = [
     "MIN_WINDOWS",
@@ -172,8 +173,8 @@ class Overdispersion:
             typical = min(typical, max(squares - chance, 0.0) / total)
         degrees = max(even * min(self.counts**2 / (1 + (self.counts - 1) * (2 + typical)), 1.0), 1.0)
         # The upper quantile of F as one over the lower of the inverse ratio: 1 - 1e-4 would be rounded.
-        uneven_quantile = 1 / float(fdtri(self.reduce(self.windows * degrees), degrees, _TAIL))
-        return self.counts * uneven_quantile / (float(chdtri(even, _TAIL)) / even)
+        uneven_quantile = 1 / float(special.fdtri(self.reduce(self.windows * degrees), degrees, _TAIL))
+        return self.counts * uneven_quantile / (float(special.chdtri(even, _TAIL)) / even)
 
 
 def inverse_degrees(kurtosis: float) -> float:

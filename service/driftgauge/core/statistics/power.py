@@ -5,7 +5,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from functools import lru_cache
 
-from scipy.special import chdtri, chndtr, fdtri, ncfdtr
+from driftgauge.core.statistics import special
 
 __all__ = [
     "POWER",
@@ -45,7 +45,9 @@ def js_divergence_power(noncentrality: float, clusters: int, level: float) -> fl
         level: The level of this test alone.
     """
     degrees = clusters - 1
-    return 1 - float(chndtr(chdtri(degrees, level), degrees, min(noncentrality, _MAX_NONCENTRALITY)))
+    return 1 - float(
+        special.chndtr(special.chdtri(degrees, level), degrees, min(noncentrality, _MAX_NONCENTRALITY))
+    )
 
 
 def mean_shift_power(noncentrality: float, components: int, baseline_count: float, level: float) -> float:
@@ -69,8 +71,8 @@ def mean_shift_power(noncentrality: float, components: int, baseline_count: floa
     if degrees <= 0:
         return 0.0
     # The upper quantile as one over the lower of the inverse ratio: 1 - level would be rounded.
-    quantile = 1 / fdtri(degrees, components, level)
-    missed = float(ncfdtr(components, degrees, noncentrality, quantile))
+    quantile = 1 / special.fdtri(degrees, components, level)
+    missed = float(special.ncfdtr(components, degrees, noncentrality, quantile))
     # At some non-centralities of 1,300 to 5,500 ncfdtr is NaN. The neighbours on both sides have full power.
     return 1.0 if math.isnan(missed) else 1 - missed
 

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.projection import STANDARD_STEPS
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, SegmentReference
+from driftgauge.core.statistics import special
 from driftgauge.core.statistics.mean_shift import LEADING_COMPONENTS
 from driftgauge.core.statistics.nulls.means_null import MeansNull, describe, recentre_moments
 from driftgauge.core.statistics.nulls.quadratic_form import QuadraticForm
@@ -206,7 +206,7 @@ class RelationsNull:
         """
         self._null = MeansNull(moments, overdispersion, windows)
         # The median of the largest absolute value of as many normal variables.
-        self._typical = float(ndtri((1 + 0.5 ** (1 / _PRODUCTS)) / 2))
+        self._typical = float(special.ndtri((1 + 0.5 ** (1 / _PRODUCTS)) / 2))
         independent = 1 / overdispersion[len(spectrum) :]
         weights = spectrum * independent.mean()
         weights[-1] += (1 - independent).sum()
@@ -250,7 +250,7 @@ class RelationsNull:
         if not self._null.varies.any():
             return None
         windows = float(np.median(self._null.degrees))
-        found = -student_quantile(level / (2 * _PRODUCTS), windows) + float(ndtri(POWER))
+        found = -student_quantile(level / (2 * _PRODUCTS), windows) + float(special.ndtri(POWER))
         return found * float((self._null.errors(count) / self._null.deviations).max())
 
 

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, stdtrit
 
 from driftgauge.core.counting.measurement import MeasuredEvents
 from driftgauge.core.counting.projection import SPREAD_STEP, SPREADS
 from driftgauge.core.counting.tally import Tally
 from driftgauge.core.reference import Reference, SegmentReference
+from driftgauge.core.statistics import special
 from driftgauge.core.statistics.nulls.means_null import MeansNull, describe, recentre_moments
 from driftgauge.core.statistics.nulls.tails import skewed_quantile
 from driftgauge.core.statistics.overdispersion import Overdispersion
@@ -222,11 +222,11 @@ class SpreadNull:
             level: The level of each spread alone.
         """
         errors = self._null.errors(count) / self._means
-        tails = ndtr(stdtrit(self._null.degrees, level / 2))
+        tails = special.ndtr(special.stdtrit(self._null.degrees, level / 2))
         beyond = skewed_quantile(tails, self._null.skewness(count)) * errors
         found = np.where(self._null.varies, beyond + np.maximum(self._of_fitted, 0), np.inf)
         # The noise grows with the distances.
-        return lambda change: np.asarray(ndtr((change - found) / (errors * (1 + change))))
+        return lambda change: np.asarray(special.ndtr((change - found) / (errors * (1 + change))))
 
     def least(self, count: int, level: float) -> float | None:
         """Return the least growth of all squared distances that one of the spreads finds, if independent.

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
+from driftgauge.core.statistics import special
 from driftgauge.core.statistics.nulls.tails import gamma_tail
 
 __all__ = ["DivergenceNull", "noise_floor", "relative_entropy"]
@@ -168,7 +168,9 @@ def _count_grid(pool: NDArray[np.float64], share: float) -> tuple[NDArray[np.flo
 
 def _log_choose(total: NDArray[np.float64], chosen: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the log of the binomial coefficient; minus infinity where it is 0."""
-    ways: NDArray[np.float64] = gammaln(total + 1) - gammaln(chosen + 1) - gammaln(total - chosen + 1)
+    ways: NDArray[np.float64] = (
+        special.gammaln(total + 1) - special.gammaln(chosen + 1) - special.gammaln(total - chosen + 1)
+    )
     return ways
 
 

@@ -4,8 +4,8 @@ import sys
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri, stdtr
 
+from driftgauge.core.statistics import special
 from driftgauge.core.statistics.nulls.tails import skewed_tail
 
 __all__ = ["MeansNull", "describe", "recentre_moments"]
@@ -124,4 +124,4 @@ class MeansNull:
     def tails(self, differences: NDArray[np.float64], count: int) -> NDArray[np.float64]:
         """Return the lesser tail probabilities of differences in standard errors, (w,), above 0."""
         tails = skewed_tail(differences, self.skewness(count))
-        return np.asarray(np.maximum(stdtr(self.degrees, ndtri(tails)), sys.float_info.min))
+        return np.asarray(np.maximum(special.stdtr(self.degrees, special.ndtri(tails)), sys.float_info.min))

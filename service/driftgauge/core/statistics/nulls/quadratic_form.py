@@ -5,7 +5,8 @@ import sys
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import log_ndtr
+
+from driftgauge.core.statistics import special
 
 __all__ = ["QuadraticForm", "effective_degrees"]
 
@@ -82,7 +83,7 @@ class QuadraticForm:
             normal = root + skewness / 6
         else:
             normal = root + math.log(point * math.sqrt(curvature) / root) / root
-        return max(math.exp(float(log_ndtr(-normal))), sys.float_info.min)
+        return max(math.exp(float(special.log_ndtr(-normal))), sys.float_info.min)
 
     def _saddlepoint(self, ratio: float, degrees: float) -> float:
         """Return the root of the derivative of the cumulant generating function.

@@ -5,7 +5,8 @@ import sys
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincc, gammainccinv, ndtr, ndtri, stdtr, stdtrit
+
+from driftgauge.core.statistics import special
 
 __all__ = [
     "gamma_quantile",
@@ -28,14 +29,14 @@ def gamma_tail(standardized: float, skewness: float) -> float:
         skewness: Above 0.
     """
     shape = 4 / skewness**2
-    tail = float(gammaincc(shape, max(shape + math.sqrt(shape) * standardized, 0.0)))
+    tail = float(special.gammaincc(shape, max(shape + math.sqrt(shape) * standardized, 0.0)))
     return max(tail, sys.float_info.min)
 
 
 def gamma_quantile(tail: float, skewness: float) -> float:
     """Return the value that is exceeded with a probability between 0 and 1; the inverse of `gamma_tail`."""
     shape = 4 / skewness**2
-    return (float(gammainccinv(shape, tail)) - shape) / math.sqrt(shape)
+    return (float(special.gammainccinv(shape, tail)) - shape) / math.sqrt(shape)
 
 
 def skewed_tail(standardized: NDArray[np.float64], skewness: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -50,17 +51,17 @@ def skewed_tail(standardized: NDArray[np.float64], skewness: NDArray[np.float64]
     """
     distance, size = np.abs(standardized), np.abs(skewness)
     shape = 4 / np.square(np.maximum(size, _LEAST_SKEWNESS))
-    gamma = np.minimum(gammaincc(shape, shape + np.sqrt(shape) * distance), 0.5)
+    gamma = np.minimum(special.gammaincc(shape, shape + np.sqrt(shape) * distance), 0.5)
     is_normal = (size < _LEAST_SKEWNESS) | (standardized * skewness <= 0)
-    tails: NDArray[np.float64] = np.where(is_normal, ndtr(-distance), gamma)
+    tails: NDArray[np.float64] = np.where(is_normal, special.ndtr(-distance), gamma)
     return np.maximum(tails, sys.float_info.min)
 
 
 def skewed_quantile(tails: NDArray[np.float64], skewness: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the values above 0 that such variables exceed with probabilities below 1/2, (w,) each."""
     shape = 4 / np.square(np.maximum(skewness, _LEAST_SKEWNESS))
-    gamma = (gammainccinv(shape, tails) - shape) / np.sqrt(shape)
-    return np.asarray(np.where(skewness < _LEAST_SKEWNESS, -ndtri(tails), gamma))
+    gamma = (special.gammainccinv(shape, tails) - shape) / np.sqrt(shape)
+    return np.asarray(np.where(skewness < _LEAST_SKEWNESS, -special.ndtri(tails), gamma))
 
 
 def student_p_value(p_value: float, windows: float) -> float:
@@ -76,10 +77,13 @@ def student_p_value(p_value: float, windows: float) -> float:
     bounded = min(max(p_value, sys.float_info.min), 1 - sys.float_info.epsilon)
     if math.isinf(windows):
         return bounded
-    return min(max(float(stdtr(windows, ndtri(bounded))), sys.float_info.min), 1 - sys.float_info.epsilon)
+    return min(
+        max(float(special.stdtr(windows, special.ndtri(bounded))), sys.float_info.min),
+        1 - sys.float_info.epsilon,
+    )
 
 
 def student_quantile(p_value: float, windows: float) -> float:
     """Return the lower quantile of Student's distribution with W degrees of freedom, normal if infinite."""
     bounded = min(max(p_value, sys.float_info.min), 1 - sys.float_info.epsilon)
-    return float(ndtri(bounded) if math.isinf(windows) else stdtrit(windows, bounded))
+    return float(special.ndtri(bounded) if math.isinf(windows) else special.stdtrit(windows, bounded))
