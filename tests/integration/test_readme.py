@@ -2,14 +2,17 @@
 
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.deploy.engine import build, run_words
 from tests.harness.service import environment
 from tests.needed import skip_or_fail
 from tests.wheel import install
@@ -62,10 +65,26 @@ def run_document(document: str, name: str, folder: Path, bootstrap: str, **insta
     return ran.stdout
 
 
-def test_quick_start_shows_drift_with_wheel_alone(tmp_path: Path, bootstrap: str) -> None:
-    wheel, empty = tmp_path / "wheel", tmp_path / "empty"
-    wheel.mkdir()
-    printed = run_document("README.md", "quick-start", empty, bootstrap, **install(wheel))
+def commands_of_image(folder: Path) -> dict[str, str]:
+    """Return the variables with which a shell runs the image's commands in place of the machine's."""
+    *podman, image = run_words(build(), f"--user={os.getuid()}", "--interactive")
+    for name in ("driftgauge", "python"):
+        inside = '--volume="$PWD:$PWD" --workdir="$PWD"'
+        program = folder / name
+        program.write_text(
+            f'#!/bin/sh\nexec {shlex.join(podman)} {inside} --entrypoint={name} {image} "$@"\n'
+        )
+        program.chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+@pytest.mark.parametrize("install", [install, commands_of_image], ids=["wheel", "image"])
+def test_quick_start_shows_drift_from_empty_folder(
+    install: Callable[[Path], dict[str, str]], tmp_path: Path, bootstrap: str
+) -> None:
+    installed, empty = tmp_path / "installed", tmp_path / "empty"
+    installed.mkdir()
+    printed = run_document("README.md", "quick-start", empty, bootstrap, **install(installed))
     assert "no problem found" in printed
     assert '"ready":true' in printed
     divergence = float(re.search(r'js_divergence\{stream="digits",window="1h"\} (\S+)', printed)[1])
