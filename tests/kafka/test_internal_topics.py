@@ -52,6 +52,17 @@ def test_internal_topic_with_other_partition_count_is_refused(internal, which):
         internal.prepare()
 
 
+def test_other_number_of_shards_is_refused_before_it_loses_counts(internal):
+    former, internal.partials = f"{internal.partials}.16", f"{internal.partials}.{SHARDS}"
+    internal.create(former, 16)
+    with pytest.raises(StateError, match=rf"{former} holds the counts of 16 shards, and 2 are configured: "):
+        internal.prepare()
+    # Whoever begins again deletes it.
+    internal.delete(former)
+    internal.prepare()
+    assert internal.count_partitions(internal.partials) == SHARDS
+
+
 def test_lost_internal_topics_are_created_empty(internal):
     """Each shard then finds that changelog, offset and partials do not fit together."""
     internal.prepare()

@@ -1,6 +1,7 @@
 """Creates missing topics; the settings of the internal ones, and the refusal of those that cannot be used."""
 
 import logging
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from time import sleep
@@ -183,11 +184,14 @@ def prepare_internal_topics(
     Raises:
         AuthorizationError: This client lacks the rights to create or describe a topic.
         BrokerError: The cluster does not answer or refuses.
-        StateError: A topic has another number of partitions, or would lose its records.
+        StateError: A topic has another number of partitions, or would lose its records; or there are
+            partials of another number of shards.
     """
     names = (topics.partials, topics.changelog)
     deadline_s = clock.monotonic_s() + _TIMEOUT_S
     while missing := _missing_or_refuse(admin, topics):
+        if topics.partials in missing:
+            _require_same_shards(admin, topics)
         if clock.monotonic_s() > deadline_s:
             message = f"the topics {', '.join(missing)} have not appeared; check the brokers"
             raise BrokerError(message)
@@ -215,6 +219,21 @@ def _missing_or_refuse(admin: AdminClient, topics: InternalTopics) -> list[str]:
             )
             raise StateError(message)
     return [topic for topic in (topics.partials, topics.changelog) if topic not in counts]
+
+
+def _require_same_shards(admin: AdminClient, topics: InternalTopics) -> None:
+    """Refuse another number of shards: its new topics know nothing of what the former ones hold."""
+    stem, dot, _ = topics.partials.rpartition(".")
+    former = re.compile(re.escape(stem + dot) + r"(\d+)")
+    for name in sorted(metadata(admin).topics):
+        if (found := former.fullmatch(name)) and name != topics.partials:
+            message = (
+                f"topic {name} holds the counts of {found[1]} shards, and {topics.shards} are configured: "
+                f"open windows would lose them. Set shards to {found[1]}; or stop all replicas, set another "
+                "topics.internal, and delete the offsets of both groups: then the events that Kafka still "
+                "holds are counted again"
+            )
+            raise StateError(message)
 
 
 def _new_topic(topic: str, partitions: int, replication: int, settings: Mapping[str, str]) -> NewTopic:
