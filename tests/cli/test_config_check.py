@@ -200,7 +200,9 @@ def test_settings_and_baselines_are_printed(config):
     assert (settings["http"]["port"], settings["kafka"]["sasl.password"]) == (9999, "***")
     assert settings["streams"][0]["windows"] == ["1h", "1d"]
     assert (settings["replica"], settings["commit_interval"]) == ("0", "1s")
-    topics, written, stream, pane, baseline, bursts, _, verdict = check(config, **environ).splitlines()
+    lines = check(config, **environ).splitlines()
+    topics, written, change, stream, pane, baseline, bursts, _, verdict = lines
+    assert "may replace these one by one, if kafka.group.id, topics.internal and shards stay" in change
     assert pane.startswith("  a pane that waits takes ")
     assert (topics, written) == (
         "topics: reads embeddings (events in JSON), driftgauge.marks (marks, for the page)",

@@ -34,6 +34,10 @@ _NO_KAFKA = (
     "the configuration has no section kafka: replay, backtest, health and report on files work "
     "without it, commands that connect do not; add it before you serve"
 )
+_CHANGE = (
+    "  replicas with a changed configuration may replace these one by one, if kafka.group.id, "
+    "topics.internal and shards stay as they are"
+)
 _SHOWN_IDENTITY_CHARACTERS = 19
 
 # The interpreter, libraries, baselines, and clients without records (measured).
@@ -120,6 +124,7 @@ def _check(
     read += [f"{settings.topics.marks} (marks, for the page)"] * settings.page.enabled
     written = f"{settings.topics.windows} (results), {settings.topics.dead_letters} (refused records)"
     blocks += [f"topics: reads {', '.join(read)}", f"  writes {written}"]
+    blocks += [_CHANGE] * bool(settings.kafka)
     blocks += [line for schedule in schedules for line in describe_schedule(schedule)]
     parts = ", ".join(f"{part} {_to_mib(size)}" for part, size in memory.items())
     blocks.append(f"memory: at most about {_to_mib(sum(memory.values()))} MiB a replica: {parts}")
