@@ -86,11 +86,11 @@ def calibrations(stream):
             for at in range(3, 13)
         ),
         pytest.param("q" * 14 + "K" * 3, "o" * 14 + "DDD", (0, 14, False), id="shift after the last"),
-        pytest.param("M" * 17 + "G", "wwo" + "w" * 11 + "mmmD", (0, 14, True), id="moved all along"),
+        pytest.param("M" * 17 + "G", "w" * 14 + "mmmD", (0, 14, True), id="moved all along"),
         pytest.param("G" * 16 + "q", "m" * 16 + "D", (0, 14, True), id="gross drift all along"),
         pytest.param("qqqGGqq", "oooDDDo", None, id="gross drift while it is measured"),
-        pytest.param("qqqGG" + "q" * 11 + "M", "oooDDD" + "o" * 10 + "D", (0, 16, False), id="not measured"),
-        pytest.param("GGq" + "q" * 14 + "M", "mmm" + "o" * 14 + "D", (2, 16, False), id="fits at last"),
+        pytest.param("qqqGG" + "q" * 11 + "M", "oooDDDooooowwwooD", (0, 16, False), id="not measured"),
+        pytest.param("GGq" + "q" * 14 + "M", "mmmowoooooowwwoooD", (2, 16, False), id="fits at last"),
         pytest.param("f" * 14 + "q", "i" * 14 + "o", None, id="too few events"),
     ],
 )

@@ -128,11 +128,14 @@ class WindowJudge:
         """
         if not is_next:
             return VerdictMemory()
-        end_ms = self._history(window, reference).end_ms
-        found = self._calibrator.end(window, reference, end_ms)
-        if found is not None and found.whole.is_misfit:
-            # The windows before were compared with a baseline that does not fit.
-            self._known.remember(window.size_ms, reference.key, VerdictHistory(end_ms))
+        history = self._history(window, reference)
+        found = self._calibrator.end(window, reference, history.end_ms)
+        if found is not None:
+            # What the windows before add up to, they do not by this calibration; and if it is a misfit, they
+            # were compared with a baseline that does not fit.
+            memory = VerdictMemory() if found.whole.is_misfit else history.memory
+            memory = replace(memory, slow_drift=SlowDrift())
+            self._known.remember(window.size_ms, reference.key, VerdictHistory(history.end_ms, memory))
         if self._calibrator.is_declared(window, reference):
             return VerdictMemory()
         return self._history(window, reference).memory_for(window)

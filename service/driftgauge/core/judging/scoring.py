@@ -174,7 +174,7 @@ class WindowScorer:
         if self.calibration.is_provisional:
             findings, p_value = self._scorer(None, tally.count, of_few=True).test(tally)
             counts = self._is_significant_and_large(findings, p_value)
-        return Signs(warns, counts, self._is_overwhelming(findings, p_value), p_value)
+        return Signs(warns, counts, self._is_overwhelming(findings, p_value), score.p_value)
 
     def is_gross(self, tally: Tally) -> bool:
         """Return whether a window's drift is significant and large even if it is worth few events."""
